@@ -83,6 +83,7 @@ class RefusalCode(Enum):
     BAD_PARAMETERS = "bad_parameters"
     NOT_RECOMPUTED = "not_recomputed"
     REPLAY_CHANGED = "replay_changed"
+    KEYS_GONE = "keys_gone"  # kept in memory only: the coordinator opens the run anew
     STEP_CLOSED = "step_closed"
     ATTEMPT_CLOSED = "attempt_closed"
     TOO_MANY_ATTEMPTS = "too_many_attempts"

@@ -17,8 +17,8 @@ from fieldfare.client.approvals.review import (
     roster_problems,
     unit_problems,
 )
-from fieldfare.client.custodian.custodian import APPROVAL_STATE
 from fieldfare.client.custodian.key_agreement import ApprovedStudy
+from fieldfare.client.custodian.release import APPROVAL_STATE
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.studies import (
     KeptStudy,

@@ -26,15 +26,17 @@ _MALFORMED: Final = Refusal(RefusalCode.MALFORMED).to_bytes()
 
 def _describe(custodian: Custodian, frame: bytes) -> pb.DescribeAnswer:
     asked = pb.DescribeRequest.FromString(frame)
-    answer = custodian.describe(checked_name(asked.study), asked.last_reply, asked.offer)
+    study, run, nonce = (checked_name(name) for name in (asked.study, asked.run, asked.nonce))
+    answer = custodian.describe(study, asked.last_reply, asked.offer, run, nonce)
     if isinstance(answer, Refusal):
         return pb.DescribeAnswer(refusal=answer.to_bytes(), rejection=answer.rejection)
-    return pb.DescribeAnswer(approval=answer)
+    return pb.DescribeAnswer(approval=answer.approval, run_answer=answer.answer)
 
 
 def _open_run(custodian: Custodian, frame: bytes) -> pb.OpenRunAnswer:
     asked = pb.OpenRunRequest.FromString(frame)
-    answer = custodian.open_run(asked.opening, checked_list(asked.approvals))
+    answers, approvals = checked_list(asked.answers), checked_list(asked.approvals)
+    answer = custodian.open_run(asked.opening, answers, approvals)
     if isinstance(answer, Refusal):
         return pb.OpenRunAnswer(refusal=answer.to_bytes())
     return pb.OpenRunAnswer(offer=answer)

@@ -11,7 +11,7 @@ The last signed reply that a coordinator showed: which position of the ledger it
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from threading import RLock
@@ -22,7 +22,12 @@ from pydantic import ValidationError
 from fieldfare.client.custodian.admission import ApprovedRun
 from fieldfare.client.custodian.company import check_company
 from fieldfare.client.custodian.cosigning import LEDGER_STATE, Cosigning
-from fieldfare.client.custodian.key_agreement import ApprovedStudy, OpenedRun, agree, open_run
+from fieldfare.client.custodian.key_agreement import (
+    ApprovedStudy,
+    HeldKeys,
+    keys_gone,
+    open_run,
+)
 from fieldfare.client.custodian.openings import OPENING_STATE, Openings
 from fieldfare.client.custodian.party import Site
 from fieldfare.client.custodian.ports import (
@@ -35,12 +40,18 @@ from fieldfare.client.custodian.ports import (
     SaidNo,
 )
 from fieldfare.client.custodian.recomputation import model_evidence
-from fieldfare.client.custodian.release import Door, RunAtDoor, Seeds, fresh_seed
+from fieldfare.client.custodian.release import (
+    APPROVAL_STATE,
+    Door,
+    RunAtDoor,
+    Seeds,
+    fresh_seed,
+)
 from fieldfare.client.ledger.budget import Position
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.ledger.pending import check_set
 from fieldfare.client.sums.study_sums import StudySums
-from fieldfare.client.wire.frames import Committed, Released
+from fieldfare.client.wire.frames import Committed, Described, Released
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import (
     KeysError,
@@ -100,11 +111,16 @@ def shown_position(content: bytes | None) -> Position | None:
 log = logging.getLogger(__name__)
 
 # Run ids and study ids hold no colon, so no request can name these states.
-APPROVAL_STATE: Final = ":approval"
 SHOWN_REPLY: Final = ":shown-reply"
 APPROVAL_COUNT: Final = "approvals:"
 
 Answer = TypeVar("Answer")
+
+
+def opened_runs(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the runs that were opened here, among the names of a study's states."""
+    parts = (name.split(":") for name in names if name.startswith(OPENING_STATE))
+    return tuple(sorted(part[1] for part in parts if len(part) == len(OPENING_STATE.split(":"))))
 
 
 @dataclass(frozen=True)
@@ -148,7 +164,9 @@ class Custodian:
         self._ledger = ledger
         self._decisions = decisions or NoLog()
         self._inbox = inbox or NoInbox()
-        self._door = Door(site, ledger, noise, self._decisions, seeds)
+        simulated = site.assurance is Assurance.SIMULATED
+        self._held = HeldKeys("0" * 64) if simulated else HeldKeys()
+        self._door = Door(site, ledger, noise, self._decisions, seeds, self._held)
         self._openings = Openings(ledger, self._decisions)
         self._lock = RLock()
         self._prepared: dict[str, _Prepared] = {}
@@ -166,10 +184,10 @@ class Custodian:
         return self.approve(study, partial(sums, study))
 
     def approve(self, study: Study, sums: Callable[[], StudySums]) -> bytes:
-        """Approve a study: load its records and make its keys, or load both again.
+        """Approve a study, or load its records again.
 
-        An approval that was given under another roster or ledger epoch is given anew, with fresh
-        keys and a higher number (docs/design.md, "The ledger"); keys of the old one are destroyed.
+        An approval that was given under another roster or ledger epoch is given anew, with a higher
+        number (docs/design.md, "The ledger"); runs under the old one are over.
 
         Returns:
             The signed approval.
@@ -198,8 +216,9 @@ class Custodian:
         return approved.envelope
 
     def finish(self, study: str) -> None:
-        """End a study: its private keys and pair keys are destroyed; the ledger stays."""
+        """End a study: its approval and the keys of its runs are gone; the ledger stays."""
         with self._lock:
+            self._held.erase(study)
             self._ledger.forget_runs(study)
             self._prepared.pop(study, None)
             self._leave_runs(study)
@@ -213,13 +232,14 @@ class Custodian:
             current = (self._site.roster.hash, epoch)
             if (approved.approval.roster, approved.approval.epoch) == current:
                 return approved
+            self._held.erase(study)
             self._ledger.forget_runs(study)
         key = APPROVAL_COUNT + study
         number = int(self._ledger.run_state(LEDGER_STATE, key) or b"0") + 1
         # Counted first: a crash in between skips a number and never gives one twice.
         self._ledger.put_run_state(LEDGER_STATE, key, str(number).encode())
         approved = ApprovedStudy.make(self._site, study, number=number, epoch=epoch)
-        self._ledger.put_run_state(study, APPROVAL_STATE, approved.to_bytes())
+        self._ledger.put_run_state(study, APPROVAL_STATE, approved.envelope)
         return approved
 
     def _leave_runs(self, study: str) -> None:
@@ -229,8 +249,15 @@ class Custodian:
 
     # -- data plane: bytes in, bytes out ------------------------------------------------
 
-    def describe(self, study: str, last_reply: bytes = b"", offer: bytes = b"") -> bytes | Refusal:
-        """Answer `hello` with the signed approval.
+    def describe(
+        self,
+        study: str,
+        last_reply: bytes = b"",
+        offer: bytes = b"",
+        run: str = "",
+        nonce: str = "",
+    ) -> Described | Refusal:
+        """Answer `hello` with the signed approval, and for a run with fresh keys.
 
         Args:
             study: the study's id.
@@ -239,12 +266,16 @@ class Custodian:
             offer: the signed study, if any. Where it is not approved it is kept for a person
                 to decide on, and the answer is UNKNOWN_STUDY; where a person said no to it, a
                 signed Rejection goes beside that. It depends on nothing but their decision.
+            run: the run that is about to open; empty where none is: then no keys are made.
+            nonce: 32 bytes, hex, that the coordinator drew for this node.
         """
-        return self._answer(partial(self._describe, study, last_reply, offer))
+        return self._answer(partial(self._describe, study, last_reply, offer, run, nonce))
 
-    def open_run(self, opening: bytes, approvals: Sequence[bytes]) -> bytes | Refusal:
-        """Check a run's opening and answer with this institution's key offer."""
-        return self._answer(partial(self._open_run, opening, approvals))
+    def open_run(
+        self, opening: bytes, answers: Sequence[bytes], approvals: Sequence[bytes]
+    ) -> bytes | Refusal:
+        """Check an opening of a run and answer with this institution's key offer."""
+        return self._answer(partial(self._open_run, opening, answers, approvals))
 
     def agree(self, study: str, run: str, offers: Sequence[bytes]) -> bytes | Refusal:
         """Derive the run's pair keys from all offers; answers with no content."""
@@ -325,7 +356,9 @@ class Custodian:
             log.error("%s: the refusal is not in the log: %s", self._site.institution, error)  # noqa: TRY400
         return Refusal(code)
 
-    def _describe(self, study: str, last_reply: bytes, offer: bytes) -> bytes | Refusal:
+    def _describe(
+        self, study: str, last_reply: bytes, offer: bytes, run: str, nonce: str
+    ) -> Described | Refusal:
         if offer and study not in self._prepared:
             self._keep_offer(study, offer)
             said = self._inbox.said_no(study)
@@ -337,7 +370,8 @@ class Custodian:
                 # Kept, so that neither a restart nor another call gets round it.
                 self._ledger.put_run_state(LEDGER_STATE, SHOWN_REPLY, last_reply)
             self._check_not_behind()
-        return own.envelope
+        answer = self._held.answer(self._site, own, run, nonce) if run else b""
+        return Described(own.envelope, answer)
 
     def _keep_offer(self, study: str, content: bytes) -> None:
         offered = open_study(content, self._site.roster, self._site.assurance)
@@ -348,8 +382,8 @@ class Custodian:
     def _check_not_behind(self) -> None:
         """Refuse all work once a signed reply was shown that the ledger does not hold.
 
-        docs/design.md, "The ledger": a restored backup. Its keys and totals are old: the same
-        request would be answered again, with fresh noise under the same mask.
+        docs/design.md, "The ledger": a restored backup. Its totals are old: it would
+        spend once more what was spent.
         """
         shown = shown_position(self._ledger.run_state(LEDGER_STATE, SHOWN_REPLY))
         if shown is not None and not self._ledger.accounts_for(shown):
@@ -362,28 +396,33 @@ class Custodian:
     def _position_in(self, last_reply: bytes) -> Position:
         return position_of(self._site.from_member(last_reply, Reply, self._site.institution).body)
 
-    def _open_run(self, content: bytes, approvals: Sequence[bytes]) -> bytes:
+    def _open_run(
+        self, content: bytes, answers: Sequence[bytes], approvals: Sequence[bytes]
+    ) -> bytes:
         opening = self._site.from_coordinator(content, RunOpening)
         body = opening.body
-        own = self._own(body.study)
+        self._own(body.study)
         if body.roster != self._site.roster.hash:
             raise PolicyRefusal(RefusalCode.WRONG_ROSTER, "expected the pinned roster")
         self._check_company(body)
+        known = self._held.offer(body)
+        if known is not None:
+            return known
+        newest = self._newest(body.study, body.run)
+        if newest is not None:
+            _check_newer(newest, body)
         self._openings.admit(body)
-        key = OPENING_STATE + body.run
-        state = self._ledger.run_state(body.study, key)
-        if state is not None:
-            known = OpenedRun.from_bytes(state, self._site)
-            if known.opening.body != body:
-                raise PolicyRefusal(
-                    RefusalCode.REPLAY_CHANGED, "expected the opening that this run began with"
-                )
-            return known.offer
         if self._prepared[body.study].plan.study.aggregation.fixed:
             names = tuple(named.institution for named in body.participants)
             check_set(self._ledger.fixed(body.study), names)  # before anything is asked
-        opened = open_run(self._site, own, opening, approvals)
-        self._ledger.put_run_state(body.study, key, opened.to_bytes())
+        fresh = self._held.fresh(body.study, body.run)
+        now = int(self._ledger.now().timestamp())
+        opened = open_run(self._site, fresh, body, answers, approvals, now)
+        # Each under its hash: what was answered under an older one is sent again as it is.
+        key = OPENING_STATE + body.run
+        self._ledger.put_run_state(body.study, f"{key}:{body.hash}", content)
+        self._ledger.put_run_state(body.study, key, content)
+        self._held.opened(opened)
         return opened.offer
 
     def _check_company(self, opening: RunOpening) -> None:
@@ -398,14 +437,9 @@ class Custodian:
             )
 
     def _agree(self, study: str, run: str, offers: Sequence[bytes]) -> bytes:
-        own = self._own(study)
-        opened = self._opened(study, run)
-        if self._ledger.run_state(study, run) is None:  # agreed once; a repeat changes nothing
-            keys = agree(self._site, own, opened, offers)
-            self._ledger.put_run_state(study, run, keys.to_bytes())
-        if opened.secrets:  # also on a repeat: a crash may have come in between
-            forgotten = opened.without_secrets().to_bytes()
-            self._ledger.put_run_state(study, OPENING_STATE + run, forgotten)
+        self._own(study)
+        self._opened(study, run)
+        self._held.agree(self._site, study, run, offers)
         self._note_agreed(study, run, offers)
         return b""
 
@@ -429,6 +463,8 @@ class Custodian:
     def _cosign(self, study: str, run: str, shown: ShownLog) -> bytes:
         self._own(study)
         self._opened(study, run)
+        if self._held.passed(study, run, self._prepared[study].plan.last_step):
+            self._held.erase(study, run)
         signed = Cosigning(self._site, self._ledger).cosign(study, run, shown)
         self._decisions.noted(RunEvent.COSIGNED, study, run, bytes_hash(signed))
         return signed
@@ -447,21 +483,23 @@ class Custodian:
                 "the coordinator for its transcript; as a file it may be kept, with --unverified",
             )
         self._inbox.delivered(delivery, content, model, card, evidence)
+        self._held.erase(delivery.study, delivery.run)
         return b""
 
     def _at_door(self, request: Request) -> RunAtDoor:
-        key = f"{request.study}:{request.run}"
+        key = f"{request.study}:{request.run}:{request.opening}"
         if key not in self._runs:
-            own = self._own(request.study)
-            opened = self._opened(request.study, request.run)
+            self._own(request.study)
+            opening = self._opened(request.study, f"{request.run}:{request.opening}")
             prepared = self._prepared[request.study]
             approved = ApprovedRun(
                 institution=self._site.institution,
                 plan=prepared.plan,
                 roster_hash=self._site.roster.hash,
-                opening=opened.opening.body,
+                opening=opening,
             )
-            self._runs[key] = RunAtDoor(approved, own.approval.hash, prepared.sums)
+            self._leave_runs(request.study)
+            self._runs[key] = RunAtDoor(approved, prepared.sums)
         return self._runs[key]
 
     def _own(self, study: str) -> ApprovedStudy:
@@ -472,8 +510,31 @@ class Custodian:
             )
         return ApprovedStudy.from_bytes(state, self._site)
 
-    def _opened(self, study: str, run: str) -> OpenedRun:
-        state = self._ledger.run_state(study, OPENING_STATE + run)
-        if state is None:
+    def _opened(self, study: str, run: str) -> RunOpening:
+        opening = self._newest(study, run)
+        if opening is None:
             raise PolicyRefusal(RefusalCode.UNKNOWN_RUN, "expected a run that was opened here")
-        return OpenedRun.from_bytes(state, self._site)
+        return opening
+
+    def _newest(self, study: str, run: str) -> RunOpening | None:
+        state = self._ledger.run_state(study, OPENING_STATE + run)
+        return None if state is None else self._site.from_coordinator(state, RunOpening).body
+
+
+def _check_newer(newest: RunOpening, opening: RunOpening) -> None:
+    """Check that an opening follows the newest one of its run, and that nobody joins.
+
+    Raises:
+        PolicyRefusal: KEYS_GONE for the newest one itself, REPLAY_CHANGED or BAD_PARTICIPANTS.
+    """
+    if opening == newest:
+        raise keys_gone()
+    if opening.number <= newest.number:
+        raise PolicyRefusal(
+            RefusalCode.REPLAY_CHANGED, f"expected an opening after number {newest.number}"
+        )
+    before = {named.institution for named in newest.participants}
+    if not {named.institution for named in opening.participants} <= before:
+        raise PolicyRefusal(
+            RefusalCode.BAD_PARTICIPANTS, "expected nobody to join a run that was opened"
+        )

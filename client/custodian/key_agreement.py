@@ -1,165 +1,318 @@
-"""From approvals to pair keys: the state that an institution keeps of a study and its runs.
+"""From `hello` to pair keys: what an institution does at an opening of a run.
 
-Approving a study is the key exchange; a run adds one ML-KEM ciphertext per pair
-(docs/design.md, "The secure sum"). Everything private is kept as one opaque state in the ledger's
-database, so that a restarted custodian goes on where it was, and forgotten with it.
+Keys are fresh for each opening (docs/design.md, "The secure sum"). Nothing here is ever written
+to a disk: `HeldKeys` is a custodian's memory of it, and one that was started again has none.
 """
 
-import json
+import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
-import rfc8785
+from pydantic import ValidationError
 
 from fieldfare.client.custodian.party import Site
-from fieldfare.shared.errors import ProtocolError, RefusalCode
+from fieldfare.shared.errors import PolicyRefusal, ProtocolError, RefusalCode
 from fieldfare.shared.privacy.assurance import Assurance
-from fieldfare.shared.protocol.messages import Approval, KeyOffer, Opened, Participant, RunOpening
+from fieldfare.shared.protocol.messages import (
+    Approval,
+    KeyOffer,
+    Participant,
+    RunAnswer,
+    RunOpening,
+)
 from fieldfare.shared.protocol.secure_sum import (
+    EphemeralKeys,
     RunKeys,
-    StudyKeys,
-    check_approval_keys,
+    check_answer_keys,
     decapsulate,
     encapsulate,
     pair_key,
 )
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class ApprovedStudy:
-    """An institution's own approval of a study and the private keys behind it."""
+    """An institution's own approval of a study."""
 
     approval: Approval
     envelope: bytes
-    keys: StudyKeys | None  # None in simulations
 
     @classmethod
     def make(cls, site: Site, study: str, *, number: int, epoch: int) -> "ApprovedStudy":
-        """Approve a study: fresh keys, signed."""
-        keys = StudyKeys.generate() if site.assurance is Assurance.EXACT else None
-        x25519, mlkem768 = keys.public if keys else ("", "")
+        """Approve a study, signed."""
         approval = Approval(
             study=study,
             roster=site.roster.hash,
             institution=site.institution,
             number=number,
             epoch=epoch,
-            x25519=x25519,
-            mlkem768=mlkem768,
         )
-        return cls(approval, site.sign(approval), keys)
-
-    def to_bytes(self) -> bytes:
-        """Return the state for the institution's own store."""
-        keys = self.keys.to_bytes().hex() if self.keys else ""
-        return rfc8785.dumps({"approval": self.envelope.decode(), "keys": keys})
+        return cls(approval, site.sign(approval))
 
     @classmethod
     def from_bytes(cls, content: bytes, site: Site) -> "ApprovedStudy":
-        """Parse the state; the institution's own signature on it is checked again."""
-        data = json.loads(content)
-        envelope = data["approval"].encode()
-        approval = site.from_member(envelope, Approval, site.institution).body
-        keys = StudyKeys.from_bytes(bytes.fromhex(data["keys"])) if data["keys"] else None
-        return cls(approval, envelope, keys)
+        """Parse what was kept; the institution's own signature on it is checked again."""
+        return cls(site.from_member(content, Approval, site.institution).body, content)
+
+
+@dataclass(frozen=True, repr=False)
+class FreshAnswer:
+    """An answer to `hello` and the private keys behind it; None in simulations."""
+
+    answer: RunAnswer
+    envelope: bytes
+    keys: EphemeralKeys | None
 
 
 @dataclass(frozen=True, repr=False)
 class OpenedRun:
     """A run between its opening and the agreement on pair keys."""
 
-    opening: Opened[RunOpening]
-    approvals: Mapping[str, Approval]
+    opening: RunOpening
+    answers: Mapping[str, RunAnswer]
+    own: FreshAnswer
     offer: bytes
     secrets: Mapping[str, bytes]  # ML-KEM secrets, by peer with a higher id
 
-    def to_bytes(self) -> bytes:
-        """Return the state for the institution's own store."""
-        return rfc8785.dumps(
-            {
-                "opening": self.opening.content.decode(),
-                "approvals": {k: v.model_dump(mode="json") for k, v in self.approvals.items()},
-                "offer": self.offer.decode(),
-                "secrets": {peer: secret.hex() for peer, secret in self.secrets.items()},
-            }
-        )
 
-    @classmethod
-    def from_bytes(cls, content: bytes, site: Site) -> "OpenedRun":
-        """Parse the state; the coordinator's signature on the opening is checked again."""
-        data = json.loads(content)
-        return cls(
-            site.from_coordinator(data["opening"].encode(), RunOpening),
-            {k: Approval.model_validate(v) for k, v in data["approvals"].items()},
-            data["offer"].encode(),
-            {peer: bytes.fromhex(secret) for peer, secret in data["secrets"].items()},
-        )
+@dataclass(frozen=True, repr=False)
+class AgreedKeys:
+    """The pair keys of one opening, and what shows that a message is about it."""
 
-    def without_secrets(self) -> "OpenedRun":
-        """Return what stays after the agreement: the chain keys replace the secrets."""
-        return OpenedRun(self.opening, self.approvals, self.offer, {})
+    opening: str  # its hash
+    answer: RunAnswer
+    envelope: bytes
+    offer: bytes
+    keys: RunKeys
+
+
+@dataclass(repr=False)
+class HeldKeys:
+    """Everything secret about runs: in this object's memory, and nowhere else.
+
+    Attributes:
+        boot: 32 bytes that are fresh with every start, hex.
+    """
+
+    boot: str = field(default_factory=lambda: secrets.token_hex(32))
+    _fresh: dict[str, FreshAnswer] = field(default_factory=dict)  # by study: `hello` is no flood
+    _opened: dict[str, OpenedRun] = field(default_factory=dict)  # by study
+    _agreed: dict[tuple[str, str], AgreedKeys] = field(default_factory=dict)  # by study and run
+
+    def answer(self, site: Site, own: ApprovedStudy, run: str, nonce: str) -> bytes:
+        """Answer `hello` with fresh keys; the same one again where nothing came in between.
+
+        Raises:
+            ProtocolError: no run's id, or no nonce.
+        """
+        study = own.approval.study
+        wanted = (own.approval.hash, run, nonce)
+        for known in self._answers(study, run):
+            if (known[0].approval, known[0].run, known[0].nonce) == wanted:
+                return known[1]
+        self._fresh[study] = fresh_answer(site, own, run, nonce, self.boot)
+        return self._fresh[study].envelope
+
+    def _answers(self, study: str, run: str) -> list[tuple[RunAnswer, bytes]]:
+        fresh, opened = self._fresh.get(study), self._opened.get(study)
+        agreed = self._agreed.get((study, run))
+        held = [fresh, opened and opened.own, agreed]
+        return [(one.answer, one.envelope) for one in held if one]
+
+    def offer(self, opening: RunOpening) -> bytes | None:
+        """Return the offer that was made for this very opening, if its keys are held."""
+        opened = self._opened.get(opening.study)
+        if opened is not None and opened.opening == opening:
+            return opened.offer
+        agreed = self._agreed.get((opening.study, opening.run))
+        return agreed.offer if agreed and agreed.opening == opening.hash else None
+
+    def fresh(self, study: str, run: str) -> FreshAnswer:
+        """Return the unopened answer of a run.
+
+        Raises:
+            PolicyRefusal: KEYS_GONE.
+        """
+        found = self._fresh.get(study)
+        if found is None or found.answer.run != run:
+            raise keys_gone()
+        return found
+
+    def opened(self, run: OpenedRun) -> None:
+        """Keep what an opening needs until all agree."""
+        self._fresh.pop(run.opening.study, None)
+        self._opened[run.opening.study] = run
+
+    def agree(self, site: Site, study: str, run: str, offers: Sequence[bytes]) -> None:
+        """Derive the pair keys; those of an older opening and all private keys are erased.
+
+        Raises:
+            PolicyRefusal: KEYS_GONE.
+            ProtocolError: as `agree`.
+        """
+        opened, agreed = self._opened.get(study), self._agreed.get((study, run))
+        if opened is None or opened.opening.run != run:
+            if agreed is None or agreed.offer not in offers:
+                raise keys_gone()
+            return  # agreed once; a repeat changes nothing
+        keys = agree(site, opened, offers)
+        own = opened.own
+        self._agreed[study, run] = AgreedKeys(
+            opened.opening.hash, own.answer, own.envelope, opened.offer, keys
+        )
+        del self._opened[study]
+
+    def run_keys(self, study: str, run: str, opening: str) -> RunKeys:
+        """Return the pair keys of an opening, at the step that they have reached.
+
+        Raises:
+            PolicyRefusal: KEYS_GONE.
+        """
+        agreed = self._agreed.get((study, run))
+        if agreed is None or agreed.opening != opening:
+            raise keys_gone()
+        return agreed.keys
+
+    def advance(self, study: str, run: str, keys: RunKeys) -> None:
+        """Keep the keys of a later step in place of those before."""
+        held = self._agreed.get((study, run))
+        if held is not None:
+            self._agreed[study, run] = replace(held, keys=keys)
+
+    def passed(self, study: str, run: str, step: int) -> bool:
+        """Tell whether the pair keys of a run have been used for a step."""
+        held = self._agreed.get((study, run))
+        return held is not None and held.keys.step > step
+
+    def erase(self, study: str, run: str | None = None) -> None:
+        """Forget a run's pair keys; with no run, every key of a study."""
+        if run is not None:
+            self._agreed.pop((study, run), None)
+            return
+        self._fresh.pop(study, None)
+        self._opened.pop(study, None)
+        self._agreed = {place: one for place, one in self._agreed.items() if place[0] != study}
+
+
+def keys_gone() -> PolicyRefusal:
+    """Return the refusal of whoever does not hold the keys of an opening (any more)."""
+    return PolicyRefusal(
+        RefusalCode.KEYS_GONE,
+        "expected an opening whose keys are in memory: this custodian was started again, or a "
+        "newer opening came; the coordinator opens the run anew",
+    )
+
+
+def fresh_answer(site: Site, own: ApprovedStudy, run: str, nonce: str, boot: str) -> FreshAnswer:
+    """Answer `hello` with keys that nobody has seen.
+
+    Raises:
+        ProtocolError: no run's id, or no nonce.
+    """
+    keys = EphemeralKeys.generate() if site.assurance is Assurance.EXACT else None
+    x25519, mlkem768 = keys.public if keys else ("", "")
+    try:
+        answer = RunAnswer(
+            approval=own.approval.hash,
+            study=own.approval.study,
+            roster=own.approval.roster,
+            run=run,
+            institution=site.institution,
+            nonce=nonce,
+            boot=boot,
+            x25519=x25519,
+            mlkem768=mlkem768,
+        )
+    except ValidationError:
+        raise ProtocolError("expected a run's id and 32 bytes of nonce in hex") from None
+    return FreshAnswer(answer, site.sign(answer), keys)
 
 
 def open_run(
-    site: Site, own: ApprovedStudy, opening: Opened[RunOpening], envelopes: Sequence[bytes]
+    site: Site,
+    own: FreshAnswer,
+    opening: RunOpening,
+    answers: Sequence[bytes],
+    approvals: Sequence[bytes],
+    time: int,
 ) -> OpenedRun:
-    """Check a run's opening and every approval in it, and offer one ciphertext per pair.
+    """Check an opening and everybody's answer and approval, and offer one ciphertext per pair.
+
+    Args:
+        site: this institution.
+        own: its unopened answer.
+        opening: signed by the coordinator.
+        answers: signed, in the opening's order.
+        approvals: signed, in the same order.
+        time: the present, whole seconds since 1970.
 
     Raises:
+        PolicyRefusal: KEYS_GONE: the opening names another answer of this institution.
         ProtocolError: participants, approvals or keys that do not fit the signed opening.
     """
-    approvals = _check_approvals(site, own, opening.body, envelopes)
-    if site.assurance is Assurance.SIMULATED:
-        return OpenedRun(opening, approvals, b"", {})
+    found = _check_answers(site, opening, answers, approvals)
+    if site.institution not in found:
+        raise ProtocolError("expected this institution itself", RefusalCode.BAD_PARTICIPANTS)
+    if found[site.institution] != own.answer:
+        raise keys_gone()
+    fresh: dict[str, tuple[bytes, str]] = {}
     try:
-        check_approval_keys(approvals)
-        higher = [peer for peer in sorted(approvals) if peer > site.institution]
-        fresh = {peer: encapsulate(approvals[peer]) for peer in higher}
+        if site.assurance is Assurance.EXACT:  # simulations have no keys
+            check_answer_keys(found)
+            higher = [peer for peer in sorted(found) if peer > site.institution]
+            fresh = {peer: encapsulate(found[peer]) for peer in higher}
     except ProtocolError as error:
         raise ProtocolError(str(error), RefusalCode.BAD_KEYS) from None
     offer = KeyOffer(
-        opening=opening.body.hash,
+        opening=opening.hash,
         institution=site.institution,
         ciphertexts={peer: ciphertext for peer, (_, ciphertext) in fresh.items()},
+        time=time,
     )
-    secrets = {peer: secret for peer, (secret, _) in fresh.items()}
-    return OpenedRun(opening, approvals, site.sign(offer), secrets)
+    kept = {peer: secret for peer, (secret, _) in fresh.items()}
+    return OpenedRun(opening, found, own, site.sign(offer), kept)
 
 
-def _check_approvals(
-    site: Site, own: ApprovedStudy, opening: RunOpening, envelopes: Sequence[bytes]
-) -> dict[str, Approval]:
+def _check_answers(
+    site: Site, opening: RunOpening, answers: Sequence[bytes], approvals: Sequence[bytes]
+) -> dict[str, RunAnswer]:
     """Match envelopes to the opening's participants, one to one, each signed by its member."""
-    if len(envelopes) != len(opening.participants):
-        raise ProtocolError("expected one approval for each participant", RefusalCode.BAD_KEYS)
-    approvals = {}
-    for participant, envelope in zip(opening.participants, envelopes, strict=True):
-        approval = site.from_member(envelope, Approval, participant.institution).body
-        expected = Participant(institution=approval.institution, approval=approval.hash)
-        same_study = (approval.study, approval.roster) == (opening.study, opening.roster)
-        if participant != expected or not same_study:
-            raise ProtocolError(
-                "expected approvals of this study by the participants", RefusalCode.BAD_PARTICIPANTS
-            )
-        approvals[participant.institution] = approval
-    if approvals.get(site.institution) != own.approval:
+    if not len(opening.participants) == len(answers) == len(approvals):
         raise ProtocolError(
-            "expected this institution's own approval", RefusalCode.BAD_PARTICIPANTS
+            "expected one answer and one approval for each participant", RefusalCode.BAD_KEYS
         )
-    return approvals
+    found = {}
+    for participant, envelope, approved in zip(
+        opening.participants, answers, approvals, strict=True
+    ):
+        name = participant.institution
+        answer = site.from_member(envelope, RunAnswer, name).body
+        approval = site.from_member(approved, Approval, name).body
+        expected = Participant(institution=answer.institution, answer=answer.hash)
+        place = (opening.study, opening.roster, opening.run, approval.hash)
+        here = (answer.study, answer.roster, answer.run, answer.approval)
+        approves = (approval.study, approval.roster, approval.institution)
+        if participant != expected or here != place or approves != (*place[:2], name):
+            raise ProtocolError(
+                "expected answers for this run, under approvals of this study, by the participants",
+                RefusalCode.BAD_PARTICIPANTS,
+            )
+        found[name] = answer
+    return found
 
 
-def agree(site: Site, own: ApprovedStudy, run: OpenedRun, offers: Sequence[bytes]) -> RunKeys:
+def agree(site: Site, run: OpenedRun, offers: Sequence[bytes]) -> RunKeys:
     """Derive one chain key for each peer from the signed offers of all participants.
 
     Raises:
         ProtocolError: a missing, foreign or malformed offer, or a key of small order.
     """
+    own = run.own
     if own.keys is None:
         return RunKeys(0, {})
     received = _offers_by_sender(site, run, offers)
-    keys = {}
-    for peer, approval in run.approvals.items():
+    opening, keys = run.opening.hash, {}
+    for peer, answer in run.answers.items():
         if peer == site.institution:
             continue
         low, high = sorted((peer, site.institution))
@@ -170,12 +323,7 @@ def agree(site: Site, own: ApprovedStudy, run: OpenedRun, offers: Sequence[bytes
         try:
             secret = run.secrets[peer] if mine else decapsulate(own.keys, ciphertext)
             keys[peer] = pair_key(
-                own.keys,
-                secret,
-                own.approval,
-                approval,
-                opening=run.opening.body.hash,
-                ciphertext=ciphertext,
+                own.keys, secret, own.answer, answer, opening=opening, ciphertext=ciphertext
             )
         except ProtocolError as error:
             raise ProtocolError(str(error), RefusalCode.BAD_KEYS) from None
@@ -184,12 +332,12 @@ def agree(site: Site, own: ApprovedStudy, run: OpenedRun, offers: Sequence[bytes
 
 def _offers_by_sender(site: Site, run: OpenedRun, offers: Sequence[bytes]) -> dict[str, KeyOffer]:
     """Parse one offer from each participant; one's own must come back unchanged."""
-    if len(offers) != len(run.approvals) or run.offer not in offers:
+    if len(offers) != len(run.answers) or run.offer not in offers:
         raise ProtocolError("expected one offer from each participant", RefusalCode.BAD_KEYS)
-    parsed = {}
-    for sender, envelope in zip(sorted(run.approvals), offers, strict=True):
+    parsed, opening = {}, run.opening.hash
+    for sender, envelope in zip(sorted(run.answers), offers, strict=True):
         offer = site.from_member(envelope, KeyOffer, sender).body
-        if offer.institution != sender or offer.opening != run.opening.body.hash:
+        if offer.institution != sender or offer.opening != opening:
             raise ProtocolError("expected offers for this opening", RefusalCode.BAD_KEYS)
         parsed[sender] = offer
     return parsed

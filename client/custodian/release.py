@@ -28,7 +28,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Final, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,7 @@ from fieldfare.client.custodian.admission import (
     check_request,
     questions_in,
 )
+from fieldfare.client.custodian.key_agreement import HeldKeys
 from fieldfare.client.custodian.party import Site
 from fieldfare.client.custodian.ports import DecisionLog, NoLog
 from fieldfare.client.custodian.recomputation import Recomputation
@@ -65,7 +66,7 @@ from fieldfare.shared.protocol.secure_sum import SEED_BYTES, RunKeys, seed_strea
 from fieldfare.shared.queries.questions import QuestionGroup
 from fieldfare.shared.ring import Word, add, encode, to_ring
 
-__all__ = ["Committed", "Door", "Released", "RunAtDoor"]
+__all__ = ["APPROVAL_STATE", "Committed", "Door", "Released", "RunAtDoor"]
 
 Values = NDArray[np.float64]
 Seeds = Callable[[], bytes]
@@ -74,6 +75,10 @@ Seeds = Callable[[], bytes]
 def fresh_seed() -> bytes:
     """Return 32 bytes of the operating system's randomness."""
     return secrets.token_bytes(SEED_BYTES)
+
+
+# Run ids hold no colon, so no request can name this state.
+APPROVAL_STATE: Final = ":approval"
 
 
 class _Limits(TypedDict):
@@ -89,7 +94,6 @@ class RunAtDoor:
     """Everything about a run that the door needs."""
 
     approved: ApprovedRun
-    approval: str  # hash of this institution's own approval
     sums: StudySums
 
 
@@ -103,8 +107,19 @@ class Door:
         noise: NoiseSource,
         decisions: DecisionLog | None = None,
         seeds: Seeds = fresh_seed,
+        held: HeldKeys | None = None,
     ) -> None:
-        """Stand between the sums of `site` and the network; `decisions` is its own log."""
+        """Stand between the sums of `site` and the network.
+
+        Args:
+            site: whose sums leave.
+            ledger: of their population.
+            noise: of the same kind as the site.
+            decisions: the institution's own log.
+            seeds: draws 32 bytes for each vector.
+            held: the keys of its runs.
+        """
+        self._held = HeldKeys() if held is None else held
         self._decisions = decisions or NoLog()
         self._seeds = seeds
         self._site = site
@@ -160,18 +175,18 @@ class Door:
         content = encode(masked, terms.word_bits)
 
         def sign(position: Position) -> bytes:
-            # Again, inside the transaction: another process may have withdrawn the study since,
-            # and a withdrawn study neither releases nor gets its destroyed keys back.
+            # Again, inside the transaction: another process may have withdrawn the study since.
             self._run_keys(request)
-            return self._reply(run, request, content, debit.cost, position)
+            return self._reply(request, content, debit.cost, position)
 
         committed = self._ledger.commit(
             debit,
             vector=content,
             sign=sign,
-            run_states={request.run: keys.to_bytes(), **progress},
+            run_states=progress,
             **limits,
         )
+        self._held.advance(request.study, request.run, keys)
         return self._released(request, terms.cost, committed)
 
     # -- commit, then open --------------------------------------------------------------
@@ -195,11 +210,10 @@ class Door:
         progress = self._recomputation.check(run.approved, request, last)
         seed = self._seeds()
         if debit is None:
-            keys, states = self._rehearsed(request), {}
+            keys, progress = self._rehearsed(request), {}
             protected = np.zeros(terms.vectors.entries, dtype=np.uint64)
         else:
             keys = self._run_keys(request).at(request.step + 1)
-            states = {request.run: keys.to_bytes(), **progress}
             protected = self._noised(run, request, terms, asked)
         hidden = seed_stream(seed, terms.vectors.entries, terms.word_bits)
         masked = add(self._masked(protected, keys, request, terms), hidden, terms.word_bits)
@@ -217,11 +231,12 @@ class Door:
             attempt=request.attempt,
             request=request.hash,
             cost=terms.cost,
-            commitment=self._commitment(run, request, content, seed),
+            commitment=self._commitment(request, content, seed),
             vector=content,
             seed=seed,
         )
-        kept = self._ledger.keep_waiting(answer, check=check, run_states=states)
+        kept = self._ledger.keep_waiting(answer, check=check, run_states=progress)
+        self._held.advance(request.study, request.run, keys)
         return Committed(kept.commitment, kept.vector)
 
     def reveal(self, run: RunAtDoor, request: Request, statements: Sequence[bytes]) -> bytes:
@@ -269,7 +284,7 @@ class Door:
         def sign(opened: Pending, position: Position) -> bytes:
             seed = opened.seed.hex()
             return self._reply(
-                run, request, opened.vector, opened.cost, position, statements=hashed, seed=seed
+                request, opened.vector, opened.cost, position, statements=hashed, seed=seed
             )
 
         if not answer.cost:
@@ -301,16 +316,16 @@ class Door:
         for participant, envelope in zip(request.participants, statements, strict=True):
             name = participant.institution
             body = self._site.from_member(envelope, Commitment, name).body
-            expected = (request.hash, name, participant.approval)
-            if (body.request, body.institution, body.approval) != expected:
+            expected = (request.hash, name, participant.answer)
+            if (body.request, body.institution, body.answer) != expected:
                 raise ProtocolError("expected commitments of the participants to this R", code)
 
-    def _commitment(self, run: RunAtDoor, request: Request, vector: bytes, seed: bytes) -> bytes:
+    def _commitment(self, request: Request, vector: bytes, seed: bytes) -> bytes:
         return self._site.sign(
             Commitment(
                 request=request.hash,
                 institution=self._site.institution,
-                approval=run.approval,
+                answer=self._own_answer(request),
                 vector=bytes_hash(vector),
                 seed=bytes_hash(seed),
             )
@@ -348,7 +363,7 @@ class Door:
         zeros = np.zeros(terms.vectors.entries, dtype=np.uint64)
         content = encode(self._masked(zeros, keys, request, terms), terms.word_bits)
         position = self._ledger.position()
-        reply = self._reply(run, request, content, 0, position)
+        reply = self._reply(request, content, 0, position)
         return self._released(
             request, 0, StoredReply(reply=reply, vector=content, position=position)
         )
@@ -386,11 +401,19 @@ class Door:
         return vector
 
     def _run_keys(self, request: Request) -> RunKeys:
-        """Load the run's chain keys; a run without them has not been agreed on."""
-        state = self._ledger.run_state(request.study, request.run)
-        if state is None:
-            raise PolicyRefusal(RefusalCode.UNKNOWN_RUN, "expected a run with agreed keys")
-        return RunKeys.from_bytes(state)
+        """Return the chain keys of the request's opening, while the study is approved.
+
+        Another process of this institution may withdraw it: what says so is in the ledger's file.
+        """
+        if self._ledger.run_state(request.study, APPROVAL_STATE) is None:
+            raise PolicyRefusal(
+                RefusalCode.UNKNOWN_STUDY, "expected a study that was approved here"
+            )
+        return self._held.run_keys(request.study, request.run, request.opening)
+
+    def _own_answer(self, request: Request) -> str:
+        answers = {named.institution: named.answer for named in request.participants}
+        return answers[self._site.institution]
 
     @staticmethod
     def _debit(request: Request, cost: int) -> Debit:
@@ -425,7 +448,6 @@ class Door:
 
     def _reply(
         self,
-        run: RunAtDoor,
         request: Request,
         vector: bytes,
         debit: int,
@@ -439,7 +461,7 @@ class Door:
             Reply(
                 request=request.hash,
                 institution=self._site.institution,
-                approval=run.approval,
+                answer=self._own_answer(request),
                 vector=bytes_hash(vector),
                 statements=statements,
                 seed=seed,

@@ -30,7 +30,7 @@ from threading import Lock
 
 from fieldfare.client.approvals.approval import OmittedStudy, resume
 from fieldfare.client.custodian.answering import answer
-from fieldfare.client.custodian.custodian import Custodian
+from fieldfare.client.custodian.custodian import Custodian, opened_runs
 from fieldfare.client.daemon.status import (
     CustodianStatus,
     Followed,
@@ -431,7 +431,7 @@ class Guard:
             names = self._custody.ledger.run_names(study)
         except LedgerError:
             return []
-        return [name for name in names if ":" not in name]  # a run's id holds none
+        return list(opened_runs(names))
 
 
 def _read_in_force(custody: Custody) -> InForce:

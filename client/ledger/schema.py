@@ -1,12 +1,13 @@
 """The ledger's SQLite file: its tables, its settings, and what to do when it fails.
 
 secure_delete overwrites what is replaced, and the log is emptied after each replacement, so that
-neither file keeps an old key.
+neither file keeps an old state. Keys of runs are in no file: an earlier version kept them here, and
+what it left is destroyed when its file is opened.
 
 entries     one row per debit or statement, hash-chained, append-only
 replies     the signed reply and the masked vector that left for each debit
 statements  a person's statements: a restored copy accepted, the population split, its unit
-runs        opaque state of each run (its chain keys), replaced at every release, then destroyed
+runs        opaque state of each run (its openings, where its training stands), then destroyed
 pending     one answer of each run that was committed to and not opened, with its seed
 commitments the signed first message of what was opened
 fixed       the institutions of all sums of a study, where the study fixes them
@@ -146,6 +147,9 @@ BEGIN SELECT RAISE(ABORT, 'fixed are append-only'); END
 """,
 )
 
+# Approvals, openings and runs with the private keys that an earlier version kept in them.
+_KEYLESS: Final = ("DELETE FROM runs WHERE study <> ':ledger'", "DELETE FROM pending")
+
 LEDGER: Final = DatabaseKind(
     name="the ledger",
     error=LedgerError,
@@ -154,7 +158,8 @@ LEDGER: Final = DatabaseKind(
     otherwise="nothing leaves until the ledger can be written",
     # Not by itself: `erase_log` empties the log, and must be the one that does.
     pragmas=(WAL, *DURABLE, ("wal_autocheckpoint", "0", 0)),
-    migrations=(_FIRST, _STATEMENTS, _PENDING),
+    migrations=(_FIRST, _STATEMENTS, _PENDING, _KEYLESS),
+    rewritten=frozenset({4}),
 )
 
 

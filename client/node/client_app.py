@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
-from fieldfare.client.wire.frames import Committed, Released
+from fieldfare.client.wire.frames import Committed, Described, Released
 from fieldfare.shared.errors import FieldfareError, ProtocolError, RunError
 from fieldfare.shared.protocol.flower_record import (
     RECORD,
@@ -32,12 +32,21 @@ from fieldfare.shared.transcript.heads import ShownLog
 class CustodianPort(Protocol):
     """The calls that the outer zone may make to a custodian: bytes in, bytes out."""
 
-    def describe(self, study: str, last_reply: bytes = b"", offer: bytes = b"") -> bytes | Refusal:
-        """Answer `hello` with the signed approval."""
+    def describe(
+        self,
+        study: str,
+        last_reply: bytes = b"",
+        offer: bytes = b"",
+        run: str = "",
+        nonce: str = "",
+    ) -> Described | Refusal:
+        """Answer `hello` with the signed approval, and for a run with fresh keys."""
         ...
 
-    def open_run(self, opening: bytes, approvals: Sequence[bytes]) -> bytes | Refusal:
-        """Answer a run's opening with a key offer."""
+    def open_run(
+        self, opening: bytes, answers: Sequence[bytes], approvals: Sequence[bytes]
+    ) -> bytes | Refusal:
+        """Answer an opening of a run with a key offer."""
         ...
 
     def agree(self, study: str, run: str, offers: Sequence[bytes]) -> bytes | Refusal:
@@ -112,12 +121,11 @@ def _answer(call: Call, custodian: CustodianPort, content: Mapping[str, Any]) ->
 
 def _ask(call: Call, custodian: CustodianPort, content: Mapping[str, Any]) -> Content:
     if call is Call.HELLO:
-        study, last = text_of(content, "study"), bytes_of(content, "last_reply")
-        offer = bytes_in(content, "offer")
-        return _content(custodian.describe(study, last, offer), "approval")
+        return _hello(custodian, content)
     if call is Call.OPEN:
-        opening, approvals = bytes_of(content, "opening"), list_of(content, "approvals")
-        return _content(custodian.open_run(opening, approvals), "offer")
+        opening, answers = bytes_of(content, "opening"), list_of(content, "answers")
+        approvals = list_of(content, "approvals")
+        return _content(custodian.open_run(opening, answers, approvals), "offer")
     if call is Call.AGREE:
         study, run = text_of(content, "study"), text_of(content, "run")
         return _content(custodian.agree(study, run, list_of(content, "offers")), "agreed")
@@ -138,6 +146,17 @@ def _close(call: Call, custodian: CustodianPort, content: Mapping[str, Any]) -> 
         return _content(custodian.cosign(study, run, shown), "cosigned")
     files = (bytes_of(content, name) for name in ("delivery", "model", "card"))
     return _content(custodian.deliver(*files), "received")
+
+
+def _hello(custodian: CustodianPort, content: Mapping[str, Any]) -> Content:
+    study, last = text_of(content, "study"), bytes_of(content, "last_reply")
+    offer = bytes_of(content, "offer") if "offer" in content else b""
+    run, nonce = (text_of(content, one) if one in content else "" for one in ("run", "nonce"))
+    described = custodian.describe(study, last, offer, run, nonce)
+    if isinstance(described, Refusal):
+        return _content(described)
+    answer = {"answer": described.answer} if described.answer else {}
+    return {"approval": described.approval, **answer}
 
 
 def _release(custodian: CustodianPort, content: Mapping[str, Any]) -> Content:

@@ -17,6 +17,7 @@ from fieldfare.client.wire import custodian_pb2 as pb
 from fieldfare.client.wire.frames import (
     LARGEST_FRAME,
     Committed,
+    Described,
     Released,
     path_of,
     unix_address,
@@ -61,18 +62,29 @@ class RemoteCustodian:
         self._channel = channel
         self._deadlines = deadlines or Deadlines()
 
-    def describe(self, study: str, last_reply: bytes = b"", offer: bytes = b"") -> bytes | Refusal:
-        """Return the signed approval of a study, or a refusal."""
-        asked = pb.DescribeRequest(study=study, last_reply=last_reply, offer=offer)
+    def describe(
+        self,
+        study: str,
+        last_reply: bytes = b"",
+        offer: bytes = b"",
+        run: str = "",
+        nonce: str = "",
+    ) -> Described | Refusal:
+        """Return the signed approval of a study and the answer for a run, or a refusal."""
+        asked = pb.DescribeRequest(
+            study=study, run=run, nonce=nonce, last_reply=last_reply, offer=offer
+        )
         answer = self._ask("Describe", asked, pb.DescribeAnswer, self._deadlines.setup_seconds)
         refusal = _refusal_in(answer)
         if refusal is None:
-            return answer.approval
+            return Described(answer.approval, answer.run_answer)
         return replace(refusal, rejection=answer.rejection)
 
-    def open_run(self, opening: bytes, approvals: Sequence[bytes]) -> bytes | Refusal:
-        """Return the signed key offer for a run, or a refusal."""
-        asked = pb.OpenRunRequest(opening=opening, approvals=approvals)
+    def open_run(
+        self, opening: bytes, answers: Sequence[bytes], approvals: Sequence[bytes]
+    ) -> bytes | Refusal:
+        """Return the signed key offer for an opening of a run, or a refusal."""
+        asked = pb.OpenRunRequest(opening=opening, answers=answers, approvals=approvals)
         answer = self._ask("OpenRun", asked, pb.OpenRunAnswer, self._deadlines.setup_seconds)
         return _refusal_in(answer) or answer.offer
 

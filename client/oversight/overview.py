@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from fieldfare.client.approvals.approval import ApprovalStatus, standing_of
+from fieldfare.client.custodian.custodian import opened_runs
 from fieldfare.client.daemon.admin_client import custodian_status
 from fieldfare.client.daemon.status import CustodianStatus
 from fieldfare.client.home.layout import Home
@@ -180,7 +181,7 @@ def _studies(home: Home, ledger: Ledger, roster: Roster) -> tuple[StudyLine, ...
             id=one.study.id,
             name=one.study.name,
             standing=standing_of(one.decision, roster, epoch),
-            runs=tuple(name for name in ledger.run_names(one.study.id) if ":" not in name),
+            runs=opened_runs(ledger.run_names(one.study.id)),
         )
         for one in kept_studies(home, roster)
     )

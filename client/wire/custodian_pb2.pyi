@@ -7,32 +7,40 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class DescribeRequest(_message.Message):
-    __slots__ = ("study", "last_reply", "offer")
+    __slots__ = ("study", "last_reply", "offer", "run", "nonce")
     STUDY_FIELD_NUMBER: _ClassVar[int]
     LAST_REPLY_FIELD_NUMBER: _ClassVar[int]
     OFFER_FIELD_NUMBER: _ClassVar[int]
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    NONCE_FIELD_NUMBER: _ClassVar[int]
     study: str
     last_reply: bytes
     offer: bytes
-    def __init__(self, study: _Optional[str] = ..., last_reply: _Optional[bytes] = ..., offer: _Optional[bytes] = ...) -> None: ...
+    run: str
+    nonce: str
+    def __init__(self, study: _Optional[str] = ..., last_reply: _Optional[bytes] = ..., offer: _Optional[bytes] = ..., run: _Optional[str] = ..., nonce: _Optional[str] = ...) -> None: ...
 
 class DescribeAnswer(_message.Message):
-    __slots__ = ("approval", "refusal", "rejection")
+    __slots__ = ("approval", "refusal", "run_answer", "rejection")
     APPROVAL_FIELD_NUMBER: _ClassVar[int]
     REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    RUN_ANSWER_FIELD_NUMBER: _ClassVar[int]
     REJECTION_FIELD_NUMBER: _ClassVar[int]
     approval: bytes
     refusal: bytes
+    run_answer: bytes
     rejection: bytes
-    def __init__(self, approval: _Optional[bytes] = ..., refusal: _Optional[bytes] = ..., rejection: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, approval: _Optional[bytes] = ..., refusal: _Optional[bytes] = ..., run_answer: _Optional[bytes] = ..., rejection: _Optional[bytes] = ...) -> None: ...
 
 class OpenRunRequest(_message.Message):
-    __slots__ = ("opening", "approvals")
+    __slots__ = ("opening", "approvals", "answers")
     OPENING_FIELD_NUMBER: _ClassVar[int]
     APPROVALS_FIELD_NUMBER: _ClassVar[int]
+    ANSWERS_FIELD_NUMBER: _ClassVar[int]
     opening: bytes
     approvals: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, opening: _Optional[bytes] = ..., approvals: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    answers: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, opening: _Optional[bytes] = ..., approvals: _Optional[_Iterable[bytes]] = ..., answers: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class OpenRunAnswer(_message.Message):
     __slots__ = ("offer", "refusal")

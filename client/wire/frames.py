@@ -16,7 +16,7 @@ _FRAMING: Final = 64 * _KIB  # lengths and tags around the largest content
 
 # No frame is larger, whatever it says; gRPC refuses it before it is read to the end.
 LARGEST_FRAME: Final = MAX_MESSAGE_BYTES + _FRAMING
-# The largest frame that asks something, in bytes, by call. An approval has 2 KiB, an offer
+# The largest frame that asks something, in bytes, by call. An answer has 2.5 KiB, an offer
 # 1.5 KiB for each participant after its own, so offers of 100 participants fit.
 LARGEST_QUESTION: Final[Mapping[str, int]] = MappingProxyType(
     {
@@ -49,6 +49,14 @@ class Released:
 
     reply: bytes
     vector: bytes
+
+
+@dataclass(frozen=True)
+class Described:
+    """An answer to `hello`: the signed approval, and where a run is named the signed RunAnswer."""
+
+    approval: bytes
+    answer: bytes = b""
 
 
 def unix_address(path: Path) -> str:

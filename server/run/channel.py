@@ -8,6 +8,7 @@ same bytes with the same bytes.
 """
 
 import logging
+import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -68,12 +69,14 @@ class GridChannel:
     """A Grid, a clock that only goes forward, and a way to wait.
 
     Attributes:
+        nonce: draws 32 bytes, hex.
         refused: the reasons of nodes that answer no call of this run.
     """
 
     grid: Grid
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
+    nonce: Callable[[], str] = secrets.token_hex
     refused: dict[int, str] = field(default_factory=dict)
 
     def ask(

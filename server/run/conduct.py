@@ -37,7 +37,6 @@ from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.messages import (
     IdentitySigner,
     Reply,
-    RunOpening,
     open_envelope,
     parameters_to_bytes,
 )
@@ -210,7 +209,7 @@ class _Conduct:
         self._check_roster(record.standing())
         left: frozenset[str] = frozenset()
         if record.done:
-            nodes = _nodes_of(hello(self.channel, self._terms(), record))
+            nodes = _nodes_of(hello(self.channel, replace(self._terms(), run=""), record))
         else:
             opened: list[Federation] = []
             job = Job(
@@ -268,12 +267,9 @@ class _Conduct:
         self.store.set_state(run, state, reason, _now())
 
     def _check_roster(self, standing: RunCheckpoint) -> None:
-        if standing.opening is None:
-            return
-        opening = open_envelope(
-            standing.opening.opening, RunOpening, self.facts.roster, Assurance.SIMULATED
-        ).body
-        if opening.roster != self.facts.roster.hash:
+        openings = standing.openings
+        opening = openings and (openings.sent or openings.agreed)
+        if opening and opening.roster != self.facts.roster.hash:
             raise RunError(
                 f"run {self.facts.run}: expected the roster that it was opened under, found a "
                 "newer one: start another run"

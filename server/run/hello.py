@@ -1,4 +1,8 @@
-"""`hello`: send the study to the institutions, collect approvals, wait for absent nodes."""
+"""`hello`: send the study to the institutions, collect approvals and keys, wait for absent nodes.
+
+Each node is asked with a nonce of its own, which its institution signs: a node that brings another
+institution's answer fails on its own nonce, is left out and named, and its victim is not.
+"""
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
@@ -10,7 +14,14 @@ from fieldfare.server.run.record import Record
 from fieldfare.shared.errors import ProtocolError, RunError
 from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.flower_record import REJECTION, Call, Content, bytes_of, refusal_in
-from fieldfare.shared.protocol.messages import Approval, Opened, Rejection, Signer, open_envelope
+from fieldfare.shared.protocol.messages import (
+    Approval,
+    Opened,
+    Rejection,
+    RunAnswer,
+    Signer,
+    open_envelope,
+)
 from fieldfare.shared.protocol.plan import Plan
 from fieldfare.shared.protocol.roster import Roster
 
@@ -30,7 +41,7 @@ class RunTerms:
         roster: the published one.
         signer: the coordinator's.
         assurance: exact, or simulated.
-        run: its id.
+        run: its id; empty where none opens: then nobody makes keys.
         last_replies: the last signed reply held, by institution.
         offer: the signed study, for institutions that do not have it; nothing in simulations.
         wait_seconds: how long to wait for institutions whose nodes are not there.
@@ -50,19 +61,26 @@ class RunTerms:
 
 @dataclass(frozen=True)
 class Approved:
-    """One institution's approval and the node that it came from."""
+    """One institution's approval, its answer for the run, and the node that they came from."""
 
     node: int
     approval: Approval
     envelope: bytes
+    answer: RunAnswer | None = None
+    signed: bytes = b""
 
 
 @dataclass(frozen=True)
 class Heard:
-    """The answers: approvals by institution, and the reasons of nodes that take no part."""
+    """The answers: approvals by institution, and the reasons of nodes that take no part.
+
+    Attributes:
+        nonces: of the nodes that were asked.
+    """
 
     approvals: dict[str, Approved]
     absent: dict[int, str]
+    nonces: dict[int, str] = field(default_factory=dict)
 
 
 def hello(
@@ -103,16 +121,12 @@ def _ask(
     """Ask nodes that have not answered yet; adds to the answers."""
     nodes = [node for node in channel.grid.get_node_ids() if node not in settled]
     study = terms.plan.study
-    content: Content = {
-        "study": terms.plan.study_id.encode(),
-        "last_reply": b"",
-        "offer": terms.offer,
-    }
+    contents = {node: _question(channel, terms, heard, node) for node in nodes}
     # A node that is starting answers a look later; no other node waits for it.
     deadline = min(study.aggregation.deadline_seconds, max(terms.wait_seconds, LOOK_SECONDS))
     if not terms.wait_seconds:
         deadline = study.aggregation.deadline_seconds
-    answers = channel.ask(Call.HELLO, dict.fromkeys(nodes, content), deadline)
+    answers = channel.ask(Call.HELLO, contents, deadline)
     for node in sorted(set(nodes) - set(answers)):
         _absent(terms, record, heard, node, channel.refused.get(node, LATE))
     for node, answer in sorted(answers.items()):
@@ -122,16 +136,31 @@ def _ask(
             record.answered_hello(said.signer, said.body.text, said.content)
             continue
         try:
-            envelope, approval = _approval_in(answer, terms)
+            approved = _approved_in(answer, terms, node, heard.nonces.get(node, ""))
         except ProtocolError as error:
             _absent(terms, record, heard, node, str(error))
             continue
         heard.absent.pop(node, None)
-        name = approval.institution
+        name = approved.approval.institution
         if name in heard.approvals:
             raise RunError(f"expected one node for each institution, found {name} twice")
-        heard.approvals[name] = Approved(node, approval, envelope)
-        record.answered_hello(name, "approved", envelope)
+        heard.approvals[name] = approved
+        record.answered_hello(name, "approved", approved.envelope)
+
+
+def _question(
+    channel: GridChannel, terms: RunTerms, heard: Heard, node: int, last_reply: bytes = b""
+) -> Content:
+    """Return what a node is asked: with the same nonce whenever it is asked again."""
+    question: Content = {
+        "study": terms.plan.study_id.encode(),
+        "last_reply": last_reply,
+        "offer": b"" if last_reply else terms.offer,
+    }
+    if terms.run:
+        nonce = heard.nonces.setdefault(node, channel.nonce())
+        question |= {"run": terms.run.encode(), "nonce": nonce.encode()}
+    return question
 
 
 def _absent(terms: RunTerms, record: Record, heard: Heard, node: int, reason: str) -> None:
@@ -165,11 +194,7 @@ def _without_restored(channel: GridChannel, terms: RunTerms, heard: Heard) -> He
     """Show institutions their own last signed reply; who does not know it takes no part."""
     study, known = terms.plan.study, terms.last_replies
     shown: dict[int, Content] = {
-        approved.node: {
-            "study": terms.plan.study_id.encode(),
-            "last_reply": known[name],
-            "offer": b"",
-        }
+        approved.node: _question(channel, terms, heard, approved.node, known[name])
         for name, approved in heard.approvals.items()
         if name in known
     }
@@ -183,7 +208,7 @@ def _without_restored(channel: GridChannel, terms: RunTerms, heard: Heard) -> He
         for name, approved in heard.approvals.items()
         if approved.node not in shown or approved.node in agreed
     }
-    return Heard(kept, heard.absent)
+    return Heard(kept, heard.absent, heard.nonces)
 
 
 def _rejection_in(
@@ -206,11 +231,12 @@ def _rejection_in(
     return opened if found == (terms.plan.study_id, terms.roster.hash, name, name) else None
 
 
-def _approval_in(content: Mapping[str, Any], terms: RunTerms) -> tuple[bytes, Approval]:
-    """Parse and check one node's approval.
+def _approved_in(content: Mapping[str, Any], terms: RunTerms, node: int, nonce: str) -> Approved:
+    """Parse and check one node's approval and its answer for the run.
 
     Raises:
-        ProtocolError: a refusal, another study or roster, or a signature by another party.
+        ProtocolError: a refusal, another study, roster, run or nonce, or a signature by another
+            party.
     """
     refusal = refusal_in(content)
     if refusal is not None:
@@ -223,7 +249,20 @@ def _approval_in(content: Mapping[str, Any], terms: RunTerms) -> tuple[bytes, Ap
         raise ProtocolError("expected an approval of this study by its own signer, found another")
     if approval.institution not in terms.roster.ids:
         raise ProtocolError("expected an institution on the roster, found another")
-    return envelope, approval
+    if not terms.run:
+        return Approved(node, approval, envelope)
+    signed = bytes_of(content, "answer")
+    answered = open_envelope(signed, RunAnswer, terms.roster, terms.assurance)
+    answer, name = answered.body, approval.institution
+    wanted = (name, name, approval.hash, terms.plan.study_id, terms.roster.hash, terms.run)
+    found = (answered.signer, answer.institution, answer.approval, answer.study, answer.roster)
+    if (*found, answer.run) != wanted:
+        raise ProtocolError("expected an answer for this run by the approval's signer")
+    if answer.nonce != nonce:
+        raise ProtocolError(
+            "expected an answer to this node's own nonce, found one that it has from elsewhere"
+        )
+    return Approved(node, approval, envelope, answer, signed)
 
 
 def reasons(terms: RunTerms, absent: Mapping[int, str]) -> str:

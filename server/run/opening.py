@@ -1,16 +1,20 @@
-"""How every run opens, and how it is joined again: hello, approvals, keys.
+"""How every run opens, and how it is opened anew: hello, answers, keys.
 
-Who answers is who takes part. A run that goes on keeps the opening that it began with: the
-custodians have agreed on keys under it.
+Who answers is who takes part. A custodian keeps the keys of an opening in memory: where one was
+started again, and whenever the coordinator goes on with a run, the same three exchanges give fresh
+keys to all pairs, under the next opening of the same run. Steps and attempts go on counting.
 """
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
 
 from fieldfare.server.run.channel import GridChannel
 from fieldfare.server.run.hello import Heard, RunTerms, hello, reasons
 from fieldfare.server.run.record import Opening, Record, RunCheckpoint
 from fieldfare.server.run.rounds import Federation
-from fieldfare.shared.errors import ProtocolError, RunError
+from fieldfare.shared.errors import ProtocolError, RefusalCode, RunError
 from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.flower_record import Call, Content, bytes_of, refusal_in
 from fieldfare.shared.protocol.messages import (
@@ -22,6 +26,153 @@ from fieldfare.shared.protocol.messages import (
     sign_envelope,
 )
 from fieldfare.shared.protocol.roster import COORDINATOR
+from fieldfare.shared.run.openings import RunOpenings
+
+log = logging.getLogger(__name__)
+
+OPENINGS_AT_ONCE: Final = 5  # custodians may be started again in the middle of one
+
+
+class _KeysGoneError(RunError):
+    """A custodian was started again in the middle of an opening."""
+
+
+@dataclass
+class Opener:
+    """Opens one run, as often as it has to be.
+
+    Attributes:
+        channel: the nodes.
+        terms: what the run is opened with.
+        record: keeps each opening before it is sent.
+    """
+
+    channel: GridChannel
+    terms: RunTerms
+    record: Record
+
+    def begin(self, standing: RunCheckpoint) -> Federation:
+        """Open a run with every node that answers and has approved the study; or join it again.
+
+        Args:
+            standing: of a run that goes on: its last request may still be answered under the
+                opening that it was sent under; anything else needs a new one (`stale`).
+
+        Raises:
+            RunError: fewer institutions than the study's minimum, or keys that do not fit.
+        """
+        before = standing.openings
+        if before is None or not before.number:
+            return self._opened(hello(self.channel, self.terms, self.record), None)
+        if before.agreed is None:  # nobody has been asked for anything
+            return self._again(before, self._names(before))
+        wanted = _still_in(self.terms, standing, before)
+        if before.sent is not None or not standing.request:
+            return self._again(before, wanted)
+        heard = self._heard(before, wanted)
+        self._check_whole(heard, before, wanted)
+        self._check_minimum(heard)
+        return replace(self._federation(heard, before), stale=True)
+
+    def anew(self, federation: Federation, wanted: Collection[str]) -> Federation:
+        """Open a run anew with those who are still in it.
+
+        Raises:
+            RunError: fewer institutions than the study's minimum, or keys that do not fit.
+        """
+        return self._again(federation.openings, wanted)
+
+    def _again(self, before: RunOpenings, wanted: Collection[str]) -> Federation:
+        heard = self._heard(before, wanted)
+        self._check_whole(heard, before, wanted)
+        return self._opened(heard, before)
+
+    def _check_whole(self, heard: Heard, before: RunOpenings, wanted: Collection[str]) -> None:
+        """Insist on everybody where the study fixes them, or before anybody has agreed."""
+        missing = sorted(set(wanted) - set(heard.approvals))
+        whole = self.terms.plan.study.aggregation.fixed or before.agreed is None
+        if whole and missing:
+            raise RunError(
+                f"expected all participants of the opening, found {', '.join(missing)} missing "
+                f"({reasons(self.terms, heard.absent)}): resume it when they are back, or start "
+                f"another run{'' if before.agreed else ' (no budget was spent)'}"
+            )
+
+    def _heard(self, before: RunOpenings, wanted: Collection[str]) -> Heard:
+        """Hear of those who are wanted, under the approvals that the run began with."""
+        heard = hello(self.channel, self.terms, self.record, wanted)  # no call waits for who left
+        same = {
+            name: approved
+            for name, approved in heard.approvals.items()
+            if name in wanted and before.approvals.get(name) == approved.approval.hash
+        }
+        return replace(heard, approvals=same)
+
+    def _opened(self, heard: Heard, before: RunOpenings | None) -> Federation:
+        """Open with all who were heard of, until all hold their keys at once."""
+        for _ in range(OPENINGS_AT_ONCE - 1):
+            try:
+                return self._open(heard, before)
+            except _KeysGoneError as error:
+                log.warning("%s: the run is opened anew", error)
+                before = self.record.openings
+                if before is None:
+                    raise
+                heard = self._heard(before, self._names(before))
+        return self._open(heard, before)
+
+    def _open(self, heard: Heard, before: RunOpenings | None) -> Federation:
+        terms, record = self.terms, self.record
+        self._check_minimum(heard)
+        heard_of = dict(sorted(heard.approvals.items()))
+        openings = before or _none_yet(terms, heard)
+        opening = RunOpening(
+            study=terms.plan.study_id,
+            roster=terms.roster.hash,
+            run=terms.run,
+            number=openings.number,
+            participants=tuple(
+                Participant(institution=name, answer=approved.answer.hash)
+                for name, approved in heard_of.items()
+                if approved.answer is not None
+            ),
+        )
+        sent = Opening(
+            sign_envelope(opening, COORDINATOR, terms.signer),
+            tuple(approved.envelope for approved in heard_of.values()),
+            tuple(approved.signed for approved in heard_of.values()),
+        )
+        record.opening(sent, replace(openings, sent=opening, number=opening.number + 1))
+        nodes = {name: approved.node for name, approved in heard_of.items()}
+        offers = _agree_on_keys(self.channel, terms, nodes, opening, sent)
+        agreed = replace(openings, sent=None, agreed=opening, number=opening.number + 1)
+        record.agreed(offers, agreed)
+        return self._federation(heard, agreed)
+
+    def _federation(self, heard: Heard, openings: RunOpenings) -> Federation:
+        terms = self.terms
+        return Federation(
+            terms.plan,
+            terms.roster,
+            terms.signer,
+            terms.assurance,
+            terms.run,
+            {name: approved.node for name, approved in sorted(heard.approvals.items())},
+            openings,
+        )
+
+    @staticmethod
+    def _names(openings: RunOpenings) -> set[str]:
+        newest = openings.sent or openings.agreed
+        return {named.institution for named in newest.participants} if newest else set()
+
+    def _check_minimum(self, heard: Heard) -> None:
+        minimum, found = self.terms.plan.study.aggregation.minimum_institutions, heard.approvals
+        if len(found) < minimum:
+            raise RunError(
+                f"expected approvals of at least {minimum} institutions, found {len(found)} "
+                f"({reasons(self.terms, heard.absent)})"
+            )
 
 
 def open_federation(
@@ -30,148 +181,79 @@ def open_federation(
     record: Record | None = None,
     standing: RunCheckpoint | None = None,
 ) -> Federation:
-    """Open a run with every node that answers and has approved the study; or join it again.
-
-    Args:
-        channel: the nodes.
-        terms: what the run is opened with.
-        record: keeps the opening before it is sent.
-        standing: of a run that goes on: it keeps the participants that it was opened with.
-
-    Raises:
-        RunError: fewer institutions than the study's minimum, or keys that do not fit.
-    """
-    kept = record or Record()
-    before = standing or RunCheckpoint()
-    if before.opening is None:
-        return _opened(channel, terms, kept, hello(channel, terms, kept))
-    return _joined(channel, terms, kept, before, before.opening)
+    """Open a run, or join it again; see `Opener.begin`."""
+    return Opener(channel, terms, record or Record()).begin(standing or RunCheckpoint())
 
 
-def _opened(channel: GridChannel, terms: RunTerms, record: Record, heard: Heard) -> Federation:
-    """Open a new run with all who approved."""
-    _check_minimum(terms, len(heard.approvals), heard)
-    participants = {
-        name: Participant(institution=name, approval=approved.approval.hash)
-        for name, approved in sorted(heard.approvals.items())
-    }
-    federation = _federation(terms, heard, participants)
-    opening = RunOpening(
+def _none_yet(terms: RunTerms, heard: Heard) -> RunOpenings:
+    return RunOpenings(
         study=terms.plan.study_id,
-        roster=terms.roster.hash,
         run=terms.run,
-        participants=tuple(participants.values()),
+        roster=terms.roster,
+        assurance=Assurance.SIMULATED,  # signatures were verified before anything is written down
+        least=terms.plan.study.aggregation.minimum_institutions,
+        approvals={name: each.approval.hash for name, each in sorted(heard.approvals.items())},
     )
-    sent = Opening(
-        sign_envelope(opening, COORDINATOR, terms.signer),
-        tuple(heard.approvals[name].envelope for name in participants),
-    )
-    record.opening(sent)
-    record.agreed(_agree_on_keys(channel, federation, sent))
-    return federation
 
 
-def _joined(
-    channel: GridChannel, terms: RunTerms, record: Record, standing: RunCheckpoint, sent: Opening
-) -> Federation:
-    """Go on with a run: its opening stays, and an institution that left stays away."""
-    opening = open_envelope(sent.opening, RunOpening, terms.roster, terms.assurance).body
-    participants = {each.institution: each for each in opening.participants}
-    wanted = _still_in(terms, standing, participants)
-    heard = hello(channel, terms, record, wanted)  # no call waits for those who left
-    same = {
-        name: approved
-        for name, approved in heard.approvals.items()
-        if name in wanted and participants[name].approval == approved.approval.hash
-    }
-    present = Heard(same, heard.absent)
-    whole = terms.plan.study.aggregation.fixed or not sent.offers  # or not all had agreed
-    if whole and len(same) < len(participants):
-        missing = ", ".join(sorted(set(participants) - set(same)))
-        raise RunError(
-            f"expected all participants of the opening, found {missing} missing "
-            f"({reasons(terms, heard.absent)}): resume it when they are back, or start another "
-            f"run{'' if sent.offers else ' (no budget was spent)'}"
-        )
-    if not sent.offers:
-        federation = _federation(terms, present, participants)
-        record.agreed(_agree_on_keys(channel, federation, sent))
-        return federation
-    _check_minimum(terms, len(same), heard)
-    return _federation(terms, present, participants)
-
-
-def _still_in(
-    terms: RunTerms, standing: RunCheckpoint, participants: Mapping[str, Participant]
-) -> set[str]:
+def _still_in(terms: RunTerms, standing: RunCheckpoint, openings: RunOpenings) -> set[str]:
     """Return who took part in the last request, and answered it if it failed: who left is gone.
 
-    Unless too few are left for another attempt: then all of them are wanted back.
+    Unless too few are left for another attempt: then all of them are wanted back. An opening after
+    that request says itself who is left.
     """
+    newest = openings.sent or openings.agreed
+    named = {each.institution for each in newest.participants} if newest else set()
     if not standing.request or terms.plan.study.aggregation.fixed:
-        return set(participants)
+        return named
     last = open_envelope(standing.request, Request, terms.roster, terms.assurance).body
+    if newest is None or last.opening != newest.hash:
+        return named
     asked = {each.institution for each in last.participants}
     stayed = asked & standing.stayed
     return stayed if len(stayed) >= terms.plan.study.aggregation.minimum_institutions else asked
 
 
-def _federation(
-    terms: RunTerms, heard: Heard, participants: Mapping[str, Participant]
-) -> Federation:
-    return Federation(
-        terms.plan,
-        terms.roster,
-        terms.signer,
-        terms.assurance,
-        terms.run,
-        {name: approved.node for name, approved in sorted(heard.approvals.items())},
-        participants,
-    )
-
-
-def _check_minimum(terms: RunTerms, found: int, heard: Heard) -> None:
-    minimum = terms.plan.study.aggregation.minimum_institutions
-    if found < minimum:
-        raise RunError(
-            f"expected approvals of at least {minimum} institutions, found {found} "
-            f"({reasons(terms, heard.absent)})"
-        )
-
-
-def _agree_on_keys(channel: GridChannel, federation: Federation, sent: Opening) -> Opening:
-    """Relay approvals, then offers; only the institutions can read a key.
+def _agree_on_keys(
+    channel: GridChannel,
+    terms: RunTerms,
+    nodes: Mapping[str, int],
+    opening: RunOpening,
+    sent: Opening,
+) -> tuple[bytes, ...]:
+    """Relay answers, then offers; only the institutions can read a key.
 
     Raises:
-        RunError: an institution refused; a run starts with all its participants or not at all.
+        _KeysGoneError: a custodian was started again in between.
+        RunError: an institution refused; a run is opened with all its participants or not at all.
     """
-    names = sorted(federation.participants)
-    opened: Content = {"opening": sent.opening, "approvals": list(sent.approvals)}
-    found = _ask_all(channel, federation, Call.OPEN, opened, "offer")
-    offers = tuple(found[name] for name in names)
-    _check_offers(federation, sent, found)
+    opened: Content = {
+        "opening": sent.opening,
+        "answers": list(sent.answers),
+        "approvals": list(sent.approvals),
+    }
+    found = _ask_all(channel, terms, nodes, Call.OPEN, opened, "offer")
+    offers = tuple(found[name] for name in nodes)
+    _check_offers(terms, opening.hash, found)
     agreed: Content = {
-        "study": federation.plan.study_id.encode(),
-        "run": federation.run.encode(),
+        "study": terms.plan.study_id.encode(),
+        "run": terms.run.encode(),
         "offers": list(offers),
     }
-    _ask_all(channel, federation, Call.AGREE, agreed, "agreed")
-    return Opening(sent.opening, sent.approvals, offers)
+    _ask_all(channel, terms, nodes, Call.AGREE, agreed, "agreed")
+    return offers
 
 
-def _check_offers(federation: Federation, sent: Opening, offers: Mapping[str, bytes]) -> None:
+def _check_offers(terms: RunTerms, opening: str, offers: Mapping[str, bytes]) -> None:
     """Check who signed each offer, and for which opening.
 
     The other institutions would refuse a foreign one, and be named in place of its sender.
     """
-    if federation.assurance is Assurance.SIMULATED:  # no keys, nothing offered
+    if terms.assurance is Assurance.SIMULATED:  # no keys, nothing offered
         return
-    opening = open_envelope(
-        sent.opening, RunOpening, federation.roster, federation.assurance
-    ).body.hash
     for institution, envelope in offers.items():
         try:
-            found = open_envelope(envelope, KeyOffer, federation.roster, federation.assurance)
+            found = open_envelope(envelope, KeyOffer, terms.roster, terms.assurance)
         except ProtocolError as error:
             reason = str(error)
         else:
@@ -185,14 +267,18 @@ def _check_offers(federation: Federation, sent: Opening, offers: Mapping[str, by
 
 
 def _ask_all(
-    channel: GridChannel, federation: Federation, call: Call, content: Content, name: str
+    channel: GridChannel,
+    terms: RunTerms,
+    nodes: Mapping[str, int],
+    call: Call,
+    content: Content,
+    name: str,
 ) -> dict[str, bytes]:
     """Ask every participant the same thing and insist on an answer from each."""
-    deadline = federation.plan.study.aggregation.deadline_seconds
-    contents = dict.fromkeys(federation.nodes.values(), content)
-    answers = channel.ask(call, contents, deadline)
+    deadline = terms.plan.study.aggregation.deadline_seconds
+    answers = channel.ask(call, dict.fromkeys(nodes.values(), content), deadline)
     found = {}
-    for institution, node in federation.nodes.items():
+    for institution, node in nodes.items():
         answer = answers.get(node)
         if answer is None:
             raise RunError(
@@ -204,6 +290,8 @@ def _ask_all(
                 found[institution] = bytes_of(answer, name)
                 continue
             reason = f"refused: {refusal.code.value}"
+            if refusal.code is RefusalCode.KEYS_GONE:
+                raise _KeysGoneError(f"{call.value}: {institution}: {reason}")
         except ProtocolError as error:
             reason = f"bad reply: {error}"
         raise RunError(f"{call.value}: {institution} takes no part ({reason}); open a new run")

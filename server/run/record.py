@@ -19,6 +19,7 @@ from fieldfare.shared.protocol.roster import Roster
 from fieldfare.shared.queries.questions import QuestionGroup
 from fieldfare.shared.ring import Word, decode
 from fieldfare.shared.run.attempt import Attempt
+from fieldfare.shared.run.openings import RunOpenings
 from fieldfare.shared.run.request_check import AgreedRun
 from fieldfare.shared.run.state import RunState
 from fieldfare.shared.transcript.leaves import (
@@ -75,17 +76,17 @@ class DecodedSum:
 
 @dataclass(frozen=True)
 class Opening:
-    """A run's opening, as it was sent: it is sent again unchanged.
+    """One opening of a run, as it is sent.
 
     Attributes:
         opening: signed RunOpening.
         approvals: signed approvals of the participants, in the opening's order.
-        offers: signed key offers in the same order; empty before all have agreed.
+        answers: signed answers to `hello`, in the same order.
     """
 
     opening: bytes
     approvals: tuple[bytes, ...]
-    offers: tuple[bytes, ...] = ()
+    answers: tuple[bytes, ...]
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class RunCheckpoint:
     """Where a run was interrupted: what is sent again, and to whom.
 
     Attributes:
-        opening: as it was sent, or None before.
+        openings: so far, or None before.
         request: the last signed request, or nothing.
         answered: whether that request is done with: summed, or its attempt failed.
         stayed: who answered it, where its attempt failed; the others have left.
@@ -101,7 +102,7 @@ class RunCheckpoint:
         failed: attempts that failed so far.
     """
 
-    opening: Opening | None = None
+    openings: RunOpenings | None = None
     request: bytes = b""
     answered: bool = True
     stayed: frozenset[str] = frozenset()
@@ -109,18 +110,20 @@ class RunCheckpoint:
     opened: bool = False
 
     @classmethod
-    def of(cls, opening: Opening | None, state: RunState | None) -> "RunCheckpoint":
-        """Return where a run stands by its state."""
-        if state is None or state.asked is None:
-            return cls(opening)
+    def of(cls, openings: RunOpenings | None, state: RunState | None) -> "RunCheckpoint":
+        """Return where a run stands by its state, or by its openings before it has one."""
+        if state is None:
+            return cls(openings)
+        if state.asked is None:
+            return cls(state.openings)
         attempt = state.attempt
         if attempt is None:
-            return cls(opening, state.asked.content, failed=state.failed)
+            return cls(state.openings, state.asked.content, failed=state.failed)
         opened = attempt.opens and attempt.opened
         # Whoever committed to an attempt that opened is asked again, before anybody is given up.
         come = attempt.commitments if attempt.opens else attempt.replies
         failed = state.failed + int(bool(attempt.replies) or (bool(come) and not opened))
-        return cls(opening, state.asked.content, bool(come), frozenset(come), failed, opened)
+        return cls(state.openings, state.asked.content, bool(come), frozenset(come), failed, opened)
 
 
 @dataclass
@@ -133,11 +136,13 @@ class Record:
 
     Attributes:
         leaves: of the run.
+        openings: of the run so far; None before the first.
         state: that they lead to; None before the run is agreed on.
         last: the sum that the next request's content follows from.
     """
 
     leaves: list[Leaf] = field(default_factory=list, init=False)
+    openings: RunOpenings | None = field(default=None, init=False)
     state: RunState | None = field(default=None, init=False)
     last: LastSum = field(default=NO_LAST_SUM, init=False)
 
@@ -147,7 +152,7 @@ class Record:
 
     def begin(self, run: AgreedRun, roster: Roster) -> None:
         """Begin the run's state; signatures were verified before anything is written down."""
-        self.state = RunState.begin(run, roster, Assurance.SIMULATED)
+        self.state = RunState.begin(run, roster, Assurance.SIMULATED, self.openings)
 
     @property
     def run(self) -> RunState:
@@ -160,14 +165,23 @@ class Record:
             raise RunError("expected a run that was opened, found none")
         return self.state
 
-    def opening(self, opening: Opening) -> None:
-        """Keep an opening before it is sent."""
-        approvals = (Leaf(LeafKind.APPROVAL, envelope) for envelope in opening.approvals)
-        self._append([*approvals, Leaf(LeafKind.OPENING, opening.opening)])
+    def opening(self, opening: Opening, openings: RunOpenings) -> None:
+        """Keep an opening before it is sent.
 
-    def agreed(self, opening: Opening) -> None:
+        Args:
+            opening: of the run, the first one with the approvals that all later ones rest on.
+            openings: that it leads to.
+        """
+        answers = [Leaf(LeafKind.HELLO, envelope) for envelope in opening.answers]
+        approvals = [Leaf(LeafKind.APPROVAL, envelope) for envelope in opening.approvals]
+        first = approvals if self.openings is None else []
+        self.openings = openings
+        self._put([*first, *answers, Leaf(LeafKind.OPENING, opening.opening)])
+
+    def agreed(self, offers: Sequence[bytes], openings: RunOpenings) -> None:
         """Keep the key offers that all participants have agreed on."""
-        self._append([Leaf(LeafKind.OFFER, envelope) for envelope in opening.offers])
+        self.openings = openings
+        self._put([Leaf(LeafKind.OFFER, envelope) for envelope in offers])
 
     def requested(self, request: bytes) -> None:
         """Keep a signed request before it is sent."""

@@ -10,15 +10,15 @@ the study fixes them: fresh noise, one more debit (docs/design.md, "Attempts").
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 from fieldfare.server.run.channel import GridChannel
 from fieldfare.server.run.record import DecodedSum, Record, RunCheckpoint
 from fieldfare.shared.canonical import bytes_hash
-from fieldfare.shared.errors import ProtocolError, RunError
+from fieldfare.shared.errors import ProtocolError, RefusalCode, RunError
 from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.flower_record import Call, Content, bytes_of, refusal_in
 from fieldfare.shared.protocol.messages import (
@@ -30,7 +30,6 @@ from fieldfare.shared.protocol.messages import (
     ReleaseKind,
     Reply,
     Request,
-    RunOpening,
     Signer,
     open_envelope,
     parameters_hash,
@@ -41,6 +40,7 @@ from fieldfare.shared.protocol.plan import Plan, ReleaseTerms, carries_last_sum
 from fieldfare.shared.protocol.roster import COORDINATOR, Roster
 from fieldfare.shared.ring import WordBits, decode, encode
 from fieldfare.shared.run.kinds.kind import Release
+from fieldfare.shared.run.openings import RunOpenings
 from fieldfare.shared.run.replay import add_words, decoded_sum
 from fieldfare.shared.run.request_check import AgreedRun
 
@@ -57,18 +57,25 @@ class Federation:
     assurance: Assurance
     run: str
     nodes: Mapping[str, int]  # node id by institution
-    participants: Mapping[str, Participant]
+    openings: RunOpenings
+    stale: bool = False  # the next new request needs a new opening
 
-    @property
+    @cached_property
     def agreed(self) -> AgreedRun:
-        """The run as its participants agreed on it."""
-        opening = RunOpening(
-            study=self.plan.study_id,
-            roster=self.roster.hash,
-            run=self.run,
-            participants=tuple(self.participants.values()),
-        )
+        """The run as its participants agreed on it.
+
+        Raises:
+            RunError: they did not.
+        """
+        opening = self.openings.agreed
+        if opening is None:
+            raise RunError("expected an opening that all agreed on, found none")
         return AgreedRun(plan=self.plan, roster_hash=self.roster.hash, opening=opening)
+
+    @cached_property
+    def participants(self) -> Mapping[str, Participant]:
+        """Who takes part in the newest opening."""
+        return {named.institution: named for named in self.agreed.opening.participants}
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,11 +103,13 @@ class SecureSums:
     federation: Federation
     record: Record = field(default_factory=Record)
     standing: RunCheckpoint = field(default_factory=RunCheckpoint)
+    anew: Callable[[Federation, Collection[str]], Federation] | None = None
     present: list[str] = field(default_factory=list)
     lost: dict[str, str] = field(default_factory=dict)
     on_attempt: Callable[[int, int, Mapping[str, str]], None] | None = None
     failed: int = 0
     _promised: dict[str, bytes] = field(default_factory=dict)  # L of the attempt
+    gone: set[str] = field(default_factory=set)  # who has lost the keys of the newest opening
 
     def __post_init__(self) -> None:
         """Start with every institution that opened the run and whose node is there."""
@@ -144,6 +153,7 @@ class SecureSums:
                 if self.standing.answered:  # some replies to it are kept: these begin anew
                     self.record.requested(self.standing.request)
             else:
+                self._open_anew(kind, step)
                 request = self._request(terms, step, attempt, content)
                 self.record.requested(sign_envelope(request, COORDINATOR, self.federation.signer))
             answers = self._answers(request, terms, content, last)
@@ -180,13 +190,24 @@ class SecureSums:
         if not unopened:
             self.record.failed({name: each.reply for name, each in answers.items()}, costs=costs)
         if not aggregation.fixed:
-            self.present = [i for i in self.present if i in come]
-        elif unopened:
+            self.present = [i for i in self.present if i in come or i in self.gone]
+        elif unopened and not set(self.present) <= {*come, *self.gone}:
             raise RunError(
                 f"{request.kind.value} step {request.step}: expected every institution, as the "
                 f"study fixes them, found some missing ({self._losses()}): nothing was spent on "
                 "this step; resume the run when they are back"
             )
+
+    def _open_anew(self, kind: ReleaseKind, step: int) -> None:
+        """Open the run anew where keys are gone: fresh ones for everybody who is left."""
+        if self.anew is None or not (self.federation.stale or self.gone):
+            return
+        self.federation = self.anew(self.federation, self.present)
+        self.gone.clear()
+        for institution in set(self.present) - set(self.federation.nodes):
+            self.lost.setdefault(institution, "was not there when the run was opened anew")
+        self.present = sorted(self.federation.nodes)
+        self._check_quorum(kind, step)
 
     def _interrupted(self, kind: ReleaseKind, step: int) -> Request | None:
         """Return the request of this release that a crash came after, if that is how we began."""
@@ -201,7 +222,8 @@ class SecureSums:
     def _is_spent(self, interrupted: Request) -> bool:
         """Tell whether an interrupted attempt cannot succeed any more."""
         named = {participant.institution for participant in interrupted.participants}
-        if not named <= set(self.present):
+        newest = interrupted.opening == self.federation.agreed.opening_hash
+        if not newest or not named <= set(self.present):
             return True
         if self.standing.opened or self.federation.plan.study.aggregation.fixed:
             return False
@@ -229,6 +251,7 @@ class SecureSums:
             study=federation.plan.study_id,
             roster=federation.roster.hash,
             run=federation.run,
+            opening=federation.agreed.opening_hash,
             step=step,
             attempt=attempt,
             kind=terms.kind,
@@ -288,7 +311,8 @@ class SecureSums:
         aggregation = self.federation.plan.study.aggregation
         found: dict[str, A] = {}
         for _ in range(aggregation.attempts if aggregation.fixed else 1):
-            nodes = {self.federation.nodes[i]: i for i in self.present if i not in found}
+            asked = (i for i in self.present if i not in found and i not in self.gone)
+            nodes = {self.federation.nodes[i]: i for i in asked}
             answers = self.channel.ask(
                 call, dict.fromkeys(nodes, content), aggregation.deadline_seconds
             )
@@ -330,6 +354,8 @@ class SecureSums:
                 self.record.heard(institution, "answered")
                 return
             reason = f"refused: {refusal.code.value}"
+            if refusal.code is RefusalCode.KEYS_GONE and self.anew is not None:
+                self.gone.add(institution)
         except ProtocolError as error:
             reason = f"bad reply: {error}"
         self._lose(institution, request, reason)
@@ -359,8 +385,8 @@ class SecureSums:
         opened = open_envelope(envelope, Reply, self.federation.roster, self.federation.assurance)
         reply = opened.body
         participant = self.federation.participants[institution]
-        expected = (institution, institution, participant.approval, request.hash, terms.cost)
-        found = (opened.signer, reply.institution, reply.approval, reply.request, reply.debit)
+        expected = (institution, institution, participant.answer, request.hash, terms.cost)
+        found = (opened.signer, reply.institution, reply.answer, reply.request, reply.debit)
         if expected != found:
             raise ProtocolError(
                 "expected a reply to this request by this institution, found another"
@@ -374,9 +400,9 @@ class SecureSums:
         envelope, vector = bytes_of(content, "commitment"), bytes_of(content, "vector")
         federation = self.federation
         opened = open_envelope(envelope, Commitment, federation.roster, federation.assurance)
-        body, approval = opened.body, federation.participants[institution].approval
-        expected = (institution, institution, approval, request.hash, bytes_hash(vector))
-        found = (opened.signer, body.institution, body.approval, body.request, body.vector)
+        body, answer = opened.body, federation.participants[institution].answer
+        expected = (institution, institution, answer, request.hash, bytes_hash(vector))
+        found = (opened.signer, body.institution, body.answer, body.request, body.vector)
         if expected != found:
             raise ProtocolError(
                 "expected a commitment to this request by this institution, found another"

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from fieldfare.server.run.channel import GridChannel
 from fieldfare.server.run.hello import RunTerms
-from fieldfare.server.run.opening import open_federation
+from fieldfare.server.run.opening import Opener
 from fieldfare.server.run.record import DecodedSum, Record
 from fieldfare.server.run.rounds import Federation, SecureSums
 from fieldfare.shared.errors import RunError
@@ -89,12 +89,13 @@ class Job:
         for index, questions in enumerate(self.later):
             plan.question_terms(plan.allowance.first_step + index, questions)
         standing = record.standing()
-        federation = open_federation(channel, self.terms, record, standing)
+        opener = Opener(channel, self.terms, record)
+        federation = opener.begin(standing)
         if record.state is None:
             record.begin(federation.agreed, federation.roster)
         if self.on_open:
             self.on_open(federation)
-        sums = SecureSums(channel, federation, record, standing)
+        sums = SecureSums(channel, federation, record, standing, opener.anew)
         while (release := self._due()) is not None:
             self._collect(sums, release)
         self.outcome = self._outcome(sums)

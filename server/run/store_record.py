@@ -18,12 +18,13 @@ from fieldfare.server.store.store import RunStore
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import ProtocolError, RunError
 from fieldfare.shared.privacy.assurance import Assurance
-from fieldfare.shared.protocol.messages import LastSum, ReleaseKind, RunOpening, open_envelope
+from fieldfare.shared.protocol.messages import Approval, LastSum, ReleaseKind, open_envelope
 from fieldfare.shared.protocol.plan import Plan, ReleaseTerms
 from fieldfare.shared.protocol.roster import Roster
 from fieldfare.shared.queries.questions import QuestionGroup
 from fieldfare.shared.ring import Word
 from fieldfare.shared.run.attempt import Attempt
+from fieldfare.shared.run.openings import RunOpenings
 from fieldfare.shared.run.optimizer import TrainingState
 from fieldfare.shared.run.replay import add_words
 from fieldfare.shared.run.request_check import AgreedRun
@@ -34,18 +35,14 @@ MAX_REASON: Final = 4000
 
 log = logging.getLogger(__name__)
 
-OPENS: Final = (
-    LeafKind.ROSTER,
-    LeafKind.STUDY,
-    LeafKind.APPROVAL,
-    LeafKind.OPENING,
-    LeafKind.OFFER,
-)
 PHASES: Final = {
     LeafKind.OPENING: "hello",
-    LeafKind.OFFER: "rehearsal",
     LeafKind.QUESTIONS: ReleaseKind.QUERY.value,
 }
+
+
+TERMS: Final = frozenset({LeafKind.ROSTER, LeafKind.STUDY})
+TOLD: Final = frozenset({LeafKind.OFFER, LeafKind.REQUEST, LeafKind.END})
 
 
 @dataclass(frozen=True)
@@ -72,6 +69,17 @@ class RunFacts:
     def trains(self) -> bool:
         """Tell whether the run trains a model."""
         return self.plan.study.trains and not self.later
+
+    def openings(self, approvals: Mapping[str, str]) -> RunOpenings:
+        """Return a run before its first opening, given the hash of each approval."""
+        return RunOpenings(
+            study=self.plan.study_id,
+            run=self.run,
+            roster=self.roster,
+            assurance=Assurance.SIMULATED,  # signatures were verified before it was written down
+            least=self.plan.study.aggregation.minimum_institutions,
+            approvals=approvals,
+        )
 
 
 @dataclass
@@ -104,11 +112,11 @@ class RunRecord(Record):
         """
         if self._standing is None:
             try:
-                opening = self._read()
+                self._read()
             except ProtocolError as error:
                 run = self.facts.run
                 raise RunError(f"run {run}: the kept run cannot be read: {error}") from None
-            self._standing = RunCheckpoint.of(opening, self.state)
+            self._standing = RunCheckpoint.of(self.openings, self.state)
             if self.state is not None and self.state.last is not None and not self.done:
                 self.last = self._last_sum(self.state.last)
         return self._standing
@@ -122,7 +130,7 @@ class RunRecord(Record):
         finished = state.end is not None and state.end.state == "finished"
         return bool(state.model) or (state.complete and finished)
 
-    def _read(self) -> Opening | None:
+    def _read(self) -> None:
         """Fold the kept leaves; the checkpoint stands for the steps of training before it.
 
         Raises:
@@ -130,19 +138,31 @@ class RunRecord(Record):
         """
         content = self.store.checkpoint(self.facts.run)
         training = None if content is None else TrainingState.from_bytes(content)
-        sent: dict[LeafKind, list[bytes]] = {kind: [] for kind in OPENS}
+        approvals: dict[str, str] = {}
         for leaf in self.store.leaves(self.facts.run):
-            if self.state is None and leaf.kind in OPENS:
-                sent[leaf.kind].append(leaf.content)
-                continue
-            if self.state is None and leaf.kind is not LeafKind.END:
-                self._begin(sent[LeafKind.OPENING])
-            self.state = self.state and self._with(leaf, training)
-        if self.state is None and sent[LeafKind.OFFER]:
-            self._begin(sent[LeafKind.OPENING])
-        approvals, offers = tuple(sent[LeafKind.APPROVAL]), tuple(sent[LeafKind.OFFER])
-        found = [Opening(envelope, approvals, offers) for envelope in sent[LeafKind.OPENING]]
-        return found[0] if found else None
+            if self.state is not None:
+                self.state = self._with(leaf, training)
+            elif leaf.kind is LeafKind.APPROVAL:
+                approval = self._approval(leaf.content)
+                approvals[approval.institution] = approval.hash
+            elif leaf.kind is LeafKind.END:
+                self.openings = self.openings and self.openings.interrupted()
+            elif leaf.kind not in TERMS:
+                self._opens(leaf, approvals)
+        if self.state is not None:
+            self.openings = self.state.openings
+
+    def _opens(self, leaf: Leaf, approvals: Mapping[str, str]) -> None:
+        """Fold a leaf of the first opening; once all agreed on it, the run begins."""
+        facts = self.facts
+        self.openings = (self.openings or facts.openings(approvals)).after(leaf)
+        opening = self.openings.agreed
+        if opening is not None:
+            run = AgreedRun(plan=facts.plan, roster_hash=facts.roster.hash, opening=opening)
+            self.begin(run, facts.roster)
+
+    def _approval(self, content: bytes) -> Approval:
+        return open_envelope(content, Approval, self.facts.roster, Assurance.SIMULATED).body
 
     def _with(self, leaf: Leaf, training: TrainingState | None) -> RunState:
         state = self.run.after(leaf, self._added)
@@ -150,16 +170,6 @@ class RunRecord(Record):
         if training is None or not state.purged or results.steps != training.step:
             return state
         return state.resumed(training)
-
-    def _begin(self, openings: Sequence[bytes]) -> None:
-        """Begin the state of a run whose opening was kept; its signature was verified then."""
-        if not openings:
-            raise ProtocolError("expected an opening before a request, found none")
-        opening = open_envelope(
-            openings[0], RunOpening, self.facts.roster, Assurance.SIMULATED
-        ).body
-        plan, roster = self.facts.plan, self.facts.roster
-        self.begin(AgreedRun(plan=plan, roster_hash=roster.hash, opening=opening), roster)
 
     def _added(self, attempt: Attempt, terms: ReleaseTerms) -> Word | None:
         """Add the table up that the threshold of alerts follows from; nothing else needs a sum."""
@@ -192,11 +202,13 @@ class RunRecord(Record):
 
     # -- its leaves ---------------------------------------------------------------------
 
-    def opening(self, opening: Opening) -> None:
-        """Keep the roster, the study and an opening before it is sent."""
+    def opening(self, opening: Opening, openings: RunOpenings) -> None:
+        """Keep an opening before it is sent, the first one after the roster and the study."""
         roster, study = self.facts.roster_offer, self.facts.study_offer
-        self._append([Leaf(LeafKind.ROSTER, roster), Leaf(LeafKind.STUDY, study)])
-        super().opening(opening)
+        with self.store.together():
+            if self.openings is None:
+                self._append([Leaf(LeafKind.ROSTER, roster), Leaf(LeafKind.STUDY, study)])
+            super().opening(opening, openings)
 
     def requested(self, request: bytes) -> None:
         """Keep a signed request before it is sent."""
@@ -306,7 +318,9 @@ def _phase(leaves: Sequence[Leaf], state: RunState | None, total: DecodedSum | N
     kind = leaves[-1].kind if leaves else None
     if kind in PHASES:
         return PHASES[kind]
-    if state is None or (total is None and kind not in {LeafKind.REQUEST, LeafKind.END}):
+    if kind is LeafKind.OFFER and state is None:
+        return ReleaseKind.REHEARSAL.value
+    if state is None or (total is None and kind not in TOLD):
         return ""
     if kind is LeafKind.END:
         return "delivery" if state.end and state.end.state == "finished" else ""

@@ -76,7 +76,7 @@ class ReplayedRun:
         before, after = self.state, self.state.after(leaf, self._added)
         cost = before.release.terms.cost
         if after.opened > before.opened and after.attempt is not None:
-            for institution in after.attempt.approvals:
+            for institution in after.attempt.answers:
                 self.trail.ask(institution, cost)
         if leaf.kind is LeafKind.REPLY and after.attempt is not None:
             self._follow(after.attempt, cost)
@@ -119,7 +119,7 @@ class ReplayedRun:
 FIRST_LEAF_LINE: Final = 2
 UNFINISHED: Final = "unfinished"
 SIGNED_BY_INSTITUTIONS: Final = frozenset(
-    {LeafKind.APPROVAL, LeafKind.OFFER, LeafKind.COMMITMENT, LeafKind.REPLY}
+    {LeafKind.APPROVAL, LeafKind.HELLO, LeafKind.OFFER, LeafKind.COMMITMENT, LeafKind.REPLY}
 )
 
 
@@ -341,12 +341,8 @@ class _RunAudit:
 
     def report(self, misfit: Misfit | None) -> AuditReport:
         """Return what was found so far."""
-        releases, plan, opening = (
-            self._log.releases,
-            self._log.opening.plan,
-            self._log.opening.opening,
-        )
-        names = () if opening is None else tuple(p.institution for p in opening.participants)
+        releases, plan = self._log.releases, self._log.opening.plan
+        names = self._log.opening.participants
         found = AuditReport(
             header=self._transcript.header,
             misfit=misfit,

@@ -1,4 +1,4 @@
-"""The opening of a run, checked from its transcript: participants, study, approvals and keys.
+"""The first opening of a run, checked from its transcript: study, approvals, participants and keys.
 
 Takes the first leaves of a transcript in order and can only go forward: leaves that were taken are
 verified, and all later ones are checked against them.
@@ -13,22 +13,16 @@ from typing import TypeVar
 from fieldfare.shared.errors import AccountingError, PackageError, ProtocolError, StudyError
 from fieldfare.shared.models import check_module
 from fieldfare.shared.privacy.assurance import Assurance
-from fieldfare.shared.protocol.messages import (
-    Approval,
-    KeyOffer,
-    RunOpening,
-    decode_key,
-    open_envelope,
-)
+from fieldfare.shared.protocol.messages import Approval, open_envelope
 from fieldfare.shared.protocol.plan import Plan, plan_for
-from fieldfare.shared.protocol.roster import COORDINATOR, Roster
-from fieldfare.shared.protocol.secure_sum import MLKEM_CIPHERTEXT_BYTES, check_approval_keys
+from fieldfare.shared.protocol.roster import Roster
 from fieldfare.shared.protocol.signed_files import open_roster, open_study
+from fieldfare.shared.run.openings import RunOpenings
 from fieldfare.shared.run.request_check import AgreedRun
 from fieldfare.shared.run.state import RunState
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.transcript.file import expect
-from fieldfare.shared.transcript.leaves import LeafKind
+from fieldfare.shared.transcript.leaves import Leaf, LeafKind
 
 T = TypeVar("T")
 
@@ -67,7 +61,7 @@ class Trust:
 
 
 class OpeningAudit:
-    """Takes ROSTER, STUDY, APPROVALs, OPENING and OFFERs, in this order."""
+    """Takes ROSTER, STUDY, APPROVALs, HELLOs, OPENING and OFFERs, in this order."""
 
     def __init__(self, trust: Trust, study: str, run: str) -> None:
         """Expect the run that the transcript says it is of."""
@@ -75,19 +69,16 @@ class OpeningAudit:
         self._study_id = study
         self._run = run
         self.approvals: dict[str, Approval] = {}
-        self._offers: list[str] = []
         self.institution: str | None = None  # whose leaf is being looked at
         self.roster: Roster | None = None
         self.study: Study | None = None
         self.plan: Plan | None = None
-        self.opening: RunOpening | None = None
+        self.openings: RunOpenings | None = None
         self.opened: RunState | None = None
         self._takers: Mapping[LeafKind, Callable[[bytes], None]] = {
             LeafKind.ROSTER: self._take_roster,
             LeafKind.STUDY: self._take_study,
             LeafKind.APPROVAL: self._take_approval,
-            LeafKind.OPENING: self._take_opening,
-            LeafKind.OFFER: self._take_offer,
         }
 
     @property
@@ -97,11 +88,15 @@ class OpeningAudit:
             return frozenset({LeafKind.ROSTER})
         if self.study is None:
             return frozenset({LeafKind.STUDY})
-        if self.opening is None:
-            return frozenset({LeafKind.APPROVAL, LeafKind.OPENING})
-        if self.opened is None:
-            return frozenset({LeafKind.OFFER})
-        return frozenset()
+        if self.openings is None:
+            return frozenset({LeafKind.APPROVAL, LeafKind.HELLO})
+        return self.openings.allowed if self.opened is None else frozenset()
+
+    @property
+    def participants(self) -> tuple[str, ...]:
+        """Who takes part, as the newest opening says."""
+        opening = self.openings and (self.openings.sent or self.openings.agreed)
+        return tuple(named.institution for named in opening.participants) if opening else ()
 
     def take(self, kind: LeafKind, content: bytes) -> None:
         """Verify one leaf of an allowed kind.
@@ -110,13 +105,18 @@ class OpeningAudit:
             ProtocolError: the first thing that does not fit.
         """
         self.institution = None
-        self._takers[kind](content)
+        take = self._takers.get(kind)
+        if take is not None:
+            take(content)
+        else:
+            self._take_opening(Leaf(kind, content))
 
     def interrupted(self) -> None:
-        """Begin again what an END cut short: all approvals, or all offers, come once more."""
-        if self.opening is None:
+        """Begin again what an END cut short: all approvals, or the opening, come once more."""
+        if self.openings is None:
             self.approvals = {}
-        self._offers = []
+        else:
+            self.openings = self.openings.interrupted()
 
     def _take_roster(self, content: bytes) -> None:
         roster = open_roster(content, self._trust.coordinator)
@@ -161,53 +161,23 @@ class OpeningAudit:
         _expect_after(approval.institution, list(self.approvals))
         self.approvals[approval.institution] = approval
 
-    def _take_opening(self, content: bytes) -> None:
+    def _take_opening(self, leaf: Leaf) -> None:
         roster, plan = _known(self.roster), _known(self.plan)
-        opened = open_envelope(content, RunOpening, roster, Assurance.EXACT)
-        opening = opened.body
-        expect("the coordinator's signature", COORDINATOR, opened.signer)
-        expect("a run of the study", self._study_id, opening.study)
-        expect("a run under the roster", roster.hash, opening.roster)
-        expect("the run", self._run, opening.run)
-        self._check_participants(opening)
-        minimum = plan.study.aggregation.minimum_institutions
-        if len(opening.participants) < minimum:
-            raise ProtocolError(
-                f"expected at least {minimum} participants, found {len(opening.participants)}"
-            )
-        check_approval_keys(self.approvals)
-        self.opening = opening
-
-    def _check_participants(self, opening: RunOpening) -> None:
-        found = {p.institution: p.approval for p in opening.participants}
-        for institution in sorted(set(found) | set(self.approvals)):
-            self.institution = institution
-            approval = self.approvals.get(institution)
-            expect(
-                "a participant with the approval that stands before the opening",
-                "no approval" if approval is None else approval.hash,
-                found.get(institution, "no participant"),
-            )
-        self.institution = None
-
-    def _take_offer(self, content: bytes) -> None:
-        roster, opening = _known(self.roster), _known(self.opening)
-        opened = open_envelope(content, KeyOffer, roster, Assurance.EXACT)
-        offer, self.institution = opened.body, opened.body.institution
-        names = [p.institution for p in opening.participants]
-        expect("an offer by the next participant", names[len(self._offers)], offer.institution)
-        expect("a signature by the offer's institution", offer.institution, opened.signer)
-        expect("an offer for the run's opening", opening.hash, offer.opening)
-        higher = [name for name in names if name > offer.institution]
-        if sorted(offer.ciphertexts) != higher:
-            raise ProtocolError("expected a ciphertext for each participant with a higher id")
-        for ciphertext in offer.ciphertexts.values():
-            decode_key(ciphertext, MLKEM_CIPHERTEXT_BYTES)
-        self._offers.append(offer.institution)
-        if len(self._offers) == len(names):
-            plan = _known(self.plan)
+        self.openings = (self.openings or self._approved(roster, plan)).after(leaf)
+        opening = self.openings.agreed
+        if opening is not None:
             run = AgreedRun(plan=plan, roster_hash=roster.hash, opening=opening)
-            self.opened = RunState.begin(run, roster)
+            self.opened = RunState.begin(run, roster, openings=self.openings)
+
+    def _approved(self, roster: Roster, plan: Plan) -> RunOpenings:
+        return RunOpenings(
+            study=self._study_id,
+            run=self._run,
+            roster=roster,
+            assurance=Assurance.EXACT,
+            least=plan.study.aggregation.minimum_institutions,
+            approvals={name: approval.hash for name, approval in self.approvals.items()},
+        )
 
 
 def _known(value: T | None) -> T:

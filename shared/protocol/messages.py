@@ -31,7 +31,7 @@ from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.roster import Hex32, InstitutionId, Roster
 from fieldfare.shared.ring import MAX_GAMMA_BITS
 
-PROTOCOL_VERSION: Final = 1
+PROTOCOL_VERSION: Final = 2
 MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 MAX_REASON: Final = 500  # characters of a rejection's reason
 REJECTED: Final = "rejected it"
@@ -60,17 +60,39 @@ class MessageBody(BaseModel):
 
 
 class Approval(MessageBody):
-    """An institution's numbered yes to a study, with fresh keys: approving is the key exchange."""
+    """An institution's numbered yes to a study; it holds no key."""
 
-    TYPE = "fieldfare.approval.v1"
+    TYPE = "fieldfare.approval.v2"
 
     study: Hex32
     roster: Hex32
     institution: InstitutionId
     number: Count
     epoch: Count
-    x25519: Base64  # RFC 7748, 32 bytes; empty in simulations
-    mlkem768: Base64  # FIPS 203, 1184 bytes; empty in simulations
+
+
+class RunAnswer(MessageBody):
+    """An institution's answer to `hello`: fresh keys for one opening of one run.
+
+    Attributes:
+        approval: hash of its approval of the study.
+        nonce: 32 bytes that `hello` brought to this node alone: no other node can relay the answer.
+        boot: 32 bytes that are fresh with every start of its custodian.
+        x25519: RFC 7748, 32 bytes; empty in simulations.
+        mlkem768: FIPS 203, 1184 bytes; empty in simulations.
+    """
+
+    TYPE = "fieldfare.run-answer.v1"
+
+    approval: Hex32
+    study: Hex32
+    roster: Hex32
+    run: RunId
+    institution: InstitutionId
+    nonce: Hex32
+    boot: Hex32
+    x25519: Base64
+    mlkem768: Base64
 
 
 class Rejection(MessageBody):
@@ -106,12 +128,12 @@ class Rejection(MessageBody):
 
 
 class Participant(MessageBody):
-    """A participant of a run or a request, bound to the approval that it gave."""
+    """A participant of an opening or a request, bound to its answer to `hello` and its keys."""
 
-    TYPE = "fieldfare.participant.v1"
+    TYPE = "fieldfare.participant.v2"
 
     institution: InstitutionId
-    approval: Hex32
+    answer: Hex32
 
 
 def _check_participants(participants: tuple[Participant, ...]) -> None:
@@ -121,13 +143,18 @@ def _check_participants(participants: tuple[Participant, ...]) -> None:
 
 
 class RunOpening(MessageBody):
-    """The coordinator opens a run: its participants and their approvals."""
+    """The coordinator opens a run, or opens it anew: its participants and their answers.
 
-    TYPE = "fieldfare.run-opening.v1"
+    Attributes:
+        number: how many openings the run had before.
+    """
+
+    TYPE = "fieldfare.run-opening.v2"
 
     study: Hex32
     roster: Hex32
     run: RunId
+    number: Count
     participants: tuple[Participant, ...]
 
     @model_validator(mode="after")
@@ -137,13 +164,18 @@ class RunOpening(MessageBody):
 
 
 class KeyOffer(MessageBody):
-    """One ML-KEM ciphertext for each participant with a higher id."""
+    """One ML-KEM ciphertext for each participant with a higher id.
 
-    TYPE = "fieldfare.key-offer.v1"
+    Attributes:
+        time: the sender's present, whole seconds since 1970.
+    """
+
+    TYPE = "fieldfare.key-offer.v2"
 
     opening: Hex32
     institution: InstitutionId
     ciphertexts: dict[InstitutionId, Base64]
+    time: Count
 
 
 class ReleaseKind(Enum):
@@ -159,12 +191,13 @@ class ReleaseKind(Enum):
 class Request(MessageBody):
     """R: everything a release depends on (docs/protocol.md, "R, the request")."""
 
-    TYPE = "fieldfare.request.v1"
+    TYPE = "fieldfare.request.v2"
 
     protocol: Count
     study: Hex32
     roster: Hex32
     run: RunId
+    opening: Hex32
     step: Count
     attempt: Count
     kind: ReleaseKind = Field(strict=False)
@@ -195,7 +228,7 @@ class Commitment(MessageBody):
 
     request: Hex32
     institution: InstitutionId
-    approval: Hex32
+    answer: Hex32
     vector: Hex32
     seed: Hex32  # sha256 of the 32 bytes
 
@@ -207,7 +240,7 @@ class Reply(MessageBody):
 
     request: Hex32
     institution: InstitutionId
-    approval: Hex32
+    answer: Hex32
     vector: Hex32
     statements: Opening = ""  # hash of the commitments of all participants
     seed: Opening = ""  # that opens the vector

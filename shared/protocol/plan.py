@@ -176,6 +176,11 @@ class Plan:
         planned = (self.training, self.evaluation, self.fairness, self.query, self.allowance)
         return tuple(terms for terms in planned if terms.cost)
 
+    @property
+    def last_step(self) -> int:
+        """The last position that a run of the study may have."""
+        return max(terms.first_step + terms.steps - 1 for terms in self.releases)
+
     def question_terms(self, step: int, questions: QuestionGroup) -> ReleaseTerms:
         """Return the terms on which a group of questions is answered at a position of a run.
 

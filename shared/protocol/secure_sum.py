@@ -1,15 +1,15 @@
 """The one-shot secure sum: hybrid pair keys, a one-way chain, masks that cancel.
 
 Every pair of institutions shares a key from X25519 (RFC 7748) and ML-KEM-768
-(FIPS 203), both signed into approvals and offers. For a request R one side adds and
-the other subtracts the same ChaCha20 stream, so all masks cancel in the sum of the
-participants that R names, and nothing else does. Nothing is ever unmasked for anyone.
+(FIPS 203), both fresh for each opening of a run and signed into answers and offers. For a
+request R one side adds and the other subtracts the same ChaCha20 stream, so all masks cancel in
+the sum of the participants that R names, and nothing else does. Nothing is ever unmasked for
+anyone.
 
 A seed of each institution hides its vector a second time, from everybody, until all vectors of R
 are fixed: who knows its peers' vectors, and their keys, cannot choose its own by them.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
 
 from fieldfare.shared.errors import ProtocolError
-from fieldfare.shared.protocol.messages import Approval, decode_key, encode_key
+from fieldfare.shared.protocol.messages import RunAnswer, decode_key, encode_key
 from fieldfare.shared.ring import Word, WordBits, add, decode, subtract
 
 PAIR_LABEL: Final = b"fieldfare.pair-key.v1"
@@ -34,71 +34,52 @@ X25519_BYTES: Final = 32
 X25519_PRIME: Final = 2**255 - 19
 MLKEM_PUBLIC_BYTES: Final = 1184
 MLKEM_CIPHERTEXT_BYTES: Final = 1088
-MLKEM_SEED_BYTES: Final = 64
 KEY_BYTES: Final = 32
 SEED_BYTES: Final = 32
 
 
 @dataclass(frozen=True, repr=False)
-class StudyKeys:
-    """One institution's fresh keys for one approved study; destroyed when the study ends."""
+class EphemeralKeys:
+    """One institution's fresh keys for one opening of a run: in memory only."""
 
     x25519: X25519PrivateKey
     mlkem: MLKEM768PrivateKey
 
     @classmethod
-    def generate(cls) -> "StudyKeys":
+    def generate(cls) -> "EphemeralKeys":
         """Make fresh keys from operating-system entropy."""
         return cls(X25519PrivateKey.generate(), MLKEM768PrivateKey.generate())
 
-    @classmethod
-    def from_bytes(cls, content: bytes) -> "StudyKeys":
-        """Parse 32 bytes of X25519 and 64 bytes of ML-KEM seed.
-
-        Raises:
-            ProtocolError: another length.
-        """
-        if len(content) != X25519_BYTES + MLKEM_SEED_BYTES:
-            raise ProtocolError("expected the study's private keys: approve the study again")
-        return cls(
-            X25519PrivateKey.from_private_bytes(content[:X25519_BYTES]),
-            MLKEM768PrivateKey.from_seed_bytes(content[X25519_BYTES:]),
-        )
-
-    def to_bytes(self) -> bytes:
-        """Return the private keys, for the institution's own store only."""
-        return self.x25519.private_bytes_raw() + self.mlkem.private_bytes_raw()
-
     @property
     def public(self) -> tuple[str, str]:
-        """Base64 public keys, X25519 first, as an approval carries them."""
+        """Base64 public keys, X25519 first, as an answer to `hello` carries them."""
         return (
             encode_key(self.x25519.public_key().public_bytes_raw()),
             encode_key(self.mlkem.public_key().public_bytes_raw()),
         )
 
 
-def check_approval_keys(approvals: Mapping[str, Approval]) -> None:
+def check_answer_keys(answers: Mapping[str, RunAnswer]) -> None:
     """Refuse keys that are malformed or held by two institutions.
 
     Raises:
         ProtocolError: wrong length, a second spelling of a key, or a key that appears
             twice (docs/protocol.md, "Keys").
     """
-    for approval in approvals.values():
-        x25519 = decode_key(approval.x25519, X25519_BYTES)
+    for answer in answers.values():
+        x25519 = decode_key(answer.x25519, X25519_BYTES)
         # RFC 7748, section 5, reads 2^255 and above, and p and above, as a smaller number:
         # the same key under another spelling would not be seen to appear twice.
         if int.from_bytes(x25519, "little") >= X25519_PRIME:
             raise ProtocolError("expected an X25519 key below 2^255 - 19")
-        decode_key(approval.mlkem768, MLKEM_PUBLIC_BYTES)
+        decode_key(answer.mlkem768, MLKEM_PUBLIC_BYTES)
     for kind in ("x25519", "mlkem768"):
-        keys = [getattr(approval, kind) for approval in approvals.values()]
+        keys = [getattr(answer, kind) for answer in answers.values()]
         if len(set(keys)) != len(keys):
             raise ProtocolError(f"expected a {kind} key of its own for each institution")
 
 
-def encapsulate(recipient: Approval) -> tuple[bytes, str]:
+def encapsulate(recipient: RunAnswer) -> tuple[bytes, str]:
     """Encapsulate to a recipient's ML-KEM key (FIPS 203, section 7.2).
 
     Returns:
@@ -117,7 +98,7 @@ def encapsulate(recipient: Approval) -> tuple[bytes, str]:
     return secret, encode_key(ciphertext)
 
 
-def decapsulate(keys: StudyKeys, ciphertext: str) -> bytes:
+def decapsulate(keys: EphemeralKeys, ciphertext: str) -> bytes:
     """Decapsulate (FIPS 203, section 7.3).
 
     Raises:
@@ -127,10 +108,10 @@ def decapsulate(keys: StudyKeys, ciphertext: str) -> bytes:
 
 
 def pair_key(
-    keys: StudyKeys,
+    keys: EphemeralKeys,
     kem_secret: bytes,
-    own: Approval,
-    peer: Approval,
+    own: RunAnswer,
+    peer: RunAnswer,
     *,
     opening: str,
     ciphertext: str,
@@ -144,8 +125,8 @@ def pair_key(
     Args:
         keys: own private keys.
         kem_secret: 32 bytes from ML-KEM.
-        own: own approval.
-        peer: the peer's approval.
+        own: own answer to `hello`.
+        peer: the peer's.
         opening: hash of the signed run opening, so that runs never share masks.
         ciphertext: base64, as offered by the lower id.
 
@@ -160,7 +141,7 @@ def pair_key(
         shared = keys.x25519.exchange(public)
     except ValueError:
         raise ProtocolError("expected an X25519 key of full order, found a small one") from None
-    low, high = sorted((own, peer), key=lambda approval: approval.institution)
+    low, high = sorted((own, peer), key=lambda answer: answer.institution)
     context = {
         "opening": opening,
         "ciphertext": ciphertext,
@@ -263,15 +244,3 @@ class RunKeys:
             stream = mask_stream(self.keys[peer], request, entries, bits)
             total = (add if own < peer else subtract)(total, stream, bits)
         return total
-
-    def to_bytes(self) -> bytes:
-        """Return the keys, for the institution's own store only."""
-        keys = {peer: key.hex() for peer, key in self.keys.items()}
-        return rfc8785.dumps({"step": self.step, "keys": keys})
-
-    @classmethod
-    def from_bytes(cls, content: bytes) -> "RunKeys":
-        """Parse what `to_bytes` wrote into the institution's own store."""
-        data = json.loads(content)
-        keys = {peer: bytes.fromhex(key) for peer, key in data["keys"].items()}
-        return cls(int(data["step"]), keys)

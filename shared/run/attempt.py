@@ -42,19 +42,19 @@ class Attempt:
         return self.asked.body
 
     @cached_property
-    def approvals(self) -> dict[str, str]:
-        """The approval of everybody who is asked."""
-        return {named.institution: named.approval for named in self.request.participants}
+    def answers(self) -> dict[str, str]:
+        """The answer to `hello` of everybody who is asked."""
+        return {named.institution: named.answer for named in self.request.participants}
 
     @property
     def missing(self) -> list[str]:
         """Who has not answered."""
-        return [name for name in self.approvals if name not in self.replies]
+        return [name for name in self.answers if name not in self.replies]
 
     @property
     def opened(self) -> bool:
         """Whether vectors may be paid for and read: everybody's commitment is known."""
-        return not self.opens or len(self.commitments) == len(self.approvals)
+        return not self.opens or len(self.commitments) == len(self.answers)
 
     @cached_property
     def statements(self) -> str:
@@ -124,11 +124,11 @@ class Attempt:
         """Check who says something to which request; return who it is."""
         body = opened.body
         expect(f"a signature by the {what}'s institution", body.institution, opened.signer)
-        approval = self.approvals.get(body.institution)
-        if approval is None:
+        answer = self.answers.get(body.institution)
+        if answer is None:
             raise MismatchError(f"a {what} by a participant of the request")
         if known and body.institution <= list(known)[-1]:
             raise MismatchError(f"{_MANY[what]} in the order of institutions, one of each")
         expect(f"a {what} to the request before it", self.hash, body.request)
-        expect(f"a {what} under the approval", approval, body.approval)
+        expect(f"a {what} under the answer to `hello`", answer, body.answer)
         return body.institution

@@ -6,6 +6,7 @@ refuse the same request with the same bytes.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from fieldfare.shared.errors import AccountingError, RefusalCode
 from fieldfare.shared.protocol.messages import PROTOCOL_VERSION, Request, RunOpening
@@ -21,12 +22,17 @@ class AgreedRun:
     Attributes:
         plan: of the approved study.
         roster_hash: of the roster that the run is under.
-        opening: who takes part, under which approvals.
+        opening: the newest one: who takes part, under which answers to `hello`.
     """
 
     plan: Plan
     roster_hash: str
     opening: RunOpening
+
+    @cached_property
+    def opening_hash(self) -> str:
+        """Hash of the opening that requests are under."""
+        return self.opening.hash
 
     @property
     def least(self) -> int:
@@ -78,17 +84,19 @@ def _check_frame(run: AgreedRun, request: Request) -> None:
     study, roster = run.plan.study_id, run.roster_hash
     expect("a request of the study", study, request.study, RefusalCode.UNKNOWN_STUDY)
     expect("a request under the roster", roster, request.roster, RefusalCode.WRONG_ROSTER)
-    expect("a request of the run", run.opening.run, request.run, RefusalCode.UNKNOWN_RUN)
+    code = RefusalCode.UNKNOWN_RUN
+    expect("a request of the run", run.opening.run, request.run, code)
+    expect("a request under the newest opening", run.opening_hash, request.opening, code)
 
 
 def _check_participants(run: AgreedRun, request: Request, institution: str | None) -> None:
-    """Check who is asked; a changed approval is another participant."""
+    """Check who is asked; another answer to `hello` is another participant."""
     code = RefusalCode.BAD_PARTICIPANTS
     if institution is not None and institution not in {
         named.institution for named in request.participants
     }:
         raise MismatchError("this institution itself", code=code)
-    known = {named.institution: named.approval for named in run.opening.participants}
+    known = {named.institution: named.answer for named in run.opening.participants}
     # docs/protocol.md, "Commit, then open": two sums with and without one tell its own.
     if run.plan.study.aggregation.fixed and request.n != len(known):
         raise MismatchError("all participants of the run: the study fixes them", code=code)
@@ -96,7 +104,7 @@ def _check_participants(run: AgreedRun, request: Request, institution: str | Non
         name = named.institution
         if name not in known:
             raise MismatchError("participants of the run", found=name, code=code)
-        expect(f"{name}'s approval", known[name], named.approval, code)
+        expect(f"{name}'s answer", known[name], named.answer, code)
     # docs/design.md, "Noise": n - t >= 2, and dropouts are not counted in t
     if len(request.participants) < run.least:
         raise MismatchError(

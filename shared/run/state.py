@@ -4,6 +4,8 @@ A run is a sequence of leaves (`shared/transcript/leaves.py`). These rules hold 
 
 - The rehearsal comes first, and then whatever is due, in the order of the plan's positions; a
   release is asked for until an attempt has a reply of everybody in it.
+- Before a request the run may be opened anew; requests are under the newest opening that all
+  agreed on.
 - Where vectors open, everybody's commitment comes before the first reply, and every reply names
   all of them. Such an attempt is paid for; one that ended before is not.
 - An attempt that everybody answered is summed before anything else, also before an END; attempts
@@ -37,6 +39,7 @@ from fieldfare.shared.ring import Word, encode
 from fieldfare.shared.run.attempt import Attempt
 from fieldfare.shared.run.kinds import KINDS, Content, Release, Summed, next_kind
 from fieldfare.shared.run.mismatch import MismatchError, expect
+from fieldfare.shared.run.openings import RunOpenings
 from fieldfare.shared.run.optimizer import TrainingState
 from fieldfare.shared.run.replay import decoded_sum, words_hash
 from fieldfare.shared.run.request_check import AgreedRun, check_request
@@ -53,6 +56,7 @@ from fieldfare.shared.transcript.leaves import (
 
 Added = Callable[[Attempt, ReleaseTerms], Word | None]
 FOLLOW: Final = "the parameters that follow"
+OPENS: Final = frozenset({LeafKind.HELLO, LeafKind.OPENING, LeafKind.OFFER})
 
 
 def deleted(attempt: Attempt, terms: ReleaseTerms) -> Word | None:
@@ -69,6 +73,7 @@ class RunState:
         run: as its participants agreed on it.
         roster: who signs.
         assurance: whether signatures are there at all.
+        openings: so far; None for those who keep no leaves.
         release: what is due, or being answered; the last one where nothing is left to ask.
         results: of the releases so far.
         attempts: at this release.
@@ -94,6 +99,7 @@ class RunState:
     assurance: Assurance
     release: Release
     results: Results
+    openings: RunOpenings | None = None
     attempts: int = 0
     opened: int = 0
     attempt: Attempt | None = None
@@ -113,12 +119,23 @@ class RunState:
 
     @classmethod
     def begin(
-        cls, run: AgreedRun, roster: Roster, assurance: Assurance = Assurance.EXACT
+        cls,
+        run: AgreedRun,
+        roster: Roster,
+        assurance: Assurance = Assurance.EXACT,
+        openings: RunOpenings | None = None,
     ) -> "RunState":
         """Return a run before its rehearsal."""
         results = Results()
         release = Release.of(KINDS[ReleaseKind.REHEARSAL], run.plan, results)
-        return cls(run=run, roster=roster, assurance=assurance, release=release, results=results)
+        return cls(
+            run=run,
+            roster=roster,
+            assurance=assurance,
+            release=release,
+            results=results,
+            openings=openings,
+        )
 
     def followed(self, training: TrainingState | None) -> "RunState":
         """Return the run as somebody knows it who has followed its training, and kept no leaves.
@@ -174,18 +191,20 @@ class RunState:
     @property
     def allowed(self) -> frozenset[LeafKind]:
         """The kinds of which the next leaf must be. A run may end anywhere, and go on."""
+        if self.openings is not None and self.openings.pending:
+            return self.openings.allowed | {LeafKind.END}
         if self.done:
             questions = [LeafKind.QUESTIONS] if self.results.later else []
             return frozenset([LeafKind.END, *questions])
         if self.due is not None:
             return frozenset([LeafKind.END, self.due])
         if self.attempt is not None:
-            come = {LeafKind.END, LeafKind.REQUEST, LeafKind.REPLY, LeafKind.SUM}
+            come = {LeafKind.END, LeafKind.HELLO, LeafKind.REQUEST, LeafKind.REPLY, LeafKind.SUM}
             return frozenset(come | ({LeafKind.COMMITMENT} if self.attempt.opens else set()))
         rehearsed_only = self.sums == 1 and not self.results.later
         either = rehearsed_only and self.run.plan.study.allowance is not None
         questions = [LeafKind.QUESTIONS] if either else []
-        return frozenset([LeafKind.END, LeafKind.REQUEST, *questions])
+        return frozenset([LeafKind.END, LeafKind.HELLO, LeafKind.REQUEST, *questions])
 
     def after(self, leaf: Leaf, added: Added = deleted) -> "RunState":
         """Return the run with one more leaf.
@@ -204,6 +223,8 @@ class RunState:
             raise MismatchError(kinds, found=leaf.kind.value)
         if leaf.kind is LeafKind.SUM:
             return self._added(leaf.content, added)
+        if leaf.kind in OPENS:
+            return self._opened_anew(leaf)
         take = {
             LeafKind.REQUEST: self._asked,
             LeafKind.COMMITMENT: self._committed,
@@ -213,6 +234,14 @@ class RunState:
             LeafKind.END: self._ended,
         }.get(leaf.kind, self._recorded)
         return take(leaf.content)
+
+    def _opened_anew(self, leaf: Leaf) -> "RunState":
+        if self.openings is None:
+            raise MismatchError("a run whose openings are known")
+        openings, run = self.openings.after(leaf), self.run
+        if openings.agreed is not None:
+            run = replace(run, opening=openings.agreed)
+        return replace(self, openings=openings, run=run)
 
     # -- what is asked ------------------------------------------------------------------
 
@@ -261,7 +290,7 @@ class RunState:
                 return before.again(opened)
             if not before.missing:
                 raise MismatchError("the sum of an attempt that everybody answered")
-            if not set(request.participants) <= set(before.request.participants):
+            if not {named.institution for named in request.participants} <= set(before.answers):
                 raise MismatchError("an attempt with the same or fewer participants")
         aggregation = self.run.plan.study.aggregation
         expect("the next attempt", self.attempts, request.attempt)
@@ -283,7 +312,7 @@ class RunState:
         opened = open_envelope(content, Commitment, self.roster, self.assurance)
         before = self._open_attempt()
         attempt = before.with_commitment(opened)
-        first = attempt.opened and len(before.committed) < len(before.approvals)
+        first = attempt.opened and len(before.committed) < len(before.answers)
         return replace(self, attempt=attempt, opened=self.opened + int(first))
 
     def _answered(self, content: bytes) -> "RunState":
@@ -394,7 +423,8 @@ class RunState:
         if record.state == "finished" and not self.done:
             raise MismatchError("a model or answers before a finished end", found="none")
         attempt = self.attempt and replace(self.attempt, interrupted=True)
-        return replace(self, end=record, attempt=attempt)
+        openings = self.openings and self.openings.interrupted()
+        return replace(self, end=record, attempt=attempt, openings=openings)
 
     def resumed(self, training: TrainingState) -> "RunState":
         """Return the run with a checkpoint, in place of the steps that were not taken again.

@@ -255,6 +255,8 @@ class Database:
             if kind.application is not None:
                 self.rows(f"PRAGMA application_id = {kind.application}")
                 self.rows(f"PRAGMA user_version = {len(kind.migrations)}")
+        if version and kind.rewritten & set(range(version + 1, len(kind.migrations) + 1)):
+            self.rows("VACUUM")
 
     def _version(self) -> int:
         kind, newest = self._kind, len(self._kind.migrations)

@@ -37,6 +37,8 @@ class DatabaseKind:
         pragmas: set in this order whenever a file is opened.
         migrations: statements that lead from version n to version n + 1; a file without tables
             is version 0. Append one, never change one.
+        rewritten: versions after which the file is written anew (VACUUM), so that nothing is left
+            of what was deleted.
         application: SQLite's `application_id`; the version stands in the file's header beside
             it. None: versions stand in a table of their own, one row each.
     """
@@ -49,6 +51,7 @@ class DatabaseKind:
     so: str = ""
     pragmas: tuple[Pragma, ...]
     migrations: tuple[tuple[str, ...], ...]
+    rewritten: frozenset[int] = frozenset()
     application: int | None = None
 
     def explained(self, place: str, error: sqlite3.Error) -> FieldfareError:

@@ -4,7 +4,7 @@ Leaves are the signed messages themselves, and unsigned records of what the coor
 computed from them; all are leaves of an RFC 6962 log (`merkle`) whose head the coordinator
 signs and institutions co-sign (docs/design.md, "Recomputation"). Order of a run's leaves:
 
-    ROSTER STUDY APPROVAL... OPENING OFFER...
+    ROSTER STUDY APPROVAL... HELLO... OPENING OFFER...
     rehearsal:  (REQUEST COMMITMENT... REPLY...)... SUM
     each step:  (REQUEST COMMITMENT... REPLY...)... SUM PARAMETERS     one REQUEST for each attempt
     evaluation: (REQUEST COMMITMENT... REPLY...)... SUM METRICS
@@ -20,9 +20,12 @@ the study's allowance covers, has after the rehearsal nothing but these:
     each group: QUESTIONS (REQUEST COMMITMENT... REPLY...)... SUM ANSWERS
     END
 
-APPROVALs, OFFERs, COMMITMENTs and REPLYs to one REQUEST are sorted by institution. A run that
-stopped or failed has an END where it stood, even before the ROSTER; when it is resumed, it goes on
-after that END. After the MODEL nothing but ENDs can come.
+Before any REQUEST the run may be opened anew, with fresh keys: HELLO... OPENING OFFER... An opening
+that not all agreed on has no OFFERs, and another one follows.
+
+APPROVALs, HELLOs, OFFERs, COMMITMENTs and REPLYs to one REQUEST are sorted by institution. A run
+that stopped or failed has an END where it stood, even before the ROSTER; when it is resumed, it
+goes on after that END. After the MODEL nothing but ENDs can come.
 """
 
 import base64
@@ -63,6 +66,7 @@ class LeafKind(Enum):
     ROSTER = "roster"
     STUDY = "study"
     APPROVAL = "approval"
+    HELLO = "hello"  # the signed answer to it
     OPENING = "opening"
     OFFER = "offer"
     REQUEST = "request"

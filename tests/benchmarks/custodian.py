@@ -218,6 +218,7 @@ def signed_request(federation: Federation, step: int, parameters: bytes) -> byte
         study=federation.plan.study.id,
         roster=federation.roster.hash,
         run=federation.run,
+        opening=federation.agreed.opening_hash,
         step=step,
         attempt=0,
         kind=ReleaseKind.TRAINING,

@@ -21,7 +21,7 @@ from fieldfare.shared.protocol.messages import (
     sign_envelope,
     statements_hash,
 )
-from fieldfare.shared.protocol.secure_sum import RunKeys, seed_stream
+from fieldfare.shared.protocol.secure_sum import seed_stream
 from fieldfare.shared.ring import Word, WordBits, add, centre, decode, encode, subtract, to_ring
 from fieldfare.shared.run.replay import add_words
 
@@ -42,12 +42,10 @@ def run(make_bench: MakeBench) -> Run:
 
 def stripped(run: Run, name: str, request: Request, vector: bytes) -> Word:
     """An honest vector without its masks: what all the others together can make of it."""
-    state = run.bench.ledger(name).run_state(request.study, request.run)
-    assert state is not None
     bits, terms = WordBits(request.word_bits), run.bench.plan.training
     peers = frozenset(p.institution for p in request.participants) - {name}
     # Each pair's key is known at the other end as well, so all the others have all of these.
-    keys = RunKeys.from_bytes(state).at(request.step + 1)
+    keys = run.bench.run_keys(name, run).at(request.step + 1)
     mask = keys.mask(name, peers, request.hash, terms.vectors.entries, bits)
     return subtract(decode(vector, bits, request.entries), mask, bits)
 
@@ -117,11 +115,11 @@ def test_a_rushing_member_chooses_nothing_where_it_is_on(run: Run) -> None:
 
 def forged(run: Run, asked: Request, vector: bytes, **changes: object) -> bytes:
     """What a member signs that plays with the coordinator."""
-    named = {p.institution: p.approval for p in asked.participants}
+    named = {p.institution: p.answer for p in asked.participants}
     body = Commitment(
         request=asked.hash,
         institution=D,
-        approval=named[D],
+        answer=named[D],
         vector=bytes_hash(vector),
         seed=bytes_hash(bytes(32)),
     ).model_copy(update=changes)
@@ -158,8 +156,8 @@ def _of_another_request(run: Run, request: Request, sent: list[bytes]) -> list[b
     return [*sent[:3], forged(run, request, b"", request="0" * 64)]
 
 
-def _under_another_approval(run: Run, request: Request, sent: list[bytes]) -> list[bytes]:
-    return [*sent[:3], forged(run, request, b"", approval="0" * 64)]
+def _under_another_answer(run: Run, request: Request, sent: list[bytes]) -> list[bytes]:
+    return [*sent[:3], forged(run, request, b"", answer="0" * 64)]
 
 
 WRONG: Final[dict[str, tuple[Change, RefusalCode]]] = {
@@ -172,7 +170,7 @@ WRONG: Final[dict[str, tuple[Change, RefusalCode]]] = {
     "a stranger's": (_strangers, RefusalCode.BAD_SIGNATURE),
     "its own altered": (_own_altered, RefusalCode.BAD_PARTICIPANTS),
     "of another request": (_of_another_request, RefusalCode.BAD_PARTICIPANTS),
-    "under another approval": (_under_another_approval, RefusalCode.BAD_PARTICIPANTS),
+    "under another answer": (_under_another_answer, RefusalCode.BAD_PARTICIPANTS),
     "rubbish": (lambda _, __, sent: [*sent[:3], b"{}"], RefusalCode.MALFORMED),
 }
 

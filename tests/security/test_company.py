@@ -22,6 +22,7 @@ from fieldfare.client.approvals.approval import approve
 from fieldfare.client.home.comparisons import keep_compared, keep_vouching
 from fieldfare.client.home.roster import pin_roster, pinned_roster
 from fieldfare.client.institution.open import Custody
+from fieldfare.client.wire.frames import Described
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.errors import RefusalCode
 from fieldfare.shared.protocol.comparison import sign_vouching
@@ -50,15 +51,16 @@ def false_roster(coordinator: Coordinator, keys: Keys, version: int = 2) -> Rost
 def opening(coordinator: Coordinator, custody: Custody, study: Study) -> bytes | Refusal:
     """The answer to a signed opening with the whole roster."""
     own = custody.custodian.describe(study.id)
-    assert isinstance(own, bytes)
+    assert isinstance(own, Described)
     roster = custody.site.roster
     body = RunOpening(
         study=study.id,
         roster=roster.hash,
         run="r",
-        participants=tuple(Participant(institution=n, approval="a" * 64) for n in roster.ids),
+        number=0,
+        participants=tuple(Participant(institution=n, answer="a" * 64) for n in roster.ids),
     )
-    return custody.custodian.open_run(sign_envelope(body, COORDINATOR, coordinator.signer), [])
+    return custody.custodian.open_run(sign_envelope(body, COORDINATOR, coordinator.signer), [], [])
 
 
 def surrounded(
@@ -96,7 +98,7 @@ def test_known_keys_alone_let_a_run_begin(
     coordinator: Coordinator, custody_of: OpenCustody
 ) -> None:
     answer = surrounded(coordinator, custody_of, coordinator.roster(), home_study())
-    assert answer not in (UNKNOWN, WEAK)  # the approvals are missing, and so it says
+    assert answer not in (UNKNOWN, WEAK)  # the answers are missing, and so it says
 
 
 @pytest.mark.parametrize(("tolerance", "answer"), [(1, UNKNOWN), (2, None)])

@@ -33,6 +33,7 @@ from tests.support.runs.transcripts import Recorder
 from fieldfare.client.approvals.review import compare
 from fieldfare.client.home.studies import State, kept_study
 from fieldfare.client.oversight.transcript_check import compare_replies, recorded_replies
+from fieldfare.client.wire.frames import Described
 from fieldfare.server.run.record import Record
 from fieldfare.server.run.server_app import Outcome
 from fieldfare.server.store.store import run_store
@@ -143,9 +144,9 @@ LIES: Final[dict[str, tuple[Lie, tuple[ReleaseKind, int], RefusalCode]]] = {
         *(with_participants(lambda found: [*found, STRANGER]), (TRAINING, 1)),
         RefusalCode.BAD_PARTICIPANTS,
     ),
-    "a participant under another approval": (
+    "a participant under another answer": (
         with_participants(
-            lambda found: [found[0].model_copy(update={"approval": "0" * 64}), *found[1:]]
+            lambda found: [found[0].model_copy(update={"answer": "0" * 64}), *found[1:]]
         ),
         (TRAINING, 1),
         RefusalCode.BAD_PARTICIPANTS,
@@ -407,7 +408,7 @@ def test_a_study_with_one_number_changed_is_another_study(
     custody = custody_of()
     approve_all(coordinator, [custody], study)
     custodian, home = custody.custodian, custody.institution.home
-    assert isinstance(custodian.describe(study.id), bytes)
+    assert isinstance(custodian.describe(study.id), Described)
 
     # Under the approved study's signature, with the number changed in place.
     signed = coordinator.signed(study)
@@ -428,7 +429,7 @@ def test_a_study_with_one_number_changed_is_another_study(
     assert kept.decision.state is State.RECEIVED
     shown = {change.key: (change.before, change.after) for change in compare(study, weaker).changes}
     assert list(shown) == ["privacy.epsilon"]
-    assert isinstance(custodian.describe(study.id), bytes)  # the approved one stays approved
+    assert isinstance(custodian.describe(study.id), Described)  # the approved one stays approved
 
 
 def test_a_run_of_a_changed_study_under_the_approved_ones_id_is_answered_by_nobody(

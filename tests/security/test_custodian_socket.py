@@ -36,7 +36,7 @@ from tests.support.properties import SHARING
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.node.remote_custodian import RemoteCustodian, connected
 from fieldfare.client.wire import custodian_pb2 as pb
-from fieldfare.client.wire.frames import Committed, Released, path_of
+from fieldfare.client.wire.frames import Committed, Described, Released, path_of
 from fieldfare.shared.errors import RefusalCode, RunError
 from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.messages import Refusal, ReleaseKind
@@ -99,7 +99,7 @@ def besieged(fortress: Besieged) -> Iterator[Besieged]:
 
 def serves(besieged: Besieged) -> bool:
     try:
-        return isinstance(besieged.remote.describe(besieged.bench.study.id), bytes)
+        return isinstance(besieged.remote.describe(besieged.bench.study.id), Described)
     except RunError:
         return False
 
@@ -137,7 +137,7 @@ def test_every_hostile_call_gets_its_code_over_the_socket(
             assert send() == Refusal(hostile.code)
         assert bench.ledger(NAME).position() == before
         bench.ledger(NAME).verify()
-        assert isinstance(bench.custodian(NAME).describe(bench.study.id), bytes)
+        assert isinstance(bench.custodian(NAME).describe(bench.study.id), Described)
 
 
 def test_no_more_is_released_than_was_approved(make_bench: MakeBench, room: Path) -> None:

@@ -76,12 +76,12 @@ class Played:
 
     def invented(self, name: str, request: Request) -> bytes:
         """A colluder's commitment to nothing."""
-        named = {p.institution: p.approval for p in request.participants}
+        named = {p.institution: p.answer for p in request.participants}
         return self.bench.site(name).sign(
             Commitment(
                 request=request.hash,
                 institution=name,
-                approval=named[name],
+                answer=named[name],
                 vector=bytes_hash(b""),
                 seed=bytes_hash(bytes(32)),
             )

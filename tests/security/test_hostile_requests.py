@@ -27,7 +27,7 @@ from tests.support.federations.bench import (
     make_sums,
 )
 
-from fieldfare.client.wire.frames import Released
+from fieldfare.client.wire.frames import Described, Released
 from fieldfare.shared.errors import LedgerError, RefusalCode, RunError
 from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.flower_record import RECORD
@@ -377,7 +377,7 @@ def test_an_older_copy_with_its_witness_is_found_through_the_last_signed_reply(
     last = run.answer("bank-b", run.request(step=1)).reply
     back_up(bench, "bank-b", tmp_path / "new")
     custodian = bench.custodian("bank-b")
-    assert isinstance(custodian.describe(bench.study.id, last), bytes)
+    assert isinstance(custodian.describe(bench.study.id, last), Described)
 
     restore(bench, "bank-b", tmp_path / "old", witness=True)
     assert bench.restart("bank-b").describe(bench.study.id, last) == BROKEN_LEDGER
@@ -393,7 +393,7 @@ def test_an_older_copy_with_its_witness_is_found_through_the_last_signed_reply(
 
     restore(bench, "bank-b", tmp_path / "new", witness=True)
     custodian = bench.restart("bank-b")
-    assert isinstance(custodian.describe(bench.study.id, last), bytes)
+    assert isinstance(custodian.describe(bench.study.id, last), Described)
     assert run.answer("bank-b", run.request(step=1)).reply == last
 
 

@@ -1,6 +1,5 @@
 """What a decision permits, what it forbids, and what is left after a withdrawal."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -36,8 +35,7 @@ from fieldfare.client.approvals.approval import (
     withdraw,
 )
 from fieldfare.client.approvals.review import SpentBudget
-from fieldfare.client.custodian.custodian import APPROVAL_STATE
-from fieldfare.client.custodian.key_agreement import ApprovedStudy, OpenedRun, agree
+from fieldfare.client.custodian.release import APPROVAL_STATE
 from fieldfare.client.home.keys import rotate_identity
 from fieldfare.client.home.studies import (
     KeptStudy,
@@ -61,7 +59,7 @@ from fieldfare.client.institution.open import (
 from fieldfare.client.journal.journal import Journal
 from fieldfare.client.ledger.budget import Debit
 from fieldfare.client.ledger.freeing import Freed
-from fieldfare.client.wire.frames import Released
+from fieldfare.client.wire.frames import Described, Released
 from fieldfare.shared.errors import (
     LedgerError,
     PolicyRefusal,
@@ -72,17 +70,15 @@ from fieldfare.shared.errors import (
 )
 from fieldfare.shared.protocol.messages import (
     Approval,
-    Participant,
     Refusal,
     ReleaseKind,
     Request,
-    RunOpening,
-    open_envelope,
     parameters_to_bytes,
     sign_envelope,
 )
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.protocol.roster import COORDINATOR
+from fieldfare.shared.protocol.secure_sum import RunKeys
 from fieldfare.shared.ring import centre, decode, subtract
 from fieldfare.shared.run.replay import initial_state
 from fieldfare.shared.study.study import Study
@@ -171,8 +167,9 @@ def test_an_approval_is_recorded_with_user_time_and_hash(
 ) -> None:
     custody = custody_of()
     decision = decide(custody, coordinator.receive(STUDY))
-    envelope = custody.custodian.describe(STUDY.id)
-    assert isinstance(envelope, bytes)
+    described = custody.custodian.describe(STUDY.id)
+    assert isinstance(described, Described)
+    envelope = described.approval
     approval = custody.site.from_member(envelope, Approval, "bank-a").body
     assert decision.approval == approval.hash
     assert (decision.state, decision.user) == (State.APPROVED, "tester")
@@ -327,13 +324,12 @@ def test_a_crash_before_the_decision_leaves_nothing_that_runs(
     custody = custody_of()
     kept = coordinator.receive(STUDY)
     custody.custodian.accept(kept.offer, lambda study: loaded(custody, study).sums)
-    keys = own_keys(custody)
+    state = custody.ledger.run_state(STUDY.id, APPROVAL_STATE)
     again = custody_of()
     assert resume(again, records_loader(again.institution, {})) == ()
     assert again.custodian.describe(STUDY.id) == UNKNOWN_STUDY
     decide(again, kept)
-    assert own_keys(again) != keys
-    assert keys.hex().encode() not in all_bytes(again.institution.home)
+    assert again.ledger.run_state(STUDY.id, APPROVAL_STATE) not in {None, state}
 
 
 def test_one_decision_at_a_time(
@@ -375,7 +371,7 @@ def test_one_study_whose_records_are_gone_stops_no_other(
         return load(study)
 
     assert resume(again, one_fails) == ((other.id, "expected a column"),)
-    assert isinstance(again.custodian.describe(STUDY.id), bytes)
+    assert isinstance(again.custodian.describe(STUDY.id), Described)
     assert again.custodian.describe(other.id) == UNKNOWN_STUDY
 
 
@@ -424,21 +420,20 @@ def test_under_a_new_roster_a_person_approves_again(
     assert after.approval != before.approval
 
 
-def test_after_a_rotation_of_the_identity_a_study_is_approved_with_new_keys(
+def test_after_a_rotation_of_the_identity_a_study_is_approved_anew(
     coordinator: Coordinator, custody_of: OpenCustody
 ) -> None:
     first = custody_of()
     decide(first, coordinator.receive(STUDY))
-    keys = own_keys(first)
     rotate_identity(coordinator.homes["bank-a"], "bank-a", None)
     coordinator.pin(coordinator.roster(version=2))
     again = custody_of()
     assert len(resume(again, records_loader(again.institution, {}))) == 1
     decide(again, coordinator.receive(STUDY))
-    envelope = again.custodian.describe(STUDY.id)
-    assert isinstance(envelope, bytes)
+    described = again.custodian.describe(STUDY.id)
+    assert isinstance(described, Described)
+    envelope = described.approval
     assert again.site.from_member(envelope, Approval, "bank-a").body.number == 2
-    assert keys.hex().encode() not in all_bytes(again.institution.home)
 
 
 def test_a_decision_without_keys_runs_nothing(
@@ -496,7 +491,7 @@ def test_each_way_to_say_no_has_its_place(
     for reason in ("two\nlines", "x" * 501):
         with pytest.raises(UsageError, match="--reason"):
             end(custody, withdraw, STUDY.id, reason)
-    assert isinstance(custody.custodian.describe(STUDY.id), bytes)
+    assert isinstance(custody.custodian.describe(STUDY.id), Described)
     for _ in range(2):  # a withdrawal may be repeated: a crash may have come in between
         assert end(custody, withdraw, STUDY.id, "").state is State.WITHDRAWN
     assert custody.custodian.describe(STUDY.id) == UNKNOWN_STUDY
@@ -519,100 +514,52 @@ def test_a_withdrawal_that_cannot_be_logged_has_still_destroyed_the_keys(
 class Transcript:
     """What anybody on the wire could have kept of one release of `bank-c`."""
 
-    opening: bytes
-    approvals: Sequence[bytes]
-    offers: Sequence[bytes]
+    opening: str  # its hash
     request: Request
     released: Released
 
 
 def run_one_step(coordinator: Coordinator, custodies: Sequence[Custody]) -> Transcript:
     """Play the coordinator up to the first release; all custodies have approved."""
-    envelopes = [custody.custodian.describe(STUDY.id) for custody in custodies]
-    approvals = [bytes_in(envelope) for envelope in envelopes]
-    bodies = [
-        custody.site.from_member(envelope, Approval, custody.site.institution).body
-        for custody, envelope in zip(custodies, approvals, strict=True)
-    ]
-    participants = tuple(
-        Participant(institution=body.institution, approval=body.hash) for body in bodies
-    )
-    opening = RunOpening(
-        study=STUDY.id, roster=coordinator.roster().hash, run="run-1", participants=participants
-    )
-    signed = sign_envelope(opening, COORDINATOR, coordinator.signer)
-    offers = [bytes_in(c.custodian.open_run(signed, approvals)) for c in custodies]
-    for custody in custodies:
-        assert custody.custodian.agree(STUDY.id, "run-1", offers) == b""
-    request = first_request(coordinator, participants)
+    from fieldfare.client.node.client_app import client_app
+    from fieldfare.server.run.channel import GridChannel
+    from fieldfare.server.run.hello import RunTerms
+    from fieldfare.server.run.opening import open_federation
+    from fieldfare.server.run.rounds import SecureSums
+    from fieldfare.shared.privacy.assurance import Assurance
+    from fieldfare.simulations.federation.grid import InProcessGrid
+
+    known = {custody.site.institution: custody.custodian for custody in custodies}
+    app = client_app(lambda context: known[str(context.node_config["institution"])])
+    channel = GridChannel(InProcessGrid(app, {name: 101 + i for i, name in enumerate(known)}))
+    plan, signer = plan_for(STUDY), coordinator.signer
+    terms = RunTerms(plan, coordinator.roster(), signer, Assurance.EXACT, "run-1", last_replies={})
+    federation = open_federation(channel, terms)
+    sums = SecureSums(channel, federation)
+    request = sums._request(plan.terms(ReleaseKind.TRAINING), 0, 0, parameters())
     released = custodies[-1].custodian.release(
-        sign_envelope(request, COORDINATOR, coordinator.signer), parameters()
+        sign_envelope(request, COORDINATOR, signer), parameters()
     )
     assert isinstance(released, Released), released
-    return Transcript(signed, approvals, offers, request, released)
+    return Transcript(federation.agreed.opening_hash, request, released)
 
 
 def parameters() -> bytes:
     return parameters_to_bytes(initial_state(STUDY).parameters)
 
 
-def bytes_in(answer: bytes | Refusal) -> bytes:
-    assert isinstance(answer, bytes), answer
-    return answer
-
-
-def first_request(coordinator: Coordinator, participants: tuple[Participant, ...]) -> Request:
-    from fieldfare.server.run.channel import GridChannel
-    from fieldfare.server.run.rounds import Federation, SecureSums
-    from fieldfare.shared.privacy.assurance import Assurance
-
-    by_name = {participant.institution: participant for participant in participants}
-    plan = plan_for(STUDY)
-    federation = Federation(
-        plan,
-        coordinator.roster(),
-        coordinator.signer,
-        Assurance.EXACT,
-        "run-1",
-        dict.fromkeys(by_name, 0),
-        by_name,
-    )
-    grid: Any = None  # nothing is sent
-    sums = SecureSums(GridChannel(grid), federation)
-    return sums._request(plan.terms(ReleaseKind.TRAINING), 0, 0, parameters())
-
-
-def unmask(custody: Custody, kept: Transcript) -> Any:
-    """Take the mask off with whatever the home still holds: int64 (entries,)."""
-    state = custody.ledger.run_state(STUDY.id, APPROVAL_STATE)
-    if state is None:
-        raise LookupError("no private keys are left")
-    own = ApprovedStudy.from_bytes(state, custody.site)
-    approvals = {
-        name: open_envelope(envelope, Approval, custody.site.roster, custody.site.assurance).body
-        for name, envelope in zip(NAMES, kept.approvals, strict=True)
-    }
-    opening = custody.site.from_coordinator(kept.opening, RunOpening)
-    run = OpenedRun(opening, approvals, kept.offers[-1], {})
-    keys = agree(custody.site, own, run, kept.offers).at(1)  # the chain's start is the rehearsal's
+def unmask(kept: Transcript, keys: RunKeys, own: str) -> Any:
+    """Take the mask off with a run's pair keys: int64 (entries,)."""
     terms = plan_for(STUDY).terms(ReleaseKind.TRAINING)
     entries, bits = terms.vectors.entries, terms.word_bits
-    peers = frozenset(NAMES) - {custody.site.institution}
-    mask = keys.mask(custody.site.institution, peers, kept.request.hash, entries, bits)
+    mask = keys.mask(own, frozenset(NAMES) - {own}, kept.request.hash, entries, bits)
     return centre(subtract(decode(kept.released.vector, bits, entries), mask, bits), bits)
 
 
-def own_keys(custody: Custody) -> bytes:
-    state = custody.ledger.run_state(STUDY.id, APPROVAL_STATE)
-    assert state is not None
-    keys = ApprovedStudy.from_bytes(state, custody.site).keys
-    assert keys is not None
-    return keys.to_bytes()
-
-
-def test_after_a_withdrawal_a_captured_transcript_cannot_be_unmasked(
+def test_a_captured_transcript_cannot_be_unmasked_with_what_a_home_holds(
     coordinator: Coordinator, custody_of: OpenCustody
 ) -> None:
+    """Neither while the run goes on nor after a withdrawal; an earlier version held it all."""
     custodies = [custody_of(name) for name in NAMES]
     approve_all(coordinator, custodies, STUDY)
     kept = run_one_step(coordinator, custodies)
@@ -621,39 +568,34 @@ def test_after_a_withdrawal_a_captured_transcript_cannot_be_unmasked(
     raw = loaded(victim, STUDY).sums.vector(
         ReleaseKind.TRAINING, np.frombuffer(parameters(), dtype="<f8")
     )
-    # What keys can do while they exist: everything but the noise comes off.
+    # What the process' memory could do while it lives: everything but the noise comes off.
+    keys = victim.custodian._held.run_keys(STUDY.id, "run-1", kept.opening)
     bound = 10 * terms.share(3, 1)
-    assert np.abs(unmask(victim, kept) - raw).max() < bound
+    assert np.abs(unmask(kept, keys, NAMES[-1]) - raw).max() < bound
     masked = centre(
         decode(kept.released.vector, terms.word_bits, terms.vectors.entries), terms.word_bits
     )
     assert np.abs(masked - raw).max() > 100 * bound
-
-    secrets = [own_keys(victim).hex()]
-    chain = victim.ledger.run_state(STUDY.id, "run-1")
-    assert chain is not None
-    secrets += list(json.loads(chain)["keys"].values())
-    before = all_bytes(home)
-    assert all(secret.encode() in before for secret in secrets)
-
-    end(victim, withdraw, STUDY.id)
-    after = all_bytes(home)
-    for secret in secrets:
-        assert secret.encode() not in after
-        assert bytes.fromhex(secret) not in after
-    with pytest.raises(LookupError):
-        unmask(victim, kept)
+    for files in (all_bytes(home), after_withdrawal(victim, home)):
+        for secret in keys.keys.values():
+            assert secret.hex().encode() not in files
+            assert secret not in files
 
     # A custodian that was running all along answers nothing new, and neither does a fresh one.
     second = kept.request.model_copy(update={"attempt": 1})
     answer = victim.custodian.release(
         sign_envelope(second, COORDINATOR, coordinator.signer), parameters()
     )
-    assert answer in (Refusal(RefusalCode.UNKNOWN_RUN), UNKNOWN_STUDY)
+    assert answer == UNKNOWN_STUDY
     with open_custody(victim.institution, None, clock) as fresh:
         assert resume(fresh, records_loader(fresh.institution, {})) == ()
         assert fresh.custodian.describe(STUDY.id) == UNKNOWN_STUDY
         assert fresh.ledger.spent(STUDY.id) == terms.cost  # what was spent stays spent
+
+
+def after_withdrawal(victim: Custody, home: Any) -> bytes:
+    end(victim, withdraw, STUDY.id)
+    return all_bytes(home)
 
 
 class WithdrawnMeanwhile:
@@ -679,35 +621,34 @@ def test_a_release_that_is_under_way_when_the_study_is_withdrawn_does_not_leave(
     approve_all(coordinator, custodies, STUDY)
     victim = custodies[-1]
     victim.custodian._door._noise = WithdrawnMeanwhile(victim)
-    with pytest.raises(AssertionError, match=r"Refusal\(code=<RefusalCode\.UNKNOWN_RUN"):
+    with pytest.raises(AssertionError, match=r"Refusal\(code=<RefusalCode\.UNKNOWN_STUDY"):
         run_one_step(coordinator, custodies)
     assert victim.ledger.spent() == 0
     assert victim.ledger.run_state(STUDY.id, "run-1") is None
     assert [e["event"] for e in logged(victim)][-2:] == ["withdrawal", "refusal"]
 
 
-def test_keys_that_a_run_under_way_put_back_are_destroyed_at_the_next_start(
+def test_what_a_run_under_way_put_back_is_destroyed_at_the_next_start(
     coordinator: Coordinator, custody_of: OpenCustody
 ) -> None:
     custody = custody_of()
     decide(custody, coordinator.receive(STUDY))
     end(custody, withdraw, STUDY.id)
-    custody.ledger.put_run_state(STUDY.id, "run-1", b"keys")
+    custody.ledger.put_run_state(STUDY.id, "run-1", b"progress")
     again = custody_of()
     assert resume(again, records_loader(again.institution, {})) == ()
     assert again.ledger.run_state(STUDY.id, "run-1") is None
 
 
-def test_after_a_withdrawal_an_approval_has_fresh_keys_and_a_higher_number(
+def test_after_a_withdrawal_an_approval_has_a_higher_number(
     coordinator: Coordinator, custody_of: OpenCustody
 ) -> None:
     custody = custody_of()
     kept = coordinator.receive(STUDY)
     decide(custody, kept)
-    old = own_keys(custody)
     end(custody, withdraw, STUDY.id)
     decision = decide(custody, kept)
     assert (decision.state, decision.reason) == (State.APPROVED, "")
-    assert own_keys(custody) != old
-    envelope = bytes_in(custody.custodian.describe(STUDY.id))
-    assert custody.site.from_member(envelope, Approval, "bank-a").body.number == 2
+    described = custody.custodian.describe(STUDY.id)
+    assert isinstance(described, Described)
+    assert custody.site.from_member(described.approval, Approval, "bank-a").body.number == 2

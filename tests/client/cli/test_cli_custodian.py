@@ -25,6 +25,7 @@ from fieldfare.client.home.layout import Home
 from fieldfare.client.institution.open import open_custody
 from fieldfare.client.journal.journal import Journal, verify
 from fieldfare.client.node.remote_custodian import connected
+from fieldfare.client.wire.frames import Described
 from fieldfare.shared.errors import RefusalCode
 from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.messages import Approval, Refusal, open_envelope
@@ -74,7 +75,8 @@ def eventually(holds: Callable[[], bool]) -> bool:
 
 def describe(home: Home, study: str) -> bytes | Refusal:
     with connected(home.custodian_socket) as custodian:
-        return custodian.describe(study)
+        answer = custodian.describe(study)
+        return answer.approval if isinstance(answer, Described) else answer
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from fieldfare.shared.protocol.plan import PARAMETER_LIMIT, ReleaseTerms, plan_f
 
 ROSTER: Final = "1" * 64
 PLANNED: Final = (ReleaseKind.REHEARSAL, ReleaseKind.TRAINING, ReleaseKind.EVALUATION)
-MEMBERS: Final = tuple(Participant(institution=f"bank-{i}", approval=i * 64) for i in "abcde")
+MEMBERS: Final = tuple(Participant(institution=f"bank-{i}", answer=i * 64) for i in "abcde")
 PLAN: Final = plan_for(
     make_study(privacy={"collusion_tolerance": 2}, aggregation={"minimum_institutions": 4})
 )
@@ -32,7 +32,7 @@ RUN: Final = ApprovedRun(
     institution="bank-b",
     plan=PLAN,
     roster_hash=ROSTER,
-    opening=RunOpening(study=PLAN.study.id, roster=ROSTER, run="r", participants=MEMBERS),
+    opening=RunOpening(study=PLAN.study.id, roster=ROSTER, run="r", number=0, participants=MEMBERS),
 )
 CONTENT: Final = parameters_to_bytes(np.zeros(PLAN.training.parameter_entries))
 
@@ -44,6 +44,7 @@ def request(kind: ReleaseKind = ReleaseKind.TRAINING, step: int = 0, **changes: 
         study=PLAN.study.id,
         roster=ROSTER,
         run="r",
+        opening=RUN.opening_hash,
         step=step,
         attempt=0,
         kind=kind,
@@ -126,7 +127,7 @@ def test_checks_run_in_one_order_at_every_institution() -> None:
         RefusalCode.UNKNOWN_RUN: {"run": "s"},
         RefusalCode.WRONG_ROSTER: {"roster": "2" * 64},
         RefusalCode.UNKNOWN_STUDY: {"study": "2" * 64},
-        RefusalCode.UNKNOWN_VERSION: {"protocol": 2},
+        RefusalCode.UNKNOWN_VERSION: {"protocol": PROTOCOL_VERSION + 1},
     }
     changes: dict[str, object] = {}
     for code, fault in faults.items():
@@ -188,7 +189,9 @@ def grouped_run() -> ApprovedRun:
             evaluation=groups,
         )
     )
-    opening = RunOpening(study=plan.study.id, roster=ROSTER, run="r", participants=MEMBERS)
+    opening = RunOpening(
+        study=plan.study.id, roster=ROSTER, run="r", number=0, participants=MEMBERS
+    )
     return replace(RUN, plan=plan, opening=opening)
 
 
@@ -197,6 +200,7 @@ def grouped_request(run: ApprovedRun, **changes: object) -> Request:
     return request(ReleaseKind.EVALUATION).model_copy(
         update={
             "study": run.plan.study_id,
+            "opening": run.opening_hash,
             "kind": ReleaseKind.FAIRNESS,
             "step": terms.first_step,
             "sigma": terms.sigma,

@@ -18,11 +18,9 @@ from tests.support.federations.bench import (
     make_sums,
 )
 
-from fieldfare.client.custodian.custodian import Custodian
-from fieldfare.client.custodian.key_agreement import ApprovedStudy
-from fieldfare.client.ledger.ledger import Ledger
+from fieldfare.client.custodian.custodian import Custodian, opened_runs
 from fieldfare.client.sums.study_sums import StudySums
-from fieldfare.client.wire.frames import Committed, Released
+from fieldfare.client.wire.frames import Committed, Described, Released
 from fieldfare.server.run.channel import GridChannel
 from fieldfare.server.run.hello import RunTerms
 from fieldfare.server.run.opening import open_federation
@@ -33,25 +31,36 @@ from fieldfare.shared.errors import (
     ProtocolError,
     RecordsError,
     RefusalCode,
-    RunError,
     StudyError,
 )
 from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.privacy.samplers import SimulatedNoise
-from fieldfare.shared.protocol.messages import Approval, Refusal, ReleaseKind, encode_key
+from fieldfare.shared.protocol.messages import (
+    NO_LAST_SUM,
+    Approval,
+    Participant,
+    Refusal,
+    ReleaseKind,
+    RunAnswer,
+    encode_key,
+    sign_envelope,
+)
 from fieldfare.shared.protocol.plan import plan_for
+from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.protocol.signed_files import offer_study
 from fieldfare.shared.study.study import Study
 
 NAME: Final = "bank-b"
 UNKNOWN_STUDY: Final = Refusal(RefusalCode.UNKNOWN_STUDY)
 UNKNOWN_RUN: Final = Refusal(RefusalCode.UNKNOWN_RUN)
+KEYS_GONE: Final = Refusal(RefusalCode.KEYS_GONE)
 
 
 def approval(bench: Bench, study: Study | None = None) -> Approval:
     answer = bench.custodian(NAME).describe((study or bench.study).id)
-    assert isinstance(answer, bytes), answer
-    return bench.site(NAME).from_member(answer, Approval, NAME).body
+    assert isinstance(answer, Described), answer
+    assert not answer.answer, "no run was named"
+    return bench.site(NAME).from_member(answer.approval, Approval, NAME).body
 
 
 def given(sums: StudySums) -> StudySums:
@@ -75,7 +84,7 @@ def test_a_deployed_custodian_cannot_be_given_simulated_noise(bench: Bench) -> N
 def test_approving_twice_is_approving_once(bench: Bench) -> None:
     first = bench.custodian(NAME).describe(bench.study.id)
     again = bench.custodian(NAME).approve(bench.study, lambda: bench.sums[NAME])
-    assert again == first
+    assert Described(again) == first
     assert approval(bench).number == 1
     assert bench.restart(NAME).describe(bench.study.id) == first
 
@@ -91,7 +100,7 @@ def test_a_study_is_accepted_as_the_coordinator_signed_it_and_from_nobody_else(
     assert bench.custodian(NAME).describe(study.id) == UNKNOWN_STUDY
     offer = offer_study(study, bench.federation.identities.coordinator)
     envelope = bench.custodian(NAME).accept(offer, partial(make_sums, units=10))
-    assert bench.custodian(NAME).describe(study.id) == envelope
+    assert bench.custodian(NAME).describe(study.id) == Described(envelope)
     assert approval(bench, study).study == study.id
 
 
@@ -141,10 +150,6 @@ def test_a_study_whose_noise_cannot_carry_the_claim_is_not_approved(bench: Bench
 def test_an_approval_is_given_anew_under_a_new_roster(bench: Bench) -> None:
     before = approval(bench)
     run = bench.open_run()
-    state = bench.ledger(NAME).run_state(bench.study.id, ":approval")
-    assert state is not None
-    old = ApprovedStudy.from_bytes(state, bench.site(NAME)).keys
-    assert old is not None
     roster = bench.site(NAME).roster.model_copy(update={"version": 2})
     site = replace(bench.site(NAME), roster=roster)
     custodian = Custodian(site, bench.ledger(NAME), bench.custodian(NAME)._door._noise)
@@ -154,9 +159,7 @@ def test_an_approval_is_given_anew_under_a_new_roster(bench: Bench) -> None:
     after = approval(bench)
     assert (before.number, after.number) == (1, 2)
     assert after.roster == roster.hash
-    assert {before.x25519, before.mlkem768}.isdisjoint({after.x25519, after.mlkem768})
     assert run.ask(NAME, run.request()) == UNKNOWN_RUN
-    assert old.to_bytes().hex().encode() not in files(bench)
 
 
 def test_a_new_extract_is_used_from_the_next_release_on(bench: Bench) -> None:
@@ -166,26 +169,62 @@ def test_a_new_extract_is_used_from_the_next_release_on(bench: Bench) -> None:
         sums = make_sums(bench.study, units, seed=1)
         bench.custodian(NAME).approve(bench.study, partial(given, sums))
         run.answer(NAME, run.request(attempt=len(used)))
-        used.append(bench.custodian(NAME)._runs[f"{bench.study.id}:{run.federation.run}"].sums)
+        used += [one.sums for one in bench.custodian(NAME)._runs.values()]
     assert [sums.training_count + len(sums.holdout) for sums in used] == [100, 0]
 
 
 # -- restarting --------------------------------------------------------------------------------
 
 
-def test_a_run_goes_on_after_a_restart_and_repeats_the_same_bytes(bench: Bench) -> None:
+def test_a_run_goes_on_after_a_restart_under_a_new_opening(bench: Bench) -> None:
+    """What was answered is sent again without keys; all else needs an opening with new ones."""
     run = bench.open_run()
-    first = run.answer(NAME, run.request())
-    bench.restart(NAME)
-    assert run.answer(NAME, run.request()) == first
+    asked = run.request()
+    first = run.answer(NAME, asked)
     for step in range(1, STEPS):
-        vectors = []
+        under_old = run.request(step=step)
+        before = bench.ledger(NAME).position()
         for name in NAMES:
             bench.restart(name)
-            vectors.append(run.answer(name, run.request(step=step)).vector)
+        assert run.ask(NAME, under_old) == KEYS_GONE
+        assert bench.ledger(NAME).position() == before
+        run.open_anew()
+        assert run.ask(NAME, under_old) == KEYS_GONE  # the older opening's are gone for good
+        assert run.answer(NAME, asked, last=NO_LAST_SUM) == first
+        vectors = [run.answer(name, run.request(step=step)).vector for name in NAMES]
         assert len(set(vectors)) == len(NAMES)
     run.answer(NAME, run.request(ReleaseKind.EVALUATION, STEPS))
     bench.ledger(NAME).verify()
+
+
+@pytest.mark.parametrize("fault", ["older", "other", "joined", "itself"])
+def test_a_newer_opening_of_a_run_is_one_of_those_who_are_in_it(bench: Bench, fault: str) -> None:
+    run, few = bench.open_run(), NAMES[:3]
+    run.open_anew(few)
+    newest = run.federation.openings
+    assert newest.agreed is not None
+    assert newest.agreed.number == 1
+    bench.restart(NAME)
+    known = {"older": 0, "other": 1, "joined": 2, "itself": 2}[fault]
+    chosen = list(NAMES) if fault == "joined" else few
+    nonces = {name: bench.described(name, run.federation.run, "5" * 64) for name in chosen}
+    answers = {n: bench.site(n).from_member(d.answer, RunAnswer, n).body for n, d in nonces.items()}
+    opening = newest.agreed.model_copy(
+        update={
+            "number": known,
+            "participants": tuple(
+                Participant(institution=n, answer=a.hash) for n, a in answers.items()
+            ),
+        }
+    )
+    if fault == "itself":
+        opening = newest.agreed
+    content = sign_envelope(opening, COORDINATOR, bench.federation.identities.coordinator)
+    answer = bench.custodian(NAME).open_run(
+        content, [d.answer for d in nonces.values()], [d.approval for d in nonces.values()]
+    )
+    expected = {"joined": RefusalCode.BAD_PARTICIPANTS, "itself": RefusalCode.KEYS_GONE}
+    assert answer == Refusal(expected.get(fault, RefusalCode.REPLAY_CHANGED))
 
 
 def test_after_a_restart_nothing_is_answered_until_records_are_loaded_again(bench: Bench) -> None:
@@ -198,53 +237,6 @@ def test_after_a_restart_nothing_is_answered_until_records_are_loaded_again(benc
     assert run.answer(NAME, run.request()) == first
 
 
-class Cut(Exception):  # noqa: N818 -- a power cut, not an error
-    """The power fails."""
-
-
-def test_an_agreement_that_is_cut_in_two_is_healed_by_its_repeat(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The keys are there, the secrets are not yet gone: the repeat must not leave them."""
-    real = Ledger.put_run_state
-    seen: list[bytes] = []
-
-    def cut(self: Ledger, study: str, run: str, state: bytes) -> None:
-        if b'"keys":{"bank-a"' in state:
-            real(self, study, run, state)
-            raise Cut
-        if run.startswith("opening:"):
-            seen.append(state)
-        real(self, study, run, state)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Ledger, "put_run_state", cut)
-        with pytest.raises((RunError, RuntimeError)):
-            bench.open_run("r")
-    secret = b'"secrets":{"bank-'
-    torn = [name for name in NAMES if secret in state_of(bench, name)]
-    assert torn, "no agreement was cut"
-    run = bench.open_run("r")
-    assert not [name for name in NAMES if secret in state_of(bench, name)]
-    vectors = [run.answer(name, run.request(ReleaseKind.REHEARSAL)).vector for name in NAMES]
-    assert len(set(vectors)) == len(NAMES)
-
-
-def state_of(bench: Bench, name: str) -> bytes:
-    return bench.ledger(name).run_state(bench.study.id, "opening:r") or b""
-
-
-def test_an_opening_that_is_repeated_gets_the_same_offer_also_after_a_restart(
-    bench: Bench,
-) -> None:
-    first, again = bench.open_run("r"), bench.open_run("r")
-    for name in NAMES:
-        bench.restart(name)
-    third = bench.open_run("r")
-    for name, run in zip(NAMES, (first, again, third, first), strict=True):
-        run.answer(name, run.request())
-
-
 @pytest.mark.parametrize("run_id", ["approval", "opening", "ledger", "r.1-_"])
 def test_a_run_may_have_any_name_without_meeting_other_states(run_id: str, bench: Bench) -> None:
     run = bench.open_run(run_id)
@@ -253,15 +245,17 @@ def test_a_run_may_have_any_name_without_meeting_other_states(run_id: str, bench
     assert approval(bench).number == 1
     bench.restart(NAME)
     assert run.answer(NAME, run.request()) == first
+    assert opened_runs(bench.ledger(NAME).run_names(bench.study.id)) == (run_id,)
 
 
 def test_keys_are_agreed_on_once(bench: Bench) -> None:
     run = bench.open_run()
     run.answer(NAME, run.request(step=1))
-    state = bench.ledger(NAME).run_state(bench.study.id, run.federation.run)
-    answer = bench.custodian(NAME).agree(bench.study.id, run.federation.run, [b"other offers"])
-    assert answer == b""
-    assert bench.ledger(NAME).run_state(bench.study.id, run.federation.run) == state
+    study, name, held = bench.study.id, run.federation.run, bench.custodian(NAME)._held
+    before = held.run_keys(study, name, run.federation.agreed.opening_hash)
+    answer = bench.custodian(NAME).agree(study, name, [b"other offers"])
+    assert answer == KEYS_GONE
+    assert held.run_keys(study, name, run.federation.agreed.opening_hash) == before
 
 
 # -- finishing ---------------------------------------------------------------------------------
@@ -270,18 +264,11 @@ def test_keys_are_agreed_on_once(bench: Bench) -> None:
 def test_after_the_end_keys_are_gone_and_nothing_is_answered(bench: Bench) -> None:
     run = bench.open_run()
     run.answer(NAME, run.request())
-    state = bench.ledger(NAME).run_state(bench.study.id, ":approval")
-    chain = bench.ledger(NAME).run_state(bench.study.id, run.federation.run)
-    assert state is not None
-    assert chain is not None
-    keys = ApprovedStudy.from_bytes(state, bench.site(NAME)).keys
-    assert keys is not None
-    secrets = [keys.to_bytes().hex().encode(), chain]
-    assert all(secret in files(bench) for secret in secrets)
     requests = [run.request(step=step) for step in (0, 1)]
 
     bench.custodian(NAME).finish(bench.study.id)
-    assert not any(secret in files(bench) for secret in secrets)
+    held = bench.custodian(NAME)._held
+    assert [*held._fresh, *held._opened, *held._agreed] == []
     for request in requests:
         assert run.ask(NAME, request) == UNKNOWN_STUDY
     assert bench.custodian(NAME).describe(bench.study.id) == UNKNOWN_STUDY
@@ -290,7 +277,7 @@ def test_after_the_end_keys_are_gone_and_nothing_is_answered(bench: Bench) -> No
     assert run.ask(NAME, run.request()) == UNKNOWN_STUDY
 
 
-def test_a_study_that_is_approved_again_has_new_keys_and_what_is_left_of_its_budget(
+def test_a_study_that_is_approved_again_has_new_runs_and_what_is_left_of_its_budget(
     bench: Bench,
 ) -> None:
     before = approval(bench)
@@ -302,7 +289,6 @@ def test_a_study_that_is_approved_again_has_new_keys_and_what_is_left_of_its_bud
         bench.custodian(name).approve(bench.study, partial(given, bench.sums[name]))
     after = approval(bench)
     assert (before.number, after.number) == (1, 2)
-    assert {before.x25519, before.mlkem768}.isdisjoint({after.x25519, after.mlkem768})
     assert run.ask(NAME, second) == UNKNOWN_RUN
 
     again = bench.open_run("r")
@@ -397,9 +383,9 @@ def test_a_request_of_one_study_is_no_request_of_another(
     study, sums = second
     one, two = bench.open_run("run-1"), open_second(bench, study, sums)
     crossed = one.request(study=study.id)
-    assert one.ask(NAME, crossed) == Refusal(RefusalCode.BAD_PARTICIPANTS)
+    assert one.ask(NAME, crossed) == UNKNOWN_RUN  # the opening that it is under is not that study's
     crossed = two.request(study=bench.study.id)
-    assert two.ask(NAME, crossed) == Refusal(RefusalCode.BAD_PARTICIPANTS)
+    assert two.ask(NAME, crossed) == UNKNOWN_RUN
 
 
 # -- logs and failures -------------------------------------------------------------------------
@@ -410,23 +396,22 @@ def test_refusals_are_told_to_the_local_log_and_hold_no_secret(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     run = bench.open_run()
-    state = bench.ledger(NAME).run_state(bench.study.id, ":approval")
-    chain = bench.ledger(NAME).run_state(bench.study.id, run.federation.run)
+    assert isinstance(bench.described(NAME, "another", "1" * 64), Described)
+    held = bench.custodian(NAME)._held
+    keys = held.fresh(bench.study.id, "another").keys
+    chain = held.run_keys(bench.study.id, run.federation.run, run.federation.agreed.opening_hash)
     run.ask(NAME, run.request(sigma=1.0))
     run.ask(NAME, run.request(step=9))
     bench.custodian(NAME).agree(bench.study.id, "elsewhere", [])
     assert "wrong_terms" in caplog.text
     assert "not_in_plan" in caplog.text
     assert "unknown_run" in caplog.text
-    assert state is not None
-    assert chain is not None
-    keys = ApprovedStudy.from_bytes(state, bench.site(NAME)).keys
     assert keys is not None
-    raw = keys.to_bytes()
-    for secret in (raw, raw[:32], raw[32:]):
+    private = (keys.x25519.private_bytes_raw(), keys.mlkem.private_bytes_raw())
+    for secret in (*private, *chain.keys.values()):
         assert secret.hex() not in caplog.text
         assert encode_key(secret) not in caplog.text
-    assert chain.decode() not in caplog.text
+        assert secret not in files(bench)
 
 
 def test_a_ledger_that_is_closed_answers_with_one_code_to_everything(bench: Bench) -> None:
@@ -435,7 +420,7 @@ def test_a_ledger_that_is_closed_answers_with_one_code_to_everything(bench: Benc
     custodian, study = bench.custodian(NAME), bench.study.id
     broken = Refusal(RefusalCode.LEDGER_UNAVAILABLE)
     assert custodian.describe(study) == broken
-    assert custodian.open_run(b"", []) == broken
+    assert custodian.open_run(b"", [], []) == broken
     assert custodian.agree(study, run.federation.run, []) == broken
     assert run.ask(NAME, run.request()) == broken
     with pytest.raises(LedgerError):

@@ -12,6 +12,7 @@ from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.custodian.ports import ModelEvidence, NoInbox
 from fieldfare.client.custodian.recomputation import EVALUATED_STATE
 from fieldfare.client.sums.study_sums import StudySums
+from fieldfare.client.wire.frames import Described
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import LedgerError, PolicyRefusal, RefusalCode
 from fieldfare.shared.protocol.delivery import Delivery
@@ -73,7 +74,7 @@ def give_inbox(bench: Bench, error: Exception | None = None) -> Box:
     box, old = Box(error=error), bench.custodian(NAME)
     custodian = Custodian(bench.site(NAME), bench.ledger(NAME), old._door._noise, None, box)
     custodian.approve(bench.study, lambda: bench.sums[NAME])
-    bench.federation.custodians[NAME] = custodian
+    bench.remembers(NAME, custodian)
     return box
 
 
@@ -102,7 +103,7 @@ def test_an_approved_study_is_answered_and_its_offer_kept_by_nobody(bench: Bench
     box = give_inbox(bench)
     offer = offer_study(bench.study, coordinator(bench))
     approval = bench.custodian(NAME).describe(bench.study.id)
-    assert isinstance(approval, bytes)
+    assert isinstance(approval, Described)
     for sent in (offer, b"rubbish", b""):
         assert bench.custodian(NAME).describe(bench.study.id, b"", sent) == approval
     assert box.offered == []

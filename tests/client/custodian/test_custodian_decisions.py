@@ -32,7 +32,7 @@ class FullLog(NoLog):
 def with_log(bench: Bench, decisions: NoLog | JournalDecisions) -> Custodian:
     custodian = Custodian(bench.site(NAME), bench.ledger(NAME), ExactNoise(), decisions)
     custodian.approve(bench.study, lambda: bench.sums[NAME])
-    bench.federation.custodians[NAME] = custodian
+    bench.remembers(NAME, custodian)
     return custodian
 
 

@@ -22,7 +22,7 @@ from tests.support.network.served import QUICK, Gated, hostile_channel, raw, sta
 from fieldfare.client.custodian.service import ServiceLimits, _Boundary, serving
 from fieldfare.client.node.remote_custodian import connected
 from fieldfare.client.wire import custodian_pb2 as pb
-from fieldfare.client.wire.frames import LARGEST_QUESTION, path_of
+from fieldfare.client.wire.frames import LARGEST_QUESTION, Described, path_of
 from fieldfare.client.wire.sockets import UnixSocket
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.models import model_for
@@ -277,7 +277,7 @@ def test_a_defect_says_nothing(
 
 def test_the_name_appears_when_it_is_answered_and_goes_with_it(shared: Bench, room: Path) -> None:
     with serving(shared.custodian("bank-b"), UnixSocket(room)), connected(room) as remote:
-        assert isinstance(remote.describe(shared.study.id), bytes)
+        assert isinstance(remote.describe(shared.study.id), Described)
     assert not room.exists()
 
 
@@ -291,7 +291,9 @@ def test_one_custodian_to_a_socket(shared: Bench, room: Path) -> None:
             serving(shared.custodian("bank-c"), UnixSocket(room)),
         ):
             pass
-        assert b'"bank-b"' in bytes(remote.describe(shared.study.id))  # type: ignore[arg-type]
+        described = remote.describe(shared.study.id)
+        assert isinstance(described, Described)
+        assert b'"bank-b"' in described.approval
 
 
 @pytest.mark.parametrize("name", ["a b", "%41", "q?x#y", "\N{SNOWMAN}", "a:b"])
@@ -299,7 +301,7 @@ def test_any_path_will_do(name: str, shared: Bench, room: Path) -> None:
     path = room.parents[1] / name / "s"
     with serving(shared.custodian("bank-b"), UnixSocket(path)), connected(path) as remote:
         assert path.is_socket()
-        assert isinstance(remote.describe(shared.study.id), bytes)
+        assert isinstance(remote.describe(shared.study.id), Described)
 
 
 @pytest.mark.parametrize("stop_seconds", [60.0, 0.1])

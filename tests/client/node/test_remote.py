@@ -20,7 +20,7 @@ from fieldfare.client.custodian.service import serving
 from fieldfare.client.node.client_app import CustodianPort, client_app
 from fieldfare.client.node.remote_custodian import Deadlines, connected
 from fieldfare.client.wire import custodian_pb2 as pb
-from fieldfare.client.wire.frames import LARGEST_FRAME, SERVICE, Released, unix_address
+from fieldfare.client.wire.frames import LARGEST_FRAME, SERVICE, Described, Released, unix_address
 from fieldfare.client.wire.sockets import UnixSocket
 from fieldfare.server.run.server_app import Outcome
 from fieldfare.shared.canonical import bytes_hash
@@ -57,7 +57,7 @@ def test_refusals_come_through(bench: Bench, room: Path) -> None:
     with served(bench, "bank-b", room) as remote:
         assert remote.describe("no such study") == unknown
         assert remote.agree("no such study", "run", []) == unknown
-        assert remote.open_run(b"", []) == malformed
+        assert remote.open_run(b"", [], []) == malformed
         assert remote.release(b"", b"") == malformed
         assert remote.cosign("no such study", "run", ShownLog(b"")) == unknown
         assert remote.deliver(b"", b"", b"") == malformed
@@ -170,7 +170,7 @@ def test_a_custodian_that_comes_back_is_found(bench: Bench, room: Path) -> None:
 
 def describes(remote: Any, bench: Bench) -> bool:
     try:
-        return isinstance(remote.describe(bench.study.id), bytes)
+        return isinstance(remote.describe(bench.study.id), Described)
     except RunError:
         threading.Event().wait(0.05)
         return False
@@ -203,7 +203,7 @@ def test_a_message_that_is_too_large(bench: Bench, room: Path) -> None:
     with served(bench, "bank-b", room) as remote:
         with pytest.raises(RunError, match="RESOURCE_EXHAUSTED"):
             remote.release(b"", bytes(LARGEST_FRAME))
-        assert isinstance(remote.describe(bench.study.id), bytes)
+        assert isinstance(remote.describe(bench.study.id), Described)
 
 
 # -- answers that are none -------------------------------------------------------------------------
@@ -240,7 +240,7 @@ def test_something_else_is_no_answer(frame: bytes, room: Path) -> None:
     with answering(room, frame), connected(room) as remote:
         calls: list[Any] = [
             lambda: remote.describe("study"),
-            lambda: remote.open_run(b"", []),
+            lambda: remote.open_run(b"", [], []),
             lambda: remote.agree("study", "run", []),
             lambda: remote.release(b"", b""),
             lambda: remote.cosign("study", "run", ShownLog(b"")),
@@ -257,7 +257,7 @@ def test_the_environment_chooses_no_proxy(
     for name in ("grpc_proxy", "https_proxy", "http_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     with served(bench, "bank-b", room) as remote:
-        assert isinstance(remote.describe(bench.study.id), bytes)
+        assert isinstance(remote.describe(bench.study.id), Described)
 
 
 # -- a whole run -----------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from tests.support.network.served import raw, status_of
 
 from fieldfare.client.custodian.service import serving
 from fieldfare.client.node.remote_custodian import connected
-from fieldfare.client.wire.frames import path_of
+from fieldfare.client.wire.frames import Described, path_of
 from fieldfare.client.wire.tls import TlsFiles, TlsPort, TlsTarget
 from fieldfare.shared.errors import RunError, UsageError
 
@@ -41,14 +41,14 @@ def ask(bench: Bench, port: int, files: TlsFiles, host: str = HOST) -> bytes | N
             answer = remote.describe(bench.study.id)
         except RunError:
             return None
-    assert isinstance(answer, bytes)
-    return answer
+    assert isinstance(answer, Described)
+    return answer.approval
 
 
 def test_the_node_is_let_in(bench: Bench, authority: Authority) -> None:
     with serve(bench, authority.issue("custodian")) as port:
         answer = ask(bench, port, authority.issue("node.bank-b"))
-    assert answer == bench.custodian("bank-b").describe(bench.study.id)
+    assert Described(answer or b"") == bench.custodian("bank-b").describe(bench.study.id)
 
 
 def test_nobody_else_is(bench: Bench, authority: Authority, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.faults
 
 SEEDS: Final = range(6)
 STEPS: Final = 15
-CALLS: Final = 3 + 2 * (1 + STEPS + 1)  # hello, open, agree; rehearsal, steps, evaluation twice
+CALLS: Final = 2 * (1 + STEPS + 1)  # rehearsal, steps, evaluation, each in two messages
 RESTART_SECONDS: Final = 20.0  # on a machine with other work
 FIRST_NODE: Final = 101
 
@@ -94,15 +94,17 @@ def test_a_custodian_that_is_killed_loses_nothing(
         victim.kill()
 
     # Nobody but the victim's restarts took part in what the run came to.
-    assert (outcome.attempts, outcome.participants) == (0, NAMES)
+    assert outcome.participants == NAMES
+    # A death takes the keys of an opening along: an attempt is over, and another opening comes.
+    assert 0 < outcome.attempts <= STEPS + 2
     assert len(victim.committed(whole=True)) == STEPS + 1
-    assert victim.ends.total() == CALLS
+    assert victim.ends.total() >= CALLS
     verify(coordinator.homes[victim.name].log_folder)
     with open_custody(coordinator.institution(victim.name), None, utc_now) as custody:
         assert custody.ledger.spent() == outcome.spent
     median = statistics.median(victim.seconds)
     print(  # noqa: T201 -- what was measured; -rP shows it
-        f"seed {seed}: {CALLS} calls and {victim.starts_killed} starts killed, "
+        f"seed {seed}: {victim.ends.total()} calls and {victim.starts_killed} starts killed, "
         f"{dict(victim.ends)}; restart to answer: {min(victim.seconds):.2f} s at least, "
         f"{median:.2f} s median, {max(victim.seconds):.2f} s at most"
     )

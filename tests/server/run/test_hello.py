@@ -12,6 +12,7 @@ from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.custodian.ports import NoInbox, SaidNo
 from fieldfare.client.node.client_app import client_app
 from fieldfare.client.node.fleet import BUNDLE_REFUSED
+from fieldfare.client.wire.frames import Described
 from fieldfare.server.run.channel import UNLISTED
 from fieldfare.server.run.hello import LATE, LOOK_SECONDS, UNSEEN, Heard, RunTerms, hello, reasons
 from fieldfare.server.run.record import Record
@@ -270,12 +271,11 @@ def test_who_does_not_know_its_own_last_reply_is_left_out(make_setting: MakeSett
     asked: list[bytes] = []
     honest = setting.federation.custodians["bank-b"].describe
 
-    def restored(study: str, last_reply: bytes = b"", offer: bytes = b"") -> bytes | Refusal:
-        del offer
+    def restored(study: str, last_reply: bytes, *rest: Any) -> Described | Refusal:
         asked.append(last_reply)
-        return broken if last_reply else honest(study)
+        return broken if last_reply else honest(study, last_reply, *rest)
 
-    setting.federation.custodians["bank-b"].describe = restored  # type: ignore[method-assign]
+    setting.federation.custodians["bank-b"].describe = restored  # type: ignore[method-assign,assignment]
     heard = heard_by(setting, ComingGrid(setting), Notes(), last_replies={"bank-b": b"reply"})
     assert sorted(heard.approvals) == ["bank-a", "bank-c", "bank-d"]
     assert heard.absent == {NODES["bank-b"]: "does not know its own last reply"}

@@ -1,6 +1,6 @@
 """How a run opens: who answers is who takes part, and who does not fit is left out or named."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -9,10 +9,12 @@ import pytest
 from numpy.typing import NDArray
 from tests.support.federations.settings import BANKS, MakeSetting, Setting, collect, rehearse
 
-from fieldfare.server.run.opening import open_federation
+from fieldfare.client.wire.frames import Described
+from fieldfare.server.run.hello import hello
+from fieldfare.server.run.opening import Opener, open_federation
 from fieldfare.server.run.record import Opening, Record, RunCheckpoint
 from fieldfare.server.run.rounds import Federation, SecureSums
-from fieldfare.shared.errors import LedgerError, ProtocolError, RefusalCode, RunError
+from fieldfare.shared.errors import LedgerError, RefusalCode, RunError
 from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.messages import (
     Approval,
@@ -21,10 +23,12 @@ from fieldfare.shared.protocol.messages import (
     open_envelope,
     sign_envelope,
 )
+from fieldfare.shared.run.openings import RunOpenings
 from fieldfare.shared.run.replay import initial_state
 from fieldfare.simulations.federation.federation import FIRST_NODE
 
 EXACT: Final = Assurance.EXACT
+TRAINING: Final = ReleaseKind.TRAINING
 REST: Final = ("bank-a", "bank-c", "bank-d")
 
 
@@ -42,15 +46,85 @@ def test_everybody_who_approved_takes_part(make_setting: MakeSetting, assurance:
     federation = opened(make_setting(assurance=assurance))
     assert tuple(sorted(federation.participants)) == BANKS
     assert sorted(federation.nodes.values()) == [FIRST_NODE + i for i in range(4)]
-    approvals = {p.approval for p in federation.participants.values()}
-    assert len(approvals) == len(BANKS)
+    answers = {p.answer for p in federation.participants.values()}
+    assert len(answers) == len(BANKS)
 
 
-def test_opening_a_run_again_changes_nothing(make_setting: MakeSetting) -> None:
+def test_a_run_that_was_opened_does_not_begin_again(make_setting: MakeSetting) -> None:
+    """Whoever lost its record begins another run: this one goes on under newer openings only."""
     setting = make_setting(assurance=EXACT)
-    first, second = opened(setting), opened(setting)
-    assert first.participants == second.participants
-    rehearse(SecureSums(setting.channel(), second), start(setting))
+    opened(setting)
+    with pytest.raises(RunError, match=r"open: bank-a takes no part .*replay_changed"):
+        opened(setting)
+
+
+def test_a_custodian_that_is_started_again_in_the_middle_has_new_keys_at_once(
+    make_setting: MakeSetting,
+) -> None:
+    """Everybody answers `hello` once more, under the next opening: no budget was spent."""
+    setting, record, restarts = make_setting(assurance=EXACT), Kept(), [1, 2]
+
+    def lost(offer: bytes) -> bytes | Refusal:
+        return Refusal(RefusalCode.KEYS_GONE) if restarts and restarts.pop() else offer
+
+    setting.bend("bank-b", open_run=lost)
+    federation = joined(setting, RunCheckpoint(), record)
+    assert federation.agreed.opening.number == 2
+    assert [leaf.kind.value for leaf in record.leaves].count("approval") == len(BANKS)
+    rehearse(SecureSums(setting.channel(), federation), start(setting))
+
+
+def test_a_custodian_that_never_has_its_keys_ends_the_opening_and_is_named(
+    make_setting: MakeSetting,
+) -> None:
+    setting = make_setting(assurance=EXACT)
+    setting.bend("bank-b", agree=lambda _: Refusal(RefusalCode.KEYS_GONE))
+    with pytest.raises(RunError, match="agree: bank-b: refused: keys_gone"):
+        opened(setting)
+    assert setting.debits() == dict.fromkeys(BANKS, 0)
+
+
+def hearing(heard: list[Described]) -> Callable[[Described], Described]:
+    """Listen to an institution's answers."""
+
+    def hear(found: Described) -> Described:
+        heard.append(found)
+        return found
+
+    return hear
+
+
+def test_a_node_that_brings_anothers_answer_is_named_and_its_victim_is_not(
+    make_setting: MakeSetting,
+) -> None:
+    """A member's node ended every run, and the institution whose answer it copied was named."""
+    setting = make_setting(assurance=EXACT)
+    heard: list[Described] = []
+    setting.bend("bank-a", describe=hearing(heard))
+    setting.bend("bank-d", describe=lambda _: heard[0])
+    assert tuple(sorted(opened(setting).participants)) == BANKS[:3]
+    setting.bend("bank-c", describe=lambda _: heard[0])
+    with pytest.raises(RunError) as caught:
+        opened(setting, "another")
+    assert "bank-a" not in str(caught.value)
+    for place in (2, 3):
+        assert f"node {FIRST_NODE + place}: expected an answer for this run" in str(caught.value)
+
+
+def test_an_answer_of_this_run_that_another_node_brings_fails_on_its_nonce(
+    make_setting: MakeSetting,
+) -> None:
+    setting = make_setting(assurance=EXACT)
+    heard: list[Described] = []
+    setting.bend("bank-a", describe=hearing(heard))
+    setting.bend("bank-d", describe=lambda _: heard[-1])
+    names = {FIRST_NODE + place: name for place, name in enumerate(BANKS)}
+    found = hello(
+        setting.channel(), replace(setting.federation.job("run").terms, node_names=names), Record()
+    )
+    assert sorted(found.approvals) == list(BANKS[:3])
+    assert list(found.absent) == [FIRST_NODE + 3]
+    assert "this node's own nonce" in found.absent[FIRST_NODE + 3]
 
 
 def test_who_has_not_approved_is_left_out(make_setting: MakeSetting) -> None:
@@ -95,10 +169,10 @@ def test_one_institution_at_two_nodes_is_a_mistake_to_settle(make_setting: MakeS
 def approval_of(setting: Setting, name: str, **changes: object) -> bytes:
     """An approval that its institution itself signed, with something else in it."""
     federation = setting.federation
-    envelope = federation.custodians[name].describe(federation.study.id)
-    assert isinstance(envelope, bytes)
+    described = federation.custodians[name].describe(federation.study.id)
+    assert isinstance(described, Described)
     body = open_envelope(
-        envelope, Approval, federation.identities.roster, federation.assurance
+        described.approval, Approval, federation.identities.roster, federation.assurance
     ).body
     changed = body.model_copy(update=changes)
     return sign_envelope(changed, name, federation.identities.signers[name])
@@ -121,14 +195,14 @@ def test_a_node_that_answers_something_else_is_left_out(
 ) -> None:
     setting = make_setting(assurance=EXACT)
     answer = MISFITS[misfit](setting)
-    setting.bend("bank-b", describe=lambda _: answer)
+    setting.bend("bank-b", describe=lambda found: replace(found, approval=answer))
     assert tuple(opened(setting).participants) == REST
 
 
 def test_an_approval_with_a_foreign_signature_is_left_out(make_setting: MakeSetting) -> None:
     setting, other = make_setting(assurance=EXACT), make_setting(assurance=EXACT)
     forged = approval_of(other, "bank-b", roster=setting.federation.identities.roster.hash)
-    setting.bend("bank-b", describe=lambda _: forged)
+    setting.bend("bank-b", describe=lambda found: replace(found, approval=forged))
     assert tuple(opened(setting).participants) == REST
 
 
@@ -249,7 +323,7 @@ def test_a_ledger_behind_its_last_reply_takes_no_part(make_setting: MakeSetting)
     replies = spend_once(setting)
     asked = [0]
 
-    def restored(approval: bytes) -> bytes | Refusal:
+    def restored(approval: Described) -> Described | Refusal:
         asked[0] += 1  # hello once, then its own last reply
         return approval if asked[0] == 1 else Refusal(RefusalCode.LEDGER_UNAVAILABLE)
 
@@ -284,21 +358,31 @@ def test_a_reply_that_a_ledger_never_gave_keeps_its_institution_out(
 class Kept(Record):
     """Keeps openings, and dies where a test says."""
 
-    openings: list[Opening] = field(default_factory=list)
+    sent: list[Opening] = field(default_factory=list)
+    offers: list[tuple[bytes, ...]] = field(default_factory=list)
     dies: str = ""
 
-    def opening(self, opening: Opening) -> None:
-        self._keep(opening, "opening")
+    def opening(self, opening: Opening, openings: RunOpenings) -> None:
+        self._die("before opening")
+        super().opening(opening, openings)
+        self.sent.append(opening)
+        self._die("after opening")
 
-    def agreed(self, opening: Opening) -> None:
-        self._keep(opening, "agreed")
+    def agreed(self, offers: Sequence[bytes], openings: RunOpenings) -> None:
+        self._die("before agreed")
+        super().agreed(offers, openings)
+        self.offers.append(tuple(offers))
 
-    def _keep(self, opening: Opening, what: str) -> None:
-        if self.dies == f"before {what}":
+    def _die(self, where: str) -> None:
+        if self.dies == where:
             raise ConnectionError
-        self.openings.append(opening)
-        if self.dies == f"after {what}":
-            raise ConnectionError
+
+    @classmethod
+    def after(cls, died: Record) -> "Kept":
+        """What a fresh process reads of what another one kept."""
+        fresh = cls()
+        fresh.openings = died.openings
+        return fresh
 
 
 def joined(setting: Setting, standing: RunCheckpoint, record: Kept, **terms: Any) -> Federation:
@@ -316,63 +400,80 @@ def test_an_opening_is_kept_before_it_is_sent_and_offers_when_all_have_agreed(
     def watch(message: Any) -> None:
         metadata = message.metadata
         if not metadata.reply_to_message_id:
-            sent.append((metadata.message_type, len(record.openings)))
+            sent.append((metadata.message_type, len(record.sent), len(record.offers)))
 
     channel = setting.over(setting.federation.grid(tap=watch))
     open_federation(channel, setting.federation.job("run").terms, record)
-    assert set(sent) == {("query.hello", 0), ("query.open", 1), ("query.agree", 1)}
-    before, after = record.openings
-    assert before.offers == ()
-    assert replace(after, offers=()) == before
-    assert len(after.approvals) == len(after.offers) == len(BANKS)
+    assert set(sent) == {("query.hello", 0, 0), ("query.open", 1, 0), ("query.agree", 1, 0)}
+    (opening,), (offers,) = record.sent, record.offers
+    assert len(opening.approvals) == len(opening.answers) == len(offers) == len(BANKS)
+    kinds = [leaf.kind.value for leaf in record.leaves]
+    each = len(BANKS)
+    assert kinds == [*["approval"] * each, *["hello"] * each, "opening", *["offer"] * each]
 
 
 @pytest.mark.parametrize("dies", ["before opening", "after opening", "before agreed"])
-def test_a_run_that_died_while_it_opened_is_opened_as_it_began(
+def test_a_run_that_died_while_it_opened_is_opened_anew(
     make_setting: MakeSetting, dies: str
 ) -> None:
     setting = make_setting(assurance=EXACT)
     dying = Kept(dies=dies)
     with pytest.raises(ConnectionError):
         joined(setting, RunCheckpoint(), dying)
-    kept = dying.openings[-1] if dying.openings else None
-    record = Kept()
-    federation = joined(setting, RunCheckpoint(opening=kept), record)
-    if kept is not None:
-        assert [replace(o, offers=()) for o in record.openings] == [kept]
-    assert len(record.openings[-1].offers) == len(BANKS)
+    record = Kept.after(dying)
+    federation = joined(setting, RunCheckpoint(openings=dying.openings), record)
+    assert federation.agreed.opening.number == len(dying.sent)
+    assert len(record.offers[-1]) == len(BANKS)
+    kinds = [leaf.kind.value for leaf in (*dying.leaves, *record.leaves)]
+    assert kinds.count("approval") == len(BANKS)
     rehearse(SecureSums(setting.channel(), federation), start(setting))
 
 
-def test_a_run_that_has_agreed_is_joined_without_a_word_about_keys(
+def test_a_run_that_goes_on_may_first_have_its_last_request_answered(
     make_setting: MakeSetting,
 ) -> None:
+    """Until a newer opening everybody holds the older one's keys: the same R is free."""
     setting, record = make_setting(assurance=EXACT), Kept()
     first = joined(setting, RunCheckpoint(), record)
+    total = collect(SecureSums(setting.channel(), first), TRAINING, 0, start(setting))
     asked = set()
     channel = setting.over(
         setting.federation.grid(tap=lambda m: asked.add(m.metadata.message_type))
     )
-    standing, again = RunCheckpoint(opening=record.openings[-1]), Kept()
+    standing, again = RunCheckpoint(record.openings, total.request), Kept.after(record)
     second = open_federation(channel, setting.federation.job("run").terms, again, standing)
     assert asked == {"query.hello"}
     assert (second.participants, second.nodes) == (first.participants, first.nodes)
-    assert again.openings == []
+    assert (first.stale, second.stale, again.sent) == (False, True, [])
+
+
+def test_a_run_that_goes_on_has_fresh_keys_before_it_asks_for_anything_new(
+    make_setting: MakeSetting,
+) -> None:
+    setting, record = make_setting(assurance=EXACT), Kept()
+    first = joined(setting, RunCheckpoint(), record)
+    again = Kept.after(record)
+    second = joined(setting, RunCheckpoint(openings=record.openings), again)
+    assert second.agreed.opening.number == 1
+    assert not {p.answer for p in first.participants.values()} & {
+        p.answer for p in second.participants.values()
+    }
+    rehearse(SecureSums(setting.channel(), second), start(setting))
 
 
 def test_a_run_is_joined_by_its_participants_only_and_all_who_are_back(
     make_setting: MakeSetting,
 ) -> None:
-    """Who did not open the run has no keys in it; who is not there is missed, not replaced."""
+    """Nobody joins a run that was opened; who is not there is missed, not replaced."""
     setting, record = make_setting(assurance=EXACT), Kept()
     custodian = setting.federation.custodians.pop("bank-d")
     joined(setting, RunCheckpoint(), record)
     setting.federation.custodians["bank-d"] = custodian
-    standing = RunCheckpoint(opening=record.openings[-1])
-    assert tuple(joined(setting, standing, Kept()).nodes) == BANKS[:3]
+    again = Kept.after(record)
+    assert tuple(joined(setting, RunCheckpoint(record.openings), again).nodes) == BANKS[:3]
     del setting.federation.custodians["bank-c"]
     with pytest.raises(RunError, match="at least 3 institutions, found 2"):
-        joined(setting, standing, Kept())
+        joined(setting, RunCheckpoint(again.openings), Kept.after(again))
 
 
 def test_who_left_a_run_stays_away_when_it_goes_on(make_setting: MakeSetting) -> None:
@@ -381,13 +482,14 @@ def test_who_left_a_run_stays_away_when_it_goes_on(make_setting: MakeSetting) ->
     sums = SecureSums(setting.channel(), federation)
     sums.present.remove("bank-d")
     total = collect(sums, ReleaseKind.TRAINING, 0, start(setting))
-    standing = RunCheckpoint(opening=record.openings[-1], request=total.request)
-    again = joined(setting, standing, Kept())
+    standing = RunCheckpoint(openings=record.openings, request=total.request)
+    again = joined(setting, standing, Kept.after(record))
     assert tuple(again.nodes) == BANKS[:3]
-    assert tuple(again.participants) == BANKS  # as the opening has them: n of the run is n
+    assert tuple(again.participants) == BANKS  # as the opening of that request has them
     del setting.federation.custodians["bank-d"]
     before = setting.clock.now
-    assert tuple(joined(setting, standing, Kept(), wait_seconds=600.0).nodes) == BANKS[:3]
+    fresh = Kept.after(record)
+    assert tuple(joined(setting, standing, fresh, wait_seconds=600.0).nodes) == BANKS[:3]
     assert setting.clock.now - before < 600.0  # gone for good: nobody waits for it
 
 
@@ -398,19 +500,20 @@ def test_who_was_silent_in_an_attempt_that_failed_has_left_too(make_setting: Mak
         SecureSums(setting.channel(), federation), ReleaseKind.TRAINING, 0, start(setting)
     )
     standing = RunCheckpoint(
-        opening=record.openings[-1], request=total.request, stayed=frozenset(BANKS[1:])
+        openings=record.openings, request=total.request, stayed=frozenset(BANKS[1:])
     )
-    assert tuple(joined(setting, standing, Kept()).nodes) == BANKS[1:]
+    assert tuple(joined(setting, standing, Kept.after(record)).nodes) == BANKS[1:]
 
 
 def test_an_institution_with_a_new_approval_stays_away(make_setting: MakeSetting) -> None:
-    """Its keys of the run are gone: it approved anew, or withdrew in between."""
+    """It approved anew, or withdrew in between: the run is not under that approval."""
     setting, record = make_setting(assurance=EXACT), Kept()
     joined(setting, RunCheckpoint(), record)
     custodian, study = setting.federation.custodians["bank-b"], setting.federation.study
     custodian.finish(study.id)
     custodian.approve(study, lambda: setting.sums["bank-b"])
-    assert tuple(joined(setting, RunCheckpoint(opening=record.openings[-1]), Kept()).nodes) == REST
+    again = joined(setting, RunCheckpoint(openings=record.openings), Kept.after(record))
+    assert tuple(again.nodes) == REST
 
 
 def test_keys_are_agreed_on_by_all_participants_of_the_opening_or_by_none(
@@ -420,13 +523,22 @@ def test_keys_are_agreed_on_by_all_participants_of_the_opening_or_by_none(
     with pytest.raises(ConnectionError):
         joined(setting, RunCheckpoint(), dying)
     del setting.federation.custodians["bank-d"]
-    standing = RunCheckpoint(opening=dying.openings[-1])
+    standing = RunCheckpoint(openings=dying.openings)
     with pytest.raises(RunError, match=r"all participants .* bank-d missing.*no budget was spent"):
-        joined(setting, standing, Kept())
+        joined(setting, standing, Kept.after(dying))
 
 
-def test_an_opening_by_somebody_else_is_not_joined(make_setting: MakeSetting) -> None:
-    setting, other, record = make_setting(assurance=EXACT), make_setting(assurance=EXACT), Kept()
-    joined(other, RunCheckpoint(), record)
-    with pytest.raises(ProtocolError):
-        joined(setting, RunCheckpoint(opening=record.openings[-1]), Kept())
+def test_a_custodian_that_lost_its_keys_costs_one_attempt_and_nobody_its_place(
+    make_setting: MakeSetting,
+) -> None:
+    setting = make_setting(assurance=EXACT)
+    record, job = Kept(), setting.federation.job("run")
+    opener = Opener(setting.channel(), job.terms, record)
+    federation = opener.begin(RunCheckpoint())
+    sums = SecureSums(setting.channel(), federation, anew=opener.anew)
+    setting.federation.custodians["bank-b"]._held.erase(job.terms.plan.study_id)
+    total = collect(sums, TRAINING, 0, start(setting))
+    assert (total.participants, total.attempt, sums.failed) == (BANKS, 1, 1)
+    assert setting.debits() == {**dict.fromkeys(BANKS, 2), "bank-b": 1}
+    assert sums.federation.agreed.opening.number == 1
+    assert (sums.lost, sums.gone) == ({}, set())

@@ -215,14 +215,14 @@ LIES: dict[str, Callable[[Setting], Callable[[Released], Released]]] = {
     ),
     "another request": lambda s: signed_again(s, "bank-b", request="0" * 64),
     "another institution": lambda s: signed_again(s, "bank-b", institution="bank-a"),
-    "another approval": lambda s: signed_again(s, "bank-b", approval="0" * 64),
+    "another answer": lambda s: signed_again(s, "bank-b", answer="0" * 64),
     "another price": lambda s: signed_again(s, "bank-b", debit=1),
     "a vector of another length": lambda s: signed_again(s, "bank-b", content=bytes(8)),
     "rubbish": lambda _: lambda a: Released(b"rubbish", a.vector),
     "nothing": lambda _s: lambda _a: Released(b"", b""),
     "an approval": lambda s: (
         lambda a: Released(
-            s.federation.custodians["bank-b"].describe(s.federation.study.id),  # type: ignore[arg-type]
+            s.federation.custodians["bank-b"].describe(s.federation.study.id).approval,  # type: ignore[union-attr]
             a.vector,
         )
     ),
@@ -330,12 +330,9 @@ def test_a_rehearsal_finds_keys_that_differ_before_anything_is_paid(
 ) -> None:
     setting = make_setting(LONG, EXACT)
     sums = open_sums(setting)
-    ledger = setting.federation.ledgers["bank-c"]
-    state = ledger.run_state(LONG.id, "run")
-    assert state is not None
-    keys = RunKeys.from_bytes(state)
-    broken = {**keys.keys, "bank-a": bytes(32)}
-    ledger.put_run_state(LONG.id, "run", RunKeys(keys.step, broken).to_bytes())
+    held = setting.federation.custodians["bank-c"]._held
+    keys = held.run_keys(LONG.id, "run", sums.federation.agreed.opening_hash)
+    held.advance(LONG.id, "run", RunKeys(keys.step, {**keys.keys, "bank-a": bytes(32)}))
     with pytest.raises(RunError, match=r"do not share the same keys.*no budget was spent"):
         rehearse(sums, start(setting))
     assert setting.debits() == dict.fromkeys(BANKS, 0)

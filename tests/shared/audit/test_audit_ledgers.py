@@ -16,7 +16,7 @@ def reply(number: int, **changes: Any) -> Reply:
     fields: dict[str, Any] = {
         "request": f"{number:064x}",
         "institution": "bank-a",
-        "approval": H,
+        "answer": H,
         "vector": H,
         "debit": COST,
         "ledger_sequence": number,

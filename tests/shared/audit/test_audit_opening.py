@@ -14,6 +14,7 @@ from fieldfare.shared.protocol.messages import (
     Approval,
     IdentitySigner,
     KeyOffer,
+    RunAnswer,
     RunOpening,
     open_envelope,
 )
@@ -56,19 +57,48 @@ def test_an_approval_that_does_not_fit_is_named(
 def test_an_approval_that_the_opening_does_not_name_is_named(recorded: Recorder) -> None:
     at = recorded.find(LeafKind.APPROVAL, 1)
     found = recorded.misfit_with(at, recorded.forged(at, Approval, number=9))
+    assert (found.kind, found.institution) == ("hello", "bank-b")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"study": H}, "study"),
+        ({"roster": H}, "roster"),
+        ({"run": "run-9"}, "run"),
+        ({"approval": H}, "approval"),
+        ({"institution": "bank-c"}, "signature"),
+        ({"signer": "bank-c"}, "signature"),
+        ({"institution": "bank-a", "signer": "bank-a", "approval": ""}, "order"),
+    ],
+)
+def test_an_answer_that_does_not_fit_is_named(
+    recorded: Recorder, changes: dict[str, Any], reason: str
+) -> None:
+    if changes.get("approval") == "":
+        roster = recorded.bench.federation.identities.roster
+        content = recorded.leaves[recorded.find(LeafKind.APPROVAL)].content
+        approval = open_envelope(content, Approval, roster, Assurance.EXACT).body
+        changes = {**changes, "approval": approval.hash}
+    assert reason in forged(recorded, LeafKind.HELLO, RunAnswer, 1, **changes).reason
+
+
+def test_an_answer_that_the_opening_does_not_name_is_named(recorded: Recorder) -> None:
+    at = recorded.find(LeafKind.HELLO, 1)
+    found = recorded.misfit_with(at, recorded.forged(at, RunAnswer, nonce=H))
     assert (found.kind, found.institution) == ("opening", "bank-b")
 
 
 def test_keys_that_two_institutions_share_are_named(recorded: Recorder) -> None:
     def copy_keys(leaves: list[Leaf]) -> None:
         roster = recorded.bench.federation.identities.roster
-        first, second = recorded.find(LeafKind.APPROVAL), recorded.find(LeafKind.APPROVAL, 1)
-        keys = open_envelope(leaves[first].content, Approval, roster, Assurance.EXACT).body.x25519
-        leaves[second] = recorded.forged(second, Approval, x25519=keys)
-        copied = open_envelope(leaves[second].content, Approval, roster, Assurance.EXACT).body
+        first, second = recorded.find(LeafKind.HELLO), recorded.find(LeafKind.HELLO, 1)
+        keys = open_envelope(leaves[first].content, RunAnswer, roster, Assurance.EXACT).body.x25519
+        leaves[second] = recorded.forged(second, RunAnswer, x25519=keys)
+        copied = open_envelope(leaves[second].content, RunAnswer, roster, Assurance.EXACT).body
         at = recorded.find(LeafKind.OPENING)
         named = dict(recorded.participants)
-        named["bank-b"] = named["bank-b"].model_copy(update={"approval": copied.hash})
+        named["bank-b"] = named["bank-b"].model_copy(update={"answer": copied.hash})
         leaves[at] = recorded.forged(at, RunOpening, participants=tuple(named.values()))
 
     found = recorded.audit(recorded.lie(copy_keys)).misfit
@@ -84,13 +114,16 @@ def test_keys_that_two_institutions_share_are_named(recorded: Recorder) -> None:
         ({"roster": H}, "roster"),
         ({"run": "run-9"}, "run"),
         ({"signer": "bank-a"}, "coordinator"),
-        ({"participants": ()}, "approval"),
+        ({"participants": ()}, "answer"),
+        ({"number": 1}, "next opening"),
     ],
 )
 def test_an_opening_that_does_not_fit_is_named(
     recorded: Recorder, changes: dict[str, Any], reason: str
 ) -> None:
-    assert reason in forged(recorded, LeafKind.OPENING, RunOpening, **changes).reason
+    found = recorded.forged(recorded.find(LeafKind.OPENING), RunOpening, **changes)
+    misfit = recorded.misfit_with(recorded.find(LeafKind.OPENING), found)
+    assert reason in misfit.reason
 
 
 @pytest.mark.parametrize(
@@ -154,7 +187,7 @@ def test_a_study_that_this_roster_cannot_run_is_named(
 
 
 def test_an_opening_with_too_few_is_named(recorded: Recorder) -> None:
-    first, last = recorded.find(LeafKind.APPROVAL), recorded.find(LeafKind.OPENING)
+    first, last = recorded.find(LeafKind.HELLO), recorded.find(LeafKind.OPENING)
 
     def lie(leaves: list[Leaf]) -> None:
         two = tuple(recorded.participants.values())[:2]

@@ -49,7 +49,7 @@ def found_in(recorder: Recorder, content: bytes) -> Misfit:
         ({"request": H}, "request"),
         ({"institution": "bank-c"}, "signature"),
         ({"signer": "bank-c"}, "signature"),
-        ({"approval": H}, "approval"),
+        ({"answer": H}, "answer"),
         ({"debit": 1}, "debit"),
         ({"epoch": 9}, "epoch"),
         ({"institution": "bank-a", "signer": "bank-a"}, "order"),

@@ -14,7 +14,7 @@ STEP_0 = 1  # the second request: the first one is the rehearsal's
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"protocol": 2}, "protocol"),
+        ({"protocol": 1}, "protocol"),
         ({"study": H}, "study"),
         ({"roster": H}, "roster"),
         ({"run": "run-9"}, "run"),
@@ -30,6 +30,7 @@ STEP_0 = 1  # the second request: the first one is the rehearsal's
         ({"entries": 11}, "entries"),
         ({"dtype": "<u4"}, "dtype"),
         ({"parameters": H}, "parameters"),
+        ({"opening": H}, "newest opening"),
     ],
 )
 def test_a_request_for_something_else_than_the_plan_is_named(
@@ -50,18 +51,18 @@ def test_a_request_to_too_few_is_named(recorded: Recorder) -> None:
 
 def test_a_request_to_a_stranger_is_named(recorded: Recorder) -> None:
     at = recorded.find(LeafKind.REQUEST, STEP_0)
-    stranger = Participant(institution="bank-z", approval=H)
+    stranger = Participant(institution="bank-z", answer=H)
     named = (*tuple(recorded.participants.values())[:3], stranger)
     found = recorded.misfit_with(at, recorded.forged(at, Request, participants=named))
     assert "bank-z" in found.reason
 
 
-def test_a_request_under_another_approval_is_named(recorded: Recorder) -> None:
+def test_a_request_under_another_answer_is_named(recorded: Recorder) -> None:
     at = recorded.find(LeafKind.REQUEST, STEP_0)
     first, *others = recorded.participants.values()
-    named = (first.model_copy(update={"approval": H}), *others)
+    named = (first.model_copy(update={"answer": H}), *others)
     found = recorded.misfit_with(at, recorded.forged(at, Request, participants=named))
-    assert "bank-a's approval" in found.reason
+    assert "bank-a's answer" in found.reason
 
 
 def test_a_request_by_an_institution_is_named(recorded: Recorder) -> None:

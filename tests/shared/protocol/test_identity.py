@@ -104,8 +104,6 @@ NO_REVOCATION: dict[str, Callable[[], bytes]] = {
             institution=BANK,
             number=1,
             epoch=1,
-            x25519="",
-            mlkem768="",
         ),
         OLD,
     ),

@@ -28,6 +28,7 @@ from fieldfare.shared.protocol.messages import (
     ReleaseKind,
     Reply,
     Request,
+    RunAnswer,
     RunOpening,
     decode_key,
     encode_key,
@@ -52,12 +53,13 @@ SIMULATED_ROSTER = Roster(
 )
 H1, H2 = "1" * 64, "2" * 64
 
-PARTICIPANTS = tuple(Participant(institution=name, approval=H1) for name in "abc")
+PARTICIPANTS = tuple(Participant(institution=name, answer=H1) for name in "abc")
 REQUEST = Request(
-    protocol=1,
+    protocol=2,
     study=H1,
     roster=H2,
     run="run-1",
+    opening=H2,
     step=3,
     attempt=0,
     kind=ReleaseKind.TRAINING,
@@ -74,16 +76,18 @@ REQUEST = Request(
     parameters=H1,
 )
 BODIES: list[MessageBody] = [
-    Approval(
-        study=H1, roster=H2, institution="a", number=1, epoch=0, x25519="AAAA", mlkem768="BBBB"
+    Approval(study=H1, roster=H2, institution="a", number=1, epoch=0),
+    RunAnswer(
+        approval=H1, study=H1, roster=H2, run="run-1", institution="a", nonce=H1, boot=H2,
+        x25519="AAAA", mlkem768="BBBB",
     ),
     PARTICIPANTS[0],
-    RunOpening(study=H1, roster=H2, run="run-1", participants=PARTICIPANTS),
-    KeyOffer(opening=H1, institution="a", ciphertexts={"b": "AAAA", "c": "BBBB"}),
+    RunOpening(study=H1, roster=H2, run="run-1", number=0, participants=PARTICIPANTS),
+    KeyOffer(opening=H1, institution="a", ciphertexts={"b": "AAAA", "c": "BBBB"}, time=9),
     REQUEST,
-    Commitment(request=H1, institution="a", approval=H2, vector=H1, seed=H2),
+    Commitment(request=H1, institution="a", answer=H2, vector=H1, seed=H2),
     Reply(
-        request=H1, institution="a", approval=H2, vector=H1, statements=H1, seed=H2, debit=10,
+        request=H1, institution="a", answer=H2, vector=H1, statements=H1, seed=H2, debit=10,
         ledger_sequence=4, ledger_head=H2, cumulative=40, epoch=0,
     ),
 ]  # fmt: skip
@@ -185,8 +189,8 @@ def test_every_field_moves_the_hash(body: MessageBody) -> None:
 
 def test_types_signers_and_signatures_are_covered() -> None:
     for change in (
-        {"type": "fieldfare.reply.v1"},
-        {"type": "fieldfare.request.v2"},
+        {"type": "fieldfare.reply.v2"},
+        {"type": "fieldfare.request.v1"},
         {"type": ""},
         {"signer": "b"},
         {"signer": COORDINATOR},
@@ -298,7 +302,7 @@ def test_unsorted_and_repeated_participants_are_refused_though_signed(
     order: str, message: MessageBody
 ) -> None:
     def change(body: dict[str, Any]) -> None:
-        body["participants"] = [{"format": 1, "institution": i, "approval": H1} for i in order]
+        body["participants"] = [{"format": 1, "institution": i, "answer": H1} for i in order]
         if "n" in body:
             body["n"] = len(order)
 

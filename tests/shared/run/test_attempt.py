@@ -37,7 +37,7 @@ def open_attempt(run: WrittenRun) -> Attempt:
     ("changes", "reason"),
     [
         ({"request": H}, "a reply to the request before it"),
-        ({"approval": H}, "a reply under the approval"),
+        ({"answer": H}, "a reply under the answer"),
         ({"institution": "bank-c"}, "a signature by the reply's institution"),
     ],
 )
@@ -102,7 +102,7 @@ def commit(run: WrittenRun, *names: str) -> None:
     ("changes", "reason"),
     [
         ({"request": H}, "a commitment to the request before it"),
-        ({"approval": H}, "a commitment under the approval"),
+        ({"answer": H}, "a commitment under the answer"),
         ({"institution": "bank-c"}, "a signature by the commitment's institution"),
     ],
 )

@@ -13,7 +13,7 @@ from fieldfare.shared.run.request_check import check_request
 
 H: Final = "0" * 64
 FAULTS: Final[tuple[tuple[dict[str, Any], str, RefusalCode], ...]] = (
-    ({"protocol": 2}, "the protocol's version", RefusalCode.UNKNOWN_VERSION),
+    ({"protocol": 1}, "the protocol's version", RefusalCode.UNKNOWN_VERSION),
     ({"study": H}, "a request of the study", RefusalCode.UNKNOWN_STUDY),
     ({"roster": H}, "a request under the roster", RefusalCode.WRONG_ROSTER),
     ({"run": "run-2"}, "a request of the run", RefusalCode.UNKNOWN_RUN),
@@ -61,11 +61,11 @@ def test_only_what_is_due_will_do_for_those_who_know_it(rehearsed: WrittenRun) -
 
 def test_participants_are_those_of_the_opening_and_enough(rehearsed: WrittenRun) -> None:
     run, members = rehearsed.state.run, rehearsed.state.run.opening.participants
-    strange = (*members[:3], Participant(institution="bank-z", approval=H))
-    changed = (members[0].model_copy(update={"approval": H}), *members[1:])
+    strange = (*members[:3], Participant(institution="bank-z", answer=H))
+    changed = (members[0].model_copy(update={"answer": H}), *members[1:])
     with pytest.raises(MismatchError, match="expected participants of the run, found bank-z"):
         check_request(run, rehearsed.request(participants=strange))
-    with pytest.raises(MismatchError, match="bank-a's approval"):
+    with pytest.raises(MismatchError, match="bank-a's answer"):
         check_request(run, rehearsed.request(participants=changed))
     with pytest.raises(MismatchError, match="expected at least 3 participants, found 2") as found:
         check_request(run, rehearsed.request(participants=members[:2], n=2))

@@ -35,11 +35,11 @@ H: Final = "0" * 64
 
 
 def begun(run: WrittenRun) -> RunState:
-    return RunState.begin(run.state.run, run.roster)
+    return run.begun
 
 
 def after_opening(run: WrittenRun) -> list[Leaf]:
-    return run.leaves[2 + 2 * len(run.names) + 1 :]
+    return run.leaves[2 + 3 * len(run.names) + 1 :]
 
 
 def folded(
@@ -279,7 +279,8 @@ def test_later_questions_are_the_allowances(written: MakeRun) -> None:
     rehearsed = folded(run, after_opening(run)[:6])
     with pytest.raises(MismatchError, match="a kind of the allowance"):
         rehearsed.after(QuestionsRecord.of(other).leaf())
-    assert rehearsed.allowed == {LeafKind.END, LeafKind.REQUEST, LeafKind.QUESTIONS}
+    asked = {LeafKind.HELLO, LeafKind.REQUEST, LeafKind.QUESTIONS}
+    assert rehearsed.allowed == {LeafKind.END, *asked}
 
 
 # -- what it cost -----------------------------------------------------------------------

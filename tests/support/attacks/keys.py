@@ -1,6 +1,7 @@
 """Hostile openings, key offers and hellos: rows of the same table as hostile requests."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from tests.support.attacks.requests import (
     CASES,
@@ -14,18 +15,22 @@ from tests.support.attacks.requests import (
 )
 from tests.support.federations.bench import Bench, Run
 
+from fieldfare.client.wire.frames import Described
 from fieldfare.shared.errors import RefusalCode
 from fieldfare.shared.protocol.messages import (
     Approval,
     KeyOffer,
     Participant,
+    RunAnswer,
     RunOpening,
     encode_key,
     open_envelope,
     sign_envelope,
 )
 from fieldfare.shared.protocol.roster import COORDINATOR
-from fieldfare.shared.protocol.secure_sum import StudyKeys, encapsulate
+from fieldfare.shared.protocol.secure_sum import EphemeralKeys, encapsulate
+
+NONCE: Final = "7" * 64
 
 # -- openings ----------------------------------------------------------------------------------
 
@@ -34,13 +39,29 @@ def new(run: Run) -> str:
     return f"{run.federation.run}-new{run.tag}"
 
 
-def opening(run: Run, run_id: str | None = None, **changes: object) -> RunOpening:
+def hellos(run: Run, names: Sequence[str] | None = None, run_id: str = "") -> dict[str, Described]:
+    """What `hello` gets of a run that is about to open: fresh keys of everybody."""
+    asked = run_id or new(run)
+    return {n: run.bench.described(n, asked, NONCE) for n in names or run.bench.names}
+
+
+def answer_of(run: Run, name: str, run_id: str = "") -> RunAnswer:
+    site = run.bench.site(name)
+    envelope = run.bench.described(name, run_id or new(run), NONCE).answer
+    return open_envelope(envelope, RunAnswer, site.roster, site.assurance).body
+
+
+def opening(run: Run, run_id: str = "", **changes: object) -> RunOpening:
     """The opening of a run that nobody has seen yet."""
+    answers = [answer_of(run, name, run_id) for name in run.bench.names]
     body = RunOpening(
         study=run.bench.study.id,
         roster=run.federation.roster.hash,
         run=run_id or new(run),
-        participants=tuple(run.federation.participants[n] for n in run.bench.names),
+        number=0,
+        participants=tuple(
+            Participant(institution=answer.institution, answer=answer.hash) for answer in answers
+        ),
     )
     return body.model_copy(update=changes)
 
@@ -49,105 +70,163 @@ def signed_opening(bench: Bench, body: RunOpening) -> bytes:
     return sign_envelope(body, COORDINATOR, bench.federation.identities.coordinator)
 
 
-def approvals(run: Run, names: Sequence[str] | None = None) -> list[bytes]:
-    """Signed approvals, as `hello` got them."""
-    answers = [
-        run.bench.custodian(n).describe(run.bench.study.id) for n in names or run.bench.names
-    ]
-    return [answer for answer in answers if isinstance(answer, bytes)]
+def answers(run: Run) -> list[bytes]:
+    return [one.answer for one in hellos(run).values()]
 
 
-def opens(run: Run, name: str, body: RunOpening, envelopes: Sequence[bytes]) -> Send:
+def approvals(run: Run) -> list[bytes]:
+    return [one.approval for one in hellos(run).values()]
+
+
+def opens(
+    run: Run,
+    name: str,
+    body: RunOpening,
+    envelopes: Sequence[bytes] | None = None,
+    approved: Sequence[bytes] | None = None,
+) -> Send:
     content = signed_opening(run.bench, body)
-    return lambda: run.bench.custodian(name).open_run(content, envelopes)
+    sent = answers(run) if envelopes is None else envelopes
+    beside = approvals(run) if approved is None else approved
+    return lambda: run.bench.custodian(name).open_run(content, sent, beside)
 
 
-def with_approval(run: Run, approval: Approval) -> tuple[RunOpening, list[bytes]]:
-    """An opening in which one institution stands with another approval, which it did sign."""
-    signer = run.bench.federation.identities.signers[approval.institution]
-    changed = Participant(institution=approval.institution, approval=approval.hash)
-    participants = {**run.federation.participants, approval.institution: changed}
-    envelopes = dict(zip(run.bench.names, approvals(run), strict=True))
-    envelopes[approval.institution] = sign_envelope(approval, approval.institution, signer)
-    body = opening(run, participants=tuple(participants[n] for n in run.bench.names))
-    return body, [envelopes[n] for n in run.bench.names]
+def with_answer(run: Run, answer: RunAnswer) -> tuple[RunOpening, list[bytes]]:
+    """An opening in which one institution stands with another answer, which it did sign."""
+    name, signers = answer.institution, run.bench.federation.identities.signers
+    changed, body = Participant(institution=name, answer=answer.hash), opening(run)
+    participants = tuple(changed if one.institution == name else one for one in body.participants)
+    envelopes = {n: one.answer for n, one in hellos(run).items()}
+    envelopes[name] = sign_envelope(answer, name, signers[name])
+    return body.model_copy(update={"participants": participants}), list(envelopes.values())
 
 
-def approval_of(run: Run, name: str) -> Approval:
-    (envelope,) = approvals(run, [name])
-    site = run.bench.site(name)
-    return open_envelope(envelope, Approval, site.roster, site.assurance).body
-
-
-@case("a run opened again with other participants", RefusalCode.REPLAY_CHANGED)
+@case("a run opened again under the same number", RefusalCode.REPLAY_CHANGED)
 def _reopened(run: Run, name: str) -> Send:
-    names = [n for n in run.bench.names if n != other(run, name)]
-    participants = tuple(run.federation.participants[n] for n in names)
-    body = opening(run, run.federation.run, participants=participants)
-    return opens(run, name, body, approvals(run, names))
+    again = run.federation.run
+    body = opening(run, again)
+    sent = hellos(run, run_id=again).values()
+    return opens(run, name, body, [one.answer for one in sent], [one.approval for one in sent])
+
+
+@case("the opening of a run whose keys it does not hold", RefusalCode.KEYS_GONE)
+def _opening_without_keys(run: Run, name: str) -> Send:
+    body, sent, beside = opening(run), answers(run), approvals(run)
+    run.bench.described(name, new(run), NOBODY)  # another hello, other keys
+    return opens(run, name, body, sent, beside)
+
+
+@case("hello with a nonce that is none", RefusalCode.MALFORMED)
+def _hello_nonce(run: Run, name: str) -> Send:
+    return lambda: run.bench.custodian(name).describe(run.bench.study.id, run="r", nonce="1")
+
+
+@case("hello for a run that is no name", RefusalCode.MALFORMED)
+def _hello_run(run: Run, name: str) -> Send:
+    return lambda: run.bench.custodian(name).describe(
+        run.bench.study.id, run=":approval", nonce=NONCE
+    )
 
 
 @case("an opening signed by a member", RefusalCode.BAD_SIGNATURE)
 def _opening_by_member(run: Run, name: str) -> Send:
     member = other(run, name)
     content = sign_envelope(opening(run), member, run.bench.federation.identities.signers[member])
-    return lambda: run.bench.custodian(name).open_run(content, approvals(run))
+    sent, beside = answers(run), approvals(run)
+    return lambda: run.bench.custodian(name).open_run(content, sent, beside)
 
 
 @case("an opening of another study", RefusalCode.UNKNOWN_STUDY)
 def _opening_study(run: Run, name: str) -> Send:
-    return opens(run, name, opening(run, study=NOBODY), approvals(run))
+    return opens(run, name, opening(run, study=NOBODY))
 
 
 @case("an opening under another roster", RefusalCode.WRONG_ROSTER)
 def _opening_roster(run: Run, name: str) -> Send:
-    return opens(run, name, opening(run, roster=NOBODY), approvals(run))
+    return opens(run, name, opening(run, roster=NOBODY))
 
 
 @case("an opening with participants out of order", RefusalCode.MALFORMED)
 def _opening_unsorted(run: Run, name: str) -> Send:
     body = opening(run)
-    return opens(
-        run, name, opening(run, participants=body.participants[::-1]), approvals(run)[::-1]
-    )
+    backwards = body.model_copy(update={"participants": body.participants[::-1]})
+    return opens(run, name, backwards, answers(run)[::-1], approvals(run)[::-1])
 
 
 @case("an opening without itself", RefusalCode.BAD_PARTICIPANTS)
 def _opening_without(run: Run, name: str) -> Send:
-    names = [n for n in run.bench.names if n != name]
-    participants = tuple(run.federation.participants[n] for n in names)
-    return opens(run, name, opening(run, participants=participants), approvals(run, names))
+    body = opening(run)
+    others = tuple(one for one in body.participants if one.institution != name)
+    sent = {n: one for n, one in hellos(run).items() if n != name}.values()
+    return opens(
+        run,
+        name,
+        body.model_copy(update={"participants": others}),
+        [one.answer for one in sent],
+        [one.approval for one in sent],
+    )
+
+
+@case("an answer too few", RefusalCode.BAD_KEYS)
+def _answer_missing(run: Run, name: str) -> Send:
+    return opens(run, name, opening(run), answers(run)[:-1])
+
+
+@case("answers in the wrong places", RefusalCode.BAD_SIGNATURE)
+def _answers_swapped(run: Run, name: str) -> Send:
+    return opens(run, name, opening(run), answers(run)[::-1])
 
 
 @case("an approval too few", RefusalCode.BAD_KEYS)
 def _approval_missing(run: Run, name: str) -> Send:
-    return opens(run, name, opening(run), approvals(run)[:-1])
+    return opens(run, name, opening(run), approved=approvals(run)[:-1])
 
 
 @case("approvals in the wrong places", RefusalCode.BAD_SIGNATURE)
 def _approvals_swapped(run: Run, name: str) -> Send:
-    return opens(run, name, opening(run), approvals(run)[::-1])
+    return opens(run, name, opening(run), approved=approvals(run)[::-1])
 
 
-@case("an approval that the opening does not name", RefusalCode.BAD_PARTICIPANTS)
+def reapproved(run: Run, name: str, **changes: object) -> list[bytes]:
+    """Everybody's approvals, of which one says something else, signed by whom it speaks for."""
+    site, place = run.bench.site(name), run.bench.names.index(name)
+    found = approvals(run)
+    body = open_envelope(found[place], Approval, site.roster, site.assurance).body
+    signer = run.bench.federation.identities.signers[name]
+    found[place] = sign_envelope(body.model_copy(update=changes), name, signer)
+    return found
+
+
+@case("an approval that the answer does not name", RefusalCode.BAD_PARTICIPANTS)
 def _approval_unnamed(run: Run, name: str) -> Send:
-    mallory = other(run, name)
-    changed = approval_of(run, mallory).model_copy(update={"number": 2})
-    _, envelopes = with_approval(run, changed)
-    return opens(run, name, opening(run), envelopes)
+    approved = reapproved(run, other(run, name), number=2)
+    return opens(run, name, opening(run), approved=approved)
 
 
 @case("an approval of another study", RefusalCode.BAD_PARTICIPANTS)
 def _approval_study(run: Run, name: str) -> Send:
-    changed = approval_of(run, other(run, name)).model_copy(update={"study": NOBODY})
-    return opens(run, name, *with_approval(run, changed))
+    approved = reapproved(run, other(run, name), study=NOBODY)
+    return opens(run, name, opening(run), approved=approved)
 
 
-@case("its own approval with other keys", RefusalCode.BAD_PARTICIPANTS)
+@case("an answer that the opening does not name", RefusalCode.BAD_PARTICIPANTS)
+def _answer_unnamed(run: Run, name: str) -> Send:
+    changed = answer_of(run, other(run, name)).model_copy(update={"boot": NOBODY})
+    _, envelopes = with_answer(run, changed)
+    return opens(run, name, opening(run), envelopes)
+
+
+@case("an answer for another run", RefusalCode.BAD_PARTICIPANTS)
+def _answer_run(run: Run, name: str) -> Send:
+    changed = answer_of(run, other(run, name)).model_copy(update={"run": "elsewhere"})
+    return opens(run, name, *with_answer(run, changed))
+
+
+@case("its own answer with other keys", RefusalCode.KEYS_GONE)
 def _own_keys(run: Run, name: str) -> Send:
-    x25519, mlkem768 = StudyKeys.generate().public
-    changed = approval_of(run, name).model_copy(update={"x25519": x25519, "mlkem768": mlkem768})
-    return opens(run, name, *with_approval(run, changed))
+    x25519, mlkem768 = EphemeralKeys.generate().public
+    changed = answer_of(run, name).model_copy(update={"x25519": x25519, "mlkem768": mlkem768})
+    return opens(run, name, *with_answer(run, changed))
 
 
 def _copied(fields: Sequence[str], *, from_itself: bool) -> Hostile:
@@ -155,10 +234,10 @@ def _copied(fields: Sequence[str], *, from_itself: bool) -> Hostile:
 
     def build(run: Run, name: str) -> Send:
         mallory, victim = [n for n in run.bench.names if n != name][:2]
-        keys = approval_of(run, name if from_itself else victim)
+        keys = answer_of(run, name if from_itself else victim)
         copied = {kind: getattr(keys, kind) for kind in fields}
-        changed = approval_of(run, mallory).model_copy(update=copied)
-        return opens(run, name, *with_approval(run, changed))
+        changed = answer_of(run, mallory).model_copy(update=copied)
+        return opens(run, name, *with_answer(run, changed))
 
     return Hostile(RefusalCode.BAD_KEYS, build)
 
@@ -173,10 +252,8 @@ CASES |= {
 
 @case("a key that is too short", RefusalCode.BAD_KEYS)
 def _short_key(run: Run, name: str) -> Send:
-    changed = approval_of(run, other(run, name)).model_copy(
-        update={"x25519": encode_key(bytes(31))}
-    )
-    return opens(run, name, *with_approval(run, changed))
+    changed = answer_of(run, other(run, name)).model_copy(update={"x25519": encode_key(bytes(31))})
+    return opens(run, name, *with_answer(run, changed))
 
 
 @case("an opening as a request", RefusalCode.MALFORMED)
@@ -187,15 +264,17 @@ def _opening_as_request(run: Run, name: str) -> Send:
 # -- agreements --------------------------------------------------------------------------------
 
 
-def half_open(run: Run, run_id: str | None = None) -> list[bytes]:
+def half_open(run: Run, run_id: str = "") -> list[bytes]:
     """Open a run at everybody and return the offers, before anybody has them."""
-    content, envelopes = signed_opening(run.bench, opening(run, run_id)), approvals(run)
-    answers = [run.bench.custodian(n).open_run(content, envelopes) for n in run.bench.names]
-    assert all(isinstance(answer, bytes) for answer in answers)
-    return [answer for answer in answers if isinstance(answer, bytes)]
+    content, heard = signed_opening(run.bench, opening(run, run_id)), hellos(run, run_id=run_id)
+    sent = [one.answer for one in heard.values()]
+    beside = [one.approval for one in heard.values()]
+    found = [run.bench.custodian(n).open_run(content, sent, beside) for n in run.bench.names]
+    assert all(isinstance(offer, bytes) for offer in found), found
+    return [offer for offer in found if isinstance(offer, bytes)]
 
 
-def agrees(run: Run, name: str, offers: Sequence[bytes], run_id: str | None = None) -> Send:
+def agrees(run: Run, name: str, offers: Sequence[bytes], run_id: str = "") -> Send:
     asked = run_id or new(run)
     return lambda: run.bench.custodian(name).agree(run.bench.study.id, asked, offers)
 
@@ -232,8 +311,9 @@ def _offers_swapped(run: Run, name: str) -> Send:
 
 @case("offers of another opening", RefusalCode.BAD_KEYS)
 def _offers_of_another(run: Run, name: str) -> Send:
+    others = half_open(run, f"{new(run)}er")
     half_open(run)
-    return agrees(run, name, half_open(run, f"{new(run)}er"))
+    return agrees(run, name, others)
 
 
 @case("its own offer changed", RefusalCode.BAD_KEYS)
@@ -241,24 +321,29 @@ def _own_offer(run: Run, name: str) -> Send:
     return agrees(run, name, reoffered(run, half_open(run), name, ciphertexts={"bank-x": ""}))
 
 
-@case("a request before the keys were agreed", RefusalCode.UNKNOWN_RUN)
+@case("a request before the keys were agreed", RefusalCode.KEYS_GONE)
 def _request_before_keys(run: Run, name: str) -> Send:
     half_open(run)
-    return sends(run, name, run.request(run=new(run)))
+    body = opening(run)
+    return sends(
+        run,
+        name,
+        run.request(run=new(run), opening=body.hash, participants=body.participants),
+    )
 
 
 def low_order(run: Run, name: str, point: int) -> Send:
     """A member whose X25519 key makes every shared secret zero (RFC 7748, section 6.1)."""
     mallory = other(run, name)
     key = encode_key(point.to_bytes(32, "little"))
-    changed = approval_of(run, mallory).model_copy(update={"x25519": key})
-    body, envelopes = with_approval(run, changed)
+    changed = answer_of(run, mallory).model_copy(update={"x25519": key})
+    higher = {n: encapsulate(answer_of(run, n))[1] for n in run.bench.names if n > mallory}
+    (body, envelopes), beside = with_answer(run, changed), approvals(run)
     content, signer = signed_opening(run.bench, body), run.bench.federation.identities.signers
-    higher = {n: encapsulate(approval_of(run, n))[1] for n in run.bench.names if n > mallory}
-    fake = KeyOffer(opening=body.hash, institution=mallory, ciphertexts=higher)
+    fake = KeyOffer(opening=body.hash, institution=mallory, ciphertexts=higher, time=0)
     offers = []
     for n in run.bench.names:
-        honest = run.bench.custodian(n).open_run(content, envelopes)
+        honest = run.bench.custodian(n).open_run(content, envelopes, beside)
         offers.append(honest if isinstance(honest, bytes) else sign_envelope(fake, n, signer[n]))
     return agrees(run, name, offers)
 

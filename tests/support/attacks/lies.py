@@ -22,7 +22,7 @@ from fieldfare.shared.protocol.plan import PARAMETER_LIMIT
 from fieldfare.shared.run.kinds import Release
 from fieldfare.shared.run.state import RunState
 
-STRANGER = Participant(institution="bank-x", approval="0" * 64)
+STRANGER = Participant(institution="bank-x", answer="0" * 64)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.support.federations.bench import STEPS, Run
 
-from fieldfare.client.wire.frames import Committed, Released
+from fieldfare.client.wire.frames import Committed, Described, Released
 from fieldfare.shared.errors import RefusalCode
 from fieldfare.shared.protocol.messages import (
     NO_LAST_SUM,
@@ -32,7 +32,7 @@ from fieldfare.shared.protocol.messages import (
 from fieldfare.shared.protocol.plan import ReleaseTerms
 from fieldfare.shared.protocol.roster import COORDINATOR
 
-Answer = bytes | Released | Committed | Refusal
+Answer = bytes | Described | Released | Committed | Refusal
 Send = Callable[[], Answer]
 Build = Callable[[Run, str], Send]
 
@@ -260,7 +260,7 @@ def _participants(run: Run, participants: Sequence[Participant]) -> Request:
 
 @case("an unknown participant", RefusalCode.BAD_PARTICIPANTS)
 def _unknown(run: Run, name: str) -> Send:
-    stranger = Participant(institution="bank-x", approval=NOBODY)
+    stranger = Participant(institution="bank-x", answer=NOBODY)
     return sends(run, name, _participants(run, [*run.request().participants, stranger]))
 
 
@@ -270,10 +270,10 @@ def _twice(run: Run, name: str) -> Send:
     return sends(run, name, _participants(run, [everybody[0], *everybody]))
 
 
-@case("a participant under two approvals", RefusalCode.MALFORMED)
+@case("a participant under two answers", RefusalCode.MALFORMED)
 def _two_approvals(run: Run, name: str) -> Send:
     first, *others = run.request().participants
-    changed = first.model_copy(update={"approval": NOBODY})
+    changed = first.model_copy(update={"answer": NOBODY})
     return sends(run, name, _participants(run, [first, changed, *others]))
 
 
@@ -282,19 +282,19 @@ def _unsorted(run: Run, name: str) -> Send:
     return sends(run, name, _participants(run, run.request().participants[::-1]))
 
 
-@case("a participant under another approval", RefusalCode.BAD_PARTICIPANTS)
+@case("a participant under another answer", RefusalCode.BAD_PARTICIPANTS)
 def _other_approval(run: Run, name: str) -> Send:
     changed = [
-        p if p.institution == name else p.model_copy(update={"approval": NOBODY})
+        p if p.institution == name else p.model_copy(update={"answer": NOBODY})
         for p in run.request().participants
     ]
     return sends(run, name, _participants(run, changed))
 
 
-@case("itself under another approval", RefusalCode.BAD_PARTICIPANTS)
+@case("itself under another answer", RefusalCode.BAD_PARTICIPANTS)
 def _own_approval(run: Run, name: str) -> Send:
     changed = [
-        p.model_copy(update={"approval": NOBODY}) if p.institution == name else p
+        p.model_copy(update={"answer": NOBODY}) if p.institution == name else p
         for p in run.request().participants
     ]
     return sends(run, name, _participants(run, changed))

@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 
 from fieldfare.client.custodian.custodian import Custodian
+from fieldfare.client.custodian.key_agreement import HeldKeys
 from fieldfare.client.custodian.party import Site
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.sums.study_sums import StudySums
-from fieldfare.client.wire.frames import Committed, Released
+from fieldfare.client.wire.frames import Committed, Described, Released
 from fieldfare.server.run.channel import GridChannel
-from fieldfare.server.run.opening import open_federation
+from fieldfare.server.run.opening import Opener, open_federation
+from fieldfare.server.run.record import Record
 from fieldfare.server.run.rounds import Federation, SecureSums
 from fieldfare.shared.canonical import claimed
 from fieldfare.shared.features.basis import EncodedUnits, encode_categorical, encode_numeric
@@ -38,6 +40,7 @@ from fieldfare.shared.protocol.messages import (
 )
 from fieldfare.shared.protocol.plan import Plan
 from fieldfare.shared.protocol.roster import COORDINATOR
+from fieldfare.shared.protocol.secure_sum import RunKeys
 from fieldfare.shared.run.optimizer import TrainingState
 from fieldfare.shared.run.replay import initial_state, replay_step
 from fieldfare.shared.study.study import Study
@@ -224,8 +227,27 @@ class Run:
         return self.federation.plan
 
     def participant(self, name: str) -> Participant:
-        """An institution with the approval that it gave."""
+        """An institution with its answer to `hello`."""
         return self.federation.participants[name]
+
+    def moved(self, request: Request) -> Request:
+        """A request of another run, as if it had been written for this one."""
+        opening = self.federation.agreed
+        asked = {named.institution for named in request.participants}
+        named = [p for p in opening.opening.participants if p.institution in asked]
+        return request.model_copy(
+            update={
+                "run": self.federation.run,
+                "opening": opening.opening_hash,
+                "participants": tuple(named),
+            }
+        )
+
+    def open_anew(self, names: Sequence[str] = ()) -> None:
+        """Open the run anew, as the real coordinator does: fresh keys for all pairs."""
+        job = self.bench.federation.job(self.federation.run)
+        opener = Opener(GridChannel(self.bench.federation.grid()), job.terms, Record())
+        self.federation = opener.anew(self.federation, names or self.bench.names)
 
 
 @dataclass
@@ -278,6 +300,31 @@ class Bench:
         self.runs += 1
         job = self.federation.job(run or f"run-{self.runs}")
         return Run(self, open_federation(GridChannel(self.federation.grid()), job.terms))
+
+    def described(self, name: str, run: str, nonce: str) -> Described:
+        """An institution's answer to `hello` for a run."""
+        found = self.custodian(name).describe(self.study.id, run=run, nonce=nonce)
+        assert isinstance(found, Described), found
+        return found
+
+    def held(self, name: str) -> HeldKeys:
+        """The keys that a custodian has in its memory."""
+        return self.custodian(name)._held
+
+    def run_keys(self, name: str, run: Run) -> RunKeys:
+        """The pair keys of a run, at the step that they have reached."""
+        opening = run.federation.agreed.opening_hash
+        return self.held(name).run_keys(self.study.id, run.federation.run, opening)
+
+    def remembers(self, name: str, custodian: Custodian) -> None:
+        """Put a custodian in place of one, with what that one has in its memory."""
+        custodian._held = custodian._door._held = self.held(name)
+        self.federation.custodians[name] = custodian
+
+    def files(self, name: str) -> bytes:
+        """Everything that a custodian has on disk."""
+        path = self.path(name)
+        return b"".join(file.read_bytes() for file in path.parent.glob(f"{path.name}*"))
 
     def restart(self, name: str, *, approve: bool = True, busy_timeout: float = 5.0) -> Custodian:
         """A new process, as far as the custodian can tell: nothing is left but the disk."""

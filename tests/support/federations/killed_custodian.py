@@ -26,8 +26,8 @@ from fieldfare.client.journal.journal import verify
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.node.remote_custodian import RemoteCustodian, connected
 from fieldfare.client.policy.policy import limits
-from fieldfare.client.wire.frames import Released
-from fieldfare.shared.errors import RunError
+from fieldfare.client.wire.frames import Described, Released
+from fieldfare.shared.errors import RefusalCode, RunError
 from fieldfare.shared.protocol.messages import Refusal
 from fieldfare.shared.system.clock import utc_now
 
@@ -38,6 +38,10 @@ FIRST_AIM_SECONDS: Final = 0.015  # from a call to its commit, until it is known
 # that came before a debit move it up, deaths after an answer move it down.
 EARLY, LATE = -0.1, 2.1
 STEP: Final = 1.25
+
+# An opening makes the keys that a later death takes along.
+SETUP: Final = frozenset({"describe", "open_run", "agree"})
+KEYS_GONE: Final = Refusal(RefusalCode.KEYS_GONE)
 
 # When a process died, as the ledger and the caller saw it.
 UNDONE, UNSENT, SENT = "before a debit", "after a debit, unanswered", "after an answer"
@@ -63,6 +67,7 @@ class Victim:
     seconds: list[float] = field(default_factory=list)
     last: str = ""
     _aims: dict[str, float] = field(default_factory=dict)
+    _spared: bool = False  # until what needs new keys was answered
     _process: "subprocess.Popen[bytes] | None" = None
 
     def __getattr__(self, call: str) -> Callable[..., Any]:
@@ -118,7 +123,7 @@ class Victim:
             probe.connect(str(path))
             with connected(path) as custodian:
                 answer = custodian.describe(self.study)
-            assert isinstance(answer, bytes), answer
+            assert isinstance(answer, Described), answer
             return True
         return False
 
@@ -126,6 +131,9 @@ class Victim:
 
     def _tried(self, call: str, *arguments: Any, **named: Any) -> Any:
         """Ask while the process dies; ask again what came of it, and look at what is on disk."""
+        if call in SETUP or self._spared:
+            self._spared &= call in SETUP
+            return self._ask(lambda custodian: getattr(custodian, call)(*arguments, **named))
         self.last = f"{call}, trial {self.ends.total() + 1}"
         before = len(self.committed())
 
@@ -140,7 +148,8 @@ class Victim:
         again = self._ask(ask)
         self._check(before, seen, left, again)
         on_disk = UNSENT if before < len(left) else UNDONE
-        self._ended(call, SENT if seen is not None else on_disk)
+        self._ended(call, SENT if seen is not None and again != KEYS_GONE else on_disk)
+        self._spared = again == KEYS_GONE
         return again
 
     def _ended(self, call: str, end: str) -> None:
@@ -149,6 +158,10 @@ class Victim:
         self._aims[call] = factor * self._aims.get(call, FIRST_AIM_SECONDS)
 
     def _check(self, before: int, seen: Any, left: list[Released], again: Any) -> None:
+        if again == KEYS_GONE:  # they died with a process, before anything was kept
+            assert seen in {None, KEYS_GONE}
+            assert len(left) == len(self.committed()) == before
+            return
         assert not isinstance(again, Refusal), (again, self.said.read_text()[-2000:])
         assert seen is None or again == seen  # nobody gets a second answer, with other noise
         after = self.committed()

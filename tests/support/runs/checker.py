@@ -26,10 +26,11 @@ Fields = dict[str, Any]
 SENT: Final = {
     "roster": "fieldfare.roster-offer.v1",
     "study": "fieldfare.study-offer.v1",
-    "approval": "fieldfare.approval.v1",
-    "opening": "fieldfare.run-opening.v1",
-    "offer": "fieldfare.key-offer.v1",
-    "request": "fieldfare.request.v1",
+    "approval": "fieldfare.approval.v2",
+    "hello": "fieldfare.run-answer.v1",
+    "opening": "fieldfare.run-opening.v2",
+    "offer": "fieldfare.key-offer.v2",
+    "request": "fieldfare.request.v2",
     "commitment": "fieldfare.commitment.v1",
     "reply": "fieldfare.reply.v2",
 }
@@ -79,7 +80,10 @@ class Checker:
     keys: dict[str, str] = field(default_factory=dict)
     study: Fields = field(default_factory=dict)
     run: str = ""
-    participants: dict[str, str] = field(default_factory=dict)  # approval by institution
+    approvals: dict[str, str] = field(default_factory=dict)  # hash by institution
+    participants: dict[str, str] = field(default_factory=dict)  # answer to hello by institution
+    opening: str = ""  # hash of the newest
+    openings: int = 0
     epochs: dict[str, int] = field(default_factory=dict)
     ledgers: dict[str, Fields] = field(default_factory=dict)
     answered: dict[tuple[str, str], bytes] = field(default_factory=dict)
@@ -138,53 +142,69 @@ class Checker:
 
     def _leaves(self, leaves: Sequence[tuple[str, bytes]]) -> None:
         kinds = " ".join(kind for kind, _ in leaves if kind != "end")
-        attempts = r"(request (commitment )*(reply )*)+sum "
-        once, asked = attempts, rf"{attempts}answers "
+        opened = "(hello )+opening (offer )*"
+        once = rf"(({opened})*request (commitment )*(reply )*)+sum "
+        asked = f"{once}answers "
         trained = f"({once}(parameters |metrics |fairness |answers ))*model "
-        order = rf"roster study (approval )+opening (offer )+{once}({trained}|(questions )?{asked})"
+        order = rf"roster study (approval )+({opened})+{once}({trained}|(questions )?{asked})"
         again = rf"(questions {asked})*"
         check(re.fullmatch(order + again, kinds + " "), "leaves in the order of a run")
         check(leaves[-1][0] == "end", "an end")
-        taken = iter(leaves)
-        self._opening(taken)
-        self._releases([leaf for leaf in taken if leaf[0] != "end"])
+        ended = [leaf for leaf in leaves if leaf[0] != "end"]
+        begins = next(i for i, leaf in enumerate(ended) if leaf[0] == "hello")
+        for kind, content in ended[:begins]:
+            self._terms(kind, content)
+        self._releases(ended[self._openings(ended, begins) :])
         last = json.loads(leaves[-1][1])
         check(last["state"] == "finished", "a finished run")
 
-    def _opening(self, leaves: Iterator[tuple[str, bytes]]) -> None:
-        approvals, offers = {}, 0
-        for kind, content in leaves:
-            if kind == "end":
-                continue
-            signer = None if kind in {"approval", "offer"} else "coordinator"
-            body = self._signed(content, SENT[kind], signer)
-            if kind == "roster":
-                self.roster = json.loads(body["roster"])
-                self.keys = {one["id"]: one["key"] for one in self.roster["members"]}
-                check(self.roster["coordinator"] == self.coordinator, "the coordinator's roster")
-                self.roster_hash = sha(b"fieldfare.roster.v1\0" + body["roster"].encode())
-            elif kind == "study":
-                self.study = json.loads(body["study"])
-                self.study_hash = sha(b"fieldfare.study.v1\0" + body["study"].encode())
-            elif kind == "approval":
-                approvals[body["institution"]] = sha(typed(SENT[kind], body))
-                self.epochs[body["institution"]] = body["epoch"]
-                self._of_this_run(body)
-            elif kind == "opening":
-                self._of_this_run(body)
-                named = {one["institution"]: one["approval"] for one in body["participants"]}
-                check(
-                    named == approvals and list(named) == sorted(named), "who approved takes part"
-                )
-                check(len(named) >= self.plan["least"], "enough participants")
-                self.participants, opening = named, sha(typed(SENT[kind], body))
-            else:
-                check(body["opening"] == opening, "an offer for this opening")
-                check(body["institution"] == sorted(self.participants)[offers], "offers in order")
-                offers += 1
-            if offers and offers == len(self.participants):
-                return
-        raise Refused("an offer of every participant")
+    def _terms(self, kind: str, content: bytes) -> None:
+        body = self._signed(content, SENT[kind], None if kind == "approval" else "coordinator")
+        if kind == "roster":
+            self.roster = json.loads(body["roster"])
+            self.keys = {one["id"]: one["key"] for one in self.roster["members"]}
+            check(self.roster["coordinator"] == self.coordinator, "the coordinator's roster")
+            self.roster_hash = sha(b"fieldfare.roster.v1\0" + body["roster"].encode())
+        elif kind == "study":
+            self.study = json.loads(body["study"])
+            self.study_hash = sha(b"fieldfare.study.v1\0" + body["study"].encode())
+        else:
+            self.approvals[body["institution"]] = sha(typed(SENT[kind], body))
+            self.epochs[body["institution"]] = body["epoch"]
+            self._of_this_run(body)
+
+    def _openings(self, leaves: Sequence[tuple[str, bytes]], at: int) -> int:
+        """RunOpenings from here on; the last of them has an offer of everybody."""
+        while leaves[at][0] == "hello":
+            at = self._opened(leaves, at)
+        return at
+
+    def _opened(self, leaves: Sequence[tuple[str, bytes]], at: int) -> int:
+        answers: dict[str, str] = {}
+        while leaves[at][0] == "hello":
+            body = self._signed(leaves[at][1], SENT["hello"])
+            name = body["institution"]
+            check(name > max(answers, default=""), "answers in order")
+            check(body["approval"] == self.approvals.get(name), "an answer under the approval")
+            self._of_this_run(body)
+            answers[name], at = sha(typed(SENT["hello"], body)), at + 1
+        opening = self._signed(leaves[at][1], SENT["opening"], "coordinator")
+        self._of_this_run(opening)
+        named = {one["institution"]: one["answer"] for one in opening["participants"]}
+        check(named == answers and list(named) == sorted(named), "who answered takes part")
+        least = self.study["aggregation"]["minimum_institutions"]
+        check(len(named) >= least, "enough participants")
+        check(opening["number"] == self.openings, "openings without a gap")
+        check(set(named) <= set(self.participants or named), "nobody joins a run that was opened")
+        hashed, offers, at = sha(typed(SENT["opening"], opening)), 0, at + 1
+        while leaves[at][0] == "offer":
+            body = self._signed(leaves[at][1], SENT["offer"])
+            check(body["opening"] == hashed, "an offer for this opening")
+            check(body["institution"] == sorted(named)[offers], "offers in order")
+            offers, at = offers + 1, at + 1
+        check(offers == len(named) or leaves[at][0] == "hello", "an offer of every participant")
+        self.participants, self.opening, self.openings = named, hashed, self.openings + 1
+        return at
 
     def _of_this_run(self, body: Fields) -> None:
         found = (body["study"], body["roster"], body.get("run", self.run))
@@ -237,6 +257,7 @@ class Checker:
         aggregation, paid = self.study["aggregation"], set[str]()
         opens = aggregation["opening"] == "on"
         while leaves[at][0] != "sum":
+            at = self._openings(leaves, at)
             check(leaves[at][0] == "request", "a request")
             request = self._signed(leaves[at][1], SENT["request"], "coordinator")
             hashed = sha(typed(SENT["request"], request))
@@ -247,7 +268,7 @@ class Checker:
                 check(len(attempts) < most, "attempts to spare")
                 check(len(paid) < aggregation["attempts"], "attempts to pay for")
                 attempts.append(hashed)
-            named = {one["institution"]: one["approval"] for one in request["participants"]}
+            named = {one["institution"]: one["answer"] for one in request["participants"]}
             self._request(request, named, kind, step, terms)
             check(set(named) <= before, "nobody joins for another attempt")
             if aggregation["participants"] == "fixed":
@@ -261,7 +282,7 @@ class Checker:
                 reply = self._signed(leaves[at][1], SENT["reply"])
                 name = reply["institution"]
                 check(name in named and name > max(replies, default=""), "replies in order")
-                found = (reply["request"], reply["approval"], reply["epoch"])
+                found = (reply["request"], reply["answer"], reply["epoch"])
                 check(found == (hashed, named[name], self.epochs[name]), "a reply to this request")
                 self._opens(reply, promised if opens else None, listed, len(named))
                 self._ledger(reply, leaves[at][1], terms["cost"])
@@ -278,7 +299,7 @@ class Checker:
             body = self._signed(leaves[at][1], SENT["commitment"])
             name = body["institution"]
             check(name in named and name > max(promised, default=""), "commitments in order")
-            found = (body["request"], body["approval"])
+            found = (body["request"], body["answer"])
             check(found == (hashed, named[name]), "a commitment to this request")
             known = self.promised.setdefault((name, hashed), leaves[at][1])
             check(known == leaves[at][1], "the same commitment to the same request")
@@ -304,13 +325,14 @@ class Checker:
         self, request: Fields, named: Mapping[str, str], kind: str, step: int, terms: Fields
     ) -> None:
         self._of_this_run(request)
-        known = all(self.participants.get(name) == approval for name, approval in named.items())
+        known = all(self.participants.get(name) == answer for name, answer in named.items())
+        check(request["opening"] == self.opening, "a request under the newest opening")
         check(known, "participants of the opening")
         check(list(named) == sorted(named) and request["n"] == len(named), "sorted participants")
         check(len(named) >= self.plan["least"], "enough participants")
         privacy = self.study["privacy"]
         wanted = {
-            "protocol": 1,
+            "protocol": 2,
             "kind": kind,
             "step": step,
             "t": privacy["collusion_tolerance"],

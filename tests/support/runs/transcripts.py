@@ -5,6 +5,7 @@ step by step, so that a test can also do it wrong and sign it.
 """
 
 import io
+import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ import pytest
 import rfc8785
 from tests.support.federations.bench import NAMES, Bench, make_study, make_sums
 
-from fieldfare.client.wire.frames import Released
+from fieldfare.client.wire.frames import Described, Released
 from fieldfare.server.run.closing import untravelled
 from fieldfare.shared.audit.audit import AuditReport, audit
 from fieldfare.shared.audit.opening import Trust
@@ -24,12 +25,12 @@ from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.messages import (
     NO_LAST_SUM,
     PROTOCOL_VERSION,
-    Approval,
     LastSum,
     MessageBody,
     Participant,
     ReleaseKind,
     Request,
+    RunAnswer,
     RunOpening,
     open_envelope,
     parameters_hash,
@@ -77,6 +78,9 @@ class Recorder:
     leaves: list[Leaf] = field(default_factory=list)
     blobs: dict[str, bytes] = field(default_factory=dict)
     participants: dict[str, Participant] = field(default_factory=dict)
+    approvals: dict[str, bytes] = field(default_factory=dict)
+    opened: int = 0  # openings so far
+    opening: str = ""  # hash of the newest
     present: list[str] = field(default_factory=list)
     state: TrainingState | None = None
     last: LastSum = NO_LAST_SUM
@@ -97,28 +101,47 @@ class Recorder:
         chosen = sorted(names or self.bench.names)
         self._put(LeafKind.ROSTER, offer_roster(identities.roster, identities.coordinator))
         self._put(LeafKind.STUDY, offer_study(study, identities.coordinator))
-        approvals = [_bytes(self.bench.custodian(name).describe(study.id)) for name in chosen]
-        for name, envelope in zip(chosen, approvals, strict=True):
+        found = [self._described(name) for name in chosen]
+        self.approvals = {n: each.approval for n, each in zip(chosen, found, strict=True)}
+        for envelope in self.approvals.values():
             self._put(LeafKind.APPROVAL, envelope)
-            body = open_envelope(envelope, Approval, identities.roster, Assurance.EXACT).body
-            self.participants[name] = Participant(institution=name, approval=body.hash)
-        opening = self.signed(
-            RunOpening(
-                study=study.id,
-                roster=identities.roster.hash,
-                run=self.run,
-                participants=tuple(self.participants.values()),
-            )
+        self._open(chosen, [each.answer for each in found])
+        self.state, self.present = initial_state(study), chosen
+        return self
+
+    def open_anew(self) -> None:
+        """Open the run once more with everybody who is left: fresh keys for all pairs."""
+        self._open(self.present, [self._described(name).answer for name in self.present])
+
+    def _described(self, name: str) -> Described:
+        nonce = secrets.token_hex(32)
+        found = self.bench.custodian(name).describe(self.bench.study.id, b"", b"", self.run, nonce)
+        assert isinstance(found, Described), found
+        return found
+
+    def _open(self, chosen: Sequence[str], answers: Sequence[bytes]) -> None:
+        identities, study = self.bench.federation.identities, self.bench.study
+        for name, envelope in zip(chosen, answers, strict=True):
+            self._put(LeafKind.HELLO, envelope)
+            body = open_envelope(envelope, RunAnswer, identities.roster, Assurance.EXACT).body
+            self.participants[name] = Participant(institution=name, answer=body.hash)
+        signed_for = RunOpening(
+            study=study.id,
+            roster=identities.roster.hash,
+            run=self.run,
+            number=self.opened,
+            participants=tuple(self.participants[name] for name in chosen),
         )
+        self.opened, self.opening = self.opened + 1, signed_for.hash
+        opening, approvals = self.signed(signed_for), [self.approvals[name] for name in chosen]
         self._put(LeafKind.OPENING, opening)
         offers = [
-            _bytes(self.bench.custodian(name).open_run(opening, approvals)) for name in chosen
+            _bytes(self.bench.custodian(name).open_run(opening, answers, approvals))
+            for name in chosen
         ]
         for name, offer in zip(chosen, offers, strict=True):
             self._put(LeafKind.OFFER, offer)
-            self.bench.custodian(name).agree(study.id, self.run, offers)
-        self.state, self.present = initial_state(study), chosen
-        return self
+            assert self.bench.custodian(name).agree(study.id, self.run, offers) == b""
 
     def request(
         self, kind: ReleaseKind, step: int, attempt: int, names: Sequence[str] | None = None
@@ -131,6 +154,7 @@ class Recorder:
             study=self.bench.study.id,
             roster=self.bench.federation.identities.roster.hash,
             run=self.run,
+            opening=self.opening,
             step=step,
             attempt=attempt,
             kind=kind,

@@ -28,6 +28,8 @@ from fieldfare.shared.protocol.messages import (
     MessageBody,
     Reply,
     Request,
+    RunAnswer,
+    RunOpening,
     open_envelope,
 )
 from fieldfare.shared.protocol.plan import Plan, ReleaseTerms
@@ -54,8 +56,12 @@ Forge = Callable[[WrittenRun], list[Leaf]]
 
 
 def trained() -> WrittenRun:
-    """Trains and evaluates; bank-b is lost at the second step."""
-    return WrittenRun(base(records=EVEN), FOUR).finish(lost={2: ["bank-b"]})
+    """Trains and evaluates; bank-b is lost at the second step, and then the run is opened anew."""
+    run = WrittenRun(base(records=EVEN), FOUR)
+    for lost in ([], [], ["bank-b"]):
+        run.collect(lost)
+    run.open_anew()
+    return run.finish()
 
 
 def local() -> WrittenRun:
@@ -81,6 +87,7 @@ def later() -> WrittenRun:
     for group in (group_of(*LATER), group_of(COUNT)):
         run.put(QuestionsRecord.of(group).leaf())
         run.put(EndRecord(state="stopped", reason="as somebody asked").leaf())
+        run.open_anew()
         run.collect()
     run.close()
     return run
@@ -93,14 +100,14 @@ def _asks(queries: list[dict[str, Any]], steps: int, **changes: Any) -> Study:
 # -- lies, each signed by whom it speaks for ----------------------------------------------------
 
 
-def changed(kind: LeafKind, number: int, body: type[MessageBody], **changes: object) -> Forge:
+def changed(kind: LeafKind, at: int, body: type[MessageBody], **changes: object) -> Forge:
     """A message with other fields, signed again."""
 
     def forge(run: WrittenRun) -> list[Leaf]:
-        at = _at(run, kind, number)
-        opened = open_envelope(run.leaves[at].content, body, run.roster, run.state.assurance)
+        place = _at(run, kind, at)
+        opened = open_envelope(run.leaves[place].content, body, run.roster, run.state.assurance)
         sent = run.signed(opened.body.model_copy(update=changes), opened.signer)
-        return [*run.leaves[:at], Leaf(kind, sent), *run.leaves[at + 1 :]]
+        return [*run.leaves[:place], Leaf(kind, sent), *run.leaves[place + 1 :]]
 
     return forge
 
@@ -147,6 +154,21 @@ def swapped_replies(run: WrittenRun) -> list[Leaf]:
     return leaves
 
 
+def with_older_opening(run: WrittenRun) -> list[Leaf]:
+    """A request under the opening that a newer one replaced."""
+    content = run.leaves[_at(run, LeafKind.OPENING, 0)].content
+    body = open_envelope(content, RunOpening, run.roster, run.state.assurance).body
+    return changed(LeafKind.REQUEST, 1, Request, opening=body.hash, participants=body.participants)(
+        run
+    )
+
+
+def joined(run: WrittenRun) -> list[Leaf]:
+    """Somebody who left is in a later opening."""
+    at, end = _at(run, LeafKind.HELLO, len(run.names)), _at(run, LeafKind.REQUEST, 4)
+    return [*run.leaves[:at], *run.opening(1, run.names), *run.leaves[end:]]
+
+
 TRAINED: Final[dict[str, Forge]] = {
     "a request for another step": changed(LeafKind.REQUEST, 1, Request, step=1),
     "a request with less noise": changed(LeafKind.REQUEST, 1, Request, sigma=1.0),
@@ -167,6 +189,9 @@ TRAINED: Final[dict[str, Forge]] = {
     "a commitment to another seed": changed(LeafKind.COMMITMENT, 5, Commitment, seed=H),
     "a commitment to another request": changed(LeafKind.COMMITMENT, 5, Commitment, request=H),
     "a commitment that is missing": without(LeafKind.COMMITMENT, 5),
+    "an opening that somebody joins": joined,
+    "an opening with an older number": changed(LeafKind.OPENING, 1, RunOpening, number=0),
+    "an answer for another run": changed(LeafKind.HELLO, 0, RunAnswer, run="elsewhere"),
     "replies out of order": swapped_replies,
     "a reply that is missing": without(LeafKind.REPLY, 5),
     "a sum of other words": told(SumRecord, 1, words=H),
@@ -190,6 +215,7 @@ FORGED: Final[dict[str, tuple[Callable[[], WrittenRun], dict[str, Forge]]]] = {
     "later": (
         later,
         {
+            "a request under an older opening": with_older_opening,
             "questions that were not announced": without(LeafKind.QUESTIONS, 1),
             "answers to other questions": told(
                 AnswersRecord, 0, questions=group_of(COUNT).to_bytes().decode()

@@ -29,6 +29,7 @@ from fieldfare.shared.protocol.messages import (
     ReleaseKind,
     Reply,
     Request,
+    RunAnswer,
     RunOpening,
     encode_key,
     sign_envelope,
@@ -40,6 +41,7 @@ from fieldfare.shared.protocol.signed_files import offer_roster, offer_study
 from fieldfare.shared.queries.questions import QuestionGroup
 from fieldfare.shared.ring import Word, WordBits, add, decode, encode, to_ring
 from fieldfare.shared.run.attempt import Attempt
+from fieldfare.shared.run.openings import RunOpenings
 from fieldfare.shared.run.replay import add_words, words_hash
 from fieldfare.shared.run.request_check import AgreedRun
 from fieldfare.shared.run.state import RunState
@@ -57,6 +59,7 @@ from fieldfare.shared.transcript.leaves import (
 
 NAMES: Final = ("bank-a", "bank-b", "bank-c", "bank-d")
 RUN: Final = "run-1"
+NOON: Final = 1_700_000_000  # seconds since 1970, of a first opening
 LATER: Final = ({"name": "later", "kind": "count"},)
 COUNTED: Final = frozenset({ReleaseKind.EVALUATION, ReleaseKind.FAIRNESS, ReleaseKind.QUERY})
 BASE: Final[dict[str, Any]] = {
@@ -124,7 +127,7 @@ class WrittenRun:
             coordinator=self.public(COORDINATOR),
             members=members,
         )
-        self.state = self._opened()
+        self.begun = self.state = self._opened()
 
     # -- who signs ----------------------------------------------------------------------
 
@@ -144,40 +147,80 @@ class WrittenRun:
 
     def _opened(self) -> RunState:
         signer = self.signer(COORDINATOR)
-        approvals = [self._approval(name) for name in self.names]
+        approvals = {name: self._approval(name) for name in self.names}
+        self.approvals = {name: body.hash for name, body in approvals.items()}
+        openings = RunOpenings(
+            study=self.study.id,
+            run=RUN,
+            roster=self.roster,
+            assurance=Assurance.EXACT,
+            least=self.study.aggregation.minimum_institutions,
+            approvals=self.approvals,
+        )
+        opening = self.opening(0, self.names)
+        for leaf in opening:
+            openings = openings.after(leaf)
+        self.leaves += [
+            Leaf(LeafKind.ROSTER, offer_roster(self.roster, signer)),
+            Leaf(LeafKind.STUDY, offer_study(self.study, signer)),
+            *(Leaf(LeafKind.APPROVAL, self.signed(b, name)) for name, b in approvals.items()),
+            *opening,
+        ]
+        assert openings.agreed is not None
+        run = AgreedRun(plan=self.plan, roster_hash=self.roster.hash, opening=openings.agreed)
+        return RunState.begin(run, self.roster, Assurance.EXACT, openings)
+
+    def open_anew(self) -> None:
+        """Open the run anew with everybody who is left."""
+        openings = self.state.openings
+        assert openings is not None
+        for leaf in self.opening(openings.number, [n for n in self.names if n not in self.left]):
+            self.put(leaf)
+
+    def opening(self, number: int, names: Sequence[str], **changes: object) -> list[Leaf]:
+        """The leaves of one opening: answers, the opening itself, offers; `changes` are its own."""
+        answers = [self._answer(name, number) for name in names]
         opening = RunOpening(
             study=self.study.id,
             roster=self.roster.hash,
             run=RUN,
+            number=number,
             participants=tuple(
-                Participant(institution=body.institution, approval=body.hash) for body in approvals
+                Participant(institution=body.institution, answer=body.hash) for body in answers
             ),
-        )
-        self.leaves += [
-            Leaf(LeafKind.ROSTER, offer_roster(self.roster, signer)),
-            Leaf(LeafKind.STUDY, offer_study(self.study, signer)),
-            *(Leaf(LeafKind.APPROVAL, self.signed(b, b.institution)) for b in approvals),
+        ).model_copy(update=changes)
+        return [
+            *(Leaf(LeafKind.HELLO, self.signed(b, b.institution)) for b in answers),
             Leaf(LeafKind.OPENING, self.signed(opening)),
-            *(Leaf(LeafKind.OFFER, self._offer(name, opening)) for name in self.names),
+            *(Leaf(LeafKind.OFFER, self._offer(name, names, opening)) for name in names),
         ]
-        run = AgreedRun(plan=self.plan, roster_hash=self.roster.hash, opening=opening)
-        return RunState.begin(run, self.roster, Assurance.EXACT)
 
     def _approval(self, name: str) -> Approval:
         return Approval(
-            study=self.study.id,
-            roster=self.roster.hash,
-            institution=name,
-            number=1,
-            epoch=1,
-            x25519=encode_key(_bytes(f"x25519 of {name}", 31) + b"\0"),
-            mlkem768=encode_key(_bytes(f"mlkem of {name}", 1184)),
+            study=self.study.id, roster=self.roster.hash, institution=name, number=1, epoch=1
         )
 
-    def _offer(self, name: str, opening: RunOpening) -> bytes:
-        higher = [other for other in self.names if other > name]
-        texts = {other: encode_key(_bytes(f"{name} to {other}", 1088)) for other in higher}
-        offer = KeyOffer(institution=name, opening=opening.hash, ciphertexts=texts)
+    def _answer(self, name: str, number: int) -> RunAnswer:
+        told = f"{name}, opening {number}"
+        return RunAnswer(
+            approval=self.approvals[name],
+            study=self.study.id,
+            roster=self.roster.hash,
+            run=RUN,
+            institution=name,
+            nonce=_bytes(f"nonce of {told}", 32).hex(),
+            boot=_bytes(f"boot of {told}", 32).hex(),
+            x25519=encode_key(_bytes(f"x25519 of {told}", 31) + b"\0"),
+            mlkem768=encode_key(_bytes(f"mlkem of {told}", 1184)),
+        )
+
+    def _offer(self, name: str, names: Sequence[str], opening: RunOpening) -> bytes:
+        higher = [other for other in names if other > name]
+        told = f"opening {opening.number}"
+        texts = {o: encode_key(_bytes(f"{name} to {o}, {told}", 1088)) for o in higher}
+        offer = KeyOffer(
+            institution=name, opening=opening.hash, ciphertexts=texts, time=NOON + opening.number
+        )
         return self.signed(offer, name)
 
     # -- what is asked and answered -----------------------------------------------------
@@ -203,6 +246,7 @@ class WrittenRun:
             study=self.study.id,
             roster=self.roster.hash,
             run=RUN,
+            opening=self.state.run.opening_hash,
             step=release.step,
             attempt=self.state.attempts,
             kind=release.kind.release,
@@ -233,11 +277,11 @@ class WrittenRun:
 
     def commitment(self, name: str, asked: Request, content: bytes, **changes: object) -> Leaf:
         """Return what an institution commits to."""
-        named = {p.institution: p.approval for p in asked.participants}
+        named = {p.institution: p.answer for p in asked.participants}
         body = Commitment(
             request=asked.hash,
             institution=name,
-            approval=named.get(name, "0" * 64),
+            answer=named.get(name, "0" * 64),
             vector=bytes_hash(content),
             seed=bytes_hash(self.seed(name, asked)),
         ).model_copy(update=changes)
@@ -253,11 +297,11 @@ class WrittenRun:
         cost, (entries, total) = self.state.release.terms.cost, self.ledgers.get(name, (0, 0))
         self.ledgers[name] = position = (entries + int(cost > 0), total + cost)
         self.blobs[bytes_hash(content)] = content
-        named = {p.institution: p.approval for p in asked.participants}
+        named = {p.institution: p.answer for p in asked.participants}
         body = Reply(
             request=asked.hash,
             institution=name,
-            approval=named.get(name, "0" * 64),
+            answer=named.get(name, "0" * 64),
             vector=bytes_hash(content),
             statements=attempt.statements if opens and attempt else "",
             seed=self.seed(name, asked).hex() if opens else "",

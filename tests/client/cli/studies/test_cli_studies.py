@@ -232,7 +232,7 @@ def test_under_a_ledger_that_is_behind_nothing_is_approved(typed: Typed) -> None
     reply = Reply(
         request="0" * 64,
         institution="bank-a",
-        approval="0" * 64,
+        answer="0" * 64,
         vector="0" * 64,
         debit=1,
         ledger_sequence=7,

@@ -14,6 +14,8 @@ from fieldfare.client.custodian.answering import CALLS, answer
 from fieldfare.client.custodian.recomputation import EVALUATED_STATE
 from fieldfare.client.wire import custodian_pb2 as pb
 from fieldfare.client.wire.frames import LONGEST_LIST
+from fieldfare.server.run.channel import GridChannel
+from fieldfare.server.run.opening import open_federation
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import RefusalCode
 from fieldfare.shared.privacy.assurance import Assurance
@@ -76,7 +78,12 @@ def second_step(bench: Bench, run: Run) -> pb.ReleaseRequest:
 
 def test_describe_frames_the_approval(shared: Bench) -> None:
     found = ask(shared, "Describe", pb.DescribeRequest(study=shared.study.id))
-    assert found.approval == shared.custodian("bank-b").describe(shared.study.id)
+    assert found.approval == shared.described("bank-b", "r", "1" * 64).approval
+    assert not found.run_answer
+    asked = pb.DescribeRequest(study=shared.study.id, run="r", nonce="1" * 64)
+    found = ask(shared, "Describe", asked)
+    answer = shared.described("bank-b", "r", "1" * 64)
+    assert (found.approval, found.run_answer) == (answer.approval, answer.answer)
 
 
 def test_a_reply_that_is_shown_is_passed_on(bench: Bench) -> None:
@@ -90,16 +97,21 @@ def test_a_reply_that_is_shown_is_passed_on(bench: Bench) -> None:
 
 def test_a_run_is_opened_and_agreed_on_in_frames(bench: Bench) -> None:
     """The opening and the offers of a run that was opened without frames, once more."""
-    run = bench.open_run()
-    custodian = bench.custodian("bank-b")
-    opened = custodian._opened(bench.study.id, run.federation.run)
-    approvals = [bench.custodian(n).describe(bench.study.id) for n in bench.names]
-    asked = pb.OpenRunRequest(opening=opened.opening.content, approvals=approvals)  # type: ignore[arg-type]
-    assert ask(bench, "OpenRun", asked).offer == opened.offer
-    offers = [bench.custodian(n)._opened(bench.study.id, run.federation.run) for n in bench.names]
-    agreed = pb.AgreeRequest(
-        study=bench.study.id, run=run.federation.run, offers=[o.offer for o in offers]
+    seen: dict[str, Any] = {}
+
+    def watch(message: Any) -> None:
+        metadata = message.metadata
+        if not metadata.reply_to_message_id:
+            seen[metadata.message_type] = message.content["fieldfare"]
+
+    job = bench.federation.job("r")
+    open_federation(GridChannel(bench.federation.grid(tap=watch)), job.terms)
+    sent, offers = seen["query.open"], seen["query.agree"]["offers"]
+    asked = pb.OpenRunRequest(
+        opening=sent["opening"], answers=sent["answers"], approvals=sent["approvals"]
     )
+    assert ask(bench, "OpenRun", asked).offer == offers[bench.names.index("bank-b")]
+    agreed = pb.AgreeRequest(study=bench.study.id, run="r", offers=offers)
     found = ask(bench, "Agree", agreed)
     assert (found.WhichOneof("answer"), found.agreed) == ("agreed", b"")
 

@@ -1,4 +1,4 @@
-"""From approvals to pair keys, and what a member that copies keys gains: nothing."""
+"""From answers to pair keys, and what a member that copies keys gains: nothing."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,75 +8,94 @@ from typing import Any, Final
 import numpy as np
 import pytest
 
-from fieldfare.client.custodian.key_agreement import ApprovedStudy, OpenedRun, agree, open_run
+from fieldfare.client.custodian.key_agreement import (
+    ApprovedStudy,
+    FreshAnswer,
+    HeldKeys,
+    OpenedRun,
+    agree,
+    fresh_answer,
+    open_run,
+)
 from fieldfare.client.custodian.party import Site
-from fieldfare.shared.errors import ProtocolError, RefusalCode
+from fieldfare.shared.errors import PolicyRefusal, ProtocolError, RefusalCode
 from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.messages import (
-    Approval,
     KeyOffer,
-    Opened,
     Participant,
+    RunAnswer,
     RunOpening,
     encode_key,
-    sign_envelope,
 )
-from fieldfare.shared.protocol.roster import COORDINATOR
-from fieldfare.shared.protocol.secure_sum import MLKEM_PUBLIC_BYTES, RunKeys, StudyKeys, pair_key
+from fieldfare.shared.protocol.secure_sum import (
+    MLKEM_PUBLIC_BYTES,
+    EphemeralKeys,
+    RunKeys,
+    pair_key,
+)
 from fieldfare.shared.ring import WordBits, add
 from fieldfare.simulations.federation.federation import Identities
 
 NAMES: Final = ["a", "b", "c", "d"]
 STUDY: Final = "5" * 64
 REQUEST: Final = "7" * 64
+NOW: Final = 1_700_000_000
 
 
 @dataclass(frozen=True)
 class Parties:
-    """Institutions that have approved one study."""
+    """Institutions that have approved one study and answered `hello`."""
 
     identities: Identities
     sites: Mapping[str, Site]
     studies: Mapping[str, ApprovedStudy]
+    answers: Mapping[str, FreshAnswer]
 
     @classmethod
     def make(cls, assurance: Assurance = Assurance.EXACT) -> "Parties":
         identities = Identities.make(NAMES, 1, assurance)
         sites = {n: Site(n, identities.roster, identities.signers[n], assurance) for n in NAMES}
         studies = {n: ApprovedStudy.make(s, STUDY, number=1, epoch=1) for n, s in sites.items()}
-        return cls(identities, sites, studies)
+        answers = {
+            n: fresh_answer(s, studies[n], "r", "9" * 64, "8" * 64) for n, s in sites.items()
+        }
+        return cls(identities, sites, studies, answers)
 
-    def opening(self, run: str = "r", changed: Approval | None = None) -> Opened[RunOpening]:
-        approvals = {n: s.approval for n, s in self.studies.items()}
+    def opening(self, number: int = 0, changed: RunAnswer | None = None) -> RunOpening:
+        answers = {n: a.answer for n, a in self.answers.items()}
         if changed:
-            approvals[changed.institution] = changed
-        body = RunOpening(
+            answers[changed.institution] = changed
+        return RunOpening(
             study=STUDY,
             roster=self.identities.roster.hash,
-            run=run,
+            run="r",
+            number=number,
             participants=tuple(
-                Participant(institution=n, approval=a.hash) for n, a in approvals.items()
+                Participant(institution=n, answer=a.hash) for n, a in answers.items()
             ),
         )
-        content = sign_envelope(body, COORDINATOR, self.identities.coordinator)
-        return self.sites["a"].from_coordinator(content, RunOpening)
 
-    def envelopes(self, changed: Approval | None = None) -> list[bytes]:
-        found = {n: s.envelope for n, s in self.studies.items()}
+    def envelopes(self, changed: RunAnswer | None = None) -> list[bytes]:
+        found = {n: a.envelope for n, a in self.answers.items()}
         if changed:
             found[changed.institution] = self.sites[changed.institution].sign(changed)
         return list(found.values())
 
-    def opened(self, run: str = "r") -> dict[str, OpenedRun]:
-        opening = self.opening(run)
-        return {
-            n: open_run(s, self.studies[n], opening, self.envelopes())
-            for n, s in self.sites.items()
-        }
+    @property
+    def approvals(self) -> list[bytes]:
+        return [study.envelope for study in self.studies.values()]
+
+    def opens(self, name: str, opening: RunOpening, envelopes: list[bytes]) -> OpenedRun:
+        own = self.answers[name]
+        return open_run(self.sites[name], own, opening, envelopes, self.approvals, NOW)
+
+    def opened(self, number: int = 0) -> dict[str, OpenedRun]:
+        opening = self.opening(number)
+        return {n: self.opens(n, opening, self.envelopes()) for n in self.sites}
 
     def agreed(self, opened: Mapping[str, OpenedRun]) -> dict[str, RunKeys]:
         offers = [opened[n].offer for n in NAMES]
-        return {n: agree(s, self.studies[n], opened[n], offers) for n, s in self.sites.items()}
+        return {n: agree(s, opened[n], offers) for n, s in self.sites.items()}
 
 
 @pytest.fixture(scope="module")
@@ -100,48 +119,86 @@ def test_both_sides_of_every_pair_have_one_key_and_no_two_pairs_share_one(
     assert not total.any()
 
 
-def test_runs_of_one_study_share_no_key(parties: Parties) -> None:
-    """Also two openings of one run id: a key belongs to the opening that was signed."""
-    first, second = parties.agreed(parties.opened()), parties.agreed(parties.opened("s"))
+def test_openings_share_no_key(parties: Parties) -> None:
+    """A key belongs to the opening that was signed, also where the ephemeral keys are the same."""
+    first, second = parties.agreed(parties.opened()), parties.agreed(parties.opened(1))
     again = parties.agreed(parties.opened())
     keys = {k for run in (first, second, again) for n in NAMES for k in run[n].keys.values()}
     assert len(keys) == 3 * len(list(combinations(NAMES, 2)))
 
 
-def test_states_survive_a_restart(parties: Parties) -> None:
-    opened = parties.opened()
-    stored = {
-        n: OpenedRun.from_bytes(opened[n].to_bytes(), site) for n, site in parties.sites.items()
-    }
-    studies = {
-        n: ApprovedStudy.from_bytes(parties.studies[n].to_bytes(), site)
-        for n, site in parties.sites.items()
-    }
-    restarted = Parties(parties.identities, parties.sites, studies)
-    assert restarted.agreed(stored) == parties.agreed(opened)
-    assert [s.envelope for s in studies.values()] == parties.envelopes()
-
-
 def test_a_stored_approval_that_was_changed_is_not_taken(parties: Parties) -> None:
-    state = parties.studies["a"].to_bytes().replace(b'\\"number\\":1', b'\\"number\\":2')
-    assert state != parties.studies["a"].to_bytes()
+    site, state = parties.sites["a"], parties.studies["a"].envelope
+    assert ApprovedStudy.from_bytes(state, site).approval == parties.studies["a"].approval
+    changed = state.replace(b'"number":1', b'"number":2')
+    assert changed != state
     with pytest.raises(ProtocolError):
-        ApprovedStudy.from_bytes(state, parties.sites["a"])
+        ApprovedStudy.from_bytes(changed, site)
 
 
-def test_after_the_agreement_the_ciphertexts_secrets_are_gone(parties: Parties) -> None:
-    opened = parties.opened()["a"]
-    assert set(opened.secrets) == {"b", "c", "d"}
-    kept = opened.without_secrets().to_bytes()
-    for secret in opened.secrets.values():
-        assert secret.hex().encode() in opened.to_bytes()
-        assert secret.hex().encode() not in kept
+def test_an_offer_says_when_it_was_made(parties: Parties) -> None:
+    offer = parties.sites["a"].from_member(parties.opened()["a"].offer, KeyOffer, "a").body
+    assert offer.time == NOW
+
+
+# -- what is held ----------------------------------------------------------------------------------
+
+
+def test_a_study_has_one_unopened_answer_whatever_is_asked(parties: Parties) -> None:
+    """`hello` is no flood: every other run or nonce replaces the keys before."""
+    held, site, study = HeldKeys(), parties.sites["a"], parties.studies["a"]
+    first = held.answer(site, study, "r", "1" * 64)
+    assert held.answer(site, study, "r", "1" * 64) == first  # asked again
+    seen = {first}
+    for run, nonce in (("r", "2" * 64), ("s", "2" * 64), ("r", "1" * 64)):
+        seen.add(held.answer(site, study, run, nonce))
+        assert held.fresh(STUDY, run).answer.nonce == nonce
+    assert len(seen) == 4
+    assert len(held._fresh) == 1
+    for text in ("", "r" * 65, "r:1"):
+        with pytest.raises(ProtocolError):
+            held.answer(site, study, text, "1" * 64)
+    with pytest.raises(ProtocolError):
+        held.answer(site, study, "r", "1" * 62)
+
+
+def test_keys_are_held_for_one_opening_until_a_newer_one_is_agreed_on(parties: Parties) -> None:
+    held, site, study, before = HeldKeys(), parties.sites["a"], parties.studies["a"], ""
+    for number in (0, 1):
+        held.answer(site, study, "r", str(number) * 64)
+        answers = {**parties.answers, "a": held.fresh(STUDY, "r")}
+        now = Parties(parties.identities, parties.sites, parties.studies, answers)
+        opened = now.opened(number)
+        opening = opened["a"].opening
+        if number:  # the old ones are there until then
+            held.run_keys(STUDY, "r", before)
+        held.opened(opened["a"])
+        assert held.offer(opening) == opened["a"].offer
+        offers = [opened[n].offer for n in NAMES]
+        held.agree(site, STUDY, "r", offers)
+        held.agree(site, STUDY, "r", offers)  # a repeat changes nothing
+        assert held.run_keys(STUDY, "r", opening.hash) == now.agreed(opened)["a"]
+        assert held.offer(opening) == opened["a"].offer
+        if number:
+            assert gone(held, before)
+        before = opening.hash
+    held.erase(STUDY)
+    assert gone(held, before)
+    assert [*held._fresh, *held._opened, *held._agreed] == []
+
+
+def gone(held: HeldKeys, opening: str) -> bool:
+    with pytest.raises(PolicyRefusal) as found:
+        held.run_keys(STUDY, "r", opening)
+    return found.value.code is RefusalCode.KEYS_GONE
 
 
 def test_simulations_agree_on_nothing() -> None:
     parties = Parties.make(Assurance.SIMULATED)
     opened = parties.opened()
-    assert {o.offer for o in opened.values()} == {b""}
+    bodies = [parties.sites[n].from_member(o.offer, KeyOffer, n).body for n, o in opened.items()]
+    assert [body.ciphertexts for body in bodies] == [{}] * len(NAMES)
+    assert {a.answer.x25519 + a.answer.mlkem768 for a in parties.answers.values()} == {""}
     assert parties.agreed(opened) == {n: RunKeys(0, {}) for n in NAMES}
 
 
@@ -160,16 +217,16 @@ def test_a_copied_key_makes_no_mask_cancel(parties: Parties) -> None:
     The shared secrets of a-b and a-d are then the same: only ids and keys in the derivation
     keep d from holding the mask that b's is to cancel (docs/design.md, "The secure sum").
     """
-    studies, opened = parties.studies, parties.opened()
-    own, victim = studies["a"], studies["b"].approval
+    answers, opened = parties.answers, parties.opened()
+    own, victim = answers["a"], answers["b"].answer
     assert own.keys is not None
     site = parties.sites["b"]
     offer = site.from_member(opened["a"].offer, KeyOffer, "a").body
     common = {"opening": "6" * 64, "ciphertext": offer.ciphertexts["b"]}
     secret = opened["a"].secrets["b"]
     copied = victim.model_copy(update={"institution": "d"})
-    honest = pair_key(own.keys, secret, own.approval, victim, **common)
-    stolen = pair_key(own.keys, secret, own.approval, copied, **common)
+    honest = pair_key(own.keys, secret, own.answer, victim, **common)
+    stolen = pair_key(own.keys, secret, own.answer, copied, **common)
     assert honest != stolen
     keys = RunKeys(0, {"b": honest, "d": stolen})
     with_both = keys.mask("a", frozenset({"b", "d"}), REQUEST, 64, WordBits.K64)
@@ -185,13 +242,12 @@ def test_a_copied_key_makes_no_mask_cancel(parties: Parties) -> None:
 def test_copied_keys_are_refused_at_the_opening(
     fields: tuple[str, ...], victim: str, parties: Parties
 ) -> None:
-    keys = parties.studies[victim].approval
+    keys = parties.answers[victim].answer
     copied = {kind: getattr(keys, kind) for kind in fields}
-    changed = parties.studies["d"].approval.model_copy(update=copied)
+    changed = parties.answers["d"].answer.model_copy(update=copied)
     opening, envelopes = parties.opening(changed=changed), parties.envelopes(changed)
     for name in ("a", "b", "c"):
-        arguments = (parties.sites[name], parties.studies[name], opening, envelopes)
-        assert refusal(open_run, *arguments) is RefusalCode.BAD_KEYS
+        assert refusal(parties.opens, name, opening, envelopes) is RefusalCode.BAD_KEYS
 
 
 @pytest.mark.parametrize(
@@ -200,26 +256,34 @@ def test_copied_keys_are_refused_at_the_opening(
         {"x25519": encode_key(bytes(33))},
         {"mlkem768": encode_key(bytes(MLKEM_PUBLIC_BYTES - 1))},
         {"mlkem768": encode_key(b"\xff" * MLKEM_PUBLIC_BYTES)},  # coefficients above q
-        {"x25519": "", "mlkem768": ""},  # an approval from a simulation
+        {"x25519": "", "mlkem768": ""},  # an answer from a simulation
     ],
 )
 def test_malformed_keys_are_refused_at_the_opening(
     changes: dict[str, str], parties: Parties
 ) -> None:
-    changed = parties.studies["d"].approval.model_copy(update=changes)
+    changed = parties.answers["d"].answer.model_copy(update=changes)
     opening, envelopes = parties.opening(changed=changed), parties.envelopes(changed)
-    arguments = (parties.sites["a"], parties.studies["a"], opening, envelopes)
-    assert refusal(open_run, *arguments) is RefusalCode.BAD_KEYS
+    assert refusal(parties.opens, "a", opening, envelopes) is RefusalCode.BAD_KEYS
 
 
-def test_one_institution_may_not_stand_in_with_two_approvals_of_its_own(
-    parties: Parties,
+def test_one_institution_may_not_stand_in_with_two_answers_of_its_own(parties: Parties) -> None:
+    """Its other answer's keys are not held (any more)."""
+    other = fresh_answer(parties.sites["a"], parties.studies["a"], "r", "7" * 64, "8" * 64)
+    opening, envelopes = parties.opening(changed=other.answer), parties.envelopes(other.answer)
+    with pytest.raises(PolicyRefusal) as found:
+        parties.opens("a", opening, envelopes)
+    assert found.value.code is RefusalCode.KEYS_GONE
+
+
+@pytest.mark.parametrize("field", ["approval", "study", "roster", "run"])
+def test_answers_are_for_this_run_under_the_approvals_beside_them(
+    field: str, parties: Parties
 ) -> None:
-    other = ApprovedStudy.make(parties.sites["a"], STUDY, number=2, epoch=1)
-    opening = parties.opening(changed=other.approval)
-    envelopes = parties.envelopes(other.approval)
-    arguments = (parties.sites["a"], parties.studies["a"], opening, envelopes)
-    assert refusal(open_run, *arguments) is RefusalCode.BAD_PARTICIPANTS
+    elsewhere = "s" if field == "run" else "0" * 64
+    changed = parties.answers["d"].answer.model_copy(update={field: elsewhere})
+    opening, envelopes = parties.opening(changed=changed), parties.envelopes(changed)
+    assert refusal(parties.opens, "a", opening, envelopes) is RefusalCode.BAD_PARTICIPANTS
 
 
 @pytest.mark.parametrize("ciphertext", [None, "", encode_key(bytes(1087)), "AAA"])
@@ -229,12 +293,13 @@ def test_a_pair_without_a_ciphertext_of_the_right_length_is_refused(
     opened = parties.opened()
     names = [] if ciphertext is None else ["b", "c", "d"]
     lie = KeyOffer(
-        opening=opened["a"].opening.body.hash,
+        opening=opened["a"].opening.hash,
         institution="a",
         ciphertexts=dict.fromkeys(names, ciphertext or ""),
+        time=NOW,
     )
     offers = [parties.sites["a"].sign(lie), *(opened[n].offer for n in "bcd")]
-    arguments = (parties.sites["d"], parties.studies["d"], opened["d"], offers)
+    arguments = (parties.sites["d"], opened["d"], offers)
     assert refusal(agree, *arguments) is RefusalCode.BAD_KEYS
 
 
@@ -246,12 +311,12 @@ def test_a_ciphertext_for_somebody_else_gives_keys_that_differ(parties: Parties)
     swapped = body.ciphertexts | {"d": body.ciphertexts["b"]}
     lie = site.sign(body.model_copy(update={"ciphertexts": swapped}))
     offers = [lie, *(opened[n].offer for n in "bcd")]
-    keys = agree(parties.sites["d"], parties.studies["d"], opened["d"], offers)
+    keys = agree(parties.sites["d"], opened["d"], offers)
     assert keys.keys["a"] != parties.agreed(opened)["a"].keys["d"]
 
 
 def test_offers_come_from_their_own_senders_for_this_opening(parties: Parties) -> None:
-    opened, elsewhere = parties.opened(), parties.opened("s")
+    opened, elsewhere = parties.opened(), parties.opened(1)
     offers = {n: o.offer for n, o in opened.items()}
     body = parties.sites["b"].from_member(offers["b"], KeyOffer, "b").body
     impostor = parties.sites["c"].sign(body.model_copy(update={"institution": "c"}))
@@ -264,7 +329,7 @@ def test_offers_come_from_their_own_senders_for_this_opening(parties: Parties) -
         ({"d": elsewhere["d"].offer}, RefusalCode.BAD_KEYS),
     ):
         given = list((offers | wrong).values())
-        arguments = (parties.sites["d"], parties.studies["d"], opened["d"], given)
+        arguments = (parties.sites["d"], opened["d"], given)
         assert refusal(agree, *arguments) is code
 
 
@@ -273,20 +338,22 @@ def test_ones_own_offer_must_come_back_unchanged(parties: Parties) -> None:
     opened, again = parties.opened(), parties.opened()
     assert again["a"].offer != opened["a"].offer
     offers = [again["a"].offer, *(opened[n].offer for n in "bcd")]
-    arguments = (parties.sites["a"], parties.studies["a"], opened["a"], offers)
+    arguments = (parties.sites["a"], opened["a"], offers)
     assert refusal(agree, *arguments) is RefusalCode.BAD_KEYS
 
 
 # -- secrets ---------------------------------------------------------------------------------------
 
 
-def test_nothing_that_holds_a_secret_shows_it(parties: Parties) -> None:
-    study, opened = parties.studies["a"], parties.opened()["a"]
+def test_nothing_that_holds_a_secret_shows_it_or_has_a_form_for_a_store(parties: Parties) -> None:
+    own, opened = parties.answers["a"], parties.opened()["a"]
     keys = parties.agreed(parties.opened())["a"]
-    assert isinstance(study.keys, StudyKeys)
-    raw = study.keys.to_bytes()
-    secrets = [raw[:32], raw[32:], *opened.secrets.values(), *keys.keys.values()]
-    shown = " ".join(repr(thing) for thing in (study, study.keys, opened, keys))
+    assert isinstance(own.keys, EphemeralKeys)
+    private = [own.keys.x25519.private_bytes_raw(), own.keys.mlkem.private_bytes_raw()]
+    secrets = [*private, *opened.secrets.values(), *keys.keys.values()]
+    holding = (own, own.keys, opened, keys, HeldKeys())
+    shown = " ".join(repr(thing) for thing in holding)
     for secret in secrets:
         for form in (secret.hex(), encode_key(secret), repr(secret)):
             assert form not in shown
+    assert not any(hasattr(thing, "to_bytes") for thing in holding)

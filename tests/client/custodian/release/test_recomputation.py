@@ -220,10 +220,10 @@ def test_a_second_attempt_is_for_the_same_parameters(bench: Bench) -> None:
 def test_no_step_can_be_left_out(kind: ReleaseKind, step: int, bench: Bench) -> None:
     """A run in which nothing was answered is asked for what follows from another's sums."""
     run, other = bench.open_run(), bench.open_run()
-    request = run.request(kind, step).model_copy(update={"run": other.federation.run})
+    request = other.moved(run.request(kind, step))
     content, last = run.parameters(kind, step), run.last(step)
     assert other.ask(NAME, request, content, last) == NOT_RECOMPUTED
-    own = bench.sign(run.answered[step - 1].model_copy(update={"run": other.federation.run}))
+    own = bench.sign(other.moved(run.answered[step - 1]))
     assert other.ask(NAME, request, content, replace(last, request=own)) == NOT_RECOMPUTED
 
 
@@ -374,10 +374,10 @@ MISFITS: Final[dict[str, Misfit]] = {
             last.replies, 2, resigned(run, last.replies[2], "bank-c", "bank-c", request="0" * 64)
         ),
     ),
-    "a reply under another approval": lambda run, last: replace(
+    "a reply under another answer": lambda run, last: replace(
         last,
         replies=put(
-            last.replies, 2, resigned(run, last.replies[2], "bank-c", "bank-c", approval="0" * 64)
+            last.replies, 2, resigned(run, last.replies[2], "bank-c", "bank-c", answer="0" * 64)
         ),
     ),
     "a reply that names another": lambda run, last: replace(
@@ -516,8 +516,12 @@ def test_where_a_run_stands_is_known_after_a_restart(bench: Bench) -> None:
     run = bench.open_run()
     run.answer(NAME, run.request(step=1))
     bench.restart(NAME)
-    run.answer(NAME, run.request(step=1, attempt=1), last=NO_LAST_SUM)
+    run.open_anew()
+    request = run.request(step=1, attempt=1)
+    run.answer(NAME, request, last=NO_LAST_SUM)
+    run.everybody(request)
     bench.restart(NAME)
+    run.open_anew()
     content = one_bit(run.parameters(TRAINING, 2))
     assert run.ask(NAME, run.request(step=2, parameters=content), content) == NOT_RECOMPUTED
     assert run.ask(NAME, run.request(step=2), last=NO_LAST_SUM) == NOT_RECOMPUTED

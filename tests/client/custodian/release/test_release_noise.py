@@ -16,7 +16,6 @@ from tests.support.federations.bench import Bench, MakeBench, Run, make_study
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.protocol.messages import ReleaseKind, Request
-from fieldfare.shared.protocol.secure_sum import RunKeys
 from fieldfare.shared.ring import centre, decode, subtract
 from fieldfare.shared.study.study import Study
 
@@ -60,12 +59,10 @@ def unmasked(run: Run, request: Request, name: str = NAME) -> NDArray[np.int64]:
     """What the door answered, without the masks of the institution's own keys."""
     bench, terms = run.bench, run.bench.plan.terms(request.kind)
     answer = run.answer(name, request)
-    state = bench.ledger(name).run_state(bench.plan.study_id, request.run)
-    assert state is not None
     entries, bits = terms.vectors.entries, terms.word_bits
     peers = frozenset(p.institution for p in request.participants) - {name}
-    # Attempts of one step share its keys, which the ledger holds until the next step.
-    keys = RunKeys.from_bytes(state)
+    # Attempts of one step share its keys, which are held until the next step.
+    keys = bench.run_keys(name, run)
     assert keys.step == request.step + 1
     mask = keys.mask(name, peers, request.hash, entries, bits)
     return centre(subtract(decode(answer.vector, bits, entries), mask, bits), bits)
@@ -122,6 +119,7 @@ def test_an_attempt_after_a_restart_has_fresh_noise(make_bench: MakeBench) -> No
     run = bench.open_run()
     first = noise_of(run, run.request(attempt=0))
     bench.restart(NAME)
+    run.open_anew()
     assert_unrelated([first, noise_of(run, run.request(attempt=1))])
 
 

@@ -7,7 +7,7 @@ from fieldfare.shared.protocol.messages import NoSigner, Reply, sign_envelope
 REPLY = Reply(
     request="a" * 64,
     institution="bank-a",
-    approval="b" * 64,
+    answer="b" * 64,
     vector="c" * 64,
     debit=5,
     ledger_sequence=7,

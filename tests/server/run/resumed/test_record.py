@@ -31,7 +31,7 @@ def test_a_sum_travels_in_its_participants_order() -> None:
 
 def test_a_run_begins_with_nothing() -> None:
     standing = RunCheckpoint()
-    assert (standing.opening, standing.request, standing.answered) == (None, b"", True)
+    assert (standing.openings, standing.request, standing.answered) == (None, b"", True)
     assert (standing.stayed, standing.failed) == (frozenset(), 0)
     record = Record()
     assert record.standing() == standing
@@ -45,9 +45,10 @@ def test_a_simulation_keeps_its_run_in_a_list_and_nobody_stops_it(setting: Setti
     outcome = setting.run(job)
     record, study = job.record, setting.federation.study
     kinds = [leaf.kind.value for leaf in record.leaves]
-    assert kinds[: len(BANKS) + 1] == [*["approval"] * len(BANKS), "opening"]
+    opened = [*["approval"] * len(BANKS), *["hello"] * len(BANKS), "opening"]
+    assert kinds[: 2 * len(BANKS) + 1] == opened
     released = ["request", *["reply"] * len(BANKS), "sum"]
-    assert kinds[2 * len(BANKS) + 1 :] == [
+    assert kinds[3 * len(BANKS) + 1 :] == [
         *released,
         *[*released, "parameters"] * study.training.steps,
         *released,
