@@ -85,6 +85,23 @@ def misnamed(text: str) -> list[tuple[str, str]]:
     ]
 
 
+def test_every_cell_of_the_promises_is_a_test_or_a_no() -> None:
+    """SECURITY.md, "Against whom each of them holds": a cell that names nothing proves nothing."""
+    table = text_of("SECURITY.md").partition("### Against whom")[2].partition("\n### ")[0]
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| ")]
+    assert len(rows) > 1
+    for promise, *cells in rows[1:]:
+        for cell in cells:
+            named = re.findall(r"`([\w/]+)`", cell)
+            there = [(ROOT / "tests" / f"{name}.py").exists() for name in named]
+            said = cell in {"-", "no", "the same", "as the coordinator"} or cell[:3] in {
+                "no:",
+                "no,",
+            }
+            same = cell.startswith("the same;")
+            assert said or same or (named and all(there)), f"{promise}: {cell}"
+
+
 def test_citations_name_headings_that_exist() -> None:
     texts = {name: text_of(name) for name in (*CITING, *DOCUMENTS)}
     assert sum(len(CITATION.findall(text)) for text in texts.values()) > 100
