@@ -114,8 +114,6 @@ class TestDesk:
             "institution": name,
             "number": 0,
             "epoch": 0,
-            "x25519": "",
-            "mlkem768": "",
         }
         return Approval(**(fields | changes))
 
