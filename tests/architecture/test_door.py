@@ -34,14 +34,27 @@ DOOR_CALLS: dict[str, str | tuple[str, ...]] = {
 CALLERS = {"submit", "map", "partial", "run_in_executor", "to_thread", "Thread"}
 
 
+def parameters(tree: ast.AST) -> Iterator[ast.AST]:
+    """Every place where a function reads a parameter of its own."""
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            own = {part.arg for part in ast.walk(function.args) if isinstance(part, ast.arg)}
+            inside = ast.walk(function)
+            yield from (n for n in inside if isinstance(n, ast.Name) and n.id in own)
+
+
 def calls(tree: ast.AST, name: str) -> Iterator[int]:
-    """Lines where something of this name is called, as a function or as a method, or handed on."""
+    """Lines where something of this name is called, as a function or as a method, or handed on.
+
+    A function's own parameter is what its caller handed over: looked for there.
+    """
+    given = set(parameters(tree))
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call):
             continue
         called = ast.unparse(node.func).rpartition(".")[2]
         handed = [*node.args, *(keyword.value for keyword in node.keywords)]
-        names = {ast.unparse(part).rpartition(".")[2] for part in handed}
+        names = {ast.unparse(part).rpartition(".")[2] for part in handed if part not in given}
         if called == name or (called in CALLERS and name in names):
             yield node.lineno
 
@@ -67,4 +80,9 @@ def test_flowers_context_keeps_nothing(file: str) -> None:
 
 def test_a_call_is_seen_as_function_and_as_method() -> None:
     tree = ast.parse("ledger.commit(1)\ncommit(2)\nself._ledger.commit\ncommitted(3)")
+    assert list(calls(tree, "commit")) == [1, 2]
+
+
+def test_a_call_that_is_handed_on_is_seen_and_a_parameter_of_the_same_name_is_not() -> None:
+    tree = ast.parse("partial(ledger.commit)\nmap(commit, x)\ndef f(commit): partial(g, commit)")
     assert list(calls(tree, "commit")) == [1, 2]

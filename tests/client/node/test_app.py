@@ -2,7 +2,7 @@
 
 # ruff: noqa: ARG002 -- what fails takes the arguments of what it stands for
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -10,7 +10,7 @@ import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.federations.bench import NAMES, Bench, make_study, make_sums
+from tests.support.federations.bench import NAMES, Bench, MakeBench, make_study, make_sums
 
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.node.client_app import client_app
@@ -63,7 +63,7 @@ def refusal(reply: Message) -> Refusal:
 
 NEEDED: Final[dict[Call, dict[str, Any]]] = {
     Call.HELLO: {"study": b"0" * 64, "last_reply": b""},
-    Call.OPEN: {"opening": b"", "approvals": [b""]},
+    Call.OPEN: {"opening": b"", "answers": [b""], "approvals": [b""]},
     Call.AGREE: {"study": b"0" * 64, "run": b"r", "offers": [b""]},
     Call.RELEASE: {"request": b"", "parameters": b""},
     Call.REVEAL: {"request": b"", "statements": [b""]},
@@ -72,7 +72,7 @@ NEEDED: Final[dict[Call, dict[str, Any]]] = {
 }
 # Left out where there is nothing to say: the first step has no last sum.
 OPTIONAL: Final[dict[Call, dict[str, Any]]] = {
-    Call.HELLO: {"offer": b""},
+    Call.HELLO: {"offer": b"", "run": b"", "nonce": b""},
     Call.RELEASE: {
         "last_request": b"",
         "last_replies": [b""],
@@ -82,10 +82,10 @@ OPTIONAL: Final[dict[Call, dict[str, Any]]] = {
     Call.COSIGN: {"log": b"l", "hashes": b"h", "vectors": [b""]},
 }
 LISTS: Final = {
-    *("approvals", "offers", "last_replies", "last_vectors", "last_statements"),
+    *("answers", "approvals", "offers", "last_replies", "last_vectors", "last_statements"),
     *("statements", "vectors"),
 }
-TEXTS: Final = {"study", "run"}
+TEXTS: Final = {"study", "run", "nonce"}
 NO_BYTES: Final[list[Any]] = ["text", 1, 1.5, True, [b"x"], ["text"], [1, 2], [1.5]]
 NO_LISTS: Final[list[Any]] = [b"x", "text", 1, ["text"], [1], [1.5], [True]]
 NO_TEXTS: Final[list[Any]] = [b"\xff", b"x" * 129, "text".encode("utf-16"), "é".encode()]
@@ -103,6 +103,7 @@ def malformed() -> list[tuple[Call, dict[str, Any]]]:
             rows += [(call, needed | {name: value}) for value in wrong]
         for name in OPTIONAL.get(call, {}):
             wrong = NO_LISTS if name in LISTS else NO_BYTES
+            wrong = wrong + (NO_TEXTS if name in TEXTS else [])
             rows += [(call, needed | {name: value}) for value in wrong]
     return rows
 
@@ -176,8 +177,16 @@ def test_any_content_gets_a_refusal_and_nothing_else(
     assert isinstance(refusal(ask(grid, call, ConfigRecord(content))), Refusal)
 
 
-def test_each_call_gets_its_answer_under_its_name(bench: Bench) -> None:
+RELEASED: Final[Mapping[str, set[tuple[str, tuple[str, ...]]]]] = {
+    "off": {("query.release", ("reply", "vector"))},
+    "on": {("query.release", ("commitment", "vector")), ("query.reveal", ("reply",))},
+}
+
+
+@pytest.mark.parametrize("opening", RELEASED)
+def test_each_call_gets_its_answer_under_its_name(opening: str, make_bench: MakeBench) -> None:
     """And in a whole run no node ever answers with anything else."""
+    bench = make_bench(make_study(aggregation={"opening": opening}))
     names: set[tuple[str, tuple[str, ...]]] = set()
 
     def tap(message: Message) -> None:
@@ -187,11 +196,10 @@ def test_each_call_gets_its_answer_under_its_name(bench: Bench) -> None:
             names.add((message.metadata.message_type, tuple(sorted(record))))
 
     bench.federation.run(bench.federation.job(), bench.federation.grid(tap=tap))
-    assert names == {
-        ("query.hello", ("approval",)),
+    assert names == RELEASED[opening] | {
+        ("query.hello", ("answer", "approval")),
         ("query.open", ("offer",)),
         ("query.agree", ("agreed",)),
-        ("query.release", ("reply", "vector")),
     }
 
 

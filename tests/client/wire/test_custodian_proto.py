@@ -15,6 +15,7 @@ def test_the_data_plane_has_these_calls_and_no_other() -> None:
         "OpenRun",
         "Agree",
         "Release",
+        "Reveal",
         "Cosign",
         "Deliver",
     ]
@@ -25,7 +26,8 @@ def test_every_answer_is_content_or_a_refusal() -> None:
         if name.endswith("Answer"):
             (choice,) = message.oneofs
             fields = {field.name for field in message.fields}
-            beside = {"rejection"} if name == "DescribeAnswer" else set()  # what people said
+            # What people said, beside a refusal; fresh keys, beside an approval.
+            beside = {"rejection", "run_answer"} if name == "DescribeAnswer" else set()
             assert {field.name for field in choice.fields} == fields - beside, name
             assert "refusal" in fields, name
 

@@ -23,6 +23,7 @@ from fieldfare.client.approvals.approval import approve, check_before_records, s
 from fieldfare.client.institution.open import open_institution
 from fieldfare.client.records.load import check_records
 from fieldfare.client.records.settings import tables_of
+from fieldfare.client.wire.frames import Described
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.errors import PackageError, RefusalCode, StudyError
 from fieldfare.shared.models import check_module
@@ -84,7 +85,7 @@ def test_nothing_is_imported_before_an_approval(
     assert not marker.exists()
     approve(custody, kept, loaded(custody, STUDY), "tester", NOW)  # a person typed it
     assert marker.exists()
-    assert isinstance(custody.custodian.describe(STUDY.id), bytes)
+    assert isinstance(custody.custodian.describe(STUDY.id), Described)
 
 
 @pytest.mark.parametrize("module", ["acme_nets.maintenance:Net", "acme_nets:Mixing", "os:system"])

@@ -106,7 +106,8 @@ CHANGED: Final[dict[str, tuple[RefusalCode, dict[str, object]]]] = {
     "wrong roster": (RefusalCode.WRONG_ROSTER, {"roster": NOBODY}),
     "a run that was not opened": (RefusalCode.UNKNOWN_RUN, {"run": "elsewhere"}),
     "a run named like a state": (RefusalCode.UNKNOWN_RUN, {"run": "approval"}),
-    "another protocol version": (RefusalCode.UNKNOWN_VERSION, {"protocol": 2}),
+    "the protocol before this one": (RefusalCode.UNKNOWN_VERSION, {"protocol": 1}),
+    "another protocol version": (RefusalCode.UNKNOWN_VERSION, {"protocol": 3}),
     "t of 0": (RefusalCode.WRONG_TERMS, {"t": 0}),
     "t larger than the study's": (RefusalCode.WRONG_TERMS, {"t": 2}),
     "t as large as n": (RefusalCode.WRONG_TERMS, {"t": 4}),
@@ -444,7 +445,7 @@ CASES |= {
 @case("a step before the one that it follows from", RefusalCode.NOT_RECOMPUTED)
 def _two_steps_ahead(run: Run, name: str) -> Send:
     ahead, behind = run.bench.open_run(), run
-    request = ahead.request(step=2).model_copy(update={"run": behind.federation.run})
+    request = behind.moved(ahead.request(step=2))
     content, last = ahead.contents[request.parameters], ahead.last(2)
     return lambda: behind.ask(name, request, content, last)
 
