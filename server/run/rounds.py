@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from fieldfare.server.run.channel import GridChannel
 from fieldfare.server.run.record import DecodedSum, Record, RunCheckpoint
@@ -45,6 +45,8 @@ from fieldfare.shared.run.replay import add_words, decoded_sum
 from fieldfare.shared.run.request_check import AgreedRun
 
 log = logging.getLogger(__name__)
+
+MOST_RESTARTS: Final = 3  # of one custodian in a row; an honest one keeps its new keys
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,7 @@ class SecureSums:
     failed: int = 0
     _promised: dict[str, bytes] = field(default_factory=dict)  # L of the attempt
     gone: set[str] = field(default_factory=set)  # who has lost the keys of the newest opening
+    restarts: dict[str, int] = field(default_factory=dict)  # since its last answer, by who said so
 
     def __post_init__(self) -> None:
         """Start with every institution that opened the run and whose node is there."""
@@ -317,7 +320,7 @@ class SecureSums:
                 call, dict.fromkeys(nodes, content), aggregation.deadline_seconds
             )
             for node, institution in nodes.items():
-                self._take(institution, answers.get(node), request, check, found)
+                self._take(institution, answers.get(node), call, request, check, found)
             if len(found) == request.n or len(answers) == len(nodes):  # or somebody says no
                 break
         for institution in found:
@@ -339,6 +342,7 @@ class SecureSums:
         self,
         institution: str,
         content: Mapping[str, Any] | None,
+        call: Call,
         request: Request,
         check: Callable[[str, Mapping[str, Any]], A],
         answers: dict[str, A],
@@ -352,13 +356,24 @@ class SecureSums:
             if refusal is None:
                 answers[institution] = check(institution, content)
                 self.record.heard(institution, "answered")
+                self.restarts.pop(institution, None)
                 return
             reason = f"refused: {refusal.code.value}"
-            if refusal.code is RefusalCode.KEYS_GONE and self.anew is not None:
-                self.gone.add(institution)
+            if refusal.code is RefusalCode.KEYS_GONE and call is Call.RELEASE:
+                self._restarted(institution)
         except ProtocolError as error:
             reason = f"bad reply: {error}"
         self._lose(institution, request, reason)
+
+    def _restarted(self, institution: str) -> None:
+        """Open the run anew for whoever lost its keys; who says so without end has left.
+
+        What was committed to opens without keys, so nobody honest says it at the second message.
+        """
+        restarts = self.restarts.get(institution, 0)
+        if self.anew is not None and restarts < MOST_RESTARTS:
+            self.restarts[institution] = restarts + 1
+            self.gone.add(institution)
 
     def _lose(self, institution: str, request: Request, reason: str) -> None:
         self.lost[institution] = reason

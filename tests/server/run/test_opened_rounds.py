@@ -16,13 +16,13 @@ from tests.support.federations.settings import (
     make_study,
 )
 
-from fieldfare.server.run.opening import open_federation
-from fieldfare.server.run.record import Record
-from fieldfare.server.run.rounds import SecureSums
+from fieldfare.server.run.opening import Opener, open_federation
+from fieldfare.server.run.record import Record, RunCheckpoint
+from fieldfare.server.run.rounds import MOST_RESTARTS, SecureSums
 from fieldfare.server.store.store import run_store
 from fieldfare.shared.audit.audit import audit
 from fieldfare.shared.audit.opening import Trust
-from fieldfare.shared.errors import RunError
+from fieldfare.shared.errors import RefusalCode, RunError
 from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.messages import (
     Commitment,
@@ -137,6 +137,41 @@ def test_where_participants_are_fixed_the_same_ones_are_asked_again(
     total = first_sum(setting, open_sums(setting, losing("reveal", LAST, times=sends)))
     assert (total.attempt, total.participants) == (1, BANKS)
     assert setting.debits()[BANKS[0]] == 2
+
+
+def reopening(setting: Setting) -> SecureSums:
+    """Sums of a run that is opened anew where keys are gone."""
+    channel, record = setting.channel(), Record()
+    opener = Opener(channel, setting.federation.job("run").terms, record)
+    return SecureSums(channel, opener.begin(RunCheckpoint()), record, anew=opener.anew)
+
+
+@pytest.mark.parametrize("call", ["release", "reveal"])
+def test_who_says_without_end_that_its_keys_are_gone_is_left_out(
+    make_setting: MakeSetting, call: str
+) -> None:
+    """It once had the run opened anew at each attempt, or all others pay for every one."""
+    setting = make_setting(opened("any"), EXACT)
+    setting.bend(LAST, **{call: lambda _: Refusal(RefusalCode.KEYS_GONE)})
+    sums = reopening(setting)
+    total = first_sum(setting, sums)
+    assert total.participants == BANKS[:-1]
+    reopened, paid = (MOST_RESTARTS, 1) if call == "release" else (0, 2)
+    assert (total.attempt, sums.federation.agreed.opening.number) == (reopened + 1, reopened)
+    assert {name: setting.debits()[name] for name in BANKS[:-1]} == dict.fromkeys(BANKS[:-1], paid)
+    assert sums.lost[LAST] == "refused: keys_gone"
+
+
+def test_where_participants_are_fixed_who_has_no_keys_without_end_is_waited_for(
+    make_setting: MakeSetting,
+) -> None:
+    setting = make_setting(opened(), EXACT)
+    setting.bend(LAST, release=lambda _: Refusal(RefusalCode.KEYS_GONE))
+    sums = reopening(setting)
+    with pytest.raises(RunError, match=rf"{LAST}: refused: keys_gone.*resume the run"):
+        first_sum(setting, sums)
+    assert sums.federation.agreed.opening.number == MOST_RESTARTS
+    assert setting.debits() == debits()
 
 
 class Killed(BaseException):
