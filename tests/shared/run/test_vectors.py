@@ -14,6 +14,7 @@ from tests.support.runs.vectors import FOLDER, FORGED, plan_of, vectors, with_ch
 from fieldfare.shared.audit.audit import AuditReport, audit
 from fieldfare.shared.audit.opening import Trust
 from fieldfare.shared.protocol.plan import plan_for
+from fieldfare.shared.protocol.signed_files import read_roster
 from fieldfare.shared.study.study import Study
 
 KEPT: Final = sorted((Path(__file__).parents[2] / "golden" / "transcripts").iterdir())
@@ -77,7 +78,7 @@ def test_both_readers_refuse_a_lie(name: str, says: str) -> None:
 def test_the_second_reader_accepts_what_deployed_runs_left(folder: Path) -> None:
     lines = (folder / "run.transcript").read_text().splitlines()
     (path,) = folder.glob("roster.*")
-    trust = Trust.in_roster(path.read_bytes())
+    trust = Trust.in_roster(read_roster(path))
     report = audit((folder / "run.transcript").open("rb"), trust)
     assert report.plan is not None
     assert isinstance(report.plan.study, Study)
