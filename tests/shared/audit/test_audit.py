@@ -55,7 +55,7 @@ def test_epsilon_is_added_up_from_what_institutions_signed(recorded: Recorder) -
     stayed = (STEPS + 1) * plan.training.cost + plan.evaluation.cost
     for name in ("bank-a", "bank-b", "bank-d"):
         found = report.institutions[name]
-        assert found.spent.debits == recorded.bench.ledger(name).spent(recorded.bench.study.id)
+        assert found.spent.debits == recorded.spent[name]
         assert found.spent.debits == stayed
         assert found.epsilon == found.at_most == plan.epsilon(stayed / PICOMU2)
     lost = report.institutions["bank-c"]

@@ -87,6 +87,7 @@ class Recorder:
     head: bytes = b""
     cosignatures: dict[str, bytes] = field(default_factory=dict)
     cosigned: int = 0  # size of the log at the last head
+    spent: dict[str, int] = field(default_factory=dict)  # what ledgers held at the end, pico-mu^2
 
     @property
     def trust(self) -> Trust:
@@ -278,6 +279,8 @@ class Recorder:
         self.evaluate()
         self.end()
         self.cosign()
+        study = self.bench.study.id
+        self.spent = {name: self.bench.ledger(name).spent(study) for name in self.bench.names}
         return self
 
     # -- what a coordinator can sign ----------------------------------------------------
