@@ -290,7 +290,7 @@ def status(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None
     to.print(Text(f"roster version {institution.roster.version}"))
     to.print(table(("member", "key", "how", "when"), map(_cells, found), whole=("key", "when")))
     for line in _meaning(found, tolerance):
-        to.print(Text(line))
+        typer.echo(line)  # a command that is folded cannot be copied
 
 
 def _standings(institution: Institution, tolerance: int) -> list[MemberStanding]:

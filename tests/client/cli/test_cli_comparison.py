@@ -116,8 +116,10 @@ def test_the_status_fits_80_columns_and_says_what_it_means(banks: Banks) -> None
     a = banks["a"]
     a("compare", "bank-b", "--code", banks["b"].codes()["code"])
     status, out, _ = a("status")
+    *lines, command = out.splitlines()
     assert status == 0
-    assert max(map(len, out.splitlines())) <= 80
+    assert max(map(len, lines)) <= 80
+    assert command == f"Next: fieldfare institution roster compare MEMBER --home {a.home.path}"
     for said in ("NOT KNOWN", "call", "needs a study with t = 2", "one of its t", "bank-c"):
         assert said in out
 
