@@ -34,6 +34,11 @@ def keep(home: Home, study: str = STUDY.id, run: str = RUN) -> None:
     keep_files(home, study, run, FILES)
 
 
+def held(home: Home) -> dict[str, bytes]:
+    """The files of the run's folder."""
+    return {path.name: path.read_bytes() for path in home.model(STUDY.id, RUN).iterdir()}
+
+
 def test_a_home_without_models_has_none(home: Home) -> None:
     assert kept_models(home) == ()
     assert kept_model(home, STUDY.id, RUN) is None
@@ -94,13 +99,22 @@ def test_after_a_crash_there_is_all_of_it_or_nothing(
     assert [path.name for path in home.models.glob("*/*")] == [RUN]
 
 
-def test_a_model_is_never_written_over(home: Home) -> None:
+def test_a_model_is_replaced_whole_or_stays_as_it_was(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which evidence lets another model in is the inbox's question."""
     keep(home)
-    with pytest.raises(OSError, match="not empty"):
-        keep_files(home, STUDY.id, RUN, FILES | {CARD: b"{}"})
-    kept = kept_model(home, STUDY.id, RUN)
-    assert kept is not None
-    assert kept.read().card == MADE.card
+    better = {ENVELOPE: MADE.envelope, MODEL: MADE.model, CARD: b"{}"}
+    for step in range(len(better) + 1):
+        with monkeypatch.context() as patched:
+            patched.setattr(module, "create_private", failing_after(step))
+            patched.setattr(Path, "rename", no_space)
+            with pytest.raises(OSError, match="No space"):
+                keep_files(home, STUDY.id, RUN, better)
+        assert held(home) == FILES
+    keep_files(home, STUDY.id, RUN, better)
+    assert held(home) == better
+    assert [path.name for path in home.models.glob("*/*")] == [RUN]
 
 
 @pytest.mark.parametrize("text", [RUN, STUDY.id, STUDY.id[:4], RUN[:4]])
