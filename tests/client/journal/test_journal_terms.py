@@ -22,7 +22,8 @@ MARKER: Final = "MARKER-4711"
 
 def test_the_events_are_the_agreed_ones() -> None:
     assert {event.value for event in Event} == {
-        *("request", "refusal", "release", "approval", "rejection", "withdrawal", "roster"),
+        *("request", "refusal", "release", "run opened", "keys agreed", "transcript co-signed"),
+        *("approval", "rejection", "withdrawal", "roster"),
         *("key", "ledger", "clock", "start", "stop", "in force"),
         *("study received", "model received", "repair"),
         *("scored", "model tuned", "feedback", "words read", "labels exported", "report drafted"),
