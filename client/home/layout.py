@@ -3,7 +3,7 @@
 institution.toml  policy.toml  coordinator.pub  roster.signed  comparisons.json
 keys/             identity.pem (or identity.uri)  identity.pub  node  node.pub  holdout  rotations/
 studies/          signed study offers that arrived
-rosters/          every roster that was pinned here; made with the first
+rosters/          every roster that was pinned here; made with the first; proofs/ of refused ones
 ledger/           ledger.sqlite and its witness
 log/              log.sqlite
 models/           <study>/<run>/ of each finished model that arrived; made when the first does
@@ -65,6 +65,11 @@ class Home(HomeFolder):
     def rosters(self) -> Path:
         """Folder of every roster that was pinned here; absent before the first."""
         return self.path / "rosters"
+
+    @property
+    def roster_proofs(self) -> Path:
+        """Folder of rosters that were refused: what proves that they contradict a pinned one."""
+        return self.rosters / "proofs"
 
     @property
     def comparisons(self) -> Path:

@@ -166,53 +166,64 @@ def check_follows(offered: OfferedRoster, pinned: Roster | None) -> None:
             hide that the coordinator told two stories.
     """
     roster, name = offered.roster, offered.name
-    if pinned is None or roster == pinned or roster.previous == pinned.hash:
+    if pinned is None or roster == pinned:
         return
     if roster.version <= pinned.version:
         raise UsageError(
             f"{name}: expected version {pinned.version + 1} or later, found version "
             f"{roster.version}: ask the coordinator for the newest roster"
         )
-    raise UsageError(
-        f"{name}: expected the successor of version {pinned.version}, which is pinned, found "
-        f"version {roster.version}, which follows another one: accept every version in between, "
-        "in their order; the coordinator keeps them as members/roster-VERSION.signed"
-    )
+    if roster.previous != pinned.hash:
+        raise UsageError(
+            f"{name}: expected the successor of version {pinned.version}, which is pinned, found "
+            f"version {roster.version}, which follows another one: accept every version in "
+            "between, in their order; the coordinator keeps them as members/roster-VERSION.signed"
+        )
 
 
 def two_stories(home: Home, offered: OfferedRoster, coordinator: str) -> tuple[Path, ...]:
     """Return two files that prove that the coordinator signed two successors of one roster.
 
-    Both are kept in the home. Empty: this roster and all that were pinned here fit together.
+    Both are kept in the home, the one that was not pinned among the proofs. Empty: this roster and
+    all that were pinned here fit together.
 
     Raises:
         UsageError: a roster that was kept is damaged.
         OSError: the disk says no.
     """
-    for path in sorted(home.rosters.glob("*.signed")) if home.rosters.is_dir() else ():
-        try:
-            kept = open_roster(read_roster(path), coordinator)
-        except ProtocolError as error:
-            raise UsageError(f"{path}: {error}: move it away") from None
-        if contradicts(kept, offered.roster):
-            other = _kept(home, offered.roster)
+    for path, pinned in pinned_ever(home, coordinator):
+        if contradicts(pinned, offered.roster):
+            for folder in (home.rosters, home.roster_proofs):
+                folder.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+            other = home.roster_proofs / _file_name(offered.roster)
             replace_private(other, offered.content)
             return path, other
     return ()
 
 
+def pinned_ever(home: Home, coordinator: str) -> Iterator[tuple[Path, Roster]]:
+    """Yield the rosters that were pinned here, the first one first, and the files that hold them.
+
+    Raises:
+        UsageError: one is damaged.
+    """
+    kept = sorted(home.rosters.glob("*.signed")) if home.rosters.is_dir() else []
+    for path in kept:
+        try:
+            yield path, open_roster(read_roster(path), coordinator)
+        except ProtocolError as error:
+            raise UsageError(f"{path}: {error}: move it away") from None
+    if home.roster.exists():  # one that an earlier release pinned is nowhere else
+        yield home.roster, pinned_roster(home, coordinator)
+
+
 def first_multiplicity(home: Home, coordinator: str) -> int:
-    """Return M of the first roster that was pinned here; 0 where none was kept.
+    """Return M of the first roster that was pinned here; 0 where none was.
 
     Raises:
         UsageError: it is damaged.
     """
-    for path in sorted(home.rosters.glob("*.signed")) if home.rosters.is_dir() else ():
-        try:
-            return open_roster(read_roster(path), coordinator).multiplicity
-        except ProtocolError as error:
-            raise UsageError(f"{path}: {error}: move it away") from None
-    return 0
+    return next((roster.multiplicity for _, roster in pinned_ever(home, coordinator)), 0)
 
 
 def contradicts(one: Roster, other: Roster) -> bool:
@@ -221,8 +232,8 @@ def contradicts(one: Roster, other: Roster) -> bool:
     return one != other and (one.version == other.version or bool(follow))
 
 
-def _kept(home: Home, roster: Roster) -> Path:
-    return home.rosters / f"{roster.version:06d}-{roster.hash[:16]}.signed"
+def _file_name(roster: Roster) -> str:
+    return f"{roster.version:06d}-{roster.hash[:16]}.signed"
 
 
 def replaced_keys(offered: OfferedRoster, pinned: Roster | None) -> tuple[str, ...]:
@@ -281,7 +292,7 @@ def pin_roster(home: Home, content: bytes, roster: Roster | None = None) -> None
     """
     if roster is not None:
         home.rosters.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
-        replace_private(_kept(home, roster), content)
+        replace_private(home.rosters / _file_name(roster), content)
     replace_private(home.roster, content)
 
 

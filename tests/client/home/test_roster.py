@@ -10,6 +10,7 @@ from fieldfare.client.home.roster import (
     check_member,
     check_replaced,
     contradicts,
+    first_multiplicity,
     member_lines,
     offered_roster,
     pin_roster,
@@ -128,8 +129,32 @@ def test_two_successors_of_one_are_two_stories(coordinator: Coordinator) -> None
         assert lie in found
         assert contradicts(*found)
         assert not any(contradicts(one, one) for one in found)
-        files[1].unlink()
+        assert files[1].parent == home.roster_proofs
     assert pinned_roster(home, coordinator.public) == third
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_what_was_refused_says_nothing_of_the_first_m(
+    coordinator: Coordinator, *, kept: bool
+) -> None:
+    """The coordinator picks a roster whose file is the first by its name; it is filed apart."""
+    home, first = coordinator.homes["bank-a"], coordinator.roster(multiplicity=2)
+    pin_roster(home, coordinator.signed_roster(first), first if kept else None)
+    lies = (
+        first.model_copy(update={"multiplicity": 8, "members": (*first.members, one)})
+        for one in (Member(id=f"x-{at}", key=f"{at:064x}") for at in range(1, 100))
+    )
+    lie = next(one for one in lies if one.hash < first.hash)
+    assert len(two_stories(home, offered(coordinator, lie), coordinator.public)) == 2
+    assert first_multiplicity(home, coordinator.public) == 2
+
+
+def test_a_successor_of_an_older_version_is_none(coordinator: Coordinator) -> None:
+    """Its file would come before the others'."""
+    pinned = with_members(with_members(coordinator.roster()))
+    back = with_members(pinned).model_copy(update={"version": 1, "multiplicity": 8})
+    with pytest.raises(UsageError, match="version 4 or later"):
+        check_follows(offered(coordinator, back), pinned)
 
 
 def test_a_replaced_key_needs_the_old_ones_signature(coordinator: Coordinator) -> None:
