@@ -110,7 +110,7 @@ def accept(
     with open_journal(opened, utc_now) as journal:
         journal.append(Event.ROSTER, os_user(), fingerprint=roster.hash, version=roster.version)
     keep_handed(opened, offered.rotations)
-    rosters.pin_roster(opened, offered.content, roster)
+    rosters.pin_roster(opened, offered.content, roster, pinned)
     typer.echo(f"pinned roster version {roster.version}, {len(roster.members)} members")
     if pinned is not None:
         typer.echo(

@@ -282,16 +282,21 @@ def member_lines(roster: Roster, pinned: Roster | None) -> tuple[MemberLine, ...
     return tuple(lines)
 
 
-def pin_roster(home: Home, content: bytes, roster: Roster | None = None) -> None:
+def pin_roster(
+    home: Home, content: bytes, roster: Roster | None = None, before: Roster | None = None
+) -> None:
     """Pin a checked offer; after a crash the old or the new one is pinned.
 
-    With `roster`, its content, it stays among the rosters that were pinned here ever.
+    With `roster`, its content, it stays among the rosters that were pinned here ever. `before`,
+    which is pinned so far, stays there too: an earlier release may have kept it nowhere else.
 
     Raises:
         OSError: the disk says no.
     """
     if roster is not None:
         home.rosters.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+        if before is not None:
+            replace_private(home.rosters / _file_name(before), home.roster.read_bytes())
         replace_private(home.rosters / _file_name(roster), content)
     replace_private(home.roster, content)
 

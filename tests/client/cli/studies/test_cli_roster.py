@@ -10,7 +10,7 @@ from tests.support.homes.journals import logged
 
 from fieldfare.client.home.keys import rotate_identity
 from fieldfare.client.home.layout import Home
-from fieldfare.client.home.roster import pinned_roster
+from fieldfare.client.home.roster import first_multiplicity, pin_roster, pinned_ever, pinned_roster
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.protocol.identity import fingerprint
 from fieldfare.shared.protocol.roster import Member, Roster
@@ -108,6 +108,17 @@ def test_a_step_back_a_gap_and_a_smaller_m_are_refused(
         assert capsys.readouterr().err.count("\n") == 1
     assert accept(coordinator, fewer, "--yes", "--lower-multiplicity") == 0
     assert pinned_roster(coordinator.homes["bank-a"], coordinator.public) == fewer
+
+
+def test_what_an_earlier_release_pinned_says_m_of_past_debits(coordinator: Coordinator) -> None:
+    """Such a home has its roster in one place alone, which the next one takes."""
+    home, first = coordinator.homes["bank-a"], coordinator.roster(multiplicity=2)
+    pin_roster(home, coordinator.signed_roster(first))
+    more = coordinator.roster(version=2, multiplicity=8)
+    more = more.model_copy(update={"previous": first.hash})
+    assert accept(coordinator, more, "--yes") == 0
+    assert [roster for _, roster in pinned_ever(home, coordinator.public)][:2] == [first, more]
+    assert first_multiplicity(home, coordinator.public) == 2
 
 
 def test_two_stories_are_a_proof_in_two_files(
