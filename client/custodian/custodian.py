@@ -11,7 +11,7 @@ The last signed reply that a coordinator showed: which position of the ledger it
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from threading import RLock
@@ -71,6 +71,7 @@ from fieldfare.shared.protocol.messages import (
     Rejection,
     Reply,
     Request,
+    RunAnswer,
     RunOpening,
 )
 from fieldfare.shared.protocol.plan import Plan, plan_for
@@ -222,6 +223,49 @@ class Custodian:
             self._ledger.forget_runs(study)
             self._prepared.pop(study, None)
             self._leave_runs(study)
+
+    def hand_over(self) -> tuple[HeldKeys, Mapping[str, Plan]]:
+        """Give the keys of all runs away, with the plans of their studies; nothing is kept."""
+        with self._lock:
+            held, plans = self._held, {name: one.plan for name, one in self._prepared.items()}
+            self._hold(HeldKeys())
+            return held, plans
+
+    def take_over(self, held: HeldKeys, plans: Mapping[str, Plan]) -> None:
+        """Go on with the runs of the custodian whose place this one takes.
+
+        *Formal Guarantees.* Kept are keys under an approval that is in force here, on this roster
+        and in this ledger's epoch, of openings in whose company a run may begin now. All others
+        are erased.
+
+        Args:
+            held: by one of the same home, which handed it over.
+            plans: of its studies.
+
+        Raises:
+            LedgerError: it cannot be read.
+        """
+        with self._lock:
+            held.keep_only(partial(self._goes_on, plans))
+            self._hold(held)
+
+    def _hold(self, held: HeldKeys) -> None:
+        self._held = self._door.held = held
+
+    def _goes_on(self, plans: Mapping[str, Plan], answer: RunAnswer, opening: str) -> bool:
+        """Tell whether keys behind an own answer may be used here."""
+        state = self._ledger.run_state(answer.study, APPROVAL_STATE)
+        if state is None or answer.study not in plans:
+            return False
+        try:
+            approval = ApprovedStudy.from_bytes(state, self._site).approval
+            if opening:
+                body = self._opened(answer.study, f"{answer.run}:{opening}")
+                self._check_company(body, plans[answer.study])
+        except (PolicyRefusal, ProtocolError):
+            return False
+        in_force = (answer.approval, self._site.roster.hash, self._ledger.position().epoch)
+        return (approval.hash, approval.roster, approval.epoch) == in_force
 
     def _approved(self, study: str) -> ApprovedStudy:
         """Load this institution's approval, or give one."""
@@ -404,7 +448,7 @@ class Custodian:
         self._own(body.study)
         if body.roster != self._site.roster.hash:
             raise PolicyRefusal(RefusalCode.WRONG_ROSTER, "expected the pinned roster")
-        self._check_company(body)
+        self._check_company(body, self._prepared[body.study].plan)
         known = self._held.offer(body)
         if known is not None:
             return known
@@ -425,7 +469,7 @@ class Custodian:
         self._held.opened(opened)
         return opened.offer
 
-    def _check_company(self, opening: RunOpening) -> None:
+    def _check_company(self, opening: RunOpening, plan: Plan) -> None:
         """Let no run begin in the company of keys that nobody here knows."""
         if self._site.assurance is Assurance.EXACT:
             check_company(
@@ -433,7 +477,7 @@ class Custodian:
                 self._site.roster,
                 [one.institution for one in opening.participants],
                 own=self._site.institution,
-                plan=self._prepared[opening.study].plan,
+                plan=plan,
             )
 
     def _agree(self, study: str, run: str, offers: Sequence[bytes]) -> bytes:

@@ -5,7 +5,7 @@ to a disk: `HeldKeys` is a custodian's memory of it, and one that was started ag
 """
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pydantic import ValidationError
@@ -183,6 +183,19 @@ class HeldKeys:
         """Tell whether the pair keys of a run have been used for a step."""
         held = self._agreed.get((study, run))
         return held is not None and held.keys.step > step
+
+    def keep_only(self, stays: Callable[[RunAnswer, str], bool]) -> None:
+        """Erase all keys but some.
+
+        Args:
+            stays: tells of an own answer and its opening's hash, empty before the opening, whether
+                their keys are kept.
+        """
+        self._fresh = {k: one for k, one in self._fresh.items() if stays(one.answer, "")}
+        self._opened = {
+            k: one for k, one in self._opened.items() if stays(one.own.answer, one.opening.hash)
+        }
+        self._agreed = {k: one for k, one in self._agreed.items() if stays(one.answer, one.opening)}
 
     def erase(self, study: str, run: str | None = None) -> None:
         """Forget a run's pair keys; with no run, every key of a study."""

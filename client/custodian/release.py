@@ -119,7 +119,7 @@ class Door:
             seeds: draws 32 bytes for each vector.
             held: the keys of its runs.
         """
-        self._held = HeldKeys() if held is None else held
+        self.held = HeldKeys() if held is None else held
         self._decisions = decisions or NoLog()
         self._seeds = seeds
         self._site = site
@@ -186,7 +186,7 @@ class Door:
             run_states=progress,
             **limits,
         )
-        self._held.advance(request.study, request.run, keys)
+        self.held.advance(request.study, request.run, keys)
         return self._released(request, terms.cost, committed)
 
     # -- commit, then open --------------------------------------------------------------
@@ -236,7 +236,7 @@ class Door:
             seed=seed,
         )
         kept = self._ledger.keep_waiting(answer, check=check, run_states=progress)
-        self._held.advance(request.study, request.run, keys)
+        self.held.advance(request.study, request.run, keys)
         return Committed(kept.commitment, kept.vector)
 
     def reveal(self, run: RunAtDoor, request: Request, statements: Sequence[bytes]) -> bytes:
@@ -409,7 +409,7 @@ class Door:
             raise PolicyRefusal(
                 RefusalCode.UNKNOWN_STUDY, "expected a study that was approved here"
             )
-        return self._held.run_keys(request.study, request.run, request.opening)
+        return self.held.run_keys(request.study, request.run, request.opening)
 
     def _own_answer(self, request: Request) -> str:
         answers = {named.institution: named.answer for named in request.participants}

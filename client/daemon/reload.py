@@ -3,8 +3,9 @@
 A look at the home opens everything anew (settings, policy, coordinator, roster, identity,
 ledger), loads what may run under it, and only then takes the place of what served before:
 the socket stays, and a call in work is finished by whoever began it. Sums that are prepared
-already are handed on. What cannot be opened any more closes the door instead: nothing is
-served (every study is unknown) until a later look succeeds, and the status says why.
+already are handed on, and so are the keys of runs that may go on. What cannot be opened any more
+closes the door instead: nothing is served (every study is unknown) until a later look succeeds,
+and the status says why.
 
 The state that a custodian applies (studies, roster, policy), and its changes over time.
 
@@ -23,7 +24,7 @@ import hashlib
 import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock
@@ -58,6 +59,7 @@ from fieldfare.client.journal.journal import Journal
 from fieldfare.client.policy.policy import limits
 from fieldfare.shared.errors import FieldfareError, LedgerError
 from fieldfare.shared.privacy.samplers import ExactNoise
+from fieldfare.shared.protocol.comparison import KnownKeys
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.system.clock import SteadyClock
 from fieldfare.shared.terminal.texts import SHORT
@@ -72,6 +74,7 @@ class InForce:
         policy: sha256 of policy.toml.
         identity: public key, hex.
         epoch: of the ledger.
+        known: keys of others that people here compared, or that members say.
         served: ids of the studies that are answered for.
         trouble: why nothing is served; empty where something may be.
     """
@@ -81,13 +84,15 @@ class InForce:
     policy: str
     identity: str
     epoch: int
+    known: KnownKeys = field(default_factory=KnownKeys)
     served: frozenset[str] = frozenset()
     trouble: str = ""
 
     @property
     def ground(self) -> tuple[object, ...]:
         """The state that every study rests on."""
-        return (self.roster_hash, self.policy, self.identity, self.epoch, self.trouble)
+        keys = (self.identity, self.known)
+        return (self.roster_hash, self.policy, keys, self.epoch, self.trouble)
 
 
 def changes(old: InForce, new: InForce) -> Iterator[str]:
@@ -100,6 +105,8 @@ def changes(old: InForce, new: InForce) -> Iterator[str]:
         yield "another identity signs"
     if old.epoch != new.epoch:
         yield f"ledger epoch {new.epoch} (was {old.epoch})"
+    if old.known != new.known:
+        yield "others' keys as they are known now: they count from the next opening on"
     for study in sorted(new.served - old.served):
         yield f"study {study[:SHORT]} is answered for"
     for study in sorted(old.served - new.served):
@@ -250,7 +257,7 @@ class Guard:
         """
         with self._following:
             self._seen = self.look()  # first: what changes from here on is for the next look
-            self._take()
+            self._take(None)
             return self._followed(())
 
     def close(self) -> None:
@@ -300,7 +307,7 @@ class Guard:
             before = self._in_force
             self._seen = self.look()
             try:
-                self._take()
+                self._take(self._on_duty)
             except (FieldfareError, OSError) as error:
                 self._stand_down(str(error))
             new = self._in_force.served - before.served
@@ -338,8 +345,8 @@ class Guard:
 
     # -- taking over ------------------------------------------------------------------------
 
-    def _take(self) -> None:
-        """Open the home anew and put its custodian on duty."""
+    def _take(self, before: Custodian | None) -> None:
+        """Open the home anew and put its custodian on duty, in the place of who was before."""
         with ExitStack() as stack:
             ground, institution = self._ground, open_institution(self._ground.home)
             custody = stack.enter_context(
@@ -353,7 +360,7 @@ class Guard:
             if custody.bound:
                 self._told.put(Followed(changed=[custody.bound], trouble="", left_out=[]))
             self._write_down(_read_in_force(custody))
-            self._put_on_duty(custody, stack.pop_all())
+            self._put_on_duty(custody, stack, before)
             self._settle(records, left_out)
         # What has to be read first comes after: it takes long, and what serves must not wait.
         self._settle(records, left_out + resume(custody, load, arrived - ready))
@@ -366,11 +373,13 @@ class Guard:
         self._records, self._left_out = records, left_out
         self._in_force = replace(_read_in_force(self._custody), served=frozenset(served))
 
-    def _put_on_duty(self, custody: Custody, stack: ExitStack) -> None:
+    def _put_on_duty(self, custody: Custody, stack: ExitStack, before: Custodian | None) -> None:
         with self._turn:  # a call in work is finished first
-            before, self._stack = self._stack, stack
+            if before is not None:
+                custody.custodian.take_over(*before.hand_over())
+            old, self._stack = self._stack, stack.pop_all()
             self._custody, self._on_duty = custody, custody.custodian
-        before.close()
+        old.close()
 
     def _stand_down(self, trouble: str) -> None:
         """Serve nothing: a custodian that was given no study knows none."""
@@ -388,7 +397,10 @@ class Guard:
         if in_force.ground == self._in_force.ground:
             return
         rule = in_force.trouble and f"nothing is served: {in_force.trouble}"
-        rule = rule or f"roster version {in_force.roster} and the policy as fingerprinted"
+        roster, compared = in_force.roster, len(in_force.known.compared)
+        rule = rule or (
+            f"roster version {roster} and the policy as fingerprinted; {compared} keys compared"
+        )
         self.journal.append(
             Event.IN_FORCE,
             CUSTODIAN,
@@ -442,6 +454,7 @@ def _read_in_force(custody: Custody) -> InForce:
         policy=hashlib.sha256(institution.home.policy.read_bytes()).hexdigest(),
         identity=public_identity(institution.home),
         epoch=custody.ledger.position().epoch,
+        known=institution.company.known,
     )
 
 

@@ -318,7 +318,7 @@ class Bench:
 
     def remembers(self, name: str, custodian: Custodian) -> None:
         """Put a custodian in place of one, with what that one has in its memory."""
-        custodian._held = custodian._door._held = self.held(name)
+        custodian._hold(self.held(name))
         self.federation.custodians[name] = custodian
 
     def files(self, name: str) -> bytes:

@@ -328,7 +328,7 @@ def test_two_custodians_over_one_ledger_answer_one_request_once(bench: Bench) ->
     with ledger:
         twin = Custodian(bench.site(NAME), ledger, ExactNoise())
         twin.approve(bench.study, lambda: bench.sums[NAME])
-        twin._door._held = bench.held(NAME)  # a copy of the running machine, memory included
+        twin._door.held = bench.held(NAME)  # a copy of the running machine, memory included
         for step in range(STEPS):
             request = run.request(step=step)
             envelope, content = bench.sign(request), run.contents[request.parameters]
