@@ -125,8 +125,8 @@ class Database:
             if inside:
                 yield
                 return
-            self.rows("BEGIN IMMEDIATE")
-            try:
+            try:  # from the first statement on: an interruption may follow it at once
+                self.rows("BEGIN IMMEDIATE")
                 yield
                 self.rows("COMMIT")
             finally:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -257,6 +259,22 @@ def test_threads_take_turns(opened: Open) -> None:
     for thread in threads:
         thread.join()
     assert len(names(database)) == 80
+
+
+def test_an_interruption_right_after_the_lock_gives_it_back(opened: Open) -> None:
+    """It stayed in the transaction: whatever was written later was never committed."""
+
+    def interrupt(_: FrameType, event: str, called: Any) -> None:
+        if event == "c_return" and called.__name__ == "execute":
+            raise KeyboardInterrupt  # Python takes a profiler away that raises
+
+    database = opened()
+    sys.setprofile(interrupt)
+    with pytest.raises(KeyboardInterrupt), database.transaction():
+        pass
+    sys.setprofile(None)
+    opened().rows(ADDED, "a", b"")
+    assert database.rows("SELECT name FROM notes") == [("a",)]
 
 
 def test_a_closed_database_refuses(opened: Open) -> None:
