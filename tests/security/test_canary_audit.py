@@ -16,7 +16,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.linalg import hadamard
 from scipy.stats import kstest
-from tests.support.federations.bench import MakeBench
+from tests.support.federations.bench import MakeBench, seeds_in
 
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.server.run.record import DecodedSum
@@ -26,8 +26,9 @@ from fieldfare.shared.models import UnitSums, model_for
 from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.privacy.samplers import NoiseSource
 from fieldfare.shared.protocol.plan import COUNT_GAMMA_BITS, plan_for
-from fieldfare.shared.ring import add, centre, decode
+from fieldfare.shared.ring import centre
 from fieldfare.shared.run.optimizer import TrainingState
+from fieldfare.shared.run.replay import add_words
 from fieldfare.shared.study.study import Study, TrainingSection
 from fieldfare.simulations.federation.canaries import Overheard, Scaled
 from fieldfare.simulations.federation.federation import LocalFederation, noise_source
@@ -237,10 +238,8 @@ def test_the_evaluations_noise_has_the_plans_sigma(make_bench: MakeBench) -> Non
     for run in [bench.open_run() for _ in range(6)]:
         parameters = np.frombuffer(run.parameters(terms.kind, STEPS))
         exact = sum(part.vector(terms.kind, parameters) for part in sums.values())
-        total = np.zeros(terms.vectors.entries, dtype=np.uint64)
-        for name in NAMES:
-            vector = run.answer(name, run.request(terms.kind, STEPS)).vector
-            total = add(total, decode(vector, terms.word_bits, len(total)), terms.word_bits)
+        found = run.everybody(run.request(terms.kind, STEPS))
+        total = add_words(found.vectors, terms.word_bits, terms.vectors.entries, seeds_in(found))
         noise.append(np.ldexp((centre(total, terms.word_bits) - exact) * 1.0, -COUNT_GAMMA_BITS))
     sigma = terms.sigma * np.sqrt(len(NAMES) / (len(NAMES) - 1))
     assert ks_pvalue(np.stack(noise), sigma) > UNLIKELY

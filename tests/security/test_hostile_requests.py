@@ -275,8 +275,8 @@ def study_entries(sums: Any) -> int:
 
 
 def test_a_locked_ledger_gives_nothing_and_costs_nothing(bench: Bench) -> None:
-    run = bench.open_run()
     bench.restart("bank-b", busy_timeout=0.05)
+    run = bench.open_run()
     hold = (
         "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('BEGIN IMMEDIATE');"
         " print('held', flush=True); input()"
@@ -360,8 +360,8 @@ def restore(bench: Bench, name: str, folder: Path, *, witness: bool) -> None:
 
 
 def test_an_older_copy_is_found_through_the_witness(bench: Bench, tmp_path: Path) -> None:
-    run = bench.open_run()
     back_up(bench, "bank-b", tmp_path / "old")
+    run = bench.open_run()
     run.answer("bank-b", run.request())
     restore(bench, "bank-b", tmp_path / "old", witness=False)
     with pytest.raises(LedgerError, match="restored from an older copy"):
@@ -372,8 +372,9 @@ def test_an_older_copy_with_its_witness_is_found_through_the_last_signed_reply(
     bench: Bench, tmp_path: Path
 ) -> None:
     run = bench.open_run()
-    run.answer("bank-b", run.request())
+    run.last(1)  # everybody answers step 0
     back_up(bench, "bank-b", tmp_path / "old")
+    run.open_anew()
     last = run.answer("bank-b", run.request(step=1)).reply
     back_up(bench, "bank-b", tmp_path / "new")
     custodian = bench.custodian("bank-b")
@@ -381,8 +382,8 @@ def test_an_older_copy_with_its_witness_is_found_through_the_last_signed_reply(
 
     restore(bench, "bank-b", tmp_path / "old", witness=True)
     assert bench.restart("bank-b").describe(bench.study.id, last) == BROKEN_LEDGER
-    # Once it knows, it does not work at all: under the old keys it would answer the same
-    # request again, with fresh noise under the same mask.
+    # Once it knows, it does not work at all, under whatever opening: its totals are old, and it
+    # would spend once more what was spent.
     for _ in range(2):
         assert bench.custodian("bank-b").describe(bench.study.id) == BROKEN_LEDGER
         assert run.ask("bank-b", run.request(step=1)) == BROKEN_LEDGER

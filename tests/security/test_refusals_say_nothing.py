@@ -232,6 +232,7 @@ def three_homes() -> Iterator[Coordinator]:
         for name in NAMES:
             coordinator.found(name)
         coordinator.pin()
+        coordinator.compare()
         yield coordinator
 
 

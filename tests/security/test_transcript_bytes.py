@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from tests.support.runs.transcripts import FORGED_METRICS, Recorder, bench_in
 
+from fieldfare.shared.run.card_facts import card_facts
 from fieldfare.shared.transcript.file import Misfit
 from fieldfare.shared.transcript.leaves import (
     EndRecord,
@@ -191,7 +192,8 @@ def test_another_run_under_this_ones_name_is_found(recorded: Recorder, other: Re
         leaves[:] = other.leaves
 
     found = misfit_of(recorded, recorded.lie(replay))
-    assert (found.kind, found.leaf) == ("opening", recorded.find(LeafKind.OPENING))
+    # The first that names its run: an answer to hello, before the opening.
+    assert (found.kind, found.leaf) == ("hello", recorded.find(LeafKind.HELLO))
 
 
 # -- a coordinator that lies, and signs it ----------------------------------------------
@@ -314,4 +316,11 @@ def test_whatever_a_coordinator_signs_is_answered(recorded: Recorder, seed: int)
         report = recorded.audit(recorded.lie(mangle))
         assert report.misfit is not None or report.model
         if report.misfit is None:  # a leaf was put in its own place
-            assert report == replace(recorded.audit(), cosigned={})
+            whole = recorded.audit()
+            assert replace(report, final=None) == replace(
+                whole, cosigned={}, checked={}, final=None
+            )
+            assert report.final is not None
+            assert whole.final is not None
+            facts = [card_facts(one, size=1, root="") for one in (report.final, whole.final)]
+            assert facts[0] == facts[1]

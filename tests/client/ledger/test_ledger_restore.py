@@ -466,10 +466,11 @@ def position_of(reply: Reply) -> Position:
 def test_after_a_shown_reply_only_the_acceptance_lets_a_custodian_work_again(bench: Bench) -> None:
     study, path = bench.study.id, bench.path(NAME)
     run = bench.open_run("first")
-    run.answer(NAME, run.request())
+    run.last(1)  # everybody answers step 0
     bench.ledger(NAME).close()
     backup = {file: file.read_bytes() for file in path.parent.glob(f"{path.name}*")}
     bench.restart(NAME)
+    run.open_anew()
     last = run.answer(NAME, run.request(step=1)).reply
     bench.ledger(NAME).close()
     for file in path.parent.glob(f"{path.name}*"):
@@ -498,7 +499,7 @@ def test_after_a_shown_reply_only_the_acceptance_lets_a_custodian_work_again(ben
     assert isinstance(answer, Described)
     after = bench.site(NAME).from_member(answer.approval, Approval, NAME).body
     assert (after.epoch, after.number) == (2, before.number + 1)
-    # The old run is over: its keys are gone, so no second noise meets the same mask.
+    # The old run is over: nothing of it is known, so no second noise meets the same mask.
     assert run.ask(NAME, run.request(step=1)) == Refusal(RefusalCode.UNKNOWN_RUN)
     again = bench.open_run("second")
     again.answer(NAME, again.request())
