@@ -238,9 +238,13 @@ class SuperlinkApp:
         self._refreshed = 0.0
 
     def name_of(self, headers: Headers) -> str | None:
-        """Return the name of the node whose key is in a request's headers, None if unknown."""
+        """Return the name of the node whose key is in a request's headers, None if unknown.
+
+        Names are read once a second at most for keys that nobody registered, however many come.
+        """
         key = header_in(headers, PUBLIC_KEY_HEADER)
-        if key not in self._names and time.monotonic() - self._refreshed >= REFRESH_SECONDS:
+        due = time.monotonic() - self._refreshed >= REFRESH_SECONDS
+        if key not in self._names and (due or self.vouched(headers)):
             self._refreshed = time.monotonic()
             found = self._nodes.get_node_info(owner_aids=[NOOP_FLWR_AID])
             self._names = {base64.b64encode(node.public_key): node.name for node in found}

@@ -1,5 +1,6 @@
 import base64
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,9 +8,11 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from flwr.common.constant import NOOP_FLWR_AID
 
 from fieldfare.server.superlink.superlink import (
     FRESH_SECONDS,
+    SuperlinkApp,
     header_in,
     openssh_of,
     signer_of,
@@ -89,3 +92,14 @@ def test_a_header_counts_if_it_is_there_once() -> None:
     assert header_in([(b"a", b"1"), (b"b", b"2")], "a") == b"1"
     assert header_in([(b"a", b"1"), (b"a", b"1")], "a") == b""
     assert header_in([], "a") == b""
+
+
+def test_a_node_is_named_from_its_first_call_on(tmp_path: Path) -> None:
+    """Also in the second after a stranger's key had the names read."""
+    app = SuperlinkApp(tmp_path / "superlink.sqlite", b"secret")
+    headers = signed(datetime.now(UTC).isoformat())
+    assert app.name_of(headers) is None
+    app._nodes.create_node(NOOP_FLWR_AID, "", PEM, 60.0, name="bank-a")
+    stale = signed((datetime.now(UTC) - timedelta(seconds=FRESH_SECONDS)).isoformat())
+    assert app.name_of(stale) is None
+    assert app.name_of(headers) == "bank-a"
