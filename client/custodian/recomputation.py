@@ -45,7 +45,7 @@ from fieldfare.shared.study.study import Study
 PROGRESS_STATE: Final = "progress:"  # no run's id holds a colon
 FOLLOWED_STATE: Final = "followed:"  # 64 bytes a sum: its request, and the words that came out
 MEASURED_STATE: Final = "measured:"  # a run's metrics, as they were read off its sum here
-EVALUATED_STATE: Final = "evaluated:"  # hash of the model that a run's evaluation bound
+EVALUATED_STATE: Final = "evaluated:"  # the model that a run's evaluation bound, and by which R
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,7 @@ class Recomputation:
             return {}
         if not KINDS[request.kind].follows:  # from a sum; questions follow from the study
             return {}
-        ends = request.kind is ReleaseKind.EVALUATION
-        kept = {EVALUATED_STATE + request.run: request.parameters.encode()} if ends else {}
+        kept = self._evaluated(request) if request.kind is ReleaseKind.EVALUATION else {}
         if not carries_last_sum(run.plan, len(run.opening.participants)):
             if run.plan.study.asks_for_knots:  # whoever makes up knots makes up parameters
                 raise _refused("expected knots that can be recomputed: fewer participants or bins")
@@ -97,6 +96,13 @@ class Recomputation:
             known = self.ledger.run_state(request.study, name) or b""
             kept[name] = known + b"".join(followed)
         return kept | {PROGRESS_STATE + request.run: training.to_bytes()}
+
+    def _evaluated(self, request: Request) -> dict[str, bytes]:
+        """Note which model an evaluation binds; once it was paid for, the run has no other."""
+        if evaluated_model(self.ledger, request.study, request.run) is not None:
+            return {}
+        bound = f"{request.parameters}:{request.hash}"
+        return {EVALUATED_STATE + request.run: bound.encode()}
 
     def _bound(
         self, state: RunState, request: Request, last: LastSum, followed: list[bytes]
@@ -185,6 +191,19 @@ def kept_training(ledger: Ledger, study: str, run: str) -> TrainingState | None:
         raise LedgerError(f"expected a run's kept progress: {error}") from None
 
 
+def evaluated_model(ledger: Ledger, study: str, run: str) -> str | None:
+    """Return the hash of the model that a run's evaluation bound, once it was paid for here.
+
+    A commitment alone is free: a coordinator can have one to whatever it likes.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    kept = ledger.run_state(study, EVALUATED_STATE + run) or b""
+    model, _, asked = kept.decode().partition(":")
+    return model if asked and ledger.stored(asked) is not None else None
+
+
 def recomputed_model(ledger: Ledger, study: Study, run: str) -> NDArray[np.float64] | None:
     """Return float64 (entries,), a run's averaged model as it was recomputed here.
 
@@ -212,10 +231,10 @@ def model_evidence(ledger: Ledger, study: Study, delivery: Delivery, card: bytes
         LedgerError: what was kept cannot be read.
     """
     run, model = delivery.run, delivery.model
-    evaluated = ledger.run_state(study.id, EVALUATED_STATE + run)
+    evaluated = evaluated_model(ledger, study.id, run)
     if evaluated is None:
         return ModelEvidence.UNVERIFIED
-    if evaluated.decode() != model:
+    if evaluated != model:
         raise _refused("expected the model that was evaluated here")
     own = recomputed_model(ledger, study, run)
     if own is None:

@@ -6,11 +6,18 @@ from functools import partial
 from typing import Any, Final
 
 import pytest
-from tests.support.federations.bench import NAMES, STEPS, Bench, MakeBench, Run, make_study
+from tests.support.federations.bench import (
+    NAMES,
+    STEPS,
+    Bench,
+    MakeBench,
+    Run,
+    evaluate,
+    make_study,
+)
 
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.custodian.ports import ModelEvidence, NoInbox
-from fieldfare.client.custodian.recomputation import EVALUATED_STATE
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.client.wire.frames import Described
 from fieldfare.shared.canonical import bytes_hash
@@ -338,10 +345,28 @@ def test_the_model_of_a_run_that_did_not_finish_here_is_not_taken(bench: Bench) 
 
 def test_a_model_too_large_to_recompute_is_the_one_that_was_evaluated(bench: Bench) -> None:
     box, run = give_inbox(bench), bench.open_run()
-    key = EVALUATED_STATE + run.federation.run
-    bench.ledger(NAME).put_run_state(bench.study.id, key, b"ab" * 32)
+    evaluate(bench.ledger(NAME), bench.study.id, run.federation.run, "ab" * 32)
     assert deliver(run, delivery(run)) == Refusal(RefusalCode.NOT_RECOMPUTED)
     assert deliver(run, delivery(run, model="ab" * 32)) == b""
+    assert box.evidence == [ModelEvidence.FINISHED]
+
+
+def test_a_commitment_that_nobody_paid_for_is_no_finished_run(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A free commitment to any model once had it taken as that of a run that finished here."""
+    monkeypatch.setattr("fieldfare.shared.protocol.plan.MOST_WORDS", 1)
+    bench = make_bench(make_study(aggregation={"opening": "on", "participants": "fixed"}))
+    box, run = give_inbox(bench), bench.open_run()
+    crafted = bench.parameters(-1.0)
+    request = run.request(ReleaseKind.EVALUATION, STEPS, parameters=crafted)
+    run.commit(NAME, request)
+    body = delivery(run, model=request.parameters)
+    assert deliver(run, body) == Refusal(RefusalCode.NOT_RECOMPUTED)
+    assert box.models == []
+    run.everybody(request)
+    run.commit(NAME, run.request(ReleaseKind.EVALUATION, STEPS, 1, parameters=bench.parameters()))
+    assert deliver(run, body) == b""
     assert box.evidence == [ModelEvidence.FINISHED]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.federations.bench import evaluate
 from tests.support.homes.institutions import (
     NOW,
     Coordinator,
@@ -22,7 +23,6 @@ from tests.support.system.packages import MODEL, PACKAGE, install
 
 from fieldfare.client.approvals.approval import reject, withdraw
 from fieldfare.client.custodian.ports import ModelEvidence, SaidNo
-from fieldfare.client.custodian.recomputation import EVALUATED_STATE
 from fieldfare.client.home import inbox as inbox_module
 from fieldfare.client.home.inbox import HomeInbox
 from fieldfare.client.home.layout import Home
@@ -406,8 +406,7 @@ def test_a_custodian_gives_what_arrives_to_the_home(
     assert getattr(refusal, "code", None) is RefusalCode.NOT_RECOMPUTED
     assert events(home)[-1]["event"] == "refusal"
     assert events(home)[-1]["details"]["code"] == "not_recomputed"
-    evaluated = made.delivery.model.encode()  # as if the run had come to it
-    custody.ledger.put_run_state(STUDY.id, EVALUATED_STATE + RUN, evaluated)
+    evaluate(custody.ledger, STUDY.id, RUN, made.delivery.model)
     assert custody.custodian.deliver(made.envelope, made.model, made.card) == b""
     assert home.model(STUDY.id, RUN).is_dir()
     other = delivered(STUDY, coordinator.signer, at=FINISHED + timedelta(days=1))

@@ -11,11 +11,18 @@ from typing import Any
 
 import grpc
 import pytest
-from tests.support.federations.bench import NAMES, STEPS, Bench, MakeBench, make_study, make_sums
+from tests.support.federations.bench import (
+    NAMES,
+    STEPS,
+    Bench,
+    MakeBench,
+    evaluate,
+    make_study,
+    make_sums,
+)
 from tests.support.network.served import Gated, served
 
 from fieldfare.client.custodian.ports import NoInbox, SaidNo
-from fieldfare.client.custodian.recomputation import EVALUATED_STATE
 from fieldfare.client.custodian.service import serving
 from fieldfare.client.node.client_app import CustodianPort, client_app
 from fieldfare.client.node.remote_custodian import Deadlines, connected
@@ -101,8 +108,7 @@ def test_heads_models_and_offers_go_over_the_socket(bench: Bench, room: Path) ->
             signed = site.from_member(cosigned, CosignedHead, "bank-b").body
             assert signed.head == site.from_coordinator(head, TreeHead).body
         delivery = sign_envelope(body, COORDINATOR, coordinator)
-        evaluated = EVALUATED_STATE + name  # as if the run had come to this model
-        bench.ledger("bank-b").put_run_state(study, evaluated, body.model.encode())
+        evaluate(bench.ledger("bank-b"), study, name, body.model)
         assert remote.deliver(delivery, b"model", b"card") == b""
         offer = offer_study(other, coordinator)
         unknown = Refusal(RefusalCode.UNKNOWN_STUDY)

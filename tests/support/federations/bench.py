@@ -15,6 +15,8 @@ import pytest
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.custodian.key_agreement import HeldKeys
 from fieldfare.client.custodian.party import Site
+from fieldfare.client.custodian.recomputation import EVALUATED_STATE
+from fieldfare.client.ledger.budget import Debit
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.client.wire.frames import Committed, Described, Released
@@ -22,7 +24,7 @@ from fieldfare.server.run.channel import GridChannel
 from fieldfare.server.run.opening import Opener, open_federation
 from fieldfare.server.run.record import Record
 from fieldfare.server.run.rounds import Federation, SecureSums
-from fieldfare.shared.canonical import claimed
+from fieldfare.shared.canonical import bytes_hash, claimed
 from fieldfare.shared.features.basis import EncodedUnits, encode_categorical, encode_numeric
 from fieldfare.shared.models import model_for
 from fieldfare.shared.privacy.assurance import Assurance
@@ -92,6 +94,28 @@ def seeds_in(last: LastSum) -> tuple[str, ...]:
     """The seeds that open a sum's vectors; none with the opening off."""
     found = (claimed(reply, "seed") for reply in last.replies)
     return tuple(seed for seed in found if seed)
+
+
+def evaluate(ledger: Ledger, study: str, run: str, model: str) -> None:
+    """Leave in a ledger what a paid evaluation of a model does."""
+    debit = Debit(
+        study=study,
+        run=run,
+        step=STEPS,
+        attempt=0,
+        kind=ReleaseKind.EVALUATION.value,
+        request=bytes_hash(run.encode()),
+        cost=1,
+    )
+    state = {EVALUATED_STATE + run: f"{model}:{debit.request}".encode()}
+    ledger.commit(
+        debit,
+        vector=b"vector",
+        study_limit=10**12,
+        max_attempts=1,
+        sign=lambda _: b"reply",
+        run_states=state,
+    )
 
 
 @dataclass

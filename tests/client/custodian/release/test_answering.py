@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.federations.bench import NAMES, Bench, Run, make_study, make_sums
+from tests.support.federations.bench import NAMES, Bench, Run, evaluate, make_study, make_sums
 
 from fieldfare.client.custodian.answering import CALLS, answer
-from fieldfare.client.custodian.recomputation import EVALUATED_STATE
 from fieldfare.client.wire import custodian_pb2 as pb
 from fieldfare.client.wire.frames import LONGEST_LIST
 from fieldfare.server.run.channel import GridChannel
@@ -163,8 +162,7 @@ def test_a_head_is_cosigned_and_a_model_taken_in_frames(bench: Bench) -> None:
         file=bytes_hash(b"model"),
         card=bytes_hash(b"card"),
     )
-    evaluated = EVALUATED_STATE + run.federation.run  # as if the run had come to this model
-    bench.ledger("bank-b").put_run_state(study, evaluated, body.model.encode())
+    evaluate(bench.ledger("bank-b"), study, run.federation.run, body.model)
     delivery = sign_envelope(body, COORDINATOR, coordinator)
     handed = pb.DeliverRequest(delivery=delivery, model=b"model", card=b"card")
     found = ask(bench, "Deliver", handed)
