@@ -36,14 +36,20 @@ from fieldfare.client.oversight.stories import (
     keep_proof,
     own_head,
 )
-from fieldfare.client.oversight.transcript_check import TranscriptCheck, check_transcript
+from fieldfare.client.oversight.transcript_check import (
+    TranscriptCheck,
+    TwoRostersError,
+    check_transcript,
+)
 from fieldfare.client.policy.policy import load_policy
 from fieldfare.shared.audit.verdict import AuditVerdict, RequiredCosigners
 from fieldfare.shared.cli.audit import RequiredOption
 from fieldfare.shared.errors import ProtocolError, UsageError
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.private_files import create_private, open_regular, os_user
-from fieldfare.shared.terminal.texts import SHORT, plain
+from fieldfare.shared.terminal.texts import SHORT, listed, plain
+
+NAMED: Final = 5  # members
 
 ReasonOption = Annotated[
     str, typer.Option("--reason", help="Why; it stays in the ledger and in the log.")
@@ -197,6 +203,9 @@ def verify_transcript(
     except TwoStoriesError as stories:
         told = keep_proof(proof or file.with_name(file.name + PROOF_SUFFIX), stories.proof)
         _tell(AuditVerdict.TWO_STORIES, [f"TWO STORIES: {stories}", *told], as_json=as_json)
+    except TwoRostersError as stories:
+        told = [f"TWO STORIES: {stories}:", *(f"  {path}" for path in stories.files)]
+        _tell(AuditVerdict.TWO_STORIES, [*told, "send both to every member"], as_json=as_json)
     except ProtocolError as error:
         if as_json:
             _tell(AuditVerdict.DOES_NOT_FIT, [str(error)], as_json=True)
@@ -267,6 +276,11 @@ def lines(found: TranscriptCheck, institution: str) -> list[str]:
         + (f" ({plain(report.reason)})" if report.reason else ""),
         f"audit: every signature holds; {_sums(found)}",
     ]
+    if found.strangers:
+        text.append(
+            f"UNKNOWN KEYS: those of {listed(found.strangers, NAMED)}; the run may be invented: "
+            "compare them (fieldfare institution roster compare), and verify it again"
+        )
     if not took_part:
         return [*text, "your replies: none, and none is there: you took no part in this run"]
     text.append(
@@ -327,6 +341,7 @@ def _row(found: TranscriptCheck) -> dict[str, object]:
         "leaves": report.leaves,
         "roster_version": found.roster_version,
         "participants": list(report.participants),
+        "unknown_keys": list(found.strangers),
         "steps": report.steps,
         "sums": report.sums,
         "recomputed": report.recomputed,

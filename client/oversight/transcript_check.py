@@ -9,11 +9,13 @@ what only it knows: what its own ledger says left.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import BinaryIO
 
 from fieldfare.client.home.keys import public_identity
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.models import KeptModel, kept_model, note_recomputed
+from fieldfare.client.home.roster import OfferedRoster, pinned_ever, two_stories
 from fieldfare.client.institution.open import Institution
 from fieldfare.client.ledger.budget import LedgerEntry, StoredReply
 from fieldfare.client.ledger.ledger import Ledger
@@ -218,6 +220,8 @@ class TranscriptCheck:
         roster_version: of the roster that the run ran under.
         known: leaves of the log that this institution co-signed last; the file is its beginning
             where it has fewer.
+        strangers: participants whose keys nobody here compared, where they are more than the
+            study withstands: the run may be invented.
     """
 
     header: Header
@@ -227,9 +231,15 @@ class TranscriptCheck:
     model: KeptModel | None
     roster_version: int
     known: int = 0
+    strangers: tuple[str, ...] = ()
 
     def verdict(self, required: RequiredCosigners) -> AuditVerdict:
-        """Return what the check comes to; less than the whole log is no clean bill."""
+        """Return what the check comes to; less than the whole log is no clean bill.
+
+        Co-signatures by keys that may be anybody's are none, however few are required.
+        """
+        if self.strangers:
+            return AuditVerdict.NOT_COSIGNED
         found = verdict_of(self.report, required)
         if found is AuditVerdict.FITS and self.known > self.report.leaves:
             return AuditVerdict.AS_FAR_AS_KEPT
@@ -249,9 +259,10 @@ def check_transcript(
 
     Raises:
         TwoStoriesError: it contradicts the head that this institution co-signed.
+        TwoRostersError: its roster contradicts one that was pinned here.
         MisfitError: the first thing that does not fit.
-        ProtocolError: a roster with a key that is not this institution's, or other than the
-            pinned one of the same version; or a delivered model that is not the transcript's.
+        ProtocolError: a roster with a key that is not this institution's, or one that was never
+            pinned here; or a delivered model that is not the transcript's.
         UsageError: a delivered model whose files are gone.
         LedgerError: the ledger cannot be read.
         OSError: the file cannot be read, or the home not be written.
@@ -262,7 +273,8 @@ def check_transcript(
     report = audit(file, Trust(institution.coordinator))
     if report.misfit is not None:
         raise MisfitError(report.misfit)
-    roster = _known_roster(institution, report.roster)
+    roster = _known_roster(institution, transcript, report)
+    strangers = _strangers(institution, roster, report)
     own_id = institution.settings.id
     header = transcript.header
     own = compare_replies(
@@ -277,9 +289,10 @@ def check_transcript(
         report=report,
         own=own,
         cosigned=report.cosigned.get(own_id, 0),
-        model=_compare_model(institution, transcript, report, now),
+        model=_compare_model(institution, transcript, report, None if strangers else now),
         roster_version=roster.version,
         known=known,
+        strangers=strangers,
     )
 
 
@@ -316,27 +329,58 @@ def own_keys(home: Home) -> Iterable[str]:
         yield path.stem
 
 
-def _known_roster(institution: Institution, roster: Roster | None) -> Roster:
-    """Return the transcript's roster, if this institution can have agreed to it.
+class TwoRostersError(ProtocolError):
+    """The coordinator signed two rosters that cannot be of one history; carries both files."""
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        """Say that the transcript's is one of them."""
+        self.files = tuple(files)
+        super().__init__(
+            "the coordinator signed two rosters that cannot both be of one history, the "
+            "transcript's and one that was pinned here"
+        )
+
+
+def _known_roster(
+    institution: Institution, transcript: TranscriptFile, report: AuditReport
+) -> Roster:
+    """Return the transcript's roster, if this institution agreed to it.
 
     A run names the roster that it ran under, and a newer one may be pinned since. That it was
-    pinned here once follows from this institution's signature on the approval under it.
+    pinned here once, the files say that were kept; or this institution's own signature in the
+    run's opening, which its key alone can have made.
     """
+    roster = report.roster
     if roster is None:
         raise ProtocolError("expected a transcript with a roster, found one without")
-    pinned = institution.roster
-    if roster.version >= pinned.version and roster != pinned:
+    home, coordinator = institution.home, institution.coordinator
+    sent = next(leaf.content for leaf in transcript.leaves if leaf.kind is LeafKind.ROSTER)
+    if files := two_stories(home, OfferedRoster(roster, (), sent, "transcript"), coordinator):
+        raise TwoRostersError(files)
+    check_own_key(roster, institution.settings.id, own_keys(home))
+    pinned = roster in [one for _, one in pinned_ever(home, coordinator)]
+    if not pinned and institution.settings.id not in report.participants:
         raise ProtocolError(
-            f"expected the pinned roster (version {pinned.version}) or an earlier one, found "
-            f"another of version {roster.version}: accept the newest roster first, if it is newer"
+            f"expected a roster that was pinned here, found another of version {roster.version}: "
+            "accept the newest roster first, if it is newer"
         )
-    check_own_key(roster, institution.settings.id, own_keys(institution.home))
     return roster
 
 
+def _strangers(institution: Institution, roster: Roster, report: AuditReport) -> tuple[str, ...]:
+    """Return the participants with unknown keys, where they are too many; as at an opening."""
+    if report.plan is None:
+        return ()
+    company, own = institution.company, institution.settings.id
+    tolerance = report.plan.study.privacy.collusion_tolerance
+    unknown = company.unverified(roster, report.participants, own, tolerance)
+    return unknown if len(unknown) + company.minimum_tolerance > tolerance else ()
+
+
 def _compare_model(
-    institution: Institution, transcript: TranscriptFile, report: AuditReport, now: datetime
+    institution: Institution, transcript: TranscriptFile, report: AuditReport, now: datetime | None
 ) -> KeptModel | None:
+    """Compare a delivered model; with a time, it is written down that it was recomputed."""
     header = transcript.header
     kept = kept_model(institution.home, header.study, header.run)
     if kept is None or not report.model:
@@ -348,7 +392,7 @@ def _compare_model(
             f"{delivered[:16]}: do not use it; ask the coordinator which of the two is the run's"
         )
     _compare_card(kept, transcript, report)
-    if not report.purged:
+    if now is not None and not report.purged:
         note_recomputed(
             kept,
             model=report.model,

@@ -12,13 +12,21 @@ from tests.support.runs.transcripts import Recorder
 
 from fieldfare.client.custodian.ports import ModelEvidence
 from fieldfare.client.home.models import kept_model, read_recomputed
+from fieldfare.client.home.roster import pin_roster
 from fieldfare.client.institution.open import Custody
 from fieldfare.client.oversight.stories import TwoStoriesError
-from fieldfare.client.oversight.transcript_check import TranscriptCheck, check_transcript, own_keys
+from fieldfare.client.oversight.transcript_check import (
+    TranscriptCheck,
+    TwoRostersError,
+    check_transcript,
+    own_keys,
+)
 from fieldfare.server.run.closing import ComposedDelivery, compose
+from fieldfare.shared.audit.verdict import AuditVerdict, RequiredCosigners
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.protocol.roster import Member
+from fieldfare.shared.protocol.signed_files import open_roster, read_roster
 from fieldfare.shared.transcript.file import MisfitError
 from fieldfare.shared.transcript.leaves import Leaf
 
@@ -140,8 +148,46 @@ def test_a_roster_that_was_never_pinned_here_is_refused(
     if which == "a newer one":
         older = coordinator.roster(version=1).model_copy(update={"multiplicity": 2})
         coordinator.pin(older)
-    with pytest.raises(ProtocolError, match="pinned roster"):
+    with pytest.raises(TwoRostersError, match="pinned here") as told:
         check(coordinator, custodies[0], run.to_bytes())
+    found = [open_roster(read_roster(path), coordinator.public) for path in told.value.files]
+    assert found[1] == coordinator.roster()
+    assert found[0] != found[1]
+
+
+def test_a_run_of_the_coordinators_own_keys_is_no_run(
+    coordinator: Coordinator, custody_of: OpenCustody
+) -> None:
+    """All signatures hold, of keys that the coordinator made; `bank-a` stands beside them."""
+    for name in ("bank-x", "bank-y", "bank-z"):
+        coordinator.found(name)
+    coordinator.pin()
+    coordinator.compare()
+    coordinator.homes[NAME].comparisons.unlink()
+    custodies = [custody_of(name) for name in ("bank-x", "bank-y", "bank-z")]
+    content = finished_run(coordinator, custodies, STUDY).to_bytes()
+    custody = custody_of(NAME)
+    found = check(coordinator, custody, content)
+    assert found.strangers == ("bank-x", "bank-y", "bank-z")
+    for required in RequiredCosigners:
+        assert found.verdict(required) is AuditVerdict.NOT_COSIGNED
+    coordinator.compare()
+    assert check(coordinator, custody, content).strangers == ()
+
+
+def test_an_older_roster_that_was_never_pinned_here_counts_by_ones_own_part_alone(
+    coordinator: Coordinator, custody_of: OpenCustody
+) -> None:
+    coordinator.found("bank-d")
+    coordinator.pin()
+    coordinator.compare()
+    custodies = [custody_of(name) for name in ("bank-b", "bank-c", "bank-d")]
+    content = finished_run(coordinator, custodies, STUDY).to_bytes()
+    custody = custody_of(NAME)
+    assert check(coordinator, custody, content).roster_version == 1
+    pin_roster(coordinator.homes[NAME], coordinator.signed_roster(coordinator.roster(version=3)))
+    with pytest.raises(ProtocolError, match="pinned here, found another of version 1"):
+        check(coordinator, custody, content)
 
 
 def test_runs_under_an_earlier_roster_still_fit(

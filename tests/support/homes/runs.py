@@ -11,6 +11,7 @@ from tests.support.runs.transcripts import Recorder
 
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.institution.open import Custody
+from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.shared.protocol.plan import Plan, plan_for
 from fieldfare.shared.study.study import Study
 
@@ -42,6 +43,9 @@ class HomesBench:
 
     def custodian(self, name: str) -> Custodian:
         return next(c.custodian for c in self.custodies if c.site.institution == name)
+
+    def ledger(self, name: str) -> Ledger:
+        return next(c.ledger for c in self.custodies if c.site.institution == name)
 
 
 def finished_run(coordinator: Coordinator, custodies: Sequence[Custody], study: Study) -> Recorder:
