@@ -193,10 +193,10 @@ def test_training_goes_on_with_the_sum_that_led_to_it(
 
 
 def test_without_a_record_the_same_run_is_not_started_twice(setting: Setting) -> None:
-    """The custodians' keys have moved on: a second start is found out before it costs anything."""
+    """Custodians count a run's openings: a second start is found out before it costs anything."""
     setting.run(job_of(setting)[0])
     paid = setting.debits()
-    with pytest.raises(RunError, match=r"at least 3 institutions.*step_closed"):
+    with pytest.raises(RunError, match=r"open: bank-a takes no part .*replay_changed"):
         setting.run(job_of(setting)[0])
     assert setting.debits() == paid
 

@@ -355,15 +355,19 @@ def test_released_metrics_are_null_where_noise_hides_a_class(desk: Desk) -> None
 # -- failures -------------------------------------------------------------------------------
 
 
-def test_a_failed_attempt_is_counted(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One of four institutions stays away from the third step on."""
+@pytest.mark.parametrize(("call", "paid"), [("release", 6), ("reveal", 7)])
+def test_a_failed_attempt_is_counted(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, call: str, paid: int
+) -> None:
+    """One of four stays away from the third step on; it costs nothing before all committed."""
     desk.write_records(make_table(banks=(*BANKS, "bank-d")))
+    study = desk.write_study(aggregation={"participants": '"any"'})
     grid_of = LocalFederation.grid
     seen = [0]
 
     def lost(message: Any) -> bool:
         metadata = message.metadata
-        if metadata.dst_node_id != 104 or metadata.message_type != "query.release":
+        if metadata.dst_node_id != 104 or metadata.message_type != f"query.{call}":
             return False
         seen[0] += 1
         return seen[0] > 3
@@ -372,8 +376,8 @@ def test_a_failed_attempt_is_counted(desk: Desk, monkeypatch: pytest.MonkeyPatch
     results = simulate(desk.task())
     privacy = results["privacy"]
     assert (privacy["failed_attempts"], privacy["participants"]) == (1, 3)
-    plan = plan_for(desk.write_study())
-    spent = plan.training.mu2 * 7 + plan.evaluation.mu2
+    plan = plan_for(study)
+    spent = plan.training.mu2 * paid + plan.evaluation.mu2
     assert privacy["mu2_spent"] == pytest.approx(spent, rel=1e-9)
     assert len(results["institutions"]) == 4
 
@@ -386,7 +390,7 @@ def test_a_run_that_fails_leaves_no_results(desk: Desk, monkeypatch: pytest.Monk
         lambda self: grid_of(self, drop=lambda m: m.metadata.message_type == "query.release"),
     )
     with pytest.raises(
-        RunError, match=r"rehearsal step 0: expected at least 3 .*\(bank-a: no answer"
+        RunError, match=r"rehearsal step 0: expected every institution.*\(bank-a: no answer"
     ):
         simulate(desk.task(assurance=Assurance.EXACT))
     assert list((desk.folder / "out").iterdir()) == []
