@@ -21,7 +21,7 @@ from tests.support.federations.settings import (
 
 from fieldfare.client.wire.frames import Released
 from fieldfare.server.run.channel import AFTER_ERROR_SECONDS, SILENT_SHARE, GridChannel
-from fieldfare.server.run.opening import open_federation
+from fieldfare.server.run.opening import Opener, open_federation
 from fieldfare.server.run.record import Record, RunCheckpoint
 from fieldfare.server.run.rounds import SecureSums
 from fieldfare.shared.canonical import bytes_hash
@@ -49,6 +49,14 @@ LONG = make_study(training={"steps": 5})
 def open_sums(setting: Setting, lose: Callable[..., bool] | None = None) -> SecureSums:
     channel = setting.channel(lose)
     return SecureSums(channel, open_federation(channel, setting.federation.job("run").terms))
+
+
+def join_sums(setting: Setting, before: SecureSums, **standing: Any) -> SecureSums:
+    """Go on with a run that was opened before, as a fresh process does."""
+    found = RunCheckpoint(openings=before.federation.openings, **standing)
+    opener = Opener(setting.channel(), setting.federation.job("run").terms, Record())
+    federation = opener.begin(found)
+    return SecureSums(opener.channel, federation, standing=found, anew=opener.anew)
 
 
 def start(setting: Setting) -> NDArray[np.float64]:
@@ -475,16 +483,17 @@ def test_an_interrupted_request_is_sent_again_unless_its_attempt_is_over(
     make_setting: MakeSetting, *, answered: bool
 ) -> None:
     setting = make_setting(LONG, EXACT)
-    first = collect(open_sums(setting), TRAINING, 0, start(setting))
+    before = open_sums(setting)
+    first = collect(before, TRAINING, 0, start(setting))
     stayed = frozenset(BANKS if answered else ())
-    standing = RunCheckpoint(request=first.request, answered=answered, stayed=stayed, failed=7)
-    channel = setting.channel()
-    federation = open_federation(channel, setting.federation.job("run").terms)
-    sums = SecureSums(channel, federation, standing=standing)
+    sums = join_sums(
+        setting, before, request=first.request, answered=answered, stayed=stayed, failed=7
+    )
     total = collect(sums, TRAINING, 0, start(setting))
     assert (total.request == first.request) is not answered
     assert (total.replies == first.replies) is not answered
     assert total.attempt == int(answered)
+    assert sums.federation.agreed.opening.number == int(answered)  # fresh keys for a new request
     assert setting.debits() == dict.fromkeys(BANKS, 1 + answered)
     assert sums.failed == 7
 
@@ -493,12 +502,11 @@ def test_an_interrupted_request_to_somebody_who_is_gone_is_not_sent_again(
     make_setting: MakeSetting,
 ) -> None:
     setting = make_setting(LONG, EXACT)
-    first = collect(open_sums(setting), TRAINING, 0, start(setting))
-    channel = setting.channel()
-    federation = open_federation(channel, setting.federation.job("run").terms)
-    nodes = {name: node for name, node in federation.nodes.items() if name != "bank-a"}
-    standing = RunCheckpoint(request=first.request, answered=False)
-    sums = SecureSums(channel, replace(federation, nodes=nodes), standing=standing)
+    before = open_sums(setting)
+    first = collect(before, TRAINING, 0, start(setting))
+    setting.bend("bank-a", describe=lambda _: Refusal(RefusalCode.UNKNOWN_STUDY))
+    sums = join_sums(setting, before, request=first.request, answered=False)
+    assert tuple(sums.present) == BANKS[1:]
     total = collect(sums, TRAINING, 0, start(setting))
     assert (total.attempt, total.participants) == (1, BANKS[1:])
 
@@ -507,10 +515,9 @@ def test_a_request_of_another_step_or_kind_is_nothing_that_was_interrupted(
     make_setting: MakeSetting,
 ) -> None:
     setting = make_setting(LONG, EXACT)
-    rehearsal = rehearse(open_sums(setting), start(setting))
-    channel = setting.channel()
-    federation = open_federation(channel, setting.federation.job("run").terms)
-    standing = RunCheckpoint(request=rehearsal.request, answered=False)
-    total = collect(SecureSums(channel, federation, standing=standing), TRAINING, 0, start(setting))
+    before = open_sums(setting)
+    rehearsal = rehearse(before, start(setting))
+    sums = join_sums(setting, before, request=rehearsal.request, answered=False)
+    total = collect(sums, TRAINING, 0, start(setting))
     assert request_of(setting, total.request).kind is TRAINING
     assert total.attempt == 0
