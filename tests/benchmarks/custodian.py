@@ -4,15 +4,16 @@
 
 Two custodians in processes of their own, each with its records, keys, exact noise and a ledger
 on disk that syncs, answer the same requests at the same time over their unix sockets. The sum
-is timed inside, the call outside; what lies between is checks, noise, masks, signatures, the
-ledger's transaction and the socket. Both share this machine's cores with the asker.
+is timed inside, both calls of the step outside; what lies between is checks, noise, masks,
+commitments, signatures, the ledger's transactions and the socket. Both share this machine's cores
+with the asker.
 """
 
 import multiprocessing
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -37,7 +38,7 @@ from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.node.client_app import CustodianPort, client_app
 from fieldfare.client.node.remote_custodian import connected
 from fieldfare.client.sums.study_sums import StudySums
-from fieldfare.client.wire.frames import Released
+from fieldfare.client.wire.frames import Committed
 from fieldfare.client.wire.sockets import UnixSocket
 from fieldfare.server.run.channel import GridChannel
 from fieldfare.server.run.hello import RunTerms
@@ -53,8 +54,11 @@ from fieldfare.shared.protocol.messages import (
     PROTOCOL_VERSION,
     IdentitySigner,
     LastSum,
+    Refusal,
     ReleaseKind,
+    Reply,
     Request,
+    open_envelope,
     parameters_hash,
     parameters_to_bytes,
     sign_envelope,
@@ -239,8 +243,8 @@ def signed_request(federation: Federation, step: int, parameters: bytes) -> byte
 
 def timed_release(
     port: CustodianPort, request: bytes, parameters: bytes, last: LastSum
-) -> tuple[float, Released]:
-    """Ask for one release; returns how long the answer took, and the answer.
+) -> tuple[float, Committed]:
+    """Ask for the first message of a release; returns how long it took, and the message.
 
     Raises:
         RunError: a refusal.
@@ -248,8 +252,24 @@ def timed_release(
     started_at = time.perf_counter()
     answer = port.release(request, parameters, last)
     seconds = time.perf_counter() - started_at
-    if not isinstance(answer, Released):
-        raise RunError(f"expected a release, found {answer}")
+    if not isinstance(answer, Committed):
+        raise RunError(f"expected a commitment, found {answer}")
+    return seconds, answer
+
+
+def timed_reveal(
+    port: CustodianPort, request: bytes, statements: Sequence[bytes]
+) -> tuple[float, bytes]:
+    """Ask for the second message of a release; returns how long it took, and the signed reply.
+
+    Raises:
+        RunError: a refusal.
+    """
+    started_at = time.perf_counter()
+    answer = port.reveal(request, statements)
+    seconds = time.perf_counter() - started_at
+    if isinstance(answer, Refusal):
+        raise RunError(f"expected a reply, found {answer}")
     return seconds, answer
 
 
@@ -257,8 +277,8 @@ def measure_in(folder: Path, *, units: int, steps: int) -> dict[str, float]:
     """Time training steps of two custodians that are asked at once.
 
     Returns:
-        Milliseconds: medians of the call and of the sum, and of what the call takes longer
-        (median, 95th percentile, most), over both custodians and all steps.
+        Milliseconds: medians of a step's two calls together and of the sum, and of what the calls
+        take longer (median, 95th percentile, most), over both custodians and all steps.
     """
     made, coordinator = institutions(folder, units, steps)
     calls: dict[str, list[float]] = {name: [] for name in MEASURED}
@@ -274,16 +294,25 @@ def measure_in(folder: Path, *, units: int, steps: int) -> dict[str, float]:
             request = signed_request(federation, step, content)
             ask = partial(timed_release, request=request, parameters=content, last=last)
             found = [*pool.map(ask, (ports[n] for n in MEASURED)), ask(ports[NAMES[-1]])]
-            for name, (seconds, _) in zip(MEASURED, found, strict=False):
-                calls[name].append(seconds)
             vectors = tuple(answer.vector for _, answer in found)
-            last = LastSum(request, tuple(answer.reply for _, answer in found), vectors)
-            state = replay_step(study, state, terms, vectors)
+            statements = tuple(answer.commitment for _, answer in found)
+            show = partial(timed_reveal, request=request, statements=statements)
+            shown = [*pool.map(show, (ports[n] for n in MEASURED)), show(ports[NAMES[-1]])]
+            for name, (first, _), (second, _) in zip(MEASURED, found, shown, strict=False):
+                calls[name].append(first + second)
+            replies = tuple(reply for _, reply in shown)
+            last = LastSum(request, replies, vectors, statements)
+            seeds = [_seed_in(reply, federation) for reply in replies]
+            state = replay_step(study, state, terms, vectors, seeds)
         sums = {name: _asked(pipe) for name, pipe in pipes.items()}
     return _figures(
         [c for name in MEASURED for c in calls[name][WARM_UP:]],
         [s for name in MEASURED for s in sums[name][WARM_UP:]],
     )
+
+
+def _seed_in(reply: bytes, federation: Federation) -> str:
+    return open_envelope(reply, Reply, federation.roster, federation.assurance).body.seed
 
 
 def _asked(pipe: Connection) -> list[float]:

@@ -1,6 +1,7 @@
 """The benchmark measures real custodians in processes of their own, and adds up."""
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,10 @@ from tests.benchmarks.custodian import (
     made_up,
     measure_in,
     timed_release,
+    timed_reveal,
 )
 
-from fieldfare.client.wire.frames import Released
+from fieldfare.client.wire.frames import Committed
 from fieldfare.shared.errors import RefusalCode, RunError
 from fieldfare.shared.protocol.messages import NO_LAST_SUM, LastSum, Refusal
 from fieldfare.shared.study.study import load_study
@@ -41,13 +43,19 @@ def test_timed_sums_are_the_sums(tmp_path: Path) -> None:
 
 
 class Refuses:
-    """A port at which every release is refused."""
+    """A port at which both messages of every release are refused."""
 
-    def release(self, request: bytes, parameters: bytes, last: LastSum) -> Released | Refusal:
+    def release(self, request: bytes, parameters: bytes, last: LastSum) -> Committed | Refusal:
         del request, parameters, last
+        return Refusal(RefusalCode.BUDGET_EXHAUSTED)
+
+    def reveal(self, request: bytes, statements: Sequence[bytes]) -> bytes | Refusal:
+        del request, statements
         return Refusal(RefusalCode.BUDGET_EXHAUSTED)
 
 
 def test_a_refusal_is_no_figure() -> None:
     with pytest.raises(RunError, match="budget_exhausted"):
         timed_release(Refuses(), b"", b"", NO_LAST_SUM)  # type: ignore[arg-type]
+    with pytest.raises(RunError, match="budget_exhausted"):
+        timed_reveal(Refuses(), b"", [])  # type: ignore[arg-type]
