@@ -94,7 +94,7 @@ class Scene:
     def start(self) -> tuple[Custodian, Ledger]:
         """Return the custodian as it was before: the run's keys are in its memory."""
         custodian, ledger = self.restart()
-        custodian._held = custodian._door._held = deepcopy(self.held)
+        custodian._hold(deepcopy(self.held))
         return custodian, ledger
 
     def restart(self) -> tuple[Custodian, Ledger]:
