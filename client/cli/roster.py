@@ -4,7 +4,7 @@ A code is never shown for another's key: whoever compares has to hear it from it
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC
 from pathlib import Path
 from typing import Annotated, Final
@@ -171,14 +171,15 @@ def code(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     opened = Home.open(home)
     settings = load_settings(opened)
     own = key_code(settings.id, keys.public_identity(opened))
-    whole = roster_code(open_institution(home).roster) if opened.roster.exists() else ""
+    pinned = open_institution(home).roster if opened.roster.exists() else None
+    whole = roster_code(pinned, settings.id) if pinned else ""
     if as_json:
         typer.echo(json.dumps({"institution": settings.id, "code": own, "roster": whole}))
         return
     typer.echo(f"your key's code, for each member that compares it with you ({settings.id}):")
     typer.echo(_spoken_code(own))
     if whole:
-        typer.echo("the roster's code, for a meeting of members, read by one of them:")
+        typer.echo("the roster's code as you read it in a meeting of members:")
         typer.echo(_spoken_code(whole))
 
 
@@ -203,6 +204,10 @@ def compare(
         f"the code of the key that the roster has for {member!r}",
         f"listen once more; if {member} still reads other digits, the roster has a key that is not "
         "theirs: approve nothing, and tell the other members",
+        {
+            roster_code(institution.roster, found.id): "the roster's code, for `roster meeting`: "
+            f"let {member} read the code of its key, which stands above it"
+        },
     )
     _keep(institution, [found], how)
     typer.echo(f"{member}: key compared ({how.value}); it stays so under later rosters")
@@ -211,9 +216,11 @@ def compare(
 
 @app.command("institution.roster.meeting")
 def meeting(
+    reader: Annotated[str, typer.Option(metavar="ID", help="The member that reads its code.")],
     present: Annotated[
-        list[str], typer.Option("--present", metavar="ID", help="A member that is there; repeat.")
-    ],
+        list[str] | None,
+        typer.Option("--present", metavar="ID", help="Another one that is there; repeat."),
+    ] = None,
     home: HomeOption = DEFAULT_HOME,
     said: CodeOption = "",
     yes: Annotated[
@@ -222,14 +229,26 @@ def meeting(
 ) -> None:
     """Compare the roster's code in one meeting: it verifies those present who confirm it."""
     institution = open_institution(home)
-    members = [_member(institution, name) for name in dict.fromkeys(present)]
-    heard = said or ask(f"The {CODE_DIGITS} digits that one of those present reads", "--code")
+    members = [_member(institution, name) for name in dict.fromkeys((reader, *(present or ())))]
+    heard = said or ask(f"The {CODE_DIGITS} digits that {plain(reader)} reads", "--code")
     _check_code(
         heard,
-        roster_code(institution.roster),
-        f"the code of the roster that is pinned here, version {institution.roster.version}",
+        roster_code(institution.roster, reader),
+        f"the code that {reader!r} reads of roster version {institution.roster.version}, which is "
+        "pinned here",
         "let all say which version they pinned; of one version, other digits mean that the "
         "coordinator gave out two rosters: approve nothing, compare the files",
+        {
+            key_code(one.id, one.key): f"the code of {one.id!r}'s key, for `roster compare`: let "
+            f"{reader!r} read the roster's code, which stands below it"
+            for one in members
+        }
+        | {
+            roster_code(institution.roster, name): f"the roster's code as {name!r} reads it: type "
+            "what another member reads, and name it with --reader"
+            for name in institution.roster.ids
+            if name != reader
+        },
     )
     question = "did its people say, here, that their own software took this code?"
     confirmed = [one for one in members if yes or agreed(f"{plain(one.id)}: {question}")]
@@ -250,9 +269,13 @@ def _member(institution: Institution, name: str) -> Member:
     )
 
 
-def _check_code(heard: str, code: str, what: str, remedy: str) -> None:
+def _check_code(heard: str, code: str, what: str, remedy: str, mistaken: Mapping[str, str]) -> None:
+    """Compare what was heard; a right code in the wrong place is no alarm."""
     if not is_code(heard):
         raise UsageError(f"--code: expected {CODE_DIGITS} digits, found something else")
+    for other, found in mistaken.items():
+        if matches_code(heard, other):
+            raise UsageError(f"--code: expected {what}, found {found}; nothing was recorded")
     if not matches_code(heard, code):
         raise UsageError(f"--code: expected {what}, found another: nothing was recorded; {remedy}")
 

@@ -87,9 +87,13 @@ def key_code(institution: str, key: str) -> str:
     return _digits(content_hash(MemberKey.TYPE, MemberKey(institution=institution, key=key)))
 
 
-def roster_code(roster: Roster) -> str:
-    """Return the code of a whole roster: 60 digits in groups of 5, for one meeting of members."""
-    return _digits(hashlib.sha256(ROSTER_CODE + bytes.fromhex(roster.hash)).hexdigest())
+def roster_code(roster: Roster, reader: str) -> str:
+    """Return the code of a whole roster as one member reads it in a meeting: 60 digits by 5.
+
+    Each member reads another one: what stands on one's own screen is not what one has to hear.
+    """
+    content = ROSTER_CODE + bytes.fromhex(roster.hash) + reader.encode()
+    return _digits(hashlib.sha256(content).hexdigest())
 
 
 def is_code(said: str) -> bool:

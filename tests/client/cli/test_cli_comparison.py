@@ -94,8 +94,8 @@ def test_one_meeting_verifies_those_present_who_confirm(
     banks: Banks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code = banks["c"].codes()["roster"]
-    present = ("--present", "bank-b", "--present", "bank-c", "--code", code)
-    monkeypatch.setattr("sys.stdin", io.StringIO("y\nn\n"))
+    present = ("--reader", "bank-c", "--present", "bank-b", "--code", code)
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\ny\n"))
     status, out, _ = banks["a"]("meeting", *present)
     assert (status, "1 key compared in a meeting" in out) == (0, True)
     assert banks["a"].known() == {"bank-a", "bank-b"}
@@ -107,9 +107,31 @@ def test_another_rosters_code_verifies_nobody(banks: Banks, coordinator: Coordin
     coordinator.pin(coordinator.roster(version=2))
     code = banks["b"].codes()["roster"]
     coordinator.pin(coordinator.roster(version=3))
-    status, _, err = banks["a"]("meeting", "--present", "bank-b", "--code", code, "--yes")
+    status, _, err = banks["a"]("meeting", "--reader", "bank-b", "--code", code, "--yes")
     assert (status, "gave out two rosters" in err) == (2, True)
     assert banks["a"].known() == {"bank-a"}
+
+
+@pytest.mark.parametrize("reader", ["bank-a", "bank-b"])
+def test_the_own_screen_holds_no_code_that_verifies_anybody(banks: Banks, reader: str) -> None:
+    """Its own roster code was what a meeting asked for: nobody had to hear anything."""
+    a = banks["a"]
+    own = a.codes()["roster"]
+    arguments = ("--reader", reader, "--present", "bank-c", "--code", own, "--yes")
+    status, _, err = a("meeting", *arguments)
+    assert (status, "approve nothing" in err) == (2, False)
+    assert a.known() == {"bank-a"}
+
+
+def test_one_code_in_place_of_the_other_is_no_alarm(banks: Banks) -> None:
+    a, read = banks["a"], banks["b"].codes()
+    for command, code, right in (
+        (("compare", "bank-b"), read["roster"], "roster meeting"),
+        (("meeting", "--reader", "bank-b"), read["code"], "roster compare"),
+    ):
+        status, _, err = a(*command, "--code", code)
+        assert (status, right in err, "approve nothing" in err) == (2, True, False)
+    assert a.known() == {"bank-a"}
 
 
 def test_the_status_fits_80_columns_and_says_what_it_means(banks: Banks) -> None:

@@ -46,7 +46,10 @@ def test_a_code_is_60_digits_of_id_and_key() -> None:
     assert len(code.split()) == 12
     assert {len(group) for group in code.split()} == {5}
     assert is_code(code)
-    assert len({code, key_code("b", "ab" * 32), key_code("a", "ac" * 32), roster_code(ROSTER)}) == 4
+    assert (
+        len({code, key_code("b", "ab" * 32), key_code("a", "ac" * 32), roster_code(ROSTER, "a")})
+        == 4
+    )
     assert 10**60 > 2**160
 
 
@@ -63,14 +66,15 @@ def test_what_is_no_code_never_matches(said: str) -> None:
     assert not matches_code(said, said)
 
 
-def test_a_roster_code_changes_with_everything_in_the_roster() -> None:
+def test_a_roster_code_changes_with_its_reader_and_everything_in_the_roster() -> None:
     changed = [
         ROSTER.model_copy(update={"version": 2}),
         ROSTER.model_copy(update={"multiplicity": 2}),
         ROSTER.model_copy(update={"coordinator": "fe" * 32}),
         ROSTER.model_copy(update={"members": ROSTER.members[1:]}),
     ]
-    assert len({roster_code(one) for one in [ROSTER, *changed]}) == 5
+    codes = {roster_code(one, reader) for one in [ROSTER, *changed] for reader in ("a", "b")}
+    assert len(codes) == 10
 
 
 # ---- what follows --------------------------------------------------------------------------------
