@@ -3,7 +3,8 @@
     0  fits                  every signature, sum, step, figure and debit; co-signed by enough
     1  does not fit          names the first thing that does not
     4  fits as far as kept   vectors were deleted, or left out: sums were not added up again
-    5  not co-signed         fewer than n - t institutions signed the end of this log
+    5  not co-signed         fewer than n - t institutions signed the end of this log, or it opens
+                             no run that anybody could have co-signed
     6  two stories           the coordinator signed two logs of one run: there is a proof
 
 2 and 3 are taken: a command that could not be carried out, and one that refuses. Where several
@@ -72,6 +73,7 @@ def verdict_of(
     """
     if report.misfit is not None:
         return AuditVerdict.DOES_NOT_FIT
-    if cosigners(report) < cosigners_needed(report, required):
+    unopened = required is not RequiredCosigners.NONE and not report.participants
+    if unopened or cosigners(report) < cosigners_needed(report, required):
         return AuditVerdict.NOT_COSIGNED
     return AuditVerdict.AS_FAR_AS_KEPT if report.purged else AuditVerdict.FITS

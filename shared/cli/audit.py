@@ -256,6 +256,11 @@ def _verdict(report: AuditReport, required: RequiredCosigners) -> Iterator[Text]
         yield Text("DOES NOT FIT  ", style=BAD).append(plain(report.misfit.place))
         yield Text(plain(report.misfit.reason))
         return
+    if verdict is AuditVerdict.NOT_COSIGNED and not report.participants:
+        yield Text("NOT CO-SIGNED  ", style=BAD).append(
+            "this log opens no run: nobody but the coordinator answers for what is in it"
+        )
+        return
     if verdict is AuditVerdict.NOT_COSIGNED:
         needed = cosigners_needed(report, required)
         yield Text("NOT CO-SIGNED  ", style=BAD).append(

@@ -51,6 +51,13 @@ ATTACKS: dict[str, tuple[Callable[[Recorder], bytes], AuditVerdict]] = {
     "forged metrics": (forged_metrics, AuditVerdict.DOES_NOT_FIT),
     "a stripped run": (stripped, AuditVerdict.DOES_NOT_FIT),
     "a stripped run, a reply hidden": (stripped_well, AuditVerdict.NOT_COSIGNED),
+    "no leaves": (lambda one: purged(one, []), AuditVerdict.NOT_COSIGNED),
+    "an end alone": (lambda one: purged(one, [FAILED]), AuditVerdict.NOT_COSIGNED),
+    "a roster alone": (lambda one: purged(one, one.leaves[:1]), AuditVerdict.NOT_COSIGNED),
+    "a roster and an end": (
+        lambda one: purged(one, [one.leaves[0], FAILED]),
+        AuditVerdict.NOT_COSIGNED,
+    ),
 }
 
 
