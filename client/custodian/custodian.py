@@ -455,7 +455,9 @@ class Custodian:
         newest = self._newest(body.study, body.run)
         if newest is not None:
             _check_newer(newest, body)
-        self._openings.admit(body)
+        for dropped in self._openings.admit(body):
+            self._held.erase(body.study, dropped)
+            self._leave_runs(body.study)
         if self._prepared[body.study].plan.study.aggregation.fixed:
             names = tuple(named.institution for named in body.participants)
             check_set(self._ledger.fixed(body.study), names)  # before anything is asked

@@ -7,6 +7,7 @@ to a disk: `HeldKeys` is a custodian's memory of it, and one that was started ag
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from pydantic import ValidationError
 
@@ -28,6 +29,8 @@ from fieldfare.shared.protocol.secure_sum import (
     encapsulate,
     pair_key,
 )
+
+MOST_AGREED: Final = 8  # runs of one study whose keys are held at once; an older one is opened anew
 
 
 @dataclass(frozen=True)
@@ -157,10 +160,14 @@ class HeldKeys:
             return  # agreed once; a repeat changes nothing
         keys = agree(site, opened, offers)
         own = opened.own
+        self._agreed.pop((study, run), None)  # the newest comes last
         self._agreed[study, run] = AgreedKeys(
             opened.opening.hash, own.answer, own.envelope, opened.offer, keys
         )
         del self._opened[study]
+        runs = [place for place in self._agreed if place[0] == study]
+        for place in runs[:-MOST_AGREED]:
+            del self._agreed[place]
 
     def run_keys(self, study: str, run: str, opening: str) -> RunKeys:
         """Return the pair keys of an opening, at the step that they have reached.

@@ -1,8 +1,9 @@
 """How many runs of a study may be opened: so many a day, and so many that are kept.
 
 A coordinator's opening costs no budget, and each leaves a state in the ledger's file. So openings
-are counted by study before anything of them is kept, and of runs that were opened and never asked
-for anything the oldest gives way. The count is kept in the ledger: a restart forgets nothing.
+are counted by study before anything of them is kept, and of runs that nobody paid for the oldest
+gives way with all that it left: rehearsals and commitments are free as well. It is then as one that
+was never opened. The count is kept in the ledger: a restart forgets nothing.
 """
 
 import json
@@ -13,6 +14,7 @@ import rfc8785
 
 from fieldfare.client.custodian.cosigning import LEDGER_STATE
 from fieldfare.client.custodian.ports import DecisionLog, RunEvent
+from fieldfare.client.custodian.recomputation import RUN_STATES
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.shared.errors import PolicyRefusal, RefusalCode
 from fieldfare.shared.protocol.messages import RunOpening
@@ -32,8 +34,11 @@ class Openings:
         """Count in `ledger`, and log in `decisions`."""
         self._ledger, self._decisions = ledger, decisions
 
-    def admit(self, opening: RunOpening) -> None:
+    def admit(self, opening: RunOpening) -> tuple[str, ...]:
         """Count and log an opening before anything of it is kept; a repeat is neither.
+
+        Returns:
+            The runs that gave way: whoever holds anything of them forgets it.
 
         Raises:
             PolicyRefusal: TOO_MANY_ATTEMPTS, where the study had its openings of this day (UTC).
@@ -42,7 +47,7 @@ class Openings:
         study, run = opening.study, opening.run
         day, count, runs = self._counted(study)
         if runs.get(run) == opening.hash:
-            return
+            return ()
         if count >= MOST_IN_A_DAY:
             raise PolicyRefusal(
                 RefusalCode.TOO_MANY_ATTEMPTS,
@@ -51,9 +56,10 @@ class Openings:
             )
         runs.pop(run, None)
         runs[run] = opening.hash
-        while len(runs) > MOST_KEPT:
-            self._drop(study, next(iter(runs)))
-            del runs[next(iter(runs))]
+        oldest = tuple(runs)[: max(0, len(runs) - MOST_KEPT)]
+        dropped = tuple(run for run in oldest if self._drop(study, run))
+        for gone in oldest:
+            del runs[gone]
         content: dict[str, Any] = {
             "count": count + 1,
             "day": day,
@@ -61,6 +67,7 @@ class Openings:
         }
         self._ledger.put_run_state(LEDGER_STATE, COUNTED + study, rfc8785.dumps(content))
         self._decisions.noted(RunEvent.OPENED, study, run, opening.hash)
+        return dropped
 
     def _counted(self, study: str) -> tuple[int, int, dict[str, str]]:
         """Return this day, how many were opened in it, and the newest opening of each run."""
@@ -73,16 +80,18 @@ class Openings:
         day = max(today, kept["day"])
         return day, kept["count"] if kept["day"] == day else 0, dict(kept["runs"])
 
-    def _drop(self, study: str, run: str) -> None:
+    def _drop(self, study: str, run: str) -> bool:
         """Forget a run that was opened and released nothing; one that did was paid for."""
         debits = (entry.debit for entry in self._ledger.entries())
         if any((debit.study, debit.run) == (study, run) for debit in debits):
-            return
+            return False
         names = states_of(run, self._ledger.run_names(study))
-        self._ledger.forget_states(study, names)
+        self._ledger.forget_run(study, run, names)
+        return True
 
 
 def states_of(run: str, names: Iterable[str]) -> tuple[str, ...]:
     """Return which of a study's states belong to a run."""
     opening = OPENING_STATE + run
-    return tuple(name for name in names if name in {run, opening} or name.startswith(f"{opening}:"))
+    own = {run, opening, *(name + run for name in RUN_STATES)}
+    return tuple(name for name in names if name in own or name.startswith(f"{opening}:"))

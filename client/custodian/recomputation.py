@@ -46,6 +46,7 @@ PROGRESS_STATE: Final = "progress:"  # no run's id holds a colon
 FOLLOWED_STATE: Final = "followed:"  # 64 bytes a sum: its request, and the words that came out
 MEASURED_STATE: Final = "measured:"  # a run's metrics, as they were read off its sum here
 EVALUATED_STATE: Final = "evaluated:"  # the model that a run's evaluation bound, and by which R
+RUN_STATES: Final = (PROGRESS_STATE, FOLLOWED_STATE, MEASURED_STATE, EVALUATED_STATE)
 
 
 @dataclass(frozen=True)

@@ -398,14 +398,15 @@ class Ledger:
                 self._store.put_run_state(study, run, state)
             self._erase_log()
 
-    def forget_states(self, study: str, names: Iterable[str]) -> None:
-        """Destroy some states of a study; entries and replies stay.
+    def forget_run(self, study: str, run: str, names: Iterable[str]) -> None:
+        """Destroy what waits of a run, and these states of its study; entries and replies stay.
 
         Raises:
             LedgerError: the ledger cannot be written, or its log not be erased: repeat it.
         """
         with self._lock:
             with self._database.transaction():
+                self._store.pending.drop(study, run)
                 for name in names:
                     self._store.forget_run_state(study, name)
             self._erase_log()

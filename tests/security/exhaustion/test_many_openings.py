@@ -10,7 +10,9 @@ from types import SimpleNamespace
 from typing import Any, Final
 
 import pytest
+from tests.support.federations.bench import MakeBench, make_study
 
+from fieldfare.client.custodian.key_agreement import MOST_AGREED
 from fieldfare.client.custodian.openings import (
     DAY_SECONDS,
     MOST_IN_A_DAY,
@@ -21,6 +23,7 @@ from fieldfare.client.custodian.openings import (
 from fieldfare.client.custodian.ports import NoLog, RunEvent
 from fieldfare.client.ledger.ledger import Ledger, Limits
 from fieldfare.shared.errors import PolicyRefusal, RefusalCode
+from fieldfare.shared.protocol.messages import ReleaseKind
 
 STUDY: Final = "a" * 64
 STATE: Final = b"x" * 10 * 1024  # of one opening, with three participants
@@ -112,6 +115,28 @@ def test_a_run_that_was_paid_for_stays(ledger: Ledger, monkeypatch: pytest.Monke
         opens(openings, ledger, run)
     kept = {name.partition(":")[0] for name in ledger.run_names(STUDY)} - {"opening"}
     assert kept == {"paid", "third", "fourth"}
+
+
+@pytest.mark.parametrize("most", [3, MOST_AGREED + 2])
+def test_runs_that_nobody_paid_for_leave_nothing_on_disk_and_in_memory(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    """Rehearsals and commitments are free: with 3 kept, 12 runs once left 12 rows and 12 keys."""
+    monkeypatch.setattr("fieldfare.client.custodian.openings.MOST_KEPT", most)
+    bench = make_bench(make_study(aggregation={"opening": "on", "participants": "fixed"}))
+    name, study = "bank-a", bench.study.id
+    for _ in range(most + 2):
+        run = bench.open_run()
+        run.commit(name, run.request(ReleaseKind.REHEARSAL))
+        run.commit(name, run.request())
+    ledger = bench.ledger(name)
+    runs = {state.split(":")[1] for state in ledger.run_names(study) if state != ":approval"}
+    assert runs == {f"run-{number}" for number in range(3, most + 3)}
+    waiting = [ledger.waiting(study, f"run-{number}") for number in range(1, most + 3)]
+    assert [one is not None for one in waiting] == [False] * 2 + [True] * most
+    held = {run for _, run in bench.held(name)._agreed}
+    assert held == {f"run-{most + 2 - number}" for number in range(min(most, MOST_AGREED))}
+    assert ledger.spent() == 0
 
 
 def test_a_clock_that_is_set_back_begins_no_new_day(ledger: Ledger, clock: Clock) -> None:
