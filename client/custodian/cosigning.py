@@ -3,7 +3,8 @@
 It follows the run while it answers: every sum that travels with a request is added up again
 (`recomputation`). At the end the coordinator shows the log and the vectors of the sums that
 travelled with no request. The institution builds the tree itself, replays the log as an auditor
-does, and signs {head, "recomputed" or "hashes only", first misfit}.
+does, and signs {head, "recomputed" or "hashes only", first misfit}. A log that hides an attempt
+which this institution paid for does not fit at its last leaf.
 """
 
 from dataclasses import dataclass
@@ -115,6 +116,10 @@ class Cosigning:
                 replay.take(leaf)
             except ProtocolError:
                 return replay.checked, index
+        debits = (entry.debit for entry in self.ledger.entries())
+        paid = {debit.request for debit in debits if (debit.study, debit.run) == (study, run)}
+        if not paid <= replay.opened:  # an attempt that was paid for is hidden, or said to be free
+            return replay.checked, len(leaves) - 1
         if replay.measured is not None:
             self.ledger.put_run_state(study, MEASURED_STATE + run, replay.measured.encode())
         return replay.checked, None
@@ -131,6 +136,7 @@ class _Replay:
             for at in range(0, len(followed), PAIR)
         }
         self._recomputed = True
+        self.opened: set[str] = set()  # requests whose answers may have been paid for
 
     @property
     def checked(self) -> Checked:
@@ -156,6 +162,9 @@ class _Replay:
         releases = self._log.releases
         if releases is None:
             return
+        attempt = releases.state.attempt
+        if attempt is not None and attempt.opened:
+            self.opened.add(attempt.hash)
         if leaf.kind is LeafKind.SUM:
             record, state = SumRecord.from_bytes(leaf.content), releases.state
             self._take_sum(record, state, added=state.recomputed > sums)

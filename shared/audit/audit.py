@@ -130,7 +130,9 @@ class InstitutionReport:
     Attributes:
         spent: in this run, failed attempts included.
         epsilon: of its spending, at the study's delta.
-        at_most: epsilon had it also debited every request whose answer is not in the transcript.
+        at_most: epsilon had it also debited every attempt that opened and whose answer is not in
+            the transcript. One whose last commitment the coordinator hides looks free here:
+            whoever paid for it objects where it co-signs (`objections`).
     """
 
     spent: Spent

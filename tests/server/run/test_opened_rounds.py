@@ -1,7 +1,7 @@
 """Sums in two messages: who is missing when, whom it costs what, and how a crash goes on."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from tests.support.federations.settings import (
     make_study,
 )
 
+from fieldfare.client.custodian.cosigning import HEAD_STATE, LEDGER_STATE
 from fieldfare.server.run.opening import Opener, open_federation
 from fieldfare.server.run.record import Record, RunCheckpoint
 from fieldfare.server.run.rounds import MOST_RESTARTS, SecureSums
@@ -28,13 +29,15 @@ from fieldfare.shared.protocol.messages import (
     Commitment,
     Refusal,
     ReleaseKind,
+    open_envelope,
     sign_envelope,
 )
 from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.run.replay import initial_state
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.transcript.file import write_transcript
-from fieldfare.shared.transcript.leaves import LeafKind, tree_head
+from fieldfare.shared.transcript.heads import CosignedHead, ShownLog
+from fieldfare.shared.transcript.leaves import Leaf, LeafKind, tree_head
 from fieldfare.simulations.federation.federation import FIRST_NODE
 
 TRAINING: Final = ReleaseKind.TRAINING
@@ -172,6 +175,42 @@ def test_where_participants_are_fixed_who_has_no_keys_without_end_is_waited_for(
         first_sum(setting, sums)
     assert sums.federation.agreed.opening.number == MOST_RESTARTS
     assert setting.debits() == debits()
+
+
+def test_who_paid_for_an_attempt_objects_to_a_log_in_which_it_was_free(
+    make_setting: MakeSetting, tmp_path: Path
+) -> None:
+    """Without its last commitment, an attempt that three had paid for counted for nothing."""
+    setting = make_setting(opened("any"), EXACT)
+    book = Book.begin(setting, tmp_path / "runs.sqlite")
+    book.carry_on(losing("reveal", LAST, after=1))  # from the first step on
+    with run_store(book.path) as store:
+        leaves = store.leaves(book.run)
+    replies = [at for at, leaf in enumerate(leaves) if leaf.kind is LeafKind.REPLY]
+    hidden = {replies[4] - 1, *replies[4:7]}  # after the rehearsal's four
+    assert [leaves[at].kind for at in sorted(hidden)] == [
+        LeafKind.COMMITMENT,
+        *[LeafKind.REPLY] * 3,
+    ]
+    doctored = [leaf for at, leaf in enumerate(leaves) if at not in hidden]
+    for name in BANKS[:-1]:
+        assert misfit_of(book, name, leaves) is None
+        assert misfit_of(book, name, doctored) == len(doctored) - 1
+
+
+def misfit_of(book: Book, name: str, leaves: Sequence[Leaf]) -> int | None:
+    """What an institution signs of a log that is the first one it sees of a run."""
+    federation, study = book.setting.federation, book.setting.federation.study.id
+    hashes = [leaf.hash for leaf in leaves]
+    coordinator = federation.identities.coordinator
+    head = sign_envelope(tree_head(study, book.run, hashes), COORDINATOR, coordinator)
+    kept = f"{HEAD_STATE}{study}:{book.run}"
+    federation.ledgers[name].forget_run(LEDGER_STATE, book.run, [kept])
+    shown = ShownLog(head, b"\n".join(leaf.to_bytes() for leaf in leaves))
+    signed = federation.custodians[name].cosign(study, book.run, shown)
+    assert isinstance(signed, bytes), signed
+    roster = federation.identities.roster
+    return open_envelope(signed, CosignedHead, roster, EXACT).body.misfit
 
 
 class Killed(BaseException):
