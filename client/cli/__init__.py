@@ -31,7 +31,7 @@ app: Final = Part(
     roster="""
         institution.roster.accept institution.roster.code institution.roster.compare
         institution.roster.meeting institution.roster.status institution.roster.vouch
-        institution.roster.take
+        institution.roster.take institution.roster.forget
     """,
     run="institution.check institution.start institution.custodian institution.status",
     scoring="""

@@ -34,6 +34,7 @@ from fieldfare.client.home.comparisons import (
     MemberStanding,
     keep_compared,
     keep_handed,
+    keep_lost,
     keep_vouching,
     own_comparisons,
     standings,
@@ -109,6 +110,7 @@ def accept(
     # Logged first: a roster whose pinning is not in the log never counts.
     with open_journal(opened, utc_now) as journal:
         journal.append(Event.ROSTER, os_user(), fingerprint=roster.hash, version=roster.version)
+    keep_lost(opened, _lost(offered, pinned))
     keep_handed(opened, offered.rotations)
     rosters.pin_roster(opened, offered.content, roster, pinned)
     typer.echo(f"pinned roster version {roster.version}, {len(roster.members)} members")
@@ -119,6 +121,12 @@ def accept(
     typer.echo(told_custodian(opened, settings))
     _told_standing(open_institution(home))
     typer.echo(at_home("Next: fieldfare institution roster status"))
+
+
+def _lost(offered: rosters.OfferedRoster, pinned: Roster | None) -> set[tuple[str, str]]:
+    """Return the members' keys before that somebody else may sign with now."""
+    gone = rosters.replaced_keys(offered, pinned)
+    return {(one.id, one.key) for one in (pinned.members if pinned else ()) if one.id in gone}
 
 
 def _refuse_two_stories(files: Sequence[Path]) -> None:
@@ -257,6 +265,23 @@ def meeting(
     _told_standing(open_institution(home))
 
 
+@app.command("institution.roster.forget")
+def forget(
+    member: Annotated[str, typer.Argument(help="Its id, as on the roster.")],
+    home: HomeOption = DEFAULT_HOME,
+) -> None:
+    """Know a member's key no more, nor what it signs: it was stolen, or compared by mistake."""
+    institution = open_institution(home)
+    found = _member(institution, member)
+    with open_journal(institution.home, utc_now) as journal:
+        facts = {"kind": "forgotten", "institution": found.id, "fingerprint": found.key}
+        journal.append(Event.KEY, os_user(), **facts)
+    keep_lost(institution.home, {(found.id, found.key)})
+    told_custodian(institution.home, institution.settings)
+    typer.echo(f"{plain(member, NAME)}: key not known any more, until it is compared anew")
+    _told_standing(open_institution(home))
+
+
 def _member(institution: Institution, name: str) -> Member:
     if name == institution.settings.id:
         raise UsageError(f"{name}: expected another member, found this institution itself")
@@ -312,7 +337,7 @@ def status(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None
     to = console()
     to.print(Text(f"roster version {institution.roster.version}"))
     to.print(table(("member", "key", "how", "when"), map(_cells, found), whole=("key", "when")))
-    for line in _meaning(found, tolerance):
+    for line in _meaning(found, tolerance, _needed(institution)):
         typer.echo(line)  # a command that is folded cannot be copied
 
 
@@ -326,17 +351,29 @@ def _cells(one: MemberStanding) -> tuple[str | Text, ...]:
     return plain(one.id, NAME), Text(state, GOOD if one.verified else BAD), one.how, one.when
 
 
-def _meaning(found: Sequence[MemberStanding], tolerance: int) -> list[str]:
-    missing = [one for one in found if not one.verified]
+def _needed(institution: Institution) -> int:
+    """Return the least t of a study that may begin with all: a larger t asks for more vouchers."""
+    company, own = institution.company, institution.settings.id
+    roster, tolerance = institution.roster, -1
+    needed = company.minimum_tolerance
+    while tolerance < needed:
+        tolerance = needed
+        unknown = company.unverified(roster, roster.ids, own, tolerance)
+        needed = len(unknown) + company.minimum_tolerance
+    return needed
+
+
+def _meaning(found: Sequence[MemberStanding], tolerance: int, needed: int) -> list[str]:
+    missing = sum(not one.verified for one in found)
     lines = [
+        f"This is at t = {tolerance}; with a larger t, t + 1 members have to vouch for a key.",
         f"A study must withstand {counted(tolerance, 'colluder')} beside each unknown key;",
         "whoever runs the coordinator, where a member does, is one of its t.",
     ]
     if not missing:
         return ["Every key is known here.", *lines]
-    more = tolerance + len(missing)
     return [
-        f"{counted(len(missing), 'key')} not known: a run with all needs a study with t = {more}.",
+        f"{counted(missing, 'key')} not known: a run with all needs a study with t = {needed}.",
         *lines,
         at_home("Next: fieldfare institution roster compare MEMBER"),
     ]

@@ -72,6 +72,7 @@ class Comparisons(ComparisonPart):
     compared: tuple[ComparedKey, ...] = ()
     handed: tuple[HandedKey, ...] = ()
     vouchings: tuple[Annotated[str, Field(max_length=MOST_BYTES)], ...] = ()
+    lost: tuple[MemberKey, ...] = ()
 
     @property
     def said(self) -> tuple[Vouching, ...]:
@@ -93,6 +94,7 @@ class Comparisons(ComparisonPart):
             compared=frozenset(one.pair for one in self.compared),
             handed={(one.institution, one.new): one.old for one in self.handed},
             vouchings=self.said,
+            lost=frozenset(one.pair for one in self.lost),
         )
 
 
@@ -125,7 +127,7 @@ def _change(home: Home, change: Callable[[Comparisons], Comparisons]) -> None:
 
 
 def keep_compared(home: Home, compared: Sequence[ComparedKey]) -> None:
-    """Keep that keys were compared; an earlier comparison of the same key is replaced.
+    """Keep that keys were compared, lost before or not; earlier comparisons of them are replaced.
 
     Raises:
         KeysError: what is kept is damaged.
@@ -136,9 +138,31 @@ def keep_compared(home: Home, compared: Sequence[ComparedKey]) -> None:
 
     def added(before: Comparisons) -> Comparisons:
         kept = {one.pair: one for one in before.compared} | fresh
-        return before.model_copy(update={"compared": tuple(kept[pair] for pair in sorted(kept))})
+        lost = tuple(one for one in before.lost if one.pair not in fresh)
+        compared = tuple(kept[pair] for pair in sorted(kept))
+        return before.model_copy(update={"compared": compared, "lost": lost})
 
     _change(home, added)
+
+
+def keep_lost(home: Home, lost: Collection[tuple[str, str]]) -> None:
+    """Keep that keys, (id, key), are known no more, nor any that they sign for.
+
+    Raises:
+        KeysError, UsageError, OSError: as `keep_compared`.
+    """
+
+    def without(before: Comparisons) -> Comparisons:
+        gone = sorted({one.pair for one in before.lost} | set(lost))
+        return before.model_copy(
+            update={
+                "compared": tuple(one for one in before.compared if one.pair not in lost),
+                "lost": tuple(MemberKey(institution=who, key=key) for who, key in gone),
+            }
+        )
+
+    if lost:
+        _change(home, without)
 
 
 def keep_handed(home: Home, rotations: Collection[KeyRotation]) -> None:
@@ -222,6 +246,8 @@ def standings(
 
 def _vouched(known: KnownKeys, member: Member, tolerance: int) -> str:
     count = len(known.vouchers(member.id, member.key))
+    if (member.id, member.key) in known.lost:
+        return "said to be lost"
     return f"vouched by {count} of {tolerance + 1}" if count else "nobody compared it"
 
 

@@ -156,11 +156,13 @@ class KnownKeys:
         compared: (id, key) that its own people compared with the member itself.
         handed: (id, new key): old key, which signed that the new one replaces it.
         vouchings: what members say that they compared; signatures verified.
+        lost: (id, key) that its owner lost, or that people here forgot: not known by any way.
     """
 
     compared: frozenset[tuple[str, str]] = frozenset()
     handed: Mapping[tuple[str, str], str] = field(default_factory=dict)
     vouchings: tuple[Vouching, ...] = ()
+    lost: frozenset[tuple[str, str]] = frozenset()
 
     def verified(self, roster: Roster, own: str, tolerance: int) -> frozenset[str]:
         """Return the members of a roster whose keys are known to be theirs, the own one too.
@@ -169,7 +171,8 @@ class KnownKeys:
         its member's, as far as own people heard the right codes and Ed25519 (RFC 8032) holds: it
         was compared here; or a key that was itself verified signed that it hands over; or
         `tolerance` + 1 members with verified keys signed that their people compared it, of whom
-        one does not lie. Nothing that the coordinator signs adds to it.
+        one does not lie. Nothing that the coordinator signs adds to it, and nothing that a lost key
+        signs, which a thief may have.
 
         *Edge cases.*
             | input | answer |
@@ -177,13 +180,14 @@ class KnownKeys:
             | nothing known | the own id alone |
             | a member that vouches twice, under an old and a new key | counts once |
             | a voucher that is not on the roster, or vouches for itself | does not count |
-            | one with another key there, not handed over by the signing one | the same |
+            | one with another key there, also one that the signing key handed over to | the same |
+            | a key that a lost one signed for | not known by that |
         """
-        sure = {(member.id, member.key) for member in roster.members if member.id == own}
-        sure |= self.compared
-        about = self._about(self._present(roster))
+        members = {(member.id, member.key) for member in roster.members}
+        sure = {pair for pair in members if pair[0] == own} | (self.compared - self.lost)
+        about = self._about(members)
         while True:
-            asked = set(self._asked(roster)) - sure
+            asked = set(self._asked(roster)) - sure - self.lost
             fresh = {pair for pair in asked if self._follows(pair, sure, about, tolerance)}
             if not fresh:
                 return frozenset(one.id for one in roster.members if (one.id, one.key) in sure)
@@ -207,18 +211,8 @@ class KnownKeys:
         believed = {voucher[0] for voucher in about.get(pair, ()) if voucher in sure}
         return len(believed) > tolerance
 
-    def _present(self, roster: Roster) -> Collection[Pair]:
-        """Return the members' keys, and those that handed over to them."""
-        found: set[Pair] = set()
-        for member in roster.members:
-            key = member.key
-            while key and (member.id, key) not in found:
-                found.add((member.id, key))
-                key = self.handed.get((member.id, key), "")
-        return found
-
     def _about(self, present: Collection[Pair]) -> _About:
-        """Return who vouches for a key, of those whose keys count at present."""
+        """Return who vouches for a key, of the members under their present keys."""
         found: dict[Pair, set[Pair]] = {}
         for said in self.vouchings:
             voucher = (said.institution, said.key)

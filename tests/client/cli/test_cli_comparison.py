@@ -165,6 +165,37 @@ def test_two_members_that_vouch_make_a_third_key_known(
     assert "bank-d" in a.known()
 
 
+def test_a_forgotten_key_is_not_known_until_it_is_compared_anew(banks: Banks) -> None:
+    a, code = banks["a"], banks["b"].codes()["code"]
+    a("compare", "bank-b", "--code", code)
+    status, out, _ = a("forget", "bank-b")
+    assert (status, "not known yet: bank-b" in out) == (0, True)
+    assert a.known() == {"bank-a"}
+    assert logged(a.home.log_folder)[-1]["details"]["kind"] == "forgotten"
+    assert "said to be lost" in a("status")[1]
+    assert a("compare", "bank-b", "--code", code)[0] == 0
+    assert a.known() == {"bank-a", "bank-b"}
+
+
+def test_the_status_says_the_t_at_which_a_run_with_all_begins(
+    banks: Banks, coordinator: Coordinator, tmp_path: Path
+) -> None:
+    """Two members vouch for e: enough at t = 1, and not at the t that the unknown d asks for."""
+    for name in ("bank-d", "bank-e"):
+        coordinator.found(name)
+    coordinator.pin()
+    coordinator.compare()
+    a = banks["a"]
+    a.home.comparisons.unlink()
+    for name in ("b", "c"):
+        banks[name]("forget", "bank-d")
+        banks[name]("vouch", "--out", str(tmp_path / name))
+        a("compare", f"bank-{name}", "--code", banks[name].codes()["code"])
+        a("take", str(tmp_path / name))
+    assert a.known() == {"bank-a", "bank-b", "bank-c", "bank-e"}
+    assert "1 key not known: a run with all needs a study with t = 3" in a("status")[1]
+
+
 def test_what_is_vouched_is_compared_here_and_signed_by_a_member(
     banks: Banks, tmp_path: Path
 ) -> None:

@@ -1,5 +1,6 @@
 """Codes that people read aloud, and what follows from what members say."""
 
+from dataclasses import replace
 from typing import Final
 
 import pytest
@@ -123,12 +124,24 @@ def test_a_key_that_a_known_one_signed_for_is_known_and_another_is_not() -> None
     assert known("", handed=handed).verified(with_key("b", new), "a", 1) == {"a"}
 
 
-def test_an_old_key_vouches_only_where_it_handed_over() -> None:
+def test_an_old_key_vouches_no_more_even_where_it_handed_over() -> None:
     new, said = "12" * 32, [vouches("b", "d"), vouches("c", "d")]
-    replaced = known("bc", *said).verified(with_key("b", new), "a", 1)
-    assert "d" not in replaced
-    handed = known("bc", *said, handed={("b", new): PAIRS["b"][1]})
-    assert "d" in handed.verified(with_key("b", new), "a", 1)
+    assert "d" in known("bc", *said).verified(ROSTER, "a", 1)
+    for handed in ({}, {("b", new): PAIRS["b"][1]}):
+        found = known("bc", *said, handed=handed).verified(with_key("b", new), "a", 1)
+        assert "d" not in found
+        assert ("b" in found) is bool(handed)
+
+
+def test_a_lost_key_is_not_known_and_makes_nothing_known() -> None:
+    """A thief signs that it hands over, and vouches, with a key that was compared once."""
+    new, old = "12" * 32, PAIRS["b"]
+    keys = known("bc", vouches("b", "d"), vouches("c", "d"), handed={("b", new): old[1]})
+    lost = replace(keys, lost=frozenset({old}))
+    assert keys.verified(ROSTER, "a", 1) == {"a", "b", "c", "d"}
+    assert lost.verified(ROSTER, "a", 1) == {"a", "c"}
+    assert keys.verified(with_key("b", new), "a", 1) == {"a", "b", "c"}
+    assert lost.verified(with_key("b", new), "a", 1) == {"a", "c"}
 
 
 def test_a_member_that_left_vouches_no_more() -> None:

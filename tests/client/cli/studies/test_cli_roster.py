@@ -5,14 +5,15 @@ import re
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.support.homes.institutions import Coordinator
 from tests.support.homes.journals import logged
 
-from fieldfare.client.home.keys import rotate_identity
+from fieldfare.client.home.keys import load_identity, rotate_identity
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.roster import first_multiplicity, pin_roster, pinned_ever, pinned_roster
 from fieldfare.shared.cli.root import run
-from fieldfare.shared.protocol.identity import fingerprint
+from fieldfare.shared.protocol.identity import fingerprint, public_hex, state_rotation
 from fieldfare.shared.protocol.roster import Member, Roster
 from fieldfare.shared.protocol.signed_files import open_roster, read_roster
 
@@ -152,6 +153,31 @@ def test_a_rotation_keeps_what_was_compared_and_marks_it(
     out = capsys.readouterr().out
     assert "known, compare anew" in out
     assert "signed by the old" in out
+
+
+def test_a_key_that_was_lost_hands_over_to_nobody(
+    coordinator: Coordinator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The thief of a replaced key signs that it hands over to a third one."""
+    stolen = load_identity(coordinator.homes["bank-b"], None)
+    second, third = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+
+    def with_key(before: Roster, key: Ed25519PrivateKey) -> Roster:
+        new = Member(id="bank-b", key=public_hex(key))
+        members = tuple(new if one.id == new.id else one for one in before.members)
+        update = {"version": before.version + 1, "previous": before.hash, "members": members}
+        return before.model_copy(update=update)
+
+    replaced = with_key(coordinator.roster(), second)
+    assert accept(coordinator, replaced, "--yes", "--replaced", "bank-b") == 0
+    offer = coordinator.signed_roster(with_key(replaced, third))
+    paper = state_rotation("bank-b", stolen, third)
+    file = coordinator.file("r.signed", offer + b"\n" + paper)
+    home = str(coordinator.homes["bank-a"].path)
+    arguments = ["accept", str(file), "--home", home, "--yes", "--replaced", "bank-b"]
+    capsys.readouterr()
+    assert run(["institution", "roster", *arguments]) == 0
+    assert "not known yet: bank-b" in capsys.readouterr().out
 
 
 def test_wrong_input_is_one_line_and_status_2(
