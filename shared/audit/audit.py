@@ -117,6 +117,7 @@ class ReplayedRun:
 # -- audit ----------------------------------------------------------------------------------------
 
 FIRST_LEAF_LINE: Final = 2
+MOST_ALONE: Final = 256 * 1024  # bytes of leaves that nobody but the coordinator answers for
 UNFINISHED: Final = "unfinished"
 SIGNED_BY_INSTITUTIONS: Final = frozenset(
     {LeafKind.APPROVAL, LeafKind.HELLO, LeafKind.OFFER, LeafKind.COMMITMENT, LeafKind.REPLY}
@@ -380,8 +381,30 @@ class _RunAudit:
         )
 
     def _is_large(self, plan: Plan, names: tuple[str, ...], vectors: int) -> bool:
-        log = sum(len(leaf.to_bytes()) + 1 for leaf in self._transcript.leaves)
+        log = _answered_bytes(self._transcript.leaves)
         return not carries_last_sum(plan, len(names)) or log + vectors > MOST_SHOWN
+
+
+def _answered_bytes(leaves: Iterable[Leaf]) -> int:
+    """Return a log's size as far as its coordinator cannot write it alone.
+
+    Each leaf counts once, and a request once somebody answered it; ends and requests that nobody
+    answered count up to a limit, since a coordinator can add as many of them as it likes.
+    """
+    counted, alone, waiting, seen = 0, 0, 0, set[bytes]()
+    for leaf in leaves:
+        mark = leaf.hash
+        size = 0 if mark in seen else len(leaf.to_bytes()) + 1
+        seen.add(mark)
+        if leaf.kind is LeafKind.REQUEST:
+            alone, waiting = alone + waiting, size
+        elif leaf.kind is LeafKind.END:
+            alone += size
+        else:
+            answered = leaf.kind in SIGNED_BY_INSTITUTIONS
+            counted += size + (waiting if answered else 0)
+            waiting = 0 if answered else waiting
+    return counted + min(alone + waiting, MOST_ALONE)
 
 
 def _institutions(

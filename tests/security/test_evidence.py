@@ -9,7 +9,8 @@ from tests.support.runs.transcripts import FORGED_METRICS, Recorder
 
 from fieldfare.shared.audit.verdict import AuditVerdict
 from fieldfare.shared.cli.root import run
-from fieldfare.shared.transcript.leaves import EndRecord, Leaf, LeafKind
+from fieldfare.shared.transcript.heads import CosignedHead
+from fieldfare.shared.transcript.leaves import EndRecord, Leaf, LeafKind, tree_head
 
 FAILED = EndRecord(state="failed", reason="bank-c did not answer in time").leaf()
 
@@ -44,6 +45,38 @@ def purged(recorded: Recorder, leaves: list[Leaf]) -> bytes:
         recorded.blobs = blobs
 
 
+def blown_up(recorded: Recorder, leaves: list[Leaf]) -> bytes:
+    """A finished run and over 12 MiB that nobody else wrote, co-signed blindly."""
+    before = (recorded.leaves, recorded.head, recorded.cosignatures)
+    recorded.leaves = [*recorded.leaves, *leaves]
+    try:
+        recorded.sign_head()
+        hashes = [leaf.hash for leaf in recorded.leaves]
+        head = tree_head(recorded.bench.study.id, recorded.run, hashes)
+        blind = CosignedHead(
+            study=head.study,
+            run=head.run,
+            size=head.size,
+            root=head.root,
+            checked="hashes only",
+            misfit=None,
+        )
+        names = recorded.participants
+        recorded.cosignatures = {name: recorded.signed_by(name, blind) for name in names}
+        return recorded.to_bytes()
+    finally:
+        recorded.leaves, recorded.head, recorded.cosignatures = before
+
+
+def ends(*, differ: bool) -> list[Leaf]:
+    """More ends than fit into one message, after a finished run."""
+    reason = "x" * 3990
+    return [
+        EndRecord(state="failed", reason=f"{reason}{at if differ else 0}").leaf()
+        for at in range(3000)
+    ]
+
+
 ATTACKS: dict[str, tuple[Callable[[Recorder], bytes], AuditVerdict]] = {
     "an honest run": (Recorder.to_bytes, AuditVerdict.FITS),
     "vectors are deleted": (lambda one: one.to_bytes(purged=True), AuditVerdict.AS_FAR_AS_KEPT),
@@ -51,6 +84,8 @@ ATTACKS: dict[str, tuple[Callable[[Recorder], bytes], AuditVerdict]] = {
     "forged metrics": (forged_metrics, AuditVerdict.DOES_NOT_FIT),
     "a stripped run": (stripped, AuditVerdict.DOES_NOT_FIT),
     "a stripped run, a reply hidden": (stripped_well, AuditVerdict.NOT_COSIGNED),
+    "ends without end": (lambda one: blown_up(one, ends(differ=True)), AuditVerdict.NOT_COSIGNED),
+    "one end for ever": (lambda one: blown_up(one, ends(differ=False)), AuditVerdict.NOT_COSIGNED),
     "no leaves": (lambda one: purged(one, []), AuditVerdict.NOT_COSIGNED),
     "an end alone": (lambda one: purged(one, [FAILED]), AuditVerdict.NOT_COSIGNED),
     "a roster alone": (lambda one: purged(one, one.leaves[:1]), AuditVerdict.NOT_COSIGNED),
