@@ -50,6 +50,9 @@ from fieldfare.shared.system.private_files import create_private, open_regular, 
 from fieldfare.shared.terminal.texts import SHORT, listed, plain
 
 NAMED: Final = 5  # members
+CHECKED_WITH: Final = (
+    "send both to every member: fieldfare audit stories FILE FILE --coordinator-key KEY"
+)
 
 ReasonOption = Annotated[
     str, typer.Option("--reason", help="Why; it stays in the ledger and in the log.")
@@ -205,7 +208,7 @@ def verify_transcript(
         _tell(AuditVerdict.TWO_STORIES, [f"TWO STORIES: {stories}", *told], as_json=as_json)
     except TwoRostersError as stories:
         told = [f"TWO STORIES: {stories}:", *(f"  {path}" for path in stories.files)]
-        _tell(AuditVerdict.TWO_STORIES, [*told, "send both to every member"], as_json=as_json)
+        _tell(AuditVerdict.TWO_STORIES, [*told, CHECKED_WITH], as_json=as_json)
     except ProtocolError as error:
         if as_json:
             _tell(AuditVerdict.DOES_NOT_FIT, [str(error)], as_json=True)

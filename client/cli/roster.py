@@ -136,7 +136,10 @@ def _refuse_two_stories(files: Sequence[Path]) -> None:
     typer.echo("PROOF: the coordinator signed two rosters that cannot both be of one history:")
     for path in files:
         typer.echo(f"  {path}")
-    typer.echo("Nothing was pinned. Send both files to every member; approve nothing.")
+    typer.echo(
+        "Nothing was pinned. Approve nothing; send both files to every member: anybody checks"
+    )
+    typer.echo("them with fieldfare audit stories FILE FILE --coordinator-key KEY")
     raise typer.Exit(EXIT_TWO_STORIES)
 
 

@@ -20,7 +20,7 @@ from fieldfare.shared.protocol.identity import (
     fingerprint,
     open_enrolment,
 )
-from fieldfare.shared.protocol.roster import Roster
+from fieldfare.shared.protocol.roster import Roster, contradicts
 from fieldfare.shared.protocol.signed_files import open_roster, read_roster, roster_and_papers
 from fieldfare.shared.system.private_files import PRIVATE_FOLDER, replace_private
 
@@ -224,12 +224,6 @@ def first_multiplicity(home: Home, coordinator: str) -> int:
         UsageError: it is damaged.
     """
     return next((roster.multiplicity for _, roster in pinned_ever(home, coordinator)), 0)
-
-
-def contradicts(one: Roster, other: Roster) -> bool:
-    """Tell whether two rosters of one coordinator are two stories: both cannot be of one chain."""
-    follow = one.previous and one.previous == other.previous
-    return one != other and (one.version == other.version or bool(follow))
 
 
 def _file_name(roster: Roster) -> str:

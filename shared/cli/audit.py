@@ -29,10 +29,11 @@ from fieldfare.shared.evaluation.groups import group_lines
 from fieldfare.shared.pages.words import short
 from fieldfare.shared.protocol.identity import fingerprint
 from fieldfare.shared.protocol.plan import PICOMU2, Plan
-from fieldfare.shared.protocol.signed_files import read_roster, read_signed
+from fieldfare.shared.protocol.roster import contradicts
+from fieldfare.shared.protocol.signed_files import open_roster, read_roster, read_signed
 from fieldfare.shared.system.private_files import open_regular, read_at_most
 from fieldfare.shared.terminal.screen import BAD, console, facts, table
-from fieldfare.shared.terminal.texts import plain
+from fieldfare.shared.terminal.texts import SHORT, plain
 from fieldfare.shared.transcript.heads import LARGEST_HEAD_FILE, TwoStories
 
 GOOD: Final = "bold green"
@@ -304,25 +305,47 @@ def audit_transcript(
 
 @app.command("audit.stories")
 def audit_two_stories(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The proof, as a member wrote it.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="The proof: one file, or two rosters.")
+    ],
     roster: RosterOption = None,
     coordinator_key: KeyOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
 ) -> None:
     """Check a proof that a coordinator signed two logs of one run, neither the other's beginning.
 
-    Exits with 6 where it proves that, and with 1 where it proves nothing.
+    Or two rosters, in a file each, that cannot both be of one history. Exits with 6 where it
+    proves that, and with 1 where it proves nothing.
     """
-    trust = trusted(roster, coordinator_key)
-    proof = TwoStories.from_bytes(read_at_most(file, LARGEST_HEAD_FILE))
-    told, verdict = proof.told(trust.coordinator_only), AuditVerdict.TWO_STORIES
+    trust, verdict = trusted(roster, coordinator_key), AuditVerdict.TWO_STORIES
+    found, words = (_two_logs if len(files) == 1 else _two_rosters)(files, trust)
     if as_json:
-        heads = [head.model_dump(mode="json") for head in (told.first, told.second)]
-        said = {"verdict": verdict.word, "exit_status": verdict.value, "heads": heads}
+        said = {"verdict": verdict.word, "exit_status": verdict.value, **found}
         typer.echo(json.dumps(said, indent=2))
     else:
-        typer.echo(f"TWO STORIES: {told.words}\nstudy {told.study}")
+        typer.echo(f"TWO STORIES: {words}")
     raise typer.Exit(verdict.value)
+
+
+def _two_logs(files: Sequence[Path], trust: Trust) -> tuple[dict[str, Any], str]:
+    proof = TwoStories.from_bytes(read_at_most(files[0], LARGEST_HEAD_FILE))
+    told = proof.told(trust.coordinator_only)
+    heads = [head.model_dump(mode="json") for head in (told.first, told.second)]
+    return {"heads": heads}, f"{told.words}\nstudy {told.study}"
+
+
+def _two_rosters(files: Sequence[Path], trust: Trust) -> tuple[dict[str, Any], str]:
+    if len(files) != 2:  # noqa: PLR2004 -- two stories
+        raise UsageError(f"expected one proof or two rosters, found {len(files)} files")
+    one, other = (open_roster(read_roster(path), trust.coordinator) for path in files)
+    if not contradicts(one, other):
+        raise ProtocolError(
+            "expected two rosters of one version, or two that follow one, found two that fit "
+            "together: they prove nothing"
+        )
+    rosters = [{"version": each.version, "hash": each.hash} for each in (one, other)]
+    words = " and ".join(f"version {each.version} ({each.hash[:SHORT]})" for each in (one, other))
+    return {"rosters": rosters}, f"the coordinator signed two rosters of one history, {words}"
 
 
 def trusted(roster: Path | None, coordinator_key: str | None) -> Trust:

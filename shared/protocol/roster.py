@@ -109,6 +109,12 @@ class Roster(BaseModel):
             ) from None
 
 
+def contradicts(one: Roster, other: Roster) -> bool:
+    """Tell whether two rosters of one coordinator are two stories: both cannot be of one chain."""
+    follow = one.previous and one.previous == other.previous
+    return one != other and (one.version == other.version or bool(follow))
+
+
 def is_institution_id(text: str) -> bool:
     """Tell whether `text` may name an institution (1 to 64 printable characters)."""
     return re.fullmatch(r"[^\x00-\x1f\x7f]{1,64}", text) is not None and text != COORDINATOR

@@ -135,6 +135,13 @@ def test_two_stories_are_a_proof_in_two_files(
     files = [Path(line.strip()) for line in out.splitlines() if line.endswith(".signed")]
     found = [open_roster(read_roster(file), coordinator.public) for file in files]
     assert found == [second, other]
+    asked = ["audit", "stories", "--coordinator-key", coordinator.public]
+    assert run([*asked, *map(str, files)]) == 6  # who was sent both
+    assert "version 2" in capsys.readouterr().out
+    fits = coordinator.file("first.signed", coordinator.signed_roster())
+    for one in (files[0], fits):  # the same, and its predecessor
+        assert run([*asked, str(files[0]), str(one)]) == 1
+    assert run([*asked, *map(str, [*files, fits])]) == 2
     assert pinned_roster(home, coordinator.public) == second
 
 
