@@ -253,12 +253,17 @@ def _one_story(
         institution = open_institution(home)
         with open_institution_ledger(institution, utc_now) as ledger:
             try:
-                return check_heads(ledger, institution.coordinator, heads)
+                known = check_heads(ledger, institution.coordinator, heads)
             except TwoStoriesError as error:
                 stories.append(error)
                 path = proof or heads[0].with_name(heads[0].name + PROOF_SUFFIX)
-                said = [f"TWO STORIES: {error}", *keep_proof(path, error.proof)]
-                return preflight.CheckNote(preflight.CheckOutcome.FAIL, "\n".join(said))
+                told_of = [f"TWO STORIES: {error}", *keep_proof(path, error.proof)]
+                return preflight.CheckNote(preflight.CheckOutcome.FAIL, "\n".join(told_of))
+        said = f"{known} of {len(heads)} heads of others are of runs co-signed here"
+        if known < len(heads):
+            note = f"{said}; nothing is known of the others"
+            return preflight.CheckNote(preflight.CheckOutcome.WARN, note)
+        return f"{said}: one story each"
 
     for one in preflight.findings([preflight.Look("heads", seen)]):
         found.append(one)

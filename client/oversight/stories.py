@@ -45,7 +45,7 @@ def check_one_story(ledger: Ledger, coordinator: str, seen: SeenHead) -> int:
 
     Raises:
         TwoStoriesError: neither log is the other's beginning.
-        ProtocolError: a head that the coordinator did not sign.
+        ProtocolError: a head that the coordinator did not sign, or no hashes of the longer log.
         LedgerError: the ledger cannot be read.
     """
     roster = Trust(coordinator).coordinator_only
@@ -56,15 +56,22 @@ def check_one_story(ledger: Ledger, coordinator: str, seen: SeenHead) -> int:
     proof = two_stories(own, seen, roster)
     if proof is not None:
         raise TwoStoriesError(proof, proof.told(roster))
-    return own.opened(roster).size
+    size = own.opened(roster).size
+    if size != head.size and not (own if size > head.size else seen).is_whole(roster):
+        raise ProtocolError(
+            f"expected the hashes of the {max(size, head.size)} leaves of the longer log, found "
+            "others or none: this head was not compared; ask its member for the file that "
+            "`fieldfare institution transcript head` writes"
+        )
+    return size
 
 
-def check_heads(ledger: Ledger, coordinator: str, files: Iterable[Path]) -> str:
-    """Hold other members' heads, as files, against the own ones; returns what was found.
+def check_heads(ledger: Ledger, coordinator: str, files: Iterable[Path]) -> int:
+    """Hold other members' heads, as files, against the own ones; returns how many were compared.
 
     Raises:
         TwoStoriesError: of the first that contradicts.
-        ProtocolError, UsageError: a file that is no head by this coordinator.
+        UsageError: a file that is no head by this coordinator, or lacks what shows its beginning.
         LedgerError: the ledger cannot be read.
     """
     sizes = []
@@ -76,8 +83,7 @@ def check_heads(ledger: Ledger, coordinator: str, files: Iterable[Path]) -> str:
             raise
         except ProtocolError as error:
             raise UsageError(f"{path}: {error}") from None
-    known = sum(size > 0 for size in sizes)
-    return f"{known} of {len(sizes)} heads of others are of runs co-signed here: one story each"
+    return sum(size > 0 for size in sizes)
 
 
 def own_head(ledger: Ledger, coordinator: str, run: str) -> SeenHead:

@@ -136,6 +136,15 @@ class SeenHead(_File):
         """
         return _opened(_bytes(self.head), roster)
 
+    def is_whole(self, roster: Roster) -> bool:
+        """Tell whether the hashes are those of the head's leaves.
+
+        Raises:
+            ProtocolError: another party signed it, or the hashes are none.
+        """
+        head, hashes = self.opened(roster), hashes_in(_bytes(self.hashes))
+        return (len(hashes), merkle.root(hashes).hex()) == (head.size, head.root)
+
 
 @dataclass(frozen=True)
 class ToldStories:

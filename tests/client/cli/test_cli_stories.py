@@ -98,6 +98,7 @@ def test_heads_travel_as_files_and_check_holds_them_against_the_own_ones(
     run([*check, "--head", str(file)])
     said = json.loads(capsys.readouterr().out)
     assert said["findings"][-1]["found"].startswith("1 of 1 heads")
+    assert said["findings"][-1]["outcome"] == "pass"
     # Another member was shown another log, and co-signed that.
     kept = (recorded.leaves, recorded.head)
     recorded.leaves = [*recorded.leaves[:-1], FAILED]
@@ -109,3 +110,29 @@ def test_heads_travel_as_files_and_check_holds_them_against_the_own_ones(
     assert "TWO STORIES" in capsys.readouterr().out
     key = recorded.trust.coordinator
     assert run(["audit", "stories", f"{file}.two-stories", "--coordinator-key", key]) == TOLD
+
+
+def test_a_head_that_was_not_compared_is_no_story(
+    coordinator: Coordinator,
+    recorded: Recorder,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    """A longer log whose hashes were stripped, and a run that was not co-signed here."""
+    file, home = tmp_path / "head", str(coordinator.homes[NAME].path)
+    kept = (recorded.leaves, recorded.head, recorded.run)
+    recorded.leaves = [FAILED, *recorded.leaves, FAILED]
+    recorded.sign_head()
+    stripped = SeenHead.of(recorded.head, [])
+    recorded.run = "another-run"
+    recorded.sign_head()
+    unknown = SeenHead.of(recorded.head, [leaf.hash for leaf in recorded.leaves])
+    recorded.leaves, recorded.head, recorded.run = kept
+    check = ["institution", "check", "--skip-records", "--home", home, "--json"]
+    for head, outcome, word in ((stripped, "fail", "hashes"), (unknown, "warn", "0 of 1 heads")):
+        file.write_bytes(head.to_bytes())
+        capsys.readouterr()
+        run([*check, "--head", str(file)])
+        found = json.loads(capsys.readouterr().out)["findings"][-1]
+        assert found["outcome"] == outcome
+        assert word in found["found"]
