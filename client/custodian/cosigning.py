@@ -116,9 +116,9 @@ class Cosigning:
                 replay.take(leaf)
             except ProtocolError:
                 return replay.checked, index
-        debits = (entry.debit for entry in self.ledger.entries())
-        paid = {debit.request for debit in debits if (debit.study, debit.run) == (study, run)}
-        if not paid <= replay.opened:  # an attempt that was paid for is hidden, or said to be free
+        if (
+            not self.ledger.paid(study, run) <= replay.opened
+        ):  # an attempt that was paid for is hidden, or said to be free
             return replay.checked, len(leaves) - 1
         if replay.measured is not None:
             self.ledger.put_run_state(study, MEASURED_STATE + run, replay.measured.encode())

@@ -82,8 +82,7 @@ class Openings:
 
     def _drop(self, study: str, run: str) -> bool:
         """Forget a run that was opened and released nothing; one that did was paid for."""
-        debits = (entry.debit for entry in self._ledger.entries())
-        if any((debit.study, debit.run) == (study, run) for debit in debits):
+        if self._ledger.paid(study, run):
             return False
         names = states_of(run, self._ledger.run_names(study))
         self._ledger.forget_run(study, run, names)

@@ -348,7 +348,9 @@ class Door:
     def _rehearsed(self, request: Request) -> RunKeys:
         """Return the keys that a rehearsal masks with; only before the first step."""
         keys = self._run_keys(request)
-        if keys.step > 0:
+        study, run = request.study, request.run
+        waits = self._ledger.waiting(study, run)  # a newer opening begins again with its keys
+        if keys.step > 0 or (waits and waits.cost) or self._ledger.paid(study, run):
             raise PolicyRefusal(
                 RefusalCode.STEP_CLOSED, "expected a rehearsal before the run's first step"
             )

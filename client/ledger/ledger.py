@@ -465,6 +465,15 @@ class Ledger:
         """
         return (entry for entry in self.history() if isinstance(entry, LedgerEntry))
 
+    def paid(self, study: str, run: str) -> frozenset[str]:
+        """Return the requests of a run that were debited, sha256 of R.
+
+        Raises:
+            LedgerError: as `entries`.
+        """
+        debits = (entry.debit for entry in self.entries())
+        return frozenset(one.request for one in debits if (one.study, one.run) == (study, run))
+
     def history(self) -> Iterator[LedgerEntry | Statement]:
         """Yield every debit and every statement, as `entries`.
 

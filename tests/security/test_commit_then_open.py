@@ -132,6 +132,23 @@ def _reply(run: Run, content: bytes | Refusal) -> Reply:
     return open_envelope(content, Reply, site.roster, site.assurance).body
 
 
+@pytest.mark.parametrize("paid", [False, True])
+def test_no_rehearsal_destroys_what_a_step_waits_with(run: Run, *, paid: bool) -> None:
+    """A newer opening begins its keys again: a rehearsal once took the place of an answer."""
+    request = run.request()
+    if paid:
+        run.everybody(request)
+    else:
+        run.commit(A, request)
+    before = run.bench.ledger(A).waiting(request.study, request.run)
+    run.open_anew()
+    rehearsal = run.request(ReleaseKind.REHEARSAL)
+    assert run.ask(A, rehearsal) == Refusal(RefusalCode.STEP_CLOSED)
+    after = run.bench.ledger(A).waiting(request.study, request.run)
+    assert (before is None, after is None) == (paid, paid)
+    assert before == after
+
+
 # -- L ------------------------------------------------------------------------------------------
 
 Change = Callable[[Run, Request, list[bytes]], list[bytes]]

@@ -109,8 +109,7 @@ def test_a_repeat_is_neither_counted_nor_logged(ledger: Ledger) -> None:
 def test_a_run_that_was_paid_for_stays(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fieldfare.client.custodian.openings.MOST_KEPT", 2)
     openings = Openings(ledger, Noted())
-    debits = [SimpleNamespace(debit=SimpleNamespace(study=STUDY, run="paid"))]
-    monkeypatch.setattr(ledger, "entries", lambda: iter(debits))
+    monkeypatch.setattr(ledger, "paid", lambda _, run: {"request"} if run == "paid" else set())
     for run in ("paid", "free", "third", "fourth"):
         opens(openings, ledger, run)
     kept = {name.partition(":")[0] for name in ledger.run_names(STUDY)} - {"opening"}
