@@ -13,6 +13,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from threading import RLock
 from typing import Final, TypeVar
@@ -114,6 +115,7 @@ log = logging.getLogger(__name__)
 # Run ids and study ids hold no colon, so no request can name these states.
 SHOWN_REPLY: Final = ":shown-reply"
 APPROVAL_COUNT: Final = "approvals:"
+LAST_SECOND: Final = int(datetime(9999, 12, 31, tzinfo=UTC).timestamp())
 
 Answer = TypeVar("Answer")
 
@@ -485,7 +487,10 @@ class Custodian:
     def _agree(self, study: str, run: str, offers: Sequence[bytes]) -> bytes:
         self._own(study)
         self._opened(study, run)
-        self._held.agree(self._site, study, run, offers)
+        times = self._held.agree(self._site, study, run, offers)
+        if times:
+            tolerance = self._prepared[study].plan.study.privacy.collusion_tolerance
+            self._ledger.heed([_instant(time) for time in times], tolerance)
         self._note_agreed(study, run, offers)
         return b""
 
@@ -565,6 +570,11 @@ class Custodian:
     def _newest(self, study: str, run: str) -> RunOpening | None:
         state = self._ledger.run_state(study, OPENING_STATE + run)
         return None if state is None else self._site.from_coordinator(state, RunOpening).body
+
+
+def _instant(seconds: int) -> datetime:
+    """Return a time that a peer signed; one beyond the calendar is its last day."""
+    return datetime.fromtimestamp(min(seconds, LAST_SECOND), UTC)
 
 
 def _check_newer(newest: RunOpening, opening: RunOpening) -> None:

@@ -146,8 +146,11 @@ class HeldKeys:
         self._fresh.pop(run.opening.study, None)
         self._opened[run.opening.study] = run
 
-    def agree(self, site: Site, study: str, run: str, offers: Sequence[bytes]) -> None:
+    def agree(self, site: Site, study: str, run: str, offers: Sequence[bytes]) -> tuple[int, ...]:
         """Derive the pair keys; those of an older opening and all private keys are erased.
+
+        Returns:
+            The times in the peers' offers, seconds since 1970; none at a repeat.
 
         Raises:
             PolicyRefusal: KEYS_GONE.
@@ -157,7 +160,7 @@ class HeldKeys:
         if opened is None or opened.opening.run != run:
             if agreed is None or agreed.offer not in offers:
                 raise keys_gone()
-            return  # agreed once; a repeat changes nothing
+            return ()  # agreed once; a repeat changes nothing
         keys = agree(site, opened, offers)
         own = opened.own
         self._agreed.pop((study, run), None)  # the newest comes last
@@ -168,6 +171,7 @@ class HeldKeys:
         runs = [place for place in self._agreed if place[0] == study]
         for place in runs[:-MOST_AGREED]:
             del self._agreed[place]
+        return peer_times(site, opened, offers)
 
     def run_keys(self, study: str, run: str, opening: str) -> RunKeys:
         """Return the pair keys of an opening, at the step that they have reached.
@@ -319,6 +323,18 @@ def _check_answers(
             )
         found[name] = answer
     return found
+
+
+def peer_times(site: Site, run: OpenedRun, offers: Sequence[bytes]) -> tuple[int, ...]:
+    """Return the times that the others offered at, seconds since 1970; none in simulations.
+
+    Raises:
+        ProtocolError: a missing, foreign or malformed offer.
+    """
+    if run.own.keys is None:
+        return ()
+    received = _offers_by_sender(site, run, offers)
+    return tuple(one.time for name, one in received.items() if name != site.institution)
 
 
 def agree(site: Site, run: OpenedRun, offers: Sequence[bytes]) -> RunKeys:

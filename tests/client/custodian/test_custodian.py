@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +19,7 @@ from tests.support.federations.bench import (
     make_sums,
 )
 
-from fieldfare.client.custodian.custodian import Custodian, opened_runs
+from fieldfare.client.custodian.custodian import Custodian, _instant, opened_runs
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.client.wire.frames import Committed, Described, Released
 from fieldfare.server.run.channel import GridChannel
@@ -436,3 +437,18 @@ def test_a_whole_run_is_answered_from_ledgers_that_verify(make_bench: MakeBench)
         assert kinds == ["training"] * STEPS + ["evaluation"]
         assert bench.ledger(name).spent() == outcome.spent
     assert isinstance(bench.path(NAME), Path)
+
+
+def test_a_clock_that_runs_ahead_is_measured_by_the_peers_offers(bench: Bench) -> None:
+    """Offers carried the time and nobody read it: a clock a year ahead had spent nothing."""
+    ledger, ahead = bench.ledger(NAME), timedelta(days=366)
+    slow, fast = ledger._clock, lambda: datetime.now(UTC) + ahead
+    for clock, expected in ((fast, ahead), (slow, timedelta())):  # each opening says anew
+        ledger._clock = clock
+        bench.open_run()
+        assert abs(ledger._ahead - expected) < timedelta(minutes=5)
+
+
+def test_a_time_beyond_the_calendar_breaks_nothing(bench: Bench) -> None:
+    assert _instant(2**53).year == 9999
+    assert _instant(0).year == 1970
