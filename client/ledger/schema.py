@@ -148,7 +148,21 @@ BEGIN SELECT RAISE(ABORT, 'fixed are append-only'); END
 )
 
 # Approvals, openings and runs with the private keys that an earlier version kept in them.
-_KEYLESS: Final = ("DELETE FROM runs WHERE study <> ':ledger'", "DELETE FROM pending")
+# What a run came to holds no key. Its evaluation was paid for when it was noted: by which request.
+_KEYLESS: Final = (
+    """
+DELETE FROM runs WHERE study <> ':ledger' AND run NOT GLOB 'evaluated:*'
+    AND run NOT GLOB 'progress:*' AND run NOT GLOB 'measured:*'
+""",
+    """
+UPDATE runs SET state = CAST(CAST(state AS TEXT) || ':' || coalesce((
+    SELECT request FROM entries WHERE type = 'debit' AND kind = 'evaluation'
+        AND entries.study = runs.study AND 'evaluated:' || entries.run = runs.run
+    ORDER BY sequence DESC LIMIT 1
+), '') AS BLOB) WHERE run GLOB 'evaluated:*'
+""",
+    "DELETE FROM pending",
+)
 
 LEDGER: Final = DatabaseKind(
     name="the ledger",

@@ -122,3 +122,18 @@ def test_keys_that_an_older_version_kept_are_destroyed_when_its_file_is_opened(
     assert found == [(":ledger", "approvals:s", b"2")]
     for file in tmp_path.iterdir():
         assert b"private key" not in file.read_bytes(), file.name
+
+
+def test_what_an_older_versions_runs_came_to_stays(tmp_path: Path) -> None:
+    """A model that finished here before is still known, by the request that was paid for it."""
+    path = tmp_path / "ledger.sqlite"
+    with Database(replace(LEDGER, migrations=LEDGER.migrations[:3]), path, busy_seconds=1) as old:
+        entry = ENTRY.format(step=3, request="asked").replace("training", "evaluation")
+        old.rows(f"INSERT INTO entries VALUES (1, {entry})")
+        states = {"evaluated:r": b"model", "evaluated:other": b"model", "progress:r": b"\xff\x00"}
+        for run, state in {**states, "measured:r": b"{}", "followed:r": b"1"}.items():
+            old.rows("INSERT INTO runs VALUES ('s', ?, ?)", run, state)
+    with open_database(path, busy_timeout=1) as database:
+        found = dict(database.rows("SELECT run, state FROM runs"))
+    bound = {"evaluated:r": b"model:asked", "evaluated:other": b"model:"}
+    assert found == {**bound, "progress:r": b"\xff\x00", "measured:r": b"{}"}
