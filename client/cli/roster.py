@@ -36,6 +36,7 @@ from fieldfare.client.home.comparisons import (
     keep_handed,
     keep_lost,
     keep_vouching,
+    next_vouching,
     own_comparisons,
     standings,
 )
@@ -411,7 +412,8 @@ def vouch(
     secret = identity_secret(institution.home, passphrase_file)
     identity = keys.load_identity(institution.home, secret)
     pairs = [one.pair for one in said]
-    create_private(out, sign_vouching(institution.settings.id, pairs, identity))
+    number = next_vouching(institution.home)
+    create_private(out, sign_vouching(institution.settings.id, pairs, identity, number))
     names = ", ".join(plain(one.institution, NAME) for one in said)
     typer.echo(f"wrote {out}: you compared {names}. Send it to the other members;")
     typer.echo("each takes it with fieldfare institution roster take FILE")
@@ -443,7 +445,10 @@ def _take(institution: Institution, file: Path) -> None:
     facts = {"kind": "vouched", "institution": said.institution, "fingerprint": said.key}
     with open_journal(institution.home, utc_now) as journal:
         journal.append(Event.KEY, os_user(), **facts)
-    keep_vouching(institution.home, content)
+    try:
+        keep_vouching(institution.home, content)
+    except ProtocolError as error:
+        raise UsageError(f"{file}: {error}") from None
     known = _is_known(institution, said.institution, said.key)
     who = plain(said.institution, NAME) + ("" if known else ", whose key is NOT KNOWN,")
     typer.echo(f"{who} vouches for {counted(len(said.compared), 'key')}")

@@ -73,6 +73,7 @@ class Comparisons(ComparisonPart):
     handed: tuple[HandedKey, ...] = ()
     vouchings: tuple[Annotated[str, Field(max_length=MOST_BYTES)], ...] = ()
     lost: tuple[MemberKey, ...] = ()
+    said_here: int = Field(default=0, ge=0)  # how often this institution vouched
 
     @property
     def said(self) -> tuple[Vouching, ...]:
@@ -181,21 +182,35 @@ def keep_handed(home: Home, rotations: Collection[KeyRotation]) -> None:
         )
 
 
+def next_vouching(home: Home) -> int:
+    """Count what this institution says; returns its number.
+
+    Raises:
+        KeysError, UsageError, OSError: as `keep_compared`.
+    """
+    _change(home, lambda before: before.model_copy(update={"said_here": before.said_here + 1}))
+    return read_comparisons(home).said_here
+
+
 def keep_vouching(home: Home, content: bytes) -> None:
     """Keep what a member says, in place of what it said under the same key before.
 
     Raises:
-        ProtocolError: not signed by the key that it names.
+        ProtocolError: not signed by the key that it names, or said before what is kept.
         KeysError, UsageError, OSError: as `keep_compared`.
     """
     fresh = open_vouching(content)
 
     def replaced(before: Comparisons) -> Comparisons:
-        others = [
-            one
-            for one, said in zip(before.vouchings, before.said, strict=True)
-            if (said.institution, said.key) != (fresh.institution, fresh.key)
-        ]
+        others = []
+        for one, said in zip(before.vouchings, before.said, strict=True):
+            if (said.institution, said.key) != (fresh.institution, fresh.key):
+                others.append(one)
+            elif said.number > fresh.number:
+                raise ProtocolError(
+                    f"expected what {fresh.institution} said last, number {said.number} or later, "
+                    f"found number {fresh.number}: ask it for a new file"
+                )
         return before.model_copy(update={"vouchings": (*others, content.decode())})
 
     _change(home, replaced)

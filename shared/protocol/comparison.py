@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
-from fieldfare.shared.canonical import content_hash
+from fieldfare.shared.canonical import MAX_EXACT_INT, content_hash
 from fieldfare.shared.errors import ProtocolError, RefusalCode
 from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.identity import public_hex
@@ -54,6 +54,7 @@ class Vouching(MessageBody):
     Attributes:
         institution: who says it.
         key: its identity's public key, which signs this.
+        number: of what it says by this key; a later one takes an earlier one's place.
         compared: the keys, sorted by id; own comparisons alone, never what others vouch for.
     """
 
@@ -61,6 +62,7 @@ class Vouching(MessageBody):
 
     institution: InstitutionId
     key: Hex32
+    number: int = Field(ge=1, le=MAX_EXACT_INT)
     compared: tuple[MemberKey, ...]
 
     @field_validator("compared")
@@ -120,12 +122,16 @@ def _digits(digest: str) -> str:
 
 
 def sign_vouching(
-    institution: str, compared: Collection[tuple[str, str]], identity: Ed25519PrivateKey
+    institution: str,
+    compared: Collection[tuple[str, str]],
+    identity: Ed25519PrivateKey,
+    number: int,
 ) -> bytes:
-    """Say which keys were compared, as (id, key)."""
+    """Say which keys were compared, as (id, key); `number` counts what is said by this key."""
     body = Vouching(
         institution=institution,
         key=public_hex(identity),
+        number=number,
         compared=tuple(MemberKey(institution=who, key=key) for who, key in sorted(set(compared))),
     )
     return sign_envelope(body, institution, IdentitySigner(identity))

@@ -144,7 +144,7 @@ def test_vouchings_count_from_t_plus_1_members_on(
     home, new = coordinator.homes[VICTIM], roster.members[-1]
     keep_compared(home, [heard(one) for one in roster.members[1:-1]])
     for name in vouchers:
-        keep_vouching(home, sign_vouching(name, [(new.id, new.key)], keys[name]))
+        keep_vouching(home, sign_vouching(name, [(new.id, new.key)], keys[name], 1))
     study = home_study(aggregation={"minimum_institutions": 4})
     assert (surrounded(coordinator, custody_of, roster, study) == UNKNOWN) is refused
 

@@ -196,6 +196,21 @@ def test_the_status_says_the_t_at_which_a_run_with_all_begins(
     assert "1 key not known: a run with all needs a study with t = 3" in a("status")[1]
 
 
+def test_what_a_member_said_last_counts_whatever_file_comes_later(
+    banks: Banks, tmp_path: Path
+) -> None:
+    """An older file took the newer one's place: a key that was forgotten was vouched for again."""
+    a, b = banks["a"], banks["b"]
+    for name in ("a", "c"):
+        b("compare", f"bank-{name}", "--code", banks[name].codes()["code"])
+    assert b("vouch", "--out", str(tmp_path / "1"))[0] == 0
+    b("forget", "bank-c")
+    assert b("vouch", "--out", str(tmp_path / "2"))[0] == 0
+    for name, status in (("1", 0), ("1", 0), ("2", 0), ("1", 2), ("2", 0)):
+        assert a("take", str(tmp_path / name))[0] == status
+    assert "nobody compared it" in a("status")[1]
+
+
 def test_what_is_vouched_is_compared_here_and_signed_by_a_member(
     banks: Banks, tmp_path: Path
 ) -> None:

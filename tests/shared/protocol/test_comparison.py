@@ -32,7 +32,7 @@ ROSTER: Final = Roster(
 
 
 def vouches(who: str, *about: str) -> bytes:
-    return sign_vouching(who, [PAIRS[name] for name in about], KEYS[who])
+    return sign_vouching(who, [PAIRS[name] for name in about], KEYS[who], 1)
 
 
 def known(
