@@ -61,7 +61,7 @@ def read_heads(content: bytes, institution: str, keys: Collection[str]) -> list[
     """Parse a file of heads, a line each, signed by one of the institution's keys (hex).
 
     Raises:
-        LedgerError: the line that is no head of this institution.
+        LedgerError: the line that is no head of this institution, or there is none.
     """
     found = []
     for number, line in enumerate(content.splitlines(), start=1):
@@ -72,6 +72,10 @@ def read_heads(content: bytes, institution: str, keys: Collection[str]) -> list[
                 "former key, found something else"
             )
         found.append(head)
+    if not found:
+        raise LedgerError(
+            "expected heads that were signed before, a line each, found an empty file"
+        )
     return found
 
 

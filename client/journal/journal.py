@@ -203,7 +203,8 @@ def read(folder: Path, *, since: int = 0) -> Iterator[JournalEntry]:
     A log that is being written may be read. No entry is written, nor a log begun.
 
     Raises:
-        LedgerError: the first entry that does not fit, or the file cannot be read.
+        LedgerError: the first entry that does not fit, the file cannot be read, or it ends before
+            `since`.
     """
     path, old = folder / FILE, old_files.are_in(folder)
     if not path.exists() and not old:
@@ -213,13 +214,17 @@ def read(folder: Path, *, since: int = 0) -> Iterator[JournalEntry]:
             if _given(database) or not old:
                 yield from _read(database, since)
                 return
-    yield from (e for e in old_files.OldLog(folder).entries() if e.sequence > since)
+    end = 0
+    for entry in old_files.OldLog(folder).entries():
+        end = entry.sequence
+        if end > since:
+            yield entry
+    _check_reaches(end, since)
 
 
 def _read(database: Database, since: int) -> Iterator[JournalEntry]:
     given = _given(database)  # first: entries may come meanwhile
-    if since > given:
-        return
+    _check_reaches(given, since)
     end = _mark(database, since)
     while batch := _after(database, end.sequence):
         for sequence, event, line in batch:
@@ -227,6 +232,14 @@ def _read(database: Database, since: int) -> Iterator[JournalEntry]:
             yield entry
             end = entry.mark
     _check_end(end, given)
+
+
+def _check_reaches(end: int, since: int) -> None:
+    if since > end:
+        raise LedgerError(
+            f"expected a log that reaches entry {since}, which the collector has, found one "
+            f"of {end} entries: it was cut, or an older copy was restored"
+        )
 
 
 def verify(folder: Path) -> Mark:

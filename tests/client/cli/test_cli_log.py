@@ -81,10 +81,12 @@ def test_entries_are_exported_as_the_lines_that_they_are(
     assert run(export) == 0
     whole = capsys.readouterr().out
     assert whole == logged_text(founded / "log")
-    for since, left in ((0, 3), (2, 1), (3, 0), (99, 0)):
+    for since, left in ((0, 3), (2, 1), (3, 0)):
         assert run([*export, "--since", str(since)]) == 0
         shown = capsys.readouterr().out.splitlines()
         assert shown == whole.splitlines()[3 - left :]
+    assert run([*export, "--since", "99"]) == 1  # the collector has more: this log was cut
+    assert "expected a log that reaches entry 99" in capsys.readouterr().err
 
 
 def test_a_signed_head_finds_a_log_that_was_rewritten_or_cut(
@@ -132,3 +134,6 @@ def test_a_head_of_somebody_else_or_a_changed_one_is_none(
         check = ["institution", "log", "verify", "--home", str(founded), "--head"]
         assert run([*check, str(tmp_path / "kept")]) == 1
         assert "line 2: expected a head that bank-a signed" in capsys.readouterr().err
+    (tmp_path / "kept").write_text("")
+    assert run([*check, str(tmp_path / "kept")]) == 1
+    assert "found an empty file" in capsys.readouterr().err
