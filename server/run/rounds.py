@@ -189,7 +189,8 @@ class SecureSums:
         come = self._promised if unopened else answers
         self.failed += 1
         missing = {one.institution for one in request.participants} - set(come)
-        self.record.lost(missing, debited=costs and not unopened and bool(answers))
+        paid = self._was_opened(request) if unopened else bool(answers)
+        self.record.lost(missing, debited=costs and paid)
         if not unopened:
             self.record.failed({name: each.reply for name, each in answers.items()}, costs=costs)
         if not aggregation.fixed:
@@ -197,9 +198,17 @@ class SecureSums:
         elif unopened and not set(self.present) <= {*come, *self.gone}:
             raise RunError(
                 f"{request.kind.value} step {request.step}: expected every institution, as the "
-                f"study fixes them, found some missing ({self._losses()}): nothing was spent on "
-                "this step; resume the run when they are back"
+                f"study fixes them, found some missing ({self._losses()}): "
+                f"{'some have paid for' if self._paid(0) else 'nothing was spent on'} this step; "
+                "resume the run when they are back"
             )
+
+    def _was_opened(self, request: Request) -> bool:
+        """Tell whether L of this request was kept before, so that some may have paid for it."""
+        attempt = self.record.state.attempt if self.record.state else None
+        if attempt is None or attempt.hash != request.hash:
+            return False
+        return request.n in {len(attempt.commitments), len(attempt.committed)}
 
     def _open_anew(self, kind: ReleaseKind, step: int) -> None:
         """Open the run anew where keys are gone: fresh ones for everybody who is left."""

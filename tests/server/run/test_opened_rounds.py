@@ -246,6 +246,32 @@ def test_a_coordinator_that_dies_after_the_list_asks_with_the_same_list(
     assert_audited(book)
 
 
+def test_who_is_silent_when_an_opened_list_is_asked_for_again_is_said_to_have_cost_something(
+    make_setting: MakeSetting, tmp_path: Path
+) -> None:
+    """One had opened and paid before the crash; "nothing was spent on this step", it said."""
+    setting = make_setting(opened(), EXACT)
+    book = Book.begin(setting, tmp_path / "runs.sqlite")
+    seen = 0
+
+    def killed(message: Message) -> bool:
+        nonlocal seen
+        seen += message.metadata.message_type == "query.reveal"
+        if seen == 6:
+            raise Killed
+        return False
+
+    with pytest.raises(Killed):
+        book.carry_on(killed)
+    assert setting.debits() == debits(BANKS[0])
+    with pytest.raises(RunError, match=rf"{LAST}.*some have paid for this step; resume"):
+        book.carry_on(losing("release", LAST))
+    with run_store(book.path) as store:
+        assert store.losses(book.run)[LAST].debited == 1
+    book.carry_on()
+    assert_audited(book)
+
+
 def _commits(kind: LeafKind) -> bool:
     return kind is LeafKind.COMMITMENT
 
