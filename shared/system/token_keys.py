@@ -5,6 +5,7 @@ It never holds a PIN: others read command lines and settings. The private key ne
 token; `TokenKey` signs there and knows its public half.
 """
 
+import hashlib
 import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ _PUBLIC_BYTES: Final = 32
 _CURVE: Final = b"\x13\x0cedwards25519"
 _POINT: Final = b"\x04\x20"
 _PROBE: Final = b"fieldfare: is this the key of its public half?"
+_REFUSED: Final[set[bytes]] = set()  # by this process's tokens: hashes of token and PIN
 _REMEDIES: Final = {
     "PinIncorrect": "the PIN is another one; a few wrong ones lock the token",
     "PinLocked": "wrong PINs locked the token: its security officer unlocks it",
@@ -199,11 +201,21 @@ def _session(place: TokenUri, pin: bytes | None, *, rw: bool) -> Any:
             f"{place.module}: expected a PKCS#11 library, found none that loads: mend module-path= "
             "in the URI, or install the token's driver"
         ) from None
+    mark = hashlib.sha256(place.token.encode() + b"\x00" + pin).digest()
+    if mark in _REFUSED:
+        raise KeysError(
+            f"expected another PIN than the one that token {place.token!r} refused, found the "
+            "same: it was not tried again, since a few wrong ones lock the token; start again with "
+            "the PIN"
+        )
     token = library.get_token(token_label=place.token)
     try:
         return token.open(rw=rw, user_pin=pin.decode(errors="replace"))
     except exceptions.UserAlreadyLoggedIn:
         return token.open(rw=rw)
+    except exceptions.PinIncorrect:
+        _REFUSED.add(mark)
+        raise
 
 
 def _found(session: Any, place: TokenUri) -> TokenKey:
