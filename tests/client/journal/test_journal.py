@@ -170,8 +170,10 @@ def test_nothing_is_added_after_a_removed_end(tmp_path: Path, damage: str) -> No
 def test_a_rewritten_entry_with_a_right_hash_is_named_by_the_next(tmp_path: Path) -> None:
     folder = fill(tmp_path / "log", 4)
     second = [*read(folder)][1]
-    sql(folder, f"{DROP}UPDATE entries SET event = 'stop', line = '{forged(second)}'"
-                " WHERE sequence = 3")  # fmt: skip
+    sql(
+        folder,
+        f"{DROP}UPDATE entries SET event = 'stop', line = '{forged(second)}' WHERE sequence = 3",
+    )
     with pytest.raises(LedgerError, match="entry 4: expected an entry after the one with hash"):
         verify(folder)
 

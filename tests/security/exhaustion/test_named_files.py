@@ -27,13 +27,27 @@ COMMANDS: Final = {
     "verify": ("institution", "transcript", "verify", "{file}", "{home}"),
     "records": ("institution", "records", "check", "{study}", "--records", "{file}"),
     "mapping": (
-        "institution", "records", "check", "{study}", "--records", "{study}", "--mapping", "{file}",
+        "institution",
+        "records",
+        "check",
+        "{study}",
+        "--records",
+        "{study}",
+        "--mapping",
+        "{file}",
     ),
     "importer": (
-        "institution", "records", "import", "{file}", "--from", "paysim", "--out", "{out}",
+        "institution",
+        "records",
+        "import",
+        "{file}",
+        "--from",
+        "paysim",
+        "--out",
+        "{out}",
         "{home}",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(autouse=True)
