@@ -140,9 +140,11 @@ class Bed:
             return
         for name in self.names:
             others = [other for other in self.names if other != name]
-            read = json.loads(self.institution(others[0], "roster", "code", "--json"))["roster"]
-            present = [word for other in others for word in ("--present", other)]
-            self.institution(name, "roster", "meeting", *present, "--code", read, "--yes")
+            reader, *listening = others
+            read = json.loads(self.institution(reader, "roster", "code", "--json"))["roster"]
+            there = [word for other in listening for word in ("--present", other)]
+            heard = ("--reader", reader, *there, "--code", read, "--yes")
+            self.institution(name, "roster", "meeting", *heard)
 
     def _found_institution(self, name: str) -> None:
         self.institution(name, "init", "--id", name)
