@@ -115,7 +115,7 @@ def test_a_new_attempt_has_fresh_noise_a_fresh_mask_and_its_own_debit(bench: Ben
 def test_runs_of_a_study_share_its_budget(make_bench: MakeBench) -> None:
     bench = make_bench(make_study(privacy={"spare_releases": 1}, evaluation={"spare_releases": 0}))
     spent = bench.plan.study_limit // bench.plan.training.cost
-    runs = [bench.open_run() for _ in range(2 * spent)]
+    runs = (bench.open_run() for _ in range(2 * spent))  # one after the other: keys of few are held
     answers = [run.ask("bank-b", run.request()) for run in runs]
     assert sum(isinstance(answer, Released) for answer in answers) == spent
     assert set(answers[spent:]) == {Refusal(RefusalCode.BUDGET_EXHAUSTED)}
