@@ -91,16 +91,18 @@ mutants: $(DEV)  ## put in bugs that would break a promise, see the tests catch 
 	$(PY) -m tests.mutants
 
 .PHONY: nightly
-nightly: $(DEV)  ## the long form of one part: make nightly PART=mutants (or audit, golden, model)
+nightly: $(DEV)  ## the long form of one part: make nightly PART=mutants (or attacks, audit, golden, model)
 	@case "$(PART)" in \
 	  mutants) $(MAKE) mutants ;; \
 	  golden) $(PY) -m tests.golden.record ;; \
+	  attacks) FIELDFARE_KILL_SEEDS=6 timeout --foreground 60m env $(PYTEST) -n 2 --dist loadgroup \
+	      tests/security tests/deployment/losses ;; \
 	  model) $(PY) -m tests.security.protocol_model.scenarios ;; \
 	  audit) for epsilon in 1 4; do \
 	      $(PY) -m fieldfare.simulations.federation.canaries --epsilon $$epsilon || exit 1; \
 	      $(PY) -m fieldfare.simulations.federation.canaries --epsilon $$epsilon --halve-noise && exit 1 || true; \
 	    done ;; \
-	  *) echo "make nightly: expected PART=mutants, audit, golden or model, found PART=$(PART)"; exit 2 ;; \
+	  *) echo "make nightly: expected PART=mutants, attacks, audit, golden or model, found PART=$(PART)"; exit 2 ;; \
 	esac
 
 .PHONY: bench
