@@ -272,21 +272,16 @@ class Ledger:
             PolicyRefusal: as `admit`; ATTEMPT_CLOSED: no answer to this request waits.
             LedgerError: the ledger cannot be written, or its log not be erased.
         """
-        with self._lock:
-            with self._database.transaction():
-                self.admit(
-                    debit,
-                    study_limit=study_limit,
-                    max_attempts=max_attempts,
-                    max_tries=max_tries,
-                    portion=portion,
-                    participants=participants,
-                )
-                found = self._store.reply(debit.request)
-                if found is None:
-                    found = self._opened(debit, sign, participants)
-            self._settle(found.position.sequence)
-            return found
+        admit = partial(
+            self.admit,
+            debit,
+            study_limit=study_limit,
+            max_attempts=max_attempts,
+            max_tries=max_tries,
+            portion=portion,
+            participants=participants,
+        )
+        return self._debited(debit, admit, lambda: self._opened(debit, sign, participants))
 
     def commit(
         self,
@@ -316,23 +311,35 @@ class Ledger:
             PolicyRefusal: as `admit`.
             LedgerError: the ledger cannot be written, or its log not be erased.
         """
+
+        def released() -> StoredReply:
+            """Keep the new reply, and where its run stands after it."""
+            self._bind("first release")
+            self._store.pending.fix(debit.study, participants)
+            found = self._append(debit, vector, sign)
+            for name, state in run_states.items():
+                self._store.put_run_state(debit.study, name, state)
+            return found
+
+        admit = partial(
+            self.admit,
+            debit,
+            study_limit=study_limit,
+            max_attempts=max_attempts,
+            max_tries=max_tries,
+            portion=portion,
+            participants=participants,
+        )
+        return self._debited(debit, admit, released)
+
+    def _debited(
+        self, debit: Debit, admit: Callable[[], None], answer: Callable[[], StoredReply]
+    ) -> StoredReply:
+        """Admit and answer in one transaction, or return what stands; then settle it on disk."""
         with self._lock:
             with self._database.transaction():
-                self.admit(
-                    debit,
-                    study_limit=study_limit,
-                    max_attempts=max_attempts,
-                    max_tries=max_tries,
-                    portion=portion,
-                    participants=participants,
-                )
-                found = self._store.reply(debit.request)
-                if found is None:
-                    self._bind("first release")
-                    self._store.pending.fix(debit.study, participants)
-                    found = self._append(debit, vector, sign)
-                    for name, state in run_states.items():
-                        self._store.put_run_state(debit.study, name, state)
+                admit()
+                found = self._store.reply(debit.request) or answer()
             self._settle(found.position.sequence)
             return found
 
