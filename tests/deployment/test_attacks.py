@@ -30,6 +30,7 @@ from fieldfare.client.custodian.service import serving
 from fieldfare.client.home.layout import Home
 from fieldfare.client.institution.restoring import open_ledger
 from fieldfare.client.ledger.budget import LedgerEntry, Position
+from fieldfare.client.wire.frames import Described
 from fieldfare.client.wire.sockets import UnixSocket
 from fieldfare.server.home.founding import signing_public
 from fieldfare.server.home.layout import CoordinatorHome
@@ -42,6 +43,7 @@ from fieldfare.server.superlink.control import control_target, read_token
 from fieldfare.server.superlink.superlink import control, server_task, tasks
 from fieldfare.shared.audit.audit import audit
 from fieldfare.shared.audit.opening import Trust
+from fieldfare.shared.audit.verdict import AuditVerdict
 from fieldfare.shared.errors import FieldfareError, RefusalCode, RunError
 from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.flower_record import RECORD, refusal_in
@@ -56,7 +58,7 @@ from fieldfare.shared.protocol.messages import (
     sign_envelope,
 )
 from fieldfare.shared.protocol.roster import COORDINATOR
-from fieldfare.shared.protocol.signed_files import open_roster, read_signed
+from fieldfare.shared.protocol.signed_files import open_roster, read_roster
 from fieldfare.shared.system.key_files import read_signing_key
 from fieldfare.simulations.testbed.testbed import COMMAND, Bed, edit, in_this_process
 
@@ -155,6 +157,17 @@ class Deployment:
         with open_ledger(Home(self.bed.home(name))) as ledger:
             return [entry for entry in ledger.entries() if entry.debit.run == run]
 
+    def verified(self, name: str, transcript: Path) -> dict[str, Any]:
+        """What an institution's own check says: four of seven left, so too few co-signed it."""
+        home = str(self.bed.home(name))
+        done = self.bed.command(
+            ["institution", "transcript", "verify", str(transcript), "--json", "--home", home]
+        )
+        found: dict[str, Any] = json.loads(done.stdout)
+        assert done.returncode == found["exit_status"] == AuditVerdict.NOT_COSIGNED.value
+        assert found["own"]["cosigned"] == found["leaves"]
+        return found
+
     @contextmanager
     def node(self, folder: Path, custodian: Path) -> Iterator[Path]:
         """Run a node over the key in a folder; gives its log."""
@@ -183,6 +196,8 @@ def deployment() -> Iterator[Deployment]:
     folder = Path(tempfile.mkdtemp(prefix="ff-"))  # a short path: sockets lie below it
     bed = replace(small_bed(folder / "b", names=ALL), command=in_this_process)
     edit(bed.study, "[privacy]\nepsilon = 1.0\n", "[privacy]\nspare_releases = 4\nepsilon = 0.4\n")
+    # One message a release: who is told of another request answers and pays, and is found out.
+    edit(bed.study, "[aggregation]\n", '[aggregation]\nopening = "off"\n')
     bed.found()
     home = CoordinatorHome(bed.coordinator_home)
     try:
@@ -229,7 +244,7 @@ class Wire:
     def _meddle(self, name: str, record: Any) -> None:
         if "request" not in record or (name not in LIES and name != MISLED):
             return
-        roster = open_roster(read_signed(self.home.roster), signing_public(self.home))
+        roster = open_roster(read_roster(self.home.roster), signing_public(self.home))
         request = open_envelope(record["request"], Request, roster, Assurance.EXACT).body
         lie, step = (LIES[name].lie, LIES[name].step) if name in LIES else (FEWER, 0)
         if (request.kind, request.step) != (ReleaseKind.TRAINING, step):
@@ -287,10 +302,7 @@ def test_who_is_lied_to_refuses_and_pays_nothing(
     paid = [entry.debit for entry in deployment.entries(name, lied_to.row.run)]
     assert {debit.step for debit in paid} == set(range(told.step))
     # What it signed is in the transcript, and nothing else in its name.
-    said = deployment.bed.institution(
-        name, "transcript", "verify", str(lied_to.transcript), "--json"
-    )
-    own = json.loads(said)["own"]
+    own = deployment.verified(name, lied_to.transcript)["own"]
     assert (own["recorded"], own["unseen"]) == (len(paid), [])
 
 
@@ -299,10 +311,7 @@ def test_who_is_told_of_fewer_participants_finds_its_reply_left_out(
 ) -> None:
     (paid,) = deployment.entries(MISLED, lied_to.row.run)
     assert paid.debit.request == lied_to.wire.told[MISLED].hash
-    said = deployment.bed.institution(
-        MISLED, "transcript", "verify", str(lied_to.transcript), "--json"
-    )
-    unseen = json.loads(said)["own"]["unseen"]
+    unseen = deployment.verified(MISLED, lied_to.transcript)["own"]["unseen"]
     assert unseen == [{"step": 0, "attempt": 0, "kind": "training"}]
 
 
@@ -415,12 +424,13 @@ class Thief:
     """In a custodian's place, with what was seen on the wire in its name, and no key of its own."""
 
     approval: bytes
+    answer: bytes
     offer: bytes
     asked: list[str] = field(default_factory=list)
 
-    def describe(self, *_: object) -> bytes:
+    def describe(self, *_: object) -> Described:
         self.asked.append("hello")
-        return self.approval
+        return Described(self.approval, self.answer)
 
     def open_run(self, *_: object) -> bytes:
         self.asked.append("open")
@@ -439,11 +449,15 @@ class Thief:
 def test_who_stole_a_nodes_key_and_repeats_what_its_owner_said_ends_no_run_with_it(
     deployment: Deployment, lied_to: LiedTo, tmp_path: Path
 ) -> None:
-    """The owner is gone and the thief's node is admitted, but it cannot offer keys for this run."""
+    """The owner is gone and the thief's node is admitted; its answer is to another nonce.
+
+    So the run is opened without it. It is of a study whose budget the run before has used up.
+    """
     name, study = MISLED, lied_to.row.study
     heard = lied_to.wire.heard[name]
     thief = Thief(
         next(record["approval"] for record in heard if "approval" in record),
+        next(record["answer"] for record in heard if "answer" in record),
         next(record["offer"] for record in heard if "offer" in record),
     )
     deployment.bed.stop_one(name)
@@ -457,8 +471,13 @@ def test_who_stole_a_nodes_key_and_repeats_what_its_owner_said_ends_no_run_with_
         until(lambda: "admitted as node" in log.read_text(), SECONDS)
         row = deployment.carried_out(study)
     shutil.rmtree(folder)
-    assert thief.asked == ["hello", "open"]
+    assert set(thief.asked) == {"hello"}
+    content = deployment.bed.transcript(row.run).read_bytes()
+    report = audit(io.BytesIO(content), Trust(signing_public(deployment.home)))
+    assert report.misfit is None
+    assert sorted(report.participants) == sorted(set(ALL) - {name})
+    assert deployment.positions()[name] == before[name]
+    assert deployment.entries(HONEST[0], row.run)  # it began, and went on as far as it could
     assert row.state is RunStatus.FAILED
-    assert f"{name} takes no part" in row.reason
-    assert "expected an offer for this opening by its own signer" in row.reason
-    assert deployment.positions() == before
+    assert name not in row.reason
+    assert RefusalCode.BUDGET_EXHAUSTED.value in row.reason

@@ -111,7 +111,7 @@ def check_whole(bed: Bed, row: RunRow) -> dict[str, Any]:
     Returns:
         The audit's report.
     """
-    assert (row.state, row.reason) == (RunStatus.FINISHED, "")
+    assert (row.state, row.reason) == (RunStatus.FINISHED, ""), row.reason
     report = bed.audit(bed.transcript(row.run))
     assert report["verified"], report["misfit"]
     for name in bed.names:
