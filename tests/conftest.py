@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 pytest_plugins = (
     "tests.support.system.left_behind",
     "tests.support.homes.coordinators",
-    "tests.support.homes.desks",
+    "tests.support.homes.keyed_coordinators",
     "tests.support.homes.institutions",
     "tests.support.federations.bench",
     "tests.support.federations.settings",

@@ -270,7 +270,7 @@ class AlertStatus:
 NEW = AlertStatus("new", None, PartyRole.UNKNOWN, None, None)
 
 
-def standing_of(decisions: Sequence[Feedback]) -> AlertStatus:
+def alert_status(decisions: Sequence[Feedback]) -> AlertStatus:
     """Return where an alert stands after its decisions, in the order of time.
 
     Filing needs two different people who decided on it last, one of them with a reviewer's
@@ -299,7 +299,7 @@ def label_of(
     unit: str, selected: str, opened: datetime, decisions: Sequence[Feedback], as_of: datetime
 ) -> UnitLabel | None:
     """Return what was known of an alert's unit at `as_of`; None while nothing was."""
-    found = standing_of([one for one in decisions if one.time <= as_of])
+    found = alert_status([one for one in decisions if one.time <= as_of])
     if found.label is None or found.since is None:
         return None
     source = "str_filed" if found.label else "cleared"

@@ -21,9 +21,9 @@ from fieldfare.client.alerts.alert import (
     Feedback,
     PartyRole,
     UnitLabel,
+    alert_status,
     label_of,
     latest,
-    standing_of,
 )
 from fieldfare.client.home.layout import Home
 from fieldfare.client.scoring.selection import Selected
@@ -90,9 +90,9 @@ class Kept:
     decisions: tuple[Feedback, ...]
 
     @property
-    def standing(self) -> AlertStatus:
+    def status(self) -> AlertStatus:
         """After all decisions."""
-        return standing_of(self.decisions)
+        return alert_status(self.decisions)
 
 
 @dataclass(frozen=True)
@@ -106,8 +106,8 @@ class _Head:
     decisions: tuple[Feedback, ...]
 
     @property
-    def standing(self) -> AlertStatus:
-        return standing_of(self.decisions)
+    def status(self) -> AlertStatus:
+        return alert_status(self.decisions)
 
 
 class AlertStore:
@@ -126,7 +126,7 @@ class AlertStore:
         """
         new = 0
         with self._database.transaction():
-            open_ones = {h.unit: h for h in self._heads() if h.standing.state != "closed"}
+            open_ones = {h.unit: h for h in self._heads() if h.status.state != "closed"}
             for alert in alerts:
                 before = open_ones.get(alert.unit)
                 if before is not None:
@@ -245,7 +245,7 @@ class AlertStore:
         return {
             head.unit
             for head in self._heads()
-            if head.standing.since is not None and head.standing.since > since
+            if head.status.since is not None and head.status.since > since
         }
 
     def labels(self, as_of: datetime) -> list[UnitLabel]:

@@ -34,8 +34,8 @@ def queue_table(queue: Sequence[Kept]) -> Table:
 
 
 def _cells(kept: Kept) -> tuple[str, ...]:
-    alert, standing = kept.alert, kept.standing
-    words = (standing.state, standing.party_role.value, _why(alert))
+    alert, status = kept.alert, kept.status
+    words = (status.state, status.party_role.value, _why(alert))
     return (
         alert.alert,
         plain(alert.unit, MOST_UNIT),
@@ -61,10 +61,10 @@ def card(kept: Kept) -> RenderableType:
 
 
 def _rows(kept: Kept) -> Iterator[tuple[str, RenderableType]]:
-    alert, standing = kept.alert, kept.standing
-    yield "alert", Text(f"{alert.alert}  ({standing.state})")
+    alert, status = kept.alert, kept.status
+    yield "alert", Text(f"{alert.alert}  ({status.state})")
     yield "unit", Text(plain(alert.unit))
-    yield "party role", Text(f"{standing.party_role.value}: set by people, never by the software")
+    yield "party role", Text(f"{status.party_role.value}: set by people, never by the software")
     tuned = ", tuned here" if alert.tuned else ""
     yield "model", Text(f"{plain(alert.study_name)}  {alert.study[:SHORT]}, run {alert.run}{tuned}")
     yield "time", Text(f"opened {alert.opened}, last scored {alert.scored}")

@@ -71,7 +71,7 @@ class ApprovalStatus(Enum):
     WITHDRAWN = "withdrawn"
 
 
-def standing_of(decision: StudyDecision, roster: Roster, epoch: int) -> ApprovalStatus:
+def approval_status(decision: StudyDecision, roster: Roster, epoch: int) -> ApprovalStatus:
     """Say where a study stands under the pinned roster and the ledger's epoch."""
     if decision.state is not State.APPROVED:
         return ApprovalStatus[decision.state.name]
@@ -99,7 +99,7 @@ def spent_now(
         _still(ledger, kept.study)
         for kept in others
         if kept.study.id != study.id
-        and standing_of(kept.decision, roster, epoch) is ApprovalStatus.APPROVED
+        and approval_status(kept.decision, roster, epoch) is ApprovalStatus.APPROVED
     ]
     return SpentBudget(
         yearly=ledger.spent_since(now - WINDOW),
@@ -199,7 +199,7 @@ def approve(
         check_before_records(institution, study, spent, units=loaded.units)
         _forget_foreign_keys(custody, before)
         envelope = custody.custodian.accept(kept.offer, lambda _: loaded.sums)
-        approval = custody.site.from_member(envelope, Approval, custody.site.institution).body
+        approval = custody.party.from_member(envelope, Approval, custody.party.institution).body
         try:
             JournalDecisions(custody.journal).approved(study.id, approval.hash, user)
         except LedgerError:
@@ -381,8 +381,8 @@ def _resume_one(custody: Custody, load: Loader, study: str) -> bool:
 def _runs(custody: Custody, decision: StudyDecision) -> bool:
     """Tell whether a study may run: approved, under this roster and epoch, with its keys."""
     epoch = custody.ledger.position().epoch
-    standing = standing_of(decision, custody.institution.roster, epoch)
-    return standing is ApprovalStatus.APPROVED and _has_keys(custody, decision)
+    status = approval_status(decision, custody.institution.roster, epoch)
+    return status is ApprovalStatus.APPROVED and _has_keys(custody, decision)
 
 
 def _has_keys(custody: Custody, decision: StudyDecision) -> bool:
@@ -391,6 +391,6 @@ def _has_keys(custody: Custody, decision: StudyDecision) -> bool:
     if state is None or not decision.approval:
         return False
     try:
-        return ApprovedStudy.from_bytes(state, custody.site).approval.hash == decision.approval
+        return ApprovedStudy.from_bytes(state, custody.party).approval.hash == decision.approval
     except ProtocolError:
         return False

@@ -205,7 +205,7 @@ class Review:
 
     id: str
     name: str
-    standing: str
+    status: str
     purpose: str
     prohibited_uses: tuple[str, ...]
     columns: tuple[Column, ...]
@@ -241,7 +241,7 @@ def review_study(
     *,
     institution: str,
     unit: str | None,
-    standing: str,
+    status: str,
     earlier: Study | None,
     company: Company | None = None,
 ) -> Review:
@@ -254,7 +254,7 @@ def review_study(
         spent: from the ledger.
         institution: this one's id.
         unit: of its population, from its own settings.
-        standing: in words, where the study stands here.
+        status: in words, where the study stands here.
         earlier: the latest study of the same name that came before, if any.
         company: whose keys are known here; None: nobody's.
 
@@ -273,7 +273,7 @@ def review_study(
     return Review(
         id=study.id,
         name=study.name,
-        standing=standing,
+        status=status,
         purpose=study.purpose,
         prohibited_uses=study.prohibited_uses,
         columns=tuple(_columns(policy, study)),

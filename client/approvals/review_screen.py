@@ -33,7 +33,7 @@ def show_review(review: Review, to: Console) -> None:
 
 
 def _rows(review: Review) -> Iterator[tuple[str, RenderableType]]:
-    yield "study", Text(f"{plain(review.name)}  ({review.standing})")
+    yield "study", Text(f"{plain(review.name)}  ({review.status})")
     yield "id", Text(review.id)
     yield "purpose", Text(plain(review.purpose))
     uses = plain("; ".join(review.prohibited_uses))

@@ -25,8 +25,8 @@ from fieldfare.client.alerts.alert import (
     PartyRole,
     UnitLabel,
 )
+from fieldfare.client.alerts.alert_queue import CaseworkQueue, open_queue
 from fieldfare.client.alerts.casework import Deed
-from fieldfare.client.alerts.desk import CaseworkDesk, open_desk
 from fieldfare.client.alerts.reports.facts import OPEN, ReportFacts, report_facts, window_days
 from fieldfare.client.alerts.reports.fintrac import fintrac_draft, fintrac_problems
 from fieldfare.client.alerts.reports.goaml import goaml_draft, goaml_problems
@@ -35,9 +35,9 @@ from fieldfare.client.alerts.text import card, queue_table
 from fieldfare.client.cli import app
 from fieldfare.client.cli.options import (
     DEFAULT_HOME,
-    DeskOption,
     JsonOption,
     MappingOption,
+    QueueOption,
     RecordsOption,
     day_given,
 )
@@ -61,14 +61,14 @@ class Shown(StrEnum):
 
 @app.command("institution.alerts")
 def alerts(
-    home: DeskOption = DEFAULT_HOME,
+    home: QueueOption = DEFAULT_HOME,
     state: Annotated[Shown, typer.Option(help="Which alerts.")] = Shown.OPEN,
     as_json: JsonOption = False,
 ) -> None:
     """List the alerts that people look at, the newest scoring first."""
-    desk = open_desk(home)
-    with desk.store() as store:
-        hidden = desk.hidden(store)
+    queue = open_queue(home)
+    with queue.store() as store:
+        hidden = queue.hidden(store)
         found = [one for one in store.all() if _is(one, state) and one.alert.unit not in hidden]
     if as_json:
         typer.echo(json.dumps([_row(one) for one in found], indent=2))
@@ -83,13 +83,13 @@ def alerts(
 
 
 def _is(kept: Kept, state: Shown) -> bool:
-    return state is Shown.ALL or (kept.standing.state == "closed") == (state is Shown.CLOSED)
+    return state is Shown.ALL or (kept.status.state == "closed") == (state is Shown.CLOSED)
 
 
 @app.command("institution.alert.show")
 def show(
     which: AlertArgument,
-    home: DeskOption = DEFAULT_HOME,
+    home: QueueOption = DEFAULT_HOME,
     as_json: JsonOption = False,
     words: Annotated[
         bool, typer.Option("--words", help="Of a text: read it, show which of its words moved it.")
@@ -101,11 +101,11 @@ def show(
 
     With --words the text is read from the records again, and kept nowhere; the log says who did.
     """
-    desk = open_desk(home)
-    with desk.store() as store:
-        found = store.find(which, desk.hidden(store))
+    queue = open_queue(home)
+    with queue.store() as store:
+        found = store.find(which, queue.hidden(store))
     if words:
-        if isinstance(desk, CaseworkDesk) and desk.home is None:
+        if isinstance(queue, CaseworkQueue) and queue.home is None:
             raise UsageError(
                 f"--words: expected the institution's home, found the casework folder {home}: only "
                 "users who may read the records can show their texts"
@@ -125,12 +125,12 @@ def show(
 
 
 def _row(kept: Kept) -> dict[str, Any]:
-    standing = kept.standing
+    status = kept.status
     return {
         **kept.alert.model_dump(mode="json"),
-        "state": standing.state,
-        "party_role": standing.party_role.value,
-        "disposition": standing.disposition.value if standing.disposition else None,
+        "state": status.state,
+        "party_role": status.party_role.value,
+        "disposition": status.disposition.value if status.disposition else None,
         "decisions": [
             {
                 "time": one.time.isoformat(),
@@ -158,7 +158,7 @@ def feedback(
     role: Annotated[PartyRole, typer.Option(help="Who this is in what may have happened.")],
     confidence: Annotated[Confidence, typer.Option(help="How sure.")] = Confidence.MEDIUM,
     note: Annotated[str, typer.Option(help="Why; stays inside.")] = "",
-    home: DeskOption = DEFAULT_HOME,
+    home: QueueOption = DEFAULT_HOME,
 ) -> None:
     """Record a person's decision about an alert. Nothing is sent, frozen or closed elsewhere.
 
@@ -169,17 +169,17 @@ def feedback(
     problem = prose_problem(note)
     if problem:  # harm rule 6
         raise UsageError(f"--note: expected words, {problem}; keep it where it came from")
-    desk, user = open_desk(home), os_user()
-    with desk.store() as store:
-        alert = store.find(which, desk.hidden(store)).alert
+    queue, user = open_queue(home), os_user()
+    with queue.store() as store:
+        alert = store.find(which, queue.hidden(store)).alert
         decided = Feedback(alert.alert, utc_now(), user, disposition, role, confidence, note)
-        desk.decide(store, alert, decided)
-    with desk.store() as store:
-        standing = store.find(alert.alert).standing
-    typer.echo(f"noted; alert {alert.alert} is now: {standing.state}")
-    if standing.state == "second_review":
-        typer.echo(f"{REVIEWERS_TO_FILE} persons are needed to file: {desk.second}")
-    if standing.disposition is Disposition.FILE:
+        queue.decide(store, alert, decided)
+    with queue.store() as store:
+        status = store.find(alert.alert).status
+    typer.echo(f"noted; alert {alert.alert} is now: {status.state}")
+    if status.state == "second_review":
+        typer.echo(f"{REVIEWERS_TO_FILE} persons are needed to file: {queue.second}")
+    if status.disposition is Disposition.FILE:
         draft = f"fieldfare institution export {alert.alert} --format goaml --out FILE"
         typer.echo(at_home(f"Next: {draft}"))
 
@@ -190,17 +190,17 @@ def labels(
     as_of: Annotated[
         str, typer.Option(help="Only what was known then, 2026-03-31; else now.")
     ] = "",
-    home: DeskOption = DEFAULT_HOME,
+    home: QueueOption = DEFAULT_HOME,
 ) -> None:
     """Write settled decisions as labels for the next study, each with the time it was known from.
 
     A model may learn from a label only with features from before `effective_from`.
     """
     moment = _moment(as_of) if as_of else utc_now()
-    desk = open_desk(home)
-    with desk.store() as store:
+    queue = open_queue(home)
+    with queue.store() as store:
         found = store.labels(moment)
-    desk.note(Deed.LABELS)
+    queue.note(Deed.LABELS)
     try:
         create_private(out, _csv(found).encode())
     except OSError as error:
@@ -255,7 +255,7 @@ def export(
     which: AlertArgument,
     out: Annotated[Path, typer.Option(help="The file to write, new, for you alone.")],
     form: FormatOption,
-    home: DeskOption = DEFAULT_HOME,
+    home: QueueOption = DEFAULT_HOME,
     transactions: Annotated[
         Path | None,
         typer.Option(help="Canonical records: the customer's own entries go into the draft."),
@@ -272,23 +272,23 @@ def export(
     Only of an alert that a person decided to file or escalate, whose party role a person set. A
     possible victim is marked as protected and is no subject.
     """
-    desk = open_desk(home)
-    with desk.store() as store:
-        kept = store.find(which, desk.hidden(store))
-        codes = desk.codes(store)
-    facts = report_facts(kept.alert, kept.standing, codes)
+    queue = open_queue(home)
+    with queue.store() as store:
+        kept = store.find(which, queue.hidden(store))
+        codes = queue.codes(store)
+    facts = report_facts(kept.alert, kept.status, codes)
     if transactions is not None:
         last = day_given(until, "--until") if until else None
         facts = _with_movements(facts, kept.alert, transactions, last)
     draft = _DRAFTS[form](facts)
-    desk.note(Deed.DRAFTED, kind=form.value, fingerprint=hashlib.sha256(draft).hexdigest())
+    queue.note(Deed.DRAFTED, kind=form.value, fingerprint=hashlib.sha256(draft).hexdigest())
     try:
         create_private(out, draft)
     except OSError as error:
         raise UsageError(f"{out}: expected a new file, found: {error.strerror}") from None
     typer.echo(f"drafted: {out} (0600). It is no report yet, and nothing sends it.")
     typer.echo(f'A person completes what says "{OPEN}", in {draft.decode().count(OPEN)} places.')
-    if kept.standing.state != "closed":
+    if kept.status.state != "closed":
         typer.echo(f"{REVIEWERS_TO_FILE} persons must decide `file` before it may be filed.")
     if facts.protected:
         typer.echo(

@@ -12,6 +12,7 @@ import tomlkit
 import typer
 from pydantic import ValidationError
 
+from fieldfare.client.alerts.alert_queue import Collected, casework_of, collect, scoring_store
 from fieldfare.client.alerts.casework import (
     FILE_MODE,
     TERMS,
@@ -19,7 +20,6 @@ from fieldfare.client.alerts.casework import (
     CaseworkTerms,
     make_casework,
 )
-from fieldfare.client.alerts.desk import Collected, casework_of, collect, scoring_store
 from fieldfare.client.alerts.store import STORE, open_store, store_at
 from fieldfare.client.cli import app
 from fieldfare.client.cli.options import DEFAULT_HOME, HomeOption

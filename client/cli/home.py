@@ -20,11 +20,11 @@ from fieldfare.client.cli.options import (
     token_pin,
 )
 from fieldfare.client.cli.studies import meant_study
-from fieldfare.client.daemon.admin_client import told_custodian
+from fieldfare.client.daemon.admin_client import notify_custodian
 from fieldfare.client.home import keys
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import load_settings
-from fieldfare.client.institution import founding
+from fieldfare.client.institution import initial_setup
 from fieldfare.client.institution.open import open_institution, open_journal
 from fieldfare.client.journal import heads
 from fieldfare.client.journal.entries import Event
@@ -68,7 +68,7 @@ def init(
 ) -> None:
     """Make an institution's folder, keys and policy; print fingerprints to compare."""
     secret = token_pin(passphrase_file) if key else read_passphrase(passphrase_file)
-    made = founding.found_institution(
+    made = initial_setup.create_institution(
         home, institution, passphrase=secret, coordinator=coordinator_key, uri=key
     )
     protected = "under your passphrase" if secret else "readable by this user, no passphrase"
@@ -123,7 +123,7 @@ def rotate(
         f"Send {done.statement} to the coordinator and compare the new fingerprint.",
         "Accept the roster that carries the new key, and approve running studies again: until",
         "then this institution takes part in nothing.",
-        told_custodian(opened, settings),
+        notify_custodian(opened, settings),
     ]
     typer.echo("\n".join(lines))
 
@@ -199,11 +199,15 @@ def join(
     opened = Home.open(home)
     institution = load_settings(opened).id
     content = read_signed(file)
-    invitation = founding.read_invitation(content, str(file))
-    pinned = founding.check_pinned(opened, invitation, str(file))
+    invitation = initial_setup.read_invitation(content, str(file))
+    pinned = initial_setup.check_pinned(opened, invitation, str(file))
     identity = keys.load_identity(opened, identity_secret(opened, passphrase_file))
-    signed = founding.enrolment_for(opened, institution, invitation, identity, contact)
-    to = _free(out, signed) if out else opened.path / f"{institution}{founding.ENROLMENT_SUFFIX}"
+    signed = initial_setup.enrolment_for(opened, institution, invitation, identity, contact)
+    to = (
+        _free(out, signed)
+        if out
+        else opened.path / f"{institution}{initial_setup.ENROLMENT_SUFFIX}"
+    )
     typer.echo(f"{invitation.hub} at {invitation.address}")
     typer.echo(f"coordinator  {fingerprint(bytes.fromhex(invitation.coordinator))}")
     _agree(invitation, pinned=pinned, yes=yes, expected=expected)
@@ -212,11 +216,11 @@ def join(
         with open_journal(opened, utc_now) as journal:
             pin = invitation.coordinator
             journal.append(Event.KEY, os_user(), kind="coordinator", fingerprint=pin)
-        founding.pin_coordinator(opened, invitation)
-    founding.write_node_files(opened, invitation)
+        initial_setup.pin_coordinator(opened, invitation)
+    initial_setup.write_node_files(opened, invitation)
     replace_private(to, signed)
     lines = [
-        f"pinned; wrote {founding.NODE_FILE} and {founding.AUTHORITY_FILE}"
+        f"pinned; wrote {initial_setup.NODE_FILE} and {initial_setup.AUTHORITY_FILE}"
         if not pinned
         else "pinned already; a node that runs has to start again",
         f"identity     {fingerprint(bytes.fromhex(public_hex(identity)))}",

@@ -15,7 +15,7 @@ from fieldfare.client.cli.options import (
     ProofOption,
     agreed,
 )
-from fieldfare.client.daemon.admin_client import told_custodian
+from fieldfare.client.daemon.admin_client import notify_custodian
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import load_settings
 from fieldfare.client.institution import restoring
@@ -125,7 +125,7 @@ def accept(
         f"accepted as epoch {position.epoch}: mu^2 {from_picomu2(carried)!r} carried over, "
         f"{from_picomu2(position.cumulative)!r} spent in all\n"
         "Every key and approval from before is gone: approve the studies that shall go on.\n"
-        + told_custodian(opened, load_settings(opened))
+        + notify_custodian(opened, load_settings(opened))
     )
 
 

@@ -62,7 +62,7 @@ HomeOption = Annotated[
     ),
 ]
 
-DeskOption = Annotated[
+QueueOption = Annotated[
     Path,
     typer.Option(
         "--home",

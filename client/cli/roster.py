@@ -25,7 +25,7 @@ from fieldfare.client.cli.options import (
     ask,
     identity_secret,
 )
-from fieldfare.client.daemon.admin_client import told_custodian
+from fieldfare.client.daemon.admin_client import notify_custodian
 from fieldfare.client.home import keys
 from fieldfare.client.home import roster as rosters
 from fieldfare.client.home.comparisons import (
@@ -119,7 +119,7 @@ def accept(
         typer.echo(
             "Approvals under the earlier roster count no more: approve running studies again."
         )
-    typer.echo(told_custodian(opened, settings))
+    typer.echo(notify_custodian(opened, settings))
     _told_standing(open_institution(home))
     typer.echo(at_home("Next: fieldfare institution roster status"))
 
@@ -281,7 +281,7 @@ def forget(
         facts = {"kind": "forgotten", "institution": found.id, "fingerprint": found.key}
         journal.append(Event.KEY, os_user(), **facts)
     keep_lost(institution.home, {(found.id, found.key)})
-    told_custodian(institution.home, institution.settings)
+    notify_custodian(institution.home, institution.settings)
     typer.echo(f"{plain(member, NAME)}: key not known any more, until it is compared anew")
     _told_standing(open_institution(home))
 
@@ -322,7 +322,7 @@ def _keep(institution: Institution, members: Sequence[Member], how: How) -> None
         for one in members
     ]
     keep_compared(institution.home, compared)
-    told_custodian(institution.home, institution.settings)
+    notify_custodian(institution.home, institution.settings)
 
 
 # -- how members stand -----------------------------------------------------------------------------
@@ -430,7 +430,7 @@ def take(
     institution = open_institution(home)
     for file in files:
         _take(institution, file)
-    told_custodian(institution.home, institution.settings)
+    notify_custodian(institution.home, institution.settings)
     _told_standing(open_institution(home))
 
 

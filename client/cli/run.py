@@ -35,8 +35,8 @@ from fieldfare.client.institution.open import open_institution, open_institution
 from fieldfare.client.node.settings import NodeSettings
 from fieldfare.client.node.state import read_node_state
 from fieldfare.client.oversight import preflight
-from fieldfare.client.oversight.link import link_looks
-from fieldfare.client.oversight.looks import HomeLooks, Preflight
+from fieldfare.client.oversight.home_checks import HomeChecks, Preflight
+from fieldfare.client.oversight.link import link_checks
 from fieldfare.client.oversight.overview import overview, overview_json
 from fieldfare.client.oversight.overview_screen import overview_lines
 from fieldfare.client.oversight.stories import (
@@ -265,7 +265,7 @@ def _one_story(
             return preflight.CheckNote(preflight.CheckOutcome.WARN, note)
         return f"{said}: one story each"
 
-    for one in preflight.findings([preflight.Look("heads", seen)]):
+    for one in preflight.findings([preflight.Check("heads", seen)]):
         found.append(one)
         if told:
             typer.echo("\n".join(preflight.finding_lines(one)))
@@ -274,10 +274,10 @@ def _one_story(
 
 def _looked(given: Preflight) -> Iterator[preflight.CheckResult]:
     """Look at the home, at the way to the coordinator where a node has one, at the records."""
-    looks = HomeLooks(given)
-    link = link_looks(looks.node) if given.node_settings.exists() else ()
+    checks = HomeChecks(given)
+    link = link_checks(checks.node) if given.node_settings.exists() else ()
     return chain(
-        preflight.findings(looks.looks()),
+        preflight.findings(checks.checks()),
         preflight.findings(link),
-        preflight.findings(looks.record_looks()),
+        preflight.findings(checks.record_checks()),
     )

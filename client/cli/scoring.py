@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from fieldfare.client.alerts.desk import suppressed_units
+from fieldfare.client.alerts.alert_queue import suppressed_units
 from fieldfare.client.cli import app
 from fieldfare.client.cli.options import (
     DEFAULT_HOME,
@@ -30,7 +30,7 @@ from fieldfare.client.home.models import (
     ModelStanding,
     find_model,
     kept_models,
-    standing_of_model,
+    model_provenance,
 )
 from fieldfare.client.institution.open import Institution, open_institution, open_journal
 from fieldfare.client.journal.entries import Event
@@ -245,7 +245,7 @@ NOT_KNOWN: Final = frozenset({ModelProvenance.DOUBTFUL, ModelProvenance.UNVERIFI
 def models(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     """List the finished models that arrived, with the evidence for each."""
     institution = open_institution(home)
-    found = [standing_of_model(kept, institution.roster) for kept in kept_models(institution.home)]
+    found = [model_provenance(kept, institution.roster) for kept in kept_models(institution.home)]
     if as_json:
         typer.echo(json.dumps([_row(one) for one in found], indent=2))
         return
@@ -257,7 +257,7 @@ def models(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None
         (
             *(one.kept.study[:SHORT], one.card.name if one.card else "-", one.kept.run),
             one.card.finished[:10] if one.card else "-",
-            Text(plain(one.words, 200), BAD if one.standing in NOT_KNOWN else ""),
+            Text(plain(one.words, 200), BAD if one.provenance in NOT_KNOWN else ""),
         )
         for one in found
     )
@@ -271,7 +271,7 @@ def _row(found: ModelStanding) -> dict[str, object]:
         "run": found.kept.run,
         "name": card.name if card else None,
         "finished": card.finished if card else None,
-        "verified": found.standing.value,
+        "verified": found.provenance.value,
         "words": found.words,
         "recomputed": recomputed.model_dump(mode="json", exclude={"format"})
         if recomputed
@@ -291,7 +291,7 @@ def show(
     """Show a model's card, and where its page and file are."""
     institution = open_institution(home)
     kept = find_model(institution.home, which)
-    found = standing_of_model(kept, institution.roster)
+    found = model_provenance(kept, institution.roster)
     if found.card is None:
         raise ProtocolError(f"{kept.folder}: {found.words}")
     if as_json:

@@ -14,7 +14,7 @@ from fieldfare.client.cli.options import DEFAULT_HOME, HomeOption, PassphraseFil
 from fieldfare.client.home.keys import identity_fingerprint
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import HomeSettings, settings_text
-from fieldfare.client.institution.founding import found_institution
+from fieldfare.client.institution.initial_setup import create_institution
 from fieldfare.client.policy.explained import policy_text
 from fieldfare.client.policy.policy import Policy
 from fieldfare.client.records.encoding.encoding import texts_of
@@ -96,7 +96,7 @@ def setup(
     counted = _look(settings.records[0], column, home)
     typer.echo(_counted(counted, column))
     policy = _policy(epsilon, minimum_units)
-    made = found_institution(home, name, passphrase=read_passphrase(passphrase_file))
+    made = create_institution(home, name, passphrase=read_passphrase(passphrase_file))
     replace_private(made.policy, policy.encode())
     replace_private(made.settings, _settings_text(name, source).encode())
     typer.echo("\n".join(_next(made)))

@@ -23,7 +23,7 @@ from fieldfare.client.cli.options import (
 from fieldfare.client.custodian.company import company_cautions
 from fieldfare.client.custodian.ports import ModelEvidence
 from fieldfare.client.custodian.recomputation import model_evidence
-from fieldfare.client.daemon.admin_client import LOAD_SECONDS, told_custodian
+from fieldfare.client.daemon.admin_client import LOAD_SECONDS, notify_custodian
 from fieldfare.client.home.inbox import HomeInbox
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.models import kept_model
@@ -108,36 +108,38 @@ def studies(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> Non
     kept = kept_studies(institution.home, institution.roster)
     with open_institution_ledger(institution, utc_now) as ledger:
         epoch = ledger.position().epoch
-        standings = [approval.standing_of(one.decision, institution.roster, epoch) for one in kept]
+        statuses = [
+            approval.approval_status(one.decision, institution.roster, epoch) for one in kept
+        ]
     if as_json:
-        rows = [_row(one, standing) for one, standing in zip(kept, standings, strict=True)]
+        rows = [_row(one, status) for one, status in zip(kept, statuses, strict=True)]
         typer.echo(json.dumps(rows, indent=2))
         return
     if not kept:
         typer.echo("no study has arrived: fieldfare institution study receive FILE")
         return
-    shown = (_cells(one, standing) for one, standing in zip(kept, standings, strict=True))
+    shown = (_cells(one, status) for one, status in zip(kept, statuses, strict=True))
     console().print(table(("study", "name", "epsilon", "standing", "by", "reason"), shown))
 
 
-def _cells(one: KeptStudy, standing: approval.ApprovalStatus) -> tuple[str, ...]:
+def _cells(one: KeptStudy, status: approval.ApprovalStatus) -> tuple[str, ...]:
     privacy, decision = one.study.privacy, one.decision
     return (
         *(one.short, one.study.name, f"{privacy.epsilon:g} at {privacy.delta:g}"),
-        standing.value,
+        status.value,
         f"{decision.user} {decision.time}".strip(),
         plain(decision.reason, 100),
     )
 
 
-def _row(kept: KeptStudy, standing: approval.ApprovalStatus) -> dict[str, object]:
+def _row(kept: KeptStudy, status: approval.ApprovalStatus) -> dict[str, object]:
     privacy = kept.study.privacy
     return {
         "id": kept.study.id,
         "name": kept.study.name,
         "epsilon": privacy.epsilon,
         "delta": privacy.delta,
-        "standing": standing.value,
+        "standing": status.value,
         **kept.decision.model_dump(mode="json", exclude={"format", "study"}),
     }
 
@@ -195,7 +197,7 @@ def _reviewed(institution: Institution, ledger: Ledger, study: Study) -> Review:
     kept = kept_studies(institution.home, roster)
     decision = read_decision(institution.home, study.id)
     here = institution.home.study(study.id).exists()
-    standing = approval.standing_of(decision, roster, ledger.position().epoch).value
+    status = approval.approval_status(decision, roster, ledger.position().epoch).value
     return review_study(
         study,
         institution.policy,
@@ -203,7 +205,7 @@ def _reviewed(institution: Institution, ledger: Ledger, study: Study) -> Review:
         approval.spent_now(ledger, study, kept, roster, utc_now()),
         institution=institution.settings.id,
         unit=institution.settings.unit,
-        standing=standing if here else "not received yet",
+        status=status if here else "not received yet",
         earlier=_earlier(kept, study),
         company=institution.company,
     )
@@ -266,7 +268,7 @@ def _approve(
         decision = approval.approve(custody, kept, loaded, user, utc_now())
     typer.echo(f"approved {kept.short} by {decision.user} at {decision.time}")
     typer.echo(f"approval {decision.approval}")
-    typer.echo(told_custodian(institution.home, institution.settings, LOAD_SECONDS))
+    typer.echo(notify_custodian(institution.home, institution.settings, LOAD_SECONDS))
 
 
 def _fit(loaded: LoadedSums) -> list[str]:
@@ -298,7 +300,7 @@ def reject_study(
         approval.reject(opened, ledger, journal, chosen, reason, os_user(), utc_now(), told)
     typer.echo(f"rejected {chosen[:SHORT]}")
     typer.echo(_what_is_told(reason, keep_reason=keep_reason))
-    typer.echo(told_custodian(opened, settings))
+    typer.echo(notify_custodian(opened, settings))
 
 
 @app.command("institution.withdraw")
@@ -325,7 +327,7 @@ def withdraw_study(
         approval.withdraw(opened, ledger, journal, chosen, reason, os_user(), utc_now(), told)
     typer.echo(f"withdrew {chosen[:SHORT]}: its keys are destroyed, what it spent stays spent")
     typer.echo(_what_is_told(reason, keep_reason=keep_reason))
-    typer.echo(told_custodian(opened, settings))
+    typer.echo(notify_custodian(opened, settings))
 
 
 def _what_is_told(reason: str, *, keep_reason: bool) -> str:

@@ -10,7 +10,7 @@ which this institution paid for does not fit at its last leaf.
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from fieldfare.client.custodian.party import Site
+from fieldfare.client.custodian.party import Party
 from fieldfare.client.custodian.recomputation import FOLLOWED_STATE, MEASURED_STATE, kept_training
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.shared.audit.audit import LogAudit
@@ -61,7 +61,7 @@ class ShownVectors:
 class Cosigning:
     """One institution's co-signatures."""
 
-    site: Site
+    party: Party
     ledger: Ledger
 
     def cosign(self, study: str, run: str, shown: ShownLog) -> bytes:
@@ -72,7 +72,7 @@ class Cosigning:
                 that does not begin with the one that was co-signed here last.
             LedgerError: what was kept cannot be read or written.
         """
-        head = self.site.from_coordinator(shown.head, TreeHead).body
+        head = self.party.from_coordinator(shown.head, TreeHead).body
         if (head.study, head.run) != (study, run):
             raise ProtocolError("expected a head of this run's transcript")
         leaves = [Leaf.from_bytes(line) for line in shown.log.split(b"\n")] if shown.log else []
@@ -86,7 +86,7 @@ class Cosigning:
         body = CosignedHead(
             study=study, run=run, size=head.size, root=head.root, checked=checked, misfit=misfit
         )
-        return self.site.sign(body)
+        return self.party.sign(body)
 
     def _check_growth(self, study: str, run: str, hashes: list[bytes]) -> None:
         """Check that a log begins with the one that was co-signed last (RFC 6962, section 2.1).
@@ -97,7 +97,7 @@ class Cosigning:
         kept = kept_head(self.ledger, study, run)
         if kept is None:
             return
-        before = kept.opened(self.site.roster)
+        before = kept.opened(self.party.roster)
         if before.size > len(hashes) or merkle.root(hashes[: before.size]).hex() != before.root:
             raise ProtocolError("expected the log that was co-signed here, grown: it was changed")
 
@@ -105,11 +105,11 @@ class Cosigning:
         self, study: str, run: str, leaves: list[Leaf], vectors: tuple[bytes, ...]
     ) -> tuple[Checked, int | None]:
         """Return how much of a log is known here, and the first leaf that does not fit."""
-        if not leaves or self.site.assurance is not Assurance.EXACT:
+        if not leaves or self.party.assurance is not Assurance.EXACT:
             return "hashes only", None
         followed = self.ledger.run_state(study, FOLLOWED_STATE + run) or b""
         training = kept_training(self.ledger, study, run)
-        trust = Trust(self.site.roster.coordinator, self.site.roster)
+        trust = Trust(self.party.roster.coordinator, self.party.roster)
         replay = _Replay(LogAudit(trust, study, run, ShownVectors(vectors)), followed, training)
         for index, leaf in enumerate(leaves):
             try:

@@ -30,7 +30,7 @@ from fieldfare.client.custodian.key_agreement import (
     open_run,
 )
 from fieldfare.client.custodian.openings import OPENING_STATE, Openings
-from fieldfare.client.custodian.party import Site
+from fieldfare.client.custodian.party import Party
 from fieldfare.client.custodian.ports import (
     DecisionLog,
     Inbox,
@@ -137,17 +137,17 @@ class Custodian:
 
     def __init__(
         self,
-        site: Site,
+        party: Party,
         ledger: Ledger,
         noise: NoiseSource,
         decisions: DecisionLog | None = None,
         inbox: Inbox | None = None,
         seeds: Seeds = fresh_seed,
     ) -> None:
-        """Guard the records of `site`.
+        """Guard the records of `party`.
 
         Args:
-            site: who this is and how it runs.
+            party: who this is and how it runs.
             ledger: the population's budget.
             noise: of the same kind.
             decisions: the institution's own log; None keeps none.
@@ -155,21 +155,21 @@ class Custodian:
             seeds: of vectors that are opened later; the operating system's.
 
         Raises:
-            PolicyRefusal: noise of another kind than the site runs with. A deployed
+            PolicyRefusal: noise of another kind than the party runs with. A deployed
                 custodian cannot be given simulated noise.
         """
-        if noise.assurance is not site.assurance:
+        if noise.assurance is not party.assurance:
             raise PolicyRefusal(
                 RefusalCode.WRONG_TERMS,
-                f"expected {site.assurance.value} noise, found {noise.assurance.value}",
+                f"expected {party.assurance.value} noise, found {noise.assurance.value}",
             )
-        self._site = site
+        self._party = party
         self._ledger = ledger
         self._decisions = decisions or NoLog()
         self._inbox = inbox or NoInbox()
-        simulated = site.assurance is Assurance.SIMULATED
+        simulated = party.assurance is Assurance.SIMULATED
         self._held = HeldKeys("0" * 64) if simulated else HeldKeys()
-        self._door = Door(site, ledger, noise, self._decisions, seeds, self._held)
+        self._door = Door(party, ledger, noise, self._decisions, seeds, self._held)
         self._openings = Openings(ledger, self._decisions)
         self._lock = RLock()
         self._prepared: dict[str, _Prepared] = {}
@@ -183,7 +183,7 @@ class Custodian:
         Raises:
             ProtocolError: not signed by the roster's coordinator, or no valid study.
         """
-        study = open_study(offer, self._site.roster, self._site.assurance)
+        study = open_study(offer, self._party.roster, self._party.assurance)
         return self.approve(study, partial(sums, study))
 
     def approve(self, study: Study, sums: Callable[[], StudySums]) -> bytes:
@@ -202,9 +202,9 @@ class Custodian:
             RecordsError: the records do not fit; settled here, never at a release.
             AccountingError: no privacy claim can be made for the smallest admitted sum.
         """
-        if study.privacy.multiplicity != self._site.roster.multiplicity:
+        if study.privacy.multiplicity != self._party.roster.multiplicity:
             raise StudyError(
-                f"privacy.multiplicity: expected the roster's {self._site.roster.multiplicity}, "
+                f"privacy.multiplicity: expected the roster's {self._party.roster.multiplicity}, "
                 f"found {study.privacy.multiplicity}"
             )
         plan = plan_for(study)
@@ -260,13 +260,13 @@ class Custodian:
         if state is None or answer.study not in plans:
             return False
         try:
-            approval = ApprovedStudy.from_bytes(state, self._site).approval
+            approval = ApprovedStudy.from_bytes(state, self._party).approval
             if opening:
                 body = self._opened(answer.study, f"{answer.run}:{opening}")
                 self._check_company(body, plans[answer.study])
         except (PolicyRefusal, ProtocolError):
             return False
-        in_force = (answer.approval, self._site.roster.hash, self._ledger.position().epoch)
+        in_force = (answer.approval, self._party.roster.hash, self._ledger.position().epoch)
         return (approval.hash, approval.roster, approval.epoch) == in_force
 
     def _approved(self, study: str) -> ApprovedStudy:
@@ -274,8 +274,8 @@ class Custodian:
         epoch = self._ledger.position().epoch
         state = self._ledger.run_state(study, APPROVAL_STATE)
         if state is not None:
-            approved = ApprovedStudy.from_bytes(state, self._site)
-            current = (self._site.roster.hash, epoch)
+            approved = ApprovedStudy.from_bytes(state, self._party)
+            current = (self._party.roster.hash, epoch)
             if (approved.approval.roster, approved.approval.epoch) == current:
                 return approved
             self._held.erase(study)
@@ -284,7 +284,7 @@ class Custodian:
         number = int(self._ledger.run_state(LEDGER_STATE, key) or b"0") + 1
         # Counted first: a crash in between skips a number and never gives one twice.
         self._ledger.put_run_state(LEDGER_STATE, key, str(number).encode())
-        approved = ApprovedStudy.make(self._site, study, number=number, epoch=epoch)
+        approved = ApprovedStudy.make(self._party, study, number=number, epoch=epoch)
         self._ledger.put_run_state(study, APPROVAL_STATE, approved.envelope)
         return approved
 
@@ -381,8 +381,8 @@ class Custodian:
         """Refuse a study that a person said no to, with what they let the coordinator know."""
         body = Rejection(
             study=study,
-            roster=self._site.roster.hash,
-            institution=self._site.institution,
+            roster=self._party.roster.hash,
+            institution=self._party.institution,
             decision=said.decision,
             reason=said.reason,
         )
@@ -391,15 +391,15 @@ class Custodian:
             RefusalCode.UNKNOWN_STUDY,
             f"expected a study that was approved here, found {said.decision}: told, {told}",
         )
-        return replace(self._refused(why.code, why, ()), rejection=self._site.sign(body))
+        return replace(self._refused(why.code, why, ()), rejection=self._party.sign(body))
 
     def _refused(self, code: RefusalCode, reason: Exception, read: Sequence[Request]) -> Refusal:
-        log.warning("%s refused: %s (%s)", self._site.institution, code.value, reason)
+        log.warning("%s refused: %s (%s)", self._party.institution, code.value, reason)
         try:
             self._decisions.refused(code, str(reason), read[0] if read else None)
         except LedgerError as error:
             # A refusal lets nothing out, so it is given even when it cannot be written down.
-            log.error("%s: the refusal is not in the log: %s", self._site.institution, error)  # noqa: TRY400
+            log.error("%s: the refusal is not in the log: %s", self._party.institution, error)  # noqa: TRY400
         return Refusal(code)
 
     def _describe(
@@ -411,16 +411,16 @@ class Custodian:
             if said is not None:
                 return self._rejected(study, said)
         own = self._own(study)
-        if last_reply and self._site.assurance is Assurance.EXACT:
+        if last_reply and self._party.assurance is Assurance.EXACT:
             if not self._ledger.accounts_for(self._position_in(last_reply)):
                 # Kept, so that neither a restart nor another call gets round it.
                 self._ledger.put_run_state(LEDGER_STATE, SHOWN_REPLY, last_reply)
             self._check_not_behind()
-        answer = self._held.answer(self._site, own, run, nonce) if run else b""
+        answer = self._held.answer(self._party, own, run, nonce) if run else b""
         return Described(own.envelope, answer)
 
     def _keep_offer(self, study: str, content: bytes) -> None:
-        offered = open_study(content, self._site.roster, self._site.assurance)
+        offered = open_study(content, self._party.roster, self._party.assurance)
         if offered.id != study:
             raise ProtocolError("expected an offer of the study that is asked for")
         self._inbox.study_offered(content, offered)
@@ -440,15 +440,15 @@ class Custodian:
             )
 
     def _position_in(self, last_reply: bytes) -> Position:
-        return position_of(self._site.from_member(last_reply, Reply, self._site.institution).body)
+        return position_of(self._party.from_member(last_reply, Reply, self._party.institution).body)
 
     def _open_run(
         self, content: bytes, answers: Sequence[bytes], approvals: Sequence[bytes]
     ) -> bytes:
-        opening = self._site.from_coordinator(content, RunOpening)
+        opening = self._party.from_coordinator(content, RunOpening)
         body = opening.body
         self._own(body.study)
-        if body.roster != self._site.roster.hash:
+        if body.roster != self._party.roster.hash:
             raise PolicyRefusal(RefusalCode.WRONG_ROSTER, "expected the pinned roster")
         self._check_company(body, self._prepared[body.study].plan)
         known = self._held.offer(body)
@@ -465,7 +465,7 @@ class Custodian:
             check_set(self._ledger.fixed(body.study), names)  # before anything is asked
         fresh = self._held.fresh(body.study, body.run)
         now = int(self._ledger.now().timestamp())
-        opened = open_run(self._site, fresh, body, answers, approvals, now)
+        opened = open_run(self._party, fresh, body, answers, approvals, now)
         # Each under its hash: what was answered under an older one is sent again as it is.
         key = OPENING_STATE + body.run
         self._ledger.put_run_state(body.study, f"{key}:{body.hash}", content)
@@ -475,19 +475,19 @@ class Custodian:
 
     def _check_company(self, opening: RunOpening, plan: Plan) -> None:
         """Let no run begin in the company of keys that nobody here knows."""
-        if self._site.assurance is Assurance.EXACT:
+        if self._party.assurance is Assurance.EXACT:
             check_company(
-                self._site.company,
-                self._site.roster,
+                self._party.company,
+                self._party.roster,
                 [one.institution for one in opening.participants],
-                own=self._site.institution,
+                own=self._party.institution,
                 plan=plan,
             )
 
     def _agree(self, study: str, run: str, offers: Sequence[bytes]) -> bytes:
         self._own(study)
         self._opened(study, run)
-        times = self._held.agree(self._site, study, run, offers)
+        times = self._held.agree(self._party, study, run, offers)
         if times:
             tolerance = self._prepared[study].plan.study.privacy.collusion_tolerance
             self._ledger.heed([_instant(time) for time in times], tolerance)
@@ -499,14 +499,14 @@ class Custodian:
         self._decisions.noted(RunEvent.AGREED, study, run, fingerprint)
 
     def _reveal(self, content: bytes, statements: Sequence[bytes], read: list[Request]) -> bytes:
-        request = self._site.from_coordinator(content, Request).body
+        request = self._party.from_coordinator(content, Request).body
         read.append(request)
         return self._door.reveal(self._at_door(request), request, statements)
 
     def _release(
         self, content: bytes, parameters: bytes, last: LastSum, read: list[Request]
     ) -> Released | Committed:
-        request = self._site.from_coordinator(content, Request).body
+        request = self._party.from_coordinator(content, Request).body
         read.append(request)
         self._decisions.requested(request)
         return self._door.release(self._at_door(request), request, parameters, last)
@@ -516,12 +516,12 @@ class Custodian:
         self._opened(study, run)
         if self._held.passed(study, run, self._prepared[study].plan.last_step):
             self._held.erase(study, run)
-        signed = Cosigning(self._site, self._ledger).cosign(study, run, shown)
+        signed = Cosigning(self._party, self._ledger).cosign(study, run, shown)
         self._decisions.noted(RunEvent.COSIGNED, study, run, bytes_hash(signed))
         return signed
 
     def _deliver(self, content: bytes, model: bytes, card: bytes) -> bytes:
-        delivery = self._site.from_coordinator(content, Delivery).body
+        delivery = self._party.from_coordinator(content, Delivery).body
         self._own(delivery.study)
         if (bytes_hash(model), bytes_hash(card)) != (delivery.file, delivery.card):
             raise ProtocolError("expected the model and the card that the delivery binds")
@@ -544,9 +544,9 @@ class Custodian:
             opening = self._opened(request.study, f"{request.run}:{request.opening}")
             prepared = self._prepared[request.study]
             approved = ApprovedRun(
-                institution=self._site.institution,
+                institution=self._party.institution,
                 plan=prepared.plan,
-                roster_hash=self._site.roster.hash,
+                roster_hash=self._party.roster.hash,
                 opening=opening,
             )
             self._leave_runs(request.study)
@@ -559,7 +559,7 @@ class Custodian:
             raise PolicyRefusal(
                 RefusalCode.UNKNOWN_STUDY, "expected a study that was approved here"
             )
-        return ApprovedStudy.from_bytes(state, self._site)
+        return ApprovedStudy.from_bytes(state, self._party)
 
     def _opened(self, study: str, run: str) -> RunOpening:
         opening = self._newest(study, run)
@@ -569,7 +569,7 @@ class Custodian:
 
     def _newest(self, study: str, run: str) -> RunOpening | None:
         state = self._ledger.run_state(study, OPENING_STATE + run)
-        return None if state is None else self._site.from_coordinator(state, RunOpening).body
+        return None if state is None else self._party.from_coordinator(state, RunOpening).body
 
 
 def _instant(seconds: int) -> datetime:

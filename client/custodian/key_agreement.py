@@ -11,7 +11,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from fieldfare.client.custodian.party import Site
+from fieldfare.client.custodian.party import Party
 from fieldfare.shared.errors import PolicyRefusal, ProtocolError, RefusalCode
 from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.messages import (
@@ -41,21 +41,21 @@ class ApprovedStudy:
     envelope: bytes
 
     @classmethod
-    def make(cls, site: Site, study: str, *, number: int, epoch: int) -> "ApprovedStudy":
+    def make(cls, party: Party, study: str, *, number: int, epoch: int) -> "ApprovedStudy":
         """Approve a study, signed."""
         approval = Approval(
             study=study,
-            roster=site.roster.hash,
-            institution=site.institution,
+            roster=party.roster.hash,
+            institution=party.institution,
             number=number,
             epoch=epoch,
         )
-        return cls(approval, site.sign(approval))
+        return cls(approval, party.sign(approval))
 
     @classmethod
-    def from_bytes(cls, content: bytes, site: Site) -> "ApprovedStudy":
+    def from_bytes(cls, content: bytes, party: Party) -> "ApprovedStudy":
         """Parse what was kept; the institution's own signature on it is checked again."""
-        return cls(site.from_member(content, Approval, site.institution).body, content)
+        return cls(party.from_member(content, Approval, party.institution).body, content)
 
 
 @dataclass(frozen=True, repr=False)
@@ -102,7 +102,7 @@ class HeldKeys:
     _opened: dict[str, OpenedRun] = field(default_factory=dict)  # by study
     _agreed: dict[tuple[str, str], AgreedKeys] = field(default_factory=dict)  # by study and run
 
-    def answer(self, site: Site, own: ApprovedStudy, run: str, nonce: str) -> bytes:
+    def answer(self, party: Party, own: ApprovedStudy, run: str, nonce: str) -> bytes:
         """Answer `hello` with fresh keys; the same one again where nothing came in between.
 
         Raises:
@@ -113,7 +113,7 @@ class HeldKeys:
         for known in self._answers(study, run):
             if (known[0].approval, known[0].run, known[0].nonce) == wanted:
                 return known[1]
-        self._fresh[study] = fresh_answer(site, own, run, nonce, self.boot)
+        self._fresh[study] = fresh_answer(party, own, run, nonce, self.boot)
         return self._fresh[study].envelope
 
     def _answers(self, study: str, run: str) -> list[tuple[RunAnswer, bytes]]:
@@ -146,7 +146,7 @@ class HeldKeys:
         self._fresh.pop(run.opening.study, None)
         self._opened[run.opening.study] = run
 
-    def agree(self, site: Site, study: str, run: str, offers: Sequence[bytes]) -> tuple[int, ...]:
+    def agree(self, party: Party, study: str, run: str, offers: Sequence[bytes]) -> tuple[int, ...]:
         """Derive the pair keys; those of an older opening and all private keys are erased.
 
         Returns:
@@ -161,7 +161,7 @@ class HeldKeys:
             if agreed is None or agreed.offer not in offers:
                 raise keys_gone()
             return ()  # agreed once; a repeat changes nothing
-        keys = agree(site, opened, offers)
+        keys = agree(party, opened, offers)
         own = opened.own
         self._agreed.pop((study, run), None)  # the newest comes last
         self._agreed[study, run] = AgreedKeys(
@@ -171,7 +171,7 @@ class HeldKeys:
         runs = [place for place in self._agreed if place[0] == study]
         for place in runs[:-MOST_AGREED]:
             del self._agreed[place]
-        return peer_times(site, opened, offers)
+        return peer_times(party, opened, offers)
 
     def run_keys(self, study: str, run: str, opening: str) -> RunKeys:
         """Return the pair keys of an opening, at the step that they have reached.
@@ -227,13 +227,13 @@ def keys_gone() -> PolicyRefusal:
     )
 
 
-def fresh_answer(site: Site, own: ApprovedStudy, run: str, nonce: str, boot: str) -> FreshAnswer:
+def fresh_answer(party: Party, own: ApprovedStudy, run: str, nonce: str, boot: str) -> FreshAnswer:
     """Answer `hello` with keys that nobody has seen.
 
     Raises:
         ProtocolError: no run's id, or no nonce.
     """
-    keys = EphemeralKeys.generate() if site.assurance is Assurance.EXACT else None
+    keys = EphemeralKeys.generate() if party.assurance is Assurance.EXACT else None
     x25519, mlkem768 = keys.public if keys else ("", "")
     try:
         answer = RunAnswer(
@@ -241,7 +241,7 @@ def fresh_answer(site: Site, own: ApprovedStudy, run: str, nonce: str, boot: str
             study=own.approval.study,
             roster=own.approval.roster,
             run=run,
-            institution=site.institution,
+            institution=party.institution,
             nonce=nonce,
             boot=boot,
             x25519=x25519,
@@ -249,11 +249,11 @@ def fresh_answer(site: Site, own: ApprovedStudy, run: str, nonce: str, boot: str
         )
     except ValidationError:
         raise ProtocolError("expected a run's id and 32 bytes of nonce in hex") from None
-    return FreshAnswer(answer, site.sign(answer), keys)
+    return FreshAnswer(answer, party.sign(answer), keys)
 
 
 def open_run(
-    site: Site,
+    party: Party,
     own: FreshAnswer,
     opening: RunOpening,
     answers: Sequence[bytes],
@@ -263,7 +263,7 @@ def open_run(
     """Check an opening and everybody's answer and approval, and offer one ciphertext per pair.
 
     Args:
-        site: this institution.
+        party: this institution.
         own: its unopened answer.
         opening: signed by the coordinator.
         answers: signed, in the opening's order.
@@ -274,31 +274,31 @@ def open_run(
         PolicyRefusal: KEYS_GONE: the opening names another answer of this institution.
         ProtocolError: participants, approvals or keys that do not fit the signed opening.
     """
-    found = _check_answers(site, opening, answers, approvals)
-    if site.institution not in found:
+    found = _check_answers(party, opening, answers, approvals)
+    if party.institution not in found:
         raise ProtocolError("expected this institution itself", RefusalCode.BAD_PARTICIPANTS)
-    if found[site.institution] != own.answer:
+    if found[party.institution] != own.answer:
         raise keys_gone()
     fresh: dict[str, tuple[bytes, str]] = {}
     try:
-        if site.assurance is Assurance.EXACT:  # simulations have no keys
+        if party.assurance is Assurance.EXACT:  # simulations have no keys
             check_answer_keys(found)
-            higher = [peer for peer in sorted(found) if peer > site.institution]
+            higher = [peer for peer in sorted(found) if peer > party.institution]
             fresh = {peer: encapsulate(found[peer]) for peer in higher}
     except ProtocolError as error:
         raise ProtocolError(str(error), RefusalCode.BAD_KEYS) from None
     offer = KeyOffer(
         opening=opening.hash,
-        institution=site.institution,
+        institution=party.institution,
         ciphertexts={peer: ciphertext for peer, (_, ciphertext) in fresh.items()},
         time=time,
     )
     kept = {peer: secret for peer, (secret, _) in fresh.items()}
-    return OpenedRun(opening, found, own, site.sign(offer), kept)
+    return OpenedRun(opening, found, own, party.sign(offer), kept)
 
 
 def _check_answers(
-    site: Site, opening: RunOpening, answers: Sequence[bytes], approvals: Sequence[bytes]
+    party: Party, opening: RunOpening, answers: Sequence[bytes], approvals: Sequence[bytes]
 ) -> dict[str, RunAnswer]:
     """Match envelopes to the opening's participants, one to one, each signed by its member."""
     if not len(opening.participants) == len(answers) == len(approvals):
@@ -310,8 +310,8 @@ def _check_answers(
         opening.participants, answers, approvals, strict=True
     ):
         name = participant.institution
-        answer = site.from_member(envelope, RunAnswer, name).body
-        approval = site.from_member(approved, Approval, name).body
+        answer = party.from_member(envelope, RunAnswer, name).body
+        approval = party.from_member(approved, Approval, name).body
         expected = Participant(institution=answer.institution, answer=answer.hash)
         place = (opening.study, opening.roster, opening.run, approval.hash)
         here = (answer.study, answer.roster, answer.run, answer.approval)
@@ -325,7 +325,7 @@ def _check_answers(
     return found
 
 
-def peer_times(site: Site, run: OpenedRun, offers: Sequence[bytes]) -> tuple[int, ...]:
+def peer_times(party: Party, run: OpenedRun, offers: Sequence[bytes]) -> tuple[int, ...]:
     """Return the times that the others offered at, seconds since 1970; none in simulations.
 
     Raises:
@@ -333,11 +333,11 @@ def peer_times(site: Site, run: OpenedRun, offers: Sequence[bytes]) -> tuple[int
     """
     if run.own.keys is None:
         return ()
-    received = _offers_by_sender(site, run, offers)
-    return tuple(one.time for name, one in received.items() if name != site.institution)
+    received = _offers_by_sender(party, run, offers)
+    return tuple(one.time for name, one in received.items() if name != party.institution)
 
 
-def agree(site: Site, run: OpenedRun, offers: Sequence[bytes]) -> RunKeys:
+def agree(party: Party, run: OpenedRun, offers: Sequence[bytes]) -> RunKeys:
     """Derive one chain key for each peer from the signed offers of all participants.
 
     Raises:
@@ -346,16 +346,16 @@ def agree(site: Site, run: OpenedRun, offers: Sequence[bytes]) -> RunKeys:
     own = run.own
     if own.keys is None:
         return RunKeys(0, {})
-    received = _offers_by_sender(site, run, offers)
+    received = _offers_by_sender(party, run, offers)
     opening, keys = run.opening.hash, {}
     for peer, answer in run.answers.items():
-        if peer == site.institution:
+        if peer == party.institution:
             continue
-        low, high = sorted((peer, site.institution))
+        low, high = sorted((peer, party.institution))
         ciphertext = received[low].ciphertexts.get(high)
         if ciphertext is None:
             raise ProtocolError("expected a ciphertext for each pair", RefusalCode.BAD_KEYS)
-        mine = low == site.institution
+        mine = low == party.institution
         try:
             secret = run.secrets[peer] if mine else decapsulate(own.keys, ciphertext)
             keys[peer] = pair_key(
@@ -366,13 +366,13 @@ def agree(site: Site, run: OpenedRun, offers: Sequence[bytes]) -> RunKeys:
     return RunKeys(0, keys)
 
 
-def _offers_by_sender(site: Site, run: OpenedRun, offers: Sequence[bytes]) -> dict[str, KeyOffer]:
+def _offers_by_sender(party: Party, run: OpenedRun, offers: Sequence[bytes]) -> dict[str, KeyOffer]:
     """Parse one offer from each participant; one's own must come back unchanged."""
     if len(offers) != len(run.answers) or run.offer not in offers:
         raise ProtocolError("expected one offer from each participant", RefusalCode.BAD_KEYS)
     parsed, opening = {}, run.opening.hash
     for sender, envelope in zip(sorted(run.answers), offers, strict=True):
-        offer = site.from_member(envelope, KeyOffer, sender).body
+        offer = party.from_member(envelope, KeyOffer, sender).body
         if offer.institution != sender or offer.opening != opening:
             raise ProtocolError("expected offers for this opening", RefusalCode.BAD_KEYS)
         parsed[sender] = offer

@@ -1,4 +1,4 @@
-"""This institution's identity, to itself and to its peers."""
+"""This institution as a party to runs: what it signs with, and whose messages it takes."""
 
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -19,7 +19,7 @@ Body = TypeVar("Body", bound=MessageBody)
 
 
 @dataclass(frozen=True)
-class Site:
+class Party:
     """An institution's id, the roster it pinned, its signer, how it runs and whom it knows."""
 
     institution: str

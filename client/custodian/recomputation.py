@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldfare.client.custodian.admission import ApprovedRun
-from fieldfare.client.custodian.party import Site
+from fieldfare.client.custodian.party import Party
 from fieldfare.client.custodian.ports import ModelEvidence
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.shared.canonical import bytes_hash
@@ -53,7 +53,7 @@ RUN_STATES: Final = (PROGRESS_STATE, FOLLOWED_STATE, MEASURED_STATE, EVALUATED_S
 class Recomputation:
     """One institution's own account of where a run stands."""
 
-    site: Site
+    party: Party
     ledger: Ledger
 
     def check(self, run: ApprovedRun, request: Request, last: LastSum) -> dict[str, bytes]:
@@ -73,7 +73,7 @@ class Recomputation:
             PolicyRefusal: NOT_RECOMPUTED.
             LedgerError: what was kept cannot be read.
         """
-        if self.site.assurance is Assurance.SIMULATED:
+        if self.party.assurance is Assurance.SIMULATED:
             return {}
         if not KINDS[request.kind].follows:  # from a sum; questions follow from the study
             return {}
@@ -82,9 +82,9 @@ class Recomputation:
             if run.plan.study.asks_for_knots:  # whoever makes up knots makes up parameters
                 raise _refused("expected knots that can be recomputed: fewer participants or bins")
             return kept
-        state = RunState.begin(run, self.site.roster)
+        state = RunState.begin(run, self.party.roster)
         if request.kind is not ReleaseKind.REHEARSAL:
-            state = state.followed(kept_training(self.ledger, request.study, request.run))
+            state = state.at_training(kept_training(self.ledger, request.study, request.run))
         followed: list[bytes] = []
         try:
             training = self._bound(state, request, last, followed).results.training
@@ -130,13 +130,13 @@ class Recomputation:
         Raises:
             ProtocolError: not the sum that was expected, or not everybody's own vector.
         """
-        opened, run = self.site.from_coordinator(last.request, Request), state.run
+        opened, run = self.party.from_coordinator(last.request, Request), state.run
         asked, (kind, step) = opened.body, state.release.place
         frame = (run.plan.study_id, run.roster_hash, run.opening.run, step, kind)
         if (asked.study, asked.roster, asked.run, asked.step, asked.kind) != frame:
             raise ProtocolError(f"expected the request of step {step} of this run")
         # This institution's own reply is among them, so it has checked every term of R before.
-        if self.site.institution not in {p.institution for p in asked.participants}:
+        if self.party.institution not in {p.institution for p in asked.participants}:
             raise ProtocolError("expected a sum that this institution is part of")
         count = len(asked.participants)
         promised = count if run.plan.study.aggregation.opens else 0
@@ -165,12 +165,12 @@ class Recomputation:
         for participant, envelope in zip(
             opened.body.participants if opens else (), last.statements, strict=True
         ):
-            signed = self.site.from_member(envelope, Commitment, participant.institution)
+            signed = self.party.from_member(envelope, Commitment, participant.institution)
             attempt = attempt.with_commitment(signed)
         for participant, envelope, vector in zip(
             opened.body.participants, last.replies, last.vectors, strict=True
         ):
-            reply = self.site.from_member(envelope, Reply, participant.institution)
+            reply = self.party.from_member(envelope, Reply, participant.institution)
             attempt = attempt.with_reply(reply)
             if reply.body.vector != bytes_hash(vector):
                 raise ProtocolError("expected each participant's own signed vector")

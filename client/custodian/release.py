@@ -40,7 +40,7 @@ from fieldfare.client.custodian.admission import (
     questions_in,
 )
 from fieldfare.client.custodian.key_agreement import HeldKeys
-from fieldfare.client.custodian.party import Site
+from fieldfare.client.custodian.party import Party
 from fieldfare.client.custodian.ports import DecisionLog, NoLog
 from fieldfare.client.custodian.recomputation import Recomputation
 from fieldfare.client.ledger.budget import Debit, Portion, Position, StoredReply
@@ -102,19 +102,19 @@ class Door:
 
     def __init__(
         self,
-        site: Site,
+        party: Party,
         ledger: Ledger,
         noise: NoiseSource,
         decisions: DecisionLog | None = None,
         seeds: Seeds = fresh_seed,
         held: HeldKeys | None = None,
     ) -> None:
-        """Stand between the sums of `site` and the network.
+        """Stand between the sums of `party` and the network.
 
         Args:
-            site: whose sums leave.
+            party: whose sums leave.
             ledger: of their population.
-            noise: of the same kind as the site.
+            noise: of the same kind as the party.
             decisions: the institution's own log.
             seeds: draws 32 bytes for each vector.
             held: the keys of its runs.
@@ -122,10 +122,10 @@ class Door:
         self.held = HeldKeys() if held is None else held
         self._decisions = decisions or NoLog()
         self._seeds = seeds
-        self._site = site
+        self._party = party
         self._ledger = ledger
         self._noise = noise
-        self._recomputation = Recomputation(site, ledger)
+        self._recomputation = Recomputation(party, ledger)
 
     def release(
         self, run: RunAtDoor, request: Request, parameters: bytes, last: LastSum = NO_LAST_SUM
@@ -315,16 +315,16 @@ class Door:
             )
         for participant, envelope in zip(request.participants, statements, strict=True):
             name = participant.institution
-            body = self._site.from_member(envelope, Commitment, name).body
+            body = self._party.from_member(envelope, Commitment, name).body
             expected = (request.hash, name, participant.answer)
             if (body.request, body.institution, body.answer) != expected:
                 raise ProtocolError("expected commitments of the participants to this R", code)
 
     def _commitment(self, request: Request, vector: bytes, seed: bytes) -> bytes:
-        return self._site.sign(
+        return self._party.sign(
             Commitment(
                 request=request.hash,
-                institution=self._site.institution,
+                institution=self._party.institution,
                 answer=self._own_answer(request),
                 vector=bytes_hash(vector),
                 seed=bytes_hash(seed),
@@ -395,8 +395,8 @@ class Door:
 
     def _masked(self, vector: Word, keys: RunKeys, request: Request, terms: ReleaseTerms) -> Word:
         """Add this institution's masks for R."""
-        if self._site.assurance is Assurance.EXACT:
-            own = self._site.institution
+        if self._party.assurance is Assurance.EXACT:
+            own = self._party.institution
             peers = frozenset(p.institution for p in request.participants) - {own}
             entries, bits = terms.vectors.entries, terms.word_bits
             vector = add(vector, keys.mask(own, peers, request.hash, entries, bits), bits)
@@ -415,7 +415,7 @@ class Door:
 
     def _own_answer(self, request: Request) -> str:
         answers = {named.institution: named.answer for named in request.participants}
-        return answers[self._site.institution]
+        return answers[self._party.institution]
 
     @staticmethod
     def _debit(request: Request, cost: int) -> Debit:
@@ -459,10 +459,10 @@ class Door:
         seed: str = "",
     ) -> bytes:
         """Sign what leaves: request, vector, debit and where the ledger stands after it."""
-        return self._site.sign(
+        return self._party.sign(
             Reply(
                 request=request.hash,
-                institution=self._site.institution,
+                institution=self._party.institution,
                 answer=self._own_answer(request),
                 vector=bytes_hash(vector),
                 statements=statements,

@@ -12,7 +12,7 @@ import grpc
 from google.protobuf.message import DecodeError
 from pydantic import ValidationError
 
-from fieldfare.client.daemon.status import CustodianStatus, Followed
+from fieldfare.client.daemon.status import CustodianStatus, ReloadReport
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import HomeSettings, admin_socket_path
 from fieldfare.client.wire import admin_pb2 as pb
@@ -23,7 +23,7 @@ from fieldfare.shared.terminal.texts import SHORT
 ADMIN_SERVICE: Final = pb.DESCRIPTOR.services_by_name["Administration"].full_name
 LARGEST_ADMIN_FRAME: Final = 4 * 1024 * 1024  # bytes: a status of 10,000 studies
 STATUS_SECONDS: Final = 5.0
-FOLLOW_SECONDS: Final = 600.0  # a newly approved study's records are loaded meanwhile
+RELOAD_SECONDS: Final = 600.0  # a newly approved study's records are loaded meanwhile
 _OPTIONS: Final = [
     ("grpc.max_receive_message_length", LARGEST_ADMIN_FRAME),
     ("grpc.enable_retries", 0),
@@ -45,22 +45,22 @@ def custodian_status(path: Path) -> CustodianStatus | None:
     return _ask(path, "Status", STATUS_SECONDS, _status)
 
 
-def tell_to_follow(path: Path, seconds: float = FOLLOW_SECONDS) -> Followed | None:
+def request_reload(path: Path, seconds: float = RELOAD_SECONDS) -> ReloadReport | None:
     """Let the custodian take what the home says into force; None if none is running.
 
     Raises:
         UsageError: the socket is another user's.
         RunError: there is one, and it gave no answer in time.
     """
-    return _ask(path, "Follow", seconds, _followed)
+    return _ask(path, "Reload", seconds, _report)
 
 
 def _status(content: bytes) -> CustodianStatus:
     return CustodianStatus.model_validate_json(pb.StatusAnswer.FromString(content).status)
 
 
-def _followed(content: bytes) -> Followed:
-    return Followed.model_validate_json(pb.FollowAnswer.FromString(content).followed)
+def _report(content: bytes) -> ReloadReport:
+    return ReloadReport.model_validate_json(pb.ReloadAnswer.FromString(content).report)
 
 
 def _ask(path: Path, call: str, seconds: float, read: Callable[[bytes], T]) -> T | None:
@@ -107,12 +107,12 @@ def _no_answer(path: Path, error: Any) -> RunError:
 
 # -- telling --------------------------------------------------------------------------------------
 
-WAIT_SECONDS: Final = 30.0  # in which a custodian that loads nothing has long followed
+WAIT_SECONDS: Final = 30.0  # in which a custodian that loads nothing has long reloaded
 LOAD_SECONDS: Final = 600.0  # after an approval, which loads records
 NOBODY: Final = "no custodian is running: in force when it starts"
 
 
-def told_custodian(home: Home, settings: HomeSettings, seconds: float = WAIT_SECONDS) -> str:
+def notify_custodian(home: Home, settings: HomeSettings, seconds: float = WAIT_SECONDS) -> str:
     """Let a running custodian follow; returns lines for the screen.
 
     What was decided is in the home already: a custodian that gives no answer follows by itself
@@ -120,17 +120,17 @@ def told_custodian(home: Home, settings: HomeSettings, seconds: float = WAIT_SEC
     """
     path = admin_socket_path(home, settings)
     try:
-        followed = tell_to_follow(path, seconds)
+        report = request_reload(path, seconds)
     except (RunError, UsageError) as error:
         return f"the custodian follows as soon as it is free: it gave no answer yet ({error})"
-    return NOBODY if followed is None else "\n".join(_lines(followed))
+    return NOBODY if report is None else "\n".join(_lines(report))
 
 
-def _lines(followed: Followed) -> list[str]:
-    if followed.trouble:
-        return [f"in force now: NOTHING IS SERVED: {followed.trouble}"]
+def _lines(report: ReloadReport) -> list[str]:
+    if report.trouble:
+        return [f"in force now: NOTHING IS SERVED: {report.trouble}"]
     return [
         "in force now",
-        *(f"  {line}" for line in followed.changed),
-        *(f"  left out: {one.id[:SHORT]}: {one.reason}" for one in followed.left_out),
+        *(f"  {line}" for line in report.changed),
+        *(f"  left out: {one.id[:SHORT]}: {one.reason}" for one in report.left_out),
     ]

@@ -22,7 +22,7 @@ import typer
 from fieldfare.client.custodian.service import Service, ServiceLimits, data_plane, serving_calls
 from fieldfare.client.daemon.admin_client import ADMIN_SERVICE, LARGEST_ADMIN_FRAME
 from fieldfare.client.daemon.reload import Ground, Guard, guarding
-from fieldfare.client.daemon.status import Followed
+from fieldfare.client.daemon.status import ReloadReport
 from fieldfare.client.home.settings import admin_socket_path, custodian_socket_path
 from fieldfare.client.institution.open import Institution
 from fieldfare.client.journal.entries import Event
@@ -49,13 +49,13 @@ def administration(guard: Guard) -> Service:
     def status(_frame: bytes) -> bytes:
         return pb.StatusAnswer(status=guard.status().to_bytes()).SerializeToString()
 
-    def follow(_frame: bytes) -> bytes:
-        return pb.FollowAnswer(followed=guard.follow().to_bytes()).SerializeToString()
+    def reload(_frame: bytes) -> bytes:
+        return pb.ReloadAnswer(report=guard.reload().to_bytes()).SerializeToString()
 
     return Service(
         name=ADMIN_SERVICE,
-        answers={"Status": status, "Follow": follow},
-        largest={"Status": LARGEST_ADMIN_QUESTION, "Follow": LARGEST_ADMIN_QUESTION},
+        answers={"Status": status, "Reload": reload},
+        largest={"Status": LARGEST_ADMIN_QUESTION, "Reload": LARGEST_ADMIN_QUESTION},
         frame=LARGEST_ADMIN_FRAME,
     )
 
@@ -145,7 +145,7 @@ def serve(guard: Guard, stopped: Stopped, say: Say) -> None:
 def _watch(guard: Guard, stopped: Stopped, say: Say) -> None:
     """Look every second; print the changes of every look, whichever command asked for it.
 
-    A change is followed once nothing has moved for a second: an editor may be in the middle of
+    A change is report once nothing has moved for a second: an editor may be in the middle of
     writing, and half a policy would close the door on a run. Commands need not wait, they tell.
     """
     looked, seen = time.monotonic(), guard.look()
@@ -155,18 +155,18 @@ def _watch(guard: Guard, stopped: Stopped, say: Say) -> None:
         before, seen = seen, guard.look()
         again = guard.trouble and time.monotonic() - looked >= RETRY_SECONDS
         if before == seen and (guard.changed() or again):
-            guard.follow()
+            guard.reload()
             looked = time.monotonic()
-        for followed in guard.told():
-            for line in lines_of(followed):
+        for report in guard.told():
+            for line in lines_of(report):
                 say(line)
 
 
-def lines_of(followed: Followed) -> list[str]:
+def lines_of(report: ReloadReport) -> list[str]:
     """Return what a look brought, a line each."""
-    lines = [f"in force: {line}" for line in followed.changed]
-    lines += [f"nothing is served: {followed.trouble}"] if followed.trouble else []
-    return lines + [f"left out: {one.id}: {one.reason}" for one in followed.left_out]
+    lines = [f"in force: {line}" for line in report.changed]
+    lines += [f"nothing is served: {report.trouble}"] if report.trouble else []
+    return lines + [f"left out: {one.id}: {one.reason}" for one in report.left_out]
 
 
 def _tell_left_out(guard: Guard, say: Say) -> None:

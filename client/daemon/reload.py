@@ -34,7 +34,7 @@ from fieldfare.client.custodian.answering import answer
 from fieldfare.client.custodian.custodian import Custodian, opened_runs
 from fieldfare.client.daemon.status import (
     CustodianStatus,
-    Followed,
+    ReloadReport,
     StudyNow,
     ledger_now,
     release_now,
@@ -131,7 +131,7 @@ def file_state(path: Path) -> FileState:
     return str(path), found.st_mtime_ns, found.st_size, found.st_ino
 
 
-def standing_state(home: Home) -> tuple[FileState, ...]:
+def config_state(home: Home) -> tuple[FileState, ...]:
     """Return the state of everything that a custodian stands on.
 
     Of the ledger only which file it is: its content changes with every release, while another
@@ -232,7 +232,7 @@ class Guard:
         """Use `guarding`, which puts the first custodian on duty."""
         self.journal = journal
         self.log = JournalDecisions(journal)
-        self._told: SimpleQueue[Followed] = SimpleQueue()
+        self._told: SimpleQueue[ReloadReport] = SimpleQueue()
         self._ground = ground
         self._clock = SteadyClock(ground.clock)  # of the ledger; the log's may be wrong and say so
         self._home = Home(ground.home.absolute())
@@ -249,7 +249,7 @@ class Guard:
         self._custody: Custody
         self._on_duty: Custodian
 
-    def begin(self) -> Followed:
+    def begin(self) -> ReloadReport:
         """Put the first custodian on duty.
 
         Raises:
@@ -258,7 +258,7 @@ class Guard:
         with self._following:
             self._seen = self.look()  # first: what changes from here on is for the next look
             self._take(None)
-            return self._followed(())
+            return self._report(())
 
     def close(self) -> None:
         """Close the ledger; no call may be in work."""
@@ -285,7 +285,7 @@ class Guard:
 
     def look(self) -> object:
         """Return what tells one state of the home from another."""
-        return standing_state(self._home), decisions_state(self._home)
+        return config_state(self._home), decisions_state(self._home)
 
     def changed(self) -> bool:
         """Tell whether the home looks different from the last look.
@@ -297,7 +297,7 @@ class Guard:
             return True
         return bool(self._left_out) and records_state(self.institution) != self._records
 
-    def follow(self) -> Followed:
+    def reload(self) -> ReloadReport:
         """Take what the home says into force; when this returns, nothing else is.
 
         *Formal Guarantees.* Calls that come after it are answered under what was found, or are
@@ -311,12 +311,12 @@ class Guard:
             except (FieldfareError, OSError) as error:
                 self._stand_down(str(error))
             new = self._in_force.served - before.served
-            followed = self._followed((*changes(before, self._in_force), *self._zero_lines(new)))
-        if followed.changed or followed.left_out:
-            self._told.put(followed)
-        return followed
+            report = self._report((*changes(before, self._in_force), *self._zero_lines(new)))
+        if report.changed or report.left_out:
+            self._told.put(report)
+        return report
 
-    def told(self) -> Iterator[Followed]:
+    def told(self) -> Iterator[ReloadReport]:
         """Yield the changes of all looks since the last call, whichever caller asked for them."""
         while not self._told.empty():
             yield self._told.get()
@@ -358,7 +358,7 @@ class Guard:
             ready = arrived & self._sums.ready(records)
             left_out = resume(custody, load, ready)
             if custody.bound:
-                self._told.put(Followed(changed=[custody.bound], trouble="", left_out=[]))
+                self._told.put(ReloadReport(changed=[custody.bound], trouble="", left_out=[]))
             self._write_down(_read_in_force(custody))
             self._put_on_duty(custody, stack, before)
             self._settle(records, left_out)
@@ -384,7 +384,7 @@ class Guard:
     def _stand_down(self, trouble: str) -> None:
         """Serve nothing: a custodian that was given no study knows none."""
         custody = self._custody
-        idle = Custodian(custody.site, custody.ledger, ExactNoise(), self._tally)
+        idle = Custodian(custody.party, custody.ledger, ExactNoise(), self._tally)
         with self._turn:
             self._on_duty = idle
         stood = replace(self._in_force, trouble=trouble, served=frozenset(), epoch=self._epoch())
@@ -418,8 +418,8 @@ class Guard:
         except LedgerError:
             return -1
 
-    def _followed(self, changed: Collection[str]) -> Followed:
-        return Followed(
+    def _report(self, changed: Collection[str]) -> ReloadReport:
+        return ReloadReport(
             changed=list(changed), trouble=self.trouble, left_out=list(self._left_out_now())
         )
 

@@ -91,7 +91,7 @@ class CustodianStatus(_Told):
     ledger: LedgerNow | None
 
 
-class Followed(_Told):
+class ReloadReport(_Told):
     """The changes that one look at the home brought.
 
     Attributes:

@@ -188,7 +188,7 @@ def _read(path: Path, limit: int) -> bytes:
     return content
 
 
-# -- model standing -------------------------------------------------------------------------------
+# -- model provenance -----------------------------------------------------------------------------
 
 RECOMPUTED_FILE: Final = "recomputed.json"
 FINISHED_FILE: Final = "finished.json"  # the same note: the run was, too large to be recomputed
@@ -235,20 +235,20 @@ class ModelStanding:
 
     Attributes:
         kept: where it is.
-        standing: how far it was verified.
+        provenance: how far it was verified.
         words: the same for people; for a doubtful one, why and what to do.
         card: None where it is doubtful.
         recomputed: from which transcript, if from any.
     """
 
     kept: KeptModel
-    standing: ModelProvenance
+    provenance: ModelProvenance
     words: str
     card: ModelCard | None = None
     recomputed: Recomputed | None = None
 
 
-def standing_of_model(kept: KeptModel, roster: Roster) -> ModelStanding:
+def model_provenance(kept: KeptModel, roster: Roster) -> ModelStanding:
     """Check a kept model's signature and hashes again, and return the evidence for it."""
     try:
         file = kept.read()

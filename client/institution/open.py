@@ -13,7 +13,7 @@ from pathlib import Path
 
 from fieldfare.client.custodian.company import Company
 from fieldfare.client.custodian.custodian import Custodian
-from fieldfare.client.custodian.party import Site
+from fieldfare.client.custodian.party import Party
 from fieldfare.client.custodian.ports import DecisionLog
 from fieldfare.client.home.comparisons import Comparisons, read_comparisons
 from fieldfare.client.home.inbox import HomeInbox
@@ -103,7 +103,7 @@ class Custody:
 
     Attributes:
         institution: what the home says.
-        site: who it is to its peers, with the identity's key.
+        party: who it is to its peers, with the identity's key.
         ledger: of its population, within the policy's limits.
         journal: its own log.
         inbox: where the studies and models that arrive are kept.
@@ -112,7 +112,7 @@ class Custody:
     """
 
     institution: Institution
-    site: Site
+    party: Party
     ledger: Ledger
     journal: Journal
     inbox: HomeInbox
@@ -209,7 +209,7 @@ def open_custody(
         LedgerError: ledger or log cannot be trusted or written, or the ledger is the older one.
     """
     key = load_identity(institution.home, passphrase)
-    site = Site(
+    party = Party(
         institution.settings.id,
         institution.roster,
         IdentitySigner(key),
@@ -224,9 +224,9 @@ def open_custody(
         check_clock(journal, clock())
         written = decisions or JournalDecisions(journal)
         inbox = HomeInbox(institution.home, institution.roster, journal, clock)
-        custodian = Custodian(site, ledger, ExactNoise(), written, inbox)
+        custodian = Custodian(party, ledger, ExactNoise(), written, inbox)
         bound = _bound(institution, ledger, journal)
-        yield Custody(institution, site, ledger, journal, inbox, custodian, bound)
+        yield Custody(institution, party, ledger, journal, inbox, custodian, bound)
 
 
 def _bound(institution: Institution, ledger: Ledger, journal: Journal) -> str:

@@ -258,7 +258,7 @@ def parse_entry(line: bytes) -> JournalEntry:
     return entry
 
 
-def follow(end: Mark, entry: JournalEntry) -> Mark:
+def next_mark(end: Mark, entry: JournalEntry) -> Mark:
     """Accept `entry` if it is the one after `end`, and return where the log stands then.
 
     Raises:

@@ -20,8 +20,8 @@ from fieldfare.client.journal.entries import (
     JournalEntry,
     Mark,
     Value,
-    follow,
     next_entry,
+    next_mark,
     parse_entry,
 )
 from fieldfare.shared.errors import LedgerError
@@ -265,7 +265,7 @@ def verify(folder: Path) -> Mark:
 def _entry(end: Mark, sequence: object, event: object, line: object) -> JournalEntry:
     try:
         entry = parse_entry(str(line).encode())
-        follow(end, entry)
+        next_mark(end, entry)
     except LedgerError as error:
         raise LedgerError(f"{FILE} entry {end.sequence + 1}: {error}") from None
     if (sequence, event) != (entry.sequence, entry.event.value):

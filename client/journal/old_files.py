@@ -22,7 +22,7 @@ from fieldfare.client.journal.entries import (
     MAX_LINE,
     JournalEntry,
     Mark,
-    follow,
+    next_mark,
     parse_entry,
 )
 from fieldfare.shared.canonical import TYPE_SEPARATOR, bytes_hash, chained_hash
@@ -123,7 +123,7 @@ class OldLog:
                 raise
             self.incomplete = bytes_hash(line)
             return None
-        follow(end, entry)
+        next_mark(end, entry)
         if entry.sequence == known.sequence and entry.mark != known:
             raise LedgerError(
                 f"expected the hash {known.hash} that {_HEAD} remembers, found {entry.hash}"

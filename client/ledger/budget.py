@@ -235,7 +235,7 @@ class LedgerBalance:
 
 def check_debit(
     debit: Debit,
-    standing: LedgerBalance,
+    balance: LedgerBalance,
     limits: Limits,
     *,
     study_limit: int,
@@ -249,7 +249,7 @@ def check_debit(
         PolicyRefusal: REPLAY_CHANGED, STEP_CLOSED, ATTEMPT_CLOSED, TOO_MANY_ATTEMPTS or
             BUDGET_EXHAUSTED, the first that applies.
     """
-    _check_order(debit, standing)
+    _check_order(debit, balance)
     most = max_attempts if max_tries is None else max_tries
     if debit.attempt >= most:
         raise PolicyRefusal(
@@ -257,33 +257,31 @@ def check_debit(
             f"expected an attempt below {most} (counted from 0), found {debit.attempt}: "
             "this step stays unanswered",
         )
-    if standing.opened >= max_attempts:
+    if balance.opened >= max_attempts:
         raise PolicyRefusal(
             RefusalCode.TOO_MANY_ATTEMPTS,
             f"expected at most {max_attempts} attempts of a step that were paid for, found "
-            f"{standing.opened} before this one: this step stays unanswered",
+            f"{balance.opened} before this one: this step stays unanswered",
         )
     if portion is not None:
-        _check_budget("the allowance", debit.cost, standing.portion_total, portion.picomu2)
-    _check_budget("the study's limit", debit.cost, standing.study_total, study_limit)
+        _check_budget("the allowance", debit.cost, balance.portion_total, portion.picomu2)
+    _check_budget("the study's limit", debit.cost, balance.study_total, study_limit)
     _check_budget(
-        "the limit of any 365 days", debit.cost, standing.yearly_total, limits.yearly_picomu2
+        "the limit of any 365 days", debit.cost, balance.yearly_total, limits.yearly_picomu2
     )
-    _check_budget(
-        "the lifetime limit", debit.cost, standing.lifetime_total, limits.lifetime_picomu2
-    )
+    _check_budget("the lifetime limit", debit.cost, balance.lifetime_total, limits.lifetime_picomu2)
 
 
-def _check_order(debit: Debit, standing: LedgerBalance) -> None:
-    if standing.occupant not in {None, debit.request}:
+def _check_order(debit: Debit, balance: LedgerBalance) -> None:
+    if balance.occupant not in {None, debit.request}:
         raise PolicyRefusal(
             RefusalCode.REPLAY_CHANGED,
             f"expected the request that answered step {debit.step}, attempt {debit.attempt}, "
             "found another: repeat the first one unchanged, or make a new attempt",
         )
-    if standing.last is None:
+    if balance.last is None:
         return
-    step, attempt = standing.last
+    step, attempt = balance.last
     if debit.step < step:
         raise PolicyRefusal(
             RefusalCode.STEP_CLOSED,

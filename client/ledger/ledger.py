@@ -197,7 +197,7 @@ class Ledger:
                 return
             check_debit(
                 debit,
-                self._store.standing(debit, self._clock() - self._ahead, portion),
+                self._store.balance(debit, self._clock() - self._ahead, portion),
                 self._limits,
                 study_limit=study_limit,
                 max_attempts=max_attempts,

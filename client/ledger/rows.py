@@ -225,9 +225,7 @@ SELECT coalesce((SELECT cumulative FROM entries ORDER BY sequence DESC LIMIT 1),
         )
         return int(spent)
 
-    def standing(
-        self, debit: Debit, now: datetime, portion: Portion | None = None
-    ) -> LedgerBalance:
+    def balance(self, debit: Debit, now: datetime, portion: Portion | None = None) -> LedgerBalance:
         """Return what `debit` must be measured against at `now`."""
         occupant = self._database.rows(
             "SELECT request FROM entries WHERE type = 'debit'"

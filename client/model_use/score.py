@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from fieldfare.client.alerts.alert import Alert, alert_id, alert_of
-from fieldfare.client.alerts.desk import casework_of, scoring_store, suppressed_units
+from fieldfare.client.alerts.alert_queue import casework_of, scoring_store, suppressed_units
 from fieldfare.client.home.keys import load_holdout_key
 from fieldfare.client.home.settings import HomeSettings
 from fieldfare.client.institution.open import Institution, open_institution, open_journal

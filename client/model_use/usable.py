@@ -18,7 +18,7 @@ from fieldfare.client.home.models import (
     KeptModel,
     ModelProvenance,
     find_model,
-    standing_of_model,
+    model_provenance,
 )
 from fieldfare.client.home.studies import kept_study
 from fieldfare.client.institution.open import Institution
@@ -164,10 +164,10 @@ def usable_model(
         ProtocolError: its signature or hashes do not hold: it must not be used.
     """
     kept = find_model(institution.home, text)
-    standing = standing_of_model(kept, institution.roster)
-    if standing.card is None:
-        raise ProtocolError(f"{kept.folder}: {standing.words}")
-    if standing.standing is ModelProvenance.UNVERIFIED and not unverified:
+    found = model_provenance(kept, institution.roster)
+    if found.card is None:
+        raise ProtocolError(f"{kept.folder}: {found.words}")
+    if found.provenance is ModelProvenance.UNVERIFIED and not unverified:
         raise UsageError(
             f"{kept.folder}: expected a model that was verified here, found the coordinator's word "
             "alone: recompute it with `fieldfare institution transcript verify FILE`, or say "
@@ -180,7 +180,7 @@ def usable_model(
             f"fieldfare institution {COMMANDS.get(study.model.kind, 'score')}"
         )
     parameters = model_from_bytes(kept.read().model, study, kept.run)
-    return UsableModel(kept, study, parameters, standing.words)
+    return UsableModel(kept, study, parameters, found.words)
 
 
 def as_tuned(institution: Institution, model: UsableModel) -> UsableModel:

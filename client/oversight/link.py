@@ -15,7 +15,7 @@ from typing import Final
 from cryptography import x509
 
 from fieldfare.client.node.settings import NodeTerms
-from fieldfare.client.oversight.preflight import CheckInput, CheckNote, CheckOutcome, Look
+from fieldfare.client.oversight.preflight import Check, CheckInput, CheckNote, CheckOutcome
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.system.addresses import split_address
 
@@ -26,31 +26,31 @@ CLOCK_WARNS: Final = 60.0  # seconds
 CLOCK_FAILS: Final = 300.0  # seconds: further apart, Flower takes no node's signature
 
 
-def link_looks(terms: CheckInput[NodeTerms]) -> Iterator[Look]:
-    """Yield the looks at a node's link, from its name on."""
+def link_checks(terms: CheckInput[NodeTerms]) -> Iterator[Check]:
+    """Yield the checks of a node's link, from its name on."""
     reached = CheckInput("the connection", lambda: _reached(terms.need()))
     greeted = CheckInput("the certificate", lambda: _greeted(terms.need(), reached.need()))
-    yield Look(
+    yield Check(
         "connection",
         lambda: f"{terms.need().superlink} answers at {reached.get()}",
         "compare superlink in node.toml with the coordinator; let this machine open that address "
         "in its firewall",
     )
-    yield Look(
+    yield Check(
         "certificate",
         lambda: _lifetimes(terms.need(), greeted.get()),
         "expired or for another name: the coordinator must run `fieldfare coordinator renew`; by "
         "another authority: get the coordinator's present invitation and join with it",
     )
-    yield Look(
+    yield Check(
         "clock",
-        lambda: clock_seen(_apart(terms.need(), greeted.need())),
+        lambda: judge_clock(_apart(terms.need(), greeted.need())),
         "set this machine's clock, by NTP for instance: the coordinator refuses a node whose "
         "clock is 300 s off",
     )
 
 
-def clock_seen(apart: float | None) -> str | CheckNote:
+def judge_clock(apart: float | None) -> str | CheckNote:
     """Judge how many seconds this clock is ahead of the SuperLink's; None where it is not told."""
     if apart is None:
         return CheckNote(CheckOutcome.SKIP, "the SuperLink does not say its time")
@@ -64,7 +64,7 @@ def clock_seen(apart: float | None) -> str | CheckNote:
     return f"within {max(1, round(abs(apart)))} s of the SuperLink's"
 
 
-def lifetime_seen(ends: datetime, now: datetime, what: str) -> str | CheckNote:
+def judge_lifetime(ends: datetime, now: datetime, what: str) -> str | CheckNote:
     """Judge when a certificate ends."""
     if ends - now <= timedelta(0):
         return CheckNote(
@@ -129,7 +129,7 @@ def _lifetimes(terms: NodeTerms, shown: x509.Certificate) -> str | CheckNote:
     ends = [(shown.not_valid_after_utc, "the SuperLink's certificate holds")]
     ends += [(one.not_valid_after_utc, "the authority's certificate holds") for one in authorities]
     first, what = min(ends)
-    return lifetime_seen(first, now, what)
+    return judge_lifetime(first, now, what)
 
 
 def _apart(terms: NodeTerms, shown: x509.Certificate) -> float | None:

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from fieldfare.client.approvals.approval import ApprovalStatus, standing_of
+from fieldfare.client.approvals.approval import ApprovalStatus, approval_status
 from fieldfare.client.custodian.custodian import opened_runs
 from fieldfare.client.daemon.admin_client import custodian_status
 from fieldfare.client.daemon.status import CustodianStatus
@@ -47,7 +47,7 @@ class StudyLine:
 
     id: str
     name: str
-    standing: ApprovalStatus
+    status: ApprovalStatus
     runs: tuple[str, ...]
 
 
@@ -121,7 +121,7 @@ def overview_json(found: Overview) -> dict[str, Any]:
             {
                 "id": one.id,
                 "name": one.name,
-                "standing": one.standing.name.lower(),
+                "standing": one.status.name.lower(),
                 "runs": list(one.runs),
             }
             for one in studies
@@ -180,7 +180,7 @@ def _studies(home: Home, ledger: Ledger, roster: Roster) -> tuple[StudyLine, ...
         StudyLine(
             id=one.study.id,
             name=one.study.name,
-            standing=standing_of(one.decision, roster, epoch),
+            status=approval_status(one.decision, roster, epoch),
             runs=opened_runs(ledger.run_names(one.study.id)),
         )
         for one in kept_studies(home, roster)

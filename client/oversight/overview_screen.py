@@ -14,7 +14,7 @@ from fieldfare.shared.terminal.texts import SHORT, counted, elapsed, folded, lis
 
 INDENT: Final = 14
 SILENCE: Final = timedelta(seconds=60)  # a node that heard nothing for longer says so
-MOST_NAMED: Final = 6  # members, studies of one standing
+MOST_NAMED: Final = 6  # members, studies of one status
 NAME: Final = 40  # characters of another party's name
 REASON: Final = 300
 
@@ -99,14 +99,14 @@ def _studies(studies: Sequence[StudyLine] | UnreadPart) -> Rows:
         yield "studies", f"cannot be read: {_short(studies.reason)}"
         return
     topic = "studies"
-    for standing, words in (
+    for status, words in (
         (ApprovalStatus.RECEIVED, "waiting for your decision"),
         (ApprovalStatus.APPROVED, "approved"),
         (ApprovalStatus.OUTDATED, "approved before, to be approved again"),
         (ApprovalStatus.REJECTED, "rejected"),
         (ApprovalStatus.WITHDRAWN, "withdrawn"),
     ):
-        ones = [one for one in studies if one.standing is standing]
+        ones = [one for one in studies if one.status is status]
         if ones:
             named = [f"{one.id[:SHORT]} {plain(one.name, NAME)}" for one in ones]
             yield topic, f"{len(ones)} {words}: {listed(named, MOST_NAMED)}"

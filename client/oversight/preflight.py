@@ -1,7 +1,7 @@
-"""A preflight: a list of looks, each of which passes, warns, fails or is skipped, with a remedy.
+"""A preflight: a list of checks, each of which passes, warns, fails or is skipped, with a remedy.
 
-A look returns what it saw, or raises what is wrong: errors of this project say what was
-expected, what was found and what to do. A look at something that rests on another one that
+A check returns what it saw, or raises what is wrong: errors of this project say what was
+expected, what was found and what to do. A check of something that rests on another one that
 failed is skipped, so that one mistake is said once.
 
 A preflight's judgements of given values: versions, a policy, a budget, a disk, a socket.
@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 class CheckOutcome(Enum):
-    """The result of a look; the value is the screen's text."""
+    """The result of a check; the value is the screen's text."""
 
     PASS = "pass"  # noqa: S105 -- no password
     WARN = "warn"
@@ -43,15 +43,15 @@ class CheckOutcome(Enum):
 
 @dataclass(frozen=True)
 class CheckNote:
-    """A look's finding that neither passes nor fails by itself."""
+    """A check's finding that neither passes nor fails by itself."""
 
     outcome: CheckOutcome
     text: str
 
 
 @dataclass(frozen=True)
-class Look:
-    """One look.
+class Check:
+    """One check.
 
     Attributes:
         topic: its subject, in a word.
@@ -66,7 +66,7 @@ class Look:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """The result of a look."""
+    """The result of a check."""
 
     topic: str
     outcome: CheckOutcome
@@ -75,20 +75,20 @@ class CheckResult:
 
 
 class MissingError(Exception):
-    """A look's prerequisite is missing; an earlier look said why."""
+    """A check's prerequisite is missing; an earlier check said why."""
 
 
 class CheckInput(Generic[T]):
-    """Something that several looks rest on, made once."""
+    """Something that several checks rest on, made once."""
 
     def __init__(self, name: str, make: Callable[[], T]) -> None:
-        """Take down how it is made; `name` is what a skipped look says."""
+        """Take down how it is made; `name` is what a skipped check says."""
         self._name = name
         self._make = make
         self._made: list[T] = []
 
     def get(self) -> T:
-        """Return it, for the look that is at itself.
+        """Return it, for the check of itself.
 
         Raises:
             FieldfareError, OSError: it cannot be made.
@@ -98,7 +98,7 @@ class CheckInput(Generic[T]):
         return self._made[0]
 
     def need(self) -> T:
-        """Return it, for a look that rests on it.
+        """Return it, for a check that rests on it.
 
         Raises:
             MissingError: it cannot be made.
@@ -109,17 +109,17 @@ class CheckInput(Generic[T]):
             raise MissingError(self._name) from None
 
 
-def findings(looks: Iterable[Look]) -> Iterator[CheckResult]:
+def findings(checks: Iterable[Check]) -> Iterator[CheckResult]:
     """Look at everything in order."""
-    for look in looks:
-        seen = _seen(look)
+    for check in checks:
+        seen = _result(check)
         wrong = seen.outcome in {CheckOutcome.FAIL, CheckOutcome.WARN}
-        yield CheckResult(look.topic, seen.outcome, seen.text, look.remedy if wrong else "")
+        yield CheckResult(check.topic, seen.outcome, seen.text, check.remedy if wrong else "")
 
 
-def _seen(look: Look) -> CheckNote:
+def _result(check: Check) -> CheckNote:
     try:
-        seen = look.act()
+        seen = check.act()
     except MissingError as missing:
         return CheckNote(CheckOutcome.SKIP, f"needs {missing}, which failed above")
     except FieldfareError as error:
@@ -164,7 +164,7 @@ _REQUIREMENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _EXTRA: Final = re.compile(r"""extra == ["']institution["']""")
 
 
-def software_seen() -> str | CheckNote:
+def judge_software() -> str | CheckNote:
     """Judge the installed software."""
     missing = [name for name in _required() if _version(name) is None]
     if missing:
@@ -180,11 +180,11 @@ def software_seen() -> str | CheckNote:
     return f"{said}, Python {platform.python_version()}"
 
 
-def policy_seen(policy: Policy) -> str | CheckNote:
+def judge_policy(policy: Policy) -> str | CheckNote:
     """Judge a policy that can be read: find unfinished and weak points."""
     found = [
         line for line in warnings(policy) if not line.startswith("coordinator is empty")
-    ]  # the key may be in coordinator.pub: the look at the coordinator says
+    ]  # the key may be in coordinator.pub: the check of the coordinator says
     if found:
         return CheckNote(CheckOutcome.WARN, "\n".join(found))
     budget = policy.budget
@@ -194,7 +194,7 @@ def policy_seen(policy: Policy) -> str | CheckNote:
     )
 
 
-def budget_seen(yearly: LimitUse, lifetime: LimitUse) -> str | CheckNote:
+def judge_budget(yearly: LimitUse, lifetime: LimitUse) -> str | CheckNote:
     """Judge the remaining budget."""
     if not yearly.left or not lifetime.left:
         which = "of any 365 days" if lifetime.left else "of all time"
@@ -207,7 +207,7 @@ def budget_seen(yearly: LimitUse, lifetime: LimitUse) -> str | CheckNote:
     )
 
 
-def disk_seen(free: int) -> str | CheckNote:
+def judge_disk(free: int) -> str | CheckNote:
     """Judge how many bytes are free."""
     said = f"{free / 2**30:.1f} GiB free"
     if free < LEAST_FREE:

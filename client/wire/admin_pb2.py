@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!fieldfare/client/wire/admin.proto\x12\x12\x66ieldfare.admin.v1\"\x0f\n\rStatusRequest\"\x1e\n\x0cStatusAnswer\x12\x0e\n\x06status\x18\x01 \x01(\x0c\"\x0f\n\rFollowRequest\" \n\x0c\x46ollowAnswer\x12\x10\n\x08\x66ollowed\x18\x01 \x01(\x0c\x32\xae\x01\n\x0e\x41\x64ministration\x12M\n\x06Status\x12!.fieldfare.admin.v1.StatusRequest\x1a .fieldfare.admin.v1.StatusAnswer\x12M\n\x06\x46ollow\x12!.fieldfare.admin.v1.FollowRequest\x1a .fieldfare.admin.v1.FollowAnswerb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!fieldfare/client/wire/admin.proto\x12\x12\x66ieldfare.admin.v1\"\x0f\n\rStatusRequest\"\x1e\n\x0cStatusAnswer\x12\x0e\n\x06status\x18\x01 \x01(\x0c\"\x0f\n\rReloadRequest\"\x1e\n\x0cReloadAnswer\x12\x0e\n\x06report\x18\x01 \x01(\x0c\x32\xae\x01\n\x0e\x41\x64ministration\x12M\n\x06Status\x12!.fieldfare.admin.v1.StatusRequest\x1a .fieldfare.admin.v1.StatusAnswer\x12M\n\x06Reload\x12!.fieldfare.admin.v1.ReloadRequest\x1a .fieldfare.admin.v1.ReloadAnswerb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,10 +35,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STATUSREQUEST']._serialized_end=72
   _globals['_STATUSANSWER']._serialized_start=74
   _globals['_STATUSANSWER']._serialized_end=104
-  _globals['_FOLLOWREQUEST']._serialized_start=106
-  _globals['_FOLLOWREQUEST']._serialized_end=121
-  _globals['_FOLLOWANSWER']._serialized_start=123
-  _globals['_FOLLOWANSWER']._serialized_end=155
-  _globals['_ADMINISTRATION']._serialized_start=158
-  _globals['_ADMINISTRATION']._serialized_end=332
+  _globals['_RELOADREQUEST']._serialized_start=106
+  _globals['_RELOADREQUEST']._serialized_end=121
+  _globals['_RELOADANSWER']._serialized_start=123
+  _globals['_RELOADANSWER']._serialized_end=153
+  _globals['_ADMINISTRATION']._serialized_start=156
+  _globals['_ADMINISTRATION']._serialized_end=330
 # @@protoc_insertion_point(module_scope)

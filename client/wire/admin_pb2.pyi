@@ -14,12 +14,12 @@ class StatusAnswer(_message.Message):
     status: bytes
     def __init__(self, status: _Optional[bytes] = ...) -> None: ...
 
-class FollowRequest(_message.Message):
+class ReloadRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
-class FollowAnswer(_message.Message):
-    __slots__ = ("followed",)
-    FOLLOWED_FIELD_NUMBER: _ClassVar[int]
-    followed: bytes
-    def __init__(self, followed: _Optional[bytes] = ...) -> None: ...
+class ReloadAnswer(_message.Message):
+    __slots__ = ("report",)
+    REPORT_FIELD_NUMBER: _ClassVar[int]
+    report: bytes
+    def __init__(self, report: _Optional[bytes] = ...) -> None: ...

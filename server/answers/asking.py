@@ -12,7 +12,7 @@ from fieldfare.server.answers.answer import Answer
 from fieldfare.server.answers.sets import AnswerSet, kept_answers
 from fieldfare.server.members.publication import published_roster
 from fieldfare.server.run.conduct import check_later, keep_questions
-from fieldfare.server.studies.desk import Desk
+from fieldfare.server.studies.open_coordinator import OpenCoordinator
 from fieldfare.server.studies.proposals import Proposal
 from fieldfare.server.studies.run_control import start
 from fieldfare.shared.canonical import canonical_bytes
@@ -21,14 +21,16 @@ from fieldfare.shared.protocol.plan import PICOMU2, Plan, check_groups
 from fieldfare.shared.queries.questions import Question, QuestionGroup
 
 
-def answers_of_study(desk: Desk, study: str) -> tuple[AnswerSet, ...]:
+def answers_of_study(coordinator: OpenCoordinator, study: str) -> tuple[AnswerSet, ...]:
     """Return everything that a study's runs answered, oldest run first.
 
     Raises:
         RunError: a kept run cannot be read.
     """
-    rows = [row for row in desk.store.rows() if row.study == study]
-    return tuple(one for row in rows for one in kept_answers(desk.store, desk.home, row))
+    rows = [row for row in coordinator.store.rows() if row.study == study]
+    return tuple(
+        one for row in rows for one in kept_answers(coordinator.store, coordinator.home, row)
+    )
 
 
 def already_answered(sets: Sequence[AnswerSet], asked: QuestionGroup) -> tuple[AnswerSet, ...]:
@@ -75,7 +77,9 @@ def is_later(proposal: Proposal, asked: QuestionGroup) -> bool:
     return False
 
 
-def check_asked(desk: Desk, proposal: Proposal, asked: QuestionGroup, *, later: bool) -> None:
+def check_asked(
+    coordinator: OpenCoordinator, proposal: Proposal, asked: QuestionGroup, *, later: bool
+) -> None:
     """Check the questions as far as possible before any institution is asked.
 
     Raises:
@@ -83,7 +87,7 @@ def check_asked(desk: Desk, proposal: Proposal, asked: QuestionGroup, *, later: 
         UsageError: no roster is published.
         PolicyRefusal: too little of the budget is left, so institutions would refuse.
     """
-    roster, plan = published_roster(desk.home), proposal.plan
+    roster, plan = published_roster(coordinator.home), proposal.plan
     if later:
         check_later(plan, [asked])
     if roster is None:
@@ -92,8 +96,10 @@ def check_asked(desk: Desk, proposal: Proposal, asked: QuestionGroup, *, later: 
     terms = plan.allowance if later else plan.query
     if later:
         portion = terms.cost * (terms.steps + terms.spare)
-        _check_left(plan, "the allowance", terms.cost, portion - spent_later(desk, proposal.id))
-    _check_left(plan, "the study", terms.cost, plan.study_limit - desk.spent(proposal.id))
+        _check_left(
+            plan, "the allowance", terms.cost, portion - spent_later(coordinator, proposal.id)
+        )
+    _check_left(plan, "the study", terms.cost, plan.study_limit - coordinator.spent(proposal.id))
 
 
 def _check_left(plan: Plan, what: str, cost: int, left: int) -> None:
@@ -106,17 +112,21 @@ def _check_left(plan: Plan, what: str, cost: int, left: int) -> None:
         )
 
 
-def spent_later(desk: Desk, study: str) -> int:
+def spent_later(coordinator: OpenCoordinator, study: str) -> int:
     """Return what later questions of a study spent, 1e-12 mu^2; no institution spent more."""
     return sum(
         row.progress.spent
-        for row in desk.store.rows()
-        if row.study == study and row.progress and desk.home.questions(row.run).is_file()
+        for row in coordinator.store.rows()
+        if row.study == study and row.progress and coordinator.home.questions(row.run).is_file()
     )
 
 
 def begin(
-    desk: Desk, proposal: Proposal, later: QuestionGroup | None, run: str, now: datetime
+    coordinator: OpenCoordinator,
+    proposal: Proposal,
+    later: QuestionGroup | None,
+    run: str,
+    now: datetime,
 ) -> None:
     """Start the run that asks: later questions, or with none what the study declares.
 
@@ -124,11 +134,11 @@ def begin(
         UsageError: another run of the study has not ended; nothing was kept.
         RunError: it could not be started; the run is kept as failed and can be resumed.
     """
-    kept = desk.home.questions(run)
+    kept = coordinator.home.questions(run)
     if later is not None:
         keep_questions(kept, [later])
     try:
-        start(desk.store, desk.control, desk.bundle, run, proposal.id, now)
+        start(coordinator.store, coordinator.control, coordinator.bundle, run, proposal.id, now)
     except UsageError:
         kept.unlink(missing_ok=True)
         raise

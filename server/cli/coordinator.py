@@ -16,7 +16,7 @@ import typer
 from fieldfare.server.cli import app
 from fieldfare.server.cli.options import DEFAULT_HOME, HomeOption, JsonOption, PassphraseFileOption
 from fieldfare.server.cli.runs import RunArgument
-from fieldfare.server.home import founding
+from fieldfare.server.home import initial_setup
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.settings import DEFAULT_LOCAL_PORT, load_settings
 from fieldfare.server.members.publication import invite, present_invitation
@@ -67,10 +67,10 @@ def init(
 ) -> None:
     """Make a coordinator's folder, its keys, certificates and invitation."""
     passphrase = read_passphrase(passphrase_file)
-    chosen = founding.free_port(DEFAULT_LOCAL_PORT) if local_port is None else local_port
-    setup = founding.CoordinatorSetup(name, address, contact, tuple(dns or ()), bind, chosen)
-    made = founding.found_coordinator(home, setup, utc_now(), passphrase=passphrase)
-    invite(made, founding.load_signing_key(made, passphrase))
+    chosen = initial_setup.free_port(DEFAULT_LOCAL_PORT) if local_port is None else local_port
+    setup = initial_setup.CoordinatorSetup(name, address, contact, tuple(dns or ()), bind, chosen)
+    made = initial_setup.create_coordinator(home, setup, utc_now(), passphrase=passphrase)
+    invite(made, initial_setup.load_signing_key(made, passphrase))
     protected = "under your passphrase" if passphrase else "readable by this user, no passphrase"
     lines = [
         f"made {made.path} for {name}",
@@ -90,7 +90,7 @@ def init(
 @app.command("coordinator.renew")
 def renew(home: HomeOption = DEFAULT_HOME) -> None:
     """Replace the SuperLink's certificate, for a year; its authority stays, so do institutions."""
-    ends = founding.renew_server(CoordinatorHome.open(home), utc_now())
+    ends = initial_setup.renew_server(CoordinatorHome.open(home), utc_now())
     typer.echo(f"the SuperLink's certificate is valid until {ends:%Y-%m-%d}")
     typer.echo("stop `fieldfare coordinator start` and start it again to use it")
 
@@ -107,14 +107,14 @@ def invitation(
     """Make the invitation again, after a change of name, address or version."""
     opened = CoordinatorHome.open(home)
     before = present_invitation(opened) if opened.invitation.exists() else None
-    made = invite(opened, founding.load_signing_key(opened, read_passphrase(passphrase_file)))
+    made = invite(opened, initial_setup.load_signing_key(opened, read_passphrase(passphrase_file)))
     if out is not None:
         if out.exists():
             raise UsageError(
                 f"{out}: expected a new file, found an existing one: nothing is overwritten"
             )
         shutil.copyfile(opened.invitation, out)
-    trouble = founding.certificate_trouble(opened, utc_now())
+    trouble = initial_setup.certificate_trouble(opened, utc_now())
     if trouble:
         typer.echo(f"Before you send it: {trouble}")
     typer.echo(f"{out or opened.invitation} invites to {made.hub} at {made.address}")
@@ -137,7 +137,7 @@ def _other_port(chosen: int, *, given: bool) -> list[str]:
 
 
 def _told(home: CoordinatorHome) -> str:
-    return f"coordinator  {fingerprint(bytes.fromhex(founding.signing_public(home)))}"
+    return f"coordinator  {fingerprint(bytes.fromhex(initial_setup.signing_public(home)))}"
 
 
 SUPERLINK: Final = "fieldfare.server.superlink.process"
@@ -157,9 +157,9 @@ def start(home: HomeOption = DEFAULT_HOME, passphrase_file: PassphraseFileOption
     """
     opened = CoordinatorHome.open(home)
     passphrase = read_passphrase(passphrase_file)
-    founding.load_signing_key(opened, passphrase)  # now, not when the first run needs it
+    initial_setup.load_signing_key(opened, passphrase)  # now, not when the first run needs it
     terms_of(opened)
-    trouble = founding.certificate_trouble(opened, utc_now())
+    trouble = initial_setup.certificate_trouble(opened, utc_now())
     if trouble:
         _say("superlink", trouble)
     with _only_one(opened):
@@ -212,7 +212,9 @@ def transcript_export(
 ) -> None:
     """Write a run's transcript for auditors: every message, signed at the end."""
     opened = CoordinatorHome.open(home)
-    signer = IdentitySigner(founding.load_signing_key(opened, read_passphrase(passphrase_file)))
+    signer = IdentitySigner(
+        initial_setup.load_signing_key(opened, read_passphrase(passphrase_file))
+    )
     with run_store(opened.runs_database) as store:
         row = find_run(store, run)
         done = export_transcript(store, row.run, signer, out)

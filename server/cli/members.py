@@ -17,7 +17,7 @@ from fieldfare.server.cli.options import (
     JsonOption,
     PassphraseFileOption,
 )
-from fieldfare.server.home.founding import load_signing_key, signing_public
+from fieldfare.server.home.initial_setup import load_signing_key, signing_public
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.members import enrolment
 from fieldfare.server.members.node_registration import settle_nodes

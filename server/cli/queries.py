@@ -26,7 +26,12 @@ from fieldfare.server.cli.runs import EXIT_INTERRUPTED, StudyArgument
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.store.rows import RunRow, RunStatus
 from fieldfare.server.store.store import RunStore, run_store
-from fieldfare.server.studies.desk import Desk, follow, news, open_desk
+from fieldfare.server.studies.open_coordinator import (
+    OpenCoordinator,
+    changes_in,
+    open_coordinator,
+    watch_run,
+)
 from fieldfare.server.studies.proposals import Proposal, find_study, shown
 from fieldfare.server.studies.run_control import SUFFIX_BYTES, new_run_id
 from fieldfare.server.studies.run_view import line
@@ -421,15 +426,17 @@ def query_ask(
     if plot is not None:
         check_plot(plot)
     asked = expected_error.load_questions(questions)
-    with open_desk(home) as desk:
-        found = find_study(desk.home, study)
+    with open_coordinator(home) as coordinator:
+        found = find_study(coordinator.home, study)
         sets = (
-            () if again else asking.already_answered(asking.answers_of_study(desk, found.id), asked)
+            ()
+            if again
+            else asking.already_answered(asking.answers_of_study(coordinator, found.id), asked)
         )
         if sets:
             typer.echo("answered before: the stored answer costs nothing", err=True)
         else:
-            sets = _asked_now(desk, found, asked, yes=yes)
+            sets = _asked_now(coordinator, found, asked, yes=yes)
     if plot is not None:
         write_plot(plot, sets)
         typer.echo(f"wrote {plot}", err=True)
@@ -437,18 +444,20 @@ def query_ask(
 
 
 def _asked_now(
-    desk: Desk, found: Proposal, asked: QuestionGroup, *, yes: bool
+    coordinator: OpenCoordinator, found: Proposal, asked: QuestionGroup, *, yes: bool
 ) -> tuple[AnswerSet, ...]:
     later = asking.is_later(found, asked)
-    asking.check_asked(desk, found, asked, later=later)
-    _say_cost(desk, found, asked if later else None)
+    asking.check_asked(coordinator, found, asked, later=later)
+    _say_cost(coordinator, found, asked if later else None)
     if not yes and not typer.confirm("Ask the institutions, and spend this?", err=True):
         typer.echo("nothing was asked, nothing was spent", err=True)
         raise typer.Exit(EXIT_DECLINED)
     run = new_run_id(found, utc_now(), secrets.token_bytes(SUFFIX_BYTES))
-    asking.begin(desk, found, asked if later else None, run, utc_now())
-    _await(desk, run)
-    sets = asking.already_answered(kept_answers(desk.store, desk.home, desk.store.row(run)), asked)
+    asking.begin(coordinator, found, asked if later else None, run, utc_now())
+    _await(coordinator, run)
+    sets = asking.already_answered(
+        kept_answers(coordinator.store, coordinator.home, coordinator.store.row(run)), asked
+    )
     if not sets:
         raise RunError(
             f"run {run}: expected answers, found none: see fieldfare query answers {run}"
@@ -456,7 +465,7 @@ def _asked_now(
     return sets
 
 
-def _say_cost(desk: Desk, found: Proposal, later: QuestionGroup | None) -> None:
+def _say_cost(coordinator: OpenCoordinator, found: Proposal, later: QuestionGroup | None) -> None:
     """Say what each question costs, and which error that buys, before it is asked."""
     least = found.study.aggregation.minimum_institutions
     own = priced(found.study, later, least)
@@ -467,24 +476,26 @@ def _say_cost(desk: Desk, found: Proposal, later: QuestionGroup | None) -> None:
     if later is not None:
         terms = own.plan.allowance
         portion = terms.cost * (terms.steps + terms.spare)
-        left = min(terms.steps, (portion - asking.spent_later(desk, found.id)) // terms.cost)
+        left = min(terms.steps, (portion - asking.spent_later(coordinator, found.id)) // terms.cost)
         to.print(Text(f"one of {left} groups that are still left of the allowance"))
 
 
-def _await(desk: Desk, run: str) -> None:
+def _await(coordinator: OpenCoordinator, run: str) -> None:
     """Wait until a run ends, and print its progress.
 
     Raises:
         RunError: it did not finish.
     """
     try:
-        pictures = follow(desk, run, now=utc_now, monotonic=time.monotonic, sleep=time.sleep)
-        for picture in news(pictures, line):
-            typer.echo(line(picture), err=True)
+        summaries = watch_run(
+            coordinator, run, now=utc_now, monotonic=time.monotonic, sleep=time.sleep
+        )
+        for summary in changes_in(summaries, line):
+            typer.echo(line(summary), err=True)
     except KeyboardInterrupt:
         typer.echo(f"the run goes on; its answers: fieldfare query answers {run}", err=True)
         raise typer.Exit(EXIT_INTERRUPTED) from None
-    row = desk.store.row(run)
+    row = coordinator.store.row(run)
     if row.state is not RunStatus.FINISHED:
         why = row.reason or "its process is gone"
         raise RunError(

@@ -14,14 +14,19 @@ from rich.live import Live
 
 from fieldfare.server.cli import app
 from fieldfare.server.cli.options import DEFAULT_HOME, HomeOption, JsonOption, PassphraseFileOption
-from fieldfare.server.home.founding import load_signing_key, signing_public
+from fieldfare.server.home.initial_setup import load_signing_key, signing_public
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.settings import load_settings
 from fieldfare.server.members.publication import published_roster
 from fieldfare.server.run.closing import kept_delivery
 from fieldfare.server.store.rows import RunStatus
 from fieldfare.server.studies import run_control, run_view
-from fieldfare.server.studies.desk import Desk, follow, news, open_desk
+from fieldfare.server.studies.open_coordinator import (
+    OpenCoordinator,
+    changes_in,
+    open_coordinator,
+    watch_run,
+)
 from fieldfare.server.studies.proposals import Proposal, find_study, proposal, proposals, propose
 from fieldfare.shared.advice import at_home
 from fieldfare.shared.cli.study import plan_lines
@@ -57,11 +62,13 @@ def propose_study(
     as_json: JsonOption = False,
 ) -> None:
     """Check and sign a study, and let the institutions know of it."""
-    with open_desk(home) as desk:
-        signer = IdentitySigner(load_signing_key(desk.home, read_passphrase(passphrase_file)))
-        made = propose(desk.home, load_study(file), signer)
-        hello, note = (None, "nothing was sent") if no_hello else _greet(desk, made)
-        path = desk.home.study(made.id)
+    with open_coordinator(home) as coordinator:
+        signer = IdentitySigner(
+            load_signing_key(coordinator.home, read_passphrase(passphrase_file))
+        )
+        made = propose(coordinator.home, load_study(file), signer)
+        hello, note = (None, "nothing was sent") if no_hello else _greet(coordinator, made)
+        path = coordinator.home.study(made.id)
     if as_json:
         found = {"study": made.id, "name": made.study.name, "file": str(path)}
         weak = {"obstacles": obstacles(made.plan), "cautions": cautions(made.plan)}
@@ -74,15 +81,15 @@ def propose_study(
     typer.echo(at_home(f"Next: fieldfare coordinator approvals {made.short} --refresh"))
 
 
-def _greet(desk: Desk, made: Proposal) -> tuple[int | None, str]:
+def _greet(coordinator: OpenCoordinator, made: Proposal) -> tuple[int | None, str]:
     """Send a study out; without a SuperLink it is enough to say so."""
-    if published_roster(desk.home) is None:
+    if published_roster(coordinator.home) is None:
         return None, (
             "nothing was sent, for no roster is published: fieldfare coordinator roster, then "
             "propose it again"
         )
     try:
-        hello = run_control.say_hello(desk.control, desk.bundle, made.id)
+        hello = run_control.say_hello(coordinator.control, coordinator.bundle, made.id)
     except RunError as error:
         return None, f"institutions get it with the next run or hello: {error}"
     return hello, "institutions that are online get it now, others with the next run or hello"
@@ -91,11 +98,11 @@ def _greet(desk: Desk, made: Proposal) -> tuple[int | None, str]:
 @app.command("coordinator.studies")
 def studies(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     """List the studies that were proposed, with who approved them."""
-    with open_desk(home) as desk:
-        roster = published_roster(desk.home)
+    with open_coordinator(home) as coordinator:
+        roster = published_roster(coordinator.home)
         found = [
-            (one, run_view.heard_of(roster, one.id, desk.store.approvals(one.id)))
-            for one in proposals(desk.home)
+            (one, run_view.heard_of(roster, one.id, coordinator.store.approvals(one.id)))
+            for one in proposals(coordinator.home)
         ]
     if as_json:
         typer.echo(json.dumps([_study_json(one, heard) for one, heard in found], indent=2))
@@ -133,11 +140,11 @@ def approvals(
     as_json: JsonOption = False,
 ) -> None:
     """Show which institution approved a study, under which hash, and when it was heard."""
-    with open_desk(home) as desk:
-        found = find_study(desk.home, study)
+    with open_coordinator(home) as coordinator:
+        found = find_study(coordinator.home, study)
         if refresh:
-            ask_institutions(desk, found)
-        heard = heard_now(desk, found)
+            ask_institutions(coordinator, found)
+        heard = heard_now(coordinator, found)
     if as_json:
         typer.echo(json.dumps(_study_json(found, heard), indent=2))
         return
@@ -164,21 +171,23 @@ def approvals(
         typer.echo(at_home(f"Next: fieldfare coordinator run start {found.short}"))
 
 
-def heard_now(desk: Desk, found: Proposal) -> dict[str, run_view.StudyAnswer]:
+def heard_now(coordinator: OpenCoordinator, found: Proposal) -> dict[str, run_view.StudyAnswer]:
     """Return the last known answers of the institutions to a study."""
-    return run_view.heard_of(published_roster(desk.home), found.id, desk.store.approvals(found.id))
+    return run_view.heard_of(
+        published_roster(coordinator.home), found.id, coordinator.store.approvals(found.id)
+    )
 
 
-def ask_institutions(desk: Desk, found: Proposal) -> None:
+def ask_institutions(coordinator: OpenCoordinator, found: Proposal) -> None:
     """Ask the institutions that are online for their answers to a study, and wait for them.
 
     Raises:
         RunError: the SuperLink cannot be reached, or the hello did not end well.
     """
-    wait = load_settings(desk.home).wait_seconds + found.study.aggregation.deadline_seconds
-    hello = run_control.say_hello(desk.control, desk.bundle, found.id)
+    wait = load_settings(coordinator.home).wait_seconds + found.study.aggregation.deadline_seconds
+    hello = run_control.say_hello(coordinator.control, coordinator.bundle, found.id)
     status = run_control.await_end(
-        desk.control,
+        coordinator.control,
         hello,
         seconds=2 * wait + HELLO_SECONDS,
         monotonic=time.monotonic,
@@ -224,12 +233,12 @@ RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Its id, or the 
 @app.command("coordinator.runs")
 def runs(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     """List all runs, oldest first, with the state and the spending of each."""
-    with open_desk(home) as desk:
-        pictures = [_copied(one) for one in desk.pictures(utc_now())]
+    with open_coordinator(home) as coordinator:
+        summaries = [_copied(one) for one in coordinator.summaries(utc_now())]
     if as_json:
-        typer.echo(json.dumps([run_view.picture_json(one) for one in pictures], indent=2))
-    elif pictures:
-        console().print(run_view.runs_table(pictures))
+        typer.echo(json.dumps([run_view.summary_json(one) for one in summaries], indent=2))
+    elif summaries:
+        console().print(run_view.runs_table(summaries))
     else:
         typer.echo(at_home("no run yet: fieldfare coordinator run start STUDY"))
 
@@ -251,9 +260,9 @@ def run_start(
     Refused, with exit status 3, where the study's budget, its approvals, a missing unit or
     noise that hides every metric would waste what it spends.
     """
-    with open_desk(home) as desk:
-        found = find_study(desk.home, study)
-        if published_roster(desk.home) is None:
+    with open_coordinator(home) as coordinator:
+        found = find_study(coordinator.home, study)
+        if published_roster(coordinator.home) is None:
             raise UsageError(
                 "expected a published roster, found none: fieldfare coordinator roster"
             )
@@ -261,25 +270,27 @@ def run_start(
         chosen = run or run_control.new_run_id(
             found, now, secrets.token_bytes(run_control.SUFFIX_BYTES)
         )
-        run_control.check_startable(desk.store, chosen, found.id)
-        _check_prospects(desk, found, force=force)
-        run_control.start(desk.store, desk.control, desk.bundle, chosen, found.id, now)
-        _say_begun(desk, chosen, "started", as_json=as_json)
+        run_control.check_startable(coordinator.store, chosen, found.id)
+        _check_prospects(coordinator, found, force=force)
+        run_control.start(
+            coordinator.store, coordinator.control, coordinator.bundle, chosen, found.id, now
+        )
+        _say_begun(coordinator, chosen, "started", as_json=as_json)
 
 
-def _check_prospects(desk: Desk, found: Proposal, *, force: bool) -> None:
+def _check_prospects(coordinator: OpenCoordinator, found: Proposal, *, force: bool) -> None:
     """Refuse a run that would spend budget for nothing; with `force`, say so and go on.
 
     Raises:
         PolicyRefusal: it cannot finish, one line for each reason.
         RunError: the institutions cannot be asked.
     """
-    heard = heard_now(desk, found)
+    heard = heard_now(coordinator, found)
     if not force and run_view.given(heard) < found.study.aggregation.minimum_institutions:
         typer.echo("too few approvals are known: asking the institutions", err=True)
-        ask_institutions(desk, found)
-        heard = heard_now(desk, found)
-    reasons = run_view.start_obstacles(found.plan, heard, desk.spent(found.id))
+        ask_institutions(coordinator, found)
+        heard = heard_now(coordinator, found)
+    reasons = run_view.start_obstacles(found.plan, heard, coordinator.spent(found.id))
     if reasons and not force:
         remedy = "nothing was started and nothing spent; --force starts it all the same"
         raise PolicyRefusal(RefusalCode.POLICY, "\n".join([*reasons, remedy]))
@@ -292,15 +303,17 @@ def run_resume(
     run: RunArgument, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False
 ) -> None:
     """Carry on a run that stopped, failed or was interrupted, at its next step."""
-    with open_desk(home) as desk:
-        chosen = run_control.find_run(desk.store, run).run
-        before = run_control.resume(desk.store, desk.control, desk.bundle, chosen, utc_now())
+    with open_coordinator(home) as coordinator:
+        chosen = run_control.find_run(coordinator.store, run).run
+        before = run_control.resume(
+            coordinator.store, coordinator.control, coordinator.bundle, chosen, utc_now()
+        )
         done = before.progress.step if before.progress else 0
-        _say_begun(desk, chosen, f"resumed after step {done}", as_json=as_json)
+        _say_begun(coordinator, chosen, f"resumed after step {done}", as_json=as_json)
 
 
-def _say_begun(desk: Desk, run: str, what: str, *, as_json: bool) -> None:
-    row = desk.store.row(run)
+def _say_begun(coordinator: OpenCoordinator, run: str, what: str, *, as_json: bool) -> None:
+    row = coordinator.store.row(run)
     if as_json:
         found = {"run": run, "study": row.study, "flower_run": row.flower_run}
         typer.echo(json.dumps(found, indent=2))
@@ -325,26 +338,29 @@ def run_stop(
     as_json: JsonOption = False,
 ) -> None:
     """End a run after the step it is at; it can be resumed."""
-    with open_desk(home) as desk:
-        row = run_control.find_run(desk.store, run)
+    with open_coordinator(home) as coordinator:
+        row = run_control.find_run(coordinator.store, run)
         ended = run_control.stop(
-            desk.store,
-            desk.control,
+            coordinator.store,
+            coordinator.control,
             row.run,
-            grace_seconds=_grace(desk, row.study) if grace is None else grace,
+            grace_seconds=_grace(coordinator, row.study) if grace is None else grace,
             now=utc_now,
             monotonic=time.monotonic,
             sleep=time.sleep,
         )
-        picture = _copied(
-            desk.picture(run_control.look(desk.store, desk.control, ended.run), utc_now())
+        summary = _copied(
+            coordinator.summary(
+                run_control.inspect_run(coordinator.store, coordinator.control, ended.run),
+                utc_now(),
+            )
         )
-    _say(picture, as_json=as_json)
+    _say(summary, as_json=as_json)
 
 
-def _grace(desk: Desk, study: str) -> float:
+def _grace(coordinator: OpenCoordinator, study: str) -> float:
     try:
-        aggregation = proposal(desk.home, study).study.aggregation
+        aggregation = proposal(coordinator.home, study).study.aggregation
     except UsageError:
         return STOP_SECONDS
     return aggregation.deadline_seconds + STOP_SECONDS
@@ -355,72 +371,72 @@ def run_watch(
     run: RunArgument, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False
 ) -> None:
     """Watch a run until it ends; Ctrl-C leaves it alone. Exit status 0 if it finished."""
-    with open_desk(home) as desk:
-        chosen = run_control.find_run(desk.store, run).run
+    with open_coordinator(home) as coordinator:
+        chosen = run_control.find_run(coordinator.store, run).run
         try:
-            last = _watch(desk, chosen, as_json=as_json)
+            last = _watch(coordinator, chosen, as_json=as_json)
         except KeyboardInterrupt:
             again = at_home(f"fieldfare coordinator run watch {chosen}")
             typer.echo(f"the run goes on; watch it again: {again}", err=True)
             raise typer.Exit(EXIT_INTERRUPTED) from None
-    if last.seen.row.state is not RunStatus.FINISHED:
+    if last.inspected.row.state is not RunStatus.FINISHED:
         raise typer.Exit(EXIT_NOT_FINISHED)
 
 
-def _watch(desk: Desk, run: str, *, as_json: bool) -> run_view.RunSummary:
-    followed = follow(desk, run, now=utc_now, monotonic=time.monotonic, sleep=time.sleep)
-    pictures = map(_copied, followed)
+def _watch(coordinator: OpenCoordinator, run: str, *, as_json: bool) -> run_view.RunSummary:
+    watched = watch_run(coordinator, run, now=utc_now, monotonic=time.monotonic, sleep=time.sleep)
+    summaries = map(_copied, watched)
     if as_json:
-        return _print_each(news(pictures, _json_without_time_left), _json_line)
+        return _print_each(changes_in(summaries, _json_without_time_left), _json_line)
     to = console()
     if to.is_terminal:
-        return _show_each(pictures, to)
-    last = _print_each(news(pictures, run_view.line), run_view.line)
+        return _show_each(summaries, to)
+    last = _print_each(changes_in(summaries, run_view.line), run_view.line)
     _say(last, as_json=False)
     return last
 
 
-def _copied(picture: run_view.RunSummary) -> run_view.RunSummary:
-    """Return a picture whose command can be copied: with the home that was named."""
-    if not picture.seen.command:
-        return picture
-    seen = replace(picture.seen, command=at_home(picture.seen.command))
-    return replace(picture, seen=seen)
+def _copied(summary: run_view.RunSummary) -> run_view.RunSummary:
+    """Return a summary whose command can be copied: with the home that was named."""
+    if not summary.inspected.command:
+        return summary
+    inspected = replace(summary.inspected, command=at_home(summary.inspected.command))
+    return replace(summary, inspected=inspected)
 
 
 def _print_each(
-    pictures: Iterator[run_view.RunSummary], said: Callable[[run_view.RunSummary], str]
+    summaries: Iterator[run_view.RunSummary], said: Callable[[run_view.RunSummary], str]
 ) -> run_view.RunSummary:
-    last = next(pictures)
+    last = next(summaries)
     typer.echo(said(last))
-    for last in pictures:
+    for last in summaries:
         typer.echo(said(last))
     return last
 
 
-def _show_each(pictures: Iterator[run_view.RunSummary], to: Console) -> run_view.RunSummary:
-    last = next(pictures)
+def _show_each(summaries: Iterator[run_view.RunSummary], to: Console) -> run_view.RunSummary:
+    last = next(summaries)
     with Live(run_view.screen(last), console=to, auto_refresh=False) as live:
         live.refresh()
-        for last in pictures:
+        for last in summaries:
             live.update(run_view.screen(last), refresh=True)
     return last
 
 
-def _say(picture: run_view.RunSummary, *, as_json: bool) -> None:
+def _say(summary: run_view.RunSummary, *, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(run_view.picture_json(picture), indent=2))
+        typer.echo(json.dumps(run_view.summary_json(summary), indent=2))
         return
-    for text in run_view.last_lines(picture):
+    for text in run_view.last_lines(summary):
         typer.echo(text)
 
 
-def _json_line(picture: run_view.RunSummary) -> str:
-    return json.dumps(run_view.picture_json(picture))
+def _json_line(summary: run_view.RunSummary) -> str:
+    return json.dumps(run_view.summary_json(summary))
 
 
-def _json_without_time_left(picture: run_view.RunSummary) -> str:
-    return json.dumps(run_view.picture_json(replace(picture, seconds_left=None)))
+def _json_without_time_left(summary: run_view.RunSummary) -> str:
+    return json.dumps(run_view.summary_json(replace(summary, seconds_left=None)))
 
 
 @app.command("coordinator.model.export")

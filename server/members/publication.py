@@ -3,7 +3,7 @@
 The invitation to a new institution: the coordinator's address, and the keys to verify it by.
 
 An invitation names the bundle that runs are started with: making one brings both to what the
-installed software has (home/founding.py).
+installed software has (home/initial_setup.py).
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fieldfare.server.home.decision_log import DecisionKind, write_down
-from fieldfare.server.home.founding import keep_bundle, signing_public
+from fieldfare.server.home.initial_setup import keep_bundle, signing_public
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.settings import load_settings
 from fieldfare.server.members.enrolment import alone, enrolled, papers

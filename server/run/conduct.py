@@ -17,7 +17,7 @@ from typing import Final
 
 from flwr.serverapp import Grid
 
-from fieldfare.server.home.founding import signing_public
+from fieldfare.server.home.initial_setup import signing_public
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.settings import load_settings
 from fieldfare.server.run.channel import GridChannel
@@ -206,7 +206,7 @@ class _Conduct:
             raise
 
     def _carry_on(self, record: RunRecord) -> None:
-        self._check_roster(record.standing())
+        self._check_roster(record.checkpoint())
         left: frozenset[str] = frozenset()
         if record.done:
             nodes = _nodes_of(hello(self.channel, replace(self._terms(), run=""), record))
@@ -236,7 +236,7 @@ class _Conduct:
         run = self.facts.run
         # Read anew: what is handed over is what the store holds, also after a crash.
         kept = RunRecord(self.store, self.facts, _now, time.monotonic)
-        kept.standing()
+        kept.checkpoint()
         closing = replace(self._closing(), left=left)
         head = closing.sign(self.facts.plan.study_id, run)
         closing.cosign(head, nodes)
@@ -266,8 +266,8 @@ class _Conduct:
             log.warning("run %s: its end is not in the transcript: %s", run, error)
         self.store.set_state(run, state, reason, _now())
 
-    def _check_roster(self, standing: RunCheckpoint) -> None:
-        openings = standing.openings
+    def _check_roster(self, checkpoint: RunCheckpoint) -> None:
+        openings = checkpoint.openings
         opening = openings and (openings.sent or openings.agreed)
         if opening and opening.roster != self.facts.roster.hash:
             raise RunError(

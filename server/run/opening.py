@@ -51,23 +51,23 @@ class Opener:
     terms: RunTerms
     record: Record
 
-    def begin(self, standing: RunCheckpoint) -> Federation:
+    def begin(self, checkpoint: RunCheckpoint) -> Federation:
         """Open a run with every node that answers and has approved the study; or join it again.
 
         Args:
-            standing: of a run that goes on: its last request may still be answered under the
+            checkpoint: of a run that goes on: its last request may still be answered under the
                 opening that it was sent under; anything else needs a new one (`stale`).
 
         Raises:
             RunError: fewer institutions than the study's minimum, or keys that do not fit.
         """
-        before = standing.openings
+        before = checkpoint.openings
         if before is None or not before.number:
             return self._opened(hello(self.channel, self.terms, self.record), None)
         if before.agreed is None:  # nobody has been asked for anything
             return self._again(before, self._names(before))
-        wanted = _still_in(self.terms, standing, before)
-        if before.sent is not None or not standing.request:
+        wanted = _still_in(self.terms, checkpoint, before)
+        if before.sent is not None or not checkpoint.request:
             return self._again(before, wanted)
         heard = self._heard(before, wanted)
         self._check_whole(heard, before, wanted)
@@ -179,10 +179,10 @@ def open_federation(
     channel: GridChannel,
     terms: RunTerms,
     record: Record | None = None,
-    standing: RunCheckpoint | None = None,
+    checkpoint: RunCheckpoint | None = None,
 ) -> Federation:
     """Open a run, or join it again; see `Opener.begin`."""
-    return Opener(channel, terms, record or Record()).begin(standing or RunCheckpoint())
+    return Opener(channel, terms, record or Record()).begin(checkpoint or RunCheckpoint())
 
 
 def _none_yet(terms: RunTerms, heard: Heard) -> RunOpenings:
@@ -196,7 +196,7 @@ def _none_yet(terms: RunTerms, heard: Heard) -> RunOpenings:
     )
 
 
-def _still_in(terms: RunTerms, standing: RunCheckpoint, openings: RunOpenings) -> set[str]:
+def _still_in(terms: RunTerms, checkpoint: RunCheckpoint, openings: RunOpenings) -> set[str]:
     """Return who took part in the last request, and answered it if it failed: who left is gone.
 
     Unless too few are left for another attempt: then all of them are wanted back. An opening after
@@ -204,13 +204,13 @@ def _still_in(terms: RunTerms, standing: RunCheckpoint, openings: RunOpenings) -
     """
     newest = openings.sent or openings.agreed
     named = {each.institution for each in newest.participants} if newest else set()
-    if not standing.request or terms.plan.study.aggregation.fixed:
+    if not checkpoint.request or terms.plan.study.aggregation.fixed:
         return named
-    last = open_envelope(standing.request, Request, terms.roster, terms.assurance).body
+    last = open_envelope(checkpoint.request, Request, terms.roster, terms.assurance).body
     if newest is None or last.opening != newest.hash:
         return named
     asked = {each.institution for each in last.participants}
-    stayed = asked & standing.stayed
+    stayed = asked & checkpoint.stayed
     return stayed if len(stayed) >= terms.plan.study.aggregation.minimum_institutions else asked
 
 

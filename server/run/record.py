@@ -146,7 +146,7 @@ class Record:
     state: RunState | None = field(default=None, init=False)
     last: LastSum = field(default=NO_LAST_SUM, init=False)
 
-    def standing(self) -> RunCheckpoint:
+    def checkpoint(self) -> RunCheckpoint:
         """Return where the run was interrupted."""
         return RunCheckpoint()
 

@@ -104,7 +104,7 @@ class SecureSums:
     channel: GridChannel
     federation: Federation
     record: Record = field(default_factory=Record)
-    standing: RunCheckpoint = field(default_factory=RunCheckpoint)
+    checkpoint: RunCheckpoint = field(default_factory=RunCheckpoint)
     anew: Callable[[Federation, Collection[str]], Federation] | None = None
     present: list[str] = field(default_factory=list)
     lost: dict[str, str] = field(default_factory=dict)
@@ -117,7 +117,7 @@ class SecureSums:
     def __post_init__(self) -> None:
         """Start with every institution that opened the run and whose node is there."""
         self.present = sorted(self.federation.nodes)
-        self.failed = self.standing.failed
+        self.failed = self.checkpoint.failed
 
     def collect(self, release: Release, content: bytes, last: LastSum = NO_LAST_SUM) -> DecodedSum:
         """Collect one sum, over as many attempts as the study admits.
@@ -153,8 +153,8 @@ class SecureSums:
             self._check_quorum(kind, step)
             if interrupted is not None and attempt == interrupted.attempt:
                 request = interrupted  # the same R costs nothing a second time
-                if self.standing.answered:  # some replies to it are kept: these begin anew
-                    self.record.requested(self.standing.request)
+                if self.checkpoint.answered:  # some replies to it are kept: these begin anew
+                    self.record.requested(self.checkpoint.request)
             else:
                 self._open_anew(kind, step)
                 request = self._request(terms, step, attempt, content)
@@ -223,10 +223,10 @@ class SecureSums:
 
     def _interrupted(self, kind: ReleaseKind, step: int) -> Request | None:
         """Return the request of this release that a crash came after, if that is how we began."""
-        if not self.standing.request:
+        if not self.checkpoint.request:
             return None
         opened = open_envelope(
-            self.standing.request, Request, self.federation.roster, self.federation.assurance
+            self.checkpoint.request, Request, self.federation.roster, self.federation.assurance
         )
         request = opened.body
         return request if (request.kind, request.step) == (kind, step) else None
@@ -237,11 +237,11 @@ class SecureSums:
         newest = interrupted.opening == self.federation.agreed.opening_hash
         if not newest or not named <= set(self.present):
             return True
-        if self.standing.opened or self.federation.plan.study.aggregation.fixed:
+        if self.checkpoint.opened or self.federation.plan.study.aggregation.fixed:
             return False
         # Where too few answered for another attempt, this one is asked again, of all of them.
         minimum = self.federation.plan.study.aggregation.minimum_institutions
-        return self.standing.answered and len(self.standing.stayed) >= minimum
+        return self.checkpoint.answered and len(self.checkpoint.stayed) >= minimum
 
     def _check_quorum(self, kind: ReleaseKind, step: int) -> None:
         minimum = self.federation.plan.study.aggregation.minimum_institutions

@@ -88,14 +88,14 @@ class Job:
         plan, record = self.terms.plan, self.record
         for index, questions in enumerate(self.later):
             plan.question_terms(plan.allowance.first_step + index, questions)
-        standing = record.standing()
+        checkpoint = record.checkpoint()
         opener = Opener(channel, self.terms, record)
-        federation = opener.begin(standing)
+        federation = opener.begin(checkpoint)
         if record.state is None:
             record.begin(federation.agreed, federation.roster)
         if self.on_open:
             self.on_open(federation)
-        sums = SecureSums(channel, federation, record, standing, opener.anew)
+        sums = SecureSums(channel, federation, record, checkpoint, opener.anew)
         while (release := self._due()) is not None:
             self._collect(sums, release)
         self.outcome = self._outcome(sums)

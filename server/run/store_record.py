@@ -98,28 +98,28 @@ class RunRecord(Record):
     now: Callable[[], datetime]
     monotonic: Callable[[], float]
     _news: dict[str, str] = field(default_factory=dict)
-    _standing: RunCheckpoint | None = None
+    _checkpoint: RunCheckpoint | None = None
     _seconds: float = 0.0
     _begun: float | None = None
 
     # -- where it stands ----------------------------------------------------------------
 
-    def standing(self) -> RunCheckpoint:
+    def checkpoint(self) -> RunCheckpoint:
         """Return where the run was interrupted, read from the store once.
 
         Raises:
             RunError: the store does not hold a run of this study.
         """
-        if self._standing is None:
+        if self._checkpoint is None:
             try:
                 self._read()
             except ProtocolError as error:
                 run = self.facts.run
                 raise RunError(f"run {run}: the kept run cannot be read: {error}") from None
-            self._standing = RunCheckpoint.of(self.openings, self.state)
+            self._checkpoint = RunCheckpoint.of(self.openings, self.state)
             if self.state is not None and self.state.last is not None and not self.done:
                 self.last = self._last_sum(self.state.last)
-        return self._standing
+        return self._checkpoint
 
     @property
     def done(self) -> bool:

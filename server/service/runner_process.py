@@ -81,19 +81,19 @@ class Runner:
     _running: dict[Task, "subprocess.Popen[bytes]"] = field(default_factory=dict)
     _unanswered: int = 0
 
-    def serve(self, desk: Tasks, stopped: Stopped) -> None:
+    def serve(self, source: Tasks, stopped: Stopped) -> None:
         """Serve runs until told to stop; their processes are gone at the end."""
         try:
             while not stopped(POLL_SECONDS):
                 self._reap()
                 if len(self._running) < MOST_RUNS:
-                    self._take(desk)
+                    self._take(source)
         finally:
             self._end_all()
 
-    def _take(self, desk: Tasks) -> None:
+    def _take(self, source: Tasks) -> None:
         try:
-            task = desk.acquire()
+            task = source.acquire()
         except RunError as error:
             self._unanswered += 1
             if self._unanswered == SAID_AFTER:
@@ -217,8 +217,8 @@ def serve_runs(home: CoordinatorHome, command: RunCommand) -> None:
     """Serve runs until a stop signal."""
     secret = read_token(home.runtime_token).encode()
     runner = Runner(command, log.info, Settling(home, log.info))
-    with stop_signals() as stopped, tasks(command.address, command.authority, secret) as desk:
-        runner.serve(desk, stopped)
+    with stop_signals() as stopped, tasks(command.address, command.authority, secret) as source:
+        runner.serve(source, stopped)
 
 
 def main(arguments: Sequence[str]) -> int:

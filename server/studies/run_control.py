@@ -85,7 +85,7 @@ class InspectedRun:
     command: str = ""
 
 
-def look(store: RunStore, control: RunControl, run: str) -> InspectedRun:
+def inspect_run(store: RunStore, control: RunControl, run: str) -> InspectedRun:
     """Look at a run.
 
     Raises:
@@ -144,7 +144,7 @@ def resume(store: RunStore, control: RunControl, bundle: bytes, run: str, now: d
         UsageError: it goes on, is finished, or another run of its study has not ended.
         RunError: whether it goes on cannot be found out, or it could not be started.
     """
-    seen = look(store, control, run)
+    seen = inspect_run(store, control, run)
     if seen.life is Life.ALIVE:
         raise UsageError(
             f"run {run}: expected a run that does not go on, found it {seen.word}; a process that "
@@ -185,7 +185,7 @@ def stop(
     store.request_stop(run)
     end = monotonic() + grace_seconds
     while True:
-        seen = look(store, control, run)
+        seen = inspect_run(store, control, run)
         if seen.life is Life.ENDED:
             return seen.row
         if seen.life is Life.INTERRUPTED:

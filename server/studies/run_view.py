@@ -77,7 +77,7 @@ class RunSummary:
     """One run at one moment, with everything that is shown of it.
 
     Attributes:
-        seen: its row, and whether a process works on it.
+        inspected: its row, and whether a process works on it.
         name: of its study.
         promise: privacy; None where the study's file is gone.
         metrics: the released metrics, parsed; empty where noise hid everything, None before.
@@ -87,7 +87,7 @@ class RunSummary:
         now: the moment.
     """
 
-    seen: InspectedRun
+    inspected: InspectedRun
     name: str
     promise: EpsilonSpent | None
     metrics: Mapping[str, Any] | None
@@ -97,29 +97,29 @@ class RunSummary:
     now: datetime
 
 
-def picture_json(picture: RunSummary) -> dict[str, Any]:
-    """Return everything of a picture for programs."""
-    row = picture.seen.row
+def summary_json(summary: RunSummary) -> dict[str, Any]:
+    """Return everything of a summary for programs."""
+    row = summary.inspected.row
     return {
         "run": row.run,
         "study": row.study,
-        "name": picture.name,
+        "name": summary.name,
         "state": row.state.value,
-        "life": picture.seen.life.value,
+        "life": summary.inspected.life.value,
         "reason": row.reason,
-        "note": picture.seen.note,
-        "command": picture.seen.command,
+        "note": summary.inspected.note,
+        "command": summary.inspected.command,
         "created": row.created.isoformat(),
         "ended": row.ended.isoformat() if row.ended else None,
         "progress": progress_json(row.progress),
-        "seconds_left": picture.seconds_left,
-        "privacy": _promise_json(picture.promise),
-        "metrics": picture.metrics,
+        "seconds_left": summary.seconds_left,
+        "privacy": _promise_json(summary.promise),
+        "metrics": summary.metrics,
         "institutions": {
             name: None if said is None else {"status": said[0], "at": said[1].isoformat()}
-            for name, said in picture.institutions.items()
+            for name, said in summary.institutions.items()
         },
-        "lost_attempts": {name: asdict(lost) for name, lost in picture.losses.items()},
+        "lost_attempts": {name: asdict(lost) for name, lost in summary.losses.items()},
     }
 
 
@@ -138,48 +138,48 @@ def progress_json(progress: Progress | None) -> dict[str, Any] | None:
     }
 
 
-def screen(picture: RunSummary) -> RenderableType:
+def screen(summary: RunSummary) -> RenderableType:
     """Render a run for a terminal of 80 columns or more."""
-    parts: list[RenderableType] = [_title(picture), facts(_rows(picture), head="dim")]
-    if picture.institutions:
-        parts += [Text(), _institutions(picture)]
-    parts += [Text(plain(text, 4 * MOST_TEXT), style="yellow") for text in _lost(picture)]
+    parts: list[RenderableType] = [_title(summary), facts(_rows(summary), head="dim")]
+    if summary.institutions:
+        parts += [Text(), _institutions(summary)]
+    parts += [Text(plain(text, 4 * MOST_TEXT), style="yellow") for text in _lost(summary)]
     return Group(*parts)
 
 
-def line(picture: RunSummary) -> str:
+def line(summary: RunSummary) -> str:
     """Say a run's state in one line, for logs and pipes."""
-    row, progress = picture.seen.row, picture.seen.row.progress
-    parts = [f"{row.run}: {picture.seen.word}"]
+    row, progress = summary.inspected.row, summary.inspected.row.progress
+    parts = [f"{row.run}: {summary.inspected.word}"]
     if progress is not None:
         parts.append(_phase(progress))
         if progress.step:
             parts.append(f"{progress.seconds:.2f} s")
         if progress.attempt_failures:
             parts.append(f"{counted(progress.attempt_failures, 'attempt')} failed")
-    if picture.promise is not None:
-        parts.append(f"epsilon {_short(picture.promise.spent)} of {picture.promise.epsilon:g}")
+    if summary.promise is not None:
+        parts.append(f"epsilon {_short(summary.promise.spent)} of {summary.promise.epsilon:g}")
     problems = [
         f"{name} {said[0]}"
-        for name, said in picture.institutions.items()
+        for name, said in summary.institutions.items()
         if said is not None and said[0] not in _GOOD
     ]
     problems += [
-        f"{name} let {counted(lost.of_run, 'attempt')} die" for name, lost in picture.losses.items()
+        f"{name} let {counted(lost.of_run, 'attempt')} die" for name, lost in summary.losses.items()
     ]
     return plain(", ".join([*parts, *problems]), 4 * MOST_TEXT)
 
 
-def last_lines(picture: RunSummary) -> list[str]:
+def last_lines(summary: RunSummary) -> list[str]:
     """Return how a run ended: the reason, the releases, the next command."""
-    row = picture.seen.row
-    lines = [f"{row.run}: {picture.seen.word}" + (f": {row.reason}" if row.reason else "")]
-    lines += [f"released {text}" for text in metric_texts(picture.metrics)]
-    lines += _lost(picture)
-    if picture.seen.note:
-        lines.append(picture.seen.note)
-    if picture.seen.command:
-        lines.append(f"Next: {picture.seen.command}")
+    row = summary.inspected.row
+    lines = [f"{row.run}: {summary.inspected.word}" + (f": {row.reason}" if row.reason else "")]
+    lines += [f"released {text}" for text in metric_texts(summary.metrics)]
+    lines += _lost(summary)
+    if summary.inspected.note:
+        lines.append(summary.inspected.note)
+    if summary.inspected.command:
+        lines.append(f"Next: {summary.inspected.command}")
     return [plain(text, 4 * MOST_TEXT) for text in lines]
 
 
@@ -191,8 +191,8 @@ def metric_texts(metrics: Mapping[str, Any] | None) -> list[str]:
     return _rates(metrics) + (group_lines(groups) if groups else [])
 
 
-def _lost(picture: RunSummary) -> list[str]:
-    return [said_of_losses(name, lost) for name, lost in picture.losses.items()]
+def _lost(summary: RunSummary) -> list[str]:
+    return [said_of_losses(name, lost) for name, lost in summary.losses.items()]
 
 
 def _rates(metrics: Mapping[str, Any]) -> list[str]:
@@ -205,40 +205,44 @@ def _rates(metrics: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def runs_table(pictures: Sequence[RunSummary]) -> RenderableType:
+def runs_table(summaries: Sequence[RunSummary]) -> RenderableType:
     """Render all runs, one row each."""
     found = table(
         ("run", "study", "state", "step", "epsilon", "since"),
-        map(_cells, pictures),
+        map(_cells, summaries),
         numbers=("step", "epsilon"),
         whole=("state", "since"),
     )
     found.columns[1].max_width = 24
-    unclear = [one for one in pictures if one.seen.life in {Life.INTERRUPTED, Life.UNKNOWN}]
-    notes = dict.fromkeys(text for one in unclear for text in (one.seen.note, one.seen.command))
+    unclear = [one for one in summaries if one.inspected.life in {Life.INTERRUPTED, Life.UNKNOWN}]
+    notes = dict.fromkeys(
+        text for one in unclear for text in (one.inspected.note, one.inspected.command)
+    )
     lines = [
-        Text(plain(text, 2 * MOST_TEXT), style="dim") for text in (*notes, *_noes(pictures)) if text
+        Text(plain(text, 2 * MOST_TEXT), style="dim")
+        for text in (*notes, *_noes(summaries))
+        if text
     ]
     return Group(found, *lines)
 
 
 def _cells(one: RunSummary) -> tuple[str | Text, ...]:
-    row, progress = one.seen.row, one.seen.row.progress
+    row, progress = one.inspected.row, one.inspected.row.progress
     return (
         row.run,
         plain(one.name, MOST_TEXT),
-        Text(one.seen.word, style=_STYLES.get(one.seen.word, "")),
+        Text(one.inspected.word, style=_STYLES.get(one.inspected.word, "")),
         f"{progress.step}/{progress.steps}" if progress else "-",
         _short(one.promise.of_run) if one.promise else "-",
         ago(one.now - (row.ended or row.created)),
     )
 
 
-def _noes(pictures: Sequence[RunSummary]) -> dict[str, None]:
+def _noes(summaries: Sequence[RunSummary]) -> dict[str, None]:
     """Say once which institution said no to which study, and why."""
     return dict.fromkeys(
         f"{one.name}: {name} {said[0]}"
-        for one in pictures
+        for one in summaries
         for name, said in one.institutions.items()
         if said is not None and said[0].startswith((REJECTED, WITHDRAWN))
     )
@@ -279,29 +283,29 @@ class Pace:
         return each * (progress.steps - progress.step + 1) or None
 
 
-def _title(picture: RunSummary) -> Rule:
-    title = Text(plain(picture.name, 40), style="bold")
-    word = picture.seen.word
-    title.append(f"  {picture.seen.row.run}", style="not bold")
+def _title(summary: RunSummary) -> Rule:
+    title = Text(plain(summary.name, 40), style="bold")
+    word = summary.inspected.word
+    title.append(f"  {summary.inspected.row.run}", style="not bold")
     title.append(f"  {word}", style=_STYLES.get(word, ""))
     return Rule(title, align="left", style="dim", characters="-")
 
 
-def _rows(picture: RunSummary) -> Iterator[tuple[str, Text]]:
-    row, progress = picture.seen.row, picture.seen.row.progress
+def _rows(summary: RunSummary) -> Iterator[tuple[str, Text]]:
+    row, progress = summary.inspected.row, summary.inspected.row.progress
     if row.reason and row.state.ended:
         yield "because", Text(plain(row.reason, 2 * MOST_TEXT))
-    if picture.seen.note:
-        yield "now", Text(plain(picture.seen.note, 2 * MOST_TEXT))
-    if picture.seen.command:
-        yield "next", Text(plain(picture.seen.command, 2 * MOST_TEXT))
+    if summary.inspected.note:
+        yield "now", Text(plain(summary.inspected.note, 2 * MOST_TEXT))
+    if summary.inspected.command:
+        yield "next", Text(plain(summary.inspected.command, 2 * MOST_TEXT))
     if progress is None:
         yield "phase", Text("waiting for its process")
     else:
         yield "phase", Text(f"{_phase(progress)}  {_bar(progress)}")
-        yield "time", Text(_time(picture, progress))
-    if picture.promise is not None:
-        promise = picture.promise
+        yield "time", Text(_time(summary, progress))
+    if summary.promise is not None:
+        promise = summary.promise
         yield (
             "privacy",
             Text(
@@ -309,7 +313,7 @@ def _rows(picture: RunSummary) -> Iterator[tuple[str, Text]]:
                 f"(delta {promise.delta:g}), over all runs of this study"
             ),
         )
-    for number, text in enumerate(metric_texts(picture.metrics)):
+    for number, text in enumerate(metric_texts(summary.metrics)):
         yield ("released" if number == 0 else ""), Text(plain(text, 4 * MOST_TEXT))
 
 
@@ -323,21 +327,21 @@ def _bar(progress: Progress) -> str:
     return f"{bar(int(share * BAR), BAR, '.')} {int(100 * share)} %"
 
 
-def _time(picture: RunSummary, progress: Progress) -> str:
+def _time(summary: RunSummary, progress: Progress) -> str:
     parts = []
     if progress.step:
         parts.append(f"last step {progress.seconds:.2f} s")
-    if picture.seconds_left is not None and picture.seen.life is Life.ALIVE:
-        parts.append(f"about {duration(picture.seconds_left)} left")
+    if summary.seconds_left is not None and summary.inspected.life is Life.ALIVE:
+        parts.append(f"about {duration(summary.seconds_left)} left")
     if progress.attempt_failures:
         parts.append(f"{counted(progress.attempt_failures, 'attempt')} failed")
-    began = f"started {ago(picture.now - picture.seen.row.created)}"
+    began = f"started {ago(summary.now - summary.inspected.row.created)}"
     return ", ".join([*parts, began])
 
 
-def _institutions(picture: RunSummary) -> RenderableType:
+def _institutions(summary: RunSummary) -> RenderableType:
     # Readers look for institutions that did not answer: those are not cut off.
-    all_of_them = sorted(picture.institutions.items(), key=lambda entry: _is_good(entry[1]))
+    all_of_them = sorted(summary.institutions.items(), key=lambda entry: _is_good(entry[1]))
     shown = sorted(all_of_them[:MOST_INSTITUTIONS])
     rows = (
         (
@@ -346,7 +350,7 @@ def _institutions(picture: RunSummary) -> RenderableType:
                 plain(said[0] if said else UNHEARD, MOST_TEXT),
                 style="" if _is_good(said) else "yellow",
             ),
-            ago(picture.now - said[1]) if said else "",
+            ago(summary.now - said[1]) if said else "",
         )
         for name, said in shown
     )

@@ -137,8 +137,8 @@ class RunState:
             openings=openings,
         )
 
-    def followed(self, training: TrainingState | None) -> "RunState":
-        """Return the run as somebody knows it who has followed its training, and kept no leaves.
+    def at_training(self, training: TrainingState | None) -> "RunState":
+        """Return the run at a step of its training, for somebody who kept no leaves.
 
         Args:
             training: that was bound last; None before the first step was asked for.

@@ -21,7 +21,7 @@ from flwr.app import Context, RecordDict
 
 from fieldfare.client.custodian.company import Company
 from fieldfare.client.custodian.custodian import Custodian
-from fieldfare.client.custodian.party import Site
+from fieldfare.client.custodian.party import Party
 from fieldfare.client.ledger.budget import Limits
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.node.client_app import client_app
@@ -117,14 +117,14 @@ class LocalFederation:
         for index, name in enumerate(names):
             signer = self.identities.signers[name]
             company = made_here(self.identities.roster)
-            site = Site(name, self.identities.roster, signer, assurance, company)
+            party = Party(name, self.identities.roster, signer, assurance, company)
             self.ledgers[name] = self._open_ledger(index, name)
             noise = (
                 noise_source(assurance, seed=seed, stream=index)
                 if sources is None
                 else sources[name]
             )
-            self.custodians[name] = Custodian(site, self.ledgers[name], noise)
+            self.custodians[name] = Custodian(party, self.ledgers[name], noise)
             self.custodians[name].accept(offer, partial(_given, sums[name]))
 
     def __enter__(self) -> Self:

@@ -16,10 +16,10 @@ import pytest
 from pydantic import ValidationError
 from tests.support.homes.institutions import Coordinator, OpenCustody
 from tests.support.homes.reported import decided, reason, reported_alert
-from tests.support.records.scored import Desk, customers, desk_of, scored_study, write
+from tests.support.records.scored import Analyst, analyst_of, customers, scored_study, write
 from tests.support.runs.finished import RUN
 
-from fieldfare.client.alerts.alert import NEW, Disposition, PartyRole, standing_of
+from fieldfare.client.alerts.alert import NEW, Disposition, PartyRole, alert_status
 from fieldfare.client.alerts.reports.facts import report_facts
 from fieldfare.client.alerts.reports.fintrac import fintrac_draft
 from fieldfare.client.alerts.reports.goaml import goaml_draft
@@ -57,10 +57,10 @@ ACTING = {
 
 
 @pytest.fixture
-def desk(
+def analyst(
     coordinator: Coordinator, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]
-) -> Desk:
-    return desk_of(coordinator, custody_of, capsys, units=300)
+) -> Analyst:
+    return analyst_of(coordinator, custody_of, capsys, units=300)
 
 
 def imports(source: str) -> set[str]:
@@ -93,10 +93,10 @@ def test_harm_rule_1_a_possible_victim_is_never_the_subject() -> None:
         report_facts(reported_alert(), decided(PartyRole.UNKNOWN), {})
 
 
-def test_harm_rule_1_the_software_sets_no_party_role(desk: Desk) -> None:
-    out = desk.folder / "a.parquet"
-    assert desk("score", "--model", RUN, "--out", out)[0] == 0
-    roles = {row["party_role"] for row in json.loads(desk("alerts", "--json")[1])}
+def test_harm_rule_1_the_software_sets_no_party_role(analyst: Analyst) -> None:
+    out = analyst.folder / "a.parquet"
+    assert analyst("score", "--model", RUN, "--out", out)[0] == 0
+    roles = {row["party_role"] for row in json.loads(analyst("alerts", "--json")[1])}
     assert roles == {"unknown"}
     setting = {
         name for name, source in CLIENT.items() if re.search(r"PartyRole\.(?!UNKNOWN)[A-Z]", source)
@@ -118,15 +118,15 @@ def test_harm_rule_2_no_single_indicator_suffices(capsys: pytest.CaptureFixture[
     assert "-0.50 R17" in said
 
 
-def test_harm_rule_3_the_software_ranks_and_people_decide(desk: Desk) -> None:
-    assert standing_of(()) == NEW
-    assert desk("score", "--model", RUN, "--out", desk.folder / "a.parquet")[0] == 0
-    rows = json.loads(desk("alerts", "--json", "--state", "all")[1])
+def test_harm_rule_3_the_software_ranks_and_people_decide(analyst: Analyst) -> None:
+    assert alert_status(()) == NEW
+    assert analyst("score", "--model", RUN, "--out", analyst.folder / "a.parquet")[0] == 0
+    rows = json.loads(analyst("alerts", "--json", "--state", "all")[1])
     assert rows
     assert {(row["state"], row["disposition"]) for row in rows} == {("new", None)}
-    for standing in (NEW, decided(PartyRole.CONTROLLER, Disposition.MONITOR)):
+    for status in (NEW, decided(PartyRole.CONTROLLER, Disposition.MONITOR)):
         with pytest.raises(UsageError, match="no report by itself"):
-            report_facts(reported_alert(), standing, {})
+            report_facts(reported_alert(), status, {})
     assert decided(PartyRole.CONTROLLER, users=("ana", "ana")).state == "second_review"
 
 
@@ -138,9 +138,9 @@ def test_harm_rule_3_what_ranks_can_send_run_and_freeze_nothing() -> None:
         acting = {one for one in imports(CLIENT[name]) if one.partition(".")[0] in ACTING}
         assert not acting, f"{name}: a ranking acts on nobody"
     adding = r"\bstore\.add\(|\bstore\.collect\(|\bdeed=Deed\.FEEDBACK"
-    desk = {name for name, source in CLIENT.items() if re.search(adding, source)}
-    assert desk == {"client/alerts/desk.py"}
-    deciding = {name for name, source in CLIENT.items() if re.search(r"\bdesk\.decide\(", source)}
+    adders = {name for name, source in CLIENT.items() if re.search(adding, source)}
+    assert adders == {"client/alerts/alert_queue.py"}
+    deciding = {name for name, source in CLIENT.items() if re.search(r"\bqueue\.decide\(", source)}
     assert deciding == {"client/cli/alerts.py"}  # a person's own command
     assert "disposition" not in inspect.signature(AlertStore.put).parameters
 
@@ -162,7 +162,7 @@ def test_harm_rule_4_protected_attributes_are_no_inputs(name: str, tmp_path: Pat
 
 
 def test_harm_rule_5_look_alikes_are_labelled_negatives_and_their_errors_are_printed(
-    desk: Desk,
+    analyst: Analyst,
 ) -> None:
     named = {"night_shift_worker", "travelling_nurse", "student", "migrant_sending_home",
              "independent_adult_worker"}  # fmt: skip
@@ -174,8 +174,8 @@ def test_harm_rule_5_look_alikes_are_labelled_negatives_and_their_errors_are_pri
     assert row["false_positive_rate"] == 0.25
     for word in ("night-shift", "nurse", "student", "migrant", "adult sex worker", "survivor"):
         assert any(word in one.name for one in PERSONAS), f"no hint at a {word}"
-    write(desk.folder / "customers.csv", customers(2000))
-    status, said, _ = desk("evaluate", "--model", RUN, "--by", "group")
+    write(analyst.folder / "customers.csv", customers(2000))
+    status, said, _ = analyst("evaluate", "--model", RUN, "--by", "group")
     assert (status, "false positives" in " ".join(said.split())) == (0, True)
 
 
@@ -194,28 +194,34 @@ def test_harm_rule_6_no_media_enters(payload: object) -> None:
     assert str(pa.binary()) not in kinds
 
 
-def test_harm_rule_6_no_picture_in_a_note(desk: Desk) -> None:
-    assert desk("score", "--model", RUN, "--out", desk.folder / "a.parquet")[0] == 0
-    alert = json.loads(desk("alerts", "--json")[1])[0]["alert"]
+def test_harm_rule_6_no_picture_in_a_note(analyst: Analyst) -> None:
+    assert analyst("score", "--model", RUN, "--out", analyst.folder / "a.parquet")[0] == 0
+    alert = json.loads(analyst("alerts", "--json")[1])[0]["alert"]
     picture = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJ" * 8
     options = ("--disposition", "edd", "--role", "unknown", "--note", picture)
-    status, _, err = desk("feedback", alert, *options)
+    status, _, err = analyst("feedback", alert, *options)
     assert (status, "--note: expected words" in err, picture in err) == (2, True, False)
 
 
-def test_harm_rule_7_that_a_report_was_filed_is_itself_secret(desk: Desk) -> None:
-    assert desk("score", "--model", RUN, "--out", desk.folder / "a.parquet")[0] == 0
-    row = json.loads(desk("alerts", "--json")[1])[0]
+def test_harm_rule_7_that_a_report_was_filed_is_itself_secret(analyst: Analyst) -> None:
+    assert analyst("score", "--model", RUN, "--out", analyst.folder / "a.parquet")[0] == 0
+    row = json.loads(analyst("alerts", "--json")[1])[0]
     options = ("--disposition", "file", "--role", "controller", "--note", "MARKER-NOTE")
-    assert desk("feedback", row["alert"], *options)[0] == 0
-    assert desk("export", row["alert"], "--format", "goaml", "--out", desk.folder / "r.xml")[0] == 0
-    assert desk("labels", "--out", desk.folder / "l.csv")[0] == 0
-    for path in (*desk.home.scoring.iterdir(), *(desk.folder / n for n in ("r.xml", "l.csv"))):
+    assert analyst("feedback", row["alert"], *options)[0] == 0
+    assert (
+        analyst("export", row["alert"], "--format", "goaml", "--out", analyst.folder / "r.xml")[0]
+        == 0
+    )
+    assert analyst("labels", "--out", analyst.folder / "l.csv")[0] == 0
+    for path in (
+        *analyst.home.scoring.iterdir(),
+        *(analyst.folder / n for n in ("r.xml", "l.csv")),
+    ):
         assert path.stat().st_mode & 0o077 == 0, f"{path.name}: others can reach it"
-    log = b"".join(path.read_bytes() for path in desk.home.log_folder.iterdir())
+    log = b"".join(path.read_bytes() for path in analyst.home.log_folder.iterdir())
     for secret in (row["alert"], row["unit"], "MARKER-NOTE", "controller"):
         assert secret.encode() not in log
-    assert b"MARKER-NOTE" not in (desk.folder / "r.xml").read_bytes()
+    assert b"MARKER-NOTE" not in (analyst.folder / "r.xml").read_bytes()
 
 
 def test_harm_rule_7_nothing_that_can_speak_to_the_network_knows_of_alerts() -> None:

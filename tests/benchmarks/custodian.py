@@ -31,7 +31,7 @@ from tests.benchmarks.harness import Bench
 from tests.benchmarks.inputs import study_toml
 
 from fieldfare.client.custodian.custodian import Custodian
-from fieldfare.client.custodian.party import Site
+from fieldfare.client.custodian.party import Party
 from fieldfare.client.custodian.service import serving
 from fieldfare.client.ledger.budget import Limits
 from fieldfare.client.ledger.ledger import Ledger
@@ -144,8 +144,8 @@ def serve(institution: BenchInstitution, pipe: Connection) -> None:
     )
     signer = IdentitySigner(Ed25519PrivateKey.from_private_bytes(institution.key))
     roster = institution.roster
-    site = Site(institution.name, roster, signer, Assurance.EXACT, made_here(roster))
-    custodian = Custodian(site, ledger, ExactNoise())
+    party = Party(institution.name, roster, signer, Assurance.EXACT, made_here(roster))
+    custodian = Custodian(party, ledger, ExactNoise())
     custodian.accept(institution.offer, lambda _: replace(sums, training=timed))
     with serving(custodian, UnixSocket(institution.socket)):
         pipe.send("serving")

@@ -22,7 +22,7 @@ from typing import Annotated, Any, Final
 import typer
 from rich.console import Console
 from rich.table import Table
-from tests.benchmarks import deployed, desk, mlp, network, scoring, steps, world
+from tests.benchmarks import alert_commands, deployed, mlp, network, scoring, steps, world
 from tests.benchmarks.harness import (
     COMMAND,
     FOLDER,
@@ -174,7 +174,7 @@ PROMISES: Final[dict[str, Callable[[Any], Sequence[BenchRow]]]] = {
     "mlp": mlp.promises,
     "world": world.speed_promises,
     "scoring": scoring.promises,
-    "desk": desk.promises,
+    "alerts": alert_commands.promises,
 }
 WORDS: Final[dict[str, Callable[[Any], Sequence[str]]]] = {
     "institution": steps.words,
@@ -217,8 +217,8 @@ def main(
         int, typer.Option(min=500, help="Customers to score with reasons.")
     ] = scoring.UNITS,
     customers: Annotated[
-        int, typer.Option("--desk", min=100, help="Customers whose alerts an analyst works on.")
-    ] = desk.CUSTOMERS,
+        int, typer.Option("--alerts", min=100, help="Customers whose alerts an analyst works on.")
+    ] = alert_commands.CUSTOMERS,
     counts: Annotated[
         str, typer.Option(help="Institutions of each federation of processes.")
     ] = deployed.COUNTS,
@@ -238,7 +238,7 @@ def main(
             "mlp": apart(mlp.measure, networks),
             "world": apart(world.make, people),
             "scoring": scoring.measure(scored),
-            "desk": desk.measure(customers, runs),
+            "alerts": alert_commands.measure(customers, runs),
             "federations": deployed.measure(counts) if counts else None,
         }
     if as_json:

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from fieldfare.client.home.layout import Home
-from fieldfare.client.institution.founding import found_institution
+from fieldfare.client.institution.initial_setup import create_institution
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
     """A home as `init` makes it."""
-    return found_institution(tmp_path / "home", "bank-a")
+    return create_institution(tmp_path / "home", "bank-a")

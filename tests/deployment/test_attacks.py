@@ -32,7 +32,7 @@ from fieldfare.client.institution.restoring import open_ledger
 from fieldfare.client.ledger.budget import LedgerEntry, Position
 from fieldfare.client.wire.frames import Described
 from fieldfare.client.wire.sockets import UnixSocket
-from fieldfare.server.home.founding import signing_public
+from fieldfare.server.home.initial_setup import signing_public
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.members.enrolment import members
 from fieldfare.server.members.node_registration import settle_nodes
@@ -124,8 +124,8 @@ class Deployment:
         """Start a run and be its server until it ends, over a grid that somebody meddles with."""
         run, target = self.bed.run(study), control_target(self.home)
         secret = read_token(self.home.runtime_token).encode()
-        with tasks(target.address, target.authority, secret) as desk:
-            acquired = desk.acquire()
+        with tasks(target.address, target.authority, secret) as source:
+            acquired = source.acquire()
         assert acquired is not None
         with server_task(target.address, target.authority, acquired.token) as task:
             try:

@@ -123,13 +123,13 @@ def forged(run: Run, asked: Request, vector: bytes, **changes: object) -> bytes:
         vector=bytes_hash(vector),
         seed=bytes_hash(bytes(32)),
     ).model_copy(update=changes)
-    return run.bench.site(D).sign(body)
+    return run.bench.party(D).sign(body)
 
 
 def _reply(run: Run, content: bytes | Refusal) -> Reply:
     assert isinstance(content, bytes), content
-    site = run.bench.site(A)
-    return open_envelope(content, Reply, site.roster, site.assurance).body
+    party = run.bench.party(A)
+    return open_envelope(content, Reply, party.roster, party.assurance).body
 
 
 @pytest.mark.parametrize("paid", [False, True])
@@ -166,7 +166,7 @@ def _body(envelope: bytes) -> str:
 
 def _own_altered(run: Run, request: Request, sent: list[bytes]) -> list[bytes]:
     body = Commitment.model_validate_json(_body(sent[0])).model_copy(update={"seed": "0" * 64})
-    return [run.bench.site(A).sign(body), *sent[1:]]
+    return [run.bench.party(A).sign(body), *sent[1:]]
 
 
 def _of_another_request(run: Run, request: Request, sent: list[bytes]) -> list[bytes]:

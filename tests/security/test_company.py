@@ -52,7 +52,7 @@ def opening(coordinator: Coordinator, custody: Custody, study: Study) -> bytes |
     """The answer to a signed opening with the whole roster."""
     own = custody.custodian.describe(study.id)
     assert isinstance(own, Described)
-    roster = custody.site.roster
+    roster = custody.party.roster
     body = RunOpening(
         study=study.id,
         roster=roster.hash,

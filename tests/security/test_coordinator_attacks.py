@@ -417,7 +417,7 @@ def test_a_study_with_one_number_changed_is_another_study(
     bad = Refusal(RefusalCode.BAD_SIGNATURE)
     assert custodian.describe(weaker.id, b"", changed) == bad
     # Signed by a member, and under the approved study's id.
-    signer = custody.site.signer
+    signer = custody.party.signer
     assert custodian.describe(weaker.id, b"", offer_study(weaker, signer)) == bad
     assert custodian.describe("0" * 64, b"", coordinator.signed(weaker)) == MALFORMED
     assert not home.study(weaker.id).exists()

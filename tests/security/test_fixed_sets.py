@@ -77,7 +77,7 @@ class Played:
     def invented(self, name: str, request: Request) -> bytes:
         """A colluder's commitment to nothing."""
         named = {p.institution: p.answer for p in request.participants}
-        return self.bench.site(name).sign(
+        return self.bench.party(name).sign(
             Commitment(
                 request=request.hash,
                 institution=name,

@@ -203,8 +203,8 @@ class TwoFaced:
             self._sign(record)
 
     def _ask(self, record: Any) -> None:
-        site = self.bench.site(self.victim)
-        request = open_envelope(record["request"], Request, site.roster, site.assurance).body
+        party = self.bench.party(self.victim)
+        request = open_envelope(record["request"], Request, party.roster, party.assurance).body
         other = self.bench.parameters(bias=5.0)
         changed = request.model_copy(update={"parameters": parameters_hash(other)})
         if request.kind is ReleaseKind.TRAINING:
@@ -212,10 +212,10 @@ class TwoFaced:
             record["request"], record["parameters"] = self.bench.sign(changed), other
 
     def _sign(self, record: Any) -> None:
-        site = self.bench.site(self.victim)
-        reply = open_envelope(record["reply"], Reply, site.roster, site.assurance).body
+        party = self.bench.party(self.victim)
+        reply = open_envelope(record["reply"], Reply, party.roster, party.assurance).body
         asked = self.asked.get(reply.request, reply.request)
-        record["reply"] = site.sign(reply.model_copy(update={"request": asked}))
+        record["reply"] = party.sign(reply.model_copy(update={"request": asked}))
 
 
 @pytest.mark.usefixtures("large_sums")

@@ -183,7 +183,7 @@ class Homes(LocalFederation):
         self.study, self.assurance, self.plan = study, Assurance.EXACT, plan_for(study)
         self.custodians = {name: custody.custodian for name, custody in custodies.items()}
         self.ledgers = {name: custody.ledger for name, custody in custodies.items()}
-        signers = {name: custody.site.signer for name, custody in custodies.items()}
+        signers = {name: custody.party.signer for name, custody in custodies.items()}
         made: Any = SimpleNamespace(
             roster=coordinator.roster(), signers=signers, coordinator=coordinator.signer
         )
@@ -250,7 +250,7 @@ def deployed() -> Iterator[Deployed]:
             for name in NAMES
         ]
         approve_all(coordinator, custodies, study)
-        approvals = {one.site.institution: described(one.custodian, study) for one in custodies}
+        approvals = {one.party.institution: described(one.custodian, study) for one in custodies}
         stack.close()
         yield Deployed(coordinator, study, approvals, rows)
 

@@ -41,7 +41,7 @@ from tests.support.network.coordinator import (
 )
 from tests.support.system.processes import until
 
-from fieldfare.server.home.founding import build_bundle
+from fieldfare.server.home.initial_setup import build_bundle
 from fieldfare.server.superlink.control import control_target
 from fieldfare.server.superlink.gate import OBJECT, SMALL
 from fieldfare.server.superlink.superlink import ControlClient, control

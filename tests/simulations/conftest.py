@@ -64,7 +64,7 @@ def make_table(rows: int = ROWS, *, seed: int = 0, banks: tuple[str, ...] = BANK
 
 
 @dataclass(frozen=True)
-class Desk:
+class SimulationFolder:
     """A folder with a study and records in it."""
 
     folder: Path
@@ -102,8 +102,8 @@ MakeTable = Callable[..., pa.Table]
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    made = Desk(tmp_path)
+def work(tmp_path: Path) -> SimulationFolder:
+    made = SimulationFolder(tmp_path)
     made.write_study()
     made.write_records(make_table())
     return made

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
-from tests.simulations.conftest import Desk
+from tests.simulations.conftest import SimulationFolder
 
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.models import model_for
@@ -62,8 +62,8 @@ def test_a_mean_is_unweighted_and_leaves_out_what_is_not_there() -> None:
     assert mean_of([]) == dict.fromkeys(METRICS)
 
 
-def test_probabilities_are_those_of_the_log_odds_and_stay_finite(desk: Desk) -> None:
-    model = model_for(desk.write_study())
+def test_probabilities_are_those_of_the_log_odds_and_stay_finite(work: SimulationFolder) -> None:
+    model = model_for(work.write_study())
     data = EncodedUnits(np.zeros((2, 3), dtype=np.uint16), labels(0, 1, 0))
     parameters = model.initial(0.0)
     for bias, expected in ((0.0, 0.5), (2.0, 1 / (1 + np.exp(-2.0))), (1e4, 1.0), (-1e4, 0.0)):

@@ -101,28 +101,28 @@ class ReportFacts:
     movements: tuple[Movement, ...] = ()
 
 
-def report_facts(alert: Alert, standing: AlertStatus, codes: Mapping[str, str]) -> ReportFacts:
+def report_facts(alert: Alert, status: AlertStatus, codes: Mapping[str, str]) -> ReportFacts:
     """Return what a draft says.
 
     Args:
         alert: whose evidence it is.
-        standing: what people decided; they decide who this is, and whether there is a report.
+        status: what people decided; they decide who this is, and whether there is a report.
         codes: of the FIU, by indicator, before the usual ones.
 
     Raises:
         UsageError: nobody decided to file or escalate, or nobody said who this is.
     """
-    if standing.disposition not in REPORTABLE:
+    if status.disposition not in REPORTABLE:
         raise UsageError(
             "expected an alert that a person decided to file or to escalate: the software drafts "
             "no report by itself; see `fieldfare institution feedback`"
         )
-    if standing.party_role is PartyRole.UNKNOWN:
+    if status.party_role is PartyRole.UNKNOWN:
         raise UsageError(
             "expected a party role that a person set, found unknown: a possible victim must not "
             "become a subject; say who this is with `fieldfare institution feedback --role`"
         )
-    role = standing.party_role
+    role = status.party_role
     return ReportFacts(
         reference=alert.alert,
         role=role,

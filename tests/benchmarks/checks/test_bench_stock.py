@@ -11,8 +11,8 @@ import pytest
 from tests.benchmarks import stock as bench_stock
 from tests.benchmarks.stock import Fabric, environment, stock_rounds, working_in
 
-from fieldfare.client.institution.founding import found_institution
-from fieldfare.server.home.founding import CoordinatorSetup, found_coordinator
+from fieldfare.client.institution.initial_setup import create_institution
+from fieldfare.server.home.initial_setup import CoordinatorSetup, create_coordinator
 from fieldfare.shared.errors import RunError
 
 
@@ -20,9 +20,9 @@ from fieldfare.shared.errors import RunError
 def fabric(tmp_path: Path) -> Fabric:
     """Certificates and node keys as our own commands make them."""
     setup = CoordinatorSetup(name="Coordinator", address="127.0.0.1:8443", bind="127.0.0.1:8443")
-    home = found_coordinator(tmp_path / "coordinator", setup, datetime.now(UTC))
+    home = create_coordinator(tmp_path / "coordinator", setup, datetime.now(UTC))
     nodes = {
-        name: found_institution(tmp_path / name, name).path / "keys" / "node"
+        name: create_institution(tmp_path / name, name).path / "keys" / "node"
         for name in ("bank-a", "bank-b")
     }
     tls = (home.authority, home.server_certificate, home.server_key)

@@ -9,9 +9,9 @@ from fieldfare.client.alerts.alert import (
     Feedback,
     PartyRole,
     UnitLabel,
+    alert_status,
     label_of,
     latest,
-    standing_of,
 )
 
 OPENED = datetime(2025, 6, 1, tzinfo=UTC)
@@ -48,18 +48,18 @@ def decided(*whats: str) -> list[Feedback]:
 def test_what_was_decided_last_stands_and_filing_needs_two(
     decisions: list[str], state: str, label: int | None
 ) -> None:
-    found = standing_of(decided(*decisions))
+    found = alert_status(decided(*decisions))
     assert (found.state, found.label) == (state, label)
 
 
 def test_filing_needs_a_reviewer_among_the_two() -> None:
     first, second = decided("ana:file", "ben:file")
-    assert standing_of([first, second]).state == "closed"
+    assert alert_status([first, second]).state == "closed"
     analysts = [replace(one, reviewer=False) for one in (first, second)]
-    assert standing_of(analysts).state == "second_review"
-    assert standing_of([analysts[0], second]).state == "closed"
-    assert standing_of([second, analysts[0]]).state == "closed"
-    assert standing_of([second, second]).state == "second_review"
+    assert alert_status(analysts).state == "second_review"
+    assert alert_status([analysts[0], second]).state == "closed"
+    assert alert_status([second, analysts[0]]).state == "closed"
+    assert alert_status([second, second]).state == "second_review"
 
 
 def test_a_label_is_known_from_the_time_it_was_settled() -> None:

@@ -25,13 +25,13 @@ from tests.support.system.packages import LISTED, MODEL, install
 
 from fieldfare.client.approvals.approval import (
     ApprovalStatus,
+    approval_status,
     approve,
     check_before_records,
     receive,
     reject,
     resume,
     spent_now,
-    standing_of,
     withdraw,
 )
 from fieldfare.client.approvals.review import SpentBudget
@@ -170,7 +170,7 @@ def test_an_approval_is_recorded_with_user_time_and_hash(
     described = custody.custodian.describe(STUDY.id)
     assert isinstance(described, Described)
     envelope = described.approval
-    approval = custody.site.from_member(envelope, Approval, "bank-a").body
+    approval = custody.party.from_member(envelope, Approval, "bank-a").body
     assert decision.approval == approval.hash
     assert (decision.state, decision.user) == (State.APPROVED, "tester")
     assert decision.time == "2025-06-01T12:00:00+00:00"
@@ -433,7 +433,7 @@ def test_after_a_rotation_of_the_identity_a_study_is_approved_anew(
     described = again.custodian.describe(STUDY.id)
     assert isinstance(described, Described)
     envelope = described.approval
-    assert again.site.from_member(envelope, Approval, "bank-a").body.number == 2
+    assert again.party.from_member(envelope, Approval, "bank-a").body.number == 2
 
 
 def test_a_decision_without_keys_runs_nothing(
@@ -453,12 +453,12 @@ def test_a_decision_without_keys_runs_nothing(
 def test_an_approval_counts_under_its_own_roster_and_epoch_alone(coordinator: Coordinator) -> None:
     roster = coordinator.roster()
     approved = StudyDecision(study=STUDY.id, state=State.APPROVED, roster=roster.hash, epoch=1)
-    assert standing_of(approved, roster, 1) is ApprovalStatus.APPROVED
-    assert standing_of(approved, roster, 2) is ApprovalStatus.OUTDATED
-    assert standing_of(approved, coordinator.roster(version=2), 1) is ApprovalStatus.OUTDATED
+    assert approval_status(approved, roster, 1) is ApprovalStatus.APPROVED
+    assert approval_status(approved, roster, 2) is ApprovalStatus.OUTDATED
+    assert approval_status(approved, coordinator.roster(version=2), 1) is ApprovalStatus.OUTDATED
     for state in set(State) - {State.APPROVED}:
         other = approved.model_copy(update={"state": state})
-        assert standing_of(other, roster, 1) is ApprovalStatus[state.name]
+        assert approval_status(other, roster, 1) is ApprovalStatus[state.name]
 
 
 # -- reject and withdraw --------------------------------------------------------------------
@@ -529,7 +529,7 @@ def run_one_step(coordinator: Coordinator, custodies: Sequence[Custody]) -> Tran
     from fieldfare.shared.privacy.assurance import Assurance
     from fieldfare.simulations.federation.grid import InProcessGrid
 
-    known = {custody.site.institution: custody.custodian for custody in custodies}
+    known = {custody.party.institution: custody.custodian for custody in custodies}
     app = client_app(lambda context: known[str(context.node_config["institution"])])
     channel = GridChannel(InProcessGrid(app, {name: 101 + i for i, name in enumerate(known)}))
     plan, signer = plan_for(STUDY), coordinator.signer
@@ -651,4 +651,4 @@ def test_after_a_withdrawal_an_approval_has_a_higher_number(
     assert (decision.state, decision.reason) == (State.APPROVED, "")
     described = custody.custodian.describe(STUDY.id)
     assert isinstance(described, Described)
-    assert custody.site.from_member(described.approval, Approval, "bank-a").body.number == 2
+    assert custody.party.from_member(described.approval, Approval, "bank-a").body.number == 2

@@ -53,7 +53,7 @@ def reviewed(
         spent,
         institution="bank-a",
         unit="customer",
-        standing="waits for a decision",
+        status="waits for a decision",
         earlier=earlier,
         company=company,
     )

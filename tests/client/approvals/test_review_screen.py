@@ -44,7 +44,7 @@ def screen(
         SpentBudget(yearly=spent, lifetime=spent, study=0, promised=10**9),
         institution="bank-a",
         unit="customer",
-        standing="waits for a decision",
+        status="waits for a decision",
         earlier=earlier,
         company=company,
     )

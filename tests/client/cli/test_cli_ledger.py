@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fieldfare.client.home.layout import Home
-from fieldfare.client.institution.founding import found_institution
+from fieldfare.client.institution.initial_setup import create_institution
 from fieldfare.client.ledger.budget import Debit
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.policy.policy import limits, load_policy
@@ -115,7 +115,7 @@ def test_without_a_witness_the_total_is_stated(home: Home, capsys: Capture) -> N
 
 def test_a_population_is_split(home: Home, tmp_path: Path, capsys: Capture) -> None:
     fill(home, range(2))
-    part = found_institution(tmp_path / "cases", "bank-a-cases")
+    part = create_institution(tmp_path / "cases", "bank-a-cases")
     arguments = ("--into", str(part.path), "--reason", "cases are kept apart")
     assert ledger(home, "split", *arguments) == 0
     assert "split off bank-a-cases" in capsys.readouterr().out

@@ -61,7 +61,7 @@ def approval(bench: Bench, study: Study | None = None) -> Approval:
     answer = bench.custodian(NAME).describe((study or bench.study).id)
     assert isinstance(answer, Described), answer
     assert not answer.answer, "no run was named"
-    return bench.site(NAME).from_member(answer.approval, Approval, NAME).body
+    return bench.party(NAME).from_member(answer.approval, Approval, NAME).body
 
 
 def given(sums: StudySums) -> StudySums:
@@ -79,7 +79,7 @@ def files(bench: Bench) -> bytes:
 def test_a_deployed_custodian_cannot_be_given_simulated_noise(bench: Bench) -> None:
     noise = SimulatedNoise(np.random.default_rng(0))
     with pytest.raises(PolicyRefusal, match="expected exact noise, found simulated"):
-        Custodian(bench.site(NAME), bench.ledger(NAME), noise)
+        Custodian(bench.party(NAME), bench.ledger(NAME), noise)
 
 
 def test_approving_twice_is_approving_once(bench: Bench) -> None:
@@ -151,9 +151,9 @@ def test_a_study_whose_noise_cannot_carry_the_claim_is_not_approved(bench: Bench
 def test_an_approval_is_given_anew_under_a_new_roster(bench: Bench) -> None:
     before = approval(bench)
     run = bench.open_run()
-    roster = bench.site(NAME).roster.model_copy(update={"version": 2})
-    site = replace(bench.site(NAME), roster=roster)
-    custodian = Custodian(site, bench.ledger(NAME), bench.custodian(NAME)._door._noise)
+    roster = bench.party(NAME).roster.model_copy(update={"version": 2})
+    party = replace(bench.party(NAME), roster=roster)
+    custodian = Custodian(party, bench.ledger(NAME), bench.custodian(NAME)._door._noise)
     custodian.approve(bench.study, lambda: bench.sums[NAME])
     bench.federation.custodians[NAME] = custodian
 
@@ -209,7 +209,9 @@ def test_a_newer_opening_of_a_run_is_one_of_those_who_are_in_it(bench: Bench, fa
     known = {"older": 0, "other": 1, "joined": 2, "itself": 2}[fault]
     chosen = list(NAMES) if fault == "joined" else few
     nonces = {name: bench.described(name, run.federation.run, "5" * 64) for name in chosen}
-    answers = {n: bench.site(n).from_member(d.answer, RunAnswer, n).body for n, d in nonces.items()}
+    answers = {
+        n: bench.party(n).from_member(d.answer, RunAnswer, n).body for n, d in nonces.items()
+    }
     opening = newest.agreed.model_copy(
         update={
             "number": known,

@@ -79,7 +79,7 @@ class Box(NoInbox):
 def give_inbox(bench: Bench, error: Exception | None = None) -> Box:
     """Put a custodian with an inbox in place of one, over the same ledger and keys."""
     box, old = Box(error=error), bench.custodian(NAME)
-    custodian = Custodian(bench.site(NAME), bench.ledger(NAME), old._door._noise, None, box)
+    custodian = Custodian(bench.party(NAME), bench.ledger(NAME), old._door._noise, None, box)
     custodian.approve(bench.study, lambda: bench.sums[NAME])
     bench.remembers(NAME, custodian)
     return box
@@ -173,7 +173,7 @@ def test_a_log_that_grows_is_cosigned_again_and_again(bench: Bench) -> None:
     for size in (1, 2, 7, 8, 20):
         cosigned = cosign(run, head(run, size), LEAVES[:size])
         assert isinstance(cosigned, bytes)
-        found = bench.site("bank-a").from_member(cosigned, CosignedHead, NAME).body
+        found = bench.party("bank-a").from_member(cosigned, CosignedHead, NAME).body
         assert found.head == tree_head(bench.study.id, run.federation.run, HASHES[:size])
         assert (found.checked, found.misfit) == ("recomputed", None)  # there is no sum
     assert bench.ledger(NAME).spent() == 0
@@ -184,7 +184,7 @@ def test_a_log_that_is_too_large_to_show_is_signed_by_its_hashes(bench: Bench) -
     shown = ShownLog(head(run, 20), hashes=b"".join(HASHES))
     cosigned = bench.custodian(NAME).cosign(bench.study.id, run.federation.run, shown)
     assert isinstance(cosigned, bytes)
-    found = bench.site("bank-a").from_member(cosigned, CosignedHead, NAME).body
+    found = bench.party("bank-a").from_member(cosigned, CosignedHead, NAME).body
     assert (found.checked, found.misfit) == ("hashes only", None)
 
 
@@ -196,7 +196,7 @@ def test_the_first_leaf_that_does_not_fit_is_signed(bench: Bench) -> None:
     body = tree_head(bench.study.id, run.federation.run, hashes)
     cosigned = cosign(run, sign_envelope(body, COORDINATOR, coordinator(bench)), leaves)
     assert isinstance(cosigned, bytes)
-    assert bench.site("bank-a").from_member(cosigned, CosignedHead, NAME).body.misfit == 3
+    assert bench.party("bank-a").from_member(cosigned, CosignedHead, NAME).body.misfit == 3
 
 
 @pytest.mark.parametrize("restart", [False, True])

@@ -30,7 +30,7 @@ class FullLog(NoLog):
 
 
 def with_log(bench: Bench, decisions: NoLog | JournalDecisions) -> Custodian:
-    custodian = Custodian(bench.site(NAME), bench.ledger(NAME), ExactNoise(), decisions)
+    custodian = Custodian(bench.party(NAME), bench.ledger(NAME), ExactNoise(), decisions)
     custodian.approve(bench.study, lambda: bench.sums[NAME])
     bench.remembers(NAME, custodian)
     return custodian

@@ -11,7 +11,7 @@ from tests.support.homes.institutions import NAMES, Coordinator, clock
 from tests.support.network.served import hostile_channel, raw, status_of
 
 from fieldfare.client.custodian.service import serving_calls
-from fieldfare.client.daemon.admin_client import ADMIN_SERVICE, custodian_status, tell_to_follow
+from fieldfare.client.daemon.admin_client import ADMIN_SERVICE, custodian_status, request_reload
 from fieldfare.client.daemon.process import (
     ADMIN_LIMITS,
     LARGEST_ADMIN_QUESTION,
@@ -47,9 +47,9 @@ def test_it_tells_how_the_custodian_stands(guard: Guard, path: Path) -> None:
 
 def test_it_follows_when_it_is_told_to(path: Path, coordinator: Coordinator) -> None:
     coordinator.pin(coordinator.roster(version=2))
-    followed = tell_to_follow(path)
-    assert followed is not None
-    assert followed.changed == ["roster version 2 (was 1)"]
+    report = request_reload(path)
+    assert report is not None
+    assert report.changed == ["roster version 2 (was 1)"]
     status = custodian_status(path)
     assert status is not None
     assert status.roster == 2
@@ -86,7 +86,7 @@ def test_what_a_frame_holds_changes_nothing(guard: Guard, path: Path, frame: byt
 
 def test_a_frame_that_is_too_large_is_refused(path: Path) -> None:
     with hostile_channel(path) as channel:
-        call = raw(channel, f"/{ADMIN_SERVICE}/Follow").future(
+        call = raw(channel, f"/{ADMIN_SERVICE}/Reload").future(
             bytes(LARGEST_ADMIN_QUESTION + 1), timeout=60
         )
         assert status_of(call) is grpc.StatusCode.RESOURCE_EXHAUSTED

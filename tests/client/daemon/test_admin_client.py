@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fieldfare.client.custodian.service import Service, serving_calls
-from fieldfare.client.daemon.admin_client import ADMIN_SERVICE, custodian_status, tell_to_follow
+from fieldfare.client.daemon.admin_client import ADMIN_SERVICE, custodian_status, request_reload
 from fieldfare.client.wire.sockets import UnixSocket
 from fieldfare.shared.errors import RunError, UsageError
 
@@ -19,7 +19,7 @@ def a_service(answer: Callable[[bytes], bytes]) -> Service:
 
 def test_nobody_is_none(room: Path) -> None:
     assert custodian_status(room) is None
-    assert tell_to_follow(room) is None
+    assert request_reload(room) is None
 
 
 def test_what_a_dead_process_left_is_nobody(room: Path) -> None:
@@ -45,7 +45,7 @@ def test_a_defect_is_said(room: Path) -> None:
 
     with serving_calls(a_service(broken), UnixSocket(room)):
         with pytest.raises(RunError, match="found INTERNAL") as found:
-            tell_to_follow(room)
+            request_reload(room)
         assert "secret" not in str(found.value)
 
 

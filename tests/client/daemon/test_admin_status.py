@@ -4,9 +4,9 @@ import pytest
 from pydantic import ValidationError
 
 from fieldfare.client.daemon.status import (
-    Followed,
     LedgerNow,
     ReleaseNow,
+    ReloadReport,
     StudyNow,
     ledger_now,
     release_now,
@@ -17,7 +17,7 @@ from fieldfare.client.ledger.ledger import Ledger
 
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
 
-TOLD = Followed(
+TOLD = ReloadReport(
     changed=["roster version 2 (was 1)"],
     trouble="",
     left_out=[StudyNow(id="a" * 64, serving=False, reason="approve it again")],
@@ -27,12 +27,12 @@ TOLD = Followed(
 def test_what_is_told_is_what_is_read() -> None:
     content = TOLD.to_bytes()
     assert content.startswith(b'{"changed":["roster')  # canonical: sorted, nothing between
-    assert Followed.model_validate_json(content) == TOLD
+    assert ReloadReport.model_validate_json(content) == TOLD
 
 
 def test_another_format_is_not_read() -> None:
     with pytest.raises(ValidationError):
-        Followed.model_validate_json(TOLD.to_bytes().replace(b'"format":1', b'"format":2'))
+        ReloadReport.model_validate_json(TOLD.to_bytes().replace(b'"format":1', b'"format":2'))
 
 
 def test_a_ledger_is_told_within_its_limits() -> None:

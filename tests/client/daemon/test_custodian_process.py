@@ -12,7 +12,7 @@ from tests.support.system.processes import until
 from fieldfare.client.daemon.admin_client import custodian_status
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.roster import pin_roster
-from fieldfare.client.institution.founding import found_institution
+from fieldfare.client.institution.initial_setup import create_institution
 from fieldfare.shared.system.processes import given_line
 
 NAME = NAMES[0]
@@ -23,7 +23,7 @@ PATIENCE = 60.0
 @pytest.fixture
 def protected(coordinator: Coordinator) -> Home:
     """A home whose identity is under a passphrase."""
-    home = found_institution(
+    home = create_institution(
         coordinator.folder / "protected",
         "bank-p",
         coordinator=coordinator.public,

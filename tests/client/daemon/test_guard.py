@@ -68,7 +68,7 @@ def test_it_begins_with_what_is_approved(guard: Guard) -> None:
     assert serves(guard)
     assert not serves(guard, "0" * 64)
     assert not guard.changed()
-    assert guard.follow().changed == []
+    assert guard.reload().changed == []
     status = guard.status()
     assert [(one.id, one.serving) for one in status.studies] == [(STUDY.id, True)]
     assert (status.roster, status.trouble, status.releases) == (1, "", 0)
@@ -93,7 +93,7 @@ def test_a_new_approval_reads_no_other_studys_records(
     loaded: list[str] = []
     prepare = monkeypatch_loader(monkeypatch, loaded)
     assert guard.changed()
-    assert guard.follow().changed == [f"study {other.id[:12]} is answered for"]
+    assert guard.reload().changed == [f"study {other.id[:12]} is answered for"]
     assert loaded == ["other"]
     assert serves(guard, other.id)
     assert serves(guard)
@@ -117,13 +117,13 @@ def monkeypatch_loader(monkeypatch: pytest.MonkeyPatch, loaded: list[str]) -> py
     return monkeypatch
 
 
-def test_a_withdrawal_is_followed(guard: Guard, coordinator: Coordinator) -> None:
+def test_a_withdrawal_is_report(guard: Guard, coordinator: Coordinator) -> None:
     home = coordinator.homes[NAME]
     journal = Journal.open(home.log_folder, clock=clock)
     with open_custody(coordinator.institution(NAME), None, clock) as custody:
         withdraw(home, custody.ledger, journal, STUDY.id, "", "tester", NOW)
     assert not serves(guard)  # at once: its keys are gone
-    assert guard.follow().changed == [f"study {STUDY.id[:12]} is answered for no more"]
+    assert guard.reload().changed == [f"study {STUDY.id[:12]} is answered for no more"]
     assert guard.status().studies == []
 
 
@@ -133,14 +133,14 @@ def test_under_a_new_roster_nothing_runs_until_it_is_approved_again(
     first = describe(guard)
     coordinator.pin(coordinator.roster(version=2))
     assert guard.changed()
-    followed = guard.follow()
-    assert followed.changed[0] == "roster version 2 (was 1)"
-    assert [one.id for one in followed.left_out] == [STUDY.id]
+    report = guard.reload()
+    assert report.changed[0] == "roster version 2 (was 1)"
+    assert [one.id for one in report.left_out] == [STUDY.id]
     assert not serves(guard)
     assert guard.status().roster == 2
 
     approve(coordinator, custody_of)
-    guard.follow()
+    guard.reload()
     assert serves(guard)
     assert describe(guard) != first
 
@@ -150,16 +150,16 @@ def test_another_identity_closes_the_door_until_a_roster_carries_it(
 ) -> None:
     home = coordinator.homes[NAME]
     rotate_identity(home, NAME, None)
-    followed = guard.follow()
-    assert "nothing is served" in followed.changed
-    assert "own key" in followed.trouble
+    report = guard.reload()
+    assert "nothing is served" in report.changed
+    assert "own key" in report.trouble
     assert not serves(guard)
 
     coordinator.pin(coordinator.roster(version=2))
-    followed = guard.follow()
-    assert (followed.trouble, guard.trouble) == ("", "")
-    assert "studies are served again" in followed.changed
-    assert "another identity signs" in followed.changed
+    report = guard.reload()
+    assert (report.trouble, guard.trouble) == ("", "")
+    assert "studies are served again" in report.changed
+    assert "another identity signs" in report.changed
 
 
 @pytest.mark.parametrize(
@@ -182,17 +182,17 @@ def test_what_cannot_be_trusted_serves_nothing_until_it_is_mended(
     kept = home.path.with_name("kept")
     shutil.copytree(home.path, kept)
     harm(home)
-    followed = guard.follow()
-    assert followed.trouble
+    report = guard.reload()
+    assert report.trouble
     assert not serves(guard)
-    assert guard.status().trouble == followed.trouble
+    assert guard.status().trouble == report.trouble
     assert guard.status().studies == []
     assert '"rule":"nothing is served: ' in logged_text(home.log_folder)
 
     for name in ("keys", "policy.toml", "roster.signed", "coordinator.pub", "institution.toml"):
         restore(kept / name, home.path / name)
-    followed = guard.follow()
-    assert followed.trouble == ""
+    report = guard.reload()
+    assert report.trouble == ""
     assert serves(guard)
     verify(home.log_folder)
 
@@ -215,7 +215,7 @@ def test_a_ledger_that_was_put_back_closes_the_door(
     copy.chmod(0o600)
     copy.replace(home.ledger)
     assert guard.changed()
-    assert guard.follow().trouble
+    assert guard.reload().trouble
     assert not serves(guard)
 
 
@@ -224,7 +224,7 @@ def test_a_tighter_policy_counts_without_a_restart(guard: Guard, coordinator: Co
     before = guard.status()
     coordinator.edit(home.policy, "yearly_epsilon = 2.0", "yearly_epsilon = 1.5")
     assert guard.changed()
-    assert guard.follow().changed == [
+    assert guard.reload().changed == [
         "the policy as it is now: its budget holds from the next release on"
     ]
     after = guard.status()
@@ -250,7 +250,7 @@ def test_records_that_do_not_load_are_tried_again_when_they_change(
         assert not guard.changed()
         records.write_bytes(kept)
         assert guard.changed()
-        guard.follow()
+        guard.reload()
         assert serves(guard)
         records.write_bytes(kept + b"\n")  # while it runs, an extract that changes stops nothing
         assert not guard.changed()
@@ -272,7 +272,7 @@ def test_a_call_in_work_is_finished_by_whoever_began_it(
     caller.start()
     assert begun.wait(60)
     coordinator.pin(coordinator.roster(version=2))
-    follower = Thread(target=guard.follow)
+    follower = Thread(target=guard.reload)
     follower.start()
     follower.join(0.5)
     assert follower.is_alive()  # it waits for the call
@@ -290,15 +290,15 @@ def test_a_call_in_work_is_finished_by_whoever_began_it(
 def test_what_looks_brought_is_told_once(guard: Guard, coordinator: Coordinator) -> None:
     assert list(guard.told()) == []
     coordinator.pin(coordinator.roster(version=2))
-    followed = guard.follow()
-    assert list(guard.told()) == [followed]
+    report = guard.reload()
+    assert list(guard.told()) == [report]
     assert list(guard.told()) == []
 
 
 def test_a_study_that_arrives_waits_for_a_person(guard: Guard, coordinator: Coordinator) -> None:
     other = home_study(name="other")
     coordinator.receive(other, NAME)
-    assert guard.follow().left_out == []
+    assert guard.reload().left_out == []
     assert not serves(guard, other.id)
     assert read_decision(coordinator.homes[NAME], other.id).state is State.RECEIVED
 
@@ -317,5 +317,5 @@ def test_rows_that_count_as_zero_are_told_and_served(
         assert (now.serving, now.records) == (True, "1 of 200 rows counts as zero (0.5 %)")
         other = home_study(name="other")
         approve(coordinator, custody_of, other)
-        changed = made.follow().changed
+        changed = made.reload().changed
     assert changed[-1] == f"study {other.id[:12]}: 1 of 200 rows counts as zero (0.5 %)"

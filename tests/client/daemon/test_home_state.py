@@ -8,10 +8,10 @@ import pytest
 from tests.support.homes.institutions import NAMES, Coordinator, OpenCustody, home_study
 
 from fieldfare.client.daemon.reload import (
+    config_state,
     decisions_state,
     file_state,
     records_state,
-    standing_state,
 )
 from fieldfare.client.home.keys import rotate_identity
 from fieldfare.client.home.layout import Home
@@ -42,23 +42,23 @@ def test_what_is_stood_on_shows_a_change(
     coordinator: Coordinator, change: Callable[[Home], None]
 ) -> None:
     home = coordinator.homes[NAME]
-    before = standing_state(home)
-    assert standing_state(home) == before
+    before = config_state(home)
+    assert config_state(home) == before
     change(home)
-    assert standing_state(home) != before
+    assert config_state(home) != before
 
 
 def test_a_ledger_shows_that_it_was_replaced_and_not_that_it_grew(
     coordinator: Coordinator, custody_of: OpenCustody
 ) -> None:
     home, custody = coordinator.homes[NAME], custody_of(NAME)
-    before = standing_state(home)
+    before = config_state(home)
     custody.ledger.put_run_state("s", "r", b"state")
-    assert standing_state(home) == before
+    assert config_state(home) == before
     copy = home.ledger.with_name("copy")
     shutil.copy(home.ledger, copy)
     copy.replace(home.ledger)
-    assert standing_state(home) != before
+    assert config_state(home) != before
 
 
 def test_a_study_that_arrives_shows(coordinator: Coordinator) -> None:

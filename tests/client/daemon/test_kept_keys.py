@@ -118,7 +118,7 @@ def test_a_decision_in_a_run_costs_no_keys(scene: Scene, decide: Callable[[Scene
     decide(scene)
     before = scene.guard._on_duty
     assert scene.guard.changed()
-    assert scene.guard.follow().trouble == ""
+    assert scene.guard.reload().trouble == ""
     assert scene.guard._on_duty is not before
     assert scene.asked()
     scene.run.finish()
@@ -151,7 +151,7 @@ def close_the_door(scene: Scene) -> None:
     home = scene.coordinator.homes[NAME]
     kept = home.policy.read_text()
     home.policy.write_text("nonsense")
-    assert scene.guard.follow().trouble
+    assert scene.guard.reload().trouble
     home.policy.write_text(kept)
 
 
@@ -161,7 +161,7 @@ def close_the_door(scene: Scene) -> None:
 def test_keys_go_with_what_they_rest_on(scene: Scene, harm: Callable[[Scene], None]) -> None:
     assert scene.held
     harm(scene)
-    scene.guard.follow()
+    scene.guard.reload()
     assert not scene.held
     assert not scene.asked()
 
@@ -170,8 +170,8 @@ def test_what_is_known_of_keys_is_logged_where_it_changes(scene: Scene) -> None:
     log = scene.coordinator.homes[NAME].log_folder
     forget_everybody(scene)
     line = "others' keys as they are known now: they count from the next opening on"
-    assert scene.guard.follow().changed == [line]
+    assert scene.guard.reload().changed == [line]
     assert "; 0 keys compared" in logged_text(log)
     compare_once_more(scene)
-    assert scene.guard.follow().changed == [line]
+    assert scene.guard.reload().changed == [line]
     assert logged_text(log).count("; 2 keys compared") == 2

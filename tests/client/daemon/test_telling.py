@@ -7,9 +7,9 @@ import pytest
 from tests.support.homes.institutions import NAMES, Coordinator
 
 from fieldfare.client.custodian.service import Service, serving_calls
-from fieldfare.client.daemon.admin_client import ADMIN_SERVICE, NOBODY, told_custodian
+from fieldfare.client.daemon.admin_client import ADMIN_SERVICE, NOBODY, notify_custodian
 from fieldfare.client.daemon.process import admin_socket
-from fieldfare.client.daemon.status import Followed, StudyNow
+from fieldfare.client.daemon.status import ReloadReport, StudyNow
 from fieldfare.client.wire import admin_pb2 as pb
 
 NAME = NAMES[0]
@@ -17,15 +17,15 @@ NAME = NAMES[0]
 
 @contextmanager
 def answering(coordinator: Coordinator, answer: Callable[[bytes], bytes]) -> Iterator[None]:
-    calls = {"Follow": answer}
-    service = Service(name=ADMIN_SERVICE, answers=calls, largest={"Follow": 10}, frame=10_000)
+    calls = {"Reload": answer}
+    service = Service(name=ADMIN_SERVICE, answers=calls, largest={"Reload": 10}, frame=10_000)
     with serving_calls(service, admin_socket(coordinator.institution(NAME))):
         yield
 
 
 def told(coordinator: Coordinator) -> str:
     institution = coordinator.institution(NAME)
-    return told_custodian(institution.home, institution.settings, 5)
+    return notify_custodian(institution.home, institution.settings, 5)
 
 
 def test_without_a_custodian_it_is_in_force_later(coordinator: Coordinator) -> None:
@@ -33,12 +33,12 @@ def test_without_a_custodian_it_is_in_force_later(coordinator: Coordinator) -> N
 
 
 def test_what_changed_is_said(coordinator: Coordinator) -> None:
-    followed = Followed(
+    report = ReloadReport(
         changed=["roster version 2 (was 1)"],
         trouble="",
         left_out=[StudyNow(id="a" * 64, serving=False, reason="approve it again")],
     )
-    content = pb.FollowAnswer(followed=followed.to_bytes()).SerializeToString()
+    content = pb.ReloadAnswer(report=report.to_bytes()).SerializeToString()
     with answering(coordinator, lambda _: content):
         assert told(coordinator).splitlines() == [
             "in force now",
@@ -48,8 +48,8 @@ def test_what_changed_is_said(coordinator: Coordinator) -> None:
 
 
 def test_a_closed_door_is_said(coordinator: Coordinator) -> None:
-    followed = Followed(changed=[], trouble="expected a roster", left_out=[])
-    content = pb.FollowAnswer(followed=followed.to_bytes()).SerializeToString()
+    report = ReloadReport(changed=[], trouble="expected a roster", left_out=[])
+    content = pb.ReloadAnswer(report=report.to_bytes()).SerializeToString()
     with answering(coordinator, lambda _: content):
         assert told(coordinator) == "in force now: NOTHING IS SERVED: expected a roster"
 

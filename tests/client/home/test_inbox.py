@@ -30,7 +30,7 @@ from fieldfare.client.home.models import (
     ModelProvenance,
     evidence_of,
     kept_model,
-    standing_of_model,
+    model_provenance,
 )
 from fieldfare.client.home.studies import State, Told, keep_study, kept_ids, read_decision
 from fieldfare.client.institution.open import open_institution, open_institution_ledger
@@ -273,9 +273,9 @@ def test_a_model_that_the_custodian_recomputed_says_so(
     give(inbox, made, ModelEvidence.RECOMPUTED)
     kept = kept_model(home, STUDY.id, RUN)
     assert kept is not None
-    standing = standing_of_model(kept, coordinator.institution(NAME).roster)
-    assert standing.standing is ModelProvenance.RECOMPUTED
-    assert standing.words == f"recomputed here step by step in its run on {NOW:%Y-%m-%d}"
+    found = model_provenance(kept, coordinator.institution(NAME).roster)
+    assert found.provenance is ModelProvenance.RECOMPUTED
+    assert found.words == f"recomputed here step by step in its run on {NOW:%Y-%m-%d}"
 
 
 @pytest.mark.usefixtures("approved")

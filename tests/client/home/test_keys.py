@@ -26,7 +26,7 @@ from fieldfare.client.home.keys import (
     rotate_identity,
 )
 from fieldfare.client.home.layout import Home
-from fieldfare.client.institution.founding import found_institution
+from fieldfare.client.institution.initial_setup import create_institution
 from fieldfare.shared.errors import KeysError
 from fieldfare.shared.protocol.identity import check_revocation, check_rotation, public_hex
 from fieldfare.shared.system.key_files import plain_pem
@@ -41,7 +41,7 @@ needs_ssh_keygen = pytest.mark.skipif(
 
 @pytest.fixture
 def protected(tmp_path: Path) -> Home:
-    return found_institution(tmp_path / "protected", "bank-a", passphrase=PASSPHRASE)
+    return create_institution(tmp_path / "protected", "bank-a", passphrase=PASSPHRASE)
 
 
 def openssh(key: ec.EllipticCurvePrivateKey | Ed25519PrivateKey) -> bytes:

@@ -15,9 +15,9 @@ from fieldfare.client.home.models import (
     in_the_run,
     keep_files,
     kept_model,
+    model_provenance,
     note_recomputed,
     read_recomputed,
-    standing_of_model,
 )
 
 STUDY = home_study()
@@ -43,16 +43,16 @@ def model_of(coordinator: Coordinator) -> str:
 
 
 def test_a_model_without_a_note_is_unverified(coordinator: Coordinator, kept: KeptModel) -> None:
-    found = standing_of_model(kept, coordinator.roster())
-    assert (found.standing, found.recomputed) == (ModelProvenance.UNVERIFIED, None)
+    found = model_provenance(kept, coordinator.roster())
+    assert (found.provenance, found.recomputed) == (ModelProvenance.UNVERIFIED, None)
     assert found.card is not None
     assert found.card.run == RUN
 
 
 def test_one_of_a_run_that_finished_here_says_so(coordinator: Coordinator, kept: KeptModel) -> None:
     (kept.folder / "finished.json").write_bytes(in_the_run(model_of(coordinator), NOW))
-    found = standing_of_model(kept, coordinator.roster())
-    assert (found.standing, found.recomputed) == (ModelProvenance.FINISHED, None)
+    found = model_provenance(kept, coordinator.roster())
+    assert (found.provenance, found.recomputed) == (ModelProvenance.FINISHED, None)
     assert "of a run finished here on 2025-07-01" in found.words
     assert evidence_of(kept) is ModelEvidence.FINISHED
 
@@ -60,8 +60,8 @@ def test_one_of_a_run_that_finished_here_says_so(coordinator: Coordinator, kept:
 def test_a_recomputed_one_says_when(coordinator: Coordinator, kept: KeptModel) -> None:
     done = note_recomputed(kept, model=model_of(coordinator), leaves=7, head="ab" * 32, now=NOW)
     assert read_recomputed(kept) == done
-    found = standing_of_model(kept, coordinator.roster())
-    assert (found.standing, found.recomputed) == (ModelProvenance.RECOMPUTED, done)
+    found = model_provenance(kept, coordinator.roster())
+    assert (found.provenance, found.recomputed) == (ModelProvenance.RECOMPUTED, done)
     assert "2025-07-01" in found.words
 
 
@@ -69,7 +69,7 @@ def test_a_note_about_another_model_counts_for_nothing(
     coordinator: Coordinator, kept: KeptModel
 ) -> None:
     note_recomputed(kept, model="00" * 32, leaves=7, head="ab" * 32, now=NOW)
-    assert standing_of_model(kept, coordinator.roster()).standing is ModelProvenance.UNVERIFIED
+    assert model_provenance(kept, coordinator.roster()).provenance is ModelProvenance.UNVERIFIED
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b'{"format":1}'])
@@ -78,7 +78,7 @@ def test_a_note_that_cannot_be_read_is_none(
 ) -> None:
     (kept.folder / "recomputed.json").write_bytes(content)
     assert read_recomputed(kept) is None
-    assert standing_of_model(kept, coordinator.roster()).standing is ModelProvenance.UNVERIFIED
+    assert model_provenance(kept, coordinator.roster()).provenance is ModelProvenance.UNVERIFIED
 
 
 @pytest.mark.parametrize("name", ["delivery.signed", "model.safetensors", "card.json"])
@@ -86,21 +86,21 @@ def test_a_changed_file_is_doubtful(coordinator: Coordinator, kept: KeptModel, n
     note_recomputed(kept, model=model_of(coordinator), leaves=7, head="ab" * 32, now=NOW)
     path = kept.folder / name
     path.write_bytes(path.read_bytes()[:-1])
-    found = standing_of_model(kept, coordinator.roster())
-    assert (found.standing, found.card) == (ModelProvenance.DOUBTFUL, None)
+    found = model_provenance(kept, coordinator.roster())
+    assert (found.provenance, found.card) == (ModelProvenance.DOUBTFUL, None)
     path.unlink()
-    assert standing_of_model(kept, coordinator.roster()).standing is ModelProvenance.DOUBTFUL
+    assert model_provenance(kept, coordinator.roster()).provenance is ModelProvenance.DOUBTFUL
 
 
 def test_another_coordinators_signature_is_doubtful(
     coordinator: Coordinator, kept: KeptModel
 ) -> None:
     other = coordinator.roster().model_copy(update={"coordinator": "00" * 31 + "01"})
-    assert standing_of_model(kept, other).standing is ModelProvenance.DOUBTFUL
+    assert model_provenance(kept, other).provenance is ModelProvenance.DOUBTFUL
 
 
 def test_a_folder_under_another_name_is_doubtful(coordinator: Coordinator, kept: KeptModel) -> None:
     moved = kept.folder.with_name("run-2")
     kept.folder.rename(moved)
-    found = standing_of_model(replace(kept, run="run-2", folder=moved), coordinator.roster())
-    assert found.standing is ModelProvenance.DOUBTFUL
+    found = model_provenance(replace(kept, run="run-2", folder=moved), coordinator.roster())
+    assert found.provenance is ModelProvenance.DOUBTFUL

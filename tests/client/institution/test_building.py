@@ -40,9 +40,9 @@ def test_a_custody_is_deployed_and_bound_to_the_homes_policy(
     coordinator: Coordinator, custody_of: OpenCustody
 ) -> None:
     custody = custody_of()
-    assert custody.site.assurance is Assurance.EXACT
+    assert custody.party.assurance is Assurance.EXACT
     assert isinstance(custody.custodian._door._noise, ExactNoise)
-    assert (custody.site.institution, custody.site.roster) == ("bank-a", coordinator.roster())
+    assert (custody.party.institution, custody.party.roster) == ("bank-a", coordinator.roster())
     assert isinstance(custody.custodian._decisions, JournalDecisions)
     assert custody.ledger._limits == limits(custody.institution.policy)
     assert coordinator.homes["bank-a"].ledger.exists()

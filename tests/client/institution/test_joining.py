@@ -6,7 +6,7 @@ from tests.support.homes.papers import key_called
 
 from fieldfare.client.home.keys import load_identity, node_public_line, public_identity
 from fieldfare.client.home.layout import Home
-from fieldfare.client.institution.founding import (
+from fieldfare.client.institution.initial_setup import (
     AUTHORITY_FILE,
     NODE_FILE,
     check_pinned,

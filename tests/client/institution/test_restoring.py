@@ -11,7 +11,7 @@ from tests.support.homes.journals import logged
 from fieldfare.client.custodian.cosigning import LEDGER_STATE
 from fieldfare.client.custodian.custodian import SHOWN_REPLY
 from fieldfare.client.home.layout import Home
-from fieldfare.client.institution.founding import found_institution
+from fieldfare.client.institution.initial_setup import create_institution
 from fieldfare.client.institution.restoring import (
     accept_restore,
     check_not_behind,
@@ -159,7 +159,7 @@ def test_a_shown_reply_keeps_the_ledger_behind_until_it_is_accepted(home: Home) 
 
 def test_a_part_gets_the_whole_history_and_both_are_logged(home: Home, tmp_path: Path) -> None:
     fill(home, range(3))
-    into = found_institution(tmp_path / "cases", "bank-a-cases")
+    into = create_institution(tmp_path / "cases", "bank-a-cases")
     part = split_off(home, into, user="ines", reason="cases are kept apart")
     assert (part.name, part.path) == ("bank-a-cases", into.ledger)
     with open_ledger(into) as ledger:
@@ -172,17 +172,17 @@ def test_a_part_needs_a_name_of_its_own_and_a_ledger_that_is_not_behind(
     home: Home, tmp_path: Path
 ) -> None:
     fill(home, range(2))
-    same = found_institution(tmp_path / "same", "bank-a")
+    same = create_institution(tmp_path / "same", "bank-a")
     with pytest.raises(UsageError, match="another population than 'bank-a'"):
         split_off(home, same, user="ines", reason="apart")
     show_reply(home, Position(sequence=6, head="f" * 64, cumulative=60, epoch=1))
-    other = found_institution(tmp_path / "other", "bank-b")
+    other = create_institution(tmp_path / "other", "bank-b")
     with pytest.raises(LedgerError, match="entry 6"):
         split_off(home, other, user="ines", reason="apart")
     assert not list(other.ledger.parent.iterdir())
 
 
 def test_a_home_that_never_released_has_nothing_to_split(home: Home, tmp_path: Path) -> None:
-    other = found_institution(tmp_path / "other", "bank-b")
+    other = create_institution(tmp_path / "other", "bank-b")
     with pytest.raises(LedgerError, match="a file to copy"):
         split_off(home, other, user="ines", reason="apart")

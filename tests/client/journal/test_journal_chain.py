@@ -24,8 +24,8 @@ from fieldfare.client.journal.entries import (
     JournalEntry,
     Mark,
     Value,
-    follow,
     next_entry,
+    next_mark,
     parse_entry,
 )
 from fieldfare.shared.canonical import chained_hash
@@ -72,7 +72,7 @@ def test_a_line_comes_back_as_what_was_written(
     read = parse_entry(written.line)
     assert read == written
     assert read.line == written.line
-    assert follow(end, read) == Mark(sequence=sequence + 1, hash=written.hash)
+    assert next_mark(end, read) == Mark(sequence=sequence + 1, hash=written.hash)
 
 
 def test_the_largest_entry_fits_a_line() -> None:
@@ -222,12 +222,12 @@ def test_a_misfit_is_never_repeated_in_the_message() -> None:
 
 def test_follow_wants_the_next_entry_after_the_right_one() -> None:
     first, second, third = chain(3)
-    assert follow(first.mark, second) == second.mark
+    assert next_mark(first.mark, second) == second.mark
     for end, found in ((GENESIS, second), (first.mark, third), (second.mark, second)):
         with pytest.raises(LedgerError, match="expected entry"):
-            follow(end, found)
+            next_mark(end, found)
     with pytest.raises(LedgerError, match="expected an entry after"):
-        follow(replace(first.mark, hash="1" * 64), second)
+        next_mark(replace(first.mark, hash="1" * 64), second)
 
 
 def test_a_time_is_in_utc_whatever_the_clocks_zone() -> None:

@@ -481,7 +481,7 @@ def test_after_a_shown_reply_only_the_acceptance_lets_a_custodian_work_again(ben
     custodian = bench.restart(NAME)
     approved = custodian.describe(study)
     assert isinstance(approved, Described)
-    before = bench.site(NAME).from_member(approved.approval, Approval, NAME).body
+    before = bench.party(NAME).from_member(approved.approval, Approval, NAME).body
     refusal = Refusal(RefusalCode.LEDGER_UNAVAILABLE)
     assert custodian.describe(study, last) == refusal
     assert bench.restart(NAME).describe(study) == refusal
@@ -489,7 +489,7 @@ def test_after_a_shown_reply_only_the_acceptance_lets_a_custodian_work_again(ben
     bench.ledger(NAME).close()
     with RestoredLedger.open(path, population=NAME, clock=partial(datetime.now, UTC)) as restored:
         assert restored.run_state(LEDGER_STATE, SHOWN_REPLY) == last
-        shown = position_of(bench.site(NAME).from_member(last, Reply, NAME).body)
+        shown = position_of(bench.party(NAME).from_member(last, Reply, NAME).body)
         restored.accept(replace(TERMS, kept=1), shown=shown, keep=LEDGER_STATE)
 
     custodian = bench.restart(NAME)
@@ -497,7 +497,7 @@ def test_after_a_shown_reply_only_the_acceptance_lets_a_custodian_work_again(ben
     assert bench.ledger(NAME).run_state(study, APPROVAL_STATE) is not None
     answer = custodian.describe(study, last)
     assert isinstance(answer, Described)
-    after = bench.site(NAME).from_member(answer.approval, Approval, NAME).body
+    after = bench.party(NAME).from_member(answer.approval, Approval, NAME).body
     assert (after.epoch, after.number) == (2, before.number + 1)
     # The old run is over: nothing of it is known, so no second noise meets the same mask.
     assert run.ask(NAME, run.request(step=1)) == Refusal(RefusalCode.UNKNOWN_RUN)

@@ -12,18 +12,18 @@ FREE = LedgerBalance(occupant=None, last=(5, 0), study_total=0, yearly_total=0, 
 LIMITS = Limits(yearly_picomu2=100, lifetime_picomu2=1000)
 
 
-def check(standing: LedgerBalance, *, debit: Debit = DEBIT, attempts: int = 3) -> None:
-    check_debit(debit, standing, LIMITS, study_limit=50, max_attempts=attempts)
+def check(balance: LedgerBalance, *, debit: Debit = DEBIT, attempts: int = 3) -> None:
+    check_debit(debit, balance, LIMITS, study_limit=50, max_attempts=attempts)
 
 
-def refusal(standing: LedgerBalance, *, debit: Debit = DEBIT, attempts: int = 3) -> RefusalCode:
+def refusal(balance: LedgerBalance, *, debit: Debit = DEBIT, attempts: int = 3) -> RefusalCode:
     with pytest.raises(PolicyRefusal, match=r"expected .*, found ") as caught:
-        check(standing, debit=debit, attempts=attempts)
+        check(balance, debit=debit, attempts=attempts)
     return caught.value.code
 
 
 @pytest.mark.parametrize(
-    "standing",
+    "balance",
     [
         FREE,
         replace(FREE, last=None),
@@ -32,12 +32,12 @@ def refusal(standing: LedgerBalance, *, debit: Debit = DEBIT, attempts: int = 3)
         replace(FREE, study_total=40, yearly_total=90, lifetime_total=990),  # to the last unit
     ],
 )
-def test_what_is_in_order_and_affordable_passes(standing: LedgerBalance) -> None:
-    check(standing)
+def test_what_is_in_order_and_affordable_passes(balance: LedgerBalance) -> None:
+    check(balance)
 
 
 @pytest.mark.parametrize(
-    ("standing", "code"),
+    ("balance", "code"),
     [
         (replace(FREE, occupant="b" * 64), RefusalCode.REPLAY_CHANGED),
         (replace(FREE, last=(6, 0)), RefusalCode.STEP_CLOSED),
@@ -47,8 +47,8 @@ def test_what_is_in_order_and_affordable_passes(standing: LedgerBalance) -> None
         (replace(FREE, lifetime_total=991), RefusalCode.BUDGET_EXHAUSTED),
     ],
 )
-def test_each_rule_refuses_with_its_code(standing: LedgerBalance, code: RefusalCode) -> None:
-    assert refusal(standing) is code
+def test_each_rule_refuses_with_its_code(balance: LedgerBalance, code: RefusalCode) -> None:
+    assert refusal(balance) is code
 
 
 def test_a_part_of_a_study_has_a_limit_of_its_own() -> None:

@@ -76,20 +76,20 @@ def test_standing_says_what_stands_in_the_way(store: Store) -> None:
     add(store, replace(DEBIT, step=3, attempt=2, request="b" * 64, cost=20), NOW + DAY)
     add(store, replace(DEBIT, run="x", step=9, request="c" * 64, cost=300), NOW + 2 * DAY)
     add(store, replace(DEBIT, study="t", step=9, request="d" * 64, cost=4000), NOW + 3 * DAY)
-    found = store.standing(replace(DEBIT, step=3, attempt=2), NOW + 366 * DAY)
+    found = store.balance(replace(DEBIT, step=3, attempt=2), NOW + 366 * DAY)
     assert found.occupant == "b" * 64
     assert found.last == (3, 2)
     assert (found.study_total, found.yearly_total, found.lifetime_total) == (327, 4320, 4327)
-    empty = store.standing(replace(DEBIT, study="u"), NOW)
+    empty = store.balance(replace(DEBIT, study="u"), NOW)
     assert (empty.occupant, empty.last, empty.study_total) == (None, None, 0)
 
 
 def test_the_window_includes_its_first_instant(store: Store) -> None:
     add(store, DEBIT, NOW)
     first = NOW + timedelta(days=365)
-    assert store.standing(DEBIT, first).yearly_total == 7
-    assert store.standing(DEBIT, first + timedelta(microseconds=1)).yearly_total == 0
-    assert store.standing(DEBIT, datetime(1970, 1, 2, tzinfo=UTC)).yearly_total == 7
+    assert store.balance(DEBIT, first).yearly_total == 7
+    assert store.balance(DEBIT, first + timedelta(microseconds=1)).yearly_total == 0
+    assert store.balance(DEBIT, datetime(1970, 1, 2, tzinfo=UTC)).yearly_total == 7
 
 
 def test_several_entries_of_one_instant_count_together(store: Store) -> None:

@@ -5,8 +5,8 @@ import json
 import pytest
 from tests.support.homes.institutions import Coordinator, OpenCustody
 from tests.support.homes.journals import logged_text
-from tests.support.records.scored import Desk
-from tests.support.records.scored_rows import kept_bytes, scored, text_desk
+from tests.support.records.scored import Analyst
+from tests.support.records.scored_rows import kept_bytes, scored, text_analyst
 
 from fieldfare.client.cli import alerts as cli_alerts
 
@@ -14,11 +14,11 @@ from fieldfare.client.cli import alerts as cli_alerts
 @pytest.fixture
 def texts(
     coordinator: Coordinator, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]
-) -> Desk:
-    return text_desk(coordinator, custody_of, capsys)
+) -> Analyst:
+    return text_analyst(coordinator, custody_of, capsys)
 
 
-def test_a_persons_own_words_are_shown_on_request_and_add_up(texts: Desk) -> None:
+def test_a_persons_own_words_are_shown_on_request_and_add_up(texts: Analyst) -> None:
     alert = next(one for one in scored(texts) if one["unit"] == "c2")
     status, card, _ = texts("alert", "show", alert["alert"])
     assert (status, "--words" in card, "none; not enough" in " ".join(card.split())) == (
@@ -36,7 +36,7 @@ def test_a_persons_own_words_are_shown_on_request_and_add_up(texts: Desk) -> Non
 
 
 def test_the_log_says_who_read_a_persons_words_and_not_whose(
-    texts: Desk, monkeypatch: pytest.MonkeyPatch
+    texts: Analyst, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alert = next(one for one in scored(texts) if one["unit"] == "c2")
     folder = texts.home.log_folder
@@ -50,7 +50,7 @@ def test_the_log_says_who_read_a_persons_words_and_not_whose(
     assert entry["details"] == {"study": alert["study"], "run": alert["run"]}
 
 
-def test_words_need_the_text_that_was_scored(texts: Desk) -> None:
+def test_words_need_the_text_that_was_scored(texts: Analyst) -> None:
     alert = next(one for one in scored(texts) if one["unit"] == "c2")
     other = texts.folder / "other.csv"
     other.write_text("customer,note\nc2,nothing here\n")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from tests.support.homes.institutions import NOW, Coordinator, OpenCustody, clock
 from tests.support.homes.journals import logged
-from tests.support.records.scored import Desk, desk_of
+from tests.support.records.scored import Analyst, analyst_of
 
 from fieldfare.client.home.keys import load_holdout_key
 from fieldfare.client.journal.journal import Journal
@@ -23,54 +23,54 @@ from fieldfare.shared.errors import UsageError
 
 
 @pytest.fixture
-def desk(
+def analyst(
     coordinator: Coordinator, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]
-) -> Desk:
-    return desk_of(coordinator, custody_of, capsys)
+) -> Analyst:
+    return analyst_of(coordinator, custody_of, capsys)
 
 
-def labels(desk: Desk) -> LocalLabels:
-    return local_labels(desk.coordinator.institution(), desk.study, Sources(), {}, ["group"])
+def labels(analyst: Analyst) -> LocalLabels:
+    return local_labels(analyst.coordinator.institution(), analyst.study, Sources(), {}, ["group"])
 
 
-def test_units_are_split_as_the_study_splits_them(desk: Desk) -> None:
-    found = labels(desk)
-    key = load_holdout_key(desk.home)
+def test_units_are_split_as_the_study_splits_them(analyst: Analyst) -> None:
+    found = labels(analyst)
+    key = load_holdout_key(analyst.home)
     names = [f"n{row:05d}" for row in range(2000)]
-    held = holdout_mask(names, key=key, share=desk.study.evaluation.holdout)
+    held = holdout_mask(names, key=key, share=analyst.study.evaluation.holdout)
     assert (len(found.training), len(found.holdout)) == (int((~held).sum()), int(held.sum()))
     assert len(found.groups["group"]) == len(found.holdout)
 
 
-def test_three_models_are_compared_on_the_same_units(desk: Desk) -> None:
-    institution = desk.coordinator.institution()
+def test_three_models_are_compared_on_the_same_units(analyst: Analyst) -> None:
+    institution = analyst.coordinator.institution()
     model = usable_model(institution, "run-1")
-    found = evaluate(institution, model, labels(desk), budget=100, seed=0)
+    found = evaluate(institution, model, labels(analyst), budget=100, seed=0)
     assert list(found.qualities) == [SHARED, TUNED, ALONE]
     assert found.budget == round(100 / 2000 * found.units)
     assert all(one.auroc.value > 0.7 for one in found.qualities.values())
-    assert found == evaluate(institution, model, labels(desk), budget=100, seed=0)
+    assert found == evaluate(institution, model, labels(analyst), budget=100, seed=0)
     assert [one.name for one in found.groups["group"]] == ["x", "y"]
 
 
-def test_a_kept_tuning_is_the_one_that_is_compared(desk: Desk) -> None:
-    institution = desk.coordinator.institution()
+def test_a_kept_tuning_is_the_one_that_is_compared(analyst: Analyst) -> None:
+    institution = analyst.coordinator.institution()
     model = usable_model(institution, "run-1")
-    journal = Journal.open(desk.home.log_folder, clock=clock)
-    training = labels(desk).training
+    journal = Journal.open(analyst.home.log_folder, clock=clock)
+    training = labels(analyst).training
     tune_here(institution, journal, model, training, FittingKind.SCALED, user="ana", now=NOW)
-    found = evaluate(institution, model, labels(desk), budget=None, seed=0)
+    found = evaluate(institution, model, labels(analyst), budget=None, seed=0)
     assert found.tuning == "scaled, kept since 2025-06-01"
     # Two numbers change no rank.
     assert found.qualities[TUNED].auroc == found.qualities[SHARED].auroc
-    last = logged(desk.home.log_folder)[-1]
+    last = logged(analyst.home.log_folder)[-1]
     assert (last["event"], set(last["details"])) == ("model tuned", {"study", "run"})
 
 
-def test_too_few_held_out_labels_measure_nothing(desk: Desk) -> None:
-    found = labels(desk)
+def test_too_few_held_out_labels_measure_nothing(analyst: Analyst) -> None:
+    found = labels(analyst)
     none = found.holdout.select(found.holdout.labels == 0)
-    institution = desk.coordinator.institution()
+    institution = analyst.coordinator.institution()
     with pytest.raises(UsageError, match="0 positive"):
         evaluate(
             institution, usable_model(institution, "run-1"),

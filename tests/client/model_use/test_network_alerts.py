@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from tests.support.homes.institutions import NAMES, Coordinator, OpenCustody, approve_all
-from tests.support.records.scored import NUMBERS, Desk, customers, scored_study, write
+from tests.support.records.scored import NUMBERS, Analyst, customers, scored_study, write
 from tests.support.runs.finished import FINISHED, RUN, facts_of
 
 from fieldfare.client.custodian.ports import ModelEvidence
@@ -19,9 +19,9 @@ from fieldfare.shared.protocol.plan import plan_for
 UNITS = 500
 
 
-def desk_of(
+def analyst_of(
     coordinator: Coordinator, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str], rows: int
-) -> Desk:
+) -> Analyst:
     """Customers of up to three rows each, and a network trained on them without privacy."""
     model = {"kind": "mlp", "hidden": [8], "rows": rows}
     study = scored_study(model=model, aggregation={"minimum_institutions": 3})
@@ -45,41 +45,41 @@ def desk_of(
     custody.inbox.delivered(
         made.delivery, made.envelope, made.model, made.card, ModelEvidence.FINISHED
     )
-    return Desk(coordinator, study, capsys)
+    return Analyst(coordinator, study, capsys)
 
 
 @pytest.mark.parametrize("rows", [1, 3])
 def test_a_network_ranks_and_says_reasons_that_add_up(
     rows: int, coordinator: Coordinator, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    desk = desk_of(coordinator, custody_of, capsys, rows)
-    out = desk.folder / "alerts.parquet"
-    status, _, errors = desk("score", "--model", RUN, "--out", out, "--budget", "30", "--known")
+    analyst = analyst_of(coordinator, custody_of, capsys, rows)
+    out = analyst.folder / "alerts.parquet"
+    status, _, errors = analyst("score", "--model", RUN, "--out", out, "--budget", "30", "--known")
     assert status == 0, errors
     everyone = pq.read_table(out).to_pylist()
     assert len(everyone) == UNITS
     for row in everyone:
         said = [one["contribution"] for one in (*row["reasons"], *row["counter_evidence"])]
         assert row["base"] + sum(said) + row["others"] == row["score"]
-    alerts = json.loads(desk("alerts", "--json")[1])
+    alerts = json.loads(analyst("alerts", "--json")[1])
     reported = dict(
         zip(*(customers(UNITS, seed=3)[name] for name in ("customer", "reported")), strict=True)
     )
     cases = [reported[alert["unit"]] for alert in alerts if alert["selected"] == "alert"]
     assert np.mean(cases) > 0.5  # a tenth of all are
     assert {reason["feature"] for reason in alerts[0]["reasons"]} <= {
-        f.name for f in desk.study.features
+        f.name for f in analyst.study.features
     }
     assert len(alerts[0]["reasons"]) > 1
-    assert desk("alert", "show", alerts[0]["alert"])[0] == 0
+    assert analyst("alert", "show", alerts[0]["alert"])[0] == 0
 
 
 def test_its_last_layer_is_tuned_and_compared_here(
     coordinator: Coordinator, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    desk = desk_of(coordinator, custody_of, capsys, 1)
-    status, said, errors = desk("tune", "--model", RUN)
+    analyst = analyst_of(coordinator, custody_of, capsys, 1)
+    status, said, errors = analyst("tune", "--model", RUN)
     assert (status, "tuned here (own head)" in said) == (0, True), errors
-    status, said, errors = desk("evaluate", "--model", RUN, "--json")
+    status, said, errors = analyst("evaluate", "--model", RUN, "--json")
     assert status == 0, errors
     assert set(json.loads(said)["qualities"]) == {"shared", "tuned here", "own only"}

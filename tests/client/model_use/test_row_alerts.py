@@ -5,13 +5,13 @@ import json
 import pyarrow.parquet as pq
 import pytest
 from tests.support.homes.institutions import Coordinator, OpenCustody
-from tests.support.records.scored import Desk
+from tests.support.records.scored import Analyst
 from tests.support.records.scored_rows import (
     kept_bytes,
-    network_desk,
+    network_analyst,
     scored,
-    text_desk,
-    vector_desk,
+    text_analyst,
+    vector_analyst,
 )
 from tests.support.runs.finished import RUN
 
@@ -19,18 +19,18 @@ from tests.support.runs.finished import RUN
 @pytest.fixture
 def texts(
     coordinator: Coordinator, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]
-) -> Desk:
-    return text_desk(coordinator, custody_of, capsys)
+) -> Analyst:
+    return text_analyst(coordinator, custody_of, capsys)
 
 
 @pytest.fixture
 def vectors(
     coordinator: Coordinator, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]
-) -> Desk:
-    return vector_desk(coordinator, custody_of, capsys)
+) -> Analyst:
+    return vector_analyst(coordinator, custody_of, capsys)
 
 
-def test_texts_become_alerts_whose_one_reason_adds_up(texts: Desk) -> None:
+def test_texts_become_alerts_whose_one_reason_adds_up(texts: Analyst) -> None:
     alerts = scored(texts)
     assert [alert["selected"] for alert in alerts].count("below_line") == 1
     assert alerts[0]["unit"] == "c2"
@@ -46,7 +46,7 @@ def test_texts_become_alerts_whose_one_reason_adds_up(texts: Desk) -> None:
     assert everyone[0]["reasons"][0]["level"] == "one text, not kept"
 
 
-def test_harm_rule_6_no_word_of_any_text_is_kept_or_leaves_in_a_report(texts: Desk) -> None:
+def test_harm_rule_6_no_word_of_any_text_is_kept_or_leaves_in_a_report(texts: Analyst) -> None:
     alert = scored(texts)[0]["alert"]
     for user in ("escalate", "file"):
         arguments = ("--disposition", user, "--role", "controller")
@@ -65,7 +65,7 @@ def test_harm_rule_6_no_word_of_any_text_is_kept_or_leaves_in_a_report(texts: De
         assert word.encode() not in kept
 
 
-def test_the_suppressed_are_no_alert_and_earlier_values_are_refused(texts: Desk) -> None:
+def test_the_suppressed_are_no_alert_and_earlier_values_are_refused(texts: Analyst) -> None:
     path = texts.home.suppression
     path.write_text("unit,reason\nc2,in recovery\n")
     path.chmod(0o600)
@@ -78,7 +78,7 @@ def test_the_suppressed_are_no_alert_and_earlier_values_are_refused(texts: Desk)
     assert not out.exists()
 
 
-def test_texts_are_tuned_and_compared_here(texts: Desk) -> None:
+def test_texts_are_tuned_and_compared_here(texts: Analyst) -> None:
     status, said, errors = texts("tune", "--model", RUN)
     assert (status, "tuned here (corrected)" in said) == (0, True), errors
     status, said, errors = texts("evaluate", "--model", RUN)
@@ -90,7 +90,7 @@ def test_texts_are_tuned_and_compared_here(texts: Desk) -> None:
     assert (status, "changed" in said) == (0, False)
 
 
-def test_vectors_become_alerts_that_say_what_they_are_not(vectors: Desk) -> None:
+def test_vectors_become_alerts_that_say_what_they_are_not(vectors: Analyst) -> None:
     alert = scored(vectors)[0]
     assert alert["unit"] == "c17"
     assert (alert["families"], alert["reasons"][0]["family"]) == (0, "VECTOR")
@@ -103,11 +103,11 @@ def test_vectors_become_alerts_that_say_what_they_are_not(vectors: Desk) -> None
 def test_a_networks_head_is_tuned_here_and_scores_on_request(
     coordinator: Coordinator, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    desk = network_desk(coordinator, custody_of, capsys)
-    status, said, errors = desk("tune", "--model", RUN)
+    analyst = network_analyst(coordinator, custody_of, capsys)
+    status, said, errors = analyst("tune", "--model", RUN)
     assert (status, "tuned here (own head)" in said) == (0, True), errors
-    found = json.loads(desk("evaluate", "--model", RUN, "--json")[1])
+    found = json.loads(analyst("evaluate", "--model", RUN, "--json")[1])
     auroc = {name: one["auroc"]["value"] for name, one in found["qualities"].items()}
     assert auroc["tuned here"] > auroc["shared"] + 0.03
     assert found["tuning"].startswith("own head, kept since")
-    assert all(alert["tuned"] for alert in scored(desk, "--tuned"))
+    assert all(alert["tuned"] for alert in scored(analyst, "--tuned"))

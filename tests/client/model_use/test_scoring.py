@@ -6,11 +6,11 @@ import pyarrow.parquet as pq
 import pytest
 from tests.support.homes.institutions import NOW, Coordinator, OpenCustody, all_bytes, clock
 from tests.support.homes.journals import logged_text
-from tests.support.records.scored import Desk, customers, desk_of, write
+from tests.support.records.scored import Analyst, analyst_of, customers, write
 from tests.support.runs.finished import RUN
 
 from fieldfare.client.alerts.alert import Confidence, Disposition, Feedback, PartyRole
-from fieldfare.client.alerts.desk import suppressed_units
+from fieldfare.client.alerts.alert_queue import suppressed_units
 from fieldfare.client.alerts.store import open_store
 from fieldfare.client.home.settings import AlertsSection
 from fieldfare.client.journal.journal import Journal
@@ -20,20 +20,20 @@ from fieldfare.shared.errors import UsageError
 
 
 @pytest.fixture
-def desk(
+def analyst(
     coordinator: Coordinator, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]
-) -> Desk:
-    return desk_of(coordinator, custody_of, capsys, units=300)
+) -> Analyst:
+    return analyst_of(coordinator, custody_of, capsys, units=300)
 
 
-def scored(desk: Desk, name: str = "a", days: int = 0, **changes: Path) -> Scored:
-    institution = desk.coordinator.institution()
+def scored(analyst: Analyst, name: str = "a", days: int = 0, **changes: Path) -> Scored:
+    institution = analyst.coordinator.institution()
     return score(
         institution,
         Journal.open(institution.home.log_folder, clock=clock),
         usable_model(institution, RUN),
         Sources(before=(changes["before"],) if "before" in changes else ()),
-        desk.folder / f"{name}.parquet",
+        analyst.folder / f"{name}.parquet",
         budget=20,
         user="ana",
         now=NOW + timedelta(days=days),
@@ -42,27 +42,27 @@ def scored(desk: Desk, name: str = "a", days: int = 0, **changes: Path) -> Score
     )
 
 
-def test_a_scoring_keeps_its_alerts_and_writes_everyone(desk: Desk) -> None:
-    found = scored(desk)
+def test_a_scoring_keeps_its_alerts_and_writes_everyone(analyst: Analyst) -> None:
+    found = scored(analyst)
     assert (len(found.alerts), found.new) == (21, 21)
     assert [alert.rank for alert in found.alerts] == sorted(alert.rank for alert in found.alerts)
-    assert pq.read_table(desk.folder / "a.parquet").num_rows == 300
-    with open_store(desk.home) as store:
+    assert pq.read_table(analyst.folder / "a.parquet").num_rows == 300
+    with open_store(analyst.home) as store:
         assert sorted(k.alert.alert for k in store.all()) == sorted(a.alert for a in found.alerts)
 
 
-def test_an_alerts_reasons_add_up_exactly_to_its_score(desk: Desk) -> None:
-    for alert in scored(desk).alerts:
+def test_an_alerts_reasons_add_up_exactly_to_its_score(analyst: Analyst) -> None:
+    for alert in scored(analyst).alerts:
         total = alert.base
         for one in (*alert.reasons, *alert.counter_evidence):
             total += one.contribution
         assert total + alert.others == alert.score
 
 
-def test_the_log_says_that_it_was_done_and_about_nobody(desk: Desk) -> None:
-    before = logged_text(desk.home.log_folder)
-    found = scored(desk)
-    log = logged_text(desk.home.log_folder)
+def test_the_log_says_that_it_was_done_and_about_nobody(analyst: Analyst) -> None:
+    before = logged_text(analyst.home.log_folder)
+    found = scored(analyst)
+    log = logged_text(analyst.home.log_folder)
     added = log.removeprefix(before)
     assert '"scored"' in added
     for alert in found.alerts:
@@ -70,29 +70,29 @@ def test_the_log_says_that_it_was_done_and_about_nobody(desk: Desk) -> None:
         assert alert.alert not in log
 
 
-def test_a_second_scoring_asks_nobody_twice(desk: Desk) -> None:
-    first = scored(desk)
-    second = scored(desk, "b", days=1)
+def test_a_second_scoring_asks_nobody_twice(analyst: Analyst) -> None:
+    first = scored(analyst)
+    second = scored(analyst, "b", days=1)
     assert second.new <= 1  # the random one
-    with open_store(desk.home) as store:
+    with open_store(analyst.home) as store:
         chosen = store.find(first.alerts[0].alert).alert
         store.add(
             Feedback(chosen.alert, NOW, "ana", Disposition.BENIGN_OTHER, PartyRole.BYSTANDER,
                      Confidence.HIGH)
         )  # fmt: skip
-    third = scored(desk, "c", days=2)
+    third = scored(analyst, "c", days=2)
     assert third.ranking.resting == 1
     assert chosen.unit not in {alert.unit for alert in third.alerts}
 
 
-def test_who_is_suppressed_is_in_no_file(desk: Desk) -> None:
-    unit = scored(desk).alerts[0].unit
-    desk.home.suppression.write_text(f"unit,reason\n{unit},survivor in recovery\n")
-    desk.home.suppression.chmod(0o600)
-    found = scored(desk, "b")
+def test_who_is_suppressed_is_in_no_file(analyst: Analyst) -> None:
+    unit = scored(analyst).alerts[0].unit
+    analyst.home.suppression.write_text(f"unit,reason\n{unit},survivor in recovery\n")
+    analyst.home.suppression.chmod(0o600)
+    found = scored(analyst, "b")
     assert found.ranking.suppressed == 1
     assert unit not in {alert.unit for alert in found.alerts}
-    assert unit not in pq.read_table(desk.folder / "b.parquet").column("unit").to_pylist()
+    assert unit not in pq.read_table(analyst.folder / "b.parquet").column("unit").to_pylist()
 
 
 @pytest.mark.parametrize(
@@ -104,48 +104,52 @@ def test_who_is_suppressed_is_in_no_file(desk: Desk) -> None:
     ],
 )
 def test_a_wrong_suppression_list_stops_everything(
-    desk: Desk, text: str, mode: int, said: str
+    analyst: Analyst, text: str, mode: int, said: str
 ) -> None:
-    desk.home.suppression.write_text(text)
-    desk.home.suppression.chmod(mode)
+    analyst.home.suppression.write_text(text)
+    analyst.home.suppression.chmod(mode)
     with pytest.raises(UsageError, match=said):
-        suppressed_units(desk.home, desk.coordinator.institution().settings)
+        suppressed_units(analyst.home, analyst.coordinator.institution().settings)
 
 
-def test_a_list_that_is_named_must_be_there(desk: Desk) -> None:
-    settings = desk.coordinator.institution().settings
-    assert suppressed_units(desk.home, settings) == {}
+def test_a_list_that_is_named_must_be_there(analyst: Analyst) -> None:
+    settings = analyst.coordinator.institution().settings
+    assert suppressed_units(analyst.home, settings) == {}
     named = settings.model_copy(update={"alerts": AlertsSection(suppression="lists/none.csv")})
     with pytest.raises(UsageError, match=r"none\.csv"):
-        suppressed_units(desk.home, named)
+        suppressed_units(analyst.home, named)
 
 
-def test_own_baselines_come_from_an_earlier_table(desk: Desk) -> None:
-    path = write(desk.folder / "before.csv", customers(300, seed=9))
-    found = scored(desk, before=path)
+def test_own_baselines_come_from_an_earlier_table(analyst: Analyst) -> None:
+    path = write(analyst.folder / "before.csv", customers(300, seed=9))
+    found = scored(analyst, before=path)
     assert any(one.own_baseline is not None for alert in found.alerts for one in alert.reasons)
 
 
-def test_the_budget_is_asked_set_or_the_studys(desk: Desk) -> None:
-    settings = desk.coordinator.institution().settings
-    assert budget_of(settings, desk.study, 7).alerts(1000) == 7
+def test_the_budget_is_asked_set_or_the_studys(analyst: Analyst) -> None:
+    settings = analyst.coordinator.institution().settings
+    assert budget_of(settings, analyst.study, 7).alerts(1000) == 7
     set_here = settings.model_copy(update={"alerts": AlertsSection(budget=9)})
-    assert budget_of(set_here, desk.study, None).alerts(1000) == 9
-    assert budget_of(settings, desk.study, None).alerts(1000) == 10
+    assert budget_of(set_here, analyst.study, None).alerts(1000) == 9
+    assert budget_of(settings, analyst.study, None).alerts(1000) == 10
 
 
-def test_a_mapping_needs_files(desk: Desk) -> None:
+def test_a_mapping_needs_files(analyst: Analyst) -> None:
     with pytest.raises(UsageError, match="--mapping"):
-        tables(desk.coordinator.institution(), desk.study, Sources(mapping=Path("m.toml")), {})
+        tables(
+            analyst.coordinator.institution(), analyst.study, Sources(mapping=Path("m.toml")), {}
+        )
 
 
-def test_nothing_that_scoring_keeps_is_where_the_network_reads(desk: Desk) -> None:
-    before = {path for path in desk.folder.rglob("*") if path.is_file()}
-    scored(desk)
-    new = {p.relative_to(desk.folder).as_posix() for p in desk.folder.rglob("*") if p.is_file()}
-    new -= {path.relative_to(desk.folder).as_posix() for path in before}
+def test_nothing_that_scoring_keeps_is_where_the_network_reads(analyst: Analyst) -> None:
+    before = {path for path in analyst.folder.rglob("*") if path.is_file()}
+    scored(analyst)
+    new = {
+        p.relative_to(analyst.folder).as_posix() for p in analyst.folder.rglob("*") if p.is_file()
+    }
+    new -= {path.relative_to(analyst.folder).as_posix() for path in before}
     assert {name for name in new if not name.startswith("log/")} == {
         "a.parquet",
         "scoring/alerts.sqlite",
     }
-    assert all_bytes(desk.home)
+    assert all_bytes(analyst.home)

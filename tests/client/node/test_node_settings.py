@@ -9,7 +9,7 @@ from tests.support.network.certificates import Authority
 
 from fieldfare.client.home.keys import load_node_key
 from fieldfare.client.home.layout import Home
-from fieldfare.client.institution.founding import found_institution
+from fieldfare.client.institution.initial_setup import create_institution
 from fieldfare.client.node.settings import load_node_terms
 from fieldfare.client.wire.tls import TlsFiles, TlsTarget
 from fieldfare.shared.errors import KeysError, StudyError
@@ -19,7 +19,7 @@ BUNDLE: Final = "ab" * 32
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
-    made = found_institution(tmp_path / "home", "bank-a")
+    made = create_institution(tmp_path / "home", "bank-a")
     authority = Authority.make(tmp_path).folder / "authority.pem"
     shutil.copy(authority, made.path / "authority.pem")
     write(made)

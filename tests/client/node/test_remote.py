@@ -104,9 +104,9 @@ def test_heads_models_and_offers_go_over_the_socket(bench: Bench, room: Path) ->
             log = b"\n".join(leaf.to_bytes() for leaf in leaves[:size])
             cosigned = remote.cosign(study, name, ShownLog(head, log))
             assert isinstance(cosigned, bytes)
-            site = bench.site("bank-a")
-            signed = site.from_member(cosigned, CosignedHead, "bank-b").body
-            assert signed.head == site.from_coordinator(head, TreeHead).body
+            party = bench.party("bank-a")
+            signed = party.from_member(cosigned, CosignedHead, "bank-b").body
+            assert signed.head == party.from_coordinator(head, TreeHead).body
         delivery = sign_envelope(body, COORDINATOR, coordinator)
         evaluate(bench.ledger("bank-b"), study, name, body.model)
         assert remote.deliver(delivery, b"model", b"card") == b""
@@ -137,7 +137,7 @@ def test_a_rejection_goes_over_the_socket_beside_the_fixed_refusal(
     assert isinstance(answer, Refusal)
     assert (answer.code, silent) == (RefusalCode.UNKNOWN_STUDY, Refusal(answer.code))
     assert answer.to_bytes() == Refusal(answer.code).to_bytes()
-    body = bench.site("bank-a").from_member(answer.rejection, Rejection, "bank-b").body
+    body = bench.party("bank-a").from_member(answer.rejection, Rejection, "bank-b").body
     assert (body.study, body.institution) == (study.id, "bank-b")
     assert (body.decision, body.reason) == ("rejected", "too wide")
 

@@ -40,7 +40,7 @@ def test_a_home_in_which_nothing_runs(coordinator: Coordinator, custody_of: Open
     found = look(coordinator.homes[NAME])
     assert (found.custodian, found.node) == (None, None)
     assert not isinstance(found.studies, UnreadPart)
-    assert {one.id: one.standing for one in found.studies} == {
+    assert {one.id: one.status for one in found.studies} == {
         approved.id: ApprovalStatus.APPROVED,
         waiting.id: ApprovalStatus.RECEIVED,
     }

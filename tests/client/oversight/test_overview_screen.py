@@ -70,9 +70,9 @@ FULL: Final = Overview(
     node=NODE,
     roster=ROSTER,
     studies=(
-        StudyLine(id=ONE, name="small", standing=ApprovalStatus.APPROVED, runs=("monday",)),
-        StudyLine(id=TWO, name="other", standing=ApprovalStatus.APPROVED, runs=()),
-        StudyLine(id="c" * 64, name="new", standing=ApprovalStatus.RECEIVED, runs=()),
+        StudyLine(id=ONE, name="small", status=ApprovalStatus.APPROVED, runs=("monday",)),
+        StudyLine(id=TWO, name="other", status=ApprovalStatus.APPROVED, runs=()),
+        StudyLine(id="c" * 64, name="new", status=ApprovalStatus.RECEIVED, runs=()),
     ),
     budget=LedgerReport(
         population="bank-a",

@@ -3,11 +3,11 @@
 import pytest
 
 from fieldfare.client.oversight.preflight import (
+    Check,
     CheckInput,
     CheckNote,
     CheckOutcome,
     CheckResult,
-    Look,
     MissingError,
     finding_lines,
     findings,
@@ -25,14 +25,14 @@ def denied() -> str:
 
 
 def test_every_outcome() -> None:
-    looks = [
-        Look("good", lambda: "fine", "never shown"),
-        Look("odd", lambda: CheckNote(CheckOutcome.WARN, "weak"), "make it stronger"),
-        Look("bad", broken, "read the docs"),
-        Look("shut", denied),
-        Look("left", lambda: CheckNote(CheckOutcome.SKIP, "not here"), "never shown"),
+    checks = [
+        Check("good", lambda: "fine", "never shown"),
+        Check("odd", lambda: CheckNote(CheckOutcome.WARN, "weak"), "make it stronger"),
+        Check("bad", broken, "read the docs"),
+        Check("shut", denied),
+        Check("left", lambda: CheckNote(CheckOutcome.SKIP, "not here"), "never shown"),
     ]
-    assert list(findings(looks)) == [
+    assert list(findings(checks)) == [
         CheckResult("good", CheckOutcome.PASS, "fine", ""),
         CheckResult("odd", CheckOutcome.WARN, "weak", "make it stronger"),
         CheckResult(
@@ -45,7 +45,7 @@ def test_every_outcome() -> None:
 
 def test_what_rests_on_something_broken_is_skipped() -> None:
     part = CheckInput("the file", broken)
-    found = findings([Look("file", part.get), Look("content", part.need)])
+    found = findings([Check("file", part.get), Check("content", part.need)])
     assert [one.outcome for one in found] == [CheckOutcome.FAIL, CheckOutcome.SKIP]
     with pytest.raises(MissingError, match="the file"):
         part.need()

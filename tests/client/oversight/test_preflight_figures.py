@@ -13,12 +13,12 @@ from fieldfare.client.oversight.preflight import (
     LEAST_FREE,
     CheckNote,
     CheckOutcome,
-    budget_seen,
     check_answers,
     check_socket,
-    disk_seen,
-    policy_seen,
-    software_seen,
+    judge_budget,
+    judge_disk,
+    judge_policy,
+    judge_software,
 )
 from fieldfare.client.policy.policy import load_policy
 from fieldfare.shared.errors import RunError, UsageError
@@ -29,7 +29,7 @@ def outcome(seen: str | CheckNote) -> CheckOutcome:
 
 
 def test_what_is_installed_here_will_do() -> None:
-    said = software_seen()
+    said = judge_software()
     assert isinstance(said, str)
     assert "flwr 1.42." in said
     assert "Python 3." in said
@@ -43,7 +43,7 @@ def test_another_flower_fails(
     monkeypatch.setattr(
         preflight_figures, "_version", lambda name: found if name == "flwr" else real(name)
     )
-    seen = software_seen()
+    seen = judge_software()
     assert isinstance(seen, CheckNote)
     assert (seen.outcome, said in seen.text) == (CheckOutcome.FAIL, True)
 
@@ -65,7 +65,7 @@ def test_what_an_institution_needs_is_missed_and_nothing_else(
     monkeypatch.setattr(
         preflight_figures, "_version", lambda name: None if name == absent else real(name)
     )
-    seen = software_seen()
+    seen = judge_software()
     assert outcome(seen) is expected
     if isinstance(seen, CheckNote):
         assert f"missing: {absent}: run pip install 'fieldfare[institution]'" in seen.text
@@ -73,9 +73,9 @@ def test_what_an_institution_needs_is_missed_and_nothing_else(
 
 def test_a_policy_that_allows_nothing_warns(coordinator: Coordinator) -> None:
     home = coordinator.homes[NAMES[0]]
-    assert outcome(policy_seen(load_policy(home))) is CheckOutcome.PASS
+    assert outcome(judge_policy(load_policy(home))) is CheckOutcome.PASS
     coordinator.edit(home.policy, "minimum_units = 100", "minimum_units = 9")
-    seen = policy_seen(load_policy(home))
+    seen = judge_policy(load_policy(home))
     assert isinstance(seen, CheckNote)
     assert seen.outcome is CheckOutcome.WARN
     assert "minimum_units is below" in seen.text
@@ -95,7 +95,7 @@ def budget(spent: float) -> LimitUse:
     ],
 )
 def test_a_spent_budget_fails(yearly: float, lifetime: float, expected: CheckOutcome) -> None:
-    assert outcome(budget_seen(budget(yearly), budget(lifetime))) is expected
+    assert outcome(judge_budget(budget(yearly), budget(lifetime))) is expected
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_a_spent_budget_fails(yearly: float, lifetime: float, expected: CheckOut
     ],
 )
 def test_a_full_disk_fails(free: int, expected: CheckOutcome) -> None:
-    assert outcome(disk_seen(free)) is expected
+    assert outcome(judge_disk(free)) is expected
 
 
 def test_a_socket_may_be_there_or_not(room: Path) -> None:

@@ -25,10 +25,10 @@ from fieldfare.client.daemon.process import ADMIN_LIMITS, admin_socket, administ
 from fieldfare.client.daemon.reload import Ground, Guard, guarding
 from fieldfare.client.home.keys import rotate_identity
 from fieldfare.client.home.layout import Home
-from fieldfare.client.institution.founding import found_institution
+from fieldfare.client.institution.initial_setup import create_institution
 from fieldfare.client.journal.entries import Event
 from fieldfare.client.journal.journal import Journal
-from fieldfare.client.oversight.looks import HomeLooks, Preflight
+from fieldfare.client.oversight.home_checks import HomeChecks, Preflight
 from fieldfare.client.oversight.preflight import CheckOutcome, CheckResult, findings
 
 NAME = NAMES[0]
@@ -43,8 +43,10 @@ def look(home: Home, **changes: Any) -> dict[str, CheckResult]:
         "environment": {},
         "now": NOW,
     }
-    looks = HomeLooks(Preflight(**given | changes))
-    return {one.topic: one for one in [*findings(looks.looks()), *findings(looks.record_looks())]}
+    checks = HomeChecks(Preflight(**given | changes))
+    return {
+        one.topic: one for one in [*findings(checks.checks()), *findings(checks.record_checks())]
+    }
 
 
 @pytest.fixture
@@ -134,7 +136,7 @@ def test_a_group_that_nobody_made_is_found(coordinator: Coordinator, home: Home)
 
 
 def test_an_identity_under_a_passphrase_is_tried_when_it_is_given(tmp_path: Path) -> None:
-    home = found_institution(tmp_path / "home", NAME, passphrase=b"a long passphrase")
+    home = create_institution(tmp_path / "home", NAME, passphrase=b"a long passphrase")
     assert look(home)["identity"].outcome is CheckOutcome.SKIP
     assert look(home, passphrase=b"a long passphrase")["identity"].outcome is CheckOutcome.PASS
     assert look(home, passphrase=b"another passphrase")["identity"].outcome is CheckOutcome.FAIL
@@ -168,7 +170,7 @@ def test_a_custodian_that_runs_is_asked(home: Home, guard: Guard) -> None:
         assert (found.outcome, found.text) == (CheckOutcome.PASS, "serving 1 approved")
     kept = home.roster.read_bytes()
     home.roster.unlink()
-    guard.follow()
+    guard.reload()
     assert "it serves nothing" in look(home)["custodian"].text
     home.roster.write_bytes(kept)
 
@@ -177,7 +179,7 @@ def test_a_study_that_is_left_out_is_said(
     coordinator: Coordinator, home: Home, guard: Guard
 ) -> None:
     coordinator.pin(coordinator.roster(version=2))
-    guard.follow()
+    guard.reload()
     found = look(home)["custodian"]
     assert found.outcome is CheckOutcome.FAIL
     assert f"left out {STUDY.id[:12]}: approved under an earlier roster" in found.text
@@ -189,7 +191,7 @@ def test_records_may_be_left_alone(home: Home) -> None:
 
 
 def test_a_new_home_says_what_is_next(tmp_path: Path) -> None:
-    home = found_institution(tmp_path / "home", NAME)
+    home = create_institution(tmp_path / "home", NAME)
     found = look(home)
     assert failing(found) == {"coordinator"}
     assert "join" in found["coordinator"].remedy

@@ -16,7 +16,7 @@ from tests.support.network.certificates import Authority
 from tests.support.system.ports import free_port
 
 from fieldfare.client.node.settings import NodeTerms
-from fieldfare.client.oversight.link import clock_seen, lifetime_seen, link_looks
+from fieldfare.client.oversight.link import judge_clock, judge_lifetime, link_checks
 from fieldfare.client.oversight.preflight import (
     CheckInput,
     CheckNote,
@@ -67,7 +67,7 @@ def terms(superlink: str, authority: Path) -> NodeTerms:
 
 
 def look(given: NodeTerms) -> dict[str, CheckResult]:
-    return {one.topic: one for one in findings(link_looks(CheckInput("node.toml", lambda: given)))}
+    return {one.topic: one for one in findings(link_checks(CheckInput("node.toml", lambda: given)))}
 
 
 def test_a_way_that_is_open(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_without_settings_nothing_is_looked_at() -> None:
     def none() -> NodeTerms:
         raise StudyError("node.toml: TOML expected")
 
-    found = findings(link_looks(CheckInput("node.toml", none)))
+    found = findings(link_checks(CheckInput("node.toml", none)))
     assert {one.text for one in found} == {"needs node.toml, which failed above"}
 
 
@@ -147,7 +147,7 @@ def test_without_settings_nothing_is_looked_at() -> None:
     ],
 )
 def test_how_a_clock_is_judged(apart: float | None, expected: CheckOutcome) -> None:
-    seen = clock_seen(apart)
+    seen = judge_clock(apart)
     assert (seen.outcome if isinstance(seen, CheckNote) else CheckOutcome.PASS) is expected
 
 
@@ -155,6 +155,6 @@ def test_how_a_clock_is_judged(apart: float | None, expected: CheckOutcome) -> N
     ("days", "expected"), [(31, CheckOutcome.PASS), (29, CheckOutcome.WARN), (0, CheckOutcome.FAIL)]
 )
 def test_how_a_certificates_end_is_judged(days: int, expected: CheckOutcome) -> None:
-    seen = lifetime_seen(NOW + timedelta(days=days), NOW, "it holds")
+    seen = judge_lifetime(NOW + timedelta(days=days), NOW, "it holds")
     assert isinstance(seen, CheckNote)
     assert seen.outcome is expected

@@ -104,7 +104,7 @@ def run(
 def test_a_run_goes_through_a_custodian_that_is_replaced_before_every_call(
     coordinator: Coordinator, custodies: dict[str, Custody], guard: Guard, room: Path
 ) -> None:
-    outcome = run(coordinator, custodies, guard, room, lambda _: guard.follow())
+    outcome = run(coordinator, custodies, guard, room, lambda _: guard.reload())
     assert (outcome.attempts, outcome.participants) == (0, NAMES)
     assert custodies[NAME].ledger.spent() == outcome.spent
     custodies[NAME].ledger.verify()
@@ -132,7 +132,7 @@ def test_another_study_is_approved_while_one_runs(
             approve(
                 custody, coordinator.receive(other, NAME), loaded(custody, other), "tester", clock()
             )
-            guard.follow()
+            guard.reload()
 
     outcome = run(coordinator, custodies, guard, room, approve_another)
     assert outcome.attempts == 0
@@ -148,7 +148,7 @@ def test_a_roster_that_is_broken_in_the_middle_of_a_run_ends_what_leaves(
         calls.append(call)
         if calls.count("release") == 3:
             coordinator.homes[NAME].roster.write_bytes(b"{}")
-            guard.follow()
+            guard.reload()
 
     with pytest.raises(RunError):
         run(coordinator, custodies, guard, room, break_the_roster)

@@ -18,7 +18,7 @@ from fieldfare.client.home.keys import identity_fingerprint
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.roster import pinned_roster
 from fieldfare.client.policy.policy import load_policy, pinned_coordinator
-from fieldfare.server.home.founding import signing_public
+from fieldfare.server.home.initial_setup import signing_public
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.superlink.control import control_target
 from fieldfare.server.superlink.superlink import control

@@ -14,7 +14,7 @@ from tests.support.federations.bench import Bench
 from tests.support.system.environments import environment
 from tests.support.system.processes import children, runs
 
-from fieldfare.client.institution.founding import found_institution
+from fieldfare.client.institution.initial_setup import create_institution
 from fieldfare.shared.protocol.flower_record import RECORD, refusal_in
 
 pytestmark = pytest.mark.faults  # slow: processes of several parts
@@ -56,7 +56,7 @@ def start_as_nobody(nodes: Nodes, python: Path) -> "subprocess.Popen[bytes]":
 def test_a_node_needs_the_sockets_group_and_nothing_else(
     python_of_nobody: Path, bench: Bench, nodes: Nodes
 ) -> None:
-    home = found_institution(nodes.folder / "home", "bank-a")
+    home = create_institution(nodes.folder / "home", "bank-a")
     home.ledger.touch()
     nodes.serve("bank-a", bench.custodian("bank-a"), grp.getgrgid(NOBODY).gr_name)
     (child,) = children(start_as_nobody(nodes, python_of_nobody))

@@ -19,7 +19,7 @@ from fieldfare.client.home.keys import load_node_key
 from fieldfare.client.home.layout import Home
 from fieldfare.client.node.settings import load_node_terms
 from fieldfare.client.node.state import LinkState, NodeState, read_node_state
-from fieldfare.client.oversight.link import link_looks
+from fieldfare.client.oversight.link import link_checks
 from fieldfare.client.oversight.overview import Overview, overview
 from fieldfare.client.oversight.overview_screen import overview_lines
 from fieldfare.client.oversight.preflight import CheckInput, CheckOutcome, findings
@@ -98,7 +98,7 @@ def test_it_answers_through_its_node_and_says_how_it_stands(
 
 def test_the_way_to_a_real_superlink_is_open(home: Home) -> None:
     terms = CheckInput("node.toml", lambda: load_node_terms(home.path / "node.toml"))
-    found = {one.topic: one.outcome for one in findings(link_looks(terms))}
+    found = {one.topic: one.outcome for one in findings(link_checks(terms))}
     assert found == {
         "connection": CheckOutcome.PASS,
         "certificate": CheckOutcome.WARN,  # the tests' authority signs for a day

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.federations.beds import NAMES, UNITS, check_whole, small_bed
-from tests.support.homes.desks import COMMAND
+from tests.support.homes.keyed_coordinators import COMMAND
 
 from fieldfare.simulations.testbed.testbed import Bed
 

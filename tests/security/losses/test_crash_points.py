@@ -26,7 +26,7 @@ from tests.support.federations.bench import NAMES, Bench, MakeBench, make_study
 
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.custodian.key_agreement import HeldKeys
-from fieldfare.client.custodian.party import Site
+from fieldfare.client.custodian.party import Party
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.client.wire.frames import Committed, Released
@@ -71,7 +71,7 @@ class Scene:
 
     study: Study
     sums: StudySums
-    site: Site
+    party: Party
     ledger: Path
     limits: Any
     request: bytes
@@ -105,7 +105,7 @@ class Scene:
             limits=self.limits,
             clock=lambda: datetime.now(UTC),
         )
-        custodian = Custodian(self.site, ledger, ExactNoise())
+        custodian = Custodian(self.party, ledger, ExactNoise())
         custodian.approve(self.study, lambda: self.sums)
         return custodian, ledger
 
@@ -142,7 +142,7 @@ def made_scene(bench: Bench) -> Scene:
     return Scene(
         study=bench.study,
         sums=bench.sums[VICTIM],
-        site=bench.site(VICTIM),
+        party=bench.party(VICTIM),
         ledger=bench.path(VICTIM),
         limits=bench.ledger(VICTIM)._limits,
         request=bench.sign(request),

@@ -13,7 +13,7 @@ from tests.support.federations.settings import BANKS
 
 from fieldfare.server.cli import queries as cli_ask
 from fieldfare.server.store.rows import RunStatus
-from fieldfare.server.studies.desk import Desk
+from fieldfare.server.studies.open_coordinator import OpenCoordinator
 from fieldfare.server.studies.run_control import FlowerStatus
 from fieldfare.server.superlink.facts import FlowerRunStatus
 from fieldfare.shared.cli.root import run
@@ -59,12 +59,12 @@ class Asked:
             store.set_state(RUN, RunStatus.FAILED, "never started", datetime.now(UTC))
 
         @contextmanager
-        def opened(path: Path) -> Iterator[Desk]:
+        def opened(path: Path) -> Iterator[OpenCoordinator]:
             with coordinator.store() as store:
-                yield Desk(coordinator.home, store, self.control)
+                yield OpenCoordinator(coordinator.home, store, self.control)
 
-        monkeypatch.setattr(cli_ask, "open_desk", opened)
-        monkeypatch.setattr(Desk, "bundle", b"")
+        monkeypatch.setattr(cli_ask, "open_coordinator", opened)
+        monkeypatch.setattr(OpenCoordinator, "bundle", b"")
 
     def __call__(self, text: str, *arguments: str) -> int:
         file = self.folder / "questions.toml"

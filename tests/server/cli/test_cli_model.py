@@ -8,7 +8,7 @@ from tests.support.homes.institutions import home_study
 from tests.support.runs.finished import RUN, delivered
 
 from fieldfare.server.cli.runs import delivery_file
-from fieldfare.server.home.founding import load_signing_key, signing_public
+from fieldfare.server.home.initial_setup import load_signing_key, signing_public
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.run.closing import keep_delivery
 from fieldfare.shared.cli.root import run

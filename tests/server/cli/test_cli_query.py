@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from tests.support.federations.conducted import LATER, RUN, MakeCoordinator, ask_later
 from tests.support.federations.conducted import with_allowance as allowing
-from tests.support.homes.desks import TestDesk
+from tests.support.homes.keyed_coordinators import KeyedCoordinator
 from tests.support.runs.answered import results_file
 
 from fieldfare.server.store.rows import RunStatus
@@ -65,13 +65,13 @@ def test_every_format_goes_into_a_file(tmp_path: Path, capsys: Read) -> None:
     ],
 )
 def test_wrong_input_is_said_in_a_line(
-    desk: TestDesk, capsys: Read, arguments: tuple[str, ...], said: str
+    keyed: KeyedCoordinator, capsys: Read, arguments: tuple[str, ...], said: str
 ) -> None:
-    propose(desk.home, desk.study, desk.signer)
-    with desk.store() as store:
+    propose(keyed.home, keyed.study, keyed.signer)
+    with keyed.store() as store:
         for name in ("run-1", "run-2"):
-            store.create(name, desk.study.id, datetime.now(UTC))
+            store.create(name, keyed.study.id, datetime.now(UTC))
             store.set_state(name, RunStatus.STOPPED, "", datetime.now(UTC))
-    status, out, err = query(capsys, "answers", *arguments, "--home", desk.home.path)
+    status, out, err = query(capsys, "answers", *arguments, "--home", keyed.home.path)
     assert (status, out) == (2, "")
     assert said in err

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.support.homes.papers import Applicant
 
-from fieldfare.server.home.founding import signing_public
+from fieldfare.server.home.initial_setup import signing_public
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.members.enrolment import examine, keep
 from fieldfare.shared.cli.root import run

@@ -14,7 +14,7 @@ from fcntl import ioctl
 from typing import Any, Final
 
 import pytest
-from tests.support.homes.desks import STUDY, TestDesk, progress, said
+from tests.support.homes.keyed_coordinators import STUDY, KeyedCoordinator, progress, said
 from tests.support.network.coordinator import RunningSuperlink, running_superlink
 from tests.support.system.processes import until
 
@@ -32,9 +32,11 @@ ESCAPES: Final = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
 
 @pytest.fixture(scope="module")
-def link(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TestDesk, RunningSuperlink]]:
+def link(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[KeyedCoordinator, RunningSuperlink]]:
     """A coordinator whose SuperLink runs; nobody but the tests carries out runs."""
-    made = TestDesk.found(tmp_path_factory.mktemp("served"))
+    made = KeyedCoordinator.found(tmp_path_factory.mktemp("served"))
     propose(made.home, made.study, made.signer)
     made.approve()
     with running_superlink(made.home) as superlink:
@@ -42,7 +44,9 @@ def link(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TestDesk, R
 
 
 @pytest.fixture
-def served(link: tuple[TestDesk, RunningSuperlink], capsys: Read) -> Iterator[TestDesk]:
+def served(
+    link: tuple[KeyedCoordinator, RunningSuperlink], capsys: Read
+) -> Iterator[KeyedCoordinator]:
     """The same one with no run that goes on."""
     yield link[0]
     with link[0].store() as store:
@@ -51,39 +55,39 @@ def served(link: tuple[TestDesk, RunningSuperlink], capsys: Read) -> Iterator[Te
                 store.set_state(row.run, RunStatus.FAILED, "the test is over", datetime.now(UTC))
 
 
-def begin(desk: TestDesk, capsys: Read) -> str:
+def begin(keyed: KeyedCoordinator, capsys: Read) -> str:
     """Start a run, and do what its process does first."""
     # Other tests have spent the study's budget.
-    assert desk.command("run", "start", "payments", "--json", "--force") == 0
+    assert keyed.command("run", "start", "payments", "--json", "--force") == 0
     run = str(said(capsys)["run"])
-    put(desk, run, RunStatus.RUNNING)
+    put(keyed, run, RunStatus.RUNNING)
     return run
 
 
-def put(desk: TestDesk, run: str, state: RunStatus, reason: str = "") -> None:
-    with desk.store() as store:
+def put(keyed: KeyedCoordinator, run: str, state: RunStatus, reason: str = "") -> None:
+    with keyed.store() as store:
         store.set_state(run, state, reason, datetime.now(UTC))
 
 
-def step(desk: TestDesk, run: str, number: int, **changes: Any) -> None:
-    with desk.store() as store:
+def step(keyed: KeyedCoordinator, run: str, number: int, **changes: Any) -> None:
+    with keyed.store() as store:
         store.append(run, (), progress=progress(number, **changes))
         store.put_status(run, "bank-a", "answered", datetime.now(UTC))
 
 
-def flower_state(desk: TestDesk, flower_run: int | None) -> str:
+def flower_state(keyed: KeyedCoordinator, flower_run: int | None) -> str:
     assert flower_run is not None
-    with control(control_target(desk.home)) as superlink:
+    with control(control_target(keyed.home)) as superlink:
         return superlink.run_status(flower_run).state
 
 
-def end_flower_run(desk: TestDesk, run: str) -> None:
+def end_flower_run(keyed: KeyedCoordinator, run: str) -> None:
     """Let the SuperLink take the run's process for gone."""
-    with desk.store() as store, control(control_target(desk.home)) as superlink:
+    with keyed.store() as store, control(control_target(keyed.home)) as superlink:
         superlink.stop_run(store.row(run).flower_run or 0)
 
 
-def test_a_run_is_started_under_an_id_of_its_own(served: TestDesk, capsys: Read) -> None:
+def test_a_run_is_started_under_an_id_of_its_own(served: KeyedCoordinator, capsys: Read) -> None:
     assert served.command("run", "start", served.study.id[:6], "--json", "--force") == 0
     found = said(capsys)
     assert re.fullmatch(r"\d{4}-\d\d-\d\d-payments-[0-9a-f]{6}", found["run"])
@@ -94,7 +98,7 @@ def test_a_run_is_started_under_an_id_of_its_own(served: TestDesk, capsys: Read)
         assert store.row(found["run"]).state is RunStatus.WAITING
 
 
-def test_a_chosen_id_is_kept_and_the_next_step_said(served: TestDesk, capsys: Read) -> None:
+def test_a_chosen_id_is_kept_and_the_next_step_said(served: KeyedCoordinator, capsys: Read) -> None:
     assert served.command("run", "start", "payments", "--run", "first", "--force") == 0
     assert capsys.readouterr().out.splitlines() == [
         "started: first",
@@ -104,7 +108,7 @@ def test_a_chosen_id_is_kept_and_the_next_step_said(served: TestDesk, capsys: Re
     assert "--run: expected 1 to 64 letters" in capsys.readouterr().err
 
 
-def test_a_second_run_of_a_study_is_refused(served: TestDesk, capsys: Read) -> None:
+def test_a_second_run_of_a_study_is_refused(served: KeyedCoordinator, capsys: Read) -> None:
     run = begin(served, capsys)
     assert served.command("run", "start", "payments") == 2
     assert f"{run}, which is running: wait for it, or fieldfare coordinator run stop" in (
@@ -112,29 +116,29 @@ def test_a_second_run_of_a_study_is_refused(served: TestDesk, capsys: Read) -> N
     )
 
 
-def test_a_run_that_nothing_is_left_for_is_refused(desk: TestDesk, capsys: Read) -> None:
-    made = propose(desk.home, desk.study, desk.signer)
-    desk.approve()
-    with desk.store() as store:
-        store.create("first", desk.study.id, datetime.now(UTC))
+def test_a_run_that_nothing_is_left_for_is_refused(keyed: KeyedCoordinator, capsys: Read) -> None:
+    made = propose(keyed.home, keyed.study, keyed.signer)
+    keyed.approve()
+    with keyed.store() as store:
+        store.create("first", keyed.study.id, datetime.now(UTC))
         store.set_state("first", RunStatus.FAILED, "", datetime.now(UTC))
         for spent, status in ((0, 1), (made.plan.study_limit // 2, 3)):
             store.append("first", (), progress=progress(2, spent=spent))
             named = ("--run", f"after-{spent}")
-            assert desk.command("run", "start", "payments", *named) == status
+            assert keyed.command("run", "start", "payments", *named) == status
             err = capsys.readouterr().err
             assert ("institutions will refuse; resume an earlier run" in err) == (status == 3)
             assert ("fieldfare coordinator start" in err) == (status == 1)  # no SuperLink
         assert [row.run for row in store.rows()] == ["first", "after-0"]
-        assert desk.command("run", "start", "payments", "--force") == 1
+        assert keyed.command("run", "start", "payments", "--force") == 1
     assert "warning: budget: a run costs epsilon" in capsys.readouterr().err
 
 
-def test_a_run_whose_metrics_noise_hides_is_refused(desk: TestDesk, capsys: Read) -> None:
-    desk.study_file.write_text(STUDY.replace("units = 60000", "units = 600"))
-    propose(desk.home, desk.study, desk.signer)
-    desk.approve()
-    assert desk.command("run", "start", "payments") == 3
+def test_a_run_whose_metrics_noise_hides_is_refused(keyed: KeyedCoordinator, capsys: Read) -> None:
+    keyed.study_file.write_text(STUDY.replace("units = 60000", "units = 600"))
+    propose(keyed.home, keyed.study, keyed.signer)
+    keyed.approve()
+    assert keyed.command("run", "start", "payments") == 3
     lines = capsys.readouterr().err.splitlines()
     assert "positives in the hold-out, so that noise does not hide every metric" in lines[0]
     assert lines[-1] == (
@@ -142,54 +146,60 @@ def test_a_run_whose_metrics_noise_hides_is_refused(desk: TestDesk, capsys: Read
     )
 
 
-def test_a_run_of_a_study_without_a_unit_is_refused(desk: TestDesk, capsys: Read) -> None:
-    desk.study_file.write_text(STUDY.replace('unit = "customer"\n', ""))
+def test_a_run_of_a_study_without_a_unit_is_refused(keyed: KeyedCoordinator, capsys: Read) -> None:
+    keyed.study_file.write_text(STUDY.replace('unit = "customer"\n', ""))
     with pytest.raises(StudyError, match="names its unit"):
-        propose(desk.home, desk.study, desk.signer)
+        propose(keyed.home, keyed.study, keyed.signer)
     # Proposed by an earlier version.
-    create_private(desk.home.study(desk.study.id), offer_study(desk.study, desk.signer))
-    desk.approve()
-    assert desk.command("run", "start", "payments") == 3
+    create_private(keyed.home.study(keyed.study.id), offer_study(keyed.study, keyed.signer))
+    keyed.approve()
+    assert keyed.command("run", "start", "payments") == 3
     assert "records.unit: expected the column that names each unit" in capsys.readouterr().err
 
 
 def test_too_few_approvals_are_asked_for_and_then_refused(
-    desk: TestDesk, capsys: Read, monkeypatch: pytest.MonkeyPatch
+    keyed: KeyedCoordinator, capsys: Read, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    propose(desk.home, desk.study, desk.signer)
-    desk.approve("bank-a")
-    assert desk.command("run", "start", "payments") == 1  # nobody can be asked: no SuperLink
+    propose(keyed.home, keyed.study, keyed.signer)
+    keyed.approve("bank-a")
+    assert keyed.command("run", "start", "payments") == 1  # nobody can be asked: no SuperLink
     asked = "too few approvals are known: asking the institutions"
     assert capsys.readouterr().err.startswith(asked)
-    monkeypatch.setattr(cli_runs, "ask_institutions", lambda _desk, _found: desk.approve("bank-b"))
-    assert desk.command("run", "start", "payments") == 3
+    monkeypatch.setattr(
+        cli_runs, "ask_institutions", lambda _coordinator, _found: keyed.approve("bank-b")
+    )
+    assert keyed.command("run", "start", "payments") == 3
     lines = capsys.readouterr().err.splitlines()
     assert "approvals: expected 3 or more that count, found 2 (bank-c: not heard yet)" in lines[1]
-    monkeypatch.setattr(cli_runs, "ask_institutions", lambda _desk, _found: desk.approve())
-    assert desk.command("run", "start", "payments") == 1
+    monkeypatch.setattr(cli_runs, "ask_institutions", lambda _coordinator, _found: keyed.approve())
+    assert keyed.command("run", "start", "payments") == 1
     assert "--force" not in capsys.readouterr().err
 
 
-def test_a_run_needs_a_study_and_a_roster(desk: TestDesk, capsys: Read) -> None:
-    assert desk.command("run", "start", "payments") == 2
+def test_a_run_needs_a_study_and_a_roster(keyed: KeyedCoordinator, capsys: Read) -> None:
+    assert keyed.command("run", "start", "payments") == 2
     assert "see `fieldfare coordinator studies`" in capsys.readouterr().err
-    propose(desk.home, desk.study, desk.signer)
-    desk.home.roster.unlink()
-    assert desk.command("run", "start", "payments") == 2
+    propose(keyed.home, keyed.study, keyed.signer)
+    keyed.home.roster.unlink()
+    assert keyed.command("run", "start", "payments") == 2
     assert "found none: fieldfare coordinator roster" in capsys.readouterr().err
 
 
-def test_a_run_that_cannot_be_started_is_kept_as_failed(desk: TestDesk, capsys: Read) -> None:
-    propose(desk.home, desk.study, desk.signer)
-    desk.approve()
-    assert desk.command("run", "start", "payments", "--run", "first") == 1
+def test_a_run_that_cannot_be_started_is_kept_as_failed(
+    keyed: KeyedCoordinator, capsys: Read
+) -> None:
+    propose(keyed.home, keyed.study, keyed.signer)
+    keyed.approve()
+    assert keyed.command("run", "start", "payments", "--run", "first") == 1
     assert "start it with `fieldfare coordinator start`" in capsys.readouterr().err
-    assert desk.command("runs") == 0
+    assert keyed.command("runs") == 0
     out = capsys.readouterr().out
     assert out.splitlines()[1].split()[:3] == ["first", "payments", "failed"]
 
 
-def test_a_process_that_answers_is_stopped_after_its_step(served: TestDesk, capsys: Read) -> None:
+def test_a_process_that_answers_is_stopped_after_its_step(
+    served: KeyedCoordinator, capsys: Read
+) -> None:
     run = begin(served, capsys)
     process = served.process("run", "stop", run[:-3])
     with served.store() as store:
@@ -203,7 +213,7 @@ def test_a_process_that_answers_is_stopped_after_its_step(served: TestDesk, caps
     ]
 
 
-def test_a_process_that_does_not_answer_is_ended(served: TestDesk, capsys: Read) -> None:
+def test_a_process_that_does_not_answer_is_ended(served: KeyedCoordinator, capsys: Read) -> None:
     run = begin(served, capsys)
     with served.store() as store:
         flower_run = store.row(run).flower_run
@@ -215,7 +225,9 @@ def test_a_process_that_does_not_answer_is_ended(served: TestDesk, capsys: Read)
     assert served.command("run", "stop", run) == 2
 
 
-def test_a_stopped_run_is_resumed_with_a_new_flower_run(served: TestDesk, capsys: Read) -> None:
+def test_a_stopped_run_is_resumed_with_a_new_flower_run(
+    served: KeyedCoordinator, capsys: Read
+) -> None:
     run = begin(served, capsys)
     step(served, run, 2)
     assert served.command("run", "resume", run) == 2
@@ -237,7 +249,7 @@ def test_a_stopped_run_is_resumed_with_a_new_flower_run(served: TestDesk, capsys
     assert "finished: start another run" in capsys.readouterr().err
 
 
-def test_a_dead_run_is_shown_as_interrupted(served: TestDesk, capsys: Read) -> None:
+def test_a_dead_run_is_shown_as_interrupted(served: KeyedCoordinator, capsys: Read) -> None:
     run = begin(served, capsys)
     step(served, run, 3)
     end_flower_run(served, run)
@@ -256,28 +268,28 @@ def test_a_dead_run_is_shown_as_interrupted(served: TestDesk, capsys: Read) -> N
     assert "its process was gone" in capsys.readouterr().out
 
 
-def test_no_run_is_said(desk: TestDesk, capsys: Read) -> None:
-    assert desk.command("runs") == 0
+def test_no_run_is_said(keyed: KeyedCoordinator, capsys: Read) -> None:
+    assert keyed.command("runs") == 0
     assert (
         capsys.readouterr().out
-        == f"no run yet: fieldfare coordinator run start STUDY --home {desk.home.path}\n"
+        == f"no run yet: fieldfare coordinator run start STUDY --home {keyed.home.path}\n"
     )
     for command in ("stop", "resume", "watch"):
-        assert desk.command("run", command, "absent") == 2
+        assert keyed.command("run", command, "absent") == 2
         assert "see `fieldfare coordinator runs`" in capsys.readouterr().err
 
 
-def act(desk: TestDesk, run: str, see: Callable[[], object]) -> None:
+def act(keyed: KeyedCoordinator, run: str, see: Callable[[], object]) -> None:
     """What a short run's process writes; each of its steps is waited for to be seen."""
     for number in (1, 4):
-        step(desk, run, number)
+        step(keyed, run, number)
         see()
-    with desk.store() as store:
+    with keyed.store() as store:
         store.put_metrics(run, '{"auroc":{"high":0.9,"low":0.7,"value":0.8}}')
-    put(desk, run, RunStatus.FINISHED)
+    put(keyed, run, RunStatus.FINISHED)
 
 
-def test_a_pipe_gets_lines_until_the_end(served: TestDesk, capsys: Read) -> None:
+def test_a_pipe_gets_lines_until_the_end(served: KeyedCoordinator, capsys: Read) -> None:
     run = begin(served, capsys)
     process = served.process("run", "watch", run)
     assert process.stdout is not None
@@ -293,7 +305,7 @@ def test_a_pipe_gets_lines_until_the_end(served: TestDesk, capsys: Read) -> None
     assert lines[4:] == [f"{run}: finished", "released AUROC 0.800 (95 %: 0.700 to 0.900)"]
 
 
-def test_programs_get_json_lines(served: TestDesk, capsys: Read) -> None:
+def test_programs_get_json_lines(served: KeyedCoordinator, capsys: Read) -> None:
     run = begin(served, capsys)
     process = served.process("run", "watch", run, "--json")
     assert process.stdout is not None
@@ -308,7 +320,7 @@ def test_programs_get_json_lines(served: TestDesk, capsys: Read) -> None:
     assert process.returncode == 0
 
 
-def test_ctrl_c_leaves_the_run_alone(served: TestDesk, capsys: Read) -> None:
+def test_ctrl_c_leaves_the_run_alone(served: KeyedCoordinator, capsys: Read) -> None:
     run = begin(served, capsys)
     process = served.process("run", "watch", run)
     assert process.stdout is not None
@@ -324,7 +336,7 @@ def test_ctrl_c_leaves_the_run_alone(served: TestDesk, capsys: Read) -> None:
     assert flower_state(served, row.flower_run) == "pending"
 
 
-def test_a_terminal_gets_a_live_screen(served: TestDesk, capsys: Read) -> None:
+def test_a_terminal_gets_a_live_screen(served: KeyedCoordinator, capsys: Read) -> None:
     run = begin(served, capsys)
     leader, follower = pty.openpty()
     ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 80, 0, 0))
@@ -363,19 +375,21 @@ def test_a_terminal_gets_a_live_screen(served: TestDesk, capsys: Read) -> None:
     assert any(row.startswith("released  AUROC 0.800") for row in last)
 
 
-def test_a_superlink_that_is_away_is_said_and_waited_for(desk: TestDesk, capsys: Read) -> None:
-    propose(desk.home, desk.study, desk.signer)
-    with desk.store() as store:
-        store.create("first", desk.study.id, datetime.now(UTC))
+def test_a_superlink_that_is_away_is_said_and_waited_for(
+    keyed: KeyedCoordinator, capsys: Read
+) -> None:
+    propose(keyed.home, keyed.study, keyed.signer)
+    with keyed.store() as store:
+        store.create("first", keyed.study.id, datetime.now(UTC))
         store.set_flower_run("first", 7)
         store.set_state("first", RunStatus.RUNNING, "", datetime.now(UTC))
-    assert desk.command("run", "stop", "first", "--grace", "0") == 1
+    assert keyed.command("run", "stop", "first", "--grace", "0") == 1
     assert "repeat this when the SuperLink runs" in capsys.readouterr().err
-    assert desk.command("run", "resume", "first") == 1
+    assert keyed.command("run", "resume", "first") == 1
     assert "whether it goes on is not known" in capsys.readouterr().err
-    process = desk.process("run", "watch", "first")
+    process = keyed.process("run", "watch", "first")
     assert process.stdout is not None
     assert process.stdout.readline().startswith("first: stopping")
-    put(desk, "first", RunStatus.STOPPED)
+    put(keyed, "first", RunStatus.STOPPED)
     out, _ = process.communicate(timeout=120)
     assert (process.returncode, "first: stopped" in out) == (1, True)

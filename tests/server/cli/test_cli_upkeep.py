@@ -6,7 +6,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests.support.homes.desks import TestDesk, said
+from tests.support.homes.keyed_coordinators import KeyedCoordinator, said
 from tests.support.network.coordinator import running_superlink
 
 from fieldfare.server.store.rows import RunStatus
@@ -16,19 +16,21 @@ VECTOR = b"a masked vector" * 100
 
 
 @pytest.fixture
-def ended(desk: TestDesk) -> TestDesk:
+def ended(keyed: KeyedCoordinator) -> KeyedCoordinator:
     """A coordinator with one run that ended eleven years ago and one that ended yesterday."""
-    with desk.store() as store:
+    with keyed.store() as store:
         for run, days in (("old", 4000), ("recent", 1)):
             at = datetime.now(UTC) - timedelta(days=days)
-            store.create(run, desk.study.id, at)
+            store.create(run, keyed.study.id, at)
             blobs = {hashlib.sha256(VECTOR + run.encode()).hexdigest(): VECTOR + run.encode()}
             store.append(run, [Leaf(LeafKind.ROSTER, b"{}")], blobs=blobs)
             store.set_state(run, RunStatus.FINISHED, "", at)
-    return desk
+    return keyed
 
 
-def test_a_transcript_is_exported(ended: TestDesk, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_transcript_is_exported(
+    ended: KeyedCoordinator, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = ended.folder / "recent.transcript"
     assert ended.command("transcript", "export", "rec", "--out", str(out)) == 0
     said_lines = capsys.readouterr().out.splitlines()
@@ -43,7 +45,7 @@ def test_a_transcript_is_exported(ended: TestDesk, capsys: pytest.CaptureFixture
 
 
 def test_vectors_are_purged_when_their_time_is_over(
-    ended: TestDesk, capsys: pytest.CaptureFixture[str]
+    ended: KeyedCoordinator, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert ended.command("purge", "--json") == 0
     assert said(capsys) == {"retention_days": 3650, "vectors": 1, "superlink_rows": 0}
@@ -64,12 +66,12 @@ def test_vectors_are_purged_when_their_time_is_over(
 
 
 def test_a_superlinks_state_is_purged_too(
-    desk: TestDesk, capsys: pytest.CaptureFixture[str]
+    keyed: KeyedCoordinator, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with running_superlink(desk.home):
-        assert desk.command("purge", "--json") == 0
+    with running_superlink(keyed.home):
+        assert keyed.command("purge", "--json") == 0
     assert said(capsys)["superlink_rows"] == 0
-    with closing(sqlite3.connect(desk.home.superlink_database)) as link:
+    with closing(sqlite3.connect(keyed.home.superlink_database)) as link:
         link.execute("DROP TABLE message_res")
-    assert desk.command("purge") == 1
+    assert keyed.command("purge") == 1
     assert "could not be purged now" in capsys.readouterr().err

@@ -6,7 +6,7 @@ from importlib import import_module
 
 from flwr.common.config import get_fab_config
 
-from fieldfare.server.home.founding import build_bundle, bundle_hash
+from fieldfare.server.home.initial_setup import build_bundle, bundle_hash
 
 # What institutions list. It changes only together with a line in the changelog that says so.
 HASH = "b99e42caf44aff4dd7aa57a47d19af4059aece51dffb673511ce6dcc06869bce"

@@ -1,6 +1,6 @@
 import pytest
 
-from fieldfare.server.home.founding import build_bundle, bundle_hash, keep_bundle, kept_bundle
+from fieldfare.server.home.initial_setup import build_bundle, bundle_hash, keep_bundle, kept_bundle
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.shared.errors import KeysError
 
@@ -15,7 +15,7 @@ def test_a_coordinator_is_founded_with_the_installed_bundle(
 def test_the_bundle_stays_until_it_is_kept_anew(
     coordinator_home: CoordinatorHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fieldfare.server.home.founding.build_bundle", lambda: b"upgraded")
+    monkeypatch.setattr("fieldfare.server.home.initial_setup.build_bundle", lambda: b"upgraded")
     assert kept_bundle(coordinator_home) != b"upgraded"
     assert keep_bundle(coordinator_home) == bundle_hash(b"upgraded")
     assert kept_bundle(coordinator_home) == b"upgraded"

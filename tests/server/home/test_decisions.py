@@ -9,7 +9,7 @@ import pytest
 from tests.support.homes.papers import Applicant
 
 from fieldfare.server.home.decision_log import DecisionKind, write_down
-from fieldfare.server.home.founding import load_signing_key, renew_server, signing_public
+from fieldfare.server.home.initial_setup import load_signing_key, renew_server, signing_public
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.members.enrolment import examine, keep, members, remove
 from fieldfare.server.members.publication import invite, publish

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.support.homes.coordinators import found
 from tests.support.homes.papers import Applicant, key_called, node_called
 
-from fieldfare.server.home.founding import load_signing_key
+from fieldfare.server.home.initial_setup import load_signing_key
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.members.enrolment import (
     MembershipChange,

@@ -1,6 +1,6 @@
 import pytest
 
-from fieldfare.server.home.founding import (
+from fieldfare.server.home.initial_setup import (
     build_bundle,
     bundle_hash,
     kept_bundle,
@@ -33,7 +33,7 @@ def test_an_upgrade_changes_nothing_before_somebody_invites_anew(
     coordinator_home: CoordinatorHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = invite_now(coordinator_home)
-    monkeypatch.setattr("fieldfare.server.home.founding.build_bundle", lambda: b"upgraded")
+    monkeypatch.setattr("fieldfare.server.home.initial_setup.build_bundle", lambda: b"upgraded")
     assert bundle_hash(kept_bundle(coordinator_home)) == first.bundle
     assert invite_now(coordinator_home).bundle == bundle_hash(b"upgraded")
     assert kept_bundle(coordinator_home) == b"upgraded"

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 from tests.support.homes.papers import Applicant
 
-from fieldfare.server.home.founding import load_signing_key, signing_public
+from fieldfare.server.home.initial_setup import load_signing_key, signing_public
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.members.enrolment import examine, keep, remove
 from fieldfare.server.members.publication import PublishedRoster, publish, published_roster

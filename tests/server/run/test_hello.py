@@ -231,7 +231,7 @@ class Box(NoInbox):
 
 def give_inbox(setting: Setting, name: str) -> Box:
     old, box = setting.federation.custodians[name], Box()
-    custodian = Custodian(old._site, setting.federation.ledgers[name], old._door._noise, None, box)
+    custodian = Custodian(old._party, setting.federation.ledgers[name], old._door._noise, None, box)
     custodian.approve(setting.federation.study, lambda: setting.sums[name])
     setting.federation.custodians[name] = custodian
     return box
@@ -351,8 +351,8 @@ def test_a_rejection_that_is_not_its_own_is_a_plain_refusal(
         decision="rejected",
         reason="no",
     )
-    site = setting.federation.custodians[name]._site
-    envelope = b"{}" if wrong == "bytes" else sign_envelope(body, name, site.signer)
+    party = setting.federation.custodians[name]._party
+    envelope = b"{}" if wrong == "bytes" else sign_envelope(body, name, party.signer)
     refusal = Refusal(RefusalCode.UNKNOWN_STUDY, rejection=envelope)
     forging = setting.federation.custodians["bank-b"]
     monkeypatch.setattr(forging, "describe", lambda *_: refusal)

@@ -21,4 +21,4 @@ def test_a_hello_keeps_who_says_what_to_a_study_and_nothing_of_a_run(tmp_path: P
         }
         assert all(row.at == NOW for row in found.values())
         assert store.rows() == ()
-        assert record.standing().openings == RunCheckpoint().openings
+        assert record.checkpoint().openings == RunCheckpoint().openings

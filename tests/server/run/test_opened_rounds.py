@@ -279,14 +279,14 @@ def _commits(kind: LeafKind) -> bool:
 @pytest.mark.parametrize("call", ["release", "reveal"])
 def test_who_lies_in_one_of_the_messages_is_named(make_setting: MakeSetting, call: str) -> None:
     setting = make_setting(opened("any"), EXACT)
-    site = setting.federation.custodians[LAST]._site
+    party = setting.federation.custodians[LAST]._party
 
     def other_seed(answer: Any) -> Any:
         assert not isinstance(answer, Refusal)
         import json
 
         body = Commitment.model_validate_json(json.dumps(json.loads(answer.commitment)["body"]))
-        lie = site.sign(body.model_copy(update={"vector": "0" * 64}))
+        lie = party.sign(body.model_copy(update={"vector": "0" * 64}))
         return type(answer)(lie, answer.vector)
 
     if call == "release":

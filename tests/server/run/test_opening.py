@@ -385,10 +385,10 @@ class Kept(Record):
         return fresh
 
 
-def joined(setting: Setting, standing: RunCheckpoint, record: Kept, **terms: Any) -> Federation:
+def joined(setting: Setting, checkpoint: RunCheckpoint, record: Kept, **terms: Any) -> Federation:
     job = setting.federation.job("run")
     chosen = replace(job.terms, **terms)
-    return open_federation(setting.channel(), chosen, record, standing)
+    return open_federation(setting.channel(), chosen, record, checkpoint)
 
 
 @pytest.mark.parametrize("assurance", Assurance)
@@ -440,8 +440,8 @@ def test_a_run_that_goes_on_may_first_have_its_last_request_answered(
     channel = setting.over(
         setting.federation.grid(tap=lambda m: asked.add(m.metadata.message_type))
     )
-    standing, again = RunCheckpoint(record.openings, total.request), Kept.after(record)
-    second = open_federation(channel, setting.federation.job("run").terms, again, standing)
+    checkpoint, again = RunCheckpoint(record.openings, total.request), Kept.after(record)
+    second = open_federation(channel, setting.federation.job("run").terms, again, checkpoint)
     assert asked == {"query.hello"}
     assert (second.participants, second.nodes) == (first.participants, first.nodes)
     assert (first.stale, second.stale, again.sent) == (False, True, [])
@@ -482,14 +482,14 @@ def test_who_left_a_run_stays_away_when_it_goes_on(make_setting: MakeSetting) ->
     sums = SecureSums(setting.channel(), federation)
     sums.present.remove("bank-d")
     total = collect(sums, ReleaseKind.TRAINING, 0, start(setting))
-    standing = RunCheckpoint(openings=record.openings, request=total.request)
-    again = joined(setting, standing, Kept.after(record))
+    checkpoint = RunCheckpoint(openings=record.openings, request=total.request)
+    again = joined(setting, checkpoint, Kept.after(record))
     assert tuple(again.nodes) == BANKS[:3]
     assert tuple(again.participants) == BANKS  # as the opening of that request has them
     del setting.federation.custodians["bank-d"]
     before = setting.clock.now
     fresh = Kept.after(record)
-    assert tuple(joined(setting, standing, fresh, wait_seconds=600.0).nodes) == BANKS[:3]
+    assert tuple(joined(setting, checkpoint, fresh, wait_seconds=600.0).nodes) == BANKS[:3]
     assert setting.clock.now - before < 600.0  # gone for good: nobody waits for it
 
 
@@ -499,10 +499,10 @@ def test_who_was_silent_in_an_attempt_that_failed_has_left_too(make_setting: Mak
     total = collect(
         SecureSums(setting.channel(), federation), ReleaseKind.TRAINING, 0, start(setting)
     )
-    standing = RunCheckpoint(
+    checkpoint = RunCheckpoint(
         openings=record.openings, request=total.request, stayed=frozenset(BANKS[1:])
     )
-    assert tuple(joined(setting, standing, Kept.after(record)).nodes) == BANKS[1:]
+    assert tuple(joined(setting, checkpoint, Kept.after(record)).nodes) == BANKS[1:]
 
 
 def test_an_institution_with_a_new_approval_stays_away(make_setting: MakeSetting) -> None:
@@ -523,9 +523,9 @@ def test_keys_are_agreed_on_by_all_participants_of_the_opening_or_by_none(
     with pytest.raises(ConnectionError):
         joined(setting, RunCheckpoint(), dying)
     del setting.federation.custodians["bank-d"]
-    standing = RunCheckpoint(openings=dying.openings)
+    checkpoint = RunCheckpoint(openings=dying.openings)
     with pytest.raises(RunError, match=r"all participants .* bank-d missing.*no budget was spent"):
-        joined(setting, standing, Kept.after(dying))
+        joined(setting, checkpoint, Kept.after(dying))
 
 
 def test_a_custodian_that_lost_its_keys_costs_one_attempt_and_nobody_its_place(

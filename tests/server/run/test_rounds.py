@@ -51,12 +51,12 @@ def open_sums(setting: Setting, lose: Callable[..., bool] | None = None) -> Secu
     return SecureSums(channel, open_federation(channel, setting.federation.job("run").terms))
 
 
-def join_sums(setting: Setting, before: SecureSums, **standing: Any) -> SecureSums:
+def join_sums(setting: Setting, before: SecureSums, **checkpoint: Any) -> SecureSums:
     """Go on with a run that was opened before, as a fresh process does."""
-    found = RunCheckpoint(openings=before.federation.openings, **standing)
+    found = RunCheckpoint(openings=before.federation.openings, **checkpoint)
     opener = Opener(setting.channel(), setting.federation.job("run").terms, Record())
     federation = opener.begin(found)
-    return SecureSums(opener.channel, federation, standing=found, anew=opener.anew)
+    return SecureSums(opener.channel, federation, checkpoint=found, anew=opener.anew)
 
 
 def start(setting: Setting) -> NDArray[np.float64]:

@@ -182,7 +182,7 @@ def test_training_goes_on_with_the_sum_that_led_to_it(
         with pytest.raises(ConnectionError):
             setting.run(job)
     with book.record() as record:
-        record.standing()
+        record.checkpoint()
         assert record.last != NO_LAST_SUM
         record.last = NO_LAST_SUM
         with pytest.raises(RunError, match="not_recomputed"):

@@ -14,7 +14,7 @@ import pytest
 from tests.support.network.coordinator import RunningSuperlink, new_home, running_superlink
 from tests.support.system.processes import alive, until
 
-from fieldfare.server.home.founding import build_bundle
+from fieldfare.server.home.initial_setup import build_bundle
 from fieldfare.server.service import runner_process as runner_module
 from fieldfare.server.service.runner_process import RunCommand, Runner
 from fieldfare.server.superlink.control import control_target
@@ -76,9 +76,9 @@ class Served:
         )
         self.runner = Runner(command, self.said.append, self._settle)
         secret = self.home.runtime_token.read_bytes()
-        desk = stack.enter_context(tasks(target.address, target.authority, secret))
+        source = stack.enter_context(tasks(target.address, target.authority, secret))
         self.thread = threading.Thread(
-            target=self.runner.serve, args=(desk, self._stop.wait), daemon=True
+            target=self.runner.serve, args=(source, self._stop.wait), daemon=True
         )
         self.thread.start()
 

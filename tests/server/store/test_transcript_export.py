@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.support.homes.desks import TestDesk
+from tests.support.homes.keyed_coordinators import KeyedCoordinator
 
 from fieldfare.server.store.export import export_transcript
 from fieldfare.server.store.rows import RunStatus
@@ -27,9 +27,9 @@ VECTORS: Final = {hashlib.sha256(v).hexdigest(): v for v in (b"one" * 100, b"two
 
 
 @pytest.fixture
-def store(desk: TestDesk) -> Iterator[RunStore]:
-    with desk.store() as opened:
-        opened.create(RUN, desk.study.id, NOW)
+def store(keyed: KeyedCoordinator) -> Iterator[RunStore]:
+    with keyed.store() as opened:
+        opened.create(RUN, keyed.study.id, NOW)
         yield opened
 
 
@@ -37,20 +37,22 @@ def read(path: Path) -> TranscriptFile:
     return read_transcript(io.BytesIO(path.read_bytes()))
 
 
-def test_everything_is_in_the_file_under_a_new_head(desk: TestDesk, store: RunStore) -> None:
+def test_everything_is_in_the_file_under_a_new_head(
+    keyed: KeyedCoordinator, store: RunStore
+) -> None:
     store.append(RUN, LEAVES, blobs=VECTORS)
     store.put_head(RUN, b"an older head", 1)
-    old = tree_head(desk.study.id, RUN, store.leaf_hashes(RUN)[:1])
+    old = tree_head(keyed.study.id, RUN, store.leaf_hashes(RUN)[:1])
     store.put_cosignature(RUN, "bank-a", b"an older signature", old.size)
-    out = desk.folder / "run.transcript"
-    done = export_transcript(store, RUN, desk.signer, out)
+    out = keyed.folder / "run.transcript"
+    done = export_transcript(store, RUN, keyed.signer, out)
     found = read(out)
-    assert (found.header.run, found.header.study) == (RUN, desk.study.id)
+    assert (found.header.run, found.header.study) == (RUN, keyed.study.id)
     assert tuple(found.leaves) == LEAVES
     assert [place.hash for place in found.vectors] == sorted(VECTORS)
-    head = open_envelope(found.head, TreeHead, desk.roster(), Assurance.EXACT)
+    head = open_envelope(found.head, TreeHead, keyed.roster(), Assurance.EXACT)
     assert head.signer == "coordinator"
-    assert head.body == tree_head(desk.study.id, RUN, [leaf.hash for leaf in LEAVES])
+    assert head.body == tree_head(keyed.study.id, RUN, [leaf.hash for leaf in LEAVES])
     assert found.cosignatures == [b"an older signature"]
     assert (done.leaves, done.vectors, done.cosigned) == (2, 2, 1)
     assert done.root == head.body.root
@@ -58,42 +60,46 @@ def test_everything_is_in_the_file_under_a_new_head(desk: TestDesk, store: RunSt
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
 
 
-def test_a_run_that_goes_on_is_exported_as_far_as_it_is(desk: TestDesk, store: RunStore) -> None:
+def test_a_run_that_goes_on_is_exported_as_far_as_it_is(
+    keyed: KeyedCoordinator, store: RunStore
+) -> None:
     store.append(RUN, LEAVES)
-    export_transcript(store, RUN, desk.signer, desk.folder / "first")
+    export_transcript(store, RUN, keyed.signer, keyed.folder / "first")
     store.append(RUN, [EndRecord(state="stopped", reason="").leaf()])
-    export_transcript(store, RUN, desk.signer, desk.folder / "second")
-    assert [len(read(desk.folder / name).leaves) for name in ("first", "second")] == [2, 3]
-    again = desk.folder / "third"
-    export_transcript(store, RUN, desk.signer, again)
-    assert again.read_bytes() == (desk.folder / "second").read_bytes()
+    export_transcript(store, RUN, keyed.signer, keyed.folder / "second")
+    assert [len(read(keyed.folder / name).leaves) for name in ("first", "second")] == [2, 3]
+    again = keyed.folder / "third"
+    export_transcript(store, RUN, keyed.signer, again)
+    assert again.read_bytes() == (keyed.folder / "second").read_bytes()
 
 
-def test_after_a_purge_hashes_stay(desk: TestDesk, store: RunStore) -> None:
+def test_after_a_purge_hashes_stay(keyed: KeyedCoordinator, store: RunStore) -> None:
     store.append(RUN, LEAVES, blobs=VECTORS)
     store.set_state(RUN, RunStatus.FINISHED, "", NOW - timedelta(days=9))
     store.purge(NOW)
-    done = export_transcript(store, RUN, desk.signer, desk.folder / "purged")
+    done = export_transcript(store, RUN, keyed.signer, keyed.folder / "purged")
     assert (done.leaves, done.vectors) == (2, 0)
-    assert list(read(desk.folder / "purged").hashes) == [leaf.hash for leaf in LEAVES]
+    assert list(read(keyed.folder / "purged").hashes) == [leaf.hash for leaf in LEAVES]
 
 
-def test_an_empty_log_and_a_taken_path_are_said(desk: TestDesk, store: RunStore) -> None:
-    out = desk.folder / "out"
+def test_an_empty_log_and_a_taken_path_are_said(keyed: KeyedCoordinator, store: RunStore) -> None:
+    out = keyed.folder / "out"
     with pytest.raises(UsageError, match="found an empty log"):
-        export_transcript(store, RUN, desk.signer, out)
+        export_transcript(store, RUN, keyed.signer, out)
     with pytest.raises(UsageError, match="known run"):
-        export_transcript(store, "run-9", desk.signer, out)
+        export_transcript(store, "run-9", keyed.signer, out)
     store.append(RUN, LEAVES)
     out.write_text("mine")
     with pytest.raises(UsageError, match="nothing is overwritten"):
-        export_transcript(store, RUN, desk.signer, out)
+        export_transcript(store, RUN, keyed.signer, out)
     assert out.read_text() == "mine"
     with pytest.raises(RunError, match="not written: No such file or directory"):
-        export_transcript(store, RUN, desk.signer, desk.folder / "absent" / "out")
+        export_transcript(store, RUN, keyed.signer, keyed.folder / "absent" / "out")
 
 
-def test_a_vector_deleted_meanwhile_leaves_no_half_file(desk: TestDesk, store: RunStore) -> None:
+def test_a_vector_deleted_meanwhile_leaves_no_half_file(
+    keyed: KeyedCoordinator, store: RunStore
+) -> None:
     store.append(RUN, LEAVES, blobs=VECTORS)
 
     class Vanishing:
@@ -102,7 +108,7 @@ def test_a_vector_deleted_meanwhile_leaves_no_half_file(desk: TestDesk, store: R
         def __getattr__(self, name: str) -> object:
             return (lambda _: None) if name == "blob" else getattr(store, name)
 
-    out = desk.folder / "out"
+    out = keyed.folder / "out"
     with pytest.raises(RunError, match="export the transcript again"):
-        export_transcript(Vanishing(), RUN, desk.signer, out)  # type: ignore[arg-type]
-    assert not list(desk.folder.glob("out*"))
+        export_transcript(Vanishing(), RUN, keyed.signer, out)  # type: ignore[arg-type]
+    assert not list(keyed.folder.glob("out*"))

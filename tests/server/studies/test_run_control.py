@@ -16,7 +16,7 @@ from fieldfare.server.studies.run_control import (
     Life,
     await_end,
     find_run,
-    look,
+    inspect_run,
     new_run_id,
     resume,
     say_hello,
@@ -94,7 +94,7 @@ def test_a_start_says_which_study_and_run(store: RunStore, control: Scripted) ->
     assert control.started == [(BUNDLE, {"study": STUDY, "run": RUN})]
     row = store.row(RUN)
     assert (row.state, row.flower_run, row.study) == (RunStatus.WAITING, 1, STUDY)
-    assert look(store, control, RUN).life is Life.ALIVE
+    assert inspect_run(store, control, RUN).life is Life.ALIVE
 
 
 @pytest.mark.parametrize("run", ["", "a b", "../x", "x" * 65, "é"])
@@ -144,7 +144,7 @@ def test_a_dead_process_does_not_look_alive(
 ) -> None:
     begin(store, control)
     control.statuses[1] = Status(flower)
-    seen = look(store, control, RUN)
+    seen = inspect_run(store, control, RUN)
     assert (seen.life, seen.word) == (life, word)
     resume_it = "fieldfare coordinator run resume run-1"
     assert seen.command == (resume_it if life is Life.INTERRUPTED else "")
@@ -153,12 +153,12 @@ def test_a_dead_process_does_not_look_alive(
 def test_what_the_superlink_was_told_is_said(store: RunStore, control: Scripted) -> None:
     begin(store, control)
     control.statuses[1] = Status("failed", "the process was killed by signal 9")
-    assert look(store, control, RUN).note == "the process was killed by signal 9"
+    assert inspect_run(store, control, RUN).note == "the process was killed by signal 9"
 
 
 def test_a_run_without_a_process_was_interrupted(store: RunStore, control: Scripted) -> None:
     store.create(RUN, STUDY, NOW)
-    seen = look(store, control, RUN)
+    seen = inspect_run(store, control, RUN)
     assert (seen.life, "never started" in seen.note) == (Life.INTERRUPTED, True)
 
 
@@ -170,18 +170,18 @@ def test_an_end_that_was_written_meanwhile_counts(store: RunStore, control: Scri
             store.set_state(RUN, RunStatus.FINISHED, "", NOW)
             return Status("completed")
 
-    seen = look(store, EndsFirst(), RUN)
+    seen = inspect_run(store, EndsFirst(), RUN)
     assert (seen.life, seen.word, seen.note, seen.command) == (Life.ENDED, "finished", "", "")
 
 
 def test_without_a_superlink_nothing_is_claimed(store: RunStore, control: Scripted) -> None:
     begin(store, control)
     control.reachable = False
-    seen = look(store, control, RUN)
+    seen = inspect_run(store, control, RUN)
     assert (seen.life, seen.word) == (Life.UNKNOWN, "running")
     assert "not known: expected a SuperLink at" in seen.note
     store.set_state(RUN, RunStatus.STOPPED, "", NOW)
-    ended = look(store, control, RUN)  # that needs no SuperLink
+    ended = inspect_run(store, control, RUN)  # that needs no SuperLink
     assert (ended.life, ended.command.split()[-2:]) == (Life.ENDED, ["resume", RUN])
 
 
@@ -200,7 +200,7 @@ def test_an_interrupted_run_is_resumed(store: RunStore, control: Scripted) -> No
     begin(store, control)
     control.statuses[1] = Status("failed")
     resume(store, control, BUNDLE, RUN, NOW)
-    assert look(store, control, RUN).life is Life.ALIVE
+    assert inspect_run(store, control, RUN).life is Life.ALIVE
 
 
 def test_a_run_is_not_resumed_while_it_goes_on(store: RunStore, control: Scripted) -> None:

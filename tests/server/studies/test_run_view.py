@@ -26,9 +26,9 @@ from fieldfare.server.studies.run_view import (
     line,
     metric_texts,
     parse_metrics,
-    picture_json,
     runs_table,
     screen,
+    summary_json,
 )
 
 NOW: Final = datetime(2025, 6, 1, 12, 0, 30, tzinfo=UTC)
@@ -49,7 +49,7 @@ def progress(phase: str = "training", step: int = 12, **changes: Any) -> Progres
     return replace(made, **changes)
 
 
-def picture(
+def summary(
     state: RunStatus = RunStatus.RUNNING,
     life: Life = Life.ALIVE,
     how: Progress | None = None,
@@ -70,7 +70,7 @@ def picture(
         progress=how,
     )
     made = RunSummary(
-        seen=InspectedRun(
+        inspected=InspectedRun(
             row, life, "interrupted" if life is Life.INTERRUPTED else state.value, note, command
         ),
         name="payments",
@@ -135,25 +135,25 @@ def shown(expected: str, width: int) -> list[str]:
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_a_run_that_trains(width: int) -> None:
-    assert text(screen(picture(how=progress())), width) == shown(TRAINING, width)
+    assert text(screen(summary(how=progress())), width) == shown(TRAINING, width)
 
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_a_run_that_finished(width: int) -> None:
     done = progress("delivery", 40, attempt_failures=0)
-    made = picture(RunStatus.FINISHED, Life.ENDED, done, metrics=METRICS)
+    made = summary(RunStatus.FINISHED, Life.ENDED, done, metrics=METRICS)
     assert text(screen(made), width) == shown(FINISHED, width)
 
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_a_run_that_waits(width: int) -> None:
-    made = picture(RunStatus.WAITING, institutions={})
+    made = summary(RunStatus.WAITING, institutions={})
     assert text(screen(made), width) == shown(WAITING, width)
 
 
 def test_a_run_that_was_interrupted_says_how_to_go_on() -> None:
     note, command = "its process is gone", f"fieldfare coordinator run resume {RUN}"
-    made = picture(life=Life.INTERRUPTED, how=progress(), note=note, command=command)
+    made = summary(life=Life.INTERRUPTED, how=progress(), note=note, command=command)
     rows = text(screen(made), 80)
     assert rows[0].startswith(f"payments  {RUN}  interrupted -")
     assert {f"now      {note}", f"next     {command}"} <= set(rows)
@@ -161,22 +161,22 @@ def test_a_run_that_was_interrupted_says_how_to_go_on() -> None:
 
 
 def test_a_run_that_failed_says_why() -> None:
-    made = picture(RunStatus.FAILED, Life.ENDED, progress())
-    row = replace(made.seen.row, reason="below the minimum: 2 of 3 answered")
-    rows = text(screen(replace(made, seen=replace(made.seen, row=row))), 80)
+    made = summary(RunStatus.FAILED, Life.ENDED, progress())
+    row = replace(made.inspected.row, reason="below the minimum: 2 of 3 answered")
+    rows = text(screen(replace(made, inspected=replace(made.inspected, row=row))), 80)
     assert "because  below the minimum: 2 of 3 answered" in rows
 
 
 def test_nothing_is_wider_than_the_screen_or_moves_the_cursor() -> None:
     hostile = "\x1b[2J[bold red]x\r\n\u202e" + "long " * 200
-    made = picture(
+    made = summary(
         how=progress(phase="hello\x1b[31m"),
         note=hostile,
         name=hostile,
         institutions={hostile[:60]: (hostile, NOW), "b": None},
     )
-    row = replace(made.seen.row, reason=hostile, state=RunStatus.FAILED)
-    made = replace(made, seen=replace(made.seen, row=row, life=Life.UNKNOWN))
+    row = replace(made.inspected.row, reason=hostile, state=RunStatus.FAILED)
+    made = replace(made, inspected=replace(made.inspected, row=row, life=Life.UNKNOWN))
     for width in (80, 120):
         for rendered in (screen(made), runs_table([made])):
             rows = text(rendered, width)
@@ -190,29 +190,29 @@ def test_nothing_is_wider_than_the_screen_or_moves_the_cursor() -> None:
 def test_of_many_institutions_those_that_did_not_answer_are_shown() -> None:
     names = [f"bank-{number:02}" for number in range(30)]
     said = dict.fromkeys(names, ("answered", NOW)) | {"bank-29": ("lost", NOW)}
-    rows = text(screen(picture(how=progress(), institutions=said)), 80)
+    rows = text(screen(summary(how=progress(), institutions=said)), 80)
     assert "bank-29      lost      0 s ago" in rows
     assert rows[-1] == "and 10 more"
 
 
 def test_a_line_says_what_changed() -> None:
-    made = picture(how=progress())
+    made = summary(how=progress())
     assert line(made) == (
         f"{RUN}: running, step 12 of 40, 0.48 s, 1 attempt failed, epsilon 0.412 of 1, "
         "bank-b no answer in time"
     )
-    assert line(picture(RunStatus.WAITING, promise=None, institutions={})) == f"{RUN}: waiting"
-    assert line(picture(how=progress("hello", 0, attempt_failures=0), institutions={})) == (
+    assert line(summary(RunStatus.WAITING, promise=None, institutions={})) == f"{RUN}: waiting"
+    assert line(summary(how=progress("hello", 0, attempt_failures=0), institutions={})) == (
         f"{RUN}: running, hello, step 0 of 40, epsilon 0.412 of 1"
     )
 
 
 def test_the_last_lines_say_why_what_and_how_to_go_on() -> None:
-    made = picture(
+    made = summary(
         RunStatus.STOPPED, Life.ENDED, note="as it is", command="resume it", metrics=METRICS
     )
-    row = replace(made.seen.row, reason="as asked")
-    assert last_lines(replace(made, seen=replace(made.seen, row=row))) == [
+    row = replace(made.inspected.row, reason="as asked")
+    assert last_lines(replace(made, inspected=replace(made.inspected, row=row))) == [
         f"{RUN}: stopped: as asked",
         "released AUROC 0.812 (95 %: 0.790 to 0.834)",
         "released average precision 0.400 (95 %: 0.310 to 0.520)",
@@ -222,7 +222,7 @@ def test_the_last_lines_say_why_what_and_how_to_go_on() -> None:
 
 
 def test_who_let_attempts_die_is_named_with_what_to_do() -> None:
-    lost = picture(how=progress(), losses={"bank-b": LostAttempts(of_run=2, debited=1, ever=5)})
+    lost = summary(how=progress(), losses={"bank-b": LostAttempts(of_run=2, debited=1, ever=5)})
     said = (
         "bank-b let 2 attempts die, 1 of them debited to the others, 5 in all runs: ask its people"
     )
@@ -230,7 +230,7 @@ def test_who_let_attempts_die_is_named_with_what_to_do() -> None:
     assert "bank-b let 2 attempts die" in line(lost)
     assert any(one.startswith(said) for one in last_lines(lost))
     assert "coordinator remove" in said_of_losses("bank-b", LostAttempts(1, 0, 1))
-    assert picture_json(lost)["lost_attempts"] == {"bank-b": {"of_run": 2, "debited": 1, "ever": 5}}
+    assert summary_json(lost)["lost_attempts"] == {"bank-b": {"of_run": 2, "debited": 1, "ever": 5}}
 
 
 def test_metrics_that_noise_hid_are_said() -> None:
@@ -254,20 +254,20 @@ fieldfare coordinator run resume 2025-06-01-payments-0a1b2c
 @pytest.mark.parametrize("width", [80, 120])
 def test_all_runs(width: int) -> None:
     shown_runs = [
-        picture(how=progress()),
-        picture(
+        summary(how=progress()),
+        summary(
             life=Life.INTERRUPTED,
             note="its process is gone",
             command=f"fieldfare coordinator run resume {RUN}",
             promise=None,
         ),
-        picture(RunStatus.FINISHED, Life.ENDED, progress("delivery", 40), note="not said here"),
+        summary(RunStatus.FINISHED, Life.ENDED, progress("delivery", 40), note="not said here"),
     ]
     assert text(runs_table(shown_runs), width) == RUNS.strip().splitlines()
 
 
 def test_everything_is_there_for_programs() -> None:
-    found = picture_json(picture(how=progress(), metrics=METRICS))
+    found = summary_json(summary(how=progress(), metrics=METRICS))
     assert json.loads(json.dumps(found)) == {
         "run": RUN,
         "study": "a" * 64,
@@ -323,7 +323,7 @@ def test_a_run_before_its_first_step_promises_no_time() -> None:
 
 def test_who_said_no_is_said_once_under_the_runs() -> None:
     no = {"bank-b": ("rejected it: the purpose is too wide", NOW), "bank-a": ("answered", NOW)}
-    runs = [replace(picture(how=progress()), institutions=no) for _ in range(2)]
+    runs = [replace(summary(how=progress()), institutions=no) for _ in range(2)]
     lines = text(runs_table(runs), 80)
     assert lines[-1].strip() == "payments: bank-b rejected it: the purpose is too wide"
     assert sum("bank-b" in one for one in lines) == 1

@@ -6,11 +6,17 @@ from datetime import UTC, datetime
 from typing import Final
 
 import pytest
-from tests.support.homes.desks import TestDesk, progress
+from tests.support.homes.keyed_coordinators import KeyedCoordinator, progress
 
 from fieldfare.server.store.rows import RunStatus
 from fieldfare.server.store.store import RunStore
-from fieldfare.server.studies.desk import LOOK_SECONDS, POLL_SECONDS, Desk, follow, news
+from fieldfare.server.studies.open_coordinator import (
+    LOOK_SECONDS,
+    POLL_SECONDS,
+    OpenCoordinator,
+    changes_in,
+    watch_run,
+)
 from fieldfare.server.studies.run_control import Life
 from fieldfare.server.studies.run_view import RunSummary, line
 from fieldfare.shared.errors import RunError
@@ -50,9 +56,9 @@ class Link:
 
 
 @pytest.fixture
-def store(desk: TestDesk) -> Iterator[RunStore]:
-    with desk.store() as opened:
-        opened.create(RUN, desk.study.id, NOW)
+def store(keyed: KeyedCoordinator) -> Iterator[RunStore]:
+    with keyed.store() as opened:
+        opened.create(RUN, keyed.study.id, NOW)
         opened.set_flower_run(RUN, 7)
         opened.set_state(RUN, RunStatus.RUNNING, "", NOW)
         yield opened
@@ -62,14 +68,14 @@ def store(desk: TestDesk) -> Iterator[RunStore]:
 class Watched:
     """A run that is followed while a test lets things happen at given seconds."""
 
-    desk: TestDesk
+    keyed: KeyedCoordinator
     store: RunStore
     link: Link = field(default_factory=Link)
     events: dict[float, object] = field(default_factory=dict)
 
-    def pictures(self) -> Iterator[RunSummary]:
-        return follow(
-            Desk(self.desk.home, self.store, self.link),
+    def summaries(self) -> Iterator[RunSummary]:
+        return watch_run(
+            OpenCoordinator(self.keyed.home, self.store, self.link),
             RUN,
             now=lambda: NOW,
             monotonic=self.link.monotonic,
@@ -85,8 +91,8 @@ class Watched:
 
 
 @pytest.fixture
-def watched(desk: TestDesk, store: RunStore) -> Watched:
-    return Watched(desk, store)
+def watched(keyed: KeyedCoordinator, store: RunStore) -> Watched:
+    return Watched(keyed, store)
 
 
 def test_a_run_is_followed_to_its_end(watched: Watched, store: RunStore) -> None:
@@ -95,25 +101,27 @@ def test_a_run_is_followed_to_its_end(watched: Watched, store: RunStore) -> None
         2.0: lambda: store.append(RUN, (), progress=progress(2)),
         3.5: lambda: store.set_state(RUN, RunStatus.FINISHED, "", NOW),
     }
-    pictures = list(watched.pictures())
-    steps = [p.seen.row.progress.step for p in pictures if p.seen.row.progress is not None]
+    summaries = list(watched.summaries())
+    steps = [
+        p.inspected.row.progress.step for p in summaries if p.inspected.row.progress is not None
+    ]
     assert sorted(set(steps)) == [1, 2]
-    assert pictures[-1].seen.word == "finished"
-    assert {p.seen.word for p in pictures[:-1]} == {"running"}
+    assert summaries[-1].inspected.word == "finished"
+    assert {p.inspected.word for p in summaries[:-1]} == {"running"}
     assert watched.link.clock == 3.5
 
 
 def test_the_superlink_is_asked_seldom(watched: Watched, store: RunStore) -> None:
     watched.events = {12.0: lambda: store.set_state(RUN, RunStatus.STOPPED, "", NOW)}
-    looks = len(list(watched.pictures()))
+    looks = len(list(watched.summaries()))
     assert looks == 1 + 12 / POLL_SECONDS
     assert watched.link.asked <= 1 + 12 / LOOK_SECONDS
 
 
 def test_a_run_whose_process_died_is_followed_no_further(watched: Watched) -> None:
     watched.events = {1.0: lambda: setattr(watched.link, "state", "failed")}
-    last = list(watched.pictures())[-1]
-    assert (last.seen.life, last.seen.word) == (Life.INTERRUPTED, "interrupted")
+    last = list(watched.summaries())[-1]
+    assert (last.inspected.life, last.inspected.word) == (Life.INTERRUPTED, "interrupted")
     assert watched.link.clock <= 1.0 + LOOK_SECONDS
 
 
@@ -123,15 +131,15 @@ def test_a_superlink_that_is_away_is_waited_for(watched: Watched, store: RunStor
         4.0: lambda: setattr(watched.link, "state", "running"),
         9.0: lambda: store.set_state(RUN, RunStatus.FAILED, "why", NOW),
     }
-    pictures = list(watched.pictures())
-    assert pictures[0].seen.life is Life.UNKNOWN
-    assert Life.ALIVE in {p.seen.life for p in pictures}
-    assert pictures[-1].seen.word == "failed"
+    summaries = list(watched.summaries())
+    assert summaries[0].inspected.life is Life.UNKNOWN
+    assert Life.ALIVE in {p.inspected.life for p in summaries}
+    assert summaries[-1].inspected.word == "failed"
 
 
 def test_what_ended_before_is_shown_once(watched: Watched, store: RunStore) -> None:
     store.set_state(RUN, RunStatus.STOPPED, "", NOW)
-    assert len(list(watched.pictures())) == 1
+    assert len(list(watched.summaries())) == 1
     assert watched.link.asked == 0
 
 
@@ -142,7 +150,7 @@ def test_only_news_are_told(watched: Watched, store: RunStore) -> None:
         5.0: lambda: store.set_state(RUN, RunStatus.STOPPING, "", NOW),
         6.0: lambda: store.set_state(RUN, RunStatus.STOPPED, "", NOW),
     }
-    told = [line(picture) for picture in news(watched.pictures(), line)]
+    told = [line(summary) for summary in changes_in(watched.summaries(), line)]
     assert len(told) == 5
     assert told[:2] == ["run-1: running", "run-1: running, step 1 of 4, 0.25 s"]
     assert told[2].endswith("bank-a no answer in time")

@@ -27,7 +27,7 @@ from tests.support.network.coordinator import (
 )
 
 from fieldfare.client.node.fleet import Arrival, Fleet, RunOverError, SuperlinkEndpoint, joined
-from fieldfare.server.home.founding import build_bundle, bundle_hash
+from fieldfare.server.home.initial_setup import build_bundle, bundle_hash
 from fieldfare.server.superlink.control import control_target
 from fieldfare.server.superlink.facts import ControlTarget
 from fieldfare.server.superlink.quota import ReplyLimits
@@ -65,7 +65,7 @@ def link(superlink: RunningSuperlink) -> Iterator[ControlClient]:
 
 
 @pytest.fixture
-def desk(superlink: RunningSuperlink) -> Iterator[Tasks]:
+def source(superlink: RunningSuperlink) -> Iterator[Tasks]:
     secret = superlink.home.runtime_token.read_bytes()
     with tasks(superlink.local, superlink.home.authority.read_bytes(), secret) as opened:
         yield opened
@@ -96,10 +96,10 @@ def nodes(superlink: RunningSuperlink, link: ControlClient) -> Iterator[Nodes]:
 
 
 @pytest.fixture
-def task(superlink: RunningSuperlink, link: ControlClient, desk: Tasks) -> Iterator[Any]:
+def task(superlink: RunningSuperlink, link: ControlClient, source: Tasks) -> Iterator[Any]:
     """A run, from the side of its server."""
     run = link.start_run(build_bundle(), CONFIGURATION)
-    taken = desk.acquire()
+    taken = source.acquire()
     assert taken is not None
     authority = superlink.home.authority.read_bytes()
     with server_task(superlink.local, authority, taken.token) as opened:
@@ -171,17 +171,17 @@ def test_a_key_that_is_none_is_not_registered(link: ControlClient) -> None:
         link.register_node(b"nonsense", "bank-a")
 
 
-def test_a_run_is_started_seen_and_stopped(link: ControlClient, desk: Tasks) -> None:
+def test_a_run_is_started_seen_and_stopped(link: ControlClient, source: Tasks) -> None:
     run = link.start_run(build_bundle(), CONFIGURATION)
     assert link.run_status(run).state == "pending"
-    taken = desk.acquire()
+    taken = source.acquire()
     assert taken is not None
     assert taken.run == run
     assert link.run_status(run).state == "starting"
     link.stop_run(run)
     assert link.run_status(run).state == "stopped"
     link.stop_run(run)  # it has ended: nothing to do
-    assert desk.acquire() is None
+    assert source.acquire() is None
 
 
 def test_a_run_that_flower_does_not_take_is_an_error(link: ControlClient) -> None:
@@ -219,9 +219,9 @@ def test_another_token_is_said_to_be_one(superlink: RunningSuperlink) -> None:
 # ---- tasks
 
 
-def test_runs_are_taken_one_by_one_the_oldest_first(link: ControlClient, desk: Tasks) -> None:
+def test_runs_are_taken_one_by_one_the_oldest_first(link: ControlClient, source: Tasks) -> None:
     runs = [link.start_run(build_bundle(), CONFIGURATION) for _ in range(2)]
-    taken = [desk.acquire() for _ in range(3)]
+    taken = [source.acquire() for _ in range(3)]
     assert [task and task.run for task in taken] == [*runs, None]
     for run in runs:
         link.stop_run(run)
@@ -265,10 +265,10 @@ def test_a_run_that_failed_says_why(task: Any, link: ControlClient) -> None:
 
 
 def test_a_run_whose_process_is_gone_is_ended_from_outside(
-    superlink: RunningSuperlink, link: ControlClient, desk: Tasks
+    superlink: RunningSuperlink, link: ControlClient, source: Tasks
 ) -> None:
     run = link.start_run(build_bundle(), CONFIGURATION)
-    taken = desk.acquire()
+    taken = source.acquire()
     assert taken is not None
     authority = superlink.home.authority.read_bytes()
     fail_task(superlink.local, authority, taken, "killed")

@@ -22,7 +22,7 @@ from tests.support.network.coordinator import (
 from tests.support.system.processes import listening, until
 
 from fieldfare.client.node.fleet import SuperlinkEndpoint, joined
-from fieldfare.server.home.founding import build_bundle
+from fieldfare.server.home.initial_setup import build_bundle
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.settings import load_settings
 from fieldfare.server.superlink.control import control_target

@@ -187,7 +187,7 @@ def test_knots_that_were_answered_are_newer_than_the_rehearsals_checkpoint(
 @pytest.mark.parametrize("shape", TRAINED)
 def test_who_keeps_no_leaves_follows_from_sum_to_sum(written: MakeRun, shape: str) -> None:
     run = written(shape)
-    state, mine = begun(run), begun(run).followed(None)
+    state, mine = begun(run), begun(run).at_training(None)
     asked: Any = None
     for leaf in after_opening(run):
         if leaf.kind is LeafKind.REQUEST:
@@ -202,7 +202,7 @@ def test_who_keeps_no_leaves_follows_from_sum_to_sum(written: MakeRun, shape: st
             assert mine.release.place == state.release.place or leaf.kind is LeafKind.SUM
         training = state.results.training
         if leaf.kind is LeafKind.PARAMETERS and training is not None:
-            again = begun(run).followed(training)
+            again = begun(run).at_training(training)
             assert again.release.place == mine.release.place == state.release.place
             assert again.content.hash == mine.content.hash == state.content.hash
 
@@ -213,7 +213,7 @@ def test_who_follows_skips_only_releases_that_lead_nowhere(written: MakeRun) -> 
     plan, finished = run.plan, run.state.results.training
     assert finished is not None
     kind, step = ReleaseKind.EVALUATION, plan.evaluation.first_step
-    before, after = begun(run).followed(None), begun(run).followed(finished)
+    before, after = begun(run).at_training(None), begun(run).at_training(finished)
     assert before.ahead(kind, step) is before
     assert after.ahead(kind, step).release.place == (kind, step)
     groups = ReleaseKind.FAIRNESS, plan.fairness.first_step
@@ -221,7 +221,7 @@ def test_who_follows_skips_only_releases_that_lead_nowhere(written: MakeRun) -> 
     for wrong in ((kind, step + 1), (ReleaseKind.TRAINING, 0), (ReleaseKind.QUERY, step)):
         assert after.ahead(*wrong) is after
     plain = written("training-and-questions")
-    ended = begun(plain).followed(plain.state.results.training)
+    ended = begun(plain).at_training(plain.state.results.training)
     questions = ReleaseKind.QUERY, plain.plan.query.first_step
     assert ended.ahead(*questions).release.place == questions
 
@@ -230,11 +230,11 @@ def test_what_nobody_knows_is_not_bound(written: MakeRun) -> None:
     """An audit believes a request where vectors were deleted; a custodian never does."""
     run = written("groups")
     request = run.request().model_copy(update={"parameters": H})
-    finished = begun(run).followed(run.state.results.training)
+    finished = begun(run).at_training(run.state.results.training)
     groups = Release.of(KINDS[ReleaseKind.FAIRNESS], run.plan, finished.results)
     unknown = replace(finished, release=groups)  # no table: nothing is known to follow
     assert list(groups.kind.contents(run.plan, finished.results)) == []
-    for state in (begun(run).followed(None), finished, unknown):
+    for state in (begun(run).at_training(None), finished, unknown):
         with pytest.raises(MismatchError) as found:
             state.bind(request)
         assert found.value.code is RefusalCode.NOT_RECOMPUTED

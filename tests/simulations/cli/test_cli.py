@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.simulations.conftest import BANKS, Desk, make_table
+from tests.simulations.conftest import BANKS, SimulationFolder, make_table
 from tests.support.system.packages import without_torch
 
 from fieldfare.shared.cli.root import run
@@ -33,15 +33,15 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def given(desk: Desk, *more: str, baselines: str = "") -> list[str]:
+def given(work: SimulationFolder, *more: str, baselines: str = "") -> list[str]:
     """A complete call over the three banks; what is added later wins."""
-    records = ["--records", str(desk.records_file), "--institution-column", "bank"]
-    out = ["--out", str(desk.folder / "out")]
-    return ["simulate", str(desk.study_file), *records, *out, "--baselines", baselines, *more]
+    records = ["--records", str(work.records_file), "--institution-column", "bank"]
+    out = ["--out", str(work.folder / "out")]
+    return ["simulate", str(work.study_file), *records, *out, "--baselines", baselines, *more]
 
 
-def results_of(desk: Desk) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((desk.folder / "out" / "results.json").read_text("utf-8"))
+def results_of(work: SimulationFolder) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((work.folder / "out" / "results.json").read_text("utf-8"))
     return found
 
 
@@ -49,38 +49,40 @@ def results_of(desk: Desk) -> dict[str, Any]:
 
 
 def test_the_screen_is_for_people(
-    desk: Desk, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+    work: SimulationFolder, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "400")  # a path is wrapped wherever the terminal ends
-    assert run(given(desk)) == 0
+    assert run(given(work)) == 0
     captured = capsys.readouterr()
     assert "together, through Fieldfare" not in captured.out
     assert len(captured.out.splitlines()) <= 20
     assert captured.out.rstrip().endswith("(--details prints every figure)")
     assert captured.err == ""
-    assert run(given(desk, "--details")) == 0
+    assert run(given(work, "--details")) == 0
     every = capsys.readouterr().out
     assert "together, through Fieldfare" in every
-    assert str(desk.folder / "out") in every
+    assert str(work.folder / "out") in every
 
 
-def test_json_on_stdout_is_the_results_and_nothing_else(desk: Desk, capsys: Capture) -> None:
-    assert run(given(desk, "--json", baselines="alone")) == 0
+def test_json_on_stdout_is_the_results_and_nothing_else(
+    work: SimulationFolder, capsys: Capture
+) -> None:
+    assert run(given(work, "--json", baselines="alone")) == 0
     captured = capsys.readouterr()
-    assert json.loads(captured.out) == results_of(desk)
+    assert json.loads(captured.out) == results_of(work)
     assert captured.err == ""
 
 
-def test_quiet_prints_nothing(desk: Desk, capsys: Capture) -> None:
-    assert run(given(desk, "--quiet")) == 0
+def test_quiet_prints_nothing(work: SimulationFolder, capsys: Capture) -> None:
+    assert run(given(work, "--quiet")) == 0
     assert capsys.readouterr() == ("", "")
-    assert results_of(desk)["models"]["federated"]["auroc"] is not None
+    assert results_of(work)["models"]["federated"]["auroc"] is not None
 
 
-def test_a_real_process_keeps_stdout_for_json(desk: Desk) -> None:
+def test_a_real_process_keeps_stdout_for_json(work: SimulationFolder) -> None:
     """With exact noise, all libraries loaded, and nothing replaced."""
     done = subprocess.run(
-        [*COMMAND, *given(desk, "--json", "--noise", "exact")],
+        [*COMMAND, *given(work, "--json", "--noise", "exact")],
         capture_output=True,
         text=True,
         check=False,
@@ -93,18 +95,18 @@ def test_a_real_process_keeps_stdout_for_json(desk: Desk) -> None:
 # -- choices --------------------------------------------------------------------------------
 
 
-def test_baselines_are_hyphenated_here_and_underscored_there(desk: Desk) -> None:
-    assert run(given(desk, "--quiet", baselines="alone-dp, central")) == 0
-    assert list(results_of(desk)["models"]) == ["federated", "alone_dp", "central"]
+def test_baselines_are_hyphenated_here_and_underscored_there(work: SimulationFolder) -> None:
+    assert run(given(work, "--quiet", baselines="alone-dp, central")) == 0
+    assert list(results_of(work)["models"]) == ["federated", "alone_dp", "central"]
 
 
-def test_all_baselines_are_the_default_and_none_the_empty_list(desk: Desk) -> None:
-    call = given(desk, "--quiet")
+def test_all_baselines_are_the_default_and_none_the_empty_list(work: SimulationFolder) -> None:
+    call = given(work, "--quiet")
     place = call.index("--baselines")
     assert run(call[:place] + call[place + 2 :]) == 0
-    assert list(results_of(desk)["models"]) == ["federated", *(b.value for b in Baseline)]
-    assert run(given(desk, "--quiet", baselines="")) == 0
-    assert list(results_of(desk)["models"]) == ["federated"]
+    assert list(results_of(work)["models"]) == ["federated", *(b.value for b in Baseline)]
+    assert run(given(work, "--quiet", baselines="")) == 0
+    assert list(results_of(work)["models"]) == ["federated"]
 
 
 @pytest.mark.parametrize(
@@ -127,48 +129,48 @@ def test_unknown_baselines_are_named(text: str) -> None:
         parse_baselines(text)
 
 
-def test_files_by_name(desk: Desk) -> None:
+def test_files_by_name(work: SimulationFolder) -> None:
     for name in ("ape", "cow", "emu"):
-        desk.write_records(make_table(), f"{name}.parquet")
+        work.write_records(make_table(), f"{name}.parquet")
     named = [
         part
         for name in ("ape", "cow", "emu")
-        for part in ("--records", f"{name}={desk.folder / name}.parquet")
+        for part in ("--records", f"{name}={work.folder / name}.parquet")
     ]
-    out = ["--out", str(desk.folder / "out"), "--baselines", "", "--quiet"]
-    assert run(["simulate", str(desk.study_file), *named, *out]) == 0
-    assert [row["name"] for row in results_of(desk)["institutions"]] == ["ape", "cow", "emu"]
+    out = ["--out", str(work.folder / "out"), "--baselines", "", "--quiet"]
+    assert run(["simulate", str(work.study_file), *named, *out]) == 0
+    assert [row["name"] for row in results_of(work)["institutions"]] == ["ape", "cow", "emu"]
 
 
 @pytest.mark.parametrize("partition", [(), ("--partition", "iid"), ("--partition", "dirichlet:1")])
-def test_a_seeded_partition(desk: Desk, partition: tuple[str, ...]) -> None:
-    call = ["simulate", str(desk.study_file), "--records", str(desk.records_file), "--quiet"]
+def test_a_seeded_partition(work: SimulationFolder, partition: tuple[str, ...]) -> None:
+    call = ["simulate", str(work.study_file), "--records", str(work.records_file), "--quiet"]
     call += ["--institutions", "4", *partition, "--baselines", ""]
-    assert run([*call, "--out", str(desk.folder / "out")]) == 0
-    assert len(results_of(desk)["institutions"]) == 4
+    assert run([*call, "--out", str(work.folder / "out")]) == 0
+    assert len(results_of(work)["institutions"]) == 4
 
 
-def test_a_hold_out_file_and_an_audit_column(desk: Desk) -> None:
-    other = desk.write_records(make_table(50, seed=4), "other.parquet")
+def test_a_hold_out_file_and_an_audit_column(work: SimulationFolder) -> None:
+    other = work.write_records(make_table(50, seed=4), "other.parquet")
     more = ("--holdout-file", str(other), "--audit-column", "persona", "--quiet")
-    assert run(given(desk, *more)) == 0
-    results = results_of(desk)
+    assert run(given(work, *more)) == 0
+    results = results_of(work)
     assert sum(row["units"] for row in results["groups"]["rows"]) == 50
     own = results["models"]["federated"]["per_institution"]["bank-a"]["own"]
     assert own["auroc"] is not None
 
 
-def test_seeds_fix_simulated_runs(desk: Desk) -> None:
+def test_seeds_fix_simulated_runs(work: SimulationFolder) -> None:
     models = []
     for seed in ("7", "7", "8"):
-        assert run(given(desk, "--quiet", "--seed", seed)) == 0
-        models.append((desk.folder / "out" / "model.safetensors").read_bytes())
+        assert run(given(work, "--quiet", "--seed", seed)) == 0
+        models.append((work.folder / "out" / "model.safetensors").read_bytes())
     assert models[0] == models[1]
     assert models[0] != models[2]
 
 
-def test_the_largest_seed(desk: Desk) -> None:
-    assert run(given(desk, "--quiet", "--seed", str(2**63 - 1))) == 0
+def test_the_largest_seed(work: SimulationFolder) -> None:
+    assert run(given(work, "--quiet", "--seed", str(2**63 - 1))) == 0
 
 
 # -- bad input: exit status 2, one line that says what to do, and nothing half done ----------
@@ -176,15 +178,15 @@ def test_the_largest_seed(desk: Desk) -> None:
 BAD_STUDY = 'name = "x"\npurpose = 7\n[records]\nlabel = "reported"\n'
 
 
-def bad_calls(desk: Desk) -> Iterator[tuple[str, list[str], str]]:
-    folder, study, records = desk.folder, str(desk.study_file), str(desk.records_file)
+def bad_calls(work: SimulationFolder) -> Iterator[tuple[str, list[str], str]]:
+    folder, study, records = work.folder, str(work.study_file), str(work.records_file)
     (folder / "bad.toml").write_text(BAD_STUDY)
     (folder / "no.toml").write_text("this is = = no TOML")
     (folder / "bytes.toml").write_bytes(b"\xff\xfe")
     (folder / "text.parquet").write_text("no Parquet")
     (folder / "file").write_text("")
     twice = make_table().slice(0, 30)
-    desk.write_records(twice, "part.parquet")
+    work.write_records(twice, "part.parquet")
     out = ["--out", str(folder / "out")]
     by_bank = ["--records", records, "--institution-column", "bank"]
 
@@ -240,51 +242,51 @@ def bad_calls(desk: Desk) -> Iterator[tuple[str, list[str], str]]:
     )
     yield (
         "a budget of almost nothing",
-        call(*by_bank, plan=str(write_tiny(desk))),
+        call(*by_bank, plan=str(write_tiny(work))),
         "privacy.epsilon",
     )
 
 
-def write_tiny(desk: Desk) -> Path:
-    text = desk.study_file.read_text("utf-8")
-    path = desk.folder / "tiny.toml"
+def write_tiny(work: SimulationFolder) -> Path:
+    text = work.study_file.read_text("utf-8")
+    path = work.folder / "tiny.toml"
     path.write_text(text.replace("= 4.0", "= 1e-9").replace("= 1e-4", "= 1e-12"))
     return path
 
 
-def test_bad_input_of_every_kind(desk: Desk, capsys: Capture) -> None:
-    for name, call, message in bad_calls(desk):
+def test_bad_input_of_every_kind(work: SimulationFolder, capsys: Capture) -> None:
+    for name, call, message in bad_calls(work):
         assert run([*call, "--quiet"]) == 2, name
         captured = capsys.readouterr()
         assert message in captured.err, name
         assert captured.out == "", name
         assert "Traceback" not in captured.err, name
         assert all(line.startswith("fieldfare: ") for line in captured.err.splitlines()), name
-        assert not (desk.folder / "out" / "results.json").exists(), name
+        assert not (work.folder / "out" / "results.json").exists(), name
 
 
 # -- refused, failed, interrupted -----------------------------------------------------------
 
 
 def test_a_refusal_by_policy_is_status_3(
-    desk: Desk, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+    work: SimulationFolder, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
         raise PolicyRefusal(RefusalCode.BUDGET_EXHAUSTED, "expected a budget, found none left")
 
     monkeypatch.setattr("fieldfare.simulations.cli.simulate.simulate", refuse)
-    assert run(given(desk)) == 3
+    assert run(given(work)) == 3
     assert capsys.readouterr().err == "fieldfare: expected a budget, found none left\n"
 
 
 def test_a_disk_that_fails_is_status_1(
-    desk: Desk, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+    work: SimulationFolder, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device", "report.html")
 
     monkeypatch.setattr("fieldfare.simulations.federation.simulate.write_report", full)
-    assert run(given(desk)) == 1
+    assert run(given(work)) == 1
     assert capsys.readouterr().err == "fieldfare: report.html: No space left on device\n"
 
 
@@ -297,11 +299,11 @@ def wait_for(folder: Path, pattern: str, process: subprocess.Popen[str]) -> None
 
 
 @pytest.mark.parametrize("noise", ["exact", "simulated"])
-def test_an_interrupted_run_ends_at_once_and_cleans_up(desk: Desk, noise: str) -> None:
-    desk.write_study(training={"steps": "5000"})
-    out = desk.folder / "out"
+def test_an_interrupted_run_ends_at_once_and_cleans_up(work: SimulationFolder, noise: str) -> None:
+    work.write_study(training={"steps": "5000"})
+    out = work.folder / "out"
     with subprocess.Popen(
-        [*COMMAND, *given(desk, "--noise", noise)],
+        [*COMMAND, *given(work, "--noise", noise)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -334,21 +336,21 @@ def test_help_names_every_option(capsys: Capture) -> None:
 
 
 def test_a_study_that_needs_torch_is_refused_with_the_command_that_installs_it(
-    desk: Desk, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+    work: SimulationFolder, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with desk.study_file.open("a") as file:
+    with work.study_file.open("a") as file:
         file.write('\n[model]\nkind = "mlp"\nhidden = [8]\n')
     without_torch(monkeypatch)
-    for call in (given(desk), ["study", "check", str(desk.study_file)]):
+    for call in (given(work), ["study", "check", str(work.study_file)]):
         assert run(call) == 2
         assert "pip install 'fieldfare[torch]'" in capsys.readouterr().err
-    assert list((desk.folder / "out").glob("*")) == []
+    assert list((work.folder / "out").glob("*")) == []
 
 
-def test_everything_that_a_deployment_runs_works_without_torch(desk: Desk) -> None:
+def test_everything_that_a_deployment_runs_works_without_torch(work: SimulationFolder) -> None:
     """All baselines, exact noise, masks, ledgers and the page, where torch cannot be found."""
     all_of_them = "alone,alone-dp,local-dp,central,central-dp"
-    call = given(desk, "--noise", "exact", "--quiet", baselines=all_of_them)
+    call = given(work, "--noise", "exact", "--quiet", baselines=all_of_them)
     code = f"""
 import sys
 sys.path.insert(0, {str(ROOT)!r})
@@ -359,4 +361,4 @@ sys.exit(run({call!r}))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert (desk.folder / "out" / "report.html").stat().st_size > 10_000
+    assert (work.folder / "out" / "report.html").stat().st_size > 10_000

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.stats import kstest
-from tests.simulations.conftest import BANKS, Desk, make_table
+from tests.simulations.conftest import BANKS, SimulationFolder, make_table
 
 from fieldfare.client.records import read_records
 from fieldfare.client.sums.study_sums import StudySums
@@ -34,13 +34,13 @@ class Nothing:
         return np.zeros(self._entries)
 
 
-def parts_of(desk: Desk) -> dict[str, StudySums]:
-    records = read_records([desk.records_file], desk.write_study(), institution_column="bank")
+def parts_of(work: SimulationFolder) -> dict[str, StudySums]:
+    records = read_records([work.records_file], work.write_study(), institution_column="bank")
     assert records.institutions is not None
     held = np.arange(len(records)) % 5 == 0
     return {
         name: StudySums.prepare(
-            desk.write_study(),
+            work.write_study(),
             records.data.select(records.institutions == name),
             held[records.institutions == name],
         )
@@ -48,17 +48,17 @@ def parts_of(desk: Desk) -> dict[str, StudySums]:
     }
 
 
-def trainer_of(desk: Desk, *, seed: int = 0, only: tuple[str, ...] = BANKS) -> Trainer:
-    parts = {name: part for name, part in parts_of(desk).items() if name in only}
+def trainer_of(work: SimulationFolder, *, seed: int = 0, only: tuple[str, ...] = BANKS) -> Trainer:
+    parts = {name: part for name, part in parts_of(work).items() if name in only}
     sums: dict[str, UnitSums] = {name: part.training for name, part in parts.items()}
     units = {name: part.training_count for name, part in parts.items()}
-    return Trainer(plan_for(desk.write_study()), sums, units, seed)
+    return Trainer(plan_for(work.write_study()), sums, units, seed)
 
 
 @pytest.fixture
-def noise_only(desk: Desk) -> Trainer:
+def noise_only(work: SimulationFolder) -> Trainer:
     sums: dict[str, UnitSums] = {name: Nothing(6000) for name in BANKS}
-    return Trainer(plan_for(desk.write_study()), sums, dict.fromkeys(BANKS, 80), 0)
+    return Trainer(plan_for(work.write_study()), sums, dict.fromkeys(BANKS, 80), 0)
 
 
 def test_names_on_the_command_line_and_in_results() -> None:
@@ -72,19 +72,23 @@ def test_names_on_the_command_line_and_in_results() -> None:
 
 
 @pytest.mark.parametrize("baseline", Baseline)
-def test_there_is_one_model_for_each_or_one_for_all(desk: Desk, baseline: Baseline) -> None:
-    trained = trainer_of(desk).train(baseline)
+def test_there_is_one_model_for_each_or_one_for_all(
+    work: SimulationFolder, baseline: Baseline
+) -> None:
+    trained = trainer_of(work).train(baseline)
     assert sorted(trained) == (sorted(BANKS) if baseline.by_institution else [""])
-    entries = model_for(desk.write_study()).vectors.entries
+    entries = model_for(work.write_study()).vectors.entries
     for parameters in trained.values():
         assert parameters.shape == (entries,)
         assert np.isfinite(parameters).all()
 
 
 @pytest.mark.parametrize("baseline", Baseline)
-def test_only_private_baselines_depend_on_the_seed(desk: Desk, baseline: Baseline) -> None:
+def test_only_private_baselines_depend_on_the_seed(
+    work: SimulationFolder, baseline: Baseline
+) -> None:
     one, same, other = (
-        np.concatenate(list(trainer_of(desk, seed=seed).train(baseline).values()))
+        np.concatenate(list(trainer_of(work, seed=seed).train(baseline).values()))
         for seed in (1, 1, 2)
     )
     assert one.tobytes() == same.tobytes()
@@ -92,23 +96,23 @@ def test_only_private_baselines_depend_on_the_seed(desk: Desk, baseline: Baselin
     assert (one.tobytes() != other.tobytes()) is private
 
 
-def test_central_is_all_records_in_one_place(desk: Desk) -> None:
+def test_central_is_all_records_in_one_place(work: SimulationFolder) -> None:
     """The same as one institution that holds everything, trained alone with the public count."""
     whole = make_table(banks=("all",))
-    central = trainer_of(desk).train(Baseline.CENTRAL)[""]
-    records = read_records([desk.write_records(whole)], desk.write_study())
+    central = trainer_of(work).train(Baseline.CENTRAL)[""]
+    records = read_records([work.write_records(whole)], work.write_study())
     held = np.arange(len(records)) % 5 == 0
-    everything = StudySums.prepare(desk.write_study(), records.data, held)
+    everything = StudySums.prepare(work.write_study(), records.data, held)
     sums: dict[str, UnitSums] = {"all": everything.training}
-    study = desk.write_study()
+    study = work.write_study()
     alone = Trainer(plan_for(study), sums, {"all": int(study.training_units)}, 0)
     np.testing.assert_allclose(alone.train(Baseline.ALONE)["all"], central, atol=1e-9)
 
 
-def test_alone_sees_its_own_records_only(desk: Desk) -> None:
-    together = trainer_of(desk).train(Baseline.ALONE)
+def test_alone_sees_its_own_records_only(work: SimulationFolder) -> None:
+    together = trainer_of(work).train(Baseline.ALONE)
     for name in BANKS:
-        assert trainer_of(desk, only=(name,)).train(Baseline.ALONE)[name].tobytes() == (
+        assert trainer_of(work, only=(name,)).train(Baseline.ALONE)[name].tobytes() == (
             together[name].tobytes()
         )
     assert len({parameters.tobytes() for parameters in together.values()}) == len(BANKS)
@@ -157,10 +161,10 @@ def test_noise_is_fresh_in_every_step(noise_only: Trainer) -> None:
     assert abs(np.corrcoef(first, second)[0, 1]) < 0.06
 
 
-def test_one_curator_is_compared_under_the_federations_own_draws(desk: Desk) -> None:
+def test_one_curator_is_compared_under_the_federations_own_draws(work: SimulationFolder) -> None:
     """Paired noise: what differs is how much each adds, not the luck of the draw."""
-    study = desk.write_study()
-    parts = parts_of(desk)
+    study = work.write_study()
+    parts = parts_of(work)
     plan = plan_for(study)
     entries = plan.training.vectors.entries
     noise = sum(
@@ -178,13 +182,13 @@ def test_one_curator_is_compared_under_the_federations_own_draws(desk: Desk) -> 
 
 @pytest.mark.parametrize(("participants", "tolerance"), [(3, 1), (5, 1), (5, 3)])
 def test_learning_as_the_federation_does_meets_all_shares_of_the_noise(
-    participants: int, tolerance: int, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    participants: int, tolerance: int, work: SimulationFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every share that a deployment draws, to the last draw, and not what one curator adds."""
     names = [f"bank-{index}" for index in range(participants)]
     privacy = {"collusion_tolerance": str(tolerance)}
     plan = plan_for(
-        desk.write_study(privacy=privacy, aggregation={"minimum_institutions": str(participants)})
+        work.write_study(privacy=privacy, aggregation={"minimum_institutions": str(participants)})
     )
     drawn = sum(
         noise_source(Assurance.SIMULATED, seed=4, stream=index).sample(
@@ -205,37 +209,39 @@ def test_learning_as_the_federation_does_meets_all_shares_of_the_noise(
     np.testing.assert_allclose(seen[0], expected, atol=1e-6)
 
 
-def test_an_institution_without_units_learns_nothing_and_stays_finite(desk: Desk) -> None:
-    desk.write_records(make_table(2))  # the third bank has none, and who has one holds it out
-    trainer = trainer_of(desk)
+def test_an_institution_without_units_learns_nothing_and_stays_finite(
+    work: SimulationFolder,
+) -> None:
+    work.write_records(make_table(2))  # the third bank has none, and who has one holds it out
+    trainer = trainer_of(work)
     for baseline in Baseline:
         for parameters in trainer.train(baseline).values():
             assert np.isfinite(parameters).all()
-    start = model_for(desk.write_study()).initial(math.log(0.3 / 0.7))
+    start = model_for(work.write_study()).initial(math.log(0.3 / 0.7))
     assert trainer.train(Baseline.ALONE)["bank-c"].tolist() == start.tolist()
 
 
-def test_more_noise_scatters_models_more(desk: Desk) -> None:
+def test_more_noise_scatters_models_more(work: SimulationFolder) -> None:
     """Over seeds: one curator's noise, everybody's full noise.
 
     Bias and the knots of the amount only: in a slot where nobody is, Adam walks at the same
     pace whatever the size of the noise.
     """
-    generous = plan_for(desk.write_study(privacy={"epsilon": "50.0"}))
+    generous = plan_for(work.write_study(privacy={"epsilon": "50.0"}))
     scatter = {}
     for baseline in (Baseline.CENTRAL_DP, Baseline.LOCAL_DP):
         models = [
-            replace(trainer_of(desk, seed=seed), plan=generous).train(baseline)[""][:5]
+            replace(trainer_of(work, seed=seed), plan=generous).train(baseline)[""][:5]
             for seed in range(8)
         ]
         scatter[baseline] = float(np.std(models, axis=0).mean())
     assert 1.2 < scatter[Baseline.LOCAL_DP] / scatter[Baseline.CENTRAL_DP] < 3.0
 
 
-def test_the_federation_is_near_the_curator(desk: Desk) -> None:
-    study, parts = desk.write_study(), parts_of(desk)
+def test_the_federation_is_near_the_curator(work: SimulationFolder) -> None:
+    study, parts = work.write_study(), parts_of(work)
     with LocalFederation(study, parts, Assurance.SIMULATED, seed=0) as federation:
         federated = federation.run(federation.job()).parameters
-    curator = trainer_of(desk).train(Baseline.CENTRAL_DP)[""]
-    alone = trainer_of(desk).train(Baseline.ALONE_DP)["bank-a"]
+    curator = trainer_of(work).train(Baseline.CENTRAL_DP)[""]
+    alone = trainer_of(work).train(Baseline.ALONE_DP)["bank-a"]
     assert np.abs(federated - curator).max() < np.abs(alone - curator).max()

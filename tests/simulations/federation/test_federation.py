@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.simulations.conftest import BANKS, Desk
+from tests.simulations.conftest import BANKS, SimulationFolder
 
 from fieldfare.client.records import read_records
 from fieldfare.client.sums.study_sums import StudySums
@@ -24,9 +24,9 @@ EXACT, SIMULATED = Assurance.EXACT, Assurance.SIMULATED
 
 
 @pytest.fixture
-def parts(desk: Desk) -> dict[str, StudySums]:
-    study = desk.write_study()
-    records = read_records([desk.records_file], study, institution_column="bank")
+def parts(work: SimulationFolder) -> dict[str, StudySums]:
+    study = work.write_study()
+    records = read_records([work.records_file], study, institution_column="bank")
     assert records.institutions is not None
     held = np.arange(len(records)) % 5 == 0
     chosen = {name: records.institutions == name for name in BANKS}
@@ -126,8 +126,10 @@ def test_a_second_run_of_a_study_has_only_the_rest_of_its_budget(
         assert all(ledger.spent() <= limit for ledger in federation.ledgers.values())
 
 
-def test_sums_of_another_study_are_not_accepted(desk: Desk, parts: dict[str, StudySums]) -> None:
-    other = desk.write_study(training={"steps": "7"})
+def test_sums_of_another_study_are_not_accepted(
+    work: SimulationFolder, parts: dict[str, StudySums]
+) -> None:
+    other = work.write_study(training={"steps": "7"})
     with pytest.raises(StudyError):
         LocalFederation(other, parts, SIMULATED, seed=0)
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 import pytest
-from tests.simulations.conftest import Desk, make_table
+from tests.simulations.conftest import SimulationFolder, make_table
 
 from fieldfare.shared.cli.root import run
 from fieldfare.simulations.federation.simulate import simulate
@@ -16,19 +16,21 @@ Capture = pytest.CaptureFixture[str]
 
 
 @pytest.fixture
-def modelled(desk: Desk) -> Desk:
-    desk.write_records(make_table(200, seed=9), "other.parquet")
-    simulate(desk.task(holdout_files=(str(desk.folder / "other.parquet"),), report=False))
-    return desk
+def modelled(work: SimulationFolder) -> SimulationFolder:
+    work.write_records(make_table(200, seed=9), "other.parquet")
+    simulate(work.task(holdout_files=(str(work.folder / "other.parquet"),), report=False))
+    return work
 
 
-def call(desk: Desk, records: str, out: Path, *more: str) -> list[str]:
-    model = desk.folder / "out" / "model.safetensors"
-    given = ["model", "score", str(model), str(desk.study_file)]
-    return [*given, "--records", str(desk.folder / records), "--out", str(out), *more]
+def call(work: SimulationFolder, records: str, out: Path, *more: str) -> list[str]:
+    model = work.folder / "out" / "model.safetensors"
+    given = ["model", "score", str(model), str(work.study_file)]
+    return [*given, "--records", str(work.folder / records), "--out", str(out), *more]
 
 
-def test_the_same_model_and_records_give_the_same_figures(modelled: Desk, capsys: Capture) -> None:
+def test_the_same_model_and_records_give_the_same_figures(
+    modelled: SimulationFolder, capsys: Capture
+) -> None:
     out = modelled.folder / "scores.parquet"
     assert run(call(modelled, "other.parquet", out, "--json")) == 0
     said = json.loads(capsys.readouterr().out)
@@ -41,7 +43,9 @@ def test_the_same_model_and_records_give_the_same_figures(modelled: Desk, capsys
     assert table["score"].to_pylist() == sorted(table["score"].to_pylist(), reverse=True)
 
 
-def test_who_has_no_label_is_scored_and_not_measured(modelled: Desk, capsys: Capture) -> None:
+def test_who_has_no_label_is_scored_and_not_measured(
+    modelled: SimulationFolder, capsys: Capture
+) -> None:
     modelled.write_records(make_table(50, seed=9).drop_columns(["reported"]), "new.parquet")
     out = modelled.folder / "scores.csv"
     assert run(call(modelled, "new.parquet", out)) == 0
@@ -50,23 +54,25 @@ def test_who_has_no_label_is_scored_and_not_measured(modelled: Desk, capsys: Cap
     assert len(table) == table["label"].null_count == 50
 
 
-def test_records_without_ids_are_scored_too(desk: Desk, capsys: Capture) -> None:
-    desk.write_study(records={"unit": '"id"'})
-    text = desk.study_file.read_text("utf-8").replace('unit = "id"\n', "")
-    desk.study_file.write_text(text, encoding="utf-8")
-    simulate(desk.task(report=False))
-    assert run(call(desk, "records.parquet", desk.folder / "s.parquet")) == 0
+def test_records_without_ids_are_scored_too(work: SimulationFolder, capsys: Capture) -> None:
+    work.write_study(records={"unit": '"id"'})
+    text = work.study_file.read_text("utf-8").replace('unit = "id"\n', "")
+    work.study_file.write_text(text, encoding="utf-8")
+    simulate(work.task(report=False))
+    assert run(call(work, "records.parquet", work.folder / "s.parquet")) == 0
     assert "300 scored" in capsys.readouterr().out
 
 
-def test_a_file_of_nobody_is_an_empty_table(modelled: Desk) -> None:
+def test_a_file_of_nobody_is_an_empty_table(modelled: SimulationFolder) -> None:
     modelled.write_records(make_table(50, seed=9).slice(0, 0), "none.parquet")
     out = modelled.folder / "scores.parquet"
     assert run(call(modelled, "none.parquet", out)) == 0
     assert pq.read_table(out).schema.field("rank").type == pa.int64()
 
 
-def test_what_is_no_model_or_another_studys_is_refused(modelled: Desk, capsys: Capture) -> None:
+def test_what_is_no_model_or_another_studys_is_refused(
+    modelled: SimulationFolder, capsys: Capture
+) -> None:
     out = modelled.folder / "scores.parquet"
     model = modelled.folder / "out" / "model.safetensors"
     assert run(call(modelled, "other.parquet", modelled.folder / "scores.txt")) == 2

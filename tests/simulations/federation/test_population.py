@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.simulations.conftest import BANKS, ROWS, Desk, make_table
+from tests.simulations.conftest import BANKS, ROWS, SimulationFolder, make_table
 
 from fieldfare.shared.errors import RecordsError, UsageError
 from fieldfare.shared.study.study import Study, load_study
@@ -26,25 +26,25 @@ from fieldfare.simulations.published.amlsim import derive_amlsim
 ROOT = Path(__file__).parents[3]
 
 
-def choice(desk: Desk, **given: object) -> RecordsChoice:
-    return RecordsChoice((str(desk.records_file),), **given)  # type: ignore[arg-type]
+def choice(work: SimulationFolder, **given: object) -> RecordsChoice:
+    return RecordsChoice((str(work.records_file),), **given)  # type: ignore[arg-type]
 
 
-def test_a_column_says_who_holds_what(desk: Desk) -> None:
-    study = desk.write_study()
-    population = load_population(study, choice(desk, institution_column="bank"), seed=0)
+def test_a_column_says_who_holds_what(work: SimulationFolder) -> None:
+    study = work.write_study()
+    population = load_population(study, choice(work, institution_column="bank"), seed=0)
     assert list(population.records) == list(BANKS)
     for index, name in enumerate(BANKS):
         units = population.records[name].units.tolist()
         assert units == [f"unit-{row}" for row in range(index, ROWS, len(BANKS))]
 
 
-def test_files_say_who_holds_what(desk: Desk) -> None:
-    study, table = desk.write_study(), make_table()
+def test_files_say_who_holds_what(work: SimulationFolder) -> None:
+    study, table = work.write_study(), make_table()
     named = []
     for name in ("zebra", "ape", "cow"):
-        desk.write_records(table, f"{name}.parquet")
-        named.append(f"{name}={desk.folder / name}.parquet")
+        work.write_records(table, f"{name}.parquet")
+        named.append(f"{name}={work.folder / name}.parquet")
     population = load_population(study, RecordsChoice(named), seed=0)
     assert list(population.records) == ["ape", "cow", "zebra"]
     assert [len(records) for records in population.records.values()] == [ROWS] * 3
@@ -54,34 +54,36 @@ def test_files_say_who_holds_what(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("unit", ['"id"', None])
-def test_units_at_several_institutions_are_counted(desk: Desk, unit: str | None) -> None:
+def test_units_at_several_institutions_are_counted(
+    work: SimulationFolder, unit: str | None
+) -> None:
     """By id, or by rows that are equal in everything where there is none."""
     table = make_table()
-    study = desk.write_study(privacy={"multiplicity": "2"})
+    study = work.write_study(privacy={"multiplicity": "2"})
     if unit is None:
         data = study.model_dump(mode="json")
         data["records"]["unit"] = None
         study = Study.model_validate(data)
     parts = {"ape": table, "cow": table.slice(100), "zebra": table.slice(250)}
     for name, part in parts.items():
-        desk.write_records(part, f"{name}.parquet")
-    choice = RecordsChoice([f"{name}={desk.folder / name}.parquet" for name in parts])
+        work.write_records(part, f"{name}.parquet")
+    choice = RecordsChoice([f"{name}={work.folder / name}.parquet" for name in parts])
     found = Overlap.of(study, load_population(study, choice, seed=0))
     assert found == Overlap(unit is not None, ROWS, ROWS - 100, ROWS - 250, 3)
 
 
-def test_a_file_with_an_equals_sign_in_its_path_is_a_file(desk: Desk) -> None:
-    path = desk.write_records(make_table(), "year=2025.parquet")
+def test_a_file_with_an_equals_sign_in_its_path_is_a_file(work: SimulationFolder) -> None:
+    path = work.write_records(make_table(), "year=2025.parquet")
     found = load_population(
-        desk.write_study(), RecordsChoice((str(path),), institution_column="bank"), seed=0
+        work.write_study(), RecordsChoice((str(path),), institution_column="bank"), seed=0
     )
     assert list(found.records) == list(BANKS)
 
 
-def test_the_hold_out_is_fixed_by_the_seed_and_about_its_share(desk: Desk) -> None:
-    study = desk.write_study()
+def test_the_hold_out_is_fixed_by_the_seed_and_about_its_share(work: SimulationFolder) -> None:
+    study = work.write_study()
     one, same, other = (
-        load_population(study, choice(desk, institution_column="bank"), seed=seed)
+        load_population(study, choice(work, institution_column="bank"), seed=seed)
         for seed in (1, 1, 2)
     )
     held = {name: mask.tolist() for name, mask in one.holdout.items()}
@@ -90,10 +92,10 @@ def test_the_hold_out_is_fixed_by_the_seed_and_about_its_share(desk: Desk) -> No
     assert 30 <= sum(sum(mask) for mask in held.values()) <= 90  # a fifth of 300
 
 
-def test_a_seeded_partition_deals_every_row_once(desk: Desk) -> None:
-    study = desk.write_study()
+def test_a_seeded_partition_deals_every_row_once(work: SimulationFolder) -> None:
+    study = work.write_study()
     for text in ("iid", "dirichlet:0.5", None):
-        chosen = choice(desk, institutions=4, partition=text)
+        chosen = choice(work, institutions=4, partition=text)
         one, same, other = (load_population(study, chosen, seed=seed) for seed in (3, 3, 4))
         units = [u for records in one.records.values() for u in records.units.tolist()]
         assert sorted(units) == sorted(f"unit-{row}" for row in range(ROWS))
@@ -102,9 +104,9 @@ def test_a_seeded_partition_deals_every_row_once(desk: Desk) -> None:
         assert dealt != {name: records.units.tolist() for name, records in other.records.items()}
 
 
-def test_an_institution_that_is_dealt_nothing_still_takes_part(desk: Desk) -> None:
+def test_an_institution_that_is_dealt_nothing_still_takes_part(work: SimulationFolder) -> None:
     population = load_population(
-        desk.write_study(), choice(desk, institutions=12, partition="dirichlet:0.01"), seed=0
+        work.write_study(), choice(work, institutions=12, partition="dirichlet:0.01"), seed=0
     )
     assert list(population.records) == [f"institution-{i:02d}" for i in range(1, 13)]
     sizes = [len(records) for records in population.records.values()]
@@ -194,51 +196,53 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_options_that_do_not_go_together_are_said(desk: Desk, case: str) -> None:
+def test_options_that_do_not_go_together_are_said(work: SimulationFolder, case: str) -> None:
     given, message = WRONG[case]
     with pytest.raises(UsageError, match=message):
-        load_population(desk.write_study(), given, seed=0)
+        load_population(work.write_study(), given, seed=0)
 
 
-def test_too_few_institutions_are_said(desk: Desk) -> None:
+def test_too_few_institutions_are_said(work: SimulationFolder) -> None:
     with pytest.raises(UsageError, match=r"at least 3 institutions .* found 2"):
-        load_population(desk.write_study(), choice(desk, institutions=2), seed=0)
+        load_population(work.write_study(), choice(work, institutions=2), seed=0)
     one_bank = make_table(banks=("only",))
-    desk.write_records(one_bank)
+    work.write_records(one_bank)
     with pytest.raises(UsageError, match=r"at least 3 institutions .* found 1"):
-        load_population(desk.write_study(), choice(desk, institution_column="bank"), seed=0)
+        load_population(work.write_study(), choice(work, institution_column="bank"), seed=0)
 
 
-def test_a_name_in_the_records_that_nobody_may_bear_is_said(desk: Desk) -> None:
+def test_a_name_in_the_records_that_nobody_may_bear_is_said(work: SimulationFolder) -> None:
     table = make_table(banks=("a", "b", "coordinator"))
-    desk.write_records(table)
+    work.write_records(table)
     with pytest.raises(UsageError, match="institution names"):
-        load_population(desk.write_study(), choice(desk, institution_column="bank"), seed=0)
+        load_population(work.write_study(), choice(work, institution_column="bank"), seed=0)
 
 
 @pytest.mark.parametrize("column", ["nowhere", "institution"])
-def test_a_column_that_is_not_there_is_said(desk: Desk, column: str) -> None:
+def test_a_column_that_is_not_there_is_said(work: SimulationFolder, column: str) -> None:
     with pytest.raises(RecordsError, match=column):
-        load_population(desk.write_study(), choice(desk, institution_column=column), seed=0)
+        load_population(work.write_study(), choice(work, institution_column=column), seed=0)
 
 
-def test_a_simulation_refuses_rows_that_an_institution_would_count_as_zero(desk: Desk) -> None:
+def test_a_simulation_refuses_rows_that_an_institution_would_count_as_zero(
+    work: SimulationFolder,
+) -> None:
     """Nobody outside waits for its answer, and a thinner file would pass for the whole."""
     table = make_table()
     amounts = [math.inf, *table["amount"].to_pylist()[1:]]
     place = table.column_names.index("amount")
     changed = table.set_column(place, "amount", pa.array(amounts))
-    pq.write_table(changed, desk.records_file)
+    pq.write_table(changed, work.records_file)
     with pytest.raises(
         RecordsError, match="column amount: expected a finite number, found infinity"
     ):
-        load_population(desk.write_study(), choice(desk, institution_column="bank"), seed=0)
+        load_population(work.write_study(), choice(work, institution_column="bank"), seed=0)
 
 
-def test_an_audit_column_stays_beside_the_records(desk: Desk) -> None:
+def test_an_audit_column_stays_beside_the_records(work: SimulationFolder) -> None:
     found = load_population(
-        desk.write_study(),
-        choice(desk, institution_column="bank", audit_column="persona"),
+        work.write_study(),
+        choice(work, institution_column="bank", audit_column="persona"),
         seed=0,
     )
     for records in found.records.values():
@@ -246,12 +250,14 @@ def test_an_audit_column_stays_beside_the_records(desk: Desk) -> None:
         assert set(records.audit.tolist()) <= {"student", "nurse"}
 
 
-def test_an_empty_file_is_an_institution_without_units(desk: Desk, tmp_path: Path) -> None:
+def test_an_empty_file_is_an_institution_without_units(
+    work: SimulationFolder, tmp_path: Path
+) -> None:
     table = make_table()
     for name, part in (("a", table), ("b", table), ("c", table.slice(0, 0))):
-        desk.write_records(part, f"{name}.parquet")
-    named = [f"{n}={desk.folder / n}.parquet" for n in ("a", "b", "c")]
-    population = load_population(desk.write_study(), RecordsChoice(named), seed=0)
+        work.write_records(part, f"{name}.parquet")
+    named = [f"{n}={work.folder / n}.parquet" for n in ("a", "b", "c")]
+    population = load_population(work.write_study(), RecordsChoice(named), seed=0)
     assert [len(records) for records in population.records.values()] == [ROWS, ROWS, 0]
     assert isinstance(table, pa.Table)
 

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pytest
 from rich.console import Console
 from safetensors.numpy import load_file
-from tests.simulations.conftest import BANKS, ROWS, Desk, make_table, study_text
+from tests.simulations.conftest import BANKS, ROWS, SimulationFolder, make_table, study_text
 
 from fieldfare.client.records import read_records
 from fieldfare.shared.errors import RecordsError, RunError, UsageError
@@ -81,11 +81,11 @@ def keys(*found: Iterable[str]) -> set[str]:
     return {key for some in found for key in some}
 
 
-def test_every_key_is_documented_and_nothing_else(desk: Desk) -> None:
+def test_every_key_is_documented_and_nothing_else(work: SimulationFolder) -> None:
     choice = RecordsChoice(
-        (str(desk.records_file),), institution_column="bank", audit_column="persona"
+        (str(work.records_file),), institution_column="bank", audit_column="persona"
     )
-    results = simulate(desk.task(choice=choice, baselines=tuple(Baseline)))
+    results = simulate(work.task(choice=choice, baselines=tuple(Baseline)))
     assert keys(results) == documented("top level") - {
         "answers",
         "released_groups",
@@ -110,9 +110,9 @@ def test_every_key_is_documented_and_nothing_else(desk: Desk) -> None:
     assert results["format"] == 1
 
 
-def test_a_folder_holds_what_the_results_name(desk: Desk, real_report: None) -> None:
-    results = simulate(desk.task())
-    out = desk.folder / "out"
+def test_a_folder_holds_what_the_results_name(work: SimulationFolder, real_report: None) -> None:
+    results = simulate(work.task())
+    out = work.folder / "out"
     assert sorted(path.name for path in out.iterdir()) == sorted(results["files"]) == FILES
     assert results_in(out) == results
     model = json.loads((out / "model.json").read_text("utf-8"))
@@ -122,15 +122,15 @@ def test_a_folder_holds_what_the_results_name(desk: Desk, real_report: None) -> 
     assert "<script" not in (out / "report.html").read_text("utf-8").lower()
 
 
-def test_the_model_is_the_one_that_was_measured(desk: Desk) -> None:
-    simulate(desk.task())
-    study = desk.write_study()
-    parameters = load_file(desk.folder / "out" / "model.safetensors")["parameters"]
+def test_the_model_is_the_one_that_was_measured(work: SimulationFolder) -> None:
+    simulate(work.task())
+    study = work.write_study()
+    parameters = load_file(work.folder / "out" / "model.safetensors")["parameters"]
     model = model_for(study)
-    holdout = desk.write_records(make_table(), "again.parquet")
+    holdout = work.write_records(make_table(), "again.parquet")
     records = read_records([holdout], study)
     scores = probabilities(model, parameters, records.data)
-    measured = simulate(desk.task("again", holdout_files=(str(holdout),)))
+    measured = simulate(work.task("again", holdout_files=(str(holdout),)))
     expected = measure(records.data.labels, scores, study.evaluation.alert_budget)
     found = measured["models"]["federated"]
     assert {name: found[name] for name in METRICS} == expected
@@ -139,10 +139,10 @@ def test_the_model_is_the_one_that_was_measured(desk: Desk) -> None:
 # -- seeds and noise ------------------------------------------------------------------------
 
 
-def test_the_same_seed_gives_the_same_bytes(desk: Desk) -> None:
+def test_the_same_seed_gives_the_same_bytes(work: SimulationFolder) -> None:
     for out, seed in (("one", 5), ("two", 5), ("three", 6)):
-        simulate(desk.task(out, seed=seed, baselines=tuple(Baseline)))
-    one, two, three = (desk.folder / out for out in ("one", "two", "three"))
+        simulate(work.task(out, seed=seed, baselines=tuple(Baseline)))
+    one, two, three = (work.folder / out for out in ("one", "two", "three"))
     for name in ("model.safetensors", "model.json"):
         assert (one / name).read_bytes() == (two / name).read_bytes()
         assert (one / name).read_bytes() != (three / name).read_bytes()
@@ -152,17 +152,17 @@ def test_the_same_seed_gives_the_same_bytes(desk: Desk) -> None:
     assert without_timing(results_in(one)) != without_timing(results_in(three))
 
 
-def test_simulated_noise_says_that_it_protects_nobody(desk: Desk) -> None:
-    privacy = simulate(desk.task())["privacy"]
+def test_simulated_noise_says_that_it_protects_nobody(work: SimulationFolder) -> None:
+    privacy = simulate(work.task())["privacy"]
     assert (privacy["noise"], privacy["masked"]) == ("simulated", False)
 
 
-def test_exact_noise_is_masked_and_follows_no_seed(desk: Desk) -> None:
-    desk.write_study(privacy=LITTLE_NOISE)
-    one, two = (simulate(desk.task(out, assurance=Assurance.EXACT)) for out in ("one", "two"))
+def test_exact_noise_is_masked_and_follows_no_seed(work: SimulationFolder) -> None:
+    work.write_study(privacy=LITTLE_NOISE)
+    one, two = (simulate(work.task(out, assurance=Assurance.EXACT)) for out in ("one", "two"))
     assert (one["privacy"]["noise"], one["privacy"]["masked"]) == ("exact", True)
     models = [
-        load_file(desk.folder / n / "model.safetensors")["parameters"] for n in ("one", "two")
+        load_file(work.folder / n / "model.safetensors")["parameters"] for n in ("one", "two")
     ]
     assert models[0].tobytes() != models[1].tobytes()
     assert one["released_metrics"] is not None
@@ -172,15 +172,15 @@ def test_exact_noise_is_masked_and_follows_no_seed(desk: Desk) -> None:
         assert one[part] == two[part]
 
 
-def test_nothing_is_left_of_keys_and_ledgers(desk: Desk) -> None:
-    simulate(desk.task(assurance=Assurance.EXACT))
-    assert sorted(path.name for path in (desk.folder / "out").iterdir()) == FILES
+def test_nothing_is_left_of_keys_and_ledgers(work: SimulationFolder) -> None:
+    simulate(work.task(assurance=Assurance.EXACT))
+    assert sorted(path.name for path in (work.folder / "out").iterdir()) == FILES
 
 
-def test_privacy_is_what_the_plan_says(desk: Desk) -> None:
-    study = desk.write_study()
+def test_privacy_is_what_the_plan_says(work: SimulationFolder) -> None:
+    study = work.write_study()
     plan = plan_for(study)
-    privacy = simulate(desk.task())["privacy"]
+    privacy = simulate(work.task())["privacy"]
     costs = plan.training.mu2 * study.training.steps + plan.evaluation.mu2
     assert privacy["mu2_spent"] == pytest.approx(costs, rel=1e-9)
     assert privacy["mu2_planned"] == plan.mu2 > privacy["mu2_spent"]  # spares were not needed
@@ -190,9 +190,9 @@ def test_privacy_is_what_the_plan_says(desk: Desk) -> None:
     assert (privacy["participants"], privacy["failed_attempts"]) == (3, 0)
 
 
-def test_a_larger_m_is_a_larger_sensitivity(desk: Desk) -> None:
-    desk.write_study(privacy={"multiplicity": "2"})
-    privacy = simulate(desk.task())["privacy"]
+def test_a_larger_m_is_a_larger_sensitivity(work: SimulationFolder) -> None:
+    work.write_study(privacy={"multiplicity": "2"})
+    privacy = simulate(work.task())["privacy"]
     assert privacy["sensitivity"] == 2 * privacy["clipping_norm"]
 
 
@@ -202,13 +202,15 @@ def test_a_larger_m_is_a_larger_sensitivity(desk: Desk) -> None:
 @pytest.mark.parametrize(
     "chosen", [(), (Baseline.ALONE_DP,), (Baseline.CENTRAL, Baseline.LOCAL_DP)]
 )
-def test_only_the_baselines_that_were_asked_for(desk: Desk, chosen: tuple[Baseline, ...]) -> None:
-    models = simulate(desk.task(baselines=chosen))["models"]
+def test_only_the_baselines_that_were_asked_for(
+    work: SimulationFolder, chosen: tuple[Baseline, ...]
+) -> None:
+    models = simulate(work.task(baselines=chosen))["models"]
     assert set(models) == {"federated", *(baseline.value for baseline in chosen)}
 
 
-def test_models_of_their_own_are_averaged_and_told_apart(desk: Desk) -> None:
-    models = simulate(desk.task(baselines=(Baseline.ALONE,)))["models"]
+def test_models_of_their_own_are_averaged_and_told_apart(work: SimulationFolder) -> None:
+    models = simulate(work.task(baselines=(Baseline.ALONE,)))["models"]
     rows = models["alone"]["per_institution"]
     assert list(rows) == list(BANKS)
     pooled = [rows[name]["pooled"]["auroc"] for name in BANKS]
@@ -219,14 +221,14 @@ def test_models_of_their_own_are_averaged_and_told_apart(desk: Desk) -> None:
     assert len({rows["own"]["auroc"] for rows in shared.values()}) == 3
 
 
-def test_a_hold_out_file_is_for_the_models_and_for_nothing_else(desk: Desk) -> None:
-    other = desk.write_records(make_table(200, seed=9), "other.parquet")
-    plain = simulate(desk.task("plain", baselines=(Baseline.ALONE,)))
-    given = simulate(desk.task("given", baselines=(Baseline.ALONE,), holdout_files=(str(other),)))
+def test_a_hold_out_file_is_for_the_models_and_for_nothing_else(work: SimulationFolder) -> None:
+    other = work.write_records(make_table(200, seed=9), "other.parquet")
+    plain = simulate(work.task("plain", baselines=(Baseline.ALONE,)))
+    given = simulate(work.task("given", baselines=(Baseline.ALONE,), holdout_files=(str(other),)))
     assert given["released_metrics"] == plain["released_metrics"]
     for name in ("model.safetensors", "model.json"):
-        assert (desk.folder / "plain" / name).read_bytes() == (
-            desk.folder / "given" / name
+        assert (work.folder / "plain" / name).read_bytes() == (
+            work.folder / "given" / name
         ).read_bytes()
     for model in ("federated", "alone"):
         assert given["models"][model]["auroc"] != plain["models"][model]["auroc"]
@@ -235,51 +237,51 @@ def test_a_hold_out_file_is_for_the_models_and_for_nothing_else(desk: Desk) -> N
     assert sum(row["measured_units"] for row in given["institutions"]) == 200
 
 
-def test_a_hold_out_file_without_the_institutions_column_is_nobodys(desk: Desk) -> None:
-    other = desk.write_records(make_table(200, seed=9).drop_columns(["bank"]), "other.parquet")
-    given = simulate(desk.task(holdout_files=(str(other),)))
+def test_a_hold_out_file_without_the_institutions_column_is_nobodys(work: SimulationFolder) -> None:
+    other = work.write_records(make_table(200, seed=9).drop_columns(["bank"]), "other.parquet")
+    given = simulate(work.task(holdout_files=(str(other),)))
     for row in given["models"]["federated"]["per_institution"].values():
         assert row["own"] == nulls()
         assert row["pooled"]["auroc"] is not None
 
 
-def test_hold_out_files_by_name_give_figures_per_institution(desk: Desk) -> None:
+def test_hold_out_files_by_name_give_figures_per_institution(work: SimulationFolder) -> None:
     table = make_table(200, seed=9)
     named = []
     for bank in BANKS[:2]:
         part = table.filter(pc.equal(table["bank"], bank))
-        named.append(f"{bank}={desk.write_records(part, f'{bank}.parquet')}")
-    rows = simulate(desk.task("named", holdout_files=tuple(named)))
-    whole = desk.write_records(table, "whole.parquet")
-    column = simulate(desk.task("column", holdout_files=(str(whole),)))
+        named.append(f"{bank}={work.write_records(part, f'{bank}.parquet')}")
+    rows = simulate(work.task("named", holdout_files=tuple(named)))
+    whole = work.write_records(table, "whole.parquet")
+    column = simulate(work.task("column", holdout_files=(str(whole),)))
     for bank in BANKS[:2]:
         own = [r["models"]["federated"]["per_institution"][bank]["own"] for r in (rows, column)]
         assert own[0] == own[1] != nulls()
     assert rows["models"]["federated"]["per_institution"][BANKS[2]]["own"] == nulls()
     with pytest.raises(UsageError, match="names of institutions"):
-        simulate(desk.task(holdout_files=(f"stranger={whole}",)))
+        simulate(work.task(holdout_files=(f"stranger={whole}",)))
 
 
-def test_the_report_can_be_left_out(desk: Desk) -> None:
-    simulate(desk.task())
-    results = simulate(desk.task(report=False))
-    kept = sorted(path.name for path in (desk.folder / "out").iterdir())
+def test_the_report_can_be_left_out(work: SimulationFolder) -> None:
+    simulate(work.task())
+    results = simulate(work.task(report=False))
+    kept = sorted(path.name for path in (work.folder / "out").iterdir())
     assert kept == sorted(results["files"]) == sorted(set(FILES) - {"report.html"})
     assert "report_seconds" not in results["timing"]
 
 
-def test_a_hold_out_file_that_does_not_fit_is_bad_input(desk: Desk) -> None:
-    other = desk.write_records(make_table().drop_columns(["amount"]), "other.parquet")
+def test_a_hold_out_file_that_does_not_fit_is_bad_input(work: SimulationFolder) -> None:
+    other = work.write_records(make_table().drop_columns(["amount"]), "other.parquet")
     with pytest.raises(RecordsError, match="amount"):
-        simulate(desk.task(holdout_files=(str(other),)))
+        simulate(work.task(holdout_files=(str(other),)))
 
 
-def test_groups_are_measured_on_the_hold_out_file_too(desk: Desk) -> None:
+def test_groups_are_measured_on_the_hold_out_file_too(work: SimulationFolder) -> None:
     choice = RecordsChoice(
-        (str(desk.records_file),), institution_column="bank", audit_column="persona"
+        (str(work.records_file),), institution_column="bank", audit_column="persona"
     )
-    other = desk.write_records(make_table(200, seed=9), "other.parquet")
-    groups = simulate(desk.task(choice=choice, holdout_files=(str(other),)))["groups"]
+    other = work.write_records(make_table(200, seed=9), "other.parquet")
+    groups = simulate(work.task(choice=choice, holdout_files=(str(other),)))["groups"]
     assert groups["column"] == "persona"
     assert sum(row["units"] for row in groups["rows"]) == 200
     alerts = sum(row["alerts"] for row in groups["rows"])
@@ -297,10 +299,10 @@ def one_class(table: pa.Table, bank: str) -> pa.Table:
 
 
 def test_an_institution_with_one_class_has_no_metrics_of_its_own(
-    desk: Desk, real_report: None
+    work: SimulationFolder, real_report: None
 ) -> None:
-    desk.write_records(one_class(make_table(), "bank-b"))
-    models = simulate(desk.task(baselines=tuple(Baseline)))["models"]
+    work.write_records(one_class(make_table(), "bank-b"))
+    models = simulate(work.task(baselines=tuple(Baseline)))["models"]
     for model in models.values():
         assert model["per_institution"]["bank-b"]["own"] == nulls()
         assert model["per_institution"]["bank-a"]["own"]["auroc"] is not None
@@ -308,14 +310,14 @@ def test_an_institution_with_one_class_has_no_metrics_of_its_own(
 
 
 def test_an_institution_without_units_takes_part_like_any_other(
-    desk: Desk, real_report: None
+    work: SimulationFolder, real_report: None
 ) -> None:
     table = make_table()
-    desk.write_records(table, "a.parquet")
-    desk.write_records(table.slice(0, 1), "b.parquet")
-    desk.write_records(table.slice(0, 0), "c.parquet")
-    choice = RecordsChoice([f"{name}={desk.folder / name}.parquet" for name in "abc"])
-    results = simulate(desk.task(choice=choice, baselines=tuple(Baseline)))
+    work.write_records(table, "a.parquet")
+    work.write_records(table.slice(0, 1), "b.parquet")
+    work.write_records(table.slice(0, 0), "c.parquet")
+    choice = RecordsChoice([f"{name}={work.folder / name}.parquet" for name in "abc"])
+    results = simulate(work.task(choice=choice, baselines=tuple(Baseline)))
     sizes = [(row["name"], row["units"]) for row in results["institutions"]]
     assert sizes == [("a", ROWS), ("b", 1), ("c", 0)]
     assert results["privacy"]["participants"] == 3
@@ -325,30 +327,32 @@ def test_an_institution_without_units_takes_part_like_any_other(
 
 
 @pytest.mark.parametrize("case", ["one class", "nobody held out", "no units at all"])
-def test_metrics_that_cannot_be_measured_are_null(desk: Desk, real_report: None, case: str) -> None:
+def test_metrics_that_cannot_be_measured_are_null(
+    work: SimulationFolder, real_report: None, case: str
+) -> None:
     if case == "one class":
         for bank in BANKS:
-            desk.write_records(one_class(desk.read_records(), bank))
+            work.write_records(one_class(work.read_records(), bank))
     elif case == "nobody held out":
-        desk.write_study(evaluation={"holdout": "1e-9"})
+        work.write_study(evaluation={"holdout": "1e-9"})
     else:
-        desk.write_records(make_table().slice(0, 0))
-        files = [f"{name}={desk.records_file}" for name in BANKS]
-        results = simulate(desk.task(choice=RecordsChoice(files), baselines=tuple(Baseline)))
+        work.write_records(make_table().slice(0, 0))
+        files = [f"{name}={work.records_file}" for name in BANKS]
+        results = simulate(work.task(choice=RecordsChoice(files), baselines=tuple(Baseline)))
         assert [row["units"] for row in results["institutions"]] == [0, 0, 0]
         return
-    results = simulate(desk.task(baselines=tuple(Baseline)))
+    results = simulate(work.task(baselines=tuple(Baseline)))
     for model in results["models"].values():
         assert {name: model[name] for name in METRICS} == nulls()
         for row in model["per_institution"].values():
             assert (row["pooled"], row["own"]) == (nulls(), nulls())
-    text = (desk.folder / "out" / "results.json").read_text("utf-8")
+    text = (work.folder / "out" / "results.json").read_text("utf-8")
     assert "NaN" not in text
 
 
-def test_released_metrics_are_null_where_noise_hides_a_class(desk: Desk) -> None:
-    desk.write_study(privacy={"epsilon": "0.01"}, evaluation={"score_bins": "64"})
-    found = [simulate(desk.task(seed=seed))["released_metrics"] for seed in range(4)]
+def test_released_metrics_are_null_where_noise_hides_a_class(work: SimulationFolder) -> None:
+    work.write_study(privacy={"epsilon": "0.01"}, evaluation={"score_bins": "64"})
+    found = [simulate(work.task(seed=seed))["released_metrics"] for seed in range(4)]
     assert None in found
 
 
@@ -357,11 +361,11 @@ def test_released_metrics_are_null_where_noise_hides_a_class(desk: Desk) -> None
 
 @pytest.mark.parametrize(("call", "paid"), [("release", 6), ("reveal", 7)])
 def test_a_failed_attempt_is_counted(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, call: str, paid: int
+    work: SimulationFolder, monkeypatch: pytest.MonkeyPatch, call: str, paid: int
 ) -> None:
     """One of four stays away from the third step on; it costs nothing before all committed."""
-    desk.write_records(make_table(banks=(*BANKS, "bank-d")))
-    study = desk.write_study(aggregation={"participants": '"any"'})
+    work.write_records(make_table(banks=(*BANKS, "bank-d")))
+    study = work.write_study(aggregation={"participants": '"any"'})
     grid_of = LocalFederation.grid
     seen = [0]
 
@@ -373,7 +377,7 @@ def test_a_failed_attempt_is_counted(
         return seen[0] > 3
 
     monkeypatch.setattr(LocalFederation, "grid", lambda self: grid_of(self, drop=lost))
-    results = simulate(desk.task())
+    results = simulate(work.task())
     privacy = results["privacy"]
     assert (privacy["failed_attempts"], privacy["participants"]) == (1, 3)
     plan = plan_for(study)
@@ -382,7 +386,9 @@ def test_a_failed_attempt_is_counted(
     assert len(results["institutions"]) == 4
 
 
-def test_a_run_that_fails_leaves_no_results(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_fails_leaves_no_results(
+    work: SimulationFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     grid_of = LocalFederation.grid
     monkeypatch.setattr(
         LocalFederation,
@@ -392,35 +398,35 @@ def test_a_run_that_fails_leaves_no_results(desk: Desk, monkeypatch: pytest.Monk
     with pytest.raises(
         RunError, match=r"rehearsal step 0: expected every institution.*\(bank-a: no answer"
     ):
-        simulate(desk.task(assurance=Assurance.EXACT))
-    assert list((desk.folder / "out").iterdir()) == []
+        simulate(work.task(assurance=Assurance.EXACT))
+    assert list((work.folder / "out").iterdir()) == []
 
 
 def test_results_of_an_earlier_run_do_not_stand_beside_half_of_a_new_one(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    work: SimulationFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    simulate(desk.task())
+    simulate(work.task())
 
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("fieldfare.simulations.federation.simulate.write_report", full)
     with pytest.raises(OSError, match="No space left"):
-        simulate(desk.task(seed=1))
-    assert not (desk.folder / "out" / "results.json").exists()
+        simulate(work.task(seed=1))
+    assert not (work.folder / "out" / "results.json").exists()
 
 
-def test_a_folder_that_cannot_be_one_is_bad_input(desk: Desk) -> None:
-    (desk.folder / "taken").write_text("a file")
+def test_a_folder_that_cannot_be_one_is_bad_input(work: SimulationFolder) -> None:
+    (work.folder / "taken").write_text("a file")
     for out in ("taken", "taken/below"):
         with pytest.raises(UsageError, match=r"--out .*: expected a folder"):
-            simulate(desk.task(out))
+            simulate(work.task(out))
 
 
-def test_progress_is_told_from_step_to_step(desk: Desk) -> None:
+def test_progress_is_told_from_step_to_step(work: SimulationFolder) -> None:
     told: list[tuple[str, int, int]] = []
     simulate(
-        desk.task(baselines=(Baseline.ALONE, Baseline.CENTRAL)),
+        work.task(baselines=(Baseline.ALONE, Baseline.CENTRAL)),
         lambda what, done, total: told.append((what, done, total)),
     )
     steps = [(done, total) for what, done, total in told if what == "training together"]
@@ -428,8 +434,8 @@ def test_progress_is_told_from_step_to_step(desk: Desk) -> None:
     assert [what for what, _, _ in told[6:]] == ["baseline alone", "baseline central"]
 
 
-def test_timing_adds_up(desk: Desk) -> None:
-    timing = simulate(desk.task(baselines=tuple(Baseline)))["timing"]
+def test_timing_adds_up(work: SimulationFolder) -> None:
+    timing = simulate(work.task(baselines=tuple(Baseline)))["timing"]
     assert datetime.fromisoformat(timing.pop("started")).tzinfo is not None
     assert all(seconds >= 0 for seconds in timing.values())
     parts = ("loading_seconds", "federation_seconds", "baselines_seconds", "report_seconds")
@@ -440,7 +446,7 @@ def test_timing_adds_up(desk: Desk) -> None:
 @pytest.mark.parametrize("mode", ["", 'mode = "local"\n'])
 @pytest.mark.parametrize("assurance", Assurance)
 def test_a_study_may_ask_for_its_knots(
-    desk: Desk, real_report: None, assurance: Assurance, mode: str
+    work: SimulationFolder, real_report: None, assurance: Assurance, mode: str
 ) -> None:
     """All baselines train on the knots of the federation's answer, and the files show them."""
     text = study_text(privacy=LITTLE_NOISE).replace("[training]\n", f"[training]\n{mode}")
@@ -448,7 +454,7 @@ def test_a_study_may_ask_for_its_knots(
     text = text.replace("knots = [0, 2, 5, 10]", 'knots_from = "spread"')
     text += '\n[[queries]]\nname = "spread"\nkind = "quantiles"\ncolumn = "amount"\nbins = 8\n'
     study = parse_study(text)
-    task = desk.task(baselines=(Baseline.CENTRAL,), study=study, assurance=assurance)
+    task = work.task(baselines=(Baseline.CENTRAL,), study=study, assurance=assurance)
     results = simulate(task)
     parameters = load_file(task.out / "model.safetensors")["parameters"]
     places = parameters[-8:]
@@ -460,31 +466,31 @@ def test_a_study_may_ask_for_its_knots(
     assert [answer["name"] for answer in results["answers"]] == ["spread"]
 
 
-def test_a_study_of_texts_is_simulated_whole(desk: Desk, real_report: None) -> None:
-    plain = desk.write_study()
+def test_a_study_of_texts_is_simulated_whole(work: SimulationFolder, real_report: None) -> None:
+    plain = work.write_study()
     columns = {"kind": "text", "column": "channel", "buckets": 64}
     data = plain.model_dump(mode="json") | {"features": [], "model": columns}
-    results = simulate(desk.task(study=Study.model_validate(data), baselines=tuple(Baseline)))
+    results = simulate(work.task(study=Study.model_validate(data), baselines=tuple(Baseline)))
     assert results["study"]["model"] == "text"
     assert set(results["models"]) == {"federated", *(b.value for b in Baseline)}
-    assert sorted(path.name for path in (desk.folder / "out").iterdir()) == FILES
-    assert len(load_file(desk.folder / "out" / "model.safetensors")["parameters"]) == 65
+    assert sorted(path.name for path in (work.folder / "out").iterdir()) == FILES
+    assert len(load_file(work.folder / "out" / "model.safetensors")["parameters"]) == 65
 
 
 @pytest.mark.parametrize("assurance", Assurance)
 @pytest.mark.parametrize("kind", ["additive", "text", "mlp"])
 def test_local_mode_is_simulated_beside_its_counterpart(
-    desk: Desk, real_report: None, kind: str, assurance: Assurance
+    work: SimulationFolder, real_report: None, kind: str, assurance: Assurance
 ) -> None:
     """Baselines take as many steps at the same noise, each of them by a sum."""
-    data = desk.write_study(privacy=LITTLE_NOISE).model_dump(mode="json")
+    data = work.write_study(privacy=LITTLE_NOISE).model_dump(mode="json")
     data["training"] = {"mode": "local", "steps": 3, "local_steps": 4}
     data["model"] = {"kind": kind}
     if kind == "text":
         data |= {"features": [], "model": {"kind": kind, "column": "channel", "buckets": 64}}
     study = Study.model_validate(data)
     results = simulate(
-        desk.task(study=study, assurance=assurance, baselines=(Baseline.CENTRAL_DP,))
+        work.task(study=study, assurance=assurance, baselines=(Baseline.CENTRAL_DP,))
     )
     plan = plan_for(study)
     assert (results["study"]["mode"], results["study"]["local_steps"]) == ("local", 4)
@@ -498,16 +504,16 @@ def test_local_mode_is_simulated_beside_its_counterpart(
 
 @pytest.mark.parametrize("assurance", Assurance)
 def test_alerts_are_counted_by_group_as_a_federation_would(
-    desk: Desk, real_report: None, assurance: Assurance
+    work: SimulationFolder, real_report: None, assurance: Assurance
 ) -> None:
-    table = desk.read_records()
+    table = work.read_records()
     life = ["night" if row % 3 else "day" for row in range(table.num_rows)]
-    desk.write_records(table.append_column("life", pa.array(life)))
-    data = desk.write_study().model_dump(mode="json")
+    work.write_records(table.append_column("life", pa.array(life)))
+    data = work.write_study().model_dump(mode="json")
     data["evaluation"]["groups"] = [{"column": "life", "levels": ["day", "night", "dusk"]}]
-    results = simulate(desk.task(study=Study.model_validate(data), assurance=assurance))
+    results = simulate(work.task(study=Study.model_validate(data), assurance=assurance))
     found = results["released_groups"]
-    assert results_in(desk.folder / "out")["released_groups"] == found
+    assert results_in(work.folder / "out")["released_groups"] == found
     assert keys(found) == documented("released_groups")
     (grouping,) = found["columns"]
     rows = grouping["rows"]
@@ -517,27 +523,27 @@ def test_alerts_are_counted_by_group_as_a_federation_would(
     for row, share in zip(rows, (1 / 3, 2 / 3, 0, 0), strict=True):
         slack = 5 * np.sqrt(4) * found["sigma"] + 5 * np.sqrt(held)
         assert row["units"]["value"] == pytest.approx(share * held, abs=slack)
-    page = (desk.folder / "out" / "report.html").read_text("utf-8")
+    page = (work.folder / "out" / "report.html").read_text("utf-8")
     assert "On whom alerts fall, as released" in page
 
 
-def test_a_seed_draws_the_same_counts_by_group_again(desk: Desk) -> None:
-    table = desk.read_records()
-    desk.write_records(table.append_column("life", pa.array(["day"] * table.num_rows)))
-    data = desk.write_study().model_dump(mode="json")
+def test_a_seed_draws_the_same_counts_by_group_again(work: SimulationFolder) -> None:
+    table = work.read_records()
+    work.write_records(table.append_column("life", pa.array(["day"] * table.num_rows)))
+    data = work.write_study().model_dump(mode="json")
     data["evaluation"]["groups"] = [{"column": "life", "levels": ["day"]}]
     study = Study.model_validate(data)
-    first, again, other = (simulate(desk.task(study=study, seed=seed)) for seed in (1, 1, 2))
+    first, again, other = (simulate(work.task(study=study, seed=seed)) for seed in (1, 1, 2))
     assert first["released_groups"] == again["released_groups"] != other["released_groups"]
 
 
 def test_the_same_units_at_all_institutions_are_said_with_what_they_are_promised(
-    desk: Desk,
+    work: SimulationFolder,
 ) -> None:
     """Under a multiplicity of one: three times the vector, three times mu."""
-    desk.write_records(make_table(), "same.parquet")
-    files = [f"{name}={desk.folder}/same.parquet" for name in ("ape", "cow", "zebra")]
-    results = simulate(desk.task(choice=RecordsChoice(files)))
+    work.write_records(make_table(), "same.parquet")
+    files = [f"{name}={work.folder}/same.parquet" for name in ("ape", "cow", "zebra")]
+    results = simulate(work.task(choice=RecordsChoice(files)))
     privacy, found = results["privacy"], results["privacy"]["multiplicity"]
     assert (found["study"], found["needed"], found["by"]) == (1, 3, "id")
     assert found["units"] == found["several"] == found["beyond"] == len(make_table())
@@ -548,8 +554,8 @@ def test_the_same_units_at_all_institutions_are_said_with_what_they_are_promised
         Console(width=80, file=out).print(shown)
         printed = " ".join(out.getvalue().split())
         assert f"the promise is epsilon {found['epsilon_of_worst']:.3g}" in printed
-    desk.write_study(privacy={"multiplicity": "3"})
-    counted = simulate(desk.task(choice=RecordsChoice(files)))["privacy"]
+    work.write_study(privacy={"multiplicity": "3"})
+    counted = simulate(work.task(choice=RecordsChoice(files)))["privacy"]
     assert counted["multiplicity"]["beyond"] == 0
     assert counted["multiplicity"]["epsilon_of_worst"] == pytest.approx(
         counted["epsilon"], rel=1e-6

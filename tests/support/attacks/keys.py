@@ -46,9 +46,9 @@ def hellos(run: Run, names: Sequence[str] | None = None, run_id: str = "") -> di
 
 
 def answer_of(run: Run, name: str, run_id: str = "") -> RunAnswer:
-    site = run.bench.site(name)
+    party = run.bench.party(name)
     envelope = run.bench.described(name, run_id or new(run), NONCE).answer
-    return open_envelope(envelope, RunAnswer, site.roster, site.assurance).body
+    return open_envelope(envelope, RunAnswer, party.roster, party.assurance).body
 
 
 def opening(run: Run, run_id: str = "", **changes: object) -> RunOpening:
@@ -189,9 +189,9 @@ def _approvals_swapped(run: Run, name: str) -> Send:
 
 def reapproved(run: Run, name: str, **changes: object) -> list[bytes]:
     """Everybody's approvals, of which one says something else, signed by whom it speaks for."""
-    site, place = run.bench.site(name), run.bench.names.index(name)
+    party, place = run.bench.party(name), run.bench.names.index(name)
     found = approvals(run)
-    body = open_envelope(found[place], Approval, site.roster, site.assurance).body
+    body = open_envelope(found[place], Approval, party.roster, party.assurance).body
     signer = run.bench.federation.identities.signers[name]
     found[place] = sign_envelope(body.model_copy(update=changes), name, signer)
     return found
@@ -281,10 +281,10 @@ def agrees(run: Run, name: str, offers: Sequence[bytes], run_id: str = "") -> Se
 
 def reoffered(run: Run, offers: Sequence[bytes], name: str, **changes: object) -> list[bytes]:
     """Offers in which one member says something else, and signs it."""
-    site = run.bench.site(name)
+    party = run.bench.party(name)
     place = run.bench.names.index(name)
-    body = open_envelope(offers[place], KeyOffer, site.roster, site.assurance).body
-    envelope = site.sign(body.model_copy(update=changes))
+    body = open_envelope(offers[place], KeyOffer, party.roster, party.assurance).body
+    envelope = party.sign(body.model_copy(update=changes))
     return [*offers[:place], envelope, *offers[place + 1 :]]
 
 

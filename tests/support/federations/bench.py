@@ -14,7 +14,7 @@ import pytest
 
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.custodian.key_agreement import HeldKeys
-from fieldfare.client.custodian.party import Site
+from fieldfare.client.custodian.party import Party
 from fieldfare.client.custodian.recomputation import EVALUATED_STATE
 from fieldfare.client.ledger.budget import Debit
 from fieldfare.client.ledger.ledger import Ledger
@@ -301,8 +301,8 @@ class Bench:
     def ledger(self, name: str) -> Ledger:
         return self.federation.ledgers[name]
 
-    def site(self, name: str) -> Site:
-        return self.custodian(name)._site
+    def party(self, name: str) -> Party:
+        return self.custodian(name)._party
 
     def path(self, name: str) -> Path:
         """The ledger's file."""
@@ -352,7 +352,7 @@ class Bench:
 
     def restart(self, name: str, *, approve: bool = True, busy_timeout: float = 5.0) -> Custodian:
         """A new process, as far as the custodian can tell: nothing is left but the disk."""
-        site, old = self.site(name), self.ledger(name)
+        party, old = self.party(name), self.ledger(name)
         old.close()
         ledger = Ledger.open(
             self.path(name),
@@ -362,7 +362,7 @@ class Bench:
             busy_timeout=busy_timeout,
         )
         self.federation.ledgers[name] = ledger
-        custodian = Custodian(site, ledger, ExactNoise())
+        custodian = Custodian(party, ledger, ExactNoise())
         self.federation.custodians[name] = custodian
         if approve:
             custodian.approve(self.study, lambda: self.sums[name])

@@ -7,7 +7,7 @@ from typing import Any, Final
 import pytest
 
 from fieldfare.server.home.certificate_authority import new_authority
-from fieldfare.server.home.founding import CoordinatorSetup, found_coordinator
+from fieldfare.server.home.initial_setup import CoordinatorSetup, create_coordinator
 from fieldfare.server.home.layout import CoordinatorHome
 
 NOW: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -25,7 +25,7 @@ def found(folder: Path, **changes: Any) -> CoordinatorHome:
         "address": "coordinator.example.org:8443",
     }
     passphrase = changes.pop("passphrase", None)
-    return found_coordinator(
+    return create_coordinator(
         folder, CoordinatorSetup(**(setup | changes)), NOW, passphrase=passphrase
     )
 

@@ -19,7 +19,7 @@ from fieldfare.client.home.keys import public_identity
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.roster import pin_roster
 from fieldfare.client.home.studies import KeptStudy
-from fieldfare.client.institution.founding import found_institution
+from fieldfare.client.institution.initial_setup import create_institution
 from fieldfare.client.institution.open import (
     Custody,
     Institution,
@@ -99,7 +99,7 @@ class Coordinator:
 
     def found(self, name: str, *, units: int = UNITS) -> Home:
         """A home with records, a policy that lists its columns, and no roster yet."""
-        home = found_institution(self.folder / name, name, coordinator=self.public)
+        home = create_institution(self.folder / name, name, coordinator=self.public)
         random = np.random.default_rng(len(self.homes))
         rows = [
             f"{name}-{row},{random.uniform() < 0.1:d},{random.uniform(0, 10):.2f},"
@@ -195,7 +195,7 @@ def loaded(custody: Custody, study: Study) -> LoadedSums:
 def approve_all(coordinator: Coordinator, custodies: Sequence[Custody], study: Study) -> None:
     """Every custody receives and approves the study."""
     for custody in custodies:
-        kept = coordinator.receive(study, custody.site.institution)
+        kept = coordinator.receive(study, custody.party.institution)
         approve(custody, kept, loaded(custody, study), "tester", NOW)
 
 

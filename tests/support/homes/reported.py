@@ -11,7 +11,7 @@ from fieldfare.client.alerts.alert import (
     Disposition,
     Feedback,
     PartyRole,
-    standing_of,
+    alert_status,
 )
 
 
@@ -59,6 +59,6 @@ def decided(
     disposition: Disposition = Disposition.FILE,
     users: tuple[str, ...] = ("a", "b"),
 ) -> AlertStatus:
-    return standing_of(
+    return alert_status(
         [Feedback("aaaa", NOW, user, disposition, role, Confidence.HIGH) for user in users]
     )

@@ -26,7 +26,7 @@ class HomesBench:
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(custody.site.institution for custody in self.custodies)
+        return tuple(custody.party.institution for custody in self.custodies)
 
     @property
     def plan(self) -> Plan:
@@ -37,15 +37,15 @@ class HomesBench:
         identities = SimpleNamespace(
             roster=self.coordinator.roster(),
             coordinator=self.coordinator.signer,
-            signers={custody.site.institution: custody.site.signer for custody in self.custodies},
+            signers={custody.party.institution: custody.party.signer for custody in self.custodies},
         )
         return SimpleNamespace(identities=identities)
 
     def custodian(self, name: str) -> Custodian:
-        return next(c.custodian for c in self.custodies if c.site.institution == name)
+        return next(c.custodian for c in self.custodies if c.party.institution == name)
 
     def ledger(self, name: str) -> Ledger:
-        return next(c.ledger for c in self.custodies if c.site.institution == name)
+        return next(c.ledger for c in self.custodies if c.party.institution == name)
 
 
 def finished_run(coordinator: Coordinator, custodies: Sequence[Custody], study: Study) -> Recorder:

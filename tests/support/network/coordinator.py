@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.support.system.ports import free_ports
 
-from fieldfare.server.home.founding import CoordinatorSetup, found_coordinator
+from fieldfare.server.home.initial_setup import CoordinatorSetup, create_coordinator
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.settings import load_settings
 from fieldfare.server.superlink.retention import flower_environment
@@ -37,7 +37,7 @@ def new_home(path: Path) -> CoordinatorHome:
         bind=f"127.0.0.1:{public}",
         local_port=local,
     )
-    return found_coordinator(path, setup, datetime.now(UTC))
+    return create_coordinator(path, setup, datetime.now(UTC))
 
 
 def new_node() -> tuple[ec.EllipticCurvePrivateKey, bytes]:

@@ -45,7 +45,7 @@ def served(
     custodians: Any = bench.federation.custodians
     with serving(inside, UnixSocket(path), limits), connected(path) as remote:
         custodians[name] = remote
-        remote._site = inside._site  # type: ignore[attr-defined] # what the test itself knows
+        remote._party = inside._party  # type: ignore[attr-defined] # what the test itself knows
         try:
             yield remote
         finally:

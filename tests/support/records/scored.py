@@ -117,7 +117,7 @@ def ranking_of(units: ScorableUnits, study: Study, **changes: Any) -> Ranking:
     return rank_units(study, parameters(study), units, **(terms | changes))
 
 
-class Desk:
+class Analyst:
     """An institution with a delivered model, and its commands as they are typed."""
 
     def __init__(
@@ -144,12 +144,12 @@ class Desk:
         return status, out, err
 
 
-def desk_of(
+def analyst_of(
     coordinator: Coordinator,
     custody_of: OpenCustody,
     capsys: pytest.CaptureFixture[str],
     units: int = LABELLED,
-) -> Desk:
+) -> Analyst:
     """Make one: records of 2,000 labelled customers, an approved study, its finished model."""
     study = scored_study(aggregation={"minimum_institutions": 3})
     home = coordinator.homes[NAMES[0]]
@@ -165,4 +165,4 @@ def desk_of(
     custody.inbox.delivered(
         made.delivery, made.envelope, made.model, made.card, ModelEvidence.FINISHED
     )
-    return Desk(coordinator, study, capsys)
+    return Analyst(coordinator, study, capsys)

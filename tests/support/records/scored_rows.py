@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from tests.support.homes.institutions import NAMES, Coordinator, OpenCustody, approve_all
-from tests.support.records.scored import Desk, scored_study, write
+from tests.support.records.scored import Analyst, scored_study, write
 from tests.support.runs.finished import FINISHED, RUN, facts_of
 
 from fieldfare.client.custodian.ports import ModelEvidence
@@ -33,7 +33,7 @@ def delivered(
     model: dict[str, Any],
     rows: dict[str, list[Any]],
     parameters: NDArray[np.float64],
-) -> Desk:
+) -> Analyst:
     """Give an institution these records, and this finished model of its one column."""
     study = scored_study(
         features=[],
@@ -51,12 +51,12 @@ def delivered(
     custody.inbox.delivered(
         made.delivery, made.envelope, made.model, made.card, ModelEvidence.FINISHED
     )
-    return Desk(coordinator, study, capsys)
+    return Analyst(coordinator, study, capsys)
 
 
-def text_desk(
+def text_analyst(
     coordinator: Coordinator, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]
-) -> Desk:
+) -> Analyst:
     """Four texts of their own, and 400 messages of which a third are cases with other words."""
     cases = [row % 3 == 0 for row in range(400)]
     said = [f"{'win cash' if case else 'good'} morning {'abc'[row % 3 if row % 7 else 0]}"
@@ -73,9 +73,9 @@ def text_desk(
     return delivered(coordinator, custody_of, capsys, model, rows, parameters)
 
 
-def vector_desk(
+def vector_analyst(
     coordinator: Coordinator, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]
-) -> Desk:
+) -> Analyst:
     """130 vectors under a linear model that likes the seventeenth."""
     rows: dict[str, list[Any]] = {
         "customer": [f"c{row}" for row in range(130)],
@@ -116,9 +116,9 @@ def network(hidden: int = 8) -> tuple[NetworkModel, NDArray[np.float64]]:
     return model, parameters
 
 
-def network_desk(
+def network_analyst(
     coordinator: Coordinator, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]
-) -> Desk:
+) -> Analyst:
     """1,500 vectors of which a third direction matters here, and a network that lacks it."""
     vectors, labels = network_units(1500, seed=4, own=2.0)
     rows: dict[str, list[Any]] = {
@@ -130,18 +130,18 @@ def network_desk(
     return delivered(coordinator, custody_of, capsys, model, rows, network()[1])
 
 
-def scored(desk: Desk, *arguments: str, budget: str = "20") -> list[dict[str, Any]]:
+def scored(analyst: Analyst, *arguments: str, budget: str = "20") -> list[dict[str, Any]]:
     """Score, and return the alerts by rank."""
-    out = desk.folder / "alerts.parquet"
-    status, said, errors = desk(
+    out = analyst.folder / "alerts.parquet"
+    status, said, errors = analyst(
         "score", "--model", RUN, "--out", out, "--budget", budget, "--known", *arguments
     )
     assert status == 0, errors
     assert "rest on one family" in said
-    found: list[dict[str, Any]] = json.loads(desk("alerts", "--json")[1])
+    found: list[dict[str, Any]] = json.loads(analyst("alerts", "--json")[1])
     return found
 
 
-def kept_bytes(desk: Desk) -> bytes:
+def kept_bytes(analyst: Analyst) -> bytes:
     """Return every file of the folder of alerts."""
-    return b"".join(path.read_bytes() for path in sorted(desk.home.scoring.iterdir()))
+    return b"".join(path.read_bytes() for path in sorted(analyst.home.scoring.iterdir()))

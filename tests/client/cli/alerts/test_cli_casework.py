@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.support.homes.institutions import Coordinator, OpenCustody
 from tests.support.homes.journals import logged_text
-from tests.support.records.scored import Desk, desk_of
+from tests.support.records.scored import Analyst, analyst_of
 from tests.support.runs.finished import RUN
 from tests.support.system.typed_as import (
     ANALYST,
@@ -41,22 +41,22 @@ def shared() -> Iterator[Path]:
 
 
 @pytest.fixture
-def desk(
+def analyst(
     coordinator: Coordinator, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]
-) -> Desk:
-    return desk_of(coordinator, custody_of, capsys, units=300)
+) -> Analyst:
+    return analyst_of(coordinator, custody_of, capsys, units=300)
 
 
 @pytest.fixture
-def casework(desk: Desk, shared: Path) -> Path:
+def casework(analyst: Analyst, shared: Path) -> Path:
     """The folder of a group, with alerts."""
     folder = shared / "casework"
     persons = ("--analyst", ANALYST, "--reviewer", REVIEWER)
-    status, said, err = desk("casework", "make", "--folder", folder, "--group", GROUP, *persons)
+    status, said, err = analyst("casework", "make", "--folder", folder, "--group", GROUP, *persons)
     assert status == 0, err
     assert f"reviewers  {REVIEWER}: decide, and sign second" in said
-    out = ("--budget", "4", "--out", desk.folder / "alerts.parquet")
-    status, said, err = desk("score", "--model", RUN, *out)
+    out = ("--budget", "4", "--out", analyst.folder / "alerts.parquet")
+    status, said, err = analyst("score", "--model", RUN, *out)
     assert status == 0, err
     return folder
 
@@ -75,7 +75,7 @@ def decided(
 
 
 @as_root
-def test_two_users_file_and_draft_and_neither_reads_a_key(casework: Path, desk: Desk) -> None:
+def test_two_users_file_and_draft_and_neither_reads_a_key(casework: Path, analyst: Analyst) -> None:
     alert, *_ = alerts(casework)
     status, said, err = decided(casework, ANALYST, alert)
     assert (status, "second_review" in said, REVIEWER in said) == (0, True, True), err
@@ -94,13 +94,13 @@ def test_two_users_file_and_draft_and_neither_reads_a_key(casework: Path, desk: 
         assert (status, draft.stat().st_mode & 0o777) == (0, 0o600), err
         status, said, err = typed_as(ANALYST, "institution", "labels", "--out", labels, *home)
         assert (status, "1 labels, 1 of them positive" in said) == (0, True), err
-    assert typed_as(REVIEWER, "institution", "alerts", "--home", desk.folder)[0] == 2
-    secrets = (desk.home.identity_key, desk.home.ledger, desk.folder / "customers.csv")
+    assert typed_as(REVIEWER, "institution", "alerts", "--home", analyst.folder)[0] == 2
+    secrets = (analyst.home.identity_key, analyst.home.ledger, analyst.folder / "customers.csv")
     assert as_member([path.read_bytes for path in secrets]) == 0
 
 
 @as_root
-def test_nobody_signs_for_another_and_nobody_else_gets_in(casework: Path, desk: Desk) -> None:
+def test_nobody_signs_for_another_and_nobody_else_gets_in(casework: Path, analyst: Analyst) -> None:
     terms = casework / "casework.toml"
     terms.write_text(terms.read_text().replace(f'["{ANALYST}"]', f'["{ANALYST}", "sys"]'))
     alert, *_ = alerts(casework)
@@ -111,7 +111,7 @@ def test_nobody_signs_for_another_and_nobody_else_gets_in(casework: Path, desk: 
     shutil.copy(own, forged)  # as the analyst could: a file of the reviewer's name, but whose?
     shutil.chown(forged, ANALYST, GROUP)
     forged.chmod(0o640)
-    status, said, _ = desk("casework", "collect")
+    status, said, _ = analyst("casework", "collect")
     assert (status, "2 taken over" in said, "counts as nothing" in said) == (0, True, True)
     status, _, err = decided(casework, REVIEWER, alert)
     assert (status, "can add to" in err) == (2, True), err
@@ -119,7 +119,7 @@ def test_nobody_signs_for_another_and_nobody_else_gets_in(casework: Path, desk: 
     assert (status, f"{MEMBER}: expected an analyst or a reviewer" in err) == (2, True)
     status, _, err = typed_as(OUTSIDER, "institution", "alerts", "--home", casework, member=False)
     assert (status, alert in err) == (2, False)
-    assert json.loads(desk("alerts", "--json", "--state", "closed")[1]) == []
+    assert json.loads(analyst("alerts", "--json", "--state", "closed")[1]) == []
 
 
 def as_member(attempts: list[Callable[[], object]]) -> int:
@@ -140,7 +140,7 @@ def as_member(attempts: list[Callable[[], object]]) -> int:
 
 @as_root
 def test_a_member_changes_nothing_of_others_and_what_was_collected_stays(
-    casework: Path, desk: Desk
+    casework: Path, analyst: Analyst
 ) -> None:
     alert, *_ = alerts(casework)
     decided(casework, ANALYST, alert, "benign:other")
@@ -155,43 +155,44 @@ def test_a_member_changes_nothing_of_others_and_what_was_collected_stays(
             partial(path.chmod, 0o777),
             partial(path.open, "ab"),
         ]
-    attempts += [signed.unlink, desk.home.identity_key.read_bytes]
+    attempts += [signed.unlink, analyst.home.identity_key.read_bytes]
     assert as_member(attempts) == 0
     assert as_member([signed.read_bytes, (casework / "alerts.sqlite").read_bytes]) == 2
-    status, said, _ = desk("casework", "collect")
+    status, said, _ = analyst("casework", "collect")
     assert (status, said.splitlines()[0]) == (0, "1 taken over")
-    log = logged_text(desk.home.log_folder)
+    log = logged_text(analyst.home.log_folder)
     line = json.loads([one for one in log.splitlines() if '"feedback"' in one][-1])
     assert (line["actor"], len(line["details"]["fingerprint"])) == (ANALYST, 64)
     assert alert not in log
     signed.unlink()
-    status, said, _ = desk("casework", "collect")
+    status, said, _ = analyst("casework", "collect")
     assert (status, "1 that were taken over earlier are no longer" in said) == (1, True)
-    (row,) = json.loads(desk("alerts", "--json", "--state", "closed")[1])
+    (row,) = json.loads(analyst("alerts", "--json", "--state", "closed")[1])
     assert (row["alert"], row["decisions"][0]["user"]) == (alert, ANALYST)
 
 
 def test_alerts_of_the_home_move_and_the_settings_keep_their_comments(
-    desk: Desk, shared: Path
+    analyst: Analyst, shared: Path
 ) -> None:
     assert (
-        desk("score", "--model", RUN, "--out", desk.folder / "a.parquet", "--budget", "3")[0] == 0
+        analyst("score", "--model", RUN, "--out", analyst.folder / "a.parquet", "--budget", "3")[0]
+        == 0
     )
-    with open_store(desk.home) as store:
+    with open_store(analyst.home) as store:
         before = {one.alert.alert for one in store.all()}
     arguments = ("--folder", shared / "c", "--group", GROUP, "--analyst", "nobody-at-all")
-    status, said, err = desk("casework", "make", *arguments)
+    status, said, err = analyst("casework", "make", *arguments)
     assert (status, f"{len(before)} alerts moved there" in said) == (0, True), err
     assert "nobody-at-all: no user of this machine yet" in err
     assert "to file needs two persons, one of them a reviewer" in err
-    assert not (desk.home.scoring / STORE).exists()
+    assert not (analyst.home.scoring / STORE).exists()
     with sqlite3.connect(shared / "c" / STORE) as connection:
         assert {row[0] for row in connection.execute("SELECT alert FROM alert")} == before
-    assert "# Who this institution is." in desk.home.settings.read_text()
-    assert {row["alert"] for row in json.loads(desk("alerts", "--json")[1])} == before
-    status, said, _ = desk("casework", "show")
+    assert "# Who this institution is." in analyst.home.settings.read_text()
+    assert {row["alert"] for row in json.loads(analyst("alerts", "--json")[1])} == before
+    status, said, _ = analyst("casework", "show")
     assert (status, "analysts   nobody-at-all: decide" in said) == (0, True)
-    status, _, err = desk("casework", "make", *arguments)
+    status, _, err = analyst("casework", "make", *arguments)
     assert (status, "none in" in err) == (2, True)
 
 

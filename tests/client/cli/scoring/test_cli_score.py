@@ -6,20 +6,20 @@ import stat
 import pyarrow.parquet as pq
 import pytest
 from tests.support.homes.institutions import Coordinator, OpenCustody
-from tests.support.records.scored import Desk, customers, desk_of, write
+from tests.support.records.scored import Analyst, analyst_of, customers, write
 from tests.support.runs.finished import RUN
 
 
 @pytest.fixture
-def desk(
+def analyst(
     coordinator: Coordinator, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]
-) -> Desk:
-    return desk_of(coordinator, custody_of, capsys)
+) -> Analyst:
+    return analyst_of(coordinator, custody_of, capsys)
 
 
-def test_everyone_is_ranked_and_the_screen_says_what_it_rests_on(desk: Desk) -> None:
-    out = desk.folder / "alerts.parquet"
-    status, said, _ = desk("score", "--model", RUN, "--out", out)
+def test_everyone_is_ranked_and_the_screen_says_what_it_rests_on(analyst: Analyst) -> None:
+    out = analyst.folder / "alerts.parquet"
+    status, said, _ = analyst("score", "--model", RUN, "--out", out)
     assert status == 0
     for text in (
         "scored, run run-1", "2,000 ranked", "20 from the top, 1 at random", "21 new",
@@ -30,37 +30,37 @@ def test_everyone_is_ranked_and_the_screen_says_what_it_rests_on(desk: Desk) -> 
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
 
 
-def test_whom_the_records_already_label_is_no_alert_unless_asked_for(desk: Desk) -> None:
+def test_whom_the_records_already_label_is_no_alert_unless_asked_for(analyst: Analyst) -> None:
     known = sum(customers(2000)["reported"])
-    out = desk.folder / "a.parquet"
-    _, said, _ = desk("score", "--model", RUN, "--budget", "30", "--out", out)
+    out = analyst.folder / "a.parquet"
+    _, said, _ = analyst("score", "--model", RUN, "--budget", "30", "--out", out)
     assert f"{known} whom the records already label positive: ranked and marked, no alerts" in said
     rows = pq.read_table(out).to_pylist()
     assert sum(row["label"] == 1 for row in rows) == known
     assert {row["label"] for row in rows if row["selected"] != "no"} == {0}
-    assert {row["label"] for row in json.loads(desk("alerts", "--json")[1])} == {0}
-    more = ("--known", "--budget", "30", "--out", desk.folder / "b.parquet")
-    _, said, _ = desk("score", "--model", RUN, *more)
-    alerts = json.loads(desk("alerts", "--json")[1])
+    assert {row["label"] for row in json.loads(analyst("alerts", "--json")[1])} == {0}
+    more = ("--known", "--budget", "30", "--out", analyst.folder / "b.parquet")
+    _, said, _ = analyst("score", "--model", RUN, *more)
+    alerts = json.loads(analyst("alerts", "--json")[1])
     again = [row for row in alerts if row["label"] == 1]
     assert again
     assert f"ranked and marked, {len(again)} of the alerts" in said
-    _, card, _ = desk("alert", "show", again[0]["alert"])
+    _, card, _ = analyst("alert", "show", again[0]["alert"])
     assert "the records already label this unit positive" in " ".join(card.split())
 
 
-def test_todays_customers_need_no_labels(desk: Desk) -> None:
-    path = write(desk.folder / "today.parquet", customers(100, seed=4), without=["reported"])
-    out = desk.folder / "alerts.parquet"
-    status, said, _ = desk(
+def test_todays_customers_need_no_labels(analyst: Analyst) -> None:
+    path = write(analyst.folder / "today.parquet", customers(100, seed=4), without=["reported"])
+    out = analyst.folder / "alerts.parquet"
+    status, said, _ = analyst(
         "score", "--model", RUN, "--records", path, "--budget", "5", "--out", out
     )
     assert (status, "5 from the top" in said) == (0, True)
     assert "not calibrated: the records have no labels" in said
 
 
-def test_wrong_input_says_what_to_do(desk: Desk) -> None:
-    out = desk.folder / "alerts.parquet"
+def test_wrong_input_says_what_to_do(analyst: Analyst) -> None:
+    out = analyst.folder / "alerts.parquet"
     rows = [
         (("score", "--model", "run-x", "--out", out), "institution models"),
         (("score", "--model", RUN, "--out", out.with_suffix(".csv")), ".parquet"),
@@ -71,7 +71,7 @@ def test_wrong_input_says_what_to_do(desk: Desk) -> None:
         (("score", "--out", out), "--model"),
     ]
     for arguments, said in rows:
-        status, _, err = desk(*arguments)
+        status, _, err = analyst(*arguments)
         assert status == 2, err
         assert said in err
         assert not out.exists()

@@ -11,8 +11,8 @@ from tests.support.homes.papers import key_called
 
 from fieldfare.client.home.keys import identity_fingerprint, public_identity
 from fieldfare.client.home.layout import Home
-from fieldfare.client.institution.founding import AUTHORITY_FILE, NODE_FILE
-from fieldfare.server.home.founding import load_signing_key, signing_public
+from fieldfare.client.institution.initial_setup import AUTHORITY_FILE, NODE_FILE
+from fieldfare.server.home.initial_setup import load_signing_key, signing_public
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.members.publication import invite
 from fieldfare.shared.cli.root import run

@@ -17,7 +17,7 @@ from fieldfare.client.custodian.key_agreement import (
     fresh_answer,
     open_run,
 )
-from fieldfare.client.custodian.party import Site
+from fieldfare.client.custodian.party import Party
 from fieldfare.shared.errors import PolicyRefusal, ProtocolError, RefusalCode
 from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.messages import (
@@ -47,19 +47,19 @@ class Parties:
     """Institutions that have approved one study and answered `hello`."""
 
     identities: Identities
-    sites: Mapping[str, Site]
+    members: Mapping[str, Party]
     studies: Mapping[str, ApprovedStudy]
     answers: Mapping[str, FreshAnswer]
 
     @classmethod
     def make(cls, assurance: Assurance = Assurance.EXACT) -> "Parties":
         identities = Identities.make(NAMES, 1, assurance)
-        sites = {n: Site(n, identities.roster, identities.signers[n], assurance) for n in NAMES}
-        studies = {n: ApprovedStudy.make(s, STUDY, number=1, epoch=1) for n, s in sites.items()}
+        members = {n: Party(n, identities.roster, identities.signers[n], assurance) for n in NAMES}
+        studies = {n: ApprovedStudy.make(s, STUDY, number=1, epoch=1) for n, s in members.items()}
         answers = {
-            n: fresh_answer(s, studies[n], "r", "9" * 64, "8" * 64) for n, s in sites.items()
+            n: fresh_answer(s, studies[n], "r", "9" * 64, "8" * 64) for n, s in members.items()
         }
-        return cls(identities, sites, studies, answers)
+        return cls(identities, members, studies, answers)
 
     def opening(self, number: int = 0, changed: RunAnswer | None = None) -> RunOpening:
         answers = {n: a.answer for n, a in self.answers.items()}
@@ -78,7 +78,7 @@ class Parties:
     def envelopes(self, changed: RunAnswer | None = None) -> list[bytes]:
         found = {n: a.envelope for n, a in self.answers.items()}
         if changed:
-            found[changed.institution] = self.sites[changed.institution].sign(changed)
+            found[changed.institution] = self.members[changed.institution].sign(changed)
         return list(found.values())
 
     @property
@@ -87,15 +87,15 @@ class Parties:
 
     def opens(self, name: str, opening: RunOpening, envelopes: list[bytes]) -> OpenedRun:
         own = self.answers[name]
-        return open_run(self.sites[name], own, opening, envelopes, self.approvals, NOW)
+        return open_run(self.members[name], own, opening, envelopes, self.approvals, NOW)
 
     def opened(self, number: int = 0) -> dict[str, OpenedRun]:
         opening = self.opening(number)
-        return {n: self.opens(n, opening, self.envelopes()) for n in self.sites}
+        return {n: self.opens(n, opening, self.envelopes()) for n in self.members}
 
     def agreed(self, opened: Mapping[str, OpenedRun]) -> dict[str, RunKeys]:
         offers = [opened[n].offer for n in NAMES]
-        return {n: agree(s, opened[n], offers) for n, s in self.sites.items()}
+        return {n: agree(s, opened[n], offers) for n, s in self.members.items()}
 
 
 @pytest.fixture(scope="module")
@@ -128,16 +128,16 @@ def test_openings_share_no_key(parties: Parties) -> None:
 
 
 def test_a_stored_approval_that_was_changed_is_not_taken(parties: Parties) -> None:
-    site, state = parties.sites["a"], parties.studies["a"].envelope
-    assert ApprovedStudy.from_bytes(state, site).approval == parties.studies["a"].approval
+    party, state = parties.members["a"], parties.studies["a"].envelope
+    assert ApprovedStudy.from_bytes(state, party).approval == parties.studies["a"].approval
     changed = state.replace(b'"number":1', b'"number":2')
     assert changed != state
     with pytest.raises(ProtocolError):
-        ApprovedStudy.from_bytes(changed, site)
+        ApprovedStudy.from_bytes(changed, party)
 
 
 def test_an_offer_says_when_it_was_made(parties: Parties) -> None:
-    offer = parties.sites["a"].from_member(parties.opened()["a"].offer, KeyOffer, "a").body
+    offer = parties.members["a"].from_member(parties.opened()["a"].offer, KeyOffer, "a").body
     assert offer.time == NOW
 
 
@@ -146,28 +146,28 @@ def test_an_offer_says_when_it_was_made(parties: Parties) -> None:
 
 def test_a_study_has_one_unopened_answer_whatever_is_asked(parties: Parties) -> None:
     """`hello` is no flood: every other run or nonce replaces the keys before."""
-    held, site, study = HeldKeys(), parties.sites["a"], parties.studies["a"]
-    first = held.answer(site, study, "r", "1" * 64)
-    assert held.answer(site, study, "r", "1" * 64) == first  # asked again
+    held, party, study = HeldKeys(), parties.members["a"], parties.studies["a"]
+    first = held.answer(party, study, "r", "1" * 64)
+    assert held.answer(party, study, "r", "1" * 64) == first  # asked again
     seen = {first}
     for run, nonce in (("r", "2" * 64), ("s", "2" * 64), ("r", "1" * 64)):
-        seen.add(held.answer(site, study, run, nonce))
+        seen.add(held.answer(party, study, run, nonce))
         assert held.fresh(STUDY, run).answer.nonce == nonce
     assert len(seen) == 4
     assert len(held._fresh) == 1
     for text in ("", "r" * 65, "r:1"):
         with pytest.raises(ProtocolError):
-            held.answer(site, study, text, "1" * 64)
+            held.answer(party, study, text, "1" * 64)
     with pytest.raises(ProtocolError):
-        held.answer(site, study, "r", "1" * 62)
+        held.answer(party, study, "r", "1" * 62)
 
 
 def test_keys_are_held_for_one_opening_until_a_newer_one_is_agreed_on(parties: Parties) -> None:
-    held, site, study, before = HeldKeys(), parties.sites["a"], parties.studies["a"], ""
+    held, party, study, before = HeldKeys(), parties.members["a"], parties.studies["a"], ""
     for number in (0, 1):
-        held.answer(site, study, "r", str(number) * 64)
+        held.answer(party, study, "r", str(number) * 64)
         answers = {**parties.answers, "a": held.fresh(STUDY, "r")}
-        now = Parties(parties.identities, parties.sites, parties.studies, answers)
+        now = Parties(parties.identities, parties.members, parties.studies, answers)
         opened = now.opened(number)
         opening = opened["a"].opening
         if number:  # the old ones are there until then
@@ -175,8 +175,8 @@ def test_keys_are_held_for_one_opening_until_a_newer_one_is_agreed_on(parties: P
         held.opened(opened["a"])
         assert held.offer(opening) == opened["a"].offer
         offers = [opened[n].offer for n in NAMES]
-        held.agree(site, STUDY, "r", offers)
-        held.agree(site, STUDY, "r", offers)  # a repeat changes nothing
+        held.agree(party, STUDY, "r", offers)
+        held.agree(party, STUDY, "r", offers)  # a repeat changes nothing
         assert held.run_keys(STUDY, "r", opening.hash) == now.agreed(opened)["a"]
         assert held.offer(opening) == opened["a"].offer
         if number:
@@ -196,7 +196,7 @@ def gone(held: HeldKeys, opening: str) -> bool:
 def test_simulations_agree_on_nothing() -> None:
     parties = Parties.make(Assurance.SIMULATED)
     opened = parties.opened()
-    bodies = [parties.sites[n].from_member(o.offer, KeyOffer, n).body for n, o in opened.items()]
+    bodies = [parties.members[n].from_member(o.offer, KeyOffer, n).body for n, o in opened.items()]
     assert [body.ciphertexts for body in bodies] == [{}] * len(NAMES)
     assert {a.answer.x25519 + a.answer.mlkem768 for a in parties.answers.values()} == {""}
     assert parties.agreed(opened) == {n: RunKeys(0, {}) for n in NAMES}
@@ -220,8 +220,8 @@ def test_a_copied_key_makes_no_mask_cancel(parties: Parties) -> None:
     answers, opened = parties.answers, parties.opened()
     own, victim = answers["a"], answers["b"].answer
     assert own.keys is not None
-    site = parties.sites["b"]
-    offer = site.from_member(opened["a"].offer, KeyOffer, "a").body
+    party = parties.members["b"]
+    offer = party.from_member(opened["a"].offer, KeyOffer, "a").body
     common = {"opening": "6" * 64, "ciphertext": offer.ciphertexts["b"]}
     secret = opened["a"].secrets["b"]
     copied = victim.model_copy(update={"institution": "d"})
@@ -269,7 +269,7 @@ def test_malformed_keys_are_refused_at_the_opening(
 
 def test_one_institution_may_not_stand_in_with_two_answers_of_its_own(parties: Parties) -> None:
     """Its other answer's keys are not held (any more)."""
-    other = fresh_answer(parties.sites["a"], parties.studies["a"], "r", "7" * 64, "8" * 64)
+    other = fresh_answer(parties.members["a"], parties.studies["a"], "r", "7" * 64, "8" * 64)
     opening, envelopes = parties.opening(changed=other.answer), parties.envelopes(other.answer)
     with pytest.raises(PolicyRefusal) as found:
         parties.opens("a", opening, envelopes)
@@ -298,29 +298,29 @@ def test_a_pair_without_a_ciphertext_of_the_right_length_is_refused(
         ciphertexts=dict.fromkeys(names, ciphertext or ""),
         time=NOW,
     )
-    offers = [parties.sites["a"].sign(lie), *(opened[n].offer for n in "bcd")]
-    arguments = (parties.sites["d"], opened["d"], offers)
+    offers = [parties.members["a"].sign(lie), *(opened[n].offer for n in "bcd")]
+    arguments = (parties.members["d"], opened["d"], offers)
     assert refusal(agree, *arguments) is RefusalCode.BAD_KEYS
 
 
 def test_a_ciphertext_for_somebody_else_gives_keys_that_differ(parties: Parties) -> None:
     """ML-KEM rejects implicitly (FIPS 203, section 7.3): the rehearsal finds such keys."""
     opened = parties.opened()
-    site = parties.sites["a"]
-    body = site.from_member(opened["a"].offer, KeyOffer, "a").body
+    party = parties.members["a"]
+    body = party.from_member(opened["a"].offer, KeyOffer, "a").body
     swapped = body.ciphertexts | {"d": body.ciphertexts["b"]}
-    lie = site.sign(body.model_copy(update={"ciphertexts": swapped}))
+    lie = party.sign(body.model_copy(update={"ciphertexts": swapped}))
     offers = [lie, *(opened[n].offer for n in "bcd")]
-    keys = agree(parties.sites["d"], opened["d"], offers)
+    keys = agree(parties.members["d"], opened["d"], offers)
     assert keys.keys["a"] != parties.agreed(opened)["a"].keys["d"]
 
 
 def test_offers_come_from_their_own_senders_for_this_opening(parties: Parties) -> None:
     opened, elsewhere = parties.opened(), parties.opened(1)
     offers = {n: o.offer for n, o in opened.items()}
-    body = parties.sites["b"].from_member(offers["b"], KeyOffer, "b").body
-    impostor = parties.sites["c"].sign(body.model_copy(update={"institution": "c"}))
-    renamed = parties.sites["b"].sign(body.model_copy(update={"institution": "c"}))
+    body = parties.members["b"].from_member(offers["b"], KeyOffer, "b").body
+    impostor = parties.members["c"].sign(body.model_copy(update={"institution": "c"}))
+    renamed = parties.members["b"].sign(body.model_copy(update={"institution": "c"}))
     for wrong, code in (
         ({"c": offers["b"]}, RefusalCode.BAD_SIGNATURE),
         ({"b": impostor}, RefusalCode.BAD_SIGNATURE),
@@ -329,7 +329,7 @@ def test_offers_come_from_their_own_senders_for_this_opening(parties: Parties) -
         ({"d": elsewhere["d"].offer}, RefusalCode.BAD_KEYS),
     ):
         given = list((offers | wrong).values())
-        arguments = (parties.sites["d"], opened["d"], given)
+        arguments = (parties.members["d"], opened["d"], given)
         assert refusal(agree, *arguments) is code
 
 
@@ -338,7 +338,7 @@ def test_ones_own_offer_must_come_back_unchanged(parties: Parties) -> None:
     opened, again = parties.opened(), parties.opened()
     assert again["a"].offer != opened["a"].offer
     offers = [again["a"].offer, *(opened[n].offer for n in "bcd")]
-    arguments = (parties.sites["a"], opened["a"], offers)
+    arguments = (parties.members["a"], opened["a"], offers)
     assert refusal(agree, *arguments) is RefusalCode.BAD_KEYS
 
 

@@ -232,8 +232,8 @@ def test_no_step_can_be_left_out(kind: ReleaseKind, step: int, bench: Bench) -> 
 
 def resigned(run: Run, envelope: bytes, name: str, signer: str, **changes: object) -> bytes:
     """A reply, changed, in somebody's name and with somebody's key."""
-    site = run.bench.site(name)
-    reply = open_envelope(envelope, Reply, site.roster, site.assurance).body
+    party = run.bench.party(name)
+    reply = open_envelope(envelope, Reply, party.roster, party.assurance).body
     return sign_envelope(
         reply.model_copy(update=changes), name, run.bench.federation.identities.signers[signer]
     )
@@ -361,7 +361,7 @@ MISFITS: Final[dict[str, Misfit]] = {
             2,
             sign_envelope(
                 open_envelope(
-                    last.replies[2], Reply, run.bench.site(NAME).roster, Assurance.EXACT
+                    last.replies[2], Reply, run.bench.party(NAME).roster, Assurance.EXACT
                 ).body,
                 COORDINATOR,
                 run.bench.federation.identities.coordinator,

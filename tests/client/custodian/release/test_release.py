@@ -84,7 +84,7 @@ def watch(bench: Bench, name: str = NAME) -> Watched:
     """Put a custodian that is watched in place of one, over the same ledger and keys."""
     watched = Watched(units=bench.sums[name].training)
     sums = replace(bench.sums[name], training=watched)
-    custodian = Custodian(bench.site(name), bench.ledger(name), watched)
+    custodian = Custodian(bench.party(name), bench.ledger(name), watched)
     custodian.approve(bench.study, lambda: sums)
     bench.remembers(name, custodian)
     return watched
@@ -98,8 +98,8 @@ def decoded(vectors: list[bytes], terms: ReleaseTerms) -> NDArray[np.int64]:
 
 
 def opened(run: Run, answer: Released) -> Reply:
-    site = run.bench.site("bank-a")
-    return site.from_member(answer.reply, Reply, NAME).body
+    party = run.bench.party("bank-a")
+    return party.from_member(answer.reply, Reply, NAME).body
 
 
 # -- what leaves -------------------------------------------------------------------------------
@@ -326,7 +326,7 @@ def test_two_custodians_over_one_ledger_answer_one_request_once(bench: Bench) ->
         clock=bench.ledger(NAME)._clock,
     )
     with ledger:
-        twin = Custodian(bench.site(NAME), ledger, ExactNoise())
+        twin = Custodian(bench.party(NAME), ledger, ExactNoise())
         twin.approve(bench.study, lambda: bench.sums[NAME])
         twin._door.held = bench.held(NAME)  # a copy of the running machine, memory included
         for step in range(STEPS):

@@ -30,11 +30,11 @@ def test_a_sum_travels_in_its_participants_order() -> None:
 
 
 def test_a_run_begins_with_nothing() -> None:
-    standing = RunCheckpoint()
-    assert (standing.openings, standing.request, standing.answered) == (None, b"", True)
-    assert (standing.stayed, standing.failed) == (frozenset(), 0)
+    checkpoint = RunCheckpoint()
+    assert (checkpoint.openings, checkpoint.request, checkpoint.answered) == (None, b"", True)
+    assert (checkpoint.stayed, checkpoint.failed) == (frozenset(), 0)
     record = Record()
-    assert record.standing() == standing
+    assert record.checkpoint() == checkpoint
     assert (record.leaves, record.state, record.last) == ([], None, NO_LAST_SUM)
     with pytest.raises(RunError, match="expected a run that was opened, found none"):
         record.summed(a_sum())

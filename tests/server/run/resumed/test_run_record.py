@@ -299,9 +299,9 @@ def test_a_run_that_lost_too_many_asks_them_the_same_when_they_are_back(
     assert outcome.participants == BANKS
     assert outcome.parameters.tobytes() == whole.parameters.tobytes()
     with book.record() as fresh:
-        standing = fresh.standing()
+        checkpoint = fresh.checkpoint()
     spent = {name: ledger.spent() for name, ledger in setting.federation.ledgers.items()}
-    assert (standing.failed, fresh.run.debits) == (2, spent)
+    assert (checkpoint.failed, fresh.run.debits) == (2, spent)
 
 
 # -- where a run stands --------------------------------------------------------------------------
@@ -317,7 +317,7 @@ def records(setting: Setting, path: Path, lose: Lose = None) -> Iterator[tuple[s
         )
     for copy in copying.copies:
         with Book(setting, copy.path).record() as fresh:
-            fresh.standing()
+            fresh.checkpoint()
             yield copy.kept, fresh
 
 
@@ -336,8 +336,8 @@ def test_a_standing_is_what_was_kept(
         "summed",
     ]
     opened, agreed, asked, rehearsed, first, summed = (record for _, record in found[:6])
-    stood = [record.standing() for _, record in found]
-    sent = [standing.openings for standing in stood]
+    stood = [record.checkpoint() for _, record in found]
+    sent = [checkpoint.openings for checkpoint in stood]
     assert sent[0] is not None
     assert sent[1] is not None
     assert (sent[0].agreed, sent[0].sent) == (None, sent[1].agreed)
@@ -358,7 +358,7 @@ def test_a_standing_is_what_was_kept(
     assert evaluated.run.results.metrics is not None
     total = cost * STUDY.training.steps + setting.federation.plan.evaluation.cost
     assert evaluated.run.debits == dict.fromkeys(BANKS, total)
-    assert {standing.failed for standing in stood} == {0}
+    assert {checkpoint.failed for checkpoint in stood} == {0}
     assert {record.done for _, record in found} == {False}
 
 
@@ -368,7 +368,7 @@ def test_a_failed_attempt_is_done_with_and_paid_by_those_who_answered(
     setting = make_setting(STUDY)
     found = list(records(setting, tmp_path, without_bank_d))
     (at,) = (index for index, (kept, _) in enumerate(found) if kept == "failed")
-    before, failed, asked = (record.standing() for _, record in found[at - 1 : at + 2])
+    before, failed, asked = (record.checkpoint() for _, record in found[at - 1 : at + 2])
     cost = setting.federation.plan.training.cost
     assert (before.answered, before.failed) == (False, 0)
     assert (failed.answered, failed.failed) == (True, 1)
@@ -377,7 +377,7 @@ def test_a_failed_attempt_is_done_with_and_paid_by_those_who_answered(
     debits = {**dict.fromkeys(BANKS[:3], 2 * cost), "bank-d": cost}
     assert found[at][1].run.debits == debits
     assert (asked.answered, asked.failed) == (False, 1)
-    assert found[-1][1].standing().failed == 1
+    assert found[-1][1].checkpoint().failed == 1
 
 
 def test_an_attempt_that_nobody_answered_is_counted_by_the_next(
@@ -388,21 +388,21 @@ def test_an_attempt_that_nobody_answered_is_counted_by_the_next(
     run_until(book, Wire(), 5, after=False)
     request = bytes(leaves_of(book)[-1].content)
     with book.record() as record:
-        record.standing()
+        record.checkpoint()
         record.failed({}, costs=True)
         record.requested(request)
         assert record.run.failed == 1
     with book.record() as fresh:
-        standing = fresh.standing()
-        assert (standing.failed, standing.answered) == (1, False)
+        checkpoint = fresh.checkpoint()
+        assert (checkpoint.failed, checkpoint.answered) == (1, False)
         assert (fresh.run.failed, set(fresh.run.debits.values())) == (1, {0})
 
 
 def test_a_standing_is_read_once(make_setting: MakeSetting, tmp_path: Path) -> None:
     book = Book.begin(make_setting(STUDY), tmp_path / "runs")
     with book.record() as record:
-        assert record.standing() is record.standing()
-        assert record.standing().openings is None
+        assert record.checkpoint() is record.checkpoint()
+        assert record.checkpoint().openings is None
 
 
 def test_vectors_that_were_deleted_end_a_run_that_needs_them(
@@ -426,7 +426,7 @@ def test_a_store_that_holds_something_else_is_no_run(
     with run_store(book.path) as store:
         store.append(book.run, [Leaf(kind, b"rubbish")])
     with book.record() as record, pytest.raises(RunError, match="kept run cannot be read"):
-        record.standing()
+        record.checkpoint()
 
 
 def test_a_checkpoint_that_is_none_is_no_run(make_setting: MakeSetting, tmp_path: Path) -> None:
@@ -434,7 +434,7 @@ def test_a_checkpoint_that_is_none_is_no_run(make_setting: MakeSetting, tmp_path
     with run_store(book.path) as store:
         store.append(book.run, [], checkpoint=b"rubbish")
     with book.record() as record, pytest.raises(RunError, match="a state of a training run"):
-        record.standing()
+        record.checkpoint()
 
 
 # -- the transcript ------------------------------------------------------------------------------
@@ -469,7 +469,7 @@ def test_a_transcript_has_every_message_and_what_was_made_of_it(
         EndRecord(state="finished", reason=""),
     ]
     with book.record() as record:
-        record.standing()
+        record.checkpoint()
         assert record.done
 
 

@@ -1,6 +1,6 @@
 """Processor time of an analyst's commands on 20,000 customers, start-up included.
 
-    python -m tests.benchmarks.desk [--customers 20000] [--runs 3] [--json]
+    python -m tests.benchmarks.alert_commands [--customers 20000] [--runs 3] [--json]
 
 Made-up customers are scored and their alerts kept in a home; then each command is typed as a
 process of its own, as an analyst types it: list, card, decision, labels, drafts of a report, the
@@ -52,7 +52,7 @@ _KEY: Final = b"bench"
 _CSV: Final = "a draft with entries, from CSV"
 
 
-def make_desk(folder: Path, customers: int) -> tuple[Path, str]:
+def make_alert_home(folder: Path, customers: int) -> tuple[Path, str]:
     """Make a home whose alerts are kept; return it and the id of one alert."""
     home = folder / "home"
     typed("init", "--id", "bench", "--home", str(home))
@@ -121,11 +121,11 @@ def commands(folder: Path, home: Path, alert: str) -> Iterator[tuple[str, list[s
 
 
 def measure(customers: int = CUSTOMERS, runs: int = RUNS) -> list[dict[str, Any]]:
-    """Make a desk, type every command `runs` times, and return the least seconds of each."""
+    """Make alerts, type every command `runs` times, and return the least seconds of each."""
     found, number = [], 0
     with TemporaryDirectory(prefix=FOLDER) as name:
         folder = Path(name)
-        home, alert = make_desk(folder, customers)
+        home, alert = make_alert_home(folder, customers)
         for what, arguments in commands(folder, home, alert):
             taken = []
             for _ in range(runs):

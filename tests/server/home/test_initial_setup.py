@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.support.homes.coordinators import NOW, found
 
 from fieldfare.server.home.certificate_authority import SERVER_LIFE
-from fieldfare.server.home.founding import (
+from fieldfare.server.home.initial_setup import (
     RENEW_BEFORE,
     certificate_trouble,
     load_signing_key,
@@ -68,7 +68,7 @@ def test_a_half_made_home_does_not_open(tmp_path: Path, monkeypatch: pytest.Monk
     def failing(*_: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr("fieldfare.server.home.founding.issue_server", failing)
+    monkeypatch.setattr("fieldfare.server.home.initial_setup.issue_server", failing)
     with pytest.raises(OSError, match="disk full"):
         found(tmp_path / "home")
     assert not CoordinatorHome(tmp_path / "home").settings.exists()

@@ -1,4 +1,4 @@
-"""The place where an analyst works on alerts: an own home, or the casework folder of a group.
+"""The alerts that an analyst works on: those of an own home, or of a group's casework folder.
 
 Who decides needs no key, no ledger and no record: alerts hold what a card shows. What is signed in
 a casework folder goes into the operator's store and log when it is collected.
@@ -37,8 +37,8 @@ _EVENTS: Final = {
 
 
 @dataclass(frozen=True)
-class HomeDesk:
-    """The desk of the one user whose home it is: alerts are in the home's `scoring/`."""
+class HomeQueue:
+    """The queue of the one user whose home it is: alerts are in the home's `scoring/`."""
 
     home: Home
     settings: HomeSettings
@@ -80,8 +80,8 @@ class HomeDesk:
 
 
 @dataclass(frozen=True)
-class CaseworkDesk:
-    """A group's desk.
+class CaseworkQueue:
+    """A group's queue.
 
     Attributes:
         casework: the folder.
@@ -138,11 +138,11 @@ class CaseworkDesk:
         return [one for one in found if one is not None]
 
 
-Desk = HomeDesk | CaseworkDesk
+AlertQueue = HomeQueue | CaseworkQueue
 
 
-def open_desk(path: Path) -> Desk:
-    """Open the desk at a home or a casework folder.
+def open_queue(path: Path) -> AlertQueue:
+    """Open the queue at a home or a casework folder.
 
     Raises:
         UsageError: neither, or one that another user can change or read.
@@ -154,11 +154,11 @@ def open_desk(path: Path) -> Desk:
         raise UsageError(f"{path}: expected a folder that this user can reach, "
                          f"found: {error.strerror}") from None  # fmt: skip
     if is_casework:
-        return CaseworkDesk(Casework.open(path.absolute()))
+        return CaseworkQueue(Casework.open(path.absolute()))
     home = Home.open(path)
     settings = load_settings(home)
     casework = casework_of(home, settings)
-    return CaseworkDesk(casework, home, settings) if casework else HomeDesk(home, settings)
+    return CaseworkQueue(casework, home, settings) if casework else HomeQueue(home, settings)
 
 
 def casework_of(home: Home, settings: HomeSettings) -> Casework | None:

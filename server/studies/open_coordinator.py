@@ -1,6 +1,6 @@
-"""The objects of study and run commands: a home, its run store, its SuperLink.
+"""An open coordinator for study and run commands: its home, run store and SuperLink.
 
-Following a run until it ends; a watcher changes nothing.
+Also watches a run until it ends; a watcher changes nothing.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,13 +10,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from fieldfare.server.home.founding import kept_bundle
+from fieldfare.server.home.initial_setup import kept_bundle
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.members.publication import published_roster
 from fieldfare.server.store.rows import RunRow
 from fieldfare.server.store.store import RunStore, run_store
 from fieldfare.server.studies.proposals import proposal
-from fieldfare.server.studies.run_control import InspectedRun, Life, RunControl, look
+from fieldfare.server.studies.run_control import InspectedRun, Life, RunControl, inspect_run
 from fieldfare.server.studies.run_view import EpsilonSpent, Pace, RunSummary, parse_metrics
 from fieldfare.server.superlink.control import control_target
 from fieldfare.server.superlink.superlink import control
@@ -26,7 +26,7 @@ from fieldfare.shared.terminal.texts import SHORT
 
 
 @dataclass(frozen=True)
-class Desk:
+class OpenCoordinator:
     """An open coordinator.
 
     Attributes:
@@ -49,19 +49,19 @@ class Desk:
         """
         return kept_bundle(self.home)
 
-    def picture(self, seen: InspectedRun, now: datetime, pace: Pace | None = None) -> RunSummary:
+    def summary(self, found: InspectedRun, now: datetime, pace: Pace | None = None) -> RunSummary:
         """Return everything that is shown of a run.
 
         Raises:
             RunError: the run store cannot be read.
         """
-        row = seen.row
+        row = found.row
         known = self._study(row.study)
         statuses = self.store.statuses(row.run)
         roster = published_roster(self.home)
         names = sorted({*(roster.ids if roster else ()), *statuses})
         return RunSummary(
-            seen=seen,
+            inspected=found,
             name=known[0] if known else row.study[:SHORT],
             promise=self._promise(row, known[1]) if known else None,
             metrics=parse_metrics(self.store.metrics(row.run)),
@@ -71,17 +71,17 @@ class Desk:
             now=now,
         )
 
-    def pictures(self, now: datetime) -> list[RunSummary]:
+    def summaries(self, now: datetime) -> list[RunSummary]:
         """Return everything that is shown of all runs, oldest first."""
         rows = self.store.rows()
-        return [self.picture(look(self.store, self.control, row.run), now) for row in rows]
+        return [self.summary(inspect_run(self.store, self.control, row.run), now) for row in rows]
 
-    def again(self, seen: InspectedRun) -> InspectedRun:
+    def refreshed(self, found: InspectedRun) -> InspectedRun:
         """Return what the store says now of a run that was alive a moment ago."""
-        row = self.store.row(seen.row.run)
-        if row.state.ended or seen.life is not Life.ALIVE:
-            return look(self.store, self.control, row.run)
-        return InspectedRun(row, seen.life, row.state.value, row.reason)
+        row = self.store.row(found.row.run)
+        if row.state.ended or found.life is not Life.ALIVE:
+            return inspect_run(self.store, self.control, row.run)
+        return InspectedRun(row, found.life, row.state.value, row.reason)
 
     def spent(self, study: str) -> int:
         """Return what all runs of a study spent, 1e-12 mu^2; no institution spent more."""
@@ -116,7 +116,7 @@ def _named_plan(home: CoordinatorHome, study: str) -> tuple[str, Plan] | None:
 
 
 @contextmanager
-def open_desk(path: Path) -> Iterator[Desk]:
+def open_coordinator(path: Path) -> Iterator[OpenCoordinator]:
     """Open a coordinator's folder for commands.
 
     Raises:
@@ -125,7 +125,7 @@ def open_desk(path: Path) -> Iterator[Desk]:
     """
     home = CoordinatorHome.open(path)
     with run_store(home.runs_database) as store, control(control_target(home)) as link:
-        yield Desk(home, store, link)
+        yield OpenCoordinator(home, store, link)
 
 
 # -- watching -------------------------------------------------------------------------------------
@@ -134,18 +134,18 @@ POLL_SECONDS: Final = 0.5
 LOOK_SECONDS: Final = 3.0  # between questions to the SuperLink, which has a run to serve
 
 
-def follow(
-    desk: Desk,
+def watch_run(
+    coordinator: OpenCoordinator,
     run: str,
     *,
     now: Callable[[], datetime],
     monotonic: Callable[[], float],
     sleep: Callable[[float], None],
 ) -> Iterator[RunSummary]:
-    """Yield a run's picture now and then; the last one is of its end or its interruption.
+    """Yield a run's summary now and then; the last one is of its end or its interruption.
 
     Args:
-        desk: the coordinator's.
+        coordinator: the coordinator's.
         run: its id.
         now: the present, with a time zone.
         monotonic: seconds that only go forward.
@@ -154,23 +154,29 @@ def follow(
     Raises:
         RunError: the run store cannot be read.
     """
-    pace, seen, looked = Pace(), look(desk.store, desk.control, run), monotonic()
+    pace, found, looked = (
+        Pace(),
+        inspect_run(coordinator.store, coordinator.control, run),
+        monotonic(),
+    )
     while True:
-        yield desk.picture(seen, now(), pace)
-        if seen.life in {Life.ENDED, Life.INTERRUPTED}:
+        yield coordinator.summary(found, now(), pace)
+        if found.life in {Life.ENDED, Life.INTERRUPTED}:
             return
         sleep(POLL_SECONDS)
         if monotonic() - looked >= LOOK_SECONDS:
-            seen, looked = look(desk.store, desk.control, run), monotonic()
+            found, looked = inspect_run(coordinator.store, coordinator.control, run), monotonic()
         else:
-            seen = desk.again(seen)
+            found = coordinator.refreshed(found)
 
 
-def news(pictures: Iterator[RunSummary], said: Callable[[RunSummary], str]) -> Iterator[RunSummary]:
-    """Keep the pictures of which something else is said than of the one before."""
+def changes_in(
+    summaries: Iterator[RunSummary], said: Callable[[RunSummary], str]
+) -> Iterator[RunSummary]:
+    """Keep the summaries of which something else is said than of the one before."""
     before = None
-    for picture in pictures:
-        text = said(picture)
+    for summary in summaries:
+        text = said(summary)
         if text != before:
             before = text
-            yield picture
+            yield summary

@@ -1,17 +1,10 @@
-"""Founding a coordinator: its home, keys, authority, tokens and settings, all of them or none.
+"""The first setup of a coordinator: home, keys, authority, tokens, settings and Flower bundle.
 
-The settings are written last. Without them a home does not open, so one that was left half
-made is never taken for a whole one.
-
-The Flower bundle that runs are started with: a few texts, no code.
-
-Built here rather than by Flower's tools, so that its hash, which institutions list, depends on
-the texts alone: not on a library of compression, a clock, or a version of Flower.
-
-The bundle that a coordinator's runs are started with, as its home keeps it.
-
-Institutions list its hash, so an upgrade of this software changes nothing by itself: the
-bundle is kept when the coordinator is founded and replaced when it invites anew.
+The settings are written last: a home without them does not open, so none that was left half made
+is taken for a whole one. The bundle, a few texts without code, is built here rather than by
+Flower's tools: institutions list its hash, which so depends on the texts alone, not on a library
+of compression, a clock or a version of Flower. It is kept as it was made, so that an upgrade of
+this software changes nothing by itself, and replaced when the coordinator invites anew.
 """
 
 import hashlib
@@ -120,7 +113,7 @@ def kept_bundle(home: CoordinatorHome) -> bytes:
     return content
 
 
-# -- founding -------------------------------------------------------------------------------------
+# -- first setup ----------------------------------------------------------------------------------
 
 TOKEN_BYTES: Final = 32
 RENEW_BEFORE: Final = timedelta(days=30)
@@ -147,7 +140,7 @@ class CoordinatorSetup:
     local_port: int = DEFAULT_LOCAL_PORT
 
 
-def found_coordinator(
+def create_coordinator(
     path: Path, setup: CoordinatorSetup, now: datetime, *, passphrase: bytes | None = None
 ) -> CoordinatorHome:
     """Make a coordinator's home with all its secrets.

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from tests.benchmarks.desk import (
+from tests.benchmarks.alert_commands import (
     ENTRIES,
     commands,
-    make_desk,
+    make_alert_home,
     promises,
     typed,
 )
@@ -17,8 +17,8 @@ from fieldfare.shared.errors import RunError
 CUSTOMERS = 200
 
 
-def test_every_command_of_a_day_works_on_the_made_up_desk(tmp_path: Path) -> None:
-    home, alert = make_desk(tmp_path, CUSTOMERS)
+def test_every_command_of_a_day_works_in_the_made_up_home(tmp_path: Path) -> None:
+    home, alert = make_alert_home(tmp_path, CUSTOMERS)
     names = []
     for number, (name, arguments) in enumerate(commands(tmp_path, home, alert)):
         assert typed(*(one.format(number) for one in arguments)) > 0

@@ -8,7 +8,7 @@ import pytest
 
 from fieldfare.server.cli import coordinator as cli_founding
 from fieldfare.server.home.certificate_authority import valid_until
-from fieldfare.server.home.founding import load_signing_key, signing_public
+from fieldfare.server.home.initial_setup import load_signing_key, signing_public
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.settings import load_settings
 from fieldfare.server.members.publication import present_invitation
@@ -167,6 +167,6 @@ def test_an_invitation_is_made_anew_and_says_what_changed(
     coordinator_home.settings.write_text(text.replace("coordinator.example.org", "new.example.org"))
     assert run(arguments) == 0
     assert "not good for new.example.org: fieldfare coordinator renew" in capsys.readouterr().out
-    monkeypatch.setattr("fieldfare.server.home.founding.build_bundle", lambda: b"upgraded")
+    monkeypatch.setattr("fieldfare.server.home.initial_setup.build_bundle", lambda: b"upgraded")
     assert run(arguments) == 0
     assert "THE BUNDLE CHANGED" in capsys.readouterr().out

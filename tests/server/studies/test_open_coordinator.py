@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.support.homes.desks import BANKS, TestDesk, progress
+from tests.support.homes.keyed_coordinators import BANKS, KeyedCoordinator, progress
 from tests.support.system.packages import MODEL, PACKAGE, install
 
-from fieldfare.server.home.founding import build_bundle
+from fieldfare.server.home.initial_setup import build_bundle
 from fieldfare.server.store.rows import RunStatus
-from fieldfare.server.studies.desk import open_desk
+from fieldfare.server.studies.open_coordinator import open_coordinator
 from fieldfare.server.studies.proposals import propose
 from fieldfare.server.studies.run_control import Life
 from fieldfare.shared.errors import UsageError
@@ -23,10 +23,10 @@ from fieldfare.shared.system.clock import utc_now
 NOW: Final = datetime(2025, 6, 1, 12, tzinfo=UTC)
 
 
-def test_a_picture_holds_study_privacy_and_institutions(desk: TestDesk) -> None:
-    study = desk.study
-    propose(desk.home, study, desk.signer)
-    with open_desk(desk.home.path) as opened:
+def test_a_picture_holds_study_privacy_and_institutions(keyed: KeyedCoordinator) -> None:
+    study = keyed.study
+    propose(keyed.home, study, keyed.signer)
+    with open_coordinator(keyed.home.path) as opened:
         assert opened.bundle == build_bundle()
         store = opened.store
         for number, spent in ((1, 3_000_000_000), (2, 1_000_000_000)):
@@ -38,14 +38,14 @@ def test_a_picture_holds_study_privacy_and_institutions(desk: TestDesk) -> None:
         store.put_status("run-1", "bank-b", "answered", NOW)
         store.put_status("run-1", "left the roster", "lost", NOW)
         store.put_metrics("run-1", '{"auroc":{"value":0.5}}')
-        pictures = {one.seen.row.run: one for one in opened.pictures(NOW)}
-    first, other = pictures["run-1"], pictures["run-3"]
+        summaries = {one.inspected.row.run: one for one in opened.summaries(NOW)}
+    first, other = summaries["run-1"], summaries["run-3"]
     assert first.name == "payments"
     assert first.promise is not None
     assert (first.promise.epsilon, first.promise.delta) == (0.5, 1e-5)
     # Both runs of the study count, those of another do not.
     assert first.promise.spent == plan_for(study).epsilon(4_000_000_000 / PICOMU2)
-    second = pictures["run-2"].promise
+    second = summaries["run-2"].promise
     assert second is not None
     assert second.spent == first.promise.spent
     # And each run says what it spent itself.
@@ -59,43 +59,45 @@ def test_a_picture_holds_study_privacy_and_institutions(desk: TestDesk) -> None:
 
 
 def test_runs_are_shown_where_their_module_is_not_allowed(
-    desk: TestDesk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    keyed: KeyedCoordinator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install(tmp_path, monkeypatch)
     permit([PACKAGE])
-    data = json.loads(desk.study.canonical())
+    data = json.loads(keyed.study.canonical())
     study = Study.model_validate({**data, "model": MODEL})
-    propose(desk.home, study, desk.signer)
+    propose(keyed.home, study, keyed.signer)
     permit([])
-    with open_desk(desk.home.path) as opened:
+    with open_coordinator(keyed.home.path) as opened:
         opened.store.create("run-1", study.id, NOW)
-        (picture,) = opened.pictures(NOW)
-    assert picture.promise is not None  # its size stands in the study: nothing is imported
+        (summary,) = opened.summaries(NOW)
+    assert summary.promise is not None  # its size stands in the study: nothing is imported
 
 
-def test_without_a_roster_those_are_shown_that_were_heard(desk: TestDesk) -> None:
-    desk.home.roster.unlink()
-    with open_desk(desk.home.path) as opened:
-        opened.store.create("run-1", desk.study.id, NOW)
+def test_without_a_roster_those_are_shown_that_were_heard(keyed: KeyedCoordinator) -> None:
+    keyed.home.roster.unlink()
+    with open_coordinator(keyed.home.path) as opened:
+        opened.store.create("run-1", keyed.study.id, NOW)
         opened.store.put_status("run-1", "bank-b", "answered", NOW)
-        (picture,) = opened.pictures(NOW)
-    assert list(picture.institutions) == ["bank-b"]
+        (summary,) = opened.summaries(NOW)
+    assert list(summary.institutions) == ["bank-b"]
 
 
-def test_a_desk_opens_without_a_superlink_and_says_what_it_does_not_know(desk: TestDesk) -> None:
-    with open_desk(desk.home.path) as opened:
-        opened.store.create("run-1", desk.study.id, NOW)
+def test_a_desk_opens_without_a_superlink_and_says_what_it_does_not_know(
+    keyed: KeyedCoordinator,
+) -> None:
+    with open_coordinator(keyed.home.path) as opened:
+        opened.store.create("run-1", keyed.study.id, NOW)
         opened.store.set_flower_run("run-1", 7)
-        (picture,) = opened.pictures(NOW)
-        assert picture.seen.life is Life.UNKNOWN
-        assert "fieldfare coordinator start" in picture.seen.note
-        assert opened.again(picture.seen).life is Life.UNKNOWN
+        (summary,) = opened.summaries(NOW)
+        assert summary.inspected.life is Life.UNKNOWN
+        assert "fieldfare coordinator start" in summary.inspected.note
+        assert opened.refreshed(summary.inspected).life is Life.UNKNOWN
 
 
-def test_no_home_no_desk(desk: TestDesk) -> None:
+def test_no_home_opens_no_coordinator(keyed: KeyedCoordinator) -> None:
     with (
         pytest.raises(UsageError, match="fieldfare coordinator init"),
-        open_desk(desk.folder / "elsewhere"),
+        open_coordinator(keyed.folder / "elsewhere"),
     ):
         pass
 

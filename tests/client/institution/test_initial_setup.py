@@ -5,7 +5,7 @@ import pytest
 from fieldfare.client.home.keys import load_holdout_key, load_identity, load_node_key
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import load_settings
-from fieldfare.client.institution.founding import found_institution
+from fieldfare.client.institution.initial_setup import create_institution
 from fieldfare.client.policy.policy import load_policy, pinned_coordinator
 from fieldfare.shared.errors import FieldfareError, KeysError, UsageError
 
@@ -13,7 +13,7 @@ COORDINATOR = "c0" * 32
 
 
 def test_a_founded_institution_opens_and_every_part_of_it_loads(tmp_path: Path) -> None:
-    home = found_institution(tmp_path / "home", "bank-a", coordinator=COORDINATOR)
+    home = create_institution(tmp_path / "home", "bank-a", coordinator=COORDINATOR)
     assert Home.open(home.path) == home
     assert load_settings(home).id == "bank-a"
     assert pinned_coordinator(home, load_policy(home)) == COORDINATOR
@@ -23,7 +23,7 @@ def test_a_founded_institution_opens_and_every_part_of_it_loads(tmp_path: Path) 
 
 
 def test_files_are_0600_and_nothing_is_there_that_nobody_promised(tmp_path: Path) -> None:
-    home = found_institution(tmp_path / "home", "bank-a", coordinator=COORDINATOR)
+    home = create_institution(tmp_path / "home", "bank-a", coordinator=COORDINATOR)
     files = {
         path.name: path.stat().st_mode & 0o777 for path in home.path.rglob("*") if path.is_file()
     }
@@ -32,7 +32,7 @@ def test_files_are_0600_and_nothing_is_there_that_nobody_promised(tmp_path: Path
 
 
 def test_two_institutions_share_no_key(tmp_path: Path) -> None:
-    a, b = (found_institution(tmp_path / name, "x") for name in "ab")
+    a, b = (create_institution(tmp_path / name, "x") for name in "ab")
     for name in ("identity.pem", "identity.pub", "node", "holdout"):
         assert (a.keys / name).read_bytes() != (b.keys / name).read_bytes()
 
@@ -40,7 +40,7 @@ def test_two_institutions_share_no_key(tmp_path: Path) -> None:
 def test_nothing_is_overwritten(home: Home) -> None:
     before = {path: path.read_bytes() for path in home.path.rglob("*") if path.is_file()}
     with pytest.raises(UsageError, match="nothing is overwritten"):
-        found_institution(home.path, "bank-b")
+        create_institution(home.path, "bank-b")
     assert before == {path: path.read_bytes() for path in home.path.rglob("*") if path.is_file()}
 
 
@@ -50,7 +50,7 @@ def test_nothing_is_overwritten(home: Home) -> None:
 )
 def test_bad_input_makes_nothing(tmp_path: Path, institution: str, coordinator: str) -> None:
     with pytest.raises(FieldfareError):
-        found_institution(tmp_path / "home", institution, coordinator=coordinator)
+        create_institution(tmp_path / "home", institution, coordinator=coordinator)
     assert not (tmp_path / "home").exists()
 
 
@@ -62,4 +62,4 @@ def test_a_home_left_half_made_does_not_open(tmp_path: Path, home: Home) -> None
 
 def test_no_passphrase_is_no_weak_one(tmp_path: Path) -> None:
     with pytest.raises(KeysError):
-        found_institution(tmp_path / "home", "bank-a", passphrase=b"")
+        create_institution(tmp_path / "home", "bank-a", passphrase=b"")

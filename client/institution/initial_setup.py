@@ -1,12 +1,8 @@
-"""Founding an institution: its home, keys, policy and settings, all of them or none.
+"""The first setup of an institution: home, keys, policy and settings; then joining a coordinator.
 
-The settings are written last. Without them a home does not open, so one that was left half
-made is never taken for a whole one.
-
-Joining a coordinator: pin its key, configure the node, write the enrolment.
-
-Nothing of an invitation counts before a person compared the fingerprint of the key that
-signed it; a later one counts where the key that is pinned already signed it.
+The settings are written last: a home without them does not open, so none that was left half made
+is taken for a whole one. Nothing of an invitation counts before a person compared the fingerprint
+of the key that signed it; a later invitation counts where the pinned key signed it.
 """
 
 from pathlib import Path
@@ -36,7 +32,7 @@ from fieldfare.shared.system.private_files import create_private, read_public, r
 from fieldfare.shared.system.token_keys import check_token
 
 
-def found_institution(
+def create_institution(
     path: Path,
     institution: str,
     *,

@@ -1,4 +1,4 @@
-"""What is signed at a group's desk: seen at once, collected once, in the log before the store."""
+"""What is signed at a group's queue: seen at once, collected once, in the log before the store."""
 
 import os
 from pathlib import Path
@@ -8,8 +8,14 @@ from tests.support.homes import journals
 from tests.support.homes.reported import reported_alert
 
 from fieldfare.client.alerts.alert import Confidence, Disposition, Feedback, PartyRole
+from fieldfare.client.alerts.alert_queue import (
+    CaseworkQueue,
+    HomeQueue,
+    collect,
+    open_queue,
+    scoring_store,
+)
 from fieldfare.client.alerts.casework import FILE_MODE, Act, CaseworkTerms, Deed, make_casework
-from fieldfare.client.alerts.desk import CaseworkDesk, HomeDesk, collect, open_desk, scoring_store
 from fieldfare.client.alerts.store import store_at
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import load_settings
@@ -42,61 +48,61 @@ def folder(home: Home, tmp_path: Path) -> Path:
 
 
 def test_in_a_home_of_ones_own_everything_is_as_it_was(home: Home) -> None:
-    desk = open_desk(home.path)
-    assert isinstance(desk, HomeDesk)
-    with desk.store() as store:
+    queue = open_queue(home.path)
+    assert isinstance(queue, HomeQueue)
+    with queue.store() as store:
         store.put([ALERT])
-        desk.decide(store, ALERT, decision())
-        assert store.find(ALERT.alert).standing.state == "closed"
-    desk.note(Deed.LABELS)
+        queue.decide(store, ALERT, decision())
+        assert store.find(ALERT.alert).status.state == "closed"
+    queue.note(Deed.LABELS)
     assert logged(home) == ["feedback", "labels exported"]
 
 
 def test_a_members_decision_is_seen_at_once_and_collected_once(home: Home, folder: Path) -> None:
-    desk = open_desk(folder)
-    assert isinstance(desk, CaseworkDesk)
-    with desk.store() as store:
-        desk.decide(store, ALERT, decision())
-    desk.note(Deed.DRAFTED, kind="goaml", fingerprint="f" * 64)
-    with desk.store() as store:
-        assert store.find(ALERT.alert).standing.state == "closed"
+    queue = open_queue(folder)
+    assert isinstance(queue, CaseworkQueue)
+    with queue.store() as store:
+        queue.decide(store, ALERT, decision())
+    queue.note(Deed.DRAFTED, kind="goaml", fingerprint="f" * 64)
+    with queue.store() as store:
+        assert store.find(ALERT.alert).status.state == "closed"
     assert logged(home) == []
-    found = collect(home, desk.casework)
+    found = collect(home, queue.casework)
     assert (found.taken, found.refused, found.gone) == (2, 0, 0)
     assert logged(home) == ["feedback", "report drafted"]
-    assert collect(home, desk.casework).taken == 0
-    with desk.store() as store:
+    assert collect(home, queue.casework).taken == 0
+    with queue.store() as store:
         assert len(store.find(ALERT.alert).decisions) == 1
 
 
 def test_who_lost_the_right_after_collecting_still_counts(home: Home, folder: Path) -> None:
-    desk = open_desk(folder)
-    with desk.store() as store:
-        desk.decide(store, ALERT, decision())
-    assert isinstance(desk, CaseworkDesk)
-    collect(home, desk.casework)
+    queue = open_queue(folder)
+    with queue.store() as store:
+        queue.decide(store, ALERT, decision())
+    assert isinstance(queue, CaseworkQueue)
+    collect(home, queue.casework)
     (folder / "casework.toml").write_text('format = 1\ninstitution = "bank-a"\n')
-    desk = open_desk(folder)
-    with desk.store() as store:
-        assert store.find(ALERT.alert).standing.state == "closed"
-    with pytest.raises(UsageError, match="found neither"), desk.store() as store:
-        desk.decide(store, ALERT, decision())
+    queue = open_queue(folder)
+    with queue.store() as store:
+        assert store.find(ALERT.alert).status.state == "closed"
+    with pytest.raises(UsageError, match="found neither"), queue.store() as store:
+        queue.decide(store, ALERT, decision())
 
 
 def test_what_is_about_nothing_is_not_taken_over(home: Home, folder: Path) -> None:
-    desk = open_desk(home.path)
-    assert isinstance(desk, CaseworkDesk)
+    queue = open_queue(home.path)
+    assert isinstance(queue, CaseworkQueue)
     stray = Act(time=utc_now(), deed=Deed.FEEDBACK, alert="none", disposition=Disposition.FILE)
-    desk.casework.sign(stray)
-    found = collect(home, desk.casework)
+    queue.casework.sign(stray)
+    found = collect(home, queue.casework)
     assert (found.taken, found.refused) == (0, 1)
     assert logged(home) == []
 
 
 def test_the_operators_own_decisions_are_collected_at_once(home: Home, folder: Path) -> None:
-    desk = open_desk(home.path)
-    with desk.store() as store:
-        desk.decide(store, ALERT, decision())
+    queue = open_queue(home.path)
+    with queue.store() as store:
+        queue.decide(store, ALERT, decision())
     assert logged(home) == ["feedback"]
 
 
@@ -107,16 +113,16 @@ def test_hidden_alerts_and_codes_reach_members_without_the_home(home: Home, fold
     home.settings.write_text(f'{text}\n[alerts]\nindicator_codes = {{ R01 = "MURCW" }}\n')
     with scoring_store(home, load_settings(home)):
         pass
-    desk = open_desk(folder)
-    with desk.store() as store:
-        assert desk.hidden(store) == {ALERT.unit}
-        assert desk.codes(store) == {"R01": "MURCW"}
+    queue = open_queue(folder)
+    with queue.store() as store:
+        assert queue.hidden(store) == {ALERT.unit}
+        assert queue.codes(store) == {"R01": "MURCW"}
     assert ALERT.unit.encode() not in (folder / "casework.toml").read_bytes()
 
 
 def test_a_desk_is_a_home_or_a_casework_folder(tmp_path: Path, folder: Path) -> None:
     with pytest.raises(UsageError, match="institution's folder"):
-        open_desk(tmp_path)
+        open_queue(tmp_path)
     (folder / "alerts.sqlite").unlink()
-    with pytest.raises(UsageError, match="the operator scores first"), open_desk(folder).store():
+    with pytest.raises(UsageError, match="the operator scores first"), open_queue(folder).store():
         pass

@@ -17,7 +17,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.support.network.coordinator import new_home
 
-from fieldfare.server.home.founding import load_signing_key, signing_public
+from fieldfare.server.home.initial_setup import load_signing_key, signing_public
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.store.rows import Progress
 from fieldfare.server.store.store import RunStore, run_store
@@ -63,7 +63,7 @@ deadline_seconds = 5
 
 
 @dataclass
-class TestDesk:
+class KeyedCoordinator:
     """One coordinator, and the keys of the institutions on its roster."""
 
     __test__ = False
@@ -73,7 +73,7 @@ class TestDesk:
     keys: dict[str, Ed25519PrivateKey]
 
     @classmethod
-    def found(cls, folder: Path) -> "TestDesk":
+    def found(cls, folder: Path) -> "KeyedCoordinator":
         made = cls(folder, new_home(folder / "coordinator"), {})
         made.keys = {name: Ed25519PrivateKey.generate() for name in BANKS}
         made.publish()
@@ -157,5 +157,5 @@ def said(capsys: pytest.CaptureFixture[str]) -> Any:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> TestDesk:
-    return TestDesk.found(tmp_path)
+def keyed(tmp_path: Path) -> KeyedCoordinator:
+    return KeyedCoordinator.found(tmp_path)

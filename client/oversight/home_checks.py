@@ -1,4 +1,4 @@
-"""A preflight's looks at a home: software, files, keys, agreements, budget, records.
+"""A preflight's checks of a home: software, files, keys, agreements, budget, records.
 
 Nothing here shows a record's value or a secret: counts, names of columns and fingerprints.
 """
@@ -13,8 +13,8 @@ from typing import Final
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from fieldfare.client.alerts.desk import casework_of
-from fieldfare.client.approvals.approval import ApprovalStatus, standing_of
+from fieldfare.client.alerts.alert_queue import casework_of
+from fieldfare.client.approvals.approval import ApprovalStatus, approval_status
 from fieldfare.client.daemon.admin_client import custodian_status
 from fieldfare.client.home.keys import (
     load_identity,
@@ -39,17 +39,17 @@ from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.node.settings import load_node_terms
 from fieldfare.client.oversight.ledger_report import report
 from fieldfare.client.oversight.preflight import (
+    Check,
     CheckInput,
     CheckNote,
     CheckOutcome,
-    Look,
     MissingError,
-    budget_seen,
     check_answers,
     check_socket,
-    disk_seen,
-    policy_seen,
-    software_seen,
+    judge_budget,
+    judge_disk,
+    judge_policy,
+    judge_software,
 )
 from fieldfare.client.policy.policy import load_policy, pinned_coordinator
 from fieldfare.client.records.load import check_records
@@ -83,8 +83,8 @@ class Preflight:
     records: bool = True
 
 
-class HomeLooks:
-    """The looks at one home; what several rest on is read once."""
+class HomeChecks:
+    """The checks of one home; what several rest on is read once."""
 
     def __init__(self, given: Preflight) -> None:
         """Read nothing yet."""
@@ -100,49 +100,49 @@ class HomeLooks:
         self.node = CheckInput("node.toml", lambda: load_node_terms(given.node_settings))
         self.studies = CheckInput("the studies", self._approved)
 
-    def looks(self) -> Iterator[Look]:
+    def checks(self) -> Iterator[Check]:
         """Yield them in the order in which one rests on another."""
-        yield Look("software", software_seen, "install this version of fieldfare anew")
-        yield Look("home", lambda: str(Home.open(self._given.home).path))
-        yield Look("settings", lambda: f"institution {self.settings.get().id}")
-        yield Look("policy", lambda: policy_seen(self.policy.get()), "change policy.toml")
-        yield Look(
+        yield Check("software", judge_software, "install this version of fieldfare anew")
+        yield Check("home", lambda: str(Home.open(self._given.home).path))
+        yield Check("settings", lambda: f"institution {self.settings.get().id}")
+        yield Check("policy", lambda: judge_policy(self.policy.get()), "change policy.toml")
+        yield Check(
             "coordinator",
             lambda: fingerprint(bytes.fromhex(self.coordinator.get()))[:HALF],
             "join with the coordinator's invitation: fieldfare institution join FILE",
         )
-        yield Look("identity", self._identity)
-        yield Look("node key", self._node_key)
-        yield Look(
+        yield Check("identity", self._identity)
+        yield Check("node key", self._node_key)
+        yield Check(
             "roster",
-            self._roster_seen,
+            self._roster,
             "accept the coordinator's newest: fieldfare institution roster accept FILE",
         )
-        yield Look("node", self._node_seen)
-        yield Look("sockets", self._sockets)
-        yield Look(
+        yield Check("node", self._node)
+        yield Check("sockets", self._sockets)
+        yield Check(
             "custodian", self._custodian, "start it: fieldfare institution start (or its service)"
         )
-        yield Look("ledger", self._ledger)
-        yield Look(
+        yield Check("ledger", self._ledger)
+        yield Check(
             "budget", self._budget, "wait for the window to move on, or raise it in policy.toml"
         )
-        yield Look("witness", self._witness)
-        yield Look("log", self._log)
-        yield Look("casework", self._casework, "look at it: fieldfare institution casework show")
-        yield Look("disk", lambda: disk_seen(shutil.disk_usage(self.home.need().path).free))
+        yield Check("witness", self._witness)
+        yield Check("log", self._log)
+        yield Check("casework", self._casework, "look at it: fieldfare institution casework show")
+        yield Check("disk", lambda: judge_disk(shutil.disk_usage(self.home.need().path).free))
 
-    def record_looks(self) -> Iterator[Look]:
-        """Yield a look at the records for each approved study."""
+    def record_checks(self) -> Iterator[Check]:
+        """Yield a check of the records for each approved study."""
         try:
             approved = self.studies.get()
         except (FieldfareError, OSError, MissingError):
-            yield Look("records", lambda: str(self.studies.get()))  # raises it once more
+            yield Check("records", lambda: str(self.studies.get()))  # raises it once more
             return
         if not approved:
-            yield Look("records", lambda: CheckNote(CheckOutcome.SKIP, "no study is approved"))
+            yield Check("records", lambda: CheckNote(CheckOutcome.SKIP, "no study is approved"))
         for study in approved:
-            yield Look(
+            yield Check(
                 "records",
                 lambda study=study: self._records(study),  # type: ignore[misc] # bound per study
                 "read it in full: fieldfare institution records check STUDY.toml",
@@ -178,12 +178,12 @@ class HomeLooks:
             )
         return node_fingerprint(home)[:HALF]
 
-    def _roster_seen(self) -> str:
+    def _roster(self) -> str:
         roster, home = self.roster.get(), self.home.need()
         check_member(roster, str(home.roster), self.settings.need().id, public_identity(home))
         return f"version {roster.version}, {len(roster.members)} members, this one among them"
 
-    def _node_seen(self) -> str | CheckNote:
+    def _node(self) -> str | CheckNote:
         if not self._given.node_settings.exists():
             return CheckNote(
                 CheckOutcome.SKIP,
@@ -256,7 +256,7 @@ class HomeLooks:
         home, settings, policy = self.home.need(), self.settings.need(), self.policy.need()
         with open_ledger(home) as ledger:
             found = report(ledger, settings.population, policy, self._given.now)
-        return budget_seen(found.yearly, found.lifetime)
+        return judge_budget(found.yearly, found.lifetime)
 
     def _log(self) -> str | CheckNote:
         folder = self.home.need().log_folder
@@ -298,7 +298,7 @@ class HomeLooks:
         return tuple(
             one
             for one in kept
-            if standing_of(one.decision, roster, epoch) is ApprovalStatus.APPROVED
+            if approval_status(one.decision, roster, epoch) is ApprovalStatus.APPROVED
         )
 
     def _records(self, kept: KeptStudy) -> str | CheckNote:
