@@ -17,7 +17,7 @@ from fieldfare.shared.audit.audit import LogAudit
 from fieldfare.shared.audit.opening import Trust
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import LedgerError, ProtocolError
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.run.mismatch import expect
 from fieldfare.shared.run.optimizer import TrainingState
@@ -105,7 +105,7 @@ class Cosigning:
         self, study: str, run: str, leaves: list[Leaf], vectors: tuple[bytes, ...]
     ) -> tuple[Checked, int | None]:
         """Return how much of a log is known here, and the first leaf that does not fit."""
-        if not leaves or self.party.assurance is not Assurance.EXACT:
+        if not leaves or self.party.protection is not Protection.EXACT:
             return "hashes only", None
         followed = self.ledger.run_state(study, FOLLOWED_STATE + run) or b""
         training = kept_training(self.ledger, study, run)

@@ -62,7 +62,7 @@ from fieldfare.shared.errors import (
     RefusalCode,
     StudyError,
 )
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.privacy.samplers import NoiseSource
 from fieldfare.shared.protocol.delivery import Delivery
 from fieldfare.shared.protocol.messages import (
@@ -158,16 +158,16 @@ class Custodian:
             PolicyRefusal: noise of another kind than the party runs with. A deployed
                 custodian cannot be given simulated noise.
         """
-        if noise.assurance is not party.assurance:
+        if noise.protection is not party.protection:
             raise PolicyRefusal(
                 RefusalCode.WRONG_TERMS,
-                f"expected {party.assurance.value} noise, found {noise.assurance.value}",
+                f"expected {party.protection.value} noise, found {noise.protection.value}",
             )
         self._party = party
         self._ledger = ledger
         self._decisions = decisions or NoLog()
         self._inbox = inbox or NoInbox()
-        simulated = party.assurance is Assurance.SIMULATED
+        simulated = party.protection is Protection.SIMULATED
         self._held = HeldKeys("0" * 64) if simulated else HeldKeys()
         self._door = Door(party, ledger, noise, self._decisions, seeds, self._held)
         self._openings = Openings(ledger, self._decisions)
@@ -183,7 +183,7 @@ class Custodian:
         Raises:
             ProtocolError: not signed by the roster's coordinator, or no valid study.
         """
-        study = open_study(offer, self._party.roster, self._party.assurance)
+        study = open_study(offer, self._party.roster, self._party.protection)
         return self.approve(study, partial(sums, study))
 
     def approve(self, study: Study, sums: Callable[[], StudySums]) -> bytes:
@@ -411,7 +411,7 @@ class Custodian:
             if said is not None:
                 return self._rejected(study, said)
         own = self._own(study)
-        if last_reply and self._party.assurance is Assurance.EXACT:
+        if last_reply and self._party.protection is Protection.EXACT:
             if not self._ledger.accounts_for(self._position_in(last_reply)):
                 # Kept, so that neither a restart nor another call gets round it.
                 self._ledger.put_run_state(LEDGER_STATE, SHOWN_REPLY, last_reply)
@@ -420,7 +420,7 @@ class Custodian:
         return Described(own.envelope, answer)
 
     def _keep_offer(self, study: str, content: bytes) -> None:
-        offered = open_study(content, self._party.roster, self._party.assurance)
+        offered = open_study(content, self._party.roster, self._party.protection)
         if offered.id != study:
             raise ProtocolError("expected an offer of the study that is asked for")
         self._inbox.study_offered(content, offered)
@@ -475,7 +475,7 @@ class Custodian:
 
     def _check_company(self, opening: RunOpening, plan: Plan) -> None:
         """Let no run begin in the company of keys that nobody here knows."""
-        if self._party.assurance is Assurance.EXACT:
+        if self._party.protection is Protection.EXACT:
             check_company(
                 self._party.company,
                 self._party.roster,

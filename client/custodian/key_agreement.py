@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from fieldfare.client.custodian.party import Party
 from fieldfare.shared.errors import PolicyRefusal, ProtocolError, RefusalCode
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import (
     Approval,
     KeyOffer,
@@ -233,7 +233,7 @@ def fresh_answer(party: Party, own: ApprovedStudy, run: str, nonce: str, boot: s
     Raises:
         ProtocolError: no run's id, or no nonce.
     """
-    keys = EphemeralKeys.generate() if party.assurance is Assurance.EXACT else None
+    keys = EphemeralKeys.generate() if party.protection is Protection.EXACT else None
     x25519, mlkem768 = keys.public if keys else ("", "")
     try:
         answer = RunAnswer(
@@ -281,7 +281,7 @@ def open_run(
         raise keys_gone()
     fresh: dict[str, tuple[bytes, str]] = {}
     try:
-        if party.assurance is Assurance.EXACT:  # simulations have no keys
+        if party.protection is Protection.EXACT:  # simulations have no keys
             check_answer_keys(found)
             higher = [peer for peer in sorted(found) if peer > party.institution]
             fresh = {peer: encapsulate(found[peer]) for peer in higher}

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from fieldfare.client.custodian.company import Company
 from fieldfare.shared.errors import ProtocolError, RefusalCode
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import (
     MessageBody,
     Opened,
@@ -25,7 +25,7 @@ class Party:
     institution: str
     roster: Roster
     signer: Signer
-    assurance: Assurance
+    protection: Protection
     company: Company = field(default_factory=Company)
 
     def sign(self, body: MessageBody) -> bytes:
@@ -49,7 +49,7 @@ class Party:
         return self._from(content, body_type, member)
 
     def _from(self, content: bytes, body_type: type[Body], signer: str) -> Opened[Body]:
-        opened = open_envelope(content, body_type, self.roster, self.assurance)
+        opened = open_envelope(content, body_type, self.roster, self.protection)
         if opened.signer != signer:
             raise ProtocolError(
                 "expected a message signed by the right party", RefusalCode.BAD_SIGNATURE

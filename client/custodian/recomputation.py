@@ -21,7 +21,7 @@ from fieldfare.shared.errors import LedgerError, PolicyRefusal, ProtocolError, R
 from fieldfare.shared.evaluation.metrics import same_metrics
 from fieldfare.shared.finished_model.card import ModelCard
 from fieldfare.shared.finished_model.card_writing import canonical_json
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.delivery import Delivery
 from fieldfare.shared.protocol.messages import (
     Commitment,
@@ -73,7 +73,7 @@ class Recomputation:
             PolicyRefusal: NOT_RECOMPUTED.
             LedgerError: what was kept cannot be read.
         """
-        if self.party.assurance is Assurance.SIMULATED:
+        if self.party.protection is Protection.SIMULATED:
             return {}
         if not KINDS[request.kind].follows:  # from a sum; questions follow from the study
             return {}

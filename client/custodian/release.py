@@ -50,7 +50,7 @@ from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.client.wire.frames import Committed, Released
 from fieldfare.shared.canonical import bytes_hash, claimed
 from fieldfare.shared.errors import PolicyRefusal, ProtocolError, RefusalCode
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.privacy.samplers import NoiseSource
 from fieldfare.shared.protocol.messages import (
     NO_LAST_SUM,
@@ -395,7 +395,7 @@ class Door:
 
     def _masked(self, vector: Word, keys: RunKeys, request: Request, terms: ReleaseTerms) -> Word:
         """Add this institution's masks for R."""
-        if self._party.assurance is Assurance.EXACT:
+        if self._party.protection is Protection.EXACT:
             own = self._party.institution
             peers = frozenset(p.institution for p in request.participants) - {own}
             entries, bits = terms.vectors.entries, terms.word_bits

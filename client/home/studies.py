@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from fieldfare.client.home.layout import Home
 from fieldfare.shared.canonical import canonical_bytes
 from fieldfare.shared.errors import ProtocolError, UsageError
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.roster import Hex32, Roster
 from fieldfare.shared.protocol.signed_files import open_study, read_signed
 from fieldfare.shared.study.study import Study
@@ -101,7 +101,7 @@ def offered_study(content: bytes, name: str, roster: Roster) -> Study:
         UsageError: not signed by the coordinator, or no valid study; `name` begins the message.
     """
     try:
-        return open_study(content, roster, Assurance.EXACT)
+        return open_study(content, roster, Protection.EXACT)
     except ProtocolError as error:
         raise UsageError(f"{name}: {error}") from None
 

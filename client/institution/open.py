@@ -33,7 +33,7 @@ from fieldfare.client.records.encoding.units import NO_ROWS, RowsPerUnit
 from fieldfare.client.records.settings import check_unit
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.shared.errors import LedgerError
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.privacy.samplers import ExactNoise
 from fieldfare.shared.protocol.messages import IdentitySigner
 from fieldfare.shared.protocol.roster import Roster
@@ -213,7 +213,7 @@ def open_custody(
         institution.settings.id,
         institution.roster,
         IdentitySigner(key),
-        Assurance.EXACT,
+        Protection.EXACT,
         institution.company,
     )
     with (

@@ -13,7 +13,7 @@ from typing import ClassVar, Final
 from fieldfare.client.journal.entries import GENESIS, Mark
 from fieldfare.client.journal.journal import read
 from fieldfare.shared.errors import LedgerError, ProtocolError
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import (
     Count,
     MessageBody,
@@ -110,6 +110,6 @@ def _opened(line: bytes, institution: str, keys: Collection[str]) -> Iterator[Jo
     for key in keys:
         one = Roster(version=1, coordinator="", members=(Member(id=institution, key=key),))
         try:
-            yield open_envelope(line, JournalHead, one, Assurance.EXACT).body
+            yield open_envelope(line, JournalHead, one, Protection.EXACT).body
         except ProtocolError:
             continue

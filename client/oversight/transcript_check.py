@@ -27,7 +27,7 @@ from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.finished_model.card import ModelCard
 from fieldfare.shared.finished_model.card_writing import check_card_facts
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import ReleaseKind, Reply, Request, open_envelope
 from fieldfare.shared.protocol.roster import Roster
 from fieldfare.shared.run.card_facts import card_facts
@@ -116,10 +116,10 @@ class _Comparison:
 
     def take(self, index: int, leaf: Leaf) -> None:
         if leaf.kind is LeafKind.REQUEST:
-            request = open_envelope(leaf.content, Request, self._roster, Assurance.EXACT).body
+            request = open_envelope(leaf.content, Request, self._roster, Protection.EXACT).body
             self._requests[request.hash] = request
         elif leaf.kind is LeafKind.REPLY:
-            opened = open_envelope(leaf.content, Reply, self._roster, Assurance.EXACT)
+            opened = open_envelope(leaf.content, Reply, self._roster, Protection.EXACT)
             if self._institution in {opened.signer, opened.body.institution}:
                 self._take_reply(index, opened.body, leaf.content)
         elif leaf.kind is LeafKind.SUM:

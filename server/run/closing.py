@@ -19,7 +19,7 @@ from fieldfare.shared.canonical import bytes_hash, claimed
 from fieldfare.shared.errors import ProtocolError, RunError
 from fieldfare.shared.finished_model.card_writing import CardFacts, write_card
 from fieldfare.shared.finished_model.file import model_to_bytes
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.delivery import Delivery
 from fieldfare.shared.protocol.flower_record import Call, Content, bytes_of, refusal_in
 from fieldfare.shared.protocol.messages import Signer, open_envelope, sign_envelope
@@ -204,7 +204,7 @@ def _cosigned(answer: Mapping[str, Any], head: TreeHead, institution: str, roste
     if refusal is not None:
         raise ProtocolError(f"refused with {refusal.code.value}")
     envelope = bytes_of(answer, "cosigned")
-    opened = open_envelope(envelope, CosignedHead, roster, Assurance.EXACT)
+    opened = open_envelope(envelope, CosignedHead, roster, Protection.EXACT)
     if (opened.signer, opened.body.head) != (institution, head):
         raise ProtocolError("expected the same head by its own signer, found another")
     return envelope

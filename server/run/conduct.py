@@ -33,7 +33,7 @@ from fieldfare.server.superlink.control import control_target
 from fieldfare.server.superlink.superlink import control
 from fieldfare.shared.errors import FieldfareError, ProtocolError, RunError, StudyError
 from fieldfare.shared.models import check_module
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import (
     IdentitySigner,
     Reply,
@@ -162,7 +162,7 @@ def _conduct(
     try:
         roster_offer, study_offer = read_roster(home.roster), read_signed(home.study(study))
         roster = open_roster(roster_offer, signing_public(home))
-        plan = plan_for(open_study(study_offer, roster, Assurance.EXACT))
+        plan = plan_for(open_study(study_offer, roster, Protection.EXACT))
         check_module(plan.study)  # before anybody is asked: its first parameters are needed soon
         later = read_questions(home.questions(run)) if run else ()
         signer = IdentitySigner(read_signing_key(home.signing_key, passphrase))
@@ -280,7 +280,7 @@ class _Conduct:
             self.facts.plan,
             self.facts.roster,
             self.signer,
-            Assurance.EXACT,
+            Protection.EXACT,
             self.facts.run,
             _verified(self.store.last_replies(), self.facts.roster),
             self.facts.study_offer,
@@ -301,7 +301,7 @@ def _verified(replies: Mapping[str, bytes], roster: Roster) -> dict[str, bytes]:
     kept = {}
     for institution, envelope in replies.items():
         try:
-            open_envelope(envelope, Reply, roster, Assurance.EXACT)
+            open_envelope(envelope, Reply, roster, Protection.EXACT)
         except ProtocolError:
             continue
         kept[institution] = envelope

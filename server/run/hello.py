@@ -12,7 +12,7 @@ from typing import Any, Final
 from fieldfare.server.run.channel import GridChannel
 from fieldfare.server.run.record import Record
 from fieldfare.shared.errors import ProtocolError, RunError
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.flower_record import REJECTION, Call, Content, bytes_of, refusal_in
 from fieldfare.shared.protocol.messages import (
     Approval,
@@ -40,7 +40,7 @@ class RunTerms:
         plan: of the study.
         roster: the published one.
         signer: the coordinator's.
-        assurance: exact, or simulated.
+        protection: exact, or simulated.
         run: its id; empty where none opens: then nobody makes keys.
         last_replies: the last signed reply held, by institution.
         offer: the signed study, for institutions that do not have it; nothing in simulations.
@@ -51,7 +51,7 @@ class RunTerms:
     plan: Plan
     roster: Roster
     signer: Signer
-    assurance: Assurance
+    protection: Protection
     run: str
     last_replies: Mapping[str, bytes]
     offer: bytes = b""
@@ -222,7 +222,7 @@ def _rejection_in(
         return None
     try:
         envelope = bytes_of(content, REJECTION)
-        opened = open_envelope(envelope, Rejection, terms.roster, terms.assurance)
+        opened = open_envelope(envelope, Rejection, terms.roster, terms.protection)
     except ProtocolError as error:
         log.warning("%s: a rejection that cannot be read: %s", terms.node_names.get(node), error)
         return None
@@ -242,7 +242,7 @@ def _approved_in(content: Mapping[str, Any], terms: RunTerms, node: int, nonce: 
     if refusal is not None:
         raise ProtocolError(f"expected an approval, found a refusal with {refusal.code.value}")
     envelope = bytes_of(content, "approval")
-    opened = open_envelope(envelope, Approval, terms.roster, terms.assurance)
+    opened = open_envelope(envelope, Approval, terms.roster, terms.protection)
     approval = opened.body
     expected = (terms.plan.study_id, terms.roster.hash, opened.signer)
     if (approval.study, approval.roster, approval.institution) != expected:
@@ -252,7 +252,7 @@ def _approved_in(content: Mapping[str, Any], terms: RunTerms, node: int, nonce: 
     if not terms.run:
         return Approved(node, approval, envelope)
     signed = bytes_of(content, "answer")
-    answered = open_envelope(signed, RunAnswer, terms.roster, terms.assurance)
+    answered = open_envelope(signed, RunAnswer, terms.roster, terms.protection)
     answer, name = answered.body, approval.institution
     wanted = (name, name, approval.hash, terms.plan.study_id, terms.roster.hash, terms.run)
     found = (answered.signer, answer.institution, answer.approval, answer.study, answer.roster)

@@ -15,7 +15,7 @@ from fieldfare.server.run.hello import Heard, RunTerms, hello, reasons
 from fieldfare.server.run.record import Opening, Record, RunCheckpoint
 from fieldfare.server.run.rounds import Federation
 from fieldfare.shared.errors import ProtocolError, RefusalCode, RunError
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.flower_record import Call, Content, bytes_of, refusal_in
 from fieldfare.shared.protocol.messages import (
     KeyOffer,
@@ -155,7 +155,7 @@ class Opener:
             terms.plan,
             terms.roster,
             terms.signer,
-            terms.assurance,
+            terms.protection,
             terms.run,
             {name: approved.node for name, approved in sorted(heard.approvals.items())},
             openings,
@@ -190,7 +190,7 @@ def _none_yet(terms: RunTerms, heard: Heard) -> RunOpenings:
         study=terms.plan.study_id,
         run=terms.run,
         roster=terms.roster,
-        assurance=Assurance.SIMULATED,  # signatures were verified before anything is written down
+        protection=Protection.SIMULATED,  # signatures were verified before anything is written down
         least=terms.plan.study.aggregation.minimum_institutions,
         approvals={name: each.approval.hash for name, each in sorted(heard.approvals.items())},
     )
@@ -206,7 +206,7 @@ def _still_in(terms: RunTerms, checkpoint: RunCheckpoint, openings: RunOpenings)
     named = {each.institution for each in newest.participants} if newest else set()
     if not checkpoint.request or terms.plan.study.aggregation.fixed:
         return named
-    last = open_envelope(checkpoint.request, Request, terms.roster, terms.assurance).body
+    last = open_envelope(checkpoint.request, Request, terms.roster, terms.protection).body
     if newest is None or last.opening != newest.hash:
         return named
     asked = {each.institution for each in last.participants}
@@ -249,11 +249,11 @@ def _check_offers(terms: RunTerms, opening: str, offers: Mapping[str, bytes]) ->
 
     The other institutions would refuse a foreign one, and be named in place of its sender.
     """
-    if terms.assurance is Assurance.SIMULATED:  # no keys, nothing offered
+    if terms.protection is Protection.SIMULATED:  # no keys, nothing offered
         return
     for institution, envelope in offers.items():
         try:
-            found = open_envelope(envelope, KeyOffer, terms.roster, terms.assurance)
+            found = open_envelope(envelope, KeyOffer, terms.roster, terms.protection)
         except ProtocolError as error:
             reason = str(error)
         else:

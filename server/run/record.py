@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import RunError
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import NO_LAST_SUM, LastSum
 from fieldfare.shared.protocol.plan import ReleaseTerms
 from fieldfare.shared.protocol.roster import Roster
@@ -152,7 +152,7 @@ class Record:
 
     def begin(self, run: AgreedRun, roster: Roster) -> None:
         """Begin the run's state; signatures were verified before anything is written down."""
-        self.state = RunState.begin(run, roster, Assurance.SIMULATED, self.openings)
+        self.state = RunState.begin(run, roster, Protection.SIMULATED, self.openings)
 
     @property
     def run(self) -> RunState:

@@ -19,7 +19,7 @@ from fieldfare.server.run.channel import GridChannel
 from fieldfare.server.run.record import DecodedSum, Record, RunCheckpoint
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import ProtocolError, RefusalCode, RunError
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.flower_record import Call, Content, bytes_of, refusal_in
 from fieldfare.shared.protocol.messages import (
     NO_LAST_SUM,
@@ -56,7 +56,7 @@ class Federation:
     plan: Plan
     roster: Roster
     signer: Signer
-    assurance: Assurance
+    protection: Protection
     run: str
     nodes: Mapping[str, int]  # node id by institution
     openings: RunOpenings
@@ -226,7 +226,7 @@ class SecureSums:
         if not self.checkpoint.request:
             return None
         opened = open_envelope(
-            self.checkpoint.request, Request, self.federation.roster, self.federation.assurance
+            self.checkpoint.request, Request, self.federation.roster, self.federation.protection
         )
         request = opened.body
         return request if (request.kind, request.step) == (kind, step) else None
@@ -406,7 +406,7 @@ class SecureSums:
         self, institution: str, envelope: bytes, request: Request, terms: ReleaseTerms
     ) -> Reply:
         """Read a reply by whom it comes from, to what was asked, at this price."""
-        opened = open_envelope(envelope, Reply, self.federation.roster, self.federation.assurance)
+        opened = open_envelope(envelope, Reply, self.federation.roster, self.federation.protection)
         reply = opened.body
         participant = self.federation.participants[institution]
         expected = (institution, institution, participant.answer, request.hash, terms.cost)
@@ -423,7 +423,7 @@ class SecureSums:
         """Check that an institution signed a commitment to this vector as its answer to R."""
         envelope, vector = bytes_of(content, "commitment"), bytes_of(content, "vector")
         federation = self.federation
-        opened = open_envelope(envelope, Commitment, federation.roster, federation.assurance)
+        opened = open_envelope(envelope, Commitment, federation.roster, federation.protection)
         body, answer = opened.body, federation.participants[institution].answer
         expected = (institution, institution, answer, request.hash, bytes_hash(vector))
         found = (opened.signer, body.institution, body.answer, body.request, body.vector)

@@ -17,7 +17,7 @@ from fieldfare.server.store.rows import Progress, said_of_losses
 from fieldfare.server.store.store import RunStore
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import ProtocolError, RunError
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import Approval, LastSum, ReleaseKind, open_envelope
 from fieldfare.shared.protocol.plan import Plan, ReleaseTerms
 from fieldfare.shared.protocol.roster import Roster
@@ -76,7 +76,7 @@ class RunFacts:
             study=self.plan.study_id,
             run=self.run,
             roster=self.roster,
-            assurance=Assurance.SIMULATED,  # signatures were verified before it was written down
+            protection=Protection.SIMULATED,  # signatures were verified before it was written down
             least=self.plan.study.aggregation.minimum_institutions,
             approvals=approvals,
         )
@@ -162,7 +162,7 @@ class RunRecord(Record):
             self.begin(run, facts.roster)
 
     def _approval(self, content: bytes) -> Approval:
-        return open_envelope(content, Approval, self.facts.roster, Assurance.SIMULATED).body
+        return open_envelope(content, Approval, self.facts.roster, Protection.SIMULATED).body
 
     def _with(self, leaf: Leaf, training: TrainingState | None) -> RunState:
         state = self.run.after(leaf, self._added)

@@ -10,7 +10,7 @@ from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.members.publication import published_roster
 from fieldfare.shared.errors import ProtocolError, StudyError, UsageError
 from fieldfare.shared.models import check_module
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import Signer
 from fieldfare.shared.protocol.plan import Plan, plan_for
 from fieldfare.shared.protocol.roster import Roster
@@ -100,7 +100,7 @@ def proposal(home: CoordinatorHome, study_id: str) -> Proposal:
     content = read_signed(path)
     own = Roster(version=1, coordinator=signing_public(home), members=())
     try:
-        study = open_study(content, own, Assurance.EXACT)
+        study = open_study(content, own, Protection.EXACT)
     except ProtocolError as error:
         raise UsageError(
             f"{path}: {error}; move the file away and propose the study again"

@@ -20,7 +20,7 @@ from fieldfare.server.store.rows import ApprovalRow, LostAttempts, Progress, sai
 from fieldfare.server.studies.run_control import InspectedRun, Life
 from fieldfare.shared.errors import ProtocolError, RefusalCode
 from fieldfare.shared.evaluation.groups import group_lines
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import (
     REJECTED,
     WITHDRAWN,
@@ -449,7 +449,7 @@ def start_obstacles(plan: Plan, heard: Mapping[str, StudyAnswer], spent: int) ->
 def _said_no(roster: Roster, study: str, name: str, row: ApprovalRow) -> StudyAnswer | None:
     """Return what an institution's own signed rejection says; None where it is none of its own."""
     try:
-        opened = open_envelope(row.envelope, Rejection, roster, Assurance.EXACT)
+        opened = open_envelope(row.envelope, Rejection, roster, Protection.EXACT)
     except ProtocolError:
         return None
     if (opened.signer, opened.body.institution, opened.body.study) != (name, name, study):
@@ -466,7 +466,7 @@ def _heard(roster: Roster | None, study: str, name: str, row: ApprovalRow | None
         text = PENDING if RefusalCode.UNKNOWN_STUDY.value in row.text else row.text
         return StudyAnswer(text, "", row.at)
     try:
-        opened = open_envelope(row.envelope, Approval, roster, Assurance.EXACT)
+        opened = open_envelope(row.envelope, Approval, roster, Protection.EXACT)
     except ProtocolError:  # its key is another one now, or it is no approval
         return _said_no(roster, study, name, row) or StudyAnswer(OUTDATED, "", row.at)
     approval = opened.body

@@ -12,7 +12,7 @@ from typing import NoReturn
 from fieldfare.shared.audit.opening import Trust
 from fieldfare.shared.canonical import claimed
 from fieldfare.shared.errors import ProtocolError
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import open_envelope
 from fieldfare.shared.protocol.roster import COORDINATOR, Roster
 from fieldfare.shared.transcript import merkle
@@ -109,7 +109,7 @@ def _check_cosignature(
 ) -> tuple[str, CosignedHead]:
     if roster is None:
         raise ProtocolError("expected a roster that names who co-signs, found none")
-    opened = open_envelope(content, CosignedHead, roster, Assurance.EXACT)
+    opened = open_envelope(content, CosignedHead, roster, Protection.EXACT)
     body = opened.body
     if opened.signer == COORDINATOR:
         raise ProtocolError("expected an institution's signature, found the coordinator's")
@@ -128,7 +128,7 @@ def _check_after(signer: str, found: Mapping[str, CosignedHead]) -> None:
 
 
 def _opened_head(transcript: TranscriptFile, trust: Trust) -> TreeHead:
-    opened = open_envelope(transcript.head, TreeHead, trust.coordinator_only, Assurance.EXACT)
+    opened = open_envelope(transcript.head, TreeHead, trust.coordinator_only, Protection.EXACT)
     expect("the coordinator's signature", COORDINATOR, opened.signer)
     return opened.body
 

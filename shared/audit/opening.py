@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from fieldfare.shared.errors import AccountingError, PackageError, ProtocolError, StudyError
 from fieldfare.shared.models import check_module
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import Approval, open_envelope
 from fieldfare.shared.protocol.plan import Plan, plan_for
 from fieldfare.shared.protocol.roster import Roster
@@ -133,7 +133,7 @@ class OpeningAudit:
 
     def _take_study(self, content: bytes) -> None:
         roster = _known(self.roster)
-        study = open_study(content, roster, Assurance.EXACT)
+        study = open_study(content, roster, Protection.EXACT)
         found = study.id
         if found != self._study_id:
             raise ProtocolError(f"expected study {self._study_id}, found study {found}")
@@ -153,7 +153,7 @@ class OpeningAudit:
 
     def _take_approval(self, content: bytes) -> None:
         roster = _known(self.roster)
-        opened = open_envelope(content, Approval, roster, Assurance.EXACT)
+        opened = open_envelope(content, Approval, roster, Protection.EXACT)
         approval, self.institution = opened.body, opened.body.institution
         expect("a signature by the approval's institution", approval.institution, opened.signer)
         expect("an approval of the study", self._study_id, approval.study)
@@ -174,7 +174,7 @@ class OpeningAudit:
             study=self._study_id,
             run=self._run,
             roster=roster,
-            assurance=Assurance.EXACT,
+            protection=Protection.EXACT,
             least=plan.study.aggregation.minimum_institutions,
             approvals={name: approval.hash for name, approval in self.approvals.items()},
         )

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldfare.shared.errors import AccountingError
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 
 MAX_SCALE: Final = 2.0**58  # a draw beyond int64 is 32 standard deviations away
 MIN_SCALE: Final = 16.0  # grid units; below, sums of shares are not Gaussian enough (section 2)
@@ -19,7 +19,7 @@ class NoiseSource(Protocol):
     """Adds an institution's share of the noise."""
 
     @property
-    def assurance(self) -> Assurance:
+    def protection(self) -> Protection:
         """Which of the two kinds this is; printed in every result."""
         ...
 
@@ -44,7 +44,7 @@ class ExactNoise:
         | no entries | shape (0,) |
     """
 
-    assurance = Assurance.EXACT
+    protection = Protection.EXACT
 
     def __init__(self) -> None:
         """Load the sampler; takes nothing, so nothing can be set."""
@@ -74,7 +74,7 @@ class ExactNoise:
 class SimulatedNoise:
     """Fast seeded noise for simulations: reproducible, and therefore not private."""
 
-    assurance = Assurance.SIMULATED
+    protection = Protection.SIMULATED
 
     def __init__(self, generator: np.random.Generator) -> None:
         """Draw from `generator`."""

@@ -14,7 +14,7 @@ from pydantic import Field, field_validator
 
 from fieldfare.shared.canonical import MAX_EXACT_INT, content_hash
 from fieldfare.shared.errors import ProtocolError, RefusalCode
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.identity import public_hex
 from fieldfare.shared.protocol.messages import (
     IdentitySigner,
@@ -143,12 +143,12 @@ def open_vouching(content: bytes) -> Vouching:
     Raises:
         ProtocolError: malformed, not canonical, or not signed by that key.
     """
-    claimed = open_envelope(content, Vouching, _NOBODY, Assurance.SIMULATED)
+    claimed = open_envelope(content, Vouching, _NOBODY, Protection.SIMULATED)
     if claimed.signer != claimed.body.institution:
         raise ProtocolError("expected the member that says it", RefusalCode.BAD_SIGNATURE)
     member = Member(id=claimed.body.institution, key=claimed.body.key)
     signers = Roster(version=1, coordinator="", members=(member,))
-    return open_envelope(content, Vouching, signers, Assurance.EXACT).body
+    return open_envelope(content, Vouching, signers, Protection.EXACT).body
 
 
 # -- what follows ----------------------------------------------------------------------------------

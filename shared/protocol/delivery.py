@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fieldfare.shared.canonical import bytes_hash, canonical_bytes
 from fieldfare.shared.errors import ProtocolError, RefusalCode
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import MessageBody, RunId, open_envelope
 from fieldfare.shared.protocol.roster import COORDINATOR, Hex32, Roster
 
@@ -115,7 +115,7 @@ class DeliveryFile:
         Raises:
             ProtocolError: not signed by the roster's coordinator, or other files.
         """
-        opened = open_envelope(self.envelope, Delivery, roster, Assurance.EXACT)
+        opened = open_envelope(self.envelope, Delivery, roster, Protection.EXACT)
         if opened.signer != COORDINATOR:
             raise ProtocolError("expected the coordinator's signature", RefusalCode.BAD_SIGNATURE)
         bound = (opened.body.file, opened.body.card)

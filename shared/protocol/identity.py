@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.serialization import (
 from pydantic import AfterValidator, Field, model_validator
 
 from fieldfare.shared.errors import KeysError, ProtocolError, RefusalCode
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import (
     IdentitySigner,
     MessageBody,
@@ -161,7 +161,7 @@ def check_revocation(content: bytes, institution: str, key: str) -> KeyRevocatio
 def _signed(content: bytes, kind: type[Statement], institution: str, key: str) -> Statement:
     """Parse an envelope that `institution` signed with `key`, which need not be on a roster."""
     one = Roster(version=1, coordinator="", members=(Member(id=institution, key=key),))
-    return open_envelope(content, kind, one, Assurance.EXACT).body
+    return open_envelope(content, kind, one, Protection.EXACT).body
 
 
 # -- enrolment ------------------------------------------------------------------------------------
@@ -298,10 +298,10 @@ def open_enrolment(content: bytes) -> Enrolment:
             need not have the key that it names.
     """
     # Read for the key it names; nothing of it counts before that key's signature verifies.
-    claimed = open_envelope(content, Enrolment, _NOBODY, Assurance.SIMULATED).body
+    claimed = open_envelope(content, Enrolment, _NOBODY, Protection.SIMULATED).body
     member = Member(id=claimed.institution, key=claimed.identity)
     signers = Roster(version=1, coordinator="", members=(member,))
-    return open_envelope(content, Enrolment, signers, Assurance.EXACT).body
+    return open_envelope(content, Enrolment, signers, Protection.EXACT).body
 
 
 def sign_invitation(body: Invitation, coordinator: Ed25519PrivateKey) -> bytes:
@@ -320,9 +320,9 @@ def open_invitation(content: bytes) -> Invitation:
     Raises:
         ProtocolError: malformed, not canonical, or not signed by that key.
     """
-    claimed = open_envelope(content, Invitation, _NOBODY, Assurance.SIMULATED).body  # as above
+    claimed = open_envelope(content, Invitation, _NOBODY, Protection.SIMULATED).body  # as above
     signers = Roster(version=1, coordinator=claimed.coordinator, members=())
-    return open_envelope(content, Invitation, signers, Assurance.EXACT).body
+    return open_envelope(content, Invitation, signers, Protection.EXACT).body
 
 
 def _own_key(key: Ed25519PrivateKey, named: str) -> None:

@@ -27,7 +27,7 @@ from pydantic import (
 
 from fieldfare.shared.canonical import bytes_hash, canonical_bytes, content_hash, typed_bytes
 from fieldfare.shared.errors import ProtocolError, RefusalCode
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.roster import Hex32, InstitutionId, Roster
 from fieldfare.shared.ring import MAX_GAMMA_BITS
 
@@ -335,7 +335,7 @@ class Opened(Generic[B]):
 
 
 def open_envelope(
-    content: bytes, body_type: type[B], roster: Roster, assurance: Assurance
+    content: bytes, body_type: type[B], roster: Roster, protection: Protection
 ) -> Opened[B]:
     """Parse an envelope and check its signature against the roster.
 
@@ -359,7 +359,7 @@ def open_envelope(
     except (ValidationError, ValueError, RecursionError, binascii.Error):
         # Nothing of the message is repeated: it may be hostile, and it may be long.
         raise ProtocolError(f"expected a well-formed {body_type.TYPE}") from None
-    if assurance is Assurance.EXACT:
+    if protection is Protection.EXACT:
         roster.verify(envelope.signer, signature, typed_bytes(body.TYPE, body))
     return Opened(body, envelope.signer, content)
 

@@ -13,7 +13,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field, ValidationError
 
 from fieldfare.shared.errors import ProtocolError, RefusalCode
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import (
     MAX_MESSAGE_BYTES,
     MessageBody,
@@ -49,14 +49,14 @@ def offer_study(study: Study, coordinator: Signer) -> bytes:
     return sign_envelope(StudyOffer(study=study.canonical().decode()), COORDINATOR, coordinator)
 
 
-def open_study(content: bytes, roster: Roster, assurance: Assurance) -> Study:
+def open_study(content: bytes, roster: Roster, protection: Protection) -> Study:
     """Parse a signed study and check the coordinator's signature on it.
 
     Raises:
         ProtocolError: not signed by the roster's coordinator, no valid study, or text that
             is not the study's own canonical form.
     """
-    offer = open_envelope(content, StudyOffer, roster, assurance)
+    offer = open_envelope(content, StudyOffer, roster, protection)
     _by_coordinator(offer.signer)
     try:
         study = Study.model_validate(json.loads(offer.body.study))
@@ -83,7 +83,7 @@ def open_roster(content: bytes, coordinator_key: str) -> Roster:
         ProtocolError: signed by another key, no valid roster, or not its canonical form.
     """
     pinned = Roster(version=1, coordinator=coordinator_key, members=())
-    offer = open_envelope(content, RosterOffer, pinned, Assurance.EXACT)
+    offer = open_envelope(content, RosterOffer, pinned, Protection.EXACT)
     _by_coordinator(offer.signer)
     try:
         roster = Roster.model_validate(json.loads(offer.body.roster))

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from fieldfare.shared.errors import ProtocolError
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import (
     KeyOffer,
     Opened,
@@ -32,7 +32,7 @@ class RunOpenings:
         study: its id.
         run: its id.
         roster: who signs.
-        assurance: whether signatures and keys are there at all, and not verified before.
+        protection: whether signatures and keys are there at all, and not verified before.
         least: the fewest participants.
         approvals: hash of the approval of everybody who may take part.
         answers: to the `hello` of the opening that comes next, by institution.
@@ -45,7 +45,7 @@ class RunOpenings:
     study: str
     run: str
     roster: Roster
-    assurance: Assurance
+    protection: Protection
     least: int
     approvals: Mapping[str, str]
     answers: Mapping[str, RunAnswer] = field(default_factory=dict)
@@ -91,7 +91,7 @@ class RunOpenings:
         return replace(self, answers={}, offered=())
 
     def _answered(self, content: bytes) -> "RunOpenings":
-        opened = open_envelope(content, RunAnswer, self.roster, self.assurance)
+        opened = open_envelope(content, RunAnswer, self.roster, self.protection)
         answer, name = opened.body, opened.body.institution
         _expect_own(opened, name)
         self._check_place(answer)
@@ -109,7 +109,7 @@ class RunOpenings:
         expect("the run", self.run, body.run)
 
     def _opened(self, content: bytes) -> "RunOpenings":
-        opened = open_envelope(content, RunOpening, self.roster, self.assurance)
+        opened = open_envelope(content, RunOpening, self.roster, self.protection)
         opening, newest = opened.body, self.sent or self.agreed
         expect("the coordinator's signature", COORDINATOR, opened.signer)
         self._check_place(opening)
@@ -122,7 +122,7 @@ class RunOpenings:
         names = {named.institution for named in opening.participants}
         if newest is not None and not names <= {p.institution for p in newest.participants}:
             raise MismatchError("nobody who joins a run that was opened")
-        if self.assurance is Assurance.EXACT:
+        if self.protection is Protection.EXACT:
             check_answer_keys(self.answers)
         return replace(self, answers={}, sent=opening, offered=(), number=self.number + 1)
 
@@ -139,13 +139,13 @@ class RunOpenings:
                 )
 
     def _offered(self, content: bytes) -> "RunOpenings":
-        opened = open_envelope(content, KeyOffer, self.roster, self.assurance)
+        opened = open_envelope(content, KeyOffer, self.roster, self.protection)
         offer, opening = opened.body, self._sent()
         names = [named.institution for named in opening.participants]
         expect("an offer by the next participant", names[len(self.offered)], offer.institution)
         _expect_own(opened, offer.institution)
         expect("an offer for the run's opening", opening.hash, offer.opening)
-        if self.assurance is Assurance.EXACT:
+        if self.protection is Protection.EXACT:
             _check_ciphertexts(offer, names)
         offered = (*self.offered, offer.institution)
         if len(offered) < len(names):

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from fieldfare.shared.errors import RefusalCode, StudyError
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import (
     Commitment,
     Opened,
@@ -72,7 +72,7 @@ class RunState:
     Attributes:
         run: as its participants agreed on it.
         roster: who signs.
-        assurance: whether signatures are there at all.
+        protection: whether signatures are there at all.
         openings: so far; None for those who keep no leaves.
         release: what is due, or being answered; the last one where nothing is left to ask.
         results: of the releases so far.
@@ -96,7 +96,7 @@ class RunState:
 
     run: AgreedRun
     roster: Roster
-    assurance: Assurance
+    protection: Protection
     release: Release
     results: Results
     openings: RunOpenings | None = None
@@ -122,7 +122,7 @@ class RunState:
         cls,
         run: AgreedRun,
         roster: Roster,
-        assurance: Assurance = Assurance.EXACT,
+        protection: Protection = Protection.EXACT,
         openings: RunOpenings | None = None,
     ) -> "RunState":
         """Return a run before its rehearsal."""
@@ -131,7 +131,7 @@ class RunState:
         return cls(
             run=run,
             roster=roster,
-            assurance=assurance,
+            protection=protection,
             release=release,
             results=results,
             openings=openings,
@@ -266,7 +266,7 @@ class RunState:
         raise MismatchError(self.release.kind.missing or FOLLOW, code=code)
 
     def _asked(self, content: bytes) -> "RunState":
-        opened = open_envelope(content, Request, self.roster, self.assurance)
+        opened = open_envelope(content, Request, self.roster, self.protection)
         expect("the coordinator's signature", COORDINATOR, opened.signer)
         check_request(self.run, opened.body, due=self.release)
         results, attempt = self.bind(opened.body).results, self._attempted(opened)
@@ -309,14 +309,14 @@ class RunState:
     # -- what is answered ---------------------------------------------------------------
 
     def _committed(self, content: bytes) -> "RunState":
-        opened = open_envelope(content, Commitment, self.roster, self.assurance)
+        opened = open_envelope(content, Commitment, self.roster, self.protection)
         before = self._open_attempt()
         attempt = before.with_commitment(opened)
         first = attempt.opened and len(before.committed) < len(before.answers)
         return replace(self, attempt=attempt, opened=self.opened + int(first))
 
     def _answered(self, content: bytes) -> "RunState":
-        opened = open_envelope(content, Reply, self.roster, self.assurance)
+        opened = open_envelope(content, Reply, self.roster, self.protection)
         before, name = self._open_attempt(), opened.body.institution
         attempt, debits = before.with_reply(opened), dict(self.debits)
         if before.is_new(opened):

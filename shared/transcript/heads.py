@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fieldfare.shared.canonical import canonical_bytes
 from fieldfare.shared.errors import ProtocolError
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import Count, MessageBody, ReleaseKind, RunId, open_envelope
 from fieldfare.shared.protocol.roster import COORDINATOR, Hex32, Roster
 from fieldfare.shared.transcript import merkle
@@ -231,7 +231,7 @@ def _contradicts(before: TreeHead, after: TreeHead, hashes: tuple[bytes, ...]) -
 
 
 def _opened(envelope: bytes, roster: Roster) -> TreeHead:
-    opened = open_envelope(envelope, TreeHead, roster, Assurance.EXACT)
+    opened = open_envelope(envelope, TreeHead, roster, Protection.EXACT)
     if opened.signer != COORDINATOR:
         raise ProtocolError("expected a head that the coordinator signed")
     return opened.body

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.pages.words import decimals
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.study.study import load_study
 from fieldfare.simulations.cli import app
 from fieldfare.simulations.demo.five_banks import PEOPLE, banks_task
@@ -91,8 +91,8 @@ def simulate_command(
     ] = ",".join(baseline.value.replace("_", "-") for baseline in Baseline),
     seed: Seed = 0,
     noise: Annotated[
-        Assurance, typer.Option(help="simulated: fast, without protection; exact: as deployed.")
-    ] = Assurance.SIMULATED,
+        Protection, typer.Option(help="simulated: fast, without protection; exact: as deployed.")
+    ] = Protection.SIMULATED,
     no_report: Annotated[
         bool, typer.Option("--no-report", help="Write no report.html, which takes seconds.")
     ] = False,
@@ -110,7 +110,7 @@ def simulate_command(
         holdout_files=tuple(holdout_file or ()),
         baselines=parse_baselines(baselines),
         seed=seed,
-        assurance=noise,
+        protection=noise,
         report=not no_report,
     )
     show(lambda _: task, details=details, quiet=quiet, as_json=as_json)

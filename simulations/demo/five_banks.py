@@ -20,7 +20,7 @@ from fieldfare.client.typologies.pack import own_pack
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import concatenate
 from fieldfare.shared.models import model_for
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.study import Study, parse_study
 from fieldfare.simulations.federation.baselines import Baseline, Trainer
@@ -171,7 +171,7 @@ def banks_task(
         **world_facts(found), "at_two_banks": at_two_banks(world), "rarer": less, "asked": asked
     }  # fmt: skip
     return Simulation(
-        study=study, choice=choice, out=out, seed=seed, assurance=Assurance.EXACT, world=facts
+        study=study, choice=choice, out=out, seed=seed, protection=Protection.EXACT, world=facts
     )
 
 
@@ -184,7 +184,7 @@ def ask_helplines(world: Path, out: Path, *, seed: int) -> dict[str, Any] | None
     write_help_records(world, out / HELP_FILE)
     choice = RecordsChoice((str(out / HELP_FILE),), institution_column=INSTITUTION)
     task = Simulation(
-        study=help_study(), choice=choice, out=out, seed=seed, assurance=Assurance.EXACT
+        study=help_study(), choice=choice, out=out, seed=seed, protection=Protection.EXACT
     )
     return growth(simulate(task)["answers"][0])
 

@@ -44,7 +44,7 @@ from fieldfare.client.records import holdout_mask
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.server.run.record import DecodedSum
 from fieldfare.shared.errors import FieldfareError
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.privacy.samplers import ExactNoise, NoiseSource
 from fieldfare.shared.protocol.plan import PICOMU2, Plan
 from fieldfare.shared.run.optimizer import TrainingState
@@ -129,9 +129,9 @@ class Scaled:
     factor: float
 
     @property
-    def assurance(self) -> Assurance:
+    def protection(self) -> Protection:
         """Return the source's."""
-        return self.source.assurance
+        return self.source.protection
 
     def sample(self, entries: int, scale: float) -> Sums:
         """Return int64 (entries,) noise of `factor` times the scale."""
@@ -146,9 +146,9 @@ class Overheard:
     drawn: list[Sums] = field(default_factory=list)
 
     @property
-    def assurance(self) -> Assurance:
+    def protection(self) -> Protection:
         """Return the source's."""
-        return self.source.assurance
+        return self.source.protection
 
     def sample(self, entries: int, scale: float) -> Sums:
         """Return int64 (entries,) noise, and keep it."""
@@ -396,7 +396,7 @@ def _attacked(
         parameters.append(state.parameters)
 
     with LocalFederation(
-        study, sums, Assurance.EXACT, seed=design.seed, directory=folder, sources=sources
+        study, sums, Protection.EXACT, seed=design.seed, directory=folder, sources=sources
     ) as federation:
         job = federation.job()
         job.on_step = on_step

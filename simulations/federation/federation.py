@@ -29,7 +29,7 @@ from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.server.run.hello import RunTerms
 from fieldfare.server.run.server_app import Job, Outcome, server_app
 from fieldfare.shared.errors import RunError
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.privacy.samplers import ExactNoise, NoiseSource, SimulatedNoise
 from fieldfare.shared.protocol.comparison import KnownKeys
 from fieldfare.shared.protocol.messages import IdentitySigner, NoSigner, Signer
@@ -52,9 +52,9 @@ class Identities:
     coordinator: Signer
 
     @classmethod
-    def make(cls, names: list[str], multiplicity: int, assurance: Assurance) -> "Identities":
+    def make(cls, names: list[str], multiplicity: int, protection: Protection) -> "Identities":
         """Make fresh identities from operating-system entropy, or none."""
-        if assurance is Assurance.SIMULATED:
+        if protection is Protection.SIMULATED:
             members = tuple(Member(id=name, key="") for name in sorted(names))
             roster = Roster(version=1, multiplicity=multiplicity, coordinator="", members=members)
             return cls(roster, {name: NoSigner() for name in names}, NoSigner())
@@ -84,7 +84,7 @@ class LocalFederation:
         self,
         study: Study,
         sums: Mapping[str, StudySums],
-        assurance: Assurance,
+        protection: Protection,
         *,
         seed: int,
         directory: Path | None = None,
@@ -95,7 +95,7 @@ class LocalFederation:
         Args:
             study: the study that all approve.
             sums: prepared sums by institution.
-            assurance: exact or simulated.
+            protection: exact or simulated.
             seed: of simulated noise; exact noise has none.
             directory: where exact ledgers live.
             sources: noise by institution, of the same kind, for audits that put in a defect.
@@ -104,23 +104,23 @@ class LocalFederation:
             StudyError, AccountingError: the study cannot be approved.
             RunError: exact without a directory.
         """
-        if assurance is Assurance.EXACT and directory is None:
+        if protection is Protection.EXACT and directory is None:
             raise RunError("expected a directory for the ledgers for exact noise, found none")
-        self.study, self.assurance = study, assurance
+        self.study, self.protection = study, protection
         self.plan: Plan = plan_for(study)
         self._directory = directory
         names = sorted(sums)
-        self.identities = Identities.make(names, study.privacy.multiplicity, assurance)
+        self.identities = Identities.make(names, study.privacy.multiplicity, protection)
         offer = offer_study(study, self.identities.coordinator)
         self.ledgers: dict[str, Ledger] = {}
         self.custodians: dict[str, Custodian] = {}
         for index, name in enumerate(names):
             signer = self.identities.signers[name]
             company = made_here(self.identities.roster)
-            party = Party(name, self.identities.roster, signer, assurance, company)
+            party = Party(name, self.identities.roster, signer, protection, company)
             self.ledgers[name] = self._open_ledger(index, name)
             noise = (
-                noise_source(assurance, seed=seed, stream=index)
+                noise_source(protection, seed=seed, stream=index)
                 if sources is None
                 else sources[name]
             )
@@ -143,7 +143,7 @@ class LocalFederation:
             self.plan,
             self.identities.roster,
             self.identities.coordinator,
-            self.assurance,
+            self.protection,
             run,
             last_replies={},
         )
@@ -177,7 +177,7 @@ class LocalFederation:
             yearly_picomu2=self.plan.study_limit, lifetime_picomu2=self.plan.study_limit
         )
         path = None
-        if self._directory is not None and self.assurance is Assurance.EXACT:
+        if self._directory is not None and self.protection is Protection.EXACT:
             path = self._directory / f"ledger-{index}.sqlite"
         return Ledger.open(path, population=name, limits=limits, clock=partial(datetime.now, UTC))
 
@@ -188,9 +188,9 @@ def made_here(roster: Roster) -> Company:
     return Company(KnownKeys(compared=keys), epsilon_if_masks_fail=math.inf)
 
 
-def noise_source(assurance: Assurance, *, seed: int, stream: int) -> NoiseSource:
+def noise_source(protection: Protection, *, seed: int, stream: int) -> NoiseSource:
     """Return the noise of one institution: exact takes no seed, simulated its own stream."""
-    if assurance is Assurance.EXACT:
+    if protection is Protection.EXACT:
         return ExactNoise()
     return SimulatedNoise(noise_stream(seed, stream))
 

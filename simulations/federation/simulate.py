@@ -26,7 +26,7 @@ from fieldfare.shared.features.basis import Basis
 from fieldfare.shared.finished_model.file import MODEL_FORMAT, model_to_bytes
 from fieldfare.shared.models import RiskModel, model_for, slot_values
 from fieldfare.shared.pages.charts import shapes_of
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.plan import PICOMU2, Plan, plan_for
 from fieldfare.shared.run.optimizer import TrainingState
 from fieldfare.shared.run.results import AnswerSum
@@ -118,7 +118,7 @@ class Simulation:
         holdout_files: FILE or NAME=FILE; they replace the hold-out for `models` only.
         baselines: which to train.
         seed: fixes split, partition and simulated noise; never exact noise.
-        assurance: exact or simulated.
+        protection: exact or simulated.
         world: what an invented population is, for the reader; no model sees it.
         report: whether report.html is written; it takes some seconds.
     """
@@ -129,7 +129,7 @@ class Simulation:
     holdout_files: Sequence[str] = ()
     baselines: tuple[Baseline, ...] = tuple(Baseline)
     seed: int = 0
-    assurance: Assurance = Assurance.SIMULATED
+    protection: Protection = Protection.SIMULATED
     world: Mapping[str, Any] | None = None
     report: bool = True
 
@@ -230,7 +230,7 @@ def _federate(
     with (
         tempfile.TemporaryDirectory(dir=task.out, prefix=".ledgers-") as folder,
         LocalFederation(
-            task.study, sums, task.assurance, seed=task.seed, directory=Path(folder)
+            task.study, sums, task.protection, seed=task.seed, directory=Path(folder)
         ) as federation,
     ):
         job = federation.job()
@@ -338,8 +338,8 @@ def _privacy(task: Simulation, plan: Plan, outcome: Outcome, participants: int) 
         "clipping_norm": main.vectors.clipping_norm,
         "collusion_tolerance": privacy.collusion_tolerance,
         "participants": participants,
-        "noise": task.assurance.value,
-        "masked": task.assurance is Assurance.EXACT,
+        "noise": task.protection.value,
+        "masked": task.protection is Protection.EXACT,
         "epsilon_if_masks_fail": plan.epsilon_if_masks_fail(participants),
         "failed_attempts": outcome.attempts,
     }

@@ -47,7 +47,7 @@ from fieldfare.server.run.rounds import Federation
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.features.basis import EncodedUnits, table_size
 from fieldfare.shared.models.interface import UnitSums
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.privacy.samplers import ExactNoise
 from fieldfare.shared.protocol.messages import (
     NO_LAST_SUM,
@@ -144,7 +144,7 @@ def serve(institution: BenchInstitution, pipe: Connection) -> None:
     )
     signer = IdentitySigner(Ed25519PrivateKey.from_private_bytes(institution.key))
     roster = institution.roster
-    party = Party(institution.name, roster, signer, Assurance.EXACT, made_here(roster))
+    party = Party(institution.name, roster, signer, Protection.EXACT, made_here(roster))
     custodian = Custodian(party, ledger, ExactNoise())
     custodian.accept(institution.offer, lambda _: replace(sums, training=timed))
     with serving(custodian, UnixSocket(institution.socket)):
@@ -210,7 +210,7 @@ def opened(
     nodes = {name: FIRST_NODE + index for index, name in enumerate(sorted(ports))}
     app = client_app(lambda context: ports[str(context.node_config["institution"])])
     plan = plan_for(load_study(first.study))
-    terms = RunTerms(plan, first.roster, coordinator, Assurance.EXACT, "bench", last_replies={})
+    terms = RunTerms(plan, first.roster, coordinator, Protection.EXACT, "bench", last_replies={})
     return open_federation(GridChannel(InProcessGrid(app, nodes)), terms)
 
 
@@ -312,7 +312,7 @@ def measure_in(folder: Path, *, units: int, steps: int) -> dict[str, float]:
 
 
 def _seed_in(reply: bytes, federation: Federation) -> str:
-    return open_envelope(reply, Reply, federation.roster, federation.assurance).body.seed
+    return open_envelope(reply, Reply, federation.roster, federation.protection).body.seed
 
 
 def _asked(pipe: Connection) -> list[float]:

@@ -23,7 +23,7 @@ from tests.benchmarks.harness import FOLDER, Bench
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.client.typologies.pack import own_pack
 from fieldfare.shared.errors import RunError
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.study.study import Study
 from fieldfare.simulations.demo.five_banks import MONTHS, PREVALENCE, banks_study
@@ -72,7 +72,7 @@ def lying(honest: StudySums, target: Values, reach: float) -> PoisonedSums:
 
 
 def _trained(study: Study, sums: Mapping[str, StudySums], seed: int) -> Values:
-    with LocalFederation(study, sums, Assurance.SIMULATED, seed=seed) as federation:
+    with LocalFederation(study, sums, Protection.SIMULATED, seed=seed) as federation:
         return federation.run(federation.job()).parameters
 
 

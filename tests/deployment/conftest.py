@@ -21,7 +21,7 @@ from tests.support.network.superlink import Superlink, new_node_key, running_sup
 
 from fieldfare.client.custodian.service import serving
 from fieldfare.client.wire.sockets import UnixSocket
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.flower_record import RECORD, Call
 from fieldfare.simulations.federation.federation import LocalFederation
 
@@ -122,7 +122,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     study = make_study()
     sums = {name: make_sums(study, 100, seed=i) for i, name in enumerate(BANKS)}
     folder = tmp_path_factory.mktemp("ledgers")
-    with LocalFederation(study, sums, Assurance.EXACT, seed=0, directory=folder) as federation:
+    with LocalFederation(study, sums, Protection.EXACT, seed=0, directory=folder) as federation:
         yield Bench(federation, sums)
 
 

@@ -45,7 +45,7 @@ from fieldfare.shared.audit.audit import audit
 from fieldfare.shared.audit.opening import Trust
 from fieldfare.shared.audit.verdict import AuditVerdict
 from fieldfare.shared.errors import FieldfareError, RefusalCode, RunError
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.flower_record import RECORD, refusal_in
 from fieldfare.shared.protocol.messages import (
     NO_LAST_SUM,
@@ -245,7 +245,7 @@ class Wire:
         if "request" not in record or (name not in LIES and name != MISLED):
             return
         roster = open_roster(read_roster(self.home.roster), signing_public(self.home))
-        request = open_envelope(record["request"], Request, roster, Assurance.EXACT).body
+        request = open_envelope(record["request"], Request, roster, Protection.EXACT).body
         lie, step = (LIES[name].lie, LIES[name].step) if name in LIES else (FEWER, 0)
         if (request.kind, request.step) != (ReleaseKind.TRAINING, step):
             return

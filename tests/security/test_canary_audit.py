@@ -23,7 +23,7 @@ from fieldfare.server.run.record import DecodedSum
 from fieldfare.shared.evaluation.score_table import prevalence_log_odds
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.models import UnitSums, model_for
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.privacy.samplers import NoiseSource
 from fieldfare.shared.protocol.plan import COUNT_GAMMA_BITS, plan_for
 from fieldfare.shared.ring import centre
@@ -133,7 +133,7 @@ class Audit:
         return self.federation.plan.epsilon(self.mu**2)
 
 
-def audit(assurance: Assurance, folder: Path, *, factor: float = 1.0) -> Audit:
+def audit(protection: Protection, folder: Path, *, factor: float = 1.0) -> Audit:
     """Run a whole federation and attack what its coordinator decodes."""
     entries = model_for(STUDY).vectors.entries
     coins = np.random.default_rng(7).integers(0, 2, BLOCK * BLOCKS).astype(bool)
@@ -141,7 +141,7 @@ def audit(assurance: Assurance, folder: Path, *, factor: float = 1.0) -> Audit:
     honest = {name: make_sums(seed) for seed, name in enumerate(NAMES)}
     host = replace(honest[HOST], training=CanarySums(honest[HOST].training, canaries))
     sources: dict[str, NoiseSource] = {
-        name: Scaled(noise_source(assurance, seed=5, stream=stream), factor)
+        name: Scaled(noise_source(protection, seed=5, stream=stream), factor)
         for stream, name in enumerate(NAMES)
     }
     colluder = Overheard(sources[COLLUDER])
@@ -155,7 +155,7 @@ def audit(assurance: Assurance, folder: Path, *, factor: float = 1.0) -> Audit:
         parameters.append(state.parameters)
 
     with LocalFederation(
-        STUDY, {**honest, HOST: host}, assurance, seed=5, directory=folder, sources=sources
+        STUDY, {**honest, HOST: host}, protection, seed=5, directory=folder, sources=sources
     ) as federation:
         job = federation.job()
         job.on_step = on_step
@@ -167,47 +167,47 @@ def audit(assurance: Assurance, folder: Path, *, factor: float = 1.0) -> Audit:
 
 
 @pytest.fixture(scope="module")
-def audits(tmp_path_factory: pytest.TempPathFactory) -> Mapping[tuple[Assurance, float], Audit]:
+def audits(tmp_path_factory: pytest.TempPathFactory) -> Mapping[tuple[Protection, float], Audit]:
     return {
-        (assurance, factor): audit(assurance, tmp_path_factory.mktemp("audit"), factor=factor)
-        for assurance in Assurance
+        (protection, factor): audit(protection, tmp_path_factory.mktemp("audit"), factor=factor)
+        for protection in Protection
         for factor in (1.0, 0.5)
     }
 
 
-Audits = Mapping[tuple[Assurance, float], Audit]
+Audits = Mapping[tuple[Protection, float], Audit]
 
 
-@pytest.mark.parametrize("assurance", Assurance)
-def test_the_audit_recovers_the_claimed_epsilon(assurance: Assurance, audits: Audits) -> None:
-    assert audits[assurance, 1.0].epsilon == pytest.approx(STUDY.privacy.epsilon, rel=SLACK)
+@pytest.mark.parametrize("protection", Protection)
+def test_the_audit_recovers_the_claimed_epsilon(protection: Protection, audits: Audits) -> None:
+    assert audits[protection, 1.0].epsilon == pytest.approx(STUDY.privacy.epsilon, rel=SLACK)
 
 
-@pytest.mark.parametrize("assurance", Assurance)
-def test_the_audit_flags_half_the_noise(assurance: Assurance, audits: Audits) -> None:
-    found = audits[assurance, 0.5]
+@pytest.mark.parametrize("protection", Protection)
+def test_the_audit_flags_half_the_noise(protection: Protection, audits: Audits) -> None:
+    found = audits[protection, 0.5]
     assert found.epsilon > 1.5 * STUDY.privacy.epsilon
-    assert found.mu == pytest.approx(2 * audits[assurance, 1.0].mu, rel=SLACK)
+    assert found.mu == pytest.approx(2 * audits[protection, 1.0].mu, rel=SLACK)
 
 
-@pytest.mark.parametrize("assurance", Assurance)
+@pytest.mark.parametrize("protection", Protection)
 def test_the_sums_noise_has_the_plans_sigma_and_that_of_the_colluders(
-    assurance: Assurance, audits: Audits
+    protection: Protection, audits: Audits
 ) -> None:
-    found = audits[assurance, 1.0]
+    found = audits[protection, 1.0]
     assert ks_pvalue(found.noise, full_sigma(found)) > UNLIKELY
     for wrong in (2 / 3, 3 / 2):
         assert ks_pvalue(found.noise, wrong * full_sigma(found)) < 1e-12
-    halved = audits[assurance, 0.5]
+    halved = audits[protection, 0.5]
     assert ks_pvalue(halved.noise, full_sigma(halved)) < 1e-12
     assert ks_pvalue(halved.noise, full_sigma(halved) / 2) > UNLIKELY
 
 
-@pytest.mark.parametrize("assurance", Assurance)
+@pytest.mark.parametrize("protection", Protection)
 def test_against_the_colluder_the_noise_is_exactly_the_claim(
-    assurance: Assurance, audits: Audits
+    protection: Protection, audits: Audits
 ) -> None:
-    found = audits[assurance, 1.0]
+    found = audits[protection, 1.0]
     canaries = np.ldexp(canary_sum(found.coins, found.seen.shape[1]).astype(np.float64), -SCALE)
     left = found.seen - canaries
     sigma = found.federation.plan.training.sigma
@@ -247,15 +247,17 @@ def test_the_evaluations_noise_has_the_plans_sigma(make_bench: MakeBench) -> Non
         assert ks_pvalue(np.stack(noise), wrong * sigma) < 1e-12
 
 
-@pytest.mark.parametrize("assurance", Assurance)
-def test_no_two_steps_and_no_two_entries_share_noise(assurance: Assurance, audits: Audits) -> None:
+@pytest.mark.parametrize("protection", Protection)
+def test_no_two_steps_and_no_two_entries_share_noise(
+    protection: Protection, audits: Audits
+) -> None:
     """Correlations of 4113 pairs have a standard error of .016; of shared noise it would be 1."""
-    noise = audits[assurance, 1.0].noise
+    noise = audits[protection, 1.0].noise
     for other in (noise[1], np.roll(noise[0], 1), noise[2]):
         assert abs(np.corrcoef(noise[0], other)[0, 1]) < 0.1
 
 
-def local_mu(assurance: Assurance, folder: Path, *, factor: float = 1.0) -> float:
+def local_mu(protection: Protection, folder: Path, *, factor: float = 1.0) -> float:
     """Attack one institution in local mode, where all others collude and tell their noise."""
     training = TrainingSection(mode="local", steps=STEPS, local_steps=1)
     study = STUDY.model_copy(update={"training": training})
@@ -264,7 +266,7 @@ def local_mu(assurance: Assurance, folder: Path, *, factor: float = 1.0) -> floa
     honest = {name: make_sums(seed, study) for seed, name in enumerate(NAMES)}
     host = replace(honest[HOST], training=CanarySums(honest[HOST].training, canaries))
     sources = {
-        name: Overheard(Scaled(noise_source(assurance, seed=5, stream=stream), factor))
+        name: Overheard(Scaled(noise_source(protection, seed=5, stream=stream), factor))
         for stream, name in enumerate(NAMES)
     }
     rate = 0.5 / (0.1 * 0.9) * len(NAMES) / study.training_units
@@ -279,7 +281,7 @@ def local_mu(assurance: Assurance, folder: Path, *, factor: float = 1.0) -> floa
         parameters.append(state.parameters)
 
     with LocalFederation(
-        study, {**honest, HOST: host}, assurance, seed=5, directory=folder, sources=sources
+        study, {**honest, HOST: host}, protection, seed=5, directory=folder, sources=sources
     ) as federation:
         job = federation.job()
         job.on_step = on_step
@@ -287,17 +289,17 @@ def local_mu(assurance: Assurance, folder: Path, *, factor: float = 1.0) -> floa
     return Audit(federation, np.stack(seen), np.stack(seen), coins).mu
 
 
-@pytest.mark.parametrize("assurance", Assurance)
+@pytest.mark.parametrize("protection", Protection)
 def test_in_local_mode_the_claim_holds_where_all_others_collude(
-    assurance: Assurance, tmp_path: Path
+    protection: Protection, tmp_path: Path
 ) -> None:
-    epsilon = plan_for(STUDY).epsilon(local_mu(assurance, tmp_path) ** 2)
+    epsilon = plan_for(STUDY).epsilon(local_mu(protection, tmp_path) ** 2)
     assert epsilon == pytest.approx(STUDY.privacy.epsilon, rel=SLACK)
 
 
 @pytest.mark.parametrize(("factor", "least"), [(2 / 3, 1.4), (3 / 2, 0.0)])
 def test_the_local_audit_sees_wrong_noise(factor: float, least: float, tmp_path: Path) -> None:
-    mu = local_mu(Assurance.SIMULATED, tmp_path, factor=factor)
+    mu = local_mu(Protection.SIMULATED, tmp_path, factor=factor)
     epsilon = plan_for(STUDY).epsilon(mu**2)
     assert epsilon != pytest.approx(STUDY.privacy.epsilon, rel=SLACK)
     assert epsilon > least * STUDY.privacy.epsilon

@@ -129,7 +129,7 @@ def forged(run: Run, asked: Request, vector: bytes, **changes: object) -> bytes:
 def _reply(run: Run, content: bytes | Refusal) -> Reply:
     assert isinstance(content, bytes), content
     party = run.bench.party(A)
-    return open_envelope(content, Reply, party.roster, party.assurance).body
+    return open_envelope(content, Reply, party.roster, party.protection).body
 
 
 @pytest.mark.parametrize("paid", [False, True])

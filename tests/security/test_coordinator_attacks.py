@@ -40,7 +40,7 @@ from fieldfare.server.store.store import run_store
 from fieldfare.shared.audit.audit import AuditReport, audit
 from fieldfare.shared.audit.opening import Trust
 from fieldfare.shared.errors import RefusalCode
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.flower_record import RECORD, refusal_in
 from fieldfare.shared.protocol.messages import (
     Refusal,
@@ -97,7 +97,7 @@ class Liar:
 
     def _open(self, content: bytes, body: Any) -> Any:
         return open_envelope(
-            content, body, self.setting.federation.identities.roster, Assurance.EXACT
+            content, body, self.setting.federation.identities.roster, Protection.EXACT
         )
 
     def _ask(self, record: Any) -> None:
@@ -230,7 +230,7 @@ class Scene:
 @pytest.fixture
 def lied_to(make_setting: MakeSetting, tmp_path: Any) -> Callable[..., Scene]:
     def run(lie: Lie, place: tuple[ReleaseKind, int]) -> Scene:
-        setting = make_setting(make_study(), Assurance.EXACT)
+        setting = make_setting(make_study(), Protection.EXACT)
         liar = Liar(setting, lie, place)
         book = Book.begin(setting, tmp_path / "runs.sqlite")
         with book.record() as record:

@@ -38,7 +38,7 @@ from fieldfare.client.node.remote_custodian import RemoteCustodian, connected
 from fieldfare.client.wire import custodian_pb2 as pb
 from fieldfare.client.wire.frames import Committed, Described, Released, path_of
 from fieldfare.shared.errors import RefusalCode, RunError
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import Refusal, ReleaseKind
 from fieldfare.simulations.federation.federation import LocalFederation
 
@@ -83,7 +83,7 @@ def fortress(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Besieged]:
     folder = tmp_path_factory.mktemp("ledgers")
     with (
         tempfile.TemporaryDirectory(prefix="ff-") as short,
-        LocalFederation(study, sums, Assurance.EXACT, seed=0, directory=folder) as federation,
+        LocalFederation(study, sums, Protection.EXACT, seed=0, directory=folder) as federation,
     ):
         bench, path = Bench(federation, sums), Path(short) / "run" / "custodian.sock"
         with served(bench, NAME, path, QUICK) as remote:

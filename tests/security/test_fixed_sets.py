@@ -14,7 +14,7 @@ from tests.support.runs.transcripts import Recorder
 
 from fieldfare.client.wire.frames import Committed
 from fieldfare.shared.canonical import bytes_hash
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import Commitment, ReleaseKind, Request
 from fieldfare.simulations.federation.federation import LocalFederation
 
@@ -36,7 +36,7 @@ class Played:
     def __post_init__(self) -> None:
         study = make_study(aggregation=OPENS)
         sums = {name: make_sums(study, 30, seed=i) for i, name in enumerate(NAMES)}
-        federation = LocalFederation(study, sums, Assurance.EXACT, seed=0, directory=self.folder)
+        federation = LocalFederation(study, sums, Protection.EXACT, seed=0, directory=self.folder)
         self.bench = Bench(federation, sums)
 
     def open_run(self, names: tuple[str, ...]) -> None:

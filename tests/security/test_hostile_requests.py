@@ -29,7 +29,7 @@ from tests.support.federations.bench import (
 
 from fieldfare.client.wire.frames import Described, Released
 from fieldfare.shared.errors import LedgerError, RefusalCode, RunError
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.flower_record import RECORD
 from fieldfare.shared.protocol.messages import (
     Refusal,
@@ -58,7 +58,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     study = make_study(privacy={"spare_releases": 1000})
     sums = {name: make_sums(study, 100, seed=index) for index, name in enumerate(NAMES)}
     folder = tmp_path_factory.mktemp("ledgers")
-    with LocalFederation(study, sums, Assurance.EXACT, seed=0, directory=folder) as federation:
+    with LocalFederation(study, sums, Protection.EXACT, seed=0, directory=folder) as federation:
         yield Bench(federation, sums)
 
 
@@ -204,7 +204,7 @@ class TwoFaced:
 
     def _ask(self, record: Any) -> None:
         party = self.bench.party(self.victim)
-        request = open_envelope(record["request"], Request, party.roster, party.assurance).body
+        request = open_envelope(record["request"], Request, party.roster, party.protection).body
         other = self.bench.parameters(bias=5.0)
         changed = request.model_copy(update={"parameters": parameters_hash(other)})
         if request.kind is ReleaseKind.TRAINING:
@@ -213,7 +213,7 @@ class TwoFaced:
 
     def _sign(self, record: Any) -> None:
         party = self.bench.party(self.victim)
-        reply = open_envelope(record["reply"], Reply, party.roster, party.assurance).body
+        reply = open_envelope(record["reply"], Reply, party.roster, party.protection).body
         asked = self.asked.get(reply.request, reply.request)
         record["reply"] = party.sign(reply.model_copy(update={"request": asked}))
 

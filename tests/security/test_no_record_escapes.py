@@ -21,7 +21,7 @@ from flwr.app import ConfigRecord, Message
 
 from fieldfare.client.node.client_app import client_app
 from fieldfare.client.sums.study_sums import StudySums
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.flower_record import RECORD
 from fieldfare.shared.study.study import Study
 from fieldfare.simulations.federation.baselines import Baseline
@@ -214,7 +214,7 @@ def watched(
         shutil.copytree(self._directory, watch.ledgers)  # before the log is closed into the file
         real_exit(self, *arguments)
 
-    def run(assurance: Assurance, baselines: tuple[Baseline, ...] = (), **training: Any) -> Watch:
+    def run(protection: Protection, baselines: tuple[Baseline, ...] = (), **training: Any) -> Watch:
         monkeypatch.setattr(LocalFederation, "grid", tapped)
         monkeypatch.setattr(LocalFederation, "__exit__", kept)
         records = tmp_path / "records"
@@ -224,7 +224,7 @@ def watched(
             choice=RecordsChoice(write_records(records)),
             out=watch.out,
             baselines=baselines,
-            assurance=assurance,
+            protection=protection,
         )
         caplog.set_level(logging.DEBUG)
         logging.getLogger("flwr").addHandler(caplog.handler)
@@ -244,7 +244,7 @@ def watched(
 def test_nothing_marked_comes_out_of_an_exact_federation(
     training: dict[str, Any], watched: Simulate
 ) -> None:
-    watch = watched(Assurance.EXACT, **training)
+    watch = watched(Protection.EXACT, **training)
     assert watch.finds(needles()) == set()
     # It did look: all four channels that are never empty hold what they should.
     assert watch.messages >= 2 * len(BANKS) * (3 + 3 + 1 + 1 + 1)
@@ -258,7 +258,7 @@ def test_nothing_marked_comes_out_of_an_exact_federation(
 def test_nothing_marked_comes_out_of_a_simulated_federation_and_its_baselines(
     watched: Simulate,
 ) -> None:
-    watch = watched(Assurance.SIMULATED, tuple(Baseline))
+    watch = watched(Protection.SIMULATED, tuple(Baseline))
     assert watch.finds(needles()) == set()
 
 
@@ -314,7 +314,7 @@ def test_a_planted_leak_is_found_in_every_channel(
     monkeypatch.setattr("fieldfare.simulations.federation.federation.client_app", leaky_app)
     monkeypatch.setattr(StudySums, "vector", leaky_vector)
     monkeypatch.setattr(LocalFederation, "_open_ledger", leaky_ledger)
-    found = watched(Assurance.EXACT).finds(needles())
+    found = watched(Protection.EXACT).finds(needles())
     assert found == {
         ("wire", "undeclared level"),
         ("logged", "negative label"),

@@ -21,7 +21,7 @@ from fieldfare.client.institution.open import Custody, open_custody, records_loa
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.client.wire import custodian_pb2 as pb
 from fieldfare.shared.errors import PolicyRefusal, RefusalCode
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import Refusal, ReleaseKind, parameters_to_bytes
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.study import Study
@@ -49,7 +49,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     study = make_study(privacy={"spare_releases": 1000})
     sums = databases(study)
     folder = tmp_path_factory.mktemp("ledgers")
-    with LocalFederation(study, sums, Assurance.EXACT, seed=0, directory=folder) as federation:
+    with LocalFederation(study, sums, Protection.EXACT, seed=0, directory=folder) as federation:
         yield Bench(federation, sums)
 
 
@@ -117,14 +117,14 @@ def test_hello_openings_and_offers_have_equal_lengths(make_bench: MakeBench) -> 
     assert len({(len(hello.approval), len(hello.answer)) for hello in hellos}) == 1
 
 
-@pytest.mark.parametrize("assurance", Assurance)
+@pytest.mark.parametrize("protection", Protection)
 @pytest.mark.parametrize("training", MODES)
 def test_institutions_without_units_classes_or_company_take_part_in_a_whole_run(
-    assurance: Assurance, training: dict[str, Any], tmp_path: Path
+    protection: Protection, training: dict[str, Any], tmp_path: Path
 ) -> None:
     study = make_study(training=training)
     sums = databases(study)
-    with LocalFederation(study, sums, assurance, seed=3, directory=tmp_path) as federation:
+    with LocalFederation(study, sums, protection, seed=3, directory=tmp_path) as federation:
         outcome = federation.run(federation.job())
     assert outcome.participants == tuple(DATABASES)
     assert np.isfinite(outcome.parameters).all()
@@ -135,7 +135,7 @@ def test_institutions_without_units_classes_or_company_take_part_in_a_whole_run(
 def test_a_federation_of_nobody_runs_and_measures_nothing(tmp_path: Path) -> None:
     study = make_study(privacy={"epsilon": 50.0})
     sums = {name: make_sums(study, 0) for name in DATABASES}
-    with LocalFederation(study, sums, Assurance.EXACT, seed=0, directory=tmp_path) as federation:
+    with LocalFederation(study, sums, Protection.EXACT, seed=0, directory=tmp_path) as federation:
         outcome = federation.run(federation.job())
     assert np.isfinite(outcome.parameters).all()
 
@@ -180,7 +180,7 @@ class Homes(LocalFederation):
     def __init__(
         self, coordinator: Coordinator, study: Study, custodies: Mapping[str, Custody]
     ) -> None:
-        self.study, self.assurance, self.plan = study, Assurance.EXACT, plan_for(study)
+        self.study, self.protection, self.plan = study, Protection.EXACT, plan_for(study)
         self.custodians = {name: custody.custodian for name, custody in custodies.items()}
         self.ledgers = {name: custody.ledger for name, custody in custodies.items()}
         signers = {name: custody.party.signer for name, custody in custodies.items()}

@@ -20,7 +20,7 @@ from tests.benchmarks.steps import (
 )
 
 from fieldfare.shared.features.basis import EncodedUnits
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.privacy.samplers import ExactNoise
 from fieldfare.shared.protocol.messages import NO_LAST_SUM, LastSum
 from fieldfare.shared.study.study import Study, parse_study
@@ -60,7 +60,7 @@ def test_the_private_step_has_exact_noise(study: Study) -> None:
             return np.asarray(super().sample(entries, scale))
 
     noise = Watched()
-    assert noise.assurance is Assurance.EXACT
+    assert noise.protection is Protection.EXACT
     row = step_seconds(study, units(50), noise)
     assert row["units"] == 50
     assert len(drawn) == 1 + bench_steps.REPEATS

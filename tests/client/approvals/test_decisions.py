@@ -526,14 +526,14 @@ def run_one_step(coordinator: Coordinator, custodies: Sequence[Custody]) -> Tran
     from fieldfare.server.run.hello import RunTerms
     from fieldfare.server.run.opening import open_federation
     from fieldfare.server.run.rounds import SecureSums
-    from fieldfare.shared.privacy.assurance import Assurance
+    from fieldfare.shared.privacy.protection import Protection
     from fieldfare.simulations.federation.grid import InProcessGrid
 
     known = {custody.party.institution: custody.custodian for custody in custodies}
     app = client_app(lambda context: known[str(context.node_config["institution"])])
     channel = GridChannel(InProcessGrid(app, {name: 101 + i for i, name in enumerate(known)}))
     plan, signer = plan_for(STUDY), coordinator.signer
-    terms = RunTerms(plan, coordinator.roster(), signer, Assurance.EXACT, "run-1", last_replies={})
+    terms = RunTerms(plan, coordinator.roster(), signer, Protection.EXACT, "run-1", last_replies={})
     federation = open_federation(channel, terms)
     sums = SecureSums(channel, federation)
     request = sums._request(plan.terms(ReleaseKind.TRAINING), 0, 0, parameters())
@@ -604,7 +604,7 @@ class WithdrawnMeanwhile:
     def __init__(self, custody: Custody) -> None:
         self._custody = custody
         self._noise = custody.custodian._door._noise
-        self.assurance = self._noise.assurance
+        self.protection = self._noise.protection
 
     def sample(self, entries: int, scale: float) -> Any:
         institution = self._custody.institution

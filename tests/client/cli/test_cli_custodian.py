@@ -27,7 +27,7 @@ from fieldfare.client.journal.journal import Journal, verify
 from fieldfare.client.node.remote_custodian import connected
 from fieldfare.client.wire.frames import Described
 from fieldfare.shared.errors import RefusalCode
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import Approval, Refusal, open_envelope
 
 NAME = NAMES[0]
@@ -98,7 +98,7 @@ def test_it_answers_for_approved_studies_and_for_no_other(
         envelope = describe(home, approved)
         assert isinstance(envelope, bytes)
         roster = coordinator.institution(NAME).roster
-        approval = open_envelope(envelope, Approval, roster, Assurance.EXACT).body
+        approval = open_envelope(envelope, Approval, roster, Protection.EXACT).body
         assert (approval.study, approval.institution) == (approved, NAME)
         assert describe(home, "0" * 64) == Refusal(RefusalCode.UNKNOWN_STUDY)
 

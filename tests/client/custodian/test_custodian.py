@@ -34,7 +34,7 @@ from fieldfare.shared.errors import (
     RefusalCode,
     StudyError,
 )
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.privacy.samplers import SimulatedNoise
 from fieldfare.shared.protocol.messages import (
     NO_LAST_SUM,
@@ -320,7 +320,7 @@ def open_second(bench: Bench, study: Study, sums: dict[str, StudySums]) -> Run:
         plan_for(study),
         identities.roster,
         identities.coordinator,
-        Assurance.EXACT,
+        Protection.EXACT,
         "run-1",
         last_replies={},
     )

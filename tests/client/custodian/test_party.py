@@ -7,7 +7,7 @@ from tests.support.federations.bench import Bench
 
 from fieldfare.client.custodian.party import Party
 from fieldfare.shared.errors import ProtocolError, RefusalCode
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import (
     Approval,
     IdentitySigner,
@@ -77,7 +77,7 @@ def test_a_message_of_another_type_is_malformed(party: Party, opening: RunOpenin
 def test_simulations_check_no_signature_but_still_the_name(
     party: Party, opening: RunOpening
 ) -> None:
-    simulated = replace(party, signer=NoSigner(), assurance=Assurance.SIMULATED)
+    simulated = replace(party, signer=NoSigner(), protection=Protection.SIMULATED)
     content = simulated.sign(opening)
     assert simulated.from_member(content, RunOpening, "bank-b").body == opening
     with pytest.raises(ProtocolError):

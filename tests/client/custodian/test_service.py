@@ -26,7 +26,7 @@ from fieldfare.client.wire.frames import LARGEST_QUESTION, Described, path_of
 from fieldfare.client.wire.sockets import UnixSocket
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.models import model_for
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.simulations.federation.federation import LocalFederation
 
 Code = grpc.StatusCode
@@ -63,7 +63,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     study = make_study()
     sums = {name: make_sums(study, 100, seed=index) for index, name in enumerate(NAMES)}
     folder = tmp_path_factory.mktemp("ledgers")
-    with LocalFederation(study, sums, Assurance.EXACT, seed=0, directory=folder) as federation:
+    with LocalFederation(study, sums, Protection.EXACT, seed=0, directory=folder) as federation:
         yield Bench(federation, sums)
 
 

@@ -28,7 +28,7 @@ from fieldfare.client.policy.policy import limits
 from fieldfare.shared.errors import KeysError, LedgerError, RecordsError, StudyError, UsageError
 from fieldfare.shared.features.basis import encode_numeric
 from fieldfare.shared.features.features import NumericFeature
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.privacy.samplers import ExactNoise
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.system.clock import utc_now
@@ -40,7 +40,7 @@ def test_a_custody_is_deployed_and_bound_to_the_homes_policy(
     coordinator: Coordinator, custody_of: OpenCustody
 ) -> None:
     custody = custody_of()
-    assert custody.party.assurance is Assurance.EXACT
+    assert custody.party.protection is Protection.EXACT
     assert isinstance(custody.custodian._door._noise, ExactNoise)
     assert (custody.party.institution, custody.party.roster) == ("bank-a", coordinator.roster())
     assert isinstance(custody.custodian._decisions, JournalDecisions)

@@ -26,7 +26,7 @@ from fieldfare.shared.errors import (
     RefusalCode,
     StudyError,
 )
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.flower_record import RECORD, REFUSAL, Call
 from fieldfare.shared.protocol.messages import NO_LAST_SUM, LastSum, Refusal
 from fieldfare.shared.transcript.heads import ShownLog
@@ -114,7 +114,7 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessGrid]:
     study = make_study()
     sums = {name: make_sums(study, 20) for name in NAMES}
     folder = tmp_path_factory.mktemp("ledgers")
-    with LocalFederation(study, sums, Assurance.EXACT, seed=0, directory=folder) as federation:
+    with LocalFederation(study, sums, Protection.EXACT, seed=0, directory=folder) as federation:
         yield federation.grid()
 
 

@@ -14,7 +14,7 @@ from fieldfare.client.oversight.transcript_check import (
     recorded_replies,
 )
 from fieldfare.shared.errors import ProtocolError
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import Reply, open_envelope
 from fieldfare.shared.transcript.file import MisfitError
 from fieldfare.shared.transcript.leaves import Leaf, LeafKind
@@ -56,7 +56,7 @@ def replies_of(run: Recorder, name: str) -> list[int]:
         index
         for index, leaf in enumerate(run.leaves)
         if leaf.kind is LeafKind.REPLY
-        and open_envelope(leaf.content, Reply, roster, Assurance.EXACT).signer == name
+        and open_envelope(leaf.content, Reply, roster, Protection.EXACT).signer == name
     ]
 
 

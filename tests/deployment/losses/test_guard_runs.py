@@ -32,7 +32,7 @@ from fieldfare.server.run.channel import GridChannel
 from fieldfare.server.run.hello import RunTerms
 from fieldfare.server.run.server_app import Job
 from fieldfare.shared.errors import RunError
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.simulations.federation.grid import InProcessGrid
 
@@ -89,7 +89,7 @@ def run(
         plan=plan_for(STUDY),
         roster=coordinator.roster(),
         signer=coordinator.signer,
-        assurance=Assurance.EXACT,
+        protection=Protection.EXACT,
         run="meddled",
         last_replies={},
     )

@@ -23,7 +23,7 @@ from fieldfare.client.node.client_app import client_app
 from fieldfare.server.run.channel import GridChannel
 from fieldfare.server.run.hello import RunTerms
 from fieldfare.server.run.server_app import Job
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.system.clock import utc_now
@@ -46,7 +46,7 @@ def job_of(coordinator: Coordinator, study: Study) -> Job:
             plan=plan_for(study),
             roster=coordinator.roster(),
             signer=coordinator.signer,
-            assurance=Assurance.EXACT,
+            protection=Protection.EXACT,
             run="killed",
             last_replies={},
         )

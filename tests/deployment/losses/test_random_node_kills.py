@@ -27,7 +27,7 @@ from tests.support.system.processes import children
 from fieldfare.server.run.channel import SILENT_SHARE, GridChannel
 from fieldfare.server.run.server_app import Outcome
 from fieldfare.server.superlink.superlink import server_task
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.simulations.federation.federation import LocalFederation
 
 pytestmark = pytest.mark.faults
@@ -46,7 +46,7 @@ def bench_of(folder: Path, steps: int, deadline_seconds: float) -> Bench:
         training={"steps": steps}, aggregation={"deadline_seconds": deadline_seconds}
     )
     sums = {name: make_sums(study, 100, seed=i) for i, name in enumerate(BANKS)}
-    return Bench(LocalFederation(study, sums, Assurance.EXACT, seed=0, directory=folder), sums)
+    return Bench(LocalFederation(study, sums, Protection.EXACT, seed=0, directory=folder), sums)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from fieldfare.client.records import read_records
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.shared.features.basis import EncodedUnits, concatenate
 from fieldfare.shared.models import model_for
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.study.study import load_study
 from fieldfare.simulations.federation.population import RecordsChoice
 from fieldfare.simulations.federation.simulate import Simulation, simulate
@@ -49,7 +49,7 @@ def simulated(made: BedRecords, out: Path, seed: int) -> Path:
             out=out,
             baselines=(),
             seed=seed,
-            assurance=Assurance.SIMULATED,
+            protection=Protection.SIMULATED,
         )
     )
     return out / "model.safetensors"

@@ -15,7 +15,7 @@ from tests.support.system.processes import until
 from fieldfare.server.studies.proposals import propose
 from fieldfare.server.superlink.control import control_target
 from fieldfare.server.superlink.superlink import control
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import IdentitySigner, Rejection, sign_envelope
 from fieldfare.shared.protocol.signed_files import open_study
 
@@ -43,7 +43,7 @@ def test_a_study_is_proposed_and_institutions_are_told(
     assert "institutions that are online get it now" in out
     assert f"Next: fieldfare coordinator approvals {served.study.id[:12]} --refresh" in out
     envelope = served.home.study(served.study.id).read_bytes()
-    assert open_study(envelope, served.roster(), Assurance.EXACT) == served.study
+    assert open_study(envelope, served.roster(), Protection.EXACT) == served.study
     assert served.command("propose", str(served.study_file), "--json") == 0
     found = said(capsys)
     assert (found["study"], found["name"]) == (served.study.id, "payments")

@@ -24,7 +24,7 @@ from fieldfare.server.run.server_app import Job, server_app
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.evaluation.metrics import evaluate
 from fieldfare.shared.models import model_for
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.plan import PICOMU2
 from fieldfare.shared.run.optimizer import TrainingState
 
@@ -33,9 +33,11 @@ def context() -> Context:
     return Context(run_id=1, node_id=1, node_config={}, state=RecordDict(), run_config={})
 
 
-@pytest.mark.parametrize("assurance", Assurance)
-def test_flower_runs_a_job_to_its_outcome(make_setting: MakeSetting, assurance: Assurance) -> None:
-    setting = make_setting(assurance=assurance)
+@pytest.mark.parametrize("protection", Protection)
+def test_flower_runs_a_job_to_its_outcome(
+    make_setting: MakeSetting, protection: Protection
+) -> None:
+    setting = make_setting(protection=protection)
     job = setting.federation.job()
     server_app(job)(setting.federation.grid(), context())
     outcome = job.outcome
@@ -176,7 +178,7 @@ def test_what_was_paid_before_a_run_was_cut_counts(
 
 
 def test_an_evaluated_run_is_not_evaluated_again(make_setting: MakeSetting, tmp_path: Path) -> None:
-    setting = make_setting(assurance=Assurance.EXACT)
+    setting = make_setting(protection=Protection.EXACT)
     book = Book.begin(setting, tmp_path / "runs")
     first, paid = book.carry_on(), setting.debits()
     asked: set[str] = set()

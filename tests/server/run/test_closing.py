@@ -19,7 +19,7 @@ from fieldfare.server.run.closing import (
 from fieldfare.server.run.opening import open_federation
 from fieldfare.server.store.store import RunStore, run_store
 from fieldfare.shared.errors import RunError
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.delivery import Delivery
 from fieldfare.shared.protocol.flower_record import Call
 from fieldfare.shared.protocol.messages import NoSigner, open_envelope, sign_envelope
@@ -32,7 +32,7 @@ HASHES = {"model": "b" * 64, "file": "c" * 64, "card": "d" * 64}
 
 @pytest.fixture
 def setting(make_setting: MakeSetting) -> Setting:
-    return make_setting(assurance=Assurance.EXACT)
+    return make_setting(protection=Protection.EXACT)
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_everybody_signs_the_same_head_and_its_growth(setting: Setting, store: R
         head = closing.sign(setting.federation.study.id, RUN)
         assert closing.cosign(head, nodes) == frozenset(BANKS)
         for name, envelope in store.cosignatures(RUN).items():
-            opened = open_envelope(envelope, CosignedHead, closing.roster, Assurance.EXACT)
+            opened = open_envelope(envelope, CosignedHead, closing.roster, Protection.EXACT)
             assert (opened.signer, opened.body.head) == (name, head)
     assert closing.cosign(head, nodes) == frozenset(BANKS)  # asked again
 
@@ -88,7 +88,7 @@ def test_what_is_no_signature_on_this_head_is_not_kept(
 
     def changed(answer: Any) -> Any:
         shown = open_envelope(
-            answer, CosignedHead, setting.federation.identities.roster, Assurance.EXACT
+            answer, CosignedHead, setting.federation.identities.roster, Protection.EXACT
         )
         body = shown.body.model_copy(update={"size": 1, "root": "e" * 64})
         return {

@@ -13,7 +13,7 @@ from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.finished_model.card import ModelCard
 from fieldfare.shared.finished_model.card_writing import check_card
 from fieldfare.shared.finished_model.file import model_from_bytes
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.delivery import Delivery
 from fieldfare.shared.protocol.identity import public_hex
 from fieldfare.shared.protocol.messages import (
@@ -33,7 +33,7 @@ ROSTER = Roster(version=1, coordinator=public_hex(KEY), members=())
 
 def test_what_is_signed_names_the_three_hashes() -> None:
     made = delivered(STUDY, SIGNER)
-    opened = open_envelope(made.envelope, Delivery, ROSTER, Assurance.EXACT)
+    opened = open_envelope(made.envelope, Delivery, ROSTER, Protection.EXACT)
     assert (opened.signer, opened.body) == (COORDINATOR, made.delivery)
     assert (opened.body.study, opened.body.run) == (STUDY.id, RUN)
     assert opened.body.file == bytes_hash(made.model)

@@ -33,7 +33,7 @@ from fieldfare.shared.errors import RunError
 from fieldfare.shared.evaluation.groups import count_groups, group_lines, group_scale
 from fieldfare.shared.evaluation.score_table import STEPS, alert_threshold
 from fieldfare.shared.finished_model.card import ModelCard
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import LastSum, ReleaseKind, parameters_to_bytes
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.run.kinds import Release
@@ -299,7 +299,7 @@ def test_noise_on_the_counts_is_what_the_plan_says(
     monkeypatch.setattr(SecureSums, "collect", kept)
     folder = tmp_path / "ledgers"
     folder.mkdir()
-    with LocalFederation(study, sums, Assurance.EXACT, seed=0, directory=folder) as federation:
+    with LocalFederation(study, sums, Protection.EXACT, seed=0, directory=folder) as federation:
         outcome = federation.run(federation.job())
     table = summed_again(plan.evaluation, tuple(collected[ReleaseKind.EVALUATION].vectors.values()))
     threshold = alert_threshold(study, table)

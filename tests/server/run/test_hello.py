@@ -17,7 +17,7 @@ from fieldfare.server.run.channel import UNLISTED
 from fieldfare.server.run.hello import LATE, LOOK_SECONDS, UNSEEN, Heard, RunTerms, hello, reasons
 from fieldfare.server.run.record import Record
 from fieldfare.shared.errors import RefusalCode, RunError
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import (
     REJECTED,
     WITHDRAWN,
@@ -30,7 +30,7 @@ from fieldfare.shared.study.study import Study
 from fieldfare.simulations.federation.federation import FIRST_NODE
 from fieldfare.simulations.federation.grid import InProcessGrid
 
-EXACT: Final = Assurance.EXACT
+EXACT: Final = Protection.EXACT
 NODES: Final = {name: FIRST_NODE + index for index, name in enumerate(BANKS)}
 NAMES: Final = {node: name for name, node in NODES.items()}
 
@@ -82,11 +82,11 @@ def heard_by(setting: Setting, grid: InProcessGrid, record: Notes, **changes: An
     return hello(setting.over(grid), terms_of(setting, **changes), record)
 
 
-@pytest.mark.parametrize("assurance", Assurance)
+@pytest.mark.parametrize("protection", Protection)
 def test_everybody_who_is_there_is_heard_and_nobody_waited_for(
-    make_setting: MakeSetting, assurance: Assurance
+    make_setting: MakeSetting, protection: Protection
 ) -> None:
-    setting, record = make_setting(assurance=assurance), Notes()
+    setting, record = make_setting(protection=protection), Notes()
     heard = heard_by(setting, ComingGrid(setting), record, wait_seconds=600.0)
     assert {name: approved.node for name, approved in heard.approvals.items()} == NODES
     assert heard.absent == {}
@@ -96,7 +96,7 @@ def test_everybody_who_is_there_is_heard_and_nobody_waited_for(
 
 
 def test_who_comes_later_is_waited_for(make_setting: MakeSetting) -> None:
-    setting, record = make_setting(assurance=EXACT), Notes()
+    setting, record = make_setting(protection=EXACT), Notes()
     grid = ComingGrid(setting, comes={"bank-b": 5.0, "bank-d": 20.0})
     heard = heard_by(setting, grid, record, wait_seconds=600.0)
     assert sorted(heard.approvals) == list(BANKS)
@@ -109,7 +109,7 @@ def test_who_comes_later_is_waited_for(make_setting: MakeSetting) -> None:
 def test_who_does_not_come_is_waited_for_no_longer_than_was_said(
     make_setting: MakeSetting,
 ) -> None:
-    setting, record = make_setting(assurance=EXACT), Notes()
+    setting, record = make_setting(protection=EXACT), Notes()
     heard = heard_by(setting, ComingGrid(setting, comes={"bank-d": 1e9}), record, wait_seconds=30.0)
     assert sorted(heard.approvals) == list(BANKS[:3])
     assert setting.clock.now == pytest.approx(30.0, abs=2 * LOOK_SECONDS)
@@ -121,7 +121,7 @@ def test_who_does_not_come_is_waited_for_no_longer_than_was_said(
 
 def test_who_is_not_wanted_is_heard_and_not_waited_for(make_setting: MakeSetting) -> None:
     """A run that goes on without somebody does not wait for it at every start."""
-    setting, record = make_setting(assurance=EXACT), Notes()
+    setting, record = make_setting(protection=EXACT), Notes()
     grid = ComingGrid(setting, comes={"bank-b": 5.0, "bank-d": 1e9})
     terms = terms_of(setting, wait_seconds=30.0)
     heard = hello(setting.over(grid), terms, record, wanted=BANKS[:3])
@@ -131,7 +131,7 @@ def test_who_is_not_wanted_is_heard_and_not_waited_for(make_setting: MakeSetting
 
 
 def test_without_waiting_who_is_not_there_takes_no_part(make_setting: MakeSetting) -> None:
-    setting, record = make_setting(assurance=EXACT), Notes()
+    setting, record = make_setting(protection=EXACT), Notes()
     heard = heard_by(setting, ComingGrid(setting, comes={"bank-d": 1.0}), record)
     assert sorted(heard.approvals) == list(BANKS[:3])
     assert setting.clock.now == 0.0
@@ -139,7 +139,7 @@ def test_without_waiting_who_is_not_there_takes_no_part(make_setting: MakeSettin
 
 
 def test_a_node_that_answers_later_is_asked_again_and_only_it(make_setting: MakeSetting) -> None:
-    setting, record = make_setting(assurance=EXACT), Notes()
+    setting, record = make_setting(protection=EXACT), Notes()
     asked: list[str] = []
 
     def silent(message: Message) -> bool:
@@ -157,7 +157,7 @@ def test_a_node_that_answers_later_is_asked_again_and_only_it(make_setting: Make
 
 def test_who_refuses_is_not_waited_for(make_setting: MakeSetting) -> None:
     """A study that was not approved will not be while a run waits: a person decides on it."""
-    setting, record = make_setting(assurance=EXACT), Notes()
+    setting, record = make_setting(protection=EXACT), Notes()
     setting.federation.custodians["bank-b"].finish(setting.federation.study.id)
     heard = heard_by(setting, ComingGrid(setting), record, wait_seconds=600.0)
     assert sorted(heard.approvals) == ["bank-a", "bank-c", "bank-d"]
@@ -169,7 +169,7 @@ def test_who_refuses_is_not_waited_for(make_setting: MakeSetting) -> None:
 
 def test_a_node_of_nobody_takes_nobodys_place(make_setting: MakeSetting) -> None:
     """As many answers as institutions, and one of these still on its way."""
-    setting, record = make_setting(assurance=EXACT), Notes()
+    setting, record = make_setting(protection=EXACT), Notes()
     coming = ComingGrid(setting, comes={"bank-d": 5.0})
     coming._names[999] = "bank-z"
     setting.federation.custodians["bank-z"] = setting.federation.custodians["bank-a"]
@@ -184,7 +184,7 @@ def test_who_does_not_list_the_bundle_is_named_and_not_waited_for(
     make_setting: MakeSetting,
 ) -> None:
     """A coordinator whose bundle was changed: people see why nobody comes."""
-    setting, record = make_setting(assurance=EXACT), Notes()
+    setting, record = make_setting(protection=EXACT), Notes()
 
     class Unlisted(ComingGrid):
         def _call(self, message: Message, context: Context) -> Message:
@@ -200,7 +200,7 @@ def test_who_does_not_list_the_bundle_is_named_and_not_waited_for(
 
 
 def test_two_nodes_of_one_institution_are_refused(make_setting: MakeSetting) -> None:
-    setting = make_setting(assurance=EXACT)
+    setting = make_setting(protection=EXACT)
     custodians = setting.federation.custodians
     custodians["bank-c"] = custodians["bank-b"]
     with pytest.raises(
@@ -238,7 +238,7 @@ def give_inbox(setting: Setting, name: str) -> Box:
 
 
 def test_a_study_that_nobody_knows_yet_is_handed_to_everybody(make_setting: MakeSetting) -> None:
-    setting, record = make_setting(assurance=EXACT), Notes()
+    setting, record = make_setting(protection=EXACT), Notes()
     boxes = {name: give_inbox(setting, name) for name in BANKS}
     study, identities = make_study(name={}), setting.federation.identities
     other = study.model_copy(update={"name": "another"})
@@ -253,7 +253,7 @@ def test_a_study_that_nobody_knows_yet_is_handed_to_everybody(make_setting: Make
 
 
 def test_a_study_that_is_known_is_not_handed_over_again(make_setting: MakeSetting) -> None:
-    setting = make_setting(assurance=EXACT)
+    setting = make_setting(protection=EXACT)
     box = give_inbox(setting, "bank-b")
     study, coordinator = setting.federation.study, setting.federation.identities.coordinator
     offer = offer_study(study, coordinator)
@@ -266,7 +266,7 @@ def test_a_study_that_is_known_is_not_handed_over_again(make_setting: MakeSettin
 
 
 def test_who_does_not_know_its_own_last_reply_is_left_out(make_setting: MakeSetting) -> None:
-    setting = make_setting(assurance=EXACT)
+    setting = make_setting(protection=EXACT)
     broken = Refusal(RefusalCode.LEDGER_UNAVAILABLE)
     asked: list[bytes] = []
     honest = setting.federation.custodians["bank-b"].describe
@@ -318,7 +318,7 @@ def offered(setting: Setting) -> bytes:
 def test_a_rejection_is_heard_with_its_reason(
     make_setting: MakeSetting, decision: str, reason: str, answer: str, text: str
 ) -> None:
-    setting, record = make_setting(assurance=EXACT), Notes()
+    setting, record = make_setting(protection=EXACT), Notes()
     refuse(setting, "bank-b", decision, reason)
     grid = ComingGrid(setting)
     heard = heard_by(setting, grid, record, offer=offered(setting), wait_seconds=30.0)
@@ -330,7 +330,7 @@ def test_a_rejection_is_heard_with_its_reason(
 
 
 def test_without_the_signed_study_nobody_hears_a_reason(make_setting: MakeSetting) -> None:
-    setting, record = make_setting(assurance=EXACT), Notes()
+    setting, record = make_setting(protection=EXACT), Notes()
     refuse(setting, "bank-b", "rejected", "the purpose is too wide")
     heard = heard_by(setting, ComingGrid(setting), record)
     assert "unknown_study" in heard.absent[NODES["bank-b"]]
@@ -341,7 +341,7 @@ def test_without_the_signed_study_nobody_hears_a_reason(make_setting: MakeSettin
 def test_a_rejection_that_is_not_its_own_is_a_plain_refusal(
     make_setting: MakeSetting, monkeypatch: pytest.MonkeyPatch, wrong: str
 ) -> None:
-    setting, record = make_setting(assurance=EXACT), Notes()
+    setting, record = make_setting(protection=EXACT), Notes()
     refuse(setting, "bank-b", "rejected", "no")
     terms, name = terms_of(setting), "bank-a" if wrong == "signer" else "bank-b"
     body = Rejection(

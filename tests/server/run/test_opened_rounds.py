@@ -24,7 +24,7 @@ from fieldfare.server.store.store import run_store
 from fieldfare.shared.audit.audit import audit
 from fieldfare.shared.audit.opening import Trust
 from fieldfare.shared.errors import RefusalCode, RunError
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import (
     Commitment,
     Refusal,
@@ -41,7 +41,7 @@ from fieldfare.shared.transcript.leaves import Leaf, LeafKind, tree_head
 from fieldfare.simulations.federation.federation import FIRST_NODE
 
 TRAINING: Final = ReleaseKind.TRAINING
-EXACT: Final = Assurance.EXACT
+EXACT: Final = Protection.EXACT
 LAST: Final = BANKS[-1]
 
 
@@ -82,11 +82,11 @@ def debits(*payers: str, each: int = 1) -> dict[str, int]:
     return {name: each if name in payers else 0 for name in BANKS}
 
 
-@pytest.mark.parametrize("assurance", Assurance)
+@pytest.mark.parametrize("protection", Protection)
 def test_a_sum_in_two_messages_costs_as_much_as_in_one(
-    make_setting: MakeSetting, assurance: Assurance
+    make_setting: MakeSetting, protection: Protection
 ) -> None:
-    setting = make_setting(opened(), assurance)
+    setting = make_setting(opened(), protection)
     total = first_sum(setting, open_sums(setting))
     assert total.participants == BANKS
     assert tuple(total.commitments) == BANKS

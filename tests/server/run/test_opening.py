@@ -15,7 +15,7 @@ from fieldfare.server.run.opening import Opener, open_federation
 from fieldfare.server.run.record import Opening, Record, RunCheckpoint
 from fieldfare.server.run.rounds import Federation, SecureSums
 from fieldfare.shared.errors import LedgerError, RefusalCode, RunError
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import (
     Approval,
     Refusal,
@@ -27,7 +27,7 @@ from fieldfare.shared.run.openings import RunOpenings
 from fieldfare.shared.run.replay import initial_state
 from fieldfare.simulations.federation.federation import FIRST_NODE
 
-EXACT: Final = Assurance.EXACT
+EXACT: Final = Protection.EXACT
 TRAINING: Final = ReleaseKind.TRAINING
 REST: Final = ("bank-a", "bank-c", "bank-d")
 
@@ -41,9 +41,11 @@ def opened(setting: Setting, run: str = "run", **terms: Any) -> Federation:
     return open_federation(setting.channel(), replace(job.terms, **terms))
 
 
-@pytest.mark.parametrize("assurance", Assurance)
-def test_everybody_who_approved_takes_part(make_setting: MakeSetting, assurance: Assurance) -> None:
-    federation = opened(make_setting(assurance=assurance))
+@pytest.mark.parametrize("protection", Protection)
+def test_everybody_who_approved_takes_part(
+    make_setting: MakeSetting, protection: Protection
+) -> None:
+    federation = opened(make_setting(protection=protection))
     assert tuple(sorted(federation.participants)) == BANKS
     assert sorted(federation.nodes.values()) == [FIRST_NODE + i for i in range(4)]
     answers = {p.answer for p in federation.participants.values()}
@@ -52,7 +54,7 @@ def test_everybody_who_approved_takes_part(make_setting: MakeSetting, assurance:
 
 def test_a_run_that_was_opened_does_not_begin_again(make_setting: MakeSetting) -> None:
     """Whoever lost its record begins another run: this one goes on under newer openings only."""
-    setting = make_setting(assurance=EXACT)
+    setting = make_setting(protection=EXACT)
     opened(setting)
     with pytest.raises(RunError, match=r"open: bank-a takes no part .*replay_changed"):
         opened(setting)
@@ -62,7 +64,7 @@ def test_a_custodian_that_is_started_again_in_the_middle_has_new_keys_at_once(
     make_setting: MakeSetting,
 ) -> None:
     """Everybody answers `hello` once more, under the next opening: no budget was spent."""
-    setting, record, restarts = make_setting(assurance=EXACT), Kept(), [1, 2]
+    setting, record, restarts = make_setting(protection=EXACT), Kept(), [1, 2]
 
     def lost(offer: bytes) -> bytes | Refusal:
         return Refusal(RefusalCode.KEYS_GONE) if restarts and restarts.pop() else offer
@@ -77,7 +79,7 @@ def test_a_custodian_that_is_started_again_in_the_middle_has_new_keys_at_once(
 def test_a_custodian_that_never_has_its_keys_ends_the_opening_and_is_named(
     make_setting: MakeSetting,
 ) -> None:
-    setting = make_setting(assurance=EXACT)
+    setting = make_setting(protection=EXACT)
     setting.bend("bank-b", agree=lambda _: Refusal(RefusalCode.KEYS_GONE))
     with pytest.raises(RunError, match="agree: bank-b: refused: keys_gone"):
         opened(setting)
@@ -98,7 +100,7 @@ def test_a_node_that_brings_anothers_answer_is_named_and_its_victim_is_not(
     make_setting: MakeSetting,
 ) -> None:
     """A member's node ended every run, and the institution whose answer it copied was named."""
-    setting = make_setting(assurance=EXACT)
+    setting = make_setting(protection=EXACT)
     heard: list[Described] = []
     setting.bend("bank-a", describe=hearing(heard))
     setting.bend("bank-d", describe=lambda _: heard[0])
@@ -114,7 +116,7 @@ def test_a_node_that_brings_anothers_answer_is_named_and_its_victim_is_not(
 def test_an_answer_of_this_run_that_another_node_brings_fails_on_its_nonce(
     make_setting: MakeSetting,
 ) -> None:
-    setting = make_setting(assurance=EXACT)
+    setting = make_setting(protection=EXACT)
     heard: list[Described] = []
     setting.bend("bank-a", describe=hearing(heard))
     setting.bend("bank-d", describe=lambda _: heard[-1])
@@ -128,7 +130,7 @@ def test_an_answer_of_this_run_that_another_node_brings_fails_on_its_nonce(
 
 
 def test_who_has_not_approved_is_left_out(make_setting: MakeSetting) -> None:
-    setting = make_setting(assurance=EXACT)
+    setting = make_setting(protection=EXACT)
     setting.federation.custodians["bank-b"].finish(setting.federation.study.id)
     federation = opened(setting)
     assert tuple(federation.participants) == REST
@@ -136,7 +138,7 @@ def test_who_has_not_approved_is_left_out(make_setting: MakeSetting) -> None:
 
 
 def test_too_few_approvals_open_no_run_and_the_error_says_why(make_setting: MakeSetting) -> None:
-    setting = make_setting(assurance=EXACT)
+    setting = make_setting(protection=EXACT)
     setting.federation.custodians["bank-a"].finish(setting.federation.study.id)
     job = setting.federation.job("run")
     silent = setting.channel(lambda m: m.metadata.dst_node_id == FIRST_NODE + 3)
@@ -157,7 +159,7 @@ def test_no_nodes_open_no_run(make_setting: MakeSetting) -> None:
 
 
 def test_one_institution_at_two_nodes_is_a_mistake_to_settle(make_setting: MakeSetting) -> None:
-    setting = make_setting(assurance=EXACT)
+    setting = make_setting(protection=EXACT)
     custodians = setting.federation.custodians
     custodians["bank-z"] = custodians["bank-b"]
     with pytest.raises(
@@ -172,7 +174,7 @@ def approval_of(setting: Setting, name: str, **changes: object) -> bytes:
     described = federation.custodians[name].describe(federation.study.id)
     assert isinstance(described, Described)
     body = open_envelope(
-        described.approval, Approval, federation.identities.roster, federation.assurance
+        described.approval, Approval, federation.identities.roster, federation.protection
     ).body
     changed = body.model_copy(update=changes)
     return sign_envelope(changed, name, federation.identities.signers[name])
@@ -193,14 +195,14 @@ MISFITS: dict[str, Callable[[Setting], bytes]] = {
 def test_a_node_that_answers_something_else_is_left_out(
     make_setting: MakeSetting, misfit: str
 ) -> None:
-    setting = make_setting(assurance=EXACT)
+    setting = make_setting(protection=EXACT)
     answer = MISFITS[misfit](setting)
     setting.bend("bank-b", describe=lambda found: replace(found, approval=answer))
     assert tuple(opened(setting).participants) == REST
 
 
 def test_an_approval_with_a_foreign_signature_is_left_out(make_setting: MakeSetting) -> None:
-    setting, other = make_setting(assurance=EXACT), make_setting(assurance=EXACT)
+    setting, other = make_setting(protection=EXACT), make_setting(protection=EXACT)
     forged = approval_of(other, "bank-b", roster=setting.federation.identities.roster.hash)
     setting.bend("bank-b", describe=lambda found: replace(found, approval=forged))
     assert tuple(opened(setting).participants) == REST
@@ -210,7 +212,7 @@ def test_a_node_that_fails_at_hello_is_left_out(make_setting: MakeSetting) -> No
     def fail(_: object) -> bytes:
         raise LedgerError("locked")
 
-    setting = make_setting(assurance=EXACT)
+    setting = make_setting(protection=EXACT)
     setting.bend("bank-b", describe=fail)
     assert tuple(opened(setting).participants) == REST
 
@@ -226,7 +228,7 @@ def test_who_leaves_between_hello_and_keys_is_named(
     make_setting: MakeSetting, call: str, answer: Refusal, why: str
 ) -> None:
     """A run starts with all its participants or not at all: no budget is spent yet."""
-    setting = make_setting(assurance=EXACT)
+    setting = make_setting(protection=EXACT)
     setting.bend("bank-b", **{call: lambda _: answer})
     with pytest.raises(RunError, match=why):
         opened(setting)
@@ -235,7 +237,7 @@ def test_who_leaves_between_hello_and_keys_is_named(
 
 def test_who_offers_rubbish_is_named(make_setting: MakeSetting) -> None:
     """Not who would have had to refuse it."""
-    setting = make_setting(assurance=EXACT)
+    setting = make_setting(protection=EXACT)
     setting.bend("bank-b", open_run=lambda _: b"rubbish")
     with pytest.raises(
         RunError, match=r"open: bank-b takes no part \(bad reply: expected a well-formed"
@@ -247,7 +249,7 @@ OWN_OFFER: Final = "expected an offer for this opening by its own signer"
 
 
 def test_who_repeats_its_offer_to_another_opening_is_named(make_setting: MakeSetting) -> None:
-    setting, offers = make_setting(assurance=EXACT), list[bytes]()
+    setting, offers = make_setting(protection=EXACT), list[bytes]()
 
     def first(offer: bytes) -> bytes:
         offers.append(offer)
@@ -261,7 +263,7 @@ def test_who_repeats_its_offer_to_another_opening_is_named(make_setting: MakeSet
 
 
 def test_who_repeats_anothers_offer_is_named(make_setting: MakeSetting) -> None:
-    setting, offers = make_setting(assurance=EXACT), list[bytes]()
+    setting, offers = make_setting(protection=EXACT), list[bytes]()
 
     def heard(offer: bytes) -> bytes:
         offers.append(offer)
@@ -278,14 +280,14 @@ def test_an_answer_without_its_content_is_named(make_setting: MakeSetting) -> No
         def to_bytes(self) -> bytes:
             return b"nonsense"
 
-    setting = make_setting(assurance=EXACT)
+    setting = make_setting(protection=EXACT)
     setting.bend("bank-b", open_run=lambda _: Unreadable(RefusalCode.MALFORMED))
     with pytest.raises(RunError, match=r"open: bank-b .*bad reply: expected a refusal"):
         opened(setting)
 
 
 def test_silence_between_hello_and_keys_is_named(make_setting: MakeSetting) -> None:
-    setting = make_setting(assurance=EXACT)
+    setting = make_setting(protection=EXACT)
 
     def lost(message: Any) -> bool:
         metadata = message.metadata
@@ -302,7 +304,7 @@ def spend_once(setting: Setting) -> dict[str, bytes]:
 
 
 def test_institutions_are_shown_their_own_last_reply(make_setting: MakeSetting) -> None:
-    setting = make_setting(assurance=EXACT)
+    setting = make_setting(protection=EXACT)
     replies = spend_once(setting)
     shown: dict[int, bytes] = {}
 
@@ -319,7 +321,7 @@ def test_institutions_are_shown_their_own_last_reply(make_setting: MakeSetting) 
 
 def test_a_ledger_behind_its_last_reply_takes_no_part(make_setting: MakeSetting) -> None:
     """A restored backup would pay twice from one budget (docs/design.md, "The ledger")."""
-    setting = make_setting(assurance=EXACT)
+    setting = make_setting(protection=EXACT)
     replies = spend_once(setting)
     asked = [0]
 
@@ -333,7 +335,7 @@ def test_a_ledger_behind_its_last_reply_takes_no_part(make_setting: MakeSetting)
 
 
 def test_who_is_not_known_from_before_is_shown_nothing(make_setting: MakeSetting) -> None:
-    setting = make_setting(assurance=EXACT)
+    setting = make_setting(protection=EXACT)
     replies = spend_once(setting)
     few = {"bank-c": replies["bank-c"], "bank-gone": replies["bank-a"]}
     assert tuple(sorted(opened(setting, last_replies=few).participants)) == BANKS
@@ -343,7 +345,7 @@ def test_a_reply_that_a_ledger_never_gave_keeps_its_institution_out(
     make_setting: MakeSetting,
 ) -> None:
     """The real custodian and its real ledger are asked, and they say no."""
-    setting = make_setting(assurance=EXACT)
+    setting = make_setting(protection=EXACT)
     replies = spend_once(setting)
     swapped = {"bank-b": replies["bank-a"]}
     assert tuple(opened(setting, last_replies=swapped).participants) == REST
@@ -391,11 +393,11 @@ def joined(setting: Setting, checkpoint: RunCheckpoint, record: Kept, **terms: A
     return open_federation(setting.channel(), chosen, record, checkpoint)
 
 
-@pytest.mark.parametrize("assurance", Assurance)
+@pytest.mark.parametrize("protection", Protection)
 def test_an_opening_is_kept_before_it_is_sent_and_offers_when_all_have_agreed(
-    make_setting: MakeSetting, assurance: Assurance
+    make_setting: MakeSetting, protection: Protection
 ) -> None:
-    setting, record, sent = make_setting(assurance=assurance), Kept(), []
+    setting, record, sent = make_setting(protection=protection), Kept(), []
 
     def watch(message: Any) -> None:
         metadata = message.metadata
@@ -416,7 +418,7 @@ def test_an_opening_is_kept_before_it_is_sent_and_offers_when_all_have_agreed(
 def test_a_run_that_died_while_it_opened_is_opened_anew(
     make_setting: MakeSetting, dies: str
 ) -> None:
-    setting = make_setting(assurance=EXACT)
+    setting = make_setting(protection=EXACT)
     dying = Kept(dies=dies)
     with pytest.raises(ConnectionError):
         joined(setting, RunCheckpoint(), dying)
@@ -433,7 +435,7 @@ def test_a_run_that_goes_on_may_first_have_its_last_request_answered(
     make_setting: MakeSetting,
 ) -> None:
     """Until a newer opening everybody holds the older one's keys: the same R is free."""
-    setting, record = make_setting(assurance=EXACT), Kept()
+    setting, record = make_setting(protection=EXACT), Kept()
     first = joined(setting, RunCheckpoint(), record)
     total = collect(SecureSums(setting.channel(), first), TRAINING, 0, start(setting))
     asked = set()
@@ -450,7 +452,7 @@ def test_a_run_that_goes_on_may_first_have_its_last_request_answered(
 def test_a_run_that_goes_on_has_fresh_keys_before_it_asks_for_anything_new(
     make_setting: MakeSetting,
 ) -> None:
-    setting, record = make_setting(assurance=EXACT), Kept()
+    setting, record = make_setting(protection=EXACT), Kept()
     first = joined(setting, RunCheckpoint(), record)
     again = Kept.after(record)
     second = joined(setting, RunCheckpoint(openings=record.openings), again)
@@ -465,7 +467,7 @@ def test_a_run_is_joined_by_its_participants_only_and_all_who_are_back(
     make_setting: MakeSetting,
 ) -> None:
     """Nobody joins a run that was opened; who is not there is missed, not replaced."""
-    setting, record = make_setting(assurance=EXACT), Kept()
+    setting, record = make_setting(protection=EXACT), Kept()
     custodian = setting.federation.custodians.pop("bank-d")
     joined(setting, RunCheckpoint(), record)
     setting.federation.custodians["bank-d"] = custodian
@@ -477,7 +479,7 @@ def test_a_run_is_joined_by_its_participants_only_and_all_who_are_back(
 
 
 def test_who_left_a_run_stays_away_when_it_goes_on(make_setting: MakeSetting) -> None:
-    setting, record = make_setting(assurance=EXACT), Kept()
+    setting, record = make_setting(protection=EXACT), Kept()
     federation = joined(setting, RunCheckpoint(), record)
     sums = SecureSums(setting.channel(), federation)
     sums.present.remove("bank-d")
@@ -494,7 +496,7 @@ def test_who_left_a_run_stays_away_when_it_goes_on(make_setting: MakeSetting) ->
 
 
 def test_who_was_silent_in_an_attempt_that_failed_has_left_too(make_setting: MakeSetting) -> None:
-    setting, record = make_setting(assurance=EXACT), Kept()
+    setting, record = make_setting(protection=EXACT), Kept()
     federation = joined(setting, RunCheckpoint(), record)
     total = collect(
         SecureSums(setting.channel(), federation), ReleaseKind.TRAINING, 0, start(setting)
@@ -507,7 +509,7 @@ def test_who_was_silent_in_an_attempt_that_failed_has_left_too(make_setting: Mak
 
 def test_an_institution_with_a_new_approval_stays_away(make_setting: MakeSetting) -> None:
     """It approved anew, or withdrew in between: the run is not under that approval."""
-    setting, record = make_setting(assurance=EXACT), Kept()
+    setting, record = make_setting(protection=EXACT), Kept()
     joined(setting, RunCheckpoint(), record)
     custodian, study = setting.federation.custodians["bank-b"], setting.federation.study
     custodian.finish(study.id)
@@ -519,7 +521,7 @@ def test_an_institution_with_a_new_approval_stays_away(make_setting: MakeSetting
 def test_keys_are_agreed_on_by_all_participants_of_the_opening_or_by_none(
     make_setting: MakeSetting,
 ) -> None:
-    setting, dying = make_setting(assurance=EXACT), Kept(dies="after opening")
+    setting, dying = make_setting(protection=EXACT), Kept(dies="after opening")
     with pytest.raises(ConnectionError):
         joined(setting, RunCheckpoint(), dying)
     del setting.federation.custodians["bank-d"]
@@ -531,7 +533,7 @@ def test_keys_are_agreed_on_by_all_participants_of_the_opening_or_by_none(
 def test_a_custodian_that_lost_its_keys_costs_one_attempt_and_nobody_its_place(
     make_setting: MakeSetting,
 ) -> None:
-    setting = make_setting(assurance=EXACT)
+    setting = make_setting(protection=EXACT)
     record, job = Kept(), setting.federation.job("run")
     opener = Opener(setting.channel(), job.terms, record)
     federation = opener.begin(RunCheckpoint())

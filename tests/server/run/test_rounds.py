@@ -26,7 +26,7 @@ from fieldfare.server.run.record import Record, RunCheckpoint
 from fieldfare.server.run.rounds import SecureSums
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import LedgerError, RefusalCode, RunError
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import (
     NO_LAST_SUM,
     LastSum,
@@ -42,7 +42,7 @@ from fieldfare.shared.ring import WordBits
 from fieldfare.shared.run.replay import initial_state
 
 TRAINING = ReleaseKind.TRAINING
-EXACT = Assurance.EXACT
+EXACT = Protection.EXACT
 LONG = make_study(training={"steps": 5})
 
 
@@ -65,7 +65,9 @@ def start(setting: Setting) -> NDArray[np.float64]:
 
 def request_of(setting: Setting, envelope: bytes) -> Request:
     federation = setting.federation
-    return open_envelope(envelope, Request, federation.identities.roster, federation.assurance).body
+    return open_envelope(
+        envelope, Request, federation.identities.roster, federation.protection
+    ).body
 
 
 def is_near(
@@ -80,12 +82,12 @@ def is_near(
     return bool(np.abs(noise).max() < 6 * setting.federation.plan.training.sigma)
 
 
-@pytest.mark.parametrize("assurance", Assurance)
+@pytest.mark.parametrize("protection", Protection)
 def test_a_sum_is_that_of_all_records_with_noise(
-    make_setting: MakeSetting, assurance: Assurance
+    make_setting: MakeSetting, protection: Protection
 ) -> None:
     generous = make_study(privacy={"epsilon": 50.0})  # little noise, so that every bank shows
-    setting = make_setting(generous, assurance)
+    setting = make_setting(generous, protection)
     total = collect(open_sums(setting), TRAINING, 0, start(setting))
     assert is_near(setting, total.values, BANKS)
     for name in BANKS:
@@ -101,7 +103,7 @@ def test_a_sum_is_that_of_all_records_with_noise(
 
 def reply_in(setting: Setting, envelope: bytes) -> Reply:
     federation = setting.federation
-    return open_envelope(envelope, Reply, federation.identities.roster, federation.assurance).body
+    return open_envelope(envelope, Reply, federation.identities.roster, federation.protection).body
 
 
 def test_a_lost_question_is_asked_again_and_costs_nothing(make_setting: MakeSetting) -> None:
@@ -304,9 +306,9 @@ def test_attempts_are_counted_and_end(make_setting: MakeSetting) -> None:
     assert setting.debits()["bank-e"] == 2
 
 
-@pytest.mark.parametrize("assurance", Assurance)
-def test_a_poisoned_sum_stops_the_run(make_setting: MakeSetting, assurance: Assurance) -> None:
-    setting = make_setting(LONG, assurance)
+@pytest.mark.parametrize("protection", Protection)
+def test_a_poisoned_sum_stops_the_run(make_setting: MakeSetting, protection: Protection) -> None:
+    setting = make_setting(LONG, protection)
     terms = setting.federation.plan.training
     sums = open_sums(setting)
     words = np.zeros(terms.vectors.entries, dtype=terms.word_bits.dtype)

@@ -23,7 +23,7 @@ from fieldfare.server.run.server_app import Job, RunStoppedError
 from fieldfare.server.store.rows import RunStatus
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.evaluation.score_table import prevalence_log_odds
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import NO_LAST_SUM, ReleaseKind
 from fieldfare.shared.run.optimizer import TrainingState
 from fieldfare.shared.run.replay import initial_state, replay_step
@@ -85,7 +85,7 @@ def test_training_starts_at_the_public_prevalence_and_makes_every_step(setting: 
 
 def test_every_step_follows_from_the_vectors_before_it(make_setting: MakeSetting) -> None:
     """As custodians and auditors take it, bit for bit."""
-    setting = make_setting(LONG, Assurance.EXACT)
+    setting = make_setting(LONG, Protection.EXACT)
     job, seen = job_of(setting)
     setting.run(job)
     state = initial_state(LONG)
@@ -169,7 +169,7 @@ def test_training_goes_on_with_the_sum_that_led_to_it(
     make_setting: MakeSetting, tmp_path: Path
 ) -> None:
     """Without it custodians that have answered the step after it answer, and no others do."""
-    setting = make_setting(LONG, Assurance.EXACT)
+    setting = make_setting(LONG, Protection.EXACT)
     book = Book.begin(setting, tmp_path / "runs")
 
     def cut(state: TrainingState, total: DecodedSum) -> None:

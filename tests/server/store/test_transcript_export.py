@@ -15,7 +15,7 @@ from fieldfare.server.store.export import export_transcript
 from fieldfare.server.store.rows import RunStatus
 from fieldfare.server.store.store import RunStore
 from fieldfare.shared.errors import RunError, UsageError
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import open_envelope
 from fieldfare.shared.transcript.file import TranscriptFile, read_transcript
 from fieldfare.shared.transcript.leaves import EndRecord, Leaf, LeafKind, TreeHead, tree_head
@@ -50,7 +50,7 @@ def test_everything_is_in_the_file_under_a_new_head(
     assert (found.header.run, found.header.study) == (RUN, keyed.study.id)
     assert tuple(found.leaves) == LEAVES
     assert [place.hash for place in found.vectors] == sorted(VECTORS)
-    head = open_envelope(found.head, TreeHead, keyed.roster(), Assurance.EXACT)
+    head = open_envelope(found.head, TreeHead, keyed.roster(), Protection.EXACT)
     assert head.signer == "coordinator"
     assert head.body == tree_head(keyed.study.id, RUN, [leaf.hash for leaf in LEAVES])
     assert found.cosignatures == [b"an older signature"]

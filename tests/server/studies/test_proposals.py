@@ -14,7 +14,7 @@ from fieldfare.server.home.initial_setup import load_signing_key, signing_public
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.studies.proposals import find_study, proposal, proposals, propose
 from fieldfare.shared.errors import StudyError, UsageError
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import IdentitySigner
 from fieldfare.shared.protocol.roster import Roster
 from fieldfare.shared.protocol.signed_files import offer_roster, offer_study, open_study
@@ -47,7 +47,7 @@ def test_a_proposed_study_is_signed_and_kept(home: CoordinatorHome) -> None:
     assert kept.read_bytes() == made.envelope
     assert kept.stat().st_mode & 0o777 == 0o600
     roster = Roster(version=1, coordinator=signing_public(home), members=())
-    assert open_study(made.envelope, roster, Assurance.EXACT) == STUDY
+    assert open_study(made.envelope, roster, Protection.EXACT) == STUDY
 
 
 def test_proposing_again_changes_nothing(home: CoordinatorHome) -> None:

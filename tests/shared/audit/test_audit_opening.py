@@ -8,7 +8,7 @@ from tests.support.runs.transcripts import Recorder
 from fieldfare.shared.audit import opening as audit_opening
 from fieldfare.shared.audit.opening import Trust
 from fieldfare.shared.errors import PackageError, ProtocolError, StudyError
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.identity import public_hex
 from fieldfare.shared.protocol.messages import (
     Approval,
@@ -78,7 +78,7 @@ def test_an_answer_that_does_not_fit_is_named(
     if changes.get("approval") == "":
         roster = recorded.bench.federation.identities.roster
         content = recorded.leaves[recorded.find(LeafKind.APPROVAL)].content
-        approval = open_envelope(content, Approval, roster, Assurance.EXACT).body
+        approval = open_envelope(content, Approval, roster, Protection.EXACT).body
         changes = {**changes, "approval": approval.hash}
     assert reason in forged(recorded, LeafKind.HELLO, RunAnswer, 1, **changes).reason
 
@@ -93,9 +93,9 @@ def test_keys_that_two_institutions_share_are_named(recorded: Recorder) -> None:
     def copy_keys(leaves: list[Leaf]) -> None:
         roster = recorded.bench.federation.identities.roster
         first, second = recorded.find(LeafKind.HELLO), recorded.find(LeafKind.HELLO, 1)
-        keys = open_envelope(leaves[first].content, RunAnswer, roster, Assurance.EXACT).body.x25519
+        keys = open_envelope(leaves[first].content, RunAnswer, roster, Protection.EXACT).body.x25519
         leaves[second] = recorded.forged(second, RunAnswer, x25519=keys)
-        copied = open_envelope(leaves[second].content, RunAnswer, roster, Assurance.EXACT).body
+        copied = open_envelope(leaves[second].content, RunAnswer, roster, Protection.EXACT).body
         at = recorded.find(LeafKind.OPENING)
         named = dict(recorded.participants)
         named["bank-b"] = named["bank-b"].model_copy(update={"answer": copied.hash})

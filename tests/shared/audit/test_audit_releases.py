@@ -7,7 +7,7 @@ from tests.support.federations.bench import Bench, MakeBench, make_study
 from tests.support.runs.transcripts import Recorder
 
 from fieldfare.shared.canonical import bytes_hash
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import ReleaseKind, Reply, Request, open_envelope
 from fieldfare.shared.ring import decode, encode
 from fieldfare.shared.run.replay import (
@@ -131,7 +131,7 @@ def poisoned(recorder: Recorder, number: int, amount: int) -> bytes:
 
 def body(recorder: Recorder, at: int, kind: Any) -> Any:
     roster = recorder.bench.federation.identities.roster
-    return open_envelope(recorder.leaves[at].content, kind, roster, Assurance.EXACT).body
+    return open_envelope(recorder.leaves[at].content, kind, roster, Protection.EXACT).body
 
 
 @pytest.fixture

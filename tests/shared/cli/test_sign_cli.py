@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from fieldfare.shared.cli.root import run
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.identity import fingerprint, public_hex
 from fieldfare.shared.protocol.roster import Roster
 from fieldfare.shared.protocol.signed_files import open_study
@@ -68,7 +68,7 @@ def test_a_signed_study_opens_under_the_coordinators_key(
     assert sign(study, write(tmp_path / "key.pem", pem(key))) == 0
     out, err = capsys.readouterr()
     roster = Roster(version=1, coordinator=public_hex(key), members=())
-    opened = open_study(out.rstrip("\n").encode(), roster, Assurance.EXACT)
+    opened = open_study(out.rstrip("\n").encode(), roster, Protection.EXACT)
     assert opened == load_study(study)
     assert opened.id in err
     assert fingerprint(bytes.fromhex(public_hex(key))) in err

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from fieldfare.shared.errors import AccountingError
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.privacy.samplers import (
     MAX_SCALE,
     MIN_SCALE,
@@ -103,8 +103,8 @@ def test_scales_at_and_beyond_their_limits(source: NoiseSource) -> None:
 
 
 def test_each_source_says_which_it_is() -> None:
-    assert SOURCES["exact"]().assurance is Assurance.EXACT
-    assert SOURCES["simulated"]().assurance is Assurance.SIMULATED
+    assert SOURCES["exact"]().protection is Protection.EXACT
+    assert SOURCES["simulated"]().protection is Protection.SIMULATED
 
 
 def test_simulated_noise_is_reproducible_and_exact_noise_takes_no_seed() -> None:

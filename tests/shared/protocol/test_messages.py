@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import ProtocolError, RefusalCode
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import (
     MAX_MESSAGE_BYTES,
     Approval,
@@ -99,13 +99,13 @@ def signed(body: MessageBody, signer: str = "a") -> bytes:
 
 
 def opened(content: bytes, body_type: type[MessageBody] = Request) -> MessageBody:
-    return open_envelope(content, body_type, ROSTER, Assurance.EXACT).body
+    return open_envelope(content, body_type, ROSTER, Protection.EXACT).body
 
 
 def refused(content: bytes, body_type: type[MessageBody] = Request) -> RefusalCode:
     """A hostile message is refused in both ways to run; returns the code of the exact one."""
     with pytest.raises(ProtocolError) as caught:
-        open_envelope(content, body_type, ROSTER, Assurance.EXACT)
+        open_envelope(content, body_type, ROSTER, Protection.EXACT)
     assert len(str(caught.value)) < 200  # nothing of the message is repeated
     return caught.value.code
 
@@ -126,19 +126,19 @@ def signed_again(content: dict[str, Any], change: Callable[[dict[str, Any]], Non
 @every_body
 def test_what_was_signed_is_unsigned(body: MessageBody) -> None:
     content = signed(body)
-    result = open_envelope(content, type(body), ROSTER, Assurance.EXACT)
+    result = open_envelope(content, type(body), ROSTER, Protection.EXACT)
     assert (result.body, result.signer, result.content) == (body, "a", content)
     assert type(result.body) is type(body)
     assert result.body.hash == body.hash
     unsigned = sign_envelope(body, "a", NoSigner())
-    assert open_envelope(unsigned, type(body), SIMULATED_ROSTER, Assurance.SIMULATED).body == body
+    assert open_envelope(unsigned, type(body), SIMULATED_ROSTER, Protection.SIMULATED).body == body
 
 
 def test_unsigned_messages_are_never_taken_where_signatures_count() -> None:
     unsigned = sign_envelope(REQUEST, COORDINATOR, NoSigner())
     assert refused(unsigned) is RefusalCode.BAD_SIGNATURE
     with pytest.raises(ProtocolError):
-        open_envelope(unsigned, Request, SIMULATED_ROSTER, Assurance.EXACT)
+        open_envelope(unsigned, Request, SIMULATED_ROSTER, Protection.EXACT)
 
 
 def other_values(value: Any) -> list[Any]:
@@ -256,7 +256,7 @@ def test_only_one_spelling_of_a_message_is_taken(spelling: str) -> None:
     assert content != text.encode()
     refused(content)
     with pytest.raises(ProtocolError):
-        open_envelope(content, Request, SIMULATED_ROSTER, Assurance.SIMULATED)
+        open_envelope(content, Request, SIMULATED_ROSTER, Protection.SIMULATED)
 
 
 def test_a_loose_base64_signature_is_another_spelling() -> None:
@@ -293,7 +293,7 @@ def test_values_out_of_place_are_refused(field: str, value: str) -> None:
     assert text != whole
     assert refused(text.encode()) is RefusalCode.MALFORMED
     with pytest.raises(ProtocolError):
-        open_envelope(text.encode(), Request, SIMULATED_ROSTER, Assurance.SIMULATED)
+        open_envelope(text.encode(), Request, SIMULATED_ROSTER, Protection.SIMULATED)
 
 
 @pytest.mark.parametrize("order", ["ba", "aab", "acb", "aa"])

@@ -4,7 +4,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fieldfare.shared.errors import ProtocolError
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import IdentitySigner, sign_envelope
 from fieldfare.shared.protocol.roster import COORDINATOR, Member, Roster
 from fieldfare.shared.protocol.signed_files import (
@@ -54,7 +54,7 @@ def study() -> Study:
 
 def test_a_signed_study_comes_back_equal_with_the_same_id(study: Study) -> None:
     opened = open_study(
-        offer_study(study, IdentitySigner(COORDINATOR_KEY)), ROSTER, Assurance.EXACT
+        offer_study(study, IdentitySigner(COORDINATOR_KEY)), ROSTER, Protection.EXACT
     )
 
     assert opened == study
@@ -68,14 +68,14 @@ def test_a_changed_study_is_refused(study: Study, old: str, new: str) -> None:
 
     assert changed != offer
     with pytest.raises(ProtocolError):
-        open_study(changed.encode(), ROSTER, Assurance.EXACT)
+        open_study(changed.encode(), ROSTER, Protection.EXACT)
 
 
 def test_a_study_signed_by_a_member_is_refused(study: Study) -> None:
     body = StudyOffer(study=study.canonical().decode())
 
     with pytest.raises(ProtocolError, match="coordinator"):
-        open_study(sign_envelope(body, "bank", IdentitySigner(BANK)), ROSTER, Assurance.EXACT)
+        open_study(sign_envelope(body, "bank", IdentitySigner(BANK)), ROSTER, Protection.EXACT)
 
 
 def test_a_study_in_another_form_than_its_canonical_one_is_refused(study: Study) -> None:
@@ -83,7 +83,7 @@ def test_a_study_in_another_form_than_its_canonical_one_is_refused(study: Study)
     offer = sign_envelope(StudyOffer(study=spaced), COORDINATOR, IdentitySigner(COORDINATOR_KEY))
 
     with pytest.raises(ProtocolError, match="canonical"):
-        open_study(offer, ROSTER, Assurance.EXACT)
+        open_study(offer, ROSTER, Protection.EXACT)
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", "not json", "[" * 5000])
@@ -91,7 +91,7 @@ def test_a_signed_text_that_is_no_study_is_refused(text: str) -> None:
     offer = sign_envelope(StudyOffer(study=text), COORDINATOR, IdentitySigner(COORDINATOR_KEY))
 
     with pytest.raises(ProtocolError, match="valid study"):
-        open_study(offer, ROSTER, Assurance.EXACT)
+        open_study(offer, ROSTER, Protection.EXACT)
 
 
 def test_a_signed_roster_comes_back_equal() -> None:

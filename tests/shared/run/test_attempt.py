@@ -70,7 +70,7 @@ def test_the_same_request_again_keeps_what_was_answered() -> None:
     run = WrittenRun(in_one_message()).finish()
     at = [leaf.kind for leaf in run.leaves].index(LeafKind.REPLY)
     leaf: Leaf = run.leaves[at]
-    reply = open_envelope(leaf.content, Reply, run.roster, run.state.assurance)
+    reply = open_envelope(leaf.content, Reply, run.roster, run.state.protection)
     state = run.state.begin(run.state.run, run.roster).after(run.leaves[at - 1])
     assert state.attempt is not None
     answered = state.attempt.with_reply(reply)

@@ -191,7 +191,7 @@ def test_who_keeps_no_leaves_follows_from_sum_to_sum(written: MakeRun, shape: st
     asked: Any = None
     for leaf in after_opening(run):
         if leaf.kind is LeafKind.REQUEST:
-            asked = open_envelope(leaf.content, Request, run.roster, state.assurance)
+            asked = open_envelope(leaf.content, Request, run.roster, state.protection)
         if leaf.kind is LeafKind.SUM and asked.body.kind is not ReleaseKind.REHEARSAL:
             assert state.attempt is not None
             words = run.added(state.attempt, state.release.terms)

@@ -31,7 +31,7 @@ from fieldfare.shared.cli.root import run
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.features import Dependence
 from fieldfare.shared.models import model_for
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.simulations.demo.five_banks import (
     HELPLINES,
@@ -92,7 +92,7 @@ def test_the_whole_world_has_the_cases_that_privacy_needs() -> None:
 
 
 def test_the_task_is_exact_over_five_banks_and_audits_personas(small: Simulation) -> None:
-    assert small.assurance is Assurance.EXACT
+    assert small.protection is Protection.EXACT
     assert small.choice.audit_column == "persona"
     path = small.out / UNITS_FILE
     records = read_records([path], small.study, institution_column="institution")

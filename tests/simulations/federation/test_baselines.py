@@ -13,7 +13,7 @@ from tests.simulations.conftest import BANKS, SimulationFolder, make_table
 from fieldfare.client.records import read_records
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.shared.models import UnitSums, model_for
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.simulations.federation.baselines import Baseline, Trainer
 from fieldfare.simulations.federation.federation import LocalFederation, noise_source
@@ -168,7 +168,7 @@ def test_one_curator_is_compared_under_the_federations_own_draws(work: Simulatio
     plan = plan_for(study)
     entries = plan.training.vectors.entries
     noise = sum(
-        noise_source(Assurance.SIMULATED, seed=4, stream=index).sample(
+        noise_source(Protection.SIMULATED, seed=4, stream=index).sample(
             entries, plan.training.share(len(parts), 1)
         )
         for index in range(len(parts))
@@ -191,7 +191,7 @@ def test_learning_as_the_federation_does_meets_all_shares_of_the_noise(
         work.write_study(privacy=privacy, aggregation={"minimum_institutions": str(participants)})
     )
     drawn = sum(
-        noise_source(Assurance.SIMULATED, seed=4, stream=index).sample(
+        noise_source(Protection.SIMULATED, seed=4, stream=index).sample(
             6000, plan.training.share(participants, tolerance)
         )
         for index in range(participants)
@@ -240,7 +240,7 @@ def test_more_noise_scatters_models_more(work: SimulationFolder) -> None:
 
 def test_the_federation_is_near_the_curator(work: SimulationFolder) -> None:
     study, parts = work.write_study(), parts_of(work)
-    with LocalFederation(study, parts, Assurance.SIMULATED, seed=0) as federation:
+    with LocalFederation(study, parts, Protection.SIMULATED, seed=0) as federation:
         federated = federation.run(federation.job()).parameters
     curator = trainer_of(work).train(Baseline.CENTRAL_DP)[""]
     alone = trainer_of(work).train(Baseline.ALONE_DP)["bank-a"]

@@ -10,7 +10,7 @@ from fieldfare.client.records import read_records
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.server.run.record import Record
 from fieldfare.shared.errors import LedgerError, RunError, StudyError
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.privacy.samplers import ExactNoise, SimulatedNoise
 from fieldfare.shared.protocol.messages import IdentitySigner, NoSigner
 from fieldfare.simulations.federation.federation import (
@@ -20,7 +20,7 @@ from fieldfare.simulations.federation.federation import (
     noise_source,
 )
 
-EXACT, SIMULATED = Assurance.EXACT, Assurance.SIMULATED
+EXACT, SIMULATED = Protection.EXACT, Protection.SIMULATED
 
 
 @pytest.fixture
@@ -37,10 +37,10 @@ def parts(work: SimulationFolder) -> dict[str, StudySums]:
 
 
 def model_of(
-    parts: dict[str, StudySums], assurance: Assurance, *, seed: int, folder: Path | None = None
+    parts: dict[str, StudySums], protection: Protection, *, seed: int, folder: Path | None = None
 ) -> bytes:
     study = next(iter(parts.values())).study
-    with LocalFederation(study, parts, assurance, seed=seed, directory=folder) as federation:
+    with LocalFederation(study, parts, protection, seed=seed, directory=folder) as federation:
         outcome = federation.run(federation.job())
     assert outcome.participants == BANKS
     return outcome.parameters.tobytes()

@@ -20,8 +20,8 @@ from fieldfare.client.records import read_records
 from fieldfare.shared.errors import RecordsError, RunError, UsageError
 from fieldfare.shared.features.knots import PLACES, even_places
 from fieldfare.shared.models import model_for
-from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.privacy.gaussian import epsilon_for
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.plan import PICOMU2, plan_for
 from fieldfare.shared.study.study import Study, parse_study
 from fieldfare.simulations.federation.baselines import Baseline
@@ -159,7 +159,7 @@ def test_simulated_noise_says_that_it_protects_nobody(work: SimulationFolder) ->
 
 def test_exact_noise_is_masked_and_follows_no_seed(work: SimulationFolder) -> None:
     work.write_study(privacy=LITTLE_NOISE)
-    one, two = (simulate(work.task(out, assurance=Assurance.EXACT)) for out in ("one", "two"))
+    one, two = (simulate(work.task(out, protection=Protection.EXACT)) for out in ("one", "two"))
     assert (one["privacy"]["noise"], one["privacy"]["masked"]) == ("exact", True)
     models = [
         load_file(work.folder / n / "model.safetensors")["parameters"] for n in ("one", "two")
@@ -173,7 +173,7 @@ def test_exact_noise_is_masked_and_follows_no_seed(work: SimulationFolder) -> No
 
 
 def test_nothing_is_left_of_keys_and_ledgers(work: SimulationFolder) -> None:
-    simulate(work.task(assurance=Assurance.EXACT))
+    simulate(work.task(protection=Protection.EXACT))
     assert sorted(path.name for path in (work.folder / "out").iterdir()) == FILES
 
 
@@ -398,7 +398,7 @@ def test_a_run_that_fails_leaves_no_results(
     with pytest.raises(
         RunError, match=r"rehearsal step 0: expected every institution.*\(bank-a: no answer"
     ):
-        simulate(work.task(assurance=Assurance.EXACT))
+        simulate(work.task(protection=Protection.EXACT))
     assert list((work.folder / "out").iterdir()) == []
 
 
@@ -444,9 +444,9 @@ def test_timing_adds_up(work: SimulationFolder) -> None:
 
 
 @pytest.mark.parametrize("mode", ["", 'mode = "local"\n'])
-@pytest.mark.parametrize("assurance", Assurance)
+@pytest.mark.parametrize("protection", Protection)
 def test_a_study_may_ask_for_its_knots(
-    work: SimulationFolder, real_report: None, assurance: Assurance, mode: str
+    work: SimulationFolder, real_report: None, protection: Protection, mode: str
 ) -> None:
     """All baselines train on the knots of the federation's answer, and the files show them."""
     text = study_text(privacy=LITTLE_NOISE).replace("[training]\n", f"[training]\n{mode}")
@@ -454,7 +454,7 @@ def test_a_study_may_ask_for_its_knots(
     text = text.replace("knots = [0, 2, 5, 10]", 'knots_from = "spread"')
     text += '\n[[queries]]\nname = "spread"\nkind = "quantiles"\ncolumn = "amount"\nbins = 8\n'
     study = parse_study(text)
-    task = work.task(baselines=(Baseline.CENTRAL,), study=study, assurance=assurance)
+    task = work.task(baselines=(Baseline.CENTRAL,), study=study, protection=protection)
     results = simulate(task)
     parameters = load_file(task.out / "model.safetensors")["parameters"]
     places = parameters[-8:]
@@ -477,10 +477,10 @@ def test_a_study_of_texts_is_simulated_whole(work: SimulationFolder, real_report
     assert len(load_file(work.folder / "out" / "model.safetensors")["parameters"]) == 65
 
 
-@pytest.mark.parametrize("assurance", Assurance)
+@pytest.mark.parametrize("protection", Protection)
 @pytest.mark.parametrize("kind", ["additive", "text", "mlp"])
 def test_local_mode_is_simulated_beside_its_counterpart(
-    work: SimulationFolder, real_report: None, kind: str, assurance: Assurance
+    work: SimulationFolder, real_report: None, kind: str, protection: Protection
 ) -> None:
     """Baselines take as many steps at the same noise, each of them by a sum."""
     data = work.write_study(privacy=LITTLE_NOISE).model_dump(mode="json")
@@ -490,7 +490,7 @@ def test_local_mode_is_simulated_beside_its_counterpart(
         data |= {"features": [], "model": {"kind": kind, "column": "channel", "buckets": 64}}
     study = Study.model_validate(data)
     results = simulate(
-        work.task(study=study, assurance=assurance, baselines=(Baseline.CENTRAL_DP,))
+        work.task(study=study, protection=protection, baselines=(Baseline.CENTRAL_DP,))
     )
     plan = plan_for(study)
     assert (results["study"]["mode"], results["study"]["local_steps"]) == ("local", 4)
@@ -502,16 +502,16 @@ def test_local_mode_is_simulated_beside_its_counterpart(
         assert results["models"]["central_dp"]["auroc"] > 0.6
 
 
-@pytest.mark.parametrize("assurance", Assurance)
+@pytest.mark.parametrize("protection", Protection)
 def test_alerts_are_counted_by_group_as_a_federation_would(
-    work: SimulationFolder, real_report: None, assurance: Assurance
+    work: SimulationFolder, real_report: None, protection: Protection
 ) -> None:
     table = work.read_records()
     life = ["night" if row % 3 else "day" for row in range(table.num_rows)]
     work.write_records(table.append_column("life", pa.array(life)))
     data = work.write_study().model_dump(mode="json")
     data["evaluation"]["groups"] = [{"column": "life", "levels": ["day", "night", "dusk"]}]
-    results = simulate(work.task(study=Study.model_validate(data), assurance=assurance))
+    results = simulate(work.task(study=Study.model_validate(data), protection=protection))
     found = results["released_groups"]
     assert results_in(work.folder / "out")["released_groups"] == found
     assert keys(found) == documented("released_groups")

@@ -14,7 +14,7 @@ from fieldfare.client.records import LoadedRecords, holdout_mask, read_records
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.shared.features.basis import EncodedUnits, concatenate
 from fieldfare.shared.models import model_for
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.study.study import Study, load_study
 from fieldfare.simulations.federation.baselines import Baseline, Trainer
 from fieldfare.simulations.federation.federation import LocalFederation, holdout_key
@@ -46,7 +46,7 @@ def together(study: Study, parts: Mapping[str, LoadedRecords], seed: int) -> tup
         for name, part in parts.items()
     }
     sums = {name: StudySums.prepare(study, part.data, masks[name]) for name, part in parts.items()}
-    with LocalFederation(study, sums, Assurance.SIMULATED, seed=seed) as federation:
+    with LocalFederation(study, sums, Protection.SIMULATED, seed=seed) as federation:
         outcome = federation.run(federation.job())
     return measured(study, outcome.parameters, [one.holdout for one in sums.values()])
 
@@ -115,7 +115,7 @@ def test_videos_together_are_above_each_alone_at_the_same_epsilon(tmp_path: Path
         for name, part in parts.items()
     }
     holdouts = [one.holdout for one in sums.values()]
-    with LocalFederation(study, sums, Assurance.SIMULATED, seed=0) as federation:
+    with LocalFederation(study, sums, Protection.SIMULATED, seed=0) as federation:
         shared = measured(study, federation.run(federation.job()).parameters, holdouts)
         trainer = Trainer(
             federation.plan,

@@ -48,7 +48,7 @@ def hellos(run: Run, names: Sequence[str] | None = None, run_id: str = "") -> di
 def answer_of(run: Run, name: str, run_id: str = "") -> RunAnswer:
     party = run.bench.party(name)
     envelope = run.bench.described(name, run_id or new(run), NONCE).answer
-    return open_envelope(envelope, RunAnswer, party.roster, party.assurance).body
+    return open_envelope(envelope, RunAnswer, party.roster, party.protection).body
 
 
 def opening(run: Run, run_id: str = "", **changes: object) -> RunOpening:
@@ -191,7 +191,7 @@ def reapproved(run: Run, name: str, **changes: object) -> list[bytes]:
     """Everybody's approvals, of which one says something else, signed by whom it speaks for."""
     party, place = run.bench.party(name), run.bench.names.index(name)
     found = approvals(run)
-    body = open_envelope(found[place], Approval, party.roster, party.assurance).body
+    body = open_envelope(found[place], Approval, party.roster, party.protection).body
     signer = run.bench.federation.identities.signers[name]
     found[place] = sign_envelope(body.model_copy(update=changes), name, signer)
     return found
@@ -283,7 +283,7 @@ def reoffered(run: Run, offers: Sequence[bytes], name: str, **changes: object) -
     """Offers in which one member says something else, and signs it."""
     party = run.bench.party(name)
     place = run.bench.names.index(name)
-    body = open_envelope(offers[place], KeyOffer, party.roster, party.assurance).body
+    body = open_envelope(offers[place], KeyOffer, party.roster, party.protection).body
     envelope = party.sign(body.model_copy(update=changes))
     return [*offers[:place], envelope, *offers[place + 1 :]]
 

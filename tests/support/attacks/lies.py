@@ -8,7 +8,7 @@ import pytest
 
 from fieldfare.server.run.record import DecodedSum
 from fieldfare.server.run.rounds import SecureSums
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import (
     NO_LAST_SUM,
     LastSum,
@@ -88,7 +88,7 @@ def let_coordinator_lie(patch: pytest.MonkeyPatch, lie: Telling) -> None:
         return collect(sums, release, *lie(release, content, last))
 
     def believing(state: RunState, request: Request) -> RunState:
-        if state.assurance is Assurance.EXACT:
+        if state.protection is Protection.EXACT:
             return bind(state, request)
         known = next(state.release.kind.contents(state.run.plan, state.results), None)
         results = state.results if known is None else known.results

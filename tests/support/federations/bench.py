@@ -27,7 +27,7 @@ from fieldfare.server.run.rounds import Federation, SecureSums
 from fieldfare.shared.canonical import bytes_hash, claimed
 from fieldfare.shared.features.basis import EncodedUnits, encode_categorical, encode_numeric
 from fieldfare.shared.models import model_for
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.privacy.samplers import ExactNoise
 from fieldfare.shared.protocol.messages import (
     NO_LAST_SUM,
@@ -384,7 +384,7 @@ def make_bench(tmp_path: Path) -> Iterator[MakeBench]:
         }
         folder = tmp_path / f"ledgers-{len(built)}"
         folder.mkdir()
-        federation = LocalFederation(chosen, parts, Assurance.EXACT, seed=0, directory=folder)
+        federation = LocalFederation(chosen, parts, Protection.EXACT, seed=0, directory=folder)
         built.append(Bench(federation, parts))
         return built[-1]
 

@@ -23,7 +23,7 @@ from fieldfare.server.store.rows import RunRow
 from fieldfare.server.store.store import run_store
 from fieldfare.shared.audit.audit import AuditReport, audit
 from fieldfare.shared.audit.opening import Trust
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import IdentitySigner, sign_envelope
 from fieldfare.shared.protocol.plan import Plan
 from fieldfare.shared.protocol.roster import COORDINATOR
@@ -154,7 +154,7 @@ def coordinator_maker(
         sums = {name: sums_at(study, name, seed) for seed, name in enumerate(BANKS)}
         ledgers = folder / "ledgers"
         ledgers.mkdir()
-        federation = LocalFederation(study, sums, Assurance.EXACT, seed=0, directory=ledgers)
+        federation = LocalFederation(study, sums, Protection.EXACT, seed=0, directory=ledgers)
         opened.append(federation)
         return Coordinator(folder, Setting(federation, sums, Clock()))
 

@@ -26,7 +26,7 @@ from fieldfare.server.store.rows import RunStatus
 from fieldfare.server.store.store import run_store
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.models import model_for
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import (
     NO_LAST_SUM,
     LastSum,
@@ -233,7 +233,7 @@ def make_setting(tmp_path: Path) -> Iterator[MakeSetting]:
 
     def make(
         study: Study | None = None,
-        assurance: Assurance = Assurance.SIMULATED,
+        protection: Protection = Protection.SIMULATED,
         *,
         banks: tuple[str, ...] = BANKS,
         seed: int = 0,
@@ -242,7 +242,7 @@ def make_setting(tmp_path: Path) -> Iterator[MakeSetting]:
         sums = {name: make_sums(chosen, UNITS, seed=i) for i, name in enumerate(banks)}
         folder = tmp_path / f"federation-{len(built)}"
         folder.mkdir()
-        built.append(LocalFederation(chosen, sums, assurance, seed=seed, directory=folder))
+        built.append(LocalFederation(chosen, sums, protection, seed=seed, directory=folder))
         return Setting(built[-1], sums, Clock())
 
     yield make

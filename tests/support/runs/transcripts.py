@@ -21,7 +21,7 @@ from fieldfare.shared.audit.audit import AuditReport, audit
 from fieldfare.shared.audit.opening import Trust
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.finished_model.card_writing import CardFacts
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import (
     NO_LAST_SUM,
     PROTOCOL_VERSION,
@@ -124,7 +124,7 @@ class Recorder:
         identities, study = self.bench.federation.identities, self.bench.study
         for name, envelope in zip(chosen, answers, strict=True):
             self._put(LeafKind.HELLO, envelope)
-            body = open_envelope(envelope, RunAnswer, identities.roster, Assurance.EXACT).body
+            body = open_envelope(envelope, RunAnswer, identities.roster, Protection.EXACT).body
             self.participants[name] = Participant(institution=name, answer=body.hash)
         signed_for = RunOpening(
             study=study.id,
@@ -303,7 +303,7 @@ class Recorder:
     ) -> Leaf:
         """The message at a leaf with other fields, signed again by its signer or by another."""
         roster = self.bench.federation.identities.roster
-        opened = open_envelope(self.leaves[at].content, body_type, roster, Assurance.EXACT)
+        opened = open_envelope(self.leaves[at].content, body_type, roster, Protection.EXACT)
         body = opened.body.model_copy(update=changes)
         name = signer or opened.signer
         signed = self.signed(body) if name == COORDINATOR else self.signed_by(name, body)
@@ -373,7 +373,7 @@ def bench_in(folder: Path) -> Iterator[Bench]:
     """A bench that outlives one test."""
     study = make_study()
     sums = {name: make_sums(study, 100, seed=index) for index, name in enumerate(NAMES)}
-    with LocalFederation(study, sums, Assurance.EXACT, seed=0, directory=folder) as federation:
+    with LocalFederation(study, sums, Protection.EXACT, seed=0, directory=folder) as federation:
         yield Bench(federation, sums)
 
 

@@ -105,7 +105,7 @@ def changed(kind: LeafKind, at: int, body: type[MessageBody], **changes: object)
 
     def forge(run: WrittenRun) -> list[Leaf]:
         place = _at(run, kind, at)
-        opened = open_envelope(run.leaves[place].content, body, run.roster, run.state.assurance)
+        opened = open_envelope(run.leaves[place].content, body, run.roster, run.state.protection)
         sent = run.signed(opened.body.model_copy(update=changes), opened.signer)
         return [*run.leaves[:place], Leaf(kind, sent), *run.leaves[place + 1 :]]
 
@@ -157,7 +157,7 @@ def swapped_replies(run: WrittenRun) -> list[Leaf]:
 def with_older_opening(run: WrittenRun) -> list[Leaf]:
     """A request under the opening that a newer one replaced."""
     content = run.leaves[_at(run, LeafKind.OPENING, 0)].content
-    body = open_envelope(content, RunOpening, run.roster, run.state.assurance).body
+    body = open_envelope(content, RunOpening, run.roster, run.state.protection).body
     return changed(LeafKind.REQUEST, 1, Request, opening=body.hash, participants=body.participants)(
         run
     )

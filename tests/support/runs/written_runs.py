@@ -17,7 +17,7 @@ from tests.support.runs.asking import asking
 from fieldfare.shared.audit.audit import AuditReport, audit
 from fieldfare.shared.audit.opening import Trust
 from fieldfare.shared.canonical import bytes_hash
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import (
     PROTOCOL_VERSION,
     Approval,
@@ -153,7 +153,7 @@ class WrittenRun:
             study=self.study.id,
             run=RUN,
             roster=self.roster,
-            assurance=Assurance.EXACT,
+            protection=Protection.EXACT,
             least=self.study.aggregation.minimum_institutions,
             approvals=self.approvals,
         )
@@ -168,7 +168,7 @@ class WrittenRun:
         ]
         assert openings.agreed is not None
         run = AgreedRun(plan=self.plan, roster_hash=self.roster.hash, opening=openings.agreed)
-        return RunState.begin(run, self.roster, Assurance.EXACT, openings)
+        return RunState.begin(run, self.roster, Protection.EXACT, openings)
 
     def open_anew(self) -> None:
         """Open the run anew with everybody who is left."""

@@ -17,7 +17,7 @@ from fieldfare.server.run.channel import GridChannel
 from fieldfare.server.run.opening import open_federation
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import RefusalCode
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.delivery import Delivery
 from fieldfare.shared.protocol.messages import Refusal, sign_envelope
 from fieldfare.shared.protocol.roster import COORDINATOR
@@ -45,7 +45,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     study = make_study()
     sums = {name: make_sums(study, 100, seed=index) for index, name in enumerate(NAMES)}
     folder = tmp_path_factory.mktemp("ledgers")
-    with LocalFederation(study, sums, Assurance.EXACT, seed=0, directory=folder) as federation:
+    with LocalFederation(study, sums, Protection.EXACT, seed=0, directory=folder) as federation:
         yield Bench(federation, sums)
 
 

@@ -19,7 +19,7 @@ from fieldfare.client.custodian.key_agreement import (
 )
 from fieldfare.client.custodian.party import Party
 from fieldfare.shared.errors import PolicyRefusal, ProtocolError, RefusalCode
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import (
     KeyOffer,
     Participant,
@@ -52,9 +52,9 @@ class Parties:
     answers: Mapping[str, FreshAnswer]
 
     @classmethod
-    def make(cls, assurance: Assurance = Assurance.EXACT) -> "Parties":
-        identities = Identities.make(NAMES, 1, assurance)
-        members = {n: Party(n, identities.roster, identities.signers[n], assurance) for n in NAMES}
+    def make(cls, protection: Protection = Protection.EXACT) -> "Parties":
+        identities = Identities.make(NAMES, 1, protection)
+        members = {n: Party(n, identities.roster, identities.signers[n], protection) for n in NAMES}
         studies = {n: ApprovedStudy.make(s, STUDY, number=1, epoch=1) for n, s in members.items()}
         answers = {
             n: fresh_answer(s, studies[n], "r", "9" * 64, "8" * 64) for n, s in members.items()
@@ -194,7 +194,7 @@ def gone(held: HeldKeys, opening: str) -> bool:
 
 
 def test_simulations_agree_on_nothing() -> None:
-    parties = Parties.make(Assurance.SIMULATED)
+    parties = Parties.make(Protection.SIMULATED)
     opened = parties.opened()
     bodies = [parties.members[n].from_member(o.offer, KeyOffer, n).body for n, o in opened.items()]
     assert [body.ciphertexts for body in bodies] == [{}] * len(NAMES)

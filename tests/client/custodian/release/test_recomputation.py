@@ -23,7 +23,7 @@ from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import LedgerError, RefusalCode
 from fieldfare.shared.evaluation.score_table import prevalence_log_odds
 from fieldfare.shared.models import model_for
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import (
     NO_LAST_SUM,
     LastSum,
@@ -233,7 +233,7 @@ def test_no_step_can_be_left_out(kind: ReleaseKind, step: int, bench: Bench) -> 
 def resigned(run: Run, envelope: bytes, name: str, signer: str, **changes: object) -> bytes:
     """A reply, changed, in somebody's name and with somebody's key."""
     party = run.bench.party(name)
-    reply = open_envelope(envelope, Reply, party.roster, party.assurance).body
+    reply = open_envelope(envelope, Reply, party.roster, party.protection).body
     return sign_envelope(
         reply.model_copy(update=changes), name, run.bench.federation.identities.signers[signer]
     )
@@ -361,7 +361,7 @@ MISFITS: Final[dict[str, Misfit]] = {
             2,
             sign_envelope(
                 open_envelope(
-                    last.replies[2], Reply, run.bench.party(NAME).roster, Assurance.EXACT
+                    last.replies[2], Reply, run.bench.party(NAME).roster, Protection.EXACT
                 ).body,
                 COORDINATOR,
                 run.bench.federation.identities.coordinator,
@@ -549,7 +549,7 @@ def test_a_simulation_recomputes_nothing(tmp_path: Any) -> None:
     study = make_study()
     sums = {name: make_sums(study, 20, seed=index) for index, name in enumerate(NAMES)}
     with LocalFederation(
-        study, sums, Assurance.SIMULATED, seed=9, directory=tmp_path
+        study, sums, Protection.SIMULATED, seed=9, directory=tmp_path
     ) as federation:
         bench = Bench(federation, sums)
         run, content = bench.open_run(), bench.parameters(-1.0)

@@ -29,7 +29,7 @@ from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import RefusalCode
 from fieldfare.shared.models import UnitSums
 from fieldfare.shared.privacy.accountant import mu_squared
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.privacy.samplers import ExactNoise, NoiseSource
 from fieldfare.shared.protocol.messages import NO_LAST_SUM, Refusal, ReleaseKind, Reply
 from fieldfare.shared.protocol.plan import PICOMU2, ReleaseTerms
@@ -56,8 +56,8 @@ class Watched:
     pause: float = 0.0  # seconds in which other threads may come in
 
     @property
-    def assurance(self) -> Assurance:
-        return self.source.assurance
+    def protection(self) -> Protection:
+        return self.source.protection
 
     def sample(self, entries: int, scale: float) -> NDArray[np.int64]:
         self._use("noise")
@@ -199,11 +199,11 @@ def test_in_simulations_vectors_are_sum_and_noise_without_masks(tmp_path: Path) 
     study = make_study()
     sums = {name: make_sums(study, 100, seed=index) for index, name in enumerate(NAMES)}
     with LocalFederation(
-        study, sums, Assurance.SIMULATED, seed=9, directory=tmp_path
+        study, sums, Protection.SIMULATED, seed=9, directory=tmp_path
     ) as federation:
         run, terms = Bench(federation, sums).open_run(), federation.plan.training
         vector = run.answer(NAME, run.request()).vector
-    source = noise_source(Assurance.SIMULATED, seed=9, stream=1)
+    source = noise_source(Protection.SIMULATED, seed=9, stream=1)
     noise = source.sample(terms.vectors.entries, terms.share(4, 1))
     exact = sums[NAME].vector(TRAINING, np.frombuffer(run.bench.parameters()))
     expected = add(

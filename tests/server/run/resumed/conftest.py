@@ -6,7 +6,7 @@ import pytest
 from tests.support.federations.conducted import Coordinator
 from tests.support.federations.settings import MakeSetting, make_study
 
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 
 
 @pytest.fixture(params=["off", "on"])
@@ -14,4 +14,4 @@ def coordinator(
     tmp_path: Path, make_setting: MakeSetting, request: pytest.FixtureRequest
 ) -> Coordinator:
     study = make_study(aggregation={"deadline_seconds": 2.0, "opening": request.param})
-    return Coordinator(tmp_path, make_setting(study, Assurance.EXACT))
+    return Coordinator(tmp_path, make_setting(study, Protection.EXACT))

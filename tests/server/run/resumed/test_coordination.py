@@ -13,7 +13,7 @@ from fieldfare.server.run.closing import LEFT_SECONDS
 from fieldfare.server.run.conduct import CLOSING_SECONDS
 from fieldfare.server.store.rows import RunStatus
 from fieldfare.shared.errors import FieldfareError, RunError
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.delivery import Delivery
 from fieldfare.shared.protocol.flower_record import Call
 from fieldfare.shared.protocol.messages import open_envelope
@@ -32,7 +32,7 @@ def test_a_run_ends_with_a_signed_log_and_a_model_at_everybody(coordinator: Coor
         assert set(store.last_replies()) == set(BANKS)
     roster = coordinator.setting.federation.identities.roster
     content = (coordinator.home.model(RUN) / "delivery.signed").read_bytes()
-    delivery = open_envelope(content, Delivery, roster, Assurance.EXACT).body
+    delivery = open_envelope(content, Delivery, roster, Protection.EXACT).body
     assert (delivery.study, delivery.run) == (coordinator.setting.federation.study.id, RUN)
     card = json.loads((coordinator.home.model(RUN) / "card.json").read_bytes())
     assert card["run"] == RUN

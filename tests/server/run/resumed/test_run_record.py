@@ -19,7 +19,7 @@ from fieldfare.server.store.rows import LostAttempts, RunStatus
 from fieldfare.server.store.store import run_store
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import RunError
-from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import (
     NO_LAST_SUM,
     Reply,
@@ -38,7 +38,7 @@ from fieldfare.shared.transcript.leaves import (
 )
 from fieldfare.simulations.federation.federation import FIRST_NODE
 
-EXACT: Final = Assurance.EXACT
+EXACT: Final = Protection.EXACT
 STUDY: Final = make_study(training={"steps": 2})
 RELEASES: Final = 1 + 2 + 1  # rehearsal, steps, evaluation
 KEEPS: Final = ("opening", "agreed", "requested", "failed", "summed")
@@ -87,8 +87,8 @@ class Wire:
         assert self.setting is not None
         federation = self.setting.federation
         record: Any = message.content["fieldfare"]
-        roster, assurance = federation.identities.roster, federation.assurance
-        body = open_envelope(record["request"], Request, roster, assurance).body
+        roster, protection = federation.identities.roster, federation.protection
+        body = open_envelope(record["request"], Request, roster, protection).body
         place = body.kind.value, body.step, body.attempt
         self.requests.setdefault(place, set()).add(record["request"])
 
@@ -241,8 +241,8 @@ def without(*names: str) -> Callable[[Setting], Callable[[Message], bool]]:
             if metadata.dst_node_id not in nodes or metadata.message_type != "query.release":
                 return False
             record: Any = message.content["fieldfare"]
-            roster, assurance = federation.identities.roster, federation.assurance
-            return open_envelope(record["request"], Request, roster, assurance).body.step > 0
+            roster, protection = federation.identities.roster, federation.protection
+            return open_envelope(record["request"], Request, roster, protection).body.step > 0
 
         return lost
 
@@ -321,11 +321,11 @@ def records(setting: Setting, path: Path, lose: Lose = None) -> Iterator[tuple[s
             yield copy.kept, fresh
 
 
-@pytest.mark.parametrize("assurance", Assurance)
+@pytest.mark.parametrize("protection", Protection)
 def test_a_standing_is_what_was_kept(
-    make_setting: MakeSetting, tmp_path: Path, assurance: Assurance
+    make_setting: MakeSetting, tmp_path: Path, protection: Protection
 ) -> None:
-    setting = make_setting(STUDY, assurance)
+    setting = make_setting(STUDY, protection)
     cost = setting.federation.plan.training.cost
     found = list(records(setting, tmp_path))
     assert [kept for kept, _ in found] == [

@@ -3,7 +3,7 @@
 from enum import Enum
 
 
-class Assurance(Enum):
+class Protection(Enum):
     """The two ways to run; a closed choice, made where a custodian is built.
 
     EXACT is everything that a deployment runs: operating-system entropy, OpenDP noise,
