@@ -190,6 +190,12 @@ class HeldKeys:
         if held is not None:
             self._agreed[study, run] = replace(held, keys=keys)
 
+    def pass_by(self, study: str, run: str, opening: str, step: int) -> None:
+        """Erase the keys of an opening up to a step that was answered, where they are held."""
+        held = self._agreed.get((study, run))
+        if held is not None and held.opening == opening and held.keys.step <= step:
+            self.advance(study, run, held.keys.at(step + 1))
+
     def passed(self, study: str, run: str, step: int) -> bool:
         """Tell whether the pair keys of a run have been used for a step."""
         held = self._agreed.get((study, run))

@@ -200,7 +200,7 @@ class Door:
         last: LastSum,
     ) -> Committed:
         """Answer with a vector that a seed hides, and keep the seed: the first message."""
-        known = self._ledger.stored(request.hash) or self._waiting(request)
+        known = self._ledger.stored(request.hash) or self._waiting_again(request)
         if known is not None:
             return Committed(known.commitment, known.vector)
         debit = self._debit(request, terms.cost) if terms.cost else None
@@ -296,6 +296,19 @@ class Door:
             self._debit(request, answer.cost), sign=sign, **self._limits(run, request)
         )
         return self._send(request, answer.cost, committed)
+
+    def _waiting_again(self, request: Request) -> Pending | None:
+        """Return what waits for this very request, once nothing of what it replaced is held.
+
+        A crash, or a reader of the ledger's log, may have been in the way of that.
+        """
+        found = self._waiting(request)
+        if found is None:
+            return None
+        self._ledger.erase_replaced()
+        if found.cost:
+            self.held.pass_by(request.study, request.run, request.opening, request.step)
+        return found
 
     def _waiting(self, request: Request) -> Pending | None:
         """Return what was kept for this very request, if it waits for its opening."""

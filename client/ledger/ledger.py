@@ -253,6 +253,17 @@ class Ledger:
             self._erase_log()
             return found
 
+    def erase_replaced(self) -> None:
+        """Leave nothing on disk of what was replaced, where something was in the way before.
+
+        Whoever sends again what `keep_waiting` kept calls this first.
+
+        Raises:
+            LedgerError: the ledger's log cannot be erased.
+        """
+        with self._lock:
+            self._erase_log()
+
     def commit_waiting(
         self,
         debit: Debit,

@@ -1,7 +1,9 @@
 """Commit, then open: nobody chooses by what others sent, and nobody pays for who is missing."""
 
 import json
+import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import Any, Final
 
 import numpy as np
@@ -254,6 +256,27 @@ def test_a_later_attempt_destroys_the_seed_of_one_that_was_not_opened(run: Run) 
     assert waits is not None
     for file in run.bench.path(A).parent.glob(f"{run.bench.path(A).name}*"):
         assert waits.seed not in file.read_bytes(), file.name
+
+
+def test_an_answer_is_sent_again_once_the_seed_before_it_is_in_no_file(run: Run) -> None:
+    """A reader of the ledger's log was in the way of destroying it, and a repeat asked again."""
+    bench, first = run.bench, run.request()
+    run.commit(A, first)
+    waits = bench.ledger(A).waiting(first.study, first.run)
+    assert waits is not None
+    held = bench.held(A)
+    bench.restart(A, busy_timeout=0.05)._hold(held)
+    second = run.request(attempt=1)
+    with closing(sqlite3.connect(bench.path(A), isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT seed FROM pending").fetchall()
+        refused = [run.ask(A, second) for _ in range(2)]
+        reader.execute("COMMIT")
+    assert refused == [Refusal(RefusalCode.LEDGER_UNAVAILABLE)] * 2
+    assert waits.seed in bench.files(A)
+    run.commit(A, second)
+    assert waits.seed not in bench.files(A)
+    assert bench.run_keys(A, run).step == second.step + 1  # as if nothing had been in the way
 
 
 def test_attempts_that_were_opened_are_counted_apart(run: Run) -> None:
