@@ -22,9 +22,15 @@ from fieldfare.shared.run.request_check import check_request as run_check
 
 @dataclass(frozen=True, kw_only=True)
 class ApprovedRun(AgreedRun):
-    """A run of an approved study, as this institution agreed to it."""
+    """A run of an approved study, as this institution agreed to it.
+
+    Attributes:
+        institution: this one.
+        opened_by: participants of the first opening that was answered here.
+    """
 
     institution: str
+    opened_by: int
 
 
 def check_request(run: ApprovedRun, request: Request, content: bytes = b"") -> ReleaseTerms:

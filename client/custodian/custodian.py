@@ -40,7 +40,7 @@ from fieldfare.client.custodian.ports import (
     RunEvent,
     SaidNo,
 )
-from fieldfare.client.custodian.recomputation import model_evidence
+from fieldfare.client.custodian.recomputation import OPENED_STATE, model_evidence
 from fieldfare.client.custodian.release import (
     APPROVAL_STATE,
     Door,
@@ -468,6 +468,9 @@ class Custodian:
         opened = open_run(self._party, fresh, body, answers, approvals, now)
         # Each under its hash: what was answered under an older one is sent again as it is.
         key = OPENING_STATE + body.run
+        if newest is None:  # a constant of the run: whoever is left later decides by it alike
+            count = str(len(body.participants)).encode()
+            self._ledger.put_run_state(body.study, OPENED_STATE + body.run, count)
         self._ledger.put_run_state(body.study, f"{key}:{body.hash}", content)
         self._ledger.put_run_state(body.study, key, content)
         self._held.opened(opened)
@@ -548,10 +551,16 @@ class Custodian:
                 plan=prepared.plan,
                 roster_hash=self._party.roster.hash,
                 opening=opening,
+                opened_by=self._opened_by(opening),
             )
             self._leave_runs(request.study)
             self._runs[key] = RunAtDoor(approved, prepared.sums)
         return self._runs[key]
+
+    def _opened_by(self, opening: RunOpening) -> int:
+        """Return the participants of a run's first opening here."""
+        state = self._ledger.run_state(opening.study, OPENED_STATE + opening.run)
+        return int(state) if state else len(opening.participants)
 
     def _own(self, study: str) -> ApprovedStudy:
         state = self._ledger.run_state(study, APPROVAL_STATE)

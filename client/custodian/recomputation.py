@@ -33,7 +33,7 @@ from fieldfare.shared.protocol.messages import (
     parameters_hash,
     parameters_to_bytes,
 )
-from fieldfare.shared.protocol.plan import carries_last_sum
+from fieldfare.shared.protocol.plan import is_recomputed
 from fieldfare.shared.run.attempt import Attempt
 from fieldfare.shared.run.kinds import KINDS
 from fieldfare.shared.run.mismatch import MismatchError
@@ -46,7 +46,8 @@ PROGRESS_STATE: Final = "progress:"  # no run's id holds a colon
 FOLLOWED_STATE: Final = "followed:"  # 64 bytes a sum: its request, and the words that came out
 MEASURED_STATE: Final = "measured:"  # a run's metrics, as they were read off its sum here
 EVALUATED_STATE: Final = "evaluated:"  # the model that a run's evaluation bound, and by which R
-RUN_STATES: Final = (PROGRESS_STATE, FOLLOWED_STATE, MEASURED_STATE, EVALUATED_STATE)
+OPENED_STATE: Final = "opened:"  # participants of a run's first opening: what travels in it
+RUN_STATES: Final = (OPENED_STATE, PROGRESS_STATE, FOLLOWED_STATE, MEASURED_STATE, EVALUATED_STATE)
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,10 @@ class Recomputation:
         if not KINDS[request.kind].follows:  # from a sum; questions follow from the study
             return {}
         kept = self._evaluated(request) if request.kind is ReleaseKind.EVALUATION else {}
-        if not carries_last_sum(run.plan, len(run.opening.participants)):
-            if run.plan.study.asks_for_knots:  # whoever makes up knots makes up parameters
+        if not is_recomputed(run.plan, request.kind, run.opened_by):
+            trained = is_recomputed(run.plan, ReleaseKind.TRAINING, run.opened_by)
+            if run.plan.study.asks_for_knots and not trained:
+                # Whoever makes up knots makes up parameters.
                 raise _refused("expected knots that can be recomputed: fewer participants or bins")
             return kept
         state = RunState.begin(run, self.party.roster)

@@ -142,10 +142,11 @@ class Opener:
             tuple(approved.envelope for approved in heard_of.values()),
             tuple(approved.signed for approved in heard_of.values()),
         )
-        record.opening(sent, replace(openings, sent=opening, number=opening.number + 1))
+        openings = replace(openings, sent=opening, number=opening.number + 1)
+        record.opening(sent, openings)
         nodes = {name: approved.node for name, approved in heard_of.items()}
         offers = _agree_on_keys(self.channel, terms, nodes, opening, sent)
-        agreed = replace(openings, sent=None, agreed=opening, number=opening.number + 1)
+        agreed = openings.agreed_on(opening)
         record.agreed(offers, agreed)
         return self._federation(heard, agreed)
 

@@ -339,13 +339,18 @@ class SecureSums:
     def _content(self, request: Request, parameters: bytes, last: LastSum) -> Content:
         envelope = sign_envelope(request, COORDINATOR, self.federation.signer)
         content: Content = {"request": envelope, "parameters": parameters}
-        opened_by = len(self.federation.participants)
-        if last.request and carries_last_sum(self.federation.plan, opened_by):
+        if last.request and self._travels(last):
             content["last_request"] = last.request
             content["last_replies"] = list(last.replies)
             content["last_vectors"] = list(last.vectors)
             content["last_statements"] = list(last.statements)
         return content
+
+    def _travels(self, last: LastSum) -> bool:
+        """Tell whether a sum is small enough to be sent with what follows from it."""
+        one = self.federation
+        opened = open_envelope(last.request, Request, one.roster, one.assurance)
+        return carries_last_sum(one.plan, opened.body.kind, one.openings.opened_by)
 
     def _take(
         self,

@@ -21,8 +21,8 @@ from fieldfare.shared.audit.ledgers import LedgerTrail, Spent
 from fieldfare.shared.audit.opening import OpeningAudit, Trust
 from fieldfare.shared.canonical import claimed
 from fieldfare.shared.errors import ProtocolError
-from fieldfare.shared.protocol.messages import Approval
-from fieldfare.shared.protocol.plan import PICOMU2, Plan, ReleaseTerms, carries_last_sum
+from fieldfare.shared.protocol.messages import Approval, ReleaseKind
+from fieldfare.shared.protocol.plan import PICOMU2, Plan, ReleaseTerms, is_recomputed
 from fieldfare.shared.protocol.roster import Roster
 from fieldfare.shared.ring import Word
 from fieldfare.shared.run.attempt import Attempt
@@ -382,7 +382,8 @@ class _RunAudit:
 
     def _is_large(self, plan: Plan, names: tuple[str, ...], vectors: int) -> bool:
         log = _answered_bytes(self._transcript.leaves)
-        return not carries_last_sum(plan, len(names)) or log + vectors > MOST_SHOWN
+        followed = is_recomputed(plan, ReleaseKind.TRAINING, len(names))  # who opened the run
+        return not followed or log + vectors > MOST_SHOWN
 
 
 def _answered_bytes(leaves: Iterable[Leaf]) -> int:

@@ -555,16 +555,28 @@ def _rehearsal(training: ReleaseTerms) -> ReleaseTerms:
     )
 
 
-def carries_last_sum(plan: Plan, participants: int) -> bool:
-    """Say whether requests carry the last sum: if n * d is small (docs/design.md, "Recomputation").
+def carries_last_sum(plan: Plan, kind: ReleaseKind, participants: int) -> bool:
+    """Say whether a sum travels on: if its n * d is small (docs/design.md, "Recomputation").
 
     Args:
         plan: the study's plan.
-        participants: how many opened the run, so that everybody decides alike.
+        kind: whose sum, which travels with the request that follows from it.
+        participants: of the run's first opening, so that everybody decides alike to its end.
     """
-    entries = plan.training.vectors.entries
-    if plan.study.asks_for_knots:  # the sum that the first step's knots follow from
-        entries = max(entries, plan.query.vectors.entries)
-    if plan.study.groups:  # the table that the threshold of alerts follows from
-        entries = max(entries, plan.evaluation.vectors.entries)
-    return entries * participants <= MOST_WORDS
+    return plan.terms(kind).vectors.entries * participants <= MOST_WORDS
+
+
+def is_recomputed(plan: Plan, kind: ReleaseKind, participants: int) -> bool:
+    """Say whether all sums travel that what a kind of release binds follows from.
+
+    Args:
+        plan: the study's plan.
+        kind: that follows from sums.
+        participants: as in `carries_last_sum`.
+    """
+    sums = [ReleaseKind.TRAINING]
+    if plan.study.asks_for_knots:  # the first step's knots follow from it
+        sums.append(ReleaseKind.QUERY)
+    if kind is ReleaseKind.FAIRNESS:  # the threshold of alerts follows from this table
+        sums.append(ReleaseKind.EVALUATION)
+    return all(carries_last_sum(plan, one, participants) for one in sums)

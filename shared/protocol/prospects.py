@@ -8,7 +8,8 @@ import math
 from typing import Final
 
 from fieldfare.shared.errors import AccountingError
-from fieldfare.shared.protocol.plan import PICOMU2, Plan, carries_last_sum
+from fieldfare.shared.protocol.messages import ReleaseKind
+from fieldfare.shared.protocol.plan import PICOMU2, Plan, is_recomputed
 
 MASKS_FAIL_FACTOR: Final = 4  # times epsilon that may remain without masks, unless a policy differs
 MOST_TOGETHER: Final = 1024  # institutions that are looked at
@@ -53,7 +54,7 @@ def cautions(plan: Plan) -> tuple[str, ...]:
             f"tell {_told_by_two_sums(plan)}"
         )
     least = aggregation.minimum_institutions
-    if plan.study.trains and not carries_last_sum(plan, least):
+    if plan.study.trains and not is_recomputed(plan, ReleaseKind.TRAINING, least):
         found.append(
             f"steps of {plan.training.vectors.entries:,} numbers at {least} institutions are more "
             "than a request carries: no custodian takes the last step again before it answers, "

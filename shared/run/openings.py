@@ -39,6 +39,7 @@ class RunOpenings:
         sent: an opening that not everybody has offered to yet.
         offered: who has, in order.
         agreed: the newest opening that all offered to.
+        opened_by: participants of the first one; 0 before it.
         number: of the next opening.
     """
 
@@ -52,6 +53,7 @@ class RunOpenings:
     sent: RunOpening | None = None
     offered: tuple[str, ...] = ()
     agreed: RunOpening | None = None
+    opened_by: int = 0
     number: int = 0
 
     @property
@@ -85,6 +87,11 @@ class RunOpenings:
         if leaf.kind not in take:
             raise MismatchError("a leaf of an opening", found=leaf.kind.value)
         return take[leaf.kind](leaf.content)
+
+    def agreed_on(self, opening: RunOpening) -> "RunOpenings":
+        """Return the openings after one that all offered to."""
+        by = self.opened_by or len(opening.participants)
+        return replace(self, sent=None, offered=(), agreed=opening, opened_by=by)
 
     def interrupted(self) -> "RunOpenings":
         """Return the openings after an END: what it cut short comes once more."""
@@ -150,7 +157,7 @@ class RunOpenings:
         offered = (*self.offered, offer.institution)
         if len(offered) < len(names):
             return replace(self, offered=offered)
-        return replace(self, sent=None, offered=(), agreed=opening)
+        return self.agreed_on(opening)
 
     def _sent(self) -> RunOpening:
         if self.sent is None:

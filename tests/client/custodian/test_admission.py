@@ -30,6 +30,7 @@ PLAN: Final = plan_for(
 )
 RUN: Final = ApprovedRun(
     institution="bank-b",
+    opened_by=len(MEMBERS),
     plan=PLAN,
     roster_hash=ROSTER,
     opening=RunOpening(study=PLAN.study.id, roster=ROSTER, run="r", number=0, participants=MEMBERS),

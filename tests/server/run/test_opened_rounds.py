@@ -142,9 +142,9 @@ def test_where_participants_are_fixed_the_same_ones_are_asked_again(
     assert setting.debits()[BANKS[0]] == 2
 
 
-def reopening(setting: Setting) -> SecureSums:
+def reopening(setting: Setting, lose: Callable[..., bool] | None = None) -> SecureSums:
     """Sums of a run that is opened anew where keys are gone."""
-    channel, record = setting.channel(), Record()
+    channel, record = setting.channel(lose), Record()
     opener = Opener(channel, setting.federation.job("run").terms, record)
     return SecureSums(channel, opener.begin(RunCheckpoint()), record, anew=opener.anew)
 
@@ -163,6 +163,22 @@ def test_who_says_without_end_that_its_keys_are_gone_is_left_out(
     assert (total.attempt, sums.federation.agreed.opening.number) == (reopened + 1, reopened)
     assert {name: setting.debits()[name] for name in BANKS[:-1]} == dict.fromkeys(BANKS[:-1], paid)
     assert sums.lost[LAST] == "refused: keys_gone"
+
+
+def test_a_run_that_fewer_open_anew_goes_on_as_it_began(
+    make_setting: MakeSetting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sums of four do not travel, and those of the three who are left could: nobody expects one."""
+    setting = make_setting(opened("any"), EXACT)
+    words = setting.federation.plan.training.vectors.entries * len(BANKS)
+    monkeypatch.setattr("fieldfare.shared.protocol.plan.MOST_WORDS", words - 1)
+    sums = reopening(setting, losing("release", LAST))
+    walk = setting.walk(sums)
+    walk.step()
+    setting.federation.custodians["bank-b"]._held.erase(setting.federation.study.id)
+    assert walk.step().participants == BANKS[:-1]
+    opening = sums.federation.agreed.opening
+    assert (opening.number, len(opening.participants)) == (1, len(BANKS) - 1)
 
 
 def test_where_participants_are_fixed_who_has_no_keys_without_end_is_waited_for(

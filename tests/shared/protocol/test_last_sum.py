@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from fieldfare.shared.protocol.messages import NO_LAST_SUM, LastSum
+from fieldfare.shared.protocol.messages import NO_LAST_SUM, LastSum, ReleaseKind
 from fieldfare.shared.protocol.plan import MOST_WORDS, Plan, carries_last_sum, plan_for
 from fieldfare.shared.study.study import Study
+
+TRAINING = ReleaseKind.TRAINING
 
 
 def plan_of(levels: int) -> Plan:
@@ -40,8 +42,8 @@ def test_the_words_of_all_participants_count(levels: int) -> None:
     plan = plan_of(levels)
     most = MOST_WORDS // plan.training.vectors.entries
     assert most > 4
-    assert carries_last_sum(plan, most)
-    assert not carries_last_sum(plan, most + 1)
+    assert carries_last_sum(plan, TRAINING, most)
+    assert not carries_last_sum(plan, TRAINING, most + 1)
 
 
 def test_exactly_the_limit_is_carried() -> None:
@@ -49,8 +51,8 @@ def test_exactly_the_limit_is_carried() -> None:
     plan = plan_of(2)
     vectors = replace(plan.training.vectors, entries=MOST_WORDS // 4)
     wide = replace(plan, training=replace(plan.training, vectors=vectors))
-    assert carries_last_sum(wide, 4)
+    assert carries_last_sum(wide, TRAINING, 4)
     vectors = replace(vectors, entries=MOST_WORDS // 4 + 1)
     wide = replace(plan, training=replace(plan.training, vectors=vectors))
-    assert not carries_last_sum(wide, 4)
-    assert carries_last_sum(wide, 3)
+    assert not carries_last_sum(wide, TRAINING, 4)
+    assert carries_last_sum(wide, TRAINING, 3)

@@ -15,6 +15,7 @@ from tests.support.federations.bench import (
     make_study,
     make_sums,
 )
+from tests.support.runs.grouped import grouped_study, grouped_sums
 
 from fieldfare.client.custodian.recomputation import PROGRESS_STATE, recomputed_model
 from fieldfare.client.sums.study_sums import StudySums
@@ -543,6 +544,47 @@ def test_a_sum_that_is_too_large_to_send_is_not_recomputed(
     run.answer(NAME, crafted, content, NO_LAST_SUM)
     assert kept(bench, run) is None
     run.answer(NAME, fewer.model_copy(update={"attempt": 1}), content, NO_LAST_SUM)
+
+
+@pytest.mark.parametrize("more", [-1, 0])
+def test_what_travels_is_settled_by_the_first_opening(
+    more: int, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four are above the line and three below: nobody begins to follow in the middle of a run."""
+    words = bench.plan.training.vectors.entries * len(NAMES)
+    monkeypatch.setattr("fieldfare.shared.protocol.plan.MOST_WORDS", words + more)
+    run = bench.open_run()
+    run.state(1)
+    bench.restart(NAME)
+    run.open_anew(NAMES[:3])
+    content = one_bit(run.parameters(TRAINING, 1))
+    asked = run.request(step=1, names=NAMES[:3])
+    crafted = run.request(step=1, names=NAMES[:3], parameters=content)
+    if more:
+        run.answer(NAME, asked, last=NO_LAST_SUM)
+    else:
+        assert run.ask(NAME, asked, last=NO_LAST_SUM) == NOT_RECOMPUTED
+        assert run.ask(NAME, crafted, content) == NOT_RECOMPUTED
+        run.answer(NAME, asked)
+
+
+def test_a_table_that_is_too_large_to_send_hides_no_step(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What travels is settled for each kind: the table by group follows from no step."""
+    study = grouped_study(evaluation={"score_bins": 64})
+    sums = {name: grouped_sums(study, 100, seed=index) for index, name in enumerate(NAMES)}
+    bench = make_bench(study, sums)
+    most = bench.plan.training.vectors.entries * len(NAMES)
+    assert bench.plan.evaluation.vectors.entries * len(NAMES) > most
+    monkeypatch.setattr("fieldfare.shared.protocol.plan.MOST_WORDS", most)
+    run, content = bench.open_run(), bench.parameters(-1.0)
+    assert run.ask(NAME, run.request(parameters=content), content) == NOT_RECOMPUTED
+    outcome = bench.federation.run(bench.federation.job("whole"))  # also what no sum leads to
+    assert outcome.released_groups is not None
+    model = recomputed_model(bench.ledger(NAME), study, "whole")
+    assert model is not None
+    assert model.tobytes() == outcome.parameters.tobytes()
 
 
 def test_a_simulation_recomputes_nothing(tmp_path: Any) -> None:
