@@ -71,14 +71,32 @@ class Openings:
 
     def _counted(self, study: str) -> tuple[int, int, dict[str, str]]:
         """Return this day, how many were opened in it, and the newest opening of each run."""
-        today = int(self._ledger.now().timestamp()) // DAY_SECONDS
+        today = self._today()
         state = self._ledger.run_state(LEDGER_STATE, COUNTED + study)
         if state is None:
             return today, 0, {}
         kept = json.loads(state)
-        # A clock that was set back begins no new day.
+        # A clock that was set back begins no new day, before a person says so (`renew`).
         day = max(today, kept["day"])
         return day, kept["count"] if kept["day"] == day else 0, dict(kept["runs"])
+
+    def renew(self) -> None:
+        """Count anew where the day lies ahead: a person says that the clock is right now.
+
+        Raises:
+            LedgerError: the ledger cannot be read or written.
+        """
+        for name in self._ledger.run_names(LEDGER_STATE):
+            if not name.startswith(COUNTED):
+                continue
+            kept = json.loads(self._ledger.run_state(LEDGER_STATE, name) or b"{}")
+            today = self._today()
+            if kept.get("day", today) > today:
+                content = rfc8785.dumps({**kept, "count": 0, "day": today})
+                self._ledger.put_run_state(LEDGER_STATE, name, content)
+
+    def _today(self) -> int:
+        return int(self._ledger.now().timestamp()) // DAY_SECONDS
 
     def _drop(self, study: str, run: str) -> bool:
         """Forget a run that was opened and released nothing; one that did was paid for."""

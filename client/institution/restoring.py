@@ -8,6 +8,8 @@ from typing import Final
 
 from fieldfare.client.custodian.cosigning import LEDGER_STATE
 from fieldfare.client.custodian.custodian import SHOWN_REPLY, shown_position
+from fieldfare.client.custodian.openings import Openings
+from fieldfare.client.custodian.ports import NoLog
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import load_settings, witness_path
 from fieldfare.client.journal.decisions import last_release
@@ -82,9 +84,13 @@ def check_clock(journal: Journal, now: datetime) -> None:
 def accept_clock(home: Home, user: str) -> None:
     """Write down that a person compared the clock with another one: it is right from now on.
 
+    Openings that were counted on a day ahead of it are counted anew.
+
     Raises:
-        LedgerError: the log cannot be written.
+        LedgerError: the ledger cannot be trusted, or it or the log not be written.
     """
+    with open_ledger(home) as ledger:
+        Openings(ledger, NoLog()).renew()
     with Journal.open(home.log_folder, clock=utc_now) as journal:
         journal.append(Event.CLOCK, user, user=user)
 

@@ -1,18 +1,23 @@
 """The owner's statements reach ledger and log, and a shown reply is not forgotten."""
 
 import hashlib
+import json
 import shutil
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
 import pytest
+import rfc8785
 from tests.support.homes.journals import logged
 
 from fieldfare.client.custodian.cosigning import LEDGER_STATE
 from fieldfare.client.custodian.custodian import SHOWN_REPLY
+from fieldfare.client.custodian.openings import COUNTED, DAY_SECONDS, MOST_IN_A_DAY
 from fieldfare.client.home.layout import Home
 from fieldfare.client.institution.initial_setup import create_institution
 from fieldfare.client.institution.restoring import (
+    accept_clock,
     accept_restore,
     check_not_behind,
     open_ledger,
@@ -155,6 +160,19 @@ def test_a_shown_reply_keeps_the_ledger_behind_until_it_is_accepted(home: Home) 
     assert accepted.position.cumulative == 60
     with open_ledger(home) as ledger:
         check_not_behind(ledger, home)
+
+
+def test_a_clock_that_was_compared_counts_the_openings_of_a_day_ahead_anew(home: Home) -> None:
+    fill(home, range(1))
+    ahead = int((utc_now() + timedelta(days=365)).timestamp()) // DAY_SECONDS
+    counted = {"count": MOST_IN_A_DAY, "day": ahead, "runs": [["r", "5" * 64]]}
+    with open_ledger(home) as ledger:
+        ledger.put_run_state(LEDGER_STATE, f"{COUNTED}{'5' * 64}", rfc8785.dumps(counted))
+    accept_clock(home, "ines")
+    with open_ledger(home) as ledger:
+        found = json.loads(ledger.run_state(LEDGER_STATE, f"{COUNTED}{'5' * 64}") or b"{}")
+    assert (found["count"], found["day"] < ahead, found["runs"]) == (0, True, counted["runs"])
+    assert logged(home.log_folder)[-1]["event"] == "clock"
 
 
 def test_a_part_gets_the_whole_history_and_both_are_logged(home: Home, tmp_path: Path) -> None:

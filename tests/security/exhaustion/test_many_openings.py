@@ -96,6 +96,26 @@ def test_openings_without_end_are_bounded_and_logged(
     openings.admit(opening("tomorrow"))
 
 
+def test_a_person_who_set_the_clock_back_has_openings_counted_anew(
+    ledger: Ledger, clock: Clock
+) -> None:
+    """They were counted on the day of a clock that was a year ahead, which none renewed."""
+    openings = Openings(ledger, Noted())
+    clock.at += timedelta(days=365)
+    for number in range(MOST_IN_A_DAY):
+        openings.admit(opening(f"run-{number}"))
+    clock.at -= timedelta(days=364)  # by itself it begins no new day, whatever day it shows
+    with pytest.raises(PolicyRefusal):
+        openings.admit(opening("another"))
+    openings.renew()
+    openings.admit(opening("another"))
+    for number in range(MOST_IN_A_DAY - 1):
+        openings.admit(opening(f"again-{number}"))
+    openings.renew()  # of this day: it says nothing new
+    with pytest.raises(PolicyRefusal):
+        openings.admit(opening("one more"))
+
+
 def test_a_repeat_is_neither_counted_nor_logged(ledger: Ledger) -> None:
     log = Noted()
     openings = Openings(ledger, log)
