@@ -349,7 +349,7 @@ class SecureSums:
     def _travels(self, last: LastSum) -> bool:
         """Tell whether a sum is small enough to be sent with what follows from it."""
         one = self.federation
-        opened = open_envelope(last.request, Request, one.roster, one.assurance)
+        opened = open_envelope(last.request, Request, one.roster, one.protection)
         return carries_last_sum(one.plan, opened.body.kind, one.openings.opened_by)
 
     def _take(
