@@ -466,13 +466,7 @@ class Custodian:
         fresh = self._held.fresh(body.study, body.run)
         now = int(self._ledger.now().timestamp())
         opened = open_run(self._party, fresh, body, answers, approvals, now)
-        # Each under its hash: what was answered under an older one is sent again as it is.
-        key = OPENING_STATE + body.run
-        if newest is None:  # a constant of the run: whoever is left later decides by it alike
-            count = str(len(body.participants)).encode()
-            self._ledger.put_run_state(body.study, OPENED_STATE + body.run, count)
-        self._ledger.put_run_state(body.study, f"{key}:{body.hash}", content)
-        self._ledger.put_run_state(body.study, key, content)
+        self._openings.keep(body, content)
         self._held.opened(opened)
         return opened.offer
 

@@ -4,6 +4,11 @@ A coordinator's opening costs no budget, and each leaves a state in the ledger's
 are counted by study before anything of them is kept, and of runs that nobody paid for the oldest
 gives way with all that it left: rehearsals and commitments are free as well. It is then as one that
 was never opened. The count is kept in the ledger: a restart forgets nothing.
+
+Of a run that was paid for stay, for good: its newest openings, which repeats of an answer are
+under; the model that it evaluated and came to, with its metrics, which a delivery or a file is held
+against; and the head that was co-signed, which shows two stories. That is one of each a run, and
+every run took of the budget. The hashes of its sums go with the 65th newer run.
 """
 
 import json
@@ -12,15 +17,18 @@ from typing import Any, Final
 
 import rfc8785
 
-from fieldfare.client.custodian.cosigning import LEDGER_STATE
+from fieldfare.client.custodian.cosigning import HEAD_STATE, LEDGER_STATE
 from fieldfare.client.custodian.ports import DecisionLog, RunEvent
-from fieldfare.client.custodian.recomputation import RUN_STATES
+from fieldfare.client.custodian.recomputation import FOLLOWED_STATE, OPENED_STATE, RUN_STATES
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.shared.errors import PolicyRefusal, RefusalCode
 from fieldfare.shared.protocol.messages import RunOpening
 
 MOST_IN_A_DAY: Final = 256  # openings of one study; a run has one, and one more for each restart
 MOST_KEPT: Final = 64  # runs of one study
+MOST_OPENINGS: Final = (
+    4  # of one run; a coordinator repeats requests of the newest that all agreed on
+)
 DAY_SECONDS: Final = 86_400
 COUNTED: Final = "openings:"  # the name of a count, by study
 
@@ -80,6 +88,36 @@ class Openings:
         day = max(today, kept["day"])
         return day, kept["count"] if kept["day"] == day else 0, dict(kept["runs"])
 
+    def keep(self, opening: RunOpening, content: bytes) -> None:
+        """Keep an opening that was admitted, and of those before it in its run the newest.
+
+        Each under its hash: what was answered under an older one is sent again as it is.
+
+        Args:
+            opening: that is answered here.
+            content: as the coordinator signed it.
+
+        Raises:
+            LedgerError: it cannot be kept.
+        """
+        study, run = opening.study, opening.run
+        name = OPENING_STATE + run
+        if self._ledger.run_state(study, name) is None:
+            # A constant of the run: whoever is left later decides alike by it.
+            count = str(len(opening.participants)).encode()
+            self._ledger.put_run_state(study, OPENED_STATE + run, count)
+        self._ledger.put_run_state(study, f"{name}:{opening.hash}", content)
+        self._ledger.put_run_state(study, name, content)
+        kept = [one for one in self._ledger.run_names(study) if one.startswith(f"{name}:")]
+        if len(kept) > MOST_OPENINGS:
+            oldest = sorted(kept, key=lambda one: self._number(study, one))[:-MOST_OPENINGS]
+            self._ledger.forget_states(study, oldest)
+
+    def _number(self, study: str, name: str) -> int:
+        """Return the number of an opening that was checked when it was kept."""
+        content = json.loads(self._ledger.run_state(study, name) or b"{}")
+        return int(content["body"]["number"])
+
     def renew(self) -> None:
         """Count anew where the day lies ahead: a person says that the clock is right now.
 
@@ -101,9 +139,11 @@ class Openings:
     def _drop(self, study: str, run: str) -> bool:
         """Forget a run that was opened and released nothing; one that did was paid for."""
         if self._ledger.paid(study, run):
+            self._ledger.forget_states(study, [FOLLOWED_STATE + run])
             return False
         names = states_of(run, self._ledger.run_names(study))
         self._ledger.forget_run(study, run, names)
+        self._ledger.forget_states(LEDGER_STATE, [f"{HEAD_STATE}{study}:{run}"])
         return True
 
 

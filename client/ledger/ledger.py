@@ -429,6 +429,18 @@ class Ledger:
                     self._store.forget_run_state(study, name)
             self._erase_log()
 
+    def forget_states(self, study: str, names: Iterable[str]) -> None:
+        """Destroy these states of a study, and nothing that waits.
+
+        Raises:
+            LedgerError: the ledger cannot be written, or its log not be erased: repeat it.
+        """
+        with self._lock:
+            with self._database.transaction():
+                for name in names:
+                    self._store.forget_run_state(study, name)
+            self._erase_log()
+
     def forget_runs(self, study: str) -> None:
         """Destroy the states of all runs of a study; entries and replies stay.
 

@@ -5,7 +5,7 @@ import json
 import shutil
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 import rfc8785
@@ -165,7 +165,7 @@ def test_a_shown_reply_keeps_the_ledger_behind_until_it_is_accepted(home: Home) 
 def test_a_clock_that_was_compared_counts_the_openings_of_a_day_ahead_anew(home: Home) -> None:
     fill(home, range(1))
     ahead = int((utc_now() + timedelta(days=365)).timestamp()) // DAY_SECONDS
-    counted = {"count": MOST_IN_A_DAY, "day": ahead, "runs": [["r", "5" * 64]]}
+    counted: dict[str, Any] = {"count": MOST_IN_A_DAY, "day": ahead, "runs": [["r", "5" * 64]]}
     with open_ledger(home) as ledger:
         ledger.put_run_state(LEDGER_STATE, f"{COUNTED}{'5' * 64}", rfc8785.dumps(counted))
     accept_clock(home, "ines")

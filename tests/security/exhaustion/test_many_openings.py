@@ -10,17 +10,20 @@ from types import SimpleNamespace
 from typing import Any, Final
 
 import pytest
-from tests.support.federations.bench import MakeBench, make_study
+from tests.support.federations.bench import Bench, MakeBench, make_study
 
+from fieldfare.client.custodian.cosigning import HEAD_STATE, LEDGER_STATE
 from fieldfare.client.custodian.key_agreement import MOST_AGREED
 from fieldfare.client.custodian.openings import (
     DAY_SECONDS,
     MOST_IN_A_DAY,
     MOST_KEPT,
+    MOST_OPENINGS,
     OPENING_STATE,
     Openings,
 )
 from fieldfare.client.custodian.ports import NoLog, RunEvent
+from fieldfare.client.custodian.recomputation import FOLLOWED_STATE
 from fieldfare.client.ledger.ledger import Ledger, Limits
 from fieldfare.shared.errors import PolicyRefusal, RefusalCode
 from fieldfare.shared.protocol.messages import ReleaseKind
@@ -156,6 +159,38 @@ def test_runs_that_nobody_paid_for_leave_nothing_on_disk_and_in_memory(
     held = {run for _, run in bench.held(name)._agreed}
     assert held == {f"run-{most + 2 - number}" for number in range(min(most, MOST_AGREED))}
     assert ledger.spent() == 0
+
+
+def test_a_run_that_is_opened_without_end_leaves_its_newest_openings(bench: Bench) -> None:
+    name, run = "bank-a", bench.open_run()
+    run.answer(name, run.request())
+    for _ in range(MOST_OPENINGS + 2):
+        run.open_anew()
+    kept = [one for one in bench.ledger(name).run_names(bench.study.id) if "opening:run-1:" in one]
+    assert len(kept) == MOST_OPENINGS
+    run.answer(name, run.request(attempt=1))  # under the newest
+    bench.restart(name)
+    run.answer(name, run.request(attempt=1))
+
+
+def test_heads_and_sums_of_runs_are_kept_as_long_as_somebody_paid_for_them(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody can have a log co-signed: its head, of 32 bytes a leaf, stayed for good."""
+    monkeypatch.setattr("fieldfare.client.custodian.openings.MOST_KEPT", 2)
+    name, study = "bank-a", bench.study.id
+    ledger = bench.ledger(name)
+    bench.open_run("paid").state(2)
+    bench.open_run("free")
+    for run in ("paid", "free"):
+        ledger.put_run_state(LEDGER_STATE, f"{HEAD_STATE}{study}:{run}", STATE)
+    ledger.put_run_state(study, f"{FOLLOWED_STATE}paid", STATE)
+    for number in range(2):
+        bench.open_run(f"newer-{number}")
+    heads = [one for one in ledger.run_names(LEDGER_STATE) if one.startswith(HEAD_STATE)]
+    assert heads == [f"{HEAD_STATE}{study}:paid"]
+    states = {one.partition(":paid")[0] for one in ledger.run_names(study) if ":paid" in one}
+    assert states == {"opened", "opening", "progress"}
 
 
 def test_a_clock_that_is_set_back_begins_no_new_day(ledger: Ledger, clock: Clock) -> None:
