@@ -116,7 +116,7 @@ class AdditiveModel:
         return self.basis.scores(parameters, data.positions)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)  # a repr would show records
 class AdditiveSums:
     """Units of one institution with their clipping caps, computed once."""
 

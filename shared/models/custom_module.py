@@ -168,6 +168,16 @@ class ModuleModel:
             parts.append(stream.uniform(size, size // len(parameter)) if matrix else np.zeros(size))
         return np.concatenate(parts)
 
+    @cached_property
+    def clipped(self) -> Any:
+        """The module as Opacus clips it, made once: its hooks stay in the module."""
+        return GradSampleModuleFastGradientClipping(
+            self.built,
+            loss_reduction="sum",
+            max_grad_norm=self.clipping_norm,
+            use_ghost_clipping=True,
+        )
+
     def prepare(self, data: EncodedUnits) -> "ModuleSums":
         """Return the units ready for sums.
 
@@ -243,15 +253,6 @@ class ModuleSums:
     model: ModuleModel
     units: UnitInputs
 
-    @cached_property
-    def _ghost(self) -> Any:
-        return GradSampleModuleFastGradientClipping(
-            self.model.built,
-            loss_reduction="sum",
-            max_grad_norm=self.model.clipping_norm,
-            use_ghost_clipping=True,
-        )
-
     def gradient_sum(self, parameters: Values) -> NDArray[np.int64]:
         """Return int64 (entries,): the sum of clipped unit gradients in units of 2^-34.
 
@@ -286,23 +287,23 @@ class ModuleSums:
             each, backs, norms = self._norms(replace(part, inputs=inputs, weights=weights), offset)
         factors = (limit / norms).clamp(max=1.0) if math.isfinite(limit) else torch.ones_like(norms)
         parameters = list(self.model.built.parameters())
-        self._ghost.disable_hooks()
+        self.model.clipped.disable_hooks()
         summed = torch.autograd.grad((factors * each).sum(), parameters)
-        self._ghost.enable_hooks()
+        self.model.clipped.enable_hooks()
         parts = [(factors * backs).sum().reshape(1), *(one.reshape(-1) for one in summed)]
         return np.asarray(torch.cat(parts).numpy(), dtype=np.float64)
 
     def _norms(self, part: Chunk, offset: float) -> tuple[Tensor, Tensor, Tensor]:
         """Return (places,) losses, their derivatives by c, and norms of whole gradients."""
-        scores = self._ghost(part.inputs).reshape(part.weights.shape) + offset
+        scores = self.model.clipped(part.inputs).reshape(part.weights.shape) + offset
         labels = part.labels[:, None].expand_as(scores)
         losses = binary_cross_entropy_with_logits(scores, labels, reduction="none")
         each = (part.weights * losses).sum(1)
         each.sum().backward(retain_graph=True)  # type: ignore[no-untyped-call]
         with torch.no_grad():
             backs = (part.weights * (torch.sigmoid(scores) - labels)).sum(1)
-            norms = (self._ghost.get_norm_sample() ** 2 + backs**2).sqrt()
-        self._ghost.zero_grad()
+            norms = (self.model.clipped.get_norm_sample() ** 2 + backs**2).sqrt()
+        self.model.clipped.zero_grad()
         return each, backs, norms
 
     def check(self) -> None:

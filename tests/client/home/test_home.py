@@ -80,33 +80,6 @@ def test_models_are_no_ones_business_and_a_home_without_them_opens(home: Home) -
         Home.open(home.path)
 
 
-def test_an_empty_folder_becomes_a_home_and_a_full_one_stays_as_it_is(tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir(mode=0o755)
-    assert mode_of(Home.create(tmp_path / "empty").path) == 0o700
-    for name in ("file", "full/inside"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("mine")
-    for name in ("empty", "file", "full"):
-        with pytest.raises(UsageError, match="nothing is overwritten"):
-            Home.create(tmp_path / name)
-    assert [path.name for path in (tmp_path / "full").iterdir()] == ["inside"]
-
-
-def test_a_good_home_opens(home: Home) -> None:
-    assert Home.open(home.path) == home
-
-
-def test_a_relative_path_is_kept_whole(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(home.path.parent)
-    assert Home.open(Path("home")) == home
-
-
-def test_an_unfinished_home_is_none(tmp_path: Path) -> None:
-    for path in (tmp_path / "none", Home.create(tmp_path / "unfinished").path):
-        with pytest.raises(UsageError, match="institution init"):
-            Home.open(path)
-
-
 @pytest.mark.parametrize(
     ("name", "mode", "remedy"),
     [
@@ -147,21 +120,3 @@ def test_what_is_no_secret_may_be_read(home: Home, name: str) -> None:
 def test_a_sockets_folder_may_be_closed_to_the_group(home: Home) -> None:
     home.run.chmod(0o700)
     assert Home.open(home.path) == home
-
-
-def test_every_problem_is_said_at_once(home: Home) -> None:
-    home.path.chmod(0o755)
-    home.studies.rmdir()
-    home.log_folder.chmod(0o777)
-    with pytest.raises(UsageError) as refused:
-        Home.open(home.path)
-    lines = str(refused.value).split("\n")
-    assert len(lines) == 3
-    assert f"mkdir -m 700 {home.studies}" in str(refused.value)
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
-def test_another_users_home_is_refused(home: Home) -> None:
-    os.chown(home.path, 12345, 12345)
-    with pytest.raises(UsageError, match="found uid 12345"):
-        Home.open(home.path)

@@ -59,17 +59,6 @@ def test_every_call_gives_the_custodians_own_answer(bench: Bench, room: Path) ->
     assert isinstance(released, Released)
 
 
-def test_refusals_come_through(bench: Bench, room: Path) -> None:
-    unknown, malformed = Refusal(RefusalCode.UNKNOWN_STUDY), Refusal(RefusalCode.MALFORMED)
-    with served(bench, "bank-b", room) as remote:
-        assert remote.describe("no such study") == unknown
-        assert remote.agree("no such study", "run", []) == unknown
-        assert remote.open_run(b"", [], []) == malformed
-        assert remote.release(b"", b"") == malformed
-        assert remote.cosign("no such study", "run", ShownLog(b"")) == unknown
-        assert remote.deliver(b"", b"", b"") == malformed
-
-
 def test_the_last_sum_goes_over_the_socket(bench: Bench, room: Path) -> None:
     """A whole run, in which nothing is answered for parameters that do not follow."""
     run = bench.open_run()
@@ -140,12 +129,6 @@ def test_a_rejection_goes_over_the_socket_beside_the_fixed_refusal(
     body = bench.party("bank-a").from_member(answer.rejection, Rejection, "bank-b").body
     assert (body.study, body.institution) == (study.id, "bank-b")
     assert (body.decision, body.reason) == ("rejected", "too wide")
-
-
-def test_a_port_is_a_port(bench: Bench, room: Path) -> None:
-    with connected(room) as remote:
-        port: CustodianPort = remote
-        assert port is remote
 
 
 # -- no answer -----------------------------------------------------------------------------------

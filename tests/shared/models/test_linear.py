@@ -164,7 +164,3 @@ def test_more_units_than_exact_sums_carry_are_refused(monkeypatch: pytest.Monkey
     assert MAX_EXACT_UNITS == 2**33
     with pytest.raises(RecordsError, match="split the population"):
         LinearModel(4, 0.5).prepare(random_units(3, 4, 0))
-
-
-def test_prepared_rows_show_no_record() -> None:
-    assert "labels" not in repr(LinearModel(4, 0.5).prepare(random_units(3, 4, 0)))

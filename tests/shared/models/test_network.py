@@ -184,7 +184,3 @@ def test_rows_of_another_length_or_too_many_units_are_refused(
     monkeypatch.setattr(network, "MAX_UNITS", 2)
     with pytest.raises(RecordsError, match="fewer than 2 units"):
         model.prepare(random_units(2, 64, 0))
-
-
-def test_prepared_rows_show_no_record() -> None:
-    assert "DenseRows" not in repr(NetworkModel(64, 4, 1.0).prepare(random_units(2, 64, 0)))

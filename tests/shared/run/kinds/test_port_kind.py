@@ -1,4 +1,4 @@
-"""The closed list of kinds, and what they have in common."""
+"""The closed list of kinds of release, each a `Kind`, and what they have in common."""
 
 import pytest
 from tests.support.runs.written_runs import STUDIES
@@ -7,13 +7,20 @@ from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.run.kinds import KINDS, Release, Summed, next_kind
+from fieldfare.shared.run.kinds.evaluation import Evaluation
+from fieldfare.shared.run.kinds.groups import Groups
 from fieldfare.shared.run.kinds.kind import values_in
+from fieldfare.shared.run.kinds.questions import Questions
+from fieldfare.shared.run.kinds.rehearsal import Rehearsal
+from fieldfare.shared.run.kinds.training import Training
 from fieldfare.shared.run.mismatch import MismatchError
 from fieldfare.shared.run.results import Results
 
 
 def test_every_kind_of_release_is_registered_once() -> None:
     assert set(KINDS) == set(ReleaseKind)
+    kinds = {Rehearsal, Training, Evaluation, Groups, Questions}
+    assert {type(kind) for kind in KINDS.values()} == kinds
     assert all(kind.release is release for release, kind in KINDS.items())
     with pytest.raises(TypeError):
         KINDS[ReleaseKind.QUERY] = KINDS[ReleaseKind.TRAINING]  # type: ignore[index]

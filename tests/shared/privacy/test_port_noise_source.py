@@ -1,3 +1,5 @@
+"""Every `NoiseSource` draws Gaussian noise of its scale; those around another one add nothing."""
+
 import math
 from collections.abc import Callable
 
@@ -17,6 +19,7 @@ from fieldfare.shared.privacy.samplers import (
 )
 from fieldfare.shared.protocol.secure_sum import RunKeys
 from fieldfare.shared.ring import Word, WordBits, add, centre, decode, encode, to_ring
+from fieldfare.simulations.federation.canaries import Overheard, Scaled
 
 # Exact noise cannot be seeded: a sound source fails one of these once in ten million runs.
 UNLIKELY = 5e-9
@@ -26,6 +29,8 @@ OTHER_SCALES = (2 / 3, 3 / 2)
 SOURCES: dict[str, Callable[[], NoiseSource]] = {
     "exact": ExactNoise,
     "simulated": lambda: SimulatedNoise(np.random.default_rng(20_260_101)),
+    "overheard": lambda: Overheard(SimulatedNoise(np.random.default_rng(20_260_102))),
+    "scaled": lambda: Scaled(SimulatedNoise(np.random.default_rng(20_260_103)), 1.0),
 }
 
 
@@ -105,6 +110,8 @@ def test_scales_at_and_beyond_their_limits(source: NoiseSource) -> None:
 def test_each_source_says_which_it_is() -> None:
     assert SOURCES["exact"]().protection is Protection.EXACT
     assert SOURCES["simulated"]().protection is Protection.SIMULATED
+    assert SOURCES["overheard"]().protection is Protection.SIMULATED
+    assert SOURCES["scaled"]().protection is Protection.SIMULATED
 
 
 def test_simulated_noise_is_reproducible_and_exact_noise_takes_no_seed() -> None:
