@@ -50,6 +50,7 @@ from fieldfare.shared.errors import FieldfareError, UsageError
 from fieldfare.shared.study.toml import load_toml
 from fieldfare.shared.system import processes
 from fieldfare.shared.system.clock import utc_now
+from fieldfare.shared.system.memory import keep_out_of_dumps
 
 
 @app.command("institution.custodian")
@@ -60,6 +61,7 @@ def custodian(
 
     Decisions, a new roster, another identity and a changed policy take effect without a restart.
     """
+    keep_out_of_dumps()
     guard_home(home, identity_secret(Home(home.absolute()), passphrase_file))
 
 
@@ -81,6 +83,7 @@ def start(
 
     Stops both when it is told to (Ctrl-C, SIGTERM), and both end if it is killed.
     """
+    keep_out_of_dumps()
     opened = Home.open(home)
     settings, passphrase = load_settings(opened), identity_secret(opened, passphrase_file)
     node = opened.path / SETTINGS_NAME

@@ -30,6 +30,7 @@ from fieldfare.client.wire import admin_pb2 as pb
 from fieldfare.client.wire.sockets import UnixSocket
 from fieldfare.shared.errors import FieldfareError, LedgerError
 from fieldfare.shared.system.clock import utc_now
+from fieldfare.shared.system.memory import keep_out_of_dumps
 from fieldfare.shared.system.private_files import os_user
 from fieldfare.shared.system.processes import Stopped, end_with_parent, read_given, stop_signals
 from fieldfare.shared.terminal.texts import SHORT
@@ -76,9 +77,10 @@ EXIT_FAILED: Final = 1
 
 def main(arguments: Sequence[str]) -> int:
     """Guard the home that is named; returns the status to end with."""
-    passphrase = read_given()
-    end_with_parent(STOP_SECONDS)
     try:
+        keep_out_of_dumps()
+        passphrase = read_given()
+        end_with_parent(STOP_SECONDS)
         guard_home(Path(arguments[0]), passphrase)
     except FieldfareError as error:
         _complain(str(error))

@@ -50,6 +50,7 @@ from fieldfare.client.oversight.preflight import (
     judge_disk,
     judge_policy,
     judge_software,
+    judge_swap,
 )
 from fieldfare.client.policy.policy import load_policy, pinned_coordinator
 from fieldfare.client.records.load import check_records
@@ -57,6 +58,7 @@ from fieldfare.client.records.settings import check_unit, tables_of
 from fieldfare.shared.errors import FieldfareError, KeysError, UsageError
 from fieldfare.shared.protocol.identity import fingerprint
 from fieldfare.shared.protocol.roster import Roster
+from fieldfare.shared.system.memory import unencrypted_swap
 from fieldfare.shared.terminal.texts import SHORT
 
 HALF: Final = 39  # characters of a fingerprint's first eight groups
@@ -130,6 +132,11 @@ class HomeChecks:
         yield Check("witness", self._witness)
         yield Check("log", self._log)
         yield Check("casework", self._casework, "look at it: fieldfare institution casework show")
+        yield Check(
+            "swap",
+            lambda: judge_swap(unencrypted_swap()),
+            "turn swap off, or put it on dm-crypt (docs/institution.md)",
+        )
         yield Check("disk", lambda: judge_disk(shutil.disk_usage(self.home.need().path).free))
 
     def record_checks(self) -> Iterator[Check]:

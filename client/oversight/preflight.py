@@ -217,6 +217,18 @@ def judge_disk(free: int) -> str | CheckNote:
     return CheckNote(CheckOutcome.WARN, said) if free < FEW_FREE else said
 
 
+def judge_swap(found: tuple[str, ...]) -> str | CheckNote:
+    """Judge the active swap areas that are not seen to be encrypted."""
+    if not found:
+        return "none is active, or what is stays in memory or is encrypted"
+    return CheckNote(
+        CheckOutcome.WARN,
+        f"{', '.join(found)}: active, and not seen to be encrypted: what must be in memory only, "
+        "keys of runs and records, may be written there and stays; a disk that encrypts by itself "
+        "is not seen from here",
+    )
+
+
 def check_socket(path: Path, mode: int) -> None:
     """Check that a socket can be made at a path, or that the one there is closed to others.
 

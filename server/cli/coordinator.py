@@ -31,6 +31,7 @@ from fieldfare.shared.protocol.identity import fingerprint
 from fieldfare.shared.protocol.messages import IdentitySigner
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.key_files import read_passphrase
+from fieldfare.shared.system.memory import keep_out_of_dumps
 from fieldfare.shared.system.processes import Child, RestartRules, given_line, supervise_many
 
 
@@ -155,6 +156,7 @@ def start(home: HomeOption = DEFAULT_HOME, passphrase_file: PassphraseFileOption
 
     Opens the port that nodes need and, on 127.0.0.1 only, one for this host's own commands.
     """
+    keep_out_of_dumps()
     opened = CoordinatorHome.open(home)
     passphrase = read_passphrase(passphrase_file)
     initial_setup.load_signing_key(opened, passphrase)  # now, not when the first run needs it

@@ -24,6 +24,7 @@ from fieldfare.server.superlink.facts import ServerTask
 from fieldfare.server.superlink.retention import quiet_flower
 from fieldfare.server.superlink.superlink import server_task
 from fieldfare.shared.errors import FieldfareError, RunError
+from fieldfare.shared.system.memory import keep_out_of_dumps
 from fieldfare.shared.system.private_files import OTHERS, read_public
 from fieldfare.shared.system.processes import (
     EXIT_DEFECT,
@@ -129,6 +130,7 @@ def main(arguments: Sequence[str], carry_out: CarryOut) -> int:
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("fieldfare").setLevel(logging.INFO)
     quiet_flower()
+    keep_out_of_dumps()
     _listen()
     try:
         token = read_given()

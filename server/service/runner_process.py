@@ -28,6 +28,7 @@ from fieldfare.server.superlink.facts import Task
 from fieldfare.server.superlink.retention import flower_environment, quiet_flower
 from fieldfare.server.superlink.superlink import Tasks, control, fail_task, tasks
 from fieldfare.shared.errors import FieldfareError, RunError
+from fieldfare.shared.system.memory import keep_out_of_dumps
 from fieldfare.shared.system.private_files import OTHERS
 from fieldfare.shared.system.processes import (
     Stopped,
@@ -227,6 +228,7 @@ def main(arguments: Sequence[str]) -> int:
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("fieldfare").setLevel(logging.INFO)
     quiet_flower()
+    keep_out_of_dumps()
     try:
         passphrase = read_given()
         end_with_parent()

@@ -28,6 +28,7 @@ from fieldfare.server.superlink.listener import GuardedServer, OneOfSeveral
 from fieldfare.server.superlink.retention import overwrite_deleted, purge_finished, quiet_flower
 from fieldfare.server.superlink.superlink import PUBLIC_KEY_HEADER, SuperlinkApp, header_in
 from fieldfare.shared.errors import FieldfareError, RunError, UsageError
+from fieldfare.shared.system.memory import keep_out_of_dumps
 from fieldfare.shared.system.private_files import OTHERS
 from fieldfare.shared.system.processes import STOP_SIGNALS, end_with_parent
 
@@ -219,6 +220,7 @@ def main(arguments: Sequence[str], limits: ConnectionLimits | None = None) -> in
     logging.getLogger("fieldfare").setLevel(logging.INFO)
     logging.getLogger("uvicorn").setLevel(logging.ERROR)  # what strangers send is no news
     quiet_flower()
+    keep_out_of_dumps()
     end_with_parent()
     try:
         serve(terms_of(CoordinatorHome.open(Path(arguments[0]))), limits or ConnectionLimits())

@@ -1,8 +1,10 @@
 """The custodian as a child: its passphrase comes through a pipe, and its end is its parent's."""
 
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,8 @@ def protected(coordinator: Coordinator) -> Home:
 
 
 def started(home: Home) -> "subprocess.Popen[bytes]":
+    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))  # whatever the shell of these tests says
     return subprocess.Popen(
         [sys.executable, "-I", "-m", "fieldfare.client.daemon.process", home.path],
         stdin=subprocess.PIPE,
@@ -58,7 +62,11 @@ def test_it_serves_with_the_passphrase_and_ends_with_its_pipe(
     process.stdin.flush()
     until(lambda: custodian_status(protected.admin_socket), PATIENCE)
     assert PASSPHRASE not in Path(f"/proc/{process.pid}/cmdline").read_bytes()
-    assert PASSPHRASE not in Path(f"/proc/{process.pid}/environ").read_bytes()
+    with suppress(PermissionError):  # it is not dumpable: this user may not look either
+        assert PASSPHRASE not in Path(f"/proc/{process.pid}/environ").read_bytes()
+    limits = Path(f"/proc/{process.pid}/limits").read_text().splitlines()
+    (core,) = (line.split()[-3:-1] for line in limits if line.startswith("Max core file size"))
+    assert core == ["0", "0"]
     process.stdin.close()
     assert process.wait(PATIENCE) == 0
     process.stdin = None

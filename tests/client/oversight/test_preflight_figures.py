@@ -19,6 +19,7 @@ from fieldfare.client.oversight.preflight import (
     judge_disk,
     judge_policy,
     judge_software,
+    judge_swap,
 )
 from fieldfare.client.policy.policy import load_policy
 from fieldfare.shared.errors import RunError, UsageError
@@ -134,3 +135,11 @@ def test_something_else_in_its_place_and_a_long_path_fail(room: Path) -> None:
     room.write_text("")
     with pytest.raises(UsageError, match="found another file"):
         check_socket(room, 0o600)
+
+
+def test_swap_in_the_clear_is_named() -> None:
+    assert outcome(judge_swap(())) is CheckOutcome.PASS
+    found = judge_swap(("/dev/sda2",))
+    assert outcome(found) is CheckOutcome.WARN
+    assert isinstance(found, CheckNote)
+    assert "/dev/sda2" in found.text

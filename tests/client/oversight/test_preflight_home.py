@@ -65,6 +65,7 @@ def failing(found: dict[str, CheckResult]) -> set[str]:
 def test_a_home_that_is_in_order(home: Home) -> None:
     found = look(home)
     assert found.pop("witness").outcome is CheckOutcome.WARN  # beside the ledger, as it begins
+    assert found.pop("swap").outcome is not CheckOutcome.FAIL  # of whatever machine this is
     assert {one.outcome for one in found.values()} == {CheckOutcome.PASS, CheckOutcome.SKIP}
     skipped = {topic for topic, one in found.items() if one.outcome is CheckOutcome.SKIP}
     assert skipped == {"node", "custodian", "casework"}
@@ -80,6 +81,13 @@ def test_a_witness_on_another_file_system_is_not_warned_of(home: Home) -> None:
         Coordinator.edit(home.settings, 'witness = ""', f'witness = "{witness}"')
         found = look(home)["witness"]
     assert (found.outcome, "another file system" in found.text) == (CheckOutcome.PASS, True)
+
+
+def test_swap_in_the_clear_is_warned_of(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = "fieldfare.client.oversight.home_checks.unencrypted_swap"
+    monkeypatch.setattr(at, lambda: ("/dev/sda2",))
+    found = look(home)["swap"]
+    assert (found.outcome, "/dev/sda2" in found.text) == (CheckOutcome.WARN, True)
 
 
 def test_a_log_that_lacks_the_ledgers_releases_is_warned_of(
