@@ -40,6 +40,7 @@ from fieldfare.shared.study.study import Study
 from fieldfare.shared.system.private_files import (
     PRIVATE_FOLDER,
     create_private,
+    exchange,
     replace_private,
     sync_folder,
 )
@@ -147,7 +148,10 @@ def find_model(home: Home, text: str) -> KeptModel:
 
 
 def keep_files(home: Home, study: str, run: str, files: Mapping[str, bytes]) -> None:
-    """Write a run's folder, in place of one that is there; after a crash it is whole or not there.
+    """Write a run's folder, in place of one that is there; after a crash it is the old or the new.
+
+    Where the file system cannot let two folders change places, a crash may leave none: what was
+    delivered is then delivered or imported once more.
 
     Raises:
         OSError: the disk says no.
@@ -166,12 +170,15 @@ def keep_files(home: Home, study: str, run: str, files: Mapping[str, bytes]) -> 
     fresh.chmod(PRIVATE_FOLDER)
     for name, content in files.items():
         create_private(fresh / name, content)
-    if folder.exists():
+    if not folder.exists():
+        fresh.rename(folder)
+    elif not exchange(fresh, folder):
         folder.rename(old)
-    fresh.rename(folder)
+        fresh.rename(folder)
     sync_folder(folder.parent)
-    if old.exists():
-        shutil.rmtree(old)
+    for left in (fresh, old):
+        if left.exists():
+            shutil.rmtree(left)
 
 
 def _read(path: Path, limit: int) -> bytes:

@@ -7,6 +7,7 @@ between the check and the reading.
 The user at the keyboard, as the operating system knows it.
 """
 
+import ctypes
 import errno
 import fcntl
 import os
@@ -27,6 +28,8 @@ WRITE_BY_OTHERS: Final = 0o022
 MAX_PRIVATE_BYTES: Final = 64 * 1024
 LOCK_PAUSE: Final = 0.05  # seconds
 ROOT: Final = 0
+_AT_FDCWD: Final = -100
+_RENAME_EXCHANGE: Final = 2  # renameat2(2)
 
 
 def create_private_folder(path: Path) -> None:
@@ -81,6 +84,25 @@ def replace_private(path: Path, content: bytes) -> None:
     create_private(fresh, content)
     fresh.replace(path)
     sync_folder(path.parent)
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Let two paths of one file system change places, in one step that no crash cuts in two.
+
+    False where the file system, or the C library, knows no such step (renameat2(2)).
+
+    Raises:
+        OSError: the disk or a folder says no.
+    """
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if renameat2 is None:
+        return False
+    if renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}:
+        return False
+    raise OSError(number, os.strerror(number), str(other))
 
 
 def sync_folder(folder: Path) -> None:

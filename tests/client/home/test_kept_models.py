@@ -1,8 +1,11 @@
 """Kept models: whole folders or none, found by what a person types, checked before they count."""
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
+from typing import Any, Final
 
 import pytest
 from tests.support.homes.institutions import home_study
@@ -108,12 +111,58 @@ def test_a_model_is_replaced_whole_or_stays_as_it_was(
     for step in range(len(better) + 1):
         with monkeypatch.context() as patched:
             patched.setattr(module, "create_private", failing_after(step))
-            patched.setattr(Path, "rename", no_space)
+            patched.setattr(module, "exchange", no_space)
             with pytest.raises(OSError, match="No space"):
                 keep_files(home, STUDY.id, RUN, better)
         assert held(home) == FILES
     keep_files(home, STUDY.id, RUN, better)
     assert held(home) == better
+    assert [path.name for path in home.models.glob("*/*")] == [RUN]
+
+
+BETTER: Final = {ENVELOPE: b"newer", MODEL: b"newer", CARD: b"newer", PAGE: b"newer"}
+DIED: Final = 77
+
+
+def killed(home: Home, line: int) -> bool:
+    """Keep a better model in a child that dies before its n-th line; False: it came to its end."""
+    child, left = os.fork(), iter(range(line))
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == DIED
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        if Path(frame.f_code.co_filename).name not in {"models.py", "private_files.py"}:
+            return None
+        if event == "line" and next(left, None) is None:
+            os._exit(DIED)
+        return trace
+
+    try:
+        sys.settrace(trace)
+        keep_files(home, STUDY.id, RUN, BETTER)
+    finally:
+        os._exit(0)  # a child must never run on into the tests
+
+
+@pytest.mark.parametrize("exchanges", [True, False])
+def test_a_kill_at_any_line_leaves_the_old_model_or_the_new_one(
+    home: Home, monkeypatch: pytest.MonkeyPatch, *, exchanges: bool
+) -> None:
+    if not exchanges:  # on a file system of few words there may be none in between
+        monkeypatch.setattr(module, "exchange", lambda *_: False)
+    found = list[dict[str, bytes]]()
+    for line in range(1000):
+        keep(home)
+        alive = not killed(home, line)
+        if exchanges or home.model(STUDY.id, RUN).exists():
+            found.append(held(home))
+        if alive:
+            break
+    assert alive
+    assert {one[ENVELOPE] for one in found} == {MADE.envelope, b"newer"}
+    assert all(one in (FILES, BETTER) for one in found)
+    keep(home)
+    assert held(home) == FILES
     assert [path.name for path in home.models.glob("*/*")] == [RUN]
 
 
