@@ -135,13 +135,6 @@ class TranscriptTables(Tables):
         found = self._database.rows("SELECT hash FROM blobs WHERE run = ? ORDER BY hash", run)
         return tuple(name for (name,) in found)
 
-    def blobs_of(self, run: str) -> Mapping[str, bytes]:
-        """Return everything beside a run's log by its SHA-256, hex."""
-        found = self._database.rows(
-            "SELECT hash, content FROM blobs WHERE run = ? ORDER BY hash", run
-        )
-        return dict(found)
-
     def checkpoint(self, run: str) -> bytes | None:
         """Return the checkpoint that was last given to `append`."""
         found = self._database.rows("SELECT content FROM checkpoints WHERE run = ?", run)
@@ -170,13 +163,6 @@ class TranscriptTables(Tables):
             *(run, _COORDINATOR),
         )
         return dict(found)
-
-    def cosigned_size(self, run: str, institution: str) -> int:
-        """Return how many leaves an institution's newest co-signature covers, 0 without one."""
-        found = self._database.rows(
-            "SELECT size FROM heads WHERE run = ? AND institution = ?", run, institution
-        )
-        return int(found[0][0]) if found else 0
 
     def purge(self, before: datetime) -> int:
         """Delete what lies beside the logs of runs that ended before a moment; return how many.

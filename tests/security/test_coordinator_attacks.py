@@ -204,7 +204,7 @@ class Scene:
         """What an auditor finds who gets these leaves, under a head that the coordinator signs."""
         identities, study = self.setting.federation.identities, self.setting.federation.study.id
         with run_store(self.book.path) as store:
-            blobs = store.blobs_of(self.book.run)
+            blobs = {name: store.blob(name) or b"" for name in store.blob_names(self.book.run)}
         out, head = io.BytesIO(), tree_head(study, self.book.run, [leaf.hash for leaf in leaves])
         write_transcript(
             out,

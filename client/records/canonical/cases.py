@@ -8,14 +8,11 @@ rule 6).
 from collections.abc import Iterable, Iterator
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, TypeVar
 
 from pydantic import Field, field_validator
 
 from fieldfare.client.records.canonical.bank import Canonical, Code, Key, Place
-
-LEAST_DIMENSIONS: Final = 8
-MOST_DIMENSIONS: Final = 1_024
 
 _Picked = TypeVar("_Picked", bound=StrEnum)
 

@@ -125,11 +125,6 @@ class Columns:
         )
 
     @property
-    def before_asked(self) -> int:
-        """How many expressions come before those of the asked columns."""
-        return len(self.features) + len(self.texts)
-
-    @property
     def texts(self) -> tuple[str, ...]:
         """What is read as text after the features: the label, then the optional columns."""
         optional = (self.label, self.unit, self.institution, *self.audit, self.rows)

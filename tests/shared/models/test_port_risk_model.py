@@ -34,10 +34,15 @@ LISTED: Final = (
 )
 ASKED: Final = (
     NumericFeature(
-        kind="numeric", name="asked", lower=0, upper=100, knots_from="spread", quantile_knots=3,
+        kind="numeric",
+        name="asked",
+        lower=0,
+        upper=100,
+        knots_from="spread",
+        quantile_knots=3,
         even_knots=2,
     ),
-)  # fmt: skip
+)
 
 
 def positions(features: tuple[NumericFeature | CategoricalFeature, ...], seed: int) -> EncodedUnits:
@@ -78,11 +83,12 @@ FAMILIES: Final = {
     "linear": Family(lambda: LinearModel(COLUMNS, 0.25), lambda: vectors(3), LinearSums),
     "network": Family(lambda: NetworkModel(COLUMNS, 8, 0.5), lambda: vectors(4), NetworkSums),
     "mlp": Family(
-        lambda: MlpModel(FEATURES, (16, 8), 2, 0.25), lambda: made_up_units([0, 1, 2] * 20, 2, 5),
+        lambda: MlpModel(FEATURES, (16, 8), 2, 0.25),
+        lambda: made_up_units([0, 1, 2] * 20, 2, 5),
         MlpSums,
     ),
     "module": Family(module, lambda: made_up_units([0, 1, 2] * 20, 2, 6), ModuleSums),
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)

@@ -27,14 +27,16 @@ class Column:
 
 COLUMNS: Final = {
     "texts": Column(
-        TextReader, {"kind": "text", "column": "c", "buckets": 128},
+        TextReader,
+        {"kind": "text", "column": "c", "buckets": 128},
         ["one", None, "two words", "none", "", "six", "seven", "£8", "nine"],
     ),
     "vectors": Column(
-        VectorReader, {"kind": "vector", "column": "c", "entries": 64},
+        VectorReader,
+        {"kind": "vector", "column": "c", "entries": 64},
         [None if row in {1, 3, 4} else str([float(row)] * 64) for row in range(ROWS)],
     ),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(params=list(COLUMNS))

@@ -508,7 +508,7 @@ def test_sums_parameters_and_vectors_fit_each_other(
         if leaf.kind is LeafKind.REPLY
     ]
     with run_store(book.path) as store:
-        assert set(store.blobs_of(book.run)) == {reply.vector for reply in replies}
+        assert set(store.blob_names(book.run)) == {reply.vector for reply in replies}
         assert store.last_replies() == {
             reply.institution: leaf.content
             for reply, leaf in zip(
