@@ -20,6 +20,7 @@ from fieldfare.client.home.models import (
     PAGE,
     RECOMPUTED_FILE,
     KeptModel,
+    card_checks,
     check_model,
     evidence_of,
     in_the_run,
@@ -40,6 +41,7 @@ from fieldfare.client.home.studies import (
 from fieldfare.client.journal.entries import Event
 from fieldfare.client.journal.journal import Journal
 from fieldfare.client.records.settings import check_unit
+from fieldfare.shared.canonical import canonical_bytes
 from fieldfare.shared.errors import (
     LedgerError,
     PackageError,
@@ -157,7 +159,6 @@ class HomeInbox:
             checked = check_model(study, delivery, model, card)
             if self._is_here(delivery, model, card, evidence):
                 return
-            page = card_page(checked.card, study, checked.parameters)
             self._journal.append(
                 Event.MODEL_RECEIVED,
                 COORDINATOR,
@@ -165,12 +166,16 @@ class HomeInbox:
                 run=delivery.run,
                 fingerprint=delivery.file,
             )
-            files = {ENVELOPE: envelope, MODEL: model, CARD: card, PAGE: page.encode()}
+            files = {ENVELOPE: envelope, MODEL: model, CARD: card}
+            recomputed, finished = None, evidence is ModelEvidence.FINISHED
             if evidence is not ModelEvidence.UNVERIFIED:
                 measured = evidence is ModelEvidence.MEASURED
                 note = in_the_run(delivery.model, self._clock(), metrics=measured)
-                name = FINISHED_FILE if evidence is ModelEvidence.FINISHED else RECOMPUTED_FILE
-                files[name] = note
+                files[FINISHED_FILE if finished else RECOMPUTED_FILE] = canonical_bytes(note)
+                recomputed = None if finished else note
+            checks = card_checks(load_settings(self._home).id, recomputed, finished=finished)
+            page = card_page(checked.card, study, checked.parameters, checks)
+            files[PAGE] = page.encode()
             keep_files(self._home, delivery.study, delivery.run, files)
 
     def _study(self, study: str) -> Study:

@@ -24,6 +24,7 @@ from fieldfare.client.home.layout import Home
 from fieldfare.shared.canonical import canonical_bytes
 from fieldfare.shared.errors import ProtocolError, UsageError
 from fieldfare.shared.finished_model.card import ModelCard, Time
+from fieldfare.shared.finished_model.card_page import NOTHING, STATED, CardChecks, card_page
 from fieldfare.shared.finished_model.card_writing import check_card
 from fieldfare.shared.finished_model.file import model_from_bytes
 from fieldfare.shared.protocol.delivery import (
@@ -281,7 +282,7 @@ def _check_place(kept: KeptModel, delivery: Delivery) -> None:
         raise ProtocolError("expected the delivery of this study and run, found another")
 
 
-def in_the_run(model: str, now: datetime, *, metrics: bool = False) -> bytes:
+def in_the_run(model: str, now: datetime, *, metrics: bool = False) -> Recomputed:
     """Return the note that is kept beside a model that the custodian knows from the run itself.
 
     Args:
@@ -290,8 +291,7 @@ def in_the_run(model: str, now: datetime, *, metrics: bool = False) -> bytes:
         metrics: the card's metrics follow from the evaluation's sum as it was added up here.
     """
     time = now.isoformat(timespec="seconds")
-    done = Recomputed(model=model, metrics=metrics, leaves=0, head="", time=time)
-    return canonical_bytes(done)
+    return Recomputed(model=model, metrics=metrics, leaves=0, head="", time=time)
 
 
 def note_recomputed(
@@ -319,6 +319,47 @@ def note_recomputed(
     )
     replace_private(kept.folder / RECOMPUTED_FILE, canonical_bytes(done))
     return done
+
+
+def card_checks(by: str, recomputed: Recomputed | None, *, finished: bool = False) -> CardChecks:
+    """Say for a card's page what this institution knows itself of the model.
+
+    Args:
+        by: its id.
+        recomputed: the note beside the model, if there is one.
+        finished: without one: it evaluated this very model in a run that it finished.
+    """
+    if recomputed is None:
+        large = f"not recomputed: too large; {by} finished the run, and evaluated this very model"
+        return CardChecks(model=large) if finished else NOTHING
+    day, told = recomputed.time[:10], bool(recomputed.head)
+    how = "from the run's transcript" if told else "step by step in the run"
+    measured = f"read off their sum again by {by} {how}, on {day}"
+    return CardChecks(
+        model=f"recomputed by {by} {how}, on {day}, bit for bit",
+        metrics=measured if recomputed.metrics else STATED,
+        groups=measured if recomputed.metrics and told else STATED,
+    )
+
+
+def redraw_page(kept: KeptModel, study: Study, roster: Roster, by: str) -> None:
+    """Draw a kept model's page anew, once more of it was recomputed here.
+
+    Args:
+        kept: the model.
+        study: of the model.
+        roster: whose coordinator signed its delivery.
+        by: this institution's id.
+
+    Raises:
+        ProtocolError, UsageError: what is kept is no model of the study.
+        OSError: the disk says no.
+    """
+    file = kept.read()
+    checked = check_model(study, file.open(roster), file.model, file.card)
+    checks = card_checks(by, read_recomputed(kept))
+    page = card_page(checked.card, study, checked.parameters, checks)
+    replace_private(kept.page, page.encode())
 
 
 def read_recomputed(kept: KeptModel) -> Recomputed | None:

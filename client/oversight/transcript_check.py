@@ -14,7 +14,12 @@ from typing import BinaryIO
 
 from fieldfare.client.home.keys import public_identity
 from fieldfare.client.home.layout import Home
-from fieldfare.client.home.models import KeptModel, kept_model, note_recomputed
+from fieldfare.client.home.models import (
+    KeptModel,
+    kept_model,
+    note_recomputed,
+    redraw_page,
+)
 from fieldfare.client.home.roster import OfferedRoster, pinned_ever, two_stories
 from fieldfare.client.institution.open import Institution
 from fieldfare.client.ledger.budget import LedgerEntry, StoredReply
@@ -401,6 +406,9 @@ def _compare_model(
             head=bytes_hash(transcript.head),
             now=now,
         )
+        if report.plan is not None:
+            own = institution.settings.id
+            redraw_page(kept, report.plan.study, institution.roster, own)
     return kept
 
 

@@ -7,6 +7,7 @@ How alerts fall on groups, as rows of a page: the report's and the model card's 
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import resources
 from typing import Any, Final, NamedTuple
 
@@ -93,8 +94,31 @@ class Bar(NamedTuple):
     mark: float | None = None
 
 
-def card_page(card: ModelCard, study: Study, parameters: NDArray[np.float64]) -> str:
-    """Return the page; the same card, study and parameters give the same text.
+STATED: Final = "the coordinator's word: not recomputed here"
+
+
+@dataclass(frozen=True)
+class CardChecks:
+    """What whoever draws the page has recomputed of it, in words; nothing, unless it says so.
+
+    Attributes:
+        model: its parameters.
+        metrics: of the evaluation.
+        groups: counts of alerts by group.
+    """
+
+    model: str = STATED
+    metrics: str = STATED
+    groups: str = STATED
+
+
+NOTHING: Final = CardChecks()
+
+
+def card_page(
+    card: ModelCard, study: Study, parameters: NDArray[np.float64], checks: CardChecks = NOTHING
+) -> str:
+    """Return the page; the same card, study, parameters and checks give the same text.
 
     Names and uses are strangers' words: they are escaped and stripped of control characters.
 
@@ -102,6 +126,7 @@ def card_page(card: ModelCard, study: Study, parameters: NDArray[np.float64]) ->
         card: checked against the two others (`check_card`).
         study: whose features the parameters belong to.
         parameters: float64 (entries,).
+        checks: of the card, by whoever draws the page.
 
     Raises:
         ProtocolError: the card's time is none.
@@ -109,6 +134,7 @@ def card_page(card: ModelCard, study: Study, parameters: NDArray[np.float64]) ->
     shapes = [plain_shape(shape) for shape in shapes_of(study, parameters)]
     privacy = card.privacy
     context: dict[str, Any] = {
+        "checks": checks,
         "card": plain(card.model_dump(mode="json")),
         "finished": f"{finished_at(card):%Y-%m-%d %H:%M} UTC",
         "rates": _rates(card.metrics),

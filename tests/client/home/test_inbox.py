@@ -4,6 +4,7 @@ import json
 import stat
 from dataclasses import replace
 from datetime import timedelta
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -276,6 +277,39 @@ def test_a_model_that_the_custodian_recomputed_says_so(
     found = model_provenance(kept, coordinator.institution(NAME).roster)
     assert found.provenance is ModelProvenance.RECOMPUTED
     assert found.words == f"recomputed here step by step in its run on {NOW:%Y-%m-%d}"
+
+
+WORD = "the coordinator's word: not recomputed here"
+
+
+@pytest.mark.usefixtures("approved")
+@pytest.mark.parametrize(
+    ("evidence", "model", "metrics"),
+    [
+        (ModelEvidence.UNVERIFIED, WORD, WORD),
+        (ModelEvidence.FINISHED, f"not recomputed: too large; {NAME} finished the run", WORD),
+        (ModelEvidence.RECOMPUTED, f"recomputed by {NAME} step by step in the run, on", WORD),
+        (
+            ModelEvidence.MEASURED,
+            f"recomputed by {NAME} step by step in the run, on",
+            f"read off their sum again by {NAME} step by step in the run, on {NOW:%Y-%m-%d}",
+        ),
+    ],
+)
+def test_the_cards_page_says_what_was_recomputed_and_by_whom(
+    coordinator: Coordinator,
+    home: Home,
+    inbox: HomeInbox,
+    evidence: ModelEvidence,
+    model: str,
+    metrics: str,
+) -> None:
+    give(inbox, delivered(STUDY, coordinator.signer), evidence)
+    page = unescape(home.model(STUDY.id, RUN).joinpath("card.html").read_text())
+    assert f"<dt>the model</dt><dd>{model}" in page
+    assert f"<dt>the metrics</dt><dd>{metrics}" in page
+    assert f"These figures: {metrics}" in page
+    assert "<dt>by nobody</dt><dd>whether records are true" in page
 
 
 @pytest.mark.usefixtures("approved")

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from html import unescape
 
 import pytest
 from tests.support.homes.institutions import Coordinator, home_study
@@ -18,7 +19,9 @@ from fieldfare.client.home.models import (
     model_provenance,
     note_recomputed,
     read_recomputed,
+    redraw_page,
 )
+from fieldfare.shared.canonical import canonical_bytes
 
 STUDY = home_study()
 NOW = datetime(2025, 7, 1, 10, tzinfo=UTC)
@@ -50,7 +53,9 @@ def test_a_model_without_a_note_is_unverified(coordinator: Coordinator, kept: Ke
 
 
 def test_one_of_a_run_that_finished_here_says_so(coordinator: Coordinator, kept: KeptModel) -> None:
-    (kept.folder / "finished.json").write_bytes(in_the_run(model_of(coordinator), NOW))
+    (kept.folder / "finished.json").write_bytes(
+        canonical_bytes(in_the_run(model_of(coordinator), NOW))
+    )
     found = model_provenance(kept, coordinator.roster())
     assert (found.provenance, found.recomputed) == (ModelProvenance.FINISHED, None)
     assert "of a run finished here on 2025-07-01" in found.words
@@ -63,6 +68,19 @@ def test_a_recomputed_one_says_when(coordinator: Coordinator, kept: KeptModel) -
     found = model_provenance(kept, coordinator.roster())
     assert (found.provenance, found.recomputed) == (ModelProvenance.RECOMPUTED, done)
     assert "2025-07-01" in found.words
+
+
+def test_the_page_is_drawn_anew_when_a_transcript_was_recomputed(
+    coordinator: Coordinator, kept: KeptModel
+) -> None:
+    note_recomputed(
+        kept, model=model_of(coordinator), leaves=7, head="ab" * 32, now=NOW, metrics=True
+    )
+    redraw_page(kept, STUDY, coordinator.roster(), "bank-a")
+    page = unescape(kept.page.read_text())
+    how = "by bank-a from the run's transcript, on 2025-07-01"
+    assert f"<dt>the model</dt><dd>recomputed {how}" in page
+    assert f"<dt>the metrics</dt><dd>read off their sum again {how}" in page
 
 
 def test_a_note_about_another_model_counts_for_nothing(
