@@ -2,7 +2,8 @@
 
 It shares no code with Fieldfare, so that a mistake in the one telling of a run does not agree with
 itself. It is no audit: it says yes or no, takes the plan's terms as given (they stand in each test
-vector), and does not work out thresholds or knots. A stranger may begin from it.
+vector), and does not work out thresholds, knots or the drawn ends of a rate's interval. A stranger
+may begin from it.
 """
 
 import base64
@@ -13,6 +14,8 @@ import re
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
+from operator import mul
 from typing import Any, Final
 
 import numpy as np
@@ -439,6 +442,8 @@ class Checker:
             if self.parameters is not None:
                 hashed = sha(self.parameters.astype("<f8").tobytes())
                 check(told["parameters"] == hashed, "the parameters after the step")
+        elif kind == "evaluation" and values is not None:
+            self._metrics(told["metrics"], values, request)
         elif kind in {"fairness", "query"}:
             check(sha(base64.b64decode(told["words"])) == record["words"], "the words of the sum")
         if kind == "query":
@@ -447,6 +452,21 @@ class Checker:
             model = sum(self.tail[1:], self.tail[0]) / len(self.tail)
             bound = np.append(model, told["threshold"]).astype("<f8").tobytes()
             check(sha(bound) == request["parameters"], "the model and the threshold")
+
+    def _metrics(self, told: str, table: np.ndarray, request: Fields) -> None:
+        """Every figure that follows from the evaluation's table, and the order of those drawn."""
+        sigma = request["sigma"] * math.sqrt(request["n"] / (request["n"] - request["t"]))
+        own = read_off(self.study, table.tolist(), sigma)
+        if own is None:
+            check(told == "", "no metrics where noise hides a class")
+            return
+        found = json.loads(told or "{}")
+        check(set(found) == set(own), "the figures of an evaluation")
+        for name in RATES:
+            low, value, high = (found[name].pop(end) for end in ("low", "value", "high"))
+            check(0 <= low <= value <= high <= 1 and not found[name], "an interval of a rate")
+            found[name] = value
+        check(alike(own, found), "the metrics that follow from the table")
 
     def _step(self, total: np.ndarray | None, participants: int) -> None:
         """Adam (Kingma-Ba 2015, algorithm 1), or in local mode the plain average."""
@@ -471,6 +491,105 @@ class Checker:
         averaged = max(1, int(training["steps"] * training["average_last"]))
         if self.steps > training["steps"] - averaged:
             self.tail.append(self.parameters)
+
+
+# -- metrics --------------------------------------------------------------------------------------
+
+RATES: Final = ("auroc", "average_precision", "precision", "recall")
+
+
+def read_off(study: Fields, table: Sequence[float], sigma: float) -> Fields | None:
+    """Metrics of one table, rates by their value alone; None where a class drowns in the noise."""
+    bins, budget = len(table) // 2, study["evaluation"]["alert_budget"]
+    negatives, positives = table[:bins], table[bins:]
+    n, p = smoothed(negatives[::-1]), smoothed(positives[::-1])  # highest scores first
+    if sum(n) <= 0 or sum(p) <= 0:
+        return None
+    rates = [min(max(rate, 0.0), 1.0) for rate in rates_of(n, p, budget)]
+    cells = {"units": (sum(table), 2 * bins), "positives": (sum(positives), bins)}
+    return {
+        **dict(zip(RATES, rates, strict=True)),
+        **{name: counted(*one, sigma) for name, one in cells.items()},
+        "alert_budget": budget,
+        "sigma": sigma,
+        "calibration": calibrated(study, negatives, positives, sigma),
+    }
+
+
+def smoothed(row: Sequence[float]) -> list[float]:
+    """Counts whose cumulative sums rise, lie between 0 and the total, and are nearest."""
+    sums = list(accumulate(row))
+    total = max(sums[-1], 0.0)
+    blocks: list[tuple[float, int]] = []  # mean and length: pool adjacent violators
+    for value in sums:
+        mean, length = value, 1
+        while blocks and blocks[-1][0] >= mean:
+            before, more = blocks.pop()
+            mean, length = (before * more + mean * length) / (more + length), more + length
+        blocks.append((mean, length))
+    rising = [min(max(mean, 0.0), total) for mean, length in blocks for _ in range(length)]
+    rising[-1] = total
+    return [after - before for before, after in zip([0.0, *rising], rising, strict=False)]
+
+
+def rates_of(n: Sequence[float], p: Sequence[float], budget: float) -> tuple[float, ...]:
+    """AUROC, average precision, and precision and recall of the share that is reviewed."""
+    units, labelled = sum(n) + sum(p), sum(p)
+    above_n, above_p, ranked, average, found = 0.0, 0.0, 0.0, 0.0, 0.0
+    for one_n, one_p in zip(n, p, strict=True):
+        ranked += one_p * (sum(n) - above_n - one_n / 2)
+        middle_n, middle_p = above_n + one_n / 2, above_p + one_p / 2
+        average += one_p * middle_p / (middle_p + middle_n) if middle_p + middle_n > 0 else 0.0
+        both = one_n + one_p
+        share = (budget * units - above_n - above_p) / both if both > 0 else 0.0
+        found += min(max(share, 0.0), 1.0) * one_p
+        above_n, above_p = above_n + one_n, above_p + one_p
+    auroc = ranked / (labelled * sum(n))
+    return auroc, average / labelled, found / (budget * units), found / labelled
+
+
+def counted(value: float, cells: int, sigma: float) -> Fields:
+    """A count of so many cells, with the noise of them all."""
+    half = 1.96 * sigma * math.sqrt(cells)
+    return {"value": max(0.0, value), "low": max(0.0, value - half), "high": value + half}
+
+
+def calibrated(
+    study: Fields, negatives: Sequence[float], positives: Sequence[float], sigma: float
+) -> list[Fields]:
+    """Runs of bins from the highest down, each as short as noise lets one see; lowest first."""
+    prevalence, bins = study["records"]["prevalence"], len(negatives)
+    centre = math.log(prevalence / (1 - prevalence))
+    edges = [centre - 5.5 + 10.5 * index / (bins - 2) for index in range(bins - 1)]
+    inner = [(low + high) / 2 for low, high in pairwise(edges)]
+    chances = [1 / (1 + math.exp(-middle)) for middle in [edges[0], *inner, edges[-1]]]
+    rows: list[Fields] = []
+    start = bins
+    for stop in reversed(range(bins)):
+        units, cells = sum(negatives[stop:start]) + sum(positives[stop:start]), start - stop
+        if units < max(10, 3 * sigma * math.sqrt(2 * cells)):
+            continue
+        weights = [max(negatives[at] + positives[at], 0.0) for at in range(stop, start)]
+        predicted = sum(map(mul, weights, chances[stop:start])) / sum(weights)
+        observed = min(max(sum(positives[stop:start]) / units, 0.0), 1.0)
+        chance = math.sqrt(max(observed * (1 - observed), 1 / units) / units)
+        half = 1.96 * math.hypot(sigma * math.sqrt(cells) / units, chance)
+        low, high = max(0.0, observed - half), min(1.0, observed + half)
+        told = {"predicted": predicted, "observed": observed, "low": low, "high": high}
+        rows.insert(0, told | {"units": units})
+        start = stop
+    return rows
+
+
+def alike(own: Any, found: Any) -> bool:
+    """The same figures, to a millionth."""
+    if isinstance(own, dict):
+        same = isinstance(found, dict) and set(own) == set(found)
+        return same and all(alike(value, found[name]) for name, value in own.items())
+    if isinstance(own, list):
+        same = isinstance(found, list) and len(own) == len(found)
+        return same and all(map(alike, own, found))
+    return isinstance(found, int | float) and abs(own - found) <= 1e-6 * max(1.0, abs(own))
 
 
 def accepts(lines: Sequence[str], coordinator: str, plan: Fields) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+import rfc8785
 from tests.support.runs.asking import asking
 from tests.support.runs.written_runs import (
     ALLOWANCE,
@@ -41,6 +42,7 @@ from fieldfare.shared.transcript.leaves import (
     FairnessRecord,
     Leaf,
     LeafKind,
+    MetricsRecord,
     ModelRecord,
     ParametersRecord,
     QuestionsRecord,
@@ -124,6 +126,21 @@ def told(record: Any, number: int, **changes: object) -> Forge:
     return forge
 
 
+def measured(**changes: Any) -> Forge:
+    """Metrics that the table does not give; of a figure with an interval, its ends go along."""
+
+    def forge(run: WrittenRun) -> list[Leaf]:
+        content = run.leaves[_at(run, LeafKind.METRICS, 0)].content
+        metrics = json.loads(MetricsRecord.from_bytes(content).metrics)
+        for name, change in changes.items():
+            old = metrics[name]
+            new = {**old, "high": 1.0, **change} if isinstance(change, dict) else change
+            metrics[name] = new
+        return told(MetricsRecord, 0, metrics=rfc8785.dumps(metrics).decode())(run)
+
+    return forge
+
+
 def without(kind: LeafKind, number: int) -> Forge:
     """A leaf is left out."""
 
@@ -197,6 +214,9 @@ TRAINED: Final[dict[str, Forge]] = {
     "a sum of other words": told(SumRecord, 1, words=H),
     "parameters that do not follow": told(ParametersRecord, 1, parameters=H),
     "a model that was not evaluated": told(ModelRecord, 0, model=H),
+    "an AUROC that the table does not give": measured(auroc={"value": 0.97}),
+    "more units than the table has": measured(units={"value": 9e6, "high": 9e6 + 90}),
+    "another calibration": measured(calibration=[]),
     "no metrics": without(LeafKind.METRICS, 0),
     "no rehearsal's sum": without(LeafKind.SUM, 0),
 }
