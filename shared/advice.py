@@ -41,7 +41,7 @@ FOR: Final = {
 
 
 def told(error: ModuleNotFoundError, role: str | None = None) -> Exception:
-    """Return what to raise for a failed import: how to install the library, or the error itself.
+    """Return the error for a failed import: how to install the library, or the error itself.
 
     A library that no extra brings is part of every installation: its absence is a defect.
 

@@ -30,7 +30,7 @@ def canonical_bytes(value: BaseModel) -> bytes:
 
 
 def typed_bytes(type_string: str, value: BaseModel) -> bytes:
-    """Return what a hash or a signature of `value` covers: type, zero byte, canonical bytes."""
+    """Return the bytes that are hashed or signed: type, zero byte, canonical bytes of `value`."""
     return type_string.encode("ascii") + TYPE_SEPARATOR + canonical_bytes(value)
 
 

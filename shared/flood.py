@@ -1,4 +1,4 @@
-"""A limit on lines of one kind that a peer can cause: what comes beyond is counted.
+"""A limit on lines of one kind that a peer can cause: lines beyond it are counted.
 
 Whoever can reach a door can knock as often as it likes, and every knock would leave a line that is
 flushed to the disk. Beyond a limit in each window the lines of a kind are counted instead: the

@@ -52,7 +52,7 @@ class Disposition(StrEnum):
 
     @property
     def label(self) -> int | None:
-        """What the next study learns from it; None: nothing yet."""
+        """The label for the next study; None while there is none."""
         if self is Disposition.FILE:
             return 1
         return 0 if self.closes else None
@@ -164,7 +164,7 @@ def alert_id(key: bytes, unit: str, opened: datetime) -> str:
 
 
 def alert_of(row: dict[str, Any], **beside: Any) -> Alert:
-    """Return an alert from a row of the alert table and what stands `beside` it."""
+    """Return an alert from a row of the alert table and the fields `beside` it."""
     return Alert.model_validate({**row, **beside})
 
 
@@ -298,7 +298,7 @@ def alert_status(decisions: Sequence[Feedback]) -> AlertStatus:
 def label_of(
     unit: str, selected: str, opened: datetime, decisions: Sequence[Feedback], as_of: datetime
 ) -> UnitLabel | None:
-    """Return what was known of an alert's unit at `as_of`; None while nothing was."""
+    """Return the label of an alert's unit as known at `as_of`; None before one was known."""
     found = alert_status([one for one in decisions if one.time <= as_of])
     if found.label is None or found.since is None:
         return None

@@ -58,7 +58,7 @@ class HomeQueue:
         return self.settings.alerts.indicator_codes
 
     def decide(self, store: AlertStore, alert: Alert, feedback: Feedback) -> None:
-        """Write a decision down, in the log first: what cannot be written must not happen."""
+        """Write a decision down, in the log first: what cannot be logged must not happen."""
         with self._journal() as journal:
             journal.append(Event.FEEDBACK, feedback.user, study=alert.study, run=alert.run)
         store.add(feedback)
@@ -93,7 +93,7 @@ class CaseworkQueue:
     settings: HomeSettings | None = None
 
     def store(self) -> AbstractContextManager[AlertStore]:
-        """Open the alerts to read, with what was signed and not collected yet."""
+        """Open the alerts to read, with signed acts that were not collected yet."""
         return read_store(self.casework.store, self._uncollected)
 
     def hidden(self, store: AlertStore) -> set[str]:
@@ -208,7 +208,7 @@ class Collected:
 
 
 def collect(home: Home, casework: Casework) -> Collected:
-    """Take what persons signed over into the operator's store and log; once each.
+    """Take persons' signed acts over into the operator's store and log, once each.
 
     Raises:
         UsageError: the store cannot be written: only its owner collects.

@@ -55,7 +55,7 @@ UserName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@ -]{0,63}\$?
 
 
 class CaseworkTerms(Section):
-    """`casework.toml`: who may do what.
+    """`casework.toml`: the rights of analysts and reviewers.
 
     Attributes:
         institution: whose alerts these are.

@@ -194,7 +194,7 @@ class AlertStore:
         return int(number)
 
     def collect(self, line: str, feedback: Feedback | None) -> None:
-        """Take over what a person signed in a file of their own, known by its line's hash.
+        """Take over an act that a person signed in an own file, known by its line's hash.
 
         Args:
             line: SHA-256, hex; taken over once.
@@ -249,7 +249,7 @@ class AlertStore:
         }
 
     def labels(self, as_of: datetime) -> list[UnitLabel]:
-        """Return what was known at `as_of`, one label for a unit."""
+        """Return the labels as known at `as_of`, one for a unit."""
         found = (
             label_of(head.unit, head.selected, head.opened, head.decisions, as_of)
             for head in self._heads()

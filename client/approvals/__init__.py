@@ -1,4 +1,4 @@
-"""What a member reviews and approves before a study runs.
+"""A member's review and approval before a study runs.
 
 Imports institution, policy, journal, ledger and below.
 """

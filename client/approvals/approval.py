@@ -82,7 +82,7 @@ def approval_status(decision: StudyDecision, roster: Roster, epoch: int) -> Appr
 def spent_now(
     ledger: Ledger, study: Study, others: Sequence[KeptStudy], roster: Roster, now: datetime
 ) -> SpentBudget:
-    """Ask the ledger for the spent budget, and for what other approved studies may still spend.
+    """Return the spent budget, and the budget that other approved studies may still spend.
 
     Args:
         ledger: of the population.

@@ -27,7 +27,7 @@ from fieldfare.shared.study.study import Study, check_deployable
 
 
 def asked_lines(study: Study) -> tuple[str, ...]:
-    """Return one line for each question, and one for what may be asked later."""
+    """Return one line for each question, and one for later questions."""
     return tuple(_lines(study))
 
 
@@ -245,7 +245,7 @@ def review_study(
     earlier: Study | None,
     company: Company | None = None,
 ) -> Review:
-    """Put together what a person needs to know.
+    """Return the facts that a person decides on.
 
     Args:
         study: the study to approve.
@@ -307,7 +307,7 @@ def _row(member: Member, own: str, *, known: bool) -> RosterRow:
 
 
 def roster_problems(study: Study, roster: Roster) -> tuple[str, ...]:
-    """Return what keeps a study from running under a roster, one line each."""
+    """Return the obstacles to a study under a roster, one line each."""
     found = []
     try:
         check_deployable(study)

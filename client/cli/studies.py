@@ -381,7 +381,7 @@ def import_file(
 
 
 def type_of(content: bytes) -> str:
-    """Return what a file says that it is; empty where it says nothing. Nothing is believed yet."""
+    """Return a file's stated type, unverified; empty where it states none."""
     for part in (content, content[:FIRST_LINE].partition(b"\n")[0]):
         try:
             kind = json.loads(part).get("type", "")

@@ -30,7 +30,7 @@ _READ = {"text": "text read", "summary": "known from a summary"}
 
 
 def shown_lines(indicator: PackIndicator, *, sql: bool = False) -> Iterator[str]:
-    """Give what a person should know about an indicator, line by line."""
+    """Yield a description of an indicator, line by line."""
     said = indicator.typology
     yield f"{said.id} version {said.version}: {said.title}"
     yield f"family {said.family.value}, tag {said.tag.value}, status {said.status.value}"

@@ -1,4 +1,4 @@
-"""In whose company a sum may leave: whose keys are known, and what would remain without masks.
+"""The participants with whom a sum may leave: known keys, and epsilon without masks.
 
 Asked at a run's opening, with its real participants, before any key is agreed
 (docs/protocol.md, "Who vouches for keys").
@@ -20,7 +20,7 @@ _NAMED: Final = 5
 
 @dataclass(frozen=True)
 class Company:
-    """What an institution knows of the others' keys, and the limits that it sets.
+    """An institution's knowledge of the others' keys, and the limits that it sets.
 
     Attributes:
         known: compared keys, and what members say; by default nobody's key is known.
@@ -87,7 +87,7 @@ def check_company(
 
 
 def company_cautions(company: Company, roster: Roster, *, own: str, plan: Plan) -> tuple[str, ...]:
-    """Return what would keep a run with the whole roster from beginning, one line each."""
+    """Return the obstacles to a run with the whole roster, one line each."""
     found, tolerance = [], plan.study.privacy.collusion_tolerance
     unknown = company.unverified(roster, roster.ids, own, tolerance)
     if len(unknown) + company.minimum_tolerance > tolerance:

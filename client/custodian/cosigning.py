@@ -1,4 +1,4 @@
-"""Which heads of a run's log this institution signs, and what it says of them.
+"""The heads of a run's log that this institution signs, and its statements on them.
 
 It follows the run while it answers: every sum that travels with a request is added up again
 (`recomputation`). At the end the coordinator shows the log and the vectors of the sums that
@@ -65,7 +65,7 @@ class Cosigning:
     ledger: Ledger
 
     def cosign(self, study: str, run: str, shown: ShownLog) -> bytes:
-        """Return this institution's signature on a head, and on what it knows of its log.
+        """Return this institution's signature on a head, and on the part of the log that it knows.
 
         Raises:
             ProtocolError: a head of another run, over other leaves than are shown, or of a log

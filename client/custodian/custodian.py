@@ -330,7 +330,7 @@ class Custodian:
     def release(
         self, request: bytes, parameters: bytes, last: LastSum = NO_LAST_SUM
     ) -> Released | Committed | Refusal:
-        """Answer one signed request through the door: whole, or with what is opened later.
+        """Answer one signed request through the door: whole, or with a commitment to open later.
 
         Args:
             request: signed R.
@@ -341,7 +341,7 @@ class Custodian:
         return self._answer(partial(self._release, request, parameters, last, read), read)
 
     def reveal(self, request: bytes, statements: Sequence[bytes]) -> bytes | Refusal:
-        """Open through the door what was committed to.
+        """Open a commitment through the door.
 
         Args:
             request: signed R.

@@ -1,4 +1,4 @@
-"""From `hello` to pair keys: what an institution does at an opening of a run.
+"""From `hello` to pair keys: an institution's part in an opening of a run.
 
 Keys are fresh for each opening (docs/design.md, "The secure sum"). Nothing here is ever written
 to a disk: `HeldKeys` is a custodian's memory of it, and one that was started again has none.
@@ -54,7 +54,7 @@ class ApprovedStudy:
 
     @classmethod
     def from_bytes(cls, content: bytes, party: Party) -> "ApprovedStudy":
-        """Parse what was kept; the institution's own signature on it is checked again."""
+        """Parse the kept bytes; the institution's own signature on them is checked again."""
         return cls(party.from_member(content, Approval, party.institution).body, content)
 
 
@@ -80,7 +80,7 @@ class OpenedRun:
 
 @dataclass(frozen=True, repr=False)
 class AgreedKeys:
-    """The pair keys of one opening, and what shows that a message is about it."""
+    """The pair keys of one opening, and the values that bind a message to it."""
 
     opening: str  # its hash
     answer: RunAnswer
@@ -142,7 +142,7 @@ class HeldKeys:
         return found
 
     def opened(self, run: OpenedRun) -> None:
-        """Keep what an opening needs until all agree."""
+        """Keep an opening's data until all agree."""
         self._fresh.pop(run.opening.study, None)
         self._opened[run.opening.study] = run
 
@@ -225,7 +225,7 @@ class HeldKeys:
 
 
 def keys_gone() -> PolicyRefusal:
-    """Return the refusal of whoever does not hold the keys of an opening (any more)."""
+    """Return the refusal of an institution that does not hold an opening's keys (any more)."""
     return PolicyRefusal(
         RefusalCode.KEYS_GONE,
         "expected an opening whose keys are in memory: this custodian was started again, or a "

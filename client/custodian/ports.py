@@ -24,7 +24,7 @@ Term = str | int | float | bool
 
 
 class RunEvent(Enum):
-    """What a custodian did for a run without a release."""
+    """A custodian's act for a run without a release."""
 
     OPENED = "run opened"
     AGREED = "keys agreed"

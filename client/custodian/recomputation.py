@@ -221,7 +221,7 @@ def recomputed_model(ledger: Ledger, study: Study, run: str) -> NDArray[np.float
 
 
 def model_evidence(ledger: Ledger, study: Study, delivery: Delivery, card: bytes) -> ModelEvidence:
-    """Return what this institution knows itself of a model that is said to be a run's.
+    """Return this institution's own evidence for a model that is said to be a run's.
 
     Args:
         ledger: its own.

@@ -240,7 +240,7 @@ class Door:
         return Committed(kept.commitment, kept.vector)
 
     def reveal(self, run: RunAtDoor, request: Request, statements: Sequence[bytes]) -> bytes:
-        """Open what was committed to: the signed reply with the seed, the second message.
+        """Open a commitment: the signed reply with the seed, the second message.
 
         Args:
             run: of the request.

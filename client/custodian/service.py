@@ -43,7 +43,7 @@ from fieldfare.shared.errors import UsageError
 
 
 class TimeLimits:
-    """Ends what has taken too long; at most one limit for each key at a time."""
+    """Ends calls that take too long; at most one limit for each key at a time."""
 
     def __init__(self) -> None:
         """Keep no limit yet."""
@@ -65,7 +65,7 @@ class TimeLimits:
             self._limits.pop(key, None)
 
     def run(self) -> None:
-        """End what is due, until closed."""
+        """End calls that are due, until closed."""
         while not self._closed:
             for end in self._due():
                 end()
@@ -179,7 +179,7 @@ class _Boundary:
         self._turn = BoundedSemaphore(limits.turns)
 
     def handlers(self) -> grpc.GenericRpcHandler:
-        """Return what gRPC needs: raw bytes in, raw bytes out.
+        """Return gRPC's handlers: raw bytes in, raw bytes out.
 
         As streams of one message, which is the same on the wire: so the wait for the
         message is here, where it has a limit, and not in gRPC, where it has none.

@@ -46,7 +46,7 @@ def custodian_status(path: Path) -> CustodianStatus | None:
 
 
 def request_reload(path: Path, seconds: float = RELOAD_SECONDS) -> ReloadReport | None:
-    """Let the custodian take what the home says into force; None if none is running.
+    """Ask the custodian to reload the home; None if none is running.
 
     Raises:
         UsageError: the socket is another user's.

@@ -45,7 +45,7 @@ ADMIN_LIMITS: Final = ServiceLimits(
 
 
 def administration(guard: Guard) -> Service:
-    """Return the administration of a custodian; what is in a question's frame is not read."""
+    """Return the administration of a custodian; a question's frame is not read."""
 
     def status(_frame: bytes) -> bytes:
         return pb.StatusAnswer(status=guard.status().to_bytes()).SerializeToString()
@@ -165,7 +165,7 @@ def _watch(guard: Guard, stopped: Stopped, say: Say) -> None:
 
 
 def lines_of(report: ReloadReport) -> list[str]:
-    """Return what a look brought, a line each."""
+    """Return the changes of a reload, a line each."""
     lines = [f"in force: {line}" for line in report.changed]
     lines += [f"nothing is served: {report.trouble}"] if report.trouble else []
     return lines + [f"left out: {one.id}: {one.reason}" for one in report.left_out]

@@ -123,7 +123,7 @@ FileState = tuple[str, int, int, int]
 
 
 def file_state(path: Path) -> FileState:
-    """Return what tells one state of a file from another, also where there is none."""
+    """Return a file's fingerprint, also where there is no file."""
     try:
         found = path.stat()
     except OSError:
@@ -284,7 +284,7 @@ class Guard:
         return self._in_force.trouble
 
     def look(self) -> object:
-        """Return what tells one state of the home from another."""
+        """Return the home's fingerprint."""
         return config_state(self._home), decisions_state(self._home)
 
     def changed(self) -> bool:
@@ -298,7 +298,7 @@ class Guard:
         return bool(self._left_out) and records_state(self.institution) != self._records
 
     def reload(self) -> ReloadReport:
-        """Take what the home says into force; when this returns, nothing else is.
+        """Reload the home: when this returns, its present content alone is in force.
 
         *Formal Guarantees.* Calls that come after it are answered under what was found, or are
         refused. Whatever cannot be read, checked or logged closes the door.

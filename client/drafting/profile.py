@@ -134,7 +134,7 @@ def _take(sample: Sample, source: Source, label: str) -> None:
 
 
 def profile_sample(paths: Sequence[Path], label: str) -> Sample:
-    """Read a public sample once and return what its columns hold.
+    """Read a public sample once and return a profile of its columns.
 
     Raises:
         RecordsError: unreadable, files with other columns, or no record at all.

@@ -49,7 +49,7 @@ def two_digits(value: float) -> float:
 
 
 def leak_words(auroc: float) -> str:
-    """Say of a feature how well it ranks the label by itself, and what to ask."""
+    """Return how well a feature alone ranks the label, and the question that follows, in words."""
     return (
         f"predicts the label almost alone (AUROC {auroc:.3f} in the sample): is it made from the "
         "label, or known only after it? Then leave it out (--exclude)"

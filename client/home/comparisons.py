@@ -1,4 +1,4 @@
-"""What people of this institution found out about others' keys: kept per key, not per roster.
+"""This institution's comparisons of others' keys: kept per key, not per roster.
 
 A key that was compared stays compared whatever roster comes next; another key of the same member
 begins anew, unless the compared one signed that it hands over to it.
@@ -77,7 +77,7 @@ class Comparisons(ComparisonPart):
 
     @property
     def said(self) -> tuple[Vouching, ...]:
-        """What members say, signatures verified again.
+        """Members' vouchings, signatures verified again.
 
         Raises:
             ProtocolError: one was changed.
@@ -86,7 +86,7 @@ class Comparisons(ComparisonPart):
 
     @property
     def known(self) -> KnownKeys:
-        """What it comes to.
+        """The known keys that follow.
 
         Raises:
             ProtocolError: a vouching was changed.
@@ -100,7 +100,7 @@ class Comparisons(ComparisonPart):
 
 
 def read_comparisons(home: Home) -> Comparisons:
-    """Return what is known of others' keys; nothing, before the first comparison.
+    """Return the comparisons of others' keys; none before the first comparison.
 
     Raises:
         KeysError: the file is damaged.
@@ -183,7 +183,7 @@ def keep_handed(home: Home, rotations: Collection[KeyRotation]) -> None:
 
 
 def next_vouching(home: Home) -> int:
-    """Count what this institution says; returns its number.
+    """Count this institution's vouchings; returns the next number.
 
     Raises:
         KeysError, UsageError, OSError: as `keep_compared`.
@@ -193,7 +193,7 @@ def next_vouching(home: Home) -> int:
 
 
 def keep_vouching(home: Home, content: bytes) -> None:
-    """Keep what a member says, in place of what it said under the same key before.
+    """Keep a member's vouching, in place of its earlier one under the same key.
 
     Raises:
         ProtocolError: not signed by the key that it names, or said before what is kept.

@@ -68,7 +68,7 @@ class HomeInbox:
     """An `Inbox` in an institution's home."""
 
     def __init__(self, home: Home, roster: Roster, journal: Journal, clock: Clock) -> None:
-        """Keep what arrives in `home` under the pinned `roster`, and log it in `journal`."""
+        """Keep arrivals in `home` under the pinned `roster`, and log them in `journal`."""
         self._home = home
         self._roster = roster
         self._journal = journal

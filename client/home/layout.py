@@ -68,12 +68,12 @@ class Home(HomeFolder):
 
     @property
     def roster_proofs(self) -> Path:
-        """Folder of rosters that were refused: what proves that they contradict a pinned one."""
+        """Folder of refused rosters, with the proofs that they contradict a pinned one."""
         return self.rosters / "proofs"
 
     @property
     def comparisons(self) -> Path:
-        """Whose keys people here compared, and what members say; absent before the first."""
+        """Comparisons of keys, own and members'; absent before the first."""
         return self.path / "comparisons.json"
 
     @property
@@ -98,7 +98,7 @@ class Home(HomeFolder):
 
     @property
     def node_key(self) -> Path:
-        """NIST P-384 private key in OpenSSH format: what Flower authenticates a node by."""
+        """NIST P-384 private key in OpenSSH format, by which Flower authenticates a node."""
         return self.keys / "node"
 
     @property
@@ -195,7 +195,7 @@ class Home(HomeFolder):
 
     @property
     def trusted(self) -> tuple[Path, ...]:
-        """Who can write these decides what is released."""
+        """Files that decide on releases: nobody else may write them."""
         papers = (self.settings, self.policy, self.coordinator_key, self.roster, self.comparisons)
         return (*papers, self.identity_public, self.identity_uri, self.node_public)
 

@@ -95,7 +95,7 @@ class CheckedModel:
 
 
 def check_model(study: Study, delivery: Delivery, model: bytes, card: bytes) -> CheckedModel:
-    """Read what a delivery binds and compare it with the study; its hashes were compared before.
+    """Read a delivery's files and compare them with the study; hashes were compared before.
 
     Raises:
         ProtocolError: no model of this study and run, or a card that misstates it.
@@ -368,7 +368,7 @@ def read_recomputed(kept: KeptModel) -> Recomputed | None:
 
 
 def evidence_of(kept: KeptModel) -> ModelEvidence:
-    """Return what the notes beside a kept model say; the model is not looked at."""
+    """Return the evidence in the notes beside a kept model; the model is not read."""
     recomputed = read_recomputed(kept)
     if recomputed is not None:
         return ModelEvidence.MEASURED if recomputed.metrics else ModelEvidence.RECOMPUTED

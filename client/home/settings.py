@@ -148,7 +148,7 @@ def admin_socket_path(home: Home, settings: HomeSettings) -> Path:
 
 
 def settings_text(institution: str) -> str:
-    """Return the file that `init` writes, with comments on what to fill in.
+    """Return the file that `init` writes, with comments on the fields to fill in.
 
     Raises:
         StudyError: `institution` may not name an institution.

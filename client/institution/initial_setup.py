@@ -137,7 +137,7 @@ def pin_coordinator(home: Home, invitation: Invitation) -> None:
 
 
 def write_node_files(home: Home, invitation: Invitation) -> None:
-    """Write the authority's certificate and node.toml; what else node.toml says stays.
+    """Write the authority's certificate and node.toml; other settings of node.toml stay.
 
     Raises:
         StudyError: node.toml exists and cannot be read or completed.

@@ -239,7 +239,7 @@ def _bound(institution: Institution, ledger: Ledger, journal: Journal) -> str:
 
 
 def records_loader(institution: Institution, environment: Mapping[str, str]) -> Loader:
-    """Return what reads the institution's records for a study: encoded, split, prepared.
+    """Return the loader of the institution's records for a study: encoded, split, prepared.
 
     Args:
         institution: whose `[[records]]` are read.

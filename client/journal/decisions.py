@@ -100,7 +100,7 @@ class JournalDecisions:
         self._journal.append(Event.RELEASE, CUSTODIAN, **(_place(request) | where), debit=debit)
 
     def noted(self, event: RunEvent, study: str, run: str, fingerprint: str) -> None:
-        """Write down what was done for a run without a release.
+        """Write down an act for a run without a release.
 
         Raises:
             LedgerError: the log cannot be written; do not do it.

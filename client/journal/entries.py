@@ -180,7 +180,7 @@ GENESIS: Final = Mark(sequence=0, hash="0" * 64)
 
 @dataclass(frozen=True, kw_only=True)
 class JournalEntry:
-    """One line of the log; `time` is in UTC and what the clock said, also if it was set back."""
+    """One line of the log; `time` is the clock's, in UTC, also if it was set back."""
 
     sequence: int
     time: datetime
@@ -233,7 +233,7 @@ def next_entry(
 
 
 def parse_entry(line: bytes) -> JournalEntry:
-    """Read a line that is exactly what its own content hashes to.
+    """Read a line, whose hash must be that of its content.
 
     Raises:
         LedgerError: anything else; says what does not fit.

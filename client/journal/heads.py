@@ -27,7 +27,7 @@ LARGEST_FILE: Final = 16 * 1024 * 1024  # bytes of heads, a line of about 400 ea
 
 
 class JournalHead(MessageBody):
-    """What an institution says of its log at one time.
+    """An institution's signed statement on its log at one time.
 
     Attributes:
         institution: its id.

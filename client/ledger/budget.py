@@ -27,7 +27,7 @@ GENESIS_EPOCH: Final = 1
 
 
 def to_picomu2(mu2: float) -> int:
-    """Return mu^2 in units of 1e-12, rounded up: what is debited is never below what is spent.
+    """Return mu^2 in units of 1e-12, rounded up: a debit is never below the cost.
 
     The sum of n rounded debits may exceed the rounded sum by n - 1 units: add up debits in
     picomu2 to get a limit for a plan, do not round the plan's total.
@@ -77,7 +77,7 @@ class Portion:
     picomu2: int
 
     def __post_init__(self) -> None:
-        """Refuse what is no count."""
+        """Refuse values that are no counts."""
         check_count("step", self.first_step)
         check_count("the portion's limit in picomu2", self.picomu2)
 
@@ -102,7 +102,7 @@ class Debit:
     cost: int
 
     def __post_init__(self) -> None:
-        """Refuse what the chain could not hold exactly."""
+        """Refuse numbers that the chain could not hold exactly."""
         for what in ("study", "run", "kind"):
             check_text(what, getattr(self, what), MAX_NAME)
         check_count("step", self.step)

@@ -103,7 +103,7 @@ class Stated:
     multiplicity: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
-        """Refuse what the chain could not hold exactly."""
+        """Refuse numbers that the chain could not hold exactly."""
         check_text("user", self.user, MAX_NAME)
         check_text("reason", self.reason, MAX_REASON)
         check_count("what is carried over in picomu2", self.carried)
@@ -152,7 +152,7 @@ def chained(stated: Stated) -> dict[str, Any]:
 
 
 def to_text(stated: Stated) -> str:
-    """Return what stands in the table of statements; kind, study and sum stand beside it."""
+    """Return the text for the table of statements; kind, study and sum have their own columns."""
     return rfc8785.dumps(_apart(stated)).decode()
 
 
@@ -193,7 +193,7 @@ def covered(statements: Sequence[Statement], epoch: int) -> int:
 def lost_cost(
     lost: Sequence[Position], statements: Sequence[Statement], *, epoch: int, kept: int
 ) -> int:
-    """Return what entries that are not in this history have cost, in picomu2, never too little.
+    """Return the cost of entries that are not in this history, in picomu2, never too little.
 
     `epoch` is the present one, `kept` the total when the copy was made. Entries after the copy
     are on another branch than the lost ones, so both count. Losses to several positions are
@@ -206,7 +206,7 @@ def lost_cost(
 
 
 def counts_as(costs: Sequence[tuple[int, int]]) -> list[int]:
-    """Return what costs count now, in picomu2, rounded up: each at the highest M since.
+    """Return present costs, in picomu2, rounded up: each at the highest M since.
 
     Args:
         costs: (cost, M) of each part of a history, oldest first, the present M last.
@@ -309,7 +309,7 @@ def genesis(population: str, created: datetime) -> Tip:
 def next_entry(
     tip: Tip, debit: Debit, *, vector: str, study_total: int, time: datetime
 ) -> LedgerEntry:
-    """Return the entry that follows `tip`: one debit, the sha256 of what left, and new totals.
+    """Return the entry after `tip`: one debit, the sha256 of the answer, and new totals.
 
     `study_total` is the total of the debit's study before this entry, in picomu2.
     """
@@ -407,7 +407,7 @@ class ChainCheck:
         self._everyones = 0
 
     def add(self, entry: LedgerEntry | Statement) -> None:
-        """Accept the next entry if it is exactly what the chain says.
+        """Accept the next entry if it continues the chain exactly.
 
         Raises:
             LedgerError: an entry is missing, changed, out of order or wrongly summed.

@@ -23,7 +23,7 @@ class Freed:
 
 
 def freed_later(entries: Iterable[LedgerEntry | Statement], now: datetime) -> tuple[Freed, ...]:
-    """Return what will leave the window of 365 days after `now`, day by day, soonest first.
+    """Return the costs that leave the window of 365 days after `now`, by day, soonest first.
 
     Everything that counts within the window is in it, also what a restored copy carried over.
 
@@ -58,7 +58,7 @@ def worth(picomu2: int, delta: float) -> float:
 
 
 def next_freed(freed: Sequence[Freed], delta: float) -> str:
-    """Say what comes free next, and on which day; nothing where nothing does."""
+    """Return the next budget to come free and its day, in words; nothing where none does."""
     if not freed:
         return ""
     first = freed[0]

@@ -153,7 +153,7 @@ class Ledger:
             return found
 
     def heed(self, peers: Sequence[datetime], tolerance: int) -> None:
-        """Measure the window back from what peers signed too, until the next opening says anew.
+        """Measure the window from peers' signed times too, until the next opening.
 
         A clock that runs ahead makes the window forget early; t colluders cannot hide it.
 
@@ -254,7 +254,7 @@ class Ledger:
             return found
 
     def erase_replaced(self) -> None:
-        """Leave nothing on disk of what was replaced, where something was in the way before.
+        """Erase replaced bytes from the disk, where an earlier attempt failed.
 
         Whoever sends again what `keep_waiting` kept calls this first.
 
@@ -355,7 +355,7 @@ class Ledger:
             return found
 
     def check_unit(self) -> None:
-        """Check that the population is counted by what its first release was counted by.
+        """Check that the population has the unit of its first release.
 
         Raises:
             LedgerError: by another column, or the ledger cannot be read.
@@ -417,7 +417,7 @@ class Ledger:
             self._erase_log()
 
     def forget_run(self, study: str, run: str, names: Iterable[str]) -> None:
-        """Destroy what waits of a run, and these states of its study; entries and replies stay.
+        """Destroy a run's waiting answers, and these states of its study; entries and replies stay.
 
         Raises:
             LedgerError: the ledger cannot be written, or its log not be erased: repeat it.
@@ -466,7 +466,7 @@ class Ledger:
         return self._clock()
 
     def spent(self, study: str | None = None) -> int:
-        """Return what a study, or with None everything, has cost, in picomu2.
+        """Return the cost of a study, or with None of all, in picomu2.
 
         Everything counts at the present M: what was spent under a smaller one counts for more.
 
@@ -529,7 +529,7 @@ class Ledger:
             return self._store.contains(position)
 
     def accounts_for(self, position: Position) -> bool:
-        """Say whether this history has `position`, or carries over what a lost one had spent.
+        """Say whether this history has `position`, or carries over the spend of a lost one.
 
         A position that it does not account for was reached by a newer copy: nothing may leave
         before that copy is back, or this one is accepted (`ledger_restore`).
@@ -541,7 +541,7 @@ class Ledger:
             return self._store.accounts_for(position)
 
     def split(self, part: SplitPopulation, *, user: str, reason: str) -> None:
-        """State that `part` and what stays here are disjoint; write the part's own ledger.
+        """State that `part` and the rest are disjoint; write the part's own ledger.
 
         *Formal Guarantees.* The part starts from a copy of the whole history, so nothing that
         was spent on a unit is forgotten; what must hold of units is in `ledger_statements`.

@@ -111,7 +111,7 @@ class PendingAnswers:
         )
 
     def commitment(self, sequence: int) -> bytes:
-        """Return the first message of what left as this entry; nothing where there was none."""
+        """Return the first message of this entry's answer; nothing where there was none."""
         rows = self._database.rows(
             "SELECT commitment FROM commitments WHERE sequence = ?", sequence
         )

@@ -1,4 +1,4 @@
-"""Accepting a restored copy of a ledger: a new epoch that has spent what the lost entries had.
+"""Accepting a restored copy of a ledger: a new epoch that counts the lost entries' spend.
 
 `Ledger.open` refuses a copy that is behind its witness, and a custodian works no more once a signed
 reply was shown that its ledger does not hold (docs/design.md, "The ledger"). An owner who cannot

@@ -55,7 +55,7 @@ class Witness:
             )
 
     def read(self) -> Position | None:
-        """Return what was last written, or None if there is no witness.
+        """Return the last written position, or None if there is no witness.
 
         Raises:
             LedgerError: the file cannot be read, or is no witness of this population.

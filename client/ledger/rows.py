@@ -121,7 +121,7 @@ class Store:
         return [_statement(row) for row in rows]
 
     def unit(self) -> str | None:
-        """Return what the population's members are counted by, or None before anything was spent.
+        """Return the population's unit, or None before anything was spent.
 
         Raises:
             LedgerError: the statement is damaged.
@@ -167,7 +167,7 @@ class Store:
         return found == [(position.head, position.epoch)]
 
     def study_total(self, study: str) -> int:
-        """Return the picomu2 spent by a study over all its runs, with what any may have spent."""
+        """Return the picomu2 spent by a study over all its runs, with pending answers."""
         found = self._database.rows(
             "SELECT study_total, sequence FROM entries WHERE study = ?"
             " ORDER BY sequence DESC LIMIT 1",
@@ -199,7 +199,7 @@ class Store:
         )
 
     def multiplicities(self) -> list[tuple[int, int, int]]:
-        """Return every change of M: the entry that states it, what it was, what it is since."""
+        """Return every change of M: its entry, the value before, the value since."""
         kind = StatementKind.MULTIPLICITY
         found = [one for one in self.statements() if one.stated.kind is kind]
         return [(one.position.sequence, *one.stated.multiplicity) for one in found]
@@ -226,7 +226,7 @@ SELECT coalesce((SELECT cumulative FROM entries ORDER BY sequence DESC LIMIT 1),
         return int(spent)
 
     def balance(self, debit: Debit, now: datetime, portion: Portion | None = None) -> LedgerBalance:
-        """Return what `debit` must be measured against at `now`."""
+        """Return the totals that `debit` is measured against at `now`."""
         occupant = self._database.rows(
             "SELECT request FROM entries WHERE type = 'debit'"
             " AND study = ? AND run = ? AND step = ? AND attempt = ?",
@@ -283,7 +283,7 @@ SELECT coalesce((SELECT cumulative FROM entries ORDER BY sequence DESC LIMIT 1),
         return bool(found)
 
     def reply(self, request: str) -> StoredReply | None:
-        """Return what left for a request.
+        """Return the answer that left for a request.
 
         Raises:
             LedgerError: the bytes are missing, or are not those that left.
@@ -311,7 +311,7 @@ SELECT coalesce((SELECT cumulative FROM entries ORDER BY sequence DESC LIMIT 1),
         )
 
     def append(self, entry: LedgerEntry, reply: bytes, vector: bytes) -> None:
-        """Write an entry and what leaves for it."""
+        """Write an entry and its answer."""
         values = (
             *(entry.position.sequence, entry.position.head, entry.position.cumulative),
             *(entry.position.epoch, to_micros(entry.time), *entry.debit.place),
@@ -370,7 +370,7 @@ SELECT coalesce((SELECT cumulative FROM entries ORDER BY sequence DESC LIMIT 1),
         self._database.rows("DELETE FROM runs WHERE study = ? AND run = ?", study, run)
 
     def forget_runs(self, study: str) -> None:
-        """Delete the states of a study's runs, and what waits for its opening."""
+        """Delete the states of a study's runs, and answers that wait for its opening."""
         self.pending.drop_study(study)
         self._database.rows("DELETE FROM runs WHERE study = ?", study)
 

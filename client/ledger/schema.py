@@ -1,4 +1,4 @@
-"""The ledger's SQLite file: its tables, its settings, and what to do when it fails.
+"""The ledger's SQLite file: its tables, its settings, and the remedies for its faults.
 
 secure_delete overwrites what is replaced, and the log is emptied after each replacement, so that
 neither file keeps an old state. Keys of runs are in no file: an earlier version kept them here, and

@@ -88,7 +88,7 @@ def write_part(part: SplitPopulation, whole: str, split: Stated, now: datetime) 
 
 
 def discard_draft(part: SplitPopulation) -> None:
-    """Remove what a crash left of a part that no split names.
+    """Remove a crash's draft of a part that no split names.
 
     Raises:
         LedgerError: it cannot be removed.

@@ -23,7 +23,7 @@ MOST_FEATURES = 12  # the page has all
 
 
 def card_text(card: ModelCard, *, measured: bool = False) -> RenderableType:
-    """Return the card for a terminal; strangers' words are stripped of what moves a cursor.
+    """Return the card for a terminal; strangers' words lose characters that move a cursor.
 
     Args:
         card: of a kept model.

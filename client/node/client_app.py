@@ -60,7 +60,7 @@ class CustodianPort(Protocol):
         ...
 
     def reveal(self, request: bytes, statements: Sequence[bytes]) -> bytes | Refusal:
-        """Open what was committed to in answer to a signed request."""
+        """Open a commitment that answered a signed request."""
         ...
 
     def cosign(self, study: str, run: str, shown: ShownLog) -> bytes | Refusal:
@@ -84,7 +84,7 @@ class _TextStaysHere:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Put a fixed text in place of what was raised; the local traceback keeps the cause."""
+        """Put a fixed text in place of an error; the local traceback keeps the cause."""
         if isinstance(error, FieldfareError):
             raise RunError("expected a custodian that answers: its own log says why") from error
         if kind is not None and issubclass(kind, Exception):

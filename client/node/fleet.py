@@ -113,7 +113,7 @@ class Fleet:
     """
 
     def __init__(self, callbacks: tuple[Any, ...]) -> None:
-        """Take what flwr yields; the call that fetches bundles is dropped here."""
+        """Take flwr's connection; the call that fetches bundles is dropped here."""
         node_id, receive, send, get_run, _get_fab, pull, push, confirm = callbacks
         self.node_id: int = node_id
         self._receive, self._send = _patient(receive), _patient(send)
@@ -138,7 +138,7 @@ class Fleet:
         return Arrival(envelope, sum(1 for _ in iterate_object_tree(tree)), tree)
 
     def run(self, run_id: int) -> ReportedRun:
-        """Return what the SuperLink says of a run.
+        """Return the SuperLink's report on a run.
 
         Raises:
             LinkError, RunOverError: it says nothing.
@@ -234,7 +234,7 @@ class _BoundedStream(httpx.SyncByteStream):
 
 
 def error_reply(arrival: Arrival, code: int, reason: str) -> Message:
-    """Return what tells the coordinator that a message was not answered."""
+    """Return the error message for a message that is not answered."""
     return Message(Error(code, reason), reply_to=arrival.envelope)
 
 

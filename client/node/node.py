@@ -81,7 +81,7 @@ class Superlink(Protocol):
         ...
 
     def run(self, run_id: int) -> ReportedRun:
-        """Return what the SuperLink says of a run."""
+        """Return the SuperLink's report on a run."""
         ...
 
     def pull(self, arrival: Arrival) -> Message:

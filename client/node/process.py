@@ -79,7 +79,7 @@ class Watched:
         return arrival
 
     def run(self, run_id: int) -> ReportedRun:
-        """Return what the SuperLink says of a run."""
+        """Return the SuperLink's report on a run."""
         return self.fleet.run(run_id)
 
     def pull(self, arrival: Arrival) -> Message:

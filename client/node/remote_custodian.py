@@ -97,7 +97,7 @@ class RemoteCustodian:
     def release(
         self, request: bytes, parameters: bytes, last: LastSum = NO_LAST_SUM
     ) -> Released | Committed | Refusal:
-        """Return the answer to a signed request: what the custodian let out, or a refusal."""
+        """Return the answer to a signed request: the custodian's release, or a refusal."""
         asked = pb.ReleaseRequest(
             request=request,
             parameters=parameters,
@@ -113,13 +113,13 @@ class RemoteCustodian:
         return refusal or Released(answer.released.reply, answer.released.vector)
 
     def reveal(self, request: bytes, statements: Sequence[bytes]) -> bytes | Refusal:
-        """Return the signed reply that opens what was committed to, or a refusal."""
+        """Return the signed reply that opens a commitment, or a refusal."""
         asked = pb.RevealRequest(request=request, statements=statements)
         answer = self._ask("Reveal", asked, pb.RevealAnswer, self._deadlines.setup_seconds)
         return _refusal_in(answer) or answer.reply
 
     def cosign(self, study: str, run: str, shown: ShownLog) -> bytes | Refusal:
-        """Return what the institution says of the log's head, signed, or a refusal."""
+        """Return the institution's signed statement on the log's head, or a refusal."""
         asked = pb.CosignRequest(
             study=study,
             run=run,

@@ -115,7 +115,7 @@ class NodeReport:
 
 
 def read_node_state(path: Path) -> tuple[NodeState, bool] | None:
-    """Return what the last node wrote down and whether it lives; None if none ever did.
+    """Return the last node's written state and whether it lives; None if none ever ran.
 
     A dead node is not connected, even if its last report says so.
     """

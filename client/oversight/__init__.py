@@ -1,4 +1,4 @@
-"""What an institution sees of its own state.
+"""An institution's view of its own state.
 
 Checks, overview, reports; imports approvals and below.
 """

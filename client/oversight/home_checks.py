@@ -86,7 +86,7 @@ class Preflight:
 
 
 class HomeChecks:
-    """The checks of one home; what several rest on is read once."""
+    """The checks of one home; common inputs are read once."""
 
     def __init__(self, given: Preflight) -> None:
         """Read nothing yet."""

@@ -81,7 +81,7 @@ class Overview:
 
 
 def overview(home: Home, node_settings: Path, now: datetime) -> Overview:
-    """Look at a home and at what runs.
+    """Return the state of a home and of its processes.
 
     Args:
         home: the institution's folder, opened.

@@ -82,7 +82,7 @@ class CheckInput(Generic[T]):
     """Something that several checks rest on, made once."""
 
     def __init__(self, name: str, make: Callable[[], T]) -> None:
-        """Take down how it is made; `name` is what a skipped check says."""
+        """Take a maker; `name` stands in the text of a skipped check."""
         self._name = name
         self._make = make
         self._made: list[T] = []

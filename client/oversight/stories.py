@@ -33,7 +33,7 @@ class TwoStoriesError(ProtocolError):
 
 
 def check_one_story(ledger: Ledger, coordinator: str, seen: SeenHead) -> int:
-    """Hold a head that somebody else was shown against the own co-signed one of that run.
+    """Compare a head that another institution was shown with the own co-signed one of that run.
 
     Args:
         ledger: this institution's own.

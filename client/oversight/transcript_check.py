@@ -239,7 +239,7 @@ class TranscriptCheck:
     strangers: tuple[str, ...] = ()
 
     def verdict(self, required: RequiredCosigners) -> AuditVerdict:
-        """Return what the check comes to; less than the whole log is no clean bill.
+        """Return the verdict; a check of less than the whole log is never clean.
 
         Co-signatures by keys that may be anybody's are none, however few are required.
         """
@@ -313,7 +313,7 @@ def _known_head(institution: Institution, ledger: Ledger, transcript: Transcript
 
 
 def recorded_replies(ledger: Ledger, study: str, run: str) -> dict[str, RecordedReply]:
-    """Return what the ledger holds of a run's replies, by the request's hash.
+    """Return the ledger's replies of a run, by the request's hash.
 
     Raises:
         LedgerError: the ledger cannot be read.

@@ -55,7 +55,7 @@ class Allowing:
 
 
 def allowing(text: str, name: str, plan: Plan) -> Allowing:
-    """Return the policy in `text` with what the plan's study needs besides.
+    """Return the policy in `text` with the additions that the plan's study needs.
 
     Raises:
         StudyError: no policy; `name` begins every line.

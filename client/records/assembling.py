@@ -105,7 +105,7 @@ class Assembled:
 
 
 def read_units(path: Path, names: Names) -> UnitFile:
-    """Read a file with a row for each unit, whatever its columns; Parquet keeps what fields say.
+    """Read a file with a row for each unit and any columns; Parquet keeps fields' metadata.
 
     Raises:
         RecordsError: it cannot be read, has no unit's column, or a unit stands twice or has no id.
@@ -116,7 +116,7 @@ def read_units(path: Path, names: Names) -> UnitFile:
 
 
 def read_labels(path: Path, names: Names, as_of: date) -> KnownLabels:
-    """Read who is labelled how on a day.
+    """Read the label of each unit on a day.
 
     Raises:
         RecordsError: it cannot be read, a column is absent, a day or a label cannot be read, or a
@@ -209,7 +209,7 @@ def write_assembled(table: Any, out: Path, as_of: date) -> None:
 
 
 def assembled_lines(found: Assembled, as_of: date, others: str | None) -> list[str]:
-    """Say what became of everything, in counts."""
+    """Return the counts of everything read, in lines."""
     labels = found.labels
     used = labels.table.num_rows - found.without_unit
     lines = [

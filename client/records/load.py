@@ -149,7 +149,7 @@ class Load(Reader):
         self.each = NO_ROWS
 
     def settle(self) -> tuple[Texts, Texts | None, Texts | None]:
-        """Note what only the whole can show; return units, institutions and audit values."""
+        """Check across all batches; return units, institutions and audit values."""
         empty = [np.empty(0, np.object_)]
         texts = [np.concatenate(empty + parts) for parts in self._texts]
         self._texts = []
@@ -172,7 +172,7 @@ class Load(Reader):
         return unit, institution, audit
 
     def finish(self) -> LoadedRecords:
-        """Hand over what counts.
+        """Return the records that count.
 
         *Formal Guarantees.* Whether a unit counts, and its vector, depend on its own rows and the
         study alone; which rows there are never decides whether this raises.
@@ -429,7 +429,7 @@ def report_lines(report: RecordsCheck) -> list[str]:
 
 
 def records_words(report: RecordsCheck) -> list[str]:
-    """Return, for a person who decides on a study, what in the records counts and what does not."""
+    """Return, for a person who decides on a study, the counts of used and unused records."""
     if not report.loads:
         refused = (one.text for one in report.findings if one.effect is Effect.REFUSED)
         return ["would not load:", *(f"  {text}" for text in refused)]

@@ -1,4 +1,4 @@
-"""One reader of an institution's tables, whoever uses them: batch by batch, each row by itself.
+"""The one reader of an institution's tables: batch by batch, each row by itself.
 
 What training and scoring do differently is declared in `Wanted`.
 """

@@ -76,7 +76,7 @@ class _Source(Declared):
         return self
 
     def declared(self, folder: Path) -> ColumnMapping:
-        """Return what is declared about the source, here or in its mapping file.
+        """Return the source's declaration, from here or from its mapping file.
 
         Raises:
             StudyError: the mapping file is wrong.

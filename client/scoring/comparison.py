@@ -104,7 +104,7 @@ def alerted(scores: NDArray[np.float64], budget: AlertBudget) -> NDArray[np.bool
 
 
 def everybody(scores: NDArray[np.float64], labels: NDArray[np.uint8], budget: AlertBudget) -> Group:
-    """Return how all units together fare: what groups are compared with."""
+    """Return the figures of all units together, with which groups are compared."""
     return _group("everybody", alerted(scores, budget), labels, None)
 
 

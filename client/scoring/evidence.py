@@ -140,7 +140,7 @@ def family_of(feature: str, named: Mapping[str, Family]) -> str:
 
 
 def titles(features: Sequence[str]) -> dict[str, str]:
-    """Return what features are, in words, by name; their own name where nothing is known."""
+    """Return features' descriptions by name; the name itself where there is none."""
     return {feature: _title(feature) for feature in features}
 
 
@@ -207,7 +207,7 @@ class Evidence:
 
     @classmethod
     def of(cls, features: Sequence[str], named: Mapping[str, Family]) -> Self:
-        """Sort features by family; `named` is what the institution says beyond the names."""
+        """Sort features by family; `named` is the institution's own sorting beyond the names."""
         found = [family_of(name, named) for name in features]
         families = tuple(family for family in FAMILIES if family in found)
         members = np.array([[float(f == family) for family in families] for f in found])
@@ -237,7 +237,7 @@ class Evidence:
         return np.flatnonzero(self.firsts == np.arange(len(self.firsts)))
 
     def published(self, values: NDArray[np.float32], medians: NDArray[np.float32]) -> RuleResults:
-        """Return what the published rules say; what is missing fires not.
+        """Return the published rules' results; a missing value fires no rule.
 
         Args:
             values: float32 (features, units), as in the records.
@@ -249,7 +249,7 @@ class Evidence:
         return RuleResults(fires, (values > medians[:, None]).T)
 
     def counted(self, contributions: NDArray[np.float64], said: RuleResults) -> Counted:
-        """Return what is evidence (harm rule 2).
+        """Return the indicators that count as evidence (harm rule 2).
 
         A feature's number is where it raises the score, its indicator fires as published, and
         both it and the number that fires are above the median here. A family is where such
@@ -284,7 +284,7 @@ class Evidence:
     def look_alikes(
         self, contributions: NDArray[np.float64], said: RuleResults
     ) -> NDArray[np.int64]:
-        """Return int64 (units, 2): personas whose life explains most of what raises; -1: none.
+        """Return int64 (units, 2): personas that explain most of the raised score; -1: none.
 
         A hint to look for what tells them apart, never a finding. An absence is nobody's life:
         values at or below the median, or of an indicator that fires not, are like no persona.

@@ -86,7 +86,7 @@ class Ranking(Ranked):
     known_too: bool
 
     def contributions(self, places: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return float64 (places, features): what each adds to the score, in log-odds.
+        """Return float64 (places, features): each feature's addition to the score, in log-odds.
 
         Args:
             places: int64, of units; of texts and vectors the one feature is the row.
@@ -193,7 +193,7 @@ def _among(units: Any, some: Collection[str]) -> NDArray[np.bool_]:
 
 
 def tie_breaks(ids: Iterable[str], key: bytes) -> NDArray[np.uint64]:
-    """Return uint64 (units,): who is first among equals, which only the key's holder can know."""
+    """Return uint64 (units,): order among equal scores, known to the key's holder alone."""
     keyed = hashlib.blake2b(key=key, digest_size=8, person=_TIES)
     digests = bytearray()
     for unit in ids:

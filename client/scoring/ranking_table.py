@@ -112,7 +112,7 @@ class Wording:
 
     @classmethod
     def of_row(cls, column: str, kind: str) -> "Wording":
-        """Prepare for a model that reads one column: of what stands there nothing is shown."""
+        """Prepare for a model that reads one column: its content is not shown."""
         none = pa.array([None], pa.string())
         levels = np.array([f"one {kind}, not kept", "missing"], dtype=object)
         family = pa.array([ROW_FAMILIES[kind]], pa.string())
@@ -151,7 +151,7 @@ class AlertTable:
         named: Mapping[str, Family],
         baselines: NDArray[np.float32] | None = None,
     ) -> "AlertTable":
-        """Prepare; what is usual is read off the ranked units."""
+        """Prepare; usual values are read off the ranked units."""
         evidence, wording = _worded(ranking.study, named)
         return cls(ranking, evidence, wording, Usual.of(ranking.units.values), baselines)
 

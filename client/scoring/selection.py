@@ -81,7 +81,7 @@ def choose(
 
 
 def parse_suppression(text: str, name: str) -> dict[str, str]:
-    """Read who is never alerted, and why: CSV with the header `unit,reason`.
+    """Read the units that are never alerted, with reasons: CSV with the header `unit,reason`.
 
     An alert about a survivor in recovery, or a customer under protection, can harm.
 

@@ -185,7 +185,7 @@ def tune(study: Study, shared: Vector, data: EncodedUnits, kind: FittingKind) ->
 
 
 def further(study: Study) -> FittingKind:
-    """Return what is fitted beyond bias and scale: a network's last layer, else a correction."""
+    """Return the part fitted beyond bias and scale: a network's last layer, else a correction."""
     return FittingKind.HEAD if isinstance(model_for(study), HeadedModel) else FittingKind.CORRECTED
 
 

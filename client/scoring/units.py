@@ -94,7 +94,7 @@ class ScorableUnits:
 
 
 def values_before(units: ScorableUnits, before: ScorableUnits) -> NDArray[np.float32]:
-    """Return float32 (features, units): what the same customers had at an earlier time.
+    """Return float32 (features, units): the same customers' values at an earlier time.
 
     NaN where somebody was not there, or the value was missing.
     """

@@ -1,4 +1,4 @@
-"""Whether indicators are what they say: own, deterministic, complete.
+"""Checks of indicators against their declarations: own, deterministic, complete.
 
 The proof that a query is `own` is an experiment (docs/design.md, "The unit"): take a customer out
 of a made-up extract, compute again, and find every other row bit for bit as it was.

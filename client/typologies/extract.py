@@ -119,7 +119,7 @@ def prepared(
     *,
     banks: tuple[str, ...] = (),
 ) -> Extract:
-    """Turn canonical tables in `connection` into what indicators read; the raw ones go.
+    """Turn canonical tables in `connection` into the indicators' inputs; the raw ones go.
 
     Raises:
         RecordsError: a customer or an account stands twice, or is referred to and absent.

@@ -87,7 +87,7 @@ class FeatureSpec(_Declared):
         return self
 
     def numeric(self, tag: Dependence) -> NumericFeature:
-        """Return what a study says about this feature; of a linked form it says nothing.
+        """Return a study's declaration of this feature; a linked form has none.
 
         Raises:
             ValidationError: a linked form.

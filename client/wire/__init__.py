@@ -1,4 +1,4 @@
-"""What node and custodian say to each other.
+"""Calls between node and custodian.
 
 Frames, sockets, TLS, protobuf; imports shared only.
 """

@@ -113,7 +113,7 @@ def _check_left(plan: Plan, what: str, cost: int, left: int) -> None:
 
 
 def spent_later(coordinator: OpenCoordinator, study: str) -> int:
-    """Return what later questions of a study spent, 1e-12 mu^2; no institution spent more."""
+    """Return the spend of a study's later questions, 1e-12 mu^2; no institution spent more."""
     return sum(
         row.progress.spent
         for row in coordinator.store.rows()
@@ -128,7 +128,7 @@ def begin(
     run: str,
     now: datetime,
 ) -> None:
-    """Start the run that asks: later questions, or with none what the study declares.
+    """Start the run that asks later questions, or with none the study's declared ones.
 
     Raises:
         UsageError: another run of the study has not ended; nothing was kept.

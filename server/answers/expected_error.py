@@ -88,7 +88,7 @@ class QuestionPlan:
 def question_plans(
     plan: Plan, questions: QuestionGroup, terms: ReleaseTerms, institutions: int
 ) -> tuple[QuestionPlan, ...]:
-    """Return what each question costs and what its answer is worth, in order.
+    """Return each question's cost and its answer's expected error, in order.
 
     Args:
         plan: of the study.

@@ -21,7 +21,7 @@ MOST_CELLS: Final = 40  # of one answer on the screen; the other formats have al
 
 
 def rows_of(one: AnswerSet) -> Iterator[tuple[Answer, Cell, Number]]:
-    """Return every cell with its answer, and what a simulation knows of it."""
+    """Return every cell with its answer, and the true value where a simulation knows it."""
     for index, answer in enumerate(one.answers):
         truths = one.truths[index] if one.truths else (None,) * len(answer.cells)
         for cell, truth in zip(answer.cells, truths, strict=True):

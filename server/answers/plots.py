@@ -68,7 +68,7 @@ class AnswerPanel:
 
     @property
     def caption(self) -> str:
-        """Return how it was answered, and what the picture leaves out."""
+        """Return the way of answering, and the cells that the plot leaves out, in words."""
         held = sum(cell.value is None for cell, _ in self.cells)
         parts = [f"{self.answer.kind}, {self.answer.institutions} institutions"]
         parts += [f"{held} cells held back"] if held else []

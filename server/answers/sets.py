@@ -51,7 +51,7 @@ class AnswerSet:
 
 
 def kept_answers(store: RunStore, home: CoordinatorHome, row: RunRow) -> tuple[AnswerSet, ...]:
-    """Return what a run answered so far, in order; nothing where it asked nothing yet.
+    """Return a run's answers so far, in order; none where it asked nothing yet.
 
     Raises:
         UsageError: the run's study is gone from the folder.

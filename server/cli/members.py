@@ -1,4 +1,4 @@
-"""`fieldfare coordinator enrol`, `members`, `roster`, `remove`: members, and what they pin."""
+"""`fieldfare coordinator enrol`, `members`, `roster`, `remove`: members and their roster."""
 
 import json
 import sys

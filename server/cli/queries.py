@@ -251,7 +251,7 @@ def query_plan(
 
 
 def priced(study: Study, group: QuestionGroup | None, institutions: int) -> Priced:
-    """Return what a group, by default the declared questions, costs under a study's plan.
+    """Return the cost of a group, by default the declared questions, under a study's plan.
 
     Raises:
         StudyError: nothing is declared, or what is asked is not within the allowance.
@@ -275,7 +275,7 @@ def priced(study: Study, group: QuestionGroup | None, institutions: int) -> Pric
 
 
 def plan_json(own: Priced, others: Sequence[Priced], institutions: int) -> dict[str, Any]:
-    """Return everything for programs; what cannot be said is null."""
+    """Return everything for programs; unknown values are null."""
     study = own.plan.study
     return {
         "study": study.id,

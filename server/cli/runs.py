@@ -455,7 +455,7 @@ def export(
 
 
 def delivery_file(home: CoordinatorHome, run: str) -> DeliveryFile:
-    """Return what a finished run delivers as one file.
+    """Return a finished run's delivery as one file.
 
     Raises:
         UsageError: no run id.

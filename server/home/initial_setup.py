@@ -222,7 +222,7 @@ def renew_server(home: CoordinatorHome, now: datetime) -> datetime:
 
 
 def certificate_trouble(home: CoordinatorHome, now: datetime) -> str:
-    """Say what keeps nodes from trusting the SuperLink's certificate, or soon will; else nothing.
+    """Return the SuperLink certificate's present or coming problem, in words; else nothing.
 
     Raises:
         StudyError: the settings have mistakes.

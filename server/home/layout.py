@@ -69,7 +69,7 @@ class CoordinatorHome(HomeFolder):
 
     @property
     def authority(self) -> Path:
-        """The own authority's certificate, PEM: what nodes trust."""
+        """The own authority's certificate, PEM, which nodes trust."""
         return self.tls / "authority.pem"
 
     @property
@@ -138,7 +138,7 @@ class CoordinatorHome(HomeFolder):
 
     @property
     def invitation(self) -> Path:
-        """What a new institution is sent (members/publication.py)."""
+        """The invitation for new institutions (members/publication.py)."""
         return self.path / "invitation.json"
 
     @property
@@ -166,7 +166,7 @@ class CoordinatorHome(HomeFolder):
 
     @property
     def bundle_hash(self) -> Path:
-        """SHA-256 of the bundle, hex: what nodes compare."""
+        """SHA-256 of the bundle, hex, which nodes compare."""
         return self.path / "bundle.sha256"
 
     @property
@@ -175,7 +175,7 @@ class CoordinatorHome(HomeFolder):
         return self.path / "models"
 
     def model(self, run: str) -> Path:
-        """Return the folder of what a finished run delivers.
+        """Return the folder of a finished run's delivery.
 
         Raises:
             UsageError: no run id; a name from outside never becomes a path.
@@ -217,7 +217,7 @@ class CoordinatorHome(HomeFolder):
 
     @property
     def run(self) -> Path:
-        """Folder of what only lives as long as a process."""
+        """Folder of files that live only as long as a process."""
         return self.path / "run"
 
     @property
@@ -228,7 +228,7 @@ class CoordinatorHome(HomeFolder):
 
     @property
     def trusted(self) -> tuple[Path, ...]:
-        """Who can write these decides who takes part, and in what."""
+        """Files that decide on members and studies: nobody else may write them."""
         papers = (self.settings, self.signing_public, self.authority, self.server_certificate)
         published = (self.roster, self.invitation, self.bundle_file, self.bundle_hash)
         return (*papers, *published, self.decisions)

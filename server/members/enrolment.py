@@ -201,7 +201,7 @@ def member_called(home: CoordinatorHome, institution: str) -> EnrolledMember:
 
 
 def papers(home: CoordinatorHome, institutions: Collection[str]) -> Iterator[bytes]:
-    """Yield what members signed themselves: their enrolments, and rotations of their keys.
+    """Yield members' own signed papers: enrolments, and rotations of their keys.
 
     Raises:
         UsageError: a paper cannot be read.

@@ -211,7 +211,7 @@ def _cosigned(answer: Mapping[str, Any], head: TreeHead, institution: str, roste
 
 
 def keep_delivery(folder: Path, composed: ComposedDelivery) -> None:
-    """Write what a run delivers into its folder; the signature last.
+    """Write a run's delivery into its folder; the signature last.
 
     Raises:
         RunError: the disk is full or not writable.
@@ -230,7 +230,7 @@ def keep_delivery(folder: Path, composed: ComposedDelivery) -> None:
 
 
 def kept_delivery(folder: Path) -> Content:
-    """Return what a run delivers, as it is sent.
+    """Return a run's delivery, as it is sent.
 
     Raises:
         RunError: a file is missing.

@@ -49,7 +49,7 @@ STOPPED: Final = (
 
 
 class CarryOut(Protocol):
-    """What a run does (run/conduct.py)."""
+    """The function that carries out a run (run/conduct.py)."""
 
     def __call__(
         self,

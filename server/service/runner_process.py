@@ -158,7 +158,7 @@ class Runner:
 
 @dataclass
 class Settling:
-    """Registers the nodes of those who enrolled, whenever that may have changed.
+    """Registers enrolled institutions' nodes, whenever enrolments may have changed.
 
     Attributes:
         home: the coordinator's.

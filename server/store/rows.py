@@ -110,7 +110,7 @@ class ApprovalRow:
 
 
 def said_of_losses(name: str, lost: LostAttempts) -> str:
-    """Say how many attempts an institution let die, and what the coordinator's people do then."""
+    """Return an institution's count of failed attempts in words, with the remedy."""
     paid = f", {lost.debited} of them debited to the others" if lost.debited else ""
     ever = f", {lost.ever} in all runs" if lost.ever > lost.of_run else ""
     return (

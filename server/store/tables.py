@@ -32,7 +32,7 @@ _ENDED: Final = ", ".join(f"'{state.value}'" for state in RunStatus if state.end
 
 
 class Tables:
-    """Base of what reads and writes some of the tables."""
+    """Base of classes that read and write some of the tables."""
 
     def __init__(self, database: Database) -> None:
         """Read and write an open database."""
@@ -75,7 +75,7 @@ class TranscriptTables(Tables):
         checkpoint: bytes | None = None,
         progress: Progress | None = None,
     ) -> int:
-        """Add leaves and what goes with them in one transaction that reaches the disk.
+        """Add leaves, blobs, checkpoint and progress in one transaction that reaches the disk.
 
         Args:
             run: whose log.
@@ -165,7 +165,7 @@ class TranscriptTables(Tables):
         return dict(found)
 
     def purge(self, before: datetime) -> int:
-        """Delete what lies beside the logs of runs that ended before a moment; return how many.
+        """Delete blobs of runs that ended before a moment; return how many.
 
         Leaves, with the hashes of the deleted vectors, stay.
         """
@@ -216,14 +216,14 @@ class NewsTables(Tables):
     """The newest of everything. Failures of the file or the disk are RunErrors."""
 
     def put_status(self, run: str, institution: str, text: str, at: datetime) -> None:
-        """Keep what an institution last did in a run, in words."""
+        """Keep an institution's last act in a run, in words."""
         self._database.rows(
             "REPLACE INTO statuses (run, institution, text, time) VALUES (?, ?, ?, ?)",
             *(run, institution, text, to_micros(at)),
         )
 
     def statuses(self, run: str) -> Mapping[str, tuple[str, datetime]]:
-        """Return what each institution last did and when, sorted by institution."""
+        """Return each institution's last act and its time, sorted by institution."""
         found = self._database.rows(
             "SELECT institution, text, time FROM statuses WHERE run = ? ORDER BY institution", run
         )
@@ -239,7 +239,7 @@ class NewsTables(Tables):
         )
 
     def losses(self, run: str) -> Mapping[str, LostAttempts]:
-        """Return what each institution let die in a run, sorted by institution."""
+        """Return each institution's failed attempts in a run, sorted by institution."""
         found = self._database.rows(
             "SELECT institution, attempts, debited,"
             " (SELECT sum(attempts) FROM losses AS all_runs"
@@ -250,18 +250,18 @@ class NewsTables(Tables):
         return {name: LostAttempts(*counts) for name, *counts in found}
 
     def put_metrics(self, run: str, metrics: str) -> None:
-        """Keep what a run released of its model's quality: canonical JSON."""
+        """Keep a run's released metrics: canonical JSON."""
         self._database.rows("REPLACE INTO metrics (run, content) VALUES (?, ?)", run, metrics)
 
     def metrics(self, run: str) -> str | None:
-        """Return what a run released; None before that."""
+        """Return a run's released metrics; None before them."""
         found = self._database.rows("SELECT content FROM metrics WHERE run = ?", run)
         return found[0][0] if found else None
 
     def put_approval(
         self, study: str, institution: str, text: str, envelope: bytes, at: datetime
     ) -> None:
-        """Keep what an institution last said to a study; the envelope may be empty."""
+        """Keep an institution's last answer to a study; the envelope may be empty."""
         self._database.rows(
             "REPLACE INTO approvals (study, institution, text, envelope, time)"
             " VALUES (?, ?, ?, ?, ?)",
@@ -269,7 +269,7 @@ class NewsTables(Tables):
         )
 
     def approvals(self, study: str) -> Mapping[str, ApprovalRow]:
-        """Return what each institution last said to a study, sorted by institution."""
+        """Return each institution's last answer to a study, sorted by institution."""
         found = self._database.rows(
             "SELECT institution, text, envelope, time FROM approvals WHERE study = ?"
             " ORDER BY institution",

@@ -77,14 +77,14 @@ class OpenCoordinator:
         return [self.summary(inspect_run(self.store, self.control, row.run), now) for row in rows]
 
     def refreshed(self, found: InspectedRun) -> InspectedRun:
-        """Return what the store says now of a run that was alive a moment ago."""
+        """Return the store's present state of a run that was alive a moment ago."""
         row = self.store.row(found.row.run)
         if row.state.ended or found.life is not Life.ALIVE:
             return inspect_run(self.store, self.control, row.run)
         return InspectedRun(row, found.life, row.state.value, row.reason)
 
     def spent(self, study: str) -> int:
-        """Return what all runs of a study spent, 1e-12 mu^2; no institution spent more."""
+        """Return the spend of all runs of a study, 1e-12 mu^2; no institution spent more."""
         return sum(
             row.progress.spent
             for row in self.store.rows()

@@ -53,7 +53,7 @@ class Proposal:
 
 
 def check_proposal(study: Study, roster: Roster | None) -> None:
-    """Check what a study plans, and that it keeps the roster's own constant.
+    """Check a study's plan, and that it keeps the roster's constant M.
 
     Raises:
         PackageError: the module that it names is not installed or not allowed here.

@@ -68,7 +68,7 @@ class Life(Enum):
 
 @dataclass(frozen=True)
 class InspectedRun:
-    """A run's row, and what the SuperLink makes of it.
+    """A run's row, and its state at the SuperLink.
 
     Attributes:
         row: from the store, read after the SuperLink answered.

@@ -249,7 +249,7 @@ def _noes(summaries: Sequence[RunSummary]) -> dict[str, None]:
 
 
 def parse_metrics(content: str | None) -> Mapping[str, Any] | None:
-    """Parse what a run store keeps as metrics; empty where noise hid everything."""
+    """Parse a run store's metrics; empty where noise hid everything."""
     if content is None:
         return None
     found = json.loads(content) if content else {}

@@ -46,7 +46,7 @@ class CallKind:
 
 
 class AuditLog:
-    """Writes what the gates tell.
+    """Writes the gates' events to a log.
 
     Args:
         path: the file; older ones lie beside it with a number.
@@ -155,7 +155,7 @@ class _PrivateFile(RotatingFileHandler):
             log.warning("%s: the audit log %s", self.baseFilename, became)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 -- logging's name
-        """Keep what went wrong."""
+        """Keep the error."""
         del record
         self._errors.append(sys.exc_info()[1])
 

@@ -131,7 +131,7 @@ class Connections:
 
 
 def address_of(peer: Peer) -> str:
-    """Return what counts as one address: itself, or the network of an IPv6 address."""
+    """Return the unit of counting: an IPv4 address itself, or an IPv6 address's network."""
     try:
         found = ipaddress.IPv6Address(peer[0])
     except ValueError:

@@ -9,7 +9,7 @@ from fieldfare.shared.system.private_files import read_private, read_public
 
 
 def control_target(home: CoordinatorHome) -> ControlTarget:
-    """Return where the control API of a home's SuperLink is, and what opens it.
+    """Return the address of a home's SuperLink control API, and its token.
 
     Raises:
         StudyError: the settings have mistakes.

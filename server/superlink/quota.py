@@ -30,7 +30,7 @@ class ReplyLimits:
 
 
 class ReplyQuota:
-    """What each node has waiting in each run."""
+    """Each node's waiting replies in each run."""
 
     def __init__(self, limits: ReplyLimits, left: Callable[[Pieces], Pieces]) -> None:
         """Begin without anything.

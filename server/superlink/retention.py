@@ -46,7 +46,7 @@ _FREE_PAGES: Final = "PRAGMA freelist_count"
 
 
 def purge_finished(database: Path) -> int:
-    """Remove what finished runs left behind; returns how many rows were.
+    """Remove rows of finished runs; returns how many.
 
     Where no run goes on, the file is rewritten too, so that nothing stays in free pages; that
     waits for the next call where another process is busy with the file.
@@ -126,7 +126,7 @@ def flower_environment(given: Mapping[str, str], folder: Path) -> dict[str, str]
 
 
 def quiet_flower() -> None:
-    """Let flwr's log say what is unexpected, and never what was in a message."""
+    """Let flwr's log name unexpected events, and never a message's content."""
     log = logging.getLogger("flwr")
     log.setLevel(logging.WARNING)
     log.addFilter(without_contents)

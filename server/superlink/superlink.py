@@ -184,7 +184,7 @@ LONGEST_REASON: Final = 300  # characters
 
 
 def reason_of(error: Exception) -> str:
-    """Return what an error of a link says: one line, printable ASCII, of bounded length."""
+    """Return a link error's reason: one line, printable ASCII, of bounded length."""
     text = f"{type(error).__name__}: {error}"
     if isinstance(error, httpx.HTTPStatusError):
         text = f"status {error.response.status_code}: {error.response.text}"

@@ -247,7 +247,7 @@ class LogAudit:
     """
 
     def __init__(self, trust: Trust, study: str, run: str, vectors: Vectors) -> None:
-        """Begin before the roster, with what is known of masked vectors."""
+        """Begin before the roster, with the masked vectors that are known."""
         self.opening = OpeningAudit(trust, study, run)
         self.releases: ReplayedRun | None = None
         self.end: EndRecord | None = None
@@ -343,7 +343,7 @@ class _RunAudit:
         )
 
     def report(self, misfit: Misfit | None) -> AuditReport:
-        """Return what was found so far."""
+        """Return the findings so far."""
         releases, plan = self._log.releases, self._log.opening.plan
         names = self._log.opening.participants
         found = AuditReport(

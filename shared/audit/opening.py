@@ -112,7 +112,7 @@ class OpeningAudit:
             self._take_opening(Leaf(kind, content))
 
     def interrupted(self) -> None:
-        """Begin again what an END cut short: all approvals, or the opening, come once more."""
+        """Begin again after an END: all approvals, or the opening, come once more."""
         if self.openings is None:
             self.approvals = {}
         else:

@@ -1,4 +1,4 @@
-"""What an audit comes to, in a word and an exit status; no other place defines them.
+"""The verdicts of an audit, a word and an exit status each; no other place defines them.
 
     0  fits                  every signature, sum, step, figure and debit; co-signed by enough
     1  does not fit          names the first thing that does not
@@ -65,7 +65,7 @@ def cosigners(report: AuditReport) -> int:
 def verdict_of(
     report: AuditReport, required: RequiredCosigners = RequiredCosigners.ENOUGH
 ) -> AuditVerdict:
-    """Return what an audit comes to.
+    """Return the verdict of an audit.
 
     Args:
         report: of the audit.

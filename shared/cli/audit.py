@@ -349,7 +349,7 @@ def _two_rosters(files: Sequence[Path], trust: Trust) -> tuple[dict[str, Any], s
 
 
 def trusted(roster: Path | None, coordinator_key: str | None) -> Trust:
-    """Read what the auditor trusts: a roster, or the coordinator's key.
+    """Read the auditor's trust anchor: a roster, or the coordinator's key.
 
     Raises:
         UsageError: neither or both, or something that is no roster or no key.

@@ -51,7 +51,7 @@ ROLES: Final = {
 
 @cache
 def commands() -> dict[str, Callable[[], click.Command]]:
-    """Return what loads each command, by name; no other package takes the place of one of ours."""
+    """Return each command's loader by name; no other package replaces a command of ours."""
     parts: list[Part] = [point.load() for point in entry_points(group=PARTS)]
     own = {name: partial(part.load, name) for part in parts for name in part.modules}
     others = {point.name: partial(_added, point) for point in entry_points(group=GROUP)}
@@ -125,7 +125,7 @@ class LazyGroup(click.Group):
             ) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List commands under headings, by what is said of them; loads what is unknown."""
+        """List commands under headings by their descriptions; loads commands without one."""
         sections = self._sections(ctx)
         width = max((len(name) for names in sections.values() for name in names), default=0)
         for heading, names in sections.items():

@@ -1,4 +1,4 @@
-"""`fieldfare study check|sign` and `roster sign`: what a plan costs, and signatures on both."""
+"""`fieldfare study check|sign` and `roster sign`: a plan's cost, and signatures on both."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,7 +51,7 @@ def study_check(
 
 
 def plan_lines(plan: Plan) -> list[str]:
-    """Explain a plan in plain lines: promise, releases, noise, if masks failed, what is wrong."""
+    """Explain a plan in plain lines: promise, releases, noise, epsilon without masks, problems."""
     study, privacy = plan.study, plan.study.privacy
     least = study.aggregation.minimum_institutions
     plan.check_noise(least)

@@ -1,4 +1,4 @@
-"""What an evaluation's sums say, by score and by group.
+"""Results of an evaluation's sums, by score and by group.
 
 Imports study, privacy and below.
 """

@@ -61,7 +61,7 @@ EXACT: Final = CountNoise()
 
 
 class Verdict(StrEnum):
-    """What an interval lets one say of a group's rate beside everybody's."""
+    """The conclusion from an interval on a group's rate beside the rate of all."""
 
     MORE = "more than twice"
     NO_MORE = "no more than twice"
@@ -138,7 +138,7 @@ def group_entries(groups: Sequence[GroupColumn]) -> int:
 
 
 def group_weight(groups: Sequence[GroupColumn]) -> int:
-    """Return W in grid steps: what a unit adds to one cell of every grouping.
+    """Return W in grid steps: the addition of a unit to one cell of every grouping.
 
     Formal Guarantees:
         G * W^2 <= 4^WEIGHT_BITS in whole numbers, so a unit's vector has norm at most C = 1.

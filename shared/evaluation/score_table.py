@@ -134,7 +134,7 @@ def thresholds_near(study: Study, noisy: Counts) -> Iterator[float]:
 
 
 def with_threshold(model: NDArray[np.float64], threshold: float) -> NDArray[np.float64]:
-    """Return float64 (entries + 1,): what a request for counts by group binds."""
+    """Return float64 (entries + 1,): the parameters and threshold that a count by group binds."""
     return np.append(model, threshold)
 
 

@@ -265,7 +265,7 @@ class Basis:
 
     @cached_property
     def even(self) -> NDArray[np.float64]:
-        """float64 (knots of all asked features,): what parameters end with before an answer."""
+        """float64 (knots of all asked features,): even knots, in use before an answer."""
         places = [even_places(len(feature.knots)) for feature in self.asked]
         return np.array([place for one in places for place in one], dtype=np.float64)
 
@@ -277,7 +277,7 @@ class Basis:
 
     @cached_property
     def entries(self) -> int:
-        """Length of a sum and of what is learned, bias included; asked knots come after it."""
+        """Length of a sum and of the learned parameters, bias included, without asked knots."""
         return 1 + sum(feature.slots for feature in self.features)
 
     @cached_property

@@ -211,7 +211,7 @@ class NumericFeature(_Declared):
 
     @property
     def slot_names(self) -> tuple[str, ...]:
-        """What each slot stands for, in order."""
+        """The meaning of each slot, in order."""
         special = (f"= {value:g}" for value in self.special)
         return (*(f"at {knot:g}" for knot in self.knots), *special, "missing")
 
@@ -241,7 +241,7 @@ class CategoricalFeature(_Declared):
 
     @property
     def slot_names(self) -> tuple[str, ...]:
-        """What each slot stands for, in order."""
+        """The meaning of each slot, in order."""
         return (*(f"is {level}" for level in self.levels), "other", "missing")
 
 
@@ -288,5 +288,5 @@ class GroupColumn(BaseModel):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What each cell is called: the levels, then the rest."""
+        """The name of each cell: the levels, then the rest."""
         return (*self.levels, self.rest)

@@ -312,7 +312,7 @@ def pixels_problem(values: Sequence[float]) -> str:
 
 
 def media_in(value: object, path: str = "") -> Iterator[tuple[str, str]]:
-    """Yield where texts within mappings and lists hold media, and what was found.
+    """Yield the place and the problem of each text in mappings and lists that holds media.
 
     Args:
         value: texts, numbers, and mappings and lists of them.
@@ -331,7 +331,7 @@ def media_in(value: object, path: str = "") -> Iterator[tuple[str, str]]:
 
 
 def pixel_rows(values: NDArray[np.float64]) -> dict[str, NDArray[np.bool_]]:
-    """Return bool (units,) by problem: what `pixels_problem` says of many vectors at once.
+    """Return bool (units,) by problem: the findings of `pixels_problem` on many vectors at once.
 
     Args:
         values: float64 (units, entries), finite; at least 16 entries.

@@ -159,7 +159,7 @@ class TextEncoder:
         )
 
     def contributions(self, text: str, weights: NDArray[np.float64]) -> list[tuple[str, float]]:
-        """Return what each word and gram of a text adds to its score, largest first.
+        """Return the addition of each word and gram of a text to its score, largest first.
 
         A bucket's share of the score is divided among the grams of this text that are in it, by
         how often they stand there, so that all of them add up to the score without its bias.

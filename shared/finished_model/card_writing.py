@@ -189,7 +189,7 @@ def write_card(
 
 
 def check_card(card: ModelCard, plan: Plan, parameters: NDArray[np.float64]) -> None:
-    """Compare a card that arrived with what the study and the parameters say.
+    """Compare a received card with the study and the parameters.
 
     Every sentence is a constant of the software, so that nothing of a coordinator's choice is on
     a card; the facts about the run are its word here, and are compared with a transcript
@@ -222,7 +222,7 @@ def check_card(card: ModelCard, plan: Plan, parameters: NDArray[np.float64]) -> 
 
 
 def check_card_facts(card: ModelCard, facts: CardFacts) -> None:
-    """Compare what a card says of its run with what the run's transcript says.
+    """Compare a card's statements about its run with the run's transcript.
 
     Args:
         card: checked against the study and the model (`check_card`).

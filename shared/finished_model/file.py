@@ -1,4 +1,4 @@
-"""A finished model as a file: one safetensors tensor, and metadata that say what it is.
+"""A finished model as a file: one safetensors tensor, with metadata that describe it.
 
 The same model of the same run is the same bytes, and only those bytes are read back: of a
 file that came from elsewhere nothing is interpreted before it was compared.
@@ -27,7 +27,7 @@ ALIGNMENT: Final = 8  # tensors start at a multiple of it
 
 
 def layout_hash(study: Study) -> str:
-    """Return what tells one order and meaning of parameters from another, hex.
+    """Return the SHA-256, hex, of the order and meaning of the parameters.
 
     Parameters are the bias and then every feature's slots, in the study's order; or a
     network's layers; or the weights of a row's entries, whose meaning the model's section fixes.

@@ -48,7 +48,7 @@ def model_for(study: Study) -> RiskModel:
 
 
 def slot_values(study: Study, parameters: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return float64 (entries,): the bias, then what each slot of the features adds to a score.
+    """Return float64 (entries,): the bias, then each slot's addition to a score, in log-odds.
 
     Of the additive model its parameters; of a network what a slot adds alone, beside nothing else.
     """

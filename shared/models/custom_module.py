@@ -148,7 +148,7 @@ class ModuleModel:
 
     @property
     def vectors(self) -> GridVectors:
-        """Bounded by C and what arithmetic adds; three buckets' rounding (3/2 gamma sqrt(d))."""
+        """The bound C with arithmetic's error; rounding of three buckets (3/2 gamma sqrt(d))."""
         return GridVectors(
             entries=self.entries,
             clipping_norm=self.clipping_norm * (1 + ARITHMETIC),
@@ -198,7 +198,7 @@ class ModuleModel:
         return found
 
     def slot_values(self, parameters: Values) -> Values:
-        """Return float64 (slots,): what each slot alone adds to a score, beside nothing else."""
+        """Return float64 (slots,): the addition of each slot alone to a score, in log-odds."""
         with one_thread(), torch.no_grad():
             return effects(self.row_scores(parameters, slot_rows(self.inputs)))
 
@@ -307,7 +307,7 @@ class ModuleSums:
         return each, backs, norms
 
     def check(self) -> None:
-        """Check on made-up units that none changes what is computed of another.
+        """Check on made-up units that no unit changes another unit's result.
 
         Raises:
             RunError: they do, or their norms are not those of their gradients.

@@ -101,7 +101,7 @@ class DenseNetwork:
         return DenseLayers(offset, head, tuple(weights), tuple(biases))
 
     def joined(self, parts: DenseLayers) -> Tensor:
-        """Put together what `layers` took apart; columns that stand for padding are left out."""
+        """Return the parameters that `layers` took apart, without its padding columns."""
         first = parts.weights[0]
         inner = [first[:, : self.count].reshape(-1), first[:, self.count]]
         for weights, biases in zip(parts.weights[1:], parts.biases, strict=True):
@@ -109,7 +109,7 @@ class DenseNetwork:
         return torch.cat([parts.offset.reshape(1), parts.head, *inner])
 
     def forward(self, layers: DenseLayers, rows: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Return what goes into each layer, (rows, width), and (rows,) scores without c."""
+        """Return the input of each layer, (rows, width), and the scores without c, (rows,)."""
         steps = [rows, (rows @ layers.weights[0].T).clamp_(min=0.0)]
         for weights, biases in zip(layers.weights[1:], layers.biases, strict=True):
             steps.append(torch.addmm(biases, steps[-1], weights.T).clamp_(min=0.0))
@@ -122,7 +122,7 @@ class DenseNetwork:
         return (chunk.weights * scores.reshape(chunk.weights.shape)).sum(1) + layers.offset
 
     def flows(self, layers: DenseLayers, chunk: Chunk) -> tuple[list[Tensor], list[Tensor]]:
-        """Return what goes into each layer and what flows back out of it, (rows, width) each.
+        """Return the input of each layer and the gradient of its output, (rows, width) each.
 
         The last of both belong to the score: the last layer's values, and (rows, 1).
         """
@@ -137,7 +137,7 @@ class DenseNetwork:
     def factors(
         self, chunk: Chunk, steps: Sequence[Tensor], flows: Sequence[Tensor], limit: float
     ) -> Tensor:
-        """Return (units,): what brings each unit's gradient to a norm of at most `limit`.
+        """Return (units,): factors that bring each unit's gradient to a norm of at most `limit`.
 
         Edge cases:
             | unit | factor |
@@ -156,7 +156,7 @@ class DenseNetwork:
     def clipped(
         self, layers: DenseLayers, chunk: Chunk, limit: float, steps_of_one: float
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Return what goes into each layer, and what flows back, clipped.
+        """Return the input of each layer, and the gradients of the outputs, clipped.
 
         Args:
             layers: parameters.
@@ -261,7 +261,7 @@ def arithmetic() -> Iterator[None]:
 
 @arithmetic()
 def check_machine(inputs: Inputs, network: DenseNetwork) -> None:
-    """Check that this machine computes a unit alike whoever is beside it, and adds up as told.
+    """Check that this machine computes a unit alike beside any others, and adds up as specified.
 
     On made-up units and parameters: the answer depends on the study and the machine alone.
 

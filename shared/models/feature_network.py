@@ -74,7 +74,7 @@ class MlpModel:
 
     @property
     def vectors(self) -> GridVectors:
-        """Bounded by C and what arithmetic adds; three buckets' rounding (3/2 gamma sqrt(d))."""
+        """The bound C with arithmetic's error; rounding of three buckets (3/2 gamma sqrt(d))."""
         entries = self.network.entries
         return GridVectors(
             entries=entries,
@@ -134,7 +134,7 @@ class MlpModel:
         return np.arange(1 + self.hidden[-1])
 
     def last_values(self, parameters: Values, data: EncodedUnits) -> Values:
-        """Return float64 (units, last width): what the score is linear in, the mean over rows."""
+        """Return float64 (units, last width): the last layer's values, the mean over rows."""
         found, whole = np.zeros((len(data), self.hidden[-1])), torch.from_numpy(parameters)
         with arithmetic():
             for chunk in UnitInputs(self.inputs, ordered(data)).chunks():
@@ -145,7 +145,7 @@ class MlpModel:
         return found
 
     def slot_values(self, parameters: Values) -> Values:
-        """Return float64 (slots,): what each slot alone adds to a score, beside nothing else.
+        """Return float64 (slots,): the addition of each slot alone to a score, in log-odds.
 
         In log-odds, on multiples of 2^-20. A network's features act together: these are for
         pictures and cards, and do not add up to a score.
@@ -156,7 +156,7 @@ class MlpModel:
 
 
 def ordered(data: EncodedUnits) -> EncodedUnits:
-    """Return units with some order where sums need none: what is computed of each is its own."""
+    """Return units with an order: a made-up one where sums need none."""
     if data.order is not None:
         return data
     return replace(data, order=splitmix(np.arange(len(data), dtype=np.uint64)))

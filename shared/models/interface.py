@@ -77,7 +77,7 @@ class HeadedModel(RiskModel, Protocol):
     def last_values(
         self, parameters: NDArray[np.float64], data: EncodedUnits
     ) -> NDArray[np.float64]:
-        """Return float64 (units, width): what the heads weigh."""
+        """Return float64 (units, width): the last layer's values, which the heads weigh."""
         ...
 
 

@@ -54,7 +54,7 @@ class Shape:
 def shapes_of(
     study: Study, parameters: NDArray[np.float64], titles: Mapping[str, str] | None = None
 ) -> list[Shape]:
-    """Return each feature's curve in log-odds; `titles` say in words what features are."""
+    """Return each feature's curve in log-odds; `titles` are the features in words."""
     basis = Basis(study.features)
     parts = zip(basis.shown_features(parameters), basis.slices(), strict=True)
     values = slot_values(study, parameters)

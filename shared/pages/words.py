@@ -22,7 +22,7 @@ COVERS_NOT: Final = (
 
 
 def covers(left_out_banks: Sequence[str]) -> str:
-    """Say what a study's promise covers, by the banks whose customers' payments are left out."""
+    """Return a study's covered payments in words, by the banks whose customers are left out."""
     if not left_out_banks:
         return f"{COVERS} {COVERS_NOT}"
     return (

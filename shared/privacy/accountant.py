@@ -53,7 +53,7 @@ __all__ = [
 
 
 def mu_squared(sensitivity: Sensitivity, *, sigma: float) -> float:
-    """Return what one release costs: l2^2 / (sigma^2 - 4 gamma^2).
+    """Return the cost of one release in mu^2: l2^2 / (sigma^2 - 4 gamma^2).
 
     Args:
         sensitivity: of the sum, with the grid it lives on.

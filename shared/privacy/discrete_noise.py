@@ -148,7 +148,7 @@ def smoothing_gap(*, participants: int, collusion_tolerance: int, local_scale: f
 
 
 def release_xi(*, entries: int, tau: float) -> float:
-    """Return what one release adds to xi: d (tau + 4 exp(-8 pi^2)).
+    """Return the addition of one release to xi: d (tau + 4 exp(-8 pi^2)).
 
     Args:
         entries: d, length of the released vector (every entry carries noise);

@@ -1,4 +1,4 @@
-"""What parties say to each other.
+"""Messages between parties.
 
 Plan, roster, messages, identities, the secure sum; pure, imports models and below.
 """

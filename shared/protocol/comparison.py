@@ -1,4 +1,4 @@
-"""Who vouches for keys: codes that people read aloud, and what members say that they compared.
+"""Vouching for keys: codes that people read aloud, and members' signed comparisons.
 
 A roster proves that its coordinator wrote it. That a key is a member's is known to somebody who
 heard that member say its code, and to somebody to whom enough members say that they did.
@@ -35,7 +35,7 @@ _About = Mapping[Pair, Collection[Pair]]  # who vouches for a key
 
 
 class MemberKey(MessageBody):
-    """A member's id and its identity's public key, hex: what two people compare."""
+    """A member's id and its identity's public key, hex, which two people compare."""
 
     TYPE: ClassVar[str] = "fieldfare.key-code.v1"
 
@@ -138,7 +138,7 @@ def sign_vouching(
 
 
 def open_vouching(content: bytes) -> Vouching:
-    """Parse what a member says, signed by the key that it names; whose key that is, is not known.
+    """Parse a member's vouching, signed by the key that it names; the key's owner is unknown.
 
     Raises:
         ProtocolError: malformed, not canonical, or not signed by that key.
@@ -156,7 +156,7 @@ def open_vouching(content: bytes) -> Vouching:
 
 @dataclass(frozen=True)
 class KnownKeys:
-    """What an institution knows of keys that others sign with.
+    """An institution's knowledge of the keys that others sign with.
 
     Attributes:
         compared: (id, key) that its own people compared with the member itself.

@@ -118,12 +118,12 @@ class Rejection(MessageBody):
 
     @property
     def answer(self) -> str:
-        """What was decided, in words."""
+        """The decision, in words."""
         return REJECTED if self.decision == "rejected" else WITHDRAWN
 
     @property
     def text(self) -> str:
-        """What was decided, and what a person typed."""
+        """The decision, with the reason that a person typed."""
         return f"{self.answer}: {self.reason}" if self.reason else self.answer
 
 
@@ -234,7 +234,7 @@ class Commitment(MessageBody):
 
 
 class Reply(MessageBody):
-    """The statement that an institution signs with what leaves it: what it cost, and the seed."""
+    """An institution's signed statement with its released vector: the cost, and the seed."""
 
     TYPE = "fieldfare.reply.v2"
 

@@ -83,7 +83,7 @@ class ReleaseTerms:
 
     @property
     def mu2(self) -> float:
-        """What one release debits, as mu^2: never below what it costs."""
+        """The debit of one release, as mu^2: never below its cost."""
         return self.cost / PICOMU2
 
     @property
@@ -117,7 +117,7 @@ class ReleaseTerms:
         return LOCAL_REACH * participants if self.local_steps else self.largest_entry
 
     def xi(self, participants: int, collusion_tolerance: int) -> float:
-        """Return what one release adds to xi.
+        """Return the addition of one release to xi.
 
         Raises:
             AccountingError: n - t < 2, or noise too fine for the grid.
@@ -239,7 +239,7 @@ class Plan:
         return epsilon_for(delta=self.study.privacy.delta, mu2=spent, xi=XI_LIMIT)
 
     def epsilon_if_masks_fail(self, participants: int, mu2: float | None = None) -> float:
-        """Return what remains if every mask failed: mu * sqrt(n - t).
+        """Return epsilon if every mask failed: at mu * sqrt(n - t).
 
         Local changes carry their institution's full noise, so that masks protect nothing of
         them. Of another total than the plan's, they are what is left of it after all else.
@@ -567,7 +567,7 @@ def carries_last_sum(plan: Plan, kind: ReleaseKind, participants: int) -> bool:
 
 
 def is_recomputed(plan: Plan, kind: ReleaseKind, participants: int) -> bool:
-    """Say whether all sums travel that what a kind of release binds follows from.
+    """Say whether all sums travel from which a kind's bound content follows.
 
     Args:
         plan: the study's plan.

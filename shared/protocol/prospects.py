@@ -1,4 +1,4 @@
-"""What a study will come to, foreseen from public numbers alone, before anybody pays for it.
+"""A study's prospects, computed from public numbers alone, before anybody pays for it.
 
 Pure: a plan goes in, lines for people come out. The coordinator says them when it proposes a
 study and refuses to start a run for them; an institution says them before it approves.
@@ -17,7 +17,7 @@ SEEN: Final = 1.96  # sigmas: below, the 95 % interval of a count holds nobody a
 
 
 def obstacles(plan: Plan, participants: int | None = None) -> tuple[str, ...]:
-    """Return why a run of a study cannot give what the study is for, one line each.
+    """Return the reasons why a run cannot serve the study's purpose, one line each.
 
     Args:
         plan: of the study.
@@ -33,7 +33,7 @@ def obstacles(plan: Plan, participants: int | None = None) -> tuple[str, ...]:
 
 
 def cautions(plan: Plan) -> tuple[str, ...]:
-    """Return what is weak in a study that can run all the same, one line each."""
+    """Return the weaknesses of a study that can run all the same, one line each."""
     units, delta = plan.study.records.units, plan.study.privacy.delta
     found = []
     if delta * 2 * units > 1:

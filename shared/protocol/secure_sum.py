@@ -174,7 +174,7 @@ def mask_stream(chain_key: bytes, request: str, entries: int, bits: WordBits) ->
 
 
 def seed_stream(seed: bytes, entries: int, bits: WordBits) -> Word:
-    """Return what hides a vector until its seed is known: ChaCha20 (RFC 8439) over zeros.
+    """Return the stream that hides a vector until its seed is known: ChaCha20 (RFC 8439).
 
     Args:
         seed: 32 fresh bytes, used for one vector.

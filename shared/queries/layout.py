@@ -1,4 +1,4 @@
-"""What questions make of a unit: blocks of cells, weighted so that all together have norm 1.
+"""A unit's vector of answers: blocks of cells, weighted so that all together have norm 1.
 
 Every kind of question comes down to one form: a unit marks at most `cells` cells of a public
 table, and adds to each marked cell one bounded number per measure (a count is the number 1).
@@ -127,7 +127,7 @@ class Sketch:
 
 @dataclass(frozen=True)
 class Block:
-    """A table of cells, and what a unit adds to each cell that it marks."""
+    """A table of cells, and the weight that a unit adds to each cell that it marks."""
 
     axes: tuple[Axis, ...]
     measures: tuple[Measure, ...]

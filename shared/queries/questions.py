@@ -1,4 +1,4 @@
-"""Questions: what may be asked of all institutions' records together, and how it is declared.
+"""Questions about all institutions' records together, as a study declares them.
 
 A question is data, never code: a kind out of a closed list, columns that the study declares,
 public domains. What one unit may add to its answer follows from it alone (`query_blocks`).
@@ -184,7 +184,7 @@ class TopK(_Question):
 
 
 class HeavyHitters(_Question):
-    """The most frequent texts of an open domain; what few units have never appears."""
+    """The most frequent texts of an open domain; texts of few units never appear."""
 
     kind: Literal["heavy_hitters"]
     column: Name
@@ -307,7 +307,7 @@ def columns_of(question: Question) -> tuple[str, ...]:
 
 
 def question_problems(question: Question, columns: Columns) -> list[str]:
-    """Return what is wrong with a question under a study's columns, one line each.
+    """Return the problems of a question under a study's columns, one line each.
 
     Every line says what was expected, what was found and what to do; nothing was debited.
     """

@@ -38,12 +38,12 @@ class Attempt:
 
     @property
     def request(self) -> Request:
-        """What was asked."""
+        """The request."""
         return self.asked.body
 
     @cached_property
     def answers(self) -> dict[str, str]:
-        """The answer to `hello` of everybody who is asked."""
+        """The answers to `hello` of all participants."""
         return {named.institution: named.answer for named in self.request.participants}
 
     @property
@@ -64,7 +64,7 @@ class Attempt:
 
     @property
     def seeds(self) -> tuple[str, ...]:
-        """The seeds that open the vectors of those who replied, in their order."""
+        """The seeds of the replies, in their order; they open the vectors."""
         return tuple(reply.body.seed for reply in self.replies.values()) if self.opens else ()
 
     def again(self, asked: Opened[Request]) -> "Attempt":

@@ -1,4 +1,4 @@
-"""What a finished run's card states of the run, read off its state."""
+"""A card's statements about its finished run, read off the run's state."""
 
 import json
 

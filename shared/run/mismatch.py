@@ -22,7 +22,7 @@ class MismatchError(ProtocolError):
         code: RefusalCode = RefusalCode.MALFORMED,
         institution: str | None = None,
     ) -> None:
-        """Say what was expected and what was found, where that can be said."""
+        """Take the expected and the found value, where they may be shown."""
         text = f"expected {what}"
         if expected is not None:
             text += f": {expected}; found: {found}"

@@ -94,7 +94,7 @@ class RunOpenings:
         return replace(self, sent=None, offered=(), agreed=opening, opened_by=by)
 
     def interrupted(self) -> "RunOpenings":
-        """Return the openings after an END: what it cut short comes once more."""
+        """Return the openings after an END: the opening that it cut short comes once more."""
         return replace(self, answers={}, offered=())
 
     def _answered(self, content: bytes) -> "RunOpenings":

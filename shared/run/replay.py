@@ -1,4 +1,4 @@
-"""What a coordinator does to replies, step by step, so that anybody can do it again.
+"""The coordinator's arithmetic on replies, step by step, so that anybody can repeat it.
 
 Pure: vectors in, words, sums and parameters out, bit for bit the same on another machine
 (docs/design.md, "Recomputation"). The coordinator runs this code, custodians run it before they

@@ -173,7 +173,7 @@ class RunState:
 
     @property
     def content(self) -> Content:
-        """What the request of the expected release binds.
+        """The content that the request of the expected release binds.
 
         Raises:
             MismatchError: only a deleted sum would tell.
@@ -246,7 +246,7 @@ class RunState:
     # -- what is asked ------------------------------------------------------------------
 
     def bind(self, request: Request) -> "RunState":
-        """Return the run with what a request for the due release binds.
+        """Return the run with the content that a request for the due release binds.
 
         Raises:
             MismatchError: NOT_RECOMPUTED: it does not follow from the sums before.
@@ -375,7 +375,7 @@ class RunState:
         return self.release.kind.write(self.run.plan, self.results, self.summed, words)
 
     def settled(self, asked: Opened[Request], words: Word) -> "RunState":
-        """Return the run after the sum of the due release, for those who keep no leaves.
+        """Return the run after the sum of the due release, without leaves.
 
         Args:
             asked: the request that everybody in it answered.

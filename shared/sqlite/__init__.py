@@ -1,4 +1,4 @@
-"""SQLite files: private, durable, and every failure an error that says what to do.
+"""SQLite files: private, durable, and every failure an error with its remedy.
 
 Imports errors and system only. Nobody who faces the network imports it.
 """

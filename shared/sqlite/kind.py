@@ -1,4 +1,4 @@
-"""What makes one kind of SQLite file: its tables, its settings, and how its faults are told."""
+"""A kind of SQLite file: its tables, its settings, and the texts of its faults."""
 
 import sqlite3
 from dataclasses import dataclass
@@ -55,7 +55,7 @@ class DatabaseKind:
     application: int | None = None
 
     def explained(self, place: str, error: sqlite3.Error) -> FieldfareError:
-        """Return the error that says what failed at `place`, and what to do."""
+        """Return the error for a failure at `place`, with its remedy."""
         code = getattr(error, "sqlite_errorcode", None)
         if code is None and isinstance(error, sqlite3.OperationalError):
             return self.damaged(place)  # Python could not decode a text that SQLite returned
@@ -68,7 +68,7 @@ class DatabaseKind:
         return self.error(f"expected to read {place}, found damaged text: {self.restore}")
 
     def remedy(self, code: int) -> str:
-        """Return what to do about one of SQLite's result codes."""
+        """Return the remedy for one of SQLite's result codes."""
         name, again = self.name, self.again
         remedies = {
             sqlite3.SQLITE_BUSY: f"another process holds {name}: let it finish, then {again}",

@@ -23,7 +23,7 @@ _permitted: set[str] = set()  # of this process; empty: no module at all
 
 
 def permit(packages: Iterable[str]) -> None:
-    """Say what this process may import: `name==version`, or one class of it, and nothing else.
+    """Allow this process to import `name==version`, or one class of it, and nothing else.
 
     A class is `name==version:import.path:Class`, which is all that a policy may list.
     """
@@ -32,7 +32,7 @@ def permit(packages: Iterable[str]) -> None:
 
 
 def permit_as_told(environment: Mapping[str, str]) -> None:
-    """Permit what the command line that started this process allowed; nothing if it did not."""
+    """Permit the packages that this process's command line allowed; none if it did not."""
     permit(environment.get(VARIABLE, "").split())
 
 

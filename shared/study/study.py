@@ -182,7 +182,7 @@ class TrainingSection(_Section):
 
 
 class EvaluationSection(_Section):
-    """What the federation measures of itself through the door, on the hold-out.
+    """The federation's own measurement through the door, on the hold-out.
 
     With `groups`, also how alerts fall on groups of people: one more release of counts, priced
     like the table of scores.
@@ -529,7 +529,7 @@ class Study(_Section):
 
     @property
     def stepwise(self) -> "Study":
-        """The same study with a sum at every step: what local mode is compared with.
+        """The same study with a sum at every step, to compare local mode with.
 
         It has as many steps as an institution takes in local mode, spare ones too, and therefore
         the same budget for each; Adam's own defaults. Another study is its own counterpart.
@@ -545,7 +545,7 @@ class Study(_Section):
 
     @property
     def groups(self) -> tuple[GroupColumn, ...]:
-        """By what columns the study says how alerts fall on groups; none: it does not."""
+        """The columns by which the study counts alerts in groups; empty where it does not."""
         return self.evaluation.groups
 
     @property

@@ -31,7 +31,7 @@ class SteadyClock:
         clock: Callable[[], datetime] = utc_now,
         elapsed: Callable[[], float] = since_boot,
     ) -> None:
-        """Take the present of `clock` as right, and `elapsed` seconds for what passes."""
+        """Take the present of `clock` as right, and `elapsed` for the seconds that pass."""
         self._clock, self._elapsed = clock, elapsed
         self._began, self._zero = clock(), elapsed()
 

@@ -92,7 +92,7 @@ class HomeFolder(ABC):
     @property
     @abstractmethod
     def trusted(self) -> tuple[Path, ...]:
-        """Files that nobody else may write: they decide what this party does."""
+        """Files that nobody else may write: they decide this party's behaviour."""
 
     def access(self, folder: Path) -> tuple[int, int]:
         """Return the rights that no folder may have, and its mode."""

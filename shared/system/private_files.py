@@ -160,7 +160,7 @@ def open_regular(path: Path) -> BinaryIO:
 
 
 def read_at_most(path: Path, limit: int, fault: type[FieldfareError] = UsageError) -> bytes:
-    """Read a file that somebody sent or wrote, of at most `limit` bytes.
+    """Read a file from outside, of at most `limit` bytes.
 
     Raises:
         FieldfareError: as `fault`: not readable, no regular file, or too large.
@@ -239,7 +239,7 @@ def exposed_mode(mode: int, *, owner: int, group: int, reader: int) -> int:
 
 
 def path_problems(path: Path, forbidden: int, mode: int) -> Iterator[str]:
-    """Say what is wrong with a path's owner or mode; a missing one is for its reader to miss.
+    """Yield the problems of a path's owner or mode; a missing path has none.
 
     Args:
         path: a file or a folder.

@@ -1,4 +1,4 @@
-"""One child process, started again whenever it ends, until somebody says stop.
+"""One child process, started again whenever it ends, until a stop is asked for.
 
 The child gets a pipe as its standard input: its end means that this process is gone, also
 after a kill, so no child outlives its parent (`end_with_parent`).
@@ -147,7 +147,7 @@ MOST_GIVEN: Final = 8 * 1024  # bytes of one line
 
 
 def given_line(secret: bytes | None) -> bytes:
-    """Return what a parent gives its child: one line, empty where there is no secret."""
+    """Return the line that a parent gives its child; empty where there is no secret."""
     return (secret or b"") + b"\n"
 
 

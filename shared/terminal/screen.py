@@ -57,7 +57,7 @@ def add_row(to: Table, *cells: str | Text, style: str = "") -> None:
 
 
 def facts(rows: Iterable[tuple[str, RenderableType]], head: str = "bold") -> Table:
-    """Return rows of a topic, styled as `head`, and what is said of it; texts are made plain."""
+    """Return rows of a topic, styled as `head`, and its text; texts are made plain."""
     found = Table.grid(padding=(0, GAP))
     found.add_column(style=head, no_wrap=True)
     found.add_column(overflow="fold")

@@ -28,7 +28,7 @@ def ascii_line(text: str) -> str:
 
 
 def cut(text: str, most: int) -> str:
-    """Return a text of at most `most` characters; dots stand for what was cut off."""
+    """Return a text of at most `most` characters; dots stand for the part that was cut off."""
     return text if len(text) <= most else text[: most - 3] + "..."
 
 
@@ -49,7 +49,7 @@ def counted(number: int, one: str, many: str = "") -> str:
 
 
 def folded(head: str, text: str, width: int = NARROW) -> list[str]:
-    """Return the lines of a text beside its head; what others wrote moves no cursor."""
+    """Return the lines of a text beside its head; a stranger's text moves no cursor."""
     lines = [
         part
         for line in text.split("\n")

@@ -285,7 +285,7 @@ class _Reader:
         return True
 
     def finished(self) -> TranscriptFile:
-        """Return what was read, if the file was whole."""
+        """Return the transcript, if the file was whole."""
         found = self._found
         if found is None or not found.head_line:
             self._line += 1

@@ -32,7 +32,7 @@ LARGEST_HEAD_FILE: Final = 32 * 1024 * 1024  # bytes: the hashes of the longest 
 
 @dataclass(frozen=True)
 class ShownLog:
-    """What a coordinator shows of its log, for an institution to co-sign.
+    """The part of its log that a coordinator shows, for an institution to co-sign.
 
     Attributes:
         head: signed TreeHead.
@@ -49,7 +49,7 @@ class ShownLog:
 
 
 class CosignedHead(MessageBody):
-    """What an institution signs of a log: its head, and how much of it the institution knows.
+    """An institution's signed statement on a log: its head, and the extent that it knows.
 
     Attributes:
         size, root: the coordinator's head.
@@ -110,7 +110,7 @@ def _as_tuples(value: Any) -> Any:
 
 
 class SeenHead(_File):
-    """A head that somebody was shown, with the hashes of the log's leaves.
+    """A head that an institution was shown, with the hashes of the log's leaves.
 
     Attributes:
         head: the coordinator's signed TreeHead, base64.
@@ -148,7 +148,7 @@ class SeenHead(_File):
 
 @dataclass(frozen=True)
 class ToldStories:
-    """What a proof shows: two heads of one run by one coordinator, neither of them a beginning."""
+    """Two heads of one run by one coordinator, neither of them a beginning of the other."""
 
     study: str
     run: str

@@ -1,4 +1,4 @@
-"""What a run's transcript holds: leaves in a fixed order, and the signed head over them.
+"""A run's transcript: leaves in a fixed order, and the signed head over them.
 
 Leaves are the signed messages themselves, and unsigned records of what the coordinator
 computed from them; all are leaves of an RFC 6962 log (`merkle`) whose head the coordinator
@@ -125,7 +125,7 @@ class Leaf:
 
 
 class UnsignedLeaf(BaseModel):
-    """Base of what the coordinator computed: unsigned, because the head over it is signed."""
+    """Base of the coordinator's own leaves: unsigned, because the head over them is signed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
@@ -192,7 +192,7 @@ class ParametersRecord(UnsignedLeaf):
 
 
 class MetricsRecord(UnsignedLeaf):
-    """What the federation measured of itself: canonical JSON, or nothing where noise hid it."""
+    """The federation's own metrics: canonical JSON, or nothing where noise hid them."""
 
     KIND: ClassVar = LeafKind.METRICS
 
@@ -232,12 +232,12 @@ class _AskingRecord(UnsignedLeaf):
 
     @property
     def group(self) -> QuestionGroup:
-        """What is asked."""
+        """The questions."""
         return QuestionGroup.from_bytes(self.questions.encode())
 
 
 class QuestionsRecord(_AskingRecord):
-    """Later questions, before anybody is asked: what the study's allowance is used for."""
+    """Later questions, before anybody is asked: the use of the study's allowance."""
 
     KIND: ClassVar = LeafKind.QUESTIONS
 
@@ -288,7 +288,7 @@ class FairnessRecord(_WordsRecord):
 
 
 class AnswersRecord(_WordsRecord, _AskingRecord):
-    """What was asked, and the sum that answers it; reading it off is post-processing."""
+    """The questions, and the sum that answers them; reading it off is post-processing."""
 
     KIND: ClassVar = LeafKind.ANSWERS
 

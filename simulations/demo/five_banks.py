@@ -142,7 +142,7 @@ def _shipped(name: str) -> str:
 def banks_task(
     out: Path, *, seed: int, people: int = PEOPLE, progress: Progress | None = None
 ) -> Simulation:
-    """Make the world, compute its banks' indicators, and return what to simulate.
+    """Make the world, compute its banks' indicators, and return the simulation's task.
 
     Everything about these people is drawn from `seed`; they exist nowhere. The persona
     column serves the false-positive audit only (harm rules 4 and 5).
@@ -190,7 +190,7 @@ def ask_helplines(world: Path, out: Path, *, seed: int) -> dict[str, Any] | None
 
 
 def world_facts(found: dict[str, Any]) -> dict[str, Any]:
-    """Return what results say of a world: how large, how many banks, cases and calls."""
+    """Return a world's facts for results: size, banks, cases and calls."""
     banks = [one for one in found["institutions"] if one["kind"] == "bank"]
     totals, asked = found["totals"], found["asked"]
     return {

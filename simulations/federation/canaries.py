@@ -211,7 +211,7 @@ class Canaries:
         return np.concatenate([bias, self.levels + offsets], axis=1)
 
     def residuals(self, parameters: Vector) -> Vector:
-        """Return float64 (canaries,): what each adds to each of its entries, clipped to C.
+        """Return float64 (canaries,): each canary's addition to its entries, clipped to C.
 
         The norm of 16 equal entries is four times one of them: a quarter of C is the most.
         """

@@ -59,7 +59,7 @@ class InProcessGrid(Grid):
 
     @property
     def run(self) -> Any:
-        """Not kept in process: a run is what its job says.
+        """Not kept in process: the job defines the run.
 
         Raises:
             NotImplementedError: always.

@@ -32,7 +32,7 @@ class ModelScores:
     probabilities: npt.NDArray[np.float64]
 
     def __post_init__(self) -> None:
-        """Refuse what no curve can be drawn from."""
+        """Refuse scores and labels without a curve."""
         if self.labels.shape != self.probabilities.shape or self.labels.ndim != 1:
             raise RunError(
                 f"scores of {self.name!r}: expected one probability per label, found shapes "

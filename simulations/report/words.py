@@ -92,7 +92,7 @@ def metric(results: Results, model: str, key: str) -> float | None:
 
 
 def units(results: Results) -> str:
-    """Plural of what one unit is: accounts, customers, cases; `units` where no word is given."""
+    """Plural of the unit's word: accounts, customers, cases; `units` where none is given."""
     word = str(results["study"].get("unit") or "").strip().lower()
     word = re.sub(r"[ _-]?(id|key|number)$", "", word).replace("_", " ")
     if (
@@ -116,7 +116,7 @@ def protected(results: Results) -> bool:
 
 
 def warning(results: Results) -> str | None:
-    """Say what an unprotected run was; None for a protected one."""
+    """Return a warning for an unprotected run; None for a protected one."""
     if protected(results):
         return None
     noise = "fast seeded noise" if results["privacy"].get("noise") != "exact" else "exact noise"
@@ -128,14 +128,14 @@ def warning(results: Results) -> str | None:
 
 
 def how(results: Results) -> str:
-    """Say in one line of 80 columns what kind of run it was."""
+    """Return the kind of run in one line of 80 columns."""
     if protected(results):
         return "Noise and masks as in a deployment; all records were on this one machine."
     return "A study of utility, not a protected run: nothing of it may be released."
 
 
 def setting(results: Results) -> str:
-    """Say what even a protected simulation is not; empty for an unprotected one (`warning`)."""
+    """Return the limits of a protected simulation; empty for an unprotected one (`warning`)."""
     if not protected(results):
         return ""
     return "Noise and masks were those of a deployment; all records were on this one machine."
@@ -287,7 +287,7 @@ class OwnRow(NamedTuple):
 
 
 def own_rows(results: Results) -> list[OwnRow]:
-    """Return what each institution's own daily work looks like, alone and together."""
+    """Return each institution's own daily work, alone and together."""
     return [
         OwnRow(
             entry["name"],
@@ -335,7 +335,7 @@ def own_verdict(results: Results) -> str:
 
 
 def in_vain(results: Results) -> str:
-    """Say who is reviewed although unlabelled: how many, who most of all, who too often."""
+    """Return the unlabelled units under review in words: how many, which groups most, too often."""
     together, alone = _vain_of_thousand(results)
     if together is None:
         return ""
@@ -446,7 +446,7 @@ def promise(results: Results) -> str:
 
 
 def rarer_cases(results: Results) -> str:
-    """Say in one sentence what an invented world flatters; empty without one."""
+    """Return the figures that an invented world flatters, in one sentence; empty without one."""
     less = (results.get("world") or {}).get("rarer") or {}
     if less.get("together") is None or less.get("alone") is None:
         return ""
@@ -513,7 +513,7 @@ def spared(results: Results) -> str:
 
 
 def world(results: Results) -> list[str]:
-    """Say what an invented world is, and what real prevalence would cost; empty without one."""
+    """Describe the invented world and the cost of real prevalence; empty without one."""
     facts = results.get("world")
     if not facts:
         return []

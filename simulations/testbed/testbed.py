@@ -194,7 +194,7 @@ class Bed:
         self.until_connected()
 
     def start_coordinator(self) -> None:
-        """Start the SuperLink and what carries out runs."""
+        """Start the SuperLink and the runner."""
         self._spawn(
             COORDINATOR,
             *self._allowing,

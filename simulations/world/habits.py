@@ -202,7 +202,7 @@ Rhythm = Literal["flat", "weekend", "shopping", "travel", "term"]
 
 @dataclass(frozen=True, slots=True)
 class Line(LineKind):
-    """A kind of line with what a canonical transaction says of it besides.
+    """A kind of line with its further fields of a canonical transaction.
 
     Attributes:
         mccs: merchant category codes; a merchant keeps one of them. Empty: none.

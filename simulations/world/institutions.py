@@ -45,7 +45,7 @@ def _known(names: tuple[str, ...]) -> BeforeValidator:
 
 
 class WorldInstitution(Section):
-    """One institution; the file `institutions.toml` says what each word means."""
+    """One institution; the file `institutions.toml` explains each word."""
 
     name: Name
     kind: Literal["bank", "remittance", "ngo", "hotline"]

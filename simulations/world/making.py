@@ -151,7 +151,7 @@ class CustomerBlock:
 
 
 def make_society(plan: WorldPlan) -> Society:
-    """Draw people, customers, rings, and what rings do.
+    """Draw people, customers, rings, and rings' payments.
 
     Raises:
         UsageError: a bank has too few customers for so many rings.

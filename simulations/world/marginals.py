@@ -67,7 +67,7 @@ class Counts:
 
 
 def marginals(society: Society, counts: Counts, *, cases: int, signals: int) -> dict[str, Any]:
-    """Return a world's marginals as plain data: what `world.json` holds."""
+    """Return a world's marginals as plain data, the content of `world.json`."""
     plan, labels = society.plan, society.labels
     return {
         "format": FORMAT,
@@ -185,7 +185,7 @@ def _channels(counts: Counts) -> list[dict[str, Any]]:
 
 
 def world_screen(found: dict[str, Any], where: str) -> RenderableType:
-    """Return what a terminal shows of a world that was written to `where`."""
+    """Return the screen on a world that was written to `where`."""
     totals, asked = found["totals"], found["asked"]
     head = (
         f"{totals['transactions']:,} transactions of {totals['customers']:,} customers "

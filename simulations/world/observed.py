@@ -65,7 +65,7 @@ class ObservedLabels:
     effective: IntArray
 
     def table(self, ids: Any) -> Any:
-        """Return the rows as a table; `ids` are what the institution calls the customers."""
+        """Return the rows as a table; `ids` are the institution's own customer ids."""
         confidence = np.array(_CONFIDENCE)[self.source]
         columns = {
             "subject_id": ids,
@@ -87,7 +87,7 @@ def observe(
     seen: float,
     days: int,
 ) -> ObservedLabels:
-    """Draw what one institution learns of its customers.
+    """Draw one institution's knowledge of its customers.
 
     Args:
         rng: the only source of chance.

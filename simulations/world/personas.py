@@ -17,7 +17,7 @@ Ages = Literal["any", "young", "adult", "older"]
 
 @dataclass(frozen=True, slots=True)
 class Persona(Pattern):
-    """A life: its habits, and what the institution's own files say of such a customer.
+    """A life: its habits, and an institution's own data on such a customer.
 
     Attributes:
         apart: what tells it apart from exploitation; "" where nothing resembles it.

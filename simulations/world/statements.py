@@ -109,7 +109,7 @@ def life_lines(streams: Streams, who: Engagements, setting: Setting) -> Lines:
 
 
 def ring_lines(streams: Streams, business: Business, setting: Setting) -> Lines:
-    """Draw what accounts do for rings, on both sides where both are accounts of the world."""
+    """Draw accounts' payments for rings, on both sides where both are accounts of the world."""
     parts = [
         part
         for index in range(len(LINES))

@@ -117,7 +117,7 @@ def transactions(
     books: Books,
     first: int,
 ) -> Any:
-    """Return lines as a table of canonical transactions, without what the institution lacks.
+    """Return lines as a table of canonical transactions, without the institution's gaps.
 
     Args:
         rng: seconds of the day, tickets, branch checklists and gaps.

@@ -102,7 +102,7 @@ class ReportFacts:
 
 
 def report_facts(alert: Alert, status: AlertStatus, codes: Mapping[str, str]) -> ReportFacts:
-    """Return what a draft says.
+    """Return the facts of a draft.
 
     Args:
         alert: whose evidence it is.
@@ -147,7 +147,7 @@ def window_days(alert: Alert) -> int:
 
 
 def party_words(role: PartyRole) -> str:
-    """Return what a report says of the party that an alert is about."""
+    """Return a report's words on the party that an alert is about."""
     if role is PartyRole.POTENTIAL_VICTIM:
         return "Possible victim. Not a subject of this report; protect this person."
     if role in SUSPECTED:

@@ -160,7 +160,7 @@ def _moved(movement: Movement) -> dict[str, Any]:
 
 
 def fintrac_problems(content: bytes) -> list[str]:
-    """Return what keeps a report from being finished, one line each; nothing where it is.
+    """Return the gaps of an unfinished report, one line each; none where it is finished.
 
     Raises:
         UsageError: it is no JSON.

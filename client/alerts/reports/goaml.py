@@ -21,7 +21,7 @@ NOTE: Final = " A draft. Nothing sends it. A person completes it, checks it and 
 
 
 def goaml_draft(facts: ReportFacts) -> bytes:
-    """Return a draft as UTF-8 XML, valid but for what it says is to be completed.
+    """Return a draft as UTF-8 XML, valid but for the fields that are marked to be completed.
 
     Raises:
         UsageError: it would not be valid: a code that is none.
@@ -137,7 +137,7 @@ def _kind(name: str) -> str:
 
 
 def goaml_problems(content: bytes) -> list[str]:
-    """Return what keeps a report from being finished, one line each; nothing where it is.
+    """Return the gaps of an unfinished report, one line each; none where it is finished.
 
     Raises:
         UsageError: it is no XML, or holds what a report has no need of: a DTD, an entity.

@@ -66,7 +66,7 @@ class CounterpartyType(StrEnum):
 
 
 class MemoCategory(StrEnum):
-    """What an institution's own tool made of a payment's text; the text stays where it is."""
+    """The category that an institution's own tool gave a payment's text; the text stays there."""
 
     SALARY = "salary"
     RENT = "rent"

@@ -57,7 +57,7 @@ def base_type(field: FieldInfo) -> type:
 
 
 def arrow_schema(model: type[BaseModel]) -> Any:
-    """Return the Arrow schema of a canonical record; what may be left out may be null."""
+    """Return the Arrow schema of a canonical record; optional fields may be null."""
     return pa.schema(
         [
             pa.field(name, _arrow_of(field), nullable=not field.is_required())

@@ -126,7 +126,7 @@ class Columns:
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """What is read as text after the features: the label, then the optional columns."""
+        """The text columns after the features: the label, then the optional ones."""
         optional = (self.label, self.unit, self.institution, *self.audit, self.rows)
         return tuple(name for name in optional if name is not None)
 
@@ -315,5 +315,5 @@ def asked_by(study: Study) -> set[str]:
 
 
 def told_by(study: Study) -> list[str]:
-    """Return the columns that tell of a unit in what leaves: neither its id nor its label."""
+    """Return the columns whose values leave in sums: neither a unit's id nor its label."""
     return sorted(asked_by(study) - {study.records.unit, study.records.label})

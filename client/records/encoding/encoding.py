@@ -1,4 +1,4 @@
-"""Batches of columns into positions and labels, counting what does not fit.
+"""Batches of columns into positions and labels, with counts of misfits.
 
 Every value is encoded by itself: a look-up of its text, or an elementwise formula of its
 number. Nothing here sees a column as a whole.
@@ -118,7 +118,7 @@ class Encoder:
         return found
 
     def dates(self, name: str, column: Any, place: Place, start: int) -> None:
-        """Note what is odd about a batch of date codes (sql.py) of the column `name`."""
+        """Note the problems of a batch of date codes (sql.py) of the column `name`."""
         codes = column.to_numpy(zero_copy_only=False)
         future = _FUTURE.format(today=self.columns.today.isoformat())
         for code, complaint in ((DATE_FUTURE, future), (DATE_NONE, _NO_DATE)):

@@ -63,7 +63,7 @@ class RowReader(Protocol):
 
 
 def row_reader(study: Study, problems: Problems) -> RowReader | None:
-    """Return what reads the column of a model that reads one, and None for others."""
+    """Return the reader of a model's one column, and None for models without one."""
     missing: Missing = frozenset((None, "", *study.records.missing))
     if isinstance(study.rows, VectorSection):
         return VectorReader(study.rows, missing, problems)
@@ -122,7 +122,7 @@ class VectorReader:
         self._parts: list[UnitRows] = [DenseRows.empty(section.entries)]
 
     def read(self, name: str, column: Any, place: Place, start: int) -> None:
-        """Scale a batch; what is no vector, or looks like a medium, counts as zero."""
+        """Scale a batch; a value that is no vector, or looks like a medium, counts as zero."""
         texts = column.to_pylist()
         absent = [text in self._missing for text in texts]
         self.absent += _note_absent(self._problems, absent, place, name, start)

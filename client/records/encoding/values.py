@@ -32,7 +32,7 @@ def number(text: str) -> float | None:
 
 
 def comparable(text: str) -> float | str:
-    """Return what two texts for the same value share: the number, or the text itself."""
+    """Return the common form of texts for one value: the number, or the text itself."""
     value = number(text)
     return text if value is None else value
 

@@ -71,7 +71,7 @@ OWN_COLUMNS: Final = {
 
 
 def import_amlsim(files: Sequence[Path], out: Path, options: ImportOptions) -> list[str]:
-    """Write AMLSim's files as canonical records; returns what was read, in lines.
+    """Write AMLSim's files as canonical records; returns counts of rows read, in lines.
 
     Raises:
         RecordsError: input that cannot be read, by file and line.

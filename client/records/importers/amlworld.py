@@ -59,7 +59,7 @@ _TOLD: Final = ("amount_minor", "currency", "channel")
 
 
 def import_amlworld(files: Sequence[Path], out: Path, options: ImportOptions) -> list[str]:
-    """Write AMLworld's payments as canonical records; returns what was read, in lines.
+    """Write AMLworld's payments as canonical records; returns counts of rows read, in lines.
 
     Raises:
         RecordsError: input that cannot be read, by file and line.

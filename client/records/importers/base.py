@@ -75,7 +75,7 @@ class CanonicalFolder:
         }
 
     def add_records(self, name: str, records: Sequence[BaseModel]) -> None:
-        """Append validated records; what was not said of one is null, whatever its default."""
+        """Append validated records; a field that was not given is null, whatever its default."""
         schema = self._schemas[name]
         rows = [
             record.model_dump(include=set(schema.names), exclude_unset=True) for record in records
@@ -90,7 +90,7 @@ class CanonicalFolder:
             self._writers[name].close()
 
     def discard(self) -> None:
-        """Take back what was written: half of an import would look like a whole one."""
+        """Delete the written files: half of an import would look like a whole one."""
         for name in self._schemas:
             with suppress(OSError):  # the disk that was full for the rows is so for the end
                 if name in self._writers:
@@ -98,7 +98,7 @@ class CanonicalFolder:
             self._file(name).unlink(missing_ok=True)
 
     def lines(self) -> list[str]:
-        """Say what was written, and what the source does not have."""
+        """Return the counts of records written, and the columns that the source lacks, in lines."""
         said = []
         for name, schema in self._schemas.items():
             said.append(f"{name}: {self._rows[name]:,} rows, {', '.join(schema.names)}")

@@ -44,7 +44,7 @@ _NO_REFERENCE: Final = frozenset({"NOTPROVIDED", "NOT PROVIDED", "NONREF"})
 
 
 def import_camt053(files: Sequence[Path], out: Path, options: ImportOptions) -> list[str]:
-    """Write statements as canonical records; returns what was read, in lines.
+    """Write statements as canonical records; returns counts of entries read, in lines.
 
     Raises:
         RecordsError: input that cannot be read, by file and line.
@@ -83,7 +83,7 @@ class _Repeats:
         return _numbered(reference, place)
 
     def taken_back(self, account: str, reference: str) -> str:
-        """Return the id of what a reversal takes back: the last that still stands."""
+        """Return the id of the entry that a reversal takes back: the last one not taken back."""
         standing = self._standing.get((account, reference))
         return _numbered(reference, standing.pop() if standing else 0)
 
@@ -117,7 +117,7 @@ class _Statements:
             self._enter(node)
 
     def lines(self) -> list[str]:
-        """Say what was read, and what was left out."""
+        """Return the counts of entries read and left out, in lines."""
         out = f"{self.pending:,} entries that are not booked, {self.other:,} that are no payments"
         return [
             f"read {self.entries:,} entries of {len(self._seen):,} statements",

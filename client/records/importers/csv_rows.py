@@ -80,7 +80,7 @@ def time_value(column: str, start: str | None = None, unit: str = "day") -> Valu
 
 
 def bare(column: str) -> str:
-    """Return SQL for a column's text without what stands around it; null for nothing."""
+    """Return SQL for a column's text without spaces around it; null for an empty one."""
     return f"nullif(trim({quoted(column)}), '')"
 
 
@@ -175,7 +175,7 @@ class CsvFiles:
 def file_forms(
     paths: Sequence[Path], forms: Mapping[str, Sequence[str]], *, repeats: bool = False
 ) -> dict[str, list[Path]]:
-    """Sort files by what their headers say that they are: the first form whose columns are there.
+    """Sort files by their headers: into the first form whose columns are there.
 
     Raises:
         RecordsError: a file is of no such form.

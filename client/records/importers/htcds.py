@@ -42,7 +42,7 @@ _YEARS: Final = (9, 18, 21, 24, 27, 30, 39, 48)  # where the bands of CaseAgeBan
 
 
 def import_htcds(files: Sequence[Path], out: Path, options: ImportOptions) -> list[str]:
-    """Write cases as canonical summaries; returns what was read, in lines.
+    """Write cases as canonical summaries; returns counts of cases read, in lines.
 
     Raises:
         RecordsError: input that cannot be read, by file and line.

@@ -98,14 +98,14 @@ class XmlElement:
         return found
 
     def choice(self, where: str, known: dict[str, Any], default: str | None = None) -> Any:
-        """Return what a word at a path means; others are refused."""
+        """Return the meaning of a word at a path; other words are refused."""
         found = (self.text(where) if default is not None else self.need(where)) or default
         if found not in known:
             (self.at(where) or self).refuse(f"{where} with one of {', '.join(known)}")
         return known[found]
 
     def refuse(self, expected: str) -> NoReturn:
-        """Say what was expected, and where.
+        """Raise an error with the expected content and its place.
 
         Raises:
             RecordsError: always.
@@ -283,7 +283,7 @@ def kind_of_party(node: XmlElement | None) -> str | None:
 def other_side(
     party: XmlElement | None, account: XmlElement | None, agent: XmlElement | None, keyed: KeyedHash
 ) -> dict[str, Any]:
-    """Return what is known of the other account; of its holder only whether it is a person."""
+    """Return the other account's data; of its holder only whether it is a person."""
     number, bank = account_number(account), agent_of(agent)
     return {
         "counterparty_key": keyed.of(ACCOUNT, number) if number else None,
@@ -309,7 +309,7 @@ class StatementBooks:
         self._customers: dict[str, Customer] = {}
 
     def open(self, node: XmlElement, account: dict[str, Any], customer: dict[str, Any]) -> None:
-        """Take an account and its holder; what is None is not known.
+        """Take an account and its holder; None stands for unknown.
 
         Raises:
             RecordsError: a field breaks its rules.
@@ -323,7 +323,7 @@ class StatementBooks:
         self._customers[holder.customer_id] = holder
 
     def enter(self, node: XmlElement, fields: dict[str, Any]) -> None:
-        """Take a transaction; what is None is not known.
+        """Take a transaction; None stands for unknown.
 
         Raises:
             RecordsError: a field breaks its rules.
@@ -337,7 +337,7 @@ class StatementBooks:
             self._write()
 
     def finish(self) -> None:
-        """Write what is held, then the accounts and customers."""
+        """Write the held transactions, then the accounts and customers."""
         self._write()
         self._folder.add_records("accounts", list(self._accounts.values()))
         self._folder.add_records("customers", list(self._customers.values()))

@@ -49,7 +49,7 @@ _INSTANT: Final = frozenset({"INST", "RTP"})
 
 
 def import_pacs008(files: Sequence[Path], out: Path, options: ImportOptions) -> list[str]:
-    """Write payments as canonical records; returns what was read, in lines.
+    """Write payments as canonical records; returns counts of payments read, in lines.
 
     Raises:
         RecordsError: input that cannot be read, by file and line.
@@ -99,7 +99,7 @@ class _Payments:
             self._pay(node)
 
     def in_house_lines(self) -> list[str]:
-        """Say whose payments between own customers are, and what it costs where they are two's."""
+        """Return lines on payments between own customers: their owners, and the cost of two."""
         if not self.in_house:
             return []
         between = f"{self.in_house:,} payments between own customers"

@@ -48,7 +48,7 @@ COLUMNS: Final = {
 
 
 def import_paysim(files: Sequence[Path], out: Path, options: ImportOptions) -> list[str]:
-    """Write PaySim's files as canonical records; returns what was read, in lines.
+    """Write PaySim's files as canonical records; returns counts of rows read, in lines.
 
     Raises:
         RecordsError: input that cannot be read, by file and line.

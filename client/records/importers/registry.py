@@ -68,7 +68,7 @@ def import_records(
     options: ImportOptions,
     given: frozenset[str] = frozenset(),
 ) -> list[str]:
-    """Write files of a form as canonical records to a new folder; returns what was read, in lines.
+    """Write files of a form as canonical records to a new folder; returns counts, in lines.
 
     Args:
         form: what the files are.

@@ -116,7 +116,7 @@ def leave_out(connection: duckdb.DuckDBPyConnection, banks: tuple[str, ...]) -> 
 
 
 def said_of(banks: tuple[str, ...]) -> dict[str, str]:
-    """Return what a field says of a feature without payments with customers of `banks`."""
+    """Return a field's metadata for a feature without payments with customers of `banks`."""
     return {COVERS: PERSON, BANKS: ",".join(banks)} if banks else {}
 
 
@@ -131,7 +131,7 @@ def covered_columns(schema: Any) -> dict[str, str]:
 
 
 def covers_line(columns: Collection[str], covered: Mapping[str, str]) -> str:
-    """Say what the promise covers for an institution whose columns are covered so.
+    """Return the promise's scope in words for an institution whose columns are covered so.
 
     Args:
         columns: what a study learns from or asks about, as the study calls it.

@@ -203,7 +203,7 @@ class Utf8Pipe:
         return not self._endings.quoted
 
     def finish(self) -> RecordsError | None:
-        """End the thread, read to the end or not, and say what it could not decode."""
+        """End the thread, at the end or before it; raises for bytes that it could not decode."""
         if not self._ended.is_set():
             self._ended.set()
             self._thread.join()

@@ -53,7 +53,7 @@ class Rows:
 
     @property
     def label(self) -> str:
-        """What messages call them."""
+        """The names for messages."""
         return "query" if self.query is not None else f"table {self.table}"
 
 

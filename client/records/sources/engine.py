@@ -219,7 +219,7 @@ _DAMAGED: Final = (
 
 
 def unreadable(name: str, error: Exception) -> RecordsError:
-    """Say where reading stopped, why and what to do; the engine's own message would quote the row.
+    """Return an error with place, cause and remedy; the engine's own message would quote the row.
 
     Late errors come through Arrow's stream as OSError, with the engine's own words.
     """
@@ -265,7 +265,7 @@ def connect(
 
 
 def described(connection: duckdb.DuckDBPyConnection, relation: str) -> dict[str, ColumnType]:
-    """Return the columns of SQL for rows, each with what it can be read as.
+    """Return the columns of SQL for rows, each with the type that it can be read as.
 
     Raises:
         duckdb.Error: there are no such rows.
@@ -293,7 +293,7 @@ class CheckedBatches:
     """
 
     def __init__(self, reader: Any, errors: tuple[type[Exception], ...], problem: str) -> None:
-        """Pass on the batches of `reader`; `problem` is what one of `errors` means."""
+        """Pass on the batches of `reader`; `problem` explains one of `errors`."""
         self._reader = reader
         self._errors = (*errors, pa.ArrowException)
         self._message = problem
@@ -306,7 +306,7 @@ class CheckedBatches:
         return pa.RecordBatchReader.from_batches(self._reader.schema, self._batches())
 
     def end(self, let_go: Callable[[], None]) -> None:
-        """Bring no further batch, and let go of what brings them; may be called twice.
+        """Bring no further batch, and release the reader; may be called twice.
 
         DuckDB reads ahead on threads of its own: whoever leaves early must not close a
         database under one of them.

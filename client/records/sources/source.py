@@ -62,7 +62,7 @@ _DATABASES: Final = frozenset({FileKind.DUCKDB, FileKind.SQLITE})
 
 
 def kind_of(path: Path) -> FileKind:
-    """Return what a file's name says that it is; CSV where it says nothing known."""
+    """Return the kind of a file by its name; CSV where the name has no known ending."""
     suffix = path.suffix.lower()
     if suffix != ".db":
         return _SUFFIXES.get(suffix, FileKind.CSV)

@@ -36,7 +36,7 @@ class ColumnType(Enum):
 
     @classmethod
     def of(cls, name: str) -> "ColumnType":
-        """Return what a column of the SQL type `name` can be read as."""
+        """Return the kind that a column of the SQL type `name` can be read as."""
         if name in _FLOATS:
             return cls.FLOAT
         if name == "BOOLEAN":
@@ -89,7 +89,7 @@ class Numerals:
 
     @property
     def between(self) -> str:
-        """A regular expression (RE2) for what stands between thousands."""
+        """A regular expression (RE2) for the separator of thousands."""
         return _SPACES if self.thousands == " " else f"[{self.thousands}]"
 
     @property

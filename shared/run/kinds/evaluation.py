@@ -18,7 +18,7 @@ from fieldfare.shared.transcript.leaves import MetricsRecord, UnsignedLeaf
 
 
 class Evaluation(Kind):
-    """Binds the averaged model; its table is what metrics and the place of an alert follow from."""
+    """Binds the averaged model; metrics and the alert threshold follow from its table."""
 
     release: ClassVar = ReleaseKind.EVALUATION
     record: ClassVar = MetricsRecord
@@ -44,7 +44,7 @@ class Evaluation(Kind):
         return replace(results, table=summed.values, model=results.bound)
 
     def write(self, plan: Plan, results: Results, summed: Summed, words: bytes) -> UnsignedLeaf:
-        """Write down what everybody reads off the table."""
+        """Return the record of the metrics that everybody reads off the table."""
         del words
         metrics = _read_off(plan, results, summed)
         if metrics is None:

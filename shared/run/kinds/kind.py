@@ -73,7 +73,7 @@ class Kind(ABC):
     stops: ClassVar[bool] = False
 
     def leads(self, plan: Plan) -> bool:
-        """Say whether what the next request binds follows from this one's sum."""
+        """Say whether the content that the next request binds follows from this kind's sum."""
         del plan
         return False
 
@@ -101,7 +101,7 @@ class Kind(ABC):
 
     @abstractmethod
     def contents(self, plan: Plan, results: Results) -> Iterator[Content]:
-        """Yield what the next request may bind, what a coordinator binds first.
+        """Yield the contents that the next request may bind, the coordinator's choice first.
 
         Several where machines may round apart; nothing where only a deleted sum would tell.
         """
@@ -128,7 +128,7 @@ class Kind(ABC):
         return terms
 
     def after(self, plan: Plan, results: Results, summed: Summed) -> Results:
-        """Return what follows from the sum, before its record.
+        """Return the results after the sum, before its record.
 
         Raises:
             MismatchError: no honest run has such a sum.
@@ -151,7 +151,7 @@ class Kind(ABC):
         return None
 
     def read(self, plan: Plan, results: Results, summed: Summed, content: bytes) -> Results:
-        """Check the bytes of the record after the sum; return what the run has come to.
+        """Check the bytes of the record after the sum; return the run's results with it.
 
         Raises:
             ProtocolError: no such record, or it does not follow from the sum.
@@ -160,13 +160,13 @@ class Kind(ABC):
         return results
 
     def told(self, plan: Plan, results: Results) -> dict[str, Any]:
-        """Return what people read of the sum, beside the evaluation's metrics; by name."""
+        """Return the sum's published results by name, beside the evaluation's metrics."""
         del plan, results
         return {}
 
 
 def values_in(content: bytes, summed: Summed) -> Values:
-    """Return float64 (entries,): what a record holds, which are the words of the sum before it.
+    """Return float64 (entries,): a record's values, checked to be the words of the sum before it.
 
     Raises:
         MismatchError: other words.
@@ -179,7 +179,7 @@ def values_in(content: bytes, summed: Summed) -> Values:
 
 @dataclass(frozen=True, eq=False)
 class Release:
-    """What comes next in a run.
+    """The next release of a run.
 
     Attributes:
         kind: what is released.

@@ -27,7 +27,7 @@ class Questions(Kind):
         return plan.study.asks_for_knots
 
     def is_due(self, plan: Plan, results: Results) -> bool:
-        """Due once for what the study declares; in a run of later questions, once for each."""
+        """Due once for the declared questions; in a run of later questions, once for each."""
         asked = len(results.later) if results.later else int(plan.study.questions is not None)
         return results.answered < asked
 
@@ -78,7 +78,7 @@ class Questions(Kind):
         return terms
 
     def write(self, plan: Plan, results: Results, summed: Summed, words: bytes) -> UnsignedLeaf:
-        """Write down what was asked, and the sum for everybody to read."""
+        """Return the record of the questions, with the sum for everybody to read."""
         del summed
         return AnswersRecord.of(_group(plan, results), words)
 
