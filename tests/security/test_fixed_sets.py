@@ -6,9 +6,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from hypothesis import HealthCheck, settings
+import pytest
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 from tests.support.federations.bench import NAMES, Bench, make_study, make_sums
 from tests.support.runs.transcripts import Recorder
 
@@ -144,6 +151,21 @@ class FixedSets(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.played.bench.federation.__exit__()
         self.folder.cleanup()
+
+
+def test_without_the_rule_the_same_machine_finds_two_sets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has the power to: nothing but the rule stands between a coordinator and the difference."""
+    for module in ("client.ledger.pending", "client.custodian.custodian"):
+        monkeypatch.setattr(f"fieldfare.{module}.check_set", lambda *_: None)
+    searched = settings(
+        TestFixedSets.settings,
+        max_examples=30,
+        phases=[Phase.generate],
+        derandomize=True,
+        report_multiple_bugs=False,
+    )
+    with pytest.raises(AssertionError, match="assert 2 <= 1"):
+        run_state_machine_as_test(FixedSets, settings=searched)
 
 
 TestFixedSets = FixedSets.TestCase
