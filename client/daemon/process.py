@@ -147,7 +147,7 @@ def serve(guard: Guard, stopped: Stopped, say: Say) -> None:
 def _watch(guard: Guard, stopped: Stopped, say: Say) -> None:
     """Look every second; print the changes of every look, whichever command asked for it.
 
-    A change is report once nothing has moved for a second: an editor may be in the middle of
+    A change counts once nothing has moved for a second: an editor may be in the middle of
     writing, and half a policy would close the door on a run. Commands need not wait, they tell.
     """
     looked, seen = time.monotonic(), guard.look()

@@ -1,23 +1,19 @@
 """The custodian on duty: replaced as a whole, between two calls, when the home changes.
 
-A look at the home opens everything anew (settings, policy, coordinator, roster, identity,
-ledger), loads what may run under it, and only then takes the place of what served before:
-the socket stays, and a call in work is finished by whoever began it. Sums that are prepared
-already are handed on, and so are the keys of runs that may go on. What cannot be opened any more
-closes the door instead: nothing is served (every study is unknown) until a later look succeeds,
-and the status says why.
+A reload opens the home anew (settings, policy, coordinator, roster, identity, ledger), loads what
+may run under it, and only then takes the place of what served before: the socket stays, and a call
+in work is finished by the custodian that began it. A home that cannot be opened closes the door
+instead: nothing is served (every study is unknown) until a later reload succeeds, and the status
+says why.
 
-The state that a custodian applies (studies, roster, policy), and its changes over time.
+It is no restart by a supervisor, because a restart loses two things. Keys of runs are in memory
+only (ADR 0018): an approval of another study would cost every run in work an attempt out of its
+spares. And prepared sums are in memory: every study's records would be read again. A reload hands
+both on, sums for as long as the records look the same.
 
-A fingerprint of a home's state, taken without reading the content of its files.
-
-A file's state is its modification time, its size and its inode. What a database server holds
-cannot be seen from outside.
-
-A cache of prepared sums: a decision on one study does not read another study's records.
-
-They are kept by study for as long as the records look the same (`home_state.records_state`).
-What a database server holds is read again when the custodian starts.
+Changes are seen by modification time, size and inode of the home's files, without reading them;
+commands need not wait for that, they ask for a reload. A database server's content cannot be seen
+from outside: it is read again when the custodian starts.
 """
 
 import hashlib
