@@ -29,8 +29,7 @@ from fieldfare.client.institution.open import open_institution, open_journal
 from fieldfare.client.journal import heads
 from fieldfare.client.journal.entries import Event
 from fieldfare.client.journal.journal import read, verify
-from fieldfare.client.policy.allowing import allowing
-from fieldfare.client.policy.explained import explain
+from fieldfare.client.policy.explained import allowing, explain
 from fieldfare.client.policy.policy import load_policy, pinned_coordinator
 from fieldfare.shared.advice import at_home
 from fieldfare.shared.errors import UsageError

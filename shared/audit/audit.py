@@ -13,11 +13,12 @@ from typing import Any, BinaryIO, Final, Protocol
 
 from fieldfare.shared.audit.evidence import (
     KeptVectors,
+    LedgerTrail,
+    Spent,
     check_cosignatures,
     check_head,
     check_header,
 )
-from fieldfare.shared.audit.ledgers import LedgerTrail, Spent
 from fieldfare.shared.audit.opening import OpeningAudit, Trust
 from fieldfare.shared.canonical import claimed
 from fieldfare.shared.errors import ProtocolError

@@ -28,7 +28,7 @@ from fieldfare.client.home.layout import Home
 from fieldfare.client.institution.initial_setup import create_institution
 from fieldfare.client.journal.entries import Event
 from fieldfare.client.journal.journal import Journal
-from fieldfare.client.oversight.home_checks import HomeChecks, Preflight
+from fieldfare.client.oversight.checks import HomeChecks, Preflight
 from fieldfare.client.oversight.preflight import CheckOutcome, CheckResult, findings
 
 NAME = NAMES[0]
@@ -84,7 +84,7 @@ def test_a_witness_on_another_file_system_is_not_warned_of(home: Home) -> None:
 
 
 def test_swap_in_the_clear_is_warned_of(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    at = "fieldfare.client.oversight.home_checks.unencrypted_swap"
+    at = "fieldfare.client.oversight.checks.unencrypted_swap"
     monkeypatch.setattr(at, lambda: ("/dev/sda2",))
     found = look(home)["swap"]
     assert (found.outcome, "/dev/sda2" in found.text) == (CheckOutcome.WARN, True)

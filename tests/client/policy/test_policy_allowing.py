@@ -3,8 +3,7 @@
 import pytest
 from tests.support.homes.institutions import home_study
 
-from fieldfare.client.policy.allowing import Allowing, allowing
-from fieldfare.client.policy.explained import policy_text
+from fieldfare.client.policy.explained import Allowing, allowing, policy_text
 from fieldfare.client.policy.policy import Policy, objections
 from fieldfare.shared.protocol.plan import Plan, plan_for
 from fieldfare.shared.study.toml import parse_toml

@@ -3,7 +3,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from fieldfare.server.answers.tables import (
+from fieldfare.server.answers.analytics import (
     agreeing_cells,
     ecdf_cells,
     keys_of,

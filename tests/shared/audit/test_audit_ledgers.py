@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 from tests.support.runs.transcripts import Recorder
 
-from fieldfare.shared.audit.ledgers import LedgerTrail, Spent
+from fieldfare.shared.audit.evidence import LedgerTrail, Spent
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.protocol.messages import Reply
 from fieldfare.shared.transcript.leaves import LeafKind

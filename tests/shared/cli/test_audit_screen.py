@@ -8,7 +8,7 @@ from tests.support.runs.grouped import released_groups
 from tests.support.runs.transcripts import Recorder
 
 from fieldfare.shared.audit.audit import AuditReport, InstitutionReport
-from fieldfare.shared.audit.ledgers import Spent
+from fieldfare.shared.audit.evidence import Spent
 from fieldfare.shared.audit.opening import Trust
 from fieldfare.shared.cli.audit import MOST_SHOWN, report_json, report_screen
 from fieldfare.shared.protocol.identity import fingerprint
