@@ -151,8 +151,9 @@ def open_queue(path: Path) -> AlertQueue:
     try:
         is_casework = (path / TERMS).exists()
     except OSError as error:
-        raise UsageError(f"{path}: expected a folder that this user can reach, "
-                         f"found: {error.strerror}") from None  # fmt: skip
+        raise UsageError(
+            f"{path}: expected a folder that this user can reach, found: {error.strerror}"
+        ) from None
     if is_casework:
         return CaseworkQueue(Casework.open(path.absolute()))
     home = Home.open(path)

@@ -207,8 +207,10 @@ class Casework:
             with os.fdopen(descriptor, "r+b", buffering=0) as file:
                 found = os.fstat(descriptor)
                 if found.st_uid != os.geteuid():
-                    raise UsageError(f"{path}: expected a file of {user}, found another user's: "
-                                     "ask the operator to move it away")  # fmt: skip
+                    raise UsageError(
+                        f"{path}: expected a file of {user}, found another user's: "
+                        "ask the operator to move it away"
+                    )
                 os.fchmod(descriptor, FILE_MODE)  # whatever the umask says
                 torn = found.st_size and os.pread(descriptor, 1, found.st_size - 1) != b"\n"
                 file.write(b"\n" * bool(torn) + act.model_dump_json().encode() + b"\n")

@@ -221,9 +221,10 @@ class AlertStore:
     def tell(self, suppressed: Collection[str], codes: Mapping[str, str]) -> None:
         """Write down for those who cannot read the home: which alerts are hidden, and codes."""
         hidden = [
-            (alert,) for alert, unit in self._rows("SELECT alert, unit FROM alert")
+            (alert,)
+            for alert, unit in self._rows("SELECT alert, unit FROM alert")
             if unit in suppressed
-        ]  # fmt: skip
+        ]
         with self._database.transaction():
             self._rows("DELETE FROM hidden")
             self._database.many("INSERT INTO hidden VALUES (?)", hidden)

@@ -206,8 +206,10 @@ def labels(
     except OSError as error:
         raise UsageError(f"{out}: expected a new file, found: {error.strerror}") from None
     positive = sum(label.value for label in found)
-    typer.echo(f"{len(found)} labels, {positive} of them positive: {out} (0600; that somebody was "
-               "reported is itself secret)")  # fmt: skip
+    typer.echo(
+        f"{len(found)} labels, {positive} of them positive: {out} (0600; that somebody was "
+        "reported is itself secret)"
+    )
 
 
 def _moment(text: str) -> datetime:

@@ -125,9 +125,11 @@ def _postgresql(uri_file: str | None, table: str | None) -> dict[str, Any]:
     named = table or ask("The table or view, as SCHEMA.TABLE", "--table", "public.customers")
     schema, _, own = named.rpartition(".")
     return {
-        "kind": POSTGRESQL, "uri_file": str(Path(path).expanduser().absolute()),
-        "schema": schema or "public", "table": own,
-    }  # fmt: skip
+        "kind": POSTGRESQL,
+        "uri_file": str(Path(path).expanduser().absolute()),
+        "schema": schema or "public",
+        "table": own,
+    }
 
 
 def _settings_text(name: str, source: dict[str, Any]) -> str:
@@ -182,8 +184,10 @@ def _policy(epsilon: str | None, minimum_units: str | None) -> str:
     """Return policy.toml with the answers; `policy check` explains them."""
     document = tomlkit.parse(policy_text())
     budget, records = document["budget"], document["records"]
-    most = _number(epsilon or ask("Most that one study may cost, as epsilon", "--epsilon",
-                                  USUAL_EPSILON), "--epsilon")  # fmt: skip
+    most = _number(
+        epsilon or ask("Most that one study may cost, as epsilon", "--epsilon", USUAL_EPSILON),
+        "--epsilon",
+    )
     least = _number(minimum_units or ask("Fewest customers or cases to take part with",
                     "--minimum-units", USUAL_UNITS), "--minimum-units")  # fmt: skip
     budget["study_epsilon"] = most

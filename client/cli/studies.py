@@ -171,9 +171,11 @@ def _seen_in_records(institution: Institution, study: Study) -> tuple[str, ...]:
 
     try:
         tables = tables_of(
-            institution.settings.records, study, folder=institution.home.path,
+            institution.settings.records,
+            study,
+            folder=institution.home.path,
             environment=os.environ,
-        )  # fmt: skip
+        )
         return tuple(records_words(check_records(tables, study, today=utc_now().date())))
     except FieldfareError as error:
         return (f"cannot be read: {error}",)

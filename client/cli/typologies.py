@@ -65,12 +65,14 @@ def study_features(pack: Pack) -> str:
     """Return the features of a pack as TOML, to paste into a study; linked forms are not there."""
     return features_text(
         [
-            (f"{spec.name}: {spec.meaning} ({one.id} version {one.typology.version})",
-             spec.numeric(one.typology.tag))
+            (
+                f"{spec.name}: {spec.meaning} ({one.id} version {one.typology.version})",
+                spec.numeric(one.typology.tag),
+            )
             for one in pack.indicators
             for spec in one.typology.features
         ]
-    )  # fmt: skip
+    )
 
 
 EXIT_REFUSED: Final = 2

@@ -292,8 +292,7 @@ class Evidence:
         up = np.maximum(contributions, 0.0)
         total = up.sum(axis=1, keepdims=True)
         alike = np.where((said.fires != 0) & said.above, up, 0.0) @ self.overlaps
-        share = np.divide(alike, total, out=np.zeros((len(up), len(PERSONAS))),
-                          where=total > 0)  # fmt: skip
+        share = np.divide(alike, total, out=np.zeros((len(up), len(PERSONAS))), where=total > 0)
         best = np.argsort(-share, axis=1, kind="stable")[:, :MOST_PERSONAS]
         likely = np.take_along_axis(share, best, axis=1) >= LEAST_LIKENESS
         return np.where(likely, best, NOBODY)

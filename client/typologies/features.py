@@ -112,8 +112,9 @@ class Query:
 def own_query(indicator: PackIndicator) -> Query:
     """Return the query whose features may leave."""
     typology = indicator.typology
-    return Query(indicator.id, indicator, indicator.sql, typology.tag, typology.required,
-                 typology.features)  # fmt: skip
+    return Query(
+        indicator.id, indicator, indicator.sql, typology.tag, typology.required, typology.features
+    )
 
 
 def _linked_queries(pack: Pack) -> list[Query]:

@@ -109,9 +109,11 @@ def test_harm_rule_2_no_single_indicator_suffices(capsys: pytest.CaptureFixture[
     for column in ("families", "family_names", "against", "counter_evidence", "look_alikes"):
         assert not SCHEMA.field(column).nullable
     alone = reported_alert(
-        families=1, family_names=("FLOW",), reasons=(reason("R04", 1.0, 9.0),),
+        families=1,
+        family_names=("FLOW",),
+        reasons=(reason("R04", 1.0, 9.0),),
         counter_evidence=(reason("R17", 0.0, -0.5),),
-    )  # fmt: skip
+    )
     console().print(card(Kept(alone, ())))
     said = " ".join(capsys.readouterr().out.split())
     assert "1 independent family: FLOW; one is not enough" in said

@@ -61,8 +61,9 @@ def make_alert_home(folder: Path, customers: int) -> tuple[Path, str]:
     units = read_units([table_at(folder / "units.parquet")], study)
     generator = np.random.default_rng(SEED)
     parameters = generator.normal(0, 0.5, model_for(study).vectors.entries)
-    ranking = rank_units(study, parameters, units, budget=AlertBudget(share=SHARE), key=_KEY,
-                         random=generator)  # fmt: skip
+    ranking = rank_units(
+        study, parameters, units, budget=AlertBudget(share=SHARE), key=_KEY, random=generator
+    )
     rows = AlertTable.of(ranking, {}).cards(np.flatnonzero(ranking.chosen)).to_pylist()
     time = OPENED.isoformat(timespec="seconds")
     beside = {"study": study.id, "study_name": study.name, "run": "bench", "opened": time,

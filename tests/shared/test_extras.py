@@ -37,18 +37,20 @@ PROCESSES = {
     "node": ("client.node.process", "client.cli.node", "client.stock_node"),
     "institution": ("client.daemon.process",),
     "coordinator": (
-        "server.service.run_process", "server.service.runner_process", "server.superlink.process",
+        "server.service.run_process",
+        "server.service.runner_process",
+        "server.superlink.process",
         "server.stock_server",
     ),
     "demo": (),
-}  # fmt: skip
+}
 # Commands by role: what stands before the first dot of their names.
 HEADS = {
     "node": (),
     "institution": ("institution", "records", "study", "typologies", "roster", "audit"),
     "coordinator": ("coordinator", "query", "roster", "audit"),
     "demo": ("demo", "simulate", "federation", "model", "world"),
-}  # fmt: skip
+}
 LIGHT = (
     "simulations.cli.simulate", "simulations.federation.simulate", "simulations.cli.federation",
     "simulations.world.making", "client.cli.scoring", "client.model_use.score",

@@ -280,6 +280,4 @@ def entries(folder: Path, customer: str, days: int, *, last: date | None, today:
 def _movements(rows: Iterable[tuple[Any, ...]]) -> Iterable[Movement]:
     for reference, moment, offset, out, account, minor, currency, *rest in rows:
         amount = Decimal(minor).scaleb(-minor_digits(currency))
-        yield Movement(
-            reference, moment, offset, out, account, f"{amount:f}", currency, *rest
-        )  # fmt: skip
+        yield Movement(reference, moment, offset, out, account, f"{amount:f}", currency, *rest)

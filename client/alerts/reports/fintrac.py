@@ -116,9 +116,11 @@ def fintrac_draft(facts: ReportFacts) -> bytes:
         words=party_words(facts.role),
     )  # fmt: skip
     suspicion = _open(
-        Suspicion, narrative=facts.narrative, public_private_partnership=PARTNERSHIP,
+        Suspicion,
+        narrative=facts.narrative,
+        public_private_partnership=PARTNERSHIP,
         related_reports=[],
-    )  # fmt: skip
+    )
     draft = StrDraft.model_validate(
         {
             "general_information": _open(General, reporting_entity_reference=facts.reference),
@@ -173,8 +175,10 @@ def fintrac_problems(content: bytes) -> list[str]:
         draft = StrDraft.model_validate(data)
     except ValidationError as error:
         # What was found is left out: it may be about a person.
-        return [f"{line.partition(':')[0]}: expected a value as in the draft" for line in
-                problem_lines(error)]  # fmt: skip
+        return [
+            f"{line.partition(':')[0]}: expected a value as in the draft"
+            for line in problem_lines(error)
+        ]
     problems = [f"{path}: {OPEN}" for path, text in _texts(data, "") if OPEN in text]
     problems += [
         f"parties.{place}: a protected person as a subject; a possible victim is never one"

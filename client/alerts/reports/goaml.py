@@ -122,8 +122,9 @@ def _invalid(report: Any) -> list[str]:
     if schema.validate(report):
         return []
     # The library's message would repeat what stands in the report.
-    return [f"line {one.line}, {_place(one.path)}: {_kind(one.type_name)}" for one in
-            schema.error_log]  # fmt: skip
+    return [
+        f"line {one.line}, {_place(one.path)}: {_kind(one.type_name)}" for one in schema.error_log
+    ]
 
 
 def _place(path: str | None) -> str:

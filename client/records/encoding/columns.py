@@ -256,11 +256,12 @@ class Columns:
                 needed = "numbers" if name in numbers else "text or numbers"
                 found = "dates" if kind is ColumnType.DATE else "binary or nested values"
                 problems.add(
-                    place, (
+                    place,
+                    (
                         f"expected column {name} of {needed}, found {found}; derive {needed} from "
                         "it, or map another column"
                     ),
-                )  # fmt: skip
+                )
         return readable
 
     def expressions(self, source: Source) -> list[str]:

@@ -48,10 +48,8 @@ _FORMS: Final = {
     "accounts": ("acct_id", "acct_stat", "acct_rptng_crncy", "open_dt", "bank_id"),
     "alerts": ("alert_id", "acct_id", "is_sar"),
     "alert transactions": ("alert_type", "tran_id"),
-    "transactions": (
-        "tran_id", "orig_acct", "bene_acct", "tx_type", "base_amt", "tran_timestamp"
-    ),
-}  # fmt: skip
+    "transactions": ("tran_id", "orig_acct", "bene_acct", "tx_type", "base_amt", "tran_timestamp"),
+}
 _ENTRY: Final = (
     "txn_id", "account_id", "ts_utc", "direction", "amount_minor", "currency", "channel",
     "counterparty_key",

@@ -53,8 +53,10 @@ COLUMNS: Final = {
     "customers": ("customer_id",),
     LABELS: ("customer_id", "label"),
 }  # fmt: skip
-_MONEY: Final = {Direction.OUT: ("Amount Paid", "Payment Currency", _OUT),
-                 Direction.IN: ("Amount Received", "Receiving Currency", _IN)}  # fmt: skip
+_MONEY: Final = {
+    Direction.OUT: ("Amount Paid", "Payment Currency", _OUT),
+    Direction.IN: ("Amount Received", "Receiving Currency", _IN),
+}
 _TOLD: Final = ("amount_minor", "currency", "channel")
 
 
@@ -76,8 +78,10 @@ def import_amlworld(files: Sequence[Path], out: Path, options: ImportOptions) ->
                 folder.add("transactions", rows)
         seen.write(folder)
     whose = f"bank {options.bank} alone" if options.bank else "all banks together; --bank takes one"
-    return [f"read {read:,} payments; each is an entry out and an entry in, of {whose}",
-            *folder.lines()]  # fmt: skip
+    return [
+        f"read {read:,} payments; each is an entry out and an entry in, of {whose}",
+        *folder.lines(),
+    ]
 
 
 def _side(payments: Any, direction: Direction, options: ImportOptions) -> Any:

@@ -25,8 +25,10 @@ CENTS: Final = 100
 MOST_STEPS: Final = 10**6  # of a simulation; days of 2,700 years
 LAST_YEAR: Final = 9999  # that every calendar here can write
 FIELDS: Final[Mapping[str, FieldInfo]] = {
-    **Customer.model_fields, **Account.model_fields, **Transaction.model_fields,
-}  # fmt: skip
+    **Customer.model_fields,
+    **Account.model_fields,
+    **Transaction.model_fields,
+}
 
 
 @dataclass(frozen=True)

@@ -56,8 +56,10 @@ def import_htcds(files: Sequence[Path], out: Path, options: ImportOptions) -> li
                 agreed = list(consented(cases))
                 read, kept = read + len(cases), kept + len(agreed)
                 folder.add_records(CASES, agreed)
-    return [f"read {read:,} cases; left out: {read - kept:,} without consent to research use",
-            *folder.lines()]  # fmt: skip
+    return [
+        f"read {read:,} cases; left out: {read - kept:,} without consent to research use",
+        *folder.lines(),
+    ]
 
 
 def _columns(files: Sequence[Path], options: ImportOptions) -> dict[str, str]:

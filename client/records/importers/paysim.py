@@ -63,8 +63,10 @@ def import_paysim(files: Sequence[Path], out: Path, options: ImportOptions) -> l
                 seen.add(rows, pc.cast(rows.column("fraud"), pa.int8()))
                 folder.add("transactions", rows)
         seen.write(folder)
-    return [f"read {read:,} transactions; a transfer is two entries, all others one",
-            *folder.lines()]  # fmt: skip
+    return [
+        f"read {read:,} transactions; a transfer is two entries, all others one",
+        *folder.lines(),
+    ]
 
 
 def _payments(paths: Sequence[Path], options: ImportOptions) -> Iterator[Any]:

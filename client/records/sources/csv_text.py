@@ -76,8 +76,10 @@ def csv_form(
         raise RecordsError(f"{path}: expected a header row with column names, found none")
     names = [name or f"unnamed_{index}" for index, name in enumerate(names, start=1)]
     if repeats:
-        names = [f"{name}.{names[:i].count(name)}" if name in names[:i] else name
-                 for i, name in enumerate(names)]  # fmt: skip
+        names = [
+            f"{name}.{names[:i].count(name)}" if name in names[:i] else name
+            for i, name in enumerate(names)
+        ]
     different(str(path), names)
     return CsvForm(skipped, separator, tuple(names))
 

@@ -204,8 +204,10 @@ def _utf8(column: Any) -> Any:
     try:
         return plain.cast(pa.string())
     except pa.ArrowInvalid:
-        texts = (None if one is None else one.decode("utf-8", "backslashreplace")
-                 for one in plain.to_pylist())  # fmt: skip
+        texts = (
+            None if one is None else one.decode("utf-8", "backslashreplace")
+            for one in plain.to_pylist()
+        )
         return pa.array(texts, pa.string())
 
 

@@ -210,10 +210,10 @@ def _arrow(path: Path, mapping: ColumnMapping, rows: Rows) -> Iterator[Source]:
 
         def feed(_: Sequence[str]) -> Feed:
             checked = CheckedBatches(
-                _arrow_reader(path), (OSError,), (
-                    f"{path}: expected a sound Arrow file, found a damaged batch; write it again"
-                ),
-            )  # fmt: skip
+                _arrow_reader(path),
+                (OSError,),
+                (f"{path}: expected a sound Arrow file, found a damaged batch; write it again"),
+            )
             connection.register("arrow_records", checked.reader())
             return Feed(connection, "arrow_records", lambda: checked.problem)
 

@@ -65,8 +65,9 @@ def test_a_units_name_moves_no_cursor() -> None:
 
 def test_a_card_without_probability_or_reasons_says_so() -> None:
     nothing: dict[str, Any] = {"reasons": (), "counter_evidence": (), "family_names": ()}
-    text = shown(card(kept(probability=None, likely=None, families=0, against=(),
-                           look_alikes=(), **nothing)))  # fmt: skip
+    text = shown(
+        card(kept(probability=None, likely=None, families=0, against=(), look_alikes=(), **nothing))
+    )
     assert "nothing" in text
     assert "0 independent families: none" in text
 

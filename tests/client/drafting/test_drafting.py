@@ -327,9 +327,11 @@ def test_names_of_people_and_identifiers_are_left_out_unless_kept(tmp_path: Path
     kept = {feature.name for feature in study.features}
     assert kept == {"amount", "balance", "city", "outcome", "checked_days"}
     for column, why in (
-        ("first_name", "names of people, by its name"), ("whose", "names of people, by what it"),
-        ("CustomerName", "names of people, by its name"), ("reference", "nearly unique whole"),
-    ):  # fmt: skip
+        ("first_name", "names of people, by its name"),
+        ("whose", "names of people, by what it"),
+        ("CustomerName", "names of people, by its name"),
+        ("reference", "nearly unique whole"),
+    ):
         assert f"#   {column}: {why}" in text
         assert any(line.startswith(f"left out: {column}: {why}") for line in notices)
     assert "Maria" not in text

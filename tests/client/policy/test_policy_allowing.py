@@ -49,8 +49,10 @@ def test_kinds_are_added_to_those_that_are_listed() -> None:
 
 @pytest.mark.parametrize(("rule", "value"), [("minimum_honest", 5), ("minimum_tolerance", 3)])
 def test_company_is_left_to_a_person(rule: str, value: int) -> None:
-    lines = [f"{rule} = {value}" if line.startswith(rule) else line
-             for line in policy_text().splitlines()]  # fmt: skip
+    lines = [
+        f"{rule} = {value}" if line.startswith(rule) else line
+        for line in policy_text().splitlines()
+    ]
     found: Allowing = allowing("\n".join(lines), NAME, plan())
     assert [one.rule for one in found.left] == [f"participants.{rule}"]
     assert f"{rule} = {value}" in found.text

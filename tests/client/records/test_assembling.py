@@ -49,8 +49,10 @@ def test_a_label_counts_from_the_day_on_which_it_became_known(tmp_path: Path) ->
         tmp_path, "unit,label,known", "a,1,2026-03-31", "b,1,2026-04-01", "z,1,2026-01-01"
     )
     assert found.table.to_pydict() == {
-        "customer": ["a", "b", "c"], "case": ["1", "0", "0"], "R01": [1.0, 2.0, None]
-    }  # fmt: skip
+        "customer": ["a", "b", "c"],
+        "case": ["1", "0", "0"],
+        "R01": [1.0, 2.0, None],
+    }
     assert (found.labels.later, found.without_unit, found.unlabelled) == (1, 1, 2)
     said = "\n".join(assembled_lines(found, DAY, "0"))
     assert "3 labels: 1 used, 1 of no unit here" in said

@@ -210,11 +210,12 @@ def test_one_row_less_moves_no_other_row_without_an_id(tmp_path: Path, taken: in
     random = np.random.default_rng(0)
     table = pa.table(
         {
-            "amount": random.integers(0, 30, 1500), "share": random.choice([0.5, -0.25], 1500),
+            "amount": random.integers(0, 30, 1500),
+            "share": random.choice([0.5, -0.25], 1500),
             "channel": random.choice(["branch", "online"], 1500),
             "label": random.integers(0, 2, 1500),
         }
-    )  # fmt: skip
+    )
     pq.write_table(table, tmp_path / "r.parquet")
     before = read_records([tmp_path / "r.parquet"], study(unit=None))
     assert len(set(before.units.tolist())) == 1500  # also of rows that are equal

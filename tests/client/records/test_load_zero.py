@@ -108,7 +108,7 @@ FITS: Final = ("a", "1", "7", "branch", "1")
         pytest.param([FITS, ("a", "2", "0", "x", "0")], 2, "one row per unit", id="twice"),
         pytest.param([FITS, ("a", "2", "0", "x", "")], 2, "one row per unit", id="twice, one bad"),
     ],
-)  # fmt: skip
+)
 def test_what_counts_as_zero_and_what_is_said_of_it(
     tmp_path: Path, rows: list[tuple[str, ...]], zero: int, said: str
 ) -> None:
@@ -147,10 +147,12 @@ def test_missing_tokens_that_are_ids_or_labels_refuse_nothing(
 def test_typed_columns_hold_the_same_surprises(tmp_path: Path) -> None:
     """Parquet with NULL, infinities, and whole numbers as labels."""
     columns: dict[str, Any] = {
-        "unit": ["a", None, "c", "d"], "amount": [1.0, 2.0, float("inf"), None],
-        "hours": [1, 2, 3, None], "channel": ["branch", None, "x", "online"],
+        "unit": ["a", None, "c", "d"],
+        "amount": [1.0, 2.0, float("inf"), None],
+        "hours": [1, 2, 3, None],
+        "channel": ["branch", None, "x", "online"],
         "label": [1, 0, 1, 0],
-    }  # fmt: skip
+    }
     pq.write_table(pa.table(columns), tmp_path / "r.parquet")
     records = read_records([tmp_path / "r.parquet"], study())
     assert records.units.tolist() == ["a", "d"]  # NULL in a number's column is missing

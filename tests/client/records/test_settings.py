@@ -130,8 +130,7 @@ def test_mistakes_are_named(tmp_path: Path, text: str, message: str) -> None:
 def test_files_that_are_no_settings(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="expected a readable file"):
         load_sources(tmp_path / "none.toml")
-    wrong = ((b'id = "a"\nkind csv\n', r"expected TOML: .*line 2, column 6"),
-             (b"\xff", "in TOML"))  # fmt: skip
+    wrong = ((b'id = "a"\nkind csv\n', r"expected TOML: .*line 2, column 6"), (b"\xff", "in TOML"))
     for content, said in wrong:
         (tmp_path / "institution.toml").write_bytes(content)
         with pytest.raises(StudyError, match=said):

@@ -75,8 +75,10 @@ def test_a_reason_says_what_where_from_and_what_is_usual(table: AlertTable) -> N
 def test_missing_and_levels_are_said_in_words(table: AlertTable) -> None:
     units = table.ranking.units.units.to_pylist()
     cards = table.cards(np.array([units.index("n00003"), units.index("n00004")])).to_pylist()
-    said = [{one["feature"]: one for one in (*card["reasons"], *card["counter_evidence"])}
-            for card in cards]  # fmt: skip
+    said = [
+        {one["feature"]: one for one in (*card["reasons"], *card["counter_evidence"])}
+        for card in cards
+    ]
     assert (said[0]["R04"]["value"], said[0]["R04"]["level"]) == (None, "missing")
     assert (said[1]["channel"]["value"], said[1]["channel"]["level"]) == (None, "missing")
     assert said[0]["channel"]["level"] in {"branch", "online", "other"}

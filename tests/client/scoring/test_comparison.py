@@ -98,8 +98,9 @@ def test_everybody_is_what_groups_are_compared_with() -> None:
     (alone,) = by_group(scores, labels, np.full(1000, "all", object), AlertBudget(share=0.1))
     overall = everybody(scores, labels, AlertBudget(share=0.1))
     assert (alone.alert_rate, alone.false_positives) == (
-        overall.alert_rate, overall.false_positives,
-    )  # fmt: skip
+        overall.alert_rate,
+        overall.false_positives,
+    )
     assert alone.times == 1.0
 
 

@@ -108,8 +108,10 @@ def test_texts_and_vectors_are_read_as_training_reads_them(tmp_path: Path) -> No
     ids, labels = [f"c{row}" for row in range(20)], [row % 2 for row in range(20)]
     rows = {"customer": ids, "reported": labels, "note": texts, "made": vectors}
     path = write(tmp_path / "r.parquet", rows)
-    for kind in ({"kind": "text", "column": "note", "buckets": 256},
-                 {"kind": "vector", "column": "made", "entries": 64}):  # fmt: skip
+    for kind in (
+        {"kind": "text", "column": "note", "buckets": 256},
+        {"kind": "vector", "column": "made", "entries": 64},
+    ):
         study = scored_study(features=[], model=kind)
         found, trained = read(path, study), read_records([path], study)
         assert found.rows is not None
@@ -124,8 +126,10 @@ def test_texts_and_vectors_are_read_as_training_reads_them(tmp_path: Path) -> No
         assert part.rows.squared_norms().tolist() == np.array(norms)[mask].tolist()
         assert part.positions.shape == (0, 7)
     with pytest.raises(RecordsError, match="column note"):
-        read(write(tmp_path / "n.parquet", rows, without=["note"]),
-             scored_study(features=[], model={"kind": "text", "column": "note"}))  # fmt: skip
+        read(
+            write(tmp_path / "n.parquet", rows, without=["note"]),
+            scored_study(features=[], model={"kind": "text", "column": "note"}),
+        )
 
 
 @pytest.mark.parametrize("rows", [1, 2])
@@ -139,8 +143,10 @@ def test_units_of_a_network_are_read_as_training_reads_them(tmp_path: Path, rows
     path = write(tmp_path / "c.parquet", table)
     found, trained = read(path, study), read_records([path], study)
     assert found.units.to_pylist() == trained.units.tolist()
-    for one, other in ((found.encoded(), trained.data), (found.select(np.arange(40) > 3).encoded(),
-                        trained.data.select(np.arange(40) > 3))):  # fmt: skip
+    for one, other in (
+        (found.encoded(), trained.data),
+        (found.select(np.arange(40) > 3).encoded(), trained.data.select(np.arange(40) > 3)),
+    ):
         assert np.array_equal(one.labels, other.labels)
         assert one.order is not None
         assert other.order is not None

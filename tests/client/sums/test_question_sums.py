@@ -131,8 +131,9 @@ def test_at_most_so_many_cells_of_a_unit_count_and_always_the_same() -> None:
     listed = units.values.lists["month"]
     sizes = np.bincount(listed.owners, minlength=500)
     for cells in (1, 2, 3, 12):
-        layout = layout_of({"name": "q", "kind": "trend", "column": "month", "window": 4,
-                            "cells": cells})  # fmt: skip
+        layout = layout_of(
+            {"name": "q", "kind": "trend", "column": "month", "window": 4, "cells": cells}
+        )
         total = question_sum(layout, COLUMNS, units)
         np.testing.assert_array_equal(total, question_sum(layout, COLUMNS, units))
         assert total.sum() == np.minimum(sizes, cells).sum() * layout.blocks[0].weight

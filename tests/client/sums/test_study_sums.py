@@ -257,6 +257,7 @@ def test_a_unit_less_moves_the_counts_by_no_more_than_the_plans_norm(
 def test_groups_that_were_not_read_are_refused_at_once() -> None:
     with pytest.raises(StudyError, match="questions and groups"):
         StudySums.prepare(
-            GROUPED, EncodedUnits(np.empty((2, 0), np.uint16), np.empty(0, np.uint8)),
+            GROUPED,
+            EncodedUnits(np.empty((2, 0), np.uint16), np.empty(0, np.uint8)),
             np.empty(0, np.bool_),
-        )  # fmt: skip
+        )

@@ -507,8 +507,9 @@ def extract_of(ledgers: dict[str, Ledger], columns: Iterable[str] | None = None)
         columns: the columns that the institution has; all by default.
     """
     numbers = count()
-    customers = [{"customer_id": name, "kind": "person", **one.customer}
-                 for name, one in ledgers.items()]  # fmt: skip
+    customers = [
+        {"customer_id": name, "kind": "person", **one.customer} for name, one in ledgers.items()
+    ]
     accounts = [{"account_id": f"acc-{name}", "customer_id": name, "home_city": HOME,
                  "country": "XA", "opened": date(2020, 1, 1), **one.account}
                 for name, one in ledgers.items()]  # fmt: skip

@@ -29,8 +29,10 @@ def test_the_example_holds(tmp_path: Path) -> None:
 
 def test_an_example_that_looks_at_others_would_not(tmp_path: Path) -> None:
     (tmp_path / "OWN01.yaml").write_text(block("yaml"))
-    linked = block("sql").replace("SELECT unit, max(payments) AS OWN01", "SELECT unit, max("
-                                  "(SELECT max(payments) FROM shop)) AS OWN01")  # fmt: skip
+    linked = block("sql").replace(
+        "SELECT unit, max(payments) AS OWN01",
+        "SELECT unit, max((SELECT max(payments) FROM shop)) AS OWN01",
+    )
     (tmp_path / "OWN01.sql").write_text(linked)
     (checked,) = check_pack(load_pack(tmp_path))
     assert checked.problems

@@ -41,10 +41,11 @@ def whole() -> Any:
 
 def bits(table: Any) -> list[Any]:
     return [
-        column.to_pylist() if pa.types.is_string(column.type)
+        column.to_pylist()
+        if pa.types.is_string(column.type)
         else (column.is_null().to_pylist(), column.fill_null(0.0).to_numpy().tobytes())
         for column in table.columns
-    ]  # fmt: skip
+    ]
 
 
 def test_the_table(whole: Any) -> None:
@@ -83,8 +84,10 @@ def test_linked_forms_by_hand() -> None:
         wage = {"direction": "in", "channel": "PAYROLL", "counterparty_key": "farm",
                 "amount_minor": 90_000}  # fmt: skip
         cash = {"direction": "out", "channel": "ATM_WD", "terminal_city": "A", "amount_minor": 1}
-        return Ledger([{"age": age, "hour": 12, **paid} for age in (1, 2, 3)]
-                      + [{"age": 9, "hour": 8, **wage}, {"age": 8, "hour": 9, **cash}])  # fmt: skip
+        return Ledger(
+            [{"age": age, "hour": 12, **paid} for age in (1, 2, 3)]
+            + [{"age": 9, "hour": 8, **wage}, {"age": 8, "hour": 9, **cash}]
+        )
 
     ledgers = {name: drained(name) for name in "abc"} | {"d": Ledger(HOUSE)}
     table = linked_table(extract_of(ledgers), PACK).table
@@ -95,8 +98,10 @@ def test_linked_forms_by_hand() -> None:
 def test_what_an_institution_lacks_is_missing_and_not_zero(whole: Any) -> None:
     lacking = {"transactions.mcc", "transactions.device_key", "accounts.home_city"}
     computed = feature_table(extract_of(LEDGERS, EVERY - lacking), PACK)
-    needing = {one.id: tuple(name for name in one.typology.required if name in lacking)
-               for one in PACK.indicators}  # fmt: skip
+    needing = {
+        one.id: tuple(name for name in one.typology.required if name in lacking)
+        for one in PACK.indicators
+    }
     assert dict(computed.missing) == {name: lack for name, lack in needing.items() if lack}
     assert {"R07", "R08", "R13", "R20"} <= set(computed.missing)
     assert computed.table.column("R20").null_count == computed.table.num_rows

@@ -169,8 +169,10 @@ def test_an_attempt_that_fails_is_tried_with_those_who_are_left(
     report = audited(coordinator, tmp_path)
     assert (report.state, report.failed_attempts) == ("finished", 1)
     assert {name: n for name, n in coordinator.setting.debits().items() if name != "bank-b"} == {
-        "bank-a": 5, "bank-c": 5, "bank-d": 5,
-    }  # fmt: skip
+        "bank-a": 5,
+        "bank-c": 5,
+        "bank-d": 5,
+    }
 
 
 def test_purged_vectors_leave_what_was_stated(

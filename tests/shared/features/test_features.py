@@ -133,7 +133,7 @@ def test_linked_features_are_refused_and_own_is_the_default() -> None:
         ({"name": ""}, "at least 1"),
         ({"name": "x" * 129}, "at most 128"),
     ],
-)  # fmt: skip
+)
 def test_numeric_mistakes_are_refused(changes: dict[str, Any], said: str) -> None:
     assert said in complaints(numeric, **changes)
 

@@ -42,9 +42,10 @@ def test_harm_rule_4_a_group_is_read_for_nothing_else(column: str) -> None:
 def test_harm_rule_4_what_a_text_model_reads_is_no_group() -> None:
     with pytest.raises(ValidationError, match="never an input"):
         grouped_study(
-            model={"kind": "text", "column": "segment"}, features=[],
+            model={"kind": "text", "column": "segment"},
+            features=[],
             evaluation={"groups": [SEGMENTS]},
-        )  # fmt: skip
+        )
 
 
 def test_harm_rule_4_a_protected_attribute_may_be_a_group_and_nothing_else() -> None:

@@ -45,10 +45,12 @@ def study(**sections: dict[str, Any]) -> Study:
 def debits(plan: Plan) -> Fraction:
     """Every debit that the plan allows, added up one by one."""
     return sum(
-        (Fraction(terms.cost, PICOMU2) * (terms.steps + terms.spare)
-         for terms in (plan.rehearsal, plan.training, plan.evaluation, plan.fairness)),
+        (
+            Fraction(terms.cost, PICOMU2) * (terms.steps + terms.spare)
+            for terms in (plan.rehearsal, plan.training, plan.evaluation, plan.fairness)
+        ),
         Fraction(0),
-    )  # fmt: skip
+    )
 
 
 studies = st.builds(
@@ -124,8 +126,9 @@ def test_a_promise_that_cannot_be_planned_is_a_mistake_in_the_study(
 def test_a_tiny_epsilon_is_refused_with_its_key(epsilon: float, delta: float) -> None:
     if delta == 1e-5:  # delta alone buys a little: many releases cannot share it
         wanted = study(
-            privacy={"epsilon": epsilon, "delta": delta}, training={"steps": 10_000},
-        )  # fmt: skip
+            privacy={"epsilon": epsilon, "delta": delta},
+            training={"steps": 10_000},
+        )
     else:
         wanted = study(privacy={"epsilon": epsilon, "delta": delta})
     with pytest.raises(StudyError, match=r"privacy\.epsilon: .*: raise epsilon or"):
@@ -199,8 +202,9 @@ def test_sensitivity_is_exactly_c(norm: float) -> None:
 
 
 def test_noise_is_checked_for_the_participants_of_an_attempt() -> None:
-    plan = plan_for(study(privacy={"collusion_tolerance": 2},
-                          aggregation={"minimum_institutions": 4}))  # fmt: skip
+    plan = plan_for(
+        study(privacy={"collusion_tolerance": 2}, aggregation={"minimum_institutions": 4})
+    )
     for participants in (4, 5, 100, 10_000):
         plan.check_noise(participants)
     for participants in (-1, 0, 2, 3):

@@ -339,7 +339,7 @@ def with_term(**terms: object) -> Callable[[Terms], Terms]:
         with_term(ciphertext=encode_key(b"\x01" * 1088)),
         with_term(keys=keys_of("cedar")),
     ],
-)  # fmt: skip
+)
 def test_every_term_changes_the_key(change: Callable[[Terms], Terms]) -> None:
     terms: Terms = {
         "keys": keys_of("alder"),

@@ -59,8 +59,10 @@ def test_training_starts_on_them_and_a_rehearsal_on_even_ones() -> None:
 
 
 def test_questions_come_before_training_and_cost_the_same_epsilon() -> None:
-    asked, listed = plan_for(study_of()), plan_for(study_of(knots_from=None, quantile_knots=0,
-                                                            even_knots=0))  # fmt: skip
+    asked, listed = (
+        plan_for(study_of()),
+        plan_for(study_of(knots_from=None, quantile_knots=0, even_knots=0)),
+    )
     assert (asked.query.first_step, asked.training.first_step) == (0, 1)
     assert asked.evaluation.first_step == 1 + asked.training.steps
     assert (listed.training.first_step, listed.query.first_step) == (0, 4)

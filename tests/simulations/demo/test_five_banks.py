@@ -65,8 +65,9 @@ def test_the_study_can_be_run() -> None:
 
 
 def test_every_feature_is_an_own_one_of_the_pack() -> None:
-    known = {spec.name: one.typology for one in own_pack().indicators
-             for spec in one.typology.features}  # fmt: skip
+    known = {
+        spec.name: one.typology for one in own_pack().indicators for spec in one.typology.features
+    }
     for feature in banks_study().features:
         assert known[feature.name].tag is Dependence.OWN
         assert feature.tag is Dependence.OWN
@@ -169,8 +170,9 @@ def assert_all_say(alert: Alert) -> None:
     found = re.search(r"evidence +(\d+) independent famil(?:y|ies): ([A-Z_, ]+|none)", shown.get())
     assert found is not None
     assert (int(found[1]), found[2].strip()) == (
-        alert.families, ", ".join(alert.family_names) or "none",
-    )  # fmt: skip
+        alert.families,
+        ", ".join(alert.family_names) or "none",
+    )
     draft = goaml_draft(report_facts(alert, decided(PartyRole.CONTROLLER), {})).decode()
     said = re.search(r"(\d+) published indicators?, of (\d+) independent", draft)
     counts: Any = (int(said[1]), int(said[2])) if said else (0, 0)

@@ -104,8 +104,9 @@ def test_six_banks_answer_within_five_per_cent_at_epsilon_one_half(tmp_path: Pat
         for found in answers_beside_truth(study, answers, sums):
             rows = zip(
                 *(np.atleast_1d(np.array(found[k], dtype=object)) for k in ("true", "value")),
-                found.get("measures", [found["kind"]]), strict=True,
-            )  # fmt: skip
+                found.get("measures", [found["kind"]]),
+                strict=True,
+            )
             for true, value, measure in rows:
                 if measure == "quantile" or (measure == "count" and true > 100):
                     errors.append(abs(value - true) / true)

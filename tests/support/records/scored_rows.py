@@ -59,8 +59,10 @@ def text_analyst(
 ) -> Analyst:
     """Four texts of their own, and 400 messages of which a third are cases with other words."""
     cases = [row % 3 == 0 for row in range(400)]
-    said = [f"{'win cash' if case else 'good'} morning {'abc'[row % 3 if row % 7 else 0]}"
-            for row, case in enumerate(cases)]  # fmt: skip
+    said = [
+        f"{'win cash' if case else 'good'} morning {'abc'[row % 3 if row % 7 else 0]}"
+        for row, case in enumerate(cases)
+    ]
     rows: dict[str, list[Any]] = {
         "customer": [*TEXTS, *(f"d{row:03}" for row in range(400))],
         "note": [*TEXTS.values(), *said],

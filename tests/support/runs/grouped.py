@@ -14,8 +14,10 @@ from fieldfare.shared.study.study import Study
 
 AGES: Final = {"column": "age_band", "levels": ["18-24", "25-64"]}
 SEGMENTS: Final = {
-    "column": "segment", "levels": ["retail", "private", "student"], "rest": "no segment",
-}  # fmt: skip
+    "column": "segment",
+    "levels": ["retail", "private", "student"],
+    "rest": "no segment",
+}
 SECTIONS: Final[dict[str, Any]] = {
     "records": {"label": "reported", "units": 4000, "prevalence": 0.3, "unit": "id"},
     "training": {"steps": 2},

@@ -89,8 +89,10 @@ def test_without_a_day_the_last_one_of_the_records_counts(folder: Path) -> None:
     """The latest entry is tomorrow's by its clock: the records' last day, once today is as far."""
     assert read(folder, None, today=date(2026, 6, 30)).last == date(2026, 4, 1)
     assert [one.reference for one in read(folder, None, today=date(2026, 6, 30)).found] == [
-        "t1", "t2", "t3",
-    ]  # fmt: skip
+        "t1",
+        "t2",
+        "t3",
+    ]
     assert read(folder, None, today=LAST).last == LAST  # what is dated later is a mistake
     nothing = read(folder, date(2026, 2, 20), days=7)
     assert (nothing.found, nothing.before) == ((), date(2026, 1, 1))
@@ -182,8 +184,9 @@ def test_fintrac_has_the_same_movements(folder: Path) -> None:
 def test_harm_rule_1_a_possible_victims_accounts_are_not_suspected(folder: Path) -> None:
     for role, suspected in ((PartyRole.POTENTIAL_VICTIM, "false"), (PartyRole.CONTROLLER, "true")):
         report = etree.fromstring(goaml_draft(facts(folder, role)))
-        flags = [one.text for tag in ("from_is_suspected", "to_is_suspected")
-                 for one in report.iter(tag)]  # fmt: skip
+        flags = [
+            one.text for tag in ("from_is_suspected", "to_is_suspected") for one in report.iter(tag)
+        ]
         assert flags == [suspected] * 3
 
 

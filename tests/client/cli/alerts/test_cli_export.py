@@ -74,8 +74,10 @@ def test_a_draft_holds_the_customers_own_entries_where_records_are_named(analyst
     log = logged_text(analyst.home.log_folder)
     assert '"a1"' not in log
     other = canonical(analyst.folder / "other", "nobody", scored)
-    rows = [(("--transactions", other), "found none"), (("--transactions", records, "--until", "x"),
-            "--until")]  # fmt: skip
+    rows = [
+        (("--transactions", other), "found none"),
+        (("--transactions", records, "--until", "x"), "--until"),
+    ]
     for arguments, problem in rows:
         new = ("export", alert, "--format", "goaml", "--out", analyst.folder / "n.xml")
         status, _, err = analyst(*new, *arguments)

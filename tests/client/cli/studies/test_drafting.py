@@ -125,8 +125,10 @@ def test_assemble_gives_the_file_that_a_study_reads(
     assert err == ""
     assert (status, "2 labels: 1 used, 1 of no unit here" in said) == (0, True)
     assert pq.read_table(out).to_pydict() == {
-        "customer": ["c1", "c2"], "case": ["1", "0"], "R01": [14.0, 0.0]
-    }  # fmt: skip
+        "customer": ["c1", "c2"],
+        "case": ["1", "0"],
+        "R01": [14.0, 0.0],
+    }
     study = str(folder / "study.toml")
     assert run(["institution", "records", "check", study, "--records", str(out)]) == 0
     assert "would load: 2 rows" in capsys.readouterr().out

@@ -91,12 +91,13 @@ def test_linked_forms_stand_in_a_file_of_their_own_that_no_study_reads(
     pq.write_table(renamed.append_column("label", labels), folder / "records.parquet")
     study = Study.model_validate(
         {
-            "name": "t", "purpose": "p",
+            "name": "t",
+            "purpose": "p",
             "records": {"unit": "unit", "label": "label", "units": 10, "prevalence": 0.5},
             "features": [{"kind": "numeric", "name": "R21", "lower": 0, "upper": 9, "tag": "own"}],
             "privacy": {"epsilon": 1, "delta": 1e-5},
         }
-    )  # fmt: skip
+    )
     with pytest.raises(RecordsError, match="expected column R21 of the unit's own records"):
         read_records([folder / "records.parquet"], study)
 

@@ -16,8 +16,9 @@ from tests.support.records.imports import (
 
 from fieldfare.shared.errors import RecordsError
 
-OWN = [SAMPLES / "amlsim" / name for name in ("alert_accounts.csv", "transactions.csv",
-                                              "accounts.csv")]  # fmt: skip
+OWN = [
+    SAMPLES / "amlsim" / name for name in ("alert_accounts.csv", "transactions.csv", "accounts.csv")
+]
 SAMPLE = [SAMPLES / "amlsim_sample" / name for name in ("nodes.csv", "transactions.csv")]
 ROOT = Path(__file__).parents[4]
 DATA = Path(os.environ.get("FIELDFARE_DATA", ROOT / ".." / "shared" / "data")) / "amlsim"
@@ -38,8 +39,10 @@ def test_the_simulators_own_files(tmp_path: Path) -> None:
     assert {row["currency"] for row in in_euro} == {"EUR"}
     accounts = {row["account_id"]: row for row in rows_of(tmp_path, "accounts")}
     assert [accounts[name]["opened"] for name in "123"] == [
-        date(2016, 12, 1), date(2017, 1, 1), date(2016, 11, 30)
-    ]  # fmt: skip
+        date(2016, 12, 1),
+        date(2017, 1, 1),
+        date(2016, 11, 30),
+    ]
     assert accounts["2"]["type"] == "SAV"
     labels = {row["customer_id"]: row["label"] for row in rows_of(tmp_path, "labels")}
     assert labels == {"1": 0, "2": 0, "3": 1}  # alerts that are true ones, where they are given
@@ -102,8 +105,9 @@ def test_files_of_another_choice_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RecordsError, match="another choice of files"):
         imported("amlsim", [*OWN, SAMPLE[1]], tmp_path / "out")
     twice = tmp_path / "alert_transactions.csv"
-    twice.write_text("alert_id,alert_type,is_sar,tran_id,orig_acct,bene_acct,tx_type,base_amt,"
-                     "tran_timestamp\n")  # fmt: skip
+    twice.write_text(
+        "alert_id,alert_type,is_sar,tran_id,orig_acct,bene_acct,tx_type,base_amt,tran_timestamp\n"
+    )
     with pytest.raises(RecordsError, match="leave the file out"):
         imported("amlsim", [*OWN, twice], tmp_path / "out")
     with pytest.raises(RecordsError, match="stand there once"):

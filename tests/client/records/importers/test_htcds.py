@@ -50,8 +50,10 @@ def test_ages_become_bands(tmp_path: Path, age: str, band: str) -> None:
 
 def test_other_names_and_signs_are_declared(tmp_path: Path) -> None:
     path = tmp_path / "one.csv"
-    path.write_text("No|Since|cas_Status|vic_TraffickingStatus|Agreed|Town\n"
-                    "7|2025-01-01|Active|ActualVictimOfTrafficking|yes|Port Alder\n")  # fmt: skip
+    path.write_text(
+        "No|Since|cas_Status|vic_TraffickingStatus|Agreed|Town\n"
+        "7|2025-01-01|Active|ActualVictimOfTrafficking|yes|Port Alder\n"
+    )
     columns = {"case_id": "No", "opened": "Since", "consent_research": "Agreed",
                "region_exploit": "Town"}  # fmt: skip
     mapping = ColumnMapping(columns=columns, separator="|")

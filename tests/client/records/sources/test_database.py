@@ -124,9 +124,11 @@ def test_sqlite_text_that_is_no_utf_8_is_read_as_escapes(
     tmp_path: Path, read_texts: Reader
 ) -> None:
     """One row's bytes end no load: that would tell a coordinator what is in the records."""
-    path = sqlite(tmp_path / "r.sqlite", "CREATE TABLE t (a TEXT)",
-                  "INSERT INTO t VALUES ('é'), (CAST(x'61ff62' AS TEXT)), (NULL), "
-                  "(CAST(x'61fe62' AS TEXT))")  # fmt: skip
+    path = sqlite(
+        tmp_path / "r.sqlite",
+        "CREATE TABLE t (a TEXT)",
+        "INSERT INTO t VALUES ('é'), (CAST(x'61ff62' AS TEXT)), (NULL), (CAST(x'61fe62' AS TEXT))",
+    )
     found = [row["a"] for row in read_texts(path)]
     assert found == ["é", r"a\xffb", None, r"a\xfeb"]
 

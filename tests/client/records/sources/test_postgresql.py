@@ -74,8 +74,10 @@ def test_exact_decimals_are_numbers_and_nan_is_missing(server: Server) -> None:
 
 
 def test_dates_read_alike_whatever_the_server_prefers(server: Server, texts_in: Reader) -> None:
-    server.execute("ALTER ROLE fieldfare SET DateStyle = 'SQL, DMY'",
-                   "ALTER ROLE fieldfare SET TimeZone = 'Asia/Tokyo'")  # fmt: skip
+    server.execute(
+        "ALTER ROLE fieldfare SET DateStyle = 'SQL, DMY'",
+        "ALTER ROLE fieldfare SET TimeZone = 'Asia/Tokyo'",
+    )
     try:
         with open_postgresql(server.uri, PLAIN, Rows("Accounts")) as source:
             first = texts_in(source)[0]

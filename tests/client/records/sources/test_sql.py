@@ -54,7 +54,9 @@ def evaluated(expression: str, values: list[Any]) -> list[Any]:
             id="points between thousands",
         ),
         pytest.param(
-            GERMAN, ["1.5", "1.23,4", "12.34", "1234.567", ".123", "1..234"], [None] * 6,
+            GERMAN,
+            ["1.5", "1.23,4", "12.34", "1234.567", ".123", "1..234"],
+            [None] * 6,
             id="no groups of three",
         ),
         pytest.param(Numerals(".", ","), ["1,234.5", "1,5", "2.5"], [1234.5, None, 2.5], id="us"),
@@ -68,7 +70,7 @@ def evaluated(expression: str, values: list[Any]) -> list[Any]:
             id="every space",
         ),
     ],
-)  # fmt: skip
+)
 def test_numbers_as_declared(
     numerals: Numerals, texts: list[str], expected: list[float | None]
 ) -> None:

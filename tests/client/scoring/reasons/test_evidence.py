@@ -111,8 +111,10 @@ def test_an_indicator_fires_by_its_first_feature_or_nothing_says_it() -> None:
     found = evidence.published(values, medians)
     assert found.fires.tolist() == [[1, 1, -1, -1], [0, 0, -1, -1], [0, 0, -1, -1]]
     assert found.above.tolist() == [
-        [True, False, False, False], [True, False, False, False], [False] * 4,
-    ]  # fmt: skip
+        [True, False, False, False],
+        [True, False, False, False],
+        [False] * 4,
+    ]
 
 
 @st.composite
@@ -120,9 +122,10 @@ def units(draw: st.DrawFn) -> tuple[Evidence, tuple[str, ...], NDArray[np.float3
                                     NDArray[np.float32], NDArray[np.float64]]:  # fmt: skip
     """Some features of the pack and others, values about their thresholds, and contributions."""
     names = tuple(
-        draw(st.lists(st.sampled_from((*PACK, "wages", "age")), min_size=1, max_size=12,
-                      unique=True))
-    )  # fmt: skip
+        draw(
+            st.lists(st.sampled_from((*PACK, "wages", "age")), min_size=1, max_size=12, unique=True)
+        )
+    )
     size = len(names)
     numbers = st.one_of(
         st.sampled_from([0.0, 0.5, 0.7, 0.97, 1.0, 3.0, 12.0, 21.0, 1000.0, float("nan")]),
@@ -138,9 +141,10 @@ def units(draw: st.DrawFn) -> tuple[Evidence, tuple[str, ...], NDArray[np.float3
 
 @given(units())
 def test_a_family_counts_only_where_a_published_indicator_of_it_fires_and_is_unusual(
-    unit: tuple[Evidence, tuple[str, ...], NDArray[np.float32], NDArray[np.float32],
-                NDArray[np.float64]],
-) -> None:  # fmt: skip
+    unit: tuple[
+        Evidence, tuple[str, ...], NDArray[np.float32], NDArray[np.float32], NDArray[np.float64]
+    ],
+) -> None:
     evidence, names, values, medians, parts = unit
     counted = evidence.counted(parts, evidence.published(values, medians))
     value = dict(zip(names, values[:, 0].tolist(), strict=True))
@@ -170,9 +174,11 @@ def test_a_family_counts_only_where_a_published_indicator_of_it_fires_and_is_unu
 
 @given(units(), st.data())
 def test_raising_what_is_no_evidence_adds_no_family(
-    unit: tuple[Evidence, tuple[str, ...], NDArray[np.float32], NDArray[np.float32],
-                NDArray[np.float64]], data: st.DataObject,
-) -> None:  # fmt: skip
+    unit: tuple[
+        Evidence, tuple[str, ...], NDArray[np.float32], NDArray[np.float32], NDArray[np.float64]
+    ],
+    data: st.DataObject,
+) -> None:
     """An absence, a value that is usual here, a part of an indicator: however much they add."""
     evidence, names, values, medians, parts = unit
     at = data.draw(st.integers(0, len(names) - 1))

@@ -52,6 +52,7 @@ def test_a_payday_on_a_weekend_moves_to_monday() -> None:
     moved = Months(1).working_day(days)
     weekdays = [(START + timedelta(days=int(day))).weekday() for day in moved]
     assert max(weekdays) < 5
-    assert (moved[np.array([(START + timedelta(days=int(d))).weekday() < 5 for d in days])] == days[
-        np.array([(START + timedelta(days=int(d))).weekday() < 5 for d in days])
-    ]).all()  # fmt: skip
+    assert (
+        moved[np.array([(START + timedelta(days=int(d))).weekday() < 5 for d in days])]
+        == days[np.array([(START + timedelta(days=int(d))).weekday() < 5 for d in days])]
+    ).all()

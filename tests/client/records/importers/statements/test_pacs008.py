@@ -48,7 +48,7 @@ def test_the_sample(tmp_path: Path) -> None:
         ("OTHRGB2L</BICFI></FinInstnId></CdtrAgt>\n      <Cdtr>", DOMESTIC, "ACH"),
         ("<SttlmMtd>CLRG</SttlmMtd>", "<SttlmMtd>INDA</SttlmMtd>", "WIRE"),
     ],
-)  # fmt: skip
+)
 def test_channels(tmp_path: Path, old: str, new: str, channel: str) -> None:
     path = tmp_path / "other.xml"
     assert old in FILE.read_text()
@@ -102,10 +102,12 @@ def payments(path: Path, *pairs: tuple[str, str]) -> Path:
     """Write payments between own accounts, debtor first."""
     head = FILE.read_text().split("<CdtTrfTxInf>", maxsplit=1)[0]
     bodies = [
-        IN_HOUSE.replace("33334444", "{to}").replace("11112222", "{by}")
-        .replace("Marker shared cost", f"Marker {place}").format(by=by, to=to)
+        IN_HOUSE.replace("33334444", "{to}")
+        .replace("11112222", "{by}")
+        .replace("Marker shared cost", f"Marker {place}")
+        .format(by=by, to=to)
         for place, (by, to) in enumerate(pairs)
-    ]  # fmt: skip
+    ]
     tail = "</FIToFICstmrCdtTrf></Document>"
     path.write_text(head + "".join(f"<CdtTrfTxInf>{one}</CdtTrfTxInf>" for one in bodies) + tail)
     return path

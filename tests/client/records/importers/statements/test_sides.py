@@ -16,8 +16,9 @@ def test_a_side_names_its_account_and_hides_the_other() -> None:
     back = entries(PAYMENTS, Direction.IN, KEYED)
     assert back.column("account_id").to_pylist() == ["b", "b"]
     assert back.column("counterparty_key").to_pylist() == [
-        KEYED.of("account", "a"), KEYED.of("account", "b")
-    ]  # fmt: skip
+        KEYED.of("account", "a"),
+        KEYED.of("account", "b"),
+    ]
     assert belonging(back, pa.array(["a"])).num_rows == 0
 
 
