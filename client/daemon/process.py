@@ -21,7 +21,7 @@ import typer
 
 from fieldfare.client.custodian.service import Service, ServiceLimits, data_plane, serving_calls
 from fieldfare.client.daemon.admin_client import ADMIN_SERVICE, LARGEST_ADMIN_FRAME
-from fieldfare.client.daemon.reload import Ground, Guard, guarding
+from fieldfare.client.daemon.reload import CustodianInputs, CustodianReloader, custodian_reloader
 from fieldfare.client.daemon.status import ReloadReport
 from fieldfare.client.home.settings import admin_socket_path, custodian_socket_path
 from fieldfare.client.institution.open import Institution
@@ -44,14 +44,14 @@ ADMIN_LIMITS: Final = ServiceLimits(
 )
 
 
-def administration(guard: Guard) -> Service:
+def administration(reloader: CustodianReloader) -> Service:
     """Return the administration of a custodian; a question's frame is not read."""
 
     def status(_frame: bytes) -> bytes:
-        return pb.StatusAnswer(status=guard.status().to_bytes()).SerializeToString()
+        return pb.StatusAnswer(status=reloader.status().to_bytes()).SerializeToString()
 
     def reload(_frame: bytes) -> bytes:
-        return pb.ReloadAnswer(report=guard.reload().to_bytes()).SerializeToString()
+        return pb.ReloadAnswer(report=reloader.reload().to_bytes()).SerializeToString()
 
     return Service(
         name=ADMIN_SERVICE,
@@ -112,17 +112,19 @@ def guard_home(home: Path, passphrase: bytes | None) -> None:
         UsageError, StudyError, KeysError: the home, its settings, roster or keys.
         LedgerError: ledger or log cannot be trusted or written.
     """
-    ground = Ground(home=home, passphrase=passphrase, environment=os.environ, clock=utc_now)
+    inputs = CustodianInputs(
+        home=home, passphrase=passphrase, environment=os.environ, clock=utc_now
+    )
     # Records are loaded before the socket appears: no early call is refused.
-    with stop_signals() as stopped, guarding(ground) as guard:
-        serve(guard, stopped, _say)
+    with stop_signals() as stopped, custodian_reloader(inputs) as reloader:
+        serve(reloader, stopped, _say)
 
 
-def serve(guard: Guard, stopped: Stopped, say: Say) -> None:
-    """Serve with the custodian on duty, and follow the home's changes, until `stopped`.
+def serve(reloader: CustodianReloader, stopped: Stopped, say: Say) -> None:
+    """Serve the home's custodian, and reload it at changes, until `stopped`.
 
     Args:
-        guard: has a custodian on duty.
+        reloader: has begun to serve.
         stopped: waits at most so many seconds; true once it is time to end.
         say: tells the operator a line.
 
@@ -130,36 +132,36 @@ def serve(guard: Guard, stopped: Stopped, say: Say) -> None:
         UsageError: a socket cannot be had.
         LedgerError: start or stop cannot be logged.
     """
-    where, user = socket_of(guard.institution), os_user()
-    _tell_left_out(guard, say)
+    where, user = socket_of(reloader.institution), os_user()
+    _tell_left_out(reloader, say)
     with (
-        serving_calls(administration(guard), admin_socket(guard.institution), ADMIN_LIMITS),
-        serving_calls(data_plane(guard.answer), where),
+        serving_calls(administration(reloader), admin_socket(reloader.institution), ADMIN_LIMITS),
+        serving_calls(data_plane(reloader.answer), where),
     ):
-        guard.journal.append(Event.START, user, user=user)
+        reloader.journal.append(Event.START, user, user=user)
         say(f"serving on {where.path}")
-        _watch(guard, stopped, say)
-    guard.log.settle(at_once=True)
-    guard.journal.append(Event.STOP, user, user=user)
+        _watch(reloader, stopped, say)
+    reloader.log.settle(at_once=True)
+    reloader.journal.append(Event.STOP, user, user=user)
     say("stopped")
 
 
-def _watch(guard: Guard, stopped: Stopped, say: Say) -> None:
+def _watch(reloader: CustodianReloader, stopped: Stopped, say: Say) -> None:
     """Look every second; print the changes of every look, whichever command asked for it.
 
     A change counts once nothing has moved for a second: an editor may be in the middle of
     writing, and half a policy would close the door on a run. Commands need not wait, they tell.
     """
-    looked, seen = time.monotonic(), guard.look()
+    looked, seen = time.monotonic(), reloader.look()
     while not stopped(LOOK_SECONDS):
         with suppress(LedgerError):  # the counts are kept; decisions that need the log are refused
-            guard.log.settle()
-        before, seen = seen, guard.look()
-        again = guard.trouble and time.monotonic() - looked >= RETRY_SECONDS
-        if before == seen and (guard.changed() or again):
-            guard.reload()
+            reloader.log.settle()
+        before, seen = seen, reloader.look()
+        again = reloader.trouble and time.monotonic() - looked >= RETRY_SECONDS
+        if before == seen and (reloader.changed() or again):
+            reloader.reload()
             looked = time.monotonic()
-        for report in guard.told():
+        for report in reloader.told():
             for line in lines_of(report):
                 say(line)
 
@@ -171,8 +173,8 @@ def lines_of(report: ReloadReport) -> list[str]:
     return lines + [f"left out: {one.id}: {one.reason}" for one in report.left_out]
 
 
-def _tell_left_out(guard: Guard, say: Say) -> None:
-    for one in guard.status().studies:
+def _tell_left_out(reloader: CustodianReloader, say: Say) -> None:
+    for one in reloader.status().studies:
         if not one.serving:
             say(f"left out: {one.id}: {one.reason}")
         elif one.records:

@@ -1,4 +1,4 @@
-"""The custodian on duty: replaced as a whole, between two calls, when the home changes.
+"""The custodian that serves: replaced as a whole, between two calls, when the home changes.
 
 A reload opens the home anew (settings, policy, coordinator, roster, identity, ledger), loads what
 may run under it, and only then takes the place of what served before: the socket stays, and a call
@@ -62,7 +62,7 @@ from fieldfare.shared.terminal.texts import SHORT
 
 
 @dataclass(frozen=True, kw_only=True)
-class InForce:
+class ActiveConfig:
     """The state in force.
 
     Attributes:
@@ -85,13 +85,13 @@ class InForce:
     trouble: str = ""
 
     @property
-    def ground(self) -> tuple[object, ...]:
+    def terms(self) -> tuple[object, ...]:
         """The state that every study rests on."""
         keys = (self.identity, self.known)
         return (self.roster_hash, self.policy, keys, self.epoch, self.trouble)
 
 
-def changes(old: InForce, new: InForce) -> Iterator[str]:
+def changes(old: ActiveConfig, new: ActiveConfig) -> Iterator[str]:
     """Yield one line for everything that is different in `new`."""
     if old.roster_hash != new.roster_hash:
         yield f"roster version {new.roster} (was {old.roster})"
@@ -201,11 +201,11 @@ class KeptSums:
         self._kept = {study: kept for study, kept in self._kept.items() if study in studies}
 
 
-# -- guard ----------------------------------------------------------------------------------------
+# -- reloader -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ground:
+class CustodianInputs:
     """The home and the inputs that a custodian is built from.
 
     Attributes:
@@ -221,35 +221,35 @@ class Ground:
     clock: Clock
 
 
-class Guard:
-    """The custodian on duty, and its replacement when the home changes."""
+class CustodianReloader:
+    """A serving custodian, and its replacement when the home changes."""
 
-    def __init__(self, ground: Ground, journal: Journal) -> None:
-        """Use `guarding`, which puts the first custodian on duty."""
+    def __init__(self, inputs: CustodianInputs, journal: Journal) -> None:
+        """Use `custodian_reloader`, which starts the first custodian."""
         self.journal = journal
         self.log = JournalDecisions(journal)
         self._told: SimpleQueue[ReloadReport] = SimpleQueue()
-        self._ground = ground
-        self._clock = SteadyClock(ground.clock)  # of the ledger; the log's may be wrong and say so
-        self._home = Home(ground.home.absolute())
-        self._tally = Tally(self.log, ground.clock)
+        self._inputs = inputs
+        self._clock = SteadyClock(inputs.clock)  # of the ledger; the log's may be wrong and say so
+        self._home = Home(inputs.home.absolute())
+        self._tally = Tally(self.log, inputs.clock)
         self._sums = KeptSums()
-        self._started = ground.clock()
+        self._started = inputs.clock()
         self._following = Lock()
         self._turn = Lock()
         self._stack = ExitStack()  # of the custody
         self._left_out: tuple[OmittedStudy, ...] = ()
         self._seen: object = None
         self._records: object = None
-        self._in_force = InForce(roster=0, roster_hash="", policy="", identity="", epoch=0)
+        self._active = ActiveConfig(roster=0, roster_hash="", policy="", identity="", epoch=0)
         self._custody: Custody
-        self._on_duty: Custodian
+        self._serving: Custodian
 
     def begin(self) -> ReloadReport:
-        """Put the first custodian on duty.
+        """Start the first custodian.
 
         Raises:
-            FieldfareError: as `open_institution` and `open_custody`; nothing is on duty then.
+            FieldfareError: as `open_institution` and `open_custody`; nothing is served then.
         """
         with self._following:
             self._seen = self.look()  # first: what changes from here on is for the next look
@@ -265,7 +265,7 @@ class Guard:
     def answer(self, call: str, frame: bytes) -> bytes:
         """Answer one frame of the data plane; no replacement happens before it is answered."""
         with self._turn:
-            return answer(self._on_duty, call, frame)
+            return answer(self._serving, call, frame)
 
     # -- administration -------------------------------------------------------------------
 
@@ -277,7 +277,7 @@ class Guard:
     @property
     def trouble(self) -> str:
         """Why nothing is served; empty where something may be."""
-        return self._in_force.trouble
+        return self._active.trouble
 
     def look(self) -> object:
         """Return the home's fingerprint."""
@@ -289,7 +289,7 @@ class Guard:
         Records are looked at only where a study is left out, perhaps because of them: files
         that somebody replaces while a study runs stop nothing.
         """
-        if self.look() != self._seen or self._epoch() != self._in_force.epoch:
+        if self.look() != self._seen or self._epoch() != self._active.epoch:
             return True
         return bool(self._left_out) and records_state(self.institution) != self._records
 
@@ -300,14 +300,14 @@ class Guard:
         refused. Whatever cannot be read, checked or logged closes the door.
         """
         with self._following:
-            before = self._in_force
+            before = self._active
             self._seen = self.look()
             try:
-                self._take(self._on_duty)
+                self._take(self._serving)
             except (FieldfareError, OSError) as error:
                 self._stand_down(str(error))
-            new = self._in_force.served - before.served
-            report = self._report((*changes(before, self._in_force), *self._zero_lines(new)))
+            new = self._active.served - before.served
+            report = self._report((*changes(before, self._active), *self._zero_lines(new)))
         if report.changed or report.left_out:
             self._told.put(report)
         return report
@@ -319,62 +319,62 @@ class Guard:
 
     def status(self) -> CustodianStatus:
         """Return the present status; waits for no lock."""
-        in_force = self._in_force
+        active = self._active
         return CustodianStatus(
             institution=self.institution.settings.id,
             started=stamp(self._started),
             process=os.getpid(),
             busy=self._following.locked(),
-            trouble=in_force.trouble,
-            roster=in_force.roster,
-            roster_hash=in_force.roster_hash,
-            policy=in_force.policy,
-            identity=in_force.identity,
-            studies=[*self._served_now(in_force), *self._left_out_now()],
+            trouble=active.trouble,
+            roster=active.roster,
+            roster_hash=active.roster_hash,
+            policy=active.policy,
+            identity=active.identity,
+            studies=[*self._served_now(active), *self._left_out_now()],
             releases=self._tally.releases,
             refusals=dict(sorted(self._tally.refusals.items())),
             last_release=release_now(self._tally.last),
             ledger=ledger_now(
-                self._custody.ledger, limits(self.institution.policy), self._ground.clock()
+                self._custody.ledger, limits(self.institution.policy), self._inputs.clock()
             ),
         )
 
     # -- taking over ------------------------------------------------------------------------
 
     def _take(self, before: Custodian | None) -> None:
-        """Open the home anew and put its custodian on duty, in the place of who was before."""
+        """Open the home anew; its custodian serves in the place of the one before."""
         with ExitStack() as stack:
-            ground, institution = self._ground, open_institution(self._ground.home)
+            inputs, institution = self._inputs, open_institution(self._inputs.home)
             custody = stack.enter_context(
-                open_custody(institution, ground.passphrase, self._clock, self._tally)
+                open_custody(institution, inputs.passphrase, self._clock, self._tally)
             )
             records = records_state(institution)
-            load = self._sums.loader(records_loader(institution, ground.environment), records)
+            load = self._sums.loader(records_loader(institution, inputs.environment), records)
             arrived = set(kept_ids(self._home))
             ready = arrived & self._sums.ready(records)
             left_out = resume(custody, load, ready)
             if custody.bound:
                 self._told.put(ReloadReport(changed=[custody.bound], trouble="", left_out=[]))
-            self._write_down(_read_in_force(custody))
-            self._put_on_duty(custody, stack, before)
+            self._write_down(_read_active(custody))
+            self._begin_serving(custody, stack, before)
             self._settle(records, left_out)
         # What has to be read first comes after: it takes long, and what serves must not wait.
         self._settle(records, left_out + resume(custody, load, arrived - ready))
-        self._sums.keep_only(self._in_force.served)
+        self._sums.keep_only(self._active.served)
 
     def _settle(self, records: object, left_out: tuple[OmittedStudy, ...]) -> None:
         """Store which studies are served and which are not."""
         names = self._sums.ready(records) - {one.study for one in left_out}
         served = (s for s in names if read_decision(self._home, s).state is State.APPROVED)
         self._records, self._left_out = records, left_out
-        self._in_force = replace(_read_in_force(self._custody), served=frozenset(served))
+        self._active = replace(_read_active(self._custody), served=frozenset(served))
 
-    def _put_on_duty(self, custody: Custody, stack: ExitStack, before: Custodian | None) -> None:
+    def _begin_serving(self, custody: Custody, stack: ExitStack, before: Custodian | None) -> None:
         with self._turn:  # a call in work is finished first
             if before is not None:
                 custody.custodian.take_over(*before.hand_over())
             old, self._stack = self._stack, stack.pop_all()
-            self._custody, self._on_duty = custody, custody.custodian
+            self._custody, self._serving = custody, custody.custodian
         old.close()
 
     def _stand_down(self, trouble: str) -> None:
@@ -382,18 +382,18 @@ class Guard:
         custody = self._custody
         idle = Custodian(custody.party, custody.ledger, ExactNoise(), self._tally)
         with self._turn:
-            self._on_duty = idle
-        stood = replace(self._in_force, trouble=trouble, served=frozenset(), epoch=self._epoch())
+            self._serving = idle
+        stood = replace(self._active, trouble=trouble, served=frozenset(), epoch=self._epoch())
         with suppress(LedgerError):  # the door is closed whether or not that can be written down
             self._write_down(stood)
-        self._in_force, self._left_out = stood, ()
+        self._active, self._left_out = stood, ()
 
-    def _write_down(self, in_force: InForce) -> None:
+    def _write_down(self, active: ActiveConfig) -> None:
         """Log the state in force from here on, where it differs from before."""
-        if in_force.ground == self._in_force.ground:
+        if active.terms == self._active.terms:
             return
-        rule = in_force.trouble and f"nothing is served: {in_force.trouble}"
-        roster, compared = in_force.roster, len(in_force.known.compared)
+        rule = active.trouble and f"nothing is served: {active.trouble}"
+        roster, compared = active.roster, len(active.known.compared)
         rule = rule or (
             f"roster version {roster} and the policy as fingerprinted; {compared} keys compared"
         )
@@ -401,8 +401,8 @@ class Guard:
             Event.IN_FORCE,
             CUSTODIAN,
             rule=printable(rule, MAX_SENTENCE),
-            version=in_force.roster,
-            fingerprint=in_force.policy,
+            version=active.roster,
+            fingerprint=active.policy,
         )
 
     # -- what is seen and told --------------------------------------------------------------
@@ -419,8 +419,8 @@ class Guard:
             changed=list(changed), trouble=self.trouble, left_out=list(self._left_out_now())
         )
 
-    def _served_now(self, in_force: InForce) -> Iterator[StudyNow]:
-        for study in sorted(in_force.served):
+    def _served_now(self, active: ActiveConfig) -> Iterator[StudyNow]:
+        for study in sorted(active.served):
             words = self._sums.words(study)
             yield StudyNow(id=study, serving=True, runs=self._runs_of(study), records=words)
 
@@ -442,9 +442,9 @@ class Guard:
         return list(opened_runs(names))
 
 
-def _read_in_force(custody: Custody) -> InForce:
+def _read_active(custody: Custody) -> ActiveConfig:
     institution = custody.institution
-    return InForce(
+    return ActiveConfig(
         roster=institution.roster.version,
         roster_hash=institution.roster.hash,
         policy=hashlib.sha256(institution.home.policy.read_bytes()).hexdigest(),
@@ -455,17 +455,17 @@ def _read_in_force(custody: Custody) -> InForce:
 
 
 @contextmanager
-def guarding(ground: Ground) -> Iterator[Guard]:
-    """Put a home's custodian on duty; at the end take it off duty and close the ledger.
+def custodian_reloader(inputs: CustodianInputs) -> Iterator[CustodianReloader]:
+    """Serve with a home's custodian; at the end stop it and close the ledger.
 
     Raises:
         FieldfareError: as `open_institution`, `open_custody` and `open_journal`.
     """
-    home = open_institution(ground.home).home
-    with open_journal(home, ground.clock) as journal:
-        guard = Guard(ground, journal)
+    home = open_institution(inputs.home).home
+    with open_journal(home, inputs.clock) as journal:
+        reloader = CustodianReloader(inputs, journal)
         try:
-            guard.begin()
-            yield guard
+            reloader.begin()
+            yield reloader
         finally:
-            guard.close()
+            reloader.close()

@@ -18,7 +18,7 @@ from fieldfare.client.daemon.process import (
     admin_socket,
     administration,
 )
-from fieldfare.client.daemon.reload import Ground, Guard, guarding
+from fieldfare.client.daemon.reload import CustodianInputs, CustodianReloader, custodian_reloader
 from fieldfare.client.wire.frames import SERVICE
 from fieldfare.client.wire.sockets import UnixSocket
 
@@ -26,23 +26,25 @@ NAME = NAMES[0]
 
 
 @pytest.fixture
-def guard(coordinator: Coordinator) -> Iterator[Guard]:
+def reloader(coordinator: Coordinator) -> Iterator[CustodianReloader]:
     home = coordinator.homes[NAME].path
-    with guarding(Ground(home=home, passphrase=None, environment={}, clock=clock)) as made:
+    with custodian_reloader(
+        CustodianInputs(home=home, passphrase=None, environment={}, clock=clock)
+    ) as made:
         yield made
 
 
 @pytest.fixture
-def path(guard: Guard, room: Path) -> Iterator[Path]:
+def path(reloader: CustodianReloader, room: Path) -> Iterator[Path]:
     path = room.with_name("admin.sock")
     with serving_calls(
-        administration(guard), UnixSocket(path, mode=0o600, directory_mode=0o700), ADMIN_LIMITS
+        administration(reloader), UnixSocket(path, mode=0o600, directory_mode=0o700), ADMIN_LIMITS
     ):
         yield path
 
 
-def test_it_tells_how_the_custodian_stands(guard: Guard, path: Path) -> None:
-    assert custodian_status(path) == guard.status()
+def test_it_tells_how_the_custodian_stands(reloader: CustodianReloader, path: Path) -> None:
+    assert custodian_status(path) == reloader.status()
 
 
 def test_it_follows_when_it_is_told_to(path: Path, coordinator: Coordinator) -> None:
@@ -77,11 +79,13 @@ def test_nothing_else_is_there(path: Path, method: str) -> None:
 
 
 @pytest.mark.parametrize("frame", [b"\xff" * 100, b"\n\x80", b""])
-def test_what_a_frame_holds_changes_nothing(guard: Guard, path: Path, frame: bytes) -> None:
+def test_what_a_frame_holds_changes_nothing(
+    reloader: CustodianReloader, path: Path, frame: bytes
+) -> None:
     with hostile_channel(path) as channel:
         call: Any = raw(channel, f"/{ADMIN_SERVICE}/Status").future(frame, timeout=60)
         assert status_of(call) is grpc.StatusCode.OK
-    assert custodian_status(path) == guard.status()
+    assert custodian_status(path) == reloader.status()
 
 
 def test_a_frame_that_is_too_large_is_refused(path: Path) -> None:

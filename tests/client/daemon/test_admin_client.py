@@ -13,7 +13,7 @@ from fieldfare.shared.errors import RunError, UsageError
 
 
 def a_service(answer: Callable[[bytes], bytes]) -> Service:
-    calls = {"Status": answer, "Follow": answer}
+    calls = {"Status": answer, "Reload": answer}
     return Service(name=ADMIN_SERVICE, answers=calls, largest=dict.fromkeys(calls, 10), frame=100)
 
 

@@ -23,7 +23,7 @@ from tests.support.runs.transcripts import Recorder
 
 from fieldfare.client.approvals.approval import approve, withdraw
 from fieldfare.client.custodian.custodian import Custodian
-from fieldfare.client.daemon.reload import Ground, Guard, guarding
+from fieldfare.client.daemon.reload import CustodianInputs, CustodianReloader, custodian_reloader
 from fieldfare.client.home.comparisons import keep_compared
 from fieldfare.client.institution.open import open_custody
 from fieldfare.client.journal.journal import Journal
@@ -37,26 +37,26 @@ OTHER = home_study(name="other")
 
 @dataclass
 class GuardedBench(HomesBench):
-    """Homes of which the first has a guard."""
+    """Homes of which the first has a reloader."""
 
-    guard: Guard
+    reloader: CustodianReloader
 
     def custodian(self, name: str) -> Custodian:
-        return self.guard._on_duty if name == NAME else super().custodian(name)
+        return self.reloader._serving if name == NAME else super().custodian(name)
 
 
 @dataclass
 class Scene:
-    """A run that everybody agreed on, and the guard of one of them."""
+    """A run that everybody agreed on, and the reloader of one of them."""
 
     coordinator: Coordinator
-    guard: Guard
+    reloader: CustodianReloader
     run: Recorder
 
     def asked(self) -> bool:
         """Ask the guarded one for the run's rehearsal; false where its keys are gone."""
         request = self.run.request(ReleaseKind.REHEARSAL, 0, 0)
-        found = self.guard._on_duty.release(
+        found = self.reloader._serving.release(
             self.run.signed(request), self.run.parameters(request.kind)
         )
         if not isinstance(found, Refusal):
@@ -71,7 +71,7 @@ class Scene:
     @property
     def held(self) -> bool:
         """Whether keys of the run are in memory."""
-        held = self.guard._on_duty._held
+        held = self.reloader._serving._held
         return bool(held._fresh or held._opened or held._agreed)
 
 
@@ -79,10 +79,12 @@ class Scene:
 def scene(coordinator: Coordinator, custody_of: OpenCustody) -> Iterator[Scene]:
     custodies = [custody_of(name) for name in NAMES]
     approve_all(coordinator, custodies, STUDY)
-    ground = Ground(home=coordinator.homes[NAME].path, passphrase=None, environment={}, clock=clock)
-    with guarding(ground) as guard:
-        bench = cast("Bench", GuardedBench(coordinator, custodies, STUDY, guard))
-        yield Scene(coordinator, guard, Recorder(bench).open())
+    inputs = CustodianInputs(
+        home=coordinator.homes[NAME].path, passphrase=None, environment={}, clock=clock
+    )
+    with custodian_reloader(inputs) as reloader:
+        bench = cast("Bench", GuardedBench(coordinator, custodies, STUDY, reloader))
+        yield Scene(coordinator, reloader, Recorder(bench).open())
 
 
 def approve_at(scene: Scene, study: object = STUDY) -> None:
@@ -116,10 +118,10 @@ def tighten(scene: Scene) -> None:
 )
 def test_a_decision_in_a_run_costs_no_keys(scene: Scene, decide: Callable[[Scene], None]) -> None:
     decide(scene)
-    before = scene.guard._on_duty
-    assert scene.guard.changed()
-    assert scene.guard.reload().trouble == ""
-    assert scene.guard._on_duty is not before
+    before = scene.reloader._serving
+    assert scene.reloader.changed()
+    assert scene.reloader.reload().trouble == ""
+    assert scene.reloader._serving is not before
     assert scene.asked()
     scene.run.finish()
     assert not before._held._agreed
@@ -151,7 +153,7 @@ def close_the_door(scene: Scene) -> None:
     home = scene.coordinator.homes[NAME]
     kept = home.policy.read_text()
     home.policy.write_text("nonsense")
-    assert scene.guard.reload().trouble
+    assert scene.reloader.reload().trouble
     home.policy.write_text(kept)
 
 
@@ -161,7 +163,7 @@ def close_the_door(scene: Scene) -> None:
 def test_keys_go_with_what_they_rest_on(scene: Scene, harm: Callable[[Scene], None]) -> None:
     assert scene.held
     harm(scene)
-    scene.guard.reload()
+    scene.reloader.reload()
     assert not scene.held
     assert not scene.asked()
 
@@ -170,8 +172,8 @@ def test_what_is_known_of_keys_is_logged_where_it_changes(scene: Scene) -> None:
     log = scene.coordinator.homes[NAME].log_folder
     forget_everybody(scene)
     line = "others' keys as they are known now: they count from the next opening on"
-    assert scene.guard.reload().changed == [line]
+    assert scene.reloader.reload().changed == [line]
     assert "; 0 keys compared" in logged_text(log)
     compare_once_more(scene)
-    assert scene.guard.reload().changed == [line]
+    assert scene.reloader.reload().changed == [line]
     assert logged_text(log).count("; 2 keys compared") == 2

@@ -19,7 +19,7 @@ from tests.support.homes.journals import rewrite_entries
 from fieldfare.client.approvals.approval import ApprovalStatus
 from fieldfare.client.custodian.service import serving_calls
 from fieldfare.client.daemon.process import ADMIN_LIMITS, admin_socket, administration
-from fieldfare.client.daemon.reload import Ground, guarding
+from fieldfare.client.daemon.reload import CustodianInputs, custodian_reloader
 from fieldfare.client.daemon.status import CustodianStatus
 from fieldfare.client.home.layout import Home
 from fieldfare.client.node.state import LinkState, NodeReport
@@ -56,10 +56,10 @@ def test_a_home_in_which_nothing_runs(coordinator: Coordinator, custody_of: Open
 
 def test_a_custodian_that_runs_is_asked(coordinator: Coordinator) -> None:
     home = coordinator.homes[NAME]
-    ground = Ground(home=home.path, passphrase=None, environment={}, clock=clock)
+    inputs = CustodianInputs(home=home.path, passphrase=None, environment={}, clock=clock)
     with (
-        guarding(ground) as guard,
-        serving_calls(administration(guard), admin_socket(guard.institution), ADMIN_LIMITS),
+        custodian_reloader(inputs) as reloader,
+        serving_calls(administration(reloader), admin_socket(reloader.institution), ADMIN_LIMITS),
     ):
         found = look(home)
     assert isinstance(found.custodian, CustodianStatus)

@@ -22,7 +22,7 @@ from tests.support.network.certificates import Authority
 
 from fieldfare.client.custodian.service import data_plane, serving_calls
 from fieldfare.client.daemon.process import ADMIN_LIMITS, admin_socket, administration, socket_of
-from fieldfare.client.daemon.reload import Ground, Guard, guarding
+from fieldfare.client.daemon.reload import CustodianInputs, CustodianReloader, custodian_reloader
 from fieldfare.client.home.keys import rotate_identity
 from fieldfare.client.home.layout import Home
 from fieldfare.client.institution.initial_setup import create_institution
@@ -162,32 +162,32 @@ def test_a_node_is_shown_with_what_it_answers(coordinator: Coordinator, home: Ho
 
 
 @pytest.fixture
-def guard(home: Home) -> Iterator[Guard]:
-    ground = Ground(home=home.path, passphrase=None, environment={}, clock=clock)
+def reloader(home: Home) -> Iterator[CustodianReloader]:
+    inputs = CustodianInputs(home=home.path, passphrase=None, environment={}, clock=clock)
     with (
-        guarding(ground) as made,
+        custodian_reloader(inputs) as made,
         serving_calls(administration(made), admin_socket(made.institution), ADMIN_LIMITS),
     ):
         yield made
 
 
-def test_a_custodian_that_runs_is_asked(home: Home, guard: Guard) -> None:
+def test_a_custodian_that_runs_is_asked(home: Home, reloader: CustodianReloader) -> None:
     assert "expected a custodian that listens" in look(home)["custodian"].text
-    with serving_calls(data_plane(guard.answer), socket_of(guard.institution)):
+    with serving_calls(data_plane(reloader.answer), socket_of(reloader.institution)):
         found = look(home)["custodian"]
         assert (found.outcome, found.text) == (CheckOutcome.PASS, "serving 1 approved")
     kept = home.roster.read_bytes()
     home.roster.unlink()
-    guard.reload()
+    reloader.reload()
     assert "it serves nothing" in look(home)["custodian"].text
     home.roster.write_bytes(kept)
 
 
 def test_a_study_that_is_left_out_is_said(
-    coordinator: Coordinator, home: Home, guard: Guard
+    coordinator: Coordinator, home: Home, reloader: CustodianReloader
 ) -> None:
     coordinator.pin(coordinator.roster(version=2))
-    guard.reload()
+    reloader.reload()
     found = look(home)["custodian"]
     assert found.outcome is CheckOutcome.FAIL
     assert f"left out {STUDY.id[:12]}: approved under an earlier roster" in found.text

@@ -1,6 +1,6 @@
 """Custodians that are replaced in the middle of a run: nobody outside notices.
 
-The coordinator's own rounds ask a guard's data plane over its socket, and before every single
+The coordinator's own rounds ask a reloader's data plane over its socket, and before every single
 call the home is taken into force anew.
 """
 
@@ -22,7 +22,7 @@ from tests.support.homes.institutions import (
 
 from fieldfare.client.approvals.approval import approve
 from fieldfare.client.custodian.service import data_plane, serving_calls
-from fieldfare.client.daemon.reload import Ground, Guard, guarding
+from fieldfare.client.daemon.reload import CustodianInputs, CustodianReloader, custodian_reloader
 from fieldfare.client.institution.open import Custody, open_custody
 from fieldfare.client.journal.journal import verify
 from fieldfare.client.node.client_app import client_app
@@ -72,16 +72,20 @@ def custodies(coordinator: Coordinator) -> Iterator[dict[str, Custody]]:
 
 
 @pytest.fixture
-def guard(coordinator: Coordinator, custodies: dict[str, Custody]) -> Iterator[Guard]:
+def reloader(
+    coordinator: Coordinator, custodies: dict[str, Custody]
+) -> Iterator[CustodianReloader]:
     home = coordinator.homes[NAME].path
-    with guarding(Ground(home=home, passphrase=None, environment={}, clock=clock)) as made:
+    with custodian_reloader(
+        CustodianInputs(home=home, passphrase=None, environment={}, clock=clock)
+    ) as made:
         yield made
 
 
 def run(
     coordinator: Coordinator,
     custodies: dict[str, Custody],
-    guard: Guard,
+    reloader: CustodianReloader,
     path: Path,
     before: Before,
 ) -> Any:
@@ -93,7 +97,7 @@ def run(
         run="meddled",
         last_replies={},
     )
-    with serving_calls(data_plane(guard.answer), UnixSocket(path)), connected(path) as remote:
+    with serving_calls(data_plane(reloader.answer), UnixSocket(path)), connected(path) as remote:
         custodians: dict[str, Any] = {name: one.custodian for name, one in custodies.items()}
         custodians[NAME] = Meddled(remote, before)
         app = client_app(lambda context: custodians[str(context.node_config["institution"])])
@@ -102,14 +106,14 @@ def run(
 
 
 def test_a_run_goes_through_a_custodian_that_is_replaced_before_every_call(
-    coordinator: Coordinator, custodies: dict[str, Custody], guard: Guard, room: Path
+    coordinator: Coordinator, custodies: dict[str, Custody], reloader: CustodianReloader, room: Path
 ) -> None:
-    outcome = run(coordinator, custodies, guard, room, lambda _: guard.reload())
+    outcome = run(coordinator, custodies, reloader, room, lambda _: reloader.reload())
     assert (outcome.attempts, outcome.participants) == (0, NAMES)
     assert custodies[NAME].ledger.spent() == outcome.spent
     custodies[NAME].ledger.verify()
     verify(coordinator.homes[NAME].log_folder)
-    status = guard.status()
+    status = reloader.status()
     assert status.last_release is not None
     assert (status.last_release.run, status.last_release.kind) == ("meddled", "evaluation")
     assert status.releases == 1 + STUDY.training.steps + 1
@@ -120,7 +124,7 @@ def test_a_run_goes_through_a_custodian_that_is_replaced_before_every_call(
 
 
 def test_another_study_is_approved_while_one_runs(
-    coordinator: Coordinator, custodies: dict[str, Custody], guard: Guard, room: Path
+    coordinator: Coordinator, custodies: dict[str, Custody], reloader: CustodianReloader, room: Path
 ) -> None:
     other = home_study(name="other")
     calls: list[str] = []
@@ -132,15 +136,15 @@ def test_another_study_is_approved_while_one_runs(
             approve(
                 custody, coordinator.receive(other, NAME), loaded(custody, other), "tester", clock()
             )
-            guard.reload()
+            reloader.reload()
 
-    outcome = run(coordinator, custodies, guard, room, approve_another)
+    outcome = run(coordinator, custodies, reloader, room, approve_another)
     assert outcome.attempts == 0
-    assert {one.id for one in guard.status().studies if one.serving} == {STUDY.id, other.id}
+    assert {one.id for one in reloader.status().studies if one.serving} == {STUDY.id, other.id}
 
 
 def test_a_roster_that_is_broken_in_the_middle_of_a_run_ends_what_leaves(
-    coordinator: Coordinator, custodies: dict[str, Custody], guard: Guard, room: Path
+    coordinator: Coordinator, custodies: dict[str, Custody], reloader: CustodianReloader, room: Path
 ) -> None:
     calls: list[str] = []
 
@@ -148,11 +152,11 @@ def test_a_roster_that_is_broken_in_the_middle_of_a_run_ends_what_leaves(
         calls.append(call)
         if calls.count("release") == 3:
             coordinator.homes[NAME].roster.write_bytes(b"{}")
-            guard.reload()
+            reloader.reload()
 
     with pytest.raises(RunError):
-        run(coordinator, custodies, guard, room, break_the_roster)
-    status = guard.status()
+        run(coordinator, custodies, reloader, room, break_the_roster)
+    status = reloader.status()
     assert status.trouble
     assert status.releases == 2  # the rehearsal and one step
     assert status.refusals["unknown_study"] >= 1

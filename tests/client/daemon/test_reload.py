@@ -1,4 +1,4 @@
-"""Who is on duty follows the home; what cannot be trusted any more serves nothing."""
+"""The serving custodian follows the home; what cannot be trusted any more serves nothing."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -19,8 +19,8 @@ from tests.support.homes.institutions import (
 from tests.support.homes.journals import logged_text
 
 from fieldfare.client.approvals.approval import withdraw
-from fieldfare.client.daemon import reload as guard_module
-from fieldfare.client.daemon.reload import Ground, Guard, guarding
+from fieldfare.client.daemon import reload as reload_module
+from fieldfare.client.daemon.reload import CustodianInputs, CustodianReloader, custodian_reloader
 from fieldfare.client.home.keys import rotate_identity
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.studies import State, read_decision
@@ -32,11 +32,11 @@ from fieldfare.shared.protocol.messages import Refusal
 
 NAME = NAMES[0]
 STUDY = home_study()
-module: Any = guard_module
+module: Any = reload_module
 
 
-def ground(home: Home) -> Ground:
-    return Ground(home=home.path, passphrase=None, environment={}, clock=clock)
+def inputs(home: Home) -> CustodianInputs:
+    return CustodianInputs(home=home.path, passphrase=None, environment={}, clock=clock)
 
 
 def approve(coordinator: Coordinator, custody_of: OpenCustody, study: Any = STUDY) -> None:
@@ -45,31 +45,31 @@ def approve(coordinator: Coordinator, custody_of: OpenCustody, study: Any = STUD
 
 
 @pytest.fixture
-def guard(coordinator: Coordinator, custody_of: OpenCustody) -> Iterator[Guard]:
+def reloader(coordinator: Coordinator, custody_of: OpenCustody) -> Iterator[CustodianReloader]:
     approve(coordinator, custody_of)
-    with guarding(ground(coordinator.homes[NAME])) as made:
+    with custodian_reloader(inputs(coordinator.homes[NAME])) as made:
         yield made
 
 
-def describe(guard: Guard, study: str = STUDY.id) -> bytes | RefusalCode:
+def describe(reloader: CustodianReloader, study: str = STUDY.id) -> bytes | RefusalCode:
     """The approval, or the code of the refusal."""
     frame = pb.DescribeRequest(study=study).SerializeToString()
-    answer = pb.DescribeAnswer.FromString(guard.answer("Describe", frame))
+    answer = pb.DescribeAnswer.FromString(reloader.answer("Describe", frame))
     return Refusal.from_bytes(answer.refusal).code if answer.refusal else answer.approval
 
 
-def serves(guard: Guard, study: str = STUDY.id) -> bool:
-    found = describe(guard, study)
+def serves(reloader: CustodianReloader, study: str = STUDY.id) -> bool:
+    found = describe(reloader, study)
     assert isinstance(found, bytes) or found is RefusalCode.UNKNOWN_STUDY
     return isinstance(found, bytes)
 
 
-def test_it_begins_with_what_is_approved(guard: Guard) -> None:
-    assert serves(guard)
-    assert not serves(guard, "0" * 64)
-    assert not guard.changed()
-    assert guard.reload().changed == []
-    status = guard.status()
+def test_it_begins_with_what_is_approved(reloader: CustodianReloader) -> None:
+    assert serves(reloader)
+    assert not serves(reloader, "0" * 64)
+    assert not reloader.changed()
+    assert reloader.reload().changed == []
+    status = reloader.status()
     assert [(one.id, one.serving) for one in status.studies] == [(STUDY.id, True)]
     assert (status.roster, status.trouble, status.releases) == (1, "", 0)
     assert status.refusals == {"unknown_study": 1}
@@ -81,22 +81,25 @@ def test_it_begins_with_what_is_approved(guard: Guard) -> None:
 def test_without_a_roster_there_is_no_beginning(coordinator: Coordinator) -> None:
     home = coordinator.homes[NAME]
     home.roster.unlink()
-    with pytest.raises(UsageError, match="roster"), guarding(ground(home)):
+    with pytest.raises(UsageError, match="roster"), custodian_reloader(inputs(home)):
         pass
 
 
 def test_a_new_approval_reads_no_other_studys_records(
-    guard: Guard, coordinator: Coordinator, custody_of: OpenCustody, monkeypatch: pytest.MonkeyPatch
+    reloader: CustodianReloader,
+    coordinator: Coordinator,
+    custody_of: OpenCustody,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     other = home_study(name="other")
     approve(coordinator, custody_of, other)
     loaded: list[str] = []
     prepare = monkeypatch_loader(monkeypatch, loaded)
-    assert guard.changed()
-    assert guard.reload().changed == [f"study {other.id[:12]} is answered for"]
+    assert reloader.changed()
+    assert reloader.reload().changed == [f"study {other.id[:12]} is answered for"]
     assert loaded == ["other"]
-    assert serves(guard, other.id)
-    assert serves(guard)
+    assert serves(reloader, other.id)
+    assert serves(reloader)
     prepare.undo()
 
 
@@ -117,47 +120,47 @@ def monkeypatch_loader(monkeypatch: pytest.MonkeyPatch, loaded: list[str]) -> py
     return monkeypatch
 
 
-def test_a_withdrawal_is_report(guard: Guard, coordinator: Coordinator) -> None:
+def test_a_withdrawal_is_report(reloader: CustodianReloader, coordinator: Coordinator) -> None:
     home = coordinator.homes[NAME]
     journal = Journal.open(home.log_folder, clock=clock)
     with open_custody(coordinator.institution(NAME), None, clock) as custody:
         withdraw(home, custody.ledger, journal, STUDY.id, "", "tester", NOW)
-    assert not serves(guard)  # at once: its keys are gone
-    assert guard.reload().changed == [f"study {STUDY.id[:12]} is answered for no more"]
-    assert guard.status().studies == []
+    assert not serves(reloader)  # at once: its keys are gone
+    assert reloader.reload().changed == [f"study {STUDY.id[:12]} is answered for no more"]
+    assert reloader.status().studies == []
 
 
 def test_under_a_new_roster_nothing_runs_until_it_is_approved_again(
-    guard: Guard, coordinator: Coordinator, custody_of: OpenCustody
+    reloader: CustodianReloader, coordinator: Coordinator, custody_of: OpenCustody
 ) -> None:
-    first = describe(guard)
+    first = describe(reloader)
     coordinator.pin(coordinator.roster(version=2))
-    assert guard.changed()
-    report = guard.reload()
+    assert reloader.changed()
+    report = reloader.reload()
     assert report.changed[0] == "roster version 2 (was 1)"
     assert [one.id for one in report.left_out] == [STUDY.id]
-    assert not serves(guard)
-    assert guard.status().roster == 2
+    assert not serves(reloader)
+    assert reloader.status().roster == 2
 
     approve(coordinator, custody_of)
-    guard.reload()
-    assert serves(guard)
-    assert describe(guard) != first
+    reloader.reload()
+    assert serves(reloader)
+    assert describe(reloader) != first
 
 
 def test_another_identity_closes_the_door_until_a_roster_carries_it(
-    guard: Guard, coordinator: Coordinator
+    reloader: CustodianReloader, coordinator: Coordinator
 ) -> None:
     home = coordinator.homes[NAME]
     rotate_identity(home, NAME, None)
-    report = guard.reload()
+    report = reloader.reload()
     assert "nothing is served" in report.changed
     assert "own key" in report.trouble
-    assert not serves(guard)
+    assert not serves(reloader)
 
     coordinator.pin(coordinator.roster(version=2))
-    report = guard.reload()
-    assert (report.trouble, guard.trouble) == ("", "")
+    report = reloader.reload()
+    assert (report.trouble, reloader.trouble) == ("", "")
     assert "studies are served again" in report.changed
     assert "another identity signs" in report.changed
 
@@ -176,24 +179,24 @@ def test_another_identity_closes_the_door_until_a_roster_carries_it(
     ],
 )
 def test_what_cannot_be_trusted_serves_nothing_until_it_is_mended(
-    guard: Guard, coordinator: Coordinator, harm: Callable[[Home], None]
+    reloader: CustodianReloader, coordinator: Coordinator, harm: Callable[[Home], None]
 ) -> None:
     home = coordinator.homes[NAME]
     kept = home.path.with_name("kept")
     shutil.copytree(home.path, kept)
     harm(home)
-    report = guard.reload()
+    report = reloader.reload()
     assert report.trouble
-    assert not serves(guard)
-    assert guard.status().trouble == report.trouble
-    assert guard.status().studies == []
+    assert not serves(reloader)
+    assert reloader.status().trouble == report.trouble
+    assert reloader.status().studies == []
     assert '"rule":"nothing is served: ' in logged_text(home.log_folder)
 
     for name in ("keys", "policy.toml", "roster.signed", "coordinator.pub", "institution.toml"):
         restore(kept / name, home.path / name)
-    report = guard.reload()
+    report = reloader.reload()
     assert report.trouble == ""
-    assert serves(guard)
+    assert serves(reloader)
     verify(home.log_folder)
 
 
@@ -207,31 +210,33 @@ def restore(kept: Any, path: Any) -> None:
 
 
 def test_a_ledger_that_was_put_back_closes_the_door(
-    guard: Guard, coordinator: Coordinator, custody_of: OpenCustody
+    reloader: CustodianReloader, coordinator: Coordinator, custody_of: OpenCustody
 ) -> None:
     home = coordinator.homes[NAME]
     copy = home.ledger.with_name("copy")
     copy.write_bytes(b"no database")
     copy.chmod(0o600)
     copy.replace(home.ledger)
-    assert guard.changed()
-    assert guard.reload().trouble
-    assert not serves(guard)
+    assert reloader.changed()
+    assert reloader.reload().trouble
+    assert not serves(reloader)
 
 
-def test_a_tighter_policy_counts_without_a_restart(guard: Guard, coordinator: Coordinator) -> None:
+def test_a_tighter_policy_counts_without_a_restart(
+    reloader: CustodianReloader, coordinator: Coordinator
+) -> None:
     home = coordinator.homes[NAME]
-    before = guard.status()
+    before = reloader.status()
     coordinator.edit(home.policy, "yearly_epsilon = 2.0", "yearly_epsilon = 1.5")
-    assert guard.changed()
-    assert guard.reload().changed == [
+    assert reloader.changed()
+    assert reloader.reload().changed == [
         "the policy as it is now: its budget holds from the next release on"
     ]
-    after = guard.status()
+    after = reloader.status()
     assert before.ledger is not None
     assert after.ledger is not None
     assert after.ledger.yearly_left < before.ledger.yearly_left
-    assert serves(guard)
+    assert serves(reloader)
 
 
 def test_records_that_do_not_load_are_tried_again_when_they_change(
@@ -243,21 +248,21 @@ def test_records_that_do_not_load_are_tried_again_when_they_change(
     records = home.path / "records.csv"
     kept = records.read_bytes()
     records.write_text("customer\n1\n")
-    with guarding(ground(home)) as guard:
-        assert not serves(guard)
-        (one,) = guard.status().studies
+    with custodian_reloader(inputs(home)) as reloader:
+        assert not serves(reloader)
+        (one,) = reloader.status().studies
         assert (one.id, one.serving) == (STUDY.id, False)
-        assert not guard.changed()
+        assert not reloader.changed()
         records.write_bytes(kept)
-        assert guard.changed()
-        guard.reload()
-        assert serves(guard)
+        assert reloader.changed()
+        reloader.reload()
+        assert serves(reloader)
         records.write_bytes(kept + b"\n")  # while it runs, an extract that changes stops nothing
-        assert not guard.changed()
+        assert not reloader.changed()
 
 
 def test_a_call_in_work_is_finished_by_whoever_began_it(
-    guard: Guard, coordinator: Coordinator, monkeypatch: pytest.MonkeyPatch
+    reloader: CustodianReloader, coordinator: Coordinator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun, gate, real = Gate(), Gate(), module.answer
 
@@ -268,15 +273,15 @@ def test_a_call_in_work_is_finished_by_whoever_began_it(
 
     answers: list[bytes | RefusalCode] = []
     monkeypatch.setattr(module, "answer", slow)
-    caller = Thread(target=lambda: answers.append(describe(guard)))
+    caller = Thread(target=lambda: answers.append(describe(reloader)))
     caller.start()
     assert begun.wait(60)
     coordinator.pin(coordinator.roster(version=2))
-    follower = Thread(target=guard.reload)
+    follower = Thread(target=reloader.reload)
     follower.start()
     follower.join(0.5)
     assert follower.is_alive()  # it waits for the call
-    assert guard.status().busy
+    assert reloader.status().busy
     gate.set()
     caller.join(60)
     follower.join(60)
@@ -284,22 +289,26 @@ def test_a_call_in_work_is_finished_by_whoever_began_it(
     assert isinstance(answered, bytes)
     assert answered
     monkeypatch.undo()
-    assert not serves(guard)
+    assert not serves(reloader)
 
 
-def test_what_looks_brought_is_told_once(guard: Guard, coordinator: Coordinator) -> None:
-    assert list(guard.told()) == []
+def test_what_looks_brought_is_told_once(
+    reloader: CustodianReloader, coordinator: Coordinator
+) -> None:
+    assert list(reloader.told()) == []
     coordinator.pin(coordinator.roster(version=2))
-    report = guard.reload()
-    assert list(guard.told()) == [report]
-    assert list(guard.told()) == []
+    report = reloader.reload()
+    assert list(reloader.told()) == [report]
+    assert list(reloader.told()) == []
 
 
-def test_a_study_that_arrives_waits_for_a_person(guard: Guard, coordinator: Coordinator) -> None:
+def test_a_study_that_arrives_waits_for_a_person(
+    reloader: CustodianReloader, coordinator: Coordinator
+) -> None:
     other = home_study(name="other")
     coordinator.receive(other, NAME)
-    assert guard.reload().left_out == []
-    assert not serves(guard, other.id)
+    assert reloader.reload().left_out == []
+    assert not serves(reloader, other.id)
     assert read_decision(coordinator.homes[NAME], other.id).state is State.RECEIVED
 
 
@@ -311,7 +320,7 @@ def test_rows_that_count_as_zero_are_told_and_served(
     rows[0] = rows[0].replace(",1,", ",,").replace(",0,", ",,")  # no label
     records.write_text("\n".join([header, *rows, ""]))
     approve(coordinator, custody_of)
-    with guarding(ground(coordinator.homes[NAME])) as made:
+    with custodian_reloader(inputs(coordinator.homes[NAME])) as made:
         assert serves(made)
         (now,) = made.status().studies
         assert (now.serving, now.records) == (True, "1 of 200 rows counts as zero (0.5 %)")

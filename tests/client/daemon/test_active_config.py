@@ -1,8 +1,8 @@
 from dataclasses import replace
 
-from fieldfare.client.daemon.reload import InForce, changes
+from fieldfare.client.daemon.reload import ActiveConfig, changes
 
-ONE = InForce(
+ONE = ActiveConfig(
     roster=1,
     roster_hash="r1",
     policy="p1",
@@ -17,7 +17,7 @@ def test_nothing_changed() -> None:
 
 
 def test_every_change_is_a_line() -> None:
-    two = InForce(
+    two = ActiveConfig(
         roster=2,
         roster_hash="r2",
         policy="p2",
@@ -43,5 +43,5 @@ def test_trouble_comes_and_goes() -> None:
 
 
 def test_the_ground_leaves_the_studies_out() -> None:
-    assert replace(ONE, served=frozenset()).ground == ONE.ground
-    assert replace(ONE, trouble="x").ground != ONE.ground
+    assert replace(ONE, served=frozenset()).terms == ONE.terms
+    assert replace(ONE, trouble="x").terms != ONE.terms
