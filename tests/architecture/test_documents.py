@@ -102,6 +102,22 @@ def test_every_cell_of_the_promises_is_a_test_or_a_no() -> None:
             assert said or same or (named and all(there)), f"{promise}: {cell}"
 
 
+def test_every_attack_that_worked_has_tests_that_can_fail() -> None:
+    """docs/attacks.md: each attack of the reading, its tests, and a mutant of its own, or a no."""
+    lines = [line for line in text_of("docs/attacks.md").splitlines() if line.startswith("| ")][1:]
+    rows = {row[0]: row[2:] for row in (line.strip("| ").split(" | ") for line in lines)}
+    counts = {"C": 3, "H": 4, "M": 7, "L": 8}
+    assert list(rows) == [f"{kind}{n}" for kind, most in counts.items() for n in range(1, most + 1)]
+    bugs = re.findall(r'^bug = ".*\(([A-Z0-9, ]+)\)"$', text_of("tests/mutants.toml"), re.MULTILINE)
+    mutants = {attack for bug in bugs for attack in bug.split(", ")}
+    for attack, (tests, marks, no) in rows.items():
+        named = re.findall(r"`([\w/.]+)::(\w+)`", tests)
+        lost = [name for file, name in named if f"def {name}(" not in text_of(f"tests/{file}")]
+        assert not lost, attack
+        assert ("mutant" in marks) == (attack in mutants), attack
+        assert (named and marks != "-") or no != "-", attack
+
+
 def test_citations_name_headings_that_exist() -> None:
     texts = {name: text_of(name) for name in (*CITING, *DOCUMENTS)}
     assert sum(len(CITATION.findall(text)) for text in texts.values()) > 100
