@@ -16,6 +16,7 @@ from fieldfare.client.ledger.freeing import Freed, enough_from, next_freed, wort
 from fieldfare.client.policy.policy import Policy, PolicyViolation, allows, limits, objections
 from fieldfare.client.records.settings import check_unit
 from fieldfare.shared.errors import AccountingError, StudyError
+from fieldfare.shared.features.features import columns_behind, formula_of
 from fieldfare.shared.protocol.identity import fingerprint
 from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.protocol.plan import Plan, plan_for
@@ -193,6 +194,7 @@ class Review:
 
     Attributes:
         failed_masks: (participants, epsilon that would remain at the study's delta).
+        computed: columns that the study computes from others of the row, one line each.
         questions: the study's questions, and those that may be asked later, one line each.
         records: how many rows count as zero and why; empty where records were not read.
         left_out_banks: whose customers' payments are in no column, so that the promise covers the
@@ -224,6 +226,7 @@ class Review:
     obstacles: tuple[str, ...] = ()
     cautions: tuple[str, ...] = ()
     questions: tuple[str, ...] = ()
+    computed: tuple[str, ...] = ()
     records: tuple[str, ...] = ()
     left_out_banks: tuple[str, ...] = ()
     harm_rules: tuple[str, ...] = HARM_RULES
@@ -295,6 +298,7 @@ def review_study(
             *cautions(plan),
         ),
         questions=asked_lines(study),
+        computed=tuple(f"{name}: {words}" for name, words in study.computed),
         left_out_banks=study.records.left_out_banks,
     )
 
@@ -385,11 +389,15 @@ def _still(plan: Plan, spent: SpentBudget) -> int:
 
 def _columns(policy: Policy, study: Study) -> Iterator[Column]:
     roles = [("unit", study.records.unit), ("label", study.records.label)]
-    roles += [("feature", feature.name) for feature in study.features]
+    plain = [one for one in study.features if formula_of(one) is None]
+    roles += [("feature", feature.name) for feature in plain]
     roles += [(study.rows.kind, study.rows.column)] if study.rows is not None else []
     # A fact about institutions is public: no record is read for it, and no policy lists it.
-    asked = (c.name for c in study.columns if not isinstance(c, InstitutionColumn))
-    roles += [("question", name) for name in asked]
+    asked = [c for c in study.columns if not isinstance(c, InstitutionColumn)]
+    roles += [("question", one.name) for one in asked if formula_of(one) is None]
+    computed = [one for one in (*study.features, *asked) if formula_of(one) is not None]
+    named = {name for _, name in roles}
+    roles += [("in a formula", name) for name in columns_behind(computed) if name not in named]
     roles += [("fairness", group.column) for group in study.groups]
     for role, name in roles:
         if name is not None:

@@ -39,6 +39,8 @@ def _rows(review: Review) -> Iterator[tuple[str, RenderableType]]:
     uses = plain("; ".join(review.prohibited_uses))
     yield "never for", Text(uses or "nothing is prohibited", style="" if uses else BAD)
     yield "reads", _columns(review.columns)
+    if review.computed:
+        yield "computes", _asks(review.computed)
     if review.questions:
         yield "asks", _asks(review.questions)
     if review.records:

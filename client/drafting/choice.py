@@ -366,7 +366,7 @@ def _texts(column: Profile, numbers: NDArray[np.float64]) -> Counter[str]:
 def _category(column: Profile, numbers: NDArray[np.float64]) -> Choice:
     texts = _texts(column, numbers)
     if _most(_DATE, texts):
-        return Choice(None, "a date or a time")
+        return Choice(None, "a date or a time: a study may compute with it (derived)")
     if sum(len(text) * count for text, count in texts.items()) > LONG_TEXT * texts.total():
         return Choice(None, "free text (harm rule 6)")
     different = len(texts)

@@ -6,7 +6,12 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from fieldfare.shared.evaluation.groups import group_lines
-from fieldfare.shared.finished_model.card import CardInterval, ModelCard, ReleasedMetrics
+from fieldfare.shared.finished_model.card import (
+    CardInterval,
+    FeatureCard,
+    ModelCard,
+    ReleasedMetrics,
+)
 from fieldfare.shared.pages.words import (
     decimals,
     odds_factor,
@@ -92,11 +97,15 @@ def _interval(rate: CardInterval) -> str:
 def _features(card: ModelCard) -> list[str]:
     ranked = sorted(card.features, key=lambda one: (one.lowest - one.highest, one.name))
     lines = [
-        f"{one.name}: {signed(one.lowest, 2)} to {signed(one.highest, 2)} log-odds"
+        f"{_named(one)}: {signed(one.lowest, 2)} to {signed(one.highest, 2)} log-odds"
         for one in ranked[:MOST_FEATURES]
     ]
     more = len(ranked) - MOST_FEATURES
     return [*lines, f"{more} more on the page"] if more > 0 else lines
+
+
+def _named(one: FeatureCard) -> str:
+    return f"{one.name} ({one.computed})" if one.computed else one.name
 
 
 def _privacy(card: ModelCard) -> list[str]:

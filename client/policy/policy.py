@@ -20,7 +20,7 @@ from fieldfare.client.ledger.budget import PICOMU2_PER_MU2, Limits, from_picomu2
 from fieldfare.client.records.encoding.asked import asked_columns
 from fieldfare.shared.advice import nearest
 from fieldfare.shared.errors import KeysError, StudyError
-from fieldfare.shared.features.features import Name
+from fieldfare.shared.features.features import Name, columns_behind
 from fieldfare.shared.harm_rules import is_protected
 from fieldfare.shared.privacy.discrete_noise import XI_LIMIT
 from fieldfare.shared.privacy.gaussian import epsilon_for, mu2_for
@@ -294,10 +294,14 @@ def objections(
 
 
 def study_columns(study: Study) -> tuple[str, ...]:
-    """Return every column that a study names: its own, its model's and its questions'."""
+    """Return every column that a study reads: its own, its model's and its questions'.
+
+    Of a column that it computes those that the formula reads: a study that may not read one of
+    them may not read it in a formula.
+    """
     rows = study.rows.column if study.rows is not None else None
-    own = (study.records.unit, study.records.label, *(f.name for f in study.features), rows)
-    names = dict.fromkeys((*own, *(column.name for column in asked_columns(study))))
+    own = (study.records.unit, study.records.label, *columns_behind(study.features), rows)
+    names = dict.fromkeys((*own, *columns_behind(asked_columns(study))))
     return tuple(name for name in names if name is not None)
 
 

@@ -99,7 +99,7 @@ class Reader:
         dates = [name for name, _ in columns.dates_in(source)]
         expressions, needed = columns.expressions(source), columns.needed(source)
         for batch in source.batches(expressions, needed, unread=unread):
-            self._add(batch, columns, dates, encoder, place)
+            self._add(columns.computed(batch), columns, dates, encoder, place)
             self.rows += batch.num_rows
         for found in unread or ():
             self.problems.add_unread(place, found.count, found.first, more=found.more)

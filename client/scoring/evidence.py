@@ -20,6 +20,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from types import MappingProxyType
 from typing import Final, Self
 
 import numpy as np
@@ -125,6 +126,9 @@ PERSONAS: Final = tuple(
 """Whose everyday life fires which indicators."""
 
 
+_NOTHING_COMPUTED: Final[Mapping[str, Sequence[str]]] = MappingProxyType({})
+
+
 def indicator_of(feature: str) -> NamedIndicator | None:
     """Return the indicator that a feature is called after, if it is one."""
     found = _NAMED.match(feature)
@@ -137,6 +141,12 @@ def family_of(feature: str, named: Mapping[str, Family]) -> str:
         return named[feature].value
     indicator = indicator_of(feature)
     return indicator.family if indicator else OTHER
+
+
+def family_behind(feature: str, named: Mapping[str, Family], sources: Sequence[str]) -> str:
+    """Return a feature's family: as the institution named it, else that of a column behind it."""
+    known = (family_of(one, named) for one in ((feature,) if feature in named else sources))
+    return next((family for family in known if family != OTHER), OTHER)
 
 
 def titles(features: Sequence[str]) -> dict[str, str]:
@@ -206,9 +216,23 @@ class Evidence:
     at_least: NDArray[np.float64]
 
     @classmethod
-    def of(cls, features: Sequence[str], named: Mapping[str, Family]) -> Self:
-        """Sort features by family; `named` is the institution's own sorting beyond the names."""
-        found = [family_of(name, named) for name in features]
+    def of(
+        cls,
+        features: Sequence[str],
+        named: Mapping[str, Family],
+        sources: Mapping[str, Sequence[str]] = _NOTHING_COMPUTED,
+    ) -> Self:
+        """Sort features by family.
+
+        A computed feature has the family and the look-alikes of what it is computed from, whatever
+        it is called. It is evidence of nothing: no published rule is about it.
+
+        Args:
+            features: their names.
+            named: the institution's own sorting beyond the names.
+            sources: columns of computed features, by name.
+        """
+        found = [family_behind(name, named, sources.get(name, (name,))) for name in features]
         families = tuple(family for family in FAMILIES if family in found)
         members = np.array([[float(f == family) for family in families] for f in found])
         overlaps = np.zeros((len(features), len(PERSONAS)))
@@ -216,11 +240,12 @@ class Evidence:
         at_least = np.full(len(features), np.nan)
         places = {name: place for place, name in enumerate(features)}
         for row, name in enumerate(features):
-            indicator = indicator_of(name)
-            if indicator is not None:
-                overlaps[row] = [indicator.id in persona.overlaps for persona in PERSONAS]
-                firsts[row] = places.get(indicator.id, NOT_SAID)
-                at_least[row] = indicator.at_least
+            behind = [one for source in sources.get(name, (name,)) if (one := indicator_of(source))]
+            alike = {one.id for one in behind}
+            overlaps[row] = [not alike.isdisjoint(persona.overlaps) for persona in PERSONAS]
+            for one in behind if name not in sources else ():
+                firsts[row] = places.get(one.id, NOT_SAID)
+                at_least[row] = one.at_least
         return cls(families, members, overlaps, firsts, at_least)
 
     @classmethod

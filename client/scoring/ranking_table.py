@@ -27,7 +27,7 @@ from fieldfare.client.scoring.evidence import (
     Evidence,
     RuleResults,
     Usual,
-    family_of,
+    family_behind,
     indicator_of,
     strongest,
 )
@@ -36,7 +36,13 @@ from fieldfare.client.scoring.selection import Selected
 from fieldfare.client.typologies.typology import Family
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import table_size
-from fieldfare.shared.features.features import CategoricalFeature, Feature
+from fieldfare.shared.features.features import (
+    CategoricalFeature,
+    Feature,
+    columns_behind,
+    computed_words,
+    formula_of,
+)
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.system.private_files import PRIVATE_FILE, sync_folder
 
@@ -101,12 +107,17 @@ class Wording:
     @classmethod
     def of(cls, features: Sequence[Feature], named: Mapping[str, Family]) -> "Wording":
         """Prepare, with the families that the institution named."""
-        found = [indicator_of(feature.name) for feature in features]
+        found = [None if formula_of(one) else indicator_of(one.name) for one in features]
+        families = [family_behind(one.name, named, columns_behind([one])) for one in features]
+        sources = [
+            f"computed: {computed_words(feature)}" if formula_of(feature) else one and one.source
+            for feature, one in zip(features, found, strict=True)
+        ]
         return cls(
             pa.array([feature.name for feature in features], pa.string()),
             pa.array([one.id if one else None for one in found], pa.string()),
-            pa.array([family_of(feature.name, named) for feature in features], pa.string()),
-            pa.array([one.source if one else None for one in found], pa.string()),
+            pa.array(families, pa.string()),
+            pa.array(sources, pa.string()),
             tuple(_levels(feature) for feature in features),
         )
 
@@ -283,7 +294,8 @@ def _worded(study: Study, named: Mapping[str, Family]) -> tuple[Evidence, Wordin
     if study.rows is not None:
         evidence = Evidence.of_row(ROW_FAMILIES[study.rows.kind])
         return evidence, Wording.of_row(study.rows.column, study.rows.kind)
-    evidence = Evidence.of([feature.name for feature in study.features], named)
+    computed = {one.name: f.sources for one in study.features if (f := formula_of(one))}
+    evidence = Evidence.of([feature.name for feature in study.features], named, computed)
     return evidence, Wording.of(study.features, named)
 
 

@@ -68,6 +68,7 @@ def plan_lines(plan: Plan) -> list[str]:
         f"covers        {_covered(study, unit)}",
         f"planned       mu^2 {plan.mu2:.6g} in {_releases(plan)} releases",
         *(_kind_line(plan, terms) for terms in plan.releases),
+        *(f"computes      {one_line(f'{name}: {words}')}" for name, words in study.computed),
         *_group_lines(plan),
         *_question_lines(plan),
         *_local_lines(study),

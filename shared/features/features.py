@@ -11,9 +11,10 @@ named. Only counts of units by level leave, in one bounded, noised sum; no unit'
 """
 
 import math
+from collections.abc import Sequence
 from enum import Enum
 from itertools import pairwise, starmap
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Protocol, Self
 
 from pydantic import (
     BaseModel,
@@ -25,6 +26,7 @@ from pydantic import (
     model_validator,
 )
 
+from fieldfare.shared.features.derived import DerivedColumn, Formula
 from fieldfare.shared.harm_rules import AGE_REMEDY, is_protected, names_age
 
 DEFAULT_KNOTS: Final = 8
@@ -85,18 +87,27 @@ class _Declared(BaseModel):
     @field_validator("name")
     @classmethod
     def _may_be_learned_from(cls, name: str) -> str:
-        if is_protected(name):
-            raise ValueError(
-                f"expected a feature that harm rule 4 allows, found {name!r}, a protected "
-                "attribute: keep it in the institution for fairness audit and remove it here"
-                + (AGE_REMEDY if names_age(name) else "")
-            )
-        if names_linked(name):  # whatever the tag says
-            raise ValueError(
-                f"expected a feature of the unit's own records, found {name!r}, a linked one: it "
-                "looks at other units and may not leave; restate it on the unit's own records"
-            )
-        return name
+        return _learnable(name)
+
+
+def _learnable(name: str) -> str:
+    """Return the name of a feature, or of a column that one is computed from.
+
+    Raises:
+        ValueError: a protected attribute (harm rule 4), or a linked column.
+    """
+    if is_protected(name):
+        raise ValueError(
+            f"expected a feature that harm rule 4 allows, found {name!r}, a protected "
+            "attribute: keep it in the institution for fairness audit and remove it here"
+            + (AGE_REMEDY if names_age(name) else "")
+        )
+    if names_linked(name):  # whatever the tag says
+        raise ValueError(
+            f"expected a feature of the unit's own records, found {name!r}, a linked one: it "
+            "looks at other units and may not leave; restate it on the unit's own records"
+        )
+    return name
 
 
 def _apart(left: float, right: float) -> bool:
@@ -113,9 +124,12 @@ class NumericFeature(_Declared):
     With `knots_from`, knots follow from the private answer to that question of the study:
     `quantile_knots` at quantiles and `even_knots` evenly over the range (`knot_places`). `knots`
     then gives their number, and their places if no answer comes.
+
+    With `derived`, no column of that name is read: the formula computes it from others of the row.
     """
 
     kind: Literal["numeric"]
+    derived: DerivedColumn | None = None
     lower: float
     upper: float
     scale: Scale = Field(default=Scale.LINEAR, strict=False)
@@ -124,6 +138,13 @@ class NumericFeature(_Declared):
     quantile_knots: int = Field(default=0, ge=0, le=MAX_KNOTS)
     even_knots: int = Field(default=0, ge=0, le=MAX_KNOTS)
     special: tuple[float, ...] = Field(default=(), max_length=MAX_SPECIAL, strict=False)
+
+    @field_validator("derived")
+    @classmethod
+    def _sources_may_be_learned_from(cls, derived: Formula | None) -> Formula | None:
+        for name in derived.sources if derived else ():
+            _learnable(name)  # what a column may not be, nothing computed from it may
+        return derived
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -168,9 +189,11 @@ class NumericFeature(_Declared):
         return DEFAULT_KNOTS if self.knots_from is None else self.quantile_knots + self.even_knots
 
     @model_serializer(mode="wrap")
-    def _as_before_asked_knots(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what a feature with listed knots did not have: its study's id stays."""
+    def _as_it_was(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what a feature without asked knots or formula did not have: ids stay."""
         data: dict[str, Any] = handler(self)
+        if self.derived is None:
+            data.pop("derived", None)
         if self.knots_from is None:
             for name in ("knots_from", "quantile_knots", "even_knots"):
                 data.pop(name, None)
@@ -246,6 +269,35 @@ class CategoricalFeature(_Declared):
 
 
 Feature = Annotated[NumericFeature | CategoricalFeature, Field(discriminator="kind")]
+
+
+class NamedColumn(Protocol):
+    """A feature, or a column that questions name."""
+
+    @property
+    def name(self) -> str:
+        """As the study says it."""
+
+
+def formula_of(declared: object) -> Formula | None:
+    """Return how a feature, or a column that questions name, is computed; None: it is read."""
+    return declared.derived if isinstance(declared, NumericFeature) else None
+
+
+def computed_words(declared: object) -> str:
+    """Return a formula in plain words; empty where a column is read."""
+    formula = formula_of(declared)
+    return formula.words if formula is not None else ""
+
+
+def columns_behind(declared: Sequence[NamedColumn]) -> tuple[str, ...]:
+    """Return the columns of records behind features or asked columns, each once, in order.
+
+    Of a computed one its sources: whatever holds for a column that is read (policy, bans, tags,
+    harm rules) holds for what is computed from it.
+    """
+    found = (formula.sources if (formula := formula_of(one)) else (one.name,) for one in declared)
+    return tuple(dict.fromkeys(name for names in found for name in names))
 
 
 # -- group columns --------------------------------------------------------------------------------

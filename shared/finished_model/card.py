@@ -71,6 +71,7 @@ class FeatureCard(_Part):
 
     Attributes:
         name: the column.
+        computed: how it is computed from others of a row, in words; empty: it is read.
         kind: numeric, categorical, or what a model without features reads.
         lower, upper: bounds of a numeric feature; values beyond count as the bound.
         scale: on which its knots are interpolated between.
@@ -86,6 +87,15 @@ class FeatureCard(_Part):
     shapes: Count
     lowest: float
     highest: float
+    computed: str = Field(default="", max_length=1000)
+
+    @model_serializer(mode="wrap")
+    def _as_it_was(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what the card of a study that computes nothing did not have."""
+        data: dict[str, Any] = handler(self)
+        if not self.computed:
+            data.pop("computed", None)
+        return data
 
 
 class ModelFacts(_Part):

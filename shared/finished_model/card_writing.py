@@ -20,7 +20,7 @@ from pydantic import BaseModel, ValidationError
 from fieldfare.shared.errors import AccountingError, ProtocolError
 from fieldfare.shared.evaluation.metrics import same_metrics
 from fieldfare.shared.features.basis import Basis
-from fieldfare.shared.features.features import CategoricalFeature, Feature
+from fieldfare.shared.features.features import CategoricalFeature, Feature, computed_words
 from fieldfare.shared.finished_model.card import (
     DataCard,
     FeatureCard,
@@ -372,6 +372,7 @@ def _feature(feature: Feature, weights: NDArray[np.float64]) -> FeatureCard:
         shapes=shapes,
         lowest=float(weights.min()),
         highest=float(weights.max()),
+        computed=computed_words(feature),
     )
 
 

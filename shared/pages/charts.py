@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.features.basis import Basis
-from fieldfare.shared.features.features import CategoricalFeature, Feature
+from fieldfare.shared.features.features import CategoricalFeature, Feature, computed_words
 from fieldfare.shared.models import slot_values
 from fieldfare.shared.pages.words import plain, signed
 from fieldfare.shared.study.study import Study
@@ -60,9 +60,13 @@ def shapes_of(
     values = slot_values(study, parameters)
     said = titles or {}
     return [
-        replace(_shape(feature, values[part].tolist()), title=said.get(feature.name, ""))
+        replace(_shape(feature, values[part].tolist()), title=_title(feature, said))
         for feature, part in parts
     ]
+
+
+def _title(feature: Feature, said: Mapping[str, str]) -> str:
+    return computed_words(feature) or said.get(feature.name, "")
 
 
 def _shape(feature: Feature, weights: list[float]) -> Shape:

@@ -6,6 +6,7 @@ Every mistake is reported at once: key path, what was expected, what was found.
 
 import math
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -25,10 +26,13 @@ from fieldfare.shared.canonical import canonical_bytes, content_hash
 from fieldfare.shared.errors import StudyError
 from fieldfare.shared.features.features import (
     MAX_GROUP_COLUMNS,
+    Dependence,
     Feature,
     GroupColumn,
     Name,
+    NumericFeature,
     Value,
+    columns_behind,
 )
 from fieldfare.shared.features.knots import asked_features
 from fieldfare.shared.features.media_gate import media_in
@@ -465,6 +469,17 @@ class Study(_Section):
         return self
 
     @model_validator(mode="after")
+    def _derived_from_records(self) -> Self:
+        problems = [
+            f"{path}.{problem}"
+            for path, column in _derived(self)
+            for problem in _source_problems(self, column)
+        ]
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    @model_validator(mode="after")
     def _knots_asked_for(self) -> Self:
         asked = asked_features(self.features)
         queries = {query.name: query for query in self.queries}
@@ -549,6 +564,11 @@ class Study(_Section):
         return self.evaluation.groups
 
     @property
+    def computed(self) -> tuple[tuple[str, str], ...]:
+        """The columns that it computes, by name, each with its formula in plain words."""
+        return tuple((one.name, one.derived.words) for _, one in _derived(self) if one.derived)
+
+    @property
     def asks_for_knots(self) -> bool:
         """Tell whether knots follow from the answers: questions then come before training."""
         return bool(asked_features(self.features))
@@ -603,6 +623,35 @@ def _check_network(model: MlpSection, info: ValidationInfo) -> None:
         raise ValueError("\n".join(problems))
 
 
+def _derived(study: Study) -> Iterator[tuple[str, NumericFeature]]:
+    """Yield the columns that a study computes, each with its place in the file."""
+    for section, declared in (("features", study.features), ("columns", study.columns)):
+        for index, one in enumerate(declared):
+            if isinstance(one, NumericFeature) and one.derived is not None:
+                yield f"{section}.{index}", one
+
+
+def _source_problems(study: Study, column: NumericFeature) -> Iterator[str]:
+    """Say what a column may not be computed from."""
+    computed = {one.name.casefold() for _, one in _derived(study)}
+    rows = None if study.rows is None else study.rows.column
+    kept = {n.casefold() for n in (study.records.unit, study.records.label, rows) if n is not None}
+    peers = {one.name for one in study.features if one.tag is Dependence.PEER}
+    for name in column.derived.sources if column.derived else ():
+        if name.casefold() in kept:
+            yield (
+                f"derived: expected columns of numbers or times, found {name!r}, which is the "
+                "unit, the label or what the model reads"
+            )
+        if name.casefold() in computed:
+            yield (
+                f"derived: expected columns of the records, found {name!r}, which is computed "
+                "itself: write the formula over what it is computed from"
+            )
+        if name in peers and column.tag is not Dependence.PEER:
+            yield f'tag: expected "peer" as that of its source {name!r}, found "{column.tag.value}"'
+
+
 def _named_in(info: ValidationInfo) -> Columns | None:
     """Return what questions may name, or None where a section that says it is wrong."""
     records, features = info.data.get("records"), info.data.get("features")
@@ -616,8 +665,8 @@ def _taken_names(info: ValidationInfo) -> set[str]:
     """Return every column that a study reads for something else than groups, in one case."""
     records, model = info.data.get("records"), info.data.get("model")
     rows = None if model is None else row_section(model)
-    taken: set[str | None] = {one.name for one in info.data.get("features") or ()}
-    taken |= {column.name for column in info.data.get("columns") or ()}
+    declared = (*(info.data.get("features") or ()), *(info.data.get("columns") or ()))
+    taken: set[str | None] = {one.name for one in declared} | set(columns_behind(declared))
     taken |= {records.label, records.unit, rows.column if rows else None} if records else set()
     return {name.casefold() for name in taken if name}
 

@@ -17,6 +17,7 @@ from fieldfare.shared.terminal.texts import cut
 LONGEST_FOUND: Final = 60  # characters of what was found: one line says it
 _KINDS: Final = frozenset(["numeric", "categorical", "month", "several", "open", "institution"])
 _TAGGED: Final = frozenset(["features", "columns", "queries"])
+_DERIVED: Final = "derived"
 
 
 def problem_lines(error: ValidationError) -> list[str]:
@@ -34,13 +35,14 @@ def mistake_lines(error: dict[str, Any]) -> list[str]:
             ln if ln.startswith((path, "features:", "records.")) else f"{path}: {ln}"
             for ln in lines
         ]
+    tag = f"{path}.formula" if path.endswith(f".{_DERIVED}") else f"{path}.kind"
     if kind in {"missing", "union_tag_not_found"}:
-        key = f"{path}.kind" if kind == "union_tag_not_found" else path
+        key = tag if kind == "union_tag_not_found" else path
         return [f"{key}: expected a value, found none"]
     if kind == "extra_forbidden":
         return [f"{path}: expected no such key; remove it or correct its spelling"]
     if kind == "union_tag_invalid":
-        return [f"{path}.kind: expected {error['ctx']['expected_tags']}, found {_found(error)}"]
+        return [f"{tag}: expected {error['ctx']['expected_tags']}, found {_found(error)}"]
     expected = re.sub(r"^\w+ should (?:be|have) ", "", message)
     return [f"{path}: expected {expected}, found {_found(error)}"]
 
@@ -67,6 +69,8 @@ def _path(location: tuple[Any, ...]) -> str:
         del parts[2]  # pydantic's union tag is no key of the file
     if len(parts) > 1 and parts[0] == "model":
         del parts[1]
+    if _DERIVED in parts[2:-1]:  # features.0.derived.ratio.of: the tag again
+        del parts[parts.index(_DERIVED, 2) + 1]
     return ".".join(_key(str(part)) for part in parts)
 
 

@@ -19,6 +19,7 @@ from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.client.typologies.pack import own_pack
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import concatenate
+from fieldfare.shared.features.features import columns_behind
 from fieldfare.shared.models import model_for
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.plan import plan_for
@@ -160,7 +161,7 @@ def banks_task(
     _clear(world)
     plan = WorldPlan.of(people=people, months=MONTHS, seed=seed, prevalence=PREVALENCE)
     found = write_world(plan, world)
-    pack = pack_for([feature.name for feature in study.features], own_pack())
+    pack = pack_for(columns_behind(study.features), own_pack())
     write_units(world, pack, units, said)
     choice = RecordsChoice((str(units),), institution_column=INSTITUTION, audit_column=PERSONA)
     said("asking NGOs and the hotline")

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import tomlkit
 
 from fieldfare.client.typologies.pack import own_pack
+from fieldfare.shared.features.features import columns_behind
 from fieldfare.shared.study.study import parse_study
 from fieldfare.simulations.demo.five_banks import MONTHS, PEOPLE, PREVALENCE, banks_study_text
 from fieldfare.simulations.published.amlsim import SIMULATIONS, derive_amlsim
@@ -46,7 +47,7 @@ def invented_records(folder: Path, *, seed: int, people: int = PEOPLE) -> BedRec
     _section(study, "training")["steps"] = STEPS
     _section(study, "evaluation").pop("groups")  # the bed's policies open no protected column
     text = tomlkit.dumps(study)
-    pack = pack_for([feature.name for feature in parse_study(text).features], own_pack())
+    pack = pack_for(columns_behind(parse_study(text).features), own_pack())
     plan = WorldPlan.of(people=people, months=MONTHS, seed=seed, prevalence=PREVALENCE)
     with TemporaryDirectory(prefix="fieldfare-world-") as world:
         write_world(plan, Path(world))

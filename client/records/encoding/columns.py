@@ -3,24 +3,39 @@
 from dataclasses import dataclass, replace
 from datetime import date
 from enum import Enum
-from typing import Final
+from functools import cached_property
+from typing import Any, Final
+
+import pyarrow as pa
 
 from fieldfare.client.records.encoding.asked import asked_columns
+from fieldfare.client.records.encoding.computed import computed_column
 from fieldfare.client.records.encoding.problems import Effect, Place, Problems
 from fieldfare.client.records.sources.engine import Source
 from fieldfare.client.records.sources.mapping import ColumnMapping
 from fieldfare.client.records.sources.sql import (
+    ISO_DATES,
     ColumnType,
     contents_of,
     date_code_of,
     number_of,
     text_of,
+    time_of,
     value_of,
 )
 from fieldfare.shared.advice import meant
 from fieldfare.shared.errors import RecordsError, StudyError
-from fieldfare.shared.features.features import CategoricalFeature, NumericFeature, names_linked
+from fieldfare.shared.features.features import (
+    CategoricalFeature,
+    NamedColumn,
+    NumericFeature,
+    columns_behind,
+    formula_of,
+    names_linked,
+)
 from fieldfare.shared.study.study import Study
+
+_NO_TIMES: Final = frozenset({ColumnType.NUMBER, ColumnType.FLOAT, ColumnType.BOOLEAN})
 
 
 class Labels(Enum):
@@ -61,14 +76,39 @@ class Wanted:
 TRAINING: Final = Wanted()
 
 
+class Reads(Enum):
+    """What a column is read as."""
+
+    NUMBER = "numbers"
+    TIME = "dates"
+    LEVEL = "text or numbers"
+    TEXT = "text or numbers, as they stand"
+
+
+@dataclass(frozen=True)
+class Input:
+    """One column behind a feature, or behind what questions read.
+
+    Attributes:
+        name: as the study says it.
+        column: as the source does.
+        reads: what it is read as.
+    """
+
+    name: str
+    column: str
+    reads: Reads
+
+
 @dataclass(frozen=True)
 class Columns:
     """The columns that are read, by the names that the source uses; None where not read.
 
     Attributes:
+        features: each feature's column; of a computed one its own name and its sources.
         rows: the column that the model reads as rows.
         dates: columns of dates to look at, with the form of each; not read by a load.
-        asked: columns that questions read, in the order of `asked_columns`.
+        asked: columns that questions read, in the order of `asked_columns`; named as features are.
         today: the last date that is none of the future.
     """
 
@@ -111,7 +151,7 @@ class Columns:
         return cls(
             study,
             mapping,
-            tuple(mapping.source_of(feature.name) for feature in study.features),
+            tuple(_called(feature, mapping) for feature in study.features),
             label,
             unit,
             institution,
@@ -119,10 +159,31 @@ class Columns:
             rows,
             dates=tuple(mapping.dates.items()) if wanted.today else (),
             asked=tuple(
-                mapping.source_of(column.name) for column in asked_columns(study) if wanted.trains
+                _called(column, mapping) for column in asked_columns(study) if wanted.trains
             ),
             today=wanted.today or date.max,
         )
+
+    @cached_property
+    def inputs(self) -> tuple[tuple[Input, ...], ...]:
+        """The columns behind each feature."""
+        return tuple(_inputs(feature, self.mapping) for feature in self.study.features)
+
+    @cached_property
+    def asked_inputs(self) -> tuple[tuple[Input, ...], ...]:
+        """The columns behind each of the asked ones."""
+        asked = zip(asked_columns(self.study), self.asked, strict=False)
+        return tuple(_inputs(column, self.mapping) for column, _ in asked)
+
+    @property
+    def all_inputs(self) -> tuple[Input, ...]:
+        """Every column behind features and asked columns, in order; one may stand there twice."""
+        return tuple(one for group in (*self.inputs, *self.asked_inputs) for one in group)
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        """Every column that is read, by the source's name, dates aside."""
+        return tuple(dict.fromkeys((*(one.column for one in self.all_inputs), *self.texts)))
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -140,7 +201,7 @@ class Columns:
         if self.unit is None:
             return tuple(source.columns)
         dates = (name for name, _ in self.dates_in(source))
-        return (*self.features, *self.texts, *self.asked, *dates)
+        return (*self.read, *dates)
 
     def dates_in(self, source: Source) -> list[tuple[str, str]]:
         """Those of the dates that `source` has."""
@@ -152,7 +213,8 @@ class Columns:
         Raises:
             RecordsError: a column is absent, or of a type that cannot be read.
         """
-        wanted = (*self.features, *filter(None, (self.unit, *self.audit, self.rows)))
+        read = (one.column for group in self.inputs for one in group)
+        wanted = (*read, *filter(None, (self.unit, *self.audit, self.rows)))
         kinds = {name: source.columns.get(name) for name in wanted}
         absent = [name for name, kind in kinds.items() if kind is None]
         opaque = [name for name, kind in kinds.items() if kind and not self._plain(name, kind)]
@@ -167,8 +229,7 @@ class Columns:
 
     def all_in(self, source: Source, place: Place, problems: Problems) -> bool:
         """Tell whether `source` has every column in a readable type, and note those it lacks."""
-        wanted = dict.fromkeys((*self.features, *self.texts, *self.asked))
-        absent = [name for name in wanted if name not in source.columns]
+        absent = [name for name in self.read if name not in source.columns]
         for name in absent:
             # Only a name much like it is said: without a header, names are a record's values.
             near = meant(name, source.columns)
@@ -191,10 +252,10 @@ class Columns:
         Where the study leaves nothing out, any column will do.
         """
         banks = self.study.records.left_out_banks
-        told = dict.fromkeys((*self.features, *filter(None, (self.rows,)), *self.asked))
+        told = (*(one.column for one in self.all_inputs), *filter(None, (self.rows,)))
         others = [
             column
-            for column in told
+            for column in dict.fromkeys(told)
             if banks and column != self.label and source.covered.get(column) != ",".join(banks)
         ]
         for column in others:
@@ -213,11 +274,7 @@ class Columns:
         columns alone, never of what is in them.
         """
         study = self.study
-        names = {
-            one.name: column for one, column in zip(study.features, self.features, strict=True)
-        }
-        asked = asked_columns(study)
-        names |= {one.name: column for one, column in zip(asked, self.asked, strict=True)}
+        names = {one.name: one.column for one in self.all_inputs}
         names |= {study.records.label: self.label or study.records.label}
         if study.rows is not None and self.rows is not None:
             names[study.rows.column] = self.rows
@@ -238,61 +295,68 @@ class Columns:
 
     def _readable(self, source: Source, place: Place, problems: Problems) -> bool:
         """Tell whether no column has a type that cannot be what the study needs."""
-        numbers = {
-            column
-            for feature, column in zip(self.study.features, self.features, strict=True)
-            if isinstance(feature, NumericFeature)
-        }
-        numbers |= {
-            name
-            for column, name in zip(asked_columns(self.study), self.asked, strict=True)
-            if isinstance(column, NumericFeature)
-        }
         readable = True
-        for name in dict.fromkeys((*self.features, *self.texts, *self.asked)):
+        for name in self.read:
             kind = source.columns.get(name, ColumnType.TEXT)
-            if not self._plain(name, kind) or (kind is ColumnType.DATE and name in numbers):
-                readable = False
-                needed = "numbers" if name in numbers else "text or numbers"
-                found = "dates" if kind is ColumnType.DATE else "binary or nested values"
-                problems.add(
-                    place,
-                    (
-                        f"expected column {name} of {needed}, found {found}; derive {needed} from "
-                        "it, or map another column"
-                    ),
-                )
+            needed = {one.reads for one in self.all_inputs if one.column == name}
+            if not self._plain(name, kind):
+                said, found = _needed(needed), "binary or nested values"
+            elif kind is ColumnType.DATE and Reads.NUMBER in needed:
+                said, found = Reads.NUMBER.value, "dates"
+            elif kind in _NO_TIMES and Reads.TIME in needed:
+                said, found = Reads.TIME.value, "numbers"
+            else:
+                continue
+            readable = False
+            text = f"expected column {name} of {said}, found {found}; derive {said} from it, or "
+            problems.add(place, text + "map another column")
         return readable
 
     def expressions(self, source: Source) -> list[str]:
-        """Return the SQL to stream: features in order, `texts`, `asked`, dates, and contents."""
+        """Return the SQL to stream: inputs in order, `texts`, asked inputs, dates, and contents."""
         missing, numerals = self.study.records.missing, source.numerals
-        queries = []
-        for feature, column in zip(self.study.features, self.features, strict=True):
-            kind = source.columns[column]
-            if isinstance(feature, NumericFeature):
-                queries.append(number_of(column, kind, missing, numerals))
-            else:
-                queries.append(value_of(column, kind, numerals))
+        queries = [self._query(one, source) for group in self.inputs for one in group]
         texts = self.texts
         if self.label is not None:
             queries.append(value_of(self.label, source.columns[self.label], numerals))
             texts = texts[1:]
         queries.extend(text_of(column, source.columns[column]) for column in texts)
-        for asked, column in zip(asked_columns(self.study), self.asked, strict=False):
-            kind = source.columns[column]
-            if isinstance(asked, NumericFeature):
-                queries.append(number_of(column, kind, missing, numerals))
-            elif isinstance(asked, CategoricalFeature):
-                queries.append(value_of(column, kind, numerals))
-            else:
-                queries.append(text_of(column, kind))
+        queries.extend(self._query(one, source) for group in self.asked_inputs for one in group)
         queries.extend(
             date_code_of(column, source.columns[column], form, missing, self.today)
             for column, form in self.dates_in(source)
         )
         queries.extend(self.contents(source))
         return [f"{query} AS c{index}" for index, query in enumerate(queries)]
+
+    def _query(self, one: Input, source: Source) -> str:
+        kind, missing = source.columns[one.column], self.study.records.missing
+        if one.reads is Reads.NUMBER:
+            return number_of(one.column, kind, missing, source.numerals)
+        if one.reads is Reads.TIME:
+            form = self.mapping.dates.get(one.column, ISO_DATES)
+            return time_of(one.column, kind, form, missing)
+        if one.reads is Reads.LEVEL:
+            return value_of(one.column, kind, source.numerals)
+        return text_of(one.column, kind)
+
+    def computed(self, batch: Any) -> Any:
+        """Return a batch of `expressions` with one column for each feature and asked column.
+
+        Where a study computes nothing, it is the batch itself.
+        """
+        asked = asked_columns(self.study)[: len(self.asked)]
+        declared = (*self.study.features, *(None for _ in self.texts), *asked)
+        formulas = [formula_of(one) for one in declared]
+        if not any(formulas):
+            return batch
+        rest = iter(batch.columns)
+        columns = []
+        for formula in formulas:
+            sources = [next(rest) for _ in (formula.sources if formula else ("",))]
+            columns.append(computed_column(formula, sources) if formula else sources[0])
+        columns.extend(rest)
+        return pa.RecordBatch.from_arrays(columns, [f"c{index}" for index in range(len(columns))])
 
     def contents(self, source: Source) -> list[str]:
         """Return SQL for digests of all of a row, where the study names no unit.
@@ -310,9 +374,33 @@ def asked_by(study: Study) -> set[str]:
     """Return the columns that a study names: its own, its model's and its questions'."""
     unit = {study.records.unit} if study.records.unit is not None else set()
     rows = {study.rows.column} if study.rows is not None else set()
-    asked = {column.name for column in asked_columns(study)}
-    features = {feature.name for feature in study.features}
-    return features | {study.records.label} | unit | rows | asked
+    behind = columns_behind((*study.features, *asked_columns(study)))
+    return {*behind, study.records.label} | unit | rows
+
+
+def _called(declared: NamedColumn, mapping: ColumnMapping) -> str:
+    """Return what messages call a feature or asked column: its column, or what it is made of."""
+    formula = formula_of(declared)
+    if formula is None:
+        return mapping.source_of(declared.name)
+    return f"{declared.name} (from {', '.join(map(mapping.source_of, formula.sources))})"
+
+
+def _inputs(declared: NamedColumn, mapping: ColumnMapping) -> tuple[Input, ...]:
+    formula = formula_of(declared)
+    if formula is not None:
+        reads = Reads.TIME if formula.of_times else Reads.NUMBER
+    elif isinstance(declared, NumericFeature):
+        reads = Reads.NUMBER
+    else:
+        reads = Reads.LEVEL if isinstance(declared, CategoricalFeature) else Reads.TEXT
+    names = columns_behind([declared])
+    return tuple(Input(name, mapping.source_of(name), reads) for name in names)
+
+
+def _needed(needed: set[Reads]) -> str:
+    exact = needed & {Reads.NUMBER, Reads.TIME}
+    return min(one.value for one in exact) if exact else Reads.LEVEL.value
 
 
 def told_by(study: Study) -> list[str]:

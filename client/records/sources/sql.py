@@ -20,6 +20,7 @@ _LIST: Final = re.compile(r"(FLOAT|DOUBLE|DECIMAL\(\d+,\d+\))\[\d*\]")
 _OPAQUE: Final = re.compile(
     r"BLOB|BIT|VARIANT|GEOMETRY|(STRUCT|MAP|UNION)\(.*|.*\[\d*\]", re.DOTALL
 )
+_OFFSET: Final = r":[0-9.]+ ?(Z|[+-][0-9]{2}(:?[0-9]{2})?)$"  # after a time of day
 _SPACES: Final = r"[ \x{00a0}\x{2009}\x{202f}]"
 
 
@@ -189,6 +190,40 @@ def number_of(
     return (
         f"CASE WHEN isfinite({number}) THEN {_unless(tokens, number)} "
         f"ELSE {_odd_number(column, missing, tokens, numerals)} END"
+    )
+
+
+def time_of(column: str, kind: ColumnType, form: str, missing: Sequence[str]) -> str:
+    """Return SQL for a column's time: microseconds since 1970, UTC (DOUBLE).
+
+    NaN where missing, NULL where it is no time; `missing` tokens count as text and, where they are
+    times, by value. A text that says its offset from UTC is of that offset, any other of UTC: the
+    machine's zone decides nothing. Of a date alone it is the midnight with which it begins.
+
+    Args:
+        column: its name.
+        kind: its type.
+        form: `iso`, or as strptime(3) writes it; for texts only.
+        missing: texts that stand for no time.
+    """
+    text = text_of(column, kind)
+    zoned = f"regexp_matches({text}, {literal(_OFFSET)})"
+    if kind is ColumnType.DATE:
+        found = quoted(column)
+    elif form == ISO_DATES:
+        found = f"TRY_CAST({text} AS TIMESTAMP)"
+    else:
+        found, zoned = f"try_strptime({text}, {literal(form)})", "false"
+    time = f"TRY(epoch_us({found}))"
+    if kind is not ColumnType.DATE:
+        aware = f"TRY(epoch_us(TRY_CAST({text} AS TIMESTAMPTZ)))"
+        time = f"CASE WHEN {zoned} THEN {aware} ELSE {time} END"
+    words = ", ".join(literal(word) for word in ("", *missing))
+    tokens = ", ".join(f"epoch_us(TRY_CAST({literal(word)} AS TIMESTAMP))" for word in missing)
+    same = f" OR {time} IN ({tokens})" if tokens else ""
+    return (
+        f"CASE WHEN {text} IS NULL OR {text} IN ({words}){same} THEN {MISSING} "
+        f"ELSE CAST({time} AS DOUBLE) END"
     )
 
 

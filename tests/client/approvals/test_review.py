@@ -1,10 +1,12 @@
 """What a person is shown before a decision: the plan's own numbers, and every change."""
 
+import io
 import json
 from dataclasses import replace
 from datetime import date
 
 import pytest
+from rich.console import Console
 from tests.support.homes.institutions import Coordinator, home_study
 
 from fieldfare.client.approvals.review import (
@@ -15,6 +17,7 @@ from fieldfare.client.approvals.review import (
     review_study,
     roster_problems,
 )
+from fieldfare.client.approvals.review_screen import show_review
 from fieldfare.client.custodian.company import Company
 from fieldfare.client.ledger.freeing import Freed
 from fieldfare.client.policy.policy import Policy, limits, load_policy
@@ -80,6 +83,27 @@ def test_in_local_mode_the_steps_inside_are_said(coordinator: Coordinator, polic
     leaving = reviewed(coordinator, policy, study).leaving
     assert [kind.local_steps for kind in leaving] == [0, 7, 0]
     assert leaving[1].noise == plan_for(study).training.sigma
+
+
+def test_what_is_computed_is_shown_in_words_with_its_sources(
+    coordinator: Coordinator, policy: Policy
+) -> None:
+    derived = {"formula": "ratio", "of": "amount", "to": "turnover"}
+    computed = {"name": "share", "kind": "numeric", "lower": 0, "upper": 1, "derived": derived}
+    plain = home_study()
+    study = home_study(features=[*plain.model_dump(mode="json")["features"], computed])
+    review = reviewed(coordinator, policy, study)
+    assert review.computed == ("share: amount divided by turnover",)
+    shown = {(column.name, column.role, column.allowed) for column in review.columns}
+    assert {("amount", "feature", True), ("turnover", "in a formula", False)} <= shown
+    assert "share" not in {column.name for column in review.columns}
+    assert any("turnover" in problem for problem in review.problems)
+    console = Console(width=200, record=True, file=io.StringIO())
+    show_review(review, console)
+    said = console.export_text()
+    assert "computes" in said
+    assert "share: amount divided by turnover" in said
+    assert reviewed(coordinator, policy, plain).computed == ()
 
 
 def test_every_column_is_shown_with_what_policy_says(

@@ -42,7 +42,11 @@ LEFT_OUT = {
     "date": ("opened", [f"2024-01-{d:02d}" for d in range(1, 29)] * 9, "a date"),
     "written date": ("opened", [f"{d} Jan 2024" for d in range(1, 29)] * 9, "a date"),
     "date and time": ("at", [f"3/{d}/24 08:15" for d in range(1, 29)] * 9, "a date"),
-    "time": ("at", [f"08:{m:02d}" for m in range(60)] * 3, "a date or a time"),
+    "time": (
+        "at",
+        [f"08:{m:02d}" for m in range(60)] * 3,
+        "a date or a time",
+    ),
     "date as number": ("day", [f"202401{d:02d}" for d in range(1, 29)] * 9, "a date"),
     "sentences": ("memo", ["a long story that goes on and on " * 5, "short"] * 50, "free text"),
     "comma": ("paid", [f"{i}.0{i},50" for i in range(ROWS)], "numbers with a comma"),

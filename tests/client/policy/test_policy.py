@@ -284,6 +284,42 @@ def test_every_column_that_a_study_names_is_looked_at() -> None:
     assert study_columns(of_texts) == ("customer", "reported", "message")
 
 
+DISTANCE = {
+    "formula": "distance", "latitude": "lat", "longitude": "lon", "other_latitude": "shop_lat",
+    "other_longitude": "shop_lon",
+}  # fmt: skip
+COMPUTED = [
+    ({"formula": "elapsed", "start": "paid", "end": "spent"}, ["paid", "spent"]),
+    ({"formula": "age", "since": "opened", "on": "day"}, ["opened", "day"]),
+    ({"formula": "log", "of": "turnover"}, ["turnover"]),
+    ({"formula": "ratio", "of": "out", "to": "in"}, ["out", "in"]),
+    (DISTANCE, ["lat", "lon", "shop_lat", "shop_lon"]),
+]
+
+
+@pytest.mark.parametrize("section", ["features", "columns"])
+@pytest.mark.parametrize(("formula", "sources"), COMPUTED)
+def test_a_policy_that_does_not_list_a_source_refuses_what_is_computed_from_it(
+    section: str, formula: dict[str, str], sources: list[str]
+) -> None:
+    plain = make_study().model_dump(mode="json")
+    computed = {"name": "x", "kind": "numeric", "lower": 0, "upper": 1, "derived": formula}
+    changes: dict[str, Any] = {section: [*plain.get(section, ()), computed]}
+    if section == "columns":
+        changes["queries"] = [{"name": "q", "kind": "sum", "column": "x"}]
+    study, kinds = make_study(**changes), ["training", "evaluation", "query"]
+    listed = [*COLUMNS, *sources]
+    assert sorted(study_columns(study)) == sorted(listed)
+    for missing in sources:
+        kept = [name for name in listed if name != missing]
+        # That the computed name is listed helps nothing: no column of that name is read.
+        policy = make_policy(records__columns=[*kept, "x"], releases__kinds=kinds)
+        (found,) = objections(policy, study, plan_for(study), units=1000)
+        assert (found.rule, found.asked) == ("records.columns", repr(missing))
+    whole = make_policy(records__columns=listed, releases__kinds=kinds)
+    assert broken(whole, study) == []
+
+
 def test_a_refusal_names_rule_request_and_limit_all_at_once() -> None:
     study = make_study(privacy__epsilon=3.0, records__label="bell\x07\u202e")
     policy = make_policy(participants__minimum_honest=4, participants__minimum_tolerance=2)

@@ -12,6 +12,7 @@ from tests.support.runs.finished import FINISHED, METRICS, facts_of, parameters_
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.evaluation.groups import read_fairness
 from fieldfare.shared.finished_model.card import ModelCard
+from fieldfare.shared.finished_model.card_page import card_page
 from fieldfare.shared.finished_model.card_writing import (
     check_card,
     check_card_facts,
@@ -81,6 +82,25 @@ def test_it_describes_the_model_by_numbers_that_can_be_checked() -> None:
     assert (amount.lowest, amount.highest) == (slots.min(), slots.max())
     assert (amount.lower, amount.upper, amount.shapes) == (0, 10, 8)
     assert (channel.kind, channel.shapes, channel.lower) == ("categorical", 2, None)
+
+
+def test_it_says_how_a_feature_is_computed() -> None:
+    formula = {"formula": "ratio", "of": "amount", "to": "turnover"}
+    computed = {"name": "share", "kind": "numeric", "lower": 0, "upper": 1, "derived": formula}
+    study = home_study(features=[*STUDY.model_dump(mode="json")["features"], computed])
+    plan, found = plan_for(study), parameters_of(study)
+    card = write_card(plan, found, facts_of(study), FINISHED)
+    words = "amount divided by turnover"
+    assert [one.computed for one in card.features] == ["", "", words]
+    assert ModelCard.from_bytes(card.to_bytes()) == card
+    check_card(card, plan, found)
+    assert words in card_page(card, study, found)
+    assert b"computed" not in CARD.to_bytes()
+    lie = card.model_dump() | {
+        "features": [one.model_dump() | {"computed": ""} for one in card.features]
+    }
+    with pytest.raises(ProtocolError, match="features"):
+        check_card(ModelCard.model_validate(lie), plan, found)
 
 
 def test_it_names_nobody() -> None:

@@ -40,6 +40,28 @@ def raised(published: RuleResults, **parts: float) -> set[str]:
     return {family for family, there in zip(EVIDENCE.families, up, strict=True) if there}
 
 
+def test_harm_rule_2_what_is_computed_is_like_its_sources_and_no_evidence() -> None:
+    """Whatever it is called: neither a new family nor a published rule comes out of a formula."""
+    names = ("R04", "R07_log", "share")
+    sources = {"R07_log": ("R04",), "share": ("amount", "R13")}
+    found = Evidence.of(names, {}, sources)
+    of_r04 = found.members[:, found.families.index("FLOW")]
+    assert of_r04.tolist() == [1, 1, 0]
+    assert found.members[2, found.families.index("ALT_PAY")] == 1
+    assert (found.overlaps[1] == found.overlaps[0]).all()
+    assert (found.overlaps[2] == Evidence.of(("R13",), {}).overlaps[0]).all()
+    assert found.firsts.tolist() == [0, -1, -1]
+    up = np.array([[0.0, 5.0, 5.0]])
+    rules = found.published(np.full((3, 1), 1e6, np.float32), np.zeros(3, np.float32))
+    assert not found.counted(up, rules).features.any()
+    alike = {PERSONAS[place].name for place in found.look_alikes(up, rules)[0] if place >= 0}
+    assert alike
+    named = Evidence.of(names, {"share": Family.LABOUR, "amount": Family.TIME}, sources)
+    assert named.members[2, named.families.index("LABOUR")] == 1
+    by_source = Evidence.of(names, {"amount": Family.TIME}, sources)
+    assert by_source.members[2, by_source.families.index("TIME")] == 1
+
+
 def test_families_are_those_that_occur() -> None:
     assert EVIDENCE.families == ("FLOW", "TRAVEL", "ALT_PAY", "LABOUR", OTHER)
 
