@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.homes.institutions import NAMES, Coordinator
-from tests.support.system.processes import until
+from tests.support.system.processes import core_limits, until
 
 from fieldfare.client.daemon.admin_client import custodian_status
 from fieldfare.client.home.layout import Home
@@ -64,9 +64,7 @@ def test_it_serves_with_the_passphrase_and_ends_with_its_pipe(
     assert PASSPHRASE not in Path(f"/proc/{process.pid}/cmdline").read_bytes()
     with suppress(PermissionError):  # it is not dumpable: this user may not look either
         assert PASSPHRASE not in Path(f"/proc/{process.pid}/environ").read_bytes()
-    limits = Path(f"/proc/{process.pid}/limits").read_text().splitlines()
-    (core,) = (line.split()[-3:-1] for line in limits if line.startswith("Max core file size"))
-    assert core == ["0", "0"]
+    assert core_limits(process.pid) == ["0", "0"]
     process.stdin.close()
     assert process.wait(PATIENCE) == 0
     process.stdin = None

@@ -53,3 +53,10 @@ def _sockets_of(pid: int) -> set[str]:
         with suppress(FileNotFoundError):  # closed since it was listed
             found.add(str(entry.readlink()))
     return {link[8:-1] for link in found if link.startswith("socket:[")}
+
+
+def core_limits(pid: int) -> list[str]:
+    """The soft and the hard limit of a process's core files."""
+    limits = Path(f"/proc/{pid}/limits").read_text().splitlines()
+    (line,) = (line for line in limits if line.startswith("Max core file size"))
+    return line.split()[-3:-1]
