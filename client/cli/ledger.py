@@ -318,6 +318,8 @@ def _rest(found: TranscriptCheck, institution: str) -> list[str]:
     report = found.report
     spent = report.institutions.get(institution)
     text = [f"you spent epsilon {spent.epsilon:.4g} in it"] if spent else []
+    if report.blame is not None:
+        text.append(report.blame.text)
     if found.known > report.leaves:
         text.append(
             f"this file is the beginning of the log that you co-signed, {report.leaves} of "
@@ -341,6 +343,7 @@ def _row(found: TranscriptCheck) -> dict[str, object]:
         "run": found.header.run,
         "state": report.state,
         "reason": report.reason,
+        "blame": None if report.blame is None else report.blame.as_dict(),
         "leaves": report.leaves,
         "roster_version": found.roster_version,
         "participants": list(report.participants),

@@ -76,6 +76,16 @@ def _reveal(custodian: Custodian, frame: bytes) -> pb.RevealAnswer:
     return pb.RevealAnswer(reply=answer)
 
 
+def _publish(custodian: Custodian, frame: bytes) -> pb.PublishAnswer:
+    asked = pb.PublishRequest.FromString(frame)
+    lists = (asked.replies, asked.vectors, asked.statements)
+    rehearsal = LastSum(asked.request, *(tuple(checked_list(items)) for items in lists))
+    answer = custodian.publish(rehearsal)
+    if isinstance(answer, Refusal):
+        return pb.PublishAnswer(refusal=answer.to_bytes())
+    return pb.PublishAnswer(keys=answer)
+
+
 def _cosign(custodian: Custodian, frame: bytes) -> pb.CosignAnswer:
     asked = pb.CosignRequest.FromString(frame)
     study, run = checked_name(asked.study), checked_name(asked.run)
@@ -116,6 +126,7 @@ CALLS: Final[Mapping[str, _Call]] = MappingProxyType(
         "Agree": _Call(_agree, pb.AgreeAnswer),
         "Release": _Call(_release, pb.ReleaseAnswer),
         "Reveal": _Call(_reveal, pb.RevealAnswer),
+        "Publish": _Call(_publish, pb.PublishAnswer),
         "Cosign": _Call(_cosign, pb.CosignAnswer),
         "Deliver": _Call(_deliver, pb.DeliverAnswer),
     }

@@ -1,7 +1,7 @@
 """The custodian: the only part that reads records, and the calls that it answers.
 
 Its data plane takes bytes and gives bytes: `describe`, `open_run`, `agree`, `release`,
-`reveal`, and at a run's end `cosign` and `deliver`.
+`reveal`, at a run's end `cosign` and `deliver`, and `publish` where a rehearsal failed.
 Every failure becomes a fixed code here; its reason goes to the institution's own log. Approving is
 administration and is not reachable from the data plane. Calls run one at a time, so no other call
 changes a run's keys while one reads them.
@@ -21,6 +21,7 @@ from typing import Final, TypeVar
 from pydantic import ValidationError
 
 from fieldfare.client.custodian.admission import ApprovedRun
+from fieldfare.client.custodian.blame import Publishing
 from fieldfare.client.custodian.company import check_company
 from fieldfare.client.custodian.cosigning import LEDGER_STATE, Cosigning
 from fieldfare.client.custodian.key_agreement import (
@@ -47,6 +48,7 @@ from fieldfare.client.custodian.release import (
     RunAtDoor,
     Seeds,
     fresh_seed,
+    position_of,
 )
 from fieldfare.client.ledger.budget import Position
 from fieldfare.client.ledger.ledger import Ledger
@@ -79,16 +81,6 @@ from fieldfare.shared.protocol.plan import Plan, plan_for
 from fieldfare.shared.protocol.signed_files import open_study
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.transcript.heads import ShownLog
-
-
-def position_of(reply: Reply) -> Position:
-    """Return where the ledger stood when it gave this reply."""
-    return Position(
-        sequence=reply.ledger_sequence,
-        head=reply.ledger_head,
-        cumulative=reply.cumulative,
-        epoch=reply.epoch,
-    )
 
 
 def shown_position(content: bytes | None) -> Position | None:
@@ -171,6 +163,7 @@ class Custodian:
         self._held = HeldKeys("0" * 64) if simulated else HeldKeys()
         self._door = Door(party, ledger, noise, self._decisions, seeds, self._held)
         self._openings = Openings(ledger, self._decisions)
+        self._publishing = Publishing(party, ledger, self._door)
         self._lock = RLock()
         self._prepared: dict[str, _Prepared] = {}
         self._runs: dict[str, RunAtDoor] = {}
@@ -350,6 +343,14 @@ class Custodian:
         read: list[Request] = []
         return self._answer(partial(self._reveal, request, statements, read), read)
 
+    def publish(self, rehearsal: LastSum) -> bytes | Refusal:
+        """Publish the private keys of a rehearsal that failed; its run is over for good.
+
+        Args:
+            rehearsal: the request, and what everybody signed as the answer to it.
+        """
+        return self._answer(partial(self._publish, rehearsal))
+
     def cosign(self, study: str, run: str, shown: ShownLog) -> bytes | Refusal:
         """Co-sign the head of a run's log, and say how much of it is known here.
 
@@ -410,7 +411,7 @@ class Custodian:
             said = self._inbox.said_no(study)
             if said is not None:
                 return self._rejected(study, said)
-        own = self._own(study)
+        own = self._own(study, run)
         if last_reply and self._party.protection is Protection.EXACT:
             if not self._ledger.accounts_for(self._position_in(last_reply)):
                 # Kept, so that neither a restart nor another call gets round it.
@@ -447,7 +448,7 @@ class Custodian:
     ) -> bytes:
         opening = self._party.from_coordinator(content, RunOpening)
         body = opening.body
-        self._own(body.study)
+        self._own(body.study, body.run)
         if body.roster != self._party.roster.hash:
             raise PolicyRefusal(RefusalCode.WRONG_ROSTER, "expected the pinned roster")
         self._check_company(body, self._prepared[body.study].plan)
@@ -482,7 +483,7 @@ class Custodian:
             )
 
     def _agree(self, study: str, run: str, offers: Sequence[bytes]) -> bytes:
-        self._own(study)
+        self._own(study, run)
         self._opened(study, run)
         times = self._held.agree(self._party, study, run, offers)
         if times:
@@ -508,8 +509,19 @@ class Custodian:
         self._decisions.requested(request)
         return self._door.release(self._at_door(request), request, parameters, last)
 
+    def _publish(self, rehearsal: LastSum) -> bytes:
+        request = self._party.from_coordinator(rehearsal.request, Request)
+        body = request.body
+        sent = self._publishing.published(body)
+        if sent is None:
+            sent = self._publishing.publish(self._at_door(body).approved, request, rehearsal)
+            self._held.erase(body.study, body.run)
+            self._leave_runs(body.study)
+        self._decisions.noted(RunEvent.PUBLISHED, body.study, body.run, bytes_hash(sent))
+        return sent
+
     def _cosign(self, study: str, run: str, shown: ShownLog) -> bytes:
-        self._own(study)
+        self._own(study, run)
         self._opened(study, run)
         if self._held.passed(study, run, self._prepared[study].plan.last_step):
             self._held.erase(study, run)
@@ -519,7 +531,7 @@ class Custodian:
 
     def _deliver(self, content: bytes, model: bytes, card: bytes) -> bytes:
         delivery = self._party.from_coordinator(content, Delivery).body
-        self._own(delivery.study)
+        self._own(delivery.study, delivery.run)
         if (bytes_hash(model), bytes_hash(card)) != (delivery.file, delivery.card):
             raise ProtocolError("expected the model and the card that the delivery binds")
         study = self._prepared[delivery.study].plan.study
@@ -536,8 +548,9 @@ class Custodian:
 
     def _at_door(self, request: Request) -> RunAtDoor:
         key = f"{request.study}:{request.run}:{request.opening}"
+        self._publishing.check_alive(request.study, request.run)
         if key not in self._runs:
-            self._own(request.study)
+            self._own(request.study, request.run)
             opening = self._opened(request.study, f"{request.run}:{request.opening}")
             prepared = self._prepared[request.study]
             approved = ApprovedRun(
@@ -556,7 +569,9 @@ class Custodian:
         state = self._ledger.run_state(opening.study, OPENED_STATE + opening.run)
         return int(state) if state else len(opening.participants)
 
-    def _own(self, study: str) -> ApprovedStudy:
+    def _own(self, study: str, run: str) -> ApprovedStudy:
+        """Return the approval that a run rests on; a run whose rehearsal failed rests on none."""
+        self._publishing.check_alive(study, run)
         state = self._ledger.run_state(study, APPROVAL_STATE)
         if state is None or study not in self._prepared:
             raise PolicyRefusal(

@@ -87,6 +87,7 @@ class AgreedKeys:
     envelope: bytes
     offer: bytes
     keys: RunKeys
+    private: EphemeralKeys | None  # until a step is answered: a failed rehearsal needs them
 
 
 @dataclass(repr=False)
@@ -147,7 +148,7 @@ class HeldKeys:
         self._opened[run.opening.study] = run
 
     def agree(self, party: Party, study: str, run: str, offers: Sequence[bytes]) -> tuple[int, ...]:
-        """Derive the pair keys; those of an older opening and all private keys are erased.
+        """Derive the pair keys; those of an older opening and its private keys are erased.
 
         Returns:
             The times in the peers' offers, seconds since 1970; none at a repeat.
@@ -165,7 +166,7 @@ class HeldKeys:
         own = opened.own
         self._agreed.pop((study, run), None)  # the newest comes last
         self._agreed[study, run] = AgreedKeys(
-            opened.opening.hash, own.answer, own.envelope, opened.offer, keys
+            opened.opening.hash, own.answer, own.envelope, opened.offer, keys, own.keys
         )
         del self._opened[study]
         runs = [place for place in self._agreed if place[0] == study]
@@ -184,11 +185,23 @@ class HeldKeys:
             raise keys_gone()
         return agreed.keys
 
+    def private(self, study: str, run: str, opening: str) -> EphemeralKeys:
+        """Return the private keys behind an opening, before any step of it was answered.
+
+        Raises:
+            PolicyRefusal: KEYS_GONE.
+        """
+        agreed = self._agreed.get((study, run))
+        if agreed is None or agreed.opening != opening or agreed.private is None:
+            raise keys_gone()
+        return agreed.private
+
     def advance(self, study: str, run: str, keys: RunKeys) -> None:
         """Keep the keys of a later step in place of those before."""
         held = self._agreed.get((study, run))
         if held is not None:
-            self._agreed[study, run] = replace(held, keys=keys)
+            private = None if keys.step > 0 else held.private
+            self._agreed[study, run] = replace(held, keys=keys, private=private)
 
     def pass_by(self, study: str, run: str, opening: str, step: int) -> None:
         """Erase the keys of an opening up to a step that was answered, where they are held."""

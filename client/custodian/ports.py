@@ -29,6 +29,7 @@ class RunEvent(Enum):
     OPENED = "run opened"
     AGREED = "keys agreed"
     COSIGNED = "transcript co-signed"
+    PUBLISHED = "rehearsal keys published"
 
 
 class DecisionLog(Protocol):
@@ -61,7 +62,7 @@ class DecisionLog(Protocol):
         ...
 
     def noted(self, event: RunEvent, study: str, run: str, fingerprint: str) -> None:
-        """A run was opened or agreed on, or its transcript co-signed; `fingerprint` says which."""
+        """A run was opened, agreed on, co-signed or ended by its keys; `fingerprint` says which."""
         ...
 
     def approved(self, study: str, approval: str, user: str) -> None:

@@ -33,21 +33,26 @@ from fieldfare.shared.protocol.messages import (
     parameters_hash,
     parameters_to_bytes,
 )
-from fieldfare.shared.protocol.plan import is_recomputed
+from fieldfare.shared.protocol.plan import ReleaseTerms, is_recomputed
+from fieldfare.shared.ring import Word
 from fieldfare.shared.run.attempt import Attempt
 from fieldfare.shared.run.kinds import KINDS
 from fieldfare.shared.run.mismatch import MismatchError
 from fieldfare.shared.run.optimizer import TrainingState
 from fieldfare.shared.run.replay import add_words, words_hash
 from fieldfare.shared.run.state import RunState
-from fieldfare.shared.study.study import Study
+from fieldfare.shared.study.study import AggregationSection, Study
 
 PROGRESS_STATE: Final = "progress:"  # no run's id holds a colon
 FOLLOWED_STATE: Final = "followed:"  # 64 bytes a sum: its request, and the words that came out
 MEASURED_STATE: Final = "measured:"  # a run's metrics, as they were read off its sum here
 EVALUATED_STATE: Final = "evaluated:"  # the model that a run's evaluation bound, and by which R
 OPENED_STATE: Final = "opened:"  # participants of a run's first opening: what travels in it
-RUN_STATES: Final = (OPENED_STATE, PROGRESS_STATE, FOLLOWED_STATE, MEASURED_STATE, EVALUATED_STATE)
+REHEARSED_STATE: Final = "rehearsed:"  # the attempt and the reply of the last opened rehearsal
+RUN_STATES: Final = (
+    *(OPENED_STATE, PROGRESS_STATE, FOLLOWED_STATE, MEASURED_STATE, EVALUATED_STATE),
+    REHEARSED_STATE,
+)
 
 
 @dataclass(frozen=True)
@@ -138,20 +143,33 @@ class Recomputation:
         frame = (run.plan.study_id, run.roster_hash, run.opening.run, step, kind)
         if (asked.study, asked.roster, asked.run, asked.step, asked.kind) != frame:
             raise ProtocolError(f"expected the request of step {step} of this run")
-        # This institution's own reply is among them, so it has checked every term of R before.
-        if self.party.institution not in {p.institution for p in asked.participants}:
-            raise ProtocolError("expected a sum that this institution is part of")
-        count = len(asked.participants)
-        promised = count if run.plan.study.aggregation.opens else 0
-        if (len(last.replies), len(last.vectors)) != (count, count):
-            raise ProtocolError("expected a reply and a vector of each participant")
-        if len(last.statements) != promised:
-            raise ProtocolError("expected the commitments that were opened, and no others")
-        seeds = self._check_replies(opened, last, opens=run.plan.study.aggregation.opens)
         terms = state.release.terms
-        words = add_words(last.vectors, terms.word_bits, terms.vectors.entries, seeds)
+        words = self.words(opened, last, terms, run.plan.study.aggregation)
         followed.append(bytes.fromhex(asked.hash + words_hash(words, terms.word_bits)))
         return state.settled(opened, words)
+
+    def words(
+        self,
+        asked: Opened[Request],
+        last: LastSum,
+        terms: ReleaseTerms,
+        aggregation: AggregationSection,
+    ) -> Word:
+        """Add up what the participants of a request signed as their answers to it.
+
+        Raises:
+            ProtocolError: not everybody's own vector and, where they open, one list of commitments.
+        """
+        # This institution's own reply is among them, so it has checked every term of R before.
+        if self.party.institution not in {p.institution for p in asked.body.participants}:
+            raise ProtocolError("expected a sum that this institution is part of")
+        count = len(asked.body.participants)
+        if (len(last.replies), len(last.vectors)) != (count, count):
+            raise ProtocolError("expected a reply and a vector of each participant")
+        if len(last.statements) != (count if aggregation.opens else 0):
+            raise ProtocolError("expected the commitments that were opened, and no others")
+        seeds = self._check_replies(asked, last, opens=aggregation.opens)
+        return add_words(last.vectors, terms.word_bits, terms.vectors.entries, seeds)
 
     def _check_replies(
         self, opened: Opened[Request], last: LastSum, *, opens: bool

@@ -42,7 +42,7 @@ from fieldfare.client.custodian.admission import (
 from fieldfare.client.custodian.key_agreement import HeldKeys
 from fieldfare.client.custodian.party import Party
 from fieldfare.client.custodian.ports import DecisionLog, NoLog
-from fieldfare.client.custodian.recomputation import Recomputation
+from fieldfare.client.custodian.recomputation import REHEARSED_STATE, Recomputation
 from fieldfare.client.ledger.budget import Debit, Portion, Position, StoredReply
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.ledger.pending import Pending
@@ -61,7 +61,7 @@ from fieldfare.shared.protocol.messages import (
     Request,
     statements_hash,
 )
-from fieldfare.shared.protocol.plan import ReleaseTerms
+from fieldfare.shared.protocol.plan import ReleaseTerms, carries_last_sum
 from fieldfare.shared.protocol.secure_sum import SEED_BYTES, RunKeys, seed_stream
 from fieldfare.shared.queries.questions import QuestionGroup
 from fieldfare.shared.ring import Word, add, encode, to_ring
@@ -149,8 +149,10 @@ class Door:
             | a later attempt than one that waits | answered; what waits is destroyed |
             | another R for an answered (run, step, attempt) | refused |
             | a rehearsal | masks over zeros: no records, no noise, no debit |
+            | a rehearsal before one that was opened | refused |
             | budget for less than the whole release | refused; nothing is computed |
             | parameters that do not follow from the last sum | refused; nothing is computed |
+            | the first step after a rehearsal that is not shown to be zero | refused; the same |
 
         Raises:
             PolicyRefusal: with a fixed code that depends on no record.
@@ -207,6 +209,7 @@ class Door:
         limits = self._limits(run, request)
         if debit is not None:
             self._ledger.admit(debit, **limits)
+            self._check_rehearsed(run.approved, request, last)
         progress = self._recomputation.check(run.approved, request, last)
         seed = self._seeds()
         if debit is None:
@@ -259,7 +262,7 @@ class Door:
             | another L for an opened R | refused |
             | incomplete, a stranger's, this one's own changed | refused; nothing is debited |
             | of an R that was not answered, or whose seed a later attempt destroyed | refused |
-            | a rehearsal's | opened; no debit |
+            | a rehearsal's | opened, for one L like any other; no debit |
 
         Raises:
             PolicyRefusal: with a fixed code that depends on no record.
@@ -267,7 +270,7 @@ class Door:
             LedgerError: the ledger cannot be trusted or written; nothing left.
         """
         hashed = statements_hash(statements)
-        stored = self._ledger.stored(request.hash)
+        stored = self._ledger.stored(request.hash) or self._opened_rehearsal(request)
         if stored is not None:
             if claimed(stored.reply, "statements") != hashed:
                 raise PolicyRefusal(
@@ -290,12 +293,23 @@ class Door:
         if not answer.cost:
             position = self._ledger.position()
             reply = sign(answer, position)
+            opened = OpenedRehearsal(request.attempt, request.opening, reply)
+            name = REHEARSED_STATE + request.run
+            self._ledger.put_run_state(request.study, name, opened.to_bytes())
             rehearsed = StoredReply(reply=reply, vector=answer.vector, position=position)
             return self._send(request, 0, rehearsed)
         committed = self._ledger.commit_waiting(
             self._debit(request, answer.cost), sign=sign, **self._limits(run, request)
         )
         return self._send(request, answer.cost, committed)
+
+    def _opened_rehearsal(self, request: Request) -> StoredReply | None:
+        """Return the reply to this very rehearsal, if it is the one that was opened last."""
+        reply = last_rehearsal(self._ledger, request).reply
+        if not reply or claimed(reply, "request") != request.hash:
+            return None
+        body = self._party.from_member(reply, Reply, self._party.institution).body
+        return StoredReply(reply=reply, vector=b"", position=position_of(body))
 
     def _waiting_again(self, request: Request) -> Pending | None:
         """Return what waits for this very request, once nothing of what it replaced is held.
@@ -360,6 +374,20 @@ class Door:
 
     def _rehearsed(self, request: Request) -> RunKeys:
         """Return the keys that a rehearsal masks with; only before the first step."""
+        keys = self.before_steps(request)
+        if request.attempt <= last_rehearsal(self._ledger, request).attempt:
+            raise PolicyRefusal(
+                RefusalCode.ATTEMPT_CLOSED, "expected a rehearsal after the one that was opened"
+            )
+        return keys
+
+    def before_steps(self, request: Request) -> RunKeys:
+        """Return the keys of a run in which nothing that reads records was committed to.
+
+        Raises:
+            PolicyRefusal: STEP_CLOSED, KEYS_GONE or UNKNOWN_STUDY.
+            LedgerError: the ledger cannot be read.
+        """
         keys = self._run_keys(request)
         study, run = request.study, request.run
         waits = self._ledger.waiting(study, run)  # a newer opening begins again with its keys
@@ -382,6 +410,29 @@ class Door:
         return self._released(
             request, 0, StoredReply(reply=reply, vector=content, position=position)
         )
+
+    def _check_rehearsed(self, run: ApprovedRun, request: Request, last: LastSum) -> None:
+        """Check that the rehearsal that was opened here came to zeros, before records are masked.
+
+        Where it did not, a peer may have published its keys, and its masks hide nothing any more.
+
+        Raises:
+            PolicyRefusal: NOT_RECOMPUTED: it was not shown, or was of fewer participants.
+        """
+        opened, keys = last_rehearsal(self._ledger, request), self._run_keys(request)
+        if keys.step > 0 or opened.opening != request.opening or not may_blame(self._party, run):
+            return
+        terms = run.plan.terms(ReleaseKind.REHEARSAL)
+        try:
+            asked = self._party.from_coordinator(last.request, Request)
+            words = self._recomputation.words(asked, last, terms, run.plan.study.aggregation)
+        except ProtocolError as error:
+            raise PolicyRefusal(RefusalCode.NOT_RECOMPUTED, str(error)) from None
+        joined = set(request.participants) - set(asked.body.participants)
+        if opened.reply not in last.replies or words.any() or joined:
+            raise PolicyRefusal(
+                RefusalCode.NOT_RECOMPUTED, "expected the zeros of the rehearsal before this step"
+            )
 
     def _noised(
         self, run: RunAtDoor, request: Request, terms: ReleaseTerms, asked: Values | QuestionGroup
@@ -487,6 +538,52 @@ class Door:
                 epoch=position.epoch,
             )
         )
+
+
+@dataclass(frozen=True)
+class OpenedRehearsal:
+    """The rehearsal of a run that was opened here last: its attempt, opening and signed reply."""
+
+    attempt: int = -1
+    opening: str = ""
+    reply: bytes = b""
+
+    def to_bytes(self) -> bytes:
+        """Return what is kept of it."""
+        return b"%d:%s:%s" % (self.attempt, self.opening.encode(), self.reply)
+
+
+def last_rehearsal(ledger: Ledger, request: Request) -> OpenedRehearsal:
+    """Return what was opened last of the rehearsals of a request's run.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    kept = ledger.run_state(request.study, REHEARSED_STATE + request.run)
+    if kept is None:
+        return OpenedRehearsal()
+    attempt, opening, reply = kept.split(b":", 2)
+    return OpenedRehearsal(int(attempt), opening.decode(), reply)
+
+
+def may_blame(party: Party, run: ApprovedRun) -> bool:
+    """Say whether keys may be published where a run's rehearsal fails (docs/protocol.md).
+
+    With the opening off a peer that knows nothing of it would answer the next step at once, and
+    what does not fit into one message nobody could check.
+    """
+    opens = run.plan.study.aggregation.opens and party.protection is Protection.EXACT
+    return opens and carries_last_sum(run.plan, ReleaseKind.REHEARSAL, run.opened_by)
+
+
+def position_of(reply: Reply) -> Position:
+    """Return where the ledger stood when it gave this reply."""
+    return Position(
+        sequence=reply.ledger_sequence,
+        head=reply.ledger_head,
+        cumulative=reply.cumulative,
+        epoch=reply.epoch,
+    )
 
 
 def _content(request: Request, terms: ReleaseTerms, content: bytes) -> Values | QuestionGroup:

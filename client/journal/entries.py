@@ -60,6 +60,7 @@ class Event(Enum):
     OPENED = "run opened"
     AGREED = "keys agreed"
     COSIGNED = "transcript co-signed"
+    PUBLISHED = "rehearsal keys published"
     APPROVAL = "approval"
     REJECTION = "rejection"
     WITHDRAWAL = "withdrawal"

@@ -63,6 +63,10 @@ class CustodianPort(Protocol):
         """Open a commitment that answered a signed request."""
         ...
 
+    def publish(self, rehearsal: LastSum) -> bytes | Refusal:
+        """Publish the keys of a rehearsal that failed."""
+        ...
+
     def cosign(self, study: str, run: str, shown: ShownLog) -> bytes | Refusal:
         """Co-sign the head of a run's transcript."""
         ...
@@ -138,6 +142,10 @@ def _ask(call: Call, custodian: CustodianPort, content: Mapping[str, Any]) -> Co
 
 
 def _close(call: Call, custodian: CustodianPort, content: Mapping[str, Any]) -> Content:
+    if call is Call.PUBLISH:
+        lists = (tuple(list_of(content, n)) for n in ("replies", "vectors", "statements"))
+        rehearsal = LastSum(bytes_of(content, "request"), *lists)
+        return _content(custodian.publish(rehearsal), "keys")
     if call is Call.COSIGN:
         study, run = text_of(content, "study"), text_of(content, "run")
         log, hashes = (bytes_in(content, name) for name in ("log", "hashes"))

@@ -118,6 +118,17 @@ class RemoteCustodian:
         answer = self._ask("Reveal", asked, pb.RevealAnswer, self._deadlines.setup_seconds)
         return _refusal_in(answer) or answer.reply
 
+    def publish(self, rehearsal: LastSum) -> bytes | Refusal:
+        """Return the signed private keys of a rehearsal that failed, or a refusal."""
+        asked = pb.PublishRequest(
+            request=rehearsal.request,
+            replies=rehearsal.replies,
+            vectors=rehearsal.vectors,
+            statements=rehearsal.statements,
+        )
+        answer = self._ask("Publish", asked, pb.PublishAnswer, self._deadlines.setup_seconds)
+        return _refusal_in(answer) or answer.keys
+
     def cosign(self, study: str, run: str, shown: ShownLog) -> bytes | Refusal:
         """Return the institution's signed statement on the log's head, or a refusal."""
         asked = pb.CosignRequest(

@@ -126,6 +126,26 @@ class RevealAnswer(_message.Message):
     refusal: bytes
     def __init__(self, reply: _Optional[bytes] = ..., refusal: _Optional[bytes] = ...) -> None: ...
 
+class PublishRequest(_message.Message):
+    __slots__ = ("request", "replies", "vectors", "statements")
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    REPLIES_FIELD_NUMBER: _ClassVar[int]
+    VECTORS_FIELD_NUMBER: _ClassVar[int]
+    STATEMENTS_FIELD_NUMBER: _ClassVar[int]
+    request: bytes
+    replies: _containers.RepeatedScalarFieldContainer[bytes]
+    vectors: _containers.RepeatedScalarFieldContainer[bytes]
+    statements: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, request: _Optional[bytes] = ..., replies: _Optional[_Iterable[bytes]] = ..., vectors: _Optional[_Iterable[bytes]] = ..., statements: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class PublishAnswer(_message.Message):
+    __slots__ = ("keys", "refusal")
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    keys: bytes
+    refusal: bytes
+    def __init__(self, keys: _Optional[bytes] = ..., refusal: _Optional[bytes] = ...) -> None: ...
+
 class CosignRequest(_message.Message):
     __slots__ = ("study", "run", "head", "log", "hashes", "vectors")
     STUDY_FIELD_NUMBER: _ClassVar[int]

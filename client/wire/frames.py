@@ -25,6 +25,7 @@ LARGEST_QUESTION: Final[Mapping[str, int]] = MappingProxyType(
         "Agree": LARGEST_FRAME,
         "Release": LARGEST_FRAME,
         "Reveal": 4 * _KIB * _KIB,  # a commitment has 0.7 KiB
+        "Publish": 4 * _KIB * _KIB,  # vectors of a rehearsal have at most 2 MiB together
         "Cosign": LARGEST_FRAME,
         "Deliver": LARGEST_FRAME,
     }

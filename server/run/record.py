@@ -196,6 +196,14 @@ class Record:
         del costs
         self._put([Leaf(LeafKind.REPLY, replies[name]) for name in sorted(replies)])
 
+    def published(self, keys: Mapping[str, bytes]) -> None:
+        """Keep the keys that participants of a failed rehearsal published."""
+        self._put([Leaf(LeafKind.KEYS, keys[name]) for name in sorted(keys)])
+
+    def log(self) -> Sequence[Leaf]:
+        """Return the leaves of the run so far."""
+        return self.leaves
+
     def asking(self, questions: QuestionGroup) -> None:
         """Keep later questions before anybody is asked."""
         self._put([QuestionsRecord.of(questions).leaf()])

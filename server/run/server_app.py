@@ -7,7 +7,7 @@ run's own (`shared/run`).
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,9 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 from numpy.typing import NDArray
 
+from fieldfare.server.run.blame import asked_for_keys
 from fieldfare.server.run.channel import GridChannel
-from fieldfare.server.run.hello import RunTerms
+from fieldfare.server.run.hello import RunTerms, hello
 from fieldfare.server.run.opening import Opener
 from fieldfare.server.run.record import DecodedSum, Record
 from fieldfare.server.run.rounds import Federation, SecureSums
@@ -89,6 +90,10 @@ class Job:
         for index, questions in enumerate(self.later):
             plan.question_terms(plan.allowance.first_step + index, questions)
         checkpoint = record.checkpoint()
+        if record.state is not None and record.state.results.remains:
+            heard = hello(channel, replace(self.terms, run=""), record)
+            nodes = {name: approved.node for name, approved in heard.approvals.items()}
+            raise asked_for_keys(channel, self.terms, record, nodes)
         opener = Opener(channel, self.terms, record)
         federation = opener.begin(checkpoint)
         if record.state is None:
@@ -118,10 +123,13 @@ class Job:
         """Collect one release, and keep its sum and what follows from it."""
         record, plan, before = self.record, self.terms.plan, self.record.run
         release.kind.check_participants(plan, before.results, sums.present)
-        last = record.last if release.kind.follows else NO_LAST_SUM
+        first = before.sums == 1  # the rehearsal goes along with whatever comes after it
+        last = record.last if release.kind.follows or first else NO_LAST_SUM
         total = sums.collect(release, before.content.data, last)
         # Kept before the next request: a crash repeats at most one R, which is free.
         record.summed(total)
+        if record.run.results.remains:
+            raise asked_for_keys(sums.channel, self.terms, record, sums.federation.nodes)
         state = record.run.results.training
         if self.on_step and state is not None and release.kind.release is ReleaseKind.TRAINING:
             self.on_step(state, total)

@@ -230,6 +230,10 @@ class RunRecord(Record):
             if name in institutions:
                 log.warning("run %s: %s", run, said_of_losses(name, lost))
 
+    def log(self) -> Sequence[Leaf]:
+        """Return the leaves of the run so far, as the store has them."""
+        return self.store.leaves(self.facts.run)
+
     def interrupted(self, *, stopped: bool, reason: str) -> None:
         """Keep how a part of the run ended that may be resumed."""
         state: Literal["stopped", "failed"] = "stopped" if stopped else "failed"
@@ -320,7 +324,7 @@ def _phase(leaves: Sequence[Leaf], state: RunState | None, total: DecodedSum | N
         return PHASES[kind]
     if kind is LeafKind.OFFER and state is None:
         return ReleaseKind.REHEARSAL.value
-    if state is None or (total is None and kind not in TOLD):
+    if state is None or state.results.remains or (total is None and kind not in TOLD):
         return ""
     if kind is LeafKind.END:
         return "delivery" if state.end and state.end.state == "finished" else ""

@@ -27,6 +27,7 @@ from fieldfare.shared.protocol.plan import PICOMU2, Plan, ReleaseTerms, is_recom
 from fieldfare.shared.protocol.roster import Roster
 from fieldfare.shared.ring import Word
 from fieldfare.shared.run.attempt import Attempt
+from fieldfare.shared.run.blame import Blame, blame, failed_rehearsal
 from fieldfare.shared.run.kinds.groups import read_groups
 from fieldfare.shared.run.mismatch import MismatchError, expect
 from fieldfare.shared.run.replay import add_words
@@ -121,7 +122,10 @@ FIRST_LEAF_LINE: Final = 2
 MOST_ALONE: Final = 256 * 1024  # bytes of leaves that nobody but the coordinator answers for
 UNFINISHED: Final = "unfinished"
 SIGNED_BY_INSTITUTIONS: Final = frozenset(
-    {LeafKind.APPROVAL, LeafKind.HELLO, LeafKind.OFFER, LeafKind.COMMITMENT, LeafKind.REPLY}
+    {
+        *(LeafKind.APPROVAL, LeafKind.HELLO, LeafKind.OFFER),
+        *(LeafKind.COMMITMENT, LeafKind.REPLY, LeafKind.KEYS),
+    }
 )
 
 
@@ -168,6 +172,8 @@ class AuditReport:
         checked: how much each knew of it: "recomputed" or "hashes only".
         objections: the first leaf that does not fit what an institution knows, by institution.
         large: the model, or the log, is too large for an institution to know more than hashes.
+        blame: who lied in a rehearsal that failed, by the keys that were published; None where
+            none failed, or its vectors were deleted.
         final: the run's state at the end; None before it was opened.
     """
 
@@ -193,6 +199,7 @@ class AuditReport:
     checked: Mapping[str, str] = field(default_factory=dict)
     objections: Mapping[str, int] = field(default_factory=dict)
     large: bool = False
+    blame: Blame | None = None
     final: RunState | None = None
 
     @property
@@ -368,6 +375,7 @@ class _RunAudit:
         return replace(
             found,
             large=self._is_large(plan, names, releases.untravelled),
+            blame=None if misfit else self._blame(state),
             final=state,
             steps=state.results.steps,
             requests=state.requests,
@@ -380,6 +388,14 @@ class _RunAudit:
             answers=releases.answers,
             institutions=_institutions(plan, names, releases.trail.spent),
         )
+
+    def _blame(self, state: RunState) -> Blame | None:
+        """Make the masks of a rehearsal that failed again, where its vectors are kept."""
+        replies = state.last.replies.values() if state.last else ()
+        if not all(self._vectors.holds(reply.body.vector) for reply in replies):
+            return None
+        found = failed_rehearsal(state, self._transcript.leaves, self._vectors.vector)
+        return blame(found) if found else None
 
     def _is_large(self, plan: Plan, names: tuple[str, ...], vectors: int) -> bool:
         log = _answered_bytes(self._transcript.leaves)

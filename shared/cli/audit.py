@@ -88,6 +88,7 @@ def report_json(
         },
         "state": report.state,
         "reason": report.reason,
+        "blame": None if report.blame is None else report.blame.as_dict(),
         "leaves": report.leaves,
         "steps": report.steps,
         "planned_steps": None if plan is None else plan.study.training.steps,
@@ -154,6 +155,16 @@ def _rows(report: AuditReport, trust: Trust) -> Iterator[tuple[str, str]]:
     planned = report.plan.study.training.steps
     yield "steps", f"{report.steps} of {planned}, {_attempts(report)}"
     yield "sums", _sums(report)
+    yield from _outcome(report)
+    yield "promise", _promise(report, report.plan)
+    elsewhere = [name for name, found in report.institutions.items() if found.spent.elsewhere]
+    if elsewhere:
+        yield "elsewhere", _elsewhere(report, elsewhere)
+
+
+def _outcome(report: AuditReport) -> Iterator[tuple[str, str]]:
+    if report.blame is not None:
+        yield "blame", f"{report.blame.text} (made again from the keys that were published)"
     if report.model:
         again = "as the coordinator states it" if report.purged else "computed again, bit for bit"
         yield "model", f"{report.model} {again}"
@@ -165,10 +176,6 @@ def _rows(report: AuditReport, trust: Trust) -> Iterator[tuple[str, str]]:
     if report.answers:
         count = sum(len(record.group.questions) for record in report.answers)
         yield "questions", f"{count} answered; their sums are in the transcript"
-    yield "promise", _promise(report, report.plan)
-    elsewhere = [name for name, found in report.institutions.items() if found.spent.elsewhere]
-    if elsewhere:
-        yield "elsewhere", _elsewhere(report, elsewhere)
 
 
 def _ended(report: AuditReport) -> str:

@@ -26,6 +26,7 @@ class Call(Enum):
     AGREE = "agree"
     RELEASE = "release"
     REVEAL = "reveal"
+    PUBLISH = "publish"
     COSIGN = "cosign"
     DELIVER = "deliver"
 

@@ -257,6 +257,30 @@ class Reply(MessageBody):
         return self
 
 
+class RehearsalKeys(MessageBody):
+    """The private keys behind an answer, published once a rehearsal's masks did not cancel.
+
+    The run that they were made for is over: nobody has released anything in it, and whoever
+    published them answers nothing of it any more.
+
+    Attributes:
+        request: hash of the rehearsal's R.
+        x25519: RFC 7748, the private 32 bytes.
+        mlkem768: FIPS 203, the seed (d, z) of 64 bytes.
+    """
+
+    TYPE = "fieldfare.rehearsal-keys.v1"
+
+    study: Hex32
+    run: RunId
+    opening: Hex32
+    request: Hex32
+    institution: InstitutionId
+    answer: Hex32
+    x25519: Base64
+    mlkem768: Base64
+
+
 def statements_to_bytes(commitments: Sequence[bytes]) -> bytes:
     """Return L: the list of the signed commitments of R's participants, in R's order.
 

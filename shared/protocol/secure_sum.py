@@ -34,6 +34,7 @@ X25519_BYTES: Final = 32
 X25519_PRIME: Final = 2**255 - 19
 MLKEM_PUBLIC_BYTES: Final = 1184
 MLKEM_CIPHERTEXT_BYTES: Final = 1088
+MLKEM_SEED_BYTES: Final = 64
 KEY_BYTES: Final = 32
 SEED_BYTES: Final = 32
 
@@ -56,6 +57,26 @@ class EphemeralKeys:
         return (
             encode_key(self.x25519.public_key().public_bytes_raw()),
             encode_key(self.mlkem.public_key().public_bytes_raw()),
+        )
+
+    @property
+    def private(self) -> tuple[str, str]:
+        """Base64 private keys, X25519 first, as they are published after a failed rehearsal."""
+        return (
+            encode_key(self.x25519.private_bytes_raw()),
+            encode_key(self.mlkem.private_bytes_raw()),
+        )
+
+    @classmethod
+    def from_private(cls, x25519: str, mlkem768: str) -> "EphemeralKeys":
+        """Read published private keys.
+
+        Raises:
+            ProtocolError: no keys of these lengths.
+        """
+        return cls(
+            X25519PrivateKey.from_private_bytes(decode_key(x25519, X25519_BYTES)),
+            MLKEM768PrivateKey.from_seed_bytes(decode_key(mlkem768, MLKEM_SEED_BYTES)),
         )
 
 

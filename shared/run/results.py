@@ -52,6 +52,7 @@ class Results:
 
     Attributes:
         rehearsed: the masks were summed and cancelled.
+        remains: they did not cancel: the run is over, and nobody has released anything.
         training: where training stands; None before the start is bound, and where only a
             deleted sum would tell.
         steps: of training that were summed.
@@ -70,6 +71,7 @@ class Results:
     """
 
     rehearsed: bool = False
+    remains: bool = False
     training: TrainingState | None = None
     steps: int = 0
     parameters: str = UNKNOWN

@@ -13,6 +13,7 @@ A run is a sequence of leaves (`shared/transcript/leaves.py`). These rules hold 
   asked again.
 - A sum is followed by its kind's record, and that by the next release's request, which binds
   what follows from the sum.
+- A rehearsal that is not zero ends the run: its participants' keys follow, each once, and ENDs.
 - Later questions are announced before they are asked: after the rehearsal or after answers.
 - When nothing is left to ask, the model closes the run, where one was trained.
 
@@ -28,6 +29,7 @@ from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import (
     Commitment,
     Opened,
+    RehearsalKeys,
     ReleaseKind,
     Reply,
     Request,
@@ -85,7 +87,8 @@ class RunState:
         complete: everything was answered that was asked, and no model closes the run.
         model: hash of the finished model.
         end: how the run, or a part of it, ended last.
-        last: the summed attempt that the next content follows from.
+        last: the summed attempt that goes along with the next request; the rehearsal that failed.
+        published: the keys of a rehearsal that failed, by institution.
         purged: a sum could not be added up again, so what follows from it is believed.
         requests: distinct ones.
         sums: of them.
@@ -116,6 +119,7 @@ class RunState:
     recomputed: int = 0
     failed: int = 0
     debits: Mapping[str, int] = field(default_factory=dict)
+    published: Mapping[str, RehearsalKeys] = field(default_factory=dict)
 
     @classmethod
     def begin(
@@ -232,6 +236,7 @@ class RunState:
             LeafKind.QUESTIONS: self._announced,
             LeafKind.MODEL: self._closed,
             LeafKind.END: self._ended,
+            LeafKind.KEYS: self._published,
         }.get(leaf.kind, self._recorded)
         return take(leaf.content)
 
@@ -350,8 +355,9 @@ class RunState:
         kind, terms, count = self.release.kind, self.release.terms, attempt.request.n
         values = None if words is None else decoded_sum(words, terms, count)
         summed = Summed(terms, self.release.step, count, hashed, values)
+        found = kind.after(self.run.plan, results, summed)
         changes: dict[str, Any] = {
-            "results": kind.after(self.run.plan, results, summed),
+            "results": found,
             "attempt": None,
             "attempts": 0,
             "opened": 0,
@@ -400,6 +406,9 @@ class RunState:
         """Go on to the next release, or to what closes the run."""
         plan, kind = self.run.plan, next_kind(self.run.plan, results)
         state = replace(self, results=results, summed=None, due=None, **changes)
+        if results.remains:
+            opens = plan.study.aggregation.opens
+            return replace(state, due=LeafKind.KEYS if opens else LeafKind.END)
         if kind is not None:
             return replace(state, release=Release.of(kind, plan, results))
         if not results.later and plan.study.trains:
@@ -408,6 +417,28 @@ class RunState:
             return replace(state, complete=True)
         later = Release.of(KINDS[ReleaseKind.QUERY], plan, results)  # none is declared
         return replace(state, release=later, due=LeafKind.QUESTIONS)
+
+    def _published(self, content: bytes) -> "RunState":
+        """Take the keys that a participant of a failed rehearsal published."""
+        return self.with_keys(open_envelope(content, RehearsalKeys, self.roster, self.protection))
+
+    def with_keys(self, opened: Opened[RehearsalKeys]) -> "RunState":
+        """Return the run with the keys that a participant of its failed rehearsal published.
+
+        Raises:
+            MismatchError: not signed by whom they are of, or not of that rehearsal.
+        """
+        last = self.last
+        if last is None:
+            raise MismatchError("a rehearsal before it")
+        body, request, name = opened.body, last.request, opened.body.institution
+        expect("a signature by the keys' institution", name, opened.signer)
+        if name in self.published or name not in last.answers:
+            raise MismatchError("the keys of each participant, once", institution=name)
+        expected = (request.study, request.run, request.opening, last.hash, last.answers[name])
+        found = (body.study, body.run, body.opening, body.request, body.answer)
+        expect("keys of the rehearsal's opening", expected, found)
+        return replace(self, published={**self.published, name: body})
 
     def _closed(self, content: bytes) -> "RunState":
         record = ModelRecord.from_bytes(content)

@@ -20,6 +20,11 @@ the study's allowance covers, has after the rehearsal nothing but these:
     each group: QUESTIONS (REQUEST COMMITMENT... REPLY...)... SUM ANSWERS
     END
 
+A rehearsal whose masks do not cancel ends the run: its SUM is not zero, and nothing follows but the
+KEYS of its participants, which they publish to find who lied, and ENDs:
+
+    (REQUEST COMMITMENT... REPLY...)... SUM KEYS... END
+
 Before any REQUEST the run may be opened anew, with fresh keys: HELLO... OPENING OFFER... An opening
 that not all agreed on has no OFFERs, and another one follows.
 
@@ -73,6 +78,7 @@ class LeafKind(Enum):
     COMMITMENT = "commitment"
     REPLY = "reply"
     SUM = "sum"
+    KEYS = "keys"  # private ones of a rehearsal that failed
     PARAMETERS = "parameters"
     METRICS = "metrics"
     FAIRNESS = "fairness"

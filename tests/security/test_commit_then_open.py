@@ -317,7 +317,8 @@ def test_a_rehearsal_goes_through_both_messages(run: Run) -> None:
     assert add_words(last.vectors, bits, request.entries).any()
     assert run.bench.ledger(A).spent() == 0
     run.everybody(run.request())
-    assert run.reveal(A, request, last.statements) == Refusal(RefusalCode.ATTEMPT_CLOSED)
+    assert run.reveal(A, request, last.statements) == last.replies[0]
+    assert run.ask(A, request) == Refusal(RefusalCode.STEP_CLOSED)
 
 
 # -- differencing by participants ---------------------------------------------------------------

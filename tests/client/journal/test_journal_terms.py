@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fieldfare.client.custodian.ports import RunEvent
 from fieldfare.client.journal.entries import (
     MAX_SENTENCE,
     MAX_TEXT,
@@ -23,11 +24,16 @@ MARKER: Final = "MARKER-4711"
 def test_the_events_are_the_agreed_ones() -> None:
     assert {event.value for event in Event} == {
         *("request", "refusal", "release", "run opened", "keys agreed", "transcript co-signed"),
+        "rehearsal keys published",
         *("approval", "rejection", "withdrawal", "roster"),
         *("key", "ledger", "clock", "start", "stop", "in force"),
         *("study received", "model received", "repair"),
         *("scored", "model tuned", "feedback", "words read", "labels exported", "report drafted"),
     }
+
+
+def test_what_a_custodian_notes_of_a_run_is_an_event() -> None:
+    assert {event.value for event in RunEvent} <= {event.value for event in Event}
 
 
 @pytest.mark.parametrize(

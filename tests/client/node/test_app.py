@@ -67,6 +67,7 @@ NEEDED: Final[dict[Call, dict[str, Any]]] = {
     Call.AGREE: {"study": b"0" * 64, "run": b"r", "offers": [b""]},
     Call.RELEASE: {"request": b"", "parameters": b""},
     Call.REVEAL: {"request": b"", "statements": [b""]},
+    Call.PUBLISH: {"request": b"", "replies": [b""], "vectors": [b""], "statements": [b""]},
     Call.COSIGN: {"study": b"0" * 64, "run": b"r", "head": b""},
     Call.DELIVER: {"delivery": b"", "model": b"", "card": b""},
 }
@@ -83,7 +84,7 @@ OPTIONAL: Final[dict[Call, dict[str, Any]]] = {
 }
 LISTS: Final = {
     *("answers", "approvals", "offers", "last_replies", "last_vectors", "last_statements"),
-    *("statements", "vectors"),
+    *("statements", "vectors", "replies"),
 }
 TEXTS: Final = {"study", "run", "nonce"}
 NO_BYTES: Final[list[Any]] = ["text", 1, 1.5, True, [b"x"], ["text"], [1, 2], [1.5]]
@@ -142,6 +143,7 @@ def test_well_formed_nonsense_is_refused_by_the_custodian_itself(grid: InProcess
         Call.AGREE: RefusalCode.UNKNOWN_STUDY,
         Call.RELEASE: RefusalCode.MALFORMED,
         Call.REVEAL: RefusalCode.MALFORMED,
+        Call.PUBLISH: RefusalCode.MALFORMED,
         Call.COSIGN: RefusalCode.UNKNOWN_STUDY,
         Call.DELIVER: RefusalCode.MALFORMED,
     }
@@ -234,6 +236,12 @@ def test_what_stands_in_a_message_reaches_the_custodian_as_it_is() -> None:
             "last_statements": [b"5", b"6"],
         },
         Call.REVEAL: {"request": b"q", "statements": [b"5", b"6"]},
+        Call.PUBLISH: {
+            "request": b"q",
+            "replies": [b"1"],
+            "vectors": [b"3"],
+            "statements": [b"5", b"6"],
+        },
         Call.COSIGN: {
             "study": b"s",
             "run": b"r",
@@ -254,6 +262,7 @@ def test_what_stands_in_a_message_reaches_the_custodian_as_it_is() -> None:
         ("agree", ("s", "r", [b"1", b""])),
         ("release", (b"q", b"p", LastSum(b"l", (b"1", b"2"), (b"3", b"4"), (b"5", b"6")))),
         ("reveal", (b"q", [b"5", b"6"])),
+        ("publish", (LastSum(b"q", (b"1",), (b"3",), (b"5", b"6")),)),
         ("cosign", ("s", "r", ShownLog(b"h", b"l", b"", (b"1", b"2")))),
         ("deliver", (b"d", b"m", b"c")),
         ("release", (b"q", b"p", NO_LAST_SUM)),
@@ -286,6 +295,9 @@ class Failing:
         raise self._error
 
     def reveal(self, request: bytes, statements: Any) -> bytes | Refusal:
+        raise self._error
+
+    def publish(self, rehearsal: LastSum) -> bytes | Refusal:
         raise self._error
 
     def cosign(self, study: str, run: str, shown: ShownLog) -> bytes | Refusal:

@@ -16,6 +16,7 @@ def test_the_data_plane_has_these_calls_and_no_other() -> None:
         "Agree",
         "Release",
         "Reveal",
+        "Publish",
         "Cosign",
         "Deliver",
     ]

@@ -1,6 +1,5 @@
 """Sums in two messages: who is missing when, whom it costs what, and how a crash goes on."""
 
-import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -21,8 +20,7 @@ from fieldfare.server.run.opening import Opener, open_federation
 from fieldfare.server.run.record import Record, RunCheckpoint
 from fieldfare.server.run.rounds import MOST_RESTARTS, SecureSums
 from fieldfare.server.store.store import run_store
-from fieldfare.shared.audit.audit import audit
-from fieldfare.shared.audit.opening import Trust
+from fieldfare.shared.audit.audit import AuditReport
 from fieldfare.shared.errors import RefusalCode, RunError
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import (
@@ -35,7 +33,6 @@ from fieldfare.shared.protocol.messages import (
 from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.run.replay import initial_state
 from fieldfare.shared.study.study import Study
-from fieldfare.shared.transcript.file import write_transcript
 from fieldfare.shared.transcript.heads import CosignedHead, ShownLog
 from fieldfare.shared.transcript.leaves import Leaf, LeafKind, tree_head
 from fieldfare.simulations.federation.federation import FIRST_NODE
@@ -328,37 +325,8 @@ def test_a_whole_run_is_audited(
     assert purged.recomputed == 0
 
 
-def assert_audited(book: Book, *, purged: bool = False) -> Any:
+def assert_audited(book: Book, *, purged: bool = False) -> AuditReport:
     """The run's transcript fits, as a file."""
-    federation = book.setting.federation
-    identities, study = federation.identities, federation.study
-    with run_store(book.path) as store:
-        leaves, out = store.leaves(book.run), io.BytesIO()
-        sums = [leaf for leaf in leaves if leaf.kind is LeafKind.REPLY]
-        names = {_vector(leaf.content) for leaf in sums}
-        kept = {name: store.blob(name) for name in sorted(names)}
-    blobs = {name: blob for name, blob in kept.items() if blob is not None}
-    head = sign_envelope(
-        tree_head(study.id, book.run, [leaf.hash for leaf in leaves]),
-        COORDINATOR,
-        identities.coordinator,
-    )
-    write_transcript(
-        out,
-        study=study.id,
-        run=book.run,
-        leaves=leaves,
-        blobs={} if purged else blobs,
-        head=head,
-        cosignatures={},
-    )
-    report = audit(io.BytesIO(out.getvalue()), Trust(identities.roster.coordinator))
+    report = book.audited(purged=purged)
     assert report.misfit is None, report.misfit
     return report
-
-
-def _vector(content: bytes) -> str:
-    import json
-
-    name: str = json.loads(content)["body"]["vector"]
-    return name

@@ -201,10 +201,10 @@ def test_an_average_over_others_than_those_who_are_in_is_named(local: Recorder) 
     assert (found.kind, found.step) == ("parameters", 0)
 
 
-def test_a_rehearsal_with_a_remainder_is_named(complete: Recorder) -> None:
+def test_nothing_follows_a_rehearsal_with_a_remainder(complete: Recorder) -> None:
     found = found_in(complete, poisoned(complete, 0, 1))
-    assert (found.kind, found.step) == ("sum", 0)
-    assert "masks that cancel" in found.reason
+    assert (found.kind, found.step) == ("request", 0)
+    assert found.reason == "expected end, found request"
 
 
 # -- order ------------------------------------------------------------------------------

@@ -128,6 +128,7 @@ class Run:
     states: dict[int, TrainingState] = field(default_factory=dict)  # before each step
     lasts: dict[int, LastSum] = field(default_factory=dict)  # the sum that led to each step
     answered: dict[int, Request] = field(default_factory=dict)  # the last one, by training step
+    rehearsed: LastSum = NO_LAST_SUM  # everybody's answers to the last rehearsal
     contents: dict[str, bytes] = field(default_factory=dict)  # parameters by their hash
 
     def request(
@@ -163,7 +164,7 @@ class Run:
         if parameters is None:
             parameters = self.contents.get(request.parameters, self.bench.parameters())
         if last is None:
-            last = self.lasts.get(request.step, NO_LAST_SUM)
+            last = self.lasts.get(request.step, self.rehearsed)
         answer = self.bench.custodian(name).release(self.bench.sign(request), parameters, last)
         if not isinstance(answer, Refusal) and request.kind is ReleaseKind.TRAINING:
             self.answered[request.step] = request
@@ -206,7 +207,11 @@ class Run:
             reply = self.reveal(name, request, statements)
             assert isinstance(reply, bytes), reply
             opened.append(reply)
-        return LastSum(signed, tuple(opened), tuple(one.vector for one in promised), statements)
+        sent = tuple(one.vector for one in promised)
+        last = LastSum(signed, tuple(opened), sent, statements)
+        if request.kind is ReleaseKind.REHEARSAL:
+            self.rehearsed = last
+        return last
 
     def parameters(self, kind: ReleaseKind, step: int) -> bytes:
         """The honest ones; the start's for a release that no plan has."""

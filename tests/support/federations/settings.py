@@ -4,6 +4,7 @@ The nodes, custodians, doors and ledgers are those of a simulation; what a test 
 message on its way or what one institution answers.
 """
 
+import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ from fieldfare.server.run.server_app import Job, Outcome
 from fieldfare.server.run.store_record import RunFacts, RunRecord
 from fieldfare.server.store.rows import RunStatus
 from fieldfare.server.store.store import run_store
+from fieldfare.shared.audit.audit import AuditReport, audit
+from fieldfare.shared.audit.opening import Trust
+from fieldfare.shared.canonical import claimed
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.models import model_for
 from fieldfare.shared.privacy.protection import Protection
@@ -32,13 +36,17 @@ from fieldfare.shared.protocol.messages import (
     LastSum,
     ReleaseKind,
     parameters_to_bytes,
+    sign_envelope,
 )
+from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.protocol.signed_files import offer_roster, offer_study
 from fieldfare.shared.queries.questions import QuestionGroup
 from fieldfare.shared.run.kinds import KINDS, Release
 from fieldfare.shared.run.optimizer import TrainingState, next_state
 from fieldfare.shared.run.replay import initial_state
 from fieldfare.shared.study.study import Study
+from fieldfare.shared.transcript.file import write_transcript
+from fieldfare.shared.transcript.leaves import LeafKind, tree_head
 from fieldfare.simulations.federation.federation import FIRST_NODE, LocalFederation
 from fieldfare.simulations.federation.grid import InProcessGrid
 
@@ -217,6 +225,30 @@ class Book:
         job = self.setting.federation.job(self.run)
         job.record = record
         return job
+
+    def audited(
+        self, *, purged: bool = False, change: Callable[[bytes], bytes] = bytes
+    ) -> AuditReport:
+        """What an audit finds in the run's transcript, as a file whose vectors were changed."""
+        federation, out = self.setting.federation, io.BytesIO()
+        identities, study = federation.identities, federation.study
+        with run_store(self.path) as store:
+            leaves = store.leaves(self.run)
+            replies = [leaf.content for leaf in leaves if leaf.kind is LeafKind.REPLY]
+            names = sorted({claimed(reply, "vector") or "" for reply in replies})
+            kept = {name: store.blob(name) for name in names}
+        blobs = {name: change(blob) for name, blob in kept.items() if blob is not None}
+        head = tree_head(study.id, self.run, [leaf.hash for leaf in leaves])
+        write_transcript(
+            out,
+            study=study.id,
+            run=self.run,
+            leaves=leaves,
+            blobs={} if purged else blobs,
+            head=sign_envelope(head, COORDINATOR, identities.coordinator),
+            cosignatures={},
+        )
+        return audit(io.BytesIO(out.getvalue()), Trust(identities.roster.coordinator))
 
     def carry_on(self, drop: Callable[[Message], bool] | None = None) -> Outcome:
         """Go on from where the run stands, as a fresh process does."""

@@ -33,6 +33,7 @@ ANSWERS: dict[str, Any] = {
     "Agree": pb.AgreeAnswer,
     "Release": pb.ReleaseAnswer,
     "Reveal": pb.RevealAnswer,
+    "Publish": pb.PublishAnswer,
     "Cosign": pb.CosignAnswer,
     "Deliver": pb.DeliverAnswer,
 }

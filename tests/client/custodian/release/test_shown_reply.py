@@ -1,6 +1,7 @@
 import pytest
 
-from fieldfare.client.custodian.custodian import position_of, shown_position
+from fieldfare.client.custodian.custodian import shown_position
+from fieldfare.client.custodian.release import position_of
 from fieldfare.shared.errors import LedgerError
 from fieldfare.shared.protocol.messages import NoSigner, Reply, sign_envelope
 

@@ -1,12 +1,14 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tests.support.runs.written_runs import STUDIES
 
+from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.protocol.messages import parameters_hash
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.run.kinds.kind import Summed
 from fieldfare.shared.run.kinds.rehearsal import Rehearsal
-from fieldfare.shared.run.mismatch import MismatchError
 from fieldfare.shared.run.results import Results
 
 PLAN = plan_for(STUDIES["training"]())
@@ -24,11 +26,16 @@ def test_the_start_may_be_rounded_five_ways_until_one_is_bound() -> None:
     assert [content.hash for content in bound] == [found[3].hash]
 
 
-def test_masks_cancel_or_keys_are_wrong() -> None:
-    entries = PLAN.rehearsal.vectors.entries
-    nothing = Summed(PLAN.rehearsal, 0, 4, "", np.zeros(entries))
+@pytest.mark.parametrize("kept", [False, True])
+def test_masks_cancel_or_the_run_is_over(*, kept: bool) -> None:
+    """The hash of zeros is known: a remainder shows where vectors were deleted, too."""
+    terms = PLAN.rehearsal
+    size = terms.vectors.entries * terms.word_bits.value // 8
+    values = np.zeros(terms.vectors.entries) if kept else None
+    nothing = Summed(terms, 0, 4, bytes_hash(bytes(size)), values)
     after = KIND.after(PLAN, Results(bound="0" * 64), nothing)
-    assert (after.rehearsed, after.parameters) == (True, "0" * 64)
+    assert (after.rehearsed, after.remains, after.parameters) == (True, False, "0" * 64)
     assert not KIND.is_due(PLAN, after)
-    with pytest.raises(MismatchError, match="masks that cancel"):
-        KIND.after(PLAN, Results(), Summed(PLAN.rehearsal, 0, 4, "", np.eye(1, entries)[0]))
+    something = replace(nothing, words=bytes_hash(b"\x01" + bytes(size - 1)))
+    over = KIND.after(PLAN, Results(), something)
+    assert (over.rehearsed, over.remains) == (False, True)
