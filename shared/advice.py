@@ -27,6 +27,7 @@ EXTRA_OF: Final = {
     "opendp": "institution",
     "pyarrow": "institution",
     "sklearn": "institution",
+    "threadpoolctl": "institution",
     "sqlalchemy": "coordinator",
     "torch": "torch",
     "uvicorn": "coordinator",

@@ -37,13 +37,14 @@ from fieldfare.client.journal.entries import Event
 from fieldfare.client.model_use.card_text import card_text
 from fieldfare.client.model_use.evaluate import LocalEvaluation, evaluate, local_labels, tune_here
 from fieldfare.client.model_use.score import Scored, Sources, score, tables
-from fieldfare.client.model_use.usable import UsableModel, as_tuned, usable_model
+from fieldfare.client.model_use.usable import TunedModel, UsableModel, as_tuned, usable_model
 from fieldfare.client.scoring.comparison import Group, table_rows
 from fieldfare.client.scoring.ranking import Ranked, rank_rows
 from fieldfare.client.scoring.ranking_table import check_out
 from fieldfare.client.scoring.reasons import TextReasons
 from fieldfare.client.scoring.selection import Selected
-from fieldfare.client.scoring.tuning import FittingKind, further
+from fieldfare.client.scoring.stack import SHARED_PARTS
+from fieldfare.client.scoring.tuning import LEAST_OF_A_CLASS, FittingKind, further
 from fieldfare.client.scoring.units import read_rows
 from fieldfare.shared.advice import at_home
 from fieldfare.shared.errors import ProtocolError
@@ -142,29 +143,42 @@ def tune(
     unverified: UnverifiedOption = False,
     records: RecordsOption = None,
     mapping: MappingOption = None,
-    correction: Annotated[
+    stack: Annotated[
         bool,
-        typer.Option(help="Also an own correction (a network: last layer); else bias and scale."),
+        typer.Option(help="Weigh with your own models (a network: own last layer); else scale."),
     ] = True,
 ) -> None:
-    """Fit a shared model to your own labels. It stays here and costs no privacy.
+    """Combine a shared model with your own models. It stays here and costs no privacy.
 
-    Held-out units are left out. `score --tuned` uses it; `evaluate` says whether it is better.
+    Weights are learned on your training units; held-out units are left out. With fewer than 20
+    own positives the shared model is used alone. `score --tuned` uses it; `evaluate` says whether
+    it is better than your own best model.
     """
     institution = open_institution(home)
     used = usable_model(institution, model, unverified=unverified)
     sources = Sources(tuple(records or ()), mapping)
     labels = local_labels(institution, used.study, sources, os.environ)
-    kind = further(used.study) if correction else FittingKind.SCALED
+    kind = further(used.study) if stack else FittingKind.SCALED
     with open_journal(institution.home, utc_now) as journal:
         made = tune_here(
             institution, journal, used, labels.training, kind, user=os_user(), now=utc_now()
         )
-    typer.echo(
-        f"tuned here ({made.kind.value}): {made.positives:,} positives among {made.units:,} "
-        f"training units; bias {made.bias:+.2f}, scale {made.scale:.2f}\n"
-        + at_home(f"Next: fieldfare institution evaluate --model {made.run}")
-    )
+    typer.echo("\n".join(_tuned_lines(made)))
+
+
+def _tuned_lines(made: TunedModel) -> list[str]:
+    counts = f"{made.positives:,} positives among {made.units:,} training units"
+    how = f"bias {made.bias:+.2f}, scale {made.scale:.2f}"
+    if made.kind is FittingKind.STACK:
+        how = "weights " + ", ".join(f"{name} {one:.2f}" for name, one in made.weights.items())
+        if not any(made.weights[name] for name in SHARED_PARTS):
+            how += "; your own models alone are as good here"
+    elif made.kind is FittingKind.SHARED:
+        how = f"too few of your own (fewer than {LEAST_OF_A_CLASS}) to weigh anything by"
+    return [
+        f"tuned here ({made.kind.value}): {counts}; {how}",
+        at_home(f"Next: fieldfare institution evaluate --model {made.run}"),
+    ]
 
 
 @app.command("institution.evaluate")
@@ -183,7 +197,7 @@ def compare(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare the shared, the tuned and an own-only model on your own hold-out. Nothing leaves."""
+    """Compare the shared model, its use at home and your own best model. Nothing leaves."""
     institution = open_institution(home)
     used = usable_model(institution, model, unverified=unverified)
     sources = Sources(tuple(records or ()), mapping)

@@ -1,4 +1,4 @@
-"""Tune a shared model here, and compare it with the institution's own model.
+"""Use a shared model at home, and compare it with the institution's own best model.
 
 Own labels only, own hold-out only; nothing leaves. That it was tuned is logged, no figure is.
 """
@@ -19,8 +19,18 @@ from fieldfare.client.model_use.score import Sources, budget_of, tables
 from fieldfare.client.model_use.usable import TunedModel, UsableModel, keep_tuned, tuned_model
 from fieldfare.client.records.encoding.units import holdout_mask
 from fieldfare.client.scoring.comparison import Group, Quality, by_group, everybody, quality
+from fieldfare.client.scoring.own_fits import SumModel
 from fieldfare.client.scoring.selection import AlertBudget
-from fieldfare.client.scoring.tuning import FittingKind, check_labels, further, own_only, tune
+from fieldfare.client.scoring.stack import is_stackable, own_best
+from fieldfare.client.scoring.tuning import (
+    FittingKind,
+    Tuned,
+    further,
+    own_models,
+    own_only,
+    stacked,
+    tune,
+)
 from fieldfare.client.scoring.units import read_units
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import EncodedUnits
@@ -28,8 +38,8 @@ from fieldfare.shared.models import model_for
 from fieldfare.shared.study.study import Study
 
 SHARED: Final = "shared"
-TUNED: Final = "tuned here"
-ALONE: Final = "own only"
+HOME: Final = "used at home"
+ALONE: Final = "own best"
 LEAST_HELD: Final = 5  # positives and negatives: less measures nothing
 
 
@@ -124,7 +134,7 @@ def evaluate(
     budget: int | None,
     seed: int,
 ) -> LocalEvaluation:
-    """Compare shared, tuned and own-only models on the own hold-out.
+    """Compare the shared model, its use at home and the own best model on the own hold-out.
 
     Args:
         institution: whose budget and tuning.
@@ -135,14 +145,13 @@ def evaluate(
 
     Raises:
         UsageError: too few labels to train on, or to measure with.
+        RecordsError: units of another study.
     """
-    check_labels(labels.training.labels)
     _check_holdout(labels.holdout)
     study, held = model.study, labels.holdout
-    parameters, tuning = _three(institution, model, labels.training)
+    models, tuning = _three(institution, model, labels.training)
     share = _share(budget_of(institution.settings, study, budget), labels)
-    risk = model_for(study)
-    scores = {name: risk.scores(one, held) for name, one in parameters.items()}
+    scores = {name: one.scores(held) for name, one in models.items()}
     qualities = {
         name: quality(found, held.labels, share, np.random.default_rng(seed))
         for name, found in scores.items()
@@ -164,15 +173,35 @@ def evaluate(
 
 def _three(
     institution: Institution, model: UsableModel, training: EncodedUnits
-) -> tuple[dict[str, NDArray[np.float64]], str]:
-    study = model.study
-    kept = tuned_model(institution.home, model.kept, study, model.parameters)
+) -> tuple[dict[str, SumModel], str]:
+    """Return the shared model, its use at home, the own best one; and how the second was made."""
+    study, shared, risk = model.study, model.parameters, model_for(model.study)
+    kept = tuned_model(institution.home, model.kept, study, shared)
+    own = own_models(study, shared, training) if is_stackable(study) else None
     if kept is not None:
-        tuned, how = np.array(kept.parameters), f"{kept.kind.value}, kept since {kept.time[:10]}"
+        home, how = SumModel(risk, np.array(kept.parameters), kept.trees(study)), _kept_words(kept)
     else:
-        tuned = tune(study, model.parameters, training, FittingKind.CORRECTED).parameters
-        how = f"{further(study).value}, made for this comparison"
-    return {SHARED: model.parameters, TUNED: tuned, ALONE: own_only(study, training)}, how
+        made = (
+            stacked(study, shared, training, own)
+            if is_stackable(study)
+            else tune(study, shared, training, further(study))
+        )
+        home, how = SumModel(risk, made.parameters, made.forest), _made_words(made)
+    if own is not None:
+        alone = own.best().fitted
+    elif is_stackable(study):
+        alone = own_best(study, training, shared)
+    else:
+        alone = SumModel(risk, own_only(study, training))
+    return {SHARED: SumModel(risk, shared), HOME: home, ALONE: alone}, how
+
+
+def _kept_words(kept: TunedModel) -> str:
+    return f"{kept.kind.value}, kept since {kept.time[:10]}"
+
+
+def _made_words(made: Tuned) -> str:
+    return f"{made.kind.value}, made for this comparison"
 
 
 def _share(budget: AlertBudget, labels: LocalLabels) -> AlertBudget:

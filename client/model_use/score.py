@@ -148,7 +148,7 @@ def score(
             study, model.parameters, units,
             budget=budget_of(settings, study, budget), key=load_holdout_key(home), random=random,
             suppressed=suppressed, resting=store.resting(now, settings.alerts.quiet_days),
-            known_too=known_too,
+            known_too=known_too, forest=model.forest,
         )  # fmt: skip
         before = (
             read_units(_files(sources.before, sources.mapping), study) if sources.before else None

@@ -22,6 +22,7 @@ from fieldfare.client.home.models import (
 )
 from fieldfare.client.home.studies import kept_study
 from fieldfare.client.institution.open import Institution
+from fieldfare.client.scoring.forest import MOST_VALUE, Forest, Tree
 from fieldfare.client.scoring.tuning import FittingKind, Tuned
 from fieldfare.shared.errors import ProtocolError, UsageError
 from fieldfare.shared.finished_model.file import model_from_bytes
@@ -32,7 +33,50 @@ from fieldfare.shared.study.study import Study
 from fieldfare.shared.system.private_files import replace_private
 
 MOST_BYTES: Final = 32 * 1024 * 1024
+MOST_TREES: Final = 1000
+MOST_NODES: Final = 999
+_KEPT: Final = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 _Parameter = Annotated[float, Field(ge=-PARAMETER_LIMIT, le=PARAMETER_LIMIT)]
+
+
+_Whole = Annotated[tuple[int, ...], Field(strict=False, min_length=1, max_length=MOST_NODES)]
+_Value = Annotated[float, Field(ge=-MOST_VALUE, le=MOST_VALUE)]
+
+
+class _KeptTree(BaseModel):
+    """A tree of a stack, by node (client/scoring/forest.py)."""
+
+    model_config = _KEPT
+
+    features: _Whole
+    thresholds: _Whole
+    left: _Whole
+    right: _Whole
+    values: tuple[_Value, ...] = Field(strict=False)
+
+    @classmethod
+    def of(cls, tree: Tree) -> Self:
+        """Describe a tree."""
+        return cls(
+            features=tuple(tree.features.tolist()), thresholds=tuple(tree.thresholds.tolist()),
+            left=tuple(tree.left.tolist()), right=tuple(tree.right.tolist()),
+            values=tuple(tree.values.tolist()),
+        )  # fmt: skip
+
+    def tree(self) -> Tree:
+        """Return the tree, unchecked."""
+        asked = (self.features, self.thresholds, self.left, self.right)
+        features, thresholds, left, right = (np.array(one, dtype=np.int64) for one in asked)
+        return Tree(features, thresholds, left, right, np.array(self.values))
+
+
+class _KeptForest(BaseModel):
+    """The trees of a stack."""
+
+    model_config = _KEPT
+
+    base: _Value
+    trees: tuple[_KeptTree, ...] = Field(strict=False, max_length=MOST_TREES)
 
 
 class TunedModel(BaseModel):
@@ -42,11 +86,13 @@ class TunedModel(BaseModel):
         model: SHA-256 of the shared parameters that it began with.
         time: when (ISO 8601, UTC).
         units, positives: the counts that it was fitted on; secret like the records.
+        weights: of a stack's parts.
+        forest: trees of a stack; None without any.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = _KEPT
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     study: Hex32
     run: str
     model: Hex32
@@ -57,6 +103,8 @@ class TunedModel(BaseModel):
     units: int
     positives: int
     time: str
+    weights: dict[str, float] = {}
+    forest: _KeptForest | None = None
 
     @classmethod
     def of(cls, kept: KeptModel, shared: NDArray[np.float64], tuned: Tuned, now: datetime) -> Self:
@@ -65,8 +113,28 @@ class TunedModel(BaseModel):
             study=kept.study, run=kept.run, model=_hash(shared), kind=tuned.kind,
             bias=tuned.bias, scale=tuned.scale, parameters=tuple(tuned.parameters.tolist()),
             units=tuned.units, positives=tuned.positives,
-            time=now.isoformat(timespec="seconds"),
+            time=now.isoformat(timespec="seconds"), weights=dict(tuned.weights),
+            forest=_kept_forest(tuned.forest),
         )  # fmt: skip
+
+    def trees(self, study: Study) -> Forest | None:
+        """Return the trees of a stack.
+
+        Raises:
+            UsageError: no trees over this study's features.
+        """
+        if self.forest is None:
+            return None
+        trees = tuple(one.tree() for one in self.forest.trees)
+        for tree in trees:
+            tree.check(len(study.features))
+        return Forest(self.forest.base, trees)
+
+
+def _kept_forest(forest: Forest | None) -> _KeptForest | None:
+    if forest is None:
+        return None
+    return _KeptForest(base=forest.base, trees=tuple(map(_KeptTree.of, forest.trees)))
 
 
 def keep_tuned(home: Home, tuned: TunedModel) -> Path:
@@ -138,6 +206,7 @@ class UsableModel:
         parameters: float64 (entries,).
         verified: how far it was verified, in words.
         tuned: whether the parameters were tuned here.
+        forest: trees of a stack at home; None without any.
     """
 
     kept: KeptModel
@@ -145,6 +214,7 @@ class UsableModel:
     parameters: NDArray[np.float64]
     verified: str
     tuned: bool = False
+    forest: Forest | None = None
 
 
 def usable_model(
@@ -195,4 +265,6 @@ def as_tuned(institution: Institution, model: UsableModel) -> UsableModel:
             f"--tuned: expected a tuning of run {model.kept.run}, found none: make one with "
             f"`fieldfare institution tune --model {model.kept.run}`"
         )
-    return replace(model, parameters=np.array(found.parameters), tuned=True)
+    return replace(
+        model, parameters=np.array(found.parameters), tuned=True, forest=found.trees(model.study)
+    )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fieldfare.client.records.encoding.units import holdout_mask
 from fieldfare.client.scoring.calibration import Calibration, Method, calibrate
+from fieldfare.client.scoring.forest import Forest
 from fieldfare.client.scoring.reasons import ExactRows, ExactScores, ranks
 from fieldfare.client.scoring.selection import AlertBudget, choose
 from fieldfare.client.scoring.units import ScorableUnits
@@ -108,6 +109,7 @@ def rank_units(
     resting: Collection[str] = (),
     calibration: Calibration | None = None,
     known_too: bool = False,
+    forest: Forest | None = None,
 ) -> Ranking:
     """Score and rank; the software ranks, people decide (harm rule 3).
 
@@ -123,10 +125,11 @@ def rank_units(
         calibration: kept from earlier; None: from the labels of held-out units.
         known_too: whether those whom the records already label positive may be alerts: people
             know of them, and would look at old news. They are ranked like all others.
+        forest: of a stack at home; None without trees.
     """
     among = ~_among(units.units, suppressed)
     shown = units.select(among)
-    exact, scores = _exact(study, parameters, units, shown, among)
+    exact, scores = _exact(study, parameters, units, shown, among, forest)
     used = calibration or _calibrated(study, shown, scores, key)
     places = _ranks(shown, scores, key)
     rests, known = _among(shown.units, resting), shown.labels == 1
@@ -171,6 +174,7 @@ def _exact(
     units: ScorableUnits,
     shown: ScorableUnits,
     among: NDArray[np.bool_],
+    forest: Forest | None,
 ) -> tuple["ExactScores | ExactRows | ExactNetwork", NDArray[np.float64]]:
     if isinstance(study.model, MlpSection):
         from fieldfare.client.scoring.network_reasons import (  # noqa: PLC0415 -- torch, captum
@@ -183,7 +187,7 @@ def _exact(
     if units.rows is not None:
         rows = ExactRows.of(model_for(study).scores(parameters, units.encoded()), among)
         return rows, rows.scores()
-    exact = ExactScores.of(Basis(study.features), parameters, units.positions)
+    exact = ExactScores.of(Basis(study.features), parameters, units.positions, forest)
     return exact, exact.scores(shown.positions)
 
 

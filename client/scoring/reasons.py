@@ -6,6 +6,10 @@ contributions in any order of adding. Contributions are measured from the mean o
 own units: a reason says how far a unit departs from the others here. Of a text or a vector there is
 one, the row as a whole: its entries, hashes or directions, are no evidence each.
 
+Of trees (of a stack at home) each question on the way from the root to a unit's leaf moves the
+score from a node's mean to the next one's, and the move belongs to the feature that was asked
+about (path contributions, Saabas 2014). Means are on the same grid, so that moves add up exactly.
+
 Why one text stands where it stands: its own words and runs of characters.
 
 For eyes inside the institution, while they look: nothing here is written down or sent, so that
@@ -19,6 +23,7 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldfare.client.scoring.forest import Forest, Tree, chunks_of
 from fieldfare.shared.features.basis import Basis, Positions
 from fieldfare.shared.features.text_hashing import WORD, TextEncoder
 from fieldfare.shared.models.linear import row_scores
@@ -33,25 +38,110 @@ def on_grid(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @dataclass(frozen=True, eq=False)
+class ExactTree:
+    """One tree on the grid.
+
+    Attributes:
+        tree: which leads units to leaves.
+        features: int64 (asked,), the features that it asks about.
+        moves: float64 (nodes, asked): what the way to a node has moved the score by, by feature.
+    """
+
+    tree: Tree
+    features: NDArray[np.int64]
+    moves: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, tree: Tree) -> Self:
+        """Follow every way from the root."""
+        nodes = list(tree.inner())
+        features = np.unique(tree.features[nodes])
+        values, moves = on_grid(tree.values), np.zeros((len(tree.values), len(features)))
+        for node in nodes:
+            place = int(np.searchsorted(features, tree.features[node]))
+            for child in (tree.left[node], tree.right[node]):
+                moves[child] = moves[node]
+                moves[child, place] += values[child] - values[node]
+        return cls(tree, features, moves)
+
+
+@dataclass(frozen=True, eq=False)
+class ExactForest:
+    """Trees on the grid.
+
+    Attributes:
+        base: score of a unit that is average in every feature.
+        trees: in order.
+        means: float64 (features,), of what is moved by each, over the institution's units.
+    """
+
+    base: float
+    trees: tuple[ExactTree, ...]
+    means: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, forest: Forest, positions: Positions) -> Self:
+        """Prepare.
+
+        Args:
+            forest: as it was kept.
+            positions: uint16 (features, units): whose mean is the reference; none means 0.
+        """
+        trees = tuple(ExactTree.of(tree) for tree in forest.trees)
+        roots = on_grid(np.array([forest.base, *(tree.values[0] for tree in forest.trees)]))
+        zero = cls(0.0, trees, np.zeros(len(positions)))
+        total = np.zeros(len(positions))
+        for chunk in chunks_of(positions):
+            total += zero.contributions(chunk).sum(axis=0)
+        means = on_grid(total / max(1, positions.shape[1]))
+        return cls(float(roots.sum() + means.sum()), trees, means)
+
+    def contributions(self, positions: Positions) -> NDArray[np.float64]:
+        """Return float64 (units, features): the part of each feature in the score."""
+        found = np.tile(-self.means, (positions.shape[1], 1))
+        for one in self.trees:
+            leaves = one.tree.leaves(positions)
+            for place, feature in enumerate(one.features):
+                found[:, feature] += one.moves[:, place].take(leaves)
+        return found
+
+    def parts(self, positions: Positions) -> NDArray[np.float64]:
+        """Return float64 (units,): the sum of a unit's contributions, exactly."""
+        total = np.full(positions.shape[1], -self.means.sum())
+        for one in self.trees:
+            total += one.moves.sum(axis=1).take(one.tree.leaves(positions))
+        return total
+
+
+@dataclass(frozen=True, eq=False)
 class ExactScores:
     """A model's tables on the grid.
 
     Attributes:
         base: score of a unit that is average in every feature.
         tables: float64 by position, one for each feature; mean 0 over the institution's units.
+        forest: the trees of a stack; None without any.
     """
 
     base: float
     tables: tuple[NDArray[np.float64], ...]
+    forest: ExactForest | None = None
 
     @classmethod
-    def of(cls, basis: Basis, parameters: NDArray[np.float64], positions: Positions) -> Self:
+    def of(
+        cls,
+        basis: Basis,
+        parameters: NDArray[np.float64],
+        positions: Positions,
+        forest: Forest | None = None,
+    ) -> Self:
         """Prepare.
 
         Args:
             basis: of the study.
             parameters: float64 (entries,).
             positions: uint16 (features, units): whose mean is the reference; none means 0.
+            forest: of a stack.
         """
         base, tables = float(on_grid(parameters[:1])[0]), []
         for table, column in zip(basis.tables(parameters), positions, strict=True):
@@ -61,13 +151,16 @@ class ExactScores:
             mean = float(on_grid(np.array([counts @ exact / total if total else 0.0]))[0])
             base += mean
             tables.append(exact - mean)
-        return cls(base, tuple(tables))
+        trees = None if forest is None else ExactForest.of(forest, positions)
+        return cls(base + (trees.base if trees else 0.0), tuple(tables), trees)
 
     def contributions(self, positions: Positions) -> NDArray[np.float64]:
         """Return float64 (units, features): the part of each feature in the score, in log-odds."""
         found = np.empty((positions.shape[1], len(self.tables)))
         for index, (table, column) in enumerate(zip(self.tables, positions, strict=True)):
             found[:, index] = table.take(column)
+        if self.forest is not None:
+            found += self.forest.contributions(positions)
         return found
 
     def scores(self, positions: Positions) -> NDArray[np.float64]:
@@ -75,6 +168,9 @@ class ExactScores:
         total = np.full(positions.shape[1], self.base)
         for table, column in zip(self.tables, positions, strict=True):
             total += table.take(column)
+        if self.forest is not None:
+            parts = [self.forest.parts(chunk) for chunk in chunks_of(positions)]
+            total += np.concatenate([np.zeros(0), *parts])
         return total
 
 

@@ -4,13 +4,12 @@ Costs no privacy, as nothing of it leaves. Held-out units are never trained on, 
 comparison (comparison.py) is honest.
 
 - *scaled*: an own bias and scale, two numbers. Changes no rank: it makes probabilities.
-- *corrected*: further, an own additive correction, drawn to the shared model by a Gaussian prior
-  (a maximum a posteriori estimate): where an institution has little to say, the shared model
-  stands.
+- *stack*: shared and own models weighed on own units (stack.py); with fewer than 20 own positives
+  the shared model alone.
 - *own head*: of a network, the last layer fitted here on top of the shared hidden one, drawn to
   the shared last layer as far as own labels ask for it; it is the private head of personalisation.
-- *own only*: no shared model at all, under the study's own steps; the model that it is compared
-with.
+- *own only*: of a network, no shared model at all, under the study's own steps; the model that it
+  is compared with.
 
 A network's last layer, fitted to one institution on top of the shared hidden layer.
 
@@ -20,7 +19,8 @@ with personalization layers"; Collins et al. 2021). It is drawn to the shared he
 prior, whose spread own validation units choose: where they ask for nothing, the shared head stays.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -29,9 +29,11 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 
+from fieldfare.client.scoring.forest import Forest
+from fieldfare.client.scoring.stack import OwnModels, at_home, is_stackable
 from fieldfare.shared.errors import UsageError
-from fieldfare.shared.features.basis import Basis, EncodedUnits
-from fieldfare.shared.models import AdditiveModel, LinearModel, RiskModel, model_for
+from fieldfare.shared.features.basis import EncodedUnits
+from fieldfare.shared.models import model_for
 from fieldfare.shared.models.interface import HeadedModel
 from fieldfare.shared.protocol.plan import PARAMETER_LIMIT
 from fieldfare.shared.run.optimizer import TrainingState, next_state
@@ -106,16 +108,14 @@ def _fitted(inputs: Values, labels: Values, prior: Values, spread: float) -> Val
 Vector = NDArray[np.float64]
 
 LEAST_OF_A_CLASS: Final = 20  # training labels of each class
-PRIOR_SPREAD: Final = 0.5  # log-odds: how far a slot may move before the data must insist
-MOST_STEPS: Final = 100  # of L-BFGS
-STEEPEST: Final = 500.0  # exp of more overflows
 
 
 class FittingKind(StrEnum):
     """How a model was fitted here."""
 
     SCALED = "scaled"
-    CORRECTED = "corrected"
+    STACK = "stack at home"
+    SHARED = "shared model alone"
     HEAD = "own head"
 
 
@@ -124,9 +124,11 @@ class Tuned:
     """A model that was fitted here.
 
     Attributes:
-        bias, scale: score' = bias + scale * score.
-        parameters: float64 (entries,), with them and any correction.
+        bias, scale: score' = bias + scale * score; of a stack 0 and 1.
+        parameters: float64 (entries,), with them.
         units, positives: counts of the training units. They never leave.
+        forest: trees of a stack, added to the score; None without any.
+        weights: of a stack's parts.
     """
 
     kind: FittingKind
@@ -135,6 +137,8 @@ class Tuned:
     parameters: Vector
     units: int
     positives: int
+    forest: Forest | None = None
+    weights: Mapping[str, float] = field(default_factory=dict)
 
 
 def check_labels(labels: NDArray[np.uint8]) -> None:
@@ -161,74 +165,77 @@ def tune(study: Study, shared: Vector, data: EncodedUnits, kind: FittingKind) ->
         kind: how far it may move.
 
     Raises:
-        UsageError: too few labels, or the shared model ranks the wrong way round here.
+        UsageError: a kind of model that is not fitted here, too few labels, or the shared model
+            ranks the wrong way round (a stack leaves such a model out).
+        RecordsError: units of another study.
     """
+    if kind is FittingKind.SCALED or further(study) is FittingKind.HEAD:
+        return _scaled(study, shared, data, kind)
+    return stacked(study, shared, data, own_models(study, shared, data))
+
+
+def own_models(study: Study, shared: Vector, data: EncodedUnits) -> OwnModels | None:
+    """Return an institution's own models; None where its positives are too few for a stack.
+
+    Raises:
+        UsageError: too few negatives.
+        RecordsError: units of another study.
+    """
+    if int(data.labels.sum()) < LEAST_OF_A_CLASS <= int((data.labels == 0).sum()):
+        return None
     check_labels(data.labels)
-    model = model_for(study)
-    scores = model.scores(shared, data)
-    line = LogisticRegression(C=1e6, max_iter=1000).fit(scores[:, None], data.labels)
-    bias, scale = float(line.intercept_[0]), float(line.coef_[0, 0])
-    if scale <= 0:
-        raise UsageError(
-            "expected higher scores that are more often positive, found the opposite here: ask the "
-            "coordinator what the model learned, and do not use it"
-        )
-    outer = _outer(study, model)
-    parameters = shared.copy()
-    parameters[outer] *= scale
-    parameters[0] += bias
-    if kind is not FittingKind.SCALED:
-        parameters = _further(model, parameters, data)
-        kind = further(study)
-    parameters = np.clip(parameters, -PARAMETER_LIMIT, PARAMETER_LIMIT)
-    return Tuned(kind, bias, scale, parameters, len(data), int(data.labels.sum()))
+    return OwnModels.of(study, data, shared)
+
+
+def stacked(study: Study, shared: Vector, data: EncodedUnits, own: OwnModels | None) -> Tuned:
+    """Return the stack of shared and own models, or the shared model alone without own ones."""
+    counts = (len(data), int(data.labels.sum()))
+    if own is None:
+        return Tuned(FittingKind.SHARED, 0.0, 1.0, shared, *counts)
+    made = at_home(study, shared, own)
+    model = made.model
+    return Tuned(
+        FittingKind.STACK, 0.0, 1.0, model.parameters, *counts, model.forest, made.weights
+    )  # fmt: skip
 
 
 def further(study: Study) -> FittingKind:
-    """Return the part fitted beyond bias and scale: a network's last layer, else a correction."""
-    return FittingKind.HEAD if isinstance(model_for(study), HeadedModel) else FittingKind.CORRECTED
-
-
-def _outer(study: Study, model: RiskModel) -> NDArray[np.int64]:
-    """Return the places of the parameters that a score is linear in.
+    """Return the part fitted beyond bias and scale: a network's last layer, else a stack.
 
     Raises:
-        UsageError: a kind of model that cannot be tuned.
+        UsageError: a kind of model that is not fitted here.
     """
-    if isinstance(model, AdditiveModel):
-        return np.arange(Basis(study.features).entries)
-    if isinstance(model, LinearModel):
-        return np.arange(model.vectors.entries)
-    if isinstance(model, HeadedModel):
-        return model.head_places
+    if is_stackable(study):
+        return FittingKind.STACK
+    if isinstance(model_for(study), HeadedModel):
+        return FittingKind.HEAD
     raise UsageError(
         f"{study.name}: expected a model of features, texts or vectors, found one of kind "
         f"{study.model.kind}, which is not tuned here: use it as it is"
     )
 
 
-def _further(model: RiskModel, prior: Vector, data: EncodedUnits) -> Vector:
-    if isinstance(model, HeadedModel):
-        return own_head(model, prior, data)
-    return _corrected(model, prior, data)
-
-
-def _corrected(model: RiskModel, prior: Vector, data: EncodedUnits) -> Vector:
-    """Minimise log loss + |parameters - prior|^2 / (2 spread^2)."""
-    sums = model.prepare(data)
-    weight = 1.0 / PRIOR_SPREAD**2
-
-    def objective(parameters: Vector) -> tuple[float, Vector]:
-        moved = parameters - prior
-        scores = np.clip(model.scores(parameters, data), -STEEPEST, STEEPEST)
-        loss = float((np.logaddexp(0.0, scores) - data.labels * scores).sum())
-        gradient, found = weight * moved, sums.plain_gradient(parameters)
-        gradient[: len(found)] += found  # what follows are knots, and fixed
-        return loss + 0.5 * weight * float(moved @ moved), gradient
-
-    found = minimize(objective, prior, jac=True, method="L-BFGS-B", options={"maxiter": MOST_STEPS})
-    parameters: Vector = np.asarray(found.x, dtype=np.float64)
-    return parameters
+def _scaled(study: Study, shared: Vector, data: EncodedUnits, kind: FittingKind) -> Tuned:
+    """Fit bias and scale and, of a network, the head."""
+    check_labels(data.labels)
+    model = model_for(study)
+    line = LogisticRegression(C=1e6, max_iter=1000)
+    line.fit(model.scores(shared, data)[:, None], data.labels)
+    bias, scale = float(line.intercept_[0]), float(line.coef_[0, 0])
+    if scale <= 0:
+        raise UsageError(
+            "expected higher scores that are more often positive, found the opposite here: ask the "
+            "coordinator what the model learned, and do not use it"
+        )
+    headed = model if isinstance(model, HeadedModel) else None
+    outer = headed.head_places if headed else np.arange(model.vectors.entries)
+    parameters = shared.copy()
+    parameters[outer] *= scale
+    parameters[0] += bias
+    if headed and kind is not FittingKind.SCALED:
+        parameters, kind = own_head(headed, parameters, data), FittingKind.HEAD
+    parameters = np.clip(parameters, -PARAMETER_LIMIT, PARAMETER_LIMIT)
+    return Tuned(kind, bias, scale, parameters, len(data), int(data.labels.sum()))
 
 
 def own_only(study: Study, data: EncodedUnits) -> Vector:

@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 from tests.support.homes.institutions import NOW, Coordinator, OpenCustody, clock
 from tests.support.homes.journals import logged
-from tests.support.records.scored import Analyst, analyst_of
+from tests.support.records.scored import Analyst, analyst_of, quick_grid
 
 from fieldfare.client.home.keys import load_holdout_key
 from fieldfare.client.journal.journal import Journal
 from fieldfare.client.model_use.evaluate import (
     ALONE,
+    HOME,
     SHARED,
-    TUNED,
     LocalLabels,
     evaluate,
     local_labels,
@@ -24,8 +24,12 @@ from fieldfare.shared.errors import UsageError
 
 @pytest.fixture
 def analyst(
-    coordinator: Coordinator, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]
+    coordinator: Coordinator,
+    custody_of: OpenCustody,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Analyst:
+    monkeypatch.setattr("fieldfare.client.scoring.stack.own_grid", quick_grid)
     return analyst_of(coordinator, custody_of, capsys)
 
 
@@ -46,7 +50,7 @@ def test_three_models_are_compared_on_the_same_units(analyst: Analyst) -> None:
     institution = analyst.coordinator.institution()
     model = usable_model(institution, "run-1")
     found = evaluate(institution, model, labels(analyst), budget=100, seed=0)
-    assert list(found.qualities) == [SHARED, TUNED, ALONE]
+    assert list(found.qualities) == [SHARED, HOME, ALONE]
     assert found.budget == round(100 / 2000 * found.units)
     assert all(one.auroc.value > 0.7 for one in found.qualities.values())
     assert found == evaluate(institution, model, labels(analyst), budget=100, seed=0)
@@ -62,7 +66,7 @@ def test_a_kept_tuning_is_the_one_that_is_compared(analyst: Analyst) -> None:
     found = evaluate(institution, model, labels(analyst), budget=None, seed=0)
     assert found.tuning == "scaled, kept since 2025-06-01"
     # Two numbers change no rank.
-    assert found.qualities[TUNED].auroc == found.qualities[SHARED].auroc
+    assert found.qualities[HOME].auroc == found.qualities[SHARED].auroc
     last = logged(analyst.home.log_folder)[-1]
     assert (last["event"], set(last["details"])) == ("model tuned", {"study", "run"})
 

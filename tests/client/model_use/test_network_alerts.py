@@ -82,4 +82,4 @@ def test_its_last_layer_is_tuned_and_compared_here(
     assert (status, "tuned here (own head)" in said) == (0, True), errors
     status, said, errors = analyst("evaluate", "--model", RUN, "--json")
     assert status == 0, errors
-    assert set(json.loads(said)["qualities"]) == {"shared", "tuned here", "own only"}
+    assert set(json.loads(said)["qualities"]) == {"shared", "used at home", "own best"}

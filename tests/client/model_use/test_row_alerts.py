@@ -80,11 +80,11 @@ def test_the_suppressed_are_no_alert_and_earlier_values_are_refused(texts: Analy
 
 def test_texts_are_tuned_and_compared_here(texts: Analyst) -> None:
     status, said, errors = texts("tune", "--model", RUN)
-    assert (status, "tuned here (corrected)" in said) == (0, True), errors
+    assert (status, "tuned here (stack at home)" in said) == (0, True), errors
     status, said, errors = texts("evaluate", "--model", RUN)
     assert status == 0, errors
-    assert "corrected, kept since" in said
-    alert = next(one for one in scored(texts, "--tuned") if one["unit"] == "c2")
+    assert "stack at home, kept since" in said
+    alert = scored(texts, "--tuned")[0]
     assert alert["tuned"]
     status, said, _ = texts("alert", "show", alert["alert"], "--words")
     assert (status, "changed" in said) == (0, False)
@@ -108,6 +108,6 @@ def test_a_networks_head_is_tuned_here_and_scores_on_request(
     assert (status, "tuned here (own head)" in said) == (0, True), errors
     found = json.loads(analyst("evaluate", "--model", RUN, "--json")[1])
     auroc = {name: one["auroc"]["value"] for name, one in found["qualities"].items()}
-    assert auroc["tuned here"] > auroc["shared"] + 0.03
+    assert auroc["used at home"] > auroc["shared"] + 0.03
     assert found["tuning"].startswith("own head, kept since")
     assert all(alert["tuned"] for alert in scored(analyst, "--tuned"))

@@ -16,6 +16,7 @@ from tests.support.runs.finished import FINISHED, facts_of
 from fieldfare.client.custodian.ports import ModelEvidence
 from fieldfare.client.home.layout import Home
 from fieldfare.client.records.sources.source import table_at
+from fieldfare.client.scoring.own_grid import Grid, own_grid
 from fieldfare.client.scoring.ranking import Ranking, rank_units
 from fieldfare.client.scoring.selection import AlertBudget
 from fieldfare.client.scoring.units import ScorableUnits, read_units
@@ -50,6 +51,12 @@ def scored_study(**changes: Any) -> Study:
         "privacy": {"epsilon": 1, "delta": 1e-5},
     }
     return Study.model_validate(data | changes)
+
+
+def quick_grid() -> Grid:
+    """The grid of own models with few trees."""
+    boosting = own_grid().boosting.model_copy(update={"rounds": (10, 30), "leaves": (4,)})
+    return own_grid().model_copy(update={"boosting": boosting})
 
 
 def customers(units: int = 300, *, seed: int = 0, name: str = "n") -> dict[str, list[Any]]:

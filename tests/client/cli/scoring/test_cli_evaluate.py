@@ -5,23 +5,28 @@ import json
 import pyarrow.parquet as pq
 import pytest
 from tests.support.homes.institutions import Coordinator, OpenCustody
-from tests.support.records.scored import Analyst, analyst_of, customers, write
+from tests.support.records.scored import Analyst, customers, analyst_of, quick_grid, write
 
 
 @pytest.fixture
 def analyst(
-    coordinator: Coordinator, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]
+    coordinator: Coordinator,
+    custody_of: OpenCustody,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Analyst:
+    monkeypatch.setattr("fieldfare.client.scoring.stack.own_grid", quick_grid)
     return analyst_of(coordinator, custody_of, capsys)
 
 
 def test_a_model_is_tuned_used_and_compared(analyst: Analyst) -> None:
     status, out, _ = analyst("tune", "--model", "run-1")
-    assert (status, "tuned here (corrected)" in out) == (0, True)
+    assert (status, "tuned here (stack at home)" in out) == (0, True)
     status, out, _ = analyst("evaluate", "--model", "run-1", "--by", "group")
     assert status == 0
     for said in (
-        "shared", "tuned here", "own only", "corrected, kept since", "group", "90 %", "keep them"
+        *("shared", "used at home", "own best", "stack at home, kept since"),
+        *("group", "90 %", "keep them"),
     ):  # fmt: skip
         assert said in " ".join(out.split())
     path = analyst.folder / "a.parquet"
@@ -34,12 +39,12 @@ def test_a_model_is_tuned_used_and_compared(analyst: Analyst) -> None:
 def test_a_comparison_is_there_for_programs_too(analyst: Analyst) -> None:
     status, out, _ = analyst("evaluate", "--model", "run-1", "--budget", "50", "--json")
     found = json.loads(out)
-    assert (status, set(found["qualities"])) == (0, {"shared", "tuned here", "own only"})
-    assert found["tuning"] == "corrected, made for this comparison"
+    assert (status, set(found["qualities"])) == (0, {"shared", "used at home", "own best"})
+    assert found["tuning"] == "stack at home, made for this comparison"
 
 
 def test_scaled_alone_is_two_numbers(analyst: Analyst) -> None:
-    status, out, _ = analyst("tune", "--model", "run-1", "--no-correction")
+    status, out, _ = analyst("tune", "--model", "run-1", "--no-stack")
     assert (status, "tuned here (scaled)" in out) == (0, True)
 
 
@@ -47,11 +52,33 @@ def test_wrong_input_says_what_to_do(analyst: Analyst) -> None:
     few = write(analyst.folder / "few.csv", customers(40))
     rows = [
         (("tune", "--model", "run-x"), "institution models"),
-        (("tune", "--model", "run-1", "--records", few), "20 training labels"),
-        (("evaluate", "--model", "run-1", "--records", few), "20 training labels"),
+        (("tune", "--model", "run-1", "--no-stack", "--records", few), "20 training labels"),
+        (("evaluate", "--model", "run-1", "--records", few), "5 held-out labels"),
         (("evaluate", "--model", "run-1", "--by", "gender-that-is-not-there"), "gender-that"),
         (("score", "--model", "run-1", "--tuned", "--out", few.parent / "a.parquet"), "tune"),
     ]
     for arguments, said in rows:
         status, _, err = analyst(*arguments)
         assert (status, said in err) == (2, True), err
+
+
+def test_with_few_own_cases_the_shared_model_is_used_alone(analyst: Analyst) -> None:
+    few = write(analyst.folder / "few.csv", customers(100))
+    status, out, _ = analyst("tune", "--model", "run-1", "--records", few)
+    assert (status, "shared model alone" in out, "fewer than 20" in out) == (0, True, True)
+    path = analyst.folder / "a.parquet"
+    assert analyst("score", "--model", "run-1", "--tuned", "--out", path)[0] == 0
+    plain = analyst.folder / "b.parquet"
+    assert analyst("score", "--model", "run-1", "--out", plain)[0] == 0
+    scores = [pq.read_table(one, columns=["unit", "score"]) for one in (path, plain)]
+    assert scores[0].equals(scores[1])
+
+
+def test_reasons_of_a_stack_add_up_in_the_file_to_the_last_bit(analyst: Analyst) -> None:
+    assert analyst("tune", "--model", "run-1")[0] == 0
+    path = analyst.folder / "a.parquet"
+    assert analyst("score", "--model", "run-1", "--tuned", "--out", path)[0] == 0
+    for row in pq.read_table(path).to_pylist():
+        parts = [one["contribution"] for one in (*row["reasons"], *row["counter_evidence"])]
+        assert row["base"] + sum(parts) + row["others"] == row["score"]
+        assert row["others"] + sum(reversed(parts)) + row["base"] == row["score"]

@@ -1,0 +1,261 @@
+"""The own best model, and the stack at home: shared and own models weighed on own units.
+
+Weights are those of a logistic regression, none below 0, on scores of models that had not seen
+the unit (Wolpert 1992; Breiman 1996, "Stacked regressions"). The shared model did see own training
+units, but under privacy: what it can remember of one is bounded. Of the way from the own best
+model to the whole stack the least share is taken whose precision is within one standard error of
+the best share's.
+
+All parts but the trees have the same parameters, and so has their sum: the stack is one vector of
+parameters and one forest, whose reasons add up exactly (docs/adr/0019). Nothing of it leaves, and
+it costs no privacy.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score
+
+from fieldfare.client.scoring.own_fits import (
+    SumFits,
+    SumModel,
+    TreeFits,
+    check_fits,
+    shifted,
+    weighed,
+)
+from fieldfare.client.scoring.own_grid import (
+    Chosen,
+    Grid,
+    Labels,
+    Vector,
+    choose,
+    folds_of,
+    own_grid,
+    thinned,
+)
+from fieldfare.shared.features.basis import EncodedUnits
+from fieldfare.shared.models import AdditiveModel, LinearModel, model_for
+from fieldfare.shared.protocol.plan import PARAMETER_LIMIT
+from fieldfare.shared.study.study import Study
+
+ADDITIVE: Final = "own additive"
+TREES: Final = "own boosting"
+STACKED: Final = "own stack"
+SHARED_PARTS: Final = ("shared", "tuned", "warm")
+
+
+def is_stackable(study: Study) -> bool:
+    """Tell whether scores of a study's model are sums of features, or linear in a row."""
+    return isinstance(model_for(study), AdditiveModel | LinearModel)
+
+
+def _mixed(columns: Vector, weights: Vector) -> Vector:
+    return np.asarray(weights[0] + columns @ weights[1:], dtype=np.float64)
+
+
+def _mixed_apart(columns: Vector, labels: Labels, folds: NDArray[np.int64]) -> Vector:
+    """Return float64 (units,): mixed under weights that had not seen the unit."""
+    found = np.empty(len(labels))
+    for fold in range(int(folds.max()) + 1):
+        held = folds == fold
+        found[held] = _mixed(columns[held], weighed(columns[~held], labels[~held]))
+    return found
+
+
+def precisions(scores: Vector, labels: Labels) -> Vector:
+    """Return float64 (positives,): the share of positives among those ranked up to each positive.
+
+    Their mean is average precision, up to ties, which stand in the order of the units.
+    """
+    order = np.argsort(-scores, kind="stable")
+    found = np.empty(len(order))
+    found[order] = np.cumsum(labels[order], dtype=np.float64) / np.arange(1, len(order) + 1)
+    reached: Vector = found[labels == 1]
+    return reached
+
+
+def _columns(parts: Mapping[str, Chosen[SumModel]]) -> Vector:
+    return np.column_stack([part.apart for part in parts.values()])
+
+
+def _collapsed(parts: Mapping[str, Chosen[SumModel]], weights: Vector) -> SumModel:
+    """Return one sum by feature that scores as the weighed parts do."""
+    fitted = [part.fitted for part in parts.values()]
+    model, parameters = fitted[0].model, fitted[0].parameters.copy()  # what follows entries: knots
+    entries, forest = model.vectors.entries, None
+    parameters[:entries] = 0.0
+    parameters[0] = weights[0]
+    for weight, part in zip(weights[1:].tolist(), fitted, strict=True):
+        parameters[:entries] += weight * part.parameters[:entries]
+        if part.forest is not None and weight:
+            forest = part.forest.times(weight)
+    return SumModel(model, np.clip(parameters, -PARAMETER_LIMIT, PARAMETER_LIMIT), forest)
+
+
+# -- own models ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class OwnModels:
+    """An institution's own models, each under the setting that own training units chose.
+
+    Attributes:
+        data: the units.
+        shift: what to add to log-odds, where negatives were left out.
+        folds: int64 (units,).
+        additive: the study's model, regularised.
+        trees: boosting; none of texts and vectors.
+    """
+
+    data: EncodedUnits
+    shift: float
+    folds: NDArray[np.int64]
+    additive: Chosen[SumModel]
+    trees: Chosen[SumModel] | None
+
+    @classmethod
+    def of(cls, study: Study, data: EncodedUnits, start: Vector, grid: Grid | None = None) -> Self:
+        """Fit and choose.
+
+        Args:
+            study: whose features the units have; of features, texts or vectors.
+            data: training units, held-out ones left out, at least a positive and a negative for
+                each fold.
+            start: float64 (entries,), the shared model: of it nothing but knots is used here.
+            grid: None: the one that ships.
+
+        Raises:
+            RecordsError: units of another study.
+        """
+        check_fits(study, data)
+        grid = grid or own_grid()
+        data, shift = thinned(data, grid)
+        folds, sums = folds_of(data.labels, grid), SumFits(study, grid, start)
+        trees = TreeFits(study, grid, start)
+        grown = choose(trees.own, data, folds) if study.rows is None else None
+        return cls(data, shift, folds, choose(sums.own, data, folds), grown)
+
+    @property
+    def parts(self) -> dict[str, Chosen[SumModel]]:
+        """The models by name."""
+        return {ADDITIVE: self.additive} | ({TREES: self.trees} if self.trees else {})
+
+    def best(self) -> "OwnBest":
+        """Return the best by average precision out of fold: one of the models, or their stack."""
+        columns, labels = _columns(self.parts), self.data.labels
+        found = {
+            name: (np.eye(1 + len(self.parts))[place], part.apart)
+            for place, (name, part) in enumerate(self.parts.items(), start=1)
+        }
+        if self.trees is not None:
+            apart = _mixed_apart(columns, labels, self.folds)
+            found[STACKED] = (weighed(columns, labels), apart)
+        worth = {
+            name: float(average_precision_score(labels, apart))
+            for name, (_, apart) in found.items()
+        }
+        name = max(worth, key=worth.__getitem__)
+        weights, apart = found[name]
+        return OwnBest(name, _collapsed(self.parts, weights), weights, apart)
+
+
+@dataclass(frozen=True, eq=False)
+class OwnBest:
+    """The best model that an institution has without anybody else.
+
+    Attributes:
+        name: which kind it is.
+        fitted: what scores.
+        weights: float64 (1 + own models,): bias first.
+        apart: float64 (units,), out of fold.
+    """
+
+    name: str
+    fitted: SumModel
+    weights: Vector
+    apart: Vector
+
+
+def own_best(study: Study, data: EncodedUnits, start: Vector, grid: Grid | None = None) -> SumModel:
+    """Return an institution's own best model, however few its labels are.
+
+    With fewer positives (or negatives) than folds nothing can be chosen: it is the additive model
+    under its strongest pull.
+
+    Args:
+        study: of features, texts or vectors.
+        data: training units.
+        start: float64 (entries,), whose knots are used.
+        grid: None: the one that ships.
+    """
+    grid = grid or own_grid()
+    positives = int(data.labels.sum())
+    if min(positives, len(data) - positives) < grid.folds:
+        return SumFits(study, grid, start).own(data)[0]
+    return OwnModels.of(study, data, start, grid).best().fitted
+
+
+# -- at home ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class AtHome:
+    """The stack of shared and own models, as one model.
+
+    Attributes:
+        model: a sum by feature.
+        weights: of each part.
+        share: of the way from own alone to the whole stack.
+    """
+
+    model: SumModel
+    weights: Mapping[str, float]
+    share: float
+
+
+def at_home(study: Study, shared: Vector, own: OwnModels, grid: Grid | None = None) -> AtHome:
+    """Weigh shared and own models on own training units.
+
+    Args:
+        study: of features, texts or vectors.
+        shared: float64 (entries,).
+        own: the institution's own models.
+        grid: None: the one that ships.
+    """
+    grid = grid or own_grid()
+    fits, data, model = SumFits(study, grid, shared), own.data, model_for(study)
+    alone = own.parts
+    joined = (
+        Chosen(model.scores(shared, data), SumModel(model, shared)),
+        choose(fits.tuned, data, own.folds),
+        choose(fits.warm, data, own.folds),
+    )
+    parts = alone | dict(zip(SHARED_PARTS, joined, strict=True))
+    columns = _columns(parts)
+    best = own.best()
+    share = _share(columns, best, own, grid)
+    whole, least = weighed(columns, data.labels), np.zeros(1 + len(parts))
+    least[: 1 + len(alone)] = best.weights
+    weights = share * whole + (1.0 - share) * least
+    made = _collapsed(parts, weights)
+    named = dict(zip(parts, weights[1:].tolist(), strict=True))
+    return AtHome(shifted(made, own.shift), named, share)
+
+
+def _share(columns: Vector, alone: OwnBest, own: OwnModels, grid: Grid) -> float:
+    """Return the least share of the whole stack within one standard error of the best."""
+    labels, whole = own.data.labels, _mixed_apart(columns, own.data.labels, own.folds)
+    found = [
+        precisions(share * whole + (1.0 - share) * alone.apart, labels)
+        for share in grid.stack.shares
+    ]
+    best = max(found, key=lambda one: float(one.mean()))
+    for share, one in zip(grid.stack.shares, found, strict=True):
+        less = best - one
+        if float(less.mean()) <= grid.stack.errors * float(less.std()) / np.sqrt(len(less)):
+            return share
+    return grid.stack.shares[-1]
