@@ -18,8 +18,12 @@ def probabilities(
     model: RiskModel, parameters: NDArray[np.float64], data: EncodedUnits
 ) -> NDArray[np.float64]:
     """Return float64 (units,): 1 / (1 + exp(-score))."""
-    scores = np.clip(model.scores(parameters, data), -500.0, 500.0)
-    return 1.0 / (1.0 + np.exp(-scores))
+    return chances(model.scores(parameters, data))
+
+
+def chances(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return float64 (units,): 1 / (1 + exp(-score)), of log-odds."""
+    return 1.0 / (1.0 + np.exp(-np.clip(scores, -500.0, 500.0)))
 
 
 def alerts(scores: NDArray[np.float64], budget: float) -> NDArray[np.bool_]:

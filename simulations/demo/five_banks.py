@@ -4,6 +4,7 @@ The same study's results at a lower prevalence: noise stays, and cases shrink.
 """
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -15,19 +16,20 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from fieldfare.client.sums.study_sums import StudySums
+from fieldfare.client.scoring.own_fits import SumModel
 from fieldfare.client.typologies.pack import own_pack
 from fieldfare.shared.errors import UsageError
-from fieldfare.shared.features.basis import concatenate
+from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.features.features import columns_behind
 from fieldfare.shared.models import model_for
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.study import Study, parse_study
-from fieldfare.simulations.federation.baselines import Baseline, Trainer
+from fieldfare.simulations.federation.baselines import Trainer
+from fieldfare.simulations.federation.homes import AT_HOME, homes_of, own_figures
 from fieldfare.simulations.federation.population import RecordsChoice, load_population
 from fieldfare.simulations.federation.simulate import Progress, Simulation, make_folder, simulate
-from fieldfare.simulations.metrics import measure, probabilities
+from fieldfare.simulations.metrics import Metrics, mean_of
 from fieldfare.simulations.world.making import WorldPlan
 from fieldfare.simulations.world.studies import (
     INSTITUTION,
@@ -51,15 +53,18 @@ class Rarer:
         share: of the labelled training units that were kept.
         prevalence: labelled share of what was learned from.
         positives: labelled units that were learned from.
-        together: recall at the alert budget, learned by all at the study's epsilon; as much
-            noise as Fieldfare adds (all n shares of it), from the fast seeded source.
-        alone: the same, of institutions alone without privacy, on average.
+        together: recall at the alert budget on institutions' own customers, on average, of the
+            model learned by all at the study's epsilon; as much noise as Fieldfare adds (all n
+            shares of it), from the fast seeded source.
+        at_home: the same, of that model used at home.
+        alone: the same, of each institution's own best model.
     """
 
     share: float
     prevalence: float
     positives: int
     together: float | None
+    at_home: float | None
     alone: float | None
 
 
@@ -69,38 +74,46 @@ def rarer(study: Study, choice: RecordsChoice, *, share: float, seed: int) -> di
     The hold-out keeps all that it has, so that recall rests on as many cases as in the run
     that this stands beside.
     """
-    ungrouped = study.evaluation.model_copy(update={"groups": ()})
-    study = study.model_copy(update={"evaluation": ungrouped})  # nothing is released here
+    training, held = fewer_cases(study, choice, share=share, seed=seed)
+    figures = learned_at_home(study, training, held, seed)
+    means = {key: mean_of(list(rows.values()))["recall_at_budget"] for key, rows in figures.items()}
+    positives = sum(int(data.labels.sum()) for data in training.values())
+    prevalence = positives / max(1, sum(len(data) for data in training.values()))
+    return asdict(
+        Rarer(share, prevalence, positives, means["federated"], means[AT_HOME], means["alone"])
+    )
+
+
+def fewer_cases(
+    study: Study, choice: RecordsChoice, *, share: float, seed: int
+) -> tuple[dict[str, EncodedUnits], dict[str, EncodedUnits]]:
+    """Return training units with a share of the labelled ones, and all held-out ones, by name."""
     population = load_population(study, choice, seed=seed)
     generator = np.random.default_rng([seed, _STREAM])
-    sums, counts, positives, test = {}, {}, 0, []
+    training, held = {}, {}
     for name, records in population.records.items():
-        held = population.holdout[name]
-        test.append(records.select(held).data)
-        kept = records.select(~held & _kept(records.data.labels, share, generator))
-        part = StudySums.prepare(study, kept.data, np.zeros(len(kept), bool))
-        sums[name], counts[name] = part.training, part.training_count
-        positives += int(kept.data.labels.sum())
-    trainer = Trainer(plan_for(study), sums, counts, seed)
-    held_out, model = concatenate(test), model_for(study)
-    models = {
-        "together": [trainer.federated()],
-        "alone": list(trainer.train(Baseline.ALONE).values()),
-    }
-    found: dict[str, float | None] = {}
-    for key, learned in models.items():
-        rows = [
-            measure(
-                held_out.labels,
-                probabilities(model, parameters, held_out),
-                study.evaluation.alert_budget,
-            )["recall_at_budget"]
-            for parameters in learned
-        ]
-        known = [value for value in rows if value is not None]
-        found[key] = float(np.mean(known)) if known else None
-    prevalence = positives / max(1, sum(counts.values()))
-    return asdict(Rarer(share, prevalence, positives, found["together"], found["alone"]))
+        out = population.holdout[name]
+        held[name] = records.select(out).data
+        training[name] = records.select(~out & _kept(records.data.labels, share, generator)).data
+    return training, held
+
+
+def learned_at_home(
+    study: Study, training: Mapping[str, EncodedUnits], held: Mapping[str, EncodedUnits], seed: int
+) -> dict[str, dict[str, Metrics]]:
+    """Learn together with simulated noise, use it at home, and measure both beside own best models.
+
+    Returns:
+        Figures on own held-out units by model and institution (`own_figures`).
+    """
+    ungrouped = study.evaluation.model_copy(update={"groups": ()})
+    study = study.model_copy(update={"evaluation": ungrouped})  # nothing is released here
+    model = model_for(study)
+    sums = {name: model.prepare(data) for name, data in training.items()}
+    counts = {name: len(data) for name, data in training.items()}
+    shared = Trainer(plan_for(study), sums, counts, seed).federated()
+    homes = homes_of(study, shared, training)
+    return own_figures(homes, SumModel(model, shared), held, study.evaluation.alert_budget)
 
 
 def _kept(

@@ -1,6 +1,7 @@
 """The federation's baselines, under the same features, steps and budget.
 
-    alone      each institution by itself, without privacy
+    alone      each institution by itself, without privacy, under the study's steps; where a score
+               is a sum, a simulation measures its own best model instead (homes.py)
     alone_dp   each by itself, at the study's epsilon, with its own full noise
     local_dp   all together, but each adds the full noise to its own sums
     central    all records in one place, without privacy

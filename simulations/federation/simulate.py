@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldfare.client.scoring.evidence import titles
+from fieldfare.client.scoring.own_fits import SumModel
+from fieldfare.client.scoring.stack import is_stackable
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.server.answers.analytics import read_answers
 from fieldfare.server.run.record import DecodedSum
@@ -24,7 +26,7 @@ from fieldfare.server.run.server_app import Outcome
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import Basis
 from fieldfare.shared.finished_model.file import MODEL_FORMAT, model_to_bytes
-from fieldfare.shared.models import RiskModel, model_for, slot_values
+from fieldfare.shared.models import model_for, slot_values
 from fieldfare.shared.pages.charts import shapes_of
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.plan import PICOMU2, Plan, plan_for
@@ -34,6 +36,7 @@ from fieldfare.shared.study.model_sections import MlpSection
 from fieldfare.shared.study.study import Study
 from fieldfare.simulations.federation.baselines import Baseline, Trainer
 from fieldfare.simulations.federation.federation import LocalFederation, holdout_key
+from fieldfare.simulations.federation.homes import AT_HOME, Homes, Models, gain_at_home, homes_of
 from fieldfare.simulations.federation.population import (
     MeasuredUnits,
     Overlap,
@@ -46,10 +49,10 @@ from fieldfare.simulations.federation.population import (
 from fieldfare.simulations.federation.true_answers import answers_beside_truth
 from fieldfare.simulations.metrics import (
     alerts,
+    chances,
     group_rows,
     mean_of,
     measure,
-    probabilities,
 )
 from fieldfare.simulations.report.answers import write_answers_report
 from fieldfare.simulations.report.curves import ModelScores
@@ -176,10 +179,11 @@ def simulate(task: Simulation, progress: Progress | None = None) -> dict[str, An
     }
     outcome, plan, participants = _federate(task, sums, clock, progress)
     since = time.perf_counter()
-    models: dict[str, dict[str, Parameters]] = {}
+    models: dict[str, Models] = {}
     if task.study.trains:
-        models = {FEDERATED: {"": outcome.parameters}}
+        models = {FEDERATED: {"": SumModel(model_for(task.study), outcome.parameters)}}
         models |= _baselines(task, plan, sums, outcome.answers, progress)
+        models |= _homes(task, outcome.parameters, population, models, progress)
     clock.mark("baselines_seconds", since)
     results = _results(task, plan, outcome, participants, population, models, test)
     for found in outcome.answers:
@@ -249,19 +253,47 @@ def _baselines(
     sums: Mapping[str, StudySums],
     answers: Sequence[AnswerSum],
     progress: Progress | None,
-) -> dict[str, dict[str, Parameters]]:
+) -> dict[str, Models]:
     training = {name: part.training for name, part in sums.items()}
     units = {name: part.training_count for name, part in sums.items()}
     answer = answers[0].values if answers else None
     # In local mode baselines take as many steps, at the same price each, all of them by sums.
     stepwise = plan_for(task.study.stepwise) if task.study.training.local else plan
     trainer = Trainer(stepwise, training, units, task.seed, answer)
-    trained = {}
+    trained: dict[str, Models] = {}
+    model = model_for(task.study)
     for index, baseline in enumerate(task.baselines):
         if progress:
             progress(f"baseline {baseline.value}", index, len(task.baselines))
-        trained[baseline.value] = trainer.train(baseline)
+        if baseline is Baseline.ALONE and is_stackable(task.study):
+            trained[baseline.value] = {}  # the own best models: _homes puts them here
+            continue
+        found = trainer.train(baseline)
+        trained[baseline.value] = {name: SumModel(model, one) for name, one in found.items()}
     return trained
+
+
+def _homes(
+    task: Simulation,
+    shared: Parameters,
+    population: Population,
+    models: Mapping[str, Models],
+    progress: Progress | None,
+) -> dict[str, Models]:
+    """Return each institution's own best model, and the shared one used at home."""
+    if Baseline.ALONE.value not in models or not is_stackable(task.study):
+        return {}
+
+    def said(done: int, total: int) -> None:
+        if progress:
+            progress("used at home", done, total)
+
+    training = {
+        name: records.select(~population.holdout[name]).data
+        for name, records in population.records.items()
+    }
+    found = homes_of(task.study, shared, training, said)
+    return {Baseline.ALONE.value: found.alone, AT_HOME: found.at_home}
 
 
 def _results(
@@ -270,12 +302,11 @@ def _results(
     outcome: Outcome,
     participants: int,
     population: Population,
-    models: Mapping[str, Mapping[str, Parameters]],
+    models: Mapping[str, Models],
     test: MeasuredUnits,
 ) -> dict[str, Any]:
     study = task.study
     names = list(population.records)
-    model = model_for(study)
     results: dict[str, Any] = {
         "format": RESULTS_FORMAT,
         "study": {
@@ -300,7 +331,7 @@ def _results(
             "multiplicity": _multiplicity(plan, Overlap.of(study, population)),
         },
         "models": {
-            key: _model_metrics(model, trained, names, test, study.evaluation.alert_budget)
+            key: _model_metrics(trained, names, test, study.evaluation.alert_budget)
             for key, trained in models.items()
         },
         "released_metrics": outcome.released_metrics,
@@ -310,8 +341,19 @@ def _results(
     if task.world is not None:
         results["world"] = dict(task.world)
     if test.audit is not None and task.study.trains:
-        results["groups"] = _groups(task, model, outcome.parameters, test)
+        results["groups"] = _groups(task, models[FEDERATED][""], test)
+    if AT_HOME in models:
+        results["gain_at_home"] = _gain(task, models, names, test)
     return results
+
+
+def _gain(
+    task: Simulation, models: Mapping[str, Models], names: list[str], test: MeasuredUnits
+) -> dict[str, Any]:
+    """Compare the shared model at home with the own best ones, each on its own hold-out."""
+    held = {name: test.data.select(test.owners == name) for name in names}
+    homes = Homes(models[Baseline.ALONE.value], models[AT_HOME])
+    return gain_at_home(homes, held, task.study.evaluation.alert_budget, task.seed)
 
 
 def _measured_on(test: MeasuredUnits, chosen: NDArray[np.bool_]) -> dict[str, int]:
@@ -365,15 +407,14 @@ def _multiplicity(plan: Plan, found: Overlap) -> dict[str, Any]:
 
 
 def _model_metrics(
-    model: RiskModel,
-    trained: Mapping[str, Parameters],
+    trained: Models,
     names: list[str],
     test: MeasuredUnits,
     budget: float,
 ) -> dict[str, Any]:
     """Measure one model of all, or one model for each institution."""
     labels = test.data.labels
-    scored = {key: probabilities(model, p, test.data) for key, p in trained.items()}
+    scored = {key: chances(one.scores(test.data)) for key, one in trained.items()}
     pooled = {key: measure(labels, scores, budget) for key, scores in scored.items()}
     rows = {}
     for name in names:
@@ -383,14 +424,12 @@ def _model_metrics(
     return {**mean_of(list(pooled.values())), "per_institution": rows}
 
 
-def _groups(
-    task: Simulation, model: RiskModel, parameters: Parameters, test: MeasuredUnits
-) -> dict[str, Any]:
+def _groups(task: Simulation, model: SumModel, test: MeasuredUnits) -> dict[str, Any]:
     """Alerts and false positives by a column that no model has seen."""
     if test.audit is None:
         raise UsageError("expected an audit column, found none")
     budget = task.study.evaluation.alert_budget
-    reviewed = alerts(probabilities(model, parameters, test.data), budget)
+    reviewed = alerts(chances(model.scores(test.data)), budget)
     return {
         "column": task.choice.audit_column,
         "alert_budget": budget,
@@ -401,7 +440,7 @@ def _groups(
 def _write(
     task: Simulation,
     results: dict[str, Any],
-    models: Mapping[str, Mapping[str, Parameters]],
+    models: Mapping[str, Models],
     test: MeasuredUnits,
     clock: _Clock,
 ) -> None:
@@ -410,7 +449,7 @@ def _write(
         (task.out / earlier).unlink(missing_ok=True)  # of an earlier run: no longer whole
     files = [RESULTS, *([REPORT] if task.report else [])]
     if task.study.trains:
-        write_model(task.out, task.study, models[FEDERATED][""])
+        write_model(task.out, task.study, models[FEDERATED][""].parameters)
         files += ["model.json", "model.safetensors"]
     results["files"] = {name: name for name in files}
     results["timing"] = {"started": clock.date, "total_seconds": clock.so_far, **clock.marks}
@@ -427,20 +466,19 @@ def _write(
 def _write_report(
     task: Simulation,
     results: dict[str, Any],
-    models: Mapping[str, Mapping[str, Parameters]],
+    models: Mapping[str, Models],
     test: MeasuredUnits,
 ) -> None:
-    parameters = models[FEDERATED][""]
+    parameters = models[FEDERATED][""].parameters
     since = time.perf_counter()
-    model = model_for(task.study)
     scores = {
         key: [
             ModelScores(
                 name=name or key,
                 labels=test.data.labels,
-                probabilities=probabilities(model, p, test.data),
+                probabilities=chances(one.scores(test.data)),
             )
-            for name, p in trained.items()
+            for name, one in trained.items()
         ]
         for key, trained in models.items()
     }

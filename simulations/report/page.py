@@ -194,11 +194,11 @@ def _tiles(results: words.Results, scores: Scores) -> list[dict[str, Any]]:
 
 
 def _institutions(results: words.Results) -> list[dict[str, Any]]:
-    """Rows of the table of institutions: its own model and the shared one, on both hold-outs."""
+    """Rows of the table of institutions: its own models and the shared one, on both hold-outs."""
     rows = []
     for entry in results["institutions"]:
         row: dict[str, Any] = {"name": entry["name"], "units": entry["units"]}
-        for model in ("alone", "alone_dp", "federated"):
+        for model in ("alone", "alone_dp", "federated", "at_home"):
             measured = (results["models"].get(model) or {}).get("per_institution") or {}
             own = measured.get(entry["name"]) or {}
             row[model] = {"pooled": own.get("pooled") or {}, "own": own.get("own") or {}}

@@ -22,11 +22,12 @@ NARROW: Final = 80
 MOST_NAME: Final = 16
 MOST_OWN: Final = 5
 """Rows of the short screen; the report has all."""
-MOST_INSTITUTIONS: Final = 6
+MOST_INSTITUTIONS: Final = 5
 """Rows for single institutions; the report has all."""
 
 TOGETHER: Final = (
     ("together, through Fieldfare", "", "federated"),
+    ("together, used at home", "", "at_home"),
     ("together, full noise each", "", "local_dp"),
     ("all records in one pool", "central", "central_dp"),
 )
@@ -60,20 +61,21 @@ def _said(rows: dict[str, Text]) -> Table:
 
 
 def _own(results: words.Results) -> Table:
-    """Each institution's own units: its own model without privacy, and the shared one."""
+    """Each institution's own units: its own best model, the shared one, and that at home."""
     share = words.alert_budget(results)
-    reviewed = f"found of 100{f', {percent(share)} reviewed' if share else ''}\nown, shared"
-    numbers = ("\nin all", "cases\nheld out", "AUROC\nown, shared", reviewed)
+    which = "own, shared" + (", home" if words.at_home(results) else "")
+    reviewed = f"found of 100{f' at {percent(share)}' if share else ''}\n{which}"
+    numbers = ("\nin all", "cases\nheld out", f"average precision\n{which}", reviewed)
     first = f"on its own\n{words.units(results)} only"
     found = table((first, *numbers), numbers=numbers, whole=[first])
     found.columns[0].max_width = 24
     rows = words.own_rows(results)
     shown = rows if len(rows) <= MOST_OWN else rows[: MOST_OWN - 1]
     for row in shown:
-        auroc = ", ".join(decimals(value) for value in row.auroc)
+        precision = ", ".join(decimals(value, 2) for value in row.precision)
         hits = ", ".join("-" if v is None else f"{100 * v:.0f}" for v in row.found)
         cases = "-" if row.cases is None else f"{row.cases:,}"
-        add_row(found, cut(row.name, MOST_NAME), f"{row.units:,}", cases, auroc, hits)
+        add_row(found, cut(row.name, MOST_NAME), f"{row.units:,}", cases, precision, hits)
     if len(rows) > len(shown):
         add_row(found, f"{len(rows) - len(shown)} in the report")
     return found

@@ -59,7 +59,11 @@ MODELS: Final[Mapping[str, ModelWords]] = {
     ),
     "alone": ModelWords(
         "Each alone, no privacy",
-        "What an institution can do today with its own records (mean over institutions).",
+        "An institution's own best model of its own records (mean over institutions).",
+    ),
+    "at_home": ModelWords(
+        "Together, used at home",
+        "The shared model weighed with an institution's own, inside (mean over institutions).",
     ),
     "alone_dp": ModelWords(
         "Each alone, same privacy",
@@ -275,15 +279,16 @@ class OwnRow(NamedTuple):
     Attributes:
         units: its customers or cases.
         cases: labelled ones that the models are measured on; None where not known.
-        auroc: alone without privacy, and together; None where not measured.
+        precision: average precision alone without privacy, together, and used at home (where that
+            was measured); None where not measured.
         found: the same of labelled cases found within the alert budget, of 1.
     """
 
     name: str
     units: int
     cases: int | None
-    auroc: tuple[float | None, float | None]
-    found: tuple[float | None, float | None]
+    precision: tuple[float | None, ...]
+    found: tuple[float | None, ...]
 
 
 def own_rows(results: Results) -> list[OwnRow]:
@@ -293,34 +298,58 @@ def own_rows(results: Results) -> list[OwnRow]:
             entry["name"],
             entry["units"],
             entry.get("measured_positives"),
-            _own_pair(results, entry["name"], "auroc"),
-            _own_pair(results, entry["name"], "recall_at_budget"),
+            _own_values(results, entry["name"], "average_precision"),
+            _own_values(results, entry["name"], "recall_at_budget"),
         )
         for entry in results.get("institutions") or ()
     ]
 
 
+def at_home(results: Results) -> bool:
+    """Tell whether the shared model was also measured as it is used at home."""
+    return bool(results["models"].get("at_home"))
+
+
 def _own_pair(results: Results, name: str, key: str) -> tuple[float | None, float | None]:
     """Return a metric on an institution's own hold-out: alone without privacy, and together."""
-    alone, together = (
-        (((results["models"].get(model) or {}).get("per_institution") or {}).get(name) or {}).get(
-            "own"
-        )
-        or {}
-        for model in ("alone", "federated")
+    alone, together = _own_values(results, name, key)[:2]
+    return alone, together
+
+
+def _own_values(results: Results, name: str, key: str) -> tuple[float | None, ...]:
+    """Return the same and, where it was measured, of the shared model used at home."""
+    asked = ("alone", "federated", *(("at_home",) if at_home(results) else ()))
+    found = (
+        ((results["models"].get(model) or {}).get("per_institution") or {}).get(name) or {}
+        for model in asked
     )
-    return alone.get(key), together.get(key)
+    return tuple((one.get("own") or {}).get(key) for one in found)
 
 
 def own_verdict(results: Results) -> str:
-    """Say whether the shared model finds more cases where each institution works: among its own."""
-    changes = [
-        100 * (row.found[1] - row.found[0])
-        for row in own_rows(results)
-        if row.found[0] is not None and row.found[1] is not None
-    ]
-    if not changes:
+    """Say whether an institution finds more cases among its own units than without the others."""
+    rows = [row for row in own_rows(results) if None not in row.found]
+    if not rows:
         return answer(results)
+    gain = (results.get("gain_at_home") or {}).get("recall_at_budget")
+    return _home_verdict(rows, gain) if gain else _shared_verdict(results, rows)
+
+
+def _home_verdict(rows: Sequence[OwnRow], gain: Mapping[str, float]) -> str:
+    alone, shared, home = (
+        100 * sum(float(row.found[at] or 0.0) for row in rows) / len(rows) for at in range(3)
+    )
+    value, low, high = (100 * gain[end] for end in ("value", "low", "high"))
+    chance = "may be chance" if low <= 0 <= high else "more than chance"
+    return (
+        f"Of 100 of their own cases, institutions find {home:.0f} with the shared model used at "
+        f"home, {alone:.0f} with their own best models ({value:+.1f}; {low:+.1f} to {high:+.1f} in "
+        f"95 of 100: {chance}), {shared:.0f} with the shared one as it comes."
+    )
+
+
+def _shared_verdict(results: Results, rows: Sequence[OwnRow]) -> str:
+    changes = [100 * (float(row.found[1] or 0.0) - float(row.found[0] or 0.0)) for row in rows]
     more, fewer = sum(c > 0 for c in changes), sum(c < 0 for c in changes)
     mean = sum(changes) / len(changes)
     own = (
@@ -448,11 +477,11 @@ def promise(results: Results) -> str:
 def rarer_cases(results: Results) -> str:
     """Return the figures that an invented world flatters, in one sentence; empty without one."""
     less = (results.get("world") or {}).get("rarer") or {}
-    if less.get("together") is None or less.get("alone") is None:
+    if less.get("at_home") is None or less.get("alone") is None:
         return ""
     return (
         f"Invented: nobody exists. Real cases are rarer: at {percent(less['prevalence'])} "
-        f"prevalence it finds {100 * less['together']:.0f} of 100, own models "
+        f"prevalence they find {100 * less['at_home']:.0f} of 100, own best models "
         f"{100 * less['alone']:.0f}."
     )
 
@@ -525,7 +554,7 @@ def world(results: Results) -> list[str]:
     )
     said = [made, *filter(None, [_at_two(results)])]
     less = facts.get("rarer") or {}
-    if less.get("together") is None or less.get("alone") is None:
+    if any(less.get(key) is None for key in ("together", "at_home", "alone")):
         return said
     return [
         *said,
@@ -533,9 +562,10 @@ def world(results: Results) -> list[str]:
             "Real prevalence is far lower, and privacy needs cases: noise stays the same while "
             f"they shrink. From {percent(less['share'])} of the labelled cases "
             f"({less['positives']:,} to learn from, prevalence {percent(less['prevalence'])}) the "
-            f"same study finds {100 * less['together']:.0f} of 100 at the same budget; alone "
-            f"without privacy {100 * less['alone']:.0f}. Rarer cases need more institutions, "
-            "longer windows or a larger epsilon."
+            f"same study finds {100 * less['together']:.0f} of 100 of institutions' own cases at "
+            f"the same budget, {100 * less['at_home']:.0f} used at home; own best models "
+            f"{100 * less['alone']:.0f}. Rarer cases need more institutions, longer windows or a "
+            "larger epsilon."
         ),
     ]
 

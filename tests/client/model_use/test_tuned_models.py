@@ -6,7 +6,7 @@ import pytest
 from tests.support.homes.institutions import NOW, Coordinator, OpenCustody
 from tests.support.records.scored import Analyst, analyst_of
 
-from fieldfare.client.home.models import ModelProvenance, standing_of_model
+from fieldfare.client.home.models import ModelProvenance, model_provenance
 from fieldfare.client.model_use import usable
 from fieldfare.client.model_use.usable import (
     TunedModel,
@@ -93,9 +93,9 @@ def test_a_stack_over_an_unverified_model_is_unverified(
     """What is made of the coordinator's word alone is no better than that word."""
     kept_stack(analyst)
     institution = analyst.coordinator.institution()
-    found = standing_of_model(usable_model(institution, "run-1").kept, institution.roster)
-    lower = replace(found, standing=ModelProvenance.UNVERIFIED, words="the coordinator's word")
-    monkeypatch.setattr(usable, "standing_of_model", lambda *_: lower)
+    found = model_provenance(usable_model(institution, "run-1").kept, institution.roster)
+    lower = replace(found, provenance=ModelProvenance.UNVERIFIED, words="the coordinator's word")
+    monkeypatch.setattr(usable, "model_provenance", lambda *_: lower)
     with pytest.raises(UsageError, match="--unverified"):
         usable_model(institution, "run-1")
     used = as_tuned(institution, usable_model(institution, "run-1", unverified=True))

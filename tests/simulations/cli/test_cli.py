@@ -104,7 +104,8 @@ def test_all_baselines_are_the_default_and_none_the_empty_list(work: SimulationF
     call = given(work, "--quiet")
     place = call.index("--baselines")
     assert run(call[:place] + call[place + 2 :]) == 0
-    assert list(results_of(work)["models"]) == ["federated", *(b.value for b in Baseline)]
+    names = ["federated", *(b.value for b in Baseline), "at_home"]
+    assert list(results_of(work)["models"]) == names
     assert run(given(work, "--quiet", baselines="")) == 0
     assert list(results_of(work)["models"]) == ["federated"]
 

@@ -22,10 +22,11 @@ def test_only_labelled_units_that_are_learned_from_become_fewer(work: Simulation
     assert third["share"] == 0.3
 
 
-def test_recall_is_measured_for_both(work: SimulationFolder) -> None:
+def test_recall_is_measured_for_all_three(work: SimulationFolder) -> None:
     found = rarer(work.task().study, work.task().choice, share=1.0, seed=0)
     assert 0 < found["alone"] <= 1  # the label follows the amount
     assert 0 <= found["together"] <= 1
+    assert 0 < found["at_home"] <= 1
 
 
 def test_the_same_seed_finds_the_same(work: SimulationFolder) -> None:
@@ -41,5 +42,6 @@ def test_without_a_case_nothing_is_measured_and_nothing_breaks(work: SimulationF
     )
     work.write_records(none)
     found = rarer(work.task().study, work.task().choice, share=0.1, seed=0)
-    assert (found["positives"], found["together"], found["alone"]) == (0, None, None)
+    assert (found["positives"], found["together"], found["at_home"]) == (0, None, None)
+    assert found["alone"] is None
     assert found["prevalence"] == pytest.approx(0)

@@ -105,6 +105,7 @@ def test_every_key_is_documented_and_nothing_else(work: SimulationFolder) -> Non
     assert keys(*released["calibration"]) == documented("calibration")
     assert keys(results["groups"]) == documented("groups")
     assert keys(*results["groups"]["rows"]) == documented("rows of groups")
+    assert keys(results["gain_at_home"]) == documented("gain_at_home")
     assert keys(results["files"]) == set(FILES)
     assert keys(results["timing"]) == documented("timing")
     assert results["format"] == 1
@@ -219,6 +220,22 @@ def test_models_of_their_own_are_averaged_and_told_apart(work: SimulationFolder)
     shared = models["federated"]["per_institution"]
     assert {rows["pooled"]["auroc"] for rows in shared.values()} == {models["federated"]["auroc"]}
     assert len({rows["own"]["auroc"] for rows in shared.values()}) == 3
+
+
+def test_using_it_at_home_stands_beside_alone_and_together(work: SimulationFolder) -> None:
+    results = simulate(work.task(baselines=(Baseline.ALONE,)))
+    assert list(results["models"]) == ["federated", "alone", "at_home"]
+    rows = results["models"]["at_home"]["per_institution"]
+    assert len({rows[name]["own"]["auroc"] for name in BANKS}) == 3
+    gain = results["gain_at_home"]["average_precision"]
+    own = [
+        results["models"][key]["per_institution"][name]["own"]["average_precision"]
+        for key in ("at_home", "alone")
+        for name in BANKS
+    ]
+    assert gain["value"] == pytest.approx(np.mean(own[:3]) - np.mean(own[3:]), abs=0.01)
+    assert gain["low"] <= gain["value"] <= gain["high"]
+    assert "gain_at_home" not in simulate(work.task(baselines=(Baseline.CENTRAL,)))
 
 
 def test_a_hold_out_file_is_for_the_models_and_for_nothing_else(work: SimulationFolder) -> None:
@@ -431,7 +448,8 @@ def test_progress_is_told_from_step_to_step(work: SimulationFolder) -> None:
     )
     steps = [(done, total) for what, done, total in told if what == "training together"]
     assert steps == [(step, 6) for step in range(1, 7)]
-    assert [what for what, _, _ in told[6:]] == ["baseline alone", "baseline central"]
+    whats = ["baseline alone", "baseline central", *["used at home"] * 3]
+    assert [what for what, _, _ in told[6:]] == whats
 
 
 def test_timing_adds_up(work: SimulationFolder) -> None:
@@ -472,7 +490,8 @@ def test_a_study_of_texts_is_simulated_whole(work: SimulationFolder, real_report
     data = plain.model_dump(mode="json") | {"features": [], "model": columns}
     results = simulate(work.task(study=Study.model_validate(data), baselines=tuple(Baseline)))
     assert results["study"]["model"] == "text"
-    assert set(results["models"]) == {"federated", *(b.value for b in Baseline)}
+    names = {"federated", "at_home", *(b.value for b in Baseline)}
+    assert set(results["models"]) == names
     assert sorted(path.name for path in (work.folder / "out").iterdir()) == FILES
     assert len(load_file(work.folder / "out" / "model.safetensors")["parameters"]) == 65
 

@@ -14,6 +14,7 @@ BUDGET = 0.02
 BANKS = tuple(f"bank_{number}" for number in range(6))
 QUALITY = {
     "federated": 1.9,
+    "at_home": 1.95,
     "alone": 1.4,
     "alone_dp": 0.8,
     "local_dp": 1.7,
@@ -51,7 +52,7 @@ def _make_run(
     home = random.integers(0, len(names), units)
     scores = {}
     for key, separation in quality.items():
-        several = names if key.startswith("alone") else (key,)
+        several = names if key.startswith(("alone", "at_home")) else (key,)
         scores[key] = [_scores(random, name, labels, separation) for name in several]
     models = {key: _model(names, home, several) for key, several in scores.items()}
     results = {

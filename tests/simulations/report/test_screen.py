@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -24,9 +25,15 @@ def brief(results: Any) -> list[str]:
     return shown(results, width=80, render=screen)
 
 
-def measured_at_home(results: Any, cases: dict[str, tuple[float, float]]) -> Any:
-    """Give institutions own figures: cases found alone and together, of 1."""
-    for number, key in enumerate(("alone", "federated")):
+SHARED_ONLY = {"federated": 1.9, "alone": 1.4}
+"""A run whose shared model was not used at home."""
+
+
+def measured_at_home(results: Any, cases: Mapping[str, tuple[float, ...]]) -> Any:
+    """Give institutions own figures: cases found alone, together and used at home, of 1."""
+    for number, key in enumerate(
+        ("alone", "federated", "at_home")[: len(next(iter(cases.values())))]
+    ):
         rows = results["models"][key]["per_institution"]
         for name, pair in cases.items():
             rows[name]["own"]["recall_at_budget"] = pair[number]
@@ -44,7 +51,10 @@ def worst_world(results: Any) -> Any:
     rows = [{"name": name, **group, "false_positive_rate": 0.41} for name in names]
     others = {"name": "others", "units": 90_000, "positives": 0, "alerts": 9, "false_positives": 9}
     results["groups"]["rows"] = [*rows, {**others, "false_positive_rate": 0.0001}]
-    rarer = {"share": 0.1, "prevalence": 0.002, "positives": 70, "together": 0.17, "alone": 0.24}
+    rarer = {"share": 0.1, "prevalence": 0.002, "positives": 70}
+    rarer |= {"together": 0.17, "at_home": 0.24, "alone": 0.24}
+    gain = {"value": 0.012, "low": -0.0234, "high": 0.0345}
+    results["gain_at_home"] = dict.fromkeys(("recall_at_budget", "average_precision"), gain)
     results["world"] = {"at_two_banks": 0.142, "rarer": rarer}
     results["files"]["report.html"] = "out/demo/report.html"
     return results
@@ -55,7 +65,7 @@ def worst_world(results: Any) -> Any:
 def test_twenty_lines_hold_it(make_run: Any, institutions: int, noise: str) -> None:
     names = tuple(f"savings bank of a longer name {i}" for i in range(institutions))
     results = make_run(names=names, noise=noise).results
-    lines = brief(worst_world(measured_at_home(results, dict.fromkeys(names, (0.58, 0.46)))))
+    lines = brief(worst_world(measured_at_home(results, dict.fromkeys(names, (0.58, 0.46, 0.59)))))
     assert len(lines) <= 20
     assert max(len(line.rstrip()) for line in lines) <= 80
     assert "\n".join(lines).isascii()
@@ -65,7 +75,7 @@ def test_twenty_lines_hold_it(make_run: Any, institutions: int, noise: str) -> N
 def test_bad_news_for_ones_own_customers_comes_first(make_run: Any) -> None:
     names = ("north", "south", "west")
     found = {"north": (0.58, 0.46), "south": (0.5, 0.4), "west": (0.3, 0.35)}
-    lines = brief(measured_at_home(make_run(names=names).results, found))
+    lines = brief(measured_at_home(make_run(names=names, quality=SHARED_ONLY).results, found))
     text = " ".join(" ".join(lines).split())
     assert "Among their own accounts, of 3 institutions 2 find fewer and 1 more cases" in text
     assert "(mean change -6 of 100)" in text
@@ -76,11 +86,26 @@ def test_bad_news_for_ones_own_customers_comes_first(make_run: Any) -> None:
 
 def test_good_news_is_said_too(make_run: Any) -> None:
     found = {"a": (0.4, 0.6), "b": (0.4, 0.4), "c": (0.4, 0.6)}
-    text = " ".join(
-        " ".join(brief(measured_at_home(make_run(names=tuple(found)).results, found))).split()
-    )
+    results = make_run(names=tuple(found), quality=SHARED_ONLY).results
+    text = " ".join(" ".join(brief(measured_at_home(results, found))).split())
     assert "Among their own accounts, of 3 institutions none find fewer and 2 more cases" in text
     assert "(mean change +13 of 100)" in text
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [(-0.01, 0.03, "may be chance"), (0.002, 0.03, "more than chance")],
+)
+def test_what_using_it_at_home_gains_is_said_with_its_interval(
+    make_run: Any, low: float, high: float, said: str
+) -> None:
+    found = {"a": (0.5, 0.4, 0.6), "b": (0.4, 0.3, 0.4), "c": (0.6, 0.2, 0.5)}
+    results = measured_at_home(make_run(names=tuple(found)).results, found)
+    results["gain_at_home"] = {"recall_at_budget": {"value": 0.0, "low": low, "high": high}}
+    text = " ".join(" ".join(brief(results)).split())
+    assert "find 50 with the shared model used at home, 50 with their own best models" in text
+    assert f"(+0.0; {100 * low:+.1f} to +3.0 in 95 of 100: {said})" in text
+    assert "30 with the shared one as it comes" in text
 
 
 def test_who_is_reviewed_in_vain_is_named(make_run: Any) -> None:

@@ -223,14 +223,15 @@ FACTS: dict[str, Any] = {
 
 
 def test_an_invented_world_says_so_and_what_real_prevalence_costs() -> None:
-    less = {"share": 0.1, "positives": 66, "prevalence": 0.002, "together": 0.21, "alone": 0.3}
+    less = {"share": 0.1, "positives": 66, "prevalence": 0.002, "together": 0.21}
+    less |= {"at_home": 0.32, "alone": 0.3}
     made, cost = words.world({"world": {**FACTS, "rarer": less}})
     assert "41,000 customers of 5 banks" in made
     assert "2.0% of the customers" in made
     assert "Nobody exists" in made
     assert "Real prevalence is far lower" in cost
-    assert "finds 21 of 100" in cost
-    assert "alone without privacy 30" in cost
+    assert "finds 21 of 100 of institutions' own cases" in cost
+    assert "32 used at home; own best models 30" in cost
 
 
 def test_who_banks_at_two_is_told_what_the_promise_is_then() -> None:
@@ -246,7 +247,14 @@ def test_who_banks_at_two_is_told_what_the_promise_is_then() -> None:
 def test_what_was_not_measured_of_a_world_is_not_claimed() -> None:
     assert words.world({}) == []
     assert len(words.world({"world": FACTS})) == 1
-    less = {"share": 0.1, "positives": 0, "prevalence": 0.0, "together": None, "alone": None}
+    less = {
+        "share": 0.1,
+        "positives": 0,
+        "prevalence": 0.0,
+        "together": None,
+        "at_home": None,
+        "alone": None,
+    }
     assert len(words.world({"world": {**FACTS, "rarer": less}})) == 1
 
 

@@ -5,7 +5,7 @@ import json
 import pyarrow.parquet as pq
 import pytest
 from tests.support.homes.institutions import Coordinator, OpenCustody
-from tests.support.records.scored import Analyst, customers, analyst_of, quick_grid, write
+from tests.support.records.scored import Analyst, analyst_of, customers, quick_grid, write
 
 
 @pytest.fixture
