@@ -35,7 +35,8 @@ from fieldfare.client.institution.open import open_institution, open_institution
 from fieldfare.client.node.settings import NodeSettings
 from fieldfare.client.node.state import read_node_state
 from fieldfare.client.oversight import preflight
-from fieldfare.client.oversight.checks import HomeChecks, Preflight, link_checks
+from fieldfare.client.oversight.checks import HomeChecks, Preflight
+from fieldfare.client.oversight.link import link_checks
 from fieldfare.client.oversight.overview import overview, overview_json
 from fieldfare.client.oversight.overview_screen import overview_lines
 from fieldfare.client.oversight.stories import (

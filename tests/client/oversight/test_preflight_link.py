@@ -16,7 +16,7 @@ from tests.support.network.certificates import Authority
 from tests.support.system.ports import free_port
 
 from fieldfare.client.node.settings import NodeTerms
-from fieldfare.client.oversight.checks import judge_clock, judge_lifetime, link_checks
+from fieldfare.client.oversight.link import judge_clock, judge_lifetime, link_checks
 from fieldfare.client.oversight.preflight import (
     CheckInput,
     CheckNote,

@@ -19,7 +19,7 @@ from fieldfare.client.home.keys import load_node_key
 from fieldfare.client.home.layout import Home
 from fieldfare.client.node.settings import load_node_terms
 from fieldfare.client.node.state import LinkState, NodeState, read_node_state
-from fieldfare.client.oversight.checks import link_checks
+from fieldfare.client.oversight.link import link_checks
 from fieldfare.client.oversight.overview import Overview, overview
 from fieldfare.client.oversight.overview_screen import overview_lines
 from fieldfare.client.oversight.preflight import CheckInput, CheckOutcome, findings
