@@ -187,6 +187,7 @@ def approve(
 
     Raises:
         PolicyRefusal, StudyError, AccountingError: as `check_before_records`.
+        UsageError: a former online key signed the study; the coordinator proposes it again.
         LedgerError: ledger or log cannot be written; nothing is approved then.
     """
     institution, study = custody.institution, kept.study
@@ -198,6 +199,8 @@ def approve(
         spent = spent_now(custody.ledger, study, [], institution.roster, now)
         check_before_records(institution, study, spent, units=loaded.units)
         _forget_foreign_keys(custody, before)
+        # Not one that an earlier online key signed, which may be a thief's by now.
+        offered_study(kept.offer, study.id, institution.roster)
         envelope = custody.custodian.accept(kept.offer, lambda _: loaded.sums)
         approval = custody.party.from_member(envelope, Approval, custody.party.institution).body
         try:

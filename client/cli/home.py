@@ -17,7 +17,6 @@ from fieldfare.client.cli.options import (
     PassphraseFileOption,
     agreed,
     identity_secret,
-    token_pin,
 )
 from fieldfare.client.cli.studies import meant_study
 from fieldfare.client.daemon.admin_client import notify_custodian
@@ -32,6 +31,7 @@ from fieldfare.client.journal.journal import read, verify
 from fieldfare.client.policy.explained import allowing, explain
 from fieldfare.client.policy.policy import load_policy, pinned_coordinator
 from fieldfare.shared.advice import at_home
+from fieldfare.shared.cli.typed import token_pin
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.protocol.identity import (
     Invitation,
@@ -208,12 +208,12 @@ def join(
         else opened.path / f"{institution}{initial_setup.ENROLMENT_SUFFIX}"
     )
     typer.echo(f"{invitation.hub} at {invitation.address}")
-    typer.echo(f"coordinator  {fingerprint(bytes.fromhex(invitation.coordinator))}")
+    typer.echo(f"coordinator  {fingerprint(bytes.fromhex(invitation.roster_key))}")
     _agree(invitation, pinned=pinned, yes=yes, expected=expected)
     if not pinned:
         # Logged first: a key whose pinning is not in the log never counts.
         with open_journal(opened, utc_now) as journal:
-            pin = invitation.coordinator
+            pin = invitation.roster_key
             journal.append(Event.KEY, os_user(), kind="coordinator", fingerprint=pin)
         initial_setup.pin_coordinator(opened, invitation)
     initial_setup.write_node_files(opened, invitation)
@@ -240,7 +240,7 @@ def _free(path: Path, content: bytes) -> Path:
 
 
 def _agree(invitation: Invitation, *, pinned: bool, yes: bool, expected: str) -> None:
-    if expected and not matches_fingerprint(expected, bytes.fromhex(invitation.coordinator)):
+    if expected and not matches_fingerprint(expected, bytes.fromhex(invitation.roster_key)):
         raise UsageError(
             "--fingerprint: expected the fingerprint above, found another: nothing was pinned. Ask "
             "the coordinator out of band which is theirs; the file may come from another party"

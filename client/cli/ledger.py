@@ -17,6 +17,7 @@ from fieldfare.client.cli.options import (
 )
 from fieldfare.client.daemon.admin_client import notify_custodian
 from fieldfare.client.home.layout import Home
+from fieldfare.client.home.roster import online_keys
 from fieldfare.client.home.settings import load_settings
 from fieldfare.client.institution import restoring
 from fieldfare.client.institution.open import open_institution, open_institution_ledger
@@ -264,7 +265,7 @@ def transcript_head(
     """
     institution = open_institution(home)
     with open_institution_ledger(institution, utc_now) as ledger:
-        seen = own_head(ledger, institution.coordinator, run)
+        seen = own_head(ledger, online_keys(institution.home, institution.roster_key), run)
     create_private(out, seen.to_bytes())
     typer.echo(f"wrote {out}: others check it with `fieldfare institution check --head {out.name}`")
 

@@ -8,8 +8,9 @@ from typing import Annotated, Final
 import typer
 
 from fieldfare.client.home.layout import Home
+from fieldfare.shared.cli.typed import token_pin
 from fieldfare.shared.errors import UsageError
-from fieldfare.shared.system.key_files import LEAST_PIN, read_passphrase
+from fieldfare.shared.system.key_files import read_passphrase
 
 DEFAULT_HOME: Final = Path("institution")
 EXIT_DECLINED: Final = 1  # a person was asked and said no
@@ -80,18 +81,6 @@ def identity_secret(home: Home, file: Path | None) -> bytes | None:
         KeysError: as `read_passphrase`.
     """
     return token_pin(file) if home.identity_uri.exists() else read_passphrase(file)
-
-
-def token_pin(file: Path | None) -> bytes | None:
-    """Return a token's PIN: from a private file or a descriptor, or typed where somebody is there.
-
-    Raises:
-        KeysError: as `read_passphrase`.
-    """
-    if file is None and sys.stdin.isatty():
-        typed: str = typer.prompt("PIN of the token", hide_input=True, err=True)
-        return typed.encode()
-    return read_passphrase(file, LEAST_PIN)
 
 
 KeyOption = Annotated[

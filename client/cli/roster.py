@@ -161,7 +161,10 @@ def _show(roster: Roster, pinned: Roster | None, institution: str, to: Console) 
     since = f" (pinned: version {pinned.version})" if pinned else " (none pinned yet)"
     to.print(Text(f"roster version {roster.version}{since}"))
     table = Table.grid(padding=(0, 2))
-    table.add_row("coordinator", fingerprint(bytes.fromhex(roster.coordinator)), "")
+    table.add_row("coordinator", fingerprint(bytes.fromhex(roster.roster_key)), "")
+    replaced = pinned is not None and pinned.coordinator != roster.coordinator
+    online = fingerprint(bytes.fromhex(roster.coordinator))
+    table.add_row("its online key", online, Text("KEY CHANGED" if replaced else "", BAD))
     for line in rosters.member_lines(roster, pinned):
         changed = line.change is not rosters.MemberChange.SAME
         name = plain(line.id) + (" (you)" if line.id == institution else "")

@@ -26,6 +26,7 @@ from fieldfare.client.cli.options import (
 from fieldfare.client.daemon.admin_client import custodian_status
 from fieldfare.client.daemon.process import STOP_SECONDS, guard_home
 from fieldfare.client.home.layout import Home
+from fieldfare.client.home.roster import online_keys
 from fieldfare.client.home.settings import (
     HomeSettings,
     admin_socket_path,
@@ -256,7 +257,8 @@ def _one_story(
         institution = open_institution(home)
         with open_institution_ledger(institution, utc_now) as ledger:
             try:
-                known = check_heads(ledger, institution.coordinator, heads)
+                keys = online_keys(institution.home, institution.roster_key)
+                known = check_heads(ledger, keys, heads)
             except TwoStoriesError as error:
                 stories.append(error)
                 path = proof or heads[0].with_name(heads[0].name + PROOF_SUFFIX)

@@ -259,7 +259,9 @@ NOT_KNOWN: Final = frozenset({ModelProvenance.DOUBTFUL, ModelProvenance.UNVERIFI
 def models(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     """List the finished models that arrived, with the evidence for each."""
     institution = open_institution(home)
-    found = [model_provenance(kept, institution.roster) for kept in kept_models(institution.home)]
+    found = [
+        model_provenance(kept, institution.signers_ever) for kept in kept_models(institution.home)
+    ]
     if as_json:
         typer.echo(json.dumps([_row(one) for one in found], indent=2))
         return
@@ -305,7 +307,7 @@ def show(
     """Show a model's card, and where its page and file are."""
     institution = open_institution(home)
     kept = find_model(institution.home, which)
-    found = model_provenance(kept, institution.roster)
+    found = model_provenance(kept, institution.signers_ever)
     if found.card is None:
         raise ProtocolError(f"{kept.folder}: {found.words}")
     if as_json:

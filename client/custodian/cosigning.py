@@ -109,7 +109,7 @@ class Cosigning:
             return "hashes only", None
         followed = self.ledger.run_state(study, FOLLOWED_STATE + run) or b""
         training = kept_training(self.ledger, study, run)
-        trust = Trust(self.party.roster.coordinator, self.party.roster)
+        trust = Trust(self.party.roster.roster_key, self.party.roster)
         replay = _Replay(LogAudit(trust, study, run, ShownVectors(vectors)), followed, training)
         for index, leaf in enumerate(leaves):
             try:

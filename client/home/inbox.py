@@ -55,6 +55,7 @@ from fieldfare.shared.finished_model.card_page import card_page
 from fieldfare.shared.protocol.delivery import Delivery
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.protocol.roster import COORDINATOR, Roster
+from fieldfare.shared.protocol.signed_files import read_signed
 from fieldfare.shared.study.study import MAX_STUDY_BYTES, Study, check_deployable
 
 MOST_UNDECIDED: Final = 64  # studies
@@ -84,6 +85,8 @@ class HomeInbox:
         """
         with _faults(self._home), deciding(self._home):
             if self._home.study(study.id).exists():
+                if read_signed(self._home.study(study.id)) != offer:  # by a former online key
+                    keep_study(self._home, study, offer, self._clock())
                 return
             self._check_room(offer)
             try:

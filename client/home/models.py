@@ -34,9 +34,9 @@ from fieldfare.shared.protocol.delivery import (
     Delivery,
     DeliveryFile,
 )
-from fieldfare.shared.protocol.messages import Count, parameters_hash, parameters_to_bytes
+from fieldfare.shared.protocol.messages import Count, Verifier, parameters_hash, parameters_to_bytes
 from fieldfare.shared.protocol.plan import plan_for
-from fieldfare.shared.protocol.roster import Hex32, Roster
+from fieldfare.shared.protocol.roster import Hex32
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.system.private_files import (
     PRIVATE_FOLDER,
@@ -256,7 +256,7 @@ class ModelStanding:
     recomputed: Recomputed | None = None
 
 
-def model_provenance(kept: KeptModel, roster: Roster) -> ModelStanding:
+def model_provenance(kept: KeptModel, roster: Verifier) -> ModelStanding:
     """Check a kept model's signature and hashes again, and return the evidence for it."""
     try:
         file = kept.read()
@@ -342,7 +342,7 @@ def card_checks(by: str, recomputed: Recomputed | None, *, finished: bool = Fals
     )
 
 
-def redraw_page(kept: KeptModel, study: Study, roster: Roster, by: str) -> None:
+def redraw_page(kept: KeptModel, study: Study, roster: Verifier, by: str) -> None:
     """Draw a kept model's page anew, once more of it was recomputed here.
 
     Args:

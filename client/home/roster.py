@@ -5,10 +5,11 @@ person looks at every fingerprint before it is pinned (docs/design.md, "The secu
 """
 
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from fieldfare.client.home.layout import Home
 from fieldfare.shared.canonical import claimed
@@ -20,7 +21,7 @@ from fieldfare.shared.protocol.identity import (
     fingerprint,
     open_enrolment,
 )
-from fieldfare.shared.protocol.roster import Roster, contradicts
+from fieldfare.shared.protocol.roster import COORDINATOR, Roster, contradicts
 from fieldfare.shared.protocol.signed_files import open_roster, read_roster, roster_and_papers
 from fieldfare.shared.system.private_files import PRIVATE_FOLDER, replace_private
 
@@ -224,6 +225,50 @@ def first_multiplicity(home: Home, coordinator: str) -> int:
         UsageError: it is damaged.
     """
     return next((roster.multiplicity for _, roster in pinned_ever(home, coordinator)), 0)
+
+
+@dataclass(frozen=True)
+class SignersEver:
+    """Who signed what an institution keeps: the pinned roster, and earlier online keys.
+
+    For what is kept already. What arrives, and what a run rests on, is verified by the pinned
+    roster alone: a replaced key may be a thief's.
+    """
+
+    roster: Roster
+    online: tuple[str, ...]
+
+    @classmethod
+    def of(cls, home: Home, roster: Roster) -> Self:
+        """Find the online keys of all rosters that were pinned.
+
+        Raises:
+            UsageError: a roster that was kept is damaged.
+        """
+        return cls(roster, online_keys(home, roster.roster_key) if roster.roster_key else ())
+
+    def verify(self, signer: str, signature: bytes, content: bytes) -> None:
+        """Check a signature by the roster, or of the coordinator by an earlier online key.
+
+        Raises:
+            ProtocolError: none of them made it.
+        """
+        former = self.online if signer == COORDINATOR else ()
+        for key in former:
+            with suppress(ProtocolError):
+                one = Roster(version=1, coordinator=key, members=())
+                return one.verify(signer, signature, content)
+        return self.roster.verify(signer, signature, content)
+
+
+def online_keys(home: Home, roster_key: str) -> tuple[str, ...]:
+    """Return the coordinator's online keys, public, hex, of all rosters ever pinned; newest first.
+
+    Raises:
+        UsageError: a roster that was kept is damaged.
+    """
+    found = [roster.coordinator for _, roster in pinned_ever(home, roster_key)]
+    return tuple(dict.fromkeys(reversed(found)))
 
 
 def _file_name(roster: Roster) -> str:

@@ -12,7 +12,7 @@ from fieldfare.client.records.settings import RecordsSource, one_unit, own_unit
 from fieldfare.client.scoring.selection import BELOW_LINE_SHARE
 from fieldfare.client.typologies.typology import Family
 from fieldfare.shared.features.features import Name
-from fieldfare.shared.protocol.roster import COORDINATOR, InstitutionId
+from fieldfare.shared.protocol.roster import COORDINATOR, RESERVED, InstitutionId
 from fieldfare.shared.study.toml import Section, load_toml, parse_toml
 
 SETTINGS_FORMAT: Final = 1
@@ -105,7 +105,7 @@ class HomeSettings(Section):
     @field_validator("id")
     @classmethod
     def _may_name_an_institution(cls, name: str) -> str:
-        if name == COORDINATOR or not name.isprintable() or name != name.strip():
+        if name in RESERVED or not name.isprintable() or name != name.strip():
             raise ValueError(
                 "expected printable characters without spaces around them, other than "
                 f'"{COORDINATOR}", found something else'

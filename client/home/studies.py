@@ -17,9 +17,11 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fieldfare.client.home.layout import Home
+from fieldfare.client.home.roster import SignersEver
 from fieldfare.shared.canonical import canonical_bytes
 from fieldfare.shared.errors import ProtocolError, UsageError
 from fieldfare.shared.privacy.protection import Protection
+from fieldfare.shared.protocol.messages import Verifier
 from fieldfare.shared.protocol.roster import Hex32, Roster
 from fieldfare.shared.protocol.signed_files import open_study, read_signed
 from fieldfare.shared.study.study import Study
@@ -94,7 +96,7 @@ class KeptStudy:
         return self.study.id[:SHORT]
 
 
-def offered_study(content: bytes, name: str, roster: Roster) -> Study:
+def offered_study(content: bytes, name: str, roster: Verifier) -> Study:
     """Read a study that was sent, against the pinned roster.
 
     Raises:
@@ -152,14 +154,14 @@ def kept_study(home: Home, study: str, roster: Roster) -> KeptStudy:
     """Return one study that arrived.
 
     Raises:
-        UsageError: unknown, or its offer is not signed by the pinned coordinator any more.
+        UsageError: unknown, or its offer was never signed by the pinned coordinator.
     """
     path = home.study(study)
     if not path.is_file():
         raise UsageError(f"{study[:SHORT]}: expected a study that arrived here, found none")
     content = read_signed(path)
     try:
-        opened = offered_study(content, str(path), roster)
+        opened = offered_study(content, str(path), SignersEver.of(home, roster))
     except UsageError as error:
         raise UsageError(f"{error}; receive it again, or move the file away") from None
     if opened.id != study:

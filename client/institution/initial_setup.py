@@ -117,11 +117,11 @@ def check_pinned(home: Home, invitation: Invitation, name: str) -> bool:
     if not policy.coordinator and not home.coordinator_key.exists():
         return False
     pinned = pinned_coordinator(home, policy)
-    if pinned == invitation.coordinator:
+    if pinned == invitation.roster_key:
         return True
     raise UsageError(
         f"{name}: expected an invitation by the pinned coordinator, {_spoken(pinned)}, found one "
-        f"by {_spoken(invitation.coordinator)}: nothing was changed. An institution follows one "
+        f"by {_spoken(invitation.roster_key)}: nothing was changed. An institution follows one "
         "coordinator; for another one make another home"
     )
 
@@ -133,7 +133,7 @@ def pin_coordinator(home: Home, invitation: Invitation) -> None:
         UsageError: it exists; a pinned key is never replaced.
         OSError: the disk says no.
     """
-    create_private(home.coordinator_key, f"{invitation.coordinator}\n".encode())
+    create_private(home.coordinator_key, f"{invitation.roster_key}\n".encode())
 
 
 def write_node_files(home: Home, invitation: Invitation) -> None:
@@ -191,7 +191,7 @@ def enrolment_for(
             node=node,
             contact=contact,
             hub=invitation.hub,
-            coordinator=invitation.coordinator,
+            roster_key=invitation.roster_key,
         )
     except ValueError:
         raise UsageError(

@@ -19,7 +19,12 @@ from fieldfare.client.home.comparisons import Comparisons, read_comparisons
 from fieldfare.client.home.inbox import HomeInbox
 from fieldfare.client.home.keys import load_holdout_key, load_identity, public_identity
 from fieldfare.client.home.layout import Home
-from fieldfare.client.home.roster import check_member, first_multiplicity, pinned_roster
+from fieldfare.client.home.roster import (
+    SignersEver,
+    check_member,
+    first_multiplicity,
+    pinned_roster,
+)
 from fieldfare.client.home.settings import HomeSettings, load_settings, witness_path
 from fieldfare.client.institution.restoring import check_against_log, check_clock
 from fieldfare.client.journal.decisions import CUSTODIAN, JournalDecisions, last_release
@@ -49,7 +54,7 @@ class Institution:
     """A home's settings, read and checked; it holds no secret.
 
     Attributes:
-        coordinator: the pinned key, hex.
+        roster_key: the coordinator's, pinned, hex.
         roster: the pinned one; this institution is on it under its present key.
         comparisons: whose keys people here compared, and what members say.
     """
@@ -57,9 +62,18 @@ class Institution:
     home: Home
     settings: HomeSettings
     policy: Policy
-    coordinator: str
+    roster_key: str
     roster: Roster
     comparisons: Comparisons
+
+    @property
+    def signers_ever(self) -> SignersEver:
+        """Who signed what is kept here.
+
+        Raises:
+            UsageError: a roster that was kept is damaged.
+        """
+        return SignersEver.of(self.home, self.roster)
 
     @property
     def company(self) -> Company:
@@ -148,7 +162,7 @@ def open_institution_ledger(institution: Institution, clock: Clock) -> Ledger:
     ledger = ledger_of(institution.home, institution.settings, institution.policy, clock)
     roster, before = (
         institution.roster,
-        first_multiplicity(institution.home, institution.coordinator),
+        first_multiplicity(institution.home, institution.roster_key),
     )
     try:
         ledger.check_unit()

@@ -234,7 +234,7 @@ def usable_model(
         ProtocolError: its signature or hashes do not hold: it must not be used.
     """
     kept = find_model(institution.home, text)
-    found = model_provenance(kept, institution.roster)
+    found = model_provenance(kept, institution.signers_ever)
     if found.card is None:
         raise ProtocolError(f"{kept.folder}: {found.words}")
     if found.provenance is ModelProvenance.UNVERIFIED and not unverified:

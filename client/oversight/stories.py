@@ -4,13 +4,13 @@ What was co-signed here is kept in the ledger with its leaves' hashes; heads of 
 come as files, or with a transcript.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from fieldfare.client.custodian.cosigning import kept_head, kept_heads
 from fieldfare.client.ledger.ledger import Ledger
-from fieldfare.shared.audit.opening import Trust
 from fieldfare.shared.errors import ProtocolError, UsageError
+from fieldfare.shared.protocol.roster import Roster
 from fieldfare.shared.system.private_files import read_at_most, replace_private
 from fieldfare.shared.transcript.heads import (
     LARGEST_HEAD_FILE,
@@ -32,12 +32,12 @@ class TwoStoriesError(ProtocolError):
         super().__init__(told.words)
 
 
-def check_one_story(ledger: Ledger, coordinator: str, seen: SeenHead) -> int:
+def check_one_story(ledger: Ledger, keys: Iterable[str], seen: SeenHead) -> int:
     """Compare a head that another institution was shown with the own co-signed one of that run.
 
     Args:
         ledger: this institution's own.
-        coordinator: its public key, hex.
+        keys: the online keys, public, hex, that rosters which were pinned here name.
         seen: the other head, with the hashes of its leaves where they are known.
 
     Returns:
@@ -48,7 +48,7 @@ def check_one_story(ledger: Ledger, coordinator: str, seen: SeenHead) -> int:
         ProtocolError: a head that the coordinator did not sign, or no hashes of the longer log.
         LedgerError: the ledger cannot be read.
     """
-    roster = Trust(coordinator).coordinator_only
+    roster = _signed_by(keys, seen)
     head = seen.opened(roster)
     own = kept_head(ledger, head.study, head.run)
     if own is None:
@@ -66,7 +66,7 @@ def check_one_story(ledger: Ledger, coordinator: str, seen: SeenHead) -> int:
     return size
 
 
-def check_heads(ledger: Ledger, coordinator: str, files: Iterable[Path]) -> int:
+def check_heads(ledger: Ledger, keys: Collection[str], files: Iterable[Path]) -> int:
     """Hold other members' heads, as files, against the own ones; returns how many were compared.
 
     Raises:
@@ -78,7 +78,7 @@ def check_heads(ledger: Ledger, coordinator: str, files: Iterable[Path]) -> int:
     for path in files:
         try:
             content = read_at_most(path, LARGEST_HEAD_FILE)
-            sizes.append(check_one_story(ledger, coordinator, SeenHead.from_bytes(content)))
+            sizes.append(check_one_story(ledger, keys, SeenHead.from_bytes(content)))
         except TwoStoriesError:
             raise
         except ProtocolError as error:
@@ -86,18 +86,29 @@ def check_heads(ledger: Ledger, coordinator: str, files: Iterable[Path]) -> int:
     return sum(size > 0 for size in sizes)
 
 
-def own_head(ledger: Ledger, coordinator: str, run: str) -> SeenHead:
+def own_head(ledger: Ledger, keys: Collection[str], run: str) -> SeenHead:
     """Return the head of a run that was co-signed here last, for another member.
 
     Raises:
         UsageError: none was.
         LedgerError: the ledger cannot be read.
     """
-    roster = Trust(coordinator).coordinator_only
     for seen in kept_heads(ledger):
-        if seen.opened(roster).run == run:
+        if seen.opened(_signed_by(keys, seen)).run == run:
             return seen
     raise UsageError(f"RUN: expected a run whose log was co-signed here, found {run[:64]!a}")
+
+
+def _signed_by(keys: Iterable[str], seen: SeenHead) -> Roster:
+    """Return a roster of the one key that signed a head; the first one where none did."""
+    listed = [Roster(version=1, coordinator=key, members=()) for key in keys]
+    for roster in listed:
+        try:
+            seen.opened(roster)
+        except ProtocolError:
+            continue
+        return roster
+    return listed[0]
 
 
 def keep_proof(path: Path, proof: TwoStories) -> list[str]:
@@ -105,5 +116,5 @@ def keep_proof(path: Path, proof: TwoStories) -> list[str]:
     replace_private(path, proof.to_bytes())
     return [
         f"the proof is {path}: give it to the other members; anybody checks it with",
-        f"      fieldfare audit stories {path.name} --coordinator-key KEY",
+        f"      fieldfare audit stories {path.name} --roster ROSTER",
     ]

@@ -20,7 +20,7 @@ from fieldfare.client.home.models import (
     note_recomputed,
     redraw_page,
 )
-from fieldfare.client.home.roster import OfferedRoster, pinned_ever, two_stories
+from fieldfare.client.home.roster import OfferedRoster, online_keys, pinned_ever, two_stories
 from fieldfare.client.institution.open import Institution
 from fieldfare.client.ledger.budget import LedgerEntry, StoredReply
 from fieldfare.client.ledger.ledger import Ledger
@@ -275,7 +275,7 @@ def check_transcript(
     transcript = read_transcript(file)
     known = _known_head(institution, ledger, transcript)
     file.seek(0)
-    report = audit(file, Trust(institution.coordinator))
+    report = audit(file, Trust(institution.roster_key))
     if report.misfit is not None:
         raise MisfitError(report.misfit)
     roster = _known_roster(institution, transcript, report)
@@ -305,7 +305,8 @@ def _known_head(institution: Institution, ledger: Ledger, transcript: Transcript
     """Hold the file's head against the own co-signed one; returns how many leaves that has."""
     seen = SeenHead.of(transcript.head, [leaf.hash for leaf in transcript.leaves])
     try:
-        return check_one_story(ledger, institution.coordinator, seen)
+        keys = online_keys(institution.home, institution.roster_key)
+        return check_one_story(ledger, keys, seen)
     except TwoStoriesError:
         raise
     except ProtocolError:  # no head by the coordinator: the audit names the line
@@ -358,7 +359,7 @@ def _known_roster(
     roster = report.roster
     if roster is None:
         raise ProtocolError("expected a transcript with a roster, found one without")
-    home, coordinator = institution.home, institution.coordinator
+    home, coordinator = institution.home, institution.roster_key
     sent = next(leaf.content for leaf in transcript.leaves if leaf.kind is LeafKind.ROSTER)
     if files := two_stories(home, OfferedRoster(roster, (), sent, "transcript"), coordinator):
         raise TwoRostersError(files)
@@ -390,7 +391,7 @@ def _compare_model(
     kept = kept_model(institution.home, header.study, header.run)
     if kept is None or not report.model:
         return None
-    delivered = kept.read().open(institution.roster).model
+    delivered = kept.read().open(institution.signers_ever).model
     if delivered != report.model:
         raise ProtocolError(
             f"{kept.folder}: expected the transcript's model {report.model[:16]}, found "
@@ -408,7 +409,7 @@ def _compare_model(
         )
         if report.plan is not None:
             own = institution.settings.id
-            redraw_page(kept, report.plan.study, institution.roster, own)
+            redraw_page(kept, report.plan.study, institution.signers_ever, own)
     return kept
 
 

@@ -51,7 +51,7 @@ TEMPLATE: Final = """\
 #     fieldfare institution policy check
 format = 1
 
-# The coordinator's public key, 64 hexadecimal digits. Compare its fingerprint with the
+# The coordinator's public roster key, 64 hexadecimal digits. Compare its fingerprint with the
 # coordinator in person or by telephone before you write it here. Empty: nothing is accepted.
 coordinator = "{coordinator}"
 

@@ -14,24 +14,50 @@ from typing import Annotated, Final
 import typer
 
 from fieldfare.server.cli import app
-from fieldfare.server.cli.options import DEFAULT_HOME, HomeOption, JsonOption, PassphraseFileOption
+from fieldfare.server.cli.options import (
+    DEFAULT_HOME,
+    DraftOption,
+    HomeOption,
+    JsonOption,
+    PassphraseFileOption,
+    RosterKeyOption,
+    RosterPassphraseOption,
+    RosterTokenOption,
+    SignedOption,
+    drafted_lines,
+    opened_roster_key,
+)
 from fieldfare.server.cli.runs import RunArgument
 from fieldfare.server.home import initial_setup
 from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.server.home.roster_key import (
+    RosterKeyPlace,
+    load_roster_key,
+    roster_public,
+    together,
+)
 from fieldfare.server.home.settings import DEFAULT_LOCAL_PORT, load_settings
-from fieldfare.server.members.publication import invite, present_invitation
+from fieldfare.server.members.publication import (
+    draft_invitation,
+    invite,
+    present_invitation,
+    take_invitation,
+)
 from fieldfare.server.store.export import export_transcript
 from fieldfare.server.store.store import run_store
 from fieldfare.server.studies.run_control import find_run
 from fieldfare.server.superlink.process import terms_of
 from fieldfare.server.superlink.retention import flower_environment, purge_finished
 from fieldfare.shared.advice import at_home
+from fieldfare.shared.cli.typed import token_pin
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.protocol.identity import fingerprint
 from fieldfare.shared.protocol.messages import IdentitySigner
+from fieldfare.shared.protocol.signed_files import read_signed
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.key_files import read_passphrase
 from fieldfare.shared.system.memory import keep_out_of_dumps
+from fieldfare.shared.system.private_files import create_private
 from fieldfare.shared.system.processes import Child, RestartRules, given_line, supervise_many
 
 
@@ -65,18 +91,33 @@ def init(
         ),
     ] = None,
     passphrase_file: PassphraseFileOption = None,
+    roster_key: RosterKeyOption = None,
+    roster_passphrase_file: RosterPassphraseOption = None,
+    roster_token: RosterTokenOption = "",
 ) -> None:
     """Make a coordinator's folder, its keys, certificates and invitation."""
-    passphrase = read_passphrase(passphrase_file)
+    passphrase, own = read_passphrase(passphrase_file), roster_passphrase_file
+    secret = token_pin(own) if roster_token else read_passphrase(own or passphrase_file)
+    place = RosterKeyPlace(roster_key, secret, roster_token)
     chosen = initial_setup.free_port(DEFAULT_LOCAL_PORT) if local_port is None else local_port
     setup = initial_setup.CoordinatorSetup(name, address, contact, tuple(dns or ()), bind, chosen)
-    made = initial_setup.create_coordinator(home, setup, utc_now(), passphrase=passphrase)
-    invite(made, initial_setup.load_signing_key(made, passphrase))
+    made = initial_setup.create_coordinator(
+        home, setup, utc_now(), passphrase=passphrase, roster_key=place
+    )
+    invite(made, load_roster_key(made, secret, roster_key))
     protected = "under your passphrase" if passphrase else "readable by this user, no passphrase"
     lines = [
         f"made {made.path} for {name}",
-        f"signing key is {protected}",
+        f"online key is {protected}",
+        together(made) or f"the roster key lies at {roster_key or made.roster_key}",
         *_other_port(chosen, given=local_port is not None),
+        *_next(made),
+    ]
+    typer.echo("\n".join(lines))
+
+
+def _next(made: CoordinatorHome) -> list[str]:
+    return [
         "",
         _told(made),
         "",
@@ -85,7 +126,6 @@ def init(
         f"Next: send {made.invitation} to the institutions; they answer with a file each:",
         at_home("      fieldfare coordinator enrol FILE..."),
     ]
-    typer.echo("\n".join(lines))
 
 
 @app.command("coordinator.renew")
@@ -103,12 +143,24 @@ def invitation(
         Path | None,
         typer.Option(help="A copy to send.", show_default=False),
     ] = None,
+    draft: DraftOption = None,
+    signed: SignedOption = None,
+    roster_key: RosterKeyOption = None,
+    roster_passphrase_file: RosterPassphraseOption = None,
     passphrase_file: PassphraseFileOption = None,
 ) -> None:
     """Make the invitation again, after a change of name, address or version."""
     opened = CoordinatorHome.open(home)
     before = present_invitation(opened) if opened.invitation.exists() else None
-    made = invite(opened, initial_setup.load_signing_key(opened, read_passphrase(passphrase_file)))
+    if draft is not None:
+        create_private(draft, draft_invitation(opened))
+        typer.echo("\n".join(drafted_lines(draft, "invitation")))
+        return
+    if signed is not None:
+        made = take_invitation(opened, read_signed(signed), str(signed))
+    else:
+        key = opened_roster_key(opened, roster_key, roster_passphrase_file, passphrase_file)
+        made = invite(opened, key)
     if out is not None:
         if out.exists():
             raise UsageError(
@@ -138,7 +190,7 @@ def _other_port(chosen: int, *, given: bool) -> list[str]:
 
 
 def _told(home: CoordinatorHome) -> str:
-    return f"coordinator  {fingerprint(bytes.fromhex(initial_setup.signing_public(home)))}"
+    return f"coordinator  {fingerprint(bytes.fromhex(roster_public(home)))}"
 
 
 SUPERLINK: Final = "fieldfare.server.superlink.process"
@@ -164,6 +216,8 @@ def start(home: HomeOption = DEFAULT_HOME, passphrase_file: PassphraseFileOption
     trouble = initial_setup.certificate_trouble(opened, utc_now())
     if trouble:
         _say("superlink", trouble)
+    if lies := together(opened):
+        _say("keys", lies)
     with _only_one(opened):
         status = supervise_many(_children(opened, passphrase), _say)
     raise typer.Exit(status)

@@ -1,12 +1,10 @@
-"""`fieldfare coordinator enrol`, `members`, `roster`, `remove`: members and their roster."""
+"""`fieldfare coordinator enrol`, `members`, `remove`: who is a member, under which keys."""
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
-import click
 import typer
 
 from fieldfare.server.cli import app
@@ -16,32 +14,28 @@ from fieldfare.server.cli.options import (
     HomeOption,
     JsonOption,
     PassphraseFileOption,
+    RosterKeyOption,
+    RosterPassphraseOption,
+    opened_roster_key,
 )
-from fieldfare.server.home.initial_setup import load_signing_key, signing_public
+from fieldfare.server.cli.roster import told
+from fieldfare.server.home.initial_setup import signing_public
 from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.server.home.roster_key import together
 from fieldfare.server.members import enrolment
 from fieldfare.server.members.node_registration import settle_nodes
-from fieldfare.server.members.publication import PublishedRoster, publish, published_roster
+from fieldfare.server.members.publication import publish, published_roster
 from fieldfare.server.superlink.control import control_target
 from fieldfare.server.superlink.superlink import control
 from fieldfare.shared.advice import at_home
-from fieldfare.shared.errors import ProtocolError, RunError, UsageError
+from fieldfare.shared.errors import RunError, UsageError
 from fieldfare.shared.protocol.identity import (
     fingerprint,
     matches_fingerprint,
     node_key_fingerprint,
 )
 from fieldfare.shared.protocol.roster import Roster
-from fieldfare.shared.protocol.signed_files import open_roster, read_roster, read_signed
-from fieldfare.shared.system.key_files import read_passphrase
-
-MULTIPLICITY: Final = """\
-How many of the institutions may know the same person, at most?
-  1  nobody is a customer or a case of two of them: least noise
-  2  somebody may be known to two: twice the noise, and the promise holds for them too
-It is one constant for all studies. Who is known to more than it says gets less than is
-promised: at 1, somebody known to two has epsilon 2.15 where 1 is promised (delta 1e-5).\
-"""
+from fieldfare.shared.protocol.signed_files import read_signed
 
 
 @app.command("coordinator.members")
@@ -52,7 +46,8 @@ def list_members(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -
     if as_json:
         listed = [_as_data(member, roster) for member in found]
         version = roster.version if roster else None
-        typer.echo(json.dumps({"members": listed, "roster": version}, indent=2, sort_keys=True))
+        data = {"members": listed, "roster": version, "keys_together": bool(together(opened))}
+        typer.echo(json.dumps(data, indent=2, sort_keys=True))
         return
     if not found:
         typer.echo("no institution is enrolled yet: fieldfare coordinator enrol FILE")
@@ -62,87 +57,10 @@ def list_members(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -
         typer.echo(f"{member.institution}  ({_place(member, roster)}){contact}")
         typer.echo(f"  identity   {_spoken(member.identity)}")
         typer.echo(f"  node       {node_key_fingerprint(member.node)}")
-    if _is_behind(found, roster):
+    if _is_behind(opened, found, roster):
         typer.echo("The roster is behind: fieldfare coordinator roster")
-
-
-@app.command("coordinator.roster")
-def roster(
-    home: HomeOption = DEFAULT_HOME,
-    multiplicity: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=64,
-            help="Institutions that may know the same person.",
-            show_default="as before; asked for at first",
-        ),
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="A copy to send.", show_default=False)] = None,
-    after: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="After an old backup: the newest roster that any institution has.",
-            show_default=False,
-        ),
-    ] = None,
-    passphrase_file: PassphraseFileOption = None,
-) -> None:
-    """Publish the signed roster of members; where nothing changed, the same version again."""
-    opened = CoordinatorHome.open(home)
-    key = load_signing_key(opened, read_passphrase(passphrase_file))
-    if out is not None:
-        _check_free(opened, out)
-    if multiplicity is None and published_roster(opened) is None and enrolment.members(opened):
-        multiplicity = _asked_multiplicity()
-    made = publish(opened, key, multiplicity=multiplicity, after=after)
-    if out is not None:
-        out.write_bytes(made.content)
-    typer.echo("\n".join(told(made)))
-    typer.echo(f"Send {out or opened.roster} to every member; each looks at it and pins it with")
-    typer.echo("      fieldfare institution roster accept FILE")
-    typer.echo("Then members compare keys with each other, not with you: docs/coordinator.md.")
-    typer.echo("If one of them runs this coordinator, it is one of the t that studies withstand.")
-
-
-def _asked_multiplicity() -> int:
-    """Ask for the constant that every study rests on; it is never chosen in silence.
-
-    Raises:
-        UsageError: there is no terminal to ask at.
-    """
-    if not sys.stdin.isatty():
-        raise UsageError(
-            "--multiplicity: expected the number of institutions that may know the same person, "
-            "found neither it nor a terminal to ask at: 1 where no person is a customer or case of "
-            "two of them, 2 where a person may be"
-        )
-    typer.echo(MULTIPLICITY)
-    return typer.prompt("Institutions that may know the same person", type=click.IntRange(1, 64))
-
-
-def told(made: PublishedRoster) -> Iterator[str]:
-    """Yield the published roster, a line for each member."""
-    found = made.roster
-    state = "published" if made.fresh else "nothing changed since"
-    count = len(found.members)
-    yield f"{state} version {found.version}, members: {count}, M = {found.multiplicity}"
-    for one in found.members:
-        yield f"  {one.id}  {_spoken(one.key)}"
-
-
-def _check_free(home: CoordinatorHome, out: Path) -> None:
-    """Let a new file be written, or an earlier roster of this coordinator be replaced."""
-    if not out.exists():
-        return
-    try:
-        open_roster(read_roster(out), signing_public(home))
-    except ProtocolError:
-        raise UsageError(
-            f"{out}: expected a new file or an earlier roster, found something else: nothing is "
-            "overwritten"
-        ) from None
+    if lies := together(opened):
+        typer.echo(lies)
 
 
 def _place(member: enrolment.EnrolledMember, roster: Roster | None) -> str:
@@ -156,11 +74,14 @@ def _place(member: enrolment.EnrolledMember, roster: Roster | None) -> str:
     return "on the roster" if on_it == member.identity else "on the roster under its former key"
 
 
-def _is_behind(found: tuple[enrolment.EnrolledMember, ...], roster: Roster | None) -> bool:
+def _is_behind(
+    home: CoordinatorHome, found: tuple[enrolment.EnrolledMember, ...], roster: Roster | None
+) -> bool:
     wanted = {one.institution: one.identity for one in found if not one.revoked}
-    return bool(wanted) and wanted != {
-        one.id: one.key for one in (roster.members if roster else ())
-    }
+    if not wanted or roster is None:
+        return bool(wanted)
+    listed = {one.id: one.key for one in roster.members}
+    return wanted != listed or roster.coordinator != signing_public(home)
 
 
 def _as_data(member: enrolment.EnrolledMember, roster: Roster | None) -> dict[str, object]:
@@ -233,11 +154,17 @@ def remove_member(
     home: HomeOption = DEFAULT_HOME,
     yes: Annotated[bool, typer.Option("--yes", help="Ask nothing.")] = False,
     passphrase_file: PassphraseFileOption = None,
+    roster_key: RosterKeyOption = None,
+    roster_passphrase_file: RosterPassphraseOption = None,
+    draft: Annotated[
+        bool, typer.Option("--draft", help="The roster key is elsewhere: publish afterwards.")
+    ] = False,
 ) -> None:
     """Take an institution off: a new roster without it, and its node is let in no more."""
     opened = CoordinatorHome.open(home)
     found = enrolment.member_called(opened, institution)
-    key = load_signing_key(opened, read_passphrase(passphrase_file))
+    given = (roster_key, roster_passphrase_file, passphrase_file)
+    key = None if draft else opened_roster_key(opened, *given)
     typer.echo(f"{found.institution}  identity   {_spoken(found.identity)}")
     if not yes and not typer.confirm("Remove it? Its node key can never be used here again."):
         typer.echo("nothing was changed")
@@ -246,6 +173,8 @@ def remove_member(
     typer.echo(f"removed {institution}")
     if published_roster(opened) is None:
         typer.echo("no roster was published yet, so there is none to change")
+    elif key is None:
+        typer.echo("It stands on the roster until the next one: fieldfare coordinator roster")
     elif enrolment.enrolled(opened):
         typer.echo("\n".join(told(publish(opened, key))))
         typer.echo(f"Send {opened.roster} to every member: until they accept it, they go on with")

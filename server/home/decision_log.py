@@ -22,6 +22,7 @@ class DecisionKind(Enum):
     FOUNDING = "founding"
     INVITATION = "invitation"
     CERTIFICATE = "certificate"  # the SuperLink's was replaced
+    ONLINE_KEY = "online key"  # it was replaced
     ENROLMENT = "enrolment"
     ROTATION = "rotation"
     REVOCATION = "revocation"

@@ -29,6 +29,7 @@ from fieldfare.server.home.certificate_authority import (
 )
 from fieldfare.server.home.decision_log import DecisionKind, write_down
 from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.server.home.roster_key import RosterKeyPlace, check_place, make_roster_key
 from fieldfare.server.home.settings import (
     DEFAULT_LOCAL_PORT,
     CoordinatorSettings,
@@ -117,6 +118,8 @@ def kept_bundle(home: CoordinatorHome) -> bytes:
 
 TOKEN_BYTES: Final = 32
 RENEW_BEFORE: Final = timedelta(days=30)
+FORMER: Final = ".former"  # suffix of studies that an earlier online key signed
+IN_THE_HOME: Final = RosterKeyPlace()
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,12 @@ class CoordinatorSetup:
 
 
 def create_coordinator(
-    path: Path, setup: CoordinatorSetup, now: datetime, *, passphrase: bytes | None = None
+    path: Path,
+    setup: CoordinatorSetup,
+    now: datetime,
+    *,
+    passphrase: bytes | None = None,
+    roster_key: RosterKeyPlace = IN_THE_HOME,
 ) -> CoordinatorHome:
     """Make a coordinator's home with all its secrets.
 
@@ -149,11 +157,13 @@ def create_coordinator(
         path: a new or an empty folder.
         setup: names and addresses.
         now: with a time zone; certificates begin and end by it.
-        passphrase: of the signing key; None leaves it unprotected but for the file's mode.
+        passphrase: of the online key; None leaves it unprotected but for the file's mode.
+        roster_key: where the roster key is made.
 
     Raises:
         StudyError: lists every mistake in `setup`.
         UsageError: something is there already; nothing is overwritten.
+        KeysError, PackageError: the token of the roster key makes none.
         OSError: the disk or a folder says no.
     """
     text = settings_text(  # checked before anything is made
@@ -165,7 +175,9 @@ def create_coordinator(
         local_port=setup.local_port,
     )
     settings = parse_toml(text, CoordinatorSettings, "coordinator")
+    check_place(roster_key)
     home = CoordinatorHome.create(path)
+    held = make_roster_key(home, roster_key)
     key = Ed25519PrivateKey.generate()
     create_private(home.signing_key, signing_pem(key, passphrase))
     create_private(home.signing_public, f"{public_hex(key)}\n".encode())
@@ -176,7 +188,8 @@ def create_coordinator(
     for token in (home.control_token, home.runtime_token):
         create_private(token, secrets.token_hex(TOKEN_BYTES).encode())
     keep_bundle(home)
-    write_down(home, DecisionKind.FOUNDING, {"hub": settings.name, "coordinator": public_hex(key)})
+    keys = {"coordinator": public_hex(key), "roster_key": held.public}
+    write_down(home, DecisionKind.FOUNDING, {"hub": settings.name, **keys})
     create_private(home.settings, text.encode())
     return home
 
@@ -238,7 +251,7 @@ def certificate_trouble(home: CoordinatorHome, now: datetime) -> str:
 
 
 def load_signing_key(home: CoordinatorHome, passphrase: bytes | None) -> Ed25519PrivateKey:
-    """Load the coordinator's signing key.
+    """Load the coordinator's online key.
 
     Raises:
         KeysError: missing, open to others, another kind of key, a wrong, missing or needless
@@ -248,18 +261,45 @@ def load_signing_key(home: CoordinatorHome, passphrase: bytes | None) -> Ed25519
     if signing_public(home) != public_hex(key):
         raise KeysError(
             f"{home.signing_public}: expected the public half of {home.signing_key}, found "
-            "another: restore both from your backup; institutions pinned one of them"
+            "another: restore both from your backup, or make a new one with `fieldfare "
+            "coordinator renew-key`"
         )
     return key
 
 
 def signing_public(home: CoordinatorHome) -> str:
-    """Return the coordinator's public key, hex, from signing.pub.
+    """Return the online key's public half, hex, from signing.pub.
 
     Raises:
         KeysError: missing, or no key.
     """
     return parse_public_hex(read_public(home.signing_public), str(home.signing_public))
+
+
+def renew_online_key(home: CoordinatorHome, passphrase: bytes | None) -> tuple[str, ...]:
+    """Replace the online key; it counts once a roster names it and members accepted that.
+
+    Studies that the former one signed are set aside, since no member takes them any more. After a
+    crash call it again.
+
+    Args:
+        home: the coordinator's.
+        passphrase: of the new key.
+
+    Returns:
+        The ids of the studies that were set aside.
+
+    Raises:
+        OSError: the disk says no.
+    """
+    key = Ed25519PrivateKey.generate()
+    write_down(home, DecisionKind.ONLINE_KEY, {"coordinator": public_hex(key)})
+    studies = sorted(home.studies.glob("*.signed"))
+    for path in studies:
+        path.replace(path.with_suffix(FORMER))
+    replace_private(home.signing_key, signing_pem(key, passphrase))
+    replace_private(home.signing_public, f"{public_hex(key)}\n".encode())
+    return tuple(path.stem for path in studies)
 
 
 def _write_server(home: CoordinatorHome, pair: PemPair) -> None:

@@ -1,7 +1,8 @@
 """A coordinator's home: one folder, and a property for every path in it.
 
 coordinator.toml  roster.signed  invitation.json  bundle.sha256
-keys/             signing.pem  signing.pub
+keys/             signing.pem  signing.pub: the online key
+                  roster.pem  roster.pub: the roster key, of which the first may lie elsewhere
 tls/              authority.pem  authority.key  server.pem  server.key
 tokens/           control  runtime
 members/          enrolments, statements about their keys, and every published roster
@@ -49,18 +50,28 @@ class CoordinatorHome(HomeFolder):
 
     @property
     def keys(self) -> Path:
-        """Folder of the signing key."""
+        """Folder of the two keys."""
         return self.path / "keys"
 
     @property
     def signing_key(self) -> Path:
-        """Ed25519 private key, PKCS8 PEM, with or without a passphrase."""
+        """The online key: Ed25519, PKCS8 PEM, with or without a passphrase; signs all of a run."""
         return self.keys / "signing.pem"
 
     @property
     def signing_public(self) -> Path:
-        """Its public half, hex, which institutions pin."""
+        """Its public half, hex, which rosters name."""
         return self.keys / "signing.pub"
+
+    @property
+    def roster_key(self) -> Path:
+        """The roster key, or its URI in a token (roster_key.py), unless it lies elsewhere."""
+        return self.keys / "roster.pem"
+
+    @property
+    def roster_public(self) -> Path:
+        """Its public half, hex, which institutions pin."""
+        return self.keys / "roster.pub"
 
     @property
     def tls(self) -> Path:
@@ -223,15 +234,15 @@ class CoordinatorHome(HomeFolder):
     @property
     def secret(self) -> tuple[Path, ...]:
         """Keys and tokens."""
-        keys = (self.signing_key, self.authority_key, self.server_key)
+        keys = (self.signing_key, self.roster_key, self.authority_key, self.server_key)
         return (*keys, self.control_token, self.runtime_token)
 
     @property
     def trusted(self) -> tuple[Path, ...]:
         """Files that decide on members and studies: nobody else may write them."""
-        papers = (self.settings, self.signing_public, self.authority, self.server_certificate)
+        papers = (self.settings, self.signing_public, self.roster_public, self.authority)
         published = (self.roster, self.invitation, self.bundle_file, self.bundle_hash)
-        return (*papers, *published, self.decisions)
+        return (*papers, self.server_certificate, *published, self.decisions)
 
 
 def _file_name(institution: str) -> str:

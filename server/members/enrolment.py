@@ -21,6 +21,7 @@ from typing import Final
 from fieldfare.server.home.decision_log import DecisionKind, write_down
 from fieldfare.server.home.initial_setup import signing_public
 from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.server.home.roster_key import roster_public
 from fieldfare.server.home.settings import load_settings
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import ProtocolError, UsageError
@@ -109,9 +110,9 @@ def members(home: CoordinatorHome) -> tuple[EnrolledMember, ...]:
         UsageError: a paper in the folder is damaged or was not made for this coordinator.
         KeysError: the coordinator's own public key is missing.
     """
-    coordinator = signing_public(home)
+    roster_key = roster_public(home)
     found = (
-        _standing(home, _read_enrolment(home, path, coordinator))
+        _standing(home, _read_enrolment(home, path, roster_key))
         for path in home.members.iterdir()
         if path.name.endswith(ENROLMENT)
     )
@@ -235,12 +236,12 @@ def _facts(paper: Paper) -> dict[str, str | int]:
 # ---- what is on the disk ---------------------------------------------------------------------
 
 
-def _read_enrolment(home: CoordinatorHome, path: Path, coordinator: str) -> Enrolment:
+def _read_enrolment(home: CoordinatorHome, path: Path, roster_key: str) -> Enrolment:
     try:
         body = open_enrolment(read_signed(path))
     except ProtocolError as error:
         raise UsageError(f"{path}: {error}: restore it from your backup") from None
-    if body.coordinator != coordinator:
+    if body.roster_key != roster_key:
         raise UsageError(f"{path}: expected an enrolment at this coordinator, found one at another")
     if path != home.enrolment(body.institution):  # a copy under another name
         raise UsageError(f"{path}: {body.institution!r} belongs in another file: remove this one")
@@ -342,11 +343,11 @@ def _paper(change: MembershipChange, after: EnrolledMember, path: Path, content:
 
 
 def _check_coordinator(home: CoordinatorHome, body: Enrolment) -> None:
-    ours, named = signing_public(home), load_settings(home).name
-    if body.coordinator != ours:
+    ours, named = roster_public(home), load_settings(home).name
+    if body.roster_key != ours:
         raise UsageError(
             f"expected an enrolment at this coordinator ({_spoken(ours)}), found one at "
-            f"{body.hub!r} ({_spoken(body.coordinator)}): send the institution your invitation"
+            f"{body.hub!r} ({_spoken(body.roster_key)}): send the institution your invitation"
         )
     if body.hub != named:
         raise UsageError(
@@ -367,6 +368,8 @@ def _check_keys(
             )
         if path.name.endswith(f".{body.identity}{ROTATION}"):
             raise UsageError("expected the present key, found one that was replaced by a rotation")
+    if body.identity == signing_public(home):
+        raise UsageError("expected an identity of its own, found the coordinator's online key")
     for other in known.values():
         if other.institution == body.institution:
             continue
@@ -398,7 +401,8 @@ def _check_successor(
         raise UsageError(
             "expected a rotation of a key that holds, found one of a key that was taken back"
         )
-    taken = {member.identity for member in members(home)} | set(steps) | {signing_public(home)}
+    own = {signing_public(home), roster_public(home)}
+    taken = {member.identity for member in members(home)} | set(steps) | own
     if new in taken or any(
         path.name.endswith((f".{new}{ROTATION}", f".{new}{REVOCATION}"))
         for path in home.members.iterdir()

@@ -19,6 +19,7 @@ from flwr.serverapp import Grid
 
 from fieldfare.server.home.initial_setup import signing_public
 from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.server.home.roster_key import roster_public
 from fieldfare.server.home.settings import load_settings
 from fieldfare.server.run.channel import GridChannel
 from fieldfare.server.run.closing import Closing, ComposedDelivery, Nodes, compose, keep_delivery
@@ -31,7 +32,7 @@ from fieldfare.server.store.rows import RunStatus
 from fieldfare.server.store.store import RunStore, run_store
 from fieldfare.server.superlink.control import control_target
 from fieldfare.server.superlink.superlink import control
-from fieldfare.shared.errors import FieldfareError, ProtocolError, RunError, StudyError
+from fieldfare.shared.errors import FieldfareError, ProtocolError, RunError, StudyError, UsageError
 from fieldfare.shared.models import check_module
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import (
@@ -161,7 +162,8 @@ def _conduct(
     """
     try:
         roster_offer, study_offer = read_roster(home.roster), read_signed(home.study(study))
-        roster = open_roster(roster_offer, signing_public(home))
+        roster = open_roster(roster_offer, roster_public(home))
+        _check_online_key(home, roster)
         plan = plan_for(open_study(study_offer, roster, Protection.EXACT))
         check_module(plan.study)  # before anybody is asked: its first parameters are needed soon
         later = read_questions(home.questions(run)) if run else ()
@@ -172,6 +174,14 @@ def _conduct(
         raise
     facts = RunFacts(run, plan, roster, roster_offer, study_offer, later)
     return _Conduct(home, GridChannel(grid), store, facts, signer, nodes_of)
+
+
+def _check_online_key(home: CoordinatorHome, roster: Roster) -> None:
+    if roster.coordinator != signing_public(home):
+        raise UsageError(
+            f"{home.roster}: expected a roster that names this online key, found one with "
+            "another: fieldfare coordinator roster, and let every member accept it"
+        )
 
 
 @dataclass(frozen=True)

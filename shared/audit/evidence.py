@@ -18,6 +18,7 @@ from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import Reply, open_envelope
 from fieldfare.shared.protocol.roster import COORDINATOR, Roster
+from fieldfare.shared.protocol.signed_files import open_roster
 from fieldfare.shared.transcript import merkle
 from fieldfare.shared.transcript.file import Misfit, MisfitError, TranscriptFile, expect
 from fieldfare.shared.transcript.heads import CosignedHead
@@ -50,7 +51,7 @@ def check_head(transcript: TranscriptFile, trust: Trust, hashes: Sequence[bytes]
 
     Args:
         transcript: whose leaves were verified.
-        trust: the coordinator's key.
+        trust: the roster key, or a roster.
         hashes: of the leaves as they are.
 
     Raises:
@@ -131,9 +132,22 @@ def _check_after(signer: str, found: Mapping[str, CosignedHead]) -> None:
 
 
 def _opened_head(transcript: TranscriptFile, trust: Trust) -> TreeHead:
-    opened = open_envelope(transcript.head, TreeHead, trust.coordinator_only, Protection.EXACT)
+    opened = open_envelope(transcript.head, TreeHead, _signers(transcript, trust), Protection.EXACT)
     expect("the coordinator's signature", COORDINATOR, opened.signer)
     return opened.body
+
+
+def _signers(transcript: TranscriptFile, trust: Trust) -> Roster:
+    """Return the roster that names the key of heads: the given one, or the log's own."""
+    if trust.roster is not None:
+        return trust.roster
+    for leaf in transcript.leaves:
+        if leaf.kind is LeafKind.ROSTER:
+            return open_roster(leaf.content, trust.roster_key)
+    raise ProtocolError(
+        "expected a roster in the log, which names the key of its head, found none: say which one "
+        "you trust with --roster"
+    )
 
 
 def _claimed(transcript: TranscriptFile) -> tuple[str | None, str | None] | None:

@@ -32,32 +32,28 @@ class Trust:
     """The auditor's own inputs; everything else is checked against it.
 
     Attributes:
-        coordinator: the coordinator's public key, hex, compared out of band.
+        roster_key: the coordinator's roster key, public, hex, compared out of band; it signed the
+            roster, which names the key that signed the run.
         roster: the roster that the auditor pinned, if any: then no other will do.
     """
 
-    coordinator: str
+    roster_key: str
     roster: Roster | None = None
 
     @classmethod
     def in_roster(cls, content: bytes) -> "Trust":
-        """Trust a signed roster that the auditor knows to be right, and so its coordinator.
+        """Trust a signed roster that the auditor knows to be right, and so its roster key.
 
         Raises:
-            ProtocolError: no roster that its own coordinator signed.
+            ProtocolError: no roster that its own roster key signed.
         """
         try:
-            coordinator = json.loads(json.loads(content)["body"]["roster"])["coordinator"]
+            key = json.loads(json.loads(content)["body"]["roster"])["roster_key"]
         except (ValueError, TypeError, KeyError, RecursionError):
             raise ProtocolError("expected a signed roster") from None
-        if not isinstance(coordinator, str) or re.fullmatch(r"[0-9a-f]{64}", coordinator) is None:
-            raise ProtocolError("expected a roster with the coordinator's key")
-        return cls(coordinator, open_roster(content, coordinator))
-
-    @property
-    def coordinator_only(self) -> Roster:
-        """A roster on which only the coordinator has a key."""
-        return Roster(version=1, coordinator=self.coordinator, members=())
+        if not isinstance(key, str) or re.fullmatch(r"[0-9a-f]{64}", key) is None:
+            raise ProtocolError("expected a roster with the coordinator's roster key")
+        return cls(key, open_roster(content, key))
 
 
 class OpeningAudit:
@@ -119,7 +115,7 @@ class OpeningAudit:
             self.openings = self.openings.interrupted()
 
     def _take_roster(self, content: bytes) -> None:
-        roster = open_roster(content, self._trust.coordinator)
+        roster = open_roster(content, self._trust.roster_key)
         pinned = self._trust.roster
         if pinned is not None and roster != pinned:
             raise ProtocolError(

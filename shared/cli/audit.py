@@ -50,8 +50,8 @@ KeyOption = Annotated[
     str | None,
     typer.Option(
         metavar="HEX|FILE",
-        help="The coordinator's public key, compared out of band; the roster is then the one that "
-        "it signed.",
+        help="The coordinator's roster key, public, compared out of band; the roster is then the "
+        "one that it signed.",
         show_default=False,
     ),
 ]
@@ -78,7 +78,7 @@ def report_json(
         "study": None if header is None else header.study,
         "run": None if header is None else header.run,
         "name": None if plan is None else plan.study.name,
-        "coordinator": trust.coordinator,
+        "roster_key": trust.roster_key,
         "roster": None
         if roster is None
         else {
@@ -144,7 +144,7 @@ def _rows(report: AuditReport, trust: Trust) -> Iterator[tuple[str, str]]:
         name = f", {report.plan.study.name}" if report.plan else ""
         yield "run", report.header.run
         yield "study", report.header.study + name
-    yield "coordinator", fingerprint(bytes.fromhex(trust.coordinator))
+    yield "roster key", fingerprint(bytes.fromhex(trust.roster_key))
     if report.roster is not None:
         whose = "the one that you gave" if trust.roster else "as the coordinator signed it"
         count = len(report.roster.members)
@@ -335,8 +335,13 @@ def audit_two_stories(
 
 
 def _two_logs(files: Sequence[Path], trust: Trust) -> tuple[dict[str, Any], str]:
+    if trust.roster is None:
+        raise UsageError(
+            "expected --roster beside a log's proof, found the roster key alone: give the roster "
+            "of that run, which names the key that signed its log"
+        )
     proof = TwoStories.from_bytes(read_at_most(files[0], LARGEST_HEAD_FILE))
-    told = proof.told(trust.coordinator_only)
+    told = proof.told(trust.roster)
     heads = [head.model_dump(mode="json") for head in (told.first, told.second)]
     return {"heads": heads}, f"{told.words}\nstudy {told.study}"
 
@@ -344,7 +349,7 @@ def _two_logs(files: Sequence[Path], trust: Trust) -> tuple[dict[str, Any], str]
 def _two_rosters(files: Sequence[Path], trust: Trust) -> tuple[dict[str, Any], str]:
     if len(files) != 2:  # noqa: PLR2004 -- two stories
         raise UsageError(f"expected one proof or two rosters, found {len(files)} files")
-    one, other = (open_roster(read_roster(path), trust.coordinator) for path in files)
+    one, other = (open_roster(read_roster(path), trust.roster_key) for path in files)
     if not contradicts(one, other):
         raise ProtocolError(
             "expected two rosters of one version, or two that follow one, found two that fit "
@@ -378,7 +383,7 @@ def _key(text: str) -> str:
     if not _is_key(found):
         raise UsageError(
             "--coordinator-key: expected 64 hexadecimal digits, or a file that holds them: the "
-            "coordinator's signing.pub"
+            "coordinator's roster.pub"
         )
     return found.strip().lower()
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 from pydantic import ValidationError
@@ -171,6 +171,9 @@ def roster_sign(
         list[str],
         typer.Option(metavar="ID=KEY", help="An institution and its identity.pub; repeat it."),
     ],
+    coordinator: Annotated[
+        str, typer.Option(metavar="KEY", help="The online key: 64 hex digits of signing.pub.")
+    ],
     key: KeyOption,
     version: Annotated[int, typer.Option(min=1, help="Higher than every one before.")] = 1,
     multiplicity: Annotated[
@@ -178,11 +181,11 @@ def roster_sign(
     ] = 1,
     passphrase_file: PassphraseFileOption = None,
 ) -> None:
-    """Sign a roster as the coordinator; the signed roster goes to stdout."""
+    """Sign a roster with the roster key; the signed roster goes to stdout."""
     signer = read_signing_key(key, read_passphrase(passphrase_file))
     roster = roster_of(
         parse_members(member),
-        coordinator=public_hex(signer),
+        keys=CoordinatorKeys(coordinator.strip().lower(), public_hex(signer)),
         version=version,
         multiplicity=multiplicity,
     )
@@ -207,8 +210,15 @@ def parse_members(texts: Sequence[str]) -> list[tuple[str, str]]:
     return pairs
 
 
+class CoordinatorKeys(NamedTuple):
+    """A coordinator's public keys, hex: of what is online, and of rosters."""
+
+    online: str
+    roster: str
+
+
 def roster_of(
-    members: Sequence[tuple[str, str]], *, coordinator: str, version: int, multiplicity: int
+    members: Sequence[tuple[str, str]], *, keys: CoordinatorKeys, version: int, multiplicity: int
 ) -> Roster:
     """Build a roster of members with keys, sorted by id.
 
@@ -220,7 +230,11 @@ def roster_of(
         if any(not one.key for one in listed):
             raise UsageError("--member: expected a key for each institution, found an empty one")
         return Roster(
-            version=version, multiplicity=multiplicity, coordinator=coordinator, members=listed
+            version=version,
+            multiplicity=multiplicity,
+            coordinator=keys.online,
+            members=listed,
+            roster_key=keys.roster,
         )
     except ValidationError as error:
         raise UsageError("\n".join(f"--member: {line}" for line in problem_lines(error))) from None

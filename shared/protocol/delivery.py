@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from fieldfare.shared.canonical import bytes_hash, canonical_bytes
 from fieldfare.shared.errors import ProtocolError, RefusalCode
 from fieldfare.shared.privacy.protection import Protection
-from fieldfare.shared.protocol.messages import MessageBody, RunId, open_envelope
-from fieldfare.shared.protocol.roster import COORDINATOR, Hex32, Roster
+from fieldfare.shared.protocol.messages import MessageBody, RunId, Verifier, open_envelope
+from fieldfare.shared.protocol.roster import COORDINATOR, Hex32
 
 LARGEST_MODEL: Final = 8 * 1024 * 1024  # bytes
 LARGEST_CARD: Final = 2 * 1024 * 1024  # bytes; 1,000 features with odd names come to 1.4 million
@@ -109,7 +109,7 @@ class DeliveryFile:
             raise ProtocolError("expected the canonical form of a delivery file: it was changed")
         return file
 
-    def open(self, roster: Roster) -> Delivery:
+    def open(self, roster: Verifier) -> Delivery:
         """Check the coordinator's signature, and that it is on these very files.
 
         Raises:

@@ -35,7 +35,15 @@ from fieldfare.shared.protocol.messages import (
     open_envelope,
     sign_envelope,
 )
-from fieldfare.shared.protocol.roster import COORDINATOR, Hex32, InstitutionId, Member, Roster
+from fieldfare.shared.protocol.roster import (
+    RESERVED,
+    ROSTER_SIGNER,
+    Hex32,
+    InstitutionId,
+    Member,
+    Roster,
+    RosterKey,
+)
 from fieldfare.shared.system.addresses import HostPort
 
 _PUBLIC_DIGITS: Final = 64
@@ -211,8 +219,8 @@ def _one_line(text: str) -> str:
 
 
 def _institution(name: str) -> str:
-    if name == COORDINATOR:
-        raise ValueError(f'expected an id other than "{COORDINATOR}"')
+    if name in RESERVED:
+        raise ValueError(f'expected an id other than "{name}"')
     return _one_line(name)
 
 
@@ -241,43 +249,44 @@ class Enrolment(MessageBody):
         node: its node's public key, NIST P-384, OpenSSH format.
         contact: how to reach its people; may be empty.
         hub: the coordinator's name, as in the invitation.
-        coordinator: the coordinator's public key, hex: no other may use this.
+        roster_key: the coordinator's roster key, public, hex: no other may use this.
     """
 
-    TYPE: ClassVar[str] = "fieldfare.enrolment.v1"
+    TYPE: ClassVar[str] = "fieldfare.enrolment.v2"
 
     institution: Annotated[InstitutionId, AfterValidator(_institution)]
     identity: Hex32
     node: Annotated[str, Field(max_length=LONGEST_NODE_KEY), AfterValidator(_node_key)]
     contact: Contact
     hub: CoordinatorName
-    coordinator: Hex32
+    roster_key: Hex32
 
     @model_validator(mode="after")
     def _two_sides(self) -> Self:
-        if self.identity == self.coordinator:
+        if self.identity == self.roster_key:
             raise ValueError("identity: expected another key than the coordinator's")
         return self
 
 
 class Invitation(MessageBody):
-    """A coordinator says where it is and how to know it; signed by the coordinator.
+    """A coordinator says where it is and how to know it; signed by its roster key.
 
     Attributes:
         hub: its name.
         address: host:port of its SuperLink.
         authority: certificate, PEM, of the authority that signed the SuperLink's.
         bundle: SHA-256 of the bundle that its runs are started with.
-        coordinator: its Ed25519 public key, hex, which institutions pin.
+        roster_key: its roster key, Ed25519, public, hex, which institutions pin; the online key
+            stands in the roster.
     """
 
-    TYPE: ClassVar[str] = "fieldfare.invitation.v1"
+    TYPE: ClassVar[str] = "fieldfare.invitation.v2"
 
     hub: CoordinatorName
     address: HostPort
     authority: Annotated[str, Field(max_length=LARGEST_AUTHORITY), AfterValidator(_one_certificate)]
     bundle: Hex32
-    coordinator: Hex32
+    roster_key: Hex32
 
 
 def sign_enrolment(body: Enrolment, identity: Ed25519PrivateKey) -> bytes:
@@ -304,14 +313,14 @@ def open_enrolment(content: bytes) -> Enrolment:
     return open_envelope(content, Enrolment, signers, Protection.EXACT).body
 
 
-def sign_invitation(body: Invitation, coordinator: Ed25519PrivateKey) -> bytes:
-    """Sign as the coordinator.
+def sign_invitation(body: Invitation, roster_key: Ed25519PrivateKey) -> bytes:
+    """Sign as the holder of the roster key.
 
     Raises:
-        ProtocolError: the key is not the coordinator's that the body names.
+        ProtocolError: it is not the key that the body names.
     """
-    _own_key(coordinator, body.coordinator)
-    return sign_envelope(body, COORDINATOR, IdentitySigner(coordinator))
+    _own_key(roster_key, body.roster_key)
+    return sign_envelope(body, ROSTER_SIGNER, IdentitySigner(roster_key))
 
 
 def open_invitation(content: bytes) -> Invitation:
@@ -321,8 +330,7 @@ def open_invitation(content: bytes) -> Invitation:
         ProtocolError: malformed, not canonical, or not signed by that key.
     """
     claimed = open_envelope(content, Invitation, _NOBODY, Protection.SIMULATED).body  # as above
-    signers = Roster(version=1, coordinator=claimed.coordinator, members=())
-    return open_envelope(content, Invitation, signers, Protection.EXACT).body
+    return open_envelope(content, Invitation, RosterKey(claimed.roster_key), Protection.EXACT).body
 
 
 def _own_key(key: Ed25519PrivateKey, named: str) -> None:

@@ -28,7 +28,7 @@ from pydantic import (
 from fieldfare.shared.canonical import bytes_hash, canonical_bytes, content_hash, typed_bytes
 from fieldfare.shared.errors import ProtocolError, RefusalCode
 from fieldfare.shared.privacy.protection import Protection
-from fieldfare.shared.protocol.roster import Hex32, InstitutionId, Roster
+from fieldfare.shared.protocol.roster import Hex32, InstitutionId
 from fieldfare.shared.ring import MAX_GAMMA_BITS
 
 PROTOCOL_VERSION: Final = 2
@@ -297,6 +297,14 @@ def statements_hash(commitments: Sequence[bytes]) -> str:
 B = TypeVar("B", bound=MessageBody)
 
 
+class Verifier(Protocol):
+    """Whoever knows which keys may sign: a roster, or the pinned roster key alone."""
+
+    def verify(self, signer: str, signature: bytes, content: bytes) -> None:
+        """Check a signature; a ProtocolError where it is not that signer's."""
+        ...
+
+
 class Signer(Protocol):
     """Signs typed bytes; a closed choice of two, see `IdentitySigner` and `NoSigner`."""
 
@@ -359,9 +367,9 @@ class Opened(Generic[B]):
 
 
 def open_envelope(
-    content: bytes, body_type: type[B], roster: Roster, protection: Protection
+    content: bytes, body_type: type[B], roster: Verifier, protection: Protection
 ) -> Opened[B]:
-    """Parse an envelope and check its signature against the roster.
+    """Parse an envelope and check its signature against the roster, or the roster key.
 
     Only the bytes that `sign_envelope` writes are accepted: no second spelling of a message
     (another encoding, duplicate keys, spaces, `true` for 1) can be read as the first.

@@ -1,6 +1,13 @@
-"""The roster: who may take part, under which keys; signed by the coordinator, pinned by all."""
+"""The roster: who may take part, under which keys; signed by the roster key, pinned by all.
+
+A coordinator has two keys (docs/adr/0022-rosters-have-a-key-of-their-own.md). The roster key says
+who takes part, and which online key the coordinator signs runs with. Neither is ever taken for the
+other: each signs under a name and under type strings of its own, and no roster knows a signer with
+the roster key's name.
+"""
 
 import re
+from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, Self
 
 from cryptography.exceptions import InvalidSignature
@@ -18,7 +25,9 @@ from fieldfare.shared.canonical import MAX_EXACT_INT, canonical_bytes, content_h
 from fieldfare.shared.errors import ProtocolError, RefusalCode
 
 ROSTER_TYPE: Final = "fieldfare.roster.v1"
-COORDINATOR: Final = "coordinator"
+COORDINATOR: Final = "coordinator"  # who signs studies and all of a run: the online key
+ROSTER_SIGNER: Final = "coordinator-roster"  # who signs rosters and invitations: the roster key
+RESERVED: Final = frozenset({COORDINATOR, ROSTER_SIGNER})
 
 Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 InstitutionId = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -34,10 +43,11 @@ class Member(BaseModel):
 
 
 class Roster(BaseModel):
-    """Members sorted by id, the coordinator's key and the platform-wide constant M.
+    """Members sorted by id, the coordinator's keys and the platform-wide constant M.
 
-    `previous` is the hash of the roster that this one follows. A first roster follows none, and
-    its canonical form has no such field.
+    `coordinator` is the online key, `roster_key` the one that signs rosters, this one too; a
+    simulation's roster has none. `previous` is the hash of the roster that this one follows. A
+    first roster follows none. The canonical form has no empty one of the last two fields.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,21 +57,23 @@ class Roster(BaseModel):
     multiplicity: int = Field(default=1, ge=1, le=64)  # M: institutions that may know one person
     coordinator: Hex32 | Literal[""]
     members: tuple[Member, ...]
+    roster_key: Hex32 | Literal[""] = ""
     previous: Hex32 | Literal[""] = ""
 
     @model_serializer(mode="wrap")
-    def _first_follows_none(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_empty(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         content: dict[str, Any] = serialize(self)
-        return content if self.previous else {k: v for k, v in content.items() if k != "previous"}
+        return {k: v for k, v in content.items() if v or k not in {"previous", "roster_key"}}
 
     @model_validator(mode="after")
     def _sorted_and_distinct(self) -> Self:
         ids = [member.id for member in self.members]
         if ids != sorted(set(ids)):
             raise ValueError("members: expected them sorted by id, each once")
-        if COORDINATOR in ids:
-            raise ValueError(f'members: expected an id other than "{COORDINATOR}"')
-        keys = [key for key in (*(m.key for m in self.members), self.coordinator) if key]
+        for name in RESERVED.intersection(ids):
+            raise ValueError(f'members: expected an id other than "{name}"')
+        own = (self.coordinator, self.roster_key)
+        keys = [key for key in (*(m.key for m in self.members), *own) if key]
         if len(set(keys)) != len(keys):  # docs/protocol.md, "Keys": duplicate keys are refused
             raise ValueError("members: expected a key of its own for each")
         return self
@@ -101,12 +113,36 @@ class Roster(BaseModel):
         Raises:
             ProtocolError: unknown signer or a signature that does not verify.
         """
-        try:
-            self.key_of(signer).verify(signature, content)
-        except InvalidSignature:
+        _verify(self.key_of(signer), signature, content)
+
+
+@dataclass(frozen=True)
+class RosterKey:
+    """The key that signs rosters and invitations, hex; pinned, and no roster's to name."""
+
+    key: str
+
+    def verify(self, signer: str, signature: bytes, content: bytes) -> None:
+        """Check an Ed25519 signature (RFC 8032) by this key, under its own name alone.
+
+        Raises:
+            ProtocolError: another signer, or a signature that does not verify.
+        """
+        if signer != ROSTER_SIGNER:
             raise ProtocolError(
-                "expected a valid signature: the message was changed", RefusalCode.BAD_SIGNATURE
-            ) from None
+                "expected the signature of the coordinator's roster key, found another signer's",
+                RefusalCode.BAD_SIGNATURE,
+            )
+        _verify(Ed25519PublicKey.from_public_bytes(bytes.fromhex(self.key)), signature, content)
+
+
+def _verify(key: Ed25519PublicKey, signature: bytes, content: bytes) -> None:
+    try:
+        key.verify(signature, content)
+    except InvalidSignature:
+        raise ProtocolError(
+            "expected a valid signature: the message was changed", RefusalCode.BAD_SIGNATURE
+        ) from None
 
 
 def contradicts(one: Roster, other: Roster) -> bool:
@@ -117,4 +153,4 @@ def contradicts(one: Roster, other: Roster) -> bool:
 
 def is_institution_id(text: str) -> bool:
     """Tell whether `text` may name an institution (1 to 64 printable characters)."""
-    return re.fullmatch(r"[^\x00-\x1f\x7f]{1,64}", text) is not None and text != COORDINATOR
+    return re.fullmatch(r"[^\x00-\x1f\x7f]{1,64}", text) is not None and text not in RESERVED

@@ -1,5 +1,7 @@
 """Offers: studies and rosters that the coordinator signed and an institution may accept.
 
+A study is signed by the online key, a roster by the roster key.
+
 The envelope carries the canonical text itself, so the text that is read is the signed one, and its
 hash is the id that every later message names (docs/design.md, "The study").
 
@@ -18,10 +20,11 @@ from fieldfare.shared.protocol.messages import (
     MAX_MESSAGE_BYTES,
     MessageBody,
     Signer,
+    Verifier,
     open_envelope,
     sign_envelope,
 )
-from fieldfare.shared.protocol.roster import COORDINATOR, Roster
+from fieldfare.shared.protocol.roster import COORDINATOR, ROSTER_SIGNER, Roster, RosterKey
 from fieldfare.shared.study.study import MAX_STUDY_BYTES, Study
 from fieldfare.shared.system.private_files import read_at_most
 
@@ -39,7 +42,7 @@ class StudyOffer(MessageBody):
 class RosterOffer(MessageBody):
     """A roster, as canonical JSON text."""
 
-    TYPE: ClassVar[str] = "fieldfare.roster-offer.v1"
+    TYPE: ClassVar[str] = "fieldfare.roster-offer.v2"
 
     roster: CanonicalText
 
@@ -49,7 +52,7 @@ def offer_study(study: Study, coordinator: Signer) -> bytes:
     return sign_envelope(StudyOffer(study=study.canonical().decode()), COORDINATOR, coordinator)
 
 
-def open_study(content: bytes, roster: Roster, protection: Protection) -> Study:
+def open_study(content: bytes, roster: Verifier, protection: Protection) -> Study:
     """Parse a signed study and check the coordinator's signature on it.
 
     Raises:
@@ -57,7 +60,8 @@ def open_study(content: bytes, roster: Roster, protection: Protection) -> Study:
             is not the study's own canonical form.
     """
     offer = open_envelope(content, StudyOffer, roster, protection)
-    _by_coordinator(offer.signer)
+    if offer.signer != COORDINATOR:
+        raise ProtocolError("expected the coordinator's signature", RefusalCode.BAD_SIGNATURE)
     try:
         study = Study.model_validate(json.loads(offer.body.study))
     except (ValidationError, ValueError, RecursionError):
@@ -67,38 +71,44 @@ def open_study(content: bytes, roster: Roster, protection: Protection) -> Study:
     return study
 
 
-def offer_roster(roster: Roster, coordinator: Signer) -> bytes:
-    """Sign a roster as the coordinator."""
-    return sign_envelope(RosterOffer(roster=roster.canonical().decode()), COORDINATOR, coordinator)
+def offer_roster(roster: Roster, roster_key: Signer) -> bytes:
+    """Sign a roster as the holder of the roster key."""
+    return sign_envelope(RosterOffer(roster=roster.canonical().decode()), ROSTER_SIGNER, roster_key)
 
 
-def open_roster(content: bytes, coordinator_key: str) -> Roster:
-    """Parse a signed roster against the coordinator's key that was compared out of band.
+def open_roster(content: bytes, roster_key: str) -> Roster:
+    """Parse a signed roster against the roster key that was compared out of band.
 
     Args:
         content: the signed offer.
-        coordinator_key: Ed25519 public key, hex; pinned before, never taken from the offer.
+        roster_key: Ed25519 public key, hex; pinned before, never taken from the offer.
 
     Raises:
-        ProtocolError: signed by another key, no valid roster, or not its canonical form.
+        ProtocolError: signed by another key, the online key included; no valid roster, or not its
+            canonical form; another roster key in it, or no online key.
     """
-    pinned = Roster(version=1, coordinator=coordinator_key, members=())
-    offer = open_envelope(content, RosterOffer, pinned, Protection.EXACT)
-    _by_coordinator(offer.signer)
-    try:
-        roster = Roster.model_validate(json.loads(offer.body.roster))
-    except (ValidationError, ValueError, RecursionError):
-        raise ProtocolError("expected a valid roster of format 1: upgrade or ask again") from None
-    if roster.canonical() != offer.body.roster.encode():
-        raise ProtocolError("expected the roster's canonical form, found another text")
-    if roster.coordinator != coordinator_key:
-        raise ProtocolError("expected a roster that names the pinned coordinator's key")
+    offer = open_envelope(content, RosterOffer, RosterKey(roster_key), Protection.EXACT)
+    roster = offered(offer.body)
+    if roster.roster_key != roster_key:
+        raise ProtocolError("expected a roster that names the pinned roster key")
+    if not roster.coordinator:
+        raise ProtocolError("expected a roster that names the coordinator's online key, found none")
     return roster
 
 
-def _by_coordinator(signer: str) -> None:
-    if signer != COORDINATOR:
-        raise ProtocolError("expected the coordinator's signature", RefusalCode.BAD_SIGNATURE)
+def offered(body: RosterOffer) -> Roster:
+    """Return the roster in an offer, whoever signed it.
+
+    Raises:
+        ProtocolError: no valid roster, or not its canonical form.
+    """
+    try:
+        roster = Roster.model_validate(json.loads(body.roster))
+    except (ValidationError, ValueError, RecursionError):
+        raise ProtocolError("expected a valid roster of format 1: upgrade or ask again") from None
+    if roster.canonical() != body.roster.encode():
+        raise ProtocolError("expected the roster's canonical form, found another text")
+    return roster
 
 
 # -- signed files ---------------------------------------------------------------------------------
@@ -126,7 +136,7 @@ def read_roster(path: Path) -> bytes:
 def roster_and_papers(content: bytes) -> tuple[bytes, tuple[bytes, ...]]:
     """Split a roster's file: the signed roster, then papers of members, a line for each signature.
 
-    The papers carry their members' own signatures; the coordinator's covers the roster alone.
+    The papers carry their members' own signatures; the roster key's covers the roster alone.
     """
     offer, *papers = content.replace(b"\r\n", b"\n").split(b"\n")
     return offer, tuple(paper for paper in papers if paper)

@@ -50,6 +50,7 @@ class Identities:
     roster: Roster
     signers: Mapping[str, Signer]
     coordinator: Signer
+    roster_key: Signer
 
     @classmethod
     def make(cls, names: list[str], multiplicity: int, protection: Protection) -> "Identities":
@@ -57,17 +58,18 @@ class Identities:
         if protection is Protection.SIMULATED:
             members = tuple(Member(id=name, key="") for name in sorted(names))
             roster = Roster(version=1, multiplicity=multiplicity, coordinator="", members=members)
-            return cls(roster, {name: NoSigner() for name in names}, NoSigner())
+            return cls(roster, {name: NoSigner() for name in names}, NoSigner(), NoSigner())
         keys = {name: Ed25519PrivateKey.generate() for name in sorted(names)}
-        coordinator_key = Ed25519PrivateKey.generate()
+        coordinator_key, roster_key = (Ed25519PrivateKey.generate() for _ in range(2))
         roster = Roster(
             version=1,
             multiplicity=multiplicity,
             coordinator=_public(coordinator_key),
             members=tuple(Member(id=name, key=_public(key)) for name, key in keys.items()),
+            roster_key=_public(roster_key),
         )
         signers = {name: IdentitySigner(key) for name, key in keys.items()}
-        return cls(roster, signers, IdentitySigner(coordinator_key))
+        return cls(roster, signers, IdentitySigner(coordinator_key), IdentitySigner(roster_key))
 
 
 def _public(key: Ed25519PrivateKey) -> str:

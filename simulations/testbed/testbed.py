@@ -163,7 +163,7 @@ class Bed:
 
     def _fingerprint(self) -> str:
         """Return what the coordinator would read aloud."""
-        key = (self.coordinator_home / "keys" / "signing.pub").read_text("ascii").strip()
+        key = (self.coordinator_home / "keys" / "roster.pub").read_text("ascii").strip()
         return fingerprint(bytes.fromhex(key))
 
     def _allow(self, name: str) -> None:

@@ -32,8 +32,8 @@ from fieldfare.client.institution.restoring import open_ledger
 from fieldfare.client.ledger.budget import LedgerEntry, Position
 from fieldfare.client.wire.frames import Described
 from fieldfare.client.wire.sockets import UnixSocket
-from fieldfare.server.home.initial_setup import signing_public
 from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.server.home.roster_key import roster_public
 from fieldfare.server.members.enrolment import members
 from fieldfare.server.members.node_registration import settle_nodes
 from fieldfare.server.run.channel import UNLISTED
@@ -244,7 +244,7 @@ class Wire:
     def _meddle(self, name: str, record: Any) -> None:
         if "request" not in record or (name not in LIES and name != MISLED):
             return
-        roster = open_roster(read_roster(self.home.roster), signing_public(self.home))
+        roster = open_roster(read_roster(self.home.roster), roster_public(self.home))
         request = open_envelope(record["request"], Request, roster, Protection.EXACT).body
         lie, step = (LIES[name].lie, LIES[name].step) if name in LIES else (FEWER, 0)
         if (request.kind, request.step) != (ReleaseKind.TRAINING, step):
@@ -319,7 +319,7 @@ def test_one_byte_of_its_transcript_changed_anywhere_is_found_and_named(
     deployment: Deployment, lied_to: LiedTo
 ) -> None:
     content, dice = lied_to.transcript.read_bytes(), np.random.default_rng(4)
-    trust = Trust(signing_public(deployment.home))
+    trust = Trust(roster_public(deployment.home))
     assert audit(io.BytesIO(content), trust).misfit is None
     for at in dice.choice(len(content), POSITIONS, replace=False).tolist():
         other = (content[at] + int(dice.integers(1, 256))) % 256
@@ -473,7 +473,7 @@ def test_who_stole_a_nodes_key_and_repeats_what_its_owner_said_ends_no_run_with_
     shutil.rmtree(folder)
     assert set(thief.asked) == {"hello"}
     content = deployment.bed.transcript(row.run).read_bytes()
-    report = audit(io.BytesIO(content), Trust(signing_public(deployment.home)))
+    report = audit(io.BytesIO(content), Trust(roster_public(deployment.home)))
     assert report.misfit is None
     assert sorted(report.participants) == sorted(set(ALL) - {name})
     assert deployment.positions()[name] == before[name]

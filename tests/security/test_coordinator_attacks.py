@@ -216,7 +216,7 @@ class Scene:
             cosignatures={},
         )
         out.seek(0)
-        return audit(out, Trust(identities.roster.coordinator))
+        return audit(out, Trust(identities.roster.roster_key))
 
     def with_the_lie(self) -> tuple[int, list[Leaf]]:
         """The leaves with what the victim was asked in place of what the others were."""

@@ -104,8 +104,14 @@ def test_the_audit_tells_them_apart_by_its_exit_status(
     make, verdict = ATTACKS[attack]
     path = tmp_path / "transcript"
     path.write_bytes(make(recorded))
-    asked = ["audit", "transcript", str(path), "--coordinator-key", recorded.trust.coordinator]
-    assert run([*asked, "--json"]) == verdict.value
+    asked = ["audit", "transcript", str(path)]
+    given = ["--coordinator-key", recorded.trust.roster_key]
+    if attack in {"no leaves", "an end alone"}:  # no roster says whose head that is
+        assert run([*asked, *given]) == AuditVerdict.DOES_NOT_FIT.value
+        capsys.readouterr()
+        (tmp_path / "roster").write_bytes(recorded.leaves[0].content)
+        given = ["--roster", str(tmp_path / "roster")]
+    assert run([*asked, *given, "--json"]) == verdict.value
     said = json.loads(capsys.readouterr().out)
     assert (said["verdict"], said["exit_status"]) == (verdict.word, verdict.value)
 
@@ -119,7 +125,7 @@ def test_who_has_to_co_sign_can_be_said(recorded: Recorder, tmp_path: Path) -> N
         path.write_bytes(recorded.to_bytes())
     finally:
         recorded.cosignatures = kept
-    asked = ["audit", "transcript", str(path), "--coordinator-key", recorded.trust.coordinator]
+    asked = ["audit", "transcript", str(path), "--coordinator-key", recorded.trust.roster_key]
     assert [run([*asked, "--require-cosigned", who]) for who in ("enough", "all", "none")] == [
         AuditVerdict.FITS.value,
         AuditVerdict.NOT_COSIGNED.value,

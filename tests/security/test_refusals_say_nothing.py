@@ -185,7 +185,10 @@ class Homes(LocalFederation):
         self.ledgers = {name: custody.ledger for name, custody in custodies.items()}
         signers = {name: custody.party.signer for name, custody in custodies.items()}
         made: Any = SimpleNamespace(
-            roster=coordinator.roster(), signers=signers, coordinator=coordinator.signer
+            roster=coordinator.roster(),
+            signers=signers,
+            coordinator=coordinator.signer,
+            roster_key=coordinator.roster_signer,
         )
         self.identities = made
 

@@ -18,6 +18,7 @@ from fieldfare.shared.transcript.leaves import EndRecord, Leaf, LeafKind
 NAME = NAMES[0]
 FAILED = EndRecord(state="failed", reason="bank-c did not answer in time").leaf()
 TOLD = AuditVerdict.TWO_STORIES.value
+BAD_INPUT = 2
 
 
 @pytest.fixture
@@ -55,13 +56,16 @@ def test_a_file_that_tells_another_story_ends_with_a_proof(
     path.write_bytes(recorded.lie(LIES[lie](recorded)))
     assert run(["institution", "transcript", "verify", str(path), "--home", home]) == TOLD
     assert "TWO STORIES" in capsys.readouterr().out
-    proof, key = f"{path}.two-stories", recorded.trust.coordinator
-    asked = ["audit", "stories", proof, "--coordinator-key"]
-    assert run([*asked, key, "--json"]) == TOLD
+    asked = ["audit", "stories", f"{path}.two-stories"]
+    given = ["--roster", str(coordinator.homes[NAME].roster)]
+    assert run([*asked, *given, "--json"]) == TOLD
     said = json.loads(capsys.readouterr().out)
     assert said["verdict"] == "two_stories"
     assert len({head["root"] for head in said["heads"]}) == 2
-    assert run([*asked, "00" * 32]) == 1  # another coordinator did not sign these
+    stranger = Coordinator(tmp_path, homes=coordinator.homes)
+    other = str(stranger.file("other", stranger.signed_roster()))
+    assert run([*asked, "--roster", other]) == 1  # another coordinator did not sign these
+    assert run([*asked, "--coordinator-key", coordinator.public]) == BAD_INPUT  # it signs no logs
     verify = ["institution", "transcript", "verify", str(path), "--home", home, "--json"]
     capsys.readouterr()
     assert run(verify) == TOLD
@@ -108,8 +112,8 @@ def test_heads_travel_as_files_and_check_holds_them_against_the_own_ones(
     file.write_bytes(other.to_bytes())
     assert run([*check, "--head", str(file)]) == TOLD
     assert "TWO STORIES" in capsys.readouterr().out
-    key = recorded.trust.coordinator
-    assert run(["audit", "stories", f"{file}.two-stories", "--coordinator-key", key]) == TOLD
+    given = ["--roster", str(coordinator.homes[NAME].roster)]
+    assert run(["audit", "stories", f"{file}.two-stories", *given]) == TOLD
 
 
 def test_a_head_that_was_not_compared_is_no_story(

@@ -32,6 +32,7 @@ def with_members(roster: Roster, **keys: str) -> Roster:
         version=roster.version + 1,
         multiplicity=roster.multiplicity,
         coordinator=roster.coordinator,
+        roster_key=roster.roster_key,
         previous=roster.hash,
         members=tuple(Member(id=name, key=key) for name, key in sorted(members.items()) if key),
     )
@@ -58,7 +59,7 @@ def test_a_roster_that_another_key_signed_is_refused_with_the_pinned_fingerprint
 ) -> None:
     other = Ed25519PrivateKey.generate()
     for key in (coordinator.public, public_hex(other)):
-        roster = coordinator.roster().model_copy(update={"coordinator": key})
+        roster = coordinator.roster().model_copy(update={"roster_key": key})
         signed = offer_roster(roster, IdentitySigner(other))
         with pytest.raises(
             UsageError, match=f"^sent: .*{fingerprint(bytes.fromhex(coordinator.public))}"

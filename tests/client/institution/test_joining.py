@@ -36,7 +36,7 @@ def invitation(**changes: str) -> Invitation:
         "address": "coordinator.example.org:8443",
         "authority": AUTHORITY,
         "bundle": "ab" * 32,
-        "coordinator": public_hex(COORDINATOR),
+        "roster_key": public_hex(COORDINATOR),
     }
     return Invitation.model_validate(fields | changes)
 
@@ -53,22 +53,22 @@ def test_a_key_is_pinned_once_and_never_replaced(home: Home) -> None:
     assert not check_pinned(home, invitation(), "sent")
     pin_coordinator(home, invitation())
     assert check_pinned(home, invitation(), "sent")
-    assert pinned_coordinator(home, load_policy(home)) == invitation().coordinator
-    stranger = invitation(coordinator=public_hex(OTHER))
+    assert pinned_coordinator(home, load_policy(home)) == invitation().roster_key
+    stranger = invitation(roster_key=public_hex(OTHER))
     with pytest.raises(UsageError, match="follows one coordinator"):
         check_pinned(home, stranger, "sent")
     with pytest.raises(UsageError, match="nothing is overwritten"):
         pin_coordinator(home, stranger)
-    assert home.coordinator_key.read_text().strip() == invitation().coordinator
+    assert home.coordinator_key.read_text().strip() == invitation().roster_key
 
 
 def test_a_key_that_was_pinned_by_hand_in_the_policy_counts(home: Home) -> None:
     text = home.policy.read_text()
-    pinned = f'coordinator = "{invitation().coordinator}"'
+    pinned = f'coordinator = "{invitation().roster_key}"'
     home.policy.write_text(text.replace('coordinator = ""', pinned))
     assert check_pinned(home, invitation(), "sent")
     with pytest.raises(UsageError, match="follows one coordinator"):
-        check_pinned(home, invitation(coordinator=public_hex(OTHER)), "sent")
+        check_pinned(home, invitation(roster_key=public_hex(OTHER)), "sent")
     home.coordinator_key.write_text(public_hex(OTHER))
     with pytest.raises(KeysError, match="found another"):
         check_pinned(home, invitation(), "sent")
@@ -117,7 +117,7 @@ def test_an_enrolment_says_who_asks_and_of_whom(home: Home) -> None:
     body = open_enrolment(signed)
     assert (body.institution, body.identity) == ("bank-a", public_identity(home))
     assert (body.node, body.contact) == (node_public_line(home), "Bo")
-    assert (body.hub, body.coordinator) == ("Example coordinator", public_hex(COORDINATOR))
+    assert (body.hub, body.roster_key) == ("Example coordinator", public_hex(COORDINATOR))
     with pytest.raises(UsageError, match="--contact"):
         enrolment_for(home, "bank-a", invitation(), load_identity(home, None), "two\nlines")
 

@@ -18,8 +18,8 @@ from fieldfare.client.home.keys import identity_fingerprint
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.roster import pinned_roster
 from fieldfare.client.policy.policy import load_policy, pinned_coordinator
-from fieldfare.server.home.initial_setup import signing_public
 from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.server.home.roster_key import roster_public
 from fieldfare.server.superlink.control import control_target
 from fieldfare.server.superlink.superlink import control
 from fieldfare.shared.cli.root import run
@@ -101,7 +101,7 @@ def test_five_commands_make_a_member_whose_node_is_let_in(
 
     # What is read aloud is given as an option: both sides compare, nothing is just believed.
     invitation, enrolment = str(site.coordinator_home.invitation), str(site.folder / "enrolment")
-    coordinator_said = ["--fingerprint", spoken(signing_public(site.coordinator_home))]
+    coordinator_said = ["--fingerprint", spoken(roster_public(site.coordinator_home))]
     assert site.institution("init", "--id", "bank-a") == 0
     assert site.institution("join", invitation, *coordinator_said, "--out", enrolment) == 0
     bank_said = ["--fingerprint", identity_fingerprint(site.bank)]

@@ -10,6 +10,7 @@ from fieldfare.server.cli import coordinator as cli_founding
 from fieldfare.server.home.certificate_authority import valid_until
 from fieldfare.server.home.initial_setup import load_signing_key, signing_public
 from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.server.home.roster_key import roster_public
 from fieldfare.server.home.settings import load_settings
 from fieldfare.server.members.publication import present_invitation
 from fieldfare.shared.cli.root import run
@@ -35,12 +36,12 @@ def test_init_makes_a_home_prints_the_fingerprint_and_the_next_step(
     assert init(tmp_path / "coordinator") == 0
     home = CoordinatorHome.open(tmp_path / "coordinator")
     out = capsys.readouterr().out
-    assert f"coordinator  {fingerprint(bytes.fromhex(signing_public(home)))}\n" in out
+    assert f"coordinator  {fingerprint(bytes.fromhex(roster_public(home)))}\n" in out
     assert str(home.invitation) in out
     assert f"coordinator enrol FILE... --home {tmp_path / 'coordinator'}" in out
     invitation = present_invitation(home)
     assert invitation is not None
-    assert invitation.coordinator == signing_public(home)
+    assert invitation.roster_key == roster_public(home)
 
 
 def test_a_second_coordinator_gets_another_port_and_says_so(

@@ -129,7 +129,7 @@ def test_refusals_are_one_line_and_status_2(
     refused = {
         "signature": good.enrolment().replace(b'"contact":""', b'"contact":"x"'),
         "hub": good.enrolment(hub="Other coordinator"),
-        "coordinator": good.enrolment(coordinator="ab" * 32),
+        "coordinator": good.enrolment(roster_key="ab" * 32),
         "id": id_taken.enrolment(),
         "key": key_taken.enrolment(),
         "node": node_taken.enrolment(),

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from tests.support.homes.papers import Applicant
 
-from fieldfare.server.home.initial_setup import signing_public
 from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.server.home.roster_key import roster_public
 from fieldfare.server.members.enrolment import examine, keep
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.protocol.identity import fingerprint, node_key_fingerprint
@@ -55,7 +55,11 @@ def test_members_for_programs(
     coordinator_home: CoordinatorHome, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call(coordinator_home, "members", "--json") == 0
-    assert json.loads(capsys.readouterr().out) == {"members": [], "roster": None}
+    assert json.loads(capsys.readouterr().out) == {
+        "members": [],
+        "roster": None,
+        "keys_together": True,
+    }
     bank = enrol(coordinator_home, "bank-a")
     call(coordinator_home, "roster", "--multiplicity", "1")
     capsys.readouterr()
@@ -82,7 +86,7 @@ def test_a_roster_is_published_once_for_each_change(
     assert "published version 1, members: 1, M = 2" in said
     assert fingerprint(bytes.fromhex(bank.public)) in said
     assert "institution roster accept" in said
-    assert open_roster(read_roster(out), signing_public(coordinator_home)).multiplicity == 2
+    assert open_roster(read_roster(out), roster_public(coordinator_home)).multiplicity == 2
     first = out.read_bytes()
     assert call(coordinator_home, "roster", "--out", str(out)) == 0  # the same bytes again
     assert "nothing changed since version 1" in capsys.readouterr().out
@@ -90,7 +94,7 @@ def test_a_roster_is_published_once_for_each_change(
     enrol(coordinator_home, "bank-b")
     assert call(coordinator_home, "roster", "--out", str(out)) == 0  # an earlier one is replaced
     assert "published version 2, members: 2, M = 2" in capsys.readouterr().out
-    assert open_roster(read_roster(out), signing_public(coordinator_home)).version == 2
+    assert open_roster(read_roster(out), roster_public(coordinator_home)).version == 2
 
 
 def test_nothing_is_published_where_the_copy_would_overwrite_something(

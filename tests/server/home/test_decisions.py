@@ -9,8 +9,9 @@ import pytest
 from tests.support.homes.papers import Applicant
 
 from fieldfare.server.home.decision_log import DecisionKind, write_down
-from fieldfare.server.home.initial_setup import load_signing_key, renew_server, signing_public
+from fieldfare.server.home.initial_setup import renew_server, signing_public
 from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.server.home.roster_key import load_roster_key
 from fieldfare.server.members.enrolment import examine, keep, members, remove
 from fieldfare.server.members.publication import invite, publish
 from fieldfare.shared.system.private_files import os_user
@@ -38,7 +39,7 @@ def test_a_line_says_who_and_when(coordinator_home: CoordinatorHome) -> None:
 def test_everything_that_changes_who_takes_part_is_written_down(
     coordinator_home: CoordinatorHome,
 ) -> None:
-    key = load_signing_key(coordinator_home, None)
+    key = load_roster_key(coordinator_home, None)
     bank, other = Applicant("bank-a", coordinator_home), Applicant("bank-b", coordinator_home)
     invite(coordinator_home, key)
     for content in (bank.enrolment(), other.enrolment(), bank.enrolment()):
@@ -66,7 +67,7 @@ def test_what_cannot_be_written_down_is_not_done(coordinator_home: CoordinatorHo
     coordinator_home.decisions.mkdir()
     for attempt in (
         lambda: remove(coordinator_home, "bank-a"),
-        lambda: publish(coordinator_home, load_signing_key(coordinator_home, None)),
+        lambda: publish(coordinator_home, load_roster_key(coordinator_home, None)),
     ):
         with pytest.raises(OSError, match="directory"):
             attempt()

@@ -76,7 +76,7 @@ def test_a_half_made_home_does_not_open(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_another_key_than_the_one_told_is_refused(coordinator_home: CoordinatorHome) -> None:
     coordinator_home.signing_key.write_bytes(signing_pem(Ed25519PrivateKey.generate(), None))
-    with pytest.raises(KeysError, match="institutions pinned"):
+    with pytest.raises(KeysError, match="renew-key"):
         load_signing_key(coordinator_home, None)
 
 

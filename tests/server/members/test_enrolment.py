@@ -10,6 +10,7 @@ from tests.support.homes.papers import Applicant, key_called, node_called
 
 from fieldfare.server.home.initial_setup import load_signing_key
 from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.server.home.roster_key import load_roster_key
 from fieldfare.server.members.enrolment import (
     MembershipChange,
     Paper,
@@ -125,22 +126,22 @@ def test_the_id_of_a_member_belongs_to_nobody_else(
 def test_an_enrolment_at_another_coordinator_is_refused(coordinator_home: CoordinatorHome) -> None:
     applicant = Applicant("bank-a", coordinator_home)
     other = public_hex(key_called("another coordinator"))
-    assert "at this coordinator" in refusal(
-        coordinator_home, applicant.enrolment(coordinator=other)
-    )
+    assert "at this coordinator" in refusal(coordinator_home, applicant.enrolment(roster_key=other))
     assert "was the coordinator renamed" in refusal(
         coordinator_home, applicant.enrolment(hub="Other coordinator")
     )
 
 
-def test_the_coordinators_own_key_is_no_institutions(coordinator_home: CoordinatorHome) -> None:
-    key = load_signing_key(coordinator_home, None)
+def test_the_coordinators_own_keys_are_no_institutions(coordinator_home: CoordinatorHome) -> None:
+    key = load_roster_key(coordinator_home, None).key
     applicant = Applicant("bank-a", coordinator_home)
     content = applicant.enrolment()
     assert public_hex(key) in content.decode()
     applicant.identity = key
     with pytest.raises(ValueError, match="identity"):
         applicant.enrolment()
+    applicant.identity = load_signing_key(coordinator_home, None)
+    assert "online key" in refusal(coordinator_home, applicant.enrolment())
 
 
 @pytest.mark.parametrize(
@@ -208,8 +209,8 @@ def test_a_rotation_to_a_key_that_somebody_has_or_had_is_refused(
     take(coordinator_home, other.enrolment())
     former = other.identity
     take(coordinator_home, other.rotate())
-    own = load_signing_key(coordinator_home, None)
-    for key in (other.identity, former, own):
+    online, own = load_signing_key(coordinator_home, None), load_roster_key(coordinator_home, None)
+    for key in (other.identity, former, online, own.key):
         statement = state_rotation("bank-a", bank.identity, key)
         assert "no party has or had" in refusal(coordinator_home, statement)
     former = bank.identity
@@ -307,7 +308,7 @@ def _copied(home: CoordinatorHome, _: Applicant) -> None:
 
 
 def _foreign(home: CoordinatorHome, bank: Applicant) -> None:
-    content = bank.enrolment(coordinator=public_hex(Ed25519PrivateKey.generate()))
+    content = bank.enrolment(roster_key=public_hex(Ed25519PrivateKey.generate()))
     home.enrolment("bank-a").write_bytes(content)
 
 

@@ -4,10 +4,9 @@ from fieldfare.server.home.initial_setup import (
     build_bundle,
     bundle_hash,
     kept_bundle,
-    load_signing_key,
-    signing_public,
 )
 from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.server.home.roster_key import load_roster_key, roster_public
 from fieldfare.server.members.publication import invite, present_invitation
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.protocol.identity import Invitation, open_invitation
@@ -15,7 +14,7 @@ from fieldfare.shared.protocol.signed_files import read_signed
 
 
 def invite_now(home: CoordinatorHome) -> Invitation:
-    return invite(home, load_signing_key(home, None))
+    return invite(home, load_roster_key(home, None))
 
 
 def test_an_invitation_says_all_that_a_node_needs(coordinator_home: CoordinatorHome) -> None:
@@ -25,7 +24,7 @@ def test_an_invitation_says_all_that_a_node_needs(coordinator_home: CoordinatorH
     assert present_invitation(coordinator_home) == made
     assert (made.hub, made.address) == ("Example coordinator", "coordinator.example.org:8443")
     assert made.authority.encode() == coordinator_home.authority.read_bytes()
-    assert made.coordinator == signing_public(coordinator_home)
+    assert made.roster_key == roster_public(coordinator_home)
     assert made.bundle == bundle_hash(build_bundle())
 
 

@@ -3,8 +3,8 @@ from typing import Any
 import pytest
 from tests.support.homes.papers import Applicant
 
-from fieldfare.server.home.initial_setup import load_signing_key, signing_public
 from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.server.home.roster_key import load_roster_key, roster_public
 from fieldfare.server.members.enrolment import examine, keep, remove
 from fieldfare.server.members.publication import PublishedRoster, publish, published_roster
 from fieldfare.shared.errors import UsageError
@@ -17,8 +17,8 @@ def enrol(home: CoordinatorHome, *contents: bytes) -> None:
 
 
 def publish_now(home: CoordinatorHome, **terms: Any) -> PublishedRoster:
-    made = publish(home, load_signing_key(home, None), **terms)
-    assert open_roster(roster_and_papers(made.content)[0], signing_public(home)) == made.roster
+    made = publish(home, load_roster_key(home, None), **terms)
+    assert open_roster(roster_and_papers(made.content)[0], roster_public(home)) == made.roster
     assert home.roster.read_bytes() == made.content
     return made
 

@@ -12,6 +12,7 @@ from tests.support.network.coordinator import new_home
 
 from fieldfare.server.home.initial_setup import load_signing_key, signing_public
 from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.server.home.roster_key import load_roster_key, roster_public
 from fieldfare.server.studies.proposals import find_study, proposal, proposals, propose
 from fieldfare.shared.errors import StudyError, UsageError
 from fieldfare.shared.privacy.protection import Protection
@@ -35,9 +36,14 @@ def signer(home: CoordinatorHome) -> IdentitySigner:
 
 def put_roster(home: CoordinatorHome, multiplicity: int) -> None:
     roster = Roster(
-        version=1, multiplicity=multiplicity, coordinator=signing_public(home), members=()
+        version=1,
+        multiplicity=multiplicity,
+        coordinator=signing_public(home),
+        members=(),
+        roster_key=roster_public(home),
     )
-    create_private(home.roster, offer_roster(roster, signer(home)))
+    signed = offer_roster(roster, IdentitySigner(load_roster_key(home, None).key))
+    create_private(home.roster, signed)
 
 
 def test_a_proposed_study_is_signed_and_kept(home: CoordinatorHome) -> None:

@@ -6,6 +6,7 @@ from tests.support.federations.bench import Bench
 from tests.support.runs.transcripts import Recorder
 
 from fieldfare.shared.audit.audit import AuditReport, audit
+from fieldfare.shared.audit.opening import Trust
 from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.protocol.plan import PICOMU2
 from fieldfare.shared.run.replay import model_hash
@@ -21,8 +22,8 @@ from fieldfare.shared.transcript.leaves import (
 STEPS = 3
 
 
-def fits(recorder: Recorder) -> AuditReport:
-    report = recorder.audit()
+def fits(recorder: Recorder, trust: Trust | None = None) -> AuditReport:
+    report = recorder.audit(trust=trust)
     assert report.misfit is None, report.misfit
     return report
 
@@ -87,7 +88,8 @@ def test_a_run_that_failed_while_it_opened_fits(bench: Bench, kept: int) -> None
     del recorder.leaves[kept:]
     recorder.end("failed", "too few institutions")
     recorder.sign_head()
-    report = fits(recorder)
+    roster = bench.federation.identities.roster  # without one in the log, the reader gives it
+    report = fits(recorder, None if kept else Trust(roster.roster_key, roster))
     assert (report.state, report.reason) == ("failed", "too few institutions")
 
 

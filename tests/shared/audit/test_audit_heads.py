@@ -5,6 +5,7 @@ import rfc8785
 from tests.support.federations.bench import Bench
 from tests.support.runs.transcripts import Recorder
 
+from fieldfare.shared.audit.opening import Trust
 from fieldfare.shared.transcript.file import Misfit
 from fieldfare.shared.transcript.heads import CosignedHead
 from fieldfare.shared.transcript.leaves import EndRecord, Leaf, LeafKind, TreeHead, tree_head
@@ -169,10 +170,15 @@ def test_nobody_cosigns_a_log_without_a_roster(bench: Bench) -> None:
     recorder.sign_head()
     head = tree_head(bench.study.id, recorder.run, [leaf.hash for leaf in recorder.leaves])
     recorder.cosignatures = {cosigned_by: recorder.signed_by(cosigned_by, cosigned_head(head))}
-    found = recorder.audit().misfit
-    assert found is not None
-    assert found.kind == "cosignature"
-    assert "roster" in found.reason
+    roster = recorder.bench.federation.identities.roster
+    for trust, kind in (
+        (recorder.trust, "head"),
+        (Trust(roster.roster_key, roster), "cosignature"),
+    ):
+        found = recorder.audit(trust=trust).misfit
+        assert found is not None
+        assert found.kind == kind
+        assert "roster" in found.reason
 
 
 def test_cosignatures_stand_in_order_and_once(recorded: Recorder) -> None:

@@ -165,7 +165,7 @@ def test_a_study_that_this_roster_cannot_run_is_named(
     study = make_study(privacy=privacy)
     identities = recorder.bench.federation.identities
     recorder.leaves = [
-        Leaf(LeafKind.ROSTER, offer_roster(identities.roster, identities.coordinator)),
+        Leaf(LeafKind.ROSTER, offer_roster(identities.roster, identities.roster_key)),
         Leaf(LeafKind.STUDY, offer_study(study, identities.coordinator)),
     ]
     hashes = [leaf.hash for leaf in recorder.leaves]
@@ -209,9 +209,9 @@ def test_a_roster_by_another_coordinator_is_named(recorded: Recorder) -> None:
 
 def test_a_pinned_roster_is_the_only_one_that_will_do(recorded: Recorder) -> None:
     roster = recorded.bench.federation.identities.roster
-    assert recorded.audit(trust=Trust(roster.coordinator, roster)).misfit is None
+    assert recorded.audit(trust=Trust(roster.roster_key, roster)).misfit is None
     newer = roster.model_copy(update={"version": 2})
-    found = recorded.audit(trust=Trust(roster.coordinator, newer)).misfit
+    found = recorded.audit(trust=Trust(roster.roster_key, newer)).misfit
     assert found is not None
     assert found.kind == "roster"
     assert "version 2, found version 1" in found.reason
@@ -223,14 +223,14 @@ def test_a_roster_with_a_member_without_a_key_is_named(recorded: Recorder) -> No
     keyless = identities.roster.model_copy(
         update={"members": (Member(id=first.id, key=""), *others)}
     )
-    leaf = Leaf(LeafKind.ROSTER, offer_roster(keyless, identities.coordinator))
+    leaf = Leaf(LeafKind.ROSTER, offer_roster(keyless, identities.roster_key))
     found = recorded.misfit_with(0, leaf)
     assert "bank-a" in found.reason
 
 
 def test_a_roster_that_is_known_to_be_right_is_trusted(recorded: Recorder) -> None:
     roster = recorded.bench.federation.identities.roster
-    assert Trust.in_roster(recorded.leaves[0].content) == Trust(roster.coordinator, roster)
+    assert Trust.in_roster(recorded.leaves[0].content) == Trust(roster.roster_key, roster)
 
 
 @pytest.mark.parametrize(
@@ -254,11 +254,6 @@ def test_a_roster_that_its_coordinator_did_not_sign_is_not_trusted(recorded: Rec
     content = recorded.leaves[0].content
     with pytest.raises(ProtocolError):
         Trust.in_roster(content.replace(b"bank-a", b"bank-A"))
-
-
-def test_a_trusted_key_alone_verifies_the_coordinator_only(recorded: Recorder) -> None:
-    with pytest.raises(ProtocolError):
-        recorded.trust.coordinator_only.verify("bank-a", b"x" * 64, b"")
 
 
 def _key(recorded: Recorder, name: str) -> Any:

@@ -22,7 +22,7 @@ def file(recorded: Recorder, tmp_path: Path) -> Path:
 @pytest.fixture
 def key(recorded: Recorder, tmp_path: Path) -> Path:
     path = tmp_path / "signing.pub"
-    path.write_text(recorded.trust.coordinator + "\n")
+    path.write_text(recorded.trust.roster_key + "\n")
     return path
 
 
@@ -39,7 +39,7 @@ def test_an_honest_run_fits(file: Path, key: Path, capsys: Captured) -> None:
 
 
 def test_a_key_may_be_typed(file: Path, recorded: Recorder, capsys: Captured) -> None:
-    typed = recorded.trust.coordinator.upper()
+    typed = recorded.trust.roster_key.upper()
     assert run(["audit", "transcript", str(file), "--coordinator-key", typed]) == 0
     assert "as the coordinator signed it" in capsys.readouterr().out
 

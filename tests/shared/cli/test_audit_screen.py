@@ -34,7 +34,7 @@ def test_one_screen_says_everything(recorded: Recorder, report: AuditReport) -> 
     for expected in (
         recorded.bench.study.id,
         "run-1",
-        fingerprint(bytes.fromhex(recorded.trust.coordinator)),
+        fingerprint(bytes.fromhex(recorded.trust.roster_key)),
         "version 1, 4 institutions, as the coordinator signed it",
         "52 leaves; the run finished",
         "3 of 3, 6 requests, 1 of them without a sum",
@@ -86,7 +86,7 @@ def test_what_is_missing_is_left_out(recorded: Recorder) -> None:
 def test_a_pinned_roster_and_missing_cosignatures_are_said(
     recorded: Recorder, report: AuditReport
 ) -> None:
-    trust = Trust(recorded.trust.coordinator, report.roster)
+    trust = Trust(recorded.trust.roster_key, report.roster)
     text = screen(replace(report, cosigned={"bank-a": 12}), trust)
     assert "the one that you gave" in text
     assert "the first 12 leaves" in text

@@ -41,7 +41,7 @@ def enrolment(**changes: Any) -> Enrolment:
         "node": NODE,
         "contact": "Data office, +1 555 0100",
         "hub": "Example hub",
-        "coordinator": public_hex(COORDINATOR),
+        "roster_key": public_hex(COORDINATOR),
     }
     return Enrolment.model_validate(fields | changes)
 
@@ -52,7 +52,7 @@ def invitation(**changes: Any) -> Invitation:
         "address": "hub.example.org:443",
         "authority": AUTHORITY,
         "bundle": "ab" * 32,
-        "coordinator": public_hex(COORDINATOR),
+        "roster_key": public_hex(COORDINATOR),
     }
     return Invitation.model_validate(fields | changes)
 
@@ -115,6 +115,7 @@ def test_one_paper_is_not_read_as_another_and_has_one_spelling() -> None:
     "changes",
     [
         {"institution": "coordinator"},
+        {"institution": "coordinator-roster"},
         {"institution": ""},
         {"institution": " bank-a"},
         {"institution": "bank\u202ea"},
@@ -127,7 +128,7 @@ def test_one_paper_is_not_read_as_another_and_has_one_spelling() -> None:
         {"contact": "two\nlines"},
         {"contact": "x" * 201},
         {"hub": ""},
-        {"coordinator": ""},
+        {"roster_key": ""},
         {"more": "1"},
     ],
 )
@@ -146,7 +147,7 @@ def test_what_an_enrolment_may_not_hold(changes: dict[str, str]) -> None:
         {"authority": AUTHORITY + AUTHORITY},
         {"authority": AUTHORITY + "# more\n"},
         {"bundle": "ab"},
-        {"coordinator": "G" * 64},
+        {"roster_key": "G" * 64},
     ],
 )
 def test_what_an_invitation_may_not_hold(changes: dict[str, str]) -> None:

@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -6,7 +7,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import IdentitySigner, sign_envelope
-from fieldfare.shared.protocol.roster import COORDINATOR, Member, Roster
+from fieldfare.shared.protocol.roster import COORDINATOR, ROSTER_SIGNER, Member, Roster
 from fieldfare.shared.protocol.signed_files import (
     RosterOffer,
     StudyOffer,
@@ -18,6 +19,7 @@ from fieldfare.shared.protocol.signed_files import (
 from fieldfare.shared.study.study import Study, parse_study
 
 COORDINATOR_KEY = Ed25519PrivateKey.generate()
+ROSTER_KEY = Ed25519PrivateKey.generate()
 BANK = Ed25519PrivateKey.generate()
 
 TEXT = """
@@ -43,7 +45,10 @@ def public(key: Ed25519PrivateKey) -> str:
 
 
 ROSTER = Roster(
-    version=1, coordinator=public(COORDINATOR_KEY), members=(Member(id="bank", key=public(BANK)),)
+    version=1,
+    coordinator=public(COORDINATOR_KEY),
+    members=(Member(id="bank", key=public(BANK)),),
+    roster_key=public(ROSTER_KEY),
 )
 
 
@@ -96,8 +101,7 @@ def test_a_signed_text_that_is_no_study_is_refused(text: str) -> None:
 
 def test_a_signed_roster_comes_back_equal() -> None:
     assert (
-        open_roster(offer_roster(ROSTER, IdentitySigner(COORDINATOR_KEY)), public(COORDINATOR_KEY))
-        == ROSTER
+        open_roster(offer_roster(ROSTER, IdentitySigner(ROSTER_KEY)), public(ROSTER_KEY)) == ROSTER
     )
 
 
@@ -105,19 +109,25 @@ def test_a_roster_by_another_key_than_the_pinned_one_is_refused() -> None:
     offer = offer_roster(ROSTER, IdentitySigner(BANK))
 
     with pytest.raises(ProtocolError):
-        open_roster(offer, public(COORDINATOR_KEY))
+        open_roster(offer, public(ROSTER_KEY))
 
 
-def test_a_roster_that_names_another_coordinator_is_refused() -> None:
-    other = Roster(version=1, coordinator=public(BANK), members=())
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [({"roster_key": public(BANK), "members": ()}, "pinned"), ({"coordinator": ""}, "online key")],
+)
+def test_a_roster_with_another_roster_key_or_no_online_key_is_refused(
+    changes: dict[str, Any], said: str
+) -> None:
+    offer = offer_roster(ROSTER.model_copy(update=changes), IdentitySigner(ROSTER_KEY))
 
-    with pytest.raises(ProtocolError, match="pinned"):
-        open_roster(offer_roster(other, IdentitySigner(COORDINATOR_KEY)), public(COORDINATOR_KEY))
+    with pytest.raises(ProtocolError, match=said):
+        open_roster(offer, public(ROSTER_KEY))
 
 
 @pytest.mark.parametrize("text", ["{}", "11", "{{"])
 def test_a_signed_text_that_is_no_roster_is_refused(text: str) -> None:
-    offer = sign_envelope(RosterOffer(roster=text), COORDINATOR, IdentitySigner(COORDINATOR_KEY))
+    offer = sign_envelope(RosterOffer(roster=text), ROSTER_SIGNER, IdentitySigner(ROSTER_KEY))
 
     with pytest.raises(ProtocolError, match="valid roster"):
-        open_roster(offer, public(COORDINATOR_KEY))
+        open_roster(offer, public(ROSTER_KEY))

@@ -26,9 +26,9 @@ def read(name: str) -> dict[str, Any]:
     return content
 
 
-def audited(lines: list[str], coordinator: str) -> AuditReport:
+def audited(lines: list[str], roster_key: str) -> AuditReport:
     content = "".join(f"{line}\n" for line in lines)
-    return audit(io.BytesIO(content.encode()), Trust(coordinator))
+    return audit(io.BytesIO(content.encode()), Trust(roster_key))
 
 
 def test_vectors_are_what_is_written_today() -> None:
@@ -42,7 +42,7 @@ def test_vectors_are_what_is_written_today() -> None:
 @pytest.mark.parametrize("name", FORGED)
 def test_both_readers_accept_an_honest_run(name: str) -> None:
     vector = read(name)
-    report = audited(vector["transcript"], vector["coordinator"])
+    report = audited(vector["transcript"], vector["roster_key"])
     found = vector["accepted"]
     assert report.misfit is None
     assert (report.state, report.steps, report.sums) == (
@@ -52,15 +52,15 @@ def test_both_readers_accept_an_honest_run(name: str) -> None:
     )
     assert (report.model, len(report.answers)) == (found["model"], found["answers"])
     assert {n: one.spent.debits for n, one in report.institutions.items()} == found["spent"]
-    assert accepts(vector["transcript"], vector["coordinator"], vector["plan"]) == ""
+    assert accepts(vector["transcript"], vector["roster_key"], vector["plan"]) == ""
 
 
 @pytest.mark.parametrize("name", FORGED)
 def test_both_readers_accept_a_run_whose_vectors_were_deleted(name: str) -> None:
     vector = read(name)
     lines = [line for line in vector["transcript"] if not line.startswith('{"blob"')]
-    assert audited(lines, vector["coordinator"]).misfit is None
-    assert accepts(lines, vector["coordinator"], vector["plan"]) == ""
+    assert audited(lines, vector["roster_key"]).misfit is None
+    assert accepts(lines, vector["roster_key"], vector["plan"]) == ""
 
 
 @pytest.mark.parametrize(("name", "says"), LIES)
@@ -68,10 +68,10 @@ def test_both_readers_refuse_a_lie(name: str, says: str) -> None:
     vector = read(name)
     (lie,) = (one for one in vector["refused"] if one["says"] == says)
     lines = with_changes(vector["transcript"], lie["changes"])
-    misfit = audited(lines, vector["coordinator"]).misfit
+    misfit = audited(lines, vector["roster_key"]).misfit
     assert misfit is not None
     assert (misfit.line, misfit.kind) == (lie["line"], lie["kind"])
-    assert accepts(lines, vector["coordinator"], vector["plan"]) != ""
+    assert accepts(lines, vector["roster_key"], vector["plan"]) != ""
 
 
 @pytest.mark.parametrize("folder", KEPT, ids=lambda path: path.name)
@@ -83,7 +83,7 @@ def test_the_second_reader_accepts_what_deployed_runs_left(folder: Path) -> None
     assert report.plan is not None
     assert isinstance(report.plan.study, Study)
     plan = plan_of(plan_for(report.plan.study))
-    assert accepts(lines, trust.coordinator, plan) == ""
+    assert accepts(lines, trust.roster_key, plan) == ""
 
 
 def test_the_second_reader_shares_no_code() -> None:

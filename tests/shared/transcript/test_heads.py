@@ -20,7 +20,7 @@ def seen(recorded: Recorder, hashes: list[bytes], run: str = "run-1") -> SeenHea
 def test_two_logs_of_which_none_is_the_others_beginning_are_proved(
     recorded: Recorder, one: int, other: int
 ) -> None:
-    roster = recorded.trust.coordinator_only
+    roster = recorded.bench.federation.identities.roster
     proof = two_stories(seen(recorded, LEAVES[:one]), seen(recorded, OTHER[:other]), roster)
     assert proof is not None
     again = TwoStories.from_bytes(proof.to_bytes())
@@ -32,7 +32,7 @@ def test_two_logs_of_which_none_is_the_others_beginning_are_proved(
 
 @pytest.mark.parametrize(("one", "other"), [(7, 7), (3, 7), (7, 1), (0, 4)])
 def test_a_log_that_grew_tells_one_story(recorded: Recorder, one: int, other: int) -> None:
-    roster = recorded.trust.coordinator_only
+    roster = recorded.bench.federation.identities.roster
     first, second = seen(recorded, LEAVES[:one]), seen(recorded, LEAVES[:other])
     assert two_stories(first, second, roster) is None
     assert two_stories(first, seen(recorded, OTHER, "run-2"), roster) is None

@@ -57,7 +57,8 @@ class Coordinator:
         public = signer.key.public_key().public_bytes_raw().hex()
         replace_private(self.home.signing_key, signing_pem(signer.key, None))
         replace_private(self.home.signing_public, public.encode())
-        replace_private(self.home.roster, offer_roster(identities.roster, signer))
+        replace_private(self.home.roster_public, identities.roster.roster_key.encode())
+        replace_private(self.home.roster, offer_roster(identities.roster, identities.roster_key))
         replace_private(self.home.study(study.id), offer_study(study, signer))
         settings = self.home.settings.read_text()
         self.home.settings.write_text(settings.replace("wait_seconds = 90.0", "wait_seconds = 0"))
@@ -230,4 +231,4 @@ def audited_with(coordinator: Coordinator, leaves: list[Leaf]) -> AuditReport:
         cosignatures={},
     )
     file.seek(0)
-    return audit(file, Trust(identities.roster.coordinator))
+    return audit(file, Trust(identities.roster.roster_key))

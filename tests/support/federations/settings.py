@@ -206,13 +206,13 @@ class Book:
     @property
     def facts(self) -> RunFacts:
         federation = self.setting.federation
-        roster, coordinator = federation.identities.roster, federation.identities.coordinator
+        identities = federation.identities
         return RunFacts(
             self.run,
             federation.plan,
-            roster,
-            offer_roster(roster, coordinator),
-            offer_study(federation.study, coordinator),
+            identities.roster,
+            offer_roster(identities.roster, identities.roster_key),
+            offer_study(federation.study, identities.coordinator),
         )
 
     @contextmanager
@@ -248,7 +248,7 @@ class Book:
             head=sign_envelope(head, COORDINATOR, identities.coordinator),
             cosignatures={},
         )
-        return audit(io.BytesIO(out.getvalue()), Trust(identities.roster.coordinator))
+        return audit(io.BytesIO(out.getvalue()), Trust(identities.roster.roster_key))
 
     def carry_on(self, drop: Callable[[Message], bool] | None = None) -> Outcome:
         """Go on from where the run stands, as a fresh process does."""

@@ -24,10 +24,9 @@ def found(folder: Path, **changes: Any) -> CoordinatorHome:
         "name": "Example coordinator",
         "address": "coordinator.example.org:8443",
     }
-    passphrase = changes.pop("passphrase", None)
-    return create_coordinator(
-        folder, CoordinatorSetup(**(setup | changes)), NOW, passphrase=passphrase
-    )
+    named = ("passphrase", "roster_key")
+    keys = {name: changes.pop(name) for name in named if name in changes}
+    return create_coordinator(folder, CoordinatorSetup(**(setup | changes)), NOW, **keys)
 
 
 @pytest.fixture

@@ -80,10 +80,16 @@ class Coordinator:
     folder: Path
     key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
     homes: dict[str, Home] = field(default_factory=dict)
+    roster_key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
 
     @property
     def public(self) -> str:
-        return public_hex(self.key)
+        """The roster key, which institutions pin."""
+        return public_hex(self.roster_key)
+
+    @property
+    def roster_signer(self) -> IdentitySigner:
+        return IdentitySigner(self.roster_key)
 
     @property
     def signer(self) -> IdentitySigner:
@@ -128,13 +134,14 @@ class Coordinator:
         return Roster(
             version=version,
             multiplicity=multiplicity,
-            coordinator=self.public,
+            coordinator=public_hex(self.key),
             members=members,
+            roster_key=self.public,
             previous=previous,
         )
 
     def signed_roster(self, roster: Roster | None = None) -> bytes:
-        return offer_roster(roster or self.roster(), self.signer)
+        return offer_roster(roster or self.roster(), self.roster_signer)
 
     def pin(self, roster: Roster | None = None) -> None:
         """Every home pins it."""

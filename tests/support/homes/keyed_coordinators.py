@@ -19,6 +19,7 @@ from tests.support.network.coordinator import new_home
 
 from fieldfare.server.home.initial_setup import load_signing_key, signing_public
 from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.server.home.roster_key import load_roster_key, roster_public
 from fieldfare.server.store.rows import Progress
 from fieldfare.server.store.store import RunStore, run_store
 from fieldfare.shared.cli.root import run
@@ -92,6 +93,10 @@ class KeyedCoordinator:
     def signer(self) -> IdentitySigner:
         return IdentitySigner(load_signing_key(self.home, None))
 
+    @property
+    def roster_signer(self) -> IdentitySigner:
+        return IdentitySigner(load_roster_key(self.home, None).key)
+
     def store(self) -> AbstractContextManager[RunStore]:
         return run_store(self.home.runs_database)
 
@@ -102,10 +107,11 @@ class KeyedCoordinator:
             members=tuple(
                 Member(id=name, key=public_hex(key)) for name, key in sorted(self.keys.items())
             ),
+            roster_key=roster_public(self.home),
         )
 
     def publish(self, version: int = 1) -> None:
-        replace_private(self.home.roster, offer_roster(self.roster(version), self.signer))
+        replace_private(self.home.roster, offer_roster(self.roster(version), self.roster_signer))
 
     def approval(self, name: str, **changes: Any) -> Approval:
         fields: dict[str, Any] = {

@@ -7,8 +7,8 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fieldfare.server.home.initial_setup import signing_public
 from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.server.home.roster_key import roster_public
 from fieldfare.server.home.settings import load_settings
 from fieldfare.shared.protocol.identity import (
     Enrolment,
@@ -50,7 +50,7 @@ class Applicant:
     def public(self) -> str:
         return public_hex(self.identity)
 
-    def enrolment(self, *, hub: str = "", coordinator: str = "") -> bytes:
+    def enrolment(self, *, hub: str = "", roster_key: str = "") -> bytes:
         """Its enrolment at the coordinator, or at another one."""
         body = Enrolment(
             institution=self.name,
@@ -58,7 +58,7 @@ class Applicant:
             node=self.node,
             contact=self.contact,
             hub=hub or load_settings(self.home).name,
-            coordinator=coordinator or signing_public(self.home),
+            roster_key=roster_key or roster_public(self.home),
         )
         return sign_enrolment(body, self.identity)
 

@@ -37,6 +37,7 @@ class HomesBench:
         identities = SimpleNamespace(
             roster=self.coordinator.roster(),
             coordinator=self.coordinator.signer,
+            roster_key=self.coordinator.roster_signer,
             signers={custody.party.institution: custody.party.signer for custody in self.custodies},
         )
         return SimpleNamespace(identities=identities)

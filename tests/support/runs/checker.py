@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 
 Fields = dict[str, Any]
 SENT: Final = {
-    "roster": "fieldfare.roster-offer.v1",
+    "roster": "fieldfare.roster-offer.v2",
     "study": "fieldfare.study-offer.v1",
     "approval": "fieldfare.approval.v2",
     "hello": "fieldfare.run-answer.v1",
@@ -78,8 +78,9 @@ def root(hashes: Sequence[bytes]) -> bytes:
 class Checker:
     """Reads one file, forward."""
 
-    coordinator: str
+    roster_key: str
     plan: Fields
+    coordinator: str = ""  # the online key, from the roster
     keys: dict[str, str] = field(default_factory=dict)
     study: Fields = field(default_factory=dict)
     run: str = ""
@@ -111,8 +112,10 @@ class Checker:
             if "blob" in one:
                 vector = base64.b64decode(one["blob"])
                 self.vectors[sha(vector)] = vector
+        contents = [(one["kind"], base64.b64decode(one["content"])) for one in leaves]
+        self._roster(*contents[0])
         self._head(objects[0], lines[1:head], rest)
-        self._leaves([(one["kind"], base64.b64decode(one["content"])) for one in leaves])
+        self._leaves(contents)
 
     def _head(self, header: Fields, lines: Sequence[str], rest: Sequence[Fields]) -> None:
         hashes = [hashlib.sha256(b"\0" + line.encode()).digest() for line in lines]
@@ -127,8 +130,10 @@ class Checker:
         check(rfc8785.dumps(envelope) == content, "an envelope is canonical")
         check(envelope["type"] == name, f"a {name}")
         check(signer in {None, envelope["signer"]}, f"signed by {signer}")
-        key = self.coordinator if envelope["signer"] == "coordinator" else None
-        key = key or self.keys.get(envelope["signer"])
+        keys = self.keys | {"coordinator": self.coordinator}
+        if name == SENT["roster"]:
+            keys = {"coordinator-roster": self.roster_key}
+        key = keys.get(envelope["signer"])
         check(key, "a signer on the roster")
         signature = base64.b64decode(envelope["signature"])
         try:
@@ -138,7 +143,7 @@ class Checker:
             raise Refused("a signature that verifies") from None
         body: Fields = envelope["body"]
         owner = body.get("institution", "coordinator")
-        check(envelope["signer"] == owner, "signed by whom it speaks for")
+        check(envelope["signer"] in {owner, "coordinator-roster"}, "signed by whom it speaks for")
         return body
 
     # -- in the file's order ------------------------------------------------------------
@@ -161,14 +166,20 @@ class Checker:
         last = json.loads(leaves[-1][1])
         check(last["state"] == "finished", "a finished run")
 
+    def _roster(self, kind: str, content: bytes) -> None:
+        check(kind == "roster", "a roster at first")
+        body = self._signed(content, SENT[kind], "coordinator-roster")
+        self.roster = json.loads(body["roster"])
+        self.keys = {one["id"]: one["key"] for one in self.roster["members"]}
+        self.coordinator = self.roster["coordinator"]
+        check(self.roster["roster_key"] == self.roster_key, "the trusted key's roster")
+        self.roster_hash = sha(b"fieldfare.roster.v1\0" + body["roster"].encode())
+
     def _terms(self, kind: str, content: bytes) -> None:
-        body = self._signed(content, SENT[kind], None if kind == "approval" else "coordinator")
         if kind == "roster":
-            self.roster = json.loads(body["roster"])
-            self.keys = {one["id"]: one["key"] for one in self.roster["members"]}
-            check(self.roster["coordinator"] == self.coordinator, "the coordinator's roster")
-            self.roster_hash = sha(b"fieldfare.roster.v1\0" + body["roster"].encode())
-        elif kind == "study":
+            return  # it was read at first: it names who signed everything else
+        body = self._signed(content, SENT[kind], None if kind == "approval" else "coordinator")
+        if kind == "study":
             self.study = json.loads(body["study"])
             self.study_hash = sha(b"fieldfare.study.v1\0" + body["study"].encode())
         else:
@@ -592,9 +603,9 @@ def alike(own: Any, found: Any) -> bool:
     return isinstance(found, int | float) and abs(own - found) <= 1e-6 * max(1.0, abs(own))
 
 
-def accepts(lines: Sequence[str], coordinator: str, plan: Fields) -> str:
+def accepts(lines: Sequence[str], roster_key: str, plan: Fields) -> str:
     """Return nothing where a transcript is accepted, or the rule that it breaks."""
-    checker = Checker(coordinator, plan)
+    checker = Checker(roster_key, plan)
     try:
         checker.read(lines)
     except Refused as refused:

@@ -92,7 +92,7 @@ class Recorder:
     @property
     def trust(self) -> Trust:
         """What an auditor knows who compared the coordinator's key."""
-        return Trust(self.bench.federation.identities.roster.coordinator)
+        return Trust(self.bench.federation.identities.roster.roster_key)
 
     # -- a run, part by part ------------------------------------------------------------
 
@@ -100,7 +100,7 @@ class Recorder:
         """Roster, study, approvals, opening, offers; the custodians agree on their keys."""
         identities, study = self.bench.federation.identities, self.bench.study
         chosen = sorted(names or self.bench.names)
-        self._put(LeafKind.ROSTER, offer_roster(identities.roster, identities.coordinator))
+        self._put(LeafKind.ROSTER, offer_roster(identities.roster, identities.roster_key))
         self._put(LeafKind.STUDY, offer_study(study, identities.coordinator))
         found = [self._described(name) for name in chosen]
         self.approvals = {n: each.approval for n, each in zip(chosen, found, strict=True)}

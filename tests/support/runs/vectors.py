@@ -34,7 +34,7 @@ from fieldfare.shared.protocol.messages import (
     open_envelope,
 )
 from fieldfare.shared.protocol.plan import Plan, ReleaseTerms
-from fieldfare.shared.protocol.roster import COORDINATOR
+from fieldfare.shared.protocol.roster import ROSTER_SIGNER
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.transcript.leaves import (
     AnswersRecord,
@@ -260,7 +260,7 @@ def vectors() -> Iterator[tuple[str, str]]:
         content = {
             "format": 1,
             "says": (make.__doc__ or "").strip(),
-            "coordinator": run.public(COORDINATOR),
+            "roster_key": run.public(ROSTER_SIGNER),
             "plan": plan_of(run.plan),
             "accepted": _accepted(run),
             "refused": [_refused(run, lines, says, forge) for says, forge in forged.items()],

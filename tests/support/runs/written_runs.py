@@ -35,7 +35,7 @@ from fieldfare.shared.protocol.messages import (
     sign_envelope,
 )
 from fieldfare.shared.protocol.plan import Plan, ReleaseTerms, plan_for
-from fieldfare.shared.protocol.roster import COORDINATOR, Member, Roster
+from fieldfare.shared.protocol.roster import COORDINATOR, ROSTER_SIGNER, Member, Roster
 from fieldfare.shared.protocol.secure_sum import seed_stream
 from fieldfare.shared.protocol.signed_files import offer_roster, offer_study
 from fieldfare.shared.queries.questions import QuestionGroup
@@ -126,6 +126,7 @@ class WrittenRun:
             multiplicity=self.study.privacy.multiplicity,
             coordinator=self.public(COORDINATOR),
             members=members,
+            roster_key=self.public(ROSTER_SIGNER),
         )
         self.begun = self.state = self._opened()
 
@@ -161,7 +162,7 @@ class WrittenRun:
         for leaf in opening:
             openings = openings.after(leaf)
         self.leaves += [
-            Leaf(LeafKind.ROSTER, offer_roster(self.roster, signer)),
+            Leaf(LeafKind.ROSTER, offer_roster(self.roster, self.signer(ROSTER_SIGNER))),
             Leaf(LeafKind.STUDY, offer_study(self.study, signer)),
             *(Leaf(LeafKind.APPROVAL, self.signed(b, name)) for name, b in approvals.items()),
             *opening,
@@ -425,7 +426,7 @@ class WrittenRun:
     def audit(self, leaves: Sequence[Leaf] | None = None, *, purged: bool = False) -> AuditReport:
         """Audit it."""
         content = self.to_bytes(leaves, purged=purged)
-        return audit(io.BytesIO(content), Trust(self.public(COORDINATOR)))
+        return audit(io.BytesIO(content), Trust(self.public(ROSTER_SIGNER)))
 
 
 def group_of(*questions: Mapping[str, Any]) -> QuestionGroup:

@@ -12,8 +12,8 @@ from tests.support.homes.papers import key_called
 from fieldfare.client.home.keys import identity_fingerprint, public_identity
 from fieldfare.client.home.layout import Home
 from fieldfare.client.institution.initial_setup import AUTHORITY_FILE, NODE_FILE
-from fieldfare.server.home.initial_setup import load_signing_key, signing_public
 from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.server.home.roster_key import load_roster_key, roster_public
 from fieldfare.server.members.publication import invite
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.protocol.identity import (
@@ -28,7 +28,7 @@ from fieldfare.shared.protocol.signed_files import read_signed
 @pytest.fixture
 def coordinator(tmp_path: Path) -> CoordinatorHome:
     made = found(tmp_path / "coordinator")
-    invite(made, load_signing_key(made, None))
+    invite(made, load_roster_key(made, None))
     return made
 
 
@@ -36,7 +36,7 @@ ENROLMENT: Final = "bank-a.enrolment"  # by its id: files of several do not coll
 
 
 def spoken(coordinator: CoordinatorHome) -> str:
-    return fingerprint(bytes.fromhex(signing_public(coordinator)))
+    return fingerprint(bytes.fromhex(roster_public(coordinator)))
 
 
 def join(home: Home, file: Path, *options: str) -> int:
@@ -70,11 +70,11 @@ def test_a_person_compares_the_fingerprint_before_it_is_pinned(
     out = capsys.readouterr().out
     assert f"identity     {identity_fingerprint(home)}" in out
     assert f"institution roster accept FILE --home {home.path}" in out
-    assert home.coordinator_key.read_text().strip() == signing_public(coordinator)
+    assert home.coordinator_key.read_text().strip() == roster_public(coordinator)
     body = open_enrolment(read_signed(home.path / ENROLMENT))
     assert (body.identity, body.contact) == (public_identity(home), "Bo")
     (entry,) = logged(home.log_folder)
-    assert entry["details"] == {"kind": "coordinator", "fingerprint": signing_public(coordinator)}
+    assert entry["details"] == {"kind": "coordinator", "fingerprint": roster_public(coordinator)}
 
 
 def test_a_fingerprint_that_was_said_aloud_is_compared_for_the_person(
@@ -97,7 +97,7 @@ def test_another_coordinator_never_takes_the_pinned_ones_place(
     assert join(home, coordinator.invitation, "--yes") == 0
     before = {path: path.read_bytes() for path in home.path.rglob("*") if path.is_file()}
     other = found(tmp_path / "other")
-    invite(other, load_signing_key(other, None))
+    invite(other, load_roster_key(other, None))
     capsys.readouterr()
     assert join(home, other.invitation, "--yes") == 2
     out, err = capsys.readouterr()
@@ -115,7 +115,7 @@ def test_the_pinned_coordinators_next_invitation_asks_nothing(
         "coordinator.example.org:8443", "new.example.org:9000"
     )
     coordinator.settings.write_text(text)
-    invite(coordinator, load_signing_key(coordinator, None))
+    invite(coordinator, load_roster_key(coordinator, None))
     capsys.readouterr()
     assert join(home, coordinator.invitation) == 0
     assert "has to start again" in capsys.readouterr().out
@@ -128,7 +128,7 @@ def test_who_pinned_by_hand_joins_without_being_asked(
     tmp_path: Path, coordinator: CoordinatorHome
 ) -> None:
     arguments = ["--home", str(tmp_path / "h"), "--id", "bank-b"]
-    pinned = ["--coordinator-key", signing_public(coordinator)]
+    pinned = ["--coordinator-key", roster_public(coordinator)]
     assert run(["institution", "init", *arguments, *pinned]) == 0
     assert join(Home.open(tmp_path / "h"), coordinator.invitation) == 0
 
@@ -136,14 +136,14 @@ def test_who_pinned_by_hand_joins_without_being_asked(
 def test_wrong_input_is_one_line_and_changes_nothing(
     home: Home, coordinator: CoordinatorHome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    body = invite(coordinator, load_signing_key(coordinator, None))
+    body = invite(coordinator, load_roster_key(coordinator, None))
     thief = key_called("thief")
-    stolen = body.model_copy(update={"coordinator": public_hex(thief)})
+    stolen = body.model_copy(update={"roster_key": public_hex(thief)})
     good = coordinator.invitation.read_bytes()
     files = {
         "changed": good.replace(b"Example", b"Exampel"),
         "renamed": sign_invitation(stolen, thief).replace(
-            public_hex(thief).encode(), body.coordinator.encode()
+            public_hex(thief).encode(), body.roster_key.encode()
         ),
         "spaced": b" " + good,
         "nothing": b"",
