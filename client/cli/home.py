@@ -52,6 +52,10 @@ from fieldfare.shared.system.private_files import (
     replace_private,
 )
 
+PIN_AT_START: Final = (
+    "A custodian that runs has the old key: stop it and start it with the token's PIN\n"
+    "(fieldfare institution start asks, or --passphrase-file)."
+)
 HALF: Final = 39  # characters of eight groups: a fingerprint is two lines
 
 
@@ -124,6 +128,8 @@ def rotate(
         "then this institution takes part in nothing.",
         notify_custodian(opened, settings),
     ]
+    if key:
+        lines.append(PIN_AT_START)
     typer.echo("\n".join(lines))
 
 

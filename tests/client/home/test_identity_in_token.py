@@ -89,6 +89,18 @@ def test_the_next_key_needs_a_place_of_its_own(home: Home, token: Token) -> None
     assert public_hex(load_identity(home, PIN)) == done.new
 
 
+def test_a_rotation_into_a_token_says_how_the_custodian_starts(
+    coordinator: Coordinator, token: Token, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One that runs cannot open the new key: it has no PIN."""
+    home = str(coordinator.homes[NAMES[0]].path)
+    rotate = ["institution", "keys", "rotate", "--home", home]
+    assert run(rotate) == 0
+    assert "PIN" not in capsys.readouterr().out
+    assert run([*rotate, "--key", token.uri(), "--pin-file", str(token.pin_file)]) == 0
+    assert "stop it and start it with the token's PIN" in capsys.readouterr().out
+
+
 @pytest.fixture
 def moved(coordinator: Coordinator, token: Token) -> Coordinator:
     """A federation where one institution has moved its identity from a file into a token."""
