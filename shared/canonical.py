@@ -64,6 +64,18 @@ def bytes_hash(content: bytes) -> str:
 # -- unverified -----------------------------------------------------------------------------------
 
 
+def claimed_type(content: bytes) -> str | None:
+    """Return which type a message says it is; None where it says none.
+
+    Whether it is one is for its reader to find out.
+    """
+    try:
+        found = json.loads(content)["type"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return found if isinstance(found, str) else None
+
+
 def claimed(content: bytes, name: str) -> str | None:
     """Return one text of a message's body as it stands there; None where there is none.
 

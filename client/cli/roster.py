@@ -4,7 +4,7 @@ A code is never shown for another's key: whoever compares has to hear it from it
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC
 from pathlib import Path
 from typing import Annotated, Final
@@ -35,9 +35,11 @@ from fieldfare.client.home.comparisons import (
     keep_compared,
     keep_handed,
     keep_lost,
+    keep_revoked,
     keep_vouching,
     next_vouching,
     own_comparisons,
+    read_comparisons,
     standings,
 )
 from fieldfare.client.home.layout import Home
@@ -47,6 +49,7 @@ from fieldfare.client.institution.open import Institution, open_institution, ope
 from fieldfare.client.journal.entries import Event
 from fieldfare.client.policy.policy import load_policy, pinned_coordinator
 from fieldfare.shared.advice import at_home
+from fieldfare.shared.canonical import claimed_type
 from fieldfare.shared.errors import ProtocolError, UsageError
 from fieldfare.shared.protocol.comparison import (
     CODE_DIGITS,
@@ -57,7 +60,7 @@ from fieldfare.shared.protocol.comparison import (
     roster_code,
     sign_vouching,
 )
-from fieldfare.shared.protocol.identity import fingerprint
+from fieldfare.shared.protocol.identity import KeyRevocation, fingerprint, open_revocation
 from fieldfare.shared.protocol.roster import Member, Roster
 from fieldfare.shared.protocol.signed_files import read_signed
 from fieldfare.shared.system.clock import utc_now
@@ -102,16 +105,23 @@ def accept(
     if roster == pinned:
         typer.echo(f"version {roster.version} is pinned already")
         return
-    rosters.check_replaced(offered, pinned, replaced or ())
+    known = read_comparisons(opened)
+    lost = known.known.lost
+    rosters.check_not_revoked(offered, {one.pair for one in known.revoked})
+    rosters.check_replaced(offered, pinned, replaced or (), lost)
     _check_multiplicity(offered, pinned, lower=lower)
     _show(roster, pinned, settings.id, console())
+    fresh = [one for one in offered.revocations if (one.institution, one.key) not in lost]
+    for one in fresh:
+        typer.echo(_taken_back(one))
     if not yes and not typer.confirm("Pin it? Keys are compared with the members, afterwards."):
         typer.echo("nothing was pinned")
         raise typer.Exit(EXIT_DECLINED)
     # Logged first: a roster whose pinning is not in the log never counts.
     with open_journal(opened, utc_now) as journal:
         journal.append(Event.ROSTER, os_user(), fingerprint=roster.hash, version=roster.version)
-    keep_lost(opened, _lost(offered, pinned))
+    _keep_revoked(opened, offered.revocations)
+    keep_lost(opened, _lost(offered, pinned, lost))
     keep_handed(opened, offered.rotations)
     rosters.pin_roster(opened, offered.content, roster, pinned)
     typer.echo(f"pinned roster version {roster.version}, {len(roster.members)} members")
@@ -124,9 +134,30 @@ def accept(
     typer.echo(at_home("Next: fieldfare institution roster status"))
 
 
-def _lost(offered: rosters.OfferedRoster, pinned: Roster | None) -> set[tuple[str, str]]:
+def _taken_back(one: KeyRevocation) -> str:
+    spoken = fingerprint(bytes.fromhex(one.key))
+    return (
+        f"{plain(one.institution)} TOOK ITS KEY BACK: {spoken}\n"
+        "Nothing that it signed counts here any more; a new one is compared anew."
+    )
+
+
+def _keep_revoked(home: Home, revocations: Sequence[KeyRevocation]) -> None:
+    """Log what is new first, as a comparison."""
+    known = {one.pair for one in read_comparisons(home).revoked}
+    with open_journal(home, utc_now) as journal:
+        for one in revocations:
+            if (one.institution, one.key) not in known:
+                facts = {"kind": "revoked", "institution": one.institution, "fingerprint": one.key}
+                journal.append(Event.KEY, os_user(), **facts)
+    keep_revoked(home, revocations)
+
+
+def _lost(
+    offered: rosters.OfferedRoster, pinned: Roster | None, lost: Collection[tuple[str, str]]
+) -> set[tuple[str, str]]:
     """Return the members' keys before that somebody else may sign with now."""
-    gone = rosters.replaced_keys(offered, pinned)
+    gone = rosters.replaced_keys(offered, pinned, lost)
     return {(one.id, one.key) for one in (pinned.members if pinned else ()) if one.id in gone}
 
 
@@ -415,7 +446,7 @@ def vouch(
     secret = identity_secret(institution.home, passphrase_file)
     identity = keys.load_identity(institution.home, secret)
     pairs = [one.pair for one in said]
-    number = next_vouching(institution.home)
+    number = next_vouching(institution.home, institution.settings.id, utc_now())
     create_private(out, sign_vouching(institution.settings.id, pairs, identity, number))
     names = ", ".join(plain(one.institution, NAME) for one in said)
     typer.echo(f"wrote {out}: you compared {names}. Send it to the other members;")
@@ -425,11 +456,15 @@ def vouch(
 @app.command("institution.roster.take")
 def take(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="What members vouch for, as sent.")
+        list[Path],
+        typer.Argument(metavar="FILE...", help="What members vouch for, or revoke, as sent."),
     ],
     home: HomeOption = DEFAULT_HOME,
 ) -> None:
-    """Keep what members say that they compared: enough known members make a key known."""
+    """Keep what members say that they compared: enough known members make a key known.
+
+    Or that a member takes its key back, which counts at once, whatever the coordinator publishes.
+    """
     institution = open_institution(home)
     for file in files:
         _take(institution, file)
@@ -440,6 +475,11 @@ def take(
 def _take(institution: Institution, file: Path) -> None:
     content = read_signed(file)
     try:
+        if claimed_type(content) == KeyRevocation.TYPE:
+            one = open_revocation(content)
+            _keep_revoked(institution.home, [one])
+            typer.echo(_taken_back(one))
+            return
         said = open_vouching(content)
     except ProtocolError as error:
         raise UsageError(f"{file}: {error}") from None

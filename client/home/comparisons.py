@@ -6,6 +6,7 @@ begins anew, unless the compared one signed that it hands over to it.
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
 from typing import Annotated, Final, Literal
 
@@ -14,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from fieldfare.client.home.layout import Home
 from fieldfare.shared.errors import KeysError, ProtocolError, UsageError
 from fieldfare.shared.protocol.comparison import KnownKeys, MemberKey, Vouching, open_vouching
-from fieldfare.shared.protocol.identity import KeyRotation
+from fieldfare.shared.protocol.identity import KeyRevocation, KeyRotation
 from fieldfare.shared.protocol.roster import Hex32, InstitutionId, Member, Roster
 from fieldfare.shared.system.private_files import folder_lock, read_at_most, replace_private
 
@@ -73,7 +74,8 @@ class Comparisons(ComparisonPart):
     handed: tuple[HandedKey, ...] = ()
     vouchings: tuple[Annotated[str, Field(max_length=MOST_BYTES)], ...] = ()
     lost: tuple[MemberKey, ...] = ()
-    said_here: int = Field(default=0, ge=0)  # how often this institution vouched
+    revoked: tuple[MemberKey, ...] = ()  # by their owners, for good
+    said_here: int = Field(default=0, ge=0)  # number of what this institution vouched last
 
     @property
     def said(self) -> tuple[Vouching, ...]:
@@ -95,7 +97,7 @@ class Comparisons(ComparisonPart):
             compared=frozenset(one.pair for one in self.compared),
             handed={(one.institution, one.new): one.old for one in self.handed},
             vouchings=self.said,
-            lost=frozenset(one.pair for one in self.lost),
+            lost=frozenset(one.pair for one in (*self.lost, *self.revoked)),
         )
 
 
@@ -132,12 +134,18 @@ def keep_compared(home: Home, compared: Sequence[ComparedKey]) -> None:
 
     Raises:
         KeysError: what is kept is damaged.
-        UsageError: another command is under way.
+        UsageError: another command is under way, or the owner took such a key back.
         OSError: the disk says no.
     """
     fresh = {one.pair: one for one in compared}
 
     def added(before: Comparisons) -> Comparisons:
+        for one in before.revoked:
+            if one.pair in fresh:
+                raise UsageError(
+                    f"{one.institution}: expected a key that holds, found one that its owner took "
+                    "back: it never counts again; ask the coordinator for a roster without it"
+                )
         kept = {one.pair: one for one in before.compared} | fresh
         lost = tuple(one for one in before.lost if one.pair not in fresh)
         compared = tuple(kept[pair] for pair in sorted(kept))
@@ -166,6 +174,27 @@ def keep_lost(home: Home, lost: Collection[tuple[str, str]]) -> None:
         _change(home, without)
 
 
+def keep_revoked(home: Home, revocations: Collection[KeyRevocation]) -> tuple[MemberKey, ...]:
+    """Keep that owners took keys back, for good; the statements were checked.
+
+    Returns:
+        Those that were not known before.
+
+    Raises:
+        KeysError, UsageError, OSError: as `keep_compared`.
+    """
+    found = {MemberKey(institution=one.institution, key=one.key) for one in revocations}
+    fresh = found - set(read_comparisons(home).revoked)
+    if fresh:
+        _change(
+            home,
+            lambda before: before.model_copy(
+                update={"revoked": tuple(sorted({*before.revoked, *fresh}, key=lambda k: k.pair))}
+            ),
+        )
+    return tuple(sorted(fresh, key=lambda one: one.pair))
+
+
 def keep_handed(home: Home, rotations: Collection[KeyRotation]) -> None:
     """Keep that keys handed over; the statements were checked.
 
@@ -182,13 +211,28 @@ def keep_handed(home: Home, rotations: Collection[KeyRotation]) -> None:
         )
 
 
-def next_vouching(home: Home) -> int:
-    """Count this institution's vouchings; returns the next number.
+def next_vouching(home: Home, own: str, now: datetime) -> int:
+    """Number what this institution says, above whatever it said before; returns the number.
+
+    A home that came back from a backup does not know its last number. The seconds since 1970 are
+    above it, as long as clocks go on; so is one more than the highest of its own files that
+    it is given back (`keep_vouching`).
+
+    Args:
+        home: the institution's.
+        own: its id.
+        now: the present, with a time zone.
 
     Raises:
         KeysError, UsageError, OSError: as `keep_compared`.
     """
-    _change(home, lambda before: before.model_copy(update={"said_here": before.said_here + 1}))
+
+    def counted(before: Comparisons) -> Comparisons:
+        said = (one.number for one in before.said if one.institution == own)
+        number = max(1 + max((before.said_here, *said)), int(now.timestamp()))
+        return before.model_copy(update={"said_here": number})
+
+    _change(home, counted)
     return read_comparisons(home).said_here
 
 
@@ -262,7 +306,7 @@ def standings(
 def _vouched(known: KnownKeys, member: Member, tolerance: int) -> str:
     count = len(known.vouchers(member.id, member.key))
     if (member.id, member.key) in known.lost:
-        return "said to be lost"
+        return "said to be lost or taken back"
     return f"vouched by {count} of {tolerance + 1}" if count else "nobody compared it"
 
 

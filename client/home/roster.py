@@ -12,14 +12,16 @@ from pathlib import Path
 from typing import Final, Self
 
 from fieldfare.client.home.layout import Home
-from fieldfare.shared.canonical import claimed
+from fieldfare.shared.canonical import claimed, claimed_type
 from fieldfare.shared.errors import ProtocolError, UsageError
 from fieldfare.shared.protocol.identity import (
     BETWEEN_SIGNATURES,
+    KeyRevocation,
     KeyRotation,
     check_rotation,
     fingerprint,
     open_enrolment,
+    open_revocation,
 )
 from fieldfare.shared.protocol.roster import COORDINATOR, Roster, contradicts
 from fieldfare.shared.protocol.signed_files import open_roster, read_roster, roster_and_papers
@@ -80,6 +82,7 @@ class OfferedRoster:
     Attributes:
         roster: the coordinator's.
         rotations: statements that a key replaces another, signed by both.
+        revocations: statements that a key is never to be believed again, signed by it.
         content: the whole file.
         name: how messages call it.
     """
@@ -88,19 +91,26 @@ class OfferedRoster:
     rotations: tuple[KeyRotation, ...]
     content: bytes
     name: str
+    revocations: tuple[KeyRevocation, ...] = ()
+
+    @property
+    def revoked(self) -> frozenset[tuple[str, str]]:
+        """The keys, (id, key), that their owners took back."""
+        return frozenset((one.institution, one.key) for one in self.revocations)
 
 
 def offered_roster(content: bytes, name: str, coordinator: str) -> OfferedRoster:
     """Read a roster that was sent, against the coordinator's pinned key, with its members' papers.
 
     Args:
-        content: the signed offer, and enrolments and rotations that members signed.
+        content: the signed offer, and enrolments, rotations and revocations that members signed.
         name: how messages call it.
         coordinator: the pinned key, hex.
 
     Raises:
         UsageError: not signed by that key, no valid roster, a member without a key, or a paper
-            that its member did not sign or that is of nobody on the roster.
+            that its member did not sign or that is of nobody on the roster; or a member under a key
+            that it took back.
     """
     offer, papers = roster_and_papers(content)
     try:
@@ -113,17 +123,41 @@ def offered_roster(content: bytes, name: str, coordinator: str) -> OfferedRoster
     if keyless:  # a simulation's roster: no signature could be checked
         raise UsageError(f"{name}: expected a key for every member, found none for {keyless[0]!r}")
     try:
-        rotations = tuple(_rotations(papers, roster))
+        statements = tuple(_statements(papers, roster))
     except ProtocolError as error:
         raise UsageError(f"{name}: a member's paper in it: {error}") from None
-    return OfferedRoster(roster, rotations, content, name)
+    rotations = tuple(one for one in statements if isinstance(one, KeyRotation))
+    revocations = tuple(one for one in statements if isinstance(one, KeyRevocation))
+    offered = OfferedRoster(roster, rotations, content, name, revocations)
+    check_not_revoked(offered, offered.revoked)
+    return offered
 
 
-def _rotations(papers: Sequence[bytes], roster: Roster) -> Iterator[KeyRotation]:
-    """Check every paper; an enrolment says no more than that somebody has the key in it."""
+def check_not_revoked(offered: OfferedRoster, revoked: Collection[tuple[str, str]]) -> None:
+    """Refuse a roster with a member under a key that its owner took back.
+
+    Raises:
+        UsageError: says which member's.
+    """
+    for member in offered.roster.members:
+        if (member.id, member.key) in revoked:
+            raise UsageError(
+                f"{offered.name}: expected no key that its owner took back, found that of "
+                f"{member.id!r}: speak with its people, and with the coordinator"
+            )
+
+
+def _statements(papers: Sequence[bytes], roster: Roster) -> Iterator[KeyRotation | KeyRevocation]:
+    """Check every paper; an enrolment says no more than that somebody has the key in it.
+
+    A revocation may be of a former member: what it signed before is still about.
+    """
     left = list(papers)
     while left:
         paper = left.pop(0)
+        if claimed_type(paper) == KeyRevocation.TYPE:
+            yield open_revocation(paper)
+            continue
         claim = claimed(paper, "old")
         if claim is None:
             institution = _member_of(open_enrolment(paper).institution, roster)
@@ -275,9 +309,20 @@ def _file_name(roster: Roster) -> str:
     return f"{roster.version:06d}-{roster.hash[:16]}.signed"
 
 
-def replaced_keys(offered: OfferedRoster, pinned: Roster | None) -> tuple[str, ...]:
-    """Return the members with another key than before that the key before did not sign for."""
-    steps = {(one.institution, one.old): one.new for one in offered.rotations}
+def replaced_keys(
+    offered: OfferedRoster, pinned: Roster | None, lost: Collection[tuple[str, str]] = ()
+) -> tuple[str, ...]:
+    """Return the members with another key than before that the key before did not sign for.
+
+    What a key signed that its owner took back, or that is `lost`, as (id, key), counts for nothing:
+    its thief signs too.
+    """
+    gone = offered.revoked.union(lost)
+    steps = {
+        (one.institution, one.old): one.new
+        for one in offered.rotations
+        if (one.institution, one.old) not in gone
+    }
     found = []
     before = {member.id: member.key for member in pinned.members} if pinned else {}
     for member in offered.roster.members:
@@ -290,13 +335,18 @@ def replaced_keys(offered: OfferedRoster, pinned: Roster | None) -> tuple[str, .
     return tuple(found)
 
 
-def check_replaced(offered: OfferedRoster, pinned: Roster | None, allowed: Collection[str]) -> None:
+def check_replaced(
+    offered: OfferedRoster,
+    pinned: Roster | None,
+    allowed: Collection[str],
+    lost: Collection[tuple[str, str]] = (),
+) -> None:
     """Refuse a key that another one replaced without having signed so.
 
     Raises:
         UsageError: says which members' keys, and what to do.
     """
-    found = [name for name in replaced_keys(offered, pinned) if name not in allowed]
+    found = [name for name in replaced_keys(offered, pinned, lost) if name not in allowed]
     if found:
         raise UsageError(
             f"{offered.name}: expected a statement that the old key signed, found none for the new "

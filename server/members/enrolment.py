@@ -23,7 +23,7 @@ from fieldfare.server.home.initial_setup import signing_public
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.roster_key import roster_public
 from fieldfare.server.home.settings import load_settings
-from fieldfare.shared.canonical import bytes_hash
+from fieldfare.shared.canonical import bytes_hash, claimed_type
 from fieldfare.shared.errors import ProtocolError, UsageError
 from fieldfare.shared.protocol.identity import (
     BETWEEN_SIGNATURES,
@@ -141,7 +141,7 @@ def examine(home: CoordinatorHome, content: bytes, name: str) -> Paper:
             coordinator, or an id or a key that another institution has.
     """
     try:
-        kind = _type_of(content)
+        kind = claimed_type(content.partition(BETWEEN_SIGNATURES)[0])
         if kind == KeyRotation.TYPE:
             return _rotation(home, content)
         if kind == KeyRevocation.TYPE:
@@ -204,6 +204,9 @@ def member_called(home: CoordinatorHome, institution: str) -> EnrolledMember:
 def papers(home: CoordinatorHome, institutions: Collection[str]) -> Iterator[bytes]:
     """Yield members' own signed papers: enrolments, and rotations of their keys.
 
+    Then every revocation that was ever taken in: whoever vouched or signed by such a key may be a
+    member no more.
+
     Raises:
         UsageError: a paper cannot be read.
     """
@@ -211,6 +214,8 @@ def papers(home: CoordinatorHome, institutions: Collection[str]) -> Iterator[byt
         yield read_signed(home.enrolment(institution))
         for old in sorted(_rotations(home, institution)):
             yield read_signed(home.rotation(institution, old))
+    for path in sorted(home.members.glob(f"*{REVOCATION}")):
+        yield read_signed(path)
 
 
 @contextmanager
@@ -291,15 +296,6 @@ def _is_hex(text: str) -> bool:
 
 
 # ---- what is sent ----------------------------------------------------------------------------
-
-
-def _type_of(content: bytes) -> object:
-    """Return which type a paper says it is; whether it is one is for its reader to find out."""
-    try:
-        found = json.loads(content.partition(BETWEEN_SIGNATURES)[0])
-    except (ValueError, RecursionError):
-        return None
-    return found.get("type") if isinstance(found, dict) else None
 
 
 def _institution_in(content: bytes) -> str:

@@ -166,6 +166,16 @@ def check_revocation(content: bytes, institution: str, key: str) -> KeyRevocatio
     return body
 
 
+def open_revocation(content: bytes) -> KeyRevocation:
+    """Parse a statement that takes a key back, signed by the key that it names.
+
+    Raises:
+        ProtocolError: malformed, not canonical, or not signed by that key.
+    """
+    body = open_envelope(content, KeyRevocation, _NOBODY, Protection.SIMULATED).body
+    return check_revocation(content, body.institution, body.key)
+
+
 def _signed(content: bytes, kind: type[Statement], institution: str, key: str) -> Statement:
     """Parse an envelope that `institution` signed with `key`, which need not be on a roster."""
     one = Roster(version=1, coordinator="", members=(Member(id=institution, key=key),))

@@ -2,15 +2,19 @@
 
 import io
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from tests.support.homes.institutions import Coordinator
 from tests.support.homes.journals import logged
 
+from fieldfare.client.home.comparisons import keep_vouching, next_vouching
+from fieldfare.client.home.keys import load_identity
 from fieldfare.client.home.layout import Home
 from fieldfare.shared.cli.root import run
-from fieldfare.shared.protocol.comparison import key_code
+from fieldfare.shared.protocol.comparison import key_code, open_vouching, sign_vouching
+from fieldfare.shared.protocol.identity import state_revocation
 
 
 class Bank:
@@ -209,6 +213,44 @@ def test_what_a_member_said_last_counts_whatever_file_comes_later(
     for name, status in (("1", 0), ("1", 0), ("2", 0), ("1", 2), ("2", 0)):
         assert a("take", str(tmp_path / name))[0] == status
     assert "nobody compared it" in a("status")[1]
+
+
+def test_a_home_from_a_backup_says_what_counts_after_what_it_said(
+    banks: Banks, tmp_path: Path
+) -> None:
+    """A counter alone began again at the number of the backup: members refused what came."""
+    a, b = banks["a"], banks["b"]
+    b("compare", "bank-a", "--code", banks["a"].codes()["code"])
+    backup = b.home.comparisons.read_bytes()
+    for name in "123":
+        assert b("vouch", "--out", str(tmp_path / name))[0] == 0
+    assert a("take", str(tmp_path / "3"))[0] == 0
+    b.home.comparisons.write_bytes(backup)
+    last = open_vouching((tmp_path / "3").read_bytes()).number
+    assert next_vouching(b.home, "bank-b", datetime.now(UTC) + timedelta(minutes=1)) > last
+    # A clock that was ahead then: what a member gives back says how far it had come.
+    ahead = next_vouching(b.home, "bank-b", datetime(2100, 1, 1, tzinfo=UTC))
+    assert next_vouching(b.home, "bank-b", datetime(2027, 1, 1, tzinfo=UTC)) == ahead + 1
+    b.home.comparisons.write_bytes(backup)
+    said = sign_vouching("bank-b", [], load_identity(b.home, None), ahead + 7)
+    keep_vouching(b.home, said)
+    assert next_vouching(b.home, "bank-b", datetime(2027, 1, 1, tzinfo=UTC)) == ahead + 8
+
+
+def test_a_revocation_is_taken_from_its_member_itself(banks: Banks, tmp_path: Path) -> None:
+    """Before, or without, the coordinator."""
+    a, b = banks["a"], banks["b"]
+    a("compare", "bank-b", "--code", b.codes()["code"])
+    assert a.known() == {"bank-a", "bank-b"}
+    (tmp_path / "r").write_bytes(state_revocation("bank-b", load_identity(b.home, None)))
+    status, out, _ = a("take", str(tmp_path / "r"))
+    assert (status, "bank-b TOOK ITS KEY BACK" in out) == (0, True)
+    assert a.known() == {"bank-a"}
+    assert a("compare", "bank-b", "--code", b.codes()["code"])[0] == 2
+    assert a.known() == {"bank-a"}
+    changed = (tmp_path / "r").read_bytes().replace(b"bank-b", b"bank-c")
+    (tmp_path / "s").write_bytes(changed)
+    assert a("take", str(tmp_path / "s"))[0] == 2
 
 
 def test_what_is_vouched_is_compared_here_and_signed_by_a_member(

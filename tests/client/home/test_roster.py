@@ -18,7 +18,12 @@ from fieldfare.client.home.roster import (
     two_stories,
 )
 from fieldfare.shared.errors import UsageError
-from fieldfare.shared.protocol.identity import fingerprint, public_hex, state_rotation
+from fieldfare.shared.protocol.identity import (
+    fingerprint,
+    public_hex,
+    state_revocation,
+    state_rotation,
+)
 from fieldfare.shared.protocol.messages import IdentitySigner
 from fieldfare.shared.protocol.roster import Member, Roster, contradicts
 from fieldfare.shared.protocol.signed_files import offer_roster
@@ -179,6 +184,35 @@ def test_a_replaced_key_needs_the_old_ones_signature(coordinator: Coordinator) -
         assert replaced_keys(offered(coordinator, roster, *way), first) == ()
     other = state_rotation("bank-b", middle, new)
     assert replaced_keys(offered(coordinator, roster, other), first) == ("bank-b",)
+
+
+def test_a_key_that_was_taken_back_hands_over_to_nobody(coordinator: Coordinator) -> None:
+    """Its thief signs the successor; the revocation in the same roster, or an earlier one, wins."""
+    first, new = coordinator.roster(), Ed25519PrivateKey.generate()
+    old = load_identity(coordinator.homes["bank-b"], None)
+    roster, stolen = with_members(first, bank_b=public_hex(new)), ("bank-b", public_hex(old))
+    papers = [state_rotation("bank-b", old, new), state_revocation("bank-b", old)]
+    found = offered(coordinator, roster, *papers)
+    assert found.revoked == {stolen}
+    assert replaced_keys(found, first) == ("bank-b",)
+    earlier = offered(coordinator, roster, papers[0])
+    assert replaced_keys(earlier, first) == ()
+    assert replaced_keys(earlier, first, {stolen}) == ("bank-b",)
+    with pytest.raises(UsageError, match="--replaced bank-b"):
+        check_replaced(earlier, first, (), {stolen})
+
+
+def test_a_member_under_a_key_that_it_took_back_is_on_no_roster(coordinator: Coordinator) -> None:
+    key = load_identity(coordinator.homes["bank-b"], None)
+    with pytest.raises(UsageError, match=r"took back, found that of 'bank-b'"):
+        offered(coordinator, coordinator.roster(), state_revocation("bank-b", key))
+    former = state_revocation("bank-x", key)  # of one that is no member: its word is known
+    assert offered(coordinator, coordinator.roster(), former).revoked == {
+        ("bank-x", public_hex(key))
+    }
+    forged = former.replace(b'"institution":"bank-x"', b'"institution":"bank-c"')
+    with pytest.raises(UsageError, match="paper"):
+        offered(coordinator, coordinator.roster(), forged)
 
 
 @pytest.mark.parametrize("what", ["cut", "changed", "a stranger's", "of another member"])

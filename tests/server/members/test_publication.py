@@ -1,7 +1,7 @@
 from typing import Any
 
 import pytest
-from tests.support.homes.papers import Applicant
+from tests.support.homes.papers import Applicant, key_called
 
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.roster_key import load_roster_key, roster_public
@@ -85,6 +85,23 @@ def test_each_roster_names_the_one_before_and_stays(coordinator_home: Coordinato
     papers = roster_and_papers(second.content)[1]
     assert len(papers) == 3  # the enrolment, and two signatures of a rotation
     assert b"\n".join(papers[1:]) == rotation
+
+
+def test_a_revocation_is_a_paper_of_every_later_roster(coordinator_home: CoordinatorHome) -> None:
+    """Also of those that its member is on again, or no more."""
+    bank, other = Applicant("bank-a", coordinator_home), Applicant("bank-b", coordinator_home)
+    enrol(coordinator_home, bank.enrolment(), other.enrolment())
+    assert b"key-revocation" not in publish_now(coordinator_home).content
+    revocation = bank.revocation()
+    enrol(coordinator_home, revocation)
+    left = publish_now(coordinator_home)
+    assert left.roster.ids == ("bank-b",)
+    bank.identity = key_called("bank-a's second")
+    enrol(coordinator_home, bank.enrolment())
+    back = publish_now(coordinator_home)
+    assert back.roster.ids == ("bank-a", "bank-b")
+    for made in (left, back):
+        assert roster_and_papers(made.content)[1][-1] == revocation
 
 
 def test_after_an_old_backup_the_newest_roster_of_any_member_is_followed(

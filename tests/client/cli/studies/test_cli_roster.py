@@ -6,14 +6,22 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from tests.support.homes.institutions import Coordinator
+from tests.support.homes.institutions import Coordinator, heard
 from tests.support.homes.journals import logged
 
+from fieldfare.client.home.comparisons import keep_compared, keep_vouching, read_comparisons
 from fieldfare.client.home.keys import load_identity, rotate_identity
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.roster import first_multiplicity, pin_roster, pinned_ever, pinned_roster
 from fieldfare.shared.cli.root import run
-from fieldfare.shared.protocol.identity import fingerprint, public_hex, state_rotation
+from fieldfare.shared.errors import UsageError
+from fieldfare.shared.protocol.comparison import sign_vouching
+from fieldfare.shared.protocol.identity import (
+    fingerprint,
+    public_hex,
+    state_revocation,
+    state_rotation,
+)
 from fieldfare.shared.protocol.roster import Member, Roster
 from fieldfare.shared.protocol.signed_files import open_roster, read_roster
 
@@ -185,6 +193,44 @@ def test_a_key_that_was_lost_hands_over_to_nobody(
     capsys.readouterr()
     assert run(["institution", "roster", *arguments]) == 0
     assert "not known yet: bank-b" in capsys.readouterr().out
+
+
+def test_a_key_that_its_owner_took_back_never_counts_again(
+    coordinator: Coordinator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is shown and logged, its vouching and its successor count for nothing, also later."""
+    coordinator.found("bank-d")
+    coordinator.pin()
+    old, new = load_identity(coordinator.homes["bank-b"], None), Ed25519PrivateKey.generate()
+    home = coordinator.homes["bank-a"]
+    (third,) = (one for one in coordinator.roster().members if one.id == "bank-d")
+    keep_vouching(home, sign_vouching("bank-b", [(third.id, third.key)], old, 1))
+    first = coordinator.roster()
+    members = tuple(one for one in first.members if one.id != "bank-b")
+    left = first.model_copy(update={"version": 2, "previous": first.hash, "members": members})
+    revocation = state_revocation("bank-b", old)
+    file = coordinator.file("r.signed", b"\n".join([coordinator.signed_roster(left), revocation]))
+    asked = ["institution", "roster", "accept", str(file), "--home", str(home.path), "--yes"]
+    assert run(asked) == 0
+    assert "bank-b TOOK ITS KEY BACK" in capsys.readouterr().out
+    assert logged(home.log_folder)[-1]["details"]["kind"] == "revoked"
+    stolen = ("bank-b", public_hex(old))
+    assert [one.pair for one in read_comparisons(home).revoked] == [stolen]
+    # The coordinator brings it back, without the paper; then the thief's successor of it.
+    again = left.model_copy(update={"version": 3, "previous": left.hash, "members": first.members})
+    successor = Member(id="bank-b", key=public_hex(new))
+    thief = again.model_copy(
+        update={"members": tuple(successor if m.id == "bank-b" else m for m in again.members)}
+    )
+    assert accept(coordinator, again, "--yes") == 2
+    assert "took back" in capsys.readouterr().err
+    content = coordinator.signed_roster(thief) + b"\n" + state_rotation("bank-b", old, new)
+    file = coordinator.file("s.signed", content)
+    assert run([*asked[:3], str(file), *asked[4:]]) == 0
+    known = read_comparisons(home).known
+    assert known.verified(thief, "bank-a", 0) == {"bank-a", "bank-c"}
+    with pytest.raises(UsageError, match="took back"):
+        keep_compared(home, [heard(Member(id=stolen[0], key=stolen[1]))])
 
 
 def test_wrong_input_is_one_line_and_status_2(
