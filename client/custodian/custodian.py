@@ -5,11 +5,8 @@ Its data plane takes bytes and gives bytes: `describe`, `open_run`, `agree`, `re
 Every failure becomes a fixed code here; its reason goes to the institution's own log. Approving is
 administration and is not reachable from the data plane. Calls run one at a time, so no other call
 changes a run's keys while one reads them.
-
-The last signed reply that a coordinator showed: which position of the ledger it proves.
 """
 
-import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,8 +14,6 @@ from datetime import UTC, datetime
 from functools import partial
 from threading import RLock
 from typing import Final, TypeVar
-
-from pydantic import ValidationError
 
 from fieldfare.client.custodian.admission import ApprovedRun
 from fieldfare.client.custodian.blame import Publishing
@@ -32,6 +27,7 @@ from fieldfare.client.custodian.key_agreement import (
 )
 from fieldfare.client.custodian.openings import OPENING_STATE, Openings
 from fieldfare.client.custodian.party import Party
+from fieldfare.client.custodian.peers import Peers, position_of
 from fieldfare.client.custodian.ports import (
     DecisionLog,
     Inbox,
@@ -48,7 +44,6 @@ from fieldfare.client.custodian.release import (
     RunAtDoor,
     Seeds,
     fresh_seed,
-    position_of,
 )
 from fieldfare.client.ledger.budget import Position
 from fieldfare.client.ledger.ledger import Ledger
@@ -69,6 +64,7 @@ from fieldfare.shared.privacy.samplers import NoiseSource
 from fieldfare.shared.protocol.delivery import Delivery
 from fieldfare.shared.protocol.messages import (
     NO_LAST_SUM,
+    KeyOffer,
     LastSum,
     Refusal,
     Rejection,
@@ -82,30 +78,9 @@ from fieldfare.shared.protocol.signed_files import open_study
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.transcript.heads import ShownLog
 
-
-def shown_position(content: bytes | None) -> Position | None:
-    """Return the position in a signed reply that a custodian kept.
-
-    It checked the signature when it was shown: under a key that may have been replaced since.
-
-    Raises:
-        LedgerError: it is damaged.
-    """
-    if content is None:
-        return None
-    try:
-        reply = Reply.model_validate_json(json.dumps(json.loads(content)["body"]))
-    except (ValidationError, ValueError, KeyError, TypeError):
-        raise LedgerError("expected a signed reply that was shown, found a damaged one") from None
-    return position_of(reply)
-
-
-# -- custodian ------------------------------------------------------------------------------------
-
 log = logging.getLogger(__name__)
 
 # Run ids and study ids hold no colon, so no request can name these states.
-SHOWN_REPLY: Final = ":shown-reply"
 APPROVAL_COUNT: Final = "approvals:"
 LAST_SECOND: Final = int(datetime(9999, 12, 31, tzinfo=UTC).timestamp())
 
@@ -164,6 +139,7 @@ class Custodian:
         self._door = Door(party, ledger, noise, self._decisions, seeds, self._held)
         self._openings = Openings(ledger, self._decisions)
         self._publishing = Publishing(party, ledger, self._door)
+        self._peers = Peers(party, ledger, self._decisions)
         self._lock = RLock()
         self._prepared: dict[str, _Prepared] = {}
         self._runs: dict[str, RunAtDoor] = {}
@@ -371,7 +347,7 @@ class Custodian:
         """Act, or refuse with a fixed code; `read` holds the request once it was read."""
         try:
             with self._lock:
-                self._check_not_behind()
+                self._peers.check_not_behind()
                 return action()
         except (PolicyRefusal, ProtocolError) as refusal:
             return self._refused(refusal.code, refusal, read)
@@ -413,10 +389,7 @@ class Custodian:
                 return self._rejected(study, said)
         own = self._own(study, run)
         if last_reply and self._party.protection is Protection.EXACT:
-            if not self._ledger.accounts_for(self._position_in(last_reply)):
-                # Kept, so that neither a restart nor another call gets round it.
-                self._ledger.put_run_state(LEDGER_STATE, SHOWN_REPLY, last_reply)
-            self._check_not_behind()
+            self._peers.check_shown(study, run, self._position_in(last_reply), last_reply)
         answer = self._held.answer(self._party, own, run, nonce) if run else b""
         return Described(own.envelope, answer)
 
@@ -425,20 +398,6 @@ class Custodian:
         if offered.id != study:
             raise ProtocolError("expected an offer of the study that is asked for")
         self._inbox.study_offered(content, offered)
-
-    def _check_not_behind(self) -> None:
-        """Refuse all work once a signed reply was shown that the ledger does not hold.
-
-        docs/design.md, "The ledger": a restored backup. Its totals are old: it would
-        spend once more what was spent.
-        """
-        shown = shown_position(self._ledger.run_state(LEDGER_STATE, SHOWN_REPLY))
-        if shown is not None and not self._ledger.accounts_for(shown):
-            raise LedgerError(
-                "expected a ledger that holds this institution's last signed reply, found an older "
-                "one: a backup was restored; accept it as a new epoch or bring the newer ledger "
-                "back"
-            )
 
     def _position_in(self, last_reply: bytes) -> Position:
         return position_of(self._party.from_member(last_reply, Reply, self._party.institution).body)
@@ -466,7 +425,8 @@ class Custodian:
             check_set(self._ledger.fixed(body.study), names)  # before anything is asked
         fresh = self._held.fresh(body.study, body.run)
         now = int(self._ledger.now().timestamp())
-        opened = open_run(self._party, fresh, body, answers, approvals, now)
+        remembered = self._peers.remembered(self._prepared[body.study].plan)
+        opened = open_run(self._party, fresh, body, answers, approvals, now, remembered)
         self._openings.keep(body, content)
         self._held.opened(opened)
         return opened.offer
@@ -485,12 +445,16 @@ class Custodian:
     def _agree(self, study: str, run: str, offers: Sequence[bytes]) -> bytes:
         self._own(study, run)
         self._opened(study, run)
-        times = self._held.agree(self._party, study, run, offers)
-        if times:
-            tolerance = self._prepared[study].plan.study.privacy.collusion_tolerance
-            self._ledger.heed([_instant(time) for time in times], tolerance)
+        self._held.agree(self._party, study, run, offers, partial(self._heed, study, run))
         self._note_agreed(study, run, offers)
         return b""
+
+    def _heed(self, study: str, run: str, offers: Mapping[str, KeyOffer]) -> None:
+        """Take what peers show of this study, and their clocks, before any key is kept."""
+        plan = self._prepared[study].plan
+        self._peers.heed(plan, run, offers, self._held.live(study))
+        times = [_instant(offer.time) for offer in offers.values()]
+        self._ledger.heed(times, plan.study.privacy.collusion_tolerance)
 
     def _note_agreed(self, study: str, run: str, offers: Sequence[bytes]) -> None:
         fingerprint = bytes_hash(b"".join(offers))
@@ -499,7 +463,7 @@ class Custodian:
     def _reveal(self, content: bytes, statements: Sequence[bytes], read: list[Request]) -> bytes:
         request = self._party.from_coordinator(content, Request).body
         read.append(request)
-        return self._door.reveal(self._at_door(request), request, statements)
+        return self._door.reveal(self._at_door(request), request, statements, content)
 
     def _release(
         self, content: bytes, parameters: bytes, last: LastSum, read: list[Request]
@@ -507,7 +471,7 @@ class Custodian:
         request = self._party.from_coordinator(content, Request).body
         read.append(request)
         self._decisions.requested(request)
-        return self._door.release(self._at_door(request), request, parameters, last)
+        return self._door.release(self._at_door(request), request, parameters, last, content)
 
     def _publish(self, rehearsal: LastSum) -> bytes:
         request = self._party.from_coordinator(rehearsal.request, Request)

@@ -32,6 +32,12 @@ from fieldfare.shared.protocol.secure_sum import (
 
 MOST_AGREED: Final = 8  # runs of one study whose keys are held at once; an older one is opened anew
 
+Heed = Callable[[Mapping[str, KeyOffer]], None]
+
+
+def _nothing(offers: Mapping[str, KeyOffer]) -> None:
+    """Heed no offer."""
+
 
 @dataclass(frozen=True)
 class ApprovedStudy:
@@ -147,11 +153,18 @@ class HeldKeys:
         self._fresh.pop(run.opening.study, None)
         self._opened[run.opening.study] = run
 
-    def agree(self, party: Party, study: str, run: str, offers: Sequence[bytes]) -> tuple[int, ...]:
+    def agree(
+        self, party: Party, study: str, run: str, offers: Sequence[bytes], heed: Heed = _nothing
+    ) -> None:
         """Derive the pair keys; those of an older opening and its private keys are erased.
 
-        Returns:
-            The times in the peers' offers, seconds since 1970; none at a repeat.
+        Args:
+            party: this institution.
+            study: its id.
+            run: that was opened.
+            offers: of all participants, in order.
+            heed: takes the peers' offers before any key is kept; not at a repeat, nor in
+                simulations. What it raises leaves everything as it was.
 
         Raises:
             PolicyRefusal: KEYS_GONE.
@@ -161,9 +174,10 @@ class HeldKeys:
         if opened is None or opened.opening.run != run:
             if agreed is None or agreed.offer not in offers:
                 raise keys_gone()
-            return ()  # agreed once; a repeat changes nothing
-        keys = agree(party, opened, offers)
-        own = opened.own
+            return  # agreed once; a repeat changes nothing
+        keys, own = agree(party, opened, offers), opened.own
+        if own.keys is not None:
+            heed(peer_offers(party, opened, offers))
         self._agreed.pop((study, run), None)  # the newest comes last
         self._agreed[study, run] = AgreedKeys(
             opened.opening.hash, own.answer, own.envelope, opened.offer, keys, own.keys
@@ -172,7 +186,10 @@ class HeldKeys:
         runs = [place for place in self._agreed if place[0] == study]
         for place in runs[:-MOST_AGREED]:
             del self._agreed[place]
-        return peer_times(party, opened, offers)
+
+    def live(self, study: str) -> frozenset[str]:
+        """Return the openings of a study whose pair keys are held: no other process has them."""
+        return frozenset(one.opening for place, one in self._agreed.items() if place[0] == study)
 
     def run_keys(self, study: str, run: str, opening: str) -> RunKeys:
         """Return the pair keys of an opening, at the step that they have reached.
@@ -278,6 +295,7 @@ def open_run(
     answers: Sequence[bytes],
     approvals: Sequence[bytes],
     time: int,
+    remembered: str = "",
 ) -> OpenedRun:
     """Check an opening and everybody's answer and approval, and offer one ciphertext per pair.
 
@@ -288,6 +306,7 @@ def open_run(
         answers: signed, in the opening's order.
         approvals: signed, in the same order.
         time: the present, whole seconds since 1970.
+        remembered: what this institution lists of the study for its peers.
 
     Raises:
         PolicyRefusal: KEYS_GONE: the opening names another answer of this institution.
@@ -311,6 +330,7 @@ def open_run(
         institution=party.institution,
         ciphertexts={peer: ciphertext for peer, (_, ciphertext) in fresh.items()},
         time=time,
+        remembered=remembered,
     )
     kept = {peer: secret for peer, (secret, _) in fresh.items()}
     return OpenedRun(opening, found, own, party.sign(offer), kept)
@@ -344,16 +364,14 @@ def _check_answers(
     return found
 
 
-def peer_times(party: Party, run: OpenedRun, offers: Sequence[bytes]) -> tuple[int, ...]:
-    """Return the times that the others offered at, seconds since 1970; none in simulations.
+def peer_offers(party: Party, run: OpenedRun, offers: Sequence[bytes]) -> dict[str, KeyOffer]:
+    """Return the others' offers, by their sender.
 
     Raises:
         ProtocolError: a missing, foreign or malformed offer.
     """
-    if run.own.keys is None:
-        return ()
     received = _offers_by_sender(party, run, offers)
-    return tuple(one.time for name, one in received.items() if name != party.institution)
+    return {name: one for name, one in received.items() if name != party.institution}
 
 
 def agree(party: Party, run: OpenedRun, offers: Sequence[bytes]) -> RunKeys:

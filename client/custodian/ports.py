@@ -30,6 +30,8 @@ class RunEvent(Enum):
     AGREED = "keys agreed"
     COSIGNED = "transcript co-signed"
     PUBLISHED = "rehearsal keys published"
+    TOLD = "peers told"  # peers opened what this ledger knew nothing of
+    FORKED = "ledger forked"  # two copies of an institution answered
 
 
 class DecisionLog(Protocol):
@@ -61,8 +63,13 @@ class DecisionLog(Protocol):
         """
         ...
 
-    def noted(self, event: RunEvent, study: str, run: str, fingerprint: str) -> None:
-        """A run was opened, agreed on, co-signed or ended by its keys; `fingerprint` says which."""
+    def noted(
+        self, event: RunEvent, study: str, run: str, fingerprint: str, rule: str = ""
+    ) -> None:
+        """A run was opened, agreed on, co-signed or ended by its keys; `fingerprint` says which.
+
+        Of what peers showed, `rule` says it in words.
+        """
         ...
 
     def approved(self, study: str, approval: str, user: str) -> None:
@@ -90,7 +97,9 @@ class NoLog:
     def released(self, request: Request, debit: int, position: Position) -> None:
         """Do nothing."""
 
-    def noted(self, event: RunEvent, study: str, run: str, fingerprint: str) -> None:
+    def noted(
+        self, event: RunEvent, study: str, run: str, fingerprint: str, rule: str = ""
+    ) -> None:
         """Do nothing."""
 
     def approved(self, study: str, approval: str, user: str) -> None:

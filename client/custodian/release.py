@@ -41,6 +41,7 @@ from fieldfare.client.custodian.admission import (
 )
 from fieldfare.client.custodian.key_agreement import HeldKeys
 from fieldfare.client.custodian.party import Party
+from fieldfare.client.custodian.peers import Peers, position_of
 from fieldfare.client.custodian.ports import DecisionLog, NoLog
 from fieldfare.client.custodian.recomputation import REHEARSED_STATE, Recomputation
 from fieldfare.client.ledger.budget import Debit, Portion, Position, StoredReply
@@ -126,11 +127,19 @@ class Door:
         self._ledger = ledger
         self._noise = noise
         self._recomputation = Recomputation(party, ledger)
+        self._peers = Peers(party, ledger, self._decisions)
 
     def release(
-        self, run: RunAtDoor, request: Request, parameters: bytes, last: LastSum = NO_LAST_SUM
+        self,
+        run: RunAtDoor,
+        request: Request,
+        parameters: bytes,
+        last: LastSum = NO_LAST_SUM,
+        asked_as: bytes = b"",
     ) -> Released | Committed:
         """Answer one signed request with one bounded, noised, masked vector.
+
+        `asked_as` is the request as it was signed; it is kept with the debit for peers.
 
         Formal Guarantees:
             A `Committed` was kept before with its seed, which stays here: its vector is uniform
@@ -169,7 +178,7 @@ class Door:
             return self._released(request, terms.cost, stored)
         debit, limits = self._debit(request, terms.cost), self._limits(run, request)
         self._ledger.admit(debit, **limits)  # first: a closed step keeps the code that says so
-        progress = self._recomputation.check(run.approved, request, last)
+        progress = self._follow(run, request, last)
 
         keys = self._run_keys(request).at(request.step + 1)  # the chain's start is the rehearsal's
         protected = self._noised(run, request, terms, asked)
@@ -186,6 +195,7 @@ class Door:
             vector=content,
             sign=sign,
             run_states=progress,
+            asked=asked_as,
             **limits,
         )
         self.held.advance(request.study, request.run, keys)
@@ -210,7 +220,7 @@ class Door:
         if debit is not None:
             self._ledger.admit(debit, **limits)
             self._check_rehearsed(run.approved, request, last)
-        progress = self._recomputation.check(run.approved, request, last)
+        progress = self._follow(run, request, last)
         seed = self._seeds()
         if debit is None:
             keys, progress = self._rehearsed(request), {}
@@ -242,13 +252,20 @@ class Door:
         self.held.advance(request.study, request.run, keys)
         return Committed(kept.commitment, kept.vector)
 
-    def reveal(self, run: RunAtDoor, request: Request, statements: Sequence[bytes]) -> bytes:
+    def reveal(
+        self,
+        run: RunAtDoor,
+        request: Request,
+        statements: Sequence[bytes],
+        asked_as: bytes = b"",
+    ) -> bytes:
         """Open a commitment: the signed reply with the seed, the second message.
 
         Args:
             run: of the request.
             request: whose answer waits, or was opened.
             statements: L, the signed commitments of all its participants, in R's order.
+            asked_as: the request as it was signed; kept with the debit for peers.
 
         Formal Guarantees:
             What is returned was committed before, with its debit, and names L: this institution
@@ -299,7 +316,10 @@ class Door:
             rehearsed = StoredReply(reply=reply, vector=answer.vector, position=position)
             return self._send(request, 0, rehearsed)
         committed = self._ledger.commit_waiting(
-            self._debit(request, answer.cost), sign=sign, **self._limits(run, request)
+            self._debit(request, answer.cost),
+            sign=sign,
+            asked=asked_as,
+            **self._limits(run, request),
         )
         return self._send(request, answer.cost, committed)
 
@@ -357,6 +377,12 @@ class Door:
                 seed=bytes_hash(seed),
             )
         )
+
+    def _follow(self, run: RunAtDoor, request: Request, last: LastSum) -> dict[str, bytes]:
+        """Recompute what a request binds, and learn from the replies that travel with it."""
+        progress = self._recomputation.check(run.approved, request, last)
+        self._peers.saw(request.study, request.run, last)
+        return progress
 
     # -- what both have in common -------------------------------------------------------
 
@@ -574,16 +600,6 @@ def may_blame(party: Party, run: ApprovedRun) -> bool:
     """
     opens = run.plan.study.aggregation.opens and party.protection is Protection.EXACT
     return opens and carries_last_sum(run.plan, ReleaseKind.REHEARSAL, run.opened_by)
-
-
-def position_of(reply: Reply) -> Position:
-    """Return where the ledger stood when it gave this reply."""
-    return Position(
-        sequence=reply.ledger_sequence,
-        head=reply.ledger_head,
-        cumulative=reply.cumulative,
-        epoch=reply.epoch,
-    )
 
 
 def _content(request: Request, terms: ReleaseTerms, content: bytes) -> Values | QuestionGroup:

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from fieldfare.client.custodian.cosigning import LEDGER_STATE
-from fieldfare.client.custodian.custodian import SHOWN_REPLY, shown_position
 from fieldfare.client.custodian.openings import Openings
+from fieldfare.client.custodian.peers import SHOWN_REPLY, shown_position
 from fieldfare.client.custodian.ports import NoLog
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import load_settings, witness_path

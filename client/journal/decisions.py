@@ -99,7 +99,9 @@ class JournalDecisions:
         where = asdict(position)
         self._journal.append(Event.RELEASE, CUSTODIAN, **(_place(request) | where), debit=debit)
 
-    def noted(self, event: RunEvent, study: str, run: str, fingerprint: str) -> None:
+    def noted(
+        self, event: RunEvent, study: str, run: str, fingerprint: str, rule: str = ""
+    ) -> None:
         """Write down an act for a run without a release.
 
         Raises:
@@ -107,7 +109,11 @@ class JournalDecisions:
         """
         kind = Event(event.value)
         if self._admits((kind, ""), MOST_REQUESTS) and self._admits((kind, run), MOST_REPEATS):
-            self._journal.append(kind, CUSTODIAN, study=study, run=run, fingerprint=fingerprint)
+            said = {"rule": printable(rule, MAX_SENTENCE)} if rule else {}
+            where = {"run": run} if run else {}  # a reply may be shown before any run
+            self._journal.append(
+                kind, CUSTODIAN, study=study, fingerprint=fingerprint, **where, **said
+            )
 
     def settle(self, *, at_once: bool = False) -> None:
         """Log the counts of the minutes that are over; `at_once`: of this one too.
@@ -234,9 +240,11 @@ class Tally:
             step=request.step,
         )
 
-    def noted(self, event: RunEvent, study: str, run: str, fingerprint: str) -> None:
+    def noted(
+        self, event: RunEvent, study: str, run: str, fingerprint: str, rule: str = ""
+    ) -> None:
         """Pass it on."""
-        self._log.noted(event, study, run, fingerprint)
+        self._log.noted(event, study, run, fingerprint, rule)
 
     def approved(self, study: str, approval: str, user: str) -> None:
         """Pass it on."""

@@ -61,6 +61,8 @@ class Event(Enum):
     AGREED = "keys agreed"
     COSIGNED = "transcript co-signed"
     PUBLISHED = "rehearsal keys published"
+    TOLD = "peers told"
+    FORKED = "ledger forked"
     APPROVAL = "approval"
     REJECTION = "rejection"
     WITHDRAWAL = "withdrawal"

@@ -10,6 +10,7 @@ split  from here on some units are a population of their own, and none is in bot
 part   this copy of the history is the ledger of such a population from here on
 unit   what the population's members are counted by, since its first release and for good
 multiplicity  from here on one person may be known to so many institutions (M)
+peers  others opened a request that names this institution and that no entry here was for
 
 *A restored copy* lacks entries whose replies have left. Their cost is known from a later position
 of the lost history (the witness's, or one in a signed reply that was shown), or the owner states
@@ -24,6 +25,9 @@ more is counted.
 person has lost (M'/M)^2 times as much by what was released before, and so it counts from then on,
 in the window and for life; entries keep their cost and their M. Where M falls, by a person's
 decision, what was spent counts as before.
+
+*What peers opened.* A copy of this ledger may have answered a request that this one knows nothing
+of. Where peers show it (`peers.py`), its cost is spent here as well.
 
 *A split.* The part's ledger is a copy of the whole history up to that entry, so whatever was
 spent on all units is spent for both (nobody regains budget), and it begins a new epoch without
@@ -60,6 +64,7 @@ MAX_REASON: Final = 500  # characters, as in the institution's log
 EVERY_STUDY: Final = ""  # no study's id is empty
 
 _KEPT_APART: Final = {"kept", "lost", "population", "reason", "user"}
+_MAY_BE_LEFT_OUT: Final = {"debit", "multiplicity", "unit"}
 
 
 class StatementKind(Enum):
@@ -70,6 +75,10 @@ class StatementKind(Enum):
     PART = "part"
     UNIT = "unit"
     MULTIPLICITY = "multiplicity"
+    PEERS = "peers"
+
+
+_OF_POPULATION: Final = {StatementKind.SPLIT, StatementKind.PART, StatementKind.UNIT}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,12 +89,14 @@ class Stated:
         kind: of the statement.
         user, reason: who states it, and why.
         population: of a split or a part, the part's name; of a unit, whose it is.
-        carried: picomu2 that count as spent from here on; 0 except for an epoch.
+        carried: picomu2 that count as spent from here on; 0 except for an epoch and for peers.
         study: whose spend `carried` is; empty: it counts against every study's limit.
         kept: of an epoch, the last entry that was in the copy that was restored.
         lost: of an epoch, positions that were seen and are not in this history.
         unit: of a unit, the column of its ids by the studies' name.
         multiplicity: of another M, what it was and what it is from here on; else zeros.
+        debit: of peers, what they opened and what it costs; `carried` is less where an epoch
+            carried it over before, or the study's limit is reached.
 
     Raises:
         LedgerError: a field cannot stand in the ledger.
@@ -101,6 +112,7 @@ class Stated:
     lost: tuple[Position, ...] = ()
     unit: str = ""
     multiplicity: tuple[int, int] = (0, 0)
+    debit: Debit | None = None
 
     def __post_init__(self) -> None:
         """Refuse numbers that the chain could not hold exactly."""
@@ -114,21 +126,29 @@ class Stated:
             raise LedgerError("expected what M was and is in a statement of another M alone")
         for known_to in self.multiplicity:
             check_count("how many institutions know a person", known_to)
-        named = not of_epoch and not of_multiplicity
+        named = self.kind in _OF_POPULATION
         if named or self.population:
             check_text("population", self.population, MAX_NAME)
         if self.study:
             check_text("study", self.study, MAX_NAME)
+        spends = self.carried or self.study
         if named != bool(self.population) or (
-            not of_epoch and (self.carried or self.study or self.kept or self.lost)
+            not of_epoch and ((spends and self.debit is None) or self.kept or self.lost)
         ):
             raise LedgerError(f"expected the terms of a statement of kind {self.kind.value}")
+        self._check_debit()
         if self.unit:
             check_text("unit", self.unit, MAX_NAME)
         if (self.kind is StatementKind.UNIT) != bool(self.unit):
             raise LedgerError("expected a unit in a statement of a unit, and in no other")
         for position in self.lost:
             check_position(position)
+
+    def _check_debit(self) -> None:
+        debit = self.debit
+        fits = debit is None or (debit.study == self.study and self.carried <= debit.cost)
+        if (self.kind is StatementKind.PEERS) != (debit is not None) or not fits:
+            raise LedgerError("expected a debit in a statement of what peers opened, and no other")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,6 +186,7 @@ def from_text(text: object, *, kind: str, study: str, carried: int) -> Stated:
         found = _parsed(text)
         found["lost"] = tuple(Position(**position) for position in found["lost"])
         found["multiplicity"] = tuple(found.get("multiplicity", (0, 0)))
+        found["debit"] = Debit(**found["debit"]) if "debit" in found else None
         return Stated(kind=StatementKind(kind), study=study, carried=carried, **found)
     except (ValueError, TypeError, RecursionError):
         raise LedgerError(
@@ -236,7 +257,7 @@ def check_position(position: Position) -> None:
 
 def _parsed(text: object) -> dict[str, Any]:
     found = json.loads(text) if isinstance(text, str) else None
-    if not isinstance(found, dict) or set(found) - {"multiplicity", "unit"} != _KEPT_APART:
+    if not isinstance(found, dict) or set(found) - _MAY_BE_LEFT_OUT != _KEPT_APART:
         raise ValueError("expected the fields of a statement")
     return found
 
@@ -251,6 +272,7 @@ def _apart(stated: Stated) -> dict[str, Any]:
         "user": stated.user,
         # Left out where there is none: the heads of other statements stay as they were.
         **({"unit": stated.unit} if stated.unit else {}),
+        **({"debit": asdict(stated.debit)} if stated.debit else {}),
     }
 
 
@@ -368,7 +390,12 @@ def next_statement(tip: Tip, stated: Stated, *, study_total: int, time: datetime
     )
 
 
-_SAME_EPOCH: Final = {StatementKind.SPLIT, StatementKind.UNIT, StatementKind.MULTIPLICITY}
+_SAME_EPOCH: Final = {
+    StatementKind.SPLIT,
+    StatementKind.UNIT,
+    StatementKind.MULTIPLICITY,
+    StatementKind.PEERS,
+}
 
 
 def _epoch_after(tip: Tip, stated: Stated) -> int:

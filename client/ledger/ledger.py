@@ -14,7 +14,7 @@ debit early by the lag: against both stand the study's and the lifetime limit, w
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -42,6 +42,7 @@ from fieldfare.client.ledger.chain import (
     next_entry,
     to_micros,
 )
+from fieldfare.client.ledger.peers import PeerRows
 from fieldfare.client.ledger.pending import Pending
 from fieldfare.client.ledger.rollback_check import Witness
 from fieldfare.client.ledger.rows import BATCH, Store
@@ -195,6 +196,12 @@ class Ledger:
         with self._lock:
             if self._store.answered(debit):
                 return
+            if self._store.knows(debit.request):
+                raise PolicyRefusal(
+                    RefusalCode.ATTEMPT_CLOSED,
+                    "expected a request that was not paid for, found one that peers showed as "
+                    "opened, of which this ledger knew nothing: make a new attempt",
+                )
             check_debit(
                 debit,
                 self._store.balance(debit, self._clock() - self._ahead, portion),
@@ -274,6 +281,7 @@ class Ledger:
         max_tries: int | None = None,
         portion: Portion | None = None,
         participants: tuple[str, ...] = (),
+        asked: bytes = b"",
     ) -> StoredReply:
         """Debit an answer that waits and keep the reply that opens it, in one transaction.
 
@@ -292,7 +300,7 @@ class Ledger:
             portion=portion,
             participants=participants,
         )
-        return self._debited(debit, admit, lambda: self._opened(debit, sign, participants))
+        return self._debited(debit, admit, lambda: self._opened(debit, sign, participants), asked)
 
     def commit(
         self,
@@ -306,12 +314,14 @@ class Ledger:
         max_tries: int | None = None,
         portion: Portion | None = None,
         participants: tuple[str, ...] = (),
+        asked: bytes = b"",
     ) -> StoredReply:
         """Debit a release and keep its bytes, in one transaction on disk; then it may leave.
 
         A repeated request, also one that another process just answered, returns the stored
         bytes and costs nothing; `vector` and `run_states` are dropped then. `sign` signs the
-        reply that states the new position; its exceptions undo everything.
+        reply that states the new position; its exceptions undo everything. `asked`, the signed
+        request, is kept for peers.
 
         *Formal Guarantees.* When this returns, the disk holds the debit and these bytes, the
         witness knows it, and the previous states are in no file of the ledger. When it
@@ -341,18 +351,39 @@ class Ledger:
             portion=portion,
             participants=participants,
         )
-        return self._debited(debit, admit, released)
+        return self._debited(debit, admit, released, asked)
 
     def _debited(
-        self, debit: Debit, admit: Callable[[], None], answer: Callable[[], StoredReply]
+        self,
+        debit: Debit,
+        admit: Callable[[], None],
+        answer: Callable[[], StoredReply],
+        asked: bytes,
     ) -> StoredReply:
         """Admit and answer in one transaction, or return what stands; then settle it on disk."""
         with self._lock:
             with self._database.transaction():
                 admit()
-                found = self._store.reply(debit.request) or answer()
+                found = self._store.reply(debit.request)
+                if found is None:
+                    found = answer()
+                    if asked:
+                        self._store.keep_request(found.position.sequence, asked)
             self._settle(found.position.sequence)
             return found
+
+    @contextmanager
+    def peers(self) -> Iterator[PeerRows]:
+        """Read and write what peers show, in one transaction that is settled on disk after it.
+
+        Raises:
+            LedgerError: the ledger cannot be read or written, or its log not be erased.
+        """
+        with self._lock:
+            with self._database.transaction():
+                yield PeerRows(self._database, self._store, self._clock())
+                last = self._store.tip().position.sequence
+            self._settle(last)
 
     def check_unit(self) -> None:
         """Check that the population has the unit of its first release.

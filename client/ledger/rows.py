@@ -243,7 +243,8 @@ SELECT coalesce((SELECT cumulative FROM entries ORDER BY sequence DESC LIMIT 1),
             *debit.place[:3],
         )
         waits = self.pending.of_run(*debit.place[:2])
-        places = [(row[0], row[1]) for row in last]
+        told = [one for one in self.told() if one.place[:2] == debit.place[:2]]
+        places = [(row[0], row[1]) for row in last] + [(one.step, one.attempt) for one in told]
         if waits is not None and waits.cost:
             places.append(waits.place)
             if waits.place == debit.place[2:4]:
@@ -257,7 +258,23 @@ SELECT coalesce((SELECT cumulative FROM entries ORDER BY sequence DESC LIMIT 1),
             yearly_total=self.spent_since(window),
             lifetime_total=self.spent_since(0),
             portion_total=0 if portion is None else self._portion_total(debit.study, portion),
-            opened=opened,
+            opened=opened + sum(one.step == debit.step for one in told),
+        )
+
+    def told(self) -> list[Debit]:
+        """Return what was debited because peers opened it, oldest first."""
+        stated = (one.stated for one in self.statements())
+        return [one.debit for one in stated if one.debit is not None]
+
+    def knows(self, request: str) -> bool:
+        """Say whether a request was debited, also where peers told of it."""
+        told = any(one.request == request for one in self.told())
+        return told or bool(self._debits("request = ?", request))
+
+    def keep_request(self, sequence: int, request: bytes) -> None:
+        """Keep the signed request of an entry."""
+        self._database.rows(
+            "INSERT INTO requests (sequence, request) VALUES (?, ?)", sequence, request
         )
 
     def _portion_total(self, study: str, portion: Portion) -> int:
@@ -266,7 +283,8 @@ SELECT coalesce((SELECT cumulative FROM entries ORDER BY sequence DESC LIMIT 1),
             " AND study = ? AND step >= ?",
             *(study, portion.first_step),
         )
-        return int(total)
+        told = (one for one in self.told() if one.study == study)
+        return int(total) + sum(one.cost for one in told if one.step >= portion.first_step)
 
     def answered(self, debit: Debit) -> bool:
         """Say whether this very request has its entry.

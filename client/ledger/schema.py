@@ -11,6 +11,9 @@ runs        opaque state of each run (its openings, where its training stands), 
 pending     one answer of each run that was committed to and not opened, with its seed
 commitments the signed first message of what was opened
 fixed       the institutions of all sums of a study, where the study fixes them
+requests    the coordinator's signed request of what was debited
+peers       the newest signed reply of each other institution that was seen in a study
+forks       two signed replies of one institution that stand at one place of its ledger
 ledger      whose units these are, and when the ledger began
 """
 
@@ -164,6 +167,35 @@ UPDATE runs SET state = CAST(CAST(state AS TEXT) || ':' || coalesce((
     "DELETE FROM pending",
 )
 
+_PEERS: Final = (
+    """
+CREATE TABLE requests (
+    sequence INTEGER PRIMARY KEY REFERENCES entries (sequence),
+    request BLOB NOT NULL
+)
+""",
+    """
+CREATE TABLE peers (
+    study TEXT NOT NULL,
+    institution TEXT NOT NULL,
+    reply BLOB NOT NULL,
+    UNIQUE (study, institution)
+)
+""",
+    """
+CREATE TABLE forks (
+    institution TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
+    one BLOB NOT NULL,
+    other BLOB NOT NULL,
+    UNIQUE (institution, epoch, sequence)
+)
+""",
+    *append_only("requests", "requests are append-only"),
+    *append_only("forks", "forks are append-only"),
+)
+
 LEDGER: Final = DatabaseKind(
     name="the ledger",
     error=LedgerError,
@@ -172,7 +204,7 @@ LEDGER: Final = DatabaseKind(
     otherwise="nothing leaves until the ledger can be written",
     # Not by itself: `erase_log` empties the log, and must be the one that does.
     pragmas=(WAL, *DURABLE, ("wal_autocheckpoint", "0", 0)),
-    migrations=(_FIRST, _STATEMENTS, _PENDING, _KEYLESS),
+    migrations=(_FIRST, _STATEMENTS, _PENDING, _KEYLESS, _PEERS),
     rewritten=frozenset({4}),
 )
 

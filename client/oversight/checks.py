@@ -37,6 +37,7 @@ from fieldfare.client.institution.restoring import check_not_behind, open_ledger
 from fieldfare.client.journal.entries import Event
 from fieldfare.client.journal.journal import read
 from fieldfare.client.ledger.ledger import Ledger
+from fieldfare.client.ledger.peers import Fork
 from fieldfare.client.node.settings import load_node_terms
 from fieldfare.client.oversight.ledger_report import report
 from fieldfare.client.oversight.preflight import (
@@ -239,14 +240,19 @@ class HomeChecks:
         check_answers(custodian_socket_path(home, settings))
         return f"serving {len(status.studies)} approved"
 
-    def _ledger(self) -> str:
+    def _ledger(self) -> str | CheckNote:
         home = self.home.need()
         with open_ledger(home) as ledger:
             ledger.verify()
             ledger.check_unit()
             check_not_behind(ledger, home)
             position = ledger.position()
-        return f"recomputed: {position.sequence} entries, epoch {position.epoch}"
+            with ledger.peers() as rows:
+                forks = rows.forks()
+        said = f"recomputed: {position.sequence} entries, epoch {position.epoch}"
+        if forks:
+            return CheckNote(CheckOutcome.WARN, "\n".join([said, *map(fork_line, forks)]))
+        return said
 
     def _witness(self) -> str | CheckNote:
         home = self.home.need()
@@ -325,6 +331,14 @@ class HomeChecks:
         if found.findings:
             return CheckNote(CheckOutcome.WARN, f"{read}; {said}")
         return f"{read}; everything fits"
+
+
+def fork_line(fork: Fork) -> str:
+    """Say who was copied; both signed replies are in the ledger's file."""
+    return (
+        f"{fork.institution} signed two replies as entry {fork.sequence} of its ledger's epoch "
+        f"{fork.epoch}: two copies of its home answered; ask its people which one goes on"
+    )
 
 
 def unlogged(ledger: Ledger, logged: Collection[object]) -> int:

@@ -96,7 +96,12 @@ def report(ledger: Ledger, population: str, policy: Policy, now: datetime) -> Le
     for entry in ledger.history():
         last = [*last[1 - LAST :], entry]
         if isinstance(entry, Statement):
-            carried += entry.stated.carried
+            told = entry.stated.debit
+            if told is None:
+                carried += entry.stated.carried
+            else:
+                studies[told.study] += entry.stated.carried
+                kinds[told.kind] += entry.stated.carried
         else:
             studies[entry.debit.study] += entry.debit.cost
             kinds[entry.debit.kind] += entry.debit.cost
@@ -184,6 +189,8 @@ def entry_line(entry: LedgerEntry | Statement, delta: float) -> str:
         StatementKind.PART: f"from here on the ledger of {stated.population}",
         StatementKind.UNIT: f"{stated.population} is counted by {stated.unit}",
         StatementKind.MULTIPLICITY: f"M is {now} from here on, it was {was}",
+        StatementKind.PEERS: f"study {stated.study[:SHORT]}: epsilon "
+        f"{worth(stated.carried, delta):.3g} that this ledger knew nothing of",
     }[stated.kind]
     return f"{head}{what}, by {stated.user}: {stated.reason}"
 

@@ -25,6 +25,7 @@ from fieldfare.shared.protocol.messages import (
     open_envelope,
     sign_envelope,
 )
+from fieldfare.shared.protocol.remembered import Remembered
 from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.run.openings import RunOpenings
 
@@ -255,6 +256,7 @@ def _check_offers(terms: RunTerms, opening: str, offers: Mapping[str, bytes]) ->
     for institution, envelope in offers.items():
         try:
             found = open_envelope(envelope, KeyOffer, terms.roster, terms.protection)
+            Remembered.from_text(found.body.remembered)
         except ProtocolError as error:
             reason = str(error)
         else:

@@ -330,11 +330,12 @@ class SecureSums:
     def _content(self, request: Request, parameters: bytes, last: LastSum) -> Content:
         envelope = sign_envelope(request, COORDINATOR, self.federation.signer)
         content: Content = {"request": envelope, "parameters": parameters}
-        if last.request and self._travels(last):
+        if last.request:  # signed replies travel always: peers learn from them who was restored
+            travels = self._travels(last)
             content["last_request"] = last.request
             content["last_replies"] = list(last.replies)
-            content["last_vectors"] = list(last.vectors)
-            content["last_statements"] = list(last.statements)
+            content["last_vectors"] = list(last.vectors) if travels else []
+            content["last_statements"] = list(last.statements) if travels else []
         return content
 
     def _travels(self, last: LastSum) -> bool:

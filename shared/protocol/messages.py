@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Annotated, ClassVar, Final, Generic, Literal, Protocol, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Generic, Literal, Protocol, Self, TypeVar
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -20,8 +20,10 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    SerializerFunctionWrapHandler,
     ValidationError,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
@@ -34,6 +36,7 @@ from fieldfare.shared.ring import MAX_GAMMA_BITS
 PROTOCOL_VERSION: Final = 2
 MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 MAX_REASON: Final = 500  # characters of a rejection's reason
+MAX_REMEMBERED: Final = 4 * 1024 * 1024  # characters of what an offer says of a study
 REJECTED: Final = "rejected it"
 WITHDRAWN: Final = "withdrew its approval"
 
@@ -164,10 +167,12 @@ class RunOpening(MessageBody):
 
 
 class KeyOffer(MessageBody):
-    """One ML-KEM ciphertext for each participant with a higher id.
+    """One ML-KEM ciphertext for each participant with a higher id, and what the sender remembers.
 
     Attributes:
         time: the sender's present, whole seconds since 1970.
+        remembered: requests of this study that it opened, and others' replies (`remembered.py`);
+            the canonical form of an offer without any has no such field.
     """
 
     TYPE = "fieldfare.key-offer.v2"
@@ -176,6 +181,16 @@ class KeyOffer(MessageBody):
     institution: InstitutionId
     ciphertexts: dict[InstitutionId, Base64]
     time: Count
+    remembered: str = Field(
+        default="", max_length=MAX_REMEMBERED, pattern=r"^[A-Za-z0-9+/]*={0,2}$"
+    )
+
+    @model_serializer(mode="wrap")
+    def _nothing_is_left_out(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = serialize(self)
+        if not self.remembered:
+            del content["remembered"]
+        return content
 
 
 class ReleaseKind(Enum):

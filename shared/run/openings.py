@@ -18,6 +18,7 @@ from fieldfare.shared.protocol.messages import (
     decode_key,
     open_envelope,
 )
+from fieldfare.shared.protocol.remembered import Remembered
 from fieldfare.shared.protocol.roster import COORDINATOR, Roster
 from fieldfare.shared.protocol.secure_sum import MLKEM_CIPHERTEXT_BYTES, check_answer_keys
 from fieldfare.shared.run.mismatch import MismatchError, expect
@@ -152,6 +153,7 @@ class RunOpenings:
         expect("an offer by the next participant", names[len(self.offered)], offer.institution)
         _expect_own(opened, offer.institution)
         expect("an offer for the run's opening", opening.hash, offer.opening)
+        Remembered.from_text(offer.remembered)  # what it says is for custodians to believe or not
         if self.protection is Protection.EXACT:
             _check_ciphertexts(offer, names)
         offered = (*self.offered, offer.institution)

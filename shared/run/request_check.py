@@ -5,6 +5,7 @@ transcript. Checks run in a fixed order, which is part of the protocol: two inst
 refuse the same request with the same bytes.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -77,6 +78,23 @@ def check_request(
     return terms
 
 
+def check_answerable(plan: Plan, request: Request) -> ReleaseTerms:
+    """Check that some custodian may have answered a request under this plan, in whatever run.
+
+    Questions are not there to be read: the terms are those of their place, which cost the same.
+
+    Raises:
+        MismatchError: another study, a release that the plan does not have, or other terms.
+    """
+    expect("a request of the study", plan.study_id, request.study, RefusalCode.UNKNOWN_STUDY)
+    for terms in plan.releases:
+        last = terms.first_step + terms.steps
+        if terms.kind is request.kind and terms.first_step <= request.step < last:
+            _expect_terms(_priced(plan, terms), request)
+            return terms
+    raise MismatchError("a release of the plan", code=RefusalCode.NOT_IN_PLAN)
+
+
 def _check_frame(run: AgreedRun, request: Request) -> None:
     expect(
         "the protocol's version", PROTOCOL_VERSION, request.protocol, RefusalCode.UNKNOWN_VERSION
@@ -116,20 +134,30 @@ def _check_participants(run: AgreedRun, request: Request, institution: str | Non
 
 def _check_terms(run: AgreedRun, terms: ReleaseTerms, request: Request) -> None:
     """Compare all that noise and cost depend on, exactly (docs/protocol.md, "R, the request")."""
-    code, privacy = RefusalCode.WRONG_TERMS, run.plan.study.privacy
-    expected = {
+    shape = {
+        "word_bits": terms.word_bits.value,
+        "entries": terms.vectors.entries,
+        "dtype": terms.word_bits.dtype.str,
+    }
+    _expect_terms(_priced(run.plan, terms) | shape, request)
+    try:
+        run.plan.check_noise(request.n)
+    except AccountingError as error:
+        raise MismatchError.because(error, RefusalCode.WRONG_TERMS) from None
+
+
+def _priced(plan: Plan, terms: ReleaseTerms) -> dict[str, object]:
+    """Return what noise and cost depend on."""
+    privacy = plan.study.privacy
+    return {
         "t": privacy.collusion_tolerance,
         "multiplicity": privacy.multiplicity,
         "clipping_norm": terms.vectors.clipping_norm,
         "sigma": terms.sigma,
         "gamma_bits": terms.vectors.gamma_bits,
-        "word_bits": terms.word_bits.value,
-        "entries": terms.vectors.entries,
-        "dtype": terms.word_bits.dtype.str,
     }
+
+
+def _expect_terms(expected: Mapping[str, object], request: Request) -> None:
     for name, value in expected.items():
-        expect(f"the plan's {name}", value, getattr(request, name), code)
-    try:
-        run.plan.check_noise(request.n)
-    except AccountingError as error:
-        raise MismatchError.because(error, code) from None
+        expect(f"the plan's {name}", value, getattr(request, name), RefusalCode.WRONG_TERMS)

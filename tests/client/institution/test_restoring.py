@@ -12,8 +12,8 @@ import rfc8785
 from tests.support.homes.journals import logged
 
 from fieldfare.client.custodian.cosigning import LEDGER_STATE
-from fieldfare.client.custodian.custodian import SHOWN_REPLY
 from fieldfare.client.custodian.openings import COUNTED, DAY_SECONDS, MOST_IN_A_DAY
+from fieldfare.client.custodian.peers import SHOWN_REPLY
 from fieldfare.client.home.layout import Home
 from fieldfare.client.institution.initial_setup import create_institution
 from fieldfare.client.institution.restoring import (

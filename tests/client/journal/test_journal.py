@@ -260,7 +260,7 @@ def test_whatever_happens_every_returned_entry_is_verified(tmp_path: Path) -> No
     folder = tmp_path / "log"
     journal, written = open_journal(folder), []
     for number, event in enumerate(Event):
-        written.append(journal.append(event, "custodian", rule="r" * (number * 19 + 1)))
+        written.append(journal.append(event, "custodian", rule="r" * (number * 15 + 1)))
         if number % 5 == 0:
             journal.close()
             journal = open_journal(folder)

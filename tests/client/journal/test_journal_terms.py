@@ -27,6 +27,7 @@ def test_the_events_are_the_agreed_ones() -> None:
         "rehearsal keys published",
         *("approval", "rejection", "withdrawal", "roster"),
         *("key", "ledger", "clock", "start", "stop", "in force"),
+        *("peers told", "ledger forked"),
         *("study received", "model received", "repair"),
         *("scored", "model tuned", "feedback", "words read", "labels exported", "report drafted"),
     }

@@ -16,7 +16,7 @@ import pytest
 from tests.support.federations.bench import Bench
 
 from fieldfare.client.custodian.cosigning import LEDGER_STATE
-from fieldfare.client.custodian.custodian import SHOWN_REPLY
+from fieldfare.client.custodian.peers import SHOWN_REPLY
 from fieldfare.client.custodian.release import APPROVAL_STATE
 from fieldfare.client.ledger.budget import Debit, Limits, Position, StoredReply
 from fieldfare.client.ledger.chain import Statement

@@ -26,8 +26,10 @@ from fieldfare.client.daemon.reload import CustodianInputs, CustodianReloader, c
 from fieldfare.client.home.keys import rotate_identity
 from fieldfare.client.home.layout import Home
 from fieldfare.client.institution.initial_setup import create_institution
+from fieldfare.client.institution.restoring import open_ledger
 from fieldfare.client.journal.entries import Event
 from fieldfare.client.journal.journal import Journal
+from fieldfare.client.ledger.peers import Fork
 from fieldfare.client.oversight.checks import HomeChecks, Preflight
 from fieldfare.client.oversight.preflight import CheckOutcome, CheckResult, findings
 
@@ -81,6 +83,15 @@ def test_a_witness_on_another_file_system_is_not_warned_of(home: Home) -> None:
         Coordinator.edit(home.settings, 'witness = ""', f'witness = "{witness}"')
         found = look(home)["witness"]
     assert (found.outcome, "another file system" in found.text) == (CheckOutcome.PASS, True)
+
+
+def test_a_peer_whose_home_was_copied_is_named(home: Home) -> None:
+    assert look(home)["ledger"].outcome is CheckOutcome.PASS
+    with open_ledger(home) as ledger, ledger.peers() as rows:
+        rows.put_fork(Fork("bank-b", 1, 7, b"one", b"other"))
+    found = look(home)["ledger"]
+    assert found.outcome is CheckOutcome.WARN
+    assert "bank-b signed two replies as entry 7 of its ledger's epoch 1" in found.text
 
 
 def test_swap_in_the_clear_is_warned_of(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,8 +39,10 @@ class Noted(NoLog):
     def __init__(self) -> None:
         self.runs: list[str] = []
 
-    def noted(self, event: RunEvent, study: str, run: str, fingerprint: str) -> None:
-        del study, fingerprint
+    def noted(
+        self, event: RunEvent, study: str, run: str, fingerprint: str, rule: str = ""
+    ) -> None:
+        del study, fingerprint, rule
         assert event is RunEvent.OPENED
         self.runs.append(run)
 

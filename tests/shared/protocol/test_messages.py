@@ -83,7 +83,10 @@ BODIES: list[MessageBody] = [
     ),
     PARTICIPANTS[0],
     RunOpening(study=H1, roster=H2, run="run-1", number=0, participants=PARTICIPANTS),
-    KeyOffer(opening=H1, institution="a", ciphertexts={"b": "AAAA", "c": "BBBB"}, time=9),
+    KeyOffer(
+        opening=H1, institution="a", ciphertexts={"b": "AAAA", "c": "BBBB"}, time=9,
+        remembered="AAAA",
+    ),
     REQUEST,
     Commitment(request=H1, institution="a", answer=H2, vector=H1, seed=H2),
     Reply(

@@ -12,6 +12,7 @@ import json
 import math
 import re
 import struct
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
@@ -215,10 +216,23 @@ class Checker:
             body = self._signed(leaves[at][1], SENT["offer"])
             check(body["opening"] == hashed, "an offer for this opening")
             check(body["institution"] == sorted(named)[offers], "offers in order")
+            self._remembers(body.get("remembered", ""))
             offers, at = offers + 1, at + 1
         check(offers == len(named) or leaves[at][0] == "hello", "an offer of every participant")
         self.participants, self.opening, self.openings = named, hashed, self.openings + 1
         return at
+
+    def _remembers(self, text: str) -> None:
+        """What a participant remembers of the study: requests by the coordinator, and replies."""
+        if not text:
+            return
+        found = json.loads(zlib.decompress(base64.b64decode(text)))
+        check(sorted(found) == ["replies", "requests"], "two lists")
+        for content in found["requests"]:
+            body = self._signed(content.encode(), SENT["request"], "coordinator")
+            check(body["study"] == self.study_hash, "requests of this study")
+        for content in found["replies"]:
+            self._signed(content.encode(), SENT["reply"])
 
     def _of_this_run(self, body: Fields) -> None:
         found = (body["study"], body["roster"], body.get("run", self.run))

@@ -10,7 +10,7 @@ from tests.support.homes.institutions import UNITS, Coordinator, home_study
 from tests.support.system.packages import without_torch
 
 from fieldfare.client.custodian.cosigning import LEDGER_STATE
-from fieldfare.client.custodian.custodian import SHOWN_REPLY
+from fieldfare.client.custodian.peers import SHOWN_REPLY
 from fieldfare.client.home.studies import State, Told, read_decision
 from fieldfare.client.institution.open import open_institution, open_institution_ledger
 from fieldfare.shared.cli.root import run

@@ -1,7 +1,6 @@
 import pytest
 
-from fieldfare.client.custodian.custodian import shown_position
-from fieldfare.client.custodian.release import position_of
+from fieldfare.client.custodian.peers import position_of, shown_position
 from fieldfare.shared.errors import LedgerError
 from fieldfare.shared.protocol.messages import NoSigner, Reply, sign_envelope
 

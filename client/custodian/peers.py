@@ -1,0 +1,309 @@
+"""What this custodian tells its peers that it opened, and what it learns from theirs.
+
+Each participant's offer at an opening lists what it remembers of the study. What peers opened in
+this institution's name and its ledger knows nothing of is debited before any key is agreed on: a
+copy of this home may have answered it. A signed reply of its own that its ledger lacks stops it
+(docs/protocol.md, "What peers remember").
+
+The last signed reply that anybody showed: which position of the ledger it proves.
+"""
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from pydantic import ValidationError
+
+from fieldfare.client.custodian.cosigning import LEDGER_STATE
+from fieldfare.client.custodian.party import Party
+from fieldfare.client.custodian.ports import DecisionLog, RunEvent
+from fieldfare.client.ledger.budget import Debit, Position
+from fieldfare.client.ledger.ledger import Ledger
+from fieldfare.client.ledger.peers import Fork, PeerClaim, PeerRows
+from fieldfare.shared.errors import LedgerError, ProtocolError, RefusalCode
+from fieldfare.shared.privacy.protection import Protection
+from fieldfare.shared.protocol.messages import KeyOffer, LastSum, Reply, Request, open_envelope
+from fieldfare.shared.protocol.plan import Plan
+from fieldfare.shared.protocol.remembered import Remembered
+from fieldfare.shared.run.request_check import check_answerable
+
+SHOWN_REPLY: Final = ":shown-reply"  # no request can name it: ids hold no colon
+
+
+def position_of(reply: Reply) -> Position:
+    """Return where the ledger stood when it gave this reply."""
+    return Position(
+        sequence=reply.ledger_sequence,
+        head=reply.ledger_head,
+        cumulative=reply.cumulative,
+        epoch=reply.epoch,
+    )
+
+
+def shown_position(content: bytes | None) -> Position | None:
+    """Return the position in a signed reply that a custodian kept.
+
+    It checked the signature when it was shown: under a key that may have been replaced since.
+
+    Raises:
+        LedgerError: it is damaged.
+    """
+    if content is None:
+        return None
+    try:
+        reply = Reply.model_validate_json(json.dumps(json.loads(content)["body"]))
+    except (ValidationError, ValueError, KeyError, TypeError):
+        raise LedgerError("expected a signed reply that was shown, found a damaged one") from None
+    return position_of(reply)
+
+
+@dataclass(frozen=True)
+class _Signed:
+    """A reply whose signature was verified, or that was kept when it had been."""
+
+    institution: str
+    position: Position
+    content: bytes
+
+    @property
+    def place(self) -> tuple[int, int]:
+        return self.position.epoch, self.position.sequence
+
+
+@dataclass
+class _Heard:
+    """What the offers of an opening say together, each thing once."""
+
+    requests: dict[bytes, tuple[Request, int]] = field(default_factory=dict)  # with its cost
+    by: dict[bytes, list[str]] = field(default_factory=dict)  # who opened it
+    replies: list[_Signed] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Peers:
+    """One institution's memory of its peers, and what it makes of theirs."""
+
+    party: Party
+    ledger: Ledger
+    decisions: DecisionLog
+
+    def remembered(self, plan: Plan) -> str:
+        """Return what an offer lists: the study's requests debited here, and others' replies.
+
+        What was signed by a key that is no more is left out: nobody could check it.
+
+        Raises:
+            LedgerError: the ledger cannot be read.
+        """
+        if self.party.protection is not Protection.EXACT:
+            return ""
+        with self.ledger.peers() as rows:
+            opened, seen = rows.requests(plan.study_id), rows.replies(plan.study_id)
+        requests, spent = list[bytes](), 0
+        for content in opened:
+            try:
+                _, cost = self._request(plan, content)
+            except ProtocolError:
+                continue
+            spent += cost
+            if spent <= plan.study_limit:  # more is nobody's: peers would refuse it
+                requests.append(content)
+        replies = [one for name, one in seen.items() if self._still_verifies(one, name)]
+        return Remembered(tuple(requests), tuple(replies)).to_text()
+
+    def heed(
+        self, plan: Plan, run: str, offers: Mapping[str, KeyOffer], live: Collection[str]
+    ) -> None:
+        """Debit what peers opened and this ledger lacks; stop where it is behind.
+
+        *Formal Guarantees.* When this returns, every request that a peer's offer lists and that
+        names this institution has its debit here, once and on disk, up to the study's limit; and
+        the ledger holds every own signed reply that an offer brought. A debit is made only for
+        what the coordinator signed and the study's plan has.
+
+        Edge cases:
+            | an offer lists | answer |
+            |---|---|
+            | what this ledger has | nothing |
+            | a request under keys that are in this memory alone | nothing: no copy answered it |
+            | a request without its sender, of another study, on other terms, by nobody | refused |
+            | more than the study's mu^2 | refused |
+            | an own reply that the ledger lacks | nothing leaves any more; no debit |
+            | two replies at one place of a ledger | both are kept as a proof, and logged |
+
+        Args:
+            plan: of the study.
+            run: that is opened.
+            offers: of the others, signatures verified.
+            live: openings whose keys are in this custodian's memory.
+
+        Raises:
+            ProtocolError: an offer that lists what nobody honest lists; nothing is debited.
+            LedgerError: this ledger is behind, or it or the log cannot be written.
+        """
+        heard = _Heard()
+        for sender, offer in offers.items():
+            self._hear(heard, plan, sender, Remembered.from_text(offer.remembered))
+        study, own = plan.study_id, self.party.institution
+        for reply in heard.replies:
+            if reply.institution == own:
+                self.check_shown(study, run, reply.position, reply.content)
+        told = [
+            _told(plan, content, *heard.requests[content], by=", ".join(names))
+            for content, names in heard.by.items()
+            if self._names(heard.requests[content][0], own)
+            and heard.requests[content][0].opening not in live
+        ]
+        with self.ledger.peers() as rows:
+            for one in rows.debit_told(told, study, plan.study_limit):
+                rule = f"debited as {one.by} opened it and this ledger knew nothing of it"
+                self._log(RunEvent.TOLD, study, run, one.debit.request, rule)
+            self._keep(rows, study, run, heard.replies)
+
+    def saw(self, study: str, run: str, last: LastSum) -> None:
+        """Learn from the signed replies that travel with a request.
+
+        Raises:
+            ProtocolError: not signed replies to a request of this study.
+            LedgerError: an own one that the ledger lacks, or it cannot be written.
+        """
+        if self.party.protection is not Protection.EXACT or not last.request:
+            return
+        asked = self.party.from_coordinator(last.request, Request).body
+        if asked.study != study:
+            raise ProtocolError("expected replies to a request of this study")
+        found = [self._reply(content) for content in last.replies]
+        for reply in found:
+            if reply.institution == self.party.institution:
+                self.check_shown(study, run, reply.position, reply.content)
+        with self.ledger.peers() as rows:
+            self._keep(rows, study, run, found)
+
+    def check_shown(self, study: str, run: str, position: Position, content: bytes) -> None:
+        """Stop for good where an own signed reply is not in this ledger.
+
+        Raises:
+            LedgerError: it is not: a backup was restored, or a copy went on beside this ledger.
+        """
+        if not self.ledger.accounts_for(position):
+            self._own_fork(study, run, position, content)
+            # Kept, so that neither a restart nor another call gets round it.
+            self.ledger.put_run_state(LEDGER_STATE, SHOWN_REPLY, content)
+        self.check_not_behind()
+
+    def check_not_behind(self) -> None:
+        """Refuse all work once a signed reply was shown that the ledger does not hold.
+
+        docs/design.md, "The ledger": a restored backup. Its totals are old: it would
+        spend once more what was spent.
+
+        Raises:
+            LedgerError: it does not hold it.
+        """
+        shown = shown_position(self.ledger.run_state(LEDGER_STATE, SHOWN_REPLY))
+        if shown is not None and not self.ledger.accounts_for(shown):
+            raise LedgerError(
+                "expected a ledger that holds this institution's last signed reply, found an older "
+                "one: a backup was restored; accept it as a new epoch or bring the newer ledger "
+                "back"
+            )
+
+    # -- what offers list ---------------------------------------------------------------
+
+    def _hear(self, heard: _Heard, plan: Plan, sender: str, remembered: Remembered) -> None:
+        spent = 0
+        for content in remembered.requests:
+            if content not in heard.requests:
+                heard.requests[content] = self._request(plan, content)
+            request, cost = heard.requests[content]
+            if not self._names(request, sender):
+                raise ProtocolError(
+                    "expected requests that their sender is part of", RefusalCode.BAD_PARTICIPANTS
+                )
+            spent += cost
+            heard.by.setdefault(content, []).append(sender)
+        if spent > plan.study_limit:
+            raise ProtocolError(
+                "expected requests that the study's mu^2 pays for, found more of them",
+                RefusalCode.TOO_MANY_ATTEMPTS,
+            )
+        heard.replies += [self._reply(content) for content in remembered.replies]
+
+    def _request(self, plan: Plan, content: bytes) -> tuple[Request, int]:
+        """Read a request of the study that some custodian may have answered, and its cost."""
+        request = self.party.from_coordinator(content, Request).body
+        return request, check_answerable(plan, request).cost
+
+    def _reply(self, content: bytes) -> _Signed:
+        """Read a signed reply by the institution that it speaks for."""
+        opened = open_envelope(content, Reply, self.party.roster, self.party.protection)
+        body = opened.body
+        if opened.signer != body.institution:
+            raise ProtocolError("expected replies by their own signers", RefusalCode.BAD_SIGNATURE)
+        return _Signed(body.institution, position_of(body), content)
+
+    def _still_verifies(self, content: bytes, name: str) -> bool:
+        try:
+            return self._reply(content).institution == name
+        except ProtocolError:
+            return False
+
+    @staticmethod
+    def _names(request: Request, institution: str) -> bool:
+        return any(named.institution == institution for named in request.participants)
+
+    # -- whose ledger went two ways -----------------------------------------------------
+
+    def _keep(self, rows: PeerRows, study: str, run: str, replies: Iterable[_Signed]) -> None:
+        """Keep the newest reply of each peer, and two that contradict each other as a proof."""
+        newest, places = dict[str, _Signed](), dict[tuple[str, tuple[int, int]], _Signed]()
+        for name, content in rows.replies(study).items():
+            position = shown_position(content)
+            if position is not None:
+                newest[name] = _Signed(name, position, content)
+                places[name, newest[name].place] = newest[name]
+        for reply in replies:
+            name, place = reply.institution, reply.place
+            if name == self.party.institution:
+                continue
+            first = places.setdefault((name, place), reply)
+            if first.position.head != reply.position.head:
+                self._forked(rows, study, run, Fork(name, *place, first.content, reply.content))
+            if name not in newest or place > newest[name].place:
+                newest[name] = reply
+                rows.put_reply(study, name, reply.content)
+
+    def _own_fork(self, study: str, run: str, position: Position, content: bytes) -> None:
+        with self.ledger.peers() as rows:
+            own = rows.own_reply(position.sequence)
+            here = shown_position(own)
+            if own is not None and here is not None and here.epoch == position.epoch:
+                place = position.epoch, position.sequence
+                self._forked(rows, study, run, Fork(self.party.institution, *place, own, content))
+
+    def _forked(self, rows: PeerRows, study: str, run: str, fork: Fork) -> None:
+        if rows.put_fork(fork):
+            rule = (
+                f"two signed replies of {fork.institution} stand at entry {fork.sequence} of its "
+                f"ledger's epoch {fork.epoch}: two copies of it answered"
+            )
+            self._log(RunEvent.FORKED, study, run, fork.institution, rule)
+
+    def _log(self, event: RunEvent, study: str, run: str, fingerprint: str, rule: str) -> None:
+        self.decisions.noted(event, study, run, fingerprint, rule)
+
+
+def _told(plan: Plan, content: bytes, request: Request, cost: int, *, by: str) -> PeerClaim:
+    debit = Debit(
+        study=request.study,
+        run=request.run,
+        step=request.step,
+        attempt=request.attempt,
+        kind=request.kind.value,
+        request=request.hash,
+        cost=cost,
+    )
+    names = tuple(named.institution for named in request.participants)
+    fixed = names if plan.study.aggregation.fixed else ()
+    return PeerClaim(debit=debit, request=content, participants=fixed, by=by)

@@ -1,0 +1,186 @@
+"""What peers and this ledger know of each other: who opened what, who signed what.
+
+A sum that includes this institution can be read only where an honest peer answered the same
+request, and that peer's ledger holds it. So at each opening peers show what they opened, and what
+this ledger knows nothing of is debited here: another copy of it may have answered
+(docs/protocol.md, "What peers remember").
+
+*After a restored copy was accepted* the cost of what was lost is carried over already, as a sum.
+What peers show before the study goes on is of the lost entries, so it counts against that sum
+first and is debited beyond it. As with replies of a lost history, that takes it to be on the
+branch that was lost.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from fieldfare.client.ledger.budget import Debit
+from fieldfare.client.ledger.chain import EVERY_STUDY, Stated, StatementKind
+from fieldfare.client.ledger.rows import Store
+from fieldfare.shared.sqlite.database import Database
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeerClaim:
+    """A request of a study that peers opened, and that names this institution.
+
+    Attributes:
+        debit: what it costs here.
+        request: as the coordinator signed it.
+        participants: of every sum of the study, where it fixes them.
+        by: who said so.
+    """
+
+    debit: Debit
+    request: bytes
+    participants: tuple[str, ...]
+    by: str
+
+
+@dataclass(frozen=True)
+class Fork:
+    """Two signed replies of one institution that stand at one place of its ledger."""
+
+    institution: str
+    epoch: int
+    sequence: int
+    one: bytes
+    other: bytes
+
+
+class PeerRows:
+    """Rows of one open database, inside a transaction that `Ledger.peers` holds."""
+
+    def __init__(self, database: Database, store: Store, now: datetime) -> None:
+        """Read and write an open ledger; entries are dated `now`."""
+        self._database, self._store, self._now = database, store, now
+
+    # -- requests -----------------------------------------------------------------------
+
+    def requests(self, study: str) -> list[bytes]:
+        """Return what was debited of a study, as the coordinator asked for it.
+
+        What left from here comes first, what peers told of after it.
+        """
+        rows = self._database.rows(
+            "SELECT requests.request FROM requests JOIN entries USING (sequence)"
+            " WHERE study = ? ORDER BY type, sequence",
+            study,
+        )
+        return [bytes(request) for (request,) in rows]
+
+    def debit_told(self, told: Sequence[PeerClaim], study: str, limit: int) -> list[PeerClaim]:
+        """Debit what no entry is for, up to the study's limit; return what is new.
+
+        *Formal Guarantees.* Afterwards every request in `told` has its entry, once, or nothing of
+        the study is affordable. What waited for its opening is destroyed: it is paid for, and no
+        second debit would follow. Of a study that fixes them, the first set is kept.
+
+        Args:
+            told: of one study.
+            study: its id.
+            limit: of the study, in picomu2.
+
+        Raises:
+            LedgerError: the ledger cannot be written.
+        """
+        left, new = self._carried_over(study), []
+        for one in sorted(told, key=lambda each: (each.debit.place, each.debit.request)):
+            if self._store.knows(one.debit.request):
+                continue
+            shared = min(left, one.debit.cost)
+            room = max(0, limit - self._spent_by(study))
+            carried = min(one.debit.cost - shared, room)
+            if carried or shared:
+                self._state(one, carried)
+                left -= shared
+                new.append(one)
+        return new
+
+    def _state(self, told: PeerClaim, carried: int) -> None:
+        debit, pending = told.debit, self._store.pending
+        stated = Stated(
+            kind=StatementKind.PEERS,
+            user="custodian",
+            reason=f"opened by {told.by}",
+            carried=carried,
+            study=debit.study,
+            debit=debit,
+        )
+        entry = self._store.state(stated, self._now)
+        self._store.keep_request(entry.position.sequence, told.request)
+        pending.fix(debit.study, told.participants)
+        waits = pending.of_run(debit.study, debit.run)
+        if waits is not None and waits.request == debit.request:
+            pending.drop(debit.study, debit.run)
+
+    def _spent_by(self, study: str) -> int:
+        ((total,),) = self._database.rows(
+            "SELECT coalesce(sum(cost), 0) FROM entries WHERE study = ?", study
+        )
+        return int(total)
+
+    def _carried_over(self, study: str) -> int:
+        """Return what accepted copies carried over that stands for no request yet, in picomu2.
+
+        Nothing once the study went on: what peers show then is newer than what was lost.
+        """
+        stated = [one.stated for one in self._store.statements()]
+        went_on = self._database.rows(
+            "SELECT 1 FROM entries WHERE study = ? AND epoch = ? AND type IN (?, ?) LIMIT 1",
+            *(study, self._store.tip().position.epoch, "debit", StatementKind.PEERS.value),
+        )
+        if went_on:
+            return 0
+        epochs = (one for one in stated if one.kind is StatementKind.EPOCH)
+        lost = sum(one.carried for one in epochs if one.study in {study, EVERY_STUDY})
+        stood_for = sum(one.debit.cost - one.carried for one in stated if one.debit)
+        return max(0, lost - stood_for)
+
+    # -- replies ------------------------------------------------------------------------
+
+    def replies(self, study: str) -> dict[str, bytes]:
+        """Return the newest signed reply of each other institution that was seen, by its id."""
+        rows = self._database.rows(
+            "SELECT institution, reply FROM peers WHERE study = ? ORDER BY institution", study
+        )
+        return {name: bytes(reply) for name, reply in rows}
+
+    def put_reply(self, study: str, institution: str, reply: bytes) -> None:
+        """Keep a newer one in place of the last."""
+        self._database.rows(
+            "INSERT INTO peers (study, institution, reply) VALUES (?, ?, ?)"
+            " ON CONFLICT (study, institution) DO UPDATE SET reply = excluded.reply",
+            *(study, institution, reply),
+        )
+
+    def own_reply(self, sequence: int) -> bytes | None:
+        """Return the reply that this ledger's entry left with; None where it is no release."""
+        rows = self._database.rows("SELECT reply FROM replies WHERE sequence = ?", sequence)
+        return bytes(rows[0][0]) if rows else None
+
+    def put_fork(self, fork: Fork) -> bool:
+        """Keep a proof; say whether it is the first of its place."""
+        known = self._database.rows(
+            "SELECT 1 FROM forks WHERE institution = ? AND epoch = ? AND sequence = ?",
+            *(fork.institution, fork.epoch, fork.sequence),
+        )
+        if known:
+            return False
+        self._database.rows(
+            "INSERT INTO forks (institution, epoch, sequence, one, other) VALUES (?, ?, ?, ?, ?)",
+            *(fork.institution, fork.epoch, fork.sequence, fork.one, fork.other),
+        )
+        return True
+
+    def forks(self) -> list[Fork]:
+        """Return every proof, by institution and place."""
+        rows = self._database.rows(
+            "SELECT institution, epoch, sequence, one, other FROM forks"
+            " ORDER BY institution, epoch, sequence"
+        )
+        return [
+            Fork(name, epoch, sequence, bytes(one), bytes(other))
+            for name, epoch, sequence, one, other in rows
+        ]

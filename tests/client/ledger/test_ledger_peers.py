@@ -1,0 +1,189 @@
+"""What peers tell a ledger: debited once, in every limit, and in the chain for good."""
+
+import hashlib
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from fieldfare.client.ledger.budget import Debit, Limits, Portion
+from fieldfare.client.ledger.chain import Stated, Statement, StatementKind
+from fieldfare.client.ledger.ledger import Ledger
+from fieldfare.client.ledger.peers import Fork, PeerClaim
+from fieldfare.client.ledger.pending import Pending
+from fieldfare.shared.errors import LedgerError, PolicyRefusal, RefusalCode
+
+NOW: Final = datetime(2026, 1, 1, tzinfo=UTC)
+LIMIT: Final = 100
+NAMES: Final = ("a", "b", "c")
+
+
+def open_ledger(path: Path | None = None) -> Ledger:
+    limits = Limits(yearly_picomu2=1_000, lifetime_picomu2=2_000)
+    return Ledger.open(path, population="units", limits=limits, clock=lambda: NOW)
+
+
+def debit(step: int = 0, attempt: int = 0, *, cost: int = 10, run: str = "r") -> Debit:
+    request = hashlib.sha256(f"{run}{step}{attempt}".encode()).hexdigest()
+    return Debit(
+        study="s", run=run, step=step, attempt=attempt, kind="training", request=request, cost=cost
+    )
+
+
+def told(one: Debit) -> PeerClaim:
+    return PeerClaim(debit=one, request=one.request.encode(), participants=NAMES, by="b, c")
+
+
+def tell(ledger: Ledger, *debits: Debit, limit: int = LIMIT) -> list[PeerClaim]:
+    with ledger.peers() as rows:
+        return rows.debit_told([told(one) for one in debits], "s", limit)
+
+
+def admit(ledger: Ledger, one: Debit, **changes: object) -> None:
+    limits: dict[str, object] = {"study_limit": LIMIT, "max_attempts": 2, "max_tries": 9}
+    ledger.admit(one, **limits | changes)  # type: ignore[arg-type]
+
+
+def spend(ledger: Ledger, one: Debit) -> None:
+    ledger.commit(
+        one,
+        vector=b"v",
+        study_limit=LIMIT,
+        max_attempts=9,
+        sign=lambda position: position.head.encode(),
+        run_states={},
+        asked=b"R",
+    )
+
+
+def test_it_counts_as_a_debit_does_and_once(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    with open_ledger(path) as ledger:
+        spend(ledger, debit(0))
+        new = tell(ledger, debit(0), debit(1), debit(2))
+        assert [one.debit.step for one in new] == [1, 2]
+        assert tell(ledger, debit(0), debit(1), debit(2)) == []
+        assert ledger.spent("s") == ledger.spent() == ledger.spent_since(NOW) == 30
+        assert (ledger.position().sequence, ledger.position().cumulative) == (3, 30)
+    with open_ledger(path) as ledger:  # recomputed, and held against its witness
+        ledger.verify()
+        stated = [one.stated for one in ledger.history() if isinstance(one, Statement)]
+        assert [one.kind for one in stated] == [StatementKind.PEERS] * 2
+        assert [(one.debit, one.carried) for one in stated] == [(debit(1), 10), (debit(2), 10)]
+        assert {one.reason for one in stated} == {"opened by b, c"}
+        with ledger.peers() as rows:
+            assert rows.requests("s") == [b"R", *(debit(n).request.encode() for n in (1, 2))]
+        assert ledger.fixed("s") == NAMES
+
+
+def test_what_was_told_is_not_answered_and_closes_what_came_before() -> None:
+    with open_ledger() as ledger:
+        tell(ledger, debit(3, 1))
+        for refused, code in (
+            (debit(3, 1), RefusalCode.ATTEMPT_CLOSED),
+            (debit(2, 0), RefusalCode.STEP_CLOSED),
+            (debit(3, 0), RefusalCode.ATTEMPT_CLOSED),
+        ):
+            with pytest.raises(PolicyRefusal) as caught:
+                admit(ledger, refused)
+            assert caught.value.code is code
+        admit(ledger, debit(3, 2))
+        admit(ledger, debit(0, run="other"))
+        tell(ledger, debit(3, 2))
+        with pytest.raises(PolicyRefusal) as caught:  # two attempts were paid for
+            admit(ledger, debit(3, 3))
+        assert caught.value.code is RefusalCode.TOO_MANY_ATTEMPTS
+
+
+def test_it_uses_up_the_part_that_is_set_apart_for_questions() -> None:
+    with open_ledger() as ledger:
+        tell(ledger, debit(5, cost=30), debit(1, cost=30))
+        admit(ledger, debit(6), portion=Portion(first_step=5, picomu2=40))
+        with pytest.raises(PolicyRefusal, match="the allowance"):
+            admit(ledger, debit(6), portion=Portion(first_step=5, picomu2=39))
+
+
+def test_it_ends_at_the_studys_limit_and_what_others_spent_is_no_part_of_it() -> None:
+    with open_ledger() as ledger:
+        spend(ledger, debit(0, cost=50))
+        ledger.commit(
+            Debit(
+                study="other", run="r", step=0, attempt=0, kind="training",
+                request="1" * 64, cost=500,
+            ),
+            vector=b"v", study_limit=1_000, max_attempts=1, sign=lambda _: b"", run_states={},
+        )  # fmt: skip
+        tell(ledger, *(debit(n, cost=30) for n in range(1, 9)))
+        assert ledger.spent("s") == LIMIT
+        assert ledger.spent() == 500 + LIMIT
+        assert tell(ledger, debit(9)) == []
+        with pytest.raises(PolicyRefusal) as caught:
+            admit(ledger, debit(9))
+        assert caught.value.code is RefusalCode.BUDGET_EXHAUSTED
+
+
+def test_what_waits_for_its_opening_is_destroyed_with_its_seed(tmp_path: Path) -> None:
+    path, seed = tmp_path / "ledger", b"seed of thirty-two bytes........"
+    with open_ledger(path) as ledger:
+        for one in (debit(1), debit(1, run="other")):
+            ledger.keep_waiting(
+                Pending(
+                    study="s",
+                    run=one.run,
+                    step=1,
+                    attempt=0,
+                    request=one.request,
+                    cost=10,
+                    commitment=b"c",
+                    vector=b"v",
+                    seed=seed if one.run == "r" else b"another",
+                ),
+                check=lambda: None,
+                run_states={},
+            )
+        tell(ledger, debit(1))
+        assert ledger.waiting("s", "r") is None
+        assert ledger.waiting("s", "other") is not None
+    assert not any(seed in file.read_bytes() for file in tmp_path.iterdir())
+
+
+def test_a_failure_on_the_way_leaves_nothing() -> None:
+    def fails(ledger: Ledger) -> None:
+        with ledger.peers() as rows:
+            rows.debit_told([told(debit())], "s", LIMIT)
+            raise LedgerError("the log cannot be written")
+
+    with open_ledger() as ledger:
+        with pytest.raises(LedgerError, match="the log"):
+            fails(ledger)
+        assert ledger.position().sequence == 0
+
+
+def test_a_statement_of_peers_has_a_debit_and_no_other_has() -> None:
+    common = {"user": "custodian", "reason": "opened by b"}
+    for wrong in (
+        {"kind": StatementKind.PEERS},
+        {"kind": StatementKind.PEERS, "debit": debit(), "study": "s", "carried": 11},
+        {"kind": StatementKind.PEERS, "debit": debit(), "study": "t", "carried": 10},
+        {"kind": StatementKind.PEERS, "debit": debit(), "study": "s", "population": "p"},
+        {"kind": StatementKind.EPOCH, "debit": debit(), "study": "s"},
+        {"kind": StatementKind.UNIT, "population": "p", "unit": "u", "carried": 1},
+    ):
+        with pytest.raises(LedgerError):
+            Stated(**common | wrong)
+
+
+def test_proofs_and_replies_are_kept(tmp_path: Path) -> None:
+    path, fork = tmp_path / "ledger", Fork("b", 1, 7, b"one", b"other")
+    with open_ledger(path) as ledger:
+        with ledger.peers() as rows:
+            assert rows.put_fork(fork)
+            assert not rows.put_fork(Fork("b", 1, 7, b"one", b"a third"))
+            for reply in (b"first", b"second"):
+                rows.put_reply("s", "b", reply)
+            rows.put_reply("t", "c", b"of another study")
+        ledger.forget_runs("s")
+    with open_ledger(path) as ledger, ledger.peers() as rows:
+        assert rows.forks() == [fork]
+        assert rows.replies("s") == {"b": b"second"}
