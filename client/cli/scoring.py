@@ -39,12 +39,13 @@ from fieldfare.client.model_use.evaluate import LocalEvaluation, evaluate, local
 from fieldfare.client.model_use.score import Scored, Sources, score, tables
 from fieldfare.client.model_use.usable import TunedModel, UsableModel, as_tuned, usable_model
 from fieldfare.client.scoring.comparison import Group, table_rows
+from fieldfare.client.scoring.own_grid import own_grid
 from fieldfare.client.scoring.ranking import Ranked, rank_rows
 from fieldfare.client.scoring.ranking_table import check_out
 from fieldfare.client.scoring.reasons import TextReasons
 from fieldfare.client.scoring.selection import Selected
 from fieldfare.client.scoring.stack import SHARED_PARTS
-from fieldfare.client.scoring.tuning import LEAST_OF_A_CLASS, FittingKind, further
+from fieldfare.client.scoring.tuning import FittingKind, further
 from fieldfare.client.scoring.units import read_rows
 from fieldfare.shared.advice import at_home
 from fieldfare.shared.errors import ProtocolError
@@ -174,7 +175,7 @@ def _tuned_lines(made: TunedModel) -> list[str]:
         if not any(made.weights[name] for name in SHARED_PARTS):
             how += "; your own models alone are as good here"
     elif made.kind is FittingKind.SHARED:
-        how = f"too few of your own (fewer than {LEAST_OF_A_CLASS}) to weigh anything by"
+        how = f"too few of your own (fewer than {own_grid().stack.least}) to weigh anything by"
     return [
         f"tuned here ({made.kind.value}): {counts}; {how}",
         at_home(f"Next: fieldfare institution evaluate --model {made.run}"),

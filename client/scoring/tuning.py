@@ -30,6 +30,7 @@ from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 
 from fieldfare.client.scoring.forest import Forest
+from fieldfare.client.scoring.own_grid import own_grid
 from fieldfare.client.scoring.stack import OwnModels, at_home, is_stackable
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import EncodedUnits
@@ -181,10 +182,11 @@ def own_models(study: Study, shared: Vector, data: EncodedUnits) -> OwnModels | 
         UsageError: too few negatives.
         RecordsError: units of another study.
     """
-    if int(data.labels.sum()) < LEAST_OF_A_CLASS <= int((data.labels == 0).sum()):
-        return None
-    check_labels(data.labels)
-    return OwnModels.of(study, data, shared)
+    positives, negatives = int(data.labels.sum()), int((data.labels == 0).sum())
+    if negatives < LEAST_OF_A_CLASS:
+        check_labels(data.labels)
+    few = positives < max(own_grid().stack.least, own_grid().folds)
+    return None if few else OwnModels.of(study, data, shared)
 
 
 def stacked(study: Study, shared: Vector, data: EncodedUnits, own: OwnModels | None) -> Tuned:
