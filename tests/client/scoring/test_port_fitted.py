@@ -27,10 +27,9 @@ def data(tmp_path: Path) -> EncodedUnits:
 def fitted(kind: str, data: EncodedUnits) -> Fitted:
     grown = HistGradientBoostingClassifier(max_iter=5, max_leaf_nodes=4, random_state=0)
     forest = Forest.of(grown.fit(data.positions.T.astype(np.float64), data.labels), data)
-    model, own = model_for(STUDY), parameters(STUDY)
-    return {"forest": forest, "sum": SumModel(model, own), "both": SumModel(model, own, forest)}[
-        kind
-    ]
+    if kind == "forest":
+        return forest
+    return SumModel(model_for(STUDY), parameters(STUDY), forest if kind == "both" else None)
 
 
 @pytest.mark.parametrize("kind", ["forest", "sum", "both"])
