@@ -175,12 +175,12 @@ class Columns:
         asked = zip(asked_columns(self.study), self.asked, strict=False)
         return tuple(_inputs(column, self.mapping) for column, _ in asked)
 
-    @property
+    @cached_property
     def all_inputs(self) -> tuple[Input, ...]:
         """Every column behind features and asked columns, in order; one may stand there twice."""
         return tuple(one for group in (*self.inputs, *self.asked_inputs) for one in group)
 
-    @property
+    @cached_property
     def read(self) -> tuple[str, ...]:
         """Every column that is read, by the source's name, dates aside."""
         return tuple(dict.fromkeys((*(one.column for one in self.all_inputs), *self.texts)))
@@ -295,10 +295,12 @@ class Columns:
 
     def _readable(self, source: Source, place: Place, problems: Problems) -> bool:
         """Tell whether no column has a type that cannot be what the study needs."""
-        readable = True
+        readable, reads = True, dict[str, set[Reads]]()
+        for one in self.all_inputs:
+            reads.setdefault(one.column, set()).add(one.reads)
         for name in self.read:
             kind = source.columns.get(name, ColumnType.TEXT)
-            needed = {one.reads for one in self.all_inputs if one.column == name}
+            needed = reads.get(name, set())
             if not self._plain(name, kind):
                 said, found = _needed(needed), "binary or nested values"
             elif kind is ColumnType.DATE and Reads.NUMBER in needed:
