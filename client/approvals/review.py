@@ -16,7 +16,7 @@ from fieldfare.client.ledger.freeing import Freed, enough_from, next_freed, wort
 from fieldfare.client.policy.policy import Policy, PolicyViolation, allows, limits, objections
 from fieldfare.client.records.settings import check_unit
 from fieldfare.shared.errors import AccountingError, StudyError
-from fieldfare.shared.features.features import columns_behind, formula_of
+from fieldfare.shared.features.features import columns_behind, computed_words, formula_of
 from fieldfare.shared.protocol.identity import fingerprint
 from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.protocol.plan import Plan, plan_for
@@ -395,7 +395,7 @@ def _columns(policy: Policy, study: Study) -> Iterator[Column]:
     # A fact about institutions is public: no record is read for it, and no policy lists it.
     asked = [c for c in study.columns if not isinstance(c, InstitutionColumn)]
     roles += [("question", one.name) for one in asked if formula_of(one) is None]
-    computed = [one for one in (*study.features, *asked) if formula_of(one) is not None]
+    computed = [one for one in (*study.features, *asked) if computed_words(one)]
     named = {name for _, name in roles}
     roles += [("in a formula", name) for name in columns_behind(computed) if name not in named]
     roles += [("fairness", group.column) for group in study.groups]

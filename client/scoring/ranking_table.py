@@ -136,7 +136,8 @@ def _levels(feature: Feature) -> NDArray[np.object_]:
     if isinstance(feature, CategoricalFeature):
         found[:] = [name.removeprefix("is ") for name in feature.slot_names]
     else:
-        found[-1] = "missing"
+        size = len(found) // len(feature.curves)
+        found[size - 1 :: size] = "missing"  # the last position of each curve
     return found
 
 

@@ -133,6 +133,11 @@ def table_size(feature: Feature) -> int:
     """Return how many positions a feature has."""
     if isinstance(feature, CategoricalFeature):
         return feature.slots
+    return len(feature.curves) * _curve_size(feature)
+
+
+def _curve_size(feature: NumericFeature) -> int:
+    """Return how many positions one curve has: steps, special values, missing."""
     return _steps(feature) + 1 + len(feature.special) + 1
 
 
@@ -171,6 +176,23 @@ def encode_numeric(feature: NumericFeature, values: NDArray[np.float64]) -> Posi
     return positions
 
 
+def encode_by(feature: NumericFeature, positions: Positions, codes: NDArray[np.int64]) -> Positions:
+    """Move positions to the curve of each unit's level, elementwise.
+
+    Args:
+        feature: the public declaration, with `by`.
+        positions: uint16 (units,), as `encode_numeric` gives them.
+        codes: int64 (units,); as of `encode_categorical`.
+
+    Returns:
+        uint16 (units,): at most 10 curves of at most 2,826 positions.
+    """
+    levels = len(feature.levels)
+    curves = np.where((codes >= 0) & (codes < levels), codes, levels)
+    curves = np.where(codes == MISSING_CODE, levels + 1, curves)
+    return (curves * _curve_size(feature) + positions).astype(np.uint16)
+
+
 def encode_categorical(feature: CategoricalFeature, codes: NDArray[np.int64]) -> Positions:
     """Turn level indices into positions.
 
@@ -197,7 +219,8 @@ def fold_matrix(feature: Feature, places: Places | None = None) -> NDArray[np.in
     if isinstance(feature, CategoricalFeature):
         return np.eye(feature.slots, dtype=np.int64) * WEIGHT_STEPS
     hats = len(feature.knots)
-    matrix = np.zeros((table_size(feature), feature.slots), dtype=np.int64)
+    shape = _curve_size(feature), len(feature.curve_names)
+    matrix = np.zeros(shape, dtype=np.int64)
     place = np.arange(_steps(feature) + 1)
     if feature.knots_from is None:
         left, fraction = place >> WEIGHT_BITS, place & (WEIGHT_STEPS - 1)
@@ -209,7 +232,9 @@ def fold_matrix(feature: Feature, places: Places | None = None) -> NDArray[np.in
     first_slot = len(place)
     for index in range(len(feature.special) + 1):
         matrix[first_slot + index, hats + index] = WEIGHT_STEPS
-    return matrix
+    if feature.by is None:
+        return matrix
+    return np.kron(np.eye(len(feature.curves), dtype=np.int64), matrix)
 
 
 def _between(

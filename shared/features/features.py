@@ -34,6 +34,7 @@ ASKED_KNOTS: Final = 4  # at quantiles, and as many evenly: either alone loses t
 MAX_KNOTS: Final = 12  # more cost accuracy at epsilon 1 (docs/design.md, "Where knots go")
 MAX_SPECIAL: Final = 8
 MAX_LEVELS: Final = 512
+MAX_CURVES: Final = 8  # levels with a curve of their own: each is fitted to its share of the units
 LEAST_GAP: Final = 1e-300  # between knots: 256 / gap stays finite
 LEAST_STEP: Final = 2.0**-40  # of a knot's size: 256 steps to the next are different doubles
 
@@ -126,6 +127,13 @@ class NumericFeature(_Declared):
     then gives their number, and their places if no answer comes.
 
     With `derived`, no column of that name is read: the formula computes it from others of the row.
+
+    With `by`, each of `levels` of that column has a curve of its own, and so have any other value
+    and a missing one; the slots of the levels follow each other.
+
+    Formal Guarantees:
+        A unit hits the slots of one curve only, those of its own level: its weights are those of
+        the feature without `by`, at other places, so its norm and the bound C stay as they are.
     """
 
     kind: Literal["numeric"]
@@ -138,6 +146,13 @@ class NumericFeature(_Declared):
     quantile_knots: int = Field(default=0, ge=0, le=MAX_KNOTS)
     even_knots: int = Field(default=0, ge=0, le=MAX_KNOTS)
     special: tuple[float, ...] = Field(default=(), max_length=MAX_SPECIAL, strict=False)
+    by: Name | None = None
+    levels: tuple[Value, ...] = Field(default=(), max_length=MAX_CURVES, strict=False)
+
+    @field_validator("by")
+    @classmethod
+    def _by_may_be_learned_from(cls, by: str | None) -> str | None:
+        return None if by is None else _learnable(by)
 
     @field_validator("derived")
     @classmethod
@@ -156,9 +171,24 @@ class NumericFeature(_Declared):
             problems += self._knot_problems()
         if len(set(self.special)) != len(self.special):
             problems.append("special: expected different values")
+        problems += self._by_problems()
         if problems:
             raise ValueError("\n".join(problems))
         return self
+
+    def _by_problems(self) -> list[str]:
+        problems = []
+        if (self.by is None) != (not self.levels):
+            problems.append("levels: expected beside by, and nowhere else, found one of them")
+        if self.by is not None and self.knots_from is not None:
+            problems.append("by: expected no knots_from beside it, found some")
+        if self.by in {self.name, *(self.derived.sources if self.derived else ())}:
+            problems.append(f"by: expected another column, found {self.by!r} again")
+        if len(set(self.levels)) != len(self.levels):
+            problems.append("levels: expected different levels")
+        if any(level != level.strip() or not level for level in self.levels):
+            problems.append("levels: expected texts without spaces around them: values are trimmed")
+        return problems
 
     def _bound_problems(self) -> list[str]:
         problems = []
@@ -194,6 +224,9 @@ class NumericFeature(_Declared):
         data: dict[str, Any] = handler(self)
         if self.derived is None:
             data.pop("derived", None)
+        if self.by is None:
+            data.pop("by", None)
+            data.pop("levels", None)
         if self.knots_from is None:
             for name in ("knots_from", "quantile_knots", "even_knots"):
                 data.pop(name, None)
@@ -229,14 +262,26 @@ class NumericFeature(_Declared):
 
     @property
     def slots(self) -> int:
-        """Number of basis slots: knots, special values, missing."""
-        return len(self.knots) + len(self.special) + 1
+        """Number of basis slots: knots, special values, missing; of every curve."""
+        return len(self.curves) * len(self.curve_names)
+
+    @property
+    def curves(self) -> tuple[str, ...]:
+        """Whose the curves are: the levels, other, missing; one that has no name without `by`."""
+        return (*self.levels, "other", "missing") if self.by is not None else ("",)
+
+    @property
+    def curve_names(self) -> tuple[str, ...]:
+        """The meaning of each slot of one curve, in order."""
+        special = (f"= {value:g}" for value in self.special)
+        return (*(f"at {knot:g}" for knot in self.knots), *special, "missing")
 
     @property
     def slot_names(self) -> tuple[str, ...]:
         """The meaning of each slot, in order."""
-        special = (f"= {value:g}" for value in self.special)
-        return (*(f"at {knot:g}" for knot in self.knots), *special, "missing")
+        if self.by is None:
+            return self.curve_names
+        return tuple(f"{curve}: {name}" for curve in self.curves for name in self.curve_names)
 
 
 class CategoricalFeature(_Declared):
@@ -284,10 +329,16 @@ def formula_of(declared: object) -> Formula | None:
     return declared.derived if isinstance(declared, NumericFeature) else None
 
 
+def by_of(declared: object) -> str | None:
+    """Return the column whose levels have curves of their own; None: there is one curve."""
+    return declared.by if isinstance(declared, NumericFeature) else None
+
+
 def computed_words(declared: object) -> str:
     """Return a formula in plain words; empty where a column is read."""
-    formula = formula_of(declared)
-    return formula.words if formula is not None else ""
+    formula, by = formula_of(declared), by_of(declared)
+    words = [] if formula is None else [formula.words]
+    return "; ".join(words if by is None else [*words, f"a curve for each level of {by}"])
 
 
 def columns_behind(declared: Sequence[NamedColumn]) -> tuple[str, ...]:
@@ -296,8 +347,12 @@ def columns_behind(declared: Sequence[NamedColumn]) -> tuple[str, ...]:
     Of a computed one its sources: whatever holds for a column that is read (policy, bans, tags,
     harm rules) holds for what is computed from it.
     """
-    found = (formula.sources if (formula := formula_of(one)) else (one.name,) for one in declared)
-    return tuple(dict.fromkeys(name for names in found for name in names))
+    found: dict[str, None] = {}
+    for one in declared:
+        formula, by = formula_of(one), by_of(one)
+        found |= dict.fromkeys((one.name,) if formula is None else formula.sources)
+        found |= {} if by is None else {by: None}
+    return tuple(found)
 
 
 # -- group columns --------------------------------------------------------------------------------

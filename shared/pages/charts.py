@@ -7,7 +7,7 @@ Each feature's shape: the part of a score that every knot, level and special val
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal, NamedTuple
 
@@ -60,13 +60,25 @@ def shapes_of(
     values = slot_values(study, parameters)
     said = titles or {}
     return [
-        replace(_shape(feature, values[part].tolist()), title=_title(feature, said))
+        replace(shape, title=_title(feature, said))
         for feature, part in parts
+        for shape in _shapes(feature, values[part].tolist())
     ]
 
 
 def _title(feature: Feature, said: Mapping[str, str]) -> str:
     return computed_words(feature) or said.get(feature.name, "")
+
+
+def _shapes(feature: Feature, weights: list[float]) -> Iterator[Shape]:
+    """Yield the feature's curve, or those of the levels of `by`."""
+    if isinstance(feature, CategoricalFeature) or feature.by is None:
+        yield _shape(feature, weights)
+        return
+    size = len(feature.curve_names)
+    for index, curve in enumerate(feature.curves):
+        shape = _shape(feature, weights[index * size : (index + 1) * size])
+        yield replace(shape, feature=f"{feature.name}, {feature.by} {curve}")
 
 
 def _shape(feature: Feature, weights: list[float]) -> Shape:
@@ -86,7 +98,7 @@ def _shape(feature: Feature, weights: list[float]) -> Shape:
         kind="numeric",
         x=list(feature.knots),
         contribution=weights[:count],
-        slots=dict(zip(feature.slot_names[count:], weights[count:], strict=True)),
+        slots=dict(zip(feature.curve_names[count:], weights[count:], strict=True)),
         scale=feature.scale.value,
     )
 

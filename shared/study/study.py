@@ -33,6 +33,7 @@ from fieldfare.shared.features.features import (
     NumericFeature,
     Value,
     columns_behind,
+    computed_words,
 )
 from fieldfare.shared.features.knots import asked_features
 from fieldfare.shared.features.media_gate import media_in
@@ -566,7 +567,8 @@ class Study(_Section):
     @property
     def computed(self) -> tuple[tuple[str, str], ...]:
         """The columns that it computes, by name, each with its formula in plain words."""
-        return tuple((one.name, one.derived.words) for _, one in _derived(self) if one.derived)
+        found = ((one.name, computed_words(one)) for one in (*self.features, *self.columns))
+        return tuple((name, words) for name, words in found if words)
 
     @property
     def asks_for_knots(self) -> bool:
@@ -624,28 +626,31 @@ def _check_network(model: MlpSection, info: ValidationInfo) -> None:
 
 
 def _derived(study: Study) -> Iterator[tuple[str, NumericFeature]]:
-    """Yield the columns that a study computes, each with its place in the file."""
+    """Yield features and columns that read others than their own, with their places."""
     for section, declared in (("features", study.features), ("columns", study.columns)):
         for index, one in enumerate(declared):
-            if isinstance(one, NumericFeature) and one.derived is not None:
+            if isinstance(one, NumericFeature) and (one.derived or one.by):
                 yield f"{section}.{index}", one
 
 
 def _source_problems(study: Study, column: NumericFeature) -> Iterator[str]:
     """Say what a column may not be computed from."""
-    computed = {one.name.casefold() for _, one in _derived(study)}
+    computed = {one.name.casefold() for _, one in _derived(study) if one.derived}
     rows = None if study.rows is None else study.rows.column
     kept = {n.casefold() for n in (study.records.unit, study.records.label, rows) if n is not None}
     peers = {one.name for one in study.features if one.tag is Dependence.PEER}
-    for name in column.derived.sources if column.derived else ():
+    if column.by and (column in study.columns or isinstance(study.model, MlpSection)):
+        yield "by: expected only in features, and of a model of kind additive"
+    for name in (one for one in columns_behind([column]) if column.derived or one == column.by):
+        key = "by" if name == column.by else "derived"
         if name.casefold() in kept:
             yield (
-                f"derived: expected columns of numbers or times, found {name!r}, which is the "
+                f"{key}: expected columns of numbers or times, found {name!r}, which is the "
                 "unit, the label or what the model reads"
             )
         if name.casefold() in computed:
             yield (
-                f"derived: expected columns of the records, found {name!r}, which is computed "
+                f"{key}: expected columns of the records, found {name!r}, which is computed "
                 "itself: write the formula over what it is computed from"
             )
         if name in peers and column.tag is not Dependence.PEER:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from enum import Enum
 from functools import cached_property
+from itertools import zip_longest
 from typing import Any, Final
 
 import pyarrow as pa
@@ -29,6 +30,7 @@ from fieldfare.shared.features.features import (
     CategoricalFeature,
     NamedColumn,
     NumericFeature,
+    by_of,
     columns_behind,
     formula_of,
     names_linked,
@@ -167,7 +169,10 @@ class Columns:
     @cached_property
     def inputs(self) -> tuple[tuple[Input, ...], ...]:
         """The columns behind each feature."""
-        return tuple(_inputs(feature, self.mapping) for feature in self.study.features)
+        return tuple(
+            (*_inputs(feature, self.mapping), *_by_input(feature, self.mapping))
+            for feature in self.study.features
+        )
 
     @cached_property
     def asked_inputs(self) -> tuple[tuple[Input, ...], ...]:
@@ -345,18 +350,23 @@ class Columns:
     def computed(self, batch: Any) -> Any:
         """Return a batch of `expressions` with one column for each feature and asked column.
 
-        Where a study computes nothing, it is the batch itself.
+        Where a study computes nothing, it is the batch itself. A feature with curves by a level is
+        a struct of its number and the level.
         """
         asked = asked_columns(self.study)[: len(self.asked)]
         declared = (*self.study.features, *(None for _ in self.texts), *asked)
         formulas = [formula_of(one) for one in declared]
-        if not any(formulas):
+        bys = [by_of(one) for one in self.study.features]
+        if not any((*formulas, *bys)):
             return batch
         rest = iter(batch.columns)
         columns = []
-        for formula in formulas:
+        for formula, by in zip_longest(formulas, bys):
             sources = [next(rest) for _ in (formula.sources if formula else ("",))]
             columns.append(computed_column(formula, sources) if formula else sources[0])
+            if by is not None:
+                parts = [columns.pop(), next(rest)]
+                columns.append(pa.StructArray.from_arrays(parts, ["number", "level"]))
         columns.extend(rest)
         return pa.RecordBatch.from_arrays(columns, [f"c{index}" for index in range(len(columns))])
 
@@ -396,8 +406,13 @@ def _inputs(declared: NamedColumn, mapping: ColumnMapping) -> tuple[Input, ...]:
         reads = Reads.NUMBER
     else:
         reads = Reads.LEVEL if isinstance(declared, CategoricalFeature) else Reads.TEXT
-    names = columns_behind([declared])
+    names = formula.sources if formula is not None else (declared.name,)
     return tuple(Input(name, mapping.source_of(name), reads) for name in names)
+
+
+def _by_input(declared: NamedColumn, mapping: ColumnMapping) -> tuple[Input, ...]:
+    by = by_of(declared)
+    return () if by is None else (Input(by, mapping.source_of(by), Reads.LEVEL),)
 
 
 def _needed(needed: set[Reads]) -> str:

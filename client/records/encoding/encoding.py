@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from fieldfare.client.records.encoding.columns import Columns
@@ -16,8 +17,13 @@ from fieldfare.client.records.encoding.problems import INFINITE, NO_NUMBER, Effe
 from fieldfare.client.records.encoding.units import Texts
 from fieldfare.client.records.encoding.values import LabelRule, LevelCodes
 from fieldfare.client.records.sources.sql import DATE_FUTURE, DATE_NONE
-from fieldfare.shared.features.basis import Positions, encode_categorical, encode_numeric
-from fieldfare.shared.features.features import CategoricalFeature, NumericFeature
+from fieldfare.shared.features.basis import (
+    Positions,
+    encode_by,
+    encode_categorical,
+    encode_numeric,
+)
+from fieldfare.shared.features.features import CategoricalFeature, Feature, NumericFeature
 
 CLAMPED, MISSING, OTHER = range(3)  # rows of the tally
 UNLABELLED: Final = -1
@@ -73,7 +79,7 @@ class Encoder:
         self._levels = {
             index: LevelCodes.of(feature, study.records.missing)
             for index, feature in enumerate(study.features)
-            if isinstance(feature, CategoricalFeature)
+            if isinstance(feature, CategoricalFeature) or feature.by is not None
         }
         self.tally = np.zeros((3, len(study.features)), dtype=np.int64)
 
@@ -86,6 +92,9 @@ class Encoder:
                 values = self._numbers(index, column, place, start)
                 self._count_outside(index, feature, values, place, start)
                 positions[index] = encode_numeric(feature, values)
+                if feature.by is not None:
+                    codes = self._levels_of(index, feature, column, place, start)
+                    positions[index] = encode_by(feature, positions[index], codes)
             else:
                 positions[index] = self._category(index, feature, column, place, start)
         return positions
@@ -114,7 +123,7 @@ class Encoder:
         """Return float32 (features, rows): numbers as they stand, NaN where there is none."""
         found = np.full((len(self._features), batch.num_rows), np.nan, np.float32)
         for index in self._outside:
-            found[index] = batch.column(index).to_numpy(zero_copy_only=False)
+            found[index] = _number(batch.column(index)).to_numpy(zero_copy_only=False)
         return found
 
     def dates(self, name: str, column: Any, place: Place, start: int) -> None:
@@ -127,7 +136,7 @@ class Encoder:
 
     def _numbers(self, index: int, column: Any, place: Place, start: int) -> NDArray[np.float64]:
         """Return float64 (rows,), NaN where missing; complain about NULL, which is no number."""
-        name = self.columns.features[index]
+        name, column = self.columns.features[index], _number(column)
         no_number = np.asarray(column.is_null().to_numpy(zero_copy_only=False))
         # Contiguous, always: the same elementwise kernel then runs for every unit.
         values = np.ascontiguousarray(column.to_numpy(zero_copy_only=False), dtype=np.float64)
@@ -152,10 +161,17 @@ class Encoder:
     def _category(
         self, index: int, feature: CategoricalFeature, column: Any, place: Place, start: int
     ) -> Positions:
-        codes = _by_value(column, self._levels[index].code_of)
+        return encode_categorical(feature, self._levels_of(index, feature, column, place, start))
+
+    def _levels_of(
+        self, index: int, feature: Feature, column: Any, place: Place, start: int
+    ) -> NDArray[np.int64]:
+        """Return int64 (rows,): each level's index, and note those that are missing or others."""
+        texts = column.field(1) if isinstance(feature, NumericFeature) else column
+        codes = _by_value(texts, self._levels[index].code_of)
         self._count(MISSING, index, codes < 0, place, start)
         self._count(OTHER, index, codes == len(feature.levels), place, start)
-        return encode_categorical(feature, codes)
+        return codes
 
     def _count(
         self, what: int, index: int, where: NDArray[np.bool_], place: Place, start: int
@@ -175,6 +191,11 @@ class Encoder:
         if label is None:
             return _BAD_LABEL_CODE
         return label if self._rule.foresees(text) else _ODD_LABEL_CODE
+
+
+def _number(column: Any) -> Any:
+    """Return the number of a column that may bring a level with it."""
+    return column.field(0) if pa.types.is_struct(column.type) else column
 
 
 def _by_value(column: Any, code_of: Callable[[str | None], int]) -> NDArray[np.int64]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from fieldfare.shared.features.basis import MISSING_CODE
-from fieldfare.shared.features.features import CategoricalFeature
+from fieldfare.shared.features.features import CategoricalFeature, NumericFeature
 
 _COMPARISON: Final = re.compile(r"(>=|<=|==|>|<)\s*(\S+)")
 _COMPARATORS: Final[dict[str, Callable[[float, float], bool]]] = {
@@ -80,7 +80,9 @@ class LevelCodes:
     missing: frozenset[str]
 
     @classmethod
-    def of(cls, feature: CategoricalFeature, missing: tuple[str, ...]) -> "LevelCodes":
+    def of(
+        cls, feature: CategoricalFeature | NumericFeature, missing: tuple[str, ...]
+    ) -> "LevelCodes":
         """Prepare the codes of `feature` under the study's `missing` tokens."""
         equal: dict[float | str, int] = {}
         for index, level in enumerate(feature.levels):

@@ -320,6 +320,14 @@ def test_a_policy_that_does_not_list_a_source_refuses_what_is_computed_from_it(
     assert broken(whole, study) == []
 
 
+def test_a_policy_that_does_not_list_a_level_column_refuses_curves_by_it() -> None:
+    curves = {"by": "account_type", "levels": ["a"]}
+    amount = {"name": "amount", "kind": "numeric", "lower": 0, "upper": 10, **curves}
+    study = make_study(features=[amount])
+    assert broken(make_policy(records__columns=COLUMNS), study) == ["records.columns"]
+    assert broken(make_policy(records__columns=[*COLUMNS, "account_type"]), study) == []
+
+
 def test_a_refusal_names_rule_request_and_limit_all_at_once() -> None:
     study = make_study(privacy__epsilon=3.0, records__label="bell\x07\u202e")
     policy = make_policy(participants__minimum_honest=4, participants__minimum_tolerance=2)

@@ -100,3 +100,38 @@ def test_a_study_learns_from_what_it_computes(made: SimulationFolder) -> None:
     sources = Wording.of(plan.features, {}).sources.to_pylist()
     assert sources[0] == "computed: hours from asked to paid"
     assert sources[3] == "computed: out divided by in"
+
+
+def curves(*, by: bool) -> Study:
+    amount: dict[str, Any] = {"kind": "numeric", "name": "amount", "lower": 0, "upper": 10}
+    kind = {"kind": "categorical", "name": "type", "levels": ["personal", "business"]}
+    if by:
+        amount |= {"by": "type", "levels": ["personal", "business"]}
+    data = study().model_dump(mode="json") | {"features": [amount, kind], "queries": []}
+    data["privacy"].pop("query_share")
+    return Study.model_validate(data)
+
+
+def test_a_number_may_mean_another_thing_at_each_level(work: SimulationFolder) -> None:
+    """Much is risky of a person and usual of a business: one curve cannot say so."""
+    random = np.random.default_rng(4)
+    amount, business = random.uniform(0, 10, ROWS), random.integers(0, 2, ROWS)
+    case = np.where(business == 1, amount < 3, amount > 7).astype(np.int64)
+    rows = {
+        "id": [f"unit-{row}" for row in range(ROWS)],
+        "bank": [BANKS[row % len(BANKS)] for row in range(ROWS)],
+        "amount": amount,
+        "type": np.where(business == 1, "business", "personal"),
+        "case": case,
+    }
+    work.write_records(pa.table(rows))
+    found = {
+        by: simulate(work.task(f"out-{by}", study=curves(by=by), report=by)) for by in (True, False)
+    }
+    assert found[True]["models"]["federated"]["auroc"] > 0.95
+    assert found[False]["models"]["federated"]["auroc"] < 0.8
+    page = (work.folder / "out-True" / "report.html").read_text("utf-8")
+    assert "amount, type business" in page
+    written = json.loads((work.folder / "out-True" / "model.json").read_text("utf-8"))
+    contributions = written["features"][0]["contributions"]
+    assert contributions["personal: at 0"] < 0 < contributions["business: at 0"]

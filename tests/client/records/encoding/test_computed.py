@@ -15,8 +15,10 @@ from fieldfare.client.records.encoding.columns import asked_by, told_by
 from fieldfare.client.records.load import check_records, read_records
 from fieldfare.client.records.sources.mapping import ColumnMapping
 from fieldfare.client.records.sources.source import table_at
+from fieldfare.client.scoring.ranking_table import Wording
 from fieldfare.client.scoring.units import read_units
 from fieldfare.shared.errors import RecordsError, StudyError
+from fieldfare.shared.features.basis import table_size
 from fieldfare.shared.study.study import Study
 
 TIMES = ("opened", "paid")
@@ -222,3 +224,48 @@ def test_tags_of_the_file_hold_for_every_source(tmp_path: Path, source: str) -> 
     pq.write_table(table, path)
     with pytest.raises(RecordsError, match=f"column {source} without payments"):
         read_records([path], study(records=records))
+
+
+def by_level(**changes: Any) -> Study:
+    curves = {"by": "type", "levels": ["a", "b"]}
+    number = {"kind": "numeric", "name": "out", "lower": 0, "upper": 100, **curves}
+    ratio = {**number, "name": "turned", "derived": ALL["turned"]}
+    return study(features=[number, ratio], **changes)
+
+
+def test_a_level_beside_a_number_chooses_its_curve(tmp_path: Path) -> None:
+    rows = ROWS | {"type": ["a", "b", "c", None]}
+    mapping = ColumnMapping(columns={"type": "Typ"})
+    renamed = {"Typ" if name == "type" else name: column for name, column in rows.items()}
+    for path, mapped in (
+        (parquet(tmp_path / "r.parquet", rows), None),
+        (csv(tmp_path / "r.csv", rows), None),
+        (parquet(tmp_path / "n.parquet", renamed), mapping),
+    ):
+        plan = by_level()
+        trained = read_records([path], plan, mapping=mapped)
+        scored = read_units([table_at(path, mapped)], plan)
+        assert (trained.data.positions == scored.positions).all()
+        sizes = [table_size(feature) // 4 for feature in plan.features]
+        for row, size in zip(scored.positions, sizes, strict=True):
+            assert (row // size).tolist() == [0, 1, 2, 3]
+        assert scored.values[0].tolist()[:3] == [10.0, 0.0, 2.5]
+        assert scored.values[1].tolist()[:2] == [2.5, 0.0]
+        assert trained.counts.other == {"out": 1, "turned": 1}
+        assert trained.asked.numbers["turned"].tolist()[:2] == [2.5, 0.0]
+    levels = Wording.of(plan.features, {}).levels[0]
+    assert [levels[size - 1 :: size].tolist() for size in sizes[:1]] == [["missing"] * 4]
+    assert sum(one is not None for one in levels) == 4
+    assert asked_by(plan) == {"unit", "label", "out", "in", "type"}
+
+
+def test_a_level_column_is_bound_by_its_tag_and_has_to_be_there(tmp_path: Path) -> None:
+    table = pa.table(ROWS | {"type": ["a", "b", "c", None]})
+    place = table.schema.get_field_index("type")
+    linked = table.schema.field(place).with_metadata({"tag": "linked"})
+    path = tmp_path / "r.parquet"
+    pq.write_table(table.cast(table.schema.set(place, linked)), path)
+    with pytest.raises(RecordsError, match="column type of the unit's own records"):
+        read_records([path], by_level())
+    with pytest.raises(RecordsError, match="expected column type, found none"):
+        read_records([parquet(tmp_path / "n.parquet", ROWS)], by_level())
