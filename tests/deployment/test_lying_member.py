@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import pytest
 from tests.support.federations.beds import NAMES, small_bed
+from tests.support.federations.outages import picture
 
 from fieldfare.client.home.layout import Home
 from fieldfare.client.institution.restoring import open_ledger
@@ -80,7 +81,7 @@ def test_a_lying_member_is_named_by_coordinator_auditor_and_members(tmp_path: Pa
         blame = {"named": {LIAR: "masks"}, "unchecked": []}
         transcript = bed.transcript(run)
         assert bed.audit(transcript)["blame"] == blame
-        assert NAMED in bed.coordinator("runs")
+        assert NAMED in str(picture(bed, run))
         for name in NAMES:
             assert verified(bed, name, transcript)["blame"] == blame
             with open_ledger(Home(bed.home(name))) as ledger:
