@@ -219,7 +219,7 @@ def test_it_ends_in_one_screen(
     monkeypatch.setattr("fieldfare.simulations.demo.five_banks.banks_study", lambda: brief)
     assert run([*command, "--out", str(out)]) == 0
     captured = capsys.readouterr()
-    assert "Among their own customers" in captured.out
+    assert "Of 100 of their own cases, institutions find" in captured.out
     assert "Real cases are rarer" in captured.out
     assert captured.err == ""
     assert len(captured.out.splitlines()) <= 20
@@ -228,7 +228,7 @@ def test_it_ends_in_one_screen(
     assert names == {*files, UNITS_FILE, WORLD, HELPLINES}
     results = json.loads((out / "results.json").read_text("utf-8"))
     assert results["privacy"]["masked"] is True
-    assert len(results["models"]) == 6
+    assert len(results["models"]) == 7
     assert results["groups"]["column"] == "persona"
     assert "Real prevalence is far lower" in (out / "report.html").read_text("utf-8")
 
