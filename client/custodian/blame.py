@@ -89,9 +89,8 @@ class Publishing:
         recomputation = Recomputation(self.party, self.ledger)
         if not recomputation.words(asked, rehearsal, terms, run.plan.study.aggregation).any():
             raise PolicyRefusal(_CODE, "expected a rehearsal that failed, found masks that cancel")
-        x25519, mlkem768 = self.door.held.private(
-            request.study, request.run, request.opening
-        ).private
+        keys, offers = self.door.held.private(request.study, request.run, request.opening)
+        x25519, mlkem768 = keys.private
         answers = {named.institution: named.answer for named in request.participants}
         body = RehearsalKeys(
             study=request.study,
@@ -100,6 +99,7 @@ class Publishing:
             request=request.hash,
             institution=self.party.institution,
             answer=answers[self.party.institution],
+            offers=offers,
             x25519=x25519,
             mlkem768=mlkem768,
         )

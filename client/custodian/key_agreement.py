@@ -20,6 +20,7 @@ from fieldfare.shared.protocol.messages import (
     Participant,
     RunAnswer,
     RunOpening,
+    offers_hash,
 )
 from fieldfare.shared.protocol.secure_sum import (
     EphemeralKeys,
@@ -94,6 +95,7 @@ class AgreedKeys:
     offer: bytes
     keys: RunKeys
     private: EphemeralKeys | None  # until a step is answered: a failed rehearsal needs them
+    offers: str  # hash of all that were shown
 
 
 @dataclass(repr=False)
@@ -176,11 +178,18 @@ class HeldKeys:
                 raise keys_gone()
             return  # agreed once; a repeat changes nothing
         keys, own = agree(party, opened, offers), opened.own
+        received = received_offers(party, opened, offers)
         if own.keys is not None:
-            heed(peer_offers(party, opened, offers))
+            heed({name: one for name, one in received.items() if name != party.institution})
         self._agreed.pop((study, run), None)  # the newest comes last
         self._agreed[study, run] = AgreedKeys(
-            opened.opening.hash, own.answer, own.envelope, opened.offer, keys, own.keys
+            opened.opening.hash,
+            own.answer,
+            own.envelope,
+            opened.offer,
+            keys,
+            own.keys,
+            offers_hash(received.values()),
         )
         del self._opened[study]
         runs = [place for place in self._agreed if place[0] == study]
@@ -202,8 +211,11 @@ class HeldKeys:
             raise keys_gone()
         return agreed.keys
 
-    def private(self, study: str, run: str, opening: str) -> EphemeralKeys:
+    def private(self, study: str, run: str, opening: str) -> tuple[EphemeralKeys, str]:
         """Return the private keys behind an opening, before any step of it was answered.
+
+        Returns:
+            The keys, and the hash of the offers that they were used with.
 
         Raises:
             PolicyRefusal: KEYS_GONE.
@@ -211,7 +223,7 @@ class HeldKeys:
         agreed = self._agreed.get((study, run))
         if agreed is None or agreed.opening != opening or agreed.private is None:
             raise keys_gone()
-        return agreed.private
+        return agreed.private, agreed.offers
 
     def advance(self, study: str, run: str, keys: RunKeys) -> None:
         """Keep the keys of a later step in place of those before."""
@@ -364,14 +376,15 @@ def _check_answers(
     return found
 
 
-def peer_offers(party: Party, run: OpenedRun, offers: Sequence[bytes]) -> dict[str, KeyOffer]:
-    """Return the others' offers, by their sender.
+def received_offers(
+    party: Party, run: OpenedRun, offers: Sequence[bytes]
+) -> Mapping[str, KeyOffer]:
+    """Return everybody's offer, by institution; none in simulations.
 
     Raises:
         ProtocolError: a missing, foreign or malformed offer.
     """
-    received = _offers_by_sender(party, run, offers)
-    return {name: one for name, one in received.items() if name != party.institution}
+    return {} if run.own.keys is None else _offers_by_sender(party, run, offers)
 
 
 def agree(party: Party, run: OpenedRun, offers: Sequence[bytes]) -> RunKeys:

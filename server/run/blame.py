@@ -15,9 +15,8 @@ from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import ProtocolError, RunError
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.flower_record import Call, Content, bytes_of, refusal_in
-from fieldfare.shared.protocol.messages import RehearsalKeys, ReleaseKind, open_envelope
-from fieldfare.shared.protocol.plan import carries_last_sum
-from fieldfare.shared.run.blame import blame, failed_rehearsal
+from fieldfare.shared.protocol.messages import RehearsalKeys, open_envelope
+from fieldfare.shared.run.blame import blame, failed_rehearsal, may_publish
 
 log = logging.getLogger(__name__)
 
@@ -37,9 +36,7 @@ def asked_for_keys(
         nodes: by institution; who is not among them publishes none.
     """
     state, plan = record.run, terms.plan
-    opens = plan.study.aggregation.opens and terms.protection is Protection.EXACT
-    by = record.openings.opened_by if record.openings else 0
-    if not opens or not carries_last_sum(plan, ReleaseKind.REHEARSAL, by):
+    if terms.protection is not Protection.EXACT or not may_publish(state):
         return RunError(f"{UNKNOWN}; {OVER}")
     asked = {node: name for name, node in nodes.items() if name not in state.published}
     shown = record.last

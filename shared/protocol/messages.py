@@ -8,7 +8,7 @@ and parameters travel beside the envelope as raw bytes; bodies hold their hashes
 import base64
 import binascii
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, Any, ClassVar, Final, Generic, Literal, Protocol, Self, TypeVar
@@ -41,6 +41,7 @@ REJECTED: Final = "rejected it"
 WITHDRAWN: Final = "withdrew its approval"
 
 STATEMENTS_TYPE: Final = b"fieldfare.statements.v1"
+OFFERS_TYPE: Final = b"fieldfare.offers.v1"
 
 RunId = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")]
 Base64 = Annotated[str, Field(max_length=4096, pattern=r"^[A-Za-z0-9+/]*={0,2}$")]
@@ -280,6 +281,7 @@ class RehearsalKeys(MessageBody):
 
     Attributes:
         request: hash of the rehearsal's R.
+        offers: hash of the key offers that the sender was shown: ciphertexts are another's word.
         x25519: RFC 7748, the private 32 bytes.
         mlkem768: FIPS 203, the seed (d, z) of 64 bytes.
     """
@@ -292,8 +294,15 @@ class RehearsalKeys(MessageBody):
     request: Hex32
     institution: InstitutionId
     answer: Hex32
+    offers: Hex32
     x25519: Base64
     mlkem768: Base64
+
+
+def offers_hash(offers: Iterable[KeyOffer]) -> str:
+    """Return the hash of an opening's key offers, in the order of their institutions."""
+    ordered = sorted(offers, key=lambda offer: offer.institution)
+    return bytes_hash(OFFERS_TYPE + b"\x00" + b"".join(bytes.fromhex(o.hash) for o in ordered))
 
 
 def statements_to_bytes(commitments: Sequence[bytes]) -> bytes:

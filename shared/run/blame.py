@@ -5,8 +5,10 @@ the private keys of its opening are published (docs/protocol.md, "A rehearsal th
 makes the masks of every participant again and compares.
 
 What is compared was signed by whom it is held against: the vector by its hash in the commitment,
-the seed in the reply, the public keys in the answer to `hello`, the ciphertexts in the offers. So
-nobody is named for what a coordinator changed on the way. Nor can what one member publishes name
+the seed in the reply, the public keys in the answer to `hello`. A ciphertext is its sender's word,
+who may have signed two: so each says with its keys which offers it was shown, and nothing is held
+against a member that says others than are kept. So nobody is proved a liar by what a coordinator
+changed on the way. Nor can what one member publishes name
 another: masks are made with a member's own X25519 key, and with the ML-KEM key of a peer only where
 it is the one in the peer's own answer.
 """
@@ -22,10 +24,13 @@ from fieldfare.shared.protocol.messages import (
     KeyOffer,
     MessageBody,
     RehearsalKeys,
+    ReleaseKind,
     Request,
     RunAnswer,
+    offers_hash,
     open_envelope,
 )
+from fieldfare.shared.protocol.plan import carries_last_sum
 from fieldfare.shared.protocol.secure_sum import (
     EphemeralKeys,
     RunKeys,
@@ -43,6 +48,7 @@ class Lie(Enum):
 
     MASKS = "'s masked zeros do not follow from its keys"  # a proof, in the transcript
     KEYS = " published keys that are not those of its answer"  # a proof, in the transcript
+    OFFERS = " says that it was shown other key offers: it lies, or the coordinator does"
     SILENT = " published no keys"  # the coordinator's word: it may have kept them back
 
 
@@ -102,9 +108,11 @@ def blame(found: FailedRehearsal) -> Blame:
     Formal Guarantees:
         Somebody is named: where all published the keys of their answers, masks made from them
         cancel, so some vector is not its member's masks. Nobody who masked zeros and published its
-        own keys is named, up to the failure of ML-KEM to decapsulate what was honestly made
-        (FIPS 203: below 2^-164). Of several who lied together at least one is.
+        own keys is named for masks or keys, up to the failure of ML-KEM to decapsulate what was
+        honestly made (FIPS 203: below 2^-164); and for offers only where the coordinator showed it
+        others. Of several who lied together at least one is.
     """
+    kept = offers_hash(found.offers.values())
     own = {name: _own_keys(found, name) for name in found.answers}
     keys = {name: one for name, one in own.items() if one is not None}
     named: dict[str, Lie] = {}
@@ -114,6 +122,8 @@ def blame(found: FailedRehearsal) -> Blame:
             named[name] = Lie.SILENT
         elif name not in keys:
             named[name] = Lie.KEYS
+        elif found.published[name].offers != kept:
+            named[name] = Lie.OFFERS
         elif (masks := _masks(found, name, keys)) is None:
             unchecked.append(name)
         elif (_opened(found, name) != masks).any():
@@ -163,10 +173,24 @@ def _opened(found: FailedRehearsal, name: str) -> Word:
     return subtract(vector, seed_stream(bytes.fromhex(found.seeds[name]), entries, bits), bits)
 
 
+def may_publish(state: RunState) -> bool:
+    """Say whether a rehearsal failed of which custodians publish keys (docs/protocol.md).
+
+    Nobody is silent who was not to speak: vectors that are open or too large to travel, and a
+    rehearsal without some who opened the run, leave nothing to publish.
+    """
+    last, run = state.last, state.run
+    if last is None or not (state.results.remains and last.opens):
+        return False
+    opened = [named.institution for named in run.opening.participants]
+    by = state.openings.opened_by if state.openings else len(opened)
+    return list(last.answers) == opened and carries_last_sum(run.plan, ReleaseKind.REHEARSAL, by)
+
+
 def failed_rehearsal(
     state: RunState, leaves: Iterable[Leaf], vector: Callable[[str], bytes]
 ) -> FailedRehearsal | None:
-    """Return what a run's log says of its failed rehearsal; None where no rehearsal failed.
+    """Return what a run's log says of its failed rehearsal; None where no keys are of use.
 
     Args:
         state: of the run, folded from the leaves.
@@ -177,7 +201,7 @@ def failed_rehearsal(
         ProtocolError: as `vector`, or a leaf that is not well-formed.
     """
     last = state.last
-    if last is None or not (state.results.remains and last.opens):
+    if last is None or not may_publish(state):
         return None
     answers: dict[str, RunAnswer] = {}
     offers: dict[str, KeyOffer] = {}

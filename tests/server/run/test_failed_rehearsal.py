@@ -1,6 +1,6 @@
 """A member lies in a rehearsal: the run ends with its name, and an audit comes to the same one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,12 +10,14 @@ from flwr.app import Message
 from tests.server.run.test_opened_rounds import assert_audited, losing, opened
 from tests.support.federations.settings import BANKS, Book, MakeSetting, Setting
 
+from fieldfare.server.run.blame import UNKNOWN
 from fieldfare.server.store.rows import RunStatus
 from fieldfare.server.store.store import run_store
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.privacy.protection import Protection
-from fieldfare.shared.protocol.messages import Refusal, RehearsalKeys, open_envelope
-from fieldfare.shared.protocol.secure_sum import EphemeralKeys
+from fieldfare.shared.protocol import plan
+from fieldfare.shared.protocol.messages import KeyOffer, Refusal, RehearsalKeys, open_envelope
+from fieldfare.shared.protocol.secure_sum import EphemeralKeys, encapsulate
 from fieldfare.shared.ring import add
 from fieldfare.shared.run.blame import Blame, Lie
 from fieldfare.shared.transcript.leaves import LeafKind
@@ -157,12 +159,47 @@ def test_a_vector_that_the_coordinator_changed_is_no_lie_of_a_member(book: Book)
     assert report.blame is None
 
 
+def test_two_offers_of_one_member_prove_nothing_against_who_was_shown_one(
+    make_setting: MakeSetting, tmp_path: Path
+) -> None:
+    """The first bank and the coordinator: one ciphertext for their victim, another for the log."""
+    setting = make_setting(opened(), Protection.EXACT)
+    victim, liar = (setting.federation.custodians[name] for name in (SILENT, BANKS[0]))
+    agree = victim.agree
+
+    def shown_another(study: str, run: str, offers: Sequence[bytes]) -> Any:
+        party = liar._party
+        kept = open_envelope(offers[0], KeyOffer, party.roster, party.protection).body
+        _, other = encapsulate(victim._held._opened[study].own.answer)
+        sent = kept.model_copy(update={"ciphertexts": {**kept.ciphertexts, SILENT: other}})
+        return agree(study, run, [party.sign(sent), *offers[1:]])
+
+    victim.agree = shown_another  # type: ignore[method-assign]
+    book = Book.begin(setting, tmp_path / "runs.sqlite")
+    assert f"{SILENT} says that it was shown other key offers" in failure(book)
+    assert blamed(book) == Blame({SILENT: Lie.OFFERS})
+
+
+def test_nobody_is_silent_who_was_not_asked(make_setting: MakeSetting, tmp_path: Path) -> None:
+    """A rehearsal without one of those who opened the run: no custodian publishes keys of it."""
+    setting = make_setting(opened("any"), Protection.EXACT)
+    let_lie(setting, LIAR)
+    book = Book.begin(setting, tmp_path / "runs.sqlite")
+    assert failure(book, losing("release", SILENT)).startswith(UNKNOWN)
+    assert assert_audited(book).blame is None
+
+
+def test_nobody_is_silent_of_vectors_that_do_not_travel(
+    book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "MOST_WORDS", 1)
+    assert failure(book).startswith(UNKNOWN)
+    assert assert_audited(book).blame is None
+
+
 def test_with_the_opening_off_nobody_is_named(make_setting: MakeSetting, tmp_path: Path) -> None:
     setting = make_setting(protection=Protection.EXACT)
     let_lie(setting, LIAR)
     book = Book.begin(setting, tmp_path / "off.sqlite")
-    assert failure(book) == (
-        "rehearsal failed: the institutions do not share the same keys; no budget was spent; start "
-        "another run"
-    )
+    assert failure(book) == f"{UNKNOWN}; no budget was spent; start another run"
     assert kinds(book)[-1] is LeafKind.SUM

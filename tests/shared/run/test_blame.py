@@ -17,6 +17,7 @@ from fieldfare.shared.protocol.messages import (
     Request,
     RunAnswer,
     encode_key,
+    offers_hash,
 )
 from fieldfare.shared.protocol.secure_sum import (
     MLKEM_CIPHERTEXT_BYTES,
@@ -91,6 +92,7 @@ class Rehearsed:
             request=self.request.hash,
             institution=name,
             answer=self.answers[name].hash,
+            offers=offers_hash(self.offers.values()),
             x25519=x25519,
             mlkem768=mlkem768,
         )
@@ -193,6 +195,10 @@ def _publishes_rubbish(made: Rehearsed, name: str) -> None:
     made.published[name] = short
 
 
+def _says_other_offers(made: Rehearsed, name: str) -> None:
+    made.published[name] = made.published[name].model_copy(update={"offers": HASH})
+
+
 def _publishes_nothing(made: Rehearsed, name: str) -> None:
     del made.published[name]
 
@@ -205,6 +211,7 @@ LIES: Final[dict[Lying, Lie]] = {
     _publishes_others: Lie.KEYS,
     _publishes_half: Lie.KEYS,
     _publishes_rubbish: Lie.KEYS,
+    _says_other_offers: Lie.OFFERS,
     _publishes_nothing: Lie.SILENT,
 }
 lies = st.sampled_from(list(LIES))
@@ -265,6 +272,7 @@ def test_a_ciphertext_of_nothing_names_who_sent_it(low: str) -> None:
     made.offer(low, **{high: encode_key(bytes(MLKEM_CIPHERTEXT_BYTES))})
     for name in NAMES:
         made.send(name)
+        made.publish(name)
     assert not made.cancels
     assert made.named() == {low: Lie.MASKS}
 
@@ -287,3 +295,16 @@ def test_who_is_named_is_said_in_one_line() -> None:
         "rehearsal failed: cedar's masked zeros do not follow from its keys; birch published no "
         "keys; not checked for want of these: alder"
     )
+
+
+def test_nobody_is_proved_a_liar_by_offers_that_it_was_not_sent() -> None:
+    """A member signs two offers: the coordinator relays one, and writes the other down."""
+    made = Rehearsed()  # the victim masks with this offer of the colluder's
+    kept = dict(made.offers["alder"].ciphertexts)
+    made.kem["alder", "dogwood"], kept["dogwood"] = encapsulate(made.answers["dogwood"])
+    made.offers["alder"] = made.offers["alder"].model_copy(update={"ciphertexts": kept})
+    made.send("alder")
+    for name in NAMES[:-1]:
+        made.publish(name)
+    assert not made.cancels
+    assert made.named() == {"dogwood": Lie.OFFERS}
