@@ -151,7 +151,7 @@ def tune(
 ) -> None:
     """Combine a shared model with your own models. It stays here and costs no privacy.
 
-    Weights are learned on your training units; held-out units are left out. With fewer than 20
+    Weights are learned on your training units; held-out units are left out. With fewer than 6
     own positives the shared model is used alone. `score --tuned` uses it; `evaluate` says whether
     it is better than your own best model.
     """
