@@ -10,7 +10,7 @@ The last signed reply that anybody showed: which position of the ledger it prove
 
 import json
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from pydantic import ValidationError
@@ -21,12 +21,12 @@ from fieldfare.client.custodian.ports import DecisionLog, RunEvent
 from fieldfare.client.ledger.budget import Debit, Position
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.ledger.peers import Fork, PeerClaim, PeerRows
-from fieldfare.shared.errors import LedgerError, ProtocolError, RefusalCode
+from fieldfare.shared.errors import LedgerError, ProtocolError
 from fieldfare.shared.privacy.protection import Protection
-from fieldfare.shared.protocol.messages import KeyOffer, LastSum, Reply, Request, open_envelope
+from fieldfare.shared.protocol.messages import KeyOffer, LastSum, Reply, Request
 from fieldfare.shared.protocol.plan import Plan
-from fieldfare.shared.protocol.remembered import Remembered
-from fieldfare.shared.run.request_check import check_answerable
+from fieldfare.shared.protocol.remembered import Remembered, room_for
+from fieldfare.shared.run.remembered_check import ListedInOffers, names, signed_reply
 
 SHOWN_REPLY: Final = ":shown-reply"  # no request can name it: ids hold no colon
 
@@ -71,15 +71,6 @@ class _Signed:
         return self.position.epoch, self.position.sequence
 
 
-@dataclass
-class _Heard:
-    """What the offers of an opening say together, each thing once."""
-
-    requests: dict[bytes, tuple[Request, int]] = field(default_factory=dict)  # with its cost
-    by: dict[bytes, list[str]] = field(default_factory=dict)  # who opened it
-    replies: list[_Signed] = field(default_factory=list)
-
-
 @dataclass(frozen=True)
 class Peers:
     """One institution's memory of its peers, and what it makes of theirs."""
@@ -88,10 +79,11 @@ class Peers:
     ledger: Ledger
     decisions: DecisionLog
 
-    def remembered(self, plan: Plan) -> str:
+    def remembered(self, plan: Plan, participants: int) -> str:
         """Return what an offer lists: the study's requests debited here, and others' replies.
 
-        What was signed by a key that is no more is left out: nobody could check it.
+        What was signed by a key that is no more is left out: nobody could check it. So is what
+        does not fit beside the offers of so many participants, the oldest first.
 
         Raises:
             LedgerError: the ledger cannot be read.
@@ -100,17 +92,18 @@ class Peers:
             return ""
         with self.ledger.peers() as rows:
             opened, seen = rows.requests(plan.study_id), rows.replies(plan.study_id)
-        requests, spent = list[bytes](), 0
+        requests, spent, listed = list[bytes](), 0, self._listed(plan)
         for content in opened:
             try:
-                _, cost = self._request(plan, content)
+                _, cost = listed.request(content)
             except ProtocolError:
                 continue
             spent += cost
             if spent <= plan.study_limit:  # more is nobody's: peers would refuse it
                 requests.append(content)
         replies = [one for name, one in seen.items() if self._still_verifies(one, name)]
-        return Remembered(tuple(requests), tuple(replies)).to_text()
+        found = Remembered(tuple(requests), tuple(replies))
+        return found.within(room_for(participants)).to_text()
 
     def heed(
         self, plan: Plan, run: str, offers: Mapping[str, KeyOffer], live: Collection[str]
@@ -142,24 +135,28 @@ class Peers:
             ProtocolError: an offer that lists what nobody honest lists; nothing is debited.
             LedgerError: this ledger is behind, or it or the log cannot be written.
         """
-        heard = _Heard()
+        heard = self._listed(plan)
         for sender, offer in offers.items():
-            self._hear(heard, plan, sender, Remembered.from_text(offer.remembered))
+            heard.add(sender, Remembered.from_text(offer.remembered))
         study, own = plan.study_id, self.party.institution
-        for reply in heard.replies:
+        replies = [
+            _Signed(body.institution, position_of(body), content)
+            for content, body in heard.replies.items()
+        ]
+        for reply in replies:
             if reply.institution == own:
                 self.check_shown(study, run, reply.position, reply.content)
         told = [
-            _told(plan, content, *heard.requests[content], by=", ".join(names))
-            for content, names in heard.by.items()
-            if self._names(heard.requests[content][0], own)
+            _told(plan, content, *heard.requests[content], by=", ".join(senders))
+            for content, senders in heard.by.items()
+            if names(heard.requests[content][0], own)
             and heard.requests[content][0].opening not in live
         ]
         with self.ledger.peers() as rows:
             for one in rows.debit_told(told, study, plan.study_limit):
                 rule = f"debited as {one.by} opened it and this ledger knew nothing of it"
                 self._log(RunEvent.TOLD, study, run, one.debit.request, rule)
-            self._keep(rows, study, run, heard.replies)
+            self._keep(rows, study, run, replies)
 
     def saw(self, study: str, run: str, last: LastSum) -> None:
         """Learn from the signed replies that travel with a request.
@@ -211,36 +208,11 @@ class Peers:
 
     # -- what offers list ---------------------------------------------------------------
 
-    def _hear(self, heard: _Heard, plan: Plan, sender: str, remembered: Remembered) -> None:
-        spent = 0
-        for content in remembered.requests:
-            if content not in heard.requests:
-                heard.requests[content] = self._request(plan, content)
-            request, cost = heard.requests[content]
-            if not self._names(request, sender):
-                raise ProtocolError(
-                    "expected requests that their sender is part of", RefusalCode.BAD_PARTICIPANTS
-                )
-            spent += cost
-            heard.by.setdefault(content, []).append(sender)
-        if spent > plan.study_limit:
-            raise ProtocolError(
-                "expected requests that the study's mu^2 pays for, found more of them",
-                RefusalCode.TOO_MANY_ATTEMPTS,
-            )
-        heard.replies += [self._reply(content) for content in remembered.replies]
-
-    def _request(self, plan: Plan, content: bytes) -> tuple[Request, int]:
-        """Read a request of the study that some custodian may have answered, and its cost."""
-        request = self.party.from_coordinator(content, Request).body
-        return request, check_answerable(plan, request).cost
+    def _listed(self, plan: Plan) -> ListedInOffers:
+        return ListedInOffers(plan, self.party.roster, self.party.protection)
 
     def _reply(self, content: bytes) -> _Signed:
-        """Read a signed reply by the institution that it speaks for."""
-        opened = open_envelope(content, Reply, self.party.roster, self.party.protection)
-        body = opened.body
-        if opened.signer != body.institution:
-            raise ProtocolError("expected replies by their own signers", RefusalCode.BAD_SIGNATURE)
+        body = signed_reply(content, self.party.roster, self.party.protection)
         return _Signed(body.institution, position_of(body), content)
 
     def _still_verifies(self, content: bytes, name: str) -> bool:
@@ -248,10 +220,6 @@ class Peers:
             return self._reply(content).institution == name
         except ProtocolError:
             return False
-
-    @staticmethod
-    def _names(request: Request, institution: str) -> bool:
-        return any(named.institution == institution for named in request.participants)
 
     # -- whose ledger went two ways -----------------------------------------------------
 

@@ -61,11 +61,12 @@ class PeerRows:
     def requests(self, study: str) -> list[bytes]:
         """Return what was debited of a study, as the coordinator asked for it.
 
-        What left from here comes first, what peers told of after it.
+        What left from here comes first, what peers told of after it; the newest first, since a
+        backup lacks the newest.
         """
         rows = self._database.rows(
             "SELECT requests.request FROM requests JOIN entries USING (sequence)"
-            " WHERE study = ? ORDER BY type, sequence",
+            " WHERE study = ? ORDER BY type, sequence DESC",
             study,
         )
         return [bytes(request) for (request,) in rows]

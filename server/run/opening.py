@@ -25,9 +25,10 @@ from fieldfare.shared.protocol.messages import (
     open_envelope,
     sign_envelope,
 )
-from fieldfare.shared.protocol.remembered import Remembered
+from fieldfare.shared.protocol.remembered import Remembered, room_for
 from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.run.openings import RunOpenings
+from fieldfare.shared.run.remembered_check import ListedInOffers
 
 log = logging.getLogger(__name__)
 
@@ -247,16 +248,19 @@ def _agree_on_keys(
 
 
 def _check_offers(terms: RunTerms, opening: str, offers: Mapping[str, bytes]) -> None:
-    """Check who signed each offer, and for which opening.
+    """Check who signed each offer, and for which opening, and what it lists.
 
     The other institutions would refuse a foreign one, and be named in place of its sender.
     """
     if terms.protection is Protection.SIMULATED:  # no keys, nothing offered
         return
+    listed = ListedInOffers(terms.plan, terms.roster, terms.protection)
     for institution, envelope in offers.items():
         try:
             found = open_envelope(envelope, KeyOffer, terms.roster, terms.protection)
-            Remembered.from_text(found.body.remembered)
+            if len(found.body.remembered) > room_for(len(offers)):
+                raise ProtocolError("expected a list that fits beside the others' offers")
+            listed.add(institution, Remembered.from_text(found.body.remembered))
         except ProtocolError as error:
             reason = str(error)
         else:

@@ -6,6 +6,7 @@ debited for it (docs/protocol.md, "What peers remember").
 """
 
 import base64
+import json
 import zlib
 from dataclasses import dataclass
 from typing import Annotated, Final
@@ -13,12 +14,15 @@ from typing import Annotated, Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fieldfare.shared.errors import ProtocolError
-from fieldfare.shared.protocol.messages import MAX_REMEMBERED
+from fieldfare.shared.protocol.messages import MAX_MESSAGE_BYTES, MAX_REMEMBERED
 
 MOST_REQUESTS: Final = 4096  # a study's mu^2 ends long before
 MOST_REPLIES: Final = 1024  # as many as a list of signed messages may have
 LONGEST: Final = 64 * 1024  # characters of one signed message
 LARGEST: Final = 8 * 1024 * 1024  # bytes once they are inflated
+_CIPHERTEXT: Final = 1600  # characters of one in an offer, with its name
+_FRAME: Final = 4096  # bytes of an offer around both
+_OFFERS: Final = MAX_MESSAGE_BYTES - 512 * 1024  # bytes: all offers travel in one message
 
 _Signed = Annotated[str, Field(max_length=LONGEST)]
 
@@ -28,6 +32,12 @@ class _Lists(BaseModel):
 
     requests: Annotated[tuple[_Signed, ...], Field(max_length=MOST_REQUESTS)]
     replies: Annotated[tuple[_Signed, ...], Field(max_length=MOST_REPLIES)]
+
+
+def room_for(participants: int) -> int:
+    """Return how many characters of it each offer of an opening may hold, so that all travel."""
+    ciphertexts = participants * (participants - 1) // 2 * _CIPHERTEXT
+    return max(0, min(MAX_REMEMBERED, (_OFFERS - ciphertexts) // max(1, participants) - _FRAME))
 
 
 @dataclass(frozen=True)
@@ -55,6 +65,24 @@ class Remembered:
         )
         return base64.b64encode(zlib.compress(lists.model_dump_json().encode(), 9)).decode()
 
+    def within(self, room: int) -> "Remembered":
+        """Return what fits into `room` characters and what `from_text` takes.
+
+        Replies are left out where they take over half of it, then requests, the last ones first.
+        """
+        fits = len(Remembered((), self.replies).to_text()) * 2 <= room
+        replies = self.replies if fits else ()
+        requests, size = list[bytes](), sum(map(_inflated, replies)) + _FRAME
+        for one in self.requests[:MOST_REQUESTS]:
+            size += _inflated(one)
+            if size > LARGEST or len(one) > LONGEST:
+                break
+            requests.append(one)
+        found = Remembered(tuple(requests), replies)
+        while found.requests and (taken := len(found.to_text())) > room:
+            found = Remembered(found.requests[: len(found.requests) * room // taken], replies)
+        return found
+
     @classmethod
     def from_text(cls, text: str) -> "Remembered":
         """Parse it; nothing is believed of the messages in it.
@@ -79,3 +107,8 @@ class Remembered:
         if (len(set(requests)), len(set(replies))) != (len(requests), len(replies)):
             raise ProtocolError("expected every message that is remembered once")
         return cls(requests, replies)
+
+
+def _inflated(message: bytes) -> int:
+    """Return how many bytes a message takes in the list; JSON escapes what is in it."""
+    return len(json.dumps(message.decode())) + 1

@@ -21,16 +21,19 @@ from fieldfare.client.custodian.ports import NoLog, RunEvent
 from fieldfare.client.ledger.peers import Fork
 from fieldfare.client.ledger.restore import Acceptance, RestoredLedger
 from fieldfare.shared.errors import LedgerError, RefusalCode, RunError
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.privacy.samplers import ExactNoise
 from fieldfare.shared.protocol.messages import (
     Refusal,
     ReleaseKind,
     Reply,
     Request,
+    Verifier,
     sign_envelope,
 )
 from fieldfare.shared.protocol.remembered import Remembered
 from fieldfare.shared.protocol.roster import COORDINATOR
+from fieldfare.shared.run.remembered_check import signed_reply
 
 A, B, C, D = NAMES
 FIXED: Final = {"opening": "on", "participants": "fixed", "deadline_seconds": 5, "attempts": 3}
@@ -153,6 +156,43 @@ def test_what_an_accepted_copy_carried_over_is_not_debited_again(bench: Bench) -
     bench.open_run()
     assert [spent(bench, name) for name in NAMES] == [3 * cost] * 4
     bench.ledger(A).verify()
+
+
+def test_a_list_that_is_too_long_leaves_out_the_oldest(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A backup lacks the newest."""
+    run = bench.open_run()
+    asked = [opens(run, attempt).hash for attempt in range(3)]
+    peers = Peers(bench.party(B), bench.ledger(B), NoLog())
+    whole = Remembered.from_text(peers.remembered(bench.plan, len(NAMES))).requests
+    assert [_hash(bench, one) for one in whole] == asked[::-1]
+    room = len(Remembered(whole).to_text()) - 1
+    monkeypatch.setattr("fieldfare.client.custodian.peers.room_for", lambda _: room)
+    kept = Remembered.from_text(peers.remembered(bench.plan, len(NAMES))).requests
+    assert kept
+    assert kept == whole[: len(kept)]
+
+
+def _hash(bench: Bench, request: bytes) -> str:
+    return bench.party(B).from_coordinator(request, Request).body.hash
+
+
+def test_a_reply_that_all_list_is_verified_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At 100 institutions each one comes in 99 offers."""
+    run, calls = bench.open_run(), list[bytes]()
+    run.state(2)
+
+    def counted(content: bytes, roster: Verifier, protection: Protection) -> Reply:
+        calls.append(content)
+        return signed_reply(content, roster, protection)
+
+    offers = half_open(run)
+    monkeypatch.setattr("fieldfare.shared.run.remembered_check.signed_reply", counted)
+    assert agrees(run, A, offers)() == b""
+    assert len(calls) == len(set(calls)) == len(NAMES)
 
 
 def test_a_peer_that_tells_nothing_is_not_needed(bench: Bench) -> None:

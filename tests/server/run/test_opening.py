@@ -18,11 +18,13 @@ from fieldfare.shared.errors import LedgerError, RefusalCode, RunError
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import (
     Approval,
+    KeyOffer,
     Refusal,
     ReleaseKind,
     open_envelope,
     sign_envelope,
 )
+from fieldfare.shared.protocol.remembered import Remembered
 from fieldfare.shared.run.openings import RunOpenings
 from fieldfare.shared.run.replay import initial_state
 from fieldfare.simulations.federation.federation import FIRST_NODE
@@ -260,6 +262,33 @@ def test_who_repeats_its_offer_to_another_opening_is_named(make_setting: MakeSet
     with pytest.raises(RunError, match=rf"open: bank-b takes no part \(bad reply: {OWN_OFFER}"):
         opened(setting, "another")
     assert len(set(offers)) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (Remembered((b"{}",)).to_text(), "expected a well-formed"),
+        (Remembered((), (b"{}",)).to_text(), "expected a well-formed"),
+        ("A" * 2**22, "expected a list that fits"),
+    ],
+    ids=["a request by nobody", "a reply by nobody", "more than its part of a message"],
+)
+def test_who_lists_what_nobody_signed_is_named(
+    make_setting: MakeSetting, text: str, why: str
+) -> None:
+    """All others would refuse, and be named in its place: one member ended every run unseen."""
+    setting = make_setting(protection=EXACT)
+    identities = setting.federation.identities
+
+    def lies(offer: bytes) -> bytes:
+        body = open_envelope(offer, KeyOffer, identities.roster, EXACT).body
+        changed = body.model_copy(update={"remembered": text})
+        return sign_envelope(changed, "bank-b", identities.signers["bank-b"])
+
+    setting.bend("bank-b", open_run=lies)
+    with pytest.raises(RunError, match=rf"open: bank-b takes no part \(bad reply: {why}"):
+        opened(setting)
+    assert setting.debits() == dict.fromkeys(BANKS, 0)
 
 
 def test_who_repeats_anothers_offer_is_named(make_setting: MakeSetting) -> None:

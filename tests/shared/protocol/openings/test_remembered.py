@@ -8,12 +8,13 @@ import zlib
 import pytest
 
 from fieldfare.shared.errors import ProtocolError
-from fieldfare.shared.protocol.messages import MAX_REMEMBERED
+from fieldfare.shared.protocol.messages import MAX_MESSAGE_BYTES, MAX_REMEMBERED
 from fieldfare.shared.protocol.remembered import (
     LONGEST,
     MOST_REPLIES,
     MOST_REQUESTS,
     Remembered,
+    room_for,
 )
 
 
@@ -88,3 +89,34 @@ def test_anything_else_is_refused_and_not_repeated(text: str) -> None:
     with pytest.raises(ProtocolError) as caught:
         Remembered.from_text(text)
     assert len(str(caught.value)) < 100
+
+
+@pytest.mark.parametrize("most", [MOST_REQUESTS + 1, 700], ids=["too many", "too large inflated"])
+def test_what_a_long_study_lists_is_cut_to_what_peers_take(most: int) -> None:
+    """A study may have 10,000 steps; a list that peers refuse would end it for good."""
+    filler = '"' * (8000 if most == 700 else 1)  # JSON writes it twice as long
+    requests = tuple(f"{n}{filler}".encode() for n in range(most))
+    kept = Remembered(requests, (b"reply",)).within(MAX_REMEMBERED)
+    assert Remembered.from_text(kept.to_text()) == kept
+    assert kept.replies == (b"reply",)
+    assert 400 < len(kept.requests) < most
+    assert kept.requests == requests[: len(kept.requests)]
+
+
+@pytest.mark.parametrize("participants", [2, 20, 100, 135, 400])
+def test_what_all_list_travels_in_one_message(participants: int) -> None:
+    room = room_for(participants)
+    messages = tuple(secrets.token_hex(400).encode() for _ in range(200))
+    kept = Remembered(messages, messages).within(room)
+    taken = len(kept.to_text())
+    assert taken <= room
+    if participants <= 135:
+        assert kept.requests
+        ciphertexts = participants * (participants - 1) // 2 * 1500
+        assert participants * room + ciphertexts < MAX_MESSAGE_BYTES
+
+
+def test_replies_go_before_requests_do() -> None:
+    messages = tuple(secrets.token_hex(400).encode() for _ in range(20))
+    kept = Remembered(messages, messages).within(len(Remembered(messages).to_text()))
+    assert kept == Remembered(messages)
