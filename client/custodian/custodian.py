@@ -425,9 +425,7 @@ class Custodian:
             check_set(self._ledger.fixed(body.study), names)  # before anything is asked
         fresh = self._held.fresh(body.study, body.run)
         now = int(self._ledger.now().timestamp())
-        remembered = self._peers.remembered(
-            self._prepared[body.study].plan, len(body.participants)
-        )
+        remembered = self._peers.remembered(self._prepared[body.study].plan, len(body.participants))
         opened = open_run(self._party, fresh, body, answers, approvals, now, remembered)
         self._openings.keep(body, content)
         self._held.opened(opened)

@@ -255,12 +255,11 @@ def _check_offers(terms: RunTerms, opening: str, offers: Mapping[str, bytes]) ->
     if terms.protection is Protection.SIMULATED:  # no keys, nothing offered
         return
     listed = ListedInOffers(terms.plan, terms.roster, terms.protection)
+    room = room_for(len(offers))
     for institution, envelope in offers.items():
         try:
             found = open_envelope(envelope, KeyOffer, terms.roster, terms.protection)
-            if len(found.body.remembered) > room_for(len(offers)):
-                raise ProtocolError("expected a list that fits beside the others' offers")
-            listed.add(institution, Remembered.from_text(found.body.remembered))
+            listed.add(institution, Remembered.from_text(found.body.remembered, room))
         except ProtocolError as error:
             reason = str(error)
         else:

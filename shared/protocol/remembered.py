@@ -84,15 +84,15 @@ class Remembered:
         return found
 
     @classmethod
-    def from_text(cls, text: str) -> "Remembered":
-        """Parse it; nothing is believed of the messages in it.
+    def from_text(cls, text: str, most: int = MAX_REMEMBERED) -> "Remembered":
+        """Parse it, at most `most` characters; nothing is believed of the messages in it.
 
         Raises:
             ProtocolError: too long once it is inflated, damaged, too many, or one twice.
         """
         if not text:
             return cls()
-        if len(text) > MAX_REMEMBERED:
+        if len(text) > most:
             raise ProtocolError("expected less that a participant remembers")
         try:
             inflate = zlib.decompressobj()

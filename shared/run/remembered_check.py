@@ -1,4 +1,4 @@
-"""The check of what offers list: custodians run it before they believe, a coordinator to name a liar.
+"""The check of what offers list: before custodians believe it, or a coordinator relays it.
 
 Each message is verified once, however many offers list it: at 100 institutions every reply comes
 in 99 of them.

@@ -269,7 +269,7 @@ def test_who_repeats_its_offer_to_another_opening_is_named(make_setting: MakeSet
     [
         (Remembered((b"{}",)).to_text(), "expected a well-formed"),
         (Remembered((), (b"{}",)).to_text(), "expected a well-formed"),
-        ("A" * 2**22, "expected a list that fits"),
+        ("A" * 2**22, "expected less that a participant remembers"),
     ],
     ids=["a request by nobody", "a reply by nobody", "more than its part of a message"],
 )
