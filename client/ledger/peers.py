@@ -14,6 +14,7 @@ branch that was lost.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from fieldfare.client.ledger.budget import Debit
 from fieldfare.client.ledger.chain import EVERY_STUDY, Stated, StatementKind
@@ -47,6 +48,9 @@ class Fork:
     sequence: int
     one: bytes
     other: bytes
+
+
+MOST_FORKS: Final = 16  # proofs against one institution; its members can sign any number
 
 
 class PeerRows:
@@ -87,9 +91,11 @@ class PeerRows:
             LedgerError: the ledger cannot be written.
         """
         left, new = self._carried_over(study), []
+        known = {one.request for one in self._store.told()}
         for one in sorted(told, key=lambda each: (each.debit.place, each.debit.request)):
-            if self._store.knows(one.debit.request):
+            if one.debit.request in known or self._store.debited(one.debit.request):
                 continue
+            known.add(one.debit.request)
             shared = min(left, one.debit.cost)
             room = max(0, limit - self._spent_by(study))
             carried = min(one.debit.cost - shared, room)
@@ -162,12 +168,11 @@ class PeerRows:
         return bytes(rows[0][0]) if rows else None
 
     def put_fork(self, fork: Fork) -> bool:
-        """Keep a proof; say whether it is the first of its place."""
+        """Keep a proof; say whether it is the first of its place, and not one too many."""
         known = self._database.rows(
-            "SELECT 1 FROM forks WHERE institution = ? AND epoch = ? AND sequence = ?",
-            *(fork.institution, fork.epoch, fork.sequence),
+            "SELECT epoch, sequence FROM forks WHERE institution = ?", fork.institution
         )
-        if known:
+        if (fork.epoch, fork.sequence) in known or len(known) >= MOST_FORKS:
             return False
         self._database.rows(
             "INSERT INTO forks (institution, epoch, sequence, one, other) VALUES (?, ?, ?, ?, ?)",

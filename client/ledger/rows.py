@@ -268,8 +268,11 @@ SELECT coalesce((SELECT cumulative FROM entries ORDER BY sequence DESC LIMIT 1),
 
     def knows(self, request: str) -> bool:
         """Say whether a request was debited, also where peers told of it."""
-        told = any(one.request == request for one in self.told())
-        return told or bool(self._debits("request = ?", request))
+        return self.debited(request) or any(one.request == request for one in self.told())
+
+    def debited(self, request: str) -> bool:
+        """Say whether a request was debited as it was answered."""
+        return bool(self._debits("request = ?", request))
 
     def keep_request(self, sequence: int, request: bytes) -> None:
         """Keep the signed request of an entry."""

@@ -60,6 +60,9 @@ class ListedInOffers:
         for content in remembered.replies:
             if content not in self.replies:
                 self.replies[content] = signed_reply(content, self.roster, self.protection)
+        signers = {self.replies[content].institution for content in remembered.replies}
+        if len(signers) < len(remembered.replies):
+            raise ProtocolError("expected the newest reply of each institution, found two of one")
 
     def request(self, content: bytes) -> tuple[Request, int]:
         """Read a request of the study that some custodian may have answered, and its cost.

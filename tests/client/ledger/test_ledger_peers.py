@@ -10,8 +10,9 @@ import pytest
 from fieldfare.client.ledger.budget import Debit, Limits, Portion
 from fieldfare.client.ledger.chain import Stated, Statement, StatementKind
 from fieldfare.client.ledger.ledger import Ledger
-from fieldfare.client.ledger.peers import Fork, PeerClaim
+from fieldfare.client.ledger.peers import MOST_FORKS, Fork, PeerClaim
 from fieldfare.client.ledger.pending import Pending
+from fieldfare.client.ledger.rows import Store
 from fieldfare.shared.errors import LedgerError, PolicyRefusal, RefusalCode
 
 NOW: Final = datetime(2026, 1, 1, tzinfo=UTC)
@@ -73,7 +74,7 @@ def test_it_counts_as_a_debit_does_and_once(tmp_path: Path) -> None:
         assert [(one.debit, one.carried) for one in stated] == [(debit(1), 10), (debit(2), 10)]
         assert {one.reason for one in stated} == {"opened by b, c"}
         with ledger.peers() as rows:
-            assert rows.requests("s") == [b"R", *(debit(n).request.encode() for n in (1, 2))]
+            assert rows.requests("s") == [b"R", *(debit(n).request.encode() for n in (2, 1))]
         assert ledger.fixed("s") == NAMES
 
 
@@ -187,3 +188,27 @@ def test_proofs_and_replies_are_kept(tmp_path: Path) -> None:
     with open_ledger(path) as ledger, ledger.peers() as rows:
         assert rows.forks() == [fork]
         assert rows.replies("s") == {"b": b"second"}
+
+
+def test_many_are_debited_without_reading_all_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand took 10 s of processor, with the ledger locked; a study may have more."""
+    reads, whole = [0], Store.statements
+
+    def counted(store: Store) -> list[Statement]:
+        reads[0] += 1
+        return whole(store)
+
+    monkeypatch.setattr(Store, "statements", counted)
+    with open_ledger() as ledger:
+        before = reads[0]
+        new = tell(ledger, *(debit(step) for step in range(60)), limit=600)
+        assert len(new) == 60
+        assert reads[0] - before < 5
+
+
+def test_a_member_that_signs_ever_new_contradictions_fills_no_disk() -> None:
+    forks = [Fork("b", 1, place, b"one", b"other") for place in range(MOST_FORKS + 5)]
+    with open_ledger() as ledger, ledger.peers() as rows:
+        assert [rows.put_fork(one) for one in forks] == [True] * MOST_FORKS + [False] * 5
+        assert rows.put_fork(Fork("c", 1, 1, b"one", b"other"))
+        assert len(rows.forks()) == MOST_FORKS + 1

@@ -247,6 +247,8 @@ def _claims(bench: Bench, run: Run) -> dict[str, tuple[str, RefusalCode]]:
         epoch=1,
     )
     forged = sign_envelope(reply, B, bench.party(B).signer)
+    own = [reply.model_copy(update={"institution": B, "ledger_sequence": n}) for n in (8, 9)]
+    two = tuple(sign_envelope(one, B, bench.party(B).signer) for one in own)
     twice = json.dumps({"requests": ["{}", "{}"], "replies": []})
     return {
         "signed by a member": (listed(bench, honest, signer=B), RefusalCode.BAD_SIGNATURE),
@@ -264,6 +266,7 @@ def _claims(bench: Bench, run: Run) -> dict[str, tuple[str, RefusalCode]]:
             Remembered((), (forged,)).to_text(),
             RefusalCode.BAD_SIGNATURE,
         ),
+        "two replies of one": (Remembered((), two).to_text(), RefusalCode.MALFORMED),
         "no list": ("AAAA", RefusalCode.MALFORMED),
         "one twice": (_packed(twice.encode()), RefusalCode.MALFORMED),
         "a bomb": (_packed(b" " * 2**24), RefusalCode.MALFORMED),
@@ -287,6 +290,7 @@ CLAIMS: Final = (
     "without its sender",
     "more than the study pays for",
     "a reply by another hand",
+    "two replies of one",
     "no list",
     "one twice",
     "a bomb",
