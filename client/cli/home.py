@@ -25,9 +25,15 @@ from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import load_settings
 from fieldfare.client.institution import initial_setup
 from fieldfare.client.institution.open import open_institution, open_journal
-from fieldfare.client.journal import heads
 from fieldfare.client.journal.entries import Event
-from fieldfare.client.journal.journal import read, verify
+from fieldfare.client.journal.journal import (
+    LARGEST_HEADS,
+    compare_heads,
+    read,
+    read_heads,
+    sign_head,
+    verify,
+)
 from fieldfare.client.policy.explained import allowing, explain
 from fieldfare.client.policy.policy import load_policy, pinned_coordinator
 from fieldfare.shared.advice import at_home
@@ -326,9 +332,9 @@ def log_verify(
         signed, count = [], verify(opened.log_folder).sequence
     else:
         own = (keys.public_identity(opened), *keys.former_identities(opened))
-        content = read_at_most(head, heads.LARGEST_FILE)
-        signed = heads.read_heads(content, load_settings(opened).id, own)
-        count = heads.compare(opened.log_folder, signed).sequence
+        content = read_at_most(head, LARGEST_HEADS)
+        signed = read_heads(content, load_settings(opened).id, own)
+        count = compare_heads(opened.log_folder, signed).sequence
     told = f"{count} entries, 1 to {count}" if count else "no entries"
     fits = f"; {len(signed)} signed heads fit" if head else ""
     typer.echo(f"log verified: {told}{fits}")
@@ -343,7 +349,7 @@ def log_head(home: HomeOption = DEFAULT_HOME, passphrase_file: PassphraseFileOpt
     opened = Home.open(home)
     signer = IdentitySigner(keys.load_identity(opened, identity_secret(opened, passphrase_file)))
     end = verify(opened.log_folder)
-    signed = heads.sign_head(end, load_settings(opened).id, signer, utc_now())
+    signed = sign_head(end, load_settings(opened).id, signer, utc_now())
     typer.echo(signed.decode())
 
 

@@ -13,8 +13,10 @@ app: Final = Part(
         coordinator.init coordinator.invitation coordinator.renew coordinator.start
         coordinator.transcript.export coordinator.purge
     """,
-    members="coordinator.enrol coordinator.members coordinator.remove",
-    roster="coordinator.roster coordinator.sign coordinator.renew-key",
+    members="""
+        coordinator.enrol coordinator.members coordinator.remove
+        coordinator.roster coordinator.sign coordinator.renew-key
+    """,
     queries="query.plan query.ask query.answers",
     runs="""
         coordinator.propose coordinator.studies coordinator.approvals coordinator.run.start

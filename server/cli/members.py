@@ -1,41 +1,59 @@
-"""`fieldfare coordinator enrol`, `members`, `remove`: who is a member, under which keys."""
+"""`fieldfare coordinator enrol`, `members`, `remove`, `roster`, `sign`, `renew-key`.
+
+Who is a member, under which keys; what members pin, and who signs it.
+"""
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
+import click
 import typer
 
 from fieldfare.server.cli import app
 from fieldfare.server.cli.options import (
     DEFAULT_HOME,
     EXIT_DECLINED,
+    DraftOption,
     HomeOption,
     JsonOption,
     PassphraseFileOption,
     RosterKeyOption,
     RosterPassphraseOption,
+    SignedOption,
+    drafted_lines,
     opened_roster_key,
+    roster_secret,
 )
-from fieldfare.server.cli.roster import told
-from fieldfare.server.home.initial_setup import signing_public
+from fieldfare.server.home.initial_setup import renew_online_key, signing_public
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.server.home.roster_key import together
+from fieldfare.server.home.roster_key import HeldRosterKey, open_roster_key, roster_public, together
 from fieldfare.server.members import enrolment
 from fieldfare.server.members.node_registration import settle_nodes
-from fieldfare.server.members.publication import publish, published_roster
+from fieldfare.server.members.publication import (
+    PublishedRoster,
+    draft_roster,
+    drafted,
+    publish,
+    published_roster,
+    sign_draft,
+    take_roster,
+)
 from fieldfare.server.superlink.control import control_target
 from fieldfare.server.superlink.superlink import control
 from fieldfare.shared.advice import at_home
-from fieldfare.shared.errors import RunError, UsageError
+from fieldfare.shared.errors import ProtocolError, RunError, UsageError
 from fieldfare.shared.protocol.identity import (
     fingerprint,
     matches_fingerprint,
     node_key_fingerprint,
 )
 from fieldfare.shared.protocol.roster import Roster
-from fieldfare.shared.protocol.signed_files import read_signed
+from fieldfare.shared.protocol.signed_files import open_roster, read_roster, read_signed
+from fieldfare.shared.system.key_files import read_passphrase
+from fieldfare.shared.system.private_files import create_private
 
 
 @app.command("coordinator.members")
@@ -232,3 +250,168 @@ def _done(paper: enrolment.Paper) -> str:
     if paper.change is enrolment.MembershipChange.DETAILS:
         return f"{paper.institution}: kept"
     return at_home(f"{paper.institution}: kept. Next: fieldfare coordinator roster")
+
+
+# -- roster ----------------------------------------------------------------------------------------
+
+MULTIPLICITY: Final = """\
+How many of the institutions may know the same person, at most?
+  1  nobody is a customer or a case of two of them: least noise
+  2  somebody may be known to two: twice the noise, and the promise holds for them too
+It is one constant for all studies. Who is known to more than it says gets less than is
+promised: at 1, somebody known to two has epsilon 2.15 where 1 is promised (delta 1e-5).\
+"""
+
+
+@app.command("coordinator.roster")
+def roster(
+    home: HomeOption = DEFAULT_HOME,
+    multiplicity: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=64,
+            help="Institutions that may know the same person.",
+            show_default="as before; asked for at first",
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="A copy to send.", show_default=False)] = None,
+    after: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="After an old backup: the newest roster that any institution has.",
+            show_default=False,
+        ),
+    ] = None,
+    draft: DraftOption = None,
+    signed: SignedOption = None,
+    roster_key: RosterKeyOption = None,
+    roster_passphrase_file: RosterPassphraseOption = None,
+    passphrase_file: PassphraseFileOption = None,
+) -> None:
+    """Publish the signed roster of members; where nothing changed, the same version again."""
+    opened = CoordinatorHome.open(home)
+    if out is not None:
+        _check_free(opened, out)
+    if signed is None and multiplicity is None and not published_roster(opened):
+        multiplicity = _asked_multiplicity() if enrolment.members(opened) else None
+    if draft is not None:
+        create_private(draft, draft_roster(opened, multiplicity=multiplicity, after=after))
+        typer.echo("\n".join(drafted_lines(draft, "roster")))
+        return
+    if signed is not None:
+        made = take_roster(opened, read_signed(signed), str(signed))
+    else:
+        key = opened_roster_key(opened, roster_key, roster_passphrase_file, passphrase_file)
+        made = publish(opened, key, multiplicity=multiplicity, after=after)
+    if out is not None:
+        out.write_bytes(made.content)
+    typer.echo("\n".join(told(made)))
+    typer.echo(f"Send {out or opened.roster} to every member; each looks at it and pins it with")
+    typer.echo("      fieldfare institution roster accept FILE")
+    typer.echo("Then members compare keys with each other, not with you: docs/coordinator.md.")
+    typer.echo("If one of them runs this coordinator, it is one of the t that studies withstand.")
+
+
+def _asked_multiplicity() -> int:
+    """Ask for the constant that every study rests on; it is never chosen in silence.
+
+    Raises:
+        UsageError: there is no terminal to ask at.
+    """
+    if not sys.stdin.isatty():
+        raise UsageError(
+            "--multiplicity: expected the number of institutions that may know the same person, "
+            "found neither it nor a terminal to ask at: 1 where no person is a customer or case of "
+            "two of them, 2 where a person may be"
+        )
+    typer.echo(MULTIPLICITY)
+    return typer.prompt("Institutions that may know the same person", type=click.IntRange(1, 64))
+
+
+def told(made: PublishedRoster) -> Iterator[str]:
+    """Yield the published roster, a line for each member."""
+    found = made.roster
+    state = "published" if made.fresh else "nothing changed since"
+    count = len(found.members)
+    yield f"{state} version {found.version}, members: {count}, M = {found.multiplicity}"
+    for one in found.members:
+        yield f"  {one.id}  {_spoken(one.key)}"
+
+
+def _check_free(home: CoordinatorHome, out: Path) -> None:
+    """Let a new file be written, or an earlier roster of this coordinator be replaced."""
+    if not out.exists():
+        return
+    try:
+        open_roster(read_roster(out), roster_public(home))
+    except ProtocolError:
+        raise UsageError(
+            f"{out}: expected a new file or an earlier roster, found something else: nothing is "
+            "overwritten"
+        ) from None
+
+
+# -- where the roster key is ----------------------------------------------------------------------
+
+
+@app.command("coordinator.sign")
+def sign(
+    file: Annotated[Path, typer.Argument(metavar="DRAFT", help="As --draft wrote it.")],
+    out: Annotated[Path, typer.Option(help="The file to write, and to carry back.")],
+    roster_key: RosterKeyOption = None,
+    roster_passphrase_file: RosterPassphraseOption = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Ask nothing: it was looked at before.")
+    ] = False,
+) -> None:
+    """Sign a draft of a roster or an invitation with the roster key; needs no folder, no network.
+
+    Shows what changed since the roster that this key signed last.
+    """
+    if roster_key is None:
+        raise UsageError("--roster-key: expected the roster key's file, found none")
+    held = open_roster_key(roster_key, roster_secret(roster_key, roster_passphrase_file))
+    content = read_signed(file)
+    found = drafted(content, str(file), held.public)
+    if isinstance(found, Roster):
+        typer.echo("\n".join(_changes(found, held)))
+        question = "Did you compare each new fingerprint with its institution? Sign it?"
+    else:
+        typer.echo(f"an invitation to {found.hub} at {found.address}, bundle {found.bundle}")
+        question = "Is that the coordinator's address? Sign it?"
+    if not yes and not typer.confirm(question):
+        typer.echo("nothing was signed")
+        raise typer.Exit(EXIT_DECLINED)
+    create_private(out, sign_draft(content, str(file), held))
+    typer.echo(f"wrote {out}, signed: carry it to the coordinator (--signed)")
+
+
+def _changes(roster: Roster, held: HeldRosterKey) -> Iterator[str]:
+    last = held.signed_last()
+    since = f"this key signed version {last.version} last" if last else "the first one of this key"
+    yield f"roster version {roster.version} ({since}), M = {roster.multiplicity}"
+    changed = "  CHANGED" if last and last.coordinator != roster.coordinator else ""
+    yield f"  online key  {_spoken(roster.coordinator)}{changed}"
+    before = {one.id: one.key for one in last.members} if last else {}
+    for one in roster.members:
+        state = "" if before.get(one.id) == one.key else "  new"
+        state = "  KEY CHANGED" if state and one.id in before else state
+        yield f"  {one.id}  {_spoken(one.key)}{state}"
+    for name in sorted(before.keys() - set(roster.ids)):
+        yield f"  {name}  no longer a member"
+
+
+@app.command("coordinator.renew-key")
+def renew_key(
+    home: HomeOption = DEFAULT_HOME, passphrase_file: PassphraseFileOption = None
+) -> None:
+    """Replace the online key, where it was stolen or lost; the next roster says so to members."""
+    opened = CoordinatorHome.open(home)
+    aside = renew_online_key(opened, read_passphrase(passphrase_file))
+    typer.echo(f"online key   {_spoken(signing_public(opened))}")
+    for study in aside:
+        typer.echo(f"study {study[:12]} was signed by the former key: propose it again")
+    typer.echo("Next: fieldfare coordinator roster; every member accepts it, and then")
+    typer.echo("stop `fieldfare coordinator start` and start it again")

@@ -1,5 +1,6 @@
 """Which source columns training and scoring read, and the SQL that reads them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from enum import Enum
@@ -7,10 +8,10 @@ from functools import cached_property
 from itertools import zip_longest
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 
 from fieldfare.client.records.encoding.asked import asked_columns
-from fieldfare.client.records.encoding.computed import computed_column
 from fieldfare.client.records.encoding.problems import Effect, Place, Problems
 from fieldfare.client.records.sources.engine import Source
 from fieldfare.client.records.sources.mapping import ColumnMapping
@@ -26,6 +27,7 @@ from fieldfare.client.records.sources.sql import (
 )
 from fieldfare.shared.advice import meant
 from fieldfare.shared.errors import RecordsError, StudyError
+from fieldfare.shared.features.derived import Formula
 from fieldfare.shared.features.features import (
     CategoricalFeature,
     NamedColumn,
@@ -423,3 +425,32 @@ def _needed(needed: set[Reads]) -> str:
 def told_by(study: Study) -> list[str]:
     """Return the columns whose values leave in sums: neither a unit's id nor its label."""
     return sorted(asked_by(study) - {study.records.unit, study.records.label})
+
+
+# -- columns that are computed ---------------------------------------------------------------------
+
+
+def computed_column(formula: Formula, sources: Sequence[Any]) -> Any:
+    """Return an Arrow column of doubles, as a column of numbers would be read.
+
+    Args:
+        formula: of the study.
+        sources: Arrow columns of doubles, NaN where missing, NULL where there is none.
+
+    Edge cases:
+        | sources of a row | column |
+        |---|---|
+        | one is NULL: text where a number or a time belongs | NULL: the row counts as zero |
+        | one is infinite | infinite: the row counts as zero |
+        | one is NaN, or the formula has no value for them | NaN: the missing slot |
+    """
+    none = np.zeros(len(sources[0]), dtype=np.bool_)
+    infinite, columns = none.copy(), []
+    for source in sources:
+        none |= np.asarray(source.is_null().to_numpy(zero_copy_only=False))
+        # Contiguous, always: the same elementwise kernel then runs for every unit.
+        values = source.to_numpy(zero_copy_only=False)
+        columns.append(np.ascontiguousarray(values, dtype=np.float64))
+        infinite |= np.isinf(columns[-1])
+    found = np.where(infinite, np.inf, formula.values(*columns))
+    return pa.array(found, pa.float64(), mask=none, from_pandas=False)

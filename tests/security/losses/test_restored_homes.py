@@ -24,8 +24,14 @@ from fieldfare.client.home.layout import Home
 from fieldfare.client.institution.open import open_custody
 from fieldfare.client.institution.restoring import accept_restore, open_ledger
 from fieldfare.client.journal.entries import Event
-from fieldfare.client.journal.heads import compare, read_heads, sign_head
-from fieldfare.client.journal.journal import Journal, read, verify
+from fieldfare.client.journal.journal import (
+    Journal,
+    compare_heads,
+    read,
+    read_heads,
+    sign_head,
+    verify,
+)
 from fieldfare.client.ledger.restore import Acceptance
 from fieldfare.shared.errors import LedgerError
 from fieldfare.shared.protocol.messages import IdentitySigner
@@ -115,7 +121,7 @@ def test_a_log_that_was_rewritten_to_fit_an_older_ledger_is_found_by_an_exported
     signer = IdentitySigner(load_identity(home, None))
     exported = sign_head(verify(home.log_folder), NAME, signer, NOW)
     heads = read_heads(exported, NAME, [public_identity(home)])
-    assert compare(home.log_folder, heads) == verify(home.log_folder)
+    assert compare_heads(home.log_folder, heads) == verify(home.log_folder)
 
     kept = [entry for entry in read(home.log_folder) if entry.event is not Event.RELEASE]
     home.log.unlink()
@@ -125,12 +131,12 @@ def test_a_log_that_was_rewritten_to_fit_an_older_ledger_is_found_by_an_exported
     put_back(home, backup, *LEDGER, WITNESS)
     start(coordinator)  # everything on this machine agrees
     with pytest.raises(LedgerError, match="the log was cut, or restored from an older copy"):
-        compare(home.log_folder, heads)
+        compare_heads(home.log_folder, heads)
     with Journal.open(home.log_folder, clock=lambda: NOW) as journal:
         while journal.append(Event.START, "ines").sequence < heads[0].entries:
             pass
     with pytest.raises(LedgerError, match="the log was rewritten"):
-        compare(home.log_folder, heads)
+        compare_heads(home.log_folder, heads)
 
 
 @pytest.mark.usefixtures("backup")
