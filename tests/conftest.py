@@ -1,6 +1,7 @@
 """For every test: what takes long on a busy machine is no failure; in CI a skip is one."""
 
 import os
+import signal
 from collections.abc import Sequence
 
 import pytest
@@ -23,6 +24,15 @@ pytest_plugins = (
 
 settings.register_profile("fieldfare", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("fieldfare")
+
+
+def pytest_configure() -> None:
+    """Take ctrl-C again where a shell started the tests in the background, deaf to it.
+
+    Processes that tests start would be deaf to it as well, and would not end when they are told to.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:

@@ -63,9 +63,9 @@ def test_wrong_input_says_what_to_do(analyst: Analyst) -> None:
 
 
 def test_with_few_own_cases_the_shared_model_is_used_alone(analyst: Analyst) -> None:
-    few = write(analyst.folder / "few.csv", customers(100))
+    few = write(analyst.folder / "few.csv", customers(50))
     status, out, _ = analyst("tune", "--model", "run-1", "--records", few)
-    assert (status, "shared model alone" in out, "fewer than 20" in out) == (0, True, True)
+    assert (status, "shared model alone" in out, "fewer than 6" in out) == (0, True, True)
     path = analyst.folder / "a.parquet"
     assert analyst("score", "--model", "run-1", "--tuned", "--out", path)[0] == 0
     plain = analyst.folder / "b.parquet"
