@@ -56,10 +56,10 @@ federation-stop:  ## end what make federation left running
 test: $(DEV)  ## set up and run the fast tests; says what make faults adds
 	$(PYTEST) -n $(JOBS) -m "not faults"
 	@echo "The fast tests passed. make faults adds whole deployments, killed processes, cut lines"
-	@echo "and full disks (20 to 40 minutes); make check adds lint, types, imports and coverage."
+	@echo "and full disks (20 to 40 minutes); make check adds lint, types and imports."
 
 .PHONY: check
-check: lint types imports coverage  ## the one gate: lint, types, imports, tests with coverage
+check: lint types imports test  ## the one gate: lint, types, imports, fast tests
 	@echo "make check: everything holds"
 
 # --- the gate, stage by stage ----------------------------------------------------------
@@ -91,10 +91,11 @@ mutants: $(DEV)  ## put in bugs that would break a promise, see the tests catch 
 	$(PY) -m tests.mutants
 
 .PHONY: nightly
-nightly: $(DEV)  ## the long form of one part: make nightly PART=mutants (or attacks, audit, golden, model)
+nightly: $(DEV)  ## the long form of one part: make nightly PART=mutants (or attacks, audit, coverage, golden, model)
 	@case "$(PART)" in \
 	  mutants) $(MAKE) mutants ;; \
 	  golden) $(PY) -m tests.golden.record ;; \
+	  coverage) $(MAKE) coverage ;; \
 	  attacks) FIELDFARE_KILL_SEEDS=6 timeout --foreground 60m env $(PYTEST) -n 2 --dist loadgroup \
 	      tests/security tests/deployment/losses ;; \
 	  model) $(PY) -m tests.security.protocol_model.scenarios ;; \
@@ -102,7 +103,7 @@ nightly: $(DEV)  ## the long form of one part: make nightly PART=mutants (or att
 	      $(PY) -m fieldfare.simulations.federation.canaries --epsilon $$epsilon || exit 1; \
 	      $(PY) -m fieldfare.simulations.federation.canaries --epsilon $$epsilon --halve-noise && exit 1 || true; \
 	    done ;; \
-	  *) echo "make nightly: expected PART=mutants, attacks, audit, golden or model, found PART=$(PART)"; exit 2 ;; \
+	  *) echo "make nightly: expected PART=mutants, attacks, audit, coverage, golden or model, found PART=$(PART)"; exit 2 ;; \
 	esac
 
 .PHONY: bench
