@@ -54,7 +54,7 @@ federation-stop:  ## end what make federation left running
 
 .PHONY: test
 test: $(DEV)  ## set up and run the fast tests; says what make faults adds
-	$(PYTEST) -n $(JOBS) -m "not faults"
+	$(PYTEST) -n $(JOBS) -m "not faults and not promises"
 	@echo "The fast tests passed. make faults adds whole deployments, killed processes, cut lines"
 	@echo "and full disks (20 to 40 minutes); make check adds lint, types and imports."
 
@@ -80,7 +80,7 @@ imports: $(DEV)  ## import-linter: simulations -> server | client -> shared
 
 .PHONY: coverage
 coverage: $(DEV)  ## tests (without fault injection) with the coverage floor
-	$(PYTEST) -n $(JOBS) -m "not faults" --cov --cov-report=term
+	$(PYTEST) -n $(JOBS) -m "not faults and not promises" --cov --cov-report=term
 
 .PHONY: faults
 faults: $(DEV)  ## whole deployments; kill processes, cut lines, fill disks, see what is left
@@ -91,19 +91,20 @@ mutants: $(DEV)  ## put in bugs that would break a promise, see the tests catch 
 	$(PY) -m tests.mutants
 
 .PHONY: nightly
-nightly: $(DEV)  ## the long form of one part: make nightly PART=mutants (or attacks, audit, coverage, golden, model)
+nightly: $(DEV)  ## the long form of one part; without PART= it lists the parts
 	@case "$(PART)" in \
 	  mutants) $(MAKE) mutants ;; \
 	  golden) $(PY) -m tests.golden.record ;; \
 	  coverage) $(MAKE) coverage ;; \
 	  attacks) FIELDFARE_KILL_SEEDS=6 timeout --foreground 60m env $(PYTEST) -n 2 --dist loadgroup \
 	      tests/security tests/deployment/losses ;; \
+	  promises) $(PYTEST) -n 2 -m promises ;; \
 	  model) $(PY) -m tests.security.protocol_model.scenarios ;; \
 	  audit) for epsilon in 1 4; do \
 	      $(PY) -m fieldfare.simulations.federation.canaries --epsilon $$epsilon || exit 1; \
 	      $(PY) -m fieldfare.simulations.federation.canaries --epsilon $$epsilon --halve-noise && exit 1 || true; \
 	    done ;; \
-	  *) echo "make nightly: expected PART=mutants, attacks, audit, coverage, golden or model, found PART=$(PART)"; exit 2 ;; \
+	  *) echo "make nightly: expected PART=mutants, attacks, audit, coverage, golden, model or promises, found PART=$(PART)"; exit 2 ;; \
 	esac
 
 .PHONY: bench

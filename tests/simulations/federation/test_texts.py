@@ -79,6 +79,7 @@ def messages(tmp_path_factory: pytest.TempPathFactory) -> LoadedRecords:
     return records
 
 
+@pytest.mark.promises
 @pytest.mark.parametrize(("epsilon", "auroc", "precision"), [(1.0, 0.96, 0.88), (4.0, 0.985, 0.95)])
 def test_short_messages_are_ranked_as_well_as_promised(
     messages: LoadedRecords, epsilon: float, auroc: float, precision: float
@@ -94,6 +95,7 @@ def test_short_messages_are_ranked_as_well_as_promised(
     assert mean[1] >= precision
 
 
+@pytest.mark.promises
 def test_videos_together_are_above_each_alone_at_the_same_epsilon(tmp_path: Path) -> None:
     study, path = load_study(ROOT / "studies" / "youtube.toml"), tmp_path / "youtube.csv"
     with path.open("w", newline="", encoding="utf-8") as out:

@@ -77,6 +77,7 @@ def auroc(study: Study, model: RiskModel, data: EncodedUnits, held: NDArray[np.b
     return float(roc_auc_score(test.labels, model.scores(state.model, test)))
 
 
+@pytest.mark.promises
 @pytest.mark.parametrize(
     ("records", "name", "steps"),
     [("heart", "heart", 120), ("amlsim", "amlsim", 120)],

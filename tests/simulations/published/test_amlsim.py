@@ -108,6 +108,7 @@ def test_row_order_says_nothing() -> None:
 
 
 @needs_data
+@pytest.mark.promises
 def test_the_published_simulations(tmp_path: Path) -> None:
     out = tmp_path / "accounts.parquet"
     derive_amlsim(DATA, out)

@@ -76,6 +76,7 @@ def precision_of(study: Path, records: Path, out: Path) -> float:
 
 
 @needs_data
+@pytest.mark.promises
 def test_the_pack_ranks_at_least_as_well_as_features_made_for_this(tmp_path: Path) -> None:
     """Measured over seeds 0 to 2: .765 with the pack, .755 with the generic features."""
     pack, generic = tmp_path / "pack.parquet", tmp_path / "accounts.parquet"

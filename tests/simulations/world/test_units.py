@@ -115,6 +115,7 @@ def changed(written: Written, gone: dict[str, int], folder: Path, banks: tuple[s
     return found
 
 
+@pytest.mark.promises
 def test_who_never_was_changes_nobody_where_participants_customers_are_left_out(
     written: Written, tmp_path: Path
 ) -> None:
