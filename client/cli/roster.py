@@ -101,7 +101,7 @@ def accept(
     rosters.check_member(roster, str(file), settings.id, keys.public_identity(opened))
     _refuse_two_stories(rosters.two_stories(opened, offered, coordinator))
     pinned = rosters.pinned_roster(opened, coordinator) if opened.roster.exists() else None
-    rosters.check_follows(offered, pinned)
+    rosters.check_follows(offered, rosters.newest_pinned(opened, coordinator))
     if roster == pinned:
         typer.echo(f"version {roster.version} is pinned already")
         return

@@ -194,7 +194,7 @@ def check_member(roster: Roster, name: str, institution: str, key: str) -> None:
 
 
 def check_follows(offered: OfferedRoster, pinned: Roster | None) -> None:
-    """Refuse an older roster, and one that does not follow the pinned one.
+    """Refuse an older roster, and one that does not follow the last that was pinned.
 
     Raises:
         UsageError: a step back would bring a removed member or an old key in again; a gap could
@@ -250,6 +250,16 @@ def pinned_ever(home: Home, coordinator: str) -> Iterator[tuple[Path, Roster]]:
             raise UsageError(f"{path}: {error}: move it away") from None
     if home.roster.exists():  # one that an earlier release pinned is nowhere else
         yield home.roster, pinned_roster(home, coordinator)
+
+
+def newest_pinned(home: Home, coordinator: str) -> Roster | None:
+    """Return the last version that was pinned here, also where its file was moved away.
+
+    Raises:
+        UsageError: one that was pinned is damaged.
+    """
+    ever = (roster for _, roster in pinned_ever(home, coordinator))
+    return max(ever, key=lambda roster: roster.version, default=None)
 
 
 def first_multiplicity(home: Home, coordinator: str) -> int:

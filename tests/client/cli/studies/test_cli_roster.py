@@ -75,6 +75,19 @@ def test_yes_asks_nothing_and_the_log_keeps_it(coordinator: Coordinator, home: H
     assert len(logged(home.log_folder)) == 1
 
 
+def test_an_older_one_is_refused_where_the_pinned_file_was_moved_away(
+    coordinator: Coordinator, home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = coordinator.roster()
+    assert accept(coordinator, first, "--yes") == 0
+    second = first.model_copy(update={"version": 2, "previous": first.hash})
+    assert accept(coordinator, second, "--yes") == 0
+    home.roster.unlink()
+    assert accept(coordinator, first, "--yes") == 2
+    assert "expected version 3 or later, found version 1" in capsys.readouterr().err
+    assert accept(coordinator, second, "--yes") == 0
+
+
 def test_what_changed_since_the_pinned_one_is_shown(
     coordinator: Coordinator, capsys: pytest.CaptureFixture[str]
 ) -> None:
