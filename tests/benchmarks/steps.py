@@ -16,19 +16,30 @@ import torch
 import typer
 from numpy.typing import NDArray
 from tests.benchmarks.harness import Bench, BenchRow, at_most, peak_bytes
+from tests.benchmarks.inputs import study_toml
 
 from fieldfare.client.node.client_app import CustodianPort, client_app
 from fieldfare.client.records import holdout_mask, read_records
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.client.wire.frames import Released
 from fieldfare.server.run.channel import GridChannel
-from fieldfare.shared.features.basis import EncodedUnits
+from fieldfare.shared.features.basis import EncodedUnits, table_size
+from fieldfare.shared.geometry.geometry import fraction_bits_for
+from fieldfare.shared.geometry.moments import (
+    first_moment_sum,
+    first_moment_vectors,
+    moment_sum,
+    moment_vectors,
+)
+from fieldfare.shared.geometry.unit_vectors import unit_vectors
+from fieldfare.shared.geometry.whitened import WhitenedModel
+from fieldfare.shared.geometry.whitening import centred_from, whitened_from
 from fieldfare.shared.models import AdditiveModel, model_for
 from fieldfare.shared.privacy.samplers import ExactNoise, NoiseSource
 from fieldfare.shared.protocol.flower_record import Call, Content
 from fieldfare.shared.protocol.messages import NO_LAST_SUM, LastSum, parameters_to_bytes
 from fieldfare.shared.protocol.plan import plan_for
-from fieldfare.shared.study.study import Study, load_study
+from fieldfare.shared.study.study import Study, load_study, parse_study
 from fieldfare.simulations.federation.federation import FIRST_NODE
 from fieldfare.simulations.federation.grid import InProcessGrid
 
@@ -41,6 +52,8 @@ COLLUDERS: Final = 1
 MESSAGE_MILLISECONDS: Final = 10.0
 PRIVATE_RATIO: Final = 1.3
 PEAK_MEGABYTES: Final = 2000.0
+GEOMETRY_SECONDS: Final = 60.0  # moments and norms together, once a run
+GEOMETRY_MEGABYTES: Final = 1000.0
 LINEAR_SLACK: Final = 1.25  # a million units may cost at most this many times four quarters
 SIZES: Final = (0.25, 0.5, 1.0)  # shares of the units, to see whether a step is linear in them
 
@@ -144,6 +157,51 @@ def dense_seconds(study: Study, data: EncodedUnits) -> float:
     return seconds * len(data) / max(1, len(some))
 
 
+def geometry(units: int, features: int) -> dict[str, float]:
+    """Time what other coordinates cost: moments, the matrix, norms; and a private step in them.
+
+    Units whose positions are as likely as any other: none is cheaper than another.
+    """
+    study = parse_study(study_toml(units=units, features=features, steps=1))
+    random = np.random.default_rng(0)
+    columns = [random.integers(0, table_size(f), units, dtype=np.uint16) for f in study.features]
+    data = EncodedUnits(np.stack(columns), (random.random(units) < 0.07).astype(np.uint8))
+    model = AdditiveModel(study.features, 1.0)
+    vectors = unit_vectors(model)
+    sigma = moment_vectors(vectors).clipping_norm * 10
+    started = time.perf_counter()
+    moments = moment_sum(vectors, data) * 2.0 ** -moment_vectors(vectors).gamma_bits
+    summed = time.perf_counter()
+    fraction_bits = fraction_bits_for(vectors, units, model.clipping_norm)
+    found = whitened_from(vectors, moments, sigma=sigma, units=units, fraction_bits=fraction_bits)
+    made = time.perf_counter()
+    sums = WhitenedModel(model, vectors, found).prepare(data)
+    prepared = time.perf_counter()
+    peak = peak_megabytes()
+    gamma = 2.0 ** -first_moment_vectors(vectors).gamma_bits
+    centred_from(vectors, first_moment_sum(vectors, data) * gamma, units=units)
+    centred = time.perf_counter()
+    noise, plain, at = ExactNoise(), model.prepare(data), random.normal(0.0, 0.3, vectors.entries)
+    scale = 2.0**vectors.bits * sigma
+    timed = medians(
+        {
+            "private_seconds": lambda: sums.gradient_sum(at) + noise.sample(len(at), scale),
+            "plain_seconds": lambda: plain.plain_gradient(at),
+        }
+    )
+    return {
+        "units": units,
+        "features": features,
+        "entries": vectors.entries,
+        "moments_seconds": summed - started,
+        "matrix_seconds": made - summed,
+        "norms_seconds": prepared - made,
+        "centre_seconds": centred - prepared,
+        "peak_megabytes": peak,
+        **timed,
+    }
+
+
 class NullCustodian:
     """Answers every release with bytes of the right size, made before: only messages are left."""
 
@@ -202,6 +260,18 @@ def promises(found: dict[str, Any]) -> list[BenchRow]:
         at_most(
             f"{more:.0f} x the units, private step", growth, more * LINEAR_SLACK, "x", digits=2
         ),
+    ]
+
+
+def geometry_promises(found: dict[str, float]) -> list[BenchRow]:
+    """Return what is promised of other coordinates."""
+    once = found["moments_seconds"] + found["norms_seconds"]
+    ratio = found["private_seconds"] / found["plain_seconds"]
+    peak, size = found["peak_megabytes"], f"{found['units']:,} x {found['features']}"
+    return [
+        at_most(f"moments and norms, {size}, once a run", once, GEOMETRY_SECONDS, "s"),
+        at_most("memory, moments and norms", peak, GEOMETRY_MEGABYTES, "MB", digits=0),
+        at_most("whitened private step / plain step", ratio, PRIVATE_RATIO, "x", digits=2),
     ]
 
 

@@ -15,6 +15,7 @@ def found(**changes: float) -> dict[str, Any]:
     """Figures that hold every promise with room to spare, then changed."""
     figures = {"exact": 5.0, "simulated": 3.0, "peak": 700.0, "messages": 0.5, "ratio": 1.1}
     figures = {**figures, "growth": 4.0, "network": 1.5, "step": 0.5, "asked": 1.0}
+    figures |= {"moments": 59.0, "moments_peak": 900.0, "whitened": 1.2}
     figures |= {"making": 3.0, "making_peak": 400.0, "alerts": 0.5}
     figures |= {"scoring": 40.0, "scoring_peak": 1300.0, **changes}
     row = {"records": "generated", "banks": 6, "units": 40_000, "steps": 60}
@@ -88,6 +89,16 @@ def found(**changes: float) -> dict[str, Any]:
                 "most": 1.0,
             }
         ],
+        "geometry": {
+            "units": 1_000_000,
+            "features": 40,
+            "moments_seconds": figures["moments"] / 3,
+            "matrix_seconds": 9.0,
+            "norms_seconds": figures["moments"] * 2 / 3,
+            "peak_megabytes": figures["moments_peak"],
+            "private_seconds": figures["whitened"],
+            "plain_seconds": 1.0,
+        },
         "institution": {
             "units": 4000,
             "features": 40,
@@ -105,7 +116,7 @@ def found(**changes: float) -> dict[str, Any]:
 
 def test_figures_within_every_promise_hold() -> None:
     rows = promises(found())
-    assert len(rows) == 14
+    assert len(rows) == 17
     assert all(holds for *_, holds in rows)
 
 
@@ -119,6 +130,9 @@ def test_figures_within_every_promise_hold() -> None:
         ("ratio", 1.31, "private step /"),
         ("network", 2.01, "private step of a network, 4,096 units"),
         ("peak", 2000.1, "memory, loading"),
+        ("moments", 60.1, "moments and norms, 1,000,000 x 40"),
+        ("moments_peak", 1000.1, "memory, moments"),
+        ("whitened", 1.31, "whitened private step /"),
         ("making", 6.1, "a million transactions"),
         ("making_peak", 1000.1, "memory, making"),
         ("scoring", 60.1, "1,000,000 customers scored"),
@@ -159,7 +173,7 @@ def test_a_bench_runs_without_outside_data_and_prints_json(
     bench.main(as_json=True, runs=1, **small)  # type: ignore[arg-type]
     figures = json.loads(capsys.readouterr().out)
     parts = {"simulations", "questions", "institution", "networks", "world", "scoring", "alerts"}
-    parts |= {"mlp", "federations"}
+    parts |= {"mlp", "federations", "geometry"}
     assert set(figures) == {"format", "machine", *parts}
     assert (figures["questions"]["questions"], figures["questions"]["units"]) == (12, 1000)
     assert [row["units"] for row in figures["networks"]] == [64]
@@ -173,7 +187,7 @@ def test_a_bench_runs_without_outside_data_and_prints_json(
     assert figures["institution"]["units"] == 1000
     assert figures["world"]["transactions"] > 1000
     assert figures["scoring"]["units"] == 500
-    assert len(promises(figures)) == 19
+    assert len(promises(figures)) == 22
 
 
 def test_amlsim_is_used_where_it_is(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from tests.benchmarks.steps import (
     NullCustodian,
     dense_seconds,
     first,
+    geometry,
     measure,
     medians,
     message_milliseconds,
@@ -48,6 +49,13 @@ def test_one_institution_is_measured_from_its_file_to_its_step(tmp_path: Path) -
     times += [row[key] for row in found["steps"] for key in ("private_seconds", "plain_seconds")]
     assert all(value > 0 for value in times)
     assert 50 < found["peak_megabytes"] <= found["peak_megabytes_of_all"]
+
+
+def test_other_coordinates_are_measured() -> None:
+    found = geometry(300, 3)
+    assert json.loads(json.dumps(found)) == found
+    assert found["entries"] == 1 + 3 * 10
+    assert all(value > 0 for value in found.values())
 
 
 def test_the_private_step_has_exact_noise(study: Study) -> None:

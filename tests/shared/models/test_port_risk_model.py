@@ -17,6 +17,10 @@ from tests.support.system.packages import PACKAGE, install
 from fieldfare.shared.features.basis import EncodedUnits, table_size
 from fieldfare.shared.features.features import CategoricalFeature, NumericFeature
 from fieldfare.shared.features.rows import unit_rows
+from fieldfare.shared.geometry.moments import moment_sum
+from fieldfare.shared.geometry.unit_vectors import unit_vectors
+from fieldfare.shared.geometry.whitened import WhitenedModel, WhitenedSums
+from fieldfare.shared.geometry.whitening import whitened_from
 from fieldfare.shared.models.additive import AdditiveModel, AdditiveSums, KnottedSums
 from fieldfare.shared.models.custom_module import ModuleModel, ModuleSums
 from fieldfare.shared.models.feature_network import MlpModel, MlpSums
@@ -75,10 +79,20 @@ class Family:
     sums: type[UnitSums]
 
 
+def whitened() -> WhitenedModel:
+    """Coordinates of some units' own moments, with a strong ridge."""
+    model = AdditiveModel(LISTED, 1.0)
+    units = unit_vectors(model)
+    moments = np.ldexp(moment_sum(units, positions(LISTED, 1)).astype(np.float64), -16)
+    geometry = whitened_from(units, moments, sigma=0.5, units=UNITS, fraction_bits=12)
+    return WhitenedModel(model, units, geometry)
+
+
 FAMILIES: Final = {
     "additive": Family(
         lambda: AdditiveModel(LISTED, 1.0), lambda: positions(LISTED, 1), AdditiveSums
     ),
+    "whitened": Family(whitened, lambda: positions(LISTED, 1), WhitenedSums),
     "knotted": Family(lambda: AdditiveModel(ASKED, 1.0), lambda: positions(ASKED, 2), KnottedSums),
     "linear": Family(lambda: LinearModel(COLUMNS, 0.25), lambda: vectors(3), LinearSums),
     "network": Family(lambda: NetworkModel(COLUMNS, 8, 0.5), lambda: vectors(4), NetworkSums),
