@@ -48,8 +48,10 @@ from fieldfare.client.scoring.stack import SHARED_PARTS
 from fieldfare.client.scoring.tuning import FittingKind, further
 from fieldfare.client.scoring.units import read_rows
 from fieldfare.shared.advice import at_home
-from fieldfare.shared.errors import ProtocolError
+from fieldfare.shared.errors import ProtocolError, UsageError
 from fieldfare.shared.evaluation.groups import Verdict, percents
+from fieldfare.shared.evaluation.score_map import Cut
+from fieldfare.shared.pages.words import decimals
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.private_files import os_user
 from fieldfare.shared.terminal.screen import BAD, console, table
@@ -72,6 +74,10 @@ def score_units(
         int | None,
         typer.Option(min=1, help="Alerts; else as institution.toml or the study says."),
     ] = None,
+    cut: Annotated[
+        Cut | None,
+        typer.Option(help="Alert from this cut on, by the card's calibration, and not by number."),
+    ] = None,
     known: Annotated[
         bool,
         typer.Option("--known", help="Also alert customers whom the records already label."),
@@ -87,6 +93,8 @@ def score_units(
     without --known. The software ranks; it closes, freezes and reports nothing.
     """
     check_out(out)
+    if cut is not None and budget is not None:
+        raise UsageError("--cut: expected no --budget beside it: either says who is an alert")
     institution = open_institution(home)
     used = usable_model(institution, model, unverified=unverified)
     if tuned:
@@ -95,7 +103,7 @@ def score_units(
     with open_journal(institution.home, utc_now) as journal:
         scored = score(
             institution, journal, used, sources, out,
-            budget=budget, known_too=known, user=os_user(), now=utc_now(),
+            budget=budget, cut=cut, known_too=known, user=os_user(), now=utc_now(),
             random=np.random.default_rng(), environment=os.environ,
         )  # fmt: skip
     typer.echo("\n".join(_lines(used, scored, out)))
@@ -247,6 +255,12 @@ def _remarks(found: LocalEvaluation) -> Iterator[str]:
         unsaid = sum(one.verdict is Verdict.TOO_FEW for one in groups)
         if unsaid:
             yield f"{plain(name)}: too few units to say whether {unsaid} of {len(groups)} are"
+    for name, one in found.cuts.items():
+        yield (
+            f"released cut by {name}, score {one.score:+.2f}: {one.alerts} held-out units are "
+            f"alerts of the shared model, precision {decimals(one.precision)}, recall "
+            f"{decimals(one.recall)}"
+        )
     yield (
         "In brackets: 90 % of resamples for models, intervals of 95 % for groups. These figures "
         "are about your records: keep them here."

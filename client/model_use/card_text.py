@@ -6,6 +6,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from fieldfare.shared.evaluation.groups import group_lines
+from fieldfare.shared.evaluation.score_map import score_map
 from fieldfare.shared.finished_model.card import (
     CardInterval,
     FeatureCard,
@@ -80,8 +81,14 @@ def _quality(metrics: ReleasedMetrics | None, *, measured: bool) -> list[str]:
             f"of {budget} reviewed: precision {_interval(metrics.precision)}, "
             f"recall {_interval(metrics.recall)}"
         ),
+        *_meaning(metrics),
         MEASURED if measured else STATED,
     ]
+
+
+def _meaning(metrics: ReleasedMetrics) -> tuple[str, ...]:
+    found = score_map(metrics.model_dump())
+    return found.lines if found else ()
 
 
 def _groups(card: ModelCard) -> list[tuple[str, Sequence[str]]]:

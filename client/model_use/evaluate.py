@@ -18,7 +18,15 @@ from fieldfare.client.journal.journal import Journal
 from fieldfare.client.model_use.score import Sources, budget_of, tables
 from fieldfare.client.model_use.usable import TunedModel, UsableModel, keep_tuned, tuned_model
 from fieldfare.client.records.encoding.units import holdout_mask
-from fieldfare.client.scoring.comparison import Group, Quality, by_group, everybody, quality
+from fieldfare.client.scoring.comparison import (
+    FromCut,
+    Group,
+    Quality,
+    by_group,
+    everybody,
+    from_cut,
+    quality,
+)
 from fieldfare.client.scoring.own_fits import SumModel
 from fieldfare.client.scoring.selection import AlertBudget
 from fieldfare.client.scoring.stack import is_stackable, own_best
@@ -68,6 +76,7 @@ class LocalEvaluation:
         qualities: by model.
         everybody: the shared model's alerts over all units together.
         groups: the same by audit column and group.
+        cuts: the shared model's alerts from each released cut on, by what it was chosen by.
     """
 
     units: int
@@ -77,6 +86,7 @@ class LocalEvaluation:
     qualities: Mapping[str, Quality]
     everybody: Group
     groups: Mapping[str, Sequence[Group]]
+    cuts: Mapping[str, FromCut]
 
 
 def local_labels(
@@ -168,6 +178,10 @@ def evaluate(
         qualities=qualities,
         everybody=everybody(scores[SHARED], held.labels, share),
         groups=groups,
+        cuts={
+            cut.value: from_cut(scores[SHARED], held.labels, score)
+            for cut, score in (model.released.cuts if model.released else {}).items()
+        },
     )
 
 

@@ -31,6 +31,7 @@ from fieldfare.client.scoring.reasons import TextReasons
 from fieldfare.client.scoring.selection import AlertBudget
 from fieldfare.client.scoring.units import read_rows, read_units, values_before
 from fieldfare.shared.errors import UsageError
+from fieldfare.shared.evaluation.score_map import Cut
 from fieldfare.shared.pages.words import plain
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.system.clock import utc_now
@@ -110,6 +111,7 @@ def score(
     out: Path,
     *,
     budget: int | None,
+    cut: Cut | None = None,
     known_too: bool = False,
     user: str,
     now: datetime,
@@ -125,6 +127,7 @@ def score(
         sources: which records.
         out: the file to write, new.
         budget: alerts, if asked for here.
+        cut: alerts are those from its score on instead, by what was released.
         known_too: whether customers whom the records already label positive may be alerts.
         user: who does it.
         now: the present in UTC.
@@ -148,7 +151,7 @@ def score(
             study, model.parameters, units,
             budget=budget_of(settings, study, budget), key=load_holdout_key(home), random=random,
             suppressed=suppressed, resting=store.resting(now, settings.alerts.quiet_days),
-            known_too=known_too, forest=model.forest,
+            known_too=known_too, forest=model.forest, released=model.released, cut=cut,
         )  # fmt: skip
         before = (
             read_units(_files(sources.before, sources.mapping), study) if sources.before else None

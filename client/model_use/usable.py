@@ -25,6 +25,7 @@ from fieldfare.client.institution.open import Institution
 from fieldfare.client.scoring.forest import MOST_VALUE, Forest, Tree
 from fieldfare.client.scoring.tuning import FittingKind, Tuned
 from fieldfare.shared.errors import ProtocolError, UsageError
+from fieldfare.shared.evaluation.score_map import ScoreMap, score_map
 from fieldfare.shared.finished_model.file import model_from_bytes
 from fieldfare.shared.protocol.messages import parameters_hash, parameters_to_bytes
 from fieldfare.shared.protocol.plan import PARAMETER_LIMIT
@@ -207,6 +208,7 @@ class UsableModel:
         verified: how far it was verified, in words.
         tuned: whether the parameters were tuned here.
         forest: trees of a stack at home; None without any.
+        released: what scores mean, as the card's metrics say; None where tuned, or hidden.
     """
 
     kept: KeptModel
@@ -215,6 +217,7 @@ class UsableModel:
     verified: str
     tuned: bool = False
     forest: Forest | None = None
+    released: ScoreMap | None = None
 
 
 def usable_model(
@@ -250,7 +253,9 @@ def usable_model(
             f"fieldfare institution {COMMANDS.get(study.model.kind, 'score')}"
         )
     parameters = model_from_bytes(kept.read().model, study, kept.run)
-    return UsableModel(kept, study, parameters, found.words)
+    metrics = found.card.metrics
+    released = score_map(metrics.model_dump()) if metrics else None
+    return UsableModel(kept, study, parameters, found.words, released=released)
 
 
 def as_tuned(institution: Institution, model: UsableModel) -> UsableModel:
@@ -266,5 +271,9 @@ def as_tuned(institution: Institution, model: UsableModel) -> UsableModel:
             f"`fieldfare institution tune --model {model.kept.run}`"
         )
     return replace(
-        model, parameters=np.array(found.parameters), tuned=True, forest=found.trees(model.study)
+        model,
+        parameters=np.array(found.parameters),
+        tuned=True,
+        forest=found.trees(model.study),
+        released=None,
     )

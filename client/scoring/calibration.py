@@ -17,6 +17,8 @@ from pydantic import BaseModel, ConfigDict
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
+from fieldfare.shared.evaluation.score_map import ScoreMap
+
 LEAST_OF_A_CLASS: Final = 20  # held-out labels of each class before anything is said
 LEAST_FOR_ISOTONIC: Final = 200  # positives
 Z95: Final = 1.959963984540054
@@ -32,6 +34,7 @@ class Method(StrEnum):
     NONE = "not calibrated"
     PLATT = "platt"
     ISOTONIC = "isotonic"
+    RELEASED = "released"
 
 
 class Calibration(BaseModel):
@@ -39,9 +42,9 @@ class Calibration(BaseModel):
 
     Attributes:
         reason: why there is none.
-        slope, intercept: of Platt's.
+        slope, intercept: of Platt's, fitted here or released.
         scores, probabilities: corners of the isotonic one, increasing.
-        units, positives: held-out labels that it rests on. They never leave.
+        units, positives: held-out labels that it rests on; own ones never leave.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -83,6 +86,8 @@ class Calibration(BaseModel):
         """One line for people."""
         if self.method is Method.NONE:
             return f"not calibrated: {self.reason}"
+        if self.method is Method.RELEASED:
+            return f"as the federation's hold-outs said, for here: {self.reason}"
         return (
             f"{self.method.value}, on {self.positives} positives among {self.units} held-out units "
             "of this institution"
@@ -126,6 +131,20 @@ def calibrate(scores: NDArray[np.float64], labels: NDArray[np.uint8]) -> Calibra
         probabilities=tuple(steps.y_thresholds_.tolist()),
         units=units,
         positives=positives,
+    )
+
+
+def or_released(own: Calibration, released: ScoreMap | None) -> Calibration:
+    """Return what own labels say; where they are too few, what was released of all hold-outs."""
+    if own.method is not Method.NONE or released is None:
+        return own
+    return Calibration(
+        method=Method.RELEASED,
+        reason=own.reason,
+        slope=released.slope,
+        intercept=released.intercept,
+        units=released.units,
+        positives=released.positives,
     )
 
 

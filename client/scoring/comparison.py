@@ -69,6 +69,29 @@ class Group:
     verdict: Verdict
 
 
+@dataclass(frozen=True)
+class FromCut:
+    """What is found from a score on; precision is None where nobody is above."""
+
+    score: float
+    alerts: int
+    precision: float | None
+    recall: float
+
+
+def from_cut(scores: NDArray[np.float64], labels: NDArray[np.uint8], cut: float) -> FromCut:
+    """Count the units from a score on.
+
+    Args:
+        scores: float64 (units,).
+        labels: uint8 (units,), at least one positive.
+        cut: log-odds.
+    """
+    above = scores >= cut
+    alerts, hits = int(above.sum()), int(labels[above].sum())
+    return FromCut(cut, alerts, hits / alerts if alerts else None, hits / int(labels.sum()))
+
+
 def quality(
     scores: NDArray[np.float64],
     labels: NDArray[np.uint8],

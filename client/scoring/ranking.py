@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -11,12 +11,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fieldfare.client.records.encoding.units import holdout_mask
-from fieldfare.client.scoring.calibration import Calibration, Method, calibrate
+from fieldfare.client.scoring.calibration import Calibration, Method, calibrate, or_released
 from fieldfare.client.scoring.forest import Forest
 from fieldfare.client.scoring.reasons import ExactRows, ExactScores, ranks
 from fieldfare.client.scoring.selection import AlertBudget, choose
 from fieldfare.client.scoring.units import ScorableUnits
 from fieldfare.shared.errors import UsageError
+from fieldfare.shared.evaluation.score_map import Cut, ScoreMap
 from fieldfare.shared.features.basis import Basis
 from fieldfare.shared.models import model_for, network_for
 from fieldfare.shared.study.model_sections import MlpSection
@@ -110,6 +111,8 @@ def rank_units(
     calibration: Calibration | None = None,
     known_too: bool = False,
     forest: Forest | None = None,
+    released: ScoreMap | None = None,
+    cut: Cut | None = None,
 ) -> Ranking:
     """Score and rank; the software ranks, people decide (harm rule 3).
 
@@ -126,20 +129,38 @@ def rank_units(
         known_too: whether those whom the records already label positive may be alerts: people
             know of them, and would look at old news. They are ranked like all others.
         forest: of a stack at home; None without trees.
+        released: what scores mean by the released calibration; of the model as delivered only.
+        cut: alerts are those from its score on, in place of the budget.
+
+    Raises:
+        UsageError: a cut, and nothing released that says where.
     """
     among = ~_among(units.units, suppressed)
     shown = units.select(among)
     exact, scores = _exact(study, parameters, units, shown, among, forest)
-    used = calibration or _calibrated(study, shown, scores, key)
+    used = calibration or or_released(_calibrated(study, shown, scores, key), released)
     places = _ranks(shown, scores, key)
     rests, known = _among(shown.units, resting), shown.labels == 1
     eligible = ~rests if known_too else ~(rests | known)
+    if cut is not None:
+        budget = _from_cut(cut, released, scores[eligible], budget)
     return Ranking(
         study=study, units=shown, exact=exact, scores=scores, ranks=places,
         chosen=choose(places, eligible, budget, random), probabilities=used.apply(scores),
         calibration=used, suppressed=len(units) - len(shown), resting=int(rests.sum()),
         known=int(known.sum()), known_too=known_too,
     )  # fmt: skip
+
+
+def _from_cut(
+    cut: Cut, released: ScoreMap | None, scores: NDArray[np.float64], budget: AlertBudget
+) -> AlertBudget:
+    if released is None:
+        raise UsageError(
+            "--cut: expected a model as it was delivered, with a released calibration, found none: "
+            "leave --cut out, and --tuned where it is said"
+        )
+    return replace(budget, units=int((scores >= released.cuts[cut]).sum()), share=None)
 
 
 def rank_rows(

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldfare.shared.evaluation.groups import Verdict, percents, rate_in
+from fieldfare.shared.evaluation.score_map import score_map
 from fieldfare.shared.finished_model.card import (
     CalibrationPoint,
     CardInterval,
@@ -139,6 +140,7 @@ def card_page(
         "finished": f"{finished_at(card):%Y-%m-%d %H:%M} UTC",
         "rates": _rates(card.metrics),
         "calibration": _calibration(card.metrics),
+        "meaning": _meaning(card.metrics),
         "groups": group_tables(_released_groups(card)),
         "panels": panels.panels(shapes),
         "geometry": panels,
@@ -172,6 +174,11 @@ def _calibration(metrics: ReleasedMetrics | None) -> list[dict[str, Any]]:
     points = metrics.calibration if metrics else ()
     top = min(1.0, HEADROOM * max((max(p.high, p.predicted) for p in points), default=1.0))
     return [{"point": point, "bar": _point_bar(point, top)} for point in points]
+
+
+def _meaning(metrics: ReleasedMetrics | None) -> tuple[str, ...]:
+    found = score_map(metrics.model_dump()) if metrics else None
+    return found.lines if found else ()
 
 
 def _point_bar(point: CalibrationPoint, top: float) -> Bar:

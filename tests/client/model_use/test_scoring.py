@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 from tests.support.homes.institutions import NOW, Coordinator, OpenCustody, all_bytes, clock
 from tests.support.homes.journals import logged_text
 from tests.support.records.scored import Analyst, analyst_of, customers, write
-from tests.support.runs.finished import RUN
+from tests.support.runs.finished import METRICS, RUN
 
 from fieldfare.client.alerts.alert import Confidence, Disposition, Feedback, PartyRole
 from fieldfare.client.alerts.alert_queue import suppressed_units
@@ -17,6 +18,7 @@ from fieldfare.client.journal.journal import Journal
 from fieldfare.client.model_use.score import Scored, Sources, budget_of, score, tables
 from fieldfare.client.model_use.usable import usable_model
 from fieldfare.shared.errors import UsageError
+from fieldfare.shared.evaluation.score_map import Cut, ScoreMap, score_map
 
 
 @pytest.fixture
@@ -49,6 +51,50 @@ def test_a_scoring_keeps_its_alerts_and_writes_everyone(analyst: Analyst) -> Non
     assert pq.read_table(analyst.folder / "a.parquet").num_rows == 300
     with open_store(analyst.home) as store:
         assert sorted(k.alert.alert for k in store.all()) == sorted(a.alert for a in found.alerts)
+
+
+CUTS = {Cut.F1: -3.0, Cut.BUDGET: -2.5}
+RELEASED = ScoreMap(2.0, -1.0, 0.6, 9000, 400, CUTS)
+
+
+def cut_at(analyst: Analyst, cut: Cut, released: ScoreMap | None) -> Scored:
+    institution = analyst.coordinator.institution()
+    return score(
+        institution,
+        Journal.open(institution.home.log_folder, clock=clock),
+        replace(usable_model(institution, RUN), released=released),
+        Sources(),
+        analyst.folder / "cut.parquet",
+        budget=None,
+        cut=cut,
+        user="ana",
+        now=NOW,
+        random=np.random.default_rng(1),
+        environment={},
+    )
+
+
+@pytest.mark.parametrize("cut", list(Cut))
+def test_a_cut_alerts_everybody_from_its_score_on_and_nobody_below(
+    analyst: Analyst, cut: Cut
+) -> None:
+    ranking = cut_at(analyst, cut, RELEASED).ranking
+    eligible = ranking.units.labels != 1
+    above = ranking.scores >= CUTS[cut]
+    assert int((above & eligible).sum()) > 1
+    assert ((ranking.chosen == 1) == (above & eligible)).all()
+
+
+def test_a_tuned_model_has_no_released_cut(analyst: Analyst) -> None:
+    with pytest.raises(UsageError, match="--cut: expected a model as it was delivered"):
+        cut_at(analyst, Cut.F1, None)
+
+
+def test_what_a_card_released_comes_with_its_model(
+    analyst: Analyst,
+) -> None:
+    model = usable_model(analyst.coordinator.institution(), RUN)
+    assert model.released == score_map(METRICS)
 
 
 def test_an_alerts_reasons_add_up_exactly_to_its_score(analyst: Analyst) -> None:

@@ -43,6 +43,7 @@ def test_a_tuning_comes_back_bit_for_bit(analyst: Analyst) -> None:
     assert found == made
     used = as_tuned(analyst.coordinator.institution(), model)
     assert used.tuned
+    assert used.released is None
     assert np.array_equal(used.parameters, model.parameters * 0.5)
 
 

@@ -8,7 +8,11 @@ from fieldfare.client.scoring.calibration import (
     Method,
     calibrate,
     calibration_error,
+    or_released,
 )
+from fieldfare.shared.evaluation.score_map import Cut, ScoreMap
+
+RELEASED = ScoreMap(2.0, -3.0, 0.6, 9000, 400, {Cut.F1: 1.0, Cut.BUDGET: 1.5})
 
 
 def drawn(
@@ -86,3 +90,22 @@ def test_a_probability_stands_for_an_interval_of_its_labels(
     found = Calibration(method=Method.PLATT, positives=positives).between(probability)
     assert found == pytest.approx(expected)
     assert found[0] <= probability <= found[1]
+
+
+def test_where_own_labels_are_too_few_the_released_calibration_speaks() -> None:
+    none = calibrate(np.zeros(100), np.zeros(100, np.uint8))
+    found = or_released(none, RELEASED)
+    assert (found.method, found.positives) == (Method.RELEASED, 400)
+    assert found.apply(np.array([1.5])).tolist() == [0.5]
+    assert "federation's hold-outs" in found.words
+    assert "0 positive" in found.words
+    low, high = found.between(0.5)
+    assert low <= 0.5 <= high
+    assert high - low <= 0.15
+
+
+def test_own_labels_come_before_what_was_released() -> None:
+    own = calibrate(*drawn(1500))
+    assert or_released(own, RELEASED) is own
+    none = calibrate(np.zeros(10), np.zeros(10, np.uint8))
+    assert or_released(none, None) is none

@@ -26,7 +26,7 @@ def test_a_model_is_tuned_used_and_compared(analyst: Analyst) -> None:
     assert status == 0
     for said in (
         *("shared", "used at home", "own best", "stack at home, kept since"),
-        *("group", "90 %", "keep them"),
+        *("group", "90 %", "keep them", "released cut by f1, score"),
     ):  # fmt: skip
         assert said in " ".join(out.split())
     path = analyst.folder / "a.parquet"
@@ -40,6 +40,7 @@ def test_a_comparison_is_there_for_programs_too(analyst: Analyst) -> None:
     status, out, _ = analyst("evaluate", "--model", "run-1", "--budget", "50", "--json")
     found = json.loads(out)
     assert (status, set(found["qualities"])) == (0, {"shared", "used at home", "own best"})
+    assert set(found["cuts"]) == {"f1", "budget"}
     assert found["tuning"] == "stack at home, made for this comparison"
 
 

@@ -56,7 +56,7 @@ def test_todays_customers_need_no_labels(analyst: Analyst) -> None:
         "score", "--model", RUN, "--records", path, "--budget", "5", "--out", out
     )
     assert (status, "5 from the top" in said) == (0, True)
-    assert "not calibrated: the records have no labels" in said
+    assert "hold-outs said, for here: the records have no labels" in said
 
 
 def test_wrong_input_says_what_to_do(analyst: Analyst) -> None:
