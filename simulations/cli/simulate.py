@@ -15,7 +15,7 @@ from fieldfare.shared.pages.words import decimals
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.study.study import load_study
 from fieldfare.simulations.cli import app
-from fieldfare.simulations.demo.five_banks import PEOPLE, banks_task
+from fieldfare.simulations.demo.five_banks import banks_task
 from fieldfare.simulations.federation import model_scores
 from fieldfare.simulations.federation.baselines import Baseline
 from fieldfare.simulations.federation.population import RecordsChoice
@@ -24,8 +24,13 @@ from fieldfare.simulations.federation.simulate import Simulation, make_folder, s
 from fieldfare.simulations.report.screen import details as every_figure
 from fieldfare.simulations.report.screen import screen
 from fieldfare.simulations.world.habits import MOST_MONTHS
-from fieldfare.simulations.world.institutions import load_institutions
-from fieldfare.simulations.world.making import DEFAULT_PREVALENCE, MOST_PREVALENCE, WorldPlan
+from fieldfare.simulations.world.institutions import WorldFederation, load_institutions
+from fieldfare.simulations.world.making import (
+    DEFAULT_PREVALENCE,
+    MOST_PREVALENCE,
+    VERSIONS,
+    WorldPlan,
+)
 from fieldfare.simulations.world.marginals import world_screen
 from fieldfare.simulations.world.writing import write_world
 
@@ -36,6 +41,12 @@ Out = Annotated[Path, typer.Option("--out", help="Folder for results.", show_def
 Seed = Annotated[
     int,
     typer.Option("--seed", min=0, max=MAX_SEED, help="Of split, partition and simulated noise."),
+]
+Whose = Annotated[
+    WorldFederation, typer.Option(help="Whose banks: five, or twelve that share people.")
+]
+Version = Annotated[
+    int, typer.Option(metavar="|".join(map(str, VERSIONS)), help="Rules that the world follows.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 Details = Annotated[bool, typer.Option("--details", help="Print every figure at the end.")]
@@ -202,13 +213,15 @@ def world_make_command(
     out: Annotated[Path, typer.Option(metavar="DIR", help="An empty or new folder.")],
     institutions: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="TOML; five banks and four others by default."),
+        typer.Option(metavar="FILE", help="TOML; instead of those of --federation."),
     ] = None,
+    federation: Whose = WorldFederation.FIVE,
     prevalence: Annotated[
         float,
         typer.Option(min=0, max=MOST_PREVALENCE, help="Share of people who serve a ring."),
     ] = DEFAULT_PREVALENCE,
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="The only chance.")] = 0,
+    version: Version = VERSIONS[0],
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print world.json instead.")] = False,
 ) -> None:
@@ -221,7 +234,8 @@ def world_make_command(
         months=months,
         seed=seed,
         prevalence=prevalence,
-        institutions=load_institutions(institutions),
+        institutions=load_institutions(institutions, federation),
+        version=version,
     )
     found = write_world(plan, out)
     if as_json:
@@ -235,18 +249,21 @@ def world_learn_command(
     out: Out,
     seed: Seed = 0,
     people: Annotated[
-        int, typer.Option(min=500, help="Fewer are faster, and noise drowns them.")
-    ] = PEOPLE,
+        int | None, typer.Option(min=500, help="Fewer are faster, and noise drowns them.")
+    ] = None,
+    federation: Whose = WorldFederation.FIVE,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Make a world, train its five banks' study with exact noise, and compare.
+    """Make a world, train its banks' study with exact noise, and compare.
 
     Its NGOs and hotline are asked where cases and calls grow.
     """
     make_folder(out)
     show(
-        lambda progress: banks_task(out, seed=seed, people=people, progress=progress),
+        lambda progress: banks_task(
+            out, seed=seed, people=people, federation=federation, progress=progress
+        ),
         quiet=quiet,
         as_json=as_json,
     )

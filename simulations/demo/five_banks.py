@@ -30,6 +30,7 @@ from fieldfare.simulations.federation.homes import AT_HOME, homes_of, own_figure
 from fieldfare.simulations.federation.population import RecordsChoice, load_population
 from fieldfare.simulations.federation.simulate import Progress, Simulation, make_folder, simulate
 from fieldfare.simulations.metrics import Metrics, mean_of
+from fieldfare.simulations.world.institutions import WorldFederation, load_institutions
 from fieldfare.simulations.world.making import WorldPlan
 from fieldfare.simulations.world.studies import (
     INSTITUTION,
@@ -127,6 +128,8 @@ def _kept(
 PEOPLE: Final = 37_500
 MONTHS: Final = 3
 PREVALENCE: Final = 0.022  # of people's main banks: about 0.02 of all banks' customers
+_TWELVE_PEOPLE: Final = 74_000
+_TWELVE_PREVALENCE: Final = 0.024  # more people bank at two: about 0.02 of customers again
 WORLD: Final = "world"
 UNITS_FILE: Final = "units.parquet"
 HELPLINES: Final = "helplines"
@@ -134,14 +137,32 @@ HELP_FILE: Final = "records.parquet"
 RARER: Final = 0.1  # a tenth of the cases: what the screen says of lower prevalence
 
 
-def banks_study() -> Study:
+def banks_study(federation: WorldFederation = WorldFederation.FIVE) -> Study:
     """Return the banks' study of the invented world, shipped with the package."""
-    return parse_study(banks_study_text())
+    return parse_study(banks_study_text(federation))
 
 
-def banks_study_text() -> str:
+def banks_study_text(federation: WorldFederation = WorldFederation.FIVE) -> str:
     """Return the file of `banks_study`."""
-    return _shipped("five-banks.toml")
+    return _shipped(f"{federation}.toml")
+
+
+def banks_plan(
+    federation: WorldFederation = WorldFederation.FIVE, *, seed: int, people: int | None = None
+) -> WorldPlan:
+    """Return the plan of a federation's world; `people` instead of its own number.
+
+    Raises:
+        UsageError: too few people or too many.
+    """
+    whole = federation is WorldFederation.TWELVE
+    return WorldPlan.of(
+        people=people or (_TWELVE_PEOPLE if whole else PEOPLE),
+        months=MONTHS,
+        seed=seed,
+        prevalence=_TWELVE_PREVALENCE if whole else PREVALENCE,
+        institutions=load_institutions(federation=federation),
+    )
 
 
 def help_study() -> Study:
@@ -154,7 +175,12 @@ def _shipped(name: str) -> str:
 
 
 def banks_task(
-    out: Path, *, seed: int, people: int = PEOPLE, progress: Progress | None = None
+    out: Path,
+    *,
+    seed: int,
+    people: int | None = None,
+    federation: WorldFederation = WorldFederation.FIVE,
+    progress: Progress | None = None,
 ) -> Simulation:
     """Make the world, compute its banks' indicators, and return the simulation's task.
 
@@ -169,11 +195,10 @@ def banks_task(
         if progress:
             progress(what, done, total)
 
-    study, world, units = banks_study(), out / WORLD, out / UNITS_FILE
+    study, world, units = banks_study(federation), out / WORLD, out / UNITS_FILE
     said("making a world")
     _clear(world)
-    plan = WorldPlan.of(people=people, months=MONTHS, seed=seed, prevalence=PREVALENCE)
-    found = write_world(plan, world)
+    found = write_world(banks_plan(federation, seed=seed, people=people), world)
     pack = pack_for(columns_behind(study.features), own_pack())
     write_units(world, pack, units, said)
     choice = RecordsChoice((str(units),), institution_column=INSTITUTION, audit_column=PERSONA)

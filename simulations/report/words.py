@@ -471,6 +471,8 @@ def promise(results: Results) -> str:
     if twice:
         share = percent(results["world"]["at_two_banks"])
         text += f" ({twice:.2f} for the {share} at two banks)"
+    elif _in_full(results):
+        text += ", at one bank or at two"
     return text + "."
 
 
@@ -573,9 +575,13 @@ def world(results: Results) -> list[str]:
 def _at_two(results: Results) -> str:
     """Return the promise to a person who is a unit twice; empty where there is none."""
     twice, terms = _twice(results), results.get("privacy") or {}
-    if not twice:
+    if not twice and not _in_full(results):
         return ""
     share = percent(results["world"]["at_two_banks"])
+    if not twice:
+        return (
+            f"{share} of these customers bank at two of the banks, and the promise is to them too."
+        )
     return (
         f"{share} of these customers bank at two of the banks and are counted twice: to "
         f"them the promise is epsilon {twice:.2f}. A roster that says so (multiplicity 2) makes it "
@@ -583,11 +589,17 @@ def _at_two(results: Results) -> str:
     )
 
 
+def _in_full(results: Results) -> bool:
+    """Tell whether people of an invented world are at two institutions and the study says so."""
+    found = (results.get("privacy") or {}).get("multiplicity") or {}
+    return bool((results.get("world") or {}).get("at_two_banks")) and found.get("study", 1) > 1
+
+
 def _twice(results: Results) -> float | None:
     """Return the epsilon of a person who is a unit twice; None where there is none."""
     terms = results.get("privacy") or {}
     share = (results.get("world") or {}).get("at_two_banks")
-    if not share or terms.get("mu2_planned") is None:
+    if not share or terms.get("mu2_planned") is None or _in_full(results):
         return None
     # Twice a unit: the sum moves twice as far, so mu doubles.
     return float(epsilon_for(delta=terms["delta"], mu2=4 * terms["mu2_planned"]))

@@ -4,6 +4,7 @@ They differ on purpose: in size, in the lives and the ring accounts that they at
 what they record, and in what they ever learn. One institution's own view is lopsided.
 """
 
+from enum import StrEnum
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
@@ -63,6 +64,7 @@ class Institutions(Section):
     """All of them, in the order of the file."""
 
     institution: tuple[WorldInstitution, ...] = Field(min_length=1, strict=False)
+    at_two_banks: Share = 0.08  # of people who are no business
 
     @model_validator(mode="after")
     def _fit(self) -> Self:
@@ -82,13 +84,29 @@ class Institutions(Section):
         return tuple(one for one in self.institution if one.kind in kinds)
 
 
-def load_institutions(path: Path | None = None) -> Institutions:
-    """Read a file of institutions, or the world's own where none is named.
+class WorldFederation(StrEnum):
+    """A shipped federation: its banks and others, and its banks' study."""
+
+    FIVE = "five-banks"
+    TWELVE = "twelve-banks"
+
+
+_SHIPPED: Final = {
+    WorldFederation.FIVE: "institutions.toml",
+    WorldFederation.TWELVE: "twelve-institutions.toml",
+}
+
+
+def load_institutions(
+    path: Path | None = None, federation: WorldFederation = WorldFederation.FIVE
+) -> Institutions:
+    """Read a file of institutions, or a shipped federation's where none is named.
 
     Raises:
         StudyError: unreadable, or lists every mistake.
     """
     if path is not None:
         return load_toml(path, Institutions)
-    text = files("fieldfare.simulations.world").joinpath("institutions.toml").read_text("utf-8")
-    return parse_toml(text, Institutions, "institutions.toml")
+    name = _SHIPPED[federation]
+    text = files("fieldfare.simulations.world").joinpath(name).read_text("utf-8")
+    return parse_toml(text, Institutions, name)

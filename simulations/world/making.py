@@ -9,8 +9,10 @@ The world, made: from a plan to blocks of statement lines, institution by instit
 Nobody in it exists. Statements stream: only one block of customers is in memory at a time.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
 from typing import Final
 
 import numpy as np
@@ -36,11 +38,21 @@ from fieldfare.simulations.world.society import (
     stream,
 )
 from fieldfare.simulations.world.statements import (
+    TIED,
     Lines,
     Setting,
+    Ties,
+    business_lines,
+    is_customer,
     joined,
     life_lines,
+    mirrored,
+    on_both,
+    ordered,
+    other_side,
     ring_lines,
+    tie,
+    tied,
 )
 
 # -- making ---------------------------------------------------------------------------------------
@@ -53,6 +65,13 @@ MOST_PEOPLE: Final = 10_000_000
 MOST_PREVALENCE: Final = 0.2
 DEFAULT_PREVALENCE: Final = 0.005
 
+VERSIONS: Final = (1, 2)
+"""Rules by which worlds are made; the first is the default.
+
+1 is frozen, tests hold the hashes of its tables: of payments between ordinary people one side alone
+has a line. In 2 both have it (`statements`).
+"""
+
 
 @dataclass(frozen=True)
 class WorldPlan:
@@ -64,6 +83,7 @@ class WorldPlan:
         institutions: who holds records.
         prevalence: share of people whose main account serves a ring.
         seed: the only source of chance.
+        version: of the rules, one of `VERSIONS`.
     """
 
     people: int
@@ -71,6 +91,7 @@ class WorldPlan:
     institutions: Institutions
     prevalence: float
     seed: int
+    version: int
 
     @classmethod
     def of(
@@ -81,6 +102,7 @@ class WorldPlan:
         seed: int,
         prevalence: float = DEFAULT_PREVALENCE,
         institutions: Institutions | None = None,
+        version: int = VERSIONS[0],
     ) -> "WorldPlan":
         """Check and return a plan.
 
@@ -95,7 +117,10 @@ class WorldPlan:
             raise UsageError(
                 f"expected a prevalence from 0 to {MOST_PREVALENCE}, found {prevalence}"
             )
-        return cls(people, Months(months), chosen_ones, prevalence, seed)
+        if version not in VERSIONS:
+            known = ", ".join(map(str, VERSIONS))
+            raise UsageError(f"expected a world of version {known}, found {version}")
+        return cls(people, Months(months), chosen_ones, prevalence, seed, version)
 
     @property
     def holders(self) -> tuple[WorldInstitution, ...]:
@@ -114,6 +139,9 @@ class Society:
         lives: everyday lives and odd months, by customer.
         thin: how much of its life each account shows.
         ring_lines: what accounts do for rings, by customer and time.
+        ties: who is on the other side of payments; None in version 1.
+        payments: what customers see of others' payments to and from them, by customer and time;
+            none in version 1. Payments of members of one ring are in `ring_lines`.
     """
 
     plan: WorldPlan
@@ -122,6 +150,15 @@ class Society:
     lives: Engagements
     thin: FloatArray
     ring_lines: Lines
+    ties: Ties | None
+    payments: Lines
+
+    @property
+    def setting(self) -> Setting:
+        """Return the inputs of ordinary lives' lines."""
+        part = self.ties.part if self.ties else None
+        home, scale = self.customers.home, self.customers.scale
+        return Setting(self.plan.months, home, scale, self.thin, part)
 
     @property
     def labels(self) -> npt.NDArray[np.bool_]:
@@ -158,43 +195,84 @@ def make_society(plan: WorldPlan) -> Society:
     """
     days = plan.months.days
     rng = stream(plan.seed, Concern.PEOPLE)
-    drawn = draw_customers(rng, plan.holders, plan.people)
+    two = plan.institutions.at_two_banks
+    drawn = draw_customers(rng, plan.holders, plan.people, two)
     ring_rng = stream(plan.seed, Concern.RINGS)
     count = round(plan.prevalence * plan.people)
     rings, customers = draw_rings(ring_rng, drawn, plan.holders, count, days)
     thin = thinned(ring_rng, rings, len(customers))
     business = draw_business(ring_rng, rings, days)
     setting = Setting(plan.months, customers.home, customers.scale, thin)
-    lines = ring_lines(lambda kind: stream(plan.seed, Concern.RING_LINES, kind), business, setting)
     # No member of a ring has an odd month besides: its lines would be taken for the ring's.
     lives = draw_lives(rng, customers, days)
     odd = lives.overlay & np.isin(lives.unit, rings.customer)
-    return Society(plan, customers, rings, chosen(lives, ~odd), thin, lines)
+    known = (plan, customers, rings, chosen(lives, ~odd), thin)
+    streams = partial(stream, plan.seed, Concern.RING_LINES)
+    if plan.version == 1:
+        lines = ring_lines(streams, business, setting)
+        return Society(*known, lines, None, lines.take(slice(0)))
+    return _two_sided(known, business_lines(streams, business, setting))
+
+
+def _two_sided(
+    known: tuple[WorldPlan, Customers, Rings, Engagements, FloatArray], lines: Lines
+) -> Society:
+    """Return a society in which both sides of a payment have its line."""
+    plan, customers, _, lives, thin = known
+    home, months = customers.home, plan.months
+    salt = int(stream(plan.seed, Concern.TIES).integers(1 << 62))
+    ties = tie(lives, Setting(months, home, customers.scale, thin), lines, salt)
+    lines = on_both(lines, home, months)
+    within = is_customer(lines.party)
+    named = tied(lines, ties, home, months)
+    served = ordered(joined([named, mirrored(lines.take(within), home)]), months)
+    society = Society(*known, served, ties, served.take(slice(0)))
+    ordinary = (
+        _life_lines(society, rows, path, TIED)
+        for holder in range(len(plan.holders))
+        for rows, path in _blocks(society, holder)
+    )
+    seen = other_side(chain([named.take(~within)], ordinary), home, months)
+    return replace(society, payments=seen)
 
 
 def blocks(society: Society, holder: int) -> Iterator[CustomerBlock]:
     """Make an institution's statements, some customers at a time, in the order of customers."""
+    for rows, path in _blocks(society, holder):
+        lives = _life_lines(society, rows, path)
+        others = [_of(lines, rows) for lines in (society.payments, society.ring_lines)]
+        yield _merged(rows, lives, others, society.plan.months)
+
+
+def _blocks(society: Society, holder: int) -> Iterator[tuple[IntArray, tuple[int, int]]]:
     rows = society.customers_of(holder)
     for number, first in enumerate(range(0, rows.size, BLOCK)):
-        yield _block(society, rows[first : first + BLOCK], (holder, number))
+        yield rows[first : first + BLOCK], (holder, number)
 
 
-def _block(society: Society, rows: IntArray, path: tuple[int, int]) -> CustomerBlock:
-    plan, customers = society.plan, society.customers
-    low, high = int(rows[0]), int(rows[-1]) + 1
-    span = slice(*np.searchsorted(society.lives.unit, [low, high]))
-    who = chosen(society.lives, np.arange(span.start, span.stop))
-    setting = Setting(plan.months, customers.home, customers.scale, society.thin)
-    lives = life_lines(lambda kind: stream(plan.seed, Concern.LINES, *path, kind), who, setting)
-    mine = slice(*np.searchsorted(society.ring_lines.unit, [low, high]))
-    serving = society.ring_lines.take(mine)
-    return _merged(rows, lives, serving, plan.months)
+def _of(lines: Lines, rows: IntArray) -> Lines:
+    """Return the lines of a block of customers; `lines` are in order."""
+    return lines.take(slice(*np.searchsorted(lines.unit, [int(rows[0]), int(rows[-1]) + 1])))
 
 
-def _merged(rows: IntArray, lives: Lines, serving: Lines, months: Months) -> CustomerBlock:
-    """Return both sets of lines as one, in order; each line knows where it came from."""
-    both = joined([lives, serving])
-    origin = np.arange(len(both))
+def _life_lines(
+    society: Society, rows: IntArray, path: tuple[int, int], kinds: Sequence[int] | None = None
+) -> Lines:
+    """Draw a block's lines of ordinary lives; the same again, whenever they are asked for."""
+    span = np.searchsorted(society.lives.unit, [int(rows[0]), int(rows[-1]) + 1])
+    who = chosen(society.lives, np.arange(*span))
+    streams = partial(stream, society.plan.seed, Concern.LINES, *path)
+    lines = life_lines(streams, who, society.setting, kinds)
+    if society.ties is None:
+        return lines
+    return tied(lines, society.ties, society.customers.home, society.plan.months)
+
+
+def _merged(rows: IntArray, lives: Lines, others: Sequence[Lines], months: Months) -> CustomerBlock:
+    """Return all lines as one set, in order; the last of `others` serve a ring."""
+    every = joined([lives, *others])
+    origin = np.arange(len(every))
     length = months.days * MINUTES
-    order = np.argsort(both.unit * length + both.at, kind="stable")
-    return CustomerBlock(rows, both.take(order), origin[order] >= len(lives))
+    order = np.argsort(every.unit * length + every.at, kind="stable")
+    served = origin[order] >= len(every) - len(others[-1])
+    return CustomerBlock(rows, every.take(order), served)

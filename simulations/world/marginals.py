@@ -72,6 +72,7 @@ def marginals(society: Society, counts: Counts, *, cases: int, signals: int) -> 
     return {
         "format": FORMAT,
         "asked": {
+            "version": plan.version,
             "people": plan.people,
             "months": plan.months.count,
             "prevalence": plan.prevalence,

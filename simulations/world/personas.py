@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
-from fieldfare.simulations.world.habits import Pattern, habits_of, overlay, read_figures
+from fieldfare.simulations.world.habits import Habit, Pattern, habits_of, overlay, read_figures
 
 Ages = Literal["any", "young", "adult", "older"]
 
@@ -53,6 +53,9 @@ def _life(
     own = habits_of({**_FILE[base]["habits"], **habits})
     return Persona(**{**_FILE[base], **facts, "habits": own})
 
+
+EVERYBODY: Final[Mapping[str, Habit]] = MappingProxyType(habits_of(_FILE["life"]["habits"]))
+"""The habits that a person's life is made of where nothing else is said."""
 
 ORDINARY: Final = _lives("ordinary")
 """Lives that resemble no indicator for long."""

@@ -34,7 +34,8 @@ BoolArray = npt.NDArray[np.bool_]
 CITIES: Final = 60
 CITIES_A_REGION: Final = 10
 NOBODY: Final = -1
-_SECOND_BANK: Final = 0.08
+_AWAY_REGION: Final = 4  # from this region on, local time is an hour ahead
+_HOUR: Final = 60
 _SENDERS: Final = {"migrant_sending_home": 0.5, "pay_to_rent": 0.05}
 _SENDER: Final = 0.012  # all others at the remittance firm
 _SHARED_HOME: Final = {"student": 0.45, "migrant_sending_home": 0.4, "survivor_rebuilding": 0.7}
@@ -114,7 +115,10 @@ class Customers:
 
 
 def draw_customers(
-    rng: np.random.Generator, holders: Sequence[WorldInstitution], people: int
+    rng: np.random.Generator,
+    holders: Sequence[WorldInstitution],
+    people: int,
+    at_two_banks: float,
 ) -> Customers:
     """Deal people to banks, lives to people, and some people to a second institution.
 
@@ -122,13 +126,14 @@ def draw_customers(
         rng: the only source of chance.
         holders: institutions with accounts: banks, then remittance firms.
         people: how many persons.
+        at_two_banks: share of those who are no business and bank at a second bank as well.
     """
     banks = [index for index, one in enumerate(holders) if one.kind == "bank"]
     bank = _main_banks(rng, [holders[index].size for index in banks], people)
     persona = _personas(rng, [holders[index] for index in banks], bank)
     home = rng.integers(CITIES, size=people)
     person = np.arange(people)
-    second = _second_banks(rng, persona, bank, banks)
+    second = _second_banks(rng, persona, bank, banks, at_two_banks)
     senders = _senders(rng, persona, [i for i, one in enumerate(holders) if one.kind != "bank"])
     who = np.concatenate([person, second[0], senders[0]])
     holder = np.concatenate([np.array(banks)[bank], second[1], senders[1]])
@@ -174,11 +179,15 @@ def _personas(
 
 
 def _second_banks(
-    rng: np.random.Generator, persona: IntArray, bank: IntArray, banks: Sequence[int]
+    rng: np.random.Generator,
+    persona: IntArray,
+    bank: IntArray,
+    banks: Sequence[int],
+    share: float,
 ) -> tuple[IntArray, IntArray]:
     """Return who banks at a second bank as well, and where."""
     personal = np.array([not p.business for p in PERSONAS])[persona]
-    who = np.flatnonzero((rng.random(persona.size) < _SECOND_BANK) & personal)
+    who = np.flatnonzero((rng.random(persona.size) < share) & personal)
     if len(banks) == 1:
         who = who[:0]
     shift = rng.integers(1, max(len(banks), 2), who.size)
@@ -245,6 +254,11 @@ def draw_lives(rng: np.random.Generator, customers: Customers, days: int) -> Eng
     return chosen(joined, order)
 
 
+def ahead(home: IntArray) -> IntArray:
+    """Return by how many minutes local time at a city is ahead of UTC."""
+    return np.where(home // CITIES_A_REGION >= _AWAY_REGION, _HOUR, 0)
+
+
 def chosen(engagements: Engagements, rows: npt.NDArray[Any]) -> Engagements:
     """Return the engagements that an index or a mask chooses."""
     return Engagements(*(getattr(engagements, f.name)[rows] for f in fields(engagements)))
@@ -292,6 +306,7 @@ class Concern(IntEnum):
     LABELS = 5
     CASES = 6
     SIGNALS = 7
+    TIES = 8
 
 
 def stream(seed: int, concern: Concern, *path: int) -> np.random.Generator:

@@ -29,10 +29,11 @@ from fieldfare.simulations.world.society import (
     CITIES_A_REGION,
     PATTERNS,
     Customers,
+    ahead,
     keys,
     mixed,
 )
-from fieldfare.simulations.world.statements import MERCHANTS, Lines, is_merchant
+from fieldfare.simulations.world.statements import Lines, is_customer, is_merchant
 
 CURRENCY: Final = "XTS"  # ISO 4217: the code for testing
 COUNTRY: Final = "XA"  # ISO 3166-1: for private use, as those that follow
@@ -42,10 +43,10 @@ REGION_NAMES: Final = tuple(f"region-{index + 1}" for index in range(CITIES // C
 
 EPOCH_DAYS: Final = (START - date(1970, 1, 1)).days
 _SECOND: Final = 1_000_000  # in microseconds
+_OUTSIDE: Final = 4  # banks that are none of the world's institutions
 _ACCOUNTS: Final = 2  # ids set aside for each customer
 _KINDS: Final = list(LINES.values())
-_AWAY_REGION: Final = 4  # from this region on, local time is an hour ahead
-_HOUR: Final = 60
+_SECONDS: Final = 0x5EC0
 _MEMOS: Final = {
     "payroll": "salary",
     "wages": "salary",
@@ -79,11 +80,14 @@ class Books:
         one: the institution.
         salt: of its keys.
         names: of all account holders, by holder index, for counterparties' institutions.
+        two_sided: whoever has an account at one of `names` is one of its customers, and a payment
+            between customers has one moment (version 2).
     """
 
     one: WorldInstitution
     salt: int
     names: tuple[str, ...]
+    two_sided: bool = False
 
     def lack(self, column: str) -> float:
         """Return for what share of its records a column is missing."""
@@ -148,9 +152,13 @@ def _money(
     rng: np.random.Generator, lines: Lines, customers: Customers, books: Books, first: int
 ) -> dict[str, Any]:
     size = len(lines)
-    region = customers.home[lines.unit] // CITIES_A_REGION
-    offset = np.where(region >= _AWAY_REGION, _HOUR, 0)
-    second = (lines.at - offset) * 60 + rng.integers(60, size=size)
+    offset = ahead(customers.home[lines.unit])
+    minute, second = lines.at - offset, rng.integers(60, size=size)
+    if books.two_sided:  # the same on both statements, so it follows from what both know
+        pair = mixed(lines.unit + lines.party, _SECONDS).astype(np.int64)
+        known = (mixed(minute ^ pair, _SECONDS) % np.uint64(60)).astype(np.int64)
+        second = np.where(is_customer(lines.party), known, second)
+    second = minute * 60 + second
     moment = (EPOCH_DAYS * MINUTES * 60 + second) * _SECOND
     second_account = np.zeros(len(LINES), bool)
     second_account[[NUMBER[name] for name in _SECOND_ACCOUNT]] = True
@@ -196,11 +204,14 @@ def _other_side(lines: Lines, customers: Customers, books: Books) -> dict[str, A
 
 def _elsewhere(lines: Lines, customers: Customers, books: Books) -> Any:
     """Return where the other side's account is: known for customers, else one of the many."""
-    ours = (lines.party >= 0) & (lines.party < MERCHANTS)
+    ours = is_customer(lines.party)
     people = np.array([kind.party == "person" and not kind.abroad for kind in _KINDS])[lines.kind]
-    guess = mixed(lines.party, 0x0B) % np.uint64(len(books.names) + 4)
+    own = 0 if books.two_sided else len(books.names)
+    guess = mixed(lines.party, 0x0B) % np.uint64(own + _OUTSIDE)
+    if books.two_sided:
+        people, guess = people | ours, guess + np.uint64(len(books.names))
     holder = np.where(ours, customers.holder[np.where(ours, lines.party, 0)], guess)
-    names = pa.array([*books.names, *[f"outside-{index}" for index in range(4)]])
+    names = pa.array([*books.names, *[f"outside-{index}" for index in range(_OUTSIDE)]])
     return names.take(pa.array(holder.astype(np.int64), mask=~(people & (lines.party >= 0))))
 
 

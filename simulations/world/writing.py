@@ -45,7 +45,8 @@ MARGINALS: Final = "world.json"
 
 def books_of(plan: WorldPlan, holder: int) -> Books:
     """Return how an institution with accounts writes; its salt follows from the seed."""
-    return Books(plan.holders[holder], salt_of(plan, holder), tuple(o.name for o in plan.holders))
+    names = tuple(one.name for one in plan.holders)
+    return Books(plan.holders[holder], salt_of(plan, holder), names, two_sided=plan.version > 1)
 
 
 def salt_of(plan: WorldPlan, place: int) -> int:

@@ -2,7 +2,8 @@
 
     python -m tests.benchmarks.gain [--people 37500] [--seeds 100,101,...,109] [--json]
 
-For each seed the world of `fieldfare world learn` is made and its banks compute their indicators.
+For each seed a world of version 1 is made, which is frozen (`tests/support/records/frozen_worlds.toml` has
+the hashes), and its banks compute their indicators.
 Their study is trained at its epsilon by all together (as much noise as Fieldfare adds, from the
 fast seeded source), and each bank uses the model at home, beside its own best model; then again
 from fewer of the labelled customers. All is measured on each bank's own held-out customers: what
@@ -20,21 +21,19 @@ import numpy as np
 import typer
 from scipy.stats import t
 from tests.benchmarks.harness import FOLDER, Bench, BenchRow, numbers
+from tests.support.records.frozen_worlds import check_frozen, frozen_plan
 
 from fieldfare.client.typologies.pack import own_pack
 from fieldfare.shared.features.features import columns_behind
 from fieldfare.shared.study.study import Study
 from fieldfare.simulations.demo.five_banks import (
-    MONTHS,
     PEOPLE,
-    PREVALENCE,
     banks_study,
     fewer_cases,
     learned_at_home,
 )
 from fieldfare.simulations.federation.homes import AT_HOME
 from fieldfare.simulations.federation.population import RecordsChoice
-from fieldfare.simulations.world.making import WorldPlan
 from fieldfare.simulations.world.studies import INSTITUTION, pack_for, write_units
 from fieldfare.simulations.world.writing import write_world
 
@@ -66,8 +65,9 @@ def measure_seed(
 ) -> list[GainRow]:
     """Make one world and measure its banks at every share."""
     world, units = folder / f"world-{seed}", folder / f"units-{seed}.parquet"
-    plan = WorldPlan.of(people=people, months=MONTHS, seed=seed, prevalence=PREVALENCE)
+    plan = frozen_plan(people, seed)
     write_world(plan, world)
+    check_frozen(world, plan)
     pack = pack_for(columns_behind(study.features), own_pack())
     write_units(world, pack, units)
     return [row for share in shares for row in measure_units(study, units, seed, share)]

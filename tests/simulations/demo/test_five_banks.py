@@ -35,16 +35,16 @@ from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.simulations.demo.five_banks import (
     HELPLINES,
-    PEOPLE,
-    PREVALENCE,
     UNITS_FILE,
     WORLD,
+    banks_plan,
     banks_study,
     banks_task,
     world_facts,
 )
 from fieldfare.simulations.federation.simulate import Simulation
-from fieldfare.simulations.world.making import WorldPlan, make_society
+from fieldfare.simulations.world.institutions import WorldFederation
+from fieldfare.simulations.world.making import make_society
 from fieldfare.simulations.world.studies import last_day
 
 ROOT = Path(__file__).parents[3]
@@ -73,18 +73,18 @@ def test_every_feature_is_an_own_one_of_the_pack() -> None:
         assert feature.tag is Dependence.OWN
 
 
-@pytest.mark.parametrize("name", ["five-banks.toml", "helplines.toml"])
+@pytest.mark.parametrize("name", ["five-banks.toml", "twelve-banks.toml", "helplines.toml"])
 def test_the_studies_are_listed_with_the_others(name: str) -> None:
     shipped = ROOT / "simulations" / "world" / name
     assert (ROOT / "studies" / name).read_text() == shipped.read_text()
 
 
-def test_the_whole_world_has_the_cases_that_privacy_needs() -> None:
+@pytest.mark.parametrize("federation", list(WorldFederation))
+def test_the_whole_world_has_the_cases_that_privacy_needs(federation: WorldFederation) -> None:
     """At least 600 positives among the banks' training units, at about two percent."""
-    study = banks_study()
-    plan = WorldPlan.of(people=PEOPLE, months=3, seed=0, prevalence=PREVALENCE)
-    society = make_society(plan)
-    at_banks = society.customers.holder < 5
+    study = banks_study(federation)
+    society = make_society(banks_plan(federation, seed=0))
+    at_banks = society.customers.holder < len(society.plan.institutions.of("bank"))
     labelled = int(society.labels[at_banks].sum())
     assert labelled * (1 - study.evaluation.holdout) >= 630
     # Public numbers are rounded, and near the world's.
@@ -216,7 +216,7 @@ def test_it_ends_in_one_screen(
     study = banks_study()
     training = study.training.model_copy(update={"steps": 6})
     brief = study.model_copy(update={"training": training})
-    monkeypatch.setattr("fieldfare.simulations.demo.five_banks.banks_study", lambda: brief)
+    monkeypatch.setattr("fieldfare.simulations.demo.five_banks.banks_study", lambda _: brief)
     assert run([*command, "--out", str(out)]) == 0
     captured = capsys.readouterr()
     assert "Of 100 of their own cases, institutions find" in captured.out

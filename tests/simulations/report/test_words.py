@@ -244,6 +244,17 @@ def test_who_banks_at_two_is_told_what_the_promise_is_then() -> None:
     assert len(words.world({"world": world, "privacy": unknown})) == 1
 
 
+def test_who_banks_at_two_has_the_whole_promise_where_the_study_counts_people() -> None:
+    world = {**FACTS, "at_two_banks": 0.3}
+    terms = {"epsilon": 1.0, "delta": 1e-5, "mu2_planned": 0.07185, "multiplicity": {"study": 2}}
+    found = {"world": world, "privacy": terms, "study": {"unit": "customer"}}
+    assert words.world(found)[1] == (
+        "30.0% of these customers bank at two of the banks, and the promise is to them too."
+    )
+    said = words.promise(found)
+    assert said.endswith("at most 2.7 times, at one bank or at two.")
+
+
 def test_what_was_not_measured_of_a_world_is_not_claimed() -> None:
     assert words.world({}) == []
     assert len(words.world({"world": FACTS})) == 1

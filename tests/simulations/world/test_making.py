@@ -49,6 +49,7 @@ def test_one_concern_does_not_move_another() -> None:
         ({"months": 25}, "months"),
         ({"prevalence": 0.21}, "prevalence"),
         ({"prevalence": float("nan")}, "prevalence"),
+        ({"version": 0}, "version"),
     ],
 )
 def test_what_no_world_can_be_is_refused(change: dict[str, float], said: str) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fieldfare.shared.errors import StudyError
-from fieldfare.simulations.world.institutions import load_institutions
+from fieldfare.simulations.world.institutions import WorldFederation, load_institutions
 
 
 def test_the_world_has_five_banks_a_remittance_firm_two_ngos_and_a_hotline() -> None:
@@ -47,3 +47,10 @@ def test_what_cannot_be_is_refused_in_words(tmp_path: Path, line: str, said: str
     file.write_text(f"[[institution]]\n{line}\n")
     with pytest.raises(StudyError, match=said):
         load_institutions(file)
+
+
+def test_twelve_banks_share_more_people_than_five() -> None:
+    five, twelve = load_institutions(), load_institutions(federation=WorldFederation.TWELVE)
+    assert len(twelve.of("bank")) == 12
+    assert len({(tuple(sorted(b.lacks)), b.unseen) for b in twelve.of("bank")}) == 12
+    assert (five.at_two_banks, twelve.at_two_banks) == (0.08, 0.22)

@@ -15,7 +15,7 @@ COUNT, DAYS = 400, 120
 
 
 def drawn(count: int = COUNT, people: int = 8_000) -> "Made":
-    before = draw_customers(np.random.default_rng(1), HOLDERS, people)
+    before = draw_customers(np.random.default_rng(1), HOLDERS, people, 0.08)
     rings, after = draw_rings(np.random.default_rng(2), before, HOLDERS, count, DAYS)
     return rings, before, after
 

@@ -22,7 +22,7 @@ HOLDERS = load_institutions().of("bank", "remittance")
 
 @pytest.fixture(scope="module")
 def customers() -> Customers:
-    return draw_customers(np.random.default_rng(1), HOLDERS, PEOPLE)
+    return draw_customers(np.random.default_rng(1), HOLDERS, PEOPLE, 0.08)
 
 
 def test_patterns_have_one_name_each() -> None:
@@ -76,11 +76,11 @@ def test_lives_last_the_window_and_odd_months_lie_within(customers: Customers) -
 
 
 def test_the_same_generator_gives_the_same_people() -> None:
-    one, two = (draw_customers(np.random.default_rng(3), HOLDERS, 800) for _ in range(2))
+    one, two = (draw_customers(np.random.default_rng(3), HOLDERS, 800, 0.08) for _ in range(2))
     assert one.contact.tolist() == two.contact.tolist()
     assert one.take(np.array([1])).person.tolist() == one.person[1:2].tolist()
 
 
 def test_one_bank_alone_has_no_second_relations() -> None:
-    found = draw_customers(np.random.default_rng(3), HOLDERS[:1], 500)
+    found = draw_customers(np.random.default_rng(3), HOLDERS[:1], 500, 0.08)
     assert found.main.all()
