@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.gain [--people 37500] [--seeds 100,101,...,109] [--json]
 
-For each seed a world of version 1 is made, which is frozen (`tests/support/records/frozen_worlds.toml` has
-the hashes), and its banks compute their indicators.
+For each seed a world of version 1 is made, which is frozen (frozen_worlds.toml in
+tests/support/records has the hashes), and its banks compute their indicators.
 Their study is trained at its epsilon by all together (as much noise as Fieldfare adds, from the
 fast seeded source), and each bank uses the model at home, beside its own best model; then again
 from fewer of the labelled customers. All is measured on each bank's own held-out customers: what
