@@ -48,6 +48,8 @@ def _rows(review: Review) -> Iterator[tuple[str, RenderableType]]:
         odd = len(lines) > 1 or lines[0].startswith("cannot")
         yield "records", Text("\n".join(lines), BAD if odd else "")
     yield "leaves", _leaving(review.leaving)
+    if review.moments:
+        yield "moments", Text(review.moments)
     yield "", Text("before that: your approval and keys; with every sum: your ledger's total")
     yield (
         "promise",

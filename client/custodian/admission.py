@@ -56,9 +56,12 @@ def check_request(run: ApprovedRun, request: Request, content: bytes = b"") -> R
 def check_parameters(request: Request, terms: ReleaseTerms, content: bytes) -> NDArray[np.float64]:
     """Parse the parameters that a request binds: right hash, finite, bounded.
 
+    The coordinates of a training step may follow them (`shown_geometry`).
+
     Raises:
         PolicyRefusal: BAD_PARAMETERS.
     """
+    content = content[: 8 * terms.parameter_entries] if request.geometry else content
     if parameters_hash(content) != request.parameters:
         raise PolicyRefusal(
             RefusalCode.BAD_PARAMETERS, "expected the parameters that the request binds"
@@ -68,6 +71,11 @@ def check_parameters(request: Request, terms: ReleaseTerms, content: bytes) -> N
         return parameters_from_bytes(content, entries, PARAMETER_LIMIT)
     except ProtocolError as error:
         raise PolicyRefusal(RefusalCode.BAD_PARAMETERS, str(error)) from None
+
+
+def shown_geometry(request: Request, terms: ReleaseTerms, content: bytes) -> bytes:
+    """Return the coordinates that came behind a step's parameters; nothing where none came."""
+    return content[8 * terms.parameter_entries :] if request.geometry else b""
 
 
 def questions_in(request: Request, content: bytes) -> QuestionGroup:

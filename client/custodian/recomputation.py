@@ -6,6 +6,7 @@ participants signed, and answers only for the parameters that come out, bit for 
 crafted parameter vector is refused, not just logged (docs/design.md, "Recomputation").
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,6 +22,7 @@ from fieldfare.shared.errors import LedgerError, PolicyRefusal, ProtocolError, R
 from fieldfare.shared.evaluation.metrics import same_metrics
 from fieldfare.shared.finished_model.card import ModelCard
 from fieldfare.shared.finished_model.card_writing import canonical_json
+from fieldfare.shared.geometry.geometry import Geometry
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.delivery import Delivery
 from fieldfare.shared.protocol.messages import (
@@ -33,9 +35,16 @@ from fieldfare.shared.protocol.messages import (
     parameters_hash,
     parameters_to_bytes,
 )
-from fieldfare.shared.protocol.plan import ReleaseTerms, is_recomputed
+from fieldfare.shared.protocol.plan import (
+    Plan,
+    ReleaseTerms,
+    carries_last_sum,
+    is_recomputed,
+    plan_for,
+)
 from fieldfare.shared.ring import Word
 from fieldfare.shared.run.attempt import Attempt
+from fieldfare.shared.run.coordinates import geometry_in, plain_parameters
 from fieldfare.shared.run.kinds import KINDS
 from fieldfare.shared.run.mismatch import MismatchError
 from fieldfare.shared.run.optimizer import TrainingState
@@ -49,9 +58,10 @@ MEASURED_STATE: Final = "measured:"  # a run's metrics, as they were read off it
 EVALUATED_STATE: Final = "evaluated:"  # the model that a run's evaluation bound, and by which R
 OPENED_STATE: Final = "opened:"  # participants of a run's first opening: what travels in it
 REHEARSED_STATE: Final = "rehearsed:"  # the attempt and the reply of the last opened rehearsal
+GEOMETRY_STATE: Final = "geometry:"  # the coordinates that a run trains in
 RUN_STATES: Final = (
     *(OPENED_STATE, PROGRESS_STATE, FOLLOWED_STATE, MEASURED_STATE, EVALUATED_STATE),
-    REHEARSED_STATE,
+    *(REHEARSED_STATE, GEOMETRY_STATE),
 )
 
 
@@ -62,13 +72,16 @@ class Recomputation:
     party: Party
     ledger: Ledger
 
-    def check(self, run: ApprovedRun, request: Request, last: LastSum) -> dict[str, bytes]:
+    def check(
+        self, run: ApprovedRun, request: Request, last: LastSum, shown: bytes = b""
+    ) -> dict[str, bytes]:
         """Recompute the parameters that `request` binds.
 
         Args:
             run: the run as it was opened.
             request: whose frame, participants and terms were checked before.
             last: the sum of the step before; looked at where this step's state is not known.
+            shown: coordinates that came along; looked at where their moments do not travel.
 
         Returns:
             States to keep, by name, in the transaction that debits the release: where the run
@@ -79,11 +92,14 @@ class Recomputation:
             PolicyRefusal: NOT_RECOMPUTED.
             LedgerError: what was kept cannot be read.
         """
-        if self.party.protection is Protection.SIMULATED:
-            return {}
         if not KINDS[request.kind].follows:  # from a sum; questions follow from the study
             return {}
-        kept = self._evaluated(request) if request.kind is ReleaseKind.EVALUATION else {}
+        geometry = self._known_geometry(run, request, shown)
+        kept = self._kept_once(request, geometry)
+        if self.party.protection is Protection.SIMULATED:
+            return kept
+        if request.kind is ReleaseKind.EVALUATION:
+            kept |= self._evaluated(request)
         if not is_recomputed(run.plan, request.kind, run.opened_by):
             trained = is_recomputed(run.plan, ReleaseKind.TRAINING, run.opened_by)
             if run.plan.study.asks_for_knots and not trained:
@@ -92,19 +108,63 @@ class Recomputation:
             return kept
         state = RunState.begin(run, self.party.roster)
         if request.kind is not ReleaseKind.REHEARSAL:
-            state = state.at_training(kept_training(self.ledger, request.study, request.run))
+            before = kept_training(self.ledger, request.study, request.run)
+            state = state.at_training(before, geometry)
         followed: list[bytes] = []
         try:
-            training = self._bound(state, request, last, followed).results.training
+            results = self._bound(state, request, last, followed).results
         except ProtocolError as error:
             raise _refused(str(error)) from None
+        training = results.training
         if training is None:
             raise _refused("expected parameters that were recomputed")
         if followed:
             name = FOLLOWED_STATE + request.run
             known = self.ledger.run_state(request.study, name) or b""
             kept[name] = known + b"".join(followed)
+        kept |= self._kept_once(request, results.geometry)
         return kept | {PROGRESS_STATE + request.run: training.to_bytes()}
+
+    def geometry(
+        self, run: ApprovedRun, request: Request, progress: Mapping[str, bytes]
+    ) -> Geometry | None:
+        """Return the coordinates that a step is taken in; None where its study has none.
+
+        Args:
+            run: as it was opened.
+            request: that was checked.
+            progress: what `check` returned for it.
+        """
+        if not request.geometry:
+            return None
+        name = GEOMETRY_STATE + request.run
+        content = progress.get(name) or self.ledger.run_state(request.study, name) or b""
+        return _parsed(run.plan, content, request.geometry)
+
+    def _kept_once(self, request: Request, geometry: Geometry | None) -> dict[str, bytes]:
+        """Return the coordinates that a step binds, to be kept with it if they are not yet."""
+        name = GEOMETRY_STATE + request.run
+        if geometry is None or not request.geometry or self.ledger.run_state(request.study, name):
+            return {}
+        return {name: geometry.to_bytes()}
+
+    def _known_geometry(self, run: ApprovedRun, request: Request, shown: bytes) -> Geometry | None:
+        """Return a run's coordinates as they are kept here, or as they came where any will do.
+
+        None where the study has none, or where they follow from the sum that comes along.
+
+        Raises:
+            PolicyRefusal: others than the request binds, or none where the run needs them.
+        """
+        if run.plan.study.geometry is None:
+            return None
+        kept = self.ledger.run_state(request.study, GEOMETRY_STATE + request.run)
+        if kept is None and not request.geometry:
+            return None
+        travels = carries_last_sum(run.plan, ReleaseKind.MOMENTS, run.opened_by)
+        if kept is None and travels and self.party.protection is Protection.EXACT:
+            return None
+        return _parsed(run.plan, kept or shown, request.geometry)
 
     def _evaluated(self, request: Request) -> dict[str, bytes]:
         """Note which model an evaluation binds; once it was paid for, the run has no other."""
@@ -198,6 +258,31 @@ class Recomputation:
         return attempt.seeds
 
 
+def _parsed(plan: Plan, content: bytes, wanted: str) -> Geometry:
+    """Parse a run's coordinates.
+
+    Raises:
+        PolicyRefusal: NOT_RECOMPUTED: none, or others than are wanted.
+    """
+    try:
+        return geometry_in(plan, content, wanted)
+    except ProtocolError as error:
+        raise _refused(str(error)) from None
+
+
+def kept_geometry(ledger: Ledger, plan: Plan, run: str) -> Geometry | None:
+    """Return the coordinates of a run as they are kept here; None where it has none.
+
+    Raises:
+        LedgerError: what was kept cannot be read.
+    """
+    content = ledger.run_state(plan.study_id, GEOMETRY_STATE + run)
+    try:
+        return None if content is None else geometry_in(plan, content, "")
+    except ProtocolError as error:
+        raise LedgerError(f"expected a run's kept coordinates: {error}") from None
+
+
 def kept_training(ledger: Ledger, study: str, run: str) -> TrainingState | None:
     """Return how far this institution has followed a run's training; None where it has not.
 
@@ -235,7 +320,9 @@ def recomputed_model(ledger: Ledger, study: Study, run: str) -> NDArray[np.float
         LedgerError: what was kept cannot be read.
     """
     state = kept_training(ledger, study.id, run)
-    return state.model if state and state.step == study.training.steps else None
+    if state is None or state.step != study.training.steps:
+        return None
+    return plain_parameters(kept_geometry(ledger, plan_for(study), run), state.model)
 
 
 def model_evidence(ledger: Ledger, study: Study, delivery: Delivery, card: bytes) -> ModelEvidence:

@@ -25,7 +25,7 @@ the plan and a price.
 """
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, TypedDict
@@ -38,6 +38,7 @@ from fieldfare.client.custodian.admission import (
     check_parameters,
     check_request,
     questions_in,
+    shown_geometry,
 )
 from fieldfare.client.custodian.key_agreement import HeldKeys
 from fieldfare.client.custodian.party import Party
@@ -170,7 +171,7 @@ class Door:
         terms = check_request(run.approved, request, parameters)
         asked = _content(request, terms, parameters)
         if run.approved.plan.study.aggregation.opens:
-            return self._commit_to(run, request, terms, asked, last)
+            return self._commit_to(run, request, terms, asked, last, parameters)
         if terms.kind is ReleaseKind.REHEARSAL:
             return self._rehearse(run, request, terms, last)
         stored = self._ledger.stored(request.hash)
@@ -178,10 +179,10 @@ class Door:
             return self._released(request, terms.cost, stored)
         debit, limits = self._debit(request, terms.cost), self._limits(run, request)
         self._ledger.admit(debit, **limits)  # first: a closed step keeps the code that says so
-        progress = self._follow(run, request, last)
+        progress = self._follow(run, request, last, shown_geometry(request, terms, parameters))
 
         keys = self._run_keys(request).at(request.step + 1)  # the chain's start is the rehearsal's
-        protected = self._noised(run, request, terms, asked)
+        protected = self._noised(run, request, terms, asked, progress)
         masked = self._masked(protected, keys, request, terms)
         content = encode(masked, terms.word_bits)
 
@@ -210,6 +211,7 @@ class Door:
         terms: ReleaseTerms,
         asked: Values | QuestionGroup,
         last: LastSum,
+        parameters: bytes,
     ) -> Committed:
         """Answer with a vector that a seed hides, and keep the seed: the first message."""
         known = self._ledger.stored(request.hash) or self._waiting_again(request)
@@ -220,14 +222,14 @@ class Door:
         if debit is not None:
             self._ledger.admit(debit, **limits)
             self._check_rehearsed(run.approved, request, last)
-        progress = self._follow(run, request, last)
+        progress = self._follow(run, request, last, shown_geometry(request, terms, parameters))
         seed = self._seeds()
         if debit is None:
             keys, progress = self._rehearsed(request), {}
             protected = np.zeros(terms.vectors.entries, dtype=np.uint64)
         else:
             keys = self._run_keys(request).at(request.step + 1)
-            protected = self._noised(run, request, terms, asked)
+            protected = self._noised(run, request, terms, asked, progress)
         hidden = seed_stream(seed, terms.vectors.entries, terms.word_bits)
         masked = add(self._masked(protected, keys, request, terms), hidden, terms.word_bits)
         content = encode(masked, terms.word_bits)
@@ -378,9 +380,11 @@ class Door:
             )
         )
 
-    def _follow(self, run: RunAtDoor, request: Request, last: LastSum) -> dict[str, bytes]:
+    def _follow(
+        self, run: RunAtDoor, request: Request, last: LastSum, shown: bytes
+    ) -> dict[str, bytes]:
         """Recompute what a request binds, and learn from the replies that travel with it."""
-        progress = self._recomputation.check(run.approved, request, last)
+        progress = self._recomputation.check(run.approved, request, last, shown)
         self._peers.saw(request.study, request.run, last)
         return progress
 
@@ -461,7 +465,12 @@ class Door:
             )
 
     def _noised(
-        self, run: RunAtDoor, request: Request, terms: ReleaseTerms, asked: Values | QuestionGroup
+        self,
+        run: RunAtDoor,
+        request: Request,
+        terms: ReleaseTerms,
+        asked: Values | QuestionGroup,
+        progress: Mapping[str, bytes],
     ) -> Word:
         """Compute the sum, and draw this institution's share of the noise beside it.
 
@@ -474,12 +483,13 @@ class Door:
             entries = terms.vectors.entries
             own = (self._noise.sample(entries, share) for _ in range(terms.local_steps))
             return to_ring(run.sums.local_change(asked, own, request.n), terms.word_bits)
+        geometry = self._recomputation.geometry(run.approved, request, progress)
         with ThreadPoolExecutor(1) as beside:
             drawn = beside.submit(self._noise.sample, terms.vectors.entries, share)
             if isinstance(asked, QuestionGroup):
                 found = run.sums.answers(asked)
             else:
-                found = run.sums.vector(terms.kind, asked)
+                found = run.sums.vector(terms.kind, asked, geometry)
             noise = to_ring(drawn.result(), terms.word_bits)
         return add(to_ring(found, terms.word_bits), noise, terms.word_bits)
 

@@ -39,6 +39,8 @@ WIDTH: Final = 92
 INDENT: Final = 14
 SHOWN_COLUMNS: Final = 12
 
+SAID_OF_KINDS: Final = {"moments": "moments (how features go together, and how many units train)"}
+
 # Beyond these a setting is said to be weak. Utility is measured at epsilon 1.
 WEAK_STUDY_EPSILON: Final = 2.0
 WEAK_YEARLY_EPSILON: Final = 4.0
@@ -69,9 +71,10 @@ minimum_tolerance = 1 # t: how many members a study must assume to collude
 
 # Kinds of sums that may leave. A new kind never leaves before it is listed here.
 [releases]
+# "moments": how a model's features go together, over all units that train it, before training.
 # "fairness": alerts counted by group; a protected group also has to stand among the columns.
 # Not listed: "query", answers to questions; some studies may ask more of them later, unseen.
-kinds = ["training", "evaluation", "fairness"]
+kinds = ["training", "evaluation", "fairness", "moments"]
 
 [records]
 minimum_units = 100 # with fewer people or cases of your own, a study is not approved
@@ -221,7 +224,8 @@ def _guess(picomu2: int) -> str:
 
 
 def _kinds(policy: Policy) -> str:
-    kinds = [kind.value for kind in policy.releases.kinds if kind is not ReleaseKind.REHEARSAL]
+    listed_kinds = (kind for kind in policy.releases.kinds if kind is not ReleaseKind.REHEARSAL)
+    kinds = [SAID_OF_KINDS.get(kind.value, kind.value) for kind in listed_kinds]
     return f"noised sums for {' and '.join(kinds)}, nothing else" if kinds else "nothing"
 
 

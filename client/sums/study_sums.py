@@ -13,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldfare.client.records.encoding.asked import AskedUnits
+from fieldfare.client.sums.coordinates import TurnedUnits
 from fieldfare.client.sums.question_sums import question_sum
-from fieldfare.shared.errors import PolicyRefusal, RefusalCode, StudyError
+from fieldfare.shared.errors import PolicyRefusal, ProtocolError, RefusalCode, StudyError
 from fieldfare.shared.evaluation.groups import count_groups
 from fieldfare.shared.evaluation.score_table import bin_of, inner_edges
 from fieldfare.shared.features.basis import EncodedUnits
+from fieldfare.shared.geometry.geometry import Geometry
 from fieldfare.shared.models import RiskModel, UnitSums, model_for
 from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.protocol.plan import COUNT_GAMMA_BITS
@@ -69,6 +71,7 @@ class StudySums:
     holdout: EncodedUnits
     asked: AskedUnits | None = None
     groups: Mapping[str, NDArray[np.int32]] = field(default_factory=dict)  # of the held-out
+    turned: TurnedUnits | None = None  # where the study trains in other coordinates
 
     @classmethod
     def prepare(
@@ -100,15 +103,29 @@ class StudySums:
             for group in study.groups
             if asked is not None
         }
-        prepared = model.prepare(units)
-        return cls(study, model, prepared, len(units), data.select(holdout), asked, groups)
+        prepared, held, turned = model.prepare(units), data.select(holdout), None
+        if study.geometry is not None:
+            turned = TurnedUnits(model, study.geometry, study.privacy.clipping_norm, units)
+        return cls(study, model, prepared, len(units), held, asked, groups, turned)
 
-    def vector(self, kind: ReleaseKind, parameters: NDArray[np.float64]) -> NDArray[np.int64]:
+    def vector(
+        self,
+        kind: ReleaseKind,
+        parameters: NDArray[np.float64],
+        geometry: Geometry | None = None,
+    ) -> NDArray[np.int64]:
         """Return int64 (entries,): the raw sum of one release, in units of gamma.
 
+        Args:
+            kind: what is released.
+            parameters: that its request binds.
+            geometry: the coordinates of a training step, where the study has any.
+
         Raises:
-            PolicyRefusal: a kind that sums no records.
+            PolicyRefusal: a kind that sums no records, or coordinates of other vectors.
         """
+        if self.turned is not None and kind in {ReleaseKind.MOMENTS, ReleaseKind.TRAINING}:
+            return _turned_sum(self.turned, kind, parameters, geometry)
         if kind is ReleaseKind.TRAINING:
             return self.training.gradient_sum(parameters)
         if kind is ReleaseKind.EVALUATION:
@@ -164,6 +181,24 @@ class StudySums:
             raise PolicyRefusal(RefusalCode.NOT_IN_PLAN, "expected a study that asks questions")
         columns = self.study.asked_columns
         return question_sum(layout_for(questions, columns), columns, self.asked)
+
+
+def _turned_sum(
+    turned: TurnedUnits,
+    kind: ReleaseKind,
+    parameters: NDArray[np.float64],
+    geometry: Geometry | None,
+) -> NDArray[np.int64]:
+    """Return the raw sum of moments, or of gradients in coordinates that follow from them."""
+    code = RefusalCode.BAD_PARAMETERS
+    if kind is ReleaseKind.TRAINING and geometry is None:
+        raise PolicyRefusal(code, "expected the coordinates of this run, found none")
+    try:
+        if geometry is None:
+            return turned.moments(parameters)
+        return turned.on(geometry, parameters).gradient_sum(parameters)
+    except ProtocolError as error:
+        raise PolicyRefusal(code, str(error)) from None
 
 
 # -- sums -----------------------------------------------------------------------------------------

@@ -260,11 +260,11 @@ class _Conduct:
         closing.deliver(nodes, self.home.model)
 
     def _composed(self, kept: RunRecord, head: TreeHead) -> ComposedDelivery:
-        training = kept.run.results.training
-        if training is None:
+        model = kept.run.results.plain_model
+        if model is None:
             raise RunError(f"run {self.facts.run}: expected a finished model, found no step")
         facts = card_facts(kept.run, size=head.size, root=head.root)
-        return compose(self.facts.plan, training.model, facts, self.signer, _now())
+        return compose(self.facts.plan, model, facts, self.signer, _now())
 
     def _interrupt(self, record: RunRecord, state: RunStatus, reason: str) -> None:
         """Say why this part of the run ended, in its transcript too where that can be written."""

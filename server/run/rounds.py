@@ -19,6 +19,7 @@ from fieldfare.server.run.channel import GridChannel
 from fieldfare.server.run.record import DecodedSum, Record, RunCheckpoint
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import ProtocolError, RefusalCode, RunError
+from fieldfare.shared.geometry.geometry import Geometry
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.flower_record import Call, Content, bytes_of, refusal_in
 from fieldfare.shared.protocol.messages import (
@@ -248,7 +249,7 @@ class SecureSums:
     def _request(self, terms: ReleaseTerms, step: int, attempt: int, parameters: bytes) -> Request:
         """Write R: every term that noise, cost and masks depend on."""
         federation = self.federation
-        privacy = federation.plan.study.privacy
+        privacy, geometry = federation.plan.study.privacy, self._geometry(terms.kind)
         return Request(
             protocol=PROTOCOL_VERSION,
             study=federation.plan.study_id,
@@ -269,7 +270,13 @@ class SecureSums:
             entries=terms.vectors.entries,
             dtype="<u4" if terms.word_bits is WordBits.K32 else "<u8",
             parameters=parameters_hash(parameters),
+            geometry="" if geometry is None else geometry.hash,
         )
+
+    def _geometry(self, kind: ReleaseKind) -> Geometry | None:
+        """Return the coordinates that a step is taken in; None where it has none."""
+        state = self.record.state
+        return state.results.geometry if state and kind is ReleaseKind.TRAINING else None
 
     def _answers(
         self, request: Request, terms: ReleaseTerms, parameters: bytes, last: LastSum
@@ -329,6 +336,9 @@ class SecureSums:
 
     def _content(self, request: Request, parameters: bytes, last: LastSum) -> Content:
         envelope = sign_envelope(request, COORDINATOR, self.federation.signer)
+        geometry = self._geometry(request.kind)
+        if geometry is not None and request.step == self.federation.plan.training.first_step:
+            parameters += geometry.to_bytes()  # once: whoever takes this step keeps them
         content: Content = {"request": envelope, "parameters": parameters}
         if last.request:  # signed replies travel always: peers learn from them who was restored
             travels = self._travels(last)

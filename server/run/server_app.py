@@ -22,6 +22,7 @@ from fieldfare.server.run.opening import Opener
 from fieldfare.server.run.record import DecodedSum, Record
 from fieldfare.server.run.rounds import Federation, SecureSums
 from fieldfare.shared.errors import RunError
+from fieldfare.shared.geometry.geometry import Geometry
 from fieldfare.shared.protocol.messages import NO_LAST_SUM, ReleaseKind
 from fieldfare.shared.queries.questions import QuestionGroup
 from fieldfare.shared.run.kinds.groups import read_groups
@@ -39,13 +40,14 @@ class Outcome:
     """The results of a finished run.
 
     Attributes:
-        parameters: float64 (entries,), the averaged model.
+        parameters: float64 (entries,), the averaged model, without its coordinates.
         released_metrics: what the federation measured of itself; None if noise hid it.
         participants: institutions of the last sum.
         spent: 1e-12 mu^2 debited by the institution that answered most.
         attempts: attempts that failed.
         answers: the sums of the questions that were asked; of the declared ones, one.
         released_groups: how alerts fall on groups; None where the study has none.
+        geometry: the coordinates that the model was trained in; None: the features' own.
     """
 
     parameters: NDArray[np.float64]
@@ -55,6 +57,7 @@ class Outcome:
     attempts: int
     answers: tuple[AnswerSum, ...] = ()
     released_groups: dict[str, Any] | None = None
+    geometry: Geometry | None = None
 
 
 @dataclass(eq=False)
@@ -135,10 +138,10 @@ class Job:
             self.on_step(state, total)
 
     def _model(self) -> NDArray[np.float64]:
-        training = self.record.run.results.training
-        if training is None:
+        model = self.record.run.results.plain_model
+        if model is None:
             raise RunError("expected a run that was rehearsed, found none")
-        return training.model
+        return model
 
     def _outcome(self, sums: SecureSums) -> Outcome:
         state = self.record.run
@@ -150,6 +153,7 @@ class Job:
             sums.failed,
             state.results.answers,
             read_groups(self.terms.plan, state.results.groups),
+            state.results.geometry,
         )
 
 

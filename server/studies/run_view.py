@@ -37,7 +37,7 @@ from fieldfare.shared.terminal.texts import ago, bar, counted, duration, plain
 BAR: Final = 24  # characters
 MOST_INSTITUTIONS: Final = 20  # rows on the screen; --json has all
 MOST_TEXT: Final = 200
-_TIMED: Final = frozenset({"training", "evaluation", "fairness"})
+_TIMED: Final = frozenset({"moments", "training", "evaluation", "fairness"})
 METRICS: Final = {
     "auroc": "AUROC",
     "average_precision": "average precision",

@@ -18,6 +18,7 @@ from fieldfare.shared.protocol.plan import Plan, ReleaseTerms, plan_for
 from fieldfare.shared.protocol.prospects import (
     MASKS_FAIL_FACTOR,
     cautions,
+    moments_line,
     obstacles,
     together_line,
 )
@@ -68,6 +69,7 @@ def plan_lines(plan: Plan) -> list[str]:
         f"covers        {_covered(study, unit)}",
         f"planned       mu^2 {plan.mu2:.6g} in {_releases(plan)} releases",
         *(_kind_line(plan, terms) for terms in plan.releases),
+        *_moment_lines(plan),
         *(f"computes      {one_line(f'{name}: {words}')}" for name, words in study.computed),
         *_group_lines(plan),
         *_question_lines(plan),
@@ -100,6 +102,11 @@ def _model_line(plan: Plan) -> str:
         return "model         none: questions only"
     entries = plan.training.vectors.entries
     return f"model         {_reads(study)}, {entries} parameters"
+
+
+def _moment_lines(plan: Plan) -> list[str]:
+    said = moments_line(plan)
+    return [f"moments       {said}"] if said else []
 
 
 def _releases(plan: Plan) -> int:

@@ -198,6 +198,7 @@ class ReleaseKind(Enum):
     """Everything that may leave an institution; a closed list."""
 
     REHEARSAL = "rehearsal"  # masks over zeros: no records, no debit
+    MOMENTS = "moments"  # how features go together, before training
     TRAINING = "training"
     EVALUATION = "evaluation"
     FAIRNESS = "fairness"  # alerts by group of the hold-out's units
@@ -205,7 +206,12 @@ class ReleaseKind(Enum):
 
 
 class Request(MessageBody):
-    """R: everything a release depends on (docs/protocol.md, "R, the request")."""
+    """R: everything a release depends on (docs/protocol.md, "R, the request").
+
+    Attributes:
+        geometry: hash of the coordinates of a training step; the canonical form of a request
+            without any has no such field.
+    """
 
     TYPE = "fieldfare.request.v2"
 
@@ -228,6 +234,14 @@ class Request(MessageBody):
     entries: Count
     dtype: Literal["<u4", "<u8"]
     parameters: Hex32
+    geometry: Opening = ""
+
+    @model_serializer(mode="wrap")
+    def _nothing_is_left_out(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = serialize(self)
+        if not self.geometry:
+            del content["geometry"]
+        return content
 
     @model_validator(mode="after")
     def _strict_participants(self) -> Self:

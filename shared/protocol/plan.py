@@ -16,6 +16,9 @@ from typing import Final
 
 from fieldfare.shared.errors import AccountingError, ProtocolError, StudyError
 from fieldfare.shared.evaluation.groups import group_entries
+from fieldfare.shared.geometry.geometry import fraction_bits_for
+from fieldfare.shared.geometry.moments import first_moment_vectors, moment_vectors
+from fieldfare.shared.geometry.unit_vectors import unit_vectors
 from fieldfare.shared.models import model_for, parameter_entries
 from fieldfare.shared.models.interface import GridVectors
 from fieldfare.shared.privacy.accountant import epsilon_if_masks_fail, sigma_for
@@ -33,7 +36,7 @@ from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.queries.columns import LEAST_GROUP, InstitutionColumn
 from fieldfare.shared.queries.layout import MAX_ENTRIES, WEIGHT_BITS, layout_for
 from fieldfare.shared.queries.questions import QuestionGroup, columns_of
-from fieldfare.shared.ring import WordBits, word_bits_for
+from fieldfare.shared.ring import MAX_GAMMA_BITS, WordBits, word_bits_for
 from fieldfare.shared.study.study import MAX_INSTITUTIONS, Study
 
 PICOMU2: Final = 10**12  # mu^2 is debited in whole units of 1e-12, rounded up
@@ -46,6 +49,8 @@ RELATION: Final = NeighbouringRelation.ADD_OR_REMOVE_ONE_UNIT
 
 
 MOST_WORDS: Final = 2**18  # of all participants together: 2 MiB in a ring of 64 bits
+MOST_MOMENTS: Final = 2**19  # of one sum: 4 MiB, which a transcript holds for good
+MOST_MOMENTS_OF_ALL: Final = 2**22  # moments of all participants together, which one host adds up
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +153,7 @@ class Plan:
 
     study: Study
     rehearsal: ReleaseTerms
+    moments: ReleaseTerms
     training: ReleaseTerms
     evaluation: ReleaseTerms
     fairness: ReleaseTerms
@@ -164,6 +170,7 @@ class Plan:
         """Return the terms of a kind."""
         return {
             ReleaseKind.REHEARSAL: self.rehearsal,
+            ReleaseKind.MOMENTS: self.moments,
             ReleaseKind.TRAINING: self.training,
             ReleaseKind.EVALUATION: self.evaluation,
             ReleaseKind.FAIRNESS: self.fairness,
@@ -173,7 +180,8 @@ class Plan:
     @property
     def releases(self) -> tuple[ReleaseTerms, ...]:
         """Everything that costs, in the order of a run."""
-        planned = (self.training, self.evaluation, self.fairness, self.query, self.allowance)
+        trained = (self.moments, self.training, self.evaluation, self.fairness)
+        planned = (*trained, self.query, self.allowance)
         return tuple(terms for terms in planned if terms.cost)
 
     @property
@@ -271,6 +279,7 @@ def plan_for(study: Study) -> Plan:
     # Fractions: shares that are rounded could add up to more than the whole.
     total = Fraction(_budget(study))
     asked = total * Fraction(study.query_share)
+    moments = _moments(study, total - asked)
     training = _training(study, total - asked)
     evaluation = _evaluation(study, total - asked)
     fairness = _fairness(study, total - asked)
@@ -278,6 +287,7 @@ def plan_for(study: Study) -> Plan:
     return Plan(
         study=study,
         rehearsal=_rehearsal(training),
+        moments=moments,
         training=training,
         evaluation=evaluation,
         fairness=fairness,
@@ -329,15 +339,75 @@ def check_groups(study: Study, questions: QuestionGroup, institutions: Sequence[
             )
 
 
+def _moments(study: Study, mu2: Fraction) -> ReleaseTerms:
+    """Return the terms of the moments that coordinates follow from: a share of training's."""
+    given = study.geometry
+    if given is None:
+        return _nothing(ReleaseKind.MOMENTS, question_vectors(1))
+    units = unit_vectors(model_for(study))
+    vectors = moment_vectors(units) if given.whitened else first_moment_vectors(units)
+    _check_carried(study, vectors)
+    spare = max(1, study.evaluation.spare_releases)
+    share = Fraction(study.privacy.training_share) * Fraction(given.of_training)
+    return _terms(
+        study,
+        ReleaseKind.MOMENTS,
+        mu2=mu2 * share / (1 + spare),
+        first_step=int(study.asks_for_knots),
+        steps=1,
+        spare=spare,
+        vectors=vectors,
+        units=study.training_units,
+    )
+
+
+def _check_carried(study: Study, vectors: GridVectors) -> None:
+    """Refuse moments that no transcript holds, or that are too many for all sums together.
+
+    Raises:
+        StudyError: with what to do.
+    """
+    together = vectors.entries * study.aggregation.minimum_institutions
+    if vectors.entries > MOST_MOMENTS or together > MOST_MOMENTS_OF_ALL:
+        raise StudyError(
+            f"geometry: expected at most {MOST_MOMENTS:,} moments, {MOST_MOMENTS_OF_ALL:,} of all "
+            f"institutions together, found {vectors.entries:,} and {together:,}: write "
+            'kind = "centred", or take fewer knots or levels'
+        )
+
+
+def fraction_bits(study: Study) -> int:
+    """Return f: a study's coordinates lie on multiples of 2^-f, by public numbers alone.
+
+    Raises:
+        StudyError: sums of so many units fit no ring.
+    """
+    if study.geometry is None or not study.geometry.whitened:
+        return 0
+    units, norm = unit_vectors(model_for(study)), study.privacy.clipping_norm
+    most = MAX_GAMMA_BITS - model_for(study).vectors.gamma_bits
+    try:
+        return min(most, fraction_bits_for(units, int(study.training_units), norm))
+    except ProtocolError as error:
+        raise StudyError(f"records.units: {error}") from None
+
+
+def _training_vectors(study: Study) -> GridVectors:
+    """Return the facts of a unit's gradient, in the coordinates that the study trains in."""
+    plain = model_for(study).vectors
+    return replace(plain, gamma_bits=plain.gamma_bits + fraction_bits(study))
+
+
 def _training(study: Study, mu2: Fraction) -> ReleaseTerms:
-    vectors = model_for(study).vectors
+    vectors = _training_vectors(study)
     if not study.trains:
         return _nothing(ReleaseKind.TRAINING, vectors)
     releases = study.training.steps + study.spare_releases
+    moments = Fraction(study.geometry.of_training) if study.geometry else Fraction(0)
     return _terms(
         study,
         ReleaseKind.TRAINING,
-        mu2=mu2 * Fraction(study.privacy.training_share) / releases,
+        mu2=mu2 * Fraction(study.privacy.training_share) * (1 - moments) / releases,
         first_step=_before_training(study),
         steps=study.training.steps,
         spare=study.spare_releases,
@@ -394,13 +464,14 @@ def _each_evaluation(study: Study, mu2: Fraction) -> Fraction:
 
 
 def _before_training(study: Study) -> int:
-    """Return how many releases come before training: the questions, where knots need them."""
-    return int(study.asks_for_knots)
+    """Return how many releases come before training: questions, for knots, and moments."""
+    return int(study.asks_for_knots) + int(study.geometry is not None)
 
 
 def _questions(study: Study, mu2: Fraction) -> tuple[ReleaseTerms, ReleaseTerms]:
     """Return the terms of the declared questions, then those of the allowance's groups."""
     after = study.training.steps + 1 + bool(study.groups) if study.trains else 0
+    after += int(study.geometry is not None)
     first = 0 if study.asks_for_knots else after
     later = Fraction(study.allowance.share) if study.allowance else Fraction(0)
     declared = _nothing(ReleaseKind.QUERY, question_vectors(1), first_step=first)
@@ -574,7 +645,8 @@ def is_recomputed(plan: Plan, kind: ReleaseKind, participants: int) -> bool:
         kind: that follows from sums.
         participants: as in `carries_last_sum`.
     """
-    sums = [ReleaseKind.TRAINING]
+    # Moments are apart: where they do not travel their geometry does, and any is private.
+    sums = [] if kind is ReleaseKind.MOMENTS else [ReleaseKind.TRAINING]
     if plan.study.asks_for_knots:  # the first step's knots follow from it
         sums.append(ReleaseKind.QUERY)
     if kind is ReleaseKind.FAIRNESS:  # the threshold of alerts follows from this table

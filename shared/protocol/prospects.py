@@ -9,7 +9,7 @@ from typing import Final
 
 from fieldfare.shared.errors import AccountingError
 from fieldfare.shared.protocol.messages import ReleaseKind
-from fieldfare.shared.protocol.plan import PICOMU2, Plan, is_recomputed
+from fieldfare.shared.protocol.plan import PICOMU2, Plan, carries_last_sum, is_recomputed
 
 MASKS_FAIL_FACTOR: Final = 4  # times epsilon that may remain without masks, unless a policy differs
 MOST_TOGETHER: Final = 1024  # institutions that are looked at
@@ -60,7 +60,26 @@ def cautions(plan: Plan) -> tuple[str, ...]:
             "than a request carries: no custodian takes the last step again before it answers, "
             "and parameters of the coordinator's own are found by an audit of the transcript alone"
         )
+    if plan.study.geometry and not carries_last_sum(plan, ReleaseKind.MOMENTS, least):
+        found.append(
+            f"moments of {plan.moments.vectors.entries:,} numbers at {least} institutions are more "
+            "than a request carries: custodians take the coordinates that follow from them on the "
+            "coordinator's word, until they co-sign the transcript; any are as private as any other"
+        )
     return tuple(found)
+
+
+def moments_line(plan: Plan) -> str:
+    """Say what moments tell, and what they cost; nothing where the study has none."""
+    given, terms = plan.study.geometry, plan.moments
+    if given is None:
+        return ""
+    what = "how features go together, their means" if given.whitened else "the features' means"
+    share = terms.cost * (terms.steps + terms.spare) / plan.study_limit
+    return (
+        f"tell, under noise, {what} and how many units train; training is then in {given.kind} "
+        f"coordinates; {100 * share:.3g} % of the study's mu^2"
+    )
 
 
 def _told_by_two_sums(plan: Plan) -> str:

@@ -10,7 +10,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from fieldfare.shared.errors import AccountingError, RefusalCode
-from fieldfare.shared.protocol.messages import PROTOCOL_VERSION, Request, RunOpening
+from fieldfare.shared.protocol.messages import (
+    PROTOCOL_VERSION,
+    ReleaseKind,
+    Request,
+    RunOpening,
+)
 from fieldfare.shared.protocol.plan import Plan, ReleaseTerms
 from fieldfare.shared.run.kinds import KINDS, Release
 from fieldfare.shared.run.mismatch import MismatchError, expect
@@ -140,6 +145,9 @@ def _check_terms(run: AgreedRun, terms: ReleaseTerms, request: Request) -> None:
         "dtype": terms.word_bits.dtype.str,
     }
     _expect_terms(_priced(run.plan, terms) | shape, request)
+    turned = terms.kind is ReleaseKind.TRAINING and run.plan.study.geometry is not None
+    what = "coordinates for the steps of a study that has any"
+    expect(what, turned, bool(request.geometry), RefusalCode.WRONG_TERMS)
     try:
         run.plan.check_noise(request.n)
     except AccountingError as error:

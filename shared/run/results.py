@@ -6,7 +6,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldfare.shared.geometry.geometry import Geometry
 from fieldfare.shared.queries.questions import QuestionGroup
+from fieldfare.shared.run.coordinates import plain_parameters
 from fieldfare.shared.run.optimizer import TrainingState
 
 Values = NDArray[np.float64]
@@ -53,8 +55,10 @@ class Results:
     Attributes:
         rehearsed: the masks were summed and cancelled.
         remains: they did not cancel: the run is over, and nobody has released anything.
-        training: where training stands; None before the start is bound, and where only a
-            deleted sum would tell.
+        geometry: the coordinates of training; None before their moments are known, and where the
+            study has none.
+        training: where training stands, in these coordinates; None before the start is bound, and
+            where only a deleted sum would tell.
         steps: of training that were summed.
         parameters: hash of the parameters after the last step (or at the start), or UNKNOWN.
         bound: hash of what the last request bound.
@@ -72,6 +76,7 @@ class Results:
 
     rehearsed: bool = False
     remains: bool = False
+    geometry: Geometry | None = None
     training: TrainingState | None = None
     steps: int = 0
     parameters: str = UNKNOWN
@@ -85,3 +90,10 @@ class Results:
     answered: int = 0
     answers: tuple[AnswerSum, ...] = ()
     later: tuple[QuestionGroup, ...] = ()
+
+    @property
+    def plain_model(self) -> Values | None:
+        """float64 (entries,): the averaged model as it is used, without its coordinates."""
+        if self.training is None:
+            return None
+        return plain_parameters(self.geometry, self.training.model)

@@ -25,6 +25,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from fieldfare.shared.errors import RefusalCode, StudyError
+from fieldfare.shared.geometry.geometry import Geometry
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import (
     Commitment,
@@ -141,13 +142,16 @@ class RunState:
             openings=openings,
         )
 
-    def at_training(self, training: TrainingState | None) -> "RunState":
+    def at_training(
+        self, training: TrainingState | None, geometry: Geometry | None = None
+    ) -> "RunState":
         """Return the run at a step of its training, for somebody who kept no leaves.
 
         Args:
             training: that was bound last; None before the first step was asked for.
+            geometry: its coordinates; None before their moments are known.
         """
-        results = replace(self.results, rehearsed=True, training=training)
+        results = replace(self.results, rehearsed=True, training=training, geometry=geometry)
         if training is not None:
             asked = int(self.run.plan.study.asks_for_knots)  # the answers are in its knots
             results = replace(results, steps=training.step, answered=asked)
@@ -257,6 +261,8 @@ class RunState:
             MismatchError: NOT_RECOMPUTED: it does not follow from the sums before.
         """
         bound, code = request.parameters, RefusalCode.NOT_RECOMPUTED
+        geometry = self.release.kind.geometry(self.run.plan, self.results)
+        expect("the coordinates that follow", geometry, request.geometry, code)
         if self.attempts:
             expect(FOLLOW, self.results.bound, bound, code)
         seen = []

@@ -46,11 +46,17 @@ from fieldfare.shared.queries.questions import (
     Question,
     QuestionGroup,
 )
+from fieldfare.shared.study.geometry_section import (
+    CLIPPING_NORMS,
+    WHITENED_RATE,
+    GeometrySection,
+)
 from fieldfare.shared.study.model_sections import (
     AdditiveSection,
     MlpSection,
     ModelSection,
     RowSection,
+    VectorSection,
     row_section,
 )
 from fieldfare.shared.study.toml import problem_lines
@@ -300,6 +306,7 @@ class Study(_Section):
     evaluation: EvaluationSection = EvaluationSection()
     privacy: PrivacySection
     aggregation: AggregationSection = Field(default=AggregationSection(), validate_default=True)
+    geometry: GeometrySection | None = None
 
     # Each rule stands on the field that it can see first, so that it is said even where
     # another section is wrong; only a rule about a broken section has to wait.
@@ -446,6 +453,41 @@ class Study(_Section):
             raise ValueError("\n".join(problems))
         return section
 
+    @field_validator("geometry")
+    @classmethod
+    def _fits(cls, geometry: GeometrySection | None, info: ValidationInfo) -> object:
+        training, model = info.data.get("training"), info.data.get("model")
+        if geometry is None:
+            return None
+        problems = []
+        hidden = isinstance(model, VectorSection) and model.hidden
+        if isinstance(model, MlpSection) or hidden:
+            problems.append(
+                f"geometry: expected none beside a network, found {geometry.kind!r}: its scores "
+                "are sums of nothing that is known before training"
+            )
+        if training is not None and training.local:
+            problems.append("geometry: expected none where training.mode is 'local', found some")
+        if training is not None and not training.steps:
+            problems.append("geometry: expected none where no model is trained, found some")
+        if problems:
+            raise ValueError("\n".join(problems))
+        return geometry
+
+    @model_validator(mode="after")
+    def _as_coordinates_ask(self) -> Self:
+        """Fill in C and the rate where coordinates have a scale of their own."""
+        given = self.geometry
+        if given is None:
+            return self
+        if "clipping_norm" not in self.privacy.model_fields_set:
+            norm = {"clipping_norm": CLIPPING_NORMS[given.kind]}
+            object.__setattr__(self, "privacy", self.privacy.model_copy(update=norm))
+        if given.whitened and "learning_rate" not in self.training.model_fields_set:
+            rate = {"learning_rate": WHITENED_RATE}
+            object.__setattr__(self, "training", self.training.model_copy(update=rate))
+        return self
+
     @model_validator(mode="after")
     def _shared_out(self) -> Self:
         problems, share = [], self.privacy.query_share
@@ -515,10 +557,11 @@ class Study(_Section):
 
     @model_serializer(mode="wrap")
     def _as_before_questions(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what a study without questions did not have: its id stays as it was."""
+        """Leave out what a study without these did not have: its id stays as it was."""
         data: dict[str, Any] = handler(self)
-        if not self.columns:
-            data.pop("columns", None)
+        for name in ("columns", "geometry"):
+            if not getattr(self, name):
+                data.pop(name, None)
         if not self.query_share and isinstance(data.get("privacy"), dict):
             data["privacy"].pop("query_share", None)
         return data

@@ -25,7 +25,7 @@ from fieldfare.shared.transcript.leaves import TreeHead
 MOST_SHOWN: Final = 12 * 1024 * 1024  # bytes of leaves and vectors in one message
 MOST_VECTORS: Final = 1024  # of them in one message
 UNTRAVELLED: Final = frozenset(  # kinds of which no sum need travel with a later request
-    {ReleaseKind.EVALUATION, ReleaseKind.FAIRNESS, ReleaseKind.QUERY}
+    {ReleaseKind.MOMENTS, ReleaseKind.EVALUATION, ReleaseKind.FAIRNESS, ReleaseKind.QUERY}
 )
 LARGEST_HEAD_FILE: Final = 32 * 1024 * 1024  # bytes: the hashes of the longest log, in base64
 

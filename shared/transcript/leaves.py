@@ -6,6 +6,7 @@ signs and institutions co-sign (docs/design.md, "Recomputation"). Order of a run
 
     ROSTER STUDY APPROVAL... HELLO... OPENING OFFER...
     rehearsal:  (REQUEST COMMITMENT... REPLY...)... SUM
+    moments:    (REQUEST COMMITMENT... REPLY...)... SUM MOMENTS
     each step:  (REQUEST COMMITMENT... REPLY...)... SUM PARAMETERS     one REQUEST for each attempt
     evaluation: (REQUEST COMMITMENT... REPLY...)... SUM METRICS
     groups:     (REQUEST COMMITMENT... REPLY...)... SUM FAIRNESS
@@ -14,8 +15,9 @@ signs and institutions co-sign (docs/design.md, "Recomputation"). Order of a run
 
 COMMITMENTs are there where the study opens vectors in a second message; an attempt without one of
 everybody has no REPLY. A study without training has neither steps, evaluation nor MODEL; one
-without groups has no FAIRNESS, one without questions no ANSWERS. A run of later questions, which
-the study's allowance covers, has after the rehearsal nothing but these:
+without a geometry has no MOMENTS, one without groups no FAIRNESS, one without questions no ANSWERS.
+A run of later questions, which the study's allowance covers, has after the rehearsal nothing but
+these:
 
     each group: QUESTIONS (REQUEST COMMITMENT... REPLY...)... SUM ANSWERS
     END
@@ -63,6 +65,7 @@ MAX_LEAF_BYTES: Final = 2 * MAX_MESSAGE_BYTES  # base64 of the largest message, 
 MAX_METRICS: Final = 1024 * 1024
 MAX_REASON: Final = 4000
 MAX_WORDS: Final = 1024 * 1024  # base64 of 2^16 words of 64 bits, and to spare
+MAX_MOMENTS: Final = 6 * 1024 * 1024  # base64 of 2^19 words of 64 bits, and to spare
 
 
 class LeafKind(Enum):
@@ -79,6 +82,7 @@ class LeafKind(Enum):
     REPLY = "reply"
     SUM = "sum"
     KEYS = "keys"  # private ones of a rehearsal that failed
+    MOMENTS = "moments"
     PARAMETERS = "parameters"
     METRICS = "metrics"
     FAIRNESS = "fairness"
@@ -273,6 +277,19 @@ class _WordsRecord(UnsignedLeaf):
     def content(self) -> bytes:
         """The sum's words."""
         return base64.b64decode(self.words, validate=True)
+
+
+class MomentsRecord(_WordsRecord):
+    """The sum of moments: coordinates follow from it, also when all vectors were deleted."""
+
+    KIND: ClassVar = LeafKind.MOMENTS
+
+    words: str = Field(max_length=MAX_MOMENTS, pattern=r"^[A-Za-z0-9+/]*={0,2}$")
+
+    @classmethod
+    def of(cls, words: bytes) -> "MomentsRecord":
+        """Return the record of the words of a sum."""
+        return cls(words=base64.b64encode(words).decode())
 
 
 class FairnessRecord(_WordsRecord):

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from fieldfare.client.scoring.own_fits import SumModel
+from fieldfare.client.sums.coordinates import TurnedUnits
 from fieldfare.client.typologies.pack import own_pack
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import EncodedUnits
@@ -112,7 +113,12 @@ def learned_at_home(
     model = model_for(study)
     sums = {name: model.prepare(data) for name, data in training.items()}
     counts = {name: len(data) for name, data in training.items()}
-    shared = Trainer(plan_for(study), sums, counts, seed).federated()
+    turned = {
+        name: TurnedUnits(model, study.geometry, study.privacy.clipping_norm, data)
+        for name, data in training.items()
+        if study.geometry is not None
+    }
+    shared = Trainer(plan_for(study), sums, counts, seed, turned=turned).federated()
     homes = homes_of(study, shared, training)
     return own_figures(homes, SumModel(model, shared), held, study.evaluation.alert_budget)
 

@@ -14,16 +14,20 @@ Baselines release nothing, so their noise is always the fast seeded kind. `local
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import cached_property
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldfare.client.sums.coordinates import TurnedUnits
+from fieldfare.shared.geometry.geometry import Geometry
 from fieldfare.shared.models import UnitSums
 from fieldfare.shared.protocol.plan import Plan
-from fieldfare.shared.run.optimizer import next_state
+from fieldfare.shared.run.coordinates import geometry_of, plain_parameters
+from fieldfare.shared.run.optimizer import TrainingState, next_state
 from fieldfare.shared.run.replay import initial_state
 from fieldfare.simulations.federation.federation import noise_stream
 
@@ -59,6 +63,9 @@ class Trainer:
         seed: of all noise.
         answer: float64 (entries,), the federation's sum that knots follow from, if any: every
             baseline starts on the same ones.
+        turned: training units by institution where the study trains in other coordinates.
+        geometry: the federation's coordinates, in which every baseline trains too; None: moments
+            are summed first.
     """
 
     plan: Plan
@@ -66,6 +73,8 @@ class Trainer:
     units: Mapping[str, int]
     seed: int
     answer: Vector | None = None
+    turned: Mapping[str, TurnedUnits] = field(default_factory=dict)
+    geometry: Geometry | None = None
 
     def train(self, baseline: Baseline) -> dict[str, Vector]:
         """Return parameters by institution; the key is "" for one model of all."""
@@ -81,11 +90,27 @@ class Trainer:
         """
         tolerance = self.plan.study.privacy.collusion_tolerance
         noise = self.plan.training.noise_on_sum(len(self.sums), tolerance)
-        return self._descend(self._shared_noise(noise / self.plan.training.sigma))
+        factor = noise / self.plan.training.sigma
+        if self.turned and self.geometry is None:
+            return replace(self, geometry=self._released(factor)).federated()
+        return self._descend(self._shared_noise(factor))
+
+    def _released(self, factor: float) -> Geometry:
+        """Return the coordinates that follow from moments with everybody's noise on them."""
+        terms, start = self.plan.moments, self._start.parameters
+        exact = _added(
+            [
+                np.ldexp(one.moments(start).astype(np.float64), -terms.vectors.gamma_bits)
+                for one in self.turned.values()
+            ]
+        )
+        share = terms.sigma * factor / math.sqrt(len(self.turned))
+        draws = [stream.normal(0.0, share, len(exact)) for stream in self._streams(before=False)]
+        return geometry_of(self.plan, _added([exact, *draws]), len(self.turned))
 
     def _alone(self, baseline: Baseline, name: str) -> Vector:
         """Train on one institution; its own count, like the public one, divides the sum."""
-        sums = self.sums[name]
+        sums = self._sums[name]
         ratio = self.plan.study.training_units / max(1, self.units[name])
         if baseline is Baseline.ALONE:
             return self._descend(lambda p: sums.plain_gradient(p) * ratio)
@@ -95,7 +120,7 @@ class Trainer:
 
     def _together(self, baseline: Baseline) -> GradientOf:
         if baseline is Baseline.CENTRAL:
-            return lambda p: _added([sums.plain_gradient(p) for sums in self.sums.values()])
+            return lambda p: _added([sums.plain_gradient(p) for sums in self._sums.values()])
         # The full noise of all adds up to sqrt(n) times what one curator needs.
         return self._shared_noise(
             math.sqrt(len(self.sums)) if baseline is Baseline.LOCAL_DP else 1.0
@@ -103,9 +128,28 @@ class Trainer:
 
     def _shared_noise(self, factor: float) -> GradientOf:
         """Return the sum over all institutions with `factor` sigma from each one's stream."""
-        parts = [self._decoded(sums) for sums in self.sums.values()]
-        streams = [noise_stream(self.seed, index) for index in range(len(parts))]
+        parts = [self._decoded(sums) for sums in self._sums.values()]
+        streams = self._streams(before=self.geometry is not None)
         return self._noisy(lambda p: _added([part(p) for part in parts]), factor, streams)
+
+    def _streams(self, *, before: bool) -> list[np.random.Generator]:
+        """Return everybody's stream of noise; `before`: what moments took of it is gone."""
+        streams = [noise_stream(self.seed, index) for index in range(len(self.sums))]
+        for stream in streams if before else ():
+            stream.normal(size=self.plan.moments.vectors.entries)
+        return streams
+
+    @property
+    def _start(self) -> TrainingState:
+        return initial_state(self.plan.study, self.answer)
+
+    @cached_property
+    def _sums(self) -> Mapping[str, UnitSums]:
+        """Training units, in the coordinates of training."""
+        if self.geometry is None:
+            return self.sums
+        start = self._start.parameters
+        return {name: one.on(self.geometry, start) for name, one in self.turned.items()}
 
     def _decoded(self, sums: UnitSums) -> GradientOf:
         bits = self.plan.training.vectors.gamma_bits
@@ -126,10 +170,10 @@ class Trainer:
 
     def _descend(self, gradient: GradientOf) -> Vector:
         study = self.plan.study
-        state = initial_state(study, self.answer)
+        state = self._start
         for _ in range(study.training.steps):
             state = next_state(study, state, gradient(state.parameters))
-        return state.model
+        return plain_parameters(self.geometry, state.model)
 
 
 def _added(vectors: list[Vector]) -> Vector:

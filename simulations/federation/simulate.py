@@ -182,7 +182,7 @@ def simulate(task: Simulation, progress: Progress | None = None) -> dict[str, An
     models: dict[str, Models] = {}
     if task.study.trains:
         models = {FEDERATED: {"": SumModel(model_for(task.study), outcome.parameters)}}
-        models |= _baselines(task, plan, sums, outcome.answers, progress)
+        models |= _baselines(task, plan, sums, outcome, progress)
         models |= _homes(task, outcome.parameters, population, models, progress)
     clock.mark("baselines_seconds", since)
     results = _results(task, plan, outcome, participants, population, models, test)
@@ -251,15 +251,17 @@ def _baselines(
     task: Simulation,
     plan: Plan,
     sums: Mapping[str, StudySums],
-    answers: Sequence[AnswerSum],
+    outcome: Outcome,
     progress: Progress | None,
 ) -> dict[str, Models]:
     training = {name: part.training for name, part in sums.items()}
     units = {name: part.training_count for name, part in sums.items()}
-    answer = answers[0].values if answers else None
+    answer = outcome.answers[0].values if outcome.answers else None
+
     # In local mode baselines take as many steps, at the same price each, all of them by sums.
     stepwise = plan_for(task.study.stepwise) if task.study.training.local else plan
-    trainer = Trainer(stepwise, training, units, task.seed, answer)
+    turned = {name: part.turned for name, part in sums.items() if part.turned is not None}
+    trainer = Trainer(stepwise, training, units, task.seed, answer, turned, outcome.geometry)
     trained: dict[str, Models] = {}
     model = model_for(task.study)
     for index, baseline in enumerate(task.baselines):

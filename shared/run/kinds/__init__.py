@@ -9,6 +9,7 @@ from fieldfare.shared.protocol.plan import Plan
 from fieldfare.shared.run.kinds.evaluation import Evaluation
 from fieldfare.shared.run.kinds.groups import Groups
 from fieldfare.shared.run.kinds.kind import Content, Kind, Release, Summed
+from fieldfare.shared.run.kinds.moments import Moments
 from fieldfare.shared.run.kinds.questions import Questions
 from fieldfare.shared.run.kinds.rehearsal import Rehearsal
 from fieldfare.shared.run.kinds.training import Training
@@ -19,7 +20,10 @@ __all__ = ["KINDS", "Content", "Kind", "Release", "Summed", "next_kind"]
 REHEARSAL: Final = Rehearsal()
 QUESTIONS: Final = Questions()
 KINDS: Final[Mapping[ReleaseKind, Kind]] = MappingProxyType(
-    {kind.release: kind for kind in (REHEARSAL, Training(), Evaluation(), Groups(), QUESTIONS)}
+    {
+        kind.release: kind
+        for kind in (REHEARSAL, Moments(), Training(), Evaluation(), Groups(), QUESTIONS)
+    }
 )
 
 

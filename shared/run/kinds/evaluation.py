@@ -35,8 +35,8 @@ class Evaluation(Kind):
     def contents(self, plan: Plan, results: Results) -> Iterator[Content]:
         """Yield the averaged model."""
         del plan
-        if results.training is not None:
-            yield Content.of(parameters_to_bytes(results.training.model), results)
+        if results.plain_model is not None:
+            yield Content.of(parameters_to_bytes(results.plain_model), results)
 
     def after(self, plan: Plan, results: Results, summed: Summed) -> Results:
         """Keep the table, and which model it is of."""
@@ -66,10 +66,10 @@ class Evaluation(Kind):
 
 def _read_off(plan: Plan, results: Results, summed: Summed) -> str | None:
     """Return what a table says, as canonical JSON; None where only a deleted sum would tell."""
-    training = results.training
-    if summed.values is None or training is None:
+    model = results.plain_model
+    if summed.values is None or model is None:
         return None
-    found = read_metrics(plan, summed.values, summed.participants, training.model)
+    found = read_metrics(plan, summed.values, summed.participants, model)
     return "" if found is None else rfc8785.dumps(found).decode()
 
 

@@ -27,11 +27,11 @@ class Groups(Kind):
 
     def contents(self, plan: Plan, results: Results) -> Iterator[Content]:
         """Yield the model with the threshold of its table, and with neighbours of that."""
-        training, table, known = results.training, results.table, results.threshold
-        if training is None or table is None:
+        model, table, known = results.plain_model, results.table, results.threshold
+        if model is None or table is None:
             return
         for place in thresholds_near(plan.study, table) if known is None else [known]:
-            bound = parameters_to_bytes(with_threshold(training.model, place))
+            bound = parameters_to_bytes(with_threshold(model, place))
             yield Content.of(bound, replace(results, threshold=place))
 
     def write(self, plan: Plan, results: Results, summed: Summed, words: bytes) -> UnsignedLeaf:

@@ -106,6 +106,11 @@ class Kind(ABC):
         Several where machines may round apart; nothing where only a deleted sum would tell.
         """
 
+    def geometry(self, plan: Plan, results: Results) -> str:
+        """Return the hash of the coordinates that the next request binds; nothing: none."""
+        del plan, results
+        return ""
+
     def asked_terms(self, plan: Plan, request: Request, data: bytes) -> ReleaseTerms:
         """Return the terms of a release that is asked for at some position of the run.
 

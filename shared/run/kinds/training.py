@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import ClassVar
 
-from fieldfare.shared.protocol.messages import ReleaseKind, parameters_to_bytes
+from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.protocol.plan import Plan
 from fieldfare.shared.run.kinds.kind import Content, Kind, Summed
+from fieldfare.shared.run.kinds.moments import start_contents
 from fieldfare.shared.run.mismatch import expect
-from fieldfare.shared.run.replay import possible_starts, state_hash, stepped
+from fieldfare.shared.run.replay import state_hash, stepped
 from fieldfare.shared.run.results import UNKNOWN, Results
 from fieldfare.shared.transcript.leaves import ParametersRecord, UnsignedLeaf
 
@@ -36,15 +37,12 @@ class Training(Kind):
 
     def contents(self, plan: Plan, results: Results) -> Iterator[Content]:
         """Yield the parameters that follow; at the start on knots, as machines may round it."""
-        if results.training is not None:
-            yield Content.of(parameters_to_bytes(results.training.parameters), results)
-        elif results.parameters != UNKNOWN:
-            yield Content(results.parameters, results)
-        elif not results.steps:
-            answer = results.answers[0].values if results.answers else None
-            for start in possible_starts(plan.study, answer):
-                bound = replace(results, training=start)
-                yield Content.of(parameters_to_bytes(start.parameters), bound)
+        yield from start_contents(plan, results)
+
+    def geometry(self, plan: Plan, results: Results) -> str:
+        """Return the hash of the coordinates that the study trains in."""
+        del plan
+        return "" if results.geometry is None else results.geometry.hash
 
     def after(self, plan: Plan, results: Results, summed: Summed) -> Results:
         """Take the step."""

@@ -18,14 +18,16 @@ from fieldfare.shared.protocol.plan import (
     RANGE_SIGMAS,
     RANGE_UNITS,
     Plan,
+    carries_last_sum,
     evaluation_vectors,
+    is_recomputed,
     plan_for,
 )
 from fieldfare.shared.ring import WordBits
 from fieldfare.shared.study.study import Study
 
 
-def study(**sections: dict[str, Any]) -> Study:
+def study(**sections: Any) -> Study:
     content: dict[str, Any] = {
         "name": "s",
         "purpose": "p",
@@ -38,7 +40,8 @@ def study(**sections: dict[str, Any]) -> Study:
         "privacy": {"epsilon": 1.0, "delta": 1e-5, "clipping_norm": 1.0},
     }
     for name, changes in sections.items():
-        content[name] = {**content.get(name, {}), **changes}
+        old = content.get(name)
+        content[name] = {**old, **changes} if isinstance(old, dict) else changes
     return Study.model_validate(content)
 
 
@@ -47,7 +50,10 @@ def debits(plan: Plan) -> Fraction:
     return sum(
         (
             Fraction(terms.cost, PICOMU2) * (terms.steps + terms.spare)
-            for terms in (plan.rehearsal, plan.training, plan.evaluation, plan.fairness)
+            for terms in (
+                *(plan.rehearsal, plan.moments, plan.training),
+                *(plan.evaluation, plan.fairness),
+            )
         ),
         Fraction(0),
     )
@@ -413,3 +419,74 @@ def test_promised_epsilon_holds_with_counts_by_group() -> None:
     sensitivity = plan.fairness.sensitivity
     assert sensitivity is not None
     assert mu_squared(sensitivity, sigma=plan.fairness.sigma) <= plan.fairness.mu2
+
+
+# -- moments --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["whitened", "centred"])
+@pytest.mark.parametrize("spare", [0, 1, 3])
+def test_moments_are_a_release_out_of_trainings_share(kind: str, spare: int) -> None:
+    section = {"geometry": {"kind": kind, "share": 0.25}, "evaluation": {"spare_releases": spare}}
+    bare, plan = plan_for(study(evaluation={"spare_releases": spare})), plan_for(study(**section))
+    moments, entries = plan.moments, plan.training.vectors.entries
+    assert (moments.steps, moments.spare) == (1, max(1, spare))
+    assert (moments.first_step, plan.training.first_step) == (0, 1)
+    assert plan.evaluation.first_step == bare.evaluation.first_step + 1
+    assert plan.allowance.first_step == bare.allowance.first_step + 1
+    whole = entries * (entries + 1) // 2
+    assert moments.vectors.entries == (whole if kind == "whitened" else entries)
+    assert moments.sensitivity is not None
+    exact = math.sqrt(3 * 4 / 2 if kind == "whitened" else 3)  # two features and the bias
+    assert exact <= moments.sensitivity.l2(plan.relation) < exact + 2**-10
+    assert mu_squared(moments.sensitivity, sigma=moments.sigma) <= moments.mu2
+    assert moments.cost * (1 + moments.spare) == pytest.approx(
+        0.25 * bare.training.cost * (bare.training.steps + bare.training.spare), rel=1e-6
+    )
+    assert plan.training.cost == pytest.approx(0.75 * bare.training.cost, rel=1e-6)
+    assert plan.evaluation.cost == bare.evaluation.cost
+    assert debits(plan) <= Fraction(mu2_for(epsilon=1.0, delta=1e-5, xi=XI_LIMIT))
+    assert plan.study_limit == debits(plan) * PICOMU2
+    assert plan.releases[0] is moments
+    plan.check_noise(plan.study.aggregation.minimum_institutions)
+
+
+@pytest.mark.parametrize(
+    ("units", "bits"), [(1000, 40), (600_000, 40), (2_000_000, 38), (10**9, 29)]
+)
+def test_steps_in_whitened_coordinates_fit_the_ring(units: int, bits: int) -> None:
+    plan = plan_for(study(geometry={"kind": "whitened"}, records={"units": units}))
+    assert plan.training.vectors.gamma_bits == bits
+    assert plan.rehearsal.vectors == plan.training.vectors
+    assert plan.training.largest_entry / plan.training.gamma < 2**63
+    centred = plan_for(study(geometry={"kind": "centred"}, records={"units": units}))
+    assert centred.training.vectors.gamma_bits == 28
+
+
+def wide(levels: int, kind: str, institutions: int = 3) -> Study:
+    names = [f"level {index}" for index in range(levels // 4 - 2)]
+    return study(
+        features=[
+            {"kind": "categorical", "name": f"c{index}", "levels": names} for index in range(4)
+        ],
+        geometry={"kind": kind},
+        aggregation={"minimum_institutions": institutions},
+    )
+
+
+def test_moments_that_are_too_many_are_refused_with_what_to_do() -> None:
+    for levels, institutions, right in ((400, 3, True), (1030, 3, False), (400, 60, False)):
+        if right:
+            assert plan_for(wide(levels, "whitened", institutions)).moments.cost
+            continue
+        with pytest.raises(StudyError, match='write kind = "centred"'):
+            plan_for(wide(levels, "whitened", institutions))
+        assert plan_for(wide(levels, "centred", institutions)).moments.cost
+
+
+def test_moments_that_do_not_travel_do_not_switch_off_recomputation() -> None:
+    plan = plan_for(wide(400, "whitened"))
+    assert not carries_last_sum(plan, ReleaseKind.MOMENTS, 4)
+    assert is_recomputed(plan, ReleaseKind.TRAINING, 4)
+    assert is_recomputed(plan, ReleaseKind.MOMENTS, 4)
+    assert is_recomputed(plan, ReleaseKind.EVALUATION, 4)

@@ -2,8 +2,8 @@
 
 It shares no code with Fieldfare, so that a mistake in the one telling of a run does not agree with
 itself. It is no audit: it says yes or no, takes the plan's terms as given (they stand in each test
-vector), and does not work out thresholds, knots or the drawn ends of a rate's interval. A stranger
-may begin from it.
+vector), and does not work out thresholds, knots, how far squared norms reach, or the drawn ends of
+a rate's interval. A stranger may begin from it.
 """
 
 import base64
@@ -40,6 +40,7 @@ SENT: Final = {
 }
 FOLLOWS: Final = {
     "rehearsal": "",
+    "moments": "moments",
     "training": "parameters",
     "evaluation": "metrics",
     "fairness": "fairness",
@@ -100,6 +101,7 @@ class Checker:
     moments: tuple[Any, Any, float, float] = (0.0, 0.0, 1.0, 1.0)
     steps: int = 0
     model: str = ""
+    turned: "Turned | None" = None  # the coordinates of training
 
     def read(self, lines: Sequence[str]) -> None:
         """Check a whole file."""
@@ -154,7 +156,7 @@ class Checker:
         opened = "(hello )+opening (offer )*"
         once = rf"(({opened})*request (commitment )*(reply )*)+sum "
         asked = f"{once}answers "
-        trained = f"({once}(parameters |metrics |fairness |answers ))*model "
+        trained = f"({once}(moments |parameters |metrics |fairness |answers ))*model "
         order = rf"roster study (approval )+({opened})+{once}({trained}|(questions )?{asked})"
         again = rf"(questions {asked})*"
         check(re.fullmatch(order + again, kinds + " "), "leaves in the order of a run")
@@ -428,6 +430,8 @@ class Checker:
     def _bound(self, request: Fields, place: int) -> None:
         """The parameters of a request are those that follow."""
         kind = request["kind"]
+        turned = self.turned.hash if self.turned and kind == "training" else None
+        check(request.get("geometry") == turned, "the coordinates that follow")
         if place == 0:
             self._start(request["parameters"])
         elif kind == "training" and self.parameters is not None:
@@ -436,8 +440,12 @@ class Checker:
         elif kind == "evaluation":
             self.model = request["parameters"]
             if self.parameters is not None:
-                average = sum(self.tail[1:], self.tail[0]) / len(self.tail)
-                check(sha(average.astype("<f8").tobytes()) == self.model, "the averaged model")
+                check(sha(self._averaged().astype("<f8").tobytes()) == self.model, "the model")
+
+    def _averaged(self) -> np.ndarray:
+        """The average of the last iterates, as weights of the features."""
+        average: np.ndarray = sum(self.tail[1:], self.tail[0]) / len(self.tail)
+        return average if self.turned is None else self.turned.plain(average)
 
     def _start(self, bound: str) -> None:
         """Zeros, and the public prevalence's log-odds; two bits of its last place either way."""
@@ -469,14 +477,24 @@ class Checker:
                 check(told["parameters"] == hashed, "the parameters after the step")
         elif kind == "evaluation" and values is not None:
             self._metrics(told["metrics"], values, request)
-        elif kind in {"fairness", "query"}:
+        elif kind in {"fairness", "query", "moments"}:
             check(sha(base64.b64decode(told["words"])) == record["words"], "the words of the sum")
+        if kind == "moments":
+            self._moments(base64.b64decode(told["words"]), request)
         if kind == "query":
             check(sha(told["questions"].encode()) == request["parameters"], "what was asked")
         if kind == "fairness" and self.parameters is not None:
-            model = sum(self.tail[1:], self.tail[0]) / len(self.tail)
-            bound = np.append(model, told["threshold"]).astype("<f8").tobytes()
+            bound = np.append(self._averaged(), told["threshold"]).astype("<f8").tobytes()
             check(sha(bound) == request["parameters"], "the model and the threshold")
+
+    def _moments(self, words: bytes, request: Fields) -> None:
+        """Coordinates follow from the words, which stay when vectors are deleted."""
+        size = request["word_bits"] // 8
+        sent = struct.unpack(f"<{len(words) // size}{'i' if size == 4 else 'q'}", words)
+        values = np.array([math.ldexp(word, -request["gamma_bits"]) for word in sent])
+        sigma = request["sigma"] * math.sqrt(request["n"] / (request["n"] - request["t"]))
+        fine = self.plan["releases"]["training"]["gamma_bits"] - 20
+        self.turned = Turned.of(self.study, values, sigma, fine)
 
     def _metrics(self, told: str, table: np.ndarray, request: Fields) -> None:
         """Every figure that follows from the evaluation's table, and the order of those drawn."""
@@ -516,6 +534,97 @@ class Checker:
         averaged = max(1, int(training["steps"] * training["average_last"]))
         if self.steps > training["steps"] - averaged:
             self.tail.append(self.parameters)
+
+
+# -- coordinates ----------------------------------------------------------------------------------
+
+
+@dataclass
+class Turned:
+    """A centre in units of 2^-8, and a lower triangular matrix in units of 2^-f, or none."""
+
+    mean: list[int]
+    fine: int
+    matrix: list[list[int]] | None = None
+
+    @classmethod
+    def of(cls, study: Fields, s: np.ndarray, sigma: float, fine: int) -> "Turned":
+        """What docs/transcript.md says of moments."""
+        units = int(study["records"]["units"] * (1 - study["evaluation"]["holdout"]))
+        count = max(1, math.floor(s[0]), units // 4)
+        if study["geometry"]["kind"] == "centred":
+            return cls(_on_grid([one / count * 0.8 for one in s[1:].tolist()]), 0)
+        entries = (math.isqrt(8 * len(s) + 1) - 1) // 2
+        mean = [one / count for one in s[1:entries].tolist()]
+        rows, at = [], entries
+        for row in range(1, entries):  # the upper triangle, row by row, without the bias
+            rows.append(s[at : at + entries - row].tolist())
+            at += entries - row
+        spread = [
+            [rows[j][i - j] / count - mean[i] * mean[j] for j in range(i + 1)]
+            for i in range(entries - 1)
+        ]
+        ridge = study["geometry"]["ridge"] * (2.0 * sigma * math.sqrt(entries) / count)
+        ridge = max(2.0**-20, ridge)
+        while True:
+            matrix = _inverse(spread, ridge, fine - 8)
+            if matrix is not None:
+                return cls(_on_grid(mean), fine - 8, matrix)
+            ridge *= 2.0
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the bytes."""
+        rows = self.matrix or []
+        head = struct.pack("<BBBI", 8, self.fine, bool(rows), len(self.mean))
+        packed = b"".join(struct.pack(f"<{len(row)}i", *row) for row in rows)
+        mean = struct.pack(f"<{len(self.mean)}h", *self.mean)
+        return sha(b"fieldfare.geometry/1\0" + head + mean + packed)
+
+    def plain(self, parameters: np.ndarray) -> np.ndarray:
+        """Weights of the features: row after row of the matrix, entry after entry of the centre."""
+        count = len(self.mean) + 1
+        bias, *turned = parameters[:count].tolist()
+        weights = list(turned)
+        if self.matrix is not None:
+            weights = [0.0] * len(turned)
+            for row, value in zip(self.matrix, turned, strict=True):
+                for at, one in enumerate(row):
+                    weights[at] += math.ldexp(one, -self.fine) * value
+        for weight, middle in zip(weights, self.mean, strict=True):
+            bias -= weight * math.ldexp(middle, -8)
+        found = np.array([bias, *weights, *parameters[count:].tolist()])
+        return np.clip(found, -1e4, 1e4)
+
+
+def _on_grid(mean: Sequence[float]) -> list[int]:
+    return [round(min(max(one, -1.0), 1.0) * 256) for one in mean]
+
+
+def _inverse(spread: list[list[float]], ridge: float, fine: int) -> list[list[int]] | None:
+    """The inverse of the Cholesky factor, on the grid; None where more of a ridge is needed."""
+    factor = [list(row) for row in spread]
+    for at, row in enumerate(factor):
+        row[at] += ridge
+    for c in range(len(factor)):
+        pivot = factor[c][c]
+        if not pivot >= ridge / 2:
+            return None
+        root = math.sqrt(pivot)
+        for i in range(c, len(factor)):
+            factor[i][c] /= root
+        for i in range(c + 1, len(factor)):
+            for j in range(c + 1, i + 1):
+                factor[i][j] -= factor[i][c] * factor[j][c]
+    inverse = [[float(i == j) for j in range(i + 1)] for i in range(len(factor))]
+    for r, row in enumerate(inverse):
+        row[:] = [one / factor[r][r] for one in row]
+        for i in range(r + 1, len(factor)):
+            for j in range(r + 1):
+                inverse[i][j] -= factor[i][r] * row[j]
+    found = [[round(math.ldexp(one, fine)) for one in row] for row in inverse]
+    small = all(abs(one) < 1 << (6 + fine) for row in found for one in row)
+    return found if small else None
 
 
 # -- metrics --------------------------------------------------------------------------------------

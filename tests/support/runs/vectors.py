@@ -44,6 +44,7 @@ from fieldfare.shared.transcript.leaves import (
     LeafKind,
     MetricsRecord,
     ModelRecord,
+    MomentsRecord,
     ParametersRecord,
     QuestionsRecord,
     SumRecord,
@@ -75,6 +76,17 @@ def local() -> WrittenRun:
 def grouped() -> WrittenRun:
     """Counts alerts by group."""
     return WrittenRun(base(records=EVEN, evaluation={"groups": [GROUP]}), NAMES).finish()
+
+
+def whitened() -> WrittenRun:
+    """Sums second moments first, and trains in whitened coordinates."""
+    study = base(records=EVEN, geometry={"kind": "whitened"}, evaluation={"groups": [GROUP]})
+    return WrittenRun(study, NAMES).finish()
+
+
+def centred() -> WrittenRun:
+    """Sums first moments first, and trains around their mean."""
+    return WrittenRun(base(records=EVEN, geometry={"kind": "centred"}), NAMES).finish()
 
 
 def knots() -> WrittenRun:
@@ -231,6 +243,25 @@ FORGED: Final[dict[str, tuple[Callable[[], WrittenRun], dict[str, Forge]]]] = {
             "no counts": without(LeafKind.FAIRNESS, 0),
         },
     ),
+    "whitened": (
+        whitened,
+        {
+            "a step in other coordinates": changed(LeafKind.REQUEST, 2, Request, geometry=H),
+            "a step in coordinates of its own": changed(LeafKind.REQUEST, 2, Request, geometry=""),
+            "a second step in other coordinates": changed(LeafKind.REQUEST, 3, Request, geometry=H),
+            "moments in some coordinates": changed(LeafKind.REQUEST, 1, Request, geometry=H),
+            "an evaluation in some coordinates": changed(LeafKind.REQUEST, 5, Request, geometry=H),
+            "moments with less noise": changed(LeafKind.REQUEST, 1, Request, sigma=1.0),
+            "moments on other parameters": changed(LeafKind.REQUEST, 1, Request, parameters=H),
+            "other moments": told(MomentsRecord, 0, words="AAAA"),
+            "no moments": without(LeafKind.MOMENTS, 0),
+            "a model that was not evaluated": told(ModelRecord, 0, model=H),
+        },
+    ),
+    "centred": (
+        centred,
+        {"a step in other coordinates": changed(LeafKind.REQUEST, 2, Request, geometry=H)},
+    ),
     "knots": (knots, {"other answers": told(AnswersRecord, 0, words="AAAA")}),
     "later": (
         later,
@@ -275,6 +306,7 @@ def plan_of(plan: Plan) -> dict[str, Any]:
     tolerance = study.privacy.collusion_tolerance
     planned = {
         "rehearsal": plan.rehearsal,
+        "moments": plan.moments,
         "training": plan.training,
         "evaluation": plan.evaluation,
         "fairness": plan.fairness,

@@ -96,10 +96,15 @@ STUDIES: Final[Mapping[str, Callable[[], Study]]] = {
     "training": base,
     "local": lambda: base(training={"mode": "local", "steps": 2, "local_steps": 2}),
     "groups": lambda: base(evaluation={"groups": [GROUP]}),
+    "whitened": lambda: base(geometry={"kind": "whitened"}),
+    "centred": lambda: base(geometry={"kind": "centred"}, evaluation={"groups": [GROUP]}),
     "questions": lambda: asking(COUNT, names=NAMES, allowance=ALLOWANCE),
     "training-and-questions": lambda: asking(COUNT, names=NAMES, steps=2, allowance=ALLOWANCE),
     "knots": lambda: asking(
         SPREAD, COUNT, names=NAMES, steps=2, features=list(KNOTS), allowance=ALLOWANCE
+    ),
+    "whitened-knots": lambda: asking(
+        SPREAD, COUNT, names=NAMES, steps=2, features=list(KNOTS), geometry={"kind": "whitened"}
     ),
 }
 
@@ -262,6 +267,7 @@ class WrittenRun:
             entries=terms.vectors.entries,
             dtype="<u4" if terms.word_bits is WordBits.K32 else "<u8",
             parameters=self.state.content.hash,
+            geometry=release.kind.geometry(self.plan, self.state.results),
         ).model_copy(update=changes)
 
     def ask(self, request: Request, silent: Sequence[str] = ()) -> None:

@@ -10,6 +10,7 @@ from fieldfare.shared.run.kinds import KINDS, Release, Summed, next_kind
 from fieldfare.shared.run.kinds.evaluation import Evaluation
 from fieldfare.shared.run.kinds.groups import Groups
 from fieldfare.shared.run.kinds.kind import values_in
+from fieldfare.shared.run.kinds.moments import Moments
 from fieldfare.shared.run.kinds.questions import Questions
 from fieldfare.shared.run.kinds.rehearsal import Rehearsal
 from fieldfare.shared.run.kinds.training import Training
@@ -19,7 +20,7 @@ from fieldfare.shared.run.results import Results
 
 def test_every_kind_of_release_is_registered_once() -> None:
     assert set(KINDS) == set(ReleaseKind)
-    kinds = {Rehearsal, Training, Evaluation, Groups, Questions}
+    kinds = {Rehearsal, Moments, Training, Evaluation, Groups, Questions}
     assert {type(kind) for kind in KINDS.values()} == kinds
     assert all(kind.release is release for release, kind in KINDS.items())
     with pytest.raises(TypeError):
