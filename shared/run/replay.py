@@ -113,7 +113,7 @@ def decoded_sum(total: Word, terms: ReleaseTerms, participants: int) -> NDArray[
         ProtocolError: out of range: masks did not cancel, or somebody poisoned the sum.
     """
     integers = centre(total, terms.word_bits)
-    # Exact: |sum| / gamma is far below 2^53 for every sum that is in range.
+    # Exact below 2^53 grid steps; on the finer grid of whitened steps rounded, everywhere alike.
     values = np.ldexp(integers.astype(np.float64), -terms.vectors.gamma_bits)
     largest = terms.largest_sum(participants)
     if terms.cost and bool((np.abs(values) > largest).any()):

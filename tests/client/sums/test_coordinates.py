@@ -8,10 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tests.support.runs.grouped import grouped_study
+from tests.support.runs.written_runs import base
 
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.shared.errors import PolicyRefusal, RefusalCode
 from fieldfare.shared.features.basis import EncodedUnits
+from fieldfare.shared.features.rows import ROW_STEPS, DenseRows
 from fieldfare.shared.geometry.geometry import Geometry
 from fieldfare.shared.models import model_for
 from fieldfare.shared.protocol.messages import ReleaseKind
@@ -65,6 +67,30 @@ def test_a_unit_less_moves_each_sum_by_at_most_its_norm(
         assert sum(int(one) ** 2 for one in moved) <= most**2
         assert geometry is not None or moved[0] == 1 << terms.vectors.gamma_bits  # one unit less
         assert len(moved) == terms.vectors.entries
+
+
+@pytest.mark.parametrize("kind", STUDIES)
+def test_a_row_less_moves_each_sum_by_at_most_its_norm(kind: str) -> None:
+    """Units of one column's vectors; a full row on one entry is as long as any."""
+    model = {"kind": "vector", "column": "v", "entries": 64}
+    study = base(features=[], model=model, geometry={"kind": kind})
+    plan, random = plan_for(study), np.random.default_rng(3)
+    drawn_rows = random.normal(size=(20, 64))
+    drawn_rows /= np.linalg.norm(drawn_rows, axis=1)[:, None]
+    steps = np.trunc(drawn_rows * ROW_STEPS).astype(np.int16)
+    steps[0], steps[1] = ROW_STEPS * (np.arange(64) == 7), 0
+    labels = random.integers(0, 2, 20).astype(np.uint8)
+    everybody = EncodedUnits(np.empty((0, 20), np.uint16), labels, DenseRows(steps))
+    whole, parameters = sums_of(study, everybody), random.normal(size=65)
+    moments = whole.vector(ReleaseKind.MOMENTS, parameters)
+    scaled = np.ldexp(moments.astype(np.float64), -plan.moments.vectors.gamma_bits)
+    for terms, geometry in ((plan.moments, None), (plan.training, geometry_of(plan, scaled, 4))):
+        most = terms.vectors.clipping_norm * (1 << terms.vectors.gamma_bits)
+        for gone in range(20):
+            less = sums_of(study, everybody.select(np.arange(20) != gone))
+            given_to = (terms.kind, parameters, geometry)
+            moved = whole.vector(*given_to) - less.vector(*given_to)
+            assert sum(int(one) ** 2 for one in moved) <= most**2
 
 
 @pytest.mark.parametrize("kind", STUDIES)
