@@ -155,6 +155,13 @@ def _rows(report: AuditReport, trust: Trust) -> Iterator[tuple[str, str]]:
     planned = report.plan.study.training.steps
     yield "steps", f"{report.steps} of {planned}, {_attempts(report)}"
     yield "sums", _sums(report)
+    geometry = report.final.results.geometry if report.final else None
+    if geometry is not None:
+        kind = "centred" if geometry.matrix is None else "whitened"
+        yield (
+            "moments",
+            f"in the transcript; the {kind} coordinates of training made again from them",
+        )
     yield from _outcome(report)
     yield "promise", _promise(report, report.plan)
     elsewhere = [name for name, found in report.institutions.items() if found.spent.elsewhere]

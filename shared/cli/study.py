@@ -106,7 +106,7 @@ def _model_line(plan: Plan) -> str:
 
 def _moment_lines(plan: Plan) -> list[str]:
     said = moments_line(plan)
-    return [f"moments       {said}"] if said else []
+    return [f"geometry      moments {said}"] if said else []
 
 
 def _releases(plan: Plan) -> int:

@@ -149,6 +149,14 @@ def test_what_a_study_asks_is_said_in_words(coordinator: Coordinator, policy: Po
     assert "\nasks " not in screen(coordinator, policy, home_study())
 
 
+def test_what_moments_tell_is_said_in_words(coordinator: Coordinator, policy: Policy) -> None:
+    text = " ".join(screen(coordinator, policy, home_study(geometry={"kind": "whitened"})).split())
+    assert "how features go together, their means and how many units train" in text
+    assert "% of the study's mu^2" in text
+    assert "moments: not allowed" not in text
+    assert "how features go together" not in screen(coordinator, policy, home_study())
+
+
 def test_an_unknown_key_and_a_crowd_are_said_before_anybody_approves(
     coordinator: Coordinator, policy: Policy
 ) -> None:

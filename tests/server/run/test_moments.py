@@ -39,6 +39,7 @@ from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.finished_model.file import model_from_bytes
 from fieldfare.shared.geometry.geometry import Geometry
 from fieldfare.shared.privacy.protection import Protection
+from fieldfare.shared.protocol.flower_record import bytes_of
 from fieldfare.shared.protocol.messages import LastSum, ReleaseKind, Request, parameters_to_bytes
 from fieldfare.shared.protocol.plan import PICOMU2, plan_for
 from fieldfare.shared.run.kinds import Release
@@ -321,7 +322,7 @@ def test_institutions_refuse_coordinates_that_are_none(
         content, terms = content_of(sums, *given), sums.federation.plan.training
         if given[0].geometry and given[0].step == terms.first_step:
             cut = 8 * terms.parameter_entries
-            sent = bytes(content["parameters"])
+            sent = bytes_of(content, "parameters")
             found = Geometry.from_bytes(sent[cut:])
             assert found.matrix is not None
             bits, matrix = found.fraction_bits - 1, found.matrix // 2
@@ -380,8 +381,8 @@ def test_canaries_in_the_moments_measure_the_noise_that_was_paid_for(
     square = np.zeros((entries, entries))
     square[np.triu_indices(entries)] = found
     one, other = 1 + np.arange(count), 3 + count + np.arange(count)
-    own = [square[0, one], square[0, other], square[one, one], square[other, other]]
-    shown = np.sum([*own, square[one, other]], axis=0) / np.sqrt(5)  # along what it adds alone
+    alone = [square[0, one], square[0, other], square[one, one], square[other, other]]
+    shown = np.sum([*alone, square[one, other]], axis=0) / np.sqrt(5)  # along what it adds alone
     apart = shown[coins].mean() - shown[~coins].mean()
     tolerance = np.sqrt(len(BANKS) / (len(BANKS) - 1))  # all shares of the noise are in the sum
     spread = np.std(np.where(coins, shown - np.sqrt(5), shown)) / tolerance

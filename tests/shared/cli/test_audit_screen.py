@@ -6,14 +6,17 @@ import pytest
 from rich.console import Console
 from tests.support.runs.grouped import released_groups
 from tests.support.runs.transcripts import Recorder
+from tests.support.runs.written_runs import STUDIES, WrittenRun
 
 from fieldfare.shared.audit.audit import AuditReport, InstitutionReport
 from fieldfare.shared.audit.evidence import Spent
 from fieldfare.shared.audit.opening import Trust
 from fieldfare.shared.cli.audit import MOST_SHOWN, report_json, report_screen
 from fieldfare.shared.protocol.identity import fingerprint
+from fieldfare.shared.protocol.roster import ROSTER_SIGNER
 from fieldfare.shared.transcript.file import Misfit
 
+TRUST = Trust("0" * 64)
 MISFIT = Misfit(line=9, leaf=7, kind="reply", institution="bank-b", step=3, reason="why")
 
 
@@ -48,6 +51,14 @@ def test_one_screen_says_everything(recorded: Recorder, report: AuditReport) -> 
     ):
         assert expected in text
     assert "DOES NOT" not in text
+
+
+@pytest.mark.parametrize("shape", ["whitened", "centred"])
+def test_coordinates_are_said_to_be_made_again(shape: str) -> None:
+    run = WrittenRun(STUDIES[shape]()).finish()
+    text = screen(run.audit(), Trust(run.public(ROSTER_SIGNER)))
+    assert f"the {shape} coordinates of training made again from them" in text
+    assert "coordinates" not in screen(WrittenRun(STUDIES["training"]()).finish().audit(), TRUST)
 
 
 def test_a_misfit_is_the_last_thing_said(recorded: Recorder, report: AuditReport) -> None:

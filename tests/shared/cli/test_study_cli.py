@@ -181,6 +181,27 @@ levels = ["retail", "private"]
     assert not any(line.startswith(("fairness", "group")) for line in bare)
 
 
+@pytest.mark.parametrize(
+    ("kind", "tells"), [("whitened", "how features go together"), ("centred", "features' means")]
+)
+def test_moments_are_priced_and_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str, tells: str
+) -> None:
+    geometry = f'\n[geometry]\nkind = "{kind}"\n'
+    status, out, err = check(written(tmp_path, GOOD + geometry), capsys)
+    assert (status, err) == (0, [])
+    (priced,) = (line for line in out if line.startswith("moments "))
+    assert priced.startswith("moments       1 + 1 spare, each mu^2")
+    (said,) = (line for line in out if line.startswith("geometry "))
+    plan = plan_for(parse_study(GOOD + geometry))
+    share = 200 * plan.moments.cost / plan.study_limit
+    assert tells in said
+    assert "how many units train" in said
+    assert f"{share:.3g} % of the study's mu^2" in said
+    bare = plan_lines(plan_for(parse_study(GOOD)))
+    assert not any(line.startswith(("moments", "geometry")) for line in bare)
+
+
 def test_a_study_that_covers_the_person_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,10 +5,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.support.runs.written_runs import base
 
 from fieldfare.shared.evaluation.metrics import evaluate
 from fieldfare.shared.protocol.plan import PICOMU2, plan_for
-from fieldfare.shared.protocol.prospects import budget_obstacle, cautions, obstacles
+from fieldfare.shared.protocol.prospects import (
+    budget_obstacle,
+    cautions,
+    moments_line,
+    obstacles,
+)
 from fieldfare.shared.study.study import Study, load_study, parse_study
 
 STUDIES = Path(__file__).parents[3] / "studies"
@@ -113,3 +119,15 @@ def test_what_earlier_runs_left_has_to_carry_a_whole_run() -> None:
     assert "of this study's 1: institutions will refuse" in line
     assert "left 0 of" in budget_obstacle(plan, plan.study_limit)
     assert "left 0 of" in budget_obstacle(plan, 2 * plan.study_limit)
+
+
+def test_moments_that_do_not_travel_are_said() -> None:
+    levels = [f"level {index}" for index in range(500)]
+    features = [{"name": "c", "kind": "categorical", "levels": levels}]
+    wide = {"features": features, "geometry": {"kind": "whitened"}}
+    (said,) = (line for line in cautions(plan_for(base(**wide))) if "moments" in line)
+    assert "on the coordinator's word" in said
+    assert "any are as private as any other" in said
+    narrow = plan_for(base(geometry={"kind": "whitened"}))
+    assert not any("moments" in line for line in cautions(narrow))
+    assert moments_line(plan_for(base())) == ""

@@ -594,7 +594,8 @@ class Turned:
         for weight, middle in zip(weights, self.mean, strict=True):
             bias -= weight * math.ldexp(middle, -8)
         found = np.array([bias, *weights, *parameters[count:].tolist()])
-        return np.clip(found, -1e4, 1e4)
+        clipped: np.ndarray = np.clip(found, -1e4, 1e4)
+        return clipped
 
 
 def _on_grid(mean: Sequence[float]) -> list[int]:
