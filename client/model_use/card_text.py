@@ -6,6 +6,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from fieldfare.shared.evaluation.groups import group_lines
+from fieldfare.shared.evaluation.metrics import guard_line
 from fieldfare.shared.evaluation.score_map import score_map
 from fieldfare.shared.finished_model.card import (
     CardInterval,
@@ -51,6 +52,7 @@ def _rows(card: ModelCard, *, measured: bool) -> list[tuple[str, Sequence[str]]]
         ("purpose", [card.purpose]),
         ("prohibited", card.prohibited_uses or ["nothing is named"]),
         ("quality", _quality(card.metrics, measured=measured)),
+        *_start(card),
         *_groups(card),
         (
             "trained on",
@@ -89,6 +91,14 @@ def _quality(metrics: ReleasedMetrics | None, *, measured: bool) -> list[str]:
 def _meaning(metrics: ReleasedMetrics) -> tuple[str, ...]:
     found = score_map(metrics.model_dump())
     return found.lines if found else ()
+
+
+def _start(card: ModelCard) -> list[tuple[str, Sequence[str]]]:
+    if card.start is None:
+        return []
+    one = card.start
+    made = f"{one.name} ({one.generator}, seed {one.seed}; SHA-256 {one.hash})"
+    return [("start", [made, guard_line(one.model_dump())])]
 
 
 def _groups(card: ModelCard) -> list[tuple[str, Sequence[str]]]:

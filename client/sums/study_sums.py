@@ -20,9 +20,15 @@ from fieldfare.shared.evaluation.groups import count_groups
 from fieldfare.shared.evaluation.score_table import bin_of, inner_edges
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.geometry.geometry import Geometry
-from fieldfare.shared.models import RiskModel, UnitSums, model_for
+from fieldfare.shared.models import (
+    RiskModel,
+    UnitSums,
+    model_for,
+    started_model,
+    trained_model,
+)
 from fieldfare.shared.protocol.messages import ReleaseKind
-from fieldfare.shared.protocol.plan import COUNT_GAMMA_BITS
+from fieldfare.shared.protocol.plan import COUNT_GAMMA_BITS, GUARD_CLIP
 from fieldfare.shared.queries.layout import layout_for
 from fieldfare.shared.queries.questions import QuestionGroup
 from fieldfare.shared.run.optimizer import local_change, local_step
@@ -57,6 +63,41 @@ def count_cells(
     return np.bincount(cells, minlength=2 * bins).astype(np.int64) << COUNT_GAMMA_BITS
 
 
+def guard_sum(
+    study: Study, parameters: NDArray[np.float64], units: EncodedUnits
+) -> NDArray[np.int64]:
+    """Sum by how much less log loss units have under what was trained than under its start.
+
+    Args:
+        study: with a public start.
+        parameters: float64, multipliers as they were trained, then as they were at the start.
+        units: of training.
+
+    Returns:
+        int64 (1,), in units of 2^-20.
+
+    Formal Guarantees:
+        A unit's difference is cut to +-C and truncated towards zero to the grid, so adding or
+        removing one unit moves the sum by at most C exactly, whatever the two models are. It
+        depends on that unit's own records alone.
+
+    Edge cases:
+        | input | result |
+        |---|---|
+        | no units | zero |
+        | scores beyond the range of exp | a difference of +-C at most, finite |
+    """
+    model = started_model(study)
+    if model is None:
+        raise PolicyRefusal(RefusalCode.NOT_IN_PLAN, "expected a study with a public start")
+    plain = model_for(study)
+    scores = [plain.scores(model.delivered(half), units) for half in np.split(parameters, 2)]
+    trained, start = (np.logaddexp(0.0, one) - units.labels * one for one in scores)
+    gain = np.clip(start - trained, -GUARD_CLIP, GUARD_CLIP)
+    steps = np.trunc(np.ldexp(gain, COUNT_GAMMA_BITS)).astype(np.int64)
+    return np.array([steps.sum()], dtype=np.int64)
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class StudySums:
     """One institution's units, prepared for every release of one study.
@@ -72,6 +113,7 @@ class StudySums:
     asked: AskedUnits | None = None
     groups: Mapping[str, NDArray[np.int32]] = field(default_factory=dict)  # of the held-out
     turned: TurnedUnits | None = None  # where the study trains in other coordinates
+    guarded: EncodedUnits | None = None  # training units again, where there is a public start
 
     @classmethod
     def prepare(
@@ -103,10 +145,12 @@ class StudySums:
             for group in study.groups
             if asked is not None
         }
-        prepared, held, turned = model.prepare(units), data.select(holdout), None
+        prepared, held = trained_model(study).prepare(units), data.select(holdout)
+        turned, guarded = None, None if study.public_start is None else units
         if study.geometry is not None:
             turned = TurnedUnits(model, study.geometry, study.privacy.clipping_norm, units)
-        return cls(study, model, prepared, len(units), held, asked, groups, turned)
+        rest = (asked, groups, turned, guarded)
+        return cls(study, model, prepared, len(units), held, *rest)
 
     def vector(
         self,
@@ -128,6 +172,8 @@ class StudySums:
             return _turned_sum(self.turned, kind, parameters, geometry)
         if kind is ReleaseKind.TRAINING:
             return self.training.gradient_sum(parameters)
+        if kind is ReleaseKind.GUARD and self.guarded is not None:
+            return guard_sum(self.study, parameters, self.guarded)
         if kind is ReleaseKind.EVALUATION:
             scores = self.model.scores(parameters, self.holdout)
             return count_cells(scores, self.holdout.labels, inner_edges(self.study))

@@ -26,6 +26,7 @@ from fieldfare.shared.geometry.geometry import Geometry
 from fieldfare.shared.protocol.messages import NO_LAST_SUM, ReleaseKind
 from fieldfare.shared.queries.questions import QuestionGroup
 from fieldfare.shared.run.kinds.groups import read_groups
+from fieldfare.shared.run.kinds.guard import read_guard
 from fieldfare.shared.run.kinds.kind import Release
 from fieldfare.shared.run.optimizer import TrainingState
 from fieldfare.shared.run.results import AnswerSum
@@ -48,6 +49,7 @@ class Outcome:
         answers: the sums of the questions that were asked; of the declared ones, one.
         released_groups: how alerts fall on groups; None where the study has none.
         geometry: the coordinates that the model was trained in; None: the features' own.
+        released_guard: what became of the public start; None where the study has none.
     """
 
     parameters: NDArray[np.float64]
@@ -58,6 +60,7 @@ class Outcome:
     answers: tuple[AnswerSum, ...] = ()
     released_groups: dict[str, Any] | None = None
     geometry: Geometry | None = None
+    released_guard: dict[str, Any] | None = None
 
 
 @dataclass(eq=False)
@@ -154,6 +157,7 @@ class Job:
             state.results.answers,
             read_groups(self.terms.plan, state.results.groups),
             state.results.geometry,
+            read_guard(self.terms.plan, state.results.guard),
         )
 
 

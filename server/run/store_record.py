@@ -166,8 +166,7 @@ class RunRecord(Record):
 
     def _with(self, leaf: Leaf, training: TrainingState | None) -> RunState:
         state = self.run.after(leaf, self._added)
-        results = state.results
-        if training is None or not state.purged or results.steps != training.step:
+        if training is None or not state.purged or not state.stands_at(training):
             return state
         return state.resumed(training)
 
@@ -257,11 +256,16 @@ class RunRecord(Record):
         release, results = self.run.release, state.results
         self._put_last(total.replies if release.terms.cost else {})
         if release.kind.release is ReleaseKind.EVALUATION:
-            self.store.put_metrics(self.facts.run, results.metrics or "")
+            known = json.loads(self.store.metrics(self.facts.run) or "{}")
+            guarded = {key: known[key] for key in ("released_guard",) if key in known}
+            measured = json.loads(results.metrics or "{}") | guarded
+            said = rfc8785.dumps(measured).decode() if guarded else results.metrics or ""
+            self.store.put_metrics(self.facts.run, said)
         if told := release.kind.told(self.facts.plan, results):
             known = json.loads(self.store.metrics(self.facts.run) or "{}")
             self.store.put_metrics(self.facts.run, rfc8785.dumps(known | told).decode())
-        moves = release.kind.release in {ReleaseKind.REHEARSAL, ReleaseKind.TRAINING}
+        moving = {ReleaseKind.REHEARSAL, ReleaseKind.TRAINING, ReleaseKind.GUARD}
+        moves = release.kind.release in moving
         return results.training.to_bytes() if moves and results.training else None
 
     def _keep(

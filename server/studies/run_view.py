@@ -20,6 +20,7 @@ from fieldfare.server.store.rows import ApprovalRow, LostAttempts, Progress, sai
 from fieldfare.server.studies.run_control import InspectedRun, Life
 from fieldfare.shared.errors import ProtocolError, RefusalCode
 from fieldfare.shared.evaluation.groups import group_lines
+from fieldfare.shared.evaluation.metrics import guard_line
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import (
     REJECTED,
@@ -184,11 +185,12 @@ def last_lines(summary: RunSummary) -> list[str]:
 
 
 def metric_texts(metrics: Mapping[str, Any] | None) -> list[str]:
-    """Say each released metric with its 95 % interval, and on which groups alerts fall."""
+    """Say each released metric with its interval, the guard's choice, and how groups fare."""
     if metrics is None:
         return []
-    groups = metrics.get("released_groups")
-    return _rates(metrics) + (group_lines(groups) if groups else [])
+    groups, guard = metrics.get("released_groups"), metrics.get("released_guard")
+    chosen = [guard_line(guard)] if guard else []
+    return _rates(metrics) + chosen + (group_lines(groups) if groups else [])
 
 
 def _lost(summary: RunSummary) -> list[str]:

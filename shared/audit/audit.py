@@ -29,6 +29,7 @@ from fieldfare.shared.ring import Word
 from fieldfare.shared.run.attempt import Attempt
 from fieldfare.shared.run.blame import Blame, blame, failed_rehearsal
 from fieldfare.shared.run.kinds.groups import read_groups
+from fieldfare.shared.run.kinds.guard import read_guard
 from fieldfare.shared.run.mismatch import MismatchError, expect
 from fieldfare.shared.run.replay import add_words
 from fieldfare.shared.run.state import RunState
@@ -166,6 +167,7 @@ class AuditReport:
         metrics: the federation's measurements of its model, canonical JSON.
         measured: they were read off the evaluation's sum again.
         groups: how alerts fall on groups, read off the sum in the transcript; None without one.
+        guard: what the guard of a public start found; None without one.
         answers: the questions, and the sums that answer them.
         institutions: each one's spending.
         cosigned: size of the log that each institution co-signed.
@@ -193,6 +195,7 @@ class AuditReport:
     metrics: str | None = None
     measured: bool = False
     groups: Mapping[str, Any] | None = None
+    guard: Mapping[str, Any] | None = None
     answers: tuple[AnswersRecord, ...] = ()
     institutions: Mapping[str, InstitutionReport] = field(default_factory=dict)
     cosigned: Mapping[str, int] = field(default_factory=dict)
@@ -385,6 +388,7 @@ class _RunAudit:
             metrics=state.results.metrics,
             measured=state.results.measured,
             groups=read_groups(plan, state.results.groups),
+            guard=read_guard(plan, state.results.guard),
             answers=releases.answers,
             institutions=_institutions(plan, names, releases.trail.spent),
         )

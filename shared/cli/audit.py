@@ -26,6 +26,7 @@ from fieldfare.shared.audit.verdict import (
 from fieldfare.shared.cli import app
 from fieldfare.shared.errors import ProtocolError, UsageError
 from fieldfare.shared.evaluation.groups import group_lines
+from fieldfare.shared.evaluation.metrics import guard_line
 from fieldfare.shared.pages.words import short
 from fieldfare.shared.protocol.identity import fingerprint
 from fieldfare.shared.protocol.plan import PICOMU2, Plan
@@ -102,6 +103,7 @@ def report_json(
         "metrics": json.loads(report.metrics) if report.metrics else None,
         "recomputed_metrics": report.measured,
         "groups": report.groups,
+        "guard": report.guard,
         "questions": sum(len(record.group.questions) for record in report.answers),
         "delta": None if plan is None else plan.study.privacy.delta,
         "planned_epsilon": None if plan is None else plan.epsilon(),
@@ -177,6 +179,8 @@ def _outcome(report: AuditReport) -> Iterator[tuple[str, str]]:
         yield "model", f"{report.model} {again}"
     if report.metrics is not None:
         yield "metrics", "read off the evaluation's sum again" if report.measured else STATED
+    if report.guard is not None:
+        yield "start", guard_line(report.guard)
     if report.groups is not None:
         for line in group_lines(report.groups):
             yield "fairness", line

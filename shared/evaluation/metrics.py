@@ -165,6 +165,15 @@ def _bin_probabilities(study: Study) -> NDArray[np.float64]:
 # -- two readings of one table --------------------------------------------------------------------
 
 
+def guard_line(found: Mapping[str, Any]) -> str:
+    """Say what the guard of a public start found: the documented `released_guard`."""
+    trained = found["taken"] == "trained"
+    said = "what was trained" if trained else "the public start itself"
+    why = "better" if trained else "what was trained is not better beyond noise"
+    gain, sigma = float(found["gain"]), float(found["sigma"])
+    return f"{said}: {why}, by {gain:+.1f} of log loss on training units (noise {sigma:.1f})"
+
+
 def same_metrics(own: str, found: str) -> bool:
     """Tell whether two readings of one table are the same, as canonical JSON; "" where noise hides.
 

@@ -231,6 +231,26 @@ class ReleasedGroups(_Part):
     columns: tuple[GroupingCard, ...] = Field(strict=False)
 
 
+class StartCard(_Part):
+    """The public start that the model was trained from, and what its guard found.
+
+    Attributes:
+        name, hash: of the start, as the study says them.
+        generator, seed: what made it.
+        taken: whether the model is what was trained, or the start itself.
+        gain: log loss of the start less that of what was trained, on training units, with noise.
+        sigma: of that noise.
+    """
+
+    name: str
+    hash: Hex32
+    generator: str
+    seed: Count
+    taken: Literal["trained", "start"]
+    gain: float
+    sigma: float
+
+
 class Verification(_Part):
     """The values that a copy of the transcript is compared with.
 
@@ -266,16 +286,18 @@ class ModelCard(_Part):
     privacy: PrivacyCard
     metrics: ReleasedMetrics | None  # None: hidden by noise
     groups: ReleasedGroups | None = None  # None: the study has no groups
+    start: StartCard | None = None  # None: trained from nothing
     limits: tuple[Sentence, ...] = Field(strict=False)
     fairness: tuple[Sentence, ...] = Field(strict=False)
     verification: Verification
 
     @model_serializer(mode="wrap")
     def _as_before_groups(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what the card of a study without groups did not have: its bytes stay."""
+        """Leave out what the card of a study without groups or start did not have."""
         data: dict[str, Any] = handler(self)
-        if self.groups is None:
-            data.pop("groups", None)
+        for name in ("groups", "start"):
+            if getattr(self, name) is None:
+                data.pop(name, None)
         return data
 
     def to_bytes(self) -> bytes:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldfare.shared.evaluation.groups import Verdict, percents, rate_in
+from fieldfare.shared.evaluation.metrics import guard_line
 from fieldfare.shared.evaluation.score_map import score_map
 from fieldfare.shared.finished_model.card import (
     CalibrationPoint,
@@ -141,6 +142,7 @@ def card_page(
         "rates": _rates(card.metrics),
         "calibration": _calibration(card.metrics),
         "meaning": _meaning(card.metrics),
+        "guard": guard_line(card.start.model_dump()) if card.start else "",
         "groups": group_tables(_released_groups(card)),
         "panels": panels.panels(shapes),
         "geometry": panels,

@@ -30,6 +30,7 @@ from fieldfare.shared.finished_model.card import (
     PrivacyCard,
     ReleasedGroups,
     ReleasedMetrics,
+    StartCard,
     Verification,
 )
 from fieldfare.shared.finished_model.file import layout_hash
@@ -101,6 +102,7 @@ transcript and finds your own replies in it.",
 the float64 values in model.safetensors.",
     "The first leaves of the transcript, as many as the size above says, have the root above.",
 )
+GUARD_FOUND: Final = {"taken", "gain", "sigma"}  # the rest of a start is the study's
 CLOSE: Final = 1e-6  # relative: another machine's logarithm may differ in the last bits
 
 
@@ -117,6 +119,7 @@ class CardFacts:
         failed_attempts: sums that were asked for again.
         metrics: released by the evaluation (`evaluate`); None where noise hid it.
         groups: how alerts fall on groups (`read_fairness`); None where the study has none.
+        guard: what the guard of a public start found (`read_guard`); None without a start.
         transcript_size: leaves of the transcript so far, the model's record included.
         transcript_root: its RFC 6962 root at that size, hex.
     """
@@ -131,6 +134,7 @@ class CardFacts:
     transcript_size: int
     transcript_root: str
     groups: Mapping[str, Any] | None = None
+    guard: Mapping[str, Any] | None = None
 
 
 def write_card(
@@ -172,6 +176,7 @@ def write_card(
         privacy=_privacy(plan, facts),
         metrics=None if facts.metrics is None else ReleasedMetrics.model_validate(facts.metrics),
         groups=None if facts.groups is None else ReleasedGroups.model_validate(facts.groups),
+        start=_start(study, facts),
         limits=(
             f"The promise of privacy has limits. {covers(study.records.left_out_banks)}",
             *LIMITS[:-2],
@@ -186,6 +191,15 @@ def write_card(
             how=HOW,
         ),
     )
+
+
+def _start(study: Study, facts: CardFacts) -> StartCard | None:
+    start = study.public_start
+    if start is None or facts.guard is None:
+        return None
+    said = {"name": study.training.start, "hash": start.hash}
+    made = {"generator": start.facts.generator, "seed": start.facts.seed}
+    return StartCard.model_validate({**said, **made, **facts.guard})
 
 
 def check_card(card: ModelCard, plan: Plan, parameters: NDArray[np.float64]) -> None:
@@ -208,6 +222,8 @@ def check_card(card: ModelCard, plan: Plan, parameters: NDArray[np.float64]) -> 
         raise ProtocolError("expected a model card that spent no more than the study may")
     if _groups_of(card) != tuple((one.column, one.names) for one in plan.study.groups):
         raise ProtocolError("expected a model card that says how the study's groups fare")
+    if (card.start is None) != (plan.study.public_start is None):
+        raise ProtocolError("expected a model card that says what became of the public start")
     try:
         expected = write_card(plan, parameters, _facts_of(card), finished_at(card))
     except (ValidationError, AccountingError):
@@ -286,6 +302,7 @@ def _facts_of(card: ModelCard) -> CardFacts:
         failed_attempts=card.verification.failed_attempts,
         metrics=None if card.metrics is None else card.metrics.model_dump(),
         groups=None if card.groups is None else card.groups.model_dump(),
+        guard=None if card.start is None else card.start.model_dump(include=GUARD_FOUND),
         transcript_size=card.verification.size,
         transcript_root=card.verification.root,
     )

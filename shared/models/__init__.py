@@ -9,6 +9,7 @@ from fieldfare.shared.advice import told
 from fieldfare.shared.models.additive import AdditiveModel
 from fieldfare.shared.models.interface import GridVectors, RiskModel, UnitSums
 from fieldfare.shared.models.linear import LinearModel
+from fieldfare.shared.models.started import StartedModel
 from fieldfare.shared.models.vector_network import NetworkModel
 from fieldfare.shared.study.model_sections import MlpSection, VectorSection
 from fieldfare.shared.study.study import Study
@@ -23,17 +24,20 @@ __all__ = [
     "LinearModel",
     "NetworkModel",
     "RiskModel",
+    "StartedModel",
     "UnitSums",
     "check_module",
     "model_for",
     "network_for",
     "parameter_entries",
     "slot_values",
+    "started_model",
+    "trained_model",
 ]
 
 
 def model_for(study: Study) -> RiskModel:
-    """Return the model that a study declares.
+    """Return the model that a study declares, and that a finished run delivers.
 
     The choice is a closed one: a module that a study names is one that is allowed here.
     """
@@ -45,6 +49,19 @@ def model_for(study: Study) -> RiskModel:
     if study.rows is not None:
         return LinearModel(study.rows.columns, clipping_norm=study.privacy.clipping_norm)
     return AdditiveModel(study.features, clipping_norm=study.privacy.clipping_norm)
+
+
+def started_model(study: Study) -> StartedModel | None:
+    """Return what a study trains from its public start; None where it starts from nothing."""
+    start = study.public_start
+    if start is None:
+        return None
+    return StartedModel(study.features, clipping_norm=study.privacy.clipping_norm, start=start)
+
+
+def trained_model(study: Study) -> RiskModel:
+    """Return the model whose parameters a study's steps move: `model_for`, or multipliers."""
+    return started_model(study) or model_for(study)
 
 
 def slot_values(study: Study, parameters: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -200,6 +200,7 @@ class ReleaseKind(Enum):
     REHEARSAL = "rehearsal"  # masks over zeros: no records, no debit
     MOMENTS = "moments"  # how features go together, before training
     TRAINING = "training"
+    GUARD = "guard"  # whether what was trained is better than its public start
     EVALUATION = "evaluation"
     FAIRNESS = "fairness"  # alerts by group of the hold-out's units
     QUERY = "query"  # the answers to a group of questions

@@ -19,7 +19,7 @@ from fieldfare.shared.evaluation.groups import group_entries
 from fieldfare.shared.geometry.geometry import fraction_bits_for
 from fieldfare.shared.geometry.moments import first_moment_vectors, moment_vectors
 from fieldfare.shared.geometry.unit_vectors import unit_vectors
-from fieldfare.shared.models import model_for, parameter_entries
+from fieldfare.shared.models import model_for, parameter_entries, trained_model
 from fieldfare.shared.models.interface import GridVectors
 from fieldfare.shared.privacy.accountant import epsilon_if_masks_fail, sigma_for
 from fieldfare.shared.privacy.discrete_noise import (
@@ -40,6 +40,9 @@ from fieldfare.shared.ring import MAX_GAMMA_BITS, WordBits, word_bits_for
 from fieldfare.shared.study.study import MAX_INSTITUTIONS, Study
 
 PICOMU2: Final = 10**12  # mu^2 is debited in whole units of 1e-12, rounded up
+GUARD_SHARE: Final = 0.02  # of training's mu^2, for each attempt that the guard may pay for
+GUARD_CLIP: Final = 2.0  # of log loss; below 1 a model that calls nobody a case may seem better
+GUARD_SIGMAS: Final = 2.0  # of the known noise: by less, what was trained is not better
 COUNT_GAMMA_BITS: Final = 20  # counts too use a fine grid (docs/design.md, "Integers")
 RANGE_UNITS: Final = 4  # decoded sums beyond 4 x the public unit count are no sums
 RANGE_SIGMAS: Final = 16
@@ -155,6 +158,7 @@ class Plan:
     rehearsal: ReleaseTerms
     moments: ReleaseTerms
     training: ReleaseTerms
+    guard: ReleaseTerms
     evaluation: ReleaseTerms
     fairness: ReleaseTerms
     query: ReleaseTerms
@@ -172,6 +176,7 @@ class Plan:
             ReleaseKind.REHEARSAL: self.rehearsal,
             ReleaseKind.MOMENTS: self.moments,
             ReleaseKind.TRAINING: self.training,
+            ReleaseKind.GUARD: self.guard,
             ReleaseKind.EVALUATION: self.evaluation,
             ReleaseKind.FAIRNESS: self.fairness,
             ReleaseKind.QUERY: self.query if self.query.steps else self.allowance,
@@ -180,7 +185,7 @@ class Plan:
     @property
     def releases(self) -> tuple[ReleaseTerms, ...]:
         """Everything that costs, in the order of a run."""
-        trained = (self.moments, self.training, self.evaluation, self.fairness)
+        trained = (self.moments, self.training, self.guard, self.evaluation, self.fairness)
         planned = (*trained, self.query, self.allowance)
         return tuple(terms for terms in planned if terms.cost)
 
@@ -281,6 +286,7 @@ def plan_for(study: Study) -> Plan:
     asked = total * Fraction(study.query_share)
     moments = _moments(study, total - asked)
     training = _training(study, total - asked)
+    guard = _guard(study, total - asked)
     evaluation = _evaluation(study, total - asked)
     fairness = _fairness(study, total - asked)
     query, allowance = _questions(study, asked)
@@ -289,6 +295,7 @@ def plan_for(study: Study) -> Plan:
         rehearsal=_rehearsal(training),
         moments=moments,
         training=training,
+        guard=guard,
         evaluation=evaluation,
         fairness=fairness,
         query=query,
@@ -394,7 +401,7 @@ def fraction_bits(study: Study) -> int:
 
 def _training_vectors(study: Study) -> GridVectors:
     """Return the facts of a unit's gradient, in the coordinates that the study trains in."""
-    plain = model_for(study).vectors
+    plain = trained_model(study).vectors
     return replace(plain, gamma_bits=plain.gamma_bits + fraction_bits(study))
 
 
@@ -404,10 +411,11 @@ def _training(study: Study, mu2: Fraction) -> ReleaseTerms:
         return _nothing(ReleaseKind.TRAINING, vectors)
     releases = study.training.steps + study.spare_releases
     moments = Fraction(study.geometry.of_training) if study.geometry else Fraction(0)
-    return _terms(
+    guarded = _guards(study) * Fraction(GUARD_SHARE) * (1 + study.evaluation.spare_releases)
+    terms = _terms(
         study,
         ReleaseKind.TRAINING,
-        mu2=mu2 * Fraction(study.privacy.training_share) * (1 - moments) / releases,
+        mu2=mu2 * Fraction(study.privacy.training_share) * (1 - moments - guarded) / releases,
         first_step=_before_training(study),
         steps=study.training.steps,
         spare=study.spare_releases,
@@ -415,6 +423,35 @@ def _training(study: Study, mu2: Fraction) -> ReleaseTerms:
         units=study.training_units,
         local_steps=study.training.local_steps if study.training.local else 0,
     )
+    if not guarded:
+        return terms
+    return replace(terms, parameter_entries=len(trained_model(study).initial(0.0)))
+
+
+def _guard(study: Study, mu2: Fraction) -> ReleaseTerms:
+    """Return the terms of the guard: training units, the trained model beside its public start."""
+    vectors = GridVectors(
+        entries=1, clipping_norm=GUARD_CLIP, gamma_bits=COUNT_GAMMA_BITS, rounded_entries=0
+    )
+    if not _guards(study):
+        return _nothing(ReleaseKind.GUARD, vectors)
+    terms = _terms(
+        study,
+        ReleaseKind.GUARD,
+        mu2=mu2 * Fraction(study.privacy.training_share) * Fraction(GUARD_SHARE),
+        first_step=_before_training(study) + study.training.steps,
+        steps=1,
+        spare=study.evaluation.spare_releases,
+        vectors=vectors,
+        units=study.training_units,
+    )
+    # Both models: multipliers as they were trained, then as they were at the start.
+    return replace(terms, parameter_entries=2 * len(trained_model(study).initial(0.0)))
+
+
+def _guards(study: Study) -> int:
+    """Return how many releases stand between training and the evaluation."""
+    return int(study.public_start is not None)
 
 
 def _evaluation(study: Study, mu2: Fraction) -> ReleaseTerms:
@@ -425,7 +462,7 @@ def _evaluation(study: Study, mu2: Fraction) -> ReleaseTerms:
         study,
         ReleaseKind.EVALUATION,
         mu2=_each_evaluation(study, mu2),
-        first_step=_before_training(study) + study.training.steps,
+        first_step=_before_training(study) + study.training.steps + _guards(study),
         steps=1,
         spare=study.evaluation.spare_releases,
         vectors=vectors,
@@ -447,7 +484,7 @@ def _fairness(study: Study, mu2: Fraction) -> ReleaseTerms:
         study,
         ReleaseKind.FAIRNESS,
         mu2=_each_evaluation(study, mu2),
-        first_step=_before_training(study) + study.training.steps + 1,
+        first_step=_before_training(study) + study.training.steps + _guards(study) + 1,
         steps=1,
         spare=0,
         vectors=vectors,
@@ -470,7 +507,8 @@ def _before_training(study: Study) -> int:
 
 def _questions(study: Study, mu2: Fraction) -> tuple[ReleaseTerms, ReleaseTerms]:
     """Return the terms of the declared questions, then those of the allowance's groups."""
-    after = study.training.steps + 1 + bool(study.groups) if study.trains else 0
+    evaluated = 1 + bool(study.groups) + _guards(study)
+    after = study.training.steps + evaluated if study.trains else 0
     after += int(study.geometry is not None)
     first = 0 if study.asks_for_knots else after
     later = Fraction(study.allowance.share) if study.allowance else Fraction(0)

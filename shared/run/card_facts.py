@@ -4,6 +4,7 @@ import json
 
 from fieldfare.shared.finished_model.card_writing import CardFacts
 from fieldfare.shared.run.kinds.groups import read_groups
+from fieldfare.shared.run.kinds.guard import read_guard
 from fieldfare.shared.run.mismatch import MismatchError
 from fieldfare.shared.run.state import RunState
 
@@ -31,6 +32,7 @@ def card_facts(state: RunState, *, size: int, root: str) -> CardFacts:
         failed_attempts=state.failed,
         metrics=json.loads(results.metrics) if results.metrics else None,
         groups=read_groups(state.run.plan, results.groups),
+        guard=read_guard(state.run.plan, results.guard),
         transcript_size=size,
         transcript_root=root,
     )

@@ -9,6 +9,7 @@ From the answered sum of a study's questions to the knots that its model is trai
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -18,9 +19,9 @@ from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.evaluation.score_table import prevalence_log_odds
 from fieldfare.shared.features.knots import asked_features, chosen_places
-from fieldfare.shared.models import model_for
+from fieldfare.shared.models import started_model, trained_model
 from fieldfare.shared.protocol.messages import parameters_hash, parameters_to_bytes
-from fieldfare.shared.protocol.plan import ReleaseTerms
+from fieldfare.shared.protocol.plan import PARAMETER_LIMIT, ReleaseTerms
 from fieldfare.shared.protocol.secure_sum import seed_stream
 from fieldfare.shared.queries.layout import WEIGHT_BITS, layout_for
 from fieldfare.shared.ring import Word, WordBits, add, centre, decode, encode, subtract
@@ -148,11 +149,25 @@ def initial_state(study: Study, answer: NDArray[np.float64] | None = None) -> Tr
 
 
 def _start(study: Study, log_odds: float, answer: NDArray[np.float64] | None) -> TrainingState:
-    parameters = model_for(study).initial(log_odds)
+    parameters = trained_model(study).initial(log_odds)
     if answer is not None and study.asks_for_knots:
         knots = asked_knots(study, answer)
         parameters[len(parameters) - len(knots) :] = knots
     return TrainingState.start(parameters)
+
+
+def delivered_state(study: Study, state: TrainingState) -> TrainingState:
+    """Return a finished training at the plain model that it leads to: curves times multipliers.
+
+    Args:
+        study: which public start; without one the state is what it was.
+        state: of the study's bias and multipliers.
+    """
+    model = started_model(study)
+    if model is None:
+        return state
+    parameters = np.clip(model.delivered(state.model), -PARAMETER_LIMIT, PARAMETER_LIMIT)
+    return replace(TrainingState.start(parameters), step=study.training.steps)
 
 
 def possible_starts(

@@ -34,6 +34,21 @@ class AnswerSum:
 
 
 @dataclass(frozen=True, eq=False)
+class GuardSum:
+    """How much better than its public start the trained model is on training units.
+
+    Attributes:
+        value: log loss of the start less that of the trained model, each unit's within +-C.
+        trained: whether that is beyond the noise, so that the trained model goes on.
+        participants: how many institutions are in it.
+    """
+
+    value: float
+    trained: bool
+    participants: int
+
+
+@dataclass(frozen=True, eq=False)
 class GroupsSum:
     """The institutions' counts by group, before they are read.
 
@@ -62,6 +77,9 @@ class Results:
         steps: of training that were summed.
         parameters: hash of the parameters after the last step (or at the start), or UNKNOWN.
         bound: hash of what the last request bound.
+        guarded: training stands at the model that the guard chose: a plain additive one.
+        started: the start, as the guard's request bound it.
+        guard: what it found, where that is known.
         table: float64, the evaluation's sum; None before it and where it was deleted.
         metrics: what the evaluation said, nothing if noise hid it; None before it.
         measured: the metrics were read off the sum again, and are no word of the coordinator.
@@ -81,6 +99,9 @@ class Results:
     steps: int = 0
     parameters: str = UNKNOWN
     bound: str = UNKNOWN
+    guarded: bool = False
+    started: TrainingState | None = None
+    guard: GuardSum | None = None
     table: Values | None = None
     metrics: str | None = None
     measured: bool = False

@@ -155,7 +155,20 @@ class RunState:
         if training is not None:
             asked = int(self.run.plan.study.asks_for_knots)  # the answers are in its knots
             results = replace(results, steps=training.step, answered=asked)
+            results = replace(results, guarded=self._is_chosen(training))
         return self._advanced(results=results)
+
+    def stands_at(self, training: TrainingState) -> bool:
+        """Tell whether a kept training is of where the run stands."""
+        results = self.results
+        found = (training.step, self._is_chosen(training))
+        return (results.steps, results.guarded) == found
+
+    def _is_chosen(self, training: TrainingState) -> bool:
+        """Tell whether a training stands at what a guard chose: a model, and no multipliers."""
+        plan = self.run.plan
+        trained = plan.training.parameter_entries
+        return bool(plan.guard.steps) and len(training.parameters) != trained
 
     def ahead(self, kind: ReleaseKind, step: int) -> "RunState":
         """Return the run at a release that is due later, where no sum before it leads there.

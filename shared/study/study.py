@@ -37,6 +37,7 @@ from fieldfare.shared.features.features import (
 )
 from fieldfare.shared.features.knots import asked_features
 from fieldfare.shared.features.media_gate import media_in
+from fieldfare.shared.features.public_start import PublicStart
 from fieldfare.shared.queries.columns import Column, Columns, InstitutionColumn, columns_by_name
 from fieldfare.shared.queries.layout import layout_for
 from fieldfare.shared.queries.questions import (
@@ -59,7 +60,9 @@ from fieldfare.shared.study.model_sections import (
     VectorSection,
     row_section,
 )
+from fieldfare.shared.study.start import put_start, start_in
 from fieldfare.shared.study.toml import problem_lines
+from fieldfare.shared.study.training_section import TrainingSection
 from fieldfare.shared.system.private_files import read_at_most
 
 STUDY_FORMAT: Final = 1
@@ -74,9 +77,6 @@ MAX_MISSING: Final = 1000  # texts that mean no value
 MAX_PROHIBITED: Final = 100  # uses; people read each of them
 QUERY_SHARE: Final = 0.2  # of mu^2, where a study that trains asks questions too
 DEFAULT_MISSING: Final = ("", "?", "NA", "N/A", "NaN", "nan", "NULL", "null", "None")
-LOCAL_EXCHANGES: Final = 5
-_OF_ADAM: Final = ("learning_rate", "beta1", "beta2")
-_OF_LOCAL_MODE: Final = ("local_steps", "local_rate")
 PROHIBITED_BY_DEFAULT: Final = (
     "automated account closure, freeze or report",
     "immigration enforcement",
@@ -131,65 +131,6 @@ class RecordsSection(_Section):
         if not self.left_out_banks:
             data.pop("left_out_banks", None)
         return data
-
-
-class TrainingSection(_Section):
-    """Full-batch training: Adam at the coordinator on the noisy mean (docs/design.md, "The model").
-
-    In local mode each institution takes several noised steps of gradient descent inside, and the
-    coordinator averages how far everybody moved.
-
-    Attributes:
-        mode: "together": each step is one sum over all; "local": see above.
-        steps: sums that are collected, 5 where a study in local mode does not say; 0: nothing is
-            trained, questions are asked.
-        learning_rate, beta1, beta2: of Adam; not in local mode.
-        local_steps: steps inside for each sum; in local mode only.
-        local_rate: of these steps, in units of one over the log loss's curvature at the public
-            prevalence.
-        average_last: share of iterates averaged.
-    """
-
-    mode: Literal["together", "local"] = "together"
-    steps: int = Field(default=60, ge=0, le=10_000)
-    learning_rate: float = Field(default=0.15, gt=0, le=10)
-    beta1: float = Field(default=0.9, ge=0, lt=1)
-    beta2: float = Field(default=0.99, ge=0, lt=1)
-    local_steps: int = Field(default=10, ge=1, le=1000)
-    local_rate: float = Field(default=0.5, gt=0, le=10)
-    average_last: float = Field(default=0.5, gt=0, le=1)
-
-    @model_validator(mode="after")
-    def _of_one_mode(self) -> Self:
-        idle, other = self._idle(), "together" if self.local else "local"
-        problems = [
-            f"training.{name}: expected only where training.mode is {other!r}"
-            for name in idle
-            if name in self.model_fields_set
-        ]
-        if self.local and not self.steps:
-            problems.append("training.steps: expected 1 or more in local mode, found 0")
-        if problems:
-            raise ValueError("\n".join(problems))
-        if self.local and "steps" not in self.model_fields_set:
-            object.__setattr__(self, "steps", LOCAL_EXCHANGES)
-        return self
-
-    @model_serializer(mode="wrap")
-    def _of_its_mode(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what the mode has no use for: the id of a study without it stays as it was."""
-        data: dict[str, Any] = handler(self)
-        for name in (*self._idle(), *(() if self.local else ("mode",))):
-            data.pop(name, None)
-        return data
-
-    def _idle(self) -> tuple[str, ...]:
-        return _OF_ADAM if self.local else _OF_LOCAL_MODE
-
-    @property
-    def local(self) -> bool:
-        """Tell whether institutions take steps of their own."""
-        return self.mode == "local"
 
 
 class EvaluationSection(_Section):
@@ -470,6 +411,8 @@ class Study(_Section):
             problems.append("geometry: expected none where training.mode is 'local', found some")
         if training is not None and not training.steps:
             problems.append("geometry: expected none where no model is trained, found some")
+        if training is not None and training.start:
+            problems.append("geometry: expected none beside a public start: its curves are few")
         if problems:
             raise ValueError("\n".join(problems))
         return geometry
@@ -504,8 +447,25 @@ class Study(_Section):
         return self
 
     @model_validator(mode="after")
+    def _start_is_of_its_features(self) -> Self:
+        start = self.public_start
+        if start is None:
+            return self
+        if self.asks_for_knots or self.model.kind != "additive":
+            raise ValueError(
+                "training.start: expected only beside a model of kind additive, and no knots_from"
+            )
+        try:
+            start.curves_for(self.features)
+        except StudyError as error:
+            raise ValueError("\n".join(f"features: {line}" for line in error.problems)) from None
+        return self
+
+    @model_validator(mode="after")
     def _no_media(self) -> Self:
-        found = list(media_in(self.model_dump()))
+        whole = self.model_dump()
+        whole["training"].pop("start_file", None)  # bounded numbers, and words that it checked
+        found = list(media_in(whole))
         if found:
             rule = "leave it out (harm rule 6)"
             raise ValueError("\n".join(f"{p}: expected plain words, {w}: {rule}" for p, w in found))
@@ -585,6 +545,12 @@ class Study(_Section):
     def trains(self) -> bool:
         """Tell whether the study trains a model."""
         return self.training.steps > 0
+
+    @property
+    def public_start(self) -> PublicStart | None:
+        """The public curves where training starts; None: it starts from nothing."""
+        training = self.training
+        return start_in(training.start, training.start_hash, training.start_file)
 
     @property
     def stepwise(self) -> "Study":
@@ -736,8 +702,13 @@ def check_deployable(study: Study) -> None:
         )
 
 
-def parse_study(text: str) -> Study:
+def parse_study(text: str, beside: Path | None = None) -> Study:
     """Parse TOML text into a validated study.
+
+    Args:
+        text: of the file.
+        beside: folder that may hold the public start that it names; those that come with
+            Fieldfare are known without.
 
     Raises:
         StudyError: the text is no TOML, or lists every mistake, one line each.
@@ -750,6 +721,7 @@ def parse_study(text: str) -> Study:
         raise StudyError(
             "expected TOML, found a number too long or brackets too deep; shorten them"
         ) from None
+    put_start(data, beside)
     try:
         return Study.model_validate(data)
     except ValidationError as error:
@@ -764,6 +736,6 @@ def load_study(path: Path) -> Study:
     """
     content = read_at_most(path, MAX_STUDY_BYTES, StudyError)
     try:
-        return parse_study(content.decode("utf-8"))
+        return parse_study(content.decode("utf-8"), path.parent)
     except UnicodeDecodeError:
         raise StudyError(f"{path}: expected UTF-8 text") from None

@@ -8,6 +8,7 @@ signs and institutions co-sign (docs/design.md, "Recomputation"). Order of a run
     rehearsal:  (REQUEST COMMITMENT... REPLY...)... SUM
     moments:    (REQUEST COMMITMENT... REPLY...)... SUM MOMENTS
     each step:  (REQUEST COMMITMENT... REPLY...)... SUM PARAMETERS     one REQUEST for each attempt
+    guard:      (REQUEST COMMITMENT... REPLY...)... SUM GUARD
     evaluation: (REQUEST COMMITMENT... REPLY...)... SUM METRICS
     groups:     (REQUEST COMMITMENT... REPLY...)... SUM FAIRNESS
     questions:  (REQUEST COMMITMENT... REPLY...)... SUM ANSWERS
@@ -15,9 +16,9 @@ signs and institutions co-sign (docs/design.md, "Recomputation"). Order of a run
 
 COMMITMENTs are there where the study opens vectors in a second message; an attempt without one of
 everybody has no REPLY. A study without training has neither steps, evaluation nor MODEL; one
-without a geometry has no MOMENTS, one without groups no FAIRNESS, one without questions no ANSWERS.
-A run of later questions, which the study's allowance covers, has after the rehearsal nothing but
-these:
+without a geometry has no MOMENTS, one without a public start no GUARD, one without groups no
+FAIRNESS, one without questions no ANSWERS. A run of later questions, which the study's allowance
+covers, has after the rehearsal nothing but these:
 
     each group: QUESTIONS (REQUEST COMMITMENT... REPLY...)... SUM ANSWERS
     END
@@ -84,6 +85,7 @@ class LeafKind(Enum):
     KEYS = "keys"  # private ones of a rehearsal that failed
     MOMENTS = "moments"
     PARAMETERS = "parameters"
+    GUARD = "guard"
     METRICS = "metrics"
     FAIRNESS = "fairness"
     QUESTIONS = "questions"
@@ -290,6 +292,24 @@ class MomentsRecord(_WordsRecord):
     def of(cls, words: bytes) -> "MomentsRecord":
         """Return the record of the words of a sum."""
         return cls(words=base64.b64encode(words).decode())
+
+
+class GuardRecord(_WordsRecord):
+    """The difference of log losses between a public start and what was trained from it.
+
+    Attributes:
+        taken: which of the two goes on; it follows from the sum.
+    """
+
+    KIND: ClassVar = LeafKind.GUARD
+
+    taken: Literal["trained", "start"]
+
+    @classmethod
+    def of(cls, words: bytes, *, trained: bool) -> "GuardRecord":
+        """Return the record of a choice and the words of the sum that it follows from."""
+        taken: Literal["trained", "start"] = "trained" if trained else "start"
+        return cls(taken=taken, words=base64.b64encode(words).decode())
 
 
 class FairnessRecord(_WordsRecord):

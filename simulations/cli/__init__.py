@@ -11,5 +11,5 @@ app: Final = Part(
     __name__,
     derive="records.derive",
     federation="federation.up federation.down",
-    simulate="demo simulate model.score world.make world.learn",
+    simulate="demo simulate model.score world.make world.learn world.start",
 )

@@ -1,7 +1,8 @@
-"""`fieldfare simulate`, `demo`, `world make|learn` and `model score`."""
+"""`fieldfare simulate`, `demo`, `world make|learn|start` and `model score`."""
 
 import json
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Final
@@ -11,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from fieldfare.shared.errors import UsageError
+from fieldfare.shared.features.public_start import NAME_PATTERN
 from fieldfare.shared.pages.words import decimals
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.study.study import load_study
@@ -23,6 +25,7 @@ from fieldfare.simulations.federation.simulate import Progress as OnProgress
 from fieldfare.simulations.federation.simulate import Simulation, make_folder, simulate
 from fieldfare.simulations.report.screen import details as every_figure
 from fieldfare.simulations.report.screen import screen
+from fieldfare.simulations.starts import making as starts
 from fieldfare.simulations.world.habits import MOST_MONTHS
 from fieldfare.simulations.world.institutions import WorldFederation, load_institutions
 from fieldfare.simulations.world.making import (
@@ -242,6 +245,52 @@ def world_make_command(
         typer.echo(json.dumps(found, indent=2))
     elif not quiet:
         Console().print(world_screen(found, str(out)))
+
+
+@app.command("world.start")
+def world_start_command(
+    scenarios: Annotated[
+        str, typer.Option(metavar="S1,S4", help="What the world knows of; no others happen there.")
+    ],
+    out: Annotated[
+        Path, typer.Option(metavar="NAME.safetensors", help="A new file, named as studies name it.")
+    ],
+    study: Annotated[
+        Path | None,
+        typer.Option(metavar="STUDY.toml", help="Of its features; all of the pack by default."),
+    ] = None,
+    people: Annotated[int, typer.Option(metavar="N", help="Persons.")] = starts.PEOPLE,
+    months: Annotated[int, typer.Option(min=1, max=MOST_MONTHS)] = starts.MONTHS,
+    prevalence: Annotated[
+        float,
+        typer.Option(min=0, max=MOST_PREVALENCE, help="Share of people who serve a ring."),
+    ] = starts.PREVALENCE,
+    spread: Annotated[
+        float, typer.Option(min=0.01, max=10, help="Log-odds that a curve moves from nothing.")
+    ] = starts.SPREAD,
+    seed: Annotated[int, typer.Option(min=0, max=2**53 - 1, help="The only chance.")] = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Make a public start: curves learned in an invented world, for studies to start from.
+
+    The same options give the same bytes. Prints the two lines that a study names it by.
+    """
+    if not re.fullmatch(NAME_PATTERN, f"public:{out.stem}") or out.suffix != ".safetensors":
+        raise UsageError("--out: expected a name of a-z, 0-9 and -, and .safetensors, found others")
+    if out.exists():
+        raise UsageError(f"--out {out}: expected a new file, found another there")
+    world = WorldPlan.of(
+        people=people,
+        months=months,
+        seed=seed,
+        prevalence=prevalence,
+        scenarios=[one.strip() for one in scenarios.split(",")],
+    )
+    features = starts.pack_features() if study is None else load_study(study).features
+    made = starts.make_start(starts.StartPlan(world, features, spread))
+    out.write_bytes(made.to_bytes())
+    if not quiet:
+        typer.echo(f'start = "public:{out.stem}"\nstart_hash = "{made.hash}"')
 
 
 @app.command("world.learn")

@@ -22,7 +22,7 @@ from fieldfare.client.typologies.pack import own_pack
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.features.features import columns_behind
-from fieldfare.shared.models import model_for
+from fieldfare.shared.models import model_for, trained_model
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.study import Study, parse_study
@@ -111,7 +111,7 @@ def learned_at_home(
     ungrouped = study.evaluation.model_copy(update={"groups": ()})
     study = study.model_copy(update={"evaluation": ungrouped})  # nothing is released here
     model = model_for(study)
-    sums = {name: model.prepare(data) for name, data in training.items()}
+    sums = {name: trained_model(study).prepare(data) for name, data in training.items()}
     counts = {name: len(data) for name, data in training.items()}
     turned = {
         name: TurnedUnits(model, study.geometry, study.privacy.clipping_norm, data)

@@ -7,6 +7,9 @@
     central    all records in one place, without privacy
     central_dp all records in one place, one trusted curator, at the study's epsilon
 
+Where a study starts from public curves, all of them do; beside them stand the start untouched
+(`start`), and each institution by itself from the same start (`alone_start`).
+
 Baselines release nothing, so their noise is always the fast seeded kind. `local_dp` and
 `central_dp` use the draws of the federation's own simulated noise, each at its own scale
 (common random numbers), so that what differs between them is the scale and not the luck.
@@ -23,18 +26,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldfare.client.sums.coordinates import TurnedUnits
+from fieldfare.client.sums.study_sums import guard_sum
 from fieldfare.shared.geometry.geometry import Geometry
 from fieldfare.shared.models import UnitSums
+from fieldfare.shared.models.additive import AdditiveSums
 from fieldfare.shared.protocol.plan import Plan
 from fieldfare.shared.run.coordinates import geometry_of, plain_parameters
+from fieldfare.shared.run.kinds.guard import is_better
 from fieldfare.shared.run.optimizer import TrainingState, next_state
-from fieldfare.shared.run.replay import initial_state
+from fieldfare.shared.run.replay import delivered_state, initial_state
 from fieldfare.simulations.federation.federation import noise_stream
 
 Vector = NDArray[np.float64]
 GradientOf = Callable[[Vector], Vector]
 
 ALONE_STREAMS: Final = 2**16  # far from the federation's own
+GUARD_STREAM: Final = 2**17
 
 
 class Baseline(Enum):
@@ -93,7 +100,7 @@ class Trainer:
         factor = noise / self.plan.training.sigma
         if self.turned and self.geometry is None:
             return replace(self, geometry=self._released(factor)).federated()
-        return self._descend(self._shared_noise(factor))
+        return self._delivered(self._guarded(self._trained(self._shared_noise(factor))))
 
     def _released(self, factor: float) -> Geometry:
         """Return the coordinates that follow from moments with everybody's noise on them."""
@@ -107,6 +114,24 @@ class Trainer:
         share = terms.sigma * factor / math.sqrt(len(self.turned))
         draws = [stream.normal(0.0, share, len(exact)) for stream in self._streams(before=False)]
         return geometry_of(self.plan, _added([exact, *draws]), len(self.turned))
+
+    def untouched(self) -> Vector:
+        """Return the study's public start as it is, or its first parameters."""
+        return self._delivered(self._start)
+
+    def _guarded(self, state: TrainingState) -> TrainingState:
+        """Return what goes on where a study starts from public curves, with the guard's noise."""
+        plan, start = self.plan, self._start
+        if not plan.guard.steps:
+            return state
+        both = np.concatenate([state.model, start.parameters])
+        units = [one.data for one in self.sums.values() if isinstance(one, AdditiveSums)]
+        total = sum(int(guard_sum(plan.study, both, data)[0]) for data in units)
+        count, tolerance = len(self.sums), plan.study.privacy.collusion_tolerance
+        sigma = plan.guard.noise_on_sum(count, tolerance)
+        drawn = noise_stream(self.seed, GUARD_STREAM).normal(0.0, sigma)
+        value = math.ldexp(total, -plan.guard.vectors.gamma_bits) + drawn
+        return state if is_better(plan, value, count) else start
 
     def _alone(self, baseline: Baseline, name: str) -> Vector:
         """Train on one institution; its own count, like the public one, divides the sum."""
@@ -169,11 +194,19 @@ class Trainer:
         return noisy
 
     def _descend(self, gradient: GradientOf) -> Vector:
+        return self._delivered(self._trained(gradient))
+
+    def _delivered(self, state: TrainingState) -> Vector:
+        """Return the plain model of a finished training."""
+        model = delivered_state(self.plan.study, state).model
+        return plain_parameters(self.geometry, model)
+
+    def _trained(self, gradient: GradientOf) -> TrainingState:
         study = self.plan.study
         state = self._start
         for _ in range(study.training.steps):
             state = next_state(study, state, gradient(state.parameters))
-        return plain_parameters(self.geometry, state.model)
+        return state
 
 
 def _added(vectors: list[Vector]) -> Vector:

@@ -105,6 +105,8 @@ RESULTS_FORMAT = 1
 RESULTS: Final = "results.json"
 REPORT: Final = "report.html"
 FEDERATED = "federated"
+START: Final = "start"  # the public start, untouched
+ALONE_START: Final = "alone_start"  # each institution by itself, without privacy, from there
 
 Parameters = NDArray[np.float64]
 Progress = Callable[[str, int, int], None]
@@ -264,6 +266,10 @@ def _baselines(
     trainer = Trainer(stepwise, training, units, task.seed, answer, turned, outcome.geometry)
     trained: dict[str, Models] = {}
     model = model_for(task.study)
+    if task.study.public_start is not None:
+        alone = trainer.train(Baseline.ALONE).items()
+        trained[START] = {"": SumModel(model, trainer.untouched())}
+        trained[ALONE_START] = {name: SumModel(model, one) for name, one in alone}
     for index, baseline in enumerate(task.baselines):
         if progress:
             progress(f"baseline {baseline.value}", index, len(task.baselines))

@@ -60,6 +60,8 @@ STROKES: Final[Mapping[str, Stroke]] = {
     "federated": Stroke(ACCENT, "-", 2.2, 5),
     "alone": Stroke("#7b8794", "-", 0.8, 2),
     "at_home": Stroke("#7c3aed", "-", 0.8, 2),
+    "start": Stroke("#94a3b8", (0, (1, 2)), 1.5, 3),
+    "alone_start": Stroke("#7b8794", (0, (3, 1)), 0.8, 2),
     "alone_dp": Stroke("#b08968", (0, (1, 1.2)), 0.9, 1),
     "local_dp": Stroke(ALARM, (0, (4, 1.5)), 1.5, 3),
     "central": Stroke(INK, (0, (6, 2, 1, 2)), 1.3, 4),
@@ -265,7 +267,7 @@ def _finish_bars(axes: Axes, rows: int, *, limit: float) -> None:
 
 def _by_institution(results: Mapping[str, Any], model: str, key: str) -> list[float]:
     """Values of single institutions on the pooled hold-out, where they have models of their own."""
-    if model not in {"alone", "alone_dp", "at_home"}:
+    if model not in {"alone", "alone_dp", "alone_start", "at_home"}:
         return []
     entries = (results["models"][model].get("per_institution") or {}).values()
     values = [(entry.get("pooled") or {}).get(key) for entry in entries]

@@ -28,6 +28,8 @@ MOST_INSTITUTIONS: Final = 5
 TOGETHER: Final = (
     ("together, through Fieldfare", "", "federated"),
     ("together, used at home", "", "at_home"),
+    ("public start, untouched", "start", ""),
+    ("alone from the same start", "alone_start", ""),
     ("together, full noise each", "", "local_dp"),
     ("all records in one pool", "central", "central_dp"),
 )
@@ -146,7 +148,9 @@ def _models(results: words.Results) -> Table:
         if results["models"].get(bare) or results["models"].get(private):
             cells = [*_metrics(results, bare), *_metrics(results, private)]
             style = "bold" if private == "federated" else ""
-            add_row(found, name, f"{total:,}", *cells, style=style)
+            from_start = private == "federated" and "start" in results["models"]
+            said = "together from the start" if from_start else name
+            add_row(found, said, f"{total:,}", *cells, style=style)
     return found
 
 

@@ -65,6 +65,14 @@ MODELS: Final[Mapping[str, ModelWords]] = {
         "Together, used at home",
         "The shared model weighed with an institution's own, inside (mean over institutions).",
     ),
+    "start": ModelWords(
+        "Start untouched",
+        "The study's public start, learned in an invented world: nothing of these records in it.",
+    ),
+    "alone_start": ModelWords(
+        "Alone from the same start",
+        "Each institution learns multipliers of the start by itself (mean over institutions).",
+    ),
     "alone_dp": ModelWords(
         "Each alone, same privacy",
         "The same, with the model protected as the shared one is (mean over institutions).",

@@ -26,6 +26,7 @@ from fieldfare.simulations.world.institutions import (
     load_institutions,
 )
 from fieldfare.simulations.world.rings import Rings, draw_business, draw_rings, thinned
+from fieldfare.simulations.world.scenarios import SCENARIO_NAMES
 from fieldfare.simulations.world.society import (
     Concern,
     Customers,
@@ -84,6 +85,7 @@ class WorldPlan:
         prevalence: share of people whose main account serves a ring.
         seed: the only source of chance.
         version: of the rules, one of `VERSIONS`.
+        scenarios: of the rings; all of them, or some.
     """
 
     people: int
@@ -92,6 +94,7 @@ class WorldPlan:
     prevalence: float
     seed: int
     version: int
+    scenarios: tuple[str, ...] = SCENARIO_NAMES
 
     @classmethod
     def of(
@@ -103,8 +106,9 @@ class WorldPlan:
         prevalence: float = DEFAULT_PREVALENCE,
         institutions: Institutions | None = None,
         version: int = VERSIONS[0],
+        scenarios: Sequence[str] = SCENARIO_NAMES,
     ) -> "WorldPlan":
-        """Check and return a plan.
+        """Check and return a plan; of scenarios a number such as S1 is enough.
 
         Raises:
             UsageError: no such world can be.
@@ -120,7 +124,12 @@ class WorldPlan:
         if version not in VERSIONS:
             known = ", ".join(map(str, VERSIONS))
             raise UsageError(f"expected a world of version {known}, found {version}")
-        return cls(people, Months(months), chosen_ones, prevalence, seed, version)
+        named = tuple(one for one in SCENARIO_NAMES if {one, one.partition("_")[0]} & {*scenarios})
+        if not len(named) == len(set(scenarios)) >= 1:
+            raise UsageError(
+                f"expected scenarios of {', '.join(SCENARIO_NAMES)}, found {', '.join(scenarios)}"
+            )
+        return cls(people, Months(months), chosen_ones, prevalence, seed, version, named)
 
     @property
     def holders(self) -> tuple[WorldInstitution, ...]:
@@ -199,7 +208,7 @@ def make_society(plan: WorldPlan) -> Society:
     drawn = draw_customers(rng, plan.holders, plan.people, two)
     ring_rng = stream(plan.seed, Concern.RINGS)
     count = round(plan.prevalence * plan.people)
-    rings, customers = draw_rings(ring_rng, drawn, plan.holders, count, days)
+    rings, customers = draw_rings(ring_rng, drawn, plan.holders, count, days, plan.scenarios)
     thin = thinned(ring_rng, rings, len(customers))
     business = draw_business(ring_rng, rings, days)
     setting = Setting(plan.months, customers.home, customers.scale, thin)

@@ -14,7 +14,12 @@ import numpy.typing as npt
 from fieldfare.shared.errors import UsageError
 from fieldfare.simulations.world.habits import LINES
 from fieldfare.simulations.world.institutions import WorldInstitution
-from fieldfare.simulations.world.scenarios import MISSING_INDICATORS, ROLES, SCENARIOS
+from fieldfare.simulations.world.scenarios import (
+    MISSING_INDICATORS,
+    ROLES,
+    SCENARIO_NAMES,
+    SCENARIOS,
+)
 from fieldfare.simulations.world.society import (
     INDEX,
     NOBODY,
@@ -88,15 +93,18 @@ def draw_rings(
     holders: Sequence[WorldInstitution],
     count: int,
     days: int,
+    scenarios: Sequence[str] = SCENARIO_NAMES,
 ) -> tuple[Rings, Customers]:
     """Draw rings until `count` people serve one; returns them and the customers with covers.
+
+    Each ring follows one of `scenarios`.
 
     The life that a member's account shows besides is drawn again, and so are its devices.
 
     Raises:
         UsageError: a bank has fewer customers than rings want there.
     """
-    scenario, start, end, seats = _draw_seats(rng, holders, count, days)
+    scenario, start, end, seats = _draw_seats(rng, holders, count, days, scenarios)
     home = rng.integers(60, size=scenario.size)
     customer = _fill(rng, customers, seats)
     centre = np.full(scenario.size, NOBODY)
@@ -118,7 +126,11 @@ def draw_rings(
 
 
 def _draw_seats(
-    rng: np.random.Generator, holders: Sequence[WorldInstitution], count: int, days: int
+    rng: np.random.Generator,
+    holders: Sequence[WorldInstitution],
+    count: int,
+    days: int,
+    scenarios: Sequence[str],
 ) -> tuple[IntArray, FloatArray, FloatArray, list[Seat]]:
     scenario: list[int] = []
     spells: list[tuple[float, float]] = []
@@ -126,7 +138,7 @@ def _draw_seats(
     while len(seats) < count:
         start = rng.uniform(-_LONGEST_BEFORE, max(days - _SHORTEST, 1))
         end = max(start + rng.uniform(60, 420), min(_SHORTEST, days))
-        index = rng.choice(len(SCENARIOS), p=_mix(start))
+        index = rng.choice(len(SCENARIOS), p=_mix(start, scenarios))
         seats += _seats(rng, holders, len(scenario), index)
         scenario.append(int(index))
         spells.append((start, end))
@@ -135,10 +147,12 @@ def _draw_seats(
     return np.array(scenario, np.int64), starts, ends, seats[:count]
 
 
-def _mix(day: float) -> FloatArray:
-    """Return the scenarios' probabilities on a day: they drift."""
+def _mix(day: float, scenarios: Sequence[str]) -> FloatArray:
+    """Return the scenarios' probabilities on a day: they drift; of others than named none."""
     part = float(np.clip(day / _YEAR, 0.0, 1.0))
-    weights = np.array([s.share + (s.later - s.share) * part for s in SCENARIOS])
+    weights = np.array(
+        [(s.share + (s.later - s.share) * part) * (s.name in scenarios) for s in SCENARIOS]
+    )
     return np.asarray(weights / weights.sum())
 
 

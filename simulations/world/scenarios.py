@@ -94,5 +94,7 @@ ROLES: Final[Mapping[str, Role]] = MappingProxyType(
 SCENARIOS: Final = tuple(_scenario(**one) for one in _FILE["scenario"])
 """Every ring follows one; its accounts lie at several banks."""
 
+SCENARIO_NAMES: Final = tuple(scenario.name for scenario in SCENARIOS)
+
 MISSING_INDICATORS: Final[tuple[float, float]] = tuple(_FILE["missing_indicators"])
 """Share of its role's indicators that an account does not show, uniform between the two."""

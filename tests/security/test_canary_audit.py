@@ -29,7 +29,8 @@ from fieldfare.shared.protocol.plan import COUNT_GAMMA_BITS, plan_for
 from fieldfare.shared.ring import centre
 from fieldfare.shared.run.optimizer import TrainingState
 from fieldfare.shared.run.replay import add_words
-from fieldfare.shared.study.study import Study, TrainingSection
+from fieldfare.shared.study.study import Study
+from fieldfare.shared.study.training_section import TrainingSection
 from fieldfare.simulations.federation.canaries import Overheard, Scaled
 from fieldfare.simulations.federation.federation import LocalFederation, noise_source
 

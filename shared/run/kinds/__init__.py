@@ -8,6 +8,7 @@ from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.protocol.plan import Plan
 from fieldfare.shared.run.kinds.evaluation import Evaluation
 from fieldfare.shared.run.kinds.groups import Groups
+from fieldfare.shared.run.kinds.guard import Guard
 from fieldfare.shared.run.kinds.kind import Content, Kind, Release, Summed
 from fieldfare.shared.run.kinds.moments import Moments
 from fieldfare.shared.run.kinds.questions import Questions
@@ -22,7 +23,10 @@ QUESTIONS: Final = Questions()
 KINDS: Final[Mapping[ReleaseKind, Kind]] = MappingProxyType(
     {
         kind.release: kind
-        for kind in (REHEARSAL, Moments(), Training(), Evaluation(), Groups(), QUESTIONS)
+        for kind in (
+            *(REHEARSAL, Moments(), Training(), Guard()),
+            *(Evaluation(), Groups(), QUESTIONS),
+        )
     }
 )
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from tests.support.records.networks import FEATURES, made_up_units
+from tests.support.runs.started import small_start
 from tests.support.system.packages import PACKAGE, install
 
 from fieldfare.shared.features.basis import EncodedUnits, table_size
@@ -26,6 +27,7 @@ from fieldfare.shared.models.custom_module import ModuleModel, ModuleSums
 from fieldfare.shared.models.feature_network import MlpModel, MlpSums
 from fieldfare.shared.models.interface import HeadedModel, RiskModel, UnitSums
 from fieldfare.shared.models.linear import LinearModel, LinearSums
+from fieldfare.shared.models.started import StartedModel
 from fieldfare.shared.models.vector_network import NetworkModel, NetworkSums
 from fieldfare.shared.privacy.sensitivity import NeighbouringRelation, Sensitivity
 from fieldfare.shared.study.allowed_packages import class_named, permit
@@ -93,6 +95,11 @@ FAMILIES: Final = {
         lambda: AdditiveModel(LISTED, 1.0), lambda: positions(LISTED, 1), AdditiveSums
     ),
     "whitened": Family(whitened, lambda: positions(LISTED, 1), WhitenedSums),
+    "started": Family(
+        lambda: StartedModel(small_start().facts.features, 1.0, small_start(0)),
+        lambda: positions(small_start().facts.features, 1),
+        AdditiveSums,
+    ),
     "knotted": Family(lambda: AdditiveModel(ASKED, 1.0), lambda: positions(ASKED, 2), KnottedSums),
     "linear": Family(lambda: LinearModel(COLUMNS, 0.25), lambda: vectors(3), LinearSums),
     "network": Family(lambda: NetworkModel(COLUMNS, 8, 0.5), lambda: vectors(4), NetworkSums),

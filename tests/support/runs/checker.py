@@ -42,6 +42,7 @@ FOLLOWS: Final = {
     "rehearsal": "",
     "moments": "moments",
     "training": "parameters",
+    "guard": "guard",
     "evaluation": "metrics",
     "fairness": "fairness",
     "query": "answers",
@@ -98,6 +99,8 @@ class Checker:
     spent: dict[str, int] = field(default_factory=dict)
     parameters: np.ndarray | None = None  # None: not known here
     tail: list[np.ndarray] = field(default_factory=list)
+    start: np.ndarray | None = None  # as the guard's request bound it
+    chosen: np.ndarray | None = None  # the guard's, as it is evaluated
     moments: tuple[Any, Any, float, float] = (0.0, 0.0, 1.0, 1.0)
     steps: int = 0
     model: str = ""
@@ -156,7 +159,7 @@ class Checker:
         opened = "(hello )+opening (offer )*"
         once = rf"(({opened})*request (commitment )*(reply )*)+sum "
         asked = f"{once}answers "
-        trained = f"({once}(moments |parameters |metrics |fairness |answers ))*model "
+        trained = f"({once}(moments |parameters |guard |metrics |fairness |answers ))*model "
         order = rf"roster study (approval )+({opened})+{once}({trained}|(questions )?{asked})"
         again = rf"(questions {asked})*"
         check(re.fullmatch(order + again, kinds + " "), "leaves in the order of a run")
@@ -437,34 +440,50 @@ class Checker:
         elif kind == "training" and self.parameters is not None:
             wanted = sha(self.parameters.astype("<f8").tobytes())
             check(request["parameters"] == wanted, "the parameters that follow")
+        elif kind == "guard" and self.parameters is not None:
+            both = [np.concatenate([self._average(), one]) for one in self._starts()]
+            bound = [sha(one.astype("<f8").tobytes()) for one in both]
+            check(request["parameters"] in bound, "what was trained, and the start after it")
+            self.start = self._starts()[bound.index(request["parameters"])]
         elif kind == "evaluation":
             self.model = request["parameters"]
             if self.parameters is not None:
                 check(sha(self._averaged().astype("<f8").tobytes()) == self.model, "the model")
 
     def _averaged(self) -> np.ndarray:
-        """The average of the last iterates, as weights of the features."""
-        average: np.ndarray = sum(self.tail[1:], self.tail[0]) / len(self.tail)
+        """What a guard took, or the average of the last iterates: as weights of the features."""
+        if self.chosen is not None:
+            return self.chosen
+        average = self._average()
         return average if self.turned is None else self.turned.plain(average)
 
+    def _average(self) -> np.ndarray:
+        """The averaged iterates: what was trained."""
+        found: np.ndarray = sum(self.tail[1:], self.tail[0]) / len(self.tail)
+        return found
+
     def _start(self, bound: str) -> None:
-        """Zeros, and the public prevalence's log-odds; two bits of its last place either way."""
-        prevalence = self.study["records"]["prevalence"]
-        entries = self.plan["releases"]["rehearsal"]["parameters"]
+        """Where training starts: one of a few, as machines may round a logarithm apart."""
         if self.plan["asks_for_knots"]:  # they are in the parameters, and not worked out here
             return
-        start = np.zeros(entries)
-        start[0] = math.log(prevalence / (1 - prevalence))
-        near = [start[0]]
-        for direction in (math.inf, -math.inf):
-            one = math.nextafter(start[0], direction)
-            near += [one, math.nextafter(one, direction)]
-        for bias in near:
-            start[0] = bias
+        for start in self._starts():
             if sha(start.astype("<f8").tobytes()) == bound:
                 self.parameters = start
                 return
         raise Refused("parameters that start at the prevalence")
+
+    def _starts(self) -> list[np.ndarray]:
+        """Zeros, or the public start; the prevalence's log-odds, two last bits either way."""
+        prevalence = self.study["records"]["prevalence"]
+        entries = self.plan["releases"]["rehearsal"]["parameters"]
+        middle = math.log(prevalence / (1 - prevalence))
+        near = [middle]
+        for direction in (math.inf, -math.inf):
+            one = math.nextafter(middle, direction)
+            near += [one, math.nextafter(one, direction)]
+        offset, curves = public_start(self.study)
+        start = np.ones(entries) if curves else np.zeros(entries)
+        return [np.concatenate([[bias + offset], start[1:]]) for bias in near]
 
     def _follow(
         self, kind: str, told: Fields, record: Fields, request: Fields, values: np.ndarray | None
@@ -477,6 +496,8 @@ class Checker:
                 check(told["parameters"] == hashed, "the parameters after the step")
         elif kind == "evaluation" and values is not None:
             self._metrics(told["metrics"], values, request)
+        elif kind == "guard":
+            self._choose(told, record, request)
         elif kind in {"fairness", "query", "moments"}:
             check(sha(base64.b64decode(told["words"])) == record["words"], "the words of the sum")
         if kind == "moments":
@@ -495,6 +516,23 @@ class Checker:
         sigma = request["sigma"] * math.sqrt(request["n"] / (request["n"] - request["t"]))
         fine = self.plan["releases"]["training"]["gamma_bits"] - 20
         self.turned = Turned.of(self.study, values, sigma, fine)
+
+    def _choose(self, told: Fields, record: Fields, request: Fields) -> None:
+        """What was trained goes on where the sum is beyond two sigma, the start anywhere else."""
+        words = base64.b64decode(told["words"])
+        check(sha(words) == record["words"], "the words of the sum")
+        word = int.from_bytes(words, "little", signed=True)
+        sigma = request["sigma"] * math.sqrt(request["n"] / (request["n"] - request["t"]))
+        better = math.ldexp(word, -request["gamma_bits"]) > 2 * sigma
+        check(told["taken"] == ("trained" if better else "start"), "the choice that follows")
+        if self.parameters is not None and self.start is not None:
+            _, curves = public_start(self.study)
+            taken = self._average() if better else self.start
+            scaled = [
+                np.array(curve) * multiplier / 256
+                for curve, multiplier in zip(curves, taken[1:].tolist(), strict=True)
+            ]
+            self.chosen = np.clip(np.concatenate([taken[:1], *scaled]), -1e4, 1e4)
 
     def _metrics(self, told: str, table: np.ndarray, request: Fields) -> None:
         """Every figure that follows from the evaluation's table, and the order of those drawn."""
@@ -626,6 +664,29 @@ def _inverse(spread: list[list[float]], ridge: float, fine: int) -> list[list[in
     found = [[round(math.ldexp(one, fine)) for one in row] for row in inverse]
     small = all(abs(one) < 1 << (6 + fine) for row in found for one in row)
     return found if small else None
+
+
+# -- a public start -------------------------------------------------------------------------------
+
+
+def public_start(study: Fields) -> tuple[float, list[list[int]]]:
+    """Offset and curves of a study's start; a study may leave features and knots of it out."""
+    content = base64.b64decode(study["training"].get("start_file", ""))
+    if not content:
+        return 0.0, []
+    check(sha(content) == study["training"]["start_hash"], "the start that the study names")
+    end = 8 + int.from_bytes(content[:8], "little")
+    said = json.loads(json.loads(content[8:end])["__metadata__"]["start"])
+    offset, *values = np.frombuffer(content[end:], "<i2").tolist()
+    left = iter(values)
+    known = {one["name"]: {slot: next(left) for slot in slots(one)} for one in said["features"]}
+    return offset / 256, [[known[f["name"]][s] for s in slots(f)] for f in study["features"]]
+
+
+def slots(feature: Fields) -> list[Any]:
+    """What the slots of a feature stand for."""
+    named = feature["levels"] if feature["kind"] == "categorical" else feature["knots"]
+    return [*named, *(("=", one) for one in feature.get("special", ["other"])), "missing"]
 
 
 # -- metrics --------------------------------------------------------------------------------------

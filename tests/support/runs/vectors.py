@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import rfc8785
 from tests.support.runs.asking import asking
+from tests.support.runs.started import small_start, starting_at
 from tests.support.runs.written_runs import (
     ALLOWANCE,
     COUNT,
@@ -40,6 +41,7 @@ from fieldfare.shared.transcript.leaves import (
     AnswersRecord,
     EndRecord,
     FairnessRecord,
+    GuardRecord,
     Leaf,
     LeafKind,
     MetricsRecord,
@@ -71,6 +73,12 @@ def local() -> WrittenRun:
     """Averages changes."""
     mode = {"mode": "local", "steps": 2, "local_steps": 2}
     return WrittenRun(base(records=EVEN, training=mode), NAMES).finish()
+
+
+def started() -> WrittenRun:
+    """Trains multipliers of a public start, and takes what is better by the guard's sum."""
+    changed = starting_at(small_start())
+    return WrittenRun(base(records=EVEN, training=changed), NAMES).finish()
 
 
 def grouped() -> WrittenRun:
@@ -198,6 +206,13 @@ def joined(run: WrittenRun) -> list[Leaf]:
     return [*run.leaves[:at], *run.opening(1, run.names), *run.leaves[end:]]
 
 
+def other_choice(run: WrittenRun) -> list[Leaf]:
+    """The guard's record names the other model."""
+    honest = GuardRecord.from_bytes(run.leaves[_at(run, LeafKind.GUARD, 0)].content)
+    other = "start" if honest.taken == "trained" else "trained"
+    return told(GuardRecord, 0, taken=other)(run)
+
+
 TRAINED: Final[dict[str, Forge]] = {
     "a request for another step": changed(LeafKind.REQUEST, 1, Request, step=1),
     "a request with less noise": changed(LeafKind.REQUEST, 1, Request, sigma=1.0),
@@ -235,6 +250,18 @@ TRAINED: Final[dict[str, Forge]] = {
 FORGED: Final[dict[str, tuple[Callable[[], WrittenRun], dict[str, Forge]]]] = {
     "training": (trained, TRAINED),
     "local": (local, {"an average that does not follow": told(ParametersRecord, 0, parameters=H)}),
+    "start": (
+        started,
+        {
+            "another choice than the guard's": other_choice,
+            "a request with another start": changed(LeafKind.REQUEST, 4, Request, parameters=H),
+            "other words of the guard": told(GuardRecord, 0, words="AAAAAAAAAAA="),
+            "no guard": without(LeafKind.GUARD, 0),
+            "the model that the guard did not take": changed(
+                LeafKind.REQUEST, 5, Request, parameters=H
+            ),
+        },
+    ),
     "groups": (
         grouped,
         {
@@ -308,6 +335,7 @@ def plan_of(plan: Plan) -> dict[str, Any]:
         "rehearsal": plan.rehearsal,
         "moments": plan.moments,
         "training": plan.training,
+        "guard": plan.guard,
         "evaluation": plan.evaluation,
         "fairness": plan.fairness,
         "query": plan.query,

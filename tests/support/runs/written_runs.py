@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.support.runs.asking import asking
+from tests.support.runs.started import small_start, starting_at
 
 from fieldfare.shared.audit.audit import AuditReport, audit
 from fieldfare.shared.audit.opening import Trust
@@ -61,7 +62,9 @@ NAMES: Final = ("bank-a", "bank-b", "bank-c", "bank-d")
 RUN: Final = "run-1"
 NOON: Final = 1_700_000_000  # seconds since 1970, of a first opening
 LATER: Final = ({"name": "later", "kind": "count"},)
-COUNTED: Final = frozenset({ReleaseKind.EVALUATION, ReleaseKind.FAIRNESS, ReleaseKind.QUERY})
+COUNTED: Final = frozenset(
+    {ReleaseKind.GUARD, ReleaseKind.EVALUATION, ReleaseKind.FAIRNESS, ReleaseKind.QUERY}
+)
 BASE: Final[dict[str, Any]] = {
     "records": {"label": "reported", "units": 4000, "prevalence": 0.3, "unit": "id"},
     "training": {"steps": 3},
@@ -95,6 +98,7 @@ def base(**changes: Any) -> Study:
 STUDIES: Final[Mapping[str, Callable[[], Study]]] = {
     "training": base,
     "local": lambda: base(training={"mode": "local", "steps": 2, "local_steps": 2}),
+    "start": lambda: base(training=starting_at(small_start())),
     "groups": lambda: base(evaluation={"groups": [GROUP]}),
     "whitened": lambda: base(geometry={"kind": "whitened"}),
     "centred": lambda: base(geometry={"kind": "centred"}, evaluation={"groups": [GROUP]}),

@@ -9,6 +9,7 @@ from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.run.kinds import KINDS, Release, Summed, next_kind
 from fieldfare.shared.run.kinds.evaluation import Evaluation
 from fieldfare.shared.run.kinds.groups import Groups
+from fieldfare.shared.run.kinds.guard import Guard
 from fieldfare.shared.run.kinds.kind import values_in
 from fieldfare.shared.run.kinds.moments import Moments
 from fieldfare.shared.run.kinds.questions import Questions
@@ -20,7 +21,7 @@ from fieldfare.shared.run.results import Results
 
 def test_every_kind_of_release_is_registered_once() -> None:
     assert set(KINDS) == set(ReleaseKind)
-    kinds = {Rehearsal, Moments, Training, Evaluation, Groups, Questions}
+    kinds = {Rehearsal, Moments, Training, Guard, Evaluation, Groups, Questions}
     assert {type(kind) for kind in KINDS.values()} == kinds
     assert all(kind.release is release for release, kind in KINDS.items())
     with pytest.raises(TypeError):
