@@ -80,11 +80,12 @@ def percent(share: float | None) -> str:
 
 
 def odds_factor(epsilon: float) -> str:
-    """Write e^epsilon the way one says it: 2.7, 13, more than a million."""
+    """Write e^epsilon as a bound, rounded up: 2.72, 12.5, 149, more than a million."""
     factor = math.exp(min(epsilon, 700.0))
     if factor >= 1e6:  # noqa: PLR2004
         return "more than a million"
-    return f"{factor:.1f}" if factor < 10 else f"{factor:,.0f}"  # noqa: PLR2004
+    digits = max(0, 2 - int(math.log10(factor)))
+    return f"{math.ceil(factor * 10**digits) / 10**digits:,.{digits}f}"
 
 
 def one_in(delta: float) -> str:

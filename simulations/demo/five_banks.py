@@ -134,7 +134,7 @@ def _kept(
 PEOPLE: Final = 37_500
 MONTHS: Final = 3
 PREVALENCE: Final = 0.022  # of people's main banks: about 0.02 of all banks' customers
-_TWELVE_PEOPLE: Final = 74_000
+_TWELVE_PEOPLE: Final = 50_000
 _TWELVE_PREVALENCE: Final = 0.024  # more people bank at two: about 0.02 of customers again
 WORLD: Final = "world"
 UNITS_FILE: Final = "units.parquet"

@@ -4,6 +4,7 @@ The terminal screen and the page share these sentences, so they cannot disagree.
 Words are plain ASCII (names excepted): a terminal may have nothing else.
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -372,26 +373,66 @@ def _shared_verdict(results: Results, rows: Sequence[OwnRow]) -> str:
 
 
 def in_vain(results: Results) -> str:
-    """Return the unlabelled units under review in words: how many, which groups most, too often."""
+    """Return the unlabelled units under review in words: how many, whom most, whom too often.
+
+    Of groups it says counts of the hold-out, not shares: most groups are small.
+    """
+    text = _vain_at_home(results) or _vain_of_all(results)
+    rows = [row for row in _false_rates(results) if row.get("false_positives") is not None]
+    rows.sort(key=_surely, reverse=True)
+    if not text or not rows or not rows[0]["false_positives"]:
+        return f"{text} People decide." if text else ""
+    text += f" The shared one reviews most {_of_group(rows[0])}"
+    times = _spared_times(results)
+    often = [_of_group(row) for row in rows[1:] if times.get(str(row["name"]), 0.0) > TOO_OFTEN]
+    text += f", too often {' and '.join(often)}" if often else ""
+    return f"{text}. People decide."
+
+
+def _vain_at_home(results: Results) -> str:
+    """Say how many of its own units an institution reviews in vain; empty where not measured."""
+    share = alert_budget(results)
+    pairs = [
+        (home, alone)
+        for entry in results.get("institutions") or ()
+        for alone, _, home in [_own_values(results, entry["name"], "precision_at_budget")]
+        if home is not None and alone is not None
+    ] if at_home(results) and share else []  # fmt: skip
+    if not pairs or share is None:
+        return ""
+    home, alone = (1000 * share * (1 - sum(side) / len(side)) for side in zip(*pairs, strict=True))
+    return (
+        f"Of 1,000 own {units(results)} {home:.1f} are reviewed in vain at home, {alone:.1f} by "
+        "own models."
+    )
+
+
+def _vain_of_all(results: Results) -> str:
     together, alone = _vain_of_thousand(results)
     if together is None:
         return ""
-    text = f"Of 1,000 {units(results)} {together} are reviewed "
-    text += f"in vain (own models {alone})" if alone is not None else "in vain"
-    rows = _false_rates(results)
-    if rows:
-        worst = rows[0]
-        text += (
-            f", most often {cut(spoken(str(worst['name'])), LONGEST_NAME)} "
-            f"({percent(worst['false_positive_rate'])})"
-        )
-    often = [
-        f"{spoken(name)} {times:.1f}"
-        for name, times in _spared_times(results).items()
-        if times > TOO_OFTEN
-    ]
-    text += f"; {', '.join(often)} times as often as all" if often else ""
-    return f"{text}. People decide."
+    text = f"Of 1,000 {units(results)} {together} are reviewed in vain"
+    return f"{text} (own models {alone})." if alone is not None else f"{text}."
+
+
+def _surely(row: Mapping[str, Any]) -> float:
+    """Return the lower end of a group's rate of false positives (Wilson 1927, 95 %)."""
+    many, z = _negatives(row), 1.96
+    rate = int(row["false_positives"]) / many
+    middle, half = (
+        rate + z**2 / (2 * many),
+        z * math.sqrt(rate * (1 - rate) / many + z**2 / 4 / many**2),
+    )
+    return (middle - half) / (1 + z**2 / many)
+
+
+def _negatives(row: Mapping[str, Any]) -> int:
+    return int(row["units"]) - int(row["positives"])
+
+
+def _of_group(row: Mapping[str, Any]) -> str:
+    name = cut(spoken(str(row["name"])), LONGEST_NAME)
+    return f"{name} ({row['false_positives']} of {_negatives(row)})"
 
 
 def _false_rates(results: Results) -> list[Mapping[str, Any]]:
@@ -472,15 +513,15 @@ def promise(results: Results) -> str:
     """Return the promise in one sentence, with the units for whom it is weaker."""
     terms, one = results["privacy"], unit(results)
     text = (
-        f"Epsilon {short(terms['epsilon'])}: what own records hold about one {one} "
-        f"changes the odds of anything seen at most {odds_factor(terms['epsilon'])} times"
+        f"Epsilon {short(terms['epsilon'])}: one {one}'s own records change any odds at most "
+        f"{odds_factor(terms['epsilon'])} times, but for {one_in(terms['delta'])}"
     )
     twice = _twice(results)
     if twice:
         share = percent(results["world"]["at_two_banks"])
-        text += f" ({twice:.2f} for the {share} at two banks)"
+        text += f" (epsilon {_bound(twice)} for {share} at two banks)"
     elif _in_full(results):
-        text += ", at one bank or at two"
+        text += " (at two banks too)"
     return text + "."
 
 
@@ -591,10 +632,15 @@ def _at_two(results: Results) -> str:
             f"{share} of these customers bank at two of the banks, and the promise is to them too."
         )
     return (
-        f"{share} of these customers bank at two of the banks and are counted twice: to "
-        f"them the promise is epsilon {twice:.2f}. A roster that says so (multiplicity 2) makes it "
+        f"{share} of these customers bank at two of the banks and are counted twice: to them the "
+        f"promise is epsilon {_bound(twice)}. A roster that says so (multiplicity 2) makes it "
         f"{short(terms['epsilon'])} for everybody, with twice the noise."
     )
+
+
+def _bound(epsilon: float) -> str:
+    """Write an epsilon that a promise keeps to, rounded up."""
+    return f"{math.ceil(100 * epsilon) / 100:.2f}"
 
 
 def _in_full(results: Results) -> bool:

@@ -20,7 +20,7 @@ def test_best_guess_is_the_exact_bound_rounded_up() -> None:
 
 @pytest.mark.parametrize(
     ("epsilon", "said"),
-    [(0.0, "1.0"), (1.0, "2.7"), (2.52, "12"), (5.0, "148"), (50.0, "more than a million")],
+    [(0.0, "1.00"), (1.0, "2.72"), (2.52, "12.5"), (5.0, "149"), (50.0, "more than a million")],
 )
 def test_odds(epsilon: float, said: str) -> None:
     assert words.odds_factor(epsilon) == said

@@ -239,7 +239,7 @@ def test_who_banks_at_two_is_told_what_the_promise_is_then() -> None:
     terms = {"epsilon": 1.0, "delta": 1e-5, "mu2_planned": 0.07185}
     _, twice = words.world({"world": world, "privacy": terms})
     assert "14.8% of these customers bank at two" in twice
-    assert "the promise is epsilon 2.15." in twice  # Balle and Wang's curve at four times mu^2
+    assert "the promise is epsilon 2.16." in twice  # Balle and Wang's curve at four times mu^2
     unknown = {"epsilon": 1.0, "delta": 1e-5}
     assert len(words.world({"world": world, "privacy": unknown})) == 1
 
@@ -252,7 +252,7 @@ def test_who_banks_at_two_has_the_whole_promise_where_the_study_counts_people() 
         "30.0% of these customers bank at two of the banks, and the promise is to them too."
     )
     said = words.promise(found)
-    assert said.endswith("at most 2.7 times, at one bank or at two.")
+    assert said.endswith("at most 2.72 times, but for 1 in 100,000 (at two banks too).")
 
 
 def test_what_was_not_measured_of_a_world_is_not_claimed() -> None:
