@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import kstest
 from tests.simulations.conftest import BANKS, SimulationFolder, make_table
+from tests.support.runs.grouped import grouped_study, grouped_sums
 
 from fieldfare.client.records import read_records
 from fieldfare.client.sums.study_sums import StudySums
@@ -245,3 +246,33 @@ def test_the_federation_is_near_the_curator(work: SimulationFolder) -> None:
     curator = trainer_of(work).train(Baseline.CENTRAL_DP)[""]
     alone = trainer_of(work).train(Baseline.ALONE_DP)["bank-a"]
     assert np.abs(federated - curator).max() < np.abs(alone - curator).max()
+
+
+@pytest.mark.parametrize("kind", ["whitened", "centred"])
+def test_learning_in_other_coordinates_is_what_the_federation_does(kind: str) -> None:
+    """Moments first, on the same draws; then steps in what follows from them."""
+    study = grouped_study(
+        geometry={"kind": kind}, evaluation={"groups": []}, training={"steps": 20}
+    )
+    sums = {name: grouped_sums(study, 800, seed=seed) for seed, name in enumerate(BANKS)}
+    with LocalFederation(study, sums, Protection.SIMULATED, seed=4) as federation:
+        outcome = federation.run(federation.job())
+    turned = {name: one.turned for name, one in sums.items() if one.turned is not None}
+    trainer = Trainer(
+        plan_for(study),
+        {name: one.training for name, one in sums.items()},
+        {name: one.training_count for name, one in sums.items()},
+        4,
+        turned=turned,
+    )
+    np.testing.assert_allclose(trainer.federated(), outcome.parameters, atol=0.01)
+    known = replace(trainer, geometry=outcome.geometry)
+    np.testing.assert_allclose(known.federated(), outcome.parameters, atol=1e-6)
+    central = known.train(Baseline.CENTRAL)[""]
+    assert np.abs(central - outcome.parameters).max() > 0.01  # no noise, and as plain as the rest
+    scores = [
+        sums[BANKS[0]].model.scores(one, sums[BANKS[0]].holdout) for one in (central, -central)
+    ]
+    labels = sums[BANKS[0]].holdout.labels == 1
+    assert scores[0][labels].mean() > scores[0][~labels].mean()
+    assert scores[1][labels].mean() < scores[1][~labels].mean()
