@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import numpy as np
 import typer
@@ -35,7 +35,14 @@ from fieldfare.client.home.models import (
 from fieldfare.client.institution.open import Institution, open_institution, open_journal
 from fieldfare.client.journal.entries import Event
 from fieldfare.client.model_use.card_text import card_text
-from fieldfare.client.model_use.evaluate import LocalEvaluation, evaluate, local_labels, tune_here
+from fieldfare.client.model_use.evaluate import (
+    KindColumns,
+    LocalEvaluation,
+    evaluate,
+    local_labels,
+    should_join,
+    tune_here,
+)
 from fieldfare.client.model_use.score import Scored, Sources, score, tables
 from fieldfare.client.model_use.usable import TunedModel, UsableModel, as_tuned, usable_model
 from fieldfare.client.scoring.comparison import Group, table_rows
@@ -51,9 +58,11 @@ from fieldfare.shared.advice import at_home
 from fieldfare.shared.errors import ProtocolError, UsageError
 from fieldfare.shared.evaluation.groups import Verdict, percents
 from fieldfare.shared.evaluation.score_map import Cut
+from fieldfare.shared.joining.figures import MINUTES
+from fieldfare.shared.joining.page import join_page, join_screen
 from fieldfare.shared.pages.words import decimals
 from fieldfare.shared.system.clock import utc_now
-from fieldfare.shared.system.private_files import os_user
+from fieldfare.shared.system.private_files import create_private, os_user
 from fieldfare.shared.terminal.screen import BAD, console, table
 from fieldfare.shared.terminal.texts import SHORT, plain
 
@@ -204,16 +213,41 @@ def compare(
         list[str] | None,
         typer.Option(help="Also compare groups of this column; never an input of a model."),
     ] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option(help='Also write "Should we join?" to this new file, 0600.'),
+    ] = None,
+    role_column: Annotated[
+        str | None, typer.Option(metavar="COL", help="With --page: role of a case; no input.")
+    ] = None,
+    scenario_column: Annotated[
+        str | None, typer.Option(metavar="COL", help="With --page: scenario of a case; no input.")
+    ] = None,
+    minutes: Annotated[
+        float, typer.Option(min=0.1, help="With --page: your work for an alert, as you assume it.")
+    ] = MINUTES,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare the shared model, its use at home and your own best model. Nothing leaves."""
+    """Compare the shared model, its use at home and your own best model. Nothing leaves.
+
+    With --page it says whether joining is worth it, as far as your own records can tell: from all
+    and from fewer labels, for rare roles, and a scenario never seen.
+    """
     institution = open_institution(home)
     used = usable_model(institution, model, unverified=unverified)
-    sources = Sources(tuple(records or ()), mapping)
-    labels = local_labels(institution, used.study, sources, os.environ, by or ())
-    found = evaluate(institution, used, labels, budget=budget, seed=SEED)
+    sources, columns = Sources(tuple(records or ()), mapping), KindColumns()
+    if page is not None:
+        columns = KindColumns(role_column, scenario_column)
+    audit = list(dict.fromkeys([*(by or ()), *columns.names]))
+    labels = local_labels(institution, used.study, sources, os.environ, audit)
+    found = evaluate(institution, used, labels.by(by or ()), budget=budget, seed=SEED)
+    joining = None
+    if page is not None:
+        terms: dict[str, Any] = {"budget": budget, "minutes": minutes, "seed": SEED}
+        joining = should_join(institution, used, labels, columns, **terms)
+        create_private(page, join_page(joining).encode())
     if as_json:
-        typer.echo(json.dumps(asdict(found), indent=2))
+        typer.echo(json.dumps({**asdict(found), "joining": joining}, indent=2))
         return
     typer.echo(
         f"{found.units:,} held-out units, {found.positives} positive; {found.budget} alerts; "
@@ -223,6 +257,10 @@ def compare(
     for name, groups in found.groups.items():
         console().print(_groups(name, [found.everybody, *groups]))
     typer.echo("\n".join(_remarks(found)))
+    if joining is not None:
+        typer.echo("")
+        console().print(join_screen(joining))
+        typer.echo(f"\npage: {page} (0600; protect it like the records)")
 
 
 def _models(found: LocalEvaluation) -> Table:

@@ -1,10 +1,12 @@
 """Use a shared model at home, and compare it with the institution's own best model.
 
+Also the page "Should we join?", as far as own records can answer it.
+
 Own labels only, own hold-out only; nothing leaves. That it was tuned is logged, no figure is.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 
 from fieldfare.client.home.keys import load_holdout_key
 from fieldfare.client.institution.open import Institution
+from fieldfare.client.joining.own_customers import Kinds, OwnCustomers, here
 from fieldfare.client.journal.entries import Event
 from fieldfare.client.journal.journal import Journal
 from fieldfare.client.model_use.score import Sources, budget_of, tables
@@ -42,6 +45,7 @@ from fieldfare.client.scoring.tuning import (
 from fieldfare.client.scoring.units import read_units
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import EncodedUnits
+from fieldfare.shared.joining.figures import Facts, Figures, figures
 from fieldfare.shared.models import model_for
 from fieldfare.shared.study.study import Study
 
@@ -58,11 +62,18 @@ class LocalLabels:
     Attributes:
         training, holdout: ready for sums.
         groups: str (units,) of the held-out, by audit column; never an input.
+        learned: the same of the training units.
     """
 
     training: EncodedUnits
     holdout: EncodedUnits
     groups: Mapping[str, NDArray[np.object_]]
+    learned: Mapping[str, NDArray[np.object_]] = field(default_factory=dict)
+
+    def by(self, columns: Sequence[str]) -> "LocalLabels":
+        """Return the same with the groups of some columns only."""
+        groups = {name: self.groups[name] for name in columns}
+        return LocalLabels(self.training, self.holdout, groups, self.learned)
 
 
 @dataclass(frozen=True)
@@ -105,12 +116,15 @@ def local_labels(
     units = units.select(units.labelled)
     key = load_holdout_key(institution.home)
     held = holdout_mask(units.units.to_pylist(), key=key, share=study.evaluation.holdout)
-    groups = {
-        name: np.array(column.to_pylist(), dtype=object)[held]
-        for name, column in units.groups.items()
-    }
+    learned, groups = (
+        {
+            name: np.array(column.to_pylist(), dtype=object)[mask]
+            for name, column in units.groups.items()
+        }
+        for mask in (~held, held)
+    )
     training, holdout = (units.select(mask).encoded() for mask in (~held, held))
-    return LocalLabels(training, holdout, groups)
+    return LocalLabels(training, holdout, groups, learned)
 
 
 def tune_here(
@@ -183,6 +197,81 @@ def evaluate(
             for cut, score in (model.released.cuts if model.released else {}).items()
         },
     )
+
+
+# -- should we join? -------------------------------------------------------------------------------
+
+KNOWS_NOT: Final = (
+    "The delivered model learned from your labels too, so it is no model of the others alone, and "
+    "with fewer own labels it stays as it is. An institution by itself cannot know how the others "
+    "fare, what all records in one pool would give, how far other noise would have changed the "
+    "model, nor how soon a new scenario would show."
+)
+
+
+@dataclass(frozen=True)
+class KindColumns:
+    """Own columns that say of a case its role and its scenario; None: there is none."""
+
+    role: str | None = None
+    scenario: str | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """Those that there are."""
+        return [name for name in (self.role, self.scenario) if name]
+
+
+def should_join(
+    institution: Institution,
+    model: UsableModel,
+    labels: LocalLabels,
+    columns: KindColumns,
+    *,
+    budget: int | None,
+    minutes: float,
+    seed: int,
+) -> Figures:
+    """Return what own records say on joining, from all and from fewer own labels.
+
+    Args:
+        institution: whose budget.
+        model: the shared one, as delivered.
+        labels: as `local_labels` gives them, with the columns.
+        columns: of roles and scenarios.
+        budget: alerts among all units, if asked for here.
+        minutes: of an analyst's work for an alert.
+        seed: of choosing fewer labels, and of the resamples.
+
+    Raises:
+        UsageError: too few labels to measure with, or a model whose scores are no sums.
+    """
+    _check_holdout(labels.holdout)
+    study = model.study
+    if not is_stackable(study):
+        raise UsageError(
+            f"{study.name}: expected a model whose scores are sums of features, or of a row, found "
+            f"one of kind {study.model.kind}: compare without --page"
+        )
+    share = _share(budget_of(institution.settings, study, budget), labels).share or 0.0
+    kinds: dict[str, tuple[Kinds, Kinds]] = {
+        question: (labels.learned[name], labels.groups[name])
+        for question, name in (("rare", columns.role), ("left out", columns.scenario))
+        if name
+    }
+    own = OwnCustomers("here", seed, 0, labels.training, labels.holdout, kinds)
+    rows, of_kinds = here(study, model.parameters, own, share)
+    facts = Facts.of(study, minutes=minutes, place="institution", unknown=_not_known(columns))
+    return figures(facts.model_copy(update={"budget": share}), rows, of_kinds)
+
+
+def _not_known(columns: KindColumns) -> tuple[str, ...]:
+    said = [KNOWS_NOT]
+    if columns.role is None:
+        said.append("Roles that are rare here need a column of roles (--role-column).")
+    if columns.scenario is None:
+        said.append("A scenario never seen here needs a column of scenarios (--scenario-column).")
+    return tuple(said)
 
 
 def _three(

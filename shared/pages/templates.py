@@ -24,6 +24,7 @@ PARTS: Final = (
     "panels.html",
     "answer_tables.html",
     "groups.html",
+    "join_sections.html",
 )  # what every page may include
 
 

@@ -52,6 +52,19 @@ def plain(value: Any) -> Any:
     return value
 
 
+def unit_words(column: str | None) -> tuple[str, str]:
+    """Return what units are called, one and several: account, accounts; `unit` where none is given.
+
+    Args:
+        column: that names them: account, customer_id.
+    """
+    word = re.sub(r"[ _-]?(id|key|number)$", "", (column or "").strip().lower()).replace("_", " ")
+    usable = re.fullmatch(r"[a-z][a-z ]{1,23}", word) and not word.endswith("s")
+    if not usable or word in {"index", "row"}:
+        word = "unit"
+    return word, re.sub("y$", "ie", word) + "s"
+
+
 def decimals(value: float | None, places: int = 3) -> str:
     """Write a number with fixed decimals; a dash where there is none."""
     return "-" if value is None else f"{value:.{places}f}"

@@ -11,5 +11,6 @@ app: Final = Part(
     __name__,
     derive="records.derive",
     federation="federation.up federation.down",
+    join="study.join",
     simulate="demo simulate model.score world.make world.learn world.start",
 )

@@ -187,7 +187,7 @@ def show(
     visible = errors.is_terminal and not (quiet or as_json)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=errors, transient=True, disable=not visible) as bars:
-        progress = _progress_on(bars)
+        progress = progress_on(bars)
         task = prepare(progress)
         results = simulate(task, progress)
     if as_json:
@@ -198,7 +198,8 @@ def show(
         Console().print(render({**results, "files": files}))
 
 
-def _progress_on(bars: Progress) -> OnProgress:
+def progress_on(bars: Progress) -> OnProgress:
+    """Return what shows a task's progress as a bar."""
     bar = bars.add_task("opening the run", total=None)
 
     def report(what: str, done: int, total: int) -> None:

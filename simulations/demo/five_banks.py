@@ -4,7 +4,7 @@ The same study's results at a lower prevalence: noise stays, and cases shrink.
 """
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -14,23 +14,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
-from fieldfare.client.scoring.own_fits import SumModel
-from fieldfare.client.sums.coordinates import TurnedUnits
 from fieldfare.client.typologies.pack import own_pack
 from fieldfare.shared.errors import UsageError
-from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.features.features import columns_behind
-from fieldfare.shared.models import model_for, trained_model
+from fieldfare.shared.joining.rows import PairedRow
 from fieldfare.shared.privacy.protection import Protection
-from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.study import Study, parse_study
-from fieldfare.simulations.federation.baselines import Trainer
-from fieldfare.simulations.federation.homes import AT_HOME, homes_of, own_figures
-from fieldfare.simulations.federation.population import RecordsChoice, load_population
+from fieldfare.simulations.federation.homes import Together, customers_of
+from fieldfare.simulations.federation.population import RecordsChoice
 from fieldfare.simulations.federation.simulate import Progress, Simulation, make_folder, simulate
-from fieldfare.simulations.metrics import Metrics, mean_of
 from fieldfare.simulations.world.institutions import WorldFederation, load_institutions
 from fieldfare.simulations.world.making import WorldPlan
 from fieldfare.simulations.world.studies import (
@@ -43,8 +36,6 @@ from fieldfare.simulations.world.studies import (
     write_units,
 )
 from fieldfare.simulations.world.writing import MARGINALS, TRUTH, write_world
-
-_STREAM: Final = 2**18  # far from those that deal rows and draw noise
 
 
 @dataclass(frozen=True)
@@ -70,63 +61,30 @@ class Rarer:
     alone: float | None
 
 
-def rarer(study: Study, choice: RecordsChoice, *, share: float, seed: int) -> dict[str, Any]:
-    """Learn from all training units but a share of the labelled ones; returns `Rarer` as data.
+def rarer(
+    study: Study, choice: RecordsChoice, *, share: float, seed: int
+) -> tuple[dict[str, Any], list[PairedRow]]:
+    """Learn from all training units but a share of the labelled ones.
 
     The hold-out keeps all that it has, so that recall rests on as many cases as in the run
     that this stands beside.
-    """
-    training, held = fewer_cases(study, choice, share=share, seed=seed)
-    figures = learned_at_home(study, training, held, seed)
-    means = {key: mean_of(list(rows.values()))["recall_at_budget"] for key, rows in figures.items()}
-    positives = sum(int(data.labels.sum()) for data in training.values())
-    prevalence = positives / max(1, sum(len(data) for data in training.values()))
-    return asdict(
-        Rarer(share, prevalence, positives, means["federated"], means[AT_HOME], means["alone"])
-    )
-
-
-def fewer_cases(
-    study: Study, choice: RecordsChoice, *, share: float, seed: int
-) -> tuple[dict[str, EncodedUnits], dict[str, EncodedUnits]]:
-    """Return training units with a share of the labelled ones, and all held-out ones, by name."""
-    population = load_population(study, choice, seed=seed)
-    generator = np.random.default_rng([seed, _STREAM])
-    training, held = {}, {}
-    for name, records in population.records.items():
-        out = population.holdout[name]
-        held[name] = records.select(out).data
-        training[name] = records.select(~out & _kept(records.data.labels, share, generator)).data
-    return training, held
-
-
-def learned_at_home(
-    study: Study, training: Mapping[str, EncodedUnits], held: Mapping[str, EncodedUnits], seed: int
-) -> dict[str, dict[str, Metrics]]:
-    """Learn together with simulated noise, use it at home, and measure both beside own best models.
 
     Returns:
-        Figures on own held-out units by model and institution (`own_figures`).
+        `Rarer` as data, and each institution's row.
     """
-    ungrouped = study.evaluation.model_copy(update={"groups": ()})
-    study = study.model_copy(update={"evaluation": ungrouped})  # nothing is released here
-    model = model_for(study)
-    sums = {name: trained_model(study).prepare(data) for name, data in training.items()}
-    counts = {name: len(data) for name, data in training.items()}
-    turned = {
-        name: TurnedUnits(model, study.geometry, study.privacy.clipping_norm, data)
-        for name, data in training.items()
-        if study.geometry is not None
-    }
-    shared = Trainer(plan_for(study), sums, counts, seed, turned=turned).federated()
-    homes = homes_of(study, shared, training)
-    return own_figures(homes, SumModel(model, shared), held, study.evaluation.alert_budget)
+    kept = [own.with_share(share) for own in customers_of(study, choice, seed=seed)]
+    rows = [row for _, _, row in Together.of(study, seed).rows(kept, share)]
+    positives = sum(row.learned for row in rows)
+    prevalence = positives / max(1, sum(len(own.training) for own in kept))
+    means = [_mean_found(rows, model) for model in ("shared", "at_home", "alone")]
+    return asdict(Rarer(share, prevalence, positives, *means)), rows
 
 
-def _kept(
-    labels: NDArray[np.uint8], share: float, generator: np.random.Generator
-) -> NDArray[np.bool_]:
-    return np.asarray((labels == 0) | (generator.random(len(labels)) < share))
+def _mean_found(rows: Sequence[PairedRow], model: str) -> float | None:
+    """Return the share of own cases found within the budget, mean over institutions with cases."""
+    found = [(row.cases, getattr(row, model)) for row in rows if row.draws]
+    shares = [one.found / cases for cases, one in found if one]
+    return float(np.mean(shares)) if shares else None
 
 
 # -- five banks -----------------------------------------------------------------------------------
@@ -211,12 +169,18 @@ def banks_task(
     said("asking NGOs and the hotline")
     asked = ask_helplines(world, out / HELPLINES, seed=seed)
     said("learning from a tenth of the cases")
-    less = rarer(study, choice, share=RARER, seed=seed)
+    less, fewer = rarer(study, choice, share=RARER, seed=seed)
     facts = {
         **world_facts(found), "at_two_banks": at_two_banks(world), "rarer": less, "asked": asked
     }  # fmt: skip
     return Simulation(
-        study=study, choice=choice, out=out, seed=seed, protection=Protection.EXACT, world=facts
+        study=study,
+        choice=choice,
+        out=out,
+        seed=seed,
+        protection=Protection.EXACT,
+        world=facts,
+        fewer_labels=tuple(fewer),
     )
 
 

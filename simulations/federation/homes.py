@@ -7,29 +7,31 @@ Both learn from the institution's own training units, without privacy, and stay 
 hold-out chooses nothing (client/scoring/stack.py).
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldfare.client.joining.own_customers import HomeFits, Kinds, OwnCustomers
+from fieldfare.client.joining.paired import HeldScores, Whose, paired_row
 from fieldfare.client.scoring.own_fits import SumModel
-from fieldfare.client.scoring.stack import own_best
-from fieldfare.client.scoring.tuning import own_models, stacked
+from fieldfare.client.scoring.stack import is_stackable
+from fieldfare.client.sums.coordinates import TurnedUnits
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import EncodedUnits
-from fieldfare.shared.models import model_for
+from fieldfare.shared.joining.rows import PairedRow, gain_in_found, gain_in_precision
+from fieldfare.shared.models import model_for, trained_model
+from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.study import Study
-from fieldfare.simulations.metrics import Metrics, chances, measure
+from fieldfare.simulations.federation.baselines import Baseline, Trainer
+from fieldfare.simulations.federation.population import RecordsChoice, load_population
 
 AT_HOME: Final = "at_home"
-RESAMPLES: Final = 400
-MOST_CELLS: Final = 2_000_000  # of resamples times units in hand at once
-INTERVAL: Final = (2.5, 97.5)  # percent
-COMPARED: Final = ("average_precision", "recall_at_budget")
 
 Models = dict[str, SumModel]
+Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +49,7 @@ class Homes:
 
 def homes_of(
     study: Study,
-    shared: NDArray[np.float64],
+    shared: Vector,
     training: Mapping[str, EncodedUnits],
     said: Callable[[int, int], None] = lambda *_: None,
 ) -> Homes:
@@ -59,116 +61,153 @@ def homes_of(
         training: units by institution, held-out ones left out.
         said: told how many institutions are done, of how many.
     """
-    alone, at_home, model = {}, {}, model_for(study)
+    alone, at_home = {}, {}
     for done, (name, data) in enumerate(training.items()):
         said(done, len(training))
-        try:
-            own = own_models(study, shared, data)
-        except UsageError:  # too few negatives: nothing to weigh by
-            own = None
-        made = stacked(study, shared, data, own)
-        alone[name] = own_best(study, data, shared) if own is None else own.best().fitted
-        at_home[name] = SumModel(model, made.parameters, made.forest)
+        fits = HomeFits.of(study, shared, data)
+        alone[name], at_home[name] = fits.alone, fits.at_home(shared)
     return Homes(alone, at_home)
 
 
-def own_figures(
-    homes: Homes, shared: SumModel, held: Mapping[str, EncodedUnits], budget: float
-) -> dict[str, dict[str, Metrics]]:
-    """Return figures on each institution's own held-out units, by model and institution.
+def rows_of(
+    homes: Homes,
+    shared: SumModel,
+    learned: Mapping[str, int],
+    held: Mapping[str, EncodedUnits],
+    terms: tuple[float, int],
+) -> list[PairedRow]:
+    """Compare models of a run on institutions' own held-out units.
 
     Args:
         homes: models by institution.
         shared: the shared model.
-        held: held-out units by institution.
-        budget: share of units that are reviewed.
+        learned: cases among the training units, by institution.
+        held: held-out units by institution; those that lack a class are left out.
+        terms: the share of units that are reviewed, and the seed of the resamples.
     """
-    models = {
-        "federated": dict.fromkeys(held, shared),
-        "alone": homes.alone,
-        AT_HOME: homes.at_home,
-    }
-    return {
-        key: {
-            name: measure(data.labels, chances(one[name].scores(data)), budget)
-            for name, data in held.items()
-        }
-        for key, one in models.items()
-    }
+    budget, seed = terms
+    rows = []
+    for place, (name, data) in enumerate(held.items()):
+        if 0 < int(data.labels.sum()) < len(data):
+            own, home = (models[name].scores(data) for models in (homes.alone, homes.at_home))
+            scores = HeldScores(own, shared.scores(data), home)
+            whose = Whose(name, seed, place, 1.0, learned[name])
+            rows.append(paired_row(whose, data.labels, scores, budget))
+    return rows
 
 
-def gain_at_home(
-    homes: Homes, held: Mapping[str, EncodedUnits], budget: float, seed: int
-) -> dict[str, dict[str, float]]:
+def gain_at_home(rows: Sequence[PairedRow]) -> dict[str, dict[str, float]]:
     """Return what using the shared model at home adds, on institutions' own held-out units.
 
     The mean over institutions of at home minus alone, with 95 % of resamples of the held-out units
     of each; the chance of training units and of noise is not in it.
+    """
+    gains = {
+        "average_precision": gain_in_precision(rows), "recall_at_budget": gain_in_found(rows)
+    }  # fmt: skip
+    return {name: gain.model_dump() for name, gain in gains.items() if gain}
+
+
+# -- learned again, from other training units --------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Together:
+    """Learns a study's model from training units by institution, on this machine.
+
+    Attributes:
+        study: without groups: nothing is released here.
+        seed: of the noise, as much as Fieldfare adds, from the fast seeded source.
+    """
+
+    study: Study
+    seed: int
+
+    @classmethod
+    def of(cls, study: Study, seed: int) -> "Together":
+        """Take a study.
+
+        Raises:
+            UsageError: its scores are no sums, so that nothing is weighed at home.
+        """
+        if not study.trains or not is_stackable(study):
+            raise UsageError(
+                f"{study.name}: expected a study of features, texts or vectors that trains, found "
+                "another: what its model is worth at home is not measured here"
+            )
+        ungrouped = study.evaluation.model_copy(update={"groups": ()})
+        return cls(study.model_copy(update={"evaluation": ungrouped}), seed)
+
+    def shared(self, training: Mapping[str, EncodedUnits]) -> Vector:
+        """Return float64 (entries,): learned by all under the study's privacy."""
+        return self._trainer(training).federated()
+
+    def pooled(self, training: Mapping[str, EncodedUnits]) -> Vector:
+        """Return float64 (entries,): learned from all records in one place, without privacy."""
+        return self._trainer(training).train(Baseline.CENTRAL)[""]
+
+    def _trainer(self, training: Mapping[str, EncodedUnits]) -> Trainer:
+        model = model_for(self.study)
+        sums = {name: trained_model(self.study).prepare(data) for name, data in training.items()}
+        counts = {name: len(data) for name, data in training.items()}
+        study = self.study
+        turned = {
+            name: TurnedUnits(model, study.geometry, study.privacy.clipping_norm, data)
+            for name, data in training.items()
+            if study.geometry is not None
+        }
+        return Trainer(plan_for(study), sums, counts, self.seed, turned=turned)
+
+    def rows(
+        self, customers: Sequence[OwnCustomers], labels: float, *, pooled: bool = False
+    ) -> list[tuple[OwnCustomers, HeldScores, PairedRow]]:
+        """Learn together, use it at home everywhere, and compare.
+
+        Args:
+            customers: of every institution.
+            labels: what the rows say of them: the share that was kept.
+            pooled: whether to measure the same from a model without privacy too.
+        """
+        training = training_of(customers)
+        shared = self.shared(training)
+        bare = self.pooled(training) if pooled else None
+        found, budget = [], self.study.evaluation.alert_budget
+        for own in customers:
+            scores = HomeFits.of(self.study, shared, own.training).scores(shared, own.held, bare)
+            found.append((own, scores, own.row(labels, scores, budget)))
+        return found
+
+
+def training_of(customers: Sequence[OwnCustomers]) -> dict[str, EncodedUnits]:
+    """Return training units by institution."""
+    return {own.name: own.training for own in customers}
+
+
+def customers_of(
+    study: Study, choice: RecordsChoice, *, seed: int, columns: Mapping[str, str] | None = None
+) -> list[OwnCustomers]:
+    """Return every institution's labelled units, split as in a simulation of this seed.
 
     Args:
-        homes: models by institution.
-        held: held-out units by institution; those that lack a class are left out.
-        budget: share of units that are reviewed.
-        seed: of the resamples.
+        study: the public plan.
+        choice: where records are.
+        seed: of split and partition.
+        columns: the column of the kinds of each question; never an input.
     """
-    rows = []
-    for name, data in held.items():
-        if 0 < int(data.labels.sum()) < len(data):
-            first, second = (one[name].scores(data) for one in (homes.at_home, homes.alone))
-            generator = np.random.default_rng(seed)
-            rows.append(_differences(data.labels, first, second, budget, generator))
-    if not rows:
-        return {}
-    table = np.nanmean(np.array(rows), axis=0)  # (1 + resamples, measures)
-    low, high = np.nanpercentile(table[1:], INTERVAL, axis=0)
-    return {
-        name: {"value": float(table[0, at]), "low": float(low[at]), "high": float(high[at])}
-        for at, name in enumerate(COMPARED)
-    }
-
-
-def _differences(
-    labels: NDArray[np.uint8],
-    first: NDArray[np.float64],
-    second: NDArray[np.float64],
-    budget: float,
-    generator: np.random.Generator,
-) -> NDArray[np.float64]:
-    """Return float64 (1 + resamples, 2): differences in average precision and recall."""
-    units, block = len(labels), max(1, MOST_CELLS // len(labels))
-    found = [_compared(labels, (first, second), np.ones((1, units), np.int64), budget)]
-    for start in range(0, RESAMPLES, block):
-        size = min(block, RESAMPLES - start)
-        times = generator.multinomial(units, np.full(units, 1 / units), size=size)
-        found.append(_compared(labels, (first, second), times, budget))
-    return np.concatenate(found)
-
-
-def _compared(
-    labels: NDArray[np.uint8],
-    pair: tuple[NDArray[np.float64], NDArray[np.float64]],
-    weights: NDArray[np.int64],
-    budget: float,
-) -> NDArray[np.float64]:
-    first, second = (_weighted(labels, scores, weights, budget) for scores in pair)
-    return np.asarray(first - second, dtype=np.float64)
-
-
-def _weighted(
-    labels: NDArray[np.uint8],
-    scores: NDArray[np.float64],
-    weights: NDArray[np.int64],
-    budget: float,
-) -> NDArray[np.float64]:
-    """Return float64 (resamples, 2): average precision and recall of units that count often."""
-    order = np.argsort(-scores, kind="stable")
-    counts = weights[:, order]
-    cases = counts * labels[order]
-    above, good = np.cumsum(counts, axis=1), np.cumsum(cases, axis=1)
-    total = good[:, -1].astype(np.float64)
-    total[total == 0] = np.nan
-    precision = (cases * good / np.maximum(above, 1)).sum(axis=1) / total
-    limit = max(1, round(budget * len(labels)))
-    inside = np.clip(limit - (above - counts), 0, counts) / np.maximum(counts, 1)
-    recall = (inside * cases).sum(axis=1) / total
-    return np.stack([precision, recall], axis=1)
+    population = load_population(study, choice, seed=seed)
+    kinds: dict[str, dict[str, Any]] = {name: {} for name in population.records}
+    for question, column in (columns or {}).items():
+        audited = load_population(study, replace(choice, audit_column=column), seed=seed)
+        for name, records in audited.records.items():
+            out = audited.holdout[name]
+            values: Kinds = np.array(records.audit, dtype=np.object_)
+            kinds[name][question] = (values[~out], values[out])
+    return [
+        OwnCustomers(
+            name, seed, place,
+            records.select(~population.holdout[name]).data,
+            records.select(population.holdout[name]).data,
+            kinds[name],
+        )
+        for place, (name, records) in enumerate(population.records.items())
+    ]  # fmt: skip

@@ -26,6 +26,8 @@ from fieldfare.server.run.server_app import Outcome
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import Basis
 from fieldfare.shared.finished_model.file import MODEL_FORMAT, model_to_bytes
+from fieldfare.shared.joining.figures import Facts, figures
+from fieldfare.shared.joining.rows import PairedRow
 from fieldfare.shared.models import model_for, slot_values
 from fieldfare.shared.pages.charts import shapes_of
 from fieldfare.shared.privacy.protection import Protection
@@ -36,7 +38,14 @@ from fieldfare.shared.study.model_sections import MlpSection
 from fieldfare.shared.study.study import Study
 from fieldfare.simulations.federation.baselines import Baseline, Trainer
 from fieldfare.simulations.federation.federation import LocalFederation, holdout_key
-from fieldfare.simulations.federation.homes import AT_HOME, Homes, Models, gain_at_home, homes_of
+from fieldfare.simulations.federation.homes import (
+    AT_HOME,
+    Homes,
+    Models,
+    gain_at_home,
+    homes_of,
+    rows_of,
+)
 from fieldfare.simulations.federation.population import (
     MeasuredUnits,
     Overlap,
@@ -126,6 +135,7 @@ class Simulation:
         protection: exact or simulated.
         world: what an invented population is, for the reader; no model sees it.
         report: whether report.html is written; it takes some seconds.
+        fewer_labels: institutions' own customers from fewer labels, measured before.
     """
 
     study: Study
@@ -137,6 +147,7 @@ class Simulation:
     protection: Protection = Protection.SIMULATED
     world: Mapping[str, Any] | None = None
     report: bool = True
+    fewer_labels: tuple[PairedRow, ...] = ()
 
 
 @dataclass
@@ -351,17 +362,41 @@ def _results(
     if test.audit is not None and task.study.trains:
         results["groups"] = _groups(task, models[FEDERATED][""], test)
     if AT_HOME in models:
-        results["gain_at_home"] = _gain(task, models, names, test)
+        rows = _own_rows(task, models, population, test)
+        results["gain_at_home"] = gain_at_home(rows)
+        facts = Facts.of(study, unknown=(_rest(task),))
+        results["joining"] = figures(facts, [*rows, *task.fewer_labels])
     return results
 
 
-def _gain(
-    task: Simulation, models: Mapping[str, Models], names: list[str], test: MeasuredUnits
-) -> dict[str, Any]:
+def _own_rows(
+    task: Simulation,
+    models: Mapping[str, Models],
+    population: Population,
+    test: MeasuredUnits,
+) -> list[PairedRow]:
     """Compare the shared model at home with the own best ones, each on its own hold-out."""
-    held = {name: test.data.select(test.owners == name) for name in names}
+    held = {name: test.data.select(test.owners == name) for name in population.records}
+    learned = {
+        name: int(records.data.labels[~population.holdout[name]].sum())
+        for name, records in population.records.items()
+    }
     homes = Homes(models[Baseline.ALONE.value], models[AT_HOME])
-    return gain_at_home(homes, held, task.study.evaluation.alert_budget, task.seed)
+    terms = (task.study.evaluation.alert_budget, task.seed)
+    return rows_of(homes, models[FEDERATED][""], learned, held, terms)
+
+
+def _rest(task: Simulation) -> str:
+    """Say which command answers the rest of whether to join."""
+    command = "fieldfare study join"
+    if task.world is None:
+        command += " STUDY.toml --records FILE"
+    more = "" if task.fewer_labels else "fewer labels, "
+    return (
+        f"One run of one seed does not tell: {more}roles that are rare here, a scenario never seen "
+        "here, a newcomer, the months that a new scenario takes to show, and intervals over "
+        f"several seeds. `{command} --out FOLDER` computes them."
+    )
 
 
 def _measured_on(test: MeasuredUnits, chosen: NDArray[np.bool_]) -> dict[str, int]:

@@ -21,6 +21,7 @@ import numpy as np
 
 from fieldfare.shared.finished_model.card_page import group_tables
 from fieldfare.shared.harm_rules import HARM_RULES
+from fieldfare.shared.joining.page import joining_context
 from fieldfare.shared.pages import charts as feature_panels
 from fieldfare.shared.pages.charts import Shape, plain_shape
 from fieldfare.shared.pages.templates import page_template
@@ -94,6 +95,7 @@ def _context(results: words.Results, scores: Scores, shapes: Sequence[Shape]) ->
         "groups": results.get("groups"),
         "released_groups": group_tables(results.get("released_groups")),
         "answers": answer_tables(results),
+        "joining": joining_context(results["joining"]) if results.get("joining") else None,
         "bins": (results.get("released_metrics") or {}).get("calibration") or [],
         "panels": feature_panels.panels(shapes),
         "geometry": feature_panels,

@@ -5,7 +5,6 @@ Words are plain ASCII (names excepted): a terminal may have nothing else.
 """
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -18,6 +17,7 @@ from fieldfare.shared.pages.words import (
     percent,
     short,
     signed,
+    unit_words,
 )
 from fieldfare.shared.privacy.gaussian import epsilon_for
 from fieldfare.shared.terminal.texts import cut
@@ -106,20 +106,12 @@ def metric(results: Results, model: str, key: str) -> float | None:
 
 def units(results: Results) -> str:
     """Plural of the unit's word: accounts, customers, cases; `units` where none is given."""
-    word = str(results["study"].get("unit") or "").strip().lower()
-    word = re.sub(r"[ _-]?(id|key|number)$", "", word).replace("_", " ")
-    if (
-        not re.fullmatch(r"[a-z][a-z ]{1,23}", word)
-        or word.endswith("s")
-        or word in {"index", "row"}
-    ):
-        word = "unit"
-    return re.sub("y$", "ie", word) + "s"
+    return unit_words(str(results["study"].get("unit") or ""))[1]
 
 
 def unit(results: Results) -> str:
     """Singular of `units`."""
-    return re.sub("ie$", "y", units(results)[:-1])
+    return unit_words(str(results["study"].get("unit") or ""))[0]
 
 
 def protected(results: Results) -> bool:

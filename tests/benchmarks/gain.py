@@ -6,163 +6,112 @@ For each seed a world of version 1 is made, which is frozen (frozen_worlds.toml 
 tests/support/records has the hashes), and its banks compute their indicators.
 Their study is trained at its epsilon by all together (as much noise as Fieldfare adds, from the
 fast seeded source), and each bank uses the model at home, beside its own best model; then again
-from fewer of the labelled customers. All is measured on each bank's own held-out customers: what
-is compared is average precision. Settings were chosen on seeds below 100.
+from fewer of the labelled customers. All is measured on each bank's own held-out customers, as
+`fieldfare study join` measures it. Settings were chosen on seeds below 100.
 Ends with 1 where using it at home does not gain what is promised.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-import numpy as np
 import typer
-from scipy.stats import t
 from tests.benchmarks.harness import FOLDER, Bench, BenchRow, numbers
-from tests.support.records.frozen_worlds import check_frozen, frozen_plan
 
-from fieldfare.client.typologies.pack import own_pack
-from fieldfare.shared.features.features import columns_behind
-from fieldfare.shared.study.study import Study
-from fieldfare.simulations.demo.five_banks import (
-    PEOPLE,
-    banks_study,
-    fewer_cases,
-    learned_at_home,
-)
-from fieldfare.simulations.federation.homes import AT_HOME
-from fieldfare.simulations.federation.population import RecordsChoice
-from fieldfare.simulations.world.studies import INSTITUTION, pack_for, write_units
-from fieldfare.simulations.world.writing import write_world
+from fieldfare.shared.joining.figures import MINUTES, Figures
+from fieldfare.shared.joining.words import interval
+from fieldfare.simulations.demo.five_banks import PEOPLE, PREVALENCE, banks_study
+from fieldfare.simulations.joining.join import figures_of
+from fieldfare.simulations.joining.seeds import JoinTask, SeedRows, seed_rows
+from fieldfare.simulations.joining.worlds import WorldTerms
 
 GAIN: Final = 0.04  # relative, on average precision
 LEAST: Final = -0.01  # what the lower bound of the paired difference stays above
-PROMISED: Final = (1.0, 0.25)  # shares at which it is promised
+CLOSED: Final = 0.40  # of the gap to the same stack fed without privacy, with a quarter
+TIMES: Final = 1.5  # recall of roles with fewer than 6 own cases
 SHARES: Final = (1.0, 0.25)
 SEEDS: Final = "100,101,102,103,104,105,106,107,108,109"
 
 
-@dataclass(frozen=True)
-class GainRow:
-    """One bank of one world, from a share of its cases: average precision and recall by model."""
-
-    seed: int
-    share: float
-    bank: str
-    positives: int
-    alone: float
-    together: float
-    at_home: float
-    recall_alone: float
-    recall_together: float
-    recall_at_home: float
+def task_of(people: int, seeds: Sequence[int], out: Path) -> JoinTask:
+    """Return what is measured: all labels and a quarter, and rare roles."""
+    source = WorldTerms(people, PREVALENCE)
+    return JoinTask(banks_study(), source, seeds, out, SHARES, whole=False)
 
 
-def measure_seed(
-    study: Study, people: int, seed: int, folder: Path, shares: Sequence[float] = SHARES
-) -> list[GainRow]:
-    """Make one world and measure its banks at every share."""
-    world, units = folder / f"world-{seed}", folder / f"units-{seed}.parquet"
-    plan = frozen_plan(people, seed)
-    write_world(plan, world)
-    check_frozen(world, plan)
-    pack = pack_for(columns_behind(study.features), own_pack())
-    write_units(world, pack, units)
-    return [row for share in shares for row in measure_units(study, units, seed, share)]
+def lines(found: Figures) -> Iterator[str]:
+    """Yield, for each share, a line for all banks, and of all labels one for each."""
+    for row in found["labels"]:
+        yield f"{row['labels']:.0%} of the cases, {row['places']} banks of worlds: {_line(row)}"
+        if row["closed"] is not None:
+            yield f"  of the gap to the same stack fed without privacy: {row['closed']:.0%}"
+    for one in found["institutions"]:
+        yield f"  {one['name']}: {interval(one['gain'])}: {one['word']}, {one['why']}"
+    rare = found["rare"]
+    if rare:
+        yield (
+            f"roles with fewer than 6 own cases, {rare['cases']} held out: recall within the "
+            f"budget {rare['alone']:.3f} own best, {rare['at_home']:.3f} at home "
+            f"({interval(rare['gain'])}); at as many false positives {rare['alone_at']:.3f}, "
+            f"{rare['at_home_at']:.3f} ({interval(rare['gain_at'])})"
+        )
 
 
-def measure_units(study: Study, units: Path, seed: int, share: float) -> Iterator[GainRow]:
-    """Measure the banks of a written world."""
-    choice = RecordsChoice((str(units),), institution_column=INSTITUTION)
-    training, held = fewer_cases(study, choice, share=share, seed=seed)
-    found = learned_at_home(study, training, held, seed)
-    for bank, data in training.items():
-        rows = [found[key][bank] for key in ("alone", "federated", AT_HOME)]
-        yield GainRow(
-            seed, share, bank, int(data.labels.sum()),
-            *(row["average_precision"] or 0.0 for row in rows),
-            *(row["recall_at_budget"] or 0.0 for row in rows),
-        )  # fmt: skip
-
-
-def interval(differences: Sequence[float]) -> tuple[float, float, float]:
-    """Return the mean and its 95 % interval (Student's t); of one value no interval."""
-    values = np.asarray(differences, dtype=np.float64)
-    mean = float(values.mean())
-    if len(values) < 2:
-        return mean, float("-inf"), float("inf")
-    half = float(t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
-    return mean, mean - half, mean + half
-
-
-def lines(rows: Sequence[GainRow]) -> list[str]:
-    """Return, for each share, a line for all banks and one for each."""
-    said = []
-    for share in sorted({row.share for row in rows}, reverse=True):
-        some = [row for row in rows if row.share == share]
-        said.append(f"{share:.0%} of the cases, {len(some)} banks of worlds: {_line(some)}")
-        said += [
-            f"  {bank}: {_line([row for row in some if row.bank == bank])}"
-            for bank in sorted({row.bank for row in some})
-        ]
-    return said
-
-
-def _line(rows: Sequence[GainRow]) -> str:
-    alone, together, home = (
-        np.mean([getattr(row, name) for row in rows]) for name in ("alone", "together", "at_home")
-    )
-    recalls = [
-        np.mean([getattr(row, f"recall_{name}") for row in rows])
-        for name in ("alone", "together", "at_home")
-    ]
-    mean, low, high = interval([row.at_home - row.alone for row in rows])
-    cases = np.mean([row.positives for row in rows])
+def _line(row: Figures) -> str:
+    models = [row[name] for name in ("alone", "shared", "at_home", "pooled")]
+    if None in models:
+        return "not compared"
+    precision, found = (", ".join(f"{m[k]:.3f}" for m in models) for k in ("precision", "found"))
     return (
-        f"AP {alone:.3f} own best, {together:.3f} shared, {home:.3f} at home "
-        f"({mean:+.3f}, {low:+.3f} to {high:+.3f}); recall {recalls[0]:.3f}, {recalls[1]:.3f}, "
-        f"{recalls[2]:.3f}; {cases:.0f} own cases"
+        f"AP {precision} (own best, shared, at home, at home without privacy), "
+        f"at home - own best {interval(row['gain'])}; recall {found}; "
+        f"{row['learned']:.0f} own cases"
     )
 
 
-def measure(people: int = PEOPLE, seeds: str = SEEDS) -> list[dict[str, Any]]:
+def measure(people: int = PEOPLE, seeds: str = SEEDS) -> Figures:
     """Return what each bank of each world gains at home."""
-    study, measured = banks_study(), []
-    for seed in numbers(seeds):
-        with TemporaryDirectory(prefix=FOLDER) as folder:
-            found = measure_seed(study, people, seed, Path(folder))
-        typer.echo("\n".join([f"seed {seed}", *(f"  {line}" for line in lines(found))]), err=True)
-        measured += found
-    return [asdict(row) for row in measured]
+    measured: list[SeedRows] = []
+    with TemporaryDirectory(prefix=FOLDER) as folder:
+        task = task_of(people, numbers(seeds), Path(folder))
+        for seed in task.seeds:
+            measured.append(seed_rows(task, seed, lambda *_: None))
+            one = figures_of(task, measured[-1:], minutes=MINUTES)
+            typer.echo("\n".join([f"seed {seed}", *(f"  {x}" for x in lines(one))]), err=True)
+    return figures_of(task, measured, minutes=MINUTES)
 
 
-def words(found: Sequence[dict[str, Any]]) -> list[str]:
+def words(found: Figures) -> list[str]:
     """Return all worlds in words."""
-    return ["all worlds", *(f"  {line}" for line in lines([GainRow(**row) for row in found]))]
+    return ["all worlds", *(f"  {line}" for line in lines(found))]
 
 
-def promises(found: Sequence[dict[str, Any]]) -> list[BenchRow]:
+def promises(found: Figures) -> list[BenchRow]:
     """Return what is promised of own customers."""
-    return [
-        row
-        for share in PROMISED
-        for row in _promised(share, [GainRow(**one) for one in found if one["share"] == share])
-    ]
+    promised = [line for row in found["labels"] for line in _promised(row)]
+    if rare := found["rare"]:
+        times = rare["times_at"]
+        what = "recall of roles with fewer than 6 own cases: times own best"
+        said = "-" if times is None else f"{times:.2f}"
+        held = times is not None and times >= TIMES
+        promised.append(BenchRow(what, said, f"{TIMES} or more", held))
+    return promised
 
 
-def _promised(share: float, rows: Sequence[GainRow]) -> list[BenchRow]:
-    if not rows:
-        return []
-    alone, home = (float(np.mean([getattr(r, n) for r in rows])) for n in ("alone", "at_home"))
-    gain = home / alone - 1 if alone else 0.0
-    low = interval([row.at_home - row.alone for row in rows])[1]
-    what = f"gain at home, {share:.0%} of the cases"
-    return [
-        BenchRow(what, f"{gain:+.1%}", f"{GAIN:+.0%} or more", gain >= GAIN),
-        BenchRow(f"{what}: lower bound", f"{low:+.3f}", f"above {LEAST}", low > LEAST),
-    ]
+def _promised(row: dict[str, Any]) -> Iterator[BenchRow]:
+    alone, home, gain, closed = (row[name] for name in ("alone", "at_home", "gain", "closed"))
+    what = f"gain at home, {row['labels']:.0%} of the cases"
+    if not (alone and home and gain):
+        yield BenchRow(what, "not compared", f"{GAIN:+.0%} or more", holds=False)
+        return
+    relative = home["precision"] / alone["precision"] - 1 if alone["precision"] else 0.0
+    yield BenchRow(what, f"{relative:+.1%}", f"{GAIN:+.0%} or more", relative >= GAIN)
+    low = gain["low"]
+    yield BenchRow(f"{what}: lower bound", f"{low:+.3f}", f"above {LEAST}", low > LEAST)
+    if closed is not None and row["labels"] < 1:
+        said = f"{CLOSED:.0%} or more"
+        yield BenchRow(f"{what}: of the gap", f"{closed:.0%}", said, closed >= CLOSED)
 
 
 BENCH: Final = Bench(measure, promises, words)

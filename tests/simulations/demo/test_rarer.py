@@ -14,8 +14,9 @@ def test_only_labelled_units_that_are_learned_from_become_fewer(work: Simulation
         int(records.data.labels[~population.holdout[name]].sum())
         for name, records in population.records.items()
     )
-    whole = rarer(task.study, task.choice, share=1.0, seed=0)
-    third = rarer(task.study, task.choice, share=0.3, seed=0)
+    whole, rows = rarer(task.study, task.choice, share=1.0, seed=0)
+    third, _ = rarer(task.study, task.choice, share=0.3, seed=0)
+    assert sum(row.learned for row in rows) == labelled
     assert whole["positives"] == labelled
     assert 0.15 * labelled < third["positives"] < 0.45 * labelled
     assert third["prevalence"] < whole["prevalence"]
@@ -23,7 +24,7 @@ def test_only_labelled_units_that_are_learned_from_become_fewer(work: Simulation
 
 
 def test_recall_is_measured_for_all_three(work: SimulationFolder) -> None:
-    found = rarer(work.task().study, work.task().choice, share=1.0, seed=0)
+    found, _ = rarer(work.task().study, work.task().choice, share=1.0, seed=0)
     assert 0 < found["alone"] <= 1  # the label follows the amount
     assert 0 <= found["together"] <= 1
     assert 0 < found["at_home"] <= 1
@@ -41,7 +42,7 @@ def test_without_a_case_nothing_is_measured_and_nothing_breaks(work: SimulationF
         table.column_names.index("reported"), "reported", [[0] * table.num_rows]
     )
     work.write_records(none)
-    found = rarer(work.task().study, work.task().choice, share=0.1, seed=0)
+    found, _ = rarer(work.task().study, work.task().choice, share=0.1, seed=0)
     assert (found["positives"], found["together"], found["at_home"]) == (0, None, None)
     assert found["alone"] is None
     assert found["prevalence"] == pytest.approx(0)

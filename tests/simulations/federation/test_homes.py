@@ -6,16 +6,17 @@ from sklearn.metrics import average_precision_score
 from tests.simulations.conftest import SimulationFolder
 
 from fieldfare.client.scoring.own_fits import SumModel
+from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.models import model_for
-from fieldfare.simulations.federation import homes as homes_module
+from fieldfare.simulations.demo.five_banks import help_study
 from fieldfare.simulations.federation.homes import (
     Homes,
-    Models,
-    _weighted,
+    Together,
+    customers_of,
     gain_at_home,
     homes_of,
-    own_figures,
+    rows_of,
 )
 from fieldfare.simulations.federation.population import load_population
 
@@ -49,45 +50,42 @@ def test_one_without_cases_has_the_shared_model_at_home(work: SimulationFolder) 
         found = homes_of(study, shared, one)
         assert np.isfinite(found.alone[name].scores(data)).all()
         assert found.at_home[name].parameters.tolist() == shared.tolist()
-        assert gain_at_home(found, one, 0.05, 0) == {}
+        rows = rows_of(found, SumModel(model_for(study), shared), {name: 0}, one, (0.05, 0))
+        assert gain_at_home(rows) == {}
 
 
-def test_a_weighted_metric_is_that_of_units_that_stand_so_often() -> None:
-    random = np.random.default_rng(1)
-    scores, labels = random.normal(size=200), (random.random(200) < 0.2).astype(np.uint8)
-    times = random.multinomial(200, np.full(200, 1 / 200), size=3)
-    found = _weighted(labels, scores, np.concatenate([np.ones((1, 200), np.int64), times]), 0.1)
-    assert found[0, 0] == pytest.approx(average_precision_score(labels, scores))
-    top = np.argsort(-scores)[:20]
-    assert found[0, 1] == pytest.approx(labels[top].sum() / labels.sum())
-    for row, weights in zip(found[1:], times, strict=True):
-        expected = average_precision_score(labels, scores, sample_weight=weights)
-        assert row[0] == pytest.approx(expected)
-        often = np.repeat(np.arange(200), weights)
-        top = often[np.argsort(-scores[often], kind="stable")[:20]]
-        assert row[1] == pytest.approx(labels[top].sum() / labels[often].sum())
-
-
-def test_the_gain_is_paired_seeded_and_the_same_in_blocks(
-    work: SimulationFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_gain_is_the_mean_of_the_rows(work: SimulationFolder) -> None:
     training = population(work)
-    found = made(work, training)
-    gain = gain_at_home(found, training, 0.05, 3)
+    found, study = made(work, training), work.task().study
+    shared = SumModel(model_for(study), model_for(study).initial(-2.0))
+    learned = {name: int(data.labels.sum()) for name, data in training.items()}
+    rows = rows_of(found, shared, learned, training, (0.05, 3))
+    assert [row.institution for row in rows] == list(training)
+    gain = gain_at_home(rows)
     assert set(gain) == {"average_precision", "recall_at_budget"}
     assert all(one["low"] <= one["high"] for one in gain.values())
-    monkeypatch.setattr(homes_module, "MOST_CELLS", 1)  # one resample at a time
-    again = gain_at_home(found, training, 0.05, 3)
-    assert all(again[name] == pytest.approx(one) for name, one in gain.items())
-    same = Homes(found.alone, found.alone)
+    assert {row.auroc for row in rows} == {0.5}
+    same = rows_of(Homes(found.alone, found.alone), shared, learned, training, (0.05, 3))
     nothing = {"value": 0.0, "low": 0.0, "high": 0.0}
-    assert set(map(str, gain_at_home(same, training, 0.05, 3).values())) == {str(nothing)}
+    assert set(map(str, gain_at_home(same).values())) == {str(nothing)}
 
 
-def test_figures_stand_by_model_and_institution(work: SimulationFolder) -> None:
-    training, study = population(work), work.task().study
-    shared: Models = {"": SumModel(model_for(study), model_for(study).initial(-2.0))}
-    found = own_figures(made(work, training), shared[""], training, 0.05)
-    assert set(found) == {"federated", "alone", "at_home"}
-    assert all(list(rows) == list(training) for rows in found.values())
-    assert found["federated"][next(iter(training))]["auroc"] == 0.5
+def test_customers_are_split_as_in_a_simulation_and_know_their_kinds(
+    work: SimulationFolder,
+) -> None:
+    task = work.task()
+    split = load_population(task.study, task.choice, seed=2)
+    found = customers_of(task.study, task.choice, seed=2, columns={"rare": "persona"})
+    for own in found:
+        out = split.holdout[own.name]
+        assert (len(own.training), len(own.held)) == (int((~out).sum()), int(out.sum()))
+        learned, held = own.kinds["rare"]
+        assert set(learned) | set(held) == {"student", "nurse"}
+        assert (len(learned), len(held)) == (len(own.training), len(own.held))
+
+
+def test_a_study_without_sums_is_refused(work: SimulationFolder) -> None:
+    asks = work.task().study.model_copy(update={"queries": ()})
+    assert Together.of(asks, 0).seed == 0
+    with pytest.raises(UsageError, match="expected a study of features"):
+        Together.of(help_study(), 0)

@@ -106,6 +106,7 @@ def test_every_key_is_documented_and_nothing_else(work: SimulationFolder) -> Non
     assert keys(results["groups"]) == documented("groups")
     assert keys(*results["groups"]["rows"]) == documented("rows of groups")
     assert keys(results["gain_at_home"]) == documented("gain_at_home")
+    assert keys(results["joining"]) == documented("joining")
     assert keys(results["files"]) == set(FILES)
     assert keys(results["timing"]) == documented("timing")
     assert results["format"] == 1

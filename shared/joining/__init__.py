@@ -1,0 +1,4 @@
+"""Should an institution join: what was compared, by which rule, and how it is said.
+
+Imports pages, terminal and below. Knows no record: only figures about held-out units.
+"""

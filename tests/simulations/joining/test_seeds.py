@@ -1,0 +1,103 @@
+"""Every question over seeds: of given records, and of an invented world by the month."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from numpy.typing import NDArray
+from tests.simulations.conftest import SimulationFolder
+from tests.support.records.scored import quick_grid
+
+from fieldfare.client.joining.own_customers import HomeFits
+from fieldfare.client.scoring.own_fits import SumModel
+from fieldfare.shared.errors import RecordsError
+from fieldfare.shared.features.basis import EncodedUnits
+from fieldfare.shared.models import model_for
+from fieldfare.shared.study.study import Study, load_study
+from fieldfare.simulations.federation.population import RecordsChoice
+from fieldfare.simulations.joining.join import FIGURES, PAGE, join
+from fieldfare.simulations.joining.seeds import JoinTask, Records, seed_rows
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fieldfare.client.scoring.stack.own_grid", quick_grid)
+
+
+def quiet(what: str, done: int, total: int) -> None:
+    del what, done, total
+
+
+@pytest.fixture
+def task(work: SimulationFolder) -> JoinTask:
+    table = work.read_records()
+    names = np.where(np.array(table["reported"]) == 1, np.array(table["persona"]), "")
+    work.write_records(table.append_column("scenario", pa.array(names.tolist())))
+    choice = RecordsChoice((str(work.records_file),), institution_column="bank")
+    source = Records(choice, {"rare": "scenario", "left out": "scenario"})
+    return JoinTask(load_study(work.study_file), source, (0,), work.folder / "join", (1.0, 0.5))
+
+
+def test_a_seed_answers_what_records_can(task: JoinTask) -> None:
+    found = join(task, quiet)
+    assert [row["labels"] for row in found["labels"]] == [1.0, 0.5]
+    assert [row["labels"] for row in found["newcomer"]] == [0.0, 10.0]
+    assert found["left_out"]["cases"] > 0
+    assert found["months"] is None
+    assert "months until a new scenario is found" in found["unknown"][0]
+    assert "--role-column" not in found["unknown"][0]
+    assert "Should we join?" in (task.out / PAGE).read_text("utf-8")
+    assert json.loads((task.out / FIGURES).read_text("utf-8")) == found
+
+
+def test_a_kept_seed_is_used_again_and_only_for_the_same(
+    task: JoinTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    brief = replace(task, whole=False, shares=(1.0,))
+    brief.out.mkdir()
+    first = seed_rows(brief, 0, quiet)
+    pages = (brief.out / "seed-0.json").read_bytes()
+    monkeypatch.setattr("fieldfare.simulations.joining.seeds.customers_of", None)
+    assert seed_rows(brief, 0, quiet) == first
+    with pytest.raises(TypeError):  # another share: measured anew
+        seed_rows(replace(brief, shares=(0.5,)), 0, quiet)
+    monkeypatch.undo()
+    (brief.out / "seed-0.json").write_text("{", "utf-8")
+    monkeypatch.setattr("fieldfare.client.scoring.stack.own_grid", quick_grid)
+    seed_rows(brief, 0, quiet)
+    assert (brief.out / "seed-0.json").read_bytes() == pages  # the same seeds, the same bytes
+
+
+def test_records_that_are_not_there_are_named(task: JoinTask) -> None:
+    choice = RecordsChoice(("gone/here.parquet",), institution_column="bank")
+    with pytest.raises(RecordsError, match="here"):
+        join(replace(task, source=Records(choice, {})), quiet)
+
+
+class Oracle(SumModel):
+    """A model that knows every label."""
+
+    def scores(self, data: EncodedUnits) -> NDArray[np.float64]:
+        return data.labels.astype(np.float64)
+
+
+def test_an_opponent_that_knows_all_turns_the_verdict(
+    task: JoinTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the own best model scores cases above all else there is nothing left to gain."""
+    brief = replace(task, whole=False, shares=(1.0,))
+    model = model_for(task.study)
+    best = Oracle(model, model.initial(0.0))
+    monkeypatch.setattr(HomeFits, "at_home", lambda *_: best)
+    first = join(brief, quiet)["verdict"]
+    assert first["word"] == "yes", first
+
+    def knowing(study: Study, start: NDArray[np.float64], data: EncodedUnits) -> HomeFits:
+        del start
+        return HomeFits(study, data, None, best)
+
+    monkeypatch.setattr(HomeFits, "of", knowing)
+    found = join(replace(brief, out=brief.out.with_name("stronger")), quiet)
+    assert (found["verdict"]["word"], found["verdict"]["gain"]["value"]) == ("no", 0.0)
