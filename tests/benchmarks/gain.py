@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import typer
 from tests.benchmarks.harness import FOLDER, Bench, BenchRow, numbers
+from tests.support.records.frozen_worlds import VERSION, check_frozen, frozen_plan
 
 from fieldfare.shared.joining.figures import MINUTES, Figures
 from fieldfare.shared.joining.words import interval
@@ -34,9 +35,19 @@ SHARES: Final = (1.0, 0.25)
 SEEDS: Final = "100,101,102,103,104,105,106,107,108,109"
 
 
+class FrozenTerms(WorldTerms):
+    """Worlds of version 1, checked against their hashes where these are known."""
+
+    def write_world(self, seed: int, out: Path) -> int:
+        """Make and write the world of a seed, and check it; returns the window's days."""
+        days = super().write_world(seed, out)
+        check_frozen(out, frozen_plan(self.people, seed))
+        return days
+
+
 def task_of(people: int, seeds: Sequence[int], out: Path) -> JoinTask:
     """Return what is measured: all labels and a quarter, and rare roles."""
-    source = WorldTerms(people, PREVALENCE)
+    source = FrozenTerms(people, PREVALENCE, version=VERSION)
     return JoinTask(banks_study(), source, seeds, out, SHARES, whole=False)
 
 

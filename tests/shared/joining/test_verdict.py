@@ -1,5 +1,7 @@
 """The rule: joining has to be shown to be worth it."""
 
+from typing import Any
+
 import pytest
 from tests.support.runs.joining import everywhere, paired
 
@@ -19,7 +21,7 @@ from fieldfare.shared.joining.verdict import RULE, Word, verdict
         ({"cases": 1}, Word.NO, "only 9 held-out cases"),
     ],
 )
-def test_the_rule(given: dict[str, float], word: Word, why: str) -> None:
+def test_the_rule(given: dict[str, Any], word: Word, why: str) -> None:
     found = verdict(everywhere(**given))
     assert (found.word, why in found.why) == (word, True), found
 
