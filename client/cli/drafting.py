@@ -1,6 +1,7 @@
 """`fieldfare study new` and `records assemble`: draft a study of a public sample, join records."""
 
 from datetime import date
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +18,13 @@ from fieldfare.client.typologies.features import UNIT, day_of, feature_table
 from fieldfare.client.typologies.pack import own_pack
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.study.study import load_study
+
+
+class ModelKind(StrEnum):
+    """The kinds of model that a draft may be of."""
+
+    ADDITIVE = "additive"
+    MLP = "mlp"
 
 
 @app.command("study.new")
@@ -46,6 +54,9 @@ def study_new(
         float | None, typer.Option(help="Share of positives (public); else the sample's.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="The study's name; else the file's.")] = None,
+    kind: Annotated[
+        ModelKind, typer.Option(help="The model: curves that add up, or a network.")
+    ] = ModelKind.ADDITIVE,
 ) -> None:
     """Draft a study from a sample that this command declares public; TOML to stdout."""
     text = draft_study(
@@ -61,6 +72,7 @@ def study_new(
         units=units,
         prevalence=prevalence,
         name=name,
+        kind=kind.value,
         notify=partial(typer.echo, err=True),
     )
     typer.echo(text, nl=False)

@@ -363,6 +363,11 @@ def _texts(column: Profile, numbers: NDArray[np.float64]) -> Counter[str]:
     return column.texts + Counter(dict(zip(written, map(int, counts), strict=True)))
 
 
+def dates_in(column: Profile) -> bool:
+    """Tell whether most of a column's different texts are dates or times."""
+    return bool(column.texts) and _most(_DATE, column.texts)
+
+
 def _category(column: Profile, numbers: NDArray[np.float64]) -> Choice:
     texts = _texts(column, numbers)
     if _most(_DATE, texts):

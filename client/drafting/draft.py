@@ -8,6 +8,7 @@ import difflib
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -22,10 +23,15 @@ from fieldfare.client.drafting.study_toml import (
     toml_text,
     two_digits,
 )
+from fieldfare.client.drafting.suggestions import suggest
 from fieldfare.client.records.encoding.values import LabelRule, comparable
 from fieldfare.client.records.sources.source import open_source
 from fieldfare.shared.errors import RecordsError, UsageError
-from fieldfare.shared.features.features import Feature
+from fieldfare.shared.expectation.settings import fitting_settings
+from fieldfare.shared.expectation.strength import PublicNumbers
+from fieldfare.shared.features.features import Feature, computed_words
+from fieldfare.shared.protocol.plan import plan_for
+from fieldfare.shared.study.model_sections import DEFAULT_KIND
 from fieldfare.shared.study.study import DEFAULT_MISSING, MAX_FEATURES, parse_study
 
 UNIT_NAMES: Final = ("unit", "id", "unit_id", "customer_id", "account_id", "case_id")
@@ -51,6 +57,7 @@ def draft_study(
     units: int | None = None,
     prevalence: float | None = None,
     name: str | None = None,
+    kind: str = DEFAULT_KIND,
     notify: Notify = lambda _: None,
 ) -> str:
     """Return the TOML text of a study drafted from a public sample.
@@ -69,6 +76,7 @@ def draft_study(
         units: public count of units of all institutions; by default the sample's, two digits.
         prevalence: public share of positives; by default the sample's, two digits.
         name: the study's name; by default the file's.
+        kind: of the model, "additive" or "mlp".
         notify: takes each notice, one line: what was left out and why, what was assumed.
 
     Raises:
@@ -107,11 +115,21 @@ def draft_study(
         missing=_missing(choices),
         epsilon=epsilon,
         delta=delta,
+        kind=kind,
+        suggestions=suggest(paths, sample, choices, tuple(apart)),
     )
+    draft = _fitted(draft)
     _tell(draft, unit_notice, sample, notify)
     text = toml_text(draft)
     parse_study(text)
     return text
+
+
+def _fitted(draft: Draft) -> Draft:
+    """Add the settings of training that fit the drafted study's public numbers."""
+    numbers = PublicNumbers.of(plan_for(parse_study(toml_text(draft))))
+    strength = numbers.strength
+    return replace(draft, fitting=fitting_settings(draft.kind, strength), strength=strength)
 
 
 def _named_columns(paths: Sequence[Path], label: str, others: Sequence[str | None]) -> None:
@@ -253,5 +271,8 @@ def _tell(draft: Draft, unit_notice: str, sample: Sample, notify: Notify) -> Non
         notify(f'missing: "{token}" counts as missing, for it stands among numbers')
     for column, reason in draft.left_out:
         notify(f"left out: {column}: {reason}")
+    for one in draft.suggestions.computed:
+        said = computed_words(one.feature)
+        notify(f"suggested, as a comment: {one.feature.name}: {said}")
     for column, auroc in draft.leaks:
         notify(f"LOOK: {column}: {leak_words(auroc)}")

@@ -5,9 +5,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import tomlkit
-from tomlkit.items import Array, Table
+from tomlkit.items import Array, InlineTable, Table
 
+from fieldfare.client.drafting.suggestions import NOTHING, Suggestions
+from fieldfare.shared.expectation.settings import Band
+from fieldfare.shared.features.derived import Formula
 from fieldfare.shared.features.features import CategoricalFeature, Feature, NumericFeature, Scale
+from fieldfare.shared.study.model_sections import DEFAULT_KIND
 from fieldfare.shared.study.study import PROHIBITED_BY_DEFAULT
 from fieldfare.shared.terminal.texts import one_line
 
@@ -41,6 +45,10 @@ class Draft:
     missing: tuple[str, ...]
     epsilon: float
     delta: float
+    kind: str = DEFAULT_KIND
+    suggestions: Suggestions = NOTHING
+    fitting: Band | None = None
+    strength: float = 0.0
 
 
 def two_digits(value: float) -> float:
@@ -86,7 +94,15 @@ def _feature_table(feature: Feature, said: str = "") -> Table:
     return _numeric_table(feature, table)
 
 
+def _formula(formula: Formula) -> InlineTable:
+    table = tomlkit.inline_table()
+    table.update(formula.model_dump(exclude_defaults=False))
+    return table
+
+
 def _numeric_table(feature: NumericFeature, table: Table) -> Table:
+    if feature.derived is not None:
+        table["derived"] = _formula(feature.derived)
     table["lower"], table["upper"] = _number(feature.lower), _number(feature.upper)
     if feature.scale is not Scale.LINEAR:
         table["scale"] = feature.scale.value
@@ -146,6 +162,7 @@ def toml_text(draft: Draft) -> str:
     privacy["epsilon"], privacy["delta"] = draft.epsilon, draft.delta
     privacy["collusion_tolerance"] = 1
     privacy["collusion_tolerance"].comment("institutions that may pool what they know")
+    _add_fitting(draft, document, privacy)
     document["privacy"] = privacy
     least, most = ALERT_BUDGETS
     evaluation = tomlkit.table()
@@ -164,7 +181,51 @@ def toml_text(draft: Draft) -> str:
         said = "" if auroc is None else "LOOK: this " + leak_words(auroc)
         features.append(_feature_table(feature, said))
     document["features"] = features
-    return tomlkit.dumps(document).rstrip("\n") + "\n"
+    return tomlkit.dumps(document).rstrip("\n") + "\n" + _suggested(draft)
+
+
+def _add_fitting(draft: Draft, document: tomlkit.TOMLDocument, privacy: Table) -> None:
+    """Write the kind of model, and the settings that fit it where they are known."""
+    if draft.kind != DEFAULT_KIND:
+        document["model"] = {"kind": draft.kind}
+    fitting = draft.fitting
+    if fitting is None:
+        return
+    training = tomlkit.table()
+    _comment(
+        training,
+        f"Steps, rate and clipping_norm fit kind {draft.kind} at a signal of strength "
+        f"{draft.strength:.2g} (docs/guides/which-epsilon.md).\nWhere units, prevalence or epsilon "
+        "change, `fieldfare study plan` says what fits then.",
+    )
+    training["steps"], training["learning_rate"] = fitting.steps, fitting.learning_rate
+    document["training"] = training
+    privacy["clipping_norm"] = _number(fitting.clipping_norm)
+
+
+def _suggested(draft: Draft) -> str:
+    """Return suggested columns as comments, which a person accepts one by one."""
+    found, lines = draft.suggestions, list[str]()
+    if found.computed:
+        lines += [
+            "",
+            "Suggested: columns that are computed from others of the same row (docs/studies.md).",
+            "Take the comment signs away where one means something; a policy has to list what it",
+            "is computed from.",
+        ]
+    for one in found.computed:
+        text = features_text([(one.why, one.feature)])
+        lines += ["", *text.rstrip("\n").split("\n")]
+    if found.by:
+        levels = _array(found.levels).as_string().replace("\n", "")
+        lines += [
+            "",
+            f"Where a number means something else for each {one_line(found.by)}, give it a curve",
+            "for each level, below its bounds (docs/studies.md):",
+            f"    by = {tomlkit.item(found.by).as_string()}",
+            f"    levels = {levels}",
+        ]
+    return "".join(f"# {line}".rstrip() + "\n" for line in lines)
 
 
 def features_text(features: Sequence[tuple[str, Feature]]) -> str:

@@ -18,9 +18,10 @@ five ratios had been looked at before. Derived columns are fixed here too. No se
 was chosen on either before this file was written.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import duckdb
 import numpy as np
@@ -162,14 +163,20 @@ PAYMENT_COLUMNS: Final = (
 PAYMENT_FORMULAS: Final[dict[str, dict[str, str]]] = {
     "account_age_days": {"formula": "age", "since": "opened", "on": "paid"},
     "hours_since_change": {
-        "formula": "elapsed", "start": "changed", "end": "paid", "unit": "hours",
+        "formula": "elapsed",
+        "start": "changed",
+        "end": "paid",
+        "unit": "hours",
     },
     "distance_km": {
-        "formula": "distance", "latitude": "latitude", "longitude": "longitude",
-        "other_latitude": "home_latitude", "other_longitude": "home_longitude",
+        "formula": "distance",
+        "latitude": "latitude",
+        "longitude": "longitude",
+        "other_latitude": "home_latitude",
+        "other_longitude": "home_longitude",
     },
     "share_of_balance": {"formula": "ratio", "of": "amount", "to": "balance"},
-}  # fmt: skip
+}
 ACCOUNT_COLUMNS: Final = (
     *("in_count", "out_count", "in_sum", "out_sum", "in_max", "out_max"),
     *("in_parties", "out_parties", *_STEPS),
@@ -188,3 +195,8 @@ ACCOUNT_FORMULAS: Final[dict[str, dict[str, str]]] = {
     "wait_days": {"formula": "elapsed", "start": "first_in", "end": "first_out"},
     "after_days": {"formula": "elapsed", "start": "last_in", "end": "last_out"},
 }
+
+
+def by_type(features: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return features of payments with a curve for each type of account."""
+    return [{**one, "by": "account_type", "levels": list(TYPES)} for one in features]

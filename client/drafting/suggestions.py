@@ -1,0 +1,226 @@
+"""Columns that a study could compute: suggested where a sample has raw times, positions or amounts.
+
+Formulas are those of the closed list that a study may use (shared/features/derived.py), over
+columns whose kind is public: dates and times by how they are written, positions and amounts by
+their names. Bounds and knots are read off the sample, which is declared public. They are drafted as
+comments: a person who knows what the columns mean accepts each by taking the comment signs away.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, permutations
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from fieldfare.client.drafting.choice import Choice, dates_in, draft_numeric
+from fieldfare.client.drafting.profile import Sample
+from fieldfare.client.records.sources.source import open_source
+from fieldfare.client.records.sources.sql import ISO_DATES, time_of
+from fieldfare.shared.features.derived import (
+    DAY,
+    Distance,
+    ElapsedTime,
+    Formula,
+    Quotient,
+    ThingAge,
+)
+from fieldfare.shared.features.features import CategoricalFeature, NumericFeature
+from fieldfare.shared.harm_rules import is_protected, name_parts
+from fieldfare.shared.study.study import DEFAULT_MISSING
+
+MOST: Final = 12  # further ones would be looked at by nobody
+IN_ORDER: Final = 0.9  # of the rows in which one time is before the other
+LONG_AGO: Final = 30 * DAY
+SOON: Final = 2 * DAY
+MOST_CURVES: Final = 8
+_OPENED: Final = frozenset(
+    ["opened", "open", "since", "start", "started", "created", "registered", "joined", "onboarded"]
+)
+_LATITUDE: Final = frozenset(["lat", "latitude"])
+_LONGITUDE: Final = frozenset(["lon", "lng", "long", "longitude"])
+_PARTS: Final = frozenset(["amount", "value", "paid", "max", "largest", "parties", "number", "sum"])
+_WHOLES: Final = frozenset(["balance", "limit", "total", "turnover", "income", "sum", "count"])
+_KINDS: Final = frozenset(["type", "kind", "segment", "channel", "category"])
+
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A column that a study could compute, with a word on why."""
+
+    feature: NumericFeature
+    why: str
+
+
+@dataclass(frozen=True)
+class Suggestions:
+    """Everything that is suggested.
+
+    Attributes:
+        computed: columns.
+        by: a column with few levels, whose levels could each have a curve.
+        levels: of that column.
+    """
+
+    computed: tuple[Suggestion, ...] = ()
+    by: str = ""
+    levels: tuple[str, ...] = ()
+
+
+NOTHING: Final = Suggestions()
+
+
+def suggest(
+    paths: Sequence[Path], sample: Sample, choices: Mapping[str, Choice], apart: Sequence[str]
+) -> Suggestions:
+    """Suggest columns to compute.
+
+    Args:
+        paths: of the sample.
+        sample: its profile.
+        choices: what became of each column.
+        apart: columns that a person excluded, unit and label among them.
+
+    Raises:
+        RecordsError: the sample cannot be read.
+    """
+    wanted = [
+        name
+        for name in sample.columns
+        if name not in apart and not is_protected(name) and name in choices
+    ]
+    times = _times(paths, [name for name in wanted if dates_in(sample.columns[name])])
+    numbers = {
+        name: sample.columns[name].by_row
+        for name in wanted
+        if isinstance(choices[name].feature, NumericFeature)
+    }
+    taken, found = set(sample.columns), list[Suggestion]()
+    for name, why, formula in (*_of_times(times), *_of_positions(numbers), *_of_amounts(numbers)):
+        values = formula.values(*((times | numbers)[one] for one in formula.sources))
+        feature = _drafted(name, formula, values)
+        if feature is not None and name not in taken:
+            taken.add(name)
+            found.append(Suggestion(feature, why))
+    by, levels = _by(choices)
+    return Suggestions(tuple(found[:MOST]), by, levels)
+
+
+def _drafted(name: str, formula: Formula, values: Numbers) -> NumericFeature | None:
+    """Return the feature, or None where the sample has no two values to put knots between."""
+    present = values[np.isfinite(values)]
+    try:
+        made = draft_numeric(name, present, len(values)) if len(np.unique(present)) > 1 else None
+        return None if made is None else NumericFeature(**{**dict(made), "derived": formula})
+    except (ValueError, ValidationError):  # knots too close together, or a name that is no word
+        return None
+
+
+# -- times ----------------------------------------------------------------------------------------
+
+
+def _times(paths: Sequence[Path], names: Sequence[str]) -> dict[str, Numbers]:
+    """Read columns of times as microseconds; leave out those in another form than ISO 8601."""
+    if not names:
+        return {}
+    parts: dict[str, list[Numbers]] = {name: [] for name in names}
+    for path in paths:
+        with open_source(path) as source:
+            queries = [
+                f"{time_of(name, source.columns[name], ISO_DATES, DEFAULT_MISSING)} AS c{index}"
+                for index, name in enumerate(names)
+            ]
+            for batch in source.batches(queries, names):
+                for name, column in zip(names, batch.columns, strict=True):
+                    values = column.to_numpy(zero_copy_only=False)
+                    parts[name].append(np.asarray(values, dtype=np.float64))
+    found = {name: np.concatenate(values) for name, values in parts.items()}
+    return {name: times for name, times in found.items() if np.isfinite(times).any()}
+
+
+def _of_times(times: Mapping[str, Numbers]) -> Iterator[tuple[str, str, Formula]]:
+    """Yield how long it was from each time to each later one."""
+    for start, end in permutations(times, 2):
+        gaps = times[end] - times[start]
+        gaps = gaps[np.isfinite(gaps)]
+        if not len(gaps) or (gaps >= 0).mean() < IN_ORDER or not gaps.any():
+            continue
+        if np.array_equal(times[start], times[end]):
+            continue
+        middle = float(np.median(gaps))
+        if _OPENED.intersection(name_parts(start)) and middle > LONG_AGO:
+            formula: Formula = ThingAge(formula="age", since=start, on=end)
+            yield f"{start}_to_{end}_days", "how old it is", formula
+            continue
+        unit: Literal["hours", "days"] = "hours" if middle < SOON else "days"
+        passed = ElapsedTime(formula="elapsed", start=start, end=end, unit=unit)
+        yield f"{start}_to_{end}_{unit}", "time that passed", passed
+
+
+# -- positions ------------------------------------------------------------------------------------
+
+
+def _of_positions(numbers: Mapping[str, Numbers]) -> Iterator[tuple[str, str, Formula]]:
+    """Yield the distance of each two positions, told by names that differ in latitude alone."""
+    places = [
+        (north, east)
+        for north in numbers
+        for east in numbers
+        if _beside(north, _LATITUDE) is not None
+        and _beside(north, _LATITUDE) == _beside(east, _LONGITUDE)
+    ]
+    for (north, east), (other_north, other_east) in combinations(places, 2):
+        one, other = ("_".join(_beside(n, _LATITUDE) or ["here"]) for n in (north, other_north))
+        yield (
+            f"{one}_to_{other}_km",
+            "how far apart they are",
+            Distance(
+                formula="distance",
+                latitude=north,
+                longitude=east,
+                other_latitude=other_north,
+                other_longitude=other_east,
+            ),
+        )
+
+
+def _beside(name: str, words: frozenset[str]) -> list[str] | None:
+    """Return a name's other words where it has one of these, else None."""
+    parts = name_parts(name)
+    return [part for part in parts if part not in words] if words.intersection(parts) else None
+
+
+# -- amounts --------------------------------------------------------------------------------------
+
+
+def _of_amounts(numbers: Mapping[str, Numbers]) -> Iterator[tuple[str, str, Formula]]:
+    """Yield shares: an amount of a whole, told by their names."""
+    for of, to in permutations(numbers, 2):
+        part, whole = name_parts(of), name_parts(to)
+        if not _PARTS.intersection(part) or not _WHOLES.intersection(whole):
+            continue
+        same = [one for one in part if one not in _PARTS | _WHOLES]
+        if same != [one for one in whole if one not in _PARTS | _WHOLES]:
+            continue
+        if (numbers[of] < 0).any() or (numbers[to] < 0).any():
+            continue
+        yield f"{of}_by_{to}", "a share", Quotient(formula="ratio", of=of, to=to)
+
+
+# -- levels ---------------------------------------------------------------------------------------
+
+
+def _by(choices: Mapping[str, Choice]) -> tuple[str, tuple[str, ...]]:
+    """Return a column of kinds with few levels: curves may differ by it."""
+    for name, choice in choices.items():
+        feature = choice.feature
+        if not isinstance(feature, CategoricalFeature) or len(feature.levels) > MOST_CURVES:
+            continue
+        if len(feature.levels) > 1 and _KINDS.intersection(name_parts(name)):
+            return name, feature.levels
+    return "", ()
