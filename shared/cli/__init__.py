@@ -11,4 +11,5 @@ app: Final = Part(
     __name__,
     audit="audit.transcript audit.stories",
     study="study.check study.sign roster.sign",
+    study_plan="study.plan",
 )
