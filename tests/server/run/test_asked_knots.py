@@ -21,8 +21,13 @@ from tests.support.federations.conducted import (
 from tests.support.federations.settings import BANKS
 from tests.support.runs.asking import asking
 
-from fieldfare.client.custodian.recomputation import PROGRESS_STATE, Recomputation
+from fieldfare.client.custodian.recomputation import (
+    PROGRESS_STATE,
+    Recomputation,
+    recomputed_model,
+)
 from fieldfare.server.store.rows import RunStatus
+from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.protocol.messages import (
     NO_LAST_SUM,
@@ -153,3 +158,55 @@ def test_an_audit_finds_knots_that_do_not_follow_though_everybody_colludes(
     assert misfit is not None
     assert misfit.kind == "request"
     assert "the knots that were answered" in misfit.reason
+
+
+# -- moments on the knots that were answered ---------------------------------------------------
+
+TURNED = {"geometry": {"kind": "whitened"}}
+
+
+def test_moments_are_taken_on_the_knots_that_were_answered(
+    make_coordinator: MakeCoordinator, tmp_path: Path
+) -> None:
+    study = knots_first(**TURNED)
+    coordinator, plan = make_coordinator(study), plan_for(study)
+    coordinator.carry_out()
+    kinds = coordinator.kinds()
+    assert kinds.index("answers") < kinds.index("moments") < kinds.index("parameters")
+    report = audited(coordinator, tmp_path)
+    assert (report.state, report.sums, report.recomputed) == ("finished", 6, 6)
+    knots = asked_knots(study, released(plan, report))
+    for ledger in coordinator.setting.federation.ledgers.values():
+        model = recomputed_model(ledger, study, RUN)
+        assert model is not None
+        assert model[-KNOTS:].tolist() == knots.tolist()
+        assert bytes_hash(parameters_to_bytes(model)) == report.model
+
+
+@pytest.mark.parametrize("release", [3, 4])  # the moments; the first step
+def test_a_run_that_asks_and_sums_moments_goes_on_where_it_was_killed(
+    make_coordinator: MakeCoordinator, tmp_path: Path, release: int
+) -> None:
+    coordinator = make_coordinator(knots_first(**TURNED))
+    kill_at_release(coordinator, release)
+    resume(coordinator)
+    assert coordinator.setting.debits() == dict.fromkeys(BANKS, 5)
+    assert audited(coordinator, tmp_path).state == "finished"
+
+
+def test_institutions_refuse_moments_on_other_knots(
+    make_coordinator: MakeCoordinator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coordinator = make_coordinator(knots_first(**TURNED))
+
+    def moved(release: Release, content: bytes, last: LastSum) -> tuple[bytes, LastSum]:
+        if release.kind.release is not ReleaseKind.MOMENTS:
+            return content, last
+        parameters = np.frombuffer(content).copy()
+        parameters[1 - KNOTS] += 1
+        return parameters_to_bytes(parameters), last
+
+    let_coordinator_lie(monkeypatch, moved)
+    with pytest.raises(RunError, match="not_recomputed"):
+        coordinator.carry_out()
+    assert coordinator.setting.debits() == dict.fromkeys(BANKS, 1)
