@@ -4,7 +4,7 @@ Everything is learned from its own training units and measured on its own held-o
 shared model is given. A simulation calls this for each institution, an institution for itself.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, Self
 
@@ -175,7 +175,7 @@ class OwnCustomers:
 
 
 def here(
-    study: Study, shared: Vector, own: OwnCustomers, budget: float, shares: Sequence[float] = SHARES
+    study: Study, shared: Vector, own: OwnCustomers, budget: float
 ) -> tuple[list[PairedRow], list[KindRow]]:
     """Compare with a shared model that was delivered, from fewer and fewer own labels.
 
@@ -186,13 +186,12 @@ def here(
         shared: float64 (entries,).
         own: labelled units of this institution.
         budget: share of units that are reviewed.
-        shares: of the labelled training units.
 
     Returns:
         Rows from each share and for a newcomer; rows of rare roles and left-out scenarios.
     """
     rows, kinds = [], []
-    for share in shares:
+    for share in SHARES:
         part = own.with_share(share)
         scores = HomeFits.of(study, shared, part.training).scores(shared, own.held, None)
         rows.append(part.row(share, scores, budget))

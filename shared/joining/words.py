@@ -111,8 +111,10 @@ def _own_cells(row: Figures) -> tuple[str, ...]:
 
 
 OWN_HEADS: Final = (
-    "average precision:\nown best, shared, at home", "gain at home", "found of 100:\nown, sh., home"
-)  # fmt: skip
+    "average precision:\nown best, shared,\nat home",
+    "gain at home",
+    "found of 100:\nown, shared,\nat home",
+)
 
 
 def _labels(found: Figures) -> JoinSection:
@@ -127,14 +129,14 @@ def _labels(found: Figures) -> JoinSection:
     closed = [
         f"{100 * row['closed']:.0f} % with {row['labels']:.0%} of the labels"
         for row in found["labels"]
-        if row["closed"] is not None
+        if row["closed"] is not None and row["gain"] and row["gain"]["low"] > 0
     ]
     if closed:
         text += (
             " Of the way from own best to the same stack fed by a model of all records without "
             f"privacy, which nobody may build, it goes {', '.join(closed)}."
         )
-    heads = ("\nlabels", "own\ncases", *OWN_HEADS)
+    heads = ("labels", "own\ncases", *OWN_HEADS)
     return JoinSection(
         "labels", f"Own {found['units']}, with fewer labels", text, heads, tuple(rows)
     )
@@ -179,7 +181,7 @@ def _newcomer(found: Figures) -> JoinSection | None:
         (f"{row['labels']:.0f}", _count(found, row["cases"]), *_own_cells(row))
         for row in found["newcomer"]
     ]
-    heads = ("\nlabels", "held\nout", *OWN_HEADS)
+    heads = ("labels", "held\nout", *OWN_HEADS)
     text = (
         "Somebody with 0, 10 or 50 labelled cases: "
         + (
@@ -233,7 +235,9 @@ def _months(found: Figures) -> JoinSection | None:
         f"an account of it is found at the first review in {_hundred(own['first'])} of 100 with "
         f"own best models, in {_hundred(home['first'])} used at home; within the months watched in "
         f"{_hundred(own['found'])} and {_hundred(home['found'])}. Months until then, where not "
-        f"found all that were watched: {own['mean']:.1f} and {home['mean']:.1f} on average."
+        f"found all that were watched: {own['mean']:.1f} and {home['mean']:.1f} on average. "
+        "Payments stand as at the end of the window: what the months change is which accounts "
+        "have begun, and which are known."
     )
     return JoinSection("months", "A scenario that is new", text)
 

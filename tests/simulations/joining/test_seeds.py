@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
-from tests.simulations.conftest import SimulationFolder
+from tests.simulations.conftest import SimulationFolder, make_table
 from tests.support.records.scored import quick_grid
 
 from fieldfare.client.joining.own_customers import HomeFits
@@ -74,6 +74,20 @@ def test_records_that_are_not_there_are_named(task: JoinTask) -> None:
     choice = RecordsChoice(("gone/here.parquet",), institution_column="bank")
     with pytest.raises(RecordsError, match="here"):
         join(replace(task, source=Records(choice, {})), quiet)
+
+
+def test_three_small_banks_with_hardly_a_case_are_told_no(work: SimulationFolder) -> None:
+    """At .05 % prevalence there is nothing to learn from, and nothing to show."""
+    table = make_table(6000)
+    rare = [int(row % 2000 == 7) for row in range(6000)]
+    work.write_records(table.set_column(table.column_names.index("reported"), "reported", [rare]))
+    records = {"units": "6000", "prevalence": "0.0005"}
+    study = work.write_study(records=records, privacy={"epsilon": "1.0"})
+    source = Records(RecordsChoice((str(work.records_file),), institution_column="bank"), {})
+    found = join(JoinTask(study, source, (0,), work.folder / "join", (1.0,), whole=False), quiet)
+    assert found["verdict"]["word"] == "no"
+    assert "so few show nothing" in found["verdict"]["why"]
+    assert {one["word"] for one in found["institutions"]} == {"too few to say"}
 
 
 class Oracle(SumModel):

@@ -44,6 +44,45 @@ def test_a_comparison_is_there_for_programs_too(analyst: Analyst) -> None:
     assert found["tuning"] == "stack at home, made for this comparison"
 
 
+@pytest.fixture
+def _few_questions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fieldfare.client.joining.own_customers.SHARES", (1.0,))
+    monkeypatch.setattr("fieldfare.client.joining.own_customers.NEWCOMER", (0,))
+
+
+@pytest.mark.usefixtures("_few_questions")
+def test_own_records_say_whether_to_join_as_far_as_they_can(analyst: Analyst) -> None:
+    path = analyst.folder / "join.html"
+    asked = ("evaluate", "--model", "run-1", "--page", path, "--scenario-column", "group")
+    status, out, _ = analyst(*asked, "--minutes", "45")
+    text = " ".join(out.split())
+    assert status == 0
+    for said in (
+        "Should we join?", "Own customers, with fewer labels", "A newcomer", "At 45 minutes an",
+        "A scenario never seen here", "the delivered model learned from yours too",
+        "Roles that are rare here need a column", "cannot know how the others fare",
+    ):  # fmt: skip
+        assert said in text, said
+    assert path.stat().st_mode & 0o777 == 0o600
+    page = path.read_text("utf-8")
+    assert "stays with you" in page
+    assert "n00001" not in page  # no unit stands in it
+    log = b"".join(one.read_bytes() for one in analyst.home.log_folder.iterdir())
+    assert b"join" not in log
+    status, _, err = analyst(*asked)
+    assert (status, "nothing is overwritten" in err) == (2, True)
+
+
+@pytest.mark.usefixtures("_few_questions")
+def test_the_page_is_the_same_again_and_there_for_programs(analyst: Analyst) -> None:
+    asked = ("evaluate", "--model", "run-1", "--json", "--page")
+    first, second = (json.loads(analyst(*asked, analyst.folder / n)[1]) for n in ("a", "b"))
+    assert first["joining"] == second["joining"]
+    assert first["joining"]["place"] == "institution"
+    assert [row["labels"] for row in first["joining"]["labels"]] == [1.0]
+    assert (analyst.folder / "a").read_bytes() == (analyst.folder / "b").read_bytes()
+
+
 def test_scaled_alone_is_two_numbers(analyst: Analyst) -> None:
     status, out, _ = analyst("tune", "--model", "run-1", "--no-stack")
     assert (status, "tuned here (scaled)" in out) == (0, True)
