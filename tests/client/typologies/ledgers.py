@@ -77,6 +77,7 @@ HOUSE = [
 ]
 """A home: rent, utilities, groceries. 3 x 1,320 and 13 x 90 currency units."""
 
+GOVERNMENT = {"counterparty_key": "office", "counterparty_type": "gov"}
 BUSINESS = {"kind": "business", "employee_band": "5-9"}
 MIDDLE = {"declared_income_band": "25-50"}  # its middle: 37,500 a year
 
@@ -298,6 +299,28 @@ FIRES: dict[str, tuple[Ledger, float | None]] = {
         Ledger([*p2p_in(range(0, 180, 30), people(6)), *paid_by("P2P", [3], people(8), 3_000)]),
         6,
     ),
+    # twelve times a hundred in, and ninety of it to one person on the next day
+    "R37": (
+        Ledger(
+            [
+                *p2p_in(range(5, 65, 5), people(12), 10_000),
+                *paid_by("P2P", range(4, 64, 5), ["boss"], 9_000),
+            ]
+        ),
+        12,
+    ),
+    # two people, twelve times each
+    "R38": (Ledger(p2p_in(range(24), people(2))), 12),
+    # three benefits of 500, of which 450 are drawn on the next day
+    "R39": (
+        Ledger(
+            [
+                *on(MONTHS, direction="in", channel="ACH", amount_minor=50_000, **GOVERNMENT),
+                *out((4, 34, 64), "ATM_WD", 45_000),
+            ]
+        ),
+        0.9,
+    ),
 }
 
 BENIGN: dict[str, tuple[Ledger, float | None]] = {
@@ -495,6 +518,39 @@ BENIGN: dict[str, tuple[Ledger, float | None]] = {
     "R36": (
         Ledger([*p2p_in(range(0, 180, 30), people(3)), *paid_by("P2P", [3], people(4), 3_000)]),
         3,
+    ),
+    # somebody who works alone keeps the money, and pays a private landlord three times
+    "R37": (
+        Ledger(
+            [
+                *p2p_in(range(7, 67, 5), people(12), 10_000),
+                *paid_by("P2P", MONTHS, ["landlord"], 50_000),
+                *HOUSE,
+            ]
+        ),
+        0,
+    ),
+    # ten clients, three visits each; a flatmate pays as often as she is paid
+    "R38": (
+        Ledger(
+            [
+                *p2p_in(range(0, 90, 3), people(10)),
+                *p2p_in(range(20), ["mate"]),
+                *paid_by("P2P", range(20), ["mate"], 2_000),
+            ]
+        ),
+        3,
+    ),
+    # in recovery: the same benefits, and little of them is drawn
+    "R39": (
+        Ledger(
+            [
+                *on(MONTHS, direction="in", channel="ACH", amount_minor=50_000, **GOVERNMENT),
+                *out((4, 34, 64), "ATM_WD", 5_000),
+                *HOUSE,
+            ]
+        ),
+        0.1,
     ),
 }
 

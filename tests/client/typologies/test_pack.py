@@ -21,7 +21,7 @@ def copied(tmp_path: Path) -> Path:
 
 def test_the_pack_of_fieldfare() -> None:
     pack = own_pack()
-    assert [one.id for one in pack.indicators] == [f"R{number:02d}" for number in range(1, 37)]
+    assert [one.id for one in pack.indicators] == [f"R{number:02d}" for number in range(1, 40)]
     assert all(one.typology.tag is Dependence.OWN for one in pack.indicators)
     linked = {one.id for one in pack.indicators if one.linked_sql}
     assert linked == {"R20", "R21", "R26"}

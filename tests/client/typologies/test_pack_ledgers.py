@@ -22,7 +22,7 @@ def computed() -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def test_every_indicator_has_both_ledgers() -> None:
-    assert len(IDS) == 36
+    assert len(IDS) == 39
     assert list(FIRES) == list(BENIGN) == IDS
 
 
