@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
+from fieldfare.client.scoring.selection import AlertBudget, alerted
+from fieldfare.shared.evaluation.groups import ratio_of
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.models import RiskModel
 
@@ -32,9 +34,7 @@ def alerts(scores: NDArray[np.float64], budget: float) -> NDArray[np.bool_]:
     Ties are broken by position, which is the order of the file and never of the label.
     """
     count = min(len(scores), max(1, round(budget * len(scores))))
-    chosen = np.zeros(len(scores), dtype=bool)
-    chosen[np.argsort(-scores, kind="stable")[:count]] = True
-    return chosen
+    return alerted(scores, AlertBudget(units=count))
 
 
 def measure(labels: NDArray[np.uint8], scores: NDArray[np.float64], budget: float) -> Metrics:
@@ -67,13 +67,19 @@ def mean_of(rows: list[Metrics]) -> Metrics:
 def group_rows(
     groups: NDArray[Any], labels: NDArray[np.uint8], reviewed: NDArray[np.bool_]
 ) -> list[dict[str, Any]]:
-    """Return units, alerts and the false-positive rate of each group (harm rule 5)."""
-    rows = []
+    """Return units, alerts and the false-positive rate of each group (harm rule 5).
+
+    `times` is how many times as often unlabelled units of the group are reviewed as all other
+    unlabelled ones, with an interval of 95 %; null where it cannot be said.
+    """
+    rows, everybody = [], labels == 0
     for name in sorted(set(groups.tolist())):
         inside = groups == name
         negatives = inside & (labels == 0)
         wrong = int((negatives & reviewed).sum())
         total = int(negatives.sum())
+        rest = everybody & ~inside
+        times = ratio_of((wrong, total), (int((rest & reviewed).sum()), int(rest.sum())))
         rows.append(
             {
                 "name": name,
@@ -82,6 +88,7 @@ def group_rows(
                 "alerts": int((inside & reviewed).sum()),
                 "false_positives": wrong,
                 "false_positive_rate": wrong / total if total else None,
+                "times": times.as_dict() if times else None,
             }
         )
     return rows

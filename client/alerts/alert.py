@@ -113,6 +113,8 @@ class Alert(BaseModel):
             scoring/evidence.py, and everything that speaks of evidence says this.
         evidence: the published indicators that they rest on, by id.
         fired: all of the study's that fire as published, whether or not they are evidence here.
+        readings: harmless readings that hold.
+        harmless: what the unit's own numbers say for one, in words.
         label: in the records when the unit was scored: 1, 0, or None.
         party_role: as scoring leaves it: unknown (harm rule 1); people's word is in the store.
     """
@@ -143,6 +145,8 @@ class Alert(BaseModel):
     fired: tuple[str, ...] = ()
     against: tuple[str, ...]
     look_alikes: tuple[str, ...]
+    readings: tuple[str, ...] = ()
+    harmless: tuple[str, ...] = ()
     reasons: tuple[Reason, ...]
     counter_evidence: tuple[Reason, ...]
     label: int | None = None

@@ -4,7 +4,7 @@ Who decides needs no key, no ledger and no record: alerts hold what a card shows
 a casework folder goes into the operator's store and log when it is collected.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,8 @@ from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import HomeSettings, load_settings
 from fieldfare.client.journal.entries import Event, printable
 from fieldfare.client.journal.journal import Journal
-from fieldfare.client.scoring.selection import parse_suppression
+from fieldfare.client.scoring.exclusion import Members, left_out
+from fieldfare.client.scoring.selection import LISTED, parse_suppression
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.private_files import (
@@ -49,8 +50,7 @@ class HomeQueue:
 
     def hidden(self, store: AlertStore) -> set[str]:
         """Return the units whose alerts are hidden from all users."""
-        del store
-        return set(suppressed_units(self.home, self.settings))
+        return {*store.hidden(), *suppressed_units(self.home, self.settings)}
 
     def codes(self, store: AlertStore) -> Mapping[str, str]:
         """Return the FIU's codes of indicators."""
@@ -98,8 +98,9 @@ class CaseworkQueue:
 
     def hidden(self, store: AlertStore) -> set[str]:
         """Return the units whose alerts are hidden from all users."""
-        own = suppressed_units(self.home, self.settings) if self.home and self.settings else {}
-        return {*store.hidden(), *own}
+        if self.home is None or self.settings is None:
+            return store.hidden()
+        return {*store.hidden(), *suppressed_units(self.home, self.settings)}
 
     def codes(self, store: AlertStore) -> Mapping[str, str]:
         """Return the FIU's codes of indicators."""
@@ -188,7 +189,22 @@ def scoring_store(home: Home, settings: HomeSettings) -> Iterator[AlertStore]:
     collect(home, casework)
     with store_at(casework.store, FILE_MODE) as store:
         yield store
-        store.tell(suppressed_units(home, settings), settings.alerts.indicator_codes)
+
+
+def tell(
+    store: AlertStore, home: Home, settings: HomeSettings, by_column: Collection[str] = ()
+) -> None:
+    """Write down which alerts nobody is shown, and the FIU's codes.
+
+    Args:
+        store: of `scoring_store`.
+        home: whose files list units.
+        settings: whether a group reads the store, which can read no file of the home.
+        by_column: units that a column of the records excluded when they were last scored.
+    """
+    read_by_others = bool(settings.casework.folder)
+    listed = suppressed_units(home, settings) if read_by_others else frozenset()
+    store.tell({*by_column, *listed}, settings.alerts.indicator_codes)
 
 
 @dataclass(frozen=True)
@@ -248,16 +264,29 @@ def _take(store: AlertStore, journal: Journal, casework: Casework, signed: Signe
     return True
 
 
-def suppressed_units(home: Home, settings: HomeSettings) -> dict[str, str]:
-    """Return the suppressed units, with the reasons; empty where no file was ever named.
+def suppressed_units(home: Home, settings: HomeSettings) -> frozenset[str]:
+    """Return the units of the suppression list and of every excluded group that a file lists.
 
     Raises:
-        UsageError: the file is named and absent, others can reach it, or it cannot be read.
+        UsageError: as `listed_members`.
+    """
+    return left_out(listed_members(home, settings))
+
+
+def listed_members(home: Home, settings: HomeSettings) -> Members:
+    """Return the units that files exclude: the suppression list, and groups by their name.
+
+    Raises:
+        UsageError: a file is named and absent, others can reach it, or it cannot be read.
     """
     named = settings.alerts.suppression
     path = home.resolve(named) if named else home.suppression
-    if not named and not path.exists():
-        return {}
+    files = {LISTED: path} if named or path.exists() else {}
+    files |= {one.name: home.resolve(one.file) for one in settings.alerts.excluded if one.file}
+    return {name: frozenset(_listed(path)) for name, path in files.items()}
+
+
+def _listed(path: Path) -> dict[str, str]:
     problems = list(path_problems(path, OTHERS, PRIVATE_FILE))
     if problems:
         raise UsageError("\n".join(problems))

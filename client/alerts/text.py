@@ -80,9 +80,18 @@ def _rows(kept: Kept) -> Iterator[tuple[str, RenderableType]]:
     yield "raises", _reasons(alert.reasons)
     yield "against", _reasons(alert.counter_evidence)
     yield "adds up", Text(_sum(alert))
+    if alert.harmless:
+        yield "harmless", _harmless(alert)
     yield from _innocent(alert)
     yield "decided", Text("\n".join(_decision(one) for one in kept.decisions) or "nothing yet")
     yield "remember", Text("\n".join(_REMINDERS))
+
+
+def _harmless(alert: Alert) -> Text:
+    """Say what the unit's own numbers speak for; no more than that."""
+    lines = [plain(one) for one in alert.harmless]
+    lines += [f"fits: {plain(one)}; so everybody else comes first" for one in alert.readings]
+    return Text("\n".join(lines))
 
 
 def _probability(alert: Alert) -> str:

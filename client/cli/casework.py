@@ -12,7 +12,13 @@ import tomlkit
 import typer
 from pydantic import ValidationError
 
-from fieldfare.client.alerts.alert_queue import Collected, casework_of, collect, scoring_store
+from fieldfare.client.alerts.alert_queue import (
+    Collected,
+    casework_of,
+    collect,
+    scoring_store,
+    tell,
+)
 from fieldfare.client.alerts.casework import (
     FILE_MODE,
     TERMS,
@@ -71,8 +77,9 @@ def make(
     made = make_casework(path, number, terms)
     moved = _moved(opened, made)
     _name_in_settings(opened, path)
-    with scoring_store(opened, load_settings(opened)):
-        pass  # what the group reads of the settings is there from the start
+    changed = load_settings(opened)
+    with scoring_store(opened, changed) as store:
+        tell(store, opened, changed)  # what the group reads of the settings is there from the start
     typer.echo(f"made {path} for the group {group}" + (f"; {moved}" if moved else ""))
     typer.echo("\n".join(_who(made)))
     for line in warnings:

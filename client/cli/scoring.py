@@ -43,12 +43,14 @@ from fieldfare.client.model_use.evaluate import (
     should_join,
     tune_here,
 )
-from fieldfare.client.model_use.score import Scored, Sources, score, tables
+from fieldfare.client.model_use.score import Scored, Sources, logged, score, tables
 from fieldfare.client.model_use.usable import TunedModel, UsableModel, as_tuned, usable_model
 from fieldfare.client.scoring.comparison import Group, table_rows
+from fieldfare.client.scoring.exclusion import group_columns, left_out, members_by_column
 from fieldfare.client.scoring.own_grid import own_grid
 from fieldfare.client.scoring.ranking import Ranked, rank_rows
 from fieldfare.client.scoring.ranking_table import check_out
+from fieldfare.client.scoring.readings import ONE_HOLDS
 from fieldfare.client.scoring.reasons import TextReasons
 from fieldfare.client.scoring.selection import Selected
 from fieldfare.client.scoring.stack import SHARED_PARTS
@@ -126,10 +128,12 @@ def _lines(model: UsableModel, scored: Scored, out: Path) -> list[str]:
     lines = [
         f"model: {model.study.name}, run {model.kept.run}: {model.verified}"
         + ("; tuned here" if model.tuned else ""),
-        f"{len(ranking.units):,} ranked; {ranking.suppressed} left out (suppression list)",
+        f"{len(ranking.units):,} ranked; {_excluded(scored)}",
         f"alerts: {top} from the top, {below} at random from below the line; {scored.new} new",
         f"probability: {ranking.calibration.words}",
     ]
+    if last := int((ranking.units.tiers == ONE_HOLDS).sum()):
+        lines.append(f"{last:,} come after all others: a harmless reading fits them")
     if ranking.known:
         lines.append(_known(scored))
     if ranking.resting:
@@ -141,6 +145,13 @@ def _lines(model: UsableModel, scored: Scored, out: Path) -> list[str]:
         f"everyone, with reasons: {out} (0600; protect it like the records)",
         at_home("Next: fieldfare institution alerts"),
     ]
+
+
+def _excluded(scored: Scored) -> str:
+    """Say who was left out, by group; a unit may be in several."""
+    groups = [f"{plain(name)} {count:,}" for name, count in scored.excluded.items()]
+    count = scored.ranking.suppressed
+    return f"{count:,} left out" + (f" ({', '.join(groups)})" if groups else "")
 
 
 def _known(scored: Scored) -> str:
@@ -270,16 +281,22 @@ def _models(found: LocalEvaluation) -> Table:
 
 
 def _groups(name: str, groups: Sequence[Group]) -> Table:
-    heads = (plain(name), "units", "alerts", "alert rate", "false positives", "against overall")
+    heads = (plain(name), "units", "alerts", "false positives", "times others")
     rows = (
         (
-            *(one.name, f"{one.units:,}", str(one.alerts)),
-            *(percents(one.alert_rate), percents(one.false_positives)),
-            one.verdict.value + ("" if one.times is None else f": {one.times:.2f} times"),
+            *(plain(one.name), f"{one.units:,}", str(one.alerts), percents(one.false_positives)),
+            _times(one) if at else "",
         )
-        for one in groups
+        for at, one in enumerate(groups)
     )
     return table(heads, rows)
+
+
+def _times(group: Group) -> str:
+    times = group.times
+    if times is None:
+        return group.verdict.value
+    return f"{times.value:.1f} ({times.low:.1f} to {times.high:.1f}): {group.verdict.value}"
 
 
 def _remarks(found: LocalEvaluation) -> Iterator[str]:
@@ -288,7 +305,7 @@ def _remarks(found: LocalEvaluation) -> Iterator[str]:
         if worse:
             yield (
                 f"{plain(name)}: unlabelled people of {', '.join(worse)} are reviewed more than "
-                "twice as often as overall; look at why before anyone relies on this ranking"
+                "twice as often as all others; look at why before anyone relies on this ranking"
             )
         unsaid = sum(one.verdict is Verdict.TOO_FEW for one in groups)
         if unsaid:
@@ -298,6 +315,16 @@ def _remarks(found: LocalEvaluation) -> Iterator[str]:
             f"released cut by {name}, score {one.score:+.2f}: {one.alerts} held-out units are "
             f"alerts of the shared model, precision {decimals(one.precision)}, recall "
             f"{decimals(one.recall)}"
+        )
+    yield (
+        f"{found.last:,} held-out units come last, as a harmless reading fits them: recall of "
+        f"{found.ranked_by} {found.qualities[found.ranked_by].recall.value:.0%}, by the score "
+        f"alone {found.by_score:.0%}"
+    )
+    for price in found.excluded:
+        yield (
+            f"Excluded, {plain(price.name)}: {price.units:,} held-out units, {price.positives} "
+            f"positive; recall {price.recall:.0%} instead of {price.without:.0%}"
         )
     yield (
         "In brackets: 90 % of resamples for models, intervals of 95 % for groups. These figures "
@@ -416,11 +443,14 @@ def ranked_by(
         asked: a unit whose text is returned beside; empty without one.
     """
     study, home = model.study, institution.home
-    found = read_rows(tables(institution, study, sources, os.environ), study, asked)
-    left_out, key = suppressed_units(home, institution.settings), load_holdout_key(home)
-    ranked = rank_rows(study, model.parameters, found, key=key, suppressed=left_out)
+    settings, key = institution.settings, load_holdout_key(home)
+    groups = settings.alerts.excluded
+    read = tables(institution, study, sources, os.environ)
+    found = read_rows(read, study, asked, group_columns(groups))
+    excluded = suppressed_units(home, settings) | left_out(members_by_column(groups, found))
+    ranked = rank_rows(study, model.parameters, found, key=key, suppressed=excluded)
     with open_journal(home, utc_now) as journal:
-        journal.append(Event.SCORED, os_user(), study=study.id, run=model.kept.run)
+        journal.append(Event.SCORED, os_user(), **logged(model, groups))
     return ranked, found.text or ""
 
 

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from fieldfare.client.home.layout import Home
 from fieldfare.client.ledger.budget import MAX_NAME
 from fieldfare.client.records.settings import RecordsSource, one_unit, own_unit
-from fieldfare.client.scoring.selection import BELOW_LINE_SHARE
+from fieldfare.client.scoring.selection import BELOW_LINE_SHARE, ExcludedGroup
 from fieldfare.client.typologies.typology import Family
 from fieldfare.shared.features.features import Name
 from fieldfare.shared.protocol.roster import COORDINATOR, RESERVED, InstitutionId
@@ -17,6 +17,7 @@ from fieldfare.shared.study.toml import Section, load_toml, parse_toml
 
 SETTINGS_FORMAT: Final = 1
 MAX_SOURCES: Final = 1000
+MAX_EXCLUDED: Final = 32
 
 CodeText = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,50}$")]
 
@@ -54,6 +55,7 @@ class AlertsSection(Section):
         below_line: further units at random, as a share of the alerts: what the model misses.
         quiet_days: how long after a decision a unit is not alerted again.
         suppression: a private file of units that are never alerted; empty: suppression.csv here.
+        excluded: groups that are never ranked, alerted or shown, beside that file.
         families: family of features that are not called after an indicator; none is evidence.
         indicator_codes: your FIU's codes in reports, by indicator.
     """
@@ -62,8 +64,16 @@ class AlertsSection(Section):
     below_line: float = Field(default=BELOW_LINE_SHARE, ge=0, le=1)
     quiet_days: int = Field(default=30, ge=0, le=3650)
     suppression: str = Field(default="", max_length=4096, pattern=r"^[^\x00]*$")
+    excluded: tuple[ExcludedGroup, ...] = Field(default=(), max_length=MAX_EXCLUDED, strict=False)
     families: dict[Name, Annotated[Family, Field(strict=False)]] = Field(default={})
     indicator_codes: dict[Name, CodeText] = Field(default={})
+
+    @field_validator("excluded")
+    @classmethod
+    def _have_names(cls, groups: tuple[ExcludedGroup, ...]) -> tuple[ExcludedGroup, ...]:
+        if len({one.name for one in groups}) != len(groups):
+            raise ValueError("expected each group under a name of its own, found one twice")
+        return groups
 
 
 class CaseworkSection(Section):

@@ -6,13 +6,14 @@ Own labels only, own hold-out only; nothing leaves. That it was tuned is logged,
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldfare.client.alerts.alert_queue import listed_members
 from fieldfare.client.home.keys import load_holdout_key
 from fieldfare.client.institution.open import Institution
 from fieldfare.client.joining.own_customers import Kinds, OwnCustomers, here
@@ -29,9 +30,18 @@ from fieldfare.client.scoring.comparison import (
     everybody,
     from_cut,
     quality,
+    recall,
+)
+from fieldfare.client.scoring.exclusion import (
+    Members,
+    group_columns,
+    left_out,
+    mask_of,
+    members_by_column,
 )
 from fieldfare.client.scoring.own_fits import SumModel
-from fieldfare.client.scoring.selection import AlertBudget
+from fieldfare.client.scoring.readings import ONE_HOLDS
+from fieldfare.client.scoring.selection import AlertBudget, queue_of
 from fieldfare.client.scoring.stack import is_stackable, own_best
 from fieldfare.client.scoring.tuning import (
     FittingKind,
@@ -42,7 +52,7 @@ from fieldfare.client.scoring.tuning import (
     stacked,
     tune,
 )
-from fieldfare.client.scoring.units import read_units
+from fieldfare.client.scoring.units import ScorableUnits, read_units
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.joining.figures import Facts, Figures, figures
@@ -60,11 +70,17 @@ class LocalLabels:
     """An institution's labelled units, split as in every study.
 
     Attributes:
+        everyone: all of them, with their numbers.
+        held: bool (units,): which are held out.
+        excluded: the units of each group that the institution leaves out, by its name.
         training, holdout: ready for sums.
         groups: str (units,) of the held-out, by audit column; never an input.
         learned: the same of the training units.
     """
 
+    everyone: ScorableUnits
+    held: NDArray[np.bool_]
+    excluded: Members
     training: EncodedUnits
     holdout: EncodedUnits
     groups: Mapping[str, NDArray[np.object_]]
@@ -72,8 +88,24 @@ class LocalLabels:
 
     def by(self, columns: Sequence[str]) -> "LocalLabels":
         """Return the same with the groups of some columns only."""
-        groups = {name: self.groups[name] for name in columns}
-        return LocalLabels(self.training, self.holdout, groups, self.learned)
+        return replace(self, groups={name: self.groups[name] for name in columns})
+
+
+@dataclass(frozen=True)
+class ExclusionPrice:
+    """What it costs to leave a group out, on the hold-out.
+
+    Attributes:
+        units, positives: held-out ones of the group.
+        recall: within the budget where this group alone is left out.
+        without: where nobody is.
+    """
+
+    name: str
+    units: int
+    positives: int
+    recall: float
+    without: float
 
 
 @dataclass(frozen=True)
@@ -84,10 +116,14 @@ class LocalEvaluation:
         units, positives: held out.
         budget: alerts among the held-out units.
         tuning: how the tuned model came about.
-        qualities: by model.
-        everybody: the shared model's alerts over all units together.
+        qualities: by model; who is excluded is not reviewed.
+        ranked_by: the model whose alerts the groups are about: what `score` would use.
+        everybody: its alerts over all units together.
         groups: the same by audit column and group.
         cuts: the shared model's alerts from each released cut on, by what it was chosen by.
+        last: held-out units that come after all others, as a harmless reading fits them.
+        by_score: recall within the budget if alerts followed the score alone.
+        excluded: the price of each excluded group.
     """
 
     units: int
@@ -95,9 +131,13 @@ class LocalEvaluation:
     budget: int
     tuning: str
     qualities: Mapping[str, Quality]
+    ranked_by: str
     everybody: Group
     groups: Mapping[str, Sequence[Group]]
     cuts: Mapping[str, FromCut]
+    last: int
+    by_score: float
+    excluded: tuple[ExclusionPrice, ...]
 
 
 def local_labels(
@@ -112,19 +152,20 @@ def local_labels(
     Raises:
         RecordsError, StudyError, UsageError: the records do not fit.
     """
-    units = read_units(tables(institution, study, sources, environment), study, audit)
+    rules = institution.settings.alerts.excluded
+    asked = tuple(dict.fromkeys((*audit, *group_columns(rules))))
+    units = read_units(tables(institution, study, sources, environment), study, asked)
+    listed = listed_members(institution.home, institution.settings)
+    excluded = {**listed, **members_by_column(rules, units)}
     units = units.select(units.labelled)
     key = load_holdout_key(institution.home)
     held = holdout_mask(units.units.to_pylist(), key=key, share=study.evaluation.holdout)
     learned, groups = (
-        {
-            name: np.array(column.to_pylist(), dtype=object)[mask]
-            for name, column in units.groups.items()
-        }
+        {name: np.array(units.groups[name].to_pylist(), dtype=object)[mask] for name in audit}
         for mask in (~held, held)
     )
     training, holdout = (units.select(mask).encoded() for mask in (~held, held))
-    return LocalLabels(training, holdout, groups, learned)
+    return LocalLabels(units, held, excluded, training, holdout, groups, learned)
 
 
 def tune_here(
@@ -175,14 +216,20 @@ def evaluate(
     study, held = model.study, labels.holdout
     models, tuning = _three(institution, model, labels.training)
     share = _share(budget_of(institution.settings, study, budget), labels)
+    kept = tuned_model(institution.home, model.kept, study, model.parameters)
+    ranked_by = SHARED if kept is None else HOME
     scores = {name: one.scores(held) for name, one in models.items()}
+    tiers = labels.everyone.select(labels.held).tiers
+    left = mask_of(labels.everyone, left_out(labels.excluded))[labels.held]
+    queues = {name: queue_of(one, tiers, left) for name, one in scores.items()}
     qualities = {
-        name: quality(found, held.labels, share, np.random.default_rng(seed))
-        for name, found in scores.items()
+        name: quality(scores[name], held.labels, share, np.random.default_rng(seed), queue)
+        for name, queue in queues.items()
     }
+    queue = queues[ranked_by]
+    by_score = queue_of(scores[ranked_by], None, left)
     groups = {
-        name: by_group(scores[SHARED], held.labels, column, share)
-        for name, column in labels.groups.items()
+        name: by_group(queue, held.labels, column, share) for name, column in labels.groups.items()
     }
     return LocalEvaluation(
         units=len(held),
@@ -190,13 +237,30 @@ def evaluate(
         budget=share.alerts(len(held)),
         tuning=tuning,
         qualities=qualities,
-        everybody=everybody(scores[SHARED], held.labels, share),
+        ranked_by=ranked_by,
+        everybody=everybody(queue, held.labels, share),
         groups=groups,
         cuts={
             cut.value: from_cut(scores[SHARED], held.labels, score)
             for cut, score in (model.released.cuts if model.released else {}).items()
         },
+        last=int((tiers == ONE_HOLDS).sum()),
+        by_score=recall(by_score, held.labels, share),
+        excluded=_prices(labels, queue_of(scores[ranked_by], tiers), share),
     )
+
+
+def _prices(
+    labels: LocalLabels, queue: NDArray[np.float64], budget: AlertBudget
+) -> tuple[ExclusionPrice, ...]:
+    held, everybody_in = labels.holdout, recall(queue, labels.holdout.labels, budget)
+    found = []
+    for name, members in labels.excluded.items():
+        out = mask_of(labels.everyone, members)[labels.held]
+        without = recall(np.where(out, -np.inf, queue), held.labels, budget)
+        positives = int(held.labels[out].sum())
+        found.append(ExclusionPrice(name, int(out.sum()), positives, without, everybody_in))
+    return tuple(found)
 
 
 # -- should we join? -------------------------------------------------------------------------------

@@ -15,20 +15,26 @@ from typing import Final
 import numpy as np
 
 from fieldfare.client.alerts.alert import Alert, alert_id, alert_of
-from fieldfare.client.alerts.alert_queue import casework_of, scoring_store, suppressed_units
+from fieldfare.client.alerts.alert_queue import casework_of, listed_members, scoring_store, tell
 from fieldfare.client.home.keys import load_holdout_key
 from fieldfare.client.home.settings import HomeSettings
 from fieldfare.client.institution.open import Institution, open_institution, open_journal
-from fieldfare.client.journal.entries import Event
+from fieldfare.client.journal.entries import MAX_SENTENCE, Event, printable
 from fieldfare.client.journal.journal import Journal
 from fieldfare.client.model_use.usable import UsableModel, as_tuned, usable_model
 from fieldfare.client.records.settings import tables_of
 from fieldfare.client.records.sources.mapping import load_mapping
 from fieldfare.client.records.sources.source import Table, table_at
+from fieldfare.client.scoring.exclusion import (
+    group_columns,
+    left_out,
+    mask_of,
+    members_by_column,
+)
 from fieldfare.client.scoring.ranking import Ranking, rank_units
 from fieldfare.client.scoring.ranking_table import AlertTable, write_alerts
 from fieldfare.client.scoring.reasons import TextReasons
-from fieldfare.client.scoring.selection import AlertBudget
+from fieldfare.client.scoring.selection import AlertBudget, ExcludedGroup
 from fieldfare.client.scoring.units import read_rows, read_units, values_before
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.evaluation.score_map import Cut
@@ -62,11 +68,13 @@ class Scored:
         ranking: everyone who may be ranked.
         alerts: the alerts, by rank.
         new: how many of them were not open already.
+        excluded: by group, the suppression list first, how many units are left out.
     """
 
     ranking: Ranking
     alerts: tuple[Alert, ...]
     new: int
+    excluded: Mapping[str, int]
 
 
 def tables(
@@ -121,7 +129,7 @@ def score(
     """Rank all units, write the file, keep the alerts.
 
     Args:
-        institution: whose records, settings and suppression list.
+        institution: whose records, settings and excluded groups.
         journal: its log.
         model: what ranks.
         sources: which records.
@@ -144,13 +152,16 @@ def score(
             f"--before: expected a model of features, found one of {study.rows.kind}s: a row has "
             "no earlier value to show; leave --before out"
         )
-    suppressed = suppressed_units(home, settings)
-    units = read_units(tables(institution, study, sources, environment), study)
+    groups = settings.alerts.excluded
+    audit = group_columns(groups)
+    units = read_units(tables(institution, study, sources, environment), study, audit)
+    by_column = members_by_column(groups, units)
+    members = {**listed_members(home, settings), **by_column}
     with scoring_store(home, settings) as store:
         ranking = rank_units(
             study, model.parameters, units,
             budget=budget_of(settings, study, budget), key=load_holdout_key(home), random=random,
-            suppressed=suppressed, resting=store.resting(now, settings.alerts.quiet_days),
+            suppressed=left_out(members), resting=store.resting(now, settings.alerts.quiet_days),
             known_too=known_too, forest=model.forest, released=model.released, cut=cut,
         )  # fmt: skip
         before = (
@@ -159,12 +170,21 @@ def score(
         baselines = None if before is None else values_before(ranking.units, before)
         table = AlertTable.of(ranking, settings.alerts.families, baselines)
         alerts = _alerts(table, model, load_holdout_key(home), now)
-        journal.append(Event.SCORED, user, study=study.id, run=model.kept.run)
+        journal.append(Event.SCORED, user, **logged(model, groups))
         said = {"study": study.id, "run": model.kept.run, "scored": _stamp(now)}
         write_alerts(table, out, said)
         new = store.put(alerts)
+        tell(store, home, settings, left_out(by_column))
     _show_card(institution, model)
-    return Scored(ranking, alerts, new)
+    found = {name: int(mask_of(units, some).sum()) for name, some in members.items()}
+    return Scored(ranking, alerts, new, found)
+
+
+def logged(model: UsableModel, groups: Sequence[ExcludedGroup]) -> dict[str, str]:
+    """Return what the log says of a scoring: never whom it was about, nor what came out."""
+    facts = {"study": model.study.id, "run": model.kept.run}
+    names = ", ".join(one.name for one in groups)
+    return facts | ({"rule": printable(f"excluded: {names}", MAX_SENTENCE)} if names else {})
 
 
 def _show_card(institution: Institution, model: UsableModel) -> None:

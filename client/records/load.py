@@ -101,6 +101,7 @@ class LoadedRecords:
         counts: values that did not fit, of the whole load (also after `select`).
         asked: the columns that questions read.
         findings: everything that did not fit. Local only: never leaves.
+        beside: float32 (columns, units), further numbers that were asked for; NaN where missing.
     """
 
     units: Texts
@@ -110,6 +111,7 @@ class LoadedRecords:
     counts: LoadCounts
     asked: AskedValues = NOTHING_ASKED
     findings: tuple[RecordProblem, ...] = ()
+    beside: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         """Count the units."""
@@ -125,6 +127,7 @@ class LoadedRecords:
             self.counts,
             self.asked.select(mask),
             self.findings,
+            None if self.beside is None else self.beside[:, mask],
         )
 
     def asked_units(self, institution: str, *, key: bytes) -> AskedUnits:
@@ -204,7 +207,8 @@ class Load(Reader):
             audit = None if audit is None else audit[fits]
         data = EncodedUnits(positions, labels, rows)
         counts, found = self._counts(fits), tuple(self.problems.findings())
-        records = LoadedRecords(unit, data, institution, audit, counts, asked, found)
+        beside = np.concatenate(self._beside, axis=1)[:, fits] if self._wanted.beside else None
+        records = LoadedRecords(unit, data, institution, audit, counts, asked, found, beside)
         return records if self._network is None else self._units_of(records)
 
     def _positions_where(self, fits: NDArray[np.bool_]) -> Positions:
@@ -234,6 +238,7 @@ class Load(Reader):
                 institutions=None if institution is None else institution[first],
                 audit=None if audit is None else audit[first],
                 counts=replace(records.counts, beyond=grouping.beyond),
+                beside=None if records.beside is None else records.beside[:, first],
             )
         order = unit_order(records.units, key=BUCKETS_KEY)
         return replace(records, data=replace(records.data, order=order))
@@ -268,6 +273,7 @@ def read_records(
     institution_column: str | None = None,
     audit_column: str | None = None,
     whole: bool = False,
+    beside: Sequence[str] = (),
 ) -> LoadedRecords:
     """Read record files (CSV, Parquet, Arrow, DuckDB, SQLite) and encode them under a study.
 
@@ -283,6 +289,7 @@ def read_records(
         audit_column: column kept beside the units for a fairness audit; never a feature.
         whole: refuse rows that would count as zero; for simulations, whose answers nobody outside
             waits for, and where a thinner file would pass for the whole.
+        beside: further numbers to keep, where the files have them; no model reads them.
 
     Raises:
         RecordsError: every problem at once, one line each, by column, count and row number;
@@ -292,7 +299,8 @@ def read_records(
     if not paths:
         raise RecordsError("expected at least one file with records, found none")
     audit = () if audit_column is None else (audit_column,)
-    load = Load(study, Wanted(institution=institution_column, audit=audit))
+    wanted = Wanted(institution=institution_column, audit=audit, beside=tuple(beside))
+    load = Load(study, wanted)
     for path in paths:
         load.read(table_at(path, mapping))
     records = load.finish()

@@ -55,6 +55,7 @@ class Reader:
         self._tally = np.zeros((3, features), dtype=np.int64)
         self._positions: list[Positions] = [np.empty((features, 0), np.uint16)]
         self._values = [np.empty((features, 0), np.float32)]
+        self._beside = [np.empty((len(wanted.beside), 0), np.float32)]
         self._labels: list[NDArray[Any]] = [np.empty(0, np.uint8 if wanted.trains else np.int8)]
         named = (study.records.unit, wanted.institution, *wanted.audit)
         self._texts: list[list[Any]] = [[] for name in named if name is not None]
@@ -140,6 +141,9 @@ class Reader:
             self._asked.read(asked, columns.asked, place, start, self.problems, self.rows)
         for name in dates:
             encoder.dates(name, next(rest), place, start)
+        if columns.beside:
+            numbers = [next(rest).to_numpy(zero_copy_only=False) for _ in columns.beside]
+            self._beside.append(np.array(numbers, dtype=np.float32))
         if columns.unit is None:
             self._contents.append(_contents(rest))
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from fieldfare.client.scoring.calibration import Method, calibrate, calibration_error
-from fieldfare.client.scoring.selection import AlertBudget
-from fieldfare.shared.evaluation.groups import Interval, Verdict, rate_of, verdict
+from fieldfare.client.scoring.selection import AlertBudget, alerted
+from fieldfare.shared.evaluation.groups import Interval, Verdict, rate_of, ratio_of, times_verdict
 
 RESAMPLES: Final = 100
 INTERVAL: Final = (5.0, 95.0)  # percent
@@ -56,8 +56,9 @@ class Group:
     Attributes:
         alert_rate: share of its units that become alerts.
         false_positives: share of its negatives that become alerts; None where it has none.
-        times: ratio of that to the rate of all units; None where it cannot be said.
-        verdict: whether its false-positive rate is more than twice that of all units.
+        times: how many times as often its negatives become alerts as all other negatives do;
+            None where it cannot be said.
+        verdict: whether that is more than twice.
     """
 
     name: str
@@ -65,7 +66,7 @@ class Group:
     alerts: int
     alert_rate: Interval | None
     false_positives: Interval | None
-    times: float | None
+    times: Interval | None
     verdict: Verdict
 
 
@@ -97,6 +98,7 @@ def quality(
     labels: NDArray[np.uint8],
     budget: AlertBudget,
     generator: np.random.Generator,
+    queue: NDArray[np.float64] | None = None,
 ) -> Quality:
     """Measure one model on held-out units of both classes.
 
@@ -105,10 +107,16 @@ def quality(
         labels: uint8 (units,).
         budget: how many alerts there are among them.
         generator: of the bootstrap's resamples; give every model the same seed.
+        queue: float64 (units,), of `queue_of`: the order of review; None: by the scores.
     """
+    queue = scores if queue is None else queue
     draws = [np.arange(len(labels))]
     draws += [generator.integers(0, len(labels), len(labels)) for _ in range(RESAMPLES)]
-    rows = [_row(scores[d], labels[d], budget) for d in draws if 0 < labels[d].sum() < len(d)]
+    rows = [
+        _row(scores[d], labels[d], alerted(queue[d], budget))
+        for d in draws
+        if 0 < labels[d].sum() < len(d)
+    ]
     table = np.array(rows)
     low, high = np.percentile(table, INTERVAL, axis=0)
     auroc, precise, recall, precision, false = (
@@ -119,20 +127,18 @@ def quality(
     return Quality(auroc, precise, recall, precision, false, brier, expected)
 
 
-def alerted(scores: NDArray[np.float64], budget: AlertBudget) -> NDArray[np.bool_]:
-    """Return bool (units,): the highest scores, as many as the budget allows."""
-    chosen = np.zeros(len(scores), dtype=np.bool_)
-    chosen[np.argsort(-scores, kind="stable")[: budget.alerts(len(scores))]] = True
-    return chosen
+def recall(queue: NDArray[np.float64], labels: NDArray[np.uint8], budget: AlertBudget) -> float:
+    """Return the share of labelled units among the first of a queue, within the budget."""
+    return float(labels[alerted(queue, budget)].sum() / labels.sum())
 
 
-def everybody(scores: NDArray[np.float64], labels: NDArray[np.uint8], budget: AlertBudget) -> Group:
-    """Return the figures of all units together, with which groups are compared."""
-    return _group("everybody", alerted(scores, budget), labels, None)
+def everybody(queue: NDArray[np.float64], labels: NDArray[np.uint8], budget: AlertBudget) -> Group:
+    """Return the figures of all units together, with which groups are shown."""
+    return _group("everybody", alerted(queue, budget), labels, np.ones(len(labels), np.bool_))
 
 
 def by_group(
-    scores: NDArray[np.float64],
+    queue: NDArray[np.float64],
     labels: NDArray[np.uint8],
     groups: NDArray[np.object_],
     budget: AlertBudget,
@@ -140,41 +146,38 @@ def by_group(
     """Return how each group fares (harm rules 4 and 5), by name; an empty name is none.
 
     Args:
-        scores: float64 (units,).
+        queue: float64 (units,), of `queue_of`.
         labels: uint8 (units,).
         groups: str (units,), never an input of the model.
         budget: how many alerts.
     """
-    chosen, overall = alerted(scores, budget), everybody(scores, labels, budget)
-    found = []
-    for name in sorted(set(groups.tolist()) - {""}):
-        inside = groups == name
-        found.append(_group(name, chosen[inside], labels[inside], overall))
-    return found
+    chosen = alerted(queue, budget)
+    names = sorted(set(groups.tolist()) - {""})
+    return [_group(name, chosen, labels, groups == name) for name in names]
 
 
 def _group(
-    name: str, chosen: NDArray[np.bool_], labels: NDArray[np.uint8], overall: Group | None
+    name: str, chosen: NDArray[np.bool_], labels: NDArray[np.uint8], inside: NDArray[np.bool_]
 ) -> Group:
-    negatives, alerts = labels == 0, int(chosen.sum())
-    wrong = rate_of(int((chosen & negatives).sum()), int(negatives.sum()))
-    beside = wrong if overall is None else overall.false_positives
-    times = wrong.value / beside.value if wrong and beside and beside.value else None
-    rate = rate_of(alerts, len(chosen))
-    return Group(name, len(chosen), alerts, rate, wrong, times, verdict(wrong, beside))
+    negatives, alerts, units = labels == 0, int((chosen & inside).sum()), int(inside.sum())
+    wrong, total = (
+        [int((one & negatives & part).sum()) for part in (inside, ~inside)]
+        for one in (chosen, np.ones(len(chosen), np.bool_))
+    )
+    times = ratio_of((wrong[0], total[0]), (wrong[1], total[1]))
+    rates = rate_of(alerts, units), rate_of(wrong[0], total[0])
+    return Group(name, units, alerts, *rates, times, times_verdict(times))
 
 
 def _row(
-    scores: NDArray[np.float64], labels: NDArray[np.uint8], budget: AlertBudget
+    scores: NDArray[np.float64], labels: NDArray[np.uint8], chosen: NDArray[np.bool_]
 ) -> tuple[float, ...]:
-    chosen = alerted(scores, budget)
-    found = int(labels[chosen].sum())
-    alerts = int(chosen.sum())
+    found, alerts = int(labels[chosen].sum()), int(chosen.sum())
     return (
         float(roc_auc_score(labels, scores)),
         float(average_precision_score(labels, scores)),
         found / int(labels.sum()),
-        found / alerts,
+        found / max(1, alerts),
         1000 * (alerts - found) / len(labels),
     )
 

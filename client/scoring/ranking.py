@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fieldfare.client.records.encoding.units import holdout_mask
 from fieldfare.client.scoring.calibration import Calibration, Method, calibrate, or_released
 from fieldfare.client.scoring.forest import Forest
+from fieldfare.client.scoring.readings import NONE_HOLDS
 from fieldfare.client.scoring.reasons import ExactRows, ExactScores, ranks
 from fieldfare.client.scoring.selection import AlertBudget, choose
 from fieldfare.client.scoring.units import ScorableUnits
@@ -36,7 +37,7 @@ class Ranked:
     Attributes:
         units: without those on the suppression list.
         scores: float64 (units,), log-odds.
-        ranks: int64 (units,), 1 for the highest.
+        ranks: int64 (units,), 1 for whoever is looked at first.
     """
 
     units: ScorableUnits
@@ -116,6 +117,8 @@ def rank_units(
 ) -> Ranking:
     """Score and rank; the software ranks, people decide (harm rule 3).
 
+    Whom a harmless reading fits comes after all others (`readings.tiers_of`), whatever the score.
+
     Args:
         study: whose features the parameters are about.
         parameters: float64 (entries,), as delivered or tuned here.
@@ -130,7 +133,8 @@ def rank_units(
             know of them, and would look at old news. They are ranked like all others.
         forest: of a stack at home; None without trees.
         released: what scores mean by the released calibration; of the model as delivered only.
-        cut: alerts are those from its score on, in place of the budget.
+        cut: alerts are those from its score on, in place of the budget; whom a harmless reading
+            fits is none of them.
 
     Raises:
         UsageError: a cut, and nothing released that says where.
@@ -143,7 +147,8 @@ def rank_units(
     rests, known = _among(shown.units, resting), shown.labels == 1
     eligible = ~rests if known_too else ~(rests | known)
     if cut is not None:
-        budget = _from_cut(cut, released, scores[eligible], budget)
+        first = eligible & (shown.tiers == NONE_HOLDS)
+        budget = _from_cut(cut, released, scores[first], budget)
     return Ranking(
         study=study, units=shown, exact=exact, scores=scores, ranks=places,
         chosen=choose(places, eligible, budget, random), probabilities=used.apply(scores),
@@ -186,7 +191,7 @@ def rank_rows(
 
 
 def _ranks(units: ScorableUnits, scores: NDArray[np.float64], key: bytes) -> NDArray[np.int64]:
-    return ranks(scores, tie_breaks(units.units.to_pylist(), key))
+    return ranks(scores, tie_breaks(units.units.to_pylist(), key), units.tiers)
 
 
 def _exact(

@@ -32,6 +32,7 @@ from fieldfare.client.scoring.evidence import (
     strongest,
 )
 from fieldfare.client.scoring.ranking import Ranking
+from fieldfare.client.scoring.readings import READINGS, SIGNS, readings_of, signs_of
 from fieldfare.client.scoring.selection import Selected
 from fieldfare.client.typologies.typology import Family
 from fieldfare.shared.errors import UsageError
@@ -50,7 +51,7 @@ MOST_REASONS: Final = 5
 MOST_COUNTER: Final = 3
 MOST_ON_CARD: Final = (12, 8)  # the same of an alert's card
 ROWS: Final = 1 << 16  # made at once
-FORMAT: Final = 2  # 2: what is evidence is marked and counted by published rules
+FORMAT: Final = 3  # 3: whom a harmless reading fits comes last, and what speaks for one
 UNKNOWN_ROLE: Final = "unknown"  # harm rule 1: a person sets a role, never the software
 
 REASON: Final = pa.struct(
@@ -85,6 +86,8 @@ SCHEMA: Final = pa.schema(
         pa.field("fired", pa.list_(pa.string()), nullable=False),
         pa.field("against", pa.list_(pa.string()), nullable=False),
         pa.field("look_alikes", pa.list_(pa.string()), nullable=False),
+        pa.field("readings", pa.list_(pa.string()), nullable=False),
+        pa.field("harmless", pa.list_(pa.string()), nullable=False),
         pa.field("base", pa.float64(), nullable=False),
         pa.field("reasons", pa.list_(REASON), nullable=False),
         pa.field("counter_evidence", pa.list_(REASON), nullable=False),
@@ -210,6 +213,7 @@ class AlertTable:
             "party_role": pa.array(np.full(len(rows), UNKNOWN_ROLE, dtype=object), pa.string()),
             **self._families(contributions, said, counted),
             "look_alikes": self._look_alikes(contributions, said),
+            **self._harmless(rows),
             "base": np.full(len(rows), ranking.exact.base),
             "reasons": reasons,
             "counter_evidence": counter,
@@ -238,6 +242,23 @@ class AlertTable:
         found = self.evidence.look_alikes(contributions, said)
         names = pa.array([persona.name for persona in PERSONAS], pa.string())
         return _lists(found >= 0, names.take(pa.array(found[found >= 0])))
+
+    def _harmless(self, rows: NDArray[np.int64]) -> dict[str, Any]:
+        """Return which harmless readings hold, and what speaks for one, in words."""
+        beside = self.ranking.units.beside
+        if beside is None:
+            beside = np.full((len(SIGNS), len(self.ranking.units)), np.nan, np.float32)
+        numbers = beside[:, rows]
+        there, places = signs_of(numbers), np.arange(len(SIGNS))
+        words = np.full(there.shape, None, dtype=object)
+        for at in places:
+            one = there[:, at]
+            words[one, at] = [SIGNS[at].said(float(value)) for value in numbers[at, one]]
+        names = np.array([one.name for one in READINGS], dtype=object)
+        return {
+            "readings": _listed(readings_of(numbers), names),
+            "harmless": _lists(there, pa.array(words[there], pa.string())),
+        }
 
     def _reasons(
         self,

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldfare.client.scoring.forest import Forest, Tree, chunks_of
+from fieldfare.client.scoring.selection import review_order
 from fieldfare.shared.features.basis import Basis, Positions
 from fieldfare.shared.features.text_hashing import WORD, TextEncoder
 from fieldfare.shared.models.linear import row_scores
@@ -209,16 +210,20 @@ class ExactRows:
 
 
 def ranks(
-    scores: NDArray[np.float64], ties: Sequence[int] | NDArray[np.uint64]
+    scores: NDArray[np.float64],
+    ties: Sequence[int] | NDArray[np.uint64],
+    tiers: NDArray[np.int8] | None = None,
 ) -> NDArray[np.int64]:
-    """Return int64 (units,): 1 for the highest score.
+    """Return int64 (units,): 1 for whoever is looked at first.
 
     Args:
-        scores: float64 (units,).
+        scores: float64 (units,), the higher the sooner.
         ties: (units,), who is first among equals: a keyed hash of the id, so that neither the
             order of the file nor the id decides.
+        tiers: int8 (units,), of `readings.tiers_of`: the higher before every score;
+            None: one tier.
     """
-    order = np.lexsort((np.asarray(ties), -scores))
+    order = review_order(scores, tiers, np.asarray(ties))
     found = np.empty(len(scores), dtype=np.int64)
     found[order] = np.arange(1, len(scores) + 1)
     return found

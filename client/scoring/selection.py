@@ -10,15 +10,53 @@ import io
 import math
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, model_validator
 
 from fieldfare.shared.errors import UsageError
+from fieldfare.shared.harm_rules import is_protected
+from fieldfare.shared.study.toml import Section
 
 BELOW_LINE_SHARE: Final = 0.05
 HEADER: Final = ("unit", "reason")
+LISTED: Final = "suppression list"
+MOST_LEVELS: Final = 256
+
+GroupName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+
+class ExcludedGroup(Section):
+    """One group, by a column of the institution's own records, or by a list of units.
+
+    Attributes:
+        name: what screens and the log call it.
+        column: of the records that are scored; no protected attribute (harm rule 4).
+        levels: the column's values, as text, of those who are excluded.
+        file: instead of both, a private file of units with the header `unit,reason`.
+    """
+
+    name: GroupName
+    column: str = Field(default="", max_length=256, pattern=r"^[^\x00-\x1f\x7f]*$")
+    levels: tuple[str, ...] = Field(default=(), max_length=MOST_LEVELS, strict=False)
+    file: str = Field(default="", max_length=4096, pattern=r"^[^\x00]*$")
+
+    @model_validator(mode="after")
+    def _is_one_of_both(self) -> Self:
+        if bool(self.column) == bool(self.file) or bool(self.column) != bool(self.levels):
+            raise ValueError("expected either column and levels, or file")
+        if is_protected(self.column):
+            raise ValueError(
+                f"column: expected one that says what is done for people, found {self.column}: "
+                "what people are decides nothing (harm rule 4); name units in a file"
+            )
+        if self.name == LISTED:
+            raise ValueError(
+                f"name: expected another name than {LISTED}, which is a list of its own"
+            )
+        return self
 
 
 class Selected(StrEnum):
@@ -51,6 +89,60 @@ class AlertBudget:
     def drawn_below(self, alerts: int) -> int:
         """Return how many are drawn below the line."""
         return math.ceil(self.below_line * alerts)
+
+
+def review_order(
+    scores: NDArray[np.float64],
+    tiers: NDArray[np.int8] | None = None,
+    ties: NDArray[Any] | None = None,
+) -> NDArray[np.int64]:
+    """Return int64 (units,): places in the order in which people look at units.
+
+    The one place where a queue's order is made: scoring, comparisons and simulations ask here.
+
+    Args:
+        scores: float64 (units,), the higher the sooner.
+        tiers: int8 (units,), of `readings.tiers_of`: the higher before every score;
+            None: one tier.
+        ties: (units,), the lower the sooner among equals; None: as they stand.
+    """
+    keys: list[NDArray[Any]] = [-scores]
+    if tiers is not None:
+        keys.append(-tiers.astype(np.int64))
+    if ties is not None:
+        keys.insert(0, ties)
+    return np.lexsort(keys)
+
+
+def queue_of(
+    scores: NDArray[np.float64],
+    tiers: NDArray[np.int8] | None = None,
+    excluded: NDArray[np.bool_] | None = None,
+) -> NDArray[np.float64]:
+    """Return float64 (units,): the higher the sooner people look at it; -inf: never.
+
+    Args:
+        scores: float64 (units,), the higher the sooner.
+        tiers: int8 (units,), of `readings.tiers_of`; None: one tier.
+        excluded: bool (units,); None: nobody.
+    """
+    found = np.empty(len(scores))
+    found[review_order(scores, tiers)] = -np.arange(len(scores), dtype=np.float64)
+    if excluded is not None:
+        found[excluded] = -np.inf
+    return found
+
+
+def alerted(queue: NDArray[np.float64], budget: AlertBudget) -> NDArray[np.bool_]:
+    """Return bool (units,): the first of a queue, as many as the budget allows.
+
+    Args:
+        queue: float64 (units,), of `queue_of` or plain scores; -inf: never.
+        budget: a share is one of all units, those who are never chosen among them.
+    """
+    chosen = np.zeros(len(queue), dtype=np.bool_)
+    chosen[np.argsort(-queue, kind="stable")[: budget.alerts(len(queue))]] = True
+    return chosen & (queue > -np.inf)
 
 
 def choose(

@@ -20,6 +20,7 @@ from fieldfare.client.records.encoding.units import Grouping
 from fieldfare.client.records.load import BUCKETS_KEY
 from fieldfare.client.records.reader import Reader
 from fieldfare.client.records.sources.source import Table
+from fieldfare.client.scoring.readings import COLUMNS, NONE_HOLDS, tiers_of
 from fieldfare.shared.errors import RecordsError, UsageError
 from fieldfare.shared.features.basis import EncodedUnits, Positions, UnitTables
 from fieldfare.shared.features.rows import UnitRows
@@ -46,6 +47,7 @@ class ScorableUnits:
             `values` the highest number of any of its rows.
         text: of the unit that was asked about; None where no unit was asked for, or it is not
             there.
+        beside: float32 (columns, units), by `readings.COLUMNS`; NaN where the records lack it.
     """
 
     units: Any
@@ -57,6 +59,7 @@ class ScorableUnits:
     order: NDArray[np.uint64] | None = None
     tables: UnitTables | None = None
     text: str | None = None
+    beside: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         """Count the units."""
@@ -83,7 +86,15 @@ class ScorableUnits:
             None if self.order is None else self.order[mask],
             None if self.tables is None else self.tables.select(mask),
             self.text,
+            None if self.beside is None else np.ascontiguousarray(self.beside[:, mask]),
         )
+
+    @property
+    def tiers(self) -> NDArray[np.int8]:
+        """Int8 (units,), of `readings.tiers_of`: one tier where nothing was read beside."""
+        if self.beside is None:
+            return np.full(len(self), NONE_HOLDS, np.int8)
+        return tiers_of(self.beside)
 
     def encoded(self) -> EncodedUnits:
         """Return the units as a model reads them; no label counts as 0."""
@@ -120,16 +131,21 @@ def read_units(tables: Sequence[Table], study: Study, audit: Sequence[str] = ())
     """
     if study.records.unit is None:
         raise UsageError("expected a study whose records.unit names a column: alerts need ids")
-    return _Everyone(study, Wanted(Labels.OPTIONAL, audit=tuple(audit))).read_all(tables)
+    return _Everyone(study, Wanted(Labels.OPTIONAL, audit=tuple(audit), beside=COLUMNS)).read_all(
+        tables
+    )
 
 
-def read_rows(tables: Sequence[Table], study: Study, asked: str | None = None) -> ScorableUnits:
+def read_rows(
+    tables: Sequence[Table], study: Study, asked: str | None = None, audit: Sequence[str] = ()
+) -> ScorableUnits:
     """Read every row under a study of texts or vectors, and no label.
 
     Args:
         tables: read in order, as one.
         study: whose unit and row are read.
         asked: the unit whose text is kept.
+        audit: columns that say who belongs to a group.
 
     Raises:
         RecordsError: columns are absent, media in one, a unit is empty or stands twice.
@@ -137,7 +153,8 @@ def read_rows(tables: Sequence[Table], study: Study, asked: str | None = None) -
     """
     if study.records.unit is None or study.rows is None:
         raise UsageError("expected a study of texts or vectors whose records.unit names a column")
-    return _Everyone(study, Wanted(Labels.UNREAD, text_of=asked)).read_all(tables)
+    wanted = Wanted(Labels.UNREAD, audit=tuple(audit), text_of=asked)
+    return _Everyone(study, wanted).read_all(tables)
 
 
 class _Everyone(Reader):
@@ -159,7 +176,10 @@ class _Everyone(Reader):
             values = np.full(positions.shape, np.nan, np.float32)
         groups = dict(zip(self._wanted.audit, texts, strict=True))
         labels = np.concatenate(self._labels)
-        found = ScorableUnits(units, positions, values, labels, groups, rows, text=self.text)
+        beside = np.concatenate(self._beside, axis=1) if self._wanted.beside else None
+        found = ScorableUnits(
+            units, positions, values, labels, groups, rows, text=self.text, beside=beside
+        )
         return found if network is None else units_of_network(found, network.rows)
 
 
@@ -201,4 +221,5 @@ def units_of_network(rows: ScorableUnits, most: int) -> ScorableUnits:
         {name: column.take(chosen) for name, column in rows.groups.items()},
         order=unit_order(ids[first], key=BUCKETS_KEY),
         tables=grouping.tables(rows.positions),
+        beside=None if rows.beside is None else rows.beside[:, first],
     )

@@ -115,6 +115,34 @@ def verdict(rate: Interval | None, overall: Interval | None) -> Verdict:
     return Verdict.NO_MORE if rate.high <= MANY_TIMES * overall.low else Verdict.TOO_FEW
 
 
+def ratio_of(part: tuple[int, int], rest: tuple[int, int]) -> Interval | None:
+    """Return how many times as often something happens in a part as in the rest, exact counts.
+
+    Args:
+        part: to how many of it this happened, and how many it has.
+        rest: the same of all others.
+
+    Returns:
+        The ratio of the two shares; its 95 % interval on the log scale, half a unit added to every
+        count (Walters 1985; Pettigrew, Gart and Thomas 1986). None where nobody is in one of the
+        two, or it happened to nobody of the rest.
+    """
+    (hits, units), (others, all_others) = part, rest
+    if min(units, all_others, others) <= 0:
+        return None
+    one, two = (hits + 0.5) / (units + 0.5), (others + 0.5) / (all_others + 0.5)
+    variance = 1 / (hits + 0.5) - 1 / (units + 0.5) + 1 / (others + 0.5) - 1 / (all_others + 0.5)
+    reach, value = math.exp(Z * math.sqrt(variance)), hits / units * all_others / others
+    return Interval(value, min(one / two / reach, value), max(one / two * reach, value))
+
+
+def times_verdict(times: Interval | None) -> Verdict:
+    """Say whether a ratio is above two, as far as it is known."""
+    if times is None or times.low <= MANY_TIMES < times.high:
+        return Verdict.TOO_FEW
+    return Verdict.MORE if times.low > MANY_TIMES else Verdict.NO_MORE
+
+
 def percents(rate: Interval | None) -> str:
     """Write a rate and its interval for people, such as `2.1 % (0.4 to 3.9)`."""
     if rate is None:

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from fieldfare.client.scoring.readings import COLUMNS
 from fieldfare.client.typologies.pack import own_pack
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.features import columns_behind
@@ -163,7 +164,7 @@ def banks_task(
     said("making a world")
     _clear(world)
     found = write_world(banks_plan(federation, seed=seed, people=people), world)
-    pack = pack_for(columns_behind(study.features), own_pack())
+    pack = pack_for((*columns_behind(study.features), *COLUMNS), own_pack())
     write_units(world, pack, units, said)
     choice = RecordsChoice((str(units),), institution_column=INSTITUTION, audit_column=PERSONA)
     said("asking NGOs and the hotline")

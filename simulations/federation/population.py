@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fieldfare.client.records import LoadedRecords, holdout_mask, read_records
 from fieldfare.client.records.encoding.asked import unit_order
 from fieldfare.client.records.sources.source import open_source
+from fieldfare.client.scoring.readings import COLUMNS
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import EncodedUnits, concatenate
 from fieldfare.shared.protocol.roster import is_institution_id
@@ -143,7 +144,9 @@ def load_population(study: Study, choice: RecordsChoice, *, seed: int) -> Popula
     named = _named_files(choice)
     if named:
         records = {
-            name: read_records([path], study, audit_column=choice.audit_column, whole=True)
+            name: read_records(
+                [path], study, audit_column=choice.audit_column, whole=True, beside=COLUMNS
+            )
             for name, path in named.items()
         }
     else:
@@ -292,6 +295,7 @@ def _dealt_records(study: Study, choice: RecordsChoice, seed: int) -> dict[str, 
         institution_column=choice.institution_column,
         audit_column=choice.audit_column,
         whole=True,
+        beside=COLUMNS,
     )
     owners: NDArray[Any] | None = everything.institutions
     if owners is None:

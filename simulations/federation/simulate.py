@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from fieldfare.client.scoring.evidence import titles
 from fieldfare.client.scoring.own_fits import SumModel
+from fieldfare.client.scoring.selection import AlertBudget
 from fieldfare.client.scoring.stack import is_stackable
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.server.answers.analytics import read_answers
@@ -55,6 +56,7 @@ from fieldfare.simulations.federation.population import (
     held_out,
     load_population,
 )
+from fieldfare.simulations.federation.reviews import fairness_figures, reviews_of
 from fieldfare.simulations.federation.true_answers import answers_beside_truth
 from fieldfare.simulations.metrics import (
     alerts,
@@ -360,7 +362,7 @@ def _results(
     if task.world is not None:
         results["world"] = dict(task.world)
     if test.audit is not None and task.study.trains:
-        results["groups"] = _groups(task, models[FEDERATED][""], test)
+        results["groups"] = _groups(task, models, population, test)
     if AT_HOME in models:
         rows = _own_rows(task, models, population, test)
         results["gain_at_home"] = gain_at_home(rows)
@@ -467,17 +469,23 @@ def _model_metrics(
     return {**mean_of(list(pooled.values())), "per_institution": rows}
 
 
-def _groups(task: Simulation, model: SumModel, test: MeasuredUnits) -> dict[str, Any]:
-    """Alerts and false positives by a column that no model has seen."""
+def _groups(
+    task: Simulation, models: Mapping[str, Models], population: Population, test: MeasuredUnits
+) -> dict[str, Any]:
+    """On whom reviews fall, by a column that no model has seen."""
+    budget = task.study.evaluation.alert_budget
+    said = {"column": task.choice.audit_column, "alert_budget": budget}
+    if not task.holdout_files:
+        ranked_by = AT_HOME if AT_HOME in models else FEDERATED
+        by_name = models[ranked_by]
+        own = {name: by_name[name if name in by_name else ""] for name in population.records}
+        found = reviews_of(own, population, AlertBudget(share=budget))
+        return said | {"ranked_by": ranked_by} | fairness_figures(found)
     if test.audit is None:
         raise UsageError("expected an audit column, found none")
-    budget = task.study.evaluation.alert_budget
-    reviewed = alerts(chances(model.scores(test.data)), budget)
-    return {
-        "column": task.choice.audit_column,
-        "alert_budget": budget,
-        "rows": group_rows(test.audit, test.data.labels, reviewed),
-    }
+    reviewed = alerts(chances(models[FEDERATED][""].scores(test.data)), budget)
+    rows = group_rows(test.audit, test.data.labels, reviewed)
+    return said | {"ranked_by": FEDERATED, "rows": rows}
 
 
 def _write(

@@ -84,6 +84,7 @@ def _context(results: words.Results, scores: Scores, shapes: Sequence[Shape]) ->
         "share": words.alert_budget(results),
         "world": [*words.world(results), *filter(None, [words.asked(results)])],
         "spared": words.spared(results),
+        "readings": words.readings(results),
         "definition": DEFINITION,
         "comparison": _comparison(results),
         "tiles": _tiles(results, scores),

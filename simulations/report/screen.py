@@ -199,7 +199,8 @@ def _sentences(results: words.Results) -> Table:
     answer = Text(words.answer(results), style="bold")
     for more in (words.same_privacy(results), words.spread(results)):
         answer.append(f" {more}" if more else "", style="not bold")
-    said = (words.budget(results), words.lookalikes(results), words.spared(results))
+    figures = (words.budget, words.readings, words.lookalikes, words.spared)
+    said = (one(results) for one in figures)
     reviews = " ".join(filter(None, said))
     rows = {
         "World": Text(" ".join(words.world(results))),

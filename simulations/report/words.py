@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from fieldfare.shared.evaluation.groups import group_lines
+from fieldfare.shared.evaluation.groups import Interval, group_lines, times_verdict
 from fieldfare.shared.pages.words import (
     best_guess,
     decimals,
@@ -43,7 +43,7 @@ SPARED: Final = ("independent_adult_worker", "survivor_rebuilding")
 """Groups whom an alert may harm most: named whenever they are in the records (harm rule 5)."""
 
 TOO_OFTEN: Final = 2.0
-"""Times the overall false-positive rate above which a group is reviewed too often."""
+"""Times the false-positive rate of all others above which a group is reviewed too often."""
 
 
 class ModelWords(NamedTuple):
@@ -374,7 +374,7 @@ def in_vain(results: Results) -> str:
     rows.sort(key=_surely, reverse=True)
     if not text or not rows or not rows[0]["false_positives"]:
         return f"{text} People decide." if text else ""
-    text += f" The shared one reviews most {_of_group(rows[0])}"
+    text += f" Queues review most {_of_group(rows[0])}"
     times = _spared_times(results)
     often = [_of_group(row) for row in rows[1:] if times.get(str(row["name"]), 0.0) > TOO_OFTEN]
     text += f", too often {' and '.join(often)}" if often else ""
@@ -434,22 +434,13 @@ def _false_rates(results: Results) -> list[Mapping[str, Any]]:
     return sorted(known, key=lambda row: -float(row["false_positive_rate"]))
 
 
-def _unlabelled(rows: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
-    """Count who is reviewed although unlabelled, and all who are unlabelled."""
-    wrong = sum(int(row["false_positives"]) for row in rows)
-    return wrong, sum(int(row["units"]) - int(row["positives"]) for row in rows)
-
-
 def _spared_times(results: Results) -> dict[str, float]:
-    """Return how many times as often as all unlabelled units each spared group is reviewed."""
+    """Return how many times as often as other unlabelled units each spared group is reviewed."""
     rows = (results.get("groups") or {}).get("rows") or []
-    if any("false_positives" not in row for row in rows):
-        return {}
-    wrong, negatives = _unlabelled(rows)
     return {
-        str(row["name"]): float(row["false_positive_rate"]) * negatives / wrong
+        str(row["name"]): float(row["times"]["value"])
         for row in rows
-        if row["name"] in SPARED and row.get("false_positive_rate") is not None and wrong
+        if row["name"] in SPARED and row.get("times") is not None
     }
 
 
@@ -570,18 +561,41 @@ def fared(results: Results) -> str:
 
 def spared(results: Results) -> str:
     """Say whether those whom an alert may harm most are reviewed too often; empty if unknown."""
-    found = _spared_times(results)
-    if not found:
+    rows = [
+        row
+        for row in (results.get("groups") or {}).get("rows") or []
+        if row["name"] in SPARED and row.get("times") is not None
+    ]
+    if not rows:
         return ""
-    rows = results["groups"]["rows"]
-    rates = {row["name"]: row.get("false_positive_rate") for row in rows}
-    said = []
-    for name, times in found.items():
-        verdict = "too often" if times > TOO_OFTEN else "no more than twice"
-        said.append(f"{spoken(name)} {percent(rates[name])} ({times:.1f} times: {verdict})")
-    wrong, negatives = _unlabelled(rows)
-    overall = percent(wrong / negatives)
-    return f"Against {overall} of all that are unlabelled: {', '.join(said)}."
+    said = [
+        f"{spoken(row['name'])} {percent(row['false_positive_rate'])} {_times_words(row['times'])}"
+        for row in rows
+    ]
+    return f"Reviewed in vain, beside all other unlabelled {units(results)}: {'; '.join(said)}."
+
+
+def _times_words(times: Mapping[str, float]) -> str:
+    value, low, high = (times[end] for end in ("value", "low", "high"))
+    verdict = times_verdict(Interval(value, low, high)).value
+    return f"{value:.1f} times ({low:.1f} to {high:.1f}, {verdict})"
+
+
+def readings(results: Results) -> str:
+    """Say what it costs that whom a harmless reading fits comes last; empty if unknown."""
+    found = results.get("groups") or {}
+    recall, before = found.get("recall"), found.get("recall_by_score")
+    if recall is None or before is None:
+        return ""
+    times = {str(row["name"]): row.get("times") for row in found["rows_by_score"]}
+    earlier = [
+        f"{spoken(name)} {times[name]['value']:.1f} times" for name in SPARED if times.get(name)
+    ]
+    beside = f", {', '.join(earlier)}" if earlier else ""
+    return (
+        f"Whom a harmless reading fits is looked at last: {percent(recall)} of the labelled are "
+        f"found within the budget; by the score alone {percent(before)}{beside}."
+    )
 
 
 def world(results: Results) -> list[str]:

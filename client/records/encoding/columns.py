@@ -39,6 +39,7 @@ from fieldfare.shared.features.features import (
 )
 from fieldfare.shared.study.study import Study
 
+NO_NUMBER: Final = "CAST('nan' AS DOUBLE)"
 _NO_TIMES: Final = frozenset({ColumnType.NUMBER, ColumnType.FLOAT, ColumnType.BOOLEAN})
 
 
@@ -63,6 +64,7 @@ class Wanted:
         audit: columns to compare groups by.
         today: the last date that is none of the future; with it, declared dates are looked at.
         text_of: the unit whose text is kept.
+        beside: further numbers, NaN where a source does not have them.
     """
 
     labels: Labels = Labels.NEEDED
@@ -70,6 +72,7 @@ class Wanted:
     audit: tuple[str, ...] = ()
     today: date | None = None
     text_of: str | None = None
+    beside: tuple[str, ...] = ()
 
     @property
     def trains(self) -> bool:
@@ -114,6 +117,7 @@ class Columns:
         dates: columns of dates to look at, with the form of each; not read by a load.
         asked: columns that questions read, in the order of `asked_columns`; named as features are.
         today: the last date that is none of the future.
+        beside: columns of further numbers, which a source may lack.
     """
 
     study: Study
@@ -127,6 +131,7 @@ class Columns:
     dates: tuple[tuple[str, str], ...] = ()
     asked: tuple[str, ...] = ()
     today: date = date.max
+    beside: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, study: Study, mapping: ColumnMapping, wanted: Wanted = TRAINING) -> "Columns":
@@ -166,6 +171,7 @@ class Columns:
                 _called(column, mapping) for column in asked_columns(study) if wanted.trains
             ),
             today=wanted.today or date.max,
+            beside=tuple(map(mapping.source_of, wanted.beside)),
         )
 
     @cached_property
@@ -208,7 +214,8 @@ class Columns:
         if self.unit is None:
             return tuple(source.columns)
         dates = (name for name, _ in self.dates_in(source))
-        return (*self.read, *dates)
+        beside = (name for name in self.beside if _is_number(source, name))
+        return (*self.read, *dates, *beside)
 
     def dates_in(self, source: Source) -> list[tuple[str, str]]:
         """Those of the dates that `source` has."""
@@ -322,7 +329,7 @@ class Columns:
         return readable
 
     def expressions(self, source: Source) -> list[str]:
-        """Return the SQL to stream: inputs in order, `texts`, asked inputs, dates, and contents."""
+        """Return the SQL to stream: inputs, `texts`, asked inputs, dates, `beside`, contents."""
         missing, numerals = self.study.records.missing, source.numerals
         queries = [self._query(one, source) for group in self.inputs for one in group]
         texts = self.texts
@@ -334,6 +341,12 @@ class Columns:
         queries.extend(
             date_code_of(column, source.columns[column], form, missing, self.today)
             for column, form in self.dates_in(source)
+        )
+        queries.extend(
+            number_of(name, source.columns[name], missing, numerals)
+            if _is_number(source, name)
+            else NO_NUMBER
+            for name in self.beside
         )
         queries.extend(self.contents(source))
         return [f"{query} AS c{index}" for index, query in enumerate(queries)]
@@ -382,6 +395,11 @@ class Columns:
             return []
         kinds = {name: kind for name, kind in source.columns.items() if name != self.institution}
         return contents_of(kinds, source.numerals)
+
+
+def _is_number(source: Source, name: str) -> bool:
+    kind = source.columns.get(name)
+    return kind is not None and kind.is_plain and kind is not ColumnType.DATE
 
 
 def asked_by(study: Study) -> set[str]:

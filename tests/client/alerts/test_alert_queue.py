@@ -14,6 +14,7 @@ from fieldfare.client.alerts.alert_queue import (
     collect,
     open_queue,
     scoring_store,
+    tell,
 )
 from fieldfare.client.alerts.casework import FILE_MODE, Act, CaseworkTerms, Deed, make_casework
 from fieldfare.client.alerts.store import store_at
@@ -111,8 +112,8 @@ def test_hidden_alerts_and_codes_reach_members_without_the_home(home: Home, fold
     home.suppression.chmod(0o600)
     text = home.settings.read_text()
     home.settings.write_text(f'{text}\n[alerts]\nindicator_codes = {{ R01 = "MURCW" }}\n')
-    with scoring_store(home, load_settings(home)):
-        pass
+    with scoring_store(home, load_settings(home)) as store:
+        tell(store, home, load_settings(home))
     queue = open_queue(folder)
     with queue.store() as store:
         assert queue.hidden(store) == {ALERT.unit}

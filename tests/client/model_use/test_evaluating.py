@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tests.support.homes.institutions import NOW, Coordinator, OpenCustody, clock
@@ -78,6 +80,6 @@ def test_too_few_held_out_labels_measure_nothing(analyst: Analyst) -> None:
     with pytest.raises(UsageError, match="0 positive"):
         evaluate(
             institution, usable_model(institution, "run-1"),
-            LocalLabels(found.training, none, {}), budget=None, seed=0,
+            replace(found, holdout=none), budget=None, seed=0,
         )  # fmt: skip
     assert np.all(none.labels == 0)

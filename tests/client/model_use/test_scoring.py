@@ -160,7 +160,7 @@ def test_a_wrong_suppression_list_stops_everything(
 
 def test_a_list_that_is_named_must_be_there(analyst: Analyst) -> None:
     settings = analyst.coordinator.institution().settings
-    assert suppressed_units(analyst.home, settings) == {}
+    assert not suppressed_units(analyst.home, settings)
     named = settings.model_copy(update={"alerts": AlertsSection(suppression="lists/none.csv")})
     with pytest.raises(UsageError, match=r"none\.csv"):
         suppressed_units(analyst.home, named)

@@ -32,7 +32,7 @@ def test_a_file_is_for_its_owner_alone_and_says_what_it_is(
     found = pq.read_table(path)
     assert found.schema.equals(SCHEMA)
     assert found.num_rows == 60
-    assert json.loads(found.schema.metadata[METADATA_KEY]) == {"format": 2, "run": "r"}
+    assert json.loads(found.schema.metadata[METADATA_KEY]) == {"format": 3, "run": "r"}
 
 
 def test_nothing_is_overwritten(table: AlertTable, tmp_path: Path) -> None:

@@ -3,7 +3,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieldfare.client.scoring.selection import AlertBudget, choose, parse_suppression
+from fieldfare.client.scoring.selection import (
+    AlertBudget,
+    alerted,
+    choose,
+    parse_suppression,
+    queue_of,
+    review_order,
+)
 from fieldfare.shared.errors import UsageError
 
 
@@ -66,3 +73,28 @@ def test_a_wrong_list_is_refused_without_a_value(text: str, said: str) -> None:
     with pytest.raises(UsageError, match=said) as caught:
         parse_suppression(text, "s.csv")
     assert "secret" not in str(caught.value)
+
+
+def test_the_tier_comes_before_the_score_and_the_score_before_chance() -> None:
+    scores = np.array([5.0, 1.0, 1.0, 3.0])
+    tiers = np.array([0, 1, 1, 1], np.int8)
+    assert review_order(scores, tiers, np.array([0, 9, 1, 0])).tolist() == [3, 2, 1, 0]
+    assert review_order(scores).tolist() == [0, 3, 1, 2]
+
+
+@given(st.lists(st.tuples(st.floats(-5, 5), st.integers(0, 1), st.booleans()), max_size=40))
+def test_a_queue_holds_who_may_be_reviewed_in_the_order_of_review(
+    drawn: list[tuple[float, int, bool]],
+) -> None:
+    scores, tier, out = (np.array([one[at] for one in drawn]) for at in range(3))
+    tiers, excluded = tier.astype(np.int8), out.astype(np.bool_)
+    queue = queue_of(scores.astype(float), tiers, excluded)
+    assert len(np.unique(queue[~excluded])) == int((~excluded).sum())
+    if len(drawn):
+        chosen = alerted(queue, AlertBudget(units=5))
+        assert chosen.sum() == min(5, int((~excluded).sum()))
+        assert not (chosen & excluded).any()
+        rest = ~excluded & ~chosen
+        if chosen.any() and rest.any():
+            key = tiers.astype(float) * 100 + scores.astype(float)
+            assert key[chosen].min() >= key[rest].max()

@@ -25,6 +25,22 @@ def test_everyone_is_ranked_by_score(tmp_path: Path) -> None:
     assert len(ids(ranking, 2)) == 1
 
 
+def test_harm_rule_5_whom_a_harmless_reading_fits_comes_after_all_others(tmp_path: Path) -> None:
+    rows = customers(300)
+    first = ids(ranking_of(units_of(tmp_path, rows, STUDY), STUDY), 1)
+    chosen = [unit in first for unit in rows["customer"]]
+    rows["R39_kept"] = [0.5 if one else 0.0 for one in chosen]
+    rows["R21"] = [0.1] * 300
+    ranking = ranking_of(units_of(tmp_path, rows, STUDY), STUDY)
+    assert not ids(ranking, 1) & first
+    assert len(ids(ranking, 1)) == 20
+    last = {ranking.units.units[int(at)].as_py() for at in np.argsort(-ranking.ranks)[:20]}
+    assert last == first
+    order = np.argsort(ranking.ranks)
+    assert (np.diff(ranking.scores[order][:280]) <= 0).all()
+    assert (np.diff(ranking.scores[order][280:]) <= 0).all()
+
+
 def test_a_ranking_depends_on_nobodys_place_in_the_file(tmp_path: Path) -> None:
     rows = customers(200)
     rows["R01"] = [1.0] * 200

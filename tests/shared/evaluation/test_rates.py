@@ -12,6 +12,8 @@ from fieldfare.shared.evaluation.groups import (
     Verdict,
     percents,
     rate_of,
+    ratio_of,
+    times_verdict,
     verdict,
 )
 
@@ -117,3 +119,38 @@ def test_a_verdict_needs_the_whole_interval(rate: Interval | None, said: Verdict
 def test_rates_are_written_with_their_interval() -> None:
     assert percents(Interval(0.0213, 0.004, 0.0391)) == "2.13 % (0.4 to 3.91)"
     assert Interval(0.1, 0.0, 0.3).as_dict() == {"value": 0.1, "low": 0.0, "high": 0.3}
+
+
+def test_a_ratio_is_that_of_the_shares_with_its_interval() -> None:
+    found = ratio_of((10, 100), (100, 10_000))
+    assert found is not None
+    assert found.value == pytest.approx(10)
+    assert found.low == pytest.approx(5.68, abs=0.01)  # worked out apart, by hand
+    assert found.high == pytest.approx(19.03, abs=0.01)
+    assert times_verdict(found) is Verdict.MORE
+
+
+@pytest.mark.parametrize("counts", [((1, 0), (1, 2)), ((0, 0), (0, 0)), ((1, 2), (0, 9))])
+def test_no_ratio_where_it_cannot_be_told(counts: tuple[tuple[int, int], tuple[int, int]]) -> None:
+    assert ratio_of(*counts) is None
+    assert times_verdict(None) is Verdict.TOO_FEW
+
+
+def test_the_true_ratio_is_inside_most_intervals() -> None:
+    random = np.random.default_rng(1)
+    for rate, times in ((0.01, 1.0), (0.01, 3.0), (0.02, 8.0)):
+        drawn = (random.binomial(600, rate * times, 2000), random.binomial(20_000, rate, 2000))
+        inside = [
+            found.low <= times <= found.high
+            for one, two in zip(*drawn, strict=True)
+            if (found := ratio_of((int(one), 600), (int(two), 20_000)))
+        ]
+        assert 0.93 < np.mean(inside) < 0.985
+
+
+def test_nobody_reviewed_is_a_ratio_of_nothing_and_no_more_than_twice_where_many() -> None:
+    few, many = ratio_of((0, 20), (100, 10_000)), ratio_of((0, 2000), (100, 10_000))
+    assert few is not None
+    assert many is not None
+    assert few.value == many.value == few.low == 0
+    assert (times_verdict(few), times_verdict(many)) == (Verdict.TOO_FEW, Verdict.NO_MORE)

@@ -94,6 +94,7 @@ def _make_run(
                     "units": 410,
                     "alerts": 13,
                     "false_positive_rate": 0.031,
+                    "times": {"value": 3.2, "low": 1.1, "high": 9.4},
                 },
                 {"name": "students", "units": 900, "alerts": 5, "false_positive_rate": 0.006},
                 {"name": "travelling nurses", "units": 0, "alerts": 0, "false_positive_rate": None},

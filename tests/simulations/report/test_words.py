@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.support.runs.grouped import released_groups
 
+from fieldfare.simulations.metrics import group_rows
 from fieldfare.simulations.report import words
 
 
@@ -185,29 +187,37 @@ def test_look_alikes_come_worst_first() -> None:
 
 def reviewed(**rates: tuple[int, int]) -> dict[str, Any]:
     """Groups by name: (unlabelled units, false positives)."""
-    rows = [
-        {
-            "name": name,
-            "units": units + 5,
-            "positives": 5,
-            "false_positives": wrong,
-            "false_positive_rate": wrong / units if units else None,
-        }
-        for name, (units, wrong) in rates.items()
-    ]
-    return {"groups": {"rows": rows}}
+    names = np.repeat(list(rates), [units for units, _ in rates.values()])
+    wrong = np.concatenate([np.arange(units) < some for units, some in rates.values()])
+    rows = group_rows(names, np.zeros(len(names), np.uint8), wrong)
+    return {"study": {"unit": "customer"}, "groups": {"rows": rows}}
 
 
 @pytest.mark.parametrize(
     ("wrong", "said"),
-    [(2, "2.0% (2.0 times: no more than twice)"), (3, "3.0% (3.0 times: too often)")],
+    [
+        (20, "1.0% 1.0 times (0.7 to 1.6, no more than twice)"),
+        (80, "4.0% 4.0 times (3.1 to 5.2, more than twice)"),
+        (44, "2.2% 2.2 times (1.6 to 3.1, too few to say)"),
+    ],
 )
 def test_harm_rule_5_those_whom_an_alert_harms_most_are_named(wrong: int, said: str) -> None:
-    results = reviewed(independent_adult_worker=(100, wrong), salaried=(19_900, 200 - wrong))
+    results = reviewed(independent_adult_worker=(2000, wrong), salaried=(20_000, 200))
     text = words.spared(results)
-    assert said in text
-    assert text.startswith("Against 1.0% of all that are unlabelled")
-    assert "salaried" not in text
+    assert text == (
+        f"Reviewed in vain, beside all other unlabelled customers: independent adult worker {said}."
+    )
+
+
+def test_what_harmless_readings_cost_is_said_in_recall() -> None:
+    found = reviewed(survivor_rebuilding=(100, 8), salaried=(1000, 10))
+    found["groups"] |= {"recall": 0.55, "recall_by_score": 0.57,
+                        "rows_by_score": found["groups"]["rows"]}  # fmt: skip
+    assert words.readings(found) == (
+        "Whom a harmless reading fits is looked at last: 55.0% of the labelled are found within "
+        "the budget; by the score alone 57.0%, survivor rebuilding 8.0 times."
+    )
+    assert words.readings(reviewed(salaried=(100, 2))) == ""
 
 
 def test_nothing_is_said_of_groups_that_are_not_there_or_were_not_measured() -> None:

@@ -1,0 +1,52 @@
+"""Groups that an institution excludes from its queue: its own setting, applied at home alone.
+
+An alert can harm whom it is about: survivors in the care of a partner organisation, for one. Units
+of such a group are not ranked, are no alerts and stand in no file of alerts. A release never asks:
+sums read the records as they are, so no answer to the outside depends on who is excluded.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from fieldfare.client.scoring.selection import ExcludedGroup
+from fieldfare.client.scoring.units import ScorableUnits
+
+Members = Mapping[str, frozenset[str]]
+
+
+def group_columns(groups: Sequence[ExcludedGroup]) -> tuple[str, ...]:
+    """Return the columns that say who is excluded; none twice."""
+    return tuple(dict.fromkeys(one.column for one in groups if one.column))
+
+
+def members_by_column(groups: Sequence[ExcludedGroup], units: ScorableUnits) -> Members:
+    """Return the units of each group that a column names, by the group's name.
+
+    Args:
+        groups: of the institution's settings.
+        units: read with `group_columns` as audit columns.
+    """
+    return {
+        one.name: frozenset(
+            units.units.filter(
+                pc.is_in(units.groups[one.column], value_set=pa.array(one.levels, pa.string()))
+            ).to_pylist()
+        )
+        for one in groups
+        if one.column
+    }
+
+
+def left_out(members: Members) -> frozenset[str]:
+    """Return the units of any group."""
+    return frozenset().union(*members.values())
+
+
+def mask_of(units: ScorableUnits, members: frozenset[str]) -> NDArray[np.bool_]:
+    """Return bool (units,): which are among the members."""
+    found = pc.is_in(units.units, value_set=pa.array(sorted(members), pa.string()))
+    return np.asarray(found.to_numpy(zero_copy_only=False), dtype=np.bool_)
