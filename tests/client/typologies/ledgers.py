@@ -65,6 +65,11 @@ def wages(ages: Iterable[int] = range(3, 90, 14), amount: int = 150_000, **f: An
     return on(ages, hour=8, direction="in", channel="PAYROLL", amount_minor=amount, **given)
 
 
+def benefits(ages: Iterable[int], amount: int) -> list[Row]:
+    """What a public body pays."""
+    return on(ages, direction="in", channel="ACH", amount_minor=amount, counterparty_type="gov")
+
+
 def people(number: int, prefix: str = "p") -> list[str]:
     """Names of different counterparties."""
     return [f"{prefix}{i}" for i in range(number)]
@@ -77,7 +82,6 @@ HOUSE = [
 ]
 """A home: rent, utilities, groceries. 3 x 1,320 and 13 x 90 currency units."""
 
-GOVERNMENT = {"counterparty_key": "office", "counterparty_type": "gov"}
 BUSINESS = {"kind": "business", "employee_band": "5-9"}
 MIDDLE = {"declared_income_band": "25-50"}  # its middle: 37,500 a year
 
@@ -315,7 +319,7 @@ FIRES: dict[str, tuple[Ledger, float | None]] = {
     "R39": (
         Ledger(
             [
-                *on(MONTHS, direction="in", channel="ACH", amount_minor=50_000, **GOVERNMENT),
+                *benefits(MONTHS, 50_000),
                 *out((4, 34, 64), "ATM_WD", 45_000),
             ]
         ),
@@ -545,7 +549,7 @@ BENIGN: dict[str, tuple[Ledger, float | None]] = {
     "R39": (
         Ledger(
             [
-                *on(MONTHS, direction="in", channel="ACH", amount_minor=50_000, **GOVERNMENT),
+                *benefits(MONTHS, 50_000),
                 *out((4, 34, 64), "ATM_WD", 5_000),
                 *HOUSE,
             ]
