@@ -20,7 +20,7 @@ from fieldfare.shared.features.features import columns_behind, computed_words, f
 from fieldfare.shared.protocol.identity import fingerprint
 from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.protocol.plan import Plan, plan_for
-from fieldfare.shared.protocol.prospects import cautions, moments_line, obstacles
+from fieldfare.shared.protocol.prospects import cautions, moments_line, obstacles, start_line
 from fieldfare.shared.protocol.roster import Member, Roster
 from fieldfare.shared.queries.columns import InstitutionColumn
 from fieldfare.shared.queries.questions import Condition, Question, columns_of
@@ -196,6 +196,7 @@ class Review:
         failed_masks: (participants, epsilon that would remain at the study's delta).
         computed: columns that the study computes from others of the row, one line each.
         moments: what they tell, where training's coordinates follow from them.
+        start: the public start that it names, and what made it; nothing without one.
         questions: the study's questions, and those that may be asked later, one line each.
         records: how many rows count as zero and why; empty where records were not read.
         left_out_banks: whose customers' payments are in no column, so that the promise covers the
@@ -228,6 +229,7 @@ class Review:
     cautions: tuple[str, ...] = ()
     questions: tuple[str, ...] = ()
     moments: str = ""
+    start: str = ""
     computed: tuple[str, ...] = ()
     records: tuple[str, ...] = ()
     left_out_banks: tuple[str, ...] = ()
@@ -301,6 +303,7 @@ def review_study(
         ),
         questions=asked_lines(study),
         moments=moments_line(plan),
+        start=start_line(plan),
         computed=tuple(f"{name}: {words}" for name, words in study.computed),
         left_out_banks=study.records.left_out_banks,
     )

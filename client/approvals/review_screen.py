@@ -24,6 +24,7 @@ from fieldfare.shared.terminal.texts import SHORT, listed, plain
 
 MOST_SHOWN: Final = 12  # columns, members and changes; --json has all
 MOST_VALUE: Final = 40
+MOST_SAID: Final = 600  # characters of what a start says of itself
 MOST_QUESTION: Final = 300
 
 
@@ -50,6 +51,8 @@ def _rows(review: Review) -> Iterator[tuple[str, RenderableType]]:
     yield "leaves", _leaving(review.leaving)
     if review.moments:
         yield "moments", Text(review.moments)
+    if review.start:
+        yield "starts at", Text(plain(review.start, MOST_SAID))
     yield "", Text("before that: your approval and keys; with every sum: your ledger's total")
     yield (
         "promise",

@@ -72,9 +72,10 @@ minimum_tolerance = 1 # t: how many members a study must assume to collude
 # Kinds of sums that may leave. A new kind never leaves before it is listed here.
 [releases]
 # "moments": how a model's features go together, over all units that train it, before training.
+# "guard": whether what was trained is better than the public start that a study names.
 # "fairness": alerts counted by group; a protected group also has to stand among the columns.
 # Not listed: "query", answers to questions; some studies may ask more of them later, unseen.
-kinds = ["training", "evaluation", "fairness", "moments"]
+kinds = ["training", "evaluation", "fairness", "guard", "moments"]
 
 [records]
 minimum_units = 100 # with fewer people or cases of your own, a study is not approved

@@ -20,6 +20,7 @@ from fieldfare.shared.protocol.prospects import (
     cautions,
     moments_line,
     obstacles,
+    start_line,
     together_line,
 )
 from fieldfare.shared.protocol.roster import Member, Roster
@@ -70,6 +71,7 @@ def plan_lines(plan: Plan) -> list[str]:
         f"planned       mu^2 {plan.mu2:.6g} in {_releases(plan)} releases",
         *(_kind_line(plan, terms) for terms in plan.releases),
         *_moment_lines(plan),
+        *(f"start         {one_line(line)}" for line in (start_line(plan),) if line),
         *(f"computes      {one_line(f'{name}: {words}')}" for name, words in study.computed),
         *_group_lines(plan),
         *_question_lines(plan),

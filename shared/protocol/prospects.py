@@ -82,6 +82,19 @@ def moments_line(plan: Plan) -> str:
     )
 
 
+def start_line(plan: Plan) -> str:
+    """Say what a study starts from, and what its guard costs; nothing without a public start."""
+    start, terms = plan.study.public_start, plan.guard
+    if start is None:
+        return ""
+    share = terms.cost * (terms.steps + terms.spare) / plan.study_limit
+    return (
+        f"{plan.study.training.start}, made by {start.facts.generator} with seed "
+        f"{start.facts.seed}, SHA-256 {start.hash}; what is not better beyond noise on training "
+        f"units is shipped as it was; {100 * share:.3g} % of the study's mu^2"
+    )
+
+
 def _told_by_two_sums(plan: Plan) -> str:
     """Say what the difference of two sums tells of one institution: about sigma sqrt 2."""
     study = plan.study

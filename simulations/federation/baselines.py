@@ -89,7 +89,7 @@ class Trainer:
             return {name: self._alone(baseline, name) for name in sorted(self.sums)}
         return {"": self._descend(self._together(baseline))}
 
-    def federated(self) -> Vector:
+    def federated(self, *, guarded: bool = True) -> Vector:
         """Return parameters learned as the federation learns, without its masks and ledgers.
 
         All n shares of the noise are in its sums, of which n - t make sigma: more noise than one
@@ -100,7 +100,8 @@ class Trainer:
         factor = noise / self.plan.training.sigma
         if self.turned and self.geometry is None:
             return replace(self, geometry=self._released(factor)).federated()
-        return self._delivered(self._guarded(self._trained(self._shared_noise(factor))))
+        state = self._trained(self._shared_noise(factor))
+        return self._delivered(self._guarded(state) if guarded else state)
 
     def _released(self, factor: float) -> Geometry:
         """Return the coordinates that follow from moments with everybody's noise on them."""

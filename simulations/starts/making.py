@@ -61,6 +61,7 @@ class StartPlan:
             generator=f"{GENERATOR} {version('fieldfare')}",
             seed=world.seed,
             settings={
+                "world": world.version,
                 "people": world.people,
                 "months": world.months.count,
                 "prevalence": world.prevalence,

@@ -4,6 +4,7 @@ import pytest
 from rich.console import Console
 from tests.support.homes.institutions import Coordinator, home_study
 from tests.support.runs.asking import EVERY_KIND, asking
+from tests.support.runs.started import STARTED_FEATURES, small_start, starting_at
 
 from fieldfare.client.approvals.review import SpentBudget, review_study
 from fieldfare.client.approvals.review_screen import show_review
@@ -155,6 +156,16 @@ def test_what_moments_tell_is_said_in_words(coordinator: Coordinator, policy: Po
     assert "% of the study's mu^2" in text
     assert "moments: not allowed" not in text
     assert "how features go together" not in screen(coordinator, policy, home_study())
+
+
+def test_where_a_study_starts_is_said(coordinator: Coordinator, policy: Policy) -> None:
+    training = starting_at(small_start(), steps=2)
+    study = home_study(features=list(STARTED_FEATURES), training=training)
+    text = " ".join(screen(coordinator, policy, study).split())
+    assert "public:small, made by tests with seed 7, SHA-256" in text
+    assert "is shipped as it was" in text
+    assert "guard: not allowed" not in text
+    assert "starts at" not in screen(coordinator, policy, home_study())
 
 
 def test_an_unknown_key_and_a_crowd_are_said_before_anybody_approves(

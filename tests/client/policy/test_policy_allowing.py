@@ -42,7 +42,7 @@ def test_the_year_and_the_lifetime_grow_with_what_one_study_costs() -> None:
 
 def test_kinds_are_added_to_those_that_are_listed() -> None:
     text = policy_text().replace(
-        '["training", "evaluation", "fairness", "moments"]', '["training"]'
+        '["training", "evaluation", "fairness", "guard", "moments"]', '["training"]'
     )
     found = allowing(text, NAME, plan())
     assert "kinds of sums: evaluation" in found.added

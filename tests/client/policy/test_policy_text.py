@@ -11,6 +11,8 @@ from fieldfare.client.policy.policy import Policy, study_limit
 from fieldfare.shared.protocol.identity import fingerprint
 from fieldfare.shared.study.toml import parse_toml
 
+KINDS = '["training", "evaluation", "fairness", "guard", "moments"]'
+
 KEY = "a1" * 32
 
 
@@ -34,8 +36,14 @@ WEAK: list[tuple[tuple[str, str], str]] = [
     (('["id", "label", "amount"]', '["*"]'), "every column"),
     (("minimum_units = 100", "minimum_units = 49"), "minimum_units"),
     (('"amount"]', '"amount", "date_of_birth"]'), "harm rule 4"),
-    (('["training", "evaluation", "fairness", "moments"]', '["training"]'), "lacks evaluation"),
-    (('["training", "evaluation", "fairness", "moments"]', "[]"), "lacks training and evaluation"),
+    (
+        (KINDS, '["training"]'),
+        "lacks evaluation",
+    ),
+    (
+        (KINDS, "[]"),
+        "lacks training and evaluation",
+    ),
     (("yearly_epsilon = 2.0", "yearly_epsilon = 4.0001"), "yearly_epsilon"),
     (("lifetime_epsilon = 6.0", "lifetime_epsilon = 11"), "lifetime_epsilon"),
     (("delta = 1e-5", "delta = 2e-4"), "budget.delta"),
@@ -94,7 +102,7 @@ def test_the_whole_policy_is_told() -> None:
         "at most epsilon 6: room for 23 studies",
         "at delta 1e-05",
         "at least 3 institutions in every sum, of which 1 may collude and 2 do not",
-        "training and evaluation and fairness and moments (how features go together",
+        "training and evaluation and fairness and guard and moments (how features go together",
         "at least 100 of your own",
         "3: id, label, amount",
     ):

@@ -1,6 +1,8 @@
 from pathlib import Path
 
 import pytest
+from tests.support.runs.started import small_start, starting_at
+from tests.support.runs.written_runs import base
 
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.cli.study import plan_lines
@@ -200,6 +202,17 @@ def test_moments_are_priced_and_said(
     assert f"{share:.3g} % of the study's mu^2" in said
     bare = plan_lines(plan_for(parse_study(GOOD)))
     assert not any(line.startswith(("moments", "geometry")) for line in bare)
+
+
+def test_a_public_start_and_its_guard_are_said() -> None:
+    study = base(training=starting_at(small_start()))
+    plan = plan_for(study)
+    lines = plan_lines(plan)
+    (said,) = (line for line in lines if line.startswith("start "))
+    assert f"public:small, made by tests with seed 7, SHA-256 {study.training.start_hash}" in said
+    assert f"{200 * plan.guard.cost / plan.study_limit:.3g} % of the study's mu^2" in said
+    assert any(line.startswith("guard         1 + 1 spare") for line in lines)
+    assert not any(line.startswith(("start", "guard")) for line in plan_lines(plan_for(base())))
 
 
 def test_a_study_that_covers_the_person_says_so(

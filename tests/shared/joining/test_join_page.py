@@ -45,7 +45,8 @@ def test_everything_is_said_within_eighty_columns() -> None:
         "Roles that are rare here", "(30 held-out cases, all together): own best models find 30 of",
         "A scenario never seen here", "A scenario that is new",
         "At 20 minutes an alert, which is an",
-        "epsilon 1, delta 1 in 100,000", f"at most {odds_factor(1.0)} times", "Nobody knows the rest.",
+        "epsilon 1, delta 1 in 100,000", f"at most {odds_factor(1.0)} times",
+        "Nobody knows the rest.",
     ):  # fmt: skip
         assert part in text, part
 
