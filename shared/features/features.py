@@ -38,6 +38,7 @@ MAX_CURVES: Final = 8  # levels with a curve of their own: each is fitted to its
 LEAST_GAP: Final = 1e-300  # between knots: 256 / gap stays finite
 LEAST_STEP: Final = 2.0**-40  # of a knot's size: 256 steps to the next are different doubles
 
+STEP_SLACK: Final = 1e-9  # relative: tenths are no binary fractions
 MAX_VALUE: Final = 256  # characters of one value that a study names: a code or a few words
 
 Name = Annotated[str, Field(min_length=1, max_length=128)]
@@ -126,6 +127,9 @@ class NumericFeature(_Declared):
     `quantile_knots` at quantiles and `even_knots` evenly over the range (`knot_places`). `knots`
     then gives their number, and their places if no answer comes.
 
+    With `step`, values are known in public to be `lower`, `lower + step` and so on: no two knots
+    are nearer than that, whether listed, evenly spaced or asked for.
+
     With `derived`, no column of that name is read: the formula computes it from others of the row.
 
     With `by`, each of `levels` of that column has a curve of its own, and so have any other value
@@ -145,6 +149,7 @@ class NumericFeature(_Declared):
     knots_from: str | None = Field(default=None, min_length=1, max_length=64)
     quantile_knots: int = Field(default=0, ge=0, le=MAX_KNOTS)
     even_knots: int = Field(default=0, ge=0, le=MAX_KNOTS)
+    step: float | None = Field(default=None, gt=0)
     special: tuple[float, ...] = Field(default=(), max_length=MAX_SPECIAL, strict=False)
     by: Name | None = None
     levels: tuple[Value, ...] = Field(default=(), max_length=MAX_CURVES, strict=False)
@@ -167,6 +172,8 @@ class NumericFeature(_Declared):
         problems += self._asked_problems() if not problems else []
         if not problems and not self.knots:
             object.__setattr__(self, "knots", self._even_knots(self._count))
+            if self.step is not None and self.knots_from is None:
+                object.__setattr__(self, "knots", self._on_steps(self.knots, self.step))
         if not problems:
             problems += self._knot_problems()
         if len(set(self.special)) != len(self.special):
@@ -222,8 +229,9 @@ class NumericFeature(_Declared):
     def _as_it_was(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what a feature without asked knots or formula did not have: ids stay."""
         data: dict[str, Any] = handler(self)
-        if self.derived is None:
-            data.pop("derived", None)
+        for name in ("derived", "step"):
+            if getattr(self, name) is None:
+                data.pop(name, None)
         if self.by is None:
             data.pop("by", None)
             data.pop("levels", None)
@@ -242,7 +250,24 @@ class NumericFeature(_Declared):
             problems.append(f"knots: expected between lower and upper, found {self.knots}")
         elif not all(starmap(_apart, pairwise(map(self._scaled, self.knots)))):
             problems.append("knots: too close together or too far apart to interpolate between")
-        return problems
+        return problems + (self._step_problems(self.step) if self.step is not None else [])
+
+    def _step_problems(self, step: float) -> list[str]:
+        """Say where knots would be nearer than the data's resolution."""
+        values = math.floor((self.upper - self.lower) / step * (1 + STEP_SLACK)) + 1
+        if values < len(self.knots):
+            found = f"found {values} values: ask for fewer knots, or list what matters as special"
+            return [f"step: expected room for {len(self.knots)} knots within bounds, {found}"]
+        near = step * (1 - STEP_SLACK)
+        if self.knots_from is None and any(b - a < near for a, b in pairwise(self.knots)):
+            return [f"knots: expected at least step = {step:g} between two, found some nearer"]
+        return []
+
+    def _on_steps(self, knots: tuple[float, ...], step: float) -> tuple[float, ...]:
+        """Move even knots to values that occur, and merge those that meet."""
+        counts = sorted({round((knot - self.lower) / step) for knot in knots})
+        values = (float(f"{self.lower + count * step:.12g}") for count in counts)
+        return tuple(value for value in values if value <= self.upper)
 
     def _scaled(self, value: float) -> float:
         return math.log1p(value) if self.scale is Scale.LOG1P else value

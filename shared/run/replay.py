@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.evaluation.score_table import prevalence_log_odds
-from fieldfare.shared.features.knots import asked_features, chosen_places
+from fieldfare.shared.features.knots import asked_features, chosen_places, value_places
 from fieldfare.shared.models import started_model, trained_model
 from fieldfare.shared.protocol.messages import parameters_hash, parameters_to_bytes
 from fieldfare.shared.protocol.plan import PARAMETER_LIMIT, ReleaseTerms
@@ -54,7 +54,12 @@ def asked_knots(study: Study, total: NDArray[np.float64]) -> NDArray[np.float64]
         block = layout.blocks[layout.reads[names.index(str(feature.knots_from))][0]]
         cells = [int(step) for step in steps[block.part]]
         bins = cells[:-1]  # the last cell counts the units without a value
-        found += chosen_places(bins, quantiles=feature.quantile_knots, even=feature.even_knots)
+        found += chosen_places(
+            bins,
+            quantiles=feature.quantile_knots,
+            even=feature.even_knots,
+            values=value_places(feature),
+        )
     return np.array(found, dtype=np.float64)
 
 

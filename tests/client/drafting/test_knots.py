@@ -142,3 +142,11 @@ def test_every_draft_is_a_valid_feature(sample: np.ndarray) -> None:
     rest = sample[~np.isin(sample, feature.special)]
     assert (rest >= feature.lower).all()
     assert (rest <= feature.upper).all()
+
+
+def test_knots_of_a_coarse_column_stand_at_its_values() -> None:
+    halves = draft(RANDOM.integers(0, 60, 5000) / 2)
+    assert all(knot * 2 == round(knot * 2) for knot in halves.knots)
+    tenths = draft(RANDOM.integers(0, 90, 5000) / 10)
+    assert all(abs(knot * 10 - round(knot * 10)) < 1e-9 for knot in tenths.knots)
+    assert len(set(tenths.knots)) == len(tenths.knots)
