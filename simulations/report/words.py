@@ -509,15 +509,31 @@ def promise(results: Results) -> str:
 
 
 def rarer_cases(results: Results) -> str:
-    """Return the figures that an invented world flatters, in one sentence; empty without one."""
+    """Return the figures that an invented world flatters, in one sentence; empty without one.
+
+    Where chance of who was held out could make the difference, words take the place of figures.
+    """
     less = (results.get("world") or {}).get("rarer") or {}
-    if less.get("at_home") is None or less.get("alone") is None:
+    home, alone = less.get("at_home"), less.get("alone")
+    if home is None or alone is None:
         return ""
+    found = f"they find {100 * home:.0f} of 100, own best models {100 * alone:.0f}"
+    if abs(home - alone) <= _chance_of_held_out(results, home, alone):
+        found = "they find neither clearly more nor clearly fewer than own best models"
     return (
         f"Invented: nobody exists. Real cases are rarer: at {percent(less['prevalence'])} "
-        f"prevalence they find {100 * less['at_home']:.0f} of 100, own best models "
-        f"{100 * less['alone']:.0f}."
+        f"prevalence {found}."
     )
+
+
+def _chance_of_held_out(results: Results, *shares: float) -> float:
+    """Return how far two means of recall over institutions may be apart by chance (95 %).
+
+    As if both models had been measured on cases of their own: more than chance of the same ones.
+    """
+    cases = [row.cases for row in own_rows(results) if row.cases]
+    spread = sum(share * (1 - share) for share in shares)
+    return 1.96 * math.sqrt(sum(spread / many for many in cases)) / max(1, len(cases))
 
 
 def same_privacy(results: Results) -> str:

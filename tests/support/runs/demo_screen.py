@@ -1,0 +1,358 @@
+"""What the demo's screen says, set beside its run's files: each sentence is true, or named.
+
+Counts, scores and rates of the shared model are computed anew from the units, the model's file and
+the world's truth; figures of models that stay at home come from results.json, which has them by
+institution. Nothing here is shared with what writes the sentences.
+"""
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow.parquet as pq
+from scipy.optimize import brentq
+from scipy.stats import norm
+from sklearn.metrics import average_precision_score
+
+from fieldfare.shared.models import model_for
+from fieldfare.shared.study.study import Study
+from fieldfare.simulations.federation.model_scores import read_model
+from fieldfare.simulations.federation.population import RecordsChoice, load_population
+
+HEADS: Final = ("Answer", "Reviews", "Privacy", "World", "Open")
+LINES: Final = 20
+COLUMNS: Final = 80
+SPARED: Final = ("independent_adult_worker", "survivor_rebuilding")
+_NUMBER: Final = r"(-|[+-]?[\d.]+)"
+
+Values = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Bank:
+    """One bank's held-out customers under the shared model."""
+
+    scores: Values
+    labels: Values
+    kinds: Values
+    customers: int
+
+    def found(self, budget: float) -> float:
+        """Return the share of its cases among its highest scores."""
+        top = np.argsort(-self.scores, kind="stable")[: max(1, round(budget * self.labels.size))]
+        return float(self.labels[top].sum() / self.labels.sum())
+
+
+@dataclass(frozen=True)
+class DemoRun:
+    """A run's own figures, read off its files.
+
+    Attributes:
+        folder: of its files.
+        study: what was run.
+        banks: by name.
+        results: results.json.
+    """
+
+    folder: Path
+    study: Study
+    banks: dict[str, Bank]
+    results: dict[str, Any]
+
+    @classmethod
+    def of(cls, folder: Path, study: Study, seed: int) -> "DemoRun":
+        """Read the files of a run of a seed."""
+        units = folder / "units.parquet"
+        choice = RecordsChoice((str(units),), institution_column="institution")
+        population = load_population(study, choice, seed=seed)
+        table = pq.read_table(units, columns=["institution", "persona"]).to_pydict()
+        owners, kinds = (np.array(table[name]) for name in ("institution", "persona"))
+        parameters, model = read_model(folder / "model.safetensors", study), model_for(study)
+        banks = {}
+        for name, records in population.records.items():
+            held = population.holdout[name]
+            data = records.data.select(held)
+            scores = model.scores(parameters, data)
+            mine = kinds[owners == name][held]
+            banks[name] = Bank(scores, data.labels.astype(int), mine, len(records))
+        results = json.loads((folder / "results.json").read_text("utf-8"))
+        return cls(folder, study, banks, results)
+
+    def own(self, model: str, key: str) -> dict[str, float]:
+        """Return a figure of models of one kind on each bank's own hold-out."""
+        rows = self.results["models"][model]["per_institution"]
+        return {name: row["own"][key] for name, row in rows.items()}
+
+    def recall(self) -> dict[str, float]:
+        """Return the share of own cases that the shared model finds, by bank."""
+        return {n: one.found(self.study.evaluation.alert_budget) for n, one in self.banks.items()}
+
+    def reviewed(self) -> dict[str, tuple[int, int]]:
+        """Return by kind of life how many of how many unlabelled ones the shared model ranks high.
+
+        The alert budget is one for all banks' held-out customers.
+        """
+        scores, labels, kinds = (
+            np.concatenate([getattr(one, name) for one in self.banks.values()])
+            for name in ("scores", "labels", "kinds")
+        )
+        top = np.zeros(labels.size, bool)
+        count = round(self.study.evaluation.alert_budget * labels.size)
+        top[np.argsort(-scores, kind="stable")[:count]] = True
+        return {
+            str(kind): (
+                int((top & (kinds == kind) & (labels == 0)).sum()),
+                int(((kinds == kind) & (labels == 0)).sum()),
+            )
+            for kind in np.unique(kinds)
+        }
+
+
+def untrue(run: DemoRun, screen: str) -> list[str]:
+    """Return what a screen says that its run does not bear out, in words; empty if all is true."""
+    lines = [line.rstrip() for line in screen.splitlines() if line.strip()]
+    wide = [line for line in lines if len(line) > COLUMNS]
+    found = [f"{len(line)} columns: {line}" for line in wide]
+    if len(lines) > LINES:
+        found.append(f"{len(lines)} lines")
+    top, said = _split(lines)
+    found += _table(run, top)
+    for head in HEADS:
+        if head not in said:
+            found.append(f"{head}: not there")
+            continue
+        found += [f"{head}: {what}" for what in _CHECKS[head](run, said[head])]
+    return found + [f"unknown heading {head}" for head in said if head not in HEADS]
+
+
+def _split(lines: list[str]) -> tuple[list[str], dict[str, str]]:
+    """Return the lines above the sentences, and the sentences by their heading."""
+    top: list[str] = []
+    said: dict[str, str] = {}
+    for line in lines:
+        head = re.match(r"(Answer|Reviews|Privacy|Warning|World|Open) +(.*)", line)
+        if head:
+            said[head[1]] = head[2].strip()
+        elif said:
+            last = list(said)[-1]
+            said[last] = f"{said[last]} {line.strip()}"
+        else:
+            top.append(line)
+    return top, said
+
+
+def _table(run: DemoRun, top: list[str]) -> Iterator[str]:
+    exact = run.results["privacy"]["masked"] and run.results["privacy"]["noise"] == "exact"
+    if exact != (
+        "Noise and masks as in a deployment; all records were on this one machine." in top
+    ):
+        yield f"the kind of run: {top[1]}"
+    budget = f"{100 * run.study.evaluation.alert_budget:.1f}%"
+    if budget not in top[2]:
+        yield f"the alert budget is {budget}: {top[2]}"
+    models = ("alone", "federated", "at_home")
+    precision = {
+        "federated": {n: average_precision_score(b.labels, b.scores) for n, b in run.banks.items()}
+    }
+    recall = {"federated": run.recall()}
+    for model in ("alone", "at_home"):
+        precision[model] = run.own(model, "average_precision")
+        recall[model] = run.own(model, "recall_at_budget")
+    rows = {line.split()[0]: line.split()[1:] for line in top[4:]}
+    shown = sorted(run.banks)
+    if set(rows) != set(shown):
+        yield f"rows of {sorted(rows)}, banks are {shown}"
+    for name, bank in run.banks.items():
+        expected = [f"{bank.customers:,}", f"{int(bank.labels.sum()):,}"]
+        expected += [f"{precision[m][name]:.2f}" for m in models]
+        expected += [f"{100 * recall[m][name]:.0f}" for m in models]
+        if [cell.rstrip(",") if "," in cell[-1:] else cell for cell in rows[name]] != expected:
+            yield f"{name}: {rows[name]}, expected {expected}"
+
+
+def _mean(values: dict[str, float]) -> float:
+    return sum(values.values()) / len(values)
+
+
+def _near(said: str, value: float, places: int) -> bool:
+    return abs(float(said) - value) <= 0.51 * 10**-places
+
+
+def _answer(run: DemoRun, text: str) -> Iterator[str]:
+    found = re.fullmatch(
+        r"Of 100 of their own cases, institutions find (\d+) with the shared model used at home, "
+        rf"(\d+) with their own best models \({_NUMBER}; {_NUMBER} to {_NUMBER} in 95 of 100: "
+        r"(may be chance|more than chance)\), (\d+) with the shared one as it comes\.",
+        text,
+    )
+    if not found:
+        yield f"not understood: {text}"
+        return
+    home, alone = (100 * _mean(run.own(m, "recall_at_budget")) for m in ("at_home", "alone"))
+    shared = 100 * _mean(run.recall())
+    for what, said, value, places in (
+        ("at home", found[1], home, 0), ("own best", found[2], alone, 0),
+        ("difference", found[3], home - alone, 1), ("as it comes", found[7], shared, 0),
+    ):  # fmt: skip
+        if not _near(said, value, places):
+            yield f"{what}: {said}, expected {value:.2f}"
+    low, high = float(found[4]), float(found[5])
+    if not low <= float(found[3]) <= high:
+        yield f"{found[3]} lies outside {low} to {high}"
+    half = 196 * math.sqrt(sum(0.5 / b.labels.sum() for b in run.banks.values())) / len(run.banks)
+    if high - low > 2 * half:  # no two models can differ that much by chance of the held-out
+        yield f"interval {low} to {high} is wider than two coins for each case, {2 * half:.1f}"
+    if (found[6] == "may be chance") != (low <= 0 <= high):
+        yield f"{found[6]} beside {low} to {high}"
+
+
+def _reviews(run: DemoRun, text: str) -> Iterator[str]:
+    found = re.fullmatch(
+        r"Of 1,000 own customers ([\d.]+) are reviewed in vain at home, ([\d.]+) by own models\."
+        r"(?: The shared one reviews most ([a-z -]+) \((\d+) of (\d+)\)(?:, too often (.+?))?\.)?"
+        r" People decide\.",
+        text,
+    )
+    if not found:
+        yield f"not understood: {text}"
+        return
+    thousand = 1000 * run.study.evaluation.alert_budget
+    for said, model in ((found[1], "at_home"), (found[2], "alone")):
+        value = thousand * (1 - _mean(run.own(model, "precision_at_budget")))
+        if not _near(said, value, 1):
+            yield f"in vain, {model}: {said}, expected {value:.2f}"
+    counted = run.reviewed()
+    if found[3]:
+        yield from _groups(counted, found)
+    elif any(wrong for wrong, _ in counted.values()):
+        yield "nobody is named, and somebody is reviewed in vain"
+
+
+def _groups(counted: dict[str, tuple[int, int]], found: re.Match[str]) -> Iterator[str]:
+    """Check whom the shared model reviews most, and who of the spared is named as too often."""
+    first = found[3].replace(" ", "_")
+    if counted.get(first) != (int(found[4]), int(found[5])):
+        yield f"{first}: {found[4]} of {found[5]}, expected {counted.get(first)}"
+    worst = max(counted, key=lambda name: _least(*counted[name]))
+    if first != worst:
+        yield f"most is said of {first}, and {worst} is reviewed more surely"
+    overall = sum(w for w, _ in counted.values()) / sum(n for _, n in counted.values())
+    often = {
+        name
+        for name in SPARED
+        if name in counted
+        and counted[name][1]
+        and counted[name][0] / counted[name][1] > 2 * overall
+    } - {first}
+    named = re.findall(r"([a-z -]+?) \((\d+) of (\d+)\)", (found[6] or "").replace(" and ", " "))
+    said = {name.strip().replace(" ", "_"): (int(w), int(n)) for name, w, n in named}
+    if said != {name: counted[name] for name in often}:
+        yield f"too often: {said}, expected {sorted(often)}"
+
+
+def _least(wrong: int, many: int) -> float:
+    """Return the least rate under which so many would be seen once in forty times (normal)."""
+    if not wrong:
+        return 0.0
+    rate = wrong / many
+    gap = lambda p: (rate - p) / math.sqrt(p * (1 - p) / many) - 1.96  # noqa: E731
+    return float(brentq(gap, 1e-9, rate)) if wrong < many else many / (many + 1.96**2)
+
+
+def _privacy(run: DemoRun, text: str) -> Iterator[str]:
+    found = re.fullmatch(
+        r"Epsilon ([\d.]+): one customer's own records change any odds at most ([\d.]+) times, but "
+        r"for 1 in ([\d,]+)(?: \(epsilon ([\d.]+) for ([\d.]+)% at two banks\))?\.",
+        text,
+    )
+    if not found:
+        yield f"not understood: {text}"
+        return
+    promised = run.study.privacy
+    if float(found[1]) != promised.epsilon:
+        yield f"epsilon {found[1]}, the study says {promised.epsilon}"
+    if not 0 <= float(found[2]) - math.exp(promised.epsilon) < 0.01:
+        yield f"{found[2]} times, e^epsilon is {math.exp(promised.epsilon):.4f}"
+    if int(found[3].replace(",", "")) > 1 / promised.delta + 0.5:
+        yield f"1 in {found[3]}, delta is {promised.delta}"
+    share = _at_two_banks(run)
+    if (found[4] is None) != (share == 0 or promised.multiplicity > 1):
+        yield f"{share:.3f} bank at two, and of them is said: {found[4]}"
+    if found[4] is not None:
+        if not _near(found[5], 100 * share, 1):
+            yield f"{found[5]}% at two banks, expected {100 * share:.2f}"
+        mu = brentq(lambda m: _delta(promised.epsilon, m) - promised.delta, 1e-3, 20)
+        twice = brentq(lambda e: _delta(e, 2 * mu) - promised.delta, 1e-3, 100)
+        if not 0 <= float(found[4]) - twice + 1e-6 < 0.011:
+            yield f"epsilon {found[4]} at two banks, expected {twice:.4f}"
+
+
+def _delta(epsilon: float, mu: float) -> float:
+    """Dong, Roth, Su 2022, corollary 2.13."""
+    far = math.exp(epsilon) * norm.cdf(-epsilon / mu - mu / 2)
+    return float(norm.cdf(-epsilon / mu + mu / 2) - far)
+
+
+def _at_two_banks(run: DemoRun) -> float:
+    truth = pq.read_table(run.folder / "world" / "truth" / "customers.parquet").to_pydict()
+    persons = np.array(
+        [p for p, at in zip(truth["person"], truth["institution"], strict=True) if at in run.banks]
+    )
+    times = np.bincount(persons)
+    return float(times[times > 1].sum() / persons.size)
+
+
+def _world(run: DemoRun, text: str) -> Iterator[str]:
+    found = re.fullmatch(
+        r"Invented: nobody exists\. Real cases are rarer: at ([\d.]+)% prevalence they find "
+        r"(?:(\d+) of 100, own best models (\d+)|neither clearly more nor clearly fewer than own "
+        r"best models)\.",
+        text,
+    )
+    if not found:
+        yield f"not understood: {text}"
+        return
+    less = run.results["world"]["rarer"]
+    labels = np.concatenate([one.labels for one in run.banks.values()])
+    if not less["prevalence"] < labels.mean() / 2:
+        yield f"prevalence {less['prevalence']:.4f} is not rarer than {labels.mean():.4f}"
+    home, alone = less["at_home"], less["alone"]
+    drawn = np.random.default_rng(0)
+    cases = [int(one.labels.sum()) for one in run.banks.values()]
+    means = [
+        np.mean([drawn.binomial(n, share, 20_000) / n for n in cases], axis=0)
+        for share in (home, alone)
+    ]
+    low, high = np.percentile(means[0] - means[1], (2.5, 97.5))
+    near = min(abs(low), abs(high)) < 0.02  # a simulated end and one by formula may differ so much
+    if found[2] is None and not (low <= 0 <= high or near):
+        yield f"said to be chance, and lies between {low:.3f} and {high:.3f}"
+    if found[2] is not None and low <= 0 <= high and not near:
+        yield f"figures that may be chance: {low:.3f} to {high:.3f}"
+    for said, key, places in ((found[1], "prevalence", 1), (found[2], "at_home", 0),
+                              (found[3], "alone", 0)):  # fmt: skip
+        if said is not None and not _near(said, 100 * less[key], places):
+            yield f"{key}: {said}, expected {100 * less[key]:.2f}"
+
+
+def _open(run: DemoRun, text: str) -> Iterator[str]:
+    found = re.fullmatch(r"xdg-open (\S+) \(--details prints every figure\)", text)
+    page = run.folder / "report.html"
+    if not found or Path(found[1]).resolve() != page.resolve():
+        yield f"{text}, the page is {page}"
+    elif "<html" not in page.read_text("utf-8")[:1000]:
+        yield f"{page} is no page"
+
+
+_CHECKS: Final[dict[str, Callable[[DemoRun, str], Iterator[str]]]] = {
+    "Answer": _answer,
+    "Reviews": _reviews,
+    "Privacy": _privacy,
+    "World": _world,
+    "Open": _open,
+}
