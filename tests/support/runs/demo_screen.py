@@ -31,6 +31,8 @@ SPARED: Final = ("independent_adult_worker", "survivor_rebuilding")
 _NUMBER: Final = r"(-|[+-]?[\d.]+)"
 
 Values = np.ndarray[Any, Any]
+Figures = dict[str, float | None]
+"""By bank; None where no case is held out."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,10 @@ class Bank:
     kinds: Values
     customers: int
 
-    def found(self, budget: float) -> float:
-        """Return the share of its cases among its highest scores."""
+    def found(self, budget: float) -> float | None:
+        """Return the share of its cases among its highest scores; None where it has none."""
+        if not self.labels.any():
+            return None
         top = np.argsort(-self.scores, kind="stable")[: max(1, round(budget * self.labels.size))]
         return float(self.labels[top].sum() / self.labels.sum())
 
@@ -83,14 +87,19 @@ class DemoRun:
         results = json.loads((folder / "results.json").read_text("utf-8"))
         return cls(folder, study, banks, results)
 
-    def own(self, model: str, key: str) -> dict[str, float]:
+    def own(self, model: str, key: str) -> Figures:
         """Return a figure of models of one kind on each bank's own hold-out."""
         rows = self.results["models"][model]["per_institution"]
         return {name: row["own"][key] for name, row in rows.items()}
 
-    def recall(self) -> dict[str, float]:
+    def recall(self) -> Figures:
         """Return the share of own cases that the shared model finds, by bank."""
         return {n: one.found(self.study.evaluation.alert_budget) for n, one in self.banks.items()}
+
+    @property
+    def cases(self) -> list[int]:
+        """Return how many cases banks have held out, those that have any."""
+        return [int(one.labels.sum()) for one in self.banks.values() if one.labels.any()]
 
     def reviewed(self) -> dict[str, tuple[int, int]]:
         """Return by kind of life how many of how many unlabelled ones the shared model ranks high.
@@ -156,10 +165,13 @@ def _table(run: DemoRun, top: list[str]) -> Iterator[str]:
     if budget not in top[2]:
         yield f"the alert budget is {budget}: {top[2]}"
     models = ("alone", "federated", "at_home")
-    precision = {
-        "federated": {n: average_precision_score(b.labels, b.scores) for n, b in run.banks.items()}
+    precision: dict[str, Figures] = {
+        "federated": {
+            n: float(average_precision_score(b.labels, b.scores)) if b.labels.any() else None
+            for n, b in run.banks.items()
+        }
     }
-    recall = {"federated": run.recall()}
+    recall: dict[str, Figures] = {"federated": run.recall()}
     for model in ("alone", "at_home"):
         precision[model] = run.own(model, "average_precision")
         recall[model] = run.own(model, "recall_at_budget")
@@ -169,14 +181,19 @@ def _table(run: DemoRun, top: list[str]) -> Iterator[str]:
         yield f"rows of {sorted(rows)}, banks are {shown}"
     for name, bank in run.banks.items():
         expected = [f"{bank.customers:,}", f"{int(bank.labels.sum()):,}"]
-        expected += [f"{precision[m][name]:.2f}" for m in models]
-        expected += [f"{100 * recall[m][name]:.0f}" for m in models]
+        expected += [_shown(precision[model][name], 1, 2) for model in models]
+        expected += [_shown(recall[model][name], 100, 0) for model in models]
         if [cell.rstrip(",") if "," in cell[-1:] else cell for cell in rows[name]] != expected:
             yield f"{name}: {rows[name]}, expected {expected}"
 
 
-def _mean(values: dict[str, float]) -> float:
-    return sum(values.values()) / len(values)
+def _shown(value: float | None, times: int, places: int) -> str:
+    return "-" if value is None else f"{times * value:.{places}f}"
+
+
+def _mean(values: Figures) -> float:
+    known = [value for value in values.values() if value is not None]
+    return sum(known) / len(known)
 
 
 def _near(said: str, value: float, places: int) -> bool:
@@ -204,7 +221,7 @@ def _answer(run: DemoRun, text: str) -> Iterator[str]:
     low, high = float(found[4]), float(found[5])
     if not low <= float(found[3]) <= high:
         yield f"{found[3]} lies outside {low} to {high}"
-    half = 196 * math.sqrt(sum(0.5 / b.labels.sum() for b in run.banks.values())) / len(run.banks)
+    half = 196 * math.sqrt(sum(0.5 / n for n in run.cases)) / len(run.cases)
     if high - low > 2 * half:  # no two models can differ that much by chance of the held-out
         yield f"interval {low} to {high} is wider than two coins for each case, {2 * half:.1f}"
     if (found[6] == "may be chance") != (low <= 0 <= high):
@@ -323,9 +340,8 @@ def _world(run: DemoRun, text: str) -> Iterator[str]:
         yield f"prevalence {less['prevalence']:.4f} is not rarer than {labels.mean():.4f}"
     home, alone = less["at_home"], less["alone"]
     drawn = np.random.default_rng(0)
-    cases = [int(one.labels.sum()) for one in run.banks.values()]
     means = [
-        np.mean([drawn.binomial(n, share, 20_000) / n for n in cases], axis=0)
+        np.mean([drawn.binomial(n, share, 20_000) / n for n in run.cases], axis=0)
         for share in (home, alone)
     ]
     low, high = np.percentile(means[0] - means[1], (2.5, 97.5))
