@@ -23,6 +23,7 @@ from tests.benchmarks.harness import FOLDER, Bench
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.client.typologies.pack import own_pack
 from fieldfare.shared.errors import RunError
+from fieldfare.shared.geometry.geometry import Geometry
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.study.study import Study
@@ -55,14 +56,19 @@ class PoisonedSums(StudySums):
     target: Values | None = None
     reach: float = 0.0
 
-    def vector(self, kind: ReleaseKind, parameters: Values) -> NDArray[np.int64]:
+    def vector(
+        self, kind: ReleaseKind, parameters: Values, geometry: Geometry | None = None
+    ) -> NDArray[np.int64]:
         """Return the sum that is asked for; for training a vector towards the target."""
         if kind is not ReleaseKind.TRAINING or self.target is None:
-            return super().vector(kind, parameters)
-        away = parameters - self.target
+            return super().vector(kind, parameters, geometry)
+        away, bits = parameters - self.target, self.model.vectors.gamma_bits
+        if geometry is not None:
+            away = geometry.turned_plain(geometry.plain(parameters) - self.target)
+            bits = geometry.gamma_bits
         length = self.reach * self.training_count * self.study.privacy.clipping_norm
         unit = away / max(float(np.linalg.norm(away)), 1e-12)
-        return np.rint(np.ldexp(length * unit, self.model.vectors.gamma_bits)).astype(np.int64)
+        return np.rint(np.ldexp(length * unit, bits)).astype(np.int64)
 
 
 def lying(honest: StudySums, target: Values, reach: float) -> PoisonedSums:

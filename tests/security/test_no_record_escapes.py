@@ -214,13 +214,13 @@ def watched(
         shutil.copytree(self._directory, watch.ledgers)  # before the log is closed into the file
         real_exit(self, *arguments)
 
-    def run(protection: Protection, baselines: tuple[Baseline, ...] = (), **training: Any) -> Watch:
+    def run(protection: Protection, baselines: tuple[Baseline, ...] = (), **changes: Any) -> Watch:
         monkeypatch.setattr(LocalFederation, "grid", tapped)
         monkeypatch.setattr(LocalFederation, "__exit__", kept)
         records = tmp_path / "records"
         records.mkdir()
         task = Simulation(
-            study=Study.model_validate(STUDY | {"training": {"steps": 3} | training}),
+            study=Study.model_validate(STUDY | changes),
             choice=RecordsChoice(write_records(records)),
             out=watch.out,
             baselines=baselines,
@@ -240,11 +240,19 @@ def watched(
     return run
 
 
-@pytest.mark.parametrize("training", [{}, {"mode": "local", "local_steps": 2}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"training": {"steps": 3, "mode": "local", "local_steps": 2}},
+        {"geometry": {"kind": "whitened"}},
+    ],
+    ids=["together", "local", "whitened"],
+)
 def test_nothing_marked_comes_out_of_an_exact_federation(
-    training: dict[str, Any], watched: Simulate
+    changes: dict[str, Any], watched: Simulate
 ) -> None:
-    watch = watched(Protection.EXACT, **training)
+    watch = watched(Protection.EXACT, **changes)
     assert watch.finds(needles()) == set()
     # It did look: all four channels that are never empty hold what they should.
     assert watch.messages >= 2 * len(BANKS) * (3 + 3 + 1 + 1 + 1)
@@ -298,11 +306,11 @@ def test_a_planted_leak_is_found_in_every_channel(
 
         return answer
 
-    def leaky_vector(self: StudySums, kind: Any, parameters: Any) -> Any:
+    def leaky_vector(self: StudySums, *given: Any) -> Any:
         logging.getLogger("fieldfare.client").debug("summing %s", TEXTS["negative label"])
         sys.stderr.write(f"{NUMBERS['in bounds']}\n")
         (tmp_path / "out" / "debug.npy").write_bytes(np.array([NUMBERS["out of bounds"]]).tobytes())
-        return real_vector(self, kind, parameters)
+        return real_vector(self, *given)
 
     real_open = LocalFederation._open_ledger
 

@@ -74,6 +74,7 @@ REQUEST = Request(
     entries=229,
     dtype="<u8",
     parameters=H1,
+    geometry=H2,
 )
 BODIES: list[MessageBody] = [
     Approval(study=H1, roster=H2, institution="a", number=1, epoch=0),
