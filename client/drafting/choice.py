@@ -40,7 +40,6 @@ SKEW: Final = 5.0  # upper tail by lower tail, from the median to the outer perc
 FAR_OUT: Final = 20.0  # the same with the largest value: outliers beyond the outer percent
 STEPS: Final = (1.0, 0.5, 0.25, 0.1, 0.05, 0.01)  # of which values may all be multiples
 ON_STEP: Final = 1e-6
-COARSE: Final = 256  # steps of a range: below, knots between two values are wasted
 CLOSE_SHARE: Final = 0.02  # knots with fewer units between them ...
 CLOSE_RANGE: Final = 0.05  # ... and nearer than this share of the range are one knot
 
@@ -111,26 +110,29 @@ def _knots(rest: Values, scale: Scale, bounds: Values) -> Values:
     even = np.linspace(ends[0], ends[1], MOST_KNOTS - half)
     quantiles = np.quantile(scaled, np.arange(1, half + 1) / (half + 1))
     candidates = np.unique(np.concatenate([even, quantiles]))
-    step = _resolution(rest)
-    if step:
-        plain = np.expm1(candidates) if logarithmic else candidates
-        steps = np.clip(np.rint(plain / step) * step, *bounds)
-        candidates = np.unique(np.log1p(steps) if logarithmic else steps)
+    if (rest % 1 == 0).all():
+        whole = np.rint(np.expm1(candidates) if logarithmic else candidates)
+        candidates = np.unique(np.log1p(whole) if logarithmic else whole)
     kept = _merged(candidates, scaled)
     knots = _readable(np.expm1(kept) if logarithmic else kept, logarithmic=logarithmic)
-    return np.unique(np.clip(knots, *bounds))
+    return _steps_apart(np.unique(np.clip(knots, *bounds)), _resolution(rest))
+
+
+def _steps_apart(knots: Values, step: float) -> Values:
+    """Leave out knots nearer to their left neighbour than two values can be; the ends stay."""
+    kept = [knots[0]]
+    for knot in knots[1:-1]:
+        if min(knot - kept[-1], knots[-1] - knot) >= step * (1 - ON_STEP):
+            kept.append(knot)
+    return np.array([*kept, knots[-1]])
 
 
 def _resolution(rest: Values) -> float:
-    """Return the largest usual step of which every value is a multiple, 0 where knots need none.
-
-    Beyond whole numbers only where it is coarse: else knots are rounded for people anyway.
-    """
+    """Return the largest usual step of which every value is a multiple; 0: none is."""
     for step in STEPS:
         counts = rest / step
         if (np.abs(counts - np.rint(counts)) < ON_STEP).all():
-            coarse = rest.max() - rest.min() < COARSE * step
-            return step if step == 1 or coarse else 0.0
+            return step
     return 0.0
 
 
