@@ -132,8 +132,7 @@ def _lines(model: UsableModel, scored: Scored, out: Path) -> list[str]:
         f"alerts: {top} from the top, {below} at random from below the line; {scored.new} new",
         f"probability: {ranking.calibration.words}",
     ]
-    if last := int((ranking.units.tiers == ONE_HOLDS).sum()):
-        lines.append(f"{last:,} come after all others: a harmless reading fits them")
+    lines += _last(scored)
     if ranking.known:
         lines.append(_known(scored))
     if ranking.resting:
@@ -152,6 +151,18 @@ def _excluded(scored: Scored) -> str:
     groups = [f"{plain(name)} {count:,}" for name, count in scored.excluded.items()]
     count = scored.ranking.suppressed
     return f"{count:,} left out" + (f" ({', '.join(groups)})" if groups else "")
+
+
+def _last(scored: Scored) -> Iterator[str]:
+    """Say how many a harmless reading fits, or that none was tried."""
+    units = scored.ranking.units
+    if last := int((units.tiers == ONE_HOLDS).sum()):
+        yield f"{last:,} come after all others: a harmless reading fits them"
+    elif units.rows is None and units.lacking:
+        yield (
+            f"no harmless reading is tried whole: the records lack {', '.join(units.lacking)} "
+            "(typologies run computes them)"
+        )
 
 
 def _known(scored: Scored) -> str:

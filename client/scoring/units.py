@@ -96,6 +96,14 @@ class ScorableUnits:
             return np.full(len(self), NONE_HOLDS, np.int8)
         return tiers_of(self.beside)
 
+    @property
+    def lacking(self) -> tuple[str, ...]:
+        """Those of `readings.COLUMNS` of which nobody has a number."""
+        if self.beside is None:
+            return COLUMNS
+        known = ~np.isnan(self.beside).all(axis=1)
+        return tuple(name for name, there in zip(COLUMNS, known, strict=True) if not there)
+
     def encoded(self) -> EncodedUnits:
         """Return the units as a model reads them; no label counts as 0."""
         one_row = self.rows is None and self.tables is None
