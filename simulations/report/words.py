@@ -585,7 +585,7 @@ def spared(results: Results) -> str:
     if not rows:
         return ""
     said = [
-        f"{spoken(row['name'])} {percent(row['false_positive_rate'])} {_times_words(row['times'])}"
+        f"{spoken(row['name'])} {percent(row['false_positive_rate'])}, {_times_words(row['times'])}"
         for row in rows
     ]
     return f"Reviewed in vain, beside all other unlabelled {units(results)}: {'; '.join(said)}."

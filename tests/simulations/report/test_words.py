@@ -196,9 +196,9 @@ def reviewed(**rates: tuple[int, int]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        (20, "1.0% 1.0 times (0.7 to 1.6, no more than twice)"),
-        (80, "4.0% 4.0 times (3.1 to 5.2, more than twice)"),
-        (44, "2.2% 2.2 times (1.6 to 3.1, too few to say)"),
+        (20, "1.0%, 1.0 times (0.7 to 1.6, no more than twice)"),
+        (80, "4.0%, 4.0 times (3.1 to 5.2, more than twice)"),
+        (44, "2.2%, 2.2 times (1.6 to 3.1, too few to say)"),
     ],
 )
 def test_harm_rule_5_those_whom_an_alert_harms_most_are_named(wrong: int, said: str) -> None:
