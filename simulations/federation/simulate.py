@@ -359,6 +359,8 @@ def _results(
     }
     if outcome.released_groups is not None:
         results["released_groups"] = outcome.released_groups
+    if outcome.released_guard is not None:
+        results["released_guard"] = outcome.released_guard
     if task.world is not None:
         results["world"] = dict(task.world)
     if test.audit is not None and task.study.trains:

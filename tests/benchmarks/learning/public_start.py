@@ -195,9 +195,14 @@ def measure(
 def _plan(people: int, seed: int, federation: str) -> WorldPlan:
     """Five banks: the frozen version 1; any other federation: the newest one."""
     named = WorldFederation(federation)
-    given = {"people": people, "months": MONTHS, "seed": seed, "prevalence": PREVALENCE}
-    version = 1 if named is WorldFederation.FIVE else 2
-    return WorldPlan.of(**given, institutions=load_institutions(federation=named), version=version)
+    return WorldPlan.of(
+        people=people,
+        months=MONTHS,
+        seed=seed,
+        prevalence=PREVALENCE,
+        institutions=load_institutions(federation=named),
+        version=1 if named is WorldFederation.FIVE else 2,
+    )
 
 
 def line(row: StartRow) -> str:
