@@ -93,14 +93,14 @@ def figures(
         kinds: of rare roles and left-out scenarios.
         months: until a new scenario was found.
     """
-    whole = [row for row in rows if row.labels == 1.0]
+    whole, simulated = [row for row in rows if row.labels == 1.0], facts.place == "simulation"
     return {
         "format": FORMAT,
         **facts.model_dump(mode="json"),
         "seeds": sorted({row.seed for row in rows}),
-        "verdict": _verdict(verdict(whole)) | {"rule": RULE},
+        "verdict": _verdict(verdict(whole, simulated=simulated)) | {"rule": RULE},
         "institutions": [
-            {"name": name, **_cases(own), **_verdict(verdict(own, one=True))}
+            {"name": name, **_cases(own), **_verdict(verdict(own, one=True, simulated=simulated))}
             for name in dict.fromkeys(row.institution for row in whole)
             for own in [[row for row in whole if row.institution == name]]
         ],

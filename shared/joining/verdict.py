@@ -29,7 +29,7 @@ RULE: Final = (
     f"than {LEAST_CASES} held-out cases in all, or the gain is 0 or less, or its interval reaches "
     "0 and the shared model cannot be told from guessing (its interval of AUROC reaches .5). Not "
     f"worth it: all else. For one institution the same, but with fewer than {LEAST_CASES} held-out "
-    "cases: too few to say."
+    "cases: too few to say. One simulated run decides nothing: its noise was drawn once."
 )
 
 
@@ -40,6 +40,7 @@ class Word(StrEnum):
     NOT_WORTH = "not worth it"
     NO = "no"
     TOO_FEW = "too few to say"
+    ONE_RUN = "one run does not decide"
 
 
 class Joining(NamedTuple):
@@ -58,19 +59,23 @@ class Joining(NamedTuple):
     found: Span | None
 
 
-def verdict(rows: Sequence[PairedRow], *, one: bool = False) -> Joining:
+def verdict(rows: Sequence[PairedRow], *, one: bool = False, simulated: bool = True) -> Joining:
     """Say whether joining is worth it, by the rule of `RULE`.
 
     Args:
         rows: from all labels, of all institutions or of one, in every world.
         one: whether they are of one institution.
+        simulated: whether seeds draw noise anew; an institution by itself has one model.
     """
     cases = sum(row.cases for row in rows)
     gain, found, guess = gain_in_precision(rows), gain_in_found(rows), shared_auroc(rows)
     if cases < LEAST_CASES or gain is None or found is None or guess is None:
         word = Word.TOO_FEW if one else Word.NO
         return Joining(word, f"only {cases} held-out cases: so few show nothing", None, None)
-    return Joining(*_by_intervals(rows, gain, found, guess), gain, found)
+    word, why = _by_intervals(rows, gain, found, guess)
+    if simulated and len({row.seed for row in rows}) == 1:
+        word = Word.ONE_RUN
+    return Joining(word, why, gain, found)
 
 
 def _by_intervals(

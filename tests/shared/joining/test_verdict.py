@@ -54,6 +54,12 @@ def test_one_institution_is_judged_by_its_own_rows() -> None:
     assert verdict([]).word is Word.NO
 
 
+def test_one_simulated_run_does_not_decide() -> None:
+    assert verdict(everywhere(seeds=1)).word is Word.ONE_RUN
+    assert verdict(everywhere(seeds=1), simulated=False).word is Word.YES
+    assert verdict(everywhere(seeds=1, cases=1)).word is Word.NO
+
+
 def test_the_rule_is_said_with_its_numbers() -> None:
     for said in ("at least 2%", "above 0", "fewer than 10", ".5"):
         assert said in RULE

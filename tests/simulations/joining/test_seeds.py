@@ -101,7 +101,8 @@ def test_an_opponent_that_knows_all_turns_the_verdict(
     task: JoinTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the own best model scores cases above all else there is nothing left to gain."""
-    brief = replace(task, whole=False, shares=(1.0,))
+    brief = replace(task, whole=False, shares=(1.0,), seeds=(0, 1))
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0})  # in this process
     model = model_for(task.study)
     best = Oracle(model, model.initial(0.0))
     monkeypatch.setattr(HomeFits, "at_home", lambda *_: best)
