@@ -1,8 +1,11 @@
 """Expectations follow the trials that ship, and widen where nothing is known."""
 
 import math
+from importlib.resources import files
+from pathlib import Path
 
 import pytest
+from tests.benchmarks.learning.expectations import table_text
 from tests.support.homes.institutions import home_study
 
 from fieldfare.shared.expectation.outlook import (
@@ -30,6 +33,7 @@ from fieldfare.shared.expectation.verdict import (
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.study import Study
 
+DOCS = Path(__file__).parents[3] / "docs"
 CURVE = LiftCurve(half=3.0, bend=1.2, alone_half=10.0, alone_bend=0.5, lift=2.0, slope=-0.5)
 
 
@@ -89,6 +93,19 @@ def test_a_curve_is_found_again_from_trials_that_lie_on_it() -> None:
 def test_the_trials_that_ship_are_of_several_sets_and_epsilons() -> None:
     assert len({row.set for row in trials()}) >= 3
     assert {row.epsilon for row in trials()} == set(EPSILONS)
+
+
+def test_the_shipped_table_is_as_its_script_wrote_it() -> None:
+    text = files("fieldfare.shared.expectation").joinpath("trials.toml").read_text("utf-8")
+    assert text == table_text([row.model_dump() for row in trials()])
+
+
+def test_the_guide_says_how_far_off_the_curve_was() -> None:
+    guide = " ".join((DOCS / "guides" / "which-epsilon.md").read_text("utf-8").split())
+    curve, errors = calibration()
+    assert f"off by {errors.precision:.2f} in average precision".replace("0.", ".") in guide
+    assert f"and by {errors.anchored_precision:.2f} where".replace("0.", ".") in guide
+    assert f"about half at {curve.half:.1f}" in guide
 
 
 def test_more_epsilon_and_more_cases_are_never_expected_to_be_worse() -> None:
