@@ -129,7 +129,8 @@ def _fitted(draft: Draft) -> Draft:
     """Add the settings of training that fit the drafted study's public numbers."""
     numbers = PublicNumbers.of(plan_for(parse_study(toml_text(draft))))
     strength = numbers.strength
-    return replace(draft, fitting=fitting_settings(draft.kind, strength), strength=strength)
+    fitting = fitting_settings(draft.kind, strength, numbers.prevalence)
+    return replace(draft, fitting=fitting, strength=strength)
 
 
 def _named_columns(paths: Sequence[Path], label: str, others: Sequence[str | None]) -> None:

@@ -194,12 +194,14 @@ def _add_fitting(draft: Draft, document: tomlkit.TOMLDocument, privacy: Table) -
     training = tomlkit.table()
     _comment(
         training,
-        f"Steps, rate and clipping_norm fit kind {draft.kind} at a signal of strength "
+        f"Geometry, steps, rate and clipping_norm fit kind {draft.kind} at a signal of strength "
         f"{draft.strength:.2g} (docs/guides/which-epsilon.md).\nWhere units, prevalence or epsilon "
         "change, `fieldfare study plan` says what fits then.",
     )
     training["steps"], training["learning_rate"] = fitting.steps, fitting.learning_rate
     document["training"] = training
+    if fitting.coordinates is not None:
+        document["geometry"] = {"kind": fitting.coordinates}
     privacy["clipping_norm"] = _number(fitting.clipping_norm)
 
 

@@ -182,12 +182,15 @@ def _settings(study: Study, found: StudyOutlook) -> str:
     fitting = found.settings
     if fitting is None:
         return f"nothing was measured for kind {study.model.kind}"
+    kind = None if study.geometry is None else study.geometry.kind
     own = (study.privacy.clipping_norm, study.training.steps, study.training.learning_rate)
     fits = (fitting.clipping_norm, fitting.steps, fitting.learning_rate)
-    said = "clipping_norm {:g}, steps {}, learning_rate {:g}"
-    if own == fits:
-        return f"{said.format(*own)}: they fit"
-    return f"{said.format(*fits)} fit; the study says {own[0]:g}, {own[1]} and {own[2]:g}"
+    said = "clipping_norm {:g}, steps {}, learning_rate {:g} in {} coordinates"
+    fitted = said.format(*fits, fitting.coordinates or "the features' own")
+    if (*own, kind) == (*fits, fitting.coordinates):
+        return f"{fitted}: they fit"
+    here = said.format(*own, kind or "the features' own")
+    return f"{fitted} fit; the study says {here}"
 
 
 def _measured(*, anchored: bool) -> str:

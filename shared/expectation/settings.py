@@ -1,8 +1,10 @@
-"""Settings of training that fit a study: C, steps and learning rate, from public numbers alone.
+"""Settings of training that fit a study, from public numbers alone: coordinates, C, steps, rate.
 
-The table, settings.toml, was chosen on trials by tests/benchmarks/learning/settings.py, which names
-its sets and says how each rule did on the sets that had not chosen it. The defaults of a study that
-says nothing stay what they are, for they are hashed: whoever drafts a study writes these into it.
+The table, settings.toml, was chosen on trials by tests/benchmarks/learning/settings.py and, its
+coordinates, by coordinates.py there, which name their sets and say how each rule did on the sets
+that had not chosen it (docs/adr/0030-coordinates-follow-from-public-numbers.md). The defaults of a
+study that says nothing stay what they are, for they are hashed: whoever drafts a study writes these
+into it.
 """
 
 from functools import cache
@@ -12,6 +14,8 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from fieldfare.shared.study.geometry_section import Coordinates
+
 _ROOM: Final = "fieldfare.shared.expectation"
 
 
@@ -20,11 +24,15 @@ class Band(BaseModel):
 
     Attributes:
         strength: of the signal, from which they hold.
+        rarer: share of the rarer class, from which they hold.
+        coordinates: in which a model is trained; None: its features' own.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     strength: float = Field(ge=0)
+    rarer: float = Field(default=0.0, ge=0, le=0.5)
+    coordinates: Coordinates | None = None
     clipping_norm: float
     steps: int
     learning_rate: float
@@ -32,7 +40,8 @@ class Band(BaseModel):
     @property
     def changes(self) -> dict[str, Any]:
         """The same as keys of a study, section and key."""
-        return {
+        turned = {} if self.coordinates is None else {"geometry__kind": self.coordinates}
+        return turned | {
             "privacy__clipping_norm": self.clipping_norm,
             "training__steps": self.steps,
             "training__learning_rate": self.learning_rate,
@@ -41,17 +50,20 @@ class Band(BaseModel):
 
 @cache
 def bands() -> dict[str, tuple[Band, ...]]:
-    """Return the bands of each kind of model, the weakest first."""
+    """Return the bands of each kind of model; of those that hold the last one counts."""
     place = files(_ROOM).joinpath("settings.toml")
     told = loads(place.read_text("utf-8"))["bands"]
     return {kind: tuple(map(Band.model_validate, rows)) for kind, rows in told.items()}
 
 
-def fitting_settings(kind: str, strength: float) -> Band | None:
+def fitting_settings(kind: str, strength: float, prevalence: float) -> Band | None:
     """Return the settings that fit; None for a kind that nobody measured.
 
     Args:
         kind: of the model.
         strength: of the study's signal (`PublicNumbers.strength`).
+        prevalence: public share of positives.
     """
-    return next((b for b in reversed(bands().get(kind, ())) if strength >= b.strength), None)
+    rarer = min(prevalence, 1.0 - prevalence)
+    found = reversed(bands().get(kind, ()))
+    return next((b for b in found if strength >= b.strength and rarer >= b.rarer), None)

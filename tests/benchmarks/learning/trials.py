@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
 from fieldfare.client.drafting.draft import draft_study
+from fieldfare.client.sums.coordinates import TurnedUnits
 from fieldfare.client.typologies.pack import own_pack
 from fieldfare.shared.features.basis import EncodedUnits, concatenate
 from fieldfare.shared.features.features import columns_behind
@@ -90,6 +91,7 @@ class TrialSet:
         """
         study = self.study.model_dump(mode="json")
         study["evaluation"].pop("groups", None)
+        study.pop("geometry", None)
         holdout = study["evaluation"]["holdout"]
         study["records"]["units"] = max(1, round(self.units / (1 - holdout)))
         study["records"]["prevalence"] = max(1e-6, self.positives / max(1, self.units))
@@ -99,7 +101,7 @@ class TrialSet:
             if section == "model":
                 study["model"] = value
             else:
-                study[section][name] = value
+                study.setdefault(section, {})[name] = value
         return Study.model_validate(study)
 
 
@@ -129,7 +131,12 @@ def parameters_of(trial: TrialSet, study: Study, seed: int = 0) -> NDArray[np.fl
     model = model_for(study)
     sums = {name: model.prepare(data) for name, data in trial.training.items()}
     counts = {name: len(data) for name, data in trial.training.items()}
-    return Trainer(plan_for(study), sums, counts, seed).federated()
+    turned = {
+        name: TurnedUnits(model, study.geometry, study.privacy.clipping_norm, data)
+        for name, data in trial.training.items()
+        if study.geometry is not None
+    }
+    return Trainer(plan_for(study), sums, counts, seed, turned=turned).federated()
 
 
 # -- sets -----------------------------------------------------------------------------------------

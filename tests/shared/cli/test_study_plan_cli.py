@@ -72,7 +72,7 @@ def test_programs_get_everything(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert (status, found["answer"]) == (1, "do not run this")
     assert [row["epsilon"] for row in found["rows"]] == [0.5, 1.0, 2.0, 4.0]
     assert found["here"]["low"] < found["here"]["value"] < found["here"]["high"]
-    assert set(found["settings"]) == {"strength", "clipping_norm", "steps", "learning_rate"}
+    assert found["settings"]["coordinates"] == "centred"
 
 
 def test_it_fits_80_columns() -> None:

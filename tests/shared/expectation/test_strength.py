@@ -1,5 +1,8 @@
 """One public number says how much of a signal is left: what raises it, and what does not."""
 
+from pathlib import Path
+from typing import Final
+
 import pytest
 from tests.support.homes.institutions import home_study
 
@@ -8,8 +11,9 @@ from fieldfare.shared.expectation.strength import PublicNumbers
 from fieldfare.shared.models import model_for
 from fieldfare.shared.privacy.gaussian import mu2_for
 from fieldfare.shared.protocol.plan import plan_for
-from fieldfare.shared.study.study import Study
+from fieldfare.shared.study.study import Study, load_study
 
+STUDIES: Final = Path(__file__).parents[3] / "studies"
 NUMBERS = PublicNumbers(
     kind="additive",
     units=30_000.0,
@@ -66,16 +70,56 @@ def test_another_epsilon_and_fewer_cases_are_other_numbers() -> None:
 @pytest.mark.parametrize("kind", ["additive", "mlp"])
 def test_settings_fit_from_the_weakest_signal_on(kind: str) -> None:
     rows = bands()[kind]
-    assert [row.strength for row in rows] == sorted({row.strength for row in rows})
-    assert rows[0].strength == 0
+    assert [(b.rarer, b.strength) for b in rows] == sorted({(b.rarer, b.strength) for b in rows})
+    assert rows[0].strength == rows[0].rarer == 0
     for row in rows:
-        assert fitting_settings(kind, row.strength) == row
+        assert fitting_settings(kind, row.strength, max(row.rarer, 0.001)) == row
+        assert fitting_settings(kind, row.strength, 1 - max(1.01 * row.rarer, 0.001)) == row
         assert (row.clipping_norm * 1024) % 1 == 0
-        home_study(
+        study = home_study(
             training={"steps": row.steps, "learning_rate": row.learning_rate},
             privacy={"epsilon": 1, "delta": 1e-5, "clipping_norm": row.clipping_norm},
+            geometry=row.coordinates and {"kind": row.coordinates},
         )
+        said = study.model_dump()
+        for key, value in row.changes.items():
+            section, _, name = key.partition("__")
+            assert said[section][name] == value
+
+
+@pytest.mark.parametrize(
+    ("strength", "prevalence", "expected"),
+    [
+        (1.2, 0.002, ("centred", 60, 0.04)),
+        (3.2, 0.005, ("centred", 60, 0.075)),
+        (14.0, 0.02, ("centred", 150, 0.15)),
+        (24.0, 0.047, (None, 120, 0.2)),
+        (150.0, 0.24, ("whitened", 100, 0.1)),
+        (13.0, 0.55, ("centred", 150, 0.15)),
+        (45.0, 0.55, ("whitened", 100, 0.1)),
+        (13.0, 0.95, ("centred", 150, 0.15)),
+    ],
+)
+def test_weak_signals_are_centred_and_even_classes_whitened(
+    strength: float, prevalence: float, expected: tuple[str | None, int, float]
+) -> None:
+    found = fitting_settings("additive", strength, prevalence)
+    assert found is not None
+    assert (found.coordinates, found.steps, found.learning_rate) == expected
+
+
+@pytest.mark.parametrize("name", ["five-banks", "twelve-banks", "heart"])
+def test_shipped_studies_say_what_fits(name: str) -> None:
+    study = load_study(STUDIES / f"{name}.toml")
+    numbers = PublicNumbers.of(plan_for(study))
+    fitting = fitting_settings(numbers.kind, numbers.strength, numbers.prevalence)
+    assert fitting is not None
+    assert study.geometry is not None
+    training = study.training
+    found = (study.geometry.kind, study.privacy.clipping_norm, training.steps)
+    assert found == (fitting.coordinates, fitting.clipping_norm, fitting.steps)
+    assert training.learning_rate == fitting.learning_rate
 
 
 def test_nobody_measured_what_fits_texts() -> None:
-    assert fitting_settings("text", 10.0) is None
+    assert fitting_settings("text", 10.0, 0.1) is None
