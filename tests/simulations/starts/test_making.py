@@ -26,8 +26,8 @@ FEATURES = tuple(one for one in pack_features() if one.name in {"R06", "R31"})
 FACTS = StartFacts(generator="tests", seed=1, settings={}, features=FEATURES)
 
 
-def world(*scenarios: str, seed: int = 3) -> WorldPlan:
-    return WorldPlan.of(people=1200, months=1, seed=seed, prevalence=0.1, scenarios=scenarios)
+def world(*scenarios: str) -> WorldPlan:
+    return WorldPlan.of(people=600, months=1, seed=3, prevalence=0.1, scenarios=scenarios)
 
 
 def made_up(count: int = 4000) -> EncodedUnits:
@@ -39,13 +39,12 @@ def made_up(count: int = 4000) -> EncodedUnits:
 
 
 def test_the_same_plan_gives_the_same_bytes_and_says_what_it_was_made_from() -> None:
-    first, again, other = (
-        make_start(StartPlan(world("S1", "S4", seed=seed), FEATURES)) for seed in (3, 3, 4)
-    )
-    assert first.to_bytes() == again.to_bytes() != other.to_bytes()
+    first, again = (make_start(StartPlan(world("S1", "S4"), FEATURES)) for _ in range(2))
+    assert first.to_bytes() == again.to_bytes()
+    assert first.values.any()
     found = PublicStart.from_bytes(first.to_bytes()).facts
     assert found.settings["scenarios"] == "S1_controlled_accounts,S4_labour"
-    assert (found.seed, found.settings["people"], found.settings["months"]) == (3, 1200, 1)
+    assert (found.seed, found.settings["people"], found.settings["months"]) == (3, 600, 1)
     assert found.features == FEATURES
 
 
@@ -108,7 +107,7 @@ def test_a_command_makes_the_file_that_a_study_names(
 ) -> None:
     study, out = tmp_path / "study.toml", tmp_path / "own-start.safetensors"
     study.write_text(STUDY)
-    asked = ["world", "start", "--scenarios", "S1, S4", "--people", "1200", "--months", "1"]
+    asked = ["world", "start", "--scenarios", "S1, S4", "--people", "600", "--months", "1"]
     asked += ["--prevalence", "0.1", "--study", str(study), "--out", str(out)]
     assert run(asked) == 0
     study.write_text(f"{STUDY}\n[training]\n{capsys.readouterr().out}")
