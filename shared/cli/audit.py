@@ -103,7 +103,7 @@ def report_json(
         "metrics": json.loads(report.metrics) if report.metrics else None,
         "recomputed_metrics": report.measured,
         "groups": report.groups,
-        "guard": report.guard,
+        **({} if report.guard is None else {"guard": report.guard}),  # of a public start
         "questions": sum(len(record.group.questions) for record in report.answers),
         "delta": None if plan is None else plan.study.privacy.delta,
         "planned_epsilon": None if plan is None else plan.epsilon(),
