@@ -302,6 +302,7 @@ def world_learn_command(
         int | None, typer.Option(min=500, help="Fewer are faster, and noise drowns them.")
     ] = None,
     federation: Whose = WorldFederation.FIVE,
+    version: Version = VERSIONS[0],
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -312,7 +313,12 @@ def world_learn_command(
     make_folder(out)
     show(
         lambda progress: banks_task(
-            out, seed=seed, people=people, federation=federation, progress=progress
+            out,
+            seed=seed,
+            people=people,
+            federation=federation,
+            version=version,
+            progress=progress,
         ),
         quiet=quiet,
         as_json=as_json,

@@ -26,7 +26,7 @@ from fieldfare.simulations.federation.homes import Together, customers_of
 from fieldfare.simulations.federation.population import RecordsChoice
 from fieldfare.simulations.federation.simulate import Progress, Simulation, make_folder, simulate
 from fieldfare.simulations.world.institutions import WorldFederation, load_institutions
-from fieldfare.simulations.world.making import WorldPlan
+from fieldfare.simulations.world.making import VERSIONS, WorldPlan
 from fieldfare.simulations.world.studies import (
     INSTITUTION,
     PERSONA,
@@ -113,7 +113,11 @@ def banks_study_text(federation: WorldFederation = WorldFederation.FIVE) -> str:
 
 
 def banks_plan(
-    federation: WorldFederation = WorldFederation.FIVE, *, seed: int, people: int | None = None
+    federation: WorldFederation = WorldFederation.FIVE,
+    *,
+    seed: int,
+    people: int | None = None,
+    version: int = VERSIONS[0],
 ) -> WorldPlan:
     """Return the plan of a federation's world; `people` instead of its own number.
 
@@ -127,6 +131,7 @@ def banks_plan(
         seed=seed,
         prevalence=_TWELVE_PREVALENCE if whole else PREVALENCE,
         institutions=load_institutions(federation=federation),
+        version=version,
     )
 
 
@@ -145,6 +150,7 @@ def banks_task(
     seed: int,
     people: int | None = None,
     federation: WorldFederation = WorldFederation.FIVE,
+    version: int = VERSIONS[0],
     progress: Progress | None = None,
 ) -> Simulation:
     """Make the world, compute its banks' indicators, and return the simulation's task.
@@ -163,7 +169,8 @@ def banks_task(
     study, world, units = banks_study(federation), out / WORLD, out / UNITS_FILE
     said("making a world")
     _clear(world)
-    found = write_world(banks_plan(federation, seed=seed, people=people), world)
+    plan = banks_plan(federation, seed=seed, people=people, version=version)
+    found = write_world(plan, world)
     pack = pack_for((*columns_behind(study.features), *COLUMNS), own_pack())
     write_units(world, pack, units, said)
     choice = RecordsChoice((str(units),), institution_column=INSTITUTION, audit_column=PERSONA)

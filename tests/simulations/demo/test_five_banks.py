@@ -201,7 +201,9 @@ def test_facts_count_banks_only() -> None:
     assert (facts["customers"], facts["positives"], facts["banks"]) == (6, 1, 1)
 
 
-@pytest.mark.parametrize("command", [["demo"], ["world", "learn", "--people", str(FEW)]])
+@pytest.mark.parametrize(
+    "command", [["demo"], ["world", "learn", "--people", str(FEW), "--version", "2"]]
+)
 def test_it_ends_in_one_screen(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],

@@ -102,24 +102,22 @@ class DemoRun:
         return [int(one.labels.sum()) for one in self.banks.values() if one.labels.any()]
 
     def reviewed(self) -> dict[str, tuple[int, int]]:
-        """Return by kind of life how many of how many unlabelled ones the shared model ranks high.
+        """Return by kind of life how many are reviewed in vain, of how many held out unlabelled.
 
-        The alert budget is one for all banks' held-out customers.
+        Queues are results.json's; who is held out is counted here.
         """
-        scores, labels, kinds = (
+        labels, kinds = (
             np.concatenate([getattr(one, name) for one in self.banks.values()])
-            for name in ("scores", "labels", "kinds")
+            for name in ("labels", "kinds")
         )
-        top = np.zeros(labels.size, bool)
-        count = round(self.study.evaluation.alert_budget * labels.size)
-        top[np.argsort(-scores, kind="stable")[:count]] = True
-        return {
-            str(kind): (
-                int((top & (kinds == kind) & (labels == 0)).sum()),
-                int(((kinds == kind) & (labels == 0)).sum()),
-            )
-            for kind in np.unique(kinds)
-        }
+        names, many = np.unique(kinds[labels == 0], return_counts=True)
+        queued = {row["name"]: row["false_positives"] for row in self.results["groups"]["rows"]}
+        return {str(n): (queued.get(str(n), 0), int(of)) for n, of in zip(names, many, strict=True)}
+
+    def alerts(self) -> int:
+        """Return how many held-out customers banks review in all."""
+        share = self.study.evaluation.alert_budget
+        return sum(max(1, round(share * one.labels.size)) for one in self.banks.values())
 
 
 def untrue(run: DemoRun, screen: str) -> list[str]:
@@ -197,7 +195,7 @@ def _mean(values: Figures) -> float:
 
 
 def _near(said: str, value: float, places: int) -> bool:
-    return abs(float(said) - value) <= 0.51 * 10**-places
+    return bool(abs(float(said) - value) <= 0.51 * 10.0**-places)
 
 
 def _answer(run: DemoRun, text: str) -> Iterator[str]:
@@ -231,7 +229,7 @@ def _answer(run: DemoRun, text: str) -> Iterator[str]:
 def _reviews(run: DemoRun, text: str) -> Iterator[str]:
     found = re.fullmatch(
         r"Of 1,000 own customers ([\d.]+) are reviewed in vain at home, ([\d.]+) by own models\."
-        r"(?: The shared one reviews most ([a-z -]+) \((\d+) of (\d+)\)(?:, too often (.+?))?\.)?"
+        r"(?: Queues review most ([a-z -]+) \((\d+) of (\d+)\)(?:, too often (.+?))?\.)?"
         r" People decide\.",
         text,
     )
@@ -244,6 +242,9 @@ def _reviews(run: DemoRun, text: str) -> Iterator[str]:
         if not _near(said, value, 1):
             yield f"in vain, {model}: {said}, expected {value:.2f}"
     counted = run.reviewed()
+    queued = sum(wrong for wrong, _ in counted.values())
+    if queued > run.alerts() + len(run.banks):
+        yield f"{queued} reviewed in vain, and {run.alerts()} in all"
     if found[3]:
         yield from _groups(counted, found)
     elif any(wrong for wrong, _ in counted.values()):
@@ -251,25 +252,27 @@ def _reviews(run: DemoRun, text: str) -> Iterator[str]:
 
 
 def _groups(counted: dict[str, tuple[int, int]], found: re.Match[str]) -> Iterator[str]:
-    """Check whom the shared model reviews most, and who of the spared is named as too often."""
+    """Check whom queues review most, and who of the spared is named as too often."""
     first = found[3].replace(" ", "_")
     if counted.get(first) != (int(found[4]), int(found[5])):
         yield f"{first}: {found[4]} of {found[5]}, expected {counted.get(first)}"
     worst = max(counted, key=lambda name: _least(*counted[name]))
     if first != worst:
         yield f"most is said of {first}, and {worst} is reviewed more surely"
-    overall = sum(w for w, _ in counted.values()) / sum(n for _, n in counted.values())
-    often = {
-        name
-        for name in SPARED
-        if name in counted
-        and counted[name][1]
-        and counted[name][0] / counted[name][1] > 2 * overall
-    } - {first}
+    times = {name: _times(counted, name) for name in SPARED if counted.get(name)}
+    sure = {name for name, value in times.items() if value > 2.05} - {first}
+    may = {name for name, value in times.items() if value > 1.95} - {first}
     named = re.findall(r"([a-z -]+?) \((\d+) of (\d+)\)", (found[6] or "").replace(" and ", " "))
     said = {name.strip().replace(" ", "_"): (int(w), int(n)) for name, w, n in named}
-    if said != {name: counted[name] for name in often}:
-        yield f"too often: {said}, expected {sorted(often)}"
+    if not sure <= set(said) <= may or said != {name: counted[name] for name in said}:
+        yield f"too often: {said}, expected {sorted(sure)}"
+
+
+def _times(counted: dict[str, tuple[int, int]], name: str) -> float:
+    """Return how many times as often as all others a kind is reviewed in vain."""
+    wrong, many = counted[name]
+    others, rest = (sum(pair[at] for pair in counted.values()) for at in (0, 1))
+    return (wrong / max(many, 1)) / max((others - wrong) / max(rest - many, 1), 1e-9)
 
 
 def _least(wrong: int, many: int) -> float:
