@@ -101,7 +101,7 @@ class ScorableUnits:
         """Those of `readings.COLUMNS` of which nobody has a number."""
         if self.beside is None:
             return COLUMNS
-        known = ~np.isnan(self.beside).all(axis=1)
+        known: NDArray[np.bool_] = np.asarray(~np.isnan(self.beside).all(axis=1))
         return tuple(name for name, there in zip(COLUMNS, known, strict=True) if not there)
 
     def encoded(self) -> EncodedUnits:
