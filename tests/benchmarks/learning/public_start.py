@@ -8,8 +8,8 @@ customers are kept for training. Measured is recall at 2 % false positives over 
 customers, of the cases whose scenario the start does not know. Beside the start stand all together
 from it at epsilon 1 (as much noise as Fieldfare adds, guard included), what was trained before the
 guard chose, each bank alone from the same start without noise, by as many steps and by half of them
-(means over banks), and one pool without privacy. `--federation twelve-banks` is a world of
-two-sided lives that nobody tuned on; where FIELDFARE_DATA holds AMLSim, its six banks are measured
+(means over banks), and one pool without privacy. `--federation twelve-banks` is a world
+that nobody tuned on; where FIELDFARE_DATA holds AMLSim, its six banks are measured
 too, of all their cases. Settings were chosen on seeds below 100. Ends with 1 where less comes out
 than is promised.
 """
@@ -37,11 +37,11 @@ from fieldfare.shared.models import model_for, trained_model
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.start import put_start, start_file
 from fieldfare.shared.study.study import Study
-from fieldfare.simulations.demo.five_banks import MONTHS, PEOPLE, PREVALENCE
+from fieldfare.simulations.demo.five_banks import PEOPLE, banks_plan
 from fieldfare.simulations.federation.baselines import Baseline, Trainer
 from fieldfare.simulations.federation.population import RecordsChoice, load_population
 from fieldfare.simulations.published.amlsim import derive_amlsim_pack
-from fieldfare.simulations.world.institutions import WorldFederation, load_institutions
+from fieldfare.simulations.world.institutions import WorldFederation
 from fieldfare.simulations.world.making import WorldPlan
 from fieldfare.simulations.world.studies import CUSTOMER, INSTITUTION, write_units
 from fieldfare.simulations.world.writing import TRUTH, write_world
@@ -177,8 +177,9 @@ def measure(
     """Return how each world, and AMLSim where it is there, fares with the start."""
     found = []
     for seed in numbers(seeds):
+        plan = banks_plan(WorldFederation(federation), seed=seed, people=people)
         with TemporaryDirectory(prefix=FOLDER) as folder:
-            units = write_population(_plan(people, seed, federation), Path(folder))
+            units = write_population(plan, Path(folder))
             found.append(measure_units(units, federation, seed, share))
         typer.echo(line(found[-1]), err=True)
     data = Path(os.environ.get("FIELDFARE_DATA", "../shared/data")) / "amlsim"
@@ -190,19 +191,6 @@ def measure(
     else:
         typer.echo(f"{data}: no AMLSim there, left out", err=True)
     return [asdict(row) for row in found]
-
-
-def _plan(people: int, seed: int, federation: str) -> WorldPlan:
-    """Five banks: the frozen version 1; any other federation: the newest one."""
-    named = WorldFederation(federation)
-    return WorldPlan.of(
-        people=people,
-        months=MONTHS,
-        seed=seed,
-        prevalence=PREVALENCE,
-        institutions=load_institutions(federation=named),
-        version=1 if named is WorldFederation.FIVE else 2,
-    )
 
 
 def line(row: StartRow) -> str:
