@@ -53,6 +53,7 @@ from fieldfare.shared.errors import (
     StudyError,
     UsageError,
 )
+from fieldfare.shared.privacy.sides import SideCosts, total_of
 from fieldfare.shared.protocol.messages import MAX_REASON, Approval
 from fieldfare.shared.protocol.plan import Plan, plan_for
 from fieldfare.shared.protocol.roster import COORDINATOR, Roster
@@ -101,17 +102,19 @@ def spent_now(
         if kept.study.id != study.id
         and approval_status(kept.decision, roster, epoch) is ApprovalStatus.APPROVED
     ]
+    yearly = ledger.costs_since(now - WINDOW)
     return SpentBudget(
-        yearly=ledger.spent_since(now - WINDOW),
+        yearly=total_of(yearly),
         lifetime=ledger.spent(),
-        study=ledger.spent(study.id),
+        study=ledger.costs(study.id),
+        study_in_year=yearly.get(study.id, SideCosts()),
         promised=sum(promised),
         freed=freed_later(ledger.history(), now),
     )
 
 
 def _still(ledger: Ledger, study: Study) -> int:
-    return max(plan_for(study).study_limit - ledger.spent(study.id), 0)
+    return plan_for(study).still(ledger.costs(study.id))
 
 
 # -- receive --------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ The questions of a study in plain words, for the person who approves them.
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from fieldfare.client.custodian.company import Company, company_cautions
@@ -17,6 +17,7 @@ from fieldfare.client.policy.policy import Policy, PolicyViolation, allows, limi
 from fieldfare.client.records.settings import check_unit
 from fieldfare.shared.errors import AccountingError, StudyError
 from fieldfare.shared.features.features import columns_behind, computed_words, formula_of
+from fieldfare.shared.privacy.sides import SideCosts
 from fieldfare.shared.protocol.identity import fingerprint
 from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.protocol.plan import Plan, plan_for
@@ -80,15 +81,17 @@ class SpentBudget:
     Attributes:
         yearly: by all studies in the last 365 days.
         lifetime: by all studies, ever.
-        study: by the study in question.
         promised: what other approved studies may still spend.
+        study: by the study in question.
+        study_in_year: by it in the last 365 days.
         freed: what of `yearly` comes free again, and when; soonest first.
     """
 
     yearly: int
     lifetime: int
-    study: int
     promised: int
+    study: SideCosts = field(default_factory=SideCosts)
+    study_in_year: SideCosts = field(default_factory=SideCosts)
     freed: tuple[Freed, ...] = ()
 
 
@@ -364,10 +367,10 @@ def _left_objections(policy: Policy, plan: Plan, spent: SpentBudget) -> Iterator
 
     The ledger would refuse the last releases anyway; a study that cannot finish is not begun.
     """
-    granted, needed, delta = limits(policy), _still(plan, spent), policy.budget.delta
-    for rule, limit, used in (
-        (_YEARLY, granted.yearly_picomu2, spent.yearly),
-        (_LIFETIME, granted.lifetime_picomu2, spent.lifetime),
+    granted, delta, (in_year, ever) = limits(policy), policy.budget.delta, _still(plan, spent)
+    for rule, limit, used, needed in (
+        (_YEARLY, granted.yearly_picomu2, spent.yearly, in_year),
+        (_LIFETIME, granted.lifetime_picomu2, spent.lifetime, ever),
     ):
         left = max(limit - used, 0)
         if needed <= left:
@@ -386,8 +389,9 @@ def _left_objections(policy: Policy, plan: Plan, spent: SpentBudget) -> Iterator
         )
 
 
-def _still(plan: Plan, spent: SpentBudget) -> int:
-    return max(plan.study_limit - spent.study, 0)
+def _still(plan: Plan, spent: SpentBudget) -> tuple[int, int]:
+    """Return by how much the rest of the study may raise the total of the year, and of ever."""
+    return plan.still(spent.study, spent.study_in_year), plan.still(spent.study)
 
 
 # -- its parts ------------------------------------------------------------------------------
@@ -430,24 +434,24 @@ def _leaving(policy: Policy, plan: Plan) -> Iterator[Leaving]:
 
 
 def _budget(policy: Policy, plan: Plan, spent: SpentBudget) -> StudyCost:
-    granted, delta, needed = limits(policy), policy.budget.delta, _still(plan, spent)
+    granted, delta, (in_year, ever) = limits(policy), policy.budget.delta, _still(plan, spent)
     yearly = max(granted.yearly_picomu2 - spent.yearly, 0)
     lifetime = max(granted.lifetime_picomu2 - spent.lifetime, 0)
     return StudyCost(
         delta=delta,
         epsilon=worth(plan.study_limit, delta),
         mu2=plan.mu2,
-        spent=worth(spent.study, delta),
+        spent=worth(spent.study.total, delta),
         promised=worth(spent.promised, delta),
         next_freed=next_freed(spent.freed, delta),
         freed_mu2={one.day.isoformat(): from_picomu2(one.picomu2) for one in spent.freed},
-        spent_mu2=from_picomu2(spent.study),
+        spent_mu2=from_picomu2(spent.study.total),
         yearly_left=worth(yearly, delta),
         yearly_left_mu2=from_picomu2(yearly),
         lifetime_left=worth(lifetime, delta),
         lifetime_left_mu2=from_picomu2(lifetime),
-        share_of_year=_share(needed, yearly),
-        share_of_lifetime=_share(needed, lifetime),
+        share_of_year=_share(in_year, yearly),
+        share_of_lifetime=_share(ever, lifetime),
         promised_mu2=from_picomu2(spent.promised),
     )
 

@@ -102,7 +102,7 @@ def accept(
     ] = None,
     spent: Annotated[
         float | None,
-        typer.Option(help="mu^2 that was ever spent, if no witness is left.", show_default=False),
+        typer.Option(help="mu^2 that was ever debited, if no witness is left.", show_default=False),
     ] = None,
     study: Annotated[
         str,

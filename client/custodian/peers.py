@@ -23,8 +23,9 @@ from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.ledger.peers import Fork, PeerClaim, PeerRows
 from fieldfare.shared.errors import LedgerError, ProtocolError
 from fieldfare.shared.privacy.protection import Protection
+from fieldfare.shared.privacy.sides import SideCosts
 from fieldfare.shared.protocol.messages import KeyOffer, LastSum, Reply, Request
-from fieldfare.shared.protocol.plan import Plan
+from fieldfare.shared.protocol.plan import SIDES, Plan
 from fieldfare.shared.protocol.remembered import Remembered, room_for
 from fieldfare.shared.run.remembered_check import ListedInOffers, names, signed_reply
 
@@ -38,6 +39,7 @@ def position_of(reply: Reply) -> Position:
         head=reply.ledger_head,
         cumulative=reply.cumulative,
         epoch=reply.epoch,
+        debited=reply.debited,
     )
 
 
@@ -52,7 +54,10 @@ def shown_position(content: bytes | None) -> Position | None:
     if content is None:
         return None
     try:
-        reply = Reply.model_validate_json(json.dumps(json.loads(content)["body"]))
+        body = json.loads(content)["body"]
+        # Before there were sides every debit raised the total.
+        body = {"debited": body["cumulative"]} | body
+        reply = Reply.model_validate_json(json.dumps(body))
     except (ValidationError, ValueError, KeyError, TypeError):
         raise LedgerError("expected a signed reply that was shown, found a damaged one") from None
     return position_of(reply)
@@ -92,14 +97,14 @@ class Peers:
             return ""
         with self.ledger.peers() as rows:
             opened, seen = rows.requests(plan.study_id), rows.replies(plan.study_id)
-        requests, spent, listed = list[bytes](), 0, self._listed(plan)
+        requests, spent, listed = list[bytes](), SideCosts(), self._listed(plan)
         for content in opened:
             try:
-                _, cost = listed.request(content)
+                request, cost = listed.request(content)
             except ProtocolError:
                 continue
-            spent += cost
-            if spent <= plan.study_limit:  # more is nobody's: peers would refuse it
+            spent = spent.plus(SIDES[request.kind], cost)
+            if spent.total <= plan.study_limit:  # more is nobody's: peers would refuse it
                 requests.append(content)
         replies = [one for name, one in seen.items() if self._still_verifies(one, name)]
         found = Remembered(tuple(requests), tuple(replies))

@@ -63,7 +63,7 @@ from fieldfare.shared.protocol.messages import (
     Request,
     statements_hash,
 )
-from fieldfare.shared.protocol.plan import ReleaseTerms, carries_last_sum
+from fieldfare.shared.protocol.plan import SIDES, ReleaseTerms, carries_last_sum
 from fieldfare.shared.protocol.secure_sum import SEED_BYTES, RunKeys, seed_stream
 from fieldfare.shared.queries.questions import QuestionGroup
 from fieldfare.shared.ring import Word, add, encode, to_ring
@@ -89,6 +89,7 @@ class _Limits(TypedDict):
     max_tries: int
     portion: Portion | None
     participants: tuple[str, ...]
+    split: str
 
 
 @dataclass(frozen=True, repr=False)
@@ -527,6 +528,7 @@ class Door:
             kind=request.kind.value,
             request=request.hash,
             cost=cost,
+            side=SIDES[request.kind],
         )
 
     @staticmethod
@@ -541,6 +543,7 @@ class Door:
             "max_tries": aggregation.most_tries,
             "portion": None,
             "participants": names if aggregation.fixed else (),
+            "split": run.sums.split,
         }
         later = plan.allowance
         if later.steps and request.step >= later.first_step:
@@ -571,6 +574,7 @@ class Door:
                 ledger_sequence=position.sequence,
                 ledger_head=position.head,
                 cumulative=position.cumulative,
+                debited=position.debited,
                 epoch=position.epoch,
             )
         )

@@ -32,7 +32,7 @@ from fieldfare.client.journal.entries import Event
 from fieldfare.client.journal.journal import Journal
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.policy.policy import Policy, limits, load_policy, pinned_coordinator
-from fieldfare.client.records import holdout_mask, read_sources
+from fieldfare.client.records import holdout_mask, read_sources, split_name
 from fieldfare.client.records.encoding.problems import RecordProblem, zero_words
 from fieldfare.client.records.encoding.units import NO_ROWS, RowsPerUnit
 from fieldfare.client.records.settings import check_unit
@@ -271,9 +271,14 @@ def records_loader(institution: Institution, environment: Mapping[str, str]) -> 
             environment=environment,
         )
         key = load_holdout_key(institution.home)
-        mask = holdout_mask(records.units, key=key, share=study.evaluation.holdout)
+        share, counts = study.evaluation.holdout, records.counts
+        mask, split = (
+            holdout_mask(records.units, key=key, share=share),
+            split_name(key=key, share=share),
+        )
         asked = records.asked_units(institution.settings.id, key=key)
-        sums, counts = StudySums.prepare(study, records.data, mask, asked), records.counts
+        split = split_name(key=key, share=share)
+        sums = StudySums.prepare(study, records.data, mask, asked, split=split)
         return LoadedSums(
             sums, len(records), counts.rows, counts.zero, records.findings, counts.each
         )

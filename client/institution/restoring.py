@@ -10,6 +10,7 @@ from fieldfare.client.custodian.cosigning import LEDGER_STATE
 from fieldfare.client.custodian.openings import Openings
 from fieldfare.client.custodian.peers import SHOWN_REPLY, shown_position
 from fieldfare.client.custodian.ports import NoLog
+from fieldfare.client.home.keys import take_over_holdout_key
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import load_settings, witness_path
 from fieldfare.client.journal.decisions import last_release
@@ -151,12 +152,16 @@ def accept_restore(home: Home, terms: Acceptance) -> Statement:
             reason=terms.reason,
             head=position.head,
             cumulative=position.cumulative,
+            debited=position.debited,
         )
     return statement
 
 
 def split_off(home: Home, into: Home, *, user: str, reason: str) -> SplitPopulation:
     """Give the population of another home a ledger that begins with this one's whole history.
+
+    The part takes over the key by which units are in training or held out: its ledger counts what
+    was released of them, and none may change its side within a study.
 
     Raises:
         UsageError: both homes keep the same population's budget.
@@ -173,6 +178,8 @@ def split_off(home: Home, into: Home, *, user: str, reason: str) -> SplitPopulat
     with Journal.open(home.log_folder, clock=utc_now) as journal, open_ledger(home) as ledger:
         check_not_behind(ledger, home)
         _log(journal, user, reason, f"to split off population {name} was asked"[:500])
+        if not into.ledger.exists():  # else nothing is split off
+            take_over_holdout_key(home, into)
         ledger.split(part, user=user, reason=reason)
         _log(journal, user, reason, f"population {name} was split off"[:500])
     return part

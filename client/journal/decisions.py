@@ -12,12 +12,13 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from threading import RLock
-from typing import Any, Final
+from typing import Final
 
 from fieldfare.client.custodian.ports import DecisionLog, RunEvent, Term
 from fieldfare.client.journal.entries import MAX_SENTENCE, Event, Value, printable
 from fieldfare.client.journal.journal import Journal
 from fieldfare.client.ledger.budget import Position
+from fieldfare.client.ledger.chain import read_position
 from fieldfare.shared.errors import LedgerError, RefusalCode
 from fieldfare.shared.flood import Flood, Withheld
 from fieldfare.shared.protocol.messages import Request
@@ -182,8 +183,8 @@ def last_release(journal: Journal) -> Position | None:
     entry = journal.last_release()
     if entry is None:
         return None
-    found: dict[str, Any] = {field.name: entry.details[field.name] for field in fields(Position)}
-    return Position(**found)
+    names = [field.name for field in fields(Position)]
+    return read_position({name: entry.details[name] for name in names if name in entry.details})
 
 
 # -- tally ----------------------------------------------------------------------------------------

@@ -47,7 +47,9 @@ TEXTS: Final = frozenset(
         "user",
     }
 )
-COUNTS: Final = frozenset({"attempt", "cumulative", "debit", "epoch", "sequence", "step"})
+COUNTS: Final = frozenset(
+    {"attempt", "cumulative", "debit", "debited", "epoch", "sequence", "step"}
+)
 TERMS: Final = frozenset({"asked", "limit", "version"})  # texts, numbers or truth values
 
 

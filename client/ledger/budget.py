@@ -4,6 +4,11 @@ mu^2 adds up over releases (Gaussian DP: Dong, Roth and Su 2019, Cor. 3.3), so a
 sum. It is kept in whole units of 1e-12, called picomu2, because a sum of integers is exact:
 floats lose a small debit beside a large total, and a budget that forgets is no budget.
 
+A debit says whose units its release read. No unit is in training and in the hold-out of one study,
+so a study costs what read all units and the larger of the two sides (`SideCosts` has the proof),
+and the ledger adds up studies. Debits of an earlier version say no side: they count as before, as
+if every release had read all units, and so does what a restored copy or peers brought.
+
 Whether the ledger admits a debit: replay, order and budget. Pure; nothing here sees a record.
 
 Checks run in a fixed order, so that the same request on the same ledger is always refused
@@ -12,13 +17,14 @@ with the same code (docs/design.md, "Refusals").
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from fractions import Fraction
-from typing import Final
+from typing import Any, Final
 
 from fieldfare.shared.canonical import is_sha256
 from fieldfare.shared.errors import AccountingError, LedgerError, PolicyRefusal, RefusalCode
+from fieldfare.shared.privacy.sides import Side, SideCosts
 
 PICOMU2_PER_MU2: Final = 10**12
 MAX_PICOMU2: Final = 9 * 10**15  # below 2^53, so RFC 8785 section 3.2.2.3 writes it exactly
@@ -87,7 +93,7 @@ class Debit:
     """The cost of one release, and its place in its run.
 
     `request` is the sha256 of the canonical request R, `cost` is in picomu2, `attempt` counts
-    from 0 within its step.
+    from 0 within its step, `side` says whose units the release read.
 
     Raises:
         LedgerError: a field cannot stand in the ledger; a cost of 0 is no debit.
@@ -100,6 +106,7 @@ class Debit:
     kind: str
     request: str
     cost: int
+    side: Side = Side.ALL
 
     def __post_init__(self) -> None:
         """Refuse numbers that the chain could not hold exactly."""
@@ -115,6 +122,12 @@ class Debit:
         """Study, run, step, attempt and kind, which a request can never change."""
         return self.study, self.run, self.step, self.attempt, self.kind
 
+    def content(self) -> dict[str, Any]:
+        """Return what is hashed of it: no side where it read all, as before there were sides."""
+        found = asdict(self)
+        del found["side"]
+        return found if self.side is Side.ALL else found | {"side": self.side.value}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Position:
@@ -122,13 +135,16 @@ class Position:
 
     `head` is the chain's sha256 after `sequence` entries, `cumulative` the picomu2 spent by
     them, `epoch` rises from 1 whenever a restored copy is accepted: keys and approvals of an
-    earlier one count no more.
+    earlier one count no more. `debited` is the plain sum of all debits, which rises with each: a
+    debit on the smaller side raises `cumulative` by 0, and what a lost history spent must not be
+    read off a number that may stand still.
     """
 
     sequence: int
     head: str
     cumulative: int
     epoch: int
+    debited: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,15 +236,18 @@ class LedgerBalance:
 
     `occupant` is the request that took the same study, run, step and attempt; `last` is the
     highest answered step of the run with its highest attempt, and counts what waits for its
-    opening; `opened` are the debits of this step of the run. Totals are in picomu2;
-    `portion_total` is of the part of the study that the debit belongs to, if any.
+    opening; `opened` are the debits of this step of the run. Totals are in picomu2, of all studies
+    beside the costs of the debit's own in the same time; `portion_total` is of the part of the
+    study that the debit belongs to, if any.
     """
 
     occupant: str | None
     last: tuple[int, int] | None
-    study_total: int
+    study: SideCosts
     yearly_total: int
     lifetime_total: int
+    study_in_year: SideCosts = field(default_factory=SideCosts)
+    study_ever: SideCosts = field(default_factory=SideCosts)
     portion_total: int = 0
     opened: int = 0
 
@@ -264,12 +283,25 @@ def check_debit(
             f"{balance.opened} before this one: this step stays unanswered",
         )
     if portion is not None:
-        _check_budget("the allowance", debit.cost, balance.portion_total, portion.picomu2)
-    _check_budget("the study's limit", debit.cost, balance.study_total, study_limit)
-    _check_budget(
-        "the limit of any 365 days", debit.cost, balance.yearly_total, limits.yearly_picomu2
-    )
-    _check_budget("the lifetime limit", debit.cost, balance.lifetime_total, limits.lifetime_picomu2)
+        room = portion.picomu2 - balance.portion_total
+        _check_budget("the allowance", debit.cost, room, portion.picomu2)
+    for what, own, total, limit in (
+        ("the study's limit", balance.study, balance.study.total, study_limit),
+        (
+            "the limit of any 365 days",
+            balance.study_in_year,
+            balance.yearly_total,
+            limits.yearly_picomu2,
+        ),
+        (
+            "the lifetime limit",
+            balance.study_ever,
+            balance.lifetime_total,
+            limits.lifetime_picomu2,
+        ),
+    ):
+        room = own.room(debit.side, limit - (total - own.total))
+        _check_budget(what, debit.cost, room, limit)
 
 
 def _check_order(debit: Debit, balance: LedgerBalance) -> None:
@@ -296,10 +328,10 @@ def _check_order(debit: Debit, balance: LedgerBalance) -> None:
         )
 
 
-def _check_budget(what: str, cost: int, spent: int, limit: int) -> None:
-    if spent + cost > limit:
+def _check_budget(what: str, cost: int, room: int, limit: int) -> None:
+    if cost > room:
         raise PolicyRefusal(
             RefusalCode.BUDGET_EXHAUSTED,
-            f"expected at most {from_picomu2(max(limit - spent, 0))!r} of mu^2, which {what} of "
+            f"expected at most {from_picomu2(max(room, 0))!r} of mu^2, which {what} of "
             f"{from_picomu2(limit)!r} leaves, found a release that costs {from_picomu2(cost)!r}",
         )

@@ -27,7 +27,12 @@ in the window and for life; entries keep their cost and their M. Where M falls, 
 decision, what was spent counts as before.
 
 *What peers opened.* A copy of this ledger may have answered a request that this one knows nothing
-of. Where peers show it (`peers.py`), its cost is spent here as well.
+of. Where peers show it (`peers.py`), its cost is spent here as well: as if it had read all units,
+since nobody here sees by which key that copy split them. The same holds for what a restored copy
+carries over, of which the ledger does not know what it read.
+
+*Which side of a study.* `split` has it: releases that read training units and releases that read
+hold-out units cost a unit the larger of the two sums. Entries of an earlier version name no side.
 
 *A split.* The part's ledger is a copy of the whole history up to that entry, so whatever was
 spent on all units is spent for both (nobody regains budget), and it begins a new epoch without
@@ -59,6 +64,7 @@ from fieldfare.client.ledger.budget import (
 )
 from fieldfare.shared.canonical import chained_hash
 from fieldfare.shared.errors import LedgerError
+from fieldfare.shared.privacy.sides import Side, SideCosts
 
 MAX_REASON: Final = 500  # characters, as in the institution's log
 EVERY_STUDY: Final = ""  # no study's id is empty
@@ -184,7 +190,7 @@ def from_text(text: object, *, kind: str, study: str, carried: int) -> Stated:
     """
     try:
         found = _parsed(text)
-        found["lost"] = tuple(Position(**position) for position in found["lost"])
+        found["lost"] = tuple(read_position(position) for position in found["lost"])
         found["multiplicity"] = tuple(found.get("multiplicity", (0, 0)))
         found["debit"] = Debit(**found["debit"]) if "debit" in found else None
         return Stated(kind=StatementKind(kind), study=study, carried=carried, **found)
@@ -195,19 +201,19 @@ def from_text(text: object, *, kind: str, study: str, carried: int) -> Stated:
 
 
 def covered(statements: Sequence[Statement], epoch: int) -> int:
-    """Return up to which total of a former epoch the history that was lost is carried over.
+    """Return up to which sum of debits of a former epoch the lost history is carried over.
 
     -1 for an epoch that has not ended here.
     """
     lost = [
-        position.cumulative
+        position.debited
         for statement in statements
         for position in statement.stated.lost
         if position.epoch == epoch
     ]
     if lost:
         return max(lost)
-    ended = [s.position.cumulative for s in statements if s.position.epoch > epoch]
+    ended = [s.position.debited for s in statements if s.position.epoch > epoch]
     return ended[0] if ended else -1
 
 
@@ -216,12 +222,13 @@ def lost_cost(
 ) -> int:
     """Return the cost of entries that are not in this history, in picomu2, never too little.
 
-    `epoch` is the present one, `kept` the total when the copy was made. Entries after the copy
-    are on another branch than the lost ones, so both count. Losses to several positions are
-    added up, since they may be on different branches as well.
+    `epoch` is the present one, `kept` the sum of debits when the copy was made. Entries after the
+    copy are on another branch than the lost ones, so both count. Losses to several positions are
+    added up, since they may be on different branches as well. Sums of debits are compared, not
+    totals: whose units the lost entries read is not known, so each counts in full.
     """
     return sum(
-        max(0, p.cumulative - (covered(statements, p.epoch) if p.epoch < epoch else kept))
+        max(0, p.debited - (covered(statements, p.epoch) if p.epoch < epoch else kept))
         for p in lost
     )
 
@@ -251,8 +258,19 @@ def check_position(position: Position) -> None:
     """
     check_count("a position's sequence", position.sequence)
     check_count("a position's total", position.cumulative)
+    check_count("a position's sum of debits", position.debited, least=position.cumulative)
     check_count("a position's epoch", position.epoch, least=1)
     check_sha256("a position's head", position.head)
+
+
+def read_position(found: dict[str, Any]) -> Position:
+    """Return a position as it was written, also before there were sides.
+
+    Every debit raised the total then, so that total is the sum of debits.
+    """
+    fields = dict(found)
+    fields.setdefault("debited", fields.get("cumulative"))
+    return Position(**fields)
 
 
 def _parsed(text: object) -> dict[str, Any]:
@@ -266,19 +284,27 @@ def _apart(stated: Stated) -> dict[str, Any]:
     known_to = {"multiplicity": list(stated.multiplicity)} if all(stated.multiplicity) else {}
     return known_to | {
         "kept": stated.kept,
-        "lost": [asdict(position) for position in stated.lost],
+        "lost": [_written(position) for position in stated.lost],
         "population": stated.population,
         "reason": stated.reason,
         "user": stated.user,
         # Left out where there is none: the heads of other statements stay as they were.
         **({"unit": stated.unit} if stated.unit else {}),
-        **({"debit": asdict(stated.debit)} if stated.debit else {}),
+        **({"debit": stated.debit.content()} if stated.debit else {}),
     }
+
+
+def _written(position: Position) -> dict[str, Any]:
+    found = asdict(position)
+    if position.debited == position.cumulative:
+        del found["debited"]  # as before there were sides: the heads of statements stay
+    return found
 
 
 # -- ledger chain ---------------------------------------------------------------------------------
 
 FORMAT: Final = 1
+SIDED_FORMAT: Final = 2  # of a debit that names a side: totals may rise by less than its cost
 _UNIX_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -324,28 +350,31 @@ def genesis(population: str, created: datetime) -> Tip:
     }
     head = chained_hash(b"", start)
     return Tip(
-        position=Position(sequence=0, head=head, cumulative=0, epoch=GENESIS_EPOCH), time=created
+        position=Position(sequence=0, head=head, cumulative=0, epoch=GENESIS_EPOCH, debited=0),
+        time=created,
     )
 
 
 def next_entry(
-    tip: Tip, debit: Debit, *, vector: str, study_total: int, time: datetime
+    tip: Tip, debit: Debit, *, vector: str, before: SideCosts, time: datetime
 ) -> LedgerEntry:
     """Return the entry after `tip`: one debit, the sha256 of the answer, and new totals.
 
-    `study_total` is the total of the debit's study before this entry, in picomu2.
+    `before` is what the debit's study cost before this entry, in picomu2. On the smaller side of
+    it a debit raises the totals by 0.
     """
-    content: dict[str, Any] = asdict(debit) | {
-        "cumulative": tip.position.cumulative + debit.cost,
+    added = before.added(debit.side, debit.cost)
+    content: dict[str, Any] = debit.content() | {
+        "cumulative": tip.position.cumulative + added,
         "epoch": tip.position.epoch,
-        "format": FORMAT,
+        "format": FORMAT if debit.side is Side.ALL else SIDED_FORMAT,
         "sequence": tip.position.sequence + 1,
-        "study_total": study_total + debit.cost,
+        "study_total": before.total + added,
         "time": to_micros(time),
         "type": "debit",
         "vector": vector,
     }
-    position = _position(tip, content)
+    position = _position(tip, content, debit.cost)
     return LedgerEntry(
         position=position,
         time=time,
@@ -355,10 +384,11 @@ def next_entry(
     )
 
 
-def next_statement(tip: Tip, stated: Stated, *, study_total: int, time: datetime) -> Statement:
+def next_statement(tip: Tip, stated: Stated, *, before: SideCosts, time: datetime) -> Statement:
     """Return the entry that follows `tip` and states something.
 
-    `study_total` is the total of the statement's study before this entry, in picomu2.
+    `before` is what the statement's study cost before this entry, in picomu2. What is carried over
+    counts as if it had read all units.
 
     *Formal Guarantees.* A new epoch stands at no smaller total than any history that was seen,
     so accepting a restored copy never regains budget; it follows every epoch that was seen, so
@@ -372,18 +402,19 @@ def next_statement(tip: Tip, stated: Stated, *, study_total: int, time: datetime
         "epoch": _epoch_after(tip, stated),
         "format": FORMAT,
         "sequence": tip.position.sequence + 1,
-        "study_total": study_total + stated.carried,
+        "study_total": before.total + stated.carried,
         "time": to_micros(time),
     }
-    check_count("the total after a statement", content["cumulative"])
-    seen = max((position.cumulative for position in stated.lost), default=0)
-    if content["cumulative"] < seen or stated.kept > tip.position.sequence:
+    position = _position(tip, content, stated.carried)
+    check_count("the sum of debits after a statement", position.debited)
+    seen = max((one.debited for one in stated.lost), default=0)
+    if position.debited < seen or stated.kept > tip.position.sequence:
         raise LedgerError(
-            f"expected entry {content['sequence']} to carry over what was lost, up to a total of "
-            f"{seen} picomu2 or more, found one that leads to {content['cumulative']}"
+            f"expected entry {content['sequence']} to carry over what was lost, up to a sum of "
+            f"{seen} picomu2 or more, found one that leads to {position.debited}"
         )
     return Statement(
-        position=_position(tip, content),
+        position=position,
         time=time,
         stated=stated,
         study_total=content["study_total"],
@@ -404,13 +435,21 @@ def _epoch_after(tip: Tip, stated: Stated) -> int:
     return max([tip.position.epoch, *(position.epoch for position in stated.lost)]) + 1
 
 
-def _position(tip: Tip, content: dict[str, Any]) -> Position:
+def _position(tip: Tip, content: dict[str, Any], cost: int) -> Position:
     return Position(
         sequence=content["sequence"],
         head=chained_hash(bytes.fromhex(tip.position.head), content),
         cumulative=content["cumulative"],
         epoch=content["epoch"],
+        debited=tip.position.debited + cost,
     )
+
+
+def costs_of(entry: LedgerEntry | Statement) -> tuple[str, Side, int]:
+    """Return whose cost an entry is, whose units it read, and the cost in picomu2."""
+    if isinstance(entry, Statement):
+        return entry.stated.study, Side.ALL, entry.stated.carried
+    return entry.debit.study, entry.debit.side, entry.debit.cost
 
 
 def check_chain(start: Tip, history: Iterable[LedgerEntry | Statement]) -> None:
@@ -430,8 +469,7 @@ class ChainCheck:
     def __init__(self, start: Tip) -> None:
         """Begin at the genesis of the ledger."""
         self.tip = start
-        self._study_totals: dict[str, int] = {}  # without what counts against every study
-        self._everyones = 0
+        self._studies: dict[str, SideCosts] = {}  # what counts against every study is apart
 
     def add(self, entry: LedgerEntry | Statement) -> None:
         """Accept the next entry if it continues the chain exactly.
@@ -442,30 +480,29 @@ class ChainCheck:
         number = self.tip.position.sequence + 1
         if entry.time < self.tip.time:
             raise LedgerError(f"expected entry {number} after {self.tip.time}, found {entry.time}")
-        study = entry.debit.study if isinstance(entry, LedgerEntry) else entry.stated.study
-        expected = self._expected(entry, self._study_totals.get(study, 0) + self._everyones)
+        study, side, cost = costs_of(entry)
+        own = self._studies.get(study, SideCosts())
+        everyones = self._studies.get(EVERY_STUDY, SideCosts()) if study else SideCosts()
+        expected = self._expected(entry, own.and_also(everyones))
         if entry != expected:
             raise LedgerError(
                 f"expected entry {number} with head {expected.position.head}, found entry "
                 f"{entry.position.sequence} with head {entry.position.head}: the ledger was "
                 "changed; restore the newest copy"
             )
-        if study == EVERY_STUDY:
-            self._everyones = expected.study_total
-        else:
-            self._study_totals[study] = expected.study_total - self._everyones
+        self._studies[study] = own.plus(side, cost)
         self.tip = Tip(position=expected.position, time=expected.time)
 
     def _expected(
-        self, entry: LedgerEntry | Statement, study_total: int
+        self, entry: LedgerEntry | Statement, before: SideCosts
     ) -> LedgerEntry | Statement:
         if isinstance(entry, Statement):
-            return next_statement(self.tip, entry.stated, study_total=study_total, time=entry.time)
+            return next_statement(self.tip, entry.stated, before=before, time=entry.time)
         check_sha256("the vector's hash in an entry", entry.vector)
         return next_entry(
             self.tip,
             entry.debit,
             vector=entry.vector,
-            study_total=study_total,
+            before=before,
             time=entry.time,
         )

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 from fieldfare.client.ledger.budget import WINDOW, LedgerEntry, from_picomu2
-from fieldfare.client.ledger.chain import Statement, counts_as
+from fieldfare.client.ledger.chain import Statement, costs_of, counts_as
 from fieldfare.shared.privacy.discrete_noise import XI_LIMIT
 from fieldfare.shared.privacy.gaussian import epsilon_for
+from fieldfare.shared.privacy.sides import Side, SideCosts, total_of
 
 
 @dataclass(frozen=True)
@@ -25,28 +26,49 @@ class Freed:
 def freed_later(entries: Iterable[LedgerEntry | Statement], now: datetime) -> tuple[Freed, ...]:
     """Return the costs that leave the window of 365 days after `now`, by day, soonest first.
 
-    Everything that counts within the window is in it, also what a restored copy carried over.
+    Everything that counts within the window is in it, also what a restored copy carried over. A day
+    on which the total does not fall is left out: what leaves was on the smaller side.
 
     Args:
         entries: a ledger's whole history, oldest first.
         now: the present, with a time zone.
     """
-    days: dict[date, list[tuple[int, int]]] = {}  # (cost, part of the history)
-    known_to, before = [1], 0  # M of each part, where it ever changed
+    days: dict[date, _Costs] = {}
+    known_to = [1]  # M of each part, where it ever changed
     for entry in entries:
         if isinstance(entry, Statement) and all(entry.stated.multiplicity):
             known_to[-1:] = entry.stated.multiplicity
-        cost, before = entry.position.cumulative - before, entry.position.cumulative
+        study, side, cost = costs_of(entry)
         if cost and entry.time >= now - WINDOW:
             # The day after, on which it counts no more whatever the hour.
             day = (entry.time + WINDOW).astimezone(UTC).date() + timedelta(days=1)
-            days.setdefault(day, []).append((cost, len(known_to) - 1))
-    return tuple(Freed(day, _counted(costs, known_to)) for day, costs in days.items())
+            place = (study, side, len(known_to) - 1)
+            costs = days.setdefault(day, {})
+            costs[place] = costs.get(place, 0) + cost
+    freed: list[Freed] = []
+    staying: _Costs = {}
+    after = 0
+    for day in reversed(days):  # what is left once this day's costs are gone, then with them
+        for place, cost in days[day].items():
+            staying[place] = staying.get(place, 0) + cost
+        before = _counted(staying, known_to)
+        if before > after:
+            freed.append(Freed(day, before - after))
+        after = before
+    return tuple(reversed(freed))
 
 
-def _counted(costs: Sequence[tuple[int, int]], known_to: Sequence[int]) -> int:
-    by_part = [sum(cost for cost, part in costs if part == n) for n in range(len(known_to))]
-    return sum(counts_as(list(zip(by_part, known_to, strict=True))))
+_Costs = dict[tuple[str, Side, int], int]  # picomu2 by study, side and part of the history
+
+
+def _counted(costs: _Costs, known_to: list[int]) -> int:
+    """Return what these cost at the present M: the total of each study, added up."""
+    studies: dict[str, SideCosts] = {}
+    for study, side in dict.fromkeys((study, side) for study, side, _ in costs):
+        parts = [(costs.get((study, side, n), 0), known_to[n]) for n in range(len(known_to))]
+        counted = sum(counts_as(parts))
+        studies[study] = studies.get(study, SideCosts()).plus(side, counted)
+    return total_of(studies)
 
 
 def worth(picomu2: int, delta: float) -> float:

@@ -50,6 +50,7 @@ from fieldfare.client.ledger.schema import erase_log, open_database
 from fieldfare.client.ledger.split import SplitPopulation, discard_draft, publish_part, write_part
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import LedgerError, PolicyRefusal, RefusalCode
+from fieldfare.shared.privacy.sides import SideCosts
 from fieldfare.shared.sqlite.database import Database
 
 __all__ = [
@@ -178,18 +179,20 @@ class Ledger:
         max_tries: int | None = None,
         portion: Portion | None = None,
         participants: tuple[str, ...] = (),
+        split: str = "",
     ) -> None:
         """Say early whether `debit` could be committed; `commit` asks again.
 
         `study_limit` is in picomu2 over all runs of the study, `portion` limits those from one step
         on. At most `max_attempts` of a step are paid for; they count from 0 and may go up to
         `max_tries` where some are not. `participants` are those of every sum of the study, if it
-        fixes them. A request that was answered passes: its repeat is free.
+        fixes them; `split` names key and share by which its units are in training or held out, the
+        same at all its releases. A request that was answered passes: its repeat is free.
 
         Raises:
             PolicyRefusal: REPLAY_CHANGED, STEP_CLOSED, ATTEMPT_CLOSED, TOO_MANY_ATTEMPTS,
                 BUDGET_EXHAUSTED or BAD_PARTICIPANTS.
-            LedgerError: the ledger cannot be read.
+            LedgerError: another split, or the ledger cannot be read.
         """
         check_count("the study's limit in picomu2", study_limit)
         check_count("the number of attempts", max_attempts)
@@ -212,6 +215,7 @@ class Ledger:
                 portion=portion,
             )
             self._store.pending.check_set(debit, participants)
+            self._store.pending.check_split(debit.study, split)
 
     def waiting(self, study: str, run: str) -> Pending | None:
         """Return the answer of a run that was committed to and not opened, or None.
@@ -281,6 +285,7 @@ class Ledger:
         max_tries: int | None = None,
         portion: Portion | None = None,
         participants: tuple[str, ...] = (),
+        split: str = "",
         asked: bytes = b"",
     ) -> StoredReply:
         """Debit an answer that waits and keep the reply that opens it, in one transaction.
@@ -299,8 +304,11 @@ class Ledger:
             max_tries=max_tries,
             portion=portion,
             participants=participants,
+            split=split,
         )
-        return self._debited(debit, admit, lambda: self._opened(debit, sign, participants), asked)
+        return self._debited(
+            debit, admit, lambda: self._opened(debit, sign, participants, split), asked
+        )
 
     def commit(
         self,
@@ -314,6 +322,7 @@ class Ledger:
         max_tries: int | None = None,
         portion: Portion | None = None,
         participants: tuple[str, ...] = (),
+        split: str = "",
         asked: bytes = b"",
     ) -> StoredReply:
         """Debit a release and keep its bytes, in one transaction on disk; then it may leave.
@@ -337,6 +346,7 @@ class Ledger:
             """Keep the new reply, and where its run stands after it."""
             self._bind("first release")
             self._store.pending.fix(debit.study, participants)
+            self._store.pending.bind_split(debit.study, split)
             found = self._append(debit, vector, sign)
             for name, state in run_states.items():
                 self._store.put_run_state(debit.study, name, state)
@@ -350,6 +360,7 @@ class Ledger:
             max_tries=max_tries,
             portion=portion,
             participants=participants,
+            split=split,
         )
         return self._debited(debit, admit, released, asked)
 
@@ -507,7 +518,27 @@ class Ledger:
         with self._lock:
             if study is None:
                 return self._store.spent_since(0)
-            return self._store.study_total(study)
+            return self._store.study_costs(study).total
+
+    def costs(self, study: str) -> SideCosts:
+        """Return what a study cost over all its runs, by whose units were read, in picomu2.
+
+        Raises:
+            LedgerError: the ledger cannot be read.
+        """
+        with self._lock:
+            return self._store.study_costs(study)
+
+    def costs_since(self, instant: datetime) -> dict[str, SideCosts]:
+        """Return what each study cost at `instant` or later, as it counts now, in picomu2.
+
+        What a restored copy carried over for no study stands under an empty name.
+
+        Raises:
+            LedgerError: `instant` has no time zone, or the ledger cannot be read.
+        """
+        with self._lock:
+            return self._store.costs_since(to_micros(instant))
 
     def spent_since(self, instant: datetime) -> int:
         """Return the picomu2 of all entries at `instant` or later.
@@ -661,6 +692,7 @@ class Ledger:
         debit: Debit,
         sign: Callable[[Pending, Position], bytes],
         participants: tuple[str, ...],
+        split: str,
     ) -> StoredReply:
         pending = self._store.pending
         answer = pending.of_run(debit.study, debit.run)
@@ -672,6 +704,7 @@ class Ledger:
             )
         self._bind("first release")
         pending.fix(debit.study, participants)
+        pending.bind_split(debit.study, split)
         found = self._append(
             debit, answer.vector, partial(sign, answer), commitment=answer.commitment
         )
@@ -690,7 +723,7 @@ class Ledger:
             tip,
             debit,
             vector=bytes_hash(vector),
-            study_total=self._store.study_total(debit.study),
+            before=self._store.study_costs(debit.study),
             # A clock that was set back must not date a debit out of the window early.
             time=max(self._clock(), tip.time),
         )

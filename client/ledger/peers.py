@@ -27,7 +27,7 @@ class PeerClaim:
     """A request of a study that peers opened, and that names this institution.
 
     Attributes:
-        debit: what it costs here.
+        debit: what it costs here; of no side.
         request: as the coordinator signed it.
         participants: of every sum of the study, where it fixes them.
         by: who said so.
@@ -79,8 +79,9 @@ class PeerRows:
         """Debit what no entry is for, up to the study's limit; return what is new.
 
         *Formal Guarantees.* Afterwards every request in `told` has its entry, once, or nothing of
-        the study is affordable. What waited for its opening is destroyed: it is paid for, and no
-        second debit would follow. Of a study that fixes them, the first set is kept.
+        the study is affordable. Each counts as if it had read all units: by which key another copy
+        split them, nobody here sees. What waited for its opening is destroyed: it is paid for, and
+        no second debit would follow. Of a study that fixes them, the first set is kept.
 
         Args:
             told: of one study.
@@ -97,7 +98,7 @@ class PeerRows:
                 continue
             known.add(one.debit.request)
             shared = min(left, one.debit.cost)
-            room = max(0, limit - self._spent_by(study))
+            room = max(0, limit - self._store.study_costs(study, everyones=False).total)
             carried = min(one.debit.cost - shared, room)
             if carried or shared:
                 self._state(one, carried)
@@ -121,12 +122,6 @@ class PeerRows:
         waits = pending.of_run(debit.study, debit.run)
         if waits is not None and waits.request == debit.request:
             pending.drop(debit.study, debit.run)
-
-    def _spent_by(self, study: str) -> int:
-        ((total,),) = self._database.rows(
-            "SELECT coalesce(sum(cost), 0) FROM entries WHERE study = ?", study
-        )
-        return int(total)
 
     def _carried_over(self, study: str) -> int:
         """Return what accepted copies carried over that stands for no request yet, in picomu2.

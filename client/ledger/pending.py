@@ -143,6 +143,33 @@ class PendingAnswers:
                 *(study, json.dumps(participants)),
             )
 
+    # -- which units a study trains on --------------------------------------------------
+
+    def check_split(self, study: str, split: str) -> None:
+        """Check that units are split as they were at the study's first release.
+
+        Args:
+            study: that is asked.
+            split: names key and share (`client.records`); empty: no unit has a side, or in
+                simulations.
+
+        Raises:
+            LedgerError: another key or share: some units would be on both sides of the study.
+        """
+        rows = self._database.rows("SELECT split FROM sides WHERE study = ?", study)
+        if rows and rows[0][0] != split:
+            raise LedgerError(
+                "expected the hold-out key (keys/holdout) by which this study's units were split "
+                "at its first release, found another: a unit would be trained on and held out, and "
+                "cost twice; restore the key from your backup. A part that was split off takes "
+                "over the key of the whole"
+            )
+
+    def bind_split(self, study: str, split: str) -> None:
+        """Write down how a study's units are split, at its first release."""
+        if split and not self._database.rows("SELECT 1 FROM sides WHERE study = ?", study):
+            self._database.rows("INSERT INTO sides (study, split) VALUES (?, ?)", study, split)
+
 
 def check_set(fixed: tuple[str, ...], participants: tuple[str, ...]) -> None:
     """Check participants against those of a study's first sum, where there was one.

@@ -40,8 +40,8 @@ class Acceptance:
         kept: the last entry that was in the copy when it was restored. None where that is sure:
             a ledger behind its witness cannot have grown since. Too small a number counts
             entries twice, too large a one would forget some.
-        spent: total that was ever spent, in picomu2, as the owner knows it; needed without a
-            witness, and never below what the ledger shows.
+        spent: sum of all that was ever debited, in picomu2, as the owner knows it; needed without
+            a witness, and never below what the ledger shows.
         study: whose spend the lost entries were; empty: they count against every study.
     """
 
@@ -130,9 +130,10 @@ class RestoredLedger:
             logged: position of the last release in the institution's own log, if any.
             keep: the name whose states are no run's and stay; all others are destroyed.
 
-        *Formal Guarantees.* Afterwards the total is at least the one of every position that was
-        seen, so no limit of the population admits more than before; every epoch that was seen
-        has ended. It is possible only where `Ledger.open` or a custodian refuses.
+        *Formal Guarantees.* Afterwards the sum of debits is at least the one of every position
+        that was seen, and what is carried over counts on every side, in the window from now on:
+        so no limit of the population admits more than before. Every epoch that was seen has
+        ended. It is possible only where `Ledger.open` or a custodian refuses.
 
         Raises:
             LedgerError: nothing is lost, or something that only the owner knows is not said.
@@ -150,8 +151,8 @@ class RestoredLedger:
             if unseen and terms.spent is None:
                 raise LedgerError(
                     f"expected the witness {self._witness.path}, found none, so nobody knows what "
-                    "was spent: bring it back, or state the total of mu^2 that was ever spent "
-                    "(--spent; cumulative in the last signed reply, or the institution's log)"
+                    "was spent: bring it back, or state the mu^2 that was ever debited "
+                    "(--spent; debited in the last signed reply, or the institution's log)"
                 )
             kept = self._kept(terms, lost, seen)
             statement = self._store.state(self._stated(terms, lost, kept), self._clock())
@@ -188,16 +189,16 @@ class RestoredLedger:
             lost,
             self._store.statements(),
             epoch=tip.epoch,
-            kept=self._store.total_at(kept),
+            kept=self._store.debited_at(kept),
         )
         if terms.spent is not None:
-            check_count("the total spent in picomu2", terms.spent)
-            if terms.spent < tip.cumulative:
+            check_count("the sum of debits in picomu2", terms.spent)
+            if terms.spent < tip.debited:
                 raise LedgerError(
-                    f"expected a total of mu^2 of at least {from_picomu2(tip.cumulative)!r}, which "
-                    f"this copy shows as spent, found {from_picomu2(terms.spent)!r}"
+                    f"expected debits of mu^2 of at least {from_picomu2(tip.debited)!r}, which "
+                    f"this copy shows, found {from_picomu2(terms.spent)!r}"
                 )
-            carried = max(carried, terms.spent - tip.cumulative)
+            carried = max(carried, terms.spent - tip.debited)
         return Stated(
             kind=StatementKind.EPOCH,
             user=terms.user,

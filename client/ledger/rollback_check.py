@@ -19,8 +19,13 @@ from fieldfare.client.ledger.budget import Position, check_count, check_sha256
 from fieldfare.shared.errors import LedgerError
 from fieldfare.shared.system.private_files import sync_folder
 
-FORMAT: Final = 1
-_FIELDS: Final = {"format", "population", "sequence", "head", "cumulative", "epoch"}
+FORMAT: Final = 2
+_BEFORE_SIDES: Final = 1  # the total was the sum of debits
+_OLD_FIELDS: Final = {"format", "population", "sequence", "head", "cumulative", "epoch"}
+_FIELDS: Final[dict[object, set[str]]] = {
+    FORMAT: _OLD_FIELDS | {"debited"},
+    _BEFORE_SIDES: _OLD_FIELDS,
+}
 
 
 class Witness:
@@ -105,7 +110,8 @@ class Witness:
             found = json.loads(content)
         except ValueError:
             found = None
-        if not isinstance(found, dict) or set(found) != _FIELDS or found["format"] != FORMAT:
+        form = found.get("format") if isinstance(found, dict) else None
+        if not isinstance(found, dict) or set(found) != _FIELDS.get(form):
             raise LedgerError(
                 f"expected a witness of format {FORMAT} in {self.path}, found something else: "
                 "restore the ledger and its witness together, or move the witness away and accept "
@@ -124,9 +130,11 @@ class Witness:
             head=found["head"],
             cumulative=found["cumulative"],
             epoch=found["epoch"],
+            debited=found.get("debited", found["cumulative"]),
         )
         check_count(f"sequence in {self.path}", position.sequence)
         check_count(f"cumulative in {self.path}", position.cumulative)
+        check_count(f"debited in {self.path}", position.debited, least=position.cumulative)
         check_count(f"epoch in {self.path}", position.epoch, least=1)
         check_sha256(f"head in {self.path}", position.head)
         return position

@@ -3,7 +3,7 @@
 No locks and no transactions here; `ledger.Ledger` holds both around these calls.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -34,19 +34,21 @@ from fieldfare.client.ledger.chain import (
 from fieldfare.client.ledger.pending import PendingAnswers
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import LedgerError
+from fieldfare.shared.privacy.sides import Side, SideCosts, total_of
 from fieldfare.shared.sqlite.database import Database
 
 BATCH: Final = 500  # rows per read, so that no reader holds the log open for long
 
 _MICROSECOND: Final = timedelta(microseconds=1)
 _COLUMNS: Final = (
-    "sequence, head, cumulative, epoch, time, study, run, step, attempt, kind, request, cost, "
-    "vector, study_total, type"
+    "sequence, head, cumulative, epoch, debited, time, study, run, step, attempt, kind, request, "
+    "cost, side, vector, study_total, type"
 )
+# As it is read: every entry from before there were sides raised the total.
+_POSITION: Final = "sequence, head, cumulative, epoch, coalesce(debited, cumulative)"
+_READ: Final = _COLUMNS.replace("sequence, head, cumulative, epoch, debited", _POSITION)
 _DEBIT: Final = "debit"
-_STATEMENT_COLUMNS: Final = (
-    "sequence, head, cumulative, epoch, time, study, cost, study_total, type, content"
-)
+_STATEMENT_COLUMNS: Final = f"{_POSITION}, time, study, cost, study_total, type, content"
 
 
 class Store:
@@ -80,11 +82,10 @@ class Store:
     def tip(self) -> Tip:
         """Return the end of the chain."""
         found = self._database.rows(
-            "SELECT sequence, head, cumulative, epoch, time FROM entries"
-            " ORDER BY sequence DESC LIMIT 1"
+            f"SELECT {_POSITION}, time FROM entries ORDER BY sequence DESC LIMIT 1"
         )
         return (
-            Tip(position=_position(found[0]), time=from_micros(found[0][4]))
+            Tip(position=_position(found[0]), time=from_micros(found[0][5]))
             if found
             else (self.start)
         )
@@ -92,7 +93,7 @@ class Store:
     def entries_after(self, sequence: int, limit: int) -> list[LedgerEntry | Statement]:
         """Return the next entries in order, at most `limit`."""
         rows = self._database.rows(
-            f"SELECT {_COLUMNS} FROM entries WHERE sequence > ? ORDER BY sequence LIMIT ?",
+            f"SELECT {_READ} FROM entries WHERE sequence > ? ORDER BY sequence LIMIT ?",
             *(sequence, limit),
         )
         if all(row[-1] == _DEBIT for row in rows):
@@ -141,17 +142,19 @@ class Store:
         if self.contains(position):
             return True
         ended = position.epoch < self.tip().position.epoch
-        return ended and position.cumulative <= covered(self.statements(), position.epoch)
+        return ended and position.debited <= covered(self.statements(), position.epoch)
 
-    def total_at(self, sequence: int) -> int:
-        """Return the picomu2 spent by the first `sequence` entries.
+    def debited_at(self, sequence: int) -> int:
+        """Return the picomu2 that the first `sequence` entries debited, whatever they read.
 
         Raises:
             LedgerError: there are fewer.
         """
         if sequence == 0:
             return 0
-        found = self._database.rows("SELECT cumulative FROM entries WHERE sequence = ?", sequence)
+        found = self._database.rows(
+            "SELECT coalesce(debited, cumulative) FROM entries WHERE sequence = ?", sequence
+        )
         if not found:
             raise LedgerError(f"expected a ledger with an entry {sequence}, found a shorter one")
         return int(found[0][0])
@@ -166,37 +169,42 @@ class Store:
         )
         return found == [(position.head, position.epoch)]
 
-    def study_total(self, study: str) -> int:
-        """Return the picomu2 spent by a study over all its runs, with pending answers."""
-        found = self._database.rows(
-            "SELECT study_total, sequence FROM entries WHERE study = ?"
-            " ORDER BY sequence DESC LIMIT 1",
-            study,
+    def study_costs(self, study: str, *, everyones: bool = True) -> SideCosts:
+        """Return what a study cost over all its runs, by whose units were read, in picomu2.
+
+        With `everyones` also what counts against every study.
+        """
+        rows = self._database.rows(
+            "SELECT side, sum(cost) FROM entries WHERE study IN (?, ?) GROUP BY side",
+            *(study, EVERY_STUDY if everyones else study),
         )
-        total, sequence = found[0] if found else (0, 0)
-        ((since,),) = self._database.rows(
-            "SELECT coalesce(sum(cost), 0) FROM entries WHERE study = ? AND sequence > ?",
-            *(EVERY_STUDY, sequence),
-        )
-        return int(total) + int(since)
+        return SideCosts.of((_side(side), int(cost)) for side, cost in rows)
 
     def spent_since(self, micros: int) -> int:
         """Return the picomu2 of entries at `micros` (since 1970) or later, as they count now."""
+        return total_of(self.costs_since(micros))
+
+    def costs_since(self, micros: int) -> dict[str, SideCosts]:
+        """Return what each study cost at `micros` (since 1970) or later, as it counts now.
+
+        What counts against every study stands under `EVERY_STUDY`, once.
+        """
         changes = self.multiplicities()
-        if not changes:
-            return self._raw_since(micros)
         # Entries up to a change were made under the M that it says there was before.
         parts = [(sequence, then) for sequence, then, _ in changes]
-        parts.append((self.tip().position.sequence, changes[-1][2]))
-        starts = [0, *(sequence for sequence, _ in parts)]
-        return sum(
-            counts_as(
-                [
-                    (self._cost_between(micros, after, last), then)
-                    for after, (last, then) in zip(starts, parts, strict=False)
-                ]
-            )
-        )
+        parts.append((self.tip().position.sequence, changes[-1][2] if changes else 1))
+        costs: dict[tuple[str, Side], list[int]] = {}
+        after = 0
+        for part, (last, _) in enumerate(parts):
+            for study, side, cost in self._costs_between(micros, after, last):
+                costs.setdefault((study, _side(side)), [0] * len(parts))[part] = int(cost)
+            after = last
+        found: dict[str, SideCosts] = {}
+        for (study, side), by_part in costs.items():
+            known_to = [then for _, then in parts]
+            counted = sum(counts_as(list(zip(by_part, known_to, strict=True))))
+            found[study] = found.get(study, SideCosts()).plus(side, counted)
+        return found
 
     def multiplicities(self) -> list[tuple[int, int, int]]:
         """Return every change of M: its entry, the value before, the value since."""
@@ -204,26 +212,13 @@ class Store:
         found = [one for one in self.statements() if one.stated.kind is kind]
         return [(one.position.sequence, *one.stated.multiplicity) for one in found]
 
-    def _cost_between(self, micros: int, after: int, last: int) -> int:
-        ((total,),) = self._database.rows(
-            "SELECT coalesce(sum(cost), 0) FROM entries"
-            " WHERE time >= ? AND sequence > ? AND sequence <= ?",
+    def _costs_between(self, micros: int, after: int, last: int) -> Sequence[tuple[Any, ...]]:
+        return self._database.rows(
+            "SELECT study, side, sum(cost) FROM entries"
+            " WHERE time >= ? AND cost > 0 AND sequence > ? AND sequence <= ?"
+            " GROUP BY study, side",
             *(micros, after, last),
         )
-        return int(total)
-
-    def _raw_since(self, micros: int) -> int:
-        # Times never fall, so everything before an instant is a prefix, and its total is known.
-        ((spent,),) = self._database.rows(
-            """
-SELECT coalesce((SELECT cumulative FROM entries ORDER BY sequence DESC LIMIT 1), 0)
-    - coalesce((
-        SELECT cumulative FROM entries WHERE time < ? ORDER BY time DESC, sequence DESC LIMIT 1
-    ), 0)
-""",
-            micros,
-        )
-        return int(spent)
 
     def balance(self, debit: Debit, now: datetime, portion: Portion | None = None) -> LedgerBalance:
         """Return the totals that `debit` is measured against at `now`."""
@@ -251,12 +246,15 @@ SELECT coalesce((SELECT cumulative FROM entries ORDER BY sequence DESC LIMIT 1),
                 occupant = occupant or [(waits.request,)]
         # The clock as it stands, not as the last entry says: a smaller `now` only counts more.
         window = max(to_micros(now) - WINDOW // _MICROSECOND, 0)
+        yearly, ever = self.costs_since(window), self.costs_since(0)
         return LedgerBalance(
             occupant=occupant[0][0] if occupant else None,
             last=max(places, default=None),
-            study_total=self.study_total(debit.study),
-            yearly_total=self.spent_since(window),
-            lifetime_total=self.spent_since(0),
+            study=self.study_costs(debit.study),
+            yearly_total=total_of(yearly),
+            lifetime_total=total_of(ever),
+            study_in_year=yearly.get(debit.study, SideCosts()),
+            study_ever=ever.get(debit.study, SideCosts()),
             portion_total=0 if portion is None else self._portion_total(debit.study, portion),
             opened=opened + sum(one.step == debit.step for one in told),
         )
@@ -335,8 +333,9 @@ SELECT coalesce((SELECT cumulative FROM entries ORDER BY sequence DESC LIMIT 1),
         """Write an entry and its answer."""
         values = (
             *(entry.position.sequence, entry.position.head, entry.position.cumulative),
-            *(entry.position.epoch, to_micros(entry.time), *entry.debit.place),
-            *(entry.debit.request, entry.debit.cost, entry.vector, entry.study_total),
+            *(entry.position.epoch, entry.position.debited, to_micros(entry.time)),
+            *(*entry.debit.place, entry.debit.request, entry.debit.cost, entry.debit.side.value),
+            *(entry.vector, entry.study_total),
         )
         self._insert(*values, _DEBIT)
         self._database.rows(
@@ -352,13 +351,13 @@ SELECT coalesce((SELECT cumulative FROM entries ORDER BY sequence DESC LIMIT 1),
         """
         tip = self.tip()
         statement = next_statement(
-            tip, stated, study_total=self.study_total(stated.study), time=max(now, tip.time)
+            tip, stated, before=self.study_costs(stated.study), time=max(now, tip.time)
         )
         position = statement.position
         self._insert(
             *(position.sequence, position.head, position.cumulative, position.epoch),
-            *(to_micros(statement.time), stated.study, "", 0, 0, "", "", stated.carried, ""),
-            *(statement.study_total, stated.kind.value),
+            *(position.debited, to_micros(statement.time), stated.study, "", 0, 0, "", ""),
+            *(stated.carried, Side.ALL.value, "", statement.study_total, stated.kind.value),
         )
         self._database.rows(
             "INSERT INTO statements (sequence, content) VALUES (?, ?)",
@@ -406,13 +405,13 @@ SELECT coalesce((SELECT cumulative FROM entries ORDER BY sequence DESC LIMIT 1),
 
     def _debits(self, condition: str, *values: object) -> list[LedgerEntry]:
         rows = self._database.rows(
-            f"SELECT {_COLUMNS} FROM entries WHERE type = 'debit' AND {condition}", *values
+            f"SELECT {_READ} FROM entries WHERE type = 'debit' AND {condition}", *values
         )
         return [_entry(row) for row in rows]
 
 
 def _entry(row: tuple[Any, ...]) -> LedgerEntry:
-    time, study, run, step, attempt, kind, request, cost, vector, study_total, found = row[4:]
+    time, study, run, step, attempt, kind, request, cost, side, vector, study_total, found = row[5:]
     if found != _DEBIT:
         raise LedgerError(
             f"expected entry {row[0]} to be a debit or a statement with its text, found "
@@ -429,14 +428,25 @@ def _entry(row: tuple[Any, ...]) -> LedgerEntry:
             kind=kind,
             request=request,
             cost=cost,
+            side=_side(side),
         ),
         vector=vector,
         study_total=study_total,
     )
 
 
+def _side(found: object) -> Side:
+    try:
+        return Side(found)
+    except ValueError:
+        raise LedgerError(
+            "expected entries that say whose units they read, found a damaged one: restore the "
+            "newest copy"
+        ) from None
+
+
 def _statement(row: tuple[Any, ...]) -> Statement:
-    time, study, cost, study_total, kind, content = row[4:]
+    time, study, cost, study_total, kind, content = row[5:]
     return Statement(
         position=_position(row),
         time=from_micros(time),
@@ -446,4 +456,7 @@ def _statement(row: tuple[Any, ...]) -> Statement:
 
 
 def _position(row: tuple[Any, ...]) -> Position:
-    return Position(sequence=row[0], head=row[1], cumulative=row[2], epoch=row[3])
+    sequence, head, cumulative, epoch, debited = row[:5]
+    return Position(
+        sequence=sequence, head=head, cumulative=cumulative, epoch=epoch, debited=debited
+    )

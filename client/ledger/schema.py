@@ -11,6 +11,7 @@ runs        opaque state of each run (its openings, where its training stands), 
 pending     one answer of each run that was committed to and not opened, with its seed
 commitments the signed first message of what was opened
 fixed       the institutions of all sums of a study, where the study fixes them
+sides       by which key and share a study's units were split at its first release
 requests    the coordinator's signed request of what was debited
 peers       the newest signed reply of each other institution that was seen in a study
 forks       two signed replies of one institution that stand at one place of its ledger
@@ -196,6 +197,20 @@ CREATE TABLE forks (
     *append_only("forks", "forks are append-only"),
 )
 
+# Which units a debit's release read, and the plain sum of debits. Entries of an earlier version
+# name no side and count as if they read all units: their total is their sum.
+_SIDES: Final = (
+    "ALTER TABLE entries ADD COLUMN side TEXT NOT NULL DEFAULT 'all'",
+    "ALTER TABLE entries ADD COLUMN debited INTEGER",
+    "CREATE TABLE sides (study TEXT NOT NULL PRIMARY KEY, split TEXT NOT NULL)",
+    *append_only("sides", "sides are append-only"),
+    """
+CREATE TRIGGER sides_INSERT BEFORE INSERT ON sides
+WHEN EXISTS (SELECT 1 FROM sides WHERE study = NEW.study)
+BEGIN SELECT RAISE(ABORT, 'sides are append-only'); END
+""",
+)
+
 LEDGER: Final = DatabaseKind(
     name="the ledger",
     error=LedgerError,
@@ -204,7 +219,7 @@ LEDGER: Final = DatabaseKind(
     otherwise="nothing leaves until the ledger can be written",
     # Not by itself: `erase_log` empties the log, and must be the one that does.
     pragmas=(WAL, *DURABLE, ("wal_autocheckpoint", "0", 0)),
-    migrations=(_FIRST, _STATEMENTS, _PENDING, _KEYLESS, _PEERS),
+    migrations=(_FIRST, _STATEMENTS, _PENDING, _KEYLESS, _PEERS, _SIDES),
     rewritten=frozenset({4}),
 )
 

@@ -16,11 +16,12 @@ from datetime import datetime
 from typing import Any, Final
 
 from fieldfare.client.ledger.budget import WINDOW, LedgerEntry, Position, from_picomu2
-from fieldfare.client.ledger.chain import Statement, StatementKind
+from fieldfare.client.ledger.chain import Statement, StatementKind, costs_of
 from fieldfare.client.ledger.freeing import Freed, freed_later, next_freed, worth
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.policy.policy import Policy, limits
 from fieldfare.shared.errors import UsageError
+from fieldfare.shared.privacy.sides import SideCosts
 from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.terminal.texts import SHORT, bar
 
@@ -67,8 +68,8 @@ class LedgerReport:
     Attributes:
         position: where it ends.
         yearly, lifetime: the two limits of the population.
-        studies: what each study's debits cost.
-        kinds: what each kind of release cost.
+        studies: what each study cost: what read all units, and the larger of the two sides.
+        kinds: the debits of each kind of release, whichever units it read.
         carried: what entries cost that a restored copy lacked.
         last: the newest entries, oldest first.
         freed: what comes free of the yearly limit, and when.
@@ -91,20 +92,18 @@ def report(ledger: Ledger, population: str, policy: Policy, now: datetime) -> Le
     Raises:
         LedgerError: it cannot be read.
     """
-    studies, kinds, carried = Counter[str](), Counter[str](), 0
+    studies, kinds, carried = dict[str, SideCosts](), Counter[str](), 0
     last: list[LedgerEntry | Statement] = []
     for entry in ledger.history():
         last = [*last[1 - LAST :], entry]
-        if isinstance(entry, Statement):
-            told = entry.stated.debit
-            if told is None:
-                carried += entry.stated.carried
-            else:
-                studies[told.study] += entry.stated.carried
-                kinds[told.kind] += entry.stated.carried
+        debit = entry.stated.debit if isinstance(entry, Statement) else entry.debit
+        study, side, cost = costs_of(entry)
+        if debit is None:
+            carried += cost
         else:
-            studies[entry.debit.study] += entry.debit.cost
-            kinds[entry.debit.kind] += entry.debit.cost
+            studies[study] = studies.get(study, SideCosts()).plus(side, cost)
+            kinds[debit.kind] += cost
+    by_study = Counter({study: costs.total for study, costs in studies.items()})
     granted, budget = limits(policy), policy.budget
     return LedgerReport(
         population=population,
@@ -121,7 +120,7 @@ def report(ledger: Ledger, population: str, policy: Policy, now: datetime) -> Le
             limit_epsilon=budget.lifetime_epsilon,
             delta=budget.delta,
         ),
-        studies=dict(studies.most_common()),
+        studies=dict(by_study.most_common()),
         kinds=dict(kinds.most_common()),
         carried=carried,
         last=tuple(last),
@@ -163,7 +162,12 @@ def report_lines(found: LedgerReport) -> Iterator[str]:
         parts["lost, carried over"] = found.carried
     delta = found.lifetime.delta
     yield from _share_lines("spent by study, of all that was ever spent", parts, delta)
-    yield from _share_lines("spent by kind of release", found.kinds, delta)
+    yield from _share_lines(
+        "debited by kind of release; no unit is in training and in the hold-out of one study, so "
+        "the larger of the two is spent",
+        found.kinds,
+        delta,
+    )
     if found.last:
         yield f"last {len(found.last)} entries" if len(found.last) > 1 else "last entry"
         yield from (f"  {entry_line(entry, delta)}" for entry in found.last)
@@ -252,6 +256,7 @@ def _entry_json(entry: LedgerEntry | Statement) -> dict[str, Any]:
         "epoch": entry.position.epoch,
         "head": entry.position.head,
         "cumulative_picomu2": entry.position.cumulative,
+        "debited_picomu2": entry.position.debited,
     }
     if isinstance(entry, LedgerEntry):
         debit = entry.debit
@@ -263,6 +268,7 @@ def _entry_json(entry: LedgerEntry | Statement) -> dict[str, Any]:
             "attempt": debit.attempt,
             "kind": debit.kind,
             "picomu2": debit.cost,
+            "reads": debit.side.value,
         }
     stated = entry.stated
     return common | {

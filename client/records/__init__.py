@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from fieldfare.client.records.encoding.units import holdout_mask
+    from fieldfare.client.records.encoding.units import holdout_mask, split_name
     from fieldfare.client.records.load import LoadCounts, LoadedRecords, read_records, read_sources
     from fieldfare.client.records.settings import RecordsSource
     from fieldfare.client.records.sources.mapping import ColumnMapping, load_mapping
@@ -23,6 +23,7 @@ __all__ = [
     "load_mapping",
     "read_records",
     "read_sources",
+    "split_name",
 ]
 
 _WHERE: Final = MappingProxyType(
@@ -32,6 +33,7 @@ _WHERE: Final = MappingProxyType(
         "LoadedRecords": "load",
         "RecordsSource": "settings",
         "holdout_mask": "encoding.units",
+        "split_name": "encoding.units",
         "load_mapping": "sources.mapping",
         "read_records": "load",
         "read_sources": "load",

@@ -114,6 +114,7 @@ class StudySums:
     groups: Mapping[str, NDArray[np.int32]] = field(default_factory=dict)  # of the held-out
     turned: TurnedUnits | None = None  # where the study trains in other coordinates
     guarded: EncodedUnits | None = None  # training units again, where there is a public start
+    split: str = ""  # names the key and the share by which units were held out
 
     @classmethod
     def prepare(
@@ -122,6 +123,8 @@ class StudySums:
         data: EncodedUnits,
         holdout: NDArray[np.bool_],
         asked: AskedUnits | None = None,
+        *,
+        split: str = "",
     ) -> "StudySums":
         """Split units by `holdout` (bool (units,)) and prepare their sums.
 
@@ -130,6 +133,8 @@ class StudySums:
             data: all units.
             holdout: bool (units,).
             asked: all units as questions and groups see them; needed where the study has any.
+            split: names the key and the share behind `holdout`, so that a ledger holds units to
+                their sides; empty in simulations.
 
         Raises:
             StudyError: the study asks questions, and there is nothing to answer them from.
@@ -149,7 +154,7 @@ class StudySums:
         turned, guarded = None, None if study.public_start is None else units
         if study.geometry is not None:
             turned = TurnedUnits(model, study.geometry, study.privacy.clipping_norm, units)
-        rest = (asked, groups, turned, guarded)
+        rest = (asked, groups, turned, guarded, split)
         return cls(study, model, prepared, len(units), held, *rest)
 
     def vector(

@@ -99,7 +99,8 @@ def check_asked(
         _check_left(
             plan, "the allowance", terms.cost, portion - spent_later(coordinator, proposal.id)
         )
-    _check_left(plan, "the study", terms.cost, plan.study_limit - coordinator.spent(proposal.id))
+    spent = coordinator.spent(proposal.id)
+    _check_left(plan, "the study", terms.cost, spent.room(terms.side, plan.study_limit))
 
 
 def _check_left(plan: Plan, what: str, cost: int, left: int) -> None:
@@ -115,7 +116,7 @@ def _check_left(plan: Plan, what: str, cost: int, left: int) -> None:
 def spent_later(coordinator: OpenCoordinator, study: str) -> int:
     """Return the spend of a study's later questions, 1e-12 mu^2; no institution spent more."""
     return sum(
-        row.progress.spent
+        row.progress.spent.all
         for row in coordinator.store.rows()
         if row.study == study and row.progress and coordinator.home.questions(row.run).is_file()
     )

@@ -152,7 +152,7 @@ class Job:
             self._model(),
             _parsed(state.results.metrics),
             tuple(sums.present),
-            max(state.debits.values(), default=0),
+            max((one.total for one in state.debits.values()), default=0),
             sums.failed,
             state.results.answers,
             read_groups(self.terms.plan, state.results.groups),

@@ -18,6 +18,7 @@ from fieldfare.server.store.store import RunStore
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import ProtocolError, RunError
 from fieldfare.shared.privacy.protection import Protection
+from fieldfare.shared.privacy.sides import SideCosts, largest
 from fieldfare.shared.protocol.messages import Approval, LastSum, ReleaseKind, open_envelope
 from fieldfare.shared.protocol.plan import Plan, ReleaseTerms
 from fieldfare.shared.protocol.roster import Roster
@@ -289,7 +290,7 @@ class RunRecord(Record):
             steps=self.facts.plan.study.training.steps if self.facts.trains else 0,
             attempt_failures=RunCheckpoint.of(None, state).failed,
             seconds=self._seconds,
-            spent=max(state.debits.values(), default=0) if state else 0,
+            spent=largest(state.debits.values()) if state else SideCosts(),
             phase=phase,
             at=self.now(),
         )

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Final
 
+from fieldfare.shared.privacy.sides import SideCosts
 from fieldfare.shared.terminal.texts import counted
 
 _START: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -41,7 +42,7 @@ class Progress:
         steps: training steps that the study plans.
         attempt_failures: attempts that failed so far.
         seconds: how long the last step took.
-        spent: 1e-12 mu^2, the largest of any institution's in this study.
+        spent: 1e-12 mu^2 by whose units were read, the largest of any institution's in this run.
         phase: "hello", "rehearsal", "training", "evaluation", "fairness" or "delivery".
         at: when this was written.
     """
@@ -50,7 +51,7 @@ class Progress:
     steps: int
     attempt_failures: int
     seconds: float
-    spent: int
+    spent: SideCosts
     phase: str
     at: datetime
 

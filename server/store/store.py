@@ -34,6 +34,7 @@ from fieldfare.server.store.rows import (
 )
 from fieldfare.server.store.tables import NewsTables, TranscriptTables
 from fieldfare.shared.errors import RunError, UsageError
+from fieldfare.shared.privacy.sides import SideCosts
 from fieldfare.shared.sqlite.database import Database
 from fieldfare.shared.sqlite.kind import DURABLE, WAL, DatabaseKind, append_only
 
@@ -140,6 +141,11 @@ CREATE TABLE losses (
 """,
 )
 
+_SIDES: Final = (  # `spent` is what read all units, and all that an earlier version spent
+    "ALTER TABLE progress ADD COLUMN spent_training INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE progress ADD COLUMN spent_holdout INTEGER NOT NULL DEFAULT 0",
+)
+
 APPLICATION: Final = 0x46464D52
 """SQLite's `application_id` of a run store ("FFMR"), so that no other database is taken for one."""
 
@@ -159,7 +165,7 @@ RUN_STORE: Final = DatabaseKind(
         *DURABLE,
         ("journal_size_limit", str(_LOG_BYTES), _LOG_BYTES),
     ),
-    migrations=(_FIRST, _LOSSES),
+    migrations=(_FIRST, _LOSSES, _SIDES),
     application=APPLICATION,
 )
 
@@ -171,7 +177,7 @@ BUSY_SECONDS: Final = 15.0
 
 _COLUMNS: Final = (
     "runs.run, study, state, reason, flower_run, created, ended, purged, step, steps,"
-    " attempt_failures, seconds, spent, phase, time"
+    " attempt_failures, seconds, spent, spent_training, spent_holdout, phase, time"
 )
 _FLOWER_IDS: Final = 2**64
 _FROM: Final = "FROM runs LEFT JOIN progress ON progress.run = runs.run"
@@ -345,15 +351,14 @@ def _row(values: tuple[Any, ...]) -> RunRow:
     )
 
 
-def _progress(
-    step: int, steps: int, failures: int, seconds: float, spent: int, phase: str, time: int
-) -> Progress:
+def _progress(step: int, steps: int, failures: int, seconds: float, *values: Any) -> Progress:
+    everyone, training, holdout, phase, time = values
     return Progress(
         step=step,
         steps=steps,
         attempt_failures=failures,
         seconds=seconds,
-        spent=spent,
+        spent=SideCosts(all=everyone, training=training, holdout=holdout),
         phase=phase,
         at=from_micros(time),
     )

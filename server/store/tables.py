@@ -202,10 +202,11 @@ class TranscriptTables(Tables):
 
     def _put_progress(self, run: str, progress: Progress) -> None:
         self._database.rows(
-            "REPLACE INTO progress (run, step, steps, attempt_failures, seconds, spent, phase,"
-            " time) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "REPLACE INTO progress (run, step, steps, attempt_failures, seconds, spent,"
+            " spent_training, spent_holdout, phase, time) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             *(run, progress.step, progress.steps, progress.attempt_failures, progress.seconds),
-            *(progress.spent, progress.phase, to_micros(progress.at)),
+            *(progress.spent.all, progress.spent.training, progress.spent.holdout),
+            *(progress.phase, to_micros(progress.at)),
         )
 
 

@@ -21,6 +21,7 @@ from fieldfare.server.studies.run_view import EpsilonSpent, Pace, RunSummary, pa
 from fieldfare.server.superlink.control import control_target
 from fieldfare.server.superlink.superlink import control
 from fieldfare.shared.errors import PackageError, UsageError
+from fieldfare.shared.privacy.sides import SideCosts
 from fieldfare.shared.protocol.plan import PICOMU2, Plan
 from fieldfare.shared.terminal.texts import SHORT
 
@@ -83,18 +84,18 @@ class OpenCoordinator:
             return inspect_run(self.store, self.control, row.run)
         return InspectedRun(row, found.life, row.state.value, row.reason)
 
-    def spent(self, study: str) -> int:
+    def spent(self, study: str) -> SideCosts:
         """Return the spend of all runs of a study, 1e-12 mu^2; no institution spent more."""
-        return sum(
-            row.progress.spent
-            for row in self.store.rows()
-            if row.study == study and row.progress is not None
-        )
+        found = SideCosts()
+        for row in self.store.rows():
+            if row.study == study and row.progress is not None:
+                found = found.and_also(row.progress.spent)
+        return found
 
     def _promise(self, row: RunRow, plan: Plan) -> EpsilonSpent:
-        privacy, own = plan.study.privacy, row.progress.spent if row.progress else 0
+        privacy, own = plan.study.privacy, row.progress.spent if row.progress else SideCosts()
         of_study, of_run = (
-            plan.epsilon(spent / PICOMU2) if spent else 0.0
+            plan.epsilon(spent.total / PICOMU2) if spent.total else 0.0
             for spent in (self.spent(row.study), own)
         )
         return EpsilonSpent(privacy.epsilon, privacy.delta, of_study, of_run)

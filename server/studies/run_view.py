@@ -22,6 +22,7 @@ from fieldfare.shared.errors import ProtocolError, RefusalCode
 from fieldfare.shared.evaluation.groups import group_lines
 from fieldfare.shared.evaluation.metrics import guard_line
 from fieldfare.shared.privacy.protection import Protection
+from fieldfare.shared.privacy.sides import SideCosts
 from fieldfare.shared.protocol.messages import (
     REJECTED,
     WITHDRAWN,
@@ -134,7 +135,7 @@ def progress_json(progress: Progress | None) -> dict[str, Any] | None:
         "steps": progress.steps,
         "attempt_failures": progress.attempt_failures,
         "seconds": progress.seconds,
-        "spent_picomu2": progress.spent,
+        "spent_picomu2": progress.spent.total,
         "at": progress.at.isoformat(),
     }
 
@@ -428,7 +429,9 @@ def given(heard: Mapping[str, StudyAnswer]) -> int:
     return sum(bool(said.approval) for said in heard.values())
 
 
-def start_obstacles(plan: Plan, heard: Mapping[str, StudyAnswer], spent: int) -> tuple[str, ...]:
+def start_obstacles(
+    plan: Plan, heard: Mapping[str, StudyAnswer], spent: SideCosts
+) -> tuple[str, ...]:
     """Return why a run that is started now could not finish, or not give anything; one line each.
 
     Args:

@@ -77,26 +77,25 @@ class ReplayedRun:
             ProtocolError: the first thing that does not fit.
         """
         before, after = self.state, self.state.after(leaf, self._added)
-        cost = before.release.terms.cost
+        terms = before.release.terms
         if after.opened > before.opened and after.attempt is not None:
             for institution in after.attempt.answers:
-                self.trail.ask(institution, cost)
+                self.trail.ask(institution, terms.side, terms.cost)
         if leaf.kind is LeafKind.REPLY and after.attempt is not None:
-            self._follow(after.attempt, cost)
+            self._follow(after.attempt, terms)
         if leaf.kind is LeafKind.SUM and before.attempt is not None:
-            terms = before.release.terms
             size = before.attempt.request.n * terms.vectors.entries * terms.word_bits.value // 8
             self.untravelled += size if terms.kind in UNTRAVELLED else 0
         if leaf.kind is LeafKind.ANSWERS:
             self.answers += (AnswersRecord.from_bytes(leaf.content),)
         self.state = after
 
-    def _follow(self, attempt: Attempt, cost: int) -> None:
+    def _follow(self, attempt: Attempt, terms: ReleaseTerms) -> None:
         """Follow a ledger through the reply that came last."""
         reply = next(reversed(attempt.replies.values()))
         epoch = self._approvals[reply.body.institution].epoch
         expect("the ledger's epoch that was approved", epoch, reply.body.epoch)
-        self.trail.take(reply.body, reply.content, cost)
+        self.trail.take(reply.body, reply.content, terms.side, terms.cost)
 
     def _added(self, attempt: Attempt, terms: ReleaseTerms) -> Word | None:
         """Add the vectors of an attempt up again, where they are kept."""
@@ -441,6 +440,8 @@ def _institutions(
 
     found = {name: spent.get(name, Spent()) for name in names}
     return {
-        name: InstitutionReport(spent=one, epsilon=epsilon(one.debits), at_most=epsilon(one.asked))
+        name: InstitutionReport(
+            spent=one, epsilon=epsilon(one.debits), at_most=epsilon(one.asked.total)
+        )
         for name, one in found.items()
     }

@@ -4,8 +4,9 @@ Leaves carry signatures or are computed again; a statement of the coordinator al
 ended) is bound by the head only. Masked vectors are found by the hashes that replies sign.
 
 Spending is followed through the positions that institutions signed: a ledger only goes forward,
-from reply to reply its sequence and its total grow by the reply's debit, and by the debits of
-other runs in between (docs/protocol.md, "The ledger").
+from reply to reply its sequence and its sum of debits grow by the reply's debit, and by the debits
+of other runs in between. Its total grows by no more, and by what the study's sides say where it has
+no other debit (docs/protocol.md, "The ledger").
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ from fieldfare.shared.audit.opening import Trust
 from fieldfare.shared.canonical import bytes_hash, claimed
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.privacy.protection import Protection
+from fieldfare.shared.privacy.sides import Side, SideCosts
 from fieldfare.shared.protocol.messages import Reply, open_envelope
 from fieldfare.shared.protocol.roster import COORDINATOR, Roster
 from fieldfare.shared.protocol.signed_files import open_roster
@@ -244,17 +246,22 @@ class Spent:
 
     Attributes:
         releases: replies that cost something; a repeat of the same bytes counts once.
-        debits: their debits together, in 1e-12 mu^2.
-        asked: its total debit, had it answered every request that named it: an
-            answer that was lost on its way is in its ledger, but in no transcript.
+        costs: their debits, by whose units the releases read.
+        asked: the same, had it answered every request that named it: an answer that was lost on
+            its way is in its ledger, but in no transcript.
         elsewhere: debits of its ledger between two of its replies that are in neither: other
             runs, answers that were lost, or an attempt that the coordinator hides.
     """
 
     releases: int = 0
-    debits: int = 0
-    asked: int = 0
+    costs: SideCosts = field(default_factory=SideCosts)
+    asked: SideCosts = field(default_factory=SideCosts)
     elsewhere: int = 0
+
+    @property
+    def debits(self) -> int:
+        """What they cost together, in 1e-12 mu^2: no unit lost more."""
+        return self.costs.total
 
 
 @dataclass
@@ -271,11 +278,12 @@ class LedgerTrail:
     _last: dict[str, Reply] = field(default_factory=dict)
     _answers: dict[tuple[str, str], str] = field(default_factory=dict)
 
-    def ask(self, institution: str, cost: int) -> None:
+    def ask(self, institution: str, side: Side, cost: int) -> None:
         """Note that a new request names an institution."""
-        self._of(institution).asked += cost
+        spent = self._of(institution)
+        spent.asked = spent.asked.plus(side, cost)
 
-    def take(self, reply: Reply, envelope: bytes, cost: int) -> None:
+    def take(self, reply: Reply, envelope: bytes, side: Side, cost: int) -> None:
         """Follow one reply; the same bytes for the same request again change nothing.
 
         Raises:
@@ -288,12 +296,12 @@ class LedgerTrail:
             expect("the same answer to the same request", known, content)
             return
         expect("the plan's debit", cost, reply.debit)
-        between = self._check_position(reply)
+        spent = self._of(reply.institution)
+        between = self._check_position(reply, side, spent)
         self._answers[key] = content
         self._last[reply.institution] = reply
-        spent = self._of(reply.institution)
         spent.releases += int(cost > 0)
-        spent.debits += cost
+        spent.costs = spent.costs.plus(side, cost)
         spent.elsewhere += between
         if spent.debits > self.study_limit:
             raise ProtocolError(
@@ -301,31 +309,55 @@ class LedgerTrail:
                 f"{spent.debits}e-12"
             )
 
-    def _check_position(self, reply: Reply) -> int:
+    def _check_position(self, reply: Reply, side: Side, spent: Spent) -> int:
         """Compare with the last position; returns what was debited in between."""
         last = self._last.get(reply.institution)
         entries = int(reply.debit > 0)
-        sequence, total = (last.ledger_sequence, last.cumulative) if last else (0, 0)
+        sequence, total = (last.ledger_sequence, last.debited) if last else (0, 0)
         if reply.ledger_sequence < sequence + entries:
             raise ProtocolError(
                 f"expected a ledger at entry {sequence + entries} or later, found entry "
                 f"{reply.ledger_sequence}: it went back"
             )
-        if reply.cumulative < total + reply.debit:
+        if reply.debited < total + reply.debit:
             raise ProtocolError(
-                f"expected a total of {total + reply.debit}e-12 of mu^2 or more, found "
-                f"{reply.cumulative}e-12: a debit is missing"
+                f"expected debits of {total + reply.debit}e-12 of mu^2 or more, found "
+                f"{reply.debited}e-12: a debit is missing"
             )
+        self._check_total(reply, side, spent)
         if last is None:
             return 0
         if reply.ledger_sequence == sequence + entries:  # nothing came in between
-            expect("the last total and this debit", total + reply.debit, reply.cumulative)
+            expect("the last debits and this one", total + reply.debit, reply.debited)
         if reply.ledger_sequence == sequence:
             expect("the ledger's head where it did not move", last.ledger_head, reply.ledger_head)
         else:
             moved = reply.ledger_head != last.ledger_head
             expect("another head of a ledger that moved", True, moved)
-        return reply.cumulative - total - reply.debit
+        return reply.debited - total - reply.debit
+
+    def _check_total(self, reply: Reply, side: Side, spent: Spent) -> None:
+        """Compare the ledger's total with the last one.
+
+        It holds all that the study spent here, and rises by a debit that read all units in full;
+        by one on a side by at most its debit, and exactly where these are all the ledger's debits.
+        """
+        last = self._last.get(reply.institution)
+        debited, total = (last.debited, last.cumulative) if last else (0, 0)
+        after = spent.costs.plus(side, reply.debit)
+        least = total + (reply.debit if side is Side.ALL else 0)
+        if reply.debited == after.all + after.training + after.holdout:  # no other debit ever
+            expect("the study's total", after.total, reply.cumulative)
+        if reply.cumulative < max(least, after.total):
+            raise ProtocolError(
+                f"expected a total of {max(least, after.total)}e-12 of mu^2 or more, found "
+                f"{reply.cumulative}e-12: a debit is missing"
+            )
+        if reply.cumulative - total > reply.debited - debited:
+            raise ProtocolError(
+                f"expected a total that rose by {reply.debited - debited}e-12 of mu^2 at most, "
+                f"found {reply.cumulative - total}e-12: more than was debited"
+            )
 
     def _of(self, institution: str) -> Spent:
         return self.spent.setdefault(institution, Spent())

@@ -265,9 +265,13 @@ class Commitment(MessageBody):
 
 
 class Reply(MessageBody):
-    """An institution's signed statement with its released vector: the cost, and the seed."""
+    """An institution's signed statement with its released vector: the cost, and the seed.
 
-    TYPE = "fieldfare.reply.v2"
+    Its ledger's total is what no unit has lost more than; the sum of debits counts each in full,
+    whichever units it read.
+    """
+
+    TYPE = "fieldfare.reply.v3"
 
     request: Hex32
     institution: InstitutionId
@@ -278,7 +282,8 @@ class Reply(MessageBody):
     debit: Count  # 1e-12 mu^2
     ledger_sequence: Count
     ledger_head: Hex32
-    cumulative: Count  # 1e-12 mu^2
+    cumulative: Count  # 1e-12 mu^2: of each study what reads all, and the larger of its sides
+    debited: Count  # 1e-12 mu^2
     epoch: Count
 
     @model_validator(mode="after")

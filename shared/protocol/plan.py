@@ -1,14 +1,14 @@
 """The plan: the releases of a study, with their noise and their cost.
 
 A pure function of the study. Coordinator and custodian compute it each from its own copy; a request
-whose terms differ from the custodian's plan is refused (docs/design.md, "Accounting"). Planned mu^2
-is split into training (with spare releases for attempts that fail) and evaluation, whose part is
-shared evenly by the table of scores, by the counts of groups where the study has any, and by what
-is spare.
+whose terms differ from the custodian's plan is refused (docs/design.md, "Accounting"). What
+questions leave of the planned mu^2 is training's (with spare releases for attempts that fail), and
+the hold-out's as well, since no unit is in both: shared evenly by the table of scores, by the
+counts of groups where the study has any, and by what is spare.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
@@ -32,6 +32,7 @@ from fieldfare.shared.privacy.discrete_noise import (
 )
 from fieldfare.shared.privacy.gaussian import epsilon_for, mu2_for
 from fieldfare.shared.privacy.sensitivity import NeighbouringRelation, Sensitivity
+from fieldfare.shared.privacy.sides import Side, SideCosts
 from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.queries.columns import LEAST_GROUP, InstitutionColumn
 from fieldfare.shared.queries.layout import MAX_ENTRIES, WEIGHT_BITS, layout_for
@@ -50,6 +51,17 @@ LOCAL_REACH: Final = 16.0  # log-odds: no local change moves a parameter further
 PARAMETER_LIMIT: Final = 1e4  # |log-odds| of one slot; bounds every request's parameters
 RELATION: Final = NeighbouringRelation.ADD_OR_REMOVE_ONE_UNIT
 
+# Whose units each kind of release reads: the one place that says so (`SideCosts` proves its use).
+# A kind stands on a side only if its sum is over that side's units alone, whatever it depends on.
+SIDES: Final[Mapping[ReleaseKind, Side]] = {
+    ReleaseKind.REHEARSAL: Side.ALL,  # of no unit, and costs nothing
+    ReleaseKind.MOMENTS: Side.TRAINING,
+    ReleaseKind.TRAINING: Side.TRAINING,
+    ReleaseKind.GUARD: Side.TRAINING,
+    ReleaseKind.EVALUATION: Side.HOLDOUT,
+    ReleaseKind.FAIRNESS: Side.HOLDOUT,
+    ReleaseKind.QUERY: Side.ALL,  # knots that are asked for, too
+}
 
 MOST_WORDS: Final = 2**18  # of all participants together: 2 MiB in a ring of 64 bits
 MOST_MOMENTS: Final = 2**19  # of one sum: 4 MiB, which a transcript holds for good
@@ -88,6 +100,11 @@ class ReleaseTerms:
     word_bits: WordBits
     largest_entry: float
     local_steps: int = 0
+
+    @property
+    def side(self) -> Side:
+        """Whose units the release reads."""
+        return SIDES[self.kind]
 
     @property
     def mu2(self) -> float:
@@ -216,18 +233,39 @@ class Plan:
         vectors = replace(self.allowance.vectors, entries=layout.entries)
         return replace(self.allowance, vectors=vectors)
 
-    @property
-    def study_limit(self) -> int:
-        """Units of 1e-12 mu^2 that all runs of the study may spend together."""
+    @cached_property
+    def planned(self) -> SideCosts:
+        """What all planned releases cost, spares included, by whose units they read."""
         return self._planned(self.releases)
 
-    @staticmethod
-    def _planned(releases: Iterable[ReleaseTerms]) -> int:
-        return sum(terms.cost * (terms.steps + terms.spare) for terms in releases)
+    @property
+    def run_costs(self) -> SideCosts:
+        """What one run costs where no attempt fails, without later questions."""
+        once = (terms for terms in self.releases if terms is not self.allowance)
+        return SideCosts.of((terms.side, terms.cost * terms.steps) for terms in once)
 
     @property
-    def _local_limit(self) -> int:
-        return self._planned(terms for terms in self.releases if terms.local_steps)
+    def study_limit(self) -> int:
+        """Units of 1e-12 mu^2 that all runs of the study may spend together (`SideCosts.total`)."""
+        return self.planned.total
+
+    def still(self, spent: SideCosts, counted: SideCosts | None = None) -> int:
+        """Return by how much the rest of the study may raise a total, in units of 1e-12 mu^2.
+
+        Args:
+            spent: by all runs of the study so far.
+            counted: the part of it that is in the total, such as of a window; None: all of it.
+        """
+        left = self.planned.without(spent)
+        if counted is None:
+            return min(spent.added_by(left), max(0, self.study_limit - spent.total))
+        return counted.added_by(left)
+
+    @staticmethod
+    def _planned(releases: Iterable[ReleaseTerms]) -> SideCosts:
+        return SideCosts.of(
+            (terms.side, terms.cost * (terms.steps + terms.spare)) for terms in releases
+        )
 
     @property
     def mu2(self) -> float:
@@ -251,20 +289,25 @@ class Plan:
         spent = self.mu2 if mu2 is None else mu2
         return epsilon_for(delta=self.study.privacy.delta, mu2=spent, xi=XI_LIMIT)
 
-    def epsilon_if_masks_fail(self, participants: int, mu2: float | None = None) -> float:
-        """Return epsilon if every mask failed: at mu * sqrt(n - t).
+    def epsilon_if_masks_fail(self, participants: int) -> float:
+        """Return epsilon if every mask failed: at mu * sqrt(n - t), of the side that loses more.
 
-        Local changes carry their institution's full noise, so that masks protect nothing of
-        them. Of another total than the plan's, they are what is left of it after all else.
+        Local changes carry their institution's full noise, so that masks protect nothing of them.
         """
-        total, local = self.study_limit, self._local_limit
-        spent = self.mu2 if mu2 is None else mu2
-        return epsilon_if_masks_fail(
-            mu2=spent if not local else min(spent, (total - local) / PICOMU2),
-            alone_mu2=0.0 if not local else max(0.0, spent - (total - local) / PICOMU2),
-            participants=participants,
-            collusion_tolerance=self.study.privacy.collusion_tolerance,
-            delta=self.study.privacy.delta,
+        local = self._planned(terms for terms in self.releases if terms.local_steps)
+        masked = self._planned(terms for terms in self.releases if not terms.local_steps)
+        return max(
+            epsilon_if_masks_fail(
+                mu2=(masked.all + hidden) / PICOMU2,
+                alone_mu2=(local.all + alone) / PICOMU2,
+                participants=participants,
+                collusion_tolerance=self.study.privacy.collusion_tolerance,
+                delta=self.study.privacy.delta,
+            )
+            for hidden, alone in (
+                (masked.training, local.training),
+                (masked.holdout, local.holdout),
+            )
         )
 
 
@@ -275,8 +318,12 @@ def plan_for(study: Study) -> Plan:
         All planned releases, spares included, together satisfy (epsilon, delta) for
         adding or removing one unit, against the coordinator and t participants:
         mu^2 adds up over releases (Dong-Roth-Su 2019, Cor. 3.3), also when each is
-        chosen after seeing the last (Smith-Thakurta 2022). Debits are rounded up and
-        their sum stays within the study's mu^2.
+        chosen after seeing the last (Smith-Thakurta 2022). A unit is in training or in the
+        hold-out, so that it loses Q + max(T, E) of releases that read all units, training
+        units and hold-out units; a person with a units there and b here, a + b <= M, loses
+        (a + b)^2 Q + a^2 T + b^2 E <= M^2 (Q + max(T, E)), and linked units alike with
+        1 + 2 K (`SideCosts`). Debits are rounded up and Q + max(T, E) stays within the
+        study's mu^2.
 
     Raises:
         StudyError: the promise leaves no mu^2 to spend, or sums that no ring holds.
@@ -355,7 +402,7 @@ def _moments(study: Study, mu2: Fraction) -> ReleaseTerms:
     vectors = moment_vectors(units) if given.whitened else first_moment_vectors(units)
     _check_carried(study, vectors)
     spare = max(1, study.evaluation.spare_releases)
-    share = Fraction(study.privacy.training_share) * Fraction(given.of_training)
+    share = Fraction(given.of_training)
     return _terms(
         study,
         ReleaseKind.MOMENTS,
@@ -415,7 +462,7 @@ def _training(study: Study, mu2: Fraction) -> ReleaseTerms:
     terms = _terms(
         study,
         ReleaseKind.TRAINING,
-        mu2=mu2 * Fraction(study.privacy.training_share) * (1 - moments - guarded) / releases,
+        mu2=mu2 * (1 - moments - guarded) / releases,
         first_step=_before_training(study),
         steps=study.training.steps,
         spare=study.spare_releases,
@@ -438,7 +485,7 @@ def _guard(study: Study, mu2: Fraction) -> ReleaseTerms:
     terms = _terms(
         study,
         ReleaseKind.GUARD,
-        mu2=mu2 * Fraction(study.privacy.training_share) * Fraction(GUARD_SHARE),
+        mu2=mu2 * Fraction(GUARD_SHARE),
         first_step=_before_training(study) + study.training.steps,
         steps=1,
         spare=study.evaluation.spare_releases,
@@ -497,7 +544,7 @@ def _fairness(study: Study, mu2: Fraction) -> ReleaseTerms:
 def _each_evaluation(study: Study, mu2: Fraction) -> Fraction:
     """Return what each release of the evaluation may cost."""
     releases = 1 + bool(study.groups) + study.evaluation.spare_releases
-    return mu2 * (1 - Fraction(study.privacy.training_share)) / releases
+    return mu2 / releases
 
 
 def _before_training(study: Study) -> int:

@@ -8,6 +8,7 @@ import math
 from typing import Final
 
 from fieldfare.shared.errors import AccountingError
+from fieldfare.shared.privacy.sides import SideCosts
 from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.protocol.plan import PICOMU2, Plan, carries_last_sum, is_recomputed
 
@@ -140,20 +141,20 @@ def together_line(plan: Plan, limit: float) -> str:
     )
 
 
-def budget_obstacle(plan: Plan, spent: int) -> str:
+def budget_obstacle(plan: Plan, spent: SideCosts) -> str:
     """Return why the study's own budget does not carry another whole run, or nothing.
 
     Args:
         plan: of the study.
         spent: by earlier runs, in 1e-12 mu^2.
     """
-    run = sum(terms.steps * terms.cost for terms in plan.releases if terms is not plan.allowance)
-    if spent + run <= plan.study_limit:
+    run = plan.run_costs
+    if spent.and_also(run).total <= plan.study_limit:
         return ""
-    left = max(plan.study_limit - spent, 0)
+    left = max(plan.study_limit - spent.total, 0)
     return (
-        f"budget: a run costs epsilon {plan.epsilon(run / PICOMU2):.3g}, and earlier runs left "
-        f"{plan.epsilon(left / PICOMU2) if left else 0.0:.3g} of this study's "
+        f"budget: a run costs epsilon {plan.epsilon(run.total / PICOMU2):.3g}, and earlier runs "
+        f"left {plan.epsilon(left / PICOMU2) if left else 0.0:.3g} of this study's "
         f"{plan.study.privacy.epsilon:g}: institutions will refuse; resume an earlier run, or "
         "propose another study"
     )

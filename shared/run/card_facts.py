@@ -28,7 +28,7 @@ def card_facts(state: RunState, *, size: int, root: str) -> CardFacts:
         roster=state.run.roster_hash,
         institutions=state.asked.body.n,
         steps=results.steps,
-        spent=max(state.debits.values(), default=0),
+        spent=max((one.total for one in state.debits.values()), default=0),
         failed_attempts=state.failed,
         metrics=json.loads(results.metrics) if results.metrics else None,
         groups=read_groups(state.run.plan, results.groups),

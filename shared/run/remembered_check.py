@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 from fieldfare.shared.errors import ProtocolError, RefusalCode
 from fieldfare.shared.privacy.protection import Protection
+from fieldfare.shared.privacy.sides import SideCosts
 from fieldfare.shared.protocol.messages import Reply, Request, Verifier, open_envelope
-from fieldfare.shared.protocol.plan import Plan
+from fieldfare.shared.protocol.plan import SIDES, Plan
 from fieldfare.shared.protocol.remembered import Remembered
 from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.run.request_check import check_answerable
@@ -41,7 +42,7 @@ class ListedInOffers:
         Raises:
             ProtocolError: something that nobody honest lists.
         """
-        spent = 0
+        spent = SideCosts()
         for content in remembered.requests:
             if content not in self.requests:
                 self.requests[content] = self.request(content)
@@ -50,9 +51,9 @@ class ListedInOffers:
                 raise ProtocolError(
                     "expected requests that their sender is part of", RefusalCode.BAD_PARTICIPANTS
                 )
-            spent += cost
+            spent = spent.plus(SIDES[request.kind], cost)
             self.by.setdefault(content, []).append(sender)
-        if spent > self.plan.study_limit:
+        if spent.total > self.plan.study_limit:
             raise ProtocolError(
                 "expected requests that the study's mu^2 pays for, found more of them",
                 RefusalCode.TOO_MANY_ATTEMPTS,

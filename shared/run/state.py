@@ -27,6 +27,7 @@ from typing import Any, Final
 from fieldfare.shared.errors import RefusalCode, StudyError
 from fieldfare.shared.geometry.geometry import Geometry
 from fieldfare.shared.privacy.protection import Protection
+from fieldfare.shared.privacy.sides import SideCosts
 from fieldfare.shared.protocol.messages import (
     Commitment,
     Opened,
@@ -95,7 +96,7 @@ class RunState:
         sums: of them.
         recomputed: sums that were added up again.
         failed: requests that led to no sum, each time that they were asked.
-        debits: 1e-12 mu^2 by institution.
+        debits: 1e-12 mu^2 by institution, and by whose units were read.
     """
 
     run: AgreedRun
@@ -119,7 +120,7 @@ class RunState:
     sums: int = 0
     recomputed: int = 0
     failed: int = 0
-    debits: Mapping[str, int] = field(default_factory=dict)
+    debits: Mapping[str, SideCosts] = field(default_factory=dict)
     published: Mapping[str, RehearsalKeys] = field(default_factory=dict)
 
     @classmethod
@@ -344,7 +345,8 @@ class RunState:
         before, name = self._open_attempt(), opened.body.institution
         attempt, debits = before.with_reply(opened), dict(self.debits)
         if before.is_new(opened):
-            debits[name] = debits.get(name, 0) + self.release.terms.cost
+            terms = self.release.terms
+            debits[name] = debits.get(name, SideCosts()).plus(terms.side, terms.cost)
         return replace(self, attempt=attempt, debits=debits)
 
     def _open_attempt(self) -> Attempt:

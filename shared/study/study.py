@@ -68,6 +68,7 @@ from fieldfare.shared.system.private_files import read_at_most
 STUDY_FORMAT: Final = 1
 STUDY_TYPE: Final = "fieldfare.study.v1"
 MAX_FEATURES: Final = 1000
+SPARE_WHERE_OPENED: Final = 2  # what fails before an opening costs nothing
 MAX_SPARE_RELEASES: Final = 10_000
 MAX_INSTITUTIONS: Final = 10_000  # each step costs a mask for every pair
 UNPAID_ATTEMPTS: Final = 64  # of a step, counted with those that ended before an opening
@@ -164,7 +165,6 @@ class PrivacySection(_Section):
     collusion_tolerance: int = Field(default=1, ge=1)  # t, an absolute number
     multiplicity: int = Field(default=1, ge=1, le=64)  # M: the roster's constant
     spare_releases: int | None = Field(default=None, ge=0, le=MAX_SPARE_RELEASES)  # of training
-    training_share: float = Field(default=0.8, gt=0, lt=1)  # of what questions leave of mu^2
     query_share: float | None = Field(default=None, ge=0, le=1)  # of mu^2, for questions
 
     @field_validator("clipping_norm")
@@ -510,7 +510,9 @@ class Study(_Section):
             given = self.privacy.model_copy(update={"query_share": None})
             object.__setattr__(self, "privacy", given)
         if self.privacy.spare_releases is None:
-            spare = math.ceil(self.training.steps / 10)  # docs/design.md, "Attempts": a tenth
+            spare = math.ceil(self.training.steps / 10)  # docs/design.md, "Attempts"
+            if self.aggregation.opens:  # what fails before it is opened costs nothing
+                spare = min(spare, SPARE_WHERE_OPENED)
             filled = self.privacy.model_copy(update={"spare_releases": spare})
             object.__setattr__(self, "privacy", filled)
         return self

@@ -108,7 +108,7 @@ def _followed(bed: Bed, run: str, say: Callable[[str], None]) -> RunRow:
 
 def _summary(bed: Bed, row: RunRow, report: dict[str, Any]) -> list[str]:
     plan = plan_for(bed.loaded_study)
-    spent = row.progress.spent if row.progress else 0
+    spent = row.progress.spent.total if row.progress else 0
     with run_store(CoordinatorHome(bed.coordinator_home).runs_database) as store:
         metrics = store.metrics(row.run)
     released = json.loads(metrics) if metrics else {}

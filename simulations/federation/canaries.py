@@ -115,7 +115,6 @@ class Design:
                     "delta": DELTA,
                     "clipping_norm": CLIPPING_NORM,
                     "spare_releases": 0,
-                    "training_share": 0.99,
                 },
             }
         )
@@ -401,8 +400,9 @@ def _attacked(
         job = federation.job()
         job.on_step = on_step
         federation.run(job)
-        spent = {ledger.spent() for ledger in federation.ledgers.values()}
-        return attack, federation.plan, max(spent) - federation.plan.evaluation.cost
+        study_id = federation.plan.study_id
+        spent = {ledger.costs(study_id).training for ledger in federation.ledgers.values()}
+        return attack, federation.plan, max(spent)
 
 
 def lines(report: CanaryReport) -> Iterator[str]:

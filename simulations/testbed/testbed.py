@@ -173,7 +173,7 @@ class Bed:
         policy = self.home(name) / "policy.toml"
         edit(policy, "columns = []\n", f"columns = {listed}\n")
         if study.asks:
-            edit(policy, '"fairness"]', '"fairness", "query"]')
+            edit(policy, "kinds = [", 'kinds = ["query", ')
         edit(policy, "packages = []\n", f"packages = {json.dumps(classes_of(study))}\n")
         with (self.home(name) / "institution.toml").open("a") as file:
             path, unit = str(self.records[name].absolute()), study.records.unit

@@ -55,7 +55,6 @@ STUDY: Final = Study.model_validate(
         "privacy": {
             "epsilon": 8.0,
             "delta": 1e-5,
-            "training_share": 0.99,
             "spare_releases": 0,
             "clipping_norm": 1.0,
         },

@@ -256,7 +256,7 @@ def test_nothing_marked_comes_out_of_an_exact_federation(
     assert watch.finds(needles()) == set()
     # It did look: all four channels that are never empty hold what they should.
     assert watch.messages >= 2 * len(BANKS) * (3 + 3 + 1 + 1 + 1)
-    assert watch.finds({b"fieldfare.reply.v2": "reply"}) == {
+    assert watch.finds({b"fieldfare.reply.v3": "reply"}) == {
         ("wire", "reply"),
         ("ledgers", "reply"),
     }

@@ -208,6 +208,16 @@ class Grouping:
 _BYTES = 8
 
 
+def split_name(*, key: bytes, share: float) -> str:
+    """Return 64 hex digits that name a split: the same for the same key and share, and only then.
+
+    Keyed BLAKE2b of the share, under a label that no unit id is hashed with; it tells nothing of
+    the key.
+    """
+    label = b"fieldfare split\0" + repr(float(share)).encode()
+    return hashlib.blake2b(label, key=key, digest_size=32, person=b"split").hexdigest()
+
+
 def holdout_mask(units: Iterable[str], *, key: bytes, share: float) -> NDArray[np.bool_]:
     """Tell which units belong to the hold-out.
 

@@ -22,6 +22,7 @@ from tests.benchmarks.deployed import (
 )
 
 from fieldfare.server.store.rows import Progress, RunRow, RunStatus
+from fieldfare.shared.privacy.sides import SideCosts
 from fieldfare.shared.study.study import load_study
 from fieldfare.simulations.testbed.testbed import Bed
 
@@ -30,7 +31,7 @@ BEGUN = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 def row(step: int, seconds: float, phase: str = "training") -> RunRow:
     at = BEGUN + timedelta(seconds=seconds)
-    progress = Progress(step, 4, 0, 0.0, 0, phase, at)
+    progress = Progress(step, 4, 0, 0.0, SideCosts(), phase, at)
     return RunRow("run-1", "0" * 64, RunStatus.RUNNING, "", None, BEGUN, None, progress)
 
 

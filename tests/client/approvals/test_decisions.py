@@ -68,6 +68,7 @@ from fieldfare.shared.errors import (
     StudyError,
     UsageError,
 )
+from fieldfare.shared.privacy.sides import SideCosts
 from fieldfare.shared.protocol.messages import (
     Approval,
     Refusal,
@@ -84,7 +85,7 @@ from fieldfare.shared.run.replay import initial_state
 from fieldfare.shared.study.study import Study
 
 STUDY = home_study()
-NOTHING = SpentBudget(yearly=0, lifetime=0, study=0, promised=0)
+NOTHING = SpentBudget(yearly=0, lifetime=0, promised=0)
 UNKNOWN_STUDY = Refusal(RefusalCode.UNKNOWN_STUDY)
 
 
@@ -296,9 +297,9 @@ def test_what_others_may_still_spend_is_told(
     spend(custody, 7, study=STUDY.id)
     found = spent_now(custody.ledger, other, kept, roster, NOW)
     freed = (Freed((NOW + timedelta(days=366)).date(), 7),)
-    assert found == SpentBudget(yearly=7, lifetime=7, study=0, promised=cost - 7, freed=freed)
+    assert found == SpentBudget(yearly=7, lifetime=7, promised=cost - 7, freed=freed)
     own = spent_now(custody.ledger, STUDY, kept, roster, NOW)
-    assert (own.study, own.promised) == (7, 0)
+    assert (own.study, own.promised) == (SideCosts(all=7), 0)
     later = spent_now(custody.ledger, other, kept, roster, NOW.replace(year=2027))
     assert (later.yearly, later.lifetime) == (0, 7)
 

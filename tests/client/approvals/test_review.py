@@ -23,13 +23,14 @@ from fieldfare.client.ledger.freeing import Freed
 from fieldfare.client.policy.policy import Policy, limits, load_policy
 from fieldfare.shared.privacy.discrete_noise import XI_LIMIT
 from fieldfare.shared.privacy.gaussian import epsilon_for
+from fieldfare.shared.privacy.sides import SideCosts
 from fieldfare.shared.protocol.identity import fingerprint
 from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.study import Study
 from fieldfare.simulations.federation.federation import made_here
 
-NOTHING = SpentBudget(yearly=0, lifetime=0, study=0, promised=0)
+NOTHING = SpentBudget(yearly=0, lifetime=0, promised=0)
 
 LEAVING = (ReleaseKind.REHEARSAL, ReleaseKind.TRAINING, ReleaseKind.EVALUATION)
 
@@ -146,10 +147,12 @@ def test_the_budget_is_what_is_left_now(coordinator: Coordinator, policy: Policy
     study = home_study()
     plan, granted = plan_for(study), limits(policy)
     cost = plan.study_limit
+    half = SideCosts(training=cost // 2, holdout=cost // 2)
     spent = SpentBudget(
         yearly=granted.yearly_picomu2 - 2 * cost,
         lifetime=granted.lifetime_picomu2 - 4 * cost,
-        study=cost // 2,
+        study=half,
+        study_in_year=half,
         promised=7 * 10**9,
     )
     budget = reviewed(coordinator, policy, study, spent=spent).budget
@@ -172,16 +175,25 @@ def test_a_budget_too_small_by_one_unit_is_an_objection(policy: Policy, which: s
     limit = granted.yearly_picomu2 if which == "yearly" else granted.lifetime_picomu2
 
     def spent(picomu2: int, study: int = 0) -> SpentBudget:
-        totals = {"yearly": 0, "lifetime": 0, which: picomu2}
+        totals, costs = {"yearly": 0, "lifetime": 0, which: picomu2}, SideCosts(all=study)
+        yearly, lifetime = totals["yearly"], totals["lifetime"]
         return SpentBudget(
-            yearly=totals["yearly"], lifetime=totals["lifetime"], study=study, promised=0
+            yearly=yearly, lifetime=lifetime, promised=0, study=costs, study_in_year=costs
         )
 
     assert all_objections(policy, plan, spent(limit - plan.study_limit)) == ()
     (objection,) = all_objections(policy, plan, spent(limit - plan.study_limit + 1))
     assert objection.rule == f"budget.{which}_epsilon"
-    begun = spent(limit, study=plan.study_limit)
+    done = SideCosts(training=plan.planned.training, holdout=plan.planned.holdout)
+    begun = replace(spent(limit), study=done, study_in_year=done)
     assert all_objections(policy, plan, begun) == ()  # it needs no more
+    # Trained, and not evaluated: that costs nobody more who counts already.
+    trained = SideCosts(training=plan.study_limit)
+    begun = replace(spent(limit), study=trained, study_in_year=trained)
+    assert all_objections(policy, plan, begun) == ()
+    # But where the year forgot the training, the hold-out's part counts anew.
+    forgotten = replace(begun, study_in_year=SideCosts())
+    assert bool(all_objections(policy, plan, forgotten)) is (which == "yearly")
 
 
 def test_what_is_left_and_when_more_comes_free_is_said_in_words(policy: Policy) -> None:

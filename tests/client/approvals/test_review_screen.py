@@ -42,7 +42,7 @@ def screen(
         study,
         policy,
         roster,
-        SpentBudget(yearly=spent, lifetime=spent, study=0, promised=10**9),
+        SpentBudget(yearly=spent, lifetime=spent, promised=10**9),
         institution="bank-a",
         unit="customer",
         status="waits for a decision",

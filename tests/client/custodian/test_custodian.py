@@ -134,9 +134,7 @@ def test_records_that_do_not_fit_are_settled_at_the_approval(bench: Bench) -> No
 
 
 def test_a_study_whose_noise_cannot_carry_the_claim_is_not_approved(bench: Bench) -> None:
-    study = make_study(
-        privacy={"epsilon": 100.0, "delta": 0.09, "clipping_norm": 2**-10, "training_share": 0.99}
-    )
+    study = make_study(privacy={"epsilon": 100.0, "delta": 0.09, "clipping_norm": 2**-10})
     plan = plan_for(study)
     thin = replace(plan, training=replace(plan.training, sigma=plan.training.gamma))
     with pytest.raises(AccountingError):

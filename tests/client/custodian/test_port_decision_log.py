@@ -15,7 +15,7 @@ from fieldfare.client.ledger.budget import Position
 from fieldfare.shared.errors import RefusalCode
 from fieldfare.shared.protocol.messages import Request
 
-POSITION: Final = Position(sequence=3, head="e" * 64, cumulative=5, epoch=1)
+POSITION: Final = Position(sequence=3, head="e" * 64, cumulative=5, debited=5, epoch=1)
 HOSTILE: Final = "\x1b[2J\u202e" + "x" * 5000 + "\n"
 
 

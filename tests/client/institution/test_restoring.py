@@ -68,6 +68,7 @@ def signed(position: Position) -> bytes:
         ledger_sequence=position.sequence,
         ledger_head=position.head,
         cumulative=position.cumulative,
+        debited=position.debited,
         epoch=position.epoch,
     )
     return sign_envelope(body, "bank-a", NoSigner())
@@ -149,7 +150,7 @@ def test_a_shown_reply_keeps_the_ledger_behind_until_it_is_accepted(home: Home) 
     show_reply(home, known)
     with open_ledger(home) as ledger:
         check_not_behind(ledger, home)
-    show_reply(home, Position(sequence=6, head="f" * 64, cumulative=60, epoch=1))
+    show_reply(home, Position(sequence=6, head="f" * 64, cumulative=60, debited=60, epoch=1))
     with open_ledger(home) as ledger, pytest.raises(LedgerError, match="entry 6 of epoch 1"):
         check_not_behind(ledger, home)
     with pytest.raises(LedgerError, match="--kept"):
@@ -193,7 +194,7 @@ def test_a_part_needs_a_name_of_its_own_and_a_ledger_that_is_not_behind(
     same = create_institution(tmp_path / "same", "bank-a")
     with pytest.raises(UsageError, match="another population than 'bank-a'"):
         split_off(home, same, user="ines", reason="apart")
-    show_reply(home, Position(sequence=6, head="f" * 64, cumulative=60, epoch=1))
+    show_reply(home, Position(sequence=6, head="f" * 64, cumulative=60, debited=60, epoch=1))
     other = create_institution(tmp_path / "other", "bank-b")
     with pytest.raises(LedgerError, match="entry 6"):
         split_off(home, other, user="ines", reason="apart")

@@ -25,7 +25,9 @@ from fieldfare.shared.errors import LedgerError, RefusalCode
 from fieldfare.shared.flood import WINDOW_SECONDS
 from fieldfare.shared.protocol.messages import Participant, ReleaseKind, Request
 
-POSITION: Final = Position(sequence=3, head="e" * 64, cumulative=2**53 - 1, epoch=1)
+POSITION: Final = Position(
+    sequence=3, head="e" * 64, cumulative=2**53 - 1, debited=2**53 - 1, epoch=1
+)
 REQUEST: Final = Request(
     protocol=2,
     study="a" * 64,
@@ -104,6 +106,7 @@ def test_every_decision_is_written_down(journal: Journal) -> None:
         "epoch": 1,
         "sequence": 3,
         "cumulative": 2**53 - 1,
+        "debited": 2**53 - 1,
         "head": "e" * 64,
     }
 

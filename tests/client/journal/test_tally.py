@@ -13,7 +13,7 @@ from fieldfare.shared.errors import LedgerError, RefusalCode
 from fieldfare.shared.protocol.messages import ReleaseKind
 
 NOW: Final = datetime(2025, 6, 1, tzinfo=UTC)
-POSITION: Final = Position(sequence=3, head="e" * 64, cumulative=5, epoch=1)
+POSITION: Final = Position(sequence=3, head="e" * 64, cumulative=5, debited=5, epoch=1)
 REQUEST: Final[Any] = SimpleNamespace(
     study="a" * 64, run="run-1", step=7, attempt=1, kind=ReleaseKind.TRAINING
 )

@@ -17,6 +17,7 @@ from fieldfare.client.ledger.chain import (
     to_micros,
 )
 from fieldfare.shared.errors import LedgerError
+from fieldfare.shared.privacy.sides import Side, SideCosts
 
 DAY = timedelta(days=1)
 START = datetime(2025, 1, 1, tzinfo=UTC)
@@ -25,7 +26,7 @@ VECTOR = hashlib.sha256(b"vector").hexdigest()
 
 def history(length: int) -> list[LedgerEntry]:
     """Entries of two studies in turn; entry i costs i + 1."""
-    tip, totals = genesis("units", START), {"a": 0, "b": 0}
+    tip, before = genesis("units", START), {"a": SideCosts(), "b": SideCosts()}
     entries = []
     for i in range(length):
         study = "ab"[i % 2]
@@ -38,10 +39,8 @@ def history(length: int) -> list[LedgerEntry]:
             request=hashlib.sha256(bytes([i])).hexdigest(),
             cost=i + 1,
         )
-        entry = next_entry(
-            tip, debit, vector=VECTOR, study_total=totals[study], time=START + i * DAY
-        )
-        totals[study] += debit.cost
+        entry = next_entry(tip, debit, vector=VECTOR, before=before[study], time=START + i * DAY)
+        before[study] = before[study].plus(debit.side, debit.cost)
         tip = Tip(position=entry.position, time=entry.time)
         entries.append(entry)
     return entries
@@ -98,6 +97,7 @@ def test_any_changed_field_is_found(index: int) -> None:
                 {"sequence": index + 2},
                 {"head": "0" * 64},
                 {"cumulative": entry.position.cumulative - 1},
+                {"debited": entry.position.debited + 1},
                 {"epoch": 2},
             )
         ),
@@ -111,6 +111,7 @@ def test_any_changed_field_is_found(index: int) -> None:
                 {"kind": "evaluation"},
                 {"request": "0" * 64},
                 {"cost": entry.debit.cost + 1},
+                {"side": Side.HOLDOUT},
             )
         ),
     ]
@@ -129,7 +130,7 @@ def test_missing_doubled_and_swapped_entries_are_found() -> None:
 def test_a_time_before_its_predecessor_is_found() -> None:
     tip = Tip(position=genesis("units", START).position, time=START)
     debit = history(1)[0].debit
-    early = next_entry(tip, debit, vector=VECTOR, study_total=0, time=START - DAY)
+    early = next_entry(tip, debit, vector=VECTOR, before=SideCosts(), time=START - DAY)
     with pytest.raises(LedgerError, match="expected entry 1 after"):
         check([early])
 

@@ -6,9 +6,12 @@ import pytest
 
 from fieldfare.client.ledger.budget import Debit, LedgerBalance, Limits, Portion, check_debit
 from fieldfare.shared.errors import LedgerError, PolicyRefusal, RefusalCode
+from fieldfare.shared.privacy.sides import Side, SideCosts
 
 DEBIT = Debit(study="s", run="r", step=5, attempt=1, kind="training", request="a" * 64, cost=10)
-FREE = LedgerBalance(occupant=None, last=(5, 0), study_total=0, yearly_total=0, lifetime_total=0)
+FREE = LedgerBalance(
+    occupant=None, last=(5, 0), study=SideCosts(), yearly_total=0, lifetime_total=0
+)
 LIMITS = Limits(yearly_picomu2=100, lifetime_picomu2=1000)
 
 
@@ -29,7 +32,9 @@ def refusal(balance: LedgerBalance, *, debit: Debit = DEBIT, attempts: int = 3) 
         replace(FREE, last=None),
         replace(FREE, last=(5, 1)),
         replace(FREE, last=(4, 7)),
-        replace(FREE, study_total=40, yearly_total=90, lifetime_total=990),  # to the last unit
+        replace(
+            FREE, study=SideCosts(all=40), yearly_total=90, lifetime_total=990
+        ),  # to the last unit
     ],
 )
 def test_what_is_in_order_and_affordable_passes(balance: LedgerBalance) -> None:
@@ -42,13 +47,30 @@ def test_what_is_in_order_and_affordable_passes(balance: LedgerBalance) -> None:
         (replace(FREE, occupant="b" * 64), RefusalCode.REPLAY_CHANGED),
         (replace(FREE, last=(6, 0)), RefusalCode.STEP_CLOSED),
         (replace(FREE, last=(5, 2)), RefusalCode.ATTEMPT_CLOSED),
-        (replace(FREE, study_total=41), RefusalCode.BUDGET_EXHAUSTED),
+        (replace(FREE, study=SideCosts(all=41)), RefusalCode.BUDGET_EXHAUSTED),
         (replace(FREE, yearly_total=91), RefusalCode.BUDGET_EXHAUSTED),
         (replace(FREE, lifetime_total=991), RefusalCode.BUDGET_EXHAUSTED),
     ],
 )
 def test_each_rule_refuses_with_its_code(balance: LedgerBalance, code: RefusalCode) -> None:
     assert refusal(balance) is code
+
+
+def test_each_side_of_a_study_has_what_all_units_leave() -> None:
+    """Q 20 and T 30 are all of the study's 50: the hold-out still has 30, training nothing."""
+    spent = SideCosts(all=20, training=30, holdout=20)
+    balance = replace(
+        FREE,
+        study=spent,
+        study_in_year=spent,
+        study_ever=spent,
+        yearly_total=90 + 10,
+        lifetime_total=1000,
+    )
+    check(balance, debit=replace(DEBIT, side=Side.HOLDOUT))
+    dearer = replace(DEBIT, side=Side.HOLDOUT, cost=11)
+    for debit in (dearer, replace(DEBIT, side=Side.TRAINING), DEBIT):
+        assert refusal(balance, debit=debit) is RefusalCode.BUDGET_EXHAUSTED
 
 
 def test_a_part_of_a_study_has_a_limit_of_its_own() -> None:
@@ -72,7 +94,11 @@ def test_attempts_count_from_zero() -> None:
 
 def test_the_first_reason_that_applies_is_given() -> None:
     everything = LedgerBalance(
-        occupant="b" * 64, last=(6, 0), study_total=99, yearly_total=999, lifetime_total=9999
+        occupant="b" * 64,
+        last=(6, 0),
+        study=SideCosts(all=99),
+        yearly_total=999,
+        lifetime_total=9999,
     )
     assert refusal(everything, attempts=0) is RefusalCode.REPLAY_CHANGED
     assert refusal(replace(everything, occupant=None), attempts=0) is RefusalCode.STEP_CLOSED

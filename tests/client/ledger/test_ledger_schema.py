@@ -11,6 +11,7 @@ from fieldfare.shared.errors import LedgerError
 from fieldfare.shared.sqlite.database import Database
 
 ENTRY = "'debit', 1, 0, 's', 'r', {step}, 0, 'training', '{request}', 1, 'v', 1, 1, 'h'"
+SIDED = ENTRY + ", 'all', 1"
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def database() -> Iterator[Database]:
 def fill(database: Database) -> None:
     database.rows("INSERT INTO ledger VALUES (1, 'units', 0)")
     for number in (1, 2):
-        entry = ENTRY.format(step=number, request=f"request {number}")
+        entry = SIDED.format(step=number, request=f"request {number}")
         database.rows(f"INSERT INTO entries VALUES ({number}, {entry})")
         database.rows(f"INSERT INTO replies VALUES ({number}, 'h', x'01', x'02')")
 
@@ -56,7 +57,7 @@ def test_entries_are_added_at_the_end_only(
 ) -> None:
     database.rows("PRAGMA recursive_triggers = OFF")
     before = database.rows("SELECT * FROM entries")
-    entry = ENTRY.format(step=step, request=asked)
+    entry = SIDED.format(step=step, request=asked)
     with pytest.raises(LedgerError, match="append-only"):
         database.rows(f"{verb} INTO entries VALUES ({sequence}, {entry})")
     assert database.rows("SELECT * FROM entries") == before
@@ -70,7 +71,7 @@ def test_a_reply_cannot_be_replaced_and_needs_its_entry(database: Database) -> N
 
 
 def test_a_debit_costs_something(database: Database) -> None:
-    entry = ENTRY.format(step=3, request="request 3").replace("1, 'v'", "0, 'v'")
+    entry = SIDED.format(step=3, request="request 3").replace("1, 'v'", "0, 'v'")
     with pytest.raises(LedgerError, match="CHECK"):
         database.rows(f"INSERT INTO entries VALUES (3, {entry})")
 
@@ -79,14 +80,15 @@ def test_other_events_find_room_in_the_same_chain(database: Database) -> None:
     for number in (3, 4):
         database.rows(
             f"INSERT INTO entries VALUES ({number}, 'epoch', {number - 1}, 0, '', '', 0, 0, '', '',"
-            " 0, '', 2, 0, 'h')"
+            " 0, '', 2, 0, 'h', 'all', 2)"
         )
     assert database.rows("SELECT count(*) FROM entries") == [(4,)]
 
 
 def test_statements_stand_beside_their_entries_and_stay(database: Database) -> None:
     database.rows(
-        "INSERT INTO entries VALUES (3, 'epoch', 2, 0, '', '', 0, 0, '', '', 0, '', 2, 0, 'h')"
+        "INSERT INTO entries VALUES (3, 'epoch', 2, 0, '', '', 0, 0, '', '', 0, '', 2, 0, 'h',"
+        " 'all', 2)"
     )
     database.rows("INSERT INTO statements VALUES (3, '{}')")
     for statement in (

@@ -28,9 +28,10 @@ from fieldfare.client.ledger.chain import (
     to_text,
 )
 from fieldfare.shared.errors import LedgerError
+from fieldfare.shared.privacy.sides import SideCosts
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-LOST = Position(sequence=9, head="c" * 64, cumulative=50, epoch=1)
+LOST = Position(sequence=9, head="c" * 64, cumulative=50, debited=50, epoch=1)
 EPOCH = Stated(
     kind=StatementKind.EPOCH, user="ines", reason="disk lost", carried=50, kept=0, lost=(LOST,)
 )
@@ -56,21 +57,25 @@ def debit(step: int, study: str = "s") -> Debit:
 def history() -> list[LedgerEntry | Statement]:
     """A debit, a new epoch that counts against every study, a split, a debit, an epoch of s."""
     first = next_entry(
-        genesis("units", START), debit(0), vector="a" * 64, study_total=0, time=START
+        genesis("units", START), debit(0), vector="a" * 64, before=SideCosts(all=0), time=START
     )
-    epoch = next_statement(tip_of(first), EPOCH, study_total=0, time=START)
-    split = next_statement(tip_of(epoch), SPLIT, study_total=50, time=START)
+    epoch = next_statement(tip_of(first), EPOCH, before=SideCosts(all=0), time=START)
+    split = next_statement(tip_of(epoch), SPLIT, before=SideCosts(all=50), time=START)
     second = next_entry(
-        tip_of(split), debit(1), vector="a" * 64, study_total=60, time=START + timedelta(1)
+        tip_of(split),
+        debit(1),
+        vector="a" * 64,
+        before=SideCosts(all=60),
+        time=START + timedelta(1),
     )
     named = replace(EPOCH, study="s", carried=7, lost=())
-    last = next_statement(tip_of(second), named, study_total=70, time=second.time)
+    last = next_statement(tip_of(second), named, before=SideCosts(all=70), time=second.time)
     return [first, epoch, split, second, last]
 
 
 def test_a_head_can_be_recomputed_by_hand() -> None:
     start = genesis("units", START)
-    found = next_statement(start, EPOCH, study_total=0, time=START)
+    found = next_statement(start, EPOCH, before=SideCosts(all=0), time=START)
     content = {
         "carried": 50,
         "cumulative": 50,
@@ -89,7 +94,7 @@ def test_a_head_can_be_recomputed_by_hand() -> None:
     }
     text = json.dumps(content, separators=(",", ":")).encode()
     head = hashlib.sha256(bytes.fromhex(start.position.head) + text).hexdigest()
-    assert found.position == Position(sequence=1, head=head, cumulative=50, epoch=2)
+    assert found.position == Position(sequence=1, head=head, cumulative=50, debited=50, epoch=2)
 
 
 def test_a_history_with_statements_is_accepted_with_its_totals() -> None:
@@ -111,6 +116,7 @@ CHANGES: dict[str, Callable[[Statement], Statement]] = {
     "lost": lambda s: replace(s, stated=replace(s.stated, lost=())),
     "epoch": lambda s: replace(s, position=replace(s.position, epoch=1)),
     "total": lambda s: replace(s, position=replace(s.position, cumulative=10)),
+    "debited": lambda s: replace(s, position=replace(s.position, debited=61)),
     "study_total": lambda s: replace(s, study_total=0),
     "time": lambda s: replace(s, time=s.time + timedelta(1)),
 }
@@ -128,19 +134,22 @@ def test_any_changed_field_of_a_statement_is_found(change: str) -> None:
 
 def test_an_epoch_below_what_was_seen_has_no_place_in_the_chain() -> None:
     start = genesis("units", START)
-    with pytest.raises(LedgerError, match="carry over what was lost, up to a total of 50"):
-        next_statement(start, replace(EPOCH, carried=49), study_total=0, time=START)
+    with pytest.raises(LedgerError, match="carry over what was lost, up to a sum of 50"):
+        next_statement(start, replace(EPOCH, carried=49), before=SideCosts(all=0), time=START)
     with pytest.raises(LedgerError, match="carry over"):
-        next_statement(start, replace(EPOCH, kept=1), study_total=0, time=START)
-    with pytest.raises(LedgerError, match="total after a statement"):
+        next_statement(start, replace(EPOCH, kept=1), before=SideCosts(all=0), time=START)
+    with pytest.raises(LedgerError, match="debits after a statement"):
         next_statement(
-            tip_of(history()[0]), replace(EPOCH, carried=MAX_PICOMU2), study_total=0, time=START
+            tip_of(history()[0]),
+            replace(EPOCH, carried=MAX_PICOMU2),
+            before=SideCosts(all=0),
+            time=START,
         )
 
 
 def test_a_new_epoch_follows_every_one_that_was_seen() -> None:
     seen = replace(EPOCH, lost=(LOST, replace(LOST, epoch=7)))
-    found = next_statement(genesis("units", START), seen, study_total=0, time=START)
+    found = next_statement(genesis("units", START), seen, before=SideCosts(all=0), time=START)
     assert found.position.epoch == 8
 
 
@@ -153,6 +162,7 @@ positions = st.builds(
     sequence=st.integers(0, 2**40),
     head=st.text("0123456789abcdef", min_size=64, max_size=64),
     cumulative=st.integers(0, 50),
+    debited=st.integers(50, 52),
     epoch=st.integers(1, 9),
 )
 
@@ -222,8 +232,9 @@ def test_a_split_carries_nothing(changes: dict[str, object]) -> None:
         replace(SPLIT, **changes)  # type: ignore[arg-type]
 
 
-def at(cumulative: int, epoch: int) -> Position:
-    return replace(LOST, cumulative=cumulative, epoch=epoch)
+def at(debited: int, epoch: int) -> Position:
+    # What a limit counts may have stood still: the plain sum of debits is what is compared.
+    return replace(LOST, cumulative=debited // 2, debited=debited, epoch=epoch)
 
 
 def test_lost_cost_counts_from_what_is_known_to_be_common() -> None:

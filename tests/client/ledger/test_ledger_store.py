@@ -35,7 +35,7 @@ def add(store: Store, debit: Debit, time: datetime = NOW) -> LedgerEntry:
         store.tip(),
         debit,
         vector=hashlib.sha256(b"vector").hexdigest(),
-        study_total=store.study_total(debit.study),
+        before=store.study_costs(debit.study),
         time=time,
     )
     store.append(entry, b"reply", b"vector")
@@ -46,7 +46,7 @@ def test_an_empty_ledger_stands_at_its_start(store: Store) -> None:
     assert store.tip() == store.start
     assert store.start.time == NOW
     assert store.entries_after(0, 10) == []
-    assert store.study_total("s") == store.spent_since(0) == 0
+    assert store.study_costs("s").total == store.spent_since(0) == 0
     assert store.reply("a" * 64) is None
     assert store.contains(store.start.position)
     assert not store.contains(replace(store.start.position, head="0" * 64))
@@ -79,9 +79,9 @@ def test_standing_says_what_stands_in_the_way(store: Store) -> None:
     found = store.balance(replace(DEBIT, step=3, attempt=2), NOW + 366 * DAY)
     assert found.occupant == "b" * 64
     assert found.last == (3, 2)
-    assert (found.study_total, found.yearly_total, found.lifetime_total) == (327, 4320, 4327)
+    assert (found.study.total, found.yearly_total, found.lifetime_total) == (327, 4320, 4327)
     empty = store.balance(replace(DEBIT, study="u"), NOW)
-    assert (empty.occupant, empty.last, empty.study_total) == (None, None, 0)
+    assert (empty.occupant, empty.last, empty.study.total) == (None, None, 0)
 
 
 def test_the_window_includes_its_first_instant(store: Store) -> None:

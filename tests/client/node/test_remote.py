@@ -279,7 +279,7 @@ def test_three_institutions_run_over_their_sockets(make_bench: MakeBench, room: 
     outcome = run_over_sockets(bench, room)
     assert outcome.participants == tuple(NAMES[:3])
     plan = bench.plan
-    planned = plan.training.cost * plan.training.steps + plan.evaluation.cost
+    planned = plan.run_costs.total
     for name in bench.names:
         assert bench.ledger(name).spent() == planned
         bench.ledger(name).verify()

@@ -18,7 +18,7 @@ from fieldfare.shared.errors import UsageError
 FIRST: Final = datetime(2026, 3, 4, 5, tzinfo=UTC)
 REPORT: Final = LedgerReport(
     population="Bank A's customers",
-    position=Position(sequence=2, head="a" * 64, cumulative=3 * 10**9, epoch=1),
+    position=Position(sequence=2, head="a" * 64, cumulative=3 * 10**9, debited=3 * 10**9, epoch=1),
     yearly=LimitUse(limit=10**11, spent=3 * 10**9, limit_epsilon=2.0, delta=1e-6),
     lifetime=LimitUse(limit=10**12, spent=3 * 10**9, limit_epsilon=6.0, delta=1e-6),
     studies={"b" * 64: 3 * 10**9},

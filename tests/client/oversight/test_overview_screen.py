@@ -76,7 +76,13 @@ FULL: Final = Overview(
     ),
     budget=LedgerReport(
         population="bank-a",
-        position=Position(sequence=9, head="0" * 64, cumulative=to_picomu2(0.05), epoch=0),
+        position=Position(
+            sequence=9,
+            head="0" * 64,
+            cumulative=to_picomu2(0.05),
+            debited=to_picomu2(0.05),
+            epoch=0,
+        ),
         yearly=BUDGET,
         lifetime=replace(BUDGET, limit=to_picomu2(0.5), limit_epsilon=3.5),
         studies={ONE: to_picomu2(0.05)},

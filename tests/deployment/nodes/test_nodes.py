@@ -38,7 +38,7 @@ def test_three_institutions_run_over_their_nodes(bench: Bench, banks: Nodes) -> 
     with banks.superlink.grid() as grid:
         outcome = bench.federation.job("over-nodes").run(GridChannel(grid))
     assert outcome.participants == BANKS
-    planned = bench.plan.training.cost * bench.plan.training.steps + bench.plan.evaluation.cost
+    planned = bench.plan.run_costs.total
     for name in bench.names:
         assert bench.ledger(name).spent() == planned
         bench.ledger(name).verify()

@@ -69,6 +69,7 @@ def opened_by_d(run: Run, request: Request, promised: Committed, statements: lis
         ledger_sequence=position.sequence,
         ledger_head=position.head,
         cumulative=position.cumulative,
+        debited=position.debited,
         epoch=position.epoch,
     )
     return run.bench.party(D).sign(body)

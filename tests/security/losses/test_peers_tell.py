@@ -244,6 +244,7 @@ def _claims(bench: Bench, run: Run) -> dict[str, tuple[str, RefusalCode]]:
         ledger_sequence=9,
         ledger_head="0" * 64,
         cumulative=9,
+        debited=9,
         epoch=1,
     )
     forged = sign_envelope(reply, B, bench.party(B).signer)

@@ -24,6 +24,7 @@ from fieldfare.server.studies.proposals import propose
 from fieldfare.server.superlink.control import control_target
 from fieldfare.server.superlink.superlink import control
 from fieldfare.shared.errors import StudyError
+from fieldfare.shared.privacy.sides import SideCosts
 from fieldfare.shared.protocol.signed_files import offer_study
 from fieldfare.shared.system.private_files import create_private
 
@@ -123,7 +124,7 @@ def test_a_run_that_nothing_is_left_for_is_refused(keyed: KeyedCoordinator, caps
         store.create("first", keyed.study.id, datetime.now(UTC))
         store.set_state("first", RunStatus.FAILED, "", datetime.now(UTC))
         for spent, status in ((0, 1), (made.plan.study_limit // 2, 3)):
-            store.append("first", (), progress=progress(2, spent=spent))
+            store.append("first", (), progress=progress(2, spent=SideCosts(training=spent)))
             named = ("--run", f"after-{spent}")
             assert keyed.command("run", "start", "payments", *named) == status
             err = capsys.readouterr().err

@@ -46,7 +46,7 @@ def test_flower_runs_a_job_to_its_outcome(
     assert outcome.participants == BANKS
     assert outcome.parameters.shape == (plan.training.vectors.entries,)
     assert np.isfinite(outcome.parameters).all()
-    assert outcome.spent == STEPS * plan.training.cost + plan.evaluation.cost
+    assert outcome.spent == plan.run_costs.total
     assert outcome.attempts == 0
     assert setting.debits() == dict.fromkeys(BANKS, STEPS + 1)
     spent = {name: ledger.spent() for name, ledger in setting.federation.ledgers.items()}
@@ -93,7 +93,7 @@ def test_attempts_that_failed_are_counted_and_paid(make_setting: MakeSetting) ->
     assert outcome.attempts == 1
     assert outcome.participants == ("bank-a", "bank-b", "bank-d")
     # By the institution that answered most: seven training sums and one evaluation.
-    assert outcome.spent == 7 * plan.training.cost + plan.evaluation.cost
+    assert outcome.spent == max(7 * plan.training.cost, plan.evaluation.cost)
     ledgers = setting.federation.ledgers
     assert max(ledger.spent() for ledger in ledgers.values()) == outcome.spent
     assert ledgers["bank-c"].spent() == 2 * plan.training.cost  # the first call was a rehearsal
@@ -173,7 +173,7 @@ def test_what_was_paid_before_a_run_was_cut_counts(
         assert job.outcome is None
     outcome = book.carry_on()
     plan = setting.federation.plan
-    assert outcome.spent == STEPS * plan.training.cost + plan.evaluation.cost
+    assert outcome.spent == plan.run_costs.total
     assert outcome.spent == max(ledger.spent() for ledger in setting.federation.ledgers.values())
 
 

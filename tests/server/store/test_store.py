@@ -11,6 +11,7 @@ import pytest
 from fieldfare.server.store.rows import Progress, RunRow, RunStatus
 from fieldfare.server.store.store import RunStore, run_store
 from fieldfare.shared.errors import RunError, UsageError
+from fieldfare.shared.privacy.sides import SideCosts
 
 NOW: Final = datetime(2025, 6, 1, 12, 0, 0, 123_456, tzinfo=UTC)
 LATER: Final = NOW + timedelta(hours=1)
@@ -136,6 +137,8 @@ def test_a_purged_run_cannot_go_on(store: RunStore) -> None:
 
 
 def test_progress_comes_with_the_row(store: RunStore) -> None:
-    progress = Progress(3, 40, 2, 0.25, 123_456_789_012, "evaluation", LATER)
+    progress = Progress(
+        3, 40, 2, 0.25, SideCosts(training=123_456_789_012, holdout=9), "evaluation", LATER
+    )
     store.append(RUN, (), progress=progress)
     assert store.row(RUN).progress == progress

@@ -16,13 +16,16 @@ import pytest
 from fieldfare.server.store.rows import Progress, RunStatus
 from fieldfare.server.store.store import RunStore, run_store
 from fieldfare.shared.errors import RunError, UsageError
+from fieldfare.shared.privacy.sides import SideCosts
 from fieldfare.shared.transcript.leaves import EndRecord, Leaf, LeafKind
 
 NOW: Final = datetime(2025, 6, 1, 12, tzinfo=UTC)
 STUDY: Final = "a" * 64
 RUN: Final = "run-1"
 LEAVES: Final = tuple(Leaf(LeafKind.REPLY, b"reply %d" % number) for number in range(5))
-PROGRESS: Final = Progress(3, 40, 1, 0.5, 2**60, "training", NOW)
+PROGRESS: Final = Progress(
+    3, 40, 1, 0.5, SideCosts(all=2**60, training=7, holdout=2**61), "training", NOW
+)
 
 
 def blobs_of(store: RunStore, run: str) -> dict[str, bytes | None]:
@@ -141,6 +144,7 @@ WRITER = """
 import hashlib, os, sys
 from datetime import UTC, datetime
 from pathlib import Path
+from fieldfare.shared.privacy.sides import SideCosts
 from fieldfare.server.store.store import Progress, run_store
 from fieldfare.shared.transcript.leaves import Leaf, LeafKind
 
@@ -151,7 +155,7 @@ with run_store(path) as store:
         name = hashlib.sha256(vector).hexdigest()
         leaves = [Leaf(LeafKind.REPLY, b"%d %d" % (step, i)) for i in range(3)]
         leaves.append(Leaf(LeafKind.SUM, name.encode()))
-        progress = Progress(step, steps, 0, 0.1, step, "training", datetime.now(UTC))
+        progress = Progress(step, steps, 0, 0.1, SideCosts(all=step), "training", datetime.now(UTC))
         store.append(run, leaves, blobs={name: vector}, checkpoint=b"%d" % step * 9000,
                      progress=progress)
         print(step, flush=True)

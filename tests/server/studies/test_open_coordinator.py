@@ -15,6 +15,7 @@ from fieldfare.server.studies.open_coordinator import open_coordinator
 from fieldfare.server.studies.proposals import propose
 from fieldfare.server.studies.run_control import Life
 from fieldfare.shared.errors import UsageError
+from fieldfare.shared.privacy.sides import SideCosts
 from fieldfare.shared.protocol.plan import PICOMU2, plan_for
 from fieldfare.shared.study.allowed_packages import permit
 from fieldfare.shared.study.study import Study
@@ -31,10 +32,10 @@ def test_a_picture_holds_study_privacy_and_institutions(keyed: KeyedCoordinator)
         store = opened.store
         for number, spent in ((1, 3_000_000_000), (2, 1_000_000_000)):
             store.create(f"run-{number}", study.id, NOW + timedelta(hours=number))
-            store.append(f"run-{number}", (), progress=progress(1, spent=spent))
+            store.append(f"run-{number}", (), progress=progress(1, spent=SideCosts(all=spent)))
             store.set_state(f"run-{number}", RunStatus.STOPPED, "", NOW)
         store.create("run-3", "b" * 64, NOW)  # of a study whose file is gone
-        store.append("run-3", (), progress=progress(1, spent=10**15))
+        store.append("run-3", (), progress=progress(1, spent=SideCosts(all=10**15)))
         store.put_status("run-1", "bank-b", "answered", NOW)
         store.put_status("run-1", "left the roster", "lost", NOW)
         store.put_metrics("run-1", '{"auroc":{"value":0.5}}')

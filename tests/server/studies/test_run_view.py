@@ -30,6 +30,7 @@ from fieldfare.server.studies.run_view import (
     screen,
     summary_json,
 )
+from fieldfare.shared.privacy.sides import SideCosts
 
 NOW: Final = datetime(2025, 6, 1, 12, 0, 30, tzinfo=UTC)
 RUN: Final = "2025-06-01-payments-0a1b2c"
@@ -45,7 +46,7 @@ def before(seconds: float) -> datetime:
 
 
 def progress(phase: str = "training", step: int = 12, **changes: Any) -> Progress:
-    made = Progress(step, 40, 1, 0.4812, 123_000_000_000, phase, before(1))
+    made = Progress(step, 40, 1, 0.4812, SideCosts(all=123_000_000_000), phase, before(1))
     return replace(made, **changes)
 
 

@@ -5,6 +5,7 @@ from tests.support.runs.transcripts import Recorder
 
 from fieldfare.shared.audit.evidence import LedgerTrail, Spent
 from fieldfare.shared.errors import ProtocolError
+from fieldfare.shared.privacy.sides import Side, SideCosts
 from fieldfare.shared.protocol.messages import Reply
 from fieldfare.shared.transcript.leaves import LeafKind
 
@@ -13,6 +14,7 @@ H = "0" * 64
 
 
 def reply(number: int, **changes: Any) -> Reply:
+    total = changes.get("cumulative", number * COST)
     fields: dict[str, Any] = {
         "request": f"{number:064x}",
         "institution": "bank-a",
@@ -21,24 +23,29 @@ def reply(number: int, **changes: Any) -> Reply:
         "debit": COST,
         "ledger_sequence": number,
         "ledger_head": f"{number:064x}",
-        "cumulative": number * COST,
+        "cumulative": total,
+        "debited": total,  # what every debit raises by itself
         "epoch": 1,
     }
     return Reply(**(fields | changes))
 
 
-def taken(*replies: Reply, limit: int = 10**6) -> LedgerTrail:
+def taken(*replies: Reply, limit: int = 10**6, side: Side = Side.ALL) -> LedgerTrail:
     trail = LedgerTrail(limit)
     for one in replies:
-        trail.take(one, str(one).encode(), one.debit)
+        trail.take(one, str(one).encode(), side, one.debit)
     return trail
+
+
+def spent(releases: int = 0, debits: int = 0, **more: Any) -> Spent:
+    return Spent(releases=releases, costs=SideCosts(all=debits), **more)
 
 
 def test_debits_are_added_up() -> None:
     trail = taken(reply(1), reply(2), reply(1, institution="bank-b"))
     assert trail.spent == {
-        "bank-a": Spent(releases=2, debits=2 * COST),
-        "bank-b": Spent(releases=1, debits=COST),
+        "bank-a": spent(2, 2 * COST),
+        "bank-b": spent(1, COST),
     }
 
 
@@ -56,7 +63,7 @@ def test_a_rehearsal_moves_nothing() -> None:
     free = reply(7, debit=0, ledger_sequence=4, cumulative=900, ledger_head="4" * 64)
     again = reply(8, debit=0, ledger_sequence=4, cumulative=900, ledger_head="4" * 64)
     paid = reply(9, ledger_sequence=5, cumulative=900 + COST)
-    assert taken(free, again, paid).spent["bank-a"] == Spent(releases=1, debits=COST)
+    assert taken(free, again, paid).spent["bank-a"] == spent(1, COST)
 
 
 def test_a_rehearsal_is_answered_anew_each_time() -> None:
@@ -67,13 +74,13 @@ def test_a_rehearsal_is_answered_anew_each_time() -> None:
 
 def test_other_runs_may_debit_in_between() -> None:
     trail = taken(reply(1), reply(2, ledger_sequence=5, cumulative=900))
-    spent = Spent(releases=2, debits=2 * COST, elsewhere=900 - 2 * COST)
-    assert trail.spent["bank-a"] == spent
+    expected = spent(2, 2 * COST, elsewhere=900 - 2 * COST)
+    assert trail.spent["bank-a"] == expected
 
 
 def test_what_was_debited_before_the_run_is_not_counted() -> None:
     trail = taken(reply(9, cumulative=10**5))
-    assert trail.spent["bank-a"] == Spent(releases=1, debits=COST)
+    assert trail.spent["bank-a"] == spent(1, COST)
 
 
 @pytest.mark.parametrize(
@@ -82,13 +89,13 @@ def test_what_was_debited_before_the_run_is_not_counted() -> None:
         ({"ledger_sequence": 1}, "went back"),
         ({"ledger_sequence": 0}, "went back"),
         ({"cumulative": COST}, "a debit is missing"),
-        ({"cumulative": 2 * COST + 1}, "the last total and this debit"),
+        ({"cumulative": 2 * COST + 1}, "the last debits and this one"),
         ({"ledger_sequence": 5, "cumulative": COST + 1}, "a debit is missing"),
         ({"ledger_head": f"{1:064x}"}, "another head"),
         ({"debit": 0, "ledger_sequence": 1, "cumulative": COST}, "head where it did not move"),
         (
             {"debit": 0, "ledger_sequence": 1, "ledger_head": f"{1:064x}", "cumulative": COST + 1},
-            "the last total",
+            "the last debits",
         ),
     ],
 )
@@ -105,7 +112,7 @@ def test_the_first_reply_counts_its_own_debit(first: dict[str, Any]) -> None:
 
 def test_another_debit_than_the_plans_is_refused() -> None:
     with pytest.raises(ProtocolError, match="expected the plan's debit: 100; found: 99"):
-        LedgerTrail(10**6).take(reply(1, debit=99), b"", COST)
+        LedgerTrail(10**6).take(reply(1, debit=99), b"", Side.ALL, COST)
 
 
 def test_more_than_the_study_allows_is_refused() -> None:
@@ -114,13 +121,37 @@ def test_more_than_the_study_allows_is_refused() -> None:
         taken(reply(1), reply(2), limit=2 * COST - 1)
 
 
+def test_the_smaller_side_raises_no_total() -> None:
+    trail = taken(reply(1), side=Side.TRAINING)
+    second = reply(2, cumulative=COST, debited=2 * COST)
+    trail.take(second, b"second", Side.HOLDOUT, COST)
+    assert trail.spent["bank-a"].costs == SideCosts(training=COST, holdout=COST)
+    assert trail.spent["bank-a"].debits == COST
+
+
+@pytest.mark.parametrize(
+    ("second", "reason"),
+    [
+        ({"cumulative": 2 * COST}, "the study's total: 100; found: 200"),
+        ({"cumulative": COST - 1, "debited": 2 * COST}, "the study's total"),
+        ({"cumulative": COST, "debited": COST}, "a debit is missing"),
+        ({"cumulative": 500, "debited": 499, "ledger_sequence": 4}, "more than was debited"),
+        ({"cumulative": COST - 1, "debited": 499, "ledger_sequence": 4}, "a debit is missing"),
+    ],
+)
+def test_a_total_that_no_sides_come_to_is_refused(second: dict[str, Any], reason: str) -> None:
+    trail = taken(reply(1), side=Side.TRAINING)
+    with pytest.raises(ProtocolError, match=reason):
+        trail.take(reply(2, **second), b"second", Side.HOLDOUT, COST)
+
+
 def test_what_was_asked_is_the_most_that_may_have_been_spent() -> None:
     trail = taken(reply(1))
-    trail.ask("bank-a", COST)
-    trail.ask("bank-a", COST)
-    trail.ask("bank-b", COST)
-    assert trail.spent["bank-a"] == Spent(releases=1, debits=COST, asked=2 * COST)
-    assert trail.spent["bank-b"] == Spent(asked=COST)
+    trail.ask("bank-a", Side.ALL, COST)
+    trail.ask("bank-a", Side.ALL, COST)
+    trail.ask("bank-b", Side.HOLDOUT, COST)
+    assert trail.spent["bank-a"] == spent(1, COST, asked=SideCosts(all=2 * COST))
+    assert trail.spent["bank-b"] == Spent(asked=SideCosts(holdout=COST))
 
 
 @pytest.mark.parametrize(

@@ -43,9 +43,9 @@ def test_one_screen_says_everything(recorded: Recorder, report: AuditReport) -> 
         "3 of 3, 6 requests, 1 of them without a sum",
         "5 of 5 added up again, bit for bit",
         report.model,
-        "epsilon 4 planned, 2.263 spent",
+        "epsilon 4 planned, 2.694 spent",
         "bank-c",
-        "0.881 (at most 1.29)",
+        "0.9957 (at most 1.459)",
         "all of it",
         "FITS  every signature",
     ):

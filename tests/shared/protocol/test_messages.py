@@ -92,7 +92,7 @@ BODIES: list[MessageBody] = [
     Commitment(request=H1, institution="a", answer=H2, vector=H1, seed=H2),
     Reply(
         request=H1, institution="a", answer=H2, vector=H1, statements=H1, seed=H2, debit=10,
-        ledger_sequence=4, ledger_head=H2, cumulative=40, epoch=0,
+        ledger_sequence=4, ledger_head=H2, cumulative=40, debited=40, epoch=0,
     ),
 ]  # fmt: skip
 every_body = pytest.mark.parametrize("body", BODIES, ids=lambda body: type(body).__name__)
@@ -193,7 +193,7 @@ def test_every_field_moves_the_hash(body: MessageBody) -> None:
 
 def test_types_signers_and_signatures_are_covered() -> None:
     for change in (
-        {"type": "fieldfare.reply.v2"},
+        {"type": "fieldfare.reply.v3"},
         {"type": "fieldfare.request.v1"},
         {"type": ""},
         {"signer": "b"},

@@ -12,12 +12,15 @@ from fieldfare.shared.errors import AccountingError, StudyError
 from fieldfare.shared.privacy.accountant import mu_squared
 from fieldfare.shared.privacy.discrete_noise import XI_LIMIT, release_xi
 from fieldfare.shared.privacy.gaussian import epsilon_for, mu2_for
+from fieldfare.shared.privacy.sides import SideCosts
 from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.protocol.plan import (
     PICOMU2,
     RANGE_SIGMAS,
     RANGE_UNITS,
+    SIDES,
     Plan,
+    ReleaseTerms,
     carries_last_sum,
     evaluation_vectors,
     is_recomputed,
@@ -46,24 +49,21 @@ def study(**sections: Any) -> Study:
 
 
 def debits(plan: Plan) -> Fraction:
-    """Every debit that the plan allows, added up one by one."""
-    return sum(
-        (
-            Fraction(terms.cost, PICOMU2) * (terms.steps + terms.spare)
-            for terms in (
-                *(plan.rehearsal, plan.moments, plan.training),
-                *(plan.evaluation, plan.fairness),
-            )
-        ),
-        Fraction(0),
-    )
+    """Every debit that the plan allows, added up one by one, of whoever loses most."""
+
+    def cost(*kinds: ReleaseTerms) -> Fraction:
+        each = (Fraction(one.cost, PICOMU2) * (one.steps + one.spare) for one in kinds)
+        return sum(each, Fraction(0))
+
+    of_training = cost(plan.rehearsal, plan.moments, plan.training, plan.guard)
+    return max(of_training, cost(plan.evaluation, plan.fairness))
 
 
 studies = st.builds(
-    lambda epsilon, delta, norm, steps, share, spare, again, multiplicity, units, bins: study(
+    lambda epsilon, delta, norm, steps, spare, again, multiplicity, units, bins: study(
         privacy={
             "epsilon": epsilon, "delta": delta, "clipping_norm": norm / 1024,
-            "training_share": share, "spare_releases": spare, "multiplicity": multiplicity,
+            "spare_releases": spare, "multiplicity": multiplicity,
         },
         training={"steps": steps},
         evaluation={"spare_releases": again, "score_bins": bins},
@@ -73,7 +73,6 @@ studies = st.builds(
     st.floats(1e-30, 0.0999),
     st.integers(1, 8 * 1024),
     st.integers(1, 10_000),
-    st.floats(1e-3, 0.999),
     st.one_of(st.none(), st.integers(0, 10_000)),
     st.integers(0, 10),
     st.integers(1, 64),
@@ -158,19 +157,39 @@ def test_the_planned_epsilon_against_dp_accounting(epsilon: float, delta: float)
     evaluation = pld.from_gaussian_mechanism(
         plan.evaluation.sigma, value_discretization_interval=1e-4
     ).self_compose(1 + plan.evaluation.spare)
-    composed = training.compose(evaluation)
     assert plan.epsilon() == pytest.approx(epsilon, rel=1e-3)
-    # The accountant is pessimistic by its discretisation: 57 releases of 1e-4.
-    assert composed.get_epsilon_for_delta(delta) == pytest.approx(epsilon, rel=1e-3, abs=1e-4)
+    # Of a unit of either side. The accountant is pessimistic by its discretisation: 1e-4 each.
+    for side in (training, evaluation):
+        assert side.get_epsilon_for_delta(delta) == pytest.approx(epsilon, rel=1e-3, abs=1e-4)
 
 
-def test_training_has_its_share_and_spares_a_tenth() -> None:
+def test_every_kind_of_release_says_whose_units_it_reads() -> None:
+    assert set(SIDES) == set(ReleaseKind)
+
+
+def test_what_a_study_plans_is_what_all_units_lose_and_the_larger_side() -> None:
+    asking = study(queries=[{"name": "n", "kind": "count"}], privacy={"query_share": 0.3})
+    plan, total = plan_for(asking), mu2_for(epsilon=1.0, delta=1e-5, xi=XI_LIMIT)
+    assert plan.planned.all == pytest.approx(0.3 * total * PICOMU2, rel=1e-6)
+    assert plan.planned.training == pytest.approx(0.7 * total * PICOMU2, rel=1e-6)
+    assert plan.planned.holdout == pytest.approx(0.7 * total * PICOMU2, rel=1e-6)
+    assert plan.study_limit == plan.planned.total <= total * PICOMU2
+    once = plan.run_costs
+    assert once.training == plan.training.cost * 50
+    assert once.holdout == plan.evaluation.cost
+    # What is left of the study, of all that it spent and of what a window still holds of it.
+    spent = SideCosts(all=once.all, training=plan.planned.training)
+    assert plan.still(spent) == plan.study_limit - spent.total
+    assert plan.still(spent, SideCosts()) == plan.planned.all - once.all + plan.planned.holdout
+
+
+def test_training_and_hold_out_have_all_that_questions_leave() -> None:
     plan = plan_for(study())
     total = mu2_for(epsilon=1.0, delta=1e-5, xi=XI_LIMIT)
-    assert (plan.training.steps, plan.training.spare) == (50, 5)
+    assert (plan.training.steps, plan.training.spare) == (50, 2)
     assert (plan.evaluation.steps, plan.evaluation.spare) == (1, 1)
-    assert plan.training.mu2 * 55 == pytest.approx(0.8 * total, rel=1e-6)
-    assert plan.evaluation.mu2 * 2 == pytest.approx(0.2 * total, rel=1e-6)
+    assert plan.training.mu2 * 52 == pytest.approx(total, rel=1e-6)
+    assert plan.evaluation.mu2 * 2 == pytest.approx(total, rel=1e-6)
     assert plan.mu2 == pytest.approx(total, rel=1e-6)
     assert plan.training.sigma == pytest.approx(1 / math.sqrt(plan.training.mu2), rel=1e-9)
 
@@ -249,7 +268,6 @@ def test_epsilon_of_what_was_spent() -> None:
     assert half == epsilon_for(delta=1e-5, mu2=plan.mu2 / 2, xi=XI_LIMIT)
     # mu * sqrt(n - t): with three and one colluder, as if mu^2 were doubled.
     assert plan.epsilon_if_masks_fail(3) == pytest.approx(plan.epsilon(2 * plan.mu2), rel=1e-4)
-    assert plan.epsilon_if_masks_fail(3, 0.0) == 0.0
     assert plan.epsilon_if_masks_fail(6) > plan.epsilon_if_masks_fail(3)
 
 
@@ -341,20 +359,18 @@ def test_all_debits_of_a_local_study_keep_its_promise() -> None:
 
 
 def test_masks_protect_nothing_of_local_changes() -> None:
-    """If all failed, evaluation alone would be worth more than was promised for it."""
+    """If all failed, the hold-out's units would lose more than those of training."""
     plan = local_plan()
-    local = plan.training.mu2 * (plan.training.steps + plan.training.spare)
+    local, held = plan.planned.training / PICOMU2, plan.planned.holdout / PICOMU2
     for participants in (3, 10):
         honest = participants - plan.study.privacy.collusion_tolerance
-        bare = plan.epsilon(local + (plan.mu2 - local) * honest)
+        bare = plan.epsilon(max(local, held * honest))
         assert plan.epsilon_if_masks_fail(participants) == pytest.approx(bare, rel=1e-4)
-        together = plan_for(plan.study.stepwise)
-        assert plan.epsilon_if_masks_fail(participants) < together.epsilon_if_masks_fail(
-            participants
-        )
-    # Of a part of the plan, the dearest: what masks do protect comes first.
-    part = plan.epsilon_if_masks_fail(10, plan.evaluation.mu2)
-    assert part == pytest.approx(plan.epsilon(9 * plan.evaluation.mu2), rel=1e-4)
+    assert held * 9 > local
+    asking = local_plan(privacy={"query_share": 0.9}, queries=[{"name": "n", "kind": "count"}])
+    all_units = asking.planned.all / PICOMU2
+    worst = asking.epsilon((all_units + asking.planned.holdout / PICOMU2) * 2)
+    assert asking.epsilon_if_masks_fail(3) == pytest.approx(worst, rel=1e-4)
 
 
 def test_noise_of_ones_own_is_checked_on_its_own() -> None:

@@ -8,6 +8,7 @@ import pytest
 from tests.support.runs.written_runs import base
 
 from fieldfare.shared.evaluation.metrics import evaluate
+from fieldfare.shared.privacy.sides import SideCosts
 from fieldfare.shared.protocol.plan import PICOMU2, plan_for
 from fieldfare.shared.protocol.prospects import (
     budget_obstacle,
@@ -45,7 +46,7 @@ def test_a_study_that_can_run_has_nothing_against_it() -> None:
     plan = plan_for(study())
     assert obstacles(plan) == ()
     assert cautions(plan) == ()
-    assert budget_obstacle(plan, 0) == ""
+    assert budget_obstacle(plan, SideCosts()) == ""
 
 
 def test_steps_that_no_custodian_takes_again_are_said() -> None:
@@ -63,7 +64,7 @@ def test_a_study_without_a_unit_is_of_no_use() -> None:
     assert line.startswith("records.unit: expected the column that names each unit")
 
 
-@pytest.mark.parametrize(("units", "prevalence"), [(400, 0.05), (400, 0.95), (920, 0.55)])
+@pytest.mark.parametrize(("units", "prevalence"), [(400, 0.05), (400, 0.95), (411, 0.55)])
 def test_noise_that_hides_a_class_is_foreseen(units: int, prevalence: float) -> None:
     (line,) = obstacles(plan_for(study(units, prevalence, delta=1e-3)))
     rare = "negatives" if prevalence > 0.5 else "positives"
@@ -93,7 +94,7 @@ def test_what_is_foreseen_is_what_the_table_says(units: int, *, foreseen: bool) 
 
 
 def test_more_institutions_leave_less_noise() -> None:
-    plan = plan_for(study(12_300))
+    plan = plan_for(study(5_500))
     assert obstacles(plan, 3)
     assert not obstacles(plan, 30)
 
@@ -112,13 +113,18 @@ def test_a_delta_above_half_a_unit_in_all_is_warned_of(delta: float, *, careful:
 
 def test_what_earlier_runs_left_has_to_carry_a_whole_run() -> None:
     plan = plan_for(study())
-    run = sum(terms.steps * terms.cost for terms in plan.releases)
-    assert budget_obstacle(plan, plan.study_limit - run) == ""
-    line = budget_obstacle(plan, plan.study_limit - run + 1)
+    limit, run = plan.study_limit, plan.run_costs.total
+    left = limit - run
+    assert budget_obstacle(plan, SideCosts(all=left)) == ""
+    # Sides add up over runs: what one trained, the other need not have evaluated.
+    held = limit - plan.run_costs.holdout
+    assert budget_obstacle(plan, SideCosts(training=left, holdout=held)) == ""
+    assert budget_obstacle(plan, SideCosts(training=left, holdout=held + 1))
+    line = budget_obstacle(plan, SideCosts(all=left + 1))
     assert f"a run costs epsilon {plan.epsilon(run / PICOMU2):.3g}" in line
     assert "of this study's 1: institutions will refuse" in line
-    assert "left 0 of" in budget_obstacle(plan, plan.study_limit)
-    assert "left 0 of" in budget_obstacle(plan, 2 * plan.study_limit)
+    assert "left 0 of" in budget_obstacle(plan, SideCosts(all=limit))
+    assert "left 0 of" in budget_obstacle(plan, SideCosts(all=2 * limit))
 
 
 def test_moments_that_do_not_travel_are_said() -> None:

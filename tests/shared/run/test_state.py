@@ -9,6 +9,7 @@ from tests.shared.run.conftest import MakeRun
 from tests.support.runs.written_runs import LATER, STUDIES, WrittenRun, group_of
 
 from fieldfare.shared.errors import ProtocolError, RefusalCode
+from fieldfare.shared.privacy.sides import SideCosts
 from fieldfare.shared.protocol.messages import (
     ReleaseKind,
     Request,
@@ -290,8 +291,9 @@ def test_whoever_answered_paid_and_a_repeat_is_free(written: MakeRun) -> None:
     run = written("lost")
     cost = run.plan.training.cost
     assert (run.state.requests, run.state.sums, run.state.failed) == (6, 5, 1)
-    assert run.state.debits["bank-b"] == cost
-    assert run.state.debits["bank-a"] == 4 * cost + run.plan.evaluation.cost
+    held = run.plan.evaluation.cost
+    assert run.state.debits["bank-b"] == SideCosts(training=cost)
+    assert run.state.debits["bank-a"] == SideCosts(training=4 * cost, holdout=held)
     leaves = after_opening(run)
     again = [i for i, leaf in enumerate(leaves) if leaf.kind is LeafKind.REQUEST][1]
     end, rest = EndRecord(state="failed", reason="x").leaf(), leaves[again:]

@@ -23,6 +23,7 @@ from fieldfare.server.home.roster_key import load_roster_key, roster_public
 from fieldfare.server.store.rows import Progress
 from fieldfare.server.store.store import RunStore, run_store
 from fieldfare.shared.cli.root import run
+from fieldfare.shared.privacy.sides import SideCosts
 from fieldfare.shared.protocol.identity import public_hex
 from fieldfare.shared.protocol.messages import Approval, IdentitySigner, sign_envelope
 from fieldfare.shared.protocol.roster import Member, Roster
@@ -150,7 +151,7 @@ def progress(step: int, phase: str = "training", **changes: Any) -> Progress:
         "steps": 4,
         "attempt_failures": 0,
         "seconds": 0.25,
-        "spent": step * 1_000_000_000,
+        "spent": SideCosts(all=step * 1_000_000_000),
         "phase": phase,
         "at": datetime.now(UTC),
     }

@@ -36,7 +36,7 @@ SENT: Final = {
     "offer": "fieldfare.key-offer.v2",
     "request": "fieldfare.request.v2",
     "commitment": "fieldfare.commitment.v1",
-    "reply": "fieldfare.reply.v2",
+    "reply": "fieldfare.reply.v3",
 }
 FOLLOWS: Final = {
     "rehearsal": "",
@@ -97,6 +97,7 @@ class Checker:
     promised: dict[tuple[str, str], bytes] = field(default_factory=dict)
     vectors: dict[str, bytes] = field(default_factory=dict)
     spent: dict[str, int] = field(default_factory=dict)
+    sides: dict[str, dict[str, int]] = field(default_factory=dict)
     parameters: np.ndarray | None = None  # None: not known here
     tail: list[np.ndarray] = field(default_factory=list)
     start: np.ndarray | None = None  # as the guard's request bound it
@@ -318,7 +319,7 @@ class Checker:
                 found = (reply["request"], reply["answer"], reply["epoch"])
                 check(found == (hashed, named[name], self.epochs[name]), "a reply to this request")
                 self._opens(reply, promised if opens else None, listed, len(named))
-                self._ledger(reply, leaves[at][1], terms["cost"])
+                self._ledger(reply, leaves[at][1], terms["side"], terms["cost"])
                 replies[name], at = reply, at + 1
         check(sorted(replies) == sorted(before), "everybody answered before the sum")
         return request, replies, at
@@ -376,7 +377,7 @@ class Checker:
         check(wanted == {name: request[name] for name in wanted}, "the plan's terms")
         check(request["entries"] == terms["entries"] or kind == "query", "the plan's entries")
 
-    def _ledger(self, reply: Fields, content: bytes, cost: int) -> None:
+    def _ledger(self, reply: Fields, content: bytes, side: str, cost: int) -> None:
         """A ledger only goes forward; the same bytes again are free."""
         name = reply["institution"]
         known = self.answered.get((name, reply["request"]))
@@ -386,15 +387,22 @@ class Checker:
         self.answered[name, reply["request"]] = content
         check(reply["debit"] == cost, "the plan's debit")
         last, paid = self.ledgers.get(name), int(cost > 0)
+        before = last or {"debited": 0, "cumulative": 0}
+        debited = reply["debited"] - before["debited"]
+        risen = reply["cumulative"] - before["cumulative"]
+        check(0 <= risen <= debited, "a total that grows by no more than what was debited")
         if last is not None:
             entries = reply["ledger_sequence"] - last["ledger_sequence"]
-            more = reply["cumulative"] - last["cumulative"] - cost
-            check(entries >= paid and more >= 0, "a ledger that goes forward")
-            check(more == 0 or entries > paid, "a total that grows by what was debited")
+            check(entries >= paid and debited >= cost, "a ledger that goes forward")
+            check(debited == cost or entries > paid, "debits that grow by what was debited")
             moved = reply["ledger_head"] != last["ledger_head"]
             check(moved == bool(entries), "a head that moves with the ledger")
         self.ledgers[name] = reply
-        self.spent[name] = self.spent.get(name, 0) + cost
+        # No unit is in training and in the hold-out: the study costs the larger of the two.
+        sides = self.sides.setdefault(name, {"all": 0, "training": 0, "holdout": 0})
+        sides[side] += cost
+        self.spent[name] = sides["all"] + max(sides["training"], sides["holdout"])
+        check(self.spent[name] <= reply["cumulative"], "a total that holds what the study spent")
         check(self.spent[name] <= self.plan["limit"], "no more than the study allows")
 
     # -- sums ---------------------------------------------------------------------------

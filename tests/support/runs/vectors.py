@@ -224,7 +224,10 @@ TRAINED: Final[dict[str, Forge]] = {
     "a sum that is thrown away": thrown_away,
     "a step that is summed twice": step_twice,
     "a reply at another price": changed(LeafKind.REPLY, 5, Reply, debit=1),
-    "a reply from a ledger that went back": changed(LeafKind.REPLY, 9, Reply, cumulative=1),
+    "a reply from a ledger that went back": changed(LeafKind.REPLY, 9, Reply, debited=1),
+    "a reply whose total rose by more than its debit": changed(
+        LeafKind.REPLY, 9, Reply, cumulative=10**15
+    ),
     "a reply to another request": changed(LeafKind.REPLY, 5, Reply, request=H),
     "a reply that opens another list": changed(LeafKind.REPLY, 5, Reply, statements=H),
     "a reply with another seed": changed(LeafKind.REPLY, 5, Reply, seed=H),
@@ -351,6 +354,7 @@ def plan_of(plan: Plan) -> dict[str, Any]:
 
 def _terms(terms: ReleaseTerms) -> dict[str, Any]:
     return {
+        "side": terms.side.value,
         "first_step": terms.first_step,
         "steps": terms.steps,
         "clipping_norm": terms.vectors.clipping_norm,

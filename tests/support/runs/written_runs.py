@@ -19,6 +19,7 @@ from fieldfare.shared.audit.audit import AuditReport, audit
 from fieldfare.shared.audit.opening import Trust
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.privacy.protection import Protection
+from fieldfare.shared.privacy.sides import SideCosts
 from fieldfare.shared.protocol.messages import (
     PROTOCOL_VERSION,
     Approval,
@@ -121,7 +122,7 @@ class WrittenRun:
     names: Sequence[str] = NAMES
     leaves: list[Leaf] = field(default_factory=list)
     blobs: dict[str, bytes] = field(default_factory=dict)
-    ledgers: dict[str, tuple[int, int]] = field(default_factory=dict)  # entries, total
+    ledgers: dict[str, tuple[int, SideCosts]] = field(default_factory=dict)  # entries, costs
     left: set[str] = field(default_factory=set)  # who did not answer once is gone
     summed: set[str] = field(default_factory=set)  # the vectors that are in sums
 
@@ -305,8 +306,10 @@ class WrittenRun:
     def reply(self, name: str, asked: Request, content: bytes, **changes: object) -> Leaf:
         """Return what an institution answers, its ledger a debit further."""
         opens, attempt = self.study.aggregation.opens, self.state.attempt
-        cost, (entries, total) = self.state.release.terms.cost, self.ledgers.get(name, (0, 0))
-        self.ledgers[name] = position = (entries + int(cost > 0), total + cost)
+        terms = self.state.release.terms
+        entries, before = self.ledgers.get(name, (0, SideCosts()))
+        cost, costs = terms.cost, before.plus(terms.side, terms.cost)
+        self.ledgers[name] = position = (entries + int(cost > 0), costs)
         self.blobs[bytes_hash(content)] = content
         named = {p.institution: p.answer for p in asked.participants}
         body = Reply(
@@ -319,7 +322,8 @@ class WrittenRun:
             debit=cost,
             ledger_sequence=position[0],
             ledger_head=bytes_hash(f"{name} {position}".encode()),
-            cumulative=position[1],
+            cumulative=costs.total,
+            debited=costs.all + costs.training + costs.holdout,
             epoch=1,
         ).model_copy(update=changes)
         return Leaf(LeafKind.REPLY, self.signed(body, name))

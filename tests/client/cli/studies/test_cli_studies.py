@@ -238,6 +238,7 @@ def test_under_a_ledger_that_is_behind_nothing_is_approved(typed: Typed) -> None
         ledger_sequence=7,
         ledger_head="0" * 64,
         cumulative=7,
+        debited=7,
         epoch=1,
     )
     with open_institution_ledger(open_institution(typed.home.path), utc_now) as ledger:

@@ -13,6 +13,7 @@ REPLY = Reply(
     ledger_sequence=7,
     ledger_head="d" * 64,
     cumulative=35,
+    debited=35,
     epoch=2,
 )
 

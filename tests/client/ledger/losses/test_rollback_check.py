@@ -10,7 +10,7 @@ from fieldfare.client.ledger.budget import Position
 from fieldfare.client.ledger.rollback_check import Witness
 from fieldfare.shared.errors import LedgerError
 
-POSITION = Position(sequence=7, head="a" * 64, cumulative=12, epoch=2)
+POSITION = Position(sequence=7, head="a" * 64, cumulative=12, debited=12, epoch=2)
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_a_failed_write_leaves_the_old_witness(
         b"[]",
         b"null",
         b"{}",
-        b'{"cumulative":1,"epoch":1,"format":2,"head":"","population":"units","sequence":1}',
+        b'{"cumulative":1,"epoch":1,"format":3,"head":"","population":"units","sequence":1}',
         b'{"cumulative":1,"epoch":1,"format":1,"head":"","population":"units","sequence":1}',
         b'{"cumulative":1,"epoch":1,"format":1,"head":"","population":"units","sequence":"1"}',
     ],
@@ -83,6 +83,14 @@ def test_half_a_witness_is_refused(witness: Witness, content: bytes) -> None:
     witness.path.write_bytes(content)
     with pytest.raises(LedgerError, match="expected"):
         witness.read()
+
+
+def test_a_witness_from_before_there_were_sides_knows_the_sum_of_debits(witness: Witness) -> None:
+    """Each debit raised the total then."""
+    old = b'{"cumulative":12,"epoch":2,"format":1,"head":"%b","population":"units","sequence":7}'
+    witness.path.write_bytes(old % (b"a" * 64))
+    assert witness.read() == POSITION
+    assert POSITION.debited == 12
 
 
 def test_another_populations_witness_is_refused(witness: Witness, tmp_path: Path) -> None:

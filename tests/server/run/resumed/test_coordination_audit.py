@@ -18,7 +18,7 @@ def finished(coordinator: Coordinator, report: AuditReport) -> None:
     assert report.recomputed == report.sums
     for name, found in report.institutions.items():
         position = coordinator.setting.federation.ledgers[name].position()
-        assert found.spent.debits <= position.cumulative <= found.spent.asked
+        assert found.spent.debits <= position.cumulative <= found.spent.asked.total
 
 
 def test_a_finished_run_fits_and_everybody_has_cosigned_it(

@@ -20,6 +20,7 @@ from fieldfare.server.store.store import run_store
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.privacy.protection import Protection
+from fieldfare.shared.privacy.sides import SideCosts
 from fieldfare.shared.protocol.messages import (
     NO_LAST_SUM,
     Reply,
@@ -300,8 +301,9 @@ def test_a_run_that_lost_too_many_asks_them_the_same_when_they_are_back(
     assert outcome.parameters.tobytes() == whole.parameters.tobytes()
     with book.record() as fresh:
         checkpoint = fresh.checkpoint()
-    spent = {name: ledger.spent() for name, ledger in setting.federation.ledgers.items()}
-    assert (checkpoint.failed, fresh.run.debits) == (2, spent)
+    ledgers, study = setting.federation.ledgers, setting.federation.plan.study_id
+    spent = {name: ledger.costs(study) for name, ledger in ledgers.items()}
+    assert (checkpoint.failed, dict(fresh.run.debits)) == (2, spent)
 
 
 # -- where a run stands --------------------------------------------------------------------------
@@ -347,16 +349,17 @@ def test_a_standing_is_what_was_kept(
     assert (asked.run.results.training is not None, asked.run.results.rehearsed) == (True, False)
     assert (rehearsed.run.results.steps, stood[3].answered) == (0, True)
     assert rehearsed.last == NO_LAST_SUM
-    assert set(rehearsed.run.debits.values()) <= {0}
+    assert set(rehearsed.run.debits.values()) <= {SideCosts()}
     assert (stood[4].answered, stood[4].request == stood[2].request) == (False, False)
     assert (summed.run.results.steps, stood[5].answered) == (1, True)
     assert summed.last.request == stood[5].request == stood[4].request
     assert first.last == NO_LAST_SUM
-    assert summed.run.debits == dict.fromkeys(BANKS, cost)
+    assert summed.run.debits == dict.fromkeys(BANKS, SideCosts(training=cost))
     evaluated = found[-1][1]
     assert evaluated.last == found[-3][1].last  # the last training step's, not the evaluation's
     assert evaluated.run.results.metrics is not None
-    total = cost * STUDY.training.steps + setting.federation.plan.evaluation.cost
+    held = setting.federation.plan.evaluation.cost
+    total = SideCosts(training=cost * STUDY.training.steps, holdout=held)
     assert evaluated.run.debits == dict.fromkeys(BANKS, total)
     assert {checkpoint.failed for checkpoint in stood} == {0}
     assert {record.done for _, record in found} == {False}
@@ -374,7 +377,8 @@ def test_a_failed_attempt_is_done_with_and_paid_by_those_who_answered(
     assert (failed.answered, failed.failed) == (True, 1)
     assert (before.stayed, failed.stayed) == (frozenset(), frozenset(BANKS[:3]))
     assert failed.request == before.request
-    debits = {**dict.fromkeys(BANKS[:3], 2 * cost), "bank-d": cost}
+    debits = {name: SideCosts(training=2 * cost) for name in BANKS[:3]}
+    debits["bank-d"] = SideCosts(training=cost)
     assert found[at][1].run.debits == debits
     assert (asked.answered, asked.failed) == (False, 1)
     assert found[-1][1].checkpoint().failed == 1
@@ -395,7 +399,7 @@ def test_an_attempt_that_nobody_answered_is_counted_by_the_next(
     with book.record() as fresh:
         checkpoint = fresh.checkpoint()
         assert (checkpoint.failed, checkpoint.answered) == (1, False)
-        assert (fresh.run.failed, set(fresh.run.debits.values())) == (1, {0})
+        assert (fresh.run.failed, set(fresh.run.debits.values())) == (1, {SideCosts()})
 
 
 def test_a_standing_is_read_once(make_setting: MakeSetting, tmp_path: Path) -> None:
@@ -561,7 +565,7 @@ def test_progress_and_news_reach_the_store_with_what_is_kept(
     assert row.progress is not None
     assert (row.progress.step, row.progress.steps) == (STEPS - 1, STEPS - 1)
     assert (row.progress.attempt_failures, row.progress.phase) == (1, "delivery")
-    assert row.progress.spent > 0
+    assert row.progress.spent.total > 0
     assert {name: text for name, (text, _) in heard.items()} == {
         **dict.fromkeys(BANKS[:3], "answered"),
         "bank-d": "no answer in time",
