@@ -2,9 +2,9 @@
 
     python -m tests.golden.deployed FOLDER
 
-Keys and noise are the operating system's, so every recording is another one. The kept ones are
-never replaced, because an auditor's program has to go on reading what was written before: this
-file says how they came to be, and makes more of them.
+Keys and noise are the operating system's, so every recording is another one. From the first release
+on the kept ones are never replaced, because an auditor's program has to go on reading what was
+written before: this file says how they came to be, and makes more of them.
 """
 
 import json
