@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldfare.client.joining.paired import HeldScores, Mask, Vector, Whose, kind_row, paired_row
-from fieldfare.client.scoring.own_fits import SumModel
-from fieldfare.client.scoring.stack import OwnModels, own_best
-from fieldfare.client.scoring.tuning import own_models, stacked
+from fieldfare.client.own_model.own_fits import SumModel
+from fieldfare.client.own_model.stack import OwnModels, own_best
+from fieldfare.client.own_model.tuning import own_models, stacked
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.joining.rows import KindRow, PairedRow

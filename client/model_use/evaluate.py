@@ -21,6 +21,17 @@ from fieldfare.client.journal.entries import Event
 from fieldfare.client.journal.journal import Journal
 from fieldfare.client.model_use.score import Sources, budget_of, tables
 from fieldfare.client.model_use.usable import TunedModel, UsableModel, keep_tuned, tuned_model
+from fieldfare.client.own_model.own_fits import SumModel
+from fieldfare.client.own_model.stack import is_stackable, own_best
+from fieldfare.client.own_model.tuning import (
+    FittingKind,
+    Tuned,
+    further,
+    own_models,
+    own_only,
+    stacked,
+    tune,
+)
 from fieldfare.client.records.encoding.units import holdout_mask
 from fieldfare.client.scoring.comparison import (
     FromCut,
@@ -39,19 +50,8 @@ from fieldfare.client.scoring.exclusion import (
     mask_of,
     members_by_column,
 )
-from fieldfare.client.scoring.own_fits import SumModel
 from fieldfare.client.scoring.readings import ONE_HOLDS
 from fieldfare.client.scoring.selection import AlertBudget, queue_of
-from fieldfare.client.scoring.stack import is_stackable, own_best
-from fieldfare.client.scoring.tuning import (
-    FittingKind,
-    Tuned,
-    further,
-    own_models,
-    own_only,
-    stacked,
-    tune,
-)
 from fieldfare.client.scoring.units import ScorableUnits, read_units
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import EncodedUnits

@@ -22,8 +22,8 @@ from fieldfare.client.home.models import (
 )
 from fieldfare.client.home.studies import kept_study
 from fieldfare.client.institution.open import Institution
-from fieldfare.client.scoring.forest import MOST_VALUE, Forest, Tree
-from fieldfare.client.scoring.tuning import FittingKind, Tuned
+from fieldfare.client.own_model.forest import MOST_VALUE, Forest, Tree
+from fieldfare.client.own_model.tuning import FittingKind, Tuned
 from fieldfare.shared.errors import ProtocolError, UsageError
 from fieldfare.shared.evaluation.score_map import ScoreMap, score_map
 from fieldfare.shared.finished_model.file import model_from_bytes
@@ -45,7 +45,7 @@ _Value = Annotated[float, Field(ge=-MOST_VALUE, le=MOST_VALUE)]
 
 
 class _KeptTree(BaseModel):
-    """A tree of a stack, by node (client/scoring/forest.py)."""
+    """A tree of a stack, by node (client/own_model/forest.py)."""
 
     model_config = _KEPT
 

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from fieldfare.client.own_model.forest import Forest
 from fieldfare.client.records.encoding.units import holdout_mask
 from fieldfare.client.scoring.calibration import Calibration, Method, calibrate, or_released
-from fieldfare.client.scoring.forest import Forest
 from fieldfare.client.scoring.readings import NONE_HOLDS
 from fieldfare.client.scoring.reasons import ExactRows, ExactScores, ranks
 from fieldfare.client.scoring.selection import AlertBudget, choose

@@ -23,7 +23,7 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldfare.client.scoring.forest import Forest, Tree, chunks_of
+from fieldfare.client.own_model.forest import Forest, Tree, chunks_of
 from fieldfare.client.scoring.selection import review_order
 from fieldfare.shared.features.basis import Basis, Positions
 from fieldfare.shared.features.text_hashing import WORD, TextEncoder

@@ -4,7 +4,7 @@
     at_home  the stack of that and the shared model, as `fieldfare institution tune` makes it
 
 Both learn from the institution's own training units, without privacy, and stay there; its own
-hold-out chooses nothing (client/scoring/stack.py).
+hold-out chooses nothing (client/own_model/stack.py).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from fieldfare.client.joining.own_customers import HomeFits, Kinds, OwnCustomers
 from fieldfare.client.joining.paired import HeldScores, Whose, paired_row
-from fieldfare.client.scoring.own_fits import SumModel
-from fieldfare.client.scoring.stack import is_stackable
+from fieldfare.client.own_model.own_fits import SumModel
+from fieldfare.client.own_model.stack import is_stackable
 from fieldfare.client.sums.coordinates import TurnedUnits
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import EncodedUnits

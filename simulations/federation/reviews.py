@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldfare.client.scoring.own_fits import SumModel
+from fieldfare.client.own_model.own_fits import SumModel
 from fieldfare.client.scoring.readings import NONE_HOLDS, tiers_of
 from fieldfare.client.scoring.selection import AlertBudget, alerted, queue_of
 from fieldfare.simulations.federation.population import Population

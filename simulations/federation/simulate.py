@@ -16,10 +16,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldfare.client.own_model.own_fits import SumModel
+from fieldfare.client.own_model.stack import is_stackable
 from fieldfare.client.scoring.evidence import titles
-from fieldfare.client.scoring.own_fits import SumModel
 from fieldfare.client.scoring.selection import AlertBudget
-from fieldfare.client.scoring.stack import is_stackable
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.server.answers.analytics import read_answers
 from fieldfare.server.run.record import DecodedSum

@@ -14,9 +14,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldfare.client.own_model.own_fits import SumFits
+from fieldfare.client.own_model.own_grid import Grid, Spreads, own_grid
 from fieldfare.client.records import read_records
-from fieldfare.client.scoring.own_fits import SumFits
-from fieldfare.client.scoring.own_grid import Grid, Spreads, own_grid
 from fieldfare.client.typologies.pack import own_pack
 from fieldfare.shared.features.basis import Basis, EncodedUnits
 from fieldfare.shared.features.features import Dependence, Feature, columns_behind

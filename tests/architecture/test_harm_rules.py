@@ -45,10 +45,13 @@ CLIENT = {
 # What is done with a model here, and the only code that may touch it.
 # The settings name the alert budget, a constant of scoring.
 USING = (
-    *(f"client/{r}/" for r in ("alerts", "cli", "joining", "model_use", "oversight", "scoring")),
+    *(
+        f"client/{r}/"
+        for r in ("alerts", "cli", "joining", "model_use", "oversight", "own_model", "scoring")
+    ),
     "client/home/settings.py",
 )
-USE = re.compile(r"fieldfare\.client\.(?:alerts|joining|model_use|scoring)\b")
+USE = re.compile(r"fieldfare\.client\.(?:alerts|joining|model_use|own_model|scoring)\b")
 # Modules by which something could be sent, run or closed somewhere.
 ACTING = {
     "asyncio", "flwr", "ftplib", "grpc", "http", "httpx", "multiprocessing", "requests", "signal",

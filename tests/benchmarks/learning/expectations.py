@@ -25,8 +25,8 @@ from sklearn.metrics import average_precision_score
 from tests.benchmarks.harness import FOLDER, Bench
 from tests.benchmarks.learning.trials import SETS, TrialSet, parameters_of
 
-from fieldfare.client.scoring.own_fits import SumFits, SumModel, TreeFits
-from fieldfare.client.scoring.own_grid import own_grid
+from fieldfare.client.own_model.own_fits import SumFits, SumModel, TreeFits
+from fieldfare.client.own_model.own_grid import own_grid
 from fieldfare.shared.expectation.outlook import Trial, left_out
 from fieldfare.shared.expectation.settings import fitting_settings
 from fieldfare.shared.expectation.strength import PublicNumbers

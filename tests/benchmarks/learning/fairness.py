@@ -22,7 +22,7 @@ from tests.benchmarks.gain import SEEDS
 from tests.benchmarks.harness import FOLDER, Bench, BenchRow, numbers
 from tests.support.records.frozen_worlds import check_frozen, frozen_plan
 
-from fieldfare.client.scoring.own_fits import SumModel
+from fieldfare.client.own_model.own_fits import SumModel
 from fieldfare.client.scoring.readings import COLUMNS
 from fieldfare.client.scoring.selection import AlertBudget
 from fieldfare.client.typologies.pack import own_pack

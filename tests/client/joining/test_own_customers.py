@@ -33,7 +33,7 @@ knots = [0, 2, 5, 10]
 
 @pytest.fixture
 def study(monkeypatch: pytest.MonkeyPatch) -> Study:
-    monkeypatch.setattr("fieldfare.client.scoring.stack.own_grid", quick_grid)
+    monkeypatch.setattr("fieldfare.client.own_model.stack.own_grid", quick_grid)
     return parse_study(STUDY)
 
 

@@ -19,8 +19,8 @@ from fieldfare.client.model_use.evaluate import (
 )
 from fieldfare.client.model_use.score import Sources
 from fieldfare.client.model_use.usable import usable_model
+from fieldfare.client.own_model.tuning import FittingKind
 from fieldfare.client.records import holdout_mask
-from fieldfare.client.scoring.tuning import FittingKind
 from fieldfare.shared.errors import UsageError
 
 
@@ -31,7 +31,7 @@ def analyst(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Analyst:
-    monkeypatch.setattr("fieldfare.client.scoring.stack.own_grid", quick_grid)
+    monkeypatch.setattr("fieldfare.client.own_model.stack.own_grid", quick_grid)
     return analyst_of(coordinator, custody_of, capsys)
 
 

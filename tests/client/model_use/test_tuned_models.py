@@ -16,8 +16,8 @@ from fieldfare.client.model_use.usable import (
     tuned_model,
     usable_model,
 )
-from fieldfare.client.scoring.forest import Forest, Tree
-from fieldfare.client.scoring.tuning import FittingKind, Tuned
+from fieldfare.client.own_model.forest import Forest, Tree
+from fieldfare.client.own_model.tuning import FittingKind, Tuned
 from fieldfare.shared.errors import UsageError
 
 

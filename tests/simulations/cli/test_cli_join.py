@@ -22,7 +22,7 @@ def test_seeds_are_different_numbers() -> None:
 def test_records_are_compared_and_shown(
     work: SimulationFolder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fieldfare.client.scoring.stack.own_grid", quick_grid)
+    monkeypatch.setattr("fieldfare.client.own_model.stack.own_grid", quick_grid)
     rare = ["hub" if row % 40 == 0 else "mule" for row in range(work.read_records().num_rows)]
     work.write_records(work.read_records().append_column("role", pa.array(rare)))
     out = work.folder / "join"

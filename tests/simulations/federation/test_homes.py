@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import average_precision_score
 from tests.simulations.conftest import SimulationFolder
 
-from fieldfare.client.scoring.own_fits import SumModel
+from fieldfare.client.own_model.own_fits import SumModel
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.models import model_for

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from tests.support.records.scored import customers, parameters, scored_study
 
-from fieldfare.client.scoring.own_fits import SumModel
+from fieldfare.client.own_model.own_fits import SumModel
 from fieldfare.client.scoring.selection import AlertBudget
 from fieldfare.shared.models import model_for
 from fieldfare.simulations.federation.population import Population, RecordsChoice, load_population

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from tests.support.records.scored import quick_grid, scored_study
 
 from fieldfare.client.joining.own_customers import HomeFits, OwnCustomers
-from fieldfare.client.scoring.own_fits import SumModel
+from fieldfare.client.own_model.own_fits import SumModel
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.models import model_for
 from fieldfare.simulations.federation.homes import Together
@@ -61,7 +61,7 @@ def test_accounts_are_there_and_known_on_their_days() -> None:
 
 @pytest.fixture
 def found_by(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fieldfare.client.scoring.stack.own_grid", quick_grid)
+    monkeypatch.setattr("fieldfare.client.own_model.stack.own_grid", quick_grid)
     model = model_for(STUDY)
     nothing = model.initial(0.0)
     monkeypatch.setattr(Together, "shared", lambda *_: nothing)

@@ -25,7 +25,7 @@ def quiet(what: str, done: int, total: int) -> None:
 def test_three_small_banks_with_hardly_a_case_are_told_no(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fieldfare.client.scoring.stack.own_grid", quick_grid)
+    monkeypatch.setattr("fieldfare.client.own_model.stack.own_grid", quick_grid)
     text = DOCS.read_text("utf-8")
     assert f"--people {PEOPLE} --prevalence {PREVALENCE}" in text
     found = re.search(r"```toml\n(.*?)```", text, re.DOTALL)

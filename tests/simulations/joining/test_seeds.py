@@ -11,7 +11,7 @@ from tests.simulations.conftest import SimulationFolder, make_table
 from tests.support.records.scored import quick_grid
 
 from fieldfare.client.joining.own_customers import HomeFits
-from fieldfare.client.scoring.own_fits import SumModel
+from fieldfare.client.own_model.own_fits import SumModel
 from fieldfare.shared.errors import RecordsError
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.models import model_for
@@ -23,7 +23,7 @@ from fieldfare.simulations.joining.seeds import JoinTask, Records, seed_rows
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fieldfare.client.scoring.stack.own_grid", quick_grid)
+    monkeypatch.setattr("fieldfare.client.own_model.stack.own_grid", quick_grid)
 
 
 def quiet(what: str, done: int, total: int) -> None:
@@ -65,7 +65,7 @@ def test_a_kept_seed_is_used_again_and_only_for_the_same(
         seed_rows(replace(brief, shares=(0.5,)), 0, quiet)
     monkeypatch.undo()
     (brief.out / "seed-0.json").write_text("{", "utf-8")
-    monkeypatch.setattr("fieldfare.client.scoring.stack.own_grid", quick_grid)
+    monkeypatch.setattr("fieldfare.client.own_model.stack.own_grid", quick_grid)
     seed_rows(brief, 0, quiet)
     assert (brief.out / "seed-0.json").read_bytes() == pages  # the same seeds, the same bytes
 

@@ -15,8 +15,8 @@ from tests.support.runs.finished import FINISHED, facts_of
 
 from fieldfare.client.custodian.ports import ModelEvidence
 from fieldfare.client.home.layout import Home
+from fieldfare.client.own_model.own_grid import Grid, own_grid
 from fieldfare.client.records.sources.source import table_at
-from fieldfare.client.scoring.own_grid import Grid, own_grid
 from fieldfare.client.scoring.ranking import Ranking, rank_units
 from fieldfare.client.scoring.selection import AlertBudget
 from fieldfare.client.scoring.units import ScorableUnits, read_units

@@ -15,7 +15,7 @@ def analyst(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Analyst:
-    monkeypatch.setattr("fieldfare.client.scoring.stack.own_grid", quick_grid)
+    monkeypatch.setattr("fieldfare.client.own_model.stack.own_grid", quick_grid)
     return analyst_of(coordinator, custody_of, capsys)
 
 

@@ -19,7 +19,7 @@ from fieldfare.shared.run.optimizer import TrainingState, next_state
 from fieldfare.shared.study.study import Study, load_study
 from fieldfare.simulations.published.amlsim import derive_amlsim
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 DATA = Path(os.environ.get("FIELDFARE_DATA") or ROOT / ".." / "shared" / "data")
 ENTRIES = 128
 

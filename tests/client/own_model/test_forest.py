@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from fieldfare.client.scoring.forest import CHUNK_UNITS, Forest, Tree
+from fieldfare.client.own_model.forest import CHUNK_UNITS, Forest, Tree
 from fieldfare.client.scoring.reasons import GRID_BITS, ExactForest, ExactTree
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import EncodedUnits

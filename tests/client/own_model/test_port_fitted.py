@@ -8,9 +8,9 @@ import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
 from tests.support.records.scored import customers, parameters, scored_study, units_of
 
-from fieldfare.client.scoring.forest import Forest
-from fieldfare.client.scoring.own_fits import SumModel
-from fieldfare.client.scoring.own_grid import Fitted
+from fieldfare.client.own_model.forest import Forest
+from fieldfare.client.own_model.own_fits import SumModel
+from fieldfare.client.own_model.own_grid import Fitted
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.models import model_for
 

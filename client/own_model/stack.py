@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
-from fieldfare.client.scoring.own_fits import (
+from fieldfare.client.own_model.own_fits import (
     SumFits,
     SumModel,
     TreeFits,
@@ -27,7 +27,7 @@ from fieldfare.client.scoring.own_fits import (
     shifted,
     weighed,
 )
-from fieldfare.client.scoring.own_grid import (
+from fieldfare.client.own_model.own_grid import (
     Chosen,
     Grid,
     Labels,

@@ -3,7 +3,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from tests.support.records.scored_rows import network, network_units
 
-from fieldfare.client.scoring.tuning import own_head
+from fieldfare.client.own_model.tuning import own_head
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.features.rows import unit_rows
 

@@ -80,7 +80,7 @@ class Grid(_Section):
 @cache
 def own_grid() -> Grid:
     """Return the grid that ships with Fieldfare."""
-    place = files("fieldfare.client.scoring").joinpath("own_grid.toml")
+    place = files("fieldfare.client.own_model").joinpath("own_grid.toml")
     return Grid.model_validate(loads(place.read_text("utf-8")))
 
 

@@ -29,9 +29,9 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 
-from fieldfare.client.scoring.forest import Forest
-from fieldfare.client.scoring.own_grid import own_grid
-from fieldfare.client.scoring.stack import OwnModels, at_home, is_stackable
+from fieldfare.client.own_model.forest import Forest
+from fieldfare.client.own_model.own_grid import own_grid
+from fieldfare.client.own_model.stack import OwnModels, at_home, is_stackable
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.models import model_for

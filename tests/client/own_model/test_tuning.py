@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 from tests.support.records.scored import customers, parameters, scored_study, units_of
 
-from fieldfare.client.scoring.own_fits import SumModel
-from fieldfare.client.scoring.tuning import FittingKind, own_only, tune
+from fieldfare.client.own_model.own_fits import SumModel
+from fieldfare.client.own_model.tuning import FittingKind, own_only, tune
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import Basis, EncodedUnits
 from fieldfare.shared.models import model_for

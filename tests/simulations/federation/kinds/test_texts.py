@@ -21,7 +21,7 @@ from fieldfare.simulations.federation.federation import LocalFederation, holdout
 from fieldfare.simulations.federation.population import Partition
 from fieldfare.simulations.metrics import measure
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 DATA = Path(os.environ.get("FIELDFARE_DATA") or ROOT / ".." / "shared" / "data")
 SEEDS = range(3)
 

@@ -13,9 +13,9 @@ from tests.support.records.scored import (
     units_of,
 )
 
-from fieldfare.client.scoring.own_fits import SumFits, weighed
-from fieldfare.client.scoring.own_grid import folds_of, own_grid, own_log_odds, thinned
-from fieldfare.client.scoring.stack import (
+from fieldfare.client.own_model.own_fits import SumFits, weighed
+from fieldfare.client.own_model.own_grid import folds_of, own_grid, own_log_odds, thinned
+from fieldfare.client.own_model.stack import (
     SHARED_PARTS,
     AtHome,
     OwnModels,

@@ -18,8 +18,8 @@ from scipy.sparse import csr_array, hstack, vstack
 from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from fieldfare.client.scoring.forest import Forest
-from fieldfare.client.scoring.own_grid import Grid, Labels, Vector, log_losses, own_log_odds
+from fieldfare.client.own_model.forest import Forest
+from fieldfare.client.own_model.own_grid import Grid, Labels, Vector, log_losses, own_log_odds
 from fieldfare.shared.errors import RecordsError
 from fieldfare.shared.features.basis import WEIGHT_STEPS, Basis, EncodedUnits
 from fieldfare.shared.features.rows import ROW_STEPS

@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 import pytest
 from flwr.app import Message
-from tests.server.run.test_opened_rounds import assert_audited, losing, opened
+from tests.server.run.openings.test_opened_rounds import assert_audited, losing, opened
 from tests.support.federations.settings import BANKS, Book, MakeSetting, Setting
 
 from fieldfare.server.run.blame import UNKNOWN
