@@ -141,10 +141,14 @@ class RowVectors:
 
     def columns(self, data: EncodedUnits) -> Iterator[tuple[slice, NDArray[np.float64]]]:
         """Yield slices of units, each with float64 (entries, units): whole numbers."""
+        step = chunk_units(self.entries)
         for part, chunk in rows_of(data, self.row_columns).chunks():
-            dense = chunk if isinstance(chunk, np.ndarray) else chunk.toarray()
-            bias = np.full((1, len(dense)), float(ROW_STEPS))
-            yield part, np.concatenate([bias, dense.T])
+            for first in range(0, chunk.shape[0], step):
+                some = chunk[first : first + step]
+                dense = some if isinstance(some, np.ndarray) else some.toarray()
+                bias = np.full((1, len(dense)), float(ROW_STEPS))
+                start = part.start + first
+                yield slice(start, start + len(dense)), np.concatenate([bias, dense.T])
 
     def range_of(self, matrix: Whole) -> tuple[Whole, Whole]:
         """Return int64 (rows,) twice, by Cauchy-Schwarz."""

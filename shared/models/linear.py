@@ -31,6 +31,7 @@ from fieldfare.shared.models.interface import GridVectors, check_count
 GAMMA_BITS: Final = RESIDUAL_BITS + ROW_BITS
 WEIGHT_BITS: Final = 20  # of a weight, when a score is computed
 MOST_NORM: Final = 2.0  # |(1, x)| <= sqrt(2): a larger C clips nobody
+LARGEST_WEIGHT: Final = float(1 << 14)  # no request has one; coordinates that are crafted may
 LARGEST_SCORE: Final = 500.0  # exp of it neither overflows nor hides a residual of 2^-20
 
 
@@ -122,11 +123,12 @@ def row_scores(parameters: NDArray[np.float64], rows: UnitRows) -> NDArray[np.fl
     """Return float64 (units,): bias + x . w, with w read on multiples of 2^-20.
 
     Args:
-        parameters: float64 (1 + columns,), bounded as in every request: |w| < 2^19 in L2 for
-            up to 2^11 columns, so that products stay below 2^53 and are exact.
+        parameters: float64 (1 + columns,); weights beyond +-2^14 count as that, so that |w| < 2^20
+            in L2 for up to 2^11 columns, products stay below 2^53 and are exact.
         rows: of the units.
     """
-    weights = np.rint(np.ldexp(parameters[1:], WEIGHT_BITS))
+    bounded = np.clip(parameters[1:], -LARGEST_WEIGHT, LARGEST_WEIGHT)
+    weights = np.rint(np.ldexp(bounded, WEIGHT_BITS))
     scores = np.empty(len(rows), dtype=np.float64)
     for part, chunk in rows.chunks():
         scores[part] = chunk @ weights

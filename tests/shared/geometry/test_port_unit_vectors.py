@@ -165,6 +165,23 @@ def test_sums_clip_every_residual_to_its_cap(case: Case) -> None:
     assert found.tolist() == (np.array(case.whole(data)).T @ signed).tolist()
 
 
+def test_no_chunk_of_whole_vectors_is_large_however_many_columns_rows_have() -> None:
+    """Texts are hashed into up to 2^16 buckets: 2^12 such vectors at once take 2 GiB."""
+    columns, units = 1 << 15, 200
+    starts, values = np.arange(units + 1, dtype=np.int64), np.full(units, 1 << 10, np.int16)
+    rows = SparseRows(starts, np.arange(units, dtype=np.uint16), values, columns)
+    labels = np.zeros(units, np.uint8)
+    data = EncodedUnits(np.empty((0, units), np.uint16), labels, rows)
+    places: list[int] = []
+    for part, found in RowVectors(columns).columns(data):
+        places += range(part.start, part.stop)
+        assert found.size <= module.CHUNK_ENTRIES
+        assert (
+            found[1 + np.arange(part.start, part.stop), np.arange(found.shape[1])] == 1024
+        ).all()
+    assert places == list(range(units))
+
+
 def test_networks_have_no_vectors() -> None:
     with pytest.raises(StudyError, match="found a network"):
         unit_vectors(NetworkModel(COLUMNS, 8, 1.0))

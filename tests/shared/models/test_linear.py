@@ -16,6 +16,7 @@ from fieldfare.shared.models import linear
 from fieldfare.shared.models.additive import MAX_EXACT_UNITS
 from fieldfare.shared.models.linear import (
     GAMMA_BITS,
+    LARGEST_WEIGHT,
     LinearModel,
     row_caps,
     row_scores,
@@ -126,6 +127,27 @@ def test_scores_are_exact_up_to_the_largest_parameters() -> None:
         for row in data.rows.values
     ]
     assert np.array_equal(row_scores(np.concatenate([[0.0], parameters[1:]]), data.rows), expected)
+
+
+def test_scores_stay_exact_for_weights_that_only_crafted_coordinates_have() -> None:
+    """Beyond 2^53 a product is rounded, and a unit's score would depend on who else is there."""
+    data = random_units(30, 1024, 12)
+    parameters = np.random.default_rng(2).uniform(-1e9, 1e9, 1025)
+    bounded = np.clip(parameters, -LARGEST_WEIGHT, LARGEST_WEIGHT)
+    found = row_scores(np.concatenate([[0.0], parameters[1:]]), data.rows)
+    assert isinstance(data.rows, DenseRows)
+    expected = [
+        float(
+            Fraction(
+                sum(int(v) * round(w * 2**20) for v, w in zip(row, bounded[1:], strict=True)), 2**30
+            )
+        )
+        for row in data.rows.values
+    ]
+    assert found.tolist() == expected
+    assert [
+        row_scores(np.concatenate([[0.0], parameters[1:]]), one.rows)[0] for one in each(data)
+    ] == expected
 
 
 def test_plain_gradient_is_what_autograd_computes() -> None:
