@@ -251,7 +251,8 @@ class Door:
             vector=content,
             seed=seed,
         )
-        kept = self._ledger.keep_waiting(answer, check=check, run_states=progress)
+        split = "" if debit is None else limits["split"]  # a rehearsal is of no unit
+        kept = self._ledger.keep_waiting(answer, check=check, run_states=progress, split=split)
         self.held.advance(request.study, request.run, keys)
         return Committed(kept.commitment, kept.vector)
 

@@ -241,12 +241,14 @@ class Ledger:
         *,
         check: Callable[[], None],
         run_states: Mapping[str, bytes],
+        split: str = "",
     ) -> Pending:
         """Keep an answer on disk that waits for its opening; then its first message may leave.
 
         The run's last answer that was not opened is destroyed, and so are the previous states. A
         repeated request returns what was kept for it. `check` runs inside the transaction; its
-        exceptions undo everything. Nothing is debited.
+        exceptions undo everything. Nothing is debited. `split` is that of the units in it: from
+        now on the study's, so that an answer by one key is never opened under another.
 
         Raises:
             PolicyRefusal: as `check`.
@@ -259,6 +261,7 @@ class Ledger:
                 if found is None or found.request != answer.request:
                     found = answer
                     self._store.pending.put(answer)
+                    self._store.pending.bind_split(answer.study, split)
                     for name, state in run_states.items():
                         self._store.put_run_state(answer.study, name, state)
             self._erase_log()

@@ -19,6 +19,7 @@ from typing import Final
 from fieldfare.client.ledger.budget import Debit
 from fieldfare.client.ledger.chain import EVERY_STUDY, Stated, StatementKind
 from fieldfare.client.ledger.rows import Store
+from fieldfare.shared.privacy.sides import Side
 from fieldfare.shared.sqlite.database import Database
 
 
@@ -76,12 +77,13 @@ class PeerRows:
         return [bytes(request) for (request,) in rows]
 
     def debit_told(self, told: Sequence[PeerClaim], study: str, limit: int) -> list[PeerClaim]:
-        """Debit what no entry is for, up to the study's limit; return what is new.
+        """Debit what no entry is for, up to the study's limit on both sides; return what is new.
 
         *Formal Guarantees.* Afterwards every request in `told` has its entry, once, or nothing of
-        the study is affordable. Each counts as if it had read all units: by which key another copy
-        split them, nobody here sees. What waited for its opening is destroyed: it is paid for, and
-        no second debit would follow. Of a study that fixes them, the first set is kept.
+        the study is affordable, on either side. Each counts as if it had read all units: by which
+        key another copy split them, nobody here sees. What waited for its opening is destroyed: it
+        is paid for, and no second debit would follow. Of a study that fixes them, the first set is
+        kept.
 
         Args:
             told: of one study.
@@ -98,7 +100,9 @@ class PeerRows:
                 continue
             known.add(one.debit.request)
             shared = min(left, one.debit.cost)
-            room = max(0, limit - self._store.study_costs(study, everyones=False).total)
+            spent = self._store.study_costs(study, everyones=False)
+            # Until neither side has anything left: a larger one that is full says nothing of both.
+            room = max(spent.room(side, limit) for side in (Side.TRAINING, Side.HOLDOUT))
             carried = min(one.debit.cost - shared, room)
             if carried or shared:
                 self._state(one, carried)

@@ -146,7 +146,7 @@ class PendingAnswers:
     # -- which units a study trains on --------------------------------------------------
 
     def check_split(self, study: str, split: str) -> None:
-        """Check that units are split as they were at the study's first release.
+        """Check that units are split as they were at the study's first answer.
 
         Args:
             study: that is asked.
@@ -160,13 +160,13 @@ class PendingAnswers:
         if rows and rows[0][0] != split:
             raise LedgerError(
                 "expected the hold-out key (keys/holdout) by which this study's units were split "
-                "at its first release, found another: a unit would be trained on and held out, and "
+                "for its first answer, found another: a unit would be trained on and held out, and "
                 "cost twice; restore the key from your backup. A part that was split off takes "
                 "over the key of the whole"
             )
 
     def bind_split(self, study: str, split: str) -> None:
-        """Write down how a study's units are split, at its first release."""
+        """Write down how a study's units are split, at its first answer from records."""
         if split and not self._database.rows("SELECT 1 FROM sides WHERE study = ?", study):
             self._database.rows("INSERT INTO sides (study, split) VALUES (?, ?)", study, split)
 

@@ -11,7 +11,7 @@ runs        opaque state of each run (its openings, where its training stands), 
 pending     one answer of each run that was committed to and not opened, with its seed
 commitments the signed first message of what was opened
 fixed       the institutions of all sums of a study, where the study fixes them
-sides       by which key and share a study's units were split at its first release
+sides       by which key and share a study's units were split for its first answer
 requests    the coordinator's signed request of what was debited
 peers       the newest signed reply of each other institution that was seen in a study
 forks       two signed replies of one institution that stand at one place of its ledger

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from hypothesis import given, settings
@@ -19,6 +19,8 @@ from hypothesis import strategies as st
 from fieldfare.client.ledger.budget import WINDOW, Debit, Limits
 from fieldfare.client.ledger.freeing import freed_later
 from fieldfare.client.ledger.ledger import Ledger
+from fieldfare.client.ledger.peers import PeerClaim
+from fieldfare.client.ledger.pending import Pending
 from fieldfare.client.ledger.restore import Acceptance, RestoredLedger
 from fieldfare.shared.errors import LedgerError, PolicyRefusal, RefusalCode
 from fieldfare.shared.privacy.sides import Side, SideCosts
@@ -246,3 +248,43 @@ def test_a_study_keeps_the_key_and_share_of_its_first_release(on_disk: Ledger) -
 def test_a_refused_release_binds_no_key(on_disk: Ledger) -> None:
     assert not commit(on_disk, debit_of(Move("a", "r", Side.ALL, 99, 0), 0), split="1" * 64)
     assert commit(on_disk, debit_of(Move("a", "r", Side.ALL, 9, 0), 0), split="2" * 64)
+
+
+def test_an_answer_is_not_opened_under_another_key_than_it_was_given_by(on_disk: Ledger) -> None:
+    first, second = (debit_of(Move("a", "r", Side.TRAINING, 1, 0), step) for step in (0, 1))
+    answer = Pending(
+        study="a",
+        run="r",
+        step=0,
+        attempt=0,
+        request=first.request,
+        cost=1,
+        commitment=b"hidden",
+        vector=b"masked",
+        seed=b"seed",
+    )
+    on_disk.keep_waiting(answer, check=lambda: None, run_states={}, split="1" * 64)
+    terms: dict[str, Any] = {"study_limit": LIMIT, "max_attempts": 1}
+    with pytest.raises(LedgerError, match="hold-out key"):
+        on_disk.commit_waiting(first, sign=lambda *_: b"signed", split="2" * 64, **terms)
+    assert on_disk.spent() == 0
+    on_disk.commit_waiting(first, sign=lambda *_: b"signed", split="1" * 64, **terms)
+    assert commit(on_disk, second, split="1" * 64)
+
+
+def test_what_peers_opened_counts_where_the_larger_side_is_full(on_disk: Ledger) -> None:
+    """A copy's evaluations beside a training that used the limit up: nobody loses more."""
+    assert commit(on_disk, debit_of(Move("a", "r", Side.TRAINING, LIMIT, 0), 0))
+    opened_there = [debit_of(Move("a", "r", Side.ALL, 4, 0), number) for number in (1, 2)]
+    claims = [PeerClaim(debit=one, request=b"R", participants=(), by="b") for one in opened_there]
+    with on_disk.peers() as rows:
+        assert len(rows.debit_told(claims, "a", LIMIT)) == 2
+    assert on_disk.costs("a") == SideCosts(all=8, training=LIMIT)
+    assert not commit(on_disk, debit_of(Move("a", "r", Side.HOLDOUT, 3, 0), 3))
+    with on_disk.peers() as rows:  # and no more than that
+        last = replace(claims[0], debit=debit_of(Move("a", "r", Side.ALL, 6, 0), 4))
+        assert rows.debit_told([last], "a", LIMIT) == [last]
+        more = replace(claims[0], debit=debit_of(Move("a", "r", Side.ALL, 6, 0), 5))
+        assert rows.debit_told([more], "a", LIMIT) == []
+    assert on_disk.costs("a") == SideCosts(all=LIMIT, training=LIMIT)
+    on_disk.verify()
