@@ -163,8 +163,7 @@ def report_lines(found: LedgerReport) -> Iterator[str]:
     delta = found.lifetime.delta
     yield from _share_lines("spent by study, of all that was ever spent", parts, delta)
     yield from _share_lines(
-        "debited by kind of release; no unit is in training and in the hold-out of one study, so "
-        "the larger of the two is spent",
+        "debited by kind of release (no unit is in training and hold-out: the larger is spent)",
         found.kinds,
         delta,
     )

@@ -170,7 +170,9 @@ def geometry(units: int, features: int) -> dict[str, float]:
     vectors = unit_vectors(model)
     sigma = moment_vectors(vectors).clipping_norm * 10
     started = time.perf_counter()
-    moments = moment_sum(vectors, data) * 2.0 ** -moment_vectors(vectors).gamma_bits
+    moments = np.ldexp(
+        moment_sum(vectors, data).astype(np.float64), -moment_vectors(vectors).gamma_bits
+    )
     summed = time.perf_counter()
     fraction_bits = fraction_bits_for(vectors, units, model.clipping_norm)
     found = whitened_from(vectors, moments, sigma=sigma, units=units, fraction_bits=fraction_bits)
@@ -178,8 +180,9 @@ def geometry(units: int, features: int) -> dict[str, float]:
     sums = WhitenedModel(model, vectors, found).prepare(data)
     prepared = time.perf_counter()
     peak = peak_megabytes()
-    gamma = 2.0 ** -first_moment_vectors(vectors).gamma_bits
-    centred_from(vectors, first_moment_sum(vectors, data) * gamma, units=units)
+    bits = first_moment_vectors(vectors).gamma_bits
+    first = np.ldexp(first_moment_sum(vectors, data).astype(np.float64), -bits)
+    centred_from(vectors, first, units=units)
     centred = time.perf_counter()
     noise, plain, at = ExactNoise(), model.prepare(data), random.normal(0.0, 0.3, vectors.entries)
     scale = 2.0**vectors.bits * sigma
