@@ -2,7 +2,8 @@
 
 Weights are those of a logistic regression, none below 0, on scores of models that had not seen
 the unit (Wolpert 1992; Breiman 1996, "Stacked regressions"). The shared model did see own training
-units, but under privacy: what it can remember of one is bounded. Of the way from the own best
+units: what it can remember of one is bounded, of all together it is not (docs/adr/0019 says what
+that was worth). Of the way from the own best
 model to the whole stack the least share is taken whose precision is within one standard error of
 the best share's.
 

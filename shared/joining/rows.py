@@ -2,7 +2,8 @@
 
 An interval holds the mean difference in 95 of 100 resamples: worlds (seeds) are drawn again, and in
 each of them every institution's held-out units (Davison and Hinkley 1997, section 3.8). Of one
-world only the units are.
+world only the units are. Where seeds split the same records anew, hold-outs overlap: their units'
+part of the difference is then taken to be as alike as they overlap.
 """
 
 from collections.abc import Sequence
@@ -75,6 +76,7 @@ class PairedRow(_Row):
         pooled: the same stack fed by a model of all records without privacy; None: not known.
         auroc: of the shared model.
         draws: None where a class is missing, or nothing is compared.
+        overlap: share of the held-out units that another seed holds out too; 0: other worlds.
     """
 
     institution: str
@@ -91,6 +93,7 @@ class PairedRow(_Row):
     pooled: Reached | None = None
     auroc: float
     draws: PairedDraws | None = None
+    overlap: float = 0.0
 
     @property
     def newcomer(self) -> bool:
@@ -110,6 +113,7 @@ class KindRow(_Row):
         both: found by both.
         alone_at, at_home_at, both_at: the same where as many unlabelled units are reviewed as the
             budget says (recall at so many false positives).
+        overlap: as in a `PairedRow`.
     """
 
     institution: str
@@ -124,6 +128,7 @@ class KindRow(_Row):
     alone_at: int
     at_home_at: int
     both_at: int
+    overlap: float = 0.0
 
 
 class MonthsRow(_Row):
@@ -146,11 +151,12 @@ class MonthsRow(_Row):
 Draws = tuple[int, float, Sequence[float]]  # a world's seed, a value, and its resamples
 
 
-def span(found: Sequence[Draws]) -> Span | None:
+def span(found: Sequence[Draws], overlap: float = 0.0) -> Span | None:
     """Return the mean of values with its interval; None without any.
 
     Args:
         found: of each institution in each world, the value and its resamples.
+        overlap: share of a seed's held-out units that another seed holds out too.
     """
     if not found:
         return None
@@ -163,6 +169,11 @@ def span(found: Sequence[Draws]) -> Span | None:
     picks = generator.integers(means.shape[1], size=(WORLDS, len(seeds)))
     weights = sizes[worlds]
     drawn = (means[worlds, picks] * weights).sum(axis=1) / weights.sum(axis=1)
+    if overlap and len(seeds) > 1:
+        around = means - means.mean(axis=1, keepdims=True)
+        alike = around[worlds[:, 0], generator.integers(means.shape[1], size=WORLDS)]
+        apart = (around[worlds, picks] * weights).sum(axis=1) / weights.sum(axis=1)
+        drawn += np.sqrt(overlap) * alike - (1.0 - np.sqrt(1.0 - overlap)) * apart
     low, high = np.percentile(drawn, INTERVAL)
     return Span(
         value=float(np.mean([value for _, value, _ in found])), low=float(low), high=float(high)
@@ -176,7 +187,8 @@ def gain_in_precision(rows: Sequence[PairedRow]) -> Span | None:
             (row.seed, row.at_home.precision - row.alone.precision, row.draws.precision)
             for row in rows
             if row.draws and row.alone
-        ]
+        ],
+        _overlap(rows),
     )
 
 
@@ -187,13 +199,19 @@ def gain_in_found(rows: Sequence[PairedRow]) -> Span | None:
             (row.seed, (row.at_home.found - row.alone.found) / row.cases, row.draws.share_found)
             for row in rows
             if row.draws and row.alone
-        ]
+        ],
+        _overlap(rows),
     )
 
 
 def shared_auroc(rows: Sequence[PairedRow]) -> Span | None:
     """Return the AUROC of the shared model as it comes; .5 is guessing."""
-    return span([(row.seed, row.auroc, row.draws.auroc) for row in rows if row.draws])
+    draws = [(row.seed, row.auroc, row.draws.auroc) for row in rows if row.draws]
+    return span(draws, _overlap(rows))
+
+
+def _overlap(rows: Sequence[PairedRow] | Sequence[KindRow]) -> float:
+    return max((row.overlap for row in rows), default=0.0)
 
 
 def gain_in_kinds(rows: Sequence[KindRow], *, at_false_positives: bool = False) -> Span | None:
@@ -211,9 +229,12 @@ def gain_in_kinds(rows: Sequence[KindRow], *, at_false_positives: bool = False) 
     cells = np.array([_cells([r for r in rows if r.seed == s], at_false_positives) for s in seeds])
     generator = np.random.default_rng(SEED)
     worlds = generator.integers(len(seeds), size=(WORLDS, len(seeds)))
-    drawn = np.empty(WORLDS)
+    drawn, again = np.empty(WORLDS), 1.0 + (len(seeds) - 1) * _overlap(rows)
     for at, chosen in enumerate(worlds):
-        mixed = [generator.multinomial(one.sum(), one / one.sum()) for one in cells[chosen]]
+        mixed = [
+            generator.multinomial(max(1, round(one.sum() / again)), one / one.sum())
+            for one in cells[chosen]
+        ]
         drawn[at] = _difference(np.sum(mixed, axis=0))
     low, high = np.percentile(drawn, INTERVAL)
     return Span(value=_difference(cells.sum(axis=0)), low=float(low), high=float(high))

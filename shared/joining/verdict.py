@@ -22,6 +22,7 @@ from fieldfare.shared.pages.words import signed
 LEAST_CASES: Final = 10  # held out, over all seeds: fewer show nothing
 WORTH: Final = 0.02  # relative gain in average precision that is worth the work
 GUESSING: Final = 0.5  # AUROC
+LEAST_SEEDS: Final = 6  # of fewer that differ, intervals are too narrow for a yes (docs/adr/0029)
 
 RULE: Final = (
     f"Yes: average precision on own customers gains at least {WORTH:.0%}, the whole interval of "
@@ -29,7 +30,8 @@ RULE: Final = (
     f"than {LEAST_CASES} held-out cases in all, or the gain is 0 or less, or its interval reaches "
     "0 and the shared model cannot be told from guessing (its interval of AUROC reaches .5). Not "
     f"worth it: all else. For one institution the same, but with fewer than {LEAST_CASES} held-out "
-    "cases: too few to say. One simulated run decides nothing: its noise was drawn once."
+    "cases: too few to say. One simulated run decides nothing: its noise was drawn once. A yes "
+    f"takes {LEAST_SEEDS} seeds and more: intervals over fewer are too narrow where seeds differ."
 )
 
 
@@ -41,6 +43,7 @@ class Word(StrEnum):
     NO = "no"
     TOO_FEW = "too few to say"
     ONE_RUN = "one run does not decide"
+    FEW_RUNS = "too few seeds for a yes"
 
 
 class Joining(NamedTuple):
@@ -73,8 +76,11 @@ def verdict(rows: Sequence[PairedRow], *, one: bool = False, simulated: bool = T
         word = Word.TOO_FEW if one else Word.NO
         return Joining(word, f"only {cases} held-out cases: so few show nothing", None, None)
     word, why = _by_intervals(rows, gain, found, guess)
-    if simulated and len({row.seed for row in rows}) == 1:
+    seeds = len({row.seed for row in rows})
+    if simulated and seeds == 1:
         word = Word.ONE_RUN
+    elif simulated and word is Word.YES and seeds < LEAST_SEEDS:
+        word = Word.FEW_RUNS
     return Joining(word, why, gain, found)
 
 

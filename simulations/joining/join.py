@@ -29,7 +29,7 @@ def join(task: JoinTask, said: Said, *, minutes: float = MINUTES) -> Figures:
         FieldfareError: by whose fault it is.
     """
     make_folder(task.out)
-    measured = _measured(task, said)
+    measured = [_overlapping(task, one) for one in _measured(task, said)]
     found = figures_of(task, measured, minutes=minutes)
     (task.out / PAGE).write_text(join_page(found), encoding="utf-8")
     write_json(task.out / FIGURES, found)
@@ -49,6 +49,19 @@ def _measured(task: JoinTask, said: Said) -> list[SeedRows]:
             future.result()
             said(f"seed {begun[future]} is done", done, len(begun))
         return [future.result() for future in begun]
+
+
+def _overlapping(task: JoinTask, found: SeedRows) -> SeedRows:
+    """Say in rows of given records how far hold-outs of two seeds overlap; worlds share none."""
+    if isinstance(task.source, WorldTerms):
+        return found
+    share = {"overlap": task.study.evaluation.holdout}
+    return found.model_copy(
+        update={
+            "rows": tuple(row.model_copy(update=share) for row in found.rows),
+            "kinds": tuple(row.model_copy(update=share) for row in found.kinds),
+        }
+    )
 
 
 def figures_of(task: JoinTask, measured: Sequence[SeedRows], *, minutes: float) -> Figures:

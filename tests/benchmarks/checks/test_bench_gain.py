@@ -29,7 +29,9 @@ def test_gains_bounds_the_gap_and_rare_roles_are_promised() -> None:
 
 def test_banks_are_told_apart() -> None:
     said = list(lines(measured(0.55)))
-    assert said[0].startswith("100% of the cases, 9 banks of worlds: AP 0.500, 0.450, 0.550, 0.600")
+    assert said[0].startswith(
+        "100% of the cases, 18 banks of worlds: AP 0.500, 0.450, 0.550, 0.600"
+    )
     names = [line.split(":")[0].strip() for line in said if line.startswith("  bank")]
     assert names == ["bank-a", "bank-b", "bank-c"]
     assert said[-1].startswith("roles with fewer than 6 own cases, 30 held out: recall within the")

@@ -63,7 +63,7 @@ def test_page_and_terminal_have_the_same_numbers() -> None:
 
 
 def test_an_institution_that_gains_nothing_is_named() -> None:
-    rows = [*everywhere(), *(paired("bank-d", s, at_home=0.45) for s in range(3))]
+    rows = [*everywhere(), *(paired("bank-d", s, at_home=0.45) for s in range(6))]
     rows += [paired("bank-e", 0, cases=3)]
     found = figures(facts(), rows)
     assert "bank-d gains nothing; bank-e has too few held-out cases to say." in losers(found)

@@ -60,6 +60,28 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
     assert held >= 185
 
 
+def test_the_same_records_again_are_not_more_records() -> None:
+    """Of 20 splits of the same records the hold-outs are no 20 hold-outs: 2.2 times as wide."""
+    rows = [paired(seed=s, noise=0.05) for s in range(20)]
+    again = [row.model_copy(update={"overlap": 0.2}) for row in rows]
+    apart, same, one = (
+        gain_in_precision(rows),
+        gain_in_precision(again),
+        gain_in_precision(rows[:1]),
+    )
+    assert apart is not None and same is not None and one is not None  # noqa: PT018
+    widths = [found.high - found.low for found in (apart, same, one)]
+    assert widths[1] / widths[0] == pytest.approx((1 + 19 * 0.2) ** 0.5, rel=0.15)
+    assert widths[1] < widths[2]
+    assert gain_in_precision(again[:1]) == one
+    kinds = [kind("rare", s) for s in range(20)]
+    more = [row.model_copy(update={"overlap": 0.2}) for row in kinds]
+    found, wider = gain_in_kinds(kinds), gain_in_kinds(more)
+    assert found is not None and wider is not None  # noqa: PT018
+    assert wider.value == found.value
+    assert wider.high - wider.low > 1.8 * (found.high - found.low)
+
+
 def test_rows_without_an_own_model_compare_nothing() -> None:
     rows = [paired(alone=None, labels=0.0)]
     assert (gain_in_precision(rows), gain_in_found(rows)) == (None, None)

@@ -16,9 +16,9 @@ from fieldfare.shared.joining.verdict import RULE, Word, verdict
         ({"alone": 0.55}, Word.NO, "gain nothing"),
         ({"alone": 0.545, "noise": 0.0001}, Word.NOT_WORTH, "less than 2%"),
         ({"noise": 0.5, "auroc": 3.0}, Word.NOT_WORTH, "may be chance"),
-        ({"noise": 0.5}, Word.NO, "no better than guessing"),
+        ({"noise": 0.5, "seeds": 3}, Word.NO, "no better than guessing"),
         ({"auroc": 0.505}, Word.YES, "gain 10%"),  # the gain is shown all the same
-        ({"cases": 1}, Word.NO, "only 9 held-out cases"),
+        ({"cases": 1, "seeds": 3}, Word.NO, "only 9 held-out cases"),
     ],
 )
 def test_the_rule(given: dict[str, Any], word: Word, why: str) -> None:
@@ -58,6 +58,15 @@ def test_one_simulated_run_does_not_decide() -> None:
     assert verdict(everywhere(seeds=1)).word is Word.ONE_RUN
     assert verdict(everywhere(seeds=1), simulated=False).word is Word.YES
     assert verdict(everywhere(seeds=1, cases=1)).word is Word.NO
+
+
+def test_fewer_than_six_seeds_are_no_yes() -> None:
+    """Where seeds differ, intervals over three are above a true 0 one time in ten."""
+    few, enough = (verdict(everywhere(seeds=seeds)) for seeds in (5, 6))
+    assert (few.word, enough.word) == (Word.FEW_RUNS, Word.YES)
+    assert few.why == enough.why
+    assert verdict(everywhere(seeds=5, alone=0.6)).word is Word.NO
+    assert "6 seeds" in RULE
 
 
 def test_the_rule_is_said_with_its_numbers() -> None:

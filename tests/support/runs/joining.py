@@ -52,7 +52,7 @@ def paired(name: str = "bank-a", seed: int = 0, labels: float = 1.0, **given: An
     )  # fmt: skip
 
 
-def everywhere(seeds: int = 3, labels: float = 1.0, **given: Any) -> list[PairedRow]:
+def everywhere(seeds: int = 6, labels: float = 1.0, **given: Any) -> list[PairedRow]:
     """A row for each bank of each world."""
     return [paired(name, seed, labels, **given) for seed in range(seeds) for name in NAMES]
 
