@@ -26,6 +26,7 @@ from fieldfare.shared.canonical import canonical_bytes, content_hash
 from fieldfare.shared.errors import StudyError
 from fieldfare.shared.features.features import (
     MAX_GROUP_COLUMNS,
+    CategoricalFeature,
     Dependence,
     Feature,
     GroupColumn,
@@ -649,7 +650,10 @@ def _source_problems(study: Study, column: NumericFeature) -> Iterator[str]:
     computed = {one.name.casefold() for _, one in _derived(study) if one.derived}
     rows = None if study.rows is None else study.rows.column
     kept = {n.casefold() for n in (study.records.unit, study.records.label, rows) if n is not None}
-    peers = {one.name for one in study.features if one.tag is Dependence.PEER}
+    tagged = [one for one in study.columns if isinstance(one, NumericFeature | CategoricalFeature)]
+    peers = {
+        one.name.casefold() for one in (*study.features, *tagged) if one.tag is Dependence.PEER
+    }
     if column.by and (column in study.columns or isinstance(study.model, MlpSection)):
         yield "by: expected only in features, and of a model of kind additive"
     for name in (one for one in columns_behind([column]) if column.derived or one == column.by):
@@ -664,7 +668,7 @@ def _source_problems(study: Study, column: NumericFeature) -> Iterator[str]:
                 f"{key}: expected columns of the records, found {name!r}, which is computed "
                 "itself: write the formula over what it is computed from"
             )
-        if name in peers and column.tag is not Dependence.PEER:
+        if name.casefold() in peers and column.tag is not Dependence.PEER:
             yield f'tag: expected "peer" as that of its source {name!r}, found "{column.tag.value}"'
 
 

@@ -138,6 +138,12 @@ def test_a_tag_is_that_of_its_sources() -> None:
     ]
     assert parse_study(computing(formula, peer) + 'tag = "peer"\n').computed
 
+    asked = peer.replace("[[features]]", "[[columns]]")
+    cased = formula.replace('"out"', '"Out"')
+    assert mistakes(computing(cased) + asked)[0] == (
+        'features.0.tag: expected "peer" as that of its source \'Out\', found "own"'
+    )
+
 
 def test_a_model_of_texts_computes_nothing_from_its_text() -> None:
     data: dict[str, Any] = {
