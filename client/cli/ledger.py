@@ -86,7 +86,8 @@ def verify(home: HomeOption = DEFAULT_HOME) -> None:
         position = ledger.position()
     typer.echo(
         f"ledger verified: {position.sequence} entries, epoch {position.epoch}, mu^2 "
-        f"{from_picomu2(position.cumulative)!r} spent, head {position.head[:SHORT]}"
+        f"{from_picomu2(position.cumulative)!r} spent, {from_picomu2(position.debited)!r} debited, "
+        f"head {position.head[:SHORT]}"
     )
 
 
@@ -102,7 +103,10 @@ def accept(
     ] = None,
     spent: Annotated[
         float | None,
-        typer.Option(help="mu^2 that was ever debited, if no witness is left.", show_default=False),
+        typer.Option(
+            help="Sum of all debits in mu^2, not what is spent, if no witness is left.",
+            show_default=False,
+        ),
     ] = None,
     study: Annotated[
         str,

@@ -13,12 +13,13 @@ from fieldfare.client.ledger.budget import Debit
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.policy.policy import limits, load_policy
 from fieldfare.shared.cli.root import run
+from fieldfare.shared.privacy.sides import Side
 from fieldfare.shared.system.clock import utc_now
 
 Capture = pytest.CaptureFixture[str]
 
 
-def fill(home: Home, steps: range) -> None:
+def fill(home: Home, steps: range, side: Side = Side.ALL) -> None:
     with Ledger.open(
         home.ledger, population="bank-a", limits=limits(load_policy(home)), clock=utc_now
     ) as ledger:
@@ -32,6 +33,7 @@ def fill(home: Home, steps: range) -> None:
                     kind="training",
                     request=hashlib.sha256(f"{step}".encode()).hexdigest(),
                     cost=10**10,
+                    side=side,
                 ),
                 vector=b"masked",
                 study_limit=10**12,
@@ -80,10 +82,11 @@ def test_show_says_what_is_left_and_on_what_it_was_spent(home: Home, capsys: Cap
 
 
 def test_verify_is_one_line(home: Home, capsys: Capture) -> None:
-    fill(home, range(3))
+    fill(home, range(2), Side.TRAINING)
+    fill(home, range(2, 3), Side.HOLDOUT)
     assert ledger(home, "verify") == 0
     said = capsys.readouterr().out
-    assert said.startswith("ledger verified: 3 entries, epoch 1, mu^2 0.03 spent, head ")
+    assert said.startswith("ledger verified: 3 entries, epoch 1, mu^2 0.02 spent, 0.03 debited, ")
     assert said.count("\n") == 1
 
 
