@@ -26,6 +26,8 @@ def group_columns(groups: Sequence[ExcludedGroup]) -> tuple[str, ...]:
 def members_by_column(groups: Sequence[ExcludedGroup], units: ScorableUnits) -> Members:
     """Return the units of each group that a column names, by the group's name.
 
+    Spaces around a value count for nothing: who is in care shall not be alerted for one.
+
     Args:
         groups: of the institution's settings.
         units: read with `group_columns` as audit columns.
@@ -33,7 +35,10 @@ def members_by_column(groups: Sequence[ExcludedGroup], units: ScorableUnits) -> 
     return {
         one.name: frozenset(
             units.units.filter(
-                pc.is_in(units.groups[one.column], value_set=pa.array(one.levels, pa.string()))
+                pc.is_in(
+                    pc.utf8_trim_whitespace(units.groups[one.column]),
+                    value_set=pa.array(one.levels, pa.string()),
+                )
             ).to_pylist()
         )
         for one in groups

@@ -47,6 +47,11 @@ class ExcludedGroup(Section):
     def _is_one_of_both(self) -> Self:
         if bool(self.column) == bool(self.file) or bool(self.column) != bool(self.levels):
             raise ValueError("expected either column and levels, or file")
+        if any(level != level.strip() or not level for level in self.levels):
+            raise ValueError(
+                "levels: expected texts without spaces around them, found others or an empty one: "
+                "values are trimmed"
+            )
         if is_protected(self.column):
             raise ValueError(
                 f"column: expected one that says what is done for people, found {self.column}: "

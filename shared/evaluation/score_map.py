@@ -96,7 +96,7 @@ def score_map(metrics: Mapping[str, Any] | None) -> ScoreMap | None:
         | no point, or nobody positive in any | none |
         | one point | scores are shifted, and not stretched |
         | higher scores not more often positive | none: a flipped map would mislead |
-        | what no evaluation says: a rate beyond 0 and 1, nobody, more than 2^41 units | none |
+        | what no evaluation says: rate or budget beyond 0 and 1, nobody, above 2^41 units | none |
         | a point that noise blurs | counts for as many units as its interval is worth |
 
     Sources: Platt 1999 (the two numbers); Lipton, Elkan and Naryanaswamy 2014, theorem 1 (the cut
@@ -105,7 +105,7 @@ def score_map(metrics: Mapping[str, Any] | None) -> ScoreMap | None:
     points = list(metrics["calibration"]) if metrics else []
     if metrics is None or not any(point["observed"] > 0 for point in points):
         return None
-    if not all(map(_is_possible, points)):
+    if not all(map(_is_possible, points)) or not 0 < metrics["alert_budget"] < 1:
         return None
     places = np.array([log_odds(point["predicted"]) for point in points])
     rates = np.array([point["observed"] for point in points], dtype=np.float64)

@@ -1,6 +1,7 @@
 """Groups that an institution leaves out: in a real home, of its queue and of nothing else."""
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from tests.support.homes.institutions import (
@@ -22,6 +23,9 @@ from fieldfare.client.journal.journal import Journal
 from fieldfare.client.model_use.evaluate import SHARED, evaluate, local_labels
 from fieldfare.client.model_use.score import Scored, Sources, score
 from fieldfare.client.model_use.usable import usable_model
+from fieldfare.client.scoring.exclusion import members_by_column
+from fieldfare.client.scoring.selection import ExcludedGroup
+from fieldfare.client.scoring.units import ScorableUnits
 from fieldfare.shared.errors import FieldfareError, StudyError
 from fieldfare.shared.study.toml import parse_toml
 
@@ -153,6 +157,7 @@ def test_the_price_of_a_group_is_said_in_recall(analyst: Analyst) -> None:
         (BY_COLUMN.replace('levels = ["x"]\n', ""), "either column and levels, or file"),
         (BY_COLUMN + 'file = "partner.csv"\n', "either column and levels, or file"),
         ('[[alerts.excluded]]\nname = "nobody"\n', "either column and levels, or file"),
+        (BY_COLUMN.replace('["x"]', '[" x"]'), "without spaces around"),
         (BY_FILE.replace("partner", "suppression list", 1), "a list of its own"),
         (BY_FILE + BY_FILE, "found one twice"),
     ],
@@ -160,6 +165,16 @@ def test_the_price_of_a_group_is_said_in_recall(analyst: Analyst) -> None:
 def test_harm_rule_4_what_people_are_excludes_nobody(rules: str, said: str) -> None:
     with pytest.raises(StudyError, match=said):
         parse_toml(f'format = 1\nid = "a"\n{rules}', HomeSettings, "institution.toml")
+
+
+def test_spaces_around_a_value_leave_nobody_of_the_group_in() -> None:
+    units = pa.array(["a", "b", "c", "d"])
+    everyone = ScorableUnits(
+        units, np.zeros((1, 4), np.uint16), np.zeros((1, 4), np.float32), np.zeros(4, np.int8),
+        {"care": pa.array(["x", " x ", None, "xx"])},
+    )  # fmt: skip
+    group = ExcludedGroup(name="in care", column="care", levels=("x",))
+    assert members_by_column([group], everyone) == {"in care": {"a", "b"}}
 
 
 def test_groups_are_read_as_they_stand(analyst: Analyst) -> None:

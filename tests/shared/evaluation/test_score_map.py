@@ -127,8 +127,20 @@ def test_what_noise_blurs_counts_for_less() -> None:
         metrics(point(0.1, 0.3) | {"observed": 1e300, "high": 1e300}),
         metrics(point(0.1, 0.3) | {"units": 1e300}),
         metrics(point(0.1, 0.3) | {"units": -1.0}),
+        metrics(point(0.1, 0.3)) | {"alert_budget": 0.0},
+        metrics(point(0.1, 0.3)) | {"alert_budget": 1.0},
     ],
-    ids=["hidden", "no point", "nobody positive", "wrong way round", "rate", "many", "nobody"],
+    ids=[
+        "hidden",
+        "no point",
+        "nobody positive",
+        "wrong way round",
+        "rate",
+        "many",
+        "nobody",
+        "no alert",
+        "all alerts",
+    ],
 )
 def test_where_nothing_can_be_said_nothing_is(said: dict[str, Any] | None) -> None:
     assert score_map(said) is None
