@@ -167,7 +167,7 @@ def _slots(feature: Feature) -> list[str]:
         curve = [f"at {knot!r}" for knot in feature.knots]
         curve += [*(f"= {value!r}" for value in feature.special), "missing"]
         names = [f"{level}: {name}" for level in feature.curves for name in curve]
-    frame = rfc8785.dumps(said).decode()
+    frame = bytes_hash(rfc8785.dumps(said))  # as it is, 512 long levels would stand here 512 times
     return [f"{frame} {name}" for name in names]
 
 
