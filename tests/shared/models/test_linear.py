@@ -131,23 +131,18 @@ def test_scores_are_exact_up_to_the_largest_parameters() -> None:
 
 def test_scores_stay_exact_for_weights_that_only_crafted_coordinates_have() -> None:
     """Beyond 2^53 a product is rounded, and a unit's score would depend on who else is there."""
-    data = random_units(30, 1024, 12)
+    rows = random_units(30, 1024, 12).rows
+    assert isinstance(rows, DenseRows)
     parameters = np.random.default_rng(2).uniform(-1e9, 1e9, 1025)
-    bounded = np.clip(parameters, -LARGEST_WEIGHT, LARGEST_WEIGHT)
-    found = row_scores(np.concatenate([[0.0], parameters[1:]]), data.rows)
-    assert isinstance(data.rows, DenseRows)
+    parameters[0] = 0.0
+    weights = [round(w * 2**20) for w in np.clip(parameters, -LARGEST_WEIGHT, LARGEST_WEIGHT)]
     expected = [
-        float(
-            Fraction(
-                sum(int(v) * round(w * 2**20) for v, w in zip(row, bounded[1:], strict=True)), 2**30
-            )
-        )
-        for row in data.rows.values
+        float(Fraction(sum(int(v) * w for v, w in zip(row, weights[1:], strict=True)), 2**30))
+        for row in rows.values
     ]
-    assert found.tolist() == expected
-    assert [
-        row_scores(np.concatenate([[0.0], parameters[1:]]), one.rows)[0] for one in each(data)
-    ] == expected
+    assert row_scores(parameters, rows).tolist() == expected
+    alone = [row_scores(parameters, rows.select(np.arange(30) == at))[0] for at in range(30)]
+    assert alone == expected
 
 
 def test_plain_gradient_is_what_autograd_computes() -> None:
