@@ -22,10 +22,7 @@ from fieldfare.shared.system.private_files import sync_folder
 FORMAT: Final = 2
 _BEFORE_SIDES: Final = 1  # the total was the sum of debits
 _OLD_FIELDS: Final = {"format", "population", "sequence", "head", "cumulative", "epoch"}
-_FIELDS: Final[dict[object, set[str]]] = {
-    FORMAT: _OLD_FIELDS | {"debited"},
-    _BEFORE_SIDES: _OLD_FIELDS,
-}
+_FIELDS: Final = {repr(FORMAT): _OLD_FIELDS | {"debited"}, repr(_BEFORE_SIDES): _OLD_FIELDS}
 
 
 class Witness:
@@ -111,7 +108,7 @@ class Witness:
         except ValueError:
             found = None
         form = found.get("format") if isinstance(found, dict) else None
-        if not isinstance(found, dict) or set(found) != _FIELDS.get(form):
+        if not isinstance(found, dict) or set(found) != _FIELDS.get(repr(form)):
             raise LedgerError(
                 f"expected a witness of format {FORMAT} in {self.path}, found something else: "
                 "restore the ledger and its witness together, or move the witness away and accept "

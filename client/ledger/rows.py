@@ -48,6 +48,8 @@ _COLUMNS: Final = (
 _POSITION: Final = "sequence, head, cumulative, epoch, coalesce(debited, cumulative)"
 _READ: Final = _COLUMNS.replace("sequence, head, cumulative, epoch, debited", _POSITION)
 _DEBIT: Final = "debit"
+# What is stated counts on every side, whatever its row says: its hash holds no side.
+_SIDE: Final = f"CASE type WHEN '{_DEBIT}' THEN side ELSE '{Side.ALL.value}' END"
 _STATEMENT_COLUMNS: Final = f"{_POSITION}, time, study, cost, study_total, type, content"
 
 
@@ -175,7 +177,7 @@ class Store:
         With `everyones` also what counts against every study.
         """
         rows = self._database.rows(
-            "SELECT side, sum(cost) FROM entries WHERE study IN (?, ?) GROUP BY side",
+            f"SELECT {_SIDE}, sum(cost) FROM entries WHERE study IN (?, ?) GROUP BY 1",
             *(study, EVERY_STUDY if everyones else study),
         )
         return SideCosts.of((_side(side), int(cost)) for side, cost in rows)
@@ -214,9 +216,9 @@ class Store:
 
     def _costs_between(self, micros: int, after: int, last: int) -> Sequence[tuple[Any, ...]]:
         return self._database.rows(
-            "SELECT study, side, sum(cost) FROM entries"
+            f"SELECT study, {_SIDE}, sum(cost) FROM entries"
             " WHERE time >= ? AND cost > 0 AND sequence > ? AND sequence <= ?"
-            " GROUP BY study, side",
+            " GROUP BY 1, 2",
             *(micros, after, last),
         )
 

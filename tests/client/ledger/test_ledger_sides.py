@@ -5,7 +5,9 @@ all studies, and lets a release pass if nobody who is in it would lose more than
 """
 
 import hashlib
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import product
@@ -288,3 +290,15 @@ def test_what_peers_opened_counts_where_the_larger_side_is_full(on_disk: Ledger)
         assert rows.debit_told([more], "a", LIMIT) == []
     assert on_disk.costs("a") == SideCosts(all=LIMIT, training=LIMIT)
     on_disk.verify()
+
+
+def test_what_is_stated_counts_on_both_sides_whatever_its_row_says(tmp_path: Path) -> None:
+    path, told = tmp_path / "ledger", debit_of(Move("a", "r", Side.ALL, 4, 0), 0)
+    with opened(path, lambda: START) as ledger, ledger.peers() as rows:
+        rows.debit_told([PeerClaim(debit=told, request=b"R", participants=(), by="b")], "a", LIMIT)
+    with closing(sqlite3.connect(path)) as stranger:
+        stranger.execute("DROP TRIGGER entries_UPDATE")
+        stranger.execute("UPDATE entries SET side = 'holdout'")
+        stranger.commit()
+    with opened(path, lambda: START) as ledger:  # no hash holds it, and no total rests on it
+        assert ledger.costs("a") == ledger.costs_since(START)["a"] == SideCosts(all=4)

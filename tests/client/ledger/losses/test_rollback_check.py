@@ -77,6 +77,7 @@ def test_a_failed_write_leaves_the_old_witness(
         b'{"cumulative":1,"epoch":1,"format":3,"head":"","population":"units","sequence":1}',
         b'{"cumulative":1,"epoch":1,"format":1,"head":"","population":"units","sequence":1}',
         b'{"cumulative":1,"epoch":1,"format":1,"head":"","population":"units","sequence":"1"}',
+        b'{"cumulative":1,"epoch":1,"format":[1],"head":"","population":"units","sequence":1}',
     ],
 )
 def test_half_a_witness_is_refused(witness: Witness, content: bytes) -> None:
