@@ -10,6 +10,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from fieldfare.shared.joining.rows import RESAMPLES, KindRow, PairedDraws, PairedRow, Reached
 
 MOST_CELLS: Final = 2_000_000  # of resamples times units in hand at once
+_TIES: Final = 2**19  # of dealing ties; far from seeds of resamples
 
 Vector = NDArray[np.float64]
 Labels = NDArray[np.uint8]
@@ -57,8 +58,12 @@ def budget_of(units: int, budget: float) -> int:
 
 
 def order_of(scores: Vector) -> NDArray[np.int64]:
-    """Return int64 (units,): places of units, highest first, ties as they stand."""
-    return np.argsort(-scores, kind="stable")
+    """Return int64 (units,): places of units, highest first, ties as dealt once for all models.
+
+    As they stand they would say who is a case, in a file that lists cases first.
+    """
+    dealt = np.random.default_rng(_TIES).permutation(len(scores))
+    return np.lexsort((dealt, -scores))
 
 
 def reviewed(scores: Vector, count: int) -> Mask:

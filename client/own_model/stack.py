@@ -161,7 +161,8 @@ class OwnModels:
         }
         name = max(worth, key=worth.__getitem__)
         weights, apart = found[name]
-        return OwnBest(name, _collapsed(self.parts, weights), weights, apart)
+        fitted = shifted(_collapsed(self.parts, weights), self.shift)
+        return OwnBest(name, fitted, weights, apart)
 
 
 @dataclass(frozen=True, eq=False)

@@ -87,7 +87,12 @@ class AlertBudget:
     below_line: float = BELOW_LINE_SHARE
 
     def alerts(self, units: int) -> int:
-        """Return how many alerts there are among `units`; at least one where there is anybody."""
+        """Return how many alerts there are among `units`.
+
+        At least one where there is anybody, but for a budget of no unit: nobody is above a cut.
+        """
+        if self.units == 0:
+            return 0
         wanted = self.units if self.units is not None else round((self.share or 0.0) * units)
         return min(units, max(1, wanted))
 

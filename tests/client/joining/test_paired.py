@@ -51,6 +51,15 @@ def test_a_row_is_paired_seeded_and_the_same_in_blocks(monkeypatch: pytest.Monke
     assert other.draws != row.draws
 
 
+def test_the_order_of_the_file_finds_nobody() -> None:
+    """A model that tells nobody apart is no better where cases are listed first."""
+    labels, level = np.repeat(np.array([1, 0], np.uint8), (100, 900)), np.zeros(1000)
+    row = paired_row(WHOSE, labels, HeldScores(level, level, level), 0.1)
+    assert row.at_home.found < 25  # ten of them by chance
+    assert row.draws is not None
+    assert np.mean(row.draws.auroc) == pytest.approx(0.5, abs=0.1)
+
+
 def test_alerts_are_counted_until_as_many_are_found() -> None:
     labels = np.array([0, 1, 0, 1, 0, 0, 0, 1, 0, 0], np.uint8)
     alone = -np.arange(10.0)

@@ -75,6 +75,10 @@ def test_of_many_units_negatives_are_left_out_and_log_odds_stay(tmp_path: Path) 
     assert (len(fewer), fewer.labels.sum()) == (1000, train.labels.sum())
     assert own_log_odds(fewer.labels) + shift == pytest.approx(own_log_odds(train.labels), abs=0.01)
     assert thinned(train, own_grid()) == (train, 0.0)
+    terms = FAST.model_copy(update={"most": 1000})
+    scores = OwnModels.of(STUDY, train, parameters(STUDY), terms).best().fitted.scores(train)
+    rates = 1 / (1 + np.exp(-scores))
+    assert rates.mean() == pytest.approx(train.labels.mean(), rel=0.1)
 
 
 def test_shared_and_own_together_are_better_than_own_alone(tmp_path: Path) -> None:

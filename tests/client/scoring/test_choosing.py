@@ -43,13 +43,14 @@ def test_who_rests_is_not_chosen_and_uses_up_nothing() -> None:
 @given(st.integers(0, 50), st.integers(0, 60), st.floats(0, 1))
 def test_nobody_is_chosen_twice_and_the_budget_holds(units: int, asked: int, below: float) -> None:
     chosen = draw(units, AlertBudget(units=asked, below_line=below))
-    assert chosen.count(1) == min(units, max(1, asked))
+    assert chosen.count(1) == min(units, asked)
     assert chosen.count(2) <= units - chosen.count(1)
 
 
 def test_a_share_of_everybody_is_a_budget() -> None:
     assert AlertBudget(share=0.01).alerts(1000) == 10
     assert AlertBudget(share=0.0001).alerts(1000) == 1
+    assert AlertBudget(units=0).alerts(1000) == 0  # nobody scores above a released cut
 
 
 def test_a_suppression_list_names_units_and_reasons() -> None:
