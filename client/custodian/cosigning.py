@@ -22,6 +22,7 @@ from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.run.mismatch import expect
 from fieldfare.shared.run.optimizer import TrainingState
 from fieldfare.shared.run.replay import state_hash
+from fieldfare.shared.run.results import UNKNOWN
 from fieldfare.shared.run.state import RunState
 from fieldfare.shared.transcript import merkle
 from fieldfare.shared.transcript.file import hashes_in
@@ -168,7 +169,7 @@ class _Replay:
         if leaf.kind is LeafKind.SUM:
             record, state = SumRecord.from_bytes(leaf.content), releases.state
             self._take_sum(record, state, added=state.recomputed > sums)
-        elif leaf.kind is LeafKind.PARAMETERS:
+        elif leaf.kind in {LeafKind.PARAMETERS, LeafKind.GUARD}:
             releases.state = self._with_own(releases.state)
 
     def _take_sum(self, record: SumRecord, state: RunState, *, added: bool) -> None:
@@ -179,12 +180,15 @@ class _Replay:
         self._recomputed &= added or own is not None or rehearsed  # its zeros hold no record's part
 
     def _with_own(self, state: RunState) -> RunState:
-        """After the last step that was followed here, go on with the own state of training."""
-        own = self._training
-        if own is None or state.results.steps != own.step:
+        """Go on with the own state of training where it stands: after a step, or after the guard.
+
+        What a guard chose has no hash in its record: the evaluation's request has to bind it.
+        """
+        own, found = self._training, state.results.parameters
+        if own is None or not state.stands_at(own):
             return state
-        found = state.results.parameters
-        expect("the parameters that were recomputed here", state_hash(own), found)
+        if found != UNKNOWN:
+            expect("the parameters that were recomputed here", state_hash(own), found)
         return state.resumed(own)
 
 

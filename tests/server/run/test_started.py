@@ -1,6 +1,7 @@
 """Training from a public start over real custodians: a guard that chooses, one debit, an audit."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.server.run.test_asked_knots import LIES
+from tests.server.run.test_moments import checked_by_all
 from tests.support.attacks.lies import let_coordinator_lie
 from tests.support.federations.conducted import (
     RUN,
@@ -24,10 +26,11 @@ from tests.support.federations.settings import BANKS, to_bank
 from tests.support.runs.grouped import grouped_study
 from tests.support.runs.started import STARTED_FEATURES, small_start, starting_at
 
-from fieldfare.client.custodian.recomputation import PROGRESS_STATE, Recomputation
+from fieldfare.client.custodian.recomputation import PROGRESS_STATE, Recomputation, kept_training
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.server.store.rows import RunStatus
 from fieldfare.server.studies.run_view import metric_texts, parse_metrics
+from fieldfare.shared.audit.verdict import AuditVerdict, verdict_of
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.evaluation.metrics import guard_line
 from fieldfare.shared.features.basis import EncodedUnits
@@ -100,6 +103,8 @@ def test_what_is_better_goes_on(
     for ledger in coordinator.setting.federation.ledgers.values():
         state = TrainingState.from_bytes(ledger.run_state(study.id, PROGRESS_STATE + RUN) or b"")
         assert model_hash(state) == report.model  # what the institution recomputed is the model
+    assert checked_by_all(coordinator) == {("recomputed", None)}
+    assert verdict_of(report) is AuditVerdict.FITS
     start = study.public_start
     assert start is not None
     curve = start.values[1:5] / 256
@@ -107,6 +112,21 @@ def test_what_is_better_goes_on(
         assert curve_of(study, coordinator) == (min(*curve, 0), max(*curve, 0))
     else:
         assert curve_of(study, coordinator) != (min(*curve, 0), max(*curve, 0))
+
+
+def test_who_recomputed_another_model_after_the_guard_objects(
+    make_coordinator: MakeCoordinator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def another(*of: Any) -> TrainingState | None:
+        found = kept_training(*of)
+        return found and replace(found, parameters=found.parameters + 1)
+
+    monkeypatch.setattr("fieldfare.client.custodian.cosigning.kept_training", another)
+    coordinator = make_coordinator(started())
+    coordinator.carry_out()
+    kinds = coordinator.kinds()
+    binds = kinds.index("request", kinds.index("guard"))
+    assert checked_by_all(coordinator) == {("recomputed", binds)}
 
 
 def test_card_and_screens_say_what_became_of_the_start(
