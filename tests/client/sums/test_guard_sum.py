@@ -9,8 +9,9 @@ from fieldfare.client.sums.study_sums import StudySums, guard_sum
 from fieldfare.shared.errors import PolicyRefusal
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.models import model_for, started_model
+from fieldfare.shared.privacy.sides import Side
 from fieldfare.shared.protocol.messages import ReleaseKind
-from fieldfare.shared.protocol.plan import GUARD_CLIP, plan_for
+from fieldfare.shared.protocol.plan import GUARD_CLIP, SIDES, plan_for
 from fieldfare.shared.study.study import Study
 
 MOST = int(GUARD_CLIP * 2**20)
@@ -59,7 +60,8 @@ def test_a_hard_unit_reaches_its_clip_and_nobody_adds_nothing() -> None:
     assert guard_sum(study, hard, units(0)).tolist() == [0]
 
 
-def test_it_reads_training_units_alone() -> None:
+def test_it_reads_training_units_alone_and_is_debited_on_their_side() -> None:
+    assert SIDES[ReleaseKind.GUARD] is Side.TRAINING
     study, data = started(), units(100)
     held = np.random.default_rng(1).uniform(size=100) < 0.3
     both = np.array([-0.1, 1.1, 0.9, 0.0, 1.0, 1.0])
