@@ -23,7 +23,7 @@ from tests.support.federations.conducted import (
     resume,
 )
 from tests.support.federations.settings import BANKS, to_bank
-from tests.support.runs.grouped import grouped_study
+from tests.support.runs.grouped import grouped_study, grouped_sums
 from tests.support.runs.started import STARTED_FEATURES, small_start, starting_at
 
 from fieldfare.client.custodian.recomputation import PROGRESS_STATE, Recomputation, kept_training
@@ -158,6 +158,7 @@ def test_a_run_goes_on_from_wherever_it_was_killed(
     assert coordinator.row().state is RunStatus.FINISHED
     assert coordinator.setting.debits() == dict.fromkeys(BANKS, 4)
     assert audited(coordinator, tmp_path).guard is not None
+    assert checked_by_all(coordinator) == {("recomputed", None)}
 
 
 def test_the_guard_is_tried_again_with_those_who_are_left(
@@ -169,7 +170,21 @@ def test_the_guard_is_tried_again_with_those_who_are_left(
     assert (report.state, report.failed_attempts) == ("finished", 1)
 
 
-def test_groups_are_counted_on_what_the_guard_took(
+def test_groups_are_counted_on_what_the_guard_took(tmp_path: Path) -> None:
+    training = starting_at(small_start(217, RIGHT), steps=2)
+    study = grouped_study(training=training)
+    with coordinator_maker(
+        tmp_path, lambda study, _, seed: grouped_sums(study, 500, seed=seed)
+    ) as make:
+        coordinator = make(study)
+        coordinator.carry_out()
+        report = audited(coordinator, tmp_path)
+        assert checked_by_all(coordinator) == {("recomputed", None)}
+    assert report.guard is not None
+    assert report.groups is not None
+
+
+def test_the_choice_stays_when_all_vectors_are_deleted(
     make_coordinator: MakeCoordinator, tmp_path: Path
 ) -> None:
     study = started()
