@@ -16,6 +16,7 @@ from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.shared.models import UnitSums, model_for
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.plan import plan_for
+from fieldfare.shared.run.optimizer import TrainingState
 from fieldfare.simulations.federation.baselines import Baseline, Trainer
 from fieldfare.simulations.federation.federation import LocalFederation, noise_source
 
@@ -199,11 +200,11 @@ def test_learning_as_the_federation_does_meets_all_shares_of_the_noise(
     )
     seen: list[Vector] = []
 
-    def first_gradient(self: Trainer, gradient: Callable[[Vector], Vector]) -> Vector:
+    def first_gradient(self: Trainer, gradient: Callable[[Vector], Vector]) -> TrainingState:
         seen.append(gradient(np.zeros(6000)))
-        return np.zeros(6000)
+        return self._start
 
-    monkeypatch.setattr(Trainer, "_descend", first_gradient)
+    monkeypatch.setattr(Trainer, "_trained", first_gradient)
     sums: dict[str, UnitSums] = {name: Nothing(6000) for name in names}
     Trainer(plan, sums, dict.fromkeys(names, 80), 4).federated()
     expected = np.ldexp(np.asarray(drawn, dtype=np.float64), -plan.training.vectors.gamma_bits)

@@ -30,6 +30,7 @@ def test_a_simulation_has_three_rows_of_its_start(started: SimulationFolder) -> 
     assert set(models) >= {"start", "alone_start", "federated"}
     assert set(models["alone_start"]["per_institution"]) == {"bank-a", "bank-b", "bank-c"}
     assert models["start"]["auroc"] > 0.65
+    assert set(found["released_guard"]) == {"taken", "gain", "sigma"}
     assert found["released_guard"]["taken"] in {"trained", "start"}
     out = StringIO()
     Console(file=out, width=100).print(details(found))
