@@ -39,8 +39,9 @@ def folder(tmp_path: Path) -> Path:
 
 def test_rows_by_hand(folder: Path) -> None:
     lines = derive_amlsim_pack(folder, folder / "pack.parquet")
-    assert lines[0] == "computed: R01, R04, R14, R15, R19, R21, R22, R23, R26, R27, R35, R36"
-    assert len(lines) == 1 + 24
+    kept = "R01, R04, R14, R15, R19, R21, R22, R23, R26, R27, R35, R36, R37, R38"
+    assert lines[0] == f"computed: {kept}"
+    assert len(lines) == 1 + 25
     table = pq.read_table(folder / "pack.parquet")
     rows = {row["unit"]: row for row in table.to_pylist()}
     assert list(rows) == ["a-12", "a-1", "a-2", "b-12", "b-1", "b-2"]
@@ -52,7 +53,11 @@ def test_rows_by_hand(folder: Path) -> None:
     assert first["R36"] == 1
     assert first["R36_out_again"] == pytest.approx(1 / 3)
     assert rows["a-12"]["R35"] is None
-    assert "R02" not in table.column_names
+    assert first["R37"] == 0  # nobody was paid three times in ninety days
+    assert first["R37_share"] is None  # less than 300.00 came in
+    assert (first["R38"], first["R38_most"], first["R38_share"]) == (0, 1, None)  # one payment
+    assert rows["a-2"]["R38_most"] == 0  # it paid itself: once in, once out
+    assert not {"R02", "R39"} & set(table.column_names)
 
 
 def test_the_same_files_give_the_same_bytes(folder: Path) -> None:
