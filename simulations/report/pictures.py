@@ -60,7 +60,7 @@ STROKES: Final[Mapping[str, Stroke]] = {
     "federated": Stroke(ACCENT, "-", 2.2, 5),
     "alone": Stroke("#7b8794", "-", 0.8, 2),
     "at_home": Stroke("#7c3aed", "-", 0.8, 2),
-    "start": Stroke("#94a3b8", (0, (1, 2)), 1.5, 3),
+    "start": Stroke("#64748b", (0, (1, 2)), 1.5, 3),
     "alone_start": Stroke("#7b8794", (0, (3, 1)), 0.8, 2),
     "alone_dp": Stroke("#b08968", (0, (1, 1.2)), 0.9, 1),
     "local_dp": Stroke(ALARM, (0, (4, 1.5)), 1.5, 3),
