@@ -36,12 +36,13 @@ SECTIONS: Final = tomllib.loads(
 )  # heading -> command -> what it does, in order of work
 SUMMARIES: Final = {name: said for section in SECTIONS.values() for name, said in section.items()}
 OTHERS: Final = "Others"
-# The extra whose libraries a command needs, by what stands first in its call.
+# The extra whose libraries a command needs, by the first of these words in its call.
 ROLES: Final = {
     "coordinator": "coordinator",
     "demo": "demo",
     "federation": "demo",
     "institution": "institution",
+    "join": "demo",  # of a study: it simulates
     "model": "demo",
     "query": "coordinator",
     "simulate": "demo",

@@ -55,7 +55,7 @@ WIDE: Final[dict[str, Any]] = {
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     """One federation for all rows; each row gets a run of its own."""
-    study = make_study(privacy={"spare_releases": 1000})
+    study = make_study(privacy={"spare_releases": 1000}, evaluation={"spare_releases": 10})
     sums = {name: make_sums(study, 100, seed=index) for index, name in enumerate(NAMES)}
     folder = tmp_path_factory.mktemp("ledgers")
     with LocalFederation(study, sums, Protection.EXACT, seed=0, directory=folder) as federation:

@@ -46,7 +46,7 @@ def databases(study: Study) -> dict[str, StudySums]:
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     """One federation for all rows; each row gets runs of its own."""
-    study = make_study(privacy={"spare_releases": 1000})
+    study = make_study(privacy={"spare_releases": 1000}, evaluation={"spare_releases": 10})
     sums = databases(study)
     folder = tmp_path_factory.mktemp("ledgers")
     with LocalFederation(study, sums, Protection.EXACT, seed=0, directory=folder) as federation:

@@ -44,12 +44,12 @@ PROCESSES = {
     ),
     "demo": (),
 }
-# Commands by role: what stands before the first dot of their names.
+# Commands by role: what stands before the first dot of their names, or a whole name.
 HEADS = {
     "node": (),
     "institution": ("institution", "records", "study", "typologies", "roster", "audit"),
     "coordinator": ("coordinator", "query", "roster", "audit"),
-    "demo": ("demo", "simulate", "federation", "model", "world"),
+    "demo": ("demo", "simulate", "federation", "model", "world", "study.join"),
 }
 LIGHT = (
     "simulations.cli.simulate", "simulations.federation.simulate", "simulations.cli.federation",
@@ -76,10 +76,15 @@ def installed(role: str) -> set[str]:
     return set(names(PROJECT["dependencies"])) | set(names(PROJECT["optional-dependencies"][role]))
 
 
+def head_of(command: str) -> str:
+    named = {head for heads in HEADS.values() for head in heads}
+    return command if command in named else command.partition(".")[0]
+
+
 def modules_of(role: str) -> set[str]:
     loaded = {f"fieldfare.{name}" for name in PROCESSES[role]}
     for name, target in COMMANDS.items():
-        if name.partition(".")[0] in HEADS[role]:
+        if head_of(name) in HEADS[role]:
             loaded.add(target)
     return loaded
 
@@ -120,8 +125,8 @@ def test_a_role_imports_what_it_installs_and_nothing_else(
 
 def test_every_command_and_every_process_is_of_a_role() -> None:
     heads = {head for role in HEADS.values() for head in role}
-    assert {name.partition(".")[0] for name in COMMANDS} == heads
-    assert set(ROLES) <= heads
+    assert {head_of(name) for name in COMMANDS} == heads
+    assert set(ROLES) <= {head.rpartition(".")[2] for head in heads}
     assert set(ROLES.values()) <= set(PROCESSES)
     parts = [path for part in ("client", "server") for path in (ROOT / part).rglob("*process.py")]
     found = {".".join(path.relative_to(ROOT).with_suffix("").parts) for path in parts}

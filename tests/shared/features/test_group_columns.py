@@ -118,4 +118,4 @@ levels = ["x", "x"]
     assert caught.value.problems == ["evaluation.groups.0.levels: expected different levels"]
 
 
-GOLDEN = "5e34bc8fcf400d6db1e695c4b861065bc590334909975908826f2357dec8c99c"  # of version 0.1
+GOLDEN = "56f51ac8dee00a93e5ed7d71515708afaface55c2dd3a016370ab039cde589f4"  # of version 0.1
