@@ -477,7 +477,8 @@ def test_who_stole_a_nodes_key_and_repeats_what_its_owner_said_ends_no_run_with_
     assert report.misfit is None
     assert sorted(report.participants) == sorted(set(ALL) - {name})
     assert deployment.positions()[name] == before[name]
-    assert deployment.entries(HONEST[0], row.run)  # it began, and went on as far as it could
+    assert row.progress is not None
+    assert (row.progress.phase, "budget_exhausted" in row.reason) == ("training", True)
     assert row.state is RunStatus.FAILED
     assert name not in row.reason
     assert RefusalCode.BUDGET_EXHAUSTED.value in row.reason
