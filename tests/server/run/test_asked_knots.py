@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.support.attacks.lies import let_coordinator_lie
+from tests.support.attacks.lies import let_coordinator_change_last, let_coordinator_lie
 from tests.support.federations.conducted import (
     QUESTIONS,
     RUN,
@@ -127,11 +127,7 @@ def test_institutions_refuse_a_sum_that_was_not_signed(
     make_coordinator: MakeCoordinator, monkeypatch: pytest.MonkeyPatch, lie: str
 ) -> None:
     coordinator = make_coordinator(knots_first())
-
-    def lying(release: Release, content: bytes, last: LastSum) -> tuple[bytes, LastSum]:
-        return content, LIES[lie](last) if release.step == 1 else last
-
-    let_coordinator_lie(monkeypatch, lying)
+    let_coordinator_change_last(monkeypatch, LIES[lie], lambda release: release.step == 1)
     with pytest.raises(RunError, match="not_recomputed"):
         coordinator.carry_out()
     assert coordinator.setting.debits() == dict.fromkeys(BANKS, 1)

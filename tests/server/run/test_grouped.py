@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 from tests.server.run.test_asked_knots import LIES
-from tests.support.attacks.lies import let_coordinator_lie
+from tests.support.attacks.lies import let_coordinator_change_last, let_coordinator_lie
 from tests.support.federations.conducted import (
     RUN,
     Coordinator,
     MakeCoordinator,
+    assert_lies_are_found,
     audited,
-    audited_with,
     coordinator_maker,
     exported,
     kill_at_release,
+    leaves_of,
     resume,
 )
 from tests.support.federations.settings import BANKS, to_bank
@@ -228,11 +229,9 @@ def test_institutions_refuse_a_table_that_was_not_signed(
     make_coordinator: MakeCoordinator, monkeypatch: pytest.MonkeyPatch, lie: str
 ) -> None:
     coordinator = make_coordinator(grouped_study())
-
-    def lying(release: Release, content: bytes, last: LastSum) -> tuple[bytes, LastSum]:
-        return content, LIES[lie](last) if release.kind.release is FAIRNESS else last
-
-    let_coordinator_lie(monkeypatch, lying)
+    let_coordinator_change_last(
+        monkeypatch, LIES[lie], lambda release: release.kind.release is FAIRNESS
+    )
     with pytest.raises(RunError, match="not_recomputed"):
         coordinator.carry_out()
     assert coordinator.setting.debits() == dict.fromkeys(BANKS, 3)
@@ -255,8 +254,7 @@ def test_another_model_is_refused_too(
 def test_an_audit_finds_lies_about_the_counts(make_coordinator: MakeCoordinator) -> None:
     coordinator = make_coordinator(grouped_study())
     coordinator.carry_out()
-    with coordinator.store() as store:
-        leaves = list(store.leaves(RUN))
+    leaves = leaves_of(coordinator)
     at = [leaf.kind for leaf in leaves].index(LeafKind.FAIRNESS)
     record = FairnessRecord.from_bytes(leaves[at].content)
 
@@ -271,11 +269,7 @@ def test_an_audit_finds_lies_about_the_counts(make_coordinator: MakeCoordinator)
         "or fairness, found": told(),
         "or model, found": told(leaves[at], leaves[at]),
     }
-    assert audited_with(coordinator, leaves).misfit is None
-    for reason, lie in lies.items():
-        misfit = audited_with(coordinator, lie).misfit
-        assert misfit is not None, reason
-        assert reason in misfit.reason
+    assert_lies_are_found(coordinator, leaves, lies)
 
 
 # -- noise -------------------------------------------------------------------------------------

@@ -10,16 +10,17 @@ from typing import Any, Final
 import numpy as np
 import pytest
 from tests.server.run.test_asked_knots import LIES
-from tests.support.attacks.lies import let_coordinator_lie
+from tests.support.attacks.lies import let_coordinator_change_last, let_coordinator_lie
 from tests.support.federations.conducted import (
     RUN,
     Coordinator,
     MakeCoordinator,
+    assert_lies_are_found,
     audited,
-    audited_with,
     coordinator_maker,
     exported,
     kill_at_release,
+    leaves_of,
     resume,
 )
 from tests.support.federations.settings import BANKS, to_bank
@@ -213,11 +214,7 @@ def test_institutions_refuse_moments_that_were_not_signed(
     make_coordinator: MakeCoordinator, monkeypatch: pytest.MonkeyPatch, lie: str
 ) -> None:
     coordinator = make_coordinator(turned_study())
-
-    def lying(release: Release, content: bytes, last: LastSum) -> tuple[bytes, LastSum]:
-        return content, LIES[lie](last) if release.step == 1 else last
-
-    let_coordinator_lie(monkeypatch, lying)
+    let_coordinator_change_last(monkeypatch, LIES[lie], lambda release: release.step == 1)
     with pytest.raises(RunError, match="not_recomputed"):
         coordinator.carry_out()
     assert coordinator.setting.debits() == dict.fromkeys(BANKS, 1)
@@ -244,8 +241,7 @@ def test_an_audit_finds_coordinates_that_do_not_follow_though_everybody_colludes
 def test_an_audit_finds_lies_about_the_moments(make_coordinator: MakeCoordinator) -> None:
     coordinator = make_coordinator(turned_study())
     coordinator.carry_out()
-    with coordinator.store() as store:
-        leaves = list(store.leaves(RUN))
+    leaves = leaves_of(coordinator)
     at = [leaf.kind for leaf in leaves].index(LeafKind.MOMENTS)
     record = MomentsRecord.from_bytes(leaves[at].content)
 
@@ -257,11 +253,7 @@ def test_an_audit_finds_lies_about_the_moments(make_coordinator: MakeCoordinator
         "expected end or moments, found request": told(),
         "found moments": told(leaves[at], leaves[at]),
     }
-    assert audited_with(coordinator, leaves).misfit is None
-    for reason, lie in lies.items():
-        misfit = audited_with(coordinator, lie).misfit
-        assert misfit is not None, reason
-        assert reason in misfit.reason
+    assert_lies_are_found(coordinator, leaves, lies)
 
 
 # -- moments that are too many to travel -------------------------------------------------------

@@ -10,16 +10,17 @@ import numpy as np
 import pytest
 from tests.server.run.test_asked_knots import LIES
 from tests.server.run.test_moments import checked_by_all
-from tests.support.attacks.lies import let_coordinator_lie
+from tests.support.attacks.lies import let_coordinator_change_last, let_coordinator_lie
 from tests.support.federations.conducted import (
     RUN,
     Coordinator,
     MakeCoordinator,
+    assert_lies_are_found,
     audited,
-    audited_with,
     coordinator_maker,
     exported,
     kill_at_release,
+    leaves_of,
     resume,
 )
 from tests.support.federations.settings import BANKS, to_bank
@@ -250,11 +251,10 @@ def test_institutions_refuse_a_guard_that_was_not_signed(
 ) -> None:
     coordinator = make_coordinator(started())
 
-    def lying(release: Release, content: bytes, last: LastSum) -> tuple[bytes, LastSum]:
-        evaluated = release.kind.release is ReleaseKind.EVALUATION
-        return content, LIES[lie](last) if evaluated else last
+    def evaluates(release: Release) -> bool:
+        return release.kind.release is ReleaseKind.EVALUATION
 
-    let_coordinator_lie(monkeypatch, lying)
+    let_coordinator_change_last(monkeypatch, LIES[lie], evaluates)
     with pytest.raises(RunError, match="not_recomputed"):
         coordinator.carry_out()
     assert coordinator.setting.debits() == dict.fromkeys(BANKS, 3)
@@ -263,8 +263,7 @@ def test_institutions_refuse_a_guard_that_was_not_signed(
 def test_an_audit_finds_lies_about_the_choice(make_coordinator: MakeCoordinator) -> None:
     coordinator = make_coordinator(started())
     coordinator.carry_out()
-    with coordinator.store() as store:
-        leaves = list(store.leaves(RUN))
+    leaves = leaves_of(coordinator)
     at = [leaf.kind for leaf in leaves].index(LeafKind.GUARD)
     record = GuardRecord.from_bytes(leaves[at].content)
 
@@ -280,8 +279,4 @@ def test_an_audit_finds_lies_about_the_choice(make_coordinator: MakeCoordinator)
         ),
         "guard": told(),
     }
-    assert audited_with(coordinator, leaves).misfit is None
-    for reason, lie in lies.items():
-        misfit = audited_with(coordinator, lie).misfit
-        assert misfit is not None, reason
-        assert reason in misfit.reason
+    assert_lies_are_found(coordinator, leaves, lies)

@@ -96,3 +96,16 @@ def let_coordinator_lie(patch: pytest.MonkeyPatch, lie: Telling) -> None:
 
     patch.setattr(SecureSums, "collect", lying)
     patch.setattr(RunState, "bind", believing)
+
+
+def let_coordinator_change_last(
+    patch: pytest.MonkeyPatch,
+    lie: Callable[[LastSum], LastSum],
+    when: Callable[[Release], bool],
+) -> None:
+    """Let a coordinator send another last sum, with the requests of some releases."""
+
+    def changed(release: Release, content: bytes, last: LastSum) -> tuple[bytes, LastSum]:
+        return content, lie(last) if when(release) else last
+
+    let_coordinator_lie(patch, changed)

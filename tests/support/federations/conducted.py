@@ -232,3 +232,26 @@ def audited_with(coordinator: Coordinator, leaves: list[Leaf]) -> AuditReport:
     )
     file.seek(0)
     return audit(file, Trust(identities.roster.roster_key))
+
+
+def leaves_of(coordinator: Coordinator) -> list[Leaf]:
+    """What its run wrote down."""
+    with coordinator.store() as store:
+        return list(store.leaves(RUN))
+
+
+def assert_lies_are_found(
+    coordinator: Coordinator, leaves: list[Leaf], lies: Mapping[str, list[Leaf]]
+) -> None:
+    """An audit accepts what was written down, and says of each lie what is wrong with it.
+
+    Args:
+        coordinator: that signs the lies, too.
+        leaves: of the run as it was.
+        lies: other leaves, by words of the reason.
+    """
+    assert audited_with(coordinator, leaves).misfit is None
+    for reason, lie in lies.items():
+        misfit = audited_with(coordinator, lie).misfit
+        assert misfit is not None, reason
+        assert reason in misfit.reason
