@@ -146,7 +146,8 @@ def ordered(lines: Lines, months: Months) -> Lines:
     """Return the lines inside the window by unit and time; ties keep their order."""
     length = months.days * MINUTES
     inside = lines.take((lines.at >= 0) & (lines.at < length))
-    return inside.take(np.argsort(inside.unit * length + inside.at, kind="stable"))
+    moment = inside.unit.astype(np.int64) * length + inside.at  # columns may be small: `_small`
+    return inside.take(np.argsort(moment, kind="stable"))
 
 
 def _lines(

@@ -10,8 +10,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from fieldfare.simulations.world.habits import NUMBER
-from fieldfare.simulations.world.making import Society, WorldPlan, blocks, make_society
+from fieldfare.simulations.world.habits import NUMBER, Months
+from fieldfare.simulations.world.institutions import WorldFederation, load_institutions
+from fieldfare.simulations.world.making import (
+    VERSIONS,
+    Society,
+    WorldPlan,
+    blocks,
+    make_society,
+)
 from fieldfare.simulations.world.society import PATTERNS, keys
 from fieldfare.simulations.world.statements import (
     FRESH,
@@ -22,6 +29,7 @@ from fieldfare.simulations.world.statements import (
     circle_of,
     is_customer,
     joined,
+    other_side,
 )
 from fieldfare.simulations.world.tables import customer_ids
 from fieldfare.simulations.world.writing import books_of, write_world
@@ -162,3 +170,51 @@ def test_a_circle_is_read_off_a_party() -> None:
         7,
         ONCE,
     ]
+
+
+def check_accounts(plan: WorldPlan, folder: Path) -> None:
+    """Write a world, and look whether whoever wrote a transaction has its account."""
+    write_world(plan, folder)
+    for one in plan.holders:
+        entries = pq.read_table(folder / one.name / "transactions.parquet")["account_id"]
+        own = pq.read_table(folder / one.name / "accounts.parquet")["account_id"]
+        there = pc.is_in(entries, own.combine_chunks())
+        assert pc.sum(there).as_py() == len(entries) > 0, one.name
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("federation", list(WorldFederation))
+def test_every_account_is_its_institutions_own(
+    tmp_path: Path, federation: WorldFederation, version: int
+) -> None:
+    owners = load_institutions(federation=federation)
+    check_accounts(
+        WorldPlan.of(people=1_200, months=1, seed=100, institutions=owners, version=version),
+        tmp_path / "world",
+    )
+
+
+@pytest.mark.promises
+def test_every_account_is_its_institutions_own_among_many(tmp_path: Path) -> None:
+    """18,000 customers: of more than 16,570 a unit times a minute is no 32-bit number."""
+    owners = load_institutions(federation=WorldFederation.TWELVE)
+    plan = WorldPlan.of(people=15_000, months=3, seed=100, institutions=owners, version=2)
+    check_accounts(plan, tmp_path / "world")
+
+
+def test_others_payments_are_in_the_order_of_customers_however_many() -> None:
+    """Columns of 32 bits hold customers and minutes, and their product does not fit."""
+    to, month = np.array([40_000, 3, 20_000, 16_571]), Months(24)
+    rows = np.full(4, NUMBER["p2p_out"])
+    paid = Lines(
+        unit=np.arange(4),
+        at=np.array([9, 8, 7, 6]),
+        kind=rows,
+        amount=np.ones(4, np.int64),
+        party=to,
+        city=np.full(4, -1),
+        others=np.zeros(4, bool),
+    )
+    seen = other_side([paid], np.zeros(40_001, np.int64), month)
+    assert seen.unit.tolist() == sorted(to)
+    assert seen.at.tolist() == [8, 6, 7, 9]
