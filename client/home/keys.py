@@ -141,16 +141,6 @@ def load_holdout_key(home: Home) -> bytes:
     return content
 
 
-def take_over_holdout_key(whole: Home, part: Home) -> None:
-    """Give a part that is split off the key of the whole: its units stay on their sides.
-
-    Raises:
-        KeysError: the whole's key is missing, open to others, or not 32 bytes.
-        LedgerError: it cannot be written.
-    """
-    replace_private(part.holdout_key, load_holdout_key(whole))
-
-
 def public_identity(home: Home) -> str:
     """Return the identity's public key, hex, from identity.pub.
 

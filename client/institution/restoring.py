@@ -4,13 +4,14 @@ Each statement is written into the institution's log as well.
 """
 
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from fieldfare.client.custodian.cosigning import LEDGER_STATE
 from fieldfare.client.custodian.openings import Openings
 from fieldfare.client.custodian.peers import SHOWN_REPLY, shown_position
 from fieldfare.client.custodian.ports import NoLog
-from fieldfare.client.home.keys import take_over_holdout_key
+from fieldfare.client.home.keys import load_holdout_key
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import load_settings, witness_path
 from fieldfare.client.journal.decisions import last_release
@@ -24,6 +25,7 @@ from fieldfare.client.ledger.split import SplitPopulation
 from fieldfare.client.policy.policy import limits, load_policy
 from fieldfare.shared.errors import LedgerError, UsageError
 from fieldfare.shared.system.clock import LARGEST_STEP, utc_now
+from fieldfare.shared.system.private_files import replace_private
 
 LONGEST_IDLE: Final = timedelta(days=100)  # between two releases, without a person's word
 
@@ -165,7 +167,9 @@ def split_off(home: Home, into: Home, *, user: str, reason: str) -> SplitPopulat
 
     Raises:
         UsageError: both homes keep the same population's budget.
-        LedgerError: it was split off before, has a ledger, or one cannot be written.
+        KeysError: this home's hold-out key is missing or damaged.
+        LedgerError: it was split off before, has a ledger, or one cannot be written; the part's
+            home stays as it is.
     """
     settings = load_settings(into)
     name = settings.population
@@ -178,9 +182,9 @@ def split_off(home: Home, into: Home, *, user: str, reason: str) -> SplitPopulat
     with Journal.open(home.log_folder, clock=utc_now) as journal, open_ledger(home) as ledger:
         check_not_behind(ledger, home)
         _log(journal, user, reason, f"to split off population {name} was asked"[:500])
-        if not into.ledger.exists():  # else nothing is split off
-            take_over_holdout_key(home, into)
-        ledger.split(part, user=user, reason=reason)
+        key = load_holdout_key(home)
+        take_over = partial(replace_private, into.holdout_key, key)
+        ledger.split(part, take_over, user=user, reason=reason)
         _log(journal, user, reason, f"population {name} was split off"[:500])
     return part
 

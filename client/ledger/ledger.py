@@ -46,7 +46,7 @@ from fieldfare.client.ledger.peers import PeerRows
 from fieldfare.client.ledger.pending import Pending
 from fieldfare.client.ledger.rollback_check import Witness
 from fieldfare.client.ledger.rows import BATCH, Store
-from fieldfare.client.ledger.schema import erase_log, open_database
+from fieldfare.client.ledger.schema import erase_log, open_database, whereabouts
 from fieldfare.client.ledger.split import SplitPopulation, discard_draft, publish_part, write_part
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import LedgerError, PolicyRefusal, RefusalCode
@@ -605,8 +605,13 @@ class Ledger:
         with self._lock:
             return self._store.accounts_for(position)
 
-    def split(self, part: SplitPopulation, *, user: str, reason: str) -> None:
+    def split(
+        self, part: SplitPopulation, take_over: Callable[[], None], *, user: str, reason: str
+    ) -> None:
         """State that `part` and the rest are disjoint; write the part's own ledger.
+
+        `take_over` is called once the split is stated and before the part's ledger is in its
+        place, and again where the call is repeated after a crash; never where it is refused.
 
         *Formal Guarantees.* The part starts from a copy of the whole history, so nothing that
         was spent on a unit is forgotten; what must hold of units is in `ledger_statements`.
@@ -621,7 +626,7 @@ class Ledger:
                 if part.is_new(self._store):
                     self._split_off(part, user, reason)
             self._settle(self._store.tip().position.sequence)
-            publish_part(part)
+            publish_part(part, take_over)
 
     def recount(self, multiplicity: int, *, before: int, user: str, reason: str) -> None:
         """State that from here on one person may be known to so many institutions, if it is new.
@@ -783,15 +788,3 @@ class Ledger:
                 "none: mount its disk, or move it there from where it was; where it is lost, "
                 f"accept this ledger and state what was spent: {ACCEPT}"
             )
-
-
-def whereabouts(path: Path) -> Path:
-    """Return where the file really is, which is where SQLite keeps its log.
-
-    Raises:
-        LedgerError: the path leads nowhere.
-    """
-    try:
-        return path.resolve()
-    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
-        raise LedgerError(f"expected a ledger at {path}, found: {error}") from error

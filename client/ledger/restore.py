@@ -23,10 +23,9 @@ from fieldfare.client.ledger.chain import (
     check_chain,
     lost_cost,
 )
-from fieldfare.client.ledger.ledger import whereabouts
 from fieldfare.client.ledger.rollback_check import Witness
 from fieldfare.client.ledger.rows import Store
-from fieldfare.client.ledger.schema import erase_log, open_database
+from fieldfare.client.ledger.schema import erase_log, open_database, whereabouts
 from fieldfare.shared.errors import LedgerError
 from fieldfare.shared.sqlite.database import Database
 

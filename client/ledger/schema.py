@@ -246,3 +246,15 @@ def erase_log(database: Database) -> None:
             "expected to erase old keys from the ledger's log, found another process reading it; "
             "nothing leaves before that: let it finish, then repeat the request"
         )
+
+
+def whereabouts(path: Path) -> Path:
+    """Return where the file really is, which is where SQLite keeps its log.
+
+    Raises:
+        LedgerError: the path leads nowhere.
+    """
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
+        raise LedgerError(f"expected a ledger at {path}, found: {error}") from error

@@ -2,9 +2,12 @@
 
 `ledger_statements` says which conditions keep a split from giving budget back. The part is
 written whole beside its place, then the split is stated in the old ledger, then the part is put
-in its place: a crash leaves either no split, or one that the same call finishes.
+in its place: a crash leaves either no split, or one that the same call finishes. What the part's
+home takes over from the whole's (its hold-out key) is written in between: not where the split is
+refused, and never later than the ledger that holds units to it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -57,6 +60,7 @@ class SplitPopulation:
             )
         stated = [s.stated for s in store.statements() if s.stated.kind is StatementKind.SPLIT]
         if self.name not in {split.population for split in stated}:
+            Witness(self.path, self.name, self.witness).check_ledger_exists()
             return True
         if not self.draft.exists():
             raise LedgerError(
@@ -102,10 +106,11 @@ def discard_draft(part: SplitPopulation) -> None:
         ) from error
 
 
-def publish_part(part: SplitPopulation) -> None:
+def publish_part(part: SplitPopulation, take_over: Callable[[], None]) -> None:
     """Put the part's ledger and its witness in their place.
 
-    The witness comes first: without its ledger it prevents an empty one.
+    The witness comes first: without its ledger it prevents an empty one. `take_over` is called
+    before the ledger is there, and again where a crash came between.
 
     Raises:
         LedgerError: a file cannot be written.
@@ -113,6 +118,7 @@ def publish_part(part: SplitPopulation) -> None:
     with open_database(part.draft, busy_timeout=BUSY_TIMEOUT) as database:
         store = Store(database, part.name, _no_clock)
         Witness(part.path, part.name, part.witness).write(store.tip().position)
+    take_over()
     try:
         part.draft.replace(part.path)
         sync_folder(part.path.parent)

@@ -1,5 +1,6 @@
 """The owner's statements reach ledger and log, and a shown reply is not forgotten."""
 
+import errno
 import hashlib
 import json
 import shutil
@@ -15,6 +16,7 @@ from fieldfare.client.custodian.cosigning import LEDGER_STATE
 from fieldfare.client.custodian.openings import COUNTED, DAY_SECONDS, MOST_IN_A_DAY
 from fieldfare.client.custodian.peers import SHOWN_REPLY
 from fieldfare.client.home.layout import Home
+from fieldfare.client.institution import restoring
 from fieldfare.client.institution.initial_setup import create_institution
 from fieldfare.client.institution.restoring import (
     accept_clock,
@@ -27,7 +29,7 @@ from fieldfare.client.ledger.budget import Debit, Position
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.ledger.restore import Acceptance
 from fieldfare.client.policy.policy import limits, load_policy
-from fieldfare.shared.errors import LedgerError, UsageError
+from fieldfare.shared.errors import KeysError, LedgerError, UsageError
 from fieldfare.shared.protocol.messages import NoSigner, Reply, sign_envelope
 from fieldfare.shared.system.clock import utc_now
 
@@ -205,3 +207,50 @@ def test_a_home_that_never_released_has_nothing_to_split(home: Home, tmp_path: P
     other = create_institution(tmp_path / "other", "bank-b")
     with pytest.raises(LedgerError, match="a file to copy"):
         split_off(home, other, user="ines", reason="apart")
+
+
+def test_a_split_that_is_refused_leaves_the_parts_key_as_it_was(home: Home, tmp_path: Path) -> None:
+    fill(home, range(2))
+    first, second = (create_institution(tmp_path / name, "cases") for name in ("one", "two"))
+    split_off(home, first, user="ines", reason="cases are kept apart")
+    lost = create_institution(tmp_path / "lost", "calls")
+    lost.ledger.with_name(f"{lost.ledger.name}.witness").write_text("of a ledger that was lost")
+    before = [part.holdout_key.read_bytes() for part in (second, lost)]
+    for part, found in ((second, "not split off before"), (lost, "that .* was written for")):
+        with pytest.raises(LedgerError, match=found):
+            split_off(home, part, user="ines", reason="again")
+    assert [part.holdout_key.read_bytes() for part in (second, lost)] == before
+
+
+def test_a_split_without_the_wholes_key_states_nothing(home: Home, tmp_path: Path) -> None:
+    fill(home, range(2))
+    home.holdout_key.unlink()
+    part = create_institution(tmp_path / "cases", "cases")
+    with pytest.raises(KeysError):
+        split_off(home, part, user="ines", reason="apart")
+    with open_ledger(home) as ledger:
+        assert len(list(ledger.history())) == 2
+    assert not part.ledger.exists()
+
+
+def test_a_split_that_stopped_at_the_key_is_finished_by_the_same_call(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(home, range(2))
+    part = create_institution(tmp_path / "cases", "cases")
+    before = part.holdout_key.read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(restoring, "replace_private", full)
+        with pytest.raises(OSError, match="No space"):
+            split_off(home, part, user="ines", reason="apart")
+    assert part.holdout_key.read_bytes() == before
+    with pytest.raises(LedgerError, match="restore the newest copy"):
+        open_ledger(part)  # no empty ledger begins in between
+    split_off(home, part, user="ines", reason="apart")
+    assert part.holdout_key.read_bytes() == home.holdout_key.read_bytes()
+    with open_ledger(part) as ledger:
+        assert ledger.spent() == 20

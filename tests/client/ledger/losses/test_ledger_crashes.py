@@ -359,7 +359,8 @@ def test_death_at_every_point_of_an_acceptance(three_steps: Path, tmp_path: Path
 
 def split(folder: Path) -> None:
     with open_ledger(folder) as ledger:
-        ledger.split(SplitPopulation("cases", folder / "cases"), user="ines", reason="kept apart")
+        part = SplitPopulation("cases", folder / "cases")
+        ledger.split(part, lambda: None, user="ines", reason="kept apart")
 
 
 def test_death_at_many_points_of_a_split(three_steps: Path, tmp_path: Path) -> None:

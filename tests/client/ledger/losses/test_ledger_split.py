@@ -66,9 +66,13 @@ def part(tmp_path: Path) -> SplitPopulation:
     return SplitPopulation("cases", tmp_path / "part" / "cases.ledger")
 
 
+def untaken() -> None:
+    """Nothing is taken over with the ledger."""
+
+
 def split(whole: Path, part: SplitPopulation) -> None:
     with open_ledger(whole) as ledger:
-        ledger.split(part, user="ines", reason="cases are kept apart from customers")
+        ledger.split(part, untaken, user="ines", reason="cases are kept apart from customers")
 
 
 def test_both_have_spent_all_that_was_spent_before(whole: Path, part: SplitPopulation) -> None:
@@ -132,7 +136,10 @@ def test_a_part_may_be_split_again(whole: Path, part: SplitPopulation, tmp_path:
     with open_ledger(part.path, "cases") as ledger:
         commit(ledger, 5)
         ledger.split(
-            SplitPopulation("calls", tmp_path / "calls"), user="ines", reason="calls are apart"
+            SplitPopulation("calls", tmp_path / "calls"),
+            untaken,
+            user="ines",
+            reason="calls are apart",
         )
     with open_ledger(tmp_path / "calls", "calls") as ledger:
         assert (ledger.spent(), ledger.position().epoch) == (40, 3)
@@ -174,12 +181,12 @@ def test_a_crash_leaves_no_split_or_one_that_is_finished(
 def test_a_crash_between_witness_and_ledger_lets_nobody_begin_an_empty_one(
     whole: Path, part: SplitPopulation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real: Callable[[SplitPopulation], None] = publish_part
+    real = publish_part
 
-    def torn(torn_part: SplitPopulation) -> None:
+    def torn(torn_part: SplitPopulation, take_over: Callable[[], None]) -> None:
         with monkeypatch.context() as patch:
             patch.setattr(Path, "replace", died_unless_witness)
-            real(torn_part)
+            real(torn_part, take_over)
 
     rename = Path.replace
 
@@ -216,6 +223,6 @@ def test_a_ledger_in_memory_cannot_be_split(part: SplitPopulation) -> None:
     with open_ledger(None) as ledger:
         commit(ledger, 0)
         with pytest.raises(LedgerError, match="a file to copy"):
-            ledger.split(part, user="ines", reason="apart")
+            ledger.split(part, untaken, user="ines", reason="apart")
         assert ledger.position().sequence == 1
     assert not list(part.path.parent.iterdir())
