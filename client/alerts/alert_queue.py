@@ -34,6 +34,7 @@ _EVENTS: Final = {
     Deed.FEEDBACK: Event.FEEDBACK,
     Deed.LABELS: Event.LABELS,
     Deed.DRAFTED: Event.REPORT_DRAFTED,
+    Deed.CONSOLE: Event.CONSOLE,
 }
 
 
@@ -75,6 +76,18 @@ class HomeQueue:
         with self._journal() as journal:
             journal.append(_EVENTS[deed], os_user(), **said)
 
+    def tell(self, kind: str, person: str, account: str = "") -> None:
+        """Write down an act at the console: of a log-in or an account.
+
+        Args:
+            kind: what.
+            person: who did it.
+            account: whose account it is about.
+        """
+        said = {"user": account} if account else {}
+        with self._journal() as journal:
+            journal.append(Event.CONSOLE, person, kind=kind, **said)
+
     def _journal(self) -> Journal:
         return Journal.open(self.home.log_folder, clock=utc_now)
 
@@ -113,7 +126,7 @@ class CaseworkQueue:
             Act(
                 time=feedback.time, deed=Deed.FEEDBACK, alert=alert.alert, study=alert.study,
                 run=alert.run, disposition=feedback.disposition, party_role=feedback.party_role,
-                confidence=feedback.confidence, note=feedback.note,
+                confidence=feedback.confidence, note=feedback.note, person=_other(feedback.user),
             )
         )  # fmt: skip
 
@@ -127,6 +140,14 @@ class CaseworkQueue:
         """Sign that labels were exported or a report was drafted."""
         self._sign(Act(time=utc_now(), deed=deed, kind=kind, fingerprint=fingerprint))
 
+    def tell(self, kind: str, person: str, account: str = "") -> None:
+        """Sign an act at the console, as `HomeQueue.tell` writes it down."""
+        self._sign(
+            Act(
+                time=utc_now(), deed=Deed.CONSOLE, person=_other(person), kind=kind, account=account
+            )
+        )
+
     def _sign(self, act: Act) -> None:
         self.casework.sign(act)
         if self.home is not None:
@@ -137,6 +158,11 @@ class CaseworkQueue:
         fresh = {one.line: one for one in signed if one.line not in collected}
         found = map(self.casework.feedback_of, fresh.values())
         return [one for one in found if one is not None]
+
+
+def _other(user: str) -> str:
+    """Return who acts at the console; nobody where a user acts for themselves."""
+    return "" if user == os_user() else user
 
 
 AlertQueue = HomeQueue | CaseworkQueue
@@ -247,9 +273,10 @@ def _take(store: AlertStore, journal: Journal, casework: Casework, signed: Signe
     """Take one act over; False where it counts as nothing."""
     act, user = signed.act, printable(signed.user)
     if act.deed is not Deed.FEEDBACK:
-        if not casework.terms.may_decide(signed.user):
+        if act.deed is not Deed.CONSOLE and not casework.terms.may_decide(signed.user):
             return False
-        said = {"kind": printable(act.kind)} if act.kind else {}
+        named = {"kind": act.kind, "user": act.account}
+        said = {key: printable(value) for key, value in named.items() if value}
         journal.append(
             _EVENTS[act.deed], user, **said, fingerprint=printable(act.fingerprint or signed.line)
         )

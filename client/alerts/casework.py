@@ -61,12 +61,15 @@ class CaseworkTerms(Section):
         institution: whose alerts these are.
         analysts: users of the operating system who may decide.
         reviewers: users who may decide, and be the second to sign that an alert is filed.
+        console: the user as whom the console runs, if there is one: its file alone may hold acts
+            of persons who log in there, who are named above like users (docs/console.md).
     """
 
     format: Literal[1] = FORMAT
     institution: str = Field(min_length=1, max_length=128)
     analysts: tuple[UserName, ...] = Field(default=(), max_length=MOST_PERSONS, strict=False)
     reviewers: tuple[UserName, ...] = Field(default=(), max_length=MOST_PERSONS, strict=False)
+    console: UserName | Literal[""] = ""
 
     def may_decide(self, user: str) -> bool:
         """Tell whether a person may decide on alerts."""
@@ -83,12 +86,15 @@ class Deed(StrEnum):
     FEEDBACK = "feedback"
     LABELS = "labels exported"
     DRAFTED = "report drafted"
+    CONSOLE = "console"  # of a log-in or an account; `kind` says what
 
 
 class Act(BaseModel):
     """One line of a person's file. Who wrote it is not in it: the file's owner did.
 
     Attributes:
+        person: who logged in at the console and did it; in the console's own file only.
+        account: whose account an act of the console is about.
         nonce: so that the line's hash in the log says nothing of the line.
         alert, disposition, party_role, confidence, note: of feedback.
         study, run: whose alert it is.
@@ -101,6 +107,8 @@ class Act(BaseModel):
     nonce: str = Field(default_factory=lambda: secrets.token_hex(16), pattern=r"^[0-9a-f]{32}$")
     time: AwareDatetime
     deed: Deed
+    person: UserName | Literal[""] = ""
+    account: str = Field(default="", max_length=64)
     alert: str = Field(default="", max_length=64)
     study: str = Field(default="", max_length=64)
     run: str = Field(default="", max_length=64)
@@ -199,7 +207,13 @@ class Casework:
             UsageError: this user has no right here, or the file cannot be written.
         """
         user = os_user()
-        self.check_right(user)
+        if act.person and user != self.terms.console:
+            raise UsageError(
+                f"{self.path / TERMS}: expected console = {user!a}, found "
+                f"{self.terms.console!a}: the operator names there the user who runs the console"
+            )
+        if act.deed is not Deed.CONSOLE:
+            self.check_right(act.person or user)
         path = self.decisions / f"{user}.jsonl"
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
@@ -237,7 +251,7 @@ class Casework:
                 # Every member of the group can choose its name.
                 complaints.append(printable(f"{error}: it counts as nothing", MOST_LINE))
                 continue
-            found = list(_parsed(user, content, now))
+            found = list(_parsed(user, content, now, by_console=user == self.terms.console))
             signed += [one for one in found if one is not None]
             bad = sum(one is None for one in found)
             if bad:
@@ -307,6 +321,10 @@ analysts = {listed(terms.analysts)}
 # May decide too, and be the second to sign that an alert is filed. Before you remove a person,
 # collect: acts that are signed but not collected would count no more.
 reviewers = {listed(terms.reviewers)}
+
+# The user of the operating system as whom `fieldfare institution console` runs; who logs in there
+# counts under the name of the account, if it stands above. Empty: there is no console.
+console = {tomlkit.string(terms.console).as_string()}
 """
 
 
@@ -360,7 +378,9 @@ def _owned(path: Path) -> tuple[str, bytes]:
     return user, content
 
 
-def _parsed(user: str, content: bytes, now: datetime) -> Iterator[Signed | None]:
+def _parsed(
+    user: str, content: bytes, now: datetime, *, by_console: bool
+) -> Iterator[Signed | None]:
     for line in content.split(b"\n"):
         if not line:
             continue
@@ -368,6 +388,8 @@ def _parsed(user: str, content: bytes, now: datetime) -> Iterator[Signed | None]
             act = Act.model_validate_json(line) if len(line) <= MOST_LINE else None
         except ValidationError:
             act = None
+        # Nobody but the console speaks for others, and it speaks for others only in such acts.
+        may = act is not None and (by_console or not (act.person or act.deed is Deed.CONSOLE))
         known = act is not None and act.time <= now
         signed = bytes_hash(user.encode() + TYPE_SEPARATOR + line)
-        yield Signed(user, act, signed) if act and known else None
+        yield Signed(act.person or user, act, signed) if act and may and known else None

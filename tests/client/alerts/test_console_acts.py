@@ -1,0 +1,91 @@
+"""Who logs in at the console acts by its own file: it speaks for them, and no other file does."""
+
+import os
+from pathlib import Path
+
+import pytest
+from tests.support.homes import journals
+from tests.support.homes.reported import reported_alert
+
+from fieldfare.client.alerts.alert import Confidence, Disposition, Feedback, PartyRole
+from fieldfare.client.alerts.alert_queue import CaseworkQueue, collect, open_queue
+from fieldfare.client.alerts.casework import FILE_MODE, Act, CaseworkTerms, Deed, make_casework
+from fieldfare.client.alerts.store import store_at
+from fieldfare.client.home.layout import Home
+from fieldfare.shared.errors import UsageError
+from fieldfare.shared.system.clock import utc_now
+from fieldfare.shared.system.private_files import os_user
+
+ME = os_user()
+ALERT = reported_alert()
+
+
+def queue_of(path: Path, console: str) -> CaseworkQueue:
+    terms = CaseworkTerms(
+        institution="bank-a", analysts=(ME, "anna"), reviewers=("berta",), console=console
+    )
+    made = make_casework(path, os.getgid(), terms)
+    with store_at(made.store, FILE_MODE) as store:
+        store.put([ALERT])
+    queue = open_queue(path)
+    assert isinstance(queue, CaseworkQueue)
+    return queue
+
+
+def decide(queue: CaseworkQueue, person: str) -> None:
+    said = (Disposition.FILE, PartyRole.CONTROLLER, Confidence.HIGH)
+    with queue.store() as store:
+        queue.decide(store, ALERT, Feedback(ALERT.alert, utc_now(), person, *said))
+
+
+def state(queue: CaseworkQueue) -> str:
+    with queue.store() as store:
+        return store.find(ALERT.alert).status.state
+
+
+def test_two_persons_at_the_console_are_two_persons(home: Home, tmp_path: Path) -> None:
+    queue = queue_of(tmp_path / "cases", ME)
+    queue.tell("logged in", "anna", "anna")
+    decide(queue, "anna")
+    assert state(queue) == "second_review"
+    decide(queue, "anna")
+    assert state(queue) == "second_review"
+    decide(queue, "berta")
+    assert state(queue) == "closed"
+    assert collect(home, queue.casework).taken == 4
+    found = journals.logged(home.log_folder)
+    assert [(one["event"], one["actor"]) for one in found] == [
+        ("console", "anna"), ("feedback", "anna"), ("feedback", "anna"), ("feedback", "berta"),
+    ]  # fmt: skip
+    assert (found[0]["details"]["kind"], found[0]["details"]["user"]) == ("logged in", "anna")
+
+
+def test_a_person_without_a_right_decides_nothing_and_may_log_in(tmp_path: Path) -> None:
+    queue = queue_of(tmp_path / "cases", ME)
+    queue.tell("logged in", "emil")
+    with pytest.raises(UsageError, match="an analyst or a reviewer"):
+        decide(queue, "emil")
+
+
+def test_nobody_else_speaks_for_others(tmp_path: Path) -> None:
+    """A line with a person in a file that is not the console's counts as nothing."""
+    queue = queue_of(tmp_path / "cases", "")
+    with pytest.raises(UsageError, match="the operator names there the user"):
+        decide(queue, "anna")
+    forged = [
+        Act(time=utc_now(), deed=Deed.FEEDBACK, person="anna", disposition=Disposition.FILE),
+        Act(time=utc_now(), deed=Deed.CONSOLE, kind="logged in"),
+    ]
+    path = queue.casework.decisions / f"{ME}.jsonl"
+    path.write_text("".join(f"{one.model_dump_json()}\n" for one in forged))
+    path.chmod(FILE_MODE)
+    signed, complaints = queue.casework.acts(utc_now())
+    assert signed == []
+    assert "2 lines no acts" in complaints[0]
+
+
+def test_in_a_home_of_ones_own_the_log_has_it_at_once(home: Home) -> None:
+    open_queue(home.path).tell("account added", ME, "anna")
+    (entry,) = journals.logged(home.log_folder)
+    assert (entry["event"], entry["actor"]) == ("console", ME)
+    assert entry["details"] == {"kind": "account added", "user": "anna"}
