@@ -173,6 +173,33 @@ def split(
     )
 
 
+@app.command("institution.ledger.holdout-key")
+def holdout_key(
+    reason: ReasonOption,
+    home: HomeOption = DEFAULT_HOME,
+    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing: it is lost for good.")] = False,
+) -> None:
+    """Go on under another hold-out key, where the one of studies that began is lost for good.
+
+    Units change their sides, so what either side cost so far counts beside what follows. A backup
+    of keys/holdout costs nothing: look for it first.
+    """
+    opened = Home.open(home)
+    if not yes and not agreed("Is the hold-out key of studies that began lost for good?"):
+        typer.echo("nothing was written")
+        raise typer.Exit(EXIT_DECLINED)
+    for one in restoring.renew_holdout_key(opened, user=os_user(), reason=reason):
+        stated = one.stated
+        typer.echo(
+            f"study {stated.study[:SHORT]}: mu^2 {from_picomu2(stated.carried)!r} more spent"
+        )
+    typer.echo(
+        "Another hold-out key from here on. Of models that were trained under the old one, figures "
+        "on your hold-out are no figures of a hold-out any more: some of its units trained them.\n"
+        + notify_custodian(opened, load_settings(opened))
+    )
+
+
 @app.command("institution.ledger.export")
 def export(home: HomeOption = DEFAULT_HOME) -> None:
     """Print a record for OpenDP's registry of deployments, as JSON; it says what to fill in."""

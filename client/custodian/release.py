@@ -54,6 +54,7 @@ from fieldfare.shared.canonical import bytes_hash, claimed
 from fieldfare.shared.errors import PolicyRefusal, ProtocolError, RefusalCode
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.privacy.samplers import NoiseSource
+from fieldfare.shared.privacy.sides import Side
 from fieldfare.shared.protocol.messages import (
     NO_LAST_SUM,
     Commitment,
@@ -544,7 +545,7 @@ class Door:
             "max_tries": aggregation.most_tries,
             "portion": None,
             "participants": names if aggregation.fixed else (),
-            "split": run.sums.split,
+            "split": "" if SIDES[request.kind] is Side.ALL else run.sums.split,
         }
         later = plan.allowance
         if later.steps and request.step >= later.first_step:

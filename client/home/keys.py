@@ -87,6 +87,15 @@ def create_keys(home: Home, passphrase: bytes | None, uri: str = "") -> None:
     private, public = _new_node_key()
     create_private(home.node_key, private)
     create_private(home.node_public, public)
+    create_holdout_key(home)
+
+
+def create_holdout_key(home: Home) -> None:
+    """Make the hold-out key.
+
+    Raises:
+        UsageError: it exists; nothing is overwritten.
+    """
     create_private(home.holdout_key, secrets.token_bytes(HOLDOUT_BYTES))
 
 
@@ -136,7 +145,8 @@ def load_holdout_key(home: Home) -> bytes:
     if len(content) != HOLDOUT_BYTES:
         raise KeysError(
             f"{home.holdout_key}: expected {HOLDOUT_BYTES} bytes, found {len(content)}: restore it "
-            "from your backup; another one would mix held-out units into training"
+            "from your backup; another one would mix held-out units into training; if it is "
+            "lost for good, move it away and say so: fieldfare institution ledger holdout-key"
         )
     return content
 

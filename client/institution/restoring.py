@@ -11,7 +11,7 @@ from fieldfare.client.custodian.cosigning import LEDGER_STATE
 from fieldfare.client.custodian.openings import Openings
 from fieldfare.client.custodian.peers import SHOWN_REPLY, shown_position
 from fieldfare.client.custodian.ports import NoLog
-from fieldfare.client.home.keys import load_holdout_key
+from fieldfare.client.home.keys import create_holdout_key, load_holdout_key
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import load_settings, witness_path
 from fieldfare.client.journal.decisions import last_release
@@ -187,6 +187,32 @@ def split_off(home: Home, into: Home, *, user: str, reason: str) -> SplitPopulat
         ledger.split(part, take_over, user=user, reason=reason)
         _log(journal, user, reason, f"population {name} was split off"[:500])
     return part
+
+
+def renew_holdout_key(home: Home, *, user: str, reason: str) -> list[Statement]:
+    """Go on under another hold-out key, where the one that studies are bound to is lost.
+
+    A key that lies in its place becomes the studies', as after a home that was made anew; where
+    none does, one is made. What their other sides cost is stated first (`ledger.resplit`), so a
+    crash between leaves a ledger that has paid, and the same call finishes it.
+
+    Returns:
+        One statement for each study that was bound to the lost key; none where none was.
+
+    Raises:
+        KeysError: a key is there that is open to others or damaged.
+        LedgerError: the ledger is behind, or it or the log cannot be written.
+    """
+    if home.holdout_key.exists():
+        load_holdout_key(home)
+    with Journal.open(home.log_folder, clock=utc_now) as journal, open_ledger(home) as ledger:
+        check_not_behind(ledger, home)
+        _log(journal, user, reason, "to go on under another hold-out key was asked")
+        found = ledger.forget_split(user=user, reason=reason)
+        if not home.holdout_key.exists():
+            create_holdout_key(home)
+        _log(journal, user, reason, f"another hold-out key from here on, for {len(found)} studies")
+    return found
 
 
 def _log(journal: Journal, user: str, reason: str, rule: str) -> None:

@@ -10,6 +10,7 @@ split  from here on some units are a population of their own, and none is in bot
 part   this copy of the history is the ledger of such a population from here on
 unit   what the population's members are counted by, since its first release and for good
 multiplicity  from here on one person may be known to so many institutions (M)
+holdout  the hold-out key is lost: a study's units change their sides from here on
 peers  others opened a request that names this institution and that no entry here was for
 
 *A restored copy* lacks entries whose replies have left. Their cost is known from a later position
@@ -33,6 +34,8 @@ carries over, of which the ledger does not know what it read.
 
 *Which side of a study.* `split` has it: releases that read training units and releases that read
 hold-out units cost a unit the larger of the two sums. Entries of an earlier version name no side.
+
+*A lost hold-out key.* `resplit.py` says what a study's other sides cost and why.
 
 *A split.* The part's ledger is a copy of the whole history up to that entry, so whatever was
 spent on all units is spent for both (nobody regains budget), and it begins a new epoch without
@@ -82,6 +85,7 @@ class StatementKind(Enum):
     UNIT = "unit"
     MULTIPLICITY = "multiplicity"
     PEERS = "peers"
+    HOLDOUT = "holdout"
 
 
 _OF_POPULATION: Final = {StatementKind.SPLIT, StatementKind.PART, StatementKind.UNIT}
@@ -95,7 +99,8 @@ class Stated:
         kind: of the statement.
         user, reason: who states it, and why.
         population: of a split or a part, the part's name; of a unit, whose it is.
-        carried: picomu2 that count as spent from here on; 0 except for an epoch and for peers.
+        carried: picomu2 that count as spent from here on; 0 except for an epoch, for peers
+            and for a lost hold-out key.
         study: whose spend `carried` is; empty: it counts against every study's limit.
         kept: of an epoch, the last entry that was in the copy that was restored.
         lost: of an epoch, positions that were seen and are not in this history.
@@ -137,7 +142,8 @@ class Stated:
             check_text("population", self.population, MAX_NAME)
         if self.study:
             check_text("study", self.study, MAX_NAME)
-        spends = self.carried or self.study
+        of_holdout = self.kind is StatementKind.HOLDOUT
+        spends = (self.carried or self.study) and not (of_holdout and self.study)
         if named != bool(self.population) or (
             not of_epoch and ((spends and self.debit is None) or self.kept or self.lost)
         ):
@@ -426,6 +432,7 @@ _SAME_EPOCH: Final = {
     StatementKind.UNIT,
     StatementKind.MULTIPLICITY,
     StatementKind.PEERS,
+    StatementKind.HOLDOUT,
 }
 
 

@@ -44,13 +44,14 @@ from fieldfare.client.ledger.chain import (
 )
 from fieldfare.client.ledger.peers import PeerRows
 from fieldfare.client.ledger.pending import Pending
+from fieldfare.client.ledger.resplit import forget_split
 from fieldfare.client.ledger.rollback_check import Witness
 from fieldfare.client.ledger.rows import BATCH, Store
 from fieldfare.client.ledger.schema import erase_log, open_database, whereabouts
-from fieldfare.client.ledger.split import SplitPopulation, discard_draft, publish_part, write_part
+from fieldfare.client.ledger.split import SplitPopulation, publish_part, state_split
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import LedgerError, PolicyRefusal, RefusalCode
-from fieldfare.shared.privacy.sides import SideCosts
+from fieldfare.shared.privacy.sides import Side, SideCosts
 from fieldfare.shared.sqlite.database import Database
 
 __all__ = [
@@ -187,7 +188,8 @@ class Ledger:
         on. At most `max_attempts` of a step are paid for; they count from 0 and may go up to
         `max_tries` where some are not. `participants` are those of every sum of the study, if it
         fixes them; `split` names key and share by which its units are in training or held out, the
-        same at all its releases. A request that was answered passes: its repeat is free.
+        same at all its releases of one side. A request that was answered passes: its repeat is
+        free.
 
         Raises:
             PolicyRefusal: REPLAY_CHANGED, STEP_CLOSED, ATTEMPT_CLOSED, TOO_MANY_ATTEMPTS,
@@ -215,7 +217,8 @@ class Ledger:
                 portion=portion,
             )
             self._store.pending.check_set(debit, participants)
-            self._store.pending.check_split(debit.study, split)
+            if debit.side is not Side.ALL:  # what reads all units does not depend on the key
+                self._store.pending.check_split(self._store.split_place(debit.study), split)
 
     def waiting(self, study: str, run: str) -> Pending | None:
         """Return the answer of a run that was committed to and not opened, or None.
@@ -247,8 +250,9 @@ class Ledger:
 
         The run's last answer that was not opened is destroyed, and so are the previous states. A
         repeated request returns what was kept for it. `check` runs inside the transaction; its
-        exceptions undo everything. Nothing is debited. `split` is that of the units in it: from
-        now on the study's, so that an answer by one key is never opened under another.
+        exceptions undo everything. Nothing is debited. `split` is that of the units in it, empty
+        where all are: from now on the study's, so that an answer by one key is never opened under
+        another.
 
         Raises:
             PolicyRefusal: as `check`.
@@ -261,7 +265,7 @@ class Ledger:
                 if found is None or found.request != answer.request:
                     found = answer
                     self._store.pending.put(answer)
-                    self._store.pending.bind_split(answer.study, split)
+                    self._store.bind_split(answer.study, split)
                     for name, state in run_states.items():
                         self._store.put_run_state(answer.study, name, state)
             self._erase_log()
@@ -349,7 +353,7 @@ class Ledger:
             """Keep the new reply, and where its run stands after it."""
             self._bind("first release")
             self._store.pending.fix(debit.study, participants)
-            self._store.pending.bind_split(debit.study, split)
+            self._store.bind_split(debit.study, "" if debit.side is Side.ALL else split)
             found = self._append(debit, vector, sign)
             for name, state in run_states.items():
                 self._store.put_run_state(debit.study, name, state)
@@ -624,9 +628,22 @@ class Ledger:
         with self._lock:
             with self._database.transaction():
                 if part.is_new(self._store):
-                    self._split_off(part, user, reason)
+                    state_split(part, self._database, self._store, user, reason, self._clock())
             self._settle(self._store.tip().position.sequence)
             publish_part(part, take_over)
+
+    def forget_split(self, *, user: str, reason: str) -> list[Statement]:
+        """State for every study bound to the hold-out key that the key is lost; see `resplit`.
+
+        Raises:
+            LedgerError: the ledger cannot be read or written.
+        """
+        with self._lock:
+            with self._database.transaction():
+                found = forget_split(self._store, user, reason, self._clock())
+            self._settle(self._store.tip().position.sequence)
+            self._erase_log()
+        return found
 
     def recount(self, multiplicity: int, *, before: int, user: str, reason: str) -> None:
         """State that from here on one person may be known to so many institutions, if it is new.
@@ -673,14 +690,6 @@ class Ledger:
             with self._lock:
                 self._store.reply(entry.debit.request)
 
-    def _split_off(self, part: SplitPopulation, user: str, reason: str) -> None:
-        stated = Stated(kind=StatementKind.SPLIT, user=user, reason=reason, population=part.name)
-        discard_draft(part)
-        self._database.copy_to(part.draft)
-        now = self._clock()
-        write_part(part, self._store.population, stated, now)
-        self._store.state(stated, now)
-
     def _bind(self, reason: str) -> None:
         """State the unit where none is stated yet; inside a transaction."""
         self.check_unit()
@@ -712,7 +721,7 @@ class Ledger:
             )
         self._bind("first release")
         pending.fix(debit.study, participants)
-        pending.bind_split(debit.study, split)
+        self._store.bind_split(debit.study, "" if debit.side is Side.ALL else split)
         found = self._append(
             debit, answer.vector, partial(sign, answer), commitment=answer.commitment
         )

@@ -81,9 +81,12 @@ class PeerRows:
 
         *Formal Guarantees.* Afterwards every request in `told` has its entry, once, or nothing of
         the study is affordable, on either side. Each counts as if it had read all units: by which
-        key another copy split them, nobody here sees. What waited for its opening is destroyed: it
-        is paid for, and no second debit would follow. Of a study that fixes them, the first set is
-        kept.
+        key another copy split them, nobody here sees. So what is told adds at most what the smaller
+        side has left: the study comes to no more than `limit` + |T - E| of its own debits, at most
+        twice the limit, and to no more than the limit where both sides are spent alike. A unit may
+        have lost as much: on the one side here, on the other side by a copy under another key.
+        What waited for its opening is destroyed: it is paid for, and no second debit would follow.
+        Of a study that fixes them, the first set is kept.
 
         Args:
             told: of one study.

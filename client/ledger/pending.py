@@ -145,30 +145,36 @@ class PendingAnswers:
 
     # -- which units a study trains on --------------------------------------------------
 
-    def check_split(self, study: str, split: str) -> None:
-        """Check that units are split as they were at the study's first answer.
+    def check_split(self, place: str, split: str) -> None:
+        """Check that units are split as they were at the study's first answer of one side.
 
         Args:
-            study: that is asked.
+            place: of the study that is asked (`Store.split_place`).
             split: names key and share (`client.records`); empty: no unit has a side, or in
                 simulations.
 
         Raises:
             LedgerError: another key or share: some units would be on both sides of the study.
         """
-        rows = self._database.rows("SELECT split FROM sides WHERE study = ?", study)
+        rows = self._database.rows("SELECT split FROM sides WHERE study = ?", place)
         if rows and rows[0][0] != split:
             raise LedgerError(
                 "expected the hold-out key (keys/holdout) by which this study's units were split "
                 "for its first answer, found another: a unit would be trained on and held out, and "
                 "cost twice; restore the key from your backup. A part that was split off takes "
-                "over the key of the whole"
+                "over the key of the whole. Where the key is lost for good: fieldfare institution "
+                "ledger holdout-key"
             )
 
-    def bind_split(self, study: str, split: str) -> None:
-        """Write down how a study's units are split, at its first answer from records."""
-        if split and not self._database.rows("SELECT 1 FROM sides WHERE study = ?", study):
-            self._database.rows("INSERT INTO sides (study, split) VALUES (?, ?)", study, split)
+    def bind_split(self, place: str, split: str) -> None:
+        """Write down how a study's units are split, at its first answer of one side."""
+        if split and place not in self.split_places():
+            self._database.rows("INSERT INTO sides (study, split) VALUES (?, ?)", place, split)
+
+    def split_places(self) -> list[str]:
+        """Return where splits are written down, sorted."""
+        rows = self._database.rows("SELECT study FROM sides ORDER BY study")
+        return [place for (place,) in rows]
 
 
 def check_set(fixed: tuple[str, ...], participants: tuple[str, ...]) -> None:

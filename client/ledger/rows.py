@@ -191,21 +191,28 @@ class Store:
 
         What counts against every study stands under `EVERY_STUDY`, once.
         """
+        return self._costs_in(micros)[0]
+
+    def _costs_in(self, micros: int) -> tuple[dict[str, SideCosts], dict[str, SideCosts]]:
+        """Return what each study cost at `micros` or later, and ever, in one reading."""
         changes = self.multiplicities()
         # Entries up to a change were made under the M that it says there was before.
         parts = [(sequence, then) for sequence, then, _ in changes]
         parts.append((self.tip().position.sequence, changes[-1][2] if changes else 1))
-        costs: dict[tuple[str, Side], list[int]] = {}
+        known_to = [then for _, then in parts]
+        costs: dict[tuple[str, Side], list[tuple[int, int]]] = {}
         after = 0
         for part, (last, _) in enumerate(parts):
-            for study, side, cost in self._costs_between(micros, after, last):
-                costs.setdefault((study, _side(side)), [0] * len(parts))[part] = int(cost)
+            for study, side, late, ever in self._costs_between(micros, after, last):
+                by_part = costs.setdefault((study, _side(side)), [(0, 0)] * len(parts))
+                by_part[part] = int(late), int(ever)
             after = last
-        found: dict[str, SideCosts] = {}
+        found: tuple[dict[str, SideCosts], dict[str, SideCosts]] = ({}, {})
         for (study, side), by_part in costs.items():
-            known_to = [then for _, then in parts]
-            counted = sum(counts_as(list(zip(by_part, known_to, strict=True))))
-            found[study] = found.get(study, SideCosts()).plus(side, counted)
+            for sums, of_part in zip(found, zip(*by_part, strict=True), strict=True):
+                counted = sum(counts_as(list(zip(of_part, known_to, strict=True))))
+                if counted:
+                    sums[study] = sums.get(study, SideCosts()).plus(side, counted)
         return found
 
     def multiplicities(self) -> list[tuple[int, int, int]]:
@@ -216,9 +223,8 @@ class Store:
 
     def _costs_between(self, micros: int, after: int, last: int) -> Sequence[tuple[Any, ...]]:
         return self._database.rows(
-            f"SELECT study, {_SIDE}, sum(cost) FROM entries"
-            " WHERE time >= ? AND cost > 0 AND sequence > ? AND sequence <= ?"
-            " GROUP BY 1, 2",
+            f"SELECT study, {_SIDE}, sum(CASE WHEN time >= ? THEN cost ELSE 0 END), sum(cost)"
+            " FROM entries WHERE cost > 0 AND sequence > ? AND sequence <= ? GROUP BY 1, 2",
             *(micros, after, last),
         )
 
@@ -248,7 +254,7 @@ class Store:
                 occupant = occupant or [(waits.request,)]
         # The clock as it stands, not as the last entry says: a smaller `now` only counts more.
         window = max(to_micros(now) - WINDOW // _MICROSECOND, 0)
-        yearly, ever = self.costs_since(window), self.costs_since(0)
+        yearly, ever = self._costs_in(window)
         return LedgerBalance(
             occupant=occupant[0][0] if occupant else None,
             last=max(places, default=None),
@@ -260,6 +266,27 @@ class Store:
             portion_total=0 if portion is None else self._portion_total(debit.study, portion),
             opened=opened + sum(one.step == debit.step for one in told),
         )
+
+    def split_place(self, study: str) -> str:
+        """Return the name under which a study's split stands: another one after each lost key."""
+        kind = StatementKind.HOLDOUT
+        stated = [one.stated for one in self.statements()]
+        lost = sum(one.kind is kind and one.study == study for one in stated)
+        return f"{study}:{lost}" if lost else study  # ids hold no colon
+
+    def bind_split(self, study: str, split: str) -> None:
+        """Write down how a study's units are split; nothing where an answer read all of them."""
+        if split:
+            self.pending.bind_split(self.split_place(study), split)
+
+    def sided(self, study: str) -> list[tuple[int, Side, int]]:
+        """Return sequence, side and picomu2 of each debit of a study that read one side."""
+        rows = self._database.rows(
+            "SELECT sequence, side, cost FROM entries WHERE study = ? AND type = 'debit'"
+            " AND side <> ? ORDER BY sequence",
+            *(study, Side.ALL.value),
+        )
+        return [(sequence, _side(side), int(cost)) for sequence, side, cost in rows]
 
     def told(self) -> list[Debit]:
         """Return what was debited because peers opened it, oldest first."""

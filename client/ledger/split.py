@@ -18,6 +18,7 @@ from fieldfare.client.ledger.rollback_check import Witness
 from fieldfare.client.ledger.rows import Store
 from fieldfare.client.ledger.schema import erase_log, open_database
 from fieldfare.shared.errors import LedgerError
+from fieldfare.shared.sqlite.database import Database
 from fieldfare.shared.system.private_files import sync_folder
 
 BUSY_TIMEOUT: Final = 5.0  # seconds; nobody else knows the file
@@ -68,6 +69,21 @@ class SplitPopulation:
                 "second ledger of it would hand its budget out again"
             )
         return False
+
+
+def state_split(
+    part: SplitPopulation, database: Database, store: Store, user: str, reason: str, now: datetime
+) -> None:
+    """Write the part beside its place and state the split; inside a transaction of the whole.
+
+    Raises:
+        LedgerError: it cannot be written, or the whole is in memory.
+    """
+    stated = Stated(kind=StatementKind.SPLIT, user=user, reason=reason, population=part.name)
+    discard_draft(part)
+    database.copy_to(part.draft)
+    write_part(part, store.population, stated, now)
+    store.state(stated, now)
 
 
 def write_part(part: SplitPopulation, whole: str, split: Stated, now: datetime) -> None:

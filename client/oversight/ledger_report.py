@@ -98,11 +98,12 @@ def report(ledger: Ledger, population: str, policy: Policy, now: datetime) -> Le
         last = [*last[1 - LAST :], entry]
         debit = entry.stated.debit if isinstance(entry, Statement) else entry.debit
         study, side, cost = costs_of(entry)
-        if debit is None:
-            carried += cost
-        else:
-            studies[study] = studies.get(study, SideCosts()).plus(side, cost)
+        if debit is not None:
             kinds[debit.kind] += cost
+        if debit is not None or _of_a_lost_key(entry):
+            studies[study] = studies.get(study, SideCosts()).plus(side, cost)
+        else:
+            carried += cost
     by_study = Counter({study: costs.total for study, costs in studies.items()})
     granted, budget = limits(policy), policy.budget
     return LedgerReport(
@@ -126,6 +127,10 @@ def report(ledger: Ledger, population: str, policy: Policy, now: datetime) -> Le
         last=tuple(last),
         freed=freed_later(ledger.history(), now),
     )
+
+
+def _of_a_lost_key(entry: LedgerEntry | Statement) -> bool:
+    return isinstance(entry, Statement) and entry.stated.kind is StatementKind.HOLDOUT
 
 
 def report_json(found: LedgerReport) -> dict[str, Any]:
@@ -192,6 +197,8 @@ def entry_line(entry: LedgerEntry | Statement, delta: float) -> str:
         StatementKind.PART: f"from here on the ledger of {stated.population}",
         StatementKind.UNIT: f"{stated.population} is counted by {stated.unit}",
         StatementKind.MULTIPLICITY: f"M is {now} from here on, it was {was}",
+        StatementKind.HOLDOUT: f"study {stated.study[:SHORT]}: epsilon "
+        f"{worth(stated.carried, delta):.3g} for a lost hold-out key",
         StatementKind.PEERS: f"study {stated.study[:SHORT]}: epsilon "
         f"{worth(stated.carried, delta):.3g} that this ledger knew nothing of",
     }[stated.kind]

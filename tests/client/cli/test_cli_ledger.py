@@ -19,7 +19,7 @@ from fieldfare.shared.system.clock import utc_now
 Capture = pytest.CaptureFixture[str]
 
 
-def fill(home: Home, steps: range, side: Side = Side.ALL) -> None:
+def fill(home: Home, steps: range, side: Side = Side.ALL, split: str = "") -> None:
     with Ledger.open(
         home.ledger, population="bank-a", limits=limits(load_policy(home)), clock=utc_now
     ) as ledger:
@@ -40,6 +40,7 @@ def fill(home: Home, steps: range, side: Side = Side.ALL) -> None:
                 max_attempts=1,
                 sign=lambda _: b"signed",
                 run_states={"r": b"keys"},
+                split=split,
             )
 
 
@@ -114,6 +115,16 @@ def test_without_a_witness_the_total_is_stated(home: Home, capsys: Capture) -> N
     assert "--spent" in capsys.readouterr().err
     assert ledger(home, "accept-restore", "--reason", "lost", "--spent", "0.125") == 0
     assert "0.125 spent in all" in capsys.readouterr().out
+
+
+def test_a_lost_hold_out_key_is_said_and_paid_for(home: Home, capsys: Capture) -> None:
+    fill(home, range(2), Side.TRAINING, split="1" * 64)
+    home.holdout_key.unlink()
+    assert ledger(home, "holdout-key", "--reason", "the disk failed", "--yes") == 0
+    assert f"study {'5' * 12}: mu^2 0.02 more spent" in capsys.readouterr().out
+    assert home.holdout_key.exists()
+    assert ledger(home, "show") == 0
+    assert "for a lost hold-out key, by" in capsys.readouterr().out
 
 
 def test_a_population_is_split(home: Home, tmp_path: Path, capsys: Capture) -> None:

@@ -15,6 +15,7 @@ from tests.support.homes.journals import logged
 from fieldfare.client.custodian.cosigning import LEDGER_STATE
 from fieldfare.client.custodian.openings import COUNTED, DAY_SECONDS, MOST_IN_A_DAY
 from fieldfare.client.custodian.peers import SHOWN_REPLY
+from fieldfare.client.home.keys import load_holdout_key
 from fieldfare.client.home.layout import Home
 from fieldfare.client.institution import restoring
 from fieldfare.client.institution.initial_setup import create_institution
@@ -23,6 +24,7 @@ from fieldfare.client.institution.restoring import (
     accept_restore,
     check_not_behind,
     open_ledger,
+    renew_holdout_key,
     split_off,
 )
 from fieldfare.client.ledger.budget import Debit, Position
@@ -254,3 +256,19 @@ def test_a_split_that_stopped_at_the_key_is_finished_by_the_same_call(
     assert part.holdout_key.read_bytes() == home.holdout_key.read_bytes()
     with open_ledger(part) as ledger:
         assert ledger.spent() == 20
+
+
+def test_a_lost_hold_out_key_is_stated_and_replaced(home: Home) -> None:
+    fill(home, range(2))
+    home.holdout_key.write_bytes(b"short")
+    with pytest.raises(KeysError, match="holdout-key"):
+        renew_holdout_key(home, user="ines", reason="the disk failed")
+    home.holdout_key.unlink()
+    assert renew_holdout_key(home, user="ines", reason="the disk failed") == []
+    key = load_holdout_key(home)
+    assert renew_holdout_key(home, user="ines", reason="the disk failed") == []
+    assert load_holdout_key(home) == key  # one that is there is kept
+    assert rules(home)[:2] == [
+        "to go on under another hold-out key was asked",
+        "another hold-out key from here on, for 0 studies",
+    ]

@@ -1,11 +1,15 @@
 """What peers tell a ledger: debited once, in every limit, and in the chain for good."""
 
 import hashlib
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fieldfare.client.ledger.budget import Debit, Limits, Portion
 from fieldfare.client.ledger.chain import Stated, Statement, StatementKind
@@ -14,6 +18,7 @@ from fieldfare.client.ledger.peers import MOST_FORKS, Fork, PeerClaim
 from fieldfare.client.ledger.pending import Pending
 from fieldfare.client.ledger.rows import Store
 from fieldfare.shared.errors import LedgerError, PolicyRefusal, RefusalCode
+from fieldfare.shared.privacy.sides import Side
 
 NOW: Final = datetime(2026, 1, 1, tzinfo=UTC)
 LIMIT: Final = 100
@@ -212,3 +217,30 @@ def test_a_member_that_signs_ever_new_contradictions_fills_no_disk() -> None:
         assert [rows.put_fork(one) for one in forks] == [True] * MOST_FORKS + [False] * 5
         assert rows.put_fork(Fork("c", 1, 1, b"one", b"other"))
         assert len(rows.forks()) == MOST_FORKS + 1
+
+
+SPENT: Final = st.tuples(
+    st.sampled_from([Side.TRAINING, Side.HOLDOUT, Side.ALL]), st.integers(1, 50)
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(SPENT, max_size=6), st.lists(st.integers(1, 60), max_size=6), SPENT)
+def test_it_adds_no_more_than_the_smaller_side_has_left(
+    own: list[tuple[Side, int]], others: list[int], more: tuple[Side, int]
+) -> None:
+    with open_ledger() as ledger:
+        for step, (side, cost) in enumerate(own):
+            with suppress(PolicyRefusal):
+                spend(ledger, replace(debit(step, cost=cost), side=side))
+        before = ledger.costs("s")
+        lead = abs(before.training - before.holdout)
+        new = tell(ledger, *(debit(20 + n, cost=cost) for n, cost in enumerate(others)))
+        assert ledger.spent("s") <= LIMIT + lead <= 2 * LIMIT
+        if sum(others) > sum(one.debit.cost for one in new) or ledger.spent("s") > LIMIT + lead - 1:
+            for side in (Side.TRAINING, Side.HOLDOUT):  # what was not counted has ended the study
+                with pytest.raises(PolicyRefusal):
+                    spend(ledger, replace(debit(40, cost=50), side=side))
+        with suppress(PolicyRefusal):
+            spend(ledger, replace(debit(41, cost=more[1]), side=more[0]))
+        assert ledger.spent("s") <= LIMIT + lead

@@ -248,8 +248,8 @@ def test_a_study_keeps_the_key_and_share_of_its_first_release(on_disk: Ledger) -
 
 
 def test_a_refused_release_binds_no_key(on_disk: Ledger) -> None:
-    assert not commit(on_disk, debit_of(Move("a", "r", Side.ALL, 99, 0), 0), split="1" * 64)
-    assert commit(on_disk, debit_of(Move("a", "r", Side.ALL, 9, 0), 0), split="2" * 64)
+    assert not commit(on_disk, debit_of(Move("a", "r", Side.TRAINING, 99, 0), 0), split="1" * 64)
+    assert commit(on_disk, debit_of(Move("a", "r", Side.TRAINING, 9, 0), 0), split="2" * 64)
 
 
 def test_an_answer_is_not_opened_under_another_key_than_it_was_given_by(on_disk: Ledger) -> None:
