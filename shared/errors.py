@@ -10,7 +10,8 @@
     |- AccountingError    a privacy claim cannot be made; fail closed    exit 1
     |- ProtocolError      a peer sent what the protocol does not allow   exit 1
     |- LedgerError        the ledger cannot be trusted or written        exit 1
-    `- RunError           a run could not be finished                    exit 1
+    |- RunError           a run could not be finished                    exit 1
+    `- NoticeError        a notice could not be sent, or kept            exit 1
 
 Messages say what was expected, what was found and what to do; they never
 hold a record's value or a secret.
@@ -123,3 +124,7 @@ class LedgerError(FieldfareError):
 
 class RunError(FieldfareError):
     """A run could not be finished; gives the reason and the spending."""
+
+
+class NoticeError(FieldfareError):
+    """A notice could not be sent, or the outbox cannot be used."""

@@ -34,7 +34,10 @@ app: Final = Part(
         institution.roster.meeting institution.roster.status institution.roster.vouch
         institution.roster.take institution.roster.forget
     """,
-    run="institution.check institution.start institution.custodian institution.status",
+    run="""
+        institution.check institution.start institution.custodian institution.status
+        institution.notices.test institution.notices.list
+    """,
     scoring="""
         institution.models institution.model.show institution.evaluate institution.tune
         institution.score institution.vectors institution.texts

@@ -1,7 +1,8 @@
-"""`fieldfare institution custodian`, `start`, `status` and `check`."""
+"""`fieldfare institution custodian`, `start`, `status`, `check` and `notices`."""
 
 import json
 import os
+import secrets
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,6 +36,7 @@ from fieldfare.client.home.settings import (
 from fieldfare.client.institution.open import open_institution, open_institution_ledger
 from fieldfare.client.node.settings import NodeSettings
 from fieldfare.client.node.state import read_node_state
+from fieldfare.client.notices.process import notices_home
 from fieldfare.client.oversight import preflight
 from fieldfare.client.oversight.checks import HomeChecks, Preflight
 from fieldfare.client.oversight.link import link_checks
@@ -48,10 +50,12 @@ from fieldfare.client.oversight.stories import (
 )
 from fieldfare.shared.audit.verdict import AuditVerdict
 from fieldfare.shared.errors import FieldfareError, UsageError
+from fieldfare.shared.notices import screen
 from fieldfare.shared.study.toml import load_toml
 from fieldfare.shared.system import processes
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.memory import keep_out_of_dumps
+from fieldfare.shared.terminal.screen import console
 
 
 @app.command("institution.custodian")
@@ -67,6 +71,7 @@ def custodian(
 
 
 CUSTODIAN_PROCESS: Final = "fieldfare.client.daemon.process"
+NOTICES_PROCESS: Final = "fieldfare.client.notices.process"
 CUSTODIAN_RULES: Final = processes.RestartRules(
     final=frozenset({0, BAD_INPUT}), grace_seconds=STOP_SECONDS
 )
@@ -100,6 +105,8 @@ def start(
         if not custodian_only:
             environment = node_environment(without_secrets(os.environ, settings), Path(folder))
             children.append(_node(node, environment))
+        if opened.notices.exists():
+            children.append(_notices(opened, settings))
         status = processes.supervise_many(children, _Screen().say)
     raise typer.Exit(status)
 
@@ -146,6 +153,39 @@ def _node(settings: Path, environment: Mapping[str, str]) -> processes.Child:
         environment=environment,
         rules=RULES,
     )
+
+
+def _notices(home: Home, settings: HomeSettings) -> processes.Child:
+    """Return the process that sends notices: it gets no passphrase and no address of records."""
+    place = str(admin_socket_path(home, settings))
+    return processes.Child(
+        name="notices",
+        command=[sys.executable, "-I", "-m", NOTICES_PROCESS, str(home.path), place],
+        environment=without_secrets(os.environ, settings),
+    )
+
+
+@app.command("institution.notices.test")
+def try_addresses(home: HomeOption = DEFAULT_HOME) -> None:
+    """Send a test to every address of notices.toml, at once; exit status 1 where one fails."""
+    place, failed = notices_home(Home.open(home)), False
+    for line, sent in screen.tried(place, utc_now(), lambda: secrets.token_hex(16)):
+        typer.echo(line)
+        failed |= not sent
+    if failed:
+        raise typer.Exit(EXIT_FAILED)
+
+
+@app.command("institution.notices.list")
+def notices_list(home: HomeOption = DEFAULT_HOME, as_json: ProgramsOption = False) -> None:
+    """List the newest notices, and whether each address has them."""
+    found = screen.newest(notices_home(Home.open(home)))
+    if as_json:
+        typer.echo(json.dumps(screen.posted_json(found), indent=2))
+    elif found:
+        console().print(screen.posted_table(found, utc_now()))
+    else:
+        typer.echo("no notice yet")
 
 
 def without_secrets(environment: Mapping[str, str], settings: HomeSettings) -> dict[str, str]:

@@ -20,13 +20,13 @@ from typing import Final
 import typer
 
 from fieldfare.client.custodian.service import Service, ServiceLimits, data_plane, serving_calls
-from fieldfare.client.daemon.admin_client import ADMIN_SERVICE, LARGEST_ADMIN_FRAME
 from fieldfare.client.daemon.reload import CustodianInputs, CustodianReloader, custodian_reloader
 from fieldfare.client.daemon.status import ReloadReport
 from fieldfare.client.home.settings import admin_socket_path, custodian_socket_path
 from fieldfare.client.institution.open import Institution
 from fieldfare.client.journal.entries import Event
 from fieldfare.client.wire import admin_pb2 as pb
+from fieldfare.client.wire.administration import ADMIN_SERVICE, LARGEST_ADMIN_FRAME
 from fieldfare.client.wire.sockets import UnixSocket
 from fieldfare.shared.errors import FieldfareError, LedgerError
 from fieldfare.shared.system.clock import utc_now

@@ -49,7 +49,7 @@ class ReleaseNow(_Told):
 
 
 class LedgerNow(_Told):
-    """The ledger's state; sums in picomu2."""
+    """The ledger's state; sums in picomu2, limits as the policy has them."""
 
     entries: int
     epoch: int
@@ -57,6 +57,8 @@ class LedgerNow(_Told):
     spent: int
     yearly_left: int
     lifetime_left: int
+    yearly_limit: int
+    lifetime_limit: int
 
 
 class CustodianStatus(_Told):
@@ -129,4 +131,6 @@ def ledger_now(ledger: Ledger, granted: Limits, now: datetime) -> LedgerNow | No
         spent=ever,
         yearly_left=max(granted.yearly_picomu2 - yearly, 0),
         lifetime_left=max(granted.lifetime_picomu2 - ever, 0),
+        yearly_limit=granted.yearly_picomu2,
+        lifetime_limit=granted.lifetime_picomu2,
     )

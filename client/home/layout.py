@@ -1,6 +1,6 @@
 """An institution's home: one folder, and a property for every path in it.
 
-institution.toml  policy.toml  coordinator.pub  roster.signed  comparisons.json
+institution.toml  policy.toml  coordinator.pub  roster.signed  comparisons.json  notices.toml
 keys/             identity.pem (or identity.uri)  identity.pub  node  node.pub  holdout  rotations/
 studies/          signed study offers that arrived
 rosters/          every roster that was pinned here; made with the first; proofs/ of refused ones
@@ -8,6 +8,7 @@ ledger/           ledger.sqlite and its witness
 log/              log.sqlite
 models/           <study>/<run>/ of each finished model that arrived; made when the first does
 scoring/          alerts.sqlite and models tuned here; made when the first is; never leaves
+notices/          outbox.sqlite; made when somebody is told
 run/              custodian.sock  admin.sock
 """
 
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import ClassVar, Final
 
 from fieldfare.shared.system.home_folder import HomeFolder, hex32, run_id
+
+DELIVERY_FILE: Final = "delivery.signed"  # of a model that arrived; its folder appears whole
 
 # The node's user reaches the socket through its group (docs/design.md, "Processes and zones").
 RUN_FOLDER: Final = 0o750
@@ -154,6 +157,16 @@ class Home(HomeFolder):
         return self.path / "suppression.csv"
 
     @property
+    def notices(self) -> Path:
+        """Who is told, and over which servers (shared/notices); absent where nobody is."""
+        return self.path / "notices.toml"
+
+    @property
+    def outbox(self) -> Path:
+        """Notices that were made, and who was told; its folder is made with the first."""
+        return self.path / "notices" / "outbox.sqlite"
+
+    @property
     def ledger(self) -> Path:
         """The ledger; its witness lies beside it."""
         return self.path / "ledger" / "ledger.sqlite"
@@ -191,13 +204,14 @@ class Home(HomeFolder):
     def secret(self) -> tuple[Path, ...]:
         """Keys, and whose alerts nobody opens; folders that are made later."""
         keys = (self.identity_key, self.node_key, self.holdout_key)
-        return (self.models, self.scoring, self.rosters, *keys, self.suppression)
+        own = (self.models, self.scoring, self.rosters, self.outbox.parent)
+        return (*own, *keys, self.suppression)
 
     @property
     def trusted(self) -> tuple[Path, ...]:
         """Files that decide on releases: nobody else may write them."""
         papers = (self.settings, self.policy, self.coordinator_key, self.roster, self.comparisons)
-        return (*papers, self.identity_public, self.identity_uri, self.node_public)
+        return (*papers, self.notices, self.identity_public, self.identity_uri, self.node_public)
 
     def access(self, folder: Path) -> tuple[int, int]:
         """Return the rights that no folder may have, and its mode."""

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fieldfare.client.custodian.ports import ModelEvidence
-from fieldfare.client.home.layout import Home
+from fieldfare.client.home.layout import DELIVERY_FILE, Home
 from fieldfare.shared.canonical import canonical_bytes
 from fieldfare.shared.errors import ProtocolError, UsageError
 from fieldfare.shared.finished_model.card import ModelCard, Time
@@ -46,7 +46,7 @@ from fieldfare.shared.system.private_files import (
     sync_folder,
 )
 
-ENVELOPE: Final = "delivery.signed"
+ENVELOPE: Final = DELIVERY_FILE
 MODEL: Final = "model.safetensors"
 CARD: Final = "card.json"
 PAGE: Final = "card.html"

@@ -17,6 +17,7 @@ app: Final = Part(
         coordinator.enrol coordinator.members coordinator.remove
         coordinator.roster coordinator.sign coordinator.renew-key
     """,
+    notices="coordinator.notices.test coordinator.notices.list",
     queries="query.plan query.ask query.answers",
     runs="""
         coordinator.propose coordinator.studies coordinator.approvals coordinator.run.start

@@ -195,6 +195,7 @@ def _told(home: CoordinatorHome) -> str:
 
 SUPERLINK: Final = "fieldfare.server.superlink.process"
 RUNNER: Final = "fieldfare.server.service.runner_process"
+NOTICES: Final = "fieldfare.server.notices.process"
 BAD_INPUT: Final = 2
 SUPERLINK_RULES: Final = RestartRules(final=frozenset({0, BAD_INPUT}))
 RUNNER_RULES: Final = RestartRules(
@@ -223,15 +224,20 @@ def start(home: HomeOption = DEFAULT_HOME, passphrase_file: PassphraseFileOption
     raise typer.Exit(status)
 
 
-def _children(home: CoordinatorHome, passphrase: bytes | None) -> tuple[Child, Child]:
+def _children(home: CoordinatorHome, passphrase: bytes | None) -> list[Child]:
     environment = flower_environment(os.environ, home.run)
     python = (sys.executable, "-I", "-m")
-    superlink, runner = ([*python, module, str(home.path)] for module in (SUPERLINK, RUNNER))
+    superlink, runner, notices = (
+        [*python, module, str(home.path)] for module in (SUPERLINK, RUNNER, NOTICES)
+    )
     given, rules = given_line(passphrase), RUNNER_RULES
-    return (
+    children = [
         Child(name="superlink", command=superlink, environment=environment, rules=SUPERLINK_RULES),
         Child(name="runs", command=runner, environment=environment, given=given, rules=rules),
-    )
+    ]
+    if home.notices.exists():
+        children.append(Child(name="notices", command=notices, environment=environment))
+    return children
 
 
 def _say(name: str, text: str) -> None:

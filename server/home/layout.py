@@ -1,6 +1,6 @@
 """A coordinator's home: one folder, and a property for every path in it.
 
-coordinator.toml  roster.signed  invitation.json  bundle.sha256
+coordinator.toml  roster.signed  invitation.json  bundle.sha256  notices.toml
 keys/             signing.pem  signing.pub: the online key
                   roster.pem  roster.pub: the roster key, of which the first may lie elsewhere
 tls/              authority.pem  authority.key  server.pem  server.key
@@ -8,7 +8,7 @@ tokens/           control  runtime
 members/          enrolments, statements about their keys, and every published roster
 studies/          signed studies
 bundle/           what runs are started with
-state/            superlink.sqlite  runs.sqlite
+state/            superlink.sqlite  runs.sqlite  notices.sqlite
 log/              audit.jsonl  decisions.jsonl
 run/              what only lives as long as a process
 """
@@ -217,6 +217,16 @@ class CoordinatorHome(HomeFolder):
         return self.state / "runs.sqlite"
 
     @property
+    def notices(self) -> Path:
+        """Who is told, and over which servers (shared/notices); absent where nobody is."""
+        return self.path / "notices.toml"
+
+    @property
+    def outbox(self) -> Path:
+        """Notices that were made, and who was told."""
+        return self.state / "notices.sqlite"
+
+    @property
     def audit_log(self) -> Path:
         """The calls to the SuperLink, JSON lines."""
         return self.path / "log" / "audit.jsonl"
@@ -242,7 +252,7 @@ class CoordinatorHome(HomeFolder):
         """Files that decide on members and studies: nobody else may write them."""
         papers = (self.settings, self.signing_public, self.roster_public, self.authority)
         published = (self.roster, self.invitation, self.bundle_file, self.bundle_hash)
-        return (*papers, self.server_certificate, *published, self.decisions)
+        return (*papers, self.server_certificate, *published, self.decisions, self.notices)
 
 
 def _file_name(institution: str) -> str:

@@ -250,6 +250,14 @@ class NewsTables(Tables):
         )
         return {name: LostAttempts(*counts) for name, *counts in found}
 
+    def paid_in_vain(self, study: str) -> int:
+        """Return how many attempts of a study's runs were paid for and died; never fewer."""
+        found = self._database.rows(
+            "SELECT coalesce(sum(debited), 0) FROM losses JOIN runs USING (run) WHERE study = ?",
+            study,
+        )
+        return int(found[0][0])
+
     def put_metrics(self, run: str, metrics: str) -> None:
         """Keep a run's released metrics: canonical JSON."""
         self._database.rows("REPLACE INTO metrics (run, content) VALUES (?, ?)", run, metrics)

@@ -6,6 +6,7 @@ from fieldfare.shared.errors import (
     FieldfareError,
     KeysError,
     LedgerError,
+    NoticeError,
     PackageError,
     PolicyRefusal,
     ProtocolError,
@@ -28,6 +29,7 @@ EXIT_CODES: list[tuple[type[FieldfareError], int]] = [
     (ProtocolError, 1),
     (LedgerError, 1),
     (RunError, 1),
+    (NoticeError, 1),
 ]
 
 

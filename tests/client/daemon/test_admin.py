@@ -11,7 +11,7 @@ from tests.support.homes.institutions import NAMES, Coordinator, clock
 from tests.support.network.served import hostile_channel, raw, status_of
 
 from fieldfare.client.custodian.service import serving_calls
-from fieldfare.client.daemon.admin_client import ADMIN_SERVICE, custodian_status, request_reload
+from fieldfare.client.daemon.admin_client import custodian_status, request_reload
 from fieldfare.client.daemon.process import (
     ADMIN_LIMITS,
     LARGEST_ADMIN_QUESTION,
@@ -19,6 +19,7 @@ from fieldfare.client.daemon.process import (
     administration,
 )
 from fieldfare.client.daemon.reload import CustodianInputs, CustodianReloader, custodian_reloader
+from fieldfare.client.wire.administration import ADMIN_SERVICE
 from fieldfare.client.wire.frames import SERVICE
 from fieldfare.client.wire.sockets import UnixSocket
 

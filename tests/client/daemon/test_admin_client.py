@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from fieldfare.client.custodian.service import Service, serving_calls
-from fieldfare.client.daemon.admin_client import ADMIN_SERVICE, custodian_status, request_reload
+from fieldfare.client.daemon.admin_client import custodian_status, request_reload
+from fieldfare.client.wire.administration import ADMIN_SERVICE
 from fieldfare.client.wire.sockets import UnixSocket
 from fieldfare.shared.errors import RunError, UsageError
 

@@ -47,6 +47,8 @@ def test_a_ledger_is_told_within_its_limits() -> None:
         spent=0,
         yearly_left=5,
         lifetime_left=9,
+        yearly_limit=5,
+        lifetime_limit=9,
     )
     assert ledger_now(ledger, limits, NOW) is None  # closed
 

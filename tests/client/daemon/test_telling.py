@@ -7,10 +7,11 @@ import pytest
 from tests.support.homes.institutions import NAMES, Coordinator
 
 from fieldfare.client.custodian.service import Service, serving_calls
-from fieldfare.client.daemon.admin_client import ADMIN_SERVICE, NOBODY, notify_custodian
+from fieldfare.client.daemon.admin_client import NOBODY, notify_custodian
 from fieldfare.client.daemon.process import admin_socket
 from fieldfare.client.daemon.status import ReloadReport, StudyNow
 from fieldfare.client.wire import admin_pb2 as pb
+from fieldfare.client.wire.administration import ADMIN_SERVICE
 
 NAME = NAMES[0]
 

@@ -1,0 +1,161 @@
+"""What holds at an institution that its people are told of.
+
+Everything here is known to the coordinator, or follows from the calendar and the policy: which
+studies arrived and what people said to them, which models came, that a rehearsal failed, whether
+the node is connected, when a certificate ends, what studies were debited. Nothing of it depends on
+a record, nor does its time (docs/adr/0031-a-notice-is-a-sentence-of-a-closed-list.md).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from pydantic import BaseModel, ConfigDict
+
+from fieldfare.client.home.layout import DELIVERY_FILE, Home
+from fieldfare.client.home.studies import State, kept_ids, read_decision
+from fieldfare.client.journal.entries import Event
+from fieldfare.client.journal.journal import read
+from fieldfare.client.node.settings import NodeSettings
+from fieldfare.client.node.state import LinkState, read_node_state
+from fieldfare.client.wire import admin_pb2 as pb
+from fieldfare.client.wire.administration import STATUS_SECONDS, ask_administration
+from fieldfare.shared.errors import KeysError
+from fieldfare.shared.notices.outbox import Fact, Seen, seen_by
+from fieldfare.shared.notices.sentences import NoticeKind
+from fieldfare.shared.notices.settings import NoticesSettings
+from fieldfare.shared.study.toml import load_toml
+from fieldfare.shared.system.home_folder import is_plain_name
+from fieldfare.shared.system.private_files import read_public
+
+HEARD: Final = timedelta(minutes=2)  # a node notes every few seconds that it is heard
+
+
+class BudgetNow(BaseModel):
+    """What a custodian says of its ledger, as far as it is needed here; in picomu2."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    yearly_left: int
+    lifetime_left: int
+    yearly_limit: int
+    lifetime_limit: int
+
+    def nears_its_end(self, share: float) -> bool:
+        """Tell whether less than `share` of a limit is left."""
+        return (
+            self.yearly_left < share * self.yearly_limit
+            or self.lifetime_left < share * self.lifetime_limit
+        )
+
+
+class _Status(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    ledger: BudgetNow | None
+
+
+@dataclass
+class InstitutionFacts:
+    """Looks at a home, again and again.
+
+    Attributes:
+        home: the institution's.
+        admin_socket: of its custodian's administration.
+    """
+
+    home: Home
+    admin_socket: Path
+    _read: int = 0  # of the journal
+    _dead: set[tuple[str, str]] = field(default_factory=set)
+
+    def look(self, settings: NoticesSettings, now: datetime) -> Seen:
+        """Return everything that holds."""
+        kind = NoticeKind
+        return seen_by(
+            (
+                (frozenset({kind.STUDY_WAITS, kind.STUDY_REJECTED}), self._studies),
+                (frozenset({kind.RUN_ENDED}), self._models),
+                (frozenset({kind.RUN_FAILED}), self._failed),
+                (frozenset({kind.CERTIFICATE_ENDS}), partial(self._certificate, settings, now)),
+                (frozenset({kind.NODE_GONE}), partial(self._node, settings, now)),
+                (frozenset({kind.BUDGET_ENDS}), partial(self._budget, settings)),
+            )
+        )
+
+    def _studies(self) -> Iterator[Fact]:
+        for study in kept_ids(self.home):
+            state = read_decision(self.home, study).state
+            if state is State.RECEIVED:
+                yield Fact(NoticeKind.STUDY_WAITS, study)
+            elif state is State.REJECTED:
+                yield Fact(NoticeKind.STUDY_REJECTED, study)
+
+    def _models(self) -> Iterator[Fact]:
+        for study in kept_ids(self.home):
+            for folder in sorted((self.home.models / study).glob("*")):
+                if is_plain_name(folder.name) and (folder / DELIVERY_FILE).is_file():
+                    yield Fact(NoticeKind.RUN_ENDED, study, folder.name)
+
+    def _failed(self) -> Iterator[Fact]:
+        """Yield the runs that ended with a rehearsal that did not come to zero."""
+        if self.home.log.exists():
+            for entry in read(self.home.log_folder, since=self._read):
+                self._read = entry.sequence
+                if entry.event is Event.PUBLISHED:
+                    study, run = (str(entry.details.get(name, "")) for name in ("study", "run"))
+                    self._dead.add((study, run))
+        for study, run in sorted(self._dead):
+            yield Fact(NoticeKind.RUN_FAILED, study, run)
+
+    def _certificate(self, settings: NoticesSettings, now: datetime) -> list[Fact]:
+        """Return whether the authority ends soon that the node trusts."""
+        terms = self._node_settings()
+        if terms is None:
+            return []
+        path = self.home.path / terms.authority
+        try:
+            found = x509.load_pem_x509_certificates(read_public(path))
+        except ValueError:
+            raise KeysError(f"{path}: expected certificates in PEM, found something else") from None
+        ends = min(one.not_valid_after_utc for one in found)
+        if ends - now >= timedelta(days=settings.certificate_days):
+            return []
+        return [Fact(NoticeKind.CERTIFICATE_ENDS, subject=f"{ends:%Y-%m-%d}")]
+
+    def _node(self, settings: NoticesSettings, now: datetime) -> list[Fact]:
+        terms = self._node_settings()
+        told = terms and read_node_state(self.home.path / terms.state)
+        if not told:  # none ever ran
+            return []
+        state, alive = told
+        heard = _moment(state.heard) or now
+        if alive and state.link is LinkState.CONNECTED and now - heard <= HEARD:
+            return []
+        return [Fact(NoticeKind.NODE_GONE, holds=timedelta(minutes=settings.node_minutes))]
+
+    def _node_settings(self) -> NodeSettings | None:
+        path = self.home.path / "node.toml"
+        return load_toml(path, NodeSettings) if path.is_file() else None
+
+    def _budget(self, settings: NoticesSettings) -> list[Fact] | None:
+        budget = ask_administration(self.admin_socket, "Status", STATUS_SECONDS, _budget_in)
+        if budget is None:
+            return None
+        near = budget.nears_its_end(settings.budget_share)
+        return [Fact(NoticeKind.BUDGET_ENDS)] if near else []
+
+
+def _budget_in(content: bytes) -> BudgetNow | None:
+    return _Status.model_validate_json(pb.StatusAnswer.FromString(content).status).ledger
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None

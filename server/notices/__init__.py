@@ -1,0 +1,4 @@
+"""What a coordinator's people are told of.
+
+Imports studies, superlink, store, home and shared.notices.
+"""

@@ -1,0 +1,95 @@
+"""Notices on a terminal: what was made and who got it, and a test of every address."""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any, Final
+
+from rich.console import RenderableType
+
+from fieldfare.shared.errors import FieldfareError, UsageError
+from fieldfare.shared.notices.dispatch import NoticesHome, trial_notice
+from fieldfare.shared.notices.outbox import Posted, open_outbox
+from fieldfare.shared.notices.sending import routes_of
+from fieldfare.shared.notices.settings import NoticesSettings, load_notices
+from fieldfare.shared.terminal.screen import table
+from fieldfare.shared.terminal.texts import SHORT, ago
+
+MOST_SHOWN: Final = 200
+
+
+def tried(home: NoticesHome, now: datetime, token: Callable[[], str]) -> Iterator[tuple[str, bool]]:
+    """Send a test to every address, at once and in quiet hours too; yields a line and success.
+
+    Args:
+        home: whose addresses.
+        now: with a time zone.
+        token: gives 32 random hexadecimal digits.
+
+    Raises:
+        StudyError, UsageError: the settings are missing, have mistakes or name nobody.
+    """
+    for route in routes_of(_settings(home), home.folder):
+        try:
+            route.send(trial_notice(now, token()), now)
+        except FieldfareError as error:
+            yield f"{route.address}: not sent: {error}", False
+        else:
+            yield f"{route.address}: sent", True
+
+
+def newest(home: NoticesHome) -> list[Posted]:
+    """Return the newest notices with each address, newest first; none where none was ever made.
+
+    Raises:
+        NoticeError: the outbox cannot be read.
+    """
+    if not home.outbox.exists():
+        return []
+    with open_outbox(home.outbox) as outbox:
+        return outbox.posted(MOST_SHOWN)
+
+
+def posted_json(found: list[Posted]) -> list[dict[str, Any]]:
+    """Return notices for programs."""
+    return [
+        {
+            "id": one.notice.id,
+            "kind": one.notice.kind.value,
+            "study": one.notice.study,
+            "run": one.notice.run,
+            "at": one.notice.at.isoformat(),
+            "address": one.address,
+            "state": one.state,
+            "since": one.time.isoformat(),
+        }
+        for one in found
+    ]
+
+
+def posted_table(found: list[Posted], now: datetime) -> RenderableType:
+    """Render notices, a row for each address."""
+    rows = (
+        (
+            one.notice.kind.value,
+            one.notice.run or one.notice.study[:SHORT] or "-",
+            one.address,
+            one.state,
+            ago(now - one.time),
+        )
+        for one in found
+    )
+    return table(("notice", "of", "to", "state", "since"), rows, whole=("notice", "state", "since"))
+
+
+def _settings(home: NoticesHome) -> NoticesSettings:
+    if not home.settings.exists():
+        raise UsageError(
+            f"{home.settings}: expected who is told, found no such file: write one, as "
+            "docs/notices.md shows"
+        )
+    found = load_notices(home.settings)
+    if found.mail is None and not found.webhook:
+        raise UsageError(
+            f"{home.settings}: expected [mail] or [[webhook]], found neither: nobody is told"
+        )
+    return found
