@@ -31,7 +31,7 @@ def chances(scores: NDArray[np.float64]) -> NDArray[np.float64]:
 def alerts(scores: NDArray[np.float64], budget: float) -> NDArray[np.bool_]:
     """Return bool (units,): the `budget` share of units with the highest scores, at least one.
 
-    Ties are broken by position, which is the order of the file and never of the label.
+    Ties are dealt as in every evaluation, never in the order of the file.
     """
     count = min(len(scores), max(1, round(budget * len(scores))))
     return alerted(scores, AlertBudget(units=count))

@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from fieldfare.shared.evaluation.metrics import highest_first
 from fieldfare.shared.joining.rows import RESAMPLES, KindRow, PairedDraws, PairedRow, Reached
 
 MOST_CELLS: Final = 2_000_000  # of resamples times units in hand at once
-_TIES: Final = 2**19  # of dealing ties; far from seeds of resamples
 
 Vector = NDArray[np.float64]
 Labels = NDArray[np.uint8]
@@ -57,19 +57,10 @@ def budget_of(units: int, budget: float) -> int:
     return min(units, max(1, round(budget * units)))
 
 
-def order_of(scores: Vector) -> NDArray[np.int64]:
-    """Return int64 (units,): places of units, highest first, ties as dealt once for all models.
-
-    As they stand they would say who is a case, in a file that lists cases first.
-    """
-    dealt = np.random.default_rng(_TIES).permutation(len(scores))
-    return np.lexsort((dealt, -scores))
-
-
 def reviewed(scores: Vector, count: int) -> Mask:
     """Return bool (units,): the `count` highest."""
     chosen = np.zeros(len(scores), dtype=np.bool_)
-    chosen[order_of(scores)[:count]] = True
+    chosen[highest_first(scores)[:count]] = True
     return chosen
 
 
@@ -111,7 +102,7 @@ def _reached(labels: Labels, scores: Vector, budget: float) -> Reached:
 
 def _alerts_for(labels: Labels, scores: Vector, found: int) -> int:
     """Return how many units are reviewed until so many cases are found."""
-    return 1 + int(np.argmax(np.cumsum(labels[order_of(scores)]) >= found)) if found else 0
+    return 1 + int(np.argmax(np.cumsum(labels[highest_first(scores)]) >= found)) if found else 0
 
 
 def _draws(whose: Whose, labels: Labels, scores: HeldScores, budget: float) -> PairedDraws:
@@ -176,7 +167,7 @@ def measured(
     Returns:
         float64 (resamples, 3), as `resampled`.
     """
-    order = order_of(scores)
+    order = highest_first(scores)
     counts = weights[:, order]
     cases = counts * labels[order]
     above, good = np.cumsum(counts, axis=1), np.cumsum(cases, axis=1)

@@ -38,6 +38,7 @@ from fieldfare.client.own_model.own_grid import (
     own_grid,
     thinned,
 )
+from fieldfare.shared.evaluation.metrics import highest_first
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.models import AdditiveModel, LinearModel, model_for
 from fieldfare.shared.protocol.plan import PARAMETER_LIMIT
@@ -70,9 +71,9 @@ def _mixed_apart(columns: Vector, labels: Labels, folds: NDArray[np.int64]) -> V
 def precisions(scores: Vector, labels: Labels) -> Vector:
     """Return float64 (positives,): the share of positives among those ranked up to each positive.
 
-    Their mean is average precision, up to ties, which stand in the order of the units.
+    Their mean is average precision, up to ties, which are dealt as in an evaluation.
     """
-    order = np.argsort(-scores, kind="stable")
+    order = highest_first(scores)
     found = np.empty(len(order))
     found[order] = np.cumsum(labels[order], dtype=np.float64) / np.arange(1, len(order) + 1)
     reached: Vector = found[labels == 1]

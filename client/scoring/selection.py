@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from fieldfare.shared.errors import UsageError
+from fieldfare.shared.evaluation.metrics import dealt_ties
 from fieldfare.shared.harm_rules import is_protected
 from fieldfare.shared.study.toml import Section
 
@@ -114,13 +115,12 @@ def review_order(
         scores: float64 (units,), the higher the sooner.
         tiers: int8 (units,), of `readings.tiers_of`: the higher before every score;
             None: one tier.
-        ties: (units,), the lower the sooner among equals; None: as they stand.
+        ties: (units,), the lower the sooner among equals; None: as an evaluation deals them,
+            since as they stand a file that lists cases first would find them.
     """
-    keys: list[NDArray[Any]] = [-scores]
+    keys: list[NDArray[Any]] = [dealt_ties(len(scores)) if ties is None else ties, -scores]
     if tiers is not None:
         keys.append(-tiers.astype(np.int64))
-    if ties is not None:
-        keys.insert(0, ties)
     return np.lexsort(keys)
 
 
@@ -151,7 +151,7 @@ def alerted(queue: NDArray[np.float64], budget: AlertBudget) -> NDArray[np.bool_
         budget: a share is one of all units, those who are never chosen among them.
     """
     chosen = np.zeros(len(queue), dtype=np.bool_)
-    chosen[np.argsort(-queue, kind="stable")[: budget.alerts(len(queue))]] = True
+    chosen[review_order(queue)[: budget.alerts(len(queue))]] = True
     return chosen & (queue > -np.inf)
 
 

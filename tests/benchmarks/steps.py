@@ -259,6 +259,13 @@ def promises(found: dict[str, Any]) -> list[BenchRow]:
             "x",
             digits=2,
         ),
+        at_most(
+            "dense torch: private step / the plain step in float32",
+            whole["private_seconds"] / found["dense_torch_seconds"],
+            PRIVATE_RATIO,
+            "x",
+            digits=2,
+        ),
         at_most("memory, loading included", peak, PEAK_MEGABYTES, "MB", digits=0),
         at_most(
             f"{more:.0f} x the units, private step", growth, more * LINEAR_SLACK, "x", digits=2

@@ -22,6 +22,7 @@ from fieldfare.client.own_model.stack import (
     at_home,
     is_stackable,
     own_best,
+    precisions,
 )
 from fieldfare.shared.errors import RecordsError
 from fieldfare.shared.features.basis import Basis, EncodedUnits
@@ -167,3 +168,11 @@ def test_what_can_be_stacked_is_a_sum() -> None:
     assert is_stackable(text)
     wide = {"kind": "vector", "column": "v", "entries": 64, "hidden": 8}
     assert not is_stackable(scored_study(features=[], model=wide))
+
+
+def test_a_model_that_tells_nobody_apart_is_not_precise_where_cases_are_listed_first() -> None:
+    labels = np.repeat(np.array([1, 0], np.uint8), (100, 900))
+    found = precisions(np.zeros(1000), labels)
+    assert found.mean() == pytest.approx(0.1, abs=0.05)
+    other = precisions(np.linspace(1, 0, 1000), labels)
+    assert (other.shape, other.mean()) == ((100,), 1.0)

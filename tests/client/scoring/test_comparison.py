@@ -60,6 +60,12 @@ def test_probabilities_are_measured_on_the_half_that_they_were_not_fitted_on() -
     assert measured(100).brier is None  # too few to fit a half
 
 
+def test_a_model_that_tells_nobody_apart_finds_no_cases_that_are_listed_first() -> None:
+    labels = np.repeat(np.array([1, 0], np.uint8), (100, 900))
+    found = quality(np.zeros(1000), labels, AlertBudget(share=0.1), np.random.default_rng(3))
+    assert found.recall.value < 0.25  # a tenth by chance
+
+
 def test_equal_scores_are_not_all_alerts() -> None:
     assert alerted(np.zeros(100), AlertBudget(units=7)).sum() == 7
 
