@@ -121,5 +121,16 @@ def test_shipped_studies_say_what_fits(name: str) -> None:
     assert training.learning_rate == fitting.learning_rate
 
 
-def test_nobody_measured_what_fits_texts() -> None:
-    assert fitting_settings("text", 10.0, 0.1) is None
+@pytest.mark.parametrize("name", ["sms", "youtube"])
+def test_studies_of_texts_say_what_fits(name: str) -> None:
+    study = load_study(STUDIES / f"{name}.toml")
+    numbers = PublicNumbers.of(plan_for(study))
+    fitting = fitting_settings(numbers.kind, numbers.strength, numbers.prevalence)
+    assert fitting is not None
+    training = study.training
+    found = (study.privacy.clipping_norm, training.steps, training.learning_rate)
+    assert found == (fitting.clipping_norm, fitting.steps, fitting.learning_rate)
+
+
+def test_nobody_measured_what_fits_vectors() -> None:
+    assert fitting_settings("vectors", 10.0, 0.1) is None
