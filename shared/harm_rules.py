@@ -24,8 +24,8 @@ only vectors are, and numbers that texts were hashed to where they are.",
 )
 """In the order of docs/design.md, "The harm rules": rule 1 comes first."""
 
-# Rule 4: these stay in the institution, for fairness audit only. Race, ethnicity and religion
-# join the four that the rule names: they are no better as model inputs.
+# Rule 4: these stay in the institution, for fairness audit only. Race, ethnicity, religion, marital
+# status and made-up personas join the four that the rule names: they are no better as model inputs.
 _PARTS: Final = frozenset((
     "ageatonboarding", "ageband", "agebracket", "agegroup", "ageinyears", "agerange",
     "ageyears", "applicantage", "born", "citizen", "clientage", "customerage", "dob", "ethnie",
@@ -36,12 +36,22 @@ _WITHIN: Final = (
     "birth", "geburt", "naissance", "nacimiento", "gender", "geschlecht", "nationalit",
     "nacionalidad", "citizenship", "staatsangeh", "staatsb", "ethnic", "religio", "konfession",
     "postcode", "postleitzahl", "zipcode", "postalcode", "codepostal", "codigopostal",
-    "lebensalter", "gebdat",
+    "lebensalter", "gebdat", "marital", "familienstand", "zivilstand",
 )  # fmt: skip
-_JOINED: Final = frozenset(
-    ["dob", "yob", "postcode", "zipcode", "gebdatum", "nativecountry", "homecountry"]
-)  # of parts in a row
-_WHOLE: Final = frozenset(["genre"])  # French for gender; as a part it is a genre of something
+_JOINED: Final = frozenset((
+    "dob", "yob", "postcode", "zipcode", "gebdatum", "nativecountry", "homecountry",
+    "passportcountry", "passportissuingcountry", "countryofpassport", "civilstatus",
+    "estadocivil", "etatcivil",
+))  # fmt: skip  # of parts in a row
+# As a part, a genre of something, and a type of person: `tipo_persona` is natural or legal.
+_WHOLE: Final = frozenset(["genre", "persona", "personas", "customerpersona", "clientpersona"])
+_ORIGIN: Final = frozenset(["herkunft", "herkunftsland", "kundenherkunft", "countryoforigin"])
+# What may have an origin that is nobody's.
+_MOVED: Final = frozenset((
+    "betrag", "data", "daten", "device", "funds", "geld", "gelder", "goods", "ip", "mittel",
+    "money", "payment", "payments", "product", "transaction", "transactions", "transfer",
+    "transfers", "uberweisung", "ueberweisung", "ware", "waren", "zahlung", "zahlungen",
+))  # fmt: skip
 _LONGEST: Final = 4  # parts in a row
 
 _AGE: Final = frozenset(["age", "ages", "alter", "edad"])
@@ -88,6 +98,10 @@ def is_protected(name: str) -> bool:
         | `Date of birth`, `DEBITOR_BIRTH_YEAR`       | yes: every part is looked at       |
         | `age`, `client_age2`, `account_holder_age`  | yes                                |
         | `account_age_days`, `average_age_of_account` | no: the age of a thing            |
+        | `herkunft`, `country_of_origin`             | yes                                |
+        | `mittel_herkunft`, `Mittelherkunft`         | no: the origin of money            |
+        | `persona`, `marital_status`                 | yes                                |
+        | `tipo_persona`                              | no: natural or legal               |
         | `passage`, `percentage`, `average`, `usage` | no: `age` is no part of its own    |
     """
     parts = name_parts(name)
@@ -95,11 +109,13 @@ def is_protected(name: str) -> bool:
         return True
     if any(stem in part for part in parts for stem in _WITHIN):
         return True
-    return any(
-        "".join(parts[start:end]) in _JOINED
+    joined = {
+        "".join(parts[start:end])
         for start in range(len(parts))
         for end in range(start + 1, min(start + _LONGEST, len(parts)) + 1)
-    )
+    }
+    origin = joined & _ORIGIN and not _MOVED.intersection(parts)
+    return bool(origin or joined & _JOINED)
 
 
 def names_age(name: str) -> bool:

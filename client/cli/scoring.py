@@ -60,7 +60,7 @@ from fieldfare.shared.advice import at_home
 from fieldfare.shared.errors import ProtocolError, UsageError
 from fieldfare.shared.evaluation.groups import Verdict, percents
 from fieldfare.shared.evaluation.score_map import Cut
-from fieldfare.shared.joining.figures import MINUTES
+from fieldfare.shared.joining.figures import MINUTES, minutes_of
 from fieldfare.shared.joining.page import join_page, join_screen
 from fieldfare.shared.pages.words import decimals
 from fieldfare.shared.system.clock import utc_now
@@ -246,7 +246,10 @@ def compare(
         str | None, typer.Option(metavar="COL", help="With --page: scenario of a case; no input.")
     ] = None,
     minutes: Annotated[
-        float, typer.Option(min=0.1, help="With --page: your work for an alert, as you assume it.")
+        float,
+        typer.Option(
+            callback=minutes_of, help="With --page: your work for an alert, as you assume it."
+        ),
     ] = MINUTES,
     as_json: JsonOption = False,
 ) -> None:

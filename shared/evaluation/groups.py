@@ -106,13 +106,13 @@ def rate_of(part: float, whole: float, noise: CountNoise = EXACT) -> Interval | 
     return Interval(value, min(max(low, 0.0), value), max(min(high, 1.0), value))
 
 
-def verdict(rate: Interval | None, overall: Interval | None) -> Verdict:
-    """Say whether a group's rate is more than twice that of all units, as far as both are known."""
-    if rate is None or overall is None:
+def verdict(rate: Interval | None, others: Interval | None) -> Verdict:
+    """Say whether a group's rate is more than twice that of others, as far as both are known."""
+    if rate is None or others is None:
         return Verdict.TOO_FEW
-    if rate.low > MANY_TIMES * overall.high:
+    if rate.low > MANY_TIMES * others.high:
         return Verdict.MORE
-    return Verdict.NO_MORE if rate.high <= MANY_TIMES * overall.low else Verdict.TOO_FEW
+    return Verdict.NO_MORE if rate.high <= MANY_TIMES * others.low else Verdict.TOO_FEW
 
 
 def ratio_of(part: tuple[int, int], rest: tuple[int, int]) -> Interval | None:
@@ -262,12 +262,12 @@ def read_fairness(study: Study, values: Counts, noise: float, threshold: float) 
         "alert_budget": study.evaluation.alert_budget,
         "threshold": threshold,
         "sigma": sigma,
-        "everybody": _row("everybody", overall, 0, None),
+        "everybody": _row("everybody", overall, 0, _false_positives(overall, 0)),
         "columns": [
             {
                 "column": group.column,
                 "rows": [
-                    _row(name, table, level, _false_positives(overall, 0))
+                    _row(name, table, level, _false_positives(_others(table, level), 0))
                     for level, name in enumerate(group.names)
                 ],
             }
@@ -293,7 +293,7 @@ def _group_line(grouping: Mapping[str, Any], everybody: Mapping[str, Any]) -> st
     parts = []
     if worse := by_verdict[Verdict.MORE]:
         parts.append(
-            f"reviewed in vain more than twice as often as everybody: {listed(worse, MOST_NAMED)}"
+            f"reviewed in vain more than twice as often as others: {listed(worse, MOST_NAMED)}"
         )
     if fine := by_verdict[Verdict.NO_MORE]:
         parts.append(f"no more than twice as often: {listed(fine, MOST_NAMED)}")
@@ -323,21 +323,27 @@ def _everybody(tables: Sequence[_Table]) -> _Table:
     return _Table((whole / sum(sharpness))[None], tables[0].sigma / math.sqrt(sum(sharpness)))
 
 
-def _row(name: str, table: _Table, level: int, overall: Interval | None) -> dict[str, Any]:
+def _others(table: _Table, level: int) -> _Table:
+    """Return the counts of all other levels of a grouping together."""
+    rest = table.counts.sum(axis=0) - table.counts[level]
+    return _Table(rest[None], table.sigma * math.sqrt(len(table.counts) - 1))
+
+
+def _row(name: str, table: _Table, level: int, others: Interval | None) -> dict[str, Any]:
     counts, half = table.counts[level], Z * table.sigma * math.sqrt(CELLS)
     units = float(counts.sum())
     rate = rate_of(
         float(counts[:, 1].sum()), units, CountNoise(table.sigma, part=2, rest=CELLS - 2)
     )
     wrong = _false_positives(table, level)
-    beside = wrong if overall is None else overall
+    both = wrong is not None and others is not None and others.value > 0
     return {
         "name": name,
         "units": {"value": max(0.0, units), "low": max(0.0, units - half), "high": units + half},
         "alert_rate": rate.as_dict() if rate else None,
         "false_positive_rate": wrong.as_dict() if wrong else None,
-        "times": wrong.value / beside.value if wrong and beside and beside.value > 0 else None,
-        "verdict": verdict(wrong, beside).value,
+        "times": wrong.value / others.value if both else None,
+        "verdict": verdict(wrong, others).value,
     }
 
 

@@ -197,8 +197,8 @@ class GroupRow(_Part):
         units: of the hold-outs.
         alert_rate: share of them that would be reviewed.
         false_positive_rate: share of the unlabelled that would be.
-        times: ratio of that to the rate of all units.
-        verdict: whether it is more than twice that of all units, as far as the interval shows.
+        times: ratio of that to the rate of all others of its grouping.
+        verdict: whether it is more than twice theirs, as far as the interval shows.
     """
 
     name: str

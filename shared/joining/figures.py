@@ -16,6 +16,7 @@ from typing import Any, Final, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from fieldfare.shared.errors import UsageError
 from fieldfare.shared.joining.rows import (
     KindRow,
     MonthsRow,
@@ -34,9 +35,24 @@ FORMAT: Final = 1
 LEAST_WAY: Final = 0.02  # average precision between own best and the pooled reference
 LEAST_SHOWN: Final = 5  # held-out cases; a figure about fewer is about persons
 MINUTES: Final = 20.0  # of an analyst's work for an alert: an assumption, said wherever it is used
+LEAST_MINUTES, MOST_MINUTES = 0.1, 10_000.0  # some weeks
 MODELS: Final = ("alone", "shared", "at_home", "pooled")
 
 Figures = dict[str, Any]
+
+
+def minutes_of(value: float) -> float:
+    """Return the minutes that somebody assumes for an alert.
+
+    Raises:
+        UsageError: no number between six seconds and some weeks: NaN passes a plain limit.
+    """
+    if not LEAST_MINUTES <= value <= MOST_MINUTES:
+        raise UsageError(
+            f"--minutes: expected {LEAST_MINUTES:g} to {MOST_MINUTES:,.0f} minutes for an alert, "
+            f"found {value:g}"
+        )
+    return value
 
 
 class Facts(BaseModel):

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from fieldfare.shared.errors import UsageError
-from fieldfare.shared.joining.figures import MINUTES
+from fieldfare.shared.joining.figures import MINUTES, minutes_of
 from fieldfare.shared.joining.page import join_screen
 from fieldfare.shared.study.study import load_study
 from fieldfare.simulations.cli import app
@@ -72,7 +72,10 @@ def study_join_command(
         Path | None, typer.Option(metavar="FILE", help="TOML: who holds records in the world.")
     ] = None,
     minutes: Annotated[
-        float, typer.Option(min=0.1, help="Of an analyst's work for an alert: your assumption.")
+        float,
+        typer.Option(
+            callback=minutes_of, help="Of an analyst's work for an alert: your assumption."
+        ),
     ] = MINUTES,
     quiet: Quiet = False,
     as_json: Json = False,

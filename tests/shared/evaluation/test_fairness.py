@@ -130,9 +130,9 @@ def test_rates_without_noise_are_those_of_the_counts() -> None:
     wilson = rate_of(1201, 20_041)
     assert wilson is not None
     assert overall["low"] == pytest.approx(wilson.low)
-    assert young["verdict"] == old["verdict"] == "no more than twice"
+    assert (young["verdict"], old["verdict"]) == ("no more than twice", "more than twice")
     assert rest["verdict"] == "too few to say"
-    assert old["times"] == pytest.approx(0.1 / (1201 / 20_041))
+    assert old["times"] == pytest.approx(0.1 / (201 / 10_041))  # as the tables of reports do
     assert found["sigma"] == 0
     assert json.loads(json.dumps(found)) == found
 
@@ -196,7 +196,7 @@ def test_plain_words_name_who_is_reviewed_in_vain() -> None:
     counts = fair([[9000, 1000, 40, 60], [90_000, 1000, 10, 40], [40, 1, 2, 1]])
     study = grouped_study(evaluation=ONE_AGE)
     (line,) = group_lines(read_fairness(study, noisy(study, [counts], 0.0, 0), 0.0, 0.0))
-    assert "more than twice as often as everybody: 18-24 (5.0 times)" in line
+    assert "more than twice as often as others: 18-24 (9.1 times)" in line
     assert "no more than twice as often: 25-64" in line
     assert "too few to say: other or unknown" in line
     assert line.startswith("age_band, of all unlabelled 1.98 % (")

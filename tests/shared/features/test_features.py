@@ -57,6 +57,10 @@ def complaints(build: Any, **changes: Any) -> str:
         "customer_home_country", "native_country_2", "KUNDE_GEBURTSDATUM", "GebDatum", "Geschlecht",
         "Kunde.Alter", "PLZ_Kunde", "Staatsangehörigkeit", "fecha_nacimiento", "edad_cliente",
         "código postal", "Âge", "date_naissance", "nationalité_client", "genre", "d.o.b.",
+        "herkunft", "Herkunft", "Herkunftsland_Kunde", "kundenherkunft", "country_of_origin",
+        "passport_country", "passportCountry2", "passport_issuing_country", "country of passport",
+        "persona", "customer_persona", "Personas", "marital_status", "maritalStatus",
+        "marital-status", "estado_civil", "état civil", "Familienstand", "civil status",
     ],
 )  # fmt: skip
 def test_harm_rule_4_refuses(name: str) -> None:
@@ -75,6 +79,9 @@ def test_harm_rule_4_refuses(name: str) -> None:
         "KONTO_ALTER", "kontoAlter", "age_of_the_oldest_cards", "relationship_age_years",
         "passage", "percentage", "mileage", "usage_share", "damages", "falter", "agency_fee",
         "merchant_genre", "essex_branch", "terrace", "cupboards_plzx", "month_birt", "R16_payments",
+        "mittel_herkunft", "Mittelherkunft", "Herkunft der Mittel", "geld_herkunft",
+        "payment_country_of_origin", "passport_checks", "tipo_persona", "personal_loan",
+        "persona_juridica", "civil_claims", "martial_arts_spend", "status", "country_of_payee",
     ],
 )  # fmt: skip
 def test_harm_rule_4_allows(name: str) -> None:

@@ -19,6 +19,13 @@ def test_seeds_are_different_numbers() -> None:
             parse_seeds(text)
 
 
+@pytest.mark.parametrize("minutes", ["nan", "inf", "-inf", "-1", "0", "1e9"])
+def test_no_minutes_are_refused(minutes: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (["study", "join"], ["institution", "evaluate"]):
+        assert run([*command, f"--minutes={minutes}"]) == 2
+        assert "--minutes: expected 0.1 to 10,000 minutes" in capsys.readouterr().err
+
+
 def test_records_are_compared_and_shown(
     work: SimulationFolder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
