@@ -218,6 +218,7 @@ class Feedback:
         note: free text; stays in the store.
         reviewer: whether this person's may be the second signature; in a home of one's own, those
             of every user who can open it.
+        key: chosen by who asks, so that asking twice decides nothing twice; empty: none.
     """
 
     alert: str
@@ -228,6 +229,7 @@ class Feedback:
     confidence: Confidence
     note: str = ""
     reviewer: bool = True
+    key: str = ""
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,24 @@ works on the alerts (casework.py), overwrites what it deletes, and no message re
 it. Decisions are only ever added.
 """
 
+import json
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
+from secrets import SystemRandom
 from typing import Final
 
+from fieldfare.client.alerts.acts import (
+    CaseAct,
+    CaseActKind,
+    History,
+    holder_of,
+    in_time,
+    standing,
+)
 from fieldfare.client.alerts.alert import (
     Alert,
     AlertStatus,
@@ -25,69 +35,53 @@ from fieldfare.client.alerts.alert import (
     label_of,
     latest,
 )
+from fieldfare.client.alerts.queue_view import (
+    DUE_DAYS,
+    LISTED,
+    PLACES,
+    QueueFilter,
+    QueuePage,
+    QueueReader,
+    place_of,
+    places,
+)
+from fieldfare.client.alerts.tables import ALERTS, FORGET
 from fieldfare.client.home.layout import Home
 from fieldfare.client.scoring.selection import Selected
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.sqlite.database import Database
-from fieldfare.shared.sqlite.kind import DURABLE, DatabaseKind
 from fieldfare.shared.system.private_files import PRIVATE_FILE, PRIVATE_FOLDER, sync_folder
 
 STORE: Final = "alerts.sqlite"
 LEAST_PREFIX: Final = 4
 BUSY_SECONDS: Final = 5.0
-_ALERTS: Final = (
-    """
-CREATE TABLE IF NOT EXISTS alert (
-    alert TEXT PRIMARY KEY, unit TEXT NOT NULL, opened TEXT NOT NULL, scored TEXT NOT NULL,
-    selected TEXT NOT NULL, rank INTEGER NOT NULL, card TEXT NOT NULL
-) STRICT
-""",
-    """
-CREATE TABLE IF NOT EXISTS feedback (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, alert TEXT NOT NULL REFERENCES alert,
-    time TEXT NOT NULL, user TEXT NOT NULL, disposition TEXT NOT NULL, party_role TEXT NOT NULL,
-    confidence TEXT NOT NULL, note TEXT NOT NULL
-) STRICT
-""",
-    """
-CREATE TRIGGER IF NOT EXISTS feedback_stays BEFORE UPDATE ON feedback
-    BEGIN SELECT RAISE(ABORT, 'decisions are only added'); END
-""",
-    """
-CREATE TRIGGER IF NOT EXISTS feedback_is_kept BEFORE DELETE ON feedback
-    BEGIN SELECT RAISE(ABORT, 'decisions are only added'); END
-""",
+_RANDOM: Final = SystemRandom()
+_PUT_PLACE: Final = f"INSERT OR REPLACE INTO place VALUES ({', '.join('?' * len(PLACES))})"
+_DECISIONS: Final = (
+    "SELECT alert, time, user, disposition, party_role, confidence, note, "
+    "coalesce(collected.reviewer, feedback.reviewer, 1), coalesce(key, '') "
+    "FROM feedback LEFT JOIN collected USING (number)"
 )
-# Some files of version 1 have these too.
-_CASEWORK: Final = (
-    """
-CREATE TABLE IF NOT EXISTS collected (
-    line TEXT PRIMARY KEY, number INTEGER NOT NULL REFERENCES feedback, reviewer INTEGER NOT NULL
-) STRICT
-""",
-    "CREATE TABLE IF NOT EXISTS noted (line TEXT PRIMARY KEY) STRICT",
-    "CREATE TABLE IF NOT EXISTS hidden (alert TEXT PRIMARY KEY REFERENCES alert) STRICT",
-    "CREATE TABLE IF NOT EXISTS code (indicator TEXT PRIMARY KEY, code TEXT NOT NULL) STRICT",
-)
-_REMEDY: Final = "let other commands finish, free some space, or restore it from your backup"
-_KIND: Final = DatabaseKind(
-    name="the store of alerts",
-    error=UsageError,
-    again="repeat the command",
-    restore=_REMEDY,
-    otherwise=_REMEDY,
-    pragmas=DURABLE,  # no WAL: the group reads the file, and may not write its index
-    migrations=(_ALERTS, _CASEWORK),
-    application=0,
-)
+_ACTS: Final = "SELECT alert, time, user, kind, note, coalesce(key, '') FROM act"
 
 
 @dataclass(frozen=True)
 class Kept:
-    """An alert as it is kept, its decisions, and where it stands."""
+    """An alert as it is kept, its decisions, and where it stands.
+
+    Attributes:
+        decisions: those that were not undone.
+        history: all decisions and acts, in the order of time.
+    """
 
     alert: Alert
     decisions: tuple[Feedback, ...]
+    history: History = ()
+
+    @property
+    def version(self) -> int:
+        """How often people acted on it: whoever saw less did not see it as it is."""
+        return len(self.history)
 
     @property
     def status(self) -> AlertStatus:
@@ -113,30 +107,58 @@ class _Head:
 class AlertStore:
     """An open store. Every method is one transaction that is on disk when it returns."""
 
-    def __init__(self, database: Database, beside: Sequence[Feedback] = ()) -> None:
-        """Use `open_store`; `beside` are decisions that were not collected yet."""
+    def __init__(self, database: Database, beside: Sequence[Feedback | CaseAct] = ()) -> None:
+        """Use `open_store`; `beside` are acts that were not collected yet."""
         self._database, self._rows, self._beside = database, database.rows, beside
+        self._reader = QueueReader(database, self._moved())
 
-    def put(self, alerts: Sequence[Alert]) -> int:
+    def _moved(self) -> list[tuple[object, ...]]:
+        """Return the rows of the queue whose alerts have acts that were not collected yet."""
+        found = []
+        for alert in sorted({one.alert for one in self._beside}):
+            rows = self._rows("SELECT * FROM place WHERE alert = ?", alert)
+            history = self._histories(alert)[alert]
+            state = alert_status(standing(history)).state
+            after = (state, state != "closed", holder_of(history), len(history))
+            found += [(*row[: -len(after)], *after) for row in rows]
+        return found
+
+    def put(
+        self,
+        alerts: Sequence[Alert],
+        *,
+        due_days: int = DUE_DAYS,
+        draw: Callable[[], float] = _RANDOM.random,
+    ) -> int:
         """Keep the alerts of one scoring; return how many are new.
 
         A unit whose alert is still open keeps that alert, with its id and the day it was opened:
         people are not asked twice. Alerts that were not looked at yet and did not come out
         again stay as well.
+
+        Args:
+            alerts: as the scoring chose them.
+            due_days: how long people have.
+            draw: of places of sampled alerts in the queue (queue_view.py).
         """
         new = 0
+        rows = places(alerts, draw)
         with self._database.transaction():
-            open_ones = {h.unit: h for h in self._heads() if h.status.state != "closed"}
+            histories = self._histories()
+            open_ones = {h.unit: h for h in self._heads(histories) if h.status.state != "closed"}
             for alert in alerts:
                 before = open_ones.get(alert.unit)
+                kept = alert
                 if before is not None:
                     # Why people were asked first stays: a random draw must remain one.
-                    kept = {"alert": before.alert, "opened": before.opened.isoformat(),
-                            "selected": Selected(before.selected)}  # fmt: skip
-                    self._write(alert.model_copy(update=kept))
+                    as_before = {"alert": before.alert, "opened": before.opened.isoformat(),
+                                 "selected": Selected(before.selected)}  # fmt: skip
+                    kept = alert.model_copy(update=as_before)
                 else:
-                    self._write(alert)
                     new += 1
+                self._write(kept)
+                history = histories.get(kept.alert, ())
+                self._rows(_PUT_PLACE, *place_of(kept, rows[alert.alert], history, due_days))
         return new
 
     def _write(self, alert: Alert) -> None:
@@ -151,9 +173,11 @@ class AlertStore:
     def all(self) -> tuple[Kept, ...]:
         """Return every alert, the newest scoring first, then by rank."""
         rows = self._rows("SELECT alert, card FROM alert ORDER BY scored DESC, rank, alert")
-        decisions = self._decisions()
+        found = self._histories()
         return tuple(
-            Kept(Alert.model_validate_json(card), decisions.get(alert, ())) for alert, card in rows
+            Kept(Alert.model_validate_json(card), standing(history), history)
+            for alert, card in rows
+            for history in (found.get(alert, ()),)
         )
 
     def find(self, text: str, hidden: Collection[str] = ()) -> Kept:
@@ -177,41 +201,111 @@ class AlertStore:
                 "alerts`"
             )
         ((alert, card),) = found
-        return Kept(Alert.model_validate_json(card), self._decisions().get(alert, ()))
+        return self._kept(alert, card)
 
-    def add(self, feedback: Feedback) -> None:
-        """Add a decision."""
-        self._insert(feedback)
+    def kept(self, alert: str, hidden: Collection[str] = ()) -> Kept | None:
+        """Return the alert of exactly that id; None where there is none, or nobody is shown it."""
+        rows = self._rows("SELECT unit, card FROM alert WHERE alert = ?", alert)
+        if not rows or rows[0][0] in hidden:
+            return None
+        return self._kept(alert, rows[0][1])
+
+    def _kept(self, alert: str, card: str) -> Kept:
+        history = self._histories(alert).get(alert, ())
+        return Kept(Alert.model_validate_json(card), standing(history), history)
+
+    def page(self, asked: QueueFilter, today: date, hidden: Collection[str] = ()) -> QueuePage:
+        """Return a page of the queue.
+
+        Args:
+            asked: what to show.
+            today: the day by which alerts are due.
+            hidden: units that nobody is shown.
+        """
+        return self._reader.page(asked, today, self._alerts_of(hidden))
+
+    def following(self, asked: QueueFilter, today: date, hidden: Collection[str] = ()) -> str:
+        """Return the first alert of a page, the next one after `asked.after`; empty: none."""
+        found = self._reader.items(asked, today, self._alerts_of(hidden), 1)
+        return found[0].alert if found else ""
+
+    def _alerts_of(self, units: Collection[str]) -> list[str]:
+        if not units:
+            return []
+        query = f"SELECT alert FROM alert WHERE unit IN {LISTED}"
+        return [alert for (alert,) in self._rows(query, json.dumps(sorted(units)))]
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Hold the store: nobody acts on an alert in between."""
+        return self._database.transaction()
+
+    def knows(self, key: str) -> bool:
+        """Tell whether an act with that key was done."""
+        query = "SELECT 1 FROM feedback WHERE key = ?1 UNION SELECT 1 FROM act WHERE key = ?1"
+        beside = any(one.key == key for one in self._beside)
+        return bool(key) and (beside or bool(self._rows(query, key)))
+
+    def add(self, one: Feedback | CaseAct) -> None:
+        """Add a decision or another act."""
+        with self._database.transaction():
+            if isinstance(one, CaseAct):
+                self._insert_act(one)
+            else:
+                self._insert(one)
+            self._move(one.alert)
 
     def _insert(self, feedback: Feedback) -> int:
         ((number,),) = self._rows(
             "INSERT INTO feedback (alert, time, user, disposition, party_role, confidence, "
-            "note) VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING number",
+            "note, reviewer, key) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING number",
             *(feedback.alert, feedback.time.isoformat(), feedback.user),
             *(feedback.disposition.value, feedback.party_role.value),
-            *(feedback.confidence.value, feedback.note),
+            *(feedback.confidence.value, feedback.note, feedback.reviewer, feedback.key or None),
         )
         return int(number)
 
-    def collect(self, line: str, feedback: Feedback | None) -> None:
+    def _insert_act(self, act: CaseAct) -> None:
+        self._rows(
+            "INSERT INTO act (alert, time, user, kind, note, key) VALUES (?, ?, ?, ?, ?, ?)",
+            *(act.alert, act.time.isoformat(), act.user, act.kind.value, act.note),
+            act.key or None,
+        )
+
+    def _move(self, alert: str) -> None:
+        """Bring an alert's row of the queue up to its history."""
+        history = self._histories(alert).get(alert, ())
+        state = alert_status(standing(history)).state
+        self._rows(
+            "UPDATE place SET state = ?, open = ?, holder = ?, version = ? WHERE alert = ?",
+            *(state, state != "closed", holder_of(history), len(history), alert),
+        )
+
+    def collect(self, line: str, act: Feedback | CaseAct | None) -> None:
         """Take over an act that a person signed in an own file, known by its line's hash.
 
         Args:
             line: SHA-256, hex; taken over once.
-            feedback: the decision; None: another act, of which only the log says more.
+            act: a decision or another act on an alert; None: one of which only the log says more.
         """
         with self._database.transaction():
-            if feedback is None:
+            if isinstance(act, Feedback):
+                number = self._insert(act)
+                self._rows("INSERT INTO collected VALUES (?, ?, ?)", line, number, act.reviewer)
+            else:
                 self._rows("INSERT INTO noted VALUES (?)", line)
-                return
-            number = self._insert(feedback)
-            self._rows("INSERT INTO collected VALUES (?, ?, ?)", line, number, feedback.reviewer)
+            if isinstance(act, CaseAct):
+                self._insert_act(act)
+            if act is not None:
+                self._move(act.alert)
 
     def collected(self) -> set[str]:
         """Return the hashes of the lines that were taken over."""
-        return {
-            line for (line,) in self._rows("SELECT line FROM collected UNION SELECT * FROM noted")
-        }
+        query = "SELECT line FROM collected UNION SELECT * FROM noted"
+        return {line for (line,) in self._rows(query)}
+
+    def forgotten(self) -> set[str]:
+        """Return the hashes of lines that were taken over, of alerts that are gone."""
+        return {line for (line,) in self._rows("SELECT line FROM forgotten")}
 
     def alert(self, alert: str) -> Alert | None:
         """Return the alert of that id; None where there is none."""
@@ -257,6 +351,64 @@ class AlertStore:
         )
         return latest([label for label in found if label is not None])
 
+    def keep_entries(self, closed: Mapping[str, bytes], day: date) -> None:
+        """Keep encrypted entries by alert, until `day`, in place of those from before."""
+        with self._database.transaction():
+            self._database.many(
+                "INSERT OR REPLACE INTO kept_entries VALUES (?, ?, ?)",
+                [(alert, day.isoformat(), content) for alert, content in closed.items()],
+            )
+
+    def entries(self, alert: str) -> tuple[date, bytes] | None:
+        """Return an alert's encrypted entries and the day until which they are kept."""
+        rows = self._rows("SELECT day, closed FROM kept_entries WHERE alert = ?", alert)
+        return (date.fromisoformat(rows[0][0]), rows[0][1]) if rows else None
+
+    def open_ids(self) -> dict[str, str]:
+        """Return the id of every open alert by its unit."""
+        query = "SELECT unit, alert FROM alert JOIN place USING (alert) WHERE open = 1"
+        return dict(self._rows(query))
+
+    def expire(self, now: datetime, days: int) -> tuple[int, int]:
+        """Delete what has reached its date; return how many alerts, and how many entries.
+
+        An alert goes with its decisions, comments and entries, `days` after it was closed; where
+        nobody closed it, after it last came out of a scoring. Entries alone go at their own day.
+        SQLite overwrites all of it.
+
+        Args:
+            now: the present in UTC.
+            days: how long alerts are kept.
+        """
+        until = now - timedelta(days=days)
+        scored = dict(self._rows("SELECT alert, scored FROM alert"))
+        gone = [
+            (head.alert,)
+            for head in self._heads()
+            if (head.status.since or datetime.fromisoformat(scored[head.alert])) <= until
+        ]
+        with self._database.transaction():
+            entries = self._database.changed(
+                "DELETE FROM kept_entries WHERE day < ?", now.date().isoformat()
+            )
+            self._database.many("INSERT INTO expiring VALUES (?)", gone)
+            for statement in FORGET:
+                self._rows(statement)
+        self._database.give_back()
+        return len(gone), entries
+
+    def catch_up(self) -> None:
+        """Give rows in the queue to alerts that an earlier Fieldfare kept without."""
+        query = "SELECT card FROM alert WHERE alert NOT IN (SELECT alert FROM place)"
+        if not self._rows(f"{query} LIMIT 1"):
+            return
+        with self._database.transaction():
+            alerts = [Alert.model_validate_json(card) for (card,) in self._rows(query)]
+            rows, found = places(alerts, _RANDOM.random), self._histories()
+            for one in alerts:
+                history = found.get(one.alert, ())
+                self._rows(_PUT_PLACE, *place_of(one, rows[one.alert], history, DUE_DAYS))
+
     def copy_to(self, path: Path) -> None:
         """Copy everything into a new file (0600).
 
@@ -265,38 +417,44 @@ class AlertStore:
         """
         self._database.copy_to(path)
 
-    def _heads(self) -> list[_Head]:
-        decisions = self._decisions()
+    def _heads(self, histories: Mapping[str, History] | None = None) -> list[_Head]:
+        found = self._histories() if histories is None else histories
         return [
-            _Head(alert, unit, datetime.fromisoformat(opened), selected, decisions.get(alert, ()))
+            _Head(
+                alert, unit, datetime.fromisoformat(opened), selected,
+                standing(found.get(alert, ())),
+            )
             for alert, unit, opened, selected in self._rows(
                 "SELECT alert, unit, opened, selected FROM alert"
             )
-        ]
+        ]  # fmt: skip
 
-    def _decisions(self) -> dict[str, tuple[Feedback, ...]]:
-        found: dict[str, list[Feedback]] = {}
-        for one in self._feedback():
-            found.setdefault(one.alert, []).append(one)
+    def _histories(self, alert: str = "") -> dict[str, History]:
+        """Return the histories of all alerts that have one, or of one alert."""
+        where, bound = (" WHERE alert = ?", (alert,)) if alert else ("", ())
+        found: dict[str, list[Feedback | CaseAct]] = {}
+        for row in self._rows(f"{_DECISIONS}{where} ORDER BY number", *bound):
+            found.setdefault(row[0], []).append(_decision(*row))
+        for row in self._rows(f"{_ACTS}{where} ORDER BY number", *bound):
+            found.setdefault(row[0], []).append(_act(*row))
         for one in self._beside:
-            found.setdefault(one.alert, []).append(one)
-        if self._beside or self._rows("SELECT 1 FROM collected LIMIT 1"):
-            # Collected later than another's, and signed before.
-            for decisions in found.values():
-                decisions.sort(key=lambda one: one.time)
-        return {alert: tuple(decisions) for alert, decisions in found.items()}
+            if not alert or one.alert == alert:
+                found.setdefault(one.alert, []).append(one)
+        return {name: in_time(some) for name, some in found.items()}
 
-    def _feedback(self) -> Iterator[Feedback]:
-        query = (
-            "SELECT alert, time, user, disposition, party_role, confidence, note, "
-            "coalesce(reviewer, 1) FROM feedback LEFT JOIN collected USING (number) "
-            "ORDER BY number"
-        )
-        for alert, time, user, disposition, role, confidence, note, reviewer in self._rows(query):
-            yield Feedback(
-                alert, datetime.fromisoformat(time), user, Disposition(disposition),
-                PartyRole(role), Confidence(confidence), note, bool(reviewer),
-            )  # fmt: skip
+
+def _decision(
+    alert: str, time: str, user: str, disposition: str, role: str, confidence: str, note: str,
+    reviewer: int, key: str,
+) -> Feedback:  # fmt: skip
+    return Feedback(
+        alert, datetime.fromisoformat(time), user, Disposition(disposition), PartyRole(role),
+        Confidence(confidence), note, bool(reviewer), key,
+    )  # fmt: skip
+
+
+def _act(alert: str, time: str, user: str, kind: str, note: str, key: str) -> CaseAct:
+    return CaseAct(alert, datetime.fromisoformat(time), user, CaseActKind(kind), note, key)
 
 
 @contextmanager
@@ -324,19 +482,21 @@ def store_at(path: Path, mode: int) -> Iterator[AlertStore]:
         OSError: the disk says no.
     """
     _make(path, mode)
-    with Database(_KIND, path, busy_seconds=BUSY_SECONDS, mode=mode) as database:
-        yield AlertStore(database)
+    with Database(ALERTS, path, busy_seconds=BUSY_SECONDS, mode=mode) as database:
+        store = AlertStore(database)
+        store.catch_up()
+        yield store
 
 
 @contextmanager
 def read_store(
-    path: Path, beside: Callable[[set[str]], Sequence[Feedback]]
+    path: Path, beside: Callable[[set[str]], Sequence[Feedback | CaseAct]]
 ) -> Iterator[AlertStore]:
     """Open another user's store to read.
 
     Args:
         path: the file.
-        beside: returns the decisions that were not collected yet, given the collected lines.
+        beside: returns the acts that were not collected yet, given the collected lines.
 
     Raises:
         UsageError: there is none, it is locked, or no store.
@@ -345,8 +505,14 @@ def read_store(
         raise UsageError(
             f"{path}: expected a store of alerts, found none: the operator scores first"
         )
-    with Database(_KIND, path, busy_seconds=BUSY_SECONDS, read_only=True) as database:
-        yield AlertStore(database, beside(AlertStore(database).collected()))
+    with Database(ALERTS, path, busy_seconds=BUSY_SECONDS, read_only=True) as database:
+        if database.rows("PRAGMA user_version") != [(len(ALERTS.migrations),)]:
+            raise UsageError(
+                f"{path}: expected a store of this Fieldfare, found an older or a newer one: the "
+                "operator runs `fieldfare institution casework collect` once"
+            )
+        before = AlertStore(database)
+        yield AlertStore(database, beside(before.collected() | before.forgotten()))
 
 
 def scoring_folder(home: Home) -> Path:

@@ -67,6 +67,7 @@ SELECT
     d.direction,
     d.channel,
     d.amount_minor AS amount,
+    d.currency,
     d.mcc,
     d.merchant_key AS merchant,
     d.merchant_city,

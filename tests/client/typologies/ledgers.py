@@ -573,7 +573,7 @@ def extract_of(ledgers: dict[str, Ledger], columns: Iterable[str] | None = None)
     accounts = [{"account_id": f"acc-{name}", "customer_id": name, "home_city": HOME,
                  "country": "XA", "opened": date(2020, 1, 1), **one.account}
                 for name, one in ledgers.items()]  # fmt: skip
-    rows = [_transaction(row, f"acc-{name}", next(numbers))
+    rows = [transaction_of(row, f"acc-{name}", next(numbers))
             for name, one in ledgers.items() for row in one.rows]  # fmt: skip
     connection = confined_connection()
     tables = {}
@@ -591,7 +591,8 @@ def extract_of(ledgers: dict[str, Ledger], columns: Iterable[str] | None = None)
     return prepared(connection, tables, AS_OF)
 
 
-def _transaction(row: Row, account: str, number: int) -> Row:
+def transaction_of(row: Row, account: str, number: int) -> Row:
+    """One entry as a canonical transaction; `number` tells it from the others."""
     fields = {key: value for key, value in row.items() if key not in {"age", "hour"}}
     hours, minutes = divmod(round(row["hour"] * 60), 60)
     moment = datetime.combine(AS_OF - timedelta(row["age"]), time(hours, minutes))
