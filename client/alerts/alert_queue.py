@@ -7,23 +7,31 @@ a casework folder goes into the operator's store and log when it is collected.
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from fieldfare.client.alerts.acts import CaseAct
 from fieldfare.client.alerts.alert import Alert, Feedback
 from fieldfare.client.alerts.casework import FILE_MODE, TERMS, Act, Casework, Deed, Signed
-from fieldfare.client.alerts.store import AlertStore, open_store, read_store, store_at
+from fieldfare.client.alerts.deciding import ActOutcome, judged
+from fieldfare.client.alerts.entries import KeptEntries
+from fieldfare.client.alerts.entry_keys import EntryKeys, keys_beside
+from fieldfare.client.alerts.store import AlertStore, Kept, open_store, read_store, store_at
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import HomeSettings, load_settings
 from fieldfare.client.journal.entries import Event, printable
 from fieldfare.client.journal.journal import Journal
 from fieldfare.client.scoring.exclusion import Members, left_out
 from fieldfare.client.scoring.selection import LISTED, parse_suppression
+from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.private_files import (
     OTHERS,
     PRIVATE_FILE,
+    PRIVATE_FOLDER,
+    folder_lock,
     os_user,
     path_problems,
     read_at_most,
@@ -34,8 +42,10 @@ _EVENTS: Final = {
     Deed.FEEDBACK: Event.FEEDBACK,
     Deed.LABELS: Event.LABELS,
     Deed.DRAFTED: Event.REPORT_DRAFTED,
+    Deed.ACT: Event.ALERT_ACT,
     Deed.CONSOLE: Event.CONSOLE,
 }
+LOCK_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True)
@@ -58,11 +68,32 @@ class HomeQueue:
         del store
         return self.settings.alerts.indicator_codes
 
-    def decide(self, store: AlertStore, alert: Alert, feedback: Feedback) -> None:
-        """Write a decision down, in the log first: what cannot be logged must not happen."""
-        with self._journal() as journal:
-            journal.append(Event.FEEDBACK, feedback.user, study=alert.study, run=alert.run)
-        store.add(feedback)
+    def act(self, one: Feedback | CaseAct, seen: int | None = None) -> ActOutcome:
+        """Decide, take, give back, comment or undo, and write it into the log first.
+
+        What cannot be logged must not happen.
+
+        Args:
+            one: the act, on an alert that is there.
+            seen: how many acts its person saw (deciding.py).
+
+        Raises:
+            UsageError: there is no such alert.
+            LedgerError: the log cannot be written; nothing is done then.
+        """
+        with self.store() as store, store.transaction():
+            kept = _shown(store, one.alert, self.hidden(store))
+            found = judged(store, kept, one, seen)
+            if not found.problem and not found.repeated:
+                with self._journal() as journal:
+                    _log(journal, one, kept.alert, bytes_hash(one.key.encode()) if one.key else "")
+                store.add(one)
+        return found
+
+    @property
+    def entry_keys(self) -> EntryKeys:
+        """Keys of kept entries, beside the home and not in it."""
+        return EntryKeys(keys_beside(self.home.path), PRIVATE_FOLDER, PRIVATE_FILE)
 
     @property
     def second(self) -> str:
@@ -119,16 +150,32 @@ class CaseworkQueue:
         """Return the FIU's codes of indicators."""
         return store.codes()
 
-    def decide(self, store: AlertStore, alert: Alert, feedback: Feedback) -> None:
-        """Sign a decision in this user's own file."""
-        del store
-        self._sign(
-            Act(
-                time=feedback.time, deed=Deed.FEEDBACK, alert=alert.alert, study=alert.study,
-                run=alert.run, disposition=feedback.disposition, party_role=feedback.party_role,
-                confidence=feedback.confidence, note=feedback.note, person=_other(feedback.user),
-            )
-        )  # fmt: skip
+    def act(self, one: Feedback | CaseAct, seen: int | None = None) -> ActOutcome:
+        """Sign an act in this user's own file, while nobody else of the group does.
+
+        Args:
+            one: the act, on an alert that is there.
+            seen: how many acts its person saw (deciding.py).
+
+        Raises:
+            UsageError: there is no such alert, no right, or others act for too long.
+        """
+        with folder_lock(self.casework.decisions, LOCK_SECONDS) as locked:
+            if not locked:
+                raise UsageError("expected to act on an alert, found others doing so: repeat")
+            with self.store() as store:
+                kept = _shown(store, one.alert, self.hidden(store))
+                found = judged(store, kept, one, seen)
+            if not found.problem and not found.repeated:
+                self.casework.sign(_signed(one, kept.alert))
+        if self.home is not None:
+            collect(self.home, self.casework)
+        return found
+
+    @property
+    def entry_keys(self) -> EntryKeys:
+        """Keys of kept entries."""
+        return self.casework.entry_keys
 
     @property
     def second(self) -> str:
@@ -153,11 +200,55 @@ class CaseworkQueue:
         if self.home is not None:
             collect(self.home, self.casework)
 
-    def _uncollected(self, collected: set[str]) -> Sequence[Feedback]:
+    def _uncollected(self, collected: set[str]) -> Sequence[Feedback | CaseAct]:
         signed, _ = self.casework.acts(utc_now())
         fresh = {one.line: one for one in signed if one.line not in collected}
-        found = map(self.casework.feedback_of, fresh.values())
+        found = (_act_of(self.casework, one) for one in fresh.values())
         return [one for one in found if one is not None]
+
+
+def _act_of(casework: Casework, signed: Signed) -> Feedback | CaseAct | None:
+    return casework.feedback_of(signed) or casework.case_act_of(signed)
+
+
+def _signed(one: Feedback | CaseAct, alert: Alert) -> Act:
+    said: dict[str, Any] = (
+        {"deed": Deed.ACT, "act": one.kind}
+        if isinstance(one, CaseAct)
+        else {
+            "deed": Deed.FEEDBACK,
+            "disposition": one.disposition,
+            "party_role": one.party_role,
+            "confidence": one.confidence,
+        }
+    )
+    return Act(
+        time=one.time,
+        alert=alert.alert,
+        study=alert.study,
+        run=alert.run,
+        note=one.note,
+        key=one.key,
+        person=_other(one.user),
+        **said,
+    )
+
+
+def _shown(store: AlertStore, alert: str, hidden: Collection[str]) -> Kept:
+    kept = store.kept(alert, hidden)
+    if kept is None:
+        raise UsageError("ALERT: expected the id of an alert, found none such: see the queue")
+    return kept
+
+
+def _log(journal: Journal, one: Feedback | CaseAct, alert: Alert, fingerprint: str) -> None:
+    """Write an act into the log, once: who was interrupted after it comes again with its key."""
+    event = Event.ALERT_ACT if isinstance(one, CaseAct) else Event.FEEDBACK
+    if fingerprint and journal.wrote(event, fingerprint):
+        return
+    said = {"kind": one.kind.value} if isinstance(one, CaseAct) else {}
+    said |= {"fingerprint": fingerprint} if fingerprint else {}
+    journal.append(event, printable(one.user), study=alert.study, run=alert.run, **said)
 
 
 def _other(user: str) -> str:
@@ -233,6 +324,38 @@ def tell(
     store.tell({*by_column, *listed}, settings.alerts.indicator_codes)
 
 
+def keys_of(home: Home, settings: HomeSettings) -> EntryKeys:
+    """Return the keys of kept entries: beside the home, or beside its group's folder."""
+    casework = casework_of(home, settings)
+    return (HomeQueue(home, settings) if casework is None else casework).entry_keys
+
+
+def forget(store: AlertStore, keys: EntryKeys, settings: HomeSettings, now: datetime) -> int:
+    """Delete alerts, comments and entries whose date has come; return how many alerts.
+
+    Raises:
+        UsageError: the store cannot be written.
+        OSError: a key cannot be removed.
+    """
+    gone, _ = store.expire(now, settings.alerts.keep_days)
+    keys.forget(now.date())
+    return gone
+
+
+def statement_of(queue: AlertQueue, store: AlertStore, alert: str) -> KeptEntries | None:
+    """Return an alert's entries; None where none were kept, or their day is over.
+
+    Raises:
+        UsageError: they were changed since, or others may change their key.
+    """
+    kept = store.entries(alert)
+    if kept is None:
+        return None
+    day, closed = kept
+    content = queue.entry_keys.open(closed, alert, day)
+    return None if content is None else KeptEntries.unpacked(content)
+
+
 @dataclass(frozen=True)
 class Collected:
     """The counts of one collection.
@@ -262,8 +385,8 @@ def collect(home: Home, casework: Casework) -> Collected:
         Journal.open(home.log_folder, clock=utc_now) as journal,
         store_at(casework.store, FILE_MODE) as store,
     ):
-        done = store.collected()
-        fresh = {one.line: one for one in signed if one.line not in done}
+        done, over = store.collected(), store.forgotten()
+        fresh = {one.line: one for one in signed if one.line not in done | over}
         taken = sum(_take(store, journal, casework, one) for one in fresh.values())
     gone = len(done - {one.line for one in signed})
     return Collected(taken, len(fresh) - taken, gone, tuple(complaints))
@@ -272,7 +395,7 @@ def collect(home: Home, casework: Casework) -> Collected:
 def _take(store: AlertStore, journal: Journal, casework: Casework, signed: Signed) -> bool:
     """Take one act over; False where it counts as nothing."""
     act, user = signed.act, printable(signed.user)
-    if act.deed is not Deed.FEEDBACK:
+    if act.deed not in {Deed.FEEDBACK, Deed.ACT}:
         if act.deed is not Deed.CONSOLE and not casework.terms.may_decide(signed.user):
             return False
         named = {"kind": act.kind, "user": act.account}
@@ -282,12 +405,12 @@ def _take(store: AlertStore, journal: Journal, casework: Casework, signed: Signe
         )
         store.collect(signed.line, None)
         return True
-    feedback, alert = casework.feedback_of(signed), store.alert(act.alert)
-    if feedback is None or alert is None:
+    found, alert = _act_of(casework, signed), store.alert(act.alert)
+    if found is None or alert is None:
         return False
-    # First the log, as everywhere: after a crash it says twice what happened once, never less.
-    journal.append(Event.FEEDBACK, user, study=alert.study, run=alert.run, fingerprint=signed.line)
-    store.collect(signed.line, feedback)
+    # First the log, as everywhere; who is interrupted in between finds the line there.
+    _log(journal, found, alert, signed.line)
+    store.collect(signed.line, found)
     return True
 
 

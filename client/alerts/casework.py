@@ -24,7 +24,9 @@ from typing import Annotated, Final, Literal, Self
 import tomlkit
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
+from fieldfare.client.alerts.acts import CaseAct, CaseActKind
 from fieldfare.client.alerts.alert import Confidence, Disposition, Feedback, PartyRole
+from fieldfare.client.alerts.entry_keys import EntryKeys, keys_beside
 from fieldfare.client.journal.entries import printable
 from fieldfare.shared.canonical import TYPE_SEPARATOR, bytes_hash
 from fieldfare.shared.errors import UsageError
@@ -86,6 +88,7 @@ class Deed(StrEnum):
     FEEDBACK = "feedback"
     LABELS = "labels exported"
     DRAFTED = "report drafted"
+    ACT = "act"  # on an alert; `act` says what
     CONSOLE = "console"  # of a log-in or an account; `kind` says what
 
 
@@ -97,6 +100,8 @@ class Act(BaseModel):
         account: whose account an act of the console is about.
         nonce: so that the line's hash in the log says nothing of the line.
         alert, disposition, party_role, confidence, note: of feedback.
+        act: taken, given back, commented (in `note`) or undone.
+        key: so that asking twice does nothing twice.
         study, run: whose alert it is.
         kind, fingerprint: of a draft.
     """
@@ -116,6 +121,8 @@ class Act(BaseModel):
     party_role: PartyRole = PartyRole.UNKNOWN
     confidence: Confidence = Confidence.MEDIUM
     note: str = Field(default="", max_length=4000)
+    act: CaseActKind | None = None
+    key: str = Field(default="", max_length=64)
     kind: str = Field(default="", max_length=64)
     fingerprint: str = Field(default="", max_length=64)
 
@@ -267,8 +274,21 @@ class Casework:
             return None
         return Feedback(
             act.alert, act.time, user, act.disposition, act.party_role, act.confidence, act.note,
-            reviewer=self.terms.may_review(user),
+            reviewer=self.terms.may_review(user), key=act.key,
         )  # fmt: skip
+
+    def case_act_of(self, signed: Signed) -> CaseAct | None:
+        """Return an act on an alert that is no decision; None where there is no right."""
+        act, user = signed.act, signed.user
+        if act.act is None or not self.terms.may_decide(user):
+            return None
+        return CaseAct(act.alert, act.time, user, act.act, act.note, act.key)
+
+    @property
+    def entry_keys(self) -> EntryKeys:
+        """Keys of kept entries, beside the folder and not in it: the group reads them."""
+        group = self.path.stat().st_gid
+        return EntryKeys(keys_beside(self.path), FOLDER_MODE, FILE_MODE, group)
 
 
 def make_casework(path: Path, group: int, terms: CaseworkTerms) -> Casework:

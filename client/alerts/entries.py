@@ -61,7 +61,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Statement:
+class KeptEntries:
     """A customer's entries, the latest first.
 
     Attributes:
@@ -80,7 +80,7 @@ class Statement:
         return zlib.compress(json.dumps(data, separators=(",", ":")).encode())
 
     @classmethod
-    def unpacked(cls, content: bytes) -> "Statement":
+    def unpacked(cls, content: bytes) -> "KeptEntries":
         """Read what `packed` made.
 
         Raises:
@@ -92,7 +92,7 @@ class Statement:
                 f"expected entries of format {_FORMAT}, found a newer one: use the Fieldfare that "
                 "scored"
             )
-        entries = tuple(Entry(*one[:-1], counted=tuple(one[-1])) for one in data["entries"])
+        entries = tuple(Entry(*(*one[:-1], tuple(one[-1]))) for one in data["entries"])
         return cls(data["until"], data["found"], entries)
 
 
@@ -108,7 +108,7 @@ _QUERY: Final = """
 
 def statements(
     folder: Path, alerts: Iterable[Alert], *, last: date | None, today: date
-) -> Mapping[str, Statement]:
+) -> Mapping[str, KeptEntries]:
     """Return the statements of customers with an alert, by alert.
 
     Args:
@@ -129,7 +129,7 @@ def statements(
     return {wanted[unit].alert: found[unit] for unit in units}
 
 
-def _read(folder: Path, wanted: Mapping[str, Alert], until: date) -> dict[str, Statement]:
+def _read(folder: Path, wanted: Mapping[str, Alert], until: date) -> dict[str, KeptEntries]:
     fired = sorted({one for alert in wanted.values() for one in alert.fired})
     with confined_connection() as connection:
         tables = {}
@@ -145,11 +145,11 @@ def _read(folder: Path, wanted: Mapping[str, Alert], until: date) -> dict[str, S
     for unit, *fields in rows:
         entries[unit].append(_entry(fields, wanted[unit]))
     return {
-        unit: Statement(until.isoformat(), len(some), tuple(some[:MOST_KEPT]))
+        unit: KeptEntries(until.isoformat(), len(some), tuple(some[:MOST_KEPT]))
         for unit, some in entries.items()
     }
 
 
 def _entry(fields: list[Any], alert: Alert) -> Entry:
     *plain, marked = fields
-    return Entry(*plain, counted=tuple(one for one in marked if one in alert.fired))
+    return Entry(*(*plain, tuple(one for one in marked if one in alert.fired)))

@@ -48,11 +48,13 @@ class EntryKeys:
     Attributes:
         folder: made with its first key.
         mode: of the folder; `file_mode` of keys.
+        group: whose both are; -1: the user's own.
     """
 
     folder: Path
     mode: int
     file_mode: int
+    group: int = -1
 
     def close(self, content: bytes, alert: str, day: date) -> bytes:
         """Return `content` encrypted for one alert, under the key of the day on which it goes.
@@ -115,16 +117,33 @@ class EntryKeys:
         if found is not None:
             return found
         if not self.folder.is_dir():
-            self.folder.mkdir(0o700)
-            self.folder.chmod(self.mode)
-            sync_folder(self.folder.parent)
+            self._make()
         with folder_lock(self.folder, LOCK_SECONDS):
             found = self._read(day)
             if found is None:
                 found = os.urandom(KEY_BYTES)
                 create_private(self._path(day), found)
+                os.chown(self._path(day), -1, self.group)
                 self._path(day).chmod(self.file_mode)
         return found
+
+    def _make(self) -> None:
+        try:
+            self.folder.mkdir(0o700)
+        except OSError as error:
+            raise UsageError(
+                f"{self.folder}: expected a folder for the keys of entries, apart from what they "
+                f"open, found: {error.strerror}; make it, or a link to one on another disk"
+            ) from None
+        os.chown(self.folder, -1, self.group)
+        self.folder.chmod(self.mode)
+        sync_folder(self.folder.parent)
+
+
+def keys_beside(folder: Path) -> Path:
+    """Return where the keys of a folder's entries lie: beside it, so that its copy has none."""
+    whole = folder.resolve()
+    return whole.with_name(f"{whole.name}.keys")
 
 
 def _beside(alert: str, day: date) -> bytes:

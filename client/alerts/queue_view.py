@@ -8,14 +8,15 @@ since a sampled alert mostly has fewer than any of those.
 """
 
 import json
-from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
-from typing import Final, Literal, Self
+from typing import Any, Final, Literal, Self
 from urllib.parse import parse_qsl, urlencode
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fieldfare.client.alerts.acts import History, holder_of, standing
@@ -32,10 +33,22 @@ PAGE: Final = 50
 SOON_DAYS: Final = 3
 MOST_QUERY: Final = 2_000  # characters of a URL's query
 NOBODY: Final = "nobody"
+_STATE: Final = 7  # place in a row
+HOLDER: Final = 9
 _ALL: Final = (*FAMILIES, "TEXT", "VECTOR")
 _FAMILY_BIT: Final[Mapping[str, int]] = {name: 1 << at for at, name in enumerate(_ALL)}
 AGES: Final = (7, 30, 90)
 LISTED: Final = "(SELECT value FROM json_each(?))"
+_FIELDS: Final = (
+    ("holder", 16),
+    ("opened", 15),
+    ("due", 15),
+    ("state", 2),
+    ("tier", 4),
+    ("families", 10),
+)
+_STATES: Final = ("new", "in_review", "second_review", "closed")
+_DAY_0: Final = date(1990, 1, 1).toordinal()
 PLACES: Final = tuple(line.split()[0] for line in PLACE_COLUMNS.replace("\n", "").split(","))
 
 
@@ -56,6 +69,9 @@ class Due(StrEnum):
     ANY = "any"
     OVERDUE = "overdue"
     SOON = "soon"
+
+
+_DUE: Final = {Due.OVERDUE: 0, Due.SOON: SOON_DAYS + 1}  # days from today, that one left out
 
 
 class QueueFilter(BaseModel):
@@ -150,8 +166,8 @@ class QueuePage:
 
 def place_of(
     alert: Alert, row: tuple[int, int, bool], history: History, due_days: int
-) -> tuple[object, ...]:
-    """Return an alert's row of `place`.
+) -> tuple[Any, ...]:
+    """Return an alert's row of `place`, but `packed`.
 
     Args:
         alert: the alert.
@@ -162,12 +178,32 @@ def place_of(
     tier, place, least = row
     opened = datetime.fromisoformat(alert.opened).date()
     bits = 0 if least else sum({_FAMILY_BIT[name] for name in alert.family_names})
-    state = alert_status(standing(history)).state
     due = opened + timedelta(days=due_days)
-    return (
-        *(alert.alert, -tier, place, least, bits, opened.isoformat(), due.isoformat(), state),
-        *(state != "closed", holder_of(history), len(history)),
-    )
+    fixed = (alert.alert, -tier, place, least, bits, opened.isoformat(), due.isoformat())
+    return moved(fixed, history)
+
+
+def moved(row: tuple[Any, ...], history: History) -> tuple[Any, ...]:
+    """Return a row of `place`, but `packed`, as it is after people's acts."""
+    state = alert_status(standing(history)).state
+    return (*row[:_STATE], state, state != "closed", holder_of(history), len(history))
+
+
+def packed(row: tuple[Any, ...], holder: int) -> int:
+    """Return what is counted of a row in one number, below 2^62.
+
+    Args:
+        row: of `place`, without this number.
+        holder: number of the person who took the alert; 0: nobody.
+    """
+    _, rest, _, _, families, opened, due, state, *_ = row
+    days = (date.fromisoformat(one).toordinal() - _DAY_0 for one in (opened, due))
+    found = 0
+    for (_, bits), value in zip(
+        _FIELDS, (holder, *days, _STATES.index(state), -rest, families), strict=True
+    ):
+        found = found << bits | min(max(value, 0), (1 << bits) - 1)
+    return found
 
 
 def places(alerts: Sequence[Alert], draw: Callable[[], float]) -> dict[str, tuple[int, int, bool]]:
@@ -203,7 +239,7 @@ _COLUMNS: Final = "alert, rest, least, families, opened, due, state, holder, ver
 class QueueReader:
     """The queue in one store."""
 
-    def __init__(self, database: Database, fresh: Sequence[tuple[object, ...]] = ()) -> None:
+    def __init__(self, database: Database, fresh: Sequence[tuple[Any, ...]] = ()) -> None:
         """Read a store.
 
         Args:
@@ -211,15 +247,24 @@ class QueueReader:
             fresh: rows of `place` that stand for older ones: of acts that were not collected.
         """
         self._database, self._from = database, "place"
+        self._fresh = [row[0] for row in fresh]
         if fresh:
+            self._persons = self._numbers({row[HOLDER] for row in fresh})
+            rows = [(*row, packed(row, self._persons.get(row[HOLDER], 0))) for row in fresh]
             database.rows("PRAGMA temp_store = MEMORY")
             database.rows(f"CREATE TEMP TABLE fresh ({PLACE_COLUMNS}) STRICT")
-            marks = ", ".join("?" * len(PLACES))
-            database.many(f"INSERT INTO fresh VALUES ({marks})", fresh)
+            database.many(f"INSERT INTO fresh VALUES ({', '.join('?' * len(PLACES))})", rows)
             self._from = (
                 "(SELECT * FROM place WHERE alert NOT IN (SELECT alert FROM fresh) "
                 "UNION ALL SELECT * FROM fresh)"
             )
+
+    def _numbers(self, names: Collection[str] = ()) -> dict[str, int]:
+        """Return persons' numbers; those whom the store does not know get numbers of their own."""
+        known = dict(self._database.rows("SELECT name, number FROM person"))
+        for name in sorted(set(names) - known.keys() - {""}):
+            known[name] = max(known.values(), default=0) + 1
+        return known
 
     def page(
         self, asked: QueueFilter, today: date, hidden: Collection[str] = (), most: int = PAGE
@@ -267,19 +312,18 @@ class QueueReader:
 
     def _counts(
         self, asked: QueueFilter, today: date, hidden: Collection[str]
-    ) -> dict[str, Counter[str]]:
+    ) -> dict[str, dict[str, int]]:
         """Count by facets: each with the other filters as they are, and its own left out."""
-        groups = self._database.rows(
-            "SELECT holder, opened, due, state, rest, families, count(*) "
-            f"FROM {self._from} GROUP BY holder, opened, due, state, rest, families"
-        )
+        rows = self._database.rows(f"SELECT packed FROM {self._from}")
+        number = len(rows)
         if hidden:
-            groups += self._database.rows(
-                "SELECT holder, opened, due, state, rest, families, -1 "
-                f"FROM {self._from} WHERE alert IN {LISTED}",
-                json.dumps(sorted(hidden)),
-            )
-        return _facets(groups, asked, today)
+            query = f"SELECT packed FROM {self._from} WHERE alert IN {LISTED}"
+            rows += self._database.rows(query, json.dumps(sorted(hidden)))
+        signs = np.ones(len(rows))
+        signs[number:] = -1  # nobody is shown them
+        packs = np.fromiter((one for (one,) in rows), np.int64, len(rows))
+        persons = self._persons if self._fresh else self._numbers()
+        return _facets(packs, signs, persons, asked, today)
 
 
 def _conditions(asked: QueueFilter, today: date) -> tuple[list[str], list[object]]:
@@ -308,55 +352,94 @@ def _conditions(asked: QueueFilter, today: date) -> tuple[list[str], list[object
 
 
 def _until(due: Due, today: date) -> str:
-    days = SOON_DAYS + 1 if due is Due.SOON else 0
+    days = _DUE[due]
     return (today + timedelta(days=days)).isoformat()
 
 
 def _facets(
-    groups: Sequence[tuple[str, str, str, str, int, int, int]], asked: QueueFilter, today: date
-) -> dict[str, Counter[str]]:
-    found: dict[str, Counter[str]] = {
-        name: Counter() for name in ("state", "tier", "assigned", "due", "family", "older", "total")
+    packs: NDArray[np.int64],
+    signs: NDArray[np.float64],
+    persons: Mapping[str, int],
+    asked: QueueFilter,
+    today: date,
+) -> dict[str, dict[str, int]]:
+    """Count by facets.
+
+    Args:
+        packs: int64 (rows,), `packed`.
+        signs: float64 (rows,), 1, or -1 for a row that does not count.
+        persons: numbers by name.
+        asked: the filters.
+        today: the present day.
+    """
+    fields, shift = {}, 0
+    for name, bits in reversed(_FIELDS):
+        fields[name] = (packs >> shift) & ((1 << bits) - 1)
+        shift += bits
+    values = dict(_values(fields, persons, today))
+    wanted = {
+        "state": asked.state.value,
+        "tier": "" if asked.tier is None else str(asked.tier),
+        "assigned": asked.assigned,
+        "due": "" if asked.due is Due.ANY else asked.due.value,
+        "family": asked.family,
     }
-    wanted = "" if asked.assigned == NOBODY else asked.assigned
-    limits = {one: _until(one, today) for one in (Due.OVERDUE, Due.SOON)}
-    days = {age: (today - timedelta(days=age)).isoformat() for age in (*AGES, asked.older)}
-    bit = _FAMILY_BIT.get(asked.family, 0)
-    for holder, opened, due, state, rest, families, number in groups:
-        is_open = state != "closed"
-        fits = {
-            "state": asked.state is QueueState.ALL or asked.state == state
-            or (asked.state is QueueState.OPEN and is_open),
-            "tier": asked.tier is None or -rest == asked.tier,
-            "assigned": not asked.assigned or holder == wanted,
-            "due": asked.due is Due.ANY or due < limits[asked.due],
-            "family": not bit or bool(families & bit),
-            "older": not asked.older or opened <= days[asked.older],
-        }  # fmt: skip
-        failed = [name for name, fit in fits.items() if not fit]
-        if len(failed) > 1:
-            continue
-        values = {
-            "state": [state, "all", *(["open"] if is_open else [])],
-            "tier": [str(-rest)],
-            "assigned": [holder or NOBODY],
-            "due": [one.value for one, until in limits.items() if due < until],
-            "family": [name for name, one in _FAMILY_BIT.items() if families & one],
-            "older": [str(age) for age in AGES if opened <= days[age]],
-            "total": ["total"],
-        }
-        for name in failed or found:
-            for value in values[name]:
-                found[name][value] += number
+    everybody = np.ones(len(packs), bool)
+    nobody = ~everybody
+    fits = {
+        name: values[name].get(value, nobody) if value else everybody
+        for name, value in wanted.items()
+    }
+    if asked.older:
+        fits["older"] = fields["opened"] <= today.toordinal() - _DAY_0 - asked.older
+    else:
+        fits["older"] = everybody
+    failed = sum((~one).astype(np.int8) for one in fits.values())
+    found = {"total": {"total": int(signs[failed == 0].sum())}}
+    for name, by_value in values.items():
+        there = np.where((failed == 0) | ((failed == 1) & ~fits[name]), signs, 0.0)
+        counts = {value: int(there @ one) for value, one in by_value.items()}
+        found[name] = {value: count for value, count in counts.items() if count}
     return found
+
+
+def _values(
+    fields: Mapping[str, NDArray[np.int64]], persons: Mapping[str, int], today: date
+) -> Iterator[tuple[str, dict[str, NDArray[np.bool_]]]]:
+    """Yield facets, and for each value which rows have it."""
+    state, closed = fields["state"], _STATES.index("closed")
+    yield (
+        "state",
+        {
+            **{name: state == at for at, name in enumerate(_STATES)},
+            "open": state != closed,
+            "all": state >= 0,
+        },
+    )
+    tiers = np.unique(fields["tier"]).tolist()
+    yield "tier", {str(tier): fields["tier"] == tier for tier in tiers}
+    holder = fields["holder"]
+    there = set(np.unique(holder).tolist())
+    names = {NOBODY: 0, **persons}
+    yield "assigned", {name: holder == at for name, at in names.items() if at in there}
+    now = today.toordinal() - _DAY_0
+    yield "due", {one.value: fields["due"] < now + day for one, day in _DUE.items()}
+    families = fields["families"]
+    yield "family", {name: families & bit != 0 for name, bit in _FAMILY_BIT.items()}
+    yield "older", {str(age): fields["opened"] <= now - age for age in AGES}
 
 
 def _item(row: tuple[object, ...], today: date) -> QueueItem:
     alert, rest, least, families, opened, due, state, holder, version = row
     names = tuple(name for name, bit in _FAMILY_BIT.items() if int(str(families)) & bit)
     return QueueItem(
-        str(alert), -int(str(rest)), bool(least), names,
+        str(alert),
+        -int(str(rest)),
+        bool(least),
+        names,
         (today - date.fromisoformat(str(opened))).days,
         (date.fromisoformat(str(due)) - today).days,
-        str(state), str(holder), int(str(version)),
-    )  # fmt: skip
+        str(state),
+        str(holder),
+        int(str(version)),
+    )

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from secrets import SystemRandom
-from typing import Final
+from typing import Any, Final
 
 from fieldfare.client.alerts.acts import (
     CaseAct,
     CaseActKind,
     History,
-    holder_of,
     in_time,
     standing,
 )
@@ -37,11 +36,14 @@ from fieldfare.client.alerts.alert import (
 )
 from fieldfare.client.alerts.queue_view import (
     DUE_DAYS,
+    HOLDER,
     LISTED,
     PLACES,
     QueueFilter,
     QueuePage,
     QueueReader,
+    moved,
+    packed,
     place_of,
     places,
 )
@@ -57,6 +59,7 @@ LEAST_PREFIX: Final = 4
 BUSY_SECONDS: Final = 5.0
 _RANDOM: Final = SystemRandom()
 _PUT_PLACE: Final = f"INSERT OR REPLACE INTO place VALUES ({', '.join('?' * len(PLACES))})"
+_PLACE: Final = f"SELECT {', '.join(PLACES[:-1])} FROM place WHERE alert = ?"
 _DECISIONS: Final = (
     "SELECT alert, time, user, disposition, party_role, confidence, note, "
     "coalesce(collected.reviewer, feedback.reviewer, 1), coalesce(key, '') "
@@ -112,15 +115,12 @@ class AlertStore:
         self._database, self._rows, self._beside = database, database.rows, beside
         self._reader = QueueReader(database, self._moved())
 
-    def _moved(self) -> list[tuple[object, ...]]:
+    def _moved(self) -> list[tuple[Any, ...]]:
         """Return the rows of the queue whose alerts have acts that were not collected yet."""
         found = []
         for alert in sorted({one.alert for one in self._beside}):
-            rows = self._rows("SELECT * FROM place WHERE alert = ?", alert)
             history = self._histories(alert)[alert]
-            state = alert_status(standing(history)).state
-            after = (state, state != "closed", holder_of(history), len(history))
-            found += [(*row[: -len(after)], *after) for row in rows]
+            found += [moved(row, history) for row in self._rows(_PLACE, alert)]
         return found
 
     def put(
@@ -158,7 +158,7 @@ class AlertStore:
                     new += 1
                 self._write(kept)
                 history = histories.get(kept.alert, ())
-                self._rows(_PUT_PLACE, *place_of(kept, rows[alert.alert], history, due_days))
+                self._place(place_of(kept, rows[alert.alert], history, due_days))
         return new
 
     def _write(self, alert: Alert) -> None:
@@ -274,11 +274,15 @@ class AlertStore:
     def _move(self, alert: str) -> None:
         """Bring an alert's row of the queue up to its history."""
         history = self._histories(alert).get(alert, ())
-        state = alert_status(standing(history)).state
-        self._rows(
-            "UPDATE place SET state = ?, open = ?, holder = ?, version = ? WHERE alert = ?",
-            *(state, state != "closed", holder_of(history), len(history), alert),
-        )
+        for row in self._rows(_PLACE, alert):
+            self._place(moved(row, history))
+
+    def _place(self, row: tuple[Any, ...]) -> None:
+        name = row[HOLDER]
+        if name:
+            self._rows("INSERT OR IGNORE INTO person (name) VALUES (?)", name)
+        found = self._rows("SELECT number FROM person WHERE name = ?", name)
+        self._rows(_PUT_PLACE, *row, packed(row, found[0][0] if found else 0))
 
     def collect(self, line: str, act: Feedback | CaseAct | None) -> None:
         """Take over an act that a person signed in an own file, known by its line's hash.
@@ -407,7 +411,7 @@ class AlertStore:
             rows, found = places(alerts, _RANDOM.random), self._histories()
             for one in alerts:
                 history = found.get(one.alert, ())
-                self._rows(_PUT_PLACE, *place_of(one, rows[one.alert], history, DUE_DAYS))
+                self._place(place_of(one, rows[one.alert], history, DUE_DAYS))
 
     def copy_to(self, path: Path) -> None:
         """Copy everything into a new file (0600).
@@ -421,13 +425,16 @@ class AlertStore:
         found = self._histories() if histories is None else histories
         return [
             _Head(
-                alert, unit, datetime.fromisoformat(opened), selected,
+                alert,
+                unit,
+                datetime.fromisoformat(opened),
+                selected,
                 standing(found.get(alert, ())),
             )
             for alert, unit, opened, selected in self._rows(
                 "SELECT alert, unit, opened, selected FROM alert"
             )
-        ]  # fmt: skip
+        ]
 
     def _histories(self, alert: str = "") -> dict[str, History]:
         """Return the histories of all alerts that have one, or of one alert."""
@@ -444,13 +451,27 @@ class AlertStore:
 
 
 def _decision(
-    alert: str, time: str, user: str, disposition: str, role: str, confidence: str, note: str,
-    reviewer: int, key: str,
-) -> Feedback:  # fmt: skip
+    alert: str,
+    time: str,
+    user: str,
+    disposition: str,
+    role: str,
+    confidence: str,
+    note: str,
+    reviewer: int,
+    key: str,
+) -> Feedback:
     return Feedback(
-        alert, datetime.fromisoformat(time), user, Disposition(disposition), PartyRole(role),
-        Confidence(confidence), note, bool(reviewer), key,
-    )  # fmt: skip
+        alert,
+        datetime.fromisoformat(time),
+        user,
+        Disposition(disposition),
+        PartyRole(role),
+        Confidence(confidence),
+        note,
+        bool(reviewer),
+        key,
+    )
 
 
 def _act(alert: str, time: str, user: str, kind: str, note: str, key: str) -> CaseAct:

@@ -11,9 +11,12 @@ from fieldfare.shared.sqlite.kind import DURABLE, DatabaseKind
 PLACE_COLUMNS: Final = """
     alert TEXT PRIMARY KEY, rest INTEGER NOT NULL, place INTEGER NOT NULL, least INTEGER NOT NULL,
     families INTEGER NOT NULL, opened TEXT NOT NULL, due TEXT NOT NULL, state TEXT NOT NULL,
-    open INTEGER NOT NULL, holder TEXT NOT NULL, version INTEGER NOT NULL
+    open INTEGER NOT NULL, holder TEXT NOT NULL, version INTEGER NOT NULL, packed INTEGER NOT NULL
 """
-"""A queue's row: nothing in it tells a sampled alert from another (queue_view.py)."""
+"""A queue's row: nothing in it tells a sampled alert from another (queue_view.py).
+
+`packed` says all that is counted in one number, so that counts read one column.
+"""
 _ALERTS: Final = (
     """
 CREATE TABLE IF NOT EXISTS alert (
@@ -88,7 +91,8 @@ CREATE TABLE kept_entries (
     "CREATE INDEX place_open ON place (open, rest, place, alert)",
     "CREATE INDEX place_state ON place (state, rest, place, alert)",
     "CREATE INDEX place_holder ON place (holder, open, rest, place, alert)",
-    "CREATE INDEX place_counts ON place (holder, opened, due, state, rest, families)",
+    "CREATE INDEX place_packed ON place (packed)",
+    "CREATE TABLE person (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT",
 )
 _REMEDY: Final = "let other commands finish, free some space, or restore it from your backup"
 ALERTS: Final = DatabaseKind(

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fieldfare.client.alerts.alert import Alert, Feedback, Reason
+from fieldfare.client.alerts.entries import KeptEntries
 from fieldfare.client.alerts.store import Kept
 from fieldfare.client.scoring.evidence import PERSONAS, ROW_FAMILIES, indicator_of, titles
 from fieldfare.shared.harm_rules import HARM_RULES
@@ -53,6 +54,27 @@ def _spaced(word: str) -> str:
 
 def _why(alert: Alert) -> str:
     return f"{alert.selected.value}, known" if alert.label == 1 else alert.selected.value
+
+
+def statement_table(statement: KeptEntries, most: int) -> Table:
+    """Return a customer's latest entries, with the indicators that count each."""
+    rows = (
+        (
+            f"{one.day} {one.time}",
+            "out" if one.out else "in",
+            f"{one.amount:,f}",
+            one.currency,
+            one.channel,
+            one.what or "",
+            plain(one.party or "unknown", MOST_UNIT),
+            one.kind,
+            plain(one.place or "", MOST_UNIT),
+            " ".join(one.counted),
+        )
+        for one in statement.entries[:most]
+    )
+    titles = ("time", "", "amount", "", "channel", "what", "other side", "", "place", "counted by")
+    return table(titles, rows, numbers=("amount",), whole=("time",), gap=1)
 
 
 def card(kept: Kept) -> RenderableType:

@@ -10,10 +10,14 @@ from fieldfare.shared.cli.part import Part
 app: Final = Part(
     __name__,
     alerts="""
-        institution.alerts institution.alert.show institution.feedback institution.labels
+        institution.alerts institution.alert.show institution.alert.entries
+        institution.feedback institution.labels
         institution.export institution.report.check
     """,
-    casework="institution.casework.make institution.casework.show institution.casework.collect",
+    casework="""
+        institution.casework.make institution.casework.show institution.casework.collect
+        institution.queue institution.alert.act institution.forget
+    """,
     drafting="study.new records.assemble",
     home="""
         institution.init institution.join institution.keys.show

@@ -25,13 +25,14 @@ from fieldfare.client.alerts.alert import (
     PartyRole,
     UnitLabel,
 )
-from fieldfare.client.alerts.alert_queue import CaseworkQueue, open_queue
+from fieldfare.client.alerts.alert_queue import CaseworkQueue, open_queue, statement_of
 from fieldfare.client.alerts.casework import Deed
+from fieldfare.client.alerts.deciding import VICTIM_WORDS, note_problem
 from fieldfare.client.alerts.reports.facts import OPEN, ReportFacts, report_facts, window_days
 from fieldfare.client.alerts.reports.fintrac import fintrac_draft, fintrac_problems
 from fieldfare.client.alerts.reports.goaml import goaml_draft, goaml_problems
 from fieldfare.client.alerts.store import Kept
-from fieldfare.client.alerts.text import card, queue_table
+from fieldfare.client.alerts.text import card, queue_table, statement_table
 from fieldfare.client.cli import app
 from fieldfare.client.cli.options import (
     DEFAULT_HOME,
@@ -43,7 +44,6 @@ from fieldfare.client.cli.options import (
 )
 from fieldfare.shared.advice import at_home
 from fieldfare.shared.errors import UsageError
-from fieldfare.shared.features.media_gate import prose_problem
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.private_files import create_private, os_user, read_at_most
 from fieldfare.shared.terminal.screen import console
@@ -124,6 +124,29 @@ def show(
     console().print(card(found))
 
 
+@app.command("institution.alert.entries")
+def show_entries(
+    which: AlertArgument,
+    home: QueueOption = DEFAULT_HOME,
+    most: Annotated[int, typer.Option(min=1, help="How many, the latest first.")] = 60,
+) -> None:
+    """Show the entries of an alert's customer, and which published indicators count each of them.
+
+    Only what `score` kept, and only until its day; no record is read.
+    """
+    queue = open_queue(home)
+    with queue.store() as store:
+        alert = store.find(which, queue.hidden(store)).alert
+        found = statement_of(queue, store, alert.alert)
+    if found is None:
+        raise UsageError(
+            f"ALERT: expected entries of {alert.alert}, found none: they were not kept, or their "
+            "day is over; `score` keeps them with --entries FOLDER"
+        )
+    console().print(statement_table(found, most))
+    typer.echo(f"{min(most, len(found.entries))} of {found.found} entries up to {found.until}")
+
+
 def _row(kept: Kept) -> dict[str, Any]:
     status = kept.status
     return {
@@ -145,7 +168,6 @@ def _row(kept: Kept) -> dict[str, Any]:
     }
 
 
-MOST_NOTE: Final = 4000  # characters
 COLUMNS: Final = (
     "unit", "label", "source", "confidence", "observed_at", "effective_from", "selected"
 )  # fmt: skip
@@ -164,19 +186,19 @@ def feedback(
 
     Decisions are only added. To file needs two persons' word; the last decision counts.
     """
-    if len(note) > MOST_NOTE:
-        raise UsageError(f"--note: expected at most {MOST_NOTE} characters, found more")
-    problem = prose_problem(note)
-    if problem:  # harm rule 6
-        raise UsageError(f"--note: expected words, {problem}; keep it where it came from")
+    if problem := note_problem(note):
+        raise UsageError(f"--{problem}")
     queue, user = open_queue(home), os_user()
     with queue.store() as store:
         alert = store.find(which, queue.hidden(store)).alert
-        decided = Feedback(alert.alert, utc_now(), user, disposition, role, confidence, note)
-        queue.decide(store, alert, decided)
+    decided = Feedback(alert.alert, utc_now(), user, disposition, role, confidence, note)
+    if problem := queue.act(decided).problem:
+        raise UsageError(problem)
     with queue.store() as store:
         status = store.find(alert.alert).status
     typer.echo(f"noted; alert {alert.alert} is now: {status.state}")
+    if role is PartyRole.POTENTIAL_VICTIM:
+        typer.echo(VICTIM_WORDS)
     if status.state == "second_review":
         typer.echo(f"{REVIEWERS_TO_FILE} persons are needed to file: {queue.second}")
     if status.disposition is Disposition.FILE:

@@ -81,6 +81,10 @@ def score_units(
         list[Path] | None,
         typer.Option(help="The same columns at an earlier time: own baselines for the reasons."),
     ] = None,
+    entries: Annotated[
+        Path | None,
+        typer.Option(help="Canonical records: customers with an alert keep their own entries."),
+    ] = None,
     budget: Annotated[
         int | None,
         typer.Option(min=1, help="Alerts; else as institution.toml or the study says."),
@@ -110,7 +114,7 @@ def score_units(
     used = usable_model(institution, model, unverified=unverified)
     if tuned:
         used = as_tuned(institution, used)
-    sources = Sources(tuple(records or ()), mapping, tuple(before or ()))
+    sources = Sources(tuple(records or ()), mapping, tuple(before or ()), entries)
     with open_journal(institution.home, utc_now) as journal:
         scored = score(
             institution, journal, used, sources, out,
@@ -133,6 +137,11 @@ def _lines(model: UsableModel, scored: Scored, out: Path) -> list[str]:
         f"probability: {ranking.calibration.words}",
     ]
     lines += _last(scored)
+    if scored.statements:
+        days = "as long as institution.toml says"
+        lines.append(f"entries of {scored.statements} customers kept, encrypted, {days}")
+    if scored.expired:
+        lines.append(f"{scored.expired} alerts had reached their date and are deleted")
     if ranking.known:
         lines.append(_known(scored))
     if ranking.resting:

@@ -58,6 +58,11 @@ class AlertsSection(Section):
         excluded: groups that are never ranked, alerted or shown, beside that file.
         families: family of features that are not called after an indicator; none is evidence.
         indicator_codes: your FIU's codes in reports, by indicator.
+        due_days: how long people have for an alert.
+        entries: a folder of canonical records, from which `score` keeps the entries of customers
+            with an alert, encrypted; empty: a card has no statement.
+        entries_days: how long it keeps them; `keep_days`: how long alerts and comments are kept
+            after an alert was closed, or last came out of a scoring where nobody closed it.
     """
 
     budget: int = Field(default=0, ge=0, le=10_000_000)
@@ -67,6 +72,10 @@ class AlertsSection(Section):
     excluded: tuple[ExcludedGroup, ...] = Field(default=(), max_length=MAX_EXCLUDED, strict=False)
     families: dict[Name, Annotated[Family, Field(strict=False)]] = Field(default={})
     indicator_codes: dict[Name, CodeText] = Field(default={})
+    due_days: int = Field(default=14, ge=0, le=3650)
+    entries: str = Field(default="", max_length=4096, pattern=r"^[^\x00]*$")
+    entries_days: int = Field(default=180, ge=1, le=3650)
+    keep_days: int = Field(default=1825, ge=1, le=36_500)
 
     @field_validator("excluded")
     @classmethod

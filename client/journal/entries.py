@@ -84,6 +84,7 @@ class Event(Enum):
     WORDS_READ = "words read"  # a text was opened again to see what moved its score
     LABELS = "labels exported"
     REPORT_DRAFTED = "report drafted"
+    ALERT_ACT = "alert act"  # taken, given back, commented, undone; `kind` says what
     CONSOLE = "console"  # a log-in or an account; `kind` says what
     REPAIR = "repair"  # the log itself left an incomplete line of an old file out
 

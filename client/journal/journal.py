@@ -49,6 +49,7 @@ ITSELF: Final = "log"  # the actor of what the log does by itself
 
 _EPOCH: Final = "json_extract(line, '$.details.epoch')"
 _IN_LEDGER: Final = "json_extract(line, '$.details.sequence')"
+_LOOKED_BACK: Final = 1000  # entries
 _BATCH: Final = 500  # rows per read, so that no reader holds the file open for long
 _RESTORE: Final = (
     "bring the newest copy of the log back, or move the folder away as evidence to begin a new log"
@@ -167,6 +168,22 @@ class Journal:
             *names,
         )
         return parse_entry(str(found[0][0]).encode()) if found else None
+
+    def wrote(self, event: Event, fingerprint: str) -> bool:
+        """Tell whether one of the newest entries is of that kind, about that.
+
+        Whoever was interrupted between an entry and its deed does not write it twice.
+
+        Raises:
+            LedgerError: the log cannot be read.
+        """
+        newest = "SELECT event, line FROM entries ORDER BY sequence DESC LIMIT ?"
+        found = self._database.rows(
+            f"SELECT 1 FROM ({newest}) WHERE event = ? "
+            "AND json_extract(line, '$.details.fingerprint') = ?",
+            *(_LOOKED_BACK, event.value, fingerprint),
+        )
+        return bool(found)
 
     def last_release(self) -> JournalEntry | None:
         """Return the release that is furthest in the ledger; a repeat may be the newer entry.

@@ -8,14 +8,23 @@ The words of one alert's text, read from the records on request and never stored
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from fieldfare.client.alerts.alert import Alert, alert_id, alert_of
-from fieldfare.client.alerts.alert_queue import casework_of, listed_members, scoring_store, tell
+from fieldfare.client.alerts.alert_queue import (
+    casework_of,
+    forget,
+    keys_of,
+    listed_members,
+    scoring_store,
+    tell,
+)
+from fieldfare.client.alerts.entries import statements
+from fieldfare.client.alerts.store import AlertStore
 from fieldfare.client.home.keys import load_holdout_key
 from fieldfare.client.home.settings import HomeSettings
 from fieldfare.client.institution.open import Institution, open_institution, open_journal
@@ -53,11 +62,14 @@ class Sources:
         records: files or folders instead of what institution.toml names; none: those.
         mapping: a mapping file for them.
         before: the same of an earlier time, for own baselines; none where there is none.
+        entries: canonical records whose entries are kept for customers with an alert; None: those
+            that institution.toml names, if it names any.
     """
 
     records: tuple[Path, ...] = ()
     mapping: Path | None = None
     before: tuple[Path, ...] = ()
+    entries: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -69,12 +81,16 @@ class Scored:
         alerts: the alerts, by rank.
         new: how many of them were not open already.
         excluded: by group, the suppression list first, how many units are left out.
+        statements: of how many customers entries are kept.
+        expired: how many alerts had reached their date, and are gone.
     """
 
     ranking: Ranking
     alerts: tuple[Alert, ...]
     new: int
     excluded: Mapping[str, int]
+    statements: int = 0
+    expired: int = 0
 
 
 def tables(
@@ -173,11 +189,37 @@ def score(
         journal.append(Event.SCORED, user, **logged(model, groups))
         said = {"study": study.id, "run": model.kept.run, "scored": _stamp(now)}
         write_alerts(table, out, said)
-        new = store.put(alerts)
+        expired = forget(store, keys_of(home, settings), settings, now)
+        new = store.put(alerts, due_days=settings.alerts.due_days, draw=random.random)
         tell(store, home, settings, left_out(by_column))
+        kept = _keep_entries(institution, store, sources, alerts, now)
     _show_card(institution, model)
     found = {name: int(mask_of(units, some).sum()) for name, some in members.items()}
-    return Scored(ranking, alerts, new, found)
+    return Scored(ranking, alerts, new, found, kept, expired)
+
+
+def _keep_entries(
+    institution: Institution,
+    store: AlertStore,
+    sources: Sources,
+    alerts: Sequence[Alert],
+    now: datetime,
+) -> int:
+    """Keep the entries of customers with an alert, and of nobody else, until a day."""
+    home, settings = institution.home, institution.settings
+    named = settings.alerts.entries
+    folder = sources.entries or (home.resolve(named) if named else None)
+    if folder is None:
+        return 0
+    read = statements(folder, alerts, last=None, today=now.date())
+    ids, keys = store.open_ids(), keys_of(home, settings)
+    day = now.date() + timedelta(days=settings.alerts.entries_days)
+    closed = {}
+    for alert in alerts:  # a customer whose alert was open before has that one's id
+        name = ids.get(alert.unit, alert.alert)
+        closed[name] = keys.close(read[alert.alert].packed(), name, day)
+    store.keep_entries(closed, day)
+    return len(closed)
 
 
 def logged(model: UsableModel, groups: Sequence[ExcludedGroup]) -> dict[str, str]:

@@ -53,7 +53,7 @@ def test_in_a_home_of_ones_own_everything_is_as_it_was(home: Home) -> None:
     assert isinstance(queue, HomeQueue)
     with queue.store() as store:
         store.put([ALERT])
-        queue.decide(store, ALERT, decision())
+        queue.act(decision())
         assert store.find(ALERT.alert).status.state == "closed"
     queue.note(Deed.LABELS)
     assert logged(home) == ["feedback", "labels exported"]
@@ -62,8 +62,7 @@ def test_in_a_home_of_ones_own_everything_is_as_it_was(home: Home) -> None:
 def test_a_members_decision_is_seen_at_once_and_collected_once(home: Home, folder: Path) -> None:
     queue = open_queue(folder)
     assert isinstance(queue, CaseworkQueue)
-    with queue.store() as store:
-        queue.decide(store, ALERT, decision())
+    queue.act(decision())
     queue.note(Deed.DRAFTED, kind="goaml", fingerprint="f" * 64)
     with queue.store() as store:
         assert store.find(ALERT.alert).status.state == "closed"
@@ -78,16 +77,15 @@ def test_a_members_decision_is_seen_at_once_and_collected_once(home: Home, folde
 
 def test_who_lost_the_right_after_collecting_still_counts(home: Home, folder: Path) -> None:
     queue = open_queue(folder)
-    with queue.store() as store:
-        queue.decide(store, ALERT, decision())
+    queue.act(decision())
     assert isinstance(queue, CaseworkQueue)
     collect(home, queue.casework)
     (folder / "casework.toml").write_text('format = 1\ninstitution = "bank-a"\n')
     queue = open_queue(folder)
     with queue.store() as store:
         assert store.find(ALERT.alert).status.state == "closed"
-    with pytest.raises(UsageError, match="found neither"), queue.store() as store:
-        queue.decide(store, ALERT, decision())
+    with pytest.raises(UsageError, match="found neither"):
+        queue.act(decision())
 
 
 def test_what_is_about_nothing_is_not_taken_over(home: Home, folder: Path) -> None:
@@ -102,8 +100,7 @@ def test_what_is_about_nothing_is_not_taken_over(home: Home, folder: Path) -> No
 
 def test_the_operators_own_decisions_are_collected_at_once(home: Home, folder: Path) -> None:
     queue = open_queue(home.path)
-    with queue.store() as store:
-        queue.decide(store, ALERT, decision())
+    queue.act(decision())
     assert logged(home) == ["feedback"]
 
 

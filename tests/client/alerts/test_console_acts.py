@@ -34,8 +34,7 @@ def queue_of(path: Path, console: str) -> CaseworkQueue:
 
 def decide(queue: CaseworkQueue, person: str) -> None:
     said = (Disposition.FILE, PartyRole.CONTROLLER, Confidence.HIGH)
-    with queue.store() as store:
-        queue.decide(store, ALERT, Feedback(ALERT.alert, utc_now(), person, *said))
+    queue.act(Feedback(ALERT.alert, utc_now(), person, *said))
 
 
 def state(queue: CaseworkQueue) -> str:

@@ -30,6 +30,7 @@ def test_the_events_are_the_agreed_ones() -> None:
         *("peers told", "ledger forked"),
         *("study received", "model received", "repair"),
         *("scored", "model tuned", "feedback", "words read", "labels exported", "report drafted"),
+        "alert act",
         "console",
     }
 
