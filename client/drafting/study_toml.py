@@ -8,7 +8,7 @@ import tomlkit
 from tomlkit.items import Array, InlineTable, Table
 
 from fieldfare.client.drafting.suggestions import NOTHING, Suggestions
-from fieldfare.shared.expectation.settings import Band
+from fieldfare.shared.expectation.settings import MOMENTUM, Band
 from fieldfare.shared.features.derived import Formula
 from fieldfare.shared.features.features import CategoricalFeature, Feature, NumericFeature, Scale
 from fieldfare.shared.study.model_sections import DEFAULT_KIND
@@ -199,6 +199,8 @@ def _add_fitting(draft: Draft, document: tomlkit.TOMLDocument, privacy: Table) -
         "change, `fieldfare study plan` says what fits then.",
     )
     training["steps"], training["learning_rate"] = fitting.steps, fitting.learning_rate
+    if fitting.beta1 != MOMENTUM:
+        training["beta1"] = fitting.beta1
     document["training"] = training
     if fitting.coordinates is not None:
         document["geometry"] = {"kind": fitting.coordinates}

@@ -58,7 +58,7 @@ class HomeFits:
             own = own_models(study, start, data)
         except UsageError:  # too few negatives: nothing to weigh by
             own = None
-        alone = own_best(study, data, start) if own is None else own.best().fitted
+        alone = own_best(study, data, start) if own is None else own.best()
         return cls(study, data, own, alone)
 
     def at_home(self, shared: Vector) -> SumModel:

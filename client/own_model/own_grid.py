@@ -53,16 +53,13 @@ class Boosting(_Section):
 
 
 class Stack(_Section):
-    """Shares of the way from own alone to the whole stack, from 0 upwards, and how to choose.
+    """When own labels weigh.
 
     Attributes:
         least: own positives; with fewer there is no stack.
-        errors: standard errors by which a share may be worse than the best.
     """
 
     least: int
-    errors: float = Field(ge=0)
-    shares: _Rates
 
 
 class Grid(_Section):

@@ -3,9 +3,8 @@
 Weights are those of a logistic regression, none below 0, on scores of models that had not seen
 the unit (Wolpert 1992; Breiman 1996, "Stacked regressions"). The shared model did see own training
 units: what it can remember of one is bounded, of all together it is not (docs/adr/0019 says what
-that was worth). Of the way from the own best
-model to the whole stack the least share is taken whose precision is within one standard error of
-the best share's.
+that was worth). The stack is taken whole, with the shared model and without: choosing between it
+and its parts by few labels costs more than it saves (docs/adr/0035).
 
 All parts but the trees have the same parameters, and so has their sum: the stack is one vector of
 parameters and one forest, whose reasons add up exactly (docs/adr/0019). Nothing of it leaves, and
@@ -18,7 +17,6 @@ from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score
 
 from fieldfare.client.own_model.own_fits import (
     SumFits,
@@ -38,7 +36,6 @@ from fieldfare.client.own_model.own_grid import (
     own_grid,
     thinned,
 )
-from fieldfare.shared.evaluation.metrics import highest_first
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.models import AdditiveModel, LinearModel, model_for
 from fieldfare.shared.protocol.plan import PARAMETER_LIMIT
@@ -46,7 +43,6 @@ from fieldfare.shared.study.study import Study
 
 ADDITIVE: Final = "own additive"
 TREES: Final = "own boosting"
-STACKED: Final = "own stack"
 SHARED_PARTS: Final = ("shared", "tuned", "warm")
 
 
@@ -55,33 +51,8 @@ def is_stackable(study: Study) -> bool:
     return isinstance(model_for(study), AdditiveModel | LinearModel)
 
 
-def _mixed(columns: Vector, weights: Vector) -> Vector:
-    return np.asarray(weights[0] + columns @ weights[1:], dtype=np.float64)
-
-
-def _mixed_apart(columns: Vector, labels: Labels, folds: NDArray[np.int64]) -> Vector:
-    """Return float64 (units,): mixed under weights that had not seen the unit."""
-    found = np.empty(len(labels))
-    for fold in range(int(folds.max()) + 1):
-        held = folds == fold
-        found[held] = _mixed(columns[held], weighed(columns[~held], labels[~held]))
-    return found
-
-
-def precisions(scores: Vector, labels: Labels) -> Vector:
-    """Return float64 (positives,): the share of positives among those ranked up to each positive.
-
-    Their mean is average precision, up to ties, which are dealt as in an evaluation.
-    """
-    order = highest_first(scores)
-    found = np.empty(len(order))
-    found[order] = np.cumsum(labels[order], dtype=np.float64) / np.arange(1, len(order) + 1)
-    reached: Vector = found[labels == 1]
-    return reached
-
-
-def _columns(parts: Mapping[str, Chosen[SumModel]]) -> Vector:
-    return np.column_stack([part.apart for part in parts.values()])
+def _weights(parts: Mapping[str, Chosen[SumModel]], labels: Labels) -> Vector:
+    return weighed(np.column_stack([part.apart for part in parts.values()]), labels)
 
 
 def _collapsed(parts: Mapping[str, Chosen[SumModel]], weights: Vector) -> SumModel:
@@ -146,41 +117,9 @@ class OwnModels:
         """The models by name."""
         return {ADDITIVE: self.additive} | ({TREES: self.trees} if self.trees else {})
 
-    def best(self) -> "OwnBest":
-        """Return the best by average precision out of fold: one of the models, or their stack."""
-        columns, labels = _columns(self.parts), self.data.labels
-        found = {
-            name: (np.eye(1 + len(self.parts))[place], part.apart)
-            for place, (name, part) in enumerate(self.parts.items(), start=1)
-        }
-        if self.trees is not None:
-            apart = _mixed_apart(columns, labels, self.folds)
-            found[STACKED] = (weighed(columns, labels), apart)
-        worth = {
-            name: float(average_precision_score(labels, apart))
-            for name, (_, apart) in found.items()
-        }
-        name = max(worth, key=worth.__getitem__)
-        weights, apart = found[name]
-        fitted = shifted(_collapsed(self.parts, weights), self.shift)
-        return OwnBest(name, fitted, weights, apart)
-
-
-@dataclass(frozen=True, eq=False)
-class OwnBest:
-    """The best model that an institution has without anybody else.
-
-    Attributes:
-        name: which kind it is.
-        fitted: what scores.
-        weights: float64 (1 + own models,): bias first.
-        apart: float64 (units,), out of fold.
-    """
-
-    name: str
-    fitted: SumModel
-    weights: Vector
-    apart: Vector
+    def best(self) -> SumModel:
+        """Return the best that an institution has without anybody else: the own models' stack."""
+        return shifted(_collapsed(self.parts, _weights(self.parts, self.data.labels)), self.shift)
 
 
 def own_best(study: Study, data: EncodedUnits, start: Vector, grid: Grid | None = None) -> SumModel:
@@ -199,7 +138,7 @@ def own_best(study: Study, data: EncodedUnits, start: Vector, grid: Grid | None 
     positives = int(data.labels.sum())
     if min(positives, len(data) - positives) < grid.folds:
         return SumFits(study, grid, start).own(data)[0]
-    return OwnModels.of(study, data, start, grid).best().fitted
+    return OwnModels.of(study, data, start, grid).best()
 
 
 # -- at home ---------------------------------------------------------------------------------------
@@ -212,12 +151,10 @@ class AtHome:
     Attributes:
         model: a sum by feature.
         weights: of each part.
-        share: of the way from own alone to the whole stack.
     """
 
     model: SumModel
     weights: Mapping[str, float]
-    share: float
 
 
 def at_home(study: Study, shared: Vector, own: OwnModels, grid: Grid | None = None) -> AtHome:
@@ -231,34 +168,12 @@ def at_home(study: Study, shared: Vector, own: OwnModels, grid: Grid | None = No
     """
     grid = grid or own_grid()
     fits, data, model = SumFits(study, grid, shared), own.data, model_for(study)
-    alone = own.parts
     joined = (
         Chosen(model.scores(shared, data), SumModel(model, shared)),
         choose(fits.tuned, data, own.folds),
         choose(fits.warm, data, own.folds),
     )
-    parts = alone | dict(zip(SHARED_PARTS, joined, strict=True))
-    columns = _columns(parts)
-    best = own.best()
-    share = _share(columns, best, own, grid)
-    whole, least = weighed(columns, data.labels), np.zeros(1 + len(parts))
-    least[: 1 + len(alone)] = best.weights
-    weights = share * whole + (1.0 - share) * least
-    made = _collapsed(parts, weights)
+    parts = own.parts | dict(zip(SHARED_PARTS, joined, strict=True))
+    weights = _weights(parts, data.labels)
     named = dict(zip(parts, weights[1:].tolist(), strict=True))
-    return AtHome(shifted(made, own.shift), named, share)
-
-
-def _share(columns: Vector, alone: OwnBest, own: OwnModels, grid: Grid) -> float:
-    """Return the least share of the whole stack within one standard error of the best."""
-    labels, whole = own.data.labels, _mixed_apart(columns, own.data.labels, own.folds)
-    found = [
-        precisions(share * whole + (1.0 - share) * alone.apart, labels)
-        for share in grid.stack.shares
-    ]
-    best = max(found, key=lambda one: float(one.mean()))
-    for share, one in zip(grid.stack.shares, found, strict=True):
-        less = best - one
-        if float(less.mean()) <= grid.stack.errors * float(less.std()) / np.sqrt(len(less)):
-            return share
-    return grid.stack.shares[-1]
+    return AtHome(shifted(_collapsed(parts, weights), own.shift), named)

@@ -183,9 +183,10 @@ def _settings(study: Study, found: StudyOutlook) -> str:
     if fitting is None:
         return f"nothing was measured for kind {study.model.kind}"
     kind = None if study.geometry is None else study.geometry.kind
-    own = (study.privacy.clipping_norm, study.training.steps, study.training.learning_rate)
-    fits = (fitting.clipping_norm, fitting.steps, fitting.learning_rate)
-    said = "clipping_norm {:g}, steps {}, learning_rate {:g} in {} coordinates"
+    training = study.training
+    own = (study.privacy.clipping_norm, training.steps, training.learning_rate, training.beta1)
+    fits = (fitting.clipping_norm, fitting.steps, fitting.learning_rate, fitting.beta1)
+    said = "clipping_norm {:g}, steps {}, learning_rate {:g}, beta1 {:g} in {} coordinates"
     fitted = said.format(*fits, fitting.coordinates or "the features' own")
     if (*own, kind) == (*fits, fitting.coordinates):
         return f"{fitted}: they fit"

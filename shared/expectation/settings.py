@@ -1,4 +1,4 @@
-"""Settings of training that fit a study, from public numbers alone: coordinates, C, steps, rate.
+"""Settings of training that fit a study, from public numbers: coordinates, C, steps, rate, beta1.
 
 The table, settings.toml, was chosen on trials by tests/benchmarks/learning/settings.py and, its
 coordinates, by coordinates.py there, which name their sets and say how each rule did on the sets
@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fieldfare.shared.study.geometry_section import Coordinates
 
+MOMENTUM: Final = 0.9  # of a study that says nothing
 _ROOM: Final = "fieldfare.shared.expectation"
 
 
@@ -26,6 +27,7 @@ class Band(BaseModel):
         strength: of the signal, from which they hold.
         rarer: share of the rarer class, from which they hold.
         coordinates: in which a model is trained; None: its features' own.
+        beta1: of Adam, its momentum.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -36,6 +38,7 @@ class Band(BaseModel):
     clipping_norm: float
     steps: int
     learning_rate: float
+    beta1: float = MOMENTUM
 
     @property
     def changes(self) -> dict[str, Any]:
@@ -45,6 +48,7 @@ class Band(BaseModel):
             "privacy__clipping_norm": self.clipping_norm,
             "training__steps": self.steps,
             "training__learning_rate": self.learning_rate,
+            "training__beta1": self.beta1,
         }
 
 

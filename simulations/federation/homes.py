@@ -1,6 +1,6 @@
 """What each institution has by itself, and what the shared model is worth when used at home.
 
-    alone    its own best model: additive, boosting or their stack, chosen by cross-validation
+    alone    its own best model: additive and boosting, weighed by cross-validation
     at_home  the stack of that and the shared model, as `fieldfare institution tune` makes it
 
 Both learn from the institution's own training units, without privacy, and stay there; its own

@@ -1,6 +1,6 @@
 """What five banks of the invented world gain at home from a model that they learned together.
 
-    python -m tests.benchmarks.gain [--people 37500] [--seeds 100,101,...,109] [--json]
+    python -m tests.benchmarks.gain [--people 37500] [--seeds 100,101,...,109] [--splits 4] [--json]
 
 For each seed a world of version 1 is made, which is frozen (frozen_worlds.toml in
 tests/support/records has the hashes), and its banks compute their indicators.
@@ -8,6 +8,11 @@ Their study is trained at its epsilon by all together (as much noise as Fieldfar
 fast seeded source), and each bank uses the model at home, beside its own best model; then again
 from fewer of the labelled customers. All is measured on each bank's own held-out customers, as
 `fieldfare study join` measures it. Settings were chosen on seeds below 100.
+
+Each world is split several times, with other hold-outs, noise and labels left out: which units are
+held out decides more than most ideas are worth. Splits of one world share its people and are no
+further worlds: figures are means over banks, splits and worlds, and intervals draw whole worlds
+again, each with all of its splits.
 Ends with 1 where using it at home does not gain what is promised.
 """
 
@@ -23,15 +28,18 @@ from tests.support.records.frozen_worlds import VERSION, check_frozen, frozen_pl
 from fieldfare.shared.joining.figures import MINUTES, Figures
 from fieldfare.shared.joining.words import interval
 from fieldfare.simulations.demo.five_banks import PEOPLE, PREVALENCE, banks_study
+from fieldfare.simulations.federation.population import RecordsChoice
 from fieldfare.simulations.joining.join import figures_of
-from fieldfare.simulations.joining.seeds import JoinTask, SeedRows, seed_rows
-from fieldfare.simulations.joining.worlds import WorldTerms
+from fieldfare.simulations.joining.seeds import JoinTask, Records, SeedRows, seed_rows, unsaid
+from fieldfare.simulations.joining.worlds import ROLE, WorldTerms
+from fieldfare.simulations.world.studies import INSTITUTION
 
 GAIN: Final = 0.04  # relative, on average precision
 LEAST: Final = -0.01  # what the lower bound of the paired difference stays above
 CLOSED: Final = 0.40  # of the gap to the same stack fed without privacy, with a quarter
 TIMES: Final = 1.5  # recall of roles with fewer than 6 own cases
 SHARES: Final = (1.0, 0.25)
+SPLIT: Final = 1000  # between the seeds of two splits of a world
 SEEDS: Final = "100,101,102,103,104,105,106,107,108,109"
 
 
@@ -45,10 +53,32 @@ class FrozenTerms(WorldTerms):
         return days
 
 
-def task_of(people: int, seeds: Sequence[int], out: Path) -> JoinTask:
-    """Return what is measured: all labels and a quarter, and rare roles."""
+def world_rows(units: Path, world: int, splits: int) -> SeedRows:
+    """Measure a world's banks once for each split: all labels and a quarter, and rare roles.
+
+    Args:
+        units: file of the world's units, with the role of each case.
+        world: its seed, under which rows of all splits stand.
+        splits: how many.
+    """
+    choice = RecordsChoice((str(units),), institution_column=INSTITUTION)
+    seeds = [world + SPLIT * split for split in range(splits)]
+    source = Records(choice, {"rare": ROLE})
+    task = JoinTask(banks_study(), source, seeds, units.parent, SHARES, whole=False)
+    found = [seed_rows(task, seed, unsaid) for seed in seeds]
+    of_world = {"seed": world}
+    return found[0].model_copy(
+        update={
+            "rows": tuple(row.model_copy(update=of_world) for one in found for row in one.rows),
+            "kinds": tuple(row.model_copy(update=of_world) for one in found for row in one.kinds),
+        }
+    )
+
+
+def world_figures(people: int, seeds: Sequence[int], rows: Sequence[SeedRows]) -> Figures:
+    """Return what the rows of worlds say together."""
     source = FrozenTerms(people, PREVALENCE, version=VERSION)
-    return JoinTask(banks_study(), source, seeds, out, SHARES, whole=False)
+    return figures_of(JoinTask(banks_study(), source, seeds, Path()), rows, minutes=MINUTES)
 
 
 def lines(found: Figures) -> Iterator[str]:
@@ -81,16 +111,17 @@ def _line(row: Figures) -> str:
     )
 
 
-def measure(people: int = PEOPLE, seeds: str = SEEDS) -> Figures:
+def measure(people: int = PEOPLE, seeds: str = SEEDS, splits: int = 4) -> Figures:
     """Return what each bank of each world gains at home."""
-    measured: list[SeedRows] = []
-    with TemporaryDirectory(prefix=FOLDER) as folder:
-        task = task_of(people, numbers(seeds), Path(folder))
-        for seed in task.seeds:
-            measured.append(seed_rows(task, seed, lambda *_: None))
-            one = figures_of(task, measured[-1:], minutes=MINUTES)
-            typer.echo("\n".join([f"seed {seed}", *(f"  {x}" for x in lines(one))]), err=True)
-    return figures_of(task, measured, minutes=MINUTES)
+    source, measured = FrozenTerms(people, PREVALENCE, version=VERSION), list[SeedRows]()
+    for seed in numbers(seeds):
+        with TemporaryDirectory(prefix=FOLDER) as folder:
+            units = Path(folder) / "units.parquet"
+            source.write_units(banks_study(), seed, units)
+            measured.append(world_rows(units, seed, splits))
+        one = world_figures(people, (seed,), measured[-1:])
+        typer.echo("\n".join([f"seed {seed}", *(f"  {x}" for x in lines(one))]), err=True)
+    return world_figures(people, numbers(seeds), measured)
 
 
 def words(found: Figures) -> list[str]:

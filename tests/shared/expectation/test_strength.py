@@ -77,7 +77,7 @@ def test_settings_fit_from_the_weakest_signal_on(kind: str) -> None:
         assert fitting_settings(kind, row.strength, 1 - max(1.01 * row.rarer, 0.001)) == row
         assert (row.clipping_norm * 1024) % 1 == 0
         study = home_study(
-            training={"steps": row.steps, "learning_rate": row.learning_rate},
+            training={"steps": row.steps, "learning_rate": row.learning_rate, "beta1": row.beta1},
             privacy={"epsilon": 1, "delta": 1e-5, "clipping_norm": row.clipping_norm},
             geometry=row.coordinates and {"kind": row.coordinates},
         )
@@ -92,12 +92,12 @@ def test_settings_fit_from_the_weakest_signal_on(kind: str) -> None:
     [
         (1.2, 0.002, ("centred", 60, 0.04)),
         (3.2, 0.005, ("centred", 60, 0.075)),
-        (14.0, 0.02, ("centred", 150, 0.15)),
+        (14.0, 0.02, ("centred", 100, 0.15)),
         (24.0, 0.047, (None, 120, 0.2)),
         (150.0, 0.24, ("whitened", 100, 0.1)),
-        (13.0, 0.55, ("centred", 150, 0.15)),
+        (13.0, 0.55, ("centred", 100, 0.15)),
         (45.0, 0.55, ("whitened", 100, 0.1)),
-        (13.0, 0.95, ("centred", 150, 0.15)),
+        (13.0, 0.95, ("centred", 100, 0.15)),
     ],
 )
 def test_weak_signals_are_centred_and_even_classes_whitened(
@@ -116,8 +116,9 @@ def test_shipped_studies_say_what_fits(name: str) -> None:
     assert fitting is not None
     assert study.geometry is not None
     training = study.training
-    found = (study.geometry.kind, study.privacy.clipping_norm, training.steps)
-    assert found == (fitting.coordinates, fitting.clipping_norm, fitting.steps)
+    found = (study.geometry.kind, study.privacy.clipping_norm, training.steps, training.beta1)
+    fits = (fitting.coordinates, fitting.clipping_norm, fitting.steps, fitting.beta1)
+    assert found == fits
     assert training.learning_rate == fitting.learning_rate
 
 
