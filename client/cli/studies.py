@@ -31,6 +31,7 @@ from fieldfare.client.home.settings import load_settings
 from fieldfare.client.home.studies import (
     KeptStudy,
     Told,
+    earlier_studies,
     find_id,
     kept_studies,
     kept_study,
@@ -115,6 +116,8 @@ def studies(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> Non
         rows = [_row(one, status) for one, status in zip(kept, statuses, strict=True)]
         typer.echo(json.dumps(rows, indent=2))
         return
+    for study, why in earlier_studies(institution.home, institution.roster).items():
+        typer.echo(f"{study[:SHORT]}: {why}")
     if not kept:
         typer.echo("no study has arrived: fieldfare institution study receive FILE")
         return

@@ -23,7 +23,7 @@ from fieldfare.shared.errors import ProtocolError, UsageError
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import Verifier
 from fieldfare.shared.protocol.roster import Hex32, Roster
-from fieldfare.shared.protocol.signed_files import open_study, read_signed
+from fieldfare.shared.protocol.signed_files import EarlierStudyError, open_study, read_signed
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.system.private_files import folder_lock, replace_private
 from fieldfare.shared.terminal.texts import SHORT
@@ -176,13 +176,31 @@ def kept_ids(home: Home) -> tuple[str, ...]:
 
 
 def kept_studies(home: Home, roster: Roster) -> tuple[KeptStudy, ...]:
-    """Return all studies that arrived, oldest first.
+    """Return all studies that arrived, oldest first, but those of an earlier version.
 
     Raises:
         UsageError: as `kept_study`.
     """
-    kept = [kept_study(home, study, roster) for study in kept_ids(home)]
+    earlier = earlier_studies(home, roster)
+    kept = [kept_study(home, study, roster) for study in kept_ids(home) if study not in earlier]
     return tuple(sorted(kept, key=lambda one: (one.decision.received, one.study.id)))
+
+
+def earlier_studies(home: Home, roster: Roster) -> dict[str, str]:
+    """Return why no run of a study goes on, by id: those that an earlier version was offered.
+
+    Raises:
+        UsageError: an offer cannot be read.
+    """
+    found, signers = dict[str, str](), SignersEver.of(home, roster)
+    for study in kept_ids(home):
+        try:
+            open_study(read_signed(home.study(study)), signers, Protection.EXACT)
+        except EarlierStudyError as error:
+            found[study] = str(error)
+        except ProtocolError:
+            continue  # who asks for it is told
+    return found
 
 
 def find_id(home: Home, text: str) -> str:

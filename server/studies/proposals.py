@@ -14,7 +14,12 @@ from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import Signer
 from fieldfare.shared.protocol.plan import Plan, plan_for
 from fieldfare.shared.protocol.roster import Roster
-from fieldfare.shared.protocol.signed_files import offer_study, open_study, read_signed
+from fieldfare.shared.protocol.signed_files import (
+    EarlierStudyError,
+    offer_study,
+    open_study,
+    read_signed,
+)
 from fieldfare.shared.study.study import Study, check_deployable
 from fieldfare.shared.system.private_files import create_private
 
@@ -50,6 +55,10 @@ class Proposal:
     def plan(self) -> Plan:
         """The study's planned releases and their cost."""
         return plan_for(self.study)
+
+
+class EarlierProposalError(UsageError):
+    """A study that an earlier version proposed."""
 
 
 def check_proposal(study: Study, roster: Roster | None) -> None:
@@ -101,6 +110,8 @@ def proposal(home: CoordinatorHome, study_id: str) -> Proposal:
     own = Roster(version=1, coordinator=signing_public(home), members=())
     try:
         study = open_study(content, own, Protection.EXACT)
+    except EarlierStudyError as error:
+        raise EarlierProposalError(f"{path}: {error}") from None
     except ProtocolError as error:
         raise UsageError(
             f"{path}: {error}; move the file away and propose the study again"
@@ -112,12 +123,17 @@ def proposal(home: CoordinatorHome, study_id: str) -> Proposal:
 
 
 def proposals(home: CoordinatorHome) -> tuple[Proposal, ...]:
-    """Return all studies that were proposed, oldest first.
+    """Return all studies that were proposed, oldest first, but those of an earlier version.
 
     Raises:
         UsageError: as `proposal`.
     """
-    found = [proposal(home, study_id) for study_id in _ids(home)]
+    found = []
+    for study_id in _ids(home):
+        try:
+            found.append(proposal(home, study_id))
+        except EarlierProposalError:
+            continue  # no run of it is begun; whoever names it is told why
     return tuple(sorted(found, key=lambda one: (one.at, one.id)))
 
 

@@ -26,6 +26,7 @@ from fieldfare.shared.protocol.messages import (
 )
 from fieldfare.shared.protocol.roster import COORDINATOR, ROSTER_SIGNER, Roster, RosterKey
 from fieldfare.shared.study.study import MAX_STUDY_BYTES, Study
+from fieldfare.shared.study.toml import earlier_keys
 from fieldfare.shared.system.private_files import read_at_most
 
 CanonicalText = Annotated[str, Field(min_length=2, max_length=MAX_STUDY_BYTES)]
@@ -37,6 +38,10 @@ class StudyOffer(MessageBody):
     TYPE: ClassVar[str] = "fieldfare.study-offer.v1"
 
     study: CanonicalText
+
+
+class EarlierStudyError(ProtocolError):
+    """A study that its coordinator signed, in words that this version has no more."""
 
 
 class RosterOffer(MessageBody):
@@ -56,6 +61,7 @@ def open_study(content: bytes, roster: Verifier, protection: Protection) -> Stud
     """Parse a signed study and check the coordinator's signature on it.
 
     Raises:
+        EarlierStudyError: signed, and of an earlier version.
         ProtocolError: not signed by the roster's coordinator, no valid study, or text that
             is not the study's own canonical form.
     """
@@ -64,7 +70,13 @@ def open_study(content: bytes, roster: Verifier, protection: Protection) -> Stud
         raise ProtocolError("expected the coordinator's signature", RefusalCode.BAD_SIGNATURE)
     try:
         study = Study.model_validate(json.loads(offer.body.study))
-    except (ValidationError, ValueError, RecursionError):
+    except (ValidationError, ValueError, RecursionError) as error:
+        earlier = earlier_keys(error) if isinstance(error, ValidationError) else []
+        if earlier:
+            raise EarlierStudyError(
+                f"expected a study of this version, found one of an earlier one ({earlier[0]}): "
+                "what it released stays, no run of it goes on; its coordinator proposes it anew"
+            ) from None
         raise ProtocolError("expected a valid study of format 1: upgrade or ask again") from None
     if study.canonical() != offer.body.study.encode():
         raise ProtocolError("expected the study's canonical form, found another text")

@@ -52,6 +52,12 @@ def mistake_lines(error: dict[str, Any]) -> list[str]:
     return [f"{path}: expected {expected}, found {_found(error)}"]
 
 
+def earlier_keys(error: ValidationError) -> list[str]:
+    """Return a line for each key that earlier versions had; none of a stranger's words."""
+    gone = [_path(one["loc"]) for one in error.errors() if one["type"] == "extra_forbidden"]
+    return [f"{path}: {_GONE[path]}" for path in gone if path in _GONE]
+
+
 def _found(error: dict[str, Any]) -> str:
     if error["type"] == "string_too_long":  # it may be anything, a picture too: no part of it
         return str(len(error["input"]))

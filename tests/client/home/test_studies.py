@@ -3,6 +3,7 @@ import threading
 from datetime import timedelta
 
 import pytest
+import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.support.homes.institutions import NOW, Coordinator, home_study
 
@@ -10,6 +11,7 @@ from fieldfare.client.home.studies import (
     State,
     StudyDecision,
     deciding,
+    earlier_studies,
     find_id,
     keep_study,
     kept_ids,
@@ -20,9 +22,11 @@ from fieldfare.client.home.studies import (
     stamp,
     write_decision,
 )
+from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import UsageError
-from fieldfare.shared.protocol.messages import IdentitySigner
-from fieldfare.shared.protocol.signed_files import offer_study
+from fieldfare.shared.protocol.messages import IdentitySigner, Signer, sign_envelope
+from fieldfare.shared.protocol.roster import COORDINATOR
+from fieldfare.shared.protocol.signed_files import StudyOffer, offer_study
 
 STUDY = home_study()
 
@@ -102,6 +106,31 @@ def test_a_study_without_a_decision_is_only_received(coordinator: Coordinator) -
     keep_study(home, STUDY, coordinator.signed(STUDY), NOW)
     home.study(STUDY.id).with_suffix(".json").unlink()
     assert read_decision(home, STUDY.id).state is State.RECEIVED
+
+
+def earlier(signer: Signer) -> tuple[str, bytes]:
+    """A study as an earlier version wrote it: its id, and the signed offer."""
+    said = STUDY.model_dump(mode="json")
+    said["privacy"]["training_share"] = 0.8
+    text = rfc8785.dumps(said)
+    return bytes_hash(text), sign_envelope(StudyOffer(study=text.decode()), COORDINATOR, signer)
+
+
+def test_a_study_of_an_earlier_version_is_said_and_hides_no_other(coordinator: Coordinator) -> None:
+    home, roster = coordinator.homes["bank-a"], coordinator.roster()
+    keep_study(home, STUDY, coordinator.signed(STUDY), NOW)
+    old, offer = earlier(coordinator.signer)
+    home.study(old).write_bytes(offer)
+    assert [one.study for one in kept_studies(home, roster)] == [STUDY]
+    (said,) = earlier_studies(home, roster).values()
+    assert "privacy.training_share: training and the hold-out" in said
+    with pytest.raises(UsageError, match="of an earlier one"):
+        kept_study(home, old, roster)
+    # Another's signature makes it no study at all.
+    home.study(old).write_bytes(earlier(IdentitySigner(Ed25519PrivateKey.generate()))[1])
+    assert earlier_studies(home, roster) == {}
+    with pytest.raises(UsageError, match="receive it again"):
+        kept_studies(home, roster)
 
 
 def test_studies_are_listed_in_order_of_arrival(coordinator: Coordinator) -> None:

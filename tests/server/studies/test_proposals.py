@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.support.homes.institutions import home_study
 from tests.support.network.coordinator import new_home
@@ -14,11 +15,17 @@ from fieldfare.server.home.initial_setup import load_signing_key, signing_public
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.roster_key import load_roster_key, roster_public
 from fieldfare.server.studies.proposals import find_study, proposal, proposals, propose
+from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import StudyError, UsageError
 from fieldfare.shared.privacy.protection import Protection
-from fieldfare.shared.protocol.messages import IdentitySigner
-from fieldfare.shared.protocol.roster import Roster
-from fieldfare.shared.protocol.signed_files import offer_roster, offer_study, open_study
+from fieldfare.shared.protocol.messages import IdentitySigner, sign_envelope
+from fieldfare.shared.protocol.roster import COORDINATOR, Roster
+from fieldfare.shared.protocol.signed_files import (
+    StudyOffer,
+    offer_roster,
+    offer_study,
+    open_study,
+)
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.system.private_files import create_private
 
@@ -132,3 +139,16 @@ def test_a_file_under_another_id_is_said(home: CoordinatorHome) -> None:
     create_private(home.study("0" * 64), offer_study(STUDY, signer(home)))
     with pytest.raises(UsageError, match="expected the study of that id"):
         proposal(home, "0" * 64)
+
+
+def test_a_study_that_an_earlier_version_proposed_hides_no_other(home: CoordinatorHome) -> None:
+    propose(home, STUDY, signer(home))
+    said = STUDY.model_dump(mode="json")
+    said["privacy"]["training_share"] = 0.8
+    text = rfc8785.dumps(said)
+    old = home.study(bytes_hash(text))
+    offer = sign_envelope(StudyOffer(study=text.decode()), COORDINATOR, signer(home))
+    create_private(old, offer)
+    assert [one.study for one in proposals(home)] == [STUDY]
+    with pytest.raises(UsageError, match=r"training_share: training and the hold-out"):
+        proposal(home, old.stem)
