@@ -29,6 +29,7 @@ EXTRA_OF: Final = {
     "sklearn": "institution",
     "threadpoolctl": "institution",
     "sqlalchemy": "coordinator",
+    "starlette": "institution",
     "torch": "torch",
     "uvicorn": "coordinator",
     "yaml": "institution",
@@ -36,7 +37,7 @@ EXTRA_OF: Final = {
 FOR: Final = {
     "coordinator": "a coordinator needs",
     "demo": "simulations need",
-    "institution": "records need",
+    "institution": "an institution needs",
     "torch": "networks (mlp, modules) need",
 }
 

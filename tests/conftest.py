@@ -13,6 +13,7 @@ pytest_plugins = (
     "tests.support.system.left_behind",
     "tests.support.homes.coordinators",
     "tests.support.homes.keyed_coordinators",
+    "tests.support.homes.consoles",
     "tests.support.homes.institutions",
     "tests.support.federations.bench",
     "tests.support.federations.settings",

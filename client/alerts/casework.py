@@ -214,7 +214,7 @@ class Casework:
             UsageError: this user has no right here, or the file cannot be written.
         """
         user = os_user()
-        if act.person and user != self.terms.console:
+        if (act.person or act.deed is Deed.CONSOLE) and user != self.terms.console:
             raise UsageError(
                 f"{self.path / TERMS}: expected console = {user!a}, found "
                 f"{self.terms.console!a}: the operator names there the user who runs the console"

@@ -17,6 +17,8 @@ app: Final = Part(
     casework="""
         institution.casework.make institution.casework.show institution.casework.collect
         institution.queue institution.alert.act institution.forget
+        institution.console institution.console.account.add institution.console.account.link
+        institution.console.account.close institution.console.account.list
     """,
     drafting="study.new records.assemble",
     home="""

@@ -1,4 +1,4 @@
-"""`fieldfare institution casework make|collect|show`, `queue`, `alert act`, `forget`.
+"""`fieldfare institution casework make|collect|show`, `queue`, `alert act`, `forget`, `console`.
 
 Several persons work on alerts, without a key.
 """
@@ -7,7 +7,7 @@ import grp
 import os
 import pwd
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -37,8 +37,13 @@ from fieldfare.client.alerts.queue_view import NOBODY, QueueFilter
 from fieldfare.client.alerts.store import STORE, open_store, store_at
 from fieldfare.client.cli import app
 from fieldfare.client.cli.options import DEFAULT_HOME, HomeOption, QueueOption
+from fieldfare.client.console.place import ConsolePlace, console_place
+from fieldfare.client.console.process import address_of, run_console
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import load_settings
+from fieldfare.shared.console.accounts import LINK_LIVES, ConsoleAct
+from fieldfare.shared.console.entrance import ENROL
+from fieldfare.shared.console.rights import ConsoleRole
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.study.toml import problem_lines
 from fieldfare.shared.system.clock import utc_now
@@ -303,3 +308,110 @@ def forget_expired(home: HomeOption = DEFAULT_HOME) -> None:
     with scoring_store(opened, settings) as store:
         gone = forget(store, keys, settings, utc_now())
     typer.echo(f"{gone} alerts deleted; entries kept until before today are gone")
+
+
+# -- console --------------------------------------------------------------------------------------
+
+LISTEN: Final = "127.0.0.1:8700"
+_HOUR: Final = 3600
+
+AccountsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--accounts",
+        envvar="FIELDFARE_CONSOLE",
+        help="The console's own folder.",
+        show_default="console/ in the home",
+    ),
+]
+ListenOption = Annotated[
+    str, typer.Option(help="Where it listens: a loopback host:port, or unix:PATH.")
+]
+AtOption = Annotated[
+    str,
+    typer.Option(help="The address that people type, if a proxy with TLS stands before it."),
+]
+NameArgument = Annotated[str, typer.Argument(help="The account's name.")]
+
+
+@app.command("institution.console")
+def serve_console(
+    home: QueueOption = DEFAULT_HOME,
+    accounts: AccountsOption = None,
+    listen: ListenOption = LISTEN,
+    at: AtOption = "",
+) -> None:
+    """Serve the console for a browser on this machine until this is stopped.
+
+    It holds no key and no ledger, and opens no record: it shows alerts, and signs who decided.
+    """
+    run_console(home, accounts, listen, at, typer.echo)
+
+
+@app.command("institution.console.account.add")
+def add(
+    name: NameArgument,
+    role: Annotated[ConsoleRole, typer.Option(help="What the person may do.")],
+    home: QueueOption = DEFAULT_HOME,
+    accounts: AccountsOption = None,
+    listen: ListenOption = LISTEN,
+    at: AtOption = "",
+) -> None:
+    """Add an account, and print the link by which its person enrols, once."""
+    address = address_of(listen, at)
+    with console_place(home, accounts, os.urandom, make=True) as place:
+        token = place.book.add(name, role, _teller(place, ConsoleAct.ADDED))
+    _show_link(name, address, token)
+
+
+@app.command("institution.console.account.link")
+def link(
+    name: NameArgument,
+    home: QueueOption = DEFAULT_HOME,
+    accounts: AccountsOption = None,
+    listen: ListenOption = LISTEN,
+    at: AtOption = "",
+) -> None:
+    """Begin an account anew, by a new link: a password or a second factor was lost.
+
+    The old password, second factor, sessions and links count no more.
+    """
+    address = address_of(listen, at)
+    with console_place(home, accounts, os.urandom) as place:
+        token = place.book.link(name, _teller(place, ConsoleAct.LINKED))
+    _show_link(name, address, token)
+
+
+@app.command("institution.console.account.close")
+def close(
+    name: NameArgument, home: QueueOption = DEFAULT_HOME, accounts: AccountsOption = None
+) -> None:
+    """Close an account and end its sessions; what its person did stands."""
+    with console_place(home, accounts, os.urandom) as place:
+        place.book.close(name, _teller(place, ConsoleAct.CLOSED))
+    typer.echo(f"closed: {name}")
+
+
+@app.command("institution.console.account.list")
+def listed(home: QueueOption = DEFAULT_HOME, accounts: AccountsOption = None) -> None:
+    """List the accounts, their roles, and who has enrolled."""
+    with console_place(home, accounts, os.urandom) as place:
+        found = place.book.all()
+    rows = (
+        (one.name, one.role.value, "closed" if one.closed else "yes" if one.enrolled else "no")
+        for one in found
+    )
+    console().print(table(("name", "role", "enrolled"), rows))
+
+
+def _teller(place: ConsolePlace, act: ConsoleAct) -> Callable[[str], None]:
+    return lambda name: place.queue.tell(act.value, os_user(), name)
+
+
+def _show_link(name: str, address: str, token: str) -> None:
+    hours = int(LINK_LIVES.total_seconds()) // _HOUR
+    typer.echo(f"{name} enrols here, once, within {hours} hours:")
+    typer.echo(f"{address}{ENROL}?link={token}")
+    typer.echo(
+        "Whoever opens it first sets the password and the second factor: hand it over safely."
+    )

@@ -109,7 +109,9 @@ class LazyGroup(click.Group):
         name = self._prefix + cmd_name
         load = commands().get(name)
         if load is not None:
-            return _plain(load(), cmd_name)
+            command = _plain(load(), cmd_name)
+            below = any(one.startswith(f"{name}.") for one in commands())
+            return _with_commands(command, name) if below else command
         if cmd_name in self.list_commands(ctx):
             return LazyGroup(f"{name}.", name=cmd_name, help=SUMMARIES.get(name))
         return None
@@ -144,6 +146,25 @@ class LazyGroup(click.Group):
         names = (name for name in self.list_commands(ctx) if name.startswith(incomplete))
         found = [CompletionItem(n, help=SUMMARIES.get(self._prefix + n)) for n in names]
         return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
+
+
+def _with_commands(command: click.Command, name: str) -> LazyGroup:
+    """Return a command that does its own work where none of those below it is typed."""
+
+    def callback(**values: Any) -> Any:
+        below = click.get_current_context().invoked_subcommand
+        return command.callback(**values) if command.callback and not below else None
+
+    group = LazyGroup(
+        f"{name}.",
+        name=command.name,
+        params=command.params,
+        callback=callback,
+        help=command.help,
+        invoke_without_command=True,
+    )
+    group.context_class = command.context_class
+    return group
 
 
 def _plain(command: click.Command, name: str) -> click.Command:

@@ -49,6 +49,7 @@ USING = (
         f"client/{r}/"
         for r in ("alerts", "cli", "joining", "model_use", "oversight", "own_model", "scoring")
     ),
+    "client/console/",  # listens on this machine alone, and starts no connection
     "client/home/settings.py",
 )
 USE = re.compile(r"fieldfare\.client\.(?:alerts|joining|model_use|own_model|scoring)\b")

@@ -35,7 +35,7 @@ DRAWING = ("opendp",)  # loaded where a custodian draws exact noise, in a module
 # Processes that commands start as `python -m`, by role.
 PROCESSES = {
     "node": ("client.node.process", "client.cli.node", "client.stock_node"),
-    "institution": ("client.daemon.process",),
+    "institution": ("client.daemon.process", "client.console.process"),
     "coordinator": (
         "server.service.run_process",
         "server.service.runner_process",

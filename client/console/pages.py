@@ -1,0 +1,20 @@
+"""The first page, the menu, and the list of all pages; a new page is a line here."""
+
+from typing import Final
+
+from starlette.responses import Response
+
+from fieldfare.client.console.place import ConsolePlace
+from fieldfare.shared.console.frame import HOME, MenuEntry, Page, Visit
+from fieldfare.shared.console.rights import Right
+
+MENU: Final = (MenuEntry(HOME, "Start", Right.ENTER),)
+
+
+def pages_of(place: ConsolePlace) -> tuple[Page, ...]:
+    """Return every page of an institution's console but those of its entrance."""
+    return (Page(HOME, Right.ENTER, lambda visit: _first_page(visit, place)),)
+
+
+def _first_page(visit: Visit, place: ConsolePlace) -> Response:
+    return visit.page("first_page.html", beside_keys=place.beside_keys)

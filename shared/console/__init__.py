@@ -1,0 +1,15 @@
+"""What both consoles share: pages, log-ins, sessions, the shield before them.
+
+Imports errors, system, sqlite and below; beside `client/console` and `server/console` the only room
+that may import Starlette. Time, entropy and the log of acts are arguments.
+
+rights.py        roles, rights, and the one table of both
+credentials.py   passwords (Argon2id), second factors (TOTP), tokens
+accounts.py      the file of accounts, sessions, known browsers and saved views
+turns.py         how often somebody may try
+shield.py        around everything: Host, size, headers
+frame.py         pages with their rights, forms with their tokens, answers, errors
+entrance.py      log in, second factor, enrolment, log out
+serving.py       an address, and the server on it
+layout.html      the frame of every page
+"""

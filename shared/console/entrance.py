@@ -1,0 +1,184 @@
+"""How somebody comes in: password, second factor, enrolment; and out again.
+
+Whoever else proves an account's person (an identity provider) gives pages of its own instead, and
+ends, as these do, in `come_in`.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from threading import BoundedSemaphore
+from typing import Final
+
+from starlette.responses import Response
+
+from fieldfare.shared.console.accounts import ConsoleAct
+from fieldfare.shared.console.credentials import factor_of, factor_text, factor_uri
+from fieldfare.shared.console.frame import HOME, LOG_IN, SECOND_FACTOR, Page, Refused, Visit
+from fieldfare.shared.console.rights import Right
+from fieldfare.shared.console.turns import Turns
+from fieldfare.shared.errors import UsageError
+
+NO_MATCH: Final = "Name and password do not belong together."
+BUSY: Final = "Many log in at this moment: try again in a few seconds."
+AT_ONCE: Final = 2  # passwords hashed at the same time, 64 MiB each
+PATIENCE: Final = 5.0  # seconds in which one of them has ended
+TRIES: Final = 5  # at once, of one account from one kind of browser
+TRY_AGAIN: Final = 300.0  # seconds until one more
+STRANGERS: Final = 30  # tries at once, from all browsers in which nobody logged in before
+STRANGER_AGAIN: Final = 2.0
+ENROL: Final = "/enrol"
+
+
+class Entrance:
+    """The log-in of local accounts.
+
+    Tries are counted for an account from unknown browsers, and apart from them for each browser
+    in which that person was before: a stranger who tries for ever does not lock the person out.
+    """
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        """Count tries by `monotonic`, in seconds."""
+        self._monotonic = monotonic
+        self._tries = Turns(TRIES, TRY_AGAIN)
+        self._strangers = Turns(STRANGERS, STRANGER_AGAIN)
+        self._hashing = BoundedSemaphore(AT_ONCE)
+        self._held: set[str] = set()
+
+    @property
+    def pages(self) -> tuple[Page, ...]:
+        """The pages of the entrance."""
+        return (
+            Page(LOG_IN, Right.ANYBODY, _log_in_page),
+            Page(LOG_IN, Right.ANYBODY, self._log_in, "POST"),
+            Page(SECOND_FACTOR, Right.ANYBODY, _factor_page),
+            Page(SECOND_FACTOR, Right.ANYBODY, self._factor, "POST"),
+            Page(ENROL, Right.ANYBODY, _enrol_page),
+            Page(ENROL, Right.ANYBODY, self._enrol, "POST"),
+            Page("/log-out", Right.ENTER, _log_out, "POST"),
+        )
+
+    def _log_in(self, visit: Visit) -> Response:
+        name, password = visit.form.get("name", "").strip(), visit.form.get("password", "")
+        known = bool(visit.browser) and visit.parts.book.knows_browser(visit.browser, name)
+        key = f"{name} {visit.browser if known else ''}"
+        wait = self._wait(key, known=known)
+        if wait:
+            self._held_back(visit, key, name)
+            return _log_in_page(visit, _later(wait), HTTPStatus.TOO_MANY_REQUESTS)
+        self._held.discard(key)
+        with self._one_of_few():
+            right = visit.parts.book.proves_password(name, password)
+        if not right:
+            return _log_in_page(visit, NO_MATCH, HTTPStatus.FORBIDDEN)
+        self._tries.give_back(key)
+        visit.become(visit.parts.book.begin(name, proved=False, instead_of=visit.token))
+        return visit.go(SECOND_FACTOR)
+
+    def _wait(self, key: str, *, known: bool) -> float:
+        now = self._monotonic()
+        strangers = 0.0 if known else self._strangers.take("", now)
+        return strangers or self._tries.take(key, now)
+
+    def _held_back(self, visit: Visit, key: str, name: str) -> None:
+        """Write down that tries are held back, once for each time that it begins."""
+        if key not in self._held and len(self._held) < STRANGERS:
+            self._held.add(key)
+            known = visit.parts.book.account(name)
+            visit.parts.tell(ConsoleAct.HELD_BACK, known.name if known else "nobody known", "")
+
+    @contextmanager
+    def _one_of_few(self) -> Iterator[None]:
+        if not self._hashing.acquire(timeout=PATIENCE):
+            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, BUSY)
+        try:
+            yield
+        finally:
+            self._hashing.release()
+
+    def _factor(self, visit: Visit) -> Response:
+        if visit.waiting is None:
+            return visit.go(LOG_IN)
+        name, book = visit.waiting.name, visit.parts.book
+        wait = self._tries.take(f"code {name}", self._monotonic())
+        if wait:
+            return _factor_page(visit, _later(wait), HTTPStatus.TOO_MANY_REQUESTS)
+        if not book.proves_code(name, visit.form.get("code", "")):
+            visit.parts.tell(ConsoleAct.WRONG_CODE, name, name)
+            return _factor_page(visit, "That is not the code of this moment.", HTTPStatus.FORBIDDEN)
+        self._tries.give_back(f"code {name}")
+        return come_in(visit, name)
+
+    def _enrol(self, visit: Visit) -> Response:
+        link, password = visit.form.get("link", ""), visit.form.get("password", "")
+        if self._strangers.take("", self._monotonic()):
+            raise Refused(HTTPStatus.TOO_MANY_REQUESTS, BUSY)
+        if password != visit.form.get("again", ""):
+            return _enrol_page(visit, "The two passwords are not the same.")
+        if visit.parts.book.invited(link) is None:
+            return _enrol_page(visit)
+
+        def tell(name: str) -> None:
+            visit.parts.tell(ConsoleAct.ENROLLED, name, name)
+
+        code = visit.form.get("code", "")
+        try:
+            with self._one_of_few():
+                account = visit.parts.book.enrol(link, password, code, tell)
+        except UsageError as error:
+            return _enrol_page(visit, str(error))
+        return come_in(visit, account.name)
+
+
+def come_in(visit: Visit, name: str) -> Response:
+    """Begin the session of a person who was proved, under a new token, in a browser known from now.
+
+    Raises:
+        LedgerError: the log cannot be written; nobody is logged in.
+    """
+    visit.parts.tell(ConsoleAct.LOGGED_IN, name, name)
+    book = visit.parts.book
+    visit.become(book.begin(name, proved=True, instead_of=visit.token))
+    visit.remember(book.remember_browser(name))
+    return visit.go(HOME)
+
+
+def _log_out(visit: Visit) -> Response:
+    visit.parts.tell(ConsoleAct.LOGGED_OUT, visit.person.name, visit.person.name)
+    visit.parts.book.end(visit.token)
+    return visit.go(LOG_IN)
+
+
+def _log_in_page(visit: Visit, problem: str = "", status: HTTPStatus = HTTPStatus.OK) -> Response:
+    return visit.page("log_in.html", status, problem_text=problem, name=visit.form.get("name", ""))
+
+
+def _factor_page(visit: Visit, problem: str = "", status: HTTPStatus = HTTPStatus.OK) -> Response:
+    if visit.waiting is None:
+        return visit.go(HOME if visit.account else LOG_IN)
+    return visit.page("second_factor.html", status, problem_text=problem)
+
+
+def _enrol_page(visit: Visit, problem: str = "") -> Response:
+    link = visit.form.get("link", "") or visit.query.get("link", "")
+    invited = visit.parts.book.invited(link)
+    if invited is None:
+        raise Refused(
+            HTTPStatus.NOT_FOUND,
+            "This link does not count: it was used, is older than a day, or is another one. "
+            "Whoever runs the console makes a new one.",
+        )
+    factor = factor_of(link)
+    return visit.page(
+        "enrol.html",
+        HTTPStatus.BAD_REQUEST if problem else HTTPStatus.OK,
+        problem_text=problem,
+        link=link,
+        invited=invited,
+        secret=factor_text(factor),
+        uri=factor_uri(factor, invited.name, visit.parts.name),
+    )
+
+
+def _later(wait: float) -> str:
+    return f"Too many tries: the next one counts in {int(wait) + 1} seconds."

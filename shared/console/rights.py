@@ -1,0 +1,44 @@
+"""Who may do what in a browser: a closed list of roles, one of rights, and one table of both.
+
+Every page names its right; `tests/client/console/test_role_matrix.py` tries each role at each page.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+
+class ConsoleRole(StrEnum):
+    """A person's role; an account has one."""
+
+    ANALYST = "analyst"
+    REVIEWER = "reviewer"
+    OPERATOR = "operator"
+    EXAMINER = "examiner"
+
+
+class Right(StrEnum):
+    """What a page lets somebody do.
+
+    Attributes:
+        ANYBODY: without a log-in: the log-in itself, the look of pages.
+        ENTER: whoever is logged in, in any role.
+        READ_ALERTS: see alerts, which are about customers.
+        WORK_ON_ALERTS: take an alert, decide on it.
+    """
+
+    ANYBODY = "anybody"
+    ENTER = "enter"
+    READ_ALERTS = "read alerts"
+    WORK_ON_ALERTS = "work on alerts"
+
+
+_CASES: Final = frozenset({Right.ANYBODY, Right.ENTER, Right.READ_ALERTS, Right.WORK_ON_ALERTS})
+RIGHTS: Final[Mapping[ConsoleRole, frozenset[Right]]] = {
+    ConsoleRole.ANALYST: _CASES,
+    ConsoleRole.REVIEWER: _CASES,
+    # Who runs the machines, and who examines the institution, see no customer here.
+    ConsoleRole.OPERATOR: frozenset({Right.ANYBODY, Right.ENTER}),
+    ConsoleRole.EXAMINER: frozenset({Right.ANYBODY, Right.ENTER}),
+}
+NOBODY: Final = frozenset({Right.ANYBODY})

@@ -1,0 +1,99 @@
+"""What stands around everything that a console answers: which Host, how much, and the headers.
+
+It wraps the whole application, so that errors and answers of libraries carry the headers too.
+"""
+
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from typing import Any, Final
+
+MOST_BODY: Final = 64 * 1024  # bytes of a form
+MOST_TARGET: Final = 4 * 1024  # bytes of path and query
+
+# The first line is the issue's; style, script and pictures come from here, nothing from elsewhere.
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; form-action 'self'; frame-ancestors 'none'"
+)
+HEADERS: Final[tuple[tuple[bytes, bytes], ...]] = (
+    (b"content-security-policy", POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
+)
+_OURS: Final = frozenset(name for name, _ in HEADERS)
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class Shield:
+    """An application that answers only to its own names, in bounded size, with every header.
+
+    A page of somebody else's, opened in the same browser, can point its own name at this address
+    (DNS rebinding); its requests then carry that name, and are refused before anything is read.
+    """
+
+    def __init__(self, inside: Application, hosts: Collection[str]) -> None:
+        """Stand before `inside`; `hosts` are the values of Host that count, with their ports."""
+        self._inside, self._hosts = inside, {one.lower() for one in hosts}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; other protocols are not spoken."""
+        if scope["type"] != "http":
+            return
+        refused = self._refusal(scope)
+        if refused:
+            status, text = refused
+            await _answer(status, text, send)
+            return
+        await self._inside(scope, _Bounded(receive), _with_headers(send))
+
+    def _refusal(self, scope: Scope) -> tuple[int, str] | None:
+        fields = [(name.lower(), value) for name, value in scope["headers"]]
+        hosts = [value.decode("latin-1").lower() for name, value in fields if name == b"host"]
+        lengths = [value for name, value in fields if name == b"content-length"]
+        if len(hosts) != 1 or hosts[0] not in self._hosts:
+            return 421, "This address is not served here: use the one that the console was given."
+        if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MOST_TARGET:
+            return 414, "The address is too long."
+        if any(not one.isdigit() or int(one) > MOST_BODY for one in lengths):
+            return 413, "What was sent is too large."
+        return None
+
+
+class _Bounded:
+    """A body that ends the connection where it grows too large, whatever length it announced."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive, self._size = receive, 0
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        self._size += len(message.get("body") or b"")
+        return {"type": "http.disconnect"} if self._size > MOST_BODY else message
+
+
+def _with_headers(send: Send) -> Send:
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            own = [(n, v) for n, v in message.get("headers", ()) if n.lower() not in _OURS]
+            message = {**message, "headers": [*own, *HEADERS]}
+        await send(message)
+
+    return sent
+
+
+async def _answer(status: int, text: str, send: Send) -> None:
+    """Say one sentence; nothing of the request is in it."""
+    body = text.encode()
+    head = ((b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(body)))
+    start = {"type": "http.response.start", "status": status, "headers": [*head]}
+    await _with_headers(send)(start)
+    await send({"type": "http.response.body", "body": body})

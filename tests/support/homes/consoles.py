@@ -1,0 +1,143 @@
+"""A console in memory, persons who are enrolled there, and browsers without a script."""
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from html import unescape
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import httpx
+import pytest
+from starlette.testclient import TestClient
+
+from fieldfare.shared.console import credentials
+from fieldfare.shared.console.accounts import AccountBook, ConsoleAct, open_accounts
+from fieldfare.shared.console.credentials import code_of, factor_of
+from fieldfare.shared.console.entrance import Entrance
+from fieldfare.shared.console.frame import ConsoleParts, MenuEntry, Page, console_app
+from fieldfare.shared.console.rights import ConsoleRole, Right
+
+HOST: Final = "127.0.0.1:8700"
+PASSWORD: Final = "correct horse battery"  # noqa: S105 -- of nobody
+TOKEN: Final = re.compile(r'name="token" value="(\w+)"')
+FORM: Final = "application/x-www-form-urlencoded"
+
+
+class Ticking:
+    """A clock and an entropy that a test moves."""
+
+    def __init__(self) -> None:
+        self.seconds, self.drawn = 1_800_000_000.0, 0
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self.seconds, UTC)
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def entropy(self, size: int) -> bytes:
+        self.drawn += 1
+        return hashlib.sha512(str(self.drawn).encode()).digest()[:size]
+
+
+class Browser(TestClient):
+    """A browser that keeps cookies and runs no script; failures of pages are answers."""
+
+    def __init__(self, app: Any) -> None:
+        super().__init__(
+            app, base_url=f"http://{HOST}", raise_server_exceptions=False, follow_redirects=False
+        )
+
+    def shown(self, path: str) -> str:
+        """The text of a page, as a person reads it."""
+        answer = self.get(path)
+        assert answer.status_code == 200, answer.text
+        return unescape(re.sub(r"<[^>]+>", " ", answer.text))
+
+    def fill(self, path: str, page: str = "", **fields: str) -> httpx.Response:
+        """Fill in a form of a page (else of the same path) and send it."""
+        found = TOKEN.search(self.get(page or path).text)
+        assert found, f"expected a form on {page or path}"
+        return self.sent(path, {"token": found[1], **fields})
+
+    def sent(self, path: str, fields: dict[str, str], **headers: str) -> httpx.Response:
+        """Send fields as they are."""
+        body = urlencode(fields)
+        said = {name.replace("_", "-"): value for name, value in headers.items()}
+        answer: httpx.Response = self.post(
+            path, content=body, headers={"content-type": FORM, **said}
+        )
+        return answer
+
+
+@dataclass
+class ConsoleBench:
+    """A console with the pages of a test beside its entrance."""
+
+    book: AccountBook
+    time: Ticking
+    acts: list[tuple[str, str, str]] = field(default_factory=list)
+    factors: dict[str, bytes] = field(default_factory=dict)
+
+    def tell(self, act: ConsoleAct, person: str, account: str) -> None:
+        self.acts.append((act.value, person, account))
+
+    def parts(
+        self, *pages: Page, menu: Sequence[MenuEntry] = (), templates: Sequence[str] = ()
+    ) -> ConsoleParts:
+        return ConsoleParts(
+            name="bank-a",
+            cookie="fieldfare-test",
+            secure=False,
+            hosts={HOST},
+            book=self.book,
+            tell=self.tell,
+            pages=(*Entrance(self.time.monotonic).pages, *pages),
+            menu=menu,
+            templates=templates,
+        )
+
+    def app(self, *pages: Page) -> Any:
+        inside = {"status": HTTPStatus.OK, "text": "You are inside."}
+        home = Page("/", Right.ENTER, lambda visit: visit.page("error.html", **inside))
+        return console_app(self.parts(home, *pages))
+
+    def invite(self, name: str, role: ConsoleRole = ConsoleRole.ANALYST) -> str:
+        """Add an account; return its link."""
+        link = self.book.add(name, role, lambda _: None)
+        self.factors[name] = factor_of(link)
+        return link
+
+    def enrolled(self, name: str, role: ConsoleRole = ConsoleRole.ANALYST) -> str:
+        """Add an account that has a password and a second factor."""
+        link = self.invite(name, role)
+        self.book.enrol(link, PASSWORD, self.code(name), lambda _: None)
+        return name
+
+    def code(self, name: str) -> str:
+        """The code of a person at this moment, which was not used yet."""
+        self.time.seconds += 60
+        return code_of(self.factors[name], self.time.seconds)
+
+    def log_in(self, browser: Browser, name: str) -> httpx.Response:
+        answer = browser.fill("/log-in", name=name, password=PASSWORD)
+        assert answer.headers.get("location") == "/second-factor", answer.text
+        return browser.fill("/second-factor", code=self.code(name))
+
+
+@pytest.fixture
+def quick_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passwords that are hashed in a millisecond."""
+    monkeypatch.setattr(credentials, "MEMORY_KIB", 64)
+    monkeypatch.setattr(credentials, "PASSES", 1)
+
+
+@pytest.fixture
+def console(quick_passwords: None) -> Iterator[ConsoleBench]:
+    time = Ticking()
+    with open_accounts(None, time.now, time.entropy) as book:
+        yield ConsoleBench(book, time)
