@@ -7,23 +7,23 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from fieldfare.client.alerts.alert import Alert, Feedback, Reason
+from fieldfare.client.alerts.alert import Alert
+from fieldfare.client.alerts.card import (
+    MOST_PARTIES,
+    Card,
+    CardReason,
+    HistoryLine,
+    card_of,
+    likely_words,
+    parties_of,
+)
 from fieldfare.client.alerts.entries import KeptEntries
 from fieldfare.client.alerts.store import Kept
-from fieldfare.client.scoring.evidence import PERSONAS, ROW_FAMILIES, indicator_of, titles
 from fieldfare.shared.harm_rules import HARM_RULES
 from fieldfare.shared.terminal.screen import BAD, facts, table
 from fieldfare.shared.terminal.texts import SHORT, plain
 
-MOST_BENIGN: Final = 3  # indicators whose innocent explanations are shown
 MOST_UNIT: Final = 18  # in the list; a card has it whole
-_CAUTIONS: Final = {
-    ROW_FAMILIES["text"]: "a text: read it; --words shows which of its own words moved it",
-    ROW_FAMILIES["vector"]: (
-        "a vector has no reasons that people can read: look at what your tool made it from before "
-        "anything else"
-    ),
-}
 _REMINDERS: Final = HARM_RULES[:3]
 
 
@@ -41,7 +41,7 @@ def _cells(kept: Kept) -> tuple[str, ...]:
         alert.alert,
         plain(alert.unit, MOST_UNIT),
         f"{alert.rank:,}",
-        _probability(alert),
+        likely_words(alert),
         f"{alert.families}",
         *map(_spaced, words),
     )
@@ -54,6 +54,26 @@ def _spaced(word: str) -> str:
 
 def _why(alert: Alert) -> str:
     return f"{alert.selected.value}, known" if alert.label == 1 else alert.selected.value
+
+
+def parties_table(kept: KeptEntries) -> Table:
+    """Return the other sides of a customer's entries, those that indicators count first."""
+    rows = (
+        (
+            plain(one.party, MOST_UNIT),
+            one.kind,
+            f"{one.entries:,}",
+            f"{one.came:,f}",
+            f"{one.went:,f}",
+            one.currency,
+            one.first,
+            one.last,
+            " ".join(one.counted),
+        )
+        for one in parties_of(kept)[:MOST_PARTIES]
+    )
+    titles = ("other side", "", "entries", "in", "out", "", "first", "last", "counted by")
+    return table(titles, rows, numbers=("entries", "in", "out"), gap=1)
 
 
 def statement_table(statement: KeptEntries, most: int) -> Table:
@@ -79,150 +99,89 @@ def statement_table(statement: KeptEntries, most: int) -> Table:
 
 def card(kept: Kept) -> RenderableType:
     """Return one alert whole."""
-    return facts(_rows(kept))
+    return facts(_rows(card_of(kept)))
 
 
-def _rows(kept: Kept) -> Iterator[tuple[str, RenderableType]]:
-    alert, status = kept.alert, kept.status
-    yield "alert", Text(f"{alert.alert}  ({status.state})")
-    yield "unit", Text(plain(alert.unit))
-    yield "party role", Text(f"{status.party_role.value}: set by people, never by the software")
-    tuned = ", tuned here" if alert.tuned else ""
-    yield "model", Text(f"{plain(alert.study_name)}  {alert.study[:SHORT]}, run {alert.run}{tuned}")
-    yield "time", Text(f"opened {alert.opened}, last scored {alert.scored}")
-    if alert.label == 1:
+def _rows(shown: Card) -> Iterator[tuple[str, RenderableType]]:
+    yield "alert", Text(f"{shown.alert}  ({shown.state})")
+    yield "unit", Text(plain(shown.unit))
+    yield "party role", Text(f"{shown.party_role}: set by people, never by the software")
+    tuned = ", tuned here" if shown.tuned else ""
+    yield "model", Text(f"{plain(shown.study_name)}  {shown.study[:SHORT]}, run {shown.run}{tuned}")
+    yield "time", Text(f"opened {shown.opened}, last scored {shown.scored}")
+    if shown.holder:
+        yield "taken by", Text(plain(shown.holder))
+    if shown.known:
         yield "known", Text("the records already label this unit positive: no news", BAD)
-    why = "from the top" if alert.selected.value == "alert" else "at random, from below the line"
-    yield "rank", Text(f"{alert.rank:,} of {alert.of:,}, {why}")
-    words = plain(alert.calibration) if alert.likely or alert.probability is None else "score again"
-    yield "probability", Text(f"{_probability(alert)}  ({words})")
-    yield "evidence", _evidence(alert)
-    for caution in _cautions(alert):
+    if shown.place is not None:
+        place = shown.place
+        why = "at random, from below the line" if place.sampled else "from the top"
+        yield "rank", Text(f"{place.rank:,} of {place.of:,}, {why}")
+        yield "probability", Text(f"{place.probability}  ({plain(place.calibration)})")
+    yield "evidence", _evidence(shown)
+    for caution in shown.cautions:
         yield "caution", Text(caution, BAD)
-    yield "raises", _reasons(alert.reasons)
-    yield "against", _reasons(alert.counter_evidence)
-    yield "adds up", Text(_sum(alert))
-    if alert.harmless:
-        yield "harmless", _harmless(alert)
-    yield from _innocent(alert)
-    yield "decided", Text("\n".join(_decision(one) for one in kept.decisions) or "nothing yet")
+    yield "raises", _reasons(shown.raises)
+    yield "against", _reasons(shown.lowers)
+    yield "adds up", Text(_sum(shown))
+    if shown.harmless:
+        yield "harmless", _harmless(shown)
+    if shown.look_alikes:
+        lines = (f"{name}: {apart}" for name, apart in shown.look_alikes)
+        yield "looks like", Text("\n".join(lines))
+    if shown.innocent:
+        yield "or it is", Group(*(Text(f"{name}: {words}") for name, words in shown.innocent))
+    yield "decided", Text("\n".join(map(_act, shown.history)) or "nothing yet")
     yield "remember", Text("\n".join(_REMINDERS))
 
 
-def _harmless(alert: Alert) -> Text:
+def _harmless(shown: Card) -> Text:
     """Say what the unit's own numbers speak for; no more than that."""
-    lines = [plain(one) for one in alert.harmless]
-    lines += [f"fits: {plain(one)}; so everybody else comes first" for one in alert.readings]
+    lines = [plain(one) for one in shown.harmless]
+    lines += [f"fits: {plain(one)}; so everybody else comes first" for one in shown.readings]
     return Text("\n".join(lines))
 
 
-def _probability(alert: Alert) -> str:
-    """Say it no finer than the labels that it rests on."""
-    if alert.likely is None:
-        return "-"
-    low, high = alert.likely
-    if not low:
-        return "?" if high >= 1 else f"< {high:.0%}"
-    return f"> {low:.0%}" if high >= 1 else f"{100 * low:.0f}-{high:.0%}"
-
-
-def _evidence(alert: Alert) -> Text:
-    names = ", ".join(alert.family_names) or "none"
-    word = "family" if alert.families == 1 else "families"
-    text = Text(f"{alert.families} independent {word}: {names}")
-    if alert.families <= 1:
-        text.append("; one is not enough" if alert.families else "; not enough", BAD)
-    if alert.evidence:
-        text.append(f"\npublished indicators that fire and raise it: {', '.join(alert.evidence)}")
-    usual = [one for one in alert.fired if one not in alert.evidence]
-    if usual:
-        text.append(f"\nfire too, and are no evidence here: {', '.join(usual)}")
-    if alert.against:
-        text.append(f"\nspeak against it: {', '.join(alert.against)}")
+def _evidence(shown: Card) -> Text:
+    names = ", ".join(shown.family_names) or "none"
+    word = "family" if shown.families == 1 else "families"
+    text = Text(f"{shown.families} independent {word}: {names}")
+    if shown.families <= 1:
+        text.append("; one is not enough" if shown.families else "; not enough", BAD)
+    if shown.evidence:
+        text.append(f"\npublished indicators that fire and raise it: {', '.join(shown.evidence)}")
+    if shown.usual_here:
+        text.append(f"\nfire too, and are no evidence here: {', '.join(shown.usual_here)}")
+    if shown.against:
+        text.append(f"\nspeak against it: {', '.join(shown.against)}")
     return text
 
 
-def _cautions(alert: Alert) -> Iterator[str]:
-    read = {reason.family for reason in (*alert.reasons, *alert.counter_evidence)}
-    yield from (caution for family, caution in _CAUTIONS.items() if family in read)
-
-
-def _reasons(reasons: Sequence[Reason]) -> RenderableType:
+def _reasons(reasons: Sequence[CardReason]) -> RenderableType:
     if not reasons:
         return Text("nothing")
-    named = titles([reason.feature for reason in reasons])
     found = facts(())
     found.columns[0].justify, found.columns[0].style = "right", ""
     for reason in reasons:
-        source = f" [{reason.source}]" if reason.source else ""
-        title = plain(named[reason.feature])
+        title = plain(reason.title)
         what = reason.feature if title == reason.feature else f"{reason.feature}  {title}"
-        words = Text(f"{what}: {_value(reason)}")
-        if reason.contribution > 0 and not reason.evidence:
-            words.append(f"; no evidence: {_why_none(reason)}", BAD)
+        words = Text(f"{what}: {plain(reason.said)}")
+        if reason.no_evidence:
+            words.append(f"; no evidence: {reason.no_evidence}", BAD)
+        source = f" [{reason.source}]" if reason.source else ""
         words.append(f"  {reason.family}{plain(source)}", "dim")
         found.add_row(f"{reason.contribution:+.2f}", words)
     return found
 
 
-def _why_none(reason: Reason) -> str:
-    """Say why what raises a score is no evidence."""
-    if reason.indicator is None:
-        return "no published rule"
-    if reason.fires is None:
-        return "whether the flag fires, this study cannot say"
-    if not reason.fires:
-        return "below where the flag fires"
-    if not _unusual(reason):
-        return "usual here"
-    return "too little in its family"
-
-
-def _unusual(reason: Reason) -> bool:
-    value, usual = reason.value, reason.usual
-    return value is not None and usual is not None and value > usual
-
-
-def _value(reason: Reason) -> str:
-    found = plain(reason.level or "") if reason.value is None else f"{reason.value:.6g}"
-    said = [found or "missing"]
-    if reason.own_baseline is not None:
-        said.append(f"before {reason.own_baseline:.6g}")
-    if reason.usual is not None:
-        said.append(f"usual here {reason.usual:.6g}")
-    if reason.percentile is not None:
-        said.append(f"above {reason.percentile:.0f} % here")
-    return ", ".join(said)
-
-
-def _sum(alert: Alert) -> str:
-    up = sum(reason.contribution for reason in alert.reasons)
-    down = sum(reason.contribution for reason in alert.counter_evidence)
+def _sum(shown: Card) -> str:
+    up, down = shown.sums
     return (
-        f"{alert.base:.2f} (average here) {up:+.2f} {down:+.2f} {alert.others:+.2f} (all others) "
-        f"= {alert.score:.2f} log-odds"
+        f"{shown.base:.2f} (average here) {up:+.2f} {down:+.2f} {shown.others:+.2f} (all others) "
+        f"= {shown.score:.2f} log-odds"
     )
 
 
-def _innocent(alert: Alert) -> Iterator[tuple[str, RenderableType]]:
-    apart = {persona.name: persona.apart for persona in PERSONAS}
-    if alert.look_alikes:
-        lines = (f"{name}: {apart.get(name, '')}" for name in alert.look_alikes)
-        yield "looks like", Text("\n".join(lines))
-    explained: dict[str, tuple[str, ...]] = {}
-    for reason in alert.reasons:
-        indicator = indicator_of(reason.feature)
-        likely = reason.fires is not False and _unusual(reason)
-        if indicator is not None and likely and len(explained) < MOST_BENIGN:
-            explained.setdefault(indicator.id, indicator.benign)
-    if explained:
-        lines = (f"{name}: {' '.join(benign)}" for name, benign in explained.items())
-        yield "or it is", Group(*(Text(line) for line in lines))
-
-
-def _decision(one: Feedback) -> str:
+def _act(one: HistoryLine) -> str:
     note = f": {plain(one.note)}" if one.note else ""
-    return (
-        f"{one.time.isoformat(timespec='seconds')} {plain(one.user)}: {one.disposition.value}, "
-        f"{one.party_role.value}, {one.confidence.value} confidence{note}"
-    )
+    return f"{one.time} {plain(one.user)}: {one.words}{note}"

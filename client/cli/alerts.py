@@ -26,13 +26,13 @@ from fieldfare.client.alerts.alert import (
     UnitLabel,
 )
 from fieldfare.client.alerts.alert_queue import CaseworkQueue, open_queue, statement_of
+from fieldfare.client.alerts.card import weeks_of
 from fieldfare.client.alerts.casework import Deed
 from fieldfare.client.alerts.deciding import VICTIM_WORDS, note_problem
 from fieldfare.client.alerts.reports.facts import OPEN, ReportFacts, report_facts, window_days
-from fieldfare.client.alerts.reports.fintrac import fintrac_draft, fintrac_problems
-from fieldfare.client.alerts.reports.goaml import goaml_draft, goaml_problems
+from fieldfare.client.alerts.reports.forms import ReportFormat, completed, draft_of, form_of
 from fieldfare.client.alerts.store import Kept
-from fieldfare.client.alerts.text import card, queue_table, statement_table
+from fieldfare.client.alerts.text import card, parties_table, queue_table, statement_table
 from fieldfare.client.cli import app
 from fieldfare.client.cli.options import (
     DEFAULT_HOME,
@@ -45,7 +45,12 @@ from fieldfare.client.cli.options import (
 from fieldfare.shared.advice import at_home
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.system.clock import utc_now
-from fieldfare.shared.system.private_files import create_private, os_user, read_at_most
+from fieldfare.shared.system.private_files import (
+    create_private,
+    os_user,
+    read_at_most,
+    replace_private,
+)
 from fieldfare.shared.terminal.screen import console
 
 AlertArgument = Annotated[str, typer.Argument(metavar="ALERT", help="Its id or first digits.")]
@@ -144,6 +149,9 @@ def show_entries(
             "day is over; `score` keeps them with --entries FOLDER"
         )
     console().print(statement_table(found, most))
+    console().print(parties_table(found))
+    weeks = " ".join(f"{one.counted}/{one.entries}" for one in weeks_of(found))
+    typer.echo(f"by week, counted of all: {weeks}")
     typer.echo(f"{min(most, len(found.entries))} of {found.found} entries up to {found.until}")
 
 
@@ -261,16 +269,6 @@ MOST_BYTES: Final = 4 * 1024 * 1024
 MOST_ENTRIES: Final = 1_000  # of one draft; a person files what matters
 
 
-class ReportFormat(StrEnum):
-    """Whose form it is."""
-
-    GOAML = "goaml"
-    FINTRAC = "fintrac-json"
-
-
-_DRAFTS: Final = {ReportFormat.GOAML: goaml_draft, ReportFormat.FINTRAC: fintrac_draft}
-_CHECKS: Final = {ReportFormat.GOAML: goaml_problems, ReportFormat.FINTRAC: fintrac_problems}
-
 FormatOption = Annotated[ReportFormat, typer.Option("--format", help="Whose form.")]
 
 
@@ -304,7 +302,7 @@ def export(
     if transactions is not None:
         last = day_given(until, "--until") if until else None
         facts = _with_movements(facts, kept.alert, transactions, last)
-    draft = _DRAFTS[form](facts)
+    draft = draft_of(form, facts)
     queue.note(Deed.DRAFTED, kind=form.value, fingerprint=hashlib.sha256(draft).hexdigest())
     try:
         create_private(out, draft)
@@ -344,17 +342,37 @@ def _with_movements(
     return replace(facts, movements=read.found[:MOST_ENTRIES])
 
 
+def _answer(text: str) -> tuple[str, str]:
+    path, sign, value = text.partition("=")
+    if not sign:
+        raise UsageError("--set: expected FIELD=TEXT, found no =; --fields lists the fields")
+    return path, value
+
+
 @app.command("institution.report.check")
 def check(
     file: Annotated[Path, typer.Argument(help="The draft that a person completed.")],
     form: FormatOption,
+    answer: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=TEXT", help="Fill a field in first; repeat it."),
+    ] = None,
+    fields: Annotated[bool, typer.Option("--fields", help="List all fields too.")] = False,
 ) -> None:
     """List what a report still lacks. Ends with 2 where something does.
 
     Your FIU's own validator has the last word: it knows its code lists and what it makes
     mandatory.
     """
-    problems = _CHECKS[form](read_at_most(file, MOST_BYTES))
+    content = read_at_most(file, MOST_BYTES)
+    if answer:
+        content = completed(form, content, dict(map(_answer, answer)))
+        replace_private(file, content)
+    shown = form_of(form, content)
+    for one in shown.fields if fields else ():
+        mark = "missing" if one.missing else "fixed" if one.fixed else ""
+        typer.echo(f"{one.path}  {mark}".rstrip())
+    problems = shown.problems
     for problem in problems:
         typer.echo(problem)
     if problems:
