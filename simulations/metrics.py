@@ -1,7 +1,7 @@
 """Exact metrics on raw hold-out records, which only a simulation can see."""
 
 import warnings
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,8 @@ from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.models import RiskModel
 
 Metrics = dict[str, float | None]
+UNKNOWN: Final = "unknown_case"
+"""The group of cases of which no institution knows; only an invented world can tell."""
 METRICS = ("auroc", "average_precision", "brier", "precision_at_budget", "recall_at_budget")
 
 

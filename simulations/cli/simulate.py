@@ -30,6 +30,7 @@ from fieldfare.simulations.world.habits import MOST_MONTHS
 from fieldfare.simulations.world.institutions import WorldFederation, load_institutions
 from fieldfare.simulations.world.making import (
     DEFAULT_PREVALENCE,
+    DEFAULT_VERSION,
     MOST_PREVALENCE,
     VERSIONS,
     WorldPlan,
@@ -225,7 +226,7 @@ def world_make_command(
         typer.Option(min=0, max=MOST_PREVALENCE, help="Share of people who serve a ring."),
     ] = DEFAULT_PREVALENCE,
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="The only chance.")] = 0,
-    version: Version = VERSIONS[0],
+    version: Version = DEFAULT_VERSION,
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print world.json instead.")] = False,
 ) -> None:
@@ -286,6 +287,7 @@ def world_start_command(
         seed=seed,
         prevalence=prevalence,
         scenarios=[one.strip() for one in scenarios.split(",")],
+        version=VERSIONS[0],  # as the shipped ones: the same command makes them again
     )
     features = starts.pack_features() if study is None else load_study(study).features
     made = starts.make_start(starts.StartPlan(world, features, spread))
@@ -302,7 +304,7 @@ def world_learn_command(
         int | None, typer.Option(min=500, help="Fewer are faster, and noise drowns them.")
     ] = None,
     federation: Whose = WorldFederation.FIVE,
-    version: Version = VERSIONS[0],
+    version: Version = DEFAULT_VERSION,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:

@@ -1,16 +1,11 @@
-"""Five banks of the invented world learn from published red flags, through the exact path.
-
-The same study's results at a lower prevalence: noise stays, and cases shrink.
-"""
+"""Five banks of the invented world learn from published red flags, through the exact path."""
 
 import shutil
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from datetime import date
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -19,76 +14,25 @@ from fieldfare.client.scoring.readings import COLUMNS
 from fieldfare.client.typologies.pack import own_pack
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.features import columns_behind
-from fieldfare.shared.joining.rows import PairedRow
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.study.study import Study, parse_study
-from fieldfare.simulations.federation.homes import Together, customers_of
 from fieldfare.simulations.federation.population import RecordsChoice
 from fieldfare.simulations.federation.simulate import Progress, Simulation, make_folder, simulate
+from fieldfare.simulations.metrics import UNKNOWN
 from fieldfare.simulations.world.institutions import WorldFederation, load_institutions
-from fieldfare.simulations.world.making import VERSIONS, WorldPlan
+from fieldfare.simulations.world.making import DEFAULT_VERSION, WorldPlan
 from fieldfare.simulations.world.studies import (
     INSTITUTION,
+    LABEL,
     PERSONA,
     banks_of,
+    day_of_training,
     growth,
     pack_for,
     write_help_records,
     write_units,
 )
 from fieldfare.simulations.world.writing import MARGINALS, TRUTH, write_world
-
-
-@dataclass(frozen=True)
-class Rarer:
-    """A study with fewer labelled units to learn from.
-
-    Attributes:
-        share: of the labelled training units that were kept.
-        prevalence: labelled share of what was learned from.
-        positives: labelled units that were learned from.
-        together: recall at the alert budget on institutions' own customers, on average, of the
-            model learned by all at the study's epsilon; as much noise as Fieldfare adds (all n
-            shares of it), from the fast seeded source.
-        at_home: the same, of that model used at home.
-        alone: the same, of each institution's own best model.
-    """
-
-    share: float
-    prevalence: float
-    positives: int
-    together: float | None
-    at_home: float | None
-    alone: float | None
-
-
-def rarer(
-    study: Study, choice: RecordsChoice, *, share: float, seed: int
-) -> tuple[dict[str, Any], list[PairedRow]]:
-    """Learn from all training units but a share of the labelled ones.
-
-    The hold-out keeps all that it has, so that recall rests on as many cases as in the run
-    that this stands beside.
-
-    Returns:
-        `Rarer` as data, and each institution's row.
-    """
-    kept = [own.with_share(share) for own in customers_of(study, choice, seed=seed)]
-    rows = [row for _, _, row in Together.of(study, seed).rows(kept, share)]
-    positives = sum(row.learned for row in rows)
-    prevalence = positives / max(1, sum(len(own.training) for own in kept))
-    means = [_mean_found(rows, model) for model in ("shared", "at_home", "alone")]
-    return asdict(Rarer(share, prevalence, positives, *means)), rows
-
-
-def _mean_found(rows: Sequence[PairedRow], model: str) -> float | None:
-    """Return the share of own cases found within the budget, mean over institutions with cases."""
-    found = [(row.cases, getattr(row, model)) for row in rows if row.draws]
-    shares = [one.found / cases for cases, one in found if one]
-    return float(np.mean(shares)) if shares else None
-
-
-# -- five banks -----------------------------------------------------------------------------------
 
 PEOPLE: Final = 37_500
 MONTHS: Final = 3
@@ -99,7 +43,6 @@ WORLD: Final = "world"
 UNITS_FILE: Final = "units.parquet"
 HELPLINES: Final = "helplines"
 HELP_FILE: Final = "records.parquet"
-RARER: Final = 0.1  # a tenth of the cases: what the screen says of lower prevalence
 
 
 def banks_study(federation: WorldFederation = WorldFederation.FIVE) -> Study:
@@ -117,7 +60,7 @@ def banks_plan(
     *,
     seed: int,
     people: int | None = None,
-    version: int = VERSIONS[0],
+    version: int = DEFAULT_VERSION,
 ) -> WorldPlan:
     """Return the plan of a federation's world; `people` instead of its own number.
 
@@ -150,7 +93,7 @@ def banks_task(
     seed: int,
     people: int | None = None,
     federation: WorldFederation = WorldFederation.FIVE,
-    version: int = VERSIONS[0],
+    version: int = DEFAULT_VERSION,
     progress: Progress | None = None,
 ) -> Simulation:
     """Make the world, compute its banks' indicators, and return the simulation's task.
@@ -172,15 +115,14 @@ def banks_task(
     plan = banks_plan(federation, seed=seed, people=people, version=version)
     found = write_world(plan, world)
     pack = pack_for((*columns_behind(study.features), *COLUMNS), own_pack())
-    write_units(world, pack, units, said)
+    known_by = day_of_training(world)
+    write_units(world, pack, units, said, known_by=known_by)
     choice = RecordsChoice((str(units),), institution_column=INSTITUTION, audit_column=PERSONA)
     said("asking NGOs and the hotline")
     asked = ask_helplines(world, out / HELPLINES, seed=seed)
-    said("learning from a tenth of the cases")
-    less, fewer = rarer(study, choice, share=RARER, seed=seed)
-    facts = {
-        **world_facts(found), "at_two_banks": at_two_banks(world), "rarer": less, "asked": asked
-    }  # fmt: skip
+    facts = {**world_facts(found), "at_two_banks": at_two_banks(world), "asked": asked}
+    if known_by is not None:
+        facts["known"] = known_facts(units, facts["positives"], known_by)
     return Simulation(
         study=study,
         choice=choice,
@@ -188,7 +130,6 @@ def banks_task(
         seed=seed,
         protection=Protection.EXACT,
         world=facts,
-        fewer_labels=tuple(fewer),
     )
 
 
@@ -221,6 +162,20 @@ def world_facts(found: dict[str, Any]) -> dict[str, Any]:
         "cases": totals["cases"],
         "signals": totals["signals"],
     }
+
+
+def known_facts(units: Path, cases: int, day: date) -> dict[str, Any]:
+    """Return what banks knew by the day of training, of their units: a day, counts, and mistakes.
+
+    Args:
+        units: as written, with labels known by the day.
+        cases: customers who serve a ring.
+        day: of training.
+    """
+    table = pq.read_table(units, columns=[LABEL, PERSONA])
+    known = cases - pc.sum(pc.equal(table[PERSONA], UNKNOWN)).as_py()
+    labelled = pc.sum(table[LABEL]).as_py()
+    return {"day": day.isoformat(), "cases": known, "mistaken": labelled - known}
 
 
 def at_two_banks(world: Path) -> float:

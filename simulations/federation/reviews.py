@@ -15,7 +15,7 @@ from fieldfare.client.own_model.own_fits import SumModel
 from fieldfare.client.scoring.readings import NONE_HOLDS, tiers_of
 from fieldfare.client.scoring.selection import AlertBudget, alerted, queue_of
 from fieldfare.simulations.federation.population import Population
-from fieldfare.simulations.metrics import group_rows
+from fieldfare.simulations.metrics import UNKNOWN, group_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,14 +57,30 @@ def reviews_of(
 
 
 def fairness_figures(found: Reviews) -> dict[str, Any]:
-    """Return the rows of the fairness table, and what harmless readings cost in recall."""
-    cases = found.labels == 1
+    """Return the rows of the fairness table, and what harmless readings cost in recall.
+
+    Cases of which nobody knows are in no row: whoever reviews them does so rightly.
+    """
+    cases, told = found.labels == 1, found.groups != UNKNOWN
+    groups, labels = found.groups[told], found.labels[told]
     return {
-        "rows": group_rows(found.groups, found.labels, found.reviewed),
-        "rows_by_score": group_rows(found.groups, found.labels, found.by_score),
+        "rows": group_rows(groups, labels, found.reviewed[told]),
+        "rows_by_score": group_rows(groups, labels, found.by_score[told]),
         "recall": _share(found.reviewed, cases),
         "recall_by_score": _share(found.by_score, cases),
     }
+
+
+def unknown_found(found: Mapping[str, Reviews]) -> dict[str, Any]:
+    """Return how many cases of which nobody knows are held out, and who finds how many of them.
+
+    Args:
+        found: queues by the models that rank them.
+    """
+    apart = {name: one.groups == UNKNOWN for name, one in found.items()}
+    of = max((int(those.sum()) for those in apart.values()), default=0)
+    counts = {name: int(found[name].reviewed[those].sum()) for name, those in apart.items()}
+    return {"unknown": {"of": of, **counts}} if of else {}
 
 
 def _share(part: NDArray[np.bool_], whole: NDArray[np.bool_]) -> float | None:

@@ -56,7 +56,12 @@ from fieldfare.simulations.federation.population import (
     held_out,
     load_population,
 )
-from fieldfare.simulations.federation.reviews import fairness_figures, reviews_of
+from fieldfare.simulations.federation.reviews import (
+    Reviews,
+    fairness_figures,
+    reviews_of,
+    unknown_found,
+)
 from fieldfare.simulations.federation.true_answers import answers_beside_truth
 from fieldfare.simulations.metrics import (
     alerts,
@@ -137,7 +142,6 @@ class Simulation:
         protection: exact or simulated.
         world: what an invented population is, for the reader; no model sees it.
         report: whether report.html is written; it takes some seconds.
-        fewer_labels: institutions' own customers from fewer labels, measured before.
     """
 
     study: Study
@@ -149,7 +153,6 @@ class Simulation:
     protection: Protection = Protection.SIMULATED
     world: Mapping[str, Any] | None = None
     report: bool = True
-    fewer_labels: tuple[PairedRow, ...] = ()
 
 
 @dataclass
@@ -369,7 +372,7 @@ def _results(
         rows = _own_rows(task, models, population, test)
         results["gain_at_home"] = gain_at_home(rows)
         facts = Facts.of(study, unknown=(_rest(task),))
-        results["joining"] = figures(facts, [*rows, *task.fewer_labels])
+        results["joining"] = figures(facts, rows)
     return results
 
 
@@ -395,11 +398,10 @@ def _rest(task: Simulation) -> str:
     command = "fieldfare study join"
     if task.world is None:
         command += " STUDY.toml --records FILE"
-    more = "" if task.fewer_labels else "fewer labels, "
     return (
-        f"One run of one seed does not tell: {more}roles that are rare here, a scenario never seen "
-        "here, a newcomer, the months that a new scenario takes to show, and intervals over "
-        f"several seeds. `{command} --out FOLDER` computes them."
+        "One run of one seed does not tell: fewer labels, roles that are rare here, a scenario "
+        "never seen here, a newcomer, the months that a new scenario takes to show, and intervals "
+        f"over several seeds. `{command} --out FOLDER` computes them."
     )
 
 
@@ -479,15 +481,23 @@ def _groups(
     said = {"column": task.choice.audit_column, "alert_budget": budget}
     if not task.holdout_files:
         ranked_by = AT_HOME if AT_HOME in models else FEDERATED
-        by_name = models[ranked_by]
-        own = {name: by_name[name if name in by_name else ""] for name in population.records}
-        found = reviews_of(own, population, AlertBudget(share=budget))
-        return said | {"ranked_by": ranked_by} | fairness_figures(found)
+        found = {
+            key: _reviewed(models[key], population, budget)
+            for key in dict.fromkeys((ranked_by, Baseline.ALONE.value))
+            if key in models
+        }
+        unknown = unknown_found(found)
+        return said | {"ranked_by": ranked_by, **unknown} | fairness_figures(found[ranked_by])
     if test.audit is None:
         raise UsageError("expected an audit column, found none")
     reviewed = alerts(chances(models[FEDERATED][""].scores(test.data)), budget)
     rows = group_rows(test.audit, test.data.labels, reviewed)
     return said | {"ranked_by": FEDERATED, "rows": rows}
+
+
+def _reviewed(models: Models, population: Population, budget: float) -> Reviews:
+    own = {name: models[name if name in models else ""] for name in population.records}
+    return reviews_of(own, population, AlertBudget(share=budget))
 
 
 def _write(

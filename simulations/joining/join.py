@@ -80,11 +80,22 @@ def figures_of(task: JoinTask, measured: Sequence[SeedRows], *, minutes: float) 
 def _learned(task: JoinTask) -> str:
     what = (
         f"Each seed is an invented world of its own ({task.source.people:,} people, prevalence "
-        f"{100 * task.source.prevalence:g} % of main customers); nobody exists."
+        f"{100 * task.source.prevalence:g} % of main customers); nobody exists. "
+        f"{_labels(task.source)}"
         if isinstance(task.source, WorldTerms)
         else "Records are the same for all seeds; each splits them anew and draws other noise."
     )
     return f"Here the noise was of the size of a protected run, from a fast seeded source. {what}"
+
+
+def _labels(source: WorldTerms) -> str:
+    if source.version == 1:
+        return "Banks know every case of theirs, which no real bank does."
+    return (
+        "Labels are what each bank had come to know a year after the window: about a quarter of "
+        "its cases, and some mistakes. A case that it does not know counts as none, in training "
+        "and in these figures."
+    )
 
 
 def _unknown(task: JoinTask) -> list[str]:

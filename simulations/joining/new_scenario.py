@@ -1,9 +1,9 @@
 """Months until a scenario that is new is first found, with labels as late as they are.
 
-A scenario's first ring begins; no institution has ever had a case of it, and all other cases are
-known. Each month its accounts that have begun are there, those of which a bank has come to know are
-labelled, the others are taken for ordinary; all learn again, and each bank reviews its budget.
-Customers' records stand as at the end of the window throughout.
+A scenario's first ring begins; no institution has ever had a case of it, and other cases are known
+as on the day of training. Each month its accounts that have begun are there, those of which a bank
+has come to know are labelled, the others are taken for ordinary; all learn again, and each bank
+reviews its budget. Customers' records stand as at the end of the window throughout.
 """
 
 import math
@@ -31,7 +31,7 @@ class NewAccounts:
     """One bank while a scenario begins.
 
     Attributes:
-        own: its units; labels are the truth.
+        own: its units; labels are those known when all learn.
         units: all of them, training units first.
         of_scenario: bool (units,).
         begun, known: float64 (units,), days; NaN and infinity where there is none.
@@ -50,7 +50,7 @@ class NewAccounts:
         scenarios, begun, known = (
             np.concatenate(own.kinds[name]) for name in ("left out", BEGUN, KNOWN)
         )
-        mine = (scenarios == scenario) & (units.labels == 1)
+        mine = scenarios == scenario  # also those that nobody ever comes to know of
         return cls(own, units, mine, _days(begun, np.nan), _days(known, np.inf))
 
     @property

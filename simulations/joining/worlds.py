@@ -20,11 +20,12 @@ from fieldfare.shared.features.features import columns_behind
 from fieldfare.shared.study.study import Study
 from fieldfare.simulations.demo.five_banks import MONTHS
 from fieldfare.simulations.world.institutions import Institutions
-from fieldfare.simulations.world.making import VERSIONS, WorldPlan
+from fieldfare.simulations.world.making import DEFAULT_VERSION, WorldPlan
 from fieldfare.simulations.world.studies import (
     CUSTOMER,
     INSTITUTION,
     banks_of,
+    day_of_training,
     pack_for,
     write_units,
 )
@@ -47,7 +48,7 @@ class WorldTerms:
     people: int
     prevalence: float
     institutions: Institutions | None = None
-    version: int = VERSIONS[0]
+    version: int = DEFAULT_VERSION
 
     def write_world(self, seed: int, out: Path) -> int:
         """Make and write the world of a seed; returns the window's days.
@@ -72,7 +73,7 @@ class WorldTerms:
         with TemporaryDirectory(dir=out.parent, prefix=".world-") as folder:
             world = Path(folder) / "world"
             days = self.write_world(seed, world)
-            write_units(world, pack, out)
+            write_units(world, pack, out, known_by=day_of_training(world))
             facts = case_facts(world)
         units = pq.read_table(out)
         place = pc.index_in(_key(units, CUSTOMER), _key(facts, "customer_id"))

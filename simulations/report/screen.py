@@ -10,6 +10,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from fieldfare.shared.joining.figures import LEAST_SHOWN
 from fieldfare.shared.pages.words import decimals, percent, plain, short
 from fieldfare.shared.terminal.screen import add_row, facts, table
 from fieldfare.shared.terminal.texts import cut
@@ -52,7 +53,7 @@ def screen(results: words.Results) -> RenderableType:
         "Reviews": Text(words.in_vain(results)),
         "Privacy": Text(words.promise(results)),
         "Warning": Text(words.several(results) if words.needs_more(results) else "", style=LOUD),
-        "World": Text(words.rarer_cases(results)),
+        "World": Text(words.invented(results)),
         "Open": Text(_page(results)),
     }
     return Constrain(Group(*parts, _said(rows)), NARROW)
@@ -74,8 +75,9 @@ def _own(results: words.Results) -> Table:
     rows = words.own_rows(results)
     shown = rows if len(rows) <= MOST_OWN else rows[: MOST_OWN - 1]
     for row in shown:
-        precision = ", ".join(decimals(value, 2) for value in row.precision)
-        hits = ", ".join("-" if v is None else f"{100 * v:.0f}" for v in row.found)
+        few = row.cases is not None and row.cases < LEAST_SHOWN
+        precision = ", ".join("-" if few else decimals(value, 2) for value in row.precision)
+        hits = ", ".join("-" if few or v is None else f"{100 * v:.0f}" for v in row.found)
         cases = "-" if row.cases is None else f"{row.cases:,}"
         add_row(found, cut(row.name, MOST_NAME), f"{row.units:,}", cases, precision, hits)
     if len(rows) > len(shown):

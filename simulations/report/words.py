@@ -46,6 +46,13 @@ TOO_OFTEN: Final = 2.0
 """Times the false-positive rate of all others above which a group is reviewed too often."""
 
 
+RARER: Final = (
+    "Real prevalence is far lower, and privacy needs cases: noise stays the same while they "
+    "shrink. Rarer cases need more institutions, longer windows or a larger epsilon; `fieldfare "
+    "study join` says what fewer labels give."
+)
+
+
 class ModelWords(NamedTuple):
     """The name and the description of a model of the comparison."""
 
@@ -382,7 +389,7 @@ def in_vain(results: Results) -> str:
 
 
 def _vain_at_home(results: Results) -> str:
-    """Say how many of its own units an institution reviews in vain; empty where not measured."""
+    """Say how many of its own units an institution reviews and finds no known case."""
     share = alert_budget(results)
     pairs = [
         (home, alone)
@@ -394,8 +401,8 @@ def _vain_at_home(results: Results) -> str:
         return ""
     home, alone = (1000 * share * (1 - sum(side) / len(side)) for side in zip(*pairs, strict=True))
     return (
-        f"Of 1,000 own {units(results)} {home:.1f} are reviewed in vain at home, {alone:.1f} by "
-        "own models."
+        f"Of 1,000 own {units(results)} {home:.1f} are reviewed at home but no known case (own "
+        f"models {alone:.1f})."
     )
 
 
@@ -508,32 +515,37 @@ def promise(results: Results) -> str:
     return text + "."
 
 
-def rarer_cases(results: Results) -> str:
-    """Return the figures that an invented world flatters, in one sentence; empty without one.
+def invented(results: Results) -> str:
+    """Return what an invented world tells beyond what its institutions know; empty without one."""
+    facts = results.get("world")
+    return f"Invented: nobody exists. {_knew(results)}" if facts else ""
 
-    Where chance of who was held out could make the difference, words take the place of figures.
-    """
-    less = (results.get("world") or {}).get("rarer") or {}
-    home, alone = less.get("at_home"), less.get("alone")
-    if home is None or alone is None:
+
+def _knew(results: Results) -> str:
+    """Say what institutions of a world knew when they learned, and who finds what they did not."""
+    facts = results["world"]
+    cases = f"{facts['positives']:,} cases"
+    if not (known := facts.get("known")):
+        return f"Banks know all {cases}, which no real bank does."
+    text = f"Banks knew {known['cases']:,} of {cases}, and {known['mistaken']:,} wrongly"
+    unknown = (results.get("groups") or {}).get("unknown") or {}
+    if "at_home" in unknown and "alone" in unknown:
+        text += (
+            f"; of {unknown['of']:,} others held out queues find {unknown['at_home']:,} "
+            f"(own models {unknown['alone']:,})"
+        )
+    return f"{text}."
+
+
+def _learned_on(results: Results) -> str:
+    """Say what counts as a case of an invented world; empty where institutions know all."""
+    known = results["world"].get("known")
+    if not known:
         return ""
-    found = f"they find {100 * home:.0f} of 100, own best models {100 * alone:.0f}"
-    if abs(home - alone) <= _chance_of_held_out(results, home, alone):
-        found = "they find neither clearly more nor clearly fewer than own best models"
     return (
-        f"Invented: nobody exists. Real cases are rarer: at {percent(less['prevalence'])} "
-        f"prevalence {found}."
+        f"Labels are those of {known['day']}, when the banks learned: a case of which its bank did "
+        "not know by then is none, in training and in all figures but those of unknown ones."
     )
-
-
-def _chance_of_held_out(results: Results, *shares: float) -> float:
-    """Return how far two means of recall over institutions may be apart by chance (95 %).
-
-    As if both models had been measured on cases of their own: more than chance of the same ones.
-    """
-    cases = [row.cases for row in own_rows(results) if row.cases]
-    spread = sum(share * (1 - share) for share in shares)
-    return 1.96 * math.sqrt(sum(spread / many for many in cases)) / max(1, len(cases))
 
 
 def same_privacy(results: Results) -> str:
@@ -625,22 +637,8 @@ def world(results: Results) -> list[str]:
         f"{facts['transactions']:,} transactions in {facts['months']} months, "
         f"{facts['rings']:,} rings that use {percent(share)} of the customers. Nobody exists."
     )
-    said = [made, *filter(None, [_at_two(results)])]
-    less = facts.get("rarer") or {}
-    if any(less.get(key) is None for key in ("together", "at_home", "alone")):
-        return said
-    return [
-        *said,
-        (
-            "Real prevalence is far lower, and privacy needs cases: noise stays the same while "
-            f"they shrink. From {percent(less['share'])} of the labelled cases "
-            f"({less['positives']:,} to learn from, prevalence {percent(less['prevalence'])}) the "
-            f"same study finds {100 * less['together']:.0f} of 100 of institutions' own cases at "
-            f"the same budget, {100 * less['at_home']:.0f} used at home; own best models "
-            f"{100 * less['alone']:.0f}. Rarer cases need more institutions, longer windows or a "
-            "larger epsilon."
-        ),
-    ]
+    said = (made, _knew(results), _learned_on(results), _at_two(results), RARER)
+    return list(filter(None, said))
 
 
 def _at_two(results: Results) -> str:

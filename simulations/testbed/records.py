@@ -48,7 +48,7 @@ def invented_records(folder: Path, *, seed: int, people: int = PEOPLE) -> BedRec
     _section(study, "evaluation").pop("groups")  # the bed's policies open no protected column
     text = tomlkit.dumps(study)
     pack = pack_for(columns_behind(parse_study(text).features), own_pack())
-    plan = WorldPlan.of(people=people, months=MONTHS, seed=seed, prevalence=PREVALENCE)
+    plan = WorldPlan.of(people=people, months=MONTHS, seed=seed, prevalence=PREVALENCE, version=1)
     with TemporaryDirectory(prefix="fieldfare-world-") as world:
         write_world(plan, Path(world))
         parts = {name: bank_units(Path(world), name, pack) for name in INVENTED}

@@ -67,11 +67,13 @@ MOST_PREVALENCE: Final = 0.2
 DEFAULT_PREVALENCE: Final = 0.005
 
 VERSIONS: Final = (1, 2)
-"""Rules by which worlds are made; the first is the default.
+"""Rules by which worlds are made; the last is the default.
 
 1 is frozen, tests hold the hashes of its tables: of payments between ordinary people one side alone
-has a line. In 2 both have it (`statements`).
+has a line, and banks that learn know every case. In 2 both have it (`statements`), and banks know
+what they came to know (`observed`).
 """
+DEFAULT_VERSION: Final = VERSIONS[-1]
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ class WorldPlan:
         seed: int,
         prevalence: float = DEFAULT_PREVALENCE,
         institutions: Institutions | None = None,
-        version: int = VERSIONS[0],
+        version: int = DEFAULT_VERSION,
         scenarios: Sequence[str] = SCENARIO_NAMES,
     ) -> "WorldPlan":
         """Check and return a plan; of scenarios a number such as S1 is enough.

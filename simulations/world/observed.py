@@ -29,6 +29,8 @@ SOURCES: Final = ("analyst", "str_filed", "le_confirmed", "ngo_confirmed", "clea
 _FOUND: Final = (0.45, 0.35, 0.12, 0.08)  # of true ones, by source
 _CONFIDENCE: Final = (0.6, 0.7, 0.95, 0.9, 0.8)
 _LAG: Final = (30, 365)  # days
+LATEST: Final = _LAG[1]
+"""Days after a window: what is ever known of it is known by then."""
 _MISTAKEN: Final = 0.001  # of the others; look-alikes three times as often
 _LOOK_ALIKE: Final = 3.0
 _CLEARED: Final = (60, 240)  # days until a mistake is cleared
@@ -44,7 +46,7 @@ SCHEMA: Final = pa.schema(
         pa.field("effective_from", pa.date32(), nullable=False),
     ]
 )
-"""An institution's `labels.parquet`. As of a day, use rows with `observed_at` before it."""
+"""An institution's `labels.parquet`. As of a day, use rows with `observed_at` up to it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,15 @@
 """The banks' training data in an invented world: indicators of the pack, one row a customer.
 
-Indicators come from each bank's own canonical files, as they would in its own house. The label
-and the persona come from the world's truth: observed labels lag and miss, and are for studies
-of that. Persona and age band serve fairness audits and are no model input (harm rules 4 and 5).
+Indicators come from each bank's own canonical files, as they would in its own house. Labels are
+what the bank knew on the day of training, which lags and misses; in worlds of version 1 they are
+the truth. Persona and age band serve fairness audits and are no model input (harm rules 4 and 5).
 
 The questions to a written world's NGOs and hotlines: region and month, nothing else.
 """
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,9 +17,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from fieldfare.client.records.assembling import Names, read_labels
 from fieldfare.client.typologies.extract import open_extract
 from fieldfare.client.typologies.features import UNIT, feature_table
 from fieldfare.client.typologies.pack import Pack
+from fieldfare.simulations.metrics import UNKNOWN
+from fieldfare.simulations.world.observed import LATEST
 from fieldfare.simulations.world.tables import as_date
 from fieldfare.simulations.world.writing import MARGINALS, TRUTH
 
@@ -54,14 +57,32 @@ def last_day(world: Path) -> Any:
     return as_date(found["asked"]["days"]) - timedelta(days=1)
 
 
-def bank_units(world: Path, bank: str, pack: Pack, *, banks: tuple[str, ...] = ()) -> Any:
+def day_of_training(world: Path) -> date | None:
+    """Return when a written world's banks learn: once all is known that ever will be.
+
+    None in version 1, whose banks know every case.
+    """
+    found = json.loads((world / MARGINALS).read_text(encoding="utf-8"))
+    late = found["asked"]["version"] > 1
+    return last_day(world) + timedelta(days=LATEST) if late else None
+
+
+def bank_units(
+    world: Path,
+    bank: str,
+    pack: Pack,
+    *,
+    banks: tuple[str, ...] = (),
+    known_by: date | None = None,
+) -> Any:
     """Return one bank's customers, in their order, as Arrow.
 
     Payments with customers of `banks` are left out (`bank_codes`), so that the promise covers the
-    person.
+    person. Labels are those that the bank knew by a day (1: the newest says so), else the truth.
 
-    Columns: institution, label (int8), persona, age_band, customer; the pack's features (float64,
-    null where missing). All else strings; a business has no age.
+    Columns: institution, label (int8), persona (`UNKNOWN` for cases that the bank does not know),
+    age_band, customer; the pack's features (float64, null where missing). All else strings; a
+    business has no age.
     """
     with open_extract(world / bank, last_day(world), banks=banks) as extract:
         table = feature_table(extract, pack).table
@@ -70,6 +91,8 @@ def bank_units(world: Path, bank: str, pack: Pack, *, banks: tuple[str, ...] = (
     known = truth.select(list(AUDIT)).take(place)
     own = pq.read_table(world / bank / "customers.parquet", columns=["customer_id", AGE_BAND])
     columns = {name: known[name] for name in AUDIT}
+    if known_by is not None:
+        columns |= _as_known(world / bank, table[UNIT], columns, known_by)
     columns[AGE_BAND] = own[AGE_BAND].take(pc.index_in(table[UNIT], own["customer_id"]))
     columns[CUSTOMER] = table[UNIT]
     said = {field.name: field.metadata for field in table.schema if field.name != UNIT}
@@ -79,6 +102,18 @@ def bank_units(world: Path, bank: str, pack: Pack, *, banks: tuple[str, ...] = (
     return made.cast(pa.schema(fields))  # what fields say of features stays with them
 
 
+def _as_known(folder: Path, units: Any, truth: Mapping[str, Any], day: date) -> dict[str, Any]:
+    """Return a bank's labels as it knew them by a day, and personas without cases unknown to it."""
+    labels = read_labels(folder / "labels.parquet", Names(CUSTOMER, LABEL), day).table
+    cases = labels.filter(pc.equal(labels[LABEL], "1"))["unit"]
+    known = pc.is_in(units, cases.combine_chunks())
+    unknown = pc.and_(pc.equal(truth[LABEL], 1), pc.invert(known))
+    return {
+        LABEL: known.cast(pa.int8()),
+        PERSONA: pc.if_else(unknown, pa.scalar(UNKNOWN), truth[PERSONA]),
+    }
+
+
 def write_units(
     world: Path,
     pack: Pack,
@@ -86,17 +121,19 @@ def write_units(
     on_bank: OnBank | None = None,
     *,
     left_out: tuple[str, ...] = (),
+    known_by: date | None = None,
 ) -> None:
     """Write every bank's customers to one file; `on_bank` hears of each before it is begun.
 
     Payments with customers of the banks `left_out` are, so that the promise covers the person.
+    Labels are those that banks knew by a day; None: the truth.
     """
     banks = banks_of(world)
     parts = []
     for index, bank in enumerate(banks):
         if on_bank:
             on_bank(f"indicators of {bank}", index, len(banks))
-        parts.append(bank_units(world, bank, pack, banks=left_out))
+        parts.append(bank_units(world, bank, pack, banks=left_out, known_by=known_by))
     pq.write_table(pa.concat_tables(parts), out, compression="zstd")
 
 

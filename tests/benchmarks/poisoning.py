@@ -84,7 +84,10 @@ def _trained(study: Study, sums: Mapping[str, StudySums], seed: int) -> Values:
 
 def _population(study: Study, people: int, seed: int, folder: Path) -> Population:
     world, units = folder / "world", folder / "units.parquet"
-    write_world(WorldPlan.of(people=people, months=MONTHS, seed=seed, prevalence=PREVALENCE), world)
+    write_world(
+        WorldPlan.of(people=people, months=MONTHS, seed=seed, prevalence=PREVALENCE, version=1),
+        world,
+    )
     write_units(world, pack_for([feature.name for feature in study.features], own_pack()), units)
     choice = RecordsChoice((str(units),), institution_column=INSTITUTION)
     return load_population(study, choice, seed=seed)

@@ -156,7 +156,7 @@ def speed_promises(speed: dict[str, float]) -> list[BenchRow]:
 def measure(people: int = 60_000, prevalence: float = 0.005, seed: int = 0) -> dict[str, Any]:
     """Measure the making of a world, and what can be learned in one."""
     speed = apart(make, min(people, MILLION_PEOPLE))
-    plan = WorldPlan.of(people=people, months=MONTHS, seed=seed, prevalence=prevalence)
+    plan = WorldPlan.of(people=people, months=MONTHS, seed=seed, prevalence=prevalence, version=1)
     return {"speed": speed, "worth": asdict(worth_of_world(plan))}
 
 

@@ -126,7 +126,7 @@ def _comments(folder: Path) -> list[str]:
 
 def _customers(folder: Path) -> list[str]:
     world, units = folder / "world", folder / "units.parquet"
-    size = ("--people", str(PEOPLE), "--months", "3", "--prevalence", "0.022")
+    size = ("--people", str(PEOPLE), "--months", "3", "--prevalence", "0.022", "--version", "1")
     fieldfare("world", "make", *size, "--seed", str(SEED), "--out", world, "--quiet")
     study = load_study(STUDIES / "five-banks.toml")
     write_units(world, pack_for([one.name for one in study.features], own_pack()), units)

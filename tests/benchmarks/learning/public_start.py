@@ -177,7 +177,7 @@ def measure(
     """Return how each world, and AMLSim where it is there, fares with the start."""
     found = []
     for seed in numbers(seeds):
-        plan = banks_plan(WorldFederation(federation), seed=seed, people=people)
+        plan = banks_plan(WorldFederation(federation), seed=seed, people=people, version=1)
         with TemporaryDirectory(prefix=FOLDER) as folder:
             units = write_population(plan, Path(folder))
             found.append(measure_units(units, federation, seed, share))

@@ -177,7 +177,9 @@ def world(data: Path, work: Path) -> TrialSet:
     """Return five banks of the invented world."""
     del data
     study = banks_study()
-    plan = WorldPlan.of(people=PEOPLE, months=MONTHS, seed=WORLD_SEED, prevalence=PREVALENCE)
+    plan = WorldPlan.of(
+        people=PEOPLE, months=MONTHS, seed=WORLD_SEED, prevalence=PREVALENCE, version=1
+    )
     write_world(plan, work / "world")
     pack = pack_for(columns_behind(study.features), own_pack())
     write_units(work / "world", pack, work / "world.parquet")

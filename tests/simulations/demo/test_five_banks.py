@@ -103,8 +103,10 @@ def test_the_task_is_exact_over_five_banks_and_audits_personas(small: Simulation
     assert small.world is not None
     assert 0.05 < small.world["at_two_banks"] < 0.25
     assert small.world["customers"] == len(records)
-    assert small.world["positives"] == int(records.data.labels.sum())
-    assert small.world["rarer"]["positives"] < small.world["positives"]
+    known = small.world["known"]
+    assert known["day"] == "2026-03-31"
+    assert 0 < known["cases"] < small.world["positives"] / 2
+    assert known["cases"] + known["mistaken"] == int(records.data.labels.sum())
     asked = json.loads((small.out / HELPLINES / "results.json").read_text("utf-8"))
     assert asked["privacy"]["masked"] is True
     assert len(asked["institutions"]) == 3
@@ -202,7 +204,7 @@ def test_facts_count_banks_only() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [["demo"], ["world", "learn", "--people", str(FEW), "--version", "2"]]
+    "command", [["demo"], ["world", "learn", "--people", str(FEW), "--version", "1"]]
 )
 def test_it_ends_in_one_screen(
     tmp_path: Path,
@@ -222,7 +224,9 @@ def test_it_ends_in_one_screen(
     assert run([*command, "--out", str(out)]) == 0
     captured = capsys.readouterr()
     assert "Of 100 of their own cases, institutions find" in captured.out
-    assert "Real cases are rarer" in captured.out
+    assert "Invented: nobody exists." in captured.out
+    said = " ".join(captured.out.split())
+    assert ("which no real bank does" in said) == ("--version" in command)
     assert captured.err == ""
     assert len(captured.out.splitlines()) <= 20
     names = {path.name for path in out.iterdir()}

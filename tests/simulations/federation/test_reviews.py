@@ -13,7 +13,12 @@ from fieldfare.client.own_model.own_fits import SumModel
 from fieldfare.client.scoring.selection import AlertBudget
 from fieldfare.shared.models import model_for
 from fieldfare.simulations.federation.population import Population, RecordsChoice, load_population
-from fieldfare.simulations.federation.reviews import fairness_figures, reviews_of
+from fieldfare.simulations.federation.reviews import (
+    fairness_figures,
+    reviews_of,
+    unknown_found,
+)
+from fieldfare.simulations.metrics import UNKNOWN
 
 STUDY = scored_study()
 BUDGET = AlertBudget(share=0.1)
@@ -52,3 +57,20 @@ def test_without_the_numbers_the_score_alone_decides(population: Population) -> 
     bare = {name: replace(one, beside=None) for name, one in population.records.items()}
     found = reviews_of(models(population), replace(population, records=bare), BUDGET)
     assert np.array_equal(found.reviewed, found.by_score)
+
+
+def test_cases_that_nobody_knows_are_in_no_group_and_counted_apart(population: Population) -> None:
+    found = reviews_of(models(population), population, BUDGET)
+    assert unknown_found({"at_home": found}) == {}
+    hidden = replace(found, groups=np.where(found.groups == "x", UNKNOWN, found.groups))
+    least = replace(hidden, reviewed=hidden.by_score)
+    assert unknown_found({"at_home": hidden, "alone": least}) == {
+        "unknown": {
+            "of": int((found.groups == "x").sum()),
+            "at_home": 0,
+            "alone": int(found.by_score[found.groups == "x"].sum()),
+        }
+    }
+    rows, before = (fairness_figures(one)["rows"] for one in (hidden, found))
+    assert [row["name"] for row in rows] == [row["name"] for row in before if row["name"] != "x"]
+    assert [row["times"] for row in rows] == [None]

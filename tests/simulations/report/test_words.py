@@ -232,33 +232,46 @@ FACTS: dict[str, Any] = {
 }  # fmt: skip
 
 
+KNOWN: dict[str, Any] = {"day": "2026-03-31", "cases": 211, "mistaken": 23}
+
+
 def test_an_invented_world_says_so_and_what_real_prevalence_costs() -> None:
-    less = {"share": 0.1, "positives": 66, "prevalence": 0.002, "together": 0.21}
-    less |= {"at_home": 0.32, "alone": 0.3}
-    made, cost = words.world({"world": {**FACTS, "rarer": less}})
+    made, knew, cost = words.world({"world": FACTS})
     assert "41,000 customers of 5 banks" in made
     assert "2.0% of the customers" in made
     assert "Nobody exists" in made
+    assert knew == "Banks know all 820 cases, which no real bank does."
     assert "Real prevalence is far lower" in cost
-    assert "finds 21 of 100 of institutions' own cases" in cost
-    assert "32 used at home; own best models 30" in cost
+
+
+def test_what_banks_knew_by_then_is_said_and_who_finds_the_others() -> None:
+    results: dict[str, Any] = {"world": {**FACTS, "known": KNOWN}}
+    short = "Invented: nobody exists. Banks knew 211 of 820 cases, and 23 wrongly"
+    assert words.invented(results) == f"{short}."
+    assert "Labels are those of 2026-03-31" in words.world(results)[2]
+    results["groups"] = {"rows": [], "unknown": {"of": 120, "at_home": 47, "alone": 44}}
+    said = "of 120 others held out queues find 47 (own models 44)."
+    assert words.invented(results) == f"{short}; {said}"
+    assert words.world(results)[1].endswith(said)
+    assert words.invented({}) == ""
 
 
 def test_who_banks_at_two_is_told_what_the_promise_is_then() -> None:
     world = {**FACTS, "at_two_banks": 0.148}
     terms = {"epsilon": 1.0, "delta": 1e-5, "mu2_planned": 0.07185}
-    _, twice = words.world({"world": world, "privacy": terms})
+    twice = words.world({"world": world, "privacy": terms})[2]
     assert "14.8% of these customers bank at two" in twice
     assert "the promise is epsilon 2.16." in twice  # Balle and Wang's curve at four times mu^2
     unknown = {"epsilon": 1.0, "delta": 1e-5}
-    assert len(words.world({"world": world, "privacy": unknown})) == 1
+    said = " ".join(words.world({"world": world, "privacy": unknown}))
+    assert "two of the banks" not in said
 
 
 def test_who_banks_at_two_has_the_whole_promise_where_the_study_counts_people() -> None:
     world = {**FACTS, "at_two_banks": 0.3}
     terms = {"epsilon": 1.0, "delta": 1e-5, "mu2_planned": 0.07185, "multiplicity": {"study": 2}}
     found = {"world": world, "privacy": terms, "study": {"unit": "customer"}}
-    assert words.world(found)[1] == (
+    assert words.world(found)[2] == (
         "30.0% of these customers bank at two of the banks, and the promise is to them too."
     )
     said = words.promise(found)
@@ -267,16 +280,6 @@ def test_who_banks_at_two_has_the_whole_promise_where_the_study_counts_people() 
 
 def test_what_was_not_measured_of_a_world_is_not_claimed() -> None:
     assert words.world({}) == []
-    assert len(words.world({"world": FACTS})) == 1
-    less = {
-        "share": 0.1,
-        "positives": 0,
-        "prevalence": 0.0,
-        "together": None,
-        "at_home": None,
-        "alone": None,
-    }
-    assert len(words.world({"world": {**FACTS, "rarer": less}})) == 1
 
 
 def test_false_positives_are_said_by_the_thousand() -> None:

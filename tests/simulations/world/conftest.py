@@ -25,6 +25,6 @@ class Written:
 
 @pytest.fixture(scope="session")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
-    plan = WorldPlan.of(people=4_000, months=2, seed=5, prevalence=0.05)
+    plan = WorldPlan.of(people=4_000, months=2, seed=5, prevalence=0.05, version=1)
     folder = tmp_path_factory.mktemp("world") / "made"
     return Written(make_society(plan), folder, write_world(plan, folder))

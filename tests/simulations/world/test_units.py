@@ -1,5 +1,6 @@
 """What banks of a world train on: their own files' indicators, labels and personas beside."""
 
+import json
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ from fieldfare.client.typologies.extract import open_extract
 from fieldfare.client.typologies.features import feature_table
 from fieldfare.client.typologies.pack import own_pack
 from fieldfare.shared.errors import UsageError
+from fieldfare.simulations.metrics import UNKNOWN
 from fieldfare.simulations.world.society import keys
 from fieldfare.simulations.world.studies import (
     bank_units,
     banks_of,
+    day_of_training,
     last_day,
     pack_for,
     write_units,
@@ -58,6 +61,48 @@ def test_every_customer_of_every_bank_has_one_row_with_its_own_truth(
     columns = ("institution", "customer", "label", "persona")
     assert set(zip(*(table[name].to_pylist() for name in columns), strict=True)) == expected
     assert table.num_rows == len(expected)
+
+
+def test_banks_learn_a_year_after_the_window_or_know_every_case(
+    written: Written, tmp_path: Path
+) -> None:
+    assert day_of_training(written.folder) is None
+    later = {**written.found, "asked": {**written.found["asked"], "version": 2}}
+    (tmp_path / "world.json").write_text(json.dumps(later))
+    assert day_of_training(tmp_path) == date(2026, 2, 28)
+
+
+@pytest.mark.parametrize("day", [date(2025, 2, 28), date(2025, 9, 1), date(2026, 2, 28)])
+def test_a_label_is_what_the_newest_row_said_by_that_day(written: Written, day: date) -> None:
+    """Cases that the bank does not know are no cases there, and apart from other lives."""
+    newest: dict[str, int] = {}
+    for row in written.read("bank-a/labels").to_pylist():  # by day
+        if row["observed_at"] <= day:
+            newest[row["subject_id"]] = row["value"]
+    table = bank_units(written.folder, "bank-a", pack_for(["R06"], own_pack()), known_by=day)
+    truth = {r["customer_id"]: r for r in written.read("truth/customers").to_pylist()}
+    counted = {0: 0, 1: 0, 2: 0}
+    for row in table.select(["customer", "label", "persona"]).to_pylist():
+        one = truth[row["customer"]]
+        assert row["label"] == newest.get(row["customer"], 0)
+        unknown = one["label"] == 1 and row["label"] == 0
+        assert row["persona"] == (UNKNOWN if unknown else one["persona"])
+        counted[2 if unknown else row["label"]] += 1
+    assert min(counted.values()) > 0
+
+
+def test_of_a_later_day_more_is_known_and_mistakes_are_cleared(written: Written) -> None:
+    pack = pack_for(["R06"], own_pack())
+    days = (last_day(written.folder), date(2026, 2, 28))
+    found = [bank_units(written.folder, "bank-a", pack, known_by=day) for day in days]
+    unknown = [pc.sum(pc.equal(one["persona"], UNKNOWN)).as_py() for one in found]
+    cases = pc.sum(bank_units(written.folder, "bank-a", pack)["label"]).as_py()
+    assert unknown[1] < unknown[0] < cases
+    mistaken = [
+        pc.sum(one["label"]).as_py() - (cases - left)
+        for one, left in zip(found, unknown, strict=True)
+    ]
+    assert mistaken[1] < mistaken[0]
 
 
 def test_a_bank_that_lacks_a_column_has_the_indicator_missing_not_zero(written: Written) -> None:

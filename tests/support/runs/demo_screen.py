@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +28,8 @@ from fieldfare.simulations.federation.population import RecordsChoice, load_popu
 HEADS: Final = ("Answer", "Reviews", "Privacy", "World", "Open")
 LINES: Final = 20
 COLUMNS: Final = 80
+UNKNOWN: Final = "unknown_case"
+FEWEST: Final = 5  # held-out cases of which the table says figures
 SPARED: Final = ("independent_adult_worker", "survivor_rebuilding")
 _NUMBER: Final = r"(-|[+-]?[\d.]+)"
 
@@ -110,7 +113,8 @@ class DemoRun:
             np.concatenate([getattr(one, name) for one in self.banks.values()])
             for name in ("labels", "kinds")
         )
-        names, many = np.unique(kinds[labels == 0], return_counts=True)
+        told = (labels == 0) & (kinds != UNKNOWN)
+        names, many = np.unique(kinds[told], return_counts=True)
         queued = {row["name"]: row["false_positives"] for row in self.results["groups"]["rows"]}
         return {str(n): (queued.get(str(n), 0), int(of)) for n, of in zip(names, many, strict=True)}
 
@@ -179,8 +183,10 @@ def _table(run: DemoRun, top: list[str]) -> Iterator[str]:
         yield f"rows of {sorted(rows)}, banks are {shown}"
     for name, bank in run.banks.items():
         expected = [f"{bank.customers:,}", f"{int(bank.labels.sum()):,}"]
-        expected += [_shown(precision[model][name], 1, 2) for model in models]
-        expected += [_shown(recall[model][name], 100, 0) for model in models]
+        figures = [(precision[model][name], 1, 2) for model in models]
+        figures += [(recall[model][name], 100, 0) for model in models]
+        few = int(bank.labels.sum()) < FEWEST
+        expected += ["-" if few else _shown(*one) for one in figures]
         if [cell.rstrip(",") if "," in cell[-1:] else cell for cell in rows[name]] != expected:
             yield f"{name}: {rows[name]}, expected {expected}"
 
@@ -228,7 +234,8 @@ def _answer(run: DemoRun, text: str) -> Iterator[str]:
 
 def _reviews(run: DemoRun, text: str) -> Iterator[str]:
     found = re.fullmatch(
-        r"Of 1,000 own customers ([\d.]+) are reviewed in vain at home, ([\d.]+) by own models\."
+        r"Of 1,000 own customers ([\d.]+) are reviewed at home but no known case \(own "
+        r"models ([\d.]+)\)\."
         r"(?: Queues review most ([a-z -]+) \((\d+) of (\d+)\)(?:, too often (.+?))?\.)?"
         r" People decide\.",
         text,
@@ -329,34 +336,47 @@ def _at_two_banks(run: DemoRun) -> float:
 
 def _world(run: DemoRun, text: str) -> Iterator[str]:
     found = re.fullmatch(
-        r"Invented: nobody exists\. Real cases are rarer: at ([\d.]+)% prevalence they find "
-        r"(?:(\d+) of 100, own best models (\d+)|neither clearly more nor clearly fewer than own "
-        r"best models)\.",
+        r"Invented: nobody exists\. Banks knew ([\d,]+) of ([\d,]+) cases, and ([\d,]+) wrongly; "
+        r"of ([\d,]+) others held out queues find ([\d,]+) \(own models ([\d,]+)\)\.",
         text,
     )
     if not found:
         yield f"not understood: {text}"
         return
-    less = run.results["world"]["rarer"]
-    labels = np.concatenate([one.labels for one in run.banks.values()])
-    if not less["prevalence"] < labels.mean() / 2:
-        yield f"prevalence {less['prevalence']:.4f} is not rarer than {labels.mean():.4f}"
-    home, alone = less["at_home"], less["alone"]
-    drawn = np.random.default_rng(0)
-    means = [
-        np.mean([drawn.binomial(n, share, 20_000) / n for n in run.cases], axis=0)
-        for share in (home, alone)
-    ]
-    low, high = np.percentile(means[0] - means[1], (2.5, 97.5))
-    near = min(abs(low), abs(high)) < 0.02  # a simulated end and one by formula may differ so much
-    if found[2] is None and not (low <= 0 <= high or near):
-        yield f"said to be chance, and lies between {low:.3f} and {high:.3f}"
-    if found[2] is not None and low <= 0 <= high and not near:
-        yield f"figures that may be chance: {low:.3f} to {high:.3f}"
-    for said, key, places in ((found[1], "prevalence", 1), (found[2], "at_home", 0),
-                              (found[3], "alone", 0)):  # fmt: skip
-        if said is not None and not _near(said, 100 * less[key], places):
-            yield f"{key}: {said}, expected {100 * less[key]:.2f}"
+    cases, labelled = _cases(run), _labelled(run)
+    unknown = sum(int((one.kinds == UNKNOWN).sum()) for one in run.banks.values())
+    queued = run.results["groups"]["unknown"]
+    counted = [len(cases & labelled), len(cases), len(labelled - cases), unknown]
+    counted += [queued["at_home"], queued["alone"]]
+    said = [int(one.replace(",", "")) for one in found.groups()]
+    if said != counted:
+        yield f"{said}, expected {counted}"
+    positives = sum(int(one.labels.sum()) for one in run.banks.values())
+    held = sum(one.labels.size for one in run.banks.values())
+    if unknown + positives > held or max(queued["at_home"], queued["alone"]) > unknown:
+        yield f"{queued} of {unknown} unknown ones, {held} held out"
+
+
+def _cases(run: DemoRun) -> set[tuple[str, str]]:
+    """Return who serves a ring, by the world's truth: bank and customer."""
+    truth = pq.read_table(run.folder / "world" / "truth" / "customers.parquet").to_pylist()
+    return {
+        (row["institution"], row["customer_id"])
+        for row in truth
+        if row["label"] == 1 and row["institution"] in run.banks
+    }
+
+
+def _labelled(run: DemoRun) -> set[tuple[str, str]]:
+    """Return whom the banks' newest labels call a case, a year after the window's end."""
+    day = (date(2025, 3, 31) + timedelta(days=365)).isoformat()
+    newest: dict[tuple[str, str], int] = {}
+    for bank in run.banks:
+        table = pq.read_table(run.folder / "world" / bank / "labels.parquet")
+        for row in sorted(table.to_pylist(), key=lambda one: one["observed_at"]):
+            if row["observed_at"].isoformat() <= day:
+                newest[bank, row["subject_id"]] = row["value"]
+    return {who for who, value in newest.items() if value == 1}
 
 
 def _open(run: DemoRun, text: str) -> Iterator[str]:
