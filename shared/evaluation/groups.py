@@ -336,13 +336,12 @@ def _row(name: str, table: _Table, level: int, others: Interval | None) -> dict[
         float(counts[:, 1].sum()), units, CountNoise(table.sigma, part=2, rest=CELLS - 2)
     )
     wrong = _false_positives(table, level)
-    both = wrong is not None and others is not None and others.value > 0
     return {
         "name": name,
         "units": {"value": max(0.0, units), "low": max(0.0, units - half), "high": units + half},
         "alert_rate": rate.as_dict() if rate else None,
         "false_positive_rate": wrong.as_dict() if wrong else None,
-        "times": wrong.value / others.value if both else None,
+        "times": wrong.value / others.value if wrong and others and others.value > 0 else None,
         "verdict": verdict(wrong, others).value,
     }
 
