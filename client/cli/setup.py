@@ -20,7 +20,7 @@ from fieldfare.client.policy.policy import Policy
 from fieldfare.client.records.encoding.encoding import texts_of
 from fieldfare.client.records.settings import RecordsSource
 from fieldfare.client.records.sources.source import FileKind, kind_of
-from fieldfare.client.records.sources.sql import text_of
+from fieldfare.client.records.sources.sql import id_of
 from fieldfare.shared.advice import meant
 from fieldfare.shared.errors import RecordsError, UsageError
 from fieldfare.shared.study.toml import parse_toml
@@ -164,7 +164,7 @@ def _look(source: RecordsSource, column: str, home: Path) -> RecordCounts:
                     f"{table.name}: expected column {column}, found none among "
                     f"{len(opened.columns)} columns{meant(column, opened.columns)}"
                 )
-            query = f"{text_of(column, opened.columns[column])} AS unit"
+            query = f"{id_of(column, opened.columns[column])} AS unit"
             units += [texts_of(batch.column(0)) for batch in opened.batches([query], [column])]
     ids = np.concatenate(units)
     return RecordCounts(len(ids), len(ids) - len(set(ids.tolist())))

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fieldfare.client.records.sources.source import FileKind, Table, kind_of, table_at
-from fieldfare.client.records.sources.sql import quoted, text_of, value_of
+from fieldfare.client.records.sources.sql import id_of, quoted, value_of
 from fieldfare.shared.advice import meant
 from fieldfare.shared.errors import RecordsError, UsageError
 from fieldfare.shared.system.private_files import PRIVATE_FILE, sync_folder
@@ -239,7 +239,7 @@ def _read(table: Table, path: Path, names: Names, values: Sequence[str]) -> tupl
             for name, kind in source.columns.items():
                 query = quoted(name)
                 if name == unit:
-                    query = text_of(name, kind)
+                    query = id_of(name, kind)
                 elif name in values:
                     query = value_of(name, kind, source.numerals)
                 queries.append(f"{query} AS {quoted(name)}")

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from fieldfare.client.records.sources.sql import canonical_id
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.evaluation.metrics import dealt_ties
 from fieldfare.shared.harm_rules import is_protected
@@ -201,7 +202,8 @@ def parse_suppression(text: str, name: str) -> dict[str, str]:
         cells = [cell.strip() for cell in row]
         if len(cells) != len(HEADER) or not all(cells):
             raise UsageError(f"{name}: expected a unit and a reason in row {number}; complete it")
-        if cells[0] in found:
+        unit = canonical_id(cells[0])
+        if unit in found:
             raise UsageError(f"{name}: expected each unit once, found one again in row {number}")
-        found[cells[0]] = cells[1]
+        found[unit] = cells[1]
     return found

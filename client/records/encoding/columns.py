@@ -20,6 +20,7 @@ from fieldfare.client.records.sources.sql import (
     ColumnType,
     contents_of,
     date_code_of,
+    id_of,
     number_of,
     text_of,
     time_of,
@@ -336,7 +337,10 @@ class Columns:
         if self.label is not None:
             queries.append(value_of(self.label, source.columns[self.label], numerals))
             texts = texts[1:]
-        queries.extend(text_of(column, source.columns[column]) for column in texts)
+        queries.extend(
+            (id_of if column == self.unit else text_of)(column, source.columns[column])
+            for column in texts
+        )
         queries.extend(self._query(one, source) for group in self.asked_inputs for one in group)
         queries.extend(
             date_code_of(column, source.columns[column], form, missing, self.today)

@@ -101,6 +101,7 @@ class Numerals:
 
 
 PLAIN: Final = Numerals()
+_ID_FORM: Final = r"^([+-]?\d+)[.]0+$"
 
 
 def quoted(name: str) -> str:
@@ -122,6 +123,29 @@ def text_of(column: str, kind: ColumnType) -> str:
     # Trimming a set of characters takes microseconds a value: only where an end may need it.
     plain = f"unicode({text}) BETWEEN 33 AND 126 AND unicode(right({text}, 1)) BETWEEN 33 AND 126"
     return f"CASE WHEN {plain} THEN {text} ELSE trim({text}, {literal(WHITESPACE)}) END"
+
+
+def id_of(column: str, kind: ColumnType) -> str:
+    """Return SQL for a unit's id: its text, and a whole number without zeros behind its point.
+
+    An export that makes 7 to 7.0, as one does where a column of numbers has gaps, moves no unit to
+    the other side. 007 is an id of its own: leading zeros belong to account numbers.
+    """
+    text = text_of(column, kind)
+    if kind is ColumnType.FLOAT:  # beyond a million billion DuckDB writes 1e+16
+        name = quoted(column)
+        whole = f"abs({name}) < {2**53} AND {name} = trunc({name})"
+        return f"CASE WHEN {whole} THEN CAST(CAST({name} AS BIGINT) AS VARCHAR) ELSE {text} END"
+    pointed = f"right({text}, 1) = '0' AND contains({text}, '.')"
+    return (
+        f"CASE WHEN {pointed} THEN regexp_replace({text}, {literal(_ID_FORM)}, '\\1') "
+        f"ELSE {text} END"
+    )
+
+
+def canonical_id(text: str) -> str:
+    """Return a unit's id as `id_of` reads it, where a person wrote it."""
+    return re.sub(_ID_FORM, r"\1", text.strip())
 
 
 def value_of(column: str, kind: ColumnType, numerals: Numerals = PLAIN) -> str:

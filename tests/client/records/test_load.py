@@ -13,7 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.properties import SHARING
 
-from fieldfare.client.records import ColumnMapping, LoadedRecords, read_records, read_sources
+from fieldfare.client.records import (
+    ColumnMapping,
+    LoadedRecords,
+    holdout_mask,
+    read_records,
+    read_sources,
+)
 from fieldfare.client.records.encoding.problems import Effect
 from fieldfare.client.records.settings import load_sources
 from fieldfare.client.records.sources import engine
@@ -434,3 +440,21 @@ def test_a_network_knows_units_by_a_hash_of_their_ids_alone(tmp_path: Path) -> N
     assert part.data.order is not None
     assert whole.data.order[1:].tolist() == part.data.order.tolist()
     assert len(set(whole.data.order.tolist())) == 3
+
+
+def test_a_new_export_moves_no_unit_to_the_other_side(tmp_path: Path) -> None:
+    """Integers become numbers with a point where a column has gaps, in files and in frames."""
+    ids = list(range(1, 41))
+    rows = [f"{one},5,0.1,branch,0,b" for one in ids]
+    pointed = [f"{one}.0,5,0.1,branch,0,b" for one in ids]
+    found = [load(tmp_path, *some) for some in (rows, pointed)]
+    for name, kind in (("int", pa.int64()), ("float", pa.float64())):
+        table = {"unit": pa.array(ids, kind), "amount": [5.0] * 40, "share": [0.1] * 40,
+                 "channel": ["branch"] * 40, "label": [0] * 40}  # fmt: skip
+        pq.write_table(pa.table(table), tmp_path / f"{name}.parquet")
+        found.append(read_records([tmp_path / f"{name}.parquet"], study()))
+    masks = [holdout_mask(one.units, key=b"key", share=0.3).tolist() for one in found]
+    assert 0 < sum(masks[0]) < 40
+    assert masks == [masks[0]] * 4
+    both = load(tmp_path, rows[0], pointed[0])  # one unit, twice
+    assert len(both) == 0

@@ -17,7 +17,9 @@ from fieldfare.client.records.sources.sql import (
     WHITESPACE,
     ColumnType,
     Numerals,
+    canonical_id,
     date_code_of,
+    id_of,
     literal,
     number_of,
     quoted,
@@ -97,6 +99,21 @@ def test_labels_and_levels_get_a_point_and_ids_do_not() -> None:
         "1.5", "1234", "a,b", "3.x", None, "",
     ]  # fmt: skip
     assert evaluated(value_of("x", ColumnType.TEXT), texts[:2]) == ["1,5", "1.234"]
+
+
+IDS = ["7", "7.0", " 7.00 ", "007", "007.0", "7.5", "7.", "a.0", "1.10", "-3.0", "1e3", None, ""]
+READ = ["7", "7", "7", "007", "007", "7.5", "7.", "a.0", "1.10", "-3", "1e3", None, ""]
+
+
+def test_an_id_that_an_export_wrote_with_a_point_is_the_same_id() -> None:
+    assert evaluated(id_of("x", ColumnType.TEXT), IDS) == READ
+    assert [text and canonical_id(text) for text in IDS] == READ
+    numbers = [7.0, 7.5, 2.0**53, float("nan"), None, -3.0]
+    with duckdb.connect() as connection:
+        connection.register("t", pa.table({"x": pa.array(numbers, pa.float64())}))
+        rows = connection.execute(f"SELECT {id_of('x', ColumnType.FLOAT)} FROM t").fetchall()
+    assert [row[0] for row in rows[:2]] == ["7", "7.5"]
+    assert [row[0] for row in rows[3:]] == [None, None, "-3"]
 
 
 @pytest.mark.parametrize(
