@@ -5,15 +5,20 @@ from typing import Final
 from starlette.responses import Response
 
 from fieldfare.client.console.place import ConsolePlace
+from fieldfare.client.console.queue_page import QUEUE, queue_pages
 from fieldfare.shared.console.frame import HOME, MenuEntry, Page, Visit
 from fieldfare.shared.console.rights import Right
 
-MENU: Final = (MenuEntry(HOME, "Start", Right.ENTER),)
+MENU: Final = (
+    MenuEntry(HOME, "Start", Right.ENTER),
+    MenuEntry(QUEUE, "Alerts", Right.READ_ALERTS),
+)
 
 
 def pages_of(place: ConsolePlace) -> tuple[Page, ...]:
     """Return every page of an institution's console but those of its entrance."""
-    return (Page(HOME, Right.ENTER, lambda visit: _first_page(visit, place)),)
+    start = Page(HOME, Right.ENTER, lambda visit: _first_page(visit, place))
+    return (start, *queue_pages(place))
 
 
 def _first_page(visit: Visit, place: ConsolePlace) -> Response:

@@ -23,14 +23,23 @@ class ConsolePlace:
     """An opened place.
 
     Attributes:
-        queue: of alerts; it also says acts.
+        home: a home, or a casework folder.
         folder: the console's own.
         book: the accounts.
     """
 
-    queue: AlertQueue
+    home: Path
     folder: Path
     book: AccountBook
+
+    @property
+    def queue(self) -> AlertQueue:
+        """The alerts, opened anew: settings and rights count as they stand at this moment.
+
+        Raises:
+            UsageError, StudyError: as `open_queue`.
+        """
+        return open_queue(self.home)
 
     @property
     def name(self) -> str:
@@ -49,7 +58,11 @@ class ConsolePlace:
     @property
     def beside_keys(self) -> bool:
         """Whether this process could read an institution's keys and ledger."""
-        return not isinstance(self.queue, CaseworkQueue) or self.queue.home is not None
+        return _beside_keys(self.queue)
+
+
+def _beside_keys(queue: AlertQueue) -> bool:
+    return not isinstance(queue, CaseworkQueue) or queue.home is not None
 
 
 @contextmanager
@@ -68,8 +81,7 @@ def console_place(
         UsageError: neither home nor casework folder, no folder of accounts, or one that others
             can reach.
     """
-    queue = open_queue(home)
-    if accounts is None and (not isinstance(queue, CaseworkQueue) or queue.home is not None):
+    if _beside_keys(open_queue(home)) and accounts is None:
         accounts = home / "console"
     if accounts is None:
         raise UsageError(
@@ -86,4 +98,4 @@ def console_place(
             "institution console account add NAME --role analyst`"
         )
     with open_accounts(folder, utc_now, entropy) as book:
-        yield ConsolePlace(queue, folder, book)
+        yield ConsolePlace(home, folder, book)

@@ -1,4 +1,4 @@
-"""The console's own file: accounts, enrolment links, sessions, known browsers.
+"""The console's own file: accounts, enrolment links, sessions, known browsers, saved views.
 
 It holds nothing of a customer. Of tokens it has hashes only; a second factor's secret stands in it
 as it is, for it must be computed with: the file is 0600, of the console's own user.
@@ -35,6 +35,9 @@ LONGEST: Final = timedelta(hours=10)  # of a session, however busy
 PROVING: Final = timedelta(minutes=5)  # between the password and the second factor
 LINK_LIVES: Final = timedelta(hours=24)
 KNOWN_FOR: Final = timedelta(days=180)  # a browser
+MOST_VIEWS: Final = 50  # saved by one person
+MOST_TEXT: Final = 60  # characters of a saved view's name
+MOST_QUERY: Final = 1000
 SEEN_AGAIN: Final = timedelta(minutes=1)  # a session's use is written down so often
 
 _KIND: Final = DatabaseKind(
@@ -66,6 +69,14 @@ CREATE TABLE session (
             """
 CREATE TABLE browser (
     token TEXT PRIMARY KEY, account TEXT NOT NULL REFERENCES account, until INTEGER NOT NULL
+) STRICT
+""",
+        ),
+        (
+            """
+CREATE TABLE saved_view (
+    account TEXT NOT NULL REFERENCES account, name TEXT NOT NULL, path TEXT NOT NULL,
+    query TEXT NOT NULL, PRIMARY KEY (account, name)
 ) STRICT
 """,
         ),
@@ -122,6 +133,15 @@ class Session:
     def rights(self) -> frozenset[Right]:
         """What may be done in it: nothing before the second factor."""
         return self.account.rights if self.proved else NOBODY
+
+
+@dataclass(frozen=True)
+class SavedView:
+    """A page with its filters, under a person's own name for it."""
+
+    name: str
+    path: str
+    query: str
 
 
 class AccountBook:
@@ -351,6 +371,36 @@ class AccountBook:
         """Tell whether that person proved who they are in this browser before."""
         query = "SELECT 1 FROM browser WHERE token = ? AND account = ? AND until > ?"
         return bool(self._rows(query, kept_token(token), name, self.now))
+
+    # -- saved views ------------------------------------------------------------------------------
+
+    def views(self, name: str, path: str) -> list[SavedView]:
+        """Return a person's saved views of a page, by name."""
+        query = "SELECT name, path, query FROM saved_view WHERE account = ? AND path = ? ORDER BY 1"
+        return [SavedView(*row) for row in self._rows(query, name, path)]
+
+    def save_view(self, name: str, view: SavedView) -> None:
+        """Save a view; one of the same name is replaced.
+
+        Raises:
+            UsageError: its name is empty or long, or there are too many.
+        """
+        if not 0 < len(view.name) <= MOST_TEXT or not view.name.isprintable():
+            raise UsageError(f"expected a name of 1 to {MOST_TEXT} characters, found another")
+        if len(view.query) > MOST_QUERY:
+            raise UsageError("expected the filters of a page, found a longer text")
+        with self._database.transaction():
+            self._rows(
+                "INSERT OR REPLACE INTO saved_view VALUES (?, ?, ?, ?)",
+                *(name, view.name, view.path, view.query),
+            )
+            ((count,),) = self._rows("SELECT count(*) FROM saved_view WHERE account = ?", name)
+            if count > MOST_VIEWS:
+                raise UsageError(f"expected at most {MOST_VIEWS} saved views, found more: drop one")
+
+    def drop_view(self, name: str, view: str) -> None:
+        """Forget a saved view."""
+        self._rows("DELETE FROM saved_view WHERE account = ? AND name = ?", name, view)
 
 
 _ACCOUNTS: Final = "SELECT name, role, password <> '', closed FROM account"

@@ -1,4 +1,4 @@
-/* Keys on lists: j and k go to the next and the last row's link; Enter follows it, as always. */
+/* Keys on lists: j and k go to the next and the last row's link or button; Enter follows it, as always. */
 (function () {
   "use strict";
   function typed(target) {
@@ -8,7 +8,7 @@
     if (event.ctrlKey || event.altKey || event.metaKey || typed(event.target)) { return; }
     var step = { j: 1, k: -1 }[event.key];
     if (!step) { return; }
-    var links = Array.prototype.slice.call(document.querySelectorAll("[data-row] a[data-main]"));
+    var links = Array.prototype.slice.call(document.querySelectorAll("[data-row] [data-main]"));
     if (!links.length) { return; }
     var row = document.activeElement && document.activeElement.closest("[data-row]");
     var at = links.findIndex(function (link) { return row && row.contains(link); });

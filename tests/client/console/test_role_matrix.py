@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 from tests.support.homes.consoles import Browser, ConsoleBench
 
-from fieldfare.client.alerts.alert_queue import open_queue
 from fieldfare.client.console.pages import MENU, pages_of
 from fieldfare.client.console.place import ConsolePlace
 from fieldfare.client.home.layout import Home
@@ -19,7 +18,7 @@ def of(place: ConsolePlace) -> tuple[Page, ...]:
 
 @pytest.fixture
 def place(home: Home, console: ConsoleBench, tmp_path: Path) -> ConsolePlace:
-    return ConsolePlace(open_queue(home.path), tmp_path, console.book)
+    return ConsolePlace(home.path, tmp_path, console.book)
 
 
 @pytest.fixture
@@ -34,7 +33,7 @@ def browsers(place: ConsolePlace, console: ConsoleBench) -> dict[str, Browser]:
 
 
 def address(page: Page) -> str:
-    return page.path.replace("{alert}", "0123456789abcdef")
+    return page.path.format(alert="0123456789abcdef", act="take")
 
 
 def test_every_role_at_every_page(place: ConsolePlace, browsers: dict[str, Browser]) -> None:

@@ -13,6 +13,7 @@ from fieldfare.shared.console.accounts import (
     LINK_LIVES,
     LONGEST,
     PROVING,
+    SavedView,
     open_accounts,
 )
 from fieldfare.shared.console.credentials import factor_of
@@ -133,6 +134,22 @@ def test_a_browser_is_known_for_one_person_and_a_time(console: ConsoleBench) -> 
     assert not console.book.knows_browser(token, "berta")
     console.time.seconds += KNOWN_FOR.total_seconds()
     assert not console.book.knows_browser(token, "anna")
+
+
+def test_views_are_a_persons_own(console: ConsoleBench) -> None:
+    console.enrolled("anna")
+    console.book.save_view("anna", SavedView("mine", "/alerts", "tier=3"))
+    console.book.save_view("anna", SavedView("mine", "/alerts", "tier=2"))
+    assert console.book.views("anna", "/alerts") == [SavedView("mine", "/alerts", "tier=2")]
+    assert console.book.views("anna", "/other") == []
+    console.book.drop_view("anna", "mine")
+    assert console.book.views("anna", "/alerts") == []
+    with pytest.raises(UsageError, match="expected a name"):
+        console.book.save_view("anna", SavedView("", "/alerts", ""))
+    for number in range(50):
+        console.book.save_view("anna", SavedView(str(number), "/alerts", ""))
+    with pytest.raises(UsageError, match="at most 50"):
+        console.book.save_view("anna", SavedView("one more", "/alerts", ""))
 
 
 @pytest.mark.parametrize("name", ["", "../x", "a b", "a\n", "<b>", ".a", "x" * 65])

@@ -7,13 +7,19 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from html import unescape
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
 
 import httpx
 import pytest
 from starlette.testclient import TestClient
+from tests.support.homes.reported import reported_alert
 
+from fieldfare.client.alerts.store import open_store
+from fieldfare.client.console.pages import MENU, pages_of
+from fieldfare.client.console.place import ConsolePlace
+from fieldfare.client.home.layout import Home
 from fieldfare.shared.console import credentials
 from fieldfare.shared.console.accounts import AccountBook, ConsoleAct, open_accounts
 from fieldfare.shared.console.credentials import code_of, factor_of
@@ -141,3 +147,29 @@ def console(quick_passwords: None) -> Iterator[ConsoleBench]:
     time = Ticking()
     with open_accounts(None, time.now, time.entropy) as book:
         yield ConsoleBench(book, time)
+
+
+def desk(home: Path, console: ConsoleBench) -> Any:
+    """The institution's console on a home, with the accounts of a bench."""
+    place = ConsolePlace(home, home, console.book)
+    parts = console.parts(*pages_of(place), menu=MENU, templates=("fieldfare.client.console",))
+    return console_app(parts)
+
+
+def kept_alerts(home: Home, count: int, **changes: Any) -> None:
+    """Keep so many alerts in a home, of one to three families, every tenth from below the line."""
+    names = ("FLOW", "ALT_PAY", "TIME")
+    alerts = []
+    for number in range(count):
+        families = 1 + number % 3
+        data = {
+            "alert": f"{number:016x}",
+            "unit": f"MARKER-{number}",
+            "rank": number + 1,
+            "families": families,
+            "family_names": names[:families],
+            "selected": "below_line" if number % 10 == 9 else "alert",
+        }
+        alerts.append(reported_alert(**(data | changes)))
+    with open_store(home) as store:
+        store.put(alerts)
