@@ -90,8 +90,8 @@ def test_settings_fit_from_the_weakest_signal_on(kind: str) -> None:
 @pytest.mark.parametrize(
     ("strength", "prevalence", "expected"),
     [
-        (1.2, 0.002, ("centred", 60, 0.04)),
-        (3.2, 0.005, ("centred", 60, 0.075)),
+        (1.2, 0.002, ("centred", 100, 0.075)),
+        (3.2, 0.005, ("centred", 100, 0.1)),
         (14.0, 0.02, ("centred", 100, 0.15)),
         (24.0, 0.047, (None, 120, 0.2)),
         (150.0, 0.24, ("whitened", 100, 0.1)),
