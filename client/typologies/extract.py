@@ -49,7 +49,12 @@ class Extract:
 
 @contextmanager
 def open_extract(
-    folder: Path, as_of: date, lacking: Collection[str] = (), *, banks: tuple[str, ...] = ()
+    folder: Path,
+    as_of: date,
+    lacking: Collection[str] = (),
+    *,
+    banks: tuple[str, ...] = (),
+    threads: int | None = None,
 ) -> Iterator[Extract]:
     """Read a folder of canonical files.
 
@@ -60,6 +65,7 @@ def open_extract(
         lacking: columns that are in the files but hold nothing, as `transactions.mcc`.
         banks: of all participants (`bank_codes`): payments with their customers are left out, so
             that the promise covers the person. Empty: none is.
+        threads: of the engine; None: as many as there are cores. They change no bit.
 
     Raises:
         RecordsError: the records do not fit; says the row.
@@ -71,7 +77,7 @@ def open_extract(
         raise UsageError(
             f"--lacking: expected a canonical column such as transactions.mcc, found {unknown[0]}"
         )
-    with confined_connection() as connection:
+    with confined_connection(threads) as connection:
         try:
             tables = load_folder(connection, folder)
             yield prepared(connection, tables, as_of, lacking, banks=banks)
@@ -96,8 +102,11 @@ def _machine_memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def confined_connection() -> duckdb.DuckDBPyConnection:
-    """Return an engine in memory that can open no file, load no extension, reach no network."""
+def confined_connection(threads: int | None = None) -> duckdb.DuckDBPyConnection:
+    """Return an engine in memory that can open no file, load no extension, reach no network.
+
+    Its threads are as many as there are cores, unless a number is given.
+    """
     return duckdb.connect(
         ":memory:",
         config={
@@ -107,6 +116,7 @@ def confined_connection() -> duckdb.DuckDBPyConnection:
             "memory_limit": f"{memory_limit(_machine_memory())}B",
             "temp_directory": "",
             "lock_configuration": "true",
+            **({} if threads is None else {"threads": str(threads)}),
         },
     )
 

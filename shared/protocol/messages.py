@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import Annotated, Any, ClassVar, Final, Generic, Literal, Protocol, Self, TypeVar
 
 import numpy as np
@@ -30,11 +31,13 @@ from pydantic import (
 from fieldfare.shared.canonical import bytes_hash, canonical_bytes, content_hash, typed_bytes
 from fieldfare.shared.errors import ProtocolError, RefusalCode
 from fieldfare.shared.privacy.protection import Protection
-from fieldfare.shared.protocol.roster import Hex32, InstitutionId
+from fieldfare.shared.protocol.roster import Hex32, InstitutionId, Roster
 from fieldfare.shared.ring import MAX_GAMMA_BITS
 
 PROTOCOL_VERSION: Final = 2
 MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
+KEPT: Final = 64  # messages that were verified, and are known again
+KEPT_BYTES: Final = 1 << 16  # of one of them
 MAX_REASON: Final = 500  # characters of a rejection's reason
 MAX_REMEMBERED: Final = 4 * 1024 * 1024  # characters of what an offer says of a study
 REJECTED: Final = "rejected it"
@@ -424,6 +427,14 @@ def open_envelope(
     """
     if len(content) > MAX_MESSAGE_BYTES:
         raise ProtocolError(f"expected at most {MAX_MESSAGE_BYTES} bytes, found {len(content)}")
+    if len(content) <= KEPT_BYTES and isinstance(roster, Roster):
+        return _opened_before(content, body_type, roster, protection)
+    return _opened(content, body_type, roster, protection)
+
+
+def _opened(
+    content: bytes, body_type: type[B], roster: Verifier, protection: Protection
+) -> Opened[B]:
     try:
         envelope = _Envelope.model_validate(json.loads(content))
         if envelope.type != body_type.TYPE:
@@ -438,6 +449,11 @@ def open_envelope(
     if protection is Protection.EXACT:
         roster.verify(envelope.signer, signature, typed_bytes(body.TYPE, body))
     return Opened(body, envelope.signer, content)
+
+
+# A step's replies are looked at by each part that has to believe them. What is found follows from
+# the arguments alone, so the same bytes under the same keys need no second look.
+_opened_before = lru_cache(maxsize=KEPT)(_opened)
 
 
 @dataclass(frozen=True)

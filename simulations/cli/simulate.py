@@ -4,6 +4,7 @@ import json
 import logging
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -16,6 +17,7 @@ from fieldfare.shared.features.public_start import NAME_PATTERN
 from fieldfare.shared.pages.words import decimals
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.study.study import load_study
+from fieldfare.simulations.beside import ALONE, Beside, beside
 from fieldfare.simulations.cli import app
 from fieldfare.simulations.demo.five_banks import banks_task
 from fieldfare.simulations.federation import model_scores
@@ -128,7 +130,7 @@ def simulate_command(
         protection=noise,
         report=not no_report,
     )
-    show(lambda _: task, details=details, quiet=quiet, as_json=as_json)
+    show(lambda *_: task, details=details, quiet=quiet, as_json=as_json)
 
 
 @app.command("model.score")
@@ -167,19 +169,21 @@ def demo_command(
     """Make a world of banks, NGOs and a hotline, train its banks with exact noise, and compare."""
     make_folder(out)
     show(
-        lambda progress: banks_task(out, seed=seed, progress=progress),
+        lambda progress, both: banks_task(out, seed=seed, progress=progress, both=both),
         details=details,
         quiet=quiet,
         as_json=as_json,
+        cores=beside(),
     )
 
 
 def show(
-    prepare: Callable[[OnProgress], Simulation],
+    prepare: Callable[[OnProgress, Beside], Simulation],
     *,
     quiet: bool,
     as_json: bool,
     details: bool = False,
+    cores: AbstractContextManager[Beside] | None = None,
 ) -> None:
     """Simulate, with progress on a terminal's stderr, and print the requested output."""
     # A refusal inside a simulation is reported where it ends the run, not as it happens.
@@ -187,10 +191,13 @@ def show(
     errors = Console(stderr=True)
     visible = errors.is_terminal and not (quiet or as_json)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=errors, transient=True, disable=not visible) as bars:
+    with (
+        Progress(*columns, console=errors, transient=True, disable=not visible) as bars,
+        cores or nullcontext(ALONE) as both,
+    ):
         progress = progress_on(bars)
-        task = prepare(progress)
-        results = simulate(task, progress)
+        task = prepare(progress, both)
+        results = simulate(task, progress, both)
     if as_json:
         typer.echo(json.dumps(results, indent=2, allow_nan=False))
     elif not quiet:
@@ -314,14 +321,16 @@ def world_learn_command(
     """
     make_folder(out)
     show(
-        lambda progress: banks_task(
+        lambda progress, both: banks_task(
             out,
             seed=seed,
             people=people,
             federation=federation,
             version=version,
             progress=progress,
+            both=both,
         ),
         quiet=quiet,
         as_json=as_json,
+        cores=beside(),
     )

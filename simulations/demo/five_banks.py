@@ -16,6 +16,7 @@ from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.features import columns_behind
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.study.study import Study, parse_study
+from fieldfare.simulations.beside import ALONE, Beside
 from fieldfare.simulations.federation.population import RecordsChoice
 from fieldfare.simulations.federation.simulate import Progress, Simulation, make_folder, simulate
 from fieldfare.simulations.metrics import UNKNOWN
@@ -95,6 +96,7 @@ def banks_task(
     federation: WorldFederation = WorldFederation.FIVE,
     version: int = DEFAULT_VERSION,
     progress: Progress | None = None,
+    both: Beside = ALONE,
 ) -> Simulation:
     """Make the world, compute its banks' indicators, and return the simulation's task.
 
@@ -116,7 +118,7 @@ def banks_task(
     found = write_world(plan, world)
     pack = pack_for((*columns_behind(study.features), *COLUMNS), own_pack())
     known_by = day_of_training(world)
-    write_units(world, pack, units, said, known_by=known_by)
+    write_units(world, pack, units, said, known_by=known_by, both=both)
     choice = RecordsChoice((str(units),), institution_column=INSTITUTION, audit_column=PERSONA)
     said("asking NGOs and the hotline")
     asked = ask_helplines(world, out / HELPLINES, seed=seed)

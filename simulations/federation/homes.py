@@ -9,7 +9,7 @@ hold-out chooses nothing (client/own_model/stack.py).
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from fieldfare.shared.joining.rows import PairedRow, gain_in_found, gain_in_prec
 from fieldfare.shared.models import model_for, trained_model
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.study import Study
+from fieldfare.simulations.beside import ALONE, Beside
 from fieldfare.simulations.federation.baselines import Baseline, Trainer
 from fieldfare.simulations.federation.population import RecordsChoice, load_population
 
@@ -47,26 +48,61 @@ class Homes:
     at_home: Models
 
 
+@dataclass(frozen=True)
+class OwnFits:
+    """Every institution's own models: of a shared one they need the knots and nothing else.
+
+    Attributes:
+        training: units by institution, held-out ones left out.
+        fits: by institution, in the same order; under way until they are asked for.
+    """
+
+    training: Mapping[str, EncodedUnits]
+    fits: Callable[[], list[HomeFits]]
+
+    @classmethod
+    def begin(
+        cls,
+        study: Study,
+        start: Vector,
+        training: Mapping[str, EncodedUnits],
+        both: Beside = ALONE,
+    ) -> Self:
+        """Begin to fit.
+
+        Args:
+            study: of features, texts or vectors.
+            start: float64 (entries,), whose knots are used.
+            training: units by institution, held-out ones left out.
+            both: where they may be fitted.
+        """
+        return cls(training, both.begin(_own_fits, study, start, list(training.values())))
+
+
+def _own_fits(study: Study, start: Vector, training: list[EncodedUnits]) -> list[HomeFits]:
+    return [HomeFits.of(study, start, data) for data in training]
+
+
 def homes_of(
-    study: Study,
+    own: OwnFits,
     shared: Vector,
-    training: Mapping[str, EncodedUnits],
     said: Callable[[int, int], None] = lambda *_: None,
+    both: Beside = ALONE,
 ) -> Homes:
-    """Fit both for every institution.
+    """Use a shared model at home, at every institution.
 
     Args:
-        study: of features, texts or vectors.
+        own: its own models.
         shared: float64 (entries,), the shared model.
-        training: units by institution, held-out ones left out.
         said: told how many institutions are done, of how many.
+        both: where work may be done.
     """
-    alone, at_home = {}, {}
-    for done, (name, data) in enumerate(training.items()):
-        said(done, len(training))
-        fits = HomeFits.of(study, shared, data)
-        alone[name], at_home[name] = fits.alone, fits.at_home(shared)
-    return Homes(alone, at_home)
+    fits = dict(zip(own.training, own.fits(), strict=True))
+    each = [(one, shared) for one in fits.values()]
+    made = both.share(HomeFits.at_home, each, lambda done: said(done, len(each)))
+    return Homes(
+        {name: one.alone for name, one in fits.items()}, dict(zip(fits, made, strict=True))
+    )
 
 
 def rows_of(

@@ -4,6 +4,8 @@ The model as files: parameters, and the meaning of each.
 """
 
 import json
+import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -37,12 +39,14 @@ from fieldfare.shared.run.optimizer import TrainingState
 from fieldfare.shared.run.results import AnswerSum
 from fieldfare.shared.study.model_sections import MlpSection
 from fieldfare.shared.study.study import Study
+from fieldfare.simulations.beside import ALONE, Beside
 from fieldfare.simulations.federation.baselines import Baseline, Trainer
 from fieldfare.simulations.federation.federation import LocalFederation, holdout_key
 from fieldfare.simulations.federation.homes import (
     AT_HOME,
     Homes,
     Models,
+    OwnFits,
     gain_at_home,
     homes_of,
     rows_of,
@@ -124,6 +128,9 @@ FEDERATED = "federated"
 START: Final = "start"  # the public start, untouched
 ALONE_START: Final = "alone_start"  # each institution by itself, without privacy, from there
 
+MEMORY: Final = Path("/dev/shm")  # noqa: S108 -- a folder that nobody else may open is made in it
+LEDGER_ENTRY: Final = 1 << 15  # bytes beside a reply's vector, at most
+
 Parameters = NDArray[np.float64]
 Progress = Callable[[str, int, int], None]
 
@@ -171,8 +178,15 @@ class _Clock:
         self.marks[name] = round(time.perf_counter() - since, 4)
 
 
-def simulate(task: Simulation, progress: Progress | None = None) -> dict[str, Any]:
+def simulate(
+    task: Simulation, progress: Progress | None = None, both: Beside = ALONE
+) -> dict[str, Any]:
     """Run a simulation and write its files; returns the content of `results.json`.
+
+    Args:
+        task: its inputs.
+        progress: told what is done.
+        both: where work may be done beside the federation.
 
     Raises:
         FieldfareError: by whose fault it is; see `fieldfare.shared.errors`.
@@ -195,13 +209,15 @@ def simulate(task: Simulation, progress: Progress | None = None) -> dict[str, An
         )
         for name, records in population.records.items()
     }
+    fits = _own_fits(task, population, both)
     outcome, plan, participants = _federate(task, sums, clock, progress)
     since = time.perf_counter()
     models: dict[str, Models] = {}
     if task.study.trains:
         models = {FEDERATED: {"": SumModel(model_for(task.study), outcome.parameters)}}
-        models |= _baselines(task, plan, sums, outcome, progress)
-        models |= _homes(task, outcome.parameters, population, models, progress)
+        models |= _baselines(task, plan, sums, outcome, (progress, both))
+        if fits is not None:
+            models |= _homes(fits(outcome.parameters), outcome.parameters, (progress, both))
     clock.mark("baselines_seconds", since)
     results = _results(task, plan, outcome, participants, population, models, test)
     for found in outcome.answers:
@@ -249,8 +265,9 @@ def _federate(
             progress("training together", state.step, task.study.training.steps)
 
     # Ledgers of a simulated federation live as long as its one run.
+    place = _place_of_ledgers(task, len(sums))
     with (
-        tempfile.TemporaryDirectory(dir=task.out, prefix=".ledgers-") as folder,
+        tempfile.TemporaryDirectory(dir=place, prefix=f".ledgers-{os.getpid()}-") as folder,
         LocalFederation(
             task.study, sums, task.protection, seed=task.seed, directory=Path(folder)
         ) as federation,
@@ -265,12 +282,27 @@ def _federate(
     return outcome, federation.plan, len(outcome.participants)
 
 
+def _place_of_ledgers(task: Simulation, institutions: int) -> Path:
+    """Return where ledgers go that nobody reads again: memory, where they fit in twice.
+
+    They are written and committed as on a disk, for which all institutions of one process would
+    wait one after the other: a third of the time of a run.
+    """
+    kept = sum(
+        (terms.steps + terms.spare) * (LEDGER_ENTRY + 8 * terms.vectors.entries)
+        for terms in plan_for(task.study).releases
+    )
+    writable = MEMORY.is_dir() and os.access(MEMORY, os.W_OK | os.X_OK)
+    fits = writable and shutil.disk_usage(MEMORY).free >= 2 * institutions * kept
+    return MEMORY if fits else task.out
+
+
 def _baselines(
     task: Simulation,
     plan: Plan,
     sums: Mapping[str, StudySums],
     outcome: Outcome,
-    progress: Progress | None,
+    around: tuple[Progress | None, Beside],
 ) -> dict[str, Models]:
     training = {name: part.training for name, part in sums.items()}
     units = {name: part.training_count for name, part in sums.items()}
@@ -280,43 +312,57 @@ def _baselines(
     stepwise = plan_for(task.study.stepwise) if task.study.training.local else plan
     turned = {name: part.turned for name, part in sums.items() if part.turned is not None}
     trainer = Trainer(stepwise, training, units, task.seed, answer, turned, outcome.geometry)
-    trained: dict[str, Models] = {}
+    (progress, both), trained = around, dict[str, Models]()
     model = model_for(task.study)
     if task.study.public_start is not None:
         alone = trainer.train(Baseline.ALONE).items()
         trained[START] = {"": SumModel(model, trainer.untouched())}
         trained[ALONE_START] = {name: SumModel(model, one) for name, one in alone}
-    for index, baseline in enumerate(task.baselines):
+    # Own best models come from _homes.
+    chosen = [b for b in task.baselines if b is not Baseline.ALONE or not is_stackable(task.study)]
+
+    def said(place: int) -> None:
         if progress:
-            progress(f"baseline {baseline.value}", index, len(task.baselines))
-        if baseline is Baseline.ALONE and is_stackable(task.study):
-            trained[baseline.value] = {}  # the own best models: _homes puts them here
-            continue
-        found = trainer.train(baseline)
-        trained[baseline.value] = {name: SumModel(model, one) for name, one in found.items()}
+            progress(f"baseline {chosen[place].value}", place, len(chosen))
+
+    found = dict(zip(chosen, both.share(trainer.train, [(b,) for b in chosen], said), strict=True))
+    for baseline in task.baselines:
+        learned = found.get(baseline, {})
+        trained[baseline.value] = {name: SumModel(model, one) for name, one in learned.items()}
     return trained
 
 
+def _own_fits(
+    task: Simulation, population: Population, both: Beside
+) -> Callable[[Parameters], OwnFits] | None:
+    """Begin to fit own models, and return what finds them by the shared one; None without any.
+
+    Where it decides the knots of own models, too, they wait for it.
+    """
+    study = task.study
+    if not study.trains or Baseline.ALONE not in task.baselines or not is_stackable(study):
+        return None
+    training = {
+        name: records.select(~population.holdout[name]).data
+        for name, records in population.records.items()
+    }
+    if study.asks_for_knots:
+        return lambda shared: OwnFits.begin(study, shared, training, both)
+    begun = OwnFits.begin(study, model_for(study).initial(0.0), training, both)
+    return lambda _: begun
+
+
 def _homes(
-    task: Simulation,
-    shared: Parameters,
-    population: Population,
-    models: Mapping[str, Models],
-    progress: Progress | None,
+    fits: OwnFits, shared: Parameters, around: tuple[Progress | None, Beside]
 ) -> dict[str, Models]:
     """Return each institution's own best model, and the shared one used at home."""
-    if Baseline.ALONE.value not in models or not is_stackable(task.study):
-        return {}
+    progress, both = around
 
     def said(done: int, total: int) -> None:
         if progress:
             progress("used at home", done, total)
 
-    training = {
-        name: records.select(~population.holdout[name]).data
-        for name, records in population.records.items()
-    }
-    found = homes_of(task.study, shared, training, said)
+    found = homes_of(fits, shared, said, both)
     return {Baseline.ALONE.value: found.alone, AT_HOME: found.at_home}
 
 

@@ -10,6 +10,7 @@ The questions to a written world's NGOs and hotlines: region and month, nothing 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from fieldfare.client.records.assembling import Names, read_labels
 from fieldfare.client.typologies.extract import open_extract
 from fieldfare.client.typologies.features import UNIT, feature_table
 from fieldfare.client.typologies.pack import Pack
+from fieldfare.simulations.beside import ALONE, Beside
 from fieldfare.simulations.metrics import UNKNOWN
 from fieldfare.simulations.world.observed import LATEST
 from fieldfare.simulations.world.tables import as_date
@@ -74,6 +76,7 @@ def bank_units(
     *,
     banks: tuple[str, ...] = (),
     known_by: date | None = None,
+    threads: int | None = None,
 ) -> Any:
     """Return one bank's customers, in their order, as Arrow.
 
@@ -82,9 +85,9 @@ def bank_units(
 
     Columns: institution, label (int8), persona (`UNKNOWN` for cases that the bank does not know),
     age_band, customer; the pack's features (float64, null where missing). All else strings; a
-    business has no age.
+    business has no age. `threads` of the engine change no bit.
     """
-    with open_extract(world / bank, last_day(world), banks=banks) as extract:
+    with open_extract(world / bank, last_day(world), banks=banks, threads=threads) as extract:
         table = feature_table(extract, pack).table
     truth = pq.read_table(world / TRUTH / "customers.parquet").filter(pc.field(INSTITUTION) == bank)
     place = pc.index_in(table[UNIT], truth["customer_id"].combine_chunks())
@@ -122,18 +125,23 @@ def write_units(
     *,
     left_out: tuple[str, ...] = (),
     known_by: date | None = None,
+    both: Beside = ALONE,
 ) -> None:
     """Write every bank's customers to one file; `on_bank` hears of each before it is begun.
 
     Payments with customers of the banks `left_out` are, so that the promise covers the person.
     Labels are those that banks knew by a day; None: the truth.
+    The first banks are computed here and the last ones beside; the bytes are the same.
     """
     banks = banks_of(world)
-    parts = []
-    for index, bank in enumerate(banks):
+
+    def said(place: int) -> None:
         if on_bank:
-            on_bank(f"indicators of {bank}", index, len(banks))
-        parts.append(bank_units(world, bank, pack, banks=left_out, known_by=known_by))
+            on_bank(f"indicators of {banks[place]}", place, len(banks))
+
+    # One thread for each: with more, the engine copies what it inserts twice or three times.
+    units = partial(bank_units, banks=left_out, known_by=known_by, threads=1)
+    parts = both.share(units, [(world, bank, pack) for bank in banks], said)
     pq.write_table(pa.concat_tables(parts), out, compression="zstd")
 
 

@@ -172,6 +172,18 @@ def load_table(
     Raises:
         RecordsError: a column or a value does not fit; says the row, where all are read.
     """
+    connection.begin()  # one transaction: what each of many writes, the next would copy again
+    loaded = None
+    try:
+        loaded = _load_parts(connection, name, table, only)
+    finally:
+        (connection.rollback if loaded is None else connection.commit)()
+    return loaded
+
+
+def _load_parts(
+    connection: duckdb.DuckDBPyConnection, name: str, table: Table, only: Only | None
+) -> LoadedTable:
     model = TABLES[name]
     columns: frozenset[str] | None = None
     for part in table.parts:

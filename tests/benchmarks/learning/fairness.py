@@ -33,7 +33,7 @@ from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.study import Study
 from fieldfare.simulations.demo.five_banks import PEOPLE, banks_study
 from fieldfare.simulations.federation.baselines import Trainer
-from fieldfare.simulations.federation.homes import AT_HOME, homes_of
+from fieldfare.simulations.federation.homes import AT_HOME, OwnFits, homes_of
 from fieldfare.simulations.federation.population import (
     Population,
     RecordsChoice,
@@ -96,7 +96,7 @@ def _models(study: Study, population: Population, seed: int) -> dict[str, Mappin
     sums = {name: model.prepare(data) for name, data in training.items()}
     counts = {name: len(data) for name, data in training.items()}
     shared = Trainer(plan_for(study), sums, counts, seed).federated()
-    homes = homes_of(study, shared, training)
+    homes = homes_of(OwnFits.begin(study, shared, training), shared)
     return {SHARED: dict.fromkeys(training, SumModel(model, shared)), AT_HOME: homes.at_home}
 
 

@@ -145,6 +145,20 @@ def test_unsigned_messages_are_never_taken_where_signatures_count() -> None:
         open_envelope(unsigned, Request, SIMULATED_ROSTER, Protection.EXACT)
 
 
+def test_what_was_taken_once_is_looked_at_anew_under_other_keys() -> None:
+    content = signed(REQUEST)
+    for _ in range(2):
+        assert open_envelope(content, Request, ROSTER, Protection.EXACT).body == REQUEST
+    other = Ed25519PrivateKey.generate().public_key().public_bytes_raw().hex()
+    replaced = tuple(m.model_copy(update={"key": other}) for m in ROSTER.members if m.id == "a")
+    with pytest.raises(ProtocolError, match="valid signature"):
+        open_envelope(
+            content, Request, ROSTER.model_copy(update={"members": replaced}), Protection.EXACT
+        )
+    with pytest.raises(ProtocolError, match="of type"):
+        open_envelope(content, Approval, ROSTER, Protection.EXACT)
+
+
 def other_values(value: Any) -> list[Any]:
     """Valid and invalid replacements of one field's value."""
     others: list[Any] = [None, [], {}, "x", "<u4", -1, 32, 2**53 - 1, 1.5, True, "-1", H2.upper()]

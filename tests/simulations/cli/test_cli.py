@@ -18,6 +18,7 @@ from fieldfare.shared.cli.root import run
 from fieldfare.shared.errors import PolicyRefusal, RefusalCode, UsageError
 from fieldfare.simulations.cli.simulate import parse_baselines
 from fieldfare.simulations.federation.baselines import Baseline
+from fieldfare.simulations.federation.simulate import MEMORY
 
 ROOT = Path(__file__).parents[3]
 COMMAND = [sys.executable, "-c", "from fieldfare.shared.cli.root import main; main()"]
@@ -310,8 +311,9 @@ def test_an_interrupted_run_ends_at_once_and_cleans_up(work: SimulationFolder, n
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     ) as process:
-        begun = ".ledgers-*/ledger-*.sqlite" if noise == "exact" else ".ledgers-*"
-        wait_for(out, begun, process)  # the federation is there; its steps follow
+        begun = f".ledgers-{process.pid}-*"
+        begun += "/ledger-*.sqlite" if noise == "exact" else ""
+        wait_for(MEMORY, begun, process)  # the federation is there; its steps follow
         time.sleep(1)
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=120)
@@ -319,7 +321,7 @@ def test_an_interrupted_run_ends_at_once_and_cleans_up(work: SimulationFolder, n
     assert "Traceback" not in errors
     assert errors.strip() == "fieldfare: interrupted; nothing more was released"
     assert output == ""
-    assert list(out.iterdir()) == []
+    assert [*out.iterdir(), *MEMORY.glob(begun)] == []
 
 
 def test_help_names_every_option(capsys: Capture) -> None:

@@ -12,6 +12,7 @@ from fieldfare.shared.models import model_for
 from fieldfare.simulations.demo.five_banks import help_study
 from fieldfare.simulations.federation.homes import (
     Homes,
+    OwnFits,
     Together,
     customers_of,
     gain_at_home,
@@ -29,7 +30,8 @@ def population(work: SimulationFolder) -> dict[str, EncodedUnits]:
 
 def made(work: SimulationFolder, training: dict[str, EncodedUnits]) -> Homes:
     study = work.task().study
-    return homes_of(study, model_for(study).initial(-2.0), training)
+    shared = model_for(study).initial(-2.0)
+    return homes_of(OwnFits.begin(study, shared, training), shared)
 
 
 def test_each_institution_has_both(work: SimulationFolder) -> None:
@@ -47,7 +49,7 @@ def test_one_without_cases_has_the_shared_model_at_home(work: SimulationFolder) 
     study, shared = work.task().study, model_for(work.task().study).initial(-2.0)
     for labels in (np.zeros_like(data.labels), np.ones_like(data.labels)):
         one = {name: EncodedUnits(data.positions, labels)}
-        found = homes_of(study, shared, one)
+        found = homes_of(OwnFits.begin(study, shared, one), shared)
         assert np.isfinite(found.alone[name].scores(data)).all()
         assert found.at_home[name].parameters.tolist() == shared.tolist()
         rows = rows_of(found, SumModel(model_for(study), shared), {name: 0}, one, (0.05, 0))

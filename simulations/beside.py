@@ -1,0 +1,87 @@
+"""Work on a second core while this process goes on: plain functions of their arguments.
+
+Who computes a result changes no byte of it. Where there is one core, this process does all.
+"""
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from typing import Any, Final, TypeVar
+
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+T = TypeVar("T")
+
+CORES: Final = 2
+
+
+class Beside:
+    """One further process, or none."""
+
+    def __init__(self, pool: ProcessPoolExecutor | None = None) -> None:
+        """Take the further process; without it everything is done here."""
+        self._pool = pool
+
+    def begin(self, function: Callable[..., T], *arguments: Any) -> Callable[[], T]:
+        """Return what gives the function's result; until then it may be under way."""
+        if self._pool is None:
+            return lambda: function(*arguments)
+        return self._pool.submit(function, *arguments).result
+
+    def share(
+        self,
+        function: Callable[..., T],
+        each: Sequence[tuple[Any, ...]],
+        said: Callable[[int], None] = lambda _: None,
+    ) -> list[T]:
+        """Return a function's result for each tuple of arguments; the last ones come from beside.
+
+        Args:
+            function: of the arguments alone.
+            each: its arguments; what takes longest should stand first.
+            said: told the place of each before it is computed here or waited for.
+        """
+        pool, found = self._pool, []
+        begun = [pool.submit(function, *one) for one in reversed(each)] if pool else []
+        for place, one in enumerate(each):
+            said(place)
+            mine = not begun or begun[-1 - place].cancel()
+            found.append(function(*one) if mine else begun[-1 - place].result())
+        return found
+
+
+ALONE: Final = Beside()
+
+
+@contextmanager
+def beside() -> Iterator[Beside]:
+    """Open a further process where there is a core for it; numbers take one thread in each.
+
+    It begins with the first work, and ends at once where this process is interrupted.
+    """
+    with threadpool_limits(1):  # two processes fill two cores; more threads only take turns
+        if len(os.sched_getaffinity(0)) < CORES:
+            yield ALONE
+            return
+        before = set(multiprocessing.active_children())
+        spawn = multiprocessing.get_context("spawn")  # gRPC and BLAS do not survive a fork
+        with ProcessPoolExecutor(1, spawn, initializer=_begun) as pool:
+            whole = False
+            try:
+                yield Beside(pool)
+                whole = True
+            finally:
+                for child in () if whole else set(multiprocessing.active_children()) - before:
+                    child.kill()
+
+
+def _begun() -> None:
+    """Leave ctrl-C and the screen to the first process, and numbers one thread."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # engines draw bars there
+    os.environ["OMP_NUM_THREADS"] = "1"  # of libraries that are loaded later
+    threadpool_limits(1)

@@ -1,0 +1,54 @@
+"""A second process: who computes what changes nothing, and nothing is left of it."""
+
+import math
+import multiprocessing
+import os
+import time
+from collections.abc import Iterator
+
+import pytest
+from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
+
+from fieldfare.shared.errors import UsageError
+from fieldfare.simulations.beside import ALONE, Beside, beside
+from fieldfare.simulations.federation.population import Partition
+
+
+@pytest.fixture(scope="module")
+def both() -> Iterator[Beside]:
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("one core: everything is done in one process")
+    with beside() as opened:
+        yield opened
+
+
+def test_results_are_in_order_whoever_computes_them(both: Beside) -> None:
+    each = [(number,) for number in range(8)]
+    heard: list[int] = []
+    expected = [math.sqrt(number) for (number,) in each]
+    assert ALONE.share(math.sqrt, each) == both.share(math.sqrt, each, heard.append) == expected
+    assert heard == list(range(8))
+
+
+def test_it_is_another_process(both: Beside) -> None:
+    assert ALONE.begin(os.getpid)() == os.getpid()
+    assert both.begin(os.getpid)() != os.getpid()
+
+
+def test_a_refusal_comes_back_as_it_is(both: Beside) -> None:
+    for one in (ALONE, both):
+        with pytest.raises(UsageError, match="expected iid or dirichlet"):
+            one.begin(Partition.parse, 3, "another")()
+
+
+def test_numbers_take_one_thread_and_the_screen_is_left_alone(both: Beside) -> None:
+    assert {one["num_threads"] for one in both.begin(threadpool_info)()} == {1}
+    assert both.begin(os.readlink, "/proc/self/fd/1")() == os.devnull
+
+
+def test_nothing_goes_on_after_an_interruption() -> None:
+    before = multiprocessing.active_children()
+    with pytest.raises(KeyboardInterrupt), beside() as opened:  # noqa: PT012 -- ends what goes on
+        opened.begin(time.sleep, 600)
+        raise KeyboardInterrupt
+    assert multiprocessing.active_children() == before
