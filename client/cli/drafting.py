@@ -96,6 +96,14 @@ LabelColumnOption = Annotated[
 KnownColumnOption = Annotated[
     str, typer.Option(help="The labels' column of days.", show_default="known or observed_at")
 ]
+LabelsUntilOption = Annotated[
+    str,
+    typer.Option(
+        help="The day of training, where it is later than the features': labels known by then "
+        "count. What began after the features' day does not belong among them.",
+        show_default="the features' day",
+    ),
+]
 KnownAlwaysOption = Annotated[
     bool,
     typer.Option(
@@ -124,6 +132,7 @@ def records_assemble(
             help="The day: labels known later do not count.", show_default="as the features say"
         ),
     ] = "",
+    labels_until: LabelsUntilOption = "",
     others: Annotated[
         str | None,
         typer.Option(help="The label of units that no label names, such as 0; none: left out."),
@@ -150,7 +159,8 @@ def records_assemble(
     own = (plan.records.unit or unit, plan.records.label) if plan is not None else (unit, label)
     names = assembling.Names(*own, unit_column, label_column, known_column, known_always)
     day, table = _features(features, as_of, names)
-    known = assembling.read_labels(labels, names, day)
+    until = _until(labels_until, day)
+    known = assembling.read_labels(labels, names, until)
     further = [assembling.read_units(path, names) for path in beside or ()]
     found = assembling.assemble(
         table, known, further, names,
@@ -158,8 +168,19 @@ def records_assemble(
         others="" if others == "none" else others,
     )  # fmt: skip
     assembling.write_assembled(found.table, out, day)
-    typer.echo("\n".join(assembling.assembled_lines(found, day, others)))
+    typer.echo("\n".join(assembling.assembled_lines(found, until, others)))
     typer.echo(f"wrote {out} (0600; protect it like the records)")
+
+
+def _until(text: str, day: date) -> date:
+    """Return the day by which labels count: that of the features, or a later one."""
+    until = day_given(text, "--labels-until") if text else day
+    if until < day:
+        raise UsageError(
+            f"--labels-until: expected {day}, the day of the features, or a later one, found "
+            f"{until}"
+        )
+    return until
 
 
 def _features(path: Path, as_of: str, names: assembling.Names) -> tuple[date, assembling.UnitFile]:
@@ -174,8 +195,8 @@ def _features(path: Path, as_of: str, names: assembling.Names) -> tuple[date, as
     said = day_of(path)
     if day is not None and said is not None and day != said:
         raise UsageError(
-            f"--as-of: expected {said}, the day of the features in {path}, found {day}: labels of "
-            "another day would teach what was not known; compute the features of that day"
+            f"--as-of: expected {said}, the day of the features in {path}, found {day}: compute "
+            "the features of that day, or say --labels-until where labels came later"
         )
     found = day or said
     if found is None:

@@ -1,7 +1,7 @@
 """Features, labels known by a day and groups, joined into the one file that a study reads.
 
-A label counts from the day on which it became known: one that is learned later than the day of
-the features would teach a model the future. Counts are for the institution's own eyes; no
+A label counts from the day on which it became known, up to the day of the features, or to that of
+training where the window has passed. Counts are for the institution's own eyes; no
 message holds a value.
 """
 

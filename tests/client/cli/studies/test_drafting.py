@@ -149,9 +149,29 @@ def test_assemble_takes_no_labels_of_another_day(
         ([canonical, *given, "--out", out], "--as-of: expected the last day"),
         ([folder / "labels.csv", *given, "--out", out], "does not say it"),
         ([features, *given, "--as-of", "soon", "--out", out], "found soon"),
+        ([features, *given, "--labels-until", "2025-12-30", "--out", out], "or a later one"),
         ([features, *given, "--out", folder / "customers.csv"], "ends in .parquet"),
     ]
     for arguments, said in rows:
         status, _, err = typed(capsys, "--features", *arguments)
         assert (status, said in err) == (2, True), err
     assert not out.exists()
+
+
+def test_assemble_counts_labels_that_came_until_the_day_of_training(
+    canonical: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a window that has passed: a year later more of it is known."""
+    folder = canonical.parent
+    features, labels = folder / "features.parquet", folder / "late.csv"
+    run(["typologies", "run", str(canonical), "--as-of", "2026-03-31", "--out", str(features)])
+    labels.write_text("customer,case,known\nc1,1,2026-03-31\nc2,1,2027-03-31\nc2,0,2027-04-01\n")
+    given = ["--labels", labels, "--study", folder / "study.toml", "--others", "0"]
+    found = []
+    for number, until in enumerate(("2026-03-31", "2027-03-31", "2027-04-01")):
+        out = folder / f"until-{number}.parquet"
+        arguments = ["--features", features, *given, "--labels-until", until, "--out", out]
+        status, said, _ = typed(capsys, *arguments)
+        assert (status, f"known only after {until}" in said) == (0, True)
+        found.append(pq.read_table(out)["case"].to_pylist())
+    assert found == [["1", "0"], ["1", "1"], ["1", "0"]]
