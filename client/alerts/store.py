@@ -331,7 +331,8 @@ class AlertStore:
 
     def hidden(self) -> set[str]:
         """Return the units of alerts that are hidden from those who cannot read the home."""
-        query = "SELECT unit FROM alert JOIN hidden USING (alert)"
+        # CROSS: SQLite begins with what is on the left, which is short.
+        query = "SELECT unit FROM hidden CROSS JOIN alert USING (alert)"
         return {unit for (unit,) in self._rows(query)}
 
     def codes(self) -> dict[str, str]:
@@ -403,9 +404,11 @@ class AlertStore:
 
     def catch_up(self) -> None:
         """Give rows in the queue to alerts that an earlier Fieldfare kept without."""
-        query = "SELECT card FROM alert WHERE alert NOT IN (SELECT alert FROM place)"
-        if not self._rows(f"{query} LIMIT 1"):
+        counts = "SELECT (SELECT count(*) FROM alert), (SELECT count(*) FROM place)"
+        ((alerts_kept, rows_kept),) = self._rows(counts)
+        if alerts_kept == rows_kept:  # at every opening: no card is read for it
             return
+        query = "SELECT card FROM alert WHERE alert NOT IN (SELECT alert FROM place)"
         with self._database.transaction():
             alerts = [Alert.model_validate_json(card) for (card,) in self._rows(query)]
             rows, found = places(alerts, _RANDOM.random), self._histories()

@@ -21,7 +21,7 @@ from fieldfare.shared.errors import UsageError
 
 NO_MATCH: Final = "Name and password do not belong together."
 BUSY: Final = "Many log in at this moment: try again in a few seconds."
-AT_ONCE: Final = 2  # passwords hashed at the same time, 64 MiB each
+AT_ONCE: Final = 1  # passwords hashed at the same time, 64 MiB each
 PATIENCE: Final = 5.0  # seconds in which one of them has ended
 TRIES: Final = 5  # at once, of one account from one kind of browser
 TRY_AGAIN: Final = 300.0  # seconds until one more
