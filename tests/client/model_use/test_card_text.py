@@ -69,4 +69,4 @@ def test_groups_are_said_where_there_are_some() -> None:
     study = home_study(evaluation={"groups": [AGES]})
     text = " ".join(shown(study, groups=released_groups()).split())
     assert "groups age_band, of all unlabelled" in text
-    assert "more than twice as often as everybody: 18-24" in text
+    assert "more than twice as often as others: 18-24" in text

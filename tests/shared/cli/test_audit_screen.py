@@ -156,7 +156,7 @@ def test_how_groups_fare_is_said_and_given_to_programs(
     told = replace(report, groups=found)
     text = " ".join(screen(told, recorded.trust).split())
     assert "fairness age_band, of all unlabelled" in text
-    assert "more than twice as often as everybody: 18-24" in text
+    assert "more than twice as often as others: 18-24" in text
     assert report_json(told, recorded.trust)["groups"] == found
     assert "fairness" not in screen(report, recorded.trust)
     assert report_json(report, recorded.trust)["groups"] is None

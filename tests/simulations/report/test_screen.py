@@ -201,4 +201,4 @@ def test_released_groups_are_one_sentence(make_run: Any) -> None:
     results["released_groups"] = released_groups()
     text = " ".join(" ".join(shown(results)).split())
     assert "As released: age_band, of all unlabelled" in text
-    assert "more than twice as often as everybody: 18-24" in text
+    assert "more than twice as often as others: 18-24" in text
