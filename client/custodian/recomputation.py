@@ -7,7 +7,7 @@ crafted parameter vector is refused, not just logged (docs/design.md, "Recomputa
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -71,6 +71,7 @@ class Recomputation:
 
     party: Party
     ledger: Ledger
+    parsed: dict[tuple[str, str], Geometry] = field(default_factory=dict)  # the last, by its hash
 
     def check(
         self, run: ApprovedRun, request: Request, last: LastSum, shown: bytes = b""
@@ -139,7 +140,7 @@ class Recomputation:
             return None
         name = GEOMETRY_STATE + request.run
         content = progress.get(name) or self.ledger.run_state(request.study, name) or b""
-        return _parsed(run.plan, content, request.geometry)
+        return self._parsed(run.plan, content, request.geometry)
 
     def _kept_once(self, request: Request, geometry: Geometry | None) -> dict[str, bytes]:
         """Return the coordinates that a step binds, to be kept with it if they are not yet."""
@@ -164,7 +165,30 @@ class Recomputation:
         travels = carries_last_sum(run.plan, ReleaseKind.MOMENTS, run.opened_by)
         if kept is None and travels and self.party.protection is Protection.EXACT:
             return None
-        return _parsed(run.plan, kept or shown, request.geometry)
+        if not kept and not shown:
+            raise _refused(
+                "expected the run's coordinates, which come with the first step that is taken "
+                "here, found none, kept or sent: the coordinator sends them when it resumes the run"
+            )
+        return self._parsed(run.plan, kept or shown, request.geometry)
+
+    def _parsed(self, plan: Plan, content: bytes, wanted: str) -> Geometry:
+        """Parse a run's coordinates, once while they stay the same.
+
+        Raises:
+            PolicyRefusal: NOT_RECOMPUTED: none, or others than are wanted.
+        """
+        key = plan.study_id, bytes_hash(content)
+        known = self.parsed.get(key)
+        if known is not None and wanted in {"", key[1]}:
+            return known
+        try:
+            found = geometry_in(plan, content, wanted)
+        except ProtocolError as error:
+            raise _refused(str(error)) from None
+        self.parsed.clear()
+        self.parsed[key] = found
+        return found
 
     def _evaluated(self, request: Request) -> dict[str, bytes]:
         """Note which model an evaluation binds; once it was paid for, the run has no other."""
@@ -256,18 +280,6 @@ class Recomputation:
             if reply.body.vector != bytes_hash(vector):
                 raise ProtocolError("expected each participant's own signed vector")
         return attempt.seeds
-
-
-def _parsed(plan: Plan, content: bytes, wanted: str) -> Geometry:
-    """Parse a run's coordinates.
-
-    Raises:
-        PolicyRefusal: NOT_RECOMPUTED: none, or others than are wanted.
-    """
-    try:
-        return geometry_in(plan, content, wanted)
-    except ProtocolError as error:
-        raise _refused(str(error)) from None
 
 
 def kept_geometry(ledger: Ledger, plan: Plan, run: str) -> Geometry | None:

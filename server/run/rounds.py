@@ -114,6 +114,7 @@ class SecureSums:
     _promised: dict[str, bytes] = field(default_factory=dict)  # L of the attempt
     gone: set[str] = field(default_factory=set)  # who has lost the keys of the newest opening
     restarts: dict[str, int] = field(default_factory=dict)  # since its last answer, by who said so
+    _holders: set[str] = field(default_factory=set)  # of the run's coordinates, as far as known
 
     def __post_init__(self) -> None:
         """Start with every institution that opened the run and whose node is there."""
@@ -332,12 +333,15 @@ class SecureSums:
                 break
         for institution in found:
             self.lost.pop(institution, None)
+        if request.kind is ReleaseKind.TRAINING:
+            self._holders |= set(found)
         return found
 
     def _content(self, request: Request, parameters: bytes, last: LastSum) -> Content:
         envelope = sign_envelope(request, COORDINATOR, self.federation.signer)
         geometry = self._geometry(request.kind)
-        if geometry is not None and request.step == self.federation.plan.training.first_step:
+        asked = {participant.institution for participant in request.participants}
+        if geometry is not None and not asked <= self._holders:
             parameters += geometry.to_bytes()  # once: whoever takes this step keeps them
         content: Content = {"request": envelope, "parameters": parameters}
         if last.request:  # signed replies travel always: peers learn from them who was restored

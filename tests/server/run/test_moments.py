@@ -14,6 +14,7 @@ from tests.support.attacks.lies import let_coordinator_change_last, let_coordina
 from tests.support.federations.conducted import (
     RUN,
     Coordinator,
+    Killed,
     MakeCoordinator,
     assert_lies_are_found,
     audited,
@@ -387,3 +388,26 @@ def test_canaries_in_the_moments_measure_the_noise_that_was_paid_for(
         assert (
             abs(measured / wanted - 1) < 4 * max(error / wanted, 1 / np.sqrt(2 * count))
         ) == right
+
+
+def test_who_has_no_coordinates_gets_them_when_the_run_goes_on(
+    make_coordinator: MakeCoordinator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No sum travels here, so nobody follows the steps, and coordinates come along or never."""
+    monkeypatch.setattr(PLAN_WORDS, 1)
+    coordinator, summed = make_coordinator(turned_study()), Record.summed
+
+    def outage(record: Record, total: DecodedSum) -> None:
+        summed(record, total)
+        if record.run.results.steps == 1:  # between the first step and the second
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Record, "summed", outage)
+        with pytest.raises(Killed):
+            coordinator.carry_out()
+    federation = coordinator.setting.federation
+    federation.ledgers["bank-d"].forget_states(federation.study.id, [GEOMETRY_STATE + RUN])
+    resume(coordinator)
+    assert audited(coordinator, tmp_path).state == "finished"
+    assert coordinator.setting.debits() == dict.fromkeys(BANKS, 4)
