@@ -362,7 +362,7 @@ class Collected:
 
     Attributes:
         taken: acts that were taken over.
-        refused: acts of who has no right, or about an alert that is not there.
+        refused: acts of who has no right, about an alert that is not there, or done before.
         gone: acts that were taken over earlier and are no longer in any user's file.
         complaints: files and lines that count as nothing.
     """
@@ -406,7 +406,7 @@ def _take(store: AlertStore, journal: Journal, casework: Casework, signed: Signe
         store.collect(signed.line, None)
         return True
     found, alert = _act_of(casework, signed), store.alert(act.alert)
-    if found is None or alert is None:
+    if found is None or alert is None or store.knows(found.key, found.user):
         return False
     # First the log, as everywhere; who is interrupted in between finds the line there.
     _log(journal, found, alert, signed.line)

@@ -16,7 +16,7 @@ import secrets
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
@@ -52,6 +52,7 @@ NOT_OF_FILE: Final = 0o037
 MOST_BYTES: Final = 64 * 1024 * 1024  # of one person's file
 MOST_LINE: Final = 64 * 1024
 MOST_PERSONS: Final = 1000
+EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)  # of an act; before it, calendars end
 
 UserName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@ -]{0,63}\$?$")]
 
@@ -247,7 +248,7 @@ class Casework:
         """Read all users' signed acts, by time, and count those that are not valid.
 
         Args:
-            now: acts that are dated later do not count yet.
+            now: acts that are dated later do not count yet; nor do those of before 2000.
         """
         signed: list[Signed] = []
         complaints: list[str] = []
@@ -263,7 +264,7 @@ class Casework:
             bad = sum(one is None for one in found)
             if bad:
                 complaints.append(
-                    f"{path}: {bad} lines no acts, or of the future: they count as nothing"
+                    f"{path}: {bad} lines no acts, or of no time that was: they count as nothing"
                 )
         return sorted(signed, key=lambda one: one.act.time), complaints
 
@@ -410,6 +411,6 @@ def _parsed(
             act = None
         # Nobody but the console speaks for others, and it speaks for others only in such acts.
         may = act is not None and (by_console or not (act.person or act.deed is Deed.CONSOLE))
-        known = act is not None and act.time <= now
+        known = act is not None and EARLIEST <= act.time <= now
         signed = bytes_hash(user.encode() + TYPE_SEPARATOR + line)
         yield Signed(act.person or user, act, signed) if act and may and known else None

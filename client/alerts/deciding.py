@@ -46,7 +46,7 @@ def judged(store: AlertStore, kept: Kept, one: Feedback | CaseAct, seen: int | N
         one: the act.
         seen: how many acts the person saw; None: whoever types a command looks at it as it is.
     """
-    if store.knows(one.key):
+    if store.knows(one.key, one.user):
         return ActOutcome(repeated=True)
     if seen is not None and seen != kept.version:
         since = kept.history[seen:] if seen < kept.version else kept.history

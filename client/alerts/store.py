@@ -50,6 +50,7 @@ from fieldfare.client.alerts.queue_view import (
 from fieldfare.client.alerts.tables import ALERTS, FORGET
 from fieldfare.client.home.layout import Home
 from fieldfare.client.scoring.selection import Selected
+from fieldfare.shared.canonical import TYPE_SEPARATOR, bytes_hash
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.sqlite.database import Database
 from fieldfare.shared.system.private_files import PRIVATE_FILE, PRIVATE_FOLDER, sync_folder
@@ -239,11 +240,11 @@ class AlertStore:
         """Hold the store: nobody acts on an alert in between."""
         return self._database.transaction()
 
-    def knows(self, key: str) -> bool:
-        """Tell whether an act with that key was done."""
+    def knows(self, key: str, user: str) -> bool:
+        """Tell whether that person did an act with that key; another one's key says nothing."""
         query = "SELECT 1 FROM feedback WHERE key = ?1 UNION SELECT 1 FROM act WHERE key = ?1"
-        beside = any(one.key == key for one in self._beside)
-        return bool(key) and (beside or bool(self._rows(query, key)))
+        beside = any((one.key, one.user) == (key, user) for one in self._beside)
+        return bool(key) and (beside or bool(self._rows(query, _own_key(key, user))))
 
     def add(self, one: Feedback | CaseAct) -> None:
         """Add a decision or another act."""
@@ -260,7 +261,8 @@ class AlertStore:
             "note, reviewer, key) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING number",
             *(feedback.alert, feedback.time.isoformat(), feedback.user),
             *(feedback.disposition.value, feedback.party_role.value),
-            *(feedback.confidence.value, feedback.note, feedback.reviewer, feedback.key or None),
+            *(feedback.confidence.value, feedback.note, feedback.reviewer),
+            _own_key(feedback.key, feedback.user),
         )
         return int(number)
 
@@ -268,7 +270,7 @@ class AlertStore:
         self._rows(
             "INSERT INTO act (alert, time, user, kind, note, key) VALUES (?, ?, ?, ?, ?, ?)",
             *(act.alert, act.time.isoformat(), act.user, act.kind.value, act.note),
-            act.key or None,
+            _own_key(act.key, act.user),
         )
 
     def _move(self, alert: str) -> None:
@@ -453,6 +455,11 @@ class AlertStore:
         return {name: in_time(some) for name, some in found.items()}
 
 
+def _own_key(key: str, user: str) -> str | None:
+    """Return an act's key as it is kept: whoever copies another person's key has another one."""
+    return bytes_hash(key.encode() + TYPE_SEPARATOR + user.encode()) if key else None
+
+
 def _decision(
     alert: str,
     time: str,
@@ -536,7 +543,19 @@ def read_store(
                 "operator runs `fieldfare institution casework collect` once"
             )
         before = AlertStore(database)
-        yield AlertStore(database, beside(before.collected() | before.forgotten()))
+        fresh = beside(before.collected() | before.forgotten())
+        yield AlertStore(database, tuple(_once(fresh, before.knows)))
+
+
+def _once(
+    acts: Sequence[Feedback | CaseAct], knows: Callable[[str, str], bool]
+) -> Iterator[Feedback | CaseAct]:
+    """Yield acts but those that their person did before under the same key, as collected."""
+    done: set[tuple[str, str]] = set()
+    for one in acts:
+        if not one.key or not ((one.key, one.user) in done or knows(one.key, one.user)):
+            done.add((one.key, one.user))
+            yield one
 
 
 def scoring_folder(home: Home) -> Path:

@@ -1,5 +1,6 @@
 """Who logs in at the console acts by its own file: it speaks for them, and no other file does."""
 
+import json
 import os
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from tests.support.homes import journals
 from tests.support.homes.reported import reported_alert
 
+from fieldfare.client.alerts.acts import CaseActKind
 from fieldfare.client.alerts.alert import Confidence, Disposition, Feedback, PartyRole
 from fieldfare.client.alerts.alert_queue import CaseworkQueue, collect, open_queue
 from fieldfare.client.alerts.casework import FILE_MODE, Act, CaseworkTerms, Deed, make_casework
@@ -88,3 +90,25 @@ def test_in_a_home_of_ones_own_the_log_has_it_at_once(home: Home) -> None:
     (entry,) = journals.logged(home.log_folder)
     assert (entry["event"], entry["actor"]) == ("console", ME)
     assert entry["details"] == {"kind": "account added", "user": "anna"}
+
+
+def test_no_persons_lines_stop_the_others(home: Home, tmp_path: Path) -> None:
+    """Every member reads the others' lines: a copied key or a mad time stops nobody's act."""
+    queue = queue_of(tmp_path / "cases", ME)
+    what = {"alert": ALERT.alert, "deed": Deed.ACT, "act": CaseActKind.TAKE, "key": "k"}
+    lines = [
+        Act(time=utc_now(), person=person, **what).model_dump_json()
+        for person in ("berta", "anna", "anna")
+    ]
+    mad = json.dumps(json.loads(lines[0]) | {"time": "0001-01-01T00:00:00+14:00", "act": "undo"})
+    path = queue.casework.decisions / f"{ME}.jsonl"
+    path.write_text("\n".join([*lines, mad, ""]))
+    path.chmod(FILE_MODE)
+    assert state(queue) == "new"
+    found = collect(home, queue.casework)
+    assert (found.taken, found.refused) == (2, 1)
+    assert "1 lines no acts" in found.complaints[0]
+    with queue.store() as store:
+        assert sorted(one.user for one in store.find(ALERT.alert).history) == ["anna", "berta"]
+        assert store.knows("k", "anna")
+        assert not store.knows("k", ME)
