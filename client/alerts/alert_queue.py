@@ -100,12 +100,12 @@ class HomeQueue:
         """The persons who may sign second, in words."""
         return "another one has to decide it"
 
-    def note(self, deed: Deed, *, kind: str = "", fingerprint: str = "") -> None:
-        """Write down that labels were exported or a report was drafted."""
+    def note(self, deed: Deed, *, kind: str = "", fingerprint: str = "", person: str = "") -> None:
+        """Write down that this user, or `person`, exported labels or drafted a report."""
         details = {"kind": kind, "fingerprint": fingerprint}
         said = {name: value for name, value in details.items() if value}
         with self._journal() as journal:
-            journal.append(_EVENTS[deed], os_user(), **said)
+            journal.append(_EVENTS[deed], person or os_user(), **said)
 
     def tell(self, kind: str, person: str, account: str = "") -> None:
         """Write down an act at the console: of a log-in or an account.
@@ -183,9 +183,10 @@ class CaseworkQueue:
         reviewers = ", ".join(self.casework.terms.reviewers) or "nobody yet"
         return f"another one has to decide it, one of both a reviewer ({reviewers})"
 
-    def note(self, deed: Deed, *, kind: str = "", fingerprint: str = "") -> None:
-        """Sign that labels were exported or a report was drafted."""
-        self._sign(Act(time=utc_now(), deed=deed, kind=kind, fingerprint=fingerprint))
+    def note(self, deed: Deed, *, kind: str = "", fingerprint: str = "", person: str = "") -> None:
+        """Sign that labels were exported or a report was drafted, as `HomeQueue.note`."""
+        said = {"kind": kind, "fingerprint": fingerprint, "person": _other(person or os_user())}
+        self._sign(Act(time=utc_now(), deed=deed, **said))
 
     def tell(self, kind: str, person: str, account: str = "") -> None:
         """Sign an act at the console, as `HomeQueue.tell` writes it down."""

@@ -29,7 +29,7 @@ def berta(home: Home, console: ConsoleBench, anna: Browser) -> Browser:
 
 
 def rows(text: str) -> list[str]:
-    return re.findall(r'<th scope="row" data-label="Alert"><code>(\w+)</code>', text)
+    return re.findall(r'<th scope="row" data-label="Alert"><a [^>]*><code>(\w+)</code>', text)
 
 
 def take(browser: Browser, alert: str, what: str = "take", **changes: str) -> tuple[int, str]:
