@@ -1,0 +1,69 @@
+"""A console on a casework folder: what persons do is in its own file, under their names."""
+
+import os
+from pathlib import Path
+
+import pytest
+from tests.support.homes import journals
+from tests.support.homes.consoles import Browser, ConsoleBench, desk
+from tests.support.homes.reported import reported_alert
+
+from fieldfare.client.alerts.alert_queue import CaseworkQueue, collect, open_queue
+from fieldfare.client.alerts.casework import FILE_MODE, CaseworkTerms, make_casework
+from fieldfare.client.alerts.store import store_at
+from fieldfare.client.console.place import ConsolePlace, console_place
+from fieldfare.client.home.layout import Home
+from fieldfare.shared.errors import UsageError
+from fieldfare.shared.system.private_files import os_user
+
+ALERT = reported_alert()
+TAKE = f"/alerts/{ALERT.alert}/take"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    terms = CaseworkTerms(institution="bank-a", analysts=("anna",), console=os_user())
+    made = make_casework(tmp_path / "cases", os.getgid(), terms)
+    with store_at(made.store, FILE_MODE) as store:
+        store.put([ALERT])
+    return made.path
+
+
+def test_what_is_taken_there_is_in_the_log_once_collected(
+    home: Home, folder: Path, console: ConsoleBench
+) -> None:
+    browser = Browser(desk(folder, console))
+    console.log_in(browser, console.enrolled("anna"))
+    assert "user whose home it is" not in browser.shown("/")
+    assert browser.fill(TAKE, page="/alerts", seen="0").status_code == 303
+    assert f"You took alert {ALERT.alert}." in browser.shown(f"/alerts?done={ALERT.alert}")
+    queue = open_queue(folder)
+    assert isinstance(queue, CaseworkQueue)
+    collect(home, queue.casework)
+    assert [(one["event"], one["actor"]) for one in journals.logged(home.log_folder)] == [
+        ("alert act", "anna")
+    ]
+
+
+def test_a_right_that_the_operator_took_away_is_gone_at_once(
+    folder: Path, console: ConsoleBench
+) -> None:
+    """`casework.toml` is read anew for every page: an account gives no right that it does not."""
+    browser = Browser(desk(folder, console))
+    console.log_in(browser, console.enrolled("anna"))
+    terms = folder / "casework.toml"
+    terms.write_text(terms.read_text().replace('analysts = ["anna"]', "analysts = []"))
+    answer = browser.fill(TAKE, page="/alerts", seen="0")
+    assert answer.status_code == 400
+    assert "an analyst or a reviewer" in answer.text
+    assert "nobody" in browser.shown("/alerts")
+
+
+def test_it_needs_a_folder_of_its_own(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--accounts"), console_place(folder, None, os.urandom):
+        pass
+    own = tmp_path / "own"
+    with console_place(folder, own, os.urandom, make=True) as place:
+        assert isinstance(place, ConsolePlace)
+        assert (place.name, place.beside_keys) == ("bank-a", False)
+    assert f"{own.stat().st_mode & 0o777:o}" == "700"
