@@ -21,6 +21,7 @@ from fieldfare.shared.pages import words
 
 PARTS: Final = (
     "page.css",
+    "page_head.html",
     "panels.html",
     "answer_tables.html",
     "groups.html",

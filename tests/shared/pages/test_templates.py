@@ -31,3 +31,13 @@ def test_numbers_are_written_by_filters(tmp_path: Path) -> None:
 def test_pages_share_their_look(tmp_path: Path) -> None:
     page = filled_in(tmp_path, '{% from "panels.html" import panel_grid %}{% include "page.css" %}')
     assert "--accent" in page
+
+
+def test_pages_share_their_head(tmp_path: Path) -> None:
+    """What a page may load stands once: a new page cannot forget it."""
+    assert "default-src 'none'" in filled_in(tmp_path, '{% include "page_head.html" %}')
+    folders = ("shared/pages", "simulations/report", "server/answers", "client")
+    root = Path(__file__).parents[3]
+    pages = [page for one in folders for page in (root / one).rglob("*.html")]
+    saying = {page.name for page in pages if "Content-Security-Policy" in page.read_text("utf-8")}
+    assert saying == {"page_head.html", "model_card.html"}  # a card refuses forms and bases too
