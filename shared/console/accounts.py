@@ -90,7 +90,7 @@ class ConsoleAct(StrEnum):
 
     LOGGED_IN = "logged in"
     LOGGED_OUT = "logged out"
-    HELD_BACK = "log-in held back"  # too many tries; once for each time that it begins
+    HELD_BACK = "log-in held back"  # too many tries; at most once in five minutes for an account
     WRONG_CODE = "wrong code"  # after the right password
     ENROLLED = "enrolled"
     ADDED = "account added"
@@ -250,20 +250,21 @@ class AccountBook:
         return self.account(found[0][0]) if found else None
 
     def enrol(
-        self, link: str, password: str, code: str, tell: Callable[[str], None]
+        self, link: str, visit: str, password: str, code: str, tell: Callable[[str], None]
     ) -> ConsoleAccount:
         """Set the password and the second factor by a link, which counts no more then.
 
         Args:
             link: its token.
+            visit: the token of the visit's cookie.
             password: the new one.
-            code: of the second factor that follows from the link.
+            code: of the second factor that follows from both tokens.
             tell: writes into the log who enrols, before it counts.
 
         Raises:
             UsageError: the link, the password or the code does not do.
         """
-        kept, factor = password_hash(password, self.entropy), factor_of(link)
+        kept, factor = password_hash(password, self.entropy), factor_of(link, visit)
         with self._database.transaction():
             account = self.invited(link)
             if account is None:

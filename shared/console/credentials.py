@@ -103,14 +103,18 @@ def is_form_token(found: str, token: str) -> bool:
     return hmac.compare_digest(found.encode("utf-8", "replace"), form_token(token).encode())
 
 
-def factor_of(link: str) -> bytes:
-    """Return the second factor that an enrolment link stands for, 20 bytes.
+def factor_of(link: str, visit: str) -> bytes:
+    """Return the second factor that an enrolment link stands for in one visit, 20 bytes.
 
-    It follows from the link, so that nothing is kept before the person has proved to have it.
+    It follows from both, so that nothing is kept before the person has proved to have it, and so
+    that the link alone, which others handed over or a history holds, is never a second factor.
+
+    Args:
+        link: its token.
+        visit: the token of the visit's cookie.
     """
-    return hmac.digest(link.encode("utf-8", "replace"), b"fieldfare-factor", "sha256")[
-        :FACTOR_BYTES
-    ]
+    both = f"{link} {visit}".encode("utf-8", "replace")
+    return hmac.digest(both, b"fieldfare-factor", "sha256")[:FACTOR_BYTES]
 
 
 def factor_uri(factor: bytes, person: str, place: str) -> str:

@@ -13,7 +13,12 @@ from typing import Final
 from starlette.responses import Response
 
 from fieldfare.shared.console.accounts import ConsoleAct
-from fieldfare.shared.console.credentials import factor_of, factor_text, factor_uri
+from fieldfare.shared.console.credentials import (
+    factor_of,
+    factor_text,
+    factor_uri,
+    new_token,
+)
 from fieldfare.shared.console.frame import HOME, LOG_IN, SECOND_FACTOR, Page, Refused, Visit
 from fieldfare.shared.console.rights import Right
 from fieldfare.shared.console.turns import Turns
@@ -28,6 +33,7 @@ TRY_AGAIN: Final = 300.0  # seconds until one more
 STRANGERS: Final = 30  # tries at once, from all browsers in which nobody logged in before
 STRANGER_AGAIN: Final = 2.0
 ENROL: Final = "/enrol"
+NOBODY_KNOWN: Final = "nobody known"  # no name of an account has a space
 
 
 class Entrance:
@@ -43,7 +49,7 @@ class Entrance:
         self._tries = Turns(TRIES, TRY_AGAIN)
         self._strangers = Turns(STRANGERS, STRANGER_AGAIN)
         self._hashing = BoundedSemaphore(AT_ONCE)
-        self._held: set[str] = set()
+        self._told = Turns(1, TRY_AGAIN)
 
     @property
     def pages(self) -> tuple[Page, ...]:
@@ -64,9 +70,8 @@ class Entrance:
         key = f"{name} {visit.browser if known else ''}"
         wait = self._wait(key, known=known)
         if wait:
-            self._held_back(visit, key, name)
+            self._held_back(visit, name)
             return _log_in_page(visit, _later(wait), HTTPStatus.TOO_MANY_REQUESTS)
-        self._held.discard(key)
         with self._one_of_few():
             right = visit.parts.book.proves_password(name, password)
         if not right:
@@ -80,12 +85,12 @@ class Entrance:
         strangers = 0.0 if known else self._strangers.take("", now)
         return strangers or self._tries.take(key, now)
 
-    def _held_back(self, visit: Visit, key: str, name: str) -> None:
-        """Write down that tries are held back, once for each time that it begins."""
-        if key not in self._held and len(self._held) < STRANGERS:
-            self._held.add(key)
-            known = visit.parts.book.account(name)
-            visit.parts.tell(ConsoleAct.HELD_BACK, known.name if known else "nobody known", "")
+    def _held_back(self, visit: Visit, name: str) -> None:
+        """Write down that tries are held back; unknown names together: no flood hides one."""
+        known = visit.parts.book.account(name)
+        told = known.name if known else NOBODY_KNOWN
+        if not self._told.take(told, self._monotonic()):
+            visit.parts.tell(ConsoleAct.HELD_BACK, told, "")
 
     @contextmanager
     def _one_of_few(self) -> Iterator[None]:
@@ -124,7 +129,7 @@ class Entrance:
         code = visit.form.get("code", "")
         try:
             with self._one_of_few():
-                account = visit.parts.book.enrol(link, password, code, tell)
+                account = visit.parts.book.enrol(link, visit.token, password, code, tell)
         except UsageError as error:
             return _enrol_page(visit, str(error))
         return come_in(visit, account.name)
@@ -144,8 +149,14 @@ def come_in(visit: Visit, name: str) -> Response:
 
 
 def _log_out(visit: Visit) -> Response:
-    visit.parts.tell(ConsoleAct.LOGGED_OUT, visit.person.name, visit.person.name)
-    visit.parts.book.end(visit.token)
+    """End the session, also where the log has no room; another cookie, so that no page comes back.
+
+    Browsers bring a page back from memory, `no-store` or not, unless a cookie changed since.
+    """
+    person, book = visit.person.name, visit.parts.book
+    book.end(visit.token)
+    visit.become(new_token(book.entropy))
+    visit.parts.tell(ConsoleAct.LOGGED_OUT, person, person)
     return visit.go(LOG_IN)
 
 
@@ -168,7 +179,7 @@ def _enrol_page(visit: Visit, problem: str = "") -> Response:
             "This link does not count: it was used, is older than a day, or is another one. "
             "Whoever runs the console makes a new one.",
         )
-    factor = factor_of(link)
+    factor = factor_of(link, visit.token)
     return visit.page(
         "enrol.html",
         HTTPStatus.BAD_REQUEST if problem else HTTPStatus.OK,

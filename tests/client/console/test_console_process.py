@@ -9,13 +9,13 @@ import sys
 import httpx
 import pytest
 from tests.support.homes import journals
-from tests.support.homes.consoles import PASSWORD, TOKEN
+from tests.support.homes.consoles import PASSWORD, TOKEN, secret_on
 from tests.support.system.ports import free_port
 
 from fieldfare.client.console.process import address_of
 from fieldfare.client.home.layout import Home
 from fieldfare.shared.cli.root import run
-from fieldfare.shared.console.credentials import code_of, factor_of
+from fieldfare.shared.console.credentials import code_of
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.private_files import os_user
@@ -90,7 +90,7 @@ def test_a_console_serves_until_it_is_told_to_stop(
                 page = browser.get(f"/enrol?link={link}")
                 found = TOKEN.search(page.text)
                 assert found
-                code = code_of(factor_of(link), utc_now().timestamp())
+                code = code_of(secret_on(page.text), utc_now().timestamp())
                 fields = {"token": found[1], "link": link, "code": code}
                 both = {"password": PASSWORD, "again": PASSWORD}
                 assert "logged in as anna" in browser.post("/enrol", data=fields | both).text

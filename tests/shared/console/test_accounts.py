@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.support.homes.consoles import PASSWORD, ConsoleBench
+from tests.support.homes.consoles import PASSWORD, VISIT, ConsoleBench
 
 from fieldfare.shared.console.accounts import (
     FILE,
@@ -27,10 +27,10 @@ def silent(_: str) -> None:
 
 def test_a_link_counts_once(console: ConsoleBench) -> None:
     link = console.invite("anna")
-    console.book.enrol(link, PASSWORD, console.code("anna"), silent)
+    console.book.enrol(link, VISIT, PASSWORD, console.code("anna"), silent)
     assert console.book.invited(link) is None
     with pytest.raises(UsageError, match="a link that was not used yet"):
-        console.book.enrol(link, PASSWORD, console.code("anna"), silent)
+        console.book.enrol(link, VISIT, PASSWORD, console.code("anna"), silent)
 
 
 def test_a_link_ends_with_its_day(console: ConsoleBench) -> None:
@@ -43,14 +43,14 @@ def test_a_link_ends_with_its_day(console: ConsoleBench) -> None:
 def test_a_bad_password_leaves_the_link(console: ConsoleBench, password: str) -> None:
     link = console.invite("anna")
     with pytest.raises(UsageError, match="expected a password"):
-        console.book.enrol(link, password, console.code("anna"), silent)
+        console.book.enrol(link, VISIT, password, console.code("anna"), silent)
     assert console.book.invited(link)
 
 
 def test_a_wrong_code_leaves_the_link(console: ConsoleBench) -> None:
     link = console.invite("anna")
     with pytest.raises(UsageError, match="the six digits"):
-        console.book.enrol(link, PASSWORD, "000000", silent)
+        console.book.enrol(link, VISIT, PASSWORD, "000000", silent)
     assert console.book.invited(link)
     assert not console.book.proves_password("anna", PASSWORD)
 
@@ -124,7 +124,7 @@ def test_beginning_anew_and_closing_end_everything(console: ConsoleBench, act: s
     assert not console.book.knows_browser(browser, name)
     assert not console.book.proves_password(name, PASSWORD)
     if link:
-        assert factor_of(link) != console.factors[name]
+        assert factor_of(link, VISIT) != console.factors[name]
 
 
 def test_a_browser_is_known_for_one_person_and_a_time(console: ConsoleBench) -> None:

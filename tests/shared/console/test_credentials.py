@@ -65,8 +65,9 @@ def test_a_code_counts_once_and_around_its_time() -> None:
 
 
 def test_a_factor_follows_from_its_link_and_no_other() -> None:
-    assert factor_of("a") == factor_of("a") != factor_of("b")
-    assert factor_uri(factor_of("a"), "anna", "bank-a").startswith("otpauth://totp/")
+    assert factor_of("a", "v") == factor_of("a", "v")
+    assert len({factor_of(*one) for one in (("a", "v"), ("b", "v"), ("a", "w"))}) == 3
+    assert factor_uri(factor_of("a", "v"), "anna", "bank-a").startswith("otpauth://totp/")
 
 
 def test_tokens_are_told_from_other_texts() -> None:

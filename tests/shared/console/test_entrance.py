@@ -1,12 +1,13 @@
 """The way in: both proofs, new tokens at each, tries that end, and nobody locked out for ever."""
 
 import re
+from dataclasses import replace
 
 import pytest
-from tests.support.homes.consoles import PASSWORD, Browser, ConsoleBench
+from tests.support.homes.consoles import PASSWORD, TOKEN, Browser, ConsoleBench, secret_on
 
 from fieldfare.shared.console import accounts
-from fieldfare.shared.console.accounts import ConsoleAct, Tell
+from fieldfare.shared.console.accounts import ConsoleAct
 from fieldfare.shared.console.entrance import STRANGERS, TRIES, TRY_AGAIN
 from fieldfare.shared.console.frame import console_app
 from fieldfare.shared.console.rights import ConsoleRole
@@ -47,6 +48,7 @@ def test_the_password_alone_opens_nothing(console: ConsoleBench, browser: Browse
 
 def test_a_link_enrols_and_leads_in(console: ConsoleBench, browser: Browser) -> None:
     link = console.invite("anna", ConsoleRole.REVIEWER)
+    console.factors["anna"] = secret_on(browser.get(f"/enrol?link={link}").text)
     page = browser.shown(f"/enrol?link={link}")
     assert "Enrol anna" in page
     assert "reviewer" in page
@@ -60,6 +62,13 @@ def test_a_link_enrols_and_leads_in(console: ConsoleBench, browser: Browser) -> 
     assert browser.get("/").status_code == 200
     assert browser.get(where).status_code == 404
     assert [act for act, *_ in console.acts] == ["enrolled", "logged in"]
+
+
+def test_who_knows_a_link_alone_knows_no_second_factor(console: ConsoleBench) -> None:
+    """Whoever made or carried the link, or reads it in a history, sees another secret."""
+    link, app = console.invite("anna"), console.app()
+    shown = [secret_on(Browser(app).get(f"/enrol?link={link}").text) for _ in range(2)]
+    assert shown[0] != shown[1]
 
 
 def test_tokens_change_at_every_step_and_planted_ones_come_to_nothing(
@@ -119,6 +128,15 @@ def test_many_names_are_held_back_together(console: ConsoleBench, browser: Brows
     assert found == [403] * STRANGERS + [429] * 3
 
 
+def test_a_flood_of_names_hides_nobody_in_the_log(console: ConsoleBench, browser: Browser) -> None:
+    console.enrolled("anna")
+    for number in range(2 * STRANGERS + 5):
+        fill_in(browser, f"name{number}")
+    for _ in range(3):
+        assert fill_in(browser, "anna") == 429
+    assert [person for _, person, _ in console.acts] == ["nobody known", "anna"]
+
+
 def test_codes_are_held_back_too(console: ConsoleBench, browser: Browser) -> None:
     name = console.enrolled("anna")
     browser.fill("/log-in", name=name, password=PASSWORD)
@@ -128,13 +146,26 @@ def test_codes_are_held_back_too(console: ConsoleBench, browser: Browser) -> Non
     assert answer.status_code == 429
 
 
-def test_who_cannot_be_logged_does_not_come_in(console: ConsoleBench) -> None:
-    def full(act: ConsoleAct, person: str, account: str) -> None:
-        raise LedgerError("expected room, found none")
+def full_log(act: ConsoleAct, person: str, account: str) -> None:
+    raise LedgerError("expected room, found none")
 
-    tell: Tell = full
-    parts = console.parts()
-    browser = Browser(console_app(type(parts)(**{**vars(parts), "tell": tell})))
+
+def test_who_logs_out_is_out_under_another_cookie(console: ConsoleBench) -> None:
+    """Also where the log is full; without another cookie, browsers may bring pages back."""
+    for tell, status in ((console.tell, 303), (full_log, 503)):
+        browser = Browser(console.app())
+        console.log_in(browser, console.enrolled(f"anna{status}"))
+        before = browser.cookies[COOKIE]
+        form = TOKEN.search(browser.get("/").text)
+        assert form
+        out = Browser(console_app(replace(console.parts(), tell=tell)))
+        out.cookies.set(COOKIE, before, domain="127.0.0.1")
+        assert out.sent("/log-out", {"token": form[1]}).status_code == status
+        assert console.book.session(before) is None
+
+
+def test_who_cannot_be_logged_does_not_come_in(console: ConsoleBench) -> None:
+    browser = Browser(console_app(replace(console.parts(), tell=full_log)))
     name = console.enrolled("anna")
     browser.fill("/log-in", name=name, password=PASSWORD)
     assert browser.fill("/second-factor", code=console.code(name)).status_code == 503

@@ -1,5 +1,6 @@
 """A console in memory, persons who are enrolled there, and browsers without a script."""
 
+import base64
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
@@ -29,6 +30,8 @@ from fieldfare.shared.console.rights import ConsoleRole, Right
 
 HOST: Final = "127.0.0.1:8700"
 PASSWORD: Final = "correct horse battery"  # noqa: S105 -- of nobody
+VISIT: Final = "V" * 43
+SECRET: Final = re.compile(r'class="secret">([A-Z2-7 ]+)<')
 TOKEN: Final = re.compile(r'name="token" value="(\w+)"')
 FORM: Final = "application/x-www-form-urlencoded"
 
@@ -80,6 +83,13 @@ class Browser(TestClient):
         return answer
 
 
+def secret_on(page: str) -> bytes:
+    """The second factor that a page of enrolment shows."""
+    found = SECRET.search(page)
+    assert found, "expected a secret"
+    return base64.b32decode(found[1].replace(" ", ""))
+
+
 @dataclass
 class ConsoleBench:
     """A console with the pages of a test beside its entrance."""
@@ -115,13 +125,13 @@ class ConsoleBench:
     def invite(self, name: str, role: ConsoleRole = ConsoleRole.ANALYST) -> str:
         """Add an account; return its link."""
         link = self.book.add(name, role, lambda _: None)
-        self.factors[name] = factor_of(link)
+        self.factors[name] = factor_of(link, VISIT)
         return link
 
     def enrolled(self, name: str, role: ConsoleRole = ConsoleRole.ANALYST) -> str:
         """Add an account that has a password and a second factor."""
         link = self.invite(name, role)
-        self.book.enrol(link, PASSWORD, self.code(name), lambda _: None)
+        self.book.enrol(link, VISIT, PASSWORD, self.code(name), lambda _: None)
         return name
 
     def code(self, name: str) -> str:
