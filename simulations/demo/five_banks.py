@@ -22,6 +22,7 @@ from fieldfare.simulations.federation.simulate import Progress, Simulation, make
 from fieldfare.simulations.metrics import UNKNOWN
 from fieldfare.simulations.world.institutions import WorldFederation, load_institutions
 from fieldfare.simulations.world.making import DEFAULT_VERSION, WorldPlan
+from fieldfare.simulations.world.personas import PERSONAS
 from fieldfare.simulations.world.studies import (
     INSTITUTION,
     LABEL,
@@ -123,6 +124,7 @@ def banks_task(
     said("asking NGOs and the hotline")
     asked = ask_helplines(world, out / HELPLINES, seed=seed)
     facts = {**world_facts(found), "at_two_banks": at_two_banks(world), "asked": asked}
+    facts["lives"] = {life.name: life.said for life in PERSONAS}
     if known_by is not None:
         facts["known"] = known_facts(units, facts["positives"], known_by)
     return Simulation(

@@ -67,8 +67,8 @@ def _own(results: words.Results) -> Table:
     """Each institution's own units: its own best model, the shared one, and that at home."""
     share = words.alert_budget(results)
     which = "own, shared" + (", home" if words.at_home(results) else "")
-    reviewed = f"found of 100{f' at {percent(share)}' if share else ''}\n{which}"
-    numbers = ("\nin all", "cases\nheld out", f"average precision\n{which}", reviewed)
+    reviewed = f"found of 100{f' by reviewing {percent(share)}' if share else ''}\n{which}"
+    numbers = ("\nin all", "known cases\nkept for the test", reviewed)
     first = f"on its own\n{words.units(results)} only"
     found = table((first, *numbers), numbers=numbers, whole=[first])
     found.columns[0].max_width = 24
@@ -76,10 +76,9 @@ def _own(results: words.Results) -> Table:
     shown = rows if len(rows) <= MOST_OWN else rows[: MOST_OWN - 1]
     for row in shown:
         few = row.cases is not None and row.cases < LEAST_SHOWN
-        precision = ", ".join("-" if few else decimals(value, 2) for value in row.precision)
         hits = ", ".join("-" if few or v is None else f"{100 * v:.0f}" for v in row.found)
         cases = "-" if row.cases is None else f"{row.cases:,}"
-        add_row(found, cut(row.name, MOST_NAME), f"{row.units:,}", cases, precision, hits)
+        add_row(found, cut(row.name, MOST_NAME), f"{row.units:,}", cases, hits)
     if len(rows) > len(shown):
         add_row(found, f"{len(rows) - len(shown)} in the report")
     return found

@@ -6,6 +6,7 @@ Words are plain ASCII (names excepted): a terminal may have nothing else.
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from fieldfare.shared.evaluation.groups import Interval, group_lines, times_verdict
@@ -381,9 +382,10 @@ def in_vain(results: Results) -> str:
     rows.sort(key=_surely, reverse=True)
     if not text or not rows or not rows[0]["false_positives"]:
         return f"{text} People decide." if text else ""
-    text += f" Queues review most {_of_group(rows[0])}"
+    said = partial(_of_group, lives=(results.get("world") or {}).get("lives") or {})
+    text += f" Most often these are {said(rows[0])}"
     times = _spared_times(results)
-    often = [_of_group(row) for row in rows[1:] if times.get(str(row["name"]), 0.0) > TOO_OFTEN]
+    often = [said(row) for row in rows[1:] if times.get(str(row["name"]), 0.0) > TOO_OFTEN]
     text += f", too often {' and '.join(often)}" if often else ""
     return f"{text}. People decide."
 
@@ -429,8 +431,8 @@ def _negatives(row: Mapping[str, Any]) -> int:
     return int(row["units"]) - int(row["positives"])
 
 
-def _of_group(row: Mapping[str, Any]) -> str:
-    name = cut(spoken(str(row["name"])), LONGEST_NAME)
+def _of_group(row: Mapping[str, Any], lives: Mapping[str, str]) -> str:
+    name = cut(lives.get(str(row["name"])) or spoken(str(row["name"])), LONGEST_NAME)
     return f"{name} ({row['false_positives']} of {_negatives(row)})"
 
 
@@ -503,13 +505,13 @@ def promise(results: Results) -> str:
     """Return the promise in one sentence, with the units for whom it is weaker."""
     terms, one = results["privacy"], unit(results)
     text = (
-        f"Epsilon {short(terms['epsilon'])}: one {one}'s own records change any odds at most "
+        f"All that leaves changes the odds of any guess about one {one} at most "
         f"{odds_factor(terms['epsilon'])} times, but for {one_in(terms['delta'])}"
     )
     twice = _twice(results)
     if twice:
         share = percent(results["world"]["at_two_banks"])
-        text += f" (epsilon {_bound(twice)} for {share} at two banks)"
+        text += f" ({odds_factor(twice)} times for {share} at two banks)"
     elif _in_full(results):
         text += " (at two banks too)"
     return text + "."

@@ -20,6 +20,7 @@ class Persona(Pattern):
     """A life: its habits, and an institution's own data on such a customer.
 
     Attributes:
+        said: what people call those who live it.
         apart: what tells it apart from exploitation; "" where nothing resembles it.
         income: median declared yearly income, in currency units.
         business: the customer is a business.
@@ -27,6 +28,7 @@ class Persona(Pattern):
         segment: what the institution calls such customers.
     """
 
+    said: str = ""
     apart: str = ""
     income: float = 42_000
     business: bool = False

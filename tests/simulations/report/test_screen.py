@@ -55,7 +55,10 @@ def worst_world(results: Any) -> Any:
     results["groups"]["unknown"] = {"of": 1120, "at_home": 1047, "alone": 1044}
     gain = {"value": 0.012, "low": -0.0234, "high": 0.0345}
     results["gain_at_home"] = dict.fromkeys(("recall_at_budget", "average_precision"), gain)
-    results["world"] = {"at_two_banks": 0.142, "positives": 8_825, "known": known}
+    lives = {"survivor_rebuilding": "survivors who start a new life"}
+    results["world"] = {
+        "at_two_banks": 0.142, "positives": 8_825, "known": known, "lives": lives,
+    }  # fmt: skip
     results["files"]["report.html"] = "out/demo/report.html"
     return results
 
@@ -112,8 +115,8 @@ def test_who_is_reviewed_in_vain_is_named(make_run: Any) -> None:
     results = worst_world(make_run(noise="exact").results)
     text = " ".join(" ".join(brief(results)).split())
     assert "People decide." in text
-    assert "review most independent adult worker (200 of 490), too often survivor" in text
-    assert "survivor rebuilding (200 of 490)" in text
+    assert "Most often these are independent adult worker (200 of 490), too often" in text
+    assert "survivors who start a new life (200 of 490)" in text
 
 
 # -- every figure ---------------------------------------------------------------------------

@@ -18,7 +18,6 @@ import numpy as np
 import pyarrow.parquet as pq
 from scipy.optimize import brentq
 from scipy.stats import norm
-from sklearn.metrics import average_precision_score
 
 from fieldfare.shared.models import model_for
 from fieldfare.shared.study.study import Study
@@ -167,15 +166,8 @@ def _table(run: DemoRun, top: list[str]) -> Iterator[str]:
     if budget not in top[2]:
         yield f"the alert budget is {budget}: {top[2]}"
     models = ("alone", "federated", "at_home")
-    precision: dict[str, Figures] = {
-        "federated": {
-            n: float(average_precision_score(b.labels, b.scores)) if b.labels.any() else None
-            for n, b in run.banks.items()
-        }
-    }
     recall: dict[str, Figures] = {"federated": run.recall()}
     for model in ("alone", "at_home"):
-        precision[model] = run.own(model, "average_precision")
         recall[model] = run.own(model, "recall_at_budget")
     rows = {line.split()[0]: line.split()[1:] for line in top[4:]}
     shown = sorted(run.banks)
@@ -183,8 +175,7 @@ def _table(run: DemoRun, top: list[str]) -> Iterator[str]:
         yield f"rows of {sorted(rows)}, banks are {shown}"
     for name, bank in run.banks.items():
         expected = [f"{bank.customers:,}", f"{int(bank.labels.sum()):,}"]
-        figures = [(precision[model][name], 1, 2) for model in models]
-        figures += [(recall[model][name], 100, 0) for model in models]
+        figures = [(recall[model][name], 100, 0) for model in models]
         few = int(bank.labels.sum()) < FEWEST
         expected += ["-" if few else _shown(*one) for one in figures]
         if [cell.rstrip(",") if "," in cell[-1:] else cell for cell in rows[name]] != expected:
@@ -236,7 +227,7 @@ def _reviews(run: DemoRun, text: str) -> Iterator[str]:
     found = re.fullmatch(
         r"Of 1,000 own customers ([\d.]+) are reviewed at home but no known case \(own "
         r"models ([\d.]+)\)\."
-        r"(?: Queues review most ([a-z -]+) \((\d+) of (\d+)\)(?:, too often (.+?))?\.)?"
+        r"(?: Most often these are ([a-z -]+) \((\d+) of (\d+)\)(?:, too often (.+?))?\.)?"
         r" People decide\.",
         text,
     )
@@ -253,24 +244,28 @@ def _reviews(run: DemoRun, text: str) -> Iterator[str]:
     if queued > run.alerts() + len(run.banks):
         yield f"{queued} reviewed in vain, and {run.alerts()} in all"
     if found[3]:
-        yield from _groups(counted, found)
+        said = run.results["world"]["lives"]
+        yield from _groups({said[name]: pair for name, pair in counted.items()}, found, said)
     elif any(wrong for wrong, _ in counted.values()):
         yield "nobody is named, and somebody is reviewed in vain"
 
 
-def _groups(counted: dict[str, tuple[int, int]], found: re.Match[str]) -> Iterator[str]:
+def _groups(
+    counted: dict[str, tuple[int, int]], found: re.Match[str], lives: dict[str, str]
+) -> Iterator[str]:
     """Check whom queues review most, and who of the spared is named as too often."""
-    first = found[3].replace(" ", "_")
+    first = found[3]
     if counted.get(first) != (int(found[4]), int(found[5])):
         yield f"{first}: {found[4]} of {found[5]}, expected {counted.get(first)}"
     worst = max(counted, key=lambda name: _least(*counted[name]))
     if first != worst:
         yield f"most is said of {first}, and {worst} is reviewed more surely"
-    times = {name: _times(counted, name) for name in SPARED if counted.get(name)}
+    spared = [lives[name] for name in SPARED]
+    times = {name: _times(counted, name) for name in spared if counted.get(name)}
     sure = {name for name, value in times.items() if value > 2.05} - {first}
     may = {name for name, value in times.items() if value > 1.95} - {first}
     named = re.findall(r"([a-z -]+?) \((\d+) of (\d+)\)", (found[6] or "").replace(" and ", " "))
-    said = {name.strip().replace(" ", "_"): (int(w), int(n)) for name, w, n in named}
+    said = {name.strip(): (int(w), int(n)) for name, w, n in named}
     if not sure <= set(said) <= may or said != {name: counted[name] for name in said}:
         yield f"too often: {said}, expected {sorted(sure)}"
 
@@ -293,30 +288,28 @@ def _least(wrong: int, many: int) -> float:
 
 def _privacy(run: DemoRun, text: str) -> Iterator[str]:
     found = re.fullmatch(
-        r"Epsilon ([\d.]+): one customer's own records change any odds at most ([\d.]+) times, but "
-        r"for 1 in ([\d,]+)(?: \(epsilon ([\d.]+) for ([\d.]+)% at two banks\))?\.",
+        r"All that leaves changes the odds of any guess about one customer at most ([\d.]+) times, "
+        r"but for 1 in ([\d,]+)(?: \(([\d.]+) times for ([\d.]+)% at two banks\))?\.",
         text,
     )
     if not found:
         yield f"not understood: {text}"
         return
     promised = run.study.privacy
-    if float(found[1]) != promised.epsilon:
-        yield f"epsilon {found[1]}, the study says {promised.epsilon}"
-    if not 0 <= float(found[2]) - math.exp(promised.epsilon) < 0.01:
-        yield f"{found[2]} times, e^epsilon is {math.exp(promised.epsilon):.4f}"
-    if int(found[3].replace(",", "")) > 1 / promised.delta + 0.5:
-        yield f"1 in {found[3]}, delta is {promised.delta}"
+    if not 0 <= float(found[1]) - math.exp(promised.epsilon) < 0.01:
+        yield f"{found[1]} times, e^epsilon is {math.exp(promised.epsilon):.4f}"
+    if int(found[2].replace(",", "")) > 1 / promised.delta + 0.5:
+        yield f"1 in {found[2]}, delta is {promised.delta}"
     share = _at_two_banks(run)
-    if (found[4] is None) != (share == 0 or promised.multiplicity > 1):
-        yield f"{share:.3f} bank at two, and of them is said: {found[4]}"
-    if found[4] is not None:
-        if not _near(found[5], 100 * share, 1):
-            yield f"{found[5]}% at two banks, expected {100 * share:.2f}"
+    if (found[3] is None) != (share == 0 or promised.multiplicity > 1):
+        yield f"{share:.3f} bank at two, and of them is said: {found[3]}"
+    if found[3] is not None:
+        if not _near(found[4], 100 * share, 1):
+            yield f"{found[4]}% at two banks, expected {100 * share:.2f}"
         mu = brentq(lambda m: _delta(promised.epsilon, m) - promised.delta, 1e-3, 20)
         twice = brentq(lambda e: _delta(e, 2 * mu) - promised.delta, 1e-3, 100)
-        if not 0 <= float(found[4]) - twice + 1e-6 < 0.011:
-            yield f"epsilon {found[4]} at two banks, expected {twice:.4f}"
+        if not 0 <= float(found[3]) - math.exp(twice) + 1e-4 < 0.02:
+            yield f"{found[3]} times at two banks, expected {math.exp(twice):.4f}"
 
 
 def _delta(epsilon: float, mu: float) -> float:
