@@ -458,7 +458,7 @@ def _training(study: Study, mu2: Fraction) -> ReleaseTerms:
         return _nothing(ReleaseKind.TRAINING, vectors)
     releases = study.training.steps + study.spare_releases
     moments = Fraction(study.geometry.of_training) if study.geometry else Fraction(0)
-    guarded = _guards(study) * Fraction(GUARD_SHARE) * (1 + study.evaluation.spare_releases)
+    guarded = _guards(study) * Fraction(GUARD_SHARE) * (1 + _guard_spares(study))
     terms = _terms(
         study,
         ReleaseKind.TRAINING,
@@ -488,7 +488,7 @@ def _guard(study: Study, mu2: Fraction) -> ReleaseTerms:
         mu2=mu2 * Fraction(GUARD_SHARE),
         first_step=_before_training(study) + study.training.steps,
         steps=1,
-        spare=study.evaluation.spare_releases,
+        spare=_guard_spares(study),
         vectors=vectors,
         units=study.training_units,
     )
@@ -499,6 +499,14 @@ def _guard(study: Study, mu2: Fraction) -> ReleaseTerms:
 def _guards(study: Study) -> int:
     """Return how many releases stand between training and the evaluation."""
     return int(study.public_start is not None)
+
+
+def _guard_spares(study: Study) -> int:
+    """Return the guard's spares, as the moments': one, also where the evaluation has none.
+
+    It comes when all of training is paid for: an attempt that fails must not end the run.
+    """
+    return max(1, study.evaluation.spare_releases)
 
 
 def _evaluation(study: Study, mu2: Fraction) -> ReleaseTerms:

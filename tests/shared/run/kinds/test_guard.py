@@ -82,3 +82,14 @@ def test_only_a_study_with_a_start_guards() -> None:
     assert not KIND.is_due(plain, Results())
     assert KIND.told(plain, Results()) == {}
     assert (plain.guard.cost, plain.guard.steps) == (0, 0)
+
+
+@pytest.mark.parametrize("spare", [0, 1, 3])
+def test_a_guard_may_fail_once_though_the_evaluation_may_not(spare: int) -> None:
+    evaluation = PLAN.study.evaluation.model_copy(update={"spare_releases": spare})
+    plan = plan_for(PLAN.study.model_copy(update={"evaluation": evaluation}))
+    assert plan.guard.spare == max(1, spare)
+    assert plan.planned.training == sum(
+        terms.cost * (terms.steps + terms.spare) for terms in (plan.training, plan.guard)
+    )
+    assert plan.planned.training <= plan.study_limit
