@@ -59,6 +59,7 @@ class Look:
 
     def check(self, name: str) -> None:
         """Look at the present page in both colours and at three widths."""
+        self.page.wait_for_load_state()
         for scheme in ("light", "dark"):
             self.page.emulate_media(color_scheme=scheme)
             for width in WIDTHS:
@@ -134,6 +135,7 @@ def test_an_analyst_comes_in_and_takes_an_alert(
         enrol(look, token, factor)
         log_out_and_in(look, factor)
         page.get_by_label("Pages").get_by_role("link", name="Alerts").click()
+        page.get_by_role("heading", name="Alerts").wait_for()
         look.check("alerts")
         first = page.locator("[data-row] code").first.inner_text()
         if scripts:
@@ -146,6 +148,7 @@ def test_an_analyst_comes_in_and_takes_an_alert(
         page.get_by_text(f"You took alert {first}.").wait_for()
         page.get_by_label("Taken by").select_option("anna")
         page.get_by_role("button", name="Show").click()
+        page.wait_for_url(lambda url: "assigned=anna" in url)
         assert page.locator("[data-row] code").all_inner_texts() == [first]
         look.open("/none")
         look.check("error")
@@ -170,6 +173,7 @@ def enrol(look: Look, token: str, factor: bytes) -> None:
 def log_out_and_in(look: Look, factor: bytes) -> None:
     page = look.page
     page.get_by_role("button", name="Log out").click()
+    page.get_by_role("heading", name="Log in").wait_for()
     look.check("log-in")
     page.get_by_label("Name").fill("anna")
     page.get_by_label("Password").fill("not the password")
