@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from multiprocessing.reduction import ForkingPickler
 from typing import Any, Final, TypeVar
 
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -30,7 +31,7 @@ class Beside:
         """Return what gives the function's result; until then it may be under way."""
         if self._pool is None:
             return lambda: function(*arguments)
-        return self._pool.submit(function, *arguments).result
+        return self._pool.submit(_called, _packed(function), _packed(arguments)).result
 
     def share(
         self,
@@ -46,7 +47,10 @@ class Beside:
             said: told the place of each before it is computed here or waited for.
         """
         pool, found = self._pool, []
-        begun = [pool.submit(function, *one) for one in reversed(each)] if pool else []
+        packed = _packed(function) if pool else b""
+        begun = (
+            [pool.submit(_called, packed, _packed(one)) for one in reversed(each)] if pool else []
+        )
         for place, one in enumerate(each):
             said(place)
             mine = not begun or begun[-1 - place].cancel()
@@ -77,6 +81,15 @@ def beside() -> Iterator[Beside]:
             finally:
                 for child in () if whole else set(multiprocessing.active_children()) - before:
                     child.kill()
+
+
+def _packed(thing: object) -> bytes:
+    """Return something as it is now: the pool packs later, while this process may change it."""
+    return bytes(ForkingPickler.dumps(thing))
+
+
+def _called(function: bytes, arguments: bytes) -> Any:
+    return ForkingPickler.loads(function)(*ForkingPickler.loads(arguments))
 
 
 def _begun() -> None:

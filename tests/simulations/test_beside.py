@@ -52,3 +52,12 @@ def test_nothing_goes_on_after_an_interruption() -> None:
         opened.begin(time.sleep, 600)
         raise KeyboardInterrupt
     assert multiprocessing.active_children() == before
+
+
+def test_what_changes_here_meanwhile_changes_nothing_there(both: Beside) -> None:
+    first = [both.begin(time.sleep, 0.2) for _ in range(3)]  # others wait behind them
+    values = [1]
+    count = both.begin(len, values)
+    values.append(2)
+    assert [one() for one in first] == [None] * 3
+    assert count() == 1
