@@ -1,6 +1,6 @@
 """One alert: its card, the customer's entries, what people did; decide, comment, undo, draft.
 
-Every form carries how much of the history its page showed and a key of its own, so that a
+Every form carries how much of the history its page showed and the page's key, so that a
 decision is made on the alert as it is, once (client/alerts/deciding.py).
 """
 
@@ -54,7 +54,7 @@ class SentAct(BaseModel):
 
     Attributes:
         seen: how many acts its page showed.
-        key: the page's own, for this form.
+        key: the page's own.
         view: the queue's filters, to go on with.
     """
 
@@ -68,6 +68,12 @@ class SentAct(BaseModel):
     confidence: Confidence = Confidence.MEDIUM
     note: str = Field(default="", max_length=2 * MOST_NOTE)
     view: str = Field(default="", max_length=2_000)
+
+    @property
+    def own_key(self) -> str:
+        """The key of this act: another form of the same page, or other words in it, is another."""
+        said = self.model_dump_json(exclude={"view"}).encode()
+        return hashlib.blake2b(said, digest_size=KEY_BYTES).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -180,7 +186,7 @@ def _part(statement: KeptEntries) -> StatementPart:
 
 
 def _key(visit: Visit, kept: Kept) -> str:
-    """Return the key of this page's forms: the same page sent twice does one thing once."""
+    """Return the key of this page: one of its forms that is sent twice does one thing once."""
     said = f"{visit.form_token} {kept.alert.alert} {kept.version}"
     return hashlib.blake2b(said.encode(), digest_size=KEY_BYTES).hexdigest()
 
@@ -199,7 +205,7 @@ def _act(visit: Visit, place: ConsolePlace) -> Response:
     if sent.kind is None:
         raise UsageError("expected what to do with the alert, found nothing: open the page again")
     kept = _found(visit, place)
-    act = CaseAct(kept.alert.alert, utc_now(), name, sent.kind, sent.note, sent.key)
+    act = CaseAct(kept.alert.alert, utc_now(), name, sent.kind, sent.note, sent.own_key)
     return _after(visit, place, place.queue.act(act, sent.seen), sent)
 
 
@@ -218,7 +224,7 @@ def _decide(visit: Visit, place: ConsolePlace) -> Response:
         sent.confidence,
         sent.note,
         reviewer,
-        sent.key,
+        sent.own_key,
     )
     return _after(visit, place, place.queue.act(one, sent.seen), sent)
 

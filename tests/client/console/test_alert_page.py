@@ -111,6 +111,20 @@ def test_a_form_that_is_sent_twice_decides_once(persons: Persons, queue: HomeQue
         assert store.find(FIRST.alert).version == 1
 
 
+def test_another_form_of_an_old_page_is_no_repetition(persons: Persons, queue: HomeQueue) -> None:
+    """Back, and another decision: it was not done, so it must not look done."""
+    shown = form(persons.ana)
+    took = persons.ana.sent(f"{CASE}/act", {**shown, "kind": "take"})
+    assert took.status_code == 303
+    assert decide(persons.ana, shown, "monitor") == 409
+    shown = form(persons.ana)
+    assert decide(persons.ana, shown, "escalate") == 303
+    assert decide(persons.ana, shown, "escalate") == 303
+    assert decide(persons.ana, shown, "monitor") == 409
+    with queue.store() as store:
+        assert store.find(FIRST.alert).version == 2
+
+
 def test_the_second_of_two_is_told_what_changed_and_keeps_what_was_typed(persons: Persons) -> None:
     old = form(persons.ben)
     assert decide(persons.ana, form(persons.ana), "edd") == 303
