@@ -185,10 +185,12 @@ class AccountBook:
                 "something else"
             )
         with self._database.transaction():
-            if self.account(name):
+            # One person under two spellings would be two persons where two have to sign.
+            found = self._rows("SELECT name FROM account WHERE name = ? COLLATE NOCASE", name)
+            if found:
                 raise UsageError(
-                    f"{name}: expected a new name, found an account: `account link {name}` makes "
-                    "a new link for it"
+                    f"{name}: expected a new name, in any case of its letters, found an account: "
+                    f"`account link {found[0][0]}` makes a new link for it"
                 )
             tell(name)
             self._rows("INSERT INTO account VALUES (?, ?, '', x'', 0, 0)", name, role.value)

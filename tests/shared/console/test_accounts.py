@@ -173,3 +173,11 @@ def test_the_file_is_private_and_holds_no_token(console: ConsoleBench, tmp_path:
         open_accounts(tmp_path, console.time.now, os.urandom),
     ):
         pass
+
+
+def test_a_name_in_other_letters_is_the_same_person(console: ConsoleBench) -> None:
+    """Two persons have to sign: one person is not two by a capital letter."""
+    console.invite("anna")
+    for name in ("anna", "Anna", "ANNA"):
+        with pytest.raises(UsageError, match="account link anna"):
+            console.book.add(name, ConsoleRole.REVIEWER, silent)
