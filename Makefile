@@ -96,7 +96,7 @@ nightly: $(DEV)  ## the long form of one part; without PART= it lists the parts
 	  mutants) $(MAKE) mutants ;; \
 	  golden) $(PY) -m tests.golden.record ;; \
 	  coverage) $(MAKE) coverage ;; \
-	  attacks) FIELDFARE_KILL_SEEDS=6 timeout --foreground 60m env $(PYTEST) -n 2 --dist loadgroup \
+	  attacks) FIELDFARE_KILL_SEEDS=6 FIELDFARE_RESUME_SEEDS=6 timeout --foreground 60m env $(PYTEST) -n 2 --dist loadgroup \
 	      tests/security tests/deployment/losses ;; \
 	  demo) FIELDFARE_DEMO_SEEDS=20 $(PYTEST) -n 2 tests/simulations/demo/test_screen_is_true.py ;; \
 	  promises) $(PYTEST) -n 2 -m promises ;; \

@@ -5,6 +5,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -253,6 +254,15 @@ def run_start(
     force: Annotated[
         bool, typer.Option("--force", help="Start it even where it cannot finish.")
     ] = False,
+    not_before: Annotated[
+        datetime | None,
+        typer.Option(
+            "--not-before",
+            formats=["%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"],
+            help="Let it begin by itself at this time (UTC) or later, outside of quiet hours.",
+            show_default="now",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Start a run of a study, with every institution that approved it and is online.
@@ -272,6 +282,13 @@ def run_start(
         )
         run_control.check_startable(coordinator.store, chosen, found.id)
         _check_prospects(coordinator, found, force=force)
+        if not_before is not None:
+            due = not_before.replace(tzinfo=UTC)
+            run_control.schedule(coordinator.store, chosen, found.id, due, now)
+            _say_begun(
+                coordinator, chosen, f"begins after {due:%Y-%m-%d %H:%M} UTC", as_json=as_json
+            )
+            return
         run_control.start(
             coordinator.store, coordinator.control, coordinator.bundle, chosen, found.id, now
         )

@@ -7,12 +7,14 @@ from pydantic import Field, model_validator
 
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.shared.protocol.identity import Contact, CoordinatorName
+from fieldfare.shared.quiet_hours import QuietText
 from fieldfare.shared.study.toml import Section, load_toml, parse_toml
 from fieldfare.shared.system.addresses import Host, HostPort, Port, split_address
 
 SETTINGS_FORMAT: Final = 1
 DEFAULT_LOCAL_PORT: Final = 8001
 DEFAULT_RETENTION: Final = 3650  # days
+DEFAULT_PAUSE: Final = 60  # seconds
 DEFAULT_WAIT: Final = 90.0  # seconds; a node that crashed comes back within 60
 MOST_NAMES: Final = 100
 
@@ -28,6 +30,9 @@ class CoordinatorSettings(Section):
         bind: host:port where it listens for nodes.
         local_port: port on the loopback address for this host's own commands.
         wait_seconds: how long a run waits for institutions whose nodes are not there.
+        resume_runs: whether runs that failed or were interrupted go on by themselves.
+        resume_seconds: pause before the first time; each one is four times the one before.
+        quiet_hours: in which no run begins or goes on by itself.
         retention_days: how long the payloads of ended runs are kept; hashes stay for good.
     """
 
@@ -39,6 +44,9 @@ class CoordinatorSettings(Section):
     bind: HostPort
     local_port: Port = DEFAULT_LOCAL_PORT
     wait_seconds: Annotated[float, Field(ge=0, le=86_400, strict=False)] = DEFAULT_WAIT
+    resume_runs: bool = True
+    resume_seconds: int = Field(default=DEFAULT_PAUSE, ge=1, le=86_400)
+    quiet_hours: QuietText = ""
     retention_days: Annotated[int, Field(ge=1, le=36500)] = DEFAULT_RETENTION
 
     @model_validator(mode="after")
@@ -125,6 +133,13 @@ local_port = {local_port}
 # A run waits so long for institutions whose nodes are not connected; then it begins without
 # them, if those that are there are enough for the study.
 wait_seconds = {DEFAULT_WAIT}
+
+# A run that failed or was interrupted goes on by itself, five times at most, as long as its
+# study's spare releases and budget carry it; not in quiet hours ("22:00-07:00 America/Toronto").
+# After 60 s the first time, and then after four times the pause before.
+resume_runs = true
+resume_seconds = {DEFAULT_PAUSE}
+quiet_hours = ""
 
 # Masked sums of ended runs are kept so long for auditors; their hashes stay for good.
 retention_days = {DEFAULT_RETENTION}

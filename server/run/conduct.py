@@ -32,7 +32,14 @@ from fieldfare.server.store.rows import RunStatus
 from fieldfare.server.store.store import RunStore, run_store
 from fieldfare.server.superlink.control import control_target
 from fieldfare.server.superlink.superlink import control
-from fieldfare.shared.errors import FieldfareError, ProtocolError, RunError, StudyError, UsageError
+from fieldfare.shared.errors import (
+    FieldfareError,
+    ProtocolError,
+    RunError,
+    RunOverError,
+    StudyError,
+    UsageError,
+)
 from fieldfare.shared.models import check_module
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import (
@@ -171,6 +178,7 @@ def _conduct(
     except FieldfareError as error:
         if run:
             store.set_state(run, RunStatus.FAILED, str(error), _now())
+            store.note_needs_person(run)
         raise
     facts = RunFacts(run, plan, roster, roster_offer, study_offer, later)
     return _Conduct(home, GridChannel(grid), store, facts, signer, nodes_of)
@@ -212,6 +220,8 @@ class _Conduct:
         except RunStoppedError as error:
             self._interrupt(record, RunStatus.STOPPED, str(error))
         except FieldfareError as error:
+            if isinstance(error, RunOverError) or not isinstance(error, RunError):
+                self.store.note_needs_person(run)  # first: it is not resumed by itself
             self._interrupt(record, RunStatus.FAILED, str(error))
             raise
 
@@ -280,7 +290,7 @@ class _Conduct:
         openings = checkpoint.openings
         opening = openings and (openings.sent or openings.agreed)
         if opening and opening.roster != self.facts.roster.hash:
-            raise RunError(
+            raise RunOverError(
                 f"run {self.facts.run}: expected the roster that it was opened under, found a "
                 "newer one: start another run"
             )

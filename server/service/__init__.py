@@ -1,4 +1,4 @@
 """The processes of a coordinator that carry out runs.
 
-Imports run, superlink, home and below.
+Imports studies, run, superlink, home and below.
 """

@@ -10,7 +10,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -20,6 +21,7 @@ from flwr.serverapp import Grid
 
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.settings import load_settings
+from fieldfare.server.store.store import run_store
 from fieldfare.server.superlink.facts import ServerTask
 from fieldfare.server.superlink.retention import quiet_flower
 from fieldfare.server.superlink.superlink import server_task
@@ -41,6 +43,8 @@ EXIT_DONE: Final = 0
 EXIT_FAILED: Final = 3  # the SuperLink was told why
 EXIT_STOPPED: Final = 4  # so was it
 EXIT_OVER: Final = 5  # it said so itself
+NAMED_SECONDS: Final = 10.0
+POLL_SECONDS: Final = 0.1
 TOLD: Final = frozenset({EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, EXIT_OVER})
 
 STOPPED: Final = (
@@ -112,6 +116,8 @@ def _carried_out(
 ) -> int:
     study, run = task.configuration.get("study", ""), task.configuration.get("run", "")
     try:
+        if run:
+            check_newest(home, run, task.run)
         carry_out(home, task.grid, study, run, passphrase=passphrase)
     except FieldfareError as error:
         log.warning("%s: %s", run or study, error)
@@ -122,6 +128,30 @@ def _carried_out(
         return EXIT_STOPPED
     task.finish(None)
     return EXIT_DONE
+
+
+def check_newest(
+    home: CoordinatorHome,
+    run: str,
+    flower_run: int,
+    *,
+    monotonic: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Refuse to carry on a run for which another process was started.
+
+    Whoever starts one says so in the run store right afterwards. One that was killed before it
+    could is followed by another start, and then there are two processes: this one leaves.
+
+    Raises:
+        RunError: the store names another one.
+    """
+    end = monotonic() + NAMED_SECONDS
+    with run_store(home.runs_database) as store:
+        while store.is_known(run) and store.row(run).flower_run != flower_run:
+            if monotonic() >= end:
+                raise RunError(f"run {run}: another process was started for it, this one ends")
+            sleep(POLL_SECONDS)
 
 
 def main(arguments: Sequence[str], carry_out: CarryOut) -> int:

@@ -20,14 +20,19 @@ from pathlib import Path
 from typing import Final
 
 from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.server.home.settings import load_settings
 from fieldfare.server.members.enrolment import members
 from fieldfare.server.members.node_registration import settle_nodes
 from fieldfare.server.service.run_process import TOLD, Handed
+from fieldfare.server.studies.open_coordinator import open_coordinator
+from fieldfare.server.studies.resuming import carry_on
 from fieldfare.server.superlink.control import control_target, read_token
 from fieldfare.server.superlink.facts import Task
 from fieldfare.server.superlink.retention import flower_environment, quiet_flower
 from fieldfare.server.superlink.superlink import Tasks, control, fail_task, tasks
 from fieldfare.shared.errors import FieldfareError, RunError
+from fieldfare.shared.study.allowed_packages import permit_as_told
+from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.memory import keep_out_of_dumps
 from fieldfare.shared.system.private_files import OTHERS
 from fieldfare.shared.system.processes import (
@@ -39,6 +44,7 @@ from fieldfare.shared.system.processes import (
 
 RUN_PROCESS: Final = "fieldfare.server.service.run_process"
 SETTLE_SECONDS: Final = 60.0
+CONTINUE_SECONDS: Final = 10.0
 POLL_SECONDS: Final = 0.5
 SAID_AFTER: Final = 20  # polls without an answer; a SuperLink starts in less
 MOST_RUNS: Final = 8  # at once; more wait at the SuperLink
@@ -198,6 +204,39 @@ class Settling:
         self._trouble = trouble
 
 
+@dataclass
+class Continuing:
+    """Starts scheduled runs and resumes interrupted ones, now and then.
+
+    Attributes:
+        home: the coordinator's.
+        say: takes a line about each.
+        monotonic: a clock that only goes forward, seconds.
+    """
+
+    home: CoordinatorHome
+    say: Callable[[str], None]
+    monotonic: Callable[[], float] = time.monotonic
+    _due: float = 0.0
+    _trouble: str = ""
+
+    def __call__(self) -> None:
+        """Look, if it is time to."""
+        if self.monotonic() < self._due:
+            return
+        self._due = self.monotonic() + CONTINUE_SECONDS
+        trouble = ""
+        try:
+            with open_coordinator(self.home.path) as coordinator:
+                for line in carry_on(coordinator, load_settings(self.home), utc_now()):
+                    self.say(line)
+        except FieldfareError as error:
+            trouble = str(error)
+        if trouble and trouble != self._trouble:
+            self.say(f"no run goes on by itself: {trouble}")
+        self._trouble = trouble
+
+
 def run_command(home: CoordinatorHome, passphrase: bytes | None) -> RunCommand:
     """Return how a home's runs are started.
 
@@ -217,7 +256,13 @@ def run_command(home: CoordinatorHome, passphrase: bytes | None) -> RunCommand:
 def serve_runs(home: CoordinatorHome, command: RunCommand) -> None:
     """Serve runs until a stop signal."""
     secret = read_token(home.runtime_token).encode()
-    runner = Runner(command, log.info, Settling(home, log.info))
+    settling, continuing = Settling(home, log.info), Continuing(home, log.info)
+
+    def settle() -> None:
+        settling()
+        continuing()
+
+    runner = Runner(command, log.info, settle)
     with stop_signals() as stopped, tasks(command.address, command.authority, secret) as source:
         runner.serve(source, stopped)
 
@@ -229,6 +274,7 @@ def main(arguments: Sequence[str]) -> int:
     logging.getLogger("fieldfare").setLevel(logging.INFO)
     quiet_flower()
     keep_out_of_dumps()
+    permit_as_told(os.environ)  # plans of studies whose model is a module of its own
     try:
         passphrase = read_given()
         end_with_parent()

@@ -84,6 +84,23 @@ class RunRow:
 
 
 @dataclass(frozen=True)
+class Restarts:
+    """How a run is carried on without a person.
+
+    Attributes:
+        automatic: how often it was resumed by itself since a person started or resumed it.
+        begun: when it was started or resumed last; None before the first time.
+        not_before: when it may begin by itself; None unless a person asked for that.
+        needs_person: whether it ended with something that another try does not mend.
+    """
+
+    automatic: int = 0
+    begun: datetime | None = None
+    not_before: datetime | None = None
+    needs_person: bool = False
+
+
+@dataclass(frozen=True)
 class LostAttempts:
     """The attempts that one institution let die, because its answer did not come or did not fit.
 

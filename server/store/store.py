@@ -11,6 +11,7 @@ leaves        the transcript: an append-only log per run, each leaf with its has
 blobs         masked vectors beside the log, until their deletion date
 checkpoints   what the next process of a run starts from, replaced with every step
 heads         the log's newest signed head, and each institution's newest co-signature
+restarts      how each run is carried on without a person
 statuses      what each institution last did in a run
 losses        how many attempts of a run each institution let die
 metrics       what a run released of its model's quality
@@ -32,7 +33,7 @@ from fieldfare.server.store.rows import (
     from_micros,
     to_micros,
 )
-from fieldfare.server.store.tables import NewsTables, TranscriptTables
+from fieldfare.server.store.tables import NewsTables, RestartTables, TranscriptTables
 from fieldfare.shared.errors import RunError, UsageError
 from fieldfare.shared.privacy.sides import SideCosts
 from fieldfare.shared.sqlite.database import Database
@@ -146,6 +147,18 @@ _SIDES: Final = (  # `spent` is what read all units, and all that an earlier ver
     "ALTER TABLE progress ADD COLUMN spent_holdout INTEGER NOT NULL DEFAULT 0",
 )
 
+_RESTARTS: Final = (
+    """
+CREATE TABLE restarts (
+    run TEXT PRIMARY KEY REFERENCES runs (run),
+    automatic INTEGER NOT NULL,
+    begun INTEGER,
+    not_before INTEGER,
+    needs_person INTEGER NOT NULL
+)
+""",
+)
+
 APPLICATION: Final = 0x46464D52
 """SQLite's `application_id` of a run store ("FFMR"), so that no other database is taken for one."""
 
@@ -165,7 +178,7 @@ RUN_STORE: Final = DatabaseKind(
         *DURABLE,
         ("journal_size_limit", str(_LOG_BYTES), _LOG_BYTES),
     ),
-    migrations=(_FIRST, _LOSSES, _SIDES),
+    migrations=(_FIRST, _LOSSES, _SIDES, _RESTARTS),
     application=APPLICATION,
 )
 
@@ -183,7 +196,7 @@ _FLOWER_IDS: Final = 2**64
 _FROM: Final = "FROM runs LEFT JOIN progress ON progress.run = runs.run"
 
 
-class RunStore(TranscriptTables, NewsTables):
+class RunStore(TranscriptTables, NewsTables, RestartTables):
     """All runs of one coordinator. Failures of the file or the disk are RunErrors."""
 
     def create(self, run: str, study: str, at: datetime) -> None:
@@ -205,7 +218,7 @@ class RunStore(TranscriptTables, NewsTables):
         Raises:
             UsageError: the id is taken, or another run of the study has not ended.
         """
-        if self._database.rows("SELECT 1 FROM runs WHERE run = ?", run):
+        if self.is_known(run):
             raise UsageError(f"expected a new run id, found {run!r} again: name another")
         self._check_alone(run, study)
 
@@ -213,6 +226,10 @@ class RunStore(TranscriptTables, NewsTables):
         """Return all runs, oldest first."""
         found = self._database.rows(f"SELECT {_COLUMNS} {_FROM} ORDER BY created, runs.run")
         return tuple(_row(values) for values in found)
+
+    def is_known(self, run: str) -> bool:
+        """Tell whether there is such a run."""
+        return bool(self._database.rows("SELECT 1 FROM runs WHERE run = ?", run))
 
     def row(self, run: str) -> RunRow:
         """Return one run.
@@ -262,11 +279,13 @@ class RunStore(TranscriptTables, NewsTables):
             )
             return self.row(run)
 
-    def reopen(self, seen: RunRow) -> None:
+    def reopen(self, seen: RunRow, at: datetime, *, automatic: bool = False) -> None:
         """Let a run wait for a new process.
 
         Args:
             seen: the row that showed that no process works on the run any more.
+            at: the present, with a time zone.
+            automatic: whether no person asked for it.
 
         Raises:
             UsageError: finished, purged, another run of the study has not ended, or somebody
@@ -288,6 +307,7 @@ class RunStore(TranscriptTables, NewsTables):
                 "UPDATE runs SET state = ?, reason = '', ended = NULL WHERE run = ?",
                 *(RunStatus.WAITING.value, row.run),
             )
+            self.note_begun(row.run, at, automatic=automatic)
 
     def set_flower_run(self, run: str, flower_run: int) -> None:
         """Say which Flower run carries out a run.

@@ -5,6 +5,7 @@ The coordinator's last news: of institutions in a run, to a study, and of result
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import Final
@@ -13,6 +14,7 @@ from fieldfare.server.store.rows import (
     ApprovalRow,
     LostAttempts,
     Progress,
+    Restarts,
     RunStatus,
     from_micros,
     to_micros,
@@ -207,6 +209,53 @@ class TranscriptTables(Tables):
             *(run, progress.step, progress.steps, progress.attempt_failures, progress.seconds),
             *(progress.spent.all, progress.spent.training, progress.spent.holdout),
             *(progress.phase, to_micros(progress.at)),
+        )
+
+
+# -- restarts ------------------------------------------------------------------------------------
+
+
+class RestartTables(Tables):
+    """How runs are carried on without a person. Failures of the file or the disk are RunErrors."""
+
+    def restarts(self, run: str) -> Restarts:
+        """Return how a run was carried on so far."""
+        found = self._database.rows(
+            "SELECT automatic, begun, not_before, needs_person FROM restarts WHERE run = ?", run
+        )
+        if not found:
+            return Restarts()
+        automatic, begun, not_before, needs_person = found[0]
+        return Restarts(
+            automatic,
+            None if begun is None else from_micros(begun),
+            None if not_before is None else from_micros(not_before),
+            bool(needs_person),
+        )
+
+    def schedule(self, run: str, not_before: datetime) -> None:
+        """Let a run that was not started yet begin by itself, no earlier than this."""
+        self._put_restarts(run, Restarts(not_before=not_before))
+
+    def note_begun(self, run: str, at: datetime, *, automatic: bool) -> None:
+        """Note that a run is started or resumed; by a person, the count begins anew."""
+        before = self.restarts(run)
+        first = before.not_before is not None and before.begun is None  # what a person asked for
+        count = before.automatic + 1 if automatic and not first else 0
+        self._put_restarts(run, Restarts(count, at))
+
+    def note_needs_person(self, run: str) -> None:
+        """Note that a run ended with something that another try does not mend."""
+        self._put_restarts(run, replace(self.restarts(run), needs_person=True))
+
+    def _put_restarts(self, run: str, found: Restarts) -> None:
+        self._database.rows(
+            "REPLACE INTO restarts (run, automatic, begun, not_before, needs_person)"
+            " VALUES (?, ?, ?, ?, ?)",
+            *(run, found.automatic),
+            None if found.begun is None else to_micros(found.begun),
+            None if found.not_before is None else to_micros(found.not_before),
+            found.needs_person,
         )
 
 

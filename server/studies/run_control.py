@@ -62,6 +62,7 @@ class Life(Enum):
 
     ENDED = "ended"  # the store says so
     ALIVE = "alive"
+    SCHEDULED = "scheduled"  # it begins by itself, not before some time
     INTERRUPTED = "interrupted"  # its process is gone and gave no reason
     UNKNOWN = "unknown"  # the SuperLink does not answer
 
@@ -95,7 +96,7 @@ def inspect_run(store: RunStore, control: RunControl, run: str) -> InspectedRun:
     if row.state.ended:
         return _ended(row)
     if row.flower_run is None:
-        return _interrupted(row, "it was never started")
+        return _not_started(row, store.restarts(run).not_before)
     try:
         status = control.run_status(row.flower_run)
     except RunError as error:
@@ -123,6 +124,24 @@ def check_startable(store: RunStore, run: str, study: str) -> None:
     store.check_new(run, study)
 
 
+def schedule(store: RunStore, run: str, study: str, not_before: datetime, now: datetime) -> None:
+    """Keep a new run of a study that begins by itself, not before a time.
+
+    Raises:
+        UsageError: the id is taken or is none, another run of the study has not ended, or the
+            time is over.
+    """
+    check_startable(store, run, study)
+    if not_before <= now:
+        raise UsageError(
+            f"--not-before: expected a time to come, found {not_before:%Y-%m-%d %H:%M} UTC: leave "
+            "the option out to start now"
+        )
+    with store.together():
+        store.create(run, study, now)
+        store.schedule(run, not_before)
+
+
 def start(
     store: RunStore, control: RunControl, bundle: bytes, run: str, study: str, now: datetime
 ) -> None:
@@ -133,12 +152,24 @@ def start(
         RunError: it could not be started; the run is kept as failed and can be resumed.
     """
     check_startable(store, run, study)
-    store.create(run, study, now)
+    with store.together():
+        store.create(run, study, now)
+        store.note_begun(run, now, automatic=False)
     _launch(store, control, bundle, run, study, now)
 
 
-def resume(store: RunStore, control: RunControl, bundle: bytes, run: str, now: datetime) -> RunRow:
-    """Carry on a run that stopped, failed or was interrupted; returns the row of before.
+def resume(
+    store: RunStore,
+    control: RunControl,
+    bundle: bytes,
+    run: str,
+    now: datetime,
+    *,
+    automatic: bool = False,
+) -> RunRow:
+    """Carry on a run that stopped, failed, was interrupted or is scheduled; returns its row before.
+
+    What is kept first is that it is begun, then it is: a kill in between leaves it interrupted.
 
     Raises:
         UsageError: it goes on, is finished, or another run of its study has not ended.
@@ -152,7 +183,7 @@ def resume(store: RunStore, control: RunControl, bundle: bytes, run: str, now: d
         )
     if seen.life is Life.UNKNOWN:
         raise RunError(f"run {run}: {seen.note}")
-    store.reopen(seen.row)
+    store.reopen(seen.row, now, automatic=automatic)
     _launch(store, control, bundle, run, seen.row.study, now)
     return seen.row
 
@@ -188,7 +219,7 @@ def stop(
         seen = inspect_run(store, control, run)
         if seen.life is Life.ENDED:
             return seen.row
-        if seen.life is Life.INTERRUPTED:
+        if seen.life in {Life.INTERRUPTED, Life.SCHEDULED}:
             return _ended_from_outside(store, run, "its process was gone", now())
         if monotonic() >= end:
             break
@@ -285,6 +316,13 @@ def _launch(
 def _ended(row: RunRow) -> InspectedRun:
     resumable = row.state is not RunStatus.FINISHED and not row.purged
     return InspectedRun(row, Life.ENDED, row.state.value, "", _resume(row) if resumable else "")
+
+
+def _not_started(row: RunRow, not_before: datetime | None) -> InspectedRun:
+    if not_before is None or row.state is not RunStatus.WAITING:
+        return _interrupted(row, "it was never started")
+    note = f"it begins by itself, not before {not_before:%Y-%m-%d %H:%M} UTC"
+    return InspectedRun(row, Life.SCHEDULED, "scheduled", note, _resume(row))
 
 
 def _interrupted(row: RunRow, reason: str) -> InspectedRun:

@@ -13,6 +13,7 @@ from fieldfare.shared.errors import (
     RecordsError,
     RefusalCode,
     RunError,
+    RunOverError,
     StudyError,
     UsageError,
 )
@@ -29,6 +30,7 @@ EXIT_CODES: list[tuple[type[FieldfareError], int]] = [
     (ProtocolError, 1),
     (LedgerError, 1),
     (RunError, 1),
+    (RunOverError, 1),
     (NoticeError, 1),
 ]
 

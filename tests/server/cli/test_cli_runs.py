@@ -76,6 +76,23 @@ def step(keyed: KeyedCoordinator, run: str, number: int, **changes: Any) -> None
         store.put_status(run, "bank-a", "answered", datetime.now(UTC))
 
 
+def test_a_run_may_begin_later_by_itself(served: KeyedCoordinator, capsys: Read) -> None:
+    start = ("run", "start", "payments", "--force", "--not-before")
+    assert served.command(*start, "2025-01-01 02:00") == 2
+    assert "--not-before: expected a time to come" in capsys.readouterr().err
+    assert served.command(*start, "2125-01-01T02:00", "--run", "later") == 0
+    assert "begins after 2125-01-01 02:00 UTC: later" in capsys.readouterr().out
+    assert served.command("runs", "--json") == 0
+    found = next(one for one in said(capsys) if one["run"] == "later")
+    assert (found["life"], found["state"]) == ("scheduled", "waiting")
+    assert found["note"] == "it begins by itself, not before 2125-01-01 02:00 UTC"
+    assert served.command("run", "stop", "later", "--grace", "0") == 0
+    capsys.readouterr()
+    assert served.command("runs", "--json") == 0
+    found = next(one for one in said(capsys) if one["run"] == "later")
+    assert (found["life"], found["state"]) == ("ended", "stopped")
+
+
 def flower_state(keyed: KeyedCoordinator, flower_run: int | None) -> str:
     assert flower_run is not None
     with control(control_target(keyed.home)) as superlink:

@@ -1,6 +1,7 @@
 """Training as the coordinator carries it out: rehearse once, step, keep; and go on from there."""
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +160,7 @@ def test_a_stopped_run_goes_on_where_it_stood(make_setting: MakeSetting, tmp_pat
     assert stopped.debits() == dict.fromkeys(stopped.sums, 3)
     with book.record() as record:
         record.store.set_state(book.run, RunStatus.STOPPED, "", book.now)
-        record.store.reopen(record.store.row(book.run))
+        record.store.reopen(record.store.row(book.run), datetime.now(UTC))
     resumed = book.carry_on()
     assert resumed.parameters.tobytes() == uninterrupted.parameters.tobytes()
     assert stopped.debits() == whole.debits()

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,9 +14,13 @@ from tests.support.network.coordinator import new_home
 
 from fieldfare.server.service.run_process import (
     EXIT_OVER,
+    NAMED_SECONDS,
     TOLD,
     Handed,
+    check_newest,
 )
+from fieldfare.server.store.store import run_store
+from fieldfare.shared.errors import RunError
 from fieldfare.shared.study.allowed_packages import VARIABLE
 from fieldfare.shared.system.processes import EXIT_DEFECT
 
@@ -124,3 +129,22 @@ def test_no_passphrase_is_an_empty_line() -> None:
 def test_the_runner_is_told_nothing_of_a_defect() -> None:
     assert EXIT_DEFECT not in TOLD
     assert EXIT_OVER in TOLD
+
+
+def test_a_process_leaves_a_run_for_which_another_was_started(tmp_path: Path) -> None:
+    home, slept = new_home(tmp_path / "home"), list[float]()
+    with run_store(home.runs_database) as store:
+        store.create("run-1", "a" * 64, datetime.now(UTC))
+        store.set_flower_run("run-1", 7)
+    check_newest(home, "run-1", 7)
+    check_newest(home, "unknown", 7)  # what carries it out refuses it
+    with pytest.raises(RunError, match="another process was started for it"):
+        check_newest(home, "run-1", 8, monotonic=lambda: sum(slept), sleep=slept.append)
+    assert sum(slept) >= NAMED_SECONDS
+
+
+def test_a_process_waits_until_the_store_names_it(tmp_path: Path) -> None:
+    home = new_home(tmp_path / "home")
+    with run_store(home.runs_database) as store:
+        store.create("run-1", "a" * 64, datetime.now(UTC))
+        check_newest(home, "run-1", 7, sleep=lambda _: store.set_flower_run("run-1", 7))

@@ -10,7 +10,13 @@ from tests.support.network.coordinator import new_home
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.members.node_registration import Settled
 from fieldfare.server.service import runner_process
-from fieldfare.server.service.runner_process import SETTLE_SECONDS, Settling, run_command
+from fieldfare.server.service.runner_process import (
+    CONTINUE_SECONDS,
+    SETTLE_SECONDS,
+    Continuing,
+    Settling,
+    run_command,
+)
 from fieldfare.server.superlink.control import control_target
 from fieldfare.shared.errors import RunError, UsageError
 from fieldfare.shared.study.allowed_packages import VARIABLE
@@ -130,3 +136,30 @@ def test_a_run_is_started_without_a_secret_in_its_arguments(
     assert "FLWR_LOG_LEVEL" not in command.environment
     assert command.environment[VARIABLE] == "acme-nets==1.2.0"
     assert "sesame" not in repr(command)
+
+
+def test_runs_go_on_by_themselves_now_and_then(
+    home: CoordinatorHome, said: list[str], clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: list[list[str] | Exception] = [
+        ["run-1: resumed"],
+        RunError("no store"),
+        RunError("no store"),
+        [],
+    ]
+
+    def carried_on(*_: object) -> list[str]:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(runner_process, "carry_on", carried_on)
+    continuing = Continuing(home, said.append, clock)
+    while answers:
+        before = len(answers)
+        continuing()
+        continuing()  # not yet
+        assert len(answers) == before - 1
+        clock.seconds += CONTINUE_SECONDS
+    assert said == ["run-1: resumed", "no run goes on by itself: no store"]

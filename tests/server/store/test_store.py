@@ -85,7 +85,7 @@ def test_finished_is_for_good(store: RunStore) -> None:
         with pytest.raises(RunError, match="finished for good"):
             store.set_state(RUN, state, "", LATER)
     with pytest.raises(UsageError, match="finished: start another run"):
-        store.reopen(store.row(RUN))
+        store.reopen(store.row(RUN), LATER)
 
 
 def test_a_wish_to_stop_outlives_the_start_of_the_process(store: RunStore) -> None:
@@ -106,7 +106,7 @@ def test_a_wish_to_stop_outlives_the_start_of_the_process(store: RunStore) -> No
 def test_a_run_waits_again_when_it_is_reopened(store: RunStore, state: RunStatus) -> None:
     store.set_flower_run(RUN, 2**64 - 1)
     store.set_state(RUN, state, "why", LATER)
-    store.reopen(store.row(RUN))
+    store.reopen(store.row(RUN), LATER)
     row = store.row(RUN)
     assert (row.state, row.reason, row.ended) == (RunStatus.WAITING, "", None)
     assert row.flower_run == 2**64 - 1
@@ -115,25 +115,25 @@ def test_a_run_waits_again_when_it_is_reopened(store: RunStore, state: RunStatus
 def test_of_two_who_reopen_a_run_one_does(store: RunStore) -> None:
     store.set_state(RUN, RunStatus.FAILED, "", NOW)
     seen = store.row(RUN)
-    store.reopen(seen)
+    store.reopen(seen, NOW)
     with pytest.raises(UsageError, match="changed meanwhile"):
-        store.reopen(seen)
+        store.reopen(seen, NOW)
     with pytest.raises(UsageError, match="changed meanwhile"):
-        store.reopen(replace(store.row(RUN), flower_run=8))
+        store.reopen(replace(store.row(RUN), flower_run=8), NOW)
 
 
 def test_a_run_is_not_reopened_beside_another_of_its_study(store: RunStore) -> None:
     store.set_state(RUN, RunStatus.FAILED, "", NOW)
     store.create("run-2", STUDY, LATER)
     with pytest.raises(UsageError, match="run-2, which is waiting"):
-        store.reopen(store.row(RUN))
+        store.reopen(store.row(RUN), LATER)
 
 
 def test_a_purged_run_cannot_go_on(store: RunStore) -> None:
     store.set_state(RUN, RunStatus.FAILED, "", NOW)
     store.purge(LATER)
     with pytest.raises(UsageError, match="were deleted at the end of their time"):
-        store.reopen(store.row(RUN))
+        store.reopen(store.row(RUN), LATER)
 
 
 def test_progress_comes_with_the_row(store: RunStore) -> None:

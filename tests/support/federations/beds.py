@@ -1,6 +1,7 @@
 """Federations of real processes with a few units each, for tests that need the whole of it."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,8 +13,9 @@ import pyarrow.parquet as pq
 
 from fieldfare.client.home.layout import Home
 from fieldfare.client.institution.restoring import open_ledger
+from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.store.rows import RunRow, RunStatus
-from fieldfare.simulations.testbed.testbed import Bed
+from fieldfare.simulations.testbed.testbed import COORDINATOR, Bed
 
 NAMES: Final = ("bank-a", "bank-b", "bank-c")
 UNITS: Final = 400
@@ -94,10 +96,18 @@ def small_bed(
     return Bed(folder / "bed", records, study)
 
 
+def resume_by_itself(bed: Bed, *, on: bool, seconds: int = 1) -> None:
+    """Let a bed's coordinator carry on its runs, or not; a change counts at its next look."""
+    path = CoordinatorHome(bed.home(COORDINATOR)).settings
+    text = re.sub(r"resume_runs = \w+", f"resume_runs = {str(on).lower()}", path.read_text())
+    path.write_text(re.sub(r"resume_seconds = \d+", f"resume_seconds = {seconds}", text))
+
+
 @contextmanager
 def running(bed: Bed) -> Iterator[Bed]:
     """Found and start a bed; nothing of it runs afterwards."""
     bed.found()
+    resume_by_itself(bed, on=False)  # tests resume runs at the moment that they choose
     try:
         bed.start()
         yield bed

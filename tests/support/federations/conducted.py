@@ -127,7 +127,7 @@ def resume(coordinator: Coordinator) -> None:
     with coordinator.store() as store:
         row = store.row(RUN)
         if row.state.ended:
-            store.reopen(row)
+            store.reopen(row, datetime.now(UTC))
     coordinator.carry_out()
 
 

@@ -37,7 +37,12 @@ def new_home(path: Path) -> CoordinatorHome:
         bind=f"127.0.0.1:{public}",
         local_port=local,
     )
-    return create_coordinator(path, setup, datetime.now(UTC))
+    home = create_coordinator(path, setup, datetime.now(UTC))
+    text = home.settings.read_text()
+    home.settings.write_text(
+        text.replace("resume_runs = true", "resume_runs = false")
+    )  # a test does
+    return home
 
 
 def new_node() -> tuple[ec.EllipticCurvePrivateKey, bytes]:

@@ -1,6 +1,7 @@
 """One run's process over real custodians: what it keeps, and how the next one goes on."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -71,7 +72,7 @@ def test_a_stop_ends_between_two_steps_and_the_next_process_goes_on(
     done = stopped.progress.step if stopped.progress else 0
     assert 0 < done < coordinator.setting.federation.study.training.steps
     with coordinator.store() as store:
-        store.reopen(store.row(RUN))
+        store.reopen(store.row(RUN), datetime.now(UTC))
     coordinator.carry_out()
     assert coordinator.row().state is RunStatus.FINISHED
     releases = coordinator.setting.federation.study.training.steps + 1
@@ -86,10 +87,12 @@ def test_too_few_institutions_end_a_run_with_a_reason_and_it_can_go_on(
         coordinator.carry_out(drop=lambda message: any(each(message) for each in lost))
     failed = coordinator.row()
     assert failed.state is RunStatus.FAILED
+    with coordinator.store() as store:
+        assert not store.restarts(RUN).needs_person
     assert all(name in failed.reason for name in BANKS[:2])
     assert coordinator.kinds()[-1] == "end"
     with coordinator.store() as store:
-        store.reopen(store.row(RUN))
+        store.reopen(store.row(RUN), datetime.now(UTC))
     coordinator.carry_out()  # both are back: all are asked the same again
     assert coordinator.row().state is RunStatus.FINISHED
     releases = coordinator.setting.federation.study.training.steps + 1
@@ -122,6 +125,8 @@ def test_what_is_missing_in_the_home_fails_the_run_with_a_reason(coordinator: Co
     with pytest.raises(FieldfareError):
         coordinator.carry_out()
     assert coordinator.row().state is RunStatus.FAILED
+    with coordinator.store() as store:
+        assert store.restarts(RUN).needs_person  # another try would not mend it
     assert "roster.signed" in coordinator.row().reason
 
 

@@ -1,0 +1,52 @@
+"""Processes that carry out runs are killed at random moments, and nobody types `run resume`."""
+
+import os
+import time
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pytest
+from tests.support.federations.beds import resume_by_itself, running, small_bed
+from tests.support.federations.outages import (
+    RUN,
+    SECONDS,
+    begin,
+    check_run,
+    kill,
+    processes,
+    until_step,
+)
+from tests.support.system.processes import until
+
+from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.server.store.rows import RunStatus
+from fieldfare.server.store.store import run_store
+from fieldfare.server.studies.resuming import MOST
+from fieldfare.simulations.testbed.testbed import COORDINATOR
+
+pytestmark = pytest.mark.faults
+
+# Each is three kills. `make faults` takes one, `make nightly PART=attacks` six.
+SEEDS: Final = range(int(os.environ.get("FIELDFARE_RESUME_SEEDS", "1")))
+RUNNER: Final = "server.service.runner_process"
+KILLS: Final = 3  # of five that a run may go on after; pauses are 1, 4 and 16 s
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_run_ends_by_itself_whatever_is_killed(seed: int, tmp_path: Path) -> None:
+    random = np.random.default_rng(seed)
+    with running(small_bed(tmp_path)) as bed:
+        resume_by_itself(bed, on=True)
+        bed.until_connected()
+        run = begin(bed, "by-itself", steps=40)
+        for step in range(1, KILLS + 1):
+            until_step(bed, run, step)
+            time.sleep(random.uniform(0, 2))
+            victims = [module for module in (RUN, RUNNER) if processes(bed, COORDINATOR, module)]
+            kill(*processes(bed, COORDINATOR, random.choice(victims)))
+        until(lambda: bed.row(run).state is RunStatus.FINISHED, 3 * SECONDS)
+        check_run(bed, bed.row(run))
+        with run_store(CoordinatorHome(bed.home(COORDINATOR)).runs_database) as store:
+            assert 1 <= store.restarts(run).automatic <= MOST
+            assert [row.run for row in store.rows()] == [run]
