@@ -13,6 +13,8 @@ from fieldfare.client.wire.sockets import UnixSocket, claimed
 from fieldfare.shared.console.accounts import ConsoleAct
 from fieldfare.shared.console.entrance import Entrance
 from fieldfare.shared.console.frame import ConsoleParts, console_app
+from fieldfare.shared.console.provider import load_provider
+from fieldfare.shared.console.provider_entrance import ProviderEntrance
 from fieldfare.shared.console.serving import serve
 from fieldfare.shared.console.shield import Application
 from fieldfare.shared.errors import UsageError
@@ -23,6 +25,7 @@ from fieldfare.shared.system.memory import keep_out_of_dumps
 from fieldfare.shared.system.processes import stop_signals
 
 UNIX: Final = "unix:"
+PROVIDER: Final = "provider.toml"
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -47,7 +50,8 @@ def run_console(
         console_place(home, accounts, os.urandom) as place,
         _listener(listen) as listener,
     ):
-        if not any(one.enrolled and not one.closed for one in place.book.all()):
+        provided = (place.folder / PROVIDER).exists()
+        if not provided and not any(one.enrolled and not one.closed for one in place.book.all()):
             say("nobody has enrolled yet: open the link that `account add` or `account link` gave")
         if place.beside_keys:
             say("it runs as the user who owns the home: docs/console.md, As its own user")
@@ -71,11 +75,17 @@ def institution_console(place: ConsolePlace, listen: str, at: str = "") -> Appli
             hosts=_hosts(listen, at),
             book=place.book,
             tell=tell,
-            pages=(*Entrance(since_boot).pages, *pages_of(place)),
+            pages=(*_entrance(place, address_of(listen, at)).pages, *pages_of(place)),
             menu=MENU,
             templates=(__package__ or "",),
         )
     )
+
+
+def _entrance(place: ConsolePlace, at: str) -> Entrance | ProviderEntrance:
+    """Return how people come in: by the provider where the console's folder names one."""
+    provider = load_provider(place.folder / PROVIDER, at)
+    return Entrance(since_boot) if provider is None else ProviderEntrance(provider, since_boot)
 
 
 def address_of(listen: str, at: str) -> str:

@@ -12,7 +12,7 @@ from fieldfare.server.run.channel import GridChannel
 from fieldfare.server.run.hello import RunTerms
 from fieldfare.server.run.record import Record
 from fieldfare.shared.canonical import bytes_hash
-from fieldfare.shared.errors import ProtocolError, RunOverError
+from fieldfare.shared.errors import NeedsPersonError, ProtocolError
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.flower_record import Call, Content, bytes_of, refusal_in
 from fieldfare.shared.protocol.messages import RehearsalKeys, open_envelope
@@ -26,7 +26,7 @@ UNKNOWN = "rehearsal failed: the institutions do not share the same keys"
 
 def asked_for_keys(
     channel: GridChannel, terms: RunTerms, record: Record, nodes: Mapping[str, int]
-) -> RunOverError:
+) -> NeedsPersonError:
     """Ask for the keys of a failed rehearsal, keep them, and return how the run ends.
 
     Args:
@@ -37,7 +37,7 @@ def asked_for_keys(
     """
     state, plan = record.run, terms.plan
     if terms.protection is not Protection.EXACT or not may_publish(state):
-        return RunOverError(f"{UNKNOWN}; {OVER}")
+        return NeedsPersonError(f"{UNKNOWN}; {OVER}")
     asked = {node: name for name, node in nodes.items() if name not in state.published}
     shown = record.last
     content: Content = {
@@ -57,7 +57,7 @@ def asked_for_keys(
     record.published(found)
     vectors = {bytes_hash(vector): vector for vector in shown.vectors}
     failed = failed_rehearsal(record.run, record.log(), vectors.__getitem__)
-    return RunOverError(f"{blame(failed).text if failed else UNKNOWN}; {OVER}")
+    return NeedsPersonError(f"{blame(failed).text if failed else UNKNOWN}; {OVER}")
 
 
 def _keys_in(

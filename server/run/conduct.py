@@ -34,9 +34,9 @@ from fieldfare.server.superlink.control import control_target
 from fieldfare.server.superlink.superlink import control
 from fieldfare.shared.errors import (
     FieldfareError,
+    NeedsPersonError,
     ProtocolError,
     RunError,
-    RunOverError,
     StudyError,
     UsageError,
 )
@@ -220,7 +220,7 @@ class _Conduct:
         except RunStoppedError as error:
             self._interrupt(record, RunStatus.STOPPED, str(error))
         except FieldfareError as error:
-            if isinstance(error, RunOverError) or not isinstance(error, RunError):
+            if isinstance(error, NeedsPersonError) or not isinstance(error, RunError):
                 self.store.note_needs_person(run)  # first: it is not resumed by itself
             self._interrupt(record, RunStatus.FAILED, str(error))
             raise
@@ -290,7 +290,7 @@ class _Conduct:
         openings = checkpoint.openings
         opening = openings and (openings.sent or openings.agreed)
         if opening and opening.roster != self.facts.roster.hash:
-            raise RunOverError(
+            raise NeedsPersonError(
                 f"run {self.facts.run}: expected the roster that it was opened under, found a "
                 "newer one: start another run"
             )

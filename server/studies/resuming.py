@@ -30,7 +30,7 @@ LATEST: Final = timedelta(days=7)  # what is older than that, a person has let b
 _BY_PERSON: Final = frozenset({RunStatus.STOPPED, RunStatus.STOPPING, RunStatus.FINISHED})
 
 
-class Act(Enum):
+class RunAct(Enum):
     """What is done with a run without a person."""
 
     NOTHING = "nothing"
@@ -42,11 +42,11 @@ class Act(Enum):
 class NextAct:
     """The next act; `due` where it is to wait."""
 
-    act: Act
+    act: RunAct
     due: datetime | None = None
 
 
-NOTHING: Final = NextAct(Act.NOTHING)
+NOTHING: Final = NextAct(RunAct.NOTHING)
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def next_act(run: RunNow, now: datetime, quiet: QuietHours | None, pause: timede
         due = since + pause * GROWTH**done.automatic
     if quiet is not None:
         due = quiet.until(max(due, now)) or due
-    return NextAct(Act.CARRY_ON if due <= now else Act.WAIT, due)
+    return NextAct(RunAct.CARRY_ON if due <= now else RunAct.WAIT, due)
 
 
 def carried_by(plan: Plan, row: RunRow, paid_in_vain: int, left: int, *, begun: bool) -> bool:
@@ -149,7 +149,7 @@ def carry_on(
             _is_carried(coordinator, found.row),
             alone,
         )
-        if next_act(run, now, quiet, pause).act is Act.CARRY_ON:
+        if next_act(run, now, quiet, pause).act is RunAct.CARRY_ON:
             yield _carried_on(coordinator, run, now)
 
 

@@ -6,7 +6,7 @@ as it is, for it must be computed with: the file is 0600, of the console's own u
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -80,6 +80,12 @@ CREATE TABLE saved_view (
 ) STRICT
 """,
         ),
+        (
+            """
+CREATE TABLE vouched (subject TEXT PRIMARY KEY, account TEXT NOT NULL UNIQUE REFERENCES account)
+STRICT
+""",
+        ),
     ),
     application=0x46434F4E,
 )
@@ -96,6 +102,7 @@ class ConsoleAct(StrEnum):
     ADDED = "account added"
     LINKED = "new link made"  # also ends sessions, password and second factor
     CLOSED = "account closed"
+    ROLE = "role changed"  # at the identity provider
 
 
 Tell = Callable[[ConsoleAct, str, str], None]
@@ -224,6 +231,49 @@ class AccountBook:
             tell(name)
             self._emptied(name)
             self._rows("UPDATE account SET closed = 1 WHERE name = ?", name)
+
+    def vouched(
+        self, subject: str, name: str, role: ConsoleRole, tell: Callable[[ConsoleAct, str], None]
+    ) -> ConsoleAccount:
+        """Return the account of somebody whom an identity provider vouches for.
+
+        At the first time it is made; it stays with the same person, whatever the name becomes.
+        Another role than before ends what sessions it has.
+
+        Args:
+            subject: who it is, to the provider.
+            name: for an account that is made.
+            role: that the provider's groups give now.
+            tell: writes into the log what happens to which account, before it counts.
+
+        Raises:
+            UsageError: the name is none or is somebody else's, or the account was closed.
+        """
+        with self._database.transaction():
+            found = self._rows("SELECT account FROM vouched WHERE subject = ?", subject)
+            account = self.account(found[0][0]) if found else None
+            if account is None:
+                return self._first_vouched(subject, name, role, tell)
+            if account.closed:
+                raise UsageError("This account was closed: ask who runs the console.")
+            if account.role is not role:
+                tell(ConsoleAct.ROLE, account.name)
+                self._rows("DELETE FROM session WHERE account = ?", account.name)
+                self._rows("UPDATE account SET role = ? WHERE name = ?", role.value, account.name)
+        return replace(account, role=role)
+
+    def _first_vouched(
+        self, subject: str, name: str, role: ConsoleRole, tell: Callable[[ConsoleAct, str], None]
+    ) -> ConsoleAccount:
+        if not is_plain_name(name) or self.account(name):
+            raise UsageError(
+                "Your name at the identity provider is somebody else's here, or is none that an "
+                "account can have: ask who runs the console."
+            )
+        tell(ConsoleAct.ADDED, name)
+        self._rows("INSERT INTO account VALUES (?, ?, '', x'', 0, 0)", name, role.value)
+        self._rows("INSERT INTO vouched VALUES (?, ?)", subject, name)
+        return ConsoleAccount(name, role, enrolled=False, closed=False)
 
     def _known(self, name: str) -> None:
         if self.account(name) is None:

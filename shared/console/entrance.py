@@ -61,7 +61,7 @@ class Entrance:
             Page(SECOND_FACTOR, Right.ANYBODY, self._factor, "POST"),
             Page(ENROL, Right.ANYBODY, _enrol_page),
             Page(ENROL, Right.ANYBODY, self._enrol, "POST"),
-            Page("/log-out", Right.ENTER, _log_out, "POST"),
+            Page("/log-out", Right.ENTER, log_out, "POST"),
         )
 
     def _log_in(self, visit: Visit) -> Response:
@@ -148,7 +148,7 @@ def come_in(visit: Visit, name: str) -> Response:
     return visit.go(HOME)
 
 
-def _log_out(visit: Visit) -> Response:
+def log_out(visit: Visit) -> Response:
     """End the session, also where the log has no room; another cookie, so that no page comes back.
 
     Browsers bring a page back from memory, `no-store` or not, unless a cookie changed since.

@@ -18,7 +18,6 @@ secret_file = "keys/tickets-hook"
 
 import base64
 import binascii
-import ipaddress
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
@@ -29,7 +28,7 @@ from pydantic import AfterValidator, Field, model_validator
 from fieldfare.shared.errors import KeysError
 from fieldfare.shared.quiet_hours import QuietText
 from fieldfare.shared.study.toml import PathText, Section, load_toml
-from fieldfare.shared.system.addresses import Host, Port
+from fieldfare.shared.system.addresses import Host, Port, is_loopback
 from fieldfare.shared.system.private_files import read_private
 
 MOST_ADDRESSES: Final = 20
@@ -45,14 +44,6 @@ MailAddress = Annotated[
         r"@[A-Za-z0-9]([A-Za-z0-9.-]{0,188}[A-Za-z0-9])?$",
     ),
 ]
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a host is this machine, by its address or as `localhost`."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 def _checked_url(text: str) -> str:

@@ -48,6 +48,12 @@ def ip_of(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return None
 
 
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine, by its address or as `localhost`."""
+    found = ip_of(host.strip("[]"))
+    return host.lower() == "localhost" if found is None else found.is_loopback
+
+
 def _checked_address(text: str) -> str:
     split_address(text)
     return text

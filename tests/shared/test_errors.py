@@ -6,6 +6,7 @@ from fieldfare.shared.errors import (
     FieldfareError,
     KeysError,
     LedgerError,
+    NeedsPersonError,
     NoticeError,
     PackageError,
     PolicyRefusal,
@@ -13,7 +14,6 @@ from fieldfare.shared.errors import (
     RecordsError,
     RefusalCode,
     RunError,
-    RunOverError,
     StudyError,
     UsageError,
 )
@@ -30,7 +30,7 @@ EXIT_CODES: list[tuple[type[FieldfareError], int]] = [
     (ProtocolError, 1),
     (LedgerError, 1),
     (RunError, 1),
-    (RunOverError, 1),
+    (NeedsPersonError, 1),
     (NoticeError, 1),
 ]
 

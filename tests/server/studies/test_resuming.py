@@ -15,7 +15,7 @@ from fieldfare.server.store.rows import Restarts, RunRow, RunStatus
 from fieldfare.server.studies import run_control
 from fieldfare.server.studies.open_coordinator import OpenCoordinator
 from fieldfare.server.studies.proposals import propose
-from fieldfare.server.studies.resuming import MOST, Act, NextAct, RunNow, carry_on, next_act
+from fieldfare.server.studies.resuming import MOST, NextAct, RunAct, RunNow, carry_on, next_act
 from fieldfare.server.studies.run_control import Life, inspect_run
 from fieldfare.server.superlink.facts import FlowerRunStatus
 from fieldfare.shared.errors import RunError, UsageError
@@ -44,10 +44,11 @@ def test_pauses_grow_and_end_after_five(run: RunNow) -> None:
     for done, minutes in enumerate((1, 4, 16, 64, 256)):
         again = replace(run, restarts=Restarts(done, NOW))
         due = NOW + minutes * MINUTE
-        assert next_act(again, due - MINUTE / 2, None, MINUTE) == NextAct(Act.WAIT, due)
-        assert next_act(again, due, None, MINUTE) == NextAct(Act.CARRY_ON, due)
+        assert next_act(again, due - MINUTE / 2, None, MINUTE) == NextAct(RunAct.WAIT, due)
+        assert next_act(again, due, None, MINUTE) == NextAct(RunAct.CARRY_ON, due)
     assert (
-        next_act(replace(run, restarts=Restarts(MOST, NOW)), LONG, None, MINUTE).act is Act.NOTHING
+        next_act(replace(run, restarts=Restarts(MOST, NOW)), LONG, None, MINUTE).act
+        is RunAct.NOTHING
     )
 
 
@@ -69,25 +70,25 @@ def test_pauses_grow_and_end_after_five(run: RunNow) -> None:
     ],
 )
 def test_everything_else_waits_for_a_person(run: RunNow) -> None:
-    assert next_act(run, LONG, None, MINUTE).act is Act.NOTHING
+    assert next_act(run, LONG, None, MINUTE).act is RunAct.NOTHING
 
 
 def test_a_run_that_was_let_be_for_a_week_stays_as_it_is() -> None:
-    assert next_act(FAILED, NOW + timedelta(days=7), None, MINUTE).act is Act.CARRY_ON
-    assert next_act(FAILED, NOW + timedelta(days=7, seconds=1), None, MINUTE).act is Act.NOTHING
+    assert next_act(FAILED, NOW + timedelta(days=7), None, MINUTE).act is RunAct.CARRY_ON
+    assert next_act(FAILED, NOW + timedelta(days=7, seconds=1), None, MINUTE).act is RunAct.NOTHING
     long = replace(INTERRUPTED, row=replace(INTERRUPTED.row, progress=progress(1, at=LONG)))
-    assert next_act(long, LONG + timedelta(days=6), None, MINUTE).act is Act.CARRY_ON
+    assert next_act(long, LONG + timedelta(days=6), None, MINUTE).act is RunAct.CARRY_ON
 
 
 def test_an_earliest_start_is_kept_and_quiet_hours_put_off() -> None:
     quiet = quiet_hours("14:30-18:00")
     due = NOW + timedelta(hours=3)
-    assert next_act(SCHEDULED, NOW, None, MINUTE) == NextAct(Act.WAIT, due)
-    assert next_act(SCHEDULED, due, None, MINUTE).act is Act.CARRY_ON
-    assert next_act(SCHEDULED, due, quiet, MINUTE) == NextAct(Act.WAIT, NOW.replace(hour=18))
-    assert next_act(SCHEDULED, NOW.replace(hour=18), quiet, MINUTE).act is Act.CARRY_ON
+    assert next_act(SCHEDULED, NOW, None, MINUTE) == NextAct(RunAct.WAIT, due)
+    assert next_act(SCHEDULED, due, None, MINUTE).act is RunAct.CARRY_ON
+    assert next_act(SCHEDULED, due, quiet, MINUTE) == NextAct(RunAct.WAIT, NOW.replace(hour=18))
+    assert next_act(SCHEDULED, NOW.replace(hour=18), quiet, MINUTE).act is RunAct.CARRY_ON
     later = NOW.replace(hour=17)
-    assert next_act(FAILED, later, quiet, MINUTE) == NextAct(Act.WAIT, NOW.replace(hour=18))
+    assert next_act(FAILED, later, quiet, MINUTE) == NextAct(RunAct.WAIT, NOW.replace(hour=18))
 
 
 @given(
@@ -115,7 +116,7 @@ def test_an_earliest_start_is_kept_and_quiet_hours_put_off() -> None:
 )
 def test_whatever_the_state_nothing_goes_on_that_may_not(run: RunNow, now: datetime) -> None:
     found = next_act(run, now, None, MINUTE)
-    if found.act is Act.CARRY_ON:
+    if found.act is RunAct.CARRY_ON:
         assert run.carried
         assert run.alone
         assert not run.restarts.needs_person
