@@ -505,7 +505,7 @@ def promise(results: Results) -> str:
     """Return the promise in one sentence, with the units for whom it is weaker."""
     terms, one = results["privacy"], unit(results)
     text = (
-        f"All that leaves changes the odds of any guess about one {one} at most "
+        f"All that leaves changes odds of any guess about one {one} at most "
         f"{odds_factor(terms['epsilon'])} times, but for {one_in(terms['delta'])}"
     )
     twice = _twice(results)

@@ -288,7 +288,7 @@ def _least(wrong: int, many: int) -> float:
 
 def _privacy(run: DemoRun, text: str) -> Iterator[str]:
     found = re.fullmatch(
-        r"All that leaves changes the odds of any guess about one customer at most ([\d.]+) times, "
+        r"All that leaves changes odds of any guess about one customer at most ([\d.]+) times, "
         r"but for 1 in ([\d,]+)(?: \(([\d.]+) times for ([\d.]+)% at two banks\))?\.",
         text,
     )
