@@ -11,7 +11,7 @@
     |- ProtocolError      a peer sent what the protocol does not allow   exit 1
     |- LedgerError        the ledger cannot be trusted or written        exit 1
     |- RunError           a run could not be finished                    exit 1
-    |  `- NeedsPersonError and another try would not mend it              exit 1
+    |  `- NeedsPersonError and another try would not mend it            exit 1
     `- NoticeError        a notice could not be sent, or kept            exit 1
 
 Messages say what was expected, what was found and what to do; they never
