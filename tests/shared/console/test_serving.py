@@ -1,0 +1,45 @@
+"""The server itself: who opens connections and says nothing keeps nobody out."""
+
+import socket
+from collections.abc import Iterator
+from threading import Event, Thread
+
+import pytest
+from tests.support.homes.consoles import ConsoleBench
+from tests.support.system.ports import free_port
+
+from fieldfare.shared.console import serving
+from fieldfare.shared.console.serving import serve
+from fieldfare.shared.system.listening import loopback
+
+
+@pytest.fixture
+def port(console: ConsoleBench, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    monkeypatch.setattr(serving, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(serving, "LOOK_SECONDS", 0.05)
+    number, stop = free_port(), Event()
+    with loopback(f"127.0.0.1:{number}") as listener:
+        thread = Thread(target=serve, args=(console.app(), listener, stop.wait))
+        thread.start()
+        yield number
+        stop.set()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        b"",
+        b"GET /log-in HTTP/1.1\r\nHost: x\r\n",
+        b"GET /x HTTP/1.1\r\nHost: x\r\n\r\nGET /x HT",
+        (
+            b"POST /log-in HTTP/1.1\r\nHost: 127.0.0.1:8700\r\nContent-Length: 10\r\n"
+            b"Content-Type: application/x-www-form-urlencoded\r\n\r\na="
+        ),
+    ],
+)
+def test_a_connection_without_a_request_ends(port: int, begun: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=4) as held:
+        held.sendall(begun)
+        while held.recv(4096):
+            pass
