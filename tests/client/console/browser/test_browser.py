@@ -141,8 +141,9 @@ def test_an_analyst_comes_in_and_takes_an_alert(
             page.keyboard.press("j")
             page.keyboard.press("k")
             page.keyboard.press("Enter")
-        else:
-            page.get_by_role("button", name=f"Take alert {first}").click()
+            page.wait_for_url(lambda url: f"/alerts/{first}" in url)
+            look.open("/alerts")
+        page.get_by_role("button", name=f"Take alert {first}").click()
         page.get_by_text(f"You took alert {first}.").wait_for()
         page.get_by_label("Taken by").select_option("anna")
         page.get_by_role("button", name="Show").click()
