@@ -192,12 +192,11 @@ class AccountBook:
                 "something else"
             )
         with self._database.transaction():
-            # One person under two spellings would be two persons where two have to sign.
-            found = self._rows("SELECT name FROM account WHERE name = ? COLLATE NOCASE", name)
+            found = self._spelt(name)
             if found:
                 raise UsageError(
                     f"{name}: expected a new name, in any case of its letters, found an account: "
-                    f"`account link {found[0][0]}` makes a new link for it"
+                    f"`account link {found}` makes a new link for it"
                 )
             tell(name)
             self._rows("INSERT INTO account VALUES (?, ?, '', x'', 0, 0)", name, role.value)
@@ -265,7 +264,7 @@ class AccountBook:
     def _first_vouched(
         self, subject: str, name: str, role: ConsoleRole, tell: Callable[[ConsoleAct, str], None]
     ) -> ConsoleAccount:
-        if not is_plain_name(name) or self.account(name):
+        if not is_plain_name(name) or self._spelt(name):
             raise UsageError(
                 "Your name at the identity provider is somebody else's here, or is none that an "
                 "account can have: ask who runs the console."
@@ -274,6 +273,11 @@ class AccountBook:
         self._rows("INSERT INTO account VALUES (?, ?, '', x'', 0, 0)", name, role.value)
         self._rows("INSERT INTO vouched VALUES (?, ?)", subject, name)
         return ConsoleAccount(name, role, enrolled=False, closed=False)
+
+    def _spelt(self, name: str) -> str:
+        """Return the account of that name in any letters: one person must not sign as two."""
+        found = self._rows("SELECT name FROM account WHERE name = ? COLLATE NOCASE", name)
+        return str(found[0][0]) if found else ""
 
     def _known(self, name: str) -> None:
         if self.account(name) is None:

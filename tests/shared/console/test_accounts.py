@@ -181,3 +181,5 @@ def test_a_name_in_other_letters_is_the_same_person(console: ConsoleBench) -> No
     for name in ("anna", "Anna", "ANNA"):
         with pytest.raises(UsageError, match="account link anna"):
             console.book.add(name, ConsoleRole.REVIEWER, silent)
+        with pytest.raises(UsageError, match="somebody else's here"):
+            console.book.vouched("idp 1", name, ConsoleRole.REVIEWER, lambda *_: None)
