@@ -18,7 +18,7 @@ from fieldfare.shared.console.provider_entrance import ProviderEntrance
 from fieldfare.shared.console.serving import serve
 from fieldfare.shared.console.shield import Application
 from fieldfare.shared.errors import UsageError
-from fieldfare.shared.system.addresses import split_address
+from fieldfare.shared.system.addresses import is_loopback, split_address
 from fieldfare.shared.system.clock import since_boot
 from fieldfare.shared.system.listening import Listener, loopback, named
 from fieldfare.shared.system.memory import keep_out_of_dumps
@@ -100,6 +100,8 @@ def address_of(listen: str, at: str) -> str:
             raise UsageError(
                 "--at: expected an address such as https://cases.bank.example, found something else"
             )
+        if found.scheme == "http" and not is_loopback(found.hostname):
+            raise UsageError("--at: expected https before a network, found http: use TLS there")
         return at.rstrip("/")
     if listen.startswith(UNIX):
         raise UsageError("--at: expected the address of the proxy before a unix socket, found none")

@@ -62,7 +62,9 @@ def test_plain_words_where_it_cannot_start(home: Home, capsys: pytest.CaptureFix
         assert typed(capsys, "institution", "console", *at, "--listen", listen)[0] == 2
 
 
-@pytest.mark.parametrize("at", ["bank.example", "ftp://x", "https://x/y", "https://x?y=1"])
+@pytest.mark.parametrize(
+    "at", ["bank.example", "ftp://x", "http://bank.example", "https://x/y", "https://x?y=1"]
+)
 def test_an_address_is_one(at: str) -> None:
     with pytest.raises(UsageError, match="--at"):
         address_of("127.0.0.1:8700", at)
