@@ -22,7 +22,8 @@ from typing import Annotated, Any, Final
 import typer
 from rich.console import Console
 from rich.table import Table
-from tests.benchmarks import alert_commands, deployed, mlp, network, scoring, steps, world
+from tests.benchmarks import deployed, mlp, network, scoring, steps, world
+from tests.benchmarks.alerts import alert_commands
 from tests.benchmarks.harness import (
     COMMAND,
     FOLDER,

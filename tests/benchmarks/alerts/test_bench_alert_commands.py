@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from tests.benchmarks.alert_commands import (
+from tests.benchmarks.alerts.alert_commands import (
     ENTRIES,
     commands,
     make_alert_home,

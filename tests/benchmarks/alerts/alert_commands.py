@@ -1,6 +1,6 @@
 """Processor time of an analyst's commands on 20,000 customers, start-up included.
 
-    python -m tests.benchmarks.alert_commands [--customers 20000] [--runs 3] [--json]
+    python -m tests.benchmarks.alerts.alert_commands [--customers 20000] [--runs 3] [--json]
 
 Made-up customers are scored and their alerts kept in a home; then each command is typed as a
 process of its own, as an analyst types it: list, card, decision, labels, drafts of a report, the

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from tests.benchmarks.case_queue import VIEWS, measured
+from tests.benchmarks.alerts.case_queue import VIEWS, measured
 
 
 def test_every_view_a_card_and_a_statement_are_measured(tmp_path: Path) -> None:
