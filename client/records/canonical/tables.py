@@ -172,12 +172,13 @@ def load_table(
     Raises:
         RecordsError: a column or a value does not fit; says the row, where all are read.
     """
-    connection.begin()  # one transaction: what each of many writes, the next would copy again
+    # One transaction: what each of many writes, the next would copy again.
+    connection.execute("BEGIN")
     loaded = None
     try:
         loaded = _load_parts(connection, name, table, only)
     finally:
-        (connection.rollback if loaded is None else connection.commit)()
+        connection.execute("ROLLBACK" if loaded is None else "COMMIT")
     return loaded
 
 
