@@ -74,7 +74,7 @@ def claimed(wanted: UnixSocket) -> Iterator[Claim]:
     """
     held = UnixSocket(wanted.path.absolute(), wanted.group, wanted.mode, wanted.directory_mode)
     path = held.path
-    hidden = path.with_name(f".{path.name}")
+    hidden = path.with_name(f".{path.name.removesuffix('.sock')}")  # short: the path has a limit
     _check_length(hidden / "s")
     gid = _group_id(held.group)
     _prepare_directory(path.parent, held, gid)

@@ -31,6 +31,7 @@ COMMANDS = {
     for name, module in part.modules.items()
 }
 TORCH = ("torch", "opacus", "captum")
+PROVIDER = ("joserfc",)  # of a console behind a provider, which names its extra where it lacks
 DRAWING = ("opendp",)  # loaded where a custodian draws exact noise, in a module that all read
 # Processes that commands start as `python -m`, by role.
 PROCESSES = {
@@ -116,7 +117,7 @@ def test_a_role_imports_what_it_installs_and_nothing_else(
     role: str, graph: grimp.ImportGraph
 ) -> None:
     outside = {name.partition(".")[0] for name in reached(graph, modules_of(role))}
-    outside -= {"fieldfare", *TORCH, *DRAWING, *sys.stdlib_module_names}
+    outside -= {"fieldfare", *TORCH, *PROVIDER, *DRAWING, *sys.stdlib_module_names}
     brought = packages_distributions()
     needed = {name: {d.lower() for d in brought[name]} for name in outside}
     lacking = {name for name, bringers in needed.items() if not bringers & installed(role)}
@@ -147,6 +148,7 @@ def test_no_role_but_torch_installs_torch() -> None:
     for role in PROCESSES:
         assert not installed(role) & set(TORCH)
     assert set(TORCH) == set(names(PROJECT["optional-dependencies"]["torch"]))
+    assert set(PROVIDER) == set(names(PROJECT["optional-dependencies"]["oidc"]))
 
 
 def test_every_library_of_an_extra_says_which_one() -> None:

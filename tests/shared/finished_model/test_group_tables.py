@@ -13,8 +13,8 @@ def test_each_grouping_is_a_table_that_begins_with_everybody() -> None:
     assert young["units"] == "10,100"
     assert young["alerts"].startswith("10.5 % (")
     assert young["wrong"].startswith("10 % (9.4")
-    assert young["verdict"] == "more than twice: 5.0 times"
-    assert old["verdict"] == "no more than twice: 0.6 times"
+    assert young["verdict"] == "more than twice: 9.1 times"
+    assert old["verdict"] == "no more than twice: 0.1 times"
     assert rest["verdict"] == "too few to say"
 
 

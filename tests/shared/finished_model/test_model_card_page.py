@@ -165,4 +165,4 @@ def test_groups_are_a_table_on_the_page() -> None:
     assert parsed.targets <= parsed.ids
     assert "groups" in parsed.ids
     assert "18-24" in page
-    assert "more than twice: 5.0 times" in page
+    assert "more than twice: 9.1 times" in page

@@ -237,7 +237,7 @@ def test_released_groups_are_a_table_with_intervals_and_verdicts(
     grouped = written(run, tmp_path)
     assert "On whom alerts fall, as released" in grouped.text
     assert "By age band." in grouped.text
-    assert "more than twice: 5.0 times" in grouped.text
+    assert "more than twice: 9.1 times" in grouped.text
     assert "too few to say" in grouped.text
     assert ("section", {"aria-labelledby": "released-groups"}) in grouped.tags
 

@@ -11,6 +11,7 @@ from typing import Final
 import pytest
 
 from fieldfare.client.ledger import ledger as ledger_module
+from fieldfare.client.ledger import split as split_module
 from fieldfare.client.ledger.budget import Debit, Limits
 from fieldfare.client.ledger.chain import StatementKind
 from fieldfare.client.ledger.ledger import Ledger
@@ -165,7 +166,7 @@ def test_a_crash_leaves_no_split_or_one_that_is_finished(
     whole: Path, part: SplitPopulation, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(ledger_module, place, died)
+        patch.setattr(ledger_module if place == "publish_part" else split_module, place, died)
         with pytest.raises(KeyboardInterrupt):
             split(whole, part)
     with open_ledger(whole) as ledger:
