@@ -38,11 +38,12 @@ from fieldfare.client.alerts.store import STORE, open_store, store_at
 from fieldfare.client.cli import app
 from fieldfare.client.cli.options import DEFAULT_HOME, HomeOption, QueueOption
 from fieldfare.client.console.place import ConsolePlace, console_place
-from fieldfare.client.console.process import address_of, run_console
+from fieldfare.client.console.process import PROVIDER, address_of, run_console
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import load_settings
 from fieldfare.shared.console.accounts import LINK_LIVES, ConsoleAct
 from fieldfare.shared.console.entrance import ENROL
+from fieldfare.shared.console.provider import named_subject
 from fieldfare.shared.console.rights import ConsoleRole
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.study.toml import problem_lines
@@ -332,6 +333,9 @@ AtOption = Annotated[
     typer.Option(help="The address that people type, if a proxy with TLS stands before it."),
 ]
 NameArgument = Annotated[str, typer.Argument(help="The account's name.")]
+SubOption = Annotated[
+    str, typer.Option(help="With an identity provider: its number of the person, the claim `sub`.")
+]
 
 
 @app.command("institution.console")
@@ -356,11 +360,13 @@ def add(
     accounts: AccountsOption = None,
     listen: ListenOption = LISTEN,
     at: AtOption = "",
+    sub: SubOption = "",
 ) -> None:
     """Add an account, and print the link by which its person enrols, once."""
-    address = address_of(listen, at)
+    address = "" if sub else address_of(listen, at)
     with console_place(home, accounts, os.urandom, make=True) as place:
-        token = place.book.add(name, role, _teller(place, ConsoleAct.ADDED))
+        subject = named_subject(place.folder / PROVIDER, sub)
+        token = place.book.add(name, role, _teller(place, ConsoleAct.ADDED), subject)
     _show_link(name, address, token)
 
 
@@ -371,14 +377,16 @@ def link(
     accounts: AccountsOption = None,
     listen: ListenOption = LISTEN,
     at: AtOption = "",
+    sub: SubOption = "",
 ) -> None:
     """Begin an account anew, by a new link: a password or a second factor was lost.
 
     The old password, second factor, sessions and links count no more.
     """
-    address = address_of(listen, at)
+    address = "" if sub else address_of(listen, at)
     with console_place(home, accounts, os.urandom) as place:
-        token = place.book.link(name, _teller(place, ConsoleAct.LINKED))
+        subject = named_subject(place.folder / PROVIDER, sub)
+        token = place.book.link(name, _teller(place, ConsoleAct.LINKED), subject)
     _show_link(name, address, token)
 
 
@@ -409,6 +417,9 @@ def _teller(place: ConsolePlace, act: ConsoleAct) -> Callable[[str], None]:
 
 
 def _show_link(name: str, address: str, token: str) -> None:
+    if not token:
+        typer.echo(f"{name} comes in by the identity provider")
+        return
     hours = int(LINK_LIVES.total_seconds()) // _HOUR
     typer.echo(f"{name} enrols here, once, within {hours} hours:")
     typer.echo(f"{address}{ENROL}?link={token}")

@@ -175,16 +175,19 @@ class AccountBook:
         found = self._rows(f"{_ACCOUNTS} WHERE name = ?", name)
         return _account(found[0]) if found else None
 
-    def add(self, name: str, role: ConsoleRole, tell: Callable[[str], None]) -> str:
+    def add(
+        self, name: str, role: ConsoleRole, tell: Callable[[str], None], subject: str = ""
+    ) -> str:
         """Add an account; return the token of the link by which its person enrols, once.
 
         Args:
             name: of the account.
             role: its only one.
             tell: writes into the log whose account it is, before it counts.
+            subject: who comes in by an identity provider, and needs no link: it is empty then.
 
         Raises:
-            UsageError: the name is taken, or is none.
+            UsageError: the name is taken, or is none; or the subject has an account.
         """
         if not is_plain_name(name):
             raise UsageError(
@@ -200,22 +203,22 @@ class AccountBook:
                 )
             tell(name)
             self._rows("INSERT INTO account VALUES (?, ?, '', x'', 0, 0)", name, role.value)
-            return self._linked(name)
+            return self._linked(name, subject)
 
-    def link(self, name: str, tell: Callable[[str], None]) -> str:
+    def link(self, name: str, tell: Callable[[str], None], subject: str = "") -> str:
         """Begin an account anew: no password, no factor, no session; return a link's token.
 
-        `tell` as of `add`.
+        `tell` and `subject` as of `add`.
 
         Raises:
-            UsageError: there is no such account.
+            UsageError: there is no such account, or the subject has another one.
         """
         with self._database.transaction():
             self._known(name)
             tell(name)
             self._emptied(name)
             self._rows("UPDATE account SET closed = 0 WHERE name = ?", name)
-            return self._linked(name)
+            return self._linked(name, subject)
 
     def close(self, name: str, tell: Callable[[str], None]) -> None:
         """Close an account; its name stays in use, so that the log stays true.
@@ -232,27 +235,30 @@ class AccountBook:
             self._rows("UPDATE account SET closed = 1 WHERE name = ?", name)
 
     def vouched(
-        self, subject: str, name: str, role: ConsoleRole, tell: Callable[[ConsoleAct, str], None]
+        self, subject: str, role: ConsoleRole, tell: Callable[[ConsoleAct, str], None]
     ) -> ConsoleAccount:
         """Return the account of somebody whom an identity provider vouches for.
 
-        At the first time it is made; it stays with the same person, whatever the name becomes.
-        Another role than before ends what sessions it has.
+        Who runs the console made it for that very person: rights in casework go by its name, and
+        names at a provider can be edited. Another role than before ends what sessions it has.
 
         Args:
             subject: who it is, to the provider.
-            name: for an account that is made.
             role: that the provider's groups give now.
             tell: writes into the log what happens to which account, before it counts.
 
         Raises:
-            UsageError: the name is none or is somebody else's, or the account was closed.
+            UsageError: nobody made an account for that person, or it was closed.
         """
         with self._database.transaction():
             found = self._rows("SELECT account FROM vouched WHERE subject = ?", subject)
             account = self.account(found[0][0]) if found else None
             if account is None:
-                return self._first_vouched(subject, name, role, tell)
+                sub = subject.partition(" ")[2]
+                raise UsageError(
+                    "Nobody made an account for you here: ask who runs the console. The identity "
+                    f"provider's number of you (sub) is {sub!a}."
+                )
             if account.closed:
                 raise UsageError("This account was closed: ask who runs the console.")
             if account.role is not role:
@@ -260,19 +266,6 @@ class AccountBook:
                 self._rows("DELETE FROM session WHERE account = ?", account.name)
                 self._rows("UPDATE account SET role = ? WHERE name = ?", role.value, account.name)
         return replace(account, role=role)
-
-    def _first_vouched(
-        self, subject: str, name: str, role: ConsoleRole, tell: Callable[[ConsoleAct, str], None]
-    ) -> ConsoleAccount:
-        if not is_plain_name(name) or self._spelt(name):
-            raise UsageError(
-                "Your name at the identity provider is somebody else's here, or is none that an "
-                "account can have: ask who runs the console."
-            )
-        tell(ConsoleAct.ADDED, name)
-        self._rows("INSERT INTO account VALUES (?, ?, '', x'', 0, 0)", name, role.value)
-        self._rows("INSERT INTO vouched VALUES (?, ?)", subject, name)
-        return ConsoleAccount(name, role, enrolled=False, closed=False)
 
     def _spelt(self, name: str) -> str:
         """Return the account of that name in any letters: one person must not sign as two."""
@@ -290,7 +283,15 @@ class AccountBook:
         for table in ("link", "session", "browser"):
             self._rows(f"DELETE FROM {table} WHERE account = ?", name)
 
-    def _linked(self, name: str) -> str:
+    def _linked(self, name: str, subject: str) -> str:
+        if subject:
+            found = self._rows("SELECT account FROM vouched WHERE subject = ?", subject)
+            if found and found[0][0] != name:
+                raise UsageError(
+                    f"--sub: expected a person without another account, found that of {found[0][0]}"
+                )
+            self._rows("REPLACE INTO vouched VALUES (?, ?)", subject, name)
+            return ""
         token = new_token(self.entropy)
         until = self.now + int(LINK_LIVES.total_seconds())
         self._rows("INSERT INTO link VALUES (?, ?, ?)", kept_token(token), name, until)

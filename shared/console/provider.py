@@ -65,7 +65,6 @@ class ProviderSettings(Section):
         issuer: as the provider calls itself, to the letter.
         client_id: under which the provider knows this console.
         client_secret_file: a private file; a path in the console's folder, or absolute.
-        name_claim: that an account is called after; its person stays the provider's `sub`.
         groups_claim: a list of groups, or one.
         roles: role of each group; of several, the first that stands here.
         authority: PEM file of who signed the provider's certificate; empty: the system's.
@@ -75,7 +74,6 @@ class ProviderSettings(Section):
     issuer: Address
     client_id: str = Field(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")
     client_secret_file: PathText
-    name_claim: ClaimName = "preferred_username"
     groups_claim: ClaimName = "groups"
     roles: dict[str, Annotated[ConsoleRole, Field(strict=False)]] = Field(min_length=1)
     authority: PathText | Literal[""] = ""
@@ -98,12 +96,10 @@ class VouchedPerson:
 
     Attributes:
         subject: issuer and `sub`, which never go to another person.
-        name: that the person is called.
         role: of the first group that has one.
     """
 
     subject: str
-    name: str
     role: ConsoleRole
 
 
@@ -177,14 +173,14 @@ class Provider:
         return self._vouched(claims)
 
     def _vouched(self, claims: Mapping[str, Any]) -> VouchedPerson:
-        groups, name = claims.get(self.settings.groups_claim), claims.get(self.settings.name_claim)
+        groups = claims.get(self.settings.groups_claim)
         held = [groups] if isinstance(groups, str) else groups
-        if not isinstance(held, list) or not isinstance(name, str):
+        if not isinstance(held, list):
             raise ProviderError(NO_ROLE)
         role = next((role for group, role in self.settings.roles.items() if group in held), None)
         if role is None:
             raise ProviderError(NO_ROLE)
-        return VouchedPerson(f"{self.settings.issuer} {claims['sub']}", name, role)
+        return VouchedPerson(subject_of(self.settings.issuer, claims["sub"]), role)
 
     def _description(self) -> _Description:
         if self._described is None:
@@ -225,6 +221,34 @@ class Provider:
         if not isinstance(found, dict):
             raise ProviderError(UNREACHED)
         return found
+
+
+def subject_of(issuer: str, sub: str) -> str:
+    """Return who it is, for good: a provider, and its own number of the person."""
+    return f"{issuer} {sub}"
+
+
+def named_subject(path: Path, sub: str) -> str:
+    """Return whom an operator means by `sub`; nothing where people log in with passwords.
+
+    Args:
+        path: of `provider.toml`.
+        sub: the provider's number of the person, as typed; may be empty.
+
+    Raises:
+        StudyError: lists every mistake of the file.
+        UsageError: there is a provider and no number, or the other way round.
+    """
+    if path.exists() and sub:
+        return subject_of(load_toml(path, ProviderSettings).issuer, sub)
+    if path.exists():
+        raise UsageError(
+            "--sub: expected the identity provider's number of the person (`sub`), found none: "
+            "look it up there; a name can be another person's tomorrow"
+        )
+    if sub:
+        raise UsageError(f"--sub: expected {path}, found no such file: leave the option out")
+    return ""
 
 
 def challenge_of(verifier: str) -> str:

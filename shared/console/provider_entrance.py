@@ -2,7 +2,8 @@
 
 A browser that comes back from another site sends no cookie (`SameSite=Strict`). So it comes back to
 a page that holds nothing and leads on; what follows is a visit of this console again, and the try
-that began in that very browser is what counts.
+that began in that very browser is what counts. A try begins by a form of this console and takes a
+turn; what comes back without one takes none, so that no other site uses the turns up.
 """
 
 import hmac
@@ -54,14 +55,15 @@ class ProviderEntrance:
         """The pages of the entrance."""
         return (
             Page(LOG_IN, Right.ANYBODY, _log_in_page),
-            Page(f"{LOG_IN}/provider", Right.ANYBODY, self._leave),
+            Page(f"{LOG_IN}/provider", Right.ANYBODY, self._leave, "POST"),
             Page(f"{LOG_IN}/return", Right.ANYBODY, _return),
             Page(f"{LOG_IN}/finish", Right.ANYBODY, self._finish),
             Page("/log-out", Right.ENTER, log_out, "POST"),
         )
 
     def _leave(self, visit: Visit) -> Response:
-        self._take_turn()
+        if self._turns.take("", self._monotonic()):
+            raise Refused(HTTPStatus.TOO_MANY_REQUESTS, BUSY)
         state, nonce, verifier = (new_token(visit.parts.book.entropy) for _ in range(3))
         made = _Try(state, nonce, verifier, self._monotonic())
         try:
@@ -72,10 +74,9 @@ class ProviderEntrance:
             self._tries[kept_token(visit.token)] = made
             while len(self._tries) > MOST_TRIES:
                 self._tries.pop(next(iter(self._tries)))
-        return visit.go(address)
+        return visit.page("provider_return.html", onward=address)  # a form's way ends at home (CSP)
 
     def _finish(self, visit: Visit) -> Response:
-        self._take_turn()
         code, state = visit.query.get("code", ""), visit.query.get("state", "")
         with self._lock:
             begun = self._tries.pop(kept_token(visit.token), None)  # one use, whatever comes of it
@@ -93,14 +94,10 @@ class ProviderEntrance:
             visit.parts.tell(act, name, name)
 
         try:
-            account = book.vouched(person.subject, person.name, person.role, tell)
+            account = book.vouched(person.subject, person.role, tell)
         except UsageError as error:
             return _log_in_page(visit, str(error))
         return come_in(visit, account.name)
-
-    def _take_turn(self) -> None:
-        if self._turns.take("", self._monotonic()):
-            raise Refused(HTTPStatus.TOO_MANY_REQUESTS, BUSY)
 
 
 def _log_in_page(visit: Visit, problem: str = "") -> Response:

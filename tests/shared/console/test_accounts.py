@@ -181,5 +181,19 @@ def test_a_name_in_other_letters_is_the_same_person(console: ConsoleBench) -> No
     for name in ("anna", "Anna", "ANNA"):
         with pytest.raises(UsageError, match="account link anna"):
             console.book.add(name, ConsoleRole.REVIEWER, silent)
-        with pytest.raises(UsageError, match="somebody else's here"):
-            console.book.vouched("idp 1", name, ConsoleRole.REVIEWER, lambda *_: None)
+
+
+def test_a_person_of_a_provider_has_one_account_that_the_operator_made(
+    console: ConsoleBench,
+) -> None:
+    book, role = console.book, ConsoleRole.REVIEWER
+    with pytest.raises(UsageError, match="Nobody made an account"):
+        book.vouched("idp 1", role, lambda *_: None)
+    assert book.add("anna", role, silent, "idp 1") == ""
+    with pytest.raises(UsageError, match="found that of anna"):
+        book.add("berta", role, silent, "idp 1")
+    assert [one.name for one in book.all()] == ["anna"]
+    book.link("anna", silent, "idp 2")  # the same person, after the provider was moved
+    assert book.vouched("idp 2", role, lambda *_: None).name == "anna"
+    with pytest.raises(UsageError, match="Nobody made an account"):
+        book.vouched("idp 1", role, lambda *_: None)
