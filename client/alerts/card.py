@@ -88,6 +88,8 @@ class Card:
         innocent: other explanations, by indicator.
         harmless: what own numbers say for a harmless reading; `readings`: those that hold.
         place: none on a page until the alert is closed.
+        at_most: families of the queue's lowest tier, where a drawn alert is to look like all
+            others of it: no evidence is named then, and no sum is to be shown.
     """
 
     alert: str
@@ -120,6 +122,7 @@ class Card:
     innocent: tuple[tuple[str, str], ...]
     history: tuple[HistoryLine, ...]
     place: CardPlace | None
+    at_most: int | None
 
     @property
     def sums(self) -> tuple[float, float]:
@@ -138,6 +141,8 @@ def card_of(kept: Kept, *, blind: bool = False) -> Card:
         blind: whether nothing may tell a sampled alert before it is closed.
     """
     alert, status = kept.alert, kept.status
+    blind = blind and status.state != "closed"
+    alike = blind and kept.lowest is not None
     strongest = max(map(_size, (*alert.reasons, *alert.counter_evidence)), default=0.0)
     apart = {persona.name: persona.apart for persona in PERSONAS}
     return Card(
@@ -154,14 +159,14 @@ def card_of(kept: Kept, *, blind: bool = False) -> Card:
         run=alert.run,
         tuned=alert.tuned,
         known=alert.label == 1,
-        families=alert.families,
-        family_names=alert.family_names,
-        evidence=alert.evidence,
-        usual_here=tuple(one for one in alert.fired if one not in alert.evidence),
+        families=kept.lowest if alike and kept.lowest is not None else alert.families,
+        family_names=() if alike else alert.family_names,
+        evidence=() if alike else alert.evidence,
+        usual_here=tuple(one for one in alert.fired if not alike and one not in alert.evidence),
         against=alert.against,
         cautions=tuple(_cautions(alert)),
-        raises=_reasons(alert.reasons, strongest),
-        lowers=_reasons(alert.counter_evidence, strongest),
+        raises=_reasons(alert.reasons, strongest, alike=alike),
+        lowers=_reasons(alert.counter_evidence, strongest, alike=alike),
         base=alert.base,
         others=alert.others,
         score=alert.score,
@@ -170,7 +175,8 @@ def card_of(kept: Kept, *, blind: bool = False) -> Card:
         look_alikes=tuple((name, apart.get(name, "")) for name in alert.look_alikes),
         innocent=tuple(_innocent(alert)),
         history=_history(kept.history or kept.decisions),
-        place=None if blind and status.state != "closed" else _place(alert),
+        place=None if blind else _place(alert),
+        at_most=kept.lowest if alike else None,
     )
 
 
@@ -196,7 +202,7 @@ def _size(reason: Reason) -> float:
     return abs(reason.contribution)
 
 
-def _reasons(reasons: Sequence[Reason], strongest: float) -> tuple[CardReason, ...]:
+def _reasons(reasons: Sequence[Reason], strongest: float, *, alike: bool) -> tuple[CardReason, ...]:
     named = titles([reason.feature for reason in reasons])
     return tuple(
         CardReason(
@@ -207,7 +213,7 @@ def _reasons(reasons: Sequence[Reason], strongest: float) -> tuple[CardReason, .
             _size(one) / strongest if strongest else 0.0,
             one.family,
             one.source or "",
-            _why_none(one) if one.contribution > 0 and not one.evidence else "",
+            "" if alike or one.contribution <= 0 or one.evidence else _why_none(one),
         )
         for one in reasons
     )

@@ -44,6 +44,7 @@ class EntryKeys:
     | the key of a day is gone | None: unreadable, as after its day |
     | changed bytes, another alert's, another day's | UsageError |
     | two processes make a day's key at once | the first one's stays, both use it |
+    | a kill while a key is made | no key yet; the next process makes one, for the group too |
 
     Attributes:
         folder: made with its first key.
@@ -122,9 +123,13 @@ class EntryKeys:
             found = self._read(day)
             if found is None:
                 found = os.urandom(KEY_BYTES)
-                create_private(self._path(day), found)
-                os.chown(self._path(day), -1, self.group)
-                self._path(day).chmod(self.file_mode)
+                fresh = self._path(day).with_suffix(".new")
+                fresh.unlink(missing_ok=True)  # of a process that was killed here
+                create_private(fresh, found)
+                os.chown(fresh, -1, self.group)
+                fresh.chmod(self.file_mode)
+                fresh.rename(self._path(day))  # only now, with all its rights, is it the day's key
+                sync_folder(self.folder)
         return found
 
     def _make(self) -> None:

@@ -76,11 +76,13 @@ class Kept:
     Attributes:
         decisions: those that were not undone.
         history: all decisions and acts, in the order of time.
+        lowest: families of the queue's lowest tier, where the alert is in it.
     """
 
     alert: Alert
     decisions: tuple[Feedback, ...]
     history: History = ()
+    lowest: int | None = None
 
     @property
     def version(self) -> int:
@@ -213,7 +215,9 @@ class AlertStore:
 
     def _kept(self, alert: str, card: str) -> Kept:
         history = self._histories(alert).get(alert, ())
-        return Kept(Alert.model_validate_json(card), standing(history), history)
+        found = self._rows("SELECT -rest FROM place WHERE alert = ? AND least", alert)
+        lowest = int(found[0][0]) if found else None
+        return Kept(Alert.model_validate_json(card), standing(history), history, lowest)
 
     def page(self, asked: QueueFilter, today: date, hidden: Collection[str] = ()) -> QueuePage:
         """Return a page of the queue.

@@ -105,13 +105,15 @@ class Entrance:
         if visit.waiting is None:
             return visit.go(LOG_IN)
         name, book = visit.waiting.name, visit.parts.book
-        wait = self._tries.take(f"code {name}", self._monotonic())
+        known = bool(visit.browser) and book.knows_browser(visit.browser, name)
+        key = f"code {name} {visit.browser if known else ''}"
+        wait = self._tries.take(key, self._monotonic())
         if wait:
             return _factor_page(visit, _later(wait), HTTPStatus.TOO_MANY_REQUESTS)
         if not book.proves_code(name, visit.form.get("code", "")):
             visit.parts.tell(ConsoleAct.WRONG_CODE, name, name)
             return _factor_page(visit, "That is not the code of this moment.", HTTPStatus.FORBIDDEN)
-        self._tries.give_back(f"code {name}")
+        self._tries.give_back(key)
         return come_in(visit, name)
 
     def _enrol(self, visit: Visit) -> Response:

@@ -117,6 +117,25 @@ def test_a_key_that_others_can_read_is_refused(keys: EntryKeys) -> None:
         keys.open(closed, "aaaa1111", DAY)
 
 
+def test_a_kill_while_a_key_is_made_leaves_none_that_the_group_cannot_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = EntryKeys(tmp_path / "keys", 0o750, 0o640)
+    keys.close(b"entries", "aaaa1111", DAY - timedelta(days=1))  # makes the folder
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("fieldfare.client.alerts.entry_keys.os.chown", killed)
+        with pytest.raises(KeyboardInterrupt):
+            keys.close(b"entries", "aaaa1111", DAY)
+    closed = keys.close(b"entries", "aaaa1111", DAY)
+    assert keys.open(closed, "aaaa1111", DAY) == b"entries"
+    modes = {one.name: one.stat().st_mode & 0o777 for one in keys.folder.glob("2*")}
+    assert set(modes.values()) == {0o640}, modes
+
+
 def test_keys_lie_outside_of_what_is_backed_up(home: Home) -> None:
     folder = keys_beside(home.path)
     assert not folder.is_relative_to(home.path)

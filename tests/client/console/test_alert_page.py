@@ -16,7 +16,13 @@ from fieldfare.shared.console.rights import ConsoleRole
 from fieldfare.shared.system.clock import utc_now
 
 FIRST = reported_alert(study_name="<script>alert(1)</script>")
-SECOND = reported_alert(alert="cccc3333dddd4444", unit="other", rank=901, selected="below_line")
+SECOND = reported_alert(
+    study_name=FIRST.study_name, alert="cccc3333dddd4444", unit="other", rank=901,
+    selected="below_line", families=0, family_names=(), evidence=(), fired=(),
+    base=-3.0, others=-1.5, score=0.75,
+    reasons=[{**one.model_dump(), "evidence": False} for one in FIRST.reasons],
+)  # fmt: skip
+THIRD = reported_alert(alert="eeee5555ffff6666", unit="third", families=3, rank=3)
 PATH, CASE = f"/alerts/{FIRST.alert}", f"/cases/{FIRST.alert}"
 HIDDEN = re.compile(r'name="(seen|key|view)" value="([^"]*)"')
 
@@ -28,7 +34,7 @@ def queue(home: Home) -> HomeQueue:
     day = utc_now().date() + timedelta(days=1)
     closed = found.entry_keys.close(STATEMENT.packed(), FIRST.alert, day)
     with found.store() as store:
-        store.put([FIRST, SECOND])
+        store.put([FIRST, SECOND, THIRD])
         store.keep_entries({FIRST.alert: closed}, day)
     return found
 
@@ -71,7 +77,7 @@ def test_the_page_says_what_a_card_says_and_runs_nothing(persons: Persons) -> No
     for said in (
         "MARKER-CUSTOMER",
         "2 independent published families",
-        "average here",
+        "families or fewer",
         "before 2",
         "student. What tells them apart",
         "never the subject of a report",
@@ -89,6 +95,19 @@ def test_who_was_drawn_is_not_told_before_it_is_closed(persons: Persons) -> None
         assert "from the top" not in shown
         assert "at random" not in shown
         assert str(one.rank) not in shown
+
+
+def test_a_drawn_alert_looks_like_the_ranked_ones_of_its_tier(persons: Persons) -> None:
+    """What the queue hides of the lowest tier, the page hides too: only names and ids differ."""
+    shown = [persons.ana.get(f"/alerts/{one.alert}").text for one in (FIRST, SECOND)]
+    first, second = (text.partition("<dl")[2].partition('<h2 id="decide">')[0] for text in shown)
+    assert "R01" in first
+    assert first.replace(FIRST.unit, "UNIT") == second.replace(SECOND.unit, "UNIT")
+    assert "average here" in persons.ana.shown(f"/alerts/{THIRD.alert}")
+    assert decide(persons.ana, form(persons.ana), "benign:known_persona", "bystander") == 303
+    closed = persons.ana.shown(PATH)
+    for said in ("average here", "2 independent published families:", "no evidence:"):
+        assert said in closed
 
 
 def test_from_the_queue_to_a_decision_in_four_acts(persons: Persons, home: Home) -> None:

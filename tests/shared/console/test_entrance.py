@@ -146,6 +146,18 @@ def test_codes_are_held_back_too(console: ConsoleBench, browser: Browser) -> Non
     assert answer.status_code == 429
 
 
+def test_codes_of_strangers_lock_nobody_out(console: ConsoleBench) -> None:
+    """Who found the password out tries codes for ever; the person's browser is counted apart."""
+    name, app = console.enrolled("anna"), console.app()
+    own, stranger = Browser(app), Browser(app)
+    console.log_in(own, name)
+    own.fill("/log-out", page="/")
+    stranger.fill("/log-in", name=name, password=PASSWORD)
+    tries = [stranger.fill("/second-factor", code="000000").status_code for _ in range(TRIES + 1)]
+    assert tries == [403] * TRIES + [429]
+    assert console.log_in(own, name).headers["location"] == "/"
+
+
 def full_log(act: ConsoleAct, person: str, account: str) -> None:
     raise LedgerError("expected room, found none")
 
