@@ -305,7 +305,7 @@ def _end(
     now: datetime,
     told: Told,
 ) -> StudyDecision:
-    _check_reason(reason)
+    check_reason(reason)
     decision = read_decision(home, study).model_copy(
         update={"state": state, "user": user, "time": stamp(now), "reason": reason, "told": told}
     )
@@ -317,8 +317,12 @@ def _end(
     return decision
 
 
-def _check_reason(reason: str) -> None:
-    """Refuse what the log would refuse, before anything is changed."""
+def check_reason(reason: str) -> None:
+    """Refuse what the log would refuse, before anything is changed.
+
+    Raises:
+        UsageError: it cannot stand in the log.
+    """
     if len(reason) > MAX_REASON or not reason.isprintable():  # as in the log
         raise UsageError(
             "--reason: expected at most 500 printable characters on one line, found something else"

@@ -9,8 +9,8 @@ from typing import Annotated, Final
 import typer
 
 from fieldfare.client.approvals import approval
-from fieldfare.client.approvals.review import Review, review_study
 from fieldfare.client.approvals.review_screen import show_review
+from fieldfare.client.approvals.standing import StandingStudy, reviewed, standing_studies
 from fieldfare.client.cli import app
 from fieldfare.client.cli.options import (
     DEFAULT_HOME,
@@ -33,10 +33,8 @@ from fieldfare.client.home.studies import (
     Told,
     earlier_studies,
     find_id,
-    kept_studies,
     kept_study,
     offered_study,
-    read_decision,
 )
 from fieldfare.client.institution.open import (
     Institution,
@@ -51,7 +49,6 @@ from fieldfare.client.institution.open import (
 from fieldfare.client.institution.restoring import check_not_behind
 from fieldfare.client.journal.decisions import JournalDecisions
 from fieldfare.client.journal.journal import Journal
-from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.policy.policy import load_policy
 from fieldfare.client.records.encoding.problems import zero_lines
 from fieldfare.client.records.settings import tables_of
@@ -106,36 +103,33 @@ def receive_study(
 def studies(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     """List the studies that arrived, with the decisions on them."""
     institution = open_institution(home)
-    kept = kept_studies(institution.home, institution.roster)
     with open_institution_ledger(institution, utc_now) as ledger:
-        epoch = ledger.position().epoch
-        statuses = [
-            approval.approval_status(one.decision, institution.roster, epoch) for one in kept
-        ]
+        found = standing_studies(institution, ledger)
     if as_json:
-        rows = [_row(one, status) for one, status in zip(kept, statuses, strict=True)]
-        typer.echo(json.dumps(rows, indent=2))
+        typer.echo(json.dumps([_row(one) for one in found], indent=2))
         return
     for study, why in earlier_studies(institution.home, institution.roster).items():
         typer.echo(f"{study[:SHORT]}: {why}")
-    if not kept:
+    if not found:
         typer.echo("no study has arrived: fieldfare institution study receive FILE")
         return
-    shown = (_cells(one, status) for one, status in zip(kept, statuses, strict=True))
+    shown = map(_cells, found)
     console().print(table(("study", "name", "epsilon", "standing", "by", "reason"), shown))
 
 
-def _cells(one: KeptStudy, status: approval.ApprovalStatus) -> tuple[str, ...]:
-    privacy, decision = one.study.privacy, one.decision
+def _cells(one: StandingStudy) -> tuple[str, ...]:
+    kept, status = one.kept, one.status
+    privacy, decision = kept.study.privacy, kept.decision
     return (
-        *(one.short, one.study.name, f"{privacy.epsilon:g} at {privacy.delta:g}"),
+        *(kept.short, kept.study.name, f"{privacy.epsilon:g} at {privacy.delta:g}"),
         status.value,
         f"{decision.user} {decision.time}".strip(),
         plain(decision.reason, 100),
     )
 
 
-def _row(kept: KeptStudy, status: approval.ApprovalStatus) -> dict[str, object]:
+def _row(one: StandingStudy) -> dict[str, object]:
+    kept, status = one.kept, one.status
     privacy = kept.study.privacy
     return {
         "id": kept.study.id,
@@ -159,7 +153,7 @@ def review(
     institution = open_institution(home)
     meant = meant_study(institution, study)
     with open_institution_ledger(institution, utc_now) as ledger:
-        found = _reviewed(institution, ledger, meant)
+        found = reviewed(institution, ledger, meant, utc_now())
     found = replace(found, records=_seen_in_records(institution, meant))
     if as_json:
         typer.echo(found.to_json())
@@ -197,33 +191,6 @@ def meant_study(institution: Institution, text: str) -> Study:
     return kept_study(institution.home, study, institution.roster).study
 
 
-def _reviewed(institution: Institution, ledger: Ledger, study: Study) -> Review:
-    roster = institution.roster
-    kept = kept_studies(institution.home, roster)
-    decision = read_decision(institution.home, study.id)
-    here = institution.home.study(study.id).exists()
-    status = approval.approval_status(decision, roster, ledger.position().epoch).value
-    return review_study(
-        study,
-        institution.policy,
-        roster,
-        approval.spent_now(ledger, study, kept, roster, utc_now()),
-        institution=institution.settings.id,
-        unit=institution.settings.unit,
-        status=status if here else "not received yet",
-        earlier=_earlier(kept, study),
-        company=institution.company,
-    )
-
-
-def _earlier(kept: tuple[KeptStudy, ...], study: Study) -> Study | None:
-    """Return the last study of this name that came before; `kept` is in order of arrival."""
-    ids = [one.study.id for one in kept]
-    before = kept[: ids.index(study.id)] if study.id in ids else kept
-    similar = [one.study for one in before if one.study.name == study.name]
-    return similar[-1] if similar else None
-
-
 @app.command("institution.approve")
 def approve_study(
     study: StudyArgument,
@@ -236,7 +203,7 @@ def approve_study(
     kept = kept_study(institution.home, find_id(institution.home, study), institution.roster)
     if not yes:
         with open_institution_ledger(institution, utc_now) as ledger:
-            show_review(_reviewed(institution, ledger, kept.study), console())
+            show_review(reviewed(institution, ledger, kept.study, utc_now()), console())
     secret = identity_secret(institution.home, passphrase_file)
     _approve(institution, kept, os_user(), secret, ask=not yes)
 

@@ -1,5 +1,6 @@
 """The first page, the menu, and the list of all pages; a new page is a line here."""
 
+from collections.abc import Collection
 from typing import Final
 
 from starlette.responses import Response
@@ -7,20 +8,31 @@ from starlette.responses import Response
 from fieldfare.client.console.alert_page import alert_pages
 from fieldfare.client.console.place import ConsolePlace
 from fieldfare.client.console.queue_page import QUEUE, queue_pages
+from fieldfare.client.console.studies_page import STUDIES, studies_pages
 from fieldfare.shared.console.frame import HOME, MenuEntry, Page, Visit
 from fieldfare.shared.console.rights import Right
 
 MENU: Final = (
     MenuEntry(HOME, "Start", Right.ENTER),
     MenuEntry(QUEUE, "Alerts", Right.READ_ALERTS),
+    MenuEntry(STUDIES, "Studies", Right.WATCH),
 )
 
 
 def pages_of(place: ConsolePlace) -> tuple[Page, ...]:
     """Return every page of an institution's console but those of its entrance."""
     start = Page(HOME, Right.ENTER, lambda visit: _first_page(visit, place))
-    return (start, *queue_pages(place), *alert_pages(place))
+    # In a casework folder there is no home to look at, and its user could not.
+    watched = studies_pages(place.home) if place.beside_keys else ()
+    return (start, *queue_pages(place), *alert_pages(place), *watched)
+
+
+def menu_of(pages: Collection[Page]) -> tuple[MenuEntry, ...]:
+    """Return the links to those pages that a console has."""
+    paths = {one.path for one in pages}
+    return tuple(one for one in MENU if one.path in paths)
 
 
 def _first_page(visit: Visit, place: ConsolePlace) -> Response:
-    return visit.page("first_page.html", beside_keys=place.beside_keys)
+    watches = Right.WATCH in visit.rights
+    return visit.page("first_page.html", beside_keys=place.beside_keys, watches=watches)

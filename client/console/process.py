@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from fieldfare.client.console.pages import MENU, pages_of
+from fieldfare.client.console.pages import menu_of, pages_of
 from fieldfare.client.console.place import ConsolePlace, console_place
 from fieldfare.client.wire.sockets import UnixSocket, claimed
 from fieldfare.shared.console.accounts import ConsoleAct
@@ -67,6 +67,7 @@ def institution_console(place: ConsolePlace, listen: str, at: str = "") -> Appli
     def tell(act: ConsoleAct, person: str, account: str) -> None:
         place.queue.tell(act.value, person, account)
 
+    pages = pages_of(place)
     return console_app(
         ConsoleParts(
             name=place.name,
@@ -75,8 +76,8 @@ def institution_console(place: ConsolePlace, listen: str, at: str = "") -> Appli
             hosts=_hosts(listen, at),
             book=place.book,
             tell=tell,
-            pages=(*_entrance(place, address_of(listen, at)).pages, *pages_of(place)),
-            menu=MENU,
+            pages=(*_entrance(place, address_of(listen, at)).pages, *pages),
+            menu=menu_of(pages),
             templates=(__package__ or "",),
         )
     )

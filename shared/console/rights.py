@@ -25,20 +25,25 @@ class Right(StrEnum):
         ENTER: whoever is logged in, in any role.
         READ_ALERTS: see alerts, which are about customers.
         WORK_ON_ALERTS: take an alert, decide on it.
+        WATCH: see studies and what they cost; nothing about customers.
+        DECIDE_ON_STUDIES: be told the command that decides on a study.
     """
 
     ANYBODY = "anybody"
     ENTER = "enter"
     READ_ALERTS = "read alerts"
     WORK_ON_ALERTS = "work on alerts"
+    WATCH = "watch"
+    DECIDE_ON_STUDIES = "decide on studies"
 
 
 _CASES: Final = frozenset({Right.ANYBODY, Right.ENTER, Right.READ_ALERTS, Right.WORK_ON_ALERTS})
+_WATCHING: Final = frozenset({Right.ANYBODY, Right.ENTER, Right.WATCH})
 RIGHTS: Final[Mapping[ConsoleRole, frozenset[Right]]] = {
     ConsoleRole.ANALYST: _CASES,
     ConsoleRole.REVIEWER: _CASES,
     # Who runs the machines, and who examines the institution, see no customer here.
-    ConsoleRole.OPERATOR: frozenset({Right.ANYBODY, Right.ENTER}),
-    ConsoleRole.EXAMINER: frozenset({Right.ANYBODY, Right.ENTER}),
+    ConsoleRole.OPERATOR: _WATCHING | {Right.DECIDE_ON_STUDIES},
+    ConsoleRole.EXAMINER: _WATCHING,
 }
 NOBODY: Final = frozenset({Right.ANYBODY})

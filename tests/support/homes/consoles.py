@@ -18,7 +18,7 @@ from starlette.testclient import TestClient
 from tests.support.homes.reported import reported_alert
 
 from fieldfare.client.alerts.store import open_store
-from fieldfare.client.console.pages import MENU, pages_of
+from fieldfare.client.console.pages import menu_of, pages_of
 from fieldfare.client.console.place import ConsolePlace
 from fieldfare.client.home.layout import Home
 from fieldfare.shared.console import credentials
@@ -162,7 +162,8 @@ def console(quick_passwords: None) -> Iterator[ConsoleBench]:
 def desk(home: Path, console: ConsoleBench) -> Any:
     """The institution's console on a home, with the accounts of a bench."""
     place = ConsolePlace(home, home, console.book)
-    parts = console.parts(*pages_of(place), menu=MENU, templates=("fieldfare.client.console",))
+    pages = pages_of(place)
+    parts = console.parts(*pages, menu=menu_of(pages), templates=("fieldfare.client.console",))
     return console_app(parts)
 
 

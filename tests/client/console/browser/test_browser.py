@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from tests.support.homes.consoles import PASSWORD, kept_alerts, secret_on
+from tests.support.homes.institutions import Coordinator, home_study
 from tests.support.system.ports import free_port
 
 from fieldfare.client.home.layout import Home
@@ -82,15 +83,35 @@ class Look:
         ]
 
 
+Served = tuple[str, Callable[..., str]]
+
+
 @pytest.fixture
-def console_address(home: Home, capfd: pytest.CaptureFixture[str]) -> Iterator[tuple[str, Any]]:
+def console_address(home: Home, capfd: pytest.CaptureFixture[str]) -> Iterator[Served]:
     """A console that serves, and what adds an account and returns its link."""
     kept_alerts(home, 60)
+    with served(home, capfd) as found:
+        yield found
+
+
+@pytest.fixture
+def watched_address(
+    coordinator: Coordinator, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Served]:
+    """The same, of an institution with studies."""
+    coordinator.receive(home_study(privacy__epsilon=0.25))
+    coordinator.receive(home_study(purpose="<script>window.ran = 1</script>"))
+    with served(coordinator.homes["bank-a"], capfd) as found:
+        yield found
+
+
+@contextmanager
+def served(home: Home, capfd: pytest.CaptureFixture[str]) -> Iterator[Served]:
     listen = f"127.0.0.1:{free_port()}"
     at = ("--home", str(home.path), "--listen", listen)
 
-    def link(name: str) -> str:
-        account = ("institution", "console", "account", "add", name, "--role", "analyst")
+    def link(name: str, role: str = "analyst") -> str:
+        account = ("institution", "console", "account", "add", name, "--role", role)
         assert run((*account, *at)) == 0
         return capfd.readouterr().out.split("link=")[1][:43]
 
@@ -124,9 +145,7 @@ def chromium(address: str, *, scripts: bool) -> Iterator[Look]:
 
 @pytest.mark.faults
 @pytest.mark.parametrize("scripts", [True, False])
-def test_an_analyst_comes_in_and_takes_an_alert(
-    console_address: tuple[str, Callable[[str], str]], *, scripts: bool
-) -> None:
+def test_an_analyst_comes_in_and_takes_an_alert(console_address: Served, *, scripts: bool) -> None:
     address, link = console_address
     token = link("anna")
     with chromium(address, scripts=scripts) as look:
@@ -157,7 +176,33 @@ def test_an_analyst_comes_in_and_takes_an_alert(
             blocked(look)
 
 
-def enrol(look: Look, token: str) -> bytes:
+@pytest.mark.faults
+@pytest.mark.parametrize("scripts", [True, False])
+def test_an_operator_reads_a_study_and_is_told_the_command(
+    watched_address: Served, *, scripts: bool
+) -> None:
+    address, link = watched_address
+    token = link("otto", "operator")
+    with chromium(address, scripts=scripts) as look:
+        page = look.page
+        enrol(look, token, "otto")
+        page.get_by_label("Pages").get_by_role("link", name="Studies").click()
+        page.get_by_role("heading", name="Waiting").wait_for()
+        look.check("studies")
+        page.locator("[data-row] a").last.click()
+        page.get_by_role("heading", name="What leaves").wait_for()
+        look.check("study")
+        page.get_by_label("Reject it, because").fill("no basis in law")
+        page.get_by_role("button", name="Show the command").click()
+        page.get_by_text("'--reason=no basis in law'").wait_for()
+        look.check("study-command")
+        assert [one for one in look.asked if not one.startswith((f"{address}/", "data:"))] == []
+        assert [one for one in look.said if STOPPED in one] == []
+        if scripts:
+            assert page.evaluate("window.ran || 0") == 0
+
+
+def enrol(look: Look, token: str, name: str = "anna") -> bytes:
     """Enrol by a link; return the second factor that the page showed."""
     look.open(f"/enrol?link={token}")
     factor = secret_on(look.page.content())
@@ -167,7 +212,7 @@ def enrol(look: Look, token: str) -> bytes:
     code = code_of(factor, utc_now().timestamp())
     look.page.get_by_label("Six digits that the authenticator").fill(code)
     look.page.get_by_role("button", name="Enrol and log in").click()
-    look.page.get_by_text("You are logged in as anna").wait_for()
+    look.page.get_by_text(f"You are logged in as {name}").wait_for()
     look.check("start")
     return factor
 
