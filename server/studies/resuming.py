@@ -126,7 +126,8 @@ def carry_on(
         now: with a time zone.
 
     Raises:
-        RunError: the run store cannot be used.
+        RunError: the run store cannot be used, or the SuperLink does not answer: nothing was begun
+            then, and no try is counted.
     """
     if not settings.resume_runs:
         return
@@ -150,6 +151,7 @@ def carry_on(
             alone,
         )
         if next_act(run, now, quiet, pause).act is RunAct.CARRY_ON:
+            coordinator.control.nodes()  # a try that reaches nobody would be one of the five
             yield _carried_on(coordinator, run, now)
 
 

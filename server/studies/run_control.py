@@ -5,7 +5,7 @@ can still be there. Only both together say that a run goes on.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
@@ -54,6 +54,10 @@ class RunControl(Protocol):
 
     def run_status(self, run: int) -> FlowerStatus:
         """Return how a Flower run stands."""
+        ...
+
+    def nodes(self) -> Sequence[object]:
+        """Return every node; of use to ask whether the SuperLink answers at all."""
         ...
 
 

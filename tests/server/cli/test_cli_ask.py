@@ -32,6 +32,9 @@ class Playing:
         self.runs: list[str] = []
         self.down = False
 
+    def nodes(self) -> tuple[object, ...]:
+        return ()
+
     def start_run(self, bundle: bytes, configuration: Mapping[str, str]) -> int:
         del bundle
         if self.down:

@@ -135,6 +135,7 @@ class Link:
     states: dict[int, str] = field(default_factory=dict)
     killed: bool = False
     reachable: bool = True
+    answers: bool = True
 
     def start_run(self, bundle: bytes, configuration: Mapping[str, str]) -> int:
         del bundle, configuration
@@ -147,6 +148,11 @@ class Link:
 
     def stop_run(self, run: int) -> None:
         self.states[run] = "stopped"
+
+    def nodes(self) -> tuple[object, ...]:
+        if not self.answers:
+            raise RunError("expected a SuperLink, found none")
+        return ()
 
     def run_status(self, run: int) -> FlowerRunStatus:
         return FlowerRunStatus(self.states.get(run, ""), "")
@@ -291,6 +297,21 @@ def test_a_kill_before_the_start_counts_it_and_starts_nothing_twice(
     assert look(opened, NOW + 2 * MINUTE) == []
     assert look(opened, NOW + 5 * MINUTE) == ["run run-1: resumed by itself, 2 of at most 5 times"]
     assert len(link.states) == 2
+
+
+def test_a_superlink_that_is_down_uses_up_no_try(
+    opened: OpenCoordinator, keyed: KeyedCoordinator, link: Link
+) -> None:
+    begin(opened, keyed)
+    opened.store.set_state("run-1", RunStatus.FAILED, "", NOW)
+    link.answers = link.reachable = False
+    for hour in range(1, 24):
+        with pytest.raises(RunError, match="found none"):
+            look(opened, NOW + timedelta(hours=hour))
+    link.answers = link.reachable = True
+    assert look(opened, NOW + timedelta(days=1)) == [
+        "run run-1: resumed by itself, 1 of at most 5 times"
+    ]
 
 
 def test_a_start_that_fails_is_said_and_tried_again_later(

@@ -52,6 +52,9 @@ class Scripted:
         if not self.reachable:
             raise RunError("expected a SuperLink at 127.0.0.1:1, found: nothing")
 
+    def nodes(self) -> tuple[object, ...]:
+        return ()
+
     def start_run(self, bundle: bytes, configuration: Mapping[str, str]) -> int:
         self._reach()
         self.started.append((bundle, dict(configuration)))

@@ -39,6 +39,9 @@ class Link:
     asked: int = 0
     clock: float = 0.0
 
+    def nodes(self) -> tuple[object, ...]:
+        return ()
+
     def start_run(self, bundle: bytes, configuration: Mapping[str, str]) -> int:
         raise NotImplementedError
 
