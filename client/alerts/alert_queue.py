@@ -166,7 +166,9 @@ class CaseworkQueue:
             with self.store() as store:
                 kept = _shown(store, one.alert, self.hidden(store))
                 found = judged(store, kept, one, seen)
+                over = store.forgotten()
             if not found.problem and not found.repeated:
+                self.casework.blank(over)
                 self.casework.sign(_signed(one, kept.alert))
         if self.home is not None:
             collect(self.home, self.casework)
@@ -386,6 +388,7 @@ def collect(home: Home, casework: Casework) -> Collected:
         Journal.open(home.log_folder, clock=utc_now) as journal,
         store_at(casework.store, FILE_MODE) as store,
     ):
+        store.let_go({one.line: one.act.alert for one in signed})
         done, over = store.collected(), store.forgotten()
         fresh = {one.line: one for one in signed if one.line not in done | over}
         taken = sum(_take(store, journal, casework, one) for one in fresh.values())

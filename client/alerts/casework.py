@@ -14,7 +14,7 @@ store and log once it was collected, whatever becomes of that file.
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -244,6 +244,37 @@ class Casework:
                 "was decided"
             ) from None
 
+    def blank(self, over: Collection[str]) -> None:
+        """Overwrite this user's own lines of alerts that are gone, whose comments go with them.
+
+        In place: no line moves, and one that is added meanwhile stays. What a power failure left of
+        a line that was being overwritten begins or ends with a blank, and goes too.
+
+        Args:
+            over: hashes of lines that were taken over, of alerts that are gone.
+
+        Raises:
+            UsageError: the file cannot be changed.
+        """
+        user = os_user()
+        path, place = self.decisions / f"{user}.jsonl", 0
+        if not over or not path.exists():
+            return
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            with os.fdopen(descriptor, "r+b", buffering=0) as file:
+                for line in file.read().split(b"\n"):
+                    torn = line.strip(b" ") not in {b"", line}
+                    if torn or _hash(user, line) in over:
+                        os.pwrite(descriptor, b" " * len(line), place)
+                    place += len(line) + 1
+                os.fsync(descriptor)
+        except OSError as error:
+            raise UsageError(
+                f"{path}: expected a file that {user} can change, found: {error.strerror}; nothing "
+                "was decided"
+            ) from None
+
     def acts(self, now: datetime) -> tuple[list[Signed], list[str]]:
         """Read all users' signed acts, by time, and count those that are not valid.
 
@@ -403,8 +434,8 @@ def _parsed(
     user: str, content: bytes, now: datetime, *, by_console: bool
 ) -> Iterator[Signed | None]:
     for line in content.split(b"\n"):
-        if not line:
-            continue
+        if not line.strip(b" "):
+            continue  # or blanked
         try:
             act = Act.model_validate_json(line) if len(line) <= MOST_LINE else None
         except ValidationError:
@@ -412,5 +443,9 @@ def _parsed(
         # Nobody but the console speaks for others, and it speaks for others only in such acts.
         may = act is not None and (by_console or not (act.person or act.deed is Deed.CONSOLE))
         known = act is not None and EARLIEST <= act.time <= now
-        signed = bytes_hash(user.encode() + TYPE_SEPARATOR + line)
-        yield Signed(act.person or user, act, signed) if act and may and known else None
+        yield Signed(act.person or user, act, _hash(user, line)) if act and may and known else None
+
+
+def _hash(user: str, line: bytes) -> str:
+    """Return what the log says of a line, and of who signed it."""
+    return bytes_hash(user.encode() + TYPE_SEPARATOR + line)

@@ -317,6 +317,19 @@ class AlertStore:
         """Return the hashes of lines that were taken over, of alerts that are gone."""
         return {line for (line,) in self._rows("SELECT line FROM forgotten")}
 
+    def let_go(self, lines: Mapping[str, str]) -> None:
+        """Note of lines that their alert is gone, so that whoever signed them blanks them.
+
+        Args:
+            lines: the alert of each line's act, by hash; those that were not taken over stay.
+        """
+        there = {alert for (alert,) in self._rows("SELECT alert FROM alert")}
+        gone = [(line,) for line, alert in lines.items() if alert and alert not in there]
+        with self._database.transaction():
+            query = "INSERT OR IGNORE INTO forgotten SELECT line FROM noted WHERE line = ?"
+            self._database.many(query, gone)
+            self._database.many("DELETE FROM noted WHERE line = ?", gone)
+
     def alert(self, alert: str) -> Alert | None:
         """Return the alert of that id; None where there is none."""
         rows = self._rows("SELECT card FROM alert WHERE alert = ?", alert)

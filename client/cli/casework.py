@@ -301,7 +301,8 @@ def forget_expired(home: HomeOption = DEFAULT_HOME) -> None:
     """Delete alerts, decisions, comments and entries whose date has come; `score` does it too.
 
     `alerts.keep_days` and `alerts.entries_days` in institution.toml say when. Their pages are
-    overwritten, and with the key of a day every copy of its entries is unreadable.
+    overwritten, and with the key of a day every copy of its entries is unreadable. Persons' own
+    files lose their lines about such alerts when they next act.
     """
     opened = Home.open(home)
     settings = load_settings(opened)

@@ -75,6 +75,22 @@ def test_a_torn_line_spoils_no_other(casework: Casework) -> None:
     assert "1 lines no acts" in complaint
 
 
+def test_own_lines_of_alerts_that_are_gone_are_blanked_in_place(casework: Casework) -> None:
+    """Another process may add a line meanwhile, and a power failure may leave one half blank."""
+    for minutes in range(3):
+        casework.sign(act(minutes))
+    late = NOW + timedelta(hours=1)
+    lines = own(casework).read_bytes().splitlines()
+    first, second, _ = casework.acts(late)[0]
+    casework.blank({first.line})
+    assert own(casework).read_bytes().splitlines() == [b" " * len(lines[0]), *lines[1:]]
+    half = lines[1][:9] + b" " * (len(lines[1]) - 9)
+    own(casework).write_bytes(own(casework).read_bytes().replace(lines[1], half))
+    casework.blank({second.line})
+    signed, complaints = casework.acts(late)
+    assert (len(signed), complaints) == (1, [])
+
+
 def test_the_future_counts_for_nothing_yet(casework: Casework) -> None:
     casework.sign(act(1))
     assert casework.acts(NOW)[0] == []

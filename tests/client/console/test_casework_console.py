@@ -1,6 +1,7 @@
 """A console on a casework folder: what persons do is in its own file, under their names."""
 
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -8,15 +9,19 @@ from tests.support.homes import journals
 from tests.support.homes.consoles import Browser, ConsoleBench, desk
 from tests.support.homes.reported import reported_alert
 
+from fieldfare.client.alerts.acts import CaseAct, CaseActKind
+from fieldfare.client.alerts.alert import Confidence, Disposition, Feedback, PartyRole
 from fieldfare.client.alerts.alert_queue import CaseworkQueue, collect, open_queue
 from fieldfare.client.alerts.casework import FILE_MODE, CaseworkTerms, make_casework
 from fieldfare.client.alerts.store import store_at
 from fieldfare.client.console.place import ConsolePlace, console_place
 from fieldfare.client.home.layout import Home
 from fieldfare.shared.errors import UsageError
+from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.private_files import os_user
 
 ALERT = reported_alert()
+HOUR = timedelta(hours=1)
 TAKE = f"/alerts/{ALERT.alert}/take"
 
 
@@ -57,6 +62,33 @@ def test_a_right_that_the_operator_took_away_is_gone_at_once(
     assert answer.status_code == 400
     assert "an analyst or a reviewer" in answer.text
     assert "nobody" in browser.shown("/alerts")
+
+
+def test_comments_go_from_the_own_file_after_their_alert(home: Home, folder: Path) -> None:
+    now, queue = utc_now(), open_queue(folder)
+    assert isinstance(queue, CaseworkQueue)
+    later = reported_alert(alert="b" * 16, unit="other", scored=(now + HOUR).isoformat())
+    with store_at(queue.casework.store, FILE_MODE) as store:
+        store.put([later])
+    high = Confidence.HIGH
+    for one in (
+        CaseAct(ALERT.alert, now, "anna", CaseActKind.COMMENT, "MARKER gone"),
+        Feedback(ALERT.alert, now, "anna", Disposition.EDD, PartyRole.UNKNOWN, high, "MARKER"),
+        CaseAct(later.alert, now, "anna", CaseActKind.COMMENT, "of one that stays"),
+    ):
+        assert not queue.act(one).problem
+    (own,) = queue.casework.decisions.iterdir()
+    before = own.read_bytes()
+    assert collect(home, queue.casework).taken == 3
+    with store_at(queue.casework.store, FILE_MODE) as store:
+        assert store.expire(now + 24 * HOUR, 1)[0] == 1
+    for number in range(2):
+        found = collect(home, queue.casework)
+        assert (found.taken, found.refused, found.gone, found.complaints) == (number, 0, 0, ())
+        again = CaseAct(later.alert, utc_now(), "anna", CaseActKind.COMMENT, f"no. {number}")
+        assert not queue.act(again).problem
+        assert b"MARKER" not in own.read_bytes()
+    assert own.read_bytes()[: len(before)].strip(b" \n") == before.splitlines()[2]
 
 
 def test_it_needs_a_folder_of_its_own(folder: Path, tmp_path: Path) -> None:
