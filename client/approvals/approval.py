@@ -95,26 +95,29 @@ def spent_now(
     Raises:
         LedgerError: the ledger cannot be read.
     """
-    epoch = ledger.position().epoch
-    promised = [
-        _still(ledger, kept.study)
-        for kept in others
-        if kept.study.id != study.id
-        and approval_status(kept.decision, roster, epoch) is ApprovalStatus.APPROVED
-    ]
     yearly = ledger.costs_since(now - WINDOW)
     return SpentBudget(
         yearly=total_of(yearly),
         lifetime=ledger.spent(),
         study=ledger.costs(study.id),
         study_in_year=yearly.get(study.id, SideCosts()),
-        promised=sum(promised),
+        promised=promised_now(ledger, [k for k in others if k.study.id != study.id], roster),
         freed=freed_later(ledger.history(), now),
     )
 
 
-def _still(ledger: Ledger, study: Study) -> int:
-    return plan_for(study).still(ledger.costs(study.id))
+def promised_now(ledger: Ledger, kept: Iterable[KeptStudy], roster: Roster) -> int:
+    """Return what those of these studies that may run may still spend, in picomu2.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    epoch = ledger.position().epoch
+    return sum(
+        plan_for(one.study).still(ledger.costs(one.study.id))
+        for one in kept
+        if approval_status(one.decision, roster, epoch) is ApprovalStatus.APPROVED
+    )
 
 
 # -- receive --------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from typing import Final
 from starlette.responses import Response
 
 from fieldfare.client.console.alert_page import alert_pages
+from fieldfare.client.console.budget_page import BUDGET, budget_pages
 from fieldfare.client.console.place import ConsolePlace
 from fieldfare.client.console.queue_page import QUEUE, queue_pages
 from fieldfare.client.console.studies_page import STUDIES, studies_pages
@@ -16,6 +17,7 @@ MENU: Final = (
     MenuEntry(HOME, "Start", Right.ENTER),
     MenuEntry(QUEUE, "Alerts", Right.READ_ALERTS),
     MenuEntry(STUDIES, "Studies", Right.WATCH),
+    MenuEntry(BUDGET, "Budget", Right.WATCH),
 )
 
 
@@ -23,7 +25,8 @@ def pages_of(place: ConsolePlace) -> tuple[Page, ...]:
     """Return every page of an institution's console but those of its entrance."""
     start = Page(HOME, Right.ENTER, lambda visit: _first_page(visit, place))
     # In a casework folder there is no home to look at, and its user could not.
-    watched = studies_pages(place.home) if place.beside_keys else ()
+    home = place.home
+    watched = (*studies_pages(home), *budget_pages(home)) if place.beside_keys else ()
     return (start, *queue_pages(place), *alert_pages(place), *watched)
 
 

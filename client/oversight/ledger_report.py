@@ -162,21 +162,23 @@ def report_lines(found: LedgerReport) -> Iterator[str]:
         yield f"{'':<{INDENT}}{next_freed(found.freed, found.yearly.delta)}"
     yield from _budget_lines("ever", found.lifetime)
     yield ""
-    parts = {f"study {study[:SHORT]}": cost for study, cost in found.studies.items()}
-    if found.carried:
-        parts["lost, carried over"] = found.carried
     delta = found.lifetime.delta
-    yield from _share_lines("spent by study, of all that was ever spent", parts, delta)
-    yield from _share_lines(
-        "debited by kind of release (no unit is in training and hold-out: the larger is spent)",
-        found.kinds,
-        delta,
-    )
+    for title, parts in cost_parts(found).items():
+        yield from _share_lines(title, parts, delta)
     if found.last:
         yield f"last {len(found.last)} entries" if len(found.last) > 1 else "last entry"
         yield from (f"  {entry_line(entry, delta)}" for entry in found.last)
     else:
         yield "nothing was ever released"
+
+
+def cost_parts(found: LedgerReport) -> dict[str, dict[str, int]]:
+    """Return what was spent by study, and by kind of release, each under its title, in picomu2."""
+    studies = {f"study {study[:SHORT]}": cost for study, cost in found.studies.items()}
+    if found.carried:
+        studies["lost, carried over"] = found.carried
+    kinds = "debited by kind of release (no unit is in training and hold-out: the larger is spent)"
+    return {"spent by study, of all that was ever spent": studies, kinds: found.kinds}
 
 
 def entry_line(entry: LedgerEntry | Statement, delta: float) -> str:
