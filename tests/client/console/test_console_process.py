@@ -48,6 +48,21 @@ def test_accounts_are_made_on_the_terminal_and_stand_in_the_log(
     ]
 
 
+def test_a_person_of_a_provider_is_named_by_number(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add = (*ACCOUNT, "add", "anna", "--role", "analyst", "--home", str(home.path))
+    (home.path / "console").mkdir(0o700)
+    (home.path / "console" / "provider.toml").write_text(
+        'issuer = "https://login.example"\nclient_id = "f"\nclient_secret_file = "s"\n'
+        'roles = { staff = "analyst" }\n'
+    )
+    status, _, said = typed(capsys, *add)
+    assert (status, "--sub: expected" in said) == (2, True)
+    status, out, _ = typed(capsys, *add, "--sub", "8f1c")
+    assert (status, out) == (0, "anna comes in by the identity provider\n")
+
+
 def test_plain_words_where_it_cannot_start(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     at = ("--home", str(home.path))
     status, _, said = typed(capsys, "institution", "console", *at)
