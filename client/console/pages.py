@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from fieldfare.client.console.alert_page import alert_pages
 from fieldfare.client.console.budget_page import BUDGET, budget_pages
+from fieldfare.client.console.journal_page import JOURNAL, journal_pages
 from fieldfare.client.console.place import ConsolePlace
 from fieldfare.client.console.queue_page import QUEUE, queue_pages
 from fieldfare.client.console.studies_page import STUDIES, studies_pages
@@ -18,6 +19,7 @@ MENU: Final = (
     MenuEntry(QUEUE, "Alerts", Right.READ_ALERTS),
     MenuEntry(STUDIES, "Studies", Right.WATCH),
     MenuEntry(BUDGET, "Budget", Right.WATCH),
+    MenuEntry(JOURNAL, "Log", Right.WATCH),
 )
 
 
@@ -25,9 +27,9 @@ def pages_of(place: ConsolePlace) -> tuple[Page, ...]:
     """Return every page of an institution's console but those of its entrance."""
     start = Page(HOME, Right.ENTER, lambda visit: _first_page(visit, place))
     # In a casework folder there is no home to look at, and its user could not.
-    home = place.home
-    watched = (*studies_pages(home), *budget_pages(home)) if place.beside_keys else ()
-    return (start, *queue_pages(place), *alert_pages(place), *watched)
+    watched = (studies_pages, budget_pages, journal_pages) if place.beside_keys else ()
+    others = [page for pages in watched for page in pages(place.home)]
+    return (start, *queue_pages(place), *alert_pages(place), *others)
 
 
 def menu_of(pages: Collection[Page]) -> tuple[MenuEntry, ...]:

@@ -89,6 +89,12 @@ class Event(Enum):
     REPAIR = "repair"  # the log itself left an incomplete line of an old file out
 
 
+# What persons do about single alerts; that a report was drafted is secret by itself.
+CASEWORK: Final = frozenset(
+    {Event.FEEDBACK, Event.WORDS_READ, Event.REPORT_DRAFTED, Event.ALERT_ACT}
+)
+
+
 def check_actor(actor: object) -> None:
     """Refuse anything but 1 to 256 printable characters.
 

@@ -265,6 +265,47 @@ def _read(database: Database, since: int) -> Iterator[JournalEntry]:
     _check_end(end, given)
 
 
+def newest(
+    folder: Path, events: Collection[Event], *, actor: str = "", before: int = 0, most: int
+) -> tuple[JournalEntry, ...]:
+    """Return the newest entries of these events, newest first; the chain is not recomputed.
+
+    Args:
+        folder: of the log; no log is begun there.
+        events: that are looked for.
+        actor: under whose name; empty: anybody's.
+        before: only entries with a smaller number; 0: all.
+        most: so many at most.
+
+    Raises:
+        LedgerError: there is no log or none in rows, it cannot be read, or one of these is damaged.
+    """
+    if not (folder / FILE).exists():
+        raise LedgerError(f"{FILE}: expected a log in {folder}, found none")
+    names = [one.value for one in events]
+    asked = f"SELECT sequence, event, line FROM entries WHERE event IN ({_marks(names)})"
+    asked += " AND json_extract(line, '$.actor') = ?" if actor else ""
+    asked += " AND sequence < ?" if before else ""
+    wanted = (*names, *([actor] if actor else []), *([before] if before else []), most)
+    with Database(JOURNAL, folder / FILE, busy_seconds=BUSY_TIMEOUT) as database:
+        rows = database.rows(f"{asked} ORDER BY sequence DESC LIMIT ?", *wanted)
+    return tuple(_alone(*row) for row in rows)
+
+
+def _marks(names: Collection[str]) -> str:
+    return ", ".join("?" * len(names))
+
+
+def _alone(sequence: object, event: object, line: object) -> JournalEntry:
+    """Return an entry that fits itself, whatever stands before it."""
+    try:
+        entry = parse_entry(str(line).encode())
+    except LedgerError as error:
+        raise LedgerError(f"{FILE} entry {sequence}: {error}; {_RESTORE}") from None
+    _check_beside(entry, sequence, event)
+    return entry
+
+
 def _check_reaches(end: int, since: int) -> None:
     if since > end:
         raise LedgerError(
@@ -299,12 +340,16 @@ def _entry(end: Mark, sequence: object, event: object, line: object) -> JournalE
         next_mark(end, entry)
     except LedgerError as error:
         raise LedgerError(f"{FILE} entry {end.sequence + 1}: {error}") from None
+    _check_beside(entry, sequence, event)
+    return entry
+
+
+def _check_beside(entry: JournalEntry, sequence: object, event: object) -> None:
     if (sequence, event) != (entry.sequence, entry.event.value):
         raise LedgerError(
             f"{FILE} entry {entry.sequence}: expected its own number and event beside it, found "
             "others"
         )
-    return entry
 
 
 def _after(database: Database, sequence: int) -> list[tuple[object, object, object]]:
