@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from fieldfare.client.console.alert_page import alert_pages
 from fieldfare.client.console.budget_page import BUDGET, budget_pages
+from fieldfare.client.console.check_page import CHECK, check_pages
 from fieldfare.client.console.journal_page import JOURNAL, journal_pages
 from fieldfare.client.console.place import ConsolePlace
 from fieldfare.client.console.queue_page import QUEUE, queue_pages
@@ -20,6 +21,7 @@ MENU: Final = (
     MenuEntry(STUDIES, "Studies", Right.WATCH),
     MenuEntry(BUDGET, "Budget", Right.WATCH),
     MenuEntry(JOURNAL, "Log", Right.WATCH),
+    MenuEntry(CHECK, "Check", Right.WATCH),
 )
 
 
@@ -27,7 +29,8 @@ def pages_of(place: ConsolePlace) -> tuple[Page, ...]:
     """Return every page of an institution's console but those of its entrance."""
     start = Page(HOME, Right.ENTER, lambda visit: _first_page(visit, place))
     # In a casework folder there is no home to look at, and its user could not.
-    watched = (studies_pages, budget_pages, journal_pages) if place.beside_keys else ()
+    every = (studies_pages, budget_pages, journal_pages, check_pages)
+    watched = every if place.beside_keys else ()
     others = [page for pages in watched for page in pages(place.home)]
     return (start, *queue_pages(place), *alert_pages(place), *others)
 

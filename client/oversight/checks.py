@@ -63,6 +63,7 @@ from fieldfare.shared.protocol.roster import Roster
 from fieldfare.shared.system.memory import unencrypted_swap
 from fieldfare.shared.terminal.texts import SHORT
 
+NOT_WATCHED: Final = frozenset({"identity", "node key", "casework"})
 HALF: Final = 39  # characters of a fingerprint's first eight groups
 
 
@@ -140,6 +141,10 @@ class HomeChecks:
             "turn swap off, or put it on dm-crypt (docs/institution.md)",
         )
         yield Check("disk", lambda: judge_disk(shutil.disk_usage(self.home.need().path).free))
+
+    def watched(self) -> Iterator[Check]:
+        """Yield those that open no key and tell nothing of alerts, for a console."""
+        return (one for one in self.checks() if one.topic not in NOT_WATCHED)
 
     def record_checks(self) -> Iterator[Check]:
         """Yield a check of the records for each approved study."""

@@ -204,6 +204,9 @@ def test_an_operator_reads_a_study_and_is_told_the_command(
         page.get_by_label("Pages").get_by_role("link", name="Budget").click()
         page.get_by_role("heading", name="The year ahead").wait_for()
         look.check("budget")
+        page.get_by_label("Pages").get_by_role("link", name="Check").click()
+        page.get_by_role("heading", name="Check").wait_for()
+        look.check("check")
         assert [one for one in look.asked if not one.startswith((f"{address}/", "data:"))] == []
         assert [one for one in look.said if STOPPED in one] == []
         if scripts:
