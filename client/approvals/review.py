@@ -7,7 +7,7 @@ The questions of a study in plain words, for the person who approves them.
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
 from fieldfare.client.custodian.company import Company, company_cautions
@@ -185,10 +185,16 @@ class StudyChange:
 
 @dataclass(frozen=True)
 class StudyComparison:
-    """Against the latest earlier study of the same name."""
+    """Against the last approved study of the same name, else the last one.
+
+    Attributes:
+        earlier: its id.
+        approved: whether it is approved here.
+    """
 
     earlier: str
     changes: tuple[StudyChange, ...]
+    approved: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,6 +259,7 @@ def review_study(
     unit: str | None,
     status: str,
     earlier: Study | None,
+    approved: bool = False,
     company: Company | None = None,
 ) -> Review:
     """Return the facts that a person decides on.
@@ -265,7 +272,8 @@ def review_study(
         institution: this one's id.
         unit: of its population, from its own settings.
         status: in words, where the study stands here.
-        earlier: the latest study of the same name that came before, if any.
+        earlier: the study of the same name that came before, which it is compared with, if any.
+        approved: whether that one is approved here.
         company: whose keys are known here; None: nobody's.
 
     Raises:
@@ -296,7 +304,7 @@ def review_study(
         multiplicity=study.privacy.multiplicity,
         parties=tuple(_row(m, institution, known=m.id not in unknown) for m in roster.members),
         failed_masks=tuple(_failed_masks(plan, roster)),
-        comparison=None if earlier is None else compare(earlier, study),
+        comparison=None if earlier is None else replace(compare(earlier, study), approved=approved),
         problems=problems,
         objections=objected,
         obstacles=obstacles(plan, max(len(roster.members), study.aggregation.minimum_institutions)),

@@ -208,7 +208,9 @@ def _failed(review: Review) -> str:
 def _changed(review: Review, most: ReviewBounds) -> list[str]:
     if review.comparison is None:
         return ["no earlier study of this name has arrived here"]
-    head = f"since {review.comparison.earlier[:SHORT]}, the last of this name:"
+    last = "approved one of this name" if review.comparison.approved else "of this name"
+    none = "" if review.comparison.approved else "; none of them is approved"
+    head = f"since {review.comparison.earlier[:SHORT]}, the last {last}{none}:"
     changes = [_change(one, most.value) for one in review.comparison.changes]
     return [head, *_first(changes, most)]
 

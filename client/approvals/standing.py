@@ -8,6 +8,7 @@ from fieldfare.client.approvals.approval import ApprovalStatus, approval_status,
 from fieldfare.client.approvals.review import Review, review_study
 from fieldfare.client.home.studies import (
     KeptStudy,
+    State,
     earlier_studies,
     find_id,
     kept_studies,
@@ -99,6 +100,7 @@ def reviewed(institution: Institution, ledger: Ledger, study: Study, now: dateti
     decision = read_decision(institution.home, study.id)
     here = institution.home.study(study.id).exists()
     status = approval_status(decision, roster, ledger.position().epoch).value
+    earlier = _earlier(kept, study)
     return review_study(
         study,
         institution.policy,
@@ -107,14 +109,20 @@ def reviewed(institution: Institution, ledger: Ledger, study: Study, now: dateti
         institution=institution.settings.id,
         unit=institution.settings.unit,
         status=status if here else "not received yet",
-        earlier=_earlier(kept, study),
+        earlier=earlier.study if earlier else None,
+        approved=earlier is not None and earlier.decision.state is State.APPROVED,
         company=institution.company,
     )
 
 
-def _earlier(kept: tuple[KeptStudy, ...], study: Study) -> Study | None:
-    """Return the last study of this name that came before; `kept` is in order of arrival."""
+def _earlier(kept: tuple[KeptStudy, ...], study: Study) -> KeptStudy | None:
+    """Return the last approved study of this name that came before, else the last one.
+
+    `kept` is in order of arrival.
+    """
     ids = [one.study.id for one in kept]
     before = kept[: ids.index(study.id)] if study.id in ids else kept
-    similar = [one.study for one in before if one.study.name == study.name]
-    return similar[-1] if similar else None
+    similar = [one for one in before if one.study.name == study.name]
+    approved = [one for one in similar if one.decision.state is State.APPROVED]
+    last = approved or similar
+    return last[-1] if last else None

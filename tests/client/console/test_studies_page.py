@@ -2,6 +2,7 @@
 
 import os
 import shlex
+from datetime import timedelta
 from hashlib import sha256
 from html import unescape
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.support.homes import journals
 from tests.support.homes.consoles import Browser, ConsoleBench, desk, kept_alerts
-from tests.support.homes.institutions import Coordinator, OpenCustody, home_study, loaded
+from tests.support.homes.institutions import NOW, Coordinator, OpenCustody, home_study, loaded
 
 from fieldfare.client.alerts.casework import CaseworkTerms, make_casework
 from fieldfare.client.approvals import approval
@@ -70,7 +71,23 @@ def test_a_study_says_what_the_terminal_says(
             for said in line:
                 assert " ".join(said.text.split()) in shown
     assert "~ privacy.epsilon: 0.25 -> 0.5" in shown
+    assert "the last of this name; none of them is approved" in shown
     assert "The earlier one: waits for a decision." in shown
+
+
+def test_changes_are_those_since_the_last_approved_one(
+    coordinator: Coordinator, custody_of: OpenCustody, otto: Browser
+) -> None:
+    """One that came between and was approved by nobody hides no change."""
+    custody = custody_of()
+    first = coordinator.receive(home_study(privacy__epsilon=0.25), now=NOW)
+    approval.approve(custody, first, loaded(custody, first.study), "tester", utc_now())
+    coordinator.receive(home_study(privacy__epsilon=0.4), now=NOW + timedelta(days=1))
+    kept = coordinator.receive(home_study(), now=NOW + timedelta(days=2))
+    shown = " ".join(otto.shown(f"/studies/{kept.study.id}").split())
+    assert f"since {first.short}, the last approved one of this name:" in shown
+    assert "~ privacy.epsilon: 0.25 -> 0.5" in shown
+    assert "The earlier one: approved." in shown
 
 
 def test_studies_stand_under_what_was_decided(

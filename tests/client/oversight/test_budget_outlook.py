@@ -32,6 +32,13 @@ def test_what_comes_free_is_left_from_its_day_on(policy: Policy) -> None:
     assert "epsilon" in seen.last[0]
 
 
+def test_a_day_on_which_budget_comes_free_has_it(policy: Policy) -> None:
+    found = spend(policy, [1000], days=89)  # on 31 March 2026
+    assert [one.day for one in found.freed] == [date(2027, 4, 1)]
+    lefts = {one.day: one.left for one in outlook(found, 0, date(2026, 5, 1)).ahead}
+    assert lefts[date(2027, 4, 1)] == lefts[date(2027, 3, 1)] + 1000 == found.yearly.limit
+
+
 def test_no_more_is_left_than_was_granted_and_never_less_than_nothing(policy: Policy) -> None:
     limit = load_limit(policy)
     seen = outlook(spend(policy, [limit]), 2 * limit, START.date())
