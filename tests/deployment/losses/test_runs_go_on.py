@@ -23,7 +23,7 @@ from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.store.rows import RunStatus
 from fieldfare.server.store.store import run_store
 from fieldfare.server.studies.resuming import MOST
-from fieldfare.simulations.testbed.testbed import COORDINATOR
+from fieldfare.simulations.testbed.testbed import COORDINATOR, Bed
 
 pytestmark = pytest.mark.faults
 
@@ -31,6 +31,18 @@ pytestmark = pytest.mark.faults
 SEEDS: Final = range(int(os.environ.get("FIELDFARE_RESUME_SEEDS", "1")))
 RUNNER: Final = "server.service.runner_process"
 KILLS: Final = 3  # of five that a run may go on after; pauses are 1, 4 and 16 s
+
+
+def victims(bed: Bed, random: np.random.Generator) -> list[int]:
+    """The processes of one kind, as soon as one runs: after a kill there may be none."""
+    found: list[list[int]] = []
+
+    def seen() -> bool:
+        found[:] = filter(None, (processes(bed, COORDINATOR, module) for module in (RUN, RUNNER)))
+        return bool(found)
+
+    until(seen, SECONDS)
+    return found[random.integers(len(found))]
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -43,8 +55,7 @@ def test_a_run_ends_by_itself_whatever_is_killed(seed: int, tmp_path: Path) -> N
         for step in range(1, KILLS + 1):
             until_step(bed, run, step)
             time.sleep(random.uniform(0, 2))
-            victims = [module for module in (RUN, RUNNER) if processes(bed, COORDINATOR, module)]
-            kill(*processes(bed, COORDINATOR, random.choice(victims)))
+            kill(*victims(bed, random))
         until(lambda: bed.row(run).state is RunStatus.FINISHED, 3 * SECONDS)
         check_run(bed, bed.row(run))
         with run_store(CoordinatorHome(bed.home(COORDINATOR)).runs_database) as store:
