@@ -55,7 +55,6 @@ from fieldfare.shared.study.toml import load_toml
 from fieldfare.shared.system import processes
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.memory import keep_out_of_dumps
-from fieldfare.shared.terminal.screen import console
 
 
 @app.command("institution.custodian")
@@ -168,24 +167,15 @@ def _notices(home: Home, settings: HomeSettings) -> processes.Child:
 @app.command("institution.notices.test")
 def try_addresses(home: HomeOption = DEFAULT_HOME) -> None:
     """Send a test to every address of notices.toml, at once; exit status 1 where one fails."""
-    place, failed = notices_home(Home.open(home)), False
-    for line, sent in screen.tried(place, utc_now(), lambda: secrets.token_hex(16)):
-        typer.echo(line)
-        failed |= not sent
-    if failed:
+    place = notices_home(Home.open(home))
+    if not screen.try_addresses(place, utc_now(), lambda: secrets.token_hex(16)):
         raise typer.Exit(EXIT_FAILED)
 
 
 @app.command("institution.notices.list")
 def notices_list(home: HomeOption = DEFAULT_HOME, as_json: ProgramsOption = False) -> None:
     """List the newest notices, and whether each address has them."""
-    found = screen.newest(notices_home(Home.open(home)))
-    if as_json:
-        typer.echo(json.dumps(screen.posted_json(found), indent=2))
-    elif found:
-        console().print(screen.posted_table(found, utc_now()))
-    else:
-        typer.echo("no notice yet")
+    screen.print_newest(notices_home(Home.open(home)), utc_now(), as_json=as_json)
 
 
 def without_secrets(environment: Mapping[str, str], settings: HomeSettings) -> dict[str, str]:

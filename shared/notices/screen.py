@@ -1,9 +1,11 @@
 """Notices on a terminal: what was made and who got it, and a test of every address."""
 
+import json
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any, Final
 
+import typer
 from rich.console import RenderableType
 
 from fieldfare.shared.errors import FieldfareError, UsageError
@@ -11,10 +13,30 @@ from fieldfare.shared.notices.dispatch import NoticesHome, trial_notice
 from fieldfare.shared.notices.outbox import Posted, open_outbox
 from fieldfare.shared.notices.sending import routes_of
 from fieldfare.shared.notices.settings import NoticesSettings, load_notices
-from fieldfare.shared.terminal.screen import table
+from fieldfare.shared.terminal.screen import console, table
 from fieldfare.shared.terminal.texts import SHORT, ago
 
 MOST_SHOWN: Final = 200
+
+
+def try_addresses(home: NoticesHome, now: datetime, token: Callable[[], str]) -> bool:
+    """Try every address as `tried`, print a line for each, and return whether all were sent."""
+    failed = False
+    for line, sent in tried(home, now, token):
+        typer.echo(line)
+        failed |= not sent
+    return not failed
+
+
+def print_newest(home: NoticesHome, now: datetime, *, as_json: bool) -> None:
+    """Print what `newest` finds, as a table or for programs."""
+    found = newest(home)
+    if as_json:
+        typer.echo(json.dumps(_posted_json(found), indent=2))
+    elif found:
+        console().print(_posted_table(found, now))
+    else:
+        typer.echo("no notice yet")
 
 
 def tried(home: NoticesHome, now: datetime, token: Callable[[], str]) -> Iterator[tuple[str, bool]]:
@@ -49,8 +71,7 @@ def newest(home: NoticesHome) -> list[Posted]:
         return outbox.posted(MOST_SHOWN)
 
 
-def posted_json(found: list[Posted]) -> list[dict[str, Any]]:
-    """Return notices for programs."""
+def _posted_json(found: list[Posted]) -> list[dict[str, Any]]:
     return [
         {
             "id": one.notice.id,
@@ -66,8 +87,7 @@ def posted_json(found: list[Posted]) -> list[dict[str, Any]]:
     ]
 
 
-def posted_table(found: list[Posted], now: datetime) -> RenderableType:
-    """Render notices, a row for each address."""
+def _posted_table(found: list[Posted], now: datetime) -> RenderableType:
     rows = (
         (
             one.notice.kind.value,
