@@ -348,7 +348,8 @@ def serve_console(
 ) -> None:
     """Serve the console for a browser on this machine until this is stopped.
 
-    It holds no key and no ledger, and opens no record: it shows alerts, and signs who decided.
+    It shows alerts, how studies and budget stand, and signs who decided. It makes no key, writes
+    no ledger and opens no record; a casework folder has none of them.
     """
     run_console(home, accounts, listen, at, typer.echo)
 
