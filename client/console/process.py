@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 from fieldfare.client.console.pages import menu_of, pages_of
 from fieldfare.client.console.place import ConsolePlace, console_place
-from fieldfare.client.wire.sockets import UnixSocket, claimed
 from fieldfare.shared.console.accounts import ConsoleAct
 from fieldfare.shared.console.entrance import Entrance
 from fieldfare.shared.console.frame import ConsoleParts, console_app
@@ -23,6 +22,7 @@ from fieldfare.shared.system.clock import since_boot
 from fieldfare.shared.system.listening import Listener, loopback, named
 from fieldfare.shared.system.memory import keep_out_of_dumps
 from fieldfare.shared.system.processes import stop_signals
+from fieldfare.shared.system.sockets import UnixSocket, claimed
 
 UNIX: Final = "unix:"
 PROVIDER: Final = "provider.toml"

@@ -37,9 +37,9 @@ import grpc
 from fieldfare.client.custodian.answering import CALLS, answer
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.wire.frames import LARGEST_FRAME, LARGEST_QUESTION, SERVICE, unix_address
-from fieldfare.client.wire.sockets import Claim, UnixSocket, claimed
 from fieldfare.client.wire.tls import TlsPort
 from fieldfare.shared.errors import UsageError
+from fieldfare.shared.system.sockets import Claim, UnixSocket, claimed
 
 
 class TimeLimits:

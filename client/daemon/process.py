@@ -27,12 +27,12 @@ from fieldfare.client.institution.open import Institution
 from fieldfare.client.journal.entries import Event
 from fieldfare.client.wire import admin_pb2 as pb
 from fieldfare.client.wire.administration import ADMIN_SERVICE, LARGEST_ADMIN_FRAME
-from fieldfare.client.wire.sockets import UnixSocket
 from fieldfare.shared.errors import FieldfareError, LedgerError
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.memory import keep_out_of_dumps
 from fieldfare.shared.system.private_files import os_user
 from fieldfare.shared.system.processes import Stopped, end_with_parent, read_given, stop_signals
+from fieldfare.shared.system.sockets import UnixSocket
 from fieldfare.shared.terminal.texts import SHORT
 
 LARGEST_ADMIN_QUESTION: Final = 1024  # bytes: they are empty

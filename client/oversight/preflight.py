@@ -21,8 +21,8 @@ from typing import Any, Final, Generic, TypeVar
 from fieldfare.client.oversight.ledger_report import LimitUse
 from fieldfare.client.policy.explained import warnings
 from fieldfare.client.policy.policy import Policy
-from fieldfare.client.wire.sockets import LONGEST_PATH
 from fieldfare.shared.errors import FieldfareError, RunError, UsageError
+from fieldfare.shared.system.sockets import LONGEST_PATH
 from fieldfare.shared.terminal.texts import cut, folded
 
 TOPIC: Final = 12

@@ -1,4 +1,4 @@
 """Calls between node and custodian.
 
-Frames, sockets, TLS, protobuf; imports shared only.
+Frames, TLS, protobuf; imports shared only.
 """

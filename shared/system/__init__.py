@@ -1,4 +1,4 @@
 """The room of shared with I/O; SQLite files have shared/sqlite.
 
-Files, keys, processes, signals, the clock; imports errors only.
+Files, keys, sockets, processes, signals, the clock; imports errors only.
 """

@@ -44,7 +44,7 @@ def loopback(address: str) -> Iterator[Listener]:
 
 @contextmanager
 def named(path: Path) -> Iterator[Listener]:
-    """Listen at a path that this process holds (client/wire/sockets.py gives rights and name).
+    """Listen at a path that this process holds (sockets.py gives rights and name).
 
     Raises:
         UsageError: it cannot be bound.

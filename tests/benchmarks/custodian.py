@@ -39,7 +39,6 @@ from fieldfare.client.node.client_app import CustodianPort, client_app
 from fieldfare.client.node.remote_custodian import connected
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.client.wire.frames import Committed
-from fieldfare.client.wire.sockets import UnixSocket
 from fieldfare.server.run.channel import GridChannel
 from fieldfare.server.run.hello import RunTerms
 from fieldfare.server.run.opening import open_federation
@@ -68,6 +67,7 @@ from fieldfare.shared.protocol.roster import COORDINATOR, Member, Roster
 from fieldfare.shared.protocol.signed_files import offer_study
 from fieldfare.shared.run.replay import initial_state, replay_step
 from fieldfare.shared.study.study import Study, load_study
+from fieldfare.shared.system.sockets import UnixSocket
 from fieldfare.simulations.federation.federation import FIRST_NODE, made_here
 from fieldfare.simulations.federation.grid import InProcessGrid
 

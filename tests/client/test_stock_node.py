@@ -9,9 +9,9 @@ from tests.support.federations.bench import Bench
 
 from fieldfare.client.custodian.service import serving
 from fieldfare.client.stock_node import app, custodian_of
-from fieldfare.client.wire.sockets import UnixSocket
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.protocol.flower_record import Call
+from fieldfare.shared.system.sockets import UnixSocket
 
 
 def context(**configuration: Any) -> Context:

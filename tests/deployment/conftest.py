@@ -20,9 +20,9 @@ from tests.support.federations.bench import NAMES, Bench, make_study, make_sums
 from tests.support.network.superlink import Superlink, new_node_key, running_superlink
 
 from fieldfare.client.custodian.service import serving
-from fieldfare.client.wire.sockets import UnixSocket
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.flower_record import RECORD, Call
+from fieldfare.shared.system.sockets import UnixSocket
 from fieldfare.simulations.federation.federation import LocalFederation
 
 COMMAND: Final = Path(sys.executable).with_name("fieldfare")

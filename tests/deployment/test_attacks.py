@@ -31,7 +31,6 @@ from fieldfare.client.home.layout import Home
 from fieldfare.client.institution.restoring import open_ledger
 from fieldfare.client.ledger.budget import LedgerEntry, Position
 from fieldfare.client.wire.frames import Described
-from fieldfare.client.wire.sockets import UnixSocket
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.roster_key import roster_public
 from fieldfare.server.members.enrolment import members
@@ -60,6 +59,7 @@ from fieldfare.shared.protocol.messages import (
 from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.protocol.signed_files import open_roster, read_roster
 from fieldfare.shared.system.key_files import read_signing_key
+from fieldfare.shared.system.sockets import UnixSocket
 from fieldfare.simulations.testbed.testbed import COMMAND, Bed, edit, in_this_process
 
 # A minute and more, on few cores: too long for the gate.

@@ -23,10 +23,10 @@ from fieldfare.client.custodian.service import ServiceLimits, _Boundary, serving
 from fieldfare.client.node.remote_custodian import connected
 from fieldfare.client.wire import custodian_pb2 as pb
 from fieldfare.client.wire.frames import LARGEST_QUESTION, Described, path_of
-from fieldfare.client.wire.sockets import UnixSocket
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.models import model_for
 from fieldfare.shared.privacy.protection import Protection
+from fieldfare.shared.system.sockets import UnixSocket
 from fieldfare.simulations.federation.federation import LocalFederation
 
 Code = grpc.StatusCode

@@ -21,7 +21,7 @@ from fieldfare.client.daemon.process import (
 from fieldfare.client.daemon.reload import CustodianInputs, CustodianReloader, custodian_reloader
 from fieldfare.client.wire.administration import ADMIN_SERVICE
 from fieldfare.client.wire.frames import SERVICE
-from fieldfare.client.wire.sockets import UnixSocket
+from fieldfare.shared.system.sockets import UnixSocket
 
 NAME = NAMES[0]
 

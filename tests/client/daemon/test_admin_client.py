@@ -9,8 +9,8 @@ import pytest
 from fieldfare.client.custodian.service import Service, serving_calls
 from fieldfare.client.daemon.admin_client import custodian_status, request_reload
 from fieldfare.client.wire.administration import ADMIN_SERVICE
-from fieldfare.client.wire.sockets import UnixSocket
 from fieldfare.shared.errors import RunError, UsageError
+from fieldfare.shared.system.sockets import UnixSocket
 
 
 def a_service(answer: Callable[[bytes], bytes]) -> Service:

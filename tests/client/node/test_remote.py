@@ -28,7 +28,6 @@ from fieldfare.client.node.client_app import CustodianPort, client_app
 from fieldfare.client.node.remote_custodian import Deadlines, connected
 from fieldfare.client.wire import custodian_pb2 as pb
 from fieldfare.client.wire.frames import LARGEST_FRAME, SERVICE, Described, Released, unix_address
-from fieldfare.client.wire.sockets import UnixSocket
 from fieldfare.server.run.server_app import Outcome
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import ProtocolError, RefusalCode, RunError
@@ -42,6 +41,7 @@ from fieldfare.shared.protocol.messages import (
 )
 from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.protocol.signed_files import offer_study
+from fieldfare.shared.system.sockets import UnixSocket
 from fieldfare.shared.transcript.heads import CosignedHead, ShownLog
 from fieldfare.shared.transcript.leaves import EndRecord, TreeHead, tree_head
 from fieldfare.simulations.federation.federation import FIRST_NODE

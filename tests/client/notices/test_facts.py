@@ -22,12 +22,12 @@ from fieldfare.client.notices.facts import BudgetNow, InstitutionFacts
 from fieldfare.client.notices.process import notices_home
 from fieldfare.client.wire import admin_pb2 as pb
 from fieldfare.client.wire.administration import ADMIN_SERVICE
-from fieldfare.client.wire.sockets import UnixSocket
 from fieldfare.shared.notices.dispatch import Dispatcher
 from fieldfare.shared.notices.outbox import Fact, open_outbox
 from fieldfare.shared.notices.sentences import NoticeKind
 from fieldfare.shared.notices.settings import NoticesSettings
 from fieldfare.shared.system.private_files import create_private
+from fieldfare.shared.system.sockets import UnixSocket
 
 SETTINGS: Final = NoticesSettings()
 NAME: Final = NAMES[0]

@@ -27,13 +27,13 @@ from fieldfare.client.institution.open import Custody, open_custody
 from fieldfare.client.journal.journal import verify
 from fieldfare.client.node.client_app import client_app
 from fieldfare.client.node.remote_custodian import connected
-from fieldfare.client.wire.sockets import UnixSocket
 from fieldfare.server.run.channel import GridChannel
 from fieldfare.server.run.hello import RunTerms
 from fieldfare.server.run.server_app import Job
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.plan import plan_for
+from fieldfare.shared.system.sockets import UnixSocket
 from fieldfare.simulations.federation.grid import InProcessGrid
 
 pytestmark = pytest.mark.faults  # slow: processes of several parts

@@ -17,7 +17,7 @@ from tests.support.federations.bench import Bench
 from fieldfare.client.custodian.service import ServiceLimits, serving
 from fieldfare.client.node.remote_custodian import RemoteCustodian, connected
 from fieldfare.client.wire.frames import unix_address
-from fieldfare.client.wire.sockets import UnixSocket
+from fieldfare.shared.system.sockets import UnixSocket
 
 QUICK: Final = ServiceLimits(
     calls=4, arrive_seconds=2.0, turn_seconds=1.0, read_seconds=2.0, stop_seconds=60.0

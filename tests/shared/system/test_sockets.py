@@ -13,14 +13,14 @@ from typing import Final
 
 import pytest
 
-from fieldfare.client.wire.sockets import Claim, UnixSocket, claimed
 from fieldfare.shared.errors import UsageError
+from fieldfare.shared.system.sockets import Claim, UnixSocket, claimed
 
 HOLD: Final = """
 import socket, sys
 from contextlib import ExitStack
 from pathlib import Path
-from fieldfare.client.wire.sockets import UnixSocket, claimed
+from fieldfare.shared.system.sockets import UnixSocket, claimed
 with claimed(UnixSocket(Path(sys.argv[1]))) as claim:
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(str(claim.binding))
