@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from importlib import resources
 from typing import Any, Final, Literal
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 import jinja2
 from starlette.applications import Starlette
@@ -53,12 +53,17 @@ class Refused(Exception):  # noqa: N818 -- an answer, no fault
 
 @dataclass(frozen=True)
 class Page:
-    """One address. Without a right there is none: a console with such a page does not start."""
+    """One address. Without a right there is none: a console with such a page does not start.
+
+    Attributes:
+        met: whether another site may lead right here, without a word between; it holds nothing.
+    """
 
     path: str
     right: Right
     view: Callable[["Visit"], Response]
     method: Literal["GET", "POST"] = "GET"
+    met: bool = False
 
 
 @dataclass(frozen=True)
@@ -255,6 +260,8 @@ def _endpoint(parts: ConsoleParts, render: Callable[..., str], page: Page) -> An
         visit = _visit(parts, render, request, form)
         if page.method == "POST":
             _check_origin(request, visit)
+        elif not page.met and _comes_bare(request, visit.token):
+            return visit.page("go_on.html", onward=_again(request))
         if page.right not in visit.rights:
             return _without_right(visit)
         return page.view(visit)
@@ -280,9 +287,24 @@ def _visit(
         form=form,
         browser=browser if is_token(browser) else "",
     )
-    if not is_token(token):
+    if not is_token(token) and not _comes_bare(request, token):
         visit.become(new_token(parts.book.entropy))
     return visit
+
+
+def _comes_bare(request: Request, token: str) -> bool:
+    """Say whether another site led here, and so no cookie came (`SameSite=Strict`).
+
+    The browser may well have one. An answer that set another would end that person's visit, so it
+    sets none, shows nothing, and leads on by a link of this console: the cookie comes with that.
+    """
+    return not is_token(token) and request.headers.get("sec-fetch-site", "") not in _FROM_HERE
+
+
+def _again(request: Request) -> str:
+    """Return the same address of this console, for a link."""
+    query = request.url.query
+    return f"{quote(request.url.path)}?{query}" if query else quote(request.url.path)
 
 
 def _query(text: str) -> dict[str, str]:

@@ -56,7 +56,7 @@ class ProviderEntrance:
         return (
             Page(LOG_IN, Right.ANYBODY, _log_in_page),
             Page(f"{LOG_IN}/provider", Right.ANYBODY, self._leave, "POST"),
-            Page(f"{LOG_IN}/return", Right.ANYBODY, _return),
+            Page(f"{LOG_IN}/return", Right.ANYBODY, _return, met=True),
             Page(f"{LOG_IN}/finish", Right.ANYBODY, self._finish),
             Page("/log-out", Right.ENTER, log_out, "POST"),
         )

@@ -65,6 +65,24 @@ def test_a_form_of_another_site_does_nothing(
     assert browser.sent("/echo", fields, sec_fetch_site="same-origin").status_code == 200
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_a_link_of_another_site_ends_no_visit(browser: Browser, site: str) -> None:
+    """Such a request carries no cookie, so no answer to it sets one; a link leads on from here."""
+    bare, elsewhere = Browser(browser.app), {"sec-fetch-site": site}
+    for path in ("/echo?said=a%22b", "/none", "/log-in"):
+        answer = bare.get(path, headers=elsewhere)
+        assert "set-cookie" not in answer.headers
+    text = bare.get("/echo?said=a%22b", headers=elsewhere).text
+    assert 'href="/echo?said=a%22b"' in text
+    for path, said in (("/echo", "x"), ("/log-out", "")):
+        answer = bare.sent(path, {"token": "0" * 64, "said": said}, sec_fetch_site=site)
+        assert (answer.status_code, "set-cookie" in answer.headers) == (403, False)
+    followed = browser.get("/echo?said=a%22b", headers={"sec-fetch-site": "same-origin"})
+    assert "a&#34;b" in followed.text
+    assert browser.get("/echo", headers=elsewhere).status_code == 200  # its cookie came
+    assert "set-cookie" in bare.get("/log-in", headers={"sec-fetch-site": "none"}).headers
+
+
 @pytest.mark.parametrize("token", [None, "", "0" * 64, form_token("of another visit")])
 def test_a_form_without_its_token_does_nothing(
     console: ConsoleBench, browser: Browser, token: str | None

@@ -168,6 +168,7 @@ def test_an_analyst_comes_in_and_takes_an_alert(console_address: Served, *, scri
         page.get_by_role("button", name="Show").click()
         page.wait_for_url(lambda url: "assigned=anna" in url)
         assert page.locator("[data-row] code").all_inner_texts() == [first]
+        led_here_by_another_site(look)
         look.open("/none")
         look.check("error")
         assert [one for one in look.asked if not one.startswith((f"{address}/", "data:"))] == []
@@ -211,6 +212,17 @@ def test_an_operator_reads_a_study_and_is_told_the_command(
         assert [one for one in look.said if STOPPED in one] == []
         if scripts:
             assert page.evaluate("window.ran || 0") == 0
+
+
+def led_here_by_another_site(look: Look) -> None:
+    """A link from elsewhere shows nothing, and ends no visit."""
+    look.page.goto(f"data:text/html,<a href='{look.address}/alerts?tier=3'>go</a>")
+    look.page.get_by_role("link", name="go").click()
+    look.page.get_by_role("heading", name="Go on here?").wait_for()
+    look.check("go-on")
+    look.page.get_by_role("link", name="Go on to the page").click()
+    look.page.get_by_role("heading", name="Alerts").wait_for()
+    look.page.wait_for_url(f"{look.address}/alerts?tier=3")
 
 
 def enrol(look: Look, token: str, name: str = "anna") -> bytes:
