@@ -1,14 +1,12 @@
 """The facts that a person needs before approving a study, as one computed value.
 
 Pure: the study, the policy, the roster and what the ledger says go in. No record is read.
-
-The questions of a study in plain words, for the person who approves them.
 """
 
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Final
+from typing import Final
 
 from fieldfare.client.custodian.company import Company, company_cautions
 from fieldfare.client.ledger.budget import from_picomu2
@@ -24,42 +22,9 @@ from fieldfare.shared.protocol.plan import Plan, plan_for
 from fieldfare.shared.protocol.prospects import cautions, moments_line, obstacles, start_line
 from fieldfare.shared.protocol.roster import Member, Roster
 from fieldfare.shared.queries.columns import InstitutionColumn
-from fieldfare.shared.queries.questions import Condition, Question, columns_of
+from fieldfare.shared.study.asked_words import asked_lines
+from fieldfare.shared.study.comparison import StudyComparison, compare
 from fieldfare.shared.study.study import Study, check_deployable
-
-
-def asked_lines(study: Study) -> tuple[str, ...]:
-    """Return one line for each question, and one for later questions."""
-    return tuple(_lines(study))
-
-
-def _lines(study: Study) -> Iterator[str]:
-    for question in study.queries:
-        yield f"{question.name}: {_line(question)}"
-    if study.allowance is not None:
-        allowed = study.allowance
-        yield (
-            f"later, without asking you again: up to {allowed.groups} groups of "
-            f"{', '.join(allowed.kinds)}, about {', '.join(allowed.columns)} alone"
-        )
-
-
-def _line(question: Question) -> str:
-    about = question.model_copy(update={"where": ()})
-    columns = ", ".join(columns_of(about)) or "all"
-    where = " and ".join(map(_condition, question.where))
-    return f"{question.kind} of {columns}" + (f" where {where}" if where else "")
-
-
-def _condition(condition: Condition) -> str:
-    if condition.levels:
-        return f"{condition.column} is {' or '.join(condition.levels)}"
-    low = "" if condition.lower is None else f"{condition.lower:g} <= "
-    high = "" if condition.upper is None else f" < {condition.upper:g}"
-    return f"{low}{condition.column}{high}"
-
-
-# -- review ---------------------------------------------------------------------------------------
 
 _YEARLY: Final = "budget.yearly_epsilon"
 _LIFETIME: Final = "budget.lifetime_epsilon"
@@ -172,29 +137,6 @@ class RosterRow:
     fingerprint: str
     own: bool
     known: bool = False
-
-
-@dataclass(frozen=True)
-class StudyChange:
-    """One canonical key of the study that an earlier one had otherwise; None: it had none."""
-
-    key: str
-    before: str | None
-    after: str | None
-
-
-@dataclass(frozen=True)
-class StudyComparison:
-    """Against the last approved study of the same name, else the last one.
-
-    Attributes:
-        earlier: its id.
-        approved: whether it is approved here.
-    """
-
-    earlier: str
-    changes: tuple[StudyChange, ...]
-    approved: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -478,36 +420,3 @@ def _failed_masks(plan: Plan, roster: Roster) -> Iterator[tuple[int, float]]:
             yield participants, plan.epsilon_if_masks_fail(participants)
         except AccountingError:
             continue
-
-
-# -- what changed ---------------------------------------------------------------------------
-
-
-def compare(earlier: Study, study: Study) -> StudyComparison:
-    """Compare two studies key by key, in canonical form; features go by their names."""
-    before, after = _flat(earlier), _flat(study)
-    changes = tuple(
-        StudyChange(key, before.get(key), after.get(key))
-        for key in sorted(before.keys() | after.keys())
-        if before.get(key) != after.get(key)
-    )
-    return StudyComparison(earlier.id, changes)
-
-
-def _flat(study: Study) -> dict[str, str]:
-    data: dict[str, Any] = json.loads(study.canonical())
-    features = data.pop("features")
-    # Their order is part of the study: it is the order of the model's parameters.
-    flat = {"features": json.dumps([feature["name"] for feature in features])}
-    flat |= dict(_leaves("", data))
-    for feature in features:
-        flat |= dict(_leaves(f"features[{feature['name']}]", feature))
-    return flat
-
-
-def _leaves(path: str, value: object) -> Iterator[tuple[str, str]]:
-    if isinstance(value, dict) and value:
-        for key, inner in value.items():
-            yield from _leaves(f"{path}.{key}" if path else str(key), inner)
-    else:
-        yield path, json.dumps(value)

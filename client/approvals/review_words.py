@@ -13,10 +13,10 @@ from fieldfare.client.approvals.review import (
     Leaving,
     Review,
     RosterRow,
-    StudyChange,
     StudyCost,
 )
 from fieldfare.shared.pages.words import covers
+from fieldfare.shared.study.comparison import change_line
 from fieldfare.shared.terminal.texts import SHORT, listed, plain
 
 MOST_SAID: Final = 600  # characters of what a start says of itself
@@ -211,17 +211,8 @@ def _changed(review: Review, most: ReviewBounds) -> list[str]:
     last = "approved one of this name" if review.comparison.approved else "of this name"
     none = "" if review.comparison.approved else "; none of them is approved"
     head = f"since {review.comparison.earlier[:SHORT]}, the last {last}{none}:"
-    changes = [_change(one, most.value) for one in review.comparison.changes]
+    changes = [change_line(one, most.value) for one in review.comparison.changes]
     return [head, *_first(changes, most)]
-
-
-def _change(change: StudyChange, most: int) -> str:
-    key = plain(change.key, 2 * most)
-    if change.before is None:
-        return f"+ {key}: {plain(change.after or '', most)}"
-    if change.after is None:
-        return f"- {key}: {plain(change.before, most)}"
-    return f"~ {key}: {plain(change.before, most)} -> {plain(change.after, most)}"
 
 
 def _warned(topic: str, lines: Sequence[str]) -> Iterator[ReviewTopic]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Final, NamedTuple
 
 import typer
 from pydantic import ValidationError
@@ -32,6 +32,8 @@ from fieldfare.shared.study.toml import problem_lines
 from fieldfare.shared.system.key_files import read_passphrase, read_signing_key
 from fieldfare.shared.terminal.texts import one_line
 
+HEAD: Final = 14  # columns of a line's head
+
 StudyArgument = Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study.")]
 KeyOption = Annotated[Path, typer.Option(help="The coordinator's Ed25519 key, PKCS8 PEM, 0600.")]
 PassphraseFileOption = Annotated[
@@ -53,7 +55,17 @@ def study_check(
 
 
 def plan_lines(plan: Plan) -> list[str]:
-    """Explain a plan in plain lines: promise, releases, noise, epsilon without masks, problems."""
+    """Explain a plan in plain lines, each under its head."""
+    told = (f"{head:<{HEAD}}{text}" for head, text in plan_facts(plan))
+    return [f"{plan.study.name} is a valid study", *told]
+
+
+def plan_facts(plan: Plan) -> list[tuple[str, str]]:
+    """Explain a plan under short heads: promise, releases, noise, epsilon without masks, problems.
+
+    Raises:
+        AccountingError: so few institutions that the accounting rule does not hold.
+    """
     study, privacy = plan.study, plan.study.privacy
     least = study.aggregation.minimum_institutions
     plan.check_noise(least)
@@ -62,26 +74,25 @@ def plan_lines(plan: Plan) -> list[str]:
     )
     unit = one_line(study.records.unit or "unit")
     return [
-        f"{study.name} is a valid study",
-        f"id            {study.id}",
-        f"purpose       {one_line(study.purpose)}",
-        _model_line(plan),
-        f"promise       epsilon {privacy.epsilon:g} at delta {privacy.delta:g} per {unit}",
-        f"covers        {_covered(study, unit)}",
-        f"planned       mu^2 {plan.mu2:.6g} in {_releases(plan)} releases",
-        *(_kind_line(plan, terms) for terms in plan.releases),
-        *_moment_lines(plan),
-        *(f"start         {one_line(line)}" for line in (start_line(plan),) if line),
-        *(f"computes      {one_line(f'{name}: {words}')}" for name, words in study.computed),
-        *_group_lines(plan),
-        *_question_lines(plan),
-        *_local_lines(study),
-        f"together      {least} institutions or more; {privacy.collusion_tolerance} may collude",
-        f"same person   known to at most {privacy.multiplicity} institutions",
-        f"if every mask failed, epsilon would be {failed} institutions",
-        f"who together  {together_line(plan, MASKS_FAIL_FACTOR * privacy.epsilon)}",
-        *(f"no run        {line}" for line in obstacles(plan)),
-        *(f"careful       {line}" for line in cautions(plan)),
+        ("id", study.id),
+        ("purpose", one_line(study.purpose)),
+        ("model", _model_words(plan)),
+        ("promise", f"epsilon {privacy.epsilon:g} at delta {privacy.delta:g} per {unit}"),
+        ("covers", _covered(study, unit)),
+        ("planned", f"mu^2 {plan.mu2:.6g} in {_releases(plan)} releases"),
+        *(_kind_words(plan, terms) for terms in plan.releases),
+        *_moment_words(plan),
+        *(("start", one_line(line)) for line in (start_line(plan),) if line),
+        *(("computes", one_line(f"{name}: {words}")) for name, words in study.computed),
+        *_group_words(plan),
+        *_question_words(plan),
+        *_local_words(study),
+        ("together", f"{least} institutions or more; {privacy.collusion_tolerance} may collude"),
+        ("same person", f"known to at most {privacy.multiplicity} institutions"),
+        ("masks fail", f"if every mask failed, epsilon would be {failed} institutions"),
+        ("who together", together_line(plan, MASKS_FAIL_FACTOR * privacy.epsilon)),
+        *(("no run", line) for line in obstacles(plan)),
+        *(("careful", line) for line in cautions(plan)),
     ]
 
 
@@ -98,65 +109,62 @@ def _reads(study: Study) -> str:
     return f"{study.model.kind}, {len(study.features)} features"
 
 
-def _model_line(plan: Plan) -> str:
+def _model_words(plan: Plan) -> str:
     study = plan.study
     if not study.trains:
-        return "model         none: questions only"
-    entries = plan.training.vectors.entries
-    return f"model         {_reads(study)}, {entries} parameters"
+        return "none: questions only"
+    return f"{_reads(study)}, {plan.training.vectors.entries} parameters"
 
 
-def _moment_lines(plan: Plan) -> list[str]:
+def _moment_words(plan: Plan) -> list[tuple[str, str]]:
     said = moments_line(plan)
-    return [f"geometry      moments {said}"] if said else []
+    return [("geometry", f"moments {said}")] if said else []
 
 
 def _releases(plan: Plan) -> int:
     return sum(terms.steps + terms.spare for terms in plan.releases)
 
 
-def _group_lines(plan: Plan) -> list[str]:
+def _group_words(plan: Plan) -> list[tuple[str, str]]:
     """Say by what alerts are counted, and how blurred one count is."""
     sigma = plan.fairness.sigma / group_scale(plan.study.groups)
+    end = f"levels, alerts or not, labelled or not; noise {sigma:.4g} on each count"
     return [
-        f"group         {one_line(one.column)}: {len(one.names)} levels, alerts or not, labelled "
-        f"or not; noise {sigma:.4g} on each count"
-        for one in plan.study.groups
+        ("group", f"{one_line(one.column)}: {len(one.names)} {end}") for one in plan.study.groups
     ]
 
 
-def _local_lines(study: Study) -> list[str]:
+def _local_words(study: Study) -> list[tuple[str, str]]:
     if not study.training.local:
         return []
-    return ["local mode    training's noise is each institution's own, whoever else colludes"]
+    return [("local mode", "training's noise is each institution's own, whoever else colludes")]
 
 
-def _question_lines(plan: Plan) -> list[str]:
+def _question_words(plan: Plan) -> list[tuple[str, str]]:
     """Say what each question costs of its release, and what later ones may be about."""
-    study, lines = plan.study, []
+    study, found = plan.study, []
     if study.questions is not None:
         layout = layout_for(study.questions, study.asked_columns)
         for question, share in zip(study.queries, layout.shares, strict=True):
             cost = float(share) * plan.query.mu2
-            lines.append(f"question      {question.name} ({question.kind}): mu^2 {cost:.4g}")
+            found.append(("question", f"{question.name} ({question.kind}): mu^2 {cost:.4g}"))
     if study.allowance is not None:
-        allowed = study.allowance
-        lines.append(
-            f"later         {allowed.groups} groups of {', '.join(allowed.kinds)} over "
-            f"{one_line(', '.join(allowed.columns))}"
-        )
-    return lines
+        allowed, columns = study.allowance, one_line(", ".join(study.allowance.columns))
+        said = f"{allowed.groups} groups of {', '.join(allowed.kinds)} over {columns}"
+        found.append(("later", said))
+    return found
 
 
-def _kind_line(plan: Plan, terms: ReleaseTerms) -> str:
+def _kind_words(plan: Plan, terms: ReleaseTerms) -> tuple[str, str]:
     name = "allowance" if terms is plan.allowance else terms.kind.value
     most = terms.sensitivity.l2(plan.relation) if terms.sensitivity else 0.0
     inside = f" for {terms.local_steps} steps inside in full noise" if terms.local_steps else ""
-    return (
-        f"{name:<13} {terms.steps} + {terms.spare} spare, each mu^2 {terms.mu2:.4g}{inside}: "
-        f"sensitivity {most:.6g}, noise {terms.sigma:.4g} on each of {terms.vectors.entries} "
-        f"entries, {terms.vectors.entries * terms.word_bits.value // 8} bytes"
+    said = (
+        f"{terms.steps} + {terms.spare} spare, each mu^2 {terms.mu2:.4g}{inside}: sensitivity "
+        f"{most:.6g}, noise {terms.sigma:.4g} on each of {terms.vectors.entries} entries, "
+        f"{terms.vectors.entries * terms.word_bits.value // 8} bytes"
     )
+    return name, said
 
 
 @app.command("study.sign")

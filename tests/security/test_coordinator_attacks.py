@@ -30,7 +30,6 @@ from tests.support.federations.settings import BANKS, STEPS, Book, MakeSetting, 
 from tests.support.homes.institutions import Coordinator, OpenCustody, approve_all, home_study
 from tests.support.runs.transcripts import Recorder
 
-from fieldfare.client.approvals.review import compare
 from fieldfare.client.home.studies import State, kept_study
 from fieldfare.client.oversight.transcript_check import compare_replies, recorded_replies
 from fieldfare.client.wire.frames import Described
@@ -54,6 +53,7 @@ from fieldfare.shared.protocol.messages import (
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.protocol.signed_files import offer_study
+from fieldfare.shared.study.comparison import compare
 from fieldfare.shared.transcript.file import Misfit, write_transcript
 from fieldfare.shared.transcript.heads import ShownLog
 from fieldfare.shared.transcript.leaves import EndRecord, Leaf, LeafKind, tree_head

@@ -1,6 +1,6 @@
 from tests.support.runs.asking import asking
 
-from fieldfare.client.approvals.review import asked_lines
+from fieldfare.shared.study.asked_words import asked_lines
 
 
 def test_every_question_is_said_with_what_it_reads_and_of_whom() -> None:
