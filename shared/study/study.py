@@ -5,7 +5,6 @@ Every mistake is reported at once: key path, what was expected, what was found.
 """
 
 import math
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
@@ -62,7 +61,7 @@ from fieldfare.shared.study.model_sections import (
     row_section,
 )
 from fieldfare.shared.study.start import put_start, start_in
-from fieldfare.shared.study.toml import problem_lines
+from fieldfare.shared.study.toml import problem_lines, toml_data
 from fieldfare.shared.study.training_section import TrainingSection
 from fieldfare.shared.system.private_files import read_at_most
 
@@ -719,14 +718,7 @@ def parse_study(text: str, beside: Path | None = None) -> Study:
     Raises:
         StudyError: the text is no TOML, or lists every mistake, one line each.
     """
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise StudyError(f"expected TOML: {error}") from None
-    except (ValueError, RecursionError):  # a number of thousands of digits; brackets as many
-        raise StudyError(
-            "expected TOML, found a number too long or brackets too deep; shorten them"
-        ) from None
+    data = toml_data(text)
     put_start(data, beside)
     try:
         return Study.model_validate(data)

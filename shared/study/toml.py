@@ -67,6 +67,8 @@ def _found(error: dict[str, Any]) -> str:
         found = repr(value)
     except ValueError:  # Python writes no integer of more than some thousand digits
         return "a very large number"
+    except RecursionError:
+        return "tables too deep"
     return cut(found, LONGEST_FOUND)
 
 
@@ -94,6 +96,9 @@ def _key(part: str) -> str:
 # -- toml files -----------------------------------------------------------------------------------
 
 MAX_TOML_BYTES: Final = 1024 * 1024
+MOST_PARTS: Final = 32  # of a key: a.b.c has three
+_PART: Final = r"""(?:[A-Za-z0-9_-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')"""
+_LONG_KEY: Final = re.compile(rf"(?<![A-Za-z0-9_\\-])(?:{_PART}[ \t]*+\.[ \t]*+){{{MOST_PARTS}}}")
 
 PathText = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]+$")]
 
@@ -114,14 +119,31 @@ def parse_toml(text: str, model: type[S], name: str) -> S:
         StudyError: the text is no TOML, or lists every mistake, one line each.
     """
     try:
-        return model.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise StudyError(f"{name}: expected TOML: {error}") from None
+        return model.model_validate(toml_data(text))
     except ValidationError as error:
         raise StudyError([f"{name}: {line}" for line in problem_lines(error)]) from None
+    except StudyError as error:
+        raise StudyError(f"{name}: {error}") from None
+
+
+def toml_data(text: str) -> dict[str, Any]:
+    """Parse TOML text, in time that grows with its length alone.
+
+    Raises:
+        StudyError: it is none, or has a key of too many parts: Python's parser takes four times as
+            long for a key of twice as many.
+    """
+    if _LONG_KEY.search(text):
+        raise StudyError(
+            f"expected TOML with keys of at most {MOST_PARTS} parts, found a longer one"
+        )
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise StudyError(f"expected TOML: {error}") from None
     except (ValueError, RecursionError):  # a number of thousands of digits; brackets as many
         raise StudyError(
-            f"{name}: expected TOML, found a number too long or brackets too deep"
+            "expected TOML, found a number too long or brackets too deep; shorten them"
         ) from None
 
 
