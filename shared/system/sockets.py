@@ -6,11 +6,14 @@ replaces the file that a dead process left behind. A lock held for as long as th
 tells dead from living; it goes with the process, also after a kill.
 """
 
+import errno
 import fcntl
 import grp
 import os
 import socket
 import stat
+import struct
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -184,3 +187,51 @@ def _empty_folder(hidden: Path) -> Path:
     hidden.chmod(OWNER_ONLY)
     (hidden / "s").unlink(missing_ok=True)
     return hidden
+
+
+# -- who is at the other end ----------------------------------------------------------------------
+
+_PEER: Final = struct.Struct("3i")  # process, user, group: unix(7), SO_PEERCRED
+_PIECE: Final = 64 * 1024
+
+
+def peer_user(line: socket.socket) -> int:
+    """Return the number of the user at the other end, as the kernel noted it when it connected.
+
+    Raises:
+        OSError: the connection is gone.
+    """
+    content = line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
+    _, user, _ = _PEER.unpack(content)
+    return int(user)
+
+
+def received(line: socket.socket, most: int, ends: float) -> bytes:
+    """Return everything that the other end says before it closes its side.
+
+    Args:
+        line: a connection.
+        most: bytes.
+        ends: until when, on the monotonic clock.
+
+    Raises:
+        TimeoutError: it said more after that.
+        OSError: it said too much, or went away.
+    """
+    pieces: list[bytes] = []
+    size = 0
+    while True:
+        left = ends - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        line.settimeout(left)
+        try:
+            piece = line.recv(_PIECE)
+        except ConnectionResetError:  # it was not heard out: what it said before counts
+            piece = b""
+        if not piece:
+            return b"".join(pieces)
+        size += len(piece)
+        if size > most:
+            raise OSError(errno.EMSGSIZE, f"expected at most {most} bytes, found more")
+        pieces.append(piece)

@@ -1,0 +1,299 @@
+"""A desk: who may ask, what counts as a question, and what becomes of everything else."""
+
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from threading import Event
+from typing import Final
+
+import pytest
+
+from fieldfare.shared.desk.answering import Desk, DeskLimits, DeskLine, serving_desk
+from fieldfare.shared.desk.asking import DeskClient
+from fieldfare.shared.desk.calls import (
+    LARGEST_ANSWER,
+    LARGEST_ASKED,
+    DeskCall,
+    DeskTerm,
+    Nothing,
+    error_bytes,
+    read_answer,
+)
+from fieldfare.shared.errors import (
+    FieldfareError,
+    KeysError,
+    LedgerError,
+    NeedsPersonError,
+    PackageError,
+    PolicyRefusal,
+    ProtocolError,
+    RefusalCode,
+    RunError,
+    StudyError,
+    UsageError,
+)
+from fieldfare.shared.system.sockets import UnixSocket
+
+ME: Final = os.geteuid()
+QUICK: Final = DeskLimits(places=2, arrive_seconds=0.3, read_seconds=0.3)
+
+
+class Word(DeskTerm):
+    """A text, there and back."""
+
+    text: str
+    times: int = 1
+
+
+SAY: Final = DeskCall("say", Word, Word, 5.0)
+FAIL: Final = DeskCall("fail", Word, Nothing, 5.0)
+WAIT: Final = DeskCall("wait", Nothing, Nothing, 0.5)
+LARGE: Final = DeskCall("large", Nothing, Word, 5.0)
+BROKEN: Final = DeskCall("broken", Nothing, Nothing, 5.0)
+
+
+class Bench:
+    """A desk of a test, and what reached it."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, int]] = []
+        self.users, self.go = {ME}, Event()
+        self.desk = Desk(
+            [
+                DeskLine(SAY, self.say),
+                DeskLine(FAIL, self.fail),
+                DeskLine(WAIT, self.wait),
+                DeskLine(LARGE, lambda _asked, _user: Word(text="x" * LARGEST_ANSWER)),
+                DeskLine(BROKEN, self.broken),
+            ],
+            lambda: self.users,
+            QUICK,
+        )
+
+    def say(self, asked: Word, user: int) -> Word:
+        self.heard.append((asked.text, user))
+        return Word(text=asked.text * asked.times)
+
+    def fail(self, asked: Word, user: int) -> Nothing:
+        del user
+        raise LedgerError(asked.text)
+
+    def wait(self, asked: Nothing, user: int) -> Nothing:
+        self.go.wait(10)
+        self.heard.append(("waited", user))
+        return asked
+
+    def broken(self, asked: Nothing, user: int) -> Nothing:
+        del asked, user
+        raise ZeroDivisionError("MARKER")
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+@pytest.fixture
+def place(bench: Bench, room: Path) -> Iterator[Path]:
+    with serving_desk(bench.desk, UnixSocket(room)):
+        yield room
+
+
+@pytest.fixture
+def client(place: Path) -> DeskClient:
+    return DeskClient(place, ME, "fieldfare start it")
+
+
+@contextmanager
+def connected(path: Path) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
+        line.settimeout(5)
+        line.connect(os.fspath(path))
+        yield line
+
+
+def heard(path: Path, content: bytes) -> bytes:
+    """What the desk says to bytes as they are."""
+    with connected(path) as line:
+        line.sendall(content)
+        line.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: line.recv(65536), b""))
+
+
+def test_a_question_is_answered_with_who_asked(bench: Bench, client: DeskClient) -> None:
+    assert client.runs
+    assert client.ask(SAY, Word(text="ü\n", times=3)).text == "ü\nü\nü\n"
+    assert bench.heard == [("ü\n", ME)]
+
+
+ERRORS: Final = (
+    *(UsageError("no"), StudyError(["one", "two"]), PackageError("no"), KeysError("no")),
+    *(LedgerError("no"), RunError("no"), PolicyRefusal(RefusalCode.POLICY, "no")),
+    ProtocolError("no", RefusalCode.BAD_KEYS),
+)
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_errors_are_values_of_the_tree(error: FieldfareError) -> None:
+    with pytest.raises(type(error)) as found:
+        read_answer(error_bytes(error), Nothing)
+    assert str(found.value) == str(error)
+    assert getattr(found.value, "code", None) == getattr(error, "code", None)
+
+
+def test_an_error_of_another_kind_is_still_an_error() -> None:
+    with pytest.raises(RunError, match="no"):
+        read_answer(error_bytes(NeedsPersonError("no")), Nothing)
+
+
+def test_an_error_reaches_who_asked(client: DeskClient) -> None:
+    with pytest.raises(LedgerError, match="it is locked"):
+        client.ask(FAIL, Word(text="it is locked"))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\0" * 100,
+        b"{",
+        b"[" * 30_000,
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        b'{"call": "say"}',
+        b'{"call": "say", "asked": {"text": 1}}',
+        b'{"call": "say", "asked": {"text": "x", "times": "3"}}',
+        b'{"call": "say", "asked": {"text": "x", "more": 1}}',
+        b'{"call": "say", "asked": {"text": "x"}, "more": 1}',
+        b'{"call": "else", "asked": {}}',
+        b'{"call": ["say"], "asked": {}}',
+        b'{"call": "say", "asked": {"text": "\\ud800"}}',
+    ],
+)
+def test_garbage_is_an_error_and_does_nothing(bench: Bench, place: Path, content: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        read_answer(heard(place, content), Nothing)
+    assert not bench.heard
+    assert b"MARKER" not in heard(place, b"MARKER" + content)
+
+
+def test_half_a_question_is_none(bench: Bench, place: Path) -> None:
+    whole = json.dumps({"call": "say", "asked": {"text": "x"}}).encode()
+    for size in range(len(whole)):
+        heard(place, whole[:size])
+    assert not bench.heard
+    heard(place, whole)
+    assert bench.heard == [("x", ME)]
+
+
+def test_what_is_too_large_is_not_read(bench: Bench, client: DeskClient, place: Path) -> None:
+    with pytest.raises(UsageError, match="expected a question of at most"):
+        client.ask(SAY, Word(text="x" * LARGEST_ASKED))
+    whole = json.dumps({"call": "say", "asked": {"text": "x" * LARGEST_ASKED}}).encode()
+    with suppress(BrokenPipeError, ConnectionResetError):
+        assert heard(place, whole) == b""
+    assert not bench.heard
+    with pytest.raises(RunError, match="fits on a page"):
+        client.ask(LARGE, Nothing())
+
+
+def test_another_user_is_refused_before_anything_is_read(
+    bench: Bench, client: DeskClient, place: Path
+) -> None:
+    bench.users = {ME + 1}
+    with pytest.raises(UsageError, match=f"found user number {ME}"):
+        client.ask(SAY, Word(text="x"))
+    with connected(place) as line:  # it said nothing, and has its answer
+        assert b"may ask this desk" in line.recv(65536)
+    assert not bench.heard
+    bench.users = {ME}  # looked up for each question
+    assert client.ask(SAY, Word(text="x")).text == "x"
+
+
+def test_nothing_is_told_to_another_users_desk(bench: Bench, place: Path) -> None:
+    with pytest.raises(UsageError, match="nothing was asked"):
+        DeskClient(place, ME + 1, "").ask(SAY, Word(text="a code"))
+    time.sleep(0.05)
+    assert not bench.heard
+
+
+def test_a_desk_that_is_gone_says_what_to_do(tmp_path: Path) -> None:
+    client = DeskClient(tmp_path / "none.sock", ME, "fieldfare start it")
+    assert not client.runs
+    with pytest.raises(RunError, match="start it with `fieldfare start it`"):
+        client.ask(SAY, Word(text="x"))
+
+
+def test_who_says_nothing_is_let_go(bench: Bench, place: Path) -> None:
+    with ExitStack() as stack:
+        lines = [stack.enter_context(connected(place)) for _ in range(QUICK.places)]
+        for line in lines:
+            assert line.recv(1) == b""  # closed, after the time to arrive
+    assert heard(place, b"{")
+    assert not bench.heard
+
+
+def test_places_are_few_and_come_free(bench: Bench, client: DeskClient, place: Path) -> None:
+    with ExitStack() as stack:
+        for _ in range(QUICK.places):
+            line = stack.enter_context(connected(place))
+            line.sendall(b'{"call": "wait", "asked": {}}')
+            line.shutdown(socket.SHUT_WR)
+        until(lambda: "busy" in said(client))
+        bench.go.set()
+        until(lambda: said(client) == "")
+    assert bench.heard.count(("waited", ME)) == QUICK.places
+
+
+def test_an_act_goes_on_where_nobody_waits_any_more(bench: Bench, client: DeskClient) -> None:
+    timed_out(client)
+    assert ("waited", ME) not in bench.heard
+    bench.go.set()
+    until(lambda: ("waited", ME) in bench.heard)
+
+
+def timed_out(client: DeskClient) -> None:
+    with pytest.raises(RunError, match="goes on: open this page again"):
+        client.ask(WAIT, Nothing())
+
+
+def said(client: DeskClient) -> str:
+    """What the desk has against a question; nothing where it answers."""
+    try:
+        client.ask(SAY, Word(text="busy?"))
+    except RunError as error:
+        return str(error)
+    return ""
+
+
+def until(holds: Callable[[], bool]) -> None:
+    ends = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < ends
+        time.sleep(0.01)
+
+
+def test_a_defect_says_nothing_but_that_it_ended(
+    client: DeskClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(RunError, match="found that it ended"):
+        client.ask(BROKEN, Nothing())
+    until(lambda: "ZeroDivisionError" in caplog.text)
+    assert "MARKER" not in caplog.text
+
+
+def test_a_call_stands_once() -> None:
+    line = DeskLine(SAY, Bench().say)
+    with pytest.raises(UsageError, match="found one twice"):
+        Desk([line, line], set)
+
+
+def test_questions_in_work_are_finished(bench: Bench, room: Path) -> None:
+    with serving_desk(bench.desk, UnixSocket(room)):
+        timed_out(DeskClient(room, ME, ""))
+        bench.go.set()
+    assert bench.heard == [("waited", ME)]
+    assert not room.exists()
