@@ -15,15 +15,14 @@ from fieldfare.client.alerts.acts import CaseAct
 from fieldfare.client.alerts.alert import Alert, Feedback
 from fieldfare.client.alerts.casework import FILE_MODE, TERMS, Act, Casework, Deed, Signed
 from fieldfare.client.alerts.deciding import ActOutcome, judged
-from fieldfare.client.alerts.entries import KeptEntries
 from fieldfare.client.alerts.entry_keys import EntryKeys, keys_beside
+from fieldfare.client.alerts.kept_entries import KeptEntries
 from fieldfare.client.alerts.store import AlertStore, Kept, open_store, read_store, store_at
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import HomeSettings, load_settings
 from fieldfare.client.journal.entries import Event, printable
 from fieldfare.client.journal.journal import Journal
-from fieldfare.client.scoring.exclusion import Members, left_out
-from fieldfare.client.scoring.selection import LISTED, parse_suppression
+from fieldfare.client.scoring.selection import LISTED, Members, left_out, parse_suppression
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.system.clock import utc_now

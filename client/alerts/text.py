@@ -17,7 +17,7 @@ from fieldfare.client.alerts.card import (
     likely_words,
     parties_of,
 )
-from fieldfare.client.alerts.entries import KeptEntries
+from fieldfare.client.alerts.kept_entries import KeptEntries
 from fieldfare.client.alerts.store import Kept
 from fieldfare.shared.harm_rules import HARM_RULES
 from fieldfare.shared.terminal.screen import BAD, facts, table

@@ -324,7 +324,7 @@ def _with_movements(
 ) -> ReportFacts:
     """Read the customer's own entries again, for this draft alone."""
     # No draft without entries waits for a database engine.
-    from fieldfare.client.alerts.reports.facts import entries  # noqa: PLC0415 -- see above
+    from fieldfare.client.alerts.reports.movements import entries  # noqa: PLC0415 -- see above
 
     days = window_days(alert)
     read = entries(folder, alert.unit, days, last=last, today=utc_now().date())

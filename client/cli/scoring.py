@@ -49,12 +49,12 @@ from fieldfare.client.own_model.own_grid import own_grid
 from fieldfare.client.own_model.stack import SHARED_PARTS
 from fieldfare.client.own_model.tuning import FittingKind, further
 from fieldfare.client.scoring.comparison import Group, table_rows
-from fieldfare.client.scoring.exclusion import group_columns, left_out, members_by_column
+from fieldfare.client.scoring.exclusion import group_columns, members_by_column
 from fieldfare.client.scoring.ranking import Ranked, rank_rows
 from fieldfare.client.scoring.ranking_table import check_out
 from fieldfare.client.scoring.readings import ONE_HOLDS
 from fieldfare.client.scoring.reasons import TextReasons
-from fieldfare.client.scoring.selection import Selected
+from fieldfare.client.scoring.selection import Selected, left_out
 from fieldfare.client.scoring.units import read_rows
 from fieldfare.shared.advice import at_home
 from fieldfare.shared.errors import ProtocolError, UsageError

@@ -27,7 +27,7 @@ from fieldfare.client.alerts.card import (
 )
 from fieldfare.client.alerts.casework import Deed
 from fieldfare.client.alerts.deciding import MOST_NOTE, VICTIM_WORDS, ActOutcome
-from fieldfare.client.alerts.entries import KeptEntries
+from fieldfare.client.alerts.kept_entries import KeptEntries
 from fieldfare.client.alerts.queue_view import QueueFilter
 from fieldfare.client.alerts.reports.facts import REPORTABLE, report_facts
 from fieldfare.client.alerts.reports.forms import ReportFormat, completed, draft_of, form_of

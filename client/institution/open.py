@@ -32,9 +32,13 @@ from fieldfare.client.journal.entries import Event
 from fieldfare.client.journal.journal import Journal
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.policy.policy import Policy, limits, load_policy, pinned_coordinator
-from fieldfare.client.records import holdout_mask, read_sources, split_name
 from fieldfare.client.records.encoding.problems import RecordProblem, zero_words
-from fieldfare.client.records.encoding.units import NO_ROWS, RowsPerUnit
+from fieldfare.client.records.encoding.units import (
+    NO_ROWS,
+    RowsPerUnit,
+    holdout_mask,
+    split_name,
+)
 from fieldfare.client.records.settings import check_unit
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.shared.errors import LedgerError
@@ -264,6 +268,9 @@ def records_loader(institution: Institution, environment: Mapping[str, str]) -> 
         check_deployable(study)  # also one that an earlier version approved
         if institution.settings.records:  # else reading says so
             check_unit(study, institution.settings.unit)
+        # Whoever opens an institution for another reason loads nothing that reads records.
+        from fieldfare.client.records import read_sources  # noqa: PLC0415
+
         records = read_sources(
             institution.settings.records,
             study,

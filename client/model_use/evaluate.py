@@ -44,14 +44,12 @@ from fieldfare.client.scoring.comparison import (
     recall,
 )
 from fieldfare.client.scoring.exclusion import (
-    Members,
     group_columns,
-    left_out,
     mask_of,
     members_by_column,
 )
 from fieldfare.client.scoring.readings import ONE_HOLDS
-from fieldfare.client.scoring.selection import AlertBudget, queue_of
+from fieldfare.client.scoring.selection import AlertBudget, Members, left_out, queue_of
 from fieldfare.client.scoring.units import ScorableUnits, read_units
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import EncodedUnits

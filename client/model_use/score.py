@@ -36,14 +36,13 @@ from fieldfare.client.records.sources.mapping import load_mapping
 from fieldfare.client.records.sources.source import Table, table_at
 from fieldfare.client.scoring.exclusion import (
     group_columns,
-    left_out,
     mask_of,
     members_by_column,
 )
 from fieldfare.client.scoring.ranking import Ranking, rank_units
 from fieldfare.client.scoring.ranking_table import AlertTable, write_alerts
 from fieldfare.client.scoring.reasons import TextReasons
-from fieldfare.client.scoring.selection import AlertBudget, ExcludedGroup
+from fieldfare.client.scoring.selection import AlertBudget, ExcludedGroup, left_out
 from fieldfare.client.scoring.units import read_rows, read_units, values_before
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.evaluation.score_map import Cut

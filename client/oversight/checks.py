@@ -55,7 +55,6 @@ from fieldfare.client.oversight.preflight import (
     judge_swap,
 )
 from fieldfare.client.policy.policy import load_policy, pinned_coordinator
-from fieldfare.client.records.load import check_records
 from fieldfare.client.records.settings import check_unit, tables_of
 from fieldfare.shared.errors import FieldfareError, KeysError, UsageError
 from fieldfare.shared.protocol.identity import fingerprint
@@ -323,6 +322,9 @@ class HomeChecks:
     def _records(self, kept: KeptStudy) -> str | CheckNote:
         if not self._given.records:
             return CheckNote(CheckOutcome.SKIP, f"{kept.short}: left out by --skip-records")
+        # Whoever leaves records out, a console for one, loads nothing that reads them.
+        from fieldfare.client.records.load import check_records  # noqa: PLC0415
+
         home, settings = self.home.need(), self.settings.need()
         check_unit(kept.study, settings.unit)
         tables = tables_of(

@@ -5,17 +5,15 @@ of such a group are not ranked, are no alerts and stand in no file of alerts. A 
 sums read the records as they are, so no answer to the outside depends on who is excluded.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from fieldfare.client.scoring.selection import ExcludedGroup
+from fieldfare.client.scoring.selection import ExcludedGroup, Members
 from fieldfare.client.scoring.units import ScorableUnits
-
-Members = Mapping[str, frozenset[str]]
 
 
 def group_columns(groups: Sequence[ExcludedGroup]) -> tuple[str, ...]:
@@ -44,11 +42,6 @@ def members_by_column(groups: Sequence[ExcludedGroup], units: ScorableUnits) -> 
         for one in groups
         if one.column
     }
-
-
-def left_out(members: Members) -> frozenset[str]:
-    """Return the units of any group."""
-    return frozenset().union(*members.values())
 
 
 def mask_of(units: ScorableUnits, members: frozenset[str]) -> NDArray[np.bool_]:

@@ -8,6 +8,7 @@ would be trained on the choices of this one.
 import csv
 import io
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Final, Self
@@ -26,6 +27,8 @@ BELOW_LINE_SHARE: Final = 0.05
 HEADER: Final = ("unit", "reason")
 LISTED: Final = "suppression list"
 MOST_LEVELS: Final = 256
+
+Members = Mapping[str, frozenset[str]]
 
 GroupName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
@@ -64,6 +67,11 @@ class ExcludedGroup(Section):
                 f"name: expected another name than {LISTED}, which is a list of its own"
             )
         return self
+
+
+def left_out(members: Members) -> frozenset[str]:
+    """Return the units of any group."""
+    return frozenset().union(*members.values())
 
 
 class Selected(StrEnum):

@@ -18,7 +18,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import isotonic_regression
 from scipy.special import ndtri
 
 from fieldfare.shared.study.study import Study
@@ -82,6 +81,9 @@ def project(counts: Counts) -> Counts:
     Source: Barlow, Bartholomew, Bremner, Brunk 1972, section 1.2; clipping an isotonic
     regression gives the bounded one.
     """
+    # Loads 35 MB, which who only shows a budget has no use for.
+    from scipy.optimize import isotonic_regression  # noqa: PLC0415
+
     above = np.cumsum(counts[:, ::-1], axis=1)
     totals = np.maximum(above[:, -1:], 0.0)
     rising = [isotonic_regression(row).x for row in above]

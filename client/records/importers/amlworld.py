@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fieldfare.client.records.canonical.bank import Channel, Direction
-from fieldfare.client.records.importers.base import LABELS, ImportOptions, minor_digits, open_folder
+from fieldfare.client.records.canonical.money import minor_digits
+from fieldfare.client.records.importers.base import LABELS, ImportOptions, open_folder
 from fieldfare.client.records.importers.csv_rows import (
     FIELDS,
     Value,

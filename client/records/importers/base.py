@@ -11,7 +11,6 @@ Amounts as texts, in whole minor units of their currency (ISO 4217).
 """
 
 import hmac
-import re
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -257,33 +256,3 @@ class ImportOptions:
             name: [one for one in listed if f"{name}.{one}" not in self.lacking]
             for name, listed in columns.items()
         }
-
-
-# -- money ----------------------------------------------------------------------------------------
-
-_USUAL: Final = 2
-_OTHERS: Final = {
-    0: "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF",
-    3: "BHD IQD JOD KWD LYD OMR TND",
-    4: "CLF UYW",
-}
-_DIGITS: Final[Mapping[str, int]] = {
-    currency: digits for digits, listed in _OTHERS.items() for currency in listed.split()
-}
-_AMOUNT: Final = re.compile(r"([0-9]{1,18})(?:\.([0-9]{0,5}))?")  # ISO 20022: 18 digits, 5 decimals
-
-
-def minor_digits(currency: str) -> int:
-    """Return how many decimals a currency's minor unit has."""
-    return _DIGITS.get(currency, _USUAL)
-
-
-def minor_units(text: str, currency: str) -> int | None:
-    """Return an amount in minor units; None where it is no amount of that currency."""
-    found = _AMOUNT.fullmatch(text)
-    if found is None:
-        return None
-    digits, decimals = minor_digits(currency), (found[2] or "").rstrip("0")
-    if len(decimals) > digits:
-        return None
-    return int(found[1] + decimals.ljust(digits, "0"))

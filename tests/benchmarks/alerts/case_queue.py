@@ -24,8 +24,8 @@ from fieldfare.client.alerts.alert import (
     Feedback,
     PartyRole,
 )
-from fieldfare.client.alerts.entries import Entry, KeptEntries
 from fieldfare.client.alerts.entry_keys import EntryKeys
+from fieldfare.client.alerts.kept_entries import Entry, KeptEntries
 from fieldfare.client.alerts.queue_view import QueueFilter
 from fieldfare.client.alerts.store import AlertStore, store_at
 

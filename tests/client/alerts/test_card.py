@@ -8,7 +8,7 @@ from tests.client.alerts.test_alert_text import kept
 
 from fieldfare.client.alerts.alert import Disposition
 from fieldfare.client.alerts.card import card_of, parties_of, weeks_of
-from fieldfare.client.alerts.entries import Entry, KeptEntries
+from fieldfare.client.alerts.kept_entries import Entry, KeptEntries
 from fieldfare.client.alerts.store import Kept
 
 

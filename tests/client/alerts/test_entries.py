@@ -13,8 +13,9 @@ from tests.support.homes.institutions import NOW
 from fieldfare.client.alerts.acts import CaseAct, CaseActKind
 from fieldfare.client.alerts.alert import Disposition
 from fieldfare.client.alerts.alert_queue import forget, open_queue, statement_of
-from fieldfare.client.alerts.entries import MOST_KEPT, KeptEntries, statements
+from fieldfare.client.alerts.entries import MOST_KEPT, statements
 from fieldfare.client.alerts.entry_keys import EntryKeys, keys_beside
+from fieldfare.client.alerts.kept_entries import KeptEntries
 from fieldfare.client.alerts.store import STORE, open_store
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import load_settings

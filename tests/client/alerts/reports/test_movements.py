@@ -16,15 +16,14 @@ from tests.support.homes.reported import decided, reported_alert
 from fieldfare.client.alerts.alert import PartyRole
 from fieldfare.client.alerts.reports.facts import (
     OPEN,
-    Entries,
     Movement,
     ReportFacts,
-    entries,
     report_facts,
     window_days,
 )
 from fieldfare.client.alerts.reports.fintrac import fintrac_draft, fintrac_problems
 from fieldfare.client.alerts.reports.goaml import goaml_draft, goaml_problems
+from fieldfare.client.alerts.reports.movements import Entries, entries
 from fieldfare.shared.errors import RecordsError
 
 LAST = date(2026, 3, 31)
