@@ -5,32 +5,19 @@ something that the content policy stopped fails the test. `FIELDFARE_SCREENSHOTS
 """
 
 import hashlib
-import os
-import shutil
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
-from tests.support.homes.consoles import PASSWORD, kept_alerts, secret_on
+from tests.support.browsers.looking import AXE, STOPPED, Look, chromium
+from tests.support.browsers.served import Served, served
+from tests.support.homes.consoles import PASSWORD, kept_alerts
 from tests.support.homes.institutions import Coordinator, home_study
-from tests.support.system.ports import free_port
 
 from fieldfare.client.home.layout import Home
-from fieldfare.shared.cli.root import run
 from fieldfare.shared.console.credentials import code_of
 from fieldfare.shared.system.clock import utc_now
 
-AXE = Path(__file__).parent / "axe-core" / "axe.min.js"
 AXE_HASH = "29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c"
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
-WIDTHS = (360, 1280, 1920)
-LOOKED_AT = {"light": (360, 1280), "dark": (1280,)}  # by axe-core, which takes a second each
-STOPPED = "Content Security Policy"
 
 
 def test_the_checker_is_the_published_one() -> None:
@@ -39,58 +26,11 @@ def test_the_checker_is_the_published_one() -> None:
     assert AXE_HASH in (AXE.parent / "README.md").read_text()
 
 
-@dataclass
-class Look:
-    """A browser's page, what it asked for, and what went wrong there."""
-
-    page: Any
-    address: str
-    scripts: bool
-    asked: set[str] = field(default_factory=set)
-    said: list[str] = field(default_factory=list)
-
-    def watch(self) -> "Look":
-        self.page.on("request", lambda one: self.asked.add(one.url))
-        self.page.on("console", lambda one: self.said.append(one.text))
-        self.page.on("pageerror", lambda one: self.said.append(str(one)))
-        return self
-
-    def open(self, path: str) -> None:
-        self.page.goto(f"{self.address}{path}")
-
-    def check(self, name: str) -> None:
-        """Look at the present page in both colours and at three widths."""
-        self.page.wait_for_load_state()
-        for scheme in ("light", "dark"):
-            self.page.emulate_media(color_scheme=scheme)
-            for width in WIDTHS:
-                self.page.set_viewport_size({"width": width, "height": 900})
-                if folder := os.environ.get("FIELDFARE_SCREENSHOTS"):
-                    self.page.screenshot(path=f"{folder}/{name}-{width}-{scheme}.png")
-                if self.scripts:
-                    wide = self.page.evaluate("document.documentElement.scrollWidth")
-                    assert wide <= width, f"{name} at {width}: {wide} wide"
-                if self.scripts and width in LOOKED_AT[scheme]:
-                    assert self.findings() == [], f"{name}, {scheme}, {width}"
-
-    def findings(self) -> list[str]:
-        self.page.evaluate(AXE.read_text())
-        found = self.page.evaluate("rules => axe.run({runOnly: rules})", RULES)
-        return [
-            f"{one['id']}: {one['nodes'][0]['html'][:200]}"
-            for one in found["violations"]
-            if one["impact"] in {"serious", "critical"}
-        ]
-
-
-Served = tuple[str, Callable[..., str]]
-
-
 @pytest.fixture
 def console_address(home: Home, capfd: pytest.CaptureFixture[str]) -> Iterator[Served]:
     """A console that serves, and what adds an account and returns its link."""
     kept_alerts(home, 60)
-    with served(home, capfd) as found:
+    with served(home.path, capfd) as found:
         yield found
 
 
@@ -101,46 +41,8 @@ def watched_address(
     """The same, of an institution with studies."""
     coordinator.receive(home_study(privacy__epsilon=0.25))
     coordinator.receive(home_study(purpose="<script>window.ran = 1</script>"))
-    with served(coordinator.homes["bank-a"], capfd) as found:
+    with served(coordinator.homes["bank-a"].path, capfd) as found:
         yield found
-
-
-@contextmanager
-def served(home: Home, capfd: pytest.CaptureFixture[str]) -> Iterator[Served]:
-    listen = f"127.0.0.1:{free_port()}"
-    at = ("--home", str(home.path), "--listen", listen)
-
-    def link(name: str, role: str = "analyst") -> str:
-        account = ("institution", "console", "account", "add", name, "--role", role)
-        assert run((*account, *at)) == 0
-        return capfd.readouterr().out.split("link=")[1][:43]
-
-    link("first")
-    command = [sys.executable, "-m", "fieldfare", "institution", "console", *at]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout
-            for line in process.stdout:
-                if listen in line:
-                    break
-            yield f"http://{listen}", link
-        finally:
-            process.terminate()
-            process.wait(20)
-
-
-@contextmanager
-def chromium(address: str, *, scripts: bool) -> Iterator[Look]:
-    sync_api = pytest.importorskip("playwright.sync_api")
-    program = shutil.which("chromium")
-    assert program, "expected chromium, found none: apt-get install chromium"
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        try:
-            context = browser.new_context(java_script_enabled=scripts)
-            yield Look(context.new_page(), address, scripts).watch()
-        finally:
-            browser.close()
 
 
 @pytest.mark.faults
@@ -150,7 +52,7 @@ def test_an_analyst_comes_in_and_takes_an_alert(console_address: Served, *, scri
     token = link("anna")
     with chromium(address, scripts=scripts) as look:
         page = look.page
-        log_out_and_in(look, enrol(look, token))
+        log_out_and_in(look, look.enrol(token, "anna"))
         page.get_by_label("Pages").get_by_role("link", name="Alerts").click()
         page.get_by_role("heading", name="Alerts").wait_for()
         look.check("alerts")
@@ -171,8 +73,7 @@ def test_an_analyst_comes_in_and_takes_an_alert(console_address: Served, *, scri
         led_here_by_another_site(look)
         look.open("/none")
         look.check("error")
-        assert [one for one in look.asked if not one.startswith((f"{address}/", "data:"))] == []
-        assert [one for one in look.said if STOPPED in one] == []
+        look.stayed()
         if scripts:
             blocked(look)
 
@@ -186,7 +87,7 @@ def test_an_operator_reads_a_study_and_is_told_the_command(
     token = link("otto", "operator")
     with chromium(address, scripts=scripts) as look:
         page = look.page
-        enrol(look, token, "otto")
+        look.enrol(token, "otto")
         page.get_by_label("Pages").get_by_role("link", name="Studies").click()
         page.get_by_role("heading", name="Waiting").wait_for()
         look.check("studies")
@@ -208,8 +109,7 @@ def test_an_operator_reads_a_study_and_is_told_the_command(
         page.get_by_label("Pages").get_by_role("link", name="Check").click()
         page.get_by_role("heading", name="Check").wait_for()
         look.check("check")
-        assert [one for one in look.asked if not one.startswith((f"{address}/", "data:"))] == []
-        assert [one for one in look.said if STOPPED in one] == []
+        look.stayed()
         if scripts:
             assert page.evaluate("window.ran || 0") == 0
 
@@ -223,21 +123,6 @@ def led_here_by_another_site(look: Look) -> None:
     look.page.get_by_role("link", name="Go on to the page").click()
     look.page.get_by_role("heading", name="Alerts").wait_for()
     look.page.wait_for_url(f"{look.address}/alerts?tier=3")
-
-
-def enrol(look: Look, token: str, name: str = "anna") -> bytes:
-    """Enrol by a link; return the second factor that the page showed."""
-    look.open(f"/enrol?link={token}")
-    factor = secret_on(look.page.content())
-    look.check("enrol")
-    look.page.get_by_label("Password, 12 characters or more").fill(PASSWORD)
-    look.page.get_by_label("The same again").fill(PASSWORD)
-    code = code_of(factor, utc_now().timestamp())
-    look.page.get_by_label("Six digits that the authenticator").fill(code)
-    look.page.get_by_role("button", name="Enrol and log in").click()
-    look.page.get_by_text(f"You are logged in as {name}").wait_for()
-    look.check("start")
-    return factor
 
 
 def log_out_and_in(look: Look, factor: bytes) -> None:

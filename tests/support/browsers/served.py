@@ -1,0 +1,41 @@
+"""A console as a process of its own, as people start it."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tests.support.system.ports import free_port
+
+from fieldfare.shared.cli.root import run
+
+Served = tuple[str, Callable[..., str]]
+
+
+@contextmanager
+def served(
+    home: Path, capfd: pytest.CaptureFixture[str], part: str = "institution"
+) -> Iterator[Served]:
+    """Serve a part's console as a process; its address, and what adds an account, for a link."""
+    listen = f"127.0.0.1:{free_port()}"
+    at = ("--home", str(home), "--listen", listen)
+
+    def link(name: str, role: str = "analyst") -> str:
+        account = (part, "console", "account", "add", name, "--role", role)
+        assert run((*account, *at)) == 0
+        return capfd.readouterr().out.split("link=")[1][:43]
+
+    link("first", "operator")
+    command = [sys.executable, "-m", "fieldfare", part, "console", *at]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            for line in process.stdout:
+                if listen in line:
+                    break
+            yield f"http://{listen}", link
+        finally:
+            process.terminate()
+            process.wait(20)
