@@ -29,6 +29,7 @@ from fieldfare.client.home.models import (
     ModelProvenance,
     ModelStanding,
     find_model,
+    keep_joining,
     kept_models,
     model_provenance,
 )
@@ -280,6 +281,7 @@ def compare(
         terms: dict[str, Any] = {"budget": budget, "minutes": minutes, "seed": SEED}
         joining = should_join(institution, used, labels, columns, **terms)
         create_private(page, join_page(joining).encode())
+        keep_joining(used.kept, joining, utc_now())
     if as_json:
         typer.echo(json.dumps({**asdict(found), "joining": joining}, indent=2))
         return

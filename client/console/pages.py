@@ -9,6 +9,7 @@ from fieldfare.client.console.alert_page import alert_pages
 from fieldfare.client.console.budget_page import BUDGET, budget_pages
 from fieldfare.client.console.check_page import CHECK, check_pages
 from fieldfare.client.console.journal_page import JOURNAL, journal_pages
+from fieldfare.client.console.models_page import MODELS, models_pages
 from fieldfare.client.console.place import ConsolePlace
 from fieldfare.client.console.queue_page import QUEUE, queue_pages
 from fieldfare.client.console.studies_page import STUDIES, studies_pages
@@ -19,6 +20,7 @@ MENU: Final = (
     MenuEntry(HOME, "Start", Right.ENTER),
     MenuEntry(QUEUE, "Alerts", Right.READ_ALERTS),
     MenuEntry(STUDIES, "Studies", Right.WATCH),
+    MenuEntry(MODELS, "Models", Right.SEE_MODELS),
     MenuEntry(BUDGET, "Budget", Right.WATCH),
     MenuEntry(JOURNAL, "Log", Right.WATCH),
     MenuEntry(CHECK, "Check", Right.WATCH),
@@ -29,7 +31,7 @@ def pages_of(place: ConsolePlace) -> tuple[Page, ...]:
     """Return every page of an institution's console but those of its entrance."""
     start = Page(HOME, Right.ENTER, lambda visit: _first_page(visit, place))
     # In a casework folder there is no home to look at, and its user could not.
-    every = (studies_pages, budget_pages, journal_pages, check_pages)
+    every = (studies_pages, models_pages, budget_pages, journal_pages, check_pages)
     watched = every if place.beside_keys else ()
     others = [page for pages in watched for page in pages(place.home)]
     return (start, *queue_pages(place), *alert_pages(place), *others)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -382,3 +382,43 @@ def _read_note(kept: KeptModel, name: str) -> Recomputed | None:
             return Recomputed.model_validate_json(file.read(MAX_BYTES))
     except (OSError, ValidationError):
         return None
+
+
+# -- should we join? ------------------------------------------------------------------------------
+
+JOINING_FILE: Final = "joining.json"
+_MOST_FIGURES: Final = 1024 * 1024
+
+
+class KeptJoining(BaseModel):
+    """The last answer to "Should we join?" with a model: figures from own records, for people here.
+
+    Attributes:
+        figures: as `shared.joining.figures` makes them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    format: Literal[1] = 1
+    time: Time
+    figures: dict[str, Any]
+
+
+def keep_joining(kept: KeptModel, figures: dict[str, Any], now: datetime) -> None:
+    """Keep an answer beside its model, in place of the last one.
+
+    Raises:
+        OSError: the disk says no.
+    """
+    done = KeptJoining(time=now.isoformat(timespec="seconds"), figures=figures)
+    replace_private(kept.folder / JOINING_FILE, done.model_dump_json().encode())
+
+
+def read_joining(kept: KeptModel) -> KeptJoining | None:
+    """Return the last answer; None where there is none, or where it cannot be read."""
+    try:
+        with (kept.folder / JOINING_FILE).open("rb") as file:
+            found = KeptJoining.model_validate_json(file.read(_MOST_FIGURES))
+    except (OSError, ValidationError):
+        return None
+    return found if found.figures.get("study_id") == kept.study else None

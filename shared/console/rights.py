@@ -25,6 +25,7 @@ class Right(StrEnum):
         ENTER: whoever is logged in, in any role.
         READ_ALERTS: see alerts, which are about customers.
         WORK_ON_ALERTS: take an alert, decide on it.
+        SEE_MODELS: see finished models and their cards; nothing about customers.
         WATCH: see studies and what they cost; nothing about customers.
         DECIDE_ON_STUDIES: be told the command that decides on a study.
     """
@@ -33,12 +34,14 @@ class Right(StrEnum):
     ENTER = "enter"
     READ_ALERTS = "read alerts"
     WORK_ON_ALERTS = "work on alerts"
+    SEE_MODELS = "see models"
     WATCH = "watch"
     DECIDE_ON_STUDIES = "decide on studies"
 
 
-_CASES: Final = frozenset({Right.ANYBODY, Right.ENTER, Right.READ_ALERTS, Right.WORK_ON_ALERTS})
-_WATCHING: Final = frozenset({Right.ANYBODY, Right.ENTER, Right.WATCH})
+_ALL: Final = frozenset({Right.ANYBODY, Right.ENTER, Right.SEE_MODELS})
+_CASES: Final = _ALL | {Right.READ_ALERTS, Right.WORK_ON_ALERTS}
+_WATCHING: Final = _ALL | {Right.WATCH}
 RIGHTS: Final[Mapping[ConsoleRole, frozenset[Right]]] = {
     ConsoleRole.ANALYST: _CASES,
     ConsoleRole.REVIEWER: _CASES,

@@ -12,6 +12,7 @@ from importlib import resources
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from fieldfare.shared.evaluation.groups import Verdict, percents, rate_in
@@ -75,6 +76,7 @@ def _said(row: Mapping[str, Any]) -> str:
 # -- model card page ------------------------------------------------------------------------------
 
 TEMPLATE: Final = resources.files("fieldfare.shared.pages") / "model_card.html"
+SECTIONS: Final = resources.files("fieldfare.shared.pages") / "card_sections.html"
 BAR: Final = 200.0  # width of an interval's bar, in SVG units
 EDGE: Final = 6.0  # beside it, so that a dot at an end is whole
 HEADROOM: Final = 1.08  # of the calibration's scale above its largest value
@@ -133,9 +135,33 @@ def card_page(
     Raises:
         ProtocolError: the card's time is none.
     """
+    return page_template(TEMPLATE).render(_context(card, study, parameters, checks))
+
+
+def card_sections(
+    card: ModelCard, study: Study, parameters: NDArray[np.float64], checks: CardChecks
+) -> Markup:
+    """Return the same without head and end, for a page that has its own.
+
+    Args:
+        card: checked against the two others (`check_card`).
+        study: whose features the parameters belong to.
+        parameters: float64 (entries,).
+        checks: of the card, by whoever draws the page.
+
+    Raises:
+        ProtocolError: the card's time is none.
+    """
+    text = page_template(SECTIONS).render(_context(card, study, parameters, checks))
+    return Markup(text)  # noqa: S704 -- the template escaped what it was filled in with
+
+
+def _context(
+    card: ModelCard, study: Study, parameters: NDArray[np.float64], checks: CardChecks
+) -> dict[str, Any]:
     shapes = [plain_shape(shape) for shape in shapes_of(study, parameters)]
     privacy = card.privacy
-    context: dict[str, Any] = {
+    return {
         "checks": checks,
         "card": plain(card.model_dump(mode="json")),
         "finished": f"{finished_at(card):%Y-%m-%d %H:%M} UTC",
@@ -155,7 +181,6 @@ def card_page(
         "planned": privacy.planned / PICOMU2,
         "spent": privacy.spent / PICOMU2,
     }
-    return page_template(TEMPLATE).render(context)
 
 
 def _released_groups(card: ModelCard) -> Any:

@@ -3,6 +3,7 @@
 from importlib import resources
 from typing import Any, Final
 
+from markupsafe import Markup
 from rich.console import Group, RenderableType
 from rich.constrain import Constrain
 from rich.text import Text
@@ -13,8 +14,9 @@ from fieldfare.shared.terminal.screen import table
 from fieldfare.shared.terminal.texts import NARROW
 
 TEMPLATE: Final = resources.files("fieldfare.shared.pages") / "join.html"
+PART: Final = resources.files("fieldfare.shared.pages") / "join_part.html"
 KEEP: Final = (
-    "These figures come from your own records and were not measured under privacy: this file stays "
+    "These figures come from your own records and were not measured under privacy: this page stays "
     "with you."
 )
 SIMULATED: Final = (
@@ -37,6 +39,12 @@ def join_page(found: Figures) -> str:
     """Return the page as HTML; the same figures give the same bytes."""
     context = {"study": found["study"], "study_id": found["study_id"], **joining_context(found)}
     return page_template(TEMPLATE).render(context)
+
+
+def join_part(found: Figures) -> Markup:
+    """Return what stands below the page's head, for a page that has its own."""
+    text = page_template(PART).render(joining_context(found))
+    return Markup(text)  # noqa: S704 -- the template escaped what it was filled in with
 
 
 def join_screen(found: Figures) -> RenderableType:

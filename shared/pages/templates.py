@@ -25,7 +25,9 @@ PARTS: Final = (
     "panels.html",
     "answer_tables.html",
     "groups.html",
+    "card_sections.html",
     "join_sections.html",
+    "join_part.html",
 )  # what every page may include
 
 

@@ -33,7 +33,7 @@ def browsers(place: ConsolePlace, console: ConsoleBench) -> dict[str, Browser]:
 
 
 def address(page: Page) -> str:
-    return page.path.format(alert="0123456789abcdef", act="take", study="0" * 64)
+    return page.path.format(alert="0123456789abcdef", act="take", study="0" * 64, run="run-1")
 
 
 def test_every_role_at_every_page(place: ConsolePlace, browsers: dict[str, Browser]) -> None:

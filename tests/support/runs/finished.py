@@ -6,6 +6,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldfare.client.home.layout import Home
+from fieldfare.client.home.models import CARD, ENVELOPE, MODEL, KeptModel, keep_files
 from fieldfare.server.run.closing import ComposedDelivery, compose
 from fieldfare.shared.finished_model.card_writing import CardFacts
 from fieldfare.shared.models import model_for
@@ -61,3 +63,10 @@ def delivered(
     """What a coordinator would send; `run="..."` and other facts may be changed."""
     facts = facts_of(study, **changes)
     return compose(plan_for(study), parameters_of(study, seed=seed), facts, signer, at)
+
+
+def kept_delivery(home: Home, study: Study, signer: Signer) -> KeptModel:
+    """Keep a delivery in a home as it came: nobody there has recomputed it."""
+    made = delivered(study, signer)
+    keep_files(home, study.id, RUN, {ENVELOPE: made.envelope, MODEL: made.model, CARD: made.card})
+    return KeptModel(study.id, RUN, home.model(study.id, RUN))

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from fieldfare.shared.joining.figures import Facts
+from fieldfare.shared.joining.figures import Facts, Figures, figures
 from fieldfare.shared.joining.rows import (
     RESAMPLES,
     KindRow,
@@ -13,6 +13,7 @@ from fieldfare.shared.joining.rows import (
     PairedRow,
     Reached,
 )
+from fieldfare.shared.study.study import Study
 
 NAMES = ("bank-a", "bank-b", "bank-c")
 GOOD = {"alone": 0.5, "shared": 0.45, "at_home": 0.55, "pooled": 0.6}
@@ -71,3 +72,9 @@ def month(seed: int, alone: int | None, at_home: int | None) -> MonthsRow:
     return MonthsRow(
         institution="bank-a", seed=seed, scenario="S1", months=7, alone=alone, at_home=at_home
     )
+
+
+def answered_here(study: Study) -> Figures:
+    """An institution's answer with a model of a study."""
+    given = facts(place="institution", study=study.name, study_id=study.id)
+    return figures(given, [paired(seed=seed) for seed in range(6)])

@@ -7,6 +7,9 @@ import pytest
 from tests.support.homes.institutions import Coordinator, OpenCustody
 from tests.support.records.scored import Analyst, analyst_of, customers, quick_grid, write
 
+from fieldfare.client.home.models import kept_models, read_joining
+from fieldfare.shared.joining.page import join_page
+
 
 @pytest.fixture
 def analyst(
@@ -67,6 +70,9 @@ def test_own_records_say_whether_to_join_as_far_as_they_can(analyst: Analyst) ->
     page = path.read_text("utf-8")
     assert "stays with you" in page
     assert "n00001" not in page  # no unit stands in it
+    kept = read_joining(kept_models(analyst.home)[0])
+    assert kept is not None
+    assert join_page(kept.figures) == page  # what a console shows later
     log = b"".join(one.read_bytes() for one in analyst.home.log_folder.iterdir())
     assert b"join" not in log
     status, _, err = analyst(*asked)

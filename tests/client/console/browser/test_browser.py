@@ -12,8 +12,11 @@ from tests.support.browsers.looking import AXE, STOPPED, Look, chromium
 from tests.support.browsers.served import Served, served
 from tests.support.homes.consoles import PASSWORD, kept_alerts
 from tests.support.homes.institutions import Coordinator, home_study
+from tests.support.runs.finished import kept_delivery
+from tests.support.runs.joining import answered_here
 
 from fieldfare.client.home.layout import Home
+from fieldfare.client.home.models import keep_joining
 from fieldfare.shared.console.credentials import code_of
 from fieldfare.shared.system.clock import utc_now
 
@@ -40,7 +43,10 @@ def watched_address(
 ) -> Iterator[Served]:
     """The same, of an institution with studies."""
     coordinator.receive(home_study(privacy__epsilon=0.25))
-    coordinator.receive(home_study(purpose="<script>window.ran = 1</script>"))
+    study = home_study(purpose="<script>window.ran = 1</script>")
+    coordinator.receive(study)
+    model = kept_delivery(coordinator.homes["bank-a"], study, coordinator.signer)
+    keep_joining(model, answered_here(study), utc_now())
     with served(coordinator.homes["bank-a"].path, capfd) as found:
         yield found
 
@@ -98,6 +104,15 @@ def test_an_operator_reads_a_study_and_is_told_the_command(
         page.get_by_role("button", name="Show the command").click()
         page.get_by_text("'--reason=no basis in law'").wait_for()
         look.check("study-command")
+        page.get_by_label("Pages").get_by_role("link", name="Models").click()
+        page.get_by_role("heading", name="Models").wait_for()
+        look.check("models")
+        page.locator("[data-row] a").first.click()
+        page.get_by_role("heading", name="How well it ranks").wait_for()
+        look.check("model")
+        page.get_by_role("link", name="Should we join?").click()
+        page.get_by_text("institution evaluate --model run-1").wait_for()
+        look.check("joining")
         page.get_by_label("Pages").get_by_role("link", name="Log").click()
         page.get_by_label("Kind").select_option("study received")
         page.get_by_role("button", name="Show").click()
