@@ -7,7 +7,7 @@ import grp
 import os
 import pwd
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -37,14 +37,23 @@ from fieldfare.client.alerts.queue_view import NOBODY, QueueFilter
 from fieldfare.client.alerts.store import STORE, open_store, store_at
 from fieldfare.client.cli import app
 from fieldfare.client.cli.options import DEFAULT_HOME, HomeOption, QueueOption
-from fieldfare.client.console.place import ConsolePlace, console_place
-from fieldfare.client.console.process import PROVIDER, address_of, run_console
+from fieldfare.client.console.place import console_place
+from fieldfare.client.console.process import institution_room
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import load_settings
-from fieldfare.shared.console.accounts import LINK_LIVES, ConsoleAct
-from fieldfare.shared.console.entrance import ENROL
-from fieldfare.shared.console.provider import named_subject
+from fieldfare.shared.console.process import address_of, run_console
 from fieldfare.shared.console.rights import ConsoleRole
+from fieldfare.shared.console.terminal import (
+    AtOption,
+    ListenOption,
+    NameArgument,
+    SubOption,
+    accounts_option,
+    add_account,
+    close_account,
+    link_account,
+    list_accounts,
+)
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.study.toml import problem_lines
 from fieldfare.shared.system.clock import utc_now
@@ -315,28 +324,8 @@ def forget_expired(home: HomeOption = DEFAULT_HOME) -> None:
 # -- console --------------------------------------------------------------------------------------
 
 LISTEN: Final = "127.0.0.1:8700"
-_HOUR: Final = 3600
 
-AccountsOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--accounts",
-        envvar="FIELDFARE_CONSOLE",
-        help="The console's own folder.",
-        show_default="console/ in the home",
-    ),
-]
-ListenOption = Annotated[
-    str, typer.Option(help="Where it listens: a loopback host:port, or unix:PATH.")
-]
-AtOption = Annotated[
-    str,
-    typer.Option(help="The address that people type, if a proxy with TLS stands before it."),
-]
-NameArgument = Annotated[str, typer.Argument(help="The account's name.")]
-SubOption = Annotated[
-    str, typer.Option(help="With an identity provider: its number of the person, the claim `sub`.")
-]
+AccountsOption = Annotated[Path | None, accounts_option("FIELDFARE_CONSOLE")]
 
 
 @app.command("institution.console")
@@ -351,7 +340,7 @@ def serve_console(
     It shows alerts, how studies and budget stand, and signs who decided. It makes no key, writes
     no ledger and opens no record; a casework folder has none of them.
     """
-    run_console(home, accounts, listen, at, typer.echo)
+    run_console(institution_room(home, accounts), listen, at, typer.echo)
 
 
 @app.command("institution.console.account.add")
@@ -367,9 +356,7 @@ def add(
     """Add an account, and print the link by which its person enrols, once."""
     address = "" if sub else address_of(listen, at)
     with console_place(home, accounts, os.urandom, make=True) as place:
-        subject = named_subject(place.folder / PROVIDER, sub)
-        token = place.book.add(name, role, _teller(place, ConsoleAct.ADDED), subject)
-    _show_link(name, address, token)
+        add_account(place, name, role, address, sub)
 
 
 @app.command("institution.console.account.link")
@@ -387,9 +374,7 @@ def link(
     """
     address = "" if sub else address_of(listen, at)
     with console_place(home, accounts, os.urandom) as place:
-        subject = named_subject(place.folder / PROVIDER, sub)
-        token = place.book.link(name, _teller(place, ConsoleAct.LINKED), subject)
-    _show_link(name, address, token)
+        link_account(place, name, address, sub)
 
 
 @app.command("institution.console.account.close")
@@ -398,33 +383,11 @@ def close(
 ) -> None:
     """Close an account and end its sessions; what its person did stands."""
     with console_place(home, accounts, os.urandom) as place:
-        place.book.close(name, _teller(place, ConsoleAct.CLOSED))
-    typer.echo(f"closed: {name}")
+        close_account(place, name)
 
 
 @app.command("institution.console.account.list")
 def listed(home: QueueOption = DEFAULT_HOME, accounts: AccountsOption = None) -> None:
     """List the accounts, their roles, and who has enrolled."""
     with console_place(home, accounts, os.urandom) as place:
-        found = place.book.all()
-    rows = (
-        (one.name, one.role.value, "closed" if one.closed else "yes" if one.enrolled else "no")
-        for one in found
-    )
-    console().print(table(("name", "role", "enrolled"), rows))
-
-
-def _teller(place: ConsolePlace, act: ConsoleAct) -> Callable[[str], None]:
-    return lambda name: place.queue.tell(act.value, os_user(), name)
-
-
-def _show_link(name: str, address: str, token: str) -> None:
-    if not token:
-        typer.echo(f"{name} comes in by the identity provider")
-        return
-    hours = int(LINK_LIVES.total_seconds()) // _HOUR
-    typer.echo(f"{name} enrols here, once, within {hours} hours:")
-    typer.echo(f"{address}{ENROL}?link={token}")
-    typer.echo(
-        "Whoever opens it first sets the password and the second factor: hand it over safely."
-    )
+        list_accounts(place)

@@ -1,6 +1,5 @@
-"""Where a console works: a queue of alerts, and a folder of its own with the accounts."""
+"""Where the institution's console works: a queue of alerts, and a folder of its own."""
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,29 +7,17 @@ from pathlib import Path
 from typing import Final
 
 from fieldfare.client.alerts.alert_queue import AlertQueue, CaseworkQueue, open_queue
-from fieldfare.shared.console.accounts import FILE, AccountBook, open_accounts
+from fieldfare.shared.console.accounts import ConsoleAct
 from fieldfare.shared.console.credentials import Entropy
+from fieldfare.shared.console.place import AccountsPlace, accounts_in
 from fieldfare.shared.errors import UsageError
-from fieldfare.shared.system.clock import utc_now
-from fieldfare.shared.system.private_files import PRIVATE_FOLDER, sync_folder
 
-COOKIE: Final = "fieldfare"
-_DIGITS: Final = 8
+FIRST: Final = "fieldfare institution console account add NAME --role analyst"
 
 
 @dataclass(frozen=True)
-class ConsolePlace:
-    """An opened place.
-
-    Attributes:
-        home: a home, or a casework folder.
-        folder: the console's own.
-        book: the accounts.
-    """
-
-    home: Path
-    folder: Path
-    book: AccountBook
+class ConsolePlace(AccountsPlace):
+    """An opened place; its `home` is a home, or a casework folder."""
 
     @property
     def queue(self) -> AlertQueue:
@@ -50,15 +37,13 @@ class ConsolePlace:
         return queue.settings.id
 
     @property
-    def cookie(self) -> str:
-        """A name of its own: browsers share cookies between the ports of one host."""
-        place = hashlib.sha256(str(self.folder.resolve()).encode()).hexdigest()
-        return f"{COOKIE}-{place[:_DIGITS]}"
-
-    @property
     def beside_keys(self) -> bool:
         """Whether this process could read an institution's keys and ledger."""
         return _beside_keys(self.queue)
+
+    def tell(self, act: ConsoleAct, person: str, account: str) -> None:
+        """Write an act into the institution's log, or what becomes its line there."""
+        self.queue.tell(act.value, person, account)
 
 
 def _beside_keys(queue: AlertQueue) -> bool:
@@ -88,14 +73,5 @@ def console_place(
             "--accounts: expected the console's own folder, found none: a casework folder is the "
             "operator's, so give one that this user alone can reach"
         )
-    folder = accounts.absolute()
-    if make and not folder.is_dir():
-        folder.mkdir(PRIVATE_FOLDER)
-        sync_folder(folder.parent)
-    if not make and not (folder / FILE).exists():
-        raise UsageError(
-            f"{folder}: expected accounts, found none: add the first one with `fieldfare "
-            "institution console account add NAME --role analyst`"
-        )
-    with open_accounts(folder, utc_now, entropy) as book:
+    with accounts_in(accounts, entropy, make=make, first=FIRST) as (folder, book):
         yield ConsolePlace(home, folder, book)

@@ -9,6 +9,10 @@ from fieldfare.shared.cli.part import Part
 
 app: Final = Part(
     __name__,
+    console="""
+        coordinator.console coordinator.console.account.add coordinator.console.account.link
+        coordinator.console.account.close coordinator.console.account.list
+    """,
     coordinator="""
         coordinator.init coordinator.invitation coordinator.renew coordinator.start
         coordinator.transcript.export coordinator.purge

@@ -29,7 +29,7 @@ from fieldfare.server.cli.options import (
 )
 from fieldfare.server.home.initial_setup import renew_online_key, signing_public
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.server.home.roster_key import HeldRosterKey, open_roster_key, roster_public, together
+from fieldfare.server.home.roster_key import HeldRosterKey, open_roster_key, roster_public
 from fieldfare.server.members import enrolment
 from fieldfare.server.members.node_registration import settle_nodes
 from fieldfare.server.members.publication import (
@@ -41,12 +41,12 @@ from fieldfare.server.members.publication import (
     sign_draft,
     take_roster,
 )
+from fieldfare.server.members.standing import EnrolledStanding, membership, spoken_key
 from fieldfare.server.superlink.control import control_target
 from fieldfare.server.superlink.superlink import control
 from fieldfare.shared.advice import at_home
 from fieldfare.shared.errors import ProtocolError, RunError, UsageError
 from fieldfare.shared.protocol.identity import (
-    fingerprint,
     matches_fingerprint,
     node_key_fingerprint,
 )
@@ -59,62 +59,36 @@ from fieldfare.shared.system.private_files import create_private
 @app.command("coordinator.members")
 def list_members(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     """List the enrolled institutions, with their keys and their place on the roster."""
-    opened = CoordinatorHome.open(home)
-    roster, found = published_roster(opened), enrolment.members(opened)
+    found = membership(CoordinatorHome.open(home))
     if as_json:
-        listed = [_as_data(member, roster) for member in found]
-        version = roster.version if roster else None
-        data = {"members": listed, "roster": version, "keys_together": bool(together(opened))}
+        version = found.roster.version if found.roster else None
+        listed = [_as_data(one) for one in found.members]
+        data = {"members": listed, "roster": version, "keys_together": bool(found.beside)}
         typer.echo(json.dumps(data, indent=2, sort_keys=True))
         return
-    if not found:
+    if not found.members:
         typer.echo("no institution is enrolled yet: fieldfare coordinator enrol FILE")
         return
-    for member in found:
-        contact = f"  {member.contact}" if member.contact else ""
-        typer.echo(f"{member.institution}  ({_place(member, roster)}){contact}")
-        typer.echo(f"  identity   {_spoken(member.identity)}")
-        typer.echo(f"  node       {node_key_fingerprint(member.node)}")
-    if _is_behind(opened, found, roster):
+    for one in found.members:
+        contact = f"  {one.member.contact}" if one.member.contact else ""
+        typer.echo(f"{one.member.institution}  ({one.place}){contact}")
+        typer.echo(f"  identity   {one.identity}")
+        typer.echo(f"  node       {one.node}")
+    if found.behind:
         typer.echo("The roster is behind: fieldfare coordinator roster")
-    if lies := together(opened):
-        typer.echo(lies)
+    if found.beside:
+        typer.echo(found.beside)
 
 
-def _place(member: enrolment.EnrolledMember, roster: Roster | None) -> str:
-    """Say how a member stands on the roster, in a few words."""
-    listed = {one.id: one.key for one in roster.members} if roster else {}
-    on_it = listed.get(member.institution)
-    if member.revoked:
-        return "identity taken back, STILL ON THE ROSTER" if on_it else "identity taken back"
-    if on_it is None:
-        return "not on the roster yet"
-    return "on the roster" if on_it == member.identity else "on the roster under its former key"
-
-
-def _is_behind(
-    home: CoordinatorHome, found: tuple[enrolment.EnrolledMember, ...], roster: Roster | None
-) -> bool:
-    wanted = {one.institution: one.identity for one in found if not one.revoked}
-    if not wanted or roster is None:
-        return bool(wanted)
-    listed = {one.id: one.key for one in roster.members}
-    return wanted != listed or roster.coordinator != signing_public(home)
-
-
-def _as_data(member: enrolment.EnrolledMember, roster: Roster | None) -> dict[str, object]:
+def _as_data(one: EnrolledStanding) -> dict[str, object]:
     return {
-        "institution": member.institution,
-        "identity": member.identity,
-        "node": member.node,
-        "contact": member.contact,
-        "revoked": member.revoked,
-        "standing": _place(member, roster),
+        "institution": one.member.institution,
+        "identity": one.member.identity,
+        "node": one.member.node,
+        "contact": one.member.contact,
+        "revoked": one.member.revoked,
+        "standing": one.place,
     }
-
-
-def _spoken(key: str) -> str:
-    return fingerprint(bytes.fromhex(key))
 
 
 @app.command("coordinator.enrol")
@@ -183,7 +157,7 @@ def remove_member(
     found = enrolment.member_called(opened, institution)
     given = (roster_key, roster_passphrase_file, passphrase_file)
     key = None if draft else opened_roster_key(opened, *given)
-    typer.echo(f"{found.institution}  identity   {_spoken(found.identity)}")
+    typer.echo(f"{found.institution}  identity   {spoken_key(found.identity)}")
     if not yes and not typer.confirm("Remove it? Its node key can never be used here again."):
         typer.echo("nothing was changed")
         raise typer.Exit(EXIT_DECLINED)
@@ -206,7 +180,7 @@ def _agree(paper: enrolment.Paper, *, yes: bool, expected: str) -> None:
     """Let a person compare; a revocation needs no comparing, its own key signed it."""
     if expected and not matches_fingerprint(expected, bytes.fromhex(paper.identity)):
         raise UsageError(
-            f"--fingerprint: expected {_spoken(paper.identity)}, found another: nothing was "
+            f"--fingerprint: expected {spoken_key(paper.identity)}, found another: nothing was "
             "changed; ask the institution out of band which is theirs"
         )
     if yes or expected or paper.change is enrolment.MembershipChange.REVOCATION:
@@ -238,7 +212,7 @@ def _settle(home: CoordinatorHome) -> None:
 
 def _shown(paper: enrolment.Paper) -> Iterator[str]:
     yield f"{paper.institution}: {paper.change.value}"
-    yield f"identity   {_spoken(paper.identity)}"
+    yield f"identity   {spoken_key(paper.identity)}"
     yield f"node       {node_key_fingerprint(paper.node)}"
     if paper.contact:
         yield f"contact    {paper.contact}"
@@ -337,7 +311,7 @@ def told(made: PublishedRoster) -> Iterator[str]:
     count = len(found.members)
     yield f"{state} version {found.version}, members: {count}, M = {found.multiplicity}"
     for one in found.members:
-        yield f"  {one.id}  {_spoken(one.key)}"
+        yield f"  {one.id}  {spoken_key(one.key)}"
 
 
 def _check_free(home: CoordinatorHome, out: Path) -> None:
@@ -393,12 +367,12 @@ def _changes(roster: Roster, held: HeldRosterKey) -> Iterator[str]:
     since = f"this key signed version {last.version} last" if last else "the first one of this key"
     yield f"roster version {roster.version} ({since}), M = {roster.multiplicity}"
     changed = "  CHANGED" if last and last.coordinator != roster.coordinator else ""
-    yield f"  online key  {_spoken(roster.coordinator)}{changed}"
+    yield f"  online key  {spoken_key(roster.coordinator)}{changed}"
     before = {one.id: one.key for one in last.members} if last else {}
     for one in roster.members:
         state = "" if before.get(one.id) == one.key else "  new"
         state = "  KEY CHANGED" if state and one.id in before else state
-        yield f"  {one.id}  {_spoken(one.key)}{state}"
+        yield f"  {one.id}  {spoken_key(one.key)}{state}"
     for name in sorted(before.keys() - set(roster.ids)):
         yield f"  {name}  no longer a member"
 
@@ -410,7 +384,7 @@ def renew_key(
     """Replace the online key, where it was stolen or lost; the next roster says so to members."""
     opened = CoordinatorHome.open(home)
     aside = renew_online_key(opened, read_passphrase(passphrase_file))
-    typer.echo(f"online key   {_spoken(signing_public(opened))}")
+    typer.echo(f"online key   {spoken_key(signing_public(opened))}")
     for study in aside:
         typer.echo(f"study {study[:12]} was signed by the former key: propose it again")
     typer.echo("Next: fieldfare coordinator roster; every member accepts it, and then")

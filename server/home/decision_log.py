@@ -28,6 +28,7 @@ class DecisionKind(Enum):
     REVOCATION = "revocation"
     REMOVAL = "removal"
     ROSTER = "roster"
+    CONSOLE = "console"  # what a person did there, in `act`; `user` runs the console
 
 
 def write_down(

@@ -38,7 +38,19 @@ class FlowerStatus(Protocol):
         ...
 
 
-class RunControl(Protocol):
+class RunWatch(Protocol):
+    """What tells whether a run's process can still be there: who only watches has no more."""
+
+    def run_status(self, run: int) -> FlowerStatus:
+        """Return how a Flower run stands.
+
+        Raises:
+            RunError: that cannot be found out now.
+        """
+        ...
+
+
+class RunControl(RunWatch, Protocol):
     """The part of a SuperLink's control API that is needed here (superlink.Control).
 
     Every method raises RunError where it cannot be reached.
@@ -50,10 +62,6 @@ class RunControl(Protocol):
 
     def stop_run(self, run: int) -> None:
         """End a Flower run."""
-        ...
-
-    def run_status(self, run: int) -> FlowerStatus:
-        """Return how a Flower run stands."""
         ...
 
     def nodes(self) -> Sequence[object]:
@@ -90,7 +98,7 @@ class InspectedRun:
     command: str = ""
 
 
-def inspect_run(store: RunStore, control: RunControl, run: str) -> InspectedRun:
+def inspect_run(store: RunStore, control: RunWatch, run: str) -> InspectedRun:
     """Look at a run.
 
     Raises:

@@ -1,6 +1,6 @@
 """Who may do what in a browser: a closed list of roles, one of rights, and one table of both.
 
-Every page names its right; `tests/client/console/test_role_matrix.py` tries each role at each page.
+Every page names its right; `test_role_matrix.py` of either console tries each role at each page.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,8 @@ class Right(StrEnum):
         READ_ALERTS: see alerts, which are about customers.
         WORK_ON_ALERTS: take an alert, decide on it.
         SEE_MODELS: see finished models and their cards; nothing about customers.
-        WATCH: see studies and what they cost; nothing about customers.
+        WATCH: see studies and what they cost, at a coordinator members and runs; nothing about
+            customers.
         DECIDE_ON_STUDIES: be told the command that decides on a study.
     """
 

@@ -12,10 +12,10 @@ from tests.support.homes import journals
 from tests.support.homes.consoles import PASSWORD, TOKEN, secret_on
 from tests.support.system.ports import free_port
 
-from fieldfare.client.console.process import address_of
 from fieldfare.client.home.layout import Home
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.console.credentials import code_of
+from fieldfare.shared.console.process import address_of
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.private_files import os_user

@@ -21,6 +21,10 @@ from fieldfare.client.alerts.store import open_store
 from fieldfare.client.console.pages import menu_of, pages_of
 from fieldfare.client.console.place import ConsolePlace
 from fieldfare.client.home.layout import Home
+from fieldfare.server.console.pages import MENU as COORDINATOR_MENU
+from fieldfare.server.console.pages import pages_of as coordinator_pages
+from fieldfare.server.console.place import CoordinatorPlace
+from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.shared.console import credentials
 from fieldfare.shared.console.accounts import AccountBook, ConsoleAct, open_accounts
 from fieldfare.shared.console.credentials import code_of, factor_of
@@ -164,6 +168,13 @@ def desk(home: Path, console: ConsoleBench) -> Any:
     place = ConsolePlace(home, home, console.book)
     pages = pages_of(place)
     parts = console.parts(*pages, menu=menu_of(pages), templates=("fieldfare.client.console",))
+    return console_app(parts)
+
+
+def coordinator_desk(home: CoordinatorHome, console: ConsoleBench) -> Any:
+    """The coordinator's console on a home, with the accounts of a bench."""
+    pages = coordinator_pages(CoordinatorPlace(home.path, home.path, console.book))
+    parts = console.parts(*pages, menu=COORDINATOR_MENU, templates=("fieldfare.server.console",))
     return console_app(parts)
 
 

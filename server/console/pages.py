@@ -1,0 +1,24 @@
+"""The first page, the menu, and the list of all pages; a new page is a line here."""
+
+from typing import Final
+
+from starlette.responses import Response
+
+from fieldfare.server.console.members_page import MEMBERS, members_pages
+from fieldfare.server.console.place import CoordinatorPlace
+from fieldfare.shared.console.frame import HOME, MenuEntry, Page, Visit
+from fieldfare.shared.console.rights import Right
+
+MENU: Final = (
+    MenuEntry(HOME, "Start", Right.ENTER),
+    MenuEntry(MEMBERS, "Members", Right.WATCH),
+)
+
+
+def pages_of(place: CoordinatorPlace) -> tuple[Page, ...]:
+    """Return every page of a coordinator's console but those of its entrance."""
+    return (Page(HOME, Right.ENTER, _first_page), *members_pages(place))
+
+
+def _first_page(visit: Visit) -> Response:
+    return visit.page("first_page.html", watches=Right.WATCH in visit.rights)

@@ -1,0 +1,138 @@
+"""A console's process: by which names it is called, who comes in how, and until when it serves."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from fieldfare.shared.console.entrance import Entrance
+from fieldfare.shared.console.frame import ConsoleParts, MenuEntry, Page, console_app
+from fieldfare.shared.console.place import AccountsPlace
+from fieldfare.shared.console.provider import load_provider
+from fieldfare.shared.console.provider_entrance import ProviderEntrance
+from fieldfare.shared.console.serving import serve
+from fieldfare.shared.console.shield import Application
+from fieldfare.shared.errors import UsageError
+from fieldfare.shared.system.addresses import is_loopback, split_address
+from fieldfare.shared.system.clock import since_boot
+from fieldfare.shared.system.listening import Listener, loopback, named
+from fieldfare.shared.system.memory import keep_out_of_dumps
+from fieldfare.shared.system.processes import stop_signals
+from fieldfare.shared.system.sockets import UnixSocket, claimed
+
+UNIX: Final = "unix:"
+PROVIDER: Final = "provider.toml"
+_PORTS: Final = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True)
+class ConsoleRoom:
+    """What is in one console beside what all of them share.
+
+    Attributes:
+        place: where it works.
+        pages: its own, without the entrance's.
+        menu: what stands on every page.
+        templates: the package that holds its templates.
+    """
+
+    place: AccountsPlace
+    pages: Sequence[Page]
+    menu: Sequence[MenuEntry]
+    templates: str
+
+
+def run_console(
+    opened: AbstractContextManager[ConsoleRoom], listen: str, at: str, say: Callable[[str], None]
+) -> None:
+    """Serve a console until this process is told to stop; for the main thread.
+
+    Args:
+        opened: opens the room.
+        listen: `127.0.0.1:PORT`, or `unix:PATH`.
+        at: the address that people type where a proxy stands before it; empty: there is none.
+        say: tells the operator a line.
+
+    Raises:
+        UsageError: the place, the accounts or the address; says which.
+    """
+    keep_out_of_dumps()
+    with stop_signals() as stopped, opened as room, _listener(listen) as listener:
+        place = room.place
+        provided = (place.folder / PROVIDER).exists()
+        if not provided and not any(one.enrolled and not one.closed for one in place.book.all()):
+            say("nobody has enrolled yet: open the link that `account add` or `account link` gave")
+        if place.beside_keys:
+            say("it runs as the user who owns the home: docs/console.md, As its own user")
+        say(f"the console of {place.name} is at {address_of(listen, at)}  (Ctrl-C ends it)")
+        serve(_together(room, listen, at), listener, stopped)
+    say("stopped")
+
+
+def _together(room: ConsoleRoom, listen: str, at: str) -> Application:
+    """Put a console together, answering to the names of its address."""
+    place, secure = room.place, urlsplit(at).scheme == "https"
+    return console_app(
+        ConsoleParts(
+            name=place.name,
+            cookie=f"__Host-{place.cookie}" if secure else place.cookie,
+            secure=secure,
+            hosts=_hosts(listen, at),
+            book=place.book,
+            tell=place.tell,
+            pages=(*_entrance(place.folder, address_of(listen, at)).pages, *room.pages),
+            menu=room.menu,
+            templates=(room.templates,),
+        )
+    )
+
+
+def _entrance(folder: Path, at: str) -> Entrance | ProviderEntrance:
+    """Return how people come in: by the provider where the console's folder names one."""
+    provider = load_provider(folder / PROVIDER, at)
+    return Entrance(since_boot) if provider is None else ProviderEntrance(provider, since_boot)
+
+
+def address_of(listen: str, at: str) -> str:
+    """Return what people type.
+
+    Raises:
+        UsageError: `at` is no address, or there is none for a unix socket.
+    """
+    if at:
+        found = urlsplit(at)
+        if found.scheme not in _PORTS or not found.hostname or found.path.strip("/") or found.query:
+            raise UsageError(
+                "--at: expected an address such as https://cases.bank.example, found something else"
+            )
+        if found.scheme == "http" and not is_loopback(found.hostname):
+            raise UsageError("--at: expected https before a network, found http: use TLS there")
+        return at.rstrip("/")
+    if listen.startswith(UNIX):
+        raise UsageError("--at: expected the address of the proxy before a unix socket, found none")
+    return f"http://{listen}"
+
+
+def _hosts(listen: str, at: str) -> frozenset[str]:
+    """Return the values of Host that count."""
+    found = urlsplit(address_of(listen, at))
+    names = {found.netloc}
+    if not at:
+        names.add(f"localhost:{split_address(listen)[1]}")
+    if found.port == _PORTS.get(found.scheme):
+        names.add(str(found.hostname))
+    return frozenset(names)
+
+
+@contextmanager
+def _listener(listen: str) -> Iterator[Listener]:
+    if not listen.startswith(UNIX):
+        with loopback(listen) as listener:
+            yield listener
+        return
+    path = Path(listen.removeprefix(UNIX))
+    with claimed(UnixSocket(path)) as claim, named(claim.binding) as listener:
+        claim.publish()
+        yield listener

@@ -1,0 +1,99 @@
+"""Accounts of a console on the terminal: the options and acts that both parts' commands share."""
+
+from collections.abc import Callable
+from typing import Annotated, Any, Final
+
+import typer
+
+from fieldfare.shared.console.accounts import LINK_LIVES, ConsoleAct
+from fieldfare.shared.console.entrance import ENROL
+from fieldfare.shared.console.place import AccountsPlace
+from fieldfare.shared.console.process import PROVIDER
+from fieldfare.shared.console.provider import named_subject
+from fieldfare.shared.console.rights import ConsoleRole
+from fieldfare.shared.system.private_files import os_user
+from fieldfare.shared.terminal.screen import console, table
+
+_HOUR: Final = 3600
+
+ListenOption = Annotated[
+    str, typer.Option(help="Where it listens: a loopback host:port, or unix:PATH.")
+]
+AtOption = Annotated[
+    str,
+    typer.Option(help="The address that people type, if a proxy with TLS stands before it."),
+]
+NameArgument = Annotated[str, typer.Argument(help="The account's name.")]
+SubOption = Annotated[
+    str, typer.Option(help="With an identity provider: its number of the person, the claim `sub`.")
+]
+
+
+def accounts_option(variable: str) -> Any:
+    """Return the option of a console's own folder; `variable` of the environment says it too."""
+    help_text, otherwise = "The console's own folder.", "console/ in the home"
+    return typer.Option("--accounts", envvar=variable, help=help_text, show_default=otherwise)
+
+
+def add_account(place: AccountsPlace, name: str, role: ConsoleRole, address: str, sub: str) -> None:
+    """Add an account, and print the link by which its person enrols.
+
+    Args:
+        place: whose accounts.
+        name: of the new one.
+        role: its only one.
+        address: that people type.
+        sub: the person's number at an identity provider, or nothing.
+
+    Raises:
+        UsageError: as `AccountBook.add`.
+    """
+    subject = named_subject(place.folder / PROVIDER, sub)
+    token = place.book.add(name, role, _teller(place, ConsoleAct.ADDED), subject)
+    _show_link(name, address, token)
+
+
+def link_account(place: AccountsPlace, name: str, address: str, sub: str) -> None:
+    """Begin an account anew, and print its new link; arguments as of `add_account`.
+
+    Raises:
+        UsageError: as `AccountBook.link`.
+    """
+    subject = named_subject(place.folder / PROVIDER, sub)
+    token = place.book.link(name, _teller(place, ConsoleAct.LINKED), subject)
+    _show_link(name, address, token)
+
+
+def close_account(place: AccountsPlace, name: str) -> None:
+    """Close an account.
+
+    Raises:
+        UsageError: there is no such account.
+    """
+    place.book.close(name, _teller(place, ConsoleAct.CLOSED))
+    typer.echo(f"closed: {name}")
+
+
+def list_accounts(place: AccountsPlace) -> None:
+    """Print a table of the accounts."""
+    rows = (
+        (one.name, one.role.value, "closed" if one.closed else "yes" if one.enrolled else "no")
+        for one in place.book.all()
+    )
+    console().print(table(("name", "role", "enrolled"), rows))
+
+
+def _teller(place: AccountsPlace, act: ConsoleAct) -> Callable[[str], None]:
+    return lambda name: place.tell(act, os_user(), name)
+
+
+def _show_link(name: str, address: str, token: str) -> None:
+    if not token:
+        typer.echo(f"{name} comes in by the identity provider")
+        return
+    hours = int(LINK_LIVES.total_seconds()) // _HOUR
+    typer.echo(f"{name} enrols here, once, within {hours} hours:")
+    typer.echo(f"{address}{ENROL}?link={token}")
+    typer.echo(
+        "Whoever opens it first sets the password and the second factor: hand it over safely."
+    )
