@@ -66,19 +66,27 @@ class HomeFits:
         made = stacked(self.study, shared, self.data, self.own)
         return SumModel(model_for(self.study), made.parameters, made.forest)
 
-    def scores(self, shared: Vector, held: EncodedUnits, pooled: Vector | None) -> HeldScores:
+    def scores(
+        self,
+        shared: Vector,
+        held: EncodedUnits,
+        pooled: Vector | None = None,
+        placebo: Vector | None = None,
+    ) -> HeldScores:
         """Return scores of held-out units by each model.
 
         Args:
             shared: float64 (entries,).
             held: held-out units.
             pooled: float64 (entries,), a model of all records without privacy, if there is one.
+            placebo: float64 (entries,), a model that knows nothing, if there is one.
         """
         return HeldScores(
             alone=self.alone.scores(held),
             shared=model_for(self.study).scores(shared, held),
             at_home=self.at_home(shared).scores(held),
             pooled=None if pooled is None else self.at_home(pooled).scores(held),
+            placebo=None if placebo is None else self.at_home(placebo).scores(held),
         )
 
 
@@ -193,17 +201,17 @@ def here(
     rows, kinds = [], []
     for share in SHARES:
         part = own.with_share(share)
-        scores = HomeFits.of(study, shared, part.training).scores(shared, own.held, None)
+        scores = HomeFits.of(study, shared, part.training).scores(shared, own.held)
         rows.append(part.row(share, scores, budget))
         if share == 1.0:
             kinds += list(part.rare(scores, budget))
     for count in NEWCOMER:
         if count <= int(own.training.labels.sum()):
             part = own.with_cases(count)
-            scores = HomeFits.of(study, shared, part.training).scores(shared, own.held, None)
+            scores = HomeFits.of(study, shared, part.training).scores(shared, own.held)
             rows.append(part.row(float(count), scores, budget))
     for kind in own.scenarios():
         part = own.unseen(kind)
-        scores = HomeFits.of(study, shared, part.training).scores(shared, own.held, None)
+        scores = HomeFits.of(study, shared, part.training).scores(shared, own.held)
         kinds.append(part.left_out(kind, scores, budget))
     return rows, kinds

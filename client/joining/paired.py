@@ -44,12 +44,14 @@ class HeldScores:
         shared: of the shared model as it comes.
         at_home: of the shared model used at home.
         pooled: of the same fed by a model of all records without privacy; None: not known.
+        placebo: of the same fed by a model that knows nothing; None: not known.
     """
 
     alone: Vector | None
     shared: Vector
     at_home: Vector
     pooled: Vector | None = None
+    placebo: Vector | None = None
 
 
 def budget_of(units: int, budget: float) -> int:
@@ -89,6 +91,7 @@ def paired_row(whose: Whose, labels: Labels, scores: HeldScores, budget: float) 
         shared=_reached(labels, scores.shared, budget),
         at_home=home,
         pooled=None if scores.pooled is None else _reached(labels, scores.pooled, budget),
+        placebo=None if scores.placebo is None else _reached(labels, scores.placebo, budget),
         auroc=float(roc_auc_score(labels, scores.shared)) if whole else 0.5,
         draws=_draws(whose, labels, scores, budget) if whole else None,
     )
@@ -108,12 +111,17 @@ def _alerts_for(labels: Labels, scores: Vector, found: int) -> int:
 def _draws(whose: Whose, labels: Labels, scores: HeldScores, budget: float) -> PairedDraws:
     """Return paired resamples; one without a case of a class counts as the units themselves."""
     generator = np.random.default_rng([whose.seed, whose.place])
-    compared = [scores.shared, scores.at_home, *([] if scores.alone is None else [scores.alone])]
-    tables = resampled(labels, compared, budget, generator, RESAMPLES)
-    shared, home = tables[:2]
-    gain = home - tables[2] if len(tables) > 2 else np.zeros_like(home)  # noqa: PLR2004 (alone)
+    alone = scores.at_home if scores.alone is None else scores.alone
+    compared = [scores.shared, scores.at_home, alone]
+    if scores.placebo is not None:
+        compared.append(scores.placebo)
+    shared, home, own, *rest = resampled(labels, compared, budget, generator, RESAMPLES)
+    gain = home - own
     return PairedDraws(
-        precision=_kept(gain[:, 0]), share_found=_kept(gain[:, 1]), auroc=_kept(shared[:, 2])
+        precision=_kept(gain[:, 0]),
+        share_found=_kept(gain[:, 1]),
+        auroc=_kept(shared[:, 2]),
+        taught=_kept((home - rest[0])[:, 0]) if rest else None,
     )
 
 

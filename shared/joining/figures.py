@@ -25,18 +25,19 @@ from fieldfare.shared.joining.rows import (
     gain_in_found,
     gain_in_kinds,
     gain_in_precision,
+    taught_in_precision,
 )
 from fieldfare.shared.joining.verdict import RULE, Joining, mean_precision, verdict
 from fieldfare.shared.pages.words import unit_words
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.study import Study
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 LEAST_WAY: Final = 0.02  # average precision between own best and the pooled reference
 LEAST_SHOWN: Final = 5  # held-out cases; a figure about fewer is about persons
 MINUTES: Final = 20.0  # of an analyst's work for an alert: an assumption, said wherever it is used
 LEAST_MINUTES, MOST_MINUTES = 0.1, 10_000.0  # some weeks
-MODELS: Final = ("alone", "shared", "at_home", "pooled")
+MODELS: Final = ("alone", "shared", "at_home", "pooled", "placebo")
 
 Figures = dict[str, Any]
 
@@ -160,9 +161,10 @@ def _at(labels: float, rows: Sequence[PairedRow]) -> Figures:
     """Return own customers from so many labels, mean over institutions and worlds."""
     found: Figures = {"labels": labels, "places": len(rows), **_cases(rows)}
     if found["cases"] < LEAST_SHOWN:
-        return found | dict.fromkeys((*MODELS, "gain", "gain_found", "closed"))
+        return found | dict.fromkeys((*MODELS, "gain", "gain_found", "taught", "closed"))
     found |= {model: _reached(rows, model) for model in MODELS}
     gains = {"gain": _span(gain_in_precision(rows)), "gain_found": _span(gain_in_found(rows))}
+    gains["taught"] = _span(taught_in_precision(rows))
     return found | gains | {"closed": _closed(rows)}
 
 

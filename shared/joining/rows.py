@@ -52,11 +52,13 @@ class PairedDraws(_Row):
         precision: average precision, used at home minus own best.
         share_found: share of the cases found within the budget, used at home minus own best.
         auroc: of the shared model as it comes.
+        taught: average precision, used at home minus the same fed by the placebo; None: not known.
     """
 
     precision: tuple[float, ...]
     share_found: tuple[float, ...]
     auroc: tuple[float, ...]
+    taught: tuple[float, ...] | None = None
 
 
 class PairedRow(_Row):
@@ -74,6 +76,8 @@ class PairedRow(_Row):
         shared: the shared model as it comes.
         at_home: the shared model used at home.
         pooled: the same stack fed by a model of all records without privacy; None: not known.
+        placebo: the same fed by a model learned together from labels that were dealt anew within
+            each institution, which knows nothing; None: not known.
         auroc: of the shared model.
         draws: None where a class is missing, or nothing is compared.
         overlap: share of the held-out units that another seed holds out too; 0: other worlds.
@@ -91,6 +95,7 @@ class PairedRow(_Row):
     shared: Reached
     at_home: Reached
     pooled: Reached | None = None
+    placebo: Reached | None = None
     auroc: float
     draws: PairedDraws | None = None
     overlap: float = 0.0
@@ -190,6 +195,20 @@ def gain_in_precision(rows: Sequence[PairedRow]) -> Span | None:
         ],
         _overlap(rows),
     )
+
+
+def taught_in_precision(rows: Sequence[PairedRow]) -> Span | None:
+    """Return average precision, used at home minus the same fed by a model that knows nothing.
+
+    None unless every row that compares knows the placebo.
+    """
+    found = [
+        (row.seed, row.at_home.precision - row.placebo.precision, row.draws.taught)
+        for row in rows
+        if row.draws and row.alone and row.placebo and row.draws.taught
+    ]
+    whole = len(found) == sum(1 for row in rows if row.draws and row.alone)
+    return span(found, _overlap(rows)) if whole else None
 
 
 def gain_in_found(rows: Sequence[PairedRow]) -> Span | None:

@@ -16,6 +16,7 @@ from fieldfare.shared.joining.rows import (
     gain_in_found,
     gain_in_precision,
     shared_auroc,
+    taught_in_precision,
 )
 from fieldfare.shared.pages.words import signed
 
@@ -26,7 +27,9 @@ LEAST_SEEDS: Final = 6  # of fewer that differ, intervals are too narrow for a y
 
 RULE: Final = (
     f"Yes: average precision on own customers gains at least {WORTH:.0%}, the whole interval of "
-    "the gain is above 0, and that of cases found within the budget is not below 0. No: fewer "
+    "the gain is above 0, and that of cases found within the budget is not below 0; where a model "
+    "that knows nothing was used at home too, the interval of the gain over that one is above 0. "
+    "No: fewer "
     f"than {LEAST_CASES} held-out cases in all, or the gain is 0 or less, or its interval reaches "
     "0 and the shared model cannot be told from guessing (its interval of AUROC reaches .5). Not "
     f"worth it: all else. For one institution the same, but with fewer than {LEAST_CASES} held-out "
@@ -95,6 +98,15 @@ def _by_intervals(
         return Word.NOT_WORTH, "fewer cases are found within the budget"
     if gain.low <= 0:
         return Word.NOT_WORTH, f"the gain of {signed(gain.value)} may be chance"
+    return _shown(rows, gain)
+
+
+def _shown(rows: Sequence[PairedRow], gain: Span) -> tuple[Word, str]:
+    """Say what a gain that is no chance is worth: what is more models only, and what is small."""
+    taught = taught_in_precision(rows)
+    if taught is not None and taught.low <= 0:
+        said = f"a model that knows nothing may bring as much as the gain of {signed(gain.value)}"
+        return Word.NOT_WORTH, said
     relative = gain.value / (mean_precision(rows) or 1.0)
     if relative < WORTH:
         return Word.NOT_WORTH, f"the gain is {relative:.1%}, less than {WORTH:.0%}"

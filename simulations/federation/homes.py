@@ -30,6 +30,7 @@ from fieldfare.simulations.federation.baselines import Baseline, Trainer
 from fieldfare.simulations.federation.population import RecordsChoice, load_population
 
 AT_HOME: Final = "at_home"
+_DEALT: Final = 15  # the stream of labels dealt anew
 
 Models = dict[str, SumModel]
 Vector = NDArray[np.float64]
@@ -182,6 +183,22 @@ class Together:
         """Return float64 (entries,): learned from all records in one place, without privacy."""
         return self._trainer(training).train(Baseline.CENTRAL)[""]
 
+    def placebo(self, customers: Sequence[OwnCustomers]) -> Vector:
+        """Return float64 (entries,): learned as `shared` from labels dealt anew within each.
+
+        It knows nothing of who is a case: what it gains at home is more models, not joining.
+        """
+        dealt = {
+            own.name: replace(
+                own.training,
+                labels=np.random.default_rng([self.seed, own.place, _DEALT]).permutation(
+                    own.training.labels
+                ),
+            )
+            for own in customers
+        }
+        return self.shared(dealt)
+
     def _trainer(self, training: Mapping[str, EncodedUnits]) -> Trainer:
         model = model_for(self.study)
         sums = {name: trained_model(self.study).prepare(data) for name, data in training.items()}
@@ -195,21 +212,22 @@ class Together:
         return Trainer(plan_for(study), sums, counts, self.seed, turned=turned)
 
     def rows(
-        self, customers: Sequence[OwnCustomers], labels: float, *, pooled: bool = False
+        self, customers: Sequence[OwnCustomers], labels: float, *, beside: bool = False
     ) -> list[tuple[OwnCustomers, HeldScores, PairedRow]]:
         """Learn together, use it at home everywhere, and compare.
 
         Args:
             customers: of every institution.
             labels: what the rows say of them: the share that was kept.
-            pooled: whether to measure the same from a model without privacy too.
+            beside: whether to measure the same from a model without privacy too, and from one
+                that knows nothing.
         """
         training = training_of(customers)
         shared = self.shared(training)
-        bare = self.pooled(training) if pooled else None
+        others = (self.pooled(training), self.placebo(customers)) if beside else ()
         found, budget = [], self.study.evaluation.alert_budget
         for own in customers:
-            scores = HomeFits.of(self.study, shared, own.training).scores(shared, own.held, bare)
+            scores = HomeFits.of(self.study, shared, own.training).scores(shared, own.held, *others)
             found.append((own, scores, own.row(labels, scores, budget)))
         return found
 

@@ -446,7 +446,8 @@ def _rest(task: Simulation) -> str:
         command += " STUDY.toml --records FILE"
     return (
         "One run of one seed does not tell: fewer labels, roles that are rare here, a scenario "
-        "never seen here, a newcomer, the months that a new scenario takes to show, and intervals "
+        "never seen here, a newcomer, the months that a new scenario takes to show, what of a "
+        "gain is only that more models are weighed, and intervals "
         f"over several seeds. `{command} --out FOLDER` computes them."
     )
 

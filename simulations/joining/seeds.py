@@ -176,7 +176,7 @@ class Asked:
         for done, share in enumerate(shares):
             self._tell(f"{share:.0%} of the labels", done, len(shares))
             kept = [own.with_share(share) for own in self.customers]
-            for own, scores, row in self.together.rows(kept, share, pooled=True):
+            for own, scores, row in self.together.rows(kept, share, beside=True):
                 rows.append(row)
                 if share == 1.0:
                     kinds += own.rare(scores, self._budget)
@@ -193,7 +193,7 @@ class Asked:
                 if count <= int(own.training.labels.sum()):
                     new = own.with_cases(count)
                     fits = HomeFits.of(study, shared, new.training)
-                    yield new.row(float(count), fits.scores(shared, own.held, None), self._budget)
+                    yield new.row(float(count), fits.scores(shared, own.held), self._budget)
 
     def left_out(self) -> Iterator[KindRow]:
         """Yield each institution without each scenario, while others have it.
@@ -213,7 +213,7 @@ class Asked:
             for own in without:
                 if lacking[own.name] in own.scenarios():
                     fits = HomeFits.of(study, shared, own.training)
-                    scores = fits.scores(shared, own.held, None)
+                    scores = fits.scores(shared, own.held)
                     yield own.left_out(lacking[own.name], scores, self._budget)
 
     def months(self) -> Iterator[MonthsRow]:

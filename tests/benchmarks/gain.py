@@ -6,8 +6,9 @@ For each seed a world of version 1 is made, which is frozen (frozen_worlds.toml 
 tests/support/records has the hashes), and its banks compute their indicators.
 Their study is trained at its epsilon by all together (as much noise as Fieldfare adds, from the
 fast seeded source), and each bank uses the model at home, beside its own best model; then again
-from fewer of the labelled customers. All is measured on each bank's own held-out customers, as
-`fieldfare study join` measures it. Settings were chosen on seeds below 100.
+from fewer of the labelled customers, and from a model that learned from labels dealt anew. All is
+measured on each bank's own held-out customers, as `fieldfare study join` measures it. Settings were
+chosen on seeds below 100.
 
 Each world is split several times, with other hold-outs, noise and labels left out: which units are
 held out decides more than most ideas are worth. Splits of one world share its people and are no
@@ -87,6 +88,9 @@ def lines(found: Figures) -> Iterator[str]:
         yield f"{row['labels']:.0%} of the cases, {row['places']} banks of worlds: {_line(row)}"
         if row["closed"] is not None:
             yield f"  of the gap to the same stack fed without privacy: {row['closed']:.0%}"
+        if row["placebo"]:
+            fed = f"{row['placebo']['precision']:.3f}, at home - that {interval(row['taught'])}"
+            yield f"  the same stack fed by a model that knows nothing: AP {fed}"
     for one in found["institutions"]:
         yield f"  {one['name']}: {interval(one['gain'])}: {one['word']}, {one['why']}"
     rare = found["rare"]

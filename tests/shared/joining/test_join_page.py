@@ -41,7 +41,10 @@ def test_everything_is_said_within_eighty_columns() -> None:
     text = " ".join(" ".join(said).split())
     for part in (
         "Should we join? Yes: own customers gain 10% in average precision (+0.050;",
-        "Own customers, with fewer labels", "Each institution", "A newcomer",
+        "Own customers, with fewer labels",
+        "which knows nothing, the same stack has average precision with 100% of the labels 0.51",
+        "so what others know adds +0.040;",
+        "Each institution", "A newcomer",
         "Roles that are rare here", "(30 held-out cases, all together): own best models find 30 of",
         "A scenario never seen here", "A scenario that is new",
         "At 20 minutes an alert, which is an",

@@ -17,6 +17,12 @@ from fieldfare.shared.joining.verdict import RULE, Word, verdict
         ({"alone": 0.545, "noise": 0.0001}, Word.NOT_WORTH, "less than 2%"),
         ({"noise": 0.5, "auroc": 3.0}, Word.NOT_WORTH, "may be chance"),
         ({"noise": 0.5, "seeds": 3}, Word.NO, "no better than guessing"),
+        (
+            {"placebo": 0.55},
+            Word.NOT_WORTH,
+            "a model that knows nothing may bring as much as the gain",
+        ),
+        ({"placebo": None}, Word.YES, "gain 10%"),  # nobody tried
         ({"auroc": 0.505}, Word.YES, "gain 10%"),  # the gain is shown all the same
         ({"cases": 1, "seeds": 3}, Word.NO, "only 9 held-out cases"),
     ],

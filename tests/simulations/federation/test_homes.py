@@ -86,6 +86,22 @@ def test_customers_are_split_as_in_a_simulation_and_know_their_kinds(
         assert (len(learned), len(held)) == (len(own.training), len(own.held))
 
 
+def test_the_placebo_learns_from_labels_dealt_anew(
+    work: SimulationFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each institution keeps its units and its number of cases; who is one says nothing."""
+    task, seen = work.task(), dict[str, EncodedUnits]()
+    customers = customers_of(task.study, task.choice, seed=0)
+    asks = task.study.model_copy(update={"queries": ()})
+    monkeypatch.setattr(Together, "shared", lambda _, training: seen.update(training))
+    Together.of(asks, 0).placebo(customers)
+    for own in customers:
+        dealt = seen[own.name]
+        assert dealt.labels.sum() == own.training.labels.sum()
+        assert dealt.labels.tolist() != own.training.labels.tolist()
+        assert np.array_equal(dealt.positions, own.training.positions)
+
+
 def test_a_study_without_sums_is_refused(work: SimulationFolder) -> None:
     asks = work.task().study.model_copy(update={"queries": ()})
     assert Together.of(asks, 0).seed == 0

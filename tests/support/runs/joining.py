@@ -16,7 +16,7 @@ from fieldfare.shared.joining.rows import (
 from fieldfare.shared.study.study import Study
 
 NAMES = ("bank-a", "bank-b", "bank-c")
-GOOD = {"alone": 0.5, "shared": 0.45, "at_home": 0.55, "pooled": 0.6}
+GOOD = {"alone": 0.5, "shared": 0.45, "at_home": 0.55, "pooled": 0.6, "placebo": 0.51}
 
 
 def facts(**given: Any) -> Facts:
@@ -46,9 +46,11 @@ def paired(name: str = "bank-a", seed: int = 0, labels: float = 1.0, **given: An
     return PairedRow(
         institution=name, seed=seed, labels=labels, learned=terms["learned"], cases=terms["cases"],
         units=1000, alerts=20, needed=26, alone=reached.get("alone"), shared=reached["shared"],
-        at_home=reached["at_home"], pooled=reached.get("pooled"), auroc=terms["auroc"],
+        at_home=reached["at_home"], pooled=reached.get("pooled"),
+        placebo=reached.get("placebo"), auroc=terms["auroc"],
         draws=PairedDraws(
-            precision=around(gain), share_found=around(gain), auroc=around(terms["auroc"])
+            precision=around(gain), share_found=around(gain), auroc=around(terms["auroc"]),
+            taught=around(terms["at_home"] - terms["placebo"]) if terms["placebo"] else None,
         ),
     )  # fmt: skip
 
