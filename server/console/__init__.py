@@ -6,6 +6,7 @@ writes accounts and the log of decisions; it opens no key and no token.
 
 place.py         where it works: a home, and its own folder of accounts
 members_page.py  members, their keys and their place on the roster
+runs_page.py     runs, and one that the page follows
 pages.py         the first page, the menu, and the list of all pages
 process.py       the process
 """

@@ -6,18 +6,20 @@ from starlette.responses import Response
 
 from fieldfare.server.console.members_page import MEMBERS, members_pages
 from fieldfare.server.console.place import CoordinatorPlace
+from fieldfare.server.console.runs_page import RUNS, runs_pages
 from fieldfare.shared.console.frame import HOME, MenuEntry, Page, Visit
 from fieldfare.shared.console.rights import Right
 
 MENU: Final = (
     MenuEntry(HOME, "Start", Right.ENTER),
     MenuEntry(MEMBERS, "Members", Right.WATCH),
+    MenuEntry(RUNS, "Runs", Right.WATCH),
 )
 
 
 def pages_of(place: CoordinatorPlace) -> tuple[Page, ...]:
     """Return every page of a coordinator's console but those of its entrance."""
-    return (Page(HOME, Right.ENTER, _first_page), *members_pages(place))
+    return (Page(HOME, Right.ENTER, _first_page), *members_pages(place), *runs_pages(place))
 
 
 def _first_page(visit: Visit) -> Response:

@@ -351,6 +351,20 @@ def run_store(path: Path, *, busy_seconds: float = BUSY_SECONDS) -> Iterator[Run
         yield RunStore(database)
 
 
+@contextmanager
+def run_store_to_read(path: Path, *, busy_seconds: float = BUSY_SECONDS) -> Iterator[RunStore]:
+    """Open the run store at `path` to look at it, as it is; an empty one where there is none yet.
+
+    Raises:
+        RunError: the file cannot be read: says what to do.
+    """
+    there = path.exists()
+    with Database(
+        RUN_STORE, path if there else None, busy_seconds=busy_seconds, read_only=there
+    ) as database:
+        yield RunStore(database)
+
+
 def _signed(flower_run: int) -> int:
     """Return an id of 64 bits without a sign as SQLite holds it: with one."""
     return flower_run - _FLOWER_IDS if flower_run >= _FLOWER_IDS // 2 else flower_run

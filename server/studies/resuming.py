@@ -7,7 +7,7 @@ Quiet hours put both off. The rule is a function of a run's state and the time; 
 kept before it is done.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -18,6 +18,7 @@ from fieldfare.server.store.rows import Restarts, RunRow, RunStatus
 from fieldfare.server.studies.open_coordinator import OpenCoordinator
 from fieldfare.server.studies.proposals import proposal
 from fieldfare.server.studies.run_control import Life, inspect_run, resume
+from fieldfare.server.studies.watched_coordinator import WatchedCoordinator
 from fieldfare.shared.errors import FieldfareError, PackageError, UsageError
 from fieldfare.shared.protocol.plan import Plan
 from fieldfare.shared.protocol.prospects import budget_obstacle
@@ -115,6 +116,33 @@ def carried_by(plan: Plan, row: RunRow, paid_in_vain: int, left: int, *, begun: 
     return not begun or left > 0
 
 
+def run_now(coordinator: WatchedCoordinator, row: RunRow, rows: Sequence[RunRow]) -> RunNow:
+    """Look at a run as the rule sees it.
+
+    Args:
+        coordinator: whose.
+        row: the run's.
+        rows: of all runs.
+
+    Raises:
+        RunError: the run store cannot be read.
+    """
+    alone = not any(
+        other.study == row.study
+        and other.run != row.run
+        and (not other.state.ended or other.created > row.created)
+        for other in rows
+    )
+    found = inspect_run(coordinator.store, coordinator.control, row.run)
+    return RunNow(
+        found.row,
+        found.life,
+        coordinator.store.restarts(row.run),
+        _is_carried(coordinator, found.row),
+        alone,
+    )
+
+
 def carry_on(
     coordinator: OpenCoordinator, settings: CoordinatorSettings, now: datetime
 ) -> Iterator[str]:
@@ -136,26 +164,13 @@ def carry_on(
     for row in rows:
         if row.state in _BY_PERSON:
             continue
-        alone = not any(
-            other.study == row.study
-            and other.run != row.run
-            and (not other.state.ended or other.created > row.created)
-            for other in rows
-        )
-        found = inspect_run(coordinator.store, coordinator.control, row.run)
-        run = RunNow(
-            found.row,
-            found.life,
-            coordinator.store.restarts(row.run),
-            _is_carried(coordinator, found.row),
-            alone,
-        )
+        run = run_now(coordinator, row, rows)
         if next_act(run, now, quiet, pause).act is RunAct.CARRY_ON:
             coordinator.control.nodes()  # a try that reaches nobody would be one of the five
             yield _carried_on(coordinator, run, now)
 
 
-def _is_carried(coordinator: OpenCoordinator, row: RunRow) -> bool:
+def _is_carried(coordinator: WatchedCoordinator, row: RunRow) -> bool:
     try:
         plan = proposal(coordinator.home, row.study).plan
     except (UsageError, PackageError):

@@ -154,13 +154,15 @@ def line(summary: RunSummary) -> str:
     row, progress = summary.inspected.row, summary.inspected.row.progress
     parts = [f"{row.run}: {summary.inspected.word}"]
     if progress is not None:
-        parts.append(_phase(progress))
+        parts.append(phase_words(progress))
         if progress.step:
             parts.append(f"{progress.seconds:.2f} s")
         if progress.attempt_failures:
             parts.append(f"{counted(progress.attempt_failures, 'attempt')} failed")
     if summary.promise is not None:
-        parts.append(f"epsilon {_short(summary.promise.spent)} of {summary.promise.epsilon:g}")
+        parts.append(
+            f"epsilon {short_number(summary.promise.spent)} of {summary.promise.epsilon:g}"
+        )
     problems = [
         f"{name} {said[0]}"
         for name, said in summary.institutions.items()
@@ -236,7 +238,7 @@ def _cells(one: RunSummary) -> tuple[str | Text, ...]:
         plain(one.name, MOST_TEXT),
         Text(one.inspected.word, style=_STYLES.get(one.inspected.word, "")),
         f"{progress.step}/{progress.steps}" if progress else "-",
-        _short(one.promise.of_run) if one.promise else "-",
+        short_number(one.promise.of_run) if one.promise else "-",
         ago(one.now - (row.ended or row.created)),
     )
 
@@ -305,14 +307,14 @@ def _rows(summary: RunSummary) -> Iterator[tuple[str, Text]]:
     if progress is None:
         yield "phase", Text("waiting for its process")
     else:
-        yield "phase", Text(f"{_phase(progress)}  {_bar(progress)}")
+        yield "phase", Text(f"{phase_words(progress)}  {_bar(progress)}")
         yield "time", Text(_time(summary, progress))
     if summary.promise is not None:
         promise = summary.promise
         yield (
             "privacy",
             Text(
-                f"epsilon {_short(promise.spent)} of {promise.epsilon:g} spent "
+                f"epsilon {short_number(promise.spent)} of {promise.epsilon:g} spent "
                 f"(delta {promise.delta:g}), over all runs of this study"
             ),
         )
@@ -320,7 +322,8 @@ def _rows(summary: RunSummary) -> Iterator[tuple[str, Text]]:
         yield ("released" if number == 0 else ""), Text(plain(text, 4 * MOST_TEXT))
 
 
-def _phase(progress: Progress) -> str:
+def phase_words(progress: Progress) -> str:
+    """Say what a run does, and at which step it is."""
     steps = f"step {progress.step} of {progress.steps}"
     return steps if progress.phase == "training" else f"{plain(progress.phase, 20)}, {steps}"
 
@@ -331,6 +334,12 @@ def _bar(progress: Progress) -> str:
 
 
 def _time(summary: RunSummary, progress: Progress) -> str:
+    began = f"started {ago(summary.now - summary.inspected.row.created)}"
+    return ", ".join(filter(None, [pace_words(summary, progress), began]))
+
+
+def pace_words(summary: RunSummary, progress: Progress) -> str:
+    """Say how long steps take, how long the rest, and how many attempts failed; maybe nothing."""
     parts = []
     if progress.step:
         parts.append(f"last step {progress.seconds:.2f} s")
@@ -338,8 +347,7 @@ def _time(summary: RunSummary, progress: Progress) -> str:
         parts.append(f"about {duration(summary.seconds_left)} left")
     if progress.attempt_failures:
         parts.append(f"{counted(progress.attempt_failures, 'attempt')} failed")
-    began = f"started {ago(summary.now - summary.inspected.row.created)}"
-    return ", ".join([*parts, began])
+    return ", ".join(parts)
 
 
 def _institutions(summary: RunSummary) -> RenderableType:
@@ -378,7 +386,7 @@ def _promise_json(promise: EpsilonSpent | None) -> dict[str, float] | None:
     }
 
 
-def _short(value: float) -> str:
+def short_number(value: float) -> str:
     """Return a number to three digits."""
     return f"{value:.3g}"
 

@@ -388,8 +388,8 @@ class AccountBook:
             )
         return token
 
-    def session(self, token: str) -> Session | None:
-        """Return the session of a token while it counts."""
+    def session(self, token: str, *, used: bool = True) -> Session | None:
+        """Return the session of a token while it counts; `used`: it counts longer for that."""
         now, kept = self.now, kept_token(token)
         found = self._rows("SELECT account, proved, begun, seen FROM session WHERE token = ?", kept)
         if not found:
@@ -404,7 +404,7 @@ class AccountBook:
         ):
             self.end(token)
             return None
-        if now - seen >= _seconds(SEEN_AGAIN):
+        if used and now - seen >= _seconds(SEEN_AGAIN):
             self._rows("UPDATE session SET seen = ? WHERE token = ?", now, kept)
         return Session(account, bool(proved))
 

@@ -19,3 +19,31 @@
     event.preventDefault();
   });
 }());
+
+/* A part that follows what it shows: each event of its address is the part anew; nothing is asked in the background. */
+(function () {
+  "use strict";
+  var part = document.querySelector("[data-follow]");
+  var note = document.querySelector("[data-followed]");
+  var said = document.querySelector("[data-said]");
+  var source = null, over = !part || !window.EventSource;
+  function end() {
+    if (source) { source.close(); source = null; }
+    if (note) { note.hidden = true; }
+  }
+  function begin() {
+    if (over || source || document.hidden) { return; }
+    source = new EventSource(part.dataset.follow);
+    if (note) { note.hidden = false; }
+    source.addEventListener("part", function (event) {
+      var fresh = new DOMParser().parseFromString(event.data, "text/html").body;
+      var state = fresh.querySelector("[data-state]");
+      part.replaceChildren.apply(part, Array.prototype.slice.call(fresh.childNodes));
+      if (said && state && said.textContent !== state.textContent) { said.textContent = state.textContent; }
+    });
+    source.addEventListener("over", function () { over = true; end(); });
+    source.addEventListener("error", function () { if (source && source.readyState === EventSource.CLOSED) { end(); } });
+  }
+  document.addEventListener("visibilitychange", function () { if (document.hidden) { end(); } else { begin(); } });
+  begin();
+}());

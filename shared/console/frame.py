@@ -57,6 +57,8 @@ class Page:
 
     Attributes:
         met: whether another site may lead right here, without a word between; it holds nothing.
+        by_itself: whether browsers ask for it without a person: that is no use of a session, which
+            would else never end before a page at which nobody looks.
     """
 
     path: str
@@ -64,6 +66,7 @@ class Page:
     view: Callable[["Visit"], Response]
     method: Literal["GET", "POST"] = "GET"
     met: bool = False
+    by_itself: bool = False
 
 
 @dataclass(frozen=True)
@@ -156,6 +159,13 @@ class Visit:
         """The links that this person may follow."""
         return [one for one in self.parts.menu if self.account and one.right in self.rights]
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether the person is still logged in and may do all that they might; no use of it."""
+        session = self.parts.book.session(self.token, used=False)
+        account = session.account if session and session.proved else None
+        return account is not None and self.account is not None and self.rights <= account.rights
+
     def become(self, token: str) -> None:
         """Give the browser a new token instead of the one it had."""
         self.token = token
@@ -205,7 +215,7 @@ def console_app(parts: ConsoleParts) -> Application:
     ]
 
     def failed(request: Request, error: Exception) -> Response:
-        return _error_page(_visit(parts, render, request, {}), error)
+        return _error_page(_visit(parts, render, request, {}, used=False), error)
 
     handled = {HTTPException: failed, Refused: failed, FieldfareError: failed, Exception: failed}
     return Shield(Starlette(routes=routes, exception_handlers=handled), parts.hosts)
@@ -257,7 +267,7 @@ def _endpoint(parts: ConsoleParts, render: Callable[..., str], page: Page) -> An
         return await run_in_threadpool(answer, request, form)
 
     def answer(request: Request, form: Mapping[str, str]) -> Response:
-        visit = _visit(parts, render, request, form)
+        visit = _visit(parts, render, request, form, used=not page.by_itself)
         if page.method == "POST":
             _check_origin(request, visit)
         elif not page.met and _comes_bare(request, visit.token):
@@ -270,11 +280,16 @@ def _endpoint(parts: ConsoleParts, render: Callable[..., str], page: Page) -> An
 
 
 def _visit(
-    parts: ConsoleParts, render: Callable[..., str], request: Request, form: Mapping[str, str]
+    parts: ConsoleParts,
+    render: Callable[..., str],
+    request: Request,
+    form: Mapping[str, str],
+    *,
+    used: bool,
 ) -> Visit:
     token = request.cookies.get(parts.cookie, "")
     browser = request.cookies.get(f"{parts.cookie}-known", "")
-    session = parts.book.session(token) if is_token(token) else None
+    session = parts.book.session(token, used=used) if is_token(token) else None
     visit = Visit(
         parts=parts,
         render=render,
