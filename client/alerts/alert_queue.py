@@ -382,6 +382,13 @@ def collect(home: Home, casework: Casework) -> Collected:
         UsageError: the store cannot be written: only its owner collects.
         LedgerError: the log cannot be written; nothing more is taken over then.
     """
+    with folder_lock(home.log_folder, LOCK_SECONDS) as alone:
+        if not alone:  # two at once would write one line twice
+            raise UsageError("expected to collect alone, found another doing so: repeat")
+        return _collected(home, casework)
+
+
+def _collected(home: Home, casework: Casework) -> Collected:
     signed, complaints = casework.acts(utc_now())
     with (
         Journal.open(home.log_folder, clock=utc_now) as journal,

@@ -5,7 +5,7 @@ a crash in between leaves less permitted than the log says, never more. A study 
 where its decision says `approved` under the pinned roster and the ledger's epoch.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from enum import Enum
@@ -54,9 +54,10 @@ from fieldfare.shared.errors import (
     UsageError,
 )
 from fieldfare.shared.privacy.sides import SideCosts, total_of
-from fieldfare.shared.protocol.messages import MAX_REASON, Approval
+from fieldfare.shared.protocol.messages import Approval, check_reason
 from fieldfare.shared.protocol.plan import Plan, plan_for
 from fieldfare.shared.protocol.roster import COORDINATOR, Roster
+from fieldfare.shared.study.model_sections import named_class
 from fieldfare.shared.study.study import Study, check_deployable
 
 ENDED: Final = frozenset({State.REJECTED, State.WITHDRAWN})
@@ -179,8 +180,67 @@ def _refuse(objections: Iterable[PolicyViolation]) -> None:
         raise PolicyRefusal(RefusalCode.POLICY, found)
 
 
+def loaded_for(
+    custody: Custody, study: Study, load: Loader, now: datetime, agree: Callable[[str], None]
+) -> LoadedSums:
+    """Read the records for a study that may be approved; measured before and after.
+
+    Args:
+        custody: whose custodian will answer for it.
+        study: the one in question.
+        load: reads the institution's records for a study.
+        now: the present, with a time zone.
+        agree: asks a person about a class that is imported to run on the records; it raises where
+            the answer is no.
+
+    Raises:
+        PolicyRefusal, StudyError, AccountingError: as `check_before_records`.
+        RecordsError: the records do not fit.
+    """
+    institution = custody.institution
+    spent = spent_now(custody.ledger, study, [], institution.roster, now)
+    check_before_records(institution, study, spent)
+    module = named_class(study.model)
+    if module is not None:
+        agree(module)
+    loaded = load(study)
+    check_before_records(institution, study, spent, units=loaded.units)
+    return loaded
+
+
+def asks_for_another(institution: Institution, decision: StudyDecision, user: str) -> bool:
+    """Tell whether a yes of this person needs one of somebody else before it counts."""
+    said = decision.first if decision.first_roster == institution.roster.hash else ""
+    return institution.policy.approvals.by_two and said in {"", user}
+
+
+def note_first_yes(
+    institution: Institution, journal: Journal, study: str, user: str, asked: str = ""
+) -> StudyDecision:
+    """Keep a person's yes to a study that a second person has to say yes to; nothing runs by it.
+
+    Raises:
+        LedgerError: the log cannot be written; nothing is kept then.
+    """
+    with deciding(institution.home):
+        before = read_decision(institution.home, study)
+        said = {"kind": asked} if asked else {}
+        journal.append(Event.FIRST_YES, user, study=study, user=user, **said)
+        decision = before.model_copy(
+            update={"first": user, "first_roster": institution.roster.hash}
+        )
+        write_decision(institution.home, decision)
+    return decision
+
+
 def approve(
-    custody: Custody, kept: KeptStudy, loaded: LoadedSums, user: str, now: datetime
+    custody: Custody,
+    kept: KeptStudy,
+    loaded: LoadedSums,
+    user: str,
+    now: datetime,
+    *,
+    asked: str = "",
 ) -> StudyDecision:
     """Approve a study that was checked: make its keys, log it, then let it run.
 
@@ -188,11 +248,13 @@ def approve(
         custody: the custodian that will answer for it.
         kept: the study and the coordinator's signature on it.
         loaded: this institution's sums under the study.
-        user: the OS user who decides.
+        user: who decides: the OS user, or who proved to be a decider at the desk.
         now: the present, with a time zone.
+        asked: where it was said, if not on the terminal.
 
     Raises:
-        PolicyRefusal, StudyError, AccountingError: as `check_before_records`.
+        PolicyRefusal, StudyError, AccountingError: as `check_before_records`; or POLICY: it asks
+            for two persons, and nobody else said yes.
         UsageError: a former online key signed the study; the coordinator proposes it again.
         LedgerError: ledger or log cannot be written; nothing is approved then.
     """
@@ -201,6 +263,11 @@ def approve(
         before = read_decision(institution.home, study.id)
         if _runs(custody, before):
             return before
+        if asks_for_another(institution, before, user):
+            raise PolicyRefusal(
+                RefusalCode.POLICY,
+                "approvals.by_two: expected a yes of another person first, found none",
+            )
         # Asked again under the lock: something may have been spent meanwhile.
         spent = spent_now(custody.ledger, study, [], institution.roster, now)
         check_before_records(institution, study, spent, units=loaded.units)
@@ -210,7 +277,7 @@ def approve(
         envelope = custody.custodian.accept(kept.offer, lambda _: loaded.sums)
         approval = custody.party.from_member(envelope, Approval, custody.party.institution).body
         try:
-            JournalDecisions(custody.journal).approved(study.id, approval.hash, user)
+            JournalDecisions(custody.journal).approved(study.id, approval.hash, user, asked)
         except LedgerError:
             custody.custodian.finish(study.id)
             raise
@@ -219,8 +286,11 @@ def approve(
                 "state": State.APPROVED,
                 "user": user,
                 "time": stamp(now),
+                "asked": asked,
                 "reason": "",
                 "told": Told.NOTHING,
+                "first": "",
+                "first_roster": "",
                 "approval": approval.hash,
                 "roster": approval.roster,
                 "epoch": approval.epoch,
@@ -252,6 +322,7 @@ def reject(
     user: str,
     now: datetime,
     told: Told = Told.NOTHING,
+    asked: str = "",
 ) -> StudyDecision:
     """Say no to a study that arrived; keys that an interrupted approval left are destroyed.
 
@@ -265,7 +336,7 @@ def reject(
                 "expected a study that is not approved, found an approved one: `fieldfare "
                 "institution withdraw` ends it and destroys its keys"
             )
-        return _end(home, ledger, journal, study, State.REJECTED, reason, user, now, told)
+        return _end(home, ledger, journal, study, State.REJECTED, reason, user, now, told, asked)
 
 
 def withdraw(
@@ -277,6 +348,7 @@ def withdraw(
     user: str,
     now: datetime,
     told: Told = Told.NOTHING,
+    asked: str = "",
 ) -> StudyDecision:
     """Take an approval back: the study's keys and its runs' are destroyed.
 
@@ -294,7 +366,7 @@ def withdraw(
                 "expected an approved study, found one that is not: `fieldfare institution reject` "
                 "says no to it"
             )
-        return _end(home, ledger, journal, study, State.WITHDRAWN, reason, user, now, told)
+        return _end(home, ledger, journal, study, State.WITHDRAWN, reason, user, now, told, asked)
 
 
 def _end(
@@ -307,29 +379,19 @@ def _end(
     user: str,
     now: datetime,
     told: Told,
+    asked: str,
 ) -> StudyDecision:
     check_reason(reason)
-    decision = read_decision(home, study).model_copy(
-        update={"state": state, "user": user, "time": stamp(now), "reason": reason, "told": told}
-    )
+    said = {"user": user, "time": stamp(now), "reason": reason, "told": told, "asked": asked}
+    over = {"state": state, "first": "", "first_roster": ""}
+    decision = read_decision(home, study).model_copy(update=said | over)
     write_decision(home, decision)  # first: nothing loads it again, whatever comes after
     ledger.forget_runs(study)
     event = Event.REJECTION if state is State.REJECTED else Event.WITHDRAWAL
     details = {"reason": reason} if reason else {}
+    details |= {"kind": asked} if asked else {}
     journal.append(event, user, study=study, user=user, **details)
     return decision
-
-
-def check_reason(reason: str) -> None:
-    """Refuse what the log would refuse, before anything is changed.
-
-    Raises:
-        UsageError: it cannot stand in the log.
-    """
-    if len(reason) > MAX_REASON or not reason.isprintable():  # as in the log
-        raise UsageError(
-            "--reason: expected at most 500 printable characters on one line, found something else"
-        )
 
 
 # -- start ----------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ app: Final = Part(
         institution.console institution.console.account.add institution.console.account.link
         institution.console.account.close institution.console.account.list
     """,
+    desk="institution.desk",
     drafting="study.new records.assemble",
     home="""
         institution.init institution.join institution.keys.show

@@ -26,6 +26,7 @@ from fieldfare.client.cli.options import (
 )
 from fieldfare.client.daemon.admin_client import custodian_status
 from fieldfare.client.daemon.process import STOP_SECONDS, guard_home
+from fieldfare.client.desk.place import desk_child
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.roster import online_keys
 from fieldfare.client.home.settings import (
@@ -106,6 +107,8 @@ def start(
             children.append(_node(node, environment))
         if opened.notices.exists():
             children.append(_notices(opened, settings))
+        if settings.casework.folder or opened.console.is_dir():
+            children.append(desk_child(opened.path, passphrase))
         status = processes.supervise_many(children, _Screen().say)
     raise typer.Exit(status)
 

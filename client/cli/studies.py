@@ -66,9 +66,9 @@ from fieldfare.shared.protocol.delivery import (
     Delivery,
     DeliveryFile,
 )
+from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.protocol.prospects import cautions, obstacles
 from fieldfare.shared.protocol.signed_files import RosterOffer, StudyOffer, read_signed
-from fieldfare.shared.study.model_sections import named_class
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.private_files import os_user, read_at_most
@@ -217,26 +217,33 @@ def _approve(
     ask: bool = False,
 ) -> None:
     members = max(len(institution.roster.members), kept.study.aggregation.minimum_institutions)
+
+    def imports(module: str) -> None:
+        if ask:
+            _confirm(f"Import {module}, to run on your records?", "nothing was imported")
+
     with open_custody(institution, passphrase, utc_now) as custody:
         check_not_behind(custody.ledger, institution.home)  # nothing would leave otherwise
         if custody.bound:
             typer.echo(custody.bound)
-        spent = approval.spent_now(custody.ledger, kept.study, [], institution.roster, utc_now())
-        plan = approval.check_before_records(institution, kept.study, spent)
+        load = records_loader(institution, os.environ)
+        loaded = approval.loaded_for(custody, kept.study, load, utc_now(), imports)
         if not ask:  # no person saw the review
+            plan = plan_for(kept.study)
             company = company_cautions(
                 institution.company, institution.roster, own=institution.settings.id, plan=plan
             )
             for line in (*obstacles(plan, members), *company, *cautions(plan)):
                 typer.echo(f"warning: {plain(line)}", err=True)
-        module = named_class(kept.study.model)
-        if ask and module is not None:
-            _confirm(f"Import {module}, to run on your records?", "nothing was imported")
-        loaded = records_loader(institution, os.environ)(kept.study)
-        approval.check_before_records(institution, kept.study, spent, units=loaded.units)
         typer.echo("\n".join(_fit(loaded)))
         if ask:
             _confirm("Approve this study?", "nothing was approved")
+        if approval.asks_for_another(institution, kept.decision, user):
+            approval.note_first_yes(institution, custody.journal, kept.study.id, user)
+            typer.echo(
+                f"noted: {user} says yes to {kept.short}; the policy asks for a second person"
+            )
+            return
         decision = approval.approve(custody, kept, loaded, user, utc_now())
     typer.echo(f"approved {kept.short} by {decision.user} at {decision.time}")
     typer.echo(f"approval {decision.approval}")

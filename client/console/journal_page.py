@@ -3,15 +3,13 @@
 What persons do about single alerts is left out: that a report was drafted is secret by itself.
 """
 
-from pathlib import Path
 from typing import Final
 from urllib.parse import urlencode
 
 from starlette.responses import Response
 
-from fieldfare.client.home.layout import Home
-from fieldfare.client.journal.entries import CASEWORK, MAX_TEXT, Event, JournalEntry
-from fieldfare.client.journal.journal import newest
+from fieldfare.client.console.place import AskDesk
+from fieldfare.client.desk.calls import LOG, EntryTold, LogAsked, LogTold
 from fieldfare.shared.console.frame import Page, Visit
 from fieldfare.shared.console.rights import Right
 from fieldfare.shared.errors import LedgerError, UsageError
@@ -19,32 +17,34 @@ from fieldfare.shared.terminal.texts import plain
 
 JOURNAL: Final = "/log"
 SHOWN: Final = 50
+MOST_NAME: Final = 256  # letters of a person's name
+MOST_KIND: Final = 64
 _DIGITS: Final = 15  # of a number of an entry
-_KINDS: Final = {one.value: one for one in Event if one not in CASEWORK}
 
 
-def journal_pages(home: Path) -> tuple[Page, ...]:
-    """Return the page about the log of a home."""
-    return (Page(JOURNAL, Right.WATCH, lambda visit: _journal(visit, home)),)
+def journal_pages(desk: AskDesk) -> tuple[Page, ...]:
+    """Return the page about the log that a desk tells of."""
+    return (Page(JOURNAL, Right.WATCH, lambda visit: _journal(visit, desk)),)
 
 
-def _journal(visit: Visit, home: Path) -> Response:
-    kind, person = visit.query.get("kind", ""), visit.query.get("person", "").strip()
-    events, before = _events(kind), _number(visit.query.get("before", "0"))
-    if len(person) > MAX_TEXT:
-        raise UsageError(f"person: expected a name of at most {MAX_TEXT} letters, found more")
-    found: tuple[JournalEntry, ...] = ()
-    problem, folder = "", Home.open(home).log_folder
+def _journal(visit: Visit, desk: AskDesk) -> Response:
+    kind, person = visit.query.get("kind", "")[:MOST_KIND], visit.query.get("person", "").strip()
+    before = _number(visit.query.get("before", "0"))
+    if len(person) > MOST_NAME:
+        raise UsageError(f"person: expected a name of at most {MOST_NAME} letters, found more")
+    problem, told = "", LogTold(entries=[], kinds=[])
     try:
-        found = newest(folder, events, actor=person, before=before, most=SHOWN + 1)
+        asked = LogAsked(kind=kind, person=person, before=before, most=SHOWN + 1)
+        told = desk().ask(LOG, asked)
     except LedgerError as error:
         problem = str(error)
+    found = told.entries
     view = urlencode({k: v for k, v in (("kind", kind), ("person", person)) if v})
-    more = urlencode({"before": found[SHOWN - 1].sequence}) if len(found) > SHOWN else ""
+    more = urlencode({"before": found[SHOWN - 1].number}) if len(found) > SHOWN else ""
     return visit.page(
         "journal.html",
         entries=found[:SHOWN],
-        kinds=sorted(_KINDS),
+        kinds=told.kinds,
         kind=kind,
         person=person,
         first=f"{JOURNAL}?{view}" if before else "",
@@ -54,18 +54,12 @@ def _journal(visit: Visit, home: Path) -> Response:
     )
 
 
-def _events(kind: str) -> tuple[Event, ...]:
-    if kind and kind not in _KINDS:
-        raise UsageError("kind: expected one of the kinds that the page lists, found another")
-    return (_KINDS[kind],) if kind else tuple(_KINDS.values())
-
-
 def _number(text: str) -> int:
     if not (text.isascii() and text.isdecimal()) or len(text) > _DIGITS:
         raise UsageError("before: expected the number of an entry, found something else")
     return int(text)
 
 
-def _said(entry: JournalEntry) -> str:
+def _said(entry: EntryTold) -> str:
     """Return an entry's details as one line."""
-    return "; ".join(f"{key}: {plain(str(value))}" for key, value in entry.details.items())
+    return "; ".join(f"{key}: {plain(value)}" for key, value in entry.details.items())

@@ -30,11 +30,11 @@ MENU: Final = (
 def pages_of(place: ConsolePlace) -> tuple[Page, ...]:
     """Return every page of an institution's console but those of its entrance."""
     start = Page(HOME, Right.ENTER, lambda visit: _first_page(visit, place))
+    watched = (studies_pages, budget_pages, journal_pages, check_pages)
+    others = [page for pages in watched for page in pages(lambda: place.desk)]
     # In a casework folder there is no home to look at, and its user could not.
-    every = (studies_pages, models_pages, budget_pages, journal_pages, check_pages)
-    watched = every if place.beside_keys else ()
-    others = [page for pages in watched for page in pages(place.home)]
-    return (start, *queue_pages(place), *alert_pages(place), *others)
+    models = models_pages(place.home) if place.beside_keys else ()
+    return (start, *queue_pages(place), *alert_pages(place), *others, *models)
 
 
 def menu_of(pages: Collection[Page]) -> tuple[MenuEntry, ...]:

@@ -1,17 +1,20 @@
 """Where the institution's console works: a queue of alerts, and a folder of its own."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from fieldfare.client.alerts.alert_queue import AlertQueue, CaseworkQueue, open_queue
+from fieldfare.client.desk.place import desk_of
 from fieldfare.shared.console.accounts import ConsoleAct
 from fieldfare.shared.console.credentials import Entropy
 from fieldfare.shared.console.place import AccountsPlace, accounts_in
+from fieldfare.shared.desk.asking import DeskClient
 from fieldfare.shared.errors import UsageError
 
+AskDesk = Callable[[], DeskClient]
 FIRST: Final = "fieldfare institution console account add NAME --role analyst"
 
 
@@ -35,6 +38,11 @@ class ConsolePlace(AccountsPlace):
         if isinstance(queue, CaseworkQueue):
             return queue.casework.terms.institution
         return queue.settings.id
+
+    @property
+    def desk(self) -> DeskClient:
+        """What answers for ledger and log; looked up anew, as the queue is."""
+        return desk_of(self.queue)
 
     @property
     def beside_keys(self) -> bool:

@@ -9,7 +9,8 @@ log/              log.sqlite
 models/           <study>/<run>/ of each finished model that arrived; made when the first does
 scoring/          alerts.sqlite and models tuned here; made when the first is; never leaves
 notices/          outbox.sqlite; made when somebody is told
-run/              custodian.sock  admin.sock
+desk/             desk.sqlite; made when somebody may decide in a browser
+run/              custodian.sock  admin.sock  desk.sock
 """
 
 from dataclasses import dataclass
@@ -167,6 +168,16 @@ class Home(HomeFolder):
         return self.path / "notices" / "outbox.sqlite"
 
     @property
+    def console(self) -> Path:
+        """The console's own folder, unless it has one elsewhere; absent without accounts."""
+        return self.path / "console"
+
+    @property
+    def desk(self) -> Path:
+        """Folder of those who may decide in a browser; absent where nobody may."""
+        return self.path / "desk"
+
+    @property
     def ledger(self) -> Path:
         """The ledger; its witness lies beside it."""
         return self.path / "ledger" / "ledger.sqlite"
@@ -204,7 +215,7 @@ class Home(HomeFolder):
     def secret(self) -> tuple[Path, ...]:
         """Keys, and whose alerts nobody opens; folders that are made later."""
         keys = (self.identity_key, self.node_key, self.holdout_key)
-        own = (self.models, self.scoring, self.rosters, self.outbox.parent)
+        own = (self.models, self.scoring, self.rosters, self.outbox.parent, self.desk)
         return (*own, *keys, self.suppression)
 
     @property

@@ -95,6 +95,17 @@ class CaseworkSection(Section):
     folder: str = Field(default="", max_length=4096, pattern=r"^[^\x00]*$")
 
 
+class ConsoleSection(Section):
+    """What a console may have done here (docs/console.md, "Decide in a browser").
+
+    Attributes:
+        decides: persons who have a second factor at the desk may approve, reject and withdraw
+            studies in a browser; else the pages say the command.
+    """
+
+    decides: bool = False
+
+
 class HomeSettings(Section):
     """The whole file.
 
@@ -113,6 +124,7 @@ class HomeSettings(Section):
     ledger: LedgerSection = LedgerSection()
     alerts: AlertsSection = AlertsSection()
     casework: CaseworkSection = CaseworkSection()
+    console: ConsoleSection = ConsoleSection()
 
     _one_unit = field_validator("records")(one_unit)
 

@@ -61,10 +61,13 @@ class StudyDecision(BaseModel):
         received: when it first arrived (ISO 8601, UTC); empty where that is not known.
         user: the OS user who decided last; empty before the first decision.
         time: when.
+        asked: where it was said, if not on the terminal; for the log and for notices.
         reason: of a rejection.
         told: what of it the coordinator may know.
         approval: hash of the signed approval.
         roster, epoch: under which the approval was given; under others it counts no more.
+        first, first_roster: who said yes where the policy asks for two, and under which roster;
+            the decision stands as it was until another person does.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -75,11 +78,14 @@ class StudyDecision(BaseModel):
     received: Line = ""
     user: Line = ""
     time: Line = ""
+    asked: Line = ""
     reason: Line = ""
     told: Told = Field(default=Told.NOTHING, strict=False)
     approval: Hex32 | Literal[""] = ""
     roster: Hex32 | Literal[""] = ""
     epoch: int = Field(default=0, ge=0, lt=2**53)
+    first: Line = ""
+    first_roster: Hex32 | Literal[""] = ""
 
 
 @dataclass(frozen=True)

@@ -153,13 +153,14 @@ class JournalDecisions:
             details[_NAMED.get(event, "run")] = name
         self._journal.append(event, CUSTODIAN, **details)
 
-    def approved(self, study: str, approval: str, user: str) -> None:
-        """Write down an approval.
+    def approved(self, study: str, approval: str, user: str, asked: str = "") -> None:
+        """Write down an approval; `asked`: where it was said, if not on the terminal.
 
         Raises:
             LedgerError: the log cannot be written; do not approve.
         """
         details = {"study": printable(study), "fingerprint": printable(approval)}
+        details |= {"kind": printable(asked)} if asked else {}
         self._journal.append(Event.APPROVAL, printable(user), **details, user=printable(user))
 
 

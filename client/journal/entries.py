@@ -68,6 +68,8 @@ class Event(Enum):
     APPROVAL = "approval"
     REJECTION = "rejection"
     WITHDRAWAL = "withdrawal"
+    FIRST_YES = "first of two approvals"
+    POLICY = "policy widened"  # by whom, for which study; `rule` says what was added
     ROSTER = "roster"
     KEY = "key"
     LEDGER = "ledger"

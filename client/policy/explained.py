@@ -103,7 +103,7 @@ def explain(policy: Policy) -> list[str]:
     study, yearly = study_limit(policy), granted.yearly_picomu2
     lines = [
         *_said("coordinator", _coordinator(policy)),
-        *_said("who decides", "a person approves every study; nothing runs before"),
+        *_said("who decides", f"{_deciders(policy)} every study; nothing runs before"),
         *_said("one study", f"at most epsilon {budget.study_epsilon:g}"),
         *_said(
             "any 365 days",
@@ -203,6 +203,10 @@ def _weak_budget(policy: Policy) -> Iterator[str]:
         )
 
 
+def _deciders(policy: Policy) -> str:
+    return "two persons approve" if policy.approvals.by_two else "a person approves"
+
+
 def _coordinator(policy: Policy) -> str:
     if not policy.coordinator:
         return "none pinned"
@@ -268,6 +272,17 @@ class Allowing:
         lines = difflib.unified_diff(before.splitlines(), self.text.splitlines(), lineterm="", n=0)
         changed = (line for line in lines if not line.startswith(("---", "+++", "@@")))
         return [printable(line, len(line)) for line in changed]  # names of a study are foreign text
+
+
+def allowing_columns(text: str, name: str, plan: Plan) -> Allowing:
+    """Return the policy in `text` with the columns that the plan's study reads, and no more.
+
+    Raises:
+        StudyError: no policy; `name` begins every line.
+    """
+    policy, document = parse_toml(text, Policy, name), tomlkit.parse(text)
+    added = tuple(_add_columns(document, policy, plan))
+    return Allowing(tomlkit.dumps(document), added, ())
 
 
 def allowing(text: str, name: str, plan: Plan) -> Allowing:

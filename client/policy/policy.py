@@ -135,6 +135,16 @@ class ModelsSection(Section):
         return packages
 
 
+class ApprovalsSection(Section):
+    """Who approves.
+
+    Attributes:
+        by_two: a study runs only when two persons said yes to it.
+    """
+
+    by_two: bool = False
+
+
 class Policy(Section):
     """The whole file.
 
@@ -151,6 +161,7 @@ class Policy(Section):
     releases: ReleasesSection
     records: PolicyRecords
     models: ModelsSection = ModelsSection()
+    approvals: ApprovalsSection = ApprovalsSection()
 
     @field_validator("auto_approve")
     @classmethod

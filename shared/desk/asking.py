@@ -71,7 +71,6 @@ class DeskClient:
             )
         return read_answer(found, call.answered)
 
-    @property
     def runs(self) -> bool:
         """Whether a process listens there."""
         try:

@@ -29,7 +29,7 @@ from pydantic import (
 )
 
 from fieldfare.shared.canonical import bytes_hash, canonical_bytes, content_hash, typed_bytes
-from fieldfare.shared.errors import ProtocolError, RefusalCode
+from fieldfare.shared.errors import ProtocolError, RefusalCode, UsageError
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.roster import Hex32, InstitutionId, Roster
 from fieldfare.shared.ring import MAX_GAMMA_BITS
@@ -50,6 +50,18 @@ RunId = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9.
 Base64 = Annotated[str, Field(max_length=4096, pattern=r"^[A-Za-z0-9+/]*={0,2}$")]
 Count = Annotated[int, Field(ge=0, lt=2**53)]
 Opening = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]  # nothing where vectors are open
+
+
+def check_reason(reason: str) -> None:
+    """Refuse what the log would refuse, before anything is changed.
+
+    Raises:
+        UsageError: it cannot stand in the log.
+    """
+    if len(reason) > MAX_REASON or not reason.isprintable():  # as in the log
+        raise UsageError(
+            "--reason: expected at most 500 printable characters on one line, found something else"
+        )
 
 
 class MessageBody(BaseModel):

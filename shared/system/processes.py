@@ -266,6 +266,25 @@ def supervise_many(children: Sequence[Child], say: Say) -> int:
     return 0
 
 
+@contextmanager
+def kept_running(child: Child, say: Say) -> Iterator[None]:
+    """Keep one child running beside other work, until the block ends; `say` as above."""
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.wait(POLL_SECONDS):
+            kept.look()
+
+    with _Kept(child, say) as kept:
+        thread = Thread(target=look, name=child.name)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+
 class _Kept:
     """A child, and what became of it so far."""
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from tests.support.homes.consoles import Browser, ConsoleBench
+from tests.support.homes.consoles import Browser, ConsoleBench, PlaceWithDesk
 from tests.support.homes.role_matrix import browser_of_each, check_menu, check_pages
 
 from fieldfare.client.console.pages import MENU, pages_of
@@ -19,7 +19,7 @@ def of(place: ConsolePlace) -> tuple[Page, ...]:
 
 @pytest.fixture
 def place(home: Home, console: ConsoleBench, tmp_path: Path) -> ConsolePlace:
-    return ConsolePlace(home.path, tmp_path, console.book)
+    return PlaceWithDesk(home.path, tmp_path, console.book, home.path)
 
 
 @pytest.fixture

@@ -168,14 +168,31 @@ def test_odd_ids_are_errors_that_are_pages(otto: Browser, study: str) -> None:
     assert "<script>" not in answer.text
 
 
-def test_a_casework_folder_offers_no_studies(tmp_path: Path, console: ConsoleBench) -> None:
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
     terms = CaseworkTerms(institution="bank-a", analysts=("anna",), console=os_user())
-    folder = make_casework(tmp_path / "cases", os.getgid(), terms).path
+    return make_casework(tmp_path / "cases", os.getgid(), terms).path
+
+
+def test_a_casework_folder_has_the_same_pages(
+    coordinator: Coordinator, bank: Home, folder: Path, console: ConsoleBench
+) -> None:
+    kept = coordinator.receive(home_study())
+    otto = Browser(desk(folder, console, bank.path))
+    console.log_in(otto, console.enrolled("otto", ConsoleRole.OPERATOR))
+    assert "fits your policy" in otto.shown(f"/studies/{kept.study.id}")
+    for page in ("/budget", "/log", "/check"):
+        assert otto.get(page).status_code == 200, page
+
+
+def test_where_no_desk_answers_the_page_says_what_to_do(
+    folder: Path, console: ConsoleBench
+) -> None:
     otto = entered(folder, console, "otto", ConsoleRole.OPERATOR)
-    assert otto.get("/studies").status_code == 404
-    start = otto.shown("/")
-    assert "sees no studies" in start
-    assert "/studies" not in otto.get("/").text
+    for page in ("/studies", "/studies/abcd", "/budget", "/log", "/check"):
+        answer = otto.get(page)
+        assert answer.status_code == 503, page
+        assert "start it with `fieldfare institution start`" in unescape(answer.text)
 
 
 def test_a_home_without_a_roster_says_so(home: Home, console: ConsoleBench) -> None:

@@ -125,7 +125,7 @@ def heard(path: Path, content: bytes) -> bytes:
 
 
 def test_a_question_is_answered_with_who_asked(bench: Bench, client: DeskClient) -> None:
-    assert client.runs
+    assert client.runs()
     assert client.ask(SAY, Word(text="ü\n", times=3)).text == "ü\nü\nü\n"
     assert bench.heard == [("ü\n", ME)]
 
@@ -222,7 +222,7 @@ def test_nothing_is_told_to_another_users_desk(bench: Bench, place: Path) -> Non
 
 def test_a_desk_that_is_gone_says_what_to_do(tmp_path: Path) -> None:
     client = DeskClient(tmp_path / "none.sock", ME, "fieldfare start it")
-    assert not client.runs
+    assert not client.runs()
     with pytest.raises(RunError, match="start it with `fieldfare start it`"):
         client.ask(SAY, Word(text="x"))
 

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from tests.support.homes.reported import reported_alert
 from fieldfare.client.alerts.store import open_store
 from fieldfare.client.console.pages import menu_of, pages_of
 from fieldfare.client.console.place import ConsolePlace
+from fieldfare.client.desk.process import desk_lines
 from fieldfare.client.home.layout import Home
 from fieldfare.server.console.pages import MENU as COORDINATOR_MENU
 from fieldfare.server.console.pages import pages_of as coordinator_pages
@@ -31,6 +33,9 @@ from fieldfare.shared.console.credentials import code_of, factor_of
 from fieldfare.shared.console.entrance import Entrance
 from fieldfare.shared.console.frame import ConsoleParts, MenuEntry, Page, console_app
 from fieldfare.shared.console.rights import ConsoleRole, Right
+from fieldfare.shared.desk.answering import Desk
+from fieldfare.shared.desk.asking import DeskClient
+from fieldfare.shared.desk.calls import Answered, Asked, DeskCall, question_bytes, read_answer
 
 HOST: Final = "127.0.0.1:8700"
 PASSWORD: Final = "correct horse battery"  # noqa: S105 -- of nobody
@@ -163,9 +168,32 @@ def console(quick_passwords: None) -> Iterator[ConsoleBench]:
         yield ConsoleBench(book, time)
 
 
-def desk(home: Path, console: ConsoleBench) -> Any:
-    """The institution's console on a home, with the accounts of a bench."""
-    place = ConsolePlace(home, home, console.book)
+class DeskHere(DeskClient):
+    """A desk in this process: questions and answers travel as bytes, without a socket."""
+
+    def ask(self, call: DeskCall[Asked, Answered], asked: Asked) -> Answered:
+        answering = Desk(desk_lines(Home.open(self.path)), set)
+        content = answering.answer(question_bytes(call.name, asked), self.owner)
+        return read_answer(content, call.answered)
+
+
+@dataclass(frozen=True)
+class PlaceWithDesk(ConsolePlace):
+    """A console's place whose desk answers for the home that is named."""
+
+    of: Path | None = None
+
+    @property
+    def desk(self) -> DeskClient:
+        if self.of is None:
+            return super().desk
+        return DeskHere(self.of, os.geteuid(), "start")
+
+
+def desk(home: Path, console: ConsoleBench, of: Path | None = None) -> Any:
+    """The institution's console on a home or a casework folder, with the accounts of a bench."""
+    here = of or (home if Home(home).settings.exists() else None)
+    place = PlaceWithDesk(home, home, console.book, here)
     pages = pages_of(place)
     parts = console.parts(*pages, menu=menu_of(pages), templates=("fieldfare.client.console",))
     return console_app(parts)

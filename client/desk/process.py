@@ -1,0 +1,139 @@
+"""The desk's process, a child of `institution start` or by itself; ends with its parent.
+
+It answers the closed list, and takes over what persons signed in the casework folder. It parses
+nothing that a browser sent, but the typed fields of a question.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import typer
+
+from fieldfare.client.alerts.alert_queue import casework_of, collect
+from fieldfare.client.alerts.casework import TERMS, Casework
+from fieldfare.client.desk.calls import BUDGET, CHECK, LOG, STUDIES, STUDY
+from fieldfare.client.desk.place import desk_socket, desk_users
+from fieldfare.client.desk.reading import (
+    budget_told,
+    check_told,
+    log_told,
+    studies_told,
+    study_told,
+)
+from fieldfare.client.home.layout import Home
+from fieldfare.client.home.settings import load_settings
+from fieldfare.shared.desk.answering import Desk, DeskLine, serving_desk
+from fieldfare.shared.errors import FieldfareError
+from fieldfare.shared.system.clock import utc_now
+from fieldfare.shared.system.memory import keep_out_of_dumps
+from fieldfare.shared.system.processes import Stopped, end_with_parent, read_given, stop_signals
+
+COLLECT_SECONDS: Final = 3.0
+EXIT_FAILED: Final = 1
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Answer for the home that is named; returns the status to end with."""
+    try:
+        keep_out_of_dumps()
+        read_given()
+        end_with_parent()
+        serve_home(Path(arguments[0]), _say)
+    except FieldfareError as error:
+        _say(str(error))
+        return error.exit_code
+    except OSError as error:
+        _say(f"{error.filename or 'file'}: {error.strerror or error}")
+        return EXIT_FAILED
+    return 0
+
+
+def serve_home(home: Path, say: Callable[[str], None]) -> None:
+    """Answer for a home until this process is told to stop; for the main thread.
+
+    Raises:
+        UsageError, StudyError: the home, its settings, or the socket.
+    """
+    opened = Home.open(home.absolute())
+    with stop_signals() as stopped:
+        where = desk_socket(opened, casework_of(opened, load_settings(opened)))
+        with serving_desk(Desk(desk_lines(opened), lambda: _users(opened)), where):
+            say(f"answering on {where.path}")
+            Collector(opened, say).serve(stopped)
+    say("stopped")
+
+
+def desk_lines(home: Home) -> list[DeskLine[Any, Any]]:
+    """Return the closed list of a home: what is not here does not exist."""
+    return [
+        DeskLine(STUDIES, lambda _asked, _user: studies_told(home.path)),
+        DeskLine(STUDY, lambda asked, _user: study_told(home.path, asked.digits, utc_now())),
+        DeskLine(BUDGET, lambda _asked, _user: budget_told(home.path, utc_now())),
+        DeskLine(LOG, lambda asked, _user: log_told(home.path, asked)),
+        DeskLine(CHECK, lambda _asked, _user: check_told(home.path, utc_now())),
+    ]
+
+
+def _users(home: Home) -> frozenset[int]:
+    try:
+        casework = casework_of(home, load_settings(home))
+    except FieldfareError:
+        casework = None  # a folder that others can change names nobody
+    return desk_users(casework)
+
+
+@dataclass
+class Collector:
+    """Takes over what persons signed, as soon as their files change; says what is wrong once.
+
+    Attributes:
+        home: the institution's.
+        say: takes a line of the log.
+    """
+
+    home: Home
+    say: Callable[[str], None]
+    _seen: object = None
+    _trouble: str = ""
+
+    def serve(self, stopped: Stopped) -> None:
+        """Go on until told to stop."""
+        while not stopped(COLLECT_SECONDS):
+            self.look()
+
+    def look(self) -> None:
+        """Take over what is new."""
+        trouble = ""
+        try:
+            casework = casework_of(self.home, load_settings(self.home))
+            state = _signed(casework) if casework else None
+            if casework and state != self._seen:
+                trouble = "; ".join(collect(self.home, casework).complaints)
+                self._seen = state
+        except FieldfareError as error:
+            trouble = str(error)
+        if trouble and trouble != self._trouble:
+            self.say(trouble)
+        self._trouble = trouble
+
+
+def _signed(casework: Casework) -> tuple[tuple[str, int, int], ...]:
+    """Return what tells that somebody signed, or that rights changed; before lines are read."""
+    found = []
+    for path in (casework.path / TERMS, *sorted(casework.decisions.glob("*.jsonl"))):
+        with suppress(OSError):
+            one = path.lstat()
+            found.append((path.name, one.st_size, one.st_mtime_ns))
+    return tuple(found)
+
+
+def _say(line: str) -> None:
+    typer.echo(f"fieldfare: desk: {line}", err=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,235 @@
+"""What a desk tells of studies, budget, log and checks; nothing is written for it."""
+
+import hashlib
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from fieldfare.client.approvals.approval import ENDED, ApprovalStatus
+from fieldfare.client.approvals.review_words import (
+    PAGE,
+    SUM_TITLES,
+    Line,
+    ReviewTopic,
+    review_topics,
+)
+from fieldfare.client.approvals.standing import (
+    StandingStudy,
+    arrived_studies,
+    study_on_desk,
+)
+from fieldfare.client.desk.calls import (
+    BrowserDecision,
+    BudgetTold,
+    CheckTold,
+    DeskStudy,
+    EntryTold,
+    FindingTold,
+    LimitTold,
+    LogAsked,
+    LogTold,
+    MonthTold,
+    ShareTold,
+    SpokenText,
+    StudiesTold,
+    StudyGroup,
+    StudyTold,
+    TopicTold,
+)
+from fieldfare.client.home.layout import Home
+from fieldfare.client.home.settings import load_settings
+from fieldfare.client.home.studies import State
+from fieldfare.client.institution.initial_setup import NODE_FILE
+from fieldfare.client.journal.entries import CASEWORK, Event, JournalEntry
+from fieldfare.client.journal.journal import newest
+from fieldfare.client.oversight.budget_outlook import BudgetOutlook, MonthAhead, budget_at
+from fieldfare.client.oversight.checks import HomeChecks, Preflight
+from fieldfare.client.oversight.ledger_report import LimitUse
+from fieldfare.client.oversight.preflight import CheckOutcome, CheckResult, findings
+from fieldfare.shared.canonical import canonical_bytes
+from fieldfare.shared.errors import UsageError
+
+_KINDS: Final = {one.value: one for one in Event if one not in CASEWORK}
+_PARTS: Final = 1_000
+
+
+def studies_told(home: Path) -> StudiesTold:
+    """Tell of every study that arrived.
+
+    Raises:
+        FieldfareError: as `arrived_studies`.
+    """
+    found = arrived_studies(home)
+    return StudiesTold(studies=[_told(one) for one in found.standing], earlier=found.earlier)
+
+
+def study_told(home: Path, digits: str, now: datetime) -> DeskStudy:
+    """Tell of one study, as a person decides on it.
+
+    Raises:
+        FieldfareError: as `study_on_desk`.
+    """
+    desk = study_on_desk(home, digits, now)
+    opened, kept = Home.open(home), desk.standing.kept
+    told = DeskStudy(
+        study=_told(desk.standing),
+        since=desk.since.value if desk.since else "",
+        topics=[_topic(one) for one in review_topics(desk.review, PAGE)],
+        titles=list(SUM_TITLES),
+        approved=kept.decision.state is State.APPROVED,
+        home=str(home.absolute()),
+        browser=BrowserDecision(
+            allowed=load_settings(opened).console.decides,
+            columns=[one.name for one in desk.review.columns if not one.allowed],
+            seen="",
+        ),
+    )
+    seen = hashlib.sha256(canonical_bytes(told)).hexdigest()
+    return told.model_copy(update={"browser": told.browser.model_copy(update={"seen": seen})})
+
+
+def _told(one: StandingStudy) -> StudyTold:
+    kept, decision = one.kept, one.kept.decision
+    privacy = kept.study.privacy
+    return StudyTold(
+        id=kept.study.id,
+        short=kept.short,
+        name=kept.study.name,
+        epsilon=privacy.epsilon,
+        delta=privacy.delta,
+        received=decision.received,
+        group=_group(one),
+        standing=one.status.value,
+        user=decision.user,
+        time=decision.time,
+        reason=decision.reason,
+        first=decision.first,
+    )
+
+
+def _group(one: StandingStudy) -> StudyGroup:
+    if one.kept.decision.state in ENDED:
+        return StudyGroup.ENDED
+    approved = one.status is ApprovalStatus.APPROVED
+    return StudyGroup.APPROVED if approved else StudyGroup.WAITING
+
+
+def _topic(one: ReviewTopic) -> TopicTold:
+    return TopicTold(
+        name=one.name,
+        lines=[_line(line) for line in one.lines],
+        rows=[_line(row) for row in one.rows],
+    )
+
+
+def _line(line: Line) -> list[SpokenText]:
+    return [SpokenText(text=one.text, tone=one.tone.value) for one in line]
+
+
+# -- budget ---------------------------------------------------------------------------------------
+
+
+def budget_told(home: Path, now: datetime) -> BudgetTold:
+    """Tell of the budget, this year, ever, and of the twelve months ahead.
+
+    Raises:
+        FieldfareError: as `budget_at`.
+    """
+    found = budget_at(home, now)
+    report = found.report
+    return BudgetTold(
+        population=report.population,
+        entries=report.position.sequence,
+        epoch=report.position.epoch,
+        delta=report.yearly.delta,
+        limits=[_limit("Any 365 days", report.yearly), _limit("Ever", report.lifetime)],
+        promised=found.promised,
+        next_freed=found.next_freed,
+        ahead=[_month(one, report.yearly) for one in found.ahead],
+        shares=_shares(found),
+        last=list(found.last),
+    )
+
+
+def _limit(name: str, one: LimitUse) -> LimitTold:
+    return LimitTold(
+        name=name,
+        limit=one.limit_epsilon,
+        spent=one.spent_epsilon,
+        left=one.left_epsilon,
+        some=one.left > 0,
+    )
+
+
+def _month(one: MonthAhead, yearly: LimitUse) -> MonthTold:
+    share = _PARTS * one.left // yearly.limit if yearly.limit else 0
+    return MonthTold(day=one.day, share=share, left=one.left_epsilon, sure=one.sure_epsilon)
+
+
+def _shares(found: BudgetOutlook) -> dict[str, list[ShareTold]]:
+    return {
+        title: [ShareTold(name=one.name, epsilon=one.epsilon, percent=one.percent) for one in parts]
+        for title, parts in found.shares.items()
+    }
+
+
+# -- log and check --------------------------------------------------------------------------------
+
+
+def log_told(home: Path, asked: LogAsked) -> LogTold:
+    """Tell entries of the log; what persons do about single alerts is left out.
+
+    Raises:
+        UsageError: no kind of the log.
+        LedgerError: the log cannot be read.
+    """
+    if asked.kind and asked.kind not in _KINDS:
+        raise UsageError("kind: expected one of the kinds that the page lists, found another")
+    events = (_KINDS[asked.kind],) if asked.kind else tuple(_KINDS.values())
+    found = newest(
+        Home.open(home).log_folder,
+        events,
+        actor=asked.person,
+        before=asked.before,
+        most=asked.most,
+    )
+    return LogTold(entries=[_entry(one) for one in found], kinds=sorted(_KINDS))
+
+
+def _entry(one: JournalEntry) -> EntryTold:
+    return EntryTold(
+        number=one.sequence,
+        time=one.time,
+        kind=one.event.value,
+        person=one.actor,
+        details={key: str(value) for key, value in one.details.items()},
+    )
+
+
+def check_told(home: Path, now: datetime) -> CheckTold:
+    """Tell what a preflight finds, but for what opens keys or records."""
+    given = Preflight(
+        home=home,
+        node_settings=home / NODE_FILE,
+        passphrase=None,
+        environment={},
+        now=now,
+        records=False,
+    )
+    return CheckTold(findings=list(map(_finding, _found(given))))
+
+
+def _found(given: Preflight) -> Iterator[CheckResult]:
+    return findings(HomeChecks(given).watched())
+
+
+def _finding(one: CheckResult) -> FindingTold:
+    return FindingTold(
+        topic=one.topic,
+        outcome=one.outcome.value,
+        odd=one.outcome in {CheckOutcome.FAIL, CheckOutcome.WARN},
+        failed=one.outcome is CheckOutcome.FAIL,
+        text=one.text,
+        remedy=one.remedy,
+    )
