@@ -18,6 +18,7 @@ pytest_plugins = (
     "tests.support.homes.coordinators",
     "tests.support.homes.keyed_coordinators",
     "tests.support.homes.consoles",
+    "tests.support.homes.coordinator_desks",
     "tests.support.homes.institutions",
     "tests.support.federations.bench",
     "tests.support.federations.settings",

@@ -15,13 +15,14 @@ from fieldfare.server.run.conduct import check_later, keep_questions
 from fieldfare.server.studies.open_coordinator import OpenCoordinator
 from fieldfare.server.studies.proposals import Proposal
 from fieldfare.server.studies.run_control import start
+from fieldfare.server.studies.watched_coordinator import WatchedCoordinator
 from fieldfare.shared.canonical import canonical_bytes
 from fieldfare.shared.errors import PolicyRefusal, RefusalCode, UsageError
-from fieldfare.shared.protocol.plan import PICOMU2, Plan, check_groups
+from fieldfare.shared.protocol.plan import PICOMU2, Plan, ReleaseTerms, check_groups
 from fieldfare.shared.queries.questions import Question, QuestionGroup
 
 
-def answers_of_study(coordinator: OpenCoordinator, study: str) -> tuple[AnswerSet, ...]:
+def answers_of_study(coordinator: WatchedCoordinator, study: str) -> tuple[AnswerSet, ...]:
     """Return everything that a study's runs answered, oldest run first.
 
     Raises:
@@ -78,7 +79,7 @@ def is_later(proposal: Proposal, asked: QuestionGroup) -> bool:
 
 
 def check_asked(
-    coordinator: OpenCoordinator, proposal: Proposal, asked: QuestionGroup, *, later: bool
+    coordinator: WatchedCoordinator, proposal: Proposal, asked: QuestionGroup, *, later: bool
 ) -> None:
     """Check the questions as far as possible before any institution is asked.
 
@@ -93,14 +94,33 @@ def check_asked(
     if roster is None:
         raise UsageError("expected a published roster, found none: fieldfare coordinator roster")
     check_groups(proposal.study, asked, roster.ids)
-    terms = plan.allowance if later else plan.query
+    terms = _terms(plan, later=later)
     if later:
-        portion = terms.cost * (terms.steps + terms.spare)
-        _check_left(
-            plan, "the allowance", terms.cost, portion - spent_later(coordinator, proposal.id)
-        )
+        _check_left(plan, "the allowance", terms.cost, left_later(coordinator, proposal))
     spent = coordinator.spent(proposal.id)
     _check_left(plan, "the study", terms.cost, spent.room(terms.side, plan.study_limit))
+
+
+def cost_of(proposal: Proposal, *, later: bool) -> int:
+    """Return what a group of questions costs each institution, 1e-12 mu^2."""
+    return _terms(proposal.plan, later=later).cost
+
+
+def left_later(coordinator: WatchedCoordinator, proposal: Proposal) -> int:
+    """Return what is left of a study's allowance, 1e-12 mu^2."""
+    terms = proposal.plan.allowance
+    portion = terms.cost * (terms.steps + terms.spare)
+    return max(portion - spent_later(coordinator, proposal.id), 0)
+
+
+def groups_left(coordinator: WatchedCoordinator, proposal: Proposal) -> int:
+    """Return how many groups of questions may still be asked later of a study."""
+    terms = proposal.plan.allowance
+    return min(terms.steps, left_later(coordinator, proposal) // terms.cost) if terms.cost else 0
+
+
+def _terms(plan: Plan, *, later: bool) -> ReleaseTerms:
+    return plan.allowance if later else plan.query
 
 
 def _check_left(plan: Plan, what: str, cost: int, left: int) -> None:
@@ -113,7 +133,7 @@ def _check_left(plan: Plan, what: str, cost: int, left: int) -> None:
         )
 
 
-def spent_later(coordinator: OpenCoordinator, study: str) -> int:
+def spent_later(coordinator: WatchedCoordinator, study: str) -> int:
     """Return the spend of a study's later questions, 1e-12 mu^2; no institution spent more."""
     return sum(
         row.progress.spent.all

@@ -37,7 +37,7 @@ from fieldfare.shared.queries.questions import (
     Sum,
     Variance,
 )
-from fieldfare.shared.study.toml import Section, load_toml
+from fieldfare.shared.study.toml import Section, load_toml, parse_toml
 
 ABSOLUTE: Final = math.sqrt(2 / math.pi)  # E|x| of a normal variable with sigma 1
 LEAST_CELL: Final = 10.0  # what answers hold back below (server/answers/answer.py)
@@ -201,13 +201,26 @@ def load_questions(path: Path) -> QuestionGroup:
     Raises:
         StudyError: unreadable, or every mistake in it, one line each.
     """
-    found = load_toml(path, _QuestionFile).queries
+    return _together(load_toml(path, _QuestionFile), str(path))
+
+
+def parse_questions(text: str, name: str) -> QuestionGroup:
+    """Parse questions that are to be answered together; `name` begins every line of an error.
+
+    Raises:
+        StudyError: every mistake in it, one line each.
+    """
+    return _together(parse_toml(text, _QuestionFile, name), name)
+
+
+def _together(read: _QuestionFile, name: str) -> QuestionGroup:
+    found = read.queries
     if not found:
-        raise StudyError(f"{path}: queries: expected at least one question, found none")
+        raise StudyError(f"{name}: queries: expected at least one question, found none")
     names = [question.name for question in found]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted({one for one in names if names.count(one) > 1})
     if twice:
         raise StudyError(
-            f"{path}: expected a name of its own for each question, found {twice[0]!r} twice"
+            f"{name}: expected a name of its own for each question, found {twice[0]!r} twice"
         )
     return QuestionGroup(questions=found)

@@ -108,6 +108,18 @@ def write_plot(path: Path, sets: Sequence[AnswerSet]) -> None:
         path.write_bytes(_drawn(panels, path.suffix[1:]).content)
 
 
+def picture(one: AnswerSet, index: int, kind: str) -> bytes:
+    """Return one answer drawn, as svg or png; for one thread at a time.
+
+    Raises:
+        UsageError: it has nothing to draw, or too much.
+    """
+    panels = [panel for panel in panels_of(one) if panel.answer is one.answers[index]]
+    if not 1 <= len(panels) <= MOST_PANELS:
+        raise UsageError(f"expected 1 to {MOST_PANELS} pictures, found {len(panels)}")
+    return _drawn(panels, kind).content
+
+
 def panels_of(one: AnswerSet) -> list[AnswerPanel]:
     """Return a panel for each measure of each answer; one without any cell has nothing to show."""
     found = []

@@ -196,6 +196,7 @@ def _told(home: CoordinatorHome) -> str:
 SUPERLINK: Final = "fieldfare.server.superlink.process"
 RUNNER: Final = "fieldfare.server.service.runner_process"
 NOTICES: Final = "fieldfare.server.notices.process"
+DESK: Final = "fieldfare.server.desk.process"
 BAD_INPUT: Final = 2
 SUPERLINK_RULES: Final = RestartRules(final=frozenset({0, BAD_INPUT}))
 RUNNER_RULES: Final = RestartRules(
@@ -227,13 +228,16 @@ def start(home: HomeOption = DEFAULT_HOME, passphrase_file: PassphraseFileOption
 def _children(home: CoordinatorHome, passphrase: bytes | None) -> list[Child]:
     environment = flower_environment(os.environ, home.run)
     python = (sys.executable, "-I", "-m")
-    superlink, runner, notices = (
-        [*python, module, str(home.path)] for module in (SUPERLINK, RUNNER, NOTICES)
+    superlink, runner, notices, desk = (
+        [*python, module, str(home.path)] for module in (SUPERLINK, RUNNER, NOTICES, DESK)
     )
     given, rules = given_line(passphrase), RUNNER_RULES
     children = [
         Child(name="superlink", command=superlink, environment=environment, rules=SUPERLINK_RULES),
         Child(name="runs", command=runner, environment=environment, given=given, rules=rules),
+        Child(
+            name="desk", command=desk, environment=environment, given=given, rules=SUPERLINK_RULES
+        ),
     ]
     if home.notices.exists():
         children.append(Child(name="notices", command=notices, environment=environment))

@@ -6,7 +6,6 @@ import secrets
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -19,6 +18,7 @@ from rich.text import Text
 from fieldfare.server.answers import asking, expected_error
 from fieldfare.server.answers.output import answers_csv, answers_json, answers_table, arrow_bytes
 from fieldfare.server.answers.plots import check_plot, write_plot
+from fieldfare.server.answers.priced import Priced, priced
 from fieldfare.server.answers.sets import AnswerSet, kept_answers, simulated_answers
 from fieldfare.server.cli import app
 from fieldfare.server.cli.options import DEFAULT_HOME, EXIT_DECLINED, HomeOption, JsonOption
@@ -35,9 +35,8 @@ from fieldfare.server.studies.open_coordinator import (
 from fieldfare.server.studies.proposals import Proposal, find_study, shown
 from fieldfare.server.studies.run_control import SUFFIX_BYTES, new_run_id
 from fieldfare.server.studies.run_view import line
-from fieldfare.shared.errors import RunError, StudyError, UsageError
+from fieldfare.shared.errors import RunError, UsageError
 from fieldfare.shared.pages.words import number
-from fieldfare.shared.protocol.plan import Plan, ReleaseTerms, plan_for
 from fieldfare.shared.queries.questions import QuestionGroup
 from fieldfare.shared.study.study import Study, load_study
 from fieldfare.shared.system.clock import utc_now
@@ -186,23 +185,6 @@ TIMES: Final = (0.25, 0.5, 1.0, 2.0, 4.0)  # of the study's epsilon, where none 
 MOST_EPSILON: Final = 100.0
 
 
-@dataclass(frozen=True)
-class Priced:
-    """One group of questions under one study's plan.
-
-    Attributes:
-        plan: of the study, or of the study at another epsilon.
-        terms: of the group's release.
-        later: whether it is asked within the allowance.
-        questions: each with its cost and its errors.
-    """
-
-    plan: Plan
-    terms: ReleaseTerms
-    later: bool
-    questions: tuple[expected_error.QuestionPlan, ...]
-
-
 @app.command("query.plan")
 def query_plan(
     study: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study.")],
@@ -248,30 +230,6 @@ def query_plan(
     to.print(_by_epsilon(others))
     for note in _notes(found):
         to.print(Text(note))
-
-
-def priced(study: Study, group: QuestionGroup | None, institutions: int) -> Priced:
-    """Return the cost of a group, by default the declared questions, under a study's plan.
-
-    Raises:
-        StudyError: nothing is declared, or what is asked is not within the allowance.
-        AccountingError: so few institutions that the accounting rule does not hold.
-    """
-    plan = plan_for(study)
-    plan.check_noise(institutions)
-    declared = group is None or set(group.questions) <= set(study.queries)
-    asked = study.questions if declared else group  # declared ones are answered all together
-    if asked is None:
-        raise StudyError(
-            "expected a study that declares [[queries]], found none: declare some, or give "
-            "--questions where it has an [allowance]"
-        )
-    later = not declared
-    step = plan.allowance.first_step if later else plan.query.first_step
-    terms = plan.question_terms(step, asked)
-    return Priced(
-        plan, terms, later, expected_error.question_plans(plan, asked, terms, institutions)
-    )
 
 
 def plan_json(own: Priced, others: Sequence[Priced], institutions: int) -> dict[str, Any]:
@@ -474,9 +432,7 @@ def _say_cost(coordinator: OpenCoordinator, found: Proposal, later: QuestionGrou
         to.print(Text(text))
     to.print(errors_table(own))
     if later is not None:
-        terms = own.plan.allowance
-        portion = terms.cost * (terms.steps + terms.spare)
-        left = min(terms.steps, (portion - asking.spent_later(coordinator, found.id)) // terms.cost)
+        left = asking.groups_left(coordinator, found)
         to.print(Text(f"one of {left} groups that are still left of the allowance"))
 
 

@@ -145,7 +145,7 @@ def approvals(
         found = find_study(coordinator.home, study)
         if refresh:
             ask_institutions(coordinator, found)
-        heard = heard_now(coordinator, found)
+        heard = coordinator.heard(found.id)
     if as_json:
         typer.echo(json.dumps(_study_json(found, heard), indent=2))
         return
@@ -170,13 +170,6 @@ def approvals(
         typer.echo(f"{run_view.given(heard)} of at least {least} approvals")
     else:
         typer.echo(at_home(f"Next: fieldfare coordinator run start {found.short}"))
-
-
-def heard_now(coordinator: OpenCoordinator, found: Proposal) -> dict[str, run_view.StudyAnswer]:
-    """Return the last known answers of the institutions to a study."""
-    return run_view.heard_of(
-        published_roster(coordinator.home), found.id, coordinator.store.approvals(found.id)
-    )
 
 
 def ask_institutions(coordinator: OpenCoordinator, found: Proposal) -> None:
@@ -302,11 +295,11 @@ def _check_prospects(coordinator: OpenCoordinator, found: Proposal, *, force: bo
         PolicyRefusal: it cannot finish, one line for each reason.
         RunError: the institutions cannot be asked.
     """
-    heard = heard_now(coordinator, found)
+    heard = coordinator.heard(found.id)
     if not force and run_view.given(heard) < found.study.aggregation.minimum_institutions:
         typer.echo("too few approvals are known: asking the institutions", err=True)
         ask_institutions(coordinator, found)
-        heard = heard_now(coordinator, found)
+        heard = coordinator.heard(found.id)
     reasons = run_view.start_obstacles(found.plan, heard, coordinator.spent(found.id))
     if reasons and not force:
         remedy = "nothing was started and nothing spent; --force starts it all the same"

@@ -4,9 +4,13 @@ from typing import Final
 
 from starlette.responses import Response
 
+from fieldfare.server.console.answers_page import ANSWERS_MENU, answers_pages
+from fieldfare.server.console.ask_page import ASK_MENU, ask_pages
 from fieldfare.server.console.members_page import MEMBERS, members_pages
 from fieldfare.server.console.place import CoordinatorPlace
+from fieldfare.server.console.propose_page import PROPOSE_MENU, propose_pages
 from fieldfare.server.console.runs_page import RUNS, runs_pages
+from fieldfare.server.console.steer_page import steer_pages
 from fieldfare.shared.console.frame import HOME, MenuEntry, Page, Visit
 from fieldfare.shared.console.rights import Right
 
@@ -14,12 +18,23 @@ MENU: Final = (
     MenuEntry(HOME, "Start", Right.ENTER),
     MenuEntry(MEMBERS, "Members", Right.WATCH),
     MenuEntry(RUNS, "Runs", Right.WATCH),
+    PROPOSE_MENU,
+    ANSWERS_MENU,
+    ASK_MENU,
 )
 
 
 def pages_of(place: CoordinatorPlace) -> tuple[Page, ...]:
     """Return every page of a coordinator's console but those of its entrance."""
-    return (Page(HOME, Right.ENTER, _first_page), *members_pages(place), *runs_pages(place))
+    return (
+        Page(HOME, Right.ENTER, _first_page),
+        *members_pages(place),
+        *runs_pages(place),
+        *propose_pages(place),
+        *answers_pages(place),
+        *ask_pages(place),
+        *steer_pages(place),
+    )
 
 
 def _first_page(visit: Visit) -> Response:

@@ -247,6 +247,18 @@ def stop(
     return _ended_from_outside(store, run, reason, now())
 
 
+def ask_to_stop(store: RunStore, control: RunControl, run: str, now: datetime) -> RunRow:
+    """Ask a run to end after its step, without waiting; one without a process ends at once.
+
+    Raises:
+        UsageError: no such run, or it has ended.
+    """
+    store.request_stop(run)
+    if inspect_run(store, control, run).life in {Life.INTERRUPTED, Life.SCHEDULED}:
+        return _ended_from_outside(store, run, "its process was gone", now)
+    return store.row(run)
+
+
 def say_hello(control: RunControl, bundle: bytes, study: str) -> int:
     """Let institutions hear of a study and say whether they approve; returns the Flower run.
 

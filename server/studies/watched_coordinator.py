@@ -15,7 +15,14 @@ from fieldfare.server.store.rows import RunRow
 from fieldfare.server.store.store import RunStore, run_store_to_read
 from fieldfare.server.studies.proposals import proposal
 from fieldfare.server.studies.run_control import InspectedRun, Life, RunWatch, inspect_run
-from fieldfare.server.studies.run_view import EpsilonSpent, Pace, RunSummary, parse_metrics
+from fieldfare.server.studies.run_view import (
+    EpsilonSpent,
+    Pace,
+    RunSummary,
+    StudyAnswer,
+    heard_of,
+    parse_metrics,
+)
 from fieldfare.server.superlink.state_view import SuperlinkView
 from fieldfare.shared.errors import PackageError, UsageError
 from fieldfare.shared.privacy.sides import SideCosts
@@ -72,6 +79,10 @@ class WatchedCoordinator:
         if row.state.ended or found.life is not Life.ALIVE:
             return inspect_run(self.store, self.control, row.run)
         return InspectedRun(row, found.life, row.state.value, row.reason)
+
+    def heard(self, study: str) -> dict[str, StudyAnswer]:
+        """Return the last known answers of the institutions to a study."""
+        return heard_of(published_roster(self.home), study, self.store.approvals(study))
 
     def spent(self, study: str) -> SideCosts:
         """Return the spend of all runs of a study, 1e-12 mu^2; no institution spent more."""

@@ -18,6 +18,7 @@ from fieldfare.shared.expectation.verdict import (
     StudyAdvice,
     StudyOutlook,
     Window,
+    is_like_trials,
     outlook_of,
 )
 from fieldfare.shared.finished_model.card import ModelCard
@@ -78,7 +79,7 @@ def _check(study: Study) -> None:
     Raises:
         UsageError: no model of features is trained.
     """
-    if not study.trains or study.rows is not None or study.training.local:
+    if not is_like_trials(study):
         raise UsageError(
             "expected a study that trains a model of features together, found another: nothing "
             "like it was measured, so nothing can be said of it"

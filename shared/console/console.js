@@ -47,3 +47,28 @@
   document.addEventListener("visibilitychange", function () { if (document.hidden) { end(); } else { begin(); } });
   begin();
 }());
+
+/* A text that is checked as somebody types: by the server's own check, said in the place beside it. */
+(function () {
+  "use strict";
+  var form = document.querySelector("form[data-check]");
+  if (!form) { return; }
+  var text = form.querySelector("textarea"), into = document.getElementById(form.dataset.into);
+  var wait = 0, turn = 0, last = text.value;
+  function check() {
+    var mine = turn += 1;
+    if (text.value === last || !text.value.trim()) { return; }
+    last = text.value;
+    fetch(form.dataset.check, { method: "POST", body: new URLSearchParams(new FormData(form)), redirect: "error" }).then(function (answer) {
+      return answer.ok ? answer.text() : "";
+    }).then(function (said) {
+      if (mine !== turn || !said) { last = said ? last : ""; return; }
+      var fresh = new DOMParser().parseFromString(said, "text/html").body;
+      into.replaceChildren.apply(into, Array.prototype.slice.call(fresh.childNodes));
+    }, function () { last = ""; });
+  }
+  text.addEventListener("input", function () {
+    clearTimeout(wait);
+    wait = setTimeout(check, 700);
+  });
+}());

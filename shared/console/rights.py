@@ -29,6 +29,7 @@ class Right(StrEnum):
         WATCH: see studies and what they cost, at a coordinator members and runs; nothing about
             customers.
         DECIDE_ON_STUDIES: be told the command that decides on a study.
+        STEER: at a coordinator, propose studies, ask questions, start and stop runs.
     """
 
     ANYBODY = "anybody"
@@ -38,6 +39,7 @@ class Right(StrEnum):
     SEE_MODELS = "see models"
     WATCH = "watch"
     DECIDE_ON_STUDIES = "decide on studies"
+    STEER = "steer"
 
 
 _ALL: Final = frozenset({Right.ANYBODY, Right.ENTER, Right.SEE_MODELS})
@@ -47,7 +49,7 @@ RIGHTS: Final[Mapping[ConsoleRole, frozenset[Right]]] = {
     ConsoleRole.ANALYST: _CASES,
     ConsoleRole.REVIEWER: _CASES,
     # Who runs the machines, and who examines the institution, see no customer here.
-    ConsoleRole.OPERATOR: _WATCHING | {Right.DECIDE_ON_STUDIES},
+    ConsoleRole.OPERATOR: _WATCHING | {Right.DECIDE_ON_STUDIES, Right.STEER},
     ConsoleRole.EXAMINER: _WATCHING,
 }
 NOBODY: Final = frozenset({Right.ANYBODY})

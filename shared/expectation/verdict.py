@@ -13,6 +13,7 @@ from fieldfare.shared.privacy.discrete_noise import XI_LIMIT
 from fieldfare.shared.privacy.gaussian import epsilon_for, mu2_for
 from fieldfare.shared.protocol.plan import Plan
 from fieldfare.shared.protocol.prospects import obstacles
+from fieldfare.shared.study.study import Study
 
 EPSILONS: Final = (0.5, 1.0, 2.0, 4.0)
 QUARTERS: Final = 4
@@ -62,6 +63,11 @@ class StudyOutlook:
     settings: Band | None
     answer: StudyAdvice
     reasons: tuple[str, ...]
+
+
+def is_like_trials(study: Study) -> bool:
+    """Tell whether a study trains a model of features together: nothing else was measured."""
+    return study.trains and study.rows is None and not study.training.local
 
 
 def outlook_of(

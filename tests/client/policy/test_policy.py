@@ -25,6 +25,7 @@ from fieldfare.shared.cli.root import run
 from fieldfare.shared.errors import KeysError, StudyError
 from fieldfare.shared.privacy.discrete_noise import XI_LIMIT
 from fieldfare.shared.privacy.gaussian import delta_for, mu2_for
+from fieldfare.shared.privacy.usual_budget import USUAL_DELTA, USUAL_STUDY, USUAL_YEAR
 from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.allowed_packages import permit
@@ -77,6 +78,12 @@ def test_init_writes_a_policy_that_allows_nothing_yet(home: Home) -> None:
     assert set(broken(policy, make_study())) == {"records.columns"}
     with pytest.raises(KeysError, match=r"coordinator = "):
         pinned_coordinator(home, policy)
+
+
+def test_prices_at_a_coordinator_are_by_what_init_writes(home: Home) -> None:
+    budget = load_policy(home).budget
+    usual = (USUAL_DELTA, USUAL_STUDY, USUAL_YEAR)
+    assert (budget.delta, budget.study_epsilon, budget.yearly_epsilon) == usual
 
 
 MISTAKES: list[tuple[str, object]] = [

@@ -1,13 +1,13 @@
 """Runs from outside: nothing is started twice, nothing dead is shown as running."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import pytest
 from tests.support.homes.institutions import home_study
+from tests.support.network.scripted import Scripted, Status
 
 from fieldfare.server.store.rows import RunRow, RunStatus
 from fieldfare.server.store.store import RunStore, run_store
@@ -29,50 +29,6 @@ NOW: Final = datetime(2025, 6, 1, 23, 30, tzinfo=UTC)
 STUDY: Final = "a" * 64
 RUN: Final = "run-1"
 BUNDLE: Final = b"bundle"
-
-
-@dataclass
-class Status:
-    state: str
-    reason: str = ""
-
-
-@dataclass
-class Scripted:
-    """A SuperLink's answers as a test wants them; time passes while somebody waits."""
-
-    statuses: dict[int, Status] = field(default_factory=dict)
-    started: list[tuple[bytes, dict[str, str]]] = field(default_factory=list)
-    stopped: list[int] = field(default_factory=list)
-    reachable: bool = True
-    clock: float = 0.0
-    each_second: Callable[[float], None] = lambda _: None
-
-    def _reach(self) -> None:
-        if not self.reachable:
-            raise RunError("expected a SuperLink at 127.0.0.1:1, found: nothing")
-
-    def nodes(self) -> tuple[object, ...]:
-        return ()
-
-    def start_run(self, bundle: bytes, configuration: Mapping[str, str]) -> int:
-        self._reach()
-        self.started.append((bundle, dict(configuration)))
-        self.statuses[len(self.started)] = Status("pending")
-        return len(self.started)
-
-    def stop_run(self, run: int) -> None:
-        self._reach()
-        self.stopped.append(run)
-        self.statuses[run] = Status("stopped")
-
-    def run_status(self, run: int) -> Status:
-        self._reach()
-        return self.statuses.get(run, Status(""))
-
-    def sleep(self, seconds: float) -> None:
-        self.clock += seconds
-        self.each_second(self.clock)
 
 
 @pytest.fixture
