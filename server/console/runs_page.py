@@ -28,7 +28,7 @@ from fieldfare.shared.console.frame import Page, Visit
 from fieldfare.shared.console.rights import Right
 from fieldfare.shared.quiet_hours import quiet_hours
 from fieldfare.shared.system.clock import since_boot, utc_now
-from fieldfare.shared.terminal.texts import plain
+from fieldfare.shared.terminal.texts import plain, utc_text
 
 RUNS: Final = "/runs"
 LONG: Final = 2_000  # characters of a reason: names of many institutions
@@ -70,7 +70,7 @@ class WatchedRun:
         parts = [f"resumed {times} of at most {MOST} times"] if times else []
         broken = inspected.life is Life.INTERRUPTED or inspected.row.state is RunStatus.FAILED
         if self.due is not None:
-            parts.append(f"goes on at {_said(self.due)}")
+            parts.append(f"goes on at {utc_text(self.due)}")
         elif broken and self.restarts.needs_person:
             parts.append("waits for a person: another try mends nothing")
         elif broken:
@@ -150,9 +150,5 @@ def _words() -> dict[str, Any]:
         "plain": plain,
         "released": metric_texts,
         "short": short_number,
-        "time": _said,
+        "time": utc_text,
     }
-
-
-def _said(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"

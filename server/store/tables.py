@@ -24,7 +24,7 @@ from fieldfare.shared.sqlite.database import Database
 from fieldfare.shared.transcript.leaves import Leaf, LeafKind
 
 _NOTHING: Final[Mapping[str, bytes]] = MappingProxyType({})
-_COORDINATOR: Final = ""  # whose head it is; no institution has the empty name
+OWN_HEAD: Final = ""  # the coordinator's; no institution has the empty name
 # A few at a time: a run's process waits for no more than these.
 _PURGE_SOME: Final = (
     "DELETE FROM blobs WHERE rowid IN"
@@ -122,6 +122,29 @@ class TranscriptTables(Tables):
         )
         return tuple(Leaf(LeafKind(kind), content) for kind, content in found)
 
+    def leaves_of(self, run: str, kind: LeafKind) -> tuple[bytes, ...]:
+        """Return the content of a run's leaves of one kind, in order."""
+        found = self._database.rows(
+            "SELECT content FROM leaves WHERE run = ? AND kind = ? ORDER BY position",
+            *(run, kind.value),
+        )
+        return tuple(content for (content,) in found)
+
+    def leaf_counts(self, run: str) -> Mapping[LeafKind, int]:
+        """Return how many leaves of each kind a run's log has, in the order of their first ones."""
+        found = self._database.rows(
+            "SELECT kind, count(*) FROM leaves WHERE run = ? GROUP BY kind ORDER BY min(position)",
+            run,
+        )
+        return {LeafKind(kind): count for kind, count in found}
+
+    def signed_sizes(self, run: str) -> Mapping[str, int]:
+        """Return how many leaves each institution signed; the coordinator's is the empty name."""
+        found = self._database.rows(
+            "SELECT institution, size FROM heads WHERE run = ? ORDER BY institution", run
+        )
+        return dict(found)
+
     def leaf_hashes(self, run: str) -> tuple[bytes, ...]:
         """Return the stored hashes of a run's leaves in order, 32 bytes each."""
         found = self._database.rows("SELECT hash FROM leaves WHERE run = ? ORDER BY position", run)
@@ -144,12 +167,12 @@ class TranscriptTables(Tables):
 
     def put_head(self, run: str, envelope: bytes, size: int) -> None:
         """Keep the coordinator's newest signed head, over `size` leaves."""
-        self._put_head(run, _COORDINATOR, envelope, size)
+        self._put_head(run, OWN_HEAD, envelope, size)
 
     def head(self, run: str) -> bytes | None:
         """Return the coordinator's newest signed head."""
         found = self._database.rows(
-            "SELECT envelope FROM heads WHERE run = ? AND institution = ?", run, _COORDINATOR
+            "SELECT envelope FROM heads WHERE run = ? AND institution = ?", run, OWN_HEAD
         )
         return found[0][0] if found else None
 
@@ -162,7 +185,7 @@ class TranscriptTables(Tables):
         found = self._database.rows(
             "SELECT institution, envelope FROM heads WHERE run = ? AND institution <> ?"
             " ORDER BY institution",
-            *(run, _COORDINATOR),
+            *(run, OWN_HEAD),
         )
         return dict(found)
 

@@ -317,6 +317,20 @@ def open_outbox(path: Path) -> Iterator[Outbox]:
         yield Outbox(database)
 
 
+@contextmanager
+def outbox_to_read(path: Path) -> Iterator[Outbox]:
+    """Open an outbox to look at it; an empty one where none was made yet.
+
+    Raises:
+        NoticeError: the file cannot be read.
+    """
+    there = path.exists()
+    with Database(
+        OUTBOX, path if there else None, busy_seconds=BUSY_SECONDS, read_only=there
+    ) as database:
+        yield Outbox(database)
+
+
 def _notice(name: str, kind: str, study: str, run: str, time: int) -> Notice:
     return Notice(name, NoticeKind(kind), study, run, _moment(time))
 

@@ -10,7 +10,7 @@ from rich.console import RenderableType
 
 from fieldfare.shared.errors import FieldfareError, UsageError
 from fieldfare.shared.notices.dispatch import NoticesHome, trial_notice
-from fieldfare.shared.notices.outbox import Posted, open_outbox
+from fieldfare.shared.notices.outbox import Posted, outbox_to_read
 from fieldfare.shared.notices.sending import routes_of
 from fieldfare.shared.notices.settings import NoticesSettings, load_notices
 from fieldfare.shared.terminal.screen import console, table
@@ -65,9 +65,7 @@ def newest(home: NoticesHome) -> list[Posted]:
     Raises:
         NoticeError: the outbox cannot be read.
     """
-    if not home.outbox.exists():
-        return []
-    with open_outbox(home.outbox) as outbox:
+    with outbox_to_read(home.outbox) as outbox:
         return outbox.posted(MOST_SHOWN)
 
 

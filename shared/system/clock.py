@@ -1,5 +1,6 @@
 """The clock of everything that is deployed; the core takes the time as an argument."""
 
+import ctypes
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -8,6 +9,7 @@ from typing import Final
 from fieldfare.shared.errors import LedgerError
 
 LARGEST_STEP: Final = timedelta(days=1)
+UNSET: Final = 0x40  # STA_UNSYNC: no program sets the clock by a better one
 
 
 def utc_now() -> datetime:
@@ -18,6 +20,35 @@ def utc_now() -> datetime:
 def since_boot() -> float:
     """Return seconds that no setting of the clock changes, with those in suspension (Linux)."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class _Timex(ctypes.Structure):
+    """The beginning of Linux' `struct timex` (adjtimex(2)), and room for the rest."""
+
+    _fields_ = (
+        ("modes", ctypes.c_uint),
+        ("offset", ctypes.c_long),
+        ("frequency", ctypes.c_long),
+        ("largest_error", ctypes.c_long),
+        ("likely_error", ctypes.c_long),
+        ("status", ctypes.c_int),
+        ("rest", ctypes.c_long * 64),
+    )
+
+
+def kept_within() -> float | None:
+    """Return within how many seconds the kernel says that this clock is right; None: it says not.
+
+    Infinity where no program sets it by a better one, as NTP does.
+    """
+    found = _Timex()  # modes 0: it is read, and nothing is set
+    try:
+        state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(found))
+    except (AttributeError, OSError):  # another system than Linux
+        return None
+    if state < 0:
+        return None
+    return float("inf") if found.status & UNSET else found.largest_error / 1e6
 
 
 class SteadyClock:

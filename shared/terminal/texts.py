@@ -6,7 +6,7 @@ sign; a page shows U+FFFD (`pages/words.py`).
 
 import textwrap
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 NARROW: Final = 80  # columns that every terminal has
@@ -35,6 +35,11 @@ def cut(text: str, most: int) -> str:
 def plain(text: str, most: int = MOST_CHARACTERS) -> str:
     """Return a foreign text on one line, cut, without control characters."""
     return cut(one_line(text[: most + 1]), most)
+
+
+def utc_text(moment: datetime) -> str:
+    """Return a moment that has a time zone, to the second, in UTC."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def listed(names: Sequence[str], most: int) -> str:

@@ -1,0 +1,89 @@
+"""What went wrong, in a browser, and the log of decisions: newest first, and nothing in it runs."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from tests.support.homes.consoles import Browser
+from tests.support.homes.keyed_coordinators import KeyedCoordinator
+
+from fieldfare.server.console import incidents_page
+from fieldfare.server.console.incidents_page import newest_lines
+from fieldfare.server.home.decision_log import DecisionKind, write_down
+from fieldfare.server.store.rows import RunStatus
+from fieldfare.shared.errors import RunError
+
+NOW = datetime(2025, 6, 1, 12, tzinfo=UTC)
+SCRIPT = "<script>alert(1)</script>"
+
+
+def called(path: Path, *lines: object) -> None:
+    with path.open("a") as file:
+        file.writelines(f"{json.dumps(line)}\n" for line in lines)
+
+
+def test_what_went_wrong(keyed: KeyedCoordinator, watching: Browser) -> None:
+    assert watching.shown("/incidents").count("None.") == 4
+    with keyed.store() as store:
+        for run, state in (("good", RunStatus.FINISHED), ("bad", RunStatus.FAILED)):
+            store.create(run, keyed.study.id, NOW)
+            store.set_state(run, state, f"because {SCRIPT}", NOW)
+            store.add_losses(run, ["bank-c"], debited=False)
+    call = {"outcome": "refused", "path": SCRIPT, "peer": "192.0.2.7", "status": 401, "who": SCRIPT}
+    well = {"outcome": "done", "path": "/well", "peer": "192.0.2.8"}
+    called(keyed.home.audit_log, well, call, {"outcome": "failed", "calls": 40}, ["odd"])
+    answer = watching.get("/incidents")
+    assert SCRIPT not in answer.text
+    text = " ".join(watching.shown("/incidents").split())
+    assert "bad" in text
+    assert "good" not in text
+    assert f"because {SCRIPT}" in text
+    assert "bank-c: 2 in all runs" in text
+    assert "192.0.2.7" in text
+    assert "192.0.2.8" not in text
+    assert "failed, 40" in text
+
+
+def test_the_log_has_filters_and_pages(keyed: KeyedCoordinator, watching: Browser) -> None:
+    for number in range(120):
+        write_down(keyed.home, DecisionKind.ENROLMENT, {"institution": f"bank-{number}"})
+    text = watching.shown("/log?kind=enrolment")
+    assert "bank-119" in text
+    assert "bank-69" not in text
+    seen, link = 1, watching.get("/log?kind=enrolment").text
+    while "Older entries" in link:
+        path = link.partition('href="/log?kind=enrolment&amp;before=')[2].partition('"')[0]
+        link = watching.get(f"/log?kind=enrolment&before={path}").text
+        seen += 1
+    assert seen == 3
+    assert "bank-0<" in link
+    assert "logged in" in watching.shown("/log") or "enrolment" in watching.shown("/log")
+    assert "no entry like this" in watching.shown("/log?person=nobody")
+    for odd in ("kind=odd", "before=-1", "before=1e9", f"before={'9' * 40}"):
+        assert watching.get(f"/log?{odd}").status_code == 400
+
+
+def test_nothing_in_the_log_runs(keyed: KeyedCoordinator, watching: Browser) -> None:
+    write_down(keyed.home, DecisionKind.CONSOLE, {"act": SCRIPT, "person": SCRIPT, SCRIPT: "x"})
+    answer = watching.get(f"/log?person={SCRIPT}")
+    assert "&lt;script&gt;" in answer.text
+    assert SCRIPT not in answer.text
+
+
+def test_only_the_end_of_a_long_log_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "log.jsonl"
+    assert list(newest_lines(path)) == []
+    called(path, *({"n": number} for number in range(100)))
+    with path.open("a") as file:
+        file.write('{"n": cut')
+    assert [line["n"] for _, line in newest_lines(path)] == list(range(99, -1, -1))
+    whole = dict(newest_lines(path))
+    monkeypatch.setattr(incidents_page, "TAIL", 100)
+    some = list(newest_lines(path))
+    assert 0 < len(some) < 12
+    assert all(whole[at] == line for at, line in some)
+    with pytest.raises(RunError, match="expected a log"):
+        list(newest_lines(tmp_path))
