@@ -5,7 +5,7 @@ decision is made on the alert as it is, once (client/alerts/deciding.py).
 """
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
@@ -25,12 +25,11 @@ from fieldfare.client.alerts.card import (
     parties_of,
     weeks_of,
 )
-from fieldfare.client.alerts.casework import Deed
 from fieldfare.client.alerts.deciding import MOST_NOTE, VICTIM_WORDS, ActOutcome
 from fieldfare.client.alerts.kept_entries import KeptEntries
 from fieldfare.client.alerts.queue_view import QueueFilter
-from fieldfare.client.alerts.reports.facts import REPORTABLE, report_facts
-from fieldfare.client.alerts.reports.forms import ReportFormat, completed, draft_of, form_of
+from fieldfare.client.alerts.reports.facts import REPORTABLE
+from fieldfare.client.alerts.reports.forms import ReportFormat
 from fieldfare.client.alerts.store import AlertStore, Kept
 from fieldfare.client.console.place import ConsolePlace
 from fieldfare.shared.console.frame import Page, Refused, Visit
@@ -93,8 +92,6 @@ def alert_pages(place: ConsolePlace) -> tuple[Page, ...]:
         Page(ALERT, Right.READ_ALERTS, lambda visit: _alert(visit, place)),
         Page(f"{CASE}/act", work, lambda visit: _act(visit, place), "POST"),
         Page(f"{CASE}/decide", work, lambda visit: _decide(visit, place), "POST"),
-        Page(f"{CASE}/draft", work, lambda visit: _draft(visit, place)),
-        Page(f"{CASE}/draft", work, lambda visit: _fill(visit, place), "POST"),
     )
 
 
@@ -109,8 +106,8 @@ def _alert(
     queue, name = place.queue, visit.person.name
     with queue.store() as store:
         hidden = queue.hidden(store)
-        kept = _shown(visit, store, hidden)
-        statement, trouble = _statement(queue, store, kept)
+        kept = shown_alert(visit, store, hidden)
+        statement, trouble = kept_statement(queue, store, kept)
         after = QueueFilter.parse(view).model_copy(update={"after": kept.alert.alert})
         following = store.following(after, utc_now().date(), hidden)
     card = card_of(kept, blind=True)
@@ -142,7 +139,12 @@ def _alert(
     )
 
 
-def _shown(visit: Visit, store: AlertStore, hidden: Collection[str]) -> Kept:
+def shown_alert(visit: Visit, store: AlertStore, hidden: Collection[str]) -> Kept:
+    """Return the alert that a page is about.
+
+    Raises:
+        Refused: there is none, or it is not to be shown.
+    """
     kept = store.kept(visit.places["alert"], hidden)
     if kept is None:
         raise Refused(HTTPStatus.NOT_FOUND, "There is no such alert.")
@@ -152,10 +154,12 @@ def _shown(visit: Visit, store: AlertStore, hidden: Collection[str]) -> Kept:
 def _found(visit: Visit, place: ConsolePlace) -> Kept:
     queue = place.queue
     with queue.store() as store:
-        return _shown(visit, store, queue.hidden(store))
+        return shown_alert(visit, store, queue.hidden(store))
 
 
-def _statement(queue: AlertQueue, store: AlertStore, kept: Kept) -> tuple[KeptEntries | None, str]:
+def kept_statement(
+    queue: AlertQueue, store: AlertStore, kept: Kept
+) -> tuple[KeptEntries | None, str]:
     """Return an alert's entries, or why there are none."""
     try:
         found = statement_of(queue, store, kept.alert.alert)
@@ -235,61 +239,3 @@ def _after(visit: Visit, place: ConsolePlace, done: ActOutcome, sent: SentAct) -
     view = QueueFilter.parse(sent.view).query(after="")
     here = f"/alerts/{visit.places['alert']}"
     return visit.go(f"{here}?{view}" if view else here)
-
-
-# -- drafts ---------------------------------------------------------------------------------------
-
-
-def _draft(visit: Visit, place: ConsolePlace) -> Response:
-    kind = _format(visit.query)
-    return _form_page(visit, place, kind, _drafted(visit, place, kind))
-
-
-def _fill(visit: Visit, place: ConsolePlace) -> Response:
-    """Check what was filled in; or hand the draft over as a file, which nothing sends."""
-    kind = _format(visit.form)
-    answers = {
-        name.removeprefix("field:"): value
-        for name, value in visit.form.items()
-        if name.startswith("field:")
-    }
-    content = completed(kind, _drafted(visit, place, kind), answers)
-    if "save" not in visit.form:
-        return _form_page(visit, place, kind, content)
-    said = hashlib.sha256(content).hexdigest()
-    place.queue.note(Deed.DRAFTED, kind=kind.value, fingerprint=said, person=visit.person.name)
-    suffix = "xml" if kind is ReportFormat.GOAML else "json"
-    name = f"draft-{visit.places['alert']}.{suffix}"
-    return Response(
-        content,
-        media_type="application/octet-stream",
-        headers={"Content-Disposition": f'attachment; filename="{name}"'},
-    )
-
-
-def _format(said: Mapping[str, str]) -> ReportFormat:
-    try:
-        return ReportFormat(said.get("format", ""))
-    except ValueError:
-        raise UsageError("expected the form of a draft, found none: choose one") from None
-
-
-def _drafted(visit: Visit, place: ConsolePlace, kind: ReportFormat) -> bytes:
-    kept = _found(visit, place)
-    queue = place.queue
-    with queue.store() as store:
-        codes = queue.codes(store)
-    return draft_of(kind, report_facts(kept.alert, kept.status, codes))
-
-
-def _form_page(visit: Visit, place: ConsolePlace, kind: ReportFormat, content: bytes) -> Response:
-    kept = _found(visit, place)
-    return visit.page(
-        "draft.html",
-        card=card_of(kept, blind=True),
-        form=form_of(kind, content),
-        kind=kind,
-        victim=VICTIM_WORDS,
-        is_victim=kept.status.party_role is PartyRole.POTENTIAL_VICTIM,
-        settled=kept.status.state == "closed",
-    )

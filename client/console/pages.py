@@ -8,6 +8,7 @@ from starlette.responses import Response
 from fieldfare.client.console.alert_page import alert_pages
 from fieldfare.client.console.budget_page import BUDGET, budget_pages
 from fieldfare.client.console.check_page import CHECK, check_pages
+from fieldfare.client.console.draft_page import draft_pages
 from fieldfare.client.console.journal_page import JOURNAL, journal_pages
 from fieldfare.client.console.models_page import MODELS, models_pages
 from fieldfare.client.console.place import ConsolePlace
@@ -34,7 +35,8 @@ def pages_of(place: ConsolePlace) -> tuple[Page, ...]:
     others = [page for pages in watched for page in pages(lambda: place.desk)]
     # In a casework folder there is no home to look at, and its user could not.
     models = models_pages(place.home) if place.beside_keys else ()
-    return (start, *queue_pages(place), *alert_pages(place), *others, *models)
+    alerts = (*queue_pages(place), *alert_pages(place), *draft_pages(place))
+    return (start, *alerts, *others, *models)
 
 
 def menu_of(pages: Collection[Page]) -> tuple[MenuEntry, ...]:

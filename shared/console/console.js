@@ -72,3 +72,41 @@
     wait = setTimeout(check, 700);
   });
 }());
+
+/* A form that says what is missing while somebody types: the server's own check, asked as by its button. */
+(function () {
+  "use strict";
+  var form = document.querySelector("form[data-typed]"), turn = 0, wait = 0;
+  if (!form) { return; }
+  function part(root, id) { return root.querySelector("form[data-typed] #" + id); }
+  function names(fields) {
+    return Array.prototype.map.call(fields.querySelectorAll("[name]"), function (one) { return one.name; }).join(" ");
+  }
+  function show(page) {
+    var found = part(page, "found"), fields = part(page, "fields"), here = part(document, "fields");
+    if (!found || !fields) { return fail(); }
+    var open = part(document, "found").querySelector("details[open]"), list = found.querySelector("details");
+    if (open && list) { list.setAttribute("open", ""); }
+    part(document, "found").replaceWith(document.importNode(found, true));
+    if (names(fields) !== names(here)) { here.replaceWith(document.importNode(fields, true)); return; }
+    fields.querySelectorAll("label[for]").forEach(function (label) {
+      var old = here.querySelector("label[for='" + CSS.escape(label.htmlFor) + "']");
+      if (old) { old.replaceChildren.apply(old, document.importNode(label, true).childNodes); }
+    });
+  }
+  function fail() { part(document, "found").querySelector("[role=status]").textContent = form.dataset.typed; }
+  function ask() {
+    var mine = turn += 1, said = new URLSearchParams(new FormData(form));
+    said.set("check", "1");
+    fetch(form.action, { method: "POST", body: said, redirect: "error" }).then(function (answer) {
+      return answer.ok ? answer.text() : "";
+    }).then(function (text) {
+      if (mine === turn) { show(new DOMParser().parseFromString(text, "text/html")); }
+    }, function () { if (mine === turn) { fail(); } });
+  }
+  form.addEventListener("input", function () {
+    turn += 1;
+    clearTimeout(wait);
+    wait = setTimeout(ask, 400);
+  });
+}());

@@ -59,6 +59,7 @@ class Page:
         met: whether another site may lead right here, without a word between; it holds nothing.
         by_itself: whether browsers ask for it without a person: that is no use of a session, which
             would else never end before a page at which nobody looks.
+        fields: how many a form may have here.
     """
 
     path: str
@@ -67,6 +68,7 @@ class Page:
     method: Literal["GET", "POST"] = "GET"
     met: bool = False
     by_itself: bool = False
+    fields: int = MOST_FIELDS
 
 
 @dataclass(frozen=True)
@@ -263,7 +265,7 @@ def _look(name: str, kind: str) -> Callable[[Request], Response]:
 
 def _endpoint(parts: ConsoleParts, render: Callable[..., str], page: Page) -> Any:
     async def endpoint(request: Request) -> Response:
-        form = await _form(request) if page.method == "POST" else {}
+        form = await _form(request, page.fields) if page.method == "POST" else {}
         return await run_in_threadpool(answer, request, form)
 
     def answer(request: Request, form: Mapping[str, str]) -> Response:
@@ -329,7 +331,7 @@ def _query(text: str) -> dict[str, str]:
         return {}
 
 
-async def _form(request: Request) -> dict[str, str]:
+async def _form(request: Request, most: int) -> dict[str, str]:
     """Read a form's fields; the shield bounds their size."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
         raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, NO_FORM)
@@ -339,7 +341,7 @@ async def _form(request: Request) -> dict[str, str]:
             body.decode(),
             keep_blank_values=True,
             strict_parsing=bool(body),
-            max_num_fields=MOST_FIELDS,
+            max_num_fields=most,
             errors="strict",
         )
     except ClientDisconnect:

@@ -22,6 +22,10 @@ MOST_FIELD: Final = 20_000  # characters
 _FIXED: Final = frozenset(
     {"is_suspected", "is_protected", "suspected", "protected", "role", "words"}
 )
+_STORED: Final = frozenset(
+    {"amount_local", "date_transaction", "currency_code", "amount", "currency", "date"}
+)
+_FLAGS: Final = {"yes": True, "no": False}
 
 
 class ReportFormat(StrEnum):
@@ -40,6 +44,7 @@ class DraftField:
         label: the path in words.
         missing: whether a person still has to fill it in.
         fixed: whether it follows from people's decisions and is changed there.
+        stored: whether it stands in the kept entries, and no person writes it.
     """
 
     path: str
@@ -47,6 +52,7 @@ class DraftField:
     value: str
     missing: bool
     fixed: bool
+    stored: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,27 +102,37 @@ def problems_of(kind: ReportFormat, content: bytes) -> list[str]:
     return _CHECKS[kind](content)
 
 
-def form_of(kind: ReportFormat, content: bytes) -> DraftForm:
+def form_of(kind: ReportFormat, content: bytes, *, stored: bool = False) -> DraftForm:
     """Return a draft as a form.
+
+    Args:
+        kind: of the draft.
+        content: the draft.
+        stored: whether its movements come from the kept entries.
 
     Raises:
         UsageError: it is of another kind.
     """
     problems = problems_of(kind, content)
     fields = tuple(
-        DraftField(path, _label(path), value, OPEN in value, _is_fixed(path))
+        DraftField(
+            path, _label(path), value, OPEN in value, _is_fixed(path), stored and _is_stored(path)
+        )
         for path, value, _ in _leaves(kind, content)[1]
     )
     return DraftForm(kind, fields, tuple(problems))
 
 
-def completed(kind: ReportFormat, content: bytes, answers: Mapping[str, str]) -> bytes:
+def completed(
+    kind: ReportFormat, content: bytes, answers: Mapping[str, str], *, stored: bool = False
+) -> bytes:
     """Return a draft with a person's answers; fields without one stay as they are.
 
     Args:
         kind: of the draft.
         content: the draft.
         answers: by path.
+        stored: whether its movements come from the kept entries, whose day and amount no answer is.
 
     Raises:
         UsageError: no such field, one that follows from decisions, or a text that is none.
@@ -124,10 +140,11 @@ def completed(kind: ReportFormat, content: bytes, answers: Mapping[str, str]) ->
     whole, leaves = _leaves(kind, content)
     known = {path: put for path, _, put in leaves}
     for path, value in answers.items():
-        if path not in known or _is_fixed(path):
+        if path not in known or _is_fixed(path) or (stored and _is_stored(path)):
             raise UsageError(
                 "expected a field of this draft that a person fills in, found another one: who is "
-                "suspected or protected follows from the party role of the decision"
+                "suspected or protected follows from the party role of the decision, and days and "
+                "amounts of chosen entries from the store"
             )
         text = value.strip()
         if len(text) > MOST_FIELD or any(not c.isprintable() and c not in "\n\t" for c in text):
@@ -162,7 +179,14 @@ def _json_leaves(data: Any, path: str) -> Iterator[Leaf]:
         elif isinstance(value, str):
             yield below, value, _setter(data, key)
         else:
-            yield below, "yes" if value else "no", _setter(data, key)
+            yield below, "yes" if value else "no", _flag_setter(data, key)
+
+
+def _flag_setter(data: Any, key: str | int) -> Callable[[str], None]:
+    def put(text: str) -> None:
+        data[key] = _FLAGS.get(text.lower(), text)  # another text is a problem that the check names
+
+    return put
 
 
 def _setter(data: Any, key: str | int) -> Callable[[str], None]:
@@ -193,6 +217,10 @@ def _text_setter(element: Any) -> Callable[[str], None]:
 def _is_fixed(path: str) -> bool:
     name = path.rpartition(".")[2]
     return path == "type" or name in _FIXED or name.endswith("_is_suspected")
+
+
+def _is_stored(path: str) -> bool:
+    return path.startswith("transaction") and path.rpartition(".")[2] in _STORED
 
 
 def _label(path: str) -> str:

@@ -1,19 +1,17 @@
 """An analyst's and a reviewer's path over one alert's page, with scripts off."""
 
 import re
-from datetime import timedelta
 from html import unescape
 
 import pytest
 from tests.client.alerts.test_card import STATEMENT
 from tests.support.homes import journals
-from tests.support.homes.consoles import TOKEN, Browser, ConsoleBench, desk
+from tests.support.homes.consoles import TOKEN, Browser, ConsoleBench, desk, kept_statement
 from tests.support.homes.reported import reported_alert
 
 from fieldfare.client.alerts.alert_queue import HomeQueue, open_queue
 from fieldfare.client.home.layout import Home
 from fieldfare.shared.console.rights import ConsoleRole
-from fieldfare.shared.system.clock import utc_now
 
 FIRST = reported_alert(study_name="<script>alert(1)</script>")
 SECOND = reported_alert(
@@ -31,11 +29,7 @@ HIDDEN = re.compile(r'name="(seen|key|view)" value="([^"]*)"')
 def queue(home: Home) -> HomeQueue:
     found = open_queue(home.path)
     assert isinstance(found, HomeQueue)
-    day = utc_now().date() + timedelta(days=1)
-    closed = found.entry_keys.close(STATEMENT.packed(), FIRST.alert, day)
-    with found.store() as store:
-        store.put([FIRST, SECOND, THIRD])
-        store.keep_entries({FIRST.alert: closed}, day)
+    kept_statement(home, [FIRST, SECOND, THIRD], STATEMENT)
     return found
 
 
@@ -174,36 +168,6 @@ def test_take_comment_and_give_back(persons: Persons) -> None:
     text = persons.ana.get(PATH).text
     assert "<b>rang" not in text
     assert "<b>rang</b> the branch" in unescape(text)
-
-
-@pytest.mark.parametrize("kind", ["goaml", "fintrac-json"])
-def test_a_draft_says_what_is_missing_and_a_victim_is_no_subject(
-    persons: Persons, kind: str, home: Home
-) -> None:
-    """Harm rule 1: said above the first field, and no field makes this person a subject."""
-    path = f"{CASE}/draft?format={kind}"
-    assert persons.ana.get(path).status_code == 400  # nobody decided
-    assert decide(persons.ana, form(persons.ana), "escalate", "potential_victim") == 303
-    text = unescape(persons.ana.get(path).text)
-    assert text.index("never the subject of a report") < text.index(
-        '<form method="post" action="/cases'
-    )
-    names = re.findall(r'name="(field:[^"]+)"', text)
-    assert names
-    assert not [one for one in names if one.endswith(("suspected", "protected"))]
-    missing = text.count('class="late">missing')
-    token = TOKEN.search(text)
-    assert token
-    said = {"token": token[1], "format": kind, names[0]: "4711"}
-    checked = persons.ana.sent(f"{CASE}/draft", {**said, "check": "1"})
-    assert checked.text.count('class="late">missing') == missing - 1
-    forged = {**said, "field:parties.0.suspected": "true", "check": "1"}
-    assert persons.ana.sent(f"{CASE}/draft", forged).status_code == 400
-    saved = persons.ana.sent(f"{CASE}/draft", {**said, "save": "1"})
-    assert saved.headers["content-disposition"].startswith("attachment")
-    assert b"4711" in saved.content
-    found = journals.logged(home.log_folder)[-1]
-    assert (found["event"], found["actor"]) == ("report drafted", "ana")
 
 
 HOSTILE = [

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from html import unescape
 from http import HTTPStatus
 from pathlib import Path
@@ -18,6 +18,9 @@ import pytest
 from starlette.testclient import TestClient
 from tests.support.homes.reported import reported_alert
 
+from fieldfare.client.alerts.alert import Alert
+from fieldfare.client.alerts.alert_queue import HomeQueue, open_queue
+from fieldfare.client.alerts.kept_entries import KeptEntries
 from fieldfare.client.alerts.store import open_store
 from fieldfare.client.console.pages import menu_of, pages_of
 from fieldfare.client.console.place import ConsolePlace
@@ -36,6 +39,7 @@ from fieldfare.shared.console.rights import ConsoleRole, Right
 from fieldfare.shared.desk.answering import Desk
 from fieldfare.shared.desk.asking import DeskClient
 from fieldfare.shared.desk.calls import Answered, Asked, DeskCall, question_bytes, read_answer
+from fieldfare.shared.system.clock import utc_now
 
 HOST: Final = "127.0.0.1:8700"
 PASSWORD: Final = "correct horse battery"  # noqa: S105 -- of nobody
@@ -223,3 +227,15 @@ def kept_alerts(home: Home, count: int, **changes: Any) -> None:
         alerts.append(reported_alert(**(data | changes)))
     with open_store(home) as store:
         store.put(alerts)
+
+
+def kept_statement(home: Home, alerts: Sequence[Alert], statement: KeptEntries) -> None:
+    """Keep alerts, the first with its customer's entries, as `score --entries` does."""
+    queue = open_queue(home.path)
+    assert isinstance(queue, HomeQueue)
+    day = utc_now().date() + timedelta(days=1)
+    first = alerts[0].alert
+    closed = queue.entry_keys.close(statement.packed(), first, day)
+    with queue.store() as store:
+        store.put(alerts)
+        store.keep_entries({first: closed}, day)

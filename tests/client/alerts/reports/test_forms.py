@@ -72,3 +72,14 @@ def test_no_other_field_and_no_odd_character_is_taken(kind: ReportFormat) -> Non
     assert (
         form_of(kind, completed(kind, draft, {path: "  "})).missing == form_of(kind, draft).missing
     )
+
+
+def test_a_yes_or_no_comes_back_as_one() -> None:
+    """A browser sends every field back: what was `no` must not become a text."""
+    kind, path = ReportFormat.FINTRAC, "transactions.0.attempted"
+    draft = draft_of(kind, VICTIM)
+    for said in ("no", "Yes"):
+        content = completed(kind, draft, {path: said})
+        assert all(OPEN in one for one in problems_of(kind, content))
+    content = completed(kind, draft, {path: "perhaps"})
+    assert [one for one in problems_of(kind, content) if path in one]

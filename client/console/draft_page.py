@@ -1,0 +1,164 @@
+"""Drafts of reports as forms: which entries go in, what is missing, checked as a person types.
+
+The server checks; a page with scripts asks it while somebody types, one without at each press of
+Check. What was typed is kept nowhere, and nothing is sent: a person saves a file.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Final
+
+from starlette.responses import Response
+
+from fieldfare.client.alerts.alert import PartyRole
+from fieldfare.client.alerts.card import card_of
+from fieldfare.client.alerts.casework import Deed
+from fieldfare.client.alerts.deciding import VICTIM_WORDS
+from fieldfare.client.alerts.reports.choosing import (
+    MOST_CHOSEN,
+    OfferedEntry,
+    answers_for,
+    chosen,
+    movement_at,
+    offered,
+)
+from fieldfare.client.alerts.reports.facts import OPEN, report_facts
+from fieldfare.client.alerts.reports.forms import (
+    DraftField,
+    DraftForm,
+    ReportFormat,
+    completed,
+    draft_of,
+    form_of,
+)
+from fieldfare.client.alerts.store import Kept
+from fieldfare.client.console.alert_page import CASE, kept_statement, shown_alert
+from fieldfare.client.console.place import ConsolePlace
+from fieldfare.shared.console.frame import Page, Visit
+from fieldfare.shared.console.rights import Right
+from fieldfare.shared.errors import UsageError
+from fieldfare.shared.terminal.texts import plain
+
+DRAFT: Final = f"{CASE}/draft"
+FIELD: Final = "field:"
+ENTRY: Final = "entry:"
+MOST_FIELDS: Final = 500  # of a draft with as many movements as fit, and all offers
+
+
+@dataclass(frozen=True)
+class ReportDesk:
+    """An alert, and what a draft of it may hold.
+
+    Attributes:
+        trouble: why no entry is offered; empty: some are, or none fires.
+        taken: the entries that are chosen.
+        left: how many were chosen beyond those that fit, or are kept no longer.
+    """
+
+    kept: Kept
+    codes: Mapping[str, str]
+    offers: tuple[OfferedEntry, ...]
+    trouble: str
+    taken: tuple[OfferedEntry, ...] = ()
+    left: int = 0
+
+    @property
+    def keys(self) -> list[str]:
+        """Of the entries that are chosen."""
+        return [one.key for one in self.taken]
+
+    def drafted(self, kind: ReportFormat) -> bytes:
+        """Return the draft with the entries that are chosen.
+
+        Raises:
+            UsageError: nobody decided so, or nobody said who this is.
+        """
+        facts = report_facts(self.kept.alert, self.kept.status, self.codes)
+        facts = replace(facts, movements=tuple(one.movement for one in self.taken))
+        return draft_of(kind, facts)
+
+
+def draft_pages(place: ConsolePlace) -> tuple[Page, ...]:
+    """Return the pages of drafts."""
+    work = Right.WORK_ON_ALERTS
+    return (
+        Page(DRAFT, work, lambda visit: _draft(visit, place)),
+        Page(DRAFT, work, lambda visit: _fill(visit, place), "POST", fields=MOST_FIELDS),
+    )
+
+
+def _draft(visit: Visit, place: ConsolePlace) -> Response:
+    kind, desk = _format(visit.query), _desk(visit, place)
+    return _form_page(visit, kind, desk, desk.drafted(kind))
+
+
+def _fill(visit: Visit, place: ConsolePlace) -> Response:
+    """Check what was filled in; or hand the draft over as a file, which nothing sends."""
+    kind, desk = _format(visit.form), _desk(visit, place)
+    asked = {name.removeprefix(ENTRY) for name in visit.form if name.startswith(ENTRY)}
+    taken = chosen(desk.offers, asked)
+    desk = replace(desk, taken=taken, left=len(asked) - len(taken))
+    typed = {
+        name.removeprefix(FIELD): value
+        for name, value in visit.form.items()
+        if name.startswith(FIELD)
+    }
+    answers = answers_for(typed, visit.form.get("shown", "").split(), desk.keys)
+    content = completed(kind, desk.drafted(kind), answers, stored=bool(taken))
+    if "save" not in visit.form:
+        return _form_page(visit, kind, desk, content)
+    said = hashlib.sha256(content).hexdigest()
+    place.queue.note(Deed.DRAFTED, kind=kind.value, fingerprint=said, person=visit.person.name)
+    suffix = "xml" if kind is ReportFormat.GOAML else "json"
+    name = f"draft-{visit.places['alert']}.{suffix}"
+    return Response(
+        content,
+        media_type="application/octet-stream",
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+    )
+
+
+def _format(said: Mapping[str, str]) -> ReportFormat:
+    try:
+        return ReportFormat(said.get("format", ""))
+    except ValueError:
+        raise UsageError("expected the form of a draft, found none: choose one") from None
+
+
+def _desk(visit: Visit, place: ConsolePlace) -> ReportDesk:
+    queue = place.queue
+    with queue.store() as store:
+        kept = shown_alert(visit, store, queue.hidden(store))
+        statement, trouble = kept_statement(queue, store, kept)
+        codes = queue.codes(store)
+    return ReportDesk(kept, codes, offered(statement, kept.alert.alert), trouble)
+
+
+def _form_page(visit: Visit, kind: ReportFormat, desk: ReportDesk, content: bytes) -> Response:
+    status, form = desk.kept.status, form_of(kind, content, stored=bool(desk.taken))
+    return visit.page(
+        "draft.html",
+        card=card_of(desk.kept, blind=True),
+        desk=desk,
+        form=form,
+        parts=_parts(form, desk),
+        wrong=[one for one in form.problems if OPEN not in one],
+        kind=kind,
+        most=MOST_CHOSEN,
+        victim=VICTIM_WORDS,
+        is_victim=status.party_role is PartyRole.POTENTIAL_VICTIM,
+        settled=status.state == "closed",
+        plain=plain,
+    )
+
+
+def _parts(form: DraftForm, desk: ReportDesk) -> list[tuple[OfferedEntry | None, list[DraftField]]]:
+    """Return the fields in the draft's order, those of a chosen entry under it."""
+    if not desk.taken:
+        return [(None, list(form.fields))]
+    return [
+        (None if place is None else desk.taken[place], list(fields))
+        for place, fields in groupby(form.fields, lambda one: movement_at(one.path))
+    ]
