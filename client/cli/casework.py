@@ -7,6 +7,7 @@ import grp
 import os
 import pwd
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Final
@@ -338,9 +339,10 @@ def serve_console(
     """Serve the console for a browser on this machine until this is stopped.
 
     It shows alerts, how studies and budget stand, and signs who decided. It makes no key, writes
-    no ledger and opens no record; a casework folder has none of them.
+    no ledger and opens no record; a casework folder has none of them. On a terminal it begins with
+    a link for whoever never enrolled and has none that counts.
     """
-    run_console(institution_room(home, accounts), listen, at, typer.echo)
+    run_console(institution_room(home, accounts), listen, at, typer.echo, links=sys.stdout.isatty())
 
 
 @app.command("institution.console.account.add")

@@ -47,6 +47,7 @@ from fieldfare.shared.system.private_files import (
 from fieldfare.shared.system.token_keys import make_token_key, open_token_key
 
 HOLDOUT_BYTES: Final = 32
+SIMULATED_BYTES: Final = 64  # of a simulation's: the longest key of BLAKE2b
 
 
 @dataclass(frozen=True)
@@ -139,10 +140,11 @@ def load_holdout_key(home: Home) -> bytes:
     """Load the hold-out key.
 
     Raises:
-        KeysError: missing, open to others, or not 32 bytes.
+        KeysError: missing, open to others, or not 32 bytes (64 where an invented bank has its
+            simulation's).
     """
     content = read_private(home.holdout_key)
-    if len(content) != HOLDOUT_BYTES:
+    if len(content) not in (HOLDOUT_BYTES, SIMULATED_BYTES):
         raise KeysError(
             f"{home.holdout_key}: expected {HOLDOUT_BYTES} bytes, found {len(content)}: restore it "
             "from your backup; another one would mix held-out units into training; if it is "

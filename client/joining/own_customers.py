@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fieldfare.client.joining.paired import HeldScores, Mask, Vector, Whose, kind_row, paired_row
 from fieldfare.client.own_model.own_fits import SumModel
 from fieldfare.client.own_model.stack import OwnModels, own_best
-from fieldfare.client.own_model.tuning import own_models, stacked
+from fieldfare.client.own_model.tuning import Tuned, own_models, stacked
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.joining.rows import KindRow, PairedRow
@@ -61,10 +61,17 @@ class HomeFits:
         alone = own_best(study, data, start) if own is None else own.best()
         return cls(study, data, own, alone)
 
+    def tuned(self, shared: Vector) -> Tuned:
+        """Return a shared model (float64 (entries,)) as it is fitted to this institution."""
+        return stacked(self.study, shared, self.data, self.own)
+
+    def used(self, made: Tuned) -> SumModel:
+        """Return what was fitted here as a model that scores."""
+        return SumModel(model_for(self.study), made.parameters, made.forest)
+
     def at_home(self, shared: Vector) -> SumModel:
         """Return a shared model (float64 (entries,)) as it is used here."""
-        made = stacked(self.study, shared, self.data, self.own)
-        return SumModel(model_for(self.study), made.parameters, made.forest)
+        return self.used(self.tuned(shared))
 
     def scores(
         self,

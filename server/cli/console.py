@@ -1,6 +1,7 @@
 """`fieldfare coordinator console`, and `console account add|link|close|list`."""
 
 import os
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
@@ -49,7 +50,7 @@ def serve_console(
     It shows members, approvals, runs, transcripts and what went wrong. It opens no key and no
     token, and writes nothing but its own accounts and the log of who did what.
     """
-    run_console(coordinator_room(home, accounts), listen, at, typer.echo)
+    run_console(coordinator_room(home, accounts), listen, at, typer.echo, links=sys.stdout.isatty())
 
 
 @app.command("coordinator.console.account.add")

@@ -220,6 +220,18 @@ class AccountBook:
             self._rows("UPDATE account SET closed = 0 WHERE name = ?", name)
             return self._linked(name, subject)
 
+    def forget_links(self, name: str) -> None:
+        """Let no link of an account count any more: nobody was shown one."""
+        self._rows("DELETE FROM link WHERE account = ?", name)
+
+    def uninvited(self) -> list[ConsoleAccount]:
+        """Return the accounts that wait for their person, and have no link that counts."""
+        query = (
+            f"{_ACCOUNTS} WHERE password = '' AND closed = 0 AND name NOT IN (SELECT account FROM "
+            "vouched UNION SELECT account FROM link WHERE until > ?) ORDER BY name"
+        )
+        return [_account(row) for row in self._rows(query, self.now)]
+
     def close(self, name: str, tell: Callable[[str], None]) -> None:
         """Close an account; its name stays in use, so that the log stays true.
 

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from fieldfare.shared.console.accounts import ConsoleAct
 from fieldfare.shared.console.entrance import Entrance
 from fieldfare.shared.console.frame import ConsoleParts, MenuEntry, Page, console_app
+from fieldfare.shared.console.invitations import new_links
 from fieldfare.shared.console.place import AccountsPlace
 from fieldfare.shared.console.provider import load_provider
 from fieldfare.shared.console.provider_entrance import ProviderEntrance
@@ -19,6 +21,7 @@ from fieldfare.shared.system.addresses import is_loopback, split_address
 from fieldfare.shared.system.clock import since_boot
 from fieldfare.shared.system.listening import Listener, loopback, named
 from fieldfare.shared.system.memory import keep_out_of_dumps
+from fieldfare.shared.system.private_files import os_user
 from fieldfare.shared.system.processes import stop_signals
 from fieldfare.shared.system.sockets import UnixSocket, claimed
 
@@ -45,7 +48,12 @@ class ConsoleRoom:
 
 
 def run_console(
-    opened: AbstractContextManager[ConsoleRoom], listen: str, at: str, say: Callable[[str], None]
+    opened: AbstractContextManager[ConsoleRoom],
+    listen: str,
+    at: str,
+    say: Callable[[str], None],
+    *,
+    links: bool = False,
 ) -> None:
     """Serve a console until this process is told to stop; for the main thread.
 
@@ -54,21 +62,33 @@ def run_console(
         listen: `127.0.0.1:PORT`, or `unix:PATH`.
         at: the address that people type where a proxy stands before it; empty: there is none.
         say: tells the operator a line.
+        links: nobody but the operator hears it: whoever waits for a link gets one.
 
     Raises:
         UsageError: the place, the accounts or the address; says which.
     """
     keep_out_of_dumps()
     with stop_signals() as stopped, opened as room, _listener(listen) as listener:
-        place = room.place
+        place, address = room.place, address_of(listen, at)
         provided = (place.folder / PROVIDER).exists()
-        if not provided and not any(one.enrolled and not one.closed for one in place.book.all()):
+        made = list(_new_links(place, address)) if links and not provided else []
+        for line in made:
+            say(line)
+        there = any(one.enrolled and not one.closed for one in place.book.all())
+        if not (made or provided or there):
             say("nobody has enrolled yet: open the link that `account add` or `account link` gave")
         if place.beside_keys:
             say("it runs as the user who owns the home: docs/console.md, As its own user")
-        say(f"the console of {place.name} is at {address_of(listen, at)}  (Ctrl-C ends it)")
+        say(f"the console of {place.name} is at {address}  (Ctrl-C ends it)")
         serve(_together(room, listen, at), listener, stopped)
     say("stopped")
+
+
+def _new_links(place: AccountsPlace, address: str) -> Iterator[str]:
+    def tell(name: str) -> None:
+        place.tell(ConsoleAct.LINKED, os_user(), name)
+
+    return new_links(place.book, address, tell)
 
 
 def _together(room: ConsoleRoom, listen: str, at: str) -> Application:

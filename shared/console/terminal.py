@@ -1,20 +1,18 @@
 """Accounts of a console on the terminal: the options and acts that both parts' commands share."""
 
 from collections.abc import Callable
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 
-from fieldfare.shared.console.accounts import LINK_LIVES, ConsoleAct
-from fieldfare.shared.console.entrance import ENROL
+from fieldfare.shared.console.accounts import ConsoleAct
+from fieldfare.shared.console.invitations import link_lines
 from fieldfare.shared.console.place import AccountsPlace
 from fieldfare.shared.console.process import PROVIDER
 from fieldfare.shared.console.provider import named_subject
 from fieldfare.shared.console.rights import ConsoleRole
 from fieldfare.shared.system.private_files import os_user
 from fieldfare.shared.terminal.screen import console, table
-
-_HOUR: Final = 3600
 
 ListenOption = Annotated[
     str, typer.Option(help="Where it listens: a loopback host:port, or unix:PATH.")
@@ -50,7 +48,7 @@ def add_account(place: AccountsPlace, name: str, role: ConsoleRole, address: str
     """
     subject = named_subject(place.folder / PROVIDER, sub)
     token = place.book.add(name, role, _teller(place, ConsoleAct.ADDED), subject)
-    _show_link(name, address, token)
+    typer.echo("\n".join(link_lines(name, address, token)))
 
 
 def link_account(place: AccountsPlace, name: str, address: str, sub: str) -> None:
@@ -61,7 +59,7 @@ def link_account(place: AccountsPlace, name: str, address: str, sub: str) -> Non
     """
     subject = named_subject(place.folder / PROVIDER, sub)
     token = place.book.link(name, _teller(place, ConsoleAct.LINKED), subject)
-    _show_link(name, address, token)
+    typer.echo("\n".join(link_lines(name, address, token)))
 
 
 def close_account(place: AccountsPlace, name: str) -> None:
@@ -85,15 +83,3 @@ def list_accounts(place: AccountsPlace) -> None:
 
 def _teller(place: AccountsPlace, act: ConsoleAct) -> Callable[[str], None]:
     return lambda name: place.tell(act, os_user(), name)
-
-
-def _show_link(name: str, address: str, token: str) -> None:
-    if not token:
-        typer.echo(f"{name} comes in by the identity provider")
-        return
-    hours = int(LINK_LIVES.total_seconds()) // _HOUR
-    typer.echo(f"{name} enrols here, once, within {hours} hours:")
-    typer.echo(f"{address}{ENROL}?link={token}")
-    typer.echo(
-        "Whoever opens it first sets the password and the second factor: hand it over safely."
-    )

@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import shlex
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -19,7 +20,7 @@ from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.study.study import load_study
 from fieldfare.simulations.beside import ALONE, Beside, beside
 from fieldfare.simulations.cli import app
-from fieldfare.simulations.demo.five_banks import banks_task
+from fieldfare.simulations.demo.five_banks import HOME_BANK, banks_task
 from fieldfare.simulations.federation import model_scores
 from fieldfare.simulations.federation.baselines import Baseline
 from fieldfare.simulations.federation.population import RecordsChoice
@@ -28,6 +29,7 @@ from fieldfare.simulations.federation.simulate import Simulation, make_folder, s
 from fieldfare.simulations.report.screen import details as every_figure
 from fieldfare.simulations.report.screen import screen
 from fieldfare.simulations.starts import making as starts
+from fieldfare.simulations.testbed.testbed import typed_command
 from fieldfare.simulations.world.habits import MOST_MONTHS
 from fieldfare.simulations.world.institutions import WorldFederation, load_institutions
 from fieldfare.simulations.world.making import (
@@ -169,7 +171,9 @@ def demo_command(
     """Make a world of banks, NGOs and a hotline, train its banks with exact noise, and compare."""
     make_folder(out)
     show(
-        lambda progress, both: banks_task(out, seed=seed, progress=progress, both=both),
+        lambda progress, both: banks_task(
+            out, seed=seed, progress=progress, both=both, home=HOME_BANK
+        ),
         details=details,
         quiet=quiet,
         as_json=as_json,
@@ -201,9 +205,13 @@ def show(
     if as_json:
         typer.echo(json.dumps(results, indent=2, allow_nan=False))
     elif not quiet:
-        files = {name: str(task.out / name) for name in results["files"]}
+        shown = {"files": {name: str(task.out / name) for name in results["files"]}}
+        if "home" in results:
+            place = shlex.quote(str(task.out / results["home"]["folder"]))
+            console = f"{typed_command()} institution console --home {place}"
+            shown["home"] = results["home"] | {"console": console}
         render = every_figure if details else screen
-        Console().print(render({**results, "files": files}))
+        Console().print(render({**results, **shown}))
 
 
 def progress_on(bars: Progress) -> OnProgress:

@@ -17,6 +17,7 @@ from fieldfare.shared.features.features import columns_behind
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.study.study import Study, parse_study
 from fieldfare.simulations.beside import ALONE, Beside
+from fieldfare.simulations.demo.bank_home import DemoBank
 from fieldfare.simulations.federation.population import RecordsChoice
 from fieldfare.simulations.federation.simulate import Progress, Simulation, make_folder, simulate
 from fieldfare.simulations.metrics import UNKNOWN
@@ -45,6 +46,7 @@ WORLD: Final = "world"
 UNITS_FILE: Final = "units.parquet"
 HELPLINES: Final = "helplines"
 HELP_FILE: Final = "records.parquet"
+HOME_BANK: Final = "bank-a"
 
 
 def banks_study(federation: WorldFederation = WorldFederation.FIVE) -> Study:
@@ -98,14 +100,16 @@ def banks_task(
     version: int = DEFAULT_VERSION,
     progress: Progress | None = None,
     both: Beside = ALONE,
+    home: str = "",
 ) -> Simulation:
     """Make the world, compute its banks' indicators, and return the simulation's task.
 
     Everything about these people is drawn from `seed`; they exist nowhere. The persona
-    column serves the false-positive audit only (harm rules 4 and 5).
+    column serves the false-positive audit only (harm rules 4 and 5). The bank `home` takes part
+    from a home of its own in `out`; empty: none does.
 
     Raises:
-        UsageError: `out` holds something else where the world goes, or too few people.
+        UsageError: `out` holds something else where world or home go, or too few people.
     """
 
     def said(what: str, done: int = 0, total: int = 1) -> None:
@@ -115,6 +119,7 @@ def banks_task(
     study, world, units = banks_study(federation), out / WORLD, out / UNITS_FILE
     said("making a world")
     _clear(world)
+    bank = DemoBank(home, out, world=world, units=units, seed=seed) if home else None
     plan = banks_plan(federation, seed=seed, people=people, version=version)
     found = write_world(plan, world)
     pack = pack_for((*columns_behind(study.features), *COLUMNS), own_pack())
@@ -134,6 +139,7 @@ def banks_task(
         seed=seed,
         protection=Protection.EXACT,
         world=facts,
+        home=bank,
     )
 
 

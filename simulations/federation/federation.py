@@ -8,12 +8,13 @@ nothing is signed or masked, and every result says so.
 import hashlib
 import math
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Protocol, Self
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -25,6 +26,7 @@ from fieldfare.client.custodian.party import Party
 from fieldfare.client.ledger.budget import Limits
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.node.client_app import client_app
+from fieldfare.client.own_model.tuning import Tuned
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.server.run.hello import RunTerms
 from fieldfare.server.run.server_app import Job, Outcome, server_app
@@ -38,6 +40,7 @@ from fieldfare.shared.protocol.roster import Member, Roster
 from fieldfare.shared.protocol.signed_files import offer_study
 from fieldfare.shared.queries.questions import QuestionGroup
 from fieldfare.shared.study.study import Study
+from fieldfare.simulations.beside import Beside
 from fieldfare.simulations.federation.grid import Drop, InProcessGrid, Tap
 
 FIRST_NODE: Final = 101
@@ -53,13 +56,20 @@ class Identities:
     roster_key: Signer
 
     @classmethod
-    def make(cls, names: list[str], multiplicity: int, protection: Protection) -> "Identities":
-        """Make fresh identities from operating-system entropy, or none."""
+    def make(
+        cls,
+        names: list[str],
+        multiplicity: int,
+        protection: Protection,
+        own: Mapping[str, Ed25519PrivateKey] | None = None,
+    ) -> "Identities":
+        """Make fresh identities from operating-system entropy, or none; `own` are there already."""
         if protection is Protection.SIMULATED:
             members = tuple(Member(id=name, key="") for name in sorted(names))
             roster = Roster(version=1, multiplicity=multiplicity, coordinator="", members=members)
             return cls(roster, {name: NoSigner() for name in names}, NoSigner(), NoSigner())
-        keys = {name: Ed25519PrivateKey.generate() for name in sorted(names)}
+        own = own or {}
+        keys = {name: own.get(name) or Ed25519PrivateKey.generate() for name in sorted(names)}
         coordinator_key, roster_key = (Ed25519PrivateKey.generate() for _ in range(2))
         roster = Roster(
             version=1,
@@ -74,6 +84,35 @@ class Identities:
 
 def _public(key: Ed25519PrivateKey) -> str:
     return key.public_key().public_bytes_raw().hex()
+
+
+class HomedInstitution(Protocol):
+    """An institution that takes part from a home of its own, and uses the model there."""
+
+    name: str
+
+    def founded(self, folder: Path) -> AbstractContextManager[Ed25519PrivateKey]:
+        """Make the home in a folder, for as long as a run lasts; gives the identity's key."""
+
+    def custodian(
+        self, folder: Path, identities: Identities, study: Study, sums: StudySums
+    ) -> Custodian:
+        """Return the home's custodian, which has approved the study."""
+
+    def delivered(self, job: Job, identities: Identities) -> None:
+        """Take the model of a run that has ended."""
+
+    def used(self, tuned: Tuned, both: Beside) -> Callable[[], dict[str, Any]]:
+        """Begin to use the model as it was fitted here; the result is for results.json."""
+
+
+@dataclass(frozen=True)
+class HomeInRun:
+    """An institution with a home, its identity's key, and the folder that both are in."""
+
+    institution: HomedInstitution
+    key: Ed25519PrivateKey
+    folder: Path
 
 
 class LocalFederation:
@@ -91,6 +130,7 @@ class LocalFederation:
         seed: int,
         directory: Path | None = None,
         sources: Mapping[str, NoiseSource] | None = None,
+        home: HomeInRun | None = None,
     ) -> None:
         """Build one custodian for each institution.
 
@@ -101,6 +141,7 @@ class LocalFederation:
             seed: of simulated noise; exact noise has none.
             directory: where exact ledgers live.
             sources: noise by institution, of the same kind, for audits that put in a defect.
+            home: of the one that brings its own custodian, which whoever opened it closes.
 
         Raises:
             StudyError, AccountingError: the study cannot be approved.
@@ -112,11 +153,17 @@ class LocalFederation:
         self.plan: Plan = plan_for(study)
         self._directory = directory
         names = sorted(sums)
-        self.identities = Identities.make(names, study.privacy.multiplicity, protection)
+        own = {} if home is None else {home.institution.name: home.key}
+        self.identities = Identities.make(names, study.privacy.multiplicity, protection, own)
         offer = offer_study(study, self.identities.coordinator)
         self.ledgers: dict[str, Ledger] = {}
         self.custodians: dict[str, Custodian] = {}
         for index, name in enumerate(names):
+            if home is not None and name in own:
+                self.custodians[name] = home.institution.custodian(
+                    home.folder, self.identities, study, sums[name]
+                )
+                continue
             signer = self.identities.signers[name]
             company = made_here(self.identities.roster)
             party = Party(name, self.identities.roster, signer, protection, company)

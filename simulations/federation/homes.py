@@ -8,7 +8,7 @@ hold-out chooses nothing (client/own_model/stack.py).
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self
 
 import numpy as np
@@ -18,6 +18,7 @@ from fieldfare.client.joining.own_customers import HomeFits, Kinds, OwnCustomers
 from fieldfare.client.joining.paired import HeldScores, Whose, paired_row
 from fieldfare.client.own_model.own_fits import SumModel
 from fieldfare.client.own_model.stack import is_stackable
+from fieldfare.client.own_model.tuning import Tuned
 from fieldfare.client.sums.coordinates import TurnedUnits
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import EncodedUnits
@@ -43,10 +44,12 @@ class Homes:
     Attributes:
         alone: the own best ones.
         at_home: the shared one used at home.
+        tuned: how it was fitted there; empty where nobody asks.
     """
 
     alone: Models
     at_home: Models
+    tuned: Mapping[str, Tuned] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -100,10 +103,10 @@ def homes_of(
     """
     fits = dict(zip(own.training, own.fits(), strict=True))
     each = [(one, shared) for one in fits.values()]
-    made = both.share(HomeFits.at_home, each, lambda done: said(done, len(each)))
-    return Homes(
-        {name: one.alone for name, one in fits.items()}, dict(zip(fits, made, strict=True))
-    )
+    made = both.share(HomeFits.tuned, each, lambda done: said(done, len(each)))
+    tuned = dict(zip(fits, made, strict=True))
+    at_home = {name: fits[name].used(one) for name, one in tuned.items()}
+    return Homes({name: one.alone for name, one in fits.items()}, at_home, tuned)
 
 
 def rows_of(

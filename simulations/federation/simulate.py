@@ -8,7 +8,8 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -41,7 +42,12 @@ from fieldfare.shared.study.model_sections import MlpSection
 from fieldfare.shared.study.study import Study
 from fieldfare.simulations.beside import ALONE, Beside
 from fieldfare.simulations.federation.baselines import Baseline, Trainer
-from fieldfare.simulations.federation.federation import LocalFederation, holdout_key
+from fieldfare.simulations.federation.federation import (
+    HomedInstitution,
+    HomeInRun,
+    LocalFederation,
+    holdout_key,
+)
 from fieldfare.simulations.federation.homes import (
     AT_HOME,
     Homes,
@@ -149,6 +155,7 @@ class Simulation:
         protection: exact or simulated.
         world: what an invented population is, for the reader; no model sees it.
         report: whether report.html is written; it takes some seconds.
+        home: of the institution that takes part from one, and uses the model there.
     """
 
     study: Study
@@ -160,6 +167,7 @@ class Simulation:
     protection: Protection = Protection.SIMULATED
     world: Mapping[str, Any] | None = None
     report: bool = True
+    home: HomedInstitution | None = None
 
 
 @dataclass
@@ -213,16 +221,20 @@ def simulate(
     outcome, plan, participants = _federate(task, sums, clock, progress)
     since = time.perf_counter()
     models: dict[str, Models] = {}
+    used: Callable[[], dict[str, Any]] | None = None
     if task.study.trains:
         models = {FEDERATED: {"": SumModel(model_for(task.study), outcome.parameters)}}
         models |= _baselines(task, plan, sums, outcome, (progress, both))
         if fits is not None:
-            models |= _homes(fits(outcome.parameters), outcome.parameters, (progress, both))
+            homes = _homes(fits(outcome.parameters), outcome.parameters, (progress, both))
+            models |= {Baseline.ALONE.value: homes.alone, AT_HOME: homes.at_home}
+            if task.home is not None:
+                used = task.home.used(homes.tuned[task.home.name], both)
     clock.mark("baselines_seconds", since)
     results = _results(task, plan, outcome, participants, population, models, test)
     for found in outcome.answers:
         results["answers"] = _answers(task.study, plan, found, sums)
-    _write(task, results, models, test, clock)
+    _write(task, results, models, (test, used), clock)
     return results
 
 
@@ -268,18 +280,36 @@ def _federate(
     place = _place_of_ledgers(task, len(sums))
     with (
         tempfile.TemporaryDirectory(dir=place, prefix=f".ledgers-{os.getpid()}-") as folder,
+        _home(task, Path(folder)) as home,
         LocalFederation(
-            task.study, sums, task.protection, seed=task.seed, directory=Path(folder)
+            task.study,
+            sums,
+            task.protection,
+            seed=task.seed,
+            directory=Path(folder),
+            home=home,
         ) as federation,
     ):
         job = federation.job()
         job.on_step = stepped
         last[0] = time.perf_counter()
         outcome = federation.run(job)
-        for custodian in federation.custodians.values():
-            custodian.finish(task.study.id)
+        if home is not None:
+            home.institution.delivered(job, federation.identities)
+        for name in federation.ledgers:  # a home's approval stays
+            federation.custodians[name].finish(task.study.id)
     clock.mark("federation_seconds", since)
     return outcome, federation.plan, len(outcome.participants)
+
+
+@contextmanager
+def _home(task: Simulation, folder: Path) -> Iterator[HomeInRun | None]:
+    """Found the home of the institution that has one, for as long as the run lasts."""
+    if task.home is None:
+        yield None
+        return
+    with task.home.founded(folder) as key:
+        yield HomeInRun(task.home, key, folder)
 
 
 def _place_of_ledgers(task: Simulation, institutions: int) -> Path:
@@ -352,18 +382,15 @@ def _own_fits(
     return lambda _: begun
 
 
-def _homes(
-    fits: OwnFits, shared: Parameters, around: tuple[Progress | None, Beside]
-) -> dict[str, Models]:
-    """Return each institution's own best model, and the shared one used at home."""
+def _homes(fits: OwnFits, shared: Parameters, around: tuple[Progress | None, Beside]) -> Homes:
+    """Find each institution's own best model, and the shared one used at home."""
     progress, both = around
 
     def said(done: int, total: int) -> None:
         if progress:
             progress("used at home", done, total)
 
-    found = homes_of(fits, shared, said, both)
-    return {Baseline.ALONE.value: found.alone, AT_HOME: found.at_home}
+    return homes_of(fits, shared, said, both)
 
 
 def _results(
@@ -551,10 +578,14 @@ def _write(
     task: Simulation,
     results: dict[str, Any],
     models: Mapping[str, Models],
-    test: MeasuredUnits,
+    beside: tuple[MeasuredUnits, Callable[[], dict[str, Any]] | None],
     clock: _Clock,
 ) -> None:
-    """Write model, report and results; results last, so that their presence means all is there."""
+    """Write model, report and results; results last, so that their presence means all is there.
+
+    Beside the models stand what they were measured on, and what waits for their use in a home.
+    """
+    test, used = beside
     for earlier in (RESULTS, REPORT):
         (task.out / earlier).unlink(missing_ok=True)  # of an earlier run: no longer whole
     files = [RESULTS, *([REPORT] if task.report else [])]
@@ -569,6 +600,8 @@ def _write(
         _write_report(task, results, models, test)
     elif task.report:
         write_answers_report(task.out / REPORT, results)
+    if used is not None:
+        results["home"] = used()
     results["timing"]["total_seconds"] = clock.so_far
     write_json(task.out / RESULTS, results)
 

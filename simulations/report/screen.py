@@ -41,13 +41,17 @@ def screen(results: words.Results) -> RenderableType:
     """Render the end of a simulation in at most 20 lines of 80 columns.
 
     It leads with what the shared model means for each institution's own units, and ends with
-    the file to open. `results` is the content of results.json, as for `details`.
+    the file to open, and the command that opens the console where there is a home for it.
+    `results` is the content of results.json, as for `details`.
     """
     results = plain(results)
     if not results["models"]:
         return Constrain(Group(*_asked_only(results)), WIDTH)
-    parts: list[RenderableType] = [_title(results)]
-    parts += [Text(words.how(results), style="dim"), _own(results)]
+    how = Text(words.how(results), style="dim")
+    parts: list[RenderableType] = [_title(results), how, _own(results)]
+    if results.get("home"):  # one line more at the end, one less at the top
+        deployed = ": noise and masks as deployed; all records were on this one machine."
+        parts[:2] = [Text.assemble((str(results["study"]["name"]), "bold"), (deployed, "dim"))]
     rows = {
         "Answer": Text(words.own_verdict(results), style="bold"),
         "Reviews": Text(words.in_vain(results)),
@@ -55,6 +59,7 @@ def screen(results: words.Results) -> RenderableType:
         "Warning": Text(words.several(results) if words.needs_more(results) else "", style=LOUD),
         "World": Text(words.invented(results)),
         "Open": Text(_page(results)),
+        "Alerts": Text(str((results.get("home") or {}).get("console", ""))),
     }
     return Constrain(Group(*parts, _said(rows)), NARROW)
 
@@ -211,6 +216,7 @@ def _sentences(results: words.Results) -> Table:
         "Asked": Text(words.asked(results)),
         "Privacy": Text(" ".join(filter(None, _promised(results)))),
         "Files": Text(_files(results)),
+        "Alerts": Text(str((results.get("home") or {}).get("console", ""))),
         "Check": Text(_check(results)),
         "People": Text("The software ranks; people decide. No ranking is evidence by itself."),
     }

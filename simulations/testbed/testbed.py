@@ -13,6 +13,8 @@ Commands of a bed in this process: the same commands, without a start of Python 
 import io
 import json
 import os
+import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -63,6 +65,18 @@ def in_a_process(command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
         text=True,
         check=False,
     )
+
+
+def typed_command() -> str:
+    """Return what to type for this very `fieldfare`: its name, or its path where that is another.
+
+    Whoever made an environment and never activated it has no command of that name.
+    """
+    found = shutil.which("fieldfare")
+    if found is not None and Path(found).resolve() == COMMAND.resolve():
+        return "fieldfare"
+    inside = COMMAND.is_relative_to(Path.cwd())
+    return shlex.quote(str(COMMAND.relative_to(Path.cwd()) if inside else COMMAND))
 
 
 @dataclass

@@ -17,6 +17,7 @@ from fieldfare.shared.console.accounts import (
     open_accounts,
 )
 from fieldfare.shared.console.credentials import factor_of
+from fieldfare.shared.console.invitations import new_links
 from fieldfare.shared.console.rights import ConsoleRole
 from fieldfare.shared.errors import LedgerError, UsageError
 
@@ -37,6 +38,23 @@ def test_a_link_ends_with_its_day(console: ConsoleBench) -> None:
     link = console.invite("anna")
     console.time.seconds += LINK_LIVES.total_seconds()
     assert console.book.invited(link) is None
+
+
+def test_a_terminal_makes_a_link_for_whoever_waits_and_has_none(console: ConsoleBench) -> None:
+    console.enrolled("anna")
+    handed = console.invite("berta")
+    console.book.add("clara", ConsoleRole.ANALYST, silent)
+    console.book.forget_links("clara")
+    told: list[str] = []
+    said = " ".join(new_links(console.book, "http://here", told.append))
+    assert told == ["clara"]
+    assert console.book.invited(handed)  # a link that was handed over goes on counting
+    token = said.split("http://here/enrol?link=")[1][:43]
+    assert console.book.invited(token) == console.book.account("clara")
+    assert list(new_links(console.book, "http://here", told.append)) == []
+    console.time.seconds += LINK_LIVES.total_seconds()
+    console.book.close("clara", silent)
+    assert "berta enrols here" in " ".join(new_links(console.book, "http://here", silent))
 
 
 @pytest.mark.parametrize("password", ["Xanna-likes-this", "too short"])

@@ -1,7 +1,9 @@
 """Five banks of a world that nobody lives in, their study, and the exact path to one screen."""
 
 import json
+import os
 import re
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,7 @@ from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.simulations.demo.five_banks import (
     HELPLINES,
+    HOME_BANK,
     UNITS_FILE,
     WORLD,
     banks_plan,
@@ -215,6 +218,7 @@ def test_it_ends_in_one_screen(
     few = partial(banks_task, people=FEW)
     monkeypatch.setattr("fieldfare.simulations.cli.simulate.banks_task", few)
     monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
     monkeypatch.chdir(tmp_path)
     out = Path("not") / "yet" / "there"
     study = banks_study()
@@ -231,8 +235,11 @@ def test_it_ends_in_one_screen(
     assert len(captured.out.splitlines()) <= 20
     names = {path.name for path in out.iterdir()}
     files = {"results.json", "report.html", "model.json", "model.safetensors"}
-    assert names == {*files, UNITS_FILE, WORLD, HELPLINES}
     results = json.loads((out / "results.json").read_text("utf-8"))
+    home = {HOME_BANK, f"{HOME_BANK}.keys"} if command == ["demo"] else set()
+    assert names == {*files, UNITS_FILE, WORLD, HELPLINES, *home}
+    assert ("institution console --home not/yet/there/bank-a" in said) == bool(home)
+    assert ("home" in results) == bool(home)
     assert results["privacy"]["masked"] is True
     assert len(results["models"]) == 7
     assert results["groups"]["column"] == "persona"

@@ -1,6 +1,7 @@
 """Each sentence of the demo's screen is true of its run; `make nightly PART=demo` has 20 seeds."""
 
 import os
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +20,7 @@ LIES = (
     ("nobody exists", "somebody exists"),
     ("1,000 own", "100 own"),
     ("report.html", "page.html"),
+    ("bank-a\n", "bank-b\n"),
 )
 
 
@@ -26,6 +28,7 @@ def demo(folder: Path, seed: int, people: int, monkeypatch: pytest.MonkeyPatch) 
     task = partial(banks_task, people=people)
     monkeypatch.setattr("fieldfare.simulations.cli.simulate.banks_task", task)
     monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
     monkeypatch.chdir(folder)
     assert run(["demo", "--out", "demo", "--seed", str(seed)]) == 0
 

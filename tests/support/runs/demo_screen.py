@@ -18,13 +18,14 @@ import numpy as np
 import pyarrow.parquet as pq
 from scipy.optimize import brentq
 from scipy.stats import norm
+from tests.support.runs.demo_home import untrue_home
 
 from fieldfare.shared.models import model_for
 from fieldfare.shared.study.study import Study
 from fieldfare.simulations.federation.model_scores import read_model
 from fieldfare.simulations.federation.population import RecordsChoice, load_population
 
-HEADS: Final = ("Answer", "Reviews", "Privacy", "World", "Open")
+HEADS: Final = ("Answer", "Reviews", "Privacy", "World", "Open", "Alerts")
 LINES: Final = 20
 COLUMNS: Final = 80
 UNKNOWN: Final = "unknown_case"
@@ -45,6 +46,7 @@ class Bank:
     labels: Values
     kinds: Values
     customers: int
+    units: Values
 
     def found(self, budget: float) -> float | None:
         """Return the share of its cases among its highest scores; None where it has none."""
@@ -84,8 +86,8 @@ class DemoRun:
             held = population.holdout[name]
             data = records.data.select(held)
             scores = model.scores(parameters, data)
-            mine = kinds[owners == name][held]
-            banks[name] = Bank(scores, data.labels.astype(int), mine, len(records))
+            mine, units = kinds[owners == name][held], np.array(records.units)[held]
+            banks[name] = Bank(scores, data.labels.astype(int), mine, len(records), units)
         results = json.loads((folder / "results.json").read_text("utf-8"))
         return cls(folder, study, banks, results)
 
@@ -145,7 +147,7 @@ def _split(lines: list[str]) -> tuple[list[str], dict[str, str]]:
     top: list[str] = []
     said: dict[str, str] = {}
     for line in lines:
-        head = re.match(r"(Answer|Reviews|Privacy|Warning|World|Open) +(.*)", line)
+        head = re.match(r"(Answer|Reviews|Privacy|Warning|World|Open|Alerts) +(.*)", line)
         if head:
             said[head[1]] = head[2].strip()
         elif said:
@@ -158,18 +160,17 @@ def _split(lines: list[str]) -> tuple[list[str], dict[str, str]]:
 
 def _table(run: DemoRun, top: list[str]) -> Iterator[str]:
     exact = run.results["privacy"]["masked"] and run.results["privacy"]["noise"] == "exact"
-    if exact != (
-        "Noise and masks as in a deployment; all records were on this one machine." in top
-    ):
-        yield f"the kind of run: {top[1]}"
+    how = "noise and masks as deployed; all records were on this one machine."
+    if exact != (top[0] == f"{run.study.name}: {how}"):
+        yield f"the kind of run: {top[0]}"
     budget = f"{100 * run.study.evaluation.alert_budget:.1f}%"
-    if budget not in top[2]:
-        yield f"the alert budget is {budget}: {top[2]}"
+    if budget not in top[1]:
+        yield f"the alert budget is {budget}: {top[1]}"
     models = ("alone", "federated", "at_home")
     recall: dict[str, Figures] = {"federated": run.recall()}
     for model in ("alone", "at_home"):
         recall[model] = run.own(model, "recall_at_budget")
-    rows = {line.split()[0]: line.split()[1:] for line in top[4:]}
+    rows = {line.split()[0]: line.split()[1:] for line in top[3:]}
     shown = sorted(run.banks)
     if set(rows) != set(shown):
         yield f"rows of {sorted(rows)}, banks are {shown}"
@@ -381,10 +382,22 @@ def _open(run: DemoRun, text: str) -> Iterator[str]:
         yield f"{page} is no page"
 
 
+def _alerts(run: DemoRun, text: str) -> Iterator[str]:
+    found = re.fullmatch(r"(\S+) institution console --home (\S+)", text)
+    home = run.folder / "bank-a"
+    if not found or Path(found[2]).resolve() != home.resolve():
+        yield f"{text}, the home is {home}"
+        return
+    bank = run.banks[home.name]
+    held = dict(zip(bank.units.tolist(), bank.labels.tolist(), strict=True))
+    yield from untrue_home(found[1], home, held, run.folder, (run.study, run.results))
+
+
 _CHECKS: Final[dict[str, Callable[[DemoRun, str], Iterator[str]]]] = {
     "Answer": _answer,
     "Reviews": _reviews,
     "Privacy": _privacy,
     "World": _world,
     "Open": _open,
+    "Alerts": _alerts,
 }
