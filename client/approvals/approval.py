@@ -211,7 +211,7 @@ def loaded_for(
 def asks_for_another(institution: Institution, decision: StudyDecision, user: str) -> bool:
     """Tell whether a yes of this person needs one of somebody else before it counts."""
     said = decision.first if decision.first_roster == institution.roster.hash else ""
-    return institution.policy.approvals.by_two and said in {"", user}
+    return institution.policy.approvals.by_two and said.casefold() in {"", user.casefold()}
 
 
 def note_first_yes(

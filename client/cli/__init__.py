@@ -20,7 +20,10 @@ app: Final = Part(
         institution.console institution.console.account.add institution.console.account.link
         institution.console.account.close institution.console.account.list
     """,
-    desk="institution.desk",
+    desk="""
+        institution.desk institution.desk.person.add institution.desk.person.remove
+        institution.desk.person.list
+    """,
     drafting="study.new records.assemble",
     home="""
         institution.init institution.join institution.keys.show

@@ -1,32 +1,35 @@
 """Studies for who operates and who examines: where each stands, and one as a person decides on it.
 
-The console decides nothing here and holds nothing to decide with: it asks the desk, and says the
-command that the home's own user types.
+The console holds nothing to decide with: where the home allows it, the desk takes what somebody
+says, with the proofs of it; elsewhere the page tells the command that the home's own user types.
 """
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Final
 
+from pydantic import ValidationError
 from starlette.responses import Response
 
 from fieldfare.client.console.place import AskDesk
 from fieldfare.client.desk.calls import (
-    STUDIES as ASK_STUDIES,
-)
-from fieldfare.client.desk.calls import (
-    STUDY as ASK_STUDY,
-)
-from fieldfare.client.desk.calls import (
+    DECIDE,
     DeskStudy,
     Say,
     SpokenText,
     StudiesTold,
     StudyAsked,
+    StudyDecided,
     StudyGroup,
     TopicTold,
+)
+from fieldfare.client.desk.calls import (
+    STUDIES as ASK_STUDIES,
+)
+from fieldfare.client.desk.calls import (
+    STUDY as ASK_STUDY,
 )
 from fieldfare.shared.console.frame import Page, Refused, Visit
 from fieldfare.shared.console.rights import Right
@@ -47,22 +50,33 @@ class ToldTopic:
 
 
 @dataclass(frozen=True)
-class TypedNo:
-    """What was typed of a no, what is wrong with it, and the command that says it."""
+class TypedDecision:
+    """What was typed of a yes or no, and what came of it.
+
+    Attributes:
+        reason, keep: of a no.
+        problem: what is wrong with it; `of`: with which form.
+        command: that says the no on the terminal.
+        done: what the desk did, one line each.
+    """
 
     reason: str = ""
     keep: bool = False
     problem: str = ""
+    of: Say | None = None
     command: str = ""
+    done: tuple[str, ...] = ()
 
 
 def studies_pages(desk: AskDesk) -> tuple[Page, ...]:
     """Return the pages about the studies that a desk tells of."""
-    one, told = f"{STUDIES}/{{study}}", f"{STUDIES}/{{study}}/command"
+    one = f"{STUDIES}/{{study}}"
+    told, decided = f"{one}/command", f"{one}/decide"
     return (
         Page(STUDIES, Right.WATCH, lambda visit: _studies(visit, desk)),
         Page(one, Right.WATCH, lambda visit: _shown(visit, _asked(visit, desk))),
         Page(told, Right.DECIDE_ON_STUDIES, lambda visit: _told(visit, desk), "POST"),
+        Page(decided, Right.DECIDE_ON_STUDIES, lambda visit: _decided(visit, desk), "POST"),
     )
 
 
@@ -97,7 +111,7 @@ MOST_DIGITS: Final = 200
 def _told(visit: Visit, desk: AskDesk) -> Response:
     """Say the command of a no, its reason checked as the log will check it."""
     found = _asked(visit, desk)
-    no = TypedNo(visit.form.get("reason", "").strip(), bool(visit.form.get("keep")))
+    no = TypedDecision(visit.form.get("reason", "").strip(), bool(visit.form.get("keep")))
     try:
         check_reason(no.reason)
     except UsageError as error:
@@ -111,7 +125,40 @@ def _told(visit: Visit, desk: AskDesk) -> Response:
     return _shown(visit, found, replace(no, command=command))
 
 
-def _shown(visit: Visit, found: DeskStudy, no: TypedNo | None = None) -> Response:
+def _decided(visit: Visit, desk: AskDesk) -> Response:
+    """Hand a decision with its proofs to the desk; what was typed wrong stays, but the codes."""
+    form = visit.form
+    typed = TypedDecision(form.get("reason", "").strip(), bool(form.get("keep")))
+    found = _asked(visit, desk)
+    say = _said_in(form, found)
+    try:
+        asked = StudyDecided(
+            person=visit.person.name,
+            study=found.study.id,
+            say=say,
+            code=form.get("code", ""),
+            safety=form.get("safety", ""),
+            seen=form.get("seen", ""),
+            columns=bool(form.get("columns")),
+            reason=typed.reason,
+            keep=typed.keep,
+        )
+        typed = replace(typed, done=tuple(desk().ask(DECIDE, asked).lines))
+    except ValidationError:
+        problem = "expected a form of this page, found something else: open it again"
+        typed = replace(typed, problem=problem, of=say)
+    except RunError:
+        raise
+    except FieldfareError as error:
+        typed = replace(typed, problem=str(error), of=say)
+    return _shown(visit, _asked(visit, desk), typed)
+
+
+def _said_in(form: Mapping[str, str], found: DeskStudy) -> Say:
+    return Say.APPROVE if form.get("say") == Say.APPROVE.value else _no(found)
+
+
+def _shown(visit: Visit, found: DeskStudy, no: TypedDecision | None = None) -> Response:
     return visit.page(
         "study.html",
         desk=found,
@@ -119,8 +166,9 @@ def _shown(visit: Visit, found: DeskStudy, no: TypedNo | None = None) -> Respons
         topics=_topics(found.topics),
         titles=found.titles,
         no_word=_no(found).value,
-        no=no or TypedNo(),
-        approve="" if found.study.group is StudyGroup.APPROVED else _command("approve", found),
+        no=no or TypedDecision(),
+        waits=found.study.group is not StudyGroup.APPROVED,
+        approve=_command("approve", found),
         again=_command("review", found),
         decides=Right.DECIDE_ON_STUDIES in visit.rights,
         plain=plain,

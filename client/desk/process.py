@@ -4,6 +4,7 @@ It answers the closed list, and takes over what persons signed in the casework f
 nothing that a browser sent, but the typed fields of a question.
 """
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -15,7 +16,8 @@ import typer
 
 from fieldfare.client.alerts.alert_queue import casework_of, collect
 from fieldfare.client.alerts.casework import TERMS, Casework
-from fieldfare.client.desk.calls import BUDGET, CHECK, LOG, STUDIES, STUDY
+from fieldfare.client.desk.calls import BUDGET, CHECK, DECIDE, LOG, STUDIES, STUDY
+from fieldfare.client.desk.deciding import StudyDesk
 from fieldfare.client.desk.place import desk_socket, desk_users
 from fieldfare.client.desk.reading import (
     budget_told,
@@ -28,7 +30,7 @@ from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import load_settings
 from fieldfare.shared.desk.answering import Desk, DeskLine, serving_desk
 from fieldfare.shared.errors import FieldfareError
-from fieldfare.shared.system.clock import utc_now
+from fieldfare.shared.system.clock import since_boot, utc_now
 from fieldfare.shared.system.memory import keep_out_of_dumps
 from fieldfare.shared.system.processes import Stopped, end_with_parent, read_given, stop_signals
 
@@ -40,9 +42,9 @@ def main(arguments: Sequence[str]) -> int:
     """Answer for the home that is named; returns the status to end with."""
     try:
         keep_out_of_dumps()
-        read_given()
+        passphrase = read_given()
         end_with_parent()
-        serve_home(Path(arguments[0]), _say)
+        serve_home(Path(arguments[0]), passphrase, _say)
     except FieldfareError as error:
         _say(str(error))
         return error.exit_code
@@ -52,8 +54,13 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def serve_home(home: Path, say: Callable[[str], None]) -> None:
+def serve_home(home: Path, passphrase: bytes | None, say: Callable[[str], None]) -> None:
     """Answer for a home until this process is told to stop; for the main thread.
+
+    Args:
+        home: the institution's folder.
+        passphrase: of the identity, or None.
+        say: tells the operator a line.
 
     Raises:
         UsageError, StudyError: the home, its settings, or the socket.
@@ -61,15 +68,17 @@ def serve_home(home: Path, say: Callable[[str], None]) -> None:
     opened = Home.open(home.absolute())
     with stop_signals() as stopped:
         where = desk_socket(opened, casework_of(opened, load_settings(opened)))
-        with serving_desk(Desk(desk_lines(opened), lambda: _users(opened)), where):
+        with serving_desk(Desk(desk_lines(opened, passphrase), lambda: _users(opened)), where):
             say(f"answering on {where.path}")
             Collector(opened, say).serve(stopped)
     say("stopped")
 
 
-def desk_lines(home: Home) -> list[DeskLine[Any, Any]]:
+def desk_lines(home: Home, passphrase: bytes | None = None) -> list[DeskLine[Any, Any]]:
     """Return the closed list of a home: what is not here does not exist."""
+    deciding = StudyDesk(home, passphrase, os.environ, utc_now, since_boot)
     return [
+        DeskLine(DECIDE, deciding.decide),
         DeskLine(STUDIES, lambda _asked, _user: studies_told(home.path)),
         DeskLine(STUDY, lambda asked, _user: study_told(home.path, asked.digits, utc_now())),
         DeskLine(BUDGET, lambda _asked, _user: budget_told(home.path, utc_now())),

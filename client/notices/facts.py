@@ -35,6 +35,11 @@ from fieldfare.shared.system.private_files import read_public
 HEARD: Final = timedelta(minutes=2)  # a node notes every few seconds that it is heard
 
 
+_OF_STUDIES: Final = frozenset(
+    {NoticeKind.STUDY_WAITS, NoticeKind.STUDY_REJECTED, NoticeKind.STUDY_APPROVED}
+)
+
+
 class BudgetNow(BaseModel):
     """What a custodian says of its ledger, as far as it is needed here; in picomu2."""
 
@@ -78,7 +83,7 @@ class InstitutionFacts:
         kind = NoticeKind
         return seen_by(
             (
-                (frozenset({kind.STUDY_WAITS, kind.STUDY_REJECTED}), self._studies),
+                (_OF_STUDIES, self._studies),
                 (frozenset({kind.RUN_ENDED}), self._models),
                 (frozenset({kind.RUN_FAILED}), self._failed),
                 (frozenset({kind.CERTIFICATE_ENDS}), partial(self._certificate, settings, now)),
@@ -89,11 +94,14 @@ class InstitutionFacts:
 
     def _studies(self) -> Iterator[Fact]:
         for study in kept_ids(self.home):
-            state = read_decision(self.home, study).state
+            decision = read_decision(self.home, study)
+            state = decision.state
             if state is State.RECEIVED:
                 yield Fact(NoticeKind.STUDY_WAITS, study)
             elif state is State.REJECTED:
                 yield Fact(NoticeKind.STUDY_REJECTED, study)
+            elif state is State.APPROVED and decision.asked:
+                yield Fact(NoticeKind.STUDY_APPROVED, study, subject=decision.time)
 
     def _models(self) -> Iterator[Fact]:
         for study in kept_ids(self.home):

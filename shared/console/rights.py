@@ -28,7 +28,7 @@ class Right(StrEnum):
         SEE_MODELS: see finished models and their cards; nothing about customers.
         WATCH: see studies and what they cost, at a coordinator members and runs; nothing about
             customers.
-        DECIDE_ON_STUDIES: be told the command that decides on a study.
+        DECIDE_ON_STUDIES: decide on a study with the desk's proofs, or be told the command.
         STEER: at a coordinator, propose studies, ask questions, start and stop runs.
     """
 

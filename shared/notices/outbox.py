@@ -33,7 +33,10 @@ BUSY_SECONDS: Final = 15.0
 
 # Facts that stay true for good: those of before the first look are no news.
 _FOR_GOOD: Final = frozenset(
-    {NoticeKind.STUDY_REJECTED, NoticeKind.RUN_FAILED, NoticeKind.RUN_ENDED}
+    {
+        *(NoticeKind.STUDY_REJECTED, NoticeKind.STUDY_APPROVED),
+        *(NoticeKind.RUN_FAILED, NoticeKind.RUN_ENDED),
+    }
 )
 
 OUTBOX: Final = DatabaseKind(

@@ -34,6 +34,7 @@ class NoticeKind(Enum):
     STUDY_WAITS = "study waits"
     STUDY_READY = "study ready"
     STUDY_REJECTED = "study rejected"
+    STUDY_APPROVED = "study approved"  # in a browser: whoever did not, hears of it
     NODE_GONE = "node gone"
     RUN_FAILED = "run failed"
     RUN_ENDED = "run ended"
@@ -46,6 +47,7 @@ SENTENCES: Final[Mapping[NoticeKind, str]] = {
     NoticeKind.STUDY_WAITS: "A study waits for a decision.",
     NoticeKind.STUDY_READY: "A study has the approvals that it needs: a run can begin.",
     NoticeKind.STUDY_REJECTED: "A study was rejected.",
+    NoticeKind.STUDY_APPROVED: "A study was approved in a browser.",
     NoticeKind.NODE_GONE: "A node is gone: it has not been connected for some time.",
     NoticeKind.RUN_FAILED: "A run failed, or was interrupted.",
     NoticeKind.RUN_ENDED: "A run ended: it is finished.",

@@ -1,0 +1,380 @@
+"""A yes or no from a browser: who says it, with which proofs, and what everything else gets."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import pytest
+from tests.support.homes import journals
+from tests.support.homes.institutions import Coordinator, home_study
+
+from fieldfare.client.desk.calls import DecidedTold, Say, StudyDecided
+from fieldfare.client.desk.deciders import open_deciders
+from fieldfare.client.desk.deciding import TRIES, StudyDesk
+from fieldfare.client.desk.reading import study_told
+from fieldfare.client.home.layout import Home
+from fieldfare.client.home.studies import KeptStudy, State, read_decision
+from fieldfare.client.notices.facts import InstitutionFacts
+from fieldfare.client.policy.policy import load_policy
+from fieldfare.shared.console.credentials import code_of
+from fieldfare.shared.errors import FieldfareError, PolicyRefusal, RefusalCode, UsageError
+from fieldfare.shared.notices.outbox import Fact
+from fieldfare.shared.notices.sentences import NoticeKind
+from fieldfare.shared.protocol.comparison import roster_code
+
+OFF: Final = "[console]\ndecides = false\n"
+ON: Final = "[console]\ndecides = true\n"
+
+
+@dataclass
+class Bench:
+    """A home that lets people decide in a browser, and two of them."""
+
+    coordinator: Coordinator
+    home: Home
+    seconds: float = 0.0
+    factors: dict[str, bytes] = field(default_factory=dict)
+    drawn: int = 0
+
+    def now(self) -> datetime:
+        return START + timedelta(seconds=self.seconds)
+
+    def entropy(self, size: int) -> bytes:
+        self.drawn += 1
+        return bytes([self.drawn]) * size
+
+    def let_decide(self, name: str) -> None:
+        with open_deciders(self.home.desk, self.now) as book:
+            self.factors[name] = book.add(name, self.entropy, lambda: None)
+
+    def desk(self) -> StudyDesk:
+        return StudyDesk(self.home, None, {}, self.now, lambda: self.seconds)
+
+    def code(self, name: str) -> str:
+        """A code that was not used yet."""
+        self.seconds += 60
+        return code_of(self.factors[name], self.now().timestamp())
+
+    @property
+    def safety(self) -> str:
+        return roster_code(self.coordinator.roster(), "bank-b")
+
+    def asked(self, kept: KeptStudy, person: str = "otto", **changes: Any) -> StudyDecided:
+        given: dict[str, Any] = {
+            "person": person,
+            "study": kept.study.id,
+            "say": Say.APPROVE,
+            "code": self.code(person) if person in self.factors else "123456",
+            "safety": self.safety,
+            "seen": study_told(self.home.path, kept.study.id, self.now()).browser.seen,
+        }
+        return StudyDecided(**given | changes)
+
+    def decide(self, kept: KeptStudy, person: str = "otto", **changes: Any) -> DecidedTold:
+        return self.desk().decide(self.asked(kept, person, **changes), 0)
+
+    def state(self, kept: KeptStudy) -> State:
+        return read_decision(self.home, kept.study.id).state
+
+    def logged(self, event: str) -> list[tuple[str, dict[str, Any]]]:
+        found = journals.logged(self.home.log_folder)
+        return [(one["actor"], one["details"]) for one in found if one["event"] == event]
+
+
+START: Final = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def bench(coordinator: Coordinator) -> Bench:
+    home = coordinator.homes["bank-a"]
+    with home.settings.open("a") as file:
+        file.write(ON)
+    found = Bench(coordinator, home)
+    for name in ("otto", "olga"):
+        found.let_decide(name)
+    return found
+
+
+@pytest.fixture
+def kept(coordinator: Coordinator, bench: Bench) -> KeptStudy:
+    return coordinator.receive(home_study())
+
+
+def test_a_yes_is_done_as_on_the_terminal_under_the_persons_name(
+    bench: Bench, kept: KeptStudy
+) -> None:
+    told = bench.decide(kept)
+    assert told.lines[0].startswith("approved by otto at ")
+    assert bench.state(kept) is State.APPROVED
+    ((actor, details),) = bench.logged("approval")
+    assert (actor, details["user"], details["kind"]) == ("otto", "otto", "console")
+    decision = read_decision(bench.home, kept.study.id)
+    facts = list(InstitutionFacts(bench.home, bench.home.admin_socket)._studies())
+    assert facts == [Fact(NoticeKind.STUDY_APPROVED, kept.study.id, subject=decision.time)]
+
+
+def test_nothing_is_decided_where_the_home_does_not_allow_it(bench: Bench, kept: KeptStudy) -> None:
+    bench.coordinator.edit(bench.home.settings, ON, OFF)
+    assert not study_told(bench.home.path, kept.study.id, bench.now()).browser.allowed
+    for say in Say:
+        with pytest.raises(UsageError, match=r"console\.decides"):
+            bench.decide(kept, say=say, reason="no")
+    bench.coordinator.edit(bench.home.settings, OFF, "")  # as it is made
+    with pytest.raises(UsageError, match=r"console\.decides"):
+        bench.decide(kept)
+    assert bench.state(kept) is State.RECEIVED
+
+
+WRONG: Final[dict[str, Callable[[Bench], dict[str, Any]]]] = {
+    "no code": lambda _: {"code": ""},
+    "another code": lambda _: {"code": "000000"},
+    "a code of somebody else": lambda bench: {"code": bench.code("olga")},
+    "somebody unknown": lambda bench: {"person": "nobody", "code": bench.code("otto")},
+    "no safety code": lambda _: {"safety": ""},
+    "another safety code": lambda bench: {"safety": bench.safety[::-1]},
+    "half a safety code": lambda bench: {"safety": bench.safety[:30]},
+    "what was not shown": lambda _: {"seen": "0" * 64},
+    "nothing shown": lambda _: {"seen": ""},
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_wrong_proof_does_nothing(bench: Bench, kept: KeptStudy, wrong: str) -> None:
+    with pytest.raises(UsageError, match="nothing was done"):
+        bench.decide(kept, **WRONG[wrong](bench))
+    assert bench.state(kept) is State.RECEIVED
+    assert not bench.logged("approval")
+    for say in (Say.REJECT, Say.WITHDRAW):
+        if "code" in WRONG[wrong](bench):
+            with pytest.raises(UsageError, match="nothing was done"):
+                bench.decide(kept, **WRONG[wrong](bench), say=say, reason="no")
+    assert bench.state(kept) is State.RECEIVED
+
+
+def test_a_code_counts_once_and_for_one_thing(bench: Bench, kept: KeptStudy) -> None:
+    other = bench.coordinator.receive(home_study(name="other"))
+    desk, asked = bench.desk(), bench.asked(kept)
+    desk.decide(asked, 0)
+    with pytest.raises(UsageError, match="what the page says now"):
+        desk.decide(asked, 0)  # the same form, sent twice
+    again = bench.asked(other).model_copy(update={"code": asked.code})
+    with pytest.raises(UsageError, match="each once"):
+        desk.decide(again, 0)
+    assert bench.state(other) is State.RECEIVED
+    assert len(bench.logged("approval")) == 1
+
+
+def test_wrong_codes_are_few_and_stand_in_the_log(bench: Bench, kept: KeptStudy) -> None:
+    desk = bench.desk()
+    for number in range(TRIES + 1):
+        match = "too many" if number == TRIES else "each once"
+        with pytest.raises(UsageError, match=match):
+            desk.decide(bench.asked(kept, code="000000"), 0)
+        bench.seconds -= 60
+    with pytest.raises(UsageError, match="too many"):  # the right one, too
+        desk.decide(bench.asked(kept), 0)
+    said = [(actor, details["kind"]) for actor, details in bench.logged("console")]
+    assert said[0] == ("otto", "wrong code at the desk")
+    assert said[-1] == ("otto", "code at the desk held back")
+    bench.seconds += 3600
+    desk.decide(bench.asked(kept), 0)
+    assert bench.state(kept) is State.APPROVED
+
+
+def test_unknown_names_do_not_stand_in_the_log(bench: Bench, kept: KeptStudy) -> None:
+    with pytest.raises(UsageError):
+        bench.decide(kept, person="MARKER")
+    assert [actor for actor, _ in bench.logged("console")] == ["nobody known"]
+
+
+def test_a_no_needs_a_reason_and_a_code_alone(bench: Bench, kept: KeptStudy) -> None:
+    with pytest.raises(UsageError, match="found none"):
+        bench.decide(kept, say=Say.REJECT)
+    with pytest.raises(UsageError, match="--reason"):
+        bench.decide(kept, say=Say.REJECT, reason="two\nlines")
+    bench.decide(kept, say=Say.REJECT, reason="no basis", safety="", seen="", keep=True)
+    decision = read_decision(bench.home, kept.study.id)
+    assert (decision.state, decision.user, decision.reason) == (State.REJECTED, "otto", "no basis")
+    assert decision.told.value == "decision"
+    ((actor, details),) = bench.logged("rejection")
+    assert (actor, details["kind"], details["reason"]) == ("otto", "console", "no basis")
+
+
+def test_an_approval_is_withdrawn(bench: Bench, kept: KeptStudy) -> None:
+    with pytest.raises(UsageError, match="found one that is not"):
+        bench.decide(kept, say=Say.WITHDRAW)
+    bench.decide(kept)
+    with pytest.raises(UsageError, match="found an approved one"):
+        bench.decide(kept, say=Say.REJECT, reason="no")
+    bench.decide(kept, say=Say.WITHDRAW)
+    assert bench.state(kept) is State.WITHDRAWN
+    assert bench.logged("withdrawal")[0][0] == "otto"
+
+
+def test_what_changed_since_it_was_shown_is_read_again(bench: Bench, kept: KeptStudy) -> None:
+    asked = bench.asked(kept)
+    bench.coordinator.edit(bench.home.policy, "yearly_epsilon = 2.0", "yearly_epsilon = 1.5")
+    with pytest.raises(UsageError, match="read it again"):
+        bench.desk().decide(asked, 0)
+    assert bench.state(kept) is State.RECEIVED
+
+
+def test_another_roster_has_another_code(bench: Bench, kept: KeptStudy) -> None:
+    before = bench.safety
+    bench.coordinator.pin(bench.coordinator.roster(version=2))
+    with pytest.raises(UsageError, match="version 2"):
+        bench.decide(kept, safety=before)
+
+
+# -- policy ---------------------------------------------------------------------------------------
+
+
+def narrowed(bench: Bench, *columns: str) -> None:
+    listed = ", ".join(f'"{one}"' for one in columns)
+    bench.coordinator.edit(
+        bench.home.policy,
+        'columns = ["customer", "reported", "amount", "channel"]',
+        f"columns = [{listed}]",
+    )
+
+
+def test_columns_are_shown_confirmed_and_added(bench: Bench, kept: KeptStudy) -> None:
+    narrowed(bench, "customer", "reported")
+    told = study_told(bench.home.path, kept.study.id, bench.now())
+    assert told.browser.columns == ["amount", "channel"]
+    with pytest.raises(UsageError, match="confirm the columns"):
+        bench.decide(kept)
+    assert len(load_policy(bench.home).records.columns) == 2
+    bench.decide(kept, columns=True)
+    assert bench.state(kept) is State.APPROVED
+    assert load_policy(bench.home).records.columns == ("customer", "reported", "amount", "channel")
+    ((actor, details),) = bench.logged("policy widened")
+    assert (actor, details["rule"]) == ("otto", "columns: 'amount', 'channel'")
+
+
+def test_nothing_but_columns_is_ever_widened(bench: Bench, kept: KeptStudy) -> None:
+    narrowed(bench, "customer", "reported")
+    bench.coordinator.edit(bench.home.policy, "study_epsilon = 1.0", "study_epsilon = 0.1")
+    before = bench.home.policy.read_bytes()
+    with pytest.raises(PolicyRefusal) as found:
+        bench.decide(kept, columns=True)
+    assert found.value.code is RefusalCode.POLICY
+    assert bench.home.policy.read_bytes() == before
+    assert not bench.logged("policy widened")
+    assert bench.state(kept) is State.RECEIVED
+
+
+def test_harm_rule_4_no_browser_lists_what_people_are(bench: Bench) -> None:
+    groups = {"groups": [{"column": "age_band", "levels": ["18-24", "25+"]}]}
+    kept = bench.coordinator.receive(home_study(evaluation=groups))
+    before = bench.home.policy.read_bytes()
+    with pytest.raises(UsageError, match="harm rule 4"):
+        bench.decide(kept, columns=True)
+    assert bench.home.policy.read_bytes() == before
+
+
+# -- two persons ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def by_two(bench: Bench) -> Bench:
+    with bench.home.policy.open("a") as file:
+        file.write("[approvals]\nby_two = true\n")
+    return bench
+
+
+def test_two_persons_approve_where_the_policy_asks_for_two(by_two: Bench, kept: KeptStudy) -> None:
+    bench = by_two
+    told = bench.decide(kept)
+    assert told.lines == ["noted: otto says yes; it runs when another person does so too"]
+    assert bench.state(kept) is State.RECEIVED
+    for name in ("otto", "OTTO"):  # the same person, in other letters
+        bench.factors[name] = bench.factors["otto"]
+        assert "noted" in bench.decide(kept, name).lines[0]
+        assert bench.state(kept) is State.RECEIVED
+    assert study_told(bench.home.path, kept.study.id, bench.now()).study.first == "otto"
+    bench.decide(kept, "olga")
+    decision = read_decision(bench.home, kept.study.id)
+    assert (decision.state, decision.user, decision.first) == (State.APPROVED, "olga", "")
+    assert {actor for actor, _ in bench.logged("first of two approvals")} == {"otto"}
+
+
+def test_a_first_yes_counts_under_its_own_roster(by_two: Bench, kept: KeptStudy) -> None:
+    by_two.decide(kept)
+    roster = by_two.coordinator.roster(version=2)
+    by_two.coordinator.pin(roster)
+    safety = roster_code(roster, "bank-a")
+    assert "noted: olga" in by_two.decide(kept, "olga", safety=safety).lines[0]
+    assert by_two.state(kept) is State.RECEIVED
+
+
+def test_one_no_is_enough(by_two: Bench, kept: KeptStudy) -> None:
+    by_two.decide(kept)
+    by_two.decide(kept, "olga", say=Say.REJECT, reason="no basis")
+    assert by_two.state(kept) is State.REJECTED
+    assert read_decision(by_two.home, kept.study.id).first == ""
+
+
+# -- kills ----------------------------------------------------------------------------------------
+
+DECIDE: Final = """
+import os, sys, signal
+from pathlib import Path
+from datetime import datetime
+from fieldfare.client.approvals import approval
+from fieldfare.client.desk.calls import StudyDecided
+from fieldfare.client.desk.deciding import StudyDesk
+from fieldfare.client.home import studies
+from fieldfare.client.home.layout import Home
+from fieldfare.client.journal.decisions import JournalDecisions
+from fieldfare.client.custodian.custodian import Custodian
+
+where = sys.argv[3]
+def dies(owner, name):
+    real = getattr(owner, name)
+    def killed(*args, **more):
+        if where == name + " before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        found = real(*args, **more)
+        if where == name + " after":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return found
+    setattr(owner, name, killed)
+
+dies(approval, "loaded_for")
+dies(Custodian, "accept")
+dies(JournalDecisions, "approved")
+dies(approval, "write_decision")
+now = datetime.fromisoformat(sys.argv[4])
+desk = StudyDesk(Home.open(Path(sys.argv[1])), None, {}, lambda: now, lambda: 0.0)
+desk.decide(StudyDecided.model_validate_json(sys.argv[2]), 0)
+"""
+PLACES: Final = [
+    f"{name} {when}"
+    for name in ("loaded_for", "accept", "approved", "write_decision")
+    for when in ("before", "after")
+]
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("place", PLACES)
+def test_a_kill_approves_once_or_not_at_all(bench: Bench, kept: KeptStudy, place: str) -> None:
+    """The code is spent, nothing runs by half, and a second try with another code ends as one."""
+    asked = bench.asked(kept)
+    arguments = [str(bench.home.path), asked.model_dump_json(), place, bench.now().isoformat()]
+    done = subprocess.run([sys.executable, "-c", DECIDE, *arguments], check=False)
+    assert done.returncode == -9
+    approved = bench.state(kept) is State.APPROVED
+    assert approved == (place == "write_decision after")
+    with pytest.raises(FieldfareError):
+        bench.desk().decide(asked, 0)
+    if not approved:
+        bench.decide(kept)
+    decision = read_decision(bench.home, kept.study.id)
+    assert decision.state is State.APPROVED
+    hashes = [details["fingerprint"] for _, details in bench.logged("approval")]
+    assert hashes.count(decision.approval) == 1
+    assert decision.approval == hashes[-1]
