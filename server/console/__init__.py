@@ -12,6 +12,7 @@ propose_page.py   a study's text with what is said of it, and the page before it
 steer_page.py     a proposed study and its runs: who is awaited, what it costs, start and stop
 answers_page.py   answers with intervals and pictures
 ask_page.py       questions with their price first
+transcripts_page.py logs of runs, their file, and a verification
 incidents_page.py what went wrong, and the log of decisions
 upkeep_page.py    notices, clock, certificates
 done.py           acts: how the desk is asked, and what is told after

@@ -13,6 +13,7 @@ from fieldfare.server.console.place import CoordinatorPlace
 from fieldfare.server.console.propose_page import PROPOSE_MENU, propose_pages
 from fieldfare.server.console.runs_page import RUNS, runs_pages
 from fieldfare.server.console.steer_page import steer_pages
+from fieldfare.server.console.transcripts_page import TRANSCRIPTS, transcripts_pages
 from fieldfare.server.console.upkeep_page import CHECK, NOTICES, upkeep_pages
 from fieldfare.shared.console.frame import HOME, MenuEntry, Page, Visit
 from fieldfare.shared.console.rights import Right
@@ -25,6 +26,7 @@ MENU: Final = (
     MenuEntry(RUNS, "Runs", Right.WATCH),
     ANSWERS_MENU,
     ASK_MENU,
+    MenuEntry(TRANSCRIPTS, "Transcripts", Right.WATCH),
     MenuEntry(INCIDENTS, "Incidents", Right.WATCH),
     MenuEntry(NOTICES, "Notices", Right.WATCH),
     MenuEntry(CHECK, "Check", Right.WATCH),
@@ -38,6 +40,7 @@ def pages_of(place: CoordinatorPlace) -> tuple[Page, ...]:
         members_pages,
         approvals_pages,
         runs_pages,
+        transcripts_pages,
         incidents_pages,
         upkeep_pages,
         propose_pages,

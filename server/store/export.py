@@ -1,17 +1,19 @@
 """A run's transcript as the file that auditors get: one moment of the log, signed at its end."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from fieldfare.server.store.rows import RunRow
 from fieldfare.server.store.store import RunStore
+from fieldfare.server.store.tables import OWN_HEAD
 from fieldfare.shared.errors import RunError, UsageError
 from fieldfare.shared.protocol.messages import Signer, sign_envelope
 from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.system.private_files import PRIVATE_FILE
 from fieldfare.shared.transcript.file import write_transcript
-from fieldfare.shared.transcript.leaves import tree_head
+from fieldfare.shared.transcript.leaves import Leaf, tree_head
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,46 @@ class _Vectors(Mapping[str, bytes]):
         return len(self.names)
 
 
+class _SignedLog:
+    """A run's log at one moment, with what was signed over it."""
+
+    def __init__(
+        self, store: RunStore, row: RunRow, leaves: Sequence[Leaf], envelope: bytes
+    ) -> None:
+        """Read names of vectors, and co-signatures; `envelope` is the coordinator's head."""
+        self._row, self._leaves, self._envelope = row, leaves, envelope
+        self.cosignatures = store.cosignatures(row.run)
+        self.vectors = _Vectors(store, store.blob_names(row.run))
+
+    def write(self, out: BinaryIO) -> None:
+        """Write it as auditors get it."""
+        write_transcript(
+            out,
+            study=self._row.study,
+            run=self._row.run,
+            leaves=self._leaves,
+            blobs=self.vectors,
+            head=self._envelope,
+            cosignatures=self.cosignatures,
+        )
+
+
+def write_signed(store: RunStore, run: str, out: BinaryIO) -> None:
+    """Write a run's transcript as the coordinator signed it at its end; no key is needed.
+
+    Raises:
+        UsageError: no such run, or a log that goes on after what was signed.
+        RunError: the run store does not do.
+    """
+    row, leaves, envelope = store.row(run), store.leaves(run), store.head(run)
+    if envelope is None or store.signed_sizes(run).get(OWN_HEAD) != len(leaves):
+        raise UsageError(
+            f"run {run}: expected a log that was signed to its end, found one that was not: "
+            f"`fieldfare coordinator transcript export {run} --out FILE` signs it as far as it is"
+        )
+    _SignedLog(store, row, leaves, envelope).write(out)
+
+
 def export_transcript(store: RunStore, run: str, signer: Signer, path: Path) -> Exported:
     """Write a run's transcript into a new file (0600), complete or not at all.
 
@@ -68,26 +110,17 @@ def export_transcript(store: RunStore, run: str, signer: Signer, path: Path) -> 
         head = tree_head(row.study, run, store.leaf_hashes(run))
         envelope = sign_envelope(head, COORDINATOR, signer)
         store.put_head(run, envelope, head.size)
-        cosignatures = store.cosignatures(run)
-        vectors = _Vectors(store, store.blob_names(run))
+        log = _SignedLog(store, row, leaves, envelope)
     part = path.with_name(path.name + ".part")
     try:
         with _new_file(path, part) as out:
-            write_transcript(
-                out,
-                study=row.study,
-                run=run,
-                leaves=leaves,
-                blobs=vectors,
-                head=envelope,
-                cosignatures=cosignatures,
-            )
+            log.write(out)
         part.rename(path)
     except OSError as error:
         raise RunError(f"{path}: not written: {error.strerror}: make room and repeat") from None
     finally:
         part.unlink(missing_ok=True)
-    return Exported(len(leaves), len(vectors), len(cosignatures), head.root)
+    return Exported(len(leaves), len(log.vectors), len(log.cosignatures), head.root)
 
 
 def _new_file(path: Path, part: Path) -> BinaryIO:

@@ -29,6 +29,7 @@ class Right(StrEnum):
         WATCH: see studies and what they cost, at a coordinator members and runs; nothing about
             customers.
         DECIDE_ON_STUDIES: decide on a study with the desk's proofs, or be told the command.
+        VERIFY: let a transcript be verified by a process of this machine.
         STEER: at a coordinator, propose studies, ask questions, start and stop runs.
     """
 
@@ -39,6 +40,7 @@ class Right(StrEnum):
     SEE_MODELS = "see models"
     WATCH = "watch"
     DECIDE_ON_STUDIES = "decide on studies"
+    VERIFY = "verify"
     STEER = "steer"
 
 
@@ -49,7 +51,7 @@ RIGHTS: Final[Mapping[ConsoleRole, frozenset[Right]]] = {
     ConsoleRole.ANALYST: _CASES,
     ConsoleRole.REVIEWER: _CASES,
     # Who runs the machines, and who examines the institution, see no customer here.
-    ConsoleRole.OPERATOR: _WATCHING | {Right.DECIDE_ON_STUDIES, Right.STEER},
+    ConsoleRole.OPERATOR: _WATCHING | {Right.DECIDE_ON_STUDIES, Right.STEER, Right.VERIFY},
     ConsoleRole.EXAMINER: _WATCHING,
 }
 NOBODY: Final = frozenset({Right.ANYBODY})
