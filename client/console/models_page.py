@@ -2,49 +2,47 @@
 
 Cards are about models and say nothing of a customer, so whoever works on alerts may read them: for
 what a model is weak belongs beside what it points at. Figures from own records are for who operates
-and who examines. Nothing is computed here; no record is opened.
+and who examines. The desk draws both; no record is opened.
 """
 
 import shlex
-from collections.abc import Callable
 from http import HTTPStatus
-from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
+from markupsafe import Markup
 from starlette.responses import Response
 
-from fieldfare.client.oversight.arrived_models import (
-    ArrivedModel,
-    arrived_models,
-    joining_on_desk,
-    model_on_desk,
-)
+from fieldfare.client.console.place import AskDesk
+from fieldfare.client.desk.model_calls import JOINING, MODEL, MaybeModel, ModelAsked, ModelPart
+from fieldfare.client.desk.model_calls import MODELS as ASK_MODELS
 from fieldfare.shared.console.frame import Page, Refused, Visit
 from fieldfare.shared.console.rights import Right
-from fieldfare.shared.errors import FieldfareError
+from fieldfare.shared.desk.calls import DeskCall, Nothing
+from fieldfare.shared.errors import FieldfareError, RunError
 from fieldfare.shared.joining.words import TITLE
 from fieldfare.shared.terminal.texts import SHORT, plain
 
 MODELS: Final = "/models"
 NEW_PAGE: Final = "should-we-join.html"
-Desk = TypeVar("Desk")
+_MOST_ID: Final = 200
 
 
-def models_pages(home: Path) -> tuple[Page, ...]:
-    """Return the pages about the models of a home."""
+def models_pages(desk: AskDesk) -> tuple[Page, ...]:
+    """Return the pages about the models that a desk tells of."""
     one = f"{MODELS}/{{study}}/{{run}}"
     return (
-        Page(MODELS, Right.SEE_MODELS, lambda visit: _models(visit, home)),
-        Page(one, Right.SEE_MODELS, lambda visit: _model(visit, home)),
-        Page(f"{one}/joining", Right.WATCH, lambda visit: _joining(visit, home)),
+        Page(MODELS, Right.SEE_MODELS, lambda visit: _models(visit, desk)),
+        Page(one, Right.SEE_MODELS, lambda visit: _model(visit, desk)),
+        Page(f"{one}/joining", Right.WATCH, lambda visit: _joining(visit, desk)),
     )
 
 
-def _models(visit: Visit, home: Path) -> Response:
-    problem = ""
-    found: tuple[ArrivedModel, ...] = ()
+def _models(visit: Visit, desk: AskDesk) -> Response:
+    problem, found = "", []
     try:
-        found = arrived_models(home)
+        found = desk().ask(ASK_MODELS, Nothing()).models
+    except RunError:
+        raise
     except FieldfareError as error:
         problem = str(error)
     watches = Right.WATCH in visit.rights
@@ -53,27 +51,44 @@ def _models(visit: Visit, home: Path) -> Response:
     )
 
 
-def _model(visit: Visit, home: Path) -> Response:
-    found = _found(model_on_desk, visit, home)
-    watches = Right.WATCH in visit.rights
-    return visit.page("model.html", desk=found, watches=watches, plain=plain, short=_short)
+def _model(visit: Visit, desk: AskDesk) -> Response:
+    found, watches = _found(MODEL, visit, desk), Right.WATCH in visit.rights
+    card = _drawn(found)
+    return visit.page(
+        "model.html", desk=found, card=card, watches=watches, plain=plain, short=_short
+    )
 
 
-def _joining(visit: Visit, home: Path) -> Response:
-    found = _found(joining_on_desk, visit, home)
-    asked = ("--model", found.model.run, "--page", NEW_PAGE, "--home", str(home.absolute()))
+def _joining(visit: Visit, desk: AskDesk) -> Response:
+    found = _found(JOINING, visit, desk)
+    asked = ("--model", found.model.run, "--page", NEW_PAGE, "--home", found.home)
     command = shlex.join(("fieldfare", "institution", "evaluate", *asked))
-    return visit.page("joining.html", title=TITLE, desk=found, command=command, plain=plain)
+    return visit.page(
+        "joining.html",
+        title=TITLE,
+        desk=found,
+        answer=_drawn(found),
+        command=command,
+        plain=plain,
+    )
 
 
-def _found(look: Callable[[Path, str, str], Desk | None], visit: Visit, home: Path) -> Desk:
+def _found(call: DeskCall[ModelAsked, MaybeModel], visit: Visit, desk: AskDesk) -> ModelPart:
+    study, run = visit.places["study"][:_MOST_ID], visit.places["run"][:_MOST_ID]
     try:
-        found = look(home, visit.places["study"], visit.places["run"])
+        found = desk().ask(call, ModelAsked(study=study, run=run)).found
+    except RunError:
+        raise
     except FieldfareError as error:  # of a home that is not whole, what it lacks
         raise Refused(HTTPStatus.CONFLICT, str(error)) from None
     if found is None:
         raise Refused(HTTPStatus.NOT_FOUND, "There is no such model.")
     return found
+
+
+def _drawn(found: ModelPart) -> Markup:
+    """Return a part of a page as the desk's side drew it, every text in it escaped there."""
+    return Markup(found.drawn)  # noqa: S704 -- by templates that escape (shared/pages)
 
 
 def _short(study: str) -> str:

@@ -13,6 +13,7 @@ from fieldfare.client.console.journal_page import JOURNAL, journal_pages
 from fieldfare.client.console.models_page import MODELS, models_pages
 from fieldfare.client.console.place import ConsolePlace
 from fieldfare.client.console.queue_page import QUEUE, queue_pages
+from fieldfare.client.console.records_page import RECORDS, records_pages
 from fieldfare.client.console.studies_page import STUDIES, studies_pages
 from fieldfare.shared.console.frame import HOME, MenuEntry, Page, Visit
 from fieldfare.shared.console.rights import Right
@@ -22,6 +23,7 @@ MENU: Final = (
     MenuEntry(QUEUE, "Alerts", Right.READ_ALERTS),
     MenuEntry(STUDIES, "Studies", Right.WATCH),
     MenuEntry(MODELS, "Models", Right.SEE_MODELS),
+    MenuEntry(RECORDS, "Records", Right.WATCH),
     MenuEntry(BUDGET, "Budget", Right.WATCH),
     MenuEntry(JOURNAL, "Log", Right.WATCH),
     MenuEntry(CHECK, "Check", Right.WATCH),
@@ -31,12 +33,17 @@ MENU: Final = (
 def pages_of(place: ConsolePlace) -> tuple[Page, ...]:
     """Return every page of an institution's console but those of its entrance."""
     start = Page(HOME, Right.ENTER, lambda visit: _first_page(visit, place))
-    watched = (studies_pages, budget_pages, journal_pages, check_pages)
+    watched = (
+        studies_pages,
+        models_pages,
+        records_pages,
+        budget_pages,
+        journal_pages,
+        check_pages,
+    )
     others = [page for pages in watched for page in pages(lambda: place.desk)]
-    # In a casework folder there is no home to look at, and its user could not.
-    models = models_pages(place.home) if place.beside_keys else ()
     alerts = (*queue_pages(place), *alert_pages(place), *draft_pages(place))
-    return (start, *alerts, *others, *models)
+    return (start, *alerts, *others)
 
 
 def menu_of(pages: Collection[Page]) -> tuple[MenuEntry, ...]:

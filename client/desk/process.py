@@ -18,6 +18,7 @@ from fieldfare.client.alerts.alert_queue import casework_of, collect
 from fieldfare.client.alerts.casework import TERMS, Casework
 from fieldfare.client.desk.calls import BUDGET, CHECK, DECIDE, LOG, STUDIES, STUDY
 from fieldfare.client.desk.deciding import StudyDesk
+from fieldfare.client.desk.model_reading import model_lines
 from fieldfare.client.desk.place import desk_socket, desk_users
 from fieldfare.client.desk.reading import (
     budget_told,
@@ -84,6 +85,7 @@ def desk_lines(home: Home, passphrase: bytes | None = None) -> list[DeskLine[Any
         DeskLine(BUDGET, lambda _asked, _user: budget_told(home.path, utc_now())),
         DeskLine(LOG, lambda asked, _user: log_told(home.path, asked)),
         DeskLine(CHECK, lambda _asked, _user: check_told(home.path, utc_now())),
+        *model_lines(home.path),
     ]
 
 

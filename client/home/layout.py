@@ -9,6 +9,7 @@ log/              log.sqlite
 models/           <study>/<run>/ of each finished model that arrived; made when the first does
 scoring/          alerts.sqlite and models tuned here; made when the first is; never leaves
 notices/          outbox.sqlite; made when somebody is told
+records-health.json  counts of rows by column; made when records are checked or scored; never leaves
 desk/             desk.sqlite; made when somebody may decide in a browser
 run/              custodian.sock  admin.sock  desk.sock
 """
@@ -158,6 +159,11 @@ class Home(HomeFolder):
         return self.path / "suppression.csv"
 
     @property
+    def health(self) -> Path:
+        """Counts of rows by column, of the last times that records were read."""
+        return self.path / "records-health.json"
+
+    @property
     def notices(self) -> Path:
         """Who is told, and over which servers (shared/notices); absent where nobody is."""
         return self.path / "notices.toml"
@@ -216,7 +222,7 @@ class Home(HomeFolder):
         """Keys, and whose alerts nobody opens; folders that are made later."""
         keys = (self.identity_key, self.node_key, self.holdout_key)
         own = (self.models, self.scoring, self.rosters, self.outbox.parent, self.desk)
-        return (*own, *keys, self.suppression)
+        return (*own, *keys, self.suppression, self.health)
 
     @property
     def trusted(self) -> tuple[Path, ...]:

@@ -31,6 +31,12 @@ from fieldfare.client.institution.open import Institution, open_institution, ope
 from fieldfare.client.journal.entries import MAX_SENTENCE, Event, printable
 from fieldfare.client.journal.journal import Journal
 from fieldfare.client.model_use.usable import UsableModel, as_tuned, usable_model
+from fieldfare.client.records.health import (
+    RecordsProfile,
+    column_profiles,
+    keep_profile,
+    profile_at,
+)
 from fieldfare.client.records.settings import tables_of
 from fieldfare.client.records.sources.mapping import load_mapping
 from fieldfare.client.records.sources.source import Table, table_at
@@ -43,7 +49,7 @@ from fieldfare.client.scoring.ranking import Ranking, rank_units
 from fieldfare.client.scoring.ranking_table import AlertTable, write_alerts
 from fieldfare.client.scoring.reasons import TextReasons
 from fieldfare.client.scoring.selection import AlertBudget, ExcludedGroup, left_out
-from fieldfare.client.scoring.units import read_rows, read_units, values_before
+from fieldfare.client.scoring.units import ScorableUnits, read_rows, read_units, values_before
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.evaluation.score_map import Cut
 from fieldfare.shared.pages.words import plain
@@ -170,6 +176,8 @@ def score(
     groups = settings.alerts.excluded
     audit = group_columns(groups)
     units = read_units(tables(institution, study, sources, environment), study, audit)
+    if not sources.records:
+        keep_profile(home.health, study, _profile(study, units, now))
     by_column = members_by_column(groups, units)
     members = {**listed_members(home, settings), **by_column}
     with scoring_store(home, settings) as store:
@@ -195,6 +203,13 @@ def score(
     _show_card(institution, model)
     found = {name: int(mask_of(units, some).sum()) for name, some in members.items()}
     return Scored(ranking, alerts, new, found, kept, expired)
+
+
+def _profile(study: Study, units: ScorableUnits, now: datetime) -> RecordsProfile:
+    """Return how the scored records stand; a row that does not fit refused them all."""
+    positions = units.positions if units.tables is None else units.tables.positions
+    columns = [] if study.rows else column_profiles(study, [positions])
+    return profile_at(columns, positions.shape[1], 0, now)
 
 
 def _keep_entries(

@@ -32,7 +32,7 @@ class ArrivedModel:
 
     Attributes:
         name, finished: as its card says; empty where the card must not be read.
-        verified: a word for how far it was verified; `words`: the same for people.
+        words: how far it was verified, for people.
         trusted: whether it is more than the coordinator's word.
         compared: the day of the last answer to "Should we join?"; empty: there is none.
     """
@@ -41,7 +41,6 @@ class ArrivedModel:
     run: str
     name: str
     finished: str
-    verified: str
     words: str
     trusted: bool
     compared: str
@@ -126,7 +125,6 @@ def _arrived(found: ModelStanding) -> ArrivedModel:
         run=found.kept.run,
         name=card.name if card else "",
         finished=card.finished if card else "",
-        verified=found.provenance.value,
         words=found.words,
         trusted=found.provenance in _TRUSTED,
         compared=joining.time[:10] if joining else "",

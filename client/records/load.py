@@ -45,6 +45,7 @@ from fieldfare.client.records.encoding.units import (
     rows_beside,
     shared_rows,
 )
+from fieldfare.client.records.health import ColumnProfile
 from fieldfare.client.records.reader import Reader
 from fieldfare.client.records.settings import RecordsSource, tables_of
 from fieldfare.client.records.sources.covering import covers_line
@@ -357,6 +358,7 @@ class RecordsCheck:
         findings: values that do not fit; those that refuse come first.
         covers: the records that the promise covers, in words.
         each: how many rows a unit has.
+        columns: each one's rows by cell.
     """
 
     study: str
@@ -366,6 +368,7 @@ class RecordsCheck:
     covers: str
     zero: int = 0
     each: RowsPerUnit = NO_ROWS
+    columns: tuple[ColumnProfile, ...] = ()
 
     @property
     def loads(self) -> bool:
@@ -396,7 +399,8 @@ def check_records(tables: Sequence[Table], study: Study, *, today: date) -> Reco
     unread = load.problems.unread
     zero = int(np.count_nonzero(~load.problems.fits(load.rows))) + unread
     tables_read, rows = tuple(load.tables), load.rows + unread
-    return RecordsCheck(study.name, tables_read, rows, findings, covers, zero, load.each)
+    columns = tuple(load.column_profiles())
+    return RecordsCheck(study.name, tables_read, rows, findings, covers, zero, load.each, columns)
 
 
 def _whole(load: Load, study: Study) -> Iterator[str]:

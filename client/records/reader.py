@@ -23,6 +23,7 @@ from fieldfare.client.records.encoding.encoding import (
 from fieldfare.client.records.encoding.problems import Place, Problems
 from fieldfare.client.records.encoding.rows import row_reader
 from fieldfare.client.records.encoding.units import Texts
+from fieldfare.client.records.health import ColumnProfile, column_profiles
 from fieldfare.client.records.sources.engine import Source, UnreadLines
 from fieldfare.client.records.sources.source import Table
 from fieldfare.shared.errors import RecordsError
@@ -85,6 +86,10 @@ class Reader:
                 self.problems.add_error(error)
             self._read.append((place, columns, self.rows - place.first))
         self._tally += encoder.tally
+
+    def column_profiles(self) -> list[ColumnProfile]:
+        """Return each column's rows by cell; none of a study of rows."""
+        return [] if self._study.rows else column_profiles(self._study, self._positions)
 
     def _read_source(
         self, source: Source, columns: Columns, encoder: Encoder, place: Place
