@@ -63,7 +63,7 @@ def started(home: CoordinatorHome) -> Iterator[Started]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_says_where_it_listens_and_stops_with_everything(number: int, started: Started) -> None:
     pids = started.up()
-    assert len(pids) == 2
+    assert len(pids) == 3
     superlink = RunningSuperlink(started.home)
     lines = [line for line in started.said().splitlines() if line.startswith("fieldfare: ")]
     for shown in (superlink.public, superlink.local, str(started.home.audit_log)):
@@ -89,7 +89,7 @@ def test_a_second_start_is_refused_and_hurts_nothing(started: Started) -> None:
 
 @pytest.mark.faults
 def test_what_dies_is_started_again(started: Started) -> None:
-    superlink, _ = pids = started.up()
+    superlink, *_ = pids = started.up()
     os.kill(superlink, signal.SIGKILL)
     until(lambda: "superlink: ended with status -9" in started.said(), WAIT_SECONDS)
     until(RunningSuperlink(started.home).healthy, WAIT_SECONDS)

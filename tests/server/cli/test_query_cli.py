@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from tests.support.runs.asking import asking
 
-from fieldfare.server.cli.queries import plan_json, priced
+from fieldfare.server.answers.priced import priced
+from fieldfare.server.cli.queries import plan_json
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.errors import StudyError
 from fieldfare.shared.protocol.plan import plan_for

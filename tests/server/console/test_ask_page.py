@@ -124,7 +124,7 @@ def test_wrong_questions_are_said_beside_them(otto: Browser, asks: Proposal, tex
     assert answer.status_code == 400
     assert SCRIPT not in answer.text
     assert 'role="alert"' in answer.text
-    assert "Ask the institutions, and spend this" not in answer.text
+    assert "Ask, and spend this" not in answer.text
 
 
 def test_a_study_that_asks_nothing_says_so(otto: Browser, desk_bench: DeskBench) -> None:

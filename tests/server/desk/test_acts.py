@@ -150,7 +150,7 @@ def test_a_kill_between_two_steps_leaves_a_wish_that_is_done_once(
         raise KilledDeskError
 
     with monkeypatch.context() as patched:
-        patched.setattr(*((acts, at) if at == "propose" else (CoordinatorDesk, at)), killed)
+        patched.setattr(acts if at == "propose" else CoordinatorDesk, at, killed)
         with pytest.raises(KilledDeskError):
             desk_bench.desk.propose(proposal_of())
     done = desk_bench.desk.propose(proposal_of())

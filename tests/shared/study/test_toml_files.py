@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -62,7 +63,7 @@ def test_only_keys_are_long() -> None:
 
 def test_a_value_too_deep_to_be_shown_is_a_mistake_like_others() -> None:
     """Each line adds a part to the one before: no key is long."""
-    deep = {"left": 1}
+    deep: dict[str, Any] = {"left": 1}
     for _ in range(2_000):
         deep = {"a": deep}
     with pytest.raises(ValidationError) as found:

@@ -55,7 +55,8 @@ class Look:
                     wide = self.page.evaluate("document.documentElement.scrollWidth")
                     assert wide <= width, f"{name} at {width}: {wide} wide"
                 if self.scripts and width in LOOKED_AT[scheme]:
-                    assert self.findings() == [], f"{name}, {scheme}, {width}"
+                    found = self.findings()
+                    assert found == [], f"{name}, {scheme}, {width}: {found}"
 
     def findings(self) -> list[str]:
         self.page.evaluate(AXE.read_text())
