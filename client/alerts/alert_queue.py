@@ -367,12 +367,15 @@ class Collected:
         refused: acts of who has no right, about an alert that is not there, or done before.
         gone: acts that were taken over earlier and are no longer in any user's file.
         complaints: files and lines that count as nothing.
+        over: files in which every act is about an alert that is gone; their comments are still
+            there until their users act again.
     """
 
     taken: int
     refused: int
     gone: int
     complaints: tuple[str, ...]
+    over: tuple[Path, ...] = ()
 
 
 def collect(home: Home, casework: Casework) -> Collected:
@@ -399,7 +402,10 @@ def _collected(home: Home, casework: Casework) -> Collected:
         fresh = {one.line: one for one in signed if one.line not in done | over}
         taken = sum(_take(store, journal, casework, one) for one in fresh.values())
     gone = len(done - {one.line for one in signed})
-    return Collected(taken, len(fresh) - taken, gone, tuple(complaints))
+    counting = {one.file for one in signed if one.line not in over}
+    idle = sorted({one.file for one in signed} - counting)
+    files = tuple(casework.signed_by(user) for user in idle)
+    return Collected(taken, len(fresh) - taken, gone, tuple(complaints), files)
 
 
 def _take(store: AlertStore, journal: Journal, casework: Casework, signed: Signed) -> bool:

@@ -134,11 +134,15 @@ class Signed:
 
     Of both: files can be read by the group, and a copy of somebody's line in another's own file
     must not stand for it.
+
+    Attributes:
+        file: whose file it stands in; another's where a console speaks for a person.
     """
 
     user: str
     act: Act
     line: str
+    file: str
 
 
 class Casework:
@@ -208,6 +212,10 @@ class Casework:
                 "the operator names those who may decide there"
             )
 
+    def signed_by(self, user: str) -> Path:
+        """Return where a user of this machine signs."""
+        return self.decisions / f"{user}.jsonl"
+
     def sign(self, act: Act) -> None:
         """Add an act to this user's own file (0640); it is on the disk when this returns.
 
@@ -222,7 +230,7 @@ class Casework:
             )
         if act.deed is not Deed.CONSOLE:
             self.check_right(act.person or user)
-        path = self.decisions / f"{user}.jsonl"
+        path = self.signed_by(user)
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
             descriptor = os.open(path, flags, FILE_MODE)
@@ -257,7 +265,7 @@ class Casework:
             UsageError: the file cannot be changed.
         """
         user = os_user()
-        path, place = self.decisions / f"{user}.jsonl", 0
+        path, place = self.signed_by(user), 0
         if not over or not path.exists():
             return
         try:
@@ -443,7 +451,8 @@ def _parsed(
         # Nobody but the console speaks for others, and it speaks for others only in such acts.
         may = act is not None and (by_console or not (act.person or act.deed is Deed.CONSOLE))
         known = act is not None and EARLIEST <= act.time <= now
-        yield Signed(act.person or user, act, _hash(user, line)) if act and may and known else None
+        counts = act is not None and may and known
+        yield Signed(act.person or user, act, _hash(user, line), user) if act and counts else None
 
 
 def _hash(user: str, line: bytes) -> str:

@@ -215,6 +215,11 @@ def _collected_lines(found: Collected) -> list[str]:
             f"{found.gone} that were taken over earlier are no longer in any user's file: they "
             "were removed or changed there; store and log still hold them"
         )
+    lines += [
+        f"{one}: every act in it is about an alert that is gone, and its comments "
+        "are not: if its user acts no more, remove the file"
+        for one in found.over
+    ]
     return lines
 
 

@@ -132,7 +132,7 @@ def _column(
 
 
 def _index(found: Drift | None) -> str:
-    return "" if found is None or found.index is None else f"{found.index:.2f}"
+    return "" if found is None or found.size is None else f"{found.size:.2f}"
 
 
 def about(rows: int) -> str:

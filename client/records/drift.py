@@ -33,7 +33,7 @@ class DriftWord(StrEnum):
 class Drift(NamedTuple):
     """A column's population stability index between two times, and what it says; None: nothing."""
 
-    index: float | None
+    size: float | None
     word: DriftWord
 
 

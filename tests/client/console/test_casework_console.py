@@ -16,6 +16,7 @@ from fieldfare.client.alerts.casework import FILE_MODE, CaseworkTerms, make_case
 from fieldfare.client.alerts.store import store_at
 from fieldfare.client.console.place import ConsolePlace, console_place
 from fieldfare.client.home.layout import Home
+from fieldfare.shared.console.rights import ConsoleRole
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.private_files import os_user
@@ -89,6 +90,32 @@ def test_comments_go_from_the_own_file_after_their_alert(home: Home, folder: Pat
         assert not queue.act(again).problem
         assert b"MARKER" not in own.read_bytes()
     assert own.read_bytes()[: len(before)].strip(b" \n") == before.splitlines()[2]
+
+
+def test_a_file_that_its_user_leaves_behind_is_named(home: Home, folder: Path) -> None:
+    now, queue = utc_now(), open_queue(folder)
+    assert isinstance(queue, CaseworkQueue)
+    said = CaseAct(ALERT.alert, now, "anna", CaseActKind.COMMENT, "MARKER")
+    assert not queue.act(said).problem
+    assert collect(home, queue.casework).over == ()
+    with store_at(queue.casework.store, FILE_MODE) as store:
+        assert store.expire(now + 24 * HOUR, 1)[0] == 1
+    (own,) = queue.casework.decisions.iterdir()
+    assert collect(home, queue.casework).over == (own,)
+    own.unlink()
+    found = collect(home, queue.casework)
+    assert (found.over, found.gone) == ((), 0)
+
+
+def test_models_and_records_are_shown_on_a_folder_too(
+    home: Home, folder: Path, console: ConsoleBench
+) -> None:
+    """What answers is the desk: the console's user could not look at a home."""
+    browser = Browser(desk(folder, console, home.path))
+    console.log_in(browser, console.enrolled("edda", ConsoleRole.EXAMINER))
+    assert "Nothing is known yet" in browser.shown("/records")
+    assert "Models" in browser.shown("/")
+    assert browser.get("/models").status_code == 200
 
 
 def test_it_needs_a_folder_of_its_own(folder: Path, tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ SCRIPT = "<script>window.ran = 1</script>"
 NOW = datetime(2026, 3, 9, 12, tzinfo=UTC)
 
 
-def kept(home: Home, days: int, shift: float, rows: int = 12_345) -> None:
+def kept_counts(home: Home, days: int, shift: float, rows: int = 12_345) -> None:
+    """Keep counts of so many rows as of some days ago, one column of which moved."""
     amount, channel = STUDY.features
     random = np.random.default_rng(days)
     numbers = encode_numeric(amount, random.normal(4 + shift, 1, rows))  # type: ignore[arg-type]
@@ -39,13 +40,13 @@ def edda(home: Home, console: ConsoleBench) -> Browser:
 
 def test_coverage_and_drift_are_shown_rounded(home: Home, edda: Browser) -> None:
     assert "Nothing is known yet" in edda.shown("/records")
-    kept(home, 40, 0.0)
+    kept_counts(home, 40, 0.0)
     text = edda.shown("/records")
     assert "about 12,000 rows on 2026-01-28" in text
     assert "Nothing of an earlier day" in text
-    kept(home, 9, 0.0)
+    kept_counts(home, 9, 0.0)
     assert "No column moved" in edda.shown("/records")
-    kept(home, 0, 1.5)
+    kept_counts(home, 0, 1.5)
     page, text = edda.get("/records").text, edda.shown("/records")
     assert "1 of 2 columns moved: amount" in " ".join(text.split())
     assert "moved much" in text

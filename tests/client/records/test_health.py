@@ -115,9 +115,9 @@ def test_what_moves_is_said(shift: float, missing: float, word: DriftWord) -> No
     now[: int(missing * len(now))] = np.nan
     found = drift(profiles(then)[0], profiles(now)[0], 30)
     assert found.word is word
-    assert found.index is not None
+    assert found.size is not None
     expected = {DriftWord.MOVED: MOVED, DriftWord.MOVED_MUCH: MOVED_MUCH}.get(word, 0)
-    assert found.index >= expected
+    assert found.size >= expected
 
 
 def test_few_rows_and_other_columns_say_nothing() -> None:

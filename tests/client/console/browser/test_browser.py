@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Iterator
 
 import pytest
+from tests.client.console.test_records_page import kept_counts
 from tests.support.browsers.looking import AXE, STOPPED, Look, chromium
 from tests.support.browsers.served import Served, served
 from tests.support.homes.consoles import PASSWORD, kept_alerts
@@ -47,6 +48,8 @@ def watched_address(
     coordinator.receive(study)
     model = kept_delivery(coordinator.homes["bank-a"], study, coordinator.signer)
     keep_joining(model, answered_here(study), utc_now())
+    kept_counts(coordinator.homes["bank-a"], 9, 0.0)
+    kept_counts(coordinator.homes["bank-a"], 0, 1.5)
     with served(coordinator.homes["bank-a"].path, capfd) as found:
         yield found
 
@@ -113,6 +116,9 @@ def test_an_operator_reads_a_study_and_is_told_the_command(
         page.get_by_role("link", name="Should we join?").click()
         page.get_by_text("institution evaluate --model run-1").wait_for()
         look.check("joining")
+        page.get_by_label("Pages").get_by_role("link", name="Records").click()
+        page.get_by_text("1 of 2 columns moved:").wait_for()
+        look.check("records")
         page.get_by_label("Pages").get_by_role("link", name="Log").click()
         page.get_by_label("Kind").select_option("study received")
         page.get_by_role("button", name="Show").click()
