@@ -29,7 +29,7 @@ class Right(StrEnum):
         WATCH: see studies and what they cost, at a coordinator members and runs; nothing about
             customers.
         DECIDE_ON_STUDIES: decide on a study with the desk's proofs, or be told the command.
-        VERIFY: let a transcript be verified by a process of this machine.
+        VERIFY: have a transcript, or a paper that an institution sent, looked at on this machine.
         STEER: at a coordinator, propose studies, ask questions, start and stop runs.
     """
 

@@ -1,5 +1,6 @@
 """Members in a browser: keys, roster, whether each is there; nothing that they say runs."""
 
+import shlex
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,7 +12,7 @@ from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.roster_key import load_roster_key
 from fieldfare.server.members.enrolment import examine, keep
 from fieldfare.server.members.publication import publish
-from fieldfare.server.members.standing import membership
+from fieldfare.server.members.standing import membership, spoken_key
 from fieldfare.shared.console.rights import ConsoleRole
 
 SCRIPT = "<script>alert(1)</script>"
@@ -75,3 +76,47 @@ def test_a_state_that_cannot_be_read_is_said(
     text = otto.shown("/members")
     assert "expected the SuperLink's state" in text
     assert "not known" in text
+
+
+def test_papers_that_wait_are_shown_with_what_to_compare(
+    coordinator_home: CoordinatorHome, otto: Browser
+) -> None:
+    enrolled(coordinator_home, "bank-a")
+    known = Applicant("bank-a", coordinator_home)
+    new = Applicant("bank-b", coordinator_home, contact=SCRIPT)
+    folder = coordinator_home.path
+    (folder / "known.enrolment").write_bytes(known.enrolment())
+    (folder / "it's new.enrolment").write_bytes(new.enrolment() + b"\n")
+    (folder / "odd.enrolment").write_bytes(b"{}")
+    before = sorted(one.name for one in coordinator_home.members.iterdir())
+    page = otto.get("/members")
+    assert SCRIPT not in page.text
+    text = " ".join(otto.shown("/members").split())
+    assert "it's new.enrolment bank-b: a new member" in text
+    assert spoken_key(new.public) in text
+    command = text.partition("To take it in ")[2].partition(" odd.enrolment")[0]
+    assert shlex.split(command) == [
+        *("fieldfare", "coordinator", "enrol", str(folder / "it's new.enrolment")),
+        *("--home", str(folder)),
+    ]
+    assert "odd.enrolment" in text
+    assert "known.enrolment" not in text
+    assert sorted(one.name for one in coordinator_home.members.iterdir()) == before
+
+
+def test_a_pasted_paper_is_looked_at_and_not_kept(
+    coordinator_home: CoordinatorHome, otto: Browser
+) -> None:
+    new = Applicant("bank-b", coordinator_home)
+    pasted = new.enrolment().decode()
+    answer = otto.fill("/members/paper", page="/members", paper=f"{pasted}\r\n")
+    assert "a new member" in answer.text
+    assert spoken_key(new.public) in answer.text
+    assert "None was published" in answer.text
+    for odd in ("", SCRIPT, pasted.replace("bank-b", "bank-c"), "x" * 40_000, "{" * 9_000):
+        answer = otto.fill("/members/paper", page="/members", paper=odd)
+        assert answer.status_code == 200
+        assert "what was pasted" in answer.text
+        assert SCRIPT not in answer.text
+        assert "To take it in" not in answer.text
+    assert list(coordinator_home.members.iterdir()) == []
