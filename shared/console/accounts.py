@@ -220,9 +220,14 @@ class AccountBook:
             self._rows("UPDATE account SET closed = 0 WHERE name = ?", name)
             return self._linked(name, subject)
 
-    def forget_links(self, name: str) -> None:
-        """Let no link of an account count any more: nobody was shown one."""
-        self._rows("DELETE FROM link WHERE account = ?", name)
+    def expect(self, name: str, role: ConsoleRole, tell: Callable[[str], None]) -> None:
+        """Add an account without a link: `new_links` makes one when the console starts.
+
+        Arguments and errors as of `add`.
+        """
+        with self._database.transaction():
+            self.add(name, role, tell)
+            self._rows("DELETE FROM link WHERE account = ?", name)
 
     def uninvited(self) -> list[ConsoleAccount]:
         """Return the accounts that wait for their person, and have no link that counts."""

@@ -20,9 +20,12 @@ from fieldfare.shared.errors import RunError, UsageError
 from fieldfare.shared.protocol.plan import PICOMU2, plan_for
 from fieldfare.simulations.cli import app
 from fieldfare.simulations.testbed.records import BedRecords, amlsim_records, invented_records
-from fieldfare.simulations.testbed.testbed import COORDINATOR, STOP_SECONDS, Bed
+from fieldfare.simulations.testbed.testbed import COORDINATOR, STOP_SECONDS, Bed, typed_command
 
 PROCESSES: Final = "processes.json"
+ANOTHER: Final = "another.toml"
+LEAD: Final = "clara"
+OPERATOR: Final = "otto"
 SEED: Final = 0
 
 OutOption = Annotated[Path, typer.Option(help="The folder that all of it is in.")]
@@ -63,6 +66,9 @@ def up(
         if row.state is not RunStatus.FINISHED:
             raise RunError(f"run {row.run}: {row.state.value}: {row.reason}")
         report = bed.audit(bed.transcript(row.run))
+        bed.offer_another(folder / ANOTHER)
+        say(f"another study waits at {', '.join(bed.names)}")
+        bed.expect_people(lead=LEAD, operator=OPERATOR)
         _write_processes(folder, bed)
         stack.pop_all()  # all of it goes on running
     typer.echo("\n".join(_summary(bed, row, report)))
@@ -113,6 +119,10 @@ def _summary(bed: Bed, row: RunRow, report: dict[str, Any]) -> list[str]:
         metrics = store.metrics(row.run)
     released = json.loads(metrics) if metrics else {}
     epsilon, promised = plan.epsilon(spent / PICOMU2), plan.study.privacy
+    fieldfare, lead, bank = (
+        typed_command(),
+        *(os.path.relpath(one) for one in (bed.coordinator_home, bed.home(bed.names[0]))),
+    )
     return [
         "",
         f"study      {bed.loaded_study.name}, {len(bed.names)} institutions, run {row.run}",
@@ -123,10 +133,13 @@ def _summary(bed: Bed, row: RunRow, report: dict[str, Any]) -> list[str]:
         f"delivered  to {', '.join(bed.names)}",
         "",
         "All of it is still running. Look at it:",
-        f"  fieldfare coordinator run watch {row.run} --home {bed.coordinator_home}",
-        f"  fieldfare coordinator runs --home {bed.coordinator_home}",
-        f"  fieldfare institution status --home {bed.home(bed.names[0])}",
-        f"  fieldfare institution models --home {bed.home(bed.names[0])}",
+        f"  {fieldfare} coordinator run watch {row.run} --home {lead}",
+        f"  {fieldfare} institution status --home {bank}",
+        f"  {fieldfare} institution models --home {bank}",
+        f"in a browser: as the coordinator ({LEAD}), and as {bed.names[0]}, where a study waits",
+        f"for its operator ({OPERATOR}); each command shows the link to come in by:",
+        f"  {fieldfare} coordinator console --home {lead}",
+        f"  {fieldfare} institution console --home {bank}",
         "and end it: make federation-stop",
     ]
 

@@ -206,8 +206,7 @@ def _opened_queue(place: Path, units: Path, run: str, tuned: Tuned) -> dict[str,
         )  # fmt: skip
     with console_place(place, None, os.urandom, make=True) as console:
         tell = partial(console.tell, ConsoleAct.ADDED, USER)
-        console.book.add(PERSON, ConsoleRole.ANALYST, tell)
-        console.book.forget_links(PERSON)
+        console.book.expect(PERSON, ConsoleRole.ANALYST, tell)
     return {
         "folder": place.name,
         "run": run,

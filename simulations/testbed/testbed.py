@@ -24,22 +24,31 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final
 
+import tomlkit
+
+from fieldfare.client.console.place import console_place
+from fieldfare.client.home.layout import Home
 from fieldfare.client.policy.policy import study_columns
+from fieldfare.server.console.place import coordinator_place
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.store.rows import RunRow
 from fieldfare.server.store.store import run_store
 from fieldfare.server.superlink.control import control_target
 from fieldfare.server.superlink.superlink import control
 from fieldfare.shared.cli.root import run
+from fieldfare.shared.console.accounts import ConsoleAct
+from fieldfare.shared.console.rights import ConsoleRole
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.protocol.identity import fingerprint
 from fieldfare.shared.study.allowed_packages import VARIABLE
 from fieldfare.shared.study.model_sections import MlpSection, named_class
 from fieldfare.shared.study.study import Study, load_study
+from fieldfare.shared.system.private_files import os_user
 
 COMMAND: Final = Path(sys.executable).parent / "fieldfare"
 COORDINATOR: Final = "coordinator"
@@ -357,6 +366,42 @@ class Bed:
         )
         found: dict[str, Any] = json.loads(said)
         return found
+
+    # -- people -----------------------------------------------------------------------------
+
+    def offer_another(self, file: Path) -> str:
+        """Propose the study again at half its epsilon, so that one waits; returns its id.
+
+        Args:
+            file: where the study is written.
+
+        Raises:
+            RunError: it did not arrive everywhere.
+        """
+        text: Any = tomlkit.parse(self.study.read_text("utf-8"))
+        text["name"] = f"{self.loaded_study.name}-again"
+        text["privacy"]["epsilon"] = self.loaded_study.privacy.epsilon / 2
+        file.write_text(tomlkit.dumps(text), "utf-8")
+        self.coordinator("propose", str(file))
+        offered = load_study(file).id
+        places = [Home(self.home(name)).study(offered) for name in self.names]
+        self.until(lambda: all(one.exists() for one in places), "the study at all institutions")
+        return offered
+
+    def expect_people(self, *, lead: str, operator: str) -> None:
+        """Add accounts of invented people, to whom consoles show links when they start.
+
+        Args:
+            lead: of the coordinator's operator.
+            operator: of the first institution's.
+        """
+        with (
+            coordinator_place(self.coordinator_home, None, os.urandom, make=True) as there,
+            console_place(self.home(self.names[0]), None, os.urandom, make=True) as here,
+        ):
+            for place, person in ((there, lead), (here, operator)):
+                tell = partial(place.tell, ConsoleAct.ADDED, os_user())
+                place.book.expect(person, ConsoleRole.OPERATOR, tell)
 
     # -- commands ---------------------------------------------------------------------------
 

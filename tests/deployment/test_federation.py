@@ -28,6 +28,16 @@ def test_a_study_is_trained_to_a_delivered_model_that_anybody_can_recompute(tmp_
             parameters = load(content)["parameters"].astype("<f8").tobytes()
             assert hashlib.sha256(parameters).hexdigest() == report["model"]
             assert np.isfinite(load(content)["parameters"]).all()
+        offered = bed.offer_another(tmp_path / "another.toml")
+        bed.expect_people(lead="clara", operator="otto")
+        waits = {
+            one["id"]: one["state"]
+            for one in json.loads(bed.institution(bed.names[0], "studies", "--json"))
+        }
+        assert waits[offered] == "received"
+        said = bed.institution(bed.names[0], "console", "account", "list")
+        assert "otto" in said
+        assert "clara" in bed.coordinator("console", "account", "list")
         status = json.loads(bed.institution(bed.names[0], "status", "--json"))
         assert status  # a screen of a federation that runs
         assert (folder / SIGNED).is_file()

@@ -43,8 +43,7 @@ def test_a_link_ends_with_its_day(console: ConsoleBench) -> None:
 def test_a_terminal_makes_a_link_for_whoever_waits_and_has_none(console: ConsoleBench) -> None:
     console.enrolled("anna")
     handed = console.invite("berta")
-    console.book.add("clara", ConsoleRole.ANALYST, silent)
-    console.book.forget_links("clara")
+    console.book.expect("clara", ConsoleRole.ANALYST, silent)
     told: list[str] = []
     said = " ".join(new_links(console.book, "http://here", told.append))
     assert told == ["clara"]

@@ -28,6 +28,7 @@ class Look:
     page: Any
     address: str
     scripts: bool
+    checks: bool = True  # by axe-core, at all widths: ten seconds a page
     asked: set[str] = field(default_factory=set)
     said: list[str] = field(default_factory=list)
 
@@ -42,6 +43,8 @@ class Look:
 
     def check(self, name: str) -> None:
         """Look at the present page in both colours and at three widths."""
+        if not self.checks:
+            return
         self.page.wait_for_load_state()
         for scheme in ("light", "dark"):
             self.page.emulate_media(color_scheme=scheme)
@@ -90,7 +93,7 @@ class Look:
 
 
 @contextmanager
-def chromium(address: str, *, scripts: bool) -> Iterator[Look]:
+def chromium(address: str, *, scripts: bool, checks: bool = True) -> Iterator[Look]:
     """Start a browser that looks at what stands at `address`."""
     sync_api = pytest.importorskip("playwright.sync_api")
     program = shutil.which("chromium")
@@ -99,6 +102,6 @@ def chromium(address: str, *, scripts: bool) -> Iterator[Look]:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         try:
             context = browser.new_context(java_script_enabled=scripts)
-            yield Look(context.new_page(), address, scripts).watch()
+            yield Look(context.new_page(), address, scripts, checks).watch()
         finally:
             browser.close()
