@@ -16,7 +16,7 @@ from fieldfare.client.cli.options import (
     day_given,
 )
 from fieldfare.client.home.layout import Home
-from fieldfare.client.records.health import keep_profile, profile_at
+from fieldfare.client.records.health import RecordsProfile, keep_profile, profile_at
 from fieldfare.client.records.importers.bank_codes import own_codes
 from fieldfare.client.records.importers.base import (
     FIRST_DAY,
@@ -61,7 +61,15 @@ def records_check(
         raise typer.Exit(EXIT_REFUSED)
     if not records:
         found = profile_at(report.columns, report.rows, report.zero, datetime.now(UTC))
-        keep_profile(Home(home.absolute()).health, plan, found)
+        _keep(Home(home.absolute()).health, plan, found)
+
+
+def _keep(path: Path, plan: Study, found: RecordsProfile) -> None:
+    """Keep counts for the next time; whoever may read the home only is told that they are not."""
+    try:
+        keep_profile(path, plan, found)
+    except OSError as error:
+        typer.echo(f"{path}: counts were not kept to compare with: {error.strerror}", err=True)
 
 
 def _named(records: list[Path], mapping: Path | None, table: str | None) -> list[Table]:

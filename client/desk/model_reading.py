@@ -138,7 +138,7 @@ def _index(found: Drift | None) -> str:
 def about(rows: int) -> str:
     """Return a number of rows to two digits; fewer than a hundred: no number at all."""
     if rows < 100:  # noqa: PLR2004 -- two digits would be all of it
-        return "none" if not rows else "under 100"
+        return "no" if not rows else "under 100"
     return f"about {int(float(f'{rows:.1e}')):,}"
 
 

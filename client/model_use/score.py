@@ -7,6 +7,7 @@ The words of one alert's text, read from the records on request and never stored
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -177,7 +178,8 @@ def score(
     audit = group_columns(groups)
     units = read_units(tables(institution, study, sources, environment), study, audit)
     if not sources.records:
-        keep_profile(home.health, study, _profile(study, units, now))
+        with suppress(UsageError, OSError):  # the page on records says what is wrong with the file
+            keep_profile(home.health, study, _profile(study, units, now))
     by_column = members_by_column(groups, units)
     members = {**listed_members(home, settings), **by_column}
     with scoring_store(home, settings) as store:

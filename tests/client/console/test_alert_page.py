@@ -64,6 +64,7 @@ def decide(browser: Browser, shown: dict[str, str], what: str, role: str = "cont
 def test_the_page_says_what_a_card_says_and_runs_nothing(persons: Persons) -> None:
     answer = persons.ana.get(PATH)
     assert answer.status_code == 200
+    assert f'href="/models/{FIRST.study}/{FIRST.run}"' in answer.text
     assert "<script>alert" not in answer.text
     assert "style=" not in answer.text
     assert not re.search(r"\son\w+=", answer.text)

@@ -42,7 +42,7 @@ def test_coverage_and_drift_are_shown_rounded(home: Home, edda: Browser) -> None
     assert "Nothing is known yet" in edda.shown("/records")
     kept_counts(home, 40, 0.0)
     text = edda.shown("/records")
-    assert "about 12,000 rows on 2026-01-28" in text
+    assert "About 12,000 rows on 2026-01-28" in text
     assert "Nothing of an earlier day" in text
     kept_counts(home, 9, 0.0)
     assert "No column moved" in edda.shown("/records")
@@ -83,13 +83,13 @@ def test_a_check_of_own_sources_keeps_counts_and_one_of_other_files_none(
     assert "MARKER" not in content
     assert "3.14" not in content
     text = edda.shown("/records")
-    assert "under 100 rows" in text
+    assert "Under 100 rows" in text
     assert "50 %" in text
 
 
 def test_no_number_of_few_rows_is_told() -> None:
     assert [about(one) for one in (0, 7, 99, 100, 149, 12_345, 987_654)] == [
-        "none", "under 100", "under 100", "about 100", "about 150", "about 12,000", "about 990,000",
+        "no", "under 100", "under 100", "about 100", "about 150", "about 12,000", "about 990,000",
     ]  # fmt: skip
     shares = [share(part, 1_000) for part in (0, 3, 10, 500, 990, 997, 1_000)]
     assert shares == [

@@ -9,6 +9,8 @@ from tests.support.homes.institutions import Coordinator, OpenCustody
 from tests.support.records.scored import Analyst, analyst_of, customers, write
 from tests.support.runs.finished import RUN
 
+from fieldfare.client.records.health import read_health
+
 
 @pytest.fixture
 def analyst(
@@ -28,6 +30,10 @@ def test_everyone_is_ranked_and_the_screen_says_what_it_rests_on(analyst: Analys
         assert text in said
     assert "n0" not in said.replace(str(out), "")  # no unit's id
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
+    (kept,) = read_health(analyst.home.health).studies
+    assert (kept.now.rows, len(kept.now.columns)) == (2_000, len(analyst.study.features))
+    assert {one.rows for one in kept.now.columns} == {2_000}
+    assert "n0" not in analyst.home.health.read_text()
 
 
 def test_whom_the_records_already_label_is_no_alert_unless_asked_for(analyst: Analyst) -> None:
@@ -57,6 +63,7 @@ def test_todays_customers_need_no_labels(analyst: Analyst) -> None:
     )
     assert (status, "5 from the top" in said) == (0, True)
     assert "hold-outs said, for here: the records have no labels" in said
+    assert not analyst.home.health.exists()  # other files are no time of the own records
 
 
 def test_wrong_input_says_what_to_do(analyst: Analyst) -> None:
