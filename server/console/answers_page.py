@@ -80,6 +80,7 @@ class AnswersDesk:
 
     place: CoordinatorPlace
     _kept: dict[tuple[str, object], tuple[AnswerSet, ...]] = field(default_factory=dict)
+    _reading: Lock = field(default_factory=Lock)
     _drawing: Lock = field(default_factory=Lock)  # matplotlib's settings are the process's
 
     @property
@@ -95,13 +96,15 @@ class AnswersDesk:
     def sets_of(self, coordinator: WatchedCoordinator, row: RunRow) -> tuple[AnswerSet, ...]:
         """Return what a run answered; raises as `kept_answers`."""
         key = (row.run, row.ended)
-        if row.ended is not None and key in self._kept:
-            return self._kept[key]
+        with self._reading:
+            if key in self._kept:
+                return self._kept[key]
         found = kept_answers(coordinator.store, coordinator.home, row)
-        if row.ended is not None:
-            while len(self._kept) >= MOST_KEPT:
-                self._kept.pop(next(iter(self._kept)), None)
-            self._kept[key] = found
+        with self._reading:
+            if row.ended is not None:
+                self._kept[key] = found
+            if len(self._kept) > MOST_KEPT:
+                self._kept.pop(next(iter(self._kept)))
         return found
 
     def _all(self, visit: Visit) -> Response:

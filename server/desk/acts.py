@@ -45,14 +45,14 @@ class CoordinatorDesk:
 
     Attributes:
         home: its folder.
-        signer: its online key.
+        signer: opens its online key, which may have been renewed since.
         opened: opens the coordinator for one act.
         now: the present, with a time zone.
         monotonic: seconds that only go forward.
     """
 
     home: CoordinatorHome
-    signer: Signer
+    signer: Callable[[], Signer]
     opened: Callable[[], AbstractContextManager[OpenCoordinator]]
     now: Callable[[], datetime]
     monotonic: Callable[[], float]
@@ -63,7 +63,7 @@ class CoordinatorDesk:
         """Sign a study, keep it and send it out; one that was proposed before is only sent.
 
         Raises:
-            StudyError, PackageError: as `coordinator propose`.
+            StudyError, PackageError, KeysError: as `coordinator propose`.
             UsageError: the text is another study than the page showed.
             RunError: the log cannot be written.
         """
@@ -78,7 +78,7 @@ class CoordinatorDesk:
             if new:
                 check_proposal(study, published_roster(self.home))
                 self._write(asked.person, "study proposed", study=study.id)
-            made = propose(self.home, study, self.signer)
+            made = propose(self.home, study, self.signer())
             return ActDone(of=made.id, new=new, note=self._greet(coordinator, made.id))
 
     def greet(self, asked: GreetAsked) -> ActDone:

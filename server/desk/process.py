@@ -59,11 +59,7 @@ class LateActs:
     _one: Lock = field(default_factory=Lock)
 
     def __call__(self) -> "CoordinatorDesk":
-        """Return them.
-
-        Raises:
-            KeysError: the online key cannot be opened.
-        """
+        """Return them."""
         with self._one:
             if self._made is None:
                 self._made = self._make()
@@ -79,8 +75,11 @@ class LateActs:
 
         quiet_flower()
         permit_as_told(os.environ)  # plans of studies whose model is a module of its own
-        signer = IdentitySigner(load_signing_key(self.home, self.passphrase))
         opened = partial(open_coordinator, self.home.path)
+
+        def signer() -> IdentitySigner:
+            return IdentitySigner(load_signing_key(self.home, self.passphrase))
+
         return CoordinatorDesk(self.home, signer, opened, utc_now, time.monotonic)
 
 

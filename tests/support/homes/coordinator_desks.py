@@ -37,8 +37,10 @@ class DeskBench:
 
     def another(self) -> CoordinatorDesk:
         """The desk as it is after its process was started again."""
-        home, signer = self.keyed.home, self.keyed.signer
-        return CoordinatorDesk(home, signer, self.opened, self.now, lambda: self.seconds)
+        home = self.keyed.home
+        return CoordinatorDesk(
+            home, lambda: self.keyed.signer, self.opened, self.now, lambda: self.seconds
+        )
 
     def now(self) -> datetime:
         return utc_now()
