@@ -227,7 +227,7 @@ def note_first_yes(
         said = {"kind": asked} if asked else {}
         journal.append(Event.FIRST_YES, user, study=study, user=user, **said)
         decision = before.model_copy(
-            update={"first": user, "first_roster": institution.roster.hash}
+            update={"first": user, "first_roster": institution.roster.hash, "asked": asked}
         )
         write_decision(institution.home, decision)
     return decision
@@ -286,7 +286,7 @@ def approve(
                 "state": State.APPROVED,
                 "user": user,
                 "time": stamp(now),
-                "asked": asked,
+                "asked": asked or (before.asked if before.first else ""),
                 "reason": "",
                 "told": Told.NOTHING,
                 "first": "",

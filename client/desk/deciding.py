@@ -66,6 +66,7 @@ class StudyDesk:
     clock: Callable[[], datetime]
     monotonic: Callable[[], float]
     _turns: Turns = field(default_factory=lambda: Turns(TRIES, EVERY_SECONDS))
+    _told: Turns = field(default_factory=lambda: Turns(1, EVERY_SECONDS))
     _lock: Lock = field(default_factory=Lock)
 
     def decide(self, asked: StudyDecided, _user: int) -> DecidedTold:
@@ -103,9 +104,11 @@ class StudyDesk:
         if proved:
             self._turns.give_back(person)
             return person
-        kind = "code at the desk held back" if wait else "wrong code at the desk"
-        with open_journal(self.home, self.clock) as journal:
-            journal.append(Event.CONSOLE, person or NOBODY, kind=kind)
+        # Of what is held back one entry: whoever tries for ever does not fill the disk.
+        if not wait or not self._told.take(person, self.monotonic()):
+            kind = "code at the desk held back" if wait else "wrong code at the desk"
+            with open_journal(self.home, self.clock) as journal:
+                journal.append(Event.CONSOLE, person or NOBODY, kind=kind)
         if wait:
             raise UsageError(
                 f"expected fewer wrong codes, found too many: wait {duration(wait)}, or decide on "
@@ -128,6 +131,7 @@ class StudyDesk:
     # -- yes --------------------------------------------------------------------------------------
 
     def _approve(self, asked: StudyDecided) -> list[str]:
+        policed = self.home.policy.read_bytes()  # before anything is held against it
         institution = open_institution(self.home.path)
         kept = kept_study(self.home, asked.study, institution.roster)
         self._check_seen(asked)
@@ -139,7 +143,17 @@ class StudyDesk:
                 approval.note_first_yes(institution, journal, asked.study, person, ASKED)
             return [f"noted: {person} says yes; it runs when another person does so too"]
         policy = parse_toml(wider.text, Policy, str(self.home.policy))
-        return self._let_run(replace(institution, policy=policy), kept, person, wider)
+        return self._let_run(replace(institution, policy=policy), kept, person, wider, policed)
+
+    def _check_meanwhile(self, policed: bytes) -> None:
+        """Refuse where somebody changed the rules while records were read, which takes minutes."""
+        allowed = load_settings(self.home).console.decides
+        if not allowed or self.home.policy.read_bytes() != policed:
+            raise UsageError(
+                "expected policy.toml and console.decides as they were when the yes was said, "
+                "found that one changed while the records were read: nothing was done; read the "
+                "study again"
+            )
 
     def _wider(self, kept: KeptStudy, asked: StudyDecided) -> Allowing:
         """Return the policy with the columns that the page showed and the person confirmed."""
@@ -161,13 +175,19 @@ class StudyDesk:
         return wider
 
     def _let_run(
-        self, institution: Institution, kept: KeptStudy, person: str, wider: Allowing
+        self,
+        institution: Institution,
+        kept: KeptStudy,
+        person: str,
+        wider: Allowing,
+        policed: bytes,
     ) -> list[str]:
         now = self.clock()
         with open_custody(institution, self.passphrase, self.clock) as custody:
             check_not_behind(custody.ledger, self.home)  # nothing would leave otherwise
             load = records_loader(institution, self.environment)
             loaded = approval.loaded_for(custody, kept.study, load, now, _no_import)
+            self._check_meanwhile(policed)
             if wider.added:
                 rule = printable("; ".join(wider.added), MAX_SENTENCE)
                 said = {"study": kept.study.id, "rule": rule, "kind": ASKED}

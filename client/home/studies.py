@@ -61,7 +61,7 @@ class StudyDecision(BaseModel):
         received: when it first arrived (ISO 8601, UTC); empty where that is not known.
         user: the OS user who decided last; empty before the first decision.
         time: when.
-        asked: where it was said, if not on the terminal; for the log and for notices.
+        asked: where it was said, or one of two yeses, if not on the terminal; for notices.
         reason: of a rejection.
         told: what of it the coordinator may know.
         approval: hash of the signed approval.

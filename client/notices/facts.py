@@ -100,7 +100,7 @@ class InstitutionFacts:
                 yield Fact(NoticeKind.STUDY_WAITS, study)
             elif state is State.REJECTED:
                 yield Fact(NoticeKind.STUDY_REJECTED, study)
-            elif state is State.APPROVED and decision.asked:
+            elif state is State.APPROVED and decision.asked and not decision.first:
                 yield Fact(NoticeKind.STUDY_APPROVED, study, subject=decision.time)
 
     def _models(self) -> Iterator[Fact]:

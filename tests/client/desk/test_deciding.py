@@ -9,8 +9,10 @@ from typing import Any, Final
 
 import pytest
 from tests.support.homes import journals
-from tests.support.homes.institutions import Coordinator, home_study
+from tests.support.homes.institutions import Coordinator, OpenCustody, home_study, loaded
 
+from fieldfare.client.approvals.approval import approve
+from fieldfare.client.desk import deciding
 from fieldfare.client.desk.calls import DecidedTold, Say, StudyDecided
 from fieldfare.client.desk.deciders import open_deciders
 from fieldfare.client.desk.deciding import TRIES, StudyDesk
@@ -177,8 +179,10 @@ def test_wrong_codes_are_few_and_stand_in_the_log(bench: Bench, kept: KeptStudy)
     with pytest.raises(UsageError, match="too many"):  # the right one, too
         desk.decide(bench.asked(kept), 0)
     said = [(actor, details["kind"]) for actor, details in bench.logged("console")]
-    assert said[0] == ("otto", "wrong code at the desk")
-    assert said[-1] == ("otto", "code at the desk held back")
+    assert said == [
+        *[("otto", "wrong code at the desk")] * TRIES,
+        ("otto", "code at the desk held back"),  # once, however often it is tried
+    ]
     bench.seconds += 3600
     desk.decide(bench.asked(kept), 0)
     assert bench.state(kept) is State.APPROVED
@@ -276,7 +280,32 @@ def test_harm_rule_4_no_browser_lists_what_people_are(bench: Bench) -> None:
     assert bench.home.policy.read_bytes() == before
 
 
+@pytest.mark.parametrize("listed", [(), ("customer", "reported")])
+def test_a_policy_that_changes_while_records_are_read_is_never_written_over(
+    bench: Bench, kept: KeptStudy, monkeypatch: pytest.MonkeyPatch, listed: tuple[str, ...]
+) -> None:
+    if listed:  # so that the yes would write
+        narrowed(bench, *listed)
+    real = deciding.records_loader
+
+    def slow(*given: Any) -> Any:
+        bench.coordinator.edit(bench.home.policy, "yearly_epsilon = 2.0", "yearly_epsilon = 1.25")
+        return real(*given)
+
+    asked = bench.asked(kept, columns=True)
+    monkeypatch.setattr(deciding, "records_loader", slow)
+    with pytest.raises(UsageError, match="while the records were read"):
+        bench.desk().decide(asked, 0)
+    assert load_policy(bench.home).budget.yearly_epsilon == 1.25
+    assert bench.state(kept) is State.RECEIVED
+    assert not bench.logged("policy widened")
+
+
 # -- two persons ----------------------------------------------------------------------------------
+
+
+def notices(bench: Bench) -> list[Fact]:
+    return list(InstitutionFacts(bench.home, bench.home.admin_socket)._studies())
 
 
 @pytest.fixture
@@ -309,6 +338,20 @@ def test_a_first_yes_counts_under_its_own_roster(by_two: Bench, kept: KeptStudy)
     safety = roster_code(roster, "bank-a")
     assert "noted: olga" in by_two.decide(kept, "olga", safety=safety).lines[0]
     assert by_two.state(kept) is State.RECEIVED
+
+
+def test_a_first_yes_in_a_browser_is_a_notice_once_the_terminal_says_the_second(
+    by_two: Bench, kept: KeptStudy, custody_of: OpenCustody
+) -> None:
+    by_two.decide(kept)
+    assert notices(by_two) == [Fact(NoticeKind.STUDY_WAITS, kept.study.id)]
+    custody = custody_of()
+    approve(custody, kept, loaded(custody, kept.study), "tester", by_two.now())
+    decision = read_decision(by_two.home, kept.study.id)
+    assert (decision.state, decision.user) == (State.APPROVED, "tester")
+    assert notices(by_two) == [
+        Fact(NoticeKind.STUDY_APPROVED, kept.study.id, subject=decision.time)
+    ]
 
 
 def test_one_no_is_enough(by_two: Bench, kept: KeptStudy) -> None:
