@@ -8,6 +8,7 @@ Edge cases:
     | whose question does not end in time, or is too large | closed; nothing was done |
     | with an unknown call, or words that are not its type's | an error; nothing was done |
     | whose answer is not read in time | closed; what was done stands |
+    | whose answer needs a file that fails | an error that says so; the log names the file |
     | that meets a defect | closed without an answer; the log names the error's type only |
 """
 
@@ -108,6 +109,10 @@ class Desk:
             return line.answered(words, user)
         except FieldfareError as error:
             return error_bytes(error)
+        except OSError as error:  # of a file of this side: whoever went away is met below
+            log.warning("a question failed: %s: %s", error.filename or "file", error.strerror)
+            found = error.strerror or "no answer"
+            return error_bytes(RunError(f"expected files that can be used, found: {found}"))
 
     def serve_one(self, line: socket.socket) -> None:
         """Answer one connection, and close it."""
@@ -162,9 +167,15 @@ def _accept(desk: Desk, listener: Listener, ended: Event) -> None:
 
     with ThreadPoolExecutor(desk.limits.places, "desk") as pool:
         while not ended.is_set():
-            with suppress(TimeoutError):
+            try:
                 line, _ = listener.accept()
-                if places.acquire(blocking=False):
-                    pool.submit(desk.serve_one, line).add_done_callback(over)
-                else:
-                    desk.refuse(line)
+            except TimeoutError:
+                continue
+            except OSError as error:  # too many files are open, say: it passes, and so does this
+                log.warning("no connection was taken: %s", error.strerror)
+                ended.wait(LOOK_SECONDS)
+                continue
+            if places.acquire(blocking=False):
+                pool.submit(desk.serve_one, line).add_done_callback(over)
+            else:
+                desk.refuse(line)

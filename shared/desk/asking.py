@@ -53,7 +53,7 @@ class DeskClient:
                     "user's: nothing was asked; remove what serves there"
                 )
             try:
-                with suppress(BrokenPipeError):  # who refuses hears nothing out, and says why
+                with suppress(BrokenPipeError, ConnectionResetError):  # a refusal says why
                     line.sendall(content)
                     line.shutdown(socket.SHUT_WR)
                 found = received(line, LARGEST_ANSWER, ends)

@@ -1,5 +1,6 @@
 """A desk: who may ask, what counts as a question, and what becomes of everything else."""
 
+import errno
 import json
 import os
 import socket
@@ -8,10 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from threading import Event
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
+from fieldfare.shared.desk import answering
 from fieldfare.shared.desk.answering import Desk, DeskLimits, DeskLine, serving_desk
 from fieldfare.shared.desk.asking import DeskClient
 from fieldfare.shared.desk.calls import (
@@ -54,6 +56,7 @@ FAIL: Final = DeskCall("fail", Word, Nothing, 5.0)
 WAIT: Final = DeskCall("wait", Nothing, Nothing, 0.5)
 LARGE: Final = DeskCall("large", Nothing, Word, 5.0)
 BROKEN: Final = DeskCall("broken", Nothing, Nothing, 5.0)
+FULL: Final = DeskCall("full", Nothing, Nothing, 5.0)
 
 
 class Bench:
@@ -69,6 +72,7 @@ class Bench:
                 DeskLine(WAIT, self.wait),
                 DeskLine(LARGE, lambda _asked, _user: Word(text="x" * LARGEST_ANSWER)),
                 DeskLine(BROKEN, self.broken),
+                DeskLine(FULL, self.full),
             ],
             lambda: self.users,
             QUICK,
@@ -90,6 +94,10 @@ class Bench:
     def broken(self, asked: Nothing, user: int) -> Nothing:
         del asked, user
         raise ZeroDivisionError("MARKER")
+
+    def full(self, asked: Nothing, user: int) -> Nothing:
+        del asked, user
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "policy.toml")
 
 
 @pytest.fixture
@@ -283,6 +291,41 @@ def test_a_defect_says_nothing_but_that_it_ended(
         client.ask(BROKEN, Nothing())
     until(lambda: "ZeroDivisionError" in caplog.text)
     assert "MARKER" not in caplog.text
+
+
+def test_a_full_disk_is_said_to_who_asked_and_in_the_log(
+    client: DeskClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(RunError, match="found: No space left"):
+        client.ask(FULL, Nothing())
+    assert "policy.toml: No space left" in caplog.text
+
+
+class FewFiles(socket.socket):
+    """A listener whose process has too many files open, at first."""
+
+    failed = 0
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        self.failed += 1
+        if self.failed <= 2:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return super().accept()
+
+
+def test_a_desk_outlives_a_moment_without_free_files(
+    bench: Bench, room: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def few(path: Path) -> Iterator[socket.socket]:
+        with FewFiles(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+            listener.bind(os.fspath(path))
+            listener.listen()
+            yield listener
+
+    monkeypatch.setattr(answering, "named", few)
+    with serving_desk(bench.desk, UnixSocket(room)):
+        assert DeskClient(room, ME, "").ask(SAY, Word(text="there")).text == "there"
 
 
 def test_a_call_stands_once() -> None:
