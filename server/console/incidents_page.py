@@ -33,6 +33,7 @@ SHOWN: Final = 50
 LONG: Final = 2_000
 TAIL: Final = 1024 * 1024  # bytes of a log, from its end
 _DIGITS: Final = 12
+_SECONDS: Final = 19  # characters of 2026-11-28T05:37:19
 _OF_EACH: Final = frozenset({"event", "time", "user", "person", "act"})
 _KINDS: Final = tuple(sorted(one.value for one in DecisionKind))
 
@@ -68,6 +69,7 @@ def _incidents(visit: Visit, place: CoordinatorPlace) -> Response:
         lost=lost,
         gone=gone,
         refused=refused,
+        at=_time,
         plain=plain,
         long=LONG,
         time=utc_text,
@@ -171,6 +173,7 @@ def _log(visit: Visit, place: CoordinatorPlace) -> Response:
         first=f"{LOG}?{urlencode(view)}" if before is not None else "",
         following=f"{LOG}?{urlencode(view | more)}" if more else "",
         said=_details,
+        at=_time,
         plain=plain,
     )
 
@@ -181,6 +184,11 @@ def _number(text: str) -> int | None:
     if not (text.isascii() and text.isdecimal()) or len(text) > _DIGITS:
         raise UsageError("before: expected the place of an entry, found something else")
     return int(text)
+
+
+def _time(line: dict[str, Any]) -> str:
+    """Return a line's time to the second, as it was written: UTC."""
+    return plain(str(line.get("time", "")), _SECONDS).replace("T", " ")
 
 
 def _details(line: dict[str, Any]) -> str:

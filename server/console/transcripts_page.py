@@ -44,6 +44,12 @@ _PIECE: Final = 256 * 1024
 _WRITES: Final = "fieldfare.server.store.signed_log"
 _BUSY: Final = "Another transcript is written or verified at this moment: try again in a minute."
 _GOOD: Final = frozenset({"fits", "as_far_as_kept"})
+_VERDICTS: Final = {  # words of the audit's verdicts, as its own screen says them
+    "fits": "Fits: every signature, sum, step, figure and debit.",
+    "does_not_fit": "Does not fit.",
+    "as_far_as_kept": "Fits as far as kept: signatures, order and debits; not the sums.",
+    "not_cosigned": "Not co-signed: too few institutions signed the end of this log.",
+}
 _LINES: Final = (  # of the report that `fieldfare audit transcript --json` gives
     ("name", "study"),
     ("state", "the run"),
@@ -110,6 +116,11 @@ class LogVerdict:
     word: str
     lines: tuple[tuple[str, str], ...]
     institutions: tuple[tuple[str, str, str, str], ...] = ()
+
+    @property
+    def said(self) -> str:
+        """The verdict as a sentence."""
+        return _VERDICTS.get(self.word, "Not verified.")
 
     @property
     def good(self) -> bool:
@@ -266,7 +277,9 @@ def _verdict(said: bytes, trouble: bytes, person: str) -> LogVerdict:
         return LogVerdict(utc_now(), person, "", (("not verified", _last_line(trouble)),))
     misfit = report.get("misfit")
     lines = [] if misfit is None else [("what does not fit", _place(misfit))]
-    lines += [(title, _text(report[key])) for key, title in _LINES if report.get(key) is not None]
+    lines += [
+        (title, _text(report[key])) for key, title in _LINES if report.get(key) not in (None, "")
+    ]
     of_each = tuple(
         (name, str(one["releases"]), _text(one["epsilon"]), _text(one["cosigned_leaves"] or 0))
         for name, one in report["institutions"].items()

@@ -54,7 +54,7 @@ def test_what_a_transcript_holds_and_its_file(
     kept(keyed, written)
     assert RUN in watching.shown("/transcripts")
     text = " ".join(watching.shown(f"/transcripts/{RUN}").split())
-    assert f"of these, reply {sum(one.kind is LeafKind.REPLY for one in written.leaves)}" in text
+    assert f"reply {sum(one.kind is LeafKind.REPLY for one in written.leaves)}, sum" in text
     assert f"{len(written.leaves)} of {len(written.leaves)} leaves" in text
     answer = watching.get(f"/transcripts/{RUN}/file")
     assert answer.headers["content-disposition"] == f'attachment; filename="{RUN}.jsonl"'
@@ -72,9 +72,12 @@ def test_verify_runs_the_projects_own_and_stands_in_the_log(
     answer = watching.fill(f"{page}/verify", page=page)
     assert (answer.status_code, answer.headers["location"]) == (303, page)
     text = " ".join(watching.shown(page).split())
-    assert "Not cosigned. Asked for by otto" in text  # nobody co-signed this one
+    assert (
+        "too few institutions signed the end of this log. Asked for by otto" in text
+    )  # nobody co-signed this one
     assert f"Sums {written.state.sums} Of them added up again, bit for bit" in text
     assert "Model" in text
+    assert "Because" not in text
     assert "bank-a" in text
     line = json.loads(keyed.home.decisions.read_text().splitlines()[-1])
     assert (line["act"], line["person"], line["run"]) == ("transcript verified", "otto", RUN)
