@@ -1,5 +1,6 @@
 """The start that comes with Fieldfare: whole, of the pack, of two scenarios, and makeable again."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,7 @@ def test_recall_and_its_distance_to_alone_are_promised() -> None:
 
 @pytest.mark.promises
 def test_amlsim_is_measured_where_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    data = Path("../shared/data")
+    data = Path(os.environ.get("FIELDFARE_DATA") or "../shared/data")
     if not (data / "amlsim").is_dir():
         pytest.skip("expected AMLSim in ../shared/data, found none: see CONTRIBUTING.md")
     monkeypatch.setenv("FIELDFARE_DATA", str(data))
