@@ -88,7 +88,7 @@ def test_the_index_is_the_divergence_both_ways(seed: int) -> None:
 
 
 def test_steady_records_are_called_moved_no_more_often_than_said() -> None:
-    """400 pairs of 1,500 rows from one skewed law: 1 in 100 is expected, 11 would be chance^-4."""
+    """400 pairs of 1,500 rows from one skewed law: 4 are meant, 12 or more are 1 in 1,000."""
     random, words = np.random.default_rng(1), []
     for _ in range(400):
         then, now = (profiles(random.lognormal(3, 1, 1_500))[0] for _ in range(2))
