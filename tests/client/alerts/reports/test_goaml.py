@@ -1,8 +1,11 @@
+from typing import Any
+
 import pytest
 from lxml import etree
 from tests.support.homes.reported import decided, reported_alert
 
 from fieldfare.client.alerts.alert import PartyRole
+from fieldfare.client.alerts.reports import goaml
 from fieldfare.client.alerts.reports.facts import OPEN, report_facts
 from fieldfare.client.alerts.reports.goaml import goaml_draft, goaml_problems
 from fieldfare.shared.errors import UsageError
@@ -96,6 +99,33 @@ def test_a_value_of_the_wrong_form_is_found_and_not_repeated(tag: str, value: st
     problems = goaml_problems(completed(draft(), **{tag: value}))
     assert any(tag in problem for problem in problems)
     assert "MARKER" not in "".join(problems)
+
+
+def test_no_other_check_takes_what_this_one_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two persons' forms are checked at once: one's errors are no other's, and none are lost."""
+    made = goaml._schema
+    other = etree.fromstring(b"<report><other/></report>")
+
+    def interrupted() -> Any:
+        schema = made()
+
+        class Schema:
+            def validate(self, report: Any) -> bool:
+                valid: bool = schema.validate(report)
+                made().validate(other)
+                return valid
+
+            @property
+            def error_log(self) -> Any:
+                return schema.error_log
+
+        return Schema()
+
+    content = b"<report><wrong/></report>"
+    alone = goaml_problems(content)
+    monkeypatch.setattr(goaml, "_schema", interrupted)
+    assert goaml_problems(content) == alone
+    assert "wrong" in alone[0]
 
 
 def test_transfers_may_be_added() -> None:
