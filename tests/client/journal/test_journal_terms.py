@@ -26,6 +26,7 @@ def test_the_events_are_the_agreed_ones() -> None:
         *("request", "refusal", "release", "run opened", "keys agreed", "transcript co-signed"),
         "rehearsal keys published",
         *("approval", "rejection", "withdrawal", "roster"),
+        *("first of two approvals", "policy widened"),
         *("key", "ledger", "clock", "start", "stop", "in force"),
         *("peers told", "ledger forked"),
         *("study received", "model received", "repair"),
