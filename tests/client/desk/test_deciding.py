@@ -163,6 +163,7 @@ def test_a_code_counts_once_and_for_one_thing(bench: Bench, kept: KeptStudy) -> 
     with pytest.raises(UsageError, match="what the page says now"):
         desk.decide(asked, 0)  # the same form, sent twice
     again = bench.asked(other).model_copy(update={"code": asked.code})
+    bench.seconds -= 60  # the same minute: the code is still shown
     with pytest.raises(UsageError, match="each once"):
         desk.decide(again, 0)
     assert bench.state(other) is State.RECEIVED
@@ -176,8 +177,10 @@ def test_wrong_codes_are_few_and_stand_in_the_log(bench: Bench, kept: KeptStudy)
         with pytest.raises(UsageError, match=match):
             desk.decide(bench.asked(kept, code="000000"), 0)
         bench.seconds -= 60
-    with pytest.raises(UsageError, match="too many"):  # the right one, too
-        desk.decide(bench.asked(kept), 0)
+    for _ in range(3):
+        with pytest.raises(UsageError, match="too many"):  # the right one, too
+            desk.decide(bench.asked(kept), 0)
+        bench.seconds -= 60
     said = [(actor, details["kind"]) for actor, details in bench.logged("console")]
     assert said == [
         *[("otto", "wrong code at the desk")] * TRIES,
