@@ -7,12 +7,12 @@ again, however little the records have changed.
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from fieldfare.server.answers.answer import Answer
 from fieldfare.server.answers.sets import AnswerSet, kept_answers
 from fieldfare.server.members.publication import published_roster
-from fieldfare.server.run.conduct import check_later, keep_questions
-from fieldfare.server.studies.open_coordinator import OpenCoordinator
+from fieldfare.server.run.later_questions import check_later, keep_questions
 from fieldfare.server.studies.proposals import Proposal
 from fieldfare.server.studies.run_control import start
 from fieldfare.server.studies.watched_coordinator import WatchedCoordinator
@@ -20,6 +20,9 @@ from fieldfare.shared.canonical import canonical_bytes
 from fieldfare.shared.errors import PolicyRefusal, RefusalCode, UsageError
 from fieldfare.shared.protocol.plan import PICOMU2, Plan, ReleaseTerms, check_groups
 from fieldfare.shared.queries.questions import Question, QuestionGroup
+
+if TYPE_CHECKING:  # it brings Flower, which who only asks for a price does not need
+    from fieldfare.server.studies.open_coordinator import OpenCoordinator
 
 
 def answers_of_study(coordinator: WatchedCoordinator, study: str) -> tuple[AnswerSet, ...]:
@@ -143,7 +146,7 @@ def spent_later(coordinator: WatchedCoordinator, study: str) -> int:
 
 
 def begin(
-    coordinator: OpenCoordinator,
+    coordinator: "OpenCoordinator",
     proposal: Proposal,
     later: QuestionGroup | None,
     run: str,

@@ -6,13 +6,11 @@ that a process that was killed is followed by another one that goes on.
 The questions of a later run, stored in the coordinator's home before the run starts.
 """
 
-import json
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final
 
 from flwr.serverapp import Grid
@@ -24,6 +22,7 @@ from fieldfare.server.home.settings import load_settings
 from fieldfare.server.run.channel import GridChannel
 from fieldfare.server.run.closing import Closing, ComposedDelivery, Nodes, compose, keep_delivery
 from fieldfare.server.run.hello import Heard, RunTerms, hello
+from fieldfare.server.run.later_questions import read_questions
 from fieldfare.server.run.record import RunCheckpoint
 from fieldfare.server.run.rounds import Federation
 from fieldfare.server.run.server_app import Job, RunStoppedError
@@ -37,7 +36,6 @@ from fieldfare.shared.errors import (
     NeedsPersonError,
     ProtocolError,
     RunError,
-    StudyError,
     UsageError,
 )
 from fieldfare.shared.models import check_module
@@ -48,62 +46,12 @@ from fieldfare.shared.protocol.messages import (
     open_envelope,
     parameters_to_bytes,
 )
-from fieldfare.shared.protocol.plan import Plan, plan_for
+from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.protocol.roster import Roster
 from fieldfare.shared.protocol.signed_files import open_roster, open_study, read_roster, read_signed
-from fieldfare.shared.queries.questions import QuestionGroup
 from fieldfare.shared.run.card_facts import card_facts
 from fieldfare.shared.system.key_files import read_signing_key
-from fieldfare.shared.system.private_files import replace_private
 from fieldfare.shared.transcript.leaves import TreeHead
-
-MAX_FILE: Final = 64 * 1024 * 1024
-
-
-def check_later(plan: Plan, groups: Sequence[QuestionGroup]) -> None:
-    """Check that a study's allowance covers groups of questions, in this order in one run.
-
-    Raises:
-        StudyError: the reason and the fix, one line each; nothing was spent.
-    """
-    most = plan.allowance.steps
-    if not 1 <= len(groups) <= most:
-        raise StudyError(
-            f"expected 1 to {most} groups of the study's allowance, found {len(groups)}: ask fewer "
-            "at once, or propose a study with an allowance"
-        )
-    for index, questions in enumerate(groups):
-        plan.question_terms(plan.allowance.first_step + index, questions)
-
-
-def keep_questions(path: Path, groups: Sequence[QuestionGroup]) -> None:
-    """Write the questions of a run that is not started yet.
-
-    Raises:
-        OSError: `path` cannot be written.
-    """
-    replace_private(path, json.dumps([group.to_bytes().decode() for group in groups]).encode())
-
-
-def read_questions(path: Path) -> tuple[QuestionGroup, ...]:
-    """Return the questions of a run; none where it is one of the whole study.
-
-    Raises:
-        RunError: the file is none that `keep_questions` wrote.
-    """
-    if not path.is_file():
-        return ()
-    try:
-        texts = json.loads(path.read_bytes()[:MAX_FILE])
-        groups = tuple(QuestionGroup.from_bytes(text.encode()) for text in texts)
-    except (ProtocolError, ValueError, AttributeError, TypeError, OSError):
-        raise RunError(f"{path}: expected the questions of a run, found something else") from None
-    if not groups:
-        raise RunError(f"{path}: expected the questions of a run, found none")
-    return groups
-
-
-# -- coordination ---------------------------------------------------------------------------------
 
 log = logging.getLogger(__name__)
 

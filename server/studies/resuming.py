@@ -11,11 +11,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from fieldfare.server.home.settings import CoordinatorSettings
 from fieldfare.server.store.rows import Restarts, RunRow, RunStatus
-from fieldfare.server.studies.open_coordinator import OpenCoordinator
 from fieldfare.server.studies.proposals import proposal
 from fieldfare.server.studies.run_control import Life, inspect_run, resume
 from fieldfare.server.studies.watched_coordinator import WatchedCoordinator
@@ -23,6 +22,9 @@ from fieldfare.shared.errors import FieldfareError, PackageError, UsageError
 from fieldfare.shared.protocol.plan import Plan
 from fieldfare.shared.protocol.prospects import budget_obstacle
 from fieldfare.shared.quiet_hours import QuietHours, quiet_hours
+
+if TYPE_CHECKING:  # it brings Flower, which who only watches does not need
+    from fieldfare.server.studies.open_coordinator import OpenCoordinator
 
 MOST: Final = 5  # times without a person
 GROWTH: Final = 4  # of pauses: 1, 4, 16, 64 and 256 minutes, unless settings say otherwise
@@ -144,7 +146,7 @@ def run_now(coordinator: WatchedCoordinator, row: RunRow, rows: Sequence[RunRow]
 
 
 def carry_on(
-    coordinator: OpenCoordinator, settings: CoordinatorSettings, now: datetime
+    coordinator: "OpenCoordinator", settings: CoordinatorSettings, now: datetime
 ) -> Iterator[str]:
     """Resume and start what is due; yields a line for each.
 
@@ -182,7 +184,7 @@ def _is_carried(coordinator: WatchedCoordinator, row: RunRow) -> bool:
     return carried_by(plan, row, store.paid_in_vain(row.study), plan.still(spent), begun=begun)
 
 
-def _carried_on(coordinator: OpenCoordinator, run: RunNow, now: datetime) -> str:
+def _carried_on(coordinator: "OpenCoordinator", run: RunNow, now: datetime) -> str:
     name = run.row.run
     try:
         resume(

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from flwr.serverapp import Grid
+if TYPE_CHECKING:  # Flower takes 90 MB, and who only watches runs needs none of it
+    from flwr.serverapp import Grid
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class ServerTask:
             should, else why not. Raises RunError where the SuperLink does not hear it.
     """
 
-    grid: Grid
+    grid: "Grid"
     run: int
     configuration: Mapping[str, str]
     finish: Callable[[str | None], None]

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from tests.support.runs.asking import EVERY_KIND, asking
 
-from fieldfare.server.run.conduct import check_later, keep_questions, read_questions
+from fieldfare.server.run.later_questions import check_later, keep_questions, read_questions
 from fieldfare.shared.errors import RunError, StudyError
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.queries.questions import QuestionGroup

@@ -17,7 +17,8 @@ from tests.support.runs.asking import asking, made_up, sums_of
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.server.home.initial_setup import load_signing_key
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.server.run.conduct import carry_out, keep_questions
+from fieldfare.server.run.conduct import carry_out
+from fieldfare.server.run.later_questions import keep_questions
 from fieldfare.server.store.export import export_transcript
 from fieldfare.server.store.rows import RunRow
 from fieldfare.server.store.store import run_store
