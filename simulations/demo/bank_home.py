@@ -24,7 +24,7 @@ from fieldfare.client.approvals.approval import approve, receive
 from fieldfare.client.console.place import console_place
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.home.comparisons import ComparedKey, How, keep_compared
-from fieldfare.client.home.keys import load_identity
+from fieldfare.client.home.keys import INVENTED, load_identity
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.roster import pin_roster
 from fieldfare.client.home.studies import stamp
@@ -62,7 +62,6 @@ from fieldfare.simulations.world.studies import INSTITUTION, PERSONA
 
 PERSON: Final = "anna"
 USER: Final = "demo"  # who did in the home what people of a real bank do
-MARK: Final = "invented"  # a home without it is somebody's own, and is never removed
 CUSTOMERS: Final = "customers.parquet"
 RANKED: Final = "ranked.parquet"
 
@@ -98,7 +97,7 @@ class DemoBank:
             The identity's key, for the roster.
         """
         home = create_institution(folder / self.name, self.name)
-        replace_private(home.path / MARK, b"made by `fieldfare demo`: nobody in it exists\n")
+        replace_private(home.path / INVENTED, b"made by `fieldfare demo`: nobody in it exists\n")
         replace_private(home.holdout_key, holdout_key(self._seed))
         with self._stack:
             yield load_identity(home, None)
@@ -219,7 +218,7 @@ def _opened_queue(place: Path, units: Path, run: str, tuned: Tuned) -> dict[str,
 
 def _clear(place: Path) -> None:
     """Remove the home of an earlier demo, and nothing else."""
-    if (place / MARK).is_file():
+    if (place / INVENTED).is_file():  # without it, it is somebody's own
         shutil.rmtree(place)
         shutil.rmtree(keys_beside(place), ignore_errors=True)
     elif place.exists():

@@ -20,7 +20,7 @@ from fieldfare.client.alerts.reports.facts import OPEN, Movement
 MOST_OFFERED: Final = 200
 MOST_CHOSEN: Final = 12  # a form with the fields of more is no form any more
 _KEY_BYTES: Final = 8
-_FIELD: Final = re.compile(r"^(transactions?)(?:\.(\d+))?\.(.+)$")
+_FIELD: Final = re.compile(r"^(transactions?)(?:\.([0-9]{1,3}))?\.(.+)$")
 _BY_MOVEMENTS: Final = "report_code"  # goAML: on an activity, or with transactions
 
 

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from fieldfare.client.home import keys
 from fieldfare.client.home.keys import (
+    INVENTED,
     identity_fingerprint,
     load_holdout_key,
     load_identity,
@@ -193,12 +194,20 @@ def test_a_node_key_under_a_passphrase_is_refused(home: Home) -> None:
         load_node_key(home)
 
 
-@pytest.mark.parametrize("content", [b"", b"x" * 31, b"x" * 33])
+@pytest.mark.parametrize("content", [b"", b"x" * 31, b"x" * 33, b"0f" * 32])
 def test_a_holdout_key_has_32_bytes(home: Home, content: bytes) -> None:
     assert len(load_holdout_key(home)) == 32
     home.holdout_key.write_bytes(content)
     with pytest.raises(KeysError, match="expected 32 bytes"):
         load_holdout_key(home)
+
+
+def test_only_a_home_that_says_that_it_is_invented_has_a_simulations_holdout_key(
+    home: Home,
+) -> None:
+    home.holdout_key.write_bytes(b"x" * 64)
+    (home.path / INVENTED).touch()
+    assert load_holdout_key(home) == b"x" * 64
 
 
 def test_a_node_public_key_of_no_kind_is_refused(home: Home) -> None:

@@ -97,6 +97,8 @@ FINTRAC = {"transactions.0.method": "A", "transactions.1.method": "B", "action_t
         ({"report_code": "STR-1"}, "a", "b", {"report_code": "STR-1"}),
         (FINTRAC, "ab", "b", {"transactions.0.method": "B", "action_taken": "why"}),
         (FINTRAC, "", "", FINTRAC),
+        ({f"transactions.{'9' * 5000}.method": "A"}, "a", "a",
+            {f"transactions.0.{'9' * 5000}.method": "A"}),  # no field: the next check says so
         ({"transactions.0.method": "A"}, "", "a", {}),
     ],
 )  # fmt: skip
