@@ -188,7 +188,8 @@ def test_two_persons_where_the_policy_asks_for_two(
     other = Browser(desk(path.home.path, console))
     console.log_in(other, console.enrolled("olga", ConsoleRole.OPERATOR))
     assert "approved by olga" in Path(path.home, path.kept, other, decider).decide()
-    assert path.state is State.APPROVED
+    decision = read_decision(path.home, path.kept.study.id)
+    assert (decision.state, decision.user) == (State.APPROVED, "olga")
 
 
 def test_nothing_typed_reaches_the_log_but_the_reason(path: Path) -> None:

@@ -19,6 +19,7 @@ from fieldfare.client.desk.deciding import TRIES, StudyDesk
 from fieldfare.client.desk.reading import study_told
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.studies import KeptStudy, State, read_decision
+from fieldfare.client.institution.open import records_loader
 from fieldfare.client.notices.facts import InstitutionFacts
 from fieldfare.client.policy.policy import load_policy
 from fieldfare.shared.console.credentials import code_of
@@ -289,7 +290,7 @@ def test_a_policy_that_changes_while_records_are_read_is_never_written_over(
 ) -> None:
     if listed:  # so that the yes would write
         narrowed(bench, *listed)
-    real = deciding.records_loader
+    real = records_loader
 
     def slow(*given: Any) -> Any:
         bench.coordinator.edit(bench.home.policy, "yearly_epsilon = 2.0", "yearly_epsilon = 1.25")
