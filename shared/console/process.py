@@ -1,11 +1,20 @@
-"""A console's process: by which names it is called, who comes in how, and until when it serves."""
+"""A console's process: by which names it is called, who comes in how, and until when it serves.
 
+The server is uvicorn, without a log of what was asked.
+"""
+
+import logging
+from asyncio import Transport
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 from typing import Final
 from urllib.parse import urlsplit
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from fieldfare.shared.console.accounts import ConsoleAct
 from fieldfare.shared.console.entrance import Entrance
@@ -14,19 +23,23 @@ from fieldfare.shared.console.invitations import new_links
 from fieldfare.shared.console.place import AccountsPlace
 from fieldfare.shared.console.provider import load_provider
 from fieldfare.shared.console.provider_entrance import ProviderEntrance
-from fieldfare.shared.console.serving import serve
 from fieldfare.shared.console.shield import Application
-from fieldfare.shared.errors import UsageError
+from fieldfare.shared.errors import RunError, UsageError
 from fieldfare.shared.system.addresses import is_loopback, split_address
 from fieldfare.shared.system.clock import since_boot
 from fieldfare.shared.system.listening import Listener, loopback, named
 from fieldfare.shared.system.memory import keep_out_of_dumps
 from fieldfare.shared.system.private_files import os_user
-from fieldfare.shared.system.processes import stop_signals
+from fieldfare.shared.system.processes import Stopped, stop_signals
 from fieldfare.shared.system.sockets import UnixSocket, claimed
 
 UNIX: Final = "unix:"
 PROVIDER: Final = "provider.toml"
+STOP_SECONDS: Final = 5  # for pages that are being made
+LOOK_SECONDS: Final = 0.2
+MOST_CONNECTIONS: Final = 100
+HEAD_SECONDS: Final = 15.0  # in which a request has to be there as a whole
+MOST_HEAD: Final = 16 * 1024  # bytes of a request's head
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -156,3 +169,59 @@ def _listener(listen: str) -> Iterator[Listener]:
     with claimed(UnixSocket(path)) as claim, named(claim.binding) as listener:
         claim.publish()
         yield listener
+
+
+# -- the server ------------------------------------------------------------------------------------
+
+
+class _Impatient(H11Protocol):
+    """A connection that ends where no whole request came in time: nobody holds all of them open."""
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.loop.call_later(HEAD_SECONDS, self._look, None)
+
+    def _look(self, before: RequestResponseCycle | None) -> None:
+        """Look again and again: the request of the last time, and nothing of it to be done yet?"""
+        if self.transport.is_closing():
+            return
+        idle = before is None or before.response_complete or before.more_body
+        if self.cycle is before and idle:
+            self.transport.close()
+            return
+        self.loop.call_later(HEAD_SECONDS, self._look, self.cycle)
+
+
+def serve(app: Application, listener: Listener, stopped: Stopped) -> None:
+    """Answer requests until `stopped` is true; requests that are being answered are finished.
+
+    Raises:
+        RunError: the server ended by itself.
+    """
+    logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # errors are told without their texts
+    config = uvicorn.Config(
+        app,
+        access_log=False,  # addresses hold filters, and a link's token
+        h11_max_incomplete_event_size=MOST_HEAD,
+        http=_Impatient,
+        interface="asgi3",
+        lifespan="off",
+        limit_concurrency=MOST_CONNECTIONS,
+        log_config=None,
+        loop="asyncio",
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=STOP_SECONDS,
+        ws="none",
+    )
+    server = uvicorn.Server(config)
+    # In a thread of its own, so that signals are this process's and not uvicorn's.
+    thread = Thread(target=server.run, kwargs={"sockets": [listener]}, name="console")
+    thread.start()
+    try:
+        while not stopped(LOOK_SECONDS):
+            if not thread.is_alive():
+                raise RunError("expected the console to serve, found that it ended: start it again")
+    finally:
+        server.should_exit = True
+        thread.join()

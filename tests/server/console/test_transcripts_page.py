@@ -11,9 +11,11 @@ from tests.support.homes.keyed_coordinators import KeyedCoordinator
 from tests.support.runs.written_runs import RUN, WrittenRun, base
 
 from fieldfare.server.console import transcripts_page
+from fieldfare.server.console.place import CoordinatorPlace
 from fieldfare.server.store.rows import RunStatus
 from fieldfare.shared.audit.audit import audit
 from fieldfare.shared.audit.opening import Trust
+from fieldfare.shared.console.frame import Refused
 from fieldfare.shared.console.rights import ConsoleRole
 from fieldfare.shared.protocol.roster import ROSTER_SIGNER
 from fieldfare.shared.transcript.leaves import Leaf, LeafKind, tree_head
@@ -114,6 +116,7 @@ def test_a_log_that_goes_on_has_no_file(
 
 def test_only_one_at_a_time_and_not_for_ever(
     keyed: KeyedCoordinator,
+    console: ConsoleBench,
     watching: Browser,
     written: WrittenRun,
     monkeypatch: pytest.MonkeyPatch,
@@ -126,9 +129,11 @@ def test_only_one_at_a_time_and_not_for_ever(
     assert answer.status_code == 503
     assert "was ended" in answer.text
     assert not left.exists()
-    desk = transcripts_page.TranscriptDesk(transcripts_page.CoordinatorPlace)  # type: ignore[arg-type]
+    desk = transcripts_page.TranscriptDesk(
+        CoordinatorPlace(keyed.home.path, keyed.home.path, console.book)
+    )
     desk._one.acquire()
-    with pytest.raises(transcripts_page.Refused, match="Another transcript"), desk.written(RUN):
+    with pytest.raises(Refused, match="Another transcript"), desk.written(RUN):
         pass
 
 

@@ -8,15 +8,15 @@ import pytest
 from tests.support.homes.consoles import ConsoleBench
 from tests.support.system.ports import free_port
 
-from fieldfare.shared.console import serving
-from fieldfare.shared.console.serving import serve
+from fieldfare.shared.console import process
+from fieldfare.shared.console.process import serve
 from fieldfare.shared.system.listening import loopback
 
 
 @pytest.fixture
 def port(console: ConsoleBench, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    monkeypatch.setattr(serving, "HEAD_SECONDS", 0.2)
-    monkeypatch.setattr(serving, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(process, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(process, "LOOK_SECONDS", 0.05)
     number, stop = free_port(), Event()
     with loopback(f"127.0.0.1:{number}") as listener:
         thread = Thread(target=serve, args=(console.app(), listener, stop.wait))
