@@ -5,6 +5,8 @@ checked all of it again. Without scripts each press of Check says it; with them 
 somebody types, by the same check.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from http import HTTPStatus
 from threading import BoundedSemaphore
@@ -110,7 +112,8 @@ class DraftDesk:
     def _form(self, visit: Visit) -> Response:
         form = StudyForm(**{name: visit.form.get(name, "")[:MOST_TEXT] for name in _FORM})
         try:
-            text = form_text(form)
+            with self._turn(visit):
+                text = form_text(form)
         except StudyError as error:
             return self._shown(visit, "", None, form, str(error))
         return self._shown(visit, text, self._looked_at(visit, text), form)
@@ -151,7 +154,9 @@ class DraftDesk:
 
     # -- checking --------------------------------------------------------------------------------
 
-    def _looked_at(self, visit: Visit, text: str) -> CheckedDraft:
+    @contextmanager
+    def _turn(self, visit: Visit) -> Iterator[None]:
+        """Let one text be worked on at a time, and each person's so often."""
         wait = self._turns.take(visit.person.name, since_boot())
         if wait:
             raise Refused(
@@ -160,12 +165,17 @@ class DraftDesk:
         if not self._checking.acquire(timeout=PATIENCE):
             raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, _BUSY)
         try:
-            study = read_draft(text)
-            return check_draft(study, self._around(study))
-        except StudyError as error:
-            return CheckedDraft(tuple(error.problems))
+            yield
         finally:
             self._checking.release()
+
+    def _looked_at(self, visit: Visit, text: str) -> CheckedDraft:
+        with self._turn(visit):
+            try:
+                study = read_draft(text)
+                return check_draft(study, self._around(study))
+            except StudyError as error:
+                return CheckedDraft(tuple(error.problems))
 
     def _around(self, study: Study) -> AroundDraft:
         home = self._place.opened

@@ -12,6 +12,7 @@ import tomlkit
 from fieldfare.shared.errors import StudyError
 from fieldfare.shared.expectation.settings import fitting_settings
 from fieldfare.shared.expectation.strength import PublicNumbers
+from fieldfare.shared.features.features import MAX_LEVELS
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.study import Study, parse_study
 
@@ -155,6 +156,11 @@ def _column(line: str) -> dict[str, Any]:
         )
     if not to:
         levels = [one.strip() for one in said.split(",") if one.strip()]
+        if len(levels) > MAX_LEVELS:  # writing them takes time that grows with their square
+            raise StudyError(
+                f"columns: expected at most {MAX_LEVELS} levels of {name.strip()[:60]!r}, found "
+                f"{len(levels)}"
+            )
         return {"name": name.strip(), "kind": "categorical", "levels": levels}
     if low[4:5] == "-":
         return {"name": name.strip(), "kind": "month", "first": low, "last": high}

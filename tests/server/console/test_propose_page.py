@@ -171,9 +171,10 @@ def test_checks_are_held_back_for_each_person(
     monkeypatch.setattr(propose_page, "since_boot", lambda: 1.0)
     for _ in range(propose_page.CHECKS):
         assert otto.fill("/propose/said", page="/propose", text="x").status_code == 200
-    answer = otto.fill("/propose/said", page="/propose", text="x")
-    assert answer.status_code == 429
-    assert "Too many checks" in answer.text
+    for path in ("/propose/said", "/propose/form"):
+        answer = otto.fill(path, page="/propose", text="x", columns="a: 0 to")
+        assert answer.status_code == 429
+        assert "Too many checks" in answer.text
 
 
 HOSTILE = {

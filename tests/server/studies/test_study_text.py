@@ -29,6 +29,12 @@ FORM = StudyForm(
 )
 
 
+def test_a_form_whose_writing_takes_seconds_is_refused() -> None:
+    levels = ",".join(map(str, range(9_000)))
+    with pytest.raises(StudyError, match="at most 512 levels of 'a', found 9000"):
+        form_text(replace(FORM, columns=f"a: {levels}"))
+
+
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_the_text_of_a_study_is_the_same_study(path: Path) -> None:
     study = load_study(path)
