@@ -188,7 +188,7 @@ def _number(text: str) -> int | None:
 
 def _time(line: dict[str, Any]) -> str:
     """Return a line's time to the second, as it was written: UTC."""
-    return plain(str(line.get("time", "")), _SECONDS).replace("T", " ")
+    return plain(str(line.get("time", ""))[:_SECONDS]).replace("T", " ")
 
 
 def _details(line: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """What went wrong, in a browser, and the log of decisions: newest first, and nothing in it runs."""
 
 import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -50,6 +51,7 @@ def test_the_log_has_filters_and_pages(keyed: KeyedCoordinator, watching: Browse
         write_down(keyed.home, DecisionKind.ENROLMENT, {"institution": f"bank-{number}"})
     text = watching.shown("/log?kind=enrolment")
     assert "bank-119" in text
+    assert re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\b(?!\.)", text)
     assert "bank-69" not in text
     seen, link = 1, watching.get("/log?kind=enrolment").text
     while "Older entries" in link:
