@@ -95,17 +95,19 @@ nightly: $(DEV)  ## the long form of one part; without PART= it lists the parts
 	@case "$(PART)" in \
 	  mutants) $(MAKE) mutants ;; \
 	  golden) $(PY) -m tests.golden.record ;; \
+	  console) mkdir -p out/console && FIELDFARE_SCREENSHOTS=$(CURDIR)/out/console timeout --foreground 60m env $(PYTEST) -n 2 \
+	      tests/deployment/consoles tests/client/console/browser ;; \
 	  coverage) $(MAKE) coverage ;; \
 	  attacks) FIELDFARE_KILL_SEEDS=6 FIELDFARE_RESUME_SEEDS=6 timeout --foreground 60m env $(PYTEST) -n 2 --dist loadgroup \
 	      tests/security tests/deployment/losses ;; \
 	  demo) FIELDFARE_DEMO_SEEDS=20 $(PYTEST) -n 2 tests/simulations/demo/test_screen_is_true.py ;; \
-	  promises) $(PYTEST) -n 2 -m promises ;; \
+	  promises) $(PYTEST) -n 2 -m promises --ignore tests/deployment/consoles ;; \
 	  model) $(PY) -m tests.security.protocol_model.scenarios ;; \
 	  audit) for epsilon in 1 4; do \
 	      $(PY) -m fieldfare.simulations.federation.canaries --epsilon $$epsilon || exit 1; \
 	      $(PY) -m fieldfare.simulations.federation.canaries --epsilon $$epsilon --halve-noise && exit 1 || true; \
 	    done ;; \
-	  *) echo "make nightly: expected PART=mutants, attacks, audit, coverage, demo, golden, model or promises, found PART=$(PART)"; exit 2 ;; \
+	  *) echo "make nightly: expected PART=mutants, attacks, audit, console, coverage, demo, golden, model or promises, found PART=$(PART)"; exit 2 ;; \
 	esac
 
 .PHONY: bench

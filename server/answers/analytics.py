@@ -15,7 +15,6 @@ from itertools import product
 from typing import Any, Final
 
 import numpy as np
-import pyarrow as pa
 
 from fieldfare.server.answers.answer import (
     Z95,
@@ -142,6 +141,8 @@ def table(answers: Iterable[Answer]) -> Any:
     Columns: question, kind, keys and cell (lists of text), measure, value, low, high, sigma,
     suppressed, institutions, alarm. `.to_pandas()` gives a data frame.
     """
+    import pyarrow as pa  # noqa: PLC0415 -- 30 MB, which a page has no use for
+
     texts = pa.list_(pa.string())
     schema = pa.schema(
         [

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any, Final
 
-import pyarrow as pa
 from rich.table import Table
 
 from fieldfare.server.answers import analytics
@@ -55,6 +54,8 @@ def _asked(one: AnswerSet) -> str:
 
 def answers_arrow(sets: Sequence[AnswerSet]) -> Any:
     """Return a pyarrow table: `analytics.table` after a column `run`, with `true` at its end."""
+    import pyarrow as pa  # noqa: PLC0415 -- see `analytics.table`
+
     merged = analytics.table(chain.from_iterable(one.answers for one in sets))
     rows = [(one.run, truth) for one in sets for _, _, truth in rows_of(one)]
     runs = pa.array([run for run, _ in rows], pa.string())
@@ -64,6 +65,8 @@ def answers_arrow(sets: Sequence[AnswerSet]) -> Any:
 
 def arrow_bytes(sets: Sequence[AnswerSet]) -> bytes:
     """Return the table as an Arrow IPC file."""
+    import pyarrow as pa  # noqa: PLC0415 -- see `analytics.table`
+
     found, sink = answers_arrow(sets), pa.BufferOutputStream()
     with pa.ipc.new_file(sink, found.schema) as writer:
         writer.write_table(found)

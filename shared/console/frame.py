@@ -220,7 +220,9 @@ def console_app(parts: ConsoleParts) -> Application:
         return _error_page(_visit(parts, render, request, {}, used=False), error)
 
     handled = {HTTPException: failed, Refused: failed, FieldfareError: failed, Exception: failed}
-    return Shield(Starlette(routes=routes, exception_handlers=handled), parts.hosts)
+    inside = Starlette(routes=routes, exception_handlers=handled)
+    inside.router.redirect_slashes = False  # it would lead to http, whatever stands before us
+    return Shield(inside, parts.hosts)
 
 
 def _check_pages(pages: Sequence[Page]) -> None:

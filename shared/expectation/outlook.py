@@ -23,8 +23,6 @@ from typing import Annotated, Final
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
-from scipy.optimize import least_squares
-from scipy.stats import t
 
 from fieldfare.shared.expectation.strength import PublicNumbers
 
@@ -144,6 +142,8 @@ def fitted(rows: Sequence[Trial]) -> LiftCurve:
         return np.concatenate([weights * (shared - together), weights * (own - alone)])
 
     bounds = ([-6, 0.2, -6, 0.2], [8, 4, 10, 4])
+    from scipy.optimize import least_squares  # noqa: PLC0415 -- 40 MB, for who asks only
+
     found = least_squares(off, START, bounds=bounds).x
     odds = np.array([logit(row.prevalence) for row in rows])
     lifts = np.array([logit(row.pooled) for row in rows]) - odds
@@ -272,6 +272,8 @@ def expected(numbers: PublicNumbers, anchor: Anchor | None = None) -> ExpectedPr
     Raises:
         AccountingError: an epsilon that leaves nothing to spend.
     """
+    from scipy.stats import t  # noqa: PLC0415 -- see `least_squares`
+
     curve, errors = calibration()
     strength, base = numbers.strength, logit(numbers.prevalence)
     lift = curve.lift_at(numbers.prevalence) if anchor is None else anchor.lift

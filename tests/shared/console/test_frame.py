@@ -83,6 +83,12 @@ def test_a_link_of_another_site_ends_no_visit(browser: Browser, site: str) -> No
     assert "set-cookie" in bare.get("/log-in", headers={"sec-fetch-site": "none"}).headers
 
 
+def test_an_address_with_one_slash_more_leads_nowhere(browser: Browser) -> None:
+    """A library redirects by scheme and host: behind a proxy with TLS, to http."""
+    answer = browser.get("/echo/")
+    assert (answer.status_code, "location" in answer.headers) == (404, False)
+
+
 @pytest.mark.parametrize("token", [None, "", "0" * 64, form_token("of another visit")])
 def test_a_form_without_its_token_does_nothing(
     console: ConsoleBench, browser: Browser, token: str | None
