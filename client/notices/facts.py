@@ -100,7 +100,12 @@ class InstitutionFacts:
                 yield Fact(NoticeKind.STUDY_WAITS, study)
             elif state is State.REJECTED:
                 yield Fact(NoticeKind.STUDY_REJECTED, study)
-            elif state is State.APPROVED and decision.asked and not decision.first:
+            elif (
+                state is State.APPROVED
+                and decision.asked
+                # A first yes under a newer roster approves nothing yet; no other one hides this.
+                and decision.first_roster in {"", decision.roster}
+            ):
                 yield Fact(NoticeKind.STUDY_APPROVED, study, subject=decision.time)
 
     def _models(self) -> Iterator[Fact]:

@@ -358,6 +358,19 @@ def test_a_first_yes_in_a_browser_is_a_notice_once_the_terminal_says_the_second(
     ]
 
 
+def test_another_yes_hides_no_notice_of_an_approval(by_two: Bench, kept: KeptStudy) -> None:
+    by_two.decide(kept)
+    by_two.decide(kept, "olga")
+    told = notices(by_two)
+    assert [one.kind for one in told] == [NoticeKind.STUDY_APPROVED]
+    assert "noted" in by_two.decide(kept).lines[0]
+    assert notices(by_two) == told
+    roster = by_two.coordinator.roster(version=2)
+    by_two.coordinator.pin(roster)
+    by_two.decide(kept, "olga", safety=roster_code(roster, "bank-a"))
+    assert notices(by_two) == []  # of the new roster nobody approved it yet
+
+
 def test_one_no_is_enough(by_two: Bench, kept: KeptStudy) -> None:
     by_two.decide(kept)
     by_two.decide(kept, "olga", say=Say.REJECT, reason="no basis")
