@@ -20,10 +20,6 @@ app: Final = Part(
         institution.console institution.console.account.add institution.console.account.link
         institution.console.account.close institution.console.account.list
     """,
-    desk="""
-        institution.desk institution.desk.person.add institution.desk.person.remove
-        institution.desk.person.list
-    """,
     drafting="study.new records.assemble",
     home="""
         institution.init institution.join institution.keys.show
@@ -47,6 +43,8 @@ app: Final = Part(
     run="""
         institution.check institution.start institution.custodian institution.status
         institution.notices.test institution.notices.list
+        institution.desk institution.desk.person.add institution.desk.person.remove
+        institution.desk.person.list
     """,
     scoring="""
         institution.models institution.model.show institution.evaluate institution.tune

@@ -50,6 +50,9 @@ USING = (
         for r in ("alerts", "cli", "joining", "model_use", "oversight", "own_model", "scoring")
     ),
     "client/console/",  # listens on this machine alone, and starts no connection
+    # Listens beside the console, on a unix socket for named users: tells nothing of alerts there,
+    # and takes over what persons signed.
+    *("client/desk/place.py", "client/desk/process.py"),
     "client/home/settings.py",
 )
 USE = re.compile(r"fieldfare\.client\.(?:alerts|joining|model_use|own_model|scoring)\b")
