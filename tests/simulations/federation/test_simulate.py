@@ -88,10 +88,11 @@ def test_every_key_is_documented_and_nothing_else(work: SimulationFolder) -> Non
     results = simulate(work.task(choice=choice, baselines=tuple(Baseline)))
     assert keys(results) == documented("top level") - {
         "answers",
+        "home",
         "released_groups",
         "released_guard",
         "world",
-    }  # it asks, groups and invents nothing, and starts from nothing public
+    }  # it leaves no bank's home, asks, groups and invents nothing, and starts from nothing public
     assert keys(results["study"]) == documented("study")
     assert keys(*results["institutions"]) == documented("institutions")
     assert keys(results["privacy"]) == documented("privacy")
