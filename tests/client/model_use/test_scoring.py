@@ -196,6 +196,8 @@ def test_nothing_that_scoring_keeps_is_where_the_network_reads(analyst: Analyst)
     new -= {path.relative_to(analyst.folder).as_posix() for path in before}
     assert {name for name in new if not name.startswith("log/")} == {
         "a.parquet",
+        "records-health.json",
         "scoring/alerts.sqlite",
     }
+    assert analyst.home.health.stat().st_mode & 0o077 == 0
     assert all_bytes(analyst.home)
