@@ -16,10 +16,13 @@ from rich.console import Console
 from tests.support.homes.reported import decided
 
 from fieldfare.client.alerts.alert import Alert, PartyRole, alert_of
+from fieldfare.client.alerts.entry_keys import keys_beside
 from fieldfare.client.alerts.reports.facts import report_facts
 from fieldfare.client.alerts.reports.goaml import goaml_draft
 from fieldfare.client.alerts.store import Kept
 from fieldfare.client.alerts.text import card
+from fieldfare.client.home.keys import INVENTED
+from fieldfare.client.institution.initial_setup import create_institution
 from fieldfare.client.records import read_records
 from fieldfare.client.records.sources.source import table_at
 from fieldfare.client.scoring.ranking import rank_units
@@ -35,6 +38,7 @@ from fieldfare.shared.features.features import Dependence
 from fieldfare.shared.models import model_for
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.plan import plan_for
+from fieldfare.simulations.demo.bank_home import DemoBank
 from fieldfare.simulations.demo.five_banks import (
     HELPLINES,
     HOME_BANK,
@@ -191,6 +195,18 @@ def test_an_earlier_world_is_replaced_and_anything_else_is_kept(tmp_path: Path) 
     with pytest.raises(UsageError, match="an earlier world, found"):
         banks_task(tmp_path, seed=0, people=FEW)
     assert (tmp_path / WORLD / "mine").is_file()
+
+
+def test_an_earlier_home_is_replaced_and_a_real_one_is_kept(tmp_path: Path) -> None:
+    make = partial(DemoBank, HOME_BANK, tmp_path, world=tmp_path, units=tmp_path, seed=0)
+    real = create_institution(tmp_path / HOME_BANK, HOME_BANK)
+    with pytest.raises(UsageError, match="an earlier demo's home, found another"):
+        make()
+    assert real.identity_key.is_file()
+    (real.path / INVENTED).write_text("")
+    keys_beside(real.path).mkdir()
+    make()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_facts_count_banks_only() -> None:

@@ -86,8 +86,8 @@ class DemoRun:
             held = population.holdout[name]
             data = records.data.select(held)
             scores = model.scores(parameters, data)
-            mine, units = kinds[owners == name][held], np.array(records.units)[held]
-            banks[name] = Bank(scores, data.labels.astype(int), mine, len(records), units)
+            mine, ids = kinds[owners == name][held], np.array(records.units)[held]
+            banks[name] = Bank(scores, data.labels.astype(int), mine, len(records), ids)
         results = json.loads((folder / "results.json").read_text("utf-8"))
         return cls(folder, study, banks, results)
 
