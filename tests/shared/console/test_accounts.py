@@ -1,11 +1,13 @@
 """Accounts and sessions: one link, one use; what ends when; what is kept."""
 
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from tests.support.homes.consoles import PASSWORD, VISIT, ConsoleBench
 
+from fieldfare.shared.console import accounts
 from fieldfare.shared.console.accounts import (
     FILE,
     IDLE,
@@ -214,3 +216,10 @@ def test_a_person_of_a_provider_has_one_account_that_the_operator_made(
     assert book.vouched("idp 2", role, lambda *_: None).name == "anna"
     with pytest.raises(UsageError, match="Nobody made an account"):
         book.vouched("idp 1", role, lambda *_: None)
+
+
+def test_sessions_and_links_end_when_the_documentation_says() -> None:
+    """docs/console.md names the times: other tests move a clock by whatever stands in the code."""
+    hours = [accounts.LONGEST, accounts.LINK_LIVES]
+    assert hours == [timedelta(hours=10), timedelta(hours=24)]
+    assert [timedelta(minutes=30), timedelta(minutes=5)] == [accounts.IDLE, accounts.PROVING]
