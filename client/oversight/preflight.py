@@ -22,7 +22,7 @@ from fieldfare.client.oversight.ledger_report import LimitUse
 from fieldfare.client.policy.explained import warnings
 from fieldfare.client.policy.policy import Policy
 from fieldfare.shared.errors import FieldfareError, RunError, UsageError
-from fieldfare.shared.system.sockets import LONGEST_PATH
+from fieldfare.shared.system.sockets import is_short_enough
 from fieldfare.shared.terminal.texts import cut, folded
 
 TOPIC: Final = 12
@@ -235,7 +235,7 @@ def check_socket(path: Path, mode: int) -> None:
     Raises:
         UsageError: a path that is too long, something else there, or a wider mode.
     """
-    if len(str(path.with_name(f".{path.name}") / "s").encode()) > LONGEST_PATH:
+    if not is_short_enough(path):
         raise UsageError(
             f"{path}: expected a shorter path, found one too long for a socket: name another in "
             "institution.toml"

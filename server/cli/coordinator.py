@@ -28,6 +28,7 @@ from fieldfare.server.cli.options import (
     opened_roster_key,
 )
 from fieldfare.server.cli.runs import RunArgument
+from fieldfare.server.desk.calls import desk_socket
 from fieldfare.server.home import initial_setup
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.roster_key import (
@@ -59,6 +60,7 @@ from fieldfare.shared.system.key_files import read_passphrase
 from fieldfare.shared.system.memory import keep_out_of_dumps
 from fieldfare.shared.system.private_files import create_private
 from fieldfare.shared.system.processes import Child, RestartRules, given_line, supervise_many
+from fieldfare.shared.system.sockets import is_short_enough
 
 
 @app.command("coordinator.init")
@@ -235,10 +237,14 @@ def _children(home: CoordinatorHome, passphrase: bytes | None) -> list[Child]:
     children = [
         Child(name="superlink", command=superlink, environment=environment, rules=SUPERLINK_RULES),
         Child(name="runs", command=runner, environment=environment, given=given, rules=rules),
-        Child(
-            name="desk", command=desk, environment=environment, given=given, rules=SUPERLINK_RULES
-        ),
     ]
+    if is_short_enough(desk_socket(home)):
+        rules = SUPERLINK_RULES
+        children.append(
+            Child(name="desk", command=desk, environment=environment, given=given, rules=rules)
+        )
+    else:
+        _say("desk", f"{home.run}: too long for a socket: a console proposes and starts nothing")
     if home.notices.exists():
         children.append(Child(name="notices", command=notices, environment=environment))
     return children

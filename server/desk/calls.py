@@ -17,7 +17,7 @@ from fieldfare.shared.desk.calls import DeskCall, DeskTerm
 
 START: Final = "fieldfare coordinator start"
 MOST_QUESTIONS_TEXT: Final = 20_000  # characters
-_SOCKET: Final = "desk/sock"
+_SOCKET: Final = "desk.sock"
 
 StudyId = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 RunId = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]

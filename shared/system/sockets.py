@@ -77,8 +77,12 @@ def claimed(wanted: UnixSocket) -> Iterator[Claim]:
     """
     held = UnixSocket(wanted.path.absolute(), wanted.group, wanted.mode, wanted.directory_mode)
     path = held.path
-    hidden = path.with_name(f".{path.name.removesuffix('.sock')}")  # short: the path has a limit
-    _check_length(hidden / "s")
+    hidden = _hidden(path)
+    if not is_short_enough(path):
+        raise UsageError(
+            f"expected a socket path of at most {LONGEST_PATH} bytes, found more for "
+            f"{hidden / 's'}: choose a shorter directory"
+        )
     gid = _group_id(held.group)
     _prepare_directory(path.parent, held, gid)
     lock = _lock(path)
@@ -96,13 +100,13 @@ def claimed(wanted: UnixSocket) -> Iterator[Claim]:
         os.close(lock)  # the file stays: removing it would let two processes lock two files
 
 
-def _check_length(path: Path) -> None:
-    length = len(os.fsencode(path))
-    if length > LONGEST_PATH:
-        raise UsageError(
-            f"expected a socket path of at most {LONGEST_PATH} bytes, found {length} for {path}: "
-            "choose a shorter directory"
-        )
+def is_short_enough(path: Path) -> bool:
+    """Whether a socket can be bound at a path: also in the folder where it begins."""
+    return len(os.fsencode(_hidden(path.absolute()) / "s")) <= LONGEST_PATH
+
+
+def _hidden(path: Path) -> Path:
+    return path.with_name(f".{path.name.removesuffix('.sock')}")  # short: the path has a limit
 
 
 def _group_id(name: str | None) -> int:

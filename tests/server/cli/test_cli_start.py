@@ -5,7 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -14,9 +14,12 @@ import pytest
 from tests.support.network.coordinator import RunningSuperlink, new_home
 from tests.support.system.processes import alive, children, core_limits, until
 
+from fieldfare.server.cli import coordinator
 from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.shared.cli.root import run
 from fieldfare.shared.system.key_files import read_signing_key, signing_pem
 from fieldfare.shared.system.private_files import create_private
+from fieldfare.shared.system.processes import Child
 
 COMMAND: Final = Path(sys.executable).with_name("fieldfare")
 WAIT_SECONDS: Final = 60.0
@@ -140,3 +143,24 @@ def test_a_port_that_is_taken_ends_all_of_it(home: CoordinatorHome) -> None:
         started = Started(home)
         assert started.process.wait(WAIT_SECONDS) == 2
     assert "expected a free port of this host" in started.said()
+
+
+@pytest.mark.parametrize(("deep", "desks"), [(1, 1), (110, 0)])
+def test_a_folder_too_deep_for_a_socket_costs_the_desk_alone(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    deep: int,
+    desks: int,
+) -> None:
+    ran: list[str] = []
+
+    def supervised(children: Sequence[Child], _say: object) -> int:
+        ran.extend(one.name for one in children)
+        return 0
+
+    monkeypatch.setattr(coordinator, "supervise_many", supervised)
+    home = new_home(tmp_path / ("d" * deep) / "home")
+    assert run(("coordinator", "start", "--home", str(home.path))) == 0
+    assert ran == ["superlink", "runs", *(["desk"] * desks)]
+    assert ("too long for a socket" in capsys.readouterr().err) is not bool(desks)
