@@ -36,8 +36,15 @@ DRAWING = ("opendp",)  # loaded where a custodian draws exact noise, in a module
 # Processes that commands start as `python -m`, by role.
 PROCESSES = {
     "node": ("client.node.process", "client.cli.node", "client.stock_node"),
-    "institution": ("client.daemon.process", "client.console.process", "client.notices.process"),
+    "institution": (
+        "client.console.process",
+        "client.daemon.process",
+        "client.desk.process",
+        "client.notices.process",
+    ),
     "coordinator": (
+        "server.console.process",
+        "server.desk.process",
         "server.notices.process",
         "server.service.run_process",
         "server.service.runner_process",
