@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -26,7 +26,6 @@ from fieldfare.client.custodian.party import Party
 from fieldfare.client.ledger.budget import Limits
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.node.client_app import client_app
-from fieldfare.client.own_model.tuning import Tuned
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.server.run.hello import RunTerms
 from fieldfare.server.run.server_app import Job, Outcome, server_app
@@ -42,6 +41,9 @@ from fieldfare.shared.queries.questions import QuestionGroup
 from fieldfare.shared.study.study import Study
 from fieldfare.simulations.beside import Beside
 from fieldfare.simulations.federation.grid import Drop, InProcessGrid, Tap
+
+if TYPE_CHECKING:  # it fits models: a run's own process loads nothing of that
+    from fieldfare.client.own_model.tuning import Tuned
 
 FIRST_NODE: Final = 101
 
@@ -102,7 +104,7 @@ class HomedInstitution(Protocol):
     def delivered(self, job: Job, identities: Identities) -> None:
         """Take the model of a run that has ended."""
 
-    def used(self, tuned: Tuned, both: Beside) -> Callable[[], dict[str, Any]]:
+    def used(self, tuned: "Tuned", both: Beside) -> Callable[[], dict[str, Any]]:
         """Begin to use the model as it was fitted here; the result is for results.json."""
 
 
