@@ -1,10 +1,19 @@
 import json
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from tests.support.homes.reported import reason, reported_alert
 
-from fieldfare.client.alerts.alert import Alert, Disposition, alert_id
+from fieldfare.client.alerts.alert import (
+    Alert,
+    Confidence,
+    Disposition,
+    Feedback,
+    PartyRole,
+    alert_id,
+    alert_status,
+)
 
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
 
@@ -24,6 +33,17 @@ def test_only_what_is_settled_teaches(
     disposition: Disposition, *, closes: bool, label: int | None
 ) -> None:
     assert (disposition.closes, disposition.label) == (closes, label)
+
+
+def test_to_file_takes_two_persons_and_not_two_signatures() -> None:
+    def files(user: str) -> Feedback:
+        said = (Disposition.FILE, PartyRole.CONTROLLER, Confidence.HIGH)
+        return Feedback("a" * 16, NOW, user, *said, reviewer=True)
+
+    alone = alert_status([files("ana"), replace(files("ana"), time=NOW + timedelta(hours=1))])
+    assert (alone.state, alone.label) == ("second_review", None)
+    both = alert_status([files("ana"), files("ben")])
+    assert (both.state, both.label) == ("closed", 1)
 
 
 def test_an_id_says_nothing_without_the_key() -> None:
