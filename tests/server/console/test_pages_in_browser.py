@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from tests.server.console.test_transcripts_page import kept
-from tests.support.browsers.looking import chromium
+from tests.support.browsers.looking import SCRIPTS, chromium
 from tests.support.browsers.served import Served, served
 from tests.support.homes.keyed_coordinators import KeyedCoordinator, progress
 from tests.support.homes.papers import Applicant
@@ -83,7 +83,7 @@ PAGES = {
 }
 
 
-@pytest.mark.parametrize("scripts", [True, False])
+@pytest.mark.parametrize("scripts", SCRIPTS)
 def test_every_page_that_watches(busy: KeyedCoordinator, address: Served, *, scripts: bool) -> None:
     at, link = address
     with chromium(at, scripts=scripts) as look:

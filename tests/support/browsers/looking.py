@@ -17,7 +17,11 @@ from fieldfare.shared.system.clock import utc_now
 AXE: Final = Path(__file__).parents[2] / "client/console/browser/axe-core/axe.min.js"
 RULES: Final = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 WIDTHS: Final = (360, 1280, 1920)
-LOOKED_AT: Final = {"light": (360, 1280), "dark": (1280,)}  # by axe-core, a second each
+LONG: Final = bool(os.environ.get("FIELDFARE_CONSOLE_LONG"))  # make nightly PART=console
+SCRIPTS: Final = (True, False) if LONG else (True,)
+_BOTH: Final = {"light": (360, 1280), "dark": (360, 1280)}
+_EACH: Final = {"light": (360,), "dark": (1280,)}
+LOOKED_AT: Final = _BOTH if LONG else _EACH  # by axe-core, some seconds each
 STOPPED: Final = "Content Security Policy"
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.client.console.test_records_page import kept_counts
-from tests.support.browsers.looking import AXE, STOPPED, Look, chromium
+from tests.support.browsers.looking import AXE, SCRIPTS, STOPPED, Look, chromium
 from tests.support.browsers.served import Served, served
 from tests.support.homes.consoles import PASSWORD, kept_alerts
 from tests.support.homes.institutions import Coordinator, home_study
@@ -55,7 +55,7 @@ def watched_address(
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("scripts", [True, False])
+@pytest.mark.parametrize("scripts", SCRIPTS)
 def test_an_analyst_comes_in_and_takes_an_alert(console_address: Served, *, scripts: bool) -> None:
     address, link = console_address
     token = link("anna")
@@ -88,7 +88,7 @@ def test_an_analyst_comes_in_and_takes_an_alert(console_address: Served, *, scri
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("scripts", [True, False])
+@pytest.mark.parametrize("scripts", SCRIPTS)
 def test_an_operator_reads_a_study_and_is_told_the_command(
     watched_address: Served, *, scripts: bool
 ) -> None:

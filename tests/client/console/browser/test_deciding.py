@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import pytest
-from tests.support.browsers.looking import Look, chromium
+from tests.support.browsers.looking import SCRIPTS, Look, chromium
 from tests.support.browsers.served import Served, served
 from tests.support.homes import journals
 from tests.support.homes.consoles import PASSWORD
@@ -55,7 +55,7 @@ def address(coordinator: Coordinator, capfd: pytest.CaptureFixture[str]) -> Iter
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("scripts", [True, False])
+@pytest.mark.parametrize("scripts", SCRIPTS)
 def test_a_study_is_approved_in_six_actions(
     coordinator: Coordinator, address: Served, *, scripts: bool
 ) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.client.alerts.test_card import STATEMENT
-from tests.support.browsers.looking import Look, chromium
+from tests.support.browsers.looking import SCRIPTS, Look, chromium
 from tests.support.browsers.served import Served, served
 from tests.support.homes.consoles import kept_statement
 from tests.support.homes.reported import reported_alert
@@ -41,7 +41,7 @@ def address(home: Home, capfd: pytest.CaptureFixture[str]) -> Iterator[Served]:
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("scripts", [True, False])
+@pytest.mark.parametrize("scripts", SCRIPTS)
 def test_a_draft_is_checked_as_it_is_typed(
     address: Served, tmp_path: Path, *, scripts: bool
 ) -> None:

@@ -1,7 +1,7 @@
 """Each page of proposing, asking and steering in a real Chromium, with scripts and without."""
 
 import pytest
-from tests.support.browsers.looking import Look, chromium
+from tests.support.browsers.looking import SCRIPTS, Look, chromium
 from tests.support.browsers.served import served
 from tests.support.homes.coordinator_desks import DeskBench
 from tests.support.homes.keyed_coordinators import STUDY, progress
@@ -16,7 +16,7 @@ ALLOWED = {"kinds": ["count", "mean"], "columns": ["hours"], "groups": 4}
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("scripts", [True, False])
+@pytest.mark.parametrize("scripts", SCRIPTS)
 def test_pages_of_proposing_asking_and_steering(
     approved_bench: DeskBench, capfd: pytest.CaptureFixture[str], *, scripts: bool
 ) -> None:
