@@ -28,6 +28,14 @@ def served(
         return capfd.readouterr().out.split("link=")[1][:43]
 
     link("first", "operator")
+    with started(home, listen, part) as address:
+        yield address, link
+
+
+@contextmanager
+def started(home: Path, listen: str, part: str = "institution") -> Iterator[str]:
+    """Serve a part's console as a process where accounts are already; its address."""
+    at = ("--home", str(home), "--listen", listen)
     command = [sys.executable, "-m", "fieldfare", part, "console", *at]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -35,7 +43,7 @@ def served(
             for line in process.stdout:
                 if listen in line:
                     break
-            yield f"http://{listen}", link
+            yield f"http://{listen}"
         finally:
             process.terminate()
             process.wait(20)
