@@ -1,5 +1,6 @@
 """Risk models behind one interface: parameters in, one bounded integer sum out."""
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,6 +10,7 @@ from fieldfare.shared.advice import told
 from fieldfare.shared.models.additive import AdditiveModel
 from fieldfare.shared.models.interface import GridVectors, RiskModel, UnitSums
 from fieldfare.shared.models.linear import LinearModel
+from fieldfare.shared.models.network_facts import network_entries, network_vectors
 from fieldfare.shared.models.started import StartedModel
 from fieldfare.shared.models.vector_network import NetworkModel
 from fieldfare.shared.study.model_sections import MlpSection, VectorSection
@@ -27,6 +29,7 @@ __all__ = [
     "StartedModel",
     "UnitSums",
     "check_module",
+    "gradient_vectors",
     "model_for",
     "network_for",
     "parameter_entries",
@@ -95,11 +98,32 @@ def network_for(study: Study, section: MlpSection) -> "MlpModel | ModuleModel":
 
 
 def parameter_entries(study: Study) -> int:
-    """Count a model's parameters; of a named module as the study says, without importing it."""
-    section = study.model
-    if isinstance(section, MlpSection) and section.parameters is not None:
-        return 1 + section.parameters
+    """Count a model's parameters; of a network without loading what it computes with."""
+    if isinstance(study.model, MlpSection):
+        return network_entries(study.features, study.model)
     return len(model_for(study).initial(0.0))
+
+
+def gradient_vectors(study: Study) -> GridVectors:
+    """Return `trained_model(study).vectors`; of a network without loading what it computes with.
+
+    Raises:
+        PackageError: torch or Opacus, which its steps will need, is not installed here.
+    """
+    section = study.model
+    if not isinstance(section, MlpSection):
+        return trained_model(study).vectors
+    for library in ("torch",) if section.module is None else ("torch", "opacus"):
+        if not _installed(library):
+            raise told(ModuleNotFoundError(name=library))
+    return network_vectors(network_entries(study.features, section), study.privacy.clipping_norm)
+
+
+def _installed(library: str) -> bool:
+    try:
+        return find_spec(library) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def check_module(study: Study) -> None:

@@ -25,17 +25,11 @@ from fieldfare.shared.errors import RunError, StudyError
 from fieldfare.shared.features.basis import Basis, EncodedUnits
 from fieldfare.shared.features.features import Feature
 from fieldfare.shared.models.dense_layers import one_thread
-from fieldfare.shared.models.feature_network import (
-    ARITHMETIC,
-    GAMMA_BITS,
-    MAX_UNITS,
-    Stream,
-    ordered,
-)
+from fieldfare.shared.models.feature_network import MAX_UNITS, Stream, ordered
 from fieldfare.shared.models.interface import GridVectors, check_count
+from fieldfare.shared.models.network_facts import GAMMA_BITS, network_vectors
 from fieldfare.shared.models.unit_batches import (
     CAPACITY,
-    TOUCHED,
     Chunk,
     Inputs,
     UnitInputs,
@@ -148,13 +142,8 @@ class ModuleModel:
 
     @property
     def vectors(self) -> GridVectors:
-        """The bound C with arithmetic's error; rounding of three buckets (3/2 gamma sqrt(d))."""
-        return GridVectors(
-            entries=self.entries,
-            clipping_norm=self.clipping_norm * (1 + ARITHMETIC),
-            gamma_bits=GAMMA_BITS,
-            rounded_entries=TOUCHED**2 * self.entries,
-        )
+        """Public facts about a unit's gradient vector."""
+        return network_vectors(self.entries, self.clipping_norm)
 
     def initial(self, log_odds: float) -> Values:
         """Return the start: c at the public log-odds, matrices from a public stream, else zeros.

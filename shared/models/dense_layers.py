@@ -23,6 +23,7 @@ from torch import Tensor
 
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.features.basis import WEIGHT_STEPS
+from fieldfare.shared.models.network_facts import dense_entries
 from fieldfare.shared.models.unit_batches import CAPACITY, Chunk, Inputs
 
 MOST_CANCELLED: Final = 2.0**14  # rows of a unit may cancel so far, and no further
@@ -80,9 +81,7 @@ class DenseNetwork:
     @property
     def entries(self) -> int:
         """Count the parameters."""
-        befores = (self.count, *self.hidden[:-1])
-        inner = sum(h * (b + 1) for h, b in zip(self.hidden, befores, strict=True))
-        return 1 + self.hidden[-1] + inner
+        return dense_entries(self.count, self.hidden)
 
     def layers(self, parameters: Tensor) -> DenseLayers:
         """Take apart float64 (entries,)."""

@@ -26,12 +26,11 @@ from fieldfare.shared.features.features import Feature
 from fieldfare.shared.features.rows import splitmix
 from fieldfare.shared.models.dense_layers import DenseNetwork, arithmetic, check_machine
 from fieldfare.shared.models.interface import GridVectors, check_count
-from fieldfare.shared.models.unit_batches import TOUCHED, Inputs, UnitInputs, effects, slot_rows
+from fieldfare.shared.models.network_facts import GAMMA_BITS, network_vectors
+from fieldfare.shared.models.unit_batches import Inputs, UnitInputs, effects, slot_rows
 from fieldfare.shared.study.model_sections import MlpSection
 from fieldfare.shared.study.study import Study
 
-GAMMA_BITS: Final = 34
-ARITHMETIC: Final = 2.0**-8  # of C: what floating-point sums may add to a unit's reach
 MAX_UNITS: Final = 1 << 22  # of sums in int64: 2^(34 + 4 + 22) stays below 2^63
 START: Final = b"fieldfare.mlp-start.v1"
 WEIGHT_BITS: Final = 20  # of a first weight
@@ -74,14 +73,8 @@ class MlpModel:
 
     @property
     def vectors(self) -> GridVectors:
-        """The bound C with arithmetic's error; rounding of three buckets (3/2 gamma sqrt(d))."""
-        entries = self.network.entries
-        return GridVectors(
-            entries=entries,
-            clipping_norm=self.clipping_norm * (1 + ARITHMETIC),
-            gamma_bits=GAMMA_BITS,
-            rounded_entries=TOUCHED**2 * entries,
-        )
+        """Public facts about a unit's gradient vector."""
+        return network_vectors(self.network.entries, self.clipping_norm)
 
     def initial(self, log_odds: float) -> Values:
         """Return the start: c at the public log-odds, w at 0, weights from a public stream.

@@ -23,10 +23,10 @@ from torch import Tensor
 
 from fieldfare.shared.errors import RecordsError
 from fieldfare.shared.features.basis import WEIGHT_STEPS, Basis, EncodedUnits, Positions
+from fieldfare.shared.models.network_facts import slot_count
 
 CAPACITY: Final = 128  # units of a bucket
 HASH_BITS: Final = 64
-TOUCHED: Final = 3  # buckets that one unit can change, at most
 
 
 def buckets_of(order: NDArray[np.uint64]) -> list[NDArray[np.int64]]:
@@ -100,7 +100,7 @@ class Inputs:
     @property
     def count(self) -> int:
         """How many numbers a row has: every slot of every feature."""
-        return self.basis.entries - 1
+        return slot_count(self.basis)
 
     @property
     def width(self) -> int:

@@ -19,7 +19,7 @@ from fieldfare.shared.evaluation.groups import group_entries
 from fieldfare.shared.geometry.geometry import fraction_bits_for
 from fieldfare.shared.geometry.moments import first_moment_vectors, moment_vectors
 from fieldfare.shared.geometry.unit_vectors import unit_vectors
-from fieldfare.shared.models import model_for, parameter_entries, trained_model
+from fieldfare.shared.models import gradient_vectors, model_for, parameter_entries, trained_model
 from fieldfare.shared.models.interface import GridVectors
 from fieldfare.shared.privacy.accountant import epsilon_if_masks_fail, sigma_for
 from fieldfare.shared.privacy.discrete_noise import (
@@ -448,7 +448,7 @@ def fraction_bits(study: Study) -> int:
 
 def _training_vectors(study: Study) -> GridVectors:
     """Return the facts of a unit's gradient, in the coordinates that the study trains in."""
-    plain = trained_model(study).vectors
+    plain = gradient_vectors(study)
     return replace(plain, gamma_bits=plain.gamma_bits + fraction_bits(study))
 
 

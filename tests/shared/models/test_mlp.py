@@ -20,7 +20,8 @@ from torch import tensor
 from fieldfare.shared.errors import RecordsError
 from fieldfare.shared.features.basis import EncodedUnits, concatenate
 from fieldfare.shared.models import feature_network as mlp
-from fieldfare.shared.models.feature_network import GAMMA_BITS, MlpModel
+from fieldfare.shared.models.feature_network import MlpModel
+from fieldfare.shared.models.network_facts import GAMMA_BITS
 from fieldfare.shared.privacy.sensitivity import NeighbouringRelation, Sensitivity
 
 HIDDEN = [(8,), (16,), (32, 8), (16, 8, 8)]

@@ -11,7 +11,7 @@ from tests.support.system.packages import PACKAGE, install
 
 from fieldfare.shared.errors import RunError, StudyError
 from fieldfare.shared.models.custom_module import ModuleModel, Values
-from fieldfare.shared.models.feature_network import GAMMA_BITS
+from fieldfare.shared.models.network_facts import GAMMA_BITS
 from fieldfare.shared.models.unit_batches import rows_at
 from fieldfare.shared.study.allowed_packages import class_named, permit
 
