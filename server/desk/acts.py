@@ -36,7 +36,7 @@ from fieldfare.shared.errors import PolicyRefusal, RefusalCode, RunError, UsageE
 from fieldfare.shared.protocol.messages import Signer
 
 NO_ROSTER_YET: Final = "expected a published roster, found none: fieldfare coordinator roster"
-GREET_SECONDS: Final = 60.0  # in which a study is sent out once, however often somebody presses
+GREET_SECONDS: Final = 10.0  # in which a study is sent out once, however often somebody presses
 
 
 @dataclass
@@ -222,7 +222,7 @@ class CoordinatorDesk:
             return ActNote.NO_ROSTER
         before = self._greeted.get(study)
         if before is not None and self.monotonic() - before < GREET_SECONDS:
-            return ActNote.OUT
+            return ActNote.SENT
         try:
             run_control.say_hello(coordinator.control, coordinator.bundle, study)
         except RunError:

@@ -78,6 +78,7 @@ class ActNote(StrEnum):
 
     NONE = ""
     OUT = "institutions that are online get it now, others with the next run"
+    SENT = "institutions that are online got it a moment ago: ask again in some seconds"
     LATER = "the SuperLink does not answer: institutions get it with the next run, or when asked"
     NO_ROSTER = "nothing was sent, for no roster is published: fieldfare coordinator roster"
     BEFORE = "that was done before: nothing was done again"

@@ -51,7 +51,7 @@ def test_a_study_is_signed_sent_and_written_down_once(desk_bench: DeskBench) -> 
     done = desk.propose(proposal_of())
     assert done == ActDone(of=study.id, new=True, note=ActNote.OUT)
     before = desk_bench.keyed.home.study(study.id).read_bytes()
-    assert desk.propose(proposal_of()) == ActDone(of=study.id, new=False, note=ActNote.OUT)
+    assert desk.propose(proposal_of()) == ActDone(of=study.id, new=False, note=ActNote.SENT)
     assert desk_bench.keyed.home.study(study.id).read_bytes() == before
     assert [(one["act"], one["person"], one["study"]) for one in desk_bench.written] == [
         ("study proposed", "otto", study.id)
