@@ -54,7 +54,16 @@
   var form = document.querySelector("form[data-check]");
   if (!form) { return; }
   var text = form.querySelector("textarea"), into = document.getElementById(form.dataset.into);
-  var wait = 0, turn = 0, last = text.value;
+  var wait = 0, turn = 0, tries = 3, last = text.defaultValue;
+  function later(time) {
+    clearTimeout(wait);
+    wait = setTimeout(check, time);
+  }
+  function again() {
+    last = "";
+    tries -= 1;
+    if (tries > 0) { later(3000); }
+  }
   function check() {
     var mine = turn += 1;
     if (text.value === last || !text.value.trim()) { return; }
@@ -62,15 +71,17 @@
     fetch(form.dataset.check, { method: "POST", body: new URLSearchParams(new FormData(form)), redirect: "error" }).then(function (answer) {
       return answer.ok ? answer.text() : "";
     }).then(function (said) {
-      if (mine !== turn || !said) { last = said ? last : ""; return; }
+      if (mine !== turn) { return; }
+      if (!said) { again(); return; }
       var fresh = new DOMParser().parseFromString(said, "text/html").body;
       into.replaceChildren.apply(into, Array.prototype.slice.call(fresh.childNodes));
-    }, function () { last = ""; });
+    }, function () { if (mine === turn) { again(); } });
   }
   text.addEventListener("input", function () {
-    clearTimeout(wait);
-    wait = setTimeout(check, 700);
+    tries = 3;
+    later(700);
   });
+  check();
 }());
 
 /* A form that says what is missing while somebody types: the server's own check, asked as by its button. */
