@@ -107,12 +107,13 @@ def watched_to_its_end(look: Look, study: str) -> str:
     """Hear the approvals, start a run, follow it; return its id."""
     page = look.page
     look.open(f"/proposals/{study}")
-    page.get_by_role("button", name="Ask them now").click()
-    for _ in range(120):
-        look.open(f"/proposals/{study}")
+    for _ in range(60):
         if page.get_by_text("3 of at least 3 approvals").count():
             break
-        page.wait_for_timeout(500)
+        with page.expect_navigation():  # another address, opened at once, would call it off
+            page.get_by_role("button", name="Ask them now").click()
+        page.wait_for_timeout(1000)
+        look.open(f"/proposals/{study}")
     look.check("proposal-approved")
     page.get_by_role("button", name="Start a run, and spend this").dblclick()
     page.get_by_role("heading", name="What an attempt costs").wait_for()

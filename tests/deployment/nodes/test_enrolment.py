@@ -120,8 +120,8 @@ def test_five_commands_make_a_member_whose_node_is_let_in(
     assert site.coordinator("enrol", enrolment) == 0  # the same file again
     assert "nothing changed" in capsys.readouterr().out
     assert site.coordinator("remove", "bank-a", "--yes") == 0
-    assert "the SuperLink lets 1 former node(s) in no more" in capsys.readouterr().out
-    assert site.let_in() == set()
+    assert "removed bank-a" in capsys.readouterr().out
+    assert site.let_in() == set()  # the command settled that, or the runner a moment before it
     until(lambda: "not admitted" in node.read_text(), START_SECONDS)
     assert site.coordinator("enrol", enrolment, "--yes") == 0
     assert "does not take bank-a's node" in capsys.readouterr().out
