@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, Final, TypeVar
 
@@ -79,8 +80,17 @@ def beside() -> Iterator[Beside]:
                 yield Beside(pool)
                 whole = True
             finally:
-                for child in () if whole else set(multiprocessing.active_children()) - before:
-                    child.kill()
+                if not whole:
+                    _leave(pool, set(multiprocessing.active_children()) - before)
+
+
+def _leave(pool: ProcessPoolExecutor, children: set[BaseProcess]) -> None:
+    """End the work, and wait for nothing that was on its way there: nobody will read it."""
+    queue = pool._call_queue  # type: ignore[attr-defined] # noqa: SLF001 -- no public way before 3.14
+    if queue is not None:
+        queue.cancel_join_thread()
+    for child in children:
+        child.kill()
 
 
 def _packed(thing: object) -> bytes:

@@ -3,8 +3,12 @@
 import math
 import multiprocessing
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
 
 import pytest
 from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
@@ -61,3 +65,25 @@ def test_what_changes_here_meanwhile_changes_nothing_there(both: Beside) -> None
     values.append(2)
     assert [one() for one in first] == [None] * 3
     assert count() == 1
+
+
+WAITING: Final = """
+import time
+from fieldfare.simulations.beside import beside
+def said(place):
+    if place:
+        time.sleep(1)
+        raise KeyboardInterrupt
+if __name__ == "__main__":
+    with beside() as both:
+        both.begin(time.sleep, 60)
+        # More than a pipe holds, nobody reads it; the first is taken back and computed here.
+        both.share(len, [(bytes(10**7),)] * 4, said)
+"""
+
+
+def test_an_interrupted_process_waits_for_nothing_on_its_way(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(WAITING)
+    done = subprocess.run([sys.executable, script], capture_output=True, check=False, timeout=30)
+    assert b"KeyboardInterrupt" in done.stderr
