@@ -223,7 +223,9 @@ def run(arguments: Sequence[str]) -> int:
     except click.ClickException as error:
         _complain_of_call(error)
         return error.exit_code
-    except (KeyboardInterrupt, click.Abort) as error:
+    except (KeyboardInterrupt, RuntimeError) as error:  # click.Abort is one of these too
+        if not _is_stop(error):
+            raise
         return _stopped(error)
     except OSError as error:
         _complain(f"{error.filename or 'file'}: {error.strerror or error}")
@@ -237,6 +239,12 @@ def _failed(error: FieldfareError | ModuleNotFoundError, role: str | None) -> in
         raise problem
     _complain(str(problem))
     return problem.exit_code
+
+
+def _is_stop(error: BaseException) -> bool:
+    """Whether somebody stopped the command: DuckDB makes an error of a query's interrupt."""
+    stops = (KeyboardInterrupt, click.Abort)
+    return isinstance(error, stops) or isinstance(error.__cause__, KeyboardInterrupt)
 
 
 def _stopped(error: BaseException) -> int:

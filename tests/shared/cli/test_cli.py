@@ -19,6 +19,9 @@ from fieldfare.simulations.cli import app as simulations
 
 PARTS_OF_TREE = ("client", "server", "shared", "simulations")
 COMMANDS = '''
+import signal
+
+import duckdb
 import typer
 from fieldfare.shared import errors
 
@@ -45,6 +48,12 @@ def act(kind: str, number: int = 0) -> int:
     """Act out what a command can do."""
     if kind in RAISED:
         raise RAISED[kind]
+    if kind == "query":
+        signal.signal(signal.SIGALRM, signal.default_int_handler)  # Ctrl-C, in a moment
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        duckdb.sql("SELECT count(*) FROM range(1000000000000) t(i) WHERE i % 7 = 3").fetchall()
+    if kind == "broken":
+        raise RuntimeError("a defect")
     if kind == "ask":
         typer.confirm("Do it?", abort=True)
     typer.echo(f"did {kind}")
@@ -112,6 +121,15 @@ def test_an_interrupt_is_130_as_shells_say_it(
 ) -> None:
     assert run(["act", "interrupt"]) == 130
     assert "fieldfare: interrupted; nothing more was released" in capsys.readouterr().err
+
+
+def test_ctrl_c_in_the_middle_of_a_query_is_one_too(
+    commands: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["act", "query"]) == 130
+    assert "fieldfare: interrupted; nothing more was released" in capsys.readouterr().err
+    with pytest.raises(RuntimeError, match="a defect"):  # any other is told as what it is
+        run(["act", "broken"])
 
 
 def test_a_question_that_nobody_can_answer_is_bad_input(
