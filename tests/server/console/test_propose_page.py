@@ -91,14 +91,14 @@ def test_it_is_signed_once_however_often_it_is_pressed(
 ) -> None:
     page = otto.fill("/propose", text=STUDY, propose="1").text
     fields = {"text": hidden(page, "text"), "study": hidden(page, "study")}
-    for _ in range(2):
+    for done in ("out", "sent"):  # now, and a moment ago
         answer = otto.fill("/propose/sign", page="/propose", **fields)
-        assert answer.headers["location"] == f"/proposals/{parse_study(STUDY).id}?done=out"
+        assert answer.headers["location"] == f"/proposals/{parse_study(STUDY).id}?done={done}"
     assert len(proposals(desk_bench.keyed.home)) == 1
     (line,) = desk_bench.written
     assert (line["act"], line["person"]) == ("study proposed", "otto")
     shown = words(otto.get(answer.headers["location"]).text)
-    assert ActNote.OUT.value in shown
+    assert ActNote.SENT.value in shown
     assert "0 of at least 3 approvals" in shown
 
 
