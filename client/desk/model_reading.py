@@ -1,12 +1,15 @@
 """What a desk tells of finished models and of the records' health; no record is read for it.
 
+Models are checked anew from the files of the home, at each question.
+
 Of records only counts are kept, and what leaves this side is rounded: rows to two digits, shares to
 whole percents.
 """
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+from markupsafe import Markup
 
 from fieldfare.client.desk.model_calls import (
     JOINING,
@@ -23,12 +26,18 @@ from fieldfare.client.desk.model_calls import (
     StudyRecordsTold,
 )
 from fieldfare.client.home.layout import Home
-from fieldfare.client.oversight.arrived_models import (
-    ArrivedModel,
-    arrived_models,
-    joining_on_desk,
-    model_on_desk,
+from fieldfare.client.home.models import (
+    ModelProvenance,
+    ModelStanding,
+    card_checks,
+    check_model,
+    kept_model,
+    kept_models,
+    model_provenance,
+    read_joining,
 )
+from fieldfare.client.home.studies import kept_study
+from fieldfare.client.institution.open import Institution, open_institution
 from fieldfare.client.records.drift import Drift, DriftWord, drift
 from fieldfare.client.records.health import (
     ColumnProfile,
@@ -37,7 +46,11 @@ from fieldfare.client.records.health import (
     read_health,
 )
 from fieldfare.shared.desk.answering import DeskLine
+from fieldfare.shared.errors import FieldfareError, UsageError
+from fieldfare.shared.finished_model.card_page import card_sections
+from fieldfare.shared.joining.page import join_part
 
+_TRUSTED: Final = frozenset({ModelProvenance.RECOMPUTED, ModelProvenance.FINISHED})
 _ODD = frozenset({DriftWord.MOVED, DriftWord.MOVED_MUCH, DriftWord.OTHER})
 
 
@@ -52,28 +65,71 @@ def model_lines(home: Path) -> list[DeskLine[Any, Any]]:
 
 
 def _models(home: Path) -> ModelsTold:
-    return ModelsTold(models=[_told(one) for one in arrived_models(home)])
-
-
-def _told(one: ArrivedModel) -> ModelTold:
-    return ModelTold(**asdict(one))
+    institution = open_institution(home)
+    signers = institution.signers_ever
+    found = [_told(model_provenance(one, signers)) for one in kept_models(institution.home)]
+    return ModelsTold(models=sorted(found, key=lambda one: (one.finished, one.run), reverse=True))
 
 
 def _model(home: Path, asked: ModelAsked) -> MaybeModel:
-    found = model_on_desk(home, asked.study, asked.run)
-    if found is None:
+    """Draw a model's card anew, or tell why there is none."""
+    institution = open_institution(home)
+    standing = _standing(institution, asked)
+    if standing is None:
         return MaybeModel(found=None)
-    return _part(home, found.model, str(found.card), found.problem)
+    if standing.card is None:
+        return _part(home, standing, "", standing.words)
+    try:
+        return _part(home, standing, _drawn(institution, standing))
+    except FieldfareError as error:
+        return _part(home, standing, "", str(error))
 
 
 def _joining(home: Path, asked: ModelAsked) -> MaybeModel:
-    found = joining_on_desk(home, asked.study, asked.run)
-    return MaybeModel(found=None) if found is None else _part(home, found.model, str(found.answer))
+    """Draw the last answer to "Should we join?" with a model."""
+    standing = _standing(open_institution(home), asked)
+    if standing is None:
+        return MaybeModel(found=None)
+    found = read_joining(standing.kept)
+    return _part(home, standing, join_part(found.figures) if found else "")
 
 
-def _part(home: Path, model: ArrivedModel, drawn: str, problem: str = "") -> MaybeModel:
-    told = ModelPart(model=_told(model), drawn=drawn, problem=problem, home=str(home.absolute()))
-    return MaybeModel(found=told)
+def _standing(institution: Institution, asked: ModelAsked) -> ModelStanding | None:
+    try:
+        kept = kept_model(institution.home, asked.study, asked.run)
+    except UsageError:  # ids that are none
+        return None
+    return model_provenance(kept, institution.signers_ever) if kept else None
+
+
+def _part(home: Path, standing: ModelStanding, drawn: str, problem: str = "") -> MaybeModel:
+    told, where = _told(standing), str(home.absolute())
+    return MaybeModel(found=ModelPart(model=told, drawn=str(drawn), problem=problem, home=where))
+
+
+def _told(found: ModelStanding) -> ModelTold:
+    card, joining = found.card, read_joining(found.kept)
+    return ModelTold(
+        study=found.kept.study,
+        run=found.kept.run,
+        name=card.name if card else "",
+        finished=card.finished if card else "",
+        words=found.words,
+        trusted=found.provenance in _TRUSTED,
+        compared=joining.time[:10] if joining else "",
+    )
+
+
+def _drawn(institution: Institution, found: ModelStanding) -> Markup:
+    """Draw a card from the model itself, checked against its study."""
+    kept = found.kept
+    study = kept_study(institution.home, kept.study, institution.roster).study
+    file = kept.read()
+    delivery = file.open(institution.signers_ever)
+    checked = check_model(study, delivery, file.model, file.card)
+    finished = found.provenance is ModelProvenance.FINISHED
+    checks = card_checks(institution.settings.id, found.recomputed, finished=finished)
+    return card_sections(checked.card, study, checked.parameters, checks)
 
 
 # -- records --------------------------------------------------------------------------------------
