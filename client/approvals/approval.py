@@ -45,7 +45,6 @@ from fieldfare.client.policy.policy import PolicyViolation, package_objections
 from fieldfare.client.records.settings import check_unit
 from fieldfare.shared.errors import (
     FieldfareError,
-    LedgerError,
     PackageError,
     PolicyRefusal,
     ProtocolError,
@@ -241,6 +240,7 @@ def approve(
     now: datetime,
     *,
     asked: str = "",
+    last: Callable[[], None] = lambda: None,
 ) -> StudyDecision:
     """Approve a study that was checked: make its keys, log it, then let it run.
 
@@ -251,10 +251,12 @@ def approve(
         user: who decides: the OS user, or who proved to be a decider at the desk.
         now: the present, with a time zone.
         asked: where it was said, if not on the terminal.
+        last: what else the yes writes; called once nothing can refuse any more but `last` itself.
 
     Raises:
         PolicyRefusal, StudyError, AccountingError: as `check_before_records`; or POLICY: it asks
             for two persons, and nobody else said yes.
+        FieldfareError: as `last`; nothing is approved then.
         UsageError: a former online key signed the study; the coordinator proposes it again.
         LedgerError: ledger or log cannot be written; nothing is approved then.
     """
@@ -277,8 +279,9 @@ def approve(
         envelope = custody.custodian.accept(kept.offer, lambda _: loaded.sums)
         approval = custody.party.from_member(envelope, Approval, custody.party.institution).body
         try:
+            last()
             JournalDecisions(custody.journal).approved(study.id, approval.hash, user, asked)
-        except LedgerError:
+        except FieldfareError:
             custody.custodian.finish(study.id)
             raise
         decision = before.model_copy(

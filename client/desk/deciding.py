@@ -30,6 +30,7 @@ from fieldfare.client.institution.open import (
 )
 from fieldfare.client.institution.restoring import check_not_behind
 from fieldfare.client.journal.entries import MAX_SENTENCE, Event, printable
+from fieldfare.client.journal.journal import Journal
 from fieldfare.client.policy.explained import Allowing, allowing_columns
 from fieldfare.client.policy.policy import Policy, load_policy
 from fieldfare.shared.console.turns import Turns
@@ -46,6 +47,7 @@ ASKED: Final = "console"  # what decisions and the log say of where it was said
 NOBODY: Final = "nobody known"
 TRIES: Final = 5  # codes at once, then one in
 EVERY_SECONDS: Final = 300.0
+DECISIONS: Final = (Event.POLICY, Event.APPROVAL, Event.REJECTION, Event.WITHDRAWAL)
 
 
 @dataclass
@@ -187,16 +189,32 @@ class StudyDesk:
             check_not_behind(custody.ledger, self.home)  # nothing would leave otherwise
             load = records_loader(institution, self.environment)
             loaded = approval.loaded_for(custody, kept.study, load, now, _no_import)
-            self._check_meanwhile(policed)
-            if wider.added:
-                rule = printable("; ".join(wider.added), MAX_SENTENCE)
-                said = {"study": kept.study.id, "rule": rule, "kind": ASKED}
-                custody.journal.append(Event.POLICY, person, **said)
-                replace_private(self.home.policy, wider.text.encode())
-            decision = approval.approve(custody, kept, loaded, person, now, asked=ASKED)
+
+            def widen() -> None:
+                """Write the columns, once nothing else can refuse."""
+                self._check_meanwhile(policed)
+                if wider.added:
+                    self._widen(custody.journal, kept.study.id, person, wider)
+
+            decision = approval.approve(custody, kept, loaded, person, now, asked=ASKED, last=widen)
         lines = [f"approved by {decision.user} at {decision.time}", loaded.words]
         lines += notify_custodian(self.home, institution.settings).split("\n")
         return [line for line in lines if line]
+
+    def _widen(self, journal: Journal, study: str, person: str, wider: Allowing) -> None:
+        """Write the policy; the log says so once, also where a kill came before the write."""
+        rule = printable("; ".join(wider.added), MAX_SENTENCE)
+        said = {"study": study, "rule": rule, "kind": ASKED}
+        last = journal.newest(*DECISIONS)  # an interrupted one: nothing was decided since
+        if last is None or (last.event, last.actor, last.details) != (Event.POLICY, person, said):
+            journal.append(Event.POLICY, person, **said)
+        try:
+            replace_private(self.home.policy, wider.text.encode())
+        except OSError as error:
+            raise UsageError(
+                f"{self.home.policy}: expected a file that can be written, found: "
+                f"{error.strerror}: nothing was approved; make room, and decide again"
+            ) from None
 
     # -- no ---------------------------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 """A yes or no from a browser: who says it, with which proofs, and what everything else gets."""
 
+import errno
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import pytest
 from tests.support.homes import journals
 from tests.support.homes.institutions import Coordinator, OpenCustody, home_study, loaded
 
+from fieldfare.client.approvals import approval
 from fieldfare.client.approvals.approval import approve
 from fieldfare.client.desk import deciding
 from fieldfare.client.desk.calls import DecidedTold, Say, StudyDecided
@@ -19,7 +21,9 @@ from fieldfare.client.desk.deciding import TRIES, StudyDesk
 from fieldfare.client.desk.reading import study_told
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.studies import KeptStudy, State, read_decision
-from fieldfare.client.institution.open import records_loader
+from fieldfare.client.institution.open import Custody, LoadedSums, records_loader
+from fieldfare.client.ledger.budget import Debit
+from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.notices.facts import InstitutionFacts
 from fieldfare.client.policy.policy import load_policy
 from fieldfare.shared.console.credentials import code_of
@@ -305,6 +309,64 @@ def test_a_policy_that_changes_while_records_are_read_is_never_written_over(
     assert not bench.logged("policy widened")
 
 
+def test_columns_are_written_after_the_last_check(
+    bench: Bench, kept: KeptStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What another study spends while records are read refuses the yes, and widens nothing."""
+    narrowed(bench, "customer", "reported")
+    before, asked = bench.home.policy.read_bytes(), bench.asked(kept, columns=True)
+    real = approval.loaded_for
+
+    def slow(custody: Custody, *given: Any) -> LoadedSums:
+        found = real(custody, *given)
+        spend(custody.ledger, custody.ledger._limits.yearly_picomu2)
+        return found
+
+    monkeypatch.setattr(approval, "loaded_for", slow)
+    with pytest.raises(PolicyRefusal, match="yearly_epsilon"):
+        bench.desk().decide(asked, 0)
+    assert bench.home.policy.read_bytes() == before
+    assert not bench.logged("policy widened")
+    assert bench.state(kept) is State.RECEIVED
+
+
+def spend(ledger: Ledger, cost: int) -> None:
+    ledger.commit(
+        Debit(
+            study="ab" * 32,
+            run="r",
+            step=0,
+            attempt=0,
+            kind="training",
+            request="cd" * 32,
+            cost=cost,
+        ),
+        vector=b"v",
+        study_limit=cost,
+        max_attempts=1,
+        sign=lambda _: b"reply",
+        run_states={"r": b""},
+    )
+
+
+def test_a_policy_that_cannot_be_written_approves_nothing(
+    bench: Bench, kept: KeptStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    narrowed(bench, "customer", "reported")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(deciding, "replace_private", full)
+        with pytest.raises(UsageError, match="No space left on device: nothing was approved"):
+            bench.decide(kept, columns=True)
+    assert bench.state(kept) is State.RECEIVED
+    bench.decide(kept, columns=True)
+    assert bench.state(kept) is State.APPROVED
+    assert len(bench.logged("policy widened")) == 1  # of one widening one line
+
+
 # -- two persons ----------------------------------------------------------------------------------
 
 
@@ -385,6 +447,7 @@ import os, sys, signal
 from pathlib import Path
 from datetime import datetime
 from fieldfare.client.approvals import approval
+from fieldfare.client.desk import deciding
 from fieldfare.client.desk.calls import StudyDecided
 from fieldfare.client.desk.deciding import StudyDesk
 from fieldfare.client.home import studies
@@ -408,13 +471,14 @@ dies(approval, "loaded_for")
 dies(Custodian, "accept")
 dies(JournalDecisions, "approved")
 dies(approval, "write_decision")
+dies(deciding, "replace_private")
 now = datetime.fromisoformat(sys.argv[4])
 desk = StudyDesk(Home.open(Path(sys.argv[1])), None, {}, lambda: now, lambda: 0.0)
 desk.decide(StudyDecided.model_validate_json(sys.argv[2]), 0)
 """
 PLACES: Final = [
     f"{name} {when}"
-    for name in ("loaded_for", "accept", "approved", "write_decision")
+    for name in ("loaded_for", "accept", "replace_private", "approved", "write_decision")
     for when in ("before", "after")
 ]
 
@@ -423,7 +487,8 @@ PLACES: Final = [
 @pytest.mark.parametrize("place", PLACES)
 def test_a_kill_approves_once_or_not_at_all(bench: Bench, kept: KeptStudy, place: str) -> None:
     """The code is spent, nothing runs by half, and a second try with another code ends as one."""
-    asked = bench.asked(kept)
+    narrowed(bench, "customer", "reported")
+    asked = bench.asked(kept, columns=True)
     arguments = [str(bench.home.path), asked.model_dump_json(), place, bench.now().isoformat()]
     done = subprocess.run([sys.executable, "-c", DECIDE, *arguments], check=False)
     assert done.returncode == -9
@@ -432,7 +497,9 @@ def test_a_kill_approves_once_or_not_at_all(bench: Bench, kept: KeptStudy, place
     with pytest.raises(FieldfareError):
         bench.desk().decide(asked, 0)
     if not approved:
-        bench.decide(kept)
+        bench.decide(kept, columns=True)
+    assert load_policy(bench.home).records.columns == ("customer", "reported", "amount", "channel")
+    assert len(bench.logged("policy widened")) == 1
     decision = read_decision(bench.home, kept.study.id)
     assert decision.state is State.APPROVED
     hashes = [details["fingerprint"] for _, details in bench.logged("approval")]
