@@ -223,7 +223,7 @@ def run(arguments: Sequence[str]) -> int:
     except click.ClickException as error:
         _complain_of_call(error)
         return error.exit_code
-    except (KeyboardInterrupt, RuntimeError) as error:  # click.Abort is one of these too
+    except (KeyboardInterrupt, RuntimeError, ValueError) as error:  # click.Abort is one too
         if not _is_stop(error):
             raise
         return _stopped(error)
@@ -242,9 +242,11 @@ def _failed(error: FieldfareError | ModuleNotFoundError, role: str | None) -> in
 
 
 def _is_stop(error: BaseException) -> bool:
-    """Whether somebody stopped the command: DuckDB makes an error of a query's interrupt."""
-    stops = (KeyboardInterrupt, click.Abort)
-    return isinstance(error, stops) or isinstance(error.__cause__, KeyboardInterrupt)
+    """Whether somebody stopped the command: DuckDB and pydantic make errors of an interrupt."""
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, (KeyboardInterrupt, click.Abort)):
+        found = found.__cause__
+    return found is not None
 
 
 def _stopped(error: BaseException) -> int:

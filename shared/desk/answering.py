@@ -115,8 +115,8 @@ class Desk:
             return error_bytes(RunError(f"expected files that can be used, found: {found}"))
 
     def serve_one(self, line: socket.socket) -> None:
-        """Answer one connection, and close it."""
-        with line, suppress(OSError):  # whoever went away, or is too slow, has no answer
+        """Answer one connection; who took it closes it."""
+        with suppress(OSError):  # whoever went away, or is too slow, has no answer
             user = peer_user(line)
             if user not in self._users():
                 refused = f"expected a user who may ask this desk, found user number {user}"
@@ -159,8 +159,14 @@ def _accept(desk: Desk, listener: Listener, ended: Event) -> None:
     places = BoundedSemaphore(desk.limits.places)
     listener.settimeout(LOOK_SECONDS)
 
+    def serve(line: socket.socket) -> None:
+        with line:
+            try:
+                desk.serve_one(line)
+            finally:
+                places.release()  # first: who sees its line close finds the place free
+
     def over(done: "Future[None]") -> None:
-        places.release()
         error = done.exception()
         if error is not None:
             log.error("a question failed: %s", type(error).__name__)  # its text may be a record's
@@ -176,6 +182,6 @@ def _accept(desk: Desk, listener: Listener, ended: Event) -> None:
                 ended.wait(LOOK_SECONDS)
                 continue
             if places.acquire(blocking=False):
-                pool.submit(desk.serve_one, line).add_done_callback(over)
+                pool.submit(serve, line).add_done_callback(over)
             else:
                 desk.refuse(line)

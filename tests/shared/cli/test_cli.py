@@ -22,11 +22,17 @@ COMMANDS = '''
 import signal
 
 import duckdb
+import pydantic
 import typer
 from fieldfare.shared import errors
 
 app = typer.Typer(add_completion=False)
 group = typer.Typer(add_completion=False)
+
+class Checked(pydantic.BaseModel):
+    @pydantic.model_serializer(mode="wrap")
+    def stopped(self, write):
+        raise KeyboardInterrupt
 
 RAISED = {
     "study": errors.StudyError(["one: expected a, found b", "two: expected c, found d"]),
@@ -52,6 +58,15 @@ def act(kind: str, number: int = 0) -> int:
         signal.signal(signal.SIGALRM, signal.default_int_handler)  # Ctrl-C, in a moment
         signal.setitimer(signal.ITIMER_REAL, 0.2)
         duckdb.sql("SELECT count(*) FROM range(1000000000000) t(i) WHERE i % 7 = 3").fetchall()
+    if kind == "checks":
+        Checked().model_dump()
+    if kind == "node":
+        try:
+            Checked().model_dump()
+        except ValueError as error:
+            raise RuntimeError("a defect, said without its text") from error
+    if kind == "value":
+        raise ValueError("a defect")
     if kind == "broken":
         raise RuntimeError("a defect")
     if kind == "ask":
@@ -123,13 +138,20 @@ def test_an_interrupt_is_130_as_shells_say_it(
     assert "fieldfare: interrupted; nothing more was released" in capsys.readouterr().err
 
 
-def test_ctrl_c_in_the_middle_of_a_query_is_one_too(
-    commands: None, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("kind", ["query", "checks", "node"])
+def test_ctrl_c_that_a_library_made_an_error_of_is_one_too(
+    kind: str, commands: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["act", "query"]) == 130
+    assert run(["act", kind]) == 130
     assert "fieldfare: interrupted; nothing more was released" in capsys.readouterr().err
-    with pytest.raises(RuntimeError, match="a defect"):  # any other is told as what it is
-        run(["act", "broken"])
+
+
+@pytest.mark.parametrize(("kind", "error"), [("broken", RuntimeError), ("value", ValueError)])
+def test_any_other_defect_is_told_as_what_it_is(
+    kind: str, error: type[Exception], commands: None
+) -> None:
+    with pytest.raises(error, match="a defect"):
+        run(["act", kind])
 
 
 def test_a_question_that_nobody_can_answer_is_bad_input(

@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from threading import Event
@@ -254,6 +255,26 @@ def test_places_are_few_and_come_free(bench: Bench, client: DeskClient, place: P
         bench.go.set()
         until(lambda: said(client) == "")
     assert bench.heard.count(("waited", ME)) == QUICK.places
+
+
+def test_a_place_is_free_before_its_line_closes(
+    bench: Bench, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks one question after the other was told that the desk is busy, now and then."""
+    submit = ThreadPoolExecutor.submit
+
+    def late(self: ThreadPoolExecutor, *given: Any) -> Any:
+        done = submit(self, *given)
+        add = done.add_done_callback
+        monkeypatch.setattr(
+            done, "add_done_callback", lambda told: add(lambda d: (time.sleep(0.5), told(d)))
+        )
+        return done
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", late)
+    for _ in range(QUICK.places + 1):
+        assert b"busy" not in heard(place, b"{")
+    assert not bench.heard
 
 
 def test_an_act_goes_on_where_nobody_waits_any_more(bench: Bench, client: DeskClient) -> None:
