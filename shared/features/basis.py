@@ -15,7 +15,7 @@ Units of several rows each, as features encode them.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Final
 
 import numpy as np
@@ -271,7 +271,7 @@ class Basis:
         if not self.asked:
             return self
         knots = places_in(self.features, parameters[self.entries :])
-        return self if knots == self.knots else Basis(self.features, knots)
+        return self if knots == self.knots else basis_of(self.features, knots)
 
     @cached_property
     def asked(self) -> tuple[NumericFeature, ...]:
@@ -312,6 +312,11 @@ class Basis:
         return tuple(fold_matrix(feature, knots.get(feature.name)) for feature in self.features)
 
     @cached_property
+    def weights(self) -> tuple[NDArray[np.float64], ...]:
+        """The fold matrices as the real numbers that they stand for (float64)."""
+        return tuple(fold * (1.0 / WEIGHT_STEPS) for fold in self.folds)
+
+    @cached_property
     def norms(self) -> tuple[NDArray[np.int64], ...]:
         """Per feature and position: squared norm of the slot weights, in units of 2^-16."""
         return tuple((fold * fold).sum(axis=1) for fold in self.folds)
@@ -323,10 +328,10 @@ class Basis:
 
     def tables(self, parameters: NDArray[np.float64]) -> list[NDArray[np.float64]]:
         """Return each feature's contribution to the score, by position (float64, log-odds)."""
-        weights = 1.0 / WEIGHT_STEPS
+        basis = self.with_knots_in(parameters)
         return [
-            (fold * weights) @ parameters[part]
-            for fold, part in zip(self.with_knots_in(parameters).folds, self.slices(), strict=True)
+            weights @ parameters[part]
+            for weights, part in zip(basis.weights, self.slices(), strict=True)
         ]
 
     def scores(self, parameters: NDArray[np.float64], positions: Positions) -> NDArray[np.float64]:
@@ -338,3 +343,12 @@ class Basis:
         for table, column in zip(self.tables(parameters), positions, strict=True):
             total += table[column]
         return total
+
+
+@lru_cache(maxsize=8)
+def basis_of(features: tuple[Feature, ...], knots: tuple[Places, ...] = ()) -> Basis:
+    """Return the basis of these features, one and the same for every institution of a process.
+
+    Its matrices take 5 MB at 40 features of 8 knots: 1,000 institutions each with their own, 6 GB.
+    """
+    return Basis(features, knots)

@@ -22,6 +22,7 @@ from fieldfare.shared.features.basis import (
     Basis,
     EncodedUnits,
     Positions,
+    basis_of,
     table_size,
 )
 from fieldfare.shared.features.features import Feature
@@ -71,7 +72,7 @@ class AdditiveModel:
     @property
     def basis(self) -> Basis:
         """The sparse basis of the declared features."""
-        return Basis(self.features)
+        return basis_of(self.features)
 
     @property
     def vectors(self) -> GridVectors:

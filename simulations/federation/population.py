@@ -289,22 +289,48 @@ def _dealt_records(study: Study, choice: RecordsChoice, seed: int) -> dict[str, 
         )
     if choice.partition and choice.institutions is None:
         raise UsageError("--partition goes with --institutions N")
-    everything = read_records(
-        [Path(choice.records[0])],
-        study,
-        institution_column=choice.institution_column,
-        audit_column=choice.audit_column,
-        whole=True,
-        beside=COLUMNS,
-    )
-    owners: NDArray[Any] | None = everything.institutions
+    whole = [
+        read_records(
+            [Path(choice.records[0])],
+            study,
+            institution_column=choice.institution_column,
+            audit_column=choice.audit_column,
+            whole=True,
+            beside=COLUMNS,
+        )
+    ]
+    owners: NDArray[Any] | None = whole[0].institutions
     if owners is None:
         partition = Partition.parse(choice.institutions or 0, choice.partition or "iid")
-        owners = partition.assign(everything.units, everything.data.labels, seed=seed)
-        return {name: everything.select(owners == name) for name in partition.names}
+        owners = partition.assign(whole[0].units, whole[0].data.labels, seed=seed)
+        return _by_owner(whole, owners, partition.names)
     names = sorted(set(owners.tolist()))
     _check_names(names)
-    return {name: everything.select(owners == name) for name in names}
+    return _by_owner(whole, owners, names)
+
+
+def _by_owner(
+    whole: list[LoadedRecords], owners: NDArray[Any], names: Sequence[str]
+) -> dict[str, LoadedRecords]:
+    """Part records by halves of the names: each is copied log2(names) times, not compared by all.
+
+    `whole` is let go as it is parted, so that no more than it and one half are held at a time.
+    """
+    places = {name: place for place, name in enumerate(names)}
+    owned = np.array([places[name] for name in owners.tolist()], dtype=np.int32)
+    waiting = [(0, len(names), owned)] if names else []
+    found: dict[str, LoadedRecords] = {}
+    while waiting:
+        first, last, owned = waiting.pop()
+        records = whole.pop()
+        if last - first == 1:
+            found[names[first]] = records
+            continue
+        middle = (first + last) // 2
+        left = owned < middle
+        waiting += [(middle, last, owned[~left]), (first, middle, owned[left])]
+        whole += [records.select(~left), records.select(left)]
+    return found
 
 
 def _check_names(names: Sequence[str] | Mapping[str, Path]) -> None:

@@ -53,6 +53,22 @@ def test_files_say_who_holds_what(work: SimulationFolder) -> None:
     assert masks[0] == masks[1] == masks[2]
 
 
+@pytest.mark.parametrize("institutions", [3, 7, 64])
+def test_parting_by_halves_keeps_order_and_everybody(
+    work: SimulationFolder, institutions: int
+) -> None:
+    chosen = choice(work, institutions=institutions, partition="iid")
+    population = load_population(work.write_study(), chosen, seed=3)
+    assert list(population.records) == Partition(institutions, None).names
+    placed = {unit: name for name, records in population.records.items() for unit in records.units}
+    assert sorted(placed) == sorted(f"unit-{row}" for row in range(ROWS))
+    for name, records in population.records.items():
+        rows = [int(unit.partition("-")[2]) for unit in records.units]
+        assert rows == sorted(rows)
+        assert records.data.positions.shape[1] == len(rows) == len(records.data.labels)
+        assert set(records.units) == {unit for unit, owner in placed.items() if owner == name}
+
+
 @pytest.mark.parametrize("unit", ['"id"', None])
 def test_units_at_several_institutions_are_counted(
     work: SimulationFolder, unit: str | None
