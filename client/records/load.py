@@ -267,7 +267,7 @@ class Load(Reader):
 
 
 def read_records(
-    paths: Sequence[Path],
+    tables: Sequence[Path | Table],
     study: Study,
     *,
     mapping: ColumnMapping | None = None,
@@ -283,9 +283,10 @@ def read_records(
     positions depend on its own row and the study alone: never on batches, order or neighbours.
 
     Args:
-        paths: files of one table, read in order; a folder stands for its files, by name.
+        tables: files of one table, or what is in memory, read in order; a folder stands for its
+            files, by name.
         study: the public plan.
-        mapping: what is declared about all of them: study column to source column, encoding, ...
+        mapping: what is declared about all files: study column to source column, encoding, ...
         institution_column: column that names each unit's institution (also through `mapping`).
         audit_column: column kept beside the units for a fairness audit; never a feature.
         whole: refuse rows that would count as zero; for simulations, whose answers nobody outside
@@ -297,13 +298,13 @@ def read_records(
             rows count from 1 after the header. Never a value.
         StudyError: the mapping names columns that the study does not have.
     """
-    if not paths:
+    if not tables:
         raise RecordsError("expected at least one file with records, found none")
     audit = () if audit_column is None else (audit_column,)
     wanted = Wanted(institution=institution_column, audit=audit, beside=tuple(beside))
     load = Load(study, wanted)
-    for path in paths:
-        load.read(table_at(path, mapping))
+    for one in tables:
+        load.read(one if isinstance(one, Table) else table_at(one, mapping))
     records = load.finish()
     if whole:
         load.problems.check(Effect.ZERO)

@@ -23,8 +23,8 @@ from fieldfare.simulations.cli import app
 from fieldfare.simulations.demo.five_banks import HOME_BANK, banks_task
 from fieldfare.simulations.federation import model_scores
 from fieldfare.simulations.federation.baselines import Baseline
+from fieldfare.simulations.federation.in_memory import Progress as OnProgress
 from fieldfare.simulations.federation.population import RecordsChoice
-from fieldfare.simulations.federation.simulate import Progress as OnProgress
 from fieldfare.simulations.federation.simulate import Simulation, make_folder, simulate
 from fieldfare.simulations.report.screen import details as every_figure
 from fieldfare.simulations.report.screen import screen

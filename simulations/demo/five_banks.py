@@ -18,8 +18,9 @@ from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.study.study import Study, parse_study
 from fieldfare.simulations.beside import ALONE, Beside
 from fieldfare.simulations.demo.bank_home import DemoBank
+from fieldfare.simulations.federation.in_memory import Progress
 from fieldfare.simulations.federation.population import RecordsChoice
-from fieldfare.simulations.federation.simulate import Progress, Simulation, make_folder, simulate
+from fieldfare.simulations.federation.simulate import Simulation, make_folder, simulate
 from fieldfare.simulations.metrics import UNKNOWN
 from fieldfare.simulations.world.institutions import WorldFederation, load_institutions
 from fieldfare.simulations.world.making import DEFAULT_VERSION, WorldPlan

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fieldfare.client.records import LoadedRecords, holdout_mask, read_records
 from fieldfare.client.records.encoding.asked import unit_order
-from fieldfare.client.records.sources.source import open_source
+from fieldfare.client.records.sources.source import Table, table_at
 from fieldfare.client.scoring.readings import COLUMNS
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import EncodedUnits, concatenate
@@ -79,9 +79,18 @@ class Partition:
 
 @dataclass(frozen=True)
 class RecordsChoice:
-    """The files of records that the command line names."""
+    """The records of a simulation, and what says whose each one is.
 
-    records: Sequence[str]
+    Attributes:
+        records: FILE, or NAME=FILE for each institution, as the command line names them; or
+            tables by institution, one of all under "".
+        institution_column: names the institution, in the one table of all.
+        institutions: how many the rows of the one table are dealt to.
+        partition: how, for `Partition.parse`; iid where nothing is said.
+        audit_column: kept beside the units; never an input.
+    """
+
+    records: Sequence[str] | Mapping[str, Table]
     institution_column: str | None = None
     institutions: int | None = None
     partition: str | None = None
@@ -141,13 +150,13 @@ def load_population(study: Study, choice: RecordsChoice, *, seed: int) -> Popula
         UsageError: options that do not go together, or fewer than three institutions.
         RecordsError: records that do not fit the study.
     """
-    named = _named_files(choice)
+    named = _named_tables(choice)
     if named:
         records = {
             name: read_records(
-                [path], study, audit_column=choice.audit_column, whole=True, beside=COLUMNS
+                [table], study, audit_column=choice.audit_column, whole=True, beside=COLUMNS
             )
-            for name, path in named.items()
+            for name, table in named.items()
         }
     else:
         records = _dealt_records(study, choice, seed)
@@ -197,7 +206,10 @@ def _pooled(parts: Sequence[tuple[LoadedRecords, NDArray[Any]]]) -> MeasuredUnit
 
 
 def given_holdout(
-    study: Study, choice: RecordsChoice, given: Sequence[str], names: Collection[str]
+    study: Study,
+    choice: RecordsChoice,
+    given: Sequence[str] | Mapping[str, Table],
+    names: Collection[str],
 ) -> MeasuredUnits:
     """Read `--holdout-file`, in place of the hold-outs.
 
@@ -207,7 +219,7 @@ def given_holdout(
     Args:
         study: the public plan.
         choice: how the records themselves were given.
-        given: FILE, or NAME=FILE for each institution that has one.
+        given: as `RecordsChoice.records`; an institution may have none.
         names: of the institutions.
 
     Raises:
@@ -222,10 +234,10 @@ def given_holdout(
         )
     column = choice.institution_column
     parts = []
-    for name, path in named.items() if named else [("", Path(given[0]))]:
-        whose = column if column and not named and _has_column(path, column) else None
+    for name, table in named.items() if named else [("", _of_all(given))]:
+        whose = column if column and not named and _has_column(table, column) else None
         records = read_records(
-            [path],
+            [table],
             study,
             institution_column=whose,
             audit_column=choice.audit_column,
@@ -236,17 +248,24 @@ def given_holdout(
     return _pooled(parts)
 
 
-def _has_column(path: Path, column: str) -> bool:
-    with open_source(path) as source:
+def _has_column(table: Table, column: str) -> bool:
+    with table.parts[0].open() as source:
         return column in source.columns
 
 
-def _by_name(given: Sequence[str], option: str) -> dict[str, Path]:
-    """Return files by name when all are given as NAME=FILE; nothing for one file alone.
+def _of_all(given: Sequence[str] | Mapping[str, Table]) -> Table:
+    """Return the one table of all institutions."""
+    return given[""] if isinstance(given, Mapping) else table_at(Path(given[0]))
+
+
+def _by_name(given: Sequence[str] | Mapping[str, Table], option: str) -> dict[str, Table]:
+    """Return tables by name; nothing for one of all, as for one FILE without a NAME.
 
     Raises:
         UsageError: several files, some without a name, or a name twice.
     """
+    if isinstance(given, Mapping):
+        return {} if "" in given else dict(given)
     # A file whose own path holds "=" is a file, not a name.
     pairs = [("", "", text) if Path(text).exists() else text.partition("=") for text in given]
     if not all(separator for _, separator, _ in pairs):
@@ -259,11 +278,11 @@ def _by_name(given: Sequence[str], option: str) -> dict[str, Path]:
     files = {name: Path(file) for name, _, file in pairs}
     if len(files) != len(pairs):
         raise UsageError(f"{option} NAME=FILE: expected each institution once, found one twice")
-    return files
+    return {name: table_at(path) for name, path in files.items()}
 
 
-def _named_files(choice: RecordsChoice) -> dict[str, Path]:
-    """Return files by institution when all are given as NAME=FILE, else nothing."""
+def _named_tables(choice: RecordsChoice) -> dict[str, Table]:
+    """Return tables by institution when all are given by name, else nothing."""
     if not choice.records:
         raise UsageError(
             "expected --records FILE or --records NAME=FILE, found neither: say where records are"
@@ -291,7 +310,7 @@ def _dealt_records(study: Study, choice: RecordsChoice, seed: int) -> dict[str, 
         raise UsageError("--partition goes with --institutions N")
     whole = [
         read_records(
-            [Path(choice.records[0])],
+            [_of_all(choice.records)],
             study,
             institution_column=choice.institution_column,
             audit_column=choice.audit_column,
@@ -333,7 +352,7 @@ def _by_owner(
     return found
 
 
-def _check_names(names: Sequence[str] | Mapping[str, Path]) -> None:
+def _check_names(names: Sequence[str] | Mapping[str, Table]) -> None:
     for name in names:
         if not is_institution_id(name):
             raise UsageError(

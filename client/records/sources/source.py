@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,7 +28,7 @@ from fieldfare.client.records.sources.engine import (
     unreadable,
 )
 from fieldfare.client.records.sources.mapping import ColumnMapping
-from fieldfare.client.records.sources.sql import literal
+from fieldfare.client.records.sources.sql import PLAIN, Numerals, literal
 from fieldfare.shared.errors import RecordsError
 from fieldfare.shared.features.features import Dependence
 
@@ -177,12 +178,31 @@ def open_source(
     if not path.is_file():
         raise RecordsError(f"{path}: expected a file with records, found none; check the path")
     declared = mapping or ColumnMapping()
+    with _readable(
+        str(path), lambda: _OPENERS[kind or kind_of(path)](path, declared, rows)
+    ) as source:
+        yield source
+
+
+def table_in_memory(name: str, rows: Any) -> Table:
+    """Return a table that is in memory already, to be read like an Arrow file of the same rows.
+
+    Args:
+        name: what messages call it.
+        rows: a `pyarrow.Table`.
+    """
+    opened = partial(_readable, name, partial(_stream, name, rows.to_reader, PLAIN))
+    return Table(name, ColumnMapping(), (SourceFile("", opened),))
+
+
+@contextmanager
+def _readable(name: str, opener: Callable[[], AbstractContextManager[Source]]) -> Iterator[Source]:
+    """Open a source; what an engine says of it is said without a row."""
     with ExitStack() as stack:
         try:
-            opened = _OPENERS[kind or kind_of(path)](path, declared, rows)
-            source = stack.enter_context(opened)
+            source = stack.enter_context(opener())
         except (duckdb.Error, pa.ArrowException, OSError) as error:
-            raise unreadable(str(path), error) from None
+            raise unreadable(name, error) from None
         yield source
 
 
@@ -203,25 +223,29 @@ def _linked(schema: Any) -> frozenset[str]:
     return frozenset(one.name for one in schema if (one.metadata or {}).get(b"tag") == tag)
 
 
-@contextmanager
-def _arrow(path: Path, mapping: ColumnMapping, rows: Rows) -> Iterator[Source]:
+def _arrow(path: Path, mapping: ColumnMapping, rows: Rows) -> AbstractContextManager[Source]:
     del rows
+    return _stream(str(path), lambda: _arrow_reader(path), mapping.numerals)
+
+
+@contextmanager
+def _stream(name: str, begin: Callable[[], Any], numerals: Numerals) -> Iterator[Source]:
+    """Read a stream of Arrow's, which `begin` begins anew for each query."""
     with connect() as connection:
 
         def feed(_: Sequence[str]) -> Feed:
             checked = CheckedBatches(
-                _arrow_reader(path),
+                begin(),
                 (OSError,),
-                (f"{path}: expected a sound Arrow file, found a damaged batch; write it again"),
+                (f"{name}: expected a sound Arrow file, found a damaged batch; write it again"),
             )
             connection.register("arrow_records", checked.reader())
             return Feed(connection, "arrow_records", lambda: checked.problem)
 
-        schema = _arrow_reader(path).schema
-        different(str(path), schema.names)
+        schema = begin().schema
+        different(name, schema.names)
         columns = described(connection, feed(()).relation)
-        linked, covered = _linked(schema), covered_columns(schema)
-        yield Source(str(path), columns, feed, mapping.numerals, linked, covered)
+        yield Source(name, columns, feed, numerals, _linked(schema), covered_columns(schema))
 
 
 def _arrow_reader(path: Path) -> Any:

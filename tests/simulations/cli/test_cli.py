@@ -18,7 +18,7 @@ from fieldfare.shared.cli.root import run
 from fieldfare.shared.errors import PolicyRefusal, RefusalCode, UsageError
 from fieldfare.simulations.cli.simulate import parse_baselines
 from fieldfare.simulations.federation.baselines import Baseline
-from fieldfare.simulations.federation.simulate import MEMORY
+from fieldfare.simulations.federation.in_memory import MEMORY
 
 ROOT = Path(__file__).parents[3]
 COMMAND = [sys.executable, "-c", "from fieldfare.shared.cli.root import main; main()"]

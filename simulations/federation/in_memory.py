@@ -1,0 +1,565 @@
+"""A whole simulation in memory: one study over one population, beside its baselines.
+
+Nothing is written but ledgers, in a folder that goes with the run; `simulate.py` writes files of
+what comes of it.
+"""
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldfare.client.own_model.own_fits import SumModel
+from fieldfare.client.own_model.stack import is_stackable
+from fieldfare.client.records.sources.source import Table
+from fieldfare.client.scoring.selection import AlertBudget
+from fieldfare.client.sums.study_sums import StudySums
+from fieldfare.server.answers.analytics import read_answers
+from fieldfare.server.run.record import DecodedSum
+from fieldfare.server.run.server_app import Outcome
+from fieldfare.shared.errors import UsageError
+from fieldfare.shared.joining.figures import Facts, figures
+from fieldfare.shared.joining.rows import PairedRow
+from fieldfare.shared.models import model_for
+from fieldfare.shared.privacy.protection import Protection
+from fieldfare.shared.protocol.plan import PICOMU2, Plan, plan_for
+from fieldfare.shared.run.optimizer import TrainingState
+from fieldfare.shared.run.results import AnswerSum
+from fieldfare.shared.study.study import Study
+from fieldfare.simulations.beside import ALONE, Beside
+from fieldfare.simulations.federation.baselines import Baseline, Trainer
+from fieldfare.simulations.federation.federation import (
+    HomedInstitution,
+    HomeInRun,
+    LocalFederation,
+    holdout_key,
+)
+from fieldfare.simulations.federation.homes import (
+    AT_HOME,
+    Homes,
+    Models,
+    OwnFits,
+    gain_at_home,
+    homes_of,
+    rows_of,
+)
+from fieldfare.simulations.federation.population import (
+    MeasuredUnits,
+    Overlap,
+    Population,
+    RecordsChoice,
+    given_holdout,
+    held_out,
+    load_population,
+)
+from fieldfare.simulations.federation.reviews import (
+    Reviews,
+    fairness_figures,
+    reviews_of,
+    unknown_found,
+)
+from fieldfare.simulations.federation.true_answers import answers_beside_truth
+from fieldfare.simulations.metrics import (
+    alerts,
+    chances,
+    group_rows,
+    mean_of,
+    measure,
+)
+from fieldfare.simulations.report.curves import ModelScores
+
+RESULTS_FORMAT: Final = 1
+FEDERATED: Final = "federated"
+START: Final = "start"  # the public start, untouched
+ALONE_START: Final = "alone_start"  # each institution by itself, without privacy, from there
+
+MEMORY: Final = Path("/dev/shm")  # noqa: S108 -- a folder that nobody else may open is made in it
+LEDGER_ENTRY: Final = 1 << 15  # bytes beside a reply's vector, at most
+
+Parameters = NDArray[np.float64]
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """The inputs of a simulation.
+
+    Attributes:
+        study: the study.
+        choice: where records are and who holds them.
+        holdout_files: as `choice.records`; they replace the hold-out for `models` only.
+        baselines: which to train.
+        seed: fixes split, partition and simulated noise; never exact noise.
+        protection: exact or simulated.
+        world: what an invented population is, for the reader; no model sees it.
+        home: of the institution that takes part from one, and uses the model there.
+    """
+
+    study: Study
+    choice: RecordsChoice
+    holdout_files: Sequence[str] | Mapping[str, Table] = ()
+    baselines: tuple[Baseline, ...] = tuple(Baseline)
+    seed: int = 0
+    protection: Protection = Protection.SIMULATED
+    world: Mapping[str, Any] | None = None
+    home: HomedInstitution | None = None
+
+    @property
+    def ledgers(self) -> Path:
+        """The folder in which a folder for ledgers is made where memory does not hold them."""
+        return Path(tempfile.gettempdir())
+
+
+@dataclass
+class Clock:
+    """Seconds since the start, of its parts and of every step."""
+
+    started: float = field(default_factory=time.perf_counter)
+    date: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    marks: dict[str, float] = field(default_factory=dict)
+    steps: list[float] = field(default_factory=list)
+
+    @property
+    def so_far(self) -> float:
+        """Seconds since the start."""
+        return round(time.perf_counter() - self.started, 4)
+
+    def mark(self, name: str, since: float) -> None:
+        """Keep how long something took that began at `since` (seconds of `perf_counter`)."""
+        self.marks[name] = round(time.perf_counter() - since, 4)
+
+    def timing(self) -> dict[str, Any]:
+        """Return `timing` of results.json up to now."""
+        found = {"started": self.date, "total_seconds": self.so_far, **self.marks}
+        if self.steps:
+            found["training_seconds"] = round(float(np.sum(self.steps)), 4)
+            found["step_seconds_median"] = round(float(np.median(self.steps)), 6)
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Simulated:
+    """The outcome of a simulation.
+
+    Attributes:
+        task: its inputs.
+        plan: of the study: every release with its noise.
+        outcome: of the federation's run: parameters, released figures, what was spent.
+        models: by name, then by institution; "" for one of all. Empty where nothing is trained.
+        measured: the units that models were measured on, with their owners.
+        results: the content of results.json but for `files`, `timing` and `home`.
+        clock: what took how long.
+        used: gives `home` of results.json, where the model is used in one.
+    """
+
+    task: Experiment
+    plan: Plan
+    outcome: Outcome
+    models: Mapping[str, Models]
+    measured: MeasuredUnits
+    results: Mapping[str, Any]
+    clock: Clock
+    used: Callable[[], dict[str, Any]] | None = None
+
+    @property
+    def parameters(self) -> Parameters:
+        """float64 (entries,): the shared model's."""
+        return self.models[FEDERATED][""].parameters
+
+    def scores(self) -> dict[str, list[ModelScores]]:
+        """Return every model's chances of the measured units, for curves and intervals."""
+        return {
+            key: [
+                ModelScores(
+                    name=name or key,
+                    labels=self.measured.data.labels,
+                    probabilities=chances(one.scores(self.measured.data)),
+                )
+                for name, one in trained.items()
+            ]
+            for key, trained in self.models.items()
+        }
+
+
+def simulated(
+    task: Experiment, progress: Progress | None = None, both: Beside = ALONE
+) -> Simulated:
+    """Run a simulation; nothing of it is written.
+
+    Args:
+        task: its inputs.
+        progress: told what is done.
+        both: where work may be done beside the federation.
+
+    Raises:
+        FieldfareError: by whose fault it is; see `fieldfare.shared.errors`.
+    """
+    clock = Clock()
+    population = load_population(task.study, task.choice, seed=task.seed)
+    test = (
+        given_holdout(task.study, task.choice, task.holdout_files, list(population.records))
+        if task.holdout_files
+        else held_out(population)
+    )
+    clock.mark("loading_seconds", clock.started)
+    sums = {
+        name: StudySums.prepare(
+            task.study,
+            records.data,
+            population.holdout[name],
+            records.asked_units(name, key=holdout_key(task.seed)),
+        )
+        for name, records in population.records.items()
+    }
+    fits = _own_fits(task, population, both)
+    outcome, plan, participants = _federate(task, sums, clock, progress)
+    since = time.perf_counter()
+    models: dict[str, Models] = {}
+    used: Callable[[], dict[str, Any]] | None = None
+    if task.study.trains:
+        models = {FEDERATED: {"": SumModel(model_for(task.study), outcome.parameters)}}
+        models |= _baselines(task, plan, sums, outcome, (progress, both))
+        if fits is not None:
+            homes = _homes(fits(outcome.parameters), outcome.parameters, (progress, both))
+            models |= {Baseline.ALONE.value: homes.alone, AT_HOME: homes.at_home}
+            if task.home is not None:
+                used = task.home.used(homes.tuned[task.home.name], both)
+    clock.mark("baselines_seconds", since)
+    results = _results(task, plan, outcome, participants, population, models, test)
+    for found in outcome.answers:
+        results["answers"] = _answers(task.study, plan, found, sums)
+    return Simulated(task, plan, outcome, models, test, results, clock, used)
+
+
+def _answers(
+    study: Study, plan: Plan, found: AnswerSum, sums: Mapping[str, StudySums]
+) -> list[dict[str, Any]]:
+    """Read the answers, and set the answers without privacy beside them."""
+    answers = read_answers(plan, found.questions, found.values, institutions=found.participants)
+    return answers_beside_truth(study, answers, sums)
+
+
+def _federate(
+    task: Experiment,
+    sums: Mapping[str, StudySums],
+    clock: Clock,
+    progress: Progress | None,
+) -> tuple[Outcome, Plan, int]:
+    """Run the federation: real custodians, real door, real rounds."""
+    since = time.perf_counter()
+    last = [since]
+
+    def stepped(state: TrainingState, total: DecodedSum) -> None:
+        del total
+        now = time.perf_counter()
+        clock.steps.append(now - last[0])
+        last[0] = now
+        if progress:
+            progress("training together", state.step, task.study.training.steps)
+
+    # Ledgers of a simulated federation live as long as its one run.
+    place = _place_of_ledgers(task, len(sums))
+    with (
+        tempfile.TemporaryDirectory(dir=place, prefix=f".ledgers-{os.getpid()}-") as folder,
+        _home(task, Path(folder)) as home,
+        LocalFederation(
+            task.study,
+            sums,
+            task.protection,
+            seed=task.seed,
+            directory=Path(folder),
+            home=home,
+        ) as federation,
+    ):
+        job = federation.job()
+        job.on_step = stepped
+        last[0] = time.perf_counter()
+        outcome = federation.run(job)
+        if home is not None:
+            home.institution.delivered(job, federation.identities)
+        for name in federation.ledgers:  # a home's approval stays
+            federation.custodians[name].finish(task.study.id)
+    clock.mark("federation_seconds", since)
+    return outcome, federation.plan, len(outcome.participants)
+
+
+@contextmanager
+def _home(task: Experiment, folder: Path) -> Iterator[HomeInRun | None]:
+    """Found the home of the institution that has one, for as long as the run lasts."""
+    if task.home is None:
+        yield None
+        return
+    with task.home.founded(folder) as key:
+        yield HomeInRun(task.home, key, folder)
+
+
+def _place_of_ledgers(task: Experiment, institutions: int) -> Path:
+    """Return where ledgers go that nobody reads again: memory, where they fit in twice.
+
+    They are written and committed as on a disk, for which all institutions of one process would
+    wait one after the other: a third of the time of a run.
+    """
+    kept = sum(
+        (terms.steps + terms.spare) * (LEDGER_ENTRY + 8 * terms.vectors.entries)
+        for terms in plan_for(task.study).releases
+    )
+    writable = MEMORY.is_dir() and os.access(MEMORY, os.W_OK | os.X_OK)
+    fits = writable and shutil.disk_usage(MEMORY).free >= 2 * institutions * kept
+    return MEMORY if fits else task.ledgers
+
+
+def _baselines(
+    task: Experiment,
+    plan: Plan,
+    sums: Mapping[str, StudySums],
+    outcome: Outcome,
+    around: tuple[Progress | None, Beside],
+) -> dict[str, Models]:
+    training = {name: part.training for name, part in sums.items()}
+    units = {name: part.training_count for name, part in sums.items()}
+    answer = outcome.answers[0].values if outcome.answers else None
+
+    # In local mode baselines take as many steps, at the same price each, all of them by sums.
+    stepwise = plan_for(task.study.stepwise) if task.study.training.local else plan
+    turned = {name: part.turned for name, part in sums.items() if part.turned is not None}
+    trainer = Trainer(stepwise, training, units, task.seed, answer, turned, outcome.geometry)
+    (progress, both), trained = around, dict[str, Models]()
+    model = model_for(task.study)
+    if task.study.public_start is not None:
+        alone = trainer.train(Baseline.ALONE).items()
+        trained[START] = {"": SumModel(model, trainer.untouched())}
+        trained[ALONE_START] = {name: SumModel(model, one) for name, one in alone}
+    # Own best models come from _homes.
+    chosen = [b for b in task.baselines if b is not Baseline.ALONE or not is_stackable(task.study)]
+
+    def said(place: int) -> None:
+        if progress:
+            progress(f"baseline {chosen[place].value}", place, len(chosen))
+
+    found = dict(zip(chosen, both.share(trainer.train, [(b,) for b in chosen], said), strict=True))
+    for baseline in task.baselines:
+        learned = found.get(baseline, {})
+        trained[baseline.value] = {name: SumModel(model, one) for name, one in learned.items()}
+    return trained
+
+
+def _own_fits(
+    task: Experiment, population: Population, both: Beside
+) -> Callable[[Parameters], OwnFits] | None:
+    """Begin to fit own models, and return what finds them by the shared one; None without any.
+
+    Where it decides the knots of own models, too, they wait for it.
+    """
+    study = task.study
+    if not study.trains or Baseline.ALONE not in task.baselines or not is_stackable(study):
+        return None
+    training = {
+        name: records.select(~population.holdout[name]).data
+        for name, records in population.records.items()
+    }
+    if study.asks_for_knots:
+        return lambda shared: OwnFits.begin(study, shared, training, both)
+    begun = OwnFits.begin(study, model_for(study).initial(0.0), training, both)
+    return lambda _: begun
+
+
+def _homes(fits: OwnFits, shared: Parameters, around: tuple[Progress | None, Beside]) -> Homes:
+    """Find each institution's own best model, and the shared one used at home."""
+    progress, both = around
+
+    def said(done: int, total: int) -> None:
+        if progress:
+            progress("used at home", done, total)
+
+    return homes_of(fits, shared, said, both)
+
+
+def _results(
+    task: Experiment,
+    plan: Plan,
+    outcome: Outcome,
+    participants: int,
+    population: Population,
+    models: Mapping[str, Models],
+    test: MeasuredUnits,
+) -> dict[str, Any]:
+    study = task.study
+    names = list(population.records)
+    results: dict[str, Any] = {
+        "format": RESULTS_FORMAT,
+        "study": {
+            "name": study.name,
+            "id": study.id,
+            "purpose": study.purpose,
+            "prohibited_uses": list(study.prohibited_uses),
+            "unit": study.records.unit,
+            "model": study.model.kind,
+            "steps": study.training.steps,
+            "mode": study.training.mode,
+            "local_steps": study.training.local_steps if study.training.local else None,
+        },
+        "version": version("fieldfare"),
+        "seed": task.seed,
+        "institutions": [
+            {"name": name, "units": len(records), **_measured_on(test, test.owners == name)}
+            for name, records in population.records.items()
+        ],
+        "privacy": {
+            **_privacy(task, plan, outcome, participants),
+            "multiplicity": _multiplicity(plan, Overlap.of(study, population)),
+        },
+        "models": {
+            key: _model_metrics(trained, names, test, study.evaluation.alert_budget)
+            for key, trained in models.items()
+        },
+        "released_metrics": outcome.released_metrics,
+    }
+    if outcome.released_groups is not None:
+        results["released_groups"] = outcome.released_groups
+    if outcome.released_guard is not None:
+        results["released_guard"] = outcome.released_guard
+    if task.world is not None:
+        results["world"] = dict(task.world)
+    if test.audit is not None and task.study.trains:
+        results["groups"] = _groups(task, models, population, test)
+    if AT_HOME in models:
+        rows = _own_rows(task, models, population, test)
+        results["gain_at_home"] = gain_at_home(rows)
+        facts = Facts.of(study, unknown=(_rest(task),))
+        results["joining"] = figures(facts, rows)
+    return results
+
+
+def _own_rows(
+    task: Experiment,
+    models: Mapping[str, Models],
+    population: Population,
+    test: MeasuredUnits,
+) -> list[PairedRow]:
+    """Compare the shared model at home with the own best ones, each on its own hold-out."""
+    held = {name: test.data.select(test.owners == name) for name in population.records}
+    learned = {
+        name: int(records.data.labels[~population.holdout[name]].sum())
+        for name, records in population.records.items()
+    }
+    homes = Homes(models[Baseline.ALONE.value], models[AT_HOME])
+    terms = (task.study.evaluation.alert_budget, task.seed)
+    return rows_of(homes, models[FEDERATED][""], learned, held, terms)
+
+
+def _rest(task: Experiment) -> str:
+    """Say which command answers the rest of whether to join."""
+    command = "fieldfare study join"
+    if task.world is None:
+        command += " STUDY.toml --records FILE"
+    return (
+        "One run of one seed does not tell: fewer labels, roles that are rare here, a scenario "
+        "never seen here, a newcomer, the months that a new scenario takes to show, what of a "
+        "gain is only that more models are weighed, and intervals "
+        f"over several seeds. `{command} --out FOLDER` computes them."
+    )
+
+
+def _measured_on(test: MeasuredUnits, chosen: NDArray[np.bool_]) -> dict[str, int]:
+    """Say how many of an institution's own units models are measured on, and how many labelled."""
+    return {
+        "measured_units": int(chosen.sum()),
+        "measured_positives": int(test.data.labels[chosen].sum()),
+    }
+
+
+def _privacy(task: Experiment, plan: Plan, outcome: Outcome, participants: int) -> dict[str, Any]:
+    privacy = task.study.privacy
+    main = plan.training if task.study.trains else plan.query
+    sensitivity = main.sensitivity
+    spent = outcome.spent / PICOMU2
+    return {
+        "epsilon": privacy.epsilon,
+        "delta": privacy.delta,
+        "mu2_planned": plan.mu2,
+        "mu2_spent": spent,
+        "epsilon_spent": plan.epsilon(spent),
+        "sigma": main.sigma,
+        "sensitivity": sensitivity.l2(plan.relation) if sensitivity else 0.0,
+        "clipping_norm": main.vectors.clipping_norm,
+        "collusion_tolerance": privacy.collusion_tolerance,
+        "participants": participants,
+        "noise": task.protection.value,
+        "masked": task.protection is Protection.EXACT,
+        "epsilon_if_masks_fail": plan.epsilon_if_masks_fail(participants),
+        "failed_attempts": outcome.attempts,
+    }
+
+
+def _multiplicity(plan: Plan, found: Overlap) -> dict[str, Any]:
+    """Say what multiplicity these records need, and what holds for who stands at most places.
+
+    A unit at k institutions moves a sum by k vectors where M are counted in, so its mu is k / M
+    times the plan's (docs/design.md, "One person, several units").
+    """
+    counted = plan.study.privacy.multiplicity
+    times = max(1.0, found.most / counted)
+    return {
+        "study": counted,
+        "needed": max(1, found.most),
+        "by": "id" if found.by_id else "content",
+        "units": found.units,
+        "several": found.several,
+        "beyond": found.beyond,
+        "epsilon_of_worst": plan.epsilon(plan.mu2 * times**2),
+    }
+
+
+def _model_metrics(
+    trained: Models,
+    names: list[str],
+    test: MeasuredUnits,
+    budget: float,
+) -> dict[str, Any]:
+    """Measure one model of all, or one model for each institution."""
+    labels = test.data.labels
+    scored = {key: chances(one.scores(test.data)) for key, one in trained.items()}
+    pooled = {key: measure(labels, scores, budget) for key, scores in scored.items()}
+    rows = {}
+    for name in names:
+        key = name if name in trained else ""
+        own = test.owners == name
+        rows[name] = {"pooled": pooled[key], "own": measure(labels[own], scored[key][own], budget)}
+    return {**mean_of(list(pooled.values())), "per_institution": rows}
+
+
+def _groups(
+    task: Experiment, models: Mapping[str, Models], population: Population, test: MeasuredUnits
+) -> dict[str, Any]:
+    """On whom reviews fall, by a column that no model has seen."""
+    budget = task.study.evaluation.alert_budget
+    said = {"column": task.choice.audit_column, "alert_budget": budget}
+    if not task.holdout_files:
+        ranked_by = AT_HOME if AT_HOME in models else FEDERATED
+        found = {
+            key: _reviewed(models[key], population, budget)
+            for key in dict.fromkeys((ranked_by, Baseline.ALONE.value))
+            if key in models
+        }
+        unknown = unknown_found(found)
+        return said | {"ranked_by": ranked_by, **unknown} | fairness_figures(found[ranked_by])
+    if test.audit is None:
+        raise UsageError("expected an audit column, found none")
+    reviewed = alerts(chances(models[FEDERATED][""].scores(test.data)), budget)
+    rows = group_rows(test.audit, test.data.labels, reviewed)
+    return said | {"ranked_by": FEDERATED, "rows": rows}
+
+
+def _reviewed(models: Models, population: Population, budget: float) -> Reviews:
+    own = {name: models[name if name in models else ""] for name in population.records}
+    return reviews_of(own, population, AlertBudget(share=budget))
