@@ -36,14 +36,17 @@ from fieldfare.client.alerts.reports.forms import (
 from fieldfare.client.alerts.store import Kept
 from fieldfare.client.console.alert_page import CASE, kept_statement, shown_alert
 from fieldfare.client.console.place import ConsolePlace
-from fieldfare.shared.console.frame import Page, Visit
+from fieldfare.shared.console.frame import Checking, Page, Visit
 from fieldfare.shared.console.rights import Right
 from fieldfare.shared.errors import UsageError
+from fieldfare.shared.system.clock import since_boot
 from fieldfare.shared.terminal.texts import plain
 
 DRAFT: Final = f"{CASE}/draft"
 FIELD: Final = "field:"
 ENTRY: Final = "entry:"
+CHECKS: Final = 60  # at once, of one person: each pause of somebody's typing is one
+CHECK_AGAIN: Final = 0.5  # seconds until one more
 MOST_FIELDS: Final = 500  # of a draft with as many movements as fit, and all offers
 
 
@@ -82,10 +85,17 @@ class ReportDesk:
 
 def draft_pages(place: ConsolePlace) -> tuple[Page, ...]:
     """Return the pages of drafts."""
-    work = Right.WORK_ON_ALERTS
+    work, checking = Right.WORK_ON_ALERTS, Checking(since_boot, CHECKS, CHECK_AGAIN)
+
+    def fill(visit: Visit) -> Response:
+        """Check or save; somebody's typing takes no turn of the same person's Save."""
+        act = "save" if "save" in visit.form else "check"
+        with checking.turn(f"{visit.person.name} {act}"):
+            return _fill(visit, place)
+
     return (
         Page(DRAFT, work, lambda visit: _draft(visit, place)),
-        Page(DRAFT, work, lambda visit: _fill(visit, place), "POST", fields=MOST_FIELDS),
+        Page(DRAFT, work, fill, "POST", fields=MOST_FIELDS),
     )
 
 

@@ -23,13 +23,13 @@ from fieldfare.server.studies.proposals import Proposal, proposal, proposals
 from fieldfare.server.studies.run_control import SUFFIX_BYTES, new_run_id
 from fieldfare.server.studies.study_text import questions_text
 from fieldfare.server.studies.watched_coordinator import WatchedCoordinator, watched_coordinator
-from fieldfare.shared.console.frame import MenuEntry, Page, Refused, Visit
+from fieldfare.shared.console.frame import Checking, MenuEntry, Page, Refused, Visit
 from fieldfare.shared.console.rights import Right
 from fieldfare.shared.errors import FieldfareError, UsageError
 from fieldfare.shared.pages.words import number
 from fieldfare.shared.privacy.usual_budget import USUAL_YEAR, usual_limit, usual_worth
 from fieldfare.shared.queries.questions import QuestionGroup
-from fieldfare.shared.system.clock import utc_now
+from fieldfare.shared.system.clock import since_boot, utc_now
 from fieldfare.shared.terminal.texts import plain
 
 ASK_PATH: Final = "/ask"
@@ -67,11 +67,12 @@ class AskPrice:
 
 def ask_pages(place: CoordinatorPlace) -> tuple[Page, ...]:
     """Return the pages on which questions are priced and asked."""
+    one, checking = f"{ASK_PATH}/{{study}}", Checking(since_boot)
     return (
         Page(ASK_PATH, Right.STEER, lambda visit: _studies(visit, place)),
-        Page(f"{ASK_PATH}/{{study}}", Right.STEER, lambda visit: _editor(visit, place)),
-        Page(f"{ASK_PATH}/{{study}}", Right.STEER, lambda visit: _price(visit, place), "POST"),
-        Page(f"{ASK_PATH}/{{study}}/now", Right.STEER, lambda visit: _ask(visit, place), "POST"),
+        Page(one, Right.STEER, lambda visit: _editor(visit, place)),
+        Page(one, Right.STEER, lambda visit: _price(visit, place, checking), "POST"),
+        Page(f"{one}/now", Right.STEER, lambda visit: _ask(visit, place, checking), "POST"),
     )
 
 
@@ -95,13 +96,15 @@ def _editor(visit: Visit, place: CoordinatorPlace) -> Response:
     return _shown(visit, found, questions_text(found.study))
 
 
-def _price(visit: Visit, place: CoordinatorPlace) -> Response:
-    found, text = _found(visit, place), visit.form.get("questions", "")
-    try:
-        price = _priced(place, found, _group(text))
-    except FieldfareError as error:
-        return _shown(visit, found, text, None, str(error))
-    return _shown(visit, found, text, price)
+def _price(visit: Visit, place: CoordinatorPlace, checking: Checking) -> Response:
+    text = visit.form.get("questions", "")
+    with checking.turn(visit.person.name):
+        found = _found(visit, place)
+        try:
+            price = _priced(place, found, _group(text))
+        except FieldfareError as error:
+            return _shown(visit, found, text, None, str(error))
+        return _shown(visit, found, text, price)
 
 
 def _group(text: str) -> QuestionGroup:
@@ -171,16 +174,17 @@ def _shown(
     )
 
 
-def _ask(visit: Visit, place: CoordinatorPlace) -> Response:
+def _ask(visit: Visit, place: CoordinatorPlace, checking: Checking) -> Response:
     cost = visit.form.get("cost", "")
     if not cost.isascii() or not cost.isdecimal() or len(cost) > _COST_DIGITS:
         raise UsageError("cost: expected the price that the page showed, found something else")
-    asked = AskAsked(
-        study=proposal(place.opened, visit.places["study"]).id,
-        questions=visit.form.get("questions", "")[:MOST_QUESTIONS_TEXT],
-        cost=int(cost),
-        run=checked_run(visit.form.get("run", "")),
-        person=visit.person.name,
-    )
-    done = get_done(place.opened, ASK, asked)
+    with checking.turn(visit.person.name):
+        asked = AskAsked(
+            study=proposal(place.opened, visit.places["study"]).id,
+            questions=visit.form.get("questions", "")[:MOST_QUESTIONS_TEXT],
+            cost=int(cost),
+            run=checked_run(visit.form.get("run", "")),
+            person=visit.person.name,
+        )
+        done = get_done(place.opened, ASK, asked)
     return visit.go(f"/steer/{done.of}", **done_query(done))

@@ -5,11 +5,8 @@ checked all of it again. Without scripts each press of Check says it; with them 
 somebody types, by the same check.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from http import HTTPStatus
-from threading import BoundedSemaphore
 from typing import Final
 
 from starlette.responses import Response
@@ -35,9 +32,8 @@ from fieldfare.server.studies.study_text import (
     study_text,
 )
 from fieldfare.server.studies.watched_coordinator import watched_coordinator
-from fieldfare.shared.console.frame import MenuEntry, Page, Refused, Visit
+from fieldfare.shared.console.frame import Checking, MenuEntry, Page, Visit
 from fieldfare.shared.console.rights import Right
-from fieldfare.shared.console.turns import Turns
 from fieldfare.shared.errors import FieldfareError, StudyError, UsageError
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.system.clock import since_boot, utc_now
@@ -45,12 +41,7 @@ from fieldfare.shared.terminal.texts import plain
 
 PROPOSE_PATH: Final = "/propose"
 PROPOSE_MENU: Final = MenuEntry(PROPOSE_PATH, "Propose", Right.STEER)
-CHECKS: Final = 20  # at once, of one person
-CHECK_AGAIN: Final = 1.0  # seconds until one more
-AT_ONCE: Final = 1  # of all persons
-PATIENCE: Final = 5.0
 MOST_PROBLEMS: Final = 100
-_BUSY: Final = "Another study is being checked: press Check again in a moment."
 _FORM: Final = tuple(one.name for one in fields(StudyForm))
 
 
@@ -68,8 +59,7 @@ class DraftDesk:
     def __init__(self, place: CoordinatorPlace) -> None:
         """Work at a place."""
         self._place = place
-        self._turns = Turns(CHECKS, CHECK_AGAIN)
-        self._checking = BoundedSemaphore(AT_ONCE)
+        self._checking = Checking(since_boot)
 
     @property
     def pages(self) -> tuple[Page, ...]:
@@ -112,7 +102,7 @@ class DraftDesk:
     def _form(self, visit: Visit) -> Response:
         form = StudyForm(**{name: visit.form.get(name, "")[:MOST_TEXT] for name in _FORM})
         try:
-            with self._turn(visit):
+            with self._checking.turn(visit.person.name):
                 text = form_text(form)
         except StudyError as error:
             return self._shown(visit, "", None, form, str(error))
@@ -154,23 +144,8 @@ class DraftDesk:
 
     # -- checking --------------------------------------------------------------------------------
 
-    @contextmanager
-    def _turn(self, visit: Visit) -> Iterator[None]:
-        """Let one text be worked on at a time, and each person's so often."""
-        wait = self._turns.take(visit.person.name, since_boot())
-        if wait:
-            raise Refused(
-                HTTPStatus.TOO_MANY_REQUESTS, f"Too many checks: again in {int(wait) + 1} seconds."
-            )
-        if not self._checking.acquire(timeout=PATIENCE):
-            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, _BUSY)
-        try:
-            yield
-        finally:
-            self._checking.release()
-
     def _looked_at(self, visit: Visit, text: str) -> CheckedDraft:
-        with self._turn(visit):
+        with self._checking.turn(visit.person.name):
             try:
                 study = read_draft(text)
                 return check_draft(study, self._around(study))

@@ -8,7 +8,7 @@ credentials.py   passwords (Argon2id), second factors (TOTP), tokens
 accounts.py      the file of accounts, sessions, known browsers and saved views
 turns.py         how often somebody may try
 shield.py        around everything: Host, size, headers
-frame.py         pages with their rights, forms with their tokens, answers, errors
+frame.py         pages with their rights, forms with their tokens, answers, errors, checks
 following.py     a part of a page that follows what it shows
 provider*.py     log in by an institution's own identity provider
 entrance.py      log in, second factor, enrolment, log out

@@ -7,10 +7,12 @@ request each, and return `visit.page(template, ...)` or `visit.go(path)`.
 
 import logging
 import traceback
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from importlib import resources
+from threading import BoundedSemaphore
 from typing import Any, Final, Literal
 from urllib.parse import parse_qsl, quote, urlencode
 
@@ -26,6 +28,7 @@ from fieldfare.shared.console.accounts import AccountBook, ConsoleAccount, Tell
 from fieldfare.shared.console.credentials import form_token, is_form_token, is_token, new_token
 from fieldfare.shared.console.rights import NOBODY, Right
 from fieldfare.shared.console.shield import Application, Shield
+from fieldfare.shared.console.turns import Turns
 from fieldfare.shared.errors import FieldfareError, UsageError
 
 log = logging.getLogger(__name__)
@@ -37,6 +40,10 @@ FORM_TOKEN: Final = "token"  # noqa: S105 -- a field's name
 LOG_IN: Final = "/log-in"
 SECOND_FACTOR: Final = "/second-factor"
 HOME: Final = "/"
+CHECKS: Final = 20  # at once, of one person
+CHECK_AGAIN: Final = 1.0  # seconds until one more
+PATIENCE: Final = 5.0  # seconds to wait for another person's
+_BUSY: Final = "Something else is being checked: press the button again in a moment."
 BROWSER_SECONDS: Final = 180 * 24 * 3600
 _LOOKS: Final = {"console.css": "text/css", "console.js": "text/javascript"}
 _FROM_HERE: Final = {"", "same-origin", "none"}  # what browsers say of a form of this very console
@@ -399,3 +406,36 @@ def _told(visit: Visit, error: Exception) -> tuple[HTTPStatus, str]:
     place = ", ".join(f"{one.name} line {one.lineno}" for one in last)
     log.error("a page failed: %s in %s", type(error).__name__, place)  # its text may be a record's
     return HTTPStatus.INTERNAL_SERVER_ERROR, "This page failed; the console's own log says where."
+
+
+# -- how often -----------------------------------------------------------------------------------
+
+
+class Checking:
+    """What a form asks for while somebody types: so often for each person, and one at a time."""
+
+    def __init__(
+        self, monotonic: Callable[[], float], burst: int = CHECKS, every: float = CHECK_AGAIN
+    ) -> None:
+        """Let each person do `burst` at once, then one each `every` seconds of `monotonic`."""
+        self._monotonic, self._turns = monotonic, Turns(burst, every)
+        self._one = BoundedSemaphore(1)
+
+    @contextmanager
+    def turn(self, key: str) -> Iterator[None]:
+        """Work on one thing of a person's.
+
+        Raises:
+            Refused: too many of this key, or another one takes long.
+        """
+        wait = self._turns.take(key, self._monotonic())
+        if wait:
+            raise Refused(
+                HTTPStatus.TOO_MANY_REQUESTS, f"Too many checks: again in {int(wait) + 1} seconds."
+            )
+        if not self._one.acquire(timeout=PATIENCE):
+            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, _BUSY)
+        try:
+            yield
+        finally:
+            self._one.release()

@@ -1,6 +1,7 @@
 """Drafts in a browser, with scripts off: what is missing, and which movements a person chose."""
 
 import re
+import time
 from html import unescape
 from typing import Final
 
@@ -18,6 +19,7 @@ from tests.client.console.test_alert_page import (
 from tests.support.homes import journals
 from tests.support.homes.consoles import TOKEN, Browser
 
+from fieldfare.client.console.draft_page import CHECKS
 from fieldfare.client.home.layout import Home
 
 DRAFT: Final = f"{CASE}/draft"
@@ -101,6 +103,17 @@ def test_chosen_entries_are_in_the_draft_with_day_and_amount_of_the_store(
     assert '"suspected": true' not in only
     stored = "transaction.amount_local" if kind == "goaml" else "transactions.0.date"
     assert persons.ana.sent(DRAFT, {**said, f"field:{stored}": "9", "save": "1"}).status_code == 400
+
+
+def test_checks_are_held_back_for_each_person_and_never_their_save(
+    persons: Persons, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "clock_gettime", lambda _: 1.0)
+    assert decide(persons.ana, form(persons.ana), "escalate", "controller") == 303
+    said = fields(persons.ana, "fintrac-json")
+    codes = [persons.ana.sent(DRAFT, {**said, "check": "1"}).status_code for _ in range(CHECKS + 1)]
+    assert (set(codes[:-1]), codes[-1]) == ({200}, 429)
+    assert saved(persons.ana, said).status_code == 200
 
 
 def test_what_is_kept_no_longer_is_left_out_and_said(persons: Persons) -> None:

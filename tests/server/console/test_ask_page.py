@@ -1,6 +1,7 @@
 """Ask in a browser: the price first, how many more, then once."""
 
 import re
+import time
 from collections.abc import Iterator
 from html import unescape
 
@@ -12,6 +13,7 @@ from tests.support.runs.asking import asking
 
 from fieldfare.server.store.rows import RunStatus
 from fieldfare.server.studies.proposals import Proposal, propose
+from fieldfare.shared.console.frame import CHECKS
 from fieldfare.shared.console.rights import ConsoleRole
 from fieldfare.shared.privacy.sides import SideCosts
 from fieldfare.shared.privacy.usual_budget import usual_worth
@@ -87,6 +89,16 @@ def test_questions_are_asked_once_and_the_next_price_counts_them(
         store.append(run, (), progress=progress(1, spent=SideCosts(all=(2 + spare) * cost)))
         store.set_state(run, RunStatus.FINISHED, "", utc_now())
     assert "2 such groups" in words(priced(otto, asks))
+
+
+def test_prices_are_held_back_for_each_person(
+    otto: Browser, asks: Proposal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "clock_gettime", lambda _: 1.0)
+    page = priced(otto, asks)  # one of the turns
+    codes = [ask_now(otto, asks, page, cost="1") for _ in range(CHECKS)]
+    assert codes[-1] == 429
+    assert otto.fill(f"/ask/{asks.id}", questions=LATER).status_code == 429
 
 
 def test_another_price_or_run_than_the_page_showed_asks_nothing(

@@ -1,6 +1,7 @@
 """Propose in a browser: what is said of a text, the page before it is signed, and one signature."""
 
 import re
+import time
 from collections.abc import Iterator
 from html import unescape
 
@@ -9,10 +10,10 @@ from tests.support.homes.consoles import Browser, ConsoleBench, coordinator_desk
 from tests.support.homes.coordinator_desks import DeskBench
 from tests.support.homes.keyed_coordinators import STUDY
 
-from fieldfare.server.console import propose_page
 from fieldfare.server.desk.calls import ActNote
 from fieldfare.server.studies.proposals import proposals, propose
 from fieldfare.server.studies.study_text import MOST_TEXT, shipped_studies
+from fieldfare.shared.console.frame import CHECKS
 from fieldfare.shared.console.rights import ConsoleRole
 from fieldfare.shared.study.study import parse_study
 
@@ -168,8 +169,8 @@ def test_a_script_gets_the_same_part_and_nothing_around_it(otto: Browser) -> Non
 def test_checks_are_held_back_for_each_person(
     otto: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(propose_page, "since_boot", lambda: 1.0)
-    for _ in range(propose_page.CHECKS):
+    monkeypatch.setattr(time, "clock_gettime", lambda _: 1.0)
+    for _ in range(CHECKS):
         assert otto.fill("/propose/said", page="/propose", text="x").status_code == 200
     for path in ("/propose/said", "/propose/form"):
         answer = otto.fill(path, page="/propose", text="x", columns="a: 0 to")
