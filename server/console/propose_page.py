@@ -41,6 +41,7 @@ from fieldfare.shared.terminal.texts import plain
 
 PROPOSE_PATH: Final = "/propose"
 PROPOSE_MENU: Final = MenuEntry(PROPOSE_PATH, "Propose", Right.STEER)
+MOST_FORM: Final = 192 * 1024  # bytes: a form writes a line's end in six, a sign in three or more
 MOST_PROBLEMS: Final = 100
 _FORM: Final = tuple(one.name for one in fields(StudyForm))
 
@@ -66,10 +67,10 @@ class DraftDesk:
         """Everything about proposing."""
         return (
             Page(PROPOSE_PATH, Right.STEER, self._editor),
-            Page(PROPOSE_PATH, Right.STEER, self._check, "POST"),
-            Page(f"{PROPOSE_PATH}/said", Right.STEER, self._said, "POST"),
-            Page(f"{PROPOSE_PATH}/form", Right.STEER, self._form, "POST"),
-            Page(f"{PROPOSE_PATH}/sign", Right.STEER, self._sign, "POST"),
+            Page(PROPOSE_PATH, Right.STEER, self._check, "POST", size=MOST_FORM),
+            Page(f"{PROPOSE_PATH}/said", Right.STEER, self._said, "POST", size=MOST_FORM),
+            Page(f"{PROPOSE_PATH}/form", Right.STEER, self._form, "POST", size=MOST_FORM),
+            Page(f"{PROPOSE_PATH}/sign", Right.STEER, self._sign, "POST", size=MOST_FORM),
         )
 
     def _editor(self, visit: Visit) -> Response:

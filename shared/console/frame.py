@@ -27,7 +27,7 @@ from starlette.routing import Route
 from fieldfare.shared.console.accounts import AccountBook, ConsoleAccount, Tell
 from fieldfare.shared.console.credentials import form_token, is_form_token, is_token, new_token
 from fieldfare.shared.console.rights import NOBODY, Right
-from fieldfare.shared.console.shield import Application, Shield
+from fieldfare.shared.console.shield import MOST_BODY, Application, Shield
 from fieldfare.shared.console.turns import Turns
 from fieldfare.shared.errors import FieldfareError, UsageError
 
@@ -67,6 +67,7 @@ class Page:
         by_itself: whether browsers ask for it without a person: that is no use of a session, which
             would else never end before a page at which nobody looks.
         fields: how many a form may have here.
+        size: of how many bytes it may be.
     """
 
     path: str
@@ -76,6 +77,7 @@ class Page:
     met: bool = False
     by_itself: bool = False
     fields: int = MOST_FIELDS
+    size: int = MOST_BODY
 
 
 @dataclass(frozen=True)
@@ -229,7 +231,8 @@ def console_app(parts: ConsoleParts) -> Application:
     handled = {HTTPException: failed, Refused: failed, FieldfareError: failed, Exception: failed}
     inside = Starlette(routes=routes, exception_handlers=handled)
     inside.router.redirect_slashes = False  # it would lead to http, whatever stands before us
-    return Shield(inside, parts.hosts)
+    sizes = {one.path: one.size for one in parts.pages if one.method == "POST"}
+    return Shield(inside, parts.hosts, sizes)
 
 
 def _check_pages(pages: Sequence[Page]) -> None:
@@ -274,7 +277,7 @@ def _look(name: str, kind: str) -> Callable[[Request], Response]:
 
 def _endpoint(parts: ConsoleParts, render: Callable[..., str], page: Page) -> Any:
     async def endpoint(request: Request) -> Response:
-        form = await _form(request, page.fields) if page.method == "POST" else {}
+        form = await _form(request, page) if page.method == "POST" else {}
         return await run_in_threadpool(answer, request, form)
 
     def answer(request: Request, form: Mapping[str, str]) -> Response:
@@ -340,7 +343,7 @@ def _query(text: str) -> dict[str, str]:
         return {}
 
 
-async def _form(request: Request, most: int) -> dict[str, str]:
+async def _form(request: Request, page: Page) -> dict[str, str]:
     """Read a form's fields; the shield bounds their size."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
         raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, NO_FORM)
@@ -350,11 +353,15 @@ async def _form(request: Request, most: int) -> dict[str, str]:
             body.decode(),
             keep_blank_values=True,
             strict_parsing=bool(body),
-            max_num_fields=most,
+            max_num_fields=page.fields,
             errors="strict",
         )
     except ClientDisconnect:
-        raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "What was sent is too large.") from None
+        raise Refused(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            f"What was sent is too large, more than {page.size // 1024} KiB: nothing was done. Go "
+            "back, and make it shorter.",
+        ) from None
     except ValueError:
         raise Refused(HTTPStatus.BAD_REQUEST, NO_FORM) from None
     if len({name for name, _ in fields}) != len(fields):

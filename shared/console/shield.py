@@ -3,10 +3,12 @@
 It wraps the whole application, so that errors and answers of libraries carry the headers too.
 """
 
-from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping
 from typing import Any, Final
 
-MOST_BODY: Final = 64 * 1024  # bytes of a form
+MOST_BODY: Final = 64 * 1024  # bytes of a form, where its page says nothing else
+MOST_DROPPED: Final = 1024 * 1024  # bytes that are read of a body which is too large
+_MOST_DIGITS: Final = 12  # of an announced length
 MOST_TARGET: Final = 4 * 1024  # bytes of path and query
 
 # The first line is the issue's; style, script and pictures come from here, nothing from elsewhere.
@@ -40,9 +42,19 @@ class Shield:
     (DNS rebinding); its requests then carry that name, and are refused before anything is read.
     """
 
-    def __init__(self, inside: Application, hosts: Collection[str]) -> None:
-        """Stand before `inside`; `hosts` are the values of Host that count, with their ports."""
+    def __init__(
+        self, inside: Application, hosts: Collection[str], sizes: Mapping[str, int] | None = None
+    ) -> None:
+        """Stand before an application.
+
+        Args:
+            inside: what answers. Of a body that is too large it hears that the connection ended,
+                before it has heard any of it, and says so in its own page.
+            hosts: the values of Host that count, with their ports.
+            sizes: bytes of a body by path, where they are others than `MOST_BODY`.
+        """
         self._inside, self._hosts = inside, {one.lower() for one in hosts}
+        self._sizes = sizes or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; other protocols are not spoken."""
@@ -53,31 +65,55 @@ class Shield:
             status, text = refused
             await _answer(status, text, send)
             return
-        await self._inside(scope, _Bounded(receive), _with_headers(send))
+        most = self._sizes.get(scope["path"], MOST_BODY)
+        announced = max((int(one) for one in _lengths(scope)), default=0)
+        await self._inside(scope, _Bounded(receive, most, announced), _with_headers(send))
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
         fields = [(name.lower(), value) for name, value in scope["headers"]]
         hosts = [value.decode("latin-1").lower() for name, value in fields if name == b"host"]
-        lengths = [value for name, value in fields if name == b"content-length"]
         if len(hosts) != 1 or hosts[0] not in self._hosts:
             return 421, "This address is not served here: use the one that the console was given."
         if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MOST_TARGET:
             return 414, "The address is too long."
-        if any(not one.isdigit() or int(one) > MOST_BODY for one in lengths):
+        if any(not one.isdigit() or len(one) > _MOST_DIGITS for one in _lengths(scope)):
             return 413, "What was sent is too large."
         return None
 
 
-class _Bounded:
-    """A body that ends the connection where it grows too large, whatever length it announced."""
+def _lengths(scope: Scope) -> list[bytes]:
+    return [value for name, value in scope["headers"] if name.lower() == b"content-length"]
 
-    def __init__(self, receive: Receive) -> None:
-        self._receive, self._size = receive, 0
+
+class _Bounded:
+    """A body that ends the connection where it is announced, or grows, too large.
+
+    What is a little too large is read to its end and dropped: a browser that is still sending when
+    its connection ends shows no page.
+    """
+
+    def __init__(self, receive: Receive, most: int, announced: int) -> None:
+        self._receive, self._most, self._size = receive, most, 0
+        self._refused = announced > most
+        self._dropped = 0 if announced > MOST_DROPPED else MOST_DROPPED
 
     async def __call__(self) -> Message:
+        if not self._refused:
+            message = await self._next()
+            self._refused = self._size > self._most
+            if not self._refused:
+                return message
+            self._dropped = MOST_DROPPED if message.get("more_body") else 0
+        while self._size < self._dropped:
+            if not (await self._next()).get("more_body"):
+                break
+        self._dropped = 0
+        return {"type": "http.disconnect"}
+
+    async def _next(self) -> Message:
         message = await self._receive()
         self._size += len(message.get("body") or b"")
-        return {"type": "http.disconnect"} if self._size > MOST_BODY else message
+        return message
 
 
 def _with_headers(send: Send) -> Send:

@@ -178,6 +178,15 @@ def test_checks_are_held_back_for_each_person(
         assert "Too many checks" in answer.text
 
 
+def test_the_longest_text_is_checked_and_a_longer_one_is_a_page(otto: Browser) -> None:
+    longest = STUDY + "#\n" * ((MOST_TEXT - len(STUDY)) // 2)  # 75 KiB as a form
+    assert "What leaves" in otto.fill("/propose", text=longest).text
+    answer = otto.fill("/propose", text="#\n" * MOST_TEXT)
+    assert answer.status_code == 413
+    assert "nothing was done" in answer.text
+    assert ">Log out<" in answer.text
+
+
 HOSTILE = {
     "2,000 lines": "\n".join(f"a{n} = {n}" for n in range(2000)),
     "a long key": ".".join("a" * 9_000) + " = 1",

@@ -1,15 +1,17 @@
 """The server itself: who opens connections and says nothing keeps nobody out."""
 
+import http.client
 import socket
 from collections.abc import Iterator
 from threading import Event, Thread
 
 import pytest
-from tests.support.homes.consoles import ConsoleBench
+from tests.support.homes.consoles import FORM, HOST, ConsoleBench
 from tests.support.system.ports import free_port
 
 from fieldfare.shared.console import process
 from fieldfare.shared.console.process import serve
+from fieldfare.shared.console.shield import MOST_DROPPED
 from fieldfare.shared.system.listening import loopback
 
 
@@ -43,3 +45,14 @@ def test_a_connection_without_a_request_ends(port: int, begun: bytes) -> None:
         held.sendall(begun)
         while held.recv(4096):
             pass
+
+
+def test_who_sends_a_little_too_much_reads_the_page_that_says_so(port: int) -> None:
+    """The body is read to its end: a connection that ends before loses its answer in browsers."""
+    line = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    head = {"Host": HOST, "Content-Type": FORM}
+    line.request("POST", "/log-in", body=b"name=" + b"x" * (MOST_DROPPED // 2), headers=head)
+    answer = line.getresponse()
+    assert answer.status == 413
+    assert b"nothing was done" in answer.read()
+    line.close()

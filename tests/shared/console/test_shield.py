@@ -1,9 +1,12 @@
 """Every answer has its headers; foreign names, long addresses and large bodies get nowhere."""
 
+from http import HTTPStatus
+
 import pytest
+from starlette.responses import Response
 from tests.support.homes.consoles import FORM, HOST, Browser, ConsoleBench
 
-from fieldfare.shared.console.frame import Page
+from fieldfare.shared.console.frame import Page, Visit
 from fieldfare.shared.console.rights import Right
 from fieldfare.shared.console.shield import HEADERS, MOST_BODY
 
@@ -63,6 +66,27 @@ def test_large_bodies_are_refused(browser: Browser, *, announced: bool) -> None:
     answer = browser.post("/log-in", content=sent, headers={"content-type": FORM})
     assert answer.status_code == 413
     assert answer.headers["content-security-policy"] == POLICY
+    assert "<title>" in answer.text  # a page, in the frame of the others
+    assert "more than 64 KiB: nothing was done" in answer.text
+    assert "xxx" not in answer.text
+
+
+@pytest.mark.parametrize("length", ["-1", "x", "9" * 5_000])
+def test_a_length_that_is_none_is_refused(browser: Browser, length: str) -> None:
+    head = {"content-type": FORM, "content-length": length}
+    assert browser.post("/log-in", content=iter([b"x"]), headers=head).status_code == 413
+
+
+def test_a_page_may_take_more(console: ConsoleBench) -> None:
+    def told(visit: Visit) -> Response:
+        return visit.page("error.html", status=HTTPStatus.OK, text=str(len(visit.form["name"])))
+
+    page = Page("/large", Right.ANYBODY, told, "POST", size=2 * MOST_BODY)
+    browser = Browser(console.app(page))
+    text = "x" * MOST_BODY
+    assert str(MOST_BODY) in browser.fill("/large", page="/log-in", name=text).text
+    assert browser.fill("/log-in", name=text).status_code == 413
+    assert browser.fill("/large", page="/log-in", name=text * 2).status_code == 413
 
 
 def test_what_failed_is_told_by_its_place_alone(
