@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 from fieldfare.server.home.initial_setup import signing_public
@@ -25,6 +26,7 @@ from fieldfare.shared.system.private_files import create_private
 
 SHORT: Final = 12  # digits of an id as it is shown
 LEAST_PREFIX: Final = 4
+MOST_KNOWN: Final = 500  # verified studies that a process remembers, some 10 KB each
 
 _ID: Final = re.compile(r"[0-9a-f]{64}")
 _PREFIX: Final = re.compile(rf"[0-9a-f]{{{LEAST_PREFIX},64}}")
@@ -107,9 +109,8 @@ def proposal(home: CoordinatorHome, study_id: str) -> Proposal:
             "coordinator studies`"
         )
     content = read_signed(path)
-    own = Roster(version=1, coordinator=signing_public(home), members=())
     try:
-        study = open_study(content, own, Protection.EXACT)
+        study = _verified(content, signing_public(home))
     except EarlierStudyError as error:
         raise EarlierProposalError(f"{path}: {error}") from None
     except ProtocolError as error:
@@ -120,6 +121,13 @@ def proposal(home: CoordinatorHome, study_id: str) -> Proposal:
     if found != study_id:
         raise UsageError(f"{path}: expected the study of that id, found another: move it away")
     return Proposal(found, study, content, datetime.fromtimestamp(path.stat().st_mtime, UTC))
+
+
+@lru_cache(maxsize=MOST_KNOWN)
+def _verified(content: bytes, coordinator: str) -> Study:
+    """Return a study that this key signed; the very bytes that were verified before are known."""
+    own = Roster(version=1, coordinator=coordinator, members=())
+    return open_study(content, own, Protection.EXACT)
 
 
 def proposals(home: CoordinatorHome) -> tuple[Proposal, ...]:

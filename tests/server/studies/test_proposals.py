@@ -3,7 +3,7 @@
 import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 import rfc8785
@@ -126,6 +126,31 @@ def test_a_name_that_looks_like_digits_is_a_name_too(home: CoordinatorHome) -> N
     propose(home, study, signer(home))
     if not study.id.startswith("beef"):
         assert find_study(home, "beef").study == study
+
+
+def test_a_study_is_verified_once_and_its_bytes_are_looked_at_each_time(
+    home: CoordinatorHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = propose(home, STUDY, signer(home))
+    verified: list[bytes] = []
+
+    def counted(content: bytes, *given: Any) -> Study:
+        verified.append(content)
+        return open_study(content, *given)
+
+    monkeypatch.setattr("fieldfare.server.studies.proposals.open_study", counted)
+    assert [one.id for _ in range(3) for one in proposals(home)] == [STUDY.id] * 3
+    assert verified == []  # proposing it did so
+    path = home.study(STUDY.id)
+    path.write_bytes(made.envelope.replace(b"a", b"b", 1))
+    for _ in range(2):
+        with pytest.raises(UsageError, match="move the file away"):
+            proposals(home)
+    assert len(verified) == 2  # what is not right is never remembered
+    path.write_bytes(made.envelope)
+    home.signing_public.write_bytes(b"0" * 64)
+    with pytest.raises(UsageError, match="move the file away"):
+        proposals(home)
 
 
 def test_a_file_that_was_not_signed_here_is_said(home: CoordinatorHome) -> None:
