@@ -3,8 +3,7 @@
 Everything is read as it stands. Addresses and reasons are other people's texts.
 """
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -14,16 +13,16 @@ from starlette.responses import Response
 
 from fieldfare.server.console.place import CoordinatorPlace
 from fieldfare.server.home.decision_log import DecisionKind
+from fieldfare.server.home.log_lines import Entry, LogPart, newest_entries
 from fieldfare.server.members.enrolment import EnrolledMember, members
 from fieldfare.server.store.rows import RunStatus
-from fieldfare.server.store.store import RunStore
-from fieldfare.server.studies.run_control import Life
+from fieldfare.server.studies.run_control import Life, inspect_run
 from fieldfare.server.studies.run_view import RunSummary
-from fieldfare.server.studies.watched_coordinator import watched_coordinator
+from fieldfare.server.studies.watched_coordinator import WatchedCoordinator, watched_coordinator
 from fieldfare.server.superlink.state_view import NodeContact, SuperlinkView
 from fieldfare.shared.console.frame import Page, Visit
 from fieldfare.shared.console.rights import Right
-from fieldfare.shared.errors import FieldfareError, RunError, UsageError
+from fieldfare.shared.errors import FieldfareError, UsageError
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.terminal.texts import plain, utc_text
 
@@ -31,7 +30,6 @@ INCIDENTS: Final = "/incidents"
 LOG: Final = "/log"
 SHOWN: Final = 50
 LONG: Final = 2_000
-TAIL: Final = 1024 * 1024  # bytes of a log, from its end
 _DIGITS: Final = 12
 _SECONDS: Final = 19  # characters of 2026-11-28T05:37:19
 _OF_EACH: Final = frozenset({"event", "time", "user", "person", "act"})
@@ -58,17 +56,18 @@ def _incidents(visit: Visit, place: CoordinatorPlace) -> Response:
     home = place.opened
     problems: list[str] = []
     with watched_coordinator(home) as coordinator:
-        runs = [one for one in coordinator.summaries(utc_now()) if _went_wrong(one)]
-        lost = _lost(coordinator.store)
+        runs, lost = _wrong(coordinator), coordinator.store.lost_attempts()
     gone = _or_told(problems, lambda: _gone(place), [])
-    refused = _or_told(problems, lambda: list(_refused(home.audit_log)), [])
+    refused = _or_told(problems, lambda: _refused(home.audit_log), LogPart((), None))
     return visit.page(
         "incidents.html",
         problems=problems,
-        runs=runs[::-1][:SHOWN],
+        runs=runs,
+        most=SHOWN,
         lost=lost,
         gone=gone,
-        refused=refused,
+        refused=refused.entries,
+        older=refused.older is not None or _has_older(home.audit_log),
         at=_time,
         plain=plain,
         long=LONG,
@@ -76,17 +75,18 @@ def _incidents(visit: Visit, place: CoordinatorPlace) -> Response:
     )
 
 
-def _went_wrong(one: RunSummary) -> bool:
-    failed = one.inspected.row.state is RunStatus.FAILED
-    return failed or one.inspected.life is Life.INTERRUPTED
-
-
-def _lost(store: RunStore) -> dict[str, int]:
-    """Return how many attempts each institution let die in all runs, most first."""
-    found: dict[str, int] = {}
-    for row in store.rows():
-        found |= {name: lost.ever for name, lost in store.losses(row.run).items()}
-    return dict(sorted(found.items(), key=lambda entry: (-entry[1], entry[0])))
+def _wrong(coordinator: WatchedCoordinator) -> list[RunSummary]:
+    """Return the newest runs that failed or were interrupted; of no others all is read."""
+    store, found, now = coordinator.store, [], utc_now()
+    for row in reversed(store.rows()):
+        if row.state is RunStatus.FINISHED:
+            continue
+        one = inspect_run(store, coordinator.control, row.run)
+        if one.row.state is RunStatus.FAILED or one.life is Life.INTERRUPTED:
+            found.append(coordinator.summary(one, now))
+        if len(found) == SHOWN:
+            break
+    return found
 
 
 def _gone(place: CoordinatorPlace) -> list[GoneMember]:
@@ -97,13 +97,14 @@ def _gone(place: CoordinatorPlace) -> list[GoneMember]:
     return [one for one in found if not one.contact.connected and not one.member.revoked]
 
 
-def _refused(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the newest calls to the SuperLink that were refused or failed."""
-    left = SHOWN
-    for _, line in newest_lines(path):
-        if left and line.get("outcome") in {"refused", "failed"}:
-            left -= 1
-            yield line
+def _refused(path: Path) -> LogPart:
+    """Return the newest calls to the SuperLink that were refused or failed."""
+    return newest_entries(path, lambda one: one.get("outcome") in {"refused", "failed"}, SHOWN)
+
+
+def _has_older(path: Path) -> bool:
+    """Tell whether the SuperLink began a new file, which is the one that is read here."""
+    return path.with_name(f"{path.name}.1").exists()
 
 
 def _or_told(problems: list[str], find: Callable[[], Any], otherwise: Any) -> Any:
@@ -115,58 +116,23 @@ def _or_told(problems: list[str], find: Callable[[], Any], otherwise: Any) -> An
         return otherwise
 
 
-def newest_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the lines of a log of JSON objects, newest first, each with its place in bytes.
-
-    Only the end of a long log is read. A line that is none, such as one cut off by a full disk, is
-    left out.
-
-    Raises:
-        RunError: the file cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, 2)
-            begin = file.seek(max(0, size - TAIL))
-            content = file.read(TAIL)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise RunError(f"{path}: expected a log, found: {error.strerror}") from None
-    if begin:
-        cut = content.find(b"\n") + 1
-        begin, content = begin + cut, content[cut:]
-    at, found = begin, []
-    for line in content.splitlines(keepends=True):
-        found.append((at, line))
-        at += len(line)
-    for place, line in reversed(found):
-        try:
-            parsed = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(parsed, dict):
-            yield place, parsed
-
-
 def _log(visit: Visit, place: CoordinatorPlace) -> Response:
     kind, before = visit.query.get("kind", ""), _number(visit.query.get("before", ""))
     person = visit.query.get("person", "").strip()
     if kind and kind not in _KINDS:
         raise UsageError("kind: expected one of the kinds that the page lists, found another")
-    found = []
-    for at, line in newest_lines(place.opened.decisions):
+
+    def fits(line: Entry) -> bool:
         by = {str(line.get("person", "")), str(line.get("user", ""))}
-        fits = kind in {"", line.get("event")} and (not person or person in by)
-        if fits and (before is None or at < before):
-            found.append((at, line))
-        if len(found) > SHOWN:
-            break
+        return kind in {"", line.get("event")} and (not person or person in by)
+
+    found = newest_entries(place.opened.decisions, fits, SHOWN, before)
     view = {key: value for key, value in (("kind", kind), ("person", person)) if value}
-    more = {"before": str(found[SHOWN - 1][0])} if len(found) > SHOWN else {}
+    more = {"before": str(found.older)} if found.older else {}
     return visit.page(
         "log.html",
-        entries=[line for _, line in found[:SHOWN]],
+        entries=found.entries,
+        searched=bool(found.older) and len(found.entries) < SHOWN,
         kinds=_KINDS,
         kind=kind,
         person=person,
@@ -186,12 +152,12 @@ def _number(text: str) -> int | None:
     return int(text)
 
 
-def _time(line: dict[str, Any]) -> str:
+def _time(line: Entry) -> str:
     """Return a line's time to the second, as it was written: UTC."""
     return plain(str(line.get("time", ""))[:_SECONDS]).replace("T", " ")
 
 
-def _details(line: dict[str, Any]) -> str:
+def _details(line: Entry) -> str:
     """Return what is particular about an entry, as one line."""
     found = ((key, value) for key, value in sorted(line.items()) if key not in _OF_EACH)
     return "; ".join(f"{plain(key)}: {plain(str(value), LONG)}" for key, value in found)

@@ -322,6 +322,14 @@ class NewsTables(Tables):
         )
         return {name: LostAttempts(*counts) for name, *counts in found}
 
+    def lost_attempts(self) -> Mapping[str, int]:
+        """Return how many attempts each institution let die in all runs, most first."""
+        found = self._database.rows(
+            "SELECT institution, sum(attempts) FROM losses GROUP BY institution"
+            " ORDER BY sum(attempts) DESC, institution"
+        )
+        return dict(found)
+
     def paid_in_vain(self, study: str) -> int:
         """Return how many attempts of a study's runs were paid for and died; never fewer."""
         found = self._database.rows(

@@ -3,17 +3,19 @@
 import json
 import re
 from datetime import UTC, datetime
+from html import unescape
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.support.homes.consoles import Browser
 from tests.support.homes.keyed_coordinators import KeyedCoordinator
 
-from fieldfare.server.console import incidents_page
-from fieldfare.server.console.incidents_page import newest_lines
+from fieldfare.server.console.incidents_page import SHOWN
+from fieldfare.server.home import log_lines
 from fieldfare.server.home.decision_log import DecisionKind, write_down
 from fieldfare.server.store.rows import RunStatus
-from fieldfare.shared.errors import RunError
+from fieldfare.shared.sqlite.database import Database
 
 NOW = datetime(2025, 6, 1, 12, tzinfo=UTC)
 SCRIPT = "<script>alert(1)</script>"
@@ -73,19 +75,45 @@ def test_nothing_in_the_log_runs(keyed: KeyedCoordinator, watching: Browser) -> 
     assert SCRIPT not in answer.text
 
 
-def test_only_the_end_of_a_long_log_is_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_rare_entry_of_a_long_log_is_found_page_by_page(
+    keyed: KeyedCoordinator, watching: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "log.jsonl"
-    assert list(newest_lines(path)) == []
-    called(path, *({"n": number} for number in range(100)))
-    with path.open("a") as file:
-        file.write('{"n": cut')
-    assert [line["n"] for _, line in newest_lines(path)] == list(range(99, -1, -1))
-    whole = dict(newest_lines(path))
-    monkeypatch.setattr(incidents_page, "TAIL", 100)
-    some = list(newest_lines(path))
-    assert 0 < len(some) < 12
-    assert all(whole[at] == line for at, line in some)
-    with pytest.raises(RunError, match="expected a log"):
-        list(newest_lines(tmp_path))
+    write_down(keyed.home, DecisionKind.REMOVAL, {"institution": "bank-first"})
+    for number in range(100):
+        write_down(keyed.home, DecisionKind.ENROLMENT, {"institution": f"bank-{number}"})
+    monkeypatch.setattr(log_lines, "MOST_READ", 4_000)
+    monkeypatch.setattr(log_lines, "BLOCK", 1_000)
+    seen, path = 0, "/log?kind=removal"
+    while "bank-first" not in (text := watching.get(path).text):
+        assert "go on to older entries" in text
+        path = unescape(re.findall(r'href="([^"]+)" rel="next"', text)[0])
+        seen += 1
+    assert seen >= 2
+
+
+def test_what_is_not_shown_of_calls_is_said(keyed: KeyedCoordinator, watching: Browser) -> None:
+    called(keyed.home.audit_log, {"outcome": "refused"})
+    assert "Read from the newest end" not in watching.shown("/incidents")
+    called(keyed.home.audit_log, *([{"outcome": "refused"}] * SHOWN))
+    assert "Read from the newest end" in watching.shown("/incidents")
+
+
+def test_losses_and_runs_that_went_well_cost_no_query_each(
+    keyed: KeyedCoordinator, watching: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with keyed.store() as store:
+        for number in range(20):
+            state = RunStatus.FAILED if number == 3 else RunStatus.FINISHED
+            store.create(f"run-{number}", keyed.study.id, NOW)
+            store.set_state(f"run-{number}", state, "", NOW)
+            store.add_losses(f"run-{number}", ["bank-c"], debited=False)
+    asked: list[str] = []
+    real = Database.rows
+
+    def counted(database: Database, statement: str, *values: Any) -> Any:
+        asked.append(statement)
+        return real(database, statement, *values)
+
+    monkeypatch.setattr(Database, "rows", counted)
+    assert "bank-c: 20 in all runs" in watching.shown("/incidents")
+    assert sum("FROM losses" in one for one in asked) == 2  # of all runs, and of the failed one
