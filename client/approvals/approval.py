@@ -60,6 +60,13 @@ from fieldfare.shared.study.model_sections import named_class
 from fieldfare.shared.study.study import Study, check_deployable
 
 ENDED: Final = frozenset({State.REJECTED, State.WITHDRAWN})
+DECISIONS: Final = (
+    Event.FIRST_YES,
+    Event.POLICY,
+    Event.APPROVAL,
+    Event.REJECTION,
+    Event.WITHDRAWAL,
+)
 
 
 class ApprovalStatus(Enum):
@@ -223,8 +230,9 @@ def note_first_yes(
     """
     with deciding(institution.home):
         before = read_decision(institution.home, study)
-        said = {"kind": asked} if asked else {}
-        journal.append(Event.FIRST_YES, user, study=study, user=user, **said)
+        said = {"study": study, "user": user} | ({"kind": asked} if asked else {})
+        since = () if before.first else DECISIONS  # whose line no decision follows was interrupted
+        journal.append_once(Event.FIRST_YES, user, since, **said)
         decision = before.model_copy(
             update={"first": user, "first_roster": institution.roster.hash, "asked": asked}
         )

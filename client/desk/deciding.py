@@ -47,7 +47,6 @@ ASKED: Final = "console"  # what decisions and the log say of where it was said
 NOBODY: Final = "nobody known"
 TRIES: Final = 5  # codes at once, then one in
 EVERY_SECONDS: Final = 300.0
-DECISIONS: Final = (Event.POLICY, Event.APPROVAL, Event.REJECTION, Event.WITHDRAWAL)
 
 
 @dataclass
@@ -205,9 +204,7 @@ class StudyDesk:
         """Write the policy; the log says so once, also where a kill came before the write."""
         rule = printable("; ".join(wider.added), MAX_SENTENCE)
         said = {"study": study, "rule": rule, "kind": ASKED}
-        last = journal.newest(*DECISIONS)  # an interrupted one: nothing was decided since
-        if last is None or (last.event, last.actor, last.details) != (Event.POLICY, person, said):
-            journal.append(Event.POLICY, person, **said)
+        journal.append_once(Event.POLICY, person, approval.DECISIONS, **said)
         try:
             replace_private(self.home.policy, wider.text.encode())
         except OSError as error:

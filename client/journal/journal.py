@@ -169,6 +169,20 @@ class Journal:
         )
         return parse_entry(str(found[0][0]).encode()) if found else None
 
+    def append_once(
+        self, event: Event, actor: str, since: Collection[Event], **details: Value
+    ) -> None:
+        """Write one entry, unless it is the newest of the kinds `since` already.
+
+        Whoever wrote it was then interrupted before the deed: nothing of these kinds came after.
+
+        Raises:
+            UsageError, LedgerError: as `append`.
+        """
+        last = self.newest(*since)
+        if last is None or (last.event, last.actor, last.details) != (event, actor, details):
+            self.append(event, actor, **details)
+
     def wrote(self, event: Event, fingerprint: str) -> bool:
         """Tell whether one of the newest entries is of that kind, about that.
 

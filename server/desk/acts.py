@@ -26,6 +26,7 @@ from fieldfare.server.desk.calls import (
 )
 from fieldfare.server.home.decision_log import DecisionKind, write_down
 from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.server.home.log_lines import Entry, newest_entries
 from fieldfare.server.members.publication import published_roster
 from fieldfare.server.studies import run_control
 from fieldfare.server.studies.draft_check import read_draft
@@ -159,7 +160,8 @@ class CoordinatorDesk:
             row = coordinator.store.row(asked.run)
             if row.flower_run != asked.seen:
                 return ActDone(of=row.run, new=False, note=ActNote.CARRIED_ON)
-            self._write(asked.person, "run carried on", study=row.study, run=row.run)
+            after = row.flower_run or 0
+            self._write(asked.person, "run carried on", study=row.study, run=row.run, after=after)
             run_control.resume(
                 coordinator.store,
                 coordinator.control,
@@ -181,7 +183,8 @@ class CoordinatorDesk:
             if row.state.ended:
                 return ActDone(of=row.run, new=False, note=ActNote.ENDED)
             act = "run ended" if asked.force else "run stopped"
-            self._write(asked.person, act, study=row.study, run=row.run)
+            tried = row.flower_run or 0
+            self._write(asked.person, act, study=row.study, run=row.run, **{"try": tried})
             store, control = coordinator.store, coordinator.control
             if asked.force:
                 after = run_control.stop(
@@ -231,8 +234,20 @@ class CoordinatorDesk:
         return ActNote.OUT
 
     def _write(self, person: str, act: str, **facts: str | int) -> None:
+        """Write an act down; one that was, and was interrupted before it was done, stands there.
+
+        What an act is of stands in it: the same line is the same act, until another key signs.
+        """
+        told = {"act": act, "person": person, **facts}
+
+        def fits(line: Entry) -> bool:
+            return (
+                line.get("event") == DecisionKind.ONLINE_KEY.value or told.items() <= line.items()
+            )
+
+        if any("act" in one for one in newest_entries(self.home.decisions, fits, 1).entries):
+            return
         try:
-            told = {"act": act, "person": person, **facts}
             write_down(self.home, DecisionKind.CONSOLE, told, self.now)
         except OSError as error:
             raise RunError(

@@ -420,6 +420,23 @@ def test_a_first_yes_in_a_browser_is_a_notice_once_the_terminal_says_the_second(
     ]
 
 
+def test_a_first_yes_that_was_killed_stands_in_the_log_once(
+    by_two: Bench, kept: KeptStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(approval, "write_decision", killed)
+        with pytest.raises(KeyboardInterrupt):
+            by_two.decide(kept)
+    assert read_decision(by_two.home, kept.study.id).first == ""
+    assert "noted" in by_two.decide(kept).lines[0]
+    assert len(by_two.logged("first of two approvals")) == 1
+    by_two.decide(kept)  # once more, and not interrupted: an act of its own
+    assert len(by_two.logged("first of two approvals")) == 2
+
+
 def test_another_yes_hides_no_notice_of_an_approval(by_two: Bench, kept: KeptStudy) -> None:
     by_two.decide(kept)
     by_two.decide(kept, "olga")

@@ -20,7 +20,9 @@ from fieldfare.server.desk.calls import (
     StartAsked,
     StopAsked,
 )
+from fieldfare.server.home.decision_log import DecisionKind, write_down
 from fieldfare.server.store.rows import RunStatus
+from fieldfare.server.studies import run_control
 from fieldfare.server.studies.proposals import propose
 from fieldfare.server.studies.study_text import shipped_studies
 from fieldfare.shared.errors import PolicyRefusal, RunError, StudyError, UsageError
@@ -157,6 +159,21 @@ def test_a_kill_between_two_steps_leaves_a_wish_that_is_done_once(
     assert (done.of, done.new) == (desk_bench.keyed.study.id, at == "propose")
     assert len(list(desk_bench.keyed.home.studies.iterdir())) == 1
     assert len(desk_bench.link.started) == 1
+    assert len(desk_bench.written) == 1  # the wish stood there already
+
+
+def test_a_wish_of_before_another_key_is_no_wish_of_its_signature(
+    desk_bench: DeskBench,
+) -> None:
+    desk, study = desk_bench.desk, desk_bench.keyed.study
+    desk.propose(proposal_of())
+    desk_bench.keyed.home.study(study.id).unlink()
+    desk.propose(proposal_of())
+    assert len(desk_bench.written) == 1  # the same signature
+    write_down(desk_bench.keyed.home, DecisionKind.ONLINE_KEY, {"coordinator": "00"})
+    desk_bench.keyed.home.study(study.id).unlink()
+    desk.propose(proposal_of())
+    assert len([one for one in desk_bench.written if "act" in one]) == 2
 
 
 def test_institutions_are_asked_again(approved_bench: DeskBench) -> None:
@@ -179,6 +196,22 @@ def test_a_run_is_started_once_under_the_persons_name(approved_bench: DeskBench)
     assert (line["run"], line["study"]) == (asked.run, approved_bench.keyed.study.id)
     with pytest.raises(UsageError, match="expected no other run of this study"):
         desk.start(start_of(approved_bench, run=approved_bench.run_id(digits="bbbbbb")))
+
+
+def test_a_start_that_was_killed_stands_in_the_log_once(
+    approved_bench: DeskBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk, asked = approved_bench.desk, start_of(approved_bench)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(run_control, "start", killed)
+        with pytest.raises(KeyboardInterrupt):
+            desk.start(asked)
+    assert desk.start(asked) == ActDone(of=asked.run, new=True)
+    assert [one["act"] for one in approved_bench.written] == ["run started"]
 
 
 def test_a_run_that_cannot_finish_is_not_started(desk_bench: DeskBench) -> None:
