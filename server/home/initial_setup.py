@@ -189,7 +189,7 @@ def create_coordinator(
         create_private(token, secrets.token_hex(TOKEN_BYTES).encode())
     keep_bundle(home)
     keys = {"coordinator": public_hex(key), "roster_key": held.public}
-    write_down(home, DecisionKind.FOUNDING, {"hub": settings.name, **keys})
+    write_down(home, DecisionKind.FOUNDING, {"name": settings.name, **keys})
     create_private(home.settings, text.encode())
     return home
 

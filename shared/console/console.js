@@ -4,6 +4,8 @@
   function typed(target) {
     return /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName) || target.isContentEditable;
   }
+  var told = document.querySelector("[data-keys]");  // said where it is so: only a script hears keys
+  if (told) { told.hidden = false; }
   document.addEventListener("keydown", function (event) {
     if (event.ctrlKey || event.altKey || event.metaKey || typed(event.target)) { return; }
     var step = { j: 1, k: -1 }[event.key];

@@ -36,7 +36,7 @@ def filled(home: Home) -> Home:
 
 
 def numbers(text: str) -> list[int]:
-    return [int(one) for one in re.findall(r'data-label="Number">(\d+)<', text)]
+    return [int(one) for one in re.findall(r'data-label="Number" class="whole">(\d+)<', text)]
 
 
 def test_pages_hold_every_entry_once_newest_first(filled: Home, edda: Browser) -> None:
