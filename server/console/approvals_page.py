@@ -79,6 +79,7 @@ def _study(visit: Visit, place: CoordinatorPlace) -> Response:
         "approval.html",
         one=StudyHeard(one, heard),
         obstacles=obstacles,
+        may=Right.STEER in visit.rights,
         plain=plain,
         long=LONG,
         time=utc_text,

@@ -107,7 +107,7 @@ def _runs(visit: Visit, place: CoordinatorPlace) -> Response:
 def _run(visit: Visit, place: CoordinatorPlace) -> Response:
     run = visit.places["run"]
     found = _watched(place, run)
-    return visit.page("run.html", run=run, **_values(found))
+    return visit.page("run.html", run=run, may=Right.STEER in visit.rights, **_values(found))
 
 
 def _part(visit: Visit, place: CoordinatorPlace) -> FollowedPart:

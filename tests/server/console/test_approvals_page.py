@@ -4,10 +4,11 @@ from datetime import UTC, datetime
 from html import unescape
 
 import pytest
-from tests.support.homes.consoles import Browser
+from tests.support.homes.consoles import Browser, ConsoleBench, coordinator_desk
 from tests.support.homes.keyed_coordinators import KeyedCoordinator
 
 from fieldfare.server.studies.proposals import propose
+from fieldfare.shared.console.rights import ConsoleRole
 from fieldfare.shared.protocol.messages import IdentitySigner, Rejection, sign_envelope
 
 NOW = datetime(2025, 6, 1, 12, tzinfo=UTC)
@@ -51,6 +52,23 @@ def test_with_all_approvals_a_run_can_begin(keyed: KeyedCoordinator, watching: B
     assert "0 of 3 or more" in text
     assert text.count("has to approve again") == 6  # each member, there and in what a run lacks
     assert watching.shown("/approvals").count("not approved") == 3
+
+
+def test_only_who_steers_is_led_to_acts(
+    keyed: KeyedCoordinator, watching: Browser, console: ConsoleBench
+) -> None:
+    found = propose(keyed.home, keyed.study, keyed.signer)
+    examiner = Browser(coordinator_desk(keyed.home, console))
+    console.log_in(examiner, console.enrolled("ella", ConsoleRole.EXAMINER))
+    with keyed.store() as store:
+        store.create("run-1", found.id, NOW)
+    for path, cost, acts in (
+        (f"/approvals/{found.id}", "What a run costs", ("start one", "Ask the institutions anew")),
+        ("/runs/run-1", "What an attempt costs", ("stop it, carry it on",)),
+    ):
+        reads, does = examiner.shown(path), watching.shown(path)
+        assert cost in reads
+        assert [(one in reads, one in does) for one in acts] == [(False, True)] * len(acts)
 
 
 def test_no_reason_of_a_member_runs(keyed: KeyedCoordinator, watching: Browser) -> None:
