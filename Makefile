@@ -97,7 +97,8 @@ nightly: $(DEV)  ## the long form of one part; without PART= it lists the parts
 	  golden) $(PY) -m tests.golden.record ;; \
 	  console) mkdir -p out/console && FIELDFARE_CONSOLE_LONG=1 FIELDFARE_SCREENSHOTS=$(CURDIR)/out/console \
 	      timeout --foreground 60m env $(PYTEST) -n 2 -m "faults or promises" tests/deployment/consoles \
-	      tests/client/console tests/client/desk tests/server/console tests/server/desk ;; \
+	      tests/deployment/test_coordinator_console.py tests/client/console tests/client/desk \
+	      tests/server/console tests/server/desk tests/shared/console ;; \
 	  coverage) $(MAKE) coverage ;; \
 	  attacks) FIELDFARE_KILL_SEEDS=6 FIELDFARE_RESUME_SEEDS=6 timeout --foreground 60m env $(PYTEST) -n 2 --dist loadgroup \
 	      tests/security tests/deployment/losses ;; \

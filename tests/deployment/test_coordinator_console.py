@@ -2,17 +2,19 @@
 
 Everything is pressed in Chromium but what institutions do, who approve at their own machines. What
 only a federation fills is looked at by axe-core here, the other pages in
-tests/server/console/browser.
+tests/server/console/browser. `make nightly PART=console` goes the whole way without scripts too.
 """
 
 import json
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tests.support.browsers.looking import Look, chromium
+from tests.support.browsers.looking import SCRIPTS, Look, chromium
 from tests.support.browsers.served import served
 from tests.support.federations.beds import check_whole, running, small_bed
+from tests.support.system.processes import until
 
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.store.rows import RunStatus
@@ -43,11 +45,12 @@ def bed(tmp_path: Path) -> Bed:
 
 
 @pytest.mark.faults  # slow: a whole federation of processes, and a browser
+@pytest.mark.parametrize("scripts", SCRIPTS)
 def test_a_coordinator_proposes_watches_a_run_to_its_model_and_reads_answers(
-    bed: Bed, capfd: pytest.CaptureFixture[str]
+    bed: Bed, capfd: pytest.CaptureFixture[str], *, scripts: bool
 ) -> None:
     with running(bed), served(bed.coordinator_home, capfd, "coordinator") as (address, link):
-        with chromium(address, scripts=True) as look:
+        with chromium(address, scripts=scripts) as look:
             look.enrol(link("otto", "operator"), "otto")
             study = proposed(look, bed)
             approved(bed, study)
@@ -81,15 +84,22 @@ def proposed(look: Look, bed: Bed) -> str:
     page = look.page
     page.get_by_label("Pages").get_by_role("link", name="Propose").click()
     text = bed.study.read_text()
-    page.get_by_label("The study (TOML)").fill(text.replace("epsilon = 1.0", "epsilon = -1"))
-    page.get_by_text("privacy.epsilon: expected").wait_for()  # nobody pressed Check
-    page.get_by_label("The study (TOML)").fill(text)
+    typed(look, text.replace("epsilon = 1.0", "epsilon = -1"))
+    page.get_by_text("privacy.epsilon: expected").wait_for()
+    typed(look, text)
     page.get_by_text("2 is left of 2 in any 365 days").wait_for()
     page.get_by_role("button", name="Go on to propose").click()
     page.get_by_role("heading", name="Propose small?").wait_for()
     page.get_by_role("button", name="Sign and send it").dblclick()
     page.get_by_role("heading", name="Who is awaited").wait_for()
     return str(bed.loaded_study.id)
+
+
+def typed(look: Look, text: str) -> None:
+    """Type a study; without scripts it is checked where somebody presses Check."""
+    look.page.get_by_label("The study (TOML)").fill(text)
+    if not look.scripts:
+        look.page.get_by_role("button", name="Check", exact=True).click()
 
 
 def approved(bed: Bed, study: str) -> None:
@@ -119,10 +129,19 @@ def watched_to_its_end(look: Look, study: str) -> str:
     page.get_by_role("heading", name="What an attempt costs").wait_for()
     run = str(page.get_by_role("heading", level=1).inner_text())
     look.open(f"/runs/{run}")
-    page.get_by_text("finished", exact=True).first.wait_for(timeout=SECONDS)  # it follows by itself
+    ended = page.get_by_text("finished", exact=True).first
+    if look.scripts:
+        ended.wait_for(timeout=SECONDS)  # it follows by itself
+    else:
+        until(lambda: _looked_again(look, ended), SECONDS / 1000)
     look.open(f"/steer/{run}")
     look.check("steer-finished")
     return run
+
+
+def _looked_again(look: Look, ended: Any) -> bool:
+    look.page.get_by_role("link", name="Look again").click()
+    return bool(ended.count())
 
 
 def read(look: Look) -> None:
@@ -141,9 +160,7 @@ def without_scripts(look: Look, bed: Bed, study: str) -> None:
     """The same without scripts: checked by Check, priced, asked once."""
     page = look.page
     look.open(f"/propose?study={study}")
-    text = page.get_by_label("The study (TOML)").input_value().replace("steps = 3", "steps = 2")
-    page.get_by_label("The study (TOML)").fill(text)
-    page.get_by_role("button", name="Check", exact=True).click()
+    typed(look, page.get_by_label("The study (TOML)").input_value().replace("= 3", "= 2"))
     page.get_by_text("~ training.steps: 3 -> 2").wait_for()
     look.open(f"/ask/{study}")
     page.get_by_role("button", name="Show the price").click()

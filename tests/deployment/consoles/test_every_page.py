@@ -7,6 +7,7 @@ keys alone, with scripts and without. `FIELDFARE_SCREENSHOTS` keeps pictures.
 
 import re
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -27,13 +28,12 @@ from fieldfare.client.console.place import ConsolePlace
 from fieldfare.server.console.pages import pages_of as coordinator_pages
 from fieldfare.server.console.place import CoordinatorPlace
 from fieldfare.shared.console.frame import Page
-from fieldfare.shared.console.rights import ConsoleRole
+from fieldfare.shared.console.rights import RIGHTS, ConsoleRole
 
 ROLES = (ConsoleRole.ANALYST, ConsoleRole.OPERATOR, ConsoleRole.EXAMINER)  # each set of rights
 CONTROLS = "a[href], button, input:not([type=hidden]), select, textarea, summary"
 SECONDS = 3_000
 MOST_KEYS = 400
-LEAST = 4  # pages that any role sees
 VALUES = ("MARKER", "person_my_client")
 
 
@@ -53,7 +53,7 @@ def test_every_page_of_an_institution(
         for role in ROLES:
             with chromium(address, scripts=scripts) as look:
                 look.enrol(link(f"p-{role.value}", role.value), f"p-{role.value}")
-                walked(look, pages, role, ("/", f"/alerts/{FILED}"))
+                walked(look, pages, "institution", role, ("/", f"/alerts/{FILED}"))
 
 
 @pytest.mark.promises
@@ -72,7 +72,7 @@ def test_every_page_of_a_coordinator(
         for role in ROLES[1:]:
             with chromium(address, scripts=scripts) as look:
                 look.enrol(link(f"p-{role.value}", role.value), f"p-{role.value}")
-                walked(look, pages, role, ("/",))
+                walked(look, pages, "coordinator", role, ("/",))
 
 
 def _no_book() -> Any:
@@ -80,27 +80,31 @@ def _no_book() -> Any:
     return None
 
 
-def walked(look: Look, pages: Sequence[Page], role: ConsoleRole, starts: Sequence[str]) -> None:
-    """Follow links to one address of each page; look at it; then send each form once."""
+def walked(
+    look: Look, pages: Sequence[Page], part: str, role: ConsoleRole, starts: Sequence[str]
+) -> None:
+    """Follow links to one address of each page that the role sees, and look at it."""
     waiting, done = list(starts), set[str]()
     while waiting:
         target = waiting.pop(0)
         pattern = pattern_of(urlsplit(target).path, pages)
         if not pattern or pattern in done or _is_file(pages, pattern):
             continue
+        if look.open(target) != HTTPStatus.OK:
+            continue  # of another role, or of what is gone here: another link may lead there
         done.add(pattern)
-        look.open(target)
-        seen(look, f"{role.value}{name_of(pattern)}")
+        seen(look, f"{part}-{role.value}{name_of(pattern)}")
         waiting += look.page.locator("a[href^='/']").evaluate_all(
             "all => all.map(one => one.getAttribute('href').split('#')[0])"
         )
-    for one in pages:  # to which nothing leads in this home: an error that is a page
-        if one.method == "GET" and one.path not in done and not _is_file(pages, one.path):
-            look.open(re.sub(r"{\w+}", "0", one.path))
-            look.page.locator("h1").first.wait_for()
+    others = {one for one in pages if one.method == "GET" and not _is_file(pages, one.path)}
+    mine = {one.path for one in others if one.right in RIGHTS[role]}
+    assert mine - done == set(), "no link leads there"
+    for path in {one.path for one in others} - mine:  # of another role: an error that is a page
+        assert look.open(re.sub(r"{\w+}", "0", path)) == HTTPStatus.FORBIDDEN
+        look.page.locator("h1").first.wait_for()
     look.stayed()
     assert not [url for url in look.asked for value in VALUES if value in url]
-    assert len(done) >= LEAST, done
 
 
 def _is_file(pages: Sequence[Page], pattern: str) -> bool:

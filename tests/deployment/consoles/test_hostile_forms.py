@@ -8,21 +8,14 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from html import unescape
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote_from_bytes, urlencode, urlsplit
 
 import httpx
 import pytest
-from tests.support.attacks.hostile_lines import (
-    HEADER,
-    LINES,
-    PRODUCT,
-    QUOTED,
-    TAG,
-    hostile_lines,
-)
+from tests.support.attacks.hostile_lines import LINES, hostile_lines
+from tests.support.attacks.judged import judge
 from tests.support.browsers.crawled import FoundForm, Walked, pattern_of, walk
 from tests.support.browsers.filled import (
     FilledConsole,
@@ -39,12 +32,9 @@ from fieldfare.client.home.layout import Home
 from fieldfare.shared.console.credentials import form_token
 from fieldfare.shared.console.frame import FORM_TOKEN
 from fieldfare.shared.console.rights import RIGHTS, ConsoleRole, Right
-from fieldfare.shared.console.shield import HEADERS
 
 SECONDS = 3_000
 AGAIN = 40  # lines, after which a form is read anew: what it holds is out of date
-TOLD = re.compile(r"Traceback|File \"|line \d+, in |\.py\b|sqlite3|jinja2|starlette|pydantic_core")
-FOLDERS = ("/dev/shm", "/tmp", "/work", "/home/", "/usr/", "site-packages")  # noqa: S108 -- looked for
 PLAIN = 2  # parts of an address without places in it: nothing, and its name
 LONGEST = 20_000  # bytes in an address: the client of this test takes no more
 MEMORY = 60  # MB that a whole night of forms may add to the process
@@ -83,31 +73,10 @@ class Attacker:
     def judge(self, answer: httpx.Response, said: str) -> None:
         """Nothing ran, nothing leaked, an error is a page."""
         self.sent += 1
-        body = answer.content
-        assert answer.status_code < 500, f"{said}: {answer.status_code}"
-        for name, value in HEADERS:
-            assert answer.headers.get(name.decode()) == value.decode(), said
-        assert HEADER.decode() not in answer.headers, said
-        assert "zq9" not in answer.headers.get("set-cookie", ""), said
-        assert PRODUCT[1] not in body, said
-        saved = answer.headers.get("content-disposition", "").startswith("attachment;")
-        assert saved or TAG not in body, said
-        assert saved or QUOTED not in body, said
-        where = answer.headers.get("location", "/")
-        assert where.startswith("/"), said
-        assert not where.startswith("//"), said
-        self._kept_to_itself(answer, said)
-
-    def _kept_to_itself(self, answer: httpx.Response, said: str) -> None:
-        text = unescape(answer.text)
-        assert self.console.factors[self.name].hex() not in text, said
-        assert PASSWORD not in text, said
-        kind = answer.headers.get("content-type", "")
-        if answer.status_code >= 400 and "html" in kind:
-            assert "<h1>" in answer.text, said
-            assert not TOLD.search(text), said
+        secrets = [self.console.factors[self.name].hex(), PASSWORD]
         if Right.READ_ALERTS not in RIGHTS[self.role]:
-            assert not [one for one in self.filled.values if one in text], said
+            secrets += self.filled.values
+        judge(answer, said, secrets)
 
     def attack_form(self, form: FoundForm, lines: Sequence[bytes]) -> None:
         """Put each line into one field after the other, all else as the page has it."""

@@ -12,16 +12,19 @@ from html import unescape
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote_from_bytes, urlsplit
 
 import httpx
 import oidc_provider_mock
 import pytest
 from joserfc import jwt
 from joserfc.jwk import RSAKey
-from tests.support.homes.consoles import HOST, Browser, ConsoleBench
+from tests.support.attacks.hostile_lines import hostile_lines
+from tests.support.attacks.judged import judge
+from tests.support.homes.consoles import FORM, HOST, Browser, ConsoleBench
 
 from fieldfare.shared.console import provider as provider_module
+from fieldfare.shared.console.credentials import form_token
 from fieldfare.shared.console.frame import Page, console_app
 from fieldfare.shared.console.provider import (
     NO_ROLE,
@@ -49,6 +52,7 @@ PEOPLE: Final = {
     "s-5": {"groups": "aml-analysts"},
     "s-6": {"preferred_username": "dora"},
 }
+LONGEST_LINE: Final = 2_000  # bytes; twice in an address, longer ones are refused before a page
 PATIENCE: Final = 120.0  # on a machine with other work
 SECRET: Final = "open sesame"  # noqa: S105 -- of nobody
 ROLES: Final = {"aml-reviewers": "reviewer", "aml-analysts": "analyst"}
@@ -276,6 +280,34 @@ def test_what_comes_back_is_no_page_of_the_sender_s(desk: Desk) -> None:
     shown = Browser(desk.app).get('/log-in/return?code="><script>x</script>&state=%0d%0aX:y').text
     assert "<script" not in shown
     assert desk.browser.get(f"/log-in/return?code={'x' * 1500}").status_code == 400
+
+
+@pytest.mark.promises  # `make nightly PART=console`
+@pytest.mark.timeout(1_000)
+def test_no_line_comes_in_by_a_provider(desk: Desk) -> None:
+    """2,000 of them as code, state, token and field; one in ten as the code of a try that began."""
+    lines = [one for one in hostile_lines() if len(one) < LONGEST_LINE]
+    for number, line in enumerate(lines):
+        typed, said = quote_from_bytes(line, safe=""), f"line {number}: {line[:80]!r}"
+        desk.console.time.seconds += 2.0  # one more try counts
+        token = form_token(desk.browser.cookies.get("fieldfare-test", ""))
+        sent = (f"token={typed}", f"token={token}&zz9={typed}")[number % 200 == 1]
+        answers = [
+            desk.browser.post("/log-in/provider", content=sent, headers={"content-type": FORM}),
+            Browser(desk.app).get(f"/log-in/return?code={typed}&state={typed}"),
+            desk.browser.get(f"/log-in/return?state=x&code={typed}"),
+            desk.browser.get(f"/log-in/finish?code=x&state={typed}"),
+        ]
+        if number % 10 == 0:
+            state = parse_qs(urlsplit(desk.left()).query)["state"][0]
+            answers.append(desk.browser.get(f"/log-in/finish?state={state}&code={typed}"))
+        for answer in answers:
+            judge(answer, said, [SECRET])
+            assert "location" not in answer.headers, said
+    assert desk.browser.get("/").headers["location"] == "/log-in"
+    assert desk.console.acts == []
+    desk.console.time.seconds = time.time()
+    assert desk.came("s-1").headers["location"] == "/"
 
 
 @pytest.mark.parametrize("other", ["http://localhost:1", "{issuer}/", "{port}"])

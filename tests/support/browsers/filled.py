@@ -14,11 +14,10 @@ from tests.support.homes.coordinator_desks import DeskBench
 from tests.support.homes.institutions import NOW, Coordinator, OpenCustody, home_study, loaded
 from tests.support.homes.keyed_coordinators import KeyedCoordinator
 from tests.support.homes.reported import reported_alert
-from tests.support.runs.answered import answer_set
 from tests.support.runs.asking import asking
 from tests.support.runs.finished import kept_delivery
 from tests.support.runs.joining import answered_here
-from tests.support.runs.written_runs import RUN, WrittenRun, base
+from tests.support.runs.written_runs import NAMES, RUN, WrittenRun
 
 from fieldfare.client.alerts.acts import CaseAct, CaseActKind
 from fieldfare.client.alerts.alert import Confidence, Disposition, Feedback, PartyRole
@@ -28,12 +27,14 @@ from fieldfare.client.console.pages import pages_of
 from fieldfare.client.console.place import ConsolePlace
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.models import keep_joining
+from fieldfare.server.answers.sets import AnswerSet, kept_answers
 from fieldfare.server.console import answers_page
 from fieldfare.server.console.pages import pages_of as coordinator_pages
 from fieldfare.server.console.place import CoordinatorPlace
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.server.store.rows import RunStatus
-from fieldfare.server.studies.proposals import propose
+from fieldfare.server.store.rows import RunRow, RunStatus
+from fieldfare.server.store.store import RunStore
+from fieldfare.server.studies.proposals import proposals, propose
 from fieldfare.shared.console.frame import FORM_TOKEN, Page
 from fieldfare.shared.console.rights import ConsoleRole
 from fieldfare.shared.system.clock import utc_now
@@ -111,6 +112,7 @@ def institution_console(home: Home, console: ConsoleBench) -> FilledConsole:
     return FilledConsole(home.path, own, app, roles, starts, values, (decide,))
 
 
+LATER: Final = '[[queries]]\nname = "later"\nkind = "count"\n'
 RUNS: Final = {
     "failed-1": (RunStatus.FAILED, SCRIPT),
     "finished-1": (RunStatus.FINISHED, ""),
@@ -119,7 +121,7 @@ RUNS: Final = {
 
 
 def fill_coordinator(bench: DeskBench, monkeypatch: pytest.MonkeyPatch) -> CoordinatorHome:
-    """Fill a coordinator's home: runs of each state, answers, a study that asks."""
+    """Fill a coordinator's home: runs of each state, a study that asks, answers of every kind."""
     keyed, now = bench.keyed, utc_now()
     allowed = {"kinds": ["count", "mean"], "columns": ["hours"], "groups": 4}
     asks = asking({"name": "units", "kind": "count"}, allowance=allowed, privacy={"epsilon": 1.0})
@@ -130,16 +132,20 @@ def fill_coordinator(bench: DeskBench, monkeypatch: pytest.MonkeyPatch) -> Coord
             store.create(run, of.id, now)
             store.set_state(run, state, why, now)
     _keep_transcript(keyed)
-    answered = replace(answer_set(), name=f"answers {SCRIPT}")
-    monkeypatch.setattr(
-        answers_page, "kept_answers", lambda *of: (replace(answered, run=of[2].run),)
-    )
+    monkeypatch.setattr(answers_page, "kept_answers", _named)
     return keyed.home
 
 
+def _named(store: RunStore, home: CoordinatorHome, row: RunRow) -> tuple[AnswerSet, ...]:
+    """The kept answers, of a study whose name no study may have; in this process only."""
+    found = kept_answers(store, home, row)
+    return tuple(replace(one, name=f"answers {SCRIPT}") for one in found)
+
+
 def _keep_transcript(keyed: KeyedCoordinator) -> None:
-    """A finished run whose signed log is there whole."""
-    written = WrittenRun(base()).finish()
+    """A finished run that trained and asked, and whose signed log is there whole."""
+    written = WrittenRun(asking(names=NAMES, steps=2, purpose=SCRIPT)).finish()
+    propose(keyed.home, written.study, keyed.signer)
     head = tree_head(written.study.id, RUN, [leaf.hash for leaf in written.leaves])
     with keyed.store() as store:
         store.create(RUN, written.study.id, utc_now())
@@ -153,8 +159,11 @@ def coordinator_console(home: CoordinatorHome, console: ConsoleBench) -> FilledC
     """Put the coordinator's console together on a filled home."""
     pages = coordinator_pages(CoordinatorPlace(home.path, home.path, console.book))
     roles = (ConsoleRole.OPERATOR, ConsoleRole.EXAMINER)
-    app = coordinator_desk(home, console)
-    return FilledConsole(home.path, _with_entrance(console, pages), app, roles, ("/",), ("MARKER",))
+    app, own = coordinator_desk(home, console), _with_entrance(console, pages)
+    page = f"/ask/{next(one.id for one in proposals(home) if one.study.allowance)}"
+    said = {"questions": LATER, "cost": "1", "run": "2026-11-28-asking-00aa11"}
+    ask = FoundForm("post", f"{page}/now", page, {FORM_TOKEN: "", **said})
+    return FilledConsole(home.path, own, app, roles, ("/",), ("MARKER",), (ask,))
 
 
 def _with_entrance(console: ConsoleBench, pages: Sequence[Page]) -> Sequence[Page]:

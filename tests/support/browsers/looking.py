@@ -42,8 +42,9 @@ class Look:
         self.page.on("pageerror", lambda one: self.said.append(str(one)))
         return self
 
-    def open(self, path: str) -> None:
-        self.page.goto(f"{self.address}{path}")
+    def open(self, path: str) -> int:
+        """Go to an address of the console; the status of its answer."""
+        return int(self.page.goto(f"{self.address}{path}").status)
 
     def check(self, name: str) -> None:
         """Look at the present page in both colours and at three widths."""

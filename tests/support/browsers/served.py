@@ -3,7 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -16,9 +16,15 @@ Served = tuple[str, Callable[..., str]]
 
 @contextmanager
 def served(
-    home: Path, capfd: pytest.CaptureFixture[str], part: str = "institution"
+    home: Path,
+    capfd: pytest.CaptureFixture[str],
+    part: str = "institution",
+    log: Path | None = None,
 ) -> Iterator[Served]:
-    """Serve a part's console as a process; its address, and what adds an account, for a link."""
+    """Serve a part's console as a process; its address, and what adds an account, for a link.
+
+    What the process says goes to `log`, where there is one.
+    """
     listen = f"127.0.0.1:{free_port()}"
     at = ("--home", str(home), "--listen", listen)
 
@@ -28,16 +34,21 @@ def served(
         return capfd.readouterr().out.split("link=")[1][:43]
 
     link("first", "operator")
-    with started(home, listen, part) as address:
+    with started(home, listen, part, log) as address:
         yield address, link
 
 
 @contextmanager
-def started(home: Path, listen: str, part: str = "institution") -> Iterator[str]:
+def started(
+    home: Path, listen: str, part: str = "institution", log: Path | None = None
+) -> Iterator[str]:
     """Serve a part's console as a process where accounts are already; its address."""
     at = ("--home", str(home), "--listen", listen)
     command = [sys.executable, "-m", "fieldfare", part, "console", *at]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with (
+        nullcontext() if log is None else log.open("a") as kept,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=kept, text=True) as process,
+    ):
         try:
             assert process.stdout
             for line in process.stdout:
@@ -47,3 +58,5 @@ def started(home: Path, listen: str, part: str = "institution") -> Iterator[str]
         finally:
             process.terminate()
             process.wait(20)
+            if kept:
+                kept.write(process.stdout.read())
