@@ -106,8 +106,8 @@ nightly: $(DEV)  ## the long form of one part; without PART= it lists the parts
 	  promises) $(PYTEST) -n 2 -m promises --ignore tests/deployment/consoles ;; \
 	  model) $(PY) -m tests.security.protocol_model.scenarios ;; \
 	  audit) for epsilon in 1 4; do \
-	      $(PY) -m fieldfare.simulations.federation.canaries --epsilon $$epsilon || exit 1; \
-	      $(PY) -m fieldfare.simulations.federation.canaries --epsilon $$epsilon --halve-noise && exit 1 || true; \
+	      $(PY) -m fieldfare.simulations.attacks.canaries --epsilon $$epsilon || exit 1; \
+	      $(PY) -m fieldfare.simulations.attacks.canaries --epsilon $$epsilon --halve-noise && exit 1 || true; \
 	    done ;; \
 	  *) echo "make nightly: expected PART=mutants, attacks, audit, console, coverage, demo, golden, model or promises, found PART=$(PART)"; exit 2 ;; \
 	esac

@@ -200,10 +200,17 @@ class LocalFederation:
         )
         return Job(terms, later=later)
 
-    def grid(self, *, drop: Drop | None = None, tap: Tap | None = None) -> InProcessGrid:
+    @property
+    def nodes(self) -> dict[str, int]:
+        """The node id of each institution."""
+        return {name: FIRST_NODE + index for index, name in enumerate(sorted(self.custodians))}
+
+    def grid(
+        self, *, drop: Drop | None = None, tap: Tap | None = None, lose: Drop | None = None
+    ) -> InProcessGrid:
         """Return a Grid with one node for each institution."""
-        nodes = {name: FIRST_NODE + index for index, name in enumerate(sorted(self.custodians))}
-        return InProcessGrid(client_app(self._custodian_of), nodes, drop=drop, tap=tap)
+        app = client_app(self._custodian_of)
+        return InProcessGrid(app, self.nodes, drop=drop, tap=tap, lose=lose)
 
     def run(self, job: Job, grid: InProcessGrid | None = None) -> Outcome:
         """Carry out a job with the real ServerApp and ClientApps.

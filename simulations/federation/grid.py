@@ -33,6 +33,7 @@ class InProcessGrid(Grid):
         institutions: node id by institution name.
         drop: a message for which it is true gets no answer (faults in tests).
         tap: sees every message that passes, both ways.
+        lose: a message for which it is true is answered, and the answer gets lost.
     """
 
     def __init__(
@@ -42,12 +43,14 @@ class InProcessGrid(Grid):
         *,
         drop: Drop | None = None,
         tap: Tap | None = None,
+        lose: Drop | None = None,
     ) -> None:
         """Connect nodes to `app`."""
         self._app = app
         self._names = {node: name for name, node in institutions.items()}
         self._drop = drop
         self._tap = tap
+        self._lose = lose
         self._replies: dict[str, Message] = {}
         self._run_id = 1
         TaskIdentity.task_id = TaskIdentity.run_id = self._run_id
@@ -92,6 +95,8 @@ class InProcessGrid(Grid):
                 self._tap(message)
             if not (self._drop and self._drop(message)):
                 self._deliver(message)
+            if self._lose and self._lose(message):
+                self._replies.pop(message_id, None)
         return ids
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:

@@ -53,6 +53,7 @@ from fieldfare.simulations.federation.homes import (
     homes_of,
     rows_of,
 )
+from fieldfare.simulations.federation.noise_audit import WatchedRecord, WatchedSums, audited
 from fieldfare.simulations.federation.population import (
     MeasuredUnits,
     Overlap,
@@ -84,6 +85,7 @@ START: Final = "start"  # the public start, untouched
 ALONE_START: Final = "alone_start"  # each institution by itself, without privacy, from there
 
 MEMORY: Final = Path("/dev/shm")  # noqa: S108 -- a folder that nobody else may open is made in it
+COINS: Final = 2**18  # the stream of an audit's coins, far from the federation's own
 LEDGER_ENTRY: Final = 1 << 15  # bytes beside a reply's vector, at most
 
 Parameters = NDArray[np.float64]
@@ -222,7 +224,8 @@ def simulated(
         for name, records in population.records.items()
     }
     fits = _own_fits(task, population, both)
-    outcome, plan, participants = _federate(task, sums, clock, progress)
+    outcome, record = _federate(task, sums, clock, progress)
+    plan, participants = record.plan, len(outcome.participants)
     since = time.perf_counter()
     models: dict[str, Models] = {}
     used: Callable[[], dict[str, Any]] | None = None
@@ -238,6 +241,8 @@ def simulated(
     results = _results(task, plan, outcome, participants, population, models, test)
     for found in outcome.answers:
         results["answers"] = _answers(task.study, plan, found, sums)
+    audit = audited(record, np.random.default_rng([task.seed, COINS]))
+    results["audit"] = None if audit is None else audit.as_dict()
     return Simulated(task, plan, outcome, models, test, results, clock, used)
 
 
@@ -254,8 +259,8 @@ def _federate(
     sums: Mapping[str, StudySums],
     clock: Clock,
     progress: Progress | None,
-) -> tuple[Outcome, Plan, int]:
-    """Run the federation: real custodians, real door, real rounds."""
+) -> tuple[Outcome, WatchedRecord]:
+    """Run the federation: real custodians, real door, real rounds; its sums are watched."""
     since = time.perf_counter()
     last = [since]
 
@@ -269,12 +274,13 @@ def _federate(
 
     # Ledgers of a simulated federation live as long as its one run.
     place = _place_of_ledgers(task, len(sums))
+    watched = {name: WatchedSums.of(one) for name, one in sums.items()}
     with (
         tempfile.TemporaryDirectory(dir=place, prefix=f".ledgers-{os.getpid()}-") as folder,
         _home(task, Path(folder)) as home,
         LocalFederation(
             task.study,
-            sums,
+            watched,
             task.protection,
             seed=task.seed,
             directory=Path(folder),
@@ -282,6 +288,7 @@ def _federate(
         ) as federation,
     ):
         job = federation.job()
+        job.record = record = WatchedRecord(federation.plan, watched)
         job.on_step = stepped
         last[0] = time.perf_counter()
         outcome = federation.run(job)
@@ -290,7 +297,7 @@ def _federate(
         for name in federation.ledgers:  # a home's approval stays
             federation.custodians[name].finish(task.study.id)
     clock.mark("federation_seconds", since)
-    return outcome, federation.plan, len(outcome.participants)
+    return outcome, record
 
 
 @contextmanager

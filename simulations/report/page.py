@@ -28,6 +28,7 @@ from fieldfare.shared.pages.templates import page_template
 from fieldfare.shared.pages.words import decimals, odds_factor, percent, plain, signed
 from fieldfare.simulations.report import pictures, words
 from fieldfare.simulations.report.answers import answer_tables
+from fieldfare.simulations.report.audit import audit_sentences
 from fieldfare.simulations.report.curves import (
     ModelScores,
     auroc_gain,
@@ -101,7 +102,7 @@ def _context(results: words.Results, scores: Scores, shapes: Sequence[Shape]) ->
         "panels": feature_panels.panels(shapes),
         "geometry": feature_panels,
         "privacy": results["privacy"],
-        "promise": words.privacy(results),
+        "promise": [*words.privacy(results), *audit_sentences(results)],
         "several": words.several(results),
         "needs_more": words.needs_more(results),
         "spent": words.spent(results),

@@ -16,6 +16,7 @@ from fieldfare.shared.terminal.screen import add_row, facts, table
 from fieldfare.shared.terminal.texts import cut
 from fieldfare.simulations.report import words
 from fieldfare.simulations.report.answers import answers_table
+from fieldfare.simulations.report.audit import audit_sentences
 
 WIDTH: Final = 100
 LOUD: Final = "bold yellow"
@@ -215,6 +216,7 @@ def _sentences(results: words.Results) -> Table:
         "Groups": Text(words.fared(results)),
         "Asked": Text(words.asked(results)),
         "Privacy": Text(" ".join(filter(None, _promised(results)))),
+        "Audit": Text(" ".join(audit_sentences(results))),
         "Files": Text(_files(results)),
         "Alerts": Text(str((results.get("home") or {}).get("console", ""))),
         "Check": Text(_check(results)),

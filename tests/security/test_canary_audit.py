@@ -31,7 +31,7 @@ from fieldfare.shared.run.optimizer import TrainingState
 from fieldfare.shared.run.replay import add_words
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.study.training_section import TrainingSection
-from fieldfare.simulations.federation.canaries import Overheard, Scaled
+from fieldfare.simulations.attacks.canaries import Overheard, Scaled
 from fieldfare.simulations.federation.federation import LocalFederation, noise_source
 
 NAMES: Final = ("bank-a", "bank-b", "bank-c", "bank-d")

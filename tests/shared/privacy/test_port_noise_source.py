@@ -19,7 +19,7 @@ from fieldfare.shared.privacy.samplers import (
 )
 from fieldfare.shared.protocol.secure_sum import RunKeys
 from fieldfare.shared.ring import Word, WordBits, add, centre, decode, encode, to_ring
-from fieldfare.simulations.federation.canaries import Overheard, Scaled
+from fieldfare.simulations.attacks.canaries import Overheard, Scaled
 
 # Exact noise cannot be seeded: a sound source fails one of these once in ten million runs.
 UNLIKELY = 5e-9

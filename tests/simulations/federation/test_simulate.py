@@ -96,6 +96,8 @@ def test_every_key_is_documented_and_nothing_else(work: SimulationFolder) -> Non
     assert keys(results["study"]) == documented("study")
     assert keys(*results["institutions"]) == documented("institutions")
     assert keys(results["privacy"]) == documented("privacy")
+    assert keys(results["audit"]) == documented("audit")
+    assert keys(*results["audit"]["kinds"]) == documented("kinds of audit")
     assert keys(results["models"]) == documented("models") - {"start", "alone_start"}
     model = results["models"]["alone"]
     assert keys(model) == documented("one model")

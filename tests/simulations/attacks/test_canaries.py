@@ -13,8 +13,8 @@ from scipy.stats import norm
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.shared.models.additive import AdditiveSums
 from fieldfare.shared.privacy.gaussian import epsilon_for
-from fieldfare.simulations.federation import canaries
-from fieldfare.simulations.federation.canaries import (
+from fieldfare.simulations.attacks import canaries
+from fieldfare.simulations.attacks.canaries import (
     Attack,
     Canaries,
     CanaryReport,

@@ -1,6 +1,6 @@
 """Audit the whole path with records that a coin puts in or out: estimate the actual epsilon.
 
-    python -m fieldfare.simulations.federation.canaries [--epsilon 1] [--canaries 60000]
+    python -m fieldfare.simulations.attacks.canaries [--epsilon 1] [--canaries 60000]
         [--halve-noise]
 
 Canaries are records of their own kind in the files of four institutions. Everything is real:
@@ -435,7 +435,7 @@ def lines(report: CanaryReport) -> Iterator[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Audit, print, and return 1 where the claim does not hold."""
     parser = argparse.ArgumentParser(
-        prog="python -m fieldfare.simulations.federation.canaries",
+        prog="python -m fieldfare.simulations.attacks.canaries",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

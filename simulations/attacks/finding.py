@@ -1,0 +1,72 @@
+"""What an attack or an audit says: figures with intervals, what it sees and misses, its source."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from fieldfare.shared.pages.words import short
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """One measured number.
+
+    Attributes:
+        name: of what.
+        value: the estimate.
+        interval: of it, at 95 %; None where it is exact.
+    """
+
+    name: str
+    value: float
+    interval: tuple[float, float] | None = None
+
+    def __str__(self) -> str:
+        """Return the number with its interval."""
+        if self.interval is None:
+            return f"{self.name} {short(self.value)}"
+        low, high = self.interval
+        return f"{self.name} {short(self.value)} [{short(low)}, {short(high)}]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What one tool found.
+
+    Attributes:
+        attack: its name.
+        figures: what was measured.
+        sees: what the tool can see.
+        misses: what it cannot.
+        source: paper and section.
+        flagged: what contradicts the claim; empty where nothing does, or where the tool judges
+            nothing.
+    """
+
+    attack: str
+    figures: tuple[Measured, ...]
+    sees: str
+    misses: str
+    source: str
+    flagged: tuple[str, ...] = ()
+
+    def figure(self, name: str) -> Measured:
+        """Return a figure by its name.
+
+        Raises:
+            KeyError: there is none of that name.
+        """
+        return {one.name: one for one in self.figures}[name]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything for programs."""
+        return asdict(self)
+
+    def lines(self) -> Iterator[str]:
+        """Return everything for a screen."""
+        yield self.attack
+        yield from (f"  {one}" for one in self.figures)
+        yield from (f"  FLAGGED: {one}" for one in self.flagged)
+        yield f"  sees     {self.sees}"
+        yield f"  misses   {self.misses}"
+        yield f"  source   {self.source}"

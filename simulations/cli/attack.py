@@ -1,0 +1,57 @@
+"""`fieldfare audit door`: a study's own defects, looked for by its records."""
+
+import json
+import logging
+from typing import Annotated, Final
+
+import typer
+
+from fieldfare.shared.privacy.protection import Protection
+from fieldfare.simulations.attacks.defects import DoorDefect
+from fieldfare.simulations.attacks.door import DoorDesign, audit_door
+from fieldfare.simulations.attacks.finding import Finding
+from fieldfare.simulations.cli import app
+
+MAX_SEED: Final = 2**63 - 1
+
+Seed = Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Of records, coins, simulated noise.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print everything as JSON.")]
+
+
+@app.command("audit.door")
+def audit_door_command(
+    epsilon: Annotated[float, typer.Option(min=0.01, max=100, help="Of the study.")] = 1.0,
+    canaries: Annotated[
+        int, typer.Option(min=100, max=1_000_000, help="Records with a coin.")
+    ] = 4000,
+    steps: Annotated[int, typer.Option(min=1, max=1000, help="Of training.")] = 4,
+    defect: Annotated[DoorDefect, typer.Option(help="Put one in on purpose.")] = DoorDefect.NONE,
+    noise: Annotated[Protection, typer.Option(help="exact: as deployed.")] = Protection.EXACT,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Run canaries through the real door, and compare every release with own arithmetic.
+
+    Ends with 1 where something is flagged: an honest door is, once in 10,000 runs.
+    """
+    design = DoorDesign(
+        epsilon=epsilon,
+        canaries=canaries,
+        steps=steps,
+        defect=defect,
+        protection=noise,
+        seed=seed,
+    )
+    # One answer is lost on purpose.
+    logging.getLogger("fieldfare").setLevel(logging.ERROR)
+    found = audit_door(design)
+    show(found.finding, as_json=as_json)
+    raise typer.Exit(int(bool(found.flagged)))
+
+
+def show(finding: Finding, *, as_json: bool) -> None:
+    """Print what a tool found."""
+    if as_json:
+        typer.echo(json.dumps(finding.as_dict(), indent=2, allow_nan=False))
+    else:
+        typer.echo("\n".join(finding.lines()))
