@@ -49,9 +49,10 @@ def started(
         nullcontext() if log is None else log.open("a") as kept,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=kept, text=True) as process,
     ):
+        assert process.stdout
+        said = process.stdout
         try:
-            assert process.stdout
-            for line in process.stdout:
+            for line in said:
                 if listen in line:
                     break
             yield f"http://{listen}"
@@ -59,4 +60,4 @@ def started(
             process.terminate()
             process.wait(20)
             if kept:
-                kept.write(process.stdout.read())
+                kept.write(said.read())
