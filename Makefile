@@ -73,6 +73,7 @@ lint: $(DEV)  ## ruff: rules and format
 types: $(DEV)  ## mypy, strict, over the source and the tests
 	$(PY) -m mypy -p fieldfare
 	$(PY) -m mypy tests
+	$(PY) -m mypy docs
 
 .PHONY: imports
 imports: $(DEV)  ## import-linter: simulations -> server | client -> shared
@@ -111,6 +112,10 @@ nightly: $(DEV)  ## the long form of one part; without PART= it lists the parts
 	    done ;; \
 	  *) echo "make nightly: expected PART=mutants, attacks, audit, console, coverage, demo, golden, model or promises, found PART=$(PART)"; exit 2 ;; \
 	esac
+
+.PHONY: site
+site: $(DEV)  ## build the documents as a site, offline, with references from the code: out/site/index.html
+	$(PY) -m docs.site out
 
 .PHONY: bench
 bench: $(DEV)  ## measure the speeds that the project promises

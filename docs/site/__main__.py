@@ -1,0 +1,47 @@
+"""`python -m docs.site OUT`: build the site into OUT, offline, and refuse a broken one."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from docs.site.checked import problems
+from docs.site.staging import stage
+from sphinx.cmd.build import build_main
+
+SETTINGS = Path(__file__).parent
+
+
+def build(out: Path) -> list[str]:
+    """Build the site; return what is wrong with it, one line each.
+
+    `OUT/site` has the pages and nothing else. A warning of Sphinx is an error.
+    """
+    sources, site = out / "site-sources", out / "site"
+    stage(sources)
+    shutil.rmtree(site, ignore_errors=True)
+    os.environ.setdefault("SOURCE_DATE_EPOCH", "0")
+    doctrees = out / "site-doctrees"
+    shutil.rmtree(doctrees, ignore_errors=True)
+    options = ["-q", "-W", "--keep-going", "-b", "html", "-c", str(SETTINGS), "-d", str(doctrees)]
+    if build_main([*options, str(sources), str(site)]):
+        return ["sphinx: expected no warning, found those above"]
+    (site / ".buildinfo").unlink(missing_ok=True)
+    return problems(site.resolve())
+
+
+def main() -> int:
+    """Build into the folder that the command names; 1 where anything is wrong."""
+    if len(sys.argv) != 2:  # noqa: PLR2004 -- the folder
+        sys.stderr.write("expected a folder: python -m docs.site OUT\n")
+        return 2
+    out = Path(sys.argv[1])
+    found = build(out)
+    sys.stderr.writelines(f"{line}\n" for line in found)
+    if not found:
+        sys.stdout.write(f"The site is in {out / 'site'}: open index.html, no server is needed.\n")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

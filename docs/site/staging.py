@@ -1,0 +1,55 @@
+"""The sources of the site in one folder: documents as they lie, and what is generated."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from docs.site import commands, names
+from docs.site.notebooks import as_notebook, as_page
+
+ROOT: Final = Path(__file__).parents[2]
+DOCUMENTS: Final = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "LICENSE")
+NOTEBOOKS: Final = ROOT / "docs" / "notebooks"
+_NOTEBOOK_LINK: Final = re.compile(r"(\]\((?:[\w./-]*/)?notebooks/\w+)\.py\)")
+
+
+def stage(folder: Path) -> None:
+    """Fill `folder` anew with everything that the site is made of."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for name in DOCUMENTS:
+        _copy(ROOT / name, folder / name)
+    for path in sorted((ROOT / "docs").rglob("*")):
+        if path.is_file() and path.parent not in {NOTEBOOKS, ROOT / "docs" / "site"}:
+            _copy(path, folder / path.relative_to(ROOT))
+    for path in sorted((ROOT / "studies").glob("*.toml")):
+        _copy(path, folder / "studies" / path.name)  # followed: some are links into a room
+    for name, text in generated():
+        _write(folder / name, text)
+
+
+def generated() -> Iterator[tuple[str, str]]:
+    """Yield what no person writes, as path and text: references, notebooks and their pages."""
+    start = (ROOT / "docs" / "site" / "index.md").read_text()  # it lies at the root of the site
+    yield "index.md", start.replace("](../../", "](").replace("](../", "](docs/")
+    yield from commands.pages()
+    yield from names.pages()
+    for path in sorted(NOTEBOOKS.glob("*.py")):
+        source = path.read_text()
+        yield f"docs/notebooks/{path.stem}.md", as_page(source, path.stem)
+        yield f"docs/notebooks/{path.stem}.ipynb", as_notebook(source)
+        yield f"docs/notebooks/{path.stem}.py", source
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.suffix == ".md":
+        _write(target, _NOTEBOOK_LINK.sub(r"\1.md)", source.read_text()))
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+
+
+def _write(target: Path, text: str) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(text)

@@ -1,0 +1,55 @@
+"""Notebooks are Python files in cells; a page and an `.ipynb` are made of them."""
+
+import json
+
+import pytest
+from docs.site.notebooks import Cell, as_notebook, as_page, cells
+
+SOURCE = """# %% [markdown]
+# # Title
+# What it *does*.
+#
+# - one
+
+# %%
+x = 1
+
+# %% [markdown]
+# ## Then
+
+# %%
+x
+"""
+
+
+def test_cells_are_prose_and_code_in_order() -> None:
+    title, code, then, last = cells(SOURCE)
+    assert title == Cell(prose=True, text="# Title\nWhat it *does*.\n\n- one")
+    assert (code, then.text, last) == (Cell(prose=False, text="x = 1"), "## Then", Cell(False, "x"))
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [("x = 1\n" + SOURCE, "on the first line"), (SOURCE + "# %% [markdown]\nx\n", "behind `#`")],
+)
+def test_what_is_no_notebook_is_refused(source: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        cells(source)
+
+
+def test_a_page_has_title_files_prose_and_code() -> None:
+    page = as_page(SOURCE, "one")
+    assert page.startswith("# Title\n\n")
+    assert "](one.ipynb)" in page
+    assert "```python\nx = 1\n```" in page
+    assert page.index("one.py") < page.index("What it *does*.") < page.index("## Then")
+
+
+def test_a_notebook_has_no_outputs_and_says_the_same() -> None:
+    found = json.loads(as_notebook(SOURCE))
+    assert (found["nbformat"], found["nbformat_minor"]) == (4, 5)
+    kinds = ["markdown", "code", "markdown", "code"]
+    assert [one["cell_type"] for one in found["cells"]] == kinds
+    assert ["".join(one["source"]) for one in found["cells"]] == [c.text for c in cells(SOURCE)]
+    assert [one["outputs"] for one in found["cells"] if one["cell_type"] == "code"] == [[], []]
+    assert len({one["id"] for one in found["cells"]}) == len(kinds)
