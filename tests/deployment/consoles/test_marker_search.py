@@ -4,7 +4,10 @@ A coordinator and three banks as real processes; every customer's name and every
 about one bears a mark. It belongs on pages of alerts, in the store of alerts and in the records.
 """
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,6 +104,18 @@ def test_the_mark_stays_on_pages_of_alerts(
     assert marked(told_in(box, hook)) == []
     assert marked([log.read_text(), *capfd.readouterr()]) == []
     assert {ALERTS.sub("the store", name) for name in files_with_it(bed.folder)} == {"the store"}
+
+
+def test_what_a_short_process_is_started_with_is_seen() -> None:
+    """The search would find a mark in arguments and in an environment."""
+    with watched_arguments() as started:
+        for _ in range(2):
+            given = {**os.environ, "SECRET": f"{MARK}-SET"}
+            run = [sys.executable, "-c", "import time; time.sleep(.3)", f"{MARK}-GIVEN"]
+            subprocess.run(run, env=given, check=True)
+    found = "".join(marked([one.decode(errors="replace") for one in started]))
+    assert f"{MARK}-SET" in found
+    assert f"{MARK}-GIVEN" in found
 
 
 def trained(bed: Bed, capfd: pytest.CaptureFixture[str], found: Found, log: Path) -> str:
