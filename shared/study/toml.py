@@ -22,6 +22,12 @@ _GONE: Final = {  # what earlier studies said, and why it has no meaning any mor
     "privacy.training_share": "training and the hold-out are of different units, so each has all "
     "the mu^2 that questions leave; take the line out",
 }
+_STRATEGY: Final = frozenset(["strategy", "strategies"])
+_STRATEGIES: Final = frozenset(["fedavg", "fedprox", "fedadam", "fedmedian", "krum"])
+_SEES_UPDATES: Final = (
+    "whoever conducts such a strategy sees every institution's update, and in a study nobody sees "
+    "more than the sum; compare strategies in a simulation: fieldfare simulate --baselines fedavg"
+)
 
 
 def problem_lines(error: ValidationError) -> list[str]:
@@ -44,12 +50,15 @@ def mistake_lines(error: dict[str, Any]) -> list[str]:
         key = tag if kind == "union_tag_not_found" else path
         return [f"{key}: expected a value, found none"]
     if kind == "extra_forbidden":
-        why = _GONE.get(path)
+        strategy = error["loc"][-1] in _STRATEGY and not path.startswith(("features", "columns"))
+        why = _SEES_UPDATES if strategy else _GONE.get(path)
         return [f"{path}: expected no such key; {why or 'remove it or correct its spelling'}"]
     if kind == "union_tag_invalid":
         return [f"{tag}: expected {error['ctx']['expected_tags']}, found {_found(error)}"]
     expected = re.sub(r"^\w+ should (?:be|have) ", "", message)
-    return [f"{path}: expected {expected}, found {_found(error)}"]
+    named = path == "training.mode" and str(error.get("input")).lower() in _STRATEGIES
+    why = f"; {_SEES_UPDATES}" if named else ""
+    return [f"{path}: expected {expected}, found {_found(error)}{why}"]
 
 
 def earlier_keys(error: ValidationError) -> list[str]:

@@ -24,11 +24,19 @@ from fieldfare.simulations.demo.five_banks import HOME_BANK, banks_task
 from fieldfare.simulations.federation import model_scores
 from fieldfare.simulations.federation.baselines import Baseline
 from fieldfare.simulations.federation.in_memory import Progress as OnProgress
+from fieldfare.simulations.federation.others import Other
 from fieldfare.simulations.federation.population import RecordsChoice
-from fieldfare.simulations.federation.simulate import Simulation, make_folder, simulate
+from fieldfare.simulations.federation.simulate import (
+    RESULTS,
+    Simulation,
+    make_folder,
+    simulate,
+)
+from fieldfare.simulations.report.mlflow_logger import log_to_mlflow
 from fieldfare.simulations.report.screen import details as every_figure
 from fieldfare.simulations.report.screen import screen
 from fieldfare.simulations.starts import making as starts
+from fieldfare.simulations.strategies.chosen import other_named
 from fieldfare.simulations.testbed.testbed import typed_command
 from fieldfare.simulations.world.habits import MOST_MONTHS
 from fieldfare.simulations.world.institutions import WorldFederation, load_institutions
@@ -44,6 +52,8 @@ from fieldfare.simulations.world.writing import write_world
 
 MAX_SEED: Final = 2**63 - 1
 
+ALL_BASELINES: Final = ",".join(baseline.value.replace("_", "-") for baseline in Baseline)
+
 Study = Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study.")]
 Out = Annotated[Path, typer.Option("--out", help="Folder for results.", show_default=False)]
 Seed = Annotated[
@@ -57,24 +67,38 @@ Version = Annotated[
     int, typer.Option(metavar="|".join(map(str, VERSIONS)), help="Rules that the world follows.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
+Chosen = Annotated[
+    str,
+    typer.Option(
+        metavar="LIST",
+        help="Comma-separated; '' for none. Others' too: fedavg, krum, boosting, dp-ebm.",
+    ),
+]
+MlFlow = Annotated[
+    Path | None,
+    typer.Option("--mlflow", metavar="DIR", help="Log the result to MLflow's files there."),
+]
 Details = Annotated[bool, typer.Option("--details", help="Print every figure at the end.")]
 Json = Annotated[bool, typer.Option("--json", help="Print results.json instead of the screen.")]
 
 
-def parse_baselines(text: str) -> tuple[Baseline, ...]:
+def parse_baselines(text: str) -> tuple[tuple[Baseline, ...], tuple[Other, ...]]:
     """Parse a comma-separated list of hyphenated names; '' is none.
+
+    Returns:
+        Baselines of the federation in their own order, and models of others as they are named.
 
     Raises:
         UsageError: an unknown name.
     """
-    names = [part.strip() for part in text.split(",") if part.strip()]
+    names = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
     known = {baseline.value.replace("_", "-"): baseline for baseline in Baseline}
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise UsageError(
-            f"--baselines: expected some of {', '.join(known)}, found {', '.join(unknown)}"
-        )
-    return tuple(baseline for name, baseline in known.items() if name in names)
+    try:
+        others = tuple(other_named(name) for name in names if name not in known)
+    except UsageError as error:
+        more = str(error).removeprefix("expected ")
+        raise UsageError(f"--baselines: expected some of {', '.join(known)}; or {more}") from None
+    return tuple(baseline for name, baseline in known.items() if name in names), others
 
 
 @app.command("simulate")
@@ -105,9 +129,7 @@ def simulate_command(
         str | None,
         typer.Option(metavar="COL", help="Report false positives by this column; never an input."),
     ] = None,
-    baselines: Annotated[
-        str, typer.Option(metavar="LIST", help="Comma-separated; '' for none.")
-    ] = ",".join(baseline.value.replace("_", "-") for baseline in Baseline),
+    baselines: Chosen = ALL_BASELINES,
     seed: Seed = 0,
     noise: Annotated[
         Protection, typer.Option(help="simulated: fast, without protection; exact: as deployed.")
@@ -115,11 +137,13 @@ def simulate_command(
     no_report: Annotated[
         bool, typer.Option("--no-report", help="Write no report.html, which takes seconds.")
     ] = False,
+    mlflow: MlFlow = None,
     details: Details = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Run a study over records on this machine and compare it with its baselines."""
+    own, others = parse_baselines(baselines)
     task = Simulation(
         study=load_study(study),
         choice=RecordsChoice(
@@ -127,12 +151,15 @@ def simulate_command(
         ),
         out=out,
         holdout_files=tuple(holdout_file or ()),
-        baselines=parse_baselines(baselines),
+        baselines=own,
+        others=others,
         seed=seed,
         protection=noise,
         report=not no_report,
     )
     show(lambda *_: task, details=details, quiet=quiet, as_json=as_json)
+    if mlflow is not None:
+        log_to_mlflow(json.loads((out / RESULTS).read_bytes()), mlflow)
 
 
 @app.command("model.score")

@@ -101,11 +101,11 @@ class Trainer:
         if self.turned and self.geometry is None:
             return replace(self, geometry=self._released(factor)).federated()
         state = self._trained(self._shared_noise(factor))
-        return self._delivered(self._guarded(state) if guarded else state)
+        return self.delivered(self._guarded(state) if guarded else state)
 
     def _released(self, factor: float) -> Geometry:
         """Return the coordinates that follow from moments with everybody's noise on them."""
-        terms, start = self.plan.moments, self._start.parameters
+        terms, start = self.plan.moments, self.start.parameters
         exact = _added(
             [
                 np.ldexp(one.moments(start).astype(np.float64), -terms.vectors.gamma_bits)
@@ -118,11 +118,11 @@ class Trainer:
 
     def untouched(self) -> Vector:
         """Return the study's public start as it is, or its first parameters."""
-        return self._delivered(self._start)
+        return self.delivered(self.start)
 
     def _guarded(self, state: TrainingState) -> TrainingState:
         """Return what goes on where a study starts from public curves, with the guard's noise."""
-        plan, start = self.plan, self._start
+        plan, start = self.plan, self.start
         if not plan.guard.steps:
             return state
         both = np.concatenate([state.model, start.parameters])
@@ -136,13 +136,19 @@ class Trainer:
 
     def _alone(self, baseline: Baseline, name: str) -> Vector:
         """Train on one institution; its own count, like the public one, divides the sum."""
-        sums = self._sums[name]
-        ratio = self.plan.study.training_units / max(1, self.units[name])
         if baseline is Baseline.ALONE:
-            return self._descend(lambda p: sums.plain_gradient(p) * ratio)
+            return self._descend(self.own_gradient(name))
         stream = noise_stream(self.seed, ALONE_STREAMS + sorted(self.sums).index(name))
-        noisy = self._noisy(self._decoded(sums), 1.0, [stream])
-        return self._descend(lambda p: noisy(p) * ratio)
+        noisy = self._noisy(self._decoded(self._sums[name]), 1.0, [stream])
+        return self._descend(lambda p: noisy(p) * self._ratio(name))
+
+    def own_gradient(self, name: str) -> GradientOf:
+        """Return what gives one institution's gradient, as large as if all units were its own."""
+        sums, ratio = self._sums[name], self._ratio(name)
+        return lambda p: sums.plain_gradient(p) * ratio
+
+    def _ratio(self, name: str) -> float:
+        return self.plan.study.training_units / max(1, self.units[name])
 
     def _together(self, baseline: Baseline) -> GradientOf:
         if baseline is Baseline.CENTRAL:
@@ -166,7 +172,8 @@ class Trainer:
         return streams
 
     @property
-    def _start(self) -> TrainingState:
+    def start(self) -> TrainingState:
+        """Where every training of the study begins."""
         return initial_state(self.plan.study, self.answer)
 
     @cached_property
@@ -174,7 +181,7 @@ class Trainer:
         """Training units, in the coordinates of training."""
         if self.geometry is None:
             return self.sums
-        start = self._start.parameters
+        start = self.start.parameters
         return {name: one.on(self.geometry, start) for name, one in self.turned.items()}
 
     def _decoded(self, sums: UnitSums) -> GradientOf:
@@ -195,16 +202,16 @@ class Trainer:
         return noisy
 
     def _descend(self, gradient: GradientOf) -> Vector:
-        return self._delivered(self._trained(gradient))
+        return self.delivered(self._trained(gradient))
 
-    def _delivered(self, state: TrainingState) -> Vector:
-        """Return the plain model of a finished training."""
+    def delivered(self, state: TrainingState) -> Vector:
+        """Return float64 (entries,): the plain model of a finished training."""
         model = delivered_state(self.plan.study, state).model
         return plain_parameters(self.geometry, model)
 
     def _trained(self, gradient: GradientOf) -> TrainingState:
         study = self.plan.study
-        state = self._start
+        state = self.start
         for _ in range(study.training.steps):
             state = next_state(study, state, gradient(state.parameters))
         return state

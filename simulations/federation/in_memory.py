@@ -28,6 +28,7 @@ from fieldfare.server.answers.analytics import read_answers
 from fieldfare.server.run.record import DecodedSum
 from fieldfare.server.run.server_app import Outcome
 from fieldfare.shared.errors import UsageError
+from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.joining.figures import Facts, figures
 from fieldfare.shared.joining.rows import PairedRow
 from fieldfare.shared.models import model_for
@@ -54,6 +55,7 @@ from fieldfare.simulations.federation.homes import (
     rows_of,
 )
 from fieldfare.simulations.federation.noise_audit import WatchedRecord, WatchedSums, audited
+from fieldfare.simulations.federation.others import Given, Other, beside
 from fieldfare.simulations.federation.population import (
     MeasuredUnits,
     Overlap,
@@ -101,6 +103,7 @@ class Experiment:
         choice: where records are and who holds them.
         holdout_files: as `choice.records`; they replace the hold-out for `models` only.
         baselines: which to train.
+        others: models of others beside these; their makers see more than a sum.
         seed: fixes split, partition and simulated noise; never exact noise.
         protection: exact or simulated.
         world: what an invented population is, for the reader; no model sees it.
@@ -111,6 +114,7 @@ class Experiment:
     choice: RecordsChoice
     holdout_files: Sequence[str] | Mapping[str, Table] = ()
     baselines: tuple[Baseline, ...] = tuple(Baseline)
+    others: Sequence[Other] = ()
     seed: int = 0
     protection: Protection = Protection.SIMULATED
     world: Mapping[str, Any] | None = None
@@ -228,17 +232,22 @@ def simulated(
     plan, participants = record.plan, len(outcome.participants)
     since = time.perf_counter()
     models: dict[str, Models] = {}
+    others: list[dict[str, Any]] = []
     used: Callable[[], dict[str, Any]] | None = None
     if task.study.trains:
         models = {FEDERATED: {"": SumModel(model_for(task.study), outcome.parameters)}}
-        models |= _baselines(task, plan, sums, outcome, (progress, both))
+        trainer = _trainer(task, plan, sums, outcome)
+        models |= _baselines(task, trainer, (progress, both))
         if fits is not None:
             homes = _homes(fits(outcome.parameters), outcome.parameters, (progress, both))
             models |= {Baseline.ALONE.value: homes.alone, AT_HOME: homes.at_home}
             if task.home is not None:
                 used = task.home.used(homes.tuned[task.home.name], both)
+        others = _others(task, Given(trainer, _training(population)), test, progress)
     clock.mark("baselines_seconds", since)
     results = _results(task, plan, outcome, participants, population, models, test)
+    if others:
+        results["others"] = others
     for found in outcome.answers:
         results["answers"] = _answers(task.study, plan, found, sums)
     audit = audited(record, np.random.default_rng([task.seed, COINS]))
@@ -325,13 +334,10 @@ def _place_of_ledgers(task: Experiment, institutions: int) -> Path:
     return MEMORY if fits else task.ledgers
 
 
-def _baselines(
-    task: Experiment,
-    plan: Plan,
-    sums: Mapping[str, StudySums],
-    outcome: Outcome,
-    around: tuple[Progress | None, Beside],
-) -> dict[str, Models]:
+def _trainer(
+    task: Experiment, plan: Plan, sums: Mapping[str, StudySums], outcome: Outcome
+) -> Trainer:
+    """Return what baselines learn from, on the federation's own knots and coordinates."""
     training = {name: part.training for name, part in sums.items()}
     units = {name: part.training_count for name, part in sums.items()}
     answer = outcome.answers[0].values if outcome.answers else None
@@ -339,7 +345,12 @@ def _baselines(
     # In local mode baselines take as many steps, at the same price each, all of them by sums.
     stepwise = plan_for(task.study.stepwise) if task.study.training.local else plan
     turned = {name: part.turned for name, part in sums.items() if part.turned is not None}
-    trainer = Trainer(stepwise, training, units, task.seed, answer, turned, outcome.geometry)
+    return Trainer(stepwise, training, units, task.seed, answer, turned, outcome.geometry)
+
+
+def _baselines(
+    task: Experiment, trainer: Trainer, around: tuple[Progress | None, Beside]
+) -> dict[str, Models]:
     (progress, both), trained = around, dict[str, Models]()
     model = model_for(task.study)
     if task.study.public_start is not None:
@@ -360,6 +371,27 @@ def _baselines(
     return trained
 
 
+def _others(
+    task: Experiment, given: Given, test: MeasuredUnits, progress: Progress | None
+) -> list[dict[str, Any]]:
+    """Let models of others learn, one after the other, and measure them."""
+    rows = []
+    for place, other in enumerate(task.others):
+        if progress:
+            progress(
+                f"{other.called}, whose maker sees {other.sees.value}", place, len(task.others)
+            )
+        rows.append(beside(other, given, test, task.study.evaluation.alert_budget))
+    return rows
+
+
+def _training(population: Population) -> dict[str, EncodedUnits]:
+    return {
+        name: records.select(~population.holdout[name]).data
+        for name, records in population.records.items()
+    }
+
+
 def _own_fits(
     task: Experiment, population: Population, both: Beside
 ) -> Callable[[Parameters], OwnFits] | None:
@@ -370,10 +402,7 @@ def _own_fits(
     study = task.study
     if not study.trains or Baseline.ALONE not in task.baselines or not is_stackable(study):
         return None
-    training = {
-        name: records.select(~population.holdout[name]).data
-        for name, records in population.records.items()
-    }
+    training = _training(population)
     if study.asks_for_knots:
         return lambda shared: OwnFits.begin(study, shared, training, both)
     begun = OwnFits.begin(study, model_for(study).initial(0.0), training, both)

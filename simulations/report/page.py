@@ -36,6 +36,7 @@ from fieldfare.simulations.report.curves import (
     both_classes,
     recall_interval,
 )
+from fieldfare.simulations.report.others import OTHERS, others_rows
 
 Scores = Mapping[str, Sequence[ModelScores]]
 
@@ -88,6 +89,8 @@ def _context(results: words.Results, scores: Scores, shapes: Sequence[Shape]) ->
         "readings": words.readings(results),
         "definition": DEFINITION,
         "comparison": _comparison(results),
+        "others": others_rows(results),
+        "others_said": OTHERS,
         "tiles": _tiles(results, scores),
         "version": results.get("version"),
         "seed": results.get("seed"),

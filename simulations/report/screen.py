@@ -17,6 +17,7 @@ from fieldfare.shared.terminal.texts import cut
 from fieldfare.simulations.report import words
 from fieldfare.simulations.report.answers import answers_table
 from fieldfare.simulations.report.audit import audit_sentences
+from fieldfare.simulations.report.others import others_table
 
 WIDTH: Final = 100
 LOUD: Final = "bold yellow"
@@ -39,7 +40,7 @@ TOGETHER: Final = (
 
 
 def screen(results: words.Results) -> RenderableType:
-    """Render the end of a simulation in at most 20 lines of 80 columns.
+    """Render the end of a simulation in at most 20 lines of 80 columns, and others' models below.
 
     It leads with what the shared model means for each institution's own units, and ends with
     the file to open, and the command that opens the console where there is a home for it.
@@ -62,7 +63,13 @@ def screen(results: words.Results) -> RenderableType:
         "Open": Text(_page(results)),
         "Alerts": Text(str((results.get("home") or {}).get("console", ""))),
     }
-    return Constrain(Group(*parts, _said(rows)), NARROW)
+    return Constrain(Group(*parts, _said(rows), *_others(results)), NARROW)
+
+
+def _others(results: words.Results) -> Iterable[RenderableType]:
+    """Models of others, where somebody asked for some."""
+    if results.get("others"):
+        yield from (Text(), others_table(results))
 
 
 def _said(rows: dict[str, Text]) -> Table:
@@ -114,7 +121,7 @@ def details(results: words.Results) -> RenderableType:
     if words.needs_more(results):
         parts.append(Text(words.several(results), style=LOUD))
     legend = Text(_legend(), style="dim")
-    parts += [Text(), _models(results), legend, Text(), _sentences(results)]
+    parts += [Text(), _models(results), legend, Text(), _sentences(results), *_others(results)]
     if results.get("answers"):
         parts += [Text(), answers_table(results)]
     return Constrain(Group(*parts), WIDTH)

@@ -41,3 +41,27 @@ def test_what_was_found_is_cut() -> None:
     (line,) = mistake_lines(error)
     assert line.endswith("...")
     assert len(line) < LONGEST_FOUND + 40
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"type": "extra_forbidden", "loc": ("strategy",), "input": "fedavg"},
+        {"type": "extra_forbidden", "loc": ("training", "strategy"), "input": "krum"},
+        {"type": "extra_forbidden", "loc": ("aggregation", "strategies"), "input": []},
+        {"type": "literal_error", "loc": ("training", "mode"), "input": "FedProx"},
+    ],
+    ids=lambda error: ".".join(error["loc"]),
+)
+def test_a_study_that_names_a_strategy_is_told_why_none_can(error: dict[str, object]) -> None:
+    (line,) = mistake_lines(error | {"msg": "Input should be 'together' or 'local'"})
+    assert "sees every institution's update" in line
+    assert "fieldfare simulate --baselines fedavg" in line
+
+
+def test_another_mode_or_a_feature_called_strategy_is_told_nothing_of_it() -> None:
+    mode = {"type": "literal_error", "loc": ("training", "mode"), "input": "both"}
+    feature = {"type": "extra_forbidden", "loc": ("features", 0, "numeric", "strategy")}
+    for error in (mode, feature):
+        (line,) = mistake_lines(error | {"msg": "Input should be one"})
+        assert "update" not in line

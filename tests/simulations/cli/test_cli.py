@@ -122,7 +122,28 @@ def test_all_baselines_are_the_default_and_none_the_empty_list(work: SimulationF
     ],
 )
 def test_lists_of_baselines(text: str, expected: tuple[Baseline, ...]) -> None:
-    assert parse_baselines(text) == expected
+    assert parse_baselines(text) == (expected, ())
+
+
+def test_models_of_others_are_marked_wherever_their_figures_are(
+    work: SimulationFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    assert run(given(work, baselines="boosting,fedavg+server-fixed,krum")) == 0
+    results, shown = results_of(work), capsys.readouterr().out
+    rows = {row["name"]: row for row in results["others"]}
+    assert list(results["models"]) == ["federated"]
+    assert {name: row["sees"] for name, row in rows.items()} == {
+        "boosting": "every record",
+        "fedavg+server-fixed": "every update",
+        "krum": "every update",
+    }
+    page = (work.folder / "out" / "report.html").read_text("utf-8")
+    for text in (shown, page):
+        assert "in simulation only" in text
+        assert text.count("every update") == 2
+        assert text.count("every record") == 1
+        assert "institution" in text[text.index("every update") :]
 
 
 @pytest.mark.parametrize("text", ["alone_dp", "Alone", "none", "alone,best", "all"])

@@ -202,7 +202,7 @@ def test_learning_as_the_federation_does_meets_all_shares_of_the_noise(
 
     def first_gradient(self: Trainer, gradient: Callable[[Vector], Vector]) -> TrainingState:
         seen.append(gradient(np.zeros(6000)))
-        return self._start
+        return self.start
 
     monkeypatch.setattr(Trainer, "_trained", first_gradient)
     sums: dict[str, UnitSums] = {name: Nothing(6000) for name in names}
