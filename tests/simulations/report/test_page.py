@@ -262,3 +262,15 @@ def test_units_at_too_many_institutions_are_warned_of(make_run: Any, tmp_path: P
     page = written(run._replace(results=results), tmp_path)
     assert "1,500 of 2,000 accounts stand at up to 5 institutions" in page.text
     assert re.search(r'<p class="warning" role="note">1,500 of 2,000', page.source)
+
+
+def test_models_of_others_say_what_their_makers_see(make_run: Any, tmp_path: Path) -> None:
+    run, figures = make_run(), {"auroc": 0.75, "average_precision": 0.5, "recall_at_budget": 0.25}
+    krum = {"name": "krum", "sees": "every update", "epsilon": None, "promised": None}
+    ebm = {"name": "dp-ebm", "sees": "every record", "epsilon": 1.0, "promised": "unit"}
+    assert "in simulation only" not in written(run, tmp_path).text
+    run.results["others"] = [krum | figures, ebm | figures]
+    text = written(run, tmp_path).text
+    assert "in simulation only: no study can name one" in text
+    assert "krum every update none 0.750 0.500 0.250" in text
+    assert "dp-ebm every record 1, of one unit 0.750 0.500 0.250" in text
