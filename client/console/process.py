@@ -33,7 +33,7 @@ def institution_room(home: Path, accounts: Path | None) -> Iterator[ConsoleRoom]
     """
     with console_place(home, accounts, os.urandom) as place, _own_desk(place):
         pages = pages_of(place)
-        yield ConsoleRoom(place, pages, menu_of(pages), __package__ or "")
+        yield ConsoleRoom(place, pages, menu_of(pages), (__package__ or "",))
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fieldfare.server.console.pages import MENU, pages_of
+from fieldfare.server.console.pages import MENU, TEMPLATES, pages_of
 from fieldfare.server.console.place import coordinator_place
 from fieldfare.shared.console.process import ConsoleRoom
 
@@ -22,4 +22,4 @@ def coordinator_room(home: Path, accounts: Path | None) -> Iterator[ConsoleRoom]
         UsageError: as `coordinator_place`.
     """
     with coordinator_place(home, accounts, os.urandom) as place:
-        yield ConsoleRoom(place, pages_of(place), MENU, __package__ or "")
+        yield ConsoleRoom(place, pages_of(place), MENU, TEMPLATES)

@@ -51,13 +51,13 @@ class ConsoleRoom:
         place: where it works.
         pages: its own, without the entrance's.
         menu: what stands on every page.
-        templates: the package that holds its templates.
+        templates: the packages that hold its templates.
     """
 
     place: AccountsPlace
     pages: Sequence[Page]
     menu: Sequence[MenuEntry]
-    templates: str
+    templates: tuple[str, ...]
 
 
 def run_console(
@@ -117,7 +117,7 @@ def _together(room: ConsoleRoom, listen: str, at: str) -> Application:
             tell=place.tell,
             pages=(*_entrance(place.folder, address_of(listen, at)).pages, *room.pages),
             menu=room.menu,
-            templates=(room.templates,),
+            templates=room.templates,
         )
     )
 

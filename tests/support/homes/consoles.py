@@ -27,6 +27,7 @@ from fieldfare.client.console.place import ConsolePlace
 from fieldfare.client.desk.process import desk_lines
 from fieldfare.client.home.layout import Home
 from fieldfare.server.console.pages import MENU as COORDINATOR_MENU
+from fieldfare.server.console.pages import TEMPLATES as COORDINATOR_TEMPLATES
 from fieldfare.server.console.pages import pages_of as coordinator_pages
 from fieldfare.server.console.place import CoordinatorPlace
 from fieldfare.server.home.layout import CoordinatorHome
@@ -206,7 +207,7 @@ def desk(home: Path, console: ConsoleBench, of: Path | None = None) -> Any:
 def coordinator_desk(home: CoordinatorHome, console: ConsoleBench) -> Any:
     """The coordinator's console on a home, with the accounts of a bench."""
     pages = coordinator_pages(CoordinatorPlace(home.path, home.path, console.book))
-    parts = console.parts(*pages, menu=COORDINATOR_MENU, templates=("fieldfare.server.console",))
+    parts = console.parts(*pages, menu=COORDINATOR_MENU, templates=COORDINATOR_TEMPLATES)
     return console_app(parts)
 
 
