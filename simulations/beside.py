@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import ForkingPickler
@@ -54,7 +54,7 @@ class Beside:
         )
         for place, one in enumerate(each):
             said(place)
-            mine = not begun or begun[-1 - place].cancel()
+            mine = not begun or _taken_back(begun[-1 - place])
             found.append(function(*one) if mine else begun[-1 - place].result())
         return found
 
@@ -82,6 +82,21 @@ def beside() -> Iterator[Beside]:
             finally:
                 if not whole:
                     _leave(pool, set(multiprocessing.active_children()) - before)
+
+
+def _taken_back(work: Future[Any]) -> bool:
+    """Take work back that did not begin; a pool that is ended then tells it nothing any more.
+
+    Before Python 3.12 the pool's thread ends with a trace where it tells what was taken back.
+    """
+    if not work.cancel():
+        return False
+    work.set_exception = _hear_nothing  # type: ignore[method-assign]
+    return True
+
+
+def _hear_nothing(exception: BaseException | None) -> None:
+    del exception
 
 
 def _leave(pool: ProcessPoolExecutor, children: set[BaseProcess]) -> None:

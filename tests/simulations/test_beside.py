@@ -87,3 +87,4 @@ def test_an_interrupted_process_waits_for_nothing_on_its_way(tmp_path: Path) -> 
     script.write_text(WAITING)
     done = subprocess.run([sys.executable, script], capture_output=True, check=False, timeout=30)
     assert b"KeyboardInterrupt" in done.stderr
+    assert b"InvalidStateError" not in done.stderr
