@@ -1,4 +1,4 @@
-"""The coordinator's console in a browser: members, studies, what went wrong; runs are in runs/
+"""The coordinator's console in a browser: members, studies, what went wrong; runs are in runs/.
 
 Imports every room of server below it but those that sign or start (a contract of import-linter),
 and `shared/console`. It reads the home's files, the run store and the SuperLink's state, and
