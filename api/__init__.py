@@ -1,12 +1,67 @@
 """Fieldfare: institutions learn together, and only bounded, noised, masked sums leave them.
 
+For whoever works in Python, on one machine (docs/api.md):
+
+    study = fieldfare.Study.draft(frame, label="fraud", public_sample=True)
+    found = fieldfare.simulate(study, frame, institutions=5)
+    found.plot_comparison()
+
 The subpackages are the top-level folders: `fieldfare.shared` (what all parties agree on),
 `fieldfare.client` (an institution), `fieldfare.server` (the coordinator) and
-`fieldfare.simulations` (everything in one process). Importing this name loads none of them.
+`fieldfare.simulations` (everything in one process). Importing this name loads none of them; each
+name of `__all__` is loaded when it is first used (PEP 562).
 """
 
-from typing import Final
+from importlib import import_module
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from fieldfare.lab.answers import Answers
+    from fieldfare.lab.plots import Plot
+    from fieldfare.lab.results import Result
+    from fieldfare.lab.running import ask, simulate
+    from fieldfare.lab.studies import LabStudy as Study
+    from fieldfare.shared.errors import FieldfareError, RecordsError, StudyError, UsageError
+
+__all__ = [
+    "Answers",
+    "FieldfareError",
+    "Plot",
+    "RecordsError",
+    "Result",
+    "Study",
+    "StudyError",
+    "UsageError",
+    "__version__",
+    "ask",
+    "simulate",
+]
 
 __version__: Final = "0.1.0"  # the one place: pyproject.toml reads it here
+
+_WHERE: Final = MappingProxyType(
+    {
+        "Answers": "lab.answers:Answers",
+        "FieldfareError": "shared.errors:FieldfareError",
+        "Plot": "lab.plots:Plot",
+        "RecordsError": "shared.errors:RecordsError",
+        "Result": "lab.results:Result",
+        "Study": "lab.studies:LabStudy",
+        "StudyError": "shared.errors:StudyError",
+        "UsageError": "shared.errors:UsageError",
+        "ask": "lab.running:ask",
+        "simulate": "lab.running:simulate",
+    }
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, _, found = _WHERE[name].partition(":")
+    return getattr(import_module(f"{__name__}.{module}"), found)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -74,6 +74,31 @@ def draft_numeric(name: str, values: Values, units: int) -> NumericFeature:
     return _feature(name, scale, bounds, _knots(rest, scale, bounds), special)
 
 
+def even_numeric(name: str, lower: float, upper: float, scale: Scale) -> NumericFeature:
+    """Return a numeric feature of public bounds alone: knots stand evenly over them.
+
+    Args:
+        name: the feature's name.
+        lower: the lower public bound.
+        upper: the upper one.
+        scale: on which knots are even; where bounds are whole and near, each whole number is one.
+
+    Raises:
+        ValueError: no two knots that can be interpolated between.
+    """
+    bounds = np.array([lower, upper], dtype=np.float64)
+    few = (bounds % 1 == 0).all() and 0 < upper - lower < FEW_VALUES
+    logarithmic = scale is Scale.LOG1P
+    if few and not logarithmic:
+        return _feature(name, scale, bounds, np.arange(lower, upper + 1), ())
+    if not lower < upper or (logarithmic and lower < 0):
+        raise ValueError("no two knots that can be interpolated between")
+    ends = np.log1p(bounds) if logarithmic else bounds
+    even = np.linspace(ends[0], ends[1], MOST_KNOTS)
+    knots = _readable(np.expm1(even) if logarithmic else even, logarithmic=logarithmic)
+    return _feature(name, scale, bounds, np.unique(np.clip(knots, *bounds)), ())
+
+
 def _strongly_skewed(rest: Values) -> bool:
     """Compare the tails by quantiles, which a few outliers cannot sway."""
     if rest.min() < 0:

@@ -7,9 +7,10 @@ everything in it that was read off the sample with it. The draft says so.
 import difflib
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -25,7 +26,7 @@ from fieldfare.client.drafting.study_toml import (
 )
 from fieldfare.client.drafting.suggestions import suggest
 from fieldfare.client.records.encoding.values import LabelRule, comparable
-from fieldfare.client.records.sources.source import open_source
+from fieldfare.client.records.sources.source import SourceFile, Table, table_at
 from fieldfare.shared.errors import RecordsError, UsageError
 from fieldfare.shared.expectation.settings import fitting_settings
 from fieldfare.shared.expectation.strength import PublicNumbers
@@ -41,10 +42,11 @@ DEFAULT_DELTA: Final = 1e-5
 LEAK_AUROC: Final = 0.95  # honest features rank far worse: .89 the best of AMLSim
 
 Notify = Callable[[str], None]
+NOTHING_GIVEN: Final[Mapping[str, Feature]] = MappingProxyType({})
 
 
 def draft_study(
-    path: Path | Sequence[Path],
+    sample: Path | Table | Sequence[Path | Table],
     *,
     label: str,
     positive: str | None = None,
@@ -58,12 +60,13 @@ def draft_study(
     prevalence: float | None = None,
     name: str | None = None,
     kind: str = DEFAULT_KIND,
+    given: Mapping[str, Feature] = NOTHING_GIVEN,
     notify: Notify = lambda _: None,
 ) -> str:
     """Return the TOML text of a study drafted from a public sample.
 
     Args:
-        path: one file of records, or several of one table.
+        sample: one file of records, a table in memory, or several parts of one table.
         label: the label's column.
         positive: which labels are positive; by default 1 (or true), the rarer of two values,
             or `> 0` where labels are whole numbers from 0.
@@ -77,6 +80,7 @@ def draft_study(
         prevalence: public share of positives; by default the sample's, two digits.
         name: the study's name; by default the file's.
         kind: of the model, "additive" or "mlp".
+        given: features of columns that the sample does not decide.
         notify: takes each notice, one line: what was left out and why, what was assumed.
 
     Raises:
@@ -84,65 +88,73 @@ def draft_study(
         UsageError: a named column is not there, or it is unclear which labels are positive.
         StudyError: epsilon, delta, units, prevalence or name out of range.
     """
-    paths = [path] if isinstance(path, Path) else list(path)
-    _named_columns(paths, label, [unit, institution_column, *exclude, *keep])
-    sample = profile_sample(paths, label)
-    chosen_label = _label(sample, label, positive, prevalence)
+    tables = _tables(sample)
+    parts = [part for table in tables for part in table.parts]
+    _named_columns(parts, label, [unit, institution_column, *exclude, *keep])
+    profiles = profile_sample(parts, label)
+    chosen_label = _label(profiles, label, positive, prevalence)
     institution = institution_column or (
-        INSTITUTION_NAME if INSTITUTION_NAME in sample.columns else None
+        INSTITUTION_NAME if INSTITUTION_NAME in profiles.columns else None
     )
-    chosen_unit, unit_notice = _unit(paths, sample, unit, institution)
+    chosen_unit, unit_notice = _unit(parts, profiles, unit, institution)
     apart = dict.fromkeys(exclude, "excluded on request")
     if institution is not None:
         apart[institution] = "names the institution"
     choices = {
         column: Choice(None, apart[column])
         if column in apart
+        else Choice(given[column])
+        if column in given
         else choose(profile, keep=column in keep)
-        for column, profile in sample.columns.items()
+        for column, profile in profiles.columns.items()
         if column not in {label, chosen_unit}
     }
     draft = Draft(
-        name=name or _name(paths[0]),
-        source=", ".join(item.name for item in paths),
-        rows=sample.rows,
-        units=units if units is not None else int(two_digits(sample.rows)),
+        name=name or _name(Path(tables[0].name)),
+        source=", ".join(Path(table.name).name for table in tables),
+        rows=profiles.rows,
+        units=units if units is not None else int(two_digits(profiles.rows)),
         unit=chosen_unit,
         label=chosen_label,
-        features=_features(choices),
+        features=features_of(choices),
         left_out=tuple((c, choice.reason) for c, choice in choices.items() if choice.reason),
-        leaks=_leaks(sample, chosen_label, choices),
+        leaks=_leaks(profiles, chosen_label, choices),
         missing=_missing(choices),
         epsilon=epsilon,
         delta=delta,
         kind=kind,
-        suggestions=suggest(paths, sample, choices, tuple(apart)),
+        suggestions=suggest(parts, profiles, choices, tuple(apart)),
     )
-    draft = _fitted(draft)
-    _tell(draft, unit_notice, sample, notify)
+    draft = fitted(draft)
+    _tell(draft, unit_notice, profiles, notify)
     text = toml_text(draft)
     parse_study(text)
     return text
 
 
-def _fitted(draft: Draft) -> Draft:
-    """Add the settings of training that fit the drafted study's public numbers."""
+def _tables(sample: Path | Table | Sequence[Path | Table]) -> list[Table]:
+    samples = [sample] if isinstance(sample, Path | Table) else sample
+    return [one if isinstance(one, Table) else table_at(one) for one in samples]
+
+
+def fitted(draft: Draft) -> Draft:
+    """Return a draft with the settings of training that fit the drafted study's public numbers."""
     numbers = PublicNumbers.of(plan_for(parse_study(toml_text(draft))))
     strength = numbers.strength
     fitting = fitting_settings(draft.kind, strength, numbers.prevalence)
     return replace(draft, fitting=fitting, strength=strength)
 
 
-def _named_columns(paths: Sequence[Path], label: str, others: Sequence[str | None]) -> None:
-    if not paths:
+def _named_columns(parts: Sequence[SourceFile], label: str, others: Sequence[str | None]) -> None:
+    if not parts:
         raise UsageError("--records: expected at least one file, found none")
-    with open_source(paths[0]) as source:
-        columns = list(source.columns)
+    with parts[0].open() as source:
+        columns, whose = list(source.columns), source.name
     for name in [label, *others]:
         if name is not None and name not in columns:
             near = difflib.get_close_matches(name, columns, n=3)
             hint = f"; near: {', '.join(near)}" if near else "; see the file's header"
-            raise UsageError(f"{paths[0]}: expected column {name}, found none{hint}")
+            raise UsageError(f"{whose}: expected column {name}, found none{hint}")
 
 
 def _default_positive(labels: Counter[str]) -> tuple[str, str]:
@@ -188,7 +200,7 @@ def _label(
 
 
 def _unit(
-    paths: Sequence[Path], sample: Sample, unit: str | None, institution: str | None
+    parts: Sequence[SourceFile], sample: Sample, unit: str | None, institution: str | None
 ) -> tuple[str | None, str]:
     """Return the unit's column, if any, and a notice about it."""
     by_name = {column.casefold(): column for column in reversed(sample.columns)}
@@ -196,7 +208,7 @@ def _unit(
     for column in [unit] if unit is not None else usual:
         keys = [column, institution] if institution else [column]
         complete = sample.columns[column].missing == 0
-        if complete and count_different(paths, keys) == sample.rows:
+        if complete and count_different(parts, keys) == sample.rows:
             return column, "" if unit else f"unit: column {column}, different in every row"
     if unit is not None:
         raise RecordsError(
@@ -209,7 +221,12 @@ def _unit(
     )
 
 
-def _features(choices: dict[str, Choice]) -> tuple[Feature, ...]:
+def features_of(choices: dict[str, Choice]) -> tuple[Feature, ...]:
+    """Return the features that were chosen.
+
+    Raises:
+        RecordsError: none, or more than a study may have.
+    """
     features = tuple(c.feature for c in choices.values() if c.feature is not None)
     if not features:
         reasons = "".join(f"\nleft out: {c}: {choice.reason}" for c, choice in choices.items())

@@ -8,7 +8,6 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from fieldfare.client.records.sources.engine import Source
-from fieldfare.client.records.sources.source import open_source
+from fieldfare.client.records.sources.source import SourceFile
 from fieldfare.client.records.sources.sql import WHITESPACE, number_of, quoted, text_of
 from fieldfare.shared.errors import RecordsError
 from fieldfare.shared.study.study import DEFAULT_MISSING
@@ -133,20 +132,21 @@ def _take(sample: Sample, source: Source, label: str) -> None:
             sample.columns[name].add(numbers, texts)
 
 
-def profile_sample(paths: Sequence[Path], label: str) -> Sample:
-    """Read a public sample once and return a profile of its columns.
+def profile_sample(parts: Sequence[SourceFile], label: str) -> Sample:
+    """Read a public sample's parts once and return a profile of its columns.
 
     Raises:
         RecordsError: unreadable, files with other columns, or no record at all.
     """
     sample: Sample | None = None
-    for path in paths:
-        with open_source(path) as source:
+    first = ""
+    for part in parts:
+        with part.open() as source:
             if sample is None:
-                profiles = {name: Profile(name) for name in source.columns}
+                first, profiles = source.name, {name: Profile(name) for name in source.columns}
                 sample = Sample(0, profiles, Counter())
             if set(source.columns) != set(sample.columns):
-                raise RecordsError(f"{path}: expected the same columns as in {paths[0]}")
+                raise RecordsError(f"{source.name}: expected the same columns as in {first}")
             _take(sample, source, label)
     if sample is None or not sample.rows:
         raise RecordsError("expected a sample with at least one record, found none")
@@ -199,11 +199,11 @@ def _ranked(keys: NDArray[np.int64], truth: NDArray[np.bool_], learn: NDArray[np
     return float((ranks[found].sum() - cases * (cases + 1) / 2) / (cases * others))
 
 
-def count_different(paths: Sequence[Path], columns: Sequence[str]) -> int:
-    """Return how many different combinations `columns` have over all files."""
+def count_different(parts: Sequence[SourceFile], columns: Sequence[str]) -> int:
+    """Return how many different combinations `columns` have over all parts."""
     seen: set[Any] = set()
-    for path in paths:
-        with open_source(path) as source:
+    for part in parts:
+        with part.open() as source:
             queries = [f"{text_of(c, source.columns[c])} AS c{i}" for i, c in enumerate(columns)]
             for batch in source.batches(queries):
                 seen.update(zip(*(column.to_pylist() for column in batch.columns), strict=True))

@@ -31,11 +31,11 @@ class DraftLabel:
 
 @dataclass(frozen=True)
 class Draft:
-    """Everything that the file says."""
+    """Everything that the file says; `rows` is None where none was read."""
 
     name: str
     source: str
-    rows: int
+    rows: int | None
     units: int
     unit: str | None
     label: DraftLabel
@@ -133,12 +133,19 @@ def _records_table(draft: Draft) -> Table:
 
 
 def _head(draft: Draft, document: tomlkit.TOMLDocument) -> None:
-    _comment(
-        document,
+    read = (
         f"Drafted from {draft.source} ({draft.rows} rows), which the draft declared public:\n"
         "bounds, knots, levels, prevalence and unit count below are read off it.\n"
         "Do not publish this file if that sample is private.\n"
-        'Every feature is tagged "own": check that each reads its unit\'s own records alone.\n'
+    )
+    given = (
+        f"Drafted from the columns of {draft.source}, and from bounds and levels that were given;\n"
+        "no row was read. Knots stand evenly between the bounds.\n"
+    )
+    _comment(
+        document,
+        (given if draft.rows is None else read)
+        + 'Every feature is tagged "own": check that each reads its unit\'s own records alone.\n'
         "`fieldfare study check` prints what the plan costs.",
     )
     for name, _ in draft.leaks:

@@ -9,7 +9,6 @@ comments: a person who knows what the columns mean accepts each by taking the co
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, permutations
-from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
@@ -18,7 +17,7 @@ from pydantic import ValidationError
 
 from fieldfare.client.drafting.choice import Choice, dates_in, draft_numeric
 from fieldfare.client.drafting.profile import Sample
-from fieldfare.client.records.sources.source import open_source
+from fieldfare.client.records.sources.source import SourceFile
 from fieldfare.client.records.sources.sql import ISO_DATES, time_of
 from fieldfare.shared.features.derived import (
     DAY,
@@ -76,12 +75,12 @@ NOTHING: Final = Suggestions()
 
 
 def suggest(
-    paths: Sequence[Path], sample: Sample, choices: Mapping[str, Choice], apart: Sequence[str]
+    parts: Sequence[SourceFile], sample: Sample, choices: Mapping[str, Choice], apart: Sequence[str]
 ) -> Suggestions:
     """Suggest columns to compute.
 
     Args:
-        paths: of the sample.
+        parts: of the sample.
         sample: its profile.
         choices: what became of each column.
         apart: columns that a person excluded, unit and label among them.
@@ -94,7 +93,7 @@ def suggest(
         for name in sample.columns
         if name not in apart and not is_protected(name) and name in choices
     ]
-    times = _times(paths, [name for name in wanted if dates_in(sample.columns[name])])
+    times = _times(parts, [name for name in wanted if dates_in(sample.columns[name])])
     numbers = {
         name: sample.columns[name].by_row
         for name in wanted
@@ -124,13 +123,13 @@ def _drafted(name: str, formula: Formula, values: Numbers) -> NumericFeature | N
 # -- times ----------------------------------------------------------------------------------------
 
 
-def _times(paths: Sequence[Path], names: Sequence[str]) -> dict[str, Numbers]:
+def _times(parts: Sequence[SourceFile], names: Sequence[str]) -> dict[str, Numbers]:
     """Read columns of times as microseconds; leave out those in another form than ISO 8601."""
     if not names:
         return {}
-    parts: dict[str, list[Numbers]] = {name: [] for name in names}
-    for path in paths:
-        with open_source(path) as source:
+    read: dict[str, list[Numbers]] = {name: [] for name in names}
+    for part in parts:
+        with part.open() as source:
             queries = [
                 f"{time_of(name, source.columns[name], ISO_DATES, DEFAULT_MISSING)} AS c{index}"
                 for index, name in enumerate(names)
@@ -138,8 +137,8 @@ def _times(paths: Sequence[Path], names: Sequence[str]) -> dict[str, Numbers]:
             for batch in source.batches(queries, names):
                 for name, column in zip(names, batch.columns, strict=True):
                     values = column.to_numpy(zero_copy_only=False)
-                    parts[name].append(np.asarray(values, dtype=np.float64))
-    found = {name: np.concatenate(values) for name, values in parts.items()}
+                    read[name].append(np.asarray(values, dtype=np.float64))
+    found = {name: np.concatenate(values) for name, values in read.items()}
     return {name: times for name, times in found.items() if np.isfinite(times).any()}
 
 

@@ -14,6 +14,7 @@ from fieldfare.shared.terminal.screen import add_row, table
 from fieldfare.simulations.report import words
 
 TEMPLATE: Final = resources.files("fieldfare.simulations.report") / "questions.html"
+FRAGMENT: Final = resources.files("fieldfare.simulations.report") / "answers_part.html"
 MOST_WIDTH: Final = 19  # of a name, so that 80 columns hold a row
 MOST_CELLS: Final = 6  # of one answer on the screen; the report has all
 
@@ -37,6 +38,11 @@ def write_answers_report(path: Path, results: Results) -> None:
         "harm_rules": HARM_RULES,
     }
     path.write_text(page_template(TEMPLATE).render(context), encoding="utf-8")
+
+
+def answers_html(results: Results) -> str:
+    """Return the answers as a piece of HTML, for a notebook; names are escaped and stripped."""
+    return page_template(FRAGMENT).render(answers=answer_tables(plain(results)))
 
 
 def answer_tables(results: Results) -> list[dict[str, Any]]:

@@ -167,8 +167,52 @@ def recall_interval(scores: Sequence[ModelScores], budget: float) -> CurveInterv
     if not scores or not _comparable(scores):
         return None
     labels = scores[0].labels.astype(bool)
-    count = int(labels.sum())
     share = float(np.mean([alerts(s.probabilities, budget)[labels].mean() for s in scores]))
+    return _wilson(share, int(labels.sum()))
+
+
+def precision_interval(scores: Sequence[ModelScores], budget: float) -> CurveInterval | None:
+    """Share of alerts that are labelled, mean over models, with its 95 % interval.
+
+    Source: as `recall_interval`, over the alerts.
+    """
+    if not scores or not _comparable(scores):
+        return None
+    labels = scores[0].labels.astype(bool)
+    reviewed = [alerts(s.probabilities, budget) for s in scores]
+    share = float(np.mean([labels[one].mean() for one in reviewed]))
+    return _wilson(share, int(reviewed[0].sum()))
+
+
+def average_precision_interval(scores: Sequence[ModelScores], value: float) -> CurveInterval | None:
+    """Return the 95 % interval of an average precision, mean over models.
+
+    Source: the logit interval of Boyd, Eng and Page 2013 ("Area under the precision-recall curve:
+    point estimates and confidence intervals", section 3), over the labelled hold-out units.
+    """
+    if not scores or not _comparable(scores) or not 0 < value < 1:
+        return None
+    positives = int(np.count_nonzero(scores[0].labels))
+    middle = np.log(value / (1 - value))
+    reach = Z95 / np.sqrt(positives * value * (1 - value))
+    low, high = 1 / (1 + np.exp(-(middle - reach))), 1 / (1 + np.exp(-(middle + reach)))
+    return CurveInterval(value, float(low), float(high))
+
+
+def brier_interval(scores: Sequence[ModelScores]) -> CurveInterval | None:
+    """Mean squared error of chances, mean over models, with its 95 % interval.
+
+    The interval is normal, over the hold-out units.
+    """
+    if not scores or not _comparable(scores):
+        return None
+    errors = np.mean([(s.probabilities - s.labels) ** 2 for s in scores], axis=0)
+    value, reach = float(errors.mean()), Z95 * float(errors.std(ddof=1) / np.sqrt(errors.size))
+    return CurveInterval(value, max(0.0, value - reach), min(1.0, value + reach))
+
+
+def _wilson(share: float, count: int) -> CurveInterval:
+    """Return a share of `count` with its interval. Source: Wilson 1927."""
     spread = Z95**2 / count
     middle = (share + spread / 2) / (1 + spread)
     reach = Z95 / (1 + spread) * np.sqrt(share * (1 - share) / count + spread / (4 * count))

@@ -41,6 +41,7 @@ from fieldfare.simulations.report.others import OTHERS, others_rows
 Scores = Mapping[str, Sequence[ModelScores]]
 
 TEMPLATE: Final = resources.files("fieldfare.simulations.report") / "report.html"
+FRAGMENT: Final = resources.files("fieldfare.simulations.report") / "result.html"
 
 DEFINITION: Final = (
     "A higher score for a labelled unit than for an unlabelled one, drawn at random: AUROC is how "
@@ -68,6 +69,27 @@ def write_report(
         [plain_shape(shape) for shape in shapes],
     )
     path.write_text(page_template(TEMPLATE).render(context), encoding="utf-8")
+
+
+def result_html(results: Mapping[str, Any], scores: Scores) -> str:
+    """Return the answer, the comparison and one picture as a piece of HTML, for a notebook.
+
+    Arguments are those of `write_report`; names are escaped and stripped as there.
+    """
+    shown = plain(results)
+    context = {
+        "study": shown["study"],
+        "institutions": len(shown["institutions"]),
+        "units": sum(entry["units"] for entry in shown["institutions"]),
+        "unit": words.units(shown),
+        "epsilon": shown["privacy"]["epsilon"],
+        "warning": words.warning(shown) or words.setting(shown),
+        "conclusion": words.conclusion(shown),
+        "rows": _comparison(shown),
+        "intervals": {key: auroc_interval(scores.get(key, ())) for key in shown["models"]},
+        "picture": pictures.bars(shown, "average_precision", "Average precision", None),
+    }
+    return page_template(FRAGMENT).render(context)
 
 
 def _context(results: words.Results, scores: Scores, shapes: Sequence[Shape]) -> dict[str, Any]:
@@ -229,4 +251,4 @@ def _released(results: words.Results) -> list[dict[str, Any]]:
 # -- report ---------------------------------------------------------------------------------------
 
 
-__all__ = ["write_report"]
+__all__ = ["result_html", "write_report"]

@@ -44,6 +44,7 @@ def names_read(tree: ast.AST) -> Iterator[str]:
 def source() -> Source:
     made = Source()
     made.read.update(WORD.findall((ROOT / "pyproject.toml").read_text("utf-8")))
+    made.read.update(WORD.findall((ROOT / "docs" / "api.md").read_text("utf-8")))  # users in Python
     for part in PARTS:
         for path in (ROOT / part).rglob("*.py"):
             if not path.stem.endswith("_pb2"):

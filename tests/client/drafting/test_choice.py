@@ -7,6 +7,7 @@ import pytest
 
 from fieldfare.client.drafting.choice import Choice, choose, names_an_id
 from fieldfare.client.drafting.profile import profile_sample
+from fieldfare.client.records.sources.source import table_at
 from fieldfare.shared.features.features import CategoricalFeature, NumericFeature
 
 ROWS = 400
@@ -17,7 +18,7 @@ def chosen(tmp_path: Path, name: str, values: list[str]) -> Choice:
     path = tmp_path / "r.csv"
     lines = [f'"{value}",1' for value in values]
     path.write_text("\n".join([f'"{name}",label', *lines]) + "\n")
-    return choose(profile_sample([path], "label").columns[name])
+    return choose(profile_sample(table_at(path).parts, "label").columns[name])
 
 
 def strings(values: np.ndarray) -> list[str]:
