@@ -1,15 +1,20 @@
-"""`fieldfare audit door`: a study's own defects, looked for by its records."""
+"""`fieldfare audit door` and `fieldfare attack`: what a study's door and model give away."""
 
 import json
 import logging
+from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
+from fieldfare.client.records import read_records
 from fieldfare.shared.privacy.protection import Protection
+from fieldfare.shared.study.study import load_study
 from fieldfare.simulations.attacks.defects import DoorDefect
 from fieldfare.simulations.attacks.door import DoorDesign, audit_door
 from fieldfare.simulations.attacks.finding import Finding
+from fieldfare.simulations.attacks.membership import MembershipTask, membership
 from fieldfare.simulations.cli import app
 
 MAX_SEED: Final = 2**63 - 1
@@ -47,6 +52,38 @@ def audit_door_command(
     found = audit_door(design)
     show(found.finding, as_json=as_json)
     raise typer.Exit(int(bool(found.flagged)))
+
+
+@app.command("attack.membership")
+def attack_membership_command(
+    study: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study.")],
+    records: Annotated[list[Path], typer.Option(metavar="FILE", help="The whole population.")],
+    institutions: Annotated[int, typer.Option(min=3, help="To whom members are dealt.")] = 3,
+    shadows: Annotated[int, typer.Option(min=0, help="Models for LiRA; 0: loss alone.")] = 16,
+    without_privacy: Annotated[
+        bool, typer.Option("--without-privacy", help="Attack a model without clipping and noise.")
+    ] = False,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Train on half of the records, and guess from the model which half it was."""
+    agreed = load_study(study)
+    task = MembershipTask(
+        study=agreed,
+        units=read_records(records, agreed, whole=True).data,
+        institutions=institutions,
+        shadows=shadows,
+        private=not without_privacy,
+        seed=seed,
+    )
+    found = membership(task)
+    if as_json:
+        typer.echo(json.dumps(asdict(found), indent=2, allow_nan=False))
+        return
+    typer.echo(f"{found.members:,} members, {found.others:,} others")
+    for one in (found.loss, found.lira):
+        if one is not None:
+            show(one, as_json=False)
 
 
 def show(finding: Finding, *, as_json: bool) -> None:
