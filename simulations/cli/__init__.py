@@ -14,4 +14,5 @@ app: Final = Part(
     federation="federation.up federation.down",
     join="study.join",
     simulate="demo simulate model.score world.make world.learn world.start",
+    sweep="sweep",
 )

@@ -116,7 +116,7 @@ def simulate_command(
         int | None, typer.Option(min=1, metavar="N", help="Deal rows to N institutions.")
     ] = None,
     partition: Annotated[
-        str | None, typer.Option(metavar="iid|dirichlet:A", help="How rows are dealt.")
+        str | None, typer.Option(metavar="HOW", help="iid, dirichlet:A, quantity:A or skew:COL:S.")
     ] = None,
     holdout_file: Annotated[
         list[str] | None,

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from flwr.app import Context, RecordDict
+from flwr.clientapp import ClientApp
 
 from fieldfare.client.custodian.company import Company
 from fieldfare.client.custodian.custodian import Custodian
@@ -46,6 +47,9 @@ if TYPE_CHECKING:  # it fits models: a run's own process loads nothing of that
     from fieldfare.client.own_model.tuning import Tuned
 
 FIRST_NODE: Final = 101
+
+F = TypeVar("F")
+G = TypeVar("G", bound=InProcessGrid)
 
 
 @dataclass(frozen=True)
@@ -211,6 +215,10 @@ class LocalFederation:
         """Return a Grid with one node for each institution."""
         app = client_app(self._custodian_of)
         return InProcessGrid(app, self.nodes, drop=drop, tap=tap, lose=lose)
+
+    def grid_of(self, kind: Callable[[ClientApp, Mapping[str, int], F], G], faults: F) -> G:
+        """Return a Grid of another kind, that loses messages by `faults`."""
+        return kind(client_app(self._custodian_of), self.nodes, faults)
 
     def run(self, job: Job, grid: InProcessGrid | None = None) -> Outcome:
         """Carry out a job with the real ServerApp and ClientApps.

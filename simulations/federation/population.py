@@ -1,14 +1,16 @@
 """The records of each institution in a simulation: files, a column, or a seeded partition."""
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from fieldfare.client.records import LoadedRecords, holdout_mask, read_records
 from fieldfare.client.records.encoding.asked import unit_order
@@ -25,50 +27,94 @@ from fieldfare.simulations.federation.federation import holdout_key
 class Partition:
     """The rule that deals rows of one file to institutions.
 
+    The rules are those that others call by these names, so that figures can be compared: Dirichlet
+    over labels (Yurochkin et al. 2019, "Bayesian nonparametric federated learning of neural
+    networks"), Dirichlet over sizes (Li et al. 2022, "Federated learning on non-IID data silos",
+    quantity skew), and rank by a number blended with noise (flwr-datasets, ContinuousPartitioner).
+
     Attributes:
         institutions: how many.
-        alpha: None for iid; else the Dirichlet concentration of each class over institutions.
+        alpha: None for iid; else the Dirichlet concentration over institutions: of each class, or
+            with `quantity` of all units.
+        quantity: whether institutions differ in size alone.
+        column: a number by which units are ranked and then cut into equal parts.
+        strictness: of that ranking, 0 (iid) to 1 (nothing but the number).
     """
 
     institutions: int
-    alpha: float | None
+    alpha: float | None = None
+    quantity: bool = False
+    column: str | None = None
+    strictness: float = 0.0
 
     @classmethod
     def parse(cls, institutions: int, text: str) -> "Partition":
-        """Parse `iid` or `dirichlet:A`.
+        """Parse `iid`, `dirichlet:A`, `quantity:A` or `skew:COLUMN:S`.
 
         Raises:
-            UsageError: another form, or A not above 0.
+            UsageError: another form, A not above 0, or S not between 0 and 1.
         """
-        if text == "iid":
-            return cls(institutions, None)
-        kind, _, concentration = text.partition(":")
+        kind, _, rest = text.partition(":")
+        column, _, last = rest.rpartition(":")
         try:
-            alpha = float(concentration)
+            number = float(last) if last else math.nan
         except ValueError:
-            alpha = 0.0
-        if kind != "dirichlet" or not 0 < alpha < float("inf"):
-            raise UsageError(f"--partition: expected iid or dirichlet:A with A > 0, found {text}")
-        return cls(institutions, alpha)
+            number = math.nan
+        if text == "iid":
+            return cls(institutions)
+        if kind in {"dirichlet", "quantity"} and not column and 0 < number < math.inf:
+            return cls(institutions, number, quantity=kind == "quantity")
+        if kind == "skew" and column and 0 <= number <= 1:
+            return cls(institutions, column=column, strictness=number)
+        raise UsageError(
+            "--partition: expected iid, dirichlet:A or quantity:A with A > 0, or skew:COLUMN:S "
+            f"with S from 0 to 1, found {text}"
+        )
 
     def assign(
-        self, units: Iterable[str], labels: NDArray[np.uint8], *, seed: int
+        self,
+        units: Iterable[str],
+        labels: NDArray[np.uint8],
+        *,
+        seed: int,
+        values: NDArray[np.float32] | None = None,
     ) -> NDArray[np.str_]:
         """Return str (units,): each unit's institution, by its id, its label and the seed alone.
 
-        A unit stays where it is when others come or go, so shares hold on average only.
+        A unit stays where it is when others come or go, so shares hold on average only; where units
+        are ranked by a number, parts are equal and a unit may move.
+
+        Args:
+            units: ids.
+            labels: 0 or 1.
+            seed: of all chance.
+            values: float32 (units,), the column's numbers; NaN counts as their mean.
         """
         places = unit_order(units, key=hashlib.sha256(f"partition {seed}".encode()).digest())
+        if values is not None:
+            return np.array(self.names)[self._ranked(places, values)]
         generator = np.random.default_rng([seed, 2**17])
         owners = np.empty(len(labels), dtype=np.int64)
-        for label in (0, 1):
+        for rows in [labels >= 0] if self.quantity else [labels == 0, labels == 1]:
             shares = np.full(self.institutions, 1 / self.institutions)
             if self.alpha is not None:
                 shares = generator.dirichlet(np.full(self.institutions, self.alpha))
-            bounds, rows = np.cumsum(shares) * 2.0**64, labels == label
+            bounds = np.cumsum(shares) * 2.0**64
             found = np.searchsorted(bounds, places[rows].astype(np.float64), side="right")
             owners[rows] = found.clip(0, self.institutions - 1)
         return np.array(self.names)[owners]
+
+    def _ranked(self, places: NDArray[np.uint64], values: NDArray[np.float32]) -> NDArray[np.int64]:
+        known = ~np.isnan(values)
+        standard, spread = np.zeros(len(values)), float(values[known].std()) if known.any() else 0.0
+        if spread:
+            standard[known] = (values[known] - values[known].mean()) / spread
+        noise = ndtri((places.astype(np.float64) + 0.5) / 2.0**64)
+        blended = self.strictness * standard + (1 - self.strictness) * noise
+        owners = np.empty(len(values), dtype=np.int64)
+        ranks = np.arange(len(values), dtype=np.int64)
+        owners[np.lexsort((places, blended))] = ranks * self.institutions // max(1, len(values))
+        return owners
 
     @property
     def names(self) -> list[str]:
@@ -88,6 +134,7 @@ class RecordsChoice:
         institutions: how many the rows of the one table are dealt to.
         partition: how, for `Partition.parse`; iid where nothing is said.
         audit_column: kept beside the units; never an input.
+        units: how many take part, of all; None: every one.
     """
 
     records: Sequence[str] | Mapping[str, Table]
@@ -95,6 +142,7 @@ class RecordsChoice:
     institutions: int | None = None
     partition: str | None = None
     audit_column: str | None = None
+    units: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,6 +208,8 @@ def load_population(study: Study, choice: RecordsChoice, *, seed: int) -> Popula
         }
     else:
         records = _dealt_records(study, choice, seed)
+    if choice.units is not None:
+        records = _sampled(records, choice.units, seed)
     least = study.aggregation.minimum_institutions
     if len(records) < least:
         raise UsageError(
@@ -169,6 +219,23 @@ def load_population(study: Study, choice: RecordsChoice, *, seed: int) -> Popula
     key = holdout_key(seed)
     holdout = {n: holdout_mask(r.units, key=key, share=share) for n, r in records.items()}
     return Population(dict(sorted(records.items())), holdout)
+
+
+def _sampled(
+    records: Mapping[str, LoadedRecords], count: int, seed: int
+) -> dict[str, LoadedRecords]:
+    """Keep so many units by a hash of their ids: those of fewer are among those of more.
+
+    Raises:
+        UsageError: there are not as many.
+    """
+    key = hashlib.sha256(f"sample {seed}".encode()).digest()
+    places = {name: unit_order(one.units, key=key) for name, one in records.items()}
+    everybody = np.sort(np.concatenate(list(places.values())))
+    if not 0 < count <= len(everybody):
+        raise UsageError(f"expected 1 to {len(everybody)} units (all there are), found {count}")
+    last = everybody[count - 1]
+    return {name: one.select(places[name] <= last) for name, one in records.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -308,6 +375,10 @@ def _dealt_records(study: Study, choice: RecordsChoice, seed: int) -> dict[str, 
         )
     if choice.partition and choice.institutions is None:
         raise UsageError("--partition goes with --institutions N")
+    partition = None
+    if choice.institutions is not None:
+        partition = Partition.parse(choice.institutions, choice.partition or "iid")
+    ranked = (partition.column,) if partition and partition.column else ()
     whole = [
         read_records(
             [_of_all(choice.records)],
@@ -315,17 +386,30 @@ def _dealt_records(study: Study, choice: RecordsChoice, seed: int) -> dict[str, 
             institution_column=choice.institution_column,
             audit_column=choice.audit_column,
             whole=True,
-            beside=COLUMNS,
+            beside=(*COLUMNS, *ranked),
         )
     ]
-    owners: NDArray[Any] | None = whole[0].institutions
-    if owners is None:
-        partition = Partition.parse(choice.institutions or 0, choice.partition or "iid")
-        owners = partition.assign(whole[0].units, whole[0].data.labels, seed=seed)
+    if partition is not None:
+        owners = _owners(partition, whole, seed)
         return _by_owner(whole, owners, partition.names)
+    owners = np.asarray(whole[0].institutions)
     names = sorted(set(owners.tolist()))
     _check_names(names)
     return _by_owner(whole, owners, names)
+
+
+def _owners(partition: Partition, whole: list[LoadedRecords], seed: int) -> NDArray[Any]:
+    """Deal units; the column by which they are ranked is not kept beside them."""
+    values = None
+    if partition.column and whole[0].beside is not None:
+        beside = whole[0].beside
+        values = beside[-1].copy()
+        whole[0] = replace(whole[0], beside=beside[:-1])
+        if np.isnan(values).all():
+            raise UsageError(
+                f"--partition skew:{partition.column}: expected a column of numbers, found none"
+            )
+    return partition.assign(whole[0].units, whole[0].data.labels, seed=seed, values=values)
 
 
 def _by_owner(

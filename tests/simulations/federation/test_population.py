@@ -174,10 +174,11 @@ def test_a_small_dirichlet_is_uneven_and_a_large_one_is_not() -> None:
     [
         *("", "IID", "normal:1", "dirichlet", "dirichlet:", "dirichlet:0", "dirichlet:-1"),
         *("dirichlet:nan", "dirichlet:inf", "dirichlet:x", "dirichlet:1:2"),
+        *("quantity", "quantity:0", "quantity:a:1", "skew:amount", "skew::0.5", "skew:amount:2"),
     ],
 )
 def test_another_partition_is_not_known(text: str) -> None:
-    with pytest.raises(UsageError, match="--partition: expected iid or dirichlet:A with A > 0"):
+    with pytest.raises(UsageError, match="--partition: expected iid, dirichlet:A or quantity:A"):
         Partition.parse(3, text)
 
 

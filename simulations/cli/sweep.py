@@ -1,0 +1,53 @@
+"""`fieldfare sweep`: the same simulation at every point of a grid."""
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from fieldfare.simulations.beside import beside
+from fieldfare.simulations.cli import app
+from fieldfare.simulations.cli.simulate import Out, Quiet, progress_on
+from fieldfare.simulations.sweeps.page import PAGE, write_sweep_page
+from fieldfare.simulations.sweeps.plan import load_sweep
+from fieldfare.simulations.sweeps.points import SweepGrid
+from fieldfare.simulations.sweeps.running import sweep
+from fieldfare.simulations.sweeps.screen import sweep_screen
+from fieldfare.simulations.sweeps.summary import Summary
+
+
+@app.command("sweep")
+def sweep_command(
+    plan: Annotated[Path, typer.Argument(metavar="SWEEP.toml", help="See docs/sweeps.md.")],
+    out: Out,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Of a Ray cluster, for engine ray."),
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Run a study at every point of a grid, over several seeds, and compare.
+
+    One tidy Parquet file of all points, a page, a screen. Interrupted, it goes on at the next
+    point; the table is the same.
+    """
+    grid = SweepGrid.of(load_sweep(plan))
+    logging.getLogger("fieldfare").setLevel(logging.ERROR)
+    errors = Console(stderr=True)
+    shown = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    hidden = quiet or not errors.is_terminal
+    with (
+        Progress(*shown, console=errors, transient=True, disable=hidden) as bars,
+        beside() as both,
+    ):
+        table = sweep(grid, out, progress_on(bars), both, ray_address)
+    summary = Summary(table.to_pylist(), grid.base.evaluation.holdout)
+    write_sweep_page(out / PAGE, grid.base.name, summary)
+    if not quiet:
+        shown_page = sweep_screen(
+            summary, grid.base.name, str(out / "sweep.parquet"), str(out / PAGE)
+        )
+        Console(highlight=False).print(shown_page)
