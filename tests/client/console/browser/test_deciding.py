@@ -12,7 +12,7 @@ from tests.support.homes.consoles import PASSWORD
 from tests.support.homes.deciders import let_decide
 from tests.support.homes.institutions import Coordinator, home_study
 
-from fieldfare.client.home.studies import State, read_decision
+from fieldfare.client.home.studies import State, Told, read_decision
 from fieldfare.client.notices.facts import InstitutionFacts
 from fieldfare.shared.console.credentials import code_of
 from fieldfare.shared.notices.outbox import Fact
@@ -99,3 +99,47 @@ def test_a_study_is_approved_in_six_actions(
     logged = journals.logged(home.log_folder)
     approvals = [one for one in logged if one["event"] == "approval"]
     assert [(one["actor"], one["details"]["kind"]) for one in approvals] == [("otto", "console")]
+
+
+@pytest.mark.faults
+def test_two_persons_approve_one_study_and_one_no_rejects_another(
+    coordinator: Coordinator, address: Served
+) -> None:
+    """The first with scripts, the second without: one yes lets nothing run, one no is enough."""
+    home = coordinator.homes["bank-a"]
+    with home.policy.open("a") as file:
+        file.write("[approvals]\nby_two = true\n")
+    both, other = (coordinator.receive(home_study(name=name)) for name in ("both", "other"))
+    at, link = address
+
+    def decides(name: str, *, scripts: bool) -> Iterator[Any]:
+        decider = let_decide(coordinator, home, name)
+        with chromium(at, scripts=scripts, checks=False) as look:
+            look.enrol(link(name, "operator"), name)
+            look.open(f"/studies/{both.study.id}")
+            yield look.page
+            look.page.locator("#safety").fill(decider.safety)
+            look.page.locator("#yes-code").fill(decider.code())
+            look.page.get_by_role("button", name="Approve").click()
+            yield look.page
+            look.open(f"/studies/{other.study.id}")
+            look.page.locator("#reason").fill("no basis in law")
+            look.page.locator("#keep").select_option("1")
+            look.page.locator("#no-code").fill(decider.code())
+            look.page.get_by_role("button", name="Reject").click()
+            yield look.page
+            look.stayed()
+
+    first = decides("otto", scripts=True)
+    next(first)
+    next(first).get_by_text("noted: otto says yes").wait_for()
+    first.close()
+    assert read_decision(home, both.study.id).state is State.RECEIVED
+    second = decides("olga", scripts=False)
+    next(second).get_by_text("otto said yes").wait_for()
+    next(second).get_by_text("approved by olga at").wait_for()
+    next(second).get_by_text("rejected by olga at").wait_for()
+    assert next(second, None) is None
+    assert read_decision(home, both.study.id).state is State.APPROVED
+    no = read_decision(home, other.study.id)
+    assert (no.state, no.reason, no.told) == (State.REJECTED, "no basis in law", Told.DECISION)
