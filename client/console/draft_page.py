@@ -26,12 +26,14 @@ from fieldfare.client.alerts.reports.choosing import (
 )
 from fieldfare.client.alerts.reports.facts import OPEN, report_facts
 from fieldfare.client.alerts.reports.forms import (
+    LOCAL,
     DraftField,
     DraftForm,
     ReportFormat,
     completed,
     draft_of,
     form_of,
+    local_answers,
 )
 from fieldfare.client.alerts.store import Kept
 from fieldfare.client.console.alert_page import CASE, kept_statement, shown_alert
@@ -44,6 +46,7 @@ from fieldfare.shared.terminal.texts import plain
 
 DRAFT: Final = f"{CASE}/draft"
 FIELD: Final = "field:"
+CURRENCY: Final = 3  # letters of a code (ISO 4217)
 ENTRY: Final = "entry:"
 CHECKS: Final = 60  # at once, of one person: each pause of somebody's typing is one
 CHECK_AGAIN: Final = 0.5  # seconds until one more
@@ -72,14 +75,15 @@ class ReportDesk:
         """Of the entries that are chosen."""
         return [one.key for one in self.taken]
 
-    def drafted(self, kind: ReportFormat) -> bytes:
-        """Return the draft with the entries that are chosen.
+    def drafted(self, kind: ReportFormat, local: str = "") -> bytes:
+        """Return the draft with the entries that are chosen, in a report of a local currency.
 
         Raises:
             UsageError: nobody decided so, or nobody said who this is.
         """
         facts = report_facts(self.kept.alert, self.kept.status, self.codes)
-        facts = replace(facts, movements=tuple(one.movement for one in self.taken))
+        movements = tuple(one.movement for one in self.taken)
+        facts = replace(facts, movements=movements, local=local)
         return draft_of(kind, facts)
 
 
@@ -116,7 +120,10 @@ def _fill(visit: Visit, place: ConsolePlace) -> Response:
         if name.startswith(FIELD)
     }
     answers = answers_for(typed, visit.form.get("shown", "").split(), desk.keys)
-    content = completed(kind, desk.drafted(kind), answers, stored=bool(taken))
+    draft = desk.drafted(kind, _local(typed))
+    if kind is ReportFormat.GOAML:
+        answers = local_answers(draft, answers)
+    content = completed(kind, draft, answers, stored=bool(taken))
     if "save" not in visit.form:
         return _form_page(visit, kind, desk, content)
     said = hashlib.sha256(content).hexdigest()
@@ -128,6 +135,12 @@ def _fill(visit: Visit, place: ConsolePlace) -> Response:
         media_type="application/octet-stream",
         headers={"Content-Disposition": f'attachment; filename="{name}"'},
     )
+
+
+def _local(typed: Mapping[str, str]) -> str:
+    """Return the report's currency where it is three letters, as the store writes currencies."""
+    said = typed.get(LOCAL, "").strip()
+    return said if len(said) == CURRENCY and said.isascii() and said.isupper() else ""
 
 
 def _format(said: Mapping[str, str]) -> ReportFormat:

@@ -79,6 +79,7 @@ class ReportFacts:
         narrative: plain text, with the gaps that a person must fill.
         codes: of the FIU's indicators; empty where no raised indicator has one.
         movements: of the customer's own accounts, to choose from; empty where none were read.
+        local: the report's currency, where a person said it; amounts in others are foreign.
     """
 
     reference: str
@@ -89,6 +90,7 @@ class ReportFacts:
     narrative: str
     codes: tuple[str, ...]
     movements: tuple[Movement, ...] = ()
+    local: str = ""
 
 
 def report_facts(alert: Alert, status: AlertStatus, codes: Mapping[str, str]) -> ReportFacts:

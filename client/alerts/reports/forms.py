@@ -6,7 +6,7 @@ here (harm rule 1).
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -18,12 +18,17 @@ from fieldfare.client.alerts.reports.fintrac import fintrac_draft, fintrac_probl
 from fieldfare.client.alerts.reports.goaml import goaml_draft, goaml_problems
 from fieldfare.shared.errors import UsageError
 
+LOCAL: Final = "currency_code_local"
+RATE: Final = "foreign_exchange_rate"
 MOST_FIELD: Final = 20_000  # characters
 _FIXED: Final = frozenset(
     {"is_suspected", "is_protected", "suspected", "protected", "role", "words"}
 )
 _STORED: Final = frozenset(
-    {"amount_local", "date_transaction", "currency_code", "amount", "currency", "date"}
+    {
+        *("amount_local", "date_transaction", "currency_code", "foreign_currency_code"),
+        *("foreign_amount", "amount", "currency", "date"),
+    }
 )
 _FLAGS: Final = {"yes": True, "no": False}
 
@@ -113,12 +118,11 @@ def form_of(kind: ReportFormat, content: bytes, *, stored: bool = False) -> Draf
     Raises:
         UsageError: it is of another kind.
     """
-    problems = problems_of(kind, content)
+    problems, leaves = problems_of(kind, content), _leaves(kind, content)[1]
+    kept = _stored(leaves) if stored else frozenset()
     fields = tuple(
-        DraftField(
-            path, _label(path), value, OPEN in value, _is_fixed(path), stored and _is_stored(path)
-        )
-        for path, value, _ in _leaves(kind, content)[1]
+        DraftField(path, _label(path), value, OPEN in value, _is_fixed(path), path in kept)
+        for path, value, _ in leaves
     )
     return DraftForm(kind, fields, tuple(problems))
 
@@ -139,8 +143,9 @@ def completed(
     """
     whole, leaves = _leaves(kind, content)
     known = {path: put for path, _, put in leaves}
+    kept = _stored(leaves) if stored else frozenset()
     for path, value in answers.items():
-        if path not in known or _is_fixed(path) or (stored and _is_stored(path)):
+        if path not in known or _is_fixed(path) or path in kept:
             raise UsageError(
                 "expected a field of this draft that a person fills in, found another one: who is "
                 "suspected or protected follows from the party role of the decision, and days and "
@@ -219,8 +224,38 @@ def _is_fixed(path: str) -> bool:
     return path == "type" or name in _FIXED or name.endswith("_is_suspected")
 
 
-def _is_stored(path: str) -> bool:
-    return path.startswith("transaction") and path.rpartition(".")[2] in _STORED
+def _stored(leaves: Sequence[Leaf]) -> frozenset[str]:
+    """Return what stands in the kept entries; of a foreign amount a person says the local one."""
+    paths = [path for path, *_ in leaves if path.startswith("transaction")]
+    foreign = {_movement(path) for path in paths if path.endswith(f".{RATE}")}
+    return frozenset(
+        path
+        for path in paths
+        if path.rpartition(".")[2] in _STORED
+        and not (path.endswith(".amount_local") and _movement(path) in foreign)
+    )
+
+
+def _movement(path: str) -> str:
+    """Return the part of a field's path that its movement's fields share."""
+    tag, _, rest = path.partition(".")
+    place = rest.partition(".")[0]
+    return f"{tag}.{place}" if place.isdigit() else tag
+
+
+def local_answers(content: bytes, answers: Mapping[str, str]) -> dict[str, str]:
+    """Return answers to a goAML draft without those to amounts that are foreign no more.
+
+    A form says them where its report had another currency; what a person then said of the local
+    amount is the store's again.
+    """
+    present = {path for path, *_ in _leaves(ReportFormat.GOAML, content)[1]}
+    gone = {_movement(one) for one in answers if one.endswith(f".{RATE}") and one not in present}
+    return {
+        path: value
+        for path, value in answers.items()
+        if _movement(path) not in gone or not path.endswith((".amount_local", f".{RATE}"))
+    }
 
 
 def _label(path: str) -> str:

@@ -58,7 +58,7 @@ def _transaction(transaction: Any, movement: Movement, facts: ReportFacts) -> No
     _add(transaction, "date_transaction", movement.local.isoformat(timespec="seconds"))
     _add(transaction, "transmode_code", OPEN)
     _add(transaction, "transmode_comment", OPEN)
-    _add(transaction, "amount_local", movement.amount)
+    _add(transaction, "amount_local", OPEN if _is_foreign(movement, facts) else movement.amount)
     for side, own in (("from", movement.out), ("to", not movement.out)):
         _side(transaction, side, movement, facts, own=own)
 
@@ -68,6 +68,11 @@ def _side(
 ) -> None:
     part = _add(transaction, f"t_{side}_my_client" if own else f"t_{side}")
     _add(part, f"{side}_funds_code", OPEN)
+    if own and _is_foreign(movement, facts):
+        foreign = _add(part, f"{side}_foreign_currency")
+        _add(foreign, "foreign_currency_code", movement.currency)
+        _add(foreign, "foreign_amount", movement.amount)
+        _add(foreign, "foreign_exchange_rate", OPEN)
     if own:
         _add(part, f"{side}_is_suspected", "true" if facts.suspected else "false")
     account = _add(part, f"{side}_account")
@@ -80,6 +85,11 @@ def _side(
         _add(account, "currency_code", movement.currency)
     _add(account, "account_name", OPEN)
     _add(part, f"{side}_country", (movement.country if own else movement.other_country) or OPEN)
+
+
+def _is_foreign(movement: Movement, facts: ReportFacts) -> bool:
+    """Tell whether an amount is in another currency than the report's, where a person said it."""
+    return facts.local not in {"", movement.currency}
 
 
 def _party(parties: Any, facts: ReportFacts) -> None:
@@ -157,7 +167,22 @@ def goaml_problems(content: bytes) -> list[str]:
         for one in report.iter(etree.Element)
         if one.text and OPEN in one.text
     ]
-    return problems + _harm(report)
+    return problems + _unlike_local(report) + _harm(report)
+
+
+def _unlike_local(report: Any) -> list[str]:
+    """Say where an amount in an account's own currency stands as one in the report's."""
+    local = (report.findtext("currency_code_local") or "").strip()
+    found = []
+    for transaction in report.iter("transaction") if local and local != OPEN else ():
+        own = {(one.text or "").strip() for one in transaction.iter("currency_code")} - {local}
+        foreign = [one for one in transaction.iter() if str(one.tag).endswith("_foreign_currency")]
+        if own and not foreign:
+            found.append(
+                f"line {transaction.sourceline}, transaction: expected its amount in the report's "
+                "own currency beside a foreign_currency, found the account's in another"
+            )
+    return found
 
 
 def _harm(report: Any) -> list[str]:

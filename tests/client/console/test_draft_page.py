@@ -23,6 +23,7 @@ from fieldfare.client.console.draft_page import CHECKS
 from fieldfare.client.home.layout import Home
 
 DRAFT: Final = f"{CASE}/draft"
+LOCAL_FIELD: Final = "field:currency_code_local"
 __all__ = ["HIDDEN", "persons", "queue"]
 
 
@@ -103,6 +104,27 @@ def test_chosen_entries_are_in_the_draft_with_day_and_amount_of_the_store(
     assert '"suspected": true' not in only
     stored = "transaction.amount_local" if kind == "goaml" else "transactions.0.date"
     assert persons.ana.sent(DRAFT, {**said, f"field:{stored}": "9", "save": "1"}).status_code == 400
+
+
+def test_an_amount_in_another_currency_than_the_reports_is_foreign(persons: Persons) -> None:
+    """The entries are of CAD: in a report of USD a person says the amount there, and the rate."""
+    assert decide(persons.ana, form(persons.ana), "escalate", "controller") == 303
+    first, second = offers(persons.ana, "goaml")
+    taken = {first: "1", second: "1"}
+    rate = "field:transaction.1.t_to_my_client.to_foreign_currency.foreign_exchange_rate"
+    page = checked(persons.ana, fields(persons.ana, "goaml") | taken | {LOCAL_FIELD: "USD"})
+    said = fields(persons.ana, "goaml", page) | taken
+    assert rate in said
+    assert "field:transaction.1.amount_local" in said
+    assert not [one for one in said if one.endswith(("foreign_amount", "foreign_currency_code"))]
+    typed = {**said, rate: "0.73", "field:transaction.1.amount_local": "14.60"}
+    content = saved(persons.ana, typed).content.decode()
+    assert "<amount_local>14.60</amount_local>" in content
+    assert "<foreign_amount>20.00</foreign_amount>" in content
+    assert "<foreign_currency_code>CAD</foreign_currency_code>" in content
+    content = saved(persons.ana, {**typed, LOCAL_FIELD: "CAD"}).content.decode()  # said anew
+    assert "<amount_local>20.00</amount_local>" in content
+    assert "foreign" not in content
 
 
 def test_checks_are_held_back_for_each_person_and_never_their_save(

@@ -144,6 +144,21 @@ def test_transfers_may_be_added() -> None:
     assert goaml_problems(etree.tostring(report)) == []
 
 
+def test_an_amount_of_another_currency_is_no_local_one() -> None:
+    account = "<account><institution_code>1</institution_code><account>1</account>"
+    report = etree.fromstring(
+        f"<report><currency_code_local>USD</currency_code_local><transaction><amount_local>1"
+        f"</amount_local><t_from_my_client>{account}<currency_code>CAD</currency_code></account>"
+        "</t_from_my_client></transaction></report>"
+    )
+    said = "expected its amount in the report's own currency"
+    assert [one for one in goaml_problems(etree.tostring(report)) if said in one]
+    etree.SubElement(next(report.iter("t_from_my_client")), "from_foreign_currency")
+    assert not [one for one in goaml_problems(etree.tostring(report)) if said in one]
+    report = etree.fromstring(etree.tostring(report).replace(b"USD", b"CAD"))
+    assert not [one for one in goaml_problems(etree.tostring(report)) if said in one]
+
+
 @pytest.mark.parametrize(
     "content",
     [
