@@ -18,14 +18,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from fieldfare.lab.answers import Answers
+    from fieldfare.lab.audits import Audit, audit
     from fieldfare.lab.plots import Plot
     from fieldfare.lab.results import Result
     from fieldfare.lab.running import ask, simulate
     from fieldfare.lab.studies import LabStudy as Study
+    from fieldfare.lab.worlds import World, world
     from fieldfare.shared.errors import FieldfareError, RecordsError, StudyError, UsageError
 
 __all__ = [
     "Answers",
+    "Audit",
     "FieldfareError",
     "Plot",
     "RecordsError",
@@ -33,9 +36,12 @@ __all__ = [
     "Study",
     "StudyError",
     "UsageError",
+    "World",
     "__version__",
     "ask",
+    "audit",
     "simulate",
+    "world",
 ]
 
 __version__: Final = "0.1.0"  # the one place: pyproject.toml reads it here
@@ -43,6 +49,7 @@ __version__: Final = "0.1.0"  # the one place: pyproject.toml reads it here
 _WHERE: Final = MappingProxyType(
     {
         "Answers": "lab.answers:Answers",
+        "Audit": "lab.audits:Audit",
         "FieldfareError": "shared.errors:FieldfareError",
         "Plot": "lab.plots:Plot",
         "RecordsError": "shared.errors:RecordsError",
@@ -50,8 +57,11 @@ _WHERE: Final = MappingProxyType(
         "Study": "lab.studies:LabStudy",
         "StudyError": "shared.errors:StudyError",
         "UsageError": "shared.errors:UsageError",
+        "World": "lab.worlds:World",
         "ask": "lab.running:ask",
+        "audit": "lab.audits:audit",
         "simulate": "lab.running:simulate",
+        "world": "lab.worlds:world",
     }
 )
 

@@ -51,7 +51,8 @@ def simulate(
         institution_column: of one frame, the column that names the institution; by default
             "institution", where it has one.
         institutions: of one frame, how many institutions its rows are dealt to.
-        partition: how they are dealt: "iid", or "dirichlet:A" with a concentration A above 0.
+        partition: how they are dealt: "iid", "dirichlet:A" (skewed labels; A above 0), "quantity:A"
+            (skewed sizes) or "skew:COLUMN:S" (ranked by a number, with a strictness S of 0 to 1).
         holdout: in the forms of `data`: models are measured on it in place of the hold-out.
         audit_column: false positives are counted by it; never an input.
         baselines: which to train, of "alone", "alone_dp", "local_dp", "central", "central_dp";
@@ -76,7 +77,7 @@ def simulate(
         >>> found.figure("auroc").value > 0.6
         True
     """
-    if not study.agreed.trains:
+    if not _checked(study).agreed.trains:
         raise UsageError(
             "study: expected one that trains a model, found questions alone: fieldfare.ask asks"
         )
@@ -122,9 +123,9 @@ def ask(
         StudyError: questions that no study can ask; every mistake, one line each.
         RecordsError: records that do not fit the study.
     """
-    asked = study if questions is None and not study.agreed.trains else study.asking(questions)
-    if not asked.agreed.queries:
+    if not (_checked(study).agreed.queries if questions is None else questions):
         raise UsageError("questions: expected one or more, found none; docs/questions.md has them")
+    asked = study if questions is None and not study.agreed.trains else study.asking(questions)
     choice = choice_of(data, institution_column, institutions, partition, None)
     task = Experiment(
         study=asked.agreed,
@@ -163,13 +164,26 @@ def choice_of(
         return RecordsChoice(tables, column, audit_column=audit_column)
     if institution_column is not None:
         raise UsageError("expected institution_column or institutions, found both; give one")
-    if institutions < 1:
+    if not _is_whole(institutions) or institutions < 1:
         raise UsageError(f"institutions: expected a number from 1 on, found {institutions!r}")
     try:
         Partition.parse(institutions, partition)
     except UsageError as error:
         raise UsageError(str(error).removeprefix("--")) from None
     return RecordsChoice(tables, None, institutions, partition, audit_column)
+
+
+def _checked(study: object) -> LabStudy:
+    if not isinstance(study, LabStudy):
+        raise UsageError(
+            f"study: expected a fieldfare.Study, found a {type(study).__name__}; "
+            "Study.from_toml, Study.of and Study.draft make one"
+        )
+    return study
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _usual_column(table: Table) -> str:
@@ -208,7 +222,7 @@ def _protection(noise: str) -> Protection:
 
 
 def _seed(seed: int) -> int:
-    if not 0 <= seed < 2**63:
+    if not _is_whole(seed) or not 0 <= seed < 2**63:
         raise UsageError(f"seed: expected a whole number from 0 to 2**63 - 1, found {seed!r}")
     return seed
 

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -145,7 +146,7 @@ class LabStudy:
         shared: dict[str, Any] = {
             "label": label, "unit": unit, "institution_column": institution_column,
             "exclude": exclude, "epsilon": epsilon, "delta": delta, "name": name, "kind": model,
-            "notify": said.append,
+            "notify": lambda line: said.append(_in_python(line)),
         }  # fmt: skip
         if public_sample:
             given = known.features()
@@ -239,6 +240,11 @@ class LabStudy:
             f"<p><strong>{escape(repr(self)[1:-1])}</strong></p>{assumed}"
             f"<details><summary>TOML</summary><pre>{escape(self.toml)}</pre></details>"
         )
+
+
+def _in_python(line: str) -> str:
+    """Return a notice of the command line in Python's words: --unit COL is unit=COL."""
+    return re.sub(r"--(\w+)( (?=[A-Z]))?", r"\1=", line).replace("by this command", "here")
 
 
 def _toml(data: Mapping[str, Any]) -> str:

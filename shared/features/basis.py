@@ -314,7 +314,7 @@ class Basis:
     @cached_property
     def weights(self) -> tuple[NDArray[np.float64], ...]:
         """The fold matrices as the real numbers that they stand for (float64)."""
-        return tuple(fold * (1.0 / WEIGHT_STEPS) for fold in self.folds)
+        return tuple(fold.astype(np.float64) * (1.0 / WEIGHT_STEPS) for fold in self.folds)
 
     @cached_property
     def norms(self) -> tuple[NDArray[np.int64], ...]:

@@ -83,7 +83,10 @@ def test_every_name_is_documented(name: str) -> None:
         assert "Raises:" in text
 
 
-@pytest.mark.parametrize("name", LAB)
+SLOW: Final = {"worlds": [pytest.mark.promises]}  # it makes one
+
+
+@pytest.mark.parametrize("name", [pytest.param(one, marks=SLOW.get(one, [])) for one in LAB])
 def test_examples_run(name: str) -> None:
     module: ModuleType = import_module(f"fieldfare.lab.{name}")
     assert doctest.testmod(module).failed == 0
@@ -98,8 +101,3 @@ def test_there_are_examples() -> None:
 def test_the_name_alone_loads_nothing_heavy() -> None:
     code = f"import sys, fieldfare; print([n for n in {HEAVY} if n in sys.modules])"
     assert python(code) == "[]"
-
-
-def test_a_simulation_loads_no_torch() -> None:
-    code = "import sys, fieldfare; fieldfare.simulate, fieldfare.ask; print('torch' in sys.modules)"
-    assert python(code) == "False"

@@ -61,7 +61,8 @@ HEADS = {
     "demo": ("demo", "simulate", "federation", "model", "world", "study.join"),
 }
 LIGHT = (
-    "simulations.cli.simulate", "simulations.federation.simulate", "simulations.cli.federation",
+    "lab.running", "simulations.cli.simulate", "simulations.federation.simulate",
+    "simulations.cli.federation",
     "simulations.world.making", "client.cli.scoring", "client.model_use.score",
     "client.scoring.ranking", "client.daemon.process", "client.node.process", "client.cli.run",
     "client.stock_node", "server.cli.runs", "server.service.run_process",
