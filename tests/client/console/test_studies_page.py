@@ -106,7 +106,10 @@ def test_studies_stand_under_what_was_decided(
     rejected = text.index("Rejected or withdrawn")
     assert waiting < text.index("third") < approved < text.index("small") < rejected
     assert rejected < text.index("second") < text.index("no basis")
-    assert "institution approve" not in otto.shown(f"/studies/{kept.study.id}")
+    shown = otto.shown(f"/studies/{kept.study.id}")
+    assert "institution approve" not in shown
+    assert "for you to decide" not in shown  # it is decided
+    assert "for you to decide" in otto.shown(f"/studies/{no.study.id}")  # a no can become a yes
     assert "institution withdraw" in asked_no(otto, kept)
 
 
