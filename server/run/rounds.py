@@ -39,11 +39,12 @@ from fieldfare.shared.protocol.messages import (
 )
 from fieldfare.shared.protocol.plan import Plan, ReleaseTerms, carries_last_sum
 from fieldfare.shared.protocol.roster import COORDINATOR, Roster
-from fieldfare.shared.ring import WordBits, decode, encode
+from fieldfare.shared.ring import Word, WordBits, decode, encode
 from fieldfare.shared.run.kinds.kind import Release
 from fieldfare.shared.run.openings import RunOpenings
 from fieldfare.shared.run.replay import add_words, decoded_sum
 from fieldfare.shared.run.request_check import AgreedRun
+from fieldfare.shared.run.results import Values
 
 log = logging.getLogger(__name__)
 
@@ -478,15 +479,8 @@ class SecureSums:
             terms.vectors.entries,
             [answers[name].seed for name in names if answers[name].seed],
         )
-        try:
-            values = decoded_sum(words, terms, len(names))
-        except ProtocolError as error:
-            raise RunError(
-                f"{terms.kind.value} step {request.step}: {error}: masks did not cancel or an "
-                "institution poisoned the sum; the run stops"
-            ) from None
         return DecodedSum(
-            values,
+            sum_in_range(words, terms, request.step, len(names)),
             names,
             request.attempt,
             dict(debits),
@@ -496,3 +490,24 @@ class SecureSums:
             encode(words, terms.word_bits),
             dict(self._promised),
         )
+
+
+def sum_in_range(words: Word, terms: ReleaseTerms, step: int, participants: int) -> Values:
+    """Return float64 (entries,): a decoded sum; the run stops at one that is out of range.
+
+    Args:
+        words: uint64 (entries,), everybody's vectors, added up.
+        terms: of the release.
+        step: its position in the run.
+        participants: how many are in it.
+
+    Raises:
+        RunError: out of range.
+    """
+    try:
+        return decoded_sum(words, terms, participants)
+    except ProtocolError as error:
+        raise RunError(
+            f"{terms.kind.value} step {step}: {error}: masks did not cancel or an "
+            "institution poisoned the sum; the run stops"
+        ) from None

@@ -24,12 +24,13 @@ from fieldfare.server.run.rounds import Federation, SecureSums
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.geometry.geometry import Geometry
 from fieldfare.shared.protocol.messages import NO_LAST_SUM, ReleaseKind
+from fieldfare.shared.protocol.plan import Plan
 from fieldfare.shared.queries.questions import QuestionGroup
 from fieldfare.shared.run.kinds.groups import read_groups
 from fieldfare.shared.run.kinds.guard import read_guard
 from fieldfare.shared.run.kinds.kind import Release
 from fieldfare.shared.run.optimizer import TrainingState
-from fieldfare.shared.run.results import AnswerSum
+from fieldfare.shared.run.results import AnswerSum, Results
 
 
 class RunStoppedError(RunError):
@@ -61,6 +62,36 @@ class Outcome:
     released_groups: dict[str, Any] | None = None
     geometry: Geometry | None = None
     released_guard: dict[str, Any] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        plan: Plan,
+        results: Results,
+        participants: tuple[str, ...],
+        *,
+        spent: int,
+        attempts: int = 0,
+    ) -> "Outcome":
+        """Return what the results of a finished run come to.
+
+        Raises:
+            RunError: it was not even rehearsed.
+        """
+        model = results.plain_model
+        if model is None:
+            raise RunError("expected a run that was rehearsed, found none")
+        return cls(
+            model,
+            _parsed(results.metrics),
+            participants,
+            spent,
+            attempts,
+            results.answers,
+            read_groups(plan, results.groups),
+            results.geometry,
+            read_guard(plan, results.guard),
+        )
 
 
 @dataclass(eq=False)
@@ -140,25 +171,11 @@ class Job:
         if self.on_step and state is not None and release.kind.release is ReleaseKind.TRAINING:
             self.on_step(state, total)
 
-    def _model(self) -> NDArray[np.float64]:
-        model = self.record.run.results.plain_model
-        if model is None:
-            raise RunError("expected a run that was rehearsed, found none")
-        return model
-
     def _outcome(self, sums: SecureSums) -> Outcome:
         state = self.record.run
-        return Outcome(
-            self._model(),
-            _parsed(state.results.metrics),
-            tuple(sums.present),
-            max((one.total for one in state.debits.values()), default=0),
-            sums.failed,
-            state.results.answers,
-            read_groups(self.terms.plan, state.results.groups),
-            state.results.geometry,
-            read_guard(self.terms.plan, state.results.guard),
-        )
+        spent = max((one.total for one in state.debits.values()), default=0)
+        plan, present = self.terms.plan, tuple(sums.present)
+        return Outcome.of(plan, state.results, present, spent=spent, attempts=sums.failed)
 
 
 def _parsed(metrics: str | None) -> dict[str, Any] | None:

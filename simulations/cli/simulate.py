@@ -21,6 +21,7 @@ from fieldfare.shared.study.study import load_study
 from fieldfare.simulations.beside import ALONE, Beside, beside
 from fieldfare.simulations.cli import app
 from fieldfare.simulations.demo.five_banks import HOME_BANK, banks_task
+from fieldfare.simulations.engines.engine import Engine
 from fieldfare.simulations.federation import model_scores
 from fieldfare.simulations.federation.baselines import Baseline
 from fieldfare.simulations.federation.in_memory import Progress as OnProgress
@@ -65,6 +66,9 @@ Whose = Annotated[
 ]
 Version = Annotated[
     int, typer.Option(metavar="|".join(map(str, VERSIONS)), help="Rules that the world follows.")
+]
+By = Annotated[
+    Engine, typer.Option(help="custodians: as deployed; sums: all in one pass, no protocol.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 Chosen = Annotated[
@@ -134,6 +138,7 @@ def simulate_command(
     noise: Annotated[
         Protection, typer.Option(help="simulated: fast, without protection; exact: as deployed.")
     ] = Protection.SIMULATED,
+    engine: By = Engine.CUSTODIANS,
     no_report: Annotated[
         bool, typer.Option("--no-report", help="Write no report.html, which takes seconds.")
     ] = False,
@@ -151,6 +156,7 @@ def simulate_command(
         ),
         out=out,
         holdout_files=tuple(holdout_file or ()),
+        engine=engine,
         baselines=own,
         others=others,
         seed=seed,

@@ -25,7 +25,6 @@ from fieldfare.client.records.sources.source import Table
 from fieldfare.client.scoring.selection import AlertBudget
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.server.answers.analytics import read_answers
-from fieldfare.server.run.record import DecodedSum
 from fieldfare.server.run.server_app import Outcome
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import EncodedUnits
@@ -33,17 +32,22 @@ from fieldfare.shared.joining.figures import Facts, figures
 from fieldfare.shared.joining.rows import PairedRow
 from fieldfare.shared.models import model_for
 from fieldfare.shared.privacy.protection import Protection
+from fieldfare.shared.privacy.samplers import SimulatedNoise
 from fieldfare.shared.protocol.plan import PICOMU2, Plan, plan_for
 from fieldfare.shared.run.optimizer import TrainingState
 from fieldfare.shared.run.results import AnswerSum
 from fieldfare.shared.study.study import Study
 from fieldfare.simulations.beside import ALONE, Beside
+from fieldfare.simulations.engines.conducting import Stepped, conducted
+from fieldfare.simulations.engines.engine import Engine
+from fieldfare.simulations.engines.one_pass import InstitutionUnits, OnePass
 from fieldfare.simulations.federation.baselines import Baseline, Trainer
 from fieldfare.simulations.federation.federation import (
     HomedInstitution,
     HomeInRun,
     LocalFederation,
     holdout_key,
+    noise_stream,
 )
 from fieldfare.simulations.federation.homes import (
     AT_HOME,
@@ -54,7 +58,12 @@ from fieldfare.simulations.federation.homes import (
     homes_of,
     rows_of,
 )
-from fieldfare.simulations.federation.noise_audit import WatchedRecord, WatchedSums, audited
+from fieldfare.simulations.federation.noise_audit import (
+    NoiseTallies,
+    WatchedRecord,
+    WatchedSums,
+    audited,
+)
 from fieldfare.simulations.federation.others import Given, Other, beside
 from fieldfare.simulations.federation.population import (
     MeasuredUnits,
@@ -108,6 +117,7 @@ class Experiment:
         protection: exact or simulated.
         world: what an invented population is, for the reader; no model sees it.
         home: of the institution that takes part from one, and uses the model there.
+        engine: what carries the federation out.
     """
 
     study: Study
@@ -119,6 +129,7 @@ class Experiment:
     protection: Protection = Protection.SIMULATED
     world: Mapping[str, Any] | None = None
     home: HomedInstitution | None = None
+    engine: Engine = Engine.CUSTODIANS
 
     @property
     def ledgers(self) -> Path:
@@ -211,6 +222,7 @@ def simulated(
         FieldfareError: by whose fault it is; see `fieldfare.shared.errors`.
     """
     clock = Clock()
+    task.engine.check(task.protection, has_home=task.home is not None)
     population = load_population(task.study, task.choice, seed=task.seed)
     test = (
         given_holdout(task.study, task.choice, task.holdout_files, list(population.records))
@@ -218,18 +230,11 @@ def simulated(
         else held_out(population)
     )
     clock.mark("loading_seconds", clock.started)
-    sums = {
-        name: StudySums.prepare(
-            task.study,
-            records.data,
-            population.holdout[name],
-            records.asked_units(name, key=holdout_key(task.seed)),
-        )
-        for name, records in population.records.items()
-    }
+    institutions = _institutions(task, population)
+    sums = {one.name: one.sums(task.study) for one in institutions if _looks_at_each(task)}
     fits = _own_fits(task, population, both)
-    outcome, record = _federate(task, sums, clock, progress)
-    plan, participants = record.plan, len(outcome.participants)
+    outcome, noise = _federate(task, institutions, sums, (clock, progress))
+    plan, participants = noise.plan, len(outcome.participants)
     since = time.perf_counter()
     models: dict[str, Models] = {}
     others: list[dict[str, Any]] = []
@@ -243,44 +248,82 @@ def simulated(
             models |= {Baseline.ALONE.value: homes.alone, AT_HOME: homes.at_home}
             if task.home is not None:
                 used = task.home.used(homes.tuned[task.home.name], both)
-        others = _others(task, Given(trainer, _training(population)), test, progress)
+        if task.others:
+            given = Given(trainer, _training(population))
+            others = _others(task, given, test, progress)
     clock.mark("baselines_seconds", since)
     results = _results(task, plan, outcome, participants, population, models, test)
     if others:
         results["others"] = others
     for found in outcome.answers:
-        results["answers"] = _answers(task.study, plan, found, sums)
-    audit = audited(record, np.random.default_rng([task.seed, COINS]))
+        results["answers"] = _answers(task.study, plan, found, institutions)
+    audit = audited(noise, np.random.default_rng([task.seed, COINS]))
     results["audit"] = None if audit is None else audit.as_dict()
     return Simulated(task, plan, outcome, models, test, results, clock, used)
 
 
+def _institutions(task: Experiment, population: Population) -> list[InstitutionUnits]:
+    """Return everybody's units, and the stream that each one's simulated noise comes from."""
+    study, key = task.study, holdout_key(task.seed)
+    return [
+        InstitutionUnits(
+            name,
+            records.data,
+            population.holdout[name],
+            SimulatedNoise(noise_stream(task.seed, index)),
+            records.asked_units(name, key=key) if study.asks or study.groups else None,
+        )
+        for index, (name, records) in enumerate(population.records.items())
+    ]
+
+
+def _looks_at_each(task: Experiment) -> bool:
+    """Tell whether sums of single institutions are looked at: by custodians and by baselines."""
+    begun = task.study.public_start is not None  # each goes on from it alone, too
+    return task.engine is Engine.CUSTODIANS or bool(task.baselines or task.others) or begun
+
+
 def _answers(
-    study: Study, plan: Plan, found: AnswerSum, sums: Mapping[str, StudySums]
+    study: Study, plan: Plan, found: AnswerSum, institutions: Sequence[InstitutionUnits]
 ) -> list[dict[str, Any]]:
     """Read the answers, and set the answers without privacy beside them."""
     answers = read_answers(plan, found.questions, found.values, institutions=found.participants)
-    return answers_beside_truth(study, answers, sums)
+    return answers_beside_truth(study, answers, {one.name: one for one in institutions})
 
 
 def _federate(
     task: Experiment,
+    institutions: Sequence[InstitutionUnits],
     sums: Mapping[str, StudySums],
-    clock: Clock,
-    progress: Progress | None,
-) -> tuple[Outcome, WatchedRecord]:
-    """Run the federation: real custodians, real door, real rounds; its sums are watched."""
+    watched: tuple[Clock, Progress | None],
+) -> tuple[Outcome, NoiseTallies]:
+    """Run the federation by the engine that was chosen; its sums are watched."""
+    clock, progress = watched
     since = time.perf_counter()
     last = [since]
 
-    def stepped(state: TrainingState, total: DecodedSum) -> None:
-        del total
+    def stepped(state: TrainingState) -> None:
         now = time.perf_counter()
         clock.steps.append(now - last[0])
         last[0] = now
         if progress:
             progress("training together", state.step, task.study.training.steps)
 
+    if task.engine is Engine.CUSTODIANS:
+        outcome, noise = _by_custodians(task, sums, stepped, last)
+    else:
+        noise = NoiseTallies(plan_for(task.study))
+        members, names = OnePass(noise.plan, institutions), [one.name for one in institutions]
+        last[0] = time.perf_counter()
+        outcome = conducted(noise.plan, members, names, on_step=stepped, on_sum=noise.take)
+    clock.mark("federation_seconds", since)
+    return outcome, noise
+
+
+def _by_custodians(
+    task: Experiment, sums: Mapping[str, StudySums], stepped: Stepped, last: list[float]
+) -> tuple[Outcome, NoiseTallies]:
+    """Run it whole: real custodians, real door, real rounds."""
     # Ledgers of a simulated federation live as long as its one run.
     place = _place_of_ledgers(task, len(sums))
     watched = {name: WatchedSums.of(one) for name, one in sums.items()}
@@ -298,14 +341,13 @@ def _federate(
     ):
         job = federation.job()
         job.record = record = WatchedRecord(federation.plan, watched)
-        job.on_step = stepped
+        job.on_step = lambda state, _: stepped(state)
         last[0] = time.perf_counter()
         outcome = federation.run(job)
         if home is not None:
             home.institution.delivered(job, federation.identities)
         for name in federation.ledgers:  # a home's approval stays
             federation.custodians[name].finish(task.study.id)
-    clock.mark("federation_seconds", since)
     return outcome, record
 
 
@@ -447,7 +489,7 @@ def _results(
         "version": version("fieldfare"),
         "seed": task.seed,
         "institutions": [
-            {"name": name, "units": len(records), **_measured_on(test, test.owners == name)}
+            {"name": name, "units": len(records), **_measured_on(test, test.of(name))}
             for name, records in population.records.items()
         ],
         "privacy": {
@@ -506,11 +548,11 @@ def _rest(task: Experiment) -> str:
     )
 
 
-def _measured_on(test: MeasuredUnits, chosen: NDArray[np.bool_]) -> dict[str, int]:
+def _measured_on(test: MeasuredUnits, own: NDArray[np.int64]) -> dict[str, int]:
     """Say how many of an institution's own units models are measured on, and how many labelled."""
     return {
-        "measured_units": int(chosen.sum()),
-        "measured_positives": int(test.data.labels[chosen].sum()),
+        "measured_units": len(own),
+        "measured_positives": int(test.data.labels[own].sum()),
     }
 
 
@@ -569,7 +611,7 @@ def _model_metrics(
     rows = {}
     for name in names:
         key = name if name in trained else ""
-        own = test.owners == name
+        own = test.of(name)
         rows[name] = {"pooled": pooled[key], "own": measure(labels[own], scored[key][own], budget)}
     return {**mean_of(list(pooled.values())), "per_institution": rows}
 

@@ -104,18 +104,41 @@ class NoiseTally:
 
 
 @dataclass
-class WatchedRecord(Record):
-    """The account of a run whose exact sums are known: it keeps what its noise was.
+class NoiseTallies:
+    """What the noise of a run's releases was.
 
     Attributes:
         plan: of the study.
-        sums: watched, by institution.
         tallies: by kind.
     """
 
     plan: Plan
-    sums: Mapping[str, WatchedSums]
-    tallies: dict[ReleaseKind, NoiseTally] = field(default_factory=dict)
+    tallies: dict[ReleaseKind, NoiseTally] = field(default_factory=dict, init=False)
+
+    def take(self, terms: ReleaseTerms, left: Vector, participants: int) -> None:
+        """Tally what is left of a sum without the institutions' own sums.
+
+        Args:
+            terms: of the release; one that costs nothing, or of local steps, leaves none.
+            left: float64 (entries,), in the sum's own unit.
+            participants: how many are in it.
+        """
+        if not terms.cost or terms.local_steps:
+            return
+        tally = self.tallies.setdefault(terms.kind, NoiseTally(terms))
+        deviation = deviation_of(self.plan, terms, participants)
+        tally.add(left / deviation, terms.vectors.clipping_norm / deviation)
+
+
+@dataclass
+class WatchedRecord(NoiseTallies, Record):
+    """The account of a run whose exact sums are known: it keeps what its noise was.
+
+    Attributes:
+        sums: watched, by institution.
+    """
+
+    sums: Mapping[str, WatchedSums] = field(default_factory=dict)
 
     def summed(self, total: DecodedSum) -> None:
         """Keep a sum, and tally what is left of it without the institutions' own sums."""
@@ -123,12 +146,8 @@ class WatchedRecord(Record):
         looks = release is not None and release.terms.cost and not release.terms.local_steps
         left = self.left(release.kind.release, release.terms, total) if release and looks else None
         super().summed(total)
-        if release is None or left is None:
-            return
-        terms, kind = release.terms, release.kind.release
-        tally = self.tallies.setdefault(kind, NoiseTally(terms))
-        deviation = deviation_of(self.plan, terms, len(total.participants))
-        tally.add(left / deviation, terms.vectors.clipping_norm / deviation)
+        if release is not None and left is not None:
+            self.take(release.terms, left, len(total.participants))
 
     def left(self, kind: ReleaseKind, terms: ReleaseTerms, total: DecodedSum) -> Vector:
         """Return float64 (entries,): what is left of a sum without the institutions' own."""
@@ -231,11 +250,11 @@ def _finite(epsilon: float) -> float | None:
     return epsilon if math.isfinite(epsilon) else None
 
 
-def audited(record: WatchedRecord, generator: np.random.Generator) -> NoiseAudit | None:
+def audited(record: NoiseTallies, generator: np.random.Generator) -> NoiseAudit | None:
     """Audit a finished run; None where nothing was released that can be looked into.
 
     Args:
-        record: of the run.
+        record: of the run's noise.
         generator: of the coins.
     """
     found = {kind: KindNoise.of(kind, tally) for kind, tally in record.tallies.items()}
@@ -257,7 +276,7 @@ def audited(record: WatchedRecord, generator: np.random.Generator) -> NoiseAudit
     )
 
 
-def _epsilon(record: WatchedRecord, factors: Mapping[ReleaseKind, float]) -> float:
+def _epsilon(record: NoiseTallies, factors: Mapping[ReleaseKind, float]) -> float:
     """Return what the measured releases cost where each kind's noise is a factor of the plan's."""
     if min(factors.values()) <= 0:
         return math.inf
@@ -268,7 +287,7 @@ def _epsilon(record: WatchedRecord, factors: Mapping[ReleaseKind, float]) -> flo
     return record.plan.epsilon(costs.total / PICOMU2)
 
 
-def _one_run(record: WatchedRecord, generator: np.random.Generator) -> OneRun | None:
+def _one_run(record: NoiseTallies, generator: np.random.Generator) -> OneRun | None:
     """Guess coins of canaries that lie along the entries of training's vectors.
 
     Nobody tells any noise here: all n shares of it hide the canaries.

@@ -5,6 +5,7 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -252,6 +253,19 @@ class MeasuredUnits:
     owners: NDArray[Any]
     audit: NDArray[Any] | None
 
+    def of(self, name: str) -> NDArray[np.int64]:
+        """Return int64 (own units,): where an institution's units stand."""
+        return self._places.get(name, np.empty(0, dtype=np.int64))
+
+    @cached_property
+    def _places(self) -> dict[str, NDArray[np.int64]]:
+        """Where each owner's units stand: by one sort, not by comparing all with each name."""
+        names = list(dict.fromkeys(self.owners.tolist()))
+        placed = _placed(self.owners, names)
+        ends = np.cumsum(np.bincount(placed, minlength=len(names)))[:-1]
+        order = np.argsort(placed, kind="stable")
+        return dict(zip(names, np.split(order, ends), strict=False))
+
 
 def held_out(population: Population) -> MeasuredUnits:
     """Return the hold-outs of all institutions, one after the other."""
@@ -412,6 +426,12 @@ def _owners(partition: Partition, whole: list[LoadedRecords], seed: int) -> NDAr
     return partition.assign(whole[0].units, whole[0].data.labels, seed=seed, values=values)
 
 
+def _placed(owners: NDArray[Any], names: Sequence[str]) -> NDArray[np.int32]:
+    """Return int32 (units,): the place of each unit's owner among names."""
+    places = {name: place for place, name in enumerate(names)}
+    return np.array([places[name] for name in owners.tolist()], dtype=np.int32)
+
+
 def _by_owner(
     whole: list[LoadedRecords], owners: NDArray[Any], names: Sequence[str]
 ) -> dict[str, LoadedRecords]:
@@ -419,9 +439,7 @@ def _by_owner(
 
     `whole` is let go as it is parted, so that no more than it and one half are held at a time.
     """
-    places = {name: place for place, name in enumerate(names)}
-    owned = np.array([places[name] for name in owners.tolist()], dtype=np.int32)
-    waiting = [(0, len(names), owned)] if names else []
+    waiting = [(0, len(names), _placed(owners, names))] if names else []
     found: dict[str, LoadedRecords] = {}
     while waiting:
         first, last, owned = waiting.pop()

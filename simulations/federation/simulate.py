@@ -22,6 +22,7 @@ from fieldfare.shared.pages.charts import Shape, shapes_of
 from fieldfare.shared.study.model_sections import MlpSection
 from fieldfare.shared.study.study import Study
 from fieldfare.simulations.beside import ALONE, Beside
+from fieldfare.simulations.engines.engine import Engine
 from fieldfare.simulations.federation.in_memory import Experiment, Progress, Simulated, simulated
 from fieldfare.simulations.report.answers import write_answers_report
 from fieldfare.simulations.report.page import write_report
@@ -140,6 +141,8 @@ def write_files(found: Simulated, out: Path, *, report: bool = True) -> dict[str
         write_model(out, found.task.study, found.parameters)
         files += ["model.json", "model.safetensors"]
     results = {**found.results, "files": {name: name for name in files}}
+    if found.task.engine is not Engine.CUSTODIANS:
+        results["engine"] = found.task.engine.value
     results["timing"] = found.clock.timing()
     if report:
         since = time.perf_counter()

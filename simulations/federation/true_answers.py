@@ -30,12 +30,13 @@ from fieldfare.shared.queries.questions import (
     Ratio,
 )
 from fieldfare.shared.study.study import Study
+from fieldfare.simulations.engines.one_pass import InstitutionUnits
 
 Truth = Callable[[Cell], float | None]
 
 
 def answers_beside_truth(
-    study: Study, answers: Sequence[Answer], sums: Mapping[str, StudySums]
+    study: Study, answers: Sequence[Answer], sums: Mapping[str, StudySums | InstitutionUnits]
 ) -> list[dict[str, Any]]:
     """Return each answer as results.json has it, with `true` beside `value`."""
     units = [part.asked for part in sums.values() if part.asked is not None]
