@@ -38,14 +38,17 @@ SUMMARIES: Final = {name: said for section in SECTIONS.values() for name, said i
 OTHERS: Final = "Others"
 # The extra whose libraries a command needs, by the first of these words in its call.
 ROLES: Final = {
+    "attack": "demo",
     "coordinator": "coordinator",
     "demo": "demo",
+    "door": "demo",  # of an audit: it runs a whole federation
     "federation": "demo",
     "institution": "institution",
     "join": "demo",  # of a study: it simulates
     "model": "demo",
     "query": "coordinator",
     "simulate": "demo",
+    "sweep": "demo",
     "world": "demo",
 }
 
