@@ -96,6 +96,7 @@ nightly: $(DEV)  ## the long form of one part; without PART= it lists the parts
 	@case "$(PART)" in \
 	  mutants) $(MAKE) mutants ;; \
 	  golden) $(PY) -m tests.golden.record ;; \
+	  lab) FIELDFARE_LAB_LONG=1 timeout --foreground 60m env $(PYTEST) -n 2 -m "faults or promises" tests/docs ;; \
 	  console) mkdir -p out/console && FIELDFARE_CONSOLE_LONG=1 FIELDFARE_SCREENSHOTS=$(CURDIR)/out/console \
 	      timeout --foreground 60m env $(PYTEST) -n 2 -m "faults or promises" tests/deployment/consoles \
 	      tests/deployment/test_coordinator_console.py tests/client/console tests/client/desk \
@@ -110,7 +111,7 @@ nightly: $(DEV)  ## the long form of one part; without PART= it lists the parts
 	      $(PY) -m fieldfare.simulations.attacks.canaries --epsilon $$epsilon || exit 1; \
 	      $(PY) -m fieldfare.simulations.attacks.canaries --epsilon $$epsilon --halve-noise && exit 1 || true; \
 	    done ;; \
-	  *) echo "make nightly: expected PART=mutants, attacks, audit, console, coverage, demo, golden, model or promises, found PART=$(PART)"; exit 2 ;; \
+	  *) echo "make nightly: expected PART=mutants, attacks, audit, console, coverage, demo, golden, lab, model or promises, found PART=$(PART)"; exit 2 ;; \
 	esac
 
 .PHONY: site

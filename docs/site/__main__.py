@@ -1,4 +1,7 @@
-"""`python -m docs.site OUT`: build the site into OUT, offline, and refuse a broken one."""
+"""`python -m docs.site OUT [--run]`: build the site into OUT, offline, and refuse a broken one.
+
+With `--run` notebooks are run, and their pages show what they showed: some minutes.
+"""
 
 import os
 import shutil
@@ -12,13 +15,13 @@ from sphinx.cmd.build import build_main
 SETTINGS = Path(__file__).parent
 
 
-def build(out: Path) -> list[str]:
+def build(out: Path, *, run: bool = False) -> list[str]:
     """Build the site; return what is wrong with it, one line each.
 
     `OUT/site` has the pages and nothing else. A warning of Sphinx is an error.
     """
     sources, site = out / "site-sources", out / "site"
-    stage(sources)
+    stage(sources, run=run)
     shutil.rmtree(site, ignore_errors=True)
     os.environ.setdefault("SOURCE_DATE_EPOCH", "0")
     doctrees = out / "site-doctrees"
@@ -32,11 +35,12 @@ def build(out: Path) -> list[str]:
 
 def main() -> int:
     """Build into the folder that the command names; 1 where anything is wrong."""
-    if len(sys.argv) != 2:  # noqa: PLR2004 -- the folder
-        sys.stderr.write("expected a folder: python -m docs.site OUT\n")
+    folder, *more = sys.argv[1:] or [""]
+    if not folder or more not in ([], ["--run"]):
+        sys.stderr.write("expected a folder: python -m docs.site OUT [--run]\n")
         return 2
-    out = Path(sys.argv[1])
-    found = build(out)
+    out = Path(folder)
+    found = build(out, run=bool(more))
     sys.stderr.writelines(f"{line}\n" for line in found)
     if not found:
         sys.stdout.write(f"The site is in {out / 'site'}: open index.html, no server is needed.\n")

@@ -3,7 +3,7 @@
 import enum
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from types import ModuleType
 from typing import Any, Final
@@ -30,7 +30,13 @@ def pages(module: ModuleType = fieldfare) -> Iterator[tuple[str, str]]:
         parts += ["```{toctree}\n:hidden:\n" + "\n".join(names) + "\n```"]
     yield f"{FOLDER}/index.md", "\n\n".join(parts) + "\n"
     for name, value in found.items():
-        yield f"{FOLDER}/{name}.md", _page(f"{module.__name__}.{name}", value)
+        yield f"{FOLDER}/{name}.md", _renamed(_page(f"{module.__name__}.{name}", value), found)
+
+
+def _renamed(page: str, found: Mapping[str, object]) -> str:
+    """Call classes by their public names, where their own differ."""
+    own = {one.__name__: name for name, one in found.items() if inspect.isclass(one)}
+    return re.sub(r"\b[A-Z]\w+\b", lambda word: own.get(word[0], word[0]), page)
 
 
 def _page(name: str, value: object) -> str:
@@ -53,8 +59,8 @@ def _first_line(value: object) -> str:
 
 def _signature(name: str, value: Any) -> list[str]:
     """Return a fenced signature; of what cannot be called its value, of a module nothing."""
-    if isinstance(value, ModuleType):
-        return []
+    if isinstance(value, ModuleType) or (inspect.isclass(value) and issubclass(value, Exception)):
+        return []  # nobody makes our errors but we
     if isinstance(value, property):
         return [_fenced(f"{name}{_returned(value.fget, ': ')}")]
     if inspect.isclass(value) and issubclass(value, enum.Enum):

@@ -3,8 +3,12 @@
 The same text is a page of the site and an `.ipynb` without outputs; neither is edited by hand.
 """
 
+import ast
+import contextlib
+import io
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -40,14 +44,27 @@ def _uncommented(text: str) -> str:
     return "\n".join(line.removeprefix("#").removeprefix(" ") for line in lines)
 
 
-def as_page(source: str, name: str) -> str:
-    """Return the page of a notebook, as Markdown that offers both of its files."""
-    title, *rest = (
-        cell.text if cell.prose else f"```python\n{cell.text}\n```" for cell in cells(source)
-    )
+def as_page(source: str, name: str, *, run: bool = False) -> str:
+    """Return the page of a notebook, as Markdown that offers both of its files.
+
+    Args:
+        source: The notebook.
+        name: Of its files, without an ending.
+        run: Whether to run it first, and show below each cell what it showed.
+    """
+    parts = executed(source, name) if run else ((cell, []) for cell in cells(source))
+    blocks = [text for cell, shown in parts for text in (_block(cell), *shown)]
+    heading, _, first = blocks[0].partition("\n")
     files = f"As a [notebook]({name}.ipynb) or a [Python file]({name}.py)."
-    heading, _, first = title.partition("\n")
-    return "\n\n".join([heading, files, first.strip(), *rest]) + "\n"
+    return "\n\n".join([heading, files, first.strip(), *blocks[1:]]) + "\n"
+
+
+def _block(cell: Cell) -> str:
+    return _linked(cell.text) if cell.prose else f"```python\n{cell.text}\n```"
+
+
+def _linked(prose: str) -> str:
+    return re.sub(r"\]\((\w+)\.py\)", r"](\1.md)", prose)  # to the page of another notebook
 
 
 def as_notebook(source: str) -> str:
@@ -69,3 +86,33 @@ def _as_cell(number: int, cell: Cell) -> dict[str, Any]:
     if cell.prose:
         return {"cell_type": "markdown", **both}
     return {"cell_type": "code", **both, "execution_count": None, "outputs": []}
+
+
+def executed(source: str, name: str) -> Iterator[tuple[Cell, list[str]]]:
+    """Run a notebook in this process, as Jupyter would; yield each cell with what it showed.
+
+    What a cell shows is Markdown: its printed text, then the value of its last line as HTML where
+    it has that form (`_repr_html_`), else as text.
+    """
+    scope: dict[str, Any] = {"__name__": "__main__"}
+    for cell in cells(source):
+        yield cell, [] if cell.prose else _shown(cell.text, name, scope)
+
+
+def _shown(code: str, name: str, scope: dict[str, Any]) -> list[str]:
+    tree = ast.parse(code, name)
+    last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+    value, said = None, io.StringIO()
+    with contextlib.redirect_stdout(said):
+        exec(compile(tree, name, "exec"), scope)  # noqa: S102 -- our own notebooks
+        if isinstance(last, ast.Expr):
+            value = eval(compile(ast.Expression(last.value), name, "eval"), scope)  # noqa: S307
+    shown = [_fenced("text", said.getvalue().rstrip())] if said.getvalue().strip() else []
+    if value is not None:
+        html = getattr(value, "_repr_html_", None)
+        shown.append(_fenced("{raw} html", html()) if html else _fenced("text", repr(value)))
+    return shown
+
+
+def _fenced(kind: str, text: str) -> str:
+    return f"````{kind}\n{text}\n````"

@@ -36,6 +36,10 @@ class Thing:
     def _inner(self) -> None: ...
 
 
+class BrokenError(Exception):
+    """What is raised."""
+
+
 def act(thing: Thing, *, kind: Kind = Kind.FIRST) -> "list[Thing]":
     """Act on a thing.
 
@@ -58,14 +62,15 @@ def act(thing: Thing, *, kind: Kind = Kind.FIRST) -> "list[Thing]":
 
 def reference() -> dict[str, str]:
     module = ModuleType("some", "What it is for.")
-    module.__all__ = ["Kind", "Thing", "__version__", "act"]  # type: ignore[attr-defined]
+    module.BrokenError = BrokenError  # type: ignore[attr-defined]
+    module.__all__ = ["BrokenError", "Kind", "Thing", "__version__", "act"]  # type: ignore[attr-defined]
     module.Kind, module.Thing, module.act = Kind, Thing, act  # type: ignore[attr-defined]
     return {name.rpartition("/")[2]: text for name, text in pages(module)}
 
 
 def test_every_public_name_has_a_page_and_a_line() -> None:
     found = reference()
-    assert list(found) == ["index.md", "Kind.md", "Thing.md", "act.md"]
+    assert list(found) == ["index.md", "BrokenError.md", "Kind.md", "Thing.md", "act.md"]
     assert "- [`some.act`](act.md): Act on a thing." in found["index.md"]
     assert "What it is for." in found["index.md"]
 
@@ -77,6 +82,14 @@ def test_a_function_has_its_signature_and_sections() -> None:
     assert "**Returns**\n\nThings, in order." in page
     assert "**Raises**\n\n`ValueError`\n: There are none." in page
     assert "```pycon\n>>> 1 + 1\n2\n```" in page
+
+
+def test_a_class_is_called_by_its_public_name() -> None:
+    module = ModuleType("some", "What it is for.")
+    module.__all__, module.Item, module.act = ["Item", "act"], Thing, act  # type: ignore[attr-defined]
+    found = dict(pages(module))
+    assert "act(thing: Item, *, kind: Kind" in found["reference/api/act.md"]
+    assert "Item(size: int)" in found["reference/api/Item.md"]
 
 
 def test_a_class_has_its_own_members_and_no_private_ones() -> None:

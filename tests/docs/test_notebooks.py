@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from docs.site.notebooks import Cell, as_notebook, as_page, cells
+from docs.site.notebooks import Cell, as_notebook, as_page, cells, executed
 
 SOURCE = """# %% [markdown]
 # # Title
@@ -53,3 +53,25 @@ def test_a_notebook_has_no_outputs_and_says_the_same() -> None:
     assert ["".join(one["source"]) for one in found["cells"]] == [c.text for c in cells(SOURCE)]
     assert [one["outputs"] for one in found["cells"] if one["cell_type"] == "code"] == [[], []]
     assert len({one["id"] for one in found["cells"]}) == len(kinds)
+
+
+SHOWS = """# %%
+print("said")
+class Shown:
+    def _repr_html_(self): return "<b>1</b>"
+Shown()
+"""
+
+
+def test_a_run_shows_what_each_cell_printed_and_its_last_value() -> None:
+    source = SOURCE + SHOWS
+    *_, (_, value), (_, both) = executed(source, "one")
+    assert value == ["````text\n1\n````"]
+    assert both == ["````text\nsaid\n````", "````{raw} html\n<b>1</b>\n````"]
+    assert "````text\n1\n````" in as_page(source, "one", run=True)
+    assert "````" not in as_page(source, "one")
+
+
+def test_a_notebook_whose_cell_fails_fails() -> None:
+    with pytest.raises(ZeroDivisionError):
+        list(executed(SOURCE + "# %%\n1 / 0\n", "one"))
