@@ -1,6 +1,6 @@
 """A study from its notice to its approval in a real browser: at most six actions, counted."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -112,7 +112,7 @@ def test_two_persons_approve_one_study_and_one_no_rejects_another(
     both, other = (coordinator.receive(home_study(name=name)) for name in ("both", "other"))
     at, link = address
 
-    def decides(name: str, *, scripts: bool) -> Iterator[Any]:
+    def decides(name: str, *, scripts: bool) -> Generator[Any, None, None]:
         decider = let_decide(coordinator, home, name)
         with chromium(at, scripts=scripts, checks=False) as look:
             look.enrol(link(name, "operator"), name)
