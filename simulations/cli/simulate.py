@@ -68,7 +68,10 @@ Version = Annotated[
     int, typer.Option(metavar="|".join(map(str, VERSIONS)), help="Rules that the world follows.")
 ]
 By = Annotated[
-    Engine, typer.Option(help="custodians: as deployed; sums: all in one pass, no protocol.")
+    Engine,
+    typer.Option(
+        help="custodians: as deployed; sums: one pass, no protocol; ray: that, on all cores."
+    ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 Chosen = Annotated[

@@ -14,6 +14,7 @@ class Engine(Enum):
 
     CUSTODIANS = "custodians"  # real custodians, door, ledgers and rounds, in this process
     SUMS = "sums"  # the sums of all institutions in one pass; simulated noise only
+    RAY = "ray"  # the same, groups of institutions in processes of Ray
 
     def check(self, protection: Protection, *, has_home: bool) -> None:
         """Refuse what only real custodians do.

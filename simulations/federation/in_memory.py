@@ -38,9 +38,10 @@ from fieldfare.shared.run.optimizer import TrainingState
 from fieldfare.shared.run.results import AnswerSum
 from fieldfare.shared.study.study import Study
 from fieldfare.simulations.beside import ALONE, Beside
-from fieldfare.simulations.engines.conducting import Stepped, conducted
+from fieldfare.simulations.engines.conducting import Members, Stepped, conducted
 from fieldfare.simulations.engines.engine import Engine
 from fieldfare.simulations.engines.one_pass import InstitutionUnits, OnePass
+from fieldfare.simulations.engines.ray_actors import grouped
 from fieldfare.simulations.federation.baselines import Baseline, Trainer
 from fieldfare.simulations.federation.federation import (
     HomedInstitution,
@@ -118,6 +119,8 @@ class Experiment:
         world: what an invented population is, for the reader; no model sees it.
         home: of the institution that takes part from one, and uses the model there.
         engine: what carries the federation out.
+        ray_address: HOST:PORT of a cluster; None: the engine `ray` starts one on this machine.
+        workers: of the cluster that is started here; None: one for each core.
     """
 
     study: Study
@@ -130,6 +133,8 @@ class Experiment:
     world: Mapping[str, Any] | None = None
     home: HomedInstitution | None = None
     engine: Engine = Engine.CUSTODIANS
+    ray_address: str | None = None
+    workers: int | None = None
 
     @property
     def ledgers(self) -> Path:
@@ -313,11 +318,24 @@ def _federate(
         outcome, noise = _by_custodians(task, sums, stepped, last)
     else:
         noise = NoiseTallies(plan_for(task.study))
-        members, names = OnePass(noise.plan, institutions), [one.name for one in institutions]
-        last[0] = time.perf_counter()
-        outcome = conducted(noise.plan, members, names, on_step=stepped, on_sum=noise.take)
+        with _members(task, noise.plan, institutions) as members:
+            names = [one.name for one in institutions]
+            last[0] = time.perf_counter()
+            outcome = conducted(noise.plan, members, names, on_step=stepped, on_sum=noise.take)
     clock.mark("federation_seconds", since)
     return outcome, noise
+
+
+@contextmanager
+def _members(
+    task: Experiment, plan: Plan, institutions: Sequence[InstitutionUnits]
+) -> Iterator[Members]:
+    """Bring all institutions together: in this process, or in groups in processes of Ray."""
+    if task.engine is Engine.RAY:
+        with grouped(plan, institutions, address=task.ray_address, workers=task.workers) as groups:
+            yield groups
+    else:
+        yield OnePass(plan, institutions)
 
 
 def _by_custodians(

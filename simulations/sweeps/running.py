@@ -9,6 +9,7 @@ import pyarrow as pa
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from fieldfare.simulations.beside import ALONE, CORES, Beside
+from fieldfare.simulations.engines.cluster import cluster
 from fieldfare.simulations.sweeps.keeping import Keeping
 from fieldfare.simulations.sweeps.measuring import PointRows, SharedSplit
 from fieldfare.simulations.sweeps.points import SweepGrid, SweepPoint
@@ -49,7 +50,7 @@ def sweep(
     if grid.plan.engine == "ray" and missing:
         from fieldfare.simulations.sweeps import ray_tasks  # noqa: PLC0415 -- an extra of its own
 
-        with ray_tasks.cluster(address) as workers:
+        with cluster(address) as workers:
             for rows in ray_tasks.rows_of(grid, chunks(grid, missing, workers)):
                 keeping.put(rows)
                 done += 1

@@ -50,7 +50,7 @@ def test_a_sum_out_of_range_stops_the_run(experiment: Experiments) -> None:
     """The study says 2 units where 240 come: both engines stop at the same sum."""
     study = study_of("plain", records={"units": 2, "prevalence": 0.9}, privacy={"epsilon": 100.0})
     said = []
-    for engine in Engine:
+    for engine in (Engine.CUSTODIANS, Engine.SUMS):
         with pytest.raises(RunError, match="out of range") as caught:
             simulated(experiment(study, engine=engine))
         said.append(str(caught.value))
@@ -67,6 +67,6 @@ def test_groups_of_institutions_that_are_too_few_are_refused(experiment: Experim
     ]
     query = {"name": "by kind", "kind": "group_by", "by": ["kind"], "column": "amount"}
     study = study_of("plain", columns=banks, queries=[query], privacy={"query_share": 0.3})
-    for engine in Engine:
+    for engine in (Engine.CUSTODIANS, Engine.SUMS):
         with pytest.raises(StudyError, match="expected at least"):
             simulated(experiment(study, engine=engine))
