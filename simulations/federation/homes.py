@@ -180,11 +180,11 @@ class Together:
 
     def shared(self, training: Mapping[str, EncodedUnits]) -> Vector:
         """Return float64 (entries,): learned by all under the study's privacy."""
-        return self._trainer(training).federated()
+        return self.trainer(training).federated()
 
     def pooled(self, training: Mapping[str, EncodedUnits]) -> Vector:
         """Return float64 (entries,): learned from all records in one place, without privacy."""
-        return self._trainer(training).train(Baseline.CENTRAL)[""]
+        return self.trainer(training).train(Baseline.CENTRAL)[""]
 
     def placebo(self, customers: Sequence[OwnCustomers]) -> Vector:
         """Return float64 (entries,): learned as `shared` from labels dealt anew within each.
@@ -202,7 +202,8 @@ class Together:
         }
         return self.shared(dealt)
 
-    def _trainer(self, training: Mapping[str, EncodedUnits]) -> Trainer:
+    def trainer(self, training: Mapping[str, EncodedUnits]) -> Trainer:
+        """Return what learns from these training units under the study."""
         model = model_for(self.study)
         sums = {name: trained_model(self.study).prepare(data) for name, data in training.items()}
         counts = {name: len(data) for name, data in training.items()}

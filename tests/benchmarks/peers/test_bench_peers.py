@@ -1,0 +1,70 @@
+"""The benchmark beside peers: sums are right, what does not install is left out with a note."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.benchmarks.peers import environments
+from tests.benchmarks.peers.environments import Peer, PeerError, environment, rounds
+from tests.benchmarks.peers.ours import round_seconds, secure_sum
+from tests.benchmarks.peers.peers import PEERS, ahead, promises
+from tests.benchmarks.peers.secagg_plus import secagg_plus
+
+from fieldfare.shared.privacy.protection import Protection
+
+
+def test_both_secure_sums_are_of_the_same_vectors() -> None:
+    random = np.random.default_rng(0)
+    vectors = [random.integers(-4096, 4096, 50) for _ in range(3)]
+    assert min(secure_sum(vectors)) > 0
+    assert secagg_plus([vector / 1024 for vector in vectors]) > 0
+
+
+def test_a_round_is_of_real_custodians() -> None:
+    seconds, entries = round_seconds(3, Protection.SIMULATED)
+    assert seconds > 0
+    assert entries > 100
+
+
+@pytest.mark.faults
+def test_what_does_not_install_is_left_out_and_says_why(tmp_path: Path) -> None:
+    peer = Peer("nobody", str(tmp_path / "no-such.whl"), "pfl_rounds")
+    with pytest.raises(PeerError, match=r"pip install .* did not end well"):
+        environment(peer, tmp_path)
+
+
+def test_an_environment_is_made_once(tmp_path: Path) -> None:
+    place = tmp_path / PEERS[0].program
+    place.mkdir()
+    (place / "installed").write_text(PEERS[0].requirement)
+    assert environment(PEERS[0], tmp_path) == place / "bin" / "python"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("import time; time.sleep(60)", "not at its end after 1 s"),
+        ("raise SystemExit('out of memory')", "status 1: out of memory"),
+        ("print('[]')", "expected seconds of rounds, found none"),
+    ],
+)
+def test_a_program_that_fails_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, why: str
+) -> None:
+    (tmp_path / "program.py").write_text(text)
+    monkeypatch.setattr(environments, "PROGRAMS", tmp_path)
+    python = Path(sys.executable)
+    with pytest.raises(PeerError, match=why):
+        rounds(Peer("one", "", "program"), python, (1, 2, 3), 1.0 if "sleep" in text else 20.0)
+
+
+def test_ten_times_is_what_holds() -> None:
+    assert ahead("one", 1.0, 10.0).holds
+    assert not ahead("one", 1.0, 9.9).holds
+    found = {
+        "rounds": [{"institutions": 10, "Fieldfare, simulated noise": 1.0, "pfl-research": 2.0}],
+        "sums": [{"institutions": 5, "Fieldfare": 1.0, "SecAgg+": 20.0}],
+        "steps": {"seconds": {"private": 1.0, "hooks": 30.0, "ghost": 2.0}},
+    }
+    assert [row.holds for row in promises(found)] == [False, True, True, False]
