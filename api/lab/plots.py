@@ -7,7 +7,7 @@ from typing import Any
 from fieldfare.shared.errors import UsageError
 from fieldfare.simulations.report.pictures import Picture
 
-_SVG = '<svg xmlns="http://www.w3.org/2000/svg" '
+_SVG = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
 _MOST_WIDTH = "max-width: 34rem"
 
 
