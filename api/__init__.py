@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fieldfare.lab.results import Result
     from fieldfare.lab.running import ask, simulate
     from fieldfare.lab.studies import LabStudy as Study
+    from fieldfare.lab.sweeps import SweepResult, sweep
     from fieldfare.lab.worlds import World, world
     from fieldfare.shared.errors import FieldfareError, RecordsError, StudyError, UsageError
 
@@ -35,12 +36,14 @@ __all__ = [
     "Result",
     "Study",
     "StudyError",
+    "SweepResult",
     "UsageError",
     "World",
     "__version__",
     "ask",
     "audit",
     "simulate",
+    "sweep",
     "world",
 ]
 
@@ -56,11 +59,13 @@ _WHERE: Final = MappingProxyType(
         "Result": "lab.results:Result",
         "Study": "lab.studies:LabStudy",
         "StudyError": "shared.errors:StudyError",
+        "SweepResult": "lab.sweeps:SweepResult",
         "UsageError": "shared.errors:UsageError",
         "World": "lab.worlds:World",
         "ask": "lab.running:ask",
         "audit": "lab.audits:audit",
         "simulate": "lab.running:simulate",
+        "sweep": "lab.sweeps:sweep",
         "world": "lab.worlds:world",
     }
 )

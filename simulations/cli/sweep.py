@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from fieldfare.simulations.beside import beside
 from fieldfare.simulations.cli import app
 from fieldfare.simulations.cli.simulate import Out, Quiet, progress_on
+from fieldfare.simulations.sweeps.keeping import TABLE
 from fieldfare.simulations.sweeps.page import PAGE, write_sweep_page
 from fieldfare.simulations.sweeps.plan import load_sweep
 from fieldfare.simulations.sweeps.points import SweepGrid
@@ -47,7 +48,6 @@ def sweep_command(
     summary = Summary(table.to_pylist(), grid.base.evaluation.holdout)
     write_sweep_page(out / PAGE, grid.base.name, summary)
     if not quiet:
-        shown_page = sweep_screen(
-            summary, grid.base.name, str(out / "sweep.parquet"), str(out / PAGE)
-        )
-        Console(highlight=False).print(shown_page)
+        files = {"Table": str(out / TABLE), "Open": f"xdg-open {out / PAGE}"}
+        found = sweep_screen(summary, grid.base.name, files)
+        Console(highlight=False).print(found)

@@ -1,6 +1,6 @@
 """A sweep on a screen of 80 columns."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from rich.console import Group, RenderableType
@@ -24,21 +24,19 @@ HEADS: Final = (
 )
 
 
-def sweep_screen(summary: Summary, title: str, table_file: str, page: str) -> RenderableType:
+def sweep_screen(summary: Summary, title: str, files: Mapping[str, str]) -> RenderableType:
     """Render what a sweep found.
 
     Args:
         summary: of its table.
         title: name of the study.
-        table_file: its Parquet file.
-        page: its HTML file.
+        files: what is said of each that was written, by its head.
     """
     heading = Rule(Text(title, style="bold"), align="left", style="dim", characters="-")
     rows = {
         "Pays": Text("\n".join(pays(summary)), style="bold"),
         "Read": Text(legend(summary)),
-        "Table": Text(table_file),
-        "Open": Text(f"xdg-open {page}"),
+        **{head: Text(said) for head, said in files.items()},
     }
     shown = ((head, text) for head, text in rows.items() if text.plain)
     return Constrain(Group(heading, _points(summary), facts(shown, head="dim")), NARROW)

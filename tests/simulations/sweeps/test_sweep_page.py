@@ -17,7 +17,7 @@ from fieldfare.simulations.sweeps.summary import Summary
 def screen_of(summary: Summary) -> list[str]:
     console = Console(width=80, record=True, file=None, highlight=False)
     with console.capture() as found:
-        console.print(sweep_screen(summary, "small", "out/sweep.parquet", "out/sweep.html"))
+        console.print(sweep_screen(summary, "small", {"Table": "out/sweep.parquet"}))
     return found.get().splitlines()
 
 

@@ -1,0 +1,219 @@
+"""A study at every point of a grid, from Python."""
+
+import os
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final, Literal
+
+import pyarrow.parquet as pq
+from rich.console import Console
+
+from fieldfare.lab.frames import ALL, arrow_of, tables_of
+from fieldfare.lab.plots import Plot, pandas_of, plot_of
+from fieldfare.lab.progress import shown
+from fieldfare.lab.running import choice_of
+from fieldfare.lab.studies import LabStudy
+from fieldfare.simulations.beside import ALONE, beside
+from fieldfare.simulations.federation.simulate import make_folder
+from fieldfare.simulations.sweeps.page import sweep_page
+from fieldfare.simulations.sweeps.pictures import gains, traffic, utility
+from fieldfare.simulations.sweeps.plan import COLUMN, sweep_of
+from fieldfare.simulations.sweeps.points import SweepGrid
+from fieldfare.simulations.sweeps.running import sweep as run_sweep
+from fieldfare.simulations.sweeps.screen import pays, sweep_screen
+from fieldfare.simulations.sweeps.summary import Summary
+
+_WIDTH: Final = 80
+_NOTHING: Final = "expected an axis with two values or more, found none: nothing to draw along"
+
+
+class SweepResult:
+    """The outcome of `fieldfare.sweep`: a table of all points, pictures, where joining pays.
+
+    Figures come from held-out records themselves, which only a simulation can see. Printed, it is
+    one screen; in a notebook, the page.
+
+    Attributes:
+        name: of the study.
+    """
+
+    def __init__(self, grid: SweepGrid, table: Any) -> None:
+        """Take what a sweep came to."""
+        self.name, self._table = grid.base.name, table
+        self._summary = Summary(table.to_pylist(), grid.base.evaluation.holdout)
+
+    def to_arrow(self) -> Any:
+        """Return the table as a `pyarrow.Table`; docs/sweeps.md says what each column is."""
+        return self._table
+
+    def to_pandas(self) -> Any:
+        """Return `to_arrow` as a `pandas.DataFrame`.
+
+        Raises:
+            UsageError: pandas is not installed.
+        """
+        return pandas_of(self._table)
+
+    @property
+    def pays(self) -> list[str]:
+        """Where joining starts to pay, one line for each place along the other axes."""
+        return list(pays(self._summary))
+
+    def plot_utility(self) -> Plot:
+        """Return average precision of each model along the first axis, by institution too.
+
+        Raises:
+            UsageError: no axis has two values.
+        """
+        return plot_of(utility(self._summary), _NOTHING)
+
+    def plot_gain(self) -> Plot:
+        """Return what joining adds to being alone along the first axis, with intervals.
+
+        Raises:
+            UsageError: no axis has two values, or `alone` was not measured.
+        """
+        return plot_of(gains(self._summary), f"{_NOTHING}, or alone was not measured")
+
+    def plot_traffic(self) -> Plot:
+        """Return rounds and bytes along the number of institutions, or the first axis.
+
+        Raises:
+            UsageError: no axis has two values.
+        """
+        return plot_of(traffic(self._summary), _NOTHING)
+
+    def report(self, path: str | Path) -> Path:
+        """Write the page, one HTML file without scripts; returns the path.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        path = Path(path)
+        path.write_text(sweep_page(self.name, self._summary), encoding="utf-8")
+        return path
+
+    def __repr__(self) -> str:
+        """Render the screen of `fieldfare sweep`."""
+        console = Console(width=_WIDTH, no_color=True, highlight=False)
+        with console.capture() as found:
+            console.print(sweep_screen(self._summary, self.name, {}))
+        return found.get()
+
+    def _repr_html_(self) -> str:
+        plots = [gains(self._summary), utility(self._summary)]
+        drawn = "".join(Plot(one)._repr_html_() for one in plots if one is not None)
+        return f"{drawn}<ul>{''.join(f'<li>{line}</li>' for line in self.pays)}</ul>"
+
+
+def sweep(
+    study: LabStudy,
+    data: Any,
+    *,
+    epsilon: Sequence[float] = (),
+    institutions: Sequence[int] = (),
+    units: Sequence[int] = (),
+    partition: Sequence[str] = (),
+    collusion_tolerance: Sequence[int] = (),
+    dropouts: Sequence[float] = (),
+    stragglers: Sequence[float] = (),
+    steps: Sequence[int] = (),
+    slots: Sequence[int] = (),
+    geometry: Sequence[str] = (),
+    start: Sequence[str] = (),
+    model: Sequence[str] = (),
+    seeds: Sequence[int] = (0, 1, 2),
+    institution_column: str | None = None,
+    beside_it: Sequence[str] = ("alone", "at_home", "pooled"),
+    engine: Literal["custodians", "ray"] = "custodians",
+    ray_address: str | None = None,
+    cores: Literal[1, 2] = 1,
+    out: str | Path | None = None,
+    progress: bool | None = None,
+) -> SweepResult:
+    """Run a study at every point of a grid, over several seeds, and compare.
+
+    Args:
+        study: that trains.
+        data: as for `fieldfare.simulate`.
+        epsilon: of the promise, each above 0 and at most 100.
+        institutions: to how many the rows of one frame are dealt.
+        units: how many take part, of all.
+        partition: "iid", "dirichlet:A", "quantity:A", "skew:COLUMN:S" or "column:NAME".
+        collusion_tolerance: how many institutions may pool what they know.
+        dropouts: share of institutions that leave for good, 0 up to 1.
+        stragglers: share of questions that are asked again, 0 up to 1.
+        steps: of training.
+        slots: most knots of a feature that is a number.
+        geometry: "none", "whitened" or "centred".
+        start: "none" or "public:NAME".
+        model: "additive" or "mlp".
+        seeds: of split, partition, noise and faults; every point is run under all of them.
+        institution_column: of one frame, the column that names the institution.
+        beside_it: what is measured beside the shared model.
+        engine: "custodians", in process, or "ray", as tasks of a Ray cluster; the same table.
+        ray_address: HOST:PORT of a cluster; None starts Ray on this machine alone.
+        cores: 2: points run in a second process too; a script then needs its
+            `if __name__ == "__main__":`.
+        out: a folder that keeps each point, so that an interrupted sweep goes on; None: nothing
+            is kept.
+        progress: None shows a bar on a terminal and in a notebook, False none.
+
+    Raises:
+        UsageError: arguments that do not go together; says what was expected and found.
+        StudyError: a point without a study, or a study that only asks questions.
+        RecordsError: records that do not fit the study, every problem in one line each.
+    """
+    axes = {
+        "epsilon": epsilon,
+        "institutions": institutions,
+        "units": units,
+        "partition": partition,
+        "collusion_tolerance": collusion_tolerance,
+        "dropouts": dropouts,
+        "stragglers": stragglers,
+        "steps": steps,
+        "slots": slots,
+        "geometry": geometry,
+        "start": start,
+        "model": model,
+    }
+    if not partition:
+        count = institutions[0] if institutions else None
+        column = choice_of(data, institution_column, count, "iid", None).institution_column
+        axes |= {"partition": () if column is None else (COLUMN + column,)}
+    asked = {"seeds": seeds, "beside": beside_it, **axes}
+    given = {name: tuple(values) for name, values in asked.items()} | {"engine": engine}
+    with TemporaryDirectory(prefix="fieldfare-sweep-") as nowhere:
+        folder = Path(nowhere if out is None else out)
+        grid = _grid(study, data, folder, given)
+        with shown(progress) as said, beside() if cores > 1 else nullcontext(ALONE) as both:
+            return SweepResult(grid, run_sweep(grid, folder, said, both, ray_address))
+
+
+def _grid(study: LabStudy, data: Any, folder: Path, given: dict[str, Any]) -> SweepGrid:
+    """Write study and records where they are read from, and make the grid."""
+    make_folder(folder)
+    text = folder / "study.toml"
+    text.write_text(study.toml, encoding="utf-8")
+    return SweepGrid.of(sweep_of(str(text), _files(data, folder), **given))
+
+
+def _files(data: Any, folder: Path) -> list[str]:
+    """Return records as files; those in memory are written, the same rows as the same bytes."""
+    named = tables_of(data)
+    if ALL in named:
+        return [_file(data, folder / "records.parquet")]
+    return [
+        f"{name}={_file(data[name], folder / f'records-{place}.parquet')}"
+        for place, name in enumerate(named)
+    ]
+
+
+def _file(frame: Any, path: Path) -> str:
+    if isinstance(frame, str | os.PathLike):
+        return str(Path(frame).absolute())
+    pq.write_table(arrow_of(frame), path)
+    return str(path)
