@@ -29,7 +29,10 @@ from fieldfare.shared.protocol.secure_sum import (
 from fieldfare.shared.ring import WordBits, add, centre, decode, encode, subtract, to_ring
 from fieldfare.shared.run.optimizer import TrainingState
 from fieldfare.shared.study.study import Study, parse_study
+from fieldfare.simulations.engines.engine import Engine
 from fieldfare.simulations.federation.federation import LocalFederation
+from fieldfare.simulations.federation.in_memory import Experiment, simulated
+from fieldfare.simulations.federation.population import RecordsChoice
 
 UNITS: Final = 20  # of each institution: next to no work, as peers' institutions have none
 FEATURES, STEPS = 40, 6
@@ -58,6 +61,23 @@ def round_seconds(institutions: int, protection: Protection) -> tuple[float, int
             federation.run(job)
             entries = federation.plan.training.vectors.entries
     return statistics.median(np.diff(marks)[1:].tolist()), entries
+
+
+def one_pass_seconds(institutions: int) -> float:
+    """Return processor seconds of a step (median) where all sums are added up in one pass."""
+    marks: list[float] = []
+    with TemporaryDirectory(prefix=FOLDER) as folder:
+        path = Path(folder) / "records.parquet"
+        write_records(path, units=institutions * UNITS, features=FEATURES, banks=institutions)
+        terms = study_toml(units=institutions * UNITS, features=FEATURES, steps=4 * STEPS)
+        task = Experiment(
+            study=parse_study(terms),
+            choice=RecordsChoice((str(path),), institution_column="bank"),
+            baselines=(),
+            engine=Engine.SUMS,
+        )
+        simulated(task, lambda *_: marks.append(time.process_time()))
+    return statistics.median(np.diff(marks).tolist())
 
 
 def _sums(study: Study, institutions: int, folder: Path) -> Mapping[str, StudySums]:
