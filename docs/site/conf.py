@@ -30,7 +30,7 @@ html_show_sphinx = False
 html_show_copyright = False
 html_last_updated_fmt = None  # the same sources are the same bytes, on any day
 html_theme_options: dict[str, Any] = {"footer_icons": []}
-pygments_style = "friendly"
+pygments_style = "a11y-high-contrast-light"  # every colour above 4.5 to 1
 pygments_dark_style = "github-dark"
 suppress_warnings = ["misc.highlighting_failure"]  # SQL that DuckDB reads and Pygments does not
 

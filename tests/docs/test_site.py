@@ -15,7 +15,13 @@ HASHES = (
     "import hashlib, docs.site.staging as s;"
     "print(hashlib.sha256(repr(list(s.generated())).encode()).hexdigest())"
 )
-CHECKED = ("index", "reference/cli/fieldfare-institution", "docs/institution", "docs/results")
+CHECKED = (
+    "index",
+    "docs/notebooks/first_simulation",
+    "reference/cli/fieldfare-institution",
+    "docs/institution",
+    "docs/results",
+)
 
 
 @pytest.fixture(scope="module")
