@@ -110,7 +110,7 @@ nightly: $(DEV)  ## the long form of one part; without PART= it lists the parts
 	  audit) for epsilon in 1 4; do \
 	      $(PY) -m fieldfare.simulations.attacks.canaries --epsilon $$epsilon || exit 1; \
 	      $(PY) -m fieldfare.simulations.attacks.canaries --epsilon $$epsilon --halve-noise && exit 1 || true; \
-	    done ;; \
+	    done; $(VENV)/bin/fieldfare audit door && $(VENV)/bin/fieldfare attack poisoning --seeds 5 ;; \
 	  *) echo "make nightly: expected PART=mutants, attacks, audit, console, coverage, demo, golden, lab, model or promises, found PART=$(PART)"; exit 2 ;; \
 	esac
 

@@ -5,6 +5,7 @@ canaries.py     records that a coin puts in or out, through the whole path: the 
 door.py         one run through the real door beside the auditor's own arithmetic
 defects.py      the defects that the audit of the door has to find
 membership.py   does a finished model tell whose records it learned from?
+poisoning.py    one liar of ten, and what each defence does about it
 
 Imports federation and below. Nothing of a deployment imports this room.
 """

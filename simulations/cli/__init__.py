@@ -9,7 +9,7 @@ from fieldfare.shared.cli.part import Part
 
 app: Final = Part(
     __name__,
-    attack="audit.door attack.membership",
+    attack="audit.door attack.membership attack.poisoning",
     derive="records.derive",
     federation="federation.up federation.down",
     join="study.join",

@@ -9,14 +9,25 @@ from typing import Annotated, Final
 import typer
 
 from fieldfare.client.records import read_records
+from fieldfare.shared.pages.words import short
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.study.study import load_study
 from fieldfare.simulations.attacks.defects import DoorDefect
 from fieldfare.simulations.attacks.door import DoorDesign, audit_door
 from fieldfare.simulations.attacks.finding import Finding
 from fieldfare.simulations.attacks.membership import MembershipTask, membership
+from fieldfare.simulations.attacks.poisoning import (
+    damage_table,
+    damage_words,
+    epsilon_of_group,
+    poisoned_study,
+)
 from fieldfare.simulations.cli import app
 
+HEAD: Final = (
+    "| lie | defence | AP | damage, points of AP | found | found with the trigger | intervened |",
+    "|---|---|---|---|---|---|---|",
+)
 MAX_SEED: Final = 2**63 - 1
 
 Seed = Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Of records, coins, simulated noise.")]
@@ -84,6 +95,21 @@ def attack_membership_command(
     for one in (found.loss, found.lira):
         if one is not None:
             show(one, as_json=False)
+
+
+@app.command("attack.poisoning")
+def attack_poisoning_command(
+    seeds: Annotated[int, typer.Option(min=1, max=100, help="Worlds and noises.")] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """One liar of ten: what it does to the model, and what each defence does about it."""
+    if not as_json:
+        typer.echo("\n".join(HEAD))
+    for row in damage_table(seeds):
+        typer.echo(json.dumps(asdict(row)) if as_json else damage_words(row))
+    if not as_json:
+        epsilon = epsilon_of_group(poisoned_study())
+        typer.echo(f"Sums of two that are opened, with one colluder: epsilon {short(epsilon)}.")
 
 
 def show(finding: Finding, *, as_json: bool) -> None:
