@@ -13,6 +13,7 @@ from docs.site.notebooks import as_notebook, as_page, cells
 ROOT: Final = Path(__file__).parents[2]
 DOCUMENTS: Final = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "LICENSE")
 FIRST: Final = "first_simulation.py"
+_LINES: Final = "```python\nfirst_simulation\n"  # a name, which no formatter of code takes apart
 DATA: Final = "FIELDFARE_DATA"
 NOTEBOOKS: Final = ROOT / "docs" / "notebooks"
 _NOTEBOOK_LINK: Final = re.compile(r"(\]\((?:[\w./-]*/)?notebooks/\w+)\.py\)")
@@ -48,10 +49,16 @@ def generated(*, run: bool = False) -> Iterator[tuple[str, str]]:
 
 
 def _start() -> str:
-    """Return the first page, at the root of the site, with the first notebook's ten lines."""
+    """Return the first page, at the root of the site, with the first notebook's ten lines.
+
+    Raises:
+        ValueError: The page has no place for them.
+    """
     text = (ROOT / "docs" / "site" / "index.md").read_text()
+    if _LINES not in text:
+        raise ValueError(f"docs/site/index.md: expected {_LINES!r} for the ten lines, found none")
     lines = next(one for one in cells((NOTEBOOKS / FIRST).read_text()) if not one.prose).text
-    text = _NOTEBOOK_LINK.sub(r"\1.md)", text.replace("first-simulation\n", f"{lines}\n"))
+    text = _NOTEBOOK_LINK.sub(r"\1.md)", text.replace(_LINES, f"```python\n{lines}\n"))
     text = text.replace("](../../", "](").replace("](../", "](docs/")
     listed = set(re.findall(r"^/(docs/\w[\w-]*)$", text, re.MULTILINE))
     there = {f"docs/{path.stem}" for path in (ROOT / "docs").glob("*.md")}

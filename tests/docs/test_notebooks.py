@@ -4,6 +4,7 @@ import json
 
 import pytest
 from docs.site.notebooks import Cell, as_notebook, as_page, cells, executed
+from docs.site.staging import FIRST, NOTEBOOKS, generated
 
 SOURCE = """# %% [markdown]
 # # Title
@@ -75,3 +76,10 @@ def test_a_run_shows_what_each_cell_printed_and_its_last_value() -> None:
 def test_a_notebook_whose_cell_fails_fails() -> None:
     with pytest.raises(ZeroDivisionError):
         list(executed(SOURCE + "# %%\n1 / 0\n", "one"))
+
+
+def test_the_first_page_has_the_ten_lines_of_the_first_notebook() -> None:
+    name, page = next(generated())
+    code = next(one.text for one in cells((NOTEBOOKS / FIRST).read_text()) if not one.prose)
+    assert name == "index.md"
+    assert f"```python\n{code}\n```" in page
