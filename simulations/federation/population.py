@@ -192,6 +192,19 @@ class Overlap:
         )
 
 
+def check_minimum(study: Study, institutions: int) -> None:
+    """Refuse fewer institutions than a study's sums need.
+
+    Raises:
+        UsageError: fewer.
+    """
+    least = study.aggregation.minimum_institutions
+    if institutions < least:
+        raise UsageError(
+            f"expected at least {least} institutions (the study's minimum), found {institutions}"
+        )
+
+
 def load_population(study: Study, choice: RecordsChoice, *, seed: int) -> Population:
     """Read records and deal them to institutions.
 
@@ -211,11 +224,7 @@ def load_population(study: Study, choice: RecordsChoice, *, seed: int) -> Popula
         records = _dealt_records(study, choice, seed)
     if choice.units is not None:
         records = _sampled(records, choice.units, seed)
-    least = study.aggregation.minimum_institutions
-    if len(records) < least:
-        raise UsageError(
-            f"expected at least {least} institutions (the study's minimum), found {len(records)}"
-        )
+    check_minimum(study, len(records))
     share = study.evaluation.holdout
     key = holdout_key(seed)
     holdout = {n: holdout_mask(r.units, key=key, share=share) for n, r in records.items()}

@@ -24,7 +24,11 @@ from fieldfare.shared.terminal.texts import plain
 from fieldfare.simulations.federation.baselines import Baseline, Trainer
 from fieldfare.simulations.federation.federation import LocalFederation, holdout_key
 from fieldfare.simulations.federation.homes import Models, OwnFits, homes_of
-from fieldfare.simulations.federation.population import Population, load_population
+from fieldfare.simulations.federation.population import (
+    Population,
+    check_minimum,
+    load_population,
+)
 from fieldfare.simulations.metrics import METRICS, Metrics, chances, mean_of, measure
 from fieldfare.simulations.sweeps.faults import CountedGrid, Faults, SimulatedTime
 from fieldfare.simulations.sweeps.plan import Learner
@@ -155,8 +159,13 @@ class Measurement:
 
     @classmethod
     def of(cls, block: SharedSplit, point: SweepPoint) -> "Measurement":
-        """Prepare the sums of a point."""
+        """Prepare the sums of a point.
+
+        Raises:
+            UsageError: fewer institutions than its study needs; others of its block may need less.
+        """
         study, population = block.grid.study(point), block.population
+        check_minimum(study, len(population.records))
         sums = {
             name: StudySums.prepare(
                 study,

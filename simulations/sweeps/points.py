@@ -17,7 +17,7 @@ from fieldfare.shared.study.geometry_section import CLIPPING_NORMS, WHITENED_RAT
 from fieldfare.shared.study.start import put_start
 from fieldfare.shared.study.study import Study, load_study
 from fieldfare.shared.study.toml import problem_lines
-from fieldfare.simulations.federation.population import Partition, RecordsChoice
+from fieldfare.simulations.federation.population import Partition, RecordsChoice, check_minimum
 from fieldfare.simulations.sweeps.plan import AXES, COLUMN, SweepPlan
 
 FORMAT: Final = 1  # of the rows
@@ -104,7 +104,7 @@ class SweepPoint:
             _put_start(training, self.start)
         if self.slots is not None:
             data["features"] = [_thinned(one, self.slots) for one in data["features"]]
-        if self.institutions is not None:
+        if self.institutions is not None or self.collusion_tolerance is not None:
             _put_minimum(data["aggregation"], privacy, self.institutions)
 
 
@@ -115,11 +115,11 @@ def _put_start(training: dict[str, Any], start: str) -> None:
         training["start"] = start
 
 
-def _put_minimum(aggregation: dict[str, Any], privacy: dict[str, Any], count: int) -> None:
+def _put_minimum(aggregation: dict[str, Any], privacy: dict[str, Any], count: int | None) -> None:
     """Let a sum of `count` institutions be enough, where that many are enough for anything."""
     least = max(_LEAST, privacy["collusion_tolerance"] + 2)
     asked = max(aggregation["minimum_institutions"], least)
-    aggregation["minimum_institutions"] = max(least, min(asked, count))
+    aggregation["minimum_institutions"] = max(least, min(asked, count or asked))
 
 
 def _put_geometry(data: dict[str, Any], base: Study, kind: str) -> None:
@@ -183,8 +183,12 @@ class SweepGrid:
         base = load_study(Path(plan.study))
         grid = cls(plan, base, tuple(_points(plan)), tuple(map(_digest, plan.records)))
         for point in dict.fromkeys(replace(one, seed=0) for one in grid.points):
-            if not grid.study(point).trains:
+            study, named = grid.study(point), len(plan.records)
+            if not study.trains:
                 raise UsageError(f"{plan.study}: expected a study that trains, found another")
+            known = point.institutions or (named if named > 1 else None)
+            if known is not None:  # else a column says how many, which nobody has read yet
+                _check_count(study, known)
         return grid
 
     def study(self, point: SweepPoint) -> Study:
@@ -218,6 +222,15 @@ class SweepGrid:
             same = (one.seed, one.institutions, one.units, one.partition, one.slots, one.model)
             found.setdefault(same, []).append(one)
         return sorted(map(tuple, found.values()), key=lambda block: -(block[0].institutions or 0))
+
+
+def _check_count(study: Study, institutions: int) -> None:
+    """Refuse a point with fewer institutions than its study needs; says by what."""
+    try:
+        check_minimum(study, institutions)
+    except UsageError as error:
+        tolerance = study.privacy.collusion_tolerance
+        raise UsageError(f"collusion_tolerance = {tolerance}: {error}") from None
 
 
 def _points(plan: SweepPlan) -> list[SweepPoint]:

@@ -86,6 +86,13 @@ def test_a_point_without_a_study_is_named(make_plan: MakePlan) -> None:
         SweepGrid.of(plan)
 
 
+def test_a_point_with_fewer_institutions_than_it_needs_is_named(make_plan: MakePlan) -> None:
+    SweepGrid.of(make_plan(institutions=(3, 5), collusion_tolerance=(1,)))
+    message = r"collusion_tolerance = 3: expected at least 5 institutions.*, found 3"
+    with pytest.raises(UsageError, match=message):
+        SweepGrid.of(make_plan(institutions=(3, 5), collusion_tolerance=(1, 3)))
+
+
 def test_a_file_that_is_not_there_is_named(work: SimulationFolder) -> None:
     with pytest.raises(UsageError, match=r"nowhere.parquet: expected a file of records, found"):
         SweepGrid.of(sweep_of(str(work.study_file), ["nowhere.parquet"]))

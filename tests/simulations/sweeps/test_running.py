@@ -163,6 +163,15 @@ def test_fewer_units_are_among_more_and_too_many_are_refused(
         sweep(SweepGrid.of(make_plan(units=(301,))), work.folder / "more")
 
 
+def test_a_column_of_too_few_institutions_for_a_later_point_is_said(
+    make_plan: MakePlan, work: SimulationFolder
+) -> None:
+    given = {"partition": ("column:bank",), "institutions": (), "beside": ()}
+    plan = make_plan(collusion_tolerance=(1, 7), **given)  # the two share their records
+    with pytest.raises(UsageError, match=r"expected at least 9 institutions.*, found 3"):
+        sweep(SweepGrid.of(plan), work.folder / "sweep")
+
+
 def test_blocks_are_cut_where_there_are_fewer_than_workers(make_plan: MakePlan) -> None:
     grid = SweepGrid.of(make_plan(epsilon=(0.1, 0.2, 0.3, 0.4, 0.5)))
     missing = set(grid.points)
