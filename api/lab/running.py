@@ -150,6 +150,8 @@ def choice_of(
         UsageError: arguments that do not go together, or a name that no institution can have.
     """
     tables = tables_of(data)
+    if not tables:
+        raise UsageError("data: expected a frame, or frames by institution, found an empty dict")
     if ALL not in tables:
         if institution_column is not None or institutions is not None:
             raise UsageError(

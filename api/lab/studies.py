@@ -124,7 +124,7 @@ class LabStudy:
             units: units of all institutions, a public number.
             prevalence: share of positives, a public number.
             positive: which labels are positive, "1" or "> 0"; by default 1, and in a public sample
-                the rarer of two.
+                the rarer of two. Of labels that are texts it is needed where no row is read.
             unit: the column of the unit's id; none: every row is a unit.
             institution_column: the column that names institutions, no feature either.
             exclude: columns to leave out.
@@ -136,11 +136,13 @@ class LabStudy:
 
         Raises:
             UsageError: nothing is given and the sample is not declared public, a column is not
-                there, or bounds that no feature can have.
+                there, bounds that no feature can have, or labels that are texts without `positive`.
             RecordsError: the sample cannot be read, or no column can be a feature.
             StudyError: a number out of range.
         """
         tables = list(tables_of(data).values())
+        if not tables:
+            raise UsageError("expected a frame with columns, found an empty dict")
         known = PublicKnowledge(bounds or {}, levels or {}, log)
         said: list[str] = []
         shared: dict[str, Any] = {
@@ -157,7 +159,7 @@ class LabStudy:
         else:
             units, prevalence = _public_numbers(tables, known, units, prevalence)
             text = draft_given(
-                tables[0], known, units=units, prevalence=prevalence, positive=positive or "1",
+                tables[0], known, units=units, prevalence=prevalence, positive=positive,
                 **shared,
             )  # fmt: skip
         return cls(text, parse_study(text), tuple(said))

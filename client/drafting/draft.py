@@ -90,7 +90,7 @@ def draft_study(
     """
     tables = _tables(sample)
     parts = [part for table in tables for part in table.parts]
-    _named_columns(parts, label, [unit, institution_column, *exclude, *keep])
+    _named_columns(parts, label, [unit, institution_column, *exclude, *keep, *given])
     profiles = profile_sample(parts, label)
     chosen_label = _label(profiles, label, positive, prevalence)
     institution = institution_column or (

@@ -65,6 +65,8 @@ class PublicKnowledge:
     def _feature(self, name: str) -> Feature:
         try:
             if name in self.levels:
+                if isinstance(self.levels[name], str):  # its letters would be levels
+                    raise UsageError(f"{name}: expected levels as a list of texts, found one text")
                 levels = tuple(map(str, self.levels[name]))
                 return CategoricalFeature(kind="categorical", name=name, levels=levels)
             lower, upper = map(float, self.bounds[name])
@@ -86,7 +88,7 @@ def draft_given(
     label: str,
     units: int,
     prevalence: float,
-    positive: str = "1",
+    positive: str | None = None,
     unit: str | None = None,
     exclude: Sequence[str] = (),
     institution_column: str | None = None,
@@ -104,7 +106,7 @@ def draft_given(
         label: the label's column.
         units: public count of units of all institutions.
         prevalence: public share of positives.
-        positive: which labels are positive.
+        positive: which labels are positive; None: 1, where labels are no texts.
         unit: the unit's column.
         exclude: columns to leave out.
         institution_column: the column that names institutions, no feature either.
@@ -115,7 +117,8 @@ def draft_given(
         notify: takes each notice, one line: what was left out and why, what was assumed.
 
     Raises:
-        UsageError: a named column is not there, or bounds that no feature can have.
+        UsageError: a named column is not there, bounds that no feature can have, or labels are
+            texts and nothing says which are positive.
         RecordsError: no column can be a feature.
         StudyError: epsilon, delta, units, prevalence or name out of range.
     """
@@ -123,6 +126,11 @@ def draft_given(
         columns, whose = source.columns, source.name
     named = [label, unit, institution_column, *exclude, *known.bounds, *known.levels]
     _check_there(whose, columns, [one for one in named if one is not None])
+    if positive is None and columns[label].is_text:
+        raise UsageError(
+            f"expected positive, because labels under {label} are texts, found none: say which "
+            "text is positive, for no row is read to find out"
+        )
     institution = institution_column or (INSTITUTION_NAME if INSTITUTION_NAME in columns else None)
     choices = _choices(columns, known.features(), {label, unit}, {*exclude}, institution)
     draft = Draft(
@@ -131,7 +139,7 @@ def draft_given(
         rows=None,
         units=units,
         unit=unit,
-        label=DraftLabel(label, positive, prevalence, ""),
+        label=DraftLabel(label, positive or "1", prevalence, ""),
         features=features_of(choices),
         left_out=tuple((c, choice.reason) for c, choice in choices.items() if choice.reason),
         leaks=(),

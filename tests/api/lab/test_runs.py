@@ -111,6 +111,11 @@ def test_arguments_that_do_not_fit_are_said(
         fieldfare.simulate(study, table(), **options)
 
 
+def test_no_frame_at_all_is_said_in_pythons_words(study: fieldfare.Study) -> None:
+    with pytest.raises(fieldfare.UsageError, match=r"^data: expected a frame, or frames by"):
+        fieldfare.simulate(study, {})
+
+
 def test_a_path_is_no_study() -> None:
     with pytest.raises(
         fieldfare.UsageError, match=r"study: expected a fieldfare.Study, found a str"

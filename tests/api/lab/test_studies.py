@@ -78,12 +78,28 @@ def test_knots_stand_on_the_scale_that_was_named() -> None:
         ({"levels": {"gender": ["f", "m"]}}, "gender: expected no input, found a protected"),
         ({"log": ["channel"]}, "log: expected columns with bounds, found channel"),
         ({"label": "nothing"}, "expected column nothing, found none"),
+        ({"label": "id"}, "expected positive, because labels under id are texts, found none"),
+        ({"levels": {"channel": "web"}}, "channel: expected levels as a list of texts, found one"),
+        (
+            {"public_sample": True, "bounds": {"amuont": (0, 1)}},
+            "expected column amuont, found none; near: amount",
+        ),
     ],
 )
 def test_mistakes_are_said(options: dict[str, Any], said: str) -> None:
     settings = {"bounds": {"amount": (0, 5)}, "levels": {"channel": ["web"]}}
     with pytest.raises(fieldfare.UsageError, match=said):
         fieldfare.Study.draft(table(), **PUBLIC | settings | options)
+
+
+def test_nothing_is_no_frame() -> None:
+    with pytest.raises(fieldfare.UsageError, match="expected a frame with columns, found an empty"):
+        given({})
+
+
+def test_labels_that_are_texts_are_named() -> None:
+    study = given(table(), label="channel", levels={}, positive="web")
+    assert study.agreed.records.positive == "web"
 
 
 def test_a_study_goes_through_toml_and_keywords_unchanged(tmp_path: Path) -> None:
