@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy import stats
+from tests.support.federations.settings import make_study
 
 from fieldfare.shared.errors import AccountingError
 from fieldfare.shared.privacy.protection import Protection
@@ -17,9 +18,11 @@ from fieldfare.shared.privacy.samplers import (
     NoiseSource,
     SimulatedNoise,
 )
+from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.protocol.secure_sum import RunKeys
 from fieldfare.shared.ring import Word, WordBits, add, centre, decode, encode, to_ring
 from fieldfare.simulations.attacks.canaries import Overheard, Scaled
+from fieldfare.simulations.attacks.defects import DoorDefect, FaultyNoise
 
 # Exact noise cannot be seeded: a sound source fails one of these once in ten million runs.
 UNLIKELY = 5e-9
@@ -31,6 +34,12 @@ SOURCES: dict[str, Callable[[], NoiseSource]] = {
     "simulated": lambda: SimulatedNoise(np.random.default_rng(20_260_101)),
     "overheard": lambda: Overheard(SimulatedNoise(np.random.default_rng(20_260_102))),
     "scaled": lambda: Scaled(SimulatedNoise(np.random.default_rng(20_260_103)), 1.0),
+    "nothing put in": lambda: FaultyNoise(
+        SimulatedNoise(np.random.default_rng(20_260_104)),
+        DoorDefect.NONE,
+        plan_for(make_study()),
+        3,
+    ),
 }
 
 

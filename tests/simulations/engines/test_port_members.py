@@ -1,4 +1,4 @@
-"""Whoever adds institutions up gives the same words: one pass, or groups in processes of Ray."""
+"""Whoever adds institutions up as `Members` gives the same words: one pass, or groups on Ray."""
 
 from importlib.util import find_spec
 
