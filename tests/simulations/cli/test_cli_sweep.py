@@ -24,6 +24,7 @@ engine = "custodians"
 epsilon = [0.5, 1.0, 2.0, 4.0]
 institutions = [3, 4]
 """
+SMALL = SWEEP.replace("[0.5, 1.0, 2.0, 4.0]", "[0.5, 1.0]")
 
 
 def write_sweep(work: SimulationFolder, text: str = SWEEP) -> Path:
@@ -54,9 +55,17 @@ def test_a_mistake_is_a_line_and_status_2(
     assert "axes.epsilons: expected no such key" in capsys.readouterr().err
 
 
-@pytest.mark.faults
-def test_killed_and_typed_again_and_on_ray_it_gives_the_same_table(work: SimulationFolder) -> None:
-    path, folder = write_sweep(work), work.folder
+@pytest.mark.parametrize(
+    ("text", "kills"),
+    [
+        pytest.param(SMALL, (2,), marks=pytest.mark.faults, id="once"),
+        pytest.param(SWEEP, (1, 4, 9), marks=pytest.mark.promises, id="three times"),
+    ],
+)
+def test_killed_and_typed_again_and_on_ray_it_gives_the_same_table(
+    text: str, kills: tuple[int, ...], work: SimulationFolder
+) -> None:
+    path, folder = write_sweep(work, text), work.folder
 
     def typed(out: str, sweep: Path = path) -> subprocess.Popen[bytes]:
         arguments = [*COMMAND, "sweep", str(sweep), "--out", str(folder / out), "--quiet"]
@@ -64,7 +73,7 @@ def test_killed_and_typed_again_and_on_ray_it_gives_the_same_table(work: Simulat
 
     assert typed("whole").wait(timeout=600) == 0
     table = (folder / "whole" / "sweep.parquet").read_bytes()
-    for kept in (1, 4, 9):
+    for kept in kills:
         process = typed("killed")
         points = folder / "killed" / "points"
         while len(list(points.glob("*.json"))) < kept and process.poll() is None:
@@ -76,6 +85,6 @@ def test_killed_and_typed_again_and_on_ray_it_gives_the_same_table(work: Simulat
     assert (folder / "killed" / "sweep.parquet").read_bytes() == table
 
     ray = folder / "ray.toml"
-    ray.write_text(SWEEP.replace('"custodians"', '"ray"'), encoding="utf-8")
+    ray.write_text(text.replace('"custodians"', '"ray"'), encoding="utf-8")
     assert typed("ray", ray).wait(timeout=600) == 0
     assert (folder / "ray" / "sweep.parquet").read_bytes() == table

@@ -15,8 +15,14 @@ EVERY: tuple[type[Members], ...] = (OnePass, RayGroups)
 
 
 @pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")  # nor loaded yet
-@pytest.mark.faults
-@pytest.mark.parametrize("name", ["plain", "centred on knots", "local"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("plain", marks=pytest.mark.faults),
+        pytest.param("centred on knots", marks=pytest.mark.promises),
+        pytest.param("local", marks=pytest.mark.promises),
+    ],
+)
 def test_groups_in_two_processes_give_the_same_bytes(name: str, experiment: Experiments) -> None:
     assert len(EVERY) == 2
     study = study_of(name)
