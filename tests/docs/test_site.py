@@ -10,7 +10,7 @@ from docs.site.__main__ import build
 from docs.site.staging import generated
 from tests.support.browsers.looking import Look, chromium
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("site")]  # one build for all
 HASHES = (
     "import hashlib, docs.site.staging as s;"
     "print(hashlib.sha256(repr(list(s.generated())).encode()).hexdigest())"
