@@ -9,6 +9,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from fieldfare.lab.plots import pandas_of
+from fieldfare.lab.running import checked_seed, is_whole
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.simulations.attacks.defects import DoorDefect
@@ -100,15 +101,19 @@ def audit(
     """
     known = [one.value for one in DoorDefect]
     _check("defect", defect in known, f"one of {', '.join(known)}", defect)
-    _check("epsilon", 0 < epsilon <= MOST_EPSILON, f"above 0, at most {MOST_EPSILON}", epsilon)
+    real = isinstance(epsilon, int | float)
+    _check(
+        "epsilon", real and 0 < epsilon <= MOST_EPSILON, f"above 0, at most {MOST_EPSILON}", epsilon
+    )
     counts = f"{LEAST_CANARIES} to {MOST_CANARIES}"
-    _check("canaries", LEAST_CANARIES <= canaries <= MOST_CANARIES, counts, canaries)
-    _check("steps", 1 <= steps <= MOST_STEPS, f"1 to {MOST_STEPS}", steps)
+    some = is_whole(canaries) and LEAST_CANARIES <= canaries <= MOST_CANARIES
+    _check("canaries", some, counts, canaries)
+    _check("steps", is_whole(steps) and 1 <= steps <= MOST_STEPS, f"1 to {MOST_STEPS}", steps)
     kinds = [one.value for one in Protection]
     _check("noise", noise in kinds, " or ".join(kinds), noise)
     design = DoorDesign(
         epsilon=epsilon, canaries=canaries, steps=steps, defect=DoorDefect(defect),
-        protection=Protection(noise), seed=seed,
+        protection=Protection(noise), seed=checked_seed(seed),
     )  # fmt: skip
     with _one_answer_lost():
         return Audit(audit_door(design).finding)

@@ -87,7 +87,7 @@ def simulate(
         choice=choice,
         holdout_files=() if holdout is None else tables_of(holdout),
         baselines=_baselines(baselines),
-        seed=_seed(seed),
+        seed=checked_seed(seed),
         protection=_protection(noise),
     )
     return Result(study, _run(task, progress))
@@ -123,6 +123,8 @@ def ask(
         StudyError: questions that no study can ask; every mistake, one line each.
         RecordsError: records that do not fit the study.
     """
+    if isinstance(questions, str | Mapping):
+        raise UsageError("questions: expected a list of dicts, found one alone; put it in a list")
     if not (_checked(study).agreed.queries if questions is None else questions):
         raise UsageError("questions: expected one or more, found none; docs/questions.md has them")
     asked = study if questions is None and not study.agreed.trains else study.asking(questions)
@@ -131,7 +133,7 @@ def ask(
         study=asked.agreed,
         choice=choice,
         baselines=(),
-        seed=_seed(seed),
+        seed=checked_seed(seed),
         protection=_protection(noise),
     )
     return Answers(asked, _run(task, progress))
@@ -166,7 +168,7 @@ def choice_of(
         return RecordsChoice(tables, column, audit_column=audit_column)
     if institution_column is not None:
         raise UsageError("expected institution_column or institutions, found both; give one")
-    if not _is_whole(institutions) or institutions < 1:
+    if not is_whole(institutions) or institutions < 1:
         raise UsageError(f"institutions: expected a number from 1 on, found {institutions!r}")
     try:
         Partition.parse(institutions, partition)
@@ -184,7 +186,8 @@ def _checked(study: object) -> LabStudy:
     return study
 
 
-def _is_whole(value: object) -> bool:
+def is_whole(value: object) -> bool:
+    """Tell a whole number; a truth value is none."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
@@ -223,8 +226,13 @@ def _protection(noise: str) -> Protection:
     return Protection(noise)
 
 
-def _seed(seed: int) -> int:
-    if not _is_whole(seed) or not 0 <= seed < 2**63:
+def checked_seed(seed: int) -> int:
+    """Return a seed.
+
+    Raises:
+        UsageError: it is no whole number from 0 to 2**63 - 1.
+    """
+    if not is_whole(seed) or not 0 <= seed < 2**63:
         raise UsageError(f"seed: expected a whole number from 0 to 2**63 - 1, found {seed!r}")
     return seed
 

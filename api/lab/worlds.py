@@ -13,7 +13,9 @@ import pyarrow.parquet as pq
 from fieldfare.client.scoring.readings import COLUMNS
 from fieldfare.client.typologies.pack import own_pack
 from fieldfare.lab.progress import shown
+from fieldfare.lab.running import checked_seed, is_whole
 from fieldfare.lab.studies import LabStudy
+from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.features import columns_behind
 from fieldfare.simulations.demo.five_banks import banks_plan, banks_study_text, world_facts
 from fieldfare.simulations.world.studies import day_of_training, pack_for, write_units
@@ -79,9 +81,11 @@ def world(
         >>> sorted(set(made.units["institution"].to_pylist()))[:2]
         ['bank-a', 'bank-b']
     """
+    if not is_whole(people):
+        raise UsageError(f"people: expected a whole number, found {people!r}")
     text = banks_study_text()
     study = LabStudy.from_toml(text)
-    plan = banks_plan(seed=seed, people=people)
+    plan = banks_plan(seed=checked_seed(seed), people=people)
     with TemporaryDirectory(prefix="fieldfare-world-") as scratch, shown(progress) as said:
         folder, units = Path(save or Path(scratch) / "world"), Path(scratch) / "units.parquet"
         said("making a world", 0, 1)

@@ -157,6 +157,40 @@ def test_an_audit_tells_an_honest_door_from_one_with_a_defect() -> None:
         fieldfare.audit(canaries=5)
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"seed": -1}, "seed: expected a whole number from 0"),
+        ({"seed": 0.5}, "seed: expected a whole number from 0"),
+        ({"epsilon": "1"}, "epsilon: expected above 0, at most 100, found '1'"),
+        ({"epsilon": float("nan")}, "epsilon: expected above 0"),
+        ({"canaries": 100.5}, "canaries: expected 100 to 1000000, found 100.5"),
+        ({"steps": True}, "steps: expected 1 to 1000, found True"),
+    ],
+)
+def test_what_no_audit_can_be_is_said(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(fieldfare.UsageError, match=said):
+        fieldfare.audit(**options)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"people": "many"}, "people: expected a whole number, found 'many'"),
+        ({"people": 1500, "seed": -1}, "seed: expected a whole number from 0"),
+    ],
+)
+def test_what_no_world_can_be_is_said(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(fieldfare.UsageError, match=said):
+        fieldfare.world(**given, progress=False)
+
+
+def test_one_question_goes_in_a_list(study: fieldfare.Study) -> None:
+    for one in ("count", {"name": "n", "kind": "count"}):
+        with pytest.raises(fieldfare.UsageError, match="questions: expected a list of dicts"):
+            fieldfare.ask(study, table(), one, institutions=3)  # type: ignore[arg-type]
+
+
 # -- progress ---------------------------------------------------------------------------------
 
 
