@@ -77,7 +77,7 @@ def simulate(
         >>> found.figure("auroc").value > 0.6
         True
     """
-    if not _checked(study).agreed.trains:
+    if not checked_study(study).agreed.trains:
         raise UsageError(
             "study: expected one that trains a model, found questions alone: fieldfare.ask asks"
         )
@@ -125,7 +125,7 @@ def ask(
     """
     if isinstance(questions, str | Mapping):
         raise UsageError("questions: expected a list of dicts, found one alone; put it in a list")
-    if not (_checked(study).agreed.queries if questions is None else questions):
+    if not (checked_study(study).agreed.queries if questions is None else questions):
         raise UsageError("questions: expected one or more, found none; docs/questions.md has them")
     asked = study if questions is None and not study.agreed.trains else study.asking(questions)
     choice = choice_of(data, institution_column, institutions, partition, None)
@@ -177,7 +177,12 @@ def choice_of(
     return RecordsChoice(tables, None, institutions, partition, audit_column)
 
 
-def _checked(study: object) -> LabStudy:
+def checked_study(study: object) -> LabStudy:
+    """Return a study.
+
+    Raises:
+        UsageError: it is something else.
+    """
     if not isinstance(study, LabStudy):
         raise UsageError(
             f"study: expected a fieldfare.Study, found a {type(study).__name__}; "

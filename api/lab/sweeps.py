@@ -1,8 +1,10 @@
 """A study at every point of a grid, from Python."""
 
 import os
+import shutil
 from collections.abc import Sequence
 from contextlib import nullcontext
+from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final, Literal
@@ -13,8 +15,9 @@ from rich.console import Console
 from fieldfare.lab.frames import ALL, arrow_of, tables_of
 from fieldfare.lab.plots import Plot, pandas_of, plot_of
 from fieldfare.lab.progress import shown
-from fieldfare.lab.running import choice_of
+from fieldfare.lab.running import checked_study, choice_of
 from fieldfare.lab.studies import LabStudy
+from fieldfare.shared.errors import UsageError
 from fieldfare.simulations.beside import ALONE, beside
 from fieldfare.simulations.federation.simulate import make_folder
 from fieldfare.simulations.sweeps.page import sweep_page
@@ -105,26 +108,26 @@ class SweepResult:
     def _repr_html_(self) -> str:
         plots = [gains(self._summary), utility(self._summary)]
         drawn = "".join(Plot(one)._repr_html_() for one in plots if one is not None)
-        return f"{drawn}<ul>{''.join(f'<li>{line}</li>' for line in self.pays)}</ul>"
+        return f"{drawn}<ul>{''.join(f'<li>{escape(line)}</li>' for line in self.pays)}</ul>"
 
 
 def sweep(
     study: LabStudy,
     data: Any,
     *,
-    epsilon: Sequence[float] = (),
-    institutions: Sequence[int] = (),
-    units: Sequence[int] = (),
+    epsilon: Sequence[float] | float = (),
+    institutions: Sequence[int] | int = (),
+    units: Sequence[int] | int = (),
     partition: Sequence[str] = (),
-    collusion_tolerance: Sequence[int] = (),
-    dropouts: Sequence[float] = (),
-    stragglers: Sequence[float] = (),
-    steps: Sequence[int] = (),
-    slots: Sequence[int] = (),
+    collusion_tolerance: Sequence[int] | int = (),
+    dropouts: Sequence[float] | float = (),
+    stragglers: Sequence[float] | float = (),
+    steps: Sequence[int] | int = (),
+    slots: Sequence[int] | int = (),
     geometry: Sequence[str] = (),
     start: Sequence[str] = (),
     model: Sequence[str] = (),
-    seeds: Sequence[int] = (0, 1, 2),
+    seeds: Sequence[int] | int = (0, 1, 2),
     institution_column: str | None = None,
     beside_it: Sequence[str] = ("alone", "at_home", "pooled"),
     engine: Literal["custodians", "ray"] = "custodians",
@@ -134,6 +137,8 @@ def sweep(
     progress: bool | None = None,
 ) -> SweepResult:
     """Run a study at every point of a grid, over several seeds, and compare.
+
+    A single value of an axis may stand without a list.
 
     Args:
         study: that trains.
@@ -154,11 +159,12 @@ def sweep(
         institution_column: of one frame, the column that names the institution.
         beside_it: what is measured beside the shared model.
         engine: "custodians", in process, or "ray", as tasks of a Ray cluster; the same table.
-        ray_address: HOST:PORT of a cluster; None starts Ray on this machine alone.
+        ray_address: HOST:PORT of a cluster, whose nodes read `data` at the same path; None starts
+            Ray on this machine alone.
         cores: 2: points run in a second process too; a script then needs its
             `if __name__ == "__main__":`.
-        out: a folder that keeps each point, so that an interrupted sweep goes on; None: nothing
-            is kept.
+        out: a folder that keeps figures of each point, so that an interrupted sweep goes on; None:
+            nothing is kept. Records in memory stand in a private temporary folder while it runs.
         progress: None shows a bar on a terminal and in a notebook, False none.
 
     Raises:
@@ -180,24 +186,44 @@ def sweep(
         "start": start,
         "model": model,
     }
-    if not partition:
-        count = institutions[0] if institutions else None
-        column = choice_of(data, institution_column, count, "iid", None).institution_column
-        axes |= {"partition": () if column is None else (COLUMN + column,)}
     asked = {"seeds": seeds, "beside": beside_it, **axes}
-    given = {name: tuple(values) for name, values in asked.items()} | {"engine": engine}
-    with TemporaryDirectory(prefix="fieldfare-sweep-") as nowhere:
-        folder = Path(nowhere if out is None else out)
-        grid = _grid(study, data, folder, given)
+    given = {name: _listed(values) for name, values in asked.items()}
+    if not given["partition"]:
+        count = given["institutions"][0] if given["institutions"] else None
+        column = choice_of(data, institution_column, count, "iid", None).institution_column
+        given["partition"] = () if column is None else (COLUMN + column,)
+    elif institution_column is not None:
+        raise UsageError(
+            "expected institution_column or partition, found both; give one: partition has "
+            f"{COLUMN}NAME, too"
+        )
+    with TemporaryDirectory(prefix="fieldfare-sweep-") as scratch:
+        read = Path(scratch)
+        grid = _grid(checked_study(study), data, read, {**given, "engine": engine})
+        folder = read / "points" if out is None else Path(out)
+        make_folder(folder)
         with shown(progress) as said, beside() if cores > 1 else nullcontext(ALONE) as both:
             return SweepResult(grid, run_sweep(grid, folder, said, both, ray_address))
 
 
+def _listed(values: Any) -> tuple[Any, ...]:
+    """Return an axis's values; one alone is a list of one."""
+    if isinstance(values, str | int | float):
+        return (values,)
+    return tuple(values.tolist() if hasattr(values, "tolist") else values)
+
+
 def _grid(study: LabStudy, data: Any, folder: Path, given: dict[str, Any]) -> SweepGrid:
-    """Write study and records where they are read from, and make the grid."""
-    make_folder(folder)
+    """Write study and records where they are read from, and make the grid.
+
+    Nothing of it stays: a folder that somebody keeps, and hands on, has figures and no record.
+    """
     text = folder / "study.toml"
     text.write_text(study.toml, encoding="utf-8")
+    for start in {study.agreed.training.start, *given["start"]} - {None}:
+        name = f"{str(start).rpartition(':')[2]}.safetensors"
+        if study.beside is not None and (study.beside / name).is_file():
+            shutil.copyfile(study.beside / name, folder / name)
     return SweepGrid.of(sweep_of(str(text), _files(data, folder), **given))
 
 
