@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import EncodedUnits
@@ -12,6 +13,7 @@ from fieldfare.simulations.attacks.membership import (
     MembershipFinding,
     MembershipTask,
     area,
+    found_at,
     likelihood_ratio,
     membership,
 )
@@ -84,6 +86,29 @@ def test_the_area_is_counted_and_its_interval_holds_chance() -> None:
         assert interval is not None
         held += interval[0] <= 0.5 <= interval[1]
     assert 0.88 * 150 < held < 0.995 * 150
+
+
+@pytest.mark.parametrize(("apart", "rate"), [(0.0, 0.01), (1.0, 0.01), (1.0, 0.001)])
+def test_the_interval_of_members_found_knows_that_others_are_a_sample(
+    apart: float, rate: float
+) -> None:
+    random, inside, held, widths = np.random.default_rng(1), np.arange(4000) < 2000, 0, []
+    true = norm.sf(norm.isf(rate) - apart)
+    for _ in range(100):
+        found = found_at(random.normal(size=4000) + apart * inside, inside, rate)
+        assert found.interval is not None
+        low, high = found.interval
+        held += low <= true <= high
+        widths.append(high - low)
+        assert low <= found.value <= high
+    assert held >= 93  # Clopper and Pearson's alone holds it in about half of them
+    assert np.median(widths) < 0.12
+
+
+def test_few_others_bound_no_small_share() -> None:
+    inside = np.arange(200) < 100
+    found = found_at(inside * 9.0 + np.arange(200) / 1e3, inside, 0.001)
+    assert (found.value, found.interval) == (1.0, (0.0, 1.0))
 
 
 def test_the_likelihood_ratio_ranks_what_shadow_models_saw() -> None:
