@@ -128,8 +128,9 @@ def draft_given(
     _check_there(whose, columns, [one for one in named if one is not None])
     if positive is None and columns[label].is_text:
         raise UsageError(
-            f"expected positive, because labels under {label} are texts, found none: say which "
-            "text is positive, for no row is read to find out"
+            f"expected positive, because labels under {label} are texts (as all of a CSV file "
+            'are), found none: say which is positive, such as positive="1", for no row is read to '
+            "find out"
         )
     institution = institution_column or (INSTITUTION_NAME if INSTITUTION_NAME in columns else None)
     choices = _choices(columns, known.features(), {label, unit}, {*exclude}, institution)
