@@ -18,9 +18,12 @@ SETTINGS = Path(__file__).parent
 def build(out: Path, *, run: bool = False) -> list[str]:
     """Build the site; return what is wrong with it, one line each.
 
-    `OUT/site` has the pages and nothing else. A warning of Sphinx is an error.
+    `OUT/site` has the pages and nothing else; where it is no site, nothing is done. A warning of
+    Sphinx is an error.
     """
     sources, site = out / "site-sources", out / "site"
+    if site.exists() and not (site / "index.html").is_file():  # `docs` has another: this code
+        return [f"{site}: expected a site that was built, or nothing, found something else"]
     stage(sources, run=run)
     shutil.rmtree(site, ignore_errors=True)
     os.environ.setdefault("SOURCE_DATE_EPOCH", "0")

@@ -104,3 +104,11 @@ def test_every_command_is_in_the_reference() -> None:
     text = "".join(page for name, page in generated() if name.startswith("reference/cli/"))
     spoken = {name: f"# fieldfare {name.replace('.', ' ')}\n" for name in SUMMARIES}
     assert [name for name, heading in spoken.items() if heading not in text] == []
+
+
+def test_a_folder_that_is_no_site_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "work.py").write_text("x = 1")
+    [said] = build(tmp_path)
+    assert "expected a site that was built, or nothing" in said
+    assert [path.name for path in tmp_path.rglob("*.*")] == ["work.py"]
