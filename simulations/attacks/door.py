@@ -251,11 +251,17 @@ class DoorAudit:
                 if far > 0
             ),
             *(
-                [f"two attempts at one step share noise: correlation {self.repeated:.2f}"]
+                [f"two attempts at one step leave {self._alike}: correlation {self.repeated:.2f}"]
                 if self.repeated_chance < LEVEL / TESTS
                 else []
             ),
         )
+
+    @property
+    def _alike(self) -> str:
+        """What two attempts have in common: more than noise, where sums before it are not right."""
+        wrong = self.differs.get(ReleaseKind.TRAINING.value, 0) > 0
+        return "the same of a sum that is not the auditor's own" if wrong else "the same noise"
 
     @property
     def finding(self) -> Finding:

@@ -41,6 +41,8 @@ def test_each_defect_is_flagged_where_it_is(defect: DoorDefect, kinds: tuple[str
     found = audit(defect)
     assert all(text.startswith(kind) for text, kind in zip(found.flagged, kinds, strict=True))
     assert defect.words in found.finding.attack
+    same = [text for text in found.flagged if "leave the same noise" in text]
+    assert bool(same) is (defect is DoorDefect.SAME_NOISE)  # no clip is no noise used twice
 
 
 def test_an_honest_door_is_not_flagged() -> None:
