@@ -240,10 +240,14 @@ class NoiseAudit:
 
     def as_dict(self) -> dict[str, Any]:
         """Return it for results.json: None where noise was absent, and epsilon has no bound."""
-        found = asdict(self)
+        found = asdict(self, dict_factory=_for_json)
         found["epsilon"] = _finite(self.epsilon)
         found["epsilon_interval"] = [_finite(end) for end in self.epsilon_interval]
         return found
+
+
+def _for_json(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: list(found) if isinstance(found, tuple) else found for name, found in pairs}
 
 
 def _finite(epsilon: float) -> float | None:

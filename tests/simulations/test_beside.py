@@ -41,7 +41,7 @@ def test_it_is_another_process(both: Beside) -> None:
 
 def test_a_refusal_comes_back_as_it_is(both: Beside) -> None:
     for one in (ALONE, both):
-        with pytest.raises(UsageError, match="expected iid or dirichlet"):
+        with pytest.raises(UsageError, match="expected iid, dirichlet"):
             one.begin(Partition.parse, 3, "another")()
 
 
