@@ -12,6 +12,7 @@ from fieldfare.lab.studies import LabStudy
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.roster import is_institution_id
+from fieldfare.simulations.engines.engine import Engine
 from fieldfare.simulations.federation.baselines import Baseline
 from fieldfare.simulations.federation.in_memory import Experiment, Simulated, simulated
 from fieldfare.simulations.federation.population import Partition, RecordsChoice
@@ -19,8 +20,10 @@ from fieldfare.simulations.world.studies import INSTITUTION
 
 BASELINES: Final = tuple(one.value for one in Baseline)
 NOISES: Final = tuple(one.value for one in Protection)
+ENGINES: Final = tuple(one.value for one in Engine)
 
 Noise = Literal["simulated", "exact"]
+EngineName = Literal["custodians", "sums", "ray"]
 
 
 def simulate(
@@ -34,13 +37,16 @@ def simulate(
     audit_column: str | None = None,
     baselines: Collection[str] = BASELINES,
     noise: Noise = "simulated",
+    engine: EngineName = "custodians",
+    ray_address: str | None = None,
     seed: int = 0,
     progress: bool | None = None,
 ) -> Result:
     """Train a study's model over records on this machine, beside its baselines.
 
-    The same custodians, door, ledgers and rounds that a deployment runs, in this process. Nothing
-    is written; with exact noise ledgers stand in a temporary folder while the run lasts.
+    By default the same custodians, door, ledgers and rounds that a deployment runs, in this
+    process. Nothing is written; with exact noise ledgers stand in a temporary folder while the run
+    lasts.
 
     Args:
         study: that trains.
@@ -58,6 +64,9 @@ def simulate(
         baselines: which to train, of "alone", "alone_dp", "local_dp", "central", "central_dp";
             () for none.
         noise: "simulated" is fast, seeded and protects nobody; "exact" is what a deployment runs.
+        engine: "custodians"; "sums", everybody's sums in one pass, fast and without a protocol; or
+            "ray", the same by processes of Ray. The figures are the same (docs/engines.md).
+        ray_address: HOST:PORT of a Ray cluster; None starts one on this machine's loopback.
         seed: of split, partition and simulated noise, 0 to 2**63 - 1; exact noise has none.
         progress: None shows a bar on a terminal and in a notebook, False none.
 
@@ -89,6 +98,8 @@ def simulate(
         baselines=_baselines(baselines),
         seed=checked_seed(seed),
         protection=_protection(noise),
+        engine=_engine(engine),
+        ray_address=ray_address,
     )
     return Result(study, _run(task, progress))
 
@@ -229,6 +240,12 @@ def _protection(noise: str) -> Protection:
     if noise not in NOISES:
         raise UsageError(f"noise: expected {' or '.join(NOISES)}, found {noise!r}")
     return Protection(noise)
+
+
+def _engine(engine: str) -> Engine:
+    if engine not in ENGINES:
+        raise UsageError(f"engine: expected one of {', '.join(ENGINES)}, found {engine!r}")
+    return Engine(engine)
 
 
 def checked_seed(seed: int) -> int:

@@ -45,6 +45,19 @@ def test_every_figure_has_a_row_and_an_interval(found: fieldfare.Result) -> None
         found.figure("auroc", model="none")
 
 
+def test_an_engine_changes_no_figure(study: fieldfare.Study) -> None:
+    each = [
+        fieldfare.simulate(study, table(), institutions=3, baselines=(), engine=one, progress=False)
+        for one in ("custodians", "sums")
+    ]
+    assert each[0].parameters.tolist() == each[1].parameters.tolist()
+    assert each[0].to_arrow() == each[1].to_arrow()
+    with pytest.raises(fieldfare.UsageError, match="one of custodians, sums, ray, found 'fast'"):
+        fieldfare.simulate(study, table(), institutions=3, engine="fast")  # type: ignore[arg-type]
+    with pytest.raises(fieldfare.UsageError, match="simulated noise with the engine sums"):
+        fieldfare.simulate(study, table(), institutions=3, engine="sums", noise="exact")
+
+
 def blank_page(path: Path, **_: object) -> None:
     path.write_text("a page", encoding="utf-8")
 
