@@ -32,7 +32,7 @@ from fieldfare.simulations.federation.federation import LocalFederation
 
 pytestmark = pytest.mark.faults
 
-SEEDS: Final = range(2)
+SEEDS: Final = range(int(os.environ.get("FIELDFARE_KILL_SEEDS", "1")))
 STEPS: Final = 23
 RELEASES: Final = 1 + STEPS + 1  # rehearsal, steps, evaluation
 DEADLINE_SECONDS: Final = 30.0
