@@ -1,17 +1,15 @@
 """An audit of the promise itself: canaries through the real door, beside own arithmetic."""
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from html import escape
 from typing import Any, Literal
 
 import pyarrow as pa
 
 from fieldfare.lab.plots import pandas_of
-from fieldfare.lab.running import checked_seed, is_whole
+from fieldfare.lab.running import checked_seed, chosen, is_whole
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.privacy.protection import Protection
+from fieldfare.shared.terminal.stderr import without_log
 from fieldfare.simulations.attacks.defects import DoorDefect
 from fieldfare.simulations.attacks.door import DoorDesign, audit_door
 from fieldfare.simulations.attacks.finding import Finding
@@ -99,8 +97,7 @@ def audit(
 
     Source: as the finding says (Steinke, Nasr and Jagielski 2023, section 4).
     """
-    known = [one.value for one in DoorDefect]
-    _check("defect", defect in known, f"one of {', '.join(known)}", defect)
+    wrong = chosen(DoorDefect, "defect", defect)
     real = isinstance(epsilon, int | float)
     _check(
         "epsilon", real and 0 < epsilon <= MOST_EPSILON, f"above 0, at most {MOST_EPSILON}", epsilon
@@ -109,28 +106,15 @@ def audit(
     some = is_whole(canaries) and LEAST_CANARIES <= canaries <= MOST_CANARIES
     _check("canaries", some, counts, canaries)
     _check("steps", is_whole(steps) and 1 <= steps <= MOST_STEPS, f"1 to {MOST_STEPS}", steps)
-    kinds = [one.value for one in Protection]
-    _check("noise", noise in kinds, " or ".join(kinds), noise)
+    protection = chosen(Protection, "noise", noise)
     design = DoorDesign(
-        epsilon=epsilon, canaries=canaries, steps=steps, defect=DoorDefect(defect),
-        protection=Protection(noise), seed=checked_seed(seed),
+        epsilon=epsilon, canaries=canaries, steps=steps, defect=wrong,
+        protection=protection, seed=checked_seed(seed),
     )  # fmt: skip
-    with _one_answer_lost():
+    with without_log("fieldfare"):  # one answer is lost on purpose
         return Audit(audit_door(design).finding)
 
 
 def _check(name: str, fits: bool, expected: str, found: object) -> None:
     if not fits:
         raise UsageError(f"{name}: expected {expected}, found {found!r}")
-
-
-@contextmanager
-def _one_answer_lost() -> Iterator[None]:
-    """Say nothing of the answer that is lost on purpose."""
-    logger = logging.getLogger("fieldfare")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)

@@ -1,15 +1,12 @@
 """How far a run is: a bar on a terminal, a bar in a notebook, or silence."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from html import escape
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-Said = Callable[[str, int, int], None]
+from fieldfare.shared.terminal.stderr import Said, progress_bar
 
 
 @contextmanager
@@ -25,14 +22,8 @@ def shown(wanted: bool | None) -> Iterator[Said]:
         yield lambda what, done, total: handle.update(_bar(what, done, total), raw=True)
         handle.update(_page(""), raw=True)
         return
-    errors = Console(stderr=True)
-    visible = errors.is_terminal if wanted is None else wanted
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=errors, transient=True, disable=not visible) as bars:
-        bar = bars.add_task("opening the run", total=None)
-        yield lambda what, done, total: bars.update(
-            bar, description=what, completed=done, total=total
-        )
+    with progress_bar(visible=wanted) as said:
+        yield said
 
 
 def _notebook() -> Any:

@@ -1,7 +1,8 @@
 """Run a study over records in memory: train a model, or ask questions."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Final, Literal
+from enum import Enum
+from typing import Any, Final, Literal, TypeVar
 
 from fieldfare.client.records.sources.source import Table
 from fieldfare.lab.answers import Answers
@@ -19,9 +20,8 @@ from fieldfare.simulations.federation.population import Partition, RecordsChoice
 from fieldfare.simulations.world.studies import INSTITUTION
 
 BASELINES: Final = tuple(one.value for one in Baseline)
-NOISES: Final = tuple(one.value for one in Protection)
-ENGINES: Final = tuple(one.value for one in Engine)
 
+Choice = TypeVar("Choice", bound=Enum)
 Noise = Literal["simulated", "exact"]
 EngineName = Literal["custodians", "sums", "ray"]
 
@@ -97,8 +97,8 @@ def simulate(
         holdout_files=() if holdout is None else tables_of(holdout),
         baselines=_baselines(baselines),
         seed=checked_seed(seed),
-        protection=_protection(noise),
-        engine=_engine(engine),
+        protection=chosen(Protection, "noise", noise),
+        engine=chosen(Engine, "engine", engine),
         ray_address=ray_address,
     )
     return Result(study, _run(task, progress))
@@ -145,7 +145,7 @@ def ask(
         choice=choice,
         baselines=(),
         seed=checked_seed(seed),
-        protection=_protection(noise),
+        protection=chosen(Protection, "noise", noise),
     )
     return Answers(asked, _run(task, progress))
 
@@ -236,16 +236,23 @@ def _baselines(names: Collection[str]) -> tuple[Baseline, ...]:
     return tuple(one for one in Baseline if one.value in given)
 
 
-def _protection(noise: str) -> Protection:
-    if noise not in NOISES:
-        raise UsageError(f"noise: expected {' or '.join(NOISES)}, found {noise!r}")
-    return Protection(noise)
+def chosen(kind: type[Choice], name: str, value: object) -> Choice:
+    """Return what a word chooses of a closed choice.
 
+    Args:
+        kind: the choice; its values are words.
+        name: of the argument.
+        value: the word.
 
-def _engine(engine: str) -> Engine:
-    if engine not in ENGINES:
-        raise UsageError(f"engine: expected one of {', '.join(ENGINES)}, found {engine!r}")
-    return Engine(engine)
+    Raises:
+        UsageError: it is none of them.
+    """
+    words = [str(one.value) for one in kind]
+    if value not in words:
+        few = len(words) == 2  # noqa: PLR2004 -- either, or
+        known = " or ".join(words) if few else f"one of {', '.join(words)}"
+        raise UsageError(f"{name}: expected {known}, found {value!r}")
+    return kind(value)
 
 
 def checked_seed(seed: int) -> int:

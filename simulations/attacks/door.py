@@ -29,7 +29,6 @@ from flwr.app import Message
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
-from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.server.run.record import DecodedSum
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.privacy.protection import Protection
@@ -44,7 +43,6 @@ from fieldfare.simulations.attacks.defects import DoorDefect, FaultyNoise, with_
 from fieldfare.simulations.attacks.finding import Finding, Measured
 from fieldfare.simulations.federation.federation import (
     LocalFederation,
-    holdout_key,
     noise_source,
 )
 from fieldfare.simulations.federation.grid import InProcessGrid
@@ -54,7 +52,7 @@ from fieldfare.simulations.federation.noise_audit import (
     WatchedRecord,
     WatchedSums,
 )
-from fieldfare.simulations.federation.population import load_population
+from fieldfare.simulations.federation.population import load_population, prepared_sums
 
 LOST: Final = "bank-c"  # its first answer gets lost
 QUESTION: Final = "canaries by level and label"
@@ -294,18 +292,8 @@ def audit_door(design: DoorDesign) -> DoorAudit:
     with TemporaryDirectory(prefix="fieldfare-door-") as folder:
         population = load_population(study, canaries.write(Path(folder)), seed=design.seed)
         sums = {
-            name: with_defect(
-                WatchedSums.of(
-                    StudySums.prepare(
-                        study,
-                        records.data,
-                        population.holdout[name],
-                        records.asked_units(name, key=holdout_key(design.seed)),
-                    )
-                ),
-                design.defect,
-            )
-            for name, records in population.records.items()
+            name: with_defect(WatchedSums.of(part), design.defect)
+            for name, part in prepared_sums(study, population, seed=design.seed).items()
         }
         record, first = _run(design, AuditedRecord(plan, sums, own=own), Path(folder))
     known = own.of(ReleaseKind.TRAINING, initial_state(study).parameters, BANKS)

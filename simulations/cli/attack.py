@@ -1,7 +1,6 @@
 """`fieldfare audit door` and `fieldfare attack`: what a study's door and model give away."""
 
 import json
-import logging
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Final
@@ -12,6 +11,7 @@ from fieldfare.client.records import read_records
 from fieldfare.shared.pages.words import short
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.study.study import load_study
+from fieldfare.shared.terminal.stderr import without_log
 from fieldfare.simulations.attacks.defects import DoorDefect
 from fieldfare.simulations.attacks.door import DoorDesign, audit_door
 from fieldfare.simulations.attacks.finding import Finding
@@ -58,9 +58,8 @@ def audit_door_command(
         protection=noise,
         seed=seed,
     )
-    # One answer is lost on purpose.
-    logging.getLogger("fieldfare").setLevel(logging.ERROR)
-    found = audit_door(design)
+    with without_log("fieldfare"):  # one answer is lost on purpose
+        found = audit_door(design)
     show(found.finding, as_json=as_json)
     raise typer.Exit(int(bool(found.flagged)))
 

@@ -1,20 +1,19 @@
 """`fieldfare study join`: should we join?"""
 
 import json
-import logging
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.joining.figures import MINUTES, minutes_of
 from fieldfare.shared.joining.page import join_screen
 from fieldfare.shared.study.study import load_study
+from fieldfare.shared.terminal.stderr import progress_bar, without_log
 from fieldfare.simulations.cli import app
-from fieldfare.simulations.cli.simulate import MAX_SEED, Json, Out, Quiet, progress_on
+from fieldfare.simulations.cli.simulate import MAX_SEED, Json, Out, Quiet
 from fieldfare.simulations.demo.five_banks import PEOPLE, PREVALENCE, banks_study
 from fieldfare.simulations.federation.population import RecordsChoice
 from fieldfare.simulations.joining.join import PAGE, join
@@ -95,12 +94,9 @@ def study_join_command(
     else:
         source = WorldTerms(people, prevalence, load_institutions(institutions))
     task = JoinTask(agreed, source, parse_seeds(seeds), out)
-    logging.getLogger("fieldfare").setLevel(logging.ERROR)
-    errors = Console(stderr=True)
-    shown = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    hidden = quiet or as_json or not errors.is_terminal
-    with Progress(*shown, console=errors, transient=True, disable=hidden) as bars:
-        found = join(task, progress_on(bars), minutes=minutes)
+    visible = False if quiet or as_json else None
+    with without_log("fieldfare"), progress_bar(visible=visible) as progress:
+        found = join(task, progress, minutes=minutes)
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     elif not quiet:

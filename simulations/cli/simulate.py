@@ -1,7 +1,6 @@
 """`fieldfare simulate`, `demo`, `world make|learn|start` and `model score`."""
 
 import json
-import logging
 import re
 import shlex
 from collections.abc import Callable
@@ -11,13 +10,13 @@ from typing import Annotated, Final
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.public_start import NAME_PATTERN
 from fieldfare.shared.pages.words import decimals
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.study.study import load_study
+from fieldfare.shared.terminal.stderr import progress_bar, without_log
 from fieldfare.simulations.beside import ALONE, Beside, beside
 from fieldfare.simulations.cli import app
 from fieldfare.simulations.demo.five_banks import HOME_BANK, banks_task
@@ -226,16 +225,12 @@ def show(
     cores: AbstractContextManager[Beside] | None = None,
 ) -> None:
     """Simulate, with progress on a terminal's stderr, and print the requested output."""
-    # A refusal inside a simulation is reported where it ends the run, not as it happens.
-    logging.getLogger("fieldfare").setLevel(logging.ERROR)
-    errors = Console(stderr=True)
-    visible = errors.is_terminal and not (quiet or as_json)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with (
-        Progress(*columns, console=errors, transient=True, disable=not visible) as bars,
+        # A refusal inside a simulation is reported where it ends the run, not as it happens.
+        without_log("fieldfare"),
+        progress_bar(visible=False if quiet or as_json else None) as progress,
         cores or nullcontext(ALONE) as both,
     ):
-        progress = progress_on(bars)
         task = prepare(progress, both)
         results = simulate(task, progress, both)
     if as_json:
@@ -248,16 +243,6 @@ def show(
             shown["home"] = results["home"] | {"console": console}
         render = every_figure if details else screen
         Console().print(render({**results, **shown}))
-
-
-def progress_on(bars: Progress) -> OnProgress:
-    """Return what shows a task's progress as a bar."""
-    bar = bars.add_task("opening the run", total=None)
-
-    def report(what: str, done: int, total: int) -> None:
-        bars.update(bar, description=what, completed=done, total=total)
-
-    return report
 
 
 @app.command("world.make")

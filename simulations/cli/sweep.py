@@ -1,16 +1,15 @@
 """`fieldfare sweep`: the same simulation at every point of a grid."""
 
-import logging
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from fieldfare.shared.terminal.stderr import progress_bar, without_log
 from fieldfare.simulations.beside import beside
 from fieldfare.simulations.cli import app
-from fieldfare.simulations.cli.simulate import Out, Quiet, progress_on
+from fieldfare.simulations.cli.simulate import Out, Quiet
 from fieldfare.simulations.sweeps.keeping import TABLE
 from fieldfare.simulations.sweeps.page import PAGE, write_sweep_page
 from fieldfare.simulations.sweeps.plan import load_sweep
@@ -36,15 +35,12 @@ def sweep_command(
     point; the table is the same.
     """
     grid = SweepGrid.of(load_sweep(plan))
-    logging.getLogger("fieldfare").setLevel(logging.ERROR)
-    errors = Console(stderr=True)
-    shown = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    hidden = quiet or not errors.is_terminal
     with (
-        Progress(*shown, console=errors, transient=True, disable=hidden) as bars,
+        without_log("fieldfare"),
+        progress_bar(visible=False if quiet else None) as progress,
         beside() as both,
     ):
-        table = sweep(grid, out, progress_on(bars), both, ray_address)
+        table = sweep(grid, out, progress, both, ray_address)
     summary = Summary(table.to_pylist(), grid.base.evaluation.holdout)
     write_sweep_page(out / PAGE, grid.base.name, summary)
     if not quiet:

@@ -17,6 +17,7 @@ from fieldfare.client.records import LoadedRecords, holdout_mask, read_records
 from fieldfare.client.records.encoding.asked import unit_order
 from fieldfare.client.records.sources.source import Table, table_at
 from fieldfare.client.scoring.readings import COLUMNS
+from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import EncodedUnits, concatenate
 from fieldfare.shared.protocol.roster import is_institution_id
@@ -203,6 +204,23 @@ def check_minimum(study: Study, institutions: int) -> None:
         raise UsageError(
             f"expected at least {least} institutions (the study's minimum), found {institutions}"
         )
+
+
+def prepared_sums(study: Study, population: Population, *, seed: int) -> dict[str, StudySums]:
+    """Return every institution's units, ready for each release of a study.
+
+    Args:
+        study: that the population was read for.
+        population: its records, and which are held out.
+        seed: of the split.
+    """
+    key = holdout_key(seed)
+    return {
+        name: StudySums.prepare(
+            study, records.data, population.holdout[name], records.asked_units(name, key=key)
+        )
+        for name, records in population.records.items()
+    }
 
 
 def load_population(study: Study, choice: RecordsChoice, *, seed: int) -> Population:

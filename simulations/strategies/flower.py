@@ -9,7 +9,6 @@ What Flower's wrappers promise is of a whole institution, and holds for averages
 only: noise is set for a mean that one institution moves by at most C / n.
 """
 
-import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -40,6 +39,7 @@ from fieldfare.shared.errors import RunError
 from fieldfare.shared.models import model_for
 from fieldfare.shared.privacy.gaussian import epsilon_for
 from fieldfare.shared.run.optimizer import TrainingState, next_state
+from fieldfare.shared.terminal.stderr import without_log
 from fieldfare.simulations.federation.baselines import Trainer
 from fieldfare.simulations.federation.federation import FIRST_NODE
 from fieldfare.simulations.federation.grid import InProcessGrid
@@ -142,7 +142,7 @@ class FlowerRun:
         clients = _Clients(trainer, self, len(trainer.sums))
         nodes = {name: FIRST_NODE + place for place, name in enumerate(sorted(trainer.sums))}
         grid = _InOrder(clients.app(), nodes)
-        with _seeded(trainer.seed), _quiet():
+        with _seeded(trainer.seed), without_log("flwr"):  # of each round
             reached = _conducted(self, grid, start, self.rounds(trainer), len(nodes))
         return trainer.delivered(TrainingState.start(reached))
 
@@ -257,15 +257,3 @@ def _seeded(seed: int) -> Iterator[None]:
         yield
     finally:
         np.random.normal = kept
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Flower's log of each round off the screen."""
-    log = logging.getLogger("flwr")
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        log.setLevel(level)

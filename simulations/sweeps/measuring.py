@@ -22,12 +22,13 @@ from fieldfare.shared.protocol.plan import PICOMU2, Plan, plan_for
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.terminal.texts import plain
 from fieldfare.simulations.federation.baselines import Baseline, Trainer
-from fieldfare.simulations.federation.federation import LocalFederation, holdout_key
+from fieldfare.simulations.federation.federation import LocalFederation
 from fieldfare.simulations.federation.homes import Models, OwnFits, homes_of
 from fieldfare.simulations.federation.population import (
     Population,
     check_minimum,
     load_population,
+    prepared_sums,
 )
 from fieldfare.simulations.metrics import METRICS, Metrics, chances, mean_of, measure
 from fieldfare.simulations.sweeps.faults import CountedGrid, Faults, SimulatedTime
@@ -166,15 +167,7 @@ class Measurement:
         """
         study, population = block.grid.study(point), block.population
         check_minimum(study, len(population.records))
-        sums = {
-            name: StudySums.prepare(
-                study,
-                records.data,
-                population.holdout[name],
-                records.asked_units(name, key=holdout_key(point.seed)),
-            )
-            for name, records in population.records.items()
-        }
+        sums = prepared_sums(study, population, seed=point.seed)
         return cls(block, point, study, plan_for(study), sums)
 
     def rows(self) -> PointRows:

@@ -1,0 +1,39 @@
+"""What stands on stderr while something goes on: a bar, and no line of a log across it."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+Said = Callable[[str, int, int], None]
+
+
+@contextmanager
+def progress_bar(*, visible: bool | None = None) -> Iterator[Said]:
+    """Show a bar while the block lasts, and take it away at its end; gives what moves it.
+
+    Args:
+        visible: None: where stderr is a terminal.
+    """
+    errors = Console(stderr=True)
+    shown = errors.is_terminal if visible is None else visible
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=errors, transient=True, disable=not shown) as bars:
+        bar = bars.add_task("opening the run", total=None)
+        yield lambda what, done, total: bars.update(
+            bar, description=what, completed=done, total=total
+        )
+
+
+@contextmanager
+def without_log(name: str) -> Iterator[None]:
+    """Keep a logger's lines off the screen, but for errors, while the block lasts."""
+    log = logging.getLogger(name)
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
