@@ -64,7 +64,8 @@ def test_an_analyst_comes_in_and_takes_an_alert(console_address: Served, *, scri
         log_out_and_in(look, look.enrol(token, "anna"))
         page.get_by_label("Pages").get_by_role("link", name="Alerts").click()
         page.get_by_role("heading", name="Alerts").wait_for()
-        assert page.get_by_text("Keys j and k go down and up.").is_visible() == scripts
+        keys = page.get_by_text("Keys j and k go down and up.")
+        keys.wait_for(state="visible" if scripts else "hidden")  # a script shows it, when it runs
         look.check("alerts")
         first = page.locator("[data-row] code").first.inner_text()
         if scripts:
