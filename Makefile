@@ -105,13 +105,14 @@ nightly: $(DEV)  ## the long form of one part; without PART= it lists the parts
 	  attacks) FIELDFARE_KILL_SEEDS=6 FIELDFARE_RESUME_SEEDS=6 timeout --foreground 60m env $(PYTEST) -n 2 --dist loadgroup \
 	      tests/security tests/deployment/losses ;; \
 	  demo) FIELDFARE_DEMO_SEEDS=20 $(PYTEST) -n 2 tests/simulations/demo/test_screen_is_true.py ;; \
-	  promises) $(PYTEST) -n 2 -m promises --ignore tests/deployment/consoles ;; \
+	  operate) FIELDFARE_OPERATE_LONG=1 timeout --foreground 60m env $(PYTEST) -n 2 -m "faults or promises" tests/operation ;; \
+	  promises) $(PYTEST) -n 2 -m promises --ignore tests/deployment/consoles --ignore tests/operation ;; \
 	  model) $(PY) -m tests.security.protocol_model.scenarios ;; \
 	  audit) for epsilon in 1 4; do \
 	      $(PY) -m fieldfare.simulations.attacks.canaries --epsilon $$epsilon || exit 1; \
 	      $(PY) -m fieldfare.simulations.attacks.canaries --epsilon $$epsilon --halve-noise && exit 1 || true; \
 	    done; $(VENV)/bin/fieldfare audit door && $(VENV)/bin/fieldfare attack poisoning --seeds 5 ;; \
-	  *) echo "make nightly: expected PART=mutants, attacks, audit, console, coverage, demo, golden, lab, model or promises, found PART=$(PART)"; exit 2 ;; \
+	  *) echo "make nightly: expected PART=mutants, attacks, audit, console, coverage, demo, golden, lab, model, operate or promises, found PART=$(PART)"; exit 2 ;; \
 	esac
 
 .PHONY: site
