@@ -115,6 +115,10 @@ nightly: $(DEV)  ## the long form of one part; without PART= it lists the parts
 	  *) echo "make nightly: expected PART=mutants, attacks, audit, console, coverage, demo, golden, lab, model, operate or promises, found PART=$(PART)"; exit 2 ;; \
 	esac
 
+.PHONY: locks
+locks: $(DEV)  ## write the lock of every role anew: one version of each package, with hashes
+	$(PY) -m tests.packaging.make_locks
+
 .PHONY: site
 site: $(DEV)  ## build the documents as a site, offline, with references from the code: out/site/index.html
 	$(PY) -m docs.site out

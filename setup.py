@@ -24,10 +24,10 @@ class SameBytes(bdist_wheel):
         shutil.rmtree(self.get_finalized_command("build").build_lib, ignore_errors=True)
         super().run()
 
-    def write_wheelfile(self, *arguments: str) -> None:
+    def write_wheelfile(self, wheelfile_base: str, *arguments: str) -> None:
         """Write the last file before the archive, and give every file the same modes."""
-        super().write_wheelfile(*arguments)
-        for path in (Path(self.bdist_dir), *Path(self.bdist_dir).rglob("*")):
+        super().write_wheelfile(wheelfile_base, *arguments)
+        for path in Path(wheelfile_base).parent.rglob("*"):
             path.chmod(0o755 if path.is_dir() else 0o644)
 
 

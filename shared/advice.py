@@ -26,6 +26,7 @@ EXTRA_OF: Final = {
     "opacus": "torch",
     "opendp": "institution",
     "pyarrow": "institution",
+    "scipy": "auditor",
     "sklearn": "institution",
     "threadpoolctl": "institution",
     "sqlalchemy": "coordinator",
@@ -35,6 +36,7 @@ EXTRA_OF: Final = {
     "yaml": "institution",
 }
 FOR: Final = {
+    "auditor": "checking a study or a run needs",
     "coordinator": "a coordinator needs",
     "demo": "simulations need",
     "institution": "an institution needs",

@@ -57,10 +57,12 @@ PROCESSES = {
         "server.stock_server",
     ),
     "demo": (),
+    "auditor": (),
 }
 # Commands by role: what stands before the first dot of their names, or a whole name.
 HEADS = {
-    "node": (),
+    "node": ("software",),
+    "auditor": ("audit", "study.check", "study.plan", "study.sign", "software"),
     "institution": ("institution", "records", "study", "typologies", "roster", "audit"),
     "coordinator": ("coordinator", "query", "roster", "audit"),
     "demo": (

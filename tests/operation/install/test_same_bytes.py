@@ -63,3 +63,15 @@ def test_the_wheel_says_nothing_of_where_and_when_it_was_built(tmp_path: Path) -
     assert {one.date_time for one in found} == {(1980, 1, 1, 0, 0, 0)}
     assert {stat.S_IMODE(one.external_attr >> 16) for one in found} <= {0o644, 0o664}
     assert {one.compress_type for one in found} == {zipfile.ZIP_STORED}
+
+
+@pytest.mark.faults
+def test_a_checkout_installs_editable(tmp_path: Path) -> None:
+    tree, out = tree_at(tmp_path / "tree", mode=0o644), tmp_path / "dist"
+    out.mkdir()
+    code = "import sys; from setuptools import build_meta as b; b.build_editable(sys.argv[1])"
+    done = subprocess.run(
+        [sys.executable, "-c", code, out], cwd=tree, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert [path.suffix for path in out.iterdir()] == [".whl"]
