@@ -67,6 +67,9 @@ def check_reason(reason: str) -> None:
 class MessageBody(BaseModel):
     """Base of everything that is signed: frozen, strict, with a type string and a format."""
 
+    # A slot and no field: copies, changed ones too, take the fields over and leave it empty.
+    __slots__ = ("_kept_hash",)
+
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
     TYPE: ClassVar[str]
@@ -74,8 +77,12 @@ class MessageBody(BaseModel):
 
     @property
     def hash(self) -> str:
-        """SHA-256 under the message's type string, hex."""
-        return content_hash(self.TYPE, self)
+        """SHA-256 under the message's type string, hex; kept, as nothing in it can change."""
+        kept: str | None = getattr(self, "_kept_hash", None)
+        if kept is None:
+            kept = content_hash(self.TYPE, self)
+            object.__setattr__(self, "_kept_hash", kept)
+        return kept
 
 
 class Approval(MessageBody):
@@ -200,6 +207,11 @@ class KeyOffer(MessageBody):
     remembered: str = Field(
         default="", max_length=MAX_REMEMBERED, pattern=r"^[A-Za-z0-9+/]*={0,2}$"
     )
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 under the message's type string, hex; never kept, as a dict can be changed."""
+        return content_hash(self.TYPE, self)
 
     @model_serializer(mode="wrap")
     def _nothing_is_left_out(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:

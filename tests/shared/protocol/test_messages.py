@@ -1,8 +1,13 @@
 import base64
+import copy
 import json
 import math
+import pickle
+import warnings
 from collections.abc import Callable
-from typing import Any
+from enum import Enum
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import numpy as np
 import pytest
@@ -12,9 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fieldfare.shared.canonical import bytes_hash
+from fieldfare.shared.canonical import bytes_hash, content_hash
 from fieldfare.shared.errors import ProtocolError, RefusalCode
 from fieldfare.shared.privacy.protection import Protection
+from fieldfare.shared.protocol import messages
 from fieldfare.shared.protocol.messages import (
     MAX_MESSAGE_BYTES,
     Approval,
@@ -351,6 +357,76 @@ def test_minus_zero_is_zero_in_what_is_signed() -> None:
 def test_messages_are_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         REQUEST.n = 4  # type: ignore[misc]
+
+
+@every_body
+def test_a_copy_has_the_hash_of_what_it_holds(body: MessageBody) -> None:
+    kept = body.hash
+    for field in type(body).model_fields:
+        if field != "format":
+            changed = body.model_copy(update={field: "another"})
+            with warnings.catch_warnings(action="ignore"):  # a text where a number belongs
+                assert changed.hash != kept
+            assert body.hash == kept
+    same = (copy.copy(body), copy.deepcopy(body), pickle.loads(pickle.dumps(body)))  # noqa: S301
+    for other in (*same, body.model_copy(), body.model_copy(deep=True)):
+        assert other == body
+        assert other.hash == kept
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**53 - 1), st.integers(0, 2**53 - 1), st.floats(1e-6, 1e6))
+def test_a_changed_request_has_another_hash(step: int, attempt: int, sigma: float) -> None:
+    change = {"step": step, "attempt": attempt, "sigma": sigma}
+    before, changed = REQUEST.hash, REQUEST.model_copy(update=change)
+    same = all(getattr(REQUEST, name) == value for name, value in change.items())
+    assert (changed.hash == before) is same
+    anew = Request.model_validate({**REQUEST.model_dump(), **change})
+    assert anew.hash == changed.hash
+    assert changed.model_copy(update=REQUEST.model_dump(include=set(change))).hash == before
+
+
+def test_a_hash_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    computed = list[str]()
+
+    def counted(kind: str, body: MessageBody) -> str:
+        computed.append(kind)
+        return content_hash(kind, body)
+
+    monkeypatch.setattr(messages, "content_hash", counted)
+    request = REQUEST.model_copy()
+    assert request.hash == request.hash == REQUEST.hash
+    assert computed == [Request.TYPE]
+
+
+def changeable(annotation: Any) -> bool:
+    """Tell whether a value of this type can be changed in place."""
+    if isinstance(annotation, type) and issubclass(annotation, MessageBody):
+        return any(changeable(one.annotation) for one in annotation.model_fields.values())
+    inner = get_args(annotation)
+    if get_origin(annotation) is Annotated:
+        return changeable(inner[0])
+    if get_origin(annotation) is Literal:
+        return False
+    plain = {str, int, float, bytes, bool, tuple, type(None), Ellipsis, UnionType, Union}
+    kind = get_origin(annotation) or annotation
+    enumerated = isinstance(kind, type) and issubclass(kind, Enum)
+    return not (enumerated or kind in plain) or any(map(changeable, inner))
+
+
+def test_no_message_that_can_be_changed_in_place_keeps_its_hash() -> None:
+    kinds = {*MessageBody.__subclasses__()}
+    assert Request in kinds
+    assert {
+        kind
+        for kind in kinds
+        if kind.hash is MessageBody.hash
+        and any(changeable(one.annotation) for one in kind.model_fields.values())
+    } == set()
+    offer = next(body for body in BODIES if isinstance(body, KeyOffer)).model_copy(deep=True)
+    before = offer.hash
+    offer.ciphertexts["b"] = "CCCC"
+    assert offer.hash != before
 
 
 def test_too_large_a_message_is_not_parsed() -> None:
