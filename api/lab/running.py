@@ -39,6 +39,7 @@ def simulate(
     noise: Noise = "simulated",
     engine: EngineName = "custodians",
     ray_address: str | None = None,
+    workers: int | None = None,
     seed: int = 0,
     progress: bool | None = None,
 ) -> Result:
@@ -67,6 +68,7 @@ def simulate(
         engine: "custodians"; "sums", everybody's sums in one pass, fast and without a protocol; or
             "ray", the same by processes of Ray. The figures are the same (docs/engines.md).
         ray_address: HOST:PORT of a Ray cluster; None starts one on this machine's loopback.
+        workers: cores of the cluster that is started here; None takes all.
         seed: of split, partition and simulated noise, 0 to 2**63 - 1; exact noise has none.
         progress: None shows a bar on a terminal and in a notebook, False none.
 
@@ -100,6 +102,7 @@ def simulate(
         protection=chosen(Protection, "noise", noise),
         engine=chosen(Engine, "engine", engine),
         ray_address=ray_address,
+        workers=workers,
     )
     return Result(study, _run(task, progress))
 

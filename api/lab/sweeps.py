@@ -15,7 +15,7 @@ from rich.console import Console
 from fieldfare.lab.frames import ALL, arrow_of, tables_of
 from fieldfare.lab.plots import Plot, pandas_of, plot_of
 from fieldfare.lab.progress import shown
-from fieldfare.lab.running import checked_study, choice_of
+from fieldfare.lab.running import EngineName, checked_study, choice_of
 from fieldfare.lab.studies import LabStudy
 from fieldfare.shared.errors import UsageError
 from fieldfare.simulations.beside import ALONE, beside
@@ -130,8 +130,9 @@ def sweep(
     seeds: Sequence[int] | int = (0, 1, 2),
     institution_column: str | None = None,
     beside_it: Sequence[str] = ("alone", "at_home", "pooled"),
-    engine: Literal["custodians", "ray"] = "custodians",
+    engine: EngineName = "custodians",
     ray_address: str | None = None,
+    workers: int | None = None,
     cores: Literal[1, 2] = 1,
     out: str | Path | None = None,
     progress: bool | None = None,
@@ -158,9 +159,11 @@ def sweep(
         seeds: of split, partition, noise and faults; every point is run under all of them.
         institution_column: of one frame, the column that names the institution.
         beside_it: what is measured beside the shared model.
-        engine: "custodians", in process, or "ray", as tasks of a Ray cluster; the same table.
+        engine: "custodians"; "sums", in one pass without messages, fast, where nobody leaves or is
+            late; or "ray", points as tasks of a Ray cluster. The table is the same.
         ray_address: HOST:PORT of a cluster, whose nodes read `data` at the same path; None starts
             Ray on this machine alone.
+        workers: cores of the cluster that is started here; None takes all.
         cores: 2: points run in a second process too; a script then needs its
             `if __name__ == "__main__":`.
         out: a folder that keeps figures of each point, so that an interrupted sweep goes on; None:
@@ -203,7 +206,7 @@ def sweep(
         folder = read / "points" if out is None else Path(out)
         make_folder(folder)
         with shown(progress) as said, beside() if cores > 1 else nullcontext(ALONE) as both:
-            return SweepResult(grid, run_sweep(grid, folder, said, both, ray_address))
+            return SweepResult(grid, run_sweep(grid, folder, said, both, ray_address, workers))
 
 
 def _listed(values: Any) -> tuple[Any, ...]:

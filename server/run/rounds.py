@@ -249,30 +249,15 @@ class SecureSums:
         return ", ".join(f"{name}: {reason}" for name, reason in sorted(self.lost.items())) or "-"
 
     def _request(self, terms: ReleaseTerms, step: int, attempt: int, parameters: bytes) -> Request:
-        """Write R: every term that noise, cost and masks depend on."""
-        federation = self.federation
-        privacy, geometry = federation.plan.study.privacy, self._geometry(terms.kind)
-        return Request(
-            protocol=PROTOCOL_VERSION,
-            study=federation.plan.study_id,
-            roster=federation.roster.hash,
-            run=federation.run,
-            opening=federation.agreed.opening_hash,
-            step=step,
-            attempt=attempt,
-            kind=terms.kind,
-            participants=tuple(federation.participants[i] for i in self.present),
-            n=len(self.present),
-            t=privacy.collusion_tolerance,
-            multiplicity=privacy.multiplicity,
-            clipping_norm=terms.vectors.clipping_norm,
-            sigma=terms.sigma,
-            gamma_bits=terms.vectors.gamma_bits,
-            word_bits=terms.word_bits.value,
-            entries=terms.vectors.entries,
-            dtype="<u4" if terms.word_bits is WordBits.K32 else "<u8",
-            parameters=parameters_hash(parameters),
-            geometry="" if geometry is None else geometry.hash,
+        """Write R for whoever is there."""
+        federation, geometry = self.federation, self._geometry(terms.kind)
+        return written_request(
+            federation.agreed,
+            tuple(federation.participants[name] for name in self.present),
+            terms,
+            (step, attempt),
+            parameters_hash(parameters),
+            "" if geometry is None else geometry.hash,
         )
 
     def _geometry(self, kind: ReleaseKind) -> Geometry | None:
@@ -490,6 +475,49 @@ class SecureSums:
             encode(words, terms.word_bits),
             dict(self._promised),
         )
+
+
+def written_request(
+    run: AgreedRun,
+    participants: tuple[Participant, ...],
+    terms: ReleaseTerms,
+    place: tuple[int, int],
+    parameters: str,
+    geometry: str = "",
+) -> Request:
+    """Write R: every term that noise, cost and masks depend on.
+
+    Args:
+        run: as its participants agreed on it.
+        participants: who is asked, sorted.
+        terms: of the release.
+        place: its position in the run, and the attempt.
+        parameters: the hash of what it binds.
+        geometry: the hash of the coordinates of a training step; nothing: the features' own.
+    """
+    privacy, (step, attempt) = run.plan.study.privacy, place
+    return Request(
+        protocol=PROTOCOL_VERSION,
+        study=run.plan.study_id,
+        roster=run.roster_hash,
+        run=run.opening.run,
+        opening=run.opening_hash,
+        step=step,
+        attempt=attempt,
+        kind=terms.kind,
+        participants=participants,
+        n=len(participants),
+        t=privacy.collusion_tolerance,
+        multiplicity=privacy.multiplicity,
+        clipping_norm=terms.vectors.clipping_norm,
+        sigma=terms.sigma,
+        gamma_bits=terms.vectors.gamma_bits,
+        word_bits=terms.word_bits.value,
+        entries=terms.vectors.entries,
+        dtype="<u4" if terms.word_bits is WordBits.K32 else "<u8",
+        parameters=parameters,
+        geometry=geometry,
+    )
 
 
 def sum_in_range(words: Word, terms: ReleaseTerms, step: int, participants: int) -> Values:

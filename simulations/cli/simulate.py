@@ -72,6 +72,20 @@ By = Annotated[
         help="custodians: as deployed; sums: one pass, no protocol; ray: that, on all cores."
     ),
 ]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--ray-address",
+        metavar="HOST:PORT",
+        help="For engine ray: of a cluster that runs. By default one starts on this machine alone.",
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers", min=1, metavar="N", help="For engine ray: cores of the cluster started here."
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 Chosen = Annotated[
     str,
@@ -141,6 +155,8 @@ def simulate_command(
         Protection, typer.Option(help="simulated: fast, without protection; exact: as deployed.")
     ] = Protection.SIMULATED,
     engine: By = Engine.CUSTODIANS,
+    ray_address: RayAddress = None,
+    workers: Workers = None,
     no_report: Annotated[
         bool, typer.Option("--no-report", help="Write no report.html, which takes seconds.")
     ] = False,
@@ -159,6 +175,8 @@ def simulate_command(
         out=out,
         holdout_files=tuple(holdout_file or ()),
         engine=engine,
+        ray_address=ray_address,
+        workers=workers,
         baselines=own,
         others=others,
         seed=seed,

@@ -9,7 +9,7 @@ from rich.console import Console
 from fieldfare.shared.terminal.stderr import progress_bar, without_log
 from fieldfare.simulations.beside import beside
 from fieldfare.simulations.cli import app
-from fieldfare.simulations.cli.simulate import Out, Quiet
+from fieldfare.simulations.cli.simulate import Out, Quiet, RayAddress, Workers
 from fieldfare.simulations.sweeps.keeping import TABLE
 from fieldfare.simulations.sweeps.page import PAGE, write_sweep_page
 from fieldfare.simulations.sweeps.plan import load_sweep
@@ -23,10 +23,8 @@ from fieldfare.simulations.sweeps.summary import Summary
 def sweep_command(
     plan: Annotated[Path, typer.Argument(metavar="SWEEP.toml", help="See docs/sweeps.md.")],
     out: Out,
-    ray_address: Annotated[
-        str | None,
-        typer.Option(metavar="HOST:PORT", help="Of a Ray cluster, for engine ray."),
-    ] = None,
+    ray_address: RayAddress = None,
+    workers: Workers = None,
     quiet: Quiet = False,
 ) -> None:
     """Run a study at every point of a grid, over several seeds, and compare.
@@ -40,7 +38,7 @@ def sweep_command(
         progress_bar(visible=False if quiet else None) as progress,
         beside() as both,
     ):
-        table = sweep(grid, out, progress, both, ray_address)
+        table = sweep(grid, out, progress, both, ray_address, workers)
     summary = Summary(table.to_pylist(), grid.base.evaluation.holdout)
     write_sweep_page(out / PAGE, grid.base.name, summary)
     if not quiet:

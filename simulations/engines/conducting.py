@@ -17,6 +17,7 @@ from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.protocol.plan import Plan, ReleaseTerms
 from fieldfare.shared.ring import encode
 from fieldfare.shared.run.kinds import Release, Summed, next_kind
+from fieldfare.shared.run.kinds.kind import Content
 from fieldfare.shared.run.optimizer import TrainingState
 from fieldfare.shared.run.replay import words_hash
 from fieldfare.shared.run.results import Results, Values
@@ -24,6 +25,7 @@ from fieldfare.simulations.engines.one_pass import AskedRelease, PooledSum
 
 Stepped = Callable[[TrainingState], None]
 Left = Callable[[ReleaseTerms, Values, int], None]
+Asked = Callable[[Release, Content], None]
 
 
 class Members(Protocol):
@@ -41,6 +43,7 @@ def conducted(
     *,
     on_step: Stepped = lambda _: None,
     on_sum: Left = lambda *_: None,
+    on_asked: Asked = lambda *_: None,
 ) -> Outcome:
     """Carry a run out to its end.
 
@@ -50,6 +53,7 @@ def conducted(
         names: of all of them, sorted.
         on_step: told each training step.
         on_sum: told what is left of each sum without the institutions' own, and of how many.
+        on_asked: told each release before its sum, and what its request would bind.
 
     Raises:
         AccountingError: a number of institutions at which the accounting rule does not hold.
@@ -61,7 +65,9 @@ def conducted(
     while (kind := next_kind(plan, results)) is not None:
         release = Release.of(kind, plan, results)
         kind.check_participants(plan, results, names)
-        results = _released(plan, results, release, members, (len(names), on_sum))
+        content = next(kind.contents(plan, results))
+        on_asked(release, content)
+        results = _released(plan, release, content, members, (len(names), on_sum))
         costs = costs.plus(release.terms.side, release.terms.cost)
         state = results.training
         if state is not None and kind.release is ReleaseKind.TRAINING:
@@ -70,11 +76,10 @@ def conducted(
 
 
 def _released(
-    plan: Plan, results: Results, release: Release, members: Members, told: tuple[int, Left]
+    plan: Plan, release: Release, content: Content, members: Members, told: tuple[int, Left]
 ) -> Results:
     """Ask for a release, and take what follows from its sum."""
     kind, terms, (count, on_sum) = release.kind, release.terms, told
-    content = next(kind.contents(plan, results))
     bound = replace(content.results, bound=content.hash)
     words, exact = np.zeros(terms.vectors.entries, np.uint64), np.zeros(1)
     if kind.release is not ReleaseKind.REHEARSAL:  # masks over zeros; here are none

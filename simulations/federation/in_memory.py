@@ -32,7 +32,6 @@ from fieldfare.shared.joining.figures import Facts, figures
 from fieldfare.shared.joining.rows import PairedRow
 from fieldfare.shared.models import model_for
 from fieldfare.shared.privacy.protection import Protection
-from fieldfare.shared.privacy.samplers import SimulatedNoise
 from fieldfare.shared.protocol.plan import PICOMU2, Plan, plan_for
 from fieldfare.shared.run.optimizer import TrainingState
 from fieldfare.shared.run.results import AnswerSum
@@ -47,8 +46,6 @@ from fieldfare.simulations.federation.federation import (
     HomedInstitution,
     HomeInRun,
     LocalFederation,
-    holdout_key,
-    noise_stream,
 )
 from fieldfare.simulations.federation.homes import (
     AT_HOME,
@@ -73,6 +70,7 @@ from fieldfare.simulations.federation.population import (
     RecordsChoice,
     given_holdout,
     held_out,
+    institutions_of,
     load_population,
 )
 from fieldfare.simulations.federation.reviews import (
@@ -228,6 +226,7 @@ def simulated(
     """
     clock = Clock()
     task.engine.check(task.protection, has_home=task.home is not None)
+    task.engine.check_cluster(task.ray_address, task.workers)
     population = load_population(task.study, task.choice, seed=task.seed)
     test = (
         given_holdout(task.study, task.choice, task.holdout_files, list(population.records))
@@ -235,7 +234,7 @@ def simulated(
         else held_out(population)
     )
     clock.mark("loading_seconds", clock.started)
-    institutions = _institutions(task, population)
+    institutions = institutions_of(task.study, population, seed=task.seed)
     sums = {one.name: one.sums(task.study) for one in institutions if _looks_at_each(task)}
     fits = _own_fits(task, population, both)
     outcome, noise = _federate(task, institutions, sums, (clock, progress))
@@ -265,21 +264,6 @@ def simulated(
     audit = audited(noise, np.random.default_rng([task.seed, COINS]))
     results["audit"] = None if audit is None else audit.as_dict()
     return Simulated(task, plan, outcome, models, test, results, clock, used)
-
-
-def _institutions(task: Experiment, population: Population) -> list[InstitutionUnits]:
-    """Return everybody's units, and the stream that each one's simulated noise comes from."""
-    study, key = task.study, holdout_key(task.seed)
-    return [
-        InstitutionUnits(
-            name,
-            records.data,
-            population.holdout[name],
-            SimulatedNoise(noise_stream(task.seed, index)),
-            records.asked_units(name, key=key) if study.asks or study.groups else None,
-        )
-        for index, (name, records) in enumerate(population.records.items())
-    ]
 
 
 def _looks_at_each(task: Experiment) -> bool:

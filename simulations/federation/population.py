@@ -20,9 +20,11 @@ from fieldfare.client.scoring.readings import COLUMNS
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import EncodedUnits, concatenate
+from fieldfare.shared.privacy.samplers import SimulatedNoise
 from fieldfare.shared.protocol.roster import is_institution_id
 from fieldfare.shared.study.study import Study
-from fieldfare.simulations.federation.federation import holdout_key
+from fieldfare.simulations.engines.one_pass import InstitutionUnits
+from fieldfare.simulations.federation.federation import holdout_key, noise_stream
 
 
 @dataclass(frozen=True)
@@ -206,21 +208,30 @@ def check_minimum(study: Study, institutions: int) -> None:
         )
 
 
-def prepared_sums(study: Study, population: Population, *, seed: int) -> dict[str, StudySums]:
-    """Return every institution's units, ready for each release of a study.
+def institutions_of(study: Study, population: Population, *, seed: int) -> list[InstitutionUnits]:
+    """Return everybody's units, and the stream that each one's simulated noise comes from.
 
     Args:
         study: that the population was read for.
         population: its records, and which are held out.
-        seed: of the split.
+        seed: of the split and of the noise.
     """
-    key = holdout_key(seed)
-    return {
-        name: StudySums.prepare(
-            study, records.data, population.holdout[name], records.asked_units(name, key=key)
+    key, asks = holdout_key(seed), bool(study.asks or study.groups)
+    return [
+        InstitutionUnits(
+            name,
+            records.data,
+            population.holdout[name],
+            SimulatedNoise(noise_stream(seed, index)),
+            records.asked_units(name, key=key) if asks else None,
         )
-        for name, records in population.records.items()
-    }
+        for index, (name, records) in enumerate(population.records.items())
+    ]
+
+
+def prepared_sums(study: Study, population: Population, *, seed: int) -> dict[str, StudySums]:
+    """Return every institution's units, ready for each release; see `institutions_of`."""
+    return {one.name: one.sums(study) for one in institutions_of(study, population, seed=seed)}
 
 
 def load_population(study: Study, choice: RecordsChoice, *, seed: int) -> Population:

@@ -1,7 +1,8 @@
 """What comes of one point: a row for each model, on each institution's held-out units."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -21,19 +22,23 @@ from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.plan import PICOMU2, Plan, plan_for
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.terminal.texts import plain
+from fieldfare.simulations.engines.conducting import conducted
+from fieldfare.simulations.engines.engine import Engine
+from fieldfare.simulations.engines.one_pass import InstitutionUnits, OnePass
 from fieldfare.simulations.federation.baselines import Baseline, Trainer
 from fieldfare.simulations.federation.federation import LocalFederation
 from fieldfare.simulations.federation.homes import Models, OwnFits, homes_of
 from fieldfare.simulations.federation.population import (
     Population,
     check_minimum,
+    institutions_of,
     load_population,
-    prepared_sums,
 )
 from fieldfare.simulations.metrics import METRICS, Metrics, chances, mean_of, measure
 from fieldfare.simulations.sweeps.faults import CountedGrid, Faults, SimulatedTime
 from fieldfare.simulations.sweeps.plan import Learner
 from fieldfare.simulations.sweeps.points import SweepGrid, SweepPoint
+from fieldfare.simulations.sweeps.traffic import CountedRun
 
 OWN: Final = "own"  # an institution's own held-out units
 ALL: Final = "all"  # those of all institutions, together
@@ -149,61 +154,78 @@ class Measurement:
     Attributes:
         block: its records.
         study, plan: what is run.
-        sums: prepared sums by institution.
+        institutions: everybody's units and streams of noise.
     """
 
     block: SharedSplit
     point: SweepPoint
     study: Study
     plan: Plan
-    sums: Mapping[str, StudySums]
+    institutions: Sequence[InstitutionUnits]
 
     @classmethod
     def of(cls, block: SharedSplit, point: SweepPoint) -> "Measurement":
-        """Prepare the sums of a point.
+        """Prepare a point.
 
         Raises:
             UsageError: fewer institutions than its study needs; others of its block may need less.
         """
         study, population = block.grid.study(point), block.population
         check_minimum(study, len(population.records))
-        sums = prepared_sums(study, population, seed=point.seed)
-        return cls(block, point, study, plan_for(study), sums)
+        institutions = institutions_of(study, population, seed=point.seed)
+        return cls(block, point, study, plan_for(study), institutions)
+
+    @cached_property
+    def sums(self) -> Mapping[str, StudySums]:
+        """Prepared sums by institution."""
+        return {one.name: one.sums(self.study) for one in self.institutions}
 
     def rows(self) -> PointRows:
         """Run the federation and measure every model that the sweep names."""
-        point, sigma = self.point, self._sigma()
-        faults = Faults.of(
-            point.dropouts or 0.0,
-            point.stragglers or 0.0,
-            steps=self.study.training.steps,
-            seed=point.seed,
-        )
-        failure, outcome = "", None
-        with LocalFederation(
-            self.study, self.sums, Protection.SIMULATED, seed=point.seed
-        ) as federation:
-            grid, time = federation.grid_of(CountedGrid, faults), SimulatedTime()
-            try:
-                outcome = federation.job().run(
-                    GridChannel(grid, monotonic=time.monotonic, sleep=time.sleep)
-                )
-            except RunError as error:  # that a run does not end is a result, too
-                failure = plain(str(error), MOST_FAILURE)
         found = PointRows(
-            key=self.block.grid.key(point),
-            failure=failure,
-            institutions=len(self.sums),
+            key=self.block.grid.key(self.point),
+            institutions=len(self.institutions),
             units=sum(len(one) for one in self.block.population.records.values()),
-            sigma=sigma,
-            rounds=grid.rounds,
-            bytes_down=grid.down,
-            bytes_up=grid.up,
+            sigma=self._sigma(),
+            rounds=0,
+            bytes_down=0,
+            bytes_up=0,
         )
-        return found if outcome is None else found.model_copy(update=self._told(outcome))
+        failure, outcome, counted = self._run()
+        sent = {"rounds": counted.rounds, "bytes_down": counted.down, "bytes_up": counted.up}
+        told = {} if outcome is None else self._told(outcome)
+        return found.model_copy(update={"failure": failure, **sent, **told})
+
+    def _run(self) -> tuple[str, Outcome | None, CountedGrid | CountedRun]:
+        """Return why the run did not end, or what it came to; and what was sent in it."""
+        point, engine = self.point, self.block.grid.plan.engine
+        faults = (point.dropouts or 0.0, point.stragglers or 0.0)
+        if engine is Engine.CUSTODIANS or any(faults):
+            return self._by_custodians(*faults)
+        names = [one.name for one in self.institutions]
+        counted = CountedRun(self.plan, names)
+        members = OnePass(self.plan, self.institutions)
+        try:
+            return "", conducted(self.plan, members, names, on_asked=counted.asked), counted
+        except RunError as error:  # that a run does not end is a result, too
+            return plain(str(error), MOST_FAILURE), None, counted
+
+    def _by_custodians(
+        self, dropouts: float, stragglers: float
+    ) -> tuple[str, Outcome | None, CountedGrid]:
+        """Run it whole, on a simulated clock: real custodians, real door, real rounds."""
+        study, seed = self.study, self.point.seed
+        faults = Faults.of(dropouts, stragglers, steps=study.training.steps, seed=seed)
+        with LocalFederation(study, self.sums, Protection.SIMULATED, seed=seed) as federation:
+            grid, time = federation.grid_of(CountedGrid, faults), SimulatedTime()
+            channel = GridChannel(grid, monotonic=time.monotonic, sleep=time.sleep)
+            try:
+                return "", federation.job().run(channel), grid
+            except RunError as error:
+                return plain(str(error), MOST_FAILURE), None, grid
 
     def _sigma(self) -> float:
-        count, tolerance = len(self.sums), self.study.privacy.collusion_tolerance
+        count, tolerance = len(self.institutions), self.study.privacy.collusion_tolerance
         return float(self.plan.training.noise_on_sum(count, tolerance))
 
     def _told(self, outcome: Outcome) -> dict[str, Any]:

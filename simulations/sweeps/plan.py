@@ -3,16 +3,18 @@
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.public_start import NAME_PATTERN
 from fieldfare.shared.study.study import MAX_INSTITUTIONS
 from fieldfare.shared.study.toml import PathText, Section, load_toml, problem_lines
+from fieldfare.simulations.engines.engine import Engine
 
 COLUMN: Final = "column:"  # a partition by a natural column
+FAULTS: Final = ("dropouts", "stragglers")  # axes of what only messages have
 
 
 class Learner(StrEnum):
@@ -89,8 +91,9 @@ class SweepPlan(Section):
         axes: what is varied.
         seeds: of split, partition and noise; each point is run under all of them.
         beside: what is measured beside the model of the federation.
-        engine: `custodians`, real ones behind their real door, in process on two cores where they
-            are there; or `ray`, the same as tasks of a Ray cluster. The table is the same.
+        engine: what carries each point out. The table is the same: `custodians`, real ones; `sums`,
+            one pass, where nobody leaves or is late; `ray`, points as tasks of a Ray cluster, by
+            `sums` where nobody leaves or is late, else by real custodians.
     """
 
     study: PathText
@@ -102,7 +105,7 @@ class SweepPlan(Section):
     beside: tuple[Literal["alone", "at_home", "pooled"], ...] = Field(
         ("alone", "at_home", "pooled"), strict=False
     )
-    engine: Literal["custodians", "ray"] = "custodians"
+    engine: Engine = Field(Engine.CUSTODIANS, strict=False)
 
     @field_validator("seeds")
     @classmethod
@@ -110,6 +113,16 @@ class SweepPlan(Section):
         if len(set(seeds)) < len(seeds):
             raise ValueError("expected different seeds, found one twice")
         return seeds
+
+    @model_validator(mode="after")
+    def _can_be_carried_out(self) -> Self:
+        named = [name for name in FAULTS if any(getattr(self.axes, name))]
+        if self.engine is Engine.SUMS and named:
+            raise ValueError(
+                f"engine: expected custodians or ray with {' and '.join(named)} above 0, found "
+                "sums: it adds sums up without messages, so nobody in it leaves or is late"
+            )
+        return self
 
     def measures(self, learner: Learner) -> bool:
         """Tell whether a learner's models are measured."""

@@ -10,6 +10,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from fieldfare.simulations.beside import ALONE, CORES, Beside
 from fieldfare.simulations.engines.cluster import cluster
+from fieldfare.simulations.engines.engine import Engine
 from fieldfare.simulations.sweeps.keeping import Keeping
 from fieldfare.simulations.sweeps.measuring import PointRows, SharedSplit
 from fieldfare.simulations.sweeps.points import SweepGrid, SweepPoint
@@ -28,6 +29,7 @@ def sweep(
     said: Said = unsaid,
     both: Beside = ALONE,
     address: str | None = None,
+    cores: int | None = None,
 ) -> pa.Table:
     """Run every point that is not kept yet, and write the table; returns it.
 
@@ -37,20 +39,22 @@ def sweep(
         said: told how many points are done, of how many.
         both: the second core, for points in process.
         address: of a Ray cluster; None: Ray is started on this machine alone, where it is asked.
+        cores: of the cluster that is started here; None: all.
 
     Raises:
         FieldfareError: by whose fault it is.
     """
+    grid.plan.engine.check_cluster(address, cores)
     keeping = Keeping(out, grid)
     (out / "points").mkdir(parents=True, exist_ok=True)
     missing = {point for point in grid.points if keeping.found(point) is None}
     done, total = len(grid.points) - len(missing), len(grid.points)
     said("points", done, total)
     workers = 1 if both is ALONE else CORES
-    if grid.plan.engine == "ray" and missing:
+    if grid.plan.engine is Engine.RAY and missing:
         from fieldfare.simulations.sweeps import ray_tasks  # noqa: PLC0415 -- an extra of its own
 
-        with cluster(address) as workers:
+        with cluster(address, cores) as workers:
             for rows in ray_tasks.rows_of(grid, chunks(grid, missing, workers)):
                 keeping.put(rows)
                 done += 1

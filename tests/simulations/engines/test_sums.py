@@ -46,6 +46,25 @@ def test_a_home_is_refused() -> None:
     Engine.CUSTODIANS.check(Protection.EXACT, has_home=True)
 
 
+@pytest.mark.parametrize(
+    ("engine", "address", "workers", "message"),
+    [
+        ("custodians", "10.0.0.1:6379", None, "the engine ray with an address.*, found custodians"),
+        ("sums", None, 2, "the engine ray with a number of workers, found sums"),
+        ("ray", "10.0.0.1:6379", 2, "found both: a cluster that runs already has its cores"),
+        ("ray", None, 0, "workers: expected a number from 1 on, found 0"),
+    ],
+)
+def test_a_cluster_that_nobody_uses_is_refused(
+    engine: str, address: str | None, workers: int | None, message: str, experiment: Experiments
+) -> None:
+    given = {"engine": Engine(engine), "ray_address": address, "workers": workers}
+    with pytest.raises(UsageError, match=message):
+        simulated(experiment(study_of("plain"), **given))
+    Engine.RAY.check_cluster("10.0.0.1:6379")
+    Engine.RAY.check_cluster(None, 2)
+
+
 def test_a_sum_out_of_range_stops_the_run(experiment: Experiments) -> None:
     """The study says 2 units where 240 come: both engines stop at the same sum."""
     study = study_of("plain", records={"units": 2, "prevalence": 0.9}, privacy={"epsilon": 100.0})

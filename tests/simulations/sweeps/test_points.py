@@ -56,7 +56,15 @@ def test_a_file_and_keywords_say_the_same(work: SimulationFolder) -> None:
         ({"seeds": (1, 1)}, "expected different seeds"),
         ({"epsilons": (1.0,)}, "epsilons: expected no such key"),
         ({"dropouts": (1.0,)}, "axes.dropouts.0: expected less than 1"),
-        ({"engine": "dask"}, "engine: expected"),
+        ({"engine": "dask"}, "engine: expected 'custodians', 'sums' or 'ray', found 'dask'"),
+        (
+            {"engine": "sums", "dropouts": (0.0, 0.1)},
+            "^engine: expected custodians or ray with dropouts above 0, found sums",
+        ),
+        (
+            {"engine": "sums", "dropouts": (0.1,), "stragglers": (0.2,)},
+            "with dropouts and stragglers above 0",
+        ),
         ({"institutions": (2,)}, "axes.institutions.0"),
         ({"start": ("private:x",)}, "axes.start.0"),
     ],
@@ -64,6 +72,11 @@ def test_a_file_and_keywords_say_the_same(work: SimulationFolder) -> None:
 def test_what_no_sweep_can_be_is_refused(given: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         sweep_of("study.toml", ["records.parquet"], **given)
+
+
+def test_sums_and_ray_take_what_they_can_carry_out() -> None:
+    sweep_of("study.toml", ["r.parquet"], engine="sums", dropouts=(0.0,), stragglers=(0.0,))
+    sweep_of("study.toml", ["r.parquet"], engine="ray", dropouts=(0.0, 0.5))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from fieldfare.simulations.federation.baselines import Baseline
 from fieldfare.simulations.federation.population import RecordsChoice
 from fieldfare.simulations.federation.simulate import simulate
 from fieldfare.simulations.metrics import METRICS
-from fieldfare.simulations.sweeps import running
+from fieldfare.simulations.sweeps import measuring, running
 from fieldfare.simulations.sweeps.keeping import SCHEMA, TABLE, Keeping
 from fieldfare.simulations.sweeps.points import SweepGrid
 from fieldfare.simulations.sweeps.running import chunks, sweep
@@ -122,6 +122,26 @@ def test_a_sweep_that_was_interrupted_goes_on_and_the_table_is_the_same(
     assert again.equals(table)
     monkeypatch.setattr(running, "measured", lambda *_: pytest.fail("nothing is run again"))
     assert sweep(grid, torn).equals(table)
+
+
+def test_the_table_of_sums_is_that_of_real_custodians(
+    make_plan: MakePlan, work: SimulationFolder
+) -> None:
+    found = []
+    for engine in ("custodians", "sums"):
+        plan = make_plan(geometry=("none", "whitened"), beside=("pooled",), engine=engine)
+        table = sweep(SweepGrid.of(plan), work.folder / engine)
+        assert min(table["rounds"].to_pylist()) > 10
+        found.append((work.folder / engine / TABLE).read_bytes())
+    assert found[0] == found[1]
+
+
+def test_sums_have_no_custodians(
+    make_plan: MakePlan, work: SimulationFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measuring, "LocalFederation", lambda *_, **__: pytest.fail("a custodian"))
+    found = sweep(SweepGrid.of(make_plan(engine="sums", beside=())), work.folder / "sweep")
+    assert set(found["finished"].to_pylist()) == {True}
 
 
 def test_rows_of_other_records_are_not_taken_for_these(
