@@ -72,6 +72,16 @@ By = Annotated[
         help="custodians: as deployed; sums: one pass, no protocol; ray: that, on all cores."
     ),
 ]
+HoldoutFile = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FILE | NAME=FILE", help="Measure models on these rows instead; may be repeated."
+    ),
+]
+AuditColumn = Annotated[
+    str | None,
+    typer.Option(metavar="COL", help="Report false positives by this column; never an input."),
+]
 RayAddress = Annotated[
     str | None,
     typer.Option(
@@ -138,17 +148,8 @@ def simulate_command(
     partition: Annotated[
         str | None, typer.Option(metavar="HOW", help="iid, dirichlet:A, quantity:A or skew:COL:S.")
     ] = None,
-    holdout_file: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="FILE | NAME=FILE",
-            help="Measure models on these rows instead; may be repeated.",
-        ),
-    ] = None,
-    audit_column: Annotated[
-        str | None,
-        typer.Option(metavar="COL", help="Report false positives by this column; never an input."),
-    ] = None,
+    holdout_file: HoldoutFile = None,
+    audit_column: AuditColumn = None,
     baselines: Chosen = ALL_BASELINES,
     seed: Seed = 0,
     noise: Annotated[
