@@ -33,7 +33,7 @@ app: Final = Part(
         institution.ledger.holdout-key
         institution.transcript.verify institution.transcript.head
     """,
-    node="institution.node",
+    node="institution.node institution.service.install institution.service.uninstall",
     records="institution.records.import institution.records.check",
     roster="""
         institution.roster.accept institution.roster.code institution.roster.compare

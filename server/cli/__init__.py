@@ -28,4 +28,5 @@ app: Final = Part(
         coordinator.run.watch coordinator.run.stop coordinator.run.resume coordinator.runs
         coordinator.model.export
     """,
+    service="coordinator.service.install coordinator.service.uninstall",
 )

@@ -1,0 +1,141 @@
+"""Run a unit's command as its unit shuts it in, without a systemd that is process 1.
+
+`python shut_in.py UNIT -- COMMAND...`: bubblewrap makes the mounts, the network and the namespaces
+of the unit, setpriv its user, this program its seccomp filter and its refusal of writable code.
+What a machine without systemd cannot try: LoadCredential=, PrivateUsers=, RemoveIPC=, KeyringMode=.
+"""
+
+import ctypes
+import errno
+import os
+import re
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+SET_MDWE: Final = 65  # prctl(2): no memory is both writable and executable, or becomes it
+NO_NEW_PRIVS: Final = 38
+REFUSE_EXEC_GAIN: Final = 1
+ERRNO: Final = 0x00050000  # SCMP_ACT_ERRNO
+ALLOW: Final = 0x7FFF0000  # SCMP_ACT_ALLOW
+NAMESPACES: Final = 0x7E020080  # every CLONE_NEW* of clone(2)
+MASKED_EQUAL: Final = 7  # SCMP_CMP_MASKED_EQ
+FAMILIES: Final = {"AF_UNIX": 1, "AF_INET": 2, "AF_INET6": 10}
+
+
+class _Compared(ctypes.Structure):
+    """struct scmp_arg_cmp of libseccomp."""
+
+    _fields_ = (
+        ("arg", ctypes.c_uint),
+        ("op", ctypes.c_int),
+        ("a", ctypes.c_uint64),
+        ("b", ctypes.c_uint64),
+    )
+
+
+def settings(unit: Path) -> dict[str, list[str]]:
+    """Return what a unit says: name -> every value, in order."""
+    found: dict[str, list[str]] = {}
+    for line in unit.read_text().splitlines():
+        name, equals, value = line.partition("=")
+        if equals and not line.startswith("#"):
+            found.setdefault(name, []).append(value)
+    return found
+
+
+def allowed_calls(filters: Sequence[str]) -> set[str]:
+    """Return the system calls that SystemCallFilter= lines leave."""
+    allowed: set[str] = set()
+    for line in filters:
+        named = set(_calls(line.removeprefix("~").split()))
+        allowed = allowed - named if line.startswith("~") else allowed | named
+    return allowed
+
+
+def _calls(words: Sequence[str]) -> Iterator[str]:
+    for word in words:
+        if not word.startswith("@"):
+            yield word
+            continue
+        done = subprocess.run(
+            ["systemd-analyze", "syscall-filter", "--no-pager", word],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        lines = [line.strip() for line in done.stdout.splitlines()[1:]]
+        yield from _calls([one for one in lines if re.fullmatch(r"@?[a-z0-9_-]+", one)])
+
+
+def outside(unit: Path) -> list[str]:
+    """Return the command that makes a unit's mounts, namespaces and user; the rest follows it."""
+    told = settings(unit)
+    words = ["bwrap", "--ro-bind", "/", "/", "--dev", "/dev", "--die-with-parent"]
+    words += ["--proc", "/proc", "--unshare-ipc", "--unshare-uts", "--unshare-pid", "--new-session"]
+    for folder in ("/home", "/root", "/tmp"):  # noqa: S108 -- PrivateTmp=
+        words += ["--tmpfs", folder]
+    for path in " ".join(told.get("InaccessiblePaths", [])).split():
+        if Path(path.lstrip("-")).exists():
+            words += ["--tmpfs", path.lstrip("-")]
+    for path in " ".join(told["ReadWritePaths"]).split():
+        words += ["--bind", path, path]
+    if told.get("PrivateNetwork") == ["yes"]:
+        words += ["--unshare-net"]
+    (user,), (group,) = told["User"], told["Group"]
+    more = " ".join(told.get("SupplementaryGroups", [])).split()
+    groups = ["--groups", ",".join([group, *more])]
+    return [
+        *words, "setpriv", "--reuid", user, "--regid", group, *groups,
+        "--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all", "--no-new-privs",
+    ]  # fmt: skip
+
+
+def shut(told: dict[str, list[str]], calls: set[str]) -> None:
+    """Apply what is this process's own: limits, memory, system calls, address families."""
+    os.umask(int(told["UMask"][0], 8))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(NO_NEW_PRIVS, 1, 0, 0, 0) or libc.prctl(SET_MDWE, REFUSE_EXEC_GAIN, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl")
+    lib = ctypes.CDLL("libseccomp.so.2")
+    lib.seccomp_init.restype = ctypes.c_void_p
+    context = ctypes.c_void_p(lib.seccomp_init(ERRNO | errno.EPERM))
+    families = " ".join(told["RestrictAddressFamilies"]).split()
+    for name in sorted(calls - {"socket", "clone", "clone3", "unshare", "setns"}):
+        number = lib.seccomp_syscall_resolve_name(name.encode())
+        if number >= 0:
+            _allow(lib, context, number)
+    socket = lib.seccomp_syscall_resolve_name(b"socket")
+    for family in families:
+        _allow(lib, context, socket, _Compared(0, MASKED_EQUAL, 2**32 - 1, FAMILIES[family]))
+    clone = lib.seccomp_syscall_resolve_name(b"clone")
+    _allow(lib, context, clone, _Compared(0, MASKED_EQUAL, NAMESPACES, 0))
+    number = lib.seccomp_syscall_resolve_name(b"clone3")  # flags lie in memory: systemd says ENOSYS
+    lib.seccomp_rule_add_array(context, ERRNO | errno.ENOSYS, number, 0, None)
+    if lib.seccomp_load(context):
+        raise OSError("seccomp_load")
+
+
+def _allow(lib: ctypes.CDLL, context: ctypes.c_void_p, number: int, *only: _Compared) -> None:
+    compared = (_Compared * len(only))(*only)
+    if lib.seccomp_rule_add_array(context, ALLOW, number, len(only), compared):
+        raise OSError(f"seccomp_rule_add_array: {number}")
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Become a unit's command; a second start of this program, inside, does the last part."""
+    if arguments[0] == "inside":
+        unit, calls, command = Path(arguments[1]), arguments[2], arguments[3:]
+        shut(settings(unit), set(calls.split(",")))
+        os.execv(command[0], list(command))  # noqa: S606 -- the unit's own command
+    unit, command = Path(arguments[0]), arguments[2:]
+    calls = ",".join(sorted(allowed_calls(settings(unit)["SystemCallFilter"])))
+    words = outside(unit)
+    again = [*words, "/usr/bin/python3", str(Path(__file__)), "inside", str(unit), calls, *command]
+    os.execvp(words[0], again)  # noqa: S606 -- bubblewrap
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
