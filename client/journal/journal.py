@@ -40,7 +40,7 @@ from fieldfare.shared.protocol.messages import (
 )
 from fieldfare.shared.protocol.roster import Hex32, InstitutionId, Member, Roster
 from fieldfare.shared.sqlite.database import Database
-from fieldfare.shared.sqlite.kind import DURABLE, WAL, DatabaseKind, append_only
+from fieldfare.shared.sqlite.kind import DURABLE, WAL, DatabaseKind, append_only, json_in_an_index
 from fieldfare.shared.system.private_files import PRIVATE_FOLDER, sync_folder
 
 BUSY_TIMEOUT: Final = 5.0  # seconds
@@ -61,7 +61,7 @@ JOURNAL: Final = DatabaseKind(
     again="repeat",
     restore=_RESTORE,
     otherwise="nothing is decided until the log can be written",
-    pragmas=(WAL, *DURABLE),
+    pragmas=(WAL, *DURABLE, *json_in_an_index()),
     migrations=(
         (
             # AUTOINCREMENT: SQLite keeps the largest number it gave, so a removed end shows.

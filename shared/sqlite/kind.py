@@ -1,6 +1,7 @@
 """A kind of SQLite file: its tables, its settings, and the texts of its faults."""
 
 import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +20,23 @@ DURABLE: Final[tuple[Pragma, ...]] = (
     ("trusted_schema", "OFF", 0),
 )
 """A COMMIT that returned survives a power cut, and what is deleted is overwritten."""
+
+
+def json_in_an_index() -> tuple[Pragma, ...]:
+    """Return the setting under which a file's own index may call json_extract: mostly none.
+
+    SQLite 3.40 (Debian 12) does not count that function among the harmless ones, and refuses the
+    index; there the schema of such a file has to be trusted.
+    """
+    with closing(sqlite3.connect(":memory:")) as trial:
+        trial.execute("PRAGMA trusted_schema = OFF")
+        trial.execute("CREATE TABLE t (a)")
+        try:
+            trial.execute("CREATE INDEX i ON t (json_extract(a, '$.b'))")
+        except sqlite3.OperationalError:
+            return (("trusted_schema", "ON", 1),)
+    return ()
+
 
 _PRIMARY_CODE: Final = 0xFF  # extended result codes keep the primary one in the low byte
 
