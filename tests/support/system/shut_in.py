@@ -1,8 +1,9 @@
 """Run a unit's command as its unit shuts it in, without a systemd that is process 1.
 
-`python shut_in.py UNIT -- COMMAND...`: bubblewrap makes the mounts, the network and the namespaces
-of the unit, setpriv its user, this program its seccomp filter and its refusal of writable code.
-What a machine without systemd cannot try: LoadCredential=, PrivateUsers=, RemoveIPC=, KeyringMode=.
+`python shut_in.py ROOT UNIT`, below a root that has Python, setpriv and libseccomp: bubblewrap
+makes the mounts, the network and the namespaces of the unit, setpriv its user, this program its
+seccomp filter and its refusal of writable code. What a machine without systemd cannot try:
+LoadCredential=, PrivateUsers=, ProcSubset=, RemoveIPC=, KeyringMode=.
 """
 
 import ctypes
@@ -23,6 +24,8 @@ ERRNO: Final = 0x00050000  # SCMP_ACT_ERRNO
 ALLOW: Final = 0x7FFF0000  # SCMP_ACT_ALLOW
 NAMESPACES: Final = 0x7E020080  # every CLONE_NEW* of clone(2)
 MASKED_EQUAL: Final = 7  # SCMP_CMP_MASKED_EQ
+INSIDE: Final = "/mnt"  # where this program lies within
+PATH: Final = "/usr/sbin:/usr/bin:/sbin:/bin"
 FAMILIES: Final = {"AF_UNIX": 1, "AF_INET": 2, "AF_INET6": 10}
 
 
@@ -69,25 +72,32 @@ def _calls(words: Sequence[str]) -> Iterator[str]:
         yield from _calls([one for one in lines if re.fullmatch(r"@?[a-z0-9_-]+", one)])
 
 
-def outside(unit: Path) -> list[str]:
+def outside(root: Path, told: dict[str, list[str]]) -> list[str]:
     """Return the command that makes a unit's mounts, namespaces and user; the rest follows it."""
-    told = settings(unit)
-    words = ["bwrap", "--ro-bind", "/", "/", "--dev", "/dev", "--die-with-parent"]
+    words = ["bwrap", "--ro-bind", str(root), "/", "--dev", "/dev", "--die-with-parent"]
     words += ["--proc", "/proc", "--unshare-ipc", "--unshare-uts", "--unshare-pid", "--new-session"]
-    for folder in ("/home", "/root", "/tmp"):  # noqa: S108 -- PrivateTmp=
-        words += ["--tmpfs", folder]
+    words += [
+        "--ro-bind",
+        str(Path(__file__).parent),
+        INSIDE,
+        "--clearenv",
+        "--setenv",
+        "PATH",
+        PATH,
+    ]
+    for folder in ("/home", "/root", "/tmp", "/var/tmp"):  # noqa: S108 -- PrivateTmp=, ProtectHome=
+        words += ["--perms", "1777", "--tmpfs", folder]
     for path in " ".join(told.get("InaccessiblePaths", [])).split():
-        if Path(path.lstrip("-")).exists():
-            words += ["--tmpfs", path.lstrip("-")]
+        if (root / path.lstrip("-/")).exists():
+            words += ["--perms", "0000", "--tmpfs", path.lstrip("-")]
     for path in " ".join(told["ReadWritePaths"]).split():
-        words += ["--bind", path, path]
+        words += ["--bind", str(root / path.lstrip("/")), path]
     if told.get("PrivateNetwork") == ["yes"]:
         words += ["--unshare-net"]
     (user,), (group,) = told["User"], told["Group"]
-    more = " ".join(told.get("SupplementaryGroups", [])).split()
-    groups = ["--groups", ",".join([group, *more])]
+    groups = ",".join([group, *" ".join(told.get("SupplementaryGroups", [])).split()])
     return [
-        *words, "setpriv", "--reuid", user, "--regid", group, *groups,
+        *words, "setpriv", "--reuid", user, "--regid", group, "--groups", groups,
         "--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all", "--no-new-privs",
     ]  # fmt: skip
 
@@ -127,14 +137,16 @@ def _allow(lib: ctypes.CDLL, context: ctypes.c_void_p, number: int, *only: _Comp
 def main(arguments: Sequence[str]) -> None:
     """Become a unit's command; a second start of this program, inside, does the last part."""
     if arguments[0] == "inside":
-        unit, calls, command = Path(arguments[1]), arguments[2], arguments[3:]
-        shut(settings(unit), set(calls.split(",")))
-        os.execv(command[0], list(command))  # noqa: S606 -- the unit's own command
-    unit, command = Path(arguments[0]), arguments[2:]
-    calls = ",".join(sorted(allowed_calls(settings(unit)["SystemCallFilter"])))
-    words = outside(unit)
-    again = [*words, "/usr/bin/python3", str(Path(__file__)), "inside", str(unit), calls, *command]
-    os.execvp(words[0], again)  # noqa: S606 -- bubblewrap
+        told = settings(Path(arguments[1]))
+        shut(told, set(arguments[2].split(",")))
+        command = told["ExecStart"][0].split()
+        os.execv(command[0], command)  # noqa: S606 -- the unit's own command
+    root, unit = Path(arguments[0]), arguments[1]
+    told = settings(root / unit.lstrip("/"))
+    calls = ",".join(sorted(allowed_calls(told["SystemCallFilter"])))
+    again = ["/usr/bin/python3", f"{INSIDE}/{Path(__file__).name}", "inside", unit, calls]
+    words = outside(root, told)
+    os.execvp(words[0], [*words, *again])  # noqa: S606 -- bubblewrap
 
 
 if __name__ == "__main__":
