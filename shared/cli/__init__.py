@@ -10,6 +10,7 @@ from fieldfare.shared.cli.part import Part
 app: Final = Part(
     __name__,
     audit="audit.transcript audit.stories",
+    evidence="evidence.pack evidence.verify",
     software="software.bill software.lock",
     study="study.check study.sign roster.sign",
     study_plan="study.plan",

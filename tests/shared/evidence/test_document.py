@@ -1,0 +1,137 @@
+"""The words of a pack: no number typed by hand, and every proof is a file that exists."""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from fieldfare.shared.errors import StudyError
+from fieldfare.shared.evidence import document
+from fieldfare.shared.evidence.document import PARTS, law_names, laws, texts, written
+from fieldfare.shared.evidence.facts import EvidenceFacts
+from fieldfare.shared.evidence.values import values_of
+
+ROOT: Final = Path(__file__).parents[3]
+ROOM: Final = ROOT / "shared" / "evidence"
+NAMES: Final = re.compile(
+    r"SHA-256|mu\^2|X25519|ML-KEM-768|Ed25519|1 in "
+)  # of things, and no figures
+NUMBER: Final = re.compile(r"\d[\d.,:e-]*")
+QUESTIONS: Final = 23
+
+
+def strings(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the texts of a file with the key each stands under."""
+    if isinstance(value, str):
+        yield name, value
+    elif isinstance(value, dict):
+        for key, one in value.items():
+            yield from strings(one, key)
+    elif isinstance(value, list):
+        for one in value:
+            yield from strings(one, name)
+
+
+def typed(text: str) -> bool:
+    """Tell whether a text holds a number: in words anywhere, in what is filled in as a literal."""
+    inside = " ".join(re.findall(r"\{[{%].*?[%}]\}", text, re.DOTALL))
+    outside = re.sub(r"\{[{%].*?[%}]\}", "", NAMES.sub("", text), flags=re.DOTALL)
+    return bool(re.search(r"\d", outside) or re.search(r"(?<!\w)\d", inside))
+
+
+@pytest.mark.parametrize("path", sorted(ROOM.glob("*.toml")), ids=lambda path: path.stem)
+def test_no_number_is_typed_by_hand(path: Path) -> None:
+    if path.stem == "law":
+        return  # the one place for articles and dates
+    told = tomllib.loads(path.read_text("utf-8"))
+    found = [
+        (name, text)
+        for name, text in strings(told)
+        if name not in {"proof", "readers"} and typed(text)
+    ]
+    assert found == []
+
+
+def test_a_typed_number_is_seen() -> None:
+    assert typed("SHA-256 of 5 files")
+    assert typed("{{ 5 * one }}")
+    assert not typed("SHA-256, mu^2, {{ loss.mu2 }}")
+
+
+def test_the_page_has_none_either() -> None:
+    text = (ROOM / "evidence.html").read_text("utf-8")
+    body = re.sub(r"<style>.*?</style>", "", text, flags=re.DOTALL)
+    shown = re.sub(r"\{%.*?%\}|\{\{.*?\}\}|<[^>]*>", " ", body, flags=re.DOTALL)
+    assert re.findall(r"\d+", NAMES.sub("", shown)) == []
+
+
+def other(value: Any) -> Any:
+    """Copy facts with every number in them changed, in texts too."""
+    if isinstance(value, bool) or value is None:
+        return value
+    if isinstance(value, float | int):
+        return type(value)(value * 3 + 2)
+    if isinstance(value, str):
+        return re.sub(r"\d", lambda found: str((int(found[0]) + 3) % 10), value)
+    if isinstance(value, dict):
+        return {key: other(one) for key, one in value.items()}
+    return [other(one) for one in value]
+
+
+def pieces(name: str, values: dict[str, Any]) -> list[str]:
+    part = written(name, values)
+    found = [part.title, part.about]
+    for block in part.blocks:
+        found += [block.text, block.answer, block.left, *block.items, *block.columns]
+        found += [cell for row in block.rows for cell in row]
+    return [NAMES.sub("", one) for one in found]
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_another_run_changes_every_number(name: str, facts: EvidenceFacts) -> None:
+    values = values_of(facts)
+    pairs = zip(pieces(name, values), pieces(name, other(values)), strict=True)
+    for one, two in pairs:
+        numbers = zip(NUMBER.findall(one), NUMBER.findall(two), strict=False)
+        assert [(a, b) for a, b in numbers if a == b] == [], (one, two)
+
+
+def test_each_proof_is_a_file() -> None:
+    named = {
+        path for name in PARTS for block in texts(name)["block"] for path in block.get("proof", ())
+    }
+    assert named
+    assert [path for path in sorted(named) if not (ROOT / path).is_file()] == []
+
+
+def test_each_question_is_answered_with_a_proof_or_is_a_persons(facts: EvidenceFacts) -> None:
+    part = written("questions", values_of(facts))
+    questions = [one for one in part.blocks if one.kind == "question"]
+    assert len(questions) == QUESTIONS
+    assert [one.text for one in questions if not ((one.answer and one.proof) or one.whose)] == []
+    assert sum(bool(one.answer) for one in questions) == QUESTIONS - 1
+    assert all(one.left for one in questions if one.whose)
+
+
+def test_laws_stand_in_one_file_with_source_and_date() -> None:
+    assert laws()
+    for key, said in laws().items():
+        assert said["source"].startswith("https://"), key
+        assert re.fullmatch(r"\d{4}-\d\d", said["read"]), key
+        assert said["name"]
+        assert said["about"]
+    named = "|".join((r"\bArticle\b", "Annex", *map(re.escape, law_names().values())))
+    for path in ROOM.glob("*"):
+        if path.suffix in {".toml", ".html"} and path.stem != "law":
+            assert not re.search(named, path.read_text("utf-8")), path
+
+
+def test_a_missing_fact_is_an_error(facts: EvidenceFacts, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = values_of(facts)
+    told = {"title": "{{ nothing.here }}", "about": "", "readers": [], "block": []}
+    monkeypatch.setattr(document, "texts", lambda _: told)
+    with pytest.raises(StudyError, match="expected facts of the pack"):
+        written("software", values)
