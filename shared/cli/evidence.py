@@ -11,6 +11,7 @@ import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -166,8 +167,9 @@ def _written_lines(out: Path, facts: EvidenceFacts, by: PackSigner | None) -> It
     yield f"Next: fieldfare evidence verify {out}"
 
 
+@cache
 def software_facts() -> SoftwareFacts:
-    """Return what is installed here."""
+    """Return what is installed here; it does not change while a process runs."""
     found = installed_packages()
     own = next(one for one in found if one.name == OURS)
     return SoftwareFacts(
