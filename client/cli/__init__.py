@@ -9,7 +9,7 @@ from fieldfare.shared.cli.part import Part
 
 app: Final = Part(
     __name__,
-    gathers=f"{__name__}.evidence",
+    gathers=f"{__name__}.ledger",
     alerts="""
         institution.alerts institution.alert.show institution.alert.entries
         institution.feedback institution.labels

@@ -14,8 +14,10 @@ from fieldfare.client.cli.options import (
     JsonOption,
     ProofOption,
     agreed,
+    identity_secret,
 )
 from fieldfare.client.daemon.admin_client import notify_custodian
+from fieldfare.client.home.keys import load_identity
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.roster import online_keys
 from fieldfare.client.home.settings import load_settings
@@ -37,6 +39,7 @@ from fieldfare.client.oversight.stories import (
     keep_proof,
     own_head,
 )
+from fieldfare.client.oversight.study_evidence import study_evidence
 from fieldfare.client.oversight.transcript_check import (
     TranscriptCheck,
     TwoRostersError,
@@ -45,7 +48,11 @@ from fieldfare.client.oversight.transcript_check import (
 from fieldfare.client.policy.policy import load_policy
 from fieldfare.shared.audit.verdict import AuditVerdict, RequiredCosigners
 from fieldfare.shared.cli.audit import RequiredOption
+from fieldfare.shared.cli.evidence import EvidenceSource, GatheredEvidence, GivenEvidence
 from fieldfare.shared.errors import ProtocolError, UsageError
+from fieldfare.shared.evidence.pack import PackSigner
+from fieldfare.shared.protocol.identity import public_hex
+from fieldfare.shared.protocol.messages import IdentitySigner
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.private_files import create_private, open_regular, os_user
 from fieldfare.shared.terminal.texts import SHORT, listed, plain
@@ -396,3 +403,33 @@ def _row(found: TranscriptCheck) -> dict[str, object]:
         },
         "delivered": str(found.model.folder) if found.model else None,
     }
+
+
+# -- evidence -----------------------------------------------------------------------------------
+
+
+class InstitutionEvidence:
+    """The studies of an institution; its identity signs."""
+
+    variable = "FIELDFARE_HOME"
+    usual = DEFAULT_HOME
+
+    def is_home(self, path: Path) -> bool:
+        """Tell whether a folder is an institution's."""
+        return Home(path).settings.is_file()
+
+    def gather(self, home: Path, subject: str, given: GivenEvidence) -> GatheredEvidence:
+        """Return the facts of a study.
+
+        Raises:
+            UsageError, ProtocolError, LedgerError: as `study_evidence`.
+            KeysError: the identity cannot be loaded.
+        """
+        opened = Home.open(home)
+        key = load_identity(opened, identity_secret(opened, given.passphrase))
+        facts = study_evidence(home, subject, given.software, given.now, given.transcript)
+        by = PackSigner(facts.maker, public_hex(key), IdentitySigner(key))
+        return GatheredEvidence(facts, by)
+
+
+SOURCE: Final[EvidenceSource] = InstitutionEvidence()

@@ -154,7 +154,7 @@ def cost_beside(plan: Plan, terms: ReleaseTerms, institutions: int, colluders: i
     """Return what one release costs beside so many colluders, in 1e-12 mu^2, rounded up.
 
     Each institution adds sigma / sqrt(n - t), so n - c of them leave sigma sqrt((n-c)/(n-t)); in
-    local mode each adds all of sigma, whoever colludes (docs/design.md, "Distributed noise").
+    local mode each adds all of sigma, whoever colludes (docs/design.md, "Noise").
     """
     tolerance = plan.study.privacy.collusion_tolerance
     if terms.sensitivity is None or terms.local_steps or colluders == tolerance:

@@ -5,6 +5,8 @@ from typing import Final
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from fieldfare.shared.errors import ProtocolError
+from fieldfare.shared.evidence.pack import DigestAlone
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.identity import public_hex
 from fieldfare.shared.protocol.messages import (
@@ -53,3 +55,13 @@ def test_what_was_signed_is_read_back(protection: Protection) -> None:
 @every_signer
 def test_a_signer_shows_no_key(protection: Protection) -> None:
     assert KEYS["a"].private_bytes_raw().hex() not in repr(SIGNERS[protection])
+
+
+def test_a_digest_alone_stands_where_there_is_no_key() -> None:
+    signer: Signer = DigestAlone()
+    assert signer.sign(b"x") == signer.sign(b"x") != signer.sign(b"y")
+    assert len(signer.sign(b"x")) == 32
+    content = sign_envelope(BODY, "a", signer)
+    assert open_envelope(content, Approval, ROSTERS[Protection.SIMULATED], Protection.SIMULATED)
+    with pytest.raises(ProtocolError):  # it is no signature
+        open_envelope(content, Approval, ROSTERS[Protection.EXACT], Protection.EXACT)
