@@ -13,6 +13,7 @@ app: Final = Part(
     derive="records.derive",
     federation="federation.up federation.down",
     join="study.join",
-    simulate="demo simulate model.score world.make world.learn world.start",
+    simulate="simulate model.score",
     sweep="sweep",
+    world="demo world.make world.learn world.start",
 )

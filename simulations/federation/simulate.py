@@ -24,8 +24,6 @@ from fieldfare.shared.study.study import Study
 from fieldfare.simulations.beside import ALONE, Beside
 from fieldfare.simulations.engines.engine import Engine
 from fieldfare.simulations.federation.in_memory import Experiment, Progress, Simulated, simulated
-from fieldfare.simulations.report.answers import write_answers_report
-from fieldfare.simulations.report.page import write_report
 
 SIMULATED_RUN: Final = "simulation"  # the run that a simulated model names
 
@@ -167,9 +165,14 @@ def write_page(found: Simulated, path: Path, results: Mapping[str, Any]) -> None
     Raises:
         OSError: `path` cannot be written.
     """
+    # Both load matplotlib, half a second of processor that a run without a page does not need.
     if not found.models:
+        from fieldfare.simulations.report.answers import write_answers_report  # noqa: PLC0415
+
         write_answers_report(path, results)
         return
+    from fieldfare.simulations.report.page import write_report  # noqa: PLC0415
+
     write_report(path, results=results, scores=found.scores(), shapes=shapes(found))
 
 

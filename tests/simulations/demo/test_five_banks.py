@@ -232,7 +232,7 @@ def test_it_ends_in_one_screen(
     command: list[str],
 ) -> None:
     few = partial(banks_task, people=FEW)
-    monkeypatch.setattr("fieldfare.simulations.cli.simulate.banks_task", few)
+    monkeypatch.setattr("fieldfare.simulations.cli.world.banks_task", few)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
     monkeypatch.chdir(tmp_path)

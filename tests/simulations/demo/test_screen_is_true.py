@@ -26,7 +26,7 @@ LIES = (
 
 def demo(folder: Path, seed: int, people: int, monkeypatch: pytest.MonkeyPatch) -> None:
     task = partial(banks_task, people=people)
-    monkeypatch.setattr("fieldfare.simulations.cli.simulate.banks_task", task)
+    monkeypatch.setattr("fieldfare.simulations.cli.world.banks_task", task)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
     monkeypatch.chdir(folder)

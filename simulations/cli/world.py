@@ -1,0 +1,178 @@
+"""`fieldfare demo` and `world make|learn|start`: people that nobody is, and their institutions."""
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from fieldfare.shared.errors import UsageError
+from fieldfare.shared.features.public_start import NAME_PATTERN
+from fieldfare.shared.study.study import load_study
+from fieldfare.simulations.beside import beside
+from fieldfare.simulations.cli import app
+from fieldfare.simulations.cli.simulate import MAX_SEED, Details, Json, Out, Quiet, Seed, show
+from fieldfare.simulations.demo.five_banks import HOME_BANK, banks_task
+from fieldfare.simulations.federation.simulate import make_folder
+from fieldfare.simulations.starts import making as starts
+from fieldfare.simulations.world.habits import MOST_MONTHS
+from fieldfare.simulations.world.institutions import WorldFederation, load_institutions
+from fieldfare.simulations.world.making import (
+    DEFAULT_PREVALENCE,
+    DEFAULT_VERSION,
+    MOST_PREVALENCE,
+    VERSIONS,
+    WorldPlan,
+)
+from fieldfare.simulations.world.marginals import world_screen
+from fieldfare.simulations.world.writing import write_world
+
+Whose = Annotated[
+    WorldFederation, typer.Option(help="Whose banks: five, or twelve that share people.")
+]
+Version = Annotated[
+    int, typer.Option(metavar="|".join(map(str, VERSIONS)), help="Rules that the world follows.")
+]
+
+
+@app.command("demo")
+def demo_command(
+    out: Out,
+    seed: Seed = 0,
+    details: Details = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Make a world of banks, NGOs and a hotline, train its banks with exact noise, and compare."""
+    make_folder(out)
+    show(
+        lambda progress, both: banks_task(
+            out, seed=seed, progress=progress, both=both, home=HOME_BANK
+        ),
+        details=details,
+        quiet=quiet,
+        as_json=as_json,
+        cores=beside(),
+    )
+
+
+@app.command("world.make")
+def world_make_command(
+    people: Annotated[int, typer.Option(metavar="N", help="Persons.", show_default=False)],
+    months: Annotated[
+        int, typer.Option(metavar="M", min=1, max=MOST_MONTHS, help="From January 2025 on.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="An empty or new folder.")],
+    institutions: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="TOML; instead of those of --federation."),
+    ] = None,
+    federation: Whose = WorldFederation.FIVE,
+    prevalence: Annotated[
+        float,
+        typer.Option(min=0, max=MOST_PREVALENCE, help="Share of people who serve a ring."),
+    ] = DEFAULT_PREVALENCE,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="The only chance.")] = 0,
+    version: Version = DEFAULT_VERSION,
+    quiet: Quiet = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print world.json instead.")] = False,
+) -> None:
+    """Make a world of people, banks, a remittance firm, NGOs and a hotline; all are invented.
+
+    One folder for each institution, and the truth apart. The same options give the same bytes.
+    """
+    plan = WorldPlan.of(
+        people=people,
+        months=months,
+        seed=seed,
+        prevalence=prevalence,
+        institutions=load_institutions(institutions, federation),
+        version=version,
+    )
+    found = write_world(plan, out)
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+    elif not quiet:
+        Console().print(world_screen(found, str(out)))
+
+
+@app.command("world.start")
+def world_start_command(
+    scenarios: Annotated[
+        str, typer.Option(metavar="S1,S4", help="What the world knows of; no others happen there.")
+    ],
+    out: Annotated[
+        Path, typer.Option(metavar="NAME.safetensors", help="A new file, named as studies name it.")
+    ],
+    study: Annotated[
+        Path | None,
+        typer.Option(metavar="STUDY.toml", help="Of its features; all of the pack by default."),
+    ] = None,
+    people: Annotated[int, typer.Option(metavar="N", help="Persons.")] = starts.PEOPLE,
+    months: Annotated[int, typer.Option(min=1, max=MOST_MONTHS)] = starts.MONTHS,
+    prevalence: Annotated[
+        float,
+        typer.Option(min=0, max=MOST_PREVALENCE, help="Share of people who serve a ring."),
+    ] = starts.PREVALENCE,
+    spread: Annotated[
+        float, typer.Option(min=0.01, max=10, help="Log-odds that a curve moves from nothing.")
+    ] = starts.SPREAD,
+    seed: Annotated[int, typer.Option(min=0, max=2**53 - 1, help="The only chance.")] = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Make a public start: curves learned in an invented world, for studies to start from.
+
+    The same options give the same bytes. Prints the two lines that a study names it by.
+    """
+    if not re.fullmatch(NAME_PATTERN, f"public:{out.stem}") or out.suffix != ".safetensors":
+        raise UsageError("--out: expected a name of a-z, 0-9 and -, and .safetensors, found others")
+    if out.exists():
+        raise UsageError(f"--out {out}: expected a new file, found another there")
+    world = WorldPlan.of(
+        people=people,
+        months=months,
+        seed=seed,
+        prevalence=prevalence,
+        scenarios=[one.strip() for one in scenarios.split(",")],
+        version=VERSIONS[0],  # as the shipped ones: the same command makes them again
+    )
+    features = starts.pack_features() if study is None else load_study(study).features
+    made = starts.make_start(starts.StartPlan(world, features, spread))
+    out.write_bytes(made.to_bytes())
+    if not quiet:
+        typer.echo(f'start = "public:{out.stem}"\nstart_hash = "{made.hash}"')
+
+
+@app.command("world.learn")
+def world_learn_command(
+    out: Out,
+    seed: Seed = 0,
+    people: Annotated[
+        int | None, typer.Option(min=500, help="Fewer are faster, and noise drowns them.")
+    ] = None,
+    federation: Whose = WorldFederation.FIVE,
+    version: Version = DEFAULT_VERSION,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Make a world, train its banks' study with exact noise, and compare.
+
+    Its NGOs and hotline are asked where cases and calls grow.
+    """
+    make_folder(out)
+    show(
+        lambda progress, both: banks_task(
+            out,
+            seed=seed,
+            people=people,
+            federation=federation,
+            version=version,
+            progress=progress,
+            both=both,
+        ),
+        quiet=quiet,
+        as_json=as_json,
+        cores=beside(),
+    )
