@@ -20,17 +20,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fieldfare.client.sums.coordinates import TurnedUnits
 from fieldfare.client.sums.study_sums import guard_sum
+from fieldfare.server.run.server_app import Outcome
 from fieldfare.shared.geometry.geometry import Geometry
 from fieldfare.shared.models import UnitSums
 from fieldfare.shared.models.additive import AdditiveSums
-from fieldfare.shared.protocol.plan import Plan
+from fieldfare.shared.protocol.plan import Plan, plan_for
 from fieldfare.shared.run.coordinates import geometry_of, plain_parameters
 from fieldfare.shared.run.kinds.guard import is_better
 from fieldfare.shared.run.optimizer import TrainingState, next_state
@@ -82,6 +83,31 @@ class Trainer:
     answer: Vector | None = None
     turned: Mapping[str, TurnedUnits] = field(default_factory=dict)
     geometry: Geometry | None = None
+
+    @classmethod
+    def beside(
+        cls,
+        plan: Plan,
+        outcome: Outcome,
+        sums: Mapping[str, UnitSums],
+        units: Mapping[str, int],
+        seed: int,
+    ) -> Self:
+        """Return what baselines of a finished run learn from, on its knots, in plain coordinates.
+
+        Args:
+            plan: of the run.
+            outcome: of the run.
+            sums: prepared training units, by institution or of all together.
+            units: how many each institution trains on.
+            seed: of all noise.
+        """
+        # In local mode baselines take as many steps, at the same price each, all of them by sums.
+        study = plan.study
+        stepwise = plan_for(study.stepwise) if study.training.local else plan
+        return cls(
+            stepwise, sums, units, seed, outcome.answers[0].values if outcome.answers else None
+        )
 
     def train(self, baseline: Baseline) -> dict[str, Vector]:
         """Return parameters by institution; the key is "" for one model of all."""

@@ -87,6 +87,24 @@ def _own_fits(study: Study, start: Vector, training: list[EncodedUnits]) -> list
     return [HomeFits.of(study, start, data) for data in training]
 
 
+def own_fits(
+    study: Study, training: Mapping[str, EncodedUnits], both: Beside = ALONE
+) -> Callable[[Vector], OwnFits]:
+    """Begin to fit own models, and return what finds them by the shared one.
+
+    Where the shared one decides the knots of own models, too, they wait for it.
+
+    Args:
+        study: of features, texts or vectors.
+        training: units by institution, held-out ones left out.
+        both: where they may be fitted.
+    """
+    if study.asks_for_knots:
+        return lambda shared: OwnFits.begin(study, shared, training, both)
+    begun = OwnFits.begin(study, model_for(study).initial(0.0), training, both)
+    return lambda _: begun
+
+
 def homes_of(
     own: OwnFits,
     shared: Vector,

@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -27,7 +27,6 @@ from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.server.answers.analytics import read_answers
 from fieldfare.server.run.server_app import Outcome
 from fieldfare.shared.errors import UsageError
-from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.joining.figures import Facts, figures
 from fieldfare.shared.joining.rows import PairedRow
 from fieldfare.shared.models import model_for
@@ -54,6 +53,7 @@ from fieldfare.simulations.federation.homes import (
     OwnFits,
     gain_at_home,
     homes_of,
+    own_fits,
     rows_of,
 )
 from fieldfare.simulations.federation.noise_audit import (
@@ -253,7 +253,7 @@ def simulated(
             if task.home is not None:
                 used = task.home.used(homes.tuned[task.home.name], both)
         if task.others:
-            given = Given(trainer, _training(population))
+            given = Given(trainer, population.training)
             others = _others(task, given, test, progress)
     clock.mark("baselines_seconds", since)
     results = _results(task, plan, outcome, participants, population, models, test)
@@ -384,12 +384,9 @@ def _trainer(
     """Return what baselines learn from, on the federation's own knots and coordinates."""
     training = {name: part.training for name, part in sums.items()}
     units = {name: part.training_count for name, part in sums.items()}
-    answer = outcome.answers[0].values if outcome.answers else None
-
-    # In local mode baselines take as many steps, at the same price each, all of them by sums.
-    stepwise = plan_for(task.study.stepwise) if task.study.training.local else plan
     turned = {name: part.turned for name, part in sums.items() if part.turned is not None}
-    return Trainer(stepwise, training, units, task.seed, answer, turned, outcome.geometry)
+    plain = Trainer.beside(plan, outcome, training, units, task.seed)
+    return replace(plain, turned=turned, geometry=outcome.geometry)
 
 
 def _baselines(
@@ -429,28 +426,14 @@ def _others(
     return rows
 
 
-def _training(population: Population) -> dict[str, EncodedUnits]:
-    return {
-        name: records.select(~population.holdout[name]).data
-        for name, records in population.records.items()
-    }
-
-
 def _own_fits(
     task: Experiment, population: Population, both: Beside
 ) -> Callable[[Parameters], OwnFits] | None:
-    """Begin to fit own models, and return what finds them by the shared one; None without any.
-
-    Where it decides the knots of own models, too, they wait for it.
-    """
+    """Begin to fit own models where they are asked for; see `own_fits`."""
     study = task.study
     if not study.trains or Baseline.ALONE not in task.baselines or not is_stackable(study):
         return None
-    training = _training(population)
-    if study.asks_for_knots:
-        return lambda shared: OwnFits.begin(study, shared, training, both)
-    begun = OwnFits.begin(study, model_for(study).initial(0.0), training, both)
-    return lambda _: begun
+    return own_fits(study, population.training, both)
 
 
 def _homes(fits: OwnFits, shared: Parameters, around: tuple[Progress | None, Beside]) -> Homes:
@@ -527,7 +510,9 @@ def _own_rows(
     test: MeasuredUnits,
 ) -> list[PairedRow]:
     """Compare the shared model at home with the own best ones, each on its own hold-out."""
-    held = {name: test.data.select(test.owners == name) for name in population.records}
+    held = population.held  # in the same order as in `test`, where that is of them
+    if task.holdout_files:
+        held = {name: test.data.select(test.owners == name) for name in population.records}
     learned = {
         name: int(records.data.labels[~population.holdout[name]].sum())
         for name, records in population.records.items()

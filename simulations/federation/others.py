@@ -77,7 +77,7 @@ def beside(other: Other, given: Given, test: MeasuredUnits, budget: float) -> di
     own = {
         name: measure(test.data.labels[mine], scores[mine], budget)
         for name in given.training
-        if (mine := np.asarray(test.owners == name)).any()
+        if len(mine := test.of(name))
     }
     return {
         "name": other.called,

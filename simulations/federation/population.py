@@ -161,6 +161,20 @@ class Population:
     records: Mapping[str, LoadedRecords]
     holdout: Mapping[str, NDArray[np.bool_]]
 
+    @cached_property
+    def training(self) -> dict[str, EncodedUnits]:
+        """Units by institution, held-out ones left out."""
+        return {
+            name: records.select(~self.holdout[name]).data for name, records in self.records.items()
+        }
+
+    @cached_property
+    def held(self) -> dict[str, EncodedUnits]:
+        """Held-out units by institution."""
+        return {
+            name: records.select(self.holdout[name]).data for name, records in self.records.items()
+        }
+
 
 @dataclass(frozen=True)
 class Overlap:

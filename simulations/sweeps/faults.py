@@ -3,7 +3,7 @@
 Time is simulated: waiting costs none, and nothing depends on how fast a machine is.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ from flwr.app import Message
 from flwr.clientapp import ClientApp
 
 from fieldfare.shared.protocol.flower_record import RECORD, Call
+from fieldfare.shared.protocol.plan import Plan
 from fieldfare.simulations.federation.grid import SERVER_NODE, InProcessGrid
 
 _STREAM: Final = 2**19  # far from those that deal rows and draw noise
@@ -42,43 +43,59 @@ class Faults:
     """Decides which questions are lost, from a seed; for `InProcessGrid`.
 
     Attributes:
-        leaves: chance that an institution leaves before a question of a sum, for good.
+        leaves: before which of its questions of a sum a node leaves, for good; others stay.
         late: chance that a question of a sum is not answered before it is asked again.
         gone: nodes that have left.
     """
 
-    leaves: float
+    leaves: Mapping[int, int]
     late: float
     generator: np.random.Generator
     gone: set[int] = field(default_factory=set)
-    _asked: set[tuple[int, bytes]] = field(default_factory=set)
+    _asked: dict[int, set[bytes]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, dropouts: float, stragglers: float, *, steps: int, seed: int) -> "Faults":
-        """Spread drop-outs over a training.
+    def of(
+        cls, dropouts: float, stragglers: float, *, nodes: Collection[int], plan: Plan, seed: int
+    ) -> "Faults":
+        """Choose who leaves, and when: each before a question up to the last one of training.
+
+        So many leave as the share says of all; what is left of a whole one is a chance.
 
         Args:
-            dropouts: share of institutions that leave before it ends; a step has two questions.
+            dropouts: share of institutions that leave before training ends.
             stragglers: share of questions that are late.
-            steps: of training.
+            nodes: of all institutions.
+            plan: of the study.
             seed: of all chance.
         """
-        leaves = 1 - (1 - dropouts) ** (1 / (2 * steps))
-        return cls(leaves, stragglers, np.random.default_rng([seed, _STREAM]))
+        generator = np.random.default_rng([seed, _STREAM])
+        left = int(dropouts * len(nodes) + generator.random())
+        chosen = generator.choice(sorted(nodes), left, replace=False).tolist()
+        moments = generator.integers(questions_of_training(plan), size=left).tolist()
+        return cls(dict(zip(chosen, moments, strict=True)), stragglers, generator)
 
     def __call__(self, message: Message) -> bool:
         """Tell whether a message to a node is lost."""
         node = message.metadata.dst_node_id
         if message.metadata.message_type not in _OF_A_SUM or not (self.leaves or self.late):
             return node in self.gone
-        question = (node, _bytes_in(message))
-        if node in self.gone or question in self._asked:
+        asked, question = self._asked.setdefault(node, set()), _bytes_in(message)
+        if node in self.gone or question in asked:
             return node in self.gone
-        self._asked.add(question)
-        left, late = self.generator.random(2)
-        if left < self.leaves:
+        if self.leaves.get(node) == len(asked):
             self.gone.add(node)
-        return node in self.gone or bool(late < self.late)
+        asked.add(question)
+        return node in self.gone or bool(self.generator.random() < self.late)
+
+
+def questions_of_training(plan: Plan) -> int:
+    """Return how many questions of a sum each institution is asked up to the end of training."""
+    last = plan.training.first_step
+    before = sum(terms.steps for terms in plan.releases if terms.first_step < last)
+    rehearsal = 1
+    messages = 2 if plan.study.aggregation.opens else 1
+    return messages * (rehearsal + before + plan.training.steps)
 
 
 def _bytes_in(message: Message) -> bytes:

@@ -17,7 +17,7 @@ from fieldfare.server.run.channel import GridChannel
 from fieldfare.server.run.server_app import Outcome
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.features.basis import EncodedUnits, concatenate
-from fieldfare.shared.models import model_for, trained_model
+from fieldfare.shared.models import UnitSums, model_for, trained_model
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.plan import PICOMU2, Plan, plan_for
 from fieldfare.shared.study.study import Study
@@ -27,7 +27,7 @@ from fieldfare.simulations.engines.engine import Engine
 from fieldfare.simulations.engines.one_pass import InstitutionUnits, OnePass
 from fieldfare.simulations.federation.baselines import Baseline, Trainer
 from fieldfare.simulations.federation.federation import LocalFederation
-from fieldfare.simulations.federation.homes import Models, OwnFits, homes_of
+from fieldfare.simulations.federation.homes import Models, OwnFits, homes_of, own_fits
 from fieldfare.simulations.federation.population import (
     Population,
     check_minimum,
@@ -127,14 +127,7 @@ class SharedSplit:
         """
         study, choice = grid.study(point), point.choice(grid.plan.records)
         population = load_population(study, choice, seed=point.seed)
-        training, held = (
-            {
-                name: one.select(population.holdout[name] == out).data
-                for name, one in population.records.items()
-            }
-            for out in (False, True)
-        )
-        return cls(grid, population, training, held)
+        return cls(grid, population, population.training, population.held)
 
     def rows(self, point: SweepPoint) -> PointRows:
         """Run one point, and measure what comes of it."""
@@ -215,8 +208,9 @@ class Measurement:
     ) -> tuple[str, Outcome | None, CountedGrid]:
         """Run it whole, on a simulated clock: real custodians, real door, real rounds."""
         study, seed = self.study, self.point.seed
-        faults = Faults.of(dropouts, stragglers, steps=study.training.steps, seed=seed)
         with LocalFederation(study, self.sums, Protection.SIMULATED, seed=seed) as federation:
+            nodes = federation.nodes.values()
+            faults = Faults.of(dropouts, stragglers, nodes=nodes, plan=self.plan, seed=seed)
             grid, time = federation.grid_of(CountedGrid, faults), SimulatedTime()
             channel = GridChannel(grid, monotonic=time.monotonic, sleep=time.sleep)
             try:
@@ -254,13 +248,11 @@ class Measurement:
     def _fits(self, shared: Vector) -> OwnFits:
         """Return own models; of a shared one they need no more than knots that follow from it."""
         study = self.study
-        asked = study.asks_for_knots
-        start = shared if asked else model_for(study).initial(0.0)
 
         def made() -> list[HomeFits]:
-            return OwnFits.begin(study, start, self.block.training).fits()
+            return own_fits(study, self.block.training)(shared).fits()
 
-        fits = made() if asked else self.block.once("fits", made)
+        fits = made() if study.asks_for_knots else self.block.once("fits", made)
         # What follows the shared model's steps takes those of this point.
         mine = [replace(one, study=study) for one in fits]
         return OwnFits(self.block.training, lambda: mine)
@@ -292,11 +284,9 @@ class Measurement:
         same = ("pooled", training, self.point if study.asks_for_knots else None)
         return SumModel(model, self.block.once(same, made))
 
-    def _trainer(self, sums: Mapping[str, Any], outcome: Outcome) -> Trainer:
-        stepwise = plan_for(self.study.stepwise) if self.study.training.local else self.plan
+    def _trainer(self, sums: Mapping[str, UnitSums], outcome: Outcome) -> Trainer:
         counts = {name: len(one) for name, one in self.block.training.items()}
-        answer = outcome.answers[0].values if outcome.answers else None
-        return Trainer(stepwise, sums, counts, self.point.seed, answer)
+        return Trainer.beside(self.plan, outcome, sums, counts, self.point.seed)
 
     def _of(self, learner: Learner, models: Models) -> Iterator[MeasuredModel]:
         held, training = self.block.held, self.block.training

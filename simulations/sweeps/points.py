@@ -17,10 +17,15 @@ from fieldfare.shared.study.geometry_section import CLIPPING_NORMS, WHITENED_RAT
 from fieldfare.shared.study.start import put_start
 from fieldfare.shared.study.study import Study, load_study
 from fieldfare.shared.study.toml import problem_lines
-from fieldfare.simulations.federation.population import Partition, RecordsChoice, check_minimum
+from fieldfare.simulations.federation.population import (
+    Partition,
+    RecordsChoice,
+    check_minimum,
+    load_population,
+)
 from fieldfare.simulations.sweeps.plan import AXES, COLUMN, SweepPlan
 
-FORMAT: Final = 1  # of the rows
+FORMAT: Final = 2  # of the rows
 MOST_POINTS: Final = 100_000
 NONE: Final = "none"
 _LEAST: Final = 3  # institutions in any sum
@@ -182,12 +187,17 @@ class SweepGrid:
         """
         base = load_study(Path(plan.study))
         grid = cls(plan, base, tuple(_points(plan)), tuple(map(_digest, plan.records)))
+        counted: dict[str | None, int] = {}
         for point in dict.fromkeys(replace(one, seed=0) for one in grid.points):
             study, named = grid.study(point), len(plan.records)
             if not study.trains:
                 raise UsageError(f"{plan.study}: expected a study that trains, found another")
             known = point.institutions or (named if named > 1 else None)
-            if known is not None:  # else a column says how many, which nobody has read yet
+            if known is None and (point.partition or "").startswith(COLUMN):
+                known = counted[point.partition] = counted.get(point.partition) or _in_column(
+                    study, point, plan
+                )
+            if known is not None:
                 _check_count(study, known)
         return grid
 
@@ -222,6 +232,16 @@ class SweepGrid:
             same = (one.seed, one.institutions, one.units, one.partition, one.slots, one.model)
             found.setdefault(same, []).append(one)
         return sorted(map(tuple, found.values()), key=lambda block: -(block[0].institutions or 0))
+
+
+def _in_column(study: Study, point: SweepPoint, plan: SweepPlan) -> int:
+    """Return how many institutions a column of the one file names; reads it.
+
+    Raises:
+        UsageError, RecordsError: the file does not fit.
+    """
+    whole = replace(point, units=None)
+    return len(load_population(study, whole.choice(plan.records), seed=point.seed).records)
 
 
 def _check_count(study: Study, institutions: int) -> None:

@@ -3,12 +3,13 @@
 import time
 from typing import Any
 
-import numpy as np
 from tests.simulations.conftest import SimulationFolder
 from tests.simulations.sweeps.conftest import MakePlan
 
+from fieldfare.shared.protocol.plan import plan_for
+from fieldfare.shared.study.study import load_study
 from fieldfare.simulations.metrics import METRICS
-from fieldfare.simulations.sweeps.faults import Faults
+from fieldfare.simulations.sweeps.faults import Faults, questions_of_training
 from fieldfare.simulations.sweeps.points import SweepGrid
 from fieldfare.simulations.sweeps.running import sweep
 
@@ -56,10 +57,25 @@ def test_where_a_study_fixes_who_takes_part_a_run_ends_and_its_row_says_why(
     assert all(row["failure"] == "" for row in rows if row["finished"])
 
 
-def test_as_many_leave_as_are_asked_to() -> None:
-    steps, left = 30, 0
+def test_as_many_leave_as_the_axis_says_and_before_training_ends(work: SimulationFolder) -> None:
+    """A chance before every question let more leave: there are more of them than of training."""
+    plan, nodes = plan_for(load_study(work.study_file)), range(101, 110)
+    last = questions_of_training(plan)
+    assert last == 2 * (1 + 6)  # a rehearsal and six steps, two messages each
+    left = list[int]()
     for seed in range(400):
-        faults = Faults.of(0.25, 0.0, steps=steps, seed=seed)
-        draws = faults.generator.random((2 * steps, 2))[:, 0]
-        left += bool(np.any(draws < faults.leaves))
-    assert 70 < left < 130  # 100, and three standard deviations
+        leaves = Faults.of(0.3, 0.0, nodes=nodes, plan=plan, seed=seed).leaves
+        assert set(leaves) <= set(nodes)
+        assert all(0 <= moment < last for moment in leaves.values())
+        left.append(len(leaves))
+    assert set(left) == {2, 3}  # 2.7 of nine
+    assert 2.6 < sum(left) / len(left) < 2.8
+
+
+def test_everybody_who_is_to_leave_leaves_and_nobody_else(
+    make_plan: MakePlan, work: SimulationFolder
+) -> None:
+    work.write_study(aggregation={"participants": '"any"'}, privacy={"spare_releases": "6"})
+    plan = make_plan(dropouts=(0.25,), institutions=(8,), seeds=(0, 1, 2), beside=())
+    rows = shared(sweep(SweepGrid.of(plan), work.folder / "any").to_pylist())
+    assert [row["participants"] for row in rows] == [6, 6, 6]

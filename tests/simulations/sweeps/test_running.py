@@ -183,13 +183,14 @@ def test_fewer_units_are_among_more_and_too_many_are_refused(
         sweep(SweepGrid.of(make_plan(units=(301,))), work.folder / "more")
 
 
-def test_a_column_of_too_few_institutions_for_a_later_point_is_said(
-    make_plan: MakePlan, work: SimulationFolder
+def test_a_column_of_too_few_institutions_is_said_before_any_point_runs(
+    make_plan: MakePlan,
 ) -> None:
     given = {"partition": ("column:bank",), "institutions": (), "beside": ()}
+    SweepGrid.of(make_plan(collusion_tolerance=(1,), **given))
     plan = make_plan(collusion_tolerance=(1, 7), **given)  # the two share their records
     with pytest.raises(UsageError, match=r"expected at least 9 institutions.*, found 3"):
-        sweep(SweepGrid.of(plan), work.folder / "sweep")
+        SweepGrid.of(plan)
 
 
 def test_blocks_are_cut_where_there_are_fewer_than_workers(make_plan: MakePlan) -> None:
