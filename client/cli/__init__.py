@@ -57,4 +57,5 @@ app: Final = Part(
         institution.approve institution.reject institution.withdraw
     """,
     typologies="typologies.list typologies.show typologies.check typologies.run",
+    **{"upkeep.backup": "institution.keys.recovery institution.backup institution.restore"},
 )

@@ -48,6 +48,7 @@ from fieldfare.shared.system.token_keys import make_token_key, open_token_key
 
 HOLDOUT_BYTES: Final = 32
 SIMULATED_BYTES: Final = 64  # of a simulation's: the longest key of BLAKE2b
+LOST: Final = ".lost"  # after a public key whose private half no restored home has
 INVENTED: Final = "invented"  # a file in the home of a bank that nobody runs
 
 
@@ -79,6 +80,16 @@ def create_keys(home: Home, passphrase: bytes | None, uri: str = "") -> None:
         KeysError: the token makes no key.
         PackageError: the extra for tokens is not installed.
     """
+    create_signing_keys(home, passphrase, uri)
+    create_holdout_key(home)
+
+
+def create_signing_keys(home: Home, passphrase: bytes | None, uri: str = "") -> None:
+    """Make the identity and the node key, where a restored home has neither.
+
+    Raises:
+        UsageError, KeysError, PackageError: as `create_keys`.
+    """
     if uri:
         identity: Ed25519PrivateKey = make_token_key(uri, passphrase)
         create_private(home.identity_uri, uri.encode() + b"\n")
@@ -89,7 +100,6 @@ def create_keys(home: Home, passphrase: bytes | None, uri: str = "") -> None:
     private, public = _new_node_key()
     create_private(home.node_key, private)
     create_private(home.node_public, public)
-    create_holdout_key(home)
 
 
 def create_holdout_key(home: Home) -> None:
@@ -166,8 +176,9 @@ def public_identity(home: Home) -> str:
 
 
 def former_identities(home: Home) -> tuple[str, ...]:
-    """Return the public keys, hex, that the identity had before its rotations."""
-    return tuple(sorted(path.stem for path in home.rotations.glob("*.signed")))
+    """Return the public keys, hex, that the identity had before its rotations and restores."""
+    found = (*home.rotations.glob("*.signed"), *home.rotations.glob(f"*{LOST}"))
+    return tuple(sorted(path.stem for path in found))
 
 
 def identity_fingerprint(home: Home) -> str:

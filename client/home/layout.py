@@ -2,6 +2,7 @@
 
 institution.toml  policy.toml  coordinator.pub  roster.signed  comparisons.json  notices.toml
 keys/             identity.pem (or identity.uri)  identity.pub  node  node.pub  holdout  rotations/
+                  recovery.pub, for which backups are encrypted
 studies/          signed study offers that arrived
 rosters/          every roster that was pinned here; made with the first; proofs/ of refused ones
 ledger/           ledger.sqlite and its witness
@@ -115,6 +116,11 @@ class Home(HomeFolder):
     def holdout_key(self) -> Path:
         """32 bytes that decide, with a unit's id, which units are held out."""
         return self.keys / "holdout"
+
+    @property
+    def recovery_public(self) -> Path:
+        """The public half of the recovery key, which backups are encrypted to."""
+        return self.keys / "recovery.pub"
 
     @property
     def rotations(self) -> Path:

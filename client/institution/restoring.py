@@ -3,6 +3,7 @@
 Each statement is written into the institution's log as well.
 """
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
@@ -116,8 +117,16 @@ def check_not_behind(ledger: Ledger, home: Home) -> None:
         )
 
 
-def accept_restore(home: Home, terms: Acceptance) -> Statement:
+def accept_restore(
+    home: Home, terms: Acceptance, clock: Callable[[], datetime] = utc_now, *, anyway: bool = False
+) -> Statement:
     """Accept a restored ledger as a new epoch; every key and approval of before is gone.
+
+    Args:
+        home: whose ledger.
+        terms: what its owner says.
+        clock: returns the present with a time zone.
+        anyway: it came from a backup for sure, whatever was lost since.
 
     Raises:
         UsageError: the study that the owner names never arrived here.
@@ -132,11 +141,11 @@ def accept_restore(home: Home, terms: Acceptance) -> Statement:
         )
     settings = load_settings(home)
     with (
-        Journal.open(home.log_folder, clock=utc_now) as journal,
+        Journal.open(home.log_folder, clock=clock) as journal,
         RestoredLedger.open(
             home.ledger,
             population=settings.population,
-            clock=utc_now,
+            clock=clock,
             witness=witness_path(home, settings),
         ) as restored,
     ):
@@ -144,7 +153,9 @@ def accept_restore(home: Home, terms: Acceptance) -> Statement:
         # Logged first: the log may say more than happened, never less.
         _log(journal, terms.user, terms.reason, "to accept a restored ledger was asked")
         logged = last_release(journal)
-        statement = restored.accept(terms, shown=shown, logged=logged, keep=LEDGER_STATE)
+        statement = restored.accept(
+            terms, shown=shown, logged=logged, keep=LEDGER_STATE, anyway=anyway
+        )
         position = statement.position
         journal.append(
             Event.LEDGER,

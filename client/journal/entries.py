@@ -88,6 +88,7 @@ class Event(Enum):
     REPORT_DRAFTED = "report drafted"
     ALERT_ACT = "alert act"  # taken, given back, commented, undone; `kind` says what
     CONSOLE = "console"  # a log-in or an account; `kind` says what
+    BACKUP = "backup"  # the home was copied, or came from a copy; `kind` says which
     REPAIR = "repair"  # the log itself left an incomplete line of an old file out
 
 

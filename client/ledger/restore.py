@@ -27,6 +27,7 @@ from fieldfare.client.ledger.rollback_check import Witness
 from fieldfare.client.ledger.rows import Store
 from fieldfare.client.ledger.schema import erase_log, open_database, whereabouts
 from fieldfare.shared.errors import LedgerError
+from fieldfare.shared.privacy.sides import SideCosts
 from fieldfare.shared.sqlite.database import Database
 
 
@@ -49,6 +50,25 @@ class Acceptance:
     kept: int | None = None
     spent: int | None = None
     study: str = EVERY_STUDY
+
+
+def position_in(path: Path, population: str, clock: Callable[[], datetime]) -> Position:
+    """Return where the ledger in a copied file ends; its tables become the newest version's.
+
+    Raises:
+        LedgerError: damaged, or another population's.
+    """
+    with open_database(path, busy_timeout=0.0) as database:
+        return Store(database, population, clock).tip().position
+
+
+def begin_ledger(path: Path) -> None:
+    """Make an empty ledger where a backup had none: nothing had been released then.
+
+    Raises:
+        LedgerError: it cannot be written.
+    """
+    open_database(path, busy_timeout=0.0).close()
 
 
 class RestoredLedger:
@@ -105,6 +125,14 @@ class RestoredLedger:
         """
         return self._store.tip().position
 
+    def costs(self, study: str) -> SideCosts:
+        """Return what a study had spent in the copy, in picomu2 by side.
+
+        Raises:
+            LedgerError: it cannot be read.
+        """
+        return self._store.study_costs(study)
+
     def run_state(self, study: str, run: str) -> bytes | None:
         """Return the opaque state of a run, to find a signed reply that was shown.
 
@@ -120,6 +148,7 @@ class RestoredLedger:
         shown: Position | None = None,
         logged: Position | None = None,
         keep: str | None = None,
+        anyway: bool = False,
     ) -> Statement:
         """Begin a new epoch on this copy.
 
@@ -128,11 +157,12 @@ class RestoredLedger:
             shown: position in a signed reply of this institution that was shown, if any.
             logged: position of the last release in the institution's own log, if any.
             keep: the name whose states are no run's and stay; all others are destroyed.
+            anyway: it came from a backup for sure, whatever was lost since.
 
         *Formal Guarantees.* Afterwards the sum of debits is at least the one of every position
         that was seen, and what is carried over counts on every side, in the window from now on:
         so no limit of the population admits more than before. Every epoch that was seen has
-        ended. It is possible only where `Ledger.open` or a custodian refuses.
+        ended. It is possible only where `Ledger.open` or a custodian refuses, or `anyway`.
 
         Raises:
             LedgerError: nothing is lost, or something that only the owner knows is not said.
@@ -141,8 +171,8 @@ class RestoredLedger:
             seen = self._witness.read()
             known = dict.fromkeys((seen, shown, logged))  # one position counts once
             lost = [p for p in known if p and not self._store.accounts_for(p)]
-            unseen = seen is None and self.position().sequence > 0
-            if not lost and not unseen:
+            unseen = seen is None and (anyway or self.position().sequence > 0)
+            if not lost and not unseen and not anyway:
                 raise LedgerError(
                     "expected a restored copy that lacks entries, found a ledger that lacks none: "
                     "there is nothing to accept"

@@ -12,6 +12,7 @@ app: Final = Part(
     audit="audit.transcript audit.stories",
     evidence="evidence.pack evidence.verify",
     software="software.bill software.lock",
+    recovery="recovery.key",
     study="study.check study.sign roster.sign",
     study_plan="study.plan",
 )

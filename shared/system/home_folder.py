@@ -50,9 +50,7 @@ class HomeFolder(ABC):
         """
         home = cls(path.absolute())
         create_private_folder(home.path)
-        for folder in home.folders:
-            create_private_folder(folder)
-            folder.chmod(home.access(folder)[1])
+        home.make_folders()
         return home
 
     @classmethod
@@ -73,6 +71,16 @@ class HomeFolder(ABC):
         if problems:
             raise UsageError("\n".join(problems))
         return home
+
+    def make_folders(self) -> None:
+        """Make the folders inside that are not there, each with its mode.
+
+        Raises:
+            OSError: the disk says no.
+        """
+        for folder in self.folders:
+            folder.mkdir(PRIVATE_FOLDER, exist_ok=True)
+            folder.chmod(self.access(folder)[1])
 
     @property
     @abstractmethod

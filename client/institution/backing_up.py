@@ -1,0 +1,167 @@
+"""A backup of an institution's home while everything runs, as of one moment.
+
+The decisions' lock, the keys' and the home's are taken as every command takes them; then the write
+locks of all databases, the ledger's first, as a release takes them. What is copied while all are
+held stood so at one moment: a release that was committed and not logged yet is what a crash leaves
+too. Encrypting comes after, when nobody waits any more.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+from fieldfare.client.home.files import INSTITUTION_FILES
+from fieldfare.client.home.keys import public_identity
+from fieldfare.client.home.layout import Home
+from fieldfare.client.home.settings import load_settings
+from fieldfare.client.home.studies import deciding
+from fieldfare.client.journal.entries import Event
+from fieldfare.client.journal.journal import Journal
+from fieldfare.client.ledger.restore import position_in
+from fieldfare.shared.backup.archive import BackupHeader, saved_files, stamp_of, write_archive
+from fieldfare.shared.backup.encrypted_stream import EncryptedWriter
+from fieldfare.shared.backup.recovery_key import RecoveryPublic
+from fieldfare.shared.backup.whole_files import COPIES, new_file, passing_folder
+from fieldfare.shared.errors import KeysError, UsageError
+from fieldfare.shared.sqlite.copies import all_held, copy_database
+from fieldfare.shared.system.home_files import InBackup, files_in
+from fieldfare.shared.system.private_files import create_private, folder_lock
+
+Clock = Callable[[], datetime]
+
+WAIT: Final = 30.0  # seconds for a command that decides
+# As a release takes them; the others are written alone.
+_ORDER: Final = ("ledger/ledger.sqlite", "log/log.sqlite")
+
+
+@dataclass(frozen=True)
+class WrittenBackup:
+    """What is in a backup.
+
+    Attributes:
+        header: of it.
+        strangers: files in the home that are none of its own, which it lacks.
+    """
+
+    header: BackupHeader
+    strangers: tuple[str, ...]
+
+
+def take_recovery_key(home: Home, content: bytes, name: str, user: str, clock: Clock) -> str:
+    """Keep the public half of a recovery key; backups are encrypted to it from now on.
+
+    Returns:
+        Its fingerprint, to compare with what the key's maker read.
+
+    Raises:
+        KeysError: `name` is no public half.
+        UsageError: another key is there; it is moved away by hand, never replaced unseen.
+        LedgerError: the log cannot be written.
+    """
+    key = RecoveryPublic.of(content, name)
+    if home.recovery_public.exists():
+        raise UsageError(
+            f"{home.recovery_public}: expected no recovery key yet, found one: move it away first; "
+            "backups until now open with its private half alone"
+        )
+    with Journal.open(home.log_folder, clock=clock) as journal:
+        facts = {"kind": "recovery key", "fingerprint": key.spoken}
+        journal.append(Event.KEY, user, user=user, **facts)
+    create_private(home.recovery_public, key.content)
+    return key.spoken
+
+
+def back_up(home: Home, out: Path, user: str, clock: Clock) -> WrittenBackup:
+    """Write a backup of a home, whatever runs; an interrupt or a full disk leaves none.
+
+    Args:
+        home: the institution's.
+        out: a new file.
+        user: who asked for it.
+        clock: returns the present with a time zone.
+
+    Raises:
+        KeysError: no recovery key was taken.
+        UsageError: something is at `out`, another backup is at work, or a database stays locked.
+        LedgerError: ledger or log cannot be read or written.
+        OSError: the disk says no.
+    """
+    if not home.recovery_public.exists():
+        raise KeysError(
+            f"{home.recovery_public}: expected the public half of a recovery key, found none: make "
+            "a key on a machine that stays offline (fieldfare recovery key FILE), then here: "
+            "fieldfare institution keys recovery FILE.pub"
+        )
+    key = RecoveryPublic.read(home.recovery_public)
+    with new_file(out) as file, passing_folder(home.path / COPIES) as copies:
+        with _held(home):
+            made = clock()
+            copied, strangers = copy_files(home, copies)
+        header = BackupHeader(
+            party="institution",
+            name=load_settings(home).id,
+            made=stamp_of(made),
+            software=version("fieldfare"),
+            facts=_facts(home, copies, made),
+            files=saved_files(copies, copied),
+        )
+        write_archive(EncryptedWriter(file, key), header, copies)
+    with Journal.open(home.log_folder, clock=clock) as journal:
+        sequence, epoch = int(header.facts["sequence"]), int(header.facts["epoch"])
+        journal.append(Event.BACKUP, user, kind="written", sequence=sequence, epoch=epoch)
+    return WrittenBackup(header, strangers)
+
+
+def copy_files(home: Home, copies: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Copy what a backup takes; return what was copied, and what is no file of a home.
+
+    Raises:
+        UsageError, OSError: as `back_up`.
+    """
+    copied, strangers = [], []
+    for path, kind in files_in(home.path, INSTITUTION_FILES):
+        if kind is None:
+            strangers.append(path)
+        elif kind.backup is InBackup.COPIED:
+            target = copies / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            copy = copy_database if kind.copied_database else shutil.copyfile
+            copy(home.path / path, target)
+            copied.append(path)
+    return tuple(copied), tuple(strangers)
+
+
+@contextmanager
+def _held(home: Home) -> Iterator[None]:
+    files = files_in(home.path, INSTITUTION_FILES)
+    found = [path for path, kind in files if kind and kind.copied_database]
+    ordered = [*_ORDER, *(path for path in found if path not in _ORDER)]
+    databases = [home.path / path for path in ordered if path in found]
+    with (
+        deciding(home, WAIT),
+        folder_lock(home.keys, WAIT) as keys,
+        folder_lock(home.path, WAIT) as whole,
+    ):
+        if not (keys and whole):
+            raise UsageError(f"{home.path}: expected one change at a time: try again")
+        with all_held(databases):
+            yield
+
+
+def _facts(home: Home, copies: Path, made: datetime) -> dict[str, str | int]:
+    ledger, settings = copies / home.ledger.relative_to(home.path), load_settings(home)
+    facts: dict[str, str | int] = {"identity": public_identity(home), "epoch": 0, "sequence": 0}
+    if ledger.exists():
+        position = position_in(ledger, settings.population, lambda: made)
+        facts |= {
+            "epoch": position.epoch,
+            "sequence": position.sequence,
+            "head": position.head,
+            "debited": position.debited,
+        }
+    return facts

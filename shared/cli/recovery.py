@@ -1,0 +1,49 @@
+"""`fieldfare recovery key FILE`, and what every party's backup and restore say alike."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fieldfare.shared.backup.archive import BackupHeader
+from fieldfare.shared.backup.recovery_key import PUBLIC_SUFFIX, RecoveryPrivate
+from fieldfare.shared.cli import app
+from fieldfare.shared.system.private_files import create_private
+
+RecoveryKeyOption = Annotated[
+    Path, typer.Option("--recovery-key", metavar="FILE", help="The recovery key's private half.")
+]
+
+
+@app.command("recovery.key")
+def recovery_key(
+    file: Annotated[Path, typer.Argument(help="A new file for the private half.")],
+) -> None:
+    """Make a recovery key, offline: FILE opens backups, FILE.pub goes to whoever writes them."""
+    made = RecoveryPrivate.generate()
+    public = file.with_name(file.name + PUBLIC_SUFFIX)
+    create_private(file, made.content)
+    create_private(public, made.public.content)
+    typer.echo(
+        "\n".join(
+            [
+                f"wrote {file}: it opens every backup; keep it where no home is, on paper too",
+                f"wrote {public}: take it to the home",
+                *key_lines(made.public.spoken),
+            ]
+        )
+    )
+
+
+def key_lines(spoken: str) -> list[str]:
+    """Return a recovery key's fingerprint as people compare it."""
+    return [f"recovery key  {spoken[:39]}", f"              {spoken[40:]}"]
+
+
+def backup_lines(file: Path, header: BackupHeader) -> list[str]:
+    """Return what was written."""
+    megabytes = file.stat().st_size / 1e6
+    return [
+        f"wrote {file}",
+        f"{len(header.files)} files of {header.name}, {megabytes:.1f} MB, as of {header.made}",
+    ]

@@ -1,0 +1,77 @@
+"""Every file of a home: in which format, and what becomes of it in a backup.
+
+Each party's table is its own (client/home/files.py, server/home/files.py).
+"""
+
+import fnmatch
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Final
+
+# What SQLite lays beside a database, and drafts that a crash leaves: a part of no format.
+PASSING: Final = ("*-wal", "*-shm", "*-journal", "*.new")
+
+
+class InBackup(Enum):
+    """What becomes of a file in a backup; the value is the word of the documents."""
+
+    COPIED = "copied"
+    MADE_ANEW = "made anew by a restore"  # a key that opens a door, or what follows from others
+    LEFT_OUT = "left out"  # lives as long as a process, or is another's to keep
+
+
+@dataclass(frozen=True)
+class HomeFile:
+    """A kind of file.
+
+    Attributes:
+        pattern: its path below the home; `*` is any name.
+        form: its format, as a reader names it.
+        backup: what becomes of it in a backup.
+    """
+
+    pattern: str
+    form: str
+    backup: InBackup = InBackup.COPIED
+
+    @property
+    def copied_database(self) -> bool:
+        """Tell whether it is a SQLite file that a backup takes: never as bytes."""
+        return self.pattern.endswith(".sqlite") and self.backup is InBackup.COPIED
+
+    def fits(self, path: str) -> bool:
+        """Tell whether a path below the home, with slashes, is of this kind."""
+        own, parts = self.pattern.split("/"), path.split("/")
+        if own[-1] == "**":  # everything below
+            own, parts = own[:-1], parts[: len(own) - 1]
+        return len(own) == len(parts) and all(map(fnmatch.fnmatchcase, parts, own))
+
+
+def kind_of(path: str, table: Sequence[HomeFile]) -> HomeFile | None:
+    """Return the first kind that a path below a home fits; None where it is no file of a home."""
+    return next((one for one in table if one.fits(path)), None)
+
+
+def files_in(home: Path, table: Sequence[HomeFile]) -> Iterator[tuple[str, HomeFile | None]]:
+    """Yield every file below a home with its kind, by path; links to folders are not followed.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
+    found = list[str]()
+    for folder, below, names in os.walk(home, onerror=_raise):
+        below[:] = [name for name in below if not name.startswith(".")]  # a backup's own, no home's
+        found += [
+            (Path(folder) / name).relative_to(home).as_posix()
+            for name in names
+            if not any(fnmatch.fnmatchcase(name, passing) for passing in PASSING)
+        ]
+    for path in sorted(found):
+        yield path, kind_of(path, table)
+
+
+def _raise(error: OSError) -> None:
+    raise error

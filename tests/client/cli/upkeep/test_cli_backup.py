@@ -1,0 +1,40 @@
+"""`fieldfare recovery key`, `institution keys recovery`, `backup` and `restore`, as typed."""
+
+from pathlib import Path
+
+import pytest
+from tests.support.homes.institutions import NAMES, Coordinator
+
+from fieldfare.shared.cli.root import run
+
+
+def test_a_home_is_backed_up_rehearsed_and_restored(
+    coordinator: Coordinator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home, key = str(coordinator.homes[NAMES[0]].path), str(tmp_path / "recovery.key")
+    file, new = str(tmp_path / "a.backup"), str(tmp_path / "new")
+
+    def typed(*words: str) -> tuple[int, str]:
+        status = run(words)
+        said = capsys.readouterr()
+        return status, said.out + said.err
+
+    assert typed("recovery", "key", key)[0] == 0
+    assert typed("recovery", "key", key) == (2, typed("recovery", "key", key)[1])  # never again
+    status, said = typed("institution", "backup", file, "--home", home)
+    assert (status, "keys recovery FILE.pub" in said) == (2, True)
+    assert typed("institution", "keys", "recovery", f"{key}.pub", "--home", home)[0] == 0
+    status, said = typed("institution", "backup", file, "--home", home)
+    assert (status, "records.csv" in said) == (0, True)
+    assert all(len(line) <= 80 for line in said.splitlines()[1:])  # the first has the path
+    asked = ("institution", "restore", file, "--recovery-key", key, "--home", new)
+    status, said = typed(*asked, "--rehearse")
+    assert (status, "everything in it verifies" in said) == (0, True)
+    assert typed(*asked) == (2, typed(*asked)[1])  # no reason
+    status, said = typed(*asked, "--reason", "lost")
+    assert (status, "--as-planned, which is 0.0 in all" in said) == (2, True)
+    assert not Path(new).exists()
+    status, said = typed(*asked, "--reason", "lost", "--as-planned")
+    assert (status, "epoch 2 begins" in said) == (0, True)
+    status, said = typed(*asked, "--reason", "lost", "--as-planned")
+    assert (status, "never\nrestored over" in said or "never restored over" in said) == (2, True)

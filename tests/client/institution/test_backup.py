@@ -1,0 +1,286 @@
+"""A backup of an institution's home, and the home that comes of it."""
+
+import errno
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from tests.support.homes.institutions import (
+    NAMES,
+    Coordinator,
+    OpenCustody,
+    all_bytes,
+    approve_all,
+    clock,
+    home_study,
+)
+from tests.support.homes.runs import finished_run
+
+from fieldfare.client.approvals.approval import ApprovalStatus
+from fieldfare.client.approvals.standing import standing_studies
+from fieldfare.client.home.files import INSTITUTION_FILES
+from fieldfare.client.home.keys import former_identities, public_identity
+from fieldfare.client.home.layout import Home
+from fieldfare.client.home.roster import pin_roster
+from fieldfare.client.institution import restored_home
+from fieldfare.client.institution.backing_up import WrittenBackup, back_up, take_recovery_key
+from fieldfare.client.institution.open import open_custody, open_institution
+from fieldfare.client.institution.restored_home import RestoreTerms, rehearse, restore
+from fieldfare.client.institution.restoring import open_ledger
+from fieldfare.client.journal.entries import Event
+from fieldfare.client.journal.journal import compare_heads, read, read_heads
+from fieldfare.shared.backup.recovery_key import RecoveryPrivate
+from fieldfare.shared.errors import FieldfareError, KeysError, LedgerError, UsageError
+from fieldfare.shared.protocol.plan import plan_for
+from fieldfare.shared.system.home_files import files_in
+
+NAME: Final = NAMES[0]
+KEY: Final = RecoveryPrivate.generate()
+TERMS: Final = RestoreTerms(user="ines", reason="the disk failed", as_planned=True)
+
+
+@pytest.fixture
+def home(coordinator: Coordinator) -> Home:
+    found = coordinator.homes[NAME]
+    take_recovery_key(found, KEY.public.content, "recovery.pub", "ines", clock)
+    return found
+
+
+@pytest.fixture
+def finished(coordinator: Coordinator, home: Home, custody_of: OpenCustody) -> Home:
+    """A home after a run, while its custodian still runs."""
+    finished_run(coordinator, [custody_of(name) for name in NAMES], home_study())
+    return home
+
+
+def backed_up(home: Home, folder: Path) -> tuple[Path, WrittenBackup]:
+    return folder / "a.backup", back_up(home, folder / "a.backup", "ines", clock)
+
+
+def restored(file: Path, folder: Path, **changes: Any) -> restored_home.RestoredHome:
+    return restore(file, KEY, folder / "new", replace(TERMS, **changes), clock)
+
+
+def names_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_a_backup_holds_no_key_that_signs_and_shows_nothing_without_its_own(
+    finished: Home, tmp_path: Path
+) -> None:
+    strangers = {path for path, kind in files_in(finished.path, INSTITUTION_FILES) if kind is None}
+    assert strangers == {"records.csv"}  # every file that a run makes is in the table
+    file, done = backed_up(finished, tmp_path)
+    assert set(done.strangers) == strangers
+    paths = {one.path for one in done.header.files}
+    assert {"ledger/ledger.sqlite", "log/log.sqlite", "keys/holdout", "policy.toml"} <= paths
+    assert not paths & {"keys/identity.pem", "keys/node", "ledger/ledger.sqlite.witness"}
+    for secret in (NAME.encode(), public_identity(finished).encode(), b"ledger", b"SQLite"):
+        assert secret in all_bytes(finished)
+        assert secret not in file.read_bytes()
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert not (finished.path / ".backup").exists()
+    written = [one for one in read(finished.log_folder) if one.event is Event.BACKUP]
+    assert [one.details["kind"] for one in written] == ["written"]
+
+
+def test_a_restored_home_has_spent_all_and_counts_nothing_of_before(
+    coordinator: Coordinator, finished: Home, tmp_path: Path
+) -> None:
+    file, _ = backed_up(finished, tmp_path)
+    with open_ledger(finished) as ledger:
+        before = ledger.position()
+    done = restored(file, tmp_path)
+    home = done.home
+    assert public_identity(home) != public_identity(finished)
+    assert former_identities(home) == (public_identity(finished),)
+    with open_ledger(home) as ledger:
+        ledger.verify()
+        after = ledger.position()
+        # Planned is at least what was spent: the whole study counts, and nothing comes back.
+        assert ledger.costs(home_study().id).total == plan_for(home_study()).study_limit
+    assert after.epoch == before.epoch + 1
+    assert after.debited >= before.debited
+    assert after.sequence == before.sequence + 1
+
+    # What was said is logged, and signed by the new identity.
+    heads = read_heads(
+        (home.log_folder / "restored.heads").read_bytes(), NAME, [public_identity(home)]
+    )
+    assert compare_heads(home.log_folder, heads).sequence == heads[0].entries
+    said = [one for one in read(home.log_folder) if one.event is Event.BACKUP][-1]
+    assert (said.details["kind"], said.details["reason"]) == ("restored", "the disk failed")
+
+    # The roster of before has another key, so nothing opens; with a new one no approval counts.
+    with pytest.raises(UsageError, match="own key"):
+        open_institution(home.path)
+    coordinator.homes[NAME] = home
+    shutil.copy(finished.path / "records.csv", home.path)
+    pin_roster(home, coordinator.signed_roster(coordinator.roster(version=2)))
+    institution = open_institution(home.path)
+    with open_custody(institution, None, clock) as custody:
+        stands = [one.status for one in standing_studies(institution, custody.ledger)]
+    assert stands == [ApprovalStatus.OUTDATED]
+
+
+def test_a_witness_elsewhere_says_what_was_spent_since(
+    coordinator: Coordinator, home: Home, custody_of: OpenCustody, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "another disk"
+    elsewhere.mkdir()
+    coordinator.edit(home.settings, 'witness = ""', f'witness = "{elsewhere}/w"')
+    custodies = [custody_of(name) for name in NAMES]
+    file, _ = backed_up(home, tmp_path)
+    finished_run(coordinator, custodies, home_study())
+    with open_ledger(home) as ledger:
+        lost = ledger.position()
+    assert lost.debited > 0
+    done = restored(file, tmp_path, as_planned=False)
+    position = done.statement.position
+    assert (position.epoch, position.debited) == (lost.epoch + 1, lost.debited)
+    with pytest.raises(LedgerError):  # the home of before is behind now, should it still run
+        open_ledger(home)
+
+
+def test_nothing_was_lost_and_the_epoch_is_new_all_the_same(
+    coordinator: Coordinator, home: Home, custody_of: OpenCustody, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "another disk"
+    elsewhere.mkdir()
+    coordinator.edit(home.settings, 'witness = ""', f'witness = "{elsewhere}/w"')
+    finished_run(coordinator, [custody_of(name) for name in NAMES], home_study())
+    with open_ledger(home) as ledger:
+        before = ledger.position()
+    file, _ = backed_up(home, tmp_path)
+    position = restored(file, tmp_path, as_planned=False).statement.position
+    assert (position.epoch, position.debited) == (before.epoch + 1, before.debited)
+
+
+def test_as_planned_is_never_below_what_was_spent_since(
+    coordinator: Coordinator, home: Home, custody_of: OpenCustody, tmp_path: Path
+) -> None:
+    custodies = [custody_of(name) for name in NAMES]
+    approve_all(coordinator, custodies, home_study())
+    file, _ = backed_up(home, tmp_path)
+    finished_run(coordinator, custodies, home_study())
+    with open_ledger(home) as ledger:
+        lost = ledger.position()
+    assert restored(file, tmp_path).statement.position.cumulative >= lost.cumulative > 0
+
+
+def test_what_was_spent_since_must_be_known_or_said(finished: Home, tmp_path: Path) -> None:
+    file, done = backed_up(finished, tmp_path)
+    with pytest.raises(UsageError, match="--as-planned, which is"):
+        restored(file, tmp_path, as_planned=False)
+    assert names_in(tmp_path) == {"a.backup"}
+    shown = int(done.header.facts["debited"])
+    with pytest.raises(LedgerError, match="of at least"):
+        restored(file, tmp_path, as_planned=False, spent=shown - 1)
+    rescued = tmp_path / "rescued"
+    shutil.copy(finished.ledger.with_name("ledger.sqlite.witness"), rescued)
+    found = restored(file, tmp_path, as_planned=False, witness=rescued)
+    assert found.statement.position.debited == shown
+
+
+def test_a_home_that_released_nothing_is_restored_too(home: Home, tmp_path: Path) -> None:
+    file, _ = backed_up(home, tmp_path)
+    assert restored(file, tmp_path).statement.position.epoch > 1
+
+
+def test_a_lost_place_of_the_witness_is_said(
+    coordinator: Coordinator, home: Home, tmp_path: Path
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    coordinator.edit(home.settings, 'witness = ""', f'witness = "{gone}/w"')
+    file, _ = backed_up(home, tmp_path)
+    gone.rmdir()
+    with pytest.raises(UsageError, match="mount its disk"):
+        restored(file, tmp_path)
+    done = restored(file, tmp_path, witness_here=True)
+    assert (done.home.ledger.parent / "ledger.sqlite.witness").exists()
+
+
+def test_a_wrong_key_institution_party_or_place_leaves_nothing(home: Home, tmp_path: Path) -> None:
+    file, _ = backed_up(home, tmp_path)
+    with pytest.raises(KeysError, match="that this recovery key opens"):
+        restore(file, RecoveryPrivate.generate(), tmp_path / "new", TERMS, clock)
+    with pytest.raises(UsageError, match="expected a backup of bank-b, found one of bank-a"):
+        restored(file, tmp_path, institution="bank-b")
+    with pytest.raises(UsageError, match="never restored over a home"):
+        restore(file, KEY, home.path, TERMS, clock)
+    with pytest.raises(UsageError, match="expected a new file"):
+        backed_up(home, tmp_path)
+    assert names_in(tmp_path) == {"a.backup"}
+
+
+def test_a_changed_or_cut_backup_leaves_nothing(home: Home, tmp_path: Path) -> None:
+    file, _ = backed_up(home, tmp_path)
+    content = file.read_bytes()
+    for changed in (content[:-1], content[: len(content) // 2], content + b"x"):
+        file.write_bytes(changed)
+        with pytest.raises(UsageError, match="changed or cut off"):
+            restored(file, tmp_path)
+    for at in range(5, len(content), len(content) // 20):
+        file.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+        with pytest.raises(FieldfareError):
+            rehearse(file, KEY, tmp_path / "new")
+    assert names_in(tmp_path) == {"a.backup"}
+
+
+def test_a_rehearsal_checks_everything_and_leaves_nothing(home: Home, tmp_path: Path) -> None:
+    file, done = backed_up(home, tmp_path)
+    assert rehearse(file, KEY, tmp_path / "new", NAME) == done.header
+    assert names_in(tmp_path) == {"a.backup"}
+
+
+@pytest.mark.parametrize(
+    "fault", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()]
+)
+@pytest.mark.parametrize("step", ["create_signing_keys", "accept_restore", "verify"])
+def test_a_full_disk_or_an_interrupt_in_the_middle_leaves_nothing(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: BaseException, step: str
+) -> None:
+    file, _ = backed_up(home, tmp_path)
+
+    def failing(*_: object, **__: object) -> None:
+        raise fault
+
+    with monkeypatch.context() as patch:
+        patch.setattr(restored_home, step, failing)
+        with pytest.raises(type(fault)):
+            restored(file, tmp_path)
+    assert names_in(tmp_path) == {"a.backup"}
+    (tmp_path / ".new.restoring").mkdir()  # as a kill leaves it
+    (tmp_path / ".new.restoring" / "institution.toml").write_text("half")
+    restored(file, tmp_path)
+    assert names_in(tmp_path) == {"a.backup", "new"}
+
+
+def test_an_interrupted_backup_leaves_no_file(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fieldfare.client.institution.backing_up.write_archive", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        backed_up(home, tmp_path)
+    assert names_in(tmp_path) == set()
+    assert not (home.path / ".backup").exists()
+
+
+def test_without_a_recovery_key_there_is_no_backup(
+    coordinator: Coordinator, tmp_path: Path
+) -> None:
+    home = coordinator.homes[NAME]
+    with pytest.raises(KeysError, match="fieldfare recovery key FILE"):
+        backed_up(home, tmp_path)
+    take_recovery_key(home, KEY.public.content, "recovery.pub", "ines", clock)
+    other = RecoveryPrivate.generate().public.content
+    with pytest.raises(UsageError, match="move it away first"):
+        take_recovery_key(home, other, "recovery.pub", "ines", clock)
+    with pytest.raises(KeysError, match="the public half of a recovery key"):
+        take_recovery_key(home, KEY.content, "recovery.key", "ines", clock)
