@@ -30,4 +30,5 @@ app: Final = Part(
         coordinator.model.export
     """,
     service="coordinator.service.install coordinator.service.uninstall",
+    witnesses="coordinator.witnesses coordinator.publish",
 )

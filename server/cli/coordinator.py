@@ -49,11 +49,11 @@ from fieldfare.server.store.store import run_store
 from fieldfare.server.studies.run_control import find_run
 from fieldfare.server.superlink.process import terms_of
 from fieldfare.server.superlink.retention import flower_environment, purge_finished
+from fieldfare.server.witnesses.publication import head_signer
 from fieldfare.shared.advice import at_home
 from fieldfare.shared.cli.typed import token_pin
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.protocol.identity import fingerprint
-from fieldfare.shared.protocol.messages import IdentitySigner
 from fieldfare.shared.protocol.signed_files import read_signed
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.key_files import read_passphrase
@@ -199,6 +199,7 @@ SUPERLINK: Final = "fieldfare.server.superlink.process"
 RUNNER: Final = "fieldfare.server.service.runner_process"
 NOTICES: Final = "fieldfare.server.notices.process"
 DESK: Final = "fieldfare.server.desk.process"
+WITNESSES: Final = "fieldfare.server.witnesses.process"
 BAD_INPUT: Final = 2
 SUPERLINK_RULES: Final = RestartRules(final=frozenset({0, BAD_INPUT}))
 RUNNER_RULES: Final = RestartRules(
@@ -230,8 +231,9 @@ def start(home: HomeOption = DEFAULT_HOME, passphrase_file: PassphraseFileOption
 def _children(home: CoordinatorHome, passphrase: bytes | None) -> list[Child]:
     environment = flower_environment(os.environ, home.run)
     python = (sys.executable, "-I", "-m")
-    superlink, runner, notices, desk = (
-        [*python, module, str(home.path)] for module in (SUPERLINK, RUNNER, NOTICES, DESK)
+    modules = (SUPERLINK, RUNNER, NOTICES, DESK, WITNESSES)
+    superlink, runner, notices, desk, witnesses = (
+        [*python, module, str(home.path)] for module in modules
     )
     given, rules = given_line(passphrase), RUNNER_RULES
     children = [
@@ -247,6 +249,8 @@ def _children(home: CoordinatorHome, passphrase: bytes | None) -> list[Child]:
         _say("desk", f"{home.run}: too long for a socket: a console proposes and starts nothing")
     if home.notices.exists():
         children.append(Child(name="notices", command=notices, environment=environment))
+    if load_settings(home).witnesses.witness:
+        children.append(Child(name="witnesses", command=witnesses, environment=environment))
     return children
 
 
@@ -284,9 +288,7 @@ def transcript_export(
 ) -> None:
     """Write a run's transcript for auditors: every message, signed at the end."""
     opened = CoordinatorHome.open(home)
-    signer = IdentitySigner(
-        initial_setup.load_signing_key(opened, read_passphrase(passphrase_file))
-    )
+    signer = head_signer(opened, read_passphrase(passphrase_file))
     with run_store(opened.runs_database) as store:
         row = find_run(store, run)
         done = export_transcript(store, row.run, signer, out)

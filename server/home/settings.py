@@ -3,13 +3,16 @@
 from typing import Annotated, Final, Literal, Self
 
 import tomlkit
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.shared.errors import ProtocolError
+from fieldfare.shared.notices.settings import LONGEST_URL, checked_url
 from fieldfare.shared.protocol.identity import Contact, CoordinatorName
 from fieldfare.shared.quiet_hours import QuietText
 from fieldfare.shared.study.toml import Section, load_toml, parse_toml
 from fieldfare.shared.system.addresses import Host, HostPort, Port, split_address
+from fieldfare.shared.transcript.notes import COSIGNED, NoteKey, distinct_witnesses
 
 SETTINGS_FORMAT: Final = 1
 DEFAULT_LOCAL_PORT: Final = 8001
@@ -17,6 +20,55 @@ DEFAULT_RETENTION: Final = 3650  # days
 DEFAULT_PAUSE: Final = 60  # seconds
 DEFAULT_WAIT: Final = 90.0  # seconds; a node that crashed comes back within 60
 MOST_NAMES: Final = 100
+MOST_WITNESSES: Final = 16
+LONGEST_KEY: Final = 400
+
+
+def _checked_key(text: str) -> str:
+    try:
+        NoteKey.from_text(text, COSIGNED)
+    except ProtocolError as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
+class WitnessSection(Section):
+    """A party outside the federation that signs the log of heads (C2SP tlog-witness).
+
+    Attributes:
+        url: that `/add-checkpoint` is below: https, or http to this machine.
+        key: its verifier key, name+id+base64, compared with its people.
+    """
+
+    url: Annotated[str, Field(max_length=LONGEST_URL), AfterValidator(checked_url)]
+    key: Annotated[str, Field(max_length=LONGEST_KEY), AfterValidator(_checked_key)]
+
+
+class WitnessesSection(Section):
+    """Everybody who signs the log of heads.
+
+    Attributes:
+        log: counts from 1; another one where a restored home is behind what witnesses signed.
+        required: how many have to have signed a run's end before it is published as witnessed.
+        witness: who they are.
+    """
+
+    log: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    required: Annotated[int, Field(ge=0, le=MOST_WITNESSES)] = 0
+    witness: tuple[WitnessSection, ...] = Field(default=(), max_length=MOST_WITNESSES, strict=False)
+
+    @model_validator(mode="after")
+    def _enough_and_distinct(self) -> Self:
+        if self.required > len(self.witness):
+            raise ValueError(
+                f"required: expected at most the {len(self.witness)} witnesses that are named, "
+                f"found {self.required}"
+            )
+        try:
+            distinct_witnesses(one.key for one in self.witness)
+        except ProtocolError as error:
+            raise ValueError(f"witness: {error}") from None
+        return self
 
 
 class CoordinatorSettings(Section):
@@ -34,6 +86,7 @@ class CoordinatorSettings(Section):
         resume_seconds: pause before the first time; each one is four times the one before.
         quiet_hours: in which no run begins or goes on by itself.
         retention_days: how long the payloads of ended runs are kept; hashes stay for good.
+        witnesses: outside the federation; there may be none.
     """
 
     format: Literal[1] = SETTINGS_FORMAT
@@ -48,6 +101,7 @@ class CoordinatorSettings(Section):
     resume_seconds: int = Field(default=DEFAULT_PAUSE, ge=1, le=86_400)
     quiet_hours: QuietText = ""
     retention_days: Annotated[int, Field(ge=1, le=36500)] = DEFAULT_RETENTION
+    witnesses: WitnessesSection = WitnessesSection()
 
     @model_validator(mode="after")
     def _two_ports(self) -> Self:
@@ -143,6 +197,13 @@ quiet_hours = ""
 
 # Masked sums of ended runs are kept so long for auditors; their hashes stay for good.
 retention_days = {DEFAULT_RETENTION}
+
+# Parties outside the federation that sign every head of a run (docs/witnesses.md):
+# [witnesses]
+# required = 1
+# [[witnesses.witness]]
+# url = "https://witness.example.org/"
+# key = "witness.example.org+..."
 """
     parse_toml(text, CoordinatorSettings, "coordinator")
     return text

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldfare.server.run.channel import GridChannel
+from fieldfare.server.store.head_log import HeadSigner
 from fieldfare.server.store.store import RunStore
 from fieldfare.shared.canonical import bytes_hash, claimed
 from fieldfare.shared.errors import ProtocolError, RunError
@@ -27,7 +28,7 @@ from fieldfare.shared.protocol.plan import Plan
 from fieldfare.shared.protocol.roster import COORDINATOR, Roster
 from fieldfare.shared.system.private_files import PRIVATE_FOLDER, replace_private
 from fieldfare.shared.transcript.heads import MOST_SHOWN, MOST_VECTORS, UNTRAVELLED, CosignedHead
-from fieldfare.shared.transcript.leaves import Leaf, LeafKind, TreeHead, tree_head
+from fieldfare.shared.transcript.leaves import Leaf, LeafKind, TreeHead
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ class Closing:
         signer: the coordinator's.
         deadline_seconds: for each exchange; who is late gets it at the next run.
         left: institutions that the run went on without; the run does not wait long for them.
+        log: which of the coordinator's logs of heads this one goes into.
     """
 
     channel: GridChannel
@@ -105,12 +107,13 @@ class Closing:
     signer: Signer
     deadline_seconds: float
     left: frozenset[str] = frozenset()
+    log: int = 1
 
     def sign(self, study: str, run: str) -> TreeHead:
         """Sign the head over everything that the run's log holds now, and keep it."""
-        head = tree_head(study, run, self.store.leaf_hashes(run))
-        self.store.put_head(run, sign_envelope(head, COORDINATOR, self.signer), head.size)
-        return head
+        keys = (self.roster.coordinator, self.roster.roster_key)
+        signer = HeadSigner.of(self.signer, *keys, self.log)
+        return signer.sign(self.store, study, run, self.store.leaf_hashes(run))
 
     def cosign(self, head: TreeHead, nodes: Nodes) -> frozenset[str]:
         """Ask institutions to co-sign a head; returns those that did.

@@ -257,7 +257,8 @@ class _Conduct:
         )
 
     def _closing(self) -> Closing:
-        return Closing(self.channel, self.store, self.facts.roster, self.signer, CLOSING_SECONDS)
+        closing = Closing(self.channel, self.store, self.facts.roster, self.signer, CLOSING_SECONDS)
+        return replace(closing, log=load_settings(self.home).witnesses.log)
 
 
 def _nodes_of(heard: Heard) -> Nodes:

@@ -5,15 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from fieldfare.server.store.head_log import HeadSigner
 from fieldfare.server.store.rows import RunRow
 from fieldfare.server.store.store import RunStore
 from fieldfare.server.store.tables import OWN_HEAD
 from fieldfare.shared.errors import RunError, UsageError
-from fieldfare.shared.protocol.messages import Signer, sign_envelope
-from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.system.private_files import PRIVATE_FILE
 from fieldfare.shared.transcript.file import write_transcript
-from fieldfare.shared.transcript.leaves import Leaf, tree_head
+from fieldfare.shared.transcript.leaves import Leaf
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ def write_signed(store: RunStore, run: str, out: BinaryIO) -> None:
     _SignedLog(store, row, leaves, envelope).write(out)
 
 
-def export_transcript(store: RunStore, run: str, signer: Signer, path: Path) -> Exported:
+def export_transcript(store: RunStore, run: str, signer: HeadSigner, path: Path) -> Exported:
     """Write a run's transcript into a new file (0600), complete or not at all.
 
     A run that goes on is written as far as it is.
@@ -107,10 +106,8 @@ def export_transcript(store: RunStore, run: str, signer: Signer, path: Path) -> 
         leaves = store.leaves(run)
         if not leaves:
             raise UsageError(f"run {run}: expected a run that was opened, found an empty log")
-        head = tree_head(row.study, run, store.leaf_hashes(run))
-        envelope = sign_envelope(head, COORDINATOR, signer)
-        store.put_head(run, envelope, head.size)
-        log = _SignedLog(store, row, leaves, envelope)
+        head = signer.sign(store, row.study, run, store.leaf_hashes(run))
+        log = _SignedLog(store, row, leaves, store.head(run) or b"")
     part = path.with_name(path.name + ".part")
     try:
         with _new_file(path, part) as out:

@@ -11,6 +11,8 @@ leaves        the transcript: an append-only log per run, each leaf with its has
 blobs         masked vectors beside the log, until their deletion date
 checkpoints   what the next process of a run starts from, replaced with every step
 heads         the log's newest signed head, and each institution's newest co-signature
+head_log      every head that was signed, of all runs, each with a signed checkpoint over them
+cosigned_heads  what witnesses signed of those checkpoints
 restarts      how each run is carried on without a person
 statuses      what each institution last did in a run
 losses        how many attempts of a run each institution let die
@@ -26,6 +28,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+from fieldfare.server.store.head_log import HEAD_LOG, SignedHeadTables
 from fieldfare.server.store.rows import (
     Progress,
     RunRow,
@@ -33,7 +36,7 @@ from fieldfare.server.store.rows import (
     from_micros,
     to_micros,
 )
-from fieldfare.server.store.tables import NewsTables, RestartTables, TranscriptTables
+from fieldfare.server.store.tables import NewsTables, RestartTables
 from fieldfare.shared.errors import RunError, UsageError
 from fieldfare.shared.privacy.sides import SideCosts
 from fieldfare.shared.sqlite.database import Database
@@ -178,7 +181,7 @@ RUN_STORE: Final = DatabaseKind(
         *DURABLE,
         ("journal_size_limit", str(_LOG_BYTES), _LOG_BYTES),
     ),
-    migrations=(_FIRST, _LOSSES, _SIDES, _RESTARTS),
+    migrations=(_FIRST, _LOSSES, _SIDES, _RESTARTS, HEAD_LOG),
     application=APPLICATION,
 )
 
@@ -196,7 +199,7 @@ _FLOWER_IDS: Final = 2**64
 _FROM: Final = "FROM runs LEFT JOIN progress ON progress.run = runs.run"
 
 
-class RunStore(TranscriptTables, NewsTables, RestartTables):
+class RunStore(SignedHeadTables, NewsTables, RestartTables):
     """All runs of one coordinator. Failures of the file or the disk are RunErrors."""
 
     def create(self, run: str, study: str, at: datetime) -> None:

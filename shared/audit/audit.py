@@ -7,7 +7,7 @@ The order of the releases and what follows from each sum is the run's own (`shar
 masked vectors are added up again, and every ledger is followed through its institution's replies.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO, Final, Protocol
 
@@ -20,6 +20,7 @@ from fieldfare.shared.audit.evidence import (
     check_header,
 )
 from fieldfare.shared.audit.opening import OpeningAudit, Trust
+from fieldfare.shared.audit.witnessed import WitnessClaim, WitnessedFindings, check_witnessed
 from fieldfare.shared.canonical import claimed
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.protocol.messages import Approval, ReleaseKind
@@ -41,7 +42,7 @@ from fieldfare.shared.transcript.file import (
     read_transcript,
 )
 from fieldfare.shared.transcript.heads import MOST_SHOWN, UNTRAVELLED, CosignedHead
-from fieldfare.shared.transcript.leaves import AnswersRecord, EndRecord, Leaf, LeafKind
+from fieldfare.shared.transcript.leaves import AnswersRecord, EndRecord, Leaf, LeafKind, TreeHead
 
 
 class Vectors(Protocol):
@@ -121,6 +122,7 @@ class ReplayedRun:
 FIRST_LEAF_LINE: Final = 2
 MOST_ALONE: Final = 256 * 1024  # bytes of leaves that nobody but the coordinator answers for
 UNFINISHED: Final = "unfinished"
+WITNESSED: Final = "witnessed head"
 SIGNED_BY_INSTITUTIONS: Final = frozenset(
     {
         *(LeafKind.APPROVAL, LeafKind.HELLO, LeafKind.OFFER),
@@ -176,6 +178,8 @@ class AuditReport:
         blame: who lied in a rehearsal that failed, by the keys that were published; None where
             none failed, or its vectors were deleted.
         final: the run's state at the end; None before it was opened.
+        witnessed: who outside the federation signed that they saw the log's head; None where the
+            auditor was given no such file.
     """
 
     header: Header | None = None
@@ -203,6 +207,7 @@ class AuditReport:
     large: bool = False
     blame: Blame | None = None
     final: RunState | None = None
+    witnessed: WitnessedFindings | None = None
 
     @property
     def failed_attempts(self) -> int:
@@ -220,12 +225,13 @@ class AuditReport:
         return max((found.epsilon for found in self.institutions.values()), default=0.0)
 
 
-def audit(file: BinaryIO, trust: Trust) -> AuditReport:
+def audit(file: BinaryIO, trust: Trust, claim: WitnessClaim | None = None) -> AuditReport:
     """Verify a transcript from its first line to its last.
 
     Args:
         file: at its start; seekable.
         trust: what the auditor knows of the coordinator and the roster.
+        claim: the heads that witnesses signed, and which witnesses the auditor believes.
 
     Formal Guarantees:
         Without a misfit: the coordinator signed this log; every request was its own and asked
@@ -241,7 +247,7 @@ def audit(file: BinaryIO, trust: Trust) -> AuditReport:
         return AuditReport(misfit=error.misfit)
     run = _RunAudit(transcript, trust)
     try:
-        run.verify()
+        run.verify(claim)
     except MisfitError as error:
         return run.report(error.misfit)
     return run.report(None)
@@ -316,9 +322,10 @@ class _RunAudit:
         header = transcript.header
         self._log = LogAudit(trust, header.study, header.run, self._vectors)
         self._cosigned: Mapping[str, CosignedHead] = {}
+        self._witnessed: WitnessedFindings | None = None
 
-    def verify(self) -> None:
-        """Verify everything.
+    def verify(self, claim: WitnessClaim | None) -> None:
+        """Verify everything, and last what witnesses signed.
 
         Raises:
             MisfitError: the first thing that does not fit.
@@ -336,6 +343,20 @@ class _RunAudit:
         head = check_head(self._transcript, self._trust, hashes)
         roster = self._log.opening.roster
         self._cosigned = check_cosignatures(self._transcript, roster, head, hashes)
+        if claim is not None:
+            self._witnessed = self._checked(claim, roster, head, hashes)
+
+    def _checked(
+        self, claim: WitnessClaim, roster: Roster | None, head: TreeHead, hashes: Sequence[bytes]
+    ) -> WitnessedFindings:
+        line = self._transcript.head_line
+        if roster is None:
+            reason = "expected a roster in the log, which names the key of its head, found none"
+            raise MisfitError(Misfit(line=line, kind=WITNESSED, reason=reason))
+        try:
+            return check_witnessed(claim, self._trust.roster_key, roster.coordinator, head, hashes)
+        except ProtocolError as error:
+            raise MisfitError(Misfit(line=line, kind=WITNESSED, reason=str(error))) from None
 
     def _misfit(self, index: int, leaf: Leaf, error: ProtocolError) -> Misfit:
         releases, ended = self._log.releases, leaf.kind is LeafKind.END
@@ -370,6 +391,7 @@ class _RunAudit:
             objections={
                 name: one.misfit for name, one in self._cosigned.items() if one.misfit is not None
             },
+            witnessed=self._witnessed,
         )
         if releases is None or plan is None:
             return found

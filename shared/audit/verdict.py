@@ -6,9 +6,10 @@
     5  not co-signed         fewer than n - t institutions signed the end of this log, or it opens
                              no run that anybody could have co-signed
     6  two stories           the coordinator signed two logs of one run: there is a proof
+    7  not witnessed         fewer witnesses than the auditor asks for signed the end of this log
 
 2 and 3 are taken: a command that could not be carried out, and one that refuses. Where several
-hold, the first of 6, 1, 5, 4 is the verdict; a report says all of them.
+hold, the first of 6, 1, 5, 7, 4 is the verdict; a report says all of them.
 """
 
 from enum import Enum, StrEnum
@@ -24,6 +25,7 @@ class AuditVerdict(Enum):
     AS_FAR_AS_KEPT = 4
     NOT_COSIGNED = 5
     TWO_STORIES = 6
+    NOT_WITNESSED = 7
 
     @property
     def word(self) -> str:
@@ -62,18 +64,30 @@ def cosigners(report: AuditReport) -> int:
     )
 
 
+def witnesses(report: AuditReport) -> int:
+    """Return how many of the auditor's witnesses signed the end of the log."""
+    return 0 if report.witnessed is None else len(report.witnessed.times)
+
+
 def verdict_of(
-    report: AuditReport, required: RequiredCosigners = RequiredCosigners.ENOUGH
+    report: AuditReport,
+    required: RequiredCosigners = RequiredCosigners.ENOUGH,
+    required_witnesses: int = 0,
 ) -> AuditVerdict:
     """Return the verdict of an audit.
 
     Args:
         report: of the audit.
         required: how many participants have to have co-signed.
+        required_witnesses: how many of the auditor's witnesses have to have signed.
     """
+    if report.witnessed is not None and report.witnessed.contradicting is not None:
+        return AuditVerdict.TWO_STORIES
     if report.misfit is not None:
         return AuditVerdict.DOES_NOT_FIT
     unopened = required is not RequiredCosigners.NONE and not report.participants
     if unopened or cosigners(report) < cosigners_needed(report, required):
         return AuditVerdict.NOT_COSIGNED
+    if witnesses(report) < required_witnesses:
+        return AuditVerdict.NOT_WITNESSED
     return AuditVerdict.AS_FAR_AS_KEPT if report.purged else AuditVerdict.FITS

@@ -6,6 +6,7 @@ The report is one screen for people, and JSON for programs.
 import json
 import re
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -22,7 +23,9 @@ from fieldfare.shared.audit.verdict import (
     cosigners,
     cosigners_needed,
     verdict_of,
+    witnesses,
 )
+from fieldfare.shared.audit.witnessed import WitnessClaim, WitnessedFindings
 from fieldfare.shared.cli import app
 from fieldfare.shared.errors import ProtocolError, UsageError
 from fieldfare.shared.evaluation.groups import group_lines
@@ -36,6 +39,7 @@ from fieldfare.shared.system.private_files import open_regular, read_at_most
 from fieldfare.shared.terminal.screen import BAD, console, facts, table
 from fieldfare.shared.terminal.texts import SHORT, plain
 from fieldfare.shared.transcript.heads import LARGEST_HEAD_FILE, TwoStories
+from fieldfare.shared.transcript.notes import NoteKey, distinct_witnesses
 
 GOOD: Final = "bold green"
 DOUBT: Final = "bold yellow"
@@ -65,11 +69,47 @@ RequiredOption = Annotated[
 ]
 
 
+HeadsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--witnessed",
+        metavar="FILE",
+        help="Heads that witnesses signed, as the coordinator published them.",
+        show_default=False,
+    ),
+]
+WitnessOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--witness",
+        metavar="KEY",
+        help="A witness that you believe: its verifier key, name+id+base64; repeat it.",
+        show_default=False,
+    ),
+]
+WitnessesOption = Annotated[
+    int | None,
+    typer.Option(
+        "--require-witnesses",
+        min=0,
+        help="How many of these witnesses have to have signed the end of the log.",
+        show_default="all that are named",
+    ),
+]
+LogNumberOption = Annotated[
+    int,
+    typer.Option("--log-number", min=1, help="Which of the coordinator's logs of heads it is."),
+]
+
+
 def report_json(
-    report: AuditReport, trust: Trust, required: RequiredCosigners = RequiredCosigners.ENOUGH
+    report: AuditReport,
+    trust: Trust,
+    required: RequiredCosigners = RequiredCosigners.ENOUGH,
+    required_witnesses: int = 0,
 ) -> dict[str, Any]:
     """Return a report for programs; mu^2 as numbers and, exactly, in units of 1e-12."""
-    verdict = verdict_of(report, required)
+    verdict = verdict_of(report, required, required_witnesses)
     header, roster, plan, misfit = report.header, report.roster, report.plan, report.misfit
     return {
         "verdict": verdict.word,
@@ -99,6 +139,8 @@ def report_json(
         "recomputed_sums": report.recomputed,
         "cosigners": cosigners(report),
         "cosigners_needed": cosigners_needed(report, required),
+        "witnessed": _witnessed_json(report.witnessed),
+        "witnesses_needed": required_witnesses,
         "model": report.model or None,
         "metrics": json.loads(report.metrics) if report.metrics else None,
         "recomputed_metrics": report.measured,
@@ -116,6 +158,28 @@ def report_json(
     }
 
 
+def _witnessed_json(found: WitnessedFindings | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    other = found.contradicting
+    return {
+        "log": found.origin,
+        "heads": found.size,
+        "heads_of_the_run": found.heads,
+        "times": {name: _moment(at) for name, at in found.times.items()},
+        "unknown_signatures": found.others,
+        "contradicting": None if other is None else {"size": other.size, "root": other.root},
+    }
+
+
+def _moment(seconds: int) -> str:
+    """Return a witness's time for people; one that no calendar holds as it is."""
+    try:
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (ValueError, OverflowError, OSError):
+        return f"{seconds} s after 1970"
+
+
 def _institution_json(found: InstitutionReport, cosigned: int | None) -> dict[str, Any]:
     return {
         "releases": found.spent.releases,
@@ -129,7 +193,10 @@ def _institution_json(found: InstitutionReport, cosigned: int | None) -> dict[st
 
 
 def report_screen(
-    report: AuditReport, trust: Trust, required: RequiredCosigners = RequiredCosigners.ENOUGH
+    report: AuditReport,
+    trust: Trust,
+    required: RequiredCosigners = RequiredCosigners.ENOUGH,
+    required_witnesses: int = 0,
 ) -> RenderableType:
     """Render a report for one terminal screen.
 
@@ -138,7 +205,7 @@ def report_screen(
     parts: list[RenderableType] = [facts(_rows(report, trust))]
     if report.institutions:
         parts += [Text(), _institutions(report)]
-    return Group(*parts, Text(), *_verdict(report, required))
+    return Group(*parts, Text(), *_verdict(report, required, required_witnesses))
 
 
 def _rows(report: AuditReport, trust: Trust) -> Iterator[tuple[str, str]]:
@@ -169,6 +236,14 @@ def _rows(report: AuditReport, trust: Trust) -> Iterator[tuple[str, str]]:
     elsewhere = [name for name, found in report.institutions.items() if found.spent.elsewhere]
     if elsewhere:
         yield "elsewhere", _elsewhere(report, elsewhere)
+    if report.witnessed is not None:
+        yield "witnesses", _witnessed(report.witnessed)
+
+
+def _witnessed(found: WitnessedFindings) -> str:
+    seen = ", ".join(f"{plain(name)} at {_moment(at)}" for name, at in found.times.items())
+    others = f"; {found.others} more that you did not name" if found.others else ""
+    return f"{seen or 'none of yours'}{others}; {found.size} heads in the coordinator's log"
 
 
 def _outcome(report: AuditReport) -> Iterator[tuple[str, str]]:
@@ -269,8 +344,16 @@ def _cosigned(report: AuditReport, name: str) -> str:
     return whole if report.checked.get(name) == "recomputed" else f"{whole}, by hashes only"
 
 
-def _verdict(report: AuditReport, required: RequiredCosigners) -> Iterator[Text]:
-    verdict = verdict_of(report, required)
+def _verdict(
+    report: AuditReport, required: RequiredCosigners, required_witnesses: int
+) -> Iterator[Text]:
+    verdict = verdict_of(report, required, required_witnesses)
+    if verdict is AuditVerdict.TWO_STORIES:
+        yield Text("TWO STORIES  ", style=BAD).append(
+            "the coordinator signed another log of this run: its head stands among the witnessed "
+            "ones; keep both files, they are the proof"
+        )
+        return
     if report.misfit is not None:
         yield Text("DOES NOT FIT  ", style=BAD).append(plain(report.misfit.place))
         yield Text(plain(report.misfit.reason))
@@ -286,6 +369,11 @@ def _verdict(report: AuditReport, required: RequiredCosigners) -> Iterator[Text]
             f"{cosigners(report)} of {len(report.participants)} institutions signed the end of "
             f"this log, {needed} have to: ask them for what they signed"
         )
+    if witnesses(report) < required_witnesses:
+        yield Text("NOT WITNESSED  ", style=BAD).append(
+            f"{witnesses(report)} of your witnesses signed the end of this log, "
+            f"{required_witnesses} have to"
+        )
     if report.purged:
         yield Text("FITS AS FAR AS KEPT  ", style=DOUBT).append(
             "signatures, order and debits; not the sums"
@@ -300,25 +388,49 @@ def audit_transcript(
     roster: RosterOption = None,
     coordinator_key: KeyOption = None,
     required: RequiredOption = RequiredCosigners.ENOUGH,
+    witnessed: HeadsOption = None,
+    witness: WitnessOption = None,
+    required_witnesses: WitnessesOption = None,
+    log_number: LogNumberOption = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
 ) -> None:
     """Check every signature, sum and step of a run, and what it spent; name what does not fit.
 
     Exits with 0 where all of it fits, 1 where something does not, 4 where it fits as far as
-    vectors are kept, 5 where too few institutions co-signed it.
+    vectors are kept, 5 where too few institutions co-signed it, 6 where the coordinator signed
+    another log of the run, 7 where too few witnesses signed its end.
     """
     trust = trusted(roster, coordinator_key)
+    keys = witness_keys(witness or [])
+    least = len(keys) if required_witnesses is None else required_witnesses
+    if least > len(keys):
+        raise UsageError(f"expected --witness for each of {least} witnesses, found {len(keys)}")
+    claim = None
+    if witnessed is not None:
+        claim = WitnessClaim(read_at_most(witnessed, LARGEST_HEAD_FILE), keys, log_number)
     try:
         with open_regular(file) as content:
-            report = audit(content, trust)
+            report = audit(content, trust, claim)
     except OSError as error:
         raise UsageError(f"{file}: expected a readable file, found: {error.strerror}") from None
     if as_json:
-        typer.echo(json.dumps(report_json(report, trust, required), indent=2))
+        typer.echo(json.dumps(report_json(report, trust, required, least), indent=2))
     else:
-        console().print(report_screen(report, trust, required))
-    if status := verdict_of(report, required).value:
+        console().print(report_screen(report, trust, required, least))
+    if status := verdict_of(report, required, least).value:
         raise typer.Exit(status)
+
+
+def witness_keys(texts: Sequence[str]) -> tuple[NoteKey, ...]:
+    """Return witnesses' keys as a person names them.
+
+    Raises:
+        UsageError: no verifier key, or two witnesses of one name or key.
+    """
+    try:
+        return distinct_witnesses(texts)
+    except ProtocolError as error:
+        raise UsageError(f"--witness: {error}") from None
 
 
 @app.command("audit.stories")

@@ -46,7 +46,12 @@ MailAddress = Annotated[
 ]
 
 
-def _checked_url(text: str) -> str:
+def checked_url(text: str) -> str:
+    """Return a URL that something may be sent to.
+
+    Raises:
+        ValueError: neither https nor this machine itself, or with a user, a password or a #.
+    """
     try:
         url = httpx.URL(text)
     except httpx.InvalidURL:
@@ -107,7 +112,7 @@ class WebhookSection(Section):
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$")]
-    url: Annotated[str, Field(max_length=LONGEST_URL), AfterValidator(_checked_url)]
+    url: Annotated[str, Field(max_length=LONGEST_URL), AfterValidator(checked_url)]
     secret_file: PathText
     authority: PathText | Literal[""] = ""
 

@@ -72,7 +72,7 @@ class CosignedHead(MessageBody):
         return TreeHead(study=self.study, run=self.run, size=self.size, root=self.root)
 
 
-class _File(BaseModel):
+class CanonicalFile(BaseModel):
     """A file of base64 parts, which only its canonical bytes are."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -109,7 +109,7 @@ def _as_tuples(value: Any) -> Any:
     return {name: tuple(one) if isinstance(one, list) else one for name, one in value.items()}
 
 
-class SeenHead(_File):
+class SeenHead(CanonicalFile):
     """A head that an institution was shown, with the hashes of the log's leaves.
 
     Attributes:
@@ -163,7 +163,7 @@ class ToldStories:
         return f"the coordinator signed two logs of run {self.run}: {sizes}; and {other}"
 
 
-class TwoStories(_File):
+class TwoStories(CanonicalFile):
     """The proof, as a file that anybody can check who knows the coordinator's key.
 
     Attributes:

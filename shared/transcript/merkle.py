@@ -1,4 +1,4 @@
-"""Merkle trees of a log that only grows: its root, leaf by leaf.
+"""Merkle trees of a log that only grows: its root, leaf by leaf, and proofs that it grew.
 
 RFC 6962 section 2.1, with SHA-256 (FIPS 180-4). A leaf is hashed under the byte 0 and an
 inner node under the byte 1, so that no leaf can be read as a node. Everything here takes
@@ -68,6 +68,29 @@ def root(hashes: Sequence[bytes]) -> bytes:
     for leaf in hashes:
         builder.add(leaf)
     return builder.root()
+
+
+def consistency_path(hashes: Sequence[bytes], old: int) -> tuple[bytes, ...]:
+    """Return PROOF(old, D[n]): that the first `old` leaves are the beginning of all.
+
+    RFC 6962 section 2.1.2; empty where `old` is 0 or all of them.
+
+    Raises:
+        ProtocolError: more leaves than there are.
+    """
+    if not 0 <= old <= len(hashes):
+        raise ProtocolError(f"expected at most {len(hashes)} leaves, found {old}")
+    return _subproof(hashes, old, whole=True) if old else ()
+
+
+def _subproof(hashes: Sequence[bytes], old: int, *, whole: bool) -> tuple[bytes, ...]:
+    """SUBPROOF of the RFC: `whole` says whether the old tree is a complete one up to here."""
+    if old == len(hashes):
+        return () if whole else (root(hashes),)
+    half = 1 << (len(hashes) - 1).bit_length() - 1
+    if old <= half:
+        return (*_subproof(hashes[:half], old, whole=whole), root(hashes[half:]))
+    return (*_subproof(hashes[half:], old - half, whole=False), root(hashes[:half]))
 
 
 def _checked(node: bytes) -> bytes:

@@ -45,7 +45,7 @@ def test_everything_is_in_the_file_under_a_new_head(
     old = tree_head(keyed.study.id, RUN, store.leaf_hashes(RUN)[:1])
     store.put_cosignature(RUN, "bank-a", b"an older signature", old.size)
     out = keyed.folder / "run.transcript"
-    done = export_transcript(store, RUN, keyed.signer, out)
+    done = export_transcript(store, RUN, keyed.head_signer, out)
     found = read(out)
     assert (found.header.run, found.header.study) == (RUN, keyed.study.id)
     assert tuple(found.leaves) == LEAVES
@@ -64,12 +64,12 @@ def test_a_run_that_goes_on_is_exported_as_far_as_it_is(
     keyed: KeyedCoordinator, store: RunStore
 ) -> None:
     store.append(RUN, LEAVES)
-    export_transcript(store, RUN, keyed.signer, keyed.folder / "first")
+    export_transcript(store, RUN, keyed.head_signer, keyed.folder / "first")
     store.append(RUN, [EndRecord(state="stopped", reason="").leaf()])
-    export_transcript(store, RUN, keyed.signer, keyed.folder / "second")
+    export_transcript(store, RUN, keyed.head_signer, keyed.folder / "second")
     assert [len(read(keyed.folder / name).leaves) for name in ("first", "second")] == [2, 3]
     again = keyed.folder / "third"
-    export_transcript(store, RUN, keyed.signer, again)
+    export_transcript(store, RUN, keyed.head_signer, again)
     assert again.read_bytes() == (keyed.folder / "second").read_bytes()
 
 
@@ -77,7 +77,7 @@ def test_after_a_purge_hashes_stay(keyed: KeyedCoordinator, store: RunStore) -> 
     store.append(RUN, LEAVES, blobs=VECTORS)
     store.set_state(RUN, RunStatus.FINISHED, "", NOW - timedelta(days=9))
     store.purge(NOW)
-    done = export_transcript(store, RUN, keyed.signer, keyed.folder / "purged")
+    done = export_transcript(store, RUN, keyed.head_signer, keyed.folder / "purged")
     assert (done.leaves, done.vectors) == (2, 0)
     assert list(read(keyed.folder / "purged").hashes) == [leaf.hash for leaf in LEAVES]
 
@@ -85,16 +85,16 @@ def test_after_a_purge_hashes_stay(keyed: KeyedCoordinator, store: RunStore) -> 
 def test_an_empty_log_and_a_taken_path_are_said(keyed: KeyedCoordinator, store: RunStore) -> None:
     out = keyed.folder / "out"
     with pytest.raises(UsageError, match="found an empty log"):
-        export_transcript(store, RUN, keyed.signer, out)
+        export_transcript(store, RUN, keyed.head_signer, out)
     with pytest.raises(UsageError, match="known run"):
-        export_transcript(store, "run-9", keyed.signer, out)
+        export_transcript(store, "run-9", keyed.head_signer, out)
     store.append(RUN, LEAVES)
     out.write_text("mine")
     with pytest.raises(UsageError, match="nothing is overwritten"):
-        export_transcript(store, RUN, keyed.signer, out)
+        export_transcript(store, RUN, keyed.head_signer, out)
     assert out.read_text() == "mine"
     with pytest.raises(RunError, match="not written: No such file or directory"):
-        export_transcript(store, RUN, keyed.signer, keyed.folder / "absent" / "out")
+        export_transcript(store, RUN, keyed.head_signer, keyed.folder / "absent" / "out")
 
 
 def test_a_vector_deleted_meanwhile_leaves_no_half_file(
@@ -110,5 +110,5 @@ def test_a_vector_deleted_meanwhile_leaves_no_half_file(
 
     out = keyed.folder / "out"
     with pytest.raises(RunError, match="export the transcript again"):
-        export_transcript(Vanishing(), RUN, keyed.signer, out)  # type: ignore[arg-type]
+        export_transcript(Vanishing(), RUN, keyed.head_signer, out)  # type: ignore[arg-type]
     assert not list(keyed.folder.glob("out*"))

@@ -3,11 +3,14 @@ import os
 from pathlib import Path
 
 import pytest
+from tests.support.network.witnesses import SpecWitness
 from tests.support.runs.transcripts import Recorder
+from tests.support.runs.witnessed import heads_of, witnessed
 
 from fieldfare.shared.cli.audit import trusted
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.errors import UsageError
+from fieldfare.shared.transcript.leaves import tree_head
 
 Captured = pytest.CaptureFixture[str]
 
@@ -117,3 +120,28 @@ def test_a_roster_that_is_none_is_refused(tmp_path: Path, key: Path) -> None:
         trusted(key, None)
     with pytest.raises(UsageError, match="expected a readable file"):
         trusted(tmp_path / "missing", None)
+
+
+def test_witnesses_that_are_asked_for_decide(
+    file: Path, key: Path, recorded: Recorder, tmp_path: Path, capsys: Captured
+) -> None:
+    witness, other = SpecWitness("w.example/1"), SpecWitness("w.example/2")
+    heads = tmp_path / "run-1.witnessed"
+    heads.write_bytes(witnessed(recorded, heads_of(recorded), [witness]))
+    asked = ["audit", "transcript", str(file), "--coordinator-key", str(key)]
+    mine = [*asked, "--witnessed", str(heads), "--witness", witness.key.text]
+    assert run(mine) == 0
+    said = capsys.readouterr().out
+    assert "w.example/1 at 2025-06-15 15:06:40 UTC" in " ".join(said.split())
+    assert run([*mine, "--witness", other.key.text]) == 7
+    assert "NOT WITNESSED  1 of your witnesses" in capsys.readouterr().out
+    assert run([*mine, "--witness", other.key.text, "--require-witnesses", "1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["witnessed"]["heads"] == 1
+    assert run([*asked, "--witness", witness.key.text]) == 7  # the file is missing
+    assert run([*mine, "--require-witnesses", "2"]) == 2
+    assert run([*mine, "--witness", witness.key.text]) == 2
+    story = tree_head(recorded.bench.study.id, recorded.run, [bytes(32)])
+    heads.write_bytes(witnessed(recorded, [story, *heads_of(recorded)], [witness]))
+    capsys.readouterr()
+    assert run(mine) == 6
+    assert "TWO STORIES" in capsys.readouterr().out

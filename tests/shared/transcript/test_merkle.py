@@ -4,10 +4,12 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.network.witnesses import is_grown
 
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.transcript.merkle import (
     RootBuilder,
+    consistency_path,
     leaf_hash,
     root,
 )
@@ -88,3 +90,22 @@ def test_roots_are_those_of_the_recursive_definition(size: int) -> None:
 def test_only_hashes_go_in() -> None:
     with pytest.raises(ProtocolError):
         root([b"short"])
+
+
+def test_every_log_proves_that_it_grew_from_every_smaller_one() -> None:
+    for size in range(1, 34):
+        hashes = tree(size)
+        for old in range(1, size + 1):
+            path = consistency_path(hashes, old)
+            before = root(hashes[:old])
+            assert is_grown(old, size, before, root(hashes), path)
+            assert len(path) <= 2 * size.bit_length()
+            other = [*hashes[: old - 1], leaf_hash(b"another"), *hashes[old:]]
+            assert not is_grown(old, size, before, root(other), consistency_path(other, old))
+        assert consistency_path(hashes, 0) == ()
+
+
+def test_a_log_does_not_grow_from_a_larger_one() -> None:
+    for old in (-1, 4):
+        with pytest.raises(ProtocolError, match="at most 3 leaves"):
+            consistency_path(tree(3), old)

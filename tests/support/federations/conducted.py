@@ -15,13 +15,13 @@ from tests.support.homes.coordinators import found
 from tests.support.runs.asking import asking, made_up, sums_of
 
 from fieldfare.client.sums.study_sums import StudySums
-from fieldfare.server.home.initial_setup import load_signing_key
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.run.conduct import carry_out
 from fieldfare.server.run.later_questions import keep_questions
 from fieldfare.server.store.export import export_transcript
 from fieldfare.server.store.rows import RunRow
 from fieldfare.server.store.store import run_store
+from fieldfare.server.witnesses.publication import head_signer
 from fieldfare.shared.audit.audit import AuditReport, audit
 from fieldfare.shared.audit.opening import Trust
 from fieldfare.shared.privacy.protection import Protection
@@ -102,9 +102,7 @@ def exported(coordinator: Coordinator, folder: Path) -> AuditReport:
     file = folder / "run.transcript"
     file.unlink(missing_ok=True)
     with coordinator.store() as store:
-        export_transcript(
-            store, RUN, IdentitySigner(load_signing_key(coordinator.home, None)), file
-        )
+        export_transcript(store, RUN, head_signer(coordinator.home, None), file)
     trust = Trust.in_roster(coordinator.home.roster.read_bytes())
     return audit(io.BytesIO(file.read_bytes()), trust)
 

@@ -20,8 +20,10 @@ from tests.support.network.coordinator import new_home
 from fieldfare.server.home.initial_setup import load_signing_key, signing_public
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.roster_key import load_roster_key, roster_public
+from fieldfare.server.store.head_log import HeadSigner
 from fieldfare.server.store.rows import Progress
 from fieldfare.server.store.store import RunStore, run_store
+from fieldfare.server.witnesses.publication import head_signer
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.privacy.sides import SideCosts
 from fieldfare.shared.protocol.identity import public_hex
@@ -93,6 +95,10 @@ class KeyedCoordinator:
     @property
     def signer(self) -> IdentitySigner:
         return IdentitySigner(load_signing_key(self.home, None))
+
+    @property
+    def head_signer(self) -> HeadSigner:
+        return head_signer(self.home, None)
 
     @property
     def roster_signer(self) -> IdentitySigner:

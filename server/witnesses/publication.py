@@ -1,0 +1,113 @@
+"""A run as it is published: its transcript, and the log of heads as witnesses signed it."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from fieldfare.server.home.initial_setup import load_signing_key, signing_public
+from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.server.home.roster_key import roster_public
+from fieldfare.server.home.settings import load_settings
+from fieldfare.server.store.export import write_signed
+from fieldfare.server.store.head_log import HeadSigner
+from fieldfare.server.store.store import RunStore
+from fieldfare.shared.errors import PolicyRefusal, RefusalCode, RunError, UsageError
+from fieldfare.shared.protocol.messages import IdentitySigner
+from fieldfare.shared.transcript.head_log import WitnessedHeads, origin_of
+from fieldfare.shared.transcript.notes import SIGNED, NoteKey
+
+TRANSCRIPT: Final = "run.transcript"
+HEADS: Final = "run.witnessed"
+
+
+@dataclass(frozen=True)
+class PublishedRun:
+    """The two files that a stranger needs, beside the roster key.
+
+    Attributes:
+        transcript, heads: the files.
+        witnesses: how many signed the heads.
+        size: heads in the log.
+    """
+
+    transcript: Path
+    heads: Path
+    witnesses: int
+    size: int
+
+
+def head_signer(home: CoordinatorHome, passphrase: bytes | None) -> HeadSigner:
+    """Return the signer of a coordinator's heads.
+
+    Raises:
+        FieldfareError: a key or the settings cannot be read.
+    """
+    signer = IdentitySigner(load_signing_key(home, passphrase))
+    keys = (signing_public(home), roster_public(home))
+    return HeadSigner.of(signer, *keys, load_settings(home).witnesses.log)
+
+
+def log_key(home: CoordinatorHome) -> NoteKey:
+    """Return the log's name and key, which the people of a witness enter there.
+
+    Raises:
+        FieldfareError: a key or the settings cannot be read.
+    """
+    origin = origin_of(roster_public(home), load_settings(home).witnesses.log)
+    return NoteKey(origin, SIGNED, bytes.fromhex(signing_public(home)))
+
+
+def witnessed_heads(store: RunStore, origin: str, run: str) -> tuple[WitnessedHeads, int]:
+    """Return the log of heads up to a run's newest one, as most witnesses signed it, and how many.
+
+    Raises:
+        UsageError: no head of this run in the log.
+    """
+    position = store.newest_position(origin, run)
+    if position is None:
+        raise UsageError(
+            f"run {run}: expected a head in the log of heads, found none: `fieldfare coordinator "
+            f"transcript export {run} --out FILE` signs it"
+        )
+    lines = store.cosigned_lines(origin, run)
+    size = max(lines, key=lambda one: (len(lines[one]), -one), default=position + 1)
+    signed = lines.get(size, ())
+    note = store.head_note(origin, size).decode() + "".join(signed)
+    return WitnessedHeads(entries=store.head_entries(origin, size), note=note), len(signed)
+
+
+def publish(home: CoordinatorHome, store: RunStore, run: str, folder: Path) -> PublishedRun:
+    """Write a run's transcript and its witnessed heads into a new folder; nothing else.
+
+    Masked vectors are in it as long as they are kept; no key is needed.
+
+    Raises:
+        UsageError: no such run, a log that was not signed to its end, or a folder that exists.
+        PolicyRefusal: fewer witnesses signed than the settings require.
+        RunError: the disk does not do.
+    """
+    if folder.exists():
+        raise UsageError(f"{folder}: expected a new folder, found an existing one")
+    settings = load_settings(home).witnesses
+    heads, count = witnessed_heads(store, origin_of(roster_public(home), settings.log), run)
+    if count < settings.required:
+        raise PolicyRefusal(
+            RefusalCode.POLICY,
+            f"run {run}: expected {settings.required} witnesses of its end, found {count}: see "
+            "fieldfare coordinator witnesses, and publish it once they signed",
+        )
+    made = PublishedRun(folder / TRANSCRIPT, folder / HEADS, count, len(heads.entries))
+    part = folder.with_name(folder.name + ".part")
+    try:
+        shutil.rmtree(part, ignore_errors=True)  # of a publication that was interrupted
+        part.mkdir()
+        with (part / TRANSCRIPT).open("wb") as out:
+            write_signed(store, run, out)
+        (part / HEADS).write_bytes(heads.to_bytes())
+        part.rename(folder)
+    except OSError as error:
+        raise RunError(f"{folder}: not written: {error.strerror}: make room and repeat") from None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return made

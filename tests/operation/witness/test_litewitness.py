@@ -1,0 +1,169 @@
+"""Debian's litewitness signs our checkpoints: of a store, and of a federation at night."""
+
+import json
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.federations.beds import running, small_bed
+from tests.support.homes.keyed_coordinators import KeyedCoordinator
+from tests.support.network.witnesses import Litewitness, litewitness
+from tests.support.system.ports import free_port
+
+from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.server.home.roster_key import roster_public
+from fieldfare.server.store.rows import RunStatus
+from fieldfare.server.store.store import RunStore
+from fieldfare.server.witnesses.publication import log_key
+from fieldfare.server.witnesses.submission import ask_witness, poster
+from fieldfare.shared.transcript.leaves import EndRecord
+from fieldfare.shared.transcript.notes import SIGNED, NoteKey
+from fieldfare.simulations.testbed.testbed import COORDINATOR
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Debian's sources with a fix of one word; see the script."""
+    folder = tmp_path_factory.mktemp("litewitness")
+    if built := os.environ.get("FIELDFARE_LITEWITNESS"):
+        return Path(built)
+    subprocess.run([Path(__file__).with_name("build_litewitness.sh"), folder], check=True)
+    return folder
+
+
+@pytest.fixture
+def witness(programs: Path) -> Iterator[Litewitness]:
+    with litewitness(Path(tempfile.mkdtemp(prefix="ff-")), free_port(), programs) as made:
+        yield made
+
+
+def settings(home: CoordinatorHome, witness: Litewitness) -> None:
+    text = home.settings.read_text()
+    home.settings.write_text(
+        f"{text}\n[witnesses]\nrequired = 1\n[[witnesses.witness]]\n"
+        f'url = "{witness.section.url}"\nkey = "{witness.key.text}"\n'
+    )
+
+
+def grown(keyed: KeyedCoordinator, store: RunStore, run: str) -> None:
+    """Make a run longer by a leaf, and sign its head."""
+    if not store.is_known(run):
+        store.create(run, keyed.study.id, datetime.now(UTC))
+    store.append(run, [EndRecord(state="stopped", reason="").leaf()])
+    keyed.head_signer.sign(store, keyed.study.id, run, store.leaf_hashes(run))
+    store.set_state(run, RunStatus.STOPPED, "", datetime.now(UTC))
+
+
+@pytest.mark.faults
+def test_the_packaged_program_verifies_our_checkpoint(keyed: KeyedCoordinator) -> None:
+    key, post = log_key(keyed.home), poster(time.monotonic)
+    other = NoteKey(key.name, SIGNED, bytes.fromhex(roster_public(keyed.home)))
+    folder = Path(tempfile.mkdtemp(prefix="ff-"))
+    with litewitness(folder, free_port()) as packaged, keyed.store() as store:
+        grown(keyed, store, "run-1")
+        packaged.start()
+        packaged.add(other)
+        found = ask_witness(store, key.name, packaged.section, post)
+        assert "403: it does not know this key" in found.trouble
+        packaged.control("add-key", "-origin", key.name, "-key", key.text)
+        found = ask_witness(store, key.name, packaged.section, post)
+        # 0.4.3-3+b3 panics where it keeps what it has verified; a later one signs.
+        assert found.cosigned == 1 or "persistTreeHead" in (folder / "log").read_text()
+
+
+@pytest.mark.promises
+def test_it_signs_a_log_that_grows_and_nothing_else(
+    keyed: KeyedCoordinator, witness: Litewitness
+) -> None:
+    key, post = log_key(keyed.home), poster(time.monotonic)
+    witness.start()
+    with keyed.store() as store:
+
+        def grow(run: str) -> None:
+            grown(keyed, store, run)
+
+        def asked() -> tuple[int, str]:
+            found = ask_witness(store, key.name, witness.section, post)
+            return found.cosigned, found.trouble
+
+        grow("a")
+        assert "403: it does not know this key" in asked()[1]  # 404, says the standard of today
+        witness.control("add-log", "-origin", key.name)
+        other = NoteKey(key.name, SIGNED, bytes.fromhex(roster_public(keyed.home)))
+        witness.control("add-key", "-origin", key.name, "-key", other.text)
+        assert "403: it does not know this key" in asked()[1]
+        witness.control("add-key", "-origin", key.name, "-key", key.text)
+        assert asked() == (1, "")
+        for size in range(2, 12):
+            grow("b" if size % 3 else "a")
+            assert asked() == (size, "")
+        store._database.rows("DELETE FROM cosigned_heads")  # its answers were lost: 409
+        for _ in range(3):
+            grow("c")
+        assert asked() == (14, "")
+        witness.stop()
+        grow("a")
+        assert asked() == (14, "no connection, no valid certificate, or no HTTP answer")
+        witness.start()
+        assert asked() == (15, "")
+        for trigger in ("head_log_UPDATE", "head_log_DELETE"):
+            store._database.rows(f"DROP TRIGGER {trigger}")
+        store._database.rows("DELETE FROM head_log WHERE position > 9")
+        store._database.rows("DELETE FROM cosigned_heads")
+        assert "it signed 15 heads, and here are 10: this home is behind" in asked()[1]
+        for _ in range(6):
+            grow("d")
+        assert "422: it says that the log did not grow" in asked()[1]  # another history
+
+
+@pytest.mark.promises
+def test_a_federations_run_is_witnessed_while_it_is_there_and_after_it_was_away(
+    tmp_path: Path, witness: Litewitness
+) -> None:
+    bed = small_bed(tmp_path, steps=3)
+    home = CoordinatorHome(bed.coordinator_home)
+    witness.start()
+    with running(bed):
+        witness.add(log_key(home))
+        settings(home, witness)
+        bed.stop_one(COORDINATOR)
+        bed.start_coordinator()  # with the witnesses' process
+        bed.until_connected()
+        run = bed.run(bed.agree())
+        bed.until(lambda: _signed(bed) > 0, "a witness's signature on the opening")
+        witness.stop()
+        row = bed.until_ended(run)  # a witness that is down stops no run
+        assert (row.state, row.reason) == (RunStatus.FINISHED, "")
+        witness.start()
+        bed.coordinator("witnesses", "--ask")
+        folder = tmp_path / "public"
+        bed.coordinator("publish", run, "--out", str(folder))
+        found = _audited(bed, folder, home, witness)
+        assert found["verdict"] == "fits"
+        assert list(found["witnessed"]["times"]) == [witness.name]
+        moment = datetime.strptime(
+            found["witnessed"]["times"][witness.name], "%Y-%m-%d %H:%M:%S UTC"
+        ).replace(tzinfo=UTC)
+        assert abs((datetime.now(UTC) - moment).total_seconds()) < 600
+
+
+def _signed(bed: Any) -> int:
+    found = json.loads(bed.coordinator("witnesses", "--json"))
+    return int(min(one["signed_heads"] for one in found["witnesses"]))
+
+
+def _audited(bed: Any, folder: Path, home: CoordinatorHome, witness: Litewitness) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(
+        bed.fieldfare(
+            *("audit", "transcript", str(folder / "run.transcript"), "--json"),
+            *("--witnessed", str(folder / "run.witnessed"), "--witness", witness.key.text),
+            *("--coordinator-key", roster_public(home), "--require-cosigned", "all"),
+        )
+    )
+    return found
