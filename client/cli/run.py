@@ -224,9 +224,15 @@ def status(
     home: HomeOption = DEFAULT_HOME,
     node_settings: NodeSettingsOption = None,
     as_json: ProgramsOption = False,
+    ready: Annotated[
+        bool,
+        typer.Option("--ready", help="One line of the custodian alone; 1 where it cannot answer."),
+    ] = False,
 ) -> None:
     """Show on one screen how this institution stands; also while nothing runs."""
     opened = Home.open(home)
+    if ready:
+        raise typer.Exit(_ready(opened))
     found = overview(opened, node_settings or opened.path / SETTINGS_NAME, utc_now())
     if as_json:
         typer.echo(json.dumps(overview_json(found), indent=2))
@@ -235,6 +241,20 @@ def status(
 
 
 EXIT_FAILED: Final = 1
+
+
+def _ready(home: Home) -> int:
+    """Say whether the custodian can answer now; for a supervisor, which reads the exit status."""
+    try:
+        found = custodian_status(admin_socket_path(home, load_settings(home)))
+    except FieldfareError as error:
+        typer.echo(f"not ready: {error}")
+        return EXIT_FAILED
+    lacks = "no custodian is running" if found is None else found.trouble
+    if not lacks and found is not None and found.ledger is None:
+        lacks = "the ledger cannot be read"
+    typer.echo(f"not ready: {lacks}" if lacks else "ready")
+    return EXIT_FAILED if lacks else 0
 
 
 @app.command("institution.check")

@@ -12,7 +12,7 @@ calls tell and look, and neither takes anything in.
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -22,6 +22,7 @@ import typer
 from fieldfare.client.custodian.service import Service, ServiceLimits, data_plane, serving_calls
 from fieldfare.client.daemon.reload import CustodianInputs, CustodianReloader, custodian_reloader
 from fieldfare.client.daemon.status import ReloadReport
+from fieldfare.client.daemon.watching import custodian_samples, moment_of, telling
 from fieldfare.client.home.settings import admin_socket_path, custodian_socket_path
 from fieldfare.client.institution.open import Institution
 from fieldfare.client.journal.entries import Event
@@ -34,6 +35,7 @@ from fieldfare.shared.system.private_files import os_user
 from fieldfare.shared.system.processes import Stopped, end_with_parent, read_given, stop_signals
 from fieldfare.shared.system.sockets import UnixSocket
 from fieldfare.shared.terminal.texts import SHORT
+from fieldfare.shared.watch.metrics import MetricSample
 
 LARGEST_ADMIN_QUESTION: Final = 1024  # bytes: they are empty
 OWNER_SOCKET: Final = 0o600
@@ -137,6 +139,7 @@ def serve(reloader: CustodianReloader, stopped: Stopped, say: Say) -> None:
     with (
         serving_calls(administration(reloader), admin_socket(reloader.institution), ADMIN_LIMITS),
         serving_calls(data_plane(reloader.answer), where),
+        telling(_textfile(reloader.institution), lambda: _samples(reloader)),
     ):
         reloader.journal.append(Event.START, user, user=user)
         say(f"serving on {where.path}")
@@ -144,6 +147,19 @@ def serve(reloader: CustodianReloader, stopped: Stopped, say: Say) -> None:
     reloader.log.settle(at_once=True)
     reloader.journal.append(Event.STOP, user, user=user)
     say("stopped")
+
+
+def _textfile(institution: Institution) -> Path | None:
+    """Return where metrics are written, as institution.toml says; None: nowhere."""
+    named = institution.settings.watch.textfile
+    return institution.home.resolve(named) if named else None
+
+
+def _samples(reloader: CustodianReloader) -> Iterator[MetricSample]:
+    institution = reloader.institution
+    delta, now = institution.policy.budget.delta, utc_now()
+    status, counts = reloader.status(), reloader.counts()
+    return custodian_samples(moment_of(institution.home, delta, status, counts, now))
 
 
 def _watch(reloader: CustodianReloader, stopped: Stopped, say: Say) -> None:

@@ -29,6 +29,7 @@ from fieldfare.client.approvals.approval import OmittedStudy, resume
 from fieldfare.client.custodian.answering import answer
 from fieldfare.client.custodian.custodian import Custodian, opened_runs
 from fieldfare.client.daemon.status import (
+    CustodianCounts,
     CustodianStatus,
     ReloadReport,
     StudyNow,
@@ -316,6 +317,15 @@ class CustodianReloader:
         """Yield the changes of all looks since the last call, whichever caller asked for them."""
         while not self._told.empty():
             yield self._told.get()
+
+    def counts(self) -> CustodianCounts:
+        """Return counts of what was answered since the start, more finely than a status."""
+        tally = self._tally
+        return CustodianCounts(
+            kinds=dict(tally.kinds),
+            acts={act.name.lower(): count for act, count in tally.acts.items()},
+            repeated=tally.repeated,
+        )
 
     def status(self) -> CustodianStatus:
         """Return the present status; waits for no lock."""

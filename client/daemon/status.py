@@ -1,5 +1,7 @@
 """A running custodian's report to its own institution: its state, and the changes of a look."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
 
@@ -91,6 +93,21 @@ class CustodianStatus(_Told):
     refusals: dict[str, int]
     last_release: ReleaseNow | None
     ledger: LedgerNow | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CustodianCounts:
+    """Answers and acts since the start, for who watches.
+
+    Attributes:
+        kinds: answers that left, by kind of release.
+        acts: acts for a run without a release, by kind.
+        repeated: answers to a later attempt than the first.
+    """
+
+    kinds: Mapping[str, int]
+    acts: Mapping[str, int]
+    repeated: int
 
 
 class ReloadReport(_Told):

@@ -106,6 +106,16 @@ class ConsoleSection(Section):
     decides: bool = False
 
 
+class WatchSection(Section):
+    """How the custodian tells who watches it how it is (docs/watch.md).
+
+    Attributes:
+        textfile: a file for node exporter's textfile collector, ending in .prom; empty: none.
+    """
+
+    textfile: str = Field(default="", max_length=4096, pattern=r"^([^\x00]*\.prom)?$")
+
+
 class HomeSettings(Section):
     """The whole file.
 
@@ -125,6 +135,7 @@ class HomeSettings(Section):
     alerts: AlertsSection = AlertsSection()
     casework: CaseworkSection = CaseworkSection()
     console: ConsoleSection = ConsoleSection()
+    watch: WatchSection = WatchSection()
 
     _one_unit = field_validator("records")(one_unit)
 

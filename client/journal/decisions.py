@@ -210,7 +210,10 @@ class Tally:
         self._log = log
         self._clock = clock
         self.releases = 0
+        self.repeated = 0  # answers to a later attempt than the first
         self.refusals: Counter[str] = Counter()
+        self.kinds: Counter[str] = Counter()  # of what left
+        self.acts: Counter[RunEvent] = Counter()
         self.last: LastRelease | None = None
 
     def requested(self, request: Request) -> None:
@@ -234,6 +237,8 @@ class Tally:
         """Pass it on, and count it once it is written down."""
         self._log.released(request, debit, position)
         self.releases += 1
+        self.repeated += request.attempt > 0
+        self.kinds[request.kind.value] += 1
         self.last = LastRelease(
             time=self._clock(),
             study=request.study,
@@ -245,8 +250,9 @@ class Tally:
     def noted(
         self, event: RunEvent, study: str, run: str, fingerprint: str, rule: str = ""
     ) -> None:
-        """Pass it on."""
+        """Pass it on, and count it."""
         self._log.noted(event, study, run, fingerprint, rule)
+        self.acts[event] += 1
 
     def approved(self, study: str, approval: str, user: str) -> None:
         """Pass it on."""

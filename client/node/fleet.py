@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, ClassVar, Final, ParamSpec, TypeVar
 
 import httpx
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -201,12 +201,17 @@ class BoundedClient(FleetHttpClient):
     Nor does it unpack anything, or go where a SuperLink sends it on to.
     """
 
+    dated: ClassVar[Callable[[str], None]] = staticmethod(lambda _: None)
+
     def __init__(self, *given: Any, **named: Any) -> None:
-        """As Flower's own."""
+        """As Flower's own; `dated` is told the date of every answer."""
         super().__init__(*given, **named)
         self._client.follow_redirects = False
         self._client.headers["accept-encoding"] = "identity"
-        self._client.event_hooks = {"response": [_bound]}  # called before a body is read
+        self._client.event_hooks = {"response": [_bound, self._date]}  # before a body is read
+
+    def _date(self, response: httpx.Response) -> None:
+        type(self).dated(response.headers.get("date", ""))
 
 
 def _bound(response: httpx.Response) -> None:
@@ -239,8 +244,17 @@ def error_reply(arrival: Arrival, code: int, reason: str) -> Message:
 
 
 @contextmanager
-def joined(link: SuperlinkEndpoint, key: ec.EllipticCurvePrivateKey) -> Iterator[Fleet]:
+def joined(
+    link: SuperlinkEndpoint,
+    key: ec.EllipticCurvePrivateKey,
+    dated: Callable[[str], None] = lambda _: None,
+) -> Iterator[Fleet]:
     """Let the SuperLink know this node, and sign off at the end.
+
+    Args:
+        link: where the SuperLink is.
+        key: the node's.
+        dated: takes the date of every answer, as it stands there (RFC 9110, section 6.6.1).
 
     After NotAdmittedError the process ends within 5 seconds, whatever it does (flwr_exit).
 
@@ -249,6 +263,7 @@ def joined(link: SuperlinkEndpoint, key: ec.EllipticCurvePrivateKey) -> Iterator
     """
     module: Any = fleet_http_connection
     module.FleetHttpClient = BoundedClient
+    BoundedClient.dated = staticmethod(dated)
     connection = module.http_request_response(
         link.address,
         insecure=False,

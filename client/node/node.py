@@ -168,6 +168,7 @@ class Node:
     fleet: Superlink
     answer: Answer
     bundles: frozenset[str]
+    tell: Callable[[str, str], None] = lambda *_: None  # a message's type, what became of it
     sleep: Callable[[float], None] = time.sleep
     monotonic: Callable[[], float] = time.monotonic
     _runs: dict[int, ReportedRun] = field(default_factory=dict)
@@ -201,6 +202,7 @@ class Node:
         try:
             self._handle(arrival)
         except (LinkError, RunOverError) as error:  # this message is lost, the next may not be
+            self.tell(arrival.envelope.metadata.message_type, "dropped")
             log.warning(
                 "run %d: a message was dropped: %s", arrival.envelope.metadata.run_id, error
             )
@@ -215,12 +217,14 @@ class Node:
             objection = OBJECTIONS[rule]
             log.warning("run %d: refused: %s", found.run_id, objection.reason)
             self.fleet.send(error_reply(arrival, objection.code, objection.reason), 0.0)
+            self.tell(found.message_type, "refused")
             return
         message = self.fleet.pull(arrival)
         begun = self.monotonic()
         reply = self._answered(arrival, message)
         seconds = self.monotonic() - begun
         self.fleet.send(reply, seconds)
+        self.tell(found.message_type, "failed" if reply.has_error() else "answered")
         if not reply.has_error():
             log.info("run %d: %s in %.3f s", found.run_id, found.message_type, seconds)
 

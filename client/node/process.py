@@ -8,8 +8,9 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
@@ -28,6 +29,12 @@ from fieldfare.client.node.node import Node, Superlink
 from fieldfare.client.node.remote_custodian import connected
 from fieldfare.client.node.settings import NodeTerms, load_node_terms
 from fieldfare.client.node.state import NodeReport
+from fieldfare.client.node.watching import (
+    NodeSeen,
+    authority_ends,
+    node_probes,
+    present_samples,
+)
 from fieldfare.shared.errors import FieldfareError, UsageError
 from fieldfare.shared.system.processes import (
     STOP_SIGNALS,
@@ -62,7 +69,8 @@ class Watched:
     """A SuperLink as a node sees it; every answer and every message is noted."""
 
     fleet: Superlink
-    report: NodeReport
+    report: NodeReport | None
+    seen: NodeSeen = field(default_factory=NodeSeen)
 
     @property
     def node_id(self) -> int:
@@ -72,10 +80,12 @@ class Watched:
     def receive(self) -> Arrival | None:
         """Return the next message, or None."""
         arrival = self.fleet.receive()
-        if arrival is None:
-            self.report.heard()
-        else:
-            self.report.arrived()
+        self.seen.note_heard(message=arrival is not None)
+        if self.report is not None:
+            if arrival is None:
+                self.report.heard()
+            else:
+                self.report.arrived()
         return arrival
 
     def run(self, run_id: int) -> ReportedRun:
@@ -93,26 +103,55 @@ class Watched:
 
 def run_node(terms: NodeTerms) -> int:
     """Serve until stopped; returns the status to end with."""
+    seen = NodeSeen()
     try:
         report = _report(terms)
-        status, reason = _served(terms, report)
+        with _watched(terms, seen):
+            status, reason = _served(terms, report, seen)
     except NodeStoppedError:  # before it connected
         return EXIT_STOPPED
+    except UsageError as error:  # where it should tell how it is
+        log.warning("%s", error)
+        return error.exit_code
     if report is not None:
         report.ended(reason)
     return status
 
 
-def _served(terms: NodeTerms, report: NodeReport | None) -> tuple[int, str]:
+@contextmanager
+def _watched(terms: NodeTerms, seen: NodeSeen) -> Iterator[None]:
+    """Tell how this node is, where its settings name an address."""
+    if not terms.watch:
+        yield
+        return
+    # A process that nobody watches opens no port and loads no library for it.
+    from fieldfare.shared.watch.listener import WatchSource, watched_at  # noqa: PLC0415 -- above
+
+    ends = authority_ends(terms.authority)
+    source = WatchSource(
+        role="node",
+        samples=lambda: present_samples(seen, ends),
+        probes=lambda: node_probes(seen, terms.custodian, seen.clock()),
+    )
+    with watched_at(terms.watch, source):
+        log.info("metrics and health at http://%s", terms.watch)
+        yield
+
+
+def _served(terms: NodeTerms, report: NodeReport | None, noted: NodeSeen) -> tuple[int, str]:
     """Serve until stopped; returns the status to end with, and why."""
     link = SuperlinkEndpoint(terms.superlink, terms.authority)
     try:
-        with connected(terms.custodian) as custodian, joined(link, terms.key) as fleet:
+        with (
+            connected(terms.custodian) as custodian,
+            joined(link, terms.key, noted.note_date) as fleet,
+        ):
             log.info("admitted as node %d by %s", fleet.node_id, link.address)
             if report is not None:
                 report.connected(fleet.node_id)
-            seen: Superlink = fleet if report is None else Watched(fleet, report)
-            Node(seen, client_app(lambda _: custodian), terms.bundles).serve()
+            seen = Watched(fleet, report, noted)
+            app = client_app(lambda _: custodian)
+            Node(seen, app, terms.bundles, tell=noted.note_outcome).serve()
     except NodeStoppedError:
         return EXIT_STOPPED, "stopped"
     except NodeDismissedError:

@@ -69,6 +69,7 @@ class NodeSettings(Section):
         key: the node's key, NIST P-384, OpenSSH format.
         custodian: the custodian's socket, or where it is on another machine.
         state: where the node writes down how it stands, for `institution status`.
+        watch: host:port where metrics and health are told (docs/watch.md); empty: nowhere.
     """
 
     format: Literal[1] = NODE_SETTINGS_FORMAT
@@ -78,6 +79,7 @@ class NodeSettings(Section):
     key: PathText = "keys/node"
     custodian: PathText | CustodianOverTls = "run/custodian.sock"
     state: PathText = "run/node.json"
+    watch: HostPort | Literal[""] = ""
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ class NodeTerms:
         bundles: sha256 of the bundles whose runs are answered.
         custodian: its socket, or its port.
         state: where the node writes down how it stands.
+        watch: host:port where it tells how it is; empty: nowhere.
     """
 
     superlink: str
@@ -99,6 +102,7 @@ class NodeTerms:
     bundles: frozenset[str]
     custodian: Path | TlsTarget
     state: Path
+    watch: str = ""
 
 
 def load_node_terms(path: Path) -> NodeTerms:
@@ -117,6 +121,7 @@ def load_node_terms(path: Path) -> NodeTerms:
         frozenset(settings.bundles),
         _custodian(folder, settings.custodian),
         folder / settings.state,
+        settings.watch,
     )
 
 

@@ -200,6 +200,7 @@ RUNNER: Final = "fieldfare.server.service.runner_process"
 NOTICES: Final = "fieldfare.server.notices.process"
 DESK: Final = "fieldfare.server.desk.process"
 WITNESSES: Final = "fieldfare.server.witnesses.process"
+WATCH: Final = "fieldfare.server.watch.process"
 BAD_INPUT: Final = 2
 SUPERLINK_RULES: Final = RestartRules(final=frozenset({0, BAD_INPUT}))
 RUNNER_RULES: Final = RestartRules(
@@ -231,8 +232,8 @@ def start(home: HomeOption = DEFAULT_HOME, passphrase_file: PassphraseFileOption
 def _children(home: CoordinatorHome, passphrase: bytes | None) -> list[Child]:
     environment = flower_environment(os.environ, home.run)
     python = (sys.executable, "-I", "-m")
-    modules = (SUPERLINK, RUNNER, NOTICES, DESK, WITNESSES)
-    superlink, runner, notices, desk, witnesses = (
+    modules = (SUPERLINK, RUNNER, NOTICES, DESK, WITNESSES, WATCH)
+    superlink, runner, notices, desk, witnesses, watch = (
         [*python, module, str(home.path)] for module in modules
     )
     given, rules = given_line(passphrase), RUNNER_RULES
@@ -251,6 +252,8 @@ def _children(home: CoordinatorHome, passphrase: bytes | None) -> list[Child]:
         children.append(Child(name="notices", command=notices, environment=environment))
     if load_settings(home).witnesses.witness:
         children.append(Child(name="witnesses", command=witnesses, environment=environment))
+    if load_settings(home).watch:
+        children.append(Child(name="watch", command=watch, environment=environment))
     return children
 
 

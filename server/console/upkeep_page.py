@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -14,22 +14,19 @@ from fieldfare.server.home.certificate_authority import valid_until
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.settings import load_settings
 from fieldfare.server.members.publication import published_roster
-from fieldfare.server.store.store import RunStore, run_store_to_read
+from fieldfare.server.store.store import run_store_to_read
+from fieldfare.server.studies.member_clocks import member_clocks
 from fieldfare.shared.console.frame import Page, Visit
 from fieldfare.shared.console.rights import Right
-from fieldfare.shared.errors import FieldfareError, ProtocolError
+from fieldfare.shared.errors import FieldfareError
 from fieldfare.shared.notices.dispatch import NoticesHome
 from fieldfare.shared.notices.outbox import WAITING, Posted
 from fieldfare.shared.notices.screen import newest
 from fieldfare.shared.notices.sending import routes_of
 from fieldfare.shared.notices.settings import load_notices
-from fieldfare.shared.privacy.protection import Protection
-from fieldfare.shared.protocol.messages import KeyOffer, open_envelope
-from fieldfare.shared.protocol.roster import Roster
 from fieldfare.shared.system.clock import kept_within, utc_now
 from fieldfare.shared.system.private_files import read_public
 from fieldfare.shared.terminal.texts import plain, utc_text
-from fieldfare.shared.transcript.leaves import LeafKind
 
 NOTICES: Final = "/notices"
 CHECK: Final = "/check"
@@ -46,20 +43,6 @@ class UpkeepFinding:
     found: str
     odd: bool = False
     remedy: str = ""
-
-
-@dataclass(frozen=True)
-class MemberClock:
-    """What a member's clock said when a run was opened last.
-
-    Attributes:
-        said: its time.
-        after: seconds after the run was begun, by this machine's clock; less than none: behind.
-    """
-
-    institution: str
-    said: datetime
-    after: float
 
 
 def upkeep_pages(place: CoordinatorPlace) -> tuple[Page, ...]:
@@ -107,7 +90,7 @@ def _check(visit: Visit, place: CoordinatorPlace) -> Response:
     home, now = place.opened, utc_now()
     found = [_clock(kept_within(), now), *_certificates(home, now)]
     with run_store_to_read(home.runs_database) as store:
-        run, clocks = _clocks(store, published_roster(home))
+        run, clocks = member_clocks(store, published_roster(home))
     patience = load_settings(home).wait_seconds
     return visit.page(
         "upkeep.html",
@@ -153,26 +136,3 @@ def _judged(topic: str, path: Path, now: datetime, remedy: str) -> UpkeepFinding
     odd = ends - now < SOON
     left = f"{days} day left" if days == 1 else f"{days} days left"
     return UpkeepFinding(topic, f"{left}, until {utc_text(ends)}", odd, remedy if odd else "")
-
-
-def _clocks(store: RunStore, roster: Roster | None) -> tuple[str, list[MemberClock]]:
-    """Return the newest run that was opened, and what its members' clocks said; maybe nobody's."""
-    for row in reversed(store.rows()):
-        begun = store.restarts(row.run).begun
-        offers = store.leaves_of(row.run, LeafKind.OFFER)
-        if roster is None or begun is None or not offers:
-            continue
-        found = [_offered(one, roster, begun) for one in offers]
-        newest_of = {one.institution: one for one in found if one is not None}
-        return row.run, sorted(newest_of.values(), key=lambda one: one.institution)
-    return "", []
-
-
-def _offered(envelope: bytes, roster: Roster, begun: datetime) -> MemberClock | None:
-    """Read the time in a member's key offer; nothing where its key is on the roster no more."""
-    try:
-        opened = open_envelope(envelope, KeyOffer, roster, Protection.EXACT)
-        said = datetime.fromtimestamp(opened.body.time, UTC)
-    except (ProtocolError, OverflowError, ValueError, OSError):
-        return None
-    return MemberClock(opened.signer, said, (said - begun).total_seconds())

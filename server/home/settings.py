@@ -85,6 +85,7 @@ class CoordinatorSettings(Section):
         resume_runs: whether runs that failed or were interrupted go on by themselves.
         resume_seconds: pause before the first time; each one is four times the one before.
         quiet_hours: in which no run begins or goes on by itself.
+        watch: host:port where metrics and health are told (docs/watch.md); empty: nowhere.
         retention_days: how long the payloads of ended runs are kept; hashes stay for good.
         witnesses: outside the federation; there may be none.
     """
@@ -100,6 +101,7 @@ class CoordinatorSettings(Section):
     resume_runs: bool = True
     resume_seconds: int = Field(default=DEFAULT_PAUSE, ge=1, le=86_400)
     quiet_hours: QuietText = ""
+    watch: HostPort | Literal[""] = ""
     retention_days: Annotated[int, Field(ge=1, le=36500)] = DEFAULT_RETENTION
     witnesses: WitnessesSection = WitnessesSection()
 
@@ -194,6 +196,9 @@ wait_seconds = {DEFAULT_WAIT}
 resume_runs = true
 resume_seconds = {DEFAULT_PAUSE}
 quiet_hours = ""
+
+# Where metrics and health are told, such as "127.0.0.1:9641" (docs/watch.md); "": nowhere.
+watch = ""
 
 # Masked sums of ended runs are kept so long for auditors; their hashes stay for good.
 retention_days = {DEFAULT_RETENTION}

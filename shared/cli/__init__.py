@@ -15,4 +15,5 @@ app: Final = Part(
     recovery="recovery.key",
     study="study.check study.sign roster.sign",
     study_plan="study.plan",
+    watch="watch.files",
 )

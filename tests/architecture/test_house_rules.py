@@ -23,7 +23,10 @@ LONGEST_FILE = 800
 EMPTY_NAMES = {"util", "utils", "helper", "helpers", "manager", "managers", "common", "misc"}
 # The rooms of shared/ that may reach the clock, entropy, processes or the environment; every other
 # room there is core and gets them as arguments.
-SHELL = ("shared/system/", "shared/sqlite/", "shared/desk/", "shared/cli/", "shared/backup/")
+SHELL = (
+    *("shared/system/", "shared/sqlite/", "shared/desk/", "shared/cli/", "shared/backup/"),
+    *("shared/watch/exposition.py", "shared/watch/listener.py", "shared/watch/log.py"),
+)
 # The one handler of a process boundary that may catch everything: what is not caught there is
 # sent to whoever called, text and all. It logs the error's type and answers without a text.
 PROCESS_BOUNDARIES = {"client/custodian/service.py": "gRPC sends an exception's text to the caller"}

@@ -159,7 +159,13 @@ def bases(node: ast.ClassDef) -> list[Any]:
     return [base.value if isinstance(base, ast.Subscript) else base for base in node.bases]
 
 
-LIBRARY: Final = {"Grid", "TyperGroup", "RotatingFileHandler", "EventLogWriterPlugin"}
+LIBRARY: Final = {
+    "Grid",
+    "TyperGroup",
+    "RotatingFileHandler",
+    "EventLogWriterPlugin",
+    "WSGIRequestHandler",
+}
 
 
 def registers(decorators: list[ast.expr]) -> bool:

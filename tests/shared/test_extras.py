@@ -55,6 +55,7 @@ PROCESSES = {
         "server.service.runner_process",
         "server.superlink.process",
         "server.stock_server",
+        "server.watch.process",
     ),
     "demo": (),
     "auditor": (),

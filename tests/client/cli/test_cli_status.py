@@ -4,7 +4,13 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from tests.support.homes.institutions import NAMES, Coordinator
+import pytest
+from tests.support.homes.institutions import NAMES, Coordinator, clock
+
+from fieldfare.client.custodian.service import serving_calls
+from fieldfare.client.daemon.process import ADMIN_LIMITS, admin_socket, administration
+from fieldfare.client.daemon.reload import CustodianInputs, custodian_reloader
+from fieldfare.shared.cli.root import run
 
 COMMAND: Final = Path(sys.executable).with_name("fieldfare")
 
@@ -28,6 +34,23 @@ def test_it_works_when_nothing_runs(coordinator: Coordinator) -> None:
     assert "custodian     not running" in lines
     assert max(map(len, lines)) <= 80
     assert json.loads(status(home, "--json").stdout)["institution"] == "bank-a"
+
+
+def test_ready_is_an_exit_status(
+    coordinator: Coordinator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = coordinator.homes[NAMES[0]]
+    asked = ["institution", "status", "--ready", "--home", str(home.path)]
+    assert (run(asked), capsys.readouterr().out) == (1, "not ready: no custodian is running\n")
+    given = CustodianInputs(home=home.path, passphrase=None, environment={}, clock=clock)
+    with custodian_reloader(given) as reloader:
+        place = admin_socket(reloader.institution)
+        with serving_calls(administration(reloader), place, ADMIN_LIMITS):
+            assert (run(asked), capsys.readouterr().out) == (0, "ready\n")
+            home.policy.write_text("broken")
+            reloader.reload()
+            assert run(asked) == 1
+            assert "policy.toml" in capsys.readouterr().out
 
 
 def test_without_a_home_it_says_so(tmp_path: Path) -> None:
