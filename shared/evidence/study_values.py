@@ -12,7 +12,7 @@ from fieldfare.shared.evidence.loss import (
     privacy_loss,
 )
 from fieldfare.shared.features.features import CategoricalFeature
-from fieldfare.shared.pages.words import covers, decimals, short, unit_words
+from fieldfare.shared.pages.words import covers, decimals, number, short, unit_words
 from fieldfare.shared.protocol.plan import PICOMU2, Plan, ReleaseTerms
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.terminal.texts import counted
@@ -80,7 +80,7 @@ def _feature(feature: Any) -> dict[str, Any]:
     if isinstance(feature, CategoricalFeature):
         said = f"{counted(len(feature.levels), 'public level')}"
         return {"name": feature.name, "kind": "levels", "said": said, "tag": feature.tag.value}
-    bounds = f"{short(feature.lower)} to {short(feature.upper)}"
+    bounds = f"{number(feature.lower)} to {number(feature.upper)}"
     said = f"{bounds}, {counted(len(feature.knots), 'knot')}"
     return {"name": feature.name, "kind": "number", "said": said, "tag": feature.tag.value}
 

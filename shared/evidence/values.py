@@ -30,6 +30,7 @@ from fieldfare.shared.protocol.plan import PICOMU2
 from fieldfare.shared.terminal.texts import counted, utc_text
 
 SHORT_HASH: Final = 16
+NOT_STATED: Final = "UNKNOWN"  # what packaging tools once wrote where nobody said a licence
 MOST_LICENCES: Final = 8
 VERDICTS: Final = {
     AuditVerdict.FITS: "every signature, sum, step, figure and debit was recomputed and fits",
@@ -311,7 +312,8 @@ def _own(facts: EvidenceFacts) -> dict[str, Any] | None:
 
 
 def _software(software: SoftwareFacts) -> dict[str, Any]:
-    licences = Counter(one.licence for one in software.packages if one.licence)
+    stated = [one for one in software.packages if one.licence and one.licence != NOT_STATED]
+    licences = Counter(one.licence for one in stated)
     most = licences.most_common(MOST_LICENCES)
     return {
         "version": software.version,
@@ -319,7 +321,8 @@ def _software(software: SoftwareFacts) -> dict[str, Any]:
         "digest": software.digest,
         "count": len(software.packages),
         "licences": ", ".join(f"{name} {count} x" for name, count in most),
-        "unlicensed": ", ".join(one.name for one in software.packages if not one.licence) or "none",
+        "unlicensed": ", ".join(one.name for one in software.packages if one not in stated)
+        or "none",
         "packages": [
             {"name": one.name, "version": one.version, "licence": one.licence or "not stated"}
             for one in software.packages

@@ -62,6 +62,7 @@ def test_a_digest_alone_stands_where_there_is_no_key() -> None:
     assert signer.sign(b"x") == signer.sign(b"x") != signer.sign(b"y")
     assert len(signer.sign(b"x")) == 32
     content = sign_envelope(BODY, "a", signer)
-    assert open_envelope(content, Approval, ROSTERS[Protection.SIMULATED], Protection.SIMULATED)
+    found = open_envelope(content, Approval, ROSTERS[Protection.SIMULATED], Protection.SIMULATED)
+    assert found.body == BODY
     with pytest.raises(ProtocolError):  # it is no signature
         open_envelope(content, Approval, ROSTERS[Protection.EXACT], Protection.EXACT)
