@@ -66,7 +66,7 @@ def test_nothing_is_written_until_it_is_asked_for(
     study: fieldfare.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("fieldfare.simulations.federation.simulate.write_report", blank_page)
+    monkeypatch.setattr("fieldfare.simulations.report.page.write_report", blank_page)
     found = fieldfare.simulate(study, table(), institutions=3, baselines=(), noise="exact")
     repr(found), found._repr_html_(), found.plot_comparison()
     assert [*tmp_path.iterdir()] == []

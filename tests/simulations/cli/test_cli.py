@@ -29,7 +29,7 @@ Capture = pytest.CaptureFixture[str]
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures take their time; test_simulate.py writes the real page."""
     monkeypatch.setattr(
-        "fieldfare.simulations.federation.simulate.write_report",
+        "fieldfare.simulations.report.page.write_report",
         lambda path, **_: path.write_text("page"),
     )
 
@@ -306,7 +306,7 @@ def test_a_disk_that_fails_is_status_1(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device", "report.html")
 
-    monkeypatch.setattr("fieldfare.simulations.federation.simulate.write_report", full)
+    monkeypatch.setattr("fieldfare.simulations.report.page.write_report", full)
     assert run(given(work)) == 1
     assert capsys.readouterr().err == "fieldfare: report.html: No space left on device\n"
 

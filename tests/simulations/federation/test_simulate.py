@@ -46,7 +46,7 @@ def real_report() -> None:
 @pytest.fixture(autouse=True)
 def quick(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if "real_report" not in request.fixturenames:
-        monkeypatch.setattr("fieldfare.simulations.federation.simulate.write_report", blank_page)
+        monkeypatch.setattr("fieldfare.simulations.report.page.write_report", blank_page)
 
 
 def blank_page(path: Path, **_: object) -> None:
@@ -433,7 +433,7 @@ def test_results_of_an_earlier_run_do_not_stand_beside_half_of_a_new_one(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("fieldfare.simulations.federation.simulate.write_report", full)
+    monkeypatch.setattr("fieldfare.simulations.report.page.write_report", full)
     with pytest.raises(OSError, match="No space left"):
         simulate(work.task(seed=1))
     assert not (work.folder / "out" / "results.json").exists()
