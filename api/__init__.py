@@ -17,7 +17,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from fieldfare.lab import attacks
     from fieldfare.lab.answers import Answers
+    from fieldfare.lab.attacks import Attack
     from fieldfare.lab.audits import Audit, audit
     from fieldfare.lab.plots import Plot
     from fieldfare.lab.results import Result
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Answers",
+    "Attack",
     "Audit",
     "FieldfareError",
     "Plot",
@@ -41,6 +44,7 @@ __all__ = [
     "World",
     "__version__",
     "ask",
+    "attacks",
     "audit",
     "simulate",
     "sweep",
@@ -52,6 +56,7 @@ __version__: Final = "0.1.0"  # the one place: pyproject.toml reads it here
 _WHERE: Final = MappingProxyType(
     {
         "Answers": "lab.answers:Answers",
+        "Attack": "lab.attacks:Attack",
         "Audit": "lab.audits:Audit",
         "FieldfareError": "shared.errors:FieldfareError",
         "Plot": "lab.plots:Plot",
@@ -63,6 +68,7 @@ _WHERE: Final = MappingProxyType(
         "UsageError": "shared.errors:UsageError",
         "World": "lab.worlds:World",
         "ask": "lab.running:ask",
+        "attacks": "lab:attacks",
         "audit": "lab.audits:audit",
         "simulate": "lab.running:simulate",
         "sweep": "lab.sweeps:sweep",
@@ -75,6 +81,8 @@ def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module, _, found = _WHERE[name].partition(":")
+    if module == "lab":  # a module of its own, which holds several names
+        return import_module(f"{__name__}.lab.{found}")
     return getattr(import_module(f"{__name__}.{module}"), found)
 
 

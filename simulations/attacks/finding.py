@@ -2,9 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from textwrap import wrap
+from typing import Any, Final
 
 from fieldfare.shared.pages.words import short
+
+COLUMNS: Final = 80
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,18 +18,21 @@ class Measured:
         name: of what.
         value: the estimate.
         interval: of it, at 95 %; None where it is exact.
+        ceiling: the most that any attack comes to under what was paid for; None: nothing bounds it.
     """
 
     name: str
     value: float
     interval: tuple[float, float] | None = None
+    ceiling: float | None = None
 
     def __str__(self) -> str:
-        """Return the number with its interval."""
+        """Return the number with its interval, and its ceiling."""
+        most = "" if self.ceiling is None else f" (ceiling {short(self.ceiling)})"
         if self.interval is None:
-            return f"{self.name} {short(self.value)}"
+            return f"{self.name} {short(self.value)}{most}"
         low, high = self.interval
-        return f"{self.name} {short(self.value)} [{short(low)}, {short(high)}]"
+        return f"{self.name} {short(self.value)} [{short(low)}, {short(high)}]{most}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,10 +69,16 @@ class Finding:
         return asdict(self)
 
     def lines(self) -> Iterator[str]:
-        """Return everything for a screen."""
+        """Return everything for a screen of 80 columns."""
         yield self.attack
         yield from (f"  {one}" for one in self.figures)
-        yield from (f"  FLAGGED: {one}" for one in self.flagged)
-        yield f"  sees     {self.sees}"
-        yield f"  misses   {self.misses}"
-        yield f"  source   {self.source}"
+        for one in self.flagged:
+            yield from _wrapped("  FLAGGED: ", one)
+        yield from _wrapped("  sees     ", self.sees)
+        yield from _wrapped("  misses   ", self.misses)
+        yield from _wrapped("  source   ", self.source)
+
+
+def _wrapped(head: str, text: str) -> list[str]:
+    later = " " * len(head)
+    return wrap(text, COLUMNS, initial_indent=head, subsequent_indent=later)

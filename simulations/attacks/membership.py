@@ -10,9 +10,12 @@ nobody has them. The attacker has the model, and one record at a time:
   The shadow models are trained as the attacked one was, with noise of their own.
 
 AUROC .5 is guessing. What counts for a single person is the share of members found where one or ten
-of a thousand others are accused (TPR at .1 % and 1 %). Differential privacy bounds all of it; the
-attack shows how far the bound is from what an attacker gets, and that it gets much where a model
-was over-fitted without privacy.
+of a thousand others are accused (TPR at .1 % and 1 %). Differential privacy bounds all of it, by
+the ceiling beside each figure; the attack shows how far that is from what an attacker gets, and
+that it gets much where a model was over-fitted without privacy.
+
+An independent coin makes each unit a member. With exactly half of them members a unit that is in
+keeps another one out, and the ceiling would be that of replacing a unit, of twice the mu.
 """
 
 import math
@@ -22,21 +25,24 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta, norm, rankdata
+from scipy.stats import norm
 
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.models import model_for
 from fieldfare.shared.privacy.protection import Protection
-from fieldfare.shared.protocol.plan import plan_for
+from fieldfare.shared.protocol.plan import PICOMU2, plan_for
 from fieldfare.shared.study.study import Study
-from fieldfare.simulations.attacks.finding import Finding, Measured
+from fieldfare.simulations.attacks.ceilings import area, found_at
+from fieldfare.simulations.attacks.finding import Finding
+from fieldfare.simulations.engines.conducting import conducted
+from fieldfare.simulations.engines.one_pass import InstitutionUnits, OnePass
 from fieldfare.simulations.federation.baselines import Baseline, Trainer
-from fieldfare.simulations.federation.federation import LocalFederation
+from fieldfare.simulations.federation.federation import LocalFederation, noise_source
 
 FALSE_POSITIVES: Final = (0.001, 0.01)
-END: Final = 0.05 / 4  # of a share of members found: two ends of members, two of others
+MOST_CUSTODIANS: Final = 50  # every one is sent everybody's last vectors: memory grows with n^2
 LEAST_EACH: Final = 100
 LEAST_SHADOWS: Final = 4
 
@@ -50,7 +56,7 @@ class MembershipTask:
 
     Attributes:
         study: that trains.
-        units: of the population; a coin makes half of them members.
+        units: of the population; of each a coin says whether it is a member.
         institutions: to whom members are dealt.
         shadows: models for LiRA; 0: the loss alone.
         private: trained through the door, with the study's noise; else on all records, without
@@ -96,8 +102,8 @@ def membership(task: MembershipTask) -> MembershipFinding:
             f"more, found {len(task.units)} and {task.shadows}"
         )
     generator = np.random.default_rng([task.seed, len(task.units)])
-    inside = generator.permutation(len(task.units)) < len(task.units) // 2
-    scored = _confidence(task, _target(task, inside))
+    inside = generator.uniform(size=len(task.units)) < 0.5  # noqa: PLR2004
+    scored, mu = _confidence(task, _target(task, inside)), _mu(task)
     lira = None
     if task.shadows:
         halves = generator.permuted(
@@ -108,11 +114,11 @@ def membership(task: MembershipTask) -> MembershipFinding:
             for index, half in enumerate(halves)
         ]
         ratio = likelihood_ratio(scored, np.stack(shadows), halves)
-        lira = _finding("membership by likelihood ratio (LiRA)", ratio, inside, LIRA)
+        lira = _finding("membership by likelihood ratio (LiRA)", ratio, inside, mu, LIRA)
     return MembershipFinding(
         members=int(inside.sum()),
         others=int((~inside).sum()),
-        loss=_finding("membership by loss", scored, inside, LOSS),
+        loss=_finding("membership by loss", scored, inside, mu, LOSS),
         lira=lira,
     )
 
@@ -121,11 +127,17 @@ LOSS: Final = "Yeom et al. 2018, CSF, section III.B; Carlini et al. 2022, S&P, s
 LIRA: Final = "Carlini et al. 2022, S&P, arXiv 2112.03570, algorithm 1 and section VI-C"
 
 
-def _finding(name: str, scores: Vector, inside: Mask, source: str) -> Finding:
-    rates = [found_at(scores, inside, rate) for rate in FALSE_POSITIVES]
+def _mu(task: MembershipTask) -> float:
+    """Return what the delivered model costs a unit of training; inf without privacy."""
+    costs = plan_for(task.study).run_costs
+    return math.sqrt((costs.all + costs.training) / PICOMU2) if task.private else math.inf
+
+
+def _finding(name: str, scores: Vector, inside: Mask, mu: float, source: str) -> Finding:
+    rates = [found_at(scores, inside, rate, mu) for rate in FALSE_POSITIVES]
     return Finding(
         attack=name,
-        figures=(area(scores, inside), *rates),
+        figures=(area(scores, inside, mu), *rates),
         sees="what this model says of records as a whole, to somebody who has the record",
         misses="attacks on single steps, which see more (`audit door`); records that are unlike "
         "all others; a bound: only epsilon bounds every attack",
@@ -153,78 +165,55 @@ def likelihood_ratio(scored: Vector, shadows: Vector, halves: Mask) -> Vector:
     return np.where(both, ratio, 0.0)
 
 
-def area(scores: Vector, inside: Mask) -> Measured:
-    """Return the AUROC of members over others, with its 95 % interval (DeLong 1988).
-
-    Args:
-        scores: float64 (units,), higher where membership is thought more probable.
-        inside: bool (units,): who is a member.
-    """
-    members, others = int(inside.sum()), int((~inside).sum())
-    ranks = rankdata(scores)
-    # Of each member the share of others below it, and of each other the share of members above.
-    above = (ranks[inside] - rankdata(scores[inside])) / others
-    below = 1 - (ranks[~inside] - rankdata(scores[~inside])) / members
-    value = float(above.mean())
-    error = math.sqrt(above.var(ddof=1) / members + below.var(ddof=1) / others)
-    half = float(norm.ppf(0.975)) * error
-    return Measured(
-        name="AUROC", value=value, interval=(max(0.0, value - half), min(1.0, value + half))
-    )
-
-
-def found_at(scores: Vector, inside: Mask, rate: float) -> Measured:
-    """Return the share of members found, where at most `rate` of these others are accused.
-
-    The interval holds, at 95 % or more, the share found by a threshold that accuses `rate` of *all*
-    others, which these do not tell exactly: the true share above the k-th largest of m others is
-    Beta(k, m - k + 1) (David and Nagaraja 2003, "Order Statistics", section 2.5), that of members
-    above a threshold has Clopper and Pearson's interval; each of four ends errs at 1.25 %.
-
-    Args:
-        scores: float64 (units,), higher where membership is thought more probable.
-        inside: bool (units,): who is a member.
-        rate: share of others.
-    """
-    others, members = np.sort(scores[~inside])[::-1], scores[inside]
-    count, places = len(others), np.arange(1, len(others) + 1)
-    found = int((members > others[int(rate * count)]).sum())
-    surely = beta.cdf(rate, places, count - places + 1)  # that no more are above the k-th
-    strict, loose = np.flatnonzero(surely >= 1 - END), np.flatnonzero(surely <= END)
-    low, high = 0.0, 1.0
-    if len(strict) and (above := int((members > others[strict[-1]]).sum())):
-        low = float(beta.ppf(END, above, len(members) - above + 1))
-    if len(loose) and (above := int((members >= others[loose[0]]).sum())) < len(members):
-        high = float(beta.ppf(1 - END, above + 1, len(members) - above))
-    return Measured(
-        name=f"TPR at {100 * rate:g} %", value=found / len(members), interval=(low, high)
-    )
-
-
 def _confidence(task: MembershipTask, parameters: Vector) -> Vector:
     """Return float64 (units,): the log-odds that a model gives to each unit's own label."""
     scores = model_for(task.study).scores(parameters, task.units)
     return np.where(task.units.labels == 1, scores, -scores)
 
 
-def _dealt(task: MembershipTask, inside: Mask) -> Mapping[str, StudySums]:
+def _owned(task: MembershipTask, inside: Mask) -> Mapping[str, EncodedUnits]:
     owners = np.arange(len(inside)) % task.institutions
-    sums = {}
-    for index in range(task.institutions):
-        own = task.units.select(inside & (owners == index))
-        sums[f"institution-{index + 1:02d}"] = StudySums.prepare(
-            task.study, own, np.zeros(len(own), dtype=bool)
-        )
-    return sums
+    return {
+        f"institution-{index + 1:04d}": task.units.select(inside & (owners == index))
+        for index in range(task.institutions)
+    }
+
+
+def _dealt(task: MembershipTask, inside: Mask) -> Mapping[str, StudySums]:
+    return {
+        name: StudySums.prepare(task.study, own, np.zeros(len(own), dtype=bool))
+        for name, own in _owned(task, inside).items()
+    }
 
 
 def _target(task: MembershipTask, inside: Mask) -> Vector:
-    """Train the attacked model: through the door where it is private."""
+    """Train the attacked model: through the door where it is private.
+
+    Of more institutions than one process holds custodians of, all sums are added up in one pass,
+    which leads to the same bytes (docs/engines.md).
+    """
     if not task.private:
         return _trained(task, inside, seed=task.seed)
+    if task.institutions > MOST_CUSTODIANS:
+        return _in_one_pass(task, inside)
     sums = _dealt(task, inside)
     with LocalFederation(task.study, sums, Protection.SIMULATED, seed=task.seed) as federation:
         return federation.run(federation.job()).parameters
+
+
+def _in_one_pass(task: MembershipTask, inside: Mask) -> Vector:
+    """Train the same model without custodians."""
+    members = [
+        InstitutionUnits(
+            name,
+            own,
+            np.zeros(len(own), dtype=np.bool_),
+            noise_source(Protection.SIMULATED, seed=task.seed, stream=stream),
+        )
+        for stream, (name, own) in enumerate(_owned(task, inside).items())
+    ]
+    plan = plan_for(task.study)
+    return conducted(plan, OnePass(plan, members), [one.name for one in members]).parameters
 
 
 def _trained(task: MembershipTask, inside: Mask, *, seed: int) -> Vector:

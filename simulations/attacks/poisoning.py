@@ -43,6 +43,7 @@ from fieldfare.shared.protocol.plan import COUNT_GAMMA_BITS, Plan, plan_for
 from fieldfare.shared.run.optimizer import TrainingState, next_state
 from fieldfare.shared.run.replay import delivered_state, initial_state
 from fieldfare.shared.study.study import Study
+from fieldfare.simulations.attacks.finding import Finding, Measured
 from fieldfare.simulations.federation.federation import noise_stream
 from fieldfare.simulations.metrics import alerts, chances, measure
 
@@ -172,7 +173,7 @@ def poisoned_study(epsilon: float = 1.0) -> Study:
 def poisoned(poison: MemberLie, defence: Defence, *, seed: int = 0) -> Poisoned:
     """Train with one liar of ten under one defence."""
     study = poisoned_study()
-    everybody = _dealt(study, population(seed), seed)
+    everybody = dealt(study, population(seed), seed)
     plan, own = plan_for(study), everybody[-1]
     honest = PoisonedFederation(plan, everybody, own, None, seed)
     setting = honest
@@ -189,7 +190,8 @@ def poisoned(poison: MemberLie, defence: Defence, *, seed: int = 0) -> Poisoned:
     return _measured(poison, defence, setting, parameters, stopped)
 
 
-def _dealt(study: Study, units: EncodedUnits, seed: int) -> list[StudySums]:
+def dealt(study: Study, units: EncodedUnits, seed: int) -> list[StudySums]:
+    """Deal units to institutions, and hold a share of each one's out."""
     owners = np.arange(len(units)) % INSTITUTIONS
     held = np.random.default_rng([seed, 1]).uniform(size=len(units)) < study.evaluation.holdout
     return [
@@ -352,6 +354,25 @@ def damage_table(seeds: int) -> Iterator[DamageRow]:
                 stopped=sum(one.stopped is not None for one in runs),
                 runs=seeds,
             )
+
+
+def damage_findings(seeds: int) -> Iterator[Finding]:
+    """Yield the same table in the form of every tool here."""
+    for row in damage_table(seeds):
+        ends = (row.low, row.high) if seeds > 1 else None
+        yield Finding(
+            attack=f"poisoning, {row.poison}, defence {row.defence}",
+            figures=(
+                Measured(name="AP", value=row.precision),
+                Measured(name="damage in AP [least, most]", value=row.damage, interval=ends),
+                Measured(name="found", value=row.found),
+                Measured(name="found with the trigger", value=row.hidden),
+                Measured(name="intervened", value=row.stopped / row.runs),
+            ),
+            sees="what one liar of ten does to the others' average precision",
+            misses="two liars who know of each other",
+            source="Bagdasaryan et al. 2020, AISTATS, section 4.2; Yin et al. 2018, ICML",
+        )
 
 
 def damage_words(row: DamageRow) -> str:

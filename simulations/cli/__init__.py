@@ -9,7 +9,8 @@ from fieldfare.shared.cli.part import Part
 
 app: Final = Part(
     __name__,
-    attack="audit.door attack.membership attack.poisoning",
+    attack="audit.door attack.differencing attack.free-rider attack.inversion attack.labels "
+    "attack.membership attack.poisoning",
     derive="records.derive",
     federation="federation.up federation.down",
     join="study.join",

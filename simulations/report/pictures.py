@@ -227,6 +227,44 @@ def groups(results: Mapping[str, Any]) -> Picture | None:
     return Picture("False-positive rates", out.svg(alt), caption)
 
 
+class Told(NamedTuple):
+    """What an attack found under one condition; `ceiling` is the most that any attack may."""
+
+    name: str
+    value: float
+    low: float | None
+    high: float | None
+    ceiling: float | None
+
+
+def told(rows: Sequence[Told], title: str) -> Picture | None:
+    """One figure of an attack under each condition, with its interval and its ceiling."""
+    if not rows:
+        return None
+    numbers = [n for row in rows for n in row[1:] if n is not None]
+    least, most = min(0.0, *numbers), max(0.0, *numbers)
+    room = 0.04 * max(most - least, 1e-9)
+    with drawing("told", 1.5 * WIDTH, [0.5 * len(rows) + 0.7], SETTINGS) as ((axes,), out):
+        for place, row in enumerate(rows):
+            _interval(axes, place, row._asdict())
+            _label(axes, least, place - 0.33, f"{row.name}: {decimals(row.value)}")
+            if row.ceiling is not None:
+                axes.plot([row.ceiling], [place], "|", ms=15, mew=1.8, color=ALARM, zorder=4)
+        axes.set(xlim=(least - room, most + room), ylim=(len(rows) - 0.4, -0.65))
+        axes.set_yticks([])
+        axes.spines["left"].set_visible(False)
+        axes.grid(visible=False, axis="y")
+    alt = f"{title}: " + "; ".join(
+        f"{row.name} {decimals(row.value)} ({decimals(row.low)} to {decimals(row.high)}, "
+        f"ceiling {decimals(row.ceiling)})"
+        for row in rows
+    )
+    caption = "Dot and line: what was measured, with its 95 % interval."
+    if any(row.ceiling is not None for row in rows):
+        caption += " Upright mark: the most that any attack comes to under what was paid for."
+    return Picture(title, out.svg(alt), caption)
+
+
 class _Bar(NamedTuple):
     """A bar with its name above it and its value at its end."""
 
@@ -289,7 +327,7 @@ def _lines(axes: Axes, name: str, lines: Sequence[Curve]) -> None:
         )
 
 
-def _interval(axes: Axes, row: int, entry: Mapping[str, float]) -> None:
+def _interval(axes: Axes, row: int, entry: Mapping[str, Any]) -> None:
     """Draw a value and its interval."""
     low, high = entry.get("low"), entry.get("high")
     if low is not None and high is not None:
