@@ -6,6 +6,8 @@
 # the plan owes.
 
 # %%
+import numpy as np
+
 import fieldfare
 
 honest = fieldfare.audit(epsilon=1)
@@ -43,11 +45,11 @@ for what, found in broken.items():
 # Once without clipping and noise, once at epsilon 1.
 
 # %%
-import numpy as np
-
 random = np.random.default_rng(0)
 levels = [f"l{place}" for place in range(40)]
-frame = {f"f{place}": random.choice(levels, 2000) for place in range(6)} | {"case": random.integers(0, 2, 2000)}
+frame = {f"f{place}": random.choice(levels, 2000) for place in range(6)} | {
+    "case": random.integers(0, 2, 2000)
+}
 study = fieldfare.Study.of(
     name="members",
     purpose="to see what a model tells of its records",

@@ -13,7 +13,7 @@ levels and cases of everybody are spread. Two questions, under each of four cove
 
 Sum, share of the noise, masks and ring are those that a custodian's door puts together; the pair
 keys are fresh at every reply. With masks a reply has to be uniform in its ring to everybody
-without one honest pair's key (docs/design.md, "One-shot secure sum"): its highest and its lowest
+without one honest pair's key (docs/design.md, "The secure sum"): its highest and its lowest
 bytes are counted, and flagged where uniform bytes would be as uneven once in 10,000 replies.
 
 Gradients that give records back: Zhu, Liu and Han 2019, NeurIPS, arXiv 1906.08935, section 3.

@@ -13,9 +13,9 @@ from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.flower_record import RECORD, Call, bytes_of
+from fieldfare.shared.protocol.secure_sum import RunKeys
 from fieldfare.shared.ring import WordBits, decode
 from fieldfare.shared.study.study import Study
-from fieldfare.simulations.attacks import inversion as room
 from fieldfare.simulations.attacks.finding import Finding
 from fieldfare.simulations.attacks.inversion import (
     Cover,
@@ -71,6 +71,7 @@ def test_noise_alone_leaves_what_its_share_allows() -> None:
     assert weak.figure(ERROR).value < 0.7
     near = owed.figure("AUROC")
     assert near.interval is not None
+    assert near.ceiling is not None
     assert near.ceiling == pytest.approx(0.514, abs=0.003)
     assert near.interval[0] <= near.ceiling
     assert owed.figure(ERROR).value > 0.9
@@ -90,12 +91,12 @@ def test_masks_leave_nothing_whatever_the_noise(cover: Cover) -> None:
 
 def test_masks_that_are_not_uniform_are_flagged(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 32 bits: one in 16 is missing from the highest byte."""
-    whole = room.RunKeys.mask
+    whole = RunKeys.mask
 
     def thin(*given: object) -> object:
         return whole(*given) & np.uint64(0xEFFFFFFF)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(room.RunKeys, "mask", thin)
+    monkeypatch.setattr(RunKeys, "mask", thin)
     flagged = [one.flagged for one in inversion(task())]
     assert [bool(one) for one in flagged] == [False, False, True, True]
 
