@@ -41,7 +41,7 @@ def _renamed(page: str, found: Mapping[str, object]) -> str:
 
 def _page(name: str, value: object) -> str:
     parts = [f"# {name}", *_signature(name.rpartition(".")[2], value), markdown(_doc(value))]
-    if inspect.isclass(value):
+    if inspect.isclass(value) or isinstance(value, ModuleType):
         for member, one, kind in _members(value):
             head = [f"## {member}", *([kind] if kind else [])]
             parts += [*head, *_signature(member, one), markdown(_doc(one))]
@@ -116,8 +116,15 @@ def _default(value: object) -> str:
     return "..." if " at 0x" in text or text.startswith("<") else text
 
 
-def _members(kind: type[Any]) -> Iterator[tuple[str, object, str]]:
-    """Yield public members that this project's own classes define, in their order."""
+def _members(kind: type[Any] | ModuleType) -> Iterator[tuple[str, object, str]]:
+    """Yield public members that this project's own classes define, in their order.
+
+    A module has the functions that it names in its own `__all__`: its classes have pages.
+    """
+    if isinstance(kind, ModuleType):
+        named = ((name, getattr(kind, name)) for name in getattr(kind, "__all__", ()))
+        yield from ((name, one, "") for name, one in named if inspect.isfunction(one))
+        return
     seen: set[str] = set()
     declared = {one.name for one in fields(kind)} if is_dataclass(kind) else set()
     for owner in kind.__mro__:

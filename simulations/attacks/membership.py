@@ -42,9 +42,10 @@ from fieldfare.simulations.federation.baselines import Baseline, Trainer
 from fieldfare.simulations.federation.federation import LocalFederation, noise_source
 
 FALSE_POSITIVES: Final = (0.001, 0.01)
-MOST_CUSTODIANS: Final = 50  # every one is sent everybody's last vectors: memory grows with n^2
+MOST_CUSTODIANS: Final = 50  # each is sent everybody's answers and vectors: n^2 of them
 LEAST_EACH: Final = 100
 LEAST_SHADOWS: Final = 4
+STREAM: Final = 2**20 + 64
 
 Vector = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -101,8 +102,8 @@ def membership(task: MembershipTask) -> MembershipFinding:
             f"expected {2 * LEAST_EACH} units or more, and no shadow model or {LEAST_SHADOWS} or "
             f"more, found {len(task.units)} and {task.shadows}"
         )
-    generator = np.random.default_rng([task.seed, len(task.units)])
-    inside = generator.uniform(size=len(task.units)) < 0.5  # noqa: PLR2004
+    inside = members_of(task)
+    generator = np.random.default_rng([task.seed, STREAM + 1])
     scored, mu = _confidence(task, _target(task, inside)), _mu(task)
     lira = None
     if task.shadows:
@@ -121,6 +122,16 @@ def membership(task: MembershipTask) -> MembershipFinding:
         loss=_finding("membership by loss", scored, inside, mu, LOSS),
         lira=lira,
     )
+
+
+def members_of(task: MembershipTask) -> Mask:
+    """Return bool (units,): a fair coin for each, from a stream that made no records.
+
+    Where an invented population was drawn from the same stream, its first column said who is a
+    member, and the loss found that.
+    """
+    random = np.random.default_rng([task.seed, STREAM])
+    return np.asarray(random.uniform(size=len(task.units)) < 0.5)  # noqa: PLR2004
 
 
 LOSS: Final = "Yeom et al. 2018, CSF, section III.B; Carlini et al. 2022, S&P, section III"

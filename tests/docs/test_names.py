@@ -92,6 +92,16 @@ def test_a_class_is_called_by_its_public_name() -> None:
     assert "Item(size: int)" in found["reference/api/Item.md"]
 
 
+def test_a_module_has_the_functions_that_it_names() -> None:
+    module, room = ModuleType("some", "What it is for."), ModuleType("room", "Several.")
+    room.__all__, room.Thing, room.act = ["Thing", "act"], Thing, act  # type: ignore[attr-defined]
+    module.__all__, module.room = ["room"], room  # type: ignore[attr-defined]
+    page = dict(pages(module))["reference/api/room.md"]
+    assert "Several." in page
+    assert "## act\n\n```python\nact(thing: Thing, *" in page
+    assert "## Thing" not in page
+
+
 def test_a_class_has_its_own_members_and_no_private_ones() -> None:
     page = reference()["Thing.md"]
     assert "Thing(size: int)" in page

@@ -35,7 +35,12 @@ def compared(study: fieldfare.Study, data: object, folder: Path) -> float:
     answers: fieldfare.Answers = fieldfare.ask(
         study, data, [{"name": "n", "kind": "count"}], institutions=3, progress=False
     )
+    attack: fieldfare.Attack = fieldfare.attacks.membership(study, data, shadows=0)
+    told: fieldfare.Plot = attack.plot_figure("AUROC")
+    ceiling: float | None = attack.findings[0].figure("AUROC").ceiling
     assert written.is_file()
+    assert "<svg" in told.svg
+    assert ceiling is not None
     assert answers["n"]["true"] == 600
     return found.figure("auroc").value or study.with_(privacy={"epsilon": 2.0}).epsilon
 
@@ -50,5 +55,7 @@ def test_a_wrong_word_is_seen_by_both(tmp_path: Path) -> None:
     study, data = drafted(records()), records()
     with pytest.raises(fieldfare.UsageError, match="noise: expected exact or simulated, found"):
         fieldfare.simulate(study, data, institutions=3, noise="none")  # type: ignore[arg-type]
+    with pytest.raises(fieldfare.UsageError, match="trials: expected 40"):
+        fieldfare.attacks.labels(study, data, trials="many")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="unexpected keyword"):
         fieldfare.simulate(study, data, instituions=3)  # type: ignore[call-arg]

@@ -79,7 +79,7 @@ def test_a_private_model_tells_less_than_the_bound_of_any_attack() -> None:
 def test_more_institutions_than_custodians_lead_to_the_same_model(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """400 custodians were killed for their memory: everybody is sent everybody's vectors."""
+    """400 custodians did not end: everybody is sent everybody's answers and vectors."""
     task = MembershipTask(
         study=study(4, 400, steps=3), units=population(800, 4), institutions=5, shadows=0
     )
@@ -87,6 +87,18 @@ def test_more_institutions_than_custodians_lead_to_the_same_model(
     monkeypatch.setattr(room, "MOST_CUSTODIANS", 4)
     monkeypatch.setattr(room, "LocalFederation", None)
     assert membership(task) == by_custodians
+
+
+@pytest.mark.parametrize("seed", [0, 1, 7])
+def test_no_stream_that_may_have_made_records_makes_members(seed: int) -> None:
+    """The coins of 30,000 invented units were their first column's: the loss had AUROC .46."""
+    units = population(30_000, 4)
+    task = MembershipTask(study=study(4, 1000), units=units, seed=seed)
+    inside = room.members_of(task)
+    assert abs(inside.mean() - 0.5) < 0.015
+    for stream in (seed, [seed, len(units)], [seed, 0], [seed, 1], [seed, 2**17]):
+        drawn = np.random.default_rng(stream).uniform(size=len(units)) < 0.5
+        assert abs(np.mean(drawn == inside) - 0.5) < 0.015
 
 
 def test_the_likelihood_ratio_ranks_what_shadow_models_saw() -> None:
