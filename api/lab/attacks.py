@@ -36,7 +36,7 @@ from fieldfare.simulations.attacks.labels import labels as _labels
 from fieldfare.simulations.attacks.membership import MembershipTask
 from fieldfare.simulations.attacks.membership import membership as _membership
 from fieldfare.simulations.attacks.poisoning import damage_findings
-from fieldfare.simulations.report.pictures import Told, told
+from fieldfare.simulations.report.pictures import ToldFigure, told
 
 __all__ = [
     "Attack",
@@ -106,7 +106,7 @@ class Attack:
         if figure is not None and figure not in names:
             raise UsageError(f"figure: expected one of {', '.join(names)}, found {figure!r}")
         wanted = figure or names[0]
-        rows = [Told(row[0], *row[2:]) for row in self._rows() if row[1] == wanted]
+        rows = [ToldFigure(row[0], *row[2:]) for row in self._rows() if row[1] == wanted]
         return plot_of(told(rows, wanted), "expected a figure, found none")
 
     def __repr__(self) -> str:

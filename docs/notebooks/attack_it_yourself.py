@@ -45,10 +45,10 @@ for what, found in broken.items():
 # Once without clipping and noise, once at epsilon 1.
 
 # %%
-random = np.random.default_rng(0)
+generator = np.random.default_rng(0)
 levels = [f"l{place}" for place in range(40)]
-frame = {f"f{place}": random.choice(levels, 2000) for place in range(6)} | {
-    "case": random.integers(0, 2, 2000)
+frame = {f"f{place}": generator.choice(levels, 2000) for place in range(6)} | {
+    "case": generator.integers(0, 2, 2000)
 }
 study = fieldfare.Study.of(
     name="members",

@@ -230,7 +230,7 @@ class Canaries:
 
 
 @dataclass(eq=False)
-class Attack:
+class CanaryAttack:
     """The sums that the attacker gathers step by step.
 
     Attributes:
@@ -377,13 +377,13 @@ def audit(design: Design) -> CanaryReport:
 
 def _attacked(
     design: Design, canaries: Canaries, sums: Mapping[str, StudySums], folder: Path
-) -> tuple[Attack, Plan, int]:
+) -> tuple[CanaryAttack, Plan, int]:
     """Train through the door; returns the attacker's sums, the plan, and the cost of training."""
     study, count = design.study, len(canaries.units)
     sources: dict[str, NoiseSource] = {name: Scaled(ExactNoise(), design.factor) for name in BANKS}
     colluder = Overheard(sources[COLLUDER])
     sources[COLLUDER] = colluder
-    attack = Attack(canaries, np.zeros(count), np.zeros(count))
+    attack = CanaryAttack(canaries, np.zeros(count), np.zeros(count))
     parameters = [initial_state(study).parameters]
 
     def on_step(state: TrainingState, total: DecodedSum) -> None:

@@ -172,9 +172,9 @@ def _answered(study: Study, *, with_it: bool) -> Sums:
         raise RunError("expected a study that asks, found one that asks nothing")
     total = np.zeros(plan_for(study).query.vectors.entries, dtype=np.int64)
     for place, name in enumerate(BANKS):
-        random = np.random.default_rng([STREAM, place])
-        hours = random.uniform(1, LAST_HOUR - 1, UNITS)
-        labels = (random.uniform(size=UNITS) < 0.2).astype(np.uint8)  # noqa: PLR2004
+        generator = np.random.default_rng([STREAM, place])
+        hours = generator.uniform(1, LAST_HOUR - 1, UNITS)
+        labels = (generator.uniform(size=UNITS) < 0.2).astype(np.uint8)  # noqa: PLR2004
         kept = np.ones(UNITS, dtype=np.bool_)
         if place == 0:
             hours[0], kept[0] = LAST_HOUR + 0.5, with_it
@@ -370,8 +370,8 @@ def _figures(playing: LeavingOut, plan: Plan, true: float, *, noised: bool) -> I
 
 
 def _made_up(study: Study, place: int, seed: int) -> StudySums:
-    random = np.random.default_rng([seed, STREAM + 1, place])
-    positions = random.integers(0, 4, (1, UNITS)).astype(np.uint16)
-    labels = (random.uniform(size=UNITS) < 0.1 * (1 + positions[0])).astype(np.uint8)
-    holdout = random.uniform(size=UNITS) < study.evaluation.holdout
+    generator = np.random.default_rng([seed, STREAM + 1, place])
+    positions = generator.integers(0, 4, (1, UNITS)).astype(np.uint16)
+    labels = (generator.uniform(size=UNITS) < 0.1 * (1 + positions[0])).astype(np.uint8)
+    holdout = generator.uniform(size=UNITS) < study.evaluation.holdout
     return StudySums.prepare(study, EncodedUnits(positions, labels), holdout)

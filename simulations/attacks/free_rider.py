@@ -128,9 +128,9 @@ def _given(study: Study, honest: list[StudySums], answer: RiderAnswer, seed: int
         case RiderAnswer.COPIED:
             return honest[0]
         case RiderAnswer.INVENTED:
-            random = np.random.default_rng([seed, STREAM - 1])
-            levels = random.integers(0, LEVELS, own.positions.shape).astype(np.uint16)
-            cases = (random.uniform(size=len(own)) < PREVALENCE).astype(np.uint8)
+            generator = np.random.default_rng([seed, STREAM - 1])
+            levels = generator.integers(0, LEVELS, own.positions.shape).astype(np.uint16)
+            cases = (generator.uniform(size=len(own)) < PREVALENCE).astype(np.uint8)
             return StudySums.prepare(study, EncodedUnits(levels, cases), held)
         case _:
             nobody = np.zeros(len(own), dtype=np.bool_)

@@ -120,12 +120,12 @@ def inversion(task: InversionTask) -> tuple[Finding, ...]:
         raise UsageError(
             "expected a study that trains by sums, found one that asks or takes local steps"
         )
-    victim = Victim.drawn(task)
+    victim = AttackedInstitution.drawn(task)
     return tuple(_under(victim, cover) for cover in Cover)
 
 
 @dataclass(frozen=True, eq=False, repr=False)  # a repr would show records
-class Victim:
+class AttackedInstitution:
     """The attacked institution, as the attack sees it and as it is."""
 
     task: InversionTask
@@ -134,10 +134,10 @@ class Victim:
     target: int  # whose presence is in question
 
     @classmethod
-    def drawn(cls, task: InversionTask) -> "Victim":
+    def drawn(cls, task: InversionTask) -> "AttackedInstitution":
         """Deal units to institutions; the unit in question is a case, where the first has one."""
-        random = np.random.default_rng([task.seed, STREAM])
-        owners = random.permutation(len(task.units)) % task.institutions
+        generator = np.random.default_rng([task.seed, STREAM])
+        owners = generator.permutation(len(task.units)) % task.institutions
         own = task.units.select(owners == 0)
         return cls(task, plan_for(task.study), own, int(np.argmax(own.labels)))
 
@@ -178,7 +178,7 @@ class Victim:
 class Replies:
     """Replies of one institution under one cover, as the door puts them together."""
 
-    victim: Victim
+    victim: AttackedInstitution
     cover: Cover
 
     def __post_init__(self) -> None:
@@ -214,7 +214,7 @@ class Replies:
         return self.victim.share if self.cover.noised else 0.5
 
 
-def _under(victim: Victim, cover: Cover) -> Finding:
+def _under(victim: AttackedInstitution, cover: Cover) -> Finding:
     """Attack replies under one cover."""
     replies = Replies(victim, cover)
     presence, words = _presence(replies)
@@ -279,8 +279,8 @@ def _rebuilt(replies: Replies) -> Iterator[Measured]:
         return
     found = np.stack([levels.cases(replies.reply(victim.whole), replies) for _ in range(REBUILT)])
     errors, guessed = (found - levels.true) ** 2, (levels.expected[1] - levels.true) ** 2
-    random = np.random.default_rng([victim.task.seed, STREAM + 3])
-    places = random.integers(0, len(guessed), (RESAMPLES, len(guessed)))
+    generator = np.random.default_rng([victim.task.seed, STREAM + 3])
+    places = generator.integers(0, len(guessed), (RESAMPLES, len(guessed)))
     drawn = np.sqrt(errors.mean(axis=0)[places].sum(axis=1) / guessed[places].sum(axis=1))
     low, high = np.quantile(drawn, [0.025, 0.975])
     value = math.sqrt(float(errors.mean(axis=0).sum() / guessed.sum()))
@@ -306,7 +306,7 @@ class _Levels:
     true: Vector
 
     @classmethod
-    def of(cls, victim: Victim) -> "_Levels | None":
+    def of(cls, victim: AttackedInstitution) -> "_Levels | None":
         """Return it; None where features are not levels, or sums not of plain gradients."""
         study, everybody = victim.task.study, victim.task.units
         prepared = StudySums.prepare(study, victim.own, np.zeros(len(victim.own), dtype=np.bool_))

@@ -114,10 +114,10 @@ class ReleasedTable:
     @classmethod
     def of(cls, task: LabelsTask) -> "ReleasedTable":
         """Train as the federation trains, and count as its custodians count."""
-        random = np.random.default_rng([task.seed, STREAM])
+        generator = np.random.default_rng([task.seed, STREAM])
         count, study = len(task.units), task.study
-        owners = random.permutation(count) % task.institutions
-        held = random.uniform(size=count) < study.evaluation.holdout
+        owners = generator.permutation(count) % task.institutions
+        held = generator.uniform(size=count) < study.evaluation.holdout
         sums = {
             f"institution-{index + 1:02d}": StudySums.prepare(
                 study, task.units.select(owners == index), held[owners == index]

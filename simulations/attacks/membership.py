@@ -130,8 +130,8 @@ def members_of(task: MembershipTask) -> Mask:
     Where an invented population was drawn from the same stream, its first column said who is a
     member, and the loss found that.
     """
-    random = np.random.default_rng([task.seed, STREAM])
-    return np.asarray(random.uniform(size=len(task.units)) < 0.5)  # noqa: PLR2004
+    generator = np.random.default_rng([task.seed, STREAM])
+    return np.asarray(generator.uniform(size=len(task.units)) < 0.5)  # noqa: PLR2004
 
 
 LOSS: Final = "Yeom et al. 2018, CSF, section III.B; Carlini et al. 2022, S&P, section III"

@@ -227,7 +227,7 @@ def groups(results: Mapping[str, Any]) -> Picture | None:
     return Picture("False-positive rates", out.svg(alt), caption)
 
 
-class Told(NamedTuple):
+class ToldFigure(NamedTuple):
     """What an attack found under one condition; `ceiling` is the most that any attack may."""
 
     name: str
@@ -237,7 +237,7 @@ class Told(NamedTuple):
     ceiling: float | None
 
 
-def told(rows: Sequence[Told], title: str) -> Picture | None:
+def told(rows: Sequence[ToldFigure], title: str) -> Picture | None:
     """One figure of an attack under each condition, with its interval and its ceiling."""
     if not rows:
         return None

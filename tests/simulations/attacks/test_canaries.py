@@ -15,8 +15,8 @@ from fieldfare.shared.models.additive import AdditiveSums
 from fieldfare.shared.privacy.gaussian import epsilon_for
 from fieldfare.simulations.attacks import canaries
 from fieldfare.simulations.attacks.canaries import (
-    Attack,
     Canaries,
+    CanaryAttack,
     CanaryReport,
     Design,
     audit,
@@ -95,7 +95,7 @@ def test_the_attackers_scores_are_those_of_one_unknown_record() -> None:
     parameters = np.zeros(entries)
     own = drawn.residuals(parameters)
     exact = drawn.added(np.where(drawn.coins, own, 0.0), entries)
-    attack = Attack(drawn, np.zeros(len(own)), np.zeros(len(own)))
+    attack = CanaryAttack(drawn, np.zeros(len(own)), np.zeros(len(own)))
     attack.step(parameters, exact, exact)
     assert attack.differs == 0
     assert np.abs(attack.noise).max() == 0
@@ -113,7 +113,7 @@ def test_intervals_hold_the_truth_in_nineteen_of_twenty() -> None:
         coins: NDArray[np.bool_] = random.integers(0, 2, len(drawn.coins)).astype(bool)
         again = replace(drawn, coins=coins)
         exact = again.added(np.where(coins, again.residuals(parameters), 0.0), entries)
-        attack = Attack(again, np.zeros(len(coins)), np.zeros(len(coins)))
+        attack = CanaryAttack(again, np.zeros(len(coins)), np.zeros(len(coins)))
         attack.step(parameters, exact + random.normal(0, sigma, entries), exact)
         found = attack.found(entries)
         inside += found.interval[0] <= 0.5 <= found.interval[1]
