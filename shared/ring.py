@@ -83,6 +83,7 @@ def centre(vector: Word, bits: WordBits) -> NDArray[np.int64]:
 
 
 def _reduce(vector: Word, bits: WordBits) -> Word:
-    if bits is WordBits.K64:
-        return vector
-    return vector & np.uint64(0xFFFF_FFFF)
+    """Reduce a vector that nobody else holds, in its place."""
+    if bits is not WordBits.K64:
+        vector &= np.uint64(0xFFFF_FFFF)
+    return vector

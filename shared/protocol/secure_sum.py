@@ -12,7 +12,7 @@ are fixed: who knows its peers' vectors, and their keys, cannot choose its own b
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import rfc8785
@@ -22,10 +22,11 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
+from numpy.typing import NDArray
 
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.protocol.messages import RunAnswer, decode_key, encode_key
-from fieldfare.shared.ring import Word, WordBits, add, decode, subtract
+from fieldfare.shared.ring import Word, WordBits
 
 PAIR_LABEL: Final = b"fieldfare.pair-key.v1"
 CHAIN_LABEL: Final = b"fieldfare.chain.v1"
@@ -178,7 +179,7 @@ def next_chain_key(key: bytes) -> bytes:
     return HKDFExpand(hashes.SHA256(), KEY_BYTES, CHAIN_LABEL).derive(key)
 
 
-def mask_stream(chain_key: bytes, request: str, entries: int, bits: WordBits) -> Word:
+def mask_stream(chain_key: bytes, request: str, entries: int, bits: WordBits) -> NDArray[Any]:
     """Return the pair's mask for one request: ChaCha20 (RFC 8439) over zeros.
 
     Args:
@@ -188,10 +189,10 @@ def mask_stream(chain_key: bytes, request: str, entries: int, bits: WordBits) ->
         bits: the ring.
 
     Returns:
-        uint64 (entries,), uniform in Z_2^k.
+        unsigned words of k bits (entries,), uniform in Z_2^k; they wrap as the ring does.
     """
     info = MASK_LABEL + b"\x00" + bytes.fromhex(request)
-    return _stream(HKDFExpand(hashes.SHA256(), KEY_BYTES, info).derive(chain_key), entries, bits)
+    return _words(HKDFExpand(hashes.SHA256(), KEY_BYTES, info).derive(chain_key), entries, bits)
 
 
 def seed_stream(seed: bytes, entries: int, bits: WordBits) -> Word:
@@ -210,13 +211,14 @@ def seed_stream(seed: bytes, entries: int, bits: WordBits) -> Word:
     """
     if len(seed) != SEED_BYTES:
         raise ProtocolError(f"expected a seed of {SEED_BYTES} bytes, found {len(seed)}")
-    return _stream(seed, entries, bits)
+    return _words(seed, entries, bits).astype(np.uint64)
 
 
-def _stream(key: bytes, entries: int, bits: WordBits) -> Word:
+def _words(key: bytes, entries: int, bits: WordBits) -> NDArray[Any]:
+    """Return a stream as words of the ring's own width, which wrap as the ring does."""
     # The key serves this one stream, so a constant nonce repeats nothing.
     stream = Cipher(ChaCha20(key, bytes(16)), mode=None).encryptor()
-    return decode(stream.update(bytes(entries * bits.value // 8)), bits, entries)
+    return np.frombuffer(stream.update(bytes(entries * bits.value // 8)), dtype=bits.dtype)
 
 
 @dataclass(frozen=True, repr=False)
@@ -258,10 +260,10 @@ class RunKeys:
         Raises:
             ProtocolError: no key is shared with a peer.
         """
-        total = np.zeros(entries, dtype=np.uint64)
+        total = np.zeros(entries, dtype=bits.dtype)
         for peer in sorted(peers):
             if peer not in self.keys:
                 raise ProtocolError("expected participants of this run, found another")
-            stream = mask_stream(self.keys[peer], request, entries, bits)
-            total = (add if own < peer else subtract)(total, stream, bits)
-        return total
+            words = mask_stream(self.keys[peer], request, entries, bits)
+            (np.add if own < peer else np.subtract)(total, words, out=total)
+        return total.astype(np.uint64)
