@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 PROGRAMS: Final = Path(__file__).with_name("programs")
 INSTALL_SECONDS: Final = 900.0
@@ -29,12 +29,26 @@ class Peer:
     Attributes:
         name: for people.
         requirement: for pip.
-        program: file in `programs`; takes institutions, entries and rounds, prints seconds as JSON.
+        program: file in `programs`; takes institutions, entries and rounds, prints wall and
+            processor seconds of each round as JSON.
+        rounds: in a turn.
+        turns: how often it is run.
+        most: institutions of which a round ends in minutes here.
     """
 
     name: str
     requirement: str
     program: str
+    rounds: int = 3
+    turns: int = 2
+    most: int = 1000
+
+
+class Spent(NamedTuple):
+    """Seconds of a clock, and of processors in all processes together."""
+
+    wall: float
+    processor: float
 
 
 class PeerError(Exception):
@@ -63,8 +77,8 @@ def environment(peer: Peer, folder: Path) -> Path:
     return python
 
 
-def rounds(peer: Peer, python: Path, sizes: Sequence[int], seconds: float) -> list[float]:
-    """Return seconds of each round.
+def rounds(peer: Peer, python: Path, sizes: Sequence[int], seconds: float) -> list[Spent]:
+    """Return what each round took.
 
     Args:
         peer: what is measured.
@@ -76,7 +90,7 @@ def rounds(peer: Peer, python: Path, sizes: Sequence[int], seconds: float) -> li
         PeerError: it took longer, or ended with an error.
     """
     said = _run([str(python), str(PROGRAMS / f"{peer.program}.py"), *map(str, sizes)], seconds)
-    found: list[float] = json.loads(said.splitlines()[-1])
+    found = [Spent(*each) for each in json.loads(said.splitlines()[-1])]
     if not found:
         raise PeerError(f"{peer.name}: expected seconds of rounds, found none")
     return found

@@ -1,9 +1,8 @@
 """The same as peers do, by Fieldfare: rounds of institutions, and secure sums of long vectors."""
 
-import statistics
 import time
 from collections.abc import Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tests.benchmarks.harness import FOLDER
 from tests.benchmarks.inputs import study_toml, write_records
+from tests.benchmarks.peers.environments import Spent
 
 from fieldfare.client.records import holdout_mask, read_records
 from fieldfare.client.sums.study_sums import StudySums
@@ -40,8 +40,8 @@ REQUEST: Final = "0" * 64
 BITS: Final = WordBits.K32
 
 
-def round_seconds(institutions: int, protection: Protection) -> tuple[float, int]:
-    """Return processor seconds of a step (median), and the entries that each one sent.
+def round_seconds(institutions: int, protection: Protection) -> tuple[list[Spent], int]:
+    """Return what each step took, and the entries that each one sent.
 
     Real custodians, real door, real ServerApp, in one process; with exact noise also signatures,
     masks, two messages for each release, and ledgers on disk.
@@ -49,10 +49,10 @@ def round_seconds(institutions: int, protection: Protection) -> tuple[float, int
     with TemporaryDirectory(prefix=FOLDER) as folder:
         study = parse_study(study_toml(units=institutions * UNITS, features=FEATURES, steps=STEPS))
         sums = _sums(study, institutions, Path(folder))
-        marks = [time.process_time()]
+        marks = [now()]
 
         def stepped(state: TrainingState, total: DecodedSum) -> None:
-            marks.append(time.process_time())
+            marks.append(now())
 
         place = Path(folder)
         with LocalFederation(study, sums, protection, seed=0, directory=place) as federation:
@@ -60,12 +60,12 @@ def round_seconds(institutions: int, protection: Protection) -> tuple[float, int
             job.on_step = stepped
             federation.run(job)
             entries = federation.plan.training.vectors.entries
-    return statistics.median(np.diff(marks)[1:].tolist()), entries
+    return between(marks)[1:], entries
 
 
-def one_pass_seconds(institutions: int) -> float:
-    """Return processor seconds of a step (median) where all sums are added up in one pass."""
-    marks: list[float] = []
+def one_pass_seconds(institutions: int) -> list[Spent]:
+    """Return what each step took where all sums are added up in one pass."""
+    marks: list[Spent] = []
     with TemporaryDirectory(prefix=FOLDER) as folder:
         path = Path(folder) / "records.parquet"
         write_records(path, units=institutions * UNITS, features=FEATURES, banks=institutions)
@@ -76,8 +76,18 @@ def one_pass_seconds(institutions: int) -> float:
             baselines=(),
             engine=Engine.SUMS,
         )
-        simulated(task, lambda *_: marks.append(time.process_time()))
-    return statistics.median(np.diff(marks).tolist())
+        simulated(task, lambda *_: marks.append(now()))
+    return between(marks)
+
+
+def now() -> Spent:
+    """Return what a clock and this process's processor time show."""
+    return Spent(time.perf_counter(), time.process_time())
+
+
+def between(marks: Sequence[Spent]) -> list[Spent]:
+    """Return what passed from each mark to the next."""
+    return [Spent(b.wall - a.wall, b.processor - a.processor) for a, b in pairwise(marks)]
 
 
 def _sums(study: Study, institutions: int, folder: Path) -> Mapping[str, StudySums]:
@@ -92,8 +102,8 @@ def _sums(study: Study, institutions: int, folder: Path) -> Mapping[str, StudySu
 # -- a secure sum ----------------------------------------------------------------------------------
 
 
-def secure_sum(vectors: Sequence[NDArray[np.int64]]) -> tuple[float, float]:
-    """Return processor seconds of keys, made once a run, and of one sum of all vectors.
+def secure_sum(vectors: Sequence[NDArray[np.int64]]) -> tuple[Spent, Spent]:
+    """Return what keys took, made once a run, and one sum of all vectors.
 
     All pairs mask each other, each vector is hidden a second time until all are committed to, and
     travels as bytes: what a round of a deployment computes, without its noise and signatures.
@@ -104,14 +114,15 @@ def secure_sum(vectors: Sequence[NDArray[np.int64]]) -> tuple[float, float]:
     Raises:
         ValueError: another sum came out.
     """
-    began = time.process_time()
+    marks = [now()]
     keys = keys_of([f"bank-{place:03d}" for place in range(len(vectors))])
-    between = time.process_time()
+    marks.append(now())
     total = _summed(keys, vectors)
-    ended = time.process_time()
+    marks.append(now())
     if not np.array_equal(total, np.sum(vectors, axis=0)):
         raise ValueError("expected the sum of all vectors, found another")
-    return between - began, ended - between
+    made, summed = between(marks)
+    return made, summed
 
 
 def keys_of(names: Sequence[str]) -> dict[str, RunKeys]:

@@ -3,7 +3,6 @@
 No network, no Ray, no other process: what is timed is its four stages and its arithmetic.
 """
 
-import time
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, ClassVar, Final
@@ -19,6 +18,8 @@ from flwr.server.strategy import FedAvg
 from flwr.server.workflow import DefaultWorkflow, SecAggPlusWorkflow
 from flwr.server.workflow.constant import MAIN_PARAMS_RECORD
 from numpy.typing import NDArray
+from tests.benchmarks.peers.environments import Spent
+from tests.benchmarks.peers.ours import between, now
 
 from fieldfare.simulations.federation.federation import FIRST_NODE
 from fieldfare.simulations.federation.grid import InProcessGrid
@@ -55,8 +56,8 @@ class Remembering(InProcessGrid):
         return super()._call(message, kept)
 
 
-def secagg_plus(vectors: Sequence[NDArray[np.float64]]) -> float:
-    """Return the seconds of one secure mean of all vectors, masks between all pairs.
+def secagg_plus(vectors: Sequence[NDArray[np.float64]]) -> Spent:
+    """Return what one secure mean of all vectors took, masks between all pairs.
 
     Args:
         vectors: float64 (entries,) of each institution, within +-8.
@@ -88,11 +89,11 @@ def secagg_plus(vectors: Sequence[NDArray[np.float64]]) -> float:
             num_shares=1.0, reconstruction_threshold=1.0, clipping_range=CLIPPING
         )
     )
-    began = time.process_time()
+    began = now()
     Remembering._contexts.clear()
     workflow(Remembering(app, names), context)
-    seconds = time.process_time() - began
+    (spent,) = between([began, now()])
     found = context.state.array_records[MAIN_PARAMS_RECORD].to_numpy_ndarrays()[0]
     if float(np.abs(found - np.mean(vectors, axis=0)).max()) > CLOSE:
         raise ValueError("expected the mean of all vectors, found another")
-    return seconds
+    return spent

@@ -1,4 +1,6 @@
-"""Seconds of rounds of FLARE's simulator: python flare_rounds.py INSTITUTIONS ENTRIES ROUNDS.
+"""Wall and processor seconds of rounds of FLARE's simulator.
+
+    python flare_rounds.py INSTITUTIONS ENTRIES ROUNDS
 
 Two institutions at a time, as many as there are cores: with a process for each, 100 take more
 memory than the machine has.
@@ -7,14 +9,15 @@ memory than the machine has.
 import json
 import re
 import sys
-from collections.abc import Iterator
-from datetime import datetime
+import threading
+import time
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from nvflare.app_common.np.recipes.fedavg import NumpyFedAvgRecipe
 from nvflare.recipe.sim_env import SimEnv
+from process_tree import processor_seconds
 
 CLIENT = """\
 import nvflare.client as flare
@@ -26,16 +29,31 @@ while flare.is_running():
 THREADS = 2
 
 
-def began(log: Path) -> Iterator[float]:
-    """Yield the seconds at which rounds began, as the simulator's server wrote them down."""
-    for line in log.read_text("utf-8").splitlines():
-        said = json.loads(line)
-        if re.search(r"Round \d+ started", str(said.get("message", ""))):
-            written = f"{said['asctime']}000+0000"
-            yield datetime.strptime(written, "%Y-%m-%d %H:%M:%S,%f%z").timestamp()
+class Watch(threading.Thread):
+    """Notes when each round began: the simulator's server says so in its log.
+
+    Attributes:
+        times: of a clock and of processors.
+    """
+
+    def __init__(self, log: Path) -> None:
+        super().__init__(daemon=True)
+        self._log, self.times = log, list[tuple[float, float]]()
+
+    def run(self) -> None:
+        while True:
+            if self._begun() > len(self.times):
+                self.times.append((time.perf_counter(), processor_seconds()))
+            time.sleep(0.05)
+
+    def _begun(self) -> int:
+        try:
+            return len(re.findall(r"Round \d+ started", self._log.read_text("utf-8")))
+        except OSError:
+            return 0
 
 
-def main(institutions: int, entries: int, rounds: int, folder: Path) -> list[float]:
+def main(institutions: int, entries: int, rounds: int, folder: Path) -> list[tuple[float, float]]:
     """Run one round more than asked for: the end of the last is not in the log."""
     (folder / "client.py").write_text(CLIENT, "utf-8")
     recipe = NumpyFedAvgRecipe(
@@ -46,9 +64,10 @@ def main(institutions: int, entries: int, rounds: int, folder: Path) -> list[flo
         train_script=str(folder / "client.py"),
     )
     threads, work = min(institutions, THREADS), str(folder / "work")
+    watch = Watch(folder / "work" / "bench" / "server" / "log.json")
+    watch.start()
     recipe.execute(SimEnv(num_clients=institutions, num_threads=threads, workspace_root=work))
-    times = list(began(folder / "work" / "bench" / "server" / "log.json"))
-    return [after - before for before, after in pairwise(times)]
+    return [(b[0] - a[0], b[1] - a[1]) for a, b in pairwise(watch.times)]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Seconds of rounds of Flower's Ray engine: python flower_ray.py INSTITUTIONS ENTRIES ROUNDS."""
+"""Wall and processor seconds of rounds of Flower's Ray engine.
+
+python flower_ray.py INSTITUTIONS ENTRIES ROUNDS
+"""
 
 import json
 import sys
@@ -11,9 +14,10 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
 from flwr.simulation import run_simulation
+from process_tree import processor_seconds
 
 INSTITUTIONS, ENTRIES, ROUNDS = (int(part) for part in sys.argv[1:4])
-client, server, times = ClientApp(), ServerApp(), list[float]()
+client, server, times = ClientApp(), ServerApp(), list[tuple[float, float]]()
 
 
 @client.train()
@@ -24,7 +28,7 @@ def train(message: Message, context: Context) -> Message:
 
 
 def noted(number: int, arrays: ArrayRecord) -> None:
-    times.append(time.perf_counter())
+    times.append((time.perf_counter(), processor_seconds()))
 
 
 @server.main()
@@ -43,4 +47,4 @@ if __name__ == "__main__":
         INSTITUTIONS,
         backend_config={"client_resources": {"num_cpus": 1, "num_gpus": 0.0}},
     )
-    sys.stdout.write(json.dumps([after - before for before, after in pairwise(times)]) + "\n")
+    sys.stdout.write(json.dumps([(b[0] - a[0], b[1] - a[1]) for a, b in pairwise(times)]) + "\n")
