@@ -12,6 +12,7 @@ from rich.console import Console
 
 from fieldfare.lab.plots import Plot, pandas_of, plot_of
 from fieldfare.lab.studies import LabStudy
+from fieldfare.lab.wording import python_words
 from fieldfare.shared.errors import UsageError
 from fieldfare.simulations.federation.in_memory import Simulated
 from fieldfare.simulations.federation.simulate import make_folder, write_files, write_page
@@ -63,7 +64,8 @@ class Result:
         `held_out` (`pooled`, `own`, or `released`: through the door, with noise), `metric`, and
         `value`, `low`, `high` (float64; null where it cannot be said): the 95 % interval over the
         choice of held-out units, and over noise too where `held_out` is `released`.
-        Source: DeLong 1988 (AUROC), Boyd 2013 (average precision), Wilson 1927 (shares).
+        Source: DeLong 1988 (AUROC; near 0 and 1 at least Newcombe 2006), Boyd 2013 (average
+        precision), Wilson 1927 (shares).
         """
         rows = list(self._rows())
         columns = zip(*rows, strict=True)
@@ -161,6 +163,7 @@ class Result:
         write_page(self._found, path, {**self.results, "timing": self.timing})
         return path
 
+    @python_words()
     def save(self, folder: str | Path) -> Path:
         """Write what `fieldfare simulate --out` writes: results, model, report; returns the folder.
 

@@ -1,5 +1,6 @@
 """Run a study over records in memory: train a model, or ask questions."""
 
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from enum import Enum
 from typing import Any, Final, Literal, TypeVar
@@ -10,6 +11,7 @@ from fieldfare.lab.frames import ALL, tables_of
 from fieldfare.lab.progress import shown
 from fieldfare.lab.results import Result
 from fieldfare.lab.studies import LabStudy
+from fieldfare.lab.wording import python_words
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.roster import is_institution_id
@@ -19,6 +21,11 @@ from fieldfare.simulations.federation.in_memory import Experiment, Simulated, si
 from fieldfare.simulations.federation.population import Partition, RecordsChoice
 from fieldfare.simulations.world.studies import INSTITUTION
 
+ONE_KIND: Final = (
+    "expected labelled and unlabelled units in the hold-out, found one kind alone: no ranking can "
+    "be measured, and figures of it are null; give more records, or holdout="
+)
+UNSKEWED: Final = "iid"
 BASELINES: Final = tuple(one.value for one in Baseline)
 
 Choice = TypeVar("Choice", bound=Enum)
@@ -26,13 +33,14 @@ Noise = Literal["simulated", "exact"]
 EngineName = Literal["custodians", "sums", "ray"]
 
 
+@python_words()
 def simulate(
     study: LabStudy,
     data: Any,
     *,
     institution_column: str | None = None,
     institutions: int | None = None,
-    partition: str = "iid",
+    partition: str = UNSKEWED,
     holdout: Any = None,
     audit_column: str | None = None,
     baselines: Collection[str] = BASELINES,
@@ -73,9 +81,10 @@ def simulate(
         progress: None shows a bar on a terminal and in a notebook, False none.
 
     Raises:
-        UsageError: arguments that do not go together; says what was expected and found.
-        RecordsError: records that do not fit the study, every problem in one line each.
-        StudyError: the study only asks questions.
+        UsageError: arguments that do not go together, or a study that only asks questions; says
+            what was expected and found.
+        RecordsError: records that do not fit the study, every problem in one line each; none at
+            all, or of one class. A hold-out of one class is a warning.
 
     Example:
         >>> import numpy as np, fieldfare
@@ -96,7 +105,7 @@ def simulate(
     task = Experiment(
         study=study.agreed,
         choice=choice,
-        holdout_files=() if holdout is None else tables_of(holdout),
+        holdout_files=() if holdout is None else _frames_in(holdout, "holdout"),
         baselines=_baselines(baselines),
         seed=checked_seed(seed),
         protection=chosen(Protection, "noise", noise),
@@ -104,9 +113,13 @@ def simulate(
         ray_address=ray_address,
         workers=workers,
     )
-    return Result(study, _run(task, progress))
+    found = _run(task, progress)
+    if len(set(found.measured.data.labels.tolist())) < 2:  # noqa: PLR2004 -- labelled and not
+        warnings.warn(ONE_KIND, stacklevel=3)  # python_words stands between
+    return Result(study, found)
 
 
+@python_words()
 def ask(
     study: LabStudy,
     data: Any,
@@ -114,7 +127,7 @@ def ask(
     *,
     institution_column: str | None = None,
     institutions: int | None = None,
-    partition: str = "iid",
+    partition: str = UNSKEWED,
     noise: Noise = "simulated",
     seed: int = 0,
     progress: bool | None = None,
@@ -165,9 +178,12 @@ def choice_of(
     Raises:
         UsageError: arguments that do not go together, or a name that no institution can have.
     """
-    tables = tables_of(data)
-    if not tables:
-        raise UsageError("data: expected a frame, or frames by institution, found an empty dict")
+    tables = _frames_in(data, "data")
+    if institutions is None and partition != UNSKEWED:
+        raise UsageError(
+            "partition: expected institutions=N beside it, found none: it says how rows of one "
+            "frame are dealt to N institutions"
+        )
     if ALL not in tables:
         if institution_column is not None or institutions is not None:
             raise UsageError(
@@ -184,11 +200,16 @@ def choice_of(
         raise UsageError("expected institution_column or institutions, found both; give one")
     if not is_whole(institutions) or institutions < 1:
         raise UsageError(f"institutions: expected a number from 1 on, found {institutions!r}")
-    try:
-        Partition.parse(institutions, partition)
-    except UsageError as error:
-        raise UsageError(str(error).removeprefix("--")) from None
+    Partition.parse(institutions, partition)
     return RecordsChoice(tables, None, institutions, partition, audit_column)
+
+
+def _frames_in(data: Any, name: str) -> dict[str, Table]:
+    """Return tables of what an argument gives; an empty dict is none."""
+    tables = tables_of(data)
+    if not tables:
+        raise UsageError(f"{name}: expected a frame, or frames by institution, found an empty dict")
+    return tables
 
 
 def checked_study(study: object) -> LabStudy:

@@ -2,7 +2,6 @@
 
 import copy
 import json
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -14,7 +13,9 @@ import tomlkit
 from fieldfare.client.drafting.draft import DEFAULT_DELTA, DEFAULT_EPSILON, draft_study
 from fieldfare.client.drafting.given import PublicKnowledge, draft_given
 from fieldfare.client.records.sources.source import Table
+from fieldfare.lab.assumptions import still_assumed
 from fieldfare.lab.frames import tables_of
+from fieldfare.lab.wording import in_python, python_words
 from fieldfare.shared.errors import StudyError, UsageError
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.study import MAX_STUDY_BYTES, Study, parse_study
@@ -30,7 +31,8 @@ class LabStudy:
 
     Attributes:
         toml: its text, as `fieldfare simulate` and a coordinator read it.
-        assumed: what a draft assumed and left out, one line each; empty for any other study.
+        assumed: what a draft assumed and left out, one line each; empty for any other study. Of a
+            draft that was changed, what still holds, and which keys were changed.
         agreed: the study itself, validated.
 
     Example:
@@ -86,6 +88,7 @@ class LabStudy:
         return cls.from_toml(_toml(sections))
 
     @classmethod
+    @python_words()
     def draft(
         cls,
         data: Any,
@@ -148,7 +151,7 @@ class LabStudy:
         shared: dict[str, Any] = {
             "label": label, "unit": unit, "institution_column": institution_column,
             "exclude": exclude, "epsilon": epsilon, "delta": delta, "name": name, "kind": model,
-            "notify": lambda line: said.append(_in_python(line)),
+            "notify": lambda line: said.append(in_python(line)),
         }  # fmt: skip
         if public_sample:
             given = known.features()
@@ -177,8 +180,7 @@ class LabStudy:
         for key, value in sections.items():
             both = isinstance(value, Mapping) and isinstance(data.get(key), dict)
             data[key] = {**data[key], **value} if both else value
-        text = _toml(data)
-        return type(self)(text, parse_study(text, self.beside), self.assumed, self.beside)
+        return self._changed(_toml(data), self.beside)
 
     def asking(self, questions: Sequence[Mapping[str, Any]] | None = None) -> Self:
         """Return the study without its training: all of epsilon is for questions.
@@ -195,8 +197,12 @@ class LabStudy:
         data.get("privacy", {}).pop("query_share", None)
         if questions is not None:
             data["queries"] = [dict(one) for one in questions]
-        text = _toml(data)
-        return type(self)(text, parse_study(text), self.assumed)
+        return self._changed(_toml(data), None)
+
+    def _changed(self, text: str, beside: Path | None) -> Self:
+        """Return another study, with what still holds of the draft that it began as."""
+        assumed = self.assumed and still_assumed(self.assumed, self.toml, text)
+        return type(self)(text, parse_study(text, beside), assumed, beside)
 
     @property
     def id(self) -> str:
@@ -242,11 +248,6 @@ class LabStudy:
             f"<p><strong>{escape(repr(self)[1:-1])}</strong></p>{assumed}"
             f"<details><summary>TOML</summary><pre>{escape(self.toml)}</pre></details>"
         )
-
-
-def _in_python(line: str) -> str:
-    """Return a notice of the command line in Python's words: --unit COL is unit=COL."""
-    return re.sub(r"--(\w+)( (?=[A-Z]))?", r"\1=", line).replace("by this command", "here")
 
 
 def _toml(data: Mapping[str, Any]) -> str:

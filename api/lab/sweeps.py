@@ -15,8 +15,9 @@ from rich.console import Console
 from fieldfare.lab.frames import ALL, arrow_of, tables_of
 from fieldfare.lab.plots import Plot, pandas_of, plot_of
 from fieldfare.lab.progress import shown
-from fieldfare.lab.running import EngineName, checked_study, choice_of
+from fieldfare.lab.running import UNSKEWED, EngineName, checked_study, choice_of
 from fieldfare.lab.studies import LabStudy
+from fieldfare.lab.wording import python_words
 from fieldfare.shared.errors import UsageError
 from fieldfare.simulations.beside import ALONE, beside
 from fieldfare.simulations.federation.simulate import make_folder
@@ -111,6 +112,7 @@ class SweepResult:
         return f"{drawn}<ul>{''.join(f'<li>{escape(line)}</li>' for line in self.pays)}</ul>"
 
 
+@python_words()
 def sweep(
     study: LabStudy,
     data: Any,
@@ -193,7 +195,7 @@ def sweep(
     given = {name: _listed(values) for name, values in asked.items()}
     if not given["partition"]:
         count = given["institutions"][0] if given["institutions"] else None
-        column = choice_of(data, institution_column, count, "iid", None).institution_column
+        column = choice_of(data, institution_column, count, UNSKEWED, None).institution_column
         given["partition"] = () if column is None else (COLUMN + column,)
     elif institution_column is not None:
         raise UsageError(

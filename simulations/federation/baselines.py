@@ -221,6 +221,7 @@ class Trainer:
         share = self.plan.training.sigma * factor / math.sqrt(len(streams))
 
         def noisy(parameters: Vector) -> Vector:
+            """Return a gradient with everybody's share of the noise."""
             exact = gradient(parameters)
             draws = [stream.normal(0.0, share, len(exact)) for stream in streams]
             return _added([exact, *draws])

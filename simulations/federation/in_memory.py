@@ -292,6 +292,7 @@ def _federate(
     last = [since]
 
     def stepped(state: TrainingState) -> None:
+        """Note how long a step took, and say how far the run is."""
         now = time.perf_counter()
         clock.steps.append(now - last[0])
         last[0] = now

@@ -18,7 +18,7 @@ from fieldfare.client.records.encoding.asked import unit_order
 from fieldfare.client.records.sources.source import Table, table_at
 from fieldfare.client.scoring.readings import COLUMNS
 from fieldfare.client.sums.study_sums import StudySums
-from fieldfare.shared.errors import UsageError
+from fieldfare.shared.errors import RecordsError, UsageError
 from fieldfare.shared.features.basis import EncodedUnits, concatenate
 from fieldfare.shared.privacy.samplers import SimulatedNoise
 from fieldfare.shared.protocol.roster import is_institution_id
@@ -253,7 +253,7 @@ def load_population(study: Study, choice: RecordsChoice, *, seed: int) -> Popula
 
     Raises:
         UsageError: options that do not go together, or fewer than three institutions.
-        RecordsError: records that do not fit the study.
+        RecordsError: records that do not fit the study, none at all, or of one class alone.
     """
     named = _named_tables(choice)
     if named:
@@ -265,6 +265,7 @@ def load_population(study: Study, choice: RecordsChoice, *, seed: int) -> Popula
         }
     else:
         records = _dealt_records(study, choice, seed)
+    _check_classes(study, list(records.values()))
     if choice.units is not None:
         records = _sampled(records, choice.units, seed)
     check_minimum(study, len(records))
@@ -272,6 +273,21 @@ def load_population(study: Study, choice: RecordsChoice, *, seed: int) -> Popula
     key = holdout_key(seed)
     holdout = {n: holdout_mask(r.units, key=key, share=share) for n, r in records.items()}
     return Population(dict(sorted(records.items())), holdout)
+
+
+def _check_classes(study: Study, records: Sequence[LoadedRecords]) -> None:
+    """Refuse records that say nothing; one institution's may be empty or of one class."""
+    units = sum(map(len, records))
+    if not units:
+        raise RecordsError("records: expected at least one record in all, found none")
+    positives = sum(int(np.count_nonzero(one.data.labels)) for one in records)
+    if study.trains and positives in {0, units}:
+        labels = study.records
+        found = "all labelled" if positives else "none labelled"
+        raise RecordsError(
+            f"label {labels.label}: expected labelled and unlabelled units, found {units:,} units, "
+            f"{found}; the study calls a unit labelled where it is {labels.positive!r}"
+        )
 
 
 def _sampled(

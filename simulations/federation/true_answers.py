@@ -115,6 +115,7 @@ def _pairs(
     matrix = matrix + np.triu(matrix, 1).T - np.outer(means, means)
 
     def truth(cell: Cell) -> float:
+        """Return a cell's value without privacy."""
         i, j = (names.index(name) for name in cell.key)
         if isinstance(question, Correlation):
             return float(matrix[i, j] / np.sqrt(matrix[i, i] * matrix[j, j]))

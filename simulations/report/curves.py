@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import brentq
 from scipy.stats import rankdata
 
 from fieldfare.shared.errors import RunError
@@ -54,6 +55,8 @@ Z95: Final = 1.959964
 
 MOST_POINTS: Final = 400
 """Vertices of a drawn curve, at most."""
+
+_BESIDE: Final = 1e-12
 
 HALF_A_PIXEL: Final = 0.0012
 """A vertex this close to the drawn line (both axes run from 0 to 1) cannot be seen."""
@@ -150,12 +153,22 @@ def auroc_gain(together: ModelScores, alone: Sequence[ModelScores]) -> CurveInte
 def auroc_interval(scores: Sequence[ModelScores]) -> CurveInterval | None:
     """Mean AUROC of models on one hold-out, with its 95 % interval; None as `auroc_gain`.
 
-    Source: as `auroc_gain`; the ends are kept within 0 and 1.
+    Source: as `auroc_gain`. Where that one reaches beyond 0 or 1, or models rank all units right
+    (or all wrong) and it has no width, the normal curve is no guide to the end that stays inside:
+    it is then at least as far off as in Newcombe 2006 ("Confidence intervals for an effect size
+    measure based on the Mann-Whitney statistic, part 2", method 5), which has the right coverage
+    there too.
     """
     if not scores or not _comparable(scores):
         return None
     found = _delong(*_mean_placements(scores))
-    return CurveInterval(found.value, max(0.0, found.low), min(1.0, found.high))
+    if found.low > 0 and found.high < 1:
+        return found
+    positives = int(np.count_nonzero(scores[0].labels))
+    low, high = _newcombe(found.value, positives, scores[0].labels.size - positives)
+    return CurveInterval(
+        found.value, max(0.0, min(found.low, low)), min(1.0, max(found.high, high))
+    )
 
 
 def recall_interval(scores: Sequence[ModelScores], budget: float) -> CurveInterval | None:
@@ -188,11 +201,14 @@ def average_precision_interval(scores: Sequence[ModelScores], value: float) -> C
     """Return the 95 % interval of an average precision, mean over models.
 
     Source: the logit interval of Boyd, Eng and Page 2013 ("Area under the precision-recall curve:
-    point estimates and confidence intervals", section 3), over the labelled hold-out units.
+    point estimates and confidence intervals", section 3), over the labelled hold-out units; at 1,
+    where a logit has no end, Wilson 1927 for the same binomial share.
     """
-    if not scores or not _comparable(scores) or not 0 < value < 1:
+    if not scores or not _comparable(scores) or not 0 < value <= 1:
         return None
     positives = int(np.count_nonzero(scores[0].labels))
+    if value == 1:
+        return _wilson(1.0, positives)
     middle = np.log(value / (1 - value))
     reach = Z95 / np.sqrt(positives * value * (1 - value))
     low, high = 1 / (1 + np.exp(-(middle - reach))), 1 / (1 + np.exp(-(middle + reach)))
@@ -209,6 +225,26 @@ def brier_interval(scores: Sequence[ModelScores]) -> CurveInterval | None:
     errors = np.mean([(s.probabilities - s.labels) ** 2 for s in scores], axis=0)
     value, reach = float(errors.mean()), Z95 * float(errors.std(ddof=1) / np.sqrt(errors.size))
     return CurveInterval(value, max(0.0, value - reach), min(1.0, value + reach))
+
+
+def _newcombe(value: float, positives: int, negatives: int) -> tuple[float, float]:
+    """Return the AUROCs from which a value is just as far off as 95 % of values are.
+
+    Their variance is that of Hanley and McNeil 1982 for exponential scores, with the mean of both
+    counts for each. Source: as `auroc_interval`.
+    """
+    mean = (positives + negatives) / 2 - 1
+
+    def off(auroc: float) -> float:
+        """Return how many variances at that AUROC lie between it and the value, less 1.96^2."""
+        spread = 1 + mean * ((1 - auroc) / (2 - auroc) + auroc / (1 + auroc))
+        variance = auroc * (1 - auroc) * spread / (positives * negatives)
+        return (value - auroc) ** 2 - Z95**2 * variance
+
+    # 0 and 1 have no variance, so that a value there would be its own end: begin beside it.
+    low = float(brentq(off, 0.0, min(value, 1 - _BESIDE))) if value > 0 else 0.0
+    high = float(brentq(off, max(value, _BESIDE), 1.0)) if value < 1 else 1.0
+    return low, high
 
 
 def _wilson(share: float, count: int) -> CurveInterval:

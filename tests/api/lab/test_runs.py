@@ -115,6 +115,11 @@ def test_questions_are_answered_beside_the_truth(study: fieldfare.Study) -> None
         ({"institutions": 3, "baselines": ["best"]}, "baselines: expected some of alone.*'best'"),
         ({"institutions": 3, "seed": -1}, "seed: expected a whole number from 0"),
         ({"institutions": 2}, "expected at least 3 institutions"),
+        ({"institutions": 3, "partition": "skew:channel:0.5"}, "^partition=skew:channel: expected"),
+        ({"institution_column": "id", "partition": "quantity:1"}, "^partition: expected instit"),
+        ({"institutions": 3, "ray_address": "a:1"}, "expected the engine ray with"),
+        ({"institutions": 3, "holdout": {}}, "^holdout: expected a frame, or frames by"),
+        ({"institutions": 3, "holdout": {"z": table()}}, "^holdout: expected names of inst"),
     ],
 )
 def test_arguments_that_do_not_fit_are_said(
@@ -122,6 +127,26 @@ def test_arguments_that_do_not_fit_are_said(
 ) -> None:
     with pytest.raises(fieldfare.UsageError, match=said):
         fieldfare.simulate(study, table(), **options)
+
+
+def test_records_that_say_nothing_are_refused(study: fieldfare.Study) -> None:
+    empty, fraud = table().slice(0, 0), table().column_names.index("fraud")
+    one = table().set_column(fraud, "fraud", [["0"] * 200])
+    with pytest.raises(fieldfare.RecordsError, match="expected at least one record in all"):
+        fieldfare.simulate(study, empty, institutions=3, progress=False)
+    with pytest.raises(fieldfare.RecordsError, match=r"label fraud: .* none labelled"):
+        fieldfare.simulate(study, one, institutions=3, progress=False)
+    with pytest.warns(UserWarning, match="in the hold-out, found one kind alone") as said:
+        fieldfare.simulate(
+            study, table(), institutions=3, holdout=one, baselines=(), progress=False
+        )
+    assert said[0].filename == __file__
+
+
+def test_a_file_in_a_folders_place_is_said(found: fieldfare.Result, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(fieldfare.UsageError, match=rf"^{tmp_path}/file: expected a folder"):
+        found.save(tmp_path / "file")
 
 
 def test_no_frame_at_all_is_said_in_pythons_words(study: fieldfare.Study) -> None:

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 import fieldfare
+from fieldfare.shared.study.toml import toml_data
 
 PUBLIC: dict[str, Any] = {"units": 600, "prevalence": 0.1, "label": "fraud"}
 
@@ -80,6 +81,9 @@ def test_knots_stand_on_the_scale_that_was_named() -> None:
         ({"label": "nothing"}, "expected column nothing, found none"),
         ({"label": "id"}, "expected positive, because labels under id are texts.*found none"),
         ({"levels": {"channel": "web"}}, "channel: expected levels as a list of texts, found one"),
+        ({"public_sample": True, "positive": "z"}, '^positive="z": expected two classes'),
+        ({"public_sample": True, "positive": "> 0", "label": "id"}, '^positive="> 0": expected nu'),
+        ({"public_sample": True, "label": "amount"}, '^expected positive, .* positive="VALUE" or'),
         (
             {"public_sample": True, "bounds": {"amuont": (0, 1)}},
             "expected column amuont, found none; near: amount",
@@ -118,6 +122,25 @@ def test_changes_keep_the_rest() -> None:
     assert (changed.epsilon, changed.name) == (3.0, "other")
     assert changed.agreed.privacy.delta == study.agreed.privacy.delta
     assert study.epsilon == 1.0
+
+
+def test_a_changed_draft_says_what_is_its_own_no_more() -> None:
+    study = given(table())
+    left_out = [line for line in study.assumed if line.startswith("left out")]
+    costlier = study.with_(privacy={"epsilon": 3.0})
+    assert costlier.assumed == (*study.assumed, "changed since the draft: privacy.epsilon")
+    assert study.with_(privacy={"epsilon": study.epsilon}).assumed == study.assumed
+    larger = costlier.with_(records={"units": 900})
+    assert "600 units" in "".join(study.assumed)
+    assert "600 units" not in "".join(larger.assumed)
+    assert larger.assumed[-1] == "changed since the draft: privacy.epsilon, records.units"
+    other = study.with_(features=[dict(toml_data(study.toml)["features"][0])])
+    assert left_out
+    assert not set(left_out) & set(other.assumed)
+    asking = study.asking([{"name": "n", "kind": "count"}])
+    assert "queries" in asking.assumed[-1]
+    text = fieldfare.Study.from_toml(study.toml)
+    assert text.with_(name="other").assumed == ()
 
 
 def test_a_wrong_study_says_every_mistake() -> None:

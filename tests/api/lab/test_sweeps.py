@@ -99,7 +99,7 @@ def test_mistakes_are_said(study: fieldfare.Study) -> None:
         fieldfare.sweep("study.toml", make_table(), institutions=3)  # type: ignore[arg-type]
     with pytest.raises(fieldfare.UsageError, match="institution_column or partition, found both"):
         run(study, make_table(), partition="iid", institutions=3, institution_column="bank")
-    with pytest.raises(fieldfare.UsageError, match=r"axes.epsilon.0: expected greater than 0"):
+    with pytest.raises(fieldfare.UsageError, match=r"^epsilon\[0\]: expected greater than 0"):
         run(study, make_table(), institutions=[3], epsilon=[0])
     one = run(study, make_table(), institutions=[3], epsilon=[1])
     with pytest.raises(fieldfare.UsageError, match="nothing to draw along"):

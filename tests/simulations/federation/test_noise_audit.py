@@ -90,6 +90,15 @@ def test_no_noise_at_all_has_no_epsilon(work: SimulationFolder, study: Study) ->
     assert audit_sentences({"audit": found.as_dict()})
 
 
+def test_of_local_steps_the_evaluation_alone_is_looked_into(work: SimulationFolder) -> None:
+    """What steps inside added lies within a sum."""
+    data = work.write_study().model_dump(mode="json")
+    data["training"] = {"mode": "local", "steps": 3, "local_steps": 2}
+    found = run(work, Study.model_validate(data))
+    assert [one.kind for one in found.kinds] == ["evaluation"]
+    assert not found.flagged
+
+
 def test_nothing_is_said_where_nothing_was_audited() -> None:
     assert audit_sentences({"audit": None}) == []
 

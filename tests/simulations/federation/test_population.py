@@ -279,6 +279,24 @@ def test_an_empty_file_is_an_institution_without_units(
     assert isinstance(table, pa.Table)
 
 
+def test_no_record_at_all_is_nothing_to_simulate(work: SimulationFolder, tmp_path: Path) -> None:
+    work.write_records(make_table().slice(0, 0), "empty.parquet")
+    named = [f"{name}={work.folder}/empty.parquet" for name in "abc"]
+    with pytest.raises(RecordsError, match="expected at least one record in all, found none"):
+        load_population(work.write_study(), RecordsChoice(named), seed=0)
+
+
+@pytest.mark.parametrize(("label", "found"), [("0", "none labelled"), ("1", "all labelled")])
+def test_records_of_one_class_alone_are_nothing_to_learn_from(
+    work: SimulationFolder, label: str, found: str
+) -> None:
+    table = make_table()
+    place = table.column_names.index("reported")
+    work.write_records(table.set_column(place, "reported", [[label] * len(table)]))
+    with pytest.raises(RecordsError, match=f"labelled and unlabelled units, found .*{found}"):
+        load_population(work.write_study(), choice(work, institution_column="bank"), seed=0)
+
+
 def at_hand(name: str) -> Path:
     data = Path(os.environ.get("FIELDFARE_DATA") or ROOT / ".." / "shared" / "data")
     if not (data / name).is_dir():
