@@ -316,6 +316,7 @@ def _one_story(
     stories: list[TwoStoriesError] = []
 
     def seen() -> str | preflight.CheckNote:
+        """Return what others' heads say, and keep what proves two stories."""
         institution = open_institution(home)
         with open_institution_ledger(institution, utc_now) as ledger:
             try:

@@ -189,6 +189,7 @@ class Door:
         content = encode(masked, terms.word_bits)
 
         def sign(position: Position) -> bytes:
+            """Return the reply that goes into the debit's transaction."""
             # Again, inside the transaction: another process may have withdrawn the study since.
             self._run_keys(request)
             return self._reply(request, content, debit.cost, position)
@@ -237,6 +238,7 @@ class Door:
         content = encode(masked, terms.word_bits)
 
         def check() -> None:  # again, inside the transaction, as for a debit
+            """Refuse what came to be refused since the request was read."""
             self._run_keys(request)
             if debit is not None:
                 self._ledger.admit(debit, **limits)
@@ -307,6 +309,7 @@ class Door:
         self._check_statements(request, statements, answer.commitment)
 
         def sign(opened: Pending, position: Position) -> bytes:
+            """Return the reply that opens a committed vector."""
             seed = opened.seed.hex()
             return self._reply(
                 request, opened.vector, opened.cost, position, statements=hashed, seed=seed

@@ -183,6 +183,7 @@ class KeptSums:
         """Return a loader: it calls `load`, or returns the earlier sums of the same `state`."""
 
         def loaded(study: Study) -> LoadedSums:
+            """Return a study's sums, read again where the home has changed."""
             if study.id not in self.ready(state):
                 self._kept[study.id] = (state, load(study))
             return self._kept[study.id][1]

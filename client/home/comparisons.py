@@ -140,6 +140,7 @@ def keep_compared(home: Home, compared: Sequence[ComparedKey]) -> None:
     fresh = {one.pair: one for one in compared}
 
     def added(before: Comparisons) -> Comparisons:
+        """Return what is known, with the fresh comparisons in it."""
         for one in before.revoked:
             if one.pair in fresh:
                 raise UsageError(
@@ -162,6 +163,7 @@ def keep_lost(home: Home, lost: Collection[tuple[str, str]]) -> None:
     """
 
     def without(before: Comparisons) -> Comparisons:
+        """Return what is known, with the lost keys apart."""
         gone = sorted({one.pair for one in before.lost} | set(lost))
         return before.model_copy(
             update={
@@ -228,6 +230,7 @@ def next_vouching(home: Home, own: str, now: datetime) -> int:
     """
 
     def counted(before: Comparisons) -> Comparisons:
+        """Return what is known, with the next number of what is said here."""
         said = (one.number for one in before.said if one.institution == own)
         number = max(1 + max((before.said_here, *said)), int(now.timestamp()))
         return before.model_copy(update={"said_here": number})
@@ -246,6 +249,7 @@ def keep_vouching(home: Home, content: bytes) -> None:
     fresh = open_vouching(content)
 
     def replaced(before: Comparisons) -> Comparisons:
+        """Return what is known, with this in place of what its sayer said before."""
         others = []
         for one, said in zip(before.vouchings, before.said, strict=True):
             if (said.institution, said.key) != (fresh.institution, fresh.key):

@@ -265,6 +265,7 @@ def records_loader(institution: Institution, environment: Mapping[str, str]) -> 
     """
 
     def load(study: Study) -> LoadedSums:
+        """Read the records that a study's sums are made of."""
         check_deployable(study)  # also one that an earlier version approved
         if institution.settings.records:  # else reading says so
             check_unit(study, institution.settings.unit)

@@ -107,6 +107,7 @@ def _handler(
     call: Call, custodian_of: Callable[[Context], CustodianPort]
 ) -> Callable[[Message, Context], Message]:
     def handle(message: Message, context: Context) -> Message:
+        """Answer one message of Flower's with what the custodian says."""
         with _TextStaysHere():
             answer = _answer(call, custodian_of(context), message.content.get(RECORD, {}))
         # Flower's records are generic in a way that no checker can follow here.

@@ -290,6 +290,7 @@ def _patient(call: Callable[P, T]) -> Callable[P, T]:
     """
 
     def repeated(*given: P.args, **named: P.kwargs) -> T:
+        """Call again while the line is refused; a wrong certificate ends it."""
         while True:
             try:
                 return call(*given, **named)

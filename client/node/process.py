@@ -210,12 +210,14 @@ def _listen() -> None:
     """Take signals from here on; those that came while this process started are waiting."""
 
     def stop(number: int, frame: FrameType | None) -> NoReturn:
+        """End the node on a signal; a further one waits for its end."""
         del number, frame
         for each in STOP_SIGNALS:
             signal.signal(each, signal.SIG_IGN)  # signing off is not interrupted
         raise NodeStoppedError
 
     def dismiss(number: int, frame: FrameType | None) -> NoReturn:
+        """End the node because whoever started it is gone."""
         del number, frame
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         raise NodeDismissedError

@@ -120,6 +120,7 @@ class _Comparison:
         self._lost = 0
 
     def take(self, index: int, leaf: Leaf) -> None:
+        """Take one leaf of the log, in order."""
         if leaf.kind is LeafKind.REQUEST:
             request = open_envelope(leaf.content, Request, self._roster, Protection.EXACT).body
             self._requests[request.hash] = request
@@ -163,6 +164,7 @@ class _Comparison:
             raise self._misfit(index, LeafKind.SUM, record.request, reason)
 
     def finished(self) -> OwnReplies:
+        """Return what the log says of this institution's replies."""
         unseen = [r.entry for name, r in self._recorded.items() if name not in self._answered]
         return OwnReplies(
             recorded=len(self._recorded) - len(unseen),

@@ -160,6 +160,7 @@ def _least_loss(inputs: Any, labels: Labels, prior: Vector, pull: Vector, begin:
     turned = inputs.T.tocsr()
 
     def objective(parameters: Vector) -> tuple[float, Vector]:
+        """Return the penalised loss and its gradient."""
         moved = parameters - prior
         scores = inputs @ parameters
         loss = float(log_losses(scores, labels).sum()) + 0.5 * float(pull @ (moved * moved))
@@ -183,6 +184,7 @@ def weighed(columns: Vector, labels: Labels) -> Vector:
     inputs = np.concatenate([np.ones((len(columns), 1)), columns], axis=1)
 
     def objective(weights: Vector) -> tuple[float, Vector]:
+        """Return the penalised loss and its gradient."""
         scores = inputs @ weights
         moved = weights - start
         loss = float(log_losses(scores, labels).sum()) + 0.5 * float(pull @ (moved * moved))

@@ -93,6 +93,7 @@ def _fitted(inputs: Values, labels: Values, prior: Values, spread: float) -> Val
     weight = 1.0 / spread**2
 
     def objective(head: Values) -> tuple[float, Values]:
+        """Return the penalised loss and its gradient."""
         moved, scores = head - prior, inputs @ head
         loss = float((np.logaddexp(0.0, scores) - labels * scores).sum())
         back = np.exp(-np.logaddexp(0.0, -scores)) - labels

@@ -169,6 +169,7 @@ class _Everyone(Reader):
     """Reads for scoring: everyone is ranked, or nobody."""
 
     def read_all(self, tables: Sequence[Table]) -> ScorableUnits:
+        """Read all parts of a table."""
         for table in tables:
             self.read(table)
         self.problems.check(Effect.ZERO)

@@ -141,6 +141,7 @@ class _StrictLoader(yaml.CSafeLoader):  # type: ignore[misc]
     """Plain YAML whose keys may not stand twice; libyaml reads ten times faster than Python."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:
+        """Return a mapping; a key that stands twice is an error."""
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         if len(set(keys)) != len(keys):
             raise yaml.YAMLError("a key twice")

@@ -241,6 +241,7 @@ class CoordinatorDesk:
         told = {"act": act, "person": person, **facts}
 
         def fits(line: Entry) -> bool:
+            """Tell whether a line is of this act."""
             return (
                 line.get("event") == DecisionKind.ONLINE_KEY.value or told.items() <= line.items()
             )

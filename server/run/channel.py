@@ -48,6 +48,7 @@ class _Asking:
         return [node for node, moment in self.again.items() if moment <= now]
 
     def take(self, reply: Message, now: float) -> None:
+        """Take one reply; late ones and strangers' are passed over."""
         node = self.messages.pop(reply.metadata.reply_to_message_id, None)
         if node is None or node not in self.again:
             return

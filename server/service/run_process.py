@@ -180,11 +180,13 @@ def _listen() -> None:
     """Take signals; the first one counts."""
 
     def stop(number: int, frame: FrameType | None) -> NoReturn:
+        """End the run on a signal."""
         del number, frame
         _ignore()
         raise StoppedError
 
     def dismiss(number: int, frame: FrameType | None) -> NoReturn:
+        """End the run because whoever started it is gone."""
         del number, frame
         _ignore()
         raise RunDismissedError

@@ -117,6 +117,7 @@ class Gate:
         status = 0
 
         async def counted(message: Message) -> None:
+            """Pass a message on, and keep the status it begins with."""
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]

@@ -165,11 +165,13 @@ class _Guarded:
         return cycle is not None and not cycle.response_complete
 
     def connection_made(self, transport: asyncio.Transport) -> None:
+        """Count a connection in before anything is read."""
         made: Any = super()
         made.connection_made(transport)
         self._server.came(self.peer, transport)
 
     def data_received(self, data: bytes) -> None:
+        """Read on while the head is no longer than it may be."""
         if self._head > self._server.open.limits.head_bytes:
             transport: Any = getattr(self, "transport", None)
             transport.abort()
@@ -179,6 +181,7 @@ class _Guarded:
         self._head = 0 if self.answering else self._head + len(data)
 
     def connection_lost(self, error: Exception | None) -> None:
+        """Count the connection out."""
         made: Any = super()
         made.connection_lost(error)
         self._server.left(self.peer)

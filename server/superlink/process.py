@@ -106,6 +106,7 @@ def serve(terms: SuperlinkTerms, limits: ConnectionLimits) -> None:
         local = CallRules("local", LOCAL, terms.control_token, flower.vouched)
 
         def told(call: Answered) -> None:
+            """Log a call, and vouch for a node whose key Flower has checked."""
             audit.tell(call)
             known = call.status in ANSWERED and call.path.startswith(FLEET)
             if known and not nodes.open.is_vouched(call.peer) and flower.vouched(call.headers):

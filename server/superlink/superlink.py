@@ -322,6 +322,7 @@ class _OwnVoice(EventLogWriterPlugin):
         self._flood: Flood[str] = Flood()
 
     def compose_log_before_event(self, request: Any, context: Any, *_: Any, **__: Any) -> Any:
+        """Refuse a call before Flower acts on it."""
         if isinstance(request, PushMessagesRequest):
             senders = {each.metadata.src_node_id for each in request.messages_list}
             if senders != {request.node.node_id}:
@@ -550,6 +551,7 @@ def _heartbeat(link: RuntimeHttpClient) -> Callable[[], bool]:
     beat = make_task_heartbeat_fn_http(link)
 
     def sent() -> bool:
+        """Send a heartbeat; tells whether it was taken."""
         try:
             return bool(beat())
         except httpx.HTTPStatusError as error:
@@ -580,6 +582,7 @@ def server_task(address: str, authority: bytes, token: str) -> Iterator[ServerTa
                 heartbeat.stop()
 
         def finish(failure: str | None) -> None:
+            """Tell Flower how the run ended."""
             quiet()  # the heartbeat of a run that is over would be refused
             status = SubStatus.COMPLETED if failure is None else SubStatus.FAILED
             output = PushTaskOutputRequest(sub_status=status, details=failure or "")

@@ -456,6 +456,7 @@ def _institutions(
     epsilons: dict[int, float] = {}
 
     def epsilon(picomu2: int) -> float:
+        """Return the epsilon of a cost, computed once for each."""
         if picomu2 not in epsilons:  # most institutions spent the same
             epsilons[picomu2] = plan.epsilon(picomu2 / PICOMU2) if picomu2 else 0.0
         return epsilons[picomu2]

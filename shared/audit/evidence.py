@@ -96,6 +96,7 @@ def check_cosignatures(
     roots = {head.size: head.root}
 
     def root_of(size: int) -> str:
+        """Return the root of the first so many leaves, computed once for each."""
         if size not in roots:  # most co-sign the same size
             roots[size] = merkle.root(hashes[:size]).hex()
         return roots[size]

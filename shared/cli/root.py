@@ -72,6 +72,7 @@ class _Formatter(click.HelpFormatter):
     def write_dl(
         self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2
     ) -> None:
+        """Write terms and what they mean, brackets without their escapes."""
         unescaped = [(term, said.replace("\\[", "[")) for term, said in rows]
         super().write_dl(unescaped, col_max, col_spacing)
 

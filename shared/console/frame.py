@@ -281,6 +281,7 @@ def _endpoint(parts: ConsoleParts, render: Callable[..., str], page: Page) -> An
         return await run_in_threadpool(answer, request, form)
 
     def answer(request: Request, form: Mapping[str, str]) -> Response:
+        """Answer one request by the page's own rules."""
         visit = _visit(parts, render, request, form, used=not page.by_itself)
         if page.method == "POST":
             _check_origin(request, visit)

@@ -118,6 +118,7 @@ class _Bounded:
 
 def _with_headers(send: Send) -> Send:
     async def sent(message: Message) -> None:
+        """Send a message, its head with the headers of every page."""
         if message["type"] == "http.response.start":
             own = [(n, v) for n, v in message.get("headers", ()) if n.lower() not in _OURS]
             message = {**message, "headers": [*own, *HEADERS]}

@@ -160,6 +160,7 @@ def _accept(desk: Desk, listener: Listener, ended: Event) -> None:
     listener.settimeout(LOOK_SECONDS)
 
     def serve(line: socket.socket) -> None:
+        """Answer one line, then give its place back."""
         with line:
             try:
                 desk.serve_one(line)
@@ -167,6 +168,7 @@ def _accept(desk: Desk, listener: Listener, ended: Event) -> None:
                 places.release()  # first: who sees its line close finds the place free
 
     def over(done: "Future[None]") -> None:
+        """Log that an answer failed, by its type alone."""
         error = done.exception()
         if error is not None:
             log.error("a question failed: %s", type(error).__name__)  # its text may be a record's

@@ -136,6 +136,7 @@ def fitted(rows: Sequence[Trial]) -> LiftCurve:
     strengths, cases = ([row.strength for row in rows], [row.cases for row in rows])
 
     def off(found: np.ndarray) -> np.ndarray:
+        """Return how far a curve's points are from those measured."""
         half, bend, alone_half, alone_bend = np.exp(found[0]), found[1], np.exp(found[2]), found[3]
         shared = [_saturating(s, half, bend) for s in strengths]
         own = [_saturating(c, alone_half, alone_bend) for c in cases]

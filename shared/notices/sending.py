@@ -70,6 +70,7 @@ class Patience:
         done: Queue[FieldfareError | None] = Queue()
 
         def carried_out() -> None:
+            """Send, and hand over what went wrong."""
             try:
                 call()
             except FieldfareError as error:

@@ -53,6 +53,7 @@ def stop_signals() -> Iterator[Stopped]:
     told: list[int] = []
 
     def stopped(seconds: float) -> bool:
+        """Wait at most so long; tells whether a signal has come."""
         if not told and select.select([reading], [], [], seconds)[0]:
             told.extend(number for number in os.read(reading, 4096) if number in taken)
         return bool(told)
@@ -134,6 +135,7 @@ def end_with_parent(grace_seconds: float = 10.0) -> None:
     """Watch this process's standard input, and end when it does; call it in a child."""
 
     def watch() -> None:
+        """End this process once whoever holds its stdin is gone."""
         while os.read(0, 1024):
             pass
         os.kill(os.getpid(), signal.SIGTERM)

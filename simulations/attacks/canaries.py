@@ -387,6 +387,7 @@ def _attacked(
     parameters = [initial_state(study).parameters]
 
     def on_step(state: TrainingState, total: DecodedSum) -> None:
+        """Set what was decoded beside the sum that is known."""
         gamma = federation.plan.training.gamma
         raw = sum(part.training.gradient_sum(parameters[-1]) for part in sums.values())
         known = colluder.drawn[len(parameters) - 1].astype(np.float64) * gamma

@@ -213,6 +213,7 @@ class _Clients:
     institutions: int
 
     def app(self) -> ClientApp:
+        """Return the app that Flower calls at each institution."""
         app = ClientApp(mods=list(MODS.get(self.run.wrapper, [])))
         app.train()(self._trained)
         return app

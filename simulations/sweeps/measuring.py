@@ -276,6 +276,7 @@ class Measurement:
         model = model_for(study)
 
         def made() -> Vector:
+            """Train the pool without privacy."""
             together = concatenate(list(self.block.training.values()))
             sums = {"": trained_model(study).prepare(together)}
             return self._trainer(sums, outcome).train(Baseline.CENTRAL)[""]

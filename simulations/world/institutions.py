@@ -36,6 +36,7 @@ Factor = Annotated[float, Field(ge=0, le=100)]
 
 def _known(names: tuple[str, ...]) -> BeforeValidator:
     def check(value: object) -> object:
+        """Refuse a mapping with a name that is not known."""
         found = list(value) if isinstance(value, dict) else []
         unknown = [name for name in found if name not in names]
         if unknown:

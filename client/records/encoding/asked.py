@@ -238,12 +238,14 @@ class _LevelCodes:
     missing: tuple[str, ...]
 
     def code(self, text: str | None) -> int:
+        """Return the place of a text among the levels."""
         if text is None or text in self.missing:
             return len(self.levels) + 1
         level = text[:MONTH_CHARACTERS] if self.months else text
         return self.levels.index(level) if level in self.levels else len(self.levels)
 
     def several(self, text: str | None) -> tuple[int, ...]:
+        """Return the places of all texts that a separator parts."""
         if text is None or text in self.missing:
             return (len(self.levels) + 1,)
         parts = [part.strip() for part in text.split(SEPARATOR)]

@@ -119,6 +119,7 @@ class _Accounts:
         return self.table.column("account_id").combine_chunks()
 
     def relabelled(self, alerted: Any) -> "_Accounts":
+        """Return the accounts with these labelled and no others."""
         label = pc.cast(pc.is_in(self.ids, alerted), pa.int8())
         place = self.table.column_names.index("label")
         return _Accounts(self.table.set_column(place, "label", label))

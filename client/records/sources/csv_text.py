@@ -167,6 +167,7 @@ class _Endings:
         self.quoted, self._held = False, ""
 
     def plain(self, text: str, *, final: bool) -> str:
+        """Return a part of a file with one kind of line end."""
         text, self._held = self._held + text, ""
         if text.endswith("\r") and not final:  # a line feed may follow
             text, self._held = text[:-1], "\r"
@@ -276,6 +277,7 @@ def open_csv(path: Path, declared: ColumnMapping, *, repeats: bool = False) -> I
     with ExitStack() as stack:
 
         def feed(_: Sequence[str], *, lenient: bool = False) -> Feed:
+            """Begin a reading of the file."""
             if piped or (lenient and not one_ending(path)):
                 return _decoded(path, form, declared.encoding, lenient=lenient)
             connection = stack.enter_context(connect(files=[str(path)]))
@@ -297,11 +299,13 @@ def _decoded(path: Path, form: CsvForm, encoding: str, *, lenient: bool) -> Feed
     connection = connect(files=[pipe.path])
 
     def finish() -> RecordsError | None:
+        """End the pipe; returns what was wrong with it."""
         problem = pipe.finish()
         connection.close()
         return problem
 
     def passed_over() -> UnreadLines:
+        """Return the lines that a lenient reading passed over."""
         if pipe.quotes_end:
             return _passed_over(connection)
         again = Utf8Pipe(path, encoding, lenient=True)

@@ -213,6 +213,7 @@ def _utf8(column: Any) -> Any:
 
 def _after_first(reader: Any) -> Any:
     def batches() -> Iterator[Any]:
+        """Yield the rows after the first, texts as UTF-8."""
         skip = 1
         for batch in reader:
             columns = [_utf8(column) for column in batch.slice(skip).columns]

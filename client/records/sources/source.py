@@ -234,6 +234,7 @@ def _stream(name: str, begin: Callable[[], Any], numerals: Numerals) -> Iterator
     with connect() as connection:
 
         def feed(_: Sequence[str]) -> Feed:
+            """Begin a reading of the batches."""
             checked = CheckedBatches(
                 begin(),
                 (OSError,),
