@@ -168,7 +168,8 @@ def _cell(name: str, row: Row, own: str) -> str:
     took = row[name]
     if name not in {SECAGG, *(peer.name for peer in PEERS)}:
         return _shown(took)
-    return f"{_shown(took)}, {took['processor'] / row[own]['processor']:.3g} x"
+    times = float(f"{took['processor'] / row[own]['processor']:.3g}")
+    return f"{_shown(took)}, {times:,g} x"
 
 
 def within(text: str, lines: Iterable[str]) -> str:
