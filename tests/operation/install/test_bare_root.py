@@ -43,8 +43,8 @@ def bare() -> Iterator[BareRoot]:
 @pytest.mark.parametrize("role", list(MOST) if LONG else ["node"])
 def test_a_role_is_installed_by_its_lock_and_taken_away(role: str, bare: BareRoot) -> None:
     lock = lock_text(role)
-    bare.fetch(lock)
-    place = bare.install(role, lock)
+    bare.fetch(role, lock)
+    place = bare.install(role)
     command = f"{place}/fieldfare"
     assert bare.did(command, "--version").startswith("fieldfare ")
     assert "Usage: fieldfare" in bare.did(command, *HAVE[role], "--help")
@@ -65,9 +65,10 @@ def test_a_role_is_installed_by_its_lock_and_taken_away(role: str, bare: BareRoo
 def test_another_byte_in_a_wheel_is_refused(bare: BareRoot) -> None:
     lock = lock_text("node")
     rich = next(one for one in packages_in(lock) if one.name == "rich")
-    entry = f"rich=={rich.version} --hash=sha256:{'0' * 64}\n"
+    file = bare.lay("other.txt", f"rich=={rich.version} --hash=sha256:{'0' * 64}\n")
+    bare.fetch("node", lock)
     bare.did("python3", "-m", "venv", "/opt/fieldfare/refused")
     words = ["install", "--no-index", "--no-deps", "--find-links", "/mnt", "--require-hashes"]
-    done = bare.run(["/opt/fieldfare/refused/bin/pip", *words, "-r", "/dev/stdin"], given=entry)
+    done = bare.run(["/opt/fieldfare/refused/bin/pip", *words, "-r", file])
     assert done.returncode != 0
     assert "DO NOT MATCH THE HASHES" in done.stderr

@@ -39,8 +39,8 @@ def bare() -> Iterator[BareRoot]:
     folder = Path(mkdtemp(prefix="ff-bare-", dir="/var/tmp"))
     made = bare_root(folder)
     for role in ("institution", "coordinator"):
-        made.fetch(lock_text(role))
-        made.install(role, lock_text(role))
+        made.fetch(role, lock_text(role))
+        made.install(role)
     shutil.copy(SCRIPTS, made.wheels)
     yield made
     shutil.rmtree(folder)

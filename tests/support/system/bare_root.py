@@ -41,7 +41,6 @@ class BareRoot:
         *,
         user: int = UID,
         network: bool = False,
-        given: str = "",
         environment: Mapping[str, str] | None = None,
     ) -> "subprocess.CompletedProcess[str]":
         """Run a command in the root, as an ordinary user without any right, or as root."""
@@ -55,27 +54,38 @@ class BareRoot:
         if user:
             words += ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
             words += ["--no-new-privs", "--inh-caps=-all", "--bounding-set=-all"]
-        return subprocess.run([*words, *command], input=given, capture_output=True, text=True)  # noqa: PLW1510
+        return subprocess.run(
+            [*words, *command],
+            check=False,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
 
-    def did(self, *command: str, given: str = "") -> str:
+    def did(self, *command: str) -> str:
         """Return what a command of the ordinary user said; it ended well."""
-        done = self.run(command, given=given)
+        done = self.run(command)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def fetch(self, lock: str) -> None:
-        """Bring a lock's wheels beside the root: inside there is no network."""
-        file = self.wheels / "lock.txt"
-        file.write_text(lock)
-        where = ["--dest", str(self.wheels), "--quiet", "--no-deps", "--require-hashes"]
-        _did(sys.executable, "-m", "pip", "download", *where, *FLAGS, "-r", str(file))
+    def lay(self, name: str, text: str) -> str:
+        """Lay a file beside the wheels; return its path inside."""
+        (self.wheels / name).write_text(text)
+        return f"/mnt/{name}"
 
-    def install(self, role: str, lock: str) -> str:
+    def fetch(self, role: str, lock: str) -> None:
+        """Bring a lock's wheels beside the root: inside there is no network."""
+        self.lay(f"{role}.txt", lock)
+        where = ["--dest", str(self.wheels), "--quiet", "--no-deps", "--require-hashes"]
+        lines = ["-r", str(self.wheels / f"{role}.txt")]
+        _did(sys.executable, "-m", "pip", "download", *where, *FLAGS, *lines)
+
+    def install(self, role: str) -> str:
         """Install a role by its lock, and the project, at /opt/fieldfare/ROLE; return its bin."""
         place = f"/opt/fieldfare/{role}"
         pip = (f"{place}/bin/pip", "install", "--quiet", "--no-index")
         self.did("python3", "-m", "venv", place)
-        self.did(*pip, "--find-links", "/mnt", "--require-hashes", "-r", "/dev/stdin", given=lock)
+        self.did(*pip, "--find-links", "/mnt", "--require-hashes", "-r", f"/mnt/{role}.txt")
         (wheel,) = self.wheels.glob("fieldfare-*.whl")
         self.did(*pip, "--no-deps", f"/mnt/{wheel.name}")
         self.did(f"{place}/bin/pip", "check")
