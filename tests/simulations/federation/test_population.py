@@ -169,6 +169,30 @@ def test_a_small_dirichlet_is_uneven_and_a_large_one_is_not() -> None:
     assert spreads[0] > 10 * spreads[1]
 
 
+def test_shares_by_size_are_the_same_of_each_class() -> None:
+    labels = np.repeat(np.array([0, 1], dtype=np.uint8), (20_000, 20_000))
+    partition, units = Partition(4, 0.5, quantity=True), [f"u{i}" for i in range(len(labels))]
+    owners = partition.assign(units, labels, seed=0)
+    shares = np.array(
+        [[np.mean(owners[labels == y] == n) for n in partition.names] for y in (0, 1)]
+    )
+    assert shares.std(axis=1).min() > 0.05  # sizes differ
+    assert np.abs(shares[0] - shares[1]).max() < 0.03  # and nothing else
+
+
+@pytest.mark.parametrize(("strictness", "least", "most"), [(1.0, 0.9, 1.0), (0.0, -0.1, 0.1)])
+def test_a_skew_ranks_by_the_number_as_strictly_as_it_says(
+    strictness: float, least: float, most: float
+) -> None:
+    values = np.random.default_rng(0).normal(size=2000).astype(np.float32)
+    labels, units = np.zeros(2000, dtype=np.uint8), [f"u{i}" for i in range(2000)]
+    partition = Partition(4, column="amount", strictness=strictness)
+    owners = partition.assign(units, labels, seed=0, values=values)
+    places = np.searchsorted(partition.names, owners)
+    assert np.bincount(places).tolist() == [500] * 4
+    assert least < np.corrcoef(places, values)[0, 1] <= most
+
+
 @pytest.mark.parametrize(
     "text",
     [
