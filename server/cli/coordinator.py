@@ -135,7 +135,7 @@ def renew(home: HomeOption = DEFAULT_HOME) -> None:
     """Replace the SuperLink's certificate, for a year; its authority stays, so do institutions."""
     ends = initial_setup.renew_server(CoordinatorHome.open(home), utc_now())
     typer.echo(f"the SuperLink's certificate is valid until {ends:%Y-%m-%d}")
-    typer.echo("stop `fieldfare coordinator start` and start it again to use it")
+    typer.echo("`fieldfare coordinator start` shows it within the hour; a new start does at once")
 
 
 @app.command("coordinator.invitation")

@@ -234,6 +234,24 @@ def renew_server(home: CoordinatorHome, now: datetime) -> datetime:
     return valid_until(made.certificate)
 
 
+def renew_where_due(home: CoordinatorHome, now: datetime) -> datetime | None:
+    """Renew the SuperLink's certificate where it has less than 30 days left, under its authority.
+
+    Nodes trust the authority, so they take the new one as they took the old one.
+
+    Returns:
+        When the new certificate ends; None where nothing was due, or the authority ends as soon.
+
+    Raises:
+        StudyError: the settings have mistakes.
+        KeysError: a file is missing or damaged, or the authority has ended.
+        OSError: the disk says no.
+    """
+    ends = valid_until(read_public(home.server_certificate))
+    least = min(now + RENEW_BEFORE, valid_until(read_public(home.authority)))
+    return renew_server(home, now) if ends < least else None
+
+
 def certificate_trouble(home: CoordinatorHome, now: datetime) -> str:
     """Return the SuperLink certificate's present or coming problem, in words; else nothing.
 

@@ -10,14 +10,18 @@ import os
 import socket
 import ssl
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import uvicorn
 
+from fieldfare.server.home.certificate_authority import valid_until
+from fieldfare.server.home.initial_setup import renew_where_due
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.settings import load_settings
 from fieldfare.server.superlink.access_log import AuditLog
@@ -28,6 +32,7 @@ from fieldfare.server.superlink.listener import GuardedServer, OneOfSeveral
 from fieldfare.server.superlink.retention import overwrite_deleted, purge_finished, quiet_flower
 from fieldfare.server.superlink.superlink import PUBLIC_KEY_HEADER, SuperlinkApp, header_in
 from fieldfare.shared.errors import FieldfareError, RunError, UsageError
+from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.memory import keep_out_of_dumps
 from fieldfare.shared.system.private_files import OTHERS
 from fieldfare.shared.system.processes import STOP_SIGNALS, end_with_parent
@@ -38,6 +43,7 @@ PURGE_SECONDS: Final = 60.0
 ANSWERED: Final = range(200, 300)
 FLUSH_SECONDS: Final = 10.0
 BACKLOG: Final = 256
+RENEW_SECONDS: Final = 3600.0  # between two looks at the certificate
 
 log = logging.getLogger("fieldfare.server.superlink.process")  # it runs as __main__
 
@@ -54,6 +60,7 @@ class SuperlinkTerms:
         runtime_token: opens runs.
         database: its state.
         audit_log: the log of its calls.
+        renew: renews the certificate where that is due at a moment.
     """
 
     host: str
@@ -65,6 +72,7 @@ class SuperlinkTerms:
     audit_log: Path
     control_token: str = field(repr=False)
     runtime_token: bytes = field(repr=False)
+    renew: Callable[[datetime], object] = lambda _: None
 
 
 def terms_of(home: CoordinatorHome) -> SuperlinkTerms:
@@ -85,6 +93,7 @@ def terms_of(home: CoordinatorHome) -> SuperlinkTerms:
         audit_log=home.audit_log,
         control_token=read_token(home.control_token),
         runtime_token=read_token(home.runtime_token).encode(),
+        renew=partial(renew_where_due, home),
     )
 
 
@@ -121,13 +130,16 @@ def serve(terms: SuperlinkTerms, limits: ConnectionLimits) -> None:
         loop = servers[0][0].config.get_loop_factory()
         try:
             with asyncio.Runner(loop_factory=loop) as runner:
-                runner.run(_serve(servers, audit, terms.database))
+                runner.run(_serve(servers, audit, terms, context))
         finally:
             audit.close()
 
 
 async def _serve(
-    servers: Sequence[tuple[uvicorn.Server, socket.socket]], audit: AuditLog, database: Path
+    servers: Sequence[tuple[uvicorn.Server, socket.socket]],
+    audit: AuditLog,
+    terms: SuperlinkTerms,
+    context: ssl.SSLContext,
 ) -> None:
     loop = asyncio.get_running_loop()
 
@@ -139,7 +151,8 @@ async def _serve(
         loop.add_signal_handler(number, stop)
     chores = [
         asyncio.create_task(_flush(audit)),
-        asyncio.create_task(_purge(database)),
+        asyncio.create_task(_purge(terms.database)),
+        asyncio.create_task(_renew(terms, context)),
     ]
     try:
         await asyncio.gather(*(server.serve([place]) for server, place in servers))
@@ -164,6 +177,41 @@ async def _purge(database: Path) -> None:
             if removed:
                 log.info("%d rows of finished runs purged", removed)
         await asyncio.sleep(PURGE_SECONDS)
+
+
+async def _renew(terms: SuperlinkTerms, context: ssl.SSLContext) -> None:
+    shown = terms.certificate.read_bytes()
+    while True:
+        shown = await asyncio.to_thread(shown_from_now_on, terms, context, shown, utc_now())
+        await asyncio.sleep(RENEW_SECONDS)
+
+
+def shown_from_now_on(
+    terms: SuperlinkTerms, context: ssl.SSLContext, shown: bytes, now: datetime
+) -> bytes:
+    """Renew the certificate where that is due, and show the newest to whoever connects next.
+
+    Connections that are open go on. One that `coordinator renew` made is taken up alike.
+
+    Args:
+        terms: where the certificate lies.
+        context: of both listeners.
+        shown: the certificate so far, PEM.
+        now: with a time zone.
+
+    Returns:
+        The certificate that is shown now, PEM; the former one where the new one does not do.
+    """
+    try:
+        terms.renew(now)
+        content = terms.certificate.read_bytes()
+        if content != shown:
+            context.load_cert_chain(terms.certificate, terms.key)
+            log.info("a new certificate is shown, valid until %s", valid_until(content).date())
+    except (FieldfareError, OSError) as error:  # ssl.SSLError is an OSError
+        log.warning("the certificate was not renewed: %s", error)
+        return shown
+    return content
 
 
 def _config(app: App, context: ssl.SSLContext) -> uvicorn.Config:
