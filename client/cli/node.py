@@ -28,6 +28,7 @@ from fieldfare.shared.cli.services import (
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.system.processes import RestartRules, supervise
 from fieldfare.shared.units.installing import ServiceTerms, own_command
+from fieldfare.shared.watch.log import FORM
 
 SETTINGS_NAME: Final = "node.toml"
 PROCESS: Final = "fieldfare.client.node.process"
@@ -90,7 +91,7 @@ def node_environment(given: Mapping[str, str], folder: Path) -> dict[str, str]:
 
 def _steers(name: str) -> bool:
     """Say whether a variable belongs to flwr, or to commands of an institution with secrets."""
-    return name.upper().startswith(("FLWR_", "FIELDFARE_"))
+    return name != FORM and name.upper().startswith(("FLWR_", "FIELDFARE_"))
 
 
 SERVICE_HOME: Final = Path("/var/lib/fieldfare")

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
-from threading import Lock
 from typing import Annotated, Final
 
 import typer
@@ -65,6 +64,7 @@ from fieldfare.shared.system import processes
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.memory import keep_out_of_dumps
 from fieldfare.shared.system.private_files import os_user
+from fieldfare.shared.watch.log import SupervisedLog, in_json
 
 
 @app.command("institution.custodian")
@@ -118,7 +118,9 @@ def start(
             children.append(_notices(opened, settings))
         if settings.casework.folder or opened.console.is_dir():
             children.append(desk_child(opened.path, passphrase))
-        status = processes.supervise_many(children, _Screen().say)
+        file = settings.watch.log_file
+        screen = SupervisedLog(opened.resolve(file) if file else None)
+        status = processes.supervise_many(children, screen.say)
     raise typer.Exit(status)
 
 
@@ -151,7 +153,7 @@ def _custodian(home: Home, passphrase: bytes | None) -> processes.Child:
     return processes.Child(
         name="custodian",
         command=[sys.executable, "-I", "-m", CUSTODIAN_PROCESS, str(home.path)],
-        environment=os.environ,
+        environment=in_json(os.environ),
         given=processes.given_line(passphrase),
         rules=CUSTODIAN_RULES,
     )
@@ -161,7 +163,7 @@ def _node(settings: Path, environment: Mapping[str, str]) -> processes.Child:
     return processes.Child(
         name="node",
         command=[sys.executable, "-I", "-m", PROCESS, str(settings)],
-        environment=environment,
+        environment=in_json(environment),
         rules=RULES,
     )
 
@@ -172,7 +174,7 @@ def _notices(home: Home, settings: HomeSettings) -> processes.Child:
     return processes.Child(
         name="notices",
         command=[sys.executable, "-I", "-m", NOTICES_PROCESS, str(home.path), place],
-        environment=without_secrets(os.environ, settings),
+        environment=in_json(without_secrets(os.environ, settings)),
     )
 
 
@@ -195,19 +197,6 @@ def without_secrets(environment: Mapping[str, str], settings: HomeSettings) -> d
     secret = {getattr(source, "uri_environment", None) for source in settings.records}
     kept = environment.items()
     return {name: value for name, value in kept if name not in secret and name[:2] != "PG"}
-
-
-class _Screen:
-    """The standard error, written line by line from any thread."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-
-    def say(self, name: str, line: str) -> None:
-        """Write a line under a name; children write their own names before theirs already."""
-        text = line.removeprefix(f"fieldfare: {name}: ")
-        with self._lock, suppress(OSError):  # the reader is gone: that stops nothing
-            typer.echo(f"fieldfare: {name}: {text}", err=True)
 
 
 NodeSettingsOption = Annotated[

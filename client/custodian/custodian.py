@@ -77,6 +77,7 @@ from fieldfare.shared.protocol.plan import Plan, plan_for
 from fieldfare.shared.protocol.signed_files import open_study
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.transcript.heads import ShownLog
+from fieldfare.shared.watch.log import correlated
 
 log = logging.getLogger(__name__)
 
@@ -371,7 +372,8 @@ class Custodian:
         return replace(self._refused(why.code, why, ()), rejection=self._party.sign(body))
 
     def _refused(self, code: RefusalCode, reason: Exception, read: Sequence[Request]) -> Refusal:
-        log.warning("%s refused: %s (%s)", self._party.institution, code.value, reason)
+        with correlated(**_about(read)):
+            log.warning("%s refused: %s (%s)", self._party.institution, code.value, reason)
         try:
             self._decisions.refused(code, str(reason), read[0] if read else None)
         except LedgerError as error:
@@ -576,3 +578,17 @@ def _check_newer(newest: RunOpening, opening: RunOpening) -> None:
         raise PolicyRefusal(
             RefusalCode.BAD_PARTICIPANTS, "expected nobody to join a run that was opened"
         )
+
+
+def _about(read: Sequence[Request]) -> dict[str, str | int]:
+    """Return what a line of the log is about, where a request was read."""
+    return {
+        name: value
+        for one in read[:1]
+        for name, value in (
+            ("study", one.study),
+            ("run", one.run),
+            ("step", one.step),
+            ("attempt", one.attempt),
+        )
+    }

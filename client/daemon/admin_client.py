@@ -71,6 +71,6 @@ def _lines(report: ReloadReport) -> list[str]:
         return [f"in force now: NOTHING IS SERVED: {report.trouble}"]
     return [
         "in force now",
-        *(f"  {line}" for line in report.changed),
+        *(f"  {line}" for line in (*report.changed, *report.records)),
         *(f"  left out: {one.id[:SHORT]}: {one.reason}" for one in report.left_out),
     ]

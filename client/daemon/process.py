@@ -9,6 +9,7 @@ and root, ever reach it. There is nothing to be proved beyond that, and nothing 
 calls tell and look, and neither takes anything in.
 """
 
+import logging
 import os
 import sys
 import time
@@ -16,8 +17,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
-
-import typer
 
 from fieldfare.client.custodian.service import Service, ServiceLimits, data_plane, serving_calls
 from fieldfare.client.daemon.reload import CustodianInputs, CustodianReloader, custodian_reloader
@@ -34,7 +33,7 @@ from fieldfare.shared.system.memory import keep_out_of_dumps
 from fieldfare.shared.system.private_files import os_user
 from fieldfare.shared.system.processes import Stopped, end_with_parent, read_given, stop_signals
 from fieldfare.shared.system.sockets import UnixSocket
-from fieldfare.shared.terminal.texts import SHORT
+from fieldfare.shared.watch.log import begin_log
 from fieldfare.shared.watch.metrics import MetricSample
 
 LARGEST_ADMIN_QUESTION: Final = 1024  # bytes: they are empty
@@ -76,9 +75,12 @@ STOP_SECONDS: Final = (
 )
 EXIT_FAILED: Final = 1
 
+log: Final = logging.getLogger("fieldfare.client.daemon.process")  # it runs as __main__
+
 
 def main(arguments: Sequence[str]) -> int:
     """Guard the home that is named; returns the status to end with."""
+    _speak()
     try:
         keep_out_of_dumps()
         passphrase = read_given()
@@ -93,9 +95,13 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _speak() -> None:
+    begin_log("custodian", prefix="fieldfare: custodian: ")
+
+
 def _complain(message: str) -> None:
     for line in message.split("\n"):
-        typer.echo(f"fieldfare: custodian: {line}", err=True)
+        log.error("%s", line)
 
 
 LOOK_SECONDS: Final = 1.0
@@ -114,6 +120,7 @@ def guard_home(home: Path, passphrase: bytes | None) -> None:
         UsageError, StudyError, KeysError: the home, its settings, roster or keys.
         LedgerError: ledger or log cannot be trusted or written.
     """
+    _speak()
     inputs = CustodianInputs(
         home=home, passphrase=passphrase, environment=os.environ, clock=utc_now
     )
@@ -186,18 +193,19 @@ def lines_of(report: ReloadReport) -> list[str]:
     """Return the changes of a reload, a line each."""
     lines = [f"in force: {line}" for line in report.changed]
     lines += [f"nothing is served: {report.trouble}"] if report.trouble else []
-    return lines + [f"left out: {one.id}: {one.reason}" for one in report.left_out]
+    return lines + [_left_out(one.id) for one in report.left_out]
 
 
 def _tell_left_out(reloader: CustodianReloader, say: Say) -> None:
     for one in reloader.status().studies:
         if not one.serving:
-            say(f"left out: {one.id}: {one.reason}")
-        elif one.records:
-            say(
-                f"study {one.id}: {one.records}; why: fieldfare institution review {one.id[:SHORT]}"
-            )
+            say(_left_out(one.id))
     say("approved studies loaded")
+
+
+def _left_out(study: str) -> str:
+    """Return the line of a study that is not served; why may be its records, so `status` has it."""
+    return f"left out: {study}: fieldfare institution status says why"
 
 
 def socket_of(institution: Institution) -> UnixSocket:
@@ -207,7 +215,7 @@ def socket_of(institution: Institution) -> UnixSocket:
 
 
 def _say(line: str) -> None:
-    typer.echo(f"fieldfare: custodian: {line}", err=True)
+    log.info("%s", line)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from outside: it is read again when the custodian starts.
 
 import hashlib
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -309,7 +309,7 @@ class CustodianReloader:
             except (FieldfareError, OSError) as error:
                 self._stand_down(str(error))
             new = self._active.served - before.served
-            report = self._report((*changes(before, self._active), *self._zero_lines(new)))
+            report = self._report(changes(before, self._active), self._zero_lines(new))
         if report.changed or report.left_out:
             self._told.put(report)
         return report
@@ -425,9 +425,12 @@ class CustodianReloader:
         except LedgerError:
             return -1
 
-    def _report(self, changed: Collection[str]) -> ReloadReport:
+    def _report(self, changed: Iterable[str], records: Iterable[str] = ()) -> ReloadReport:
         return ReloadReport(
-            changed=list(changed), trouble=self.trouble, left_out=list(self._left_out_now())
+            changed=list(changed),
+            records=list(records),
+            trouble=self.trouble,
+            left_out=list(self._left_out_now()),
         )
 
     def _served_now(self, active: ActiveConfig) -> Iterator[StudyNow]:

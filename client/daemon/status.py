@@ -117,10 +117,12 @@ class ReloadReport(_Told):
         changed: one line each; empty if everything was in force already.
         trouble: why nothing is served; empty where something may be.
         left_out: approved studies that are not answered for, and why.
+        records: how many rows of newly served studies count as zero; for people, not for a log.
     """
 
     format: Literal[1] = STATUS_FORMAT
     changed: list[str]
+    records: list[str] = []
     trouble: str
     left_out: list[StudyNow]
 

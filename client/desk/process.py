@@ -4,6 +4,7 @@ It answers the closed list, and takes over what persons signed in the casework f
 nothing that a browser sent, but the typed fields of a question.
 """
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -11,8 +12,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-
-import typer
 
 from fieldfare.client.alerts.alert_queue import casework_of, collect
 from fieldfare.client.alerts.casework import TERMS, Casework
@@ -34,13 +33,18 @@ from fieldfare.shared.errors import FieldfareError
 from fieldfare.shared.system.clock import since_boot, utc_now
 from fieldfare.shared.system.memory import keep_out_of_dumps
 from fieldfare.shared.system.processes import Stopped, end_with_parent, read_given, stop_signals
+from fieldfare.shared.watch.log import begin_log
 
 COLLECT_SECONDS: Final = 3.0
 EXIT_FAILED: Final = 1
 
 
+log: Final = logging.getLogger("fieldfare.client.desk.process")  # it runs as __main__
+
+
 def main(arguments: Sequence[str]) -> int:
     """Answer for the home that is named; returns the status to end with."""
+    begin_log("desk", prefix="fieldfare: desk: ")
     try:
         keep_out_of_dumps()
         passphrase = read_given()
@@ -143,7 +147,7 @@ def _signed(casework: Casework) -> tuple[tuple[str, int, int], ...]:
 
 
 def _say(line: str) -> None:
-    typer.echo(f"fieldfare: desk: {line}", err=True)
+    log.info("%s", line)
 
 
 if __name__ == "__main__":

@@ -111,9 +111,11 @@ class WatchSection(Section):
 
     Attributes:
         textfile: a file for node exporter's textfile collector, ending in .prom; empty: none.
+        log_file: where `institution start` also writes its log, as JSON lines; empty: nowhere.
     """
 
     textfile: str = Field(default="", max_length=4096, pattern=r"^([^\x00]*\.prom)?$")
+    log_file: str = Field(default="", max_length=4096, pattern=r"^[^\x00]*$")
 
 
 class HomeSettings(Section):

@@ -38,6 +38,7 @@ from fieldfare.shared.errors import FieldfareError
 from fieldfare.shared.protocol.flower_record import Call
 from fieldfare.shared.protocol.messages import RunId
 from fieldfare.shared.protocol.roster import Hex32
+from fieldfare.shared.watch.log import correlated
 
 log = logging.getLogger(__name__)
 
@@ -209,6 +210,18 @@ class Node:
         return True
 
     def _handle(self, arrival: Arrival) -> None:
+        with correlated(**self._named(arrival.envelope.metadata.run_id)):
+            self._carry(arrival)
+
+    def _named(self, run_id: int) -> dict[str, str]:
+        """Return study and run as the coordinator calls them, where both can be ids."""
+        try:
+            named = RunConfiguration.model_validate(dict(self._run(run_id).configuration))
+        except ValidationError:
+            return {}
+        return {name: value for name, value in named.model_dump().items() if value}
+
+    def _carry(self, arrival: Arrival) -> None:
         found = arrival.envelope.metadata
         rule = objection_to(
             found.message_type, arrival.objects, self._run(found.run_id), self.bundles

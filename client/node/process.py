@@ -43,6 +43,7 @@ from fieldfare.shared.system.processes import (
     end_on_defect,
     end_with_parent,
 )
+from fieldfare.shared.watch.log import begin_log
 
 EXIT_STOPPED: Final = 0
 EXIT_AGAIN: Final = 75  # sysexits.h, EX_TEMPFAIL
@@ -187,7 +188,7 @@ def _report(terms: NodeTerms) -> NodeReport | None:
 
 def main(arguments: Sequence[str]) -> int:
     """Run a node by the settings in a file; for `institution node` alone."""
-    _speak()
+    begin_log("node", prefix="fieldfare: node: ")
     _listen()
     end_with_parent()
     try:
@@ -198,12 +199,6 @@ def main(arguments: Sequence[str]) -> int:
     except NodeStoppedError:
         return EXIT_STOPPED
     return run_node(terms)
-
-
-def _speak() -> None:
-    """Write this project's lines, and of flwr's and httpx's those that warn."""
-    logging.basicConfig(format="fieldfare: node: %(message)s", level=logging.WARNING)
-    logging.getLogger("fieldfare").setLevel(logging.INFO)
 
 
 def _listen() -> None:

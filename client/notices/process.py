@@ -5,12 +5,12 @@ the log and the node's note, and asks the custodian for its budget. Its environm
 address of a database.
 """
 
+import logging
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-
-import typer
+from typing import Final
 
 from fieldfare.client.home.layout import Home
 from fieldfare.client.notices.facts import InstitutionFacts
@@ -19,11 +19,15 @@ from fieldfare.shared.notices.dispatch import Dispatcher, NoticesHome
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.private_files import OTHERS
 from fieldfare.shared.system.processes import end_with_parent, stop_signals
+from fieldfare.shared.watch.log import begin_log
+
+log: Final = logging.getLogger("fieldfare.client.notices.process")  # it runs as __main__
 
 
 def main(arguments: Sequence[str]) -> int:
     """Send the notices of the home that is named first; second comes its custodian's socket."""
     os.umask(OTHERS)
+    begin_log("notices", prefix="fieldfare: notices: ")
     try:
         end_with_parent()
         home = Home.open(Path(arguments[0]))
@@ -42,7 +46,7 @@ def notices_home(home: Home) -> NoticesHome:
 
 
 def _say(line: str) -> None:
-    typer.echo(f"fieldfare: notices: {line}", err=True)
+    log.info("%s", line)
 
 
 if __name__ == "__main__":

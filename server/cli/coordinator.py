@@ -61,6 +61,7 @@ from fieldfare.shared.system.memory import keep_out_of_dumps
 from fieldfare.shared.system.private_files import create_private
 from fieldfare.shared.system.processes import Child, RestartRules, given_line, supervise_many
 from fieldfare.shared.system.sockets import is_short_enough
+from fieldfare.shared.watch.log import SupervisedLog, in_json
 
 
 @app.command("coordinator.init")
@@ -224,13 +225,15 @@ def start(home: HomeOption = DEFAULT_HOME, passphrase_file: PassphraseFileOption
         _say("superlink", trouble)
     if lies := together(opened):
         _say("keys", lies)
+    file = load_settings(opened).log_file
     with _only_one(opened):
-        status = supervise_many(_children(opened, passphrase), _say)
+        screen = SupervisedLog(opened.path / file if file else None)
+        status = supervise_many(_children(opened, passphrase), screen.say)
     raise typer.Exit(status)
 
 
 def _children(home: CoordinatorHome, passphrase: bytes | None) -> list[Child]:
-    environment = flower_environment(os.environ, home.run)
+    environment = in_json(flower_environment(os.environ, home.run))
     python = (sys.executable, "-I", "-m")
     modules = (SUPERLINK, RUNNER, NOTICES, DESK, WITNESSES, WATCH)
     superlink, runner, notices, desk, witnesses, watch = (

@@ -33,6 +33,7 @@ from fieldfare.shared.system.memory import keep_out_of_dumps
 from fieldfare.shared.system.private_files import OTHERS
 from fieldfare.shared.system.processes import end_with_parent, read_given, stop_signals
 from fieldfare.shared.system.sockets import UnixSocket
+from fieldfare.shared.watch.log import begin_log
 
 if TYPE_CHECKING:
     from fieldfare.server.desk.acts import CoordinatorDesk
@@ -98,8 +99,7 @@ def desk_lines(acts: "Callable[[], CoordinatorDesk]") -> tuple[DeskLine[Any, Act
 def main(arguments: Sequence[str]) -> int:
     """Serve the desk of a home; the signing key's passphrase is on standard input."""
     os.umask(OTHERS)
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    logging.getLogger("fieldfare").setLevel(logging.INFO)
+    begin_log("desk")
     keep_out_of_dumps()
     try:
         passphrase = read_given()

@@ -85,6 +85,7 @@ class CoordinatorSettings(Section):
         resume_runs: whether runs that failed or were interrupted go on by themselves.
         resume_seconds: pause before the first time; each one is four times the one before.
         quiet_hours: in which no run begins or goes on by itself.
+        log_file: where `coordinator start` also writes its log, as JSON lines; empty: nowhere.
         watch: host:port where metrics and health are told (docs/watch.md); empty: nowhere.
         retention_days: how long the payloads of ended runs are kept; hashes stay for good.
         witnesses: outside the federation; there may be none.
@@ -101,6 +102,7 @@ class CoordinatorSettings(Section):
     resume_runs: bool = True
     resume_seconds: int = Field(default=DEFAULT_PAUSE, ge=1, le=86_400)
     quiet_hours: QuietText = ""
+    log_file: str = Field(default="", max_length=4096, pattern=r"^[^\x00]*$")
     watch: HostPort | Literal[""] = ""
     retention_days: Annotated[int, Field(ge=1, le=36500)] = DEFAULT_RETENTION
     witnesses: WitnessesSection = WitnessesSection()

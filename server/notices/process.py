@@ -15,6 +15,7 @@ from fieldfare.shared.notices.dispatch import Dispatcher, NoticesHome
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.private_files import OTHERS
 from fieldfare.shared.system.processes import end_with_parent, stop_signals
+from fieldfare.shared.watch.log import begin_log
 
 log: Final = logging.getLogger("fieldfare.server.notices.process")  # it runs as __main__
 
@@ -22,8 +23,7 @@ log: Final = logging.getLogger("fieldfare.server.notices.process")  # it runs as
 def main(arguments: Sequence[str]) -> int:
     """Send the notices of a home."""
     os.umask(OTHERS)
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    logging.getLogger("fieldfare").setLevel(logging.INFO)
+    begin_log("notices")
     quiet_flower()
     try:
         end_with_parent()

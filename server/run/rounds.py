@@ -45,6 +45,7 @@ from fieldfare.shared.run.openings import RunOpenings
 from fieldfare.shared.run.replay import add_words, decoded_sum
 from fieldfare.shared.run.request_check import AgreedRun
 from fieldfare.shared.run.results import Values
+from fieldfare.shared.watch.log import correlated
 
 log = logging.getLogger(__name__)
 
@@ -153,7 +154,8 @@ class SecureSums:
                 self._open_anew(kind, step)
                 request = self._request(terms, step, attempt, content)
                 self.record.requested(sign_envelope(request, COORDINATOR, self.federation.signer))
-            answers = self._answers(request, terms, content, last)
+            with correlated(step=step, attempt=attempt):
+                answers = self._answers(request, terms, content, last)
             for institution in answers:
                 debits[institution] = debits.get(institution, 0) + int(terms.cost > 0)
             if len(answers) == request.n:

@@ -38,6 +38,7 @@ from fieldfare.shared.system.processes import (
     given_line,
     read_given,
 )
+from fieldfare.shared.watch.log import begin_log, correlated
 
 EXIT_DONE: Final = 0
 EXIT_FAILED: Final = 3  # the SuperLink was told why
@@ -116,9 +117,10 @@ def _carried_out(
 ) -> int:
     study, run = task.configuration.get("study", ""), task.configuration.get("run", "")
     try:
-        if run:
-            check_newest(home, run, task.run)
-        carry_out(home, task.grid, study, run, passphrase=passphrase)
+        with correlated(study=study, run=run):
+            if run:
+                check_newest(home, run, task.run)
+            carry_out(home, task.grid, study, run, passphrase=passphrase)
     except FieldfareError as error:
         log.warning("%s: %s", run or study, error)
         task.finish(str(error))
@@ -157,8 +159,7 @@ def check_newest(
 def main(arguments: Sequence[str], carry_out: CarryOut) -> int:
     """Be the server of the run whose token is on standard input; for the runner alone."""
     os.umask(OTHERS)
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    logging.getLogger("fieldfare").setLevel(logging.INFO)
+    begin_log("run")
     quiet_flower()
     keep_out_of_dumps()
     _listen()

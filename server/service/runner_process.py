@@ -41,6 +41,7 @@ from fieldfare.shared.system.processes import (
     read_given,
     stop_signals,
 )
+from fieldfare.shared.watch.log import begin_log
 
 RUN_PROCESS: Final = "fieldfare.server.service.run_process"
 SETTLE_SECONDS: Final = 60.0
@@ -270,8 +271,7 @@ def serve_runs(home: CoordinatorHome, command: RunCommand) -> None:
 def main(arguments: Sequence[str]) -> int:
     """Serve the runs of a home; the signing key's passphrase is on standard input."""
     os.umask(OTHERS)
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    logging.getLogger("fieldfare").setLevel(logging.INFO)
+    begin_log("runs")
     quiet_flower()
     keep_out_of_dumps()
     permit_as_told(os.environ)  # plans of studies whose model is a module of its own

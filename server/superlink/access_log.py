@@ -6,27 +6,20 @@ once, the others of the same kind within a minute as one line with `calls`.
 """
 
 import json
-import logging
-import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from io import TextIOWrapper
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Final
 
 from fieldfare.server.superlink.gate import CONTROL, FLEET, Answered, Headers
 from fieldfare.shared.flood import Flood, Withheld
-from fieldfare.shared.system.private_files import PRIVATE_FILE
+from fieldfare.shared.watch.log import PrivateLog
 
 MOST_KINDS: Final = 1000  # counted at once; more of them come only from an attack
 LONGEST_PATH: Final = 80  # characters
 FILE_BYTES: Final = 16 * 1024 * 1024
 OLDER_FILES: Final = 20
-
-log = logging.getLogger(__name__)
 
 UNAUTHORIZED: Final = 401
 BEFORE_PROOF: Final = frozenset({0, 400, 408, 413, 415})  # said before a key or token is checked
@@ -66,7 +59,7 @@ class AuditLog:
         Raises:
             OSError: the disk or the folder says no.
         """
-        self._file = _PrivateFile(path)
+        self._file = PrivateLog(path, FILE_BYTES, OLDER_FILES)
         self._name_of, self._now = name_of, now
         self._flood: Flood[CallKind] = Flood()
 
@@ -125,42 +118,10 @@ class AuditLog:
             begun = datetime.fromtimestamp(counted.begun, UTC)
             line |= {"calls": counted.lines, "since": begun.isoformat(timespec="milliseconds")}
         text = json.dumps(line, sort_keys=True)
-        self._file.emit(logging.LogRecord("audit", logging.INFO, "", 0, text, None, None))
+        self._file.write(text)
 
 
 def _outcome(status: int) -> str:
     if not status or status >= FIRST_FAILURE:
         return "failed"
     return "done" if status < FIRST_REFUSAL else "refused"
-
-
-class _PrivateFile(RotatingFileHandler):
-    """A file that is turned over when it is full, and that only its owner may read."""
-
-    def __init__(self, path: Path) -> None:
-        self._errors: list[BaseException | None] = []
-        self._failing = False
-        super().__init__(path, maxBytes=FILE_BYTES, backupCount=OLDER_FILES, encoding="utf-8")
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write a line; says once that lines are lost, and once that they no longer are.
-
-        The SuperLink goes on without: a disk that is full must not keep runs from being stopped.
-        """
-        self._errors.clear()
-        super().emit(record)
-        if bool(self._errors) != self._failing:
-            self._failing = bool(self._errors)
-            became = f"cannot be written: {self._errors[0]}" if self._errors else "is written again"
-            log.warning("%s: the audit log %s", self.baseFilename, became)
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 -- logging's name
-        """Keep the error."""
-        del record
-        self._errors.append(sys.exc_info()[1])
-
-    def _open(self) -> TextIOWrapper:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        descriptor = os.open(self.baseFilename, flags, PRIVATE_FILE)
-        os.fchmod(descriptor, PRIVATE_FILE)
-        return os.fdopen(descriptor, "a", encoding="utf-8")

@@ -36,6 +36,7 @@ from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.memory import keep_out_of_dumps
 from fieldfare.shared.system.private_files import OTHERS
 from fieldfare.shared.system.processes import STOP_SIGNALS, end_with_parent
+from fieldfare.shared.watch.log import begin_log
 
 LOOPBACK: Final = "127.0.0.1"
 STOP_SECONDS: Final = 5
@@ -265,8 +266,7 @@ def _bound(host: str, port: int) -> Iterator[socket.socket]:
 def main(arguments: Sequence[str], limits: ConnectionLimits | None = None) -> int:
     """Serve the SuperLink of a home; for `coordinator start` alone."""
     os.umask(OTHERS)
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    logging.getLogger("fieldfare").setLevel(logging.INFO)
+    begin_log("superlink")
     logging.getLogger("uvicorn").setLevel(logging.ERROR)  # what strangers send is no news
     quiet_flower()
     keep_out_of_dumps()

@@ -19,6 +19,7 @@ from fieldfare.shared.system.memory import keep_out_of_dumps
 from fieldfare.shared.system.private_files import OTHERS
 from fieldfare.shared.system.processes import end_with_parent, stop_signals
 from fieldfare.shared.watch.listener import WatchSource, watched_at
+from fieldfare.shared.watch.log import begin_log
 
 WAIT_SECONDS: Final = 3600.0
 
@@ -28,8 +29,7 @@ log: Final = logging.getLogger("fieldfare.server.watch.process")  # it runs as _
 def main(arguments: Sequence[str]) -> int:
     """Tell how the home is that is named first."""
     os.umask(OTHERS)
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    logging.getLogger("fieldfare").setLevel(logging.INFO)
+    begin_log("watch")
     keep_out_of_dumps()
     permit_as_told(os.environ)  # studies whose model is a module of its own are counted too
     end_with_parent()

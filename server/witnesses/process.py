@@ -26,6 +26,7 @@ from fieldfare.shared.errors import FieldfareError
 from fieldfare.shared.system.private_files import OTHERS
 from fieldfare.shared.system.processes import Stopped, end_with_parent, stop_signals
 from fieldfare.shared.transcript.head_log import origin_of
+from fieldfare.shared.watch.log import begin_log
 
 log: Final = logging.getLogger("fieldfare.server.witnesses.process")  # it runs as __main__
 
@@ -97,8 +98,7 @@ def serve(home: CoordinatorHome, stopped: Stopped) -> None:
 def main(arguments: Sequence[str]) -> int:
     """Ask the witnesses of a home."""
     os.umask(OTHERS)
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    logging.getLogger("fieldfare").setLevel(logging.INFO)
+    begin_log("witnesses")
     try:
         end_with_parent()
         home = CoordinatorHome.open(Path(arguments[0]))

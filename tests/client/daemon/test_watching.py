@@ -15,6 +15,7 @@ from tests.support.runs.transcripts import Recorder
 from tests.support.system.processes import until
 
 from fieldfare.client.daemon import watching
+from fieldfare.client.daemon.process import _tell_left_out, lines_of
 from fieldfare.client.daemon.reload import (
     CustodianInputs,
     CustodianReloader,
@@ -86,8 +87,13 @@ def told_of_a_run(records: str | None, caplog: pytest.LogCaptureFixture) -> Told
         bench = HomesBench(coordinator, custodies, study)
         Recorder(bench).open().finish()  # type: ignore[arg-type]
         custodies[0].custodian.release(b"nonsense", b"")
-        said = [record.getMessage() for record in caplog.records]
-        return ToldRun(text_of(reloaders[0]), said)
+        file, said = text_of(reloaders[0]), [one.getMessage() for one in caplog.records]
+        _tell_left_out(reloaders[0], said.append)
+        with open_custody(reloaders[0].institution, None, clock) as again:
+            approve_all(coordinator, [again], home_study(name="another"))
+        reloaders[0].reload()
+        said += [line for report in reloaders[0].told() for line in lines_of(report)]
+        return ToldRun(file, said)
 
 
 def values_of(text: str) -> dict[tuple[str, str], float]:
@@ -105,6 +111,7 @@ def test_nothing_that_is_told_differs_when_records_differ(
     ones, others = told_of_a_run(None, caplog), told_of_a_run(OTHERS, caplog)
     assert ones.file == others.file
     assert ones.log == others.log
+    assert any(line.startswith("in force: study") for line in ones.log)
     found = values_of(ones.file)
     assert found["fieldfare_custodian_releases_total", "training"] == 3
     assert found["fieldfare_custodian_releases_total", "rehearsal"] == 1

@@ -172,8 +172,8 @@ def test_a_disk_that_is_full_is_said_once_and_stops_nothing(
             log.tell(call("/v1/control/list-runs"))
     log.tell(call("/v1/control/stop-run"))
     assert [record.message.partition(": ")[2] for record in caplog.records] == [
-        "the audit log cannot be written: [Errno 28] No space left on device",
-        "the audit log is written again",
+        "the log cannot be written: [Errno 28] No space left on device",
+        "the log is written again",
     ]
     assert [line["path"] for line in lines(tmp_path)] == ["/v1/control/stop-run"]
 
