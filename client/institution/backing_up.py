@@ -6,10 +6,8 @@ held stood so at one moment: a release that was committed and not logged yet is 
 too. Encrypting comes after, when nobody waits any more.
 """
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -25,11 +23,16 @@ from fieldfare.client.journal.journal import Journal
 from fieldfare.client.ledger.restore import position_in
 from fieldfare.shared.backup.archive import BackupHeader, saved_files, stamp_of, write_archive
 from fieldfare.shared.backup.encrypted_stream import EncryptedWriter
-from fieldfare.shared.backup.recovery_key import RecoveryPublic
+from fieldfare.shared.backup.home_copies import (
+    WrittenBackup,
+    copy_files,
+    databases_in,
+    new_key,
+    taken_key,
+)
 from fieldfare.shared.backup.whole_files import COPIES, new_file, passing_folder
-from fieldfare.shared.errors import KeysError, UsageError
-from fieldfare.shared.sqlite.copies import all_held, copy_database
-from fieldfare.shared.system.home_files import InBackup, files_in
+from fieldfare.shared.errors import UsageError
+from fieldfare.shared.sqlite.copies import all_held
 from fieldfare.shared.system.private_files import create_private, folder_lock
 
 Clock = Callable[[], datetime]
@@ -37,19 +40,6 @@ Clock = Callable[[], datetime]
 WAIT: Final = 30.0  # seconds for a command that decides
 # As a release takes them; the others are written alone.
 _ORDER: Final = ("ledger/ledger.sqlite", "log/log.sqlite")
-
-
-@dataclass(frozen=True)
-class WrittenBackup:
-    """What is in a backup.
-
-    Attributes:
-        header: of it.
-        strangers: files in the home that are none of its own, which it lacks.
-    """
-
-    header: BackupHeader
-    strangers: tuple[str, ...]
 
 
 def take_recovery_key(home: Home, content: bytes, name: str, user: str, clock: Clock) -> str:
@@ -63,12 +53,7 @@ def take_recovery_key(home: Home, content: bytes, name: str, user: str, clock: C
         UsageError: another key is there; it is moved away by hand, never replaced unseen.
         LedgerError: the log cannot be written.
     """
-    key = RecoveryPublic.of(content, name)
-    if home.recovery_public.exists():
-        raise UsageError(
-            f"{home.recovery_public}: expected no recovery key yet, found one: move it away first; "
-            "backups until now open with its private half alone"
-        )
+    key = new_key(home.recovery_public, content, name)
     with Journal.open(home.log_folder, clock=clock) as journal:
         facts = {"kind": "recovery key", "fingerprint": key.spoken}
         journal.append(Event.KEY, user, user=user, **facts)
@@ -91,17 +76,11 @@ def back_up(home: Home, out: Path, user: str, clock: Clock) -> WrittenBackup:
         LedgerError: ledger or log cannot be read or written.
         OSError: the disk says no.
     """
-    if not home.recovery_public.exists():
-        raise KeysError(
-            f"{home.recovery_public}: expected the public half of a recovery key, found none: make "
-            "a key on a machine that stays offline (fieldfare recovery key FILE), then here: "
-            "fieldfare institution keys recovery FILE.pub"
-        )
-    key = RecoveryPublic.read(home.recovery_public)
+    key = taken_key(home.recovery_public, "institution keys recovery")
     with new_file(out) as file, passing_folder(home.path / COPIES) as copies:
         with _held(home):
             made = clock()
-            copied, strangers = copy_files(home, copies)
+            copied, strangers = copy_files(home.path, INSTITUTION_FILES, copies)
         header = BackupHeader(
             party="institution",
             name=load_settings(home).id,
@@ -117,31 +96,9 @@ def back_up(home: Home, out: Path, user: str, clock: Clock) -> WrittenBackup:
     return WrittenBackup(header, strangers)
 
 
-def copy_files(home: Home, copies: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Copy what a backup takes; return what was copied, and what is no file of a home.
-
-    Raises:
-        UsageError, OSError: as `back_up`.
-    """
-    copied, strangers = [], []
-    for path, kind in files_in(home.path, INSTITUTION_FILES):
-        if kind is None:
-            strangers.append(path)
-        elif kind.backup is InBackup.COPIED:
-            target = copies / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            copy = copy_database if kind.copied_database else shutil.copyfile
-            copy(home.path / path, target)
-            copied.append(path)
-    return tuple(copied), tuple(strangers)
-
-
 @contextmanager
 def _held(home: Home) -> Iterator[None]:
-    files = files_in(home.path, INSTITUTION_FILES)
-    found = [path for path, kind in files if kind and kind.copied_database]
-    ordered = [*_ORDER, *(path for path in found if path not in _ORDER)]
-    databases = [home.path / path for path in ordered if path in found]
+    databases = databases_in(home.path, INSTITUTION_FILES, _ORDER)
     with (
         deciding(home, WAIT),
         folder_lock(home.keys, WAIT) as keys,

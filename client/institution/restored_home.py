@@ -32,16 +32,13 @@ from fieldfare.client.ledger.restore import (
 )
 from fieldfare.client.ledger.rollback_check import Witness
 from fieldfare.client.policy.policy import load_policy, pinned_coordinator
-from fieldfare.shared.backup.archive import BackupHeader, read_archive
-from fieldfare.shared.backup.encrypted_stream import EncryptedReader
-from fieldfare.shared.backup.recovery_key import RecoveryPrivate
+from fieldfare.shared.backup.archive import BackupHeader
+from fieldfare.shared.backup.home_copies import BackupSource
 from fieldfare.shared.backup.whole_files import new_home, passing_folder
 from fieldfare.shared.errors import LedgerError, UsageError
 from fieldfare.shared.protocol.messages import IdentitySigner
 from fieldfare.shared.protocol.plan import plan_for
-from fieldfare.shared.sqlite.copies import check_database
 from fieldfare.shared.study.study import Study
-from fieldfare.shared.system.home_files import kind_of
 from fieldfare.shared.system.private_files import create_private, replace_private
 
 RESTORED_HEADS: Final = "restored.heads"
@@ -55,10 +52,11 @@ class RestoreTerms:
 
     Attributes:
         user, reason: who restores, and why; both stay in ledger and log.
-        institution: whose backup it must be; empty: whose it is.
         spent: sum of all that was ever debited, in picomu2, where no witness is left.
         as_planned: no study was approved since the backup, and those that were count as spent in
             full.
+        study: whose spend the lost entries were; empty: they count against every study, so that
+            none may have room left for its whole plan. `as_planned` with one study means that one.
         witness: a rescued copy of the witness.
         witness_here: keep the witness beside the ledger: the place in the settings is gone.
         passphrase: of the new identity, or the PIN of its token.
@@ -67,9 +65,9 @@ class RestoreTerms:
 
     user: str
     reason: str
-    institution: str = ""
     spent: int | None = None
     as_planned: bool = False
+    study: str = ""
     witness: Path | None = None
     witness_here: bool = False
     passphrase: bytes | None = None
@@ -85,9 +83,7 @@ class RestoredHome:
     statement: Statement
 
 
-def restore(
-    file: Path, key: RecoveryPrivate, path: Path, terms: RestoreTerms, clock: Clock
-) -> RestoredHome:
+def restore(source: BackupSource, path: Path, terms: RestoreTerms, clock: Clock) -> RestoredHome:
     """Make a new home from a backup; whatever ends this in the middle leaves nothing.
 
     *Formal Guarantees.* Afterwards the ledger's debits are at least those of the backup, of the
@@ -95,8 +91,7 @@ def restore(
     the home's identity signed nothing before. So no approval, roster or run of before counts.
 
     Args:
-        file: the backup.
-        key: the recovery key's private half.
+        source: the backup.
         path: where the home goes: a new or an empty folder.
         terms: what its owner says.
         clock: returns the present with a time zone.
@@ -110,7 +105,7 @@ def restore(
     """
     with new_home(path) as folder:
         draft = Home(folder)
-        header = _unpacked(file, key, draft, terms.institution)
+        header = _unpacked(source, draft)
         _place_witness(draft, terms)
         if not draft.ledger.exists():
             begin_ledger(draft.ledger)
@@ -122,45 +117,25 @@ def restore(
     return RestoredHome(Home.open(path), header, statement)
 
 
-def rehearse(file: Path, key: RecoveryPrivate, path: Path, institution: str = "") -> BackupHeader:
+def rehearse(source: BackupSource, path: Path) -> BackupHeader:
     """Check that a backup opens and that everything in it verifies; nothing is left of it.
 
     Args:
-        file: the backup.
-        key: the recovery key's private half.
+        source: the backup.
         path: a home would go here; the check is done beside it.
-        institution: whose backup it must be; empty: whose it is.
 
     Raises:
         KeysError, UsageError, LedgerError, OSError: as `restore`.
     """
     place = path.absolute()
     with passing_folder(place.with_name(f".{place.name}.rehearsal")) as folder:
-        return _unpacked(file, key, Home(folder), institution)
+        return _unpacked(source, Home(folder))
 
 
-def _unpacked(file: Path, key: RecoveryPrivate, draft: Home, institution: str) -> BackupHeader:
+def _unpacked(source: BackupSource, draft: Home) -> BackupHeader:
     """Write a backup's files into an empty folder, and verify databases, ledger and log."""
-
-    def check(header: BackupHeader) -> None:
-        if header.party != "institution":
-            raise UsageError(
-                f"{file}: expected an institution's backup, found a {header.party}'s: fieldfare "
-                f"{header.party} restore"
-            )
-        if institution not in {"", header.name}:
-            raise UsageError(
-                f"{file}: expected a backup of {institution}, found one of {header.name}"
-            )
-
-    with file.open("rb") as content:
-        stream = EncryptedReader(content, str(file), key)
-        header = read_archive(stream, draft.path, INSTITUTION_FILES, check)
+    header = source.unpack(draft.path, "institution", INSTITUTION_FILES)
     draft.make_folders()
-    for saved in header.files:
-        kind = kind_of(saved.path, INSTITUTION_FILES)
-        if kind is not None and kind.copied_database:
-            check_database(draft.path / saved.path)
     _check_ledger(draft, header)
     if draft.log.exists():
         verify(draft.log_folder)
@@ -215,10 +190,11 @@ def _check_spend_is_known(draft: Home, terms: RestoreTerms, clock: Clock) -> Non
 
 
 def _acceptance(draft: Home, terms: RestoreTerms, clock: Clock) -> Acceptance:
-    spent = terms.spent
+    spent, study = terms.spent, terms.study
     if terms.as_planned:
-        spent = max(spent or 0, _as_planned(draft, clock))
-    return Acceptance(user=terms.user, reason=terms.reason, spent=spent)
+        spent, approved = max(spent or 0, _as_planned(draft, clock)), _approved(draft)
+        study = study or (approved[0].id if len(approved) == 1 else "")
+    return Acceptance(user=terms.user, reason=terms.reason, spent=spent, study=study)
 
 
 def _as_planned(draft: Home, clock: Clock) -> int:

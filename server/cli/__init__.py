@@ -10,6 +10,7 @@ from fieldfare.shared.cli.part import Part
 app: Final = Part(
     __name__,
     gathers=f"{__name__}.evidence",
+    backup="coordinator.recovery coordinator.backup coordinator.restore",
     console="""
         coordinator.console coordinator.console.account.add coordinator.console.account.link
         coordinator.console.account.close coordinator.console.account.list

@@ -28,6 +28,9 @@ class DecisionKind(Enum):
     REVOCATION = "revocation"
     REMOVAL = "removal"
     ROSTER = "roster"
+    RECOVERY_KEY = "recovery key"
+    BACKUP = "backup"
+    RESTORE = "restore"
     CONSOLE = "console"  # what a person did there, in `act`; `user` runs the console
 
 

@@ -185,13 +185,23 @@ def create_coordinator(
     create_private(home.authority, authority.certificate)
     create_private(home.authority_key, authority.key)
     _write_server(home, issue_server(authority, (settings.host, *settings.names), now))
-    for token in (home.control_token, home.runtime_token):
-        create_private(token, secrets.token_hex(TOKEN_BYTES).encode())
+    make_tokens(home)
     keep_bundle(home)
     keys = {"coordinator": public_hex(key), "roster_key": held.public}
     write_down(home, DecisionKind.FOUNDING, {"name": settings.name, **keys})
     create_private(home.settings, text.encode())
     return home
+
+
+def make_tokens(home: CoordinatorHome) -> None:
+    """Make both bearer tokens, where there are none.
+
+    Raises:
+        UsageError: one is there; nothing is overwritten.
+        OSError: the disk says no.
+    """
+    for token in (home.control_token, home.runtime_token):
+        create_private(token, secrets.token_hex(TOKEN_BYTES).encode())
 
 
 def free_port(first: int, most: int = 100) -> int:

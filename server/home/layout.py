@@ -3,6 +3,7 @@
 coordinator.toml  roster.signed  invitation.json  bundle.sha256  notices.toml
 keys/             signing.pem  signing.pub: the online key
                   roster.pem  roster.pub: the roster key, of which the first may lie elsewhere
+                  recovery.pub, for which backups are encrypted
 tls/              authority.pem  authority.key  server.pem  server.key
 tokens/           control  runtime
 members/          enrolments, statements about their keys, and every published roster
@@ -72,6 +73,11 @@ class CoordinatorHome(HomeFolder):
     def roster_public(self) -> Path:
         """Its public half, hex, which institutions pin."""
         return self.keys / "roster.pub"
+
+    @property
+    def recovery_public(self) -> Path:
+        """The public half of the recovery key, which backups are encrypted to."""
+        return self.keys / "recovery.pub"
 
     @property
     def tls(self) -> Path:

@@ -20,6 +20,7 @@ metrics       what a run released of its model's quality
 approvals     what each institution last said to a study
 last_replies  the newest signed reply of each institution, over all runs
 undelivered   finished runs that an institution has yet to receive
+abandoned     runs that had not ended in the backup that this store came from
 """
 
 from collections.abc import Iterator
@@ -162,6 +163,12 @@ CREATE TABLE restarts (
 """,
 )
 
+# Runs that had not ended in a backup that this store came from: members may know more of them.
+_ABANDONED: Final = (
+    "CREATE TABLE abandoned (run TEXT PRIMARY KEY REFERENCES runs (run), time INTEGER NOT NULL)",
+    *append_only("abandoned", "a run that was abandoned stays so"),
+)
+
 APPLICATION: Final = 0x46464D52
 """SQLite's `application_id` of a run store ("FFMR"), so that no other database is taken for one."""
 
@@ -181,7 +188,7 @@ RUN_STORE: Final = DatabaseKind(
         *DURABLE,
         ("journal_size_limit", str(_LOG_BYTES), _LOG_BYTES),
     ),
-    migrations=(_FIRST, _LOSSES, _SIDES, _RESTARTS, HEAD_LOG),
+    migrations=(_FIRST, _LOSSES, _SIDES, _RESTARTS, HEAD_LOG, _ABANDONED),
     application=APPLICATION,
 )
 
@@ -190,6 +197,11 @@ RUN_STORE: Final = DatabaseKind(
 
 
 BUSY_SECONDS: Final = 15.0
+
+RESTORED: Final = (
+    "the coordinator was restored from a backup, and institutions may have answered more than its "
+    "log has"
+)
 
 _COLUMNS: Final = (
     "runs.run, study, state, reason, flower_run, created, ended, purged, step, steps,"
@@ -291,13 +303,15 @@ class RunStore(SignedHeadTables, NewsTables, RestartTables):
             automatic: whether no person asked for it.
 
         Raises:
-            UsageError: finished, purged, another run of the study has not ended, or somebody
-                else changed the run meanwhile.
+            UsageError: finished, purged, abandoned, another run of the study has not ended, or
+                somebody else changed the run meanwhile.
         """
         with self.together():
             row = self.row(seen.run)
             if row.state is RunStatus.FINISHED:
                 raise UsageError(f"run {row.run} is finished: start another run")
+            if self._database.rows("SELECT 1 FROM abandoned WHERE run = ?", row.run):
+                raise UsageError(f"run {row.run}: {RESTORED}: start another run of its study")
             if row.purged:
                 raise UsageError(
                     f"run {row.run}: the replies that it would go on from were deleted at the end "
@@ -311,6 +325,22 @@ class RunStore(SignedHeadTables, NewsTables, RestartTables):
                 *(RunStatus.WAITING.value, row.run),
             )
             self.note_begun(row.run, at, automatic=automatic)
+
+    def abandon_open(self, at: datetime) -> tuple[str, ...]:
+        """End every run that is not finished for good: the store came from a backup.
+
+        Members may have answered more of it than this log has. Returns their ids, oldest first.
+        """
+        found = [row for row in self.rows() if row.state is not RunStatus.FINISHED]
+        with self.together():
+            for row in found:
+                self.set_state(row.run, RunStatus.FAILED, RESTORED, at)
+                self.note_needs_person(row.run)
+                self._database.rows(
+                    "INSERT INTO abandoned VALUES (?, ?) ON CONFLICT DO NOTHING",
+                    *(row.run, to_micros(at)),
+                )
+        return tuple(row.run for row in found)
 
     def set_flower_run(self, run: str, flower_run: int) -> None:
         """Say which Flower run carries out a run.

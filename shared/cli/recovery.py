@@ -1,14 +1,16 @@
 """`fieldfare recovery key FILE`, and what every party's backup and restore say alike."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
-from fieldfare.shared.backup.archive import BackupHeader
+from fieldfare.shared.backup.home_copies import WrittenBackup
 from fieldfare.shared.backup.recovery_key import PUBLIC_SUFFIX, RecoveryPrivate
 from fieldfare.shared.cli import app
 from fieldfare.shared.system.private_files import create_private
+
+MOST_STRANGERS: Final = 8
 
 RecoveryKeyOption = Annotated[
     Path, typer.Option("--recovery-key", metavar="FILE", help="The recovery key's private half.")
@@ -40,10 +42,16 @@ def key_lines(spoken: str) -> list[str]:
     return [f"recovery key  {spoken[:39]}", f"              {spoken[40:]}"]
 
 
-def backup_lines(file: Path, header: BackupHeader) -> list[str]:
-    """Return what was written."""
-    megabytes = file.stat().st_size / 1e6
-    return [
+def backup_lines(file: Path, done: WrittenBackup) -> list[str]:
+    """Return what was written, and what was not."""
+    header, megabytes = done.header, file.stat().st_size / 1e6
+    lines = [
         f"wrote {file}",
         f"{len(header.files)} files of {header.name}, {megabytes:.1f} MB, as of {header.made}",
     ]
+    if done.strangers:
+        more = len(done.strangers) - MOST_STRANGERS
+        lines.append("not in it, as no file of a home (records too are yours to back up):")
+        lines += [f"  {name}" for name in done.strangers[:MOST_STRANGERS]]
+        lines += [f"  and {more} more"] if more > 0 else []
+    return lines

@@ -1,7 +1,7 @@
 """`fieldfare institution keys recovery`, `backup`, `restore`."""
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
@@ -24,6 +24,7 @@ from fieldfare.client.institution.restored_home import (
 from fieldfare.client.ledger.budget import from_picomu2, to_picomu2
 from fieldfare.shared.advice import at_home
 from fieldfare.shared.backup.archive import BackupHeader
+from fieldfare.shared.backup.home_copies import BackupSource
 from fieldfare.shared.backup.recovery_key import RecoveryPrivate
 from fieldfare.shared.cli.recovery import RecoveryKeyOption, backup_lines, key_lines
 from fieldfare.shared.cli.typed import token_pin
@@ -31,8 +32,6 @@ from fieldfare.shared.errors import UsageError
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.key_files import read_passphrase
 from fieldfare.shared.system.private_files import os_user, read_public
-
-MOST_STRANGERS: Final = 8
 
 
 @app.command("institution.keys.recovery")
@@ -52,14 +51,7 @@ def backup(
     """Write a backup of the folder, whatever runs, that only the recovery key opens."""
     opened = Home.open(home)
     done = back_up(opened, file, os_user(), utc_now)
-    lines = backup_lines(file, done.header)
-    lines.append(_stood(done.header))
-    if done.strangers:
-        more = len(done.strangers) - MOST_STRANGERS
-        lines.append("not in it, as no file of a home (records too are yours to back up):")
-        lines += [f"  {name}" for name in done.strangers[:MOST_STRANGERS]]
-        lines += [f"  and {more} more"] if more > 0 else []
-    typer.echo("\n".join(lines))
+    typer.echo("\n".join([*backup_lines(file, done), _stood(done.header)]))
 
 
 @app.command("institution.restore")
@@ -87,6 +79,12 @@ def restore_home(
             "--as-planned", help="No study was approved since; those that were are spent in full."
         ),
     ] = False,
+    study: Annotated[
+        str,
+        typer.Option(
+            help="Whose spend was lost, the whole id; otherwise every study's.", show_default=False
+        ),
+    ] = "",
     witness: Annotated[
         Path | None, typer.Option(help="A rescued copy of the witness.", show_default=False)
     ] = None,
@@ -104,9 +102,9 @@ def restore_home(
     It releases nothing until the coordinator entered its new key, members compared it, and studies
     are approved again.
     """
-    opener = RecoveryPrivate.read(key)
+    source = BackupSource(file, RecoveryPrivate.read(key), institution)
     if rehearsal:
-        header = rehearse(file, opener, home, institution)
+        header = rehearse(source, home)
         typer.echo(
             f"{file}: whole, of {header.name}, made {header.made}, and everything in it verifies\n"
             f"{_stood(header)}\nnothing of it was kept"
@@ -117,15 +115,15 @@ def restore_home(
     terms = RestoreTerms(
         user=os_user(),
         reason=reason,
-        institution=institution,
         spent=None if spent is None else to_picomu2(spent),
         as_planned=as_planned,
+        study=study,
         witness=witness,
         witness_here=witness_here,
         passphrase=token_pin(passphrase_file) if token else read_passphrase(passphrase_file),
         uri=token,
     )
-    typer.echo("\n".join(_restored(restore(file, opener, home, terms, utc_now))))
+    typer.echo("\n".join(_restored(restore(source, home, terms, utc_now))))
 
 
 def _restored(done: RestoredHome) -> list[str]:

@@ -25,12 +25,13 @@ from fieldfare.client.home.keys import former_identities, public_identity
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.roster import pin_roster
 from fieldfare.client.institution import restored_home
-from fieldfare.client.institution.backing_up import WrittenBackup, back_up, take_recovery_key
+from fieldfare.client.institution.backing_up import back_up, take_recovery_key
 from fieldfare.client.institution.open import open_custody, open_institution
 from fieldfare.client.institution.restored_home import RestoreTerms, rehearse, restore
 from fieldfare.client.institution.restoring import open_ledger
 from fieldfare.client.journal.entries import Event
 from fieldfare.client.journal.journal import compare_heads, read, read_heads
+from fieldfare.shared.backup.home_copies import BackupSource, WrittenBackup
 from fieldfare.shared.backup.recovery_key import RecoveryPrivate
 from fieldfare.shared.errors import FieldfareError, KeysError, LedgerError, UsageError
 from fieldfare.shared.protocol.plan import plan_for
@@ -59,8 +60,11 @@ def backed_up(home: Home, folder: Path) -> tuple[Path, WrittenBackup]:
     return folder / "a.backup", back_up(home, folder / "a.backup", "ines", clock)
 
 
-def restored(file: Path, folder: Path, **changes: Any) -> restored_home.RestoredHome:
-    return restore(file, KEY, folder / "new", replace(TERMS, **changes), clock)
+def restored(
+    file: Path, folder: Path, name: str = "", **changes: Any
+) -> restored_home.RestoredHome:
+    terms = replace(TERMS, **changes)
+    return restore(BackupSource(file, KEY, name), folder / "new", terms, clock)
 
 
 def names_in(folder: Path) -> set[str]:
@@ -206,11 +210,11 @@ def test_a_lost_place_of_the_witness_is_said(
 def test_a_wrong_key_institution_party_or_place_leaves_nothing(home: Home, tmp_path: Path) -> None:
     file, _ = backed_up(home, tmp_path)
     with pytest.raises(KeysError, match="that this recovery key opens"):
-        restore(file, RecoveryPrivate.generate(), tmp_path / "new", TERMS, clock)
+        restore(BackupSource(file, RecoveryPrivate.generate()), tmp_path / "new", TERMS, clock)
     with pytest.raises(UsageError, match="expected a backup of bank-b, found one of bank-a"):
-        restored(file, tmp_path, institution="bank-b")
+        restored(file, tmp_path, name="bank-b")
     with pytest.raises(UsageError, match="never restored over a home"):
-        restore(file, KEY, home.path, TERMS, clock)
+        restore(BackupSource(file, KEY), home.path, TERMS, clock)
     with pytest.raises(UsageError, match="expected a new file"):
         backed_up(home, tmp_path)
     assert names_in(tmp_path) == {"a.backup"}
@@ -226,13 +230,13 @@ def test_a_changed_or_cut_backup_leaves_nothing(home: Home, tmp_path: Path) -> N
     for at in range(5, len(content), len(content) // 20):
         file.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
         with pytest.raises(FieldfareError):
-            rehearse(file, KEY, tmp_path / "new")
+            rehearse(BackupSource(file, KEY), tmp_path / "new")
     assert names_in(tmp_path) == {"a.backup"}
 
 
 def test_a_rehearsal_checks_everything_and_leaves_nothing(home: Home, tmp_path: Path) -> None:
     file, done = backed_up(home, tmp_path)
-    assert rehearse(file, KEY, tmp_path / "new", NAME) == done.header
+    assert rehearse(BackupSource(file, KEY, NAME), tmp_path / "new") == done.header
     assert names_in(tmp_path) == {"a.backup"}
 
 

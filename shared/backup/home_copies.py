@@ -1,0 +1,131 @@
+"""The files of a home, copied for a backup and written again from one; alike for every party."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fieldfare.shared.backup.archive import BackupHeader, read_archive
+from fieldfare.shared.backup.encrypted_stream import EncryptedReader
+from fieldfare.shared.backup.recovery_key import RecoveryPrivate, RecoveryPublic
+from fieldfare.shared.errors import KeysError, UsageError
+from fieldfare.shared.sqlite.copies import check_database, copy_database
+from fieldfare.shared.system.home_files import HomeFile, InBackup, files_in, kind_of
+
+
+@dataclass(frozen=True)
+class WrittenBackup:
+    """What is in a backup.
+
+    Attributes:
+        header: of it.
+        strangers: files in the home that are none of its own, which it lacks.
+    """
+
+    header: BackupHeader
+    strangers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class BackupSource:
+    """A backup that is to be opened.
+
+    Attributes:
+        file: where it is.
+        key: the recovery key's private half.
+        name: whose it must be; empty: whose it is.
+    """
+
+    file: Path
+    key: RecoveryPrivate
+    name: str = ""
+
+    def unpack(self, folder: Path, party: str, table: Sequence[HomeFile]) -> BackupHeader:
+        """Write the files into an empty folder, and let SQLite check its own.
+
+        Raises:
+            KeysError: another recovery key's.
+            UsageError: changed, cut off, another party's, or a database is damaged.
+            OSError: the disk says no.
+        """
+
+        def check(header: BackupHeader) -> None:
+            if header.party != party:
+                raise UsageError(
+                    f"{self.file}: expected a backup of the kind {party}, found one of the kind "
+                    f"{header.party}: fieldfare {header.party} restore"
+                )
+            if self.name not in {"", header.name}:
+                raise UsageError(
+                    f"{self.file}: expected a backup of {self.name}, found one of {header.name}"
+                )
+
+        with self.file.open("rb") as content:
+            stream = EncryptedReader(content, str(self.file), self.key)
+            header = read_archive(stream, folder, table, check)
+        for saved in header.files:
+            kind = kind_of(saved.path, table)
+            if kind is not None and kind.copied_database:
+                check_database(folder / saved.path)
+        return header
+
+
+def taken_key(path: Path, command: str) -> RecoveryPublic:
+    """Return the public half that a home took.
+
+    Raises:
+        KeysError: none was taken, or it is damaged.
+    """
+    if not path.exists():
+        raise KeysError(
+            f"{path}: expected the public half of a recovery key, found none: make a key on a "
+            f"machine that stays offline (fieldfare recovery key FILE), then here: fieldfare "
+            f"{command} FILE.pub"
+        )
+    return RecoveryPublic.read(path)
+
+
+def new_key(path: Path, content: bytes, name: str) -> RecoveryPublic:
+    """Return a public half that may be taken at `path`; `name` begins messages.
+
+    Raises:
+        KeysError: none.
+        UsageError: another one is there; it is moved away by hand, never replaced unseen.
+    """
+    key = RecoveryPublic.of(content, name)
+    if path.exists():
+        raise UsageError(
+            f"{path}: expected no recovery key yet, found one: move it away first; backups until "
+            "now open with its private half alone"
+        )
+    return key
+
+
+def databases_in(home: Path, table: Sequence[HomeFile], first: Sequence[str]) -> list[Path]:
+    """Return the databases that a backup takes; those of `first` in that order before the rest."""
+    files = files_in(home, table)
+    found = [path for path, kind in files if kind and kind.copied_database]
+    ordered = [*first, *(path for path in found if path not in first)]
+    return [home / path for path in ordered if path in found]
+
+
+def copy_files(
+    home: Path, table: Sequence[HomeFile], copies: Path
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Copy what a backup takes; return what was copied, and what is no file of a home.
+
+    Raises:
+        UsageError: a database is damaged.
+        OSError: the disk says no.
+    """
+    copied, strangers = [], []
+    for path, kind in files_in(home, table):
+        if kind is None:
+            strangers.append(path)
+        elif kind.backup is InBackup.COPIED:
+            target = copies / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            copy = copy_database if kind.copied_database else shutil.copyfile
+            copy(home / path, target)
+            copied.append(path)
+    return tuple(copied), tuple(strangers)
