@@ -57,7 +57,7 @@ END
 run() {
   cd $W
   for b in b c; do as ada $I institution start --home bank-$b > $b.log 2>&1 & done
-  until as ada $I institution check --home bank-b > b.check; do sleep 2; done
+  n=0; until as ada $I institution check --home bank-b > b.check; do sleep 2; n=$((n+1)); [ $n -lt 60 ] || { cat b.check; exit 1; }; done
   STUDY=$(as ada $I study check drafted.toml | sed -n 's/^id  *//p')
   as fieldfare-coordinator $C coordinator propose $W/drafted.toml --home $HC
   for h in $H bank-b bank-c; do u=ada; [ $h = $H ] && u=fieldfare; n=0; until as $u $I institution studies --home $h | grep -q "${STUDY:0:8}"; do sleep 2; n=$((n+1)); [ $n -lt 40 ]; done; as $u $I institution approve $STUDY --home $h --yes | tail -1; done

@@ -4,7 +4,6 @@ Every service runs as its own unit shuts it in (tests/support/system/shut_in.py)
 mounts, its network, its system calls. All of it is typed as docs/install.md says.
 """
 
-import os
 import shutil
 import signal
 import subprocess
@@ -25,13 +24,7 @@ SHUT_IN: Final = Path(__file__).parents[2] / "support" / "system" / "shut_in.py"
 SCRIPTS: Final = Path(__file__).with_name("federation.sh")
 PARTS: Final = ("coordinator", "custodian", "node")
 
-pytestmark = [
-    pytest.mark.faults,
-    pytest.mark.xdist_group("bare-root"),
-    pytest.mark.skipif(
-        not os.environ.get("FIELDFARE_OPERATE_LONG"), reason="run by make nightly PART=operate"
-    ),
-]
+pytestmark = [pytest.mark.promises, pytest.mark.xdist_group("bare-root")]  # PART=operate alone
 
 
 @pytest.fixture(scope="module")
