@@ -8,12 +8,12 @@ import pytest
 
 from fieldfare.client.ledger.budget import Position
 from fieldfare.client.oversight.ledger_report import (
-    TO_FILL_IN,
     LedgerReport,
     LimitUse,
     registry_record,
 )
 from fieldfare.shared.errors import UsageError
+from fieldfare.shared.evidence.registry import TO_FILL_IN
 
 FIRST: Final = datetime(2026, 3, 4, 5, tzinfo=UTC)
 REPORT: Final = LedgerReport(
