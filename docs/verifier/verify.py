@@ -10,6 +10,7 @@ import json
 import math
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from cryptography.exceptions import InvalidSignature
@@ -19,49 +20,49 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 MEMBERS = "approval.v2 run-answer.v1 key-offer.v2 commitment.v1 reply.v3 rehearsal-keys.v1".split()
 BY_MEMBERS = dict(zip("approval hello offer commitment reply keys".split(), MEMBERS, strict=True))
 OURS = {"opening": "run-opening.v2", "request": "request.v2", "study": "study-offer.v1"}
+Told = dict[str, Any]
 SECTIONS = "content blob hashes head cosignature".split()
 
 
 class Refused(Exception): ...
 
 
-def need(fits, what):
+def need(fits: object, what: str) -> None:
     if not fits:
         raise Refused(what)
 
 
-def sha(*parts):
+def sha(*parts: bytes) -> str:
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
-def canonical(value):
+def canonical(value: object) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def unbase(text):
+def unbase(text: str) -> bytes:
     content = base64.b64decode(text, validate=True)
     need(base64.b64encode(content).decode() == text, "base64 in its one spelling")
     return content
 
 
-def root(hashes):
+def root(hashes: list[bytes]) -> bytes:
     if len(hashes) < 2:
         return hashes[0] if hashes else hashlib.sha256().digest()
     half = 1 << (len(hashes) - 1).bit_length() - 1
     return hashlib.sha256(b"\1" + root(hashes[:half]) + root(hashes[half:])).digest()
 
 
-def check_signature(key, signature, content, what):
+def check_signature(key: bytes, signature: bytes, content: bytes, what: str) -> None:
     try:
         Ed25519PublicKey.from_public_bytes(key).verify(signature, content)
     except (InvalidSignature, ValueError):
         raise Refused(f"a valid signature on {what}") from None
 
 
-def opened(content, kind, signer, key):
+def opened(content: bytes, kind: str, signer: str, key: str) -> tuple[Any, str]:
     found = json.loads(content)
-    rest = {name: found[name] for name in ("signature", "signer", "type")}
-    tail = b"," + canonical(rest)[1:]
+    tail = b"," + canonical({name: found[name] for name in ("signature", "signer", "type")})[1:]
     kind = f"fieldfare.{kind}"
     need(content.startswith(b'{"body":') and content.endswith(tail), "an envelope")
     need((found["type"], found["signer"]) == (kind, signer), f"{kind} of {signer}")
@@ -71,13 +72,15 @@ def opened(content, kind, signer, key):
 
 
 class Run:
-    def __init__(self, header, roster_key, blobs):
+    def __init__(self, header: Any, roster_key: str, blobs: dict[str, bytes]) -> None:
         self.its_study, self.its_run, self.roster_key = header["study"], header["run"], roster_key
-        self.blobs, self.used, self.members, self.spent = blobs, set(), {}, {}
-        self.answers, self.openings, self.attempts = {}, 0, {}
-        self.p, self.steps, self.tail, self.model, self.sums = None, 0, [], None, 0
+        self.blobs, self.openings, self.steps, self.sums = blobs, 0, 0, 0
+        self.model, self.used, self.tail, self.said = "", set[str](), list[Any](), list[bytes]()
+        self.members, self.answers, self.attempts = Told(), Told(), dict[tuple[str, int], int]()
+        self.spent, self.replies, self.commitments = Told(), Told(), Told()
+        self.p: Any = None
 
-    def take(self, kind, content):
+    def take(self, kind: str, content: bytes) -> None:
         if kind == "roster":
             body, _ = opened(content, "roster-offer.v2", "coordinator-roster", self.roster_key)
             self.its_roster = sha(b"fieldfare.roster.v1", body["roster"].encode())
@@ -105,7 +108,7 @@ class Run:
             follows = sha(self.p.tobytes()) if kind == "parameters" else self.model
             need(json.loads(content)[kind] == follows, f"the {kind} that follow from the sums")
 
-    def study(self, body, _):
+    def study(self, body: Any, _: str) -> None:
         need(sha(b"fieldfare.study.v1", body["study"].encode()) == self.its_study, "the study")
         self.plan = plan = json.loads(body["study"])
         self.training, self.records = plan["training"], plan["records"]
@@ -114,13 +117,13 @@ class Run:
         more = more or any("knots_from" in one for one in self.plan["features"])
         need(model["kind"] == "additive" and not more, "a plain additive model: use `audit`")
 
-    def opening(self, body, name):
+    def opening(self, body: Any, name: str) -> None:
         need(body["number"] == self.openings, "openings counted without a gap")
         self.present = {one["institution"]: one["answer"] for one in body["participants"]}
         need(self.present.items() <= self.answers.items(), "answers of all participants")
         self.openings, self.opened, self.answers = self.openings + 1, name, {}
 
-    def request(self, r, name):
+    def request(self, r: Any, name: str) -> None:
         self.r, self.asked, self.said, self.commitments, self.replies = r, name, [], {}, {}
         self.names = [one["institution"] for one in r["participants"]]
         need(r["opening"] == self.opened, "a request under the newest opening")
@@ -136,7 +139,7 @@ class Run:
         elif r["kind"] == "evaluation":
             need(r["parameters"] == self.model, "the parameters of the model")
 
-    def start(self):
+    def start(self) -> None:
         self.p, self.b1, self.b2 = np.zeros(self.r["entries"]), 1.0, 1.0
         self.m, self.v, odds = 0 * self.p, 0 * self.p, self.records["prevalence"]
         first = math.log(odds / (1 - odds))
@@ -145,7 +148,7 @@ class Run:
             if sha(self.p.tobytes()) == self.r["parameters"]:
                 return
 
-    def reply(self, body, _):
+    def reply(self, body: Any, _: str) -> None:
         r, who = self.r, body["institution"]
         fits = body["request"] == self.asked and who in self.names
         need(fits and who > max(self.replies, default=""), "a reply to this request, in order")
@@ -167,13 +170,12 @@ class Run:
         self.spent[who] = (paid + body["debit"], *now)
         self.replies[who] = body
 
-    def sum(self, body):
+    def sum(self, body: Any) -> None:
         r, size = self.r, self.r["word_bits"] // 8
         need(body["request"] == self.asked, "a sum of this request")
         need(body["participants"] == self.names == sorted(self.replies), "a sum of all replies")
         total = np.zeros(r["entries"], f"<u{size}")  # unsigned words add up modulo 2^k
         for reply in self.replies.values():
-            need(reply["vector"] in self.blobs, "the vector that a reply signs")
             self.used.add(reply["vector"])
             total = total + np.frombuffer(self.blobs[reply["vector"]], total.dtype)
             if reply["seed"]:
@@ -186,7 +188,7 @@ class Run:
         if r["kind"] == "training":
             self.step(total.view(f"<i{size}") * 2.0 ** -r["gamma_bits"])
 
-    def step(self, total):
+    def step(self, total: Any) -> None:
         t, self.steps = self.training, self.steps + 1
         g = total / (self.records["units"] * (1 - self.plan["evaluation"]["holdout"]))
         self.m = t["beta1"] * self.m + (1 - t["beta1"]) * g
@@ -201,7 +203,7 @@ class Run:
             self.model = sha((sum(self.tail) / len(self.tail)).tobytes())
 
 
-def check_cosigned(run, lines, head, hashes):
+def check_cosigned(run: Run, lines: list[Any], head: Any, hashes: list[bytes]) -> list[str]:
     whole, before = [], ""
     for line in lines:
         content = unbase(line["cosignature"])
@@ -216,10 +218,10 @@ def check_cosigned(run, lines, head, hashes):
     return whole
 
 
-def check_witnessed(content, run, head, hashes, witnesses):
+def check_witnessed(content: bytes, run: Run, head: Any, hashes: Any, witnesses: Any) -> Any:
     found = json.loads(content)
-    need(canonical(found) == content, "witnessed heads in canonical form")
-    need(found["type"] == "fieldfare.witnessed-heads.v1" and found["format"] == 1, "heads")
+    fits = found["type"] == "fieldfare.witnessed-heads.v1" and found["format"] == 1
+    need(fits and canonical(found) == content, "witnessed heads in canonical form")
     leaves = [hashlib.sha256(b"\0" + canonical(one)).digest() for one in found["entries"]]
     name = f"fieldfare.heads/{run.roster_key}"
     text = f"{name}\n{len(leaves)}\n{base64.b64encode(root(leaves)).decode()}\n"
@@ -249,7 +251,7 @@ def check_witnessed(content, run, head, hashes, witnesses):
     return times
 
 
-def verify(folder, roster_key, witnesses):
+def verify(folder: Path, roster_key: str, witnesses: Any) -> tuple[Run, list[str], Any]:
     lines = (folder / "run.transcript").read_bytes().split(b"\n")
     need(lines.pop() == b"", "a line feed at the end")
     found = [json.loads(line) for line in lines]
@@ -273,13 +275,12 @@ def verify(folder, roster_key, witnesses):
     about = {"format": 1, "root": root(hashes).hex(), "run": run.its_run, "size": len(hashes)}
     need(head == {**about, "study": run.its_study}, "a head of this log")
     whole = check_cosigned(run, ends[2:], head, hashes)
-    content = (folder / "run.witnessed").read_bytes()
-    times, least = check_witnessed(content, run, head, hashes, witnesses), len(run.present) - run.t
-    need(len(whole) >= least, f"{least} members that co-signed all of it")
-    return run, whole, times
+    seen = (folder / "run.witnessed").read_bytes()
+    need(len(whole) >= len(run.present) - run.t, "enough members that co-signed all of it")
+    return run, whole, check_witnessed(seen, run, head, hashes, witnesses)
 
 
-def main(folder, roster_key, *witnesses):
+def main(folder: str, roster_key: str, *witnesses: str) -> str | int:
     try:
         run, whole, times = verify(Path(folder), roster_key, witnesses)
     except Refused as error:
