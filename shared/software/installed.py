@@ -5,13 +5,14 @@ the same files say the same, wherever they lie and whoever installed them.
 """
 
 import base64
+import csv
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import Distribution, distributions
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from packaging.markers import default_environment
@@ -68,8 +69,23 @@ def _found() -> dict[str, Distribution]:
     found: dict[str, Distribution] = {}
     for one in distributions():
         if one.metadata["Name"]:
-            found.setdefault(canonicalize_name(one.metadata["Name"]), one)
+            name = canonicalize_name(one.metadata["Name"])
+            if name not in found or not _record(found[name]):  # such as a build's left-over folder
+                found[name] = one
     return found
+
+
+def _record(one: Distribution) -> dict[str, str]:
+    """Return what stands in RECORD: hashes (hex) by path, of files that have one.
+
+    Of `Distribution.files` a library may replace the reading by one that leaves lost files out.
+    """
+    rows = csv.reader((one.read_text("RECORD") or "").splitlines())
+    return {
+        row[0]: _hex(row[1].removeprefix("sha256="))
+        for row in rows
+        if len(row) > 1 and row[1].startswith("sha256=")
+    }
 
 
 def _facts(name: str, one: Distribution, present: Iterable[str]) -> InstalledPackage:
@@ -131,12 +147,12 @@ def _is_editable(one: Distribution) -> bool:
 
 def _recorded(one: Distribution) -> Iterator[tuple[str, str]]:
     """Yield path and hash (hex) of what a package brought; not of what its installer made."""
-    for file in one.files or ():
-        if file.hash is None or file.hash.mode != "sha256" or file.suffix == ".pyc":
-            continue
-        if ".." in file.parts or file.parts[0].endswith((".dist-info", ".egg-info")):
+    for path, digest in _record(one).items():
+        parts = PurePosixPath(path).parts
+        if path.endswith(".pyc") or ".." in parts:
             continue  # scripts name the Python of this machine
-        yield file.as_posix(), _hex(file.hash.value)
+        if not parts[0].endswith((".dist-info", ".egg-info")):
+            yield path, digest
 
 
 def _checkout() -> Iterator[tuple[str, str]]:
@@ -157,16 +173,14 @@ def _digest(hashes: Mapping[str, str]) -> str:
 
 
 def _changed(one: Distribution) -> Iterator[str]:
-    for file in sorted(one.files or ()):
-        if file.hash is None or file.hash.mode != "sha256":
-            continue
+    for path, digest in sorted(_record(one).items()):
         try:
-            with Path(str(file.locate())).open("rb") as content:
+            with Path(str(one.locate_file(path))).open("rb") as content:
                 found = hashlib.file_digest(content, "sha256").hexdigest()
         except OSError:
             found = "cannot be read"
-        if found != _hex(file.hash.value):
-            yield file.as_posix()
+        if found != digest:
+            yield path
 
 
 def _hex(recorded: str) -> str:

@@ -53,6 +53,7 @@ PROCESSES = {
         "server.notices.process",
         "server.service.run_process",
         "server.service.runner_process",
+        "server.witnesses.process",
         "server.superlink.process",
         "server.stock_server",
         "server.watch.process",
@@ -64,8 +65,18 @@ PROCESSES = {
 HEADS = {
     "node": ("software",),
     "auditor": ("audit", "study.check", "study.plan", "study.sign", "software"),
-    "institution": ("institution", "records", "study", "typologies", "roster", "audit"),
-    "coordinator": ("coordinator", "query", "roster", "audit"),
+    "institution": (
+        "institution",
+        "records",
+        "study",
+        "typologies",
+        "roster",
+        "audit",
+        "evidence",
+        "recovery",
+        "watch",
+    ),
+    "coordinator": ("coordinator", "query", "roster", "audit", "evidence", "recovery", "watch"),
     "demo": (
         "demo",
         "simulate",
@@ -150,7 +161,7 @@ def test_a_role_imports_what_it_installs_and_nothing_else(
     outside = {name.partition(".")[0] for name in reached(graph, modules_of(role))}
     outside -= {"fieldfare", *BESIDE, *TORCH, *PROVIDER, *DRAWING, *sys.stdlib_module_names}
     brought = packages_distributions()
-    needed = {name: {d.lower() for d in brought[name]} for name in outside}
+    needed = {name: {d.lower().replace("_", "-") for d in brought[name]} for name in outside}
     lacking = {name for name, bringers in needed.items() if not bringers & installed(role)}
     # Of libraries that are named for others' sake (typer brings click, flwr brings these).
     assert lacking - {"click", "markupsafe"} == set()

@@ -104,11 +104,7 @@ def restore_home(
     """
     source = BackupSource(file, RecoveryPrivate.read(key), institution)
     if rehearsal:
-        header = rehearse(source, home)
-        typer.echo(
-            f"{file}: whole, of {header.name}, made {header.made}, and everything in it verifies\n"
-            f"{_stood(header)}\nnothing of it was kept"
-        )
+        typer.echo(_rehearsed(file, rehearse(source, home)))
         return
     if not reason.strip():
         raise UsageError("--reason: expected why it is restored, found nothing: it is logged")
@@ -124,6 +120,13 @@ def restore_home(
         uri=token,
     )
     typer.echo("\n".join(_restored(restore(source, home, terms, utc_now))))
+
+
+def _rehearsed(file: Path, header: BackupHeader) -> str:
+    return (
+        f"{file}: whole, of {header.name}, made {header.made}, and everything in it verifies\n"
+        f"{_stood(header)}\nnothing of it was kept"
+    )
 
 
 def _restored(done: RestoredHome) -> list[str]:

@@ -33,6 +33,7 @@ def test_the_events_are_the_agreed_ones() -> None:
         *("scored", "model tuned", "feedback", "words read", "labels exported", "report drafted"),
         "alert act",
         "console",
+        "backup",
     }
 
 

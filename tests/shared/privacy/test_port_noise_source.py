@@ -1,4 +1,7 @@
-"""Every `NoiseSource` draws Gaussian noise of its scale; those around another one add nothing."""
+"""Every `NoiseSource` draws Gaussian noise of its scale; those around another one add nothing.
+
+`NoNoise`, which an attack is tried against, draws none, and says so.
+"""
 
 import math
 from collections.abc import Callable
@@ -23,6 +26,7 @@ from fieldfare.shared.protocol.secure_sum import RunKeys
 from fieldfare.shared.ring import Word, WordBits, add, centre, decode, encode, to_ring
 from fieldfare.simulations.attacks.canaries import Overheard, Scaled
 from fieldfare.simulations.attacks.defects import DoorDefect, FaultyNoise
+from fieldfare.simulations.attacks.differencing import NoNoise
 
 # Exact noise cannot be seeded: a sound source fails one of these once in ten million runs.
 UNLIKELY = 5e-9
@@ -178,3 +182,8 @@ def test_the_honest_shares_alone_carry_sigma(source: NoiseSource) -> None:
     assert p_value(total, sigma) > UNLIKELY
     for factor in OTHER_SCALES:
         assert p_value(total, factor * sigma) < CERTAIN
+
+
+def test_what_an_attack_is_tried_against_has_none() -> None:
+    draws = NoNoise().sample(1000, 1e6)
+    assert draws.tolist() == [0] * 1000

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
 from fieldfare.shared.canonical import bytes_hash, content_hash
 from fieldfare.shared.errors import ProtocolError, RefusalCode
@@ -401,7 +402,9 @@ def test_a_hash_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def changeable(annotation: Any) -> bool:
     """Tell whether a value of this type can be changed in place."""
-    if isinstance(annotation, type) and issubclass(annotation, MessageBody):
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        if not annotation.model_config.get("frozen"):
+            return True
         return any(changeable(one.annotation) for one in annotation.model_fields.values())
     inner = get_args(annotation)
     if get_origin(annotation) is Annotated:

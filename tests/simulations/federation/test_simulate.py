@@ -349,21 +349,22 @@ def test_an_institution_without_units_takes_part_like_any_other(
         assert model["auroc"] is not None
 
 
-@pytest.mark.parametrize("case", ["one class", "nobody held out", "no units at all"])
+def test_records_that_say_nothing_are_refused(work: SimulationFolder) -> None:
+    files = [f"{name}={work.records_file}" for name in BANKS]
+    work.write_records(make_table().slice(0, 0))
+    with pytest.raises(RecordsError, match="expected at least one record"):
+        simulate(work.task(choice=RecordsChoice(files)))
+    work.write_records(make_table())
+    for bank in BANKS:
+        work.write_records(one_class(work.read_records(), bank))
+    with pytest.raises(RecordsError, match="expected labelled and unlabelled units"):
+        simulate(work.task())
+
+
 def test_metrics_that_cannot_be_measured_are_null(
-    work: SimulationFolder, real_report: None, case: str
+    work: SimulationFolder, real_report: None
 ) -> None:
-    if case == "one class":
-        for bank in BANKS:
-            work.write_records(one_class(work.read_records(), bank))
-    elif case == "nobody held out":
-        work.write_study(evaluation={"holdout": "1e-9"})
-    else:
-        work.write_records(make_table().slice(0, 0))
-        files = [f"{name}={work.records_file}" for name in BANKS]
-        results = simulate(work.task(choice=RecordsChoice(files), baselines=tuple(Baseline)))
-        assert [row["units"] for row in results["institutions"]] == [0, 0, 0]
-        return
+    work.write_study(evaluation={"holdout": "1e-9"})  # nobody is held out
     results = simulate(work.task(baselines=tuple(Baseline)))
     for model in results["models"].values():
         assert {name: model[name] for name in METRICS} == nulls()
