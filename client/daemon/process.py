@@ -33,7 +33,7 @@ from fieldfare.shared.system.memory import keep_out_of_dumps
 from fieldfare.shared.system.private_files import os_user
 from fieldfare.shared.system.processes import Stopped, end_with_parent, read_given, stop_signals
 from fieldfare.shared.system.sockets import UnixSocket
-from fieldfare.shared.watch.log import begin_log
+from fieldfare.shared.watch.log import begin_log, show_defects_by_place
 from fieldfare.shared.watch.metrics import MetricSample
 
 LARGEST_ADMIN_QUESTION: Final = 1024  # bytes: they are empty
@@ -97,6 +97,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _speak() -> None:
     begin_log("custodian", prefix="fieldfare: custodian: ")
+    show_defects_by_place()
 
 
 def _complain(message: str) -> None:

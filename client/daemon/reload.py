@@ -324,7 +324,7 @@ class CustodianReloader:
         tally = self._tally
         return CustodianCounts(
             kinds=dict(tally.kinds),
-            acts={act.name.lower(): count for act, count in tally.acts.items()},
+            acts={act.name.lower(): count for act, count in dict(tally.acts).items()},
             repeated=tally.repeated,
         )
 

@@ -33,7 +33,7 @@ from fieldfare.shared.errors import FieldfareError
 from fieldfare.shared.system.clock import since_boot, utc_now
 from fieldfare.shared.system.memory import keep_out_of_dumps
 from fieldfare.shared.system.processes import Stopped, end_with_parent, read_given, stop_signals
-from fieldfare.shared.watch.log import begin_log
+from fieldfare.shared.watch.log import begin_log, show_defects_by_place
 
 COLLECT_SECONDS: Final = 3.0
 EXIT_FAILED: Final = 1
@@ -45,6 +45,7 @@ log: Final = logging.getLogger("fieldfare.client.desk.process")  # it runs as __
 def main(arguments: Sequence[str]) -> int:
     """Answer for the home that is named; returns the status to end with."""
     begin_log("desk", prefix="fieldfare: desk: ")
+    show_defects_by_place()
     try:
         keep_out_of_dumps()
         passphrase = read_given()

@@ -36,13 +36,14 @@ from fieldfare.server.home.settings import (
     load_settings,
     settings_text,
 )
-from fieldfare.shared.errors import KeysError
+from fieldfare.shared.errors import KeysError, UsageError
 from fieldfare.shared.protocol.identity import parse_public_hex, public_hex
 from fieldfare.shared.study.toml import parse_toml
 from fieldfare.shared.system.addresses import ip_of
 from fieldfare.shared.system.key_files import read_signing_key, signing_pem
 from fieldfare.shared.system.private_files import (
     create_private,
+    folder_lock,
     read_private,
     read_public,
     replace_private,
@@ -118,6 +119,7 @@ def kept_bundle(home: CoordinatorHome) -> bytes:
 
 TOKEN_BYTES: Final = 32
 RENEW_BEFORE: Final = timedelta(days=30)
+RENEW_WAIT: Final = 10.0  # seconds for another renewal
 FORMER: Final = ".former"  # suffix of studies that an earlier online key signed
 IN_THE_HOME: Final = RosterKeyPlace()
 
@@ -232,15 +234,19 @@ def renew_server(home: CoordinatorHome, now: datetime) -> datetime:
     Raises:
         StudyError: the settings have mistakes.
         KeysError: the authority's files are missing or damaged, or it has ended.
+        UsageError: another renewal is at work.
         OSError: the disk says no.
     """
     settings = load_settings(home)
     authority = PemPair(read_public(home.authority), read_private(home.authority_key))
-    made = issue_server(authority, (settings.host, *settings.names), now)
-    write_down(
-        home, DecisionKind.CERTIFICATE, {"names": ", ".join((settings.host, *settings.names))}
-    )
-    _write_server(home, made)
+    with folder_lock(home.server_key.parent, RENEW_WAIT) as alone:
+        if not alone:  # the SuperLink does this by itself: key and certificate of two fit nobody
+            raise UsageError(f"{home.server_key.parent}: expected one renewal at a time: try again")
+        made = issue_server(authority, (settings.host, *settings.names), now)
+        write_down(
+            home, DecisionKind.CERTIFICATE, {"names": ", ".join((settings.host, *settings.names))}
+        )
+        _write_server(home, made)
     return valid_until(made.certificate)
 
 

@@ -207,6 +207,8 @@ def shown_from_now_on(
         terms.renew(now)
         content = terms.certificate.read_bytes()
         if content != shown:
+            # A pair that does not fit would leave the listeners' context without any key.
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(terms.certificate, terms.key)
             context.load_cert_chain(terms.certificate, terms.key)
             log.info("a new certificate is shown, valid until %s", valid_until(content).date())
     except (FieldfareError, OSError) as error:  # ssl.SSLError is an OSError

@@ -22,6 +22,7 @@ PLACES: Final = {  # kind of file -> where the operating system looks for it
 }
 HEAD: Final = "# Written by fieldfare; change it with drop-ins. SHA-256 of what follows: "
 PLAIN: Final = re.compile(r"/[A-Za-z0-9._/+-]*")  # no space, quote or %, which systemd would read
+SHARED: Final = frozenset(map(Path, ("/var/lib", "/usr/lib", "/usr/bin", "/usr/local", "/var/log")))
 NO_NETWORK: Final = "PrivateNetwork=yes\nIPAddressDeny=any\nRestrictAddressFamilies=AF_UNIX"
 ANY_NETWORK: Final = "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX"
 READABLE: Final = 0o644
@@ -116,6 +117,12 @@ def _filled(terms: ServiceTerms) -> Mapping[str, str]:
             raise UsageError(
                 f"expected an absolute path of letters, digits and ._/+-, found {str(path)!r}"
             )
+    for home in (terms.home, terms.node_home):
+        if len(home.parts) < 3 or ".." in home.parts or home in SHARED:  # noqa: PLR2004 -- /a/b
+            raise UsageError(
+                f"expected a folder of its own such as /var/lib/fieldfare, found {home}: the "
+                "service's user becomes its owner"
+            )
     given = (
         f"LoadCredential=passphrase:{secret}\nEnvironment=FIELDFARE_PASSPHRASE_FILE=%d/passphrase"
     )
@@ -151,7 +158,9 @@ def write_service_files(files: Iterable[ServiceFile], root: Path, *, force: bool
         path = root / file.place
         path.parent.mkdir(parents=True, exist_ok=True)
         fresh = path.with_name(f".{path.name}.new")
-        fresh.write_bytes(file.content)
+        fresh.unlink(missing_ok=True)  # a crash's, or a link that leads elsewhere
+        with fresh.open("xb") as content:
+            content.write(file.content)
         fresh.chmod(READABLE)
         fresh.replace(path)
 

@@ -14,6 +14,8 @@ import json
 import logging
 import os
 import sys
+import threading
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -22,6 +24,7 @@ from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from threading import Lock
+from types import TracebackType
 from typing import Any, Final
 
 from fieldfare.shared.system.private_files import PRIVATE_FILE
@@ -73,13 +76,51 @@ class JsonLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return a record's line; of what was raised, the type."""
-        message = record.getMessage()
-        if record.exc_info and record.exc_info[0] is not None:
-            message = f"{message} ({record.exc_info[0].__name__})"
+        message = _said(record)
         event = f"{record.module}.{record.funcName.strip('_')}"
         at = datetime.fromtimestamp(record.created, UTC)
         level = record.levelname.lower()
         return log_line(self._process, level, event, message, at, **_ABOUT.get())
+
+
+class PeopleLines(logging.Formatter):
+    """Writes records for people: a prefix before every line, and no sign that moves a cursor."""
+
+    def __init__(self, prefix: str) -> None:
+        """Name the prefix."""
+        super().__init__()
+        self._prefix = prefix
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return a record's lines; of what was raised, the type."""
+        return "\n".join(f"{self._prefix}{line}" for line in _plain_lines(_said(record)))
+
+
+def _said(record: logging.LogRecord) -> str:
+    if record.exc_info and record.exc_info[0] is not None:
+        return f"{record.getMessage()} ({record.exc_info[0].__name__})"
+    return record.getMessage()
+
+
+def _plain_lines(text: str) -> list[str]:
+    return ["".join(c if c.isprintable() else " " for c in line) for line in text.split("\n")]
+
+
+def show_defects_by_place() -> None:
+    """Show a defect by its place and type from here on: its text may hold a record."""
+
+    def show(
+        kind: type[BaseException], error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Say where it was raised (sys.excepthook)."""
+        del error
+        log.critical("%sa defect: %s", "".join(traceback.format_tb(trace)), kind.__name__)
+
+    def show_threads(failure: threading.ExceptHookArgs) -> None:
+        """Say the same of a thread (threading.excepthook)."""
+        show(failure.exc_type, failure.exc_value, failure.exc_traceback)
+
+    sys.excepthook, threading.excepthook = show, show_threads
 
 
 def begin_log(process: str, *, prefix: str = "") -> None:
@@ -90,8 +131,8 @@ def begin_log(process: str, *, prefix: str = "") -> None:
         prefix: what stands before a line for people.
     """
     handler = logging.StreamHandler()
-    text = logging.Formatter(f"{prefix}%(message)s")
-    handler.setFormatter(JsonLines(process) if writes_json(os.environ) else text)
+    people = PeopleLines(prefix)
+    handler.setFormatter(JsonLines(process) if writes_json(os.environ) else people)
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
     logging.getLogger("fieldfare").setLevel(logging.INFO)
 
@@ -147,7 +188,7 @@ class SupervisedLog:
 
 
 def _for_people(process: str, message: str) -> list[str]:
-    return [f"fieldfare: {process}: {line}" for line in message.split("\n")]
+    return [f"fieldfare: {process}: {line}" for line in _plain_lines(message)]
 
 
 def _read_line(text: str) -> dict[str, Any] | None:
@@ -156,7 +197,7 @@ def _read_line(text: str) -> dict[str, Any] | None:
         return None
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) and "message" in found else None
 

@@ -9,15 +9,19 @@ from pathlib import Path
 import pytest
 from tests.support.homes.coordinators import NOW, found
 
+from fieldfare.server.home import initial_setup
 from fieldfare.server.home.certificate_authority import known_as, valid_until
 from fieldfare.server.home.initial_setup import (
     CoordinatorSetup,
     create_coordinator,
+    renew_server,
     renew_where_due,
 )
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.superlink.process import shown_from_now_on, terms_of
+from fieldfare.shared.errors import UsageError
 from fieldfare.shared.system.clock import utc_now
+from fieldfare.shared.system.private_files import folder_lock
 
 
 def left(home: CoordinatorHome, now: datetime) -> timedelta:
@@ -61,6 +65,20 @@ def serving(listener: socket.socket, context: ssl.SSLContext) -> None:
         threading.Thread(target=echo, args=(plain,), daemon=True).start()
 
 
+def test_two_renewals_at_once_leave_a_pair_that_fits(tmp_path: Path) -> None:
+    setup = CoordinatorSetup("Example", "localhost:8443", "", (), "", 8001)
+    home = create_coordinator(tmp_path / "home", setup, utc_now())
+    before = home.server_certificate.read_bytes()
+    with folder_lock(home.server_key.parent) as held, pytest.MonkeyPatch.context() as patch:
+        assert held
+        patch.setattr(initial_setup, "RENEW_WAIT", 0.0)
+        with pytest.raises(UsageError, match="one renewal at a time"):
+            renew_server(home, utc_now())
+    assert home.server_certificate.read_bytes() == before
+    renew_server(home, utc_now())
+    assert home.server_certificate.read_bytes() != before
+
+
 def test_connections_go_on_while_the_certificate_changes(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -92,6 +110,12 @@ def test_connections_go_on_while_the_certificate_changes(
             assert shown_from_now_on(terms, context, fresh, utc_now()) == fresh
             terms.certificate.write_bytes(shown)  # another key's: what was shown stays
             home.authority_key.unlink()
+            assert shown_from_now_on(terms, context, fresh, utc_now()) == fresh
+            assert "was not renewed" in caplog.text
+            with connect() as still:
+                assert said(still) == b"x"
+            caplog.clear()
+            terms.certificate.write_bytes(home.authority.read_bytes())  # of another key
             assert shown_from_now_on(terms, context, fresh, utc_now()) == fresh
             assert "was not renewed" in caplog.text
             with connect() as still:

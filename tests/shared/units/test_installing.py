@@ -108,6 +108,22 @@ def test_no_link_leads_out_of_an_image(tmp_path: Path) -> None:
     assert list((tmp_path / "outside").iterdir()) == []
 
 
+def test_no_link_beside_a_file_leads_out_of_an_image(tmp_path: Path) -> None:
+    outside, image = tmp_path / "outside", tmp_path / "image"
+    outside.write_bytes(b"another's")
+    (image / "etc").mkdir(parents=True)
+    (image / "etc/.x.conf.new").symlink_to(outside)
+    write_service_files([ServiceFile("etc/x.conf", b"x")], image)
+    assert outside.read_bytes() == b"another's"
+    assert not (image / "etc/x.conf").is_symlink()
+
+
+@pytest.mark.parametrize("path", ["/", "/etc", "/var/lib", "/var/lib/../../etc"])
+def test_no_folder_of_others_is_given_to_the_service(path: str) -> None:
+    with pytest.raises(UsageError, match="a folder of its own"):
+        service_files(PARTS, ServiceTerms(TERMS.command, Path(path)))
+
+
 def test_what_lies_in_a_persons_home_is_no_service() -> None:
     assert own_command("/opt/fieldfare/bin/python") == Path("/opt/fieldfare/bin/fieldfare")
     for place in ("/home/ada/venv/bin/python", "/root/venv/bin/python3"):

@@ -3,6 +3,8 @@
 import io
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -16,6 +18,7 @@ from fieldfare.shared.watch.log import (
     FORM,
     LONGEST_MESSAGE,
     JsonLines,
+    PeopleLines,
     PrivateLog,
     SupervisedLog,
     correlated,
@@ -74,6 +77,41 @@ def test_of_what_was_raised_the_type_alone_is_written() -> None:
             log.exception("a question failed")
     assert "Maria" not in stream.getvalue()
     assert lines(stream.getvalue())[0]["message"] == "a question failed (ValueError)"
+
+
+def test_people_see_no_text_of_what_was_raised_and_no_line_of_a_strangers() -> None:
+    try:
+        int("Maria Lopez")
+    except ValueError as error:
+        raised = (ValueError, error, error.__traceback__)
+    said = "no answer\nfieldfare: run: stopped\x1b[2J"
+    record = logging.LogRecord("x", logging.INFO, "", 0, said, None, raised)
+    shown = PeopleLines("fieldfare: node: ").format(record)
+    assert shown.splitlines() == [
+        "fieldfare: node: no answer",
+        "fieldfare: node: fieldfare: run: stopped [2J (ValueError)",
+    ]
+
+
+DEFECT = """
+import threading
+from fieldfare.shared.watch.log import begin_log, show_defects_by_place
+name = " ".join(("Maria", "Lopez"))
+begin_log("custodian")
+show_defects_by_place()
+thread = threading.Thread(target=int, args=(name,))
+thread.start()
+thread.join()
+int(name)
+"""
+
+
+def test_a_defect_of_a_custodian_is_shown_without_its_text() -> None:
+    command = [sys.executable, "-c", DEFECT]
+    made = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert made.returncode == 1
+    assert made.stderr.count("a defect: ValueError") == 2
+    assert "Maria" not in made.stderr
 
 
 def test_no_text_breaks_a_line_and_none_is_endless() -> None:
