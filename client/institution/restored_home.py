@@ -36,6 +36,7 @@ from fieldfare.shared.backup.archive import BackupHeader
 from fieldfare.shared.backup.home_copies import BackupSource
 from fieldfare.shared.backup.whole_files import new_home, passing_folder
 from fieldfare.shared.errors import LedgerError, UsageError
+from fieldfare.shared.protocol.identity import parse_public_hex
 from fieldfare.shared.protocol.messages import IdentitySigner
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.study import Study
@@ -136,10 +137,19 @@ def _unpacked(source: BackupSource, draft: Home) -> BackupHeader:
     """Write a backup's files into an empty folder, and verify databases, ledger and log."""
     header = source.unpack(draft.path, "institution", INSTITUTION_FILES)
     draft.make_folders()
+    _check_facts(header)
     _check_ledger(draft, header)
     if draft.log.exists():
         verify(draft.log_folder)
     return header
+
+
+def _check_facts(header: BackupHeader) -> None:
+    """Refuse a header whose identity names no file: whoever has the public half writes headers."""
+    told = str(header.facts.get("identity", ""))
+    parse_public_hex(told.encode(), "the identity in the backup's header")
+    if not isinstance(header.facts.get("sequence"), int):
+        raise UsageError("expected where the ledger stood in the backup's header, found nothing")
 
 
 def _check_ledger(draft: Home, header: BackupHeader) -> None:
@@ -176,15 +186,18 @@ def _place_witness(draft: Home, terms: RestoreTerms) -> None:
 def _check_spend_is_known(draft: Home, terms: RestoreTerms, clock: Clock) -> None:
     settings = load_settings(draft)
     place = witness_path(draft, settings)
-    if Witness(draft.ledger, settings.population, place).read() is not None:
+    seen = Witness(draft.ledger, settings.population, place).read()
+    copy = position_in(draft.ledger, settings.population, clock)
+    if seen is not None and seen.sequence >= copy.sequence:
         return
     if terms.spent is None and not terms.as_planned:
         most = from_picomu2(_as_planned(draft, clock))
+        found = "none" if seen is None else "one that is older than the backup"
         raise UsageError(
-            "expected a witness of the lost home, found none, so nobody here knows what was spent "
-            f"since the backup: bring the witness (--witness FILE), or state the sum of all debits "
-            "(--spent MU2; `debited` in your last signed reply, in any transcript), or, where no "
-            "study was approved since, count those that were as spent in full: --as-planned, "
+            f"expected a witness of the lost home, found {found}, so nobody here knows what was "
+            "spent since the backup: bring the witness (--witness FILE), or state the sum of all "
+            "debits (--spent MU2; `debited` in your last signed reply, in any transcript), or, "
+            "where no study was approved since, count those of then as spent: --as-planned, "
             f"which is {most!r} in all"
         )
 
@@ -224,7 +237,9 @@ def _sign_what_was_said(
         journal.append(Event.BACKUP, terms.user, **facts)
     signer = IdentitySigner(load_identity(draft, terms.passphrase))
     line = sign_head(verify(draft.log_folder), header.name, signer, clock())
-    create_private(draft.log_folder / RESTORED_HEADS, line + b"\n")
+    place = draft.log_folder / RESTORED_HEADS
+    before = place.read_bytes() if place.exists() else b""  # of a restore before this one
+    replace_private(place, before + line + b"\n")
 
 
 def _line(text: str) -> bytes:

@@ -198,13 +198,14 @@ def packed_files(content: bytes) -> dict[str, bytes]:
 def _members(content: bytes) -> dict[str, bytes]:
     if len(content) > LARGEST_PACK:
         raise ProtocolError(f"expected a pack of at most {LARGEST_PACK:,} bytes, found more")
-    found = dict[str, bytes]()
+    found, total = dict[str, bytes](), 0
     name = ""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             for info in archive.infolist()[: MOST_FILES + 1]:
                 name = info.filename
-                if info.compress_type != zipfile.ZIP_STORED or info.file_size > len(content):
+                total += info.file_size  # files that overlap would be more than the archive
+                if info.compress_type != zipfile.ZIP_STORED or total > len(content):
                     raise ProtocolError("expected stored files in the archive, found others")
                 if name in found:
                     raise ProtocolError("expected each file once in the archive, found one twice")

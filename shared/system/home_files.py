@@ -11,6 +11,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
+from fieldfare.shared.errors import UsageError
+
 # What SQLite lays beside a database, and drafts that a crash leaves: a part of no format.
 PASSING: Final = ("*-wal", "*-shm", "*-journal", "*.new")
 
@@ -49,6 +51,11 @@ class HomeFile:
             own, parts = own[:-1], parts[: len(own) - 1]
         return len(own) == len(parts) and all(map(fnmatch.fnmatchcase, parts, own))
 
+    def lies_below(self, path: str) -> bool:
+        """Tell whether such files lie in a folder, which is named as `fits` names files."""
+        own, parts = self.pattern.split("/")[:-1], path.split("/")
+        return len(parts) <= len(own) and all(map(fnmatch.fnmatchcase, parts, own))
+
 
 def kind_of(path: str, table: Sequence[HomeFile]) -> HomeFile | None:
     """Return the first kind that a path below a home fits; None where it is no file of a home."""
@@ -59,11 +66,13 @@ def files_in(home: Path, table: Sequence[HomeFile]) -> Iterator[tuple[str, HomeF
     """Yield every file below a home with its kind, by path; links to folders are not followed.
 
     Raises:
+        UsageError: a folder whose files belong in a backup is a link.
         OSError: a folder cannot be read.
     """
     found = list[str]()
     for folder, below, names in os.walk(home, onerror=_raise):
         below[:] = [name for name in below if not name.startswith(".")]  # a backup's own, no home's
+        _refuse_links(home, [Path(folder) / name for name in below], table)
         found += [
             (Path(folder) / name).relative_to(home).as_posix()
             for name in names
@@ -71,6 +80,17 @@ def files_in(home: Path, table: Sequence[HomeFile]) -> Iterator[tuple[str, HomeF
         ]
     for path in sorted(found):
         yield path, kind_of(path, table)
+
+
+def _refuse_links(home: Path, folders: Sequence[Path], table: Sequence[HomeFile]) -> None:
+    for folder in folders:
+        path = folder.relative_to(home).as_posix()
+        kept = (one for one in table if one.backup is InBackup.COPIED)
+        if folder.is_symlink() and any(one.lies_below(path) for one in kept):
+            raise UsageError(
+                f"{folder}: expected a folder, found a link to one, whose files a backup would "
+                "lack: mount its disk there instead"
+            )
 
 
 def _raise(error: OSError) -> None:

@@ -1,12 +1,16 @@
 """A backup of an institution's home, and the home that comes of it."""
 
 import errno
+import json
 import shutil
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
+import rfc8785
 from tests.support.homes.institutions import (
     NAMES,
     Coordinator,
@@ -24,7 +28,7 @@ from fieldfare.client.home.files import INSTITUTION_FILES
 from fieldfare.client.home.keys import former_identities, public_identity
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.roster import pin_roster
-from fieldfare.client.institution import restored_home
+from fieldfare.client.institution import backing_up, restored_home
 from fieldfare.client.institution.backing_up import back_up, take_recovery_key
 from fieldfare.client.institution.open import open_custody, open_institution
 from fieldfare.client.institution.restored_home import RestoreTerms, rehearse, restore
@@ -288,3 +292,54 @@ def test_without_a_recovery_key_there_is_no_backup(
         take_recovery_key(home, other, "recovery.pub", "ines", clock)
     with pytest.raises(KeysError, match="the public half of a recovery key"):
         take_recovery_key(home, KEY.content, "recovery.key", "ines", clock)
+
+
+def test_a_restored_home_is_backed_up_and_restored_again(finished: Home, tmp_path: Path) -> None:
+    first = restored(backed_up(finished, tmp_path)[0], tmp_path)
+    again = tmp_path / "again"
+    again.mkdir()
+    second = restored(backed_up(first.home, again)[0], again)
+    assert second.statement.position.epoch == first.statement.position.epoch + 1
+    keys = [public_identity(second.home), *former_identities(second.home)]
+    assert (
+        len(read_heads((second.home.log_folder / "restored.heads").read_bytes(), NAME, keys)) == 2
+    )
+
+
+def test_a_witness_that_is_older_than_the_backup_says_nothing(
+    finished: Home, tmp_path: Path
+) -> None:
+    with closing(sqlite3.connect(f"file:{finished.ledger}?mode=ro", uri=True)) as link:
+        cost, total, head = link.execute(
+            "SELECT cost, cumulative, head FROM entries WHERE sequence = 1"
+        ).fetchone()
+    found = json.loads(finished.ledger.with_name("ledger.sqlite.witness").read_bytes())
+    found |= {"sequence": 1, "debited": cost, "cumulative": total, "head": head}
+    (tmp_path / "stale").write_bytes(rfc8785.dumps(found))
+    file, done = backed_up(finished, tmp_path)
+    with pytest.raises(UsageError, match="older than the backup"):
+        restored(file, tmp_path, as_planned=False, witness=tmp_path / "stale")
+    spent = int(done.header.facts["debited"]) + 7
+    told = restored(file, tmp_path, as_planned=False, spent=spent, witness=tmp_path / "stale")
+    assert told.statement.position.debited == spent
+
+
+def test_a_folder_that_is_a_link_is_never_left_out_unsaid(finished: Home, tmp_path: Path) -> None:
+    (finished.path / "ledger").rename(tmp_path / "disk")
+    (finished.path / "ledger").symlink_to(tmp_path / "disk")
+    with pytest.raises(UsageError, match="found a link to one"):
+        backed_up(finished, tmp_path)
+    assert names_in(tmp_path) == {"disk"}
+
+
+def test_a_header_names_no_file_outside(
+    finished: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has the public half alone can write a backup that opens."""
+    honest = backing_up._facts
+    lie = {"identity": "../../../outside"}
+    monkeypatch.setattr(backing_up, "_facts", lambda *told: honest(*told) | lie)
+    file, _ = backed_up(finished, tmp_path)
+    with pytest.raises(KeysError, match="hexadecimal"):
+        restored(file, tmp_path)
+    assert names_in(tmp_path) == {"a.backup"}

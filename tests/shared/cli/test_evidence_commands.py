@@ -4,8 +4,19 @@ import json
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fieldfare.shared.cli.root import run
+from fieldfare.shared.evidence.pack import (
+    MANIFEST,
+    PackSigner,
+    open_manifest,
+    pack_bytes,
+    packed_files,
+)
+from fieldfare.shared.protocol.identity import public_hex
+from fieldfare.shared.protocol.messages import IdentitySigner
+from fieldfare.shared.protocol.roster import COORDINATOR
 
 KEPT = Path(__file__).parents[2] / "golden" / "transcripts" / "training"
 Capture = pytest.CaptureFixture[str]
@@ -36,6 +47,21 @@ def test_an_auditors_pack_is_whole_and_unsigned(made: Path, capsys: Capture) -> 
     assert (said["intact"], said["signed"], said["key"]) == (True, False, None)
     assert run(["evidence", "verify", str(made), "--key", "ab" * 32]) == 1
     assert run(["evidence", "verify", str(made), "--roster", str(KEPT / "roster.signed")]) == 1
+
+
+def test_a_key_that_its_own_roster_does_not_name_is_refused(
+    made: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    other = Ed25519PrivateKey.from_private_bytes(bytes(32))
+    files = dict(packed_files(made.read_bytes()))
+    of_nobody, _ = open_manifest(files.pop(MANIFEST))
+    named = {"role": "coordinator", "maker": COORDINATOR, "key": public_hex(other)}
+    manifest = of_nobody.model_copy(update=named)
+    by = PackSigner(COORDINATOR, public_hex(other), IdentitySigner(other))
+    path = tmp_path / "another.zip"
+    path.write_bytes(pack_bytes(manifest, files, by))
+    assert run(["evidence", "verify", str(path)]) == 1
+    assert "ANOTHER KEY" in capsys.readouterr().out
 
 
 def test_a_changed_pack_is_refused(made: Path, capsys: Capture) -> None:

@@ -2,7 +2,9 @@
 
 import io
 import random
+import struct
 import zipfile
+import zlib
 from dataclasses import replace
 
 import pytest
@@ -193,3 +195,26 @@ def test_files_beside_the_manifest_are_found() -> None:
     content = pack_bytes(manifest(by), extra, by)
     assert any("more.txt" in one for one in check_pack(content).problems)
     assert bytes_hash(made(by)) == bytes_hash(made(signer()))
+
+
+def _overlapping(count: int, size: int) -> bytes:
+    """An archive whose stored files are each all that follows in it."""
+    content, files = bytes(size), list[tuple[bytes, int, int]]()
+    for number in range(count):
+        name, crc, length = f"a{number}".encode(), zlib.crc32(content), len(content)
+        files.insert(0, (name, crc, length))
+        head = (b"PK\3\4", 20, 0, 0, 0, 0x21, crc, length, length, len(name), 0)
+        content = struct.pack("<4s5H3L2H", *head) + name + content
+    listed, at = b"", 0
+    for name, crc, length in files:
+        line = (b"PK\1\2", 20, 20, 0, 0, 0, 0x21, crc, length, length, len(name), 0, 0, 0, 0, 0, at)
+        listed += struct.pack("<4s6H3L5H2L", *line) + name
+        at += 30 + len(name)
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, count, count, len(listed), len(content), 0)
+    return content + listed + end
+
+
+def test_files_that_overlap_are_not_unpacked() -> None:
+    """With 1,000 files each would be read: a pack of 256 MB would take 256 GB."""
+    with pytest.raises(ProtocolError, match="stored files"):
+        packed_files(_overlapping(3, 10_000))
