@@ -140,6 +140,7 @@ class _Writer:
             self.write()
 
     def write(self) -> None:
+        """Put a new file in the place of the old one."""
         shell, found = self._shell, ""
         try:
             told = [*shell.of_this_machine("custodian"), *self._samples()]

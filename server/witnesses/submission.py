@@ -162,6 +162,7 @@ def poster(monotonic: Callable[[], float]) -> Post:
     """
 
     def post(url: str, body: bytes) -> WitnessAnswer:
+        """Send a body, and read an answer of bounded size in bounded time."""
         ends = monotonic() + MOST_SECONDS
         try:
             with (

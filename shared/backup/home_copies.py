@@ -50,6 +50,7 @@ class BackupSource:
         """
 
         def check(header: BackupHeader) -> None:
+            """Refuse a backup of another kind or of another party."""
             if header.party != party:
                 raise UsageError(
                     f"{self.file}: expected a backup of the kind {party}, found one of the kind "

@@ -26,6 +26,7 @@ class _Collector:
         self._samples = samples
 
     def collect(self) -> Iterator[Metric]:
+        """Yield the families of the present samples."""
         families: dict[str, Metric] = {}
         for one in checked(self._samples):
             metric = one.metric

@@ -118,17 +118,20 @@ def _bound(host: str, port: int, source: WatchSource) -> WSGIServer:
         daemon_threads = True
 
         def server_bind(self) -> None:
+            """Bind without asking for the name of this machine."""
             TCPServer.server_bind(self)  # the base's own would ask DNS for this machine's name
             self.server_name, self.server_port = host, self.server_address[1]
             self.setup_environ()
 
         def process_request(self, request: Any, client_address: Any) -> None:
+            """Take a question while a place is free."""
             if not places.acquire(blocking=False):
                 self.shutdown_request(request)
                 return
             super().process_request(request, client_address)
 
         def process_request_thread(self, request: Any, client_address: Any) -> None:
+            """Answer, and free the place."""
             try:
                 super().process_request_thread(request, client_address)
             finally:
@@ -138,6 +141,7 @@ def _bound(host: str, port: int, source: WatchSource) -> WSGIServer:
             """Say nothing: a reader that hung up is no news."""
 
     def application(environ: dict[str, Any], start: Callable[..., Any]) -> list[bytes]:
+        """Answer one question (PEP 3333)."""
         if not _is_asked_for(environ.get("HTTP_HOST", ""), host):
             status, kind, body = HTTPStatus.MISDIRECTED_REQUEST, PLAIN, b"another host\n"
         else:

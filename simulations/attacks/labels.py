@@ -170,6 +170,7 @@ def _attacked(table: ReleasedTable, *, noised: bool) -> Finding:
     entries = terms.vectors.entries
 
     def noise() -> Sums:
+        """Draw the noise of all whose shares are not known."""
         total = np.zeros(entries, dtype=np.int64)
         for _ in range(hidden if noised else 0):
             total += source.sample(entries, share)
