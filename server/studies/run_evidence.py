@@ -4,6 +4,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from io import BufferedRandom
 from typing import Final
@@ -25,7 +26,7 @@ from fieldfare.shared.evidence.facts import (
     RunTimes,
     SoftwareFacts,
 )
-from fieldfare.shared.evidence.recomputed import RecomputedRun, recomputed_run
+from fieldfare.shared.evidence.recomputed import RecomputedRun, auditors_facts, recomputed_run
 from fieldfare.shared.finished_model.card import ModelCard
 from fieldfare.shared.protocol.flower_record import bytes_of
 from fieldfare.shared.protocol.roster import COORDINATOR
@@ -56,21 +57,10 @@ def run_evidence(
         found, digest = _recomputed(store, row, file, Trust(roster_public(home)))
     card = _card(home, row.run)
     days = load_settings(home).retention_days
-    return EvidenceFacts(
+    return replace(
+        auditors_facts(found, digest, software, now),  # what anybody can make of the transcript
         role=MakerRole.COORDINATOR,
         maker=COORDINATOR,
-        made=now,
-        plan=found.plan,
-        roster=found.roster,
-        software=software,
-        run=row.run,
-        participants=found.report.participants,
-        report=found.report,
-        verdict=found.verdict,
-        root=found.root,
-        transcript=digest,
-        spent=max(found.spent_by.values(), default=0),
-        spent_by=found.spent_by,
         card=card,
         times=(RunTimes(row.run, row.created, row.ended),),
         retention_days=days,
