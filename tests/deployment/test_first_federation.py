@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Final
@@ -24,16 +24,24 @@ GROUP: Final = "ff-cases"
 SHARED: Final = Path("/var/tmp")  # noqa: S108 -- as the page says: a place that all users reach
 LEFT: Final = ("ff-cases", "ff-report.xml", "ff-decided.csv")
 # `sudo -u USER COMMAND` of a machine where interpreter and sources may lie where others cannot
-# read, as below /root: a process that gives up every right but that user's, once all is imported.
+# read, as below /root: one process imports all, and each command is a child of it that gives up
+# every right but that user's.
 SUDO: Final = """\
 sudo() {
   local user=$2; shift 2
-  if [ "$1" = fieldfare ]; then shift; "$PYTHON" -c "$BECOME" "$user" "$@"
+  if [ "$1" = fieldfare ]; then shift; "$PYTHON" -S -c "$ASK" "$user" "$@"
   else setpriv --reuid="$user" --regid="$user" --init-groups "$@"; fi
 }
 """
+ASK: Final = """\
+import json, os, socket, sys
+with socket.socket(socket.AF_UNIX) as asked:
+    asked.connect(os.environ["BECOMING"])
+    socket.send_fds(asked, [json.dumps([os.getcwd(), *sys.argv[1:]]).encode()], [0, 1, 2])
+    sys.exit(int(asked.recv(8)))
+"""
 BECOME: Final = """\
-import importlib, importlib.readers, os, pkgutil, pwd, sys
+import importlib, importlib.readers, json, os, pkgutil, pwd, socket, sys, traceback
 from contextlib import suppress
 import fieldfare.client, fieldfare.shared, lxml.etree, rich
 from fieldfare.client.scoring.evidence import indicators
@@ -45,11 +53,43 @@ for package in (fieldfare.client, fieldfare.shared, rich):
             importlib.import_module(found.name)
 for kept in (commands, _schema, indicators):
     kept()
-user = pwd.getpwnam(sys.argv[1])
-os.setgroups(os.getgrouplist(user.pw_name, user.pw_gid))
-os.setresgid(*[user.pw_gid] * 3)
-os.setresuid(*[user.pw_uid] * 3)
-sys.exit(run(sys.argv[2:]))
+
+def become(said, streams):
+    folder, name, *typed = json.loads(said)
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+    user = pwd.getpwnam(name)
+    os.chdir(folder)
+    os.setgroups(os.getgrouplist(user.pw_name, user.pw_gid))
+    os.setresgid(*[user.pw_gid] * 3)
+    os.setresuid(*[user.pw_uid] * 3)
+    return run(typed)
+
+def answer(caller, said, streams):
+    status = 70
+    try:
+        status = become(said, streams) or 0
+    except SystemExit as ended:
+        status = ended.code or 0
+    except BaseException:
+        traceback.print_exc()
+    sys.stdout.flush(); sys.stderr.flush()
+    caller.send(str(status).encode())
+    os._exit(0)
+
+with socket.socket(socket.AF_UNIX) as listener:
+    listener.bind(os.environ["BECOMING"])
+    listener.listen()
+    while True:
+        caller, _ = listener.accept()
+        said, streams, *_ = socket.recv_fds(caller, 65536, 3)
+        child = os.fork()
+        if not child:
+            listener.close()
+            answer(caller, said, streams)
+        for left in (*streams, caller.detach()):
+            os.close(left)
+        os.waitpid(child, 0)
 """
 
 pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("first-federation")]
@@ -76,8 +116,18 @@ def script(typed: list[str]) -> str:
     """Everything in one shell, which ends at the first command that fails."""
     lines = ["set -euo pipefail", SUDO]
     for number, command in enumerate(typed):
-        lines += [f"echo {number} >> \"$TYPED\"; echo '--- {number}'", command]
+        lines += [f'echo {number} >> "$TYPED"; echo "--- {number} at $SECONDS s"', command]
     return "\n".join(lines) + "\n"
+
+
+@contextmanager
+def becoming(folder: Path, environment: dict[str, str]) -> Iterator[None]:
+    """A process whose children are other users; it imports while the first commands run."""
+    with subprocess.Popen([sys.executable, "-c", BECOME], cwd=folder, env=environment) as process:
+        try:
+            yield
+        finally:
+            process.kill()
 
 
 def test_commands_are_read_with_their_here_documents() -> None:
@@ -139,13 +189,14 @@ def test_the_page_works_as_it_is_typed(folder: Path, bank_c: PostgresServer) -> 
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHON": sys.executable,
-        "BECOME": BECOME,
+        "ASK": ASK,
+        "BECOMING": str(folder / "becoming"),
         "BANK_C": bank_c.uri,
         "TYPED": str(folder / "typed"),
         "COLUMNS": "80",
     }
     log = folder / "said"
-    with log.open("wb") as said:
+    with log.open("wb") as said, becoming(folder, environment):
         shell = subprocess.Popen(
             ["bash", "-c", script(typed)], cwd=folder, env=environment, stdin=subprocess.DEVNULL,
             stdout=said, stderr=said, start_new_session=True,
