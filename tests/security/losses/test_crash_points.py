@@ -35,9 +35,8 @@ from fieldfare.shared.privacy.samplers import ExactNoise
 from fieldfare.shared.protocol.messages import LastSum, Refusal
 from fieldfare.shared.study.study import Study
 
-LONG: Final = (
-    "FIELDFARE_KILL_SEEDS" in os.environ
-)  # make nightly PART=attacks: without openings, too
+# make nightly PART=attacks: without openings, too, and at every visit of a line.
+LONG: Final = "FIELDFARE_KILL_SEEDS" in os.environ
 VICTIM: Final = "bank-b"
 DIED: Final = 77
 KEYS_GONE: Final = Refusal(RefusalCode.KEYS_GONE)
@@ -292,12 +291,24 @@ def check_after_a_death(scene: Scene) -> bool:
     return stood
 
 
+def deaths(points: list[str], *, every: bool) -> list[tuple[int, str]]:
+    """Return where to die, in order: at every point, or at the last visit of each line."""
+    last = {name: number for number, name in enumerate(points, start=1)}
+    numbered = list(enumerate(points, start=1))
+    return [(number, name) for number, name in numbered if every or last[name] == number]
+
+
+def test_every_line_is_a_place_to_die_once_and_at_night_each_time() -> None:
+    assert deaths(["a", "b", "a"], every=False) == [(2, "b"), (3, "a")]
+    assert deaths(["a", "b", "a"], every=True) == [(1, "a"), (2, "b"), (3, "a")]
+
+
 def die_everywhere(scene: Scene, folder: Path, *, lines: bool) -> list[str]:
-    """Die at every point in turn; returns the points, and checks what each death left."""
+    """Die at the points in turn; returns all of them, and checks what each death left."""
     status, points = forked(scene.copied_to(folder / "whole"), 0, lines=lines)
     assert status == 0
     outcomes = []
-    for number, name in enumerate(points, start=1):
+    for number, name in deaths(points, every=LONG or not lines):
         copy = scene.copied_to(folder / str(number))
         status, _ = forked(copy, number, lines=lines)
         assert status == DIED, f"point {number}, {name}"
