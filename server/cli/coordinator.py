@@ -330,7 +330,7 @@ def purge(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     with run_store(opened.runs_database) as store:
         vectors = store.purge(utc_now() - timedelta(days=days))
     state = opened.superlink_database
-    rows = purge_finished(state) if state.is_file() else 0
+    rows = purge_finished(state, utc_now()) if state.is_file() else 0
     if as_json:
         found = {"retention_days": days, "vectors": vectors, "superlink_rows": rows}
         typer.echo(json.dumps(found, indent=2))

@@ -171,7 +171,7 @@ async def _flush(audit: AuditLog) -> None:
 async def _purge(database: Path) -> None:
     while True:
         try:
-            removed = await asyncio.to_thread(purge_finished, database)
+            removed = await asyncio.to_thread(purge_finished, database, utc_now())
         except RunError as error:  # next time, then
             log.warning("finished runs were not purged: %s", error)
         else:

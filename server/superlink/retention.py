@@ -2,6 +2,8 @@
 
 The SuperLink keeps messages and objects of runs that ended (measured: every reply of a failed
 run), and SQLite keeps deleted rows in free pages. What auditors need is in the run store.
+Flower has no call that removes a run or a node: their rows go by SQL here, and contract tests
+hold the shape of its tables.
 
 Environment and log of every coordinator's process that uses Flower.
 """
@@ -11,6 +13,7 @@ import logging
 import sqlite3
 from collections.abc import Collection, Mapping
 from contextlib import closing
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +23,8 @@ from fieldfare.shared.errors import RunError
 
 BUSY_SECONDS: Final = 5.0
 REWRITE_MILLISECONDS: Final = 500
+KEPT_RUNS: Final = timedelta(days=30)  # a run's own row, after all of it ended
+KEPT_NODES: Final = timedelta(days=400)  # that of a node, after it was taken off
 
 _FINISHED: Final = "SELECT run_id FROM run JOIN task USING (run_id) WHERE finished_at IS NOT NULL"
 _TASKS: Final = f"SELECT task_id FROM task WHERE run_id IN ({_FINISHED})"
@@ -41,18 +46,55 @@ _SWEEP: Final = (
     "DELETE FROM object_children WHERE parent_id NOT IN (SELECT object_id FROM run_objects)",
     "DELETE FROM objects WHERE object_id NOT IN (SELECT object_id FROM run_objects)",
 )
+# Runs of which every task ended before a moment, but for the newest one: whatever is not a time as
+# SQLite reads it counts as not ended.
+_OLD_RUNS: Final = (
+    "CREATE TEMP TABLE old AS SELECT run_id, fab_hash FROM run AS one"
+    " WHERE rowid < (SELECT max(rowid) FROM run)"
+    " AND EXISTS (SELECT 1 FROM task WHERE task.run_id = one.run_id)"
+    " AND NOT EXISTS (SELECT 1 FROM task WHERE task.run_id = one.run_id"
+    " AND coalesce(julianday(finished_at), 1e9) >= julianday(?))"
+)
+_OF_OLD_RUNS: Final = tuple(
+    f"DELETE FROM {table} WHERE run_id IN (SELECT run_id FROM old)"
+    for table in ("task_usage", "run_connector", "message", "series_runs", "task", "run")
+)
+_LEFT_BEHIND: Final = (
+    (
+        "DELETE FROM fab WHERE fab_hash IN (SELECT fab_hash FROM old)"
+        " AND NOT EXISTS (SELECT 1 FROM run WHERE run.fab_hash = fab.fab_hash)"
+        " AND NOT EXISTS (SELECT 1 FROM task WHERE task.fab_hash = fab.fab_hash)"
+    ),
+    *(
+        f"DELETE FROM {table} WHERE series_id NOT IN (SELECT series_id FROM series_runs)"
+        f" AND series_id NOT IN (SELECT series_id FROM run WHERE series_id IS NOT NULL)"
+        for table in ("series_context", "compacted_contexts")
+    ),
+    (
+        "DELETE FROM run_series WHERE julianday(updated_at) < julianday(?)"
+        " AND series_id NOT IN (SELECT series_id FROM series_runs)"
+        " AND series_id NOT IN (SELECT series_id FROM run WHERE series_id IS NOT NULL)"
+    ),
+)
+_OLD_NODES: Final = (
+    "DELETE FROM node WHERE status = 'unregistered' AND julianday(unregistered_at) < julianday(?)"
+)
 _UNFINISHED: Final = "SELECT COUNT(*) FROM task WHERE finished_at IS NULL"
 _FREE_PAGES: Final = "PRAGMA freelist_count"
 
 
-def purge_finished(database: Path) -> int:
+def purge_finished(database: Path, now: datetime) -> int:
     """Remove rows of finished runs; returns how many.
+
+    What they sent goes at once, their own rows `KEPT_RUNS` later, those of nodes that were taken
+    off after `KEPT_NODES`. Of a run that goes on nothing goes, nor the row of the newest run.
 
     Where no run goes on, the file is rewritten too, so that nothing stays in free pages; that
     waits for the next call where another process is busy with the file.
 
     Args:
         database: the SuperLink's own; it may be in use.
+        now: the present, with a time zone.
 
     Raises:
         RunError: the file cannot be read or written now.
@@ -63,11 +105,25 @@ def purge_finished(database: Path) -> int:
             link.execute("BEGIN IMMEDIATE")
             with link:
                 removed = sum(link.execute(statement).rowcount for statement in (*_PURGE, *_SWEEP))
+                removed += _forget_old(link, now)
             if not _one(link, _UNFINISHED) and (removed or _one(link, _FREE_PAGES)):
                 _rewrite(link)
             return removed
     except sqlite3.Error as error:
         raise RunError(f"{database}: could not be purged now: {error}: repeat it later") from None
+
+
+def _forget_old(link: sqlite3.Connection, now: datetime) -> int:
+    runs, nodes = (now - KEPT_RUNS).isoformat(), (now - KEPT_NODES).isoformat()
+    removed = link.execute(_OLD_NODES, (nodes,)).rowcount
+    link.execute(_OLD_RUNS, (runs,))
+    if _one(link, "SELECT count(*) FROM old"):
+        removed += sum(link.execute(statement).rowcount for statement in _OF_OLD_RUNS)
+        for statement in _LEFT_BEHIND:
+            values = (runs,) * statement.count("?")
+            removed += link.execute(statement, values).rowcount
+    link.execute("DROP TABLE old")
+    return removed
 
 
 def kept_objects(database: Path, names: Collection[str]) -> frozenset[str]:

@@ -436,9 +436,14 @@ class ControlClient:
             self._client.StopRun(StopRunRequest(run_id=run))
 
     def run_status(self, run: int) -> FlowerRunStatus:
-        """Return how a run stands."""
+        """Return how a run stands; one that is not known any more has failed."""
         with self._translated():
-            found = self._client.ListRuns(ListRunsRequest(run_id=run)).run_dict[run].status
+            try:
+                found = self._client.ListRuns(ListRunsRequest(run_id=run)).run_dict[run].status
+            except httpx.HTTPStatusError as error:
+                if error.response.status_code != HTTPStatus.NOT_FOUND:
+                    raise
+                return FlowerRunStatus("failed", "the SuperLink does not know it")
         return FlowerRunStatus(found.sub_status or found.status, found.details)
 
     @contextmanager

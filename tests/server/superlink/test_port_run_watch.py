@@ -76,6 +76,12 @@ def test_both_say_the_same_from_its_start_to_its_end(superlink: RunningSuperlink
         assert both(superlink, link, killed) == ("failed", "killed")
 
 
+def test_of_a_run_whose_row_is_gone_both_say_that_it_failed(superlink: RunningSuperlink) -> None:
+    with control(control_target(superlink.home)) as link:
+        assert both(superlink, link, 5) == ("failed", "the SuperLink does not know it")
+        link.stop_run(5)  # nothing to do
+
+
 def test_where_nothing_can_be_found_out_neither_says_a_state(
     superlink: RunningSuperlink, tmp_path: Path
 ) -> None:

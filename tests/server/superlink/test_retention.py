@@ -2,16 +2,19 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from tests.support.network.superlink_years import LivedSuperlink
 
-from fieldfare.server.superlink.retention import purge_finished
+from fieldfare.server.superlink.retention import KEPT_NODES, KEPT_RUNS, purge_finished
 from fieldfare.server.superlink.superlink import SuperlinkApp
 from fieldfare.shared.errors import RunError
 
 PAYLOAD = b"PAYLOAD-OF-A-RUN"
 NOW = "2026-03-01 00:00:00"
+THEN = datetime(2026, 3, 2, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
@@ -95,16 +98,16 @@ def test_no_byte_of_a_finished_run_stays(database: Path) -> None:
     before = rows(database)
     add_run(database, 7, finished=True)
     assert PAYLOAD in bytes_of(database)
-    assert purge_finished(database) == 12
+    assert purge_finished(database, THEN) == 12
     assert PAYLOAD not in bytes_of(database)
     assert rows(database) == before
-    assert purge_finished(database) == 0
+    assert purge_finished(database, THEN) == 0
 
 
 def test_a_run_that_goes_on_keeps_everything(database: Path) -> None:
     add_run(database, 7, finished=False)
     before = rows(database)
-    assert purge_finished(database) == 0
+    assert purge_finished(database, THEN) == 0
     assert rows(database) == before
 
 
@@ -112,7 +115,7 @@ def test_a_run_that_goes_on_keeps_what_it_shares_with_one_that_ended(database: P
     add_run(database, 8, finished=False, shared="same")
     before = rows(database)
     add_run(database, 7, finished=True, shared="same")
-    purge_finished(database)
+    purge_finished(database, THEN)
     assert rows(database) == before
     assert PAYLOAD + b"7" not in bytes_of(database)  # free pages are overwritten at once
 
@@ -124,7 +127,7 @@ def test_free_pages_of_earlier_deletions_are_rewritten(database: Path) -> None:
         for table in rows(database):
             link.execute(f'DELETE FROM "{table}"')
     assert PAYLOAD in bytes_of(database)
-    purge_finished(database)
+    purge_finished(database, THEN)
     assert PAYLOAD not in bytes_of(database)
 
 
@@ -133,14 +136,14 @@ def test_a_reader_in_the_way_delays_the_rewriting_only(database: Path) -> None:
     with closing(sqlite3.connect(database)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT * FROM objects").fetchall()
-        assert purge_finished(database) == 12
-    assert purge_finished(database) == 0
+        assert purge_finished(database, THEN) == 12
+    assert purge_finished(database, THEN) == 0
     assert PAYLOAD not in bytes_of(database)
 
 
 def test_a_file_that_is_none_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="could not be purged now"):
-        purge_finished(tmp_path / "empty.sqlite")
+        purge_finished(tmp_path / "empty.sqlite", THEN)
 
 
 def test_flowers_own_deletions_overwrite_too(empty: Path, tmp_path: Path) -> None:
@@ -162,3 +165,84 @@ def test_flowers_own_deletions_overwrite_too(empty: Path, tmp_path: Path) -> Non
         [sys.executable, "-c", program, database], capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == ["1", "1"]
+
+
+# -- years ---------------------------------------------------------------------------------------
+
+# Every table that Flower gives its state, and what becomes of its rows: a new one fails here.
+OF_RUNS = {
+    *("run", "task", "task_usage", "task_event", "task_logs", "task_message", "series_runs"),
+    *("message", "message_ins", "message_res", "run_objects", "run_connector"),
+    *("object_push_sessions", "object_push_session_roots", "object_push_session_pending"),
+    *("objects", "object_children", "run_series", "series_context", "compacted_contexts", "fab"),
+}
+BOUNDED_BY_FLOWER = {"nonce_store", "objectstore_locks"}  # what expired goes with the next one
+NEVER_WRITTEN_HERE = {"automation", "federation_app", "connector", "connector_oauth_session"}
+
+
+@pytest.fixture
+def lived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LivedSuperlink:
+    return LivedSuperlink(tmp_path / "superlink.sqlite", monkeypatch)
+
+
+def test_no_table_is_left_out(lived: LivedSuperlink) -> None:
+    assert set(lived.rows()) == OF_RUNS | BOUNDED_BY_FLOWER | NEVER_WRITTEN_HERE | {"node"}
+
+
+def test_rows_of_runs_stay_under_their_limit(lived: LivedSuperlink) -> None:
+    most = {"run": 0}
+    for day in lived.days(5 * KEPT_RUNS.days, step=5):
+        lived.run(bundle=b"bundle %d" % (day // 60))
+        for name, count in lived.rows().items():
+            most[name] = max(most.get(name, 0), count)
+    assert most["run"] == most["task"] == most["series_runs"] == most["run_series"] == 7
+    assert most["fab"] == 2
+    assert not [name for name in OF_RUNS if most[name] > 7]
+
+
+def test_a_run_that_goes_on_keeps_all_its_rows_for_years(lived: LivedSuperlink) -> None:
+    live = lived.run(bundle=b"its own", ends=False)
+    for _ in lived.days(800, step=100):
+        lived.run()
+    (found,) = lived.state.get_run_info(run_ids=[live])
+    assert lived.state.get_fab(found.fab_hash).content == b"its own"
+    assert [task.task_id for task in lived.state.get_tasks(run_ids=[live])]
+    assert lived.state.stop_run(live)
+    lived.run()
+    purge_finished(lived.database, lived.now + KEPT_RUNS + timedelta(days=1))
+    assert not lived.state.get_run_info(run_ids=[live])
+
+
+def test_the_newest_run_keeps_its_row_and_its_bundle(lived: LivedSuperlink) -> None:
+    run = lived.run()
+    purge_finished(lived.database, lived.now + timedelta(days=4000))
+    assert lived.state.get_run_info(run_ids=[run])
+    assert lived.rows()["fab"] == 1
+
+
+def test_a_time_that_cannot_be_read_keeps_a_run(lived: LivedSuperlink) -> None:
+    lived.run()
+    lived.run()
+    with closing(sqlite3.connect(lived.database)) as link, link:
+        link.execute("UPDATE task SET finished_at = 'some day'")
+    purge_finished(lived.database, lived.now + timedelta(days=4000))
+    assert lived.rows()["run"] == lived.rows()["task"] == 2
+
+
+def test_a_node_that_was_taken_off_goes_later_and_one_that_may_come_never(
+    lived: LivedSuperlink,
+) -> None:
+    stays, gone = lived.node(b"one key"), lived.node(b"another")
+    lived.state.delete_node("aid", gone)
+    purge_finished(lived.database, lived.now + KEPT_NODES - timedelta(days=1))
+    assert lived.rows()["node"] == 2
+    purge_finished(lived.database, lived.now + KEPT_NODES + timedelta(days=1))
+    assert lived.state.get_node_id_by_public_key(b"one key") == stays
+    assert lived.rows()["node"] == 1
+
+
+def test_nonces_of_polls_go_as_they_expire(lived: LivedSuperlink) -> None:
+    for number in range(50):
+        lived.now += timedelta(minutes=5)
+        assert lived.state.reserve_nonce("node", str(number), (lived.now.timestamp() + 600))
+    assert lived.rows()["nonce_store"] <= 3

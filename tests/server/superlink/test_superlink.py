@@ -191,8 +191,6 @@ def test_a_run_that_flower_does_not_take_is_an_error(link: ControlClient) -> Non
         link.start_run(b"no bundle", CONFIGURATION)
     with pytest.raises(RunError, match="refused: status 413"):
         link.start_run(b"x" * (2 << 20), CONFIGURATION)
-    with pytest.raises(RunError, match="refused: status 404"):
-        link.run_status(5)
 
 
 def test_a_superlink_that_is_not_there_is_said_with_what_to_do(
