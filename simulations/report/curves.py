@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import brentq
+from scipy.special import expit
 from scipy.stats import rankdata
 
 from fieldfare.shared.errors import RunError
@@ -211,7 +212,7 @@ def average_precision_interval(scores: Sequence[ModelScores], value: float) -> C
         return _wilson(1.0, positives)
     middle = np.log(value / (1 - value))
     reach = Z95 / np.sqrt(positives * value * (1 - value))
-    low, high = 1 / (1 + np.exp(-(middle - reach))), 1 / (1 + np.exp(-(middle + reach)))
+    low, high = expit([middle - reach, middle + reach])
     return CurveInterval(value, float(low), float(high))
 
 

@@ -182,6 +182,13 @@ def test_an_average_precision_of_one_has_an_interval() -> None:
     assert found.low == pytest.approx(10 / (10 + 1.959964**2))
 
 
+def test_an_average_precision_just_below_one_has_an_interval_without_an_overflow() -> None:
+    with np.errstate(over="raise"):
+        found = average_precision_interval([ranked(10, 100, 9.0)], 1 - 1e-9)
+    assert found is not None
+    assert 0 <= found.low < found.value <= found.high == pytest.approx(1)
+
+
 def test_a_model_of_no_difference_is_a_guess_for_certain() -> None:
     same = replace(ranked(10, 100, 0.0), probabilities=np.full(110, 0.5))
     assert auroc_interval([same]) == (0.5, 0.5, 0.5)
