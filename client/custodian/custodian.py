@@ -48,7 +48,7 @@ from fieldfare.client.custodian.release import (
 from fieldfare.client.ledger.budget import Position
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.ledger.pending import check_set
-from fieldfare.client.sums.study_sums import StudySums
+from fieldfare.client.sums.run_sums import RunSums
 from fieldfare.client.wire.frames import Committed, Described, Released
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import (
@@ -97,7 +97,7 @@ def opened_runs(names: Iterable[str]) -> tuple[str, ...]:
 @dataclass(frozen=True)
 class _Prepared:
     plan: Plan
-    sums: StudySums
+    sums: RunSums
 
 
 class Custodian:
@@ -147,7 +147,7 @@ class Custodian:
 
     # -- administration -----------------------------------------------------------------
 
-    def accept(self, offer: bytes, sums: Callable[[Study], StudySums]) -> bytes:
+    def accept(self, offer: bytes, sums: Callable[[Study], RunSums]) -> bytes:
         """Approve a study as the coordinator signed it; see `approve`.
 
         Raises:
@@ -156,7 +156,7 @@ class Custodian:
         study = open_study(offer, self._party.roster, self._party.protection)
         return self.approve(study, partial(sums, study))
 
-    def approve(self, study: Study, sums: Callable[[], StudySums]) -> bytes:
+    def approve(self, study: Study, sums: Callable[[], RunSums]) -> bytes:
         """Approve a study, or load its records again.
 
         An approval that was given under another roster or ledger epoch is given anew, with a higher

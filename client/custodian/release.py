@@ -48,7 +48,7 @@ from fieldfare.client.custodian.recomputation import REHEARSED_STATE, Recomputat
 from fieldfare.client.ledger.budget import Debit, Portion, Position, StoredReply
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.ledger.pending import Pending
-from fieldfare.client.sums.study_sums import StudySums
+from fieldfare.client.sums.run_sums import RunSums
 from fieldfare.client.wire.frames import Committed, Released
 from fieldfare.shared.canonical import bytes_hash, claimed
 from fieldfare.shared.errors import PolicyRefusal, ProtocolError, RefusalCode
@@ -98,7 +98,7 @@ class RunAtDoor:
     """Everything about a run that the door needs."""
 
     approved: ApprovedRun
-    sums: StudySums
+    sums: RunSums
 
 
 class Door:

@@ -151,7 +151,8 @@ def decisions_state(home: Home) -> tuple[FileState, ...]:
 def records_state(institution: Institution) -> object:
     """Return the state of an institution's records: their settings, and the files named there."""
     named = [institution.home.holdout_key, *_named_files(institution)]
-    return institution.settings.records, tuple(sorted(_states(named)))
+    settings = institution.settings
+    return settings.records, settings.partitions, tuple(sorted(_states(named)))
 
 
 def _named_files(institution: Institution) -> Iterator[Path]:

@@ -51,5 +51,6 @@ INSTITUTION_FILES: Final = (
     HomeFile("invented", "empty; of a bank that nobody runs"),
     HomeFile("desk/**", "second factors, SQLite, user_version 1", _ANEW),
     HomeFile("console/**", "accounts, SQLite, user_version 3", _ANEW),
+    HomeFile("spill/**", "unnamed files, Arrow and numbers, while a process reads them", _OUT),
     HomeFile("run/**", "sockets, and JSON of format 1 while a process lives", _OUT),
 )

@@ -48,6 +48,11 @@ class Home(HomeFolder):
         )
 
     @property
+    def spill(self) -> Path:
+        """Folder on whose disk large records lie while they are added up; absent before."""
+        return self.path / "spill"
+
+    @property
     def settings(self) -> Path:
         """The institution's name, records and sockets (settings.py); written last by `init`."""
         return self.path / "institution.toml"

@@ -118,6 +118,18 @@ class WatchSection(Section):
     log_file: str = Field(default="", max_length=4096, pattern=r"^[^\x00]*$")
 
 
+class PartitionsSection(Section):
+    """By how many processes this institution's records are added up, and in which memory.
+
+    Attributes:
+        workers: processes; 0: as many as cores, for 200,000 units and more; 1: the custodian's.
+        memory: megabytes that they may keep together beside mapped files.
+    """
+
+    workers: int = Field(default=0, ge=0, le=256)
+    memory: int = Field(default=1024, ge=64, le=1_000_000)
+
+
 class HomeSettings(Section):
     """The whole file.
 
@@ -138,6 +150,7 @@ class HomeSettings(Section):
     casework: CaseworkSection = CaseworkSection()
     console: ConsoleSection = ConsoleSection()
     watch: WatchSection = WatchSection()
+    partitions: PartitionsSection = PartitionsSection()
 
     _one_unit = field_validator("records")(one_unit)
 

@@ -40,7 +40,7 @@ from fieldfare.client.records.encoding.units import (
     split_name,
 )
 from fieldfare.client.records.settings import check_unit
-from fieldfare.client.sums.study_sums import StudySums
+from fieldfare.client.sums.run_sums import RunSums
 from fieldfare.shared.errors import LedgerError
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.privacy.samplers import ExactNoise
@@ -99,7 +99,7 @@ class LoadedSums:
         each: how many rows a unit has.
     """
 
-    sums: StudySums
+    sums: RunSums
     units: int
     rows: int = 0
     zero: int = 0
@@ -270,13 +270,16 @@ def records_loader(institution: Institution, environment: Mapping[str, str]) -> 
         if institution.settings.records:  # else reading says so
             check_unit(study, institution.settings.unit)
         # Whoever opens an institution for another reason loads nothing that reads records.
-        from fieldfare.client.records import read_sources  # noqa: PLC0415
+        from fieldfare.client.partitions.partitioned_sums import Workplace, sums_of  # noqa: PLC0415
+        from fieldfare.client.records import Spool, read_sources  # noqa: PLC0415
 
+        spill, asks = institution.home.spill, bool(study.asks or study.groups)
         records = read_sources(
             institution.settings.records,
             study,
             folder=institution.home.path,
             environment=environment,
+            spool=Spool(spill),
         )
         key = load_holdout_key(institution.home)
         share, counts = study.evaluation.holdout, records.counts
@@ -284,9 +287,10 @@ def records_loader(institution: Institution, environment: Mapping[str, str]) -> 
             holdout_mask(records.units, key=key, share=share),
             split_name(key=key, share=share),
         )
-        asked = records.asked_units(institution.settings.id, key=key)
-        split = split_name(key=key, share=share)
-        sums = StudySums.prepare(study, records.data, mask, asked, split=split)
+        asked = records.asked_units(institution.settings.id, key=key) if asks else None
+        own, packages = institution.settings.partitions, institution.policy.models.packages
+        at = Workplace(spill, own.workers, own.memory, packages)
+        sums = sums_of(study, records, mask, asked, split=split, at=at)
         return LoadedSums(
             sums, len(records), counts.rows, counts.zero, records.findings, counts.each
         )

@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from fieldfare.client.records.load import LoadCounts, LoadedRecords, read_records, read_sources
     from fieldfare.client.records.settings import RecordsSource
     from fieldfare.client.records.sources.mapping import ColumnMapping, load_mapping
+    from fieldfare.client.records.spool import Spool
 
 __all__ = [
     "ColumnMapping",
     "LoadCounts",
     "LoadedRecords",
     "RecordsSource",
+    "Spool",
     "holdout_mask",
     "load_mapping",
     "read_records",
@@ -32,6 +34,7 @@ _WHERE: Final = MappingProxyType(
         "LoadCounts": "load",
         "LoadedRecords": "load",
         "RecordsSource": "settings",
+        "Spool": "spool",
         "holdout_mask": "encoding.units",
         "split_name": "encoding.units",
         "load_mapping": "sources.mapping",

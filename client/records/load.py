@@ -51,6 +51,7 @@ from fieldfare.client.records.settings import RecordsSource, tables_of
 from fieldfare.client.records.sources.covering import covers_line
 from fieldfare.client.records.sources.mapping import ColumnMapping
 from fieldfare.client.records.sources.source import Table, table_at
+from fieldfare.client.records.spool import Spool
 from fieldfare.shared.errors import RecordsError
 from fieldfare.shared.features.basis import EncodedUnits, Positions
 from fieldfare.shared.study.model_sections import MlpSection
@@ -145,9 +146,9 @@ class LoadedRecords:
 class Load(Reader):
     """A load for training: rows that do not fit count as zero."""
 
-    def __init__(self, study: Study, wanted: Wanted = TRAINING) -> None:
+    def __init__(self, study: Study, wanted: Wanted = TRAINING, spool: Spool | None = None) -> None:
         """Begin."""
-        super().__init__(study, wanted)
+        super().__init__(study, wanted, spool)
         self._network = study.model if isinstance(study.model, MlpSection) else None
         self._most = self._network.rows if self._network else 1
         self.each = NO_ROWS
@@ -214,7 +215,7 @@ class Load(Reader):
 
     def _positions_where(self, fits: NDArray[np.bool_]) -> Positions:
         count = int(np.count_nonzero(fits))
-        positions = np.empty((len(self._study.features), count), np.uint16)
+        positions = self._spool.room((len(self._study.features), count))
         end, row = count, len(fits)
         while self._positions:  # each part is let go once copied: two copies would be the peak
             part = self._positions.pop()
@@ -317,6 +318,7 @@ def read_sources(
     *,
     folder: Path,
     environment: Mapping[str, str],
+    spool: Spool | None = None,
 ) -> LoadedRecords:
     """Read an institution's own sources, those that serve this study, as one table.
 
@@ -328,12 +330,13 @@ def read_sources(
         study: the public plan.
         folder: where relative paths begin.
         environment: variables that may hold a database's address.
+        spool: where what was encoded is kept; None: in memory.
 
     Raises:
         RecordsError: no source, or every problem as in `read_records`.
         StudyError: a mapping file is wrong.
     """
-    load = Load(study)
+    load = Load(study, spool=spool)
     for table in tables_of(sources, study, folder=folder, environment=environment):
         load.read(table)
     return load.finish()

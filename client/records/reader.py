@@ -26,6 +26,7 @@ from fieldfare.client.records.encoding.units import Texts
 from fieldfare.client.records.health import ColumnProfile, column_profiles
 from fieldfare.client.records.sources.engine import Source, UnreadLines
 from fieldfare.client.records.sources.source import Table
+from fieldfare.client.records.spool import Spool
 from fieldfare.shared.errors import RecordsError
 from fieldfare.shared.features.basis import Positions
 from fieldfare.shared.study.study import Study
@@ -44,7 +45,7 @@ class Reader:
         text: of the unit whose text is kept; None where it was not there.
     """
 
-    def __init__(self, study: Study, wanted: Wanted = TRAINING) -> None:
+    def __init__(self, study: Study, wanted: Wanted = TRAINING, spool: Spool | None = None) -> None:
         """Begin empty, so that an institution without units is read like any other."""
         self.problems = Problems()
         self.rows = self.positives = 0
@@ -52,6 +53,7 @@ class Reader:
         self.covered: dict[str, str] | None = None
         self.text: str | None = None
         self._study, self._wanted = study, wanted
+        self._spool = spool or Spool()
         features = len(study.features)
         self._tally = np.zeros((3, features), dtype=np.int64)
         self._positions: list[Positions] = [np.empty((features, 0), np.uint16)]
@@ -126,7 +128,7 @@ class Reader:
     ) -> None:
         """Take a batch, column after column in the order of `Columns.expressions`."""
         start = self.rows - place.first
-        self._positions.append(encoder.positions(batch, place, start))
+        self._positions.append(self._spool.kept(encoder.positions(batch, place, start)))
         rest = iter(batch.columns[len(self._study.features) :])
         labels: NDArray[Any] = np.full(batch.num_rows, UNLABELLED, np.int8)
         if self._wanted.trains:

@@ -6,7 +6,7 @@ Everything here stays inside: a raw sum is handed to the door and to nothing els
 A unit is in training or in the hold-out, never both, by a keyed hash of its own id.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 from fieldfare.client.records.encoding.asked import AskedUnits
 from fieldfare.client.sums.coordinates import TurnedUnits
 from fieldfare.client.sums.question_sums import question_sum
+from fieldfare.client.sums.run_sums import RunSums
 from fieldfare.shared.errors import PolicyRefusal, ProtocolError, RefusalCode, StudyError
 from fieldfare.shared.evaluation.groups import count_groups
 from fieldfare.shared.evaluation.score_table import bin_of, inner_edges
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.geometry.geometry import Geometry
 from fieldfare.shared.models import (
+    GridVectors,
     RiskModel,
     UnitSums,
     model_for,
@@ -31,7 +33,6 @@ from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.protocol.plan import COUNT_GAMMA_BITS, GUARD_CLIP
 from fieldfare.shared.queries.layout import layout_for
 from fieldfare.shared.queries.questions import QuestionGroup
-from fieldfare.shared.run.optimizer import local_change, local_step
 from fieldfare.shared.study.study import Study
 
 
@@ -99,7 +100,7 @@ def guard_sum(
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class StudySums:
+class StudySums(RunSums):
     """One institution's units, prepared for every release of one study.
 
     Without a repr: a traceback or a log line must not show records.
@@ -143,19 +144,43 @@ class StudySums:
             raise StudyError(
                 "asked: expected the columns of the study's questions and groups, found none"
             )
-        model = model_for(study)
-        units = data.select(~holdout)
         groups = {
             group.column: asked.values.codes[group.column][holdout]
             for group in study.groups
             if asked is not None
         }
-        prepared, held = trained_model(study).prepare(units), data.select(holdout)
-        turned, guarded = None, None if study.public_start is None else units
+        return cls.of_sides(
+            study, data.select(~holdout), data.select(holdout), asked, groups, split=split
+        )
+
+    @classmethod
+    def of_sides(
+        cls,
+        study: Study,
+        training: EncodedUnits,
+        held: EncodedUnits,
+        asked: AskedUnits | None,
+        groups: Mapping[str, NDArray[np.int32]],
+        *,
+        split: str = "",
+    ) -> "StudySums":
+        """Prepare the sums of units that were split already, without a copy of them.
+
+        Args:
+            study: the public plan.
+            training: units of one side.
+            held: units of the other.
+            asked: units of both as questions see them; None where the study asks none.
+            groups: by column, the codes of the held-out units.
+            split: as of `prepare`.
+        """
+        model, turned = model_for(study), None
+        prepared = trained_model(study).prepare(training)
+        guarded = None if study.public_start is None else training
         if study.geometry is not None:
-            turned = TurnedUnits(model, study.geometry, study.privacy.clipping_norm, units)
+            turned = TurnedUnits(model, study.geometry, study.privacy.clipping_norm, training)
         rest = (asked, groups, turned, guarded, split)
-        return cls(study, model, prepared, len(units), held, *rest)
+        return cls(study, model, prepared, len(training), held, *rest)
 
     def vector(
         self,
@@ -187,40 +212,10 @@ class StudySums:
             return count_groups(self.study.groups, self.groups, self.holdout.labels, alerts)
         raise PolicyRefusal(RefusalCode.NOT_IN_PLAN, f"{kind.value} sums no records")
 
-    def local_change(
-        self, parameters: NDArray[np.float64], noise: Iterable[NDArray[np.int64]], participants: int
-    ) -> NDArray[np.int64]:
-        """Return int64 (entries,): how far noised steps move the parameters, in units of gamma.
-
-        Args:
-            parameters: float64, where everybody starts.
-            noise: for each step int64 (entries,), the institution's full noise for its sum, in
-                units of gamma; independent of everything else.
-            participants: n, of the request.
-
-        Formal Guarantees:
-            Records are read by one clipped sum at each step, and nothing is computed from a sum
-            before its own noise is on it. The result is therefore post-processing of as many
-            Gaussian releases as there are steps, each chosen after seeing the last
-            (Dong-Roth-Su 2019, Cor. 3.3): it costs mu^2 as often as it has steps, whoever else
-            colludes. Every entry is within +-16, whatever the records.
-
-        Edge cases:
-            | input | result |
-            |---|---|
-            | no units, one class only | steps on noise, or on one side's sums, like any other |
-            | sums and noise beyond int64 | wraps silently (docs/design.md, "Integers") |
-            | parameters that end with knots | they do not move, and no change of them leaves |
-
-        Source: as one composition, Abadi et al. 2016; averaging, McMahan et al. 2017.
-        """
-        bits, after = self.model.vectors.gamma_bits, parameters
-        for drawn in noise:
-            noised = self.training.gradient_sum(after) + drawn
-            total = np.ldexp(noised.astype(np.float64), -bits)
-            after = local_step(self.study, after, total, participants)
-        entries = self.model.vectors.entries
-        return local_change(parameters[:entries], after[:entries], bits)
+    @property
+    def gradients(self) -> GridVectors:
+        """Public facts about a unit's vector of a training step."""
+        return self.model.vectors
 
     def answers(self, questions: QuestionGroup) -> NDArray[np.int64]:
         """Return int64 (entries,): the raw sum of a group of questions over all units.

@@ -27,9 +27,8 @@ from fieldfare.shared.features.features import Feature
 from fieldfare.shared.models.dense_layers import one_thread
 from fieldfare.shared.models.feature_network import MAX_UNITS, Stream, ordered
 from fieldfare.shared.models.interface import GridVectors, check_count
-from fieldfare.shared.models.network_facts import GAMMA_BITS, network_vectors
+from fieldfare.shared.models.network_facts import CAPACITY, GAMMA_BITS, network_vectors
 from fieldfare.shared.models.unit_batches import (
-    CAPACITY,
     Chunk,
     Inputs,
     UnitInputs,

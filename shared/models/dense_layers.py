@@ -23,8 +23,8 @@ from torch import Tensor
 
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.features.basis import WEIGHT_STEPS
-from fieldfare.shared.models.network_facts import dense_entries
-from fieldfare.shared.models.unit_batches import CAPACITY, Chunk, Inputs
+from fieldfare.shared.models.network_facts import CAPACITY, dense_entries
+from fieldfare.shared.models.unit_batches import Chunk, Inputs
 
 MOST_CANCELLED: Final = 2.0**14  # rows of a unit may cancel so far, and no further
 # Of a layer's values, squared and added up. Beyond it what flows back may be within a norm of C and

@@ -10,6 +10,7 @@ from fieldfare.shared.features.features import Feature
 from fieldfare.shared.models.interface import GridVectors
 from fieldfare.shared.study.model_sections import MlpSection
 
+CAPACITY: Final = 128  # units of a bucket, which are rounded together (unit_batches.py)
 GAMMA_BITS: Final = 34
 ARITHMETIC: Final = 2.0**-8  # of C: what floating-point sums may add to a unit's reach
 TOUCHED: Final = 3  # buckets that one unit can change, at most

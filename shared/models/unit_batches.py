@@ -23,9 +23,8 @@ from torch import Tensor
 
 from fieldfare.shared.errors import RecordsError
 from fieldfare.shared.features.basis import WEIGHT_STEPS, Basis, EncodedUnits, Positions
-from fieldfare.shared.models.network_facts import slot_count
+from fieldfare.shared.models.network_facts import CAPACITY, slot_count
 
-CAPACITY: Final = 128  # units of a bucket
 HASH_BITS: Final = 64
 
 

@@ -13,11 +13,12 @@ import fcntl
 import os
 import pwd
 import stat
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, cast
 
 from fieldfare.shared.errors import FieldfareError, KeysError, UsageError
 
@@ -103,6 +104,20 @@ def exchange(one: Path, other: Path) -> bool:
     if number in {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}:
         return False
     raise OSError(number, os.strerror(number), str(other))
+
+
+def unnamed_file(folder: Path) -> BinaryIO:
+    """Open a file on a folder's disk that no path leads to, mode 0600; it is gone once closed.
+
+    Args:
+        folder: made where it is absent, mode 0700.
+
+    Raises:
+        UsageError: the folder is there and holds files.
+        OSError: the disk or a folder above says no.
+    """
+    create_private_folder(folder)
+    return cast("BinaryIO", tempfile.TemporaryFile(dir=folder))
 
 
 def sync_folder(folder: Path) -> None:

@@ -14,10 +14,14 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldfare.client.partitions.partitioned_sums import PartitionedSums, WholeUnits
+from fieldfare.client.partitions.partitions import Partitions
 from fieldfare.client.records.encoding.asked import AskedUnits, AskedValues
 from fieldfare.client.sums.question_sums import question_sum
+from fieldfare.client.sums.run_sums import RunSums
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.shared.features.basis import EncodedUnits, concatenate
+from fieldfare.shared.features.rows import splitmix
 from fieldfare.shared.geometry.geometry import Geometry
 from fieldfare.shared.models import AdditiveModel, LinearModel, trained_model
 from fieldfare.shared.privacy.samplers import NoiseSource
@@ -89,12 +93,27 @@ class PooledSum:
 class OnePass:
     """Institutions whose sums nobody looks at one by one."""
 
-    def __init__(self, plan: Plan, institutions: Sequence[InstitutionUnits]) -> None:
-        """Take institutions in; their units are laid side by side where sums are exact so."""
-        self._plan, self._institutions = plan, institutions
-        study = plan.study
-        exact = isinstance(trained_model(study), AdditiveModel | LinearModel)
-        self._joined = joined(study, institutions) if exact and study.trains else None
+    def __init__(
+        self,
+        plan: Plan,
+        institutions: Sequence[InstitutionUnits],
+        partitions: Partitions | None = None,
+    ) -> None:
+        """Take institutions in; their units are laid side by side where sums are exact so.
+
+        Args:
+            plan: of the study.
+            institutions: of the simulation.
+            partitions: of all their units, where others add those up; None: this pass does.
+        """
+        self._plan, self._institutions, study = plan, institutions, plan.study
+        self._joined: RunSums | None = None
+        if partitions is not None:
+            self._joined = PartitionedSums(study, partitions)
+        elif sums_join(study):
+            units = joined(study, institutions)
+            given = (study, units.data, units.holdout, units.asked)
+            self._joined = StudySums.prepare(*given)
 
     def summed(self, asked: AskedRelease) -> PooledSum:
         """Return everybody's sum and noise, added up.
@@ -155,8 +174,13 @@ class OnePass:
         return parameters_from_bytes(asked.content, entries, PARAMETER_LIMIT)
 
 
-def joined(study: Study, institutions: Sequence[InstitutionUnits]) -> StudySums:
-    """Return the sums of all institutions' units as if they were one's.
+def sums_join(study: Study) -> bool:
+    """Say whether the units of several institutions may be added up as if they were one's."""
+    return study.trains and isinstance(trained_model(study), AdditiveModel | LinearModel)
+
+
+def joined(study: Study, institutions: Sequence[InstitutionUnits]) -> WholeUnits:
+    """Return all institutions' units as if they were one's.
 
     Args:
         study: the public plan, of a model whose sums are of whole numbers.
@@ -169,5 +193,6 @@ def joined(study: Study, institutions: Sequence[InstitutionUnits]) -> StudySums:
         group.column: np.concatenate([values.codes[group.column] for values in asked])
         for group in study.groups
     }
-    nobody = AskedUnits("", data.labels, AskedValues(codes=codes), np.empty(0, dtype=np.uint64))
-    return StudySums.prepare(study, data, held, nobody)
+    order = splitmix(np.arange(len(data), dtype=np.uint64))
+    nobody = AskedUnits("", data.labels, AskedValues(codes=codes), order)
+    return WholeUnits(data, held, order, nobody)

@@ -14,12 +14,16 @@ CLIENT = {
 }
 
 # A call that only the door may make, and the modules that implement it.
+SUMS = ("client/sums/", "client/partitions/partitions.py")
 DOOR_CALLS: dict[str, str | tuple[str, ...]] = {
     "commit": "client/ledger",  # debit and reply, in one transaction
     "keep_waiting": "client/ledger",  # what waits for its opening
     "commit_waiting": "client/ledger",
-    "vector": "client/sums/",  # the raw sum of a release
-    "answers": "client/sums/",  # the raw sum of a group of questions
+    "vector": ("client/sums/", "client/partitions/partitions.py"),  # the raw sum of a release
+    "answers": (
+        "client/sums/",
+        "client/partitions/partitions.py",
+    ),  # the raw sum of a group of questions
     "sample": "client/sums/",  # this institution's share of the noise
     "mask": "shared/secure_sum",
     "Released": (

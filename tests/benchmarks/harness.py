@@ -20,7 +20,7 @@ from fieldfare.shared.errors import RunError, UsageError
 
 COMMAND: Final = (sys.executable, "-c", "from fieldfare.shared.cli.root import main; main()")
 FOLDER: Final = "fieldfare-bench-"
-_CALL: Final = """\
+CALL: Final = """\
 import importlib, json, sys
 module, name, arguments = sys.argv[1:]
 print(json.dumps(getattr(importlib.import_module(module), name)(*json.loads(arguments))))
@@ -115,7 +115,7 @@ def apart(function: Callable[..., Any], *arguments: Any) -> Any:
     if module == "__main__":
         module = sys.modules["__main__"].__spec__.name  # type: ignore[union-attr]
     call = (module, function.__name__, json.dumps(arguments, default=str))
-    return json.loads(run_process([sys.executable, "-c", _CALL, *call])[1])
+    return json.loads(run_process([sys.executable, "-c", CALL, *call])[1])
 
 
 def peak_bytes() -> int:

@@ -20,6 +20,7 @@ def test_what_is_within_the_limit_ends_and_what_is_beyond_is_killed(wrapped: tup
         small = group.run([sys.executable, *wrapped, "-c", HOLD, "40"], seconds=60)
         assert (small.returncode, group.killed) == (0, 0), small.stderr
         assert 40 << 20 <= group.peak <= LIMIT
+        assert group.anonymous < 40 << 20  # nobody is there any more
         assert group.run([sys.executable, *wrapped, "-c", HOLD, "300"], seconds=60).returncode
         assert group.killed == 1
 

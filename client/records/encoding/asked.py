@@ -101,6 +101,11 @@ class AskedUnits:
         """Count the units."""
         return len(self.labels)
 
+    def select(self, mask: NDArray[np.bool_]) -> "AskedUnits":
+        """Return the units where `mask` (bool (units,)) holds, in the same order."""
+        values = self.values.select(mask)
+        return AskedUnits(self.institution, self.labels[mask], values, self.order[mask])
+
 
 def unit_order(units: Iterable[str], *, key: bytes) -> NDArray[np.uint64]:
     """Return uint64 (units,): keyed BLAKE2b (RFC 7693) of each id, unlike the hold-out's.

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from fieldfare.shared.errors import RecordsError
 from fieldfare.shared.models import unit_batches as buckets
-from fieldfare.shared.models.network_facts import TOUCHED
-from fieldfare.shared.models.unit_batches import CAPACITY, buckets_of
+from fieldfare.shared.models.network_facts import CAPACITY, TOUCHED
+from fieldfare.shared.models.unit_batches import buckets_of
 
 
 @given(st.integers(0, 2000), st.integers(0, 2**31))

@@ -51,6 +51,12 @@ class MemoryGroup:
         return int((self.folder / name).read_text())
 
     @property
+    def anonymous(self) -> int:
+        """Bytes that all processes hold now, without files."""
+        rows = (line.split() for line in (self.folder / "memory.stat").read_text().splitlines())
+        return int(dict(rows)["anon" if self.second else "total_rss"])
+
+    @property
     def killed(self) -> int:
         """How many processes were killed for want of memory."""
         name = "memory.events" if self.second else "memory.oom_control"

@@ -1,0 +1,250 @@
+"""One large institution cut into parts: memory of all its processes, time, the same bytes.
+
+    python -m tests.benchmarks.scale.partitions --units 1000000,2000000
+
+Each run loads records from Parquet, cuts them, and takes 60 private steps and an evaluation, in a
+process of its own under a memory cgroup (root, or a delegated group). Growth is fitted over the
+numbers of units; what is said beyond the largest of them is extrapolated.
+"""
+
+import hashlib
+import json
+import math
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any, Final
+
+import numpy as np
+import typer
+from tests.benchmarks.harness import CALL, FOLDER, Bench, BenchRow, at_most
+from tests.benchmarks.inputs import study_toml, write_records
+from tests.support.system.memory_group import MemoryGroup, memory_group
+
+from fieldfare.client.partitions.local_workers import LocalWorkers
+from fieldfare.client.partitions.partitioned_sums import PartitionedSums, Workplace, sums_of
+from fieldfare.client.records import Spool, holdout_mask
+from fieldfare.client.records.load import Load
+from fieldfare.client.records.sources.source import table_at
+from fieldfare.client.sums.run_sums import RunSums
+from fieldfare.shared.errors import RunError
+from fieldfare.shared.privacy.samplers import ExactNoise
+from fieldfare.shared.protocol.messages import ReleaseKind
+from fieldfare.shared.protocol.plan import plan_for
+from fieldfare.shared.study.study import Study, parse_study
+
+FEATURES: Final = 40
+STEPS: Final = 60
+KEY: Final = b"bench"
+LIMIT_MEGABYTES: Final = 3000
+TEN_MILLION: Final = 10_000_000
+SECONDS: Final = 150.0  # for ten million units, on two cores
+EXPONENT: Final = 1.05
+CORES: Final = 2
+FAR: Final = (100_000_000, 32)  # units and cores that are extrapolated to
+LONGEST: Final = 3600.0
+PAUSE: Final = 0.1
+MIB: Final = 1 << 20
+
+
+def institution(file: str, units: int, parts: int, folder: str, kill: int) -> dict[str, Any]:
+    """Load, cut and sum, as a custodian does; in a process of its own.
+
+    Args:
+        file: Parquet.
+        units: in it.
+        parts: 1: in this process; else by two workers.
+        folder: for what is spilled.
+        kill: the step in which a worker is killed; -1: none.
+    """
+    study = parse_study(study_toml(units=units, features=FEATURES, steps=STEPS))
+    begun = time.perf_counter()
+    sums = _loaded(study, Path(file), parts, Path(folder))
+    loaded = time.perf_counter()
+    seen, parameters = _trained(study, sums, kill)
+    trained = time.perf_counter()
+    seen.update(sums.vector(ReleaseKind.EVALUATION, parameters).tobytes())
+    return {
+        "loading_seconds": loaded - begun,
+        "steps_seconds": trained - loaded,
+        "sums": seen.hexdigest(),
+        "model": hashlib.sha256(parameters.tobytes()).hexdigest(),
+    }
+
+
+def _loaded(study: Study, file: Path, parts: int, folder: Path) -> RunSums:
+    load = Load(study, spool=Spool(folder))
+    load.read(table_at(file))
+    records = load.finish()
+    mask = holdout_mask(records.units, key=KEY, share=study.evaluation.holdout)
+    at = Workplace(folder, workers=1 if parts == 1 else CORES, parts=parts)
+    return sums_of(study, records, mask, None, split="", at=at)
+
+
+def _trained(study: Study, sums: RunSums, kill: int) -> tuple[Any, Any]:
+    """Take every step; noise is drawn for its time and left out, so that bytes can be compared."""
+    terms, noise = plan_for(study).training, ExactNoise()
+    scale = terms.share(3, study.privacy.collusion_tolerance)
+    parameters, seen = np.zeros(terms.vectors.entries), hashlib.sha256()
+    for step in range(STEPS):
+        with _killed(sums) if step == kill else _nobody():
+            found = sums.vector(ReleaseKind.TRAINING, parameters)
+        noise.sample(terms.vectors.entries, scale)
+        seen.update(found.tobytes())
+        mean = np.ldexp(found.astype(np.float64), -terms.vectors.gamma_bits)
+        parameters = parameters - 5.0 * mean / study.training_units
+    return seen, parameters
+
+
+@contextmanager
+def _nobody() -> Iterator[None]:
+    yield
+
+
+@contextmanager
+def _killed(sums: RunSums) -> Iterator[None]:
+    """Kill a worker that is in the middle: stopped first, so that it has not answered."""
+    if not isinstance(sums, PartitionedSums) or not isinstance(sums.partitions, LocalWorkers):
+        raise RunError("expected workers to kill one of, found sums in one process")
+    (victim, *_) = sums.partitions.processes
+    os.kill(victim, signal.SIGSTOP)
+    later = threading.Timer(0.2, os.kill, (victim, signal.SIGKILL))
+    later.start()
+    yield
+    later.join()
+
+
+# -- under a limit --------------------------------------------------------------------------------
+
+
+def limited(arguments: Sequence[Any], limit: int) -> dict[str, Any]:
+    """Run `institution` under a memory limit; adds processor time and peaks of all its processes.
+
+    Raises:
+        RunError: it was killed, or ended with a fault.
+    """
+    call = [sys.executable, "-c", CALL, __spec__.name, institution.__name__]
+    before = _processor_seconds()
+    with memory_group(limit) as group, _watched(group) as anonymous:
+        done = group.run([*call, json.dumps(arguments)], seconds=LONGEST, env=dict(os.environ))
+        if done.returncode or group.killed:
+            raise RunError(f"expected a run within {limit} bytes, found: {done.stderr[-2000:]}")
+        peak = group.peak
+    return {
+        **json.loads(done.stdout),
+        "processor_seconds": _processor_seconds() - before,
+        "peak_megabytes": peak / MIB,
+        "anonymous_megabytes": max(anonymous) / MIB,
+    }
+
+
+@contextmanager
+def _watched(group: MemoryGroup) -> Iterator[list[int]]:
+    """Note every tenth of a second what no file backs."""
+    seen, over = [0], threading.Event()
+
+    def watch() -> None:
+        while not over.wait(PAUSE):
+            seen.append(group.anonymous)
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    yield seen
+    over.set()
+    watching.join()
+
+
+def _processor_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def measure(
+    units: Annotated[str, typer.Option(help="Of each institution.")] = "1000000,2000000",
+    parts: Annotated[str, typer.Option(help="Of the first; the others take its last.")] = "1,4,16",
+    limit: Annotated[int, typer.Option(help="Megabytes of all processes.")] = LIMIT_MEGABYTES,
+) -> dict[str, Any]:
+    """Measure institutions of several sizes in parts, each under one memory limit."""
+    sizes, cuts = [[int(one) for one in text.split(",")] for text in (units, parts)]
+    rows = []
+    with TemporaryDirectory(prefix=FOLDER, dir=".") as name:
+        folder = Path(name).absolute()
+        for size in sizes:
+            file = folder / "records.parquet"
+            write_records(file, units=size, features=FEATURES, banks=1)
+            asked = [(cut, -1) for cut in (cuts if size == sizes[0] else cuts[-1:])]
+            if size == sizes[0]:
+                asked.append((cuts[-1], STEPS // 2))
+            for cut, kill in asked:
+                given = (str(file), size, cut, str(folder / "spill"), kill)
+                found = limited(given, limit * MIB)
+                rows.append({"units": size, "parts": cut, "killed": kill >= 0, **found})
+            file.unlink()
+    return {"cores": os.cpu_count(), "limit_megabytes": limit, "rows": rows}
+
+
+def _grown(rows: Sequence[dict[str, Any]]) -> tuple[float, float]:
+    """Fit processor seconds = a * units^b over the runs of the last cut; returns a and b."""
+    cut = max(row["parts"] for row in rows)
+    kept = [row for row in rows if row["parts"] == cut and not row["killed"]]
+    logs = np.log([[row["units"], row["processor_seconds"]] for row in kept])
+    if len(kept) == 1:
+        return float(np.exp(logs[0, 1] - logs[0, 0])), 1.0
+    exponent, start = np.polyfit(logs[:, 0], logs[:, 1], 1)
+    return float(np.exp(start)), float(exponent)
+
+
+def promises(found: dict[str, Any]) -> list[BenchRow]:
+    """Return what is promised of large institutions."""
+    rows, limit = found["rows"], found["limit_megabytes"]
+    start, exponent = _grown(rows)
+    sizes = {row["units"] for row in rows}
+    different = max(
+        len({(r["sums"], r["model"]) for r in rows if r["units"] == size}) for size in sizes
+    )
+    peak = max(row["anonymous_megabytes"] for row in rows)
+    largest = max(sizes)
+    seconds = start * largest**exponent / CORES
+    wanted = SECONDS * largest / TEN_MILLION
+    return [
+        at_most("different sums or models of one institution", different, 1, "", digits=0),
+        at_most("memory that no file backs, all processes", peak, limit, "MB", digits=0),
+        at_most(f"{largest:,} units, processor time by 2 cores", seconds, wanted, "s"),
+        at_most("exponent of processor time in units", exponent, EXPONENT, "", digits=3),
+    ]
+
+
+def words(found: dict[str, Any]) -> list[str]:
+    """Return a row for each run, and what follows for larger ones."""
+    lines = [
+        f"One institution, {FEATURES} features, {STEPS} private steps; all processes together",
+        "     units parts  load s  steps s  processor s  held MB  with files MB",
+    ]
+    lines += [
+        f"{row['units']:10,} {row['parts']:5} {row['loading_seconds']:7.1f}"
+        f" {row['steps_seconds']:8.1f} {row['processor_seconds']:12.1f}"
+        f" {row['anonymous_megabytes']:8.0f} {row['peak_megabytes']:14.0f}"
+        + ("  a worker killed" if row["killed"] else "")
+        for row in found["rows"]
+    ]
+    start, exponent = _grown(found["rows"])
+    units, cores = FAR
+    minutes = start * units ** max(exponent, 1.0) / cores / 60
+    lines.append(
+        f"Extrapolated, not measured: {units:,} units on {cores} cores, {math.ceil(minutes)} min "
+        "if every part of the work is shared by all cores."
+    )
+    return lines
+
+
+BENCH: Final = Bench(measure, promises, words)
+
+if __name__ == "__main__":
+    BENCH.app()()

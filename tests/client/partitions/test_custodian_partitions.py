@@ -1,0 +1,99 @@
+"""A custodian over workers: one debit and one noise a release, whoever dies; own records."""
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.client.partitions.test_local_workers import workers_of
+from tests.support.federations.bench import NAMES, MakeBench
+from tests.support.homes.institutions import Coordinator, OpenCustody, home_study, loaded
+
+from fieldfare.client.partitions.partitioned_sums import PartitionedSums, WholeUnits, Workplace
+from fieldfare.client.sums.study_sums import StudySums
+from fieldfare.client.wire.frames import Released
+from fieldfare.shared.features.basis import EncodedUnits
+from fieldfare.shared.privacy.samplers import ExactNoise
+from fieldfare.shared.protocol.messages import ReleaseKind
+from fieldfare.shared.study.study import Study
+
+
+class CountedNoise(ExactNoise):
+    """How often noise was drawn."""
+
+    drawn = 0
+
+    def sample(self, entries: int, scale: float) -> np.ndarray:
+        self.drawn += 1
+        return super().sample(entries, scale)
+
+
+def made_up(study: Study, units: int) -> WholeUnits:
+    random = np.random.default_rng(9)
+    positions = random.integers(0, [[3 * 256 + 1], [4]], (2, units)).astype(np.uint16)
+    data = EncodedUnits(positions, random.integers(0, 2, units).astype(np.uint8))
+    order = random.integers(0, 2**64 - 1, units, dtype=np.uint64)
+    return WholeUnits(data, random.random(units) < study.evaluation.holdout, order)
+
+
+@pytest.mark.faults
+def test_a_worker_that_dies_in_a_release_costs_no_second_debit_and_no_second_noise(
+    make_bench: MakeBench, tmp_path: Path
+) -> None:
+    bench = make_bench()
+    name, custodian = NAMES[0], bench.custodian(NAMES[0])
+    sums = made_up(bench.study, 900).sums(bench.study, Workplace(tmp_path / "spill", workers=2))
+    local = workers_of(sums)
+    custodian.approve(bench.study, lambda: sums)
+    noise = custodian._door._noise = CountedNoise()
+    run = bench.open_run()
+    run.everybody(run.request(ReleaseKind.REHEARSAL))
+    sums.vector(ReleaseKind.TRAINING, np.zeros(sums.gradients.entries))
+    stopped = local.processes[0]
+    os.kill(stopped, signal.SIGSTOP)
+    request, answers = run.request(), list[object]()
+    asking = threading.Thread(target=lambda: answers.append(run.ask(name, request)))
+    asking.start()
+    time.sleep(0.3)
+    assert asking.is_alive()
+    os.kill(stopped, signal.SIGKILL)
+    asking.join(60)
+    assert isinstance(answers[0], Released)
+    assert stopped not in local.processes
+    assert noise.drawn == 1
+    assert bench.ledger(name).spent() == bench.plan.training.cost
+    again = run.ask(name, request)
+    assert isinstance(again, Released)
+    assert (again.reply, again.vector) == (answers[0].reply, answers[0].vector)
+    assert bench.ledger(name).spent() == bench.plan.training.cost
+    local.close()
+
+
+def test_a_small_home_sums_in_its_own_process(
+    coordinator: Coordinator, custody_of: OpenCustody
+) -> None:
+    found = loaded(custody_of(), home_study()).sums
+    assert isinstance(found, StudySums)
+    assert not coordinator.homes[NAMES[0]].spill.exists()
+
+
+@pytest.mark.faults
+def test_a_home_says_how_many_workers_sum_its_records(
+    coordinator: Coordinator, custody_of: OpenCustody
+) -> None:
+    home, study = coordinator.homes[NAMES[0]], home_study()
+    one = loaded(custody_of(), study).sums
+    with home.settings.open("a") as file:
+        file.write("\n[partitions]\nworkers = 3\nmemory = 256\n")
+    found = loaded(custody_of(NAMES[0]), study).sums
+    assert isinstance(found, PartitionedSums)
+    assert (found.split, found.study.id) == (one.split, study.id)
+    at = np.linspace(-1.0, 1.0, found.gradients.entries)
+    for kind in (ReleaseKind.TRAINING, ReleaseKind.EVALUATION):
+        assert found.vector(kind, at).tolist() == one.vector(kind, at).tolist()
+    assert len(workers_of(found).processes) == 3
+    assert list(home.spill.iterdir()) == []
+    workers_of(found).close()
