@@ -17,7 +17,7 @@ app: Final = Part(
     """,
     coordinator="""
         coordinator.init coordinator.invitation coordinator.renew coordinator.start
-        coordinator.transcript.export coordinator.purge
+        coordinator.transcript.export coordinator.purge coordinator.deletions
     """,
     members="""
         coordinator.enrol coordinator.members coordinator.remove

@@ -7,7 +7,6 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -45,12 +44,14 @@ from fieldfare.server.members.publication import (
     take_invitation,
 )
 from fieldfare.server.store.export import export_transcript
-from fieldfare.server.store.store import run_store
+from fieldfare.server.store.store import run_store, run_store_to_read
 from fieldfare.server.studies.run_control import find_run
 from fieldfare.server.superlink.process import terms_of
 from fieldfare.server.superlink.retention import flower_environment, purge_finished
+from fieldfare.server.upkeep.due_deletions import delete_due
 from fieldfare.server.witnesses.publication import head_signer
 from fieldfare.shared.advice import at_home
+from fieldfare.shared.backup.whole_files import new_file
 from fieldfare.shared.cli.typed import token_pin
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.protocol.identity import fingerprint
@@ -61,6 +62,7 @@ from fieldfare.shared.system.memory import keep_out_of_dumps
 from fieldfare.shared.system.private_files import create_private
 from fieldfare.shared.system.processes import Child, RestartRules, given_line, supervise_many
 from fieldfare.shared.system.sockets import is_short_enough
+from fieldfare.shared.terminal.texts import counted
 from fieldfare.shared.watch.log import SupervisedLog, in_json
 
 
@@ -320,20 +322,54 @@ def transcript_export(
 
 
 @app.command("coordinator.purge")
-def purge(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+def purge(
+    home: HomeOption = DEFAULT_HOME,
+    passphrase_file: PassphraseFileOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Delete the masked vectors of runs whose time is over, and Flower's files of ended runs.
 
-    How long vectors are kept stands in coordinator.toml; signed replies and hashes stay.
+    How long vectors are kept stands in coordinator.toml; signed replies and hashes stay, and a
+    signed statement says what was deleted. `coordinator start` does it once a day.
     """
     opened = CoordinatorHome.open(home)
-    days = load_settings(opened).retention_days
     with run_store(opened.runs_database) as store:
-        vectors = store.purge(utc_now() - timedelta(days=days))
+        done = delete_due(opened, store, read_passphrase(passphrase_file), utc_now())
     state = opened.superlink_database
     rows = purge_finished(state, utc_now()) if state.is_file() else 0
     if as_json:
-        found = {"retention_days": days, "vectors": vectors, "superlink_rows": rows}
+        found = {
+            "retention_days": done.days,
+            "vectors": done.vectors,
+            "statements": done.stated,
+            "unstated": done.unstated,
+            "superlink_rows": rows,
+        }
         typer.echo(json.dumps(found, indent=2))
         return
-    typer.echo(f"{vectors} masked vectors of runs that ended more than {days} days ago deleted")
+    typer.echo(
+        f"{done.vectors} masked vectors of runs that ended more than {done.days} days ago deleted"
+    )
+    typer.echo(f"{counted(done.stated, 'statement')} of deletion signed")
+    if done.unstated:
+        typer.echo(
+            f"{counted(done.unstated, 'run')} without a statement: --passphrase-file FILE signs it"
+        )
     typer.echo(f"{rows} rows of ended runs deleted from the SuperLink's own state")
+
+
+@app.command("coordinator.deletions")
+def deletions(
+    out: Annotated[Path, typer.Option("--out", help="A new file, a line for each statement.")],
+    home: HomeOption = DEFAULT_HOME,
+) -> None:
+    """Write every signed statement of what was deleted, for auditors."""
+    opened = CoordinatorHome.open(home)
+    with run_store_to_read(opened.runs_database) as store:
+        statements = store.deletion_statements()
+    if not statements:
+        raise UsageError("expected statements of deletion, found none: nothing was deleted yet")
+    with new_file(out) as file:
+        file.writelines(one + b"\n" for one in statements)
+    typer.echo(f"{out}: {counted(len(statements), 'statement')} of deletion")
+    typer.echo(f"Next: fieldfare audit deletions {out} --roster roster.signed")

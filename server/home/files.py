@@ -35,7 +35,7 @@ COORDINATOR_FILES: Final = (
     HomeFile("models/*/*.signed", "signed delivery, format 1"),
     HomeFile("models/*/*.safetensors", "safetensors, model format 1"),
     HomeFile("models/*/*", "JSON, format 1"),
-    HomeFile("state/runs.sqlite", "SQLite, user_version 6"),
+    HomeFile("state/runs.sqlite", "SQLite, user_version 7"),
     HomeFile("state/notices.sqlite", "SQLite, user_version 1"),
     HomeFile("state/*.questions", "JSON, format 1"),
     HomeFile("state/**", "Flower's own, made anew from members and runs", _ANEW),

@@ -24,12 +24,14 @@ from fieldfare.server.home.settings import load_settings
 from fieldfare.server.members.enrolment import members
 from fieldfare.server.members.node_registration import settle_nodes
 from fieldfare.server.service.run_process import TOLD, Handed
+from fieldfare.server.store.store import run_store
 from fieldfare.server.studies.open_coordinator import open_coordinator
 from fieldfare.server.studies.resuming import carry_on
 from fieldfare.server.superlink.control import control_target, read_token
 from fieldfare.server.superlink.facts import Task
 from fieldfare.server.superlink.retention import flower_environment, quiet_flower
 from fieldfare.server.superlink.superlink import Tasks, control, fail_task, tasks
+from fieldfare.server.upkeep.due_deletions import delete_due
 from fieldfare.shared.errors import FieldfareError, RunError
 from fieldfare.shared.study.allowed_packages import permit_as_told
 from fieldfare.shared.system.clock import utc_now
@@ -46,6 +48,7 @@ from fieldfare.shared.watch.log import begin_log
 RUN_PROCESS: Final = "fieldfare.server.service.run_process"
 SETTLE_SECONDS: Final = 60.0
 CONTINUE_SECONDS: Final = 10.0
+DELETE_SECONDS: Final = 86_400.0
 POLL_SECONDS: Final = 0.5
 SAID_AFTER: Final = 20  # polls without an answer; a SuperLink starts in less
 MOST_RUNS: Final = 8  # at once; more wait at the SuperLink
@@ -238,6 +241,38 @@ class Continuing:
         self._trouble = trouble
 
 
+@dataclass
+class Deleting:
+    """Deletes what is due and signs statements of it, at the start and once a day.
+
+    Attributes:
+        home: the coordinator's.
+        passphrase: of its online key, None where it has none.
+        say: takes a line about what was deleted.
+        monotonic: a clock that only goes forward, seconds.
+    """
+
+    home: CoordinatorHome
+    passphrase: bytes | None = field(repr=False)
+    say: Callable[[str], None]
+    monotonic: Callable[[], float] = time.monotonic
+    _due: float = 0.0
+
+    def __call__(self) -> None:
+        """Look, if it is time to."""
+        if self.monotonic() < self._due:
+            return
+        self._due = self.monotonic() + DELETE_SECONDS
+        try:
+            with run_store(self.home.runs_database) as store:
+                done = delete_due(self.home, store, self.passphrase, utc_now())
+        except FieldfareError as error:
+            self.say(f"what is due is not deleted: {error}")
+            return
+        if done.vectors or done.stated:
+            self.say(f"{done.vectors} masked vectors deleted, {done.stated} statements signed")
+
+
 def run_command(home: CoordinatorHome, passphrase: bytes | None) -> RunCommand:
     """Return how a home's runs are started.
 
@@ -258,10 +293,12 @@ def serve_runs(home: CoordinatorHome, command: RunCommand) -> None:
     """Serve runs until a stop signal."""
     secret = read_token(home.runtime_token).encode()
     settling, continuing = Settling(home, log.info), Continuing(home, log.info)
+    deleting = Deleting(home, command.passphrase, log.info)
 
     def settle() -> None:
         settling()
         continuing()
+        deleting()
 
     runner = Runner(command, log.info, settle)
     with stop_signals() as stopped, tasks(command.address, command.authority, secret) as source:

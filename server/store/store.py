@@ -21,6 +21,8 @@ approvals     what each institution last said to a study
 last_replies  the newest signed reply of each institution, over all runs
 undelivered   finished runs that an institution has yet to receive
 abandoned     runs that had not ended in the backup that this store came from
+deletions     runs whose masked vectors were deleted, with their hashes
+deletion_statements  what the coordinator signed of it
 """
 
 from collections.abc import Iterator
@@ -29,6 +31,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+from fieldfare.server.store.deletions import DELETIONS, DeletionTables
 from fieldfare.server.store.head_log import HEAD_LOG, SignedHeadTables
 from fieldfare.server.store.rows import (
     Progress,
@@ -188,7 +191,7 @@ RUN_STORE: Final = DatabaseKind(
         *DURABLE,
         ("journal_size_limit", str(_LOG_BYTES), _LOG_BYTES),
     ),
-    migrations=(_FIRST, _LOSSES, _SIDES, _RESTARTS, HEAD_LOG, _ABANDONED),
+    migrations=(_FIRST, _LOSSES, _SIDES, _RESTARTS, HEAD_LOG, _ABANDONED, DELETIONS),
     application=APPLICATION,
 )
 
@@ -211,7 +214,7 @@ _FLOWER_IDS: Final = 2**64
 _FROM: Final = "FROM runs LEFT JOIN progress ON progress.run = runs.run"
 
 
-class RunStore(SignedHeadTables, NewsTables, RestartTables):
+class RunStore(SignedHeadTables, NewsTables, RestartTables, DeletionTables):
     """All runs of one coordinator. Failures of the file or the disk are RunErrors."""
 
     def create(self, run: str, study: str, at: datetime) -> None:

@@ -15,7 +15,6 @@ from fieldfare.server.store.rows import (
     LostAttempts,
     Progress,
     Restarts,
-    RunStatus,
     from_micros,
     to_micros,
 )
@@ -25,12 +24,6 @@ from fieldfare.shared.transcript.leaves import Leaf, LeafKind
 
 _NOTHING: Final[Mapping[str, bytes]] = MappingProxyType({})
 OWN_HEAD: Final = ""  # the coordinator's; no institution has the empty name
-# A few at a time: a run's process waits for no more than these.
-_PURGE_SOME: Final = (
-    "DELETE FROM blobs WHERE rowid IN"
-    " (SELECT blobs.rowid FROM blobs JOIN runs USING (run) WHERE purged LIMIT 100)"
-)
-_ENDED: Final = ", ".join(f"'{state.value}'" for state in RunStatus if state.ended)
 
 
 class Tables:
@@ -188,20 +181,6 @@ class TranscriptTables(Tables):
             *(run, OWN_HEAD),
         )
         return dict(found)
-
-    def purge(self, before: datetime) -> int:
-        """Delete blobs of runs that ended before a moment; return how many.
-
-        Leaves, with the hashes of the deleted vectors, stay.
-        """
-        ended = f"ended < ? AND state IN ({_ENDED})"
-        # First, so that a run of which some was deleted is never resumed.
-        self._database.rows(f"UPDATE runs SET purged = 1 WHERE {ended}", to_micros(before))
-        deleted = 0
-        while some := self._database.changed(_PURGE_SOME):
-            deleted += some
-        self._database.give_back()
-        return deleted
 
     def _start(self, run: str) -> int:
         """Return the index of the next leaf; refuse where another process writes the same log."""

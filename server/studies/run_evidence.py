@@ -117,4 +117,13 @@ def _logs(home: CoordinatorHome, found: RecomputedRun, days: int) -> Iterator[Lo
         "",
         "for good",
     )
+    with run_store_to_read(home.runs_database) as store:
+        deleted = store.deletion_statements()
+    yield LogMark(
+        "deletions",
+        "signed statements of what was deleted, when and under which rule; hashes, no content",
+        len(deleted),
+        "",
+        "for good",
+    )
     yield LogMark("calls", "every call to the SuperLink: who, what, when", None, "", "as rotated")

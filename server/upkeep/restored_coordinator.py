@@ -16,6 +16,7 @@ from fieldfare.server.home.initial_setup import make_tokens, renew_online_key, r
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.members.publication import published_roster
 from fieldfare.server.store.store import run_store
+from fieldfare.server.upkeep.due_deletions import delete_due
 from fieldfare.shared.backup.archive import BackupHeader
 from fieldfare.shared.backup.home_copies import BackupSource
 from fieldfare.shared.backup.whole_files import new_home, passing_folder
@@ -67,6 +68,7 @@ def restore_coordinator(
         renew_server(draft, clock())
         with run_store(draft.runs_database) as store:
             abandoned = store.abandon_open(clock())
+            delete_due(draft, store, passphrase, clock())  # a backup brings nothing back
     return RestoredCoordinator(CoordinatorHome.open(path), header, studies, abandoned)
 
 

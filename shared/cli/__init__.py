@@ -10,6 +10,7 @@ from fieldfare.shared.cli.part import Part
 app: Final = Part(
     __name__,
     audit="audit.transcript audit.stories",
+    deletions="audit.deletions",
     evidence="evidence.pack evidence.verify",
     software="software.bill software.lock",
     recovery="recovery.key",

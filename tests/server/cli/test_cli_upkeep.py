@@ -10,6 +10,7 @@ from tests.support.homes.keyed_coordinators import KeyedCoordinator, said
 from tests.support.network.coordinator import running_superlink
 
 from fieldfare.server.store.rows import RunStatus
+from fieldfare.shared.cli.root import run
 from fieldfare.shared.transcript.leaves import Leaf, LeafKind
 
 VECTOR = b"a masked vector" * 100
@@ -48,7 +49,13 @@ def test_vectors_are_purged_when_their_time_is_over(
     ended: KeyedCoordinator, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert ended.command("purge", "--json") == 0
-    assert said(capsys) == {"retention_days": 3650, "vectors": 1, "superlink_rows": 0}
+    assert said(capsys) == {
+        "retention_days": 3650,
+        "vectors": 1,
+        "statements": 1,
+        "unstated": 0,
+        "superlink_rows": 0,
+    }
     with ended.store() as store:
         assert (len(store.blob_names("old")), len(store.blob_names("recent"))) == (0, 1)
     out = ended.folder / "old.transcript"
@@ -61,6 +68,7 @@ def test_vectors_are_purged_when_their_time_is_over(
     assert ended.command("purge") == 0
     assert capsys.readouterr().out.splitlines() == [
         "1 masked vectors of runs that ended more than 1 days ago deleted",
+        "1 statement of deletion signed",
         "0 rows of ended runs deleted from the SuperLink's own state",
     ]
 
@@ -75,3 +83,26 @@ def test_a_superlinks_state_is_purged_too(
         link.execute("DROP TABLE message_res")
     assert keyed.command("purge") == 1
     assert "could not be purged now" in capsys.readouterr().err
+
+
+def test_statements_of_deletion_are_written_and_checked(
+    ended: KeyedCoordinator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, transcript = ended.folder / "deletions", ended.folder / "t"
+    assert ended.command("deletions", "--out", str(file)) == 2
+    assert "nothing was deleted yet" in capsys.readouterr().err
+    assert ended.command("transcript", "export", "old", "--out", str(transcript)) == 0
+    assert ended.command("purge") == 0
+    assert ended.command("deletions", "--out", str(file)) == 0
+    assert "1 statement of deletion" in capsys.readouterr().out
+    roster = ("--roster", str(ended.home.roster))
+    assert run(["audit", "deletions", str(file), *roster]) == 0
+    assert "1 statement of coordinator, none left out" in capsys.readouterr().out
+    assert run(["audit", "deletions", str(file), *roster, "--json"]) == 0
+    assert said(capsys)["statements"][0]["subject"] == "old"
+    # A copy that was exported before refutes it.
+    assert run(["audit", "deletions", str(file), *roster, "--transcript", str(transcript)]) == 1
+    assert "REFUTED: 1 stated as deleted are in the transcript" in capsys.readouterr().out
+    assert run(["audit", "deletions", str(file), "--key", "0" * 64]) == 1
+    assert run(["audit", "deletions", str(file), "--key", "odd"]) == 2
+    assert run(["audit", "deletions", str(file)]) == 2

@@ -1,0 +1,137 @@
+"""What was deleted of runs, and the statements of it that the online key signed.
+
+A row is written with the mark after which nothing of the run is read again; its statement, once
+the last vector is gone. Between the two a process may die: the next purge goes on.
+"""
+
+import json
+from datetime import datetime
+from typing import Final
+
+from fieldfare.server.store.rows import RunStatus, to_micros
+from fieldfare.server.store.tables import Tables
+from fieldfare.shared.protocol.deletion import MASKED_VECTORS, DeletionStatement, sign_deletion
+from fieldfare.shared.protocol.messages import Signer
+from fieldfare.shared.protocol.roster import COORDINATOR
+from fieldfare.shared.sqlite.kind import append_only
+
+ITS_TIME: Final = "the time for which masked vectors are kept is over"
+DELETIONS: Final = (
+    """
+CREATE TABLE deletions (
+    run TEXT PRIMARY KEY REFERENCES runs (run),
+    rule TEXT NOT NULL,
+    hashes TEXT NOT NULL
+)
+""",
+    *append_only("deletions", "what was deleted stays so"),
+    """
+CREATE TABLE deletion_statements (
+    number INTEGER PRIMARY KEY,
+    run TEXT NOT NULL UNIQUE REFERENCES deletions (run),
+    hash TEXT NOT NULL,
+    envelope BLOB NOT NULL
+)
+""",
+    *append_only("deletion_statements", "statements of deletion are only added"),
+)
+# A few at a time: a run's process waits for no more than these.
+_PURGE_SOME: Final = (
+    "DELETE FROM blobs WHERE rowid IN"
+    " (SELECT blobs.rowid FROM blobs JOIN runs USING (run) WHERE purged LIMIT 100)"
+)
+_ENDED: Final = ", ".join(f"'{state.value}'" for state in RunStatus if state.ended)
+# A run that a restore ended had its end when it was last heard of, not at the restore.
+_DUE: Final = f"""
+SELECT run FROM runs WHERE NOT purged AND state IN ({_ENDED}) AND (ended < ? OR run IN
+    (SELECT abandoned.run FROM abandoned JOIN progress USING (run) WHERE progress.time < ?))
+"""
+_UNSTATED: Final = """
+SELECT deletions.run, study, rule, hashes FROM deletions JOIN runs USING (run)
+WHERE run NOT IN (SELECT run FROM deletion_statements) AND run NOT IN (SELECT run FROM blobs)
+ORDER BY deletions.rowid LIMIT 1
+"""
+
+
+class DeletionTables(Tables):
+    """Deletions and their statements. Failures of the file or the disk are RunErrors."""
+
+    def purge(self, before: datetime, rule: str = ITS_TIME) -> int:
+        """Delete blobs of runs that ended before a moment; return how many.
+
+        Leaves, with the hashes of the deleted vectors, stay.
+
+        Args:
+            before: the moment.
+            rule: that makes them due, in words; it stands in the statement.
+        """
+        with self._database.transaction():
+            for (run,) in self._database.rows(_DUE, to_micros(before), to_micros(before)):
+                # First, so that a run of which some was deleted is never resumed.
+                self._database.rows("UPDATE runs SET purged = 1 WHERE run = ?", run)
+                names = [
+                    name
+                    for (name,) in self._database.rows(
+                        "SELECT hash FROM blobs WHERE run = ? ORDER BY hash", run
+                    )
+                ]
+                if names:
+                    self._database.rows(
+                        "INSERT INTO deletions VALUES (?, ?, ?)", run, rule, json.dumps(names)
+                    )
+        deleted = 0
+        while some := self._database.changed(_PURGE_SOME):
+            deleted += some
+        self._database.give_back()
+        return deleted
+
+    def state_deletions(self, signer: Signer, now: datetime) -> int:
+        """Sign a statement for each run whose vectors are gone and that has none; return how many.
+
+        Args:
+            signer: of the online key.
+            now: the present, with a time zone.
+        """
+        made = 0
+        while self._state_next(signer, int(now.timestamp())):
+            made += 1
+        return made
+
+    def deletion_statements(self) -> tuple[bytes, ...]:
+        """Return every signed statement, in order."""
+        found = self._database.rows("SELECT envelope FROM deletion_statements ORDER BY number")
+        return tuple(bytes(envelope) for (envelope,) in found)
+
+    def unstated_deletions(self) -> int:
+        """Return of how many runs the vectors were deleted, or are due, without a statement."""
+        ((count,),) = self._database.rows(
+            "SELECT count(*) FROM deletions WHERE run NOT IN (SELECT run FROM deletion_statements)"
+        )
+        return int(count)
+
+    def _state_next(self, signer: Signer, time: int) -> bool:
+        with self._database.transaction():
+            found = self._database.rows(_UNSTATED)
+            if not found:
+                return False
+            ((run, study, rule, hashes),) = found
+            last = self._database.rows(
+                "SELECT number, hash FROM deletion_statements ORDER BY number DESC LIMIT 1"
+            )
+            number, before = (last[0][0] + 1, last[0][1]) if last else (0, "")
+            statement = DeletionStatement(
+                party=COORDINATOR,
+                number=number,
+                before=before,
+                kind=MASKED_VECTORS,
+                subject=run,
+                study=study,
+                rule=rule,
+                time=time,
+                hashes=tuple(json.loads(hashes)),
+            )
+            self._database.rows(
+                "INSERT INTO deletion_statements VALUES (?, ?, ?, ?)",
+                *(number, run, statement.hash, sign_deletion(statement, signer)),
+            )
+        return True

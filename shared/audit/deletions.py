@@ -1,0 +1,59 @@
+"""Statements of deletion beside a transcript: which vectors are gone, and does somebody say so?
+
+What a statement says is its party's claim. A transcript that still has a vector refutes it; one
+that lacks a vector of which no statement speaks was cut, or its vectors went before statements
+were signed.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from fieldfare.shared.canonical import claimed
+from fieldfare.shared.protocol.deletion import MASKED_VECTORS, DeletionStatement
+from fieldfare.shared.transcript.file import TranscriptFile
+from fieldfare.shared.transcript.leaves import LeafKind
+
+
+@dataclass(frozen=True)
+class ComparedDeletions:
+    """The masked vectors of one run, by their SHA-256, hex.
+
+    Attributes:
+        run: the run's id.
+        gone: signed replies name them, the file lacks them, and a statement says so.
+        refuted: a statement says that they are deleted, and the file has them.
+        unstated: signed replies name them, the file lacks them, and no statement says so.
+        unknown: a statement names them, and no reply in the transcript does.
+    """
+
+    run: str
+    gone: frozenset[str]
+    refuted: frozenset[str]
+    unstated: frozenset[str]
+    unknown: frozenset[str]
+
+
+def compare_deletions(
+    statements: Collection[DeletionStatement], transcript: TranscriptFile
+) -> ComparedDeletions:
+    """Compare statements with a transcript, which `audit` verified or will verify."""
+    run = transcript.header.run
+    named = frozenset(
+        name
+        for leaf in transcript.leaves
+        if leaf.kind is LeafKind.REPLY and (name := claimed(leaf.content, "vector"))
+    )
+    there = frozenset(place.hash for place in transcript.vectors)
+    stated = frozenset(
+        name
+        for one in statements
+        if (one.kind, one.subject) == (MASKED_VECTORS, run)
+        for name in one.hashes
+    )
+    return ComparedDeletions(
+        run=run,
+        gone=(stated & named) - there,
+        refuted=stated & there,
+        unstated=named - there - stated,
+        unknown=stated - named - there,
+    )
