@@ -4,10 +4,8 @@ import json
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
-import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import typer
 from rich.console import Console
@@ -20,10 +18,13 @@ from fieldfare.client.typologies import features
 from fieldfare.client.typologies.checking import check_pack
 from fieldfare.client.typologies.extract import open_extract
 from fieldfare.client.typologies.pack import Pack, PackIndicator, load_pack, own_pack
+from fieldfare.client.typologies.partitions import MOST_PARTS, Room, room_beside
+from fieldfare.client.typologies.running import RunReport, RunTask, engine_memory, run_pack
 from fieldfare.client.typologies.typology import Typology
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.pages.words import percent
 from fieldfare.shared.terminal.screen import table
+from fieldfare.shared.terminal.stderr import progress_bar
 
 WIDTH = 96
 _READ = {"text": "text read", "summary": "known from a summary"}
@@ -173,6 +174,14 @@ def typologies_run(
             "left out, and the promise covers the person.",
         ),
     ] = "",
+    memory: Annotated[
+        int | None,
+        typer.Option(metavar="MB", help="What the run may hold; else 4096, or half the machine."),
+    ] = None,
+    parts: Annotated[
+        int | None,
+        typer.Option(min=1, max=MOST_PARTS, help="Cut customers into so many parts at least."),
+    ] = None,
 ) -> None:
     """Compute every indicator for every customer. Nothing leaves this machine."""
     chosen = _pack(pack, only)
@@ -182,36 +191,47 @@ def typologies_run(
             raise UsageError(f"expected a name that ends in .parquet, found {path.name}")
     if len({path.absolute() for path in files}) < len(files):
         raise UsageError("expected a file for each of --out, --hits and --linked, found one twice")
-    columns = [name.strip() for name in lacking.split(",") if name.strip()]
-    banks = bank_codes(participants) if participants else ()
-    with open_extract(folder, day_given(as_of, "--as-of"), columns, banks=banks) as extract:
-        computed = features.feature_table(extract, chosen)
-        others = features.linked_table(extract, chosen) if linked is not None else None
-        units, left_out = extract.units, extract.left_out
-    found = features.hit_table(computed.table, chosen)
-    pq.write_table(computed.table, out, compression="zstd")
-    if hits is not None:
-        pq.write_table(found, hits, compression="zstd")
-    typer.echo("\n".join([*_report(computed, chosen, found, units), *_covered(left_out)]))
-    if linked is not None and others is not None:
-        pq.write_table(others.table, linked, compression="zstd")
+    task = RunTask(
+        folder,
+        chosen,
+        day_given(as_of, "--as-of"),
+        [name.strip() for name in lacking.split(",") if name.strip()],
+        bank_codes(participants) if participants else (),
+        parts,
+    )
+    with room_beside(out, engine_memory(memory)) as room, progress_bar() as said:
+        report = run_pack(task, room, out, hits, said)
+        if linked is not None:
+            _run_linked(task, room, linked)
+    typer.echo("\n".join([*_report(report, chosen), *_covered(report.left_out)]))
+    if linked is not None:
+        forms = len(pq.read_schema(linked).names) - 1
         typer.echo(
-            f"{linked}: {len(others.table.column_names) - 1} columns that look at other customers, "
+            f"{linked}: {forms} columns that look at other customers, "
             "for your own eyes: a study that names one is refused"
         )
 
 
-def _report(computed: features.FeatureTable, pack: Pack, hits: Any, units: int) -> list[str]:
+def _run_linked(task: RunTask, room: Room, linked: Path) -> None:
+    """Write linked forms: they look at all customers at once, never at a part."""
+    with open_extract(
+        task.canonical, task.as_of, task.lacking, banks=task.banks, engine=room.connection
+    ) as extract:
+        others = features.linked_table(extract, task.pack).table
+    pq.write_table(others, linked, compression="zstd")
+
+
+def _report(report: RunReport, pack: Pack) -> list[str]:
     """Say what was computed, what is missing and why; counts stay on this screen."""
-    lines = [f"{units} customers, {len(pack.indicators)} indicators"]
-    lines += [line for one in pack.indicators for line in _line(computed, one)]
+    cut = f", in {report.parts} parts" if report.parts > 1 else ""
+    lines = [f"{report.units} customers, {len(pack.indicators)} indicators{cut}"]
+    lines += [line for one in pack.indicators for line in _line(report, one)]
     lines += [
         f"{name}: only empty values in {', '.join(columns)}; if this institution lacks it, say "
         f"--lacking {','.join(columns)}: missing is not zero"
-        for name, columns in computed.doubtful.items()
+        for name, columns in report.doubtful.items()
     ]
-    several = pc.sum(pc.greater_equal(hits.column("families"), pa.scalar(2, pa.int8()))).as_py()
-    lines.append(f"{several or 0} customers with hits in two families of evidence or more")
+    lines.append(f"{report.several} customers with hits in two families of evidence or more")
     return lines
 
 
@@ -231,13 +251,10 @@ def _covered(left_out: OmittedCounts | None) -> list[str]:
     return [said, *([unnamed] if left_out.unnamed else []), read]
 
 
-def _line(computed: features.FeatureTable, indicator: PackIndicator) -> list[str]:
-    if indicator.id in computed.missing:
-        lacking = ", ".join(computed.missing[indicator.id])
-        return [f"{indicator.id}  missing: {lacking}"]
-    column = computed.table.column(indicator.id)
-    hit = pc.greater_equal(column, indicator.typology.fires.at_least)
-    present, fired = len(column) - column.null_count, pc.sum(hit).as_py() or 0
+def _line(report: RunReport, indicator: PackIndicator) -> list[str]:
+    if indicator.id in report.missing:
+        return [f"{indicator.id}  missing: {', '.join(report.missing[indicator.id])}"]
+    present, fired = report.present[indicator.id], report.fired[indicator.id]
     return [
         f"{indicator.id}  {present:>8} with a value  {fired:>8} hits  {indicator.typology.title}"
     ]

@@ -1,10 +1,11 @@
 """An institution's canonical records, prepared for indicators in an engine that reaches nothing."""
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
@@ -55,6 +56,7 @@ def open_extract(
     *,
     banks: tuple[str, ...] = (),
     threads: int | None = None,
+    engine: Callable[[], duckdb.DuckDBPyConnection] | None = None,
 ) -> Iterator[Extract]:
     """Read a folder of canonical files.
 
@@ -66,10 +68,34 @@ def open_extract(
         banks: of all participants (`bank_codes`): payments with their customers are left out, so
             that the promise covers the person. Empty: none is.
         threads: of the engine; None: as many as there are cores. They change no bit.
+        engine: opens the engine, where it is to have another memory and spill.
 
     Raises:
         RecordsError: the records do not fit; says the row.
         UsageError: `lacking` names what no canonical record has, or `banks` not the own bank.
+    """
+    refuse_unknown(lacking)
+    opened = engine or partial(confined_connection, threads)
+    with opened() as connection:
+        try:
+            tables = load_folder(connection, folder)
+            yield prepared(connection, tables, as_of, lacking, banks=banks)
+        except duckdb.OutOfMemoryException:
+            if engine is not None:  # who chose the memory says so
+                raise
+            raise RecordsError(
+                f"{folder}: expected transactions that fit into "
+                f"{memory_limit(machine_memory()) >> 20} MB (about 1 GB for each million), found "
+                "more; give the machine more memory, or cut the customers "
+                "into parts, as typologies run does"
+            ) from None
+
+
+def refuse_unknown(lacking: Collection[str]) -> None:
+    """Refuse names that no canonical record has.
+
+    Raises:
+        UsageError: says which.
     """
     known = {f"{name}.{column}" for name, model in TABLES.items() for column in model.model_fields}
     unknown = sorted(set(lacking) - known)
@@ -77,35 +103,27 @@ def open_extract(
         raise UsageError(
             f"--lacking: expected a canonical column such as transactions.mcc, found {unknown[0]}"
         )
-    with confined_connection(threads) as connection:
-        try:
-            tables = load_folder(connection, folder)
-            yield prepared(connection, tables, as_of, lacking, banks=banks)
-        except duckdb.OutOfMemoryException:
-            raise RecordsError(
-                f"{folder}: expected transactions that fit into "
-                f"{memory_limit(_machine_memory()) >> 20} MB (about 1 GB for each million), found "
-                "more; give the machine more memory, or run the customers in parts: every "
-                "indicator reads one customer's records alone"
-            ) from None
 
 
 def memory_limit(machine: int) -> int:
-    """Return how many bytes the engine may use on a machine with so many bytes of memory.
-
-    Nothing is spilled to disk: raw records would lie there in the clear.
-    """
+    """Return how many bytes an engine may use that looks at all records at once."""
     return max(LEAST_MEMORY, int(SHARE_OF_MEMORY * machine))
 
 
-def _machine_memory() -> int:
+def machine_memory() -> int:
+    """Return the bytes of memory that this machine has."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def confined_connection(threads: int | None = None) -> duckdb.DuckDBPyConnection:
+def confined_connection(
+    threads: int | None = None, *, memory: int | None = None, spill: Path | None = None
+) -> duckdb.DuckDBPyConnection:
     """Return an engine in memory that can open no file, load no extension, reach no network.
 
-    Its threads are as many as there are cores, unless a number is given.
+    Args:
+        threads: None: as many as there are cores.
+        memory: bytes of its buffers; None: most of the machine's.
+        spill: a folder for what does not fit, which the engine keeps; None: nothing is spilled.
     """
     return duckdb.connect(
         ":memory:",
@@ -113,8 +131,8 @@ def confined_connection(threads: int | None = None) -> duckdb.DuckDBPyConnection
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
             "enable_external_access": "false",
-            "memory_limit": f"{memory_limit(_machine_memory())}B",
-            "temp_directory": "",
+            "memory_limit": f"{memory or memory_limit(machine_memory())}B",
+            "temp_directory": "" if spill is None else str(spill),
             "lock_configuration": "true",
             **({} if threads is None else {"threads": str(threads)}),
         },
@@ -135,7 +153,7 @@ def prepared(
         RecordsError: a customer or an account stands twice, or is referred to and absent.
         UsageError: the transactions are of a bank that is none of `banks`.
     """
-    _refuse_loose_ends(connection)
+    refuse_loose_ends(connection)
     left_out = leave_out(connection, banks) if banks else None
     query = resources.files("fieldfare.client.typologies").joinpath("ledger.sql").read_text("utf-8")
     for statement in connection.extract_statements(query):
@@ -163,6 +181,7 @@ def one_value(connection: duckdb.DuckDBPyConnection, query: str) -> Any:
     return row[0]
 
 
+KNOWN_ACCOUNTS: Final = "accounts that are in accounts"
 _LOOSE_ENDS: Final = (
     ("customers", "customers that stand there once",
      "SELECT count(*) - count(DISTINCT customer_id) FROM customers"),
@@ -170,15 +189,30 @@ _LOOSE_ENDS: Final = (
      "SELECT count(*) - count(DISTINCT account_id) FROM accounts"),
     ("accounts", "customers that are in customers",
      "SELECT count(*) FROM accounts ANTI JOIN customers USING (customer_id)"),
-    ("transactions", "accounts that are in accounts",
+    ("transactions", KNOWN_ACCOUNTS,
      "SELECT count(*) FROM transactions ANTI JOIN accounts USING (account_id)"),
 )  # fmt: skip
 
 
-def _refuse_loose_ends(connection: duckdb.DuckDBPyConnection) -> None:
+def refuse_loose_ends(
+    connection: duckdb.DuckDBPyConnection, tables: Collection[str] = tuple(TABLES)
+) -> None:
+    """Refuse records that stand twice, or refer to others that are absent.
+
+    Args:
+        connection: holds canonical tables.
+        tables: those to look at.
+
+    Raises:
+        RecordsError: says which and how many.
+    """
     for name, expected, query in _LOOSE_ENDS:
-        found = one_value(connection, query)
-        if found:
-            raise RecordsError(
-                f"{name}: expected {expected}, found {found} other rows; complete the files"
-            )
+        if name in tables and (found := one_value(connection, query)):
+            raise loose_end(name, expected, found)
+
+
+def loose_end(name: str, expected: str, found: int) -> RecordsError:
+    """Return the error of rows that refer to what is absent, or stand twice."""
+    return RecordsError(
+        f"{name}: expected {expected}, found {found} other rows; complete the files"
+    )

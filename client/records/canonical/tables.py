@@ -118,7 +118,7 @@ def table_in(folder: Path, name: str) -> Table:
     Raises:
         RecordsError: there is none, or several files are it.
     """
-    return table_at(_file_of(folder, name))
+    return table_at(file_of(folder, name))
 
 
 def last_day(table: Table, latest: date) -> date | None:
@@ -146,7 +146,12 @@ def last_day(table: Table, latest: date) -> date | None:
     return max(found, default=None)
 
 
-def _file_of(folder: Path, name: str) -> Path:
+def file_of(folder: Path, name: str) -> Path:
+    """Return the file, or the folder of files, that a folder's canonical table is.
+
+    Raises:
+        RecordsError: there is none, or several files are it.
+    """
     found = [
         folder / f"{name}{suffix}" for suffix in SUFFIXES if (folder / f"{name}{suffix}").exists()
     ]
@@ -193,11 +198,7 @@ def _load_parts(
             if columns is None:
                 _create(connection, name, model)
                 columns = present
-            elif present != columns:
-                raise RecordsError(
-                    f"{source.name}: expected the columns of the files before it, found others; "
-                    "write all parts alike"
-                )
+            _refuse_other_columns(source, present, columns)
             _insert(connection, name, source, present, only)
     return _loaded(connection, name, columns or frozenset())
 
@@ -224,10 +225,14 @@ def _columns(source: Source, model: type[BaseModel]) -> frozenset[str]:
 
 
 def _create(connection: duckdb.DuckDBPyConnection, name: str, model: type[BaseModel]) -> None:
-    columns = ", ".join(
+    connection.execute(f"CREATE TABLE {quoted(name)} ({columns_sql(model)})")
+
+
+def columns_sql(model: type[BaseModel]) -> str:
+    """Return SQL for the columns of a canonical record, each with its type."""
+    return ", ".join(
         f"{quoted(column)} {sql_type(field)}" for column, field in model.model_fields.items()
     )
-    connection.execute(f"CREATE TABLE {quoted(name)} ({columns})")
 
 
 def sql_type(field: FieldInfo) -> str:
@@ -243,20 +248,88 @@ def _insert(
     present: frozenset[str],
     only: Only | None,
 ) -> None:
+    for values in _checked(name, source, present, only):
+        connection.register("arriving", values)
+        listed = ", ".join(quoted(column) for column in values.column_names)
+        connection.execute(f"INSERT INTO {quoted(name)} ({listed}) SELECT {listed} FROM arriving")
+        connection.unregister("arriving")
+
+
+def _checked(
+    name: str, source: Source, present: frozenset[str], only: Only | None
+) -> Iterator[Any]:
+    """Yield a source's rows as Arrow tables of canonical values, each checked before it is."""
     fields = {column: TABLES[name].model_fields[column] for column in sorted(present)}
     first = 1 if only is None else None
     where = "" if only is None else only.where(source)
     expressions = [_read(column, source, field) for column, field in fields.items()]
     expressions += [_wrong(column, source, field) for column, field in fields.items()]
     for batch in source.batches(expressions, where=where):
-        values = pa.table(batch.columns[: len(fields)], names=list(fields))
-        flags = batch.columns[len(fields) :]
-        _refuse_wrong(source.name, list(fields), flags, first)
+        _refuse_wrong(source.name, list(fields), batch.columns[len(fields) :], first)
         first = None if first is None else first + batch.num_rows
-        connection.register("arriving", values)
-        listed = ", ".join(quoted(column) for column in fields)
-        connection.execute(f"INSERT INTO {quoted(name)} ({listed}) SELECT {listed} FROM arriving")
-        connection.unregister("arriving")
+        yield pa.table(batch.columns[: len(fields)], names=list(fields))
+
+
+class CheckedRows:
+    """The rows of a canonical table, streamed; once all are read, what they were.
+
+    Attributes:
+        problem: why the stream ended early; None: it did not.
+    """
+
+    def __init__(self, name: str, table: Table) -> None:
+        """Read `table` as the canonical table `name`."""
+        self._name = name
+        self._table = table
+        self._rows = 0
+        self._filled: set[str] = set()
+        self._columns: frozenset[str] = frozenset()
+        self.problem: RecordsError | None = None
+
+    def batches(self) -> Iterator[Any]:
+        """Yield Arrow record batches, each checked; ends at what does not fit (`problem`)."""
+        try:
+            for index, part in enumerate(self._table.parts):
+                with part.open() as source:
+                    present = _columns(source, TABLES[self._name])
+                    _refuse_other_columns(source, present, self._columns if index else present)
+                    self._columns = present
+                    for values in _checked(self._name, source, present, None):
+                        self._count(values)
+                        yield from values.to_batches()
+        except RecordsError as error:
+            self.problem = error
+
+    def schema(self) -> Any:
+        """Return the Arrow schema of the batches, told from the first part.
+
+        Raises:
+            RecordsError: it has other columns than canonical ones.
+        """
+        fields = TABLES[self._name].model_fields
+        with self._table.parts[0].open() as source:
+            present = sorted(_columns(source, TABLES[self._name]))
+        return pa.schema([pa.field(one, _arrow_of(fields[one])) for one in present])
+
+    def loaded(self) -> LoadedTable:
+        """Return what was read."""
+        return LoadedTable(self._rows, self._columns, self._columns - self._filled)
+
+    def _count(self, values: Any) -> None:
+        self._rows += values.num_rows
+        for name in self._columns - self._filled:
+            if values.column(name).null_count < values.num_rows:
+                self._filled.add(name)
+
+
+def _refuse_other_columns(
+    source: Source, present: frozenset[str], expected: frozenset[str]
+) -> None:
+    if present != expected:
+        raise RecordsError(
+            f"{source.name}: expected the columns of the files before it, found others; write all "
+            "parts alike"
+        )
 
 
 def _refuse_wrong(where: str, columns: list[str], flags: list[Any], first: int | None) -> None:

@@ -137,7 +137,7 @@ def test_more_records_than_memory_are_refused_with_what_to_do(
     (folder / "transactions.csv").write_text("\n".join([head, *lines]) + "\n")
     monkeypatch.setattr(extracting, "memory_limit", lambda _: 4 * 2**20)
     with (
-        pytest.raises(RecordsError, match=r"fit into 4 MB .* in parts"),
+        pytest.raises(RecordsError, match=r"fit into 4 MB .* into parts"),
         open_extract(folder, AS_OF) as extract,
     ):
         feature_table(extract, own_pack())

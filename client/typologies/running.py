@@ -1,0 +1,254 @@
+"""A whole run of a pack over a folder of records, within a stated memory, into files.
+
+Same records, same bytes: whatever the number of parts, of threads, and of bytes of memory.
+"""
+
+import os
+import shutil
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from fieldfare.client.records.canonical.tables import file_of
+from fieldfare.client.records.sources.covering import OmittedCounts
+from fieldfare.client.records.sources.source import FileKind, folder_files, kind_of
+from fieldfare.client.records.sources.sql import literal, quoted
+from fieldfare.client.typologies.extract import (
+    Extract,
+    machine_memory,
+    open_extract,
+    refuse_unknown,
+)
+from fieldfare.client.typologies.features import UNIT, FeatureTable, feature_table, hit_table
+from fieldfare.client.typologies.pack import Pack
+from fieldfare.client.typologies.partitions import MOST_PARTS, Room, cut
+from fieldfare.shared.errors import RecordsError, UsageError
+from fieldfare.shared.terminal.stderr import Said
+
+ROWS_IN_A_GROUP: Final = 65_536  # of the Parquet files that are written
+BYTES_OF_A_ROW: Final = 60  # of a text file, at least; only how many parts there are hangs on it
+FAMILIES_TOGETHER: Final = 2
+MEMORY: Final = 4096  # MB that a run takes where nothing is said, if the machine has twice as much
+LEAST_MEMORY: Final = 1536  # MB
+_BESIDE: Final = 1152 << 20  # bytes of the process that are not the engine's own
+
+
+def engine_memory(megabytes: int | None) -> int:
+    """Return the bytes of the engine's buffers where the whole process may hold so many MB.
+
+    Raises:
+        UsageError: too few.
+    """
+    whole = megabytes or max(LEAST_MEMORY, min(MEMORY, (machine_memory() >> 20) // 2))
+    if whole < LEAST_MEMORY:
+        raise UsageError(f"--memory: expected at least {LEAST_MEMORY} MB, found {whole}")
+    return (whole << 20) - _BESIDE
+
+
+@dataclass(frozen=True)
+class RunTask:
+    """What is asked of a run.
+
+    Attributes:
+        canonical: a folder of records.
+        pack: the indicators.
+        as_of: the last day that is looked at.
+        lacking: columns that hold nothing here.
+        banks: of all participants, where their customers' payments are left out.
+        parts: how many parts the records are cut into at least; None: as many as they need.
+    """
+
+    canonical: Path
+    pack: Pack
+    as_of: date
+    lacking: Collection[str] = ()
+    banks: tuple[str, ...] = ()
+    parts: int | None = None
+
+
+@dataclass
+class RunReport:
+    """What a run found, in counts for its own screen.
+
+    Attributes:
+        parts: how many parts the records were cut into.
+        units: customers.
+        missing: indicators that could not be computed, each with the columns it lacks.
+        doubtful: those that were, over columns without one value.
+        present: customers with a value, by indicator; `fired`: those with a hit.
+        several: customers with hits in two families of evidence or more.
+        left_out: entries with participants' customers; None: nothing was.
+    """
+
+    parts: int = 1
+    units: int = 0
+    missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    doubtful: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    present: dict[str, int] = field(default_factory=dict)
+    fired: dict[str, int] = field(default_factory=dict)
+    several: int = 0
+    left_out: OmittedCounts | None = None
+
+
+def run_pack(
+    task: RunTask, room: Room, out: Path, hits: Path | None = None, said: Said | None = None
+) -> RunReport:
+    """Compute every indicator for every customer, part after part, and write the tables.
+
+    Args:
+        task: what to compute.
+        room: memory and folder.
+        out: the Parquet file of features, in order of customers' ids.
+        hits: also who hits what.
+        said: takes what is done, of how much.
+
+    Raises:
+        RecordsError: the records do not fit the rules, or one customer's do not fit the memory.
+        UsageError: a query or a name is wrong.
+    """
+    report = RunReport()
+    made = room.folder / "features"
+    made.mkdir()
+    try:
+        for number, extract in enumerate(_extracts(task, room, report)):
+            computed = feature_table(extract, task.pack)
+            pq.write_table(computed.table, made / f"{number:05d}.parquet", compression="lz4")
+            _took(report, extract, computed)
+            if said is not None:
+                said("indicators, part by part", number + 1, max(report.parts, number + 1))
+        schema = computed.table.schema
+        _write(_in_order(room, made, schema), schema, task.pack, report, room, (out, hits))
+    except duckdb.OutOfMemoryException:
+        raise RecordsError(
+            f"{task.canonical}: expected customers whose entries each fit into "
+            f"{room.memory >> 20} MB, found more; give more memory (--memory)"
+        ) from None
+    return report
+
+
+def _extracts(task: RunTask, room: Room, report: RunReport) -> Iterator[Extract]:
+    refuse_unknown(task.lacking)
+    needed = -(-rows_about(task.canonical) // room.rows)
+    report.parts = min(MOST_PARTS, max(needed, task.parts or 1))
+    if report.parts > 1:
+        parts = cut(task.canonical, room, report.parts)
+        yield from parts.extracts(room, task.as_of, task.lacking, banks=task.banks)
+        return
+    with open_extract(
+        task.canonical, task.as_of, task.lacking, banks=task.banks, engine=room.connection
+    ) as extract:
+        yield extract
+
+
+def rows_about(canonical: Path) -> int:
+    """Return about how many entries a folder's transactions hold: exact for Parquet.
+
+    Raises:
+        RecordsError: there are none.
+    """
+    path = file_of(canonical, "transactions")
+    files = folder_files(path) if path.is_dir() else (path,)
+    return sum(_rows_of(file) for file in files)
+
+
+def _rows_of(file: Path) -> int:
+    size = file.stat().st_size
+    if kind_of(file) is FileKind.PARQUET:
+        try:
+            return int(pq.read_metadata(file).num_rows)
+        except (pa.ArrowException, OSError):
+            return 0  # whoever reads it says what is wrong
+    return size // (BYTES_OF_A_ROW // (10 if file.suffix == ".gz" else 1))
+
+
+def _took(report: RunReport, extract: Extract, computed: FeatureTable) -> None:
+    report.units += extract.units
+    report.missing, report.doubtful = computed.missing, computed.doubtful
+    one, so_far = extract.left_out, report.left_out
+    if one is not None and so_far is not None:
+        one = OmittedCounts(
+            one.banks,
+            one.entries + so_far.entries,
+            one.unknown + so_far.unknown,
+            one.of + so_far.of,
+            one.unnamed + so_far.unnamed,
+        )
+    report.left_out = one
+
+
+def _in_order(room: Room, made: Path, schema: Any) -> Iterator[Any]:
+    """Yield all parts' rows in order of units, in tables of `ROWS_IN_A_GROUP` rows."""
+    files = literal(str(made / "*.parquet"))
+    with room.files_connection() as connection:
+        reader = connection.execute(
+            f"SELECT * FROM read_parquet({files}) ORDER BY {quoted(UNIT)}"
+        ).to_arrow_reader(ROWS_IN_A_GROUP)
+        held: list[Any] = []
+        count = 0
+        for batch in reader:
+            held.append(batch)
+            count += batch.num_rows
+            while count >= ROWS_IN_A_GROUP:
+                whole = pa.Table.from_batches(held)
+                yield _typed(whole.slice(0, ROWS_IN_A_GROUP), schema)
+                held = whole.slice(ROWS_IN_A_GROUP).to_batches()
+                count -= ROWS_IN_A_GROUP
+        if count:
+            yield _typed(pa.Table.from_batches(held), schema)
+
+
+def _typed(rows: Any, schema: Any) -> Any:
+    columns = [column.combine_chunks() for column in rows.columns]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _write(
+    tables: Iterator[Any],
+    schema: Any,
+    pack: Pack,
+    report: RunReport,
+    room: Room,
+    files: tuple[Path, Path | None],
+) -> None:
+    """Write features and hits; a file appears whole or not at all."""
+    out, hits = files
+    with ExitStack() as stack:
+        features = stack.enter_context(_file(room, out, "out", schema))
+        none = hit_table(schema.empty_table(), pack)
+        found = stack.enter_context(_file(room, hits, "hits", none.schema)) if hits else None
+        for table in tables:
+            features.write_table(table)
+            fired = hit_table(table, pack)
+            if found is not None:
+                found.write_table(fired)
+            _count(report, pack, table, fired)
+
+
+@contextmanager
+def _file(room: Room, path: Path, name: str, schema: Any) -> Iterator[Any]:
+    draft = room.folder / name
+    with pq.ParquetWriter(draft, schema, compression="zstd") as writer:
+        yield writer
+    if path.absolute().parent == room.folder.parent:
+        os.replace(draft, path)  # noqa: PTH105 -- over what stands there, at once
+    else:
+        shutil.move(draft, path)
+
+
+def _count(report: RunReport, pack: Pack, table: Any, fired: Any) -> None:
+    for one in pack.indicators:
+        column = table.column(one.id)
+        hit = pc.sum(pc.greater_equal(column, one.typology.fires.at_least)).as_py() or 0
+        present = len(column) - column.null_count
+        report.present[one.id] = report.present.get(one.id, 0) + present
+        report.fired[one.id] = report.fired.get(one.id, 0) + hit
+    together = pc.greater_equal(fired.column("families"), pa.scalar(FAMILIES_TOGETHER, pa.int8()))
+    report.several += pc.sum(together).as_py() or 0

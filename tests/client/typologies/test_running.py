@@ -1,0 +1,114 @@
+"""Runs within a stated memory: the same bytes however customers are cut."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fieldfare.client.typologies import partitions
+from fieldfare.client.typologies.checking import AS_OF, probe_records
+from fieldfare.client.typologies.pack import own_pack
+from fieldfare.client.typologies.partitions import Room, cut, room_beside
+from fieldfare.client.typologies.running import RunReport, RunTask, engine_memory, run_pack
+from fieldfare.shared.errors import RecordsError, UsageError
+
+MEMORY = 600 << 20
+PACK = own_pack().chosen(["R01", "R14", "R26", "R37"])
+
+
+@pytest.fixture(scope="module")
+def canonical(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("canonical")
+    for name, table in probe_records(7).items():
+        pq.write_table(table, folder / f"{name}.parquet")
+    return folder
+
+
+def ran(
+    folder: Path, out: Path, parts: int | None, threads: int = 2, **other: Any
+) -> tuple[bytes, RunReport]:
+    with room_beside(out, MEMORY, threads) as room:
+        report = run_pack(RunTask(folder, PACK, AS_OF, parts=parts, **other), room, out)
+    return out.read_bytes(), report
+
+
+@pytest.fixture(scope="module")
+def whole(canonical: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, RunReport]:
+    return ran(canonical, tmp_path_factory.mktemp("whole") / "f.parquet", None)
+
+
+@given(parts=st.integers(2, 7), threads=st.integers(1, 3))
+@settings(max_examples=2, deadline=None)
+def test_parts_and_threads_change_no_byte(
+    canonical: Path, whole: tuple[bytes, RunReport], parts: int, threads: int,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:  # fmt: skip
+    out = tmp_path_factory.mktemp("cut") / "f.parquet"
+    content, report = ran(canonical, out, parts, threads)
+    assert content == whole[0]
+    assert report.parts == parts
+    assert (report.units, report.fired, report.several) == (
+        whole[1].units, whole[1].fired, whole[1].several
+    )  # fmt: skip
+    assert report.present == whole[1].present
+    assert [one.name for one in out.parent.iterdir()] == ["f.parquet"]
+
+
+def test_a_part_with_more_than_fits_is_cut_again(
+    canonical: Path, whole: tuple[bytes, RunReport], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(partitions, "LEAST_ROWS", 2_000)
+    monkeypatch.setattr(partitions, "ROWS_FOR_A_GIGABYTE", 0)
+    with room_beside(tmp_path / "f.parquet", MEMORY) as room:
+        units = [one.units for one in cut(canonical, room, 2).extracts(room, AS_OF)]
+    assert len(units) > 2
+    assert sum(units) == whole[1].units
+    assert ran(canonical, tmp_path / "f.parquet", 2)[0] == whole[0]
+
+
+def test_parts_are_for_this_user_alone_and_one_run_writes_a_file(
+    canonical: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "f.parquet"
+    left = tmp_path / ".f.parquet.parts"
+    (left / "transactions").mkdir(parents=True)
+    (left / "transactions" / "of-a-killed-run").write_text("x")
+    with room_beside(out, MEMORY) as room:
+        assert not list(room.folder.iterdir())
+        assert room.folder == left
+        cut(canonical, room, 3)
+        assert room.folder.stat().st_mode & 0o777 == 0o700
+        with pytest.raises(RecordsError, match="no other run"), room_beside(out, MEMORY):
+            pass
+        assert (room.folder / "transactions").is_dir()
+    assert not left.exists()
+
+
+def test_strays_and_wrong_rows_are_refused_in_parts_too(canonical: Path, tmp_path: Path) -> None:
+    records = probe_records(7)
+    folder = tmp_path / "canonical"
+    folder.mkdir()
+    rows = records["transactions"]
+    wrong = rows.set_column(0, "txn_id", [["", *rows.column(0).to_pylist()[1:]]])
+    for name, table in {**records, "transactions": wrong}.items():
+        pq.write_table(table, folder / f"{name}.parquet")
+    with pytest.raises(RecordsError, match="row 1: expected a canonical txn_id"):
+        ran(folder, tmp_path / "f.parquet", 3)
+    pq.write_table(rows, folder / "transactions.parquet")
+    pq.write_table(records["accounts"].slice(1), folder / "accounts.parquet")
+    lost = rows.column("account_id").to_pylist().count("a00")
+    with pytest.raises(RecordsError, match=f"accounts that are in accounts, found {lost} other"):
+        ran(folder, tmp_path / "f.parquet", 3)
+    assert [one.name for one in tmp_path.iterdir()] == ["canonical"]
+
+
+def test_memory_is_what_the_whole_process_holds() -> None:
+    assert engine_memory(4096) < 3 << 30
+    assert engine_memory(None) > 0
+    with pytest.raises(UsageError, match="at least 1536 MB, found 512"):
+        engine_memory(512)
+    assert Room(2 << 30, Path()).rows == 2 * partitions.ROWS_FOR_A_GIGABYTE
