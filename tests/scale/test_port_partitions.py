@@ -7,14 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.client.partitions.conftest import Whole, whole
-from tests.simulations.engines.conftest import (
-    STUDIES,
-    Experiments,
-    bytes_of,
-    experiment,
-    records_file,
-    study_of,
-)
+from tests.simulations.engines.conftest import STUDIES, records_file
 from tests.support.runs.every_release import every_release
 
 from fieldfare.client.partitions.local_workers import LocalWorkers
@@ -23,11 +16,9 @@ from fieldfare.client.partitions.partitions import InOneProcess, Partitions, par
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.shared.study.study import Study
 from fieldfare.simulations.engines.cluster import cluster
-from fieldfare.simulations.engines.engine import Engine
 from fieldfare.simulations.engines.ray_actors import RayPartitions
-from fieldfare.simulations.federation.in_memory import simulated
 
-__all__ = ["experiment", "records_file", "whole"]
+__all__ = ["records_file", "whole"]
 
 pytestmark = pytest.mark.promises
 
@@ -67,13 +58,3 @@ def test_actors_of_ray_agree(name: str, whole: Whole, ray_here: int) -> None:
     for parts in (1, 4):
         assert_equal(study, units, RayPartitions(study, units.cut(study, parts)))
     assert ray_here == 2
-
-
-@pytest.mark.parametrize("name", ["plain", "whitened", "groups", "started"])
-def test_a_simulation_of_few_institutions_shares_its_units_among_cores(
-    name: str, experiment: Experiments
-) -> None:
-    study = study_of(name)
-    alone = simulated(experiment(study, 3, engine=Engine.SUMS))
-    found = simulated(experiment(study, 3, engine=Engine.RAY, workers=4))
-    assert bytes_of(found) == bytes_of(alone)

@@ -9,7 +9,6 @@ numbers of units; what is said beyond the largest of them is extrapolated.
 
 import hashlib
 import json
-import math
 import os
 import resource
 import signal
@@ -67,12 +66,13 @@ def institution(file: str, units: int, parts: int, folder: str, kill: int) -> di
     study = parse_study(study_toml(units=units, features=FEATURES, steps=STEPS))
     begun = time.perf_counter()
     sums = _loaded(study, Path(file), parts, Path(folder))
-    loaded = time.perf_counter()
+    loaded, alone = time.perf_counter(), time.process_time()
     seen, parameters = _trained(study, sums, kill)
     trained = time.perf_counter()
     seen.update(sums.vector(ReleaseKind.EVALUATION, parameters).tobytes())
     return {
         "loading_seconds": loaded - begun,
+        "loading_processor_seconds": alone,  # one process, its start included
         "steps_seconds": trained - loaded,
         "sums": seen.hexdigest(),
         "model": hashlib.sha256(parameters.tobytes()).hexdigest(),
@@ -138,7 +138,7 @@ def limited(arguments: Sequence[Any], limit: int) -> dict[str, Any]:
             raise RunError(f"expected a run within {limit} bytes, found: {done.stderr[-2000:]}")
         peak = group.peak
     return {
-        **json.loads(done.stdout),
+        **json.loads(done.stdout[done.stdout.index("{") :]),  # DuckDB may tell progress before it
         "processor_seconds": _processor_seconds() - before,
         "peak_megabytes": peak / MIB,
         "anonymous_megabytes": max(anonymous) / MIB,
@@ -174,8 +174,8 @@ def measure(
     """Measure institutions of several sizes in parts, each under one memory limit."""
     sizes, cuts = [[int(one) for one in text.split(",")] for text in (units, parts)]
     rows = []
-    with TemporaryDirectory(prefix=FOLDER, dir=".") as name:
-        folder = Path(name).absolute()
+    with TemporaryDirectory(prefix=FOLDER) as name:
+        folder = Path(name)
         for size in sizes:
             file = folder / "records.parquet"
             write_records(file, units=size, features=FEATURES, banks=1)
@@ -234,14 +234,23 @@ def words(found: dict[str, Any]) -> list[str]:
         + ("  a worker killed" if row["killed"] else "")
         for row in found["rows"]
     ]
-    start, exponent = _grown(found["rows"])
+    return [*lines, _far(found["rows"])]
+
+
+def _far(rows: Sequence[dict[str, Any]]) -> str:
+    """Say what follows for an institution beyond all that were measured, line by line grown."""
     units, cores = FAR
-    minutes = start * units ** max(exponent, 1.0) / cores / 60
-    lines.append(
-        f"Extrapolated, not measured: {units:,} units on {cores} cores, {math.ceil(minutes)} min "
-        "if every part of the work is shared by all cores."
+    _, exponent = _grown(rows)
+    last = [row for row in rows if row["parts"] > 1 and not row["killed"]][-1]
+    more = (units / last["units"]) ** max(exponent, 1.0)
+    alone = last["loading_processor_seconds"] * more
+    shared = (last["processor_seconds"] - last["loading_processor_seconds"]) * more / cores
+    held = last["anonymous_megabytes"] * units / last["units"] / 1000
+    return (
+        f"Extrapolated, not measured: {units:,} units on {cores} cores, {alone / 60:.1f} min in one"
+        f" process to load and cut them, {shared / 60:.1f} min for {STEPS} steps by all,"
+        f" at most {held:.0f} GB."
     )
-    return lines
 
 
 BENCH: Final = Bench(measure, promises, words)
