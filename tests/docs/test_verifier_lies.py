@@ -129,4 +129,4 @@ def test_a_sum_counts_once(recorded: Recorder, tmp_path: Path) -> None:
         body = open_envelope(content, CosignedHead, roster, Protection.EXACT).body
         changes = {"size": len(leaves), "root": root, "checked": "recomputed", "misfit": None}
         lie.cosignatures[name] = lie.signed_by(name, body.model_copy(update=changes))
-    assert "a sum of this request" in said(lie, tmp_path)
+    assert "the parameters of the last sum" in said(lie, tmp_path)
