@@ -5,6 +5,7 @@
 # verified, since Debian's SQLite library takes no byte array. Here it keeps the hash as text, as the
 # table wants it; nothing else is changed. Needs apt's sources, a C compiler and some 90 s.
 set -euo pipefail
+mkdir -p "$1"
 out=$(realpath "$1")
 work=$(mktemp -d)
 trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
@@ -13,8 +14,7 @@ mapfile -t needed < <(apt-get install -s --no-install-recommends golang-github-f
   | awk '/^Inst golang/ {print $2}')
 apt-get download -q golang-1.24-go golang-1.24-src "${needed[@]}" >&2
 for package in *.deb; do dpkg -x "$package" root; done
-cp -rL root/usr/share/go-1.24 go
-cp -r root/usr/lib/go-1.24/{bin,pkg,VERSION,go.env} go/
+cp -rL root/usr/lib/go-1.24 go  # its folders are links to /usr/share
 export GOROOT=$work/go GOPATH=$work/root/usr/share/gocode GO111MODULE=off GOFLAGS='' GOCACHE=$work/cache
 witness=$GOPATH/src/filippo.io/litetlog/internal/witness/witness.go
 grep -q 'newSize, newHash, origin' "$witness"

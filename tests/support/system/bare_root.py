@@ -83,12 +83,13 @@ class BareRoot:
     def install(self, role: str) -> str:
         """Install a role by its lock, and the project, at /opt/fieldfare/ROLE; return its bin."""
         place = f"/opt/fieldfare/{role}"
-        pip = (f"{place}/bin/pip", "install", "--quiet", "--no-index")
+        pip = (f"{place}/bin/pip", "install", "--quiet", "--no-index", "--no-compile")
         self.did("python3", "-m", "venv", place)
         self.did(*pip, "--find-links", "/mnt", "--require-hashes", "-r", f"/mnt/{role}.txt")
         (wheel,) = self.wheels.glob("fieldfare-*.whl")
         self.did(*pip, "--no-deps", f"/mnt/{wheel.name}")
         self.did(f"{place}/bin/pip", "check")
+        self.did(f"{place}/bin/python", "-m", "compileall", "-q", "-x", "/tests/", f"{place}/lib")
         return f"{place}/bin"
 
     def megabytes(self, place: str) -> int:
