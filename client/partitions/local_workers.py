@@ -127,6 +127,12 @@ class _Worker:
                 pass_fds=(theirs_in, theirs_out, *self._order.files.values()),
                 start_new_session=True,
             )
+        except OSError as error:
+            self._let_go()
+            raise RunError(
+                f"expected a worker to start, found: {error.strerror or error}; workers = 1 under "
+                "[partitions] in institution.toml does without"
+            ) from None
         finally:
             os.close(theirs_in)
             os.close(theirs_out)
@@ -136,11 +142,14 @@ class _Worker:
         """End the process, if one runs."""
         if self.process is None:
             return
+        self._let_go()
+        end_child(self.process, GRACE_SECONDS)
+        self.process = None
+
+    def _let_go(self) -> None:
         for pipe in (self._asking, self._hearing):
             with suppress(OSError):
                 pipe.close()
-        end_child(self.process, GRACE_SECONDS)
-        self.process = None
 
 
 def _end(workers: Sequence[_Worker], files: Sequence[BinaryIO]) -> None:

@@ -96,6 +96,10 @@ def test_a_worker_that_always_dies_is_told(
     with pytest.raises(RunError, match=r"found 3 in a row that died.*\[partitions\]"):
         local.added(asked)
     assert local.processes == []
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "no-python"))
+    with pytest.raises(RunError, match="expected a worker to start, found: No such file"):
+        local.added(asked)
+    assert local.processes == []
 
 
 CUSTODIAN = """

@@ -268,3 +268,9 @@ def test_a_stream_is_not_closed_under_a_thread_that_reads_it() -> None:
         assert stream.closed
         assert not stream.read_closed
         assert checked.problem is None
+
+
+def test_nothing_tells_how_long_reading_takes() -> None:
+    with connect() as connection:
+        (shown,) = connection.execute("SELECT current_setting('enable_progress_bar')").fetchone()
+        assert not shown
