@@ -25,6 +25,7 @@ from fieldfare.shared.backup.archive import BackupHeader, saved_files, stamp_of,
 from fieldfare.shared.backup.encrypted_stream import EncryptedWriter
 from fieldfare.shared.backup.home_copies import (
     WrittenBackup,
+    check_copies,
     copy_files,
     databases_in,
     new_key,
@@ -81,6 +82,7 @@ def back_up(home: Home, out: Path, user: str, clock: Clock) -> WrittenBackup:
         with _held(home):
             made = clock()
             copied, strangers = copy_files(home.path, INSTITUTION_FILES, copies)
+        check_copies(copies, copied, INSTITUTION_FILES)
         header = BackupHeader(
             party="institution",
             name=load_settings(home).id,

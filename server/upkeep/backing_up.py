@@ -22,6 +22,7 @@ from fieldfare.shared.backup.archive import BackupHeader, saved_files, stamp_of,
 from fieldfare.shared.backup.encrypted_stream import EncryptedWriter
 from fieldfare.shared.backup.home_copies import (
     WrittenBackup,
+    check_copies,
     copy_files,
     databases_in,
     new_key,
@@ -67,6 +68,7 @@ def back_up_coordinator(home: CoordinatorHome, out: Path, clock: Clock) -> Writt
                 "coordinator": signing_public(home),
                 "roster": roster.version if roster else 0,
             }
+        check_copies(copies, copied, COORDINATOR_FILES)
         header = BackupHeader(
             party="coordinator",
             name=load_settings(home).name,

@@ -64,10 +64,7 @@ class BackupSource:
         with self.file.open("rb") as content:
             stream = EncryptedReader(content, str(self.file), self.key)
             header = read_archive(stream, folder, table, check)
-        for saved in header.files:
-            kind = kind_of(saved.path, table)
-            if kind is not None and kind.copied_database:
-                check_database(folder / saved.path)
+        check_copies(folder, [saved.path for saved in header.files], table)
         return header
 
 
@@ -115,8 +112,10 @@ def copy_files(
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Copy what a backup takes; return what was copied, and what is no file of a home.
 
+    Writers wait for it; `check_copies` comes when they go on.
+
     Raises:
-        UsageError: a database is damaged.
+        UsageError: a database cannot be copied.
         OSError: the disk says no.
     """
     copied, strangers = [], []
@@ -130,3 +129,15 @@ def copy_files(
             copy(home / path, target)
             copied.append(path)
     return tuple(copied), tuple(strangers)
+
+
+def check_copies(folder: Path, copied: Sequence[str], table: Sequence[HomeFile]) -> None:
+    """Let SQLite compare every page of the databases among files that were copied.
+
+    Raises:
+        UsageError: the first problem.
+    """
+    for path in copied:
+        kind = kind_of(path, table)
+        if kind is not None and kind.copied_database:
+            check_database(folder / path)

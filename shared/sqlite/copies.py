@@ -39,7 +39,9 @@ def all_held(paths: Sequence[Path], busy_seconds: float = BUSY_SECONDS) -> Itera
 
 
 def copy_database(path: Path, to: Path) -> None:
-    """Copy what is committed into a new file, mode 0600, and let SQLite compare all its pages.
+    """Copy what is committed into a new file, mode 0600.
+
+    Nobody can write while it copies: `check_database` looks at the copy afterwards.
 
     Raises:
         UsageError: the file is damaged, something is at `to`, or it cannot be written.
@@ -48,7 +50,6 @@ def copy_database(path: Path, to: Path) -> None:
     with _faults(path), closing(_to_read(path)) as source, closing(sqlite3.connect(to)) as copy:
         source.backup(copy)
         copy.execute("PRAGMA journal_mode = DELETE")  # one file, whatever the source keeps beside
-    check_database(to)
 
 
 def check_database(path: Path) -> None:

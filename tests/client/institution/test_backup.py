@@ -35,10 +35,12 @@ from fieldfare.client.institution.restored_home import RestoreTerms, rehearse, r
 from fieldfare.client.institution.restoring import open_ledger
 from fieldfare.client.journal.entries import Event
 from fieldfare.client.journal.journal import compare_heads, read, read_heads
+from fieldfare.shared.backup import home_copies
 from fieldfare.shared.backup.home_copies import BackupSource, WrittenBackup
 from fieldfare.shared.backup.recovery_key import RecoveryPrivate
 from fieldfare.shared.errors import FieldfareError, KeysError, LedgerError, UsageError
 from fieldfare.shared.protocol.plan import plan_for
+from fieldfare.shared.sqlite.copies import check_database
 from fieldfare.shared.system.home_files import files_in
 
 NAME: Final = NAMES[0]
@@ -73,6 +75,24 @@ def restored(
 
 def names_in(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
+
+
+def test_writers_do_not_wait_while_copies_are_checked(
+    home: Home, custody_of: OpenCustody, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    custody_of(NAME)
+    written = []
+
+    def check_and_write(path: Path) -> None:
+        check_database(path)
+        with closing(sqlite3.connect(home.ledger, timeout=0)) as link:
+            link.execute("BEGIN IMMEDIATE")
+            link.rollback()
+        written.append(path.name)
+
+    monkeypatch.setattr(home_copies, "check_database", check_and_write)
+    backed_up(home, tmp_path)
+    assert {"ledger.sqlite", "log.sqlite"} <= set(written)
 
 
 def test_a_backup_holds_no_key_that_signs_and_shows_nothing_without_its_own(
