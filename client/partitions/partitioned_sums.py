@@ -110,7 +110,7 @@ class WholeUnits:
         """Return the sums of a study over parts, by workers.
 
         Raises:
-            OSError: the disk has no room for the parts.
+            UsageError: the disk has no room for the parts.
         """
         workers = at.count(len(self.data))
         memory = at.megabytes * MEGABYTE
@@ -164,7 +164,7 @@ def sums_of(
         at: where, and by how many.
 
     Raises:
-        OSError: the disk has no room for the parts.
+        UsageError: the disk has no room for the parts.
     """
     data = records.data
     if at.count(len(data)) == 1:

@@ -52,7 +52,7 @@ def spill(part: PartUnits, folder: Path) -> BinaryIO:
     """Write a part to an unnamed file on the disk of a folder.
 
     Raises:
-        OSError: the disk says no.
+        UsageError: the disk has no room.
     """
     arrays, facts = _arrays_of(part)
     shapes = {name: array.shape for name, array in arrays.items()}
@@ -61,7 +61,7 @@ def spill(part: PartUnits, folder: Path) -> BinaryIO:
     schema = pa.schema(
         [(name, one.type) for name, one in zip(arrays, columns, strict=True)], metadata=said
     )
-    file = unnamed_file(folder)
+    file = unnamed_file(folder, sum(array.nbytes for array in arrays.values()))
     with pa.ipc.new_file(file, schema) as writer:
         writer.write_batch(pa.record_batch(columns, schema=schema))
     file.flush()

@@ -9,6 +9,7 @@ from typing import BinaryIO, Final
 
 import numpy as np
 
+from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import Positions
 from fieldfare.shared.system.private_files import unnamed_file
 
@@ -29,20 +30,33 @@ class Spool:
         self._file: BinaryIO | None = None
 
     def kept(self, positions: Positions) -> Positions:
-        """Return an array of the same content, in memory or mapped."""
+        """Return an array of the same content, in memory or mapped.
+
+        Raises:
+            UsageError: the disk has no room.
+        """
         self._room -= positions.nbytes
         if self._folder is None or self._room >= 0:
             return positions
         if self._file is None:
             self._file = unnamed_file(self._folder)
         start = self._file.seek(0, 2)
-        self._file.write(np.ascontiguousarray(positions).data)
-        self._file.flush()
+        try:
+            self._file.write(np.ascontiguousarray(positions).data)
+            self._file.flush()
+        except OSError as error:
+            raise UsageError(
+                f"{self._folder}: expected room for records on its disk, found: {error.strerror}"
+            ) from None
         return np.asarray(np.memmap(self._file, np.uint16, "r", start, positions.shape))
 
     def room(self, shape: tuple[int, int]) -> Positions:
-        """Return an array to write, in memory or mapped."""
+        """Return an array to write, in memory or mapped.
+
+        Raises:
+            UsageError: the disk has no room.
+        """
         if self._folder is None or self._file is None:
             return np.empty(shape, np.uint16)
-        with unnamed_file(self._folder) as file:
+        with unnamed_file(self._folder, 2 * shape[0] * shape[1]) as file:
             return np.asarray(np.memmap(file, np.uint16, "w+", 0, shape))

@@ -16,7 +16,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
@@ -106,18 +106,30 @@ def exchange(one: Path, other: Path) -> bool:
     raise OSError(number, os.strerror(number), str(other))
 
 
-def unnamed_file(folder: Path) -> BinaryIO:
+def unnamed_file(folder: Path, size: int = 0) -> BinaryIO:
     """Open a file on a folder's disk that no path leads to, mode 0600; it is gone once closed.
 
     Args:
         folder: made where it is absent, mode 0700.
+        size: bytes that it gets room for at once: a mapped file on a full disk kills who writes.
 
     Raises:
-        UsageError: the folder is there and holds files.
-        OSError: the disk or a folder above says no.
+        UsageError: the folder is not this user's alone, or its disk has no room.
     """
-    create_private_folder(folder)
-    return cast("BinaryIO", tempfile.TemporaryFile(dir=folder))
+    try:
+        with suppress(FileExistsError):
+            folder.mkdir(mode=PRIVATE_FOLDER)
+        found = folder.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_mode & OTHERS:
+            raise UsageError(f"{folder}: expected a folder of this user alone: chmod 700 it")
+        file = cast("BinaryIO", tempfile.TemporaryFile(dir=folder))  # noqa: SIM115 -- the caller's
+        if size:
+            os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        raise UsageError(
+            f"{folder}: expected room for records on its disk, found: {error.strerror or error}"
+        ) from None
+    return file
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,15 +1,20 @@
 """What a load keeps on a disk is what it kept in memory, and nobody else's."""
 
+import resource
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from tests.simulations.engines.conftest import study_of
 
 from fieldfare.client.records.load import Load
 from fieldfare.client.records.sources.source import table_at
 from fieldfare.client.records.spool import Spool
+from fieldfare.shared.errors import UsageError
+from fieldfare.shared.system.private_files import unnamed_file
 
 
 def test_few_stay_in_memory_and_the_rest_is_mapped(tmp_path: Path) -> None:
@@ -52,3 +57,35 @@ def test_a_load_over_a_disk_is_the_load_in_memory(tmp_path: Path) -> None:
     assert disk.data.positions.tolist() == memory.data.positions.tolist()
     assert disk.data.labels.tolist() == memory.data.labels.tolist()
     assert disk.units.tolist() == memory.units.tolist()
+
+
+@pytest.fixture
+def small_disk() -> Iterator[None]:
+    """No file may grow beyond 4096 bytes; its writer is told so, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.usefixtures("small_disk")
+def test_a_full_disk_is_told_before_anything_is_mapped(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spill", 0)
+    spool.kept(np.ones((2, 10), np.uint16))
+    with pytest.raises(UsageError, match="spill: expected room for records on its disk, found"):
+        spool.room((2, 4000))
+    with pytest.raises(UsageError, match="spill: expected room for records on its disk, found"):
+        spool.kept(np.ones((2, 4000), np.uint16))
+
+
+def test_a_folder_that_others_reach_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "spill"
+    folder.mkdir(mode=0o700)
+    with unnamed_file(folder):
+        pass
+    folder.chmod(0o750)
+    with pytest.raises(UsageError, match="a folder of this user alone"):
+        unnamed_file(folder)
+    (tmp_path / "link").symlink_to(tmp_path)
+    with pytest.raises(UsageError, match="a folder of this user alone"):
+        unnamed_file(tmp_path / "link")
