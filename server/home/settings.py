@@ -11,7 +11,7 @@ from fieldfare.shared.notices.settings import LONGEST_URL, checked_url
 from fieldfare.shared.protocol.identity import Contact, CoordinatorName
 from fieldfare.shared.quiet_hours import QuietText
 from fieldfare.shared.study.toml import Section, load_toml, parse_toml
-from fieldfare.shared.system.addresses import Host, HostPort, Port, split_address
+from fieldfare.shared.system.addresses import Host, HostPort, IpAddress, Port, split_address
 from fieldfare.shared.transcript.notes import COSIGNED, NoteKey, distinct_witnesses
 
 SETTINGS_FORMAT: Final = 1
@@ -20,6 +20,7 @@ DEFAULT_RETENTION: Final = 3650  # days
 DEFAULT_PAUSE: Final = 60  # seconds
 DEFAULT_WAIT: Final = 90.0  # seconds; a node that crashed comes back within 60
 MOST_NAMES: Final = 100
+MOST_PROXIES: Final = 16
 MOST_WITNESSES: Final = 16
 LONGEST_KEY: Final = 400
 
@@ -80,6 +81,7 @@ class CoordinatorSettings(Section):
         address: host:port where nodes find it.
         names: further names or addresses that its certificate is good for.
         bind: host:port where it listens for nodes.
+        proxies: addresses of proxies in front, which say by a PROXY header whom they pass on.
         local_port: port on the loopback address for this host's own commands.
         wait_seconds: how long a run waits for institutions whose nodes are not there.
         resume_runs: whether runs that failed or were interrupted go on by themselves.
@@ -97,6 +99,7 @@ class CoordinatorSettings(Section):
     address: HostPort
     names: tuple[Host, ...] = Field(default=(), max_length=MOST_NAMES, strict=False)
     bind: HostPort
+    proxies: tuple[IpAddress, ...] = Field(default=(), max_length=MOST_PROXIES, strict=False)
     local_port: Port = DEFAULT_LOCAL_PORT
     wait_seconds: Annotated[float, Field(ge=0, le=86_400, strict=False)] = DEFAULT_WAIT
     resume_runs: bool = True
@@ -184,6 +187,10 @@ names = [{", ".join(map(_quoted, names))}]
 
 # Where it listens for nodes: every interface, unless an address is named.
 bind = {_quoted(bind)}
+
+# Addresses of proxies in front of it that begin each connection with a PROXY header
+# (docs/proxy.md), such as ["10.0.0.4"]; a header from anybody else is refused.
+proxies = []
 
 # On 127.0.0.1 only, for the commands of this host: starting runs, registering nodes.
 local_port = {local_port}

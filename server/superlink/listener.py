@@ -2,14 +2,15 @@
 
 uvicorn counts all connections as one crowd, waits for the head of a request for ever, and is told
 who calls only after TLS. Here a connection is counted by its address before it costs a handshake,
-and hung up on as `connections` says.
+and hung up on as `connections` says. Behind a proxy that the settings name, the address is the one
+that the proxy says.
 """
 
 import asyncio
 import logging
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Final
@@ -23,6 +24,8 @@ from fieldfare.server.superlink.connections import (
     RequestState,
     address_of,
 )
+from fieldfare.server.superlink.proxy_header import bytes_missing, source_in
+from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.flood import Flood
 
 LOOKS: Final = 4  # in the time that a head may take
@@ -46,13 +49,18 @@ class GuardedServer(OneOfSeveral):
     Args:
         config: with TLS.
         limits: of connections.
+        proxies: addresses from which a PROXY header comes first and is believed; nobody else's is.
     """
 
-    def __init__(self, config: uvicorn.Config, limits: ConnectionLimits) -> None:
+    def __init__(
+        self, config: uvicorn.Config, limits: ConnectionLimits, proxies: Collection[str] = ()
+    ) -> None:
         """Serve nobody yet."""
         super().__init__(config)
         self.open = Connections(limits)
+        self._proxies = frozenset(proxies)
         self._ends: dict[Peer, Callable[[], object]] = {}
+        self._unnamed: dict[Peer, Callable[[], object]] = {}  # of proxies, without header so far
         self._chores: set[asyncio.Task[None]] = set()
         self._flood: Flood[str] = Flood()
 
@@ -88,12 +96,41 @@ class GuardedServer(OneOfSeveral):
                 await asyncio.sleep(PAUSE_SECONDS)
                 continue
             peer = (str(address[0]), int(address[1]))
-            self._ends[peer] = partial(accepted.shutdown, socket.SHUT_RDWR)
-            gone = self.open.enter(peer)
-            if gone is not None:
-                self._tell(gone)
-                self._hang_up(gone)
-            self._start(self._greet(accepted, peer))
+            if peer[0] in self._proxies:
+                self._start(self._introduce(accepted, peer))
+            else:
+                self._enter(accepted, peer)
+
+    def _enter(self, accepted: socket.socket, peer: Peer) -> None:
+        """Count a connection, and let it go on."""
+        if peer in self._ends:  # of two proxies, or of one that lies: one of both is nobody
+            accepted.close()
+            return
+        self._ends[peer] = partial(accepted.shutdown, socket.SHUT_RDWR)
+        gone = self.open.enter(peer)
+        if gone is not None:
+            self._tell(gone)
+            self._hang_up(gone)
+        self._start(self._greet(accepted, peer))
+
+    async def _introduce(self, accepted: socket.socket, proxy: Peer) -> None:
+        """Let a proxy say whom it passes on; nothing of the connection is counted before."""
+        self._unnamed[proxy] = partial(accepted.shutdown, socket.SHUT_RDWR)
+        if len(self._unnamed) > self.open.limits.of_strangers:
+            with suppress(OSError):
+                self._unnamed.pop(next(iter(self._unnamed)))()
+        try:
+            async with asyncio.timeout(self.open.limits.head_seconds):
+                peer = await _introduced(accepted)
+        except (OSError, ProtocolError) as error:  # TimeoutError is an OSError
+            accepted.close()
+            if self._flood.admits(proxy[0], 1, time.monotonic()):
+                found = str(error) or "expected a PROXY header in time, found none"
+                log.warning("%s, a proxy of coordinator.toml: %s", proxy[0], found)
+        else:
+            self._enter(accepted, peer or proxy)
+        finally:
+            self._unnamed.pop(proxy, None)
 
     async def _greet(self, accepted: socket.socket, peer: Peer) -> None:
         """Agree on TLS; from then on the connection answers for itself."""
@@ -168,6 +205,7 @@ class _Guarded:
         """Count a connection in before anything is read."""
         made: Any = super()
         made.connection_made(transport)
+        self.client = self.peer  # uvicorn sees the proxy, where there is one
         self._server.came(self.peer, transport)
 
     def data_received(self, data: bytes) -> None:
@@ -185,6 +223,22 @@ class _Guarded:
         made: Any = super()
         made.connection_lost(error)
         self._server.left(self.peer)
+
+
+async def _introduced(accepted: socket.socket) -> Peer | None:
+    """Read a PROXY header and no byte more; returns as `source_in`.
+
+    Raises:
+        ProtocolError: it is none.
+        OSError: the connection is gone.
+    """
+    header, loop = bytearray(), asyncio.get_running_loop()
+    while missing := bytes_missing(bytes(header)):
+        part = await loop.sock_recv(accepted, missing)
+        if not part:
+            raise ProtocolError("expected a whole PROXY header, found a part of it")
+        header += part
+    return source_in(bytes(header))
 
 
 def _connection_class(config: uvicorn.Config) -> Any:

@@ -62,6 +62,7 @@ class SuperlinkTerms:
         database: its state.
         audit_log: the log of its calls.
         renew: renews the certificate where that is due at a moment.
+        proxies: addresses whose PROXY headers are believed.
     """
 
     host: str
@@ -74,6 +75,7 @@ class SuperlinkTerms:
     control_token: str = field(repr=False)
     runtime_token: bytes = field(repr=False)
     renew: Callable[[datetime], object] = lambda _: None
+    proxies: tuple[str, ...] = ()
 
 
 def terms_of(home: CoordinatorHome) -> SuperlinkTerms:
@@ -95,6 +97,7 @@ def terms_of(home: CoordinatorHome) -> SuperlinkTerms:
         control_token=read_token(home.control_token),
         runtime_token=read_token(home.runtime_token).encode(),
         renew=partial(renew_where_due, home),
+        proxies=settings.proxies,
     )
 
 
@@ -122,10 +125,13 @@ def serve(terms: SuperlinkTerms, limits: ConnectionLimits) -> None:
             if known and not nodes.open.is_vouched(call.peer) and flower.vouched(call.headers):
                 nodes.vouch(call.peer, header_in(call.headers, PUBLIC_KEY_HEADER))
 
-        nodes = GuardedServer(_config(Gate(flower.app, public, told), context), limits)
+        config = _config(Gate(flower.app, public, told), context)
+        nodes = GuardedServer(config, limits, terms.proxies)
         host = OneOfSeveral(_config(Gate(flower.app, local, audit.tell), context))
         servers = ((nodes, outer), (host, inner))
         log.info("nodes are served at https://%s:%d", terms.host, terms.port)
+        if terms.proxies:
+            log.info("PROXY headers are believed from %s", ", ".join(terms.proxies))
         log.info("control and runs at https://%s:%d, this host alone", LOOPBACK, terms.local_port)
         log.info("audit log: %s", terms.audit_log)
         loop = servers[0][0].config.get_loop_factory()

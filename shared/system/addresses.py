@@ -59,6 +59,13 @@ def _checked_address(text: str) -> str:
     return text
 
 
+def _plain_ip(text: str) -> str:
+    found = ip_of(text)
+    if found is None:
+        raise ValueError("expected an IPv4 or IPv6 address")
+    return str(found)
+
+
 def _checked_host(text: str) -> str:
     if not is_host(text):
         raise ValueError("expected a DNS name or an address")
@@ -67,4 +74,5 @@ def _checked_host(text: str) -> str:
 
 HostPort = Annotated[str, Field(max_length=LONGEST_ADDRESS), AfterValidator(_checked_address)]
 Host = Annotated[str, Field(max_length=_LONGEST_NAME), AfterValidator(_checked_host)]
+IpAddress = Annotated[str, Field(max_length=_LONGEST_NAME), AfterValidator(_plain_ip)]
 Port = Annotated[int, Field(ge=1, le=LARGEST_PORT)]
