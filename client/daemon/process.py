@@ -19,7 +19,12 @@ from pathlib import Path
 from typing import Final
 
 from fieldfare.client.custodian.service import Service, ServiceLimits, data_plane, serving_calls
-from fieldfare.client.daemon.reload import CustodianInputs, CustodianReloader, custodian_reloader
+from fieldfare.client.daemon.reload import (
+    APPROVALS_READ,
+    CustodianInputs,
+    CustodianReloader,
+    custodian_reloader,
+)
 from fieldfare.client.daemon.status import ReloadReport
 from fieldfare.client.daemon.watching import custodian_samples, moment_of, telling
 from fieldfare.client.home.settings import admin_socket_path, custodian_socket_path
@@ -143,7 +148,8 @@ def serve(reloader: CustodianReloader, stopped: Stopped, say: Say) -> None:
         LedgerError: start or stop cannot be logged.
     """
     where, user = socket_of(reloader.institution), os_user()
-    _tell_left_out(reloader, say)
+    # Which studies lack their records is for people: `status` says it, a log does not.
+    say(APPROVALS_READ)
     with (
         serving_calls(administration(reloader), admin_socket(reloader.institution), ADMIN_LIMITS),
         serving_calls(data_plane(reloader.answer), where),
@@ -191,22 +197,10 @@ def _watch(reloader: CustodianReloader, stopped: Stopped, say: Say) -> None:
 
 
 def lines_of(report: ReloadReport) -> list[str]:
-    """Return the changes of a reload, a line each."""
+    """Return what a log says of a reload, a line each."""
     lines = [f"in force: {line}" for line in report.changed]
     lines += [f"nothing is served: {report.trouble}"] if report.trouble else []
-    return lines + [_left_out(one.id) for one in report.left_out]
-
-
-def _tell_left_out(reloader: CustodianReloader, say: Say) -> None:
-    for one in reloader.status().studies:
-        if not one.serving:
-            say(_left_out(one.id))
-    say("approved studies loaded")
-
-
-def _left_out(study: str) -> str:
-    """Return the line of a study that is not served; why may be its records, so `status` has it."""
-    return f"left out: {study}: fieldfare institution status says why"
+    return lines
 
 
 def socket_of(institution: Institution) -> UnixSocket:

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock
+from typing import Final
 
 from fieldfare.client.approvals.approval import OmittedStudy, resume
 from fieldfare.client.custodian.answering import answer
@@ -92,8 +93,25 @@ class ActiveConfig:
         return (self.roster_hash, self.policy, keys, self.epoch, self.trouble)
 
 
+APPROVALS_READ: Final = (
+    "approvals as they are now: fieldfare institution status says what is served"
+)
+
+
 def changes(old: ActiveConfig, new: ActiveConfig) -> Iterator[str]:
-    """Yield one line for everything that is different in `new`."""
+    """Yield one line for everything that is different in `new`: for people, not for a log.
+
+    Which studies are answered for depends on records too: whether they can be read.
+    """
+    yield from settings_changes(old, new)
+    for study in sorted(new.served - old.served):
+        yield f"study {study[:SHORT]} is answered for"
+    for study in sorted(old.served - new.served):
+        yield f"study {study[:SHORT]} is answered for no more"
+
+
+def settings_changes(old: ActiveConfig, new: ActiveConfig) -> Iterator[str]:
+    """Yield one line for everything that is different in `new` and depends on no record."""
     if old.roster_hash != new.roster_hash:
         yield f"roster version {new.roster} (was {old.roster})"
     if old.policy != new.policy:
@@ -104,10 +122,6 @@ def changes(old: ActiveConfig, new: ActiveConfig) -> Iterator[str]:
         yield f"ledger epoch {new.epoch} (was {old.epoch})"
     if old.known != new.known:
         yield "others' keys as they are known now: they count from the next opening on"
-    for study in sorted(new.served - old.served):
-        yield f"study {study[:SHORT]} is answered for"
-    for study in sorted(old.served - new.served):
-        yield f"study {study[:SHORT]} is answered for no more"
     if new.trouble and old.trouble != new.trouble:
         yield "nothing is served"
     if old.trouble and not new.trouble:
@@ -117,6 +131,7 @@ def changes(old: ActiveConfig, new: ActiveConfig) -> Iterator[str]:
 # -- home state -----------------------------------------------------------------------------------
 
 FileState = tuple[str, int, int, int]
+HomeState = tuple[tuple[FileState, ...], tuple[FileState, ...]]  # settings, approvals
 
 
 def file_state(path: Path) -> FileState:
@@ -242,7 +257,7 @@ class CustodianReloader:
         self._turn = Lock()
         self._stack = ExitStack()  # of the custody
         self._left_out: tuple[OmittedStudy, ...] = ()
-        self._seen: object = None
+        self._seen: HomeState = ((), ())
         self._records: object = None
         self._active = ActiveConfig(roster=0, roster_hash="", policy="", identity="", epoch=0)
         self._custody: Custody
@@ -282,7 +297,7 @@ class CustodianReloader:
         """Why nothing is served; empty where something may be."""
         return self._active.trouble
 
-    def look(self) -> object:
+    def look(self) -> HomeState:
         """Return the home's fingerprint."""
         return config_state(self._home), decisions_state(self._home)
 
@@ -303,7 +318,7 @@ class CustodianReloader:
         refused. Whatever cannot be read, checked or logged closes the door.
         """
         with self._following:
-            before = self._active
+            before, seen = self._active, self._seen
             self._seen = self.look()
             try:
                 self._take(self._serving)
@@ -311,12 +326,18 @@ class CustodianReloader:
                 self._stand_down(str(error))
             new = self._active.served - before.served
             report = self._report(changes(before, self._active), self._zero_lines(new))
-        if report.changed or report.left_out:
-            self._told.put(report)
+            lines = [*settings_changes(before, self._active)]
+            lines += [APPROVALS_READ] if seen[1] != self._seen[1] else []
+        if lines:
+            self._told.put(ReloadReport(changed=lines, trouble=self.trouble, left_out=[]))
         return report
 
     def told(self) -> Iterator[ReloadReport]:
-        """Yield the changes of all looks since the last call, whichever caller asked for them."""
+        """Yield the changes of all looks since the last call, whichever caller asked for them.
+
+        For the log: neither whether there is a line nor what it says depends on a record, so it
+        tells of approvals and not of the studies that are served, which may lack their records.
+        """
         while not self._told.empty():
             yield self._told.get()
 

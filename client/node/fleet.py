@@ -168,8 +168,8 @@ class Fleet:
             raise LinkError("expected the content of the message that was announced, found another")
         return message
 
-    def send(self, reply: Message, seconds: float) -> None:
-        """Send a reply that took so many seconds to make.
+    def send(self, reply: Message) -> None:
+        """Send a reply; how long it took to make, which Flower would be told, is not said.
 
         Raises:
             LinkError, RunOverError: it did not arrive.
@@ -178,15 +178,15 @@ class Fleet:
         with _translated(), no_object_id_recompute():
             # A piece is taken once: a SuperLink that is killed after it stored one, and before it
             # said so, refuses the one that flwr repeats. Asked again, it wants what is missing.
-            if self._refused(reply, seconds) and (refused := self._refused(reply, 0.0)):
+            if self._refused(reply) and (refused := self._refused(reply)):
                 raise LinkError(
                     f"expected a reply that the SuperLink stores, found {refused} parts refused"
                 )
 
-    def _refused(self, reply: Message, seconds: float) -> int:
+    def _refused(self, reply: Message) -> int:
         """Send a reply, piece by piece; returns how many were refused."""
         run, objects, refused = reply.metadata.run_id, get_all_nested_objects(reply), 0
-        wanted, session = self._send(reply, get_object_tree(reply), seconds)
+        wanted, session = self._send(reply, get_object_tree(reply), 0.0)
         for name in wanted & set(objects):
             try:
                 self._push(run, session, name, objects[name].deflate())

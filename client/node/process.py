@@ -97,9 +97,9 @@ class Watched:
         """Fetch the content of a message."""
         return self.fleet.pull(arrival)
 
-    def send(self, reply: Message, seconds: float) -> None:
+    def send(self, reply: Message) -> None:
         """Send a reply."""
-        self.fleet.send(reply, seconds)
+        self.fleet.send(reply)
 
 
 def run_node(terms: NodeTerms) -> int:

@@ -37,7 +37,7 @@ def test_every_change_is_a_line() -> None:
 
 def test_trouble_comes_and_goes() -> None:
     bad = replace(ONE, trouble="expected a roster", served=frozenset())
-    assert list(changes(ONE, bad))[-1] == "nothing is served"
+    assert "nothing is served" in list(changes(ONE, bad))
     assert "studies are served again" in list(changes(bad, ONE))
     assert list(changes(bad, bad)) == []
 

@@ -298,7 +298,8 @@ def test_what_looks_brought_is_told_once(
     assert list(reloader.told()) == []
     coordinator.pin(coordinator.roster(version=2))
     report = reloader.reload()
-    assert list(reloader.told()) == [report]
+    assert report.changed == ["roster version 2 (was 1)", *report.changed[1:]]
+    assert [told.changed for told in reloader.told()] == [report.changed[:1]]
     assert list(reloader.told()) == []
 
 

@@ -15,7 +15,7 @@ from tests.support.runs.transcripts import Recorder
 from tests.support.system.processes import until
 
 from fieldfare.client.daemon import watching
-from fieldfare.client.daemon.process import _tell_left_out, lines_of
+from fieldfare.client.daemon.process import lines_of
 from fieldfare.client.daemon.reload import (
     CustodianInputs,
     CustodianReloader,
@@ -88,12 +88,38 @@ def told_of_a_run(records: str | None, caplog: pytest.LogCaptureFixture) -> Told
         Recorder(bench).open().finish()  # type: ignore[arg-type]
         custodies[0].custodian.release(b"nonsense", b"")
         file, said = text_of(reloaders[0]), [one.getMessage() for one in caplog.records]
-        _tell_left_out(reloaders[0], said.append)
         with open_custody(reloaders[0].institution, None, clock) as again:
             approve_all(coordinator, [again], home_study(name="another"))
         reloaders[0].reload()
         said += [line for report in reloaders[0].told() for line in lines_of(report)]
         return ToldRun(file, said)
+
+
+def told_of_approvals(*, readable: bool) -> tuple[list[str], list[str]]:
+    """What people and the log are told where records can be read, cannot, and come back or go."""
+    study, name = home_study(), NAMES[0]
+    with federation() as coordinator:
+        records = coordinator.homes[name].path / "records.csv"
+        good = records.read_text()
+        with custodian_reloader(inputs(coordinator.homes[name])) as reloader:
+            with open_custody(reloader.institution, None, clock) as custody:
+                approve_all(coordinator, [custody], study)
+            records.write_text(good if readable else "no,such,columns\n")
+            reports = [reloader.reload()]
+            records.write_text("neither,these\n" if readable else good)
+            reports.append(reloader.reload())
+            log = [line for report in reloader.told() for line in lines_of(report)]
+    return [line for report in reports for line in report.changed], log
+
+
+def test_the_log_does_not_say_whether_records_could_be_read() -> None:
+    """People hear which study is served; the log of both has the same lines."""
+    people, log = told_of_approvals(readable=True)
+    others, same = told_of_approvals(readable=False)
+    assert log == same != []
+    assert any("is answered for" in line for line in people)
+    assert any("is answered for" in line for line in others)
+    assert not any("study " in line or "left out" in line for line in log)
 
 
 def values_of(text: str) -> dict[tuple[str, str], float]:
@@ -111,7 +137,7 @@ def test_nothing_that_is_told_differs_when_records_differ(
     ones, others = told_of_a_run(None, caplog), told_of_a_run(OTHERS, caplog)
     assert ones.file == others.file
     assert ones.log == others.log
-    assert any(line.startswith("in force: study") for line in ones.log)
+    assert any(line.startswith("in force: approvals") for line in ones.log)
     found = values_of(ones.file)
     assert found["fieldfare_custodian_releases_total", "training"] == 3
     assert found["fieldfare_custodian_releases_total", "rehearsal"] == 1

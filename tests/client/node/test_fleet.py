@@ -117,7 +117,7 @@ def test_a_message_arrives_whole_and_its_reply_goes_back_whole() -> None:
     assert store.confirmed == [arrival.tree.object_id]
     answer: Any = ConfigRecord({"vector": bytes(1000)})
     reply = Message(RecordDict({"fieldfare": answer}), reply_to=pulled)
-    fleet.send(reply, 0.1)
+    fleet.send(reply)
     name = reply.metadata.message_id
     got = inflate_object_from_contents(name, dict(store.objects))
     assert isinstance(got, Message)
@@ -156,7 +156,7 @@ def test_an_error_goes_back_without_anything_pulled() -> None:
     fleet = store.fleet()
     arrival = fleet.receive()
     assert arrival is not None
-    fleet.send(error_reply(arrival, APP_FAILED, "no"), 0.0)
+    fleet.send(error_reply(arrival, APP_FAILED, "no"))
     assert store.confirmed == []
     (reply,) = store.replies
     assert reply.has_error()
@@ -214,7 +214,7 @@ def test_failures_are_told_apart(raised: BaseException, expected: type[Exception
         fleet.receive,
         lambda: fleet.run(RUN),
         lambda: fleet.pull(arrival),
-        lambda: fleet.send(error_reply(arrival, APP_FAILED, "no"), 0.0),
+        lambda: fleet.send(error_reply(arrival, APP_FAILED, "no")),
     ]
     for call in calls:
         with pytest.raises(expected):
@@ -235,7 +235,7 @@ def test_a_reply_that_is_refused_piece_by_piece_twice_is_a_link_error() -> None:
 
     fleet._push = refuse
     with pytest.raises(LinkError, match="1 parts refused"):
-        fleet.send(error_reply(arrival, APP_FAILED, "no"), 0.0)
+        fleet.send(error_reply(arrival, APP_FAILED, "no"))
     assert len(pieces) == 2
 
 

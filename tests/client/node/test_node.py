@@ -179,8 +179,7 @@ class Memory:
         self.pulled += 1
         return next(message for held, message in self.waiting if held is arrival)
 
-    def send(self, reply: Message, seconds: float) -> None:
-        assert seconds >= 0
+    def send(self, reply: Message) -> None:
         self.waiting.pop(0)
         self.sent.append(reply)
 

@@ -52,6 +52,6 @@ def test_a_message_comes_is_pulled_and_answered_once(kind: str, tmp_path: Path) 
     assert link.run(arrival.envelope.metadata.run_id).bundle
     pulled = link.pull(arrival)
     assert pulled.metadata.message_type == arrival.envelope.metadata.message_type
-    link.send(error_reply(arrival, 1, "no"), 1.0)
+    link.send(error_reply(arrival, 1, "no"))
     assert len(sent) == 1
     assert link.receive() is None
