@@ -57,8 +57,10 @@ class RemoteCustodian:
     does not follow the protocol raises ProtocolError.
     """
 
-    def __init__(self, channel: grpc.Channel, deadlines: Deadlines | None = None) -> None:
-        """Speak over `channel`, which the caller closes."""
+    def __init__(
+        self, channel: Callable[[], grpc.Channel], deadlines: Deadlines | None = None
+    ) -> None:
+        """Speak over what `channel` gives at each call, which the caller closes."""
         self._channel = channel
         self._deadlines = deadlines or Deadlines()
 
@@ -149,7 +151,7 @@ class RemoteCustodian:
         return _refusal_in(answer) or answer.received
 
     def _ask(self, call: str, asked: Message, answer_type: type[A], seconds: float) -> A:
-        send: Callable[..., bytes] = self._channel.unary_unary(path_of(call))
+        send: Callable[..., bytes] = self._channel().unary_unary(path_of(call))
         try:
             return answer_type.FromString(send(asked.SerializeToString(), timeout=seconds))
         except grpc.RpcError as error:
@@ -185,16 +187,48 @@ def connected(
 ) -> Iterator[RemoteCustodian]:
     """Speak to the custodian at a unix socket or a port; nothing connects before the first call.
 
+    Over TLS by one thread, which shows a certificate that was renewed from its next call on.
+
     Raises:
         UsageError: certificates that cannot be read.
     """
     if isinstance(where, Path):
         address = unix_address(where.absolute())
         credentials = grpc.local_channel_credentials(grpc.LocalConnectionType.UDS)
-    else:
-        address, credentials = f"{where.host}:{where.port}", where.files.channel_credentials()
-    with grpc.secure_channel(address, credentials, _OPTIONS) as channel:
-        yield RemoteCustodian(channel, deadlines)
+        with grpc.secure_channel(address, credentials, _OPTIONS) as channel:
+            yield RemoteCustodian(lambda: channel, deadlines)
+        return
+    channels = _TlsChannels(where)
+    try:
+        yield RemoteCustodian(channels.newest, deadlines)
+    finally:
+        channels.close()
+
+
+class _TlsChannels:
+    """The channel over TLS under the newest certificate that fits its key."""
+
+    def __init__(self, where: TlsTarget) -> None:
+        self._where = where
+        self._shown = where.files.content()
+        self._channel = self._opened()
+
+    def newest(self) -> grpc.Channel:
+        found = self._where.files.newest()
+        if found is not None and found != self._shown:
+            self._channel.close()  # between two calls: none is in work
+            self._shown = found
+            self._channel = self._opened()
+        return self._channel
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def _opened(self) -> grpc.Channel:
+        key, certificate, authority = self._shown
+        credentials = grpc.ssl_channel_credentials(authority, key, certificate)
+        address = f"{self._where.host}:{self._where.port}"
+        return grpc.secure_channel(address, credentials, _OPTIONS)
 
 
 _OPTIONS: Final = [

@@ -4,21 +4,30 @@ There is no other way over TCP: nothing here or in the service can listen or con
 plaintext. The authority must be one that signs for this link only, and the node's
 certificate must carry the name that the custodian expects, so that another certificate of
 the same authority opens nothing.
+
+Whoever signs these certificates renews them, by replacing the files of one side at any time. Both
+sides look at their files before each connection or call and show the newest pair that fits;
+connections that are open go on.
 """
 
+import logging
 import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import grpc
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from fieldfare.shared.errors import UsageError
 
 READABLE_BY_OTHERS: Final = 0o077
 # The names of a verified certificate (RFC 5280, section 4.2.1.6), as gRPC reports them.
 PEER_NAMES: Final = "x509_subject_alternative_name"
+
+log: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -30,15 +39,44 @@ class TlsFiles:
     authority: Path
 
     def server_credentials(self) -> grpc.ServerCredentials:
-        """Return credentials that ask every client for a certificate.
+        """Return credentials that ask every client for a certificate, and follow the files.
 
         Raises:
             UsageError: a file that cannot be read, or a key that others may read.
         """
-        pair = (self._private_key(), _read(self.certificate))
-        return grpc.ssl_server_credentials(
-            [pair], root_certificates=_read(self.authority), require_client_auth=True
+        newest: Any = self._renewed  # None is "no change" to gRPC, which its stubs do not know
+        return grpc.dynamic_ssl_server_credentials(
+            _configuration(self.content()), newest, require_client_authentication=True
         )
+
+    def content(self) -> tuple[bytes, bytes, bytes]:
+        """Return key, certificate and authority, PEM.
+
+        Raises:
+            UsageError: a file that cannot be read, or a key that others may read.
+        """
+        return self._private_key(), _read(self.certificate), _read(self.authority)
+
+    def newest(self) -> tuple[bytes, bytes, bytes] | None:
+        """Return `content`; None while somebody is in the middle of replacing the files.
+
+        Key and certificate are two files: between their writing they fit nobody.
+        """
+        try:
+            key, certificate, authority = self.content()
+            x509.load_pem_x509_certificates(authority)
+            own = load_pem_private_key(key, None).public_key()
+            if own != x509.load_pem_x509_certificates(certificate)[0].public_key():
+                return None
+        except (UsageError, ValueError, TypeError) as error:  # TypeError: a key with a passphrase
+            log.warning("the former certificate stays in use: %s", error)
+            return None
+        return key, certificate, authority
+
+    def _renewed(self) -> grpc.ServerCertificateConfiguration | None:
+        """Return what the next connection is shown; None: the same as the one before."""
+        found = self.newest()
+        return None if found is None else _configuration(found)
 
     def channel_credentials(self) -> grpc.ChannelCredentials:
         """Return credentials that show this side's certificate and check the other's.
@@ -46,9 +84,8 @@ class TlsFiles:
         Raises:
             UsageError: a file that cannot be read, or a key that others may read.
         """
-        return grpc.ssl_channel_credentials(
-            _read(self.authority), self._private_key(), _read(self.certificate)
-        )
+        key, certificate, authority = self.content()
+        return grpc.ssl_channel_credentials(authority, key, certificate)
 
     def _private_key(self) -> bytes:
         content = _read(self.key)
@@ -82,6 +119,11 @@ class TlsTarget:
     host: str
     port: int
     files: TlsFiles
+
+
+def _configuration(content: tuple[bytes, bytes, bytes]) -> grpc.ServerCertificateConfiguration:
+    key, certificate, authority = content
+    return grpc.ssl_server_certificate_configuration([(key, certificate)], authority)
 
 
 def _read(path: Path) -> bytes:

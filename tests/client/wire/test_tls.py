@@ -1,6 +1,7 @@
 """Over TCP there is TLS with a certificate on both sides, or there is nothing."""
 
 import ast
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,6 +13,7 @@ import pytest
 from tests.support.federations.bench import Bench
 from tests.support.network.certificates import Authority
 from tests.support.network.served import raw, status_of
+from tests.support.system.processes import until
 
 from fieldfare.client.custodian.service import serving
 from fieldfare.client.node.remote_custodian import connected
@@ -99,6 +101,52 @@ def test_a_node_asks_nobody_but_its_custodian(
         assert ask(bench, port, node) is None
     with serve(bench, authority.issue("custodian")) as port:
         assert ask(bench, port, node, host="localhost") is None  # a name it does not have
+
+
+def test_renewed_certificates_are_shown_without_a_restart(
+    bench: Bench, authority: Authority
+) -> None:
+    """Twice, one side after the other; between a new key and its certificate the old pair stays."""
+    server, node = authority.issue("custodian"), authority.issue("node.bank-b")
+    seen = []
+    with serve(bench, server) as port, connected(TlsTarget(HOST, port, node)) as remote:
+        assert isinstance(remote.describe(bench.study.id), Described)
+        for _ in range(2):
+            seen.append(ssl.get_server_certificate((HOST, port)))
+            former = server.certificate.read_bytes()
+            authority.issue("custodian")  # writes over the files
+            renewed = server.certificate.read_bytes()
+            server.certificate.write_bytes(former)  # as one that is written after its key
+            assert ask(bench, port, node) is not None
+            server.certificate.write_bytes(renewed)
+            assert isinstance(remote.describe(bench.study.id), Described)
+            assert ask(bench, port, node) is not None
+            authority.issue("node.bank-b")
+            assert isinstance(remote.describe(bench.study.id), Described)
+        seen.append(ssl.get_server_certificate((HOST, port)))
+    assert len(set(seen)) == 3
+
+
+def test_a_node_whose_certificate_ended_is_let_in_once_it_is_renewed(
+    bench: Bench, authority: Authority
+) -> None:
+    """As one that was away for long: the same process, as soon as its files are replaced."""
+    node = authority.issue("node.bank-b", expired=True)
+    with (
+        serve(bench, authority.issue("custodian")) as port,
+        connected(TlsTarget(HOST, port, node)) as remote,
+    ):
+        with pytest.raises(RunError):
+            remote.describe(bench.study.id)
+        authority.issue("node.bank-b")
+
+        def answered() -> bool:
+            try:
+                return isinstance(remote.describe(bench.study.id), Described)
+            except RunError:  # one call that the former connection's end took along
+                return False
+
+        until(answered)
 
 
 def test_a_port_in_use_is_refused(bench: Bench, authority: Authority) -> None:
