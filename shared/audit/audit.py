@@ -354,7 +354,7 @@ class _RunAudit:
             reason = "expected a roster in the log, which names the key of its head, found none"
             raise MisfitError(Misfit(line=line, kind=WITNESSED, reason=reason))
         try:
-            return check_witnessed(claim, self._trust.roster_key, roster.coordinator, head, hashes)
+            return check_witnessed(claim, self._trust.roster_key, roster, head, hashes)
         except ProtocolError as error:
             raise MisfitError(Misfit(line=line, kind=WITNESSED, reason=str(error))) from None
 

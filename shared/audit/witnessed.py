@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fieldfare.shared.errors import ProtocolError
+from fieldfare.shared.protocol.roster import Roster
+from fieldfare.shared.protocol.signed_files import open_roster
 from fieldfare.shared.transcript import merkle
 from fieldfare.shared.transcript.head_log import HeadEntry, WitnessedHeads, head_label, origin_of
 from fieldfare.shared.transcript.leaves import TreeHead
@@ -22,11 +24,13 @@ class WitnessClaim:
         content: of the file of witnessed heads.
         witnesses: their keys, compared with the witnesses themselves.
         log: which of the coordinator's logs of heads; another than 1 has to be explained.
+        later: signed rosters after the run's; the newest checkpoint may be by a key of these.
     """
 
     content: bytes
     witnesses: tuple[NoteKey, ...]
     log: int = 1
+    later: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,14 +55,14 @@ class WitnessedFindings:
 
 
 def check_witnessed(
-    claim: WitnessClaim, roster_key: str, log_key: str, head: TreeHead, hashes: Sequence[bytes]
+    claim: WitnessClaim, roster_key: str, roster: Roster, head: TreeHead, hashes: Sequence[bytes]
 ) -> WitnessedFindings:
     """Check the log of heads against a transcript whose head was verified.
 
     Args:
         claim: the file, and whom to believe.
         roster_key: the coordinator's, hex: the log's name follows from it.
-        log_key: its online key as the run's roster names it, hex.
+        roster: the run's, which names the coordinator's online key of that time.
         head: the transcript's.
         hashes: of the transcript's leaves.
 
@@ -71,11 +75,14 @@ def check_witnessed(
     expected = origin_of(roster_key, claim.log)
     if checkpoint.origin != expected:
         raise ProtocolError(f"expected the log {expected}, found {checkpoint.origin}")
-    key = NoteKey(expected, SIGNED, bytes.fromhex(log_key))
-    if not note.is_signed_by(key):
+    keys = [
+        NoteKey(expected, SIGNED, bytes.fromhex(one))
+        for one in _online_keys(claim.later, roster_key, roster)
+    ]
+    if not any(note.is_signed_by(key) for key in keys):
         raise ProtocolError(
-            f"expected a checkpoint signed by the online key {key.text} of the run's roster, found "
-            "none: ask for the heads as they were witnessed when the run ended"
+            f"expected a checkpoint signed by the online key {keys[0].text} of the run's roster, "
+            "found none: give a later roster that names the key (--later-roster)"
         )
     times = cosigners_of(note, claim.witnesses)
     mine = [one for one in found.entries if one.label == head_label(head.study, head.run)]
@@ -88,6 +95,25 @@ def check_witnessed(
         others=len(note.signatures) - known,
         contradicting=contradicting,
     )
+
+
+def _online_keys(later: Sequence[bytes], roster_key: str, roster: Roster) -> list[str]:
+    """Return the online keys that may have signed the log since a run, hex; the run's own first.
+
+    A coordinator signs its whole log of heads anew as it grows. Its online key may change between
+    two runs; the roster key, which names each, stays.
+
+    Raises:
+        ProtocolError: a roster that the roster key did not sign, or one from before the run.
+    """
+    rosters = [open_roster(content, roster_key) for content in later]
+    for one in rosters:
+        if one.version < roster.version:
+            raise ProtocolError(
+                f"expected later rosters than the run's, version {roster.version}, found version "
+                f"{one.version}"
+            )
+    return [one.coordinator for one in (roster, *rosters)]
 
 
 def _contradicting(

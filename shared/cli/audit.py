@@ -96,6 +96,15 @@ WitnessesOption = Annotated[
         show_default="all that are named",
     ),
 ]
+LaterRosterOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--later-roster",
+        metavar="FILE",
+        help="A signed roster after the run's, where the coordinator has a new key; repeat it.",
+        show_default=False,
+    ),
+]
 LogNumberOption = Annotated[
     int,
     typer.Option("--log-number", min=1, help="Which of the coordinator's logs of heads it is."),
@@ -392,6 +401,7 @@ def audit_transcript(
     witness: WitnessOption = None,
     required_witnesses: WitnessesOption = None,
     log_number: LogNumberOption = 1,
+    later_roster: LaterRosterOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
 ) -> None:
     """Check every signature, sum and step of a run, and what it spent; name what does not fit.
@@ -407,7 +417,9 @@ def audit_transcript(
         raise UsageError(f"expected --witness for each of {least} witnesses, found {len(keys)}")
     claim = None
     if witnessed is not None:
-        claim = WitnessClaim(read_at_most(witnessed, LARGEST_HEAD_FILE), keys, log_number)
+        later = tuple(_later_roster(one, trust.roster_key) for one in later_roster or ())
+        heads = read_at_most(witnessed, LARGEST_HEAD_FILE)
+        claim = WitnessClaim(heads, keys, log_number, later)
     try:
         with open_regular(file) as content:
             report = audit(content, trust, claim)
@@ -497,6 +509,15 @@ def trusted(roster: Path | None, coordinator_key: str | None) -> Trust:
         return Trust.in_roster(read_roster(roster))
     except ProtocolError as error:
         raise UsageError(f"{roster}: {error}: give the roster as it was published") from None
+
+
+def _later_roster(path: Path, roster_key: str) -> bytes:
+    content = read_roster(path)
+    try:
+        open_roster(content, roster_key)
+    except ProtocolError as error:
+        raise UsageError(f"--later-roster: {path}: {error}") from None
+    return content
 
 
 def _key(text: str) -> str:

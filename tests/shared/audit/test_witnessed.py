@@ -4,6 +4,7 @@ import io
 import random
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.support.network.witnesses import SpecWitness
 from tests.support.runs.transcripts import Recorder
 from tests.support.runs.witnessed import heads_of, with_entry, witnessed
@@ -13,6 +14,9 @@ from fieldfare.shared.audit.verdict import AuditVerdict, verdict_of
 from fieldfare.shared.audit.verdict import witnesses as count
 from fieldfare.shared.audit.witnessed import WitnessClaim, check_witnessed
 from fieldfare.shared.errors import ProtocolError
+from fieldfare.shared.protocol.identity import public_hex
+from fieldfare.shared.protocol.messages import IdentitySigner
+from fieldfare.shared.protocol.signed_files import offer_roster
 from fieldfare.shared.transcript.head_log import WitnessedHeads
 from fieldfare.shared.transcript.leaves import tree_head
 from fieldfare.shared.transcript.notes import LogCheckpoint, Note
@@ -101,6 +105,35 @@ def test_another_partys_signature_is_none(recorded: Recorder) -> None:
     assert "online key" in misfit.reason
 
 
+def test_a_log_that_was_signed_by_the_key_of_a_later_roster_fits(recorded: Recorder) -> None:
+    """A coordinator with a new online key signs its whole log anew; the roster key names both."""
+    identities = recorded.bench.federation.identities
+    roster, key = identities.roster, Ed25519PrivateKey.generate()
+    changes = {"version": 2, "coordinator": public_hex(key)}
+    later = roster.model_copy(update=changes)
+    found = WitnessedHeads.from_bytes(witnessed(recorded, heads_of(recorded), WITNESSES))
+    checkpoint = LogCheckpoint.from_text(Note.from_bytes(found.note.encode()).text)
+    note = checkpoint.signed(IdentitySigner(key), bytes.fromhex(later.coordinator)).decode()
+    note += "".join(one.cosigned(checkpoint.text) for one in WITNESSES)
+    content = found.model_copy(update={"note": note}).to_bytes()
+
+    def report(*offers: bytes) -> AuditReport:
+        claim = WitnessClaim(content, KEYS, later=offers)
+        return audit(io.BytesIO(recorded.to_bytes()), recorded.trust, claim)
+
+    whole = report(offer_roster(later, identities.roster_key))
+    assert verdict_of(whole, required_witnesses=2) is AuditVerdict.FITS
+    for offers, reason in {
+        (): "--later-roster",
+        (offer_roster(roster, identities.roster_key),): "--later-roster",
+        (offer_roster(later, identities.coordinator),): "expected",
+        (offer_roster(later.model_copy(update={"version": 0}), identities.roster_key),): "expected",
+    }.items():
+        misfit = report(*offers).misfit
+        assert misfit is not None
+        assert reason in misfit.reason
+
+
 def test_no_changed_byte_is_taken(recorded: Recorder) -> None:
     content = witnessed(recorded, heads_of(recorded, 12, len(recorded.leaves)), WITNESSES)
     roster, head = recorded.bench.federation.identities.roster, heads_of(recorded)[0]
@@ -108,7 +141,7 @@ def test_no_changed_byte_is_taken(recorded: Recorder) -> None:
 
     def witnesses_of(changed: bytes) -> int:
         claim = WitnessClaim(changed, KEYS)
-        found = check_witnessed(claim, roster.roster_key, roster.coordinator, head, hashes)
+        found = check_witnessed(claim, roster.roster_key, roster, head, hashes)
         return len(found.times)
 
     assert witnesses_of(content) == 2
