@@ -248,6 +248,11 @@ class CoordinatorHome(HomeFolder):
         return self.path / "run"
 
     @property
+    def runner_beat(self) -> Path:
+        """An empty file; its time is when the runner last asked for work."""
+        return self.run / "runner"
+
+    @property
     def secret(self) -> tuple[Path, ...]:
         """Keys and tokens."""
         keys = (self.signing_key, self.roster_key, self.authority_key, self.server_key)

@@ -84,11 +84,13 @@ class Runner:
         command: starts one.
         say: takes a line about what happens.
         settle: called between polls that the SuperLink answers; quick.
+        beat: called at each poll, while the SuperLink gives it work.
     """
 
     command: RunCommand
     say: Callable[[str], None]
     settle: Callable[[], None]
+    beat: Callable[[], None] = lambda: None
     _running: dict[Task, "subprocess.Popen[bytes]"] = field(default_factory=dict)
     _unanswered: int = 0
 
@@ -99,6 +101,8 @@ class Runner:
                 self._reap()
                 if len(self._running) < MOST_RUNS:
                     self._take(source)
+                if self._unanswered < SAID_AFTER:
+                    self.beat()
         finally:
             self._end_all()
 
@@ -300,7 +304,12 @@ def serve_runs(home: CoordinatorHome, command: RunCommand) -> None:
         continuing()
         deleting()
 
-    runner = Runner(command, log.info, settle)
+    def beat() -> None:
+        """Let /readyz see that runs are taken; a disk that is full ends none."""
+        with suppress(OSError):
+            home.runner_beat.touch()
+
+    runner = Runner(command, log.info, settle, beat)
     with stop_signals() as stopped, tasks(command.address, command.authority, secret) as source:
         runner.serve(source, stopped)
 

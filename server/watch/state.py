@@ -31,6 +31,7 @@ from fieldfare.shared.watch import metrics
 from fieldfare.shared.watch.metrics import MetricSample, Probe
 
 TRY_SECONDS: Final = 2.0
+BEAT: Final = timedelta(seconds=60)  # a runner asks for work twice a second, and may be busy
 LOOPBACK: Final = "127.0.0.1"
 DAY: Final = timedelta(days=1)
 
@@ -94,10 +95,11 @@ class CoordinatorState:
         yield MetricSample(metrics.SUPERLINK_ANSWERS, float(self.superlink_answers()))
 
     def probes(self) -> tuple[Probe, ...]:
-        """Return what a coordinator needs: its run store, its SuperLink, certificates that hold."""
+        """Return what a coordinator needs: store, SuperLink, runner, certificates that hold."""
         return (
             Probe("run store", self._opens(), "it cannot be read: see the log"),
             Probe("superlink", self.superlink_answers(), "no answer at local_port"),
+            Probe("runner", self._runs_are_taken(), "it did not ask for work for a minute"),
             Probe("certificates", self._hold(), "one ended, or cannot be read"),
         )
 
@@ -173,6 +175,13 @@ class CoordinatorState:
         except FieldfareError:
             return False
         return True
+
+    def _runs_are_taken(self) -> bool:
+        try:
+            beat = self.home.runner_beat.stat().st_mtime
+        except OSError:
+            return False
+        return abs(self.clock().timestamp() - beat) <= BEAT.total_seconds()
 
     def _hold(self) -> bool:
         try:

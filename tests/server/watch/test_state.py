@@ -36,7 +36,29 @@ def test_an_empty_home_tells_of_nothing_and_is_not_ready(keyed: KeyedCoordinator
     assert found["coordinator_superlink_up", ""] == 0
     assert 360 < found["certificate_days", "server"] <= 366
     probes = {one.part: one.good for one in CoordinatorState(keyed.home).probes()}
-    assert probes == {"run store": True, "superlink": False, "certificates": True}
+    assert probes == {
+        "run store": True,
+        "superlink": False,
+        "runner": False,
+        "certificates": True,
+    }
+
+
+def test_a_runner_that_asks_for_no_work_makes_it_not_ready(keyed: KeyedCoordinator) -> None:
+    """As one that died or stands still: its SuperLink answers on."""
+
+    def ready(at: datetime) -> bool:
+        probes = CoordinatorState(keyed.home, lambda: at).probes()
+        return {one.part: one.good for one in probes}["runner"]
+
+    now = utc_now()
+    assert not ready(now)
+    keyed.home.run.mkdir(exist_ok=True)
+    keyed.home.runner_beat.touch()
+    assert ready(now)
+    assert ready(now + timedelta(seconds=50))
+    assert not ready(now + timedelta(seconds=70))
+    assert not ready(now - timedelta(days=1))  # its time is of a clock that was put back
 
 
 def test_runs_and_steps_are_counted(keyed: KeyedCoordinator) -> None:
