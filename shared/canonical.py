@@ -17,6 +17,9 @@ from pydantic import BaseModel
 
 TYPE_SEPARATOR: Final = b"\x00"
 MAX_EXACT_INT: Final = 2**53 - 1  # RFC 8785 section 3.2.2.3: numbers are IEEE doubles
+_PLAIN: Final = json.JSONEncoder(
+    ensure_ascii=False, check_circular=False, sort_keys=True, separators=(",", ":")
+)
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -26,12 +29,45 @@ def canonical_bytes(value: BaseModel) -> bytes:
     Raises:
         rfc8785.CanonicalizationError: a number cannot be written exactly.
     """
-    return rfc8785.dumps(value.model_dump(mode="json"))
+    return content_bytes(value.model_dump(mode="json"))
+
+
+def content_bytes(content: Any) -> bytes:
+    """Return the RFC 8785 bytes of JSON values.
+
+    Signed messages hold texts in ASCII and whole numbers, but for a few: of these the standard
+    library's encoder, which is compiled, writes the same bytes in a tenth of the time.
+
+    Raises:
+        rfc8785.CanonicalizationError: a number or text that cannot be written exactly.
+    """
+    if _is_plain(content):
+        return _PLAIN.encode(content).encode("ascii")
+    return rfc8785.dumps(content)
+
+
+def _is_plain(content: Any) -> bool:
+    """Tell whether both encoders write the same: no fraction, no text beyond ASCII."""
+    kind = type(content)
+    if kind is str:
+        return bool(content.isascii())
+    if kind is int:
+        return bool(-MAX_EXACT_INT <= content <= MAX_EXACT_INT)
+    if kind is dict:
+        return all(_is_plain(name) and _is_plain(value) for name, value in content.items())
+    if kind is list:
+        return all(map(_is_plain, content))
+    return content is None or kind is bool
 
 
 def typed_bytes(type_string: str, value: BaseModel) -> bytes:
     """Return the bytes that are hashed or signed: type, zero byte, canonical bytes of `value`."""
-    return type_string.encode("ascii") + TYPE_SEPARATOR + canonical_bytes(value)
+    return under_type(type_string, canonical_bytes(value))
+
+
+def under_type(type_string: str, content: bytes) -> bytes:
+    """Return the bytes that are hashed or signed, of canonical bytes."""
+    return type_string.encode("ascii") + TYPE_SEPARATOR + content
 
 
 def content_hash(type_string: str, value: BaseModel) -> str:
@@ -48,7 +84,7 @@ def chained_hash(before: bytes, content: dict[str, Any]) -> str:
     Raises:
         rfc8785.CanonicalizationError: a number cannot be written exactly.
     """
-    return bytes_hash(before + rfc8785.dumps(content))
+    return bytes_hash(before + content_bytes(content))
 
 
 def is_sha256(value: object) -> bool:

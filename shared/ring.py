@@ -6,7 +6,7 @@ the sum of all participants is decoded, as centred integers (docs/design.md, "In
 """
 
 from enum import Enum
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,10 +69,19 @@ def decode(content: bytes, bits: WordBits, entries: int) -> Word:
     Raises:
         ProtocolError: the length is not entries * k / 8 bytes.
     """
+    return encoded_words(content, bits, entries).astype(np.uint64)
+
+
+def encoded_words(content: bytes, bits: WordBits, entries: int) -> NDArray[Any]:
+    """Return the wire form as it lies: unsigned words of k bits (entries,), not to be written to.
+
+    Raises:
+        ProtocolError: the length is not entries * k / 8 bytes.
+    """
     expected = entries * bits.value // 8
     if len(content) != expected:
         raise ProtocolError(f"expected a vector of {expected} bytes, found {len(content)}")
-    return np.frombuffer(content, dtype=bits.dtype).astype(np.uint64)
+    return np.frombuffer(content, dtype=bits.dtype)
 
 
 def centre(vector: Word, bits: WordBits) -> NDArray[np.int64]:

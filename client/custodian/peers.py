@@ -11,6 +11,7 @@ The last signed reply that anybody showed: which position of the ledger it prove
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from pydantic import ValidationError
@@ -43,6 +44,7 @@ def position_of(reply: Reply) -> Position:
     )
 
 
+@lru_cache(maxsize=512)  # of each peer of some hundred the newest, which is read at every step
 def shown_position(content: bytes | None) -> Position | None:
     """Return the position in a signed reply that a custodian kept.
 
@@ -230,7 +232,8 @@ class Peers:
 
     def _keep(self, rows: PeerRows, study: str, run: str, replies: Iterable[_Signed]) -> None:
         """Keep the newest reply of each peer, and two that contradict each other as a proof."""
-        newest, places = dict[str, _Signed](), dict[tuple[str, tuple[int, int]], _Signed]()
+        newest, newer = dict[str, _Signed](), dict[str, _Signed]()
+        places = dict[tuple[str, tuple[int, int]], _Signed]()
         for name, content in rows.replies(study).items():
             position = shown_position(content)
             if position is not None:
@@ -244,8 +247,8 @@ class Peers:
             if first.position.head != reply.position.head:
                 self._forked(rows, study, run, Fork(name, *place, first.content, reply.content))
             if name not in newest or place > newest[name].place:
-                newest[name] = reply
-                rows.put_reply(study, name, reply.content)
+                newest[name] = newer[name] = reply
+        rows.put_replies(study, {name: reply.content for name, reply in newer.items()})
 
     def _own_fork(self, study: str, run: str, position: Position, content: bytes) -> None:
         with self.ledger.peers() as rows:

@@ -11,7 +11,7 @@ first and is debited beyond it. As with replies of a lost history, that takes it
 branch that was lost.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -156,12 +156,12 @@ class PeerRows:
         )
         return {name: bytes(reply) for name, reply in rows}
 
-    def put_reply(self, study: str, institution: str, reply: bytes) -> None:
-        """Keep a newer one in place of the last."""
-        self._database.rows(
+    def put_replies(self, study: str, replies: Mapping[str, bytes]) -> None:
+        """Keep newer ones, by institution, in place of the last."""
+        self._database.many(
             "INSERT INTO peers (study, institution, reply) VALUES (?, ?, ?)"
             " ON CONFLICT (study, institution) DO UPDATE SET reply = excluded.reply",
-            *(study, institution, reply),
+            [(study, name, reply) for name, reply in replies.items()],
         )
 
     def own_reply(self, sequence: int) -> bytes | None:

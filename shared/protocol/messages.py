@@ -28,16 +28,26 @@ from pydantic import (
     model_validator,
 )
 
-from fieldfare.shared.canonical import bytes_hash, canonical_bytes, content_hash, typed_bytes
+from fieldfare.shared.canonical import (
+    bytes_hash,
+    canonical_bytes,
+    content_bytes,
+    content_hash,
+    under_type,
+)
 from fieldfare.shared.errors import ProtocolError, RefusalCode, UsageError
 from fieldfare.shared.privacy.protection import Protection
-from fieldfare.shared.protocol.roster import Hex32, InstitutionId, Roster
+from fieldfare.shared.protocol.roster import Hex32, InstitutionId, Roster, verify_by
 from fieldfare.shared.ring import MAX_GAMMA_BITS
 
 PROTOCOL_VERSION: Final = 2
 MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
-KEPT: Final = 64  # messages that were verified, and are known again
-KEPT_BYTES: Final = 1 << 16  # of one of them
+# Messages that were read and verified, and are known again: replies and commitments of two steps of
+# some hundred participants, and requests, which name all of these. A dozen megabytes at most.
+KEPT_SHORT: Final = 1024
+SHORT_BYTES: Final = 1 << 11  # of one of them
+KEPT_LONG: Final = 64
+LONG_BYTES: Final = 1 << 16
 MAX_REASON: Final = 500  # characters of a rejection's reason
 MAX_REMEMBERED: Final = 4 * 1024 * 1024  # characters of what an offer says of a study
 REJECTED: Final = "rejected it"
@@ -406,7 +416,9 @@ class NoSigner:
 
 def sign_envelope(body: MessageBody, signer_id: str, signer: Signer) -> bytes:
     """Return the envelope's canonical bytes: type, body, signer, signature."""
-    return _envelope_bytes(body, signer_id, signer.sign(typed_bytes(body.TYPE, body)))
+    content = canonical_bytes(body)
+    signature = signer.sign(under_type(body.TYPE, content))
+    return _envelope_bytes(body.TYPE, content, signer_id, signature)
 
 
 class _Envelope(BaseModel):
@@ -418,14 +430,10 @@ class _Envelope(BaseModel):
     signature: Base64
 
 
-def _envelope_bytes(body: MessageBody, signer_id: str, signature: bytes) -> bytes:
-    envelope = _Envelope(
-        type=body.TYPE,
-        body=body.model_dump(mode="json"),
-        signer=signer_id,
-        signature=base64.b64encode(signature).decode(),
-    )
-    return canonical_bytes(envelope)
+def _envelope_bytes(kind: str, body: bytes, signer_id: str, signature: bytes) -> bytes:
+    """Return an envelope around the canonical bytes of a body: RFC 8785 sorts its four names."""
+    rest = {"signature": base64.b64encode(signature).decode(), "signer": signer_id, "type": kind}
+    return b'{"body":' + body + b"," + content_bytes(rest)[1:]
 
 
 @dataclass(frozen=True)
@@ -451,33 +459,54 @@ def open_envelope(
     """
     if len(content) > MAX_MESSAGE_BYTES:
         raise ProtocolError(f"expected at most {MAX_MESSAGE_BYTES} bytes, found {len(content)}")
-    if len(content) <= KEPT_BYTES and isinstance(roster, Roster):
-        return _opened_before(content, body_type, roster, protection)
-    return _opened(content, body_type, roster, protection)
+    if len(content) <= SHORT_BYTES:
+        read = _short_before(content, body_type)
+    else:
+        read = (_long_before if len(content) <= LONG_BYTES else _read)(content, body_type)
+    if protection is Protection.EXACT:
+        if len(content) <= LONG_BYTES and isinstance(roster, Roster):
+            _verified_before(roster.key_of(read.opened.signer), read)
+        else:
+            roster.verify(read.opened.signer, read.signature, read.signed)
+    return read.opened
 
 
-def _opened(
-    content: bytes, body_type: type[B], roster: Verifier, protection: Protection
-) -> Opened[B]:
+@dataclass(frozen=True, eq=False)
+class _Read(Generic[B]):
+    """A message as it was parsed, and what its signature, which nobody checked, has to cover."""
+
+    opened: Opened[B]
+    signature: bytes
+    signed: bytes
+
+
+def _read(content: bytes, body_type: type[B]) -> _Read[B]:
     try:
         envelope = _Envelope.model_validate(json.loads(content))
         if envelope.type != body_type.TYPE:
             raise ProtocolError(f"expected a message of type {body_type.TYPE}")
         body = body_type.model_validate_json(json.dumps(envelope.body))
         signature = base64.b64decode(envelope.signature, validate=True)
-        if _envelope_bytes(body, envelope.signer, signature) != content:
+        canonical = canonical_bytes(body)
+        if _envelope_bytes(body.TYPE, canonical, envelope.signer, signature) != content:
             raise ProtocolError(f"expected the canonical bytes of a {body_type.TYPE}")
     except (ValidationError, ValueError, RecursionError, binascii.Error):
         # Nothing of the message is repeated: it may be hostile, and it may be long.
         raise ProtocolError(f"expected a well-formed {body_type.TYPE}") from None
-    if protection is Protection.EXACT:
-        roster.verify(envelope.signer, signature, typed_bytes(body.TYPE, body))
-    return Opened(body, envelope.signer, content)
+    opened = Opened(body, envelope.signer, content)
+    return _Read(opened, signature, under_type(body.TYPE, canonical))
 
 
 # A step's replies are looked at by each part that has to believe them. What is found follows from
-# the arguments alone, so the same bytes under the same keys need no second look.
-_opened_before = lru_cache(maxsize=KEPT)(_opened)
+# the arguments alone, so the same bytes need no second look, nor the same bytes under the same key.
+_short_before = lru_cache(maxsize=KEPT_SHORT)(_read)
+_long_before = lru_cache(maxsize=KEPT_LONG)(_read)
+
+
+@lru_cache(maxsize=KEPT_SHORT)
+def _verified_before(key: str, read: _Read[Any]) -> None:
+    """Check a signature once for each key; a refusal is not kept."""
+    verify_by(key, read.signature, read.signed)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,9 @@ the roster key's name.
 """
 
 import re
+from bisect import bisect_left
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Annotated, Any, Final, Literal, Self
 
 from cryptography.exceptions import InvalidSignature
@@ -92,20 +94,24 @@ class Roster(BaseModel):
         """Member ids, sorted."""
         return tuple(member.id for member in self.members)
 
-    def key_of(self, signer: str) -> Ed25519PublicKey:
-        """Return a signer's public key.
+    def key_of(self, signer: str) -> str:
+        """Return a signer's Ed25519 public key, hex.
 
         Raises:
             ProtocolError: not on the roster, or a roster without keys (simulation).
         """
-        keys = {COORDINATOR: self.coordinator, **{m.id: m.key for m in self.members}}
-        key = keys.get(signer, "")
+        key = self.coordinator if signer == COORDINATOR else self._key_of_member(signer)
         if not key:
             raise ProtocolError(
                 "expected a signer with a key on the roster: pin the right roster",
                 RefusalCode.BAD_SIGNATURE,
             )
-        return Ed25519PublicKey.from_public_bytes(bytes.fromhex(key))
+        return key
+
+    def _key_of_member(self, name: str) -> str:
+        place = bisect_left(self.members, name, key=attrgetter("id"))  # they are sorted
+        found = self.members[place : place + 1]
+        return found[0].key if found and found[0].id == name else ""
 
     def verify(self, signer: str, signature: bytes, content: bytes) -> None:
         """Check an Ed25519 signature (RFC 8032) against the roster's key of `signer`.
@@ -113,7 +119,7 @@ class Roster(BaseModel):
         Raises:
             ProtocolError: unknown signer or a signature that does not verify.
         """
-        _verify(self.key_of(signer), signature, content)
+        verify_by(self.key_of(signer), signature, content)
 
 
 @dataclass(frozen=True)
@@ -133,12 +139,17 @@ class RosterKey:
                 "expected the signature of the coordinator's roster key, found another signer's",
                 RefusalCode.BAD_SIGNATURE,
             )
-        _verify(Ed25519PublicKey.from_public_bytes(bytes.fromhex(self.key)), signature, content)
+        verify_by(self.key, signature, content)
 
 
-def _verify(key: Ed25519PublicKey, signature: bytes, content: bytes) -> None:
+def verify_by(key: str, signature: bytes, content: bytes) -> None:
+    """Check an Ed25519 signature (RFC 8032) by a public key, hex.
+
+    Raises:
+        ProtocolError: a signature that does not verify.
+    """
     try:
-        key.verify(signature, content)
+        Ed25519PublicKey.from_public_bytes(bytes.fromhex(key)).verify(signature, content)
     except InvalidSignature:
         raise ProtocolError(
             "expected a valid signature: the message was changed", RefusalCode.BAD_SIGNATURE

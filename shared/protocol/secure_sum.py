@@ -209,9 +209,18 @@ def seed_stream(seed: bytes, entries: int, bits: WordBits) -> Word:
     Raises:
         ProtocolError: a seed of another length.
     """
+    return seed_words(seed, entries, bits).astype(np.uint64)
+
+
+def seed_words(seed: bytes, entries: int, bits: WordBits) -> NDArray[Any]:
+    """Return the same stream as unsigned words of k bits (entries,), which wrap as the ring does.
+
+    Raises:
+        ProtocolError: a seed of another length.
+    """
     if len(seed) != SEED_BYTES:
         raise ProtocolError(f"expected a seed of {SEED_BYTES} bytes, found {len(seed)}")
-    return _words(seed, entries, bits).astype(np.uint64)
+    return _words(seed, entries, bits)
 
 
 def _words(key: bytes, entries: int, bits: WordBits) -> NDArray[Any]:

@@ -1,7 +1,6 @@
 """One attempt at a release: a request and its replies so far."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
@@ -95,7 +94,7 @@ class Attempt:
         known = self.committed.get(name)
         if known is not None and known.content != opened.content:
             raise MismatchError("the same commitment to the same request")
-        return replace(self, commitments={**self.commitments, name: opened})
+        return self._with(commitments={**self.commitments, name: opened})
 
     def with_reply(self, opened: Opened[Reply]) -> "Attempt":
         """Return the attempt with one more reply.
@@ -113,13 +112,38 @@ class Attempt:
             expect("the vector of the commitment", promised.vector, reply.vector)
             seed = bytes_hash(bytes.fromhex(reply.seed))
             expect("the seed of the commitment", promised.seed, seed)
-        return replace(self, replies={**self.replies, name: opened})
+        return self._with(replies={**self.replies, name: opened})
+
+    def _with(
+        self,
+        *,
+        commitments: dict[str, Opened[Commitment]] | None = None,
+        replies: dict[str, Opened[Reply]] | None = None,
+    ) -> "Attempt":
+        """Return the attempt with one message more, and what was found out of it so far.
+
+        Found again for each of n replies, the answers and the hash of L would cost n^2.
+        """
+        found = Attempt(
+            self.asked,
+            self.hash,
+            self.opens,
+            self.commitments if commitments is None else commitments,
+            self.replies if replies is None else replies,
+            self.before,
+            self.committed,
+            self.interrupted,
+        )
+        found.__dict__["answers"] = self.answers
+        if commitments is None:
+            found.__dict__["statements"] = self.statements
+        return found
 
     def _checked(
         self,
         what: str,
         opened: Opened[Commitment] | Opened[Reply],
-        known: Mapping[str, Opened[Commitment]] | Mapping[str, Opened[Reply]],
+        known: dict[str, Opened[Commitment]] | dict[str, Opened[Reply]],
     ) -> str:
         """Check who says something to which request; return who it is."""
         body = opened.body
@@ -127,7 +151,7 @@ class Attempt:
         answer = self.answers.get(body.institution)
         if answer is None:
             raise MismatchError(f"a {what} by a participant of the request")
-        if known and body.institution <= list(known)[-1]:
+        if known and body.institution <= next(reversed(known)):
             raise MismatchError(f"{_MANY[what]} in the order of institutions, one of each")
         expect(f"a {what} to the request before it", self.hash, body.request)
         expect(f"a {what} under the answer to `hello`", answer, body.answer)

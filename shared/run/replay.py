@@ -22,9 +22,9 @@ from fieldfare.shared.features.knots import asked_features, chosen_places, value
 from fieldfare.shared.models import started_model, trained_model
 from fieldfare.shared.protocol.messages import parameters_hash, parameters_to_bytes
 from fieldfare.shared.protocol.plan import PARAMETER_LIMIT, ReleaseTerms
-from fieldfare.shared.protocol.secure_sum import seed_stream
+from fieldfare.shared.protocol.secure_sum import seed_words
 from fieldfare.shared.queries.layout import WEIGHT_BITS, layout_for
-from fieldfare.shared.ring import Word, WordBits, add, centre, decode, encode, subtract
+from fieldfare.shared.ring import Word, WordBits, centre, encode, encoded_words
 from fieldfare.shared.run.optimizer import TrainingState, averaged_state, next_state
 from fieldfare.shared.study.study import Study
 
@@ -85,12 +85,12 @@ def add_words(
     Raises:
         ProtocolError: a vector or a seed of another length.
     """
-    total: Word = np.zeros(entries, dtype=np.uint64)
+    total = np.zeros(entries, dtype=word_bits.dtype)  # words of this width wrap as the ring does
     for vector in vectors:
-        total = add(total, decode(vector, word_bits, entries), word_bits)
+        np.add(total, encoded_words(vector, word_bits, entries), out=total)
     for seed in seeds:
-        total = subtract(total, seed_stream(bytes.fromhex(seed), entries, word_bits), word_bits)
-    return total
+        np.subtract(total, seed_words(bytes.fromhex(seed), entries, word_bits), out=total)
+    return total.astype(np.uint64)
 
 
 def words_hash(total: Word, word_bits: WordBits) -> str:

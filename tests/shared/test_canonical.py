@@ -13,6 +13,7 @@ from fieldfare.shared.canonical import (
     bytes_hash,
     canonical_bytes,
     chained_hash,
+    content_bytes,
     content_hash,
     is_sha256,
     typed_bytes,
@@ -109,3 +110,27 @@ def test_a_link_covers_what_is_before_it_and_canonical_bytes() -> None:
 def test_what_is_no_sha256_is_told_from_one(value: object) -> None:
     assert is_sha256("0" * 64)
     assert not is_sha256(value)
+
+
+ASCII = st.text(st.characters(max_codepoint=127))
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-MAX_EXACT_INT, MAX_EXACT_INT) | st.text() | ASCII
+    | st.floats(allow_nan=False, allow_infinity=False),
+    lambda inner: st.lists(inner) | st.dictionaries(ASCII | st.text(), inner),
+)  # fmt: skip
+
+
+@given(VALUES)
+def test_the_faster_encoder_writes_the_same_bytes(value: object) -> None:
+    assert content_bytes(value) == rfc8785.dumps(value)  # type: ignore[arg-type]
+
+
+def test_every_character_of_ascii_is_written_alike() -> None:
+    text = "".join(map(chr, range(128)))
+    assert content_bytes({text: text}) == rfc8785.dumps({text: text})
+
+
+@pytest.mark.parametrize("value", [MAX_EXACT_INT + 1, [-MAX_EXACT_INT - 1], math.nan, "\ud800"])
+def test_the_faster_encoder_takes_nothing_that_is_refused(value: object) -> None:
+    with pytest.raises(rfc8785.CanonicalizationError):
+        content_bytes(value)

@@ -187,8 +187,8 @@ def test_proofs_and_replies_are_kept(tmp_path: Path) -> None:
             assert rows.put_fork(fork)
             assert not rows.put_fork(Fork("b", 1, 7, b"one", b"a third"))
             for reply in (b"first", b"second"):
-                rows.put_reply("s", "b", reply)
-            rows.put_reply("t", "c", b"of another study")
+                rows.put_replies("s", {"b": reply})
+            rows.put_replies("t", {"c": b"of another study"})
         ledger.forget_runs("s")
     with open_ledger(path) as ledger, ledger.peers() as rows:
         assert rows.forks() == [fork]
