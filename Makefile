@@ -129,6 +129,12 @@ site: $(DEV)  ## build the documents as a site, offline, with references from th
 bench: $(DEV)  ## measure the speeds that the project promises
 	$(PY) -m tests.benchmarks.everything
 
+.PHONY: bench-large
+bench-large: $(DEV)  ## measure large records and many members: minutes to hours (docs/scale.md)
+	-$(PY) -m tests.benchmarks.scale.members
+	-$(PY) -m tests.benchmarks.scale.partitions
+	-$(PY) -m tests.benchmarks.scale.indicators
+
 # --- the environment -------------------------------------------------------------------
 
 .PHONY: venv

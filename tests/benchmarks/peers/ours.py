@@ -40,15 +40,19 @@ REQUEST: Final = "0" * 64
 BITS: Final = WordBits.K32
 
 
-def round_seconds(institutions: int, protection: Protection) -> tuple[list[Spent], int]:
+def round_seconds(
+    institutions: int, protection: Protection, units: int = UNITS
+) -> tuple[list[Spent], int]:
     """Return what each step took, and the entries that each one sent.
+
+    Each institution has so many units.
 
     Real custodians, real door, real ServerApp, in one process; with exact noise also signatures,
     masks, two messages for each release, and ledgers on disk.
     """
     with TemporaryDirectory(prefix=FOLDER) as folder:
-        study = parse_study(study_toml(units=institutions * UNITS, features=FEATURES, steps=STEPS))
-        sums = _sums(study, institutions, Path(folder))
+        study = parse_study(study_toml(units=institutions * units, features=FEATURES, steps=STEPS))
+        sums = _sums(study, institutions, Path(folder), units)
         marks = [now()]
 
         def stepped(state: TrainingState, total: DecodedSum) -> None:
@@ -90,9 +94,9 @@ def between(marks: Sequence[Spent]) -> list[Spent]:
     return [Spent(b.wall - a.wall, b.processor - a.processor) for a, b in pairwise(marks)]
 
 
-def _sums(study: Study, institutions: int, folder: Path) -> Mapping[str, StudySums]:
+def _sums(study: Study, institutions: int, folder: Path, units: int) -> Mapping[str, StudySums]:
     path = folder / "records.parquet"
-    write_records(path, units=UNITS, features=FEATURES, banks=1)
+    write_records(path, units=units, features=FEATURES, banks=1)
     data = read_records([path], study).data
     held = holdout_mask([str(place) for place in range(len(data))], key=b"bench", share=0.2)
     one = StudySums.prepare(study, data, held)
