@@ -135,7 +135,7 @@ def _emptied(folder: Path) -> None:
 
 
 @dataclass(frozen=True)
-class Partitions:
+class CustomerParts:
     """Checked records in parts.
 
     Attributes:
@@ -192,7 +192,7 @@ def _number(customer: str) -> str:
     return f"md5_number_lower({customer})"
 
 
-def cut(canonical: Path, room: Room, count: int) -> Partitions:
+def cut(canonical: Path, room: Room, count: int) -> CustomerParts:
     """Read a folder of canonical files once, checked, into `count` parts in the room's folder.
 
     Raises:
@@ -215,7 +215,7 @@ def cut(canonical: Path, room: Room, count: int) -> Partitions:
         rows = CheckedRows("transactions", table_in(canonical, "transactions"))
         _cut_rows(connection, room, rows)
     _refuse_strays(room)
-    return Partitions(room.folder, count, {**loaded, "transactions": rows.loaded()})
+    return CustomerParts(room.folder, count, {**loaded, "transactions": rows.loaded()})
 
 
 def _cut_rows(connection: duckdb.DuckDBPyConnection, room: Room, rows: CheckedRows) -> None:
