@@ -210,7 +210,7 @@ def _decisions(study: KeptStudy) -> Iterator[PersonDecision]:
     """Yield who decided on the study; two persons where the policy asks for two."""
     decision = study.decision
     if decision.received:
-        yield PersonDecision("the coordinator", "sent the study", decision.received)
+        yield PersonDecision("the coordinator", "sent the study", decision.received, person=False)
     if decision.first:
         yield PersonDecision(decision.first, "said yes first", "")
     if decision.user:

@@ -9,7 +9,7 @@ import json
 import os
 import platform
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
 from importlib import import_module
@@ -121,6 +121,10 @@ def pack(
     ] = None,
     roster: RosterOption = None,
     coordinator_key: KeyOption = None,
+    names: Annotated[
+        bool,
+        typer.Option("--names", help="Name who decided by account; else people are numbered."),
+    ] = False,
     passphrase_file: Annotated[
         Path | None,
         typer.Option(
@@ -142,7 +146,7 @@ def pack(
     if subject:
         source, folder = _source(home)
         found = source.gather(folder, subject, given)
-        facts, by = found.facts, found.by
+        facts, by = replace(found.facts, names_people=names), found.by
     else:
         facts, by = _of_a_transcript(given, roster, coordinator_key), None
     create_private(out, evidence_pack(facts, by))
@@ -299,7 +303,7 @@ def _by_own_roster(check: PackCheck, content: bytes) -> str:
     try:
         claimed = json.loads(json.loads(signed)["body"]["roster"])["roster_key"]
         said = roster_says(check, open_roster(signed, claimed))
-    except (ProtocolError, ValueError, TypeError, KeyError):
+    except (ProtocolError, ValueError, TypeError, KeyError, RecursionError):
         return "the roster in the pack cannot be read: compare the key's fingerprint"
     return said
 

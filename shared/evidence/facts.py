@@ -54,11 +54,12 @@ class RunTimes:
 
 @dataclass(frozen=True)
 class PersonDecision:
-    """A person's decision that a log holds: who, what, when."""
+    """A decision that a log holds: who, what, when; `person`: `who` is an account's name."""
 
     who: str
     what: str
     time: str
+    person: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +140,7 @@ class EvidenceFacts:
         retention_days: how long the coordinator keeps masked vectors; None where not known.
         own: an institution's policy and ledger; None for others.
         decisions: of persons, oldest first.
+        names_people: they are shown by the names of their accounts; else numbered.
         logs: of the maker.
         papers: files that travel in the pack, by name.
     """
@@ -162,6 +164,7 @@ class EvidenceFacts:
     retention_days: int | None = None
     own: OwnBudget | None = None
     decisions: tuple[PersonDecision, ...] = ()
+    names_people: bool = False
     logs: tuple[LogMark, ...] = ()
     papers: Mapping[str, bytes] = field(default_factory=dict)
 

@@ -14,9 +14,10 @@ import io
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Annotated, ClassVar, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import ProtocolError
@@ -45,7 +46,8 @@ UNIX: Final = 3
 PLAIN_FILE: Final = 0o100644 << 16  # a regular file that everybody may read
 NOBODY: Final = ""  # who signs where there is no key
 
-FileName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9./-]{0,99}$")]
+NAME: Final = r"^[a-z0-9][a-z0-9.-]*(/[a-z0-9][a-z0-9.-]*)*$"  # no "..", nothing hidden
+FileName = Annotated[str, Field(pattern=NAME, max_length=100)]
 Text = Annotated[str, Field(max_length=200)]
 
 
@@ -88,6 +90,15 @@ class EvidenceManifest(MessageBody):
     policy: Hex32 | Literal[""]
     software: Hex32 | Literal[""]
     files: tuple[PackedFile, ...] = Field(max_length=MOST_FILES, strict=False)
+
+    @field_validator("files")
+    @classmethod
+    def _can_be_unpacked(cls, files: tuple[PackedFile, ...]) -> tuple[PackedFile, ...]:
+        names = {one.name for one in files}
+        folders = {str(above) for name in names for above in PurePosixPath(name).parents}
+        if len(names) != len(files) or names & folders:
+            raise ValueError("expected each name once, and no file that is a folder too")
+        return files
 
 
 class DigestAlone:

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from fieldfare.shared.evidence.facts import EvidenceFacts
 from fieldfare.shared.evidence.loss import (
+    UNITS_PER_DELTA,
     LossAt,
     PrivacyLoss,
     largest_delta,
@@ -12,7 +13,7 @@ from fieldfare.shared.evidence.loss import (
     privacy_loss,
 )
 from fieldfare.shared.features.features import CategoricalFeature
-from fieldfare.shared.pages.words import covers, decimals, number, short, unit_words
+from fieldfare.shared.pages.words import covers, decimals, number, percent, short, unit_words
 from fieldfare.shared.protocol.plan import PICOMU2, Plan, ReleaseTerms
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.terminal.texts import counted
@@ -173,7 +174,7 @@ def _forms(plan: Plan, found: PrivacyLoss) -> list[dict[str, Any]]:
     for index, delta in enumerate(found.deltas):
         why = "often used"
         if delta == limit:
-            why = "one over ten times the number of units"
+            why = f"one over {UNITS_PER_DELTA} times the number of units"
         if index == 0:
             why = "the study's own"
         rows.append(
@@ -224,7 +225,7 @@ def noise_values(facts: EvidenceFacts) -> dict[str, Any]:
     words = (
         f"A released count carries noise with a standard deviation of {short(sigma)}: a "
         f"group of fewer than {least:,} {several} there cannot be counted "
-        "to within a tenth, so that what happens to it stays hidden."
+        f"to within {percent(HIDDEN)}, so that what happens to it stays hidden."
     )
     rows = [{"size": f"{size:,}", "share": half / size} for size in GROUP_SIZES]
     return {

@@ -63,9 +63,7 @@ def values_of(facts: EvidenceFacts) -> dict[str, Any]:
         "run": _run(facts),
         "model": _model(facts),
         "own": _own(facts),
-        "decisions": [
-            {"who": one.who, "what": one.what, "time": one.time} for one in facts.decisions
-        ],
+        "decisions": _decisions(facts),
         "logs": [_log(one) for one in facts.logs],
         "software": _software(facts.software),
         "questions": {"count": _questions()},
@@ -85,6 +83,20 @@ def _maker(facts: EvidenceFacts) -> dict[str, Any]:
         "words": MAKERS[facts.role],
         "made": utc_text(facts.made),
     }
+
+
+def _decisions(facts: EvidenceFacts) -> list[dict[str, str]]:
+    """Return who decided what: people by number, in the order in which they first decided."""
+    people = list(dict.fromkeys(one.who for one in facts.decisions if one.person))
+    named = {who: f"person {number}" for number, who in enumerate(people, 1)}
+    return [
+        {
+            "who": one.who if facts.names_people or not one.person else named[one.who],
+            "what": one.what,
+            "time": one.time,
+        }
+        for one in facts.decisions
+    ]
 
 
 def _log(one: Any) -> dict[str, Any]:

@@ -40,6 +40,7 @@ def test_a_coordinators_pack_is_of_the_run_as_its_store_holds_it(
     assert facts["run"]["institutions"] == list(BANKS)
     assert facts["run"]["recomputed"] == facts["run"]["sums"]
     assert facts["model"]["limits"]
-    assert [one["name"] for one in facts["logs"]] == ["transcript of the run", "decisions", "calls"]
+    logs = [one["name"] for one in facts["logs"]]
+    assert logs == ["transcript of the run", "decisions", "deletions", "calls"]
     roster = coordinator.home.roster
     assert run(["evidence", "verify", str(out), "--roster", str(roster)]) == 0

@@ -10,6 +10,7 @@ from fieldfare.shared.cli.root import run
 from fieldfare.shared.evidence.pack import (
     MANIFEST,
     PackSigner,
+    listed_files,
     open_manifest,
     pack_bytes,
     packed_files,
@@ -62,6 +63,22 @@ def test_a_key_that_its_own_roster_does_not_name_is_refused(
     path.write_bytes(pack_bytes(manifest, files, by))
     assert run(["evidence", "verify", str(path)]) == 1
     assert "ANOTHER KEY" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("paper", [b"[" * 200_000, b"[]", b'{"body":{"roster":"7"}}', b"9" * 5000])
+def test_a_roster_in_the_pack_that_cannot_be_read_is_said(
+    tmp_path: Path, capsys: Capture, made: Path, paper: bytes
+) -> None:
+    other = Ed25519PrivateKey.from_private_bytes(bytes(32))
+    of_nobody, _ = open_manifest(packed_files(made.read_bytes())[MANIFEST])
+    files = {"papers/roster.signed": paper}
+    named = {"role": "coordinator", "maker": COORDINATOR, "key": public_hex(other)}
+    manifest = of_nobody.model_copy(update={**named, "files": listed_files(files)})
+    path = tmp_path / "hostile.zip"
+    by = PackSigner(COORDINATOR, public_hex(other), IdentitySigner(other))
+    path.write_bytes(pack_bytes(manifest, files, by))
+    assert run(["evidence", "verify", str(path)]) == 1
+    assert "cannot be read" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_changed_pack_is_refused(made: Path, capsys: Capture) -> None:

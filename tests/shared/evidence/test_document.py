@@ -1,5 +1,6 @@
 """The words of a pack: no number typed by hand, and every proof is a file that exists."""
 
+import ast
 import re
 import tomllib
 from collections.abc import Iterator
@@ -19,6 +20,10 @@ ROOM: Final = ROOT / "shared" / "evidence"
 NAMES: Final = re.compile(
     r"SHA-256|mu\^2|X25519|ML-KEM-768|Ed25519|1 in "
 )  # of things, and no figures
+SPELLED: Final = re.compile(
+    r"\b(three|four|five|six|seven|eight|nine|ten|half|third|quarter|tenth|hundred|thousand|million)\b"
+)
+DOCUMENTED: Final = (ast.Module, ast.ClassDef, ast.FunctionDef)
 NUMBER: Final = re.compile(r"\d[\d.,:e-]*")
 QUESTIONS: Final = 23
 
@@ -59,6 +64,36 @@ def test_a_typed_number_is_seen() -> None:
     assert typed("SHA-256 of 5 files")
     assert typed("{{ 5 * one }}")
     assert not typed("SHA-256, mu^2, {{ loss.mu2 }}")
+
+
+def literals(path: Path) -> Iterator[str]:
+    """Yield the texts of a module as they stand there: no docstrings, no forms of numbers."""
+    tree = ast.parse(path.read_text("utf-8"))
+    parts = [one for one in ast.walk(tree) if isinstance(one, DOCUMENTED) and one.body]
+    left = {id(one.body[0].value) for one in parts if isinstance(one.body[0], ast.Expr)}
+    forms = [one.format_spec for one in ast.walk(tree) if isinstance(one, ast.FormattedValue)]
+    left |= {id(inner) for one in forms if one for inner in ast.walk(one)}
+    for one in ast.walk(tree):
+        if isinstance(one, ast.Constant) and isinstance(one.value, str) and id(one) not in left:
+            yield one.value
+
+
+def sentence_with_number(text: str) -> bool:
+    """Tell whether a text for people holds a figure, in digits or as a word."""
+    said = NAMES.sub("", text)
+    return " " in text and bool(re.search(r"\d", said.replace("L2", "")) or SPELLED.search(said))
+
+
+@pytest.mark.parametrize("path", sorted(ROOM.glob("*.py")), ids=lambda path: path.stem)
+def test_no_sentence_of_the_values_holds_a_typed_number(path: Path) -> None:
+    assert [text for text in literals(path) if sentence_with_number(text)] == []
+
+
+def test_a_number_in_a_sentence_is_seen(tmp_path: Path) -> None:
+    for one in ('f"{least} people, to within a tenth."', '"of 40 customers"', 'f"ten times {x}"'):
+        path = tmp_path / "said.py"
+        path.write_text(f"said = {one}\n")
+        assert any(sentence_with_number(text) for text in literals(path)), one
 
 
 def test_the_page_has_none_either() -> None:

@@ -1,14 +1,19 @@
 """One byte changed anywhere in a pack is found, and whoever signed it is named."""
 
+import base64
 import io
+import json
 import random
 import struct
 import zipfile
 import zlib
 from dataclasses import replace
+from typing import Any
 
 import pytest
+import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import ValidationError
 
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import ProtocolError
@@ -16,6 +21,7 @@ from fieldfare.shared.evidence.facts import EvidenceFacts, MakerRole
 from fieldfare.shared.evidence.pack import (
     MANIFEST,
     EvidenceManifest,
+    PackCheck,
     PackSigner,
     check_pack,
     listed_files,
@@ -212,6 +218,88 @@ def _overlapping(count: int, size: int) -> bytes:
         at += 30 + len(name)
     end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, count, count, len(listed), len(content), 0)
     return content + listed + end
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../x",
+        "papers/../../x",
+        "a/./b",
+        "a//b",
+        "a/",
+        "/etc/x",
+        ".x",
+        "a/.ssh",
+        "A",
+        "a\\b",
+        "\u00e9",
+    ],
+)
+def test_no_name_leaves_the_folder_or_hides_in_it(name: str) -> None:
+    """Whoever signs it: people unpack what was called intact."""
+    by = signer()
+    with pytest.raises((ProtocolError, ValidationError)):
+        pack_bytes(manifest(by, {name: b"x"}), {name: b"x"}, by)
+    lie = json.loads(packed_files(made(by))[MANIFEST])["body"]
+    lie["files"] = [{"name": name, "sha256": bytes_hash(b"x"), "size": 1}]
+    assert signed_lie(lie, {name: b"x"}).problems
+
+
+def signed_lie(body: dict[str, Any], files: dict[str, bytes]) -> PackCheck:
+    """Check a pack with a manifest that its holder's key really signed, whatever is in it."""
+    content = rfc8785.dumps(body)
+    kind = EvidenceManifest.TYPE
+    signature = KEY.sign(kind.encode() + b"\0" + content)
+    told = {"signature": base64.b64encode(signature).decode(), "signer": COORDINATOR, "type": kind}
+    return check_pack(archived({**files, MANIFEST: rfc8785.dumps({"body": body, **told})}))
+
+
+def test_what_is_signed_so_is_a_pack() -> None:
+    body = json.loads(packed_files(made(signer()))[MANIFEST])["body"]
+    assert signed_lie(body, FILES).problems == ()
+
+
+def test_a_name_that_is_a_folder_too_is_refused() -> None:
+    files = {"papers": b"x", "papers/x": b"y"}
+    body = json.loads(packed_files(made(signer()))[MANIFEST])["body"]
+    body["files"] = [one.model_dump() for one in listed_files(files)]
+    assert signed_lie(body, files).problems
+
+
+@pytest.mark.parametrize("lie", [b"NaN", b"Infinity", b"1e999", b"9" * 5000, b"-1", b"[" * 100_000])
+def test_numbers_that_are_none_are_refused(lie: bytes) -> None:
+    files = packed_files(made(signer()))
+    files[MANIFEST] = files[MANIFEST].replace(b'"size":3', b'"size":' + lie)
+    assert lie in files[MANIFEST]
+    assert check_pack(archived(files)).problems
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("format", 2), ("format", 0), ("made", 5), ("role", "owner"), ("more", 1)]
+)
+def test_another_format_is_refused_and_named(key: str, value: object) -> None:
+    body = json.loads(packed_files(made(signer()))[MANIFEST])["body"] | {key: value}
+    assert MANIFEST in signed_lie(body, FILES).problems[0]
+
+
+def test_a_link_a_bomb_and_an_encrypted_file_are_refused(small: bytes) -> None:
+    files = packed_files(small)
+    assert check_pack(archived(files, external_attr=0o120777 << 16)).problems
+    bomb = io.BytesIO()
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("evidence.html", bytes(50_000_000))
+    assert len(bomb.getvalue()) < 100_000
+    assert "stored" in check_pack(bomb.getvalue()).problems[0]
+    locked = bytearray(small)
+    for place in (6, small.index(b"PK\1\2") + 8):
+        locked[place] |= 1
+    assert check_pack(bytes(locked)).problems
+
+
+@pytest.mark.parametrize("name", ["EVIDENCE.HTML", "evidence.html\0x", "evidence\u0301.html"])
+def test_a_name_that_looks_like_another_is_found(small: bytes, name: str) -> None:
+    assert check_pack(archived({**packed_files(small), name: b"x"})).problems
 
 
 def test_files_that_overlap_are_not_unpacked() -> None:

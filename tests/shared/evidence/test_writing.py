@@ -83,6 +83,7 @@ def test_strangers_words_stay_words(facts: EvidenceFacts) -> None:
     hostile = PersonDecision("<b>x</b>\x1b[2J{{ 7*7 }}", "said \u202eyes", "now")
     study = facts.plan.study.model_copy(update={"purpose": "<script>x</script>"})
     changed = replace(facts, plan=replace(facts.plan, study=study), decisions=(hostile,))
+    changed = replace(changed, names_people=True)
     files = packed_files(evidence_pack(changed, None))
     page = files[PAGE].decode()
     assert "<script>" not in page
@@ -98,3 +99,18 @@ def test_a_run_of_questions_has_a_pack_too(facts_of: Callable[[str], EvidenceFac
         assert told["facts"]["run"]["id"] == facts.run
         assert facts.report is not None
         assert told["facts"]["run"]["failed"] == facts.report.failed_attempts
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_who_decided_is_numbered_unless_names_are_asked_for(
+    facts: EvidenceFacts, *, named: bool
+) -> None:
+    decided = (
+        PersonDecision("the coordinator", "sent the study", "", person=False),
+        *(PersonDecision(who, "enrol", "") for who in ("mallory", "alice", "mallory")),
+    )
+    content = evidence_pack(replace(facts, decisions=decided, names_people=named), None)
+    told = json.loads(packed_files(content)[PROGRAMS])["facts"]["decisions"]
+    people = ["mallory", "alice", "mallory"] if named else ["person 1", "person 2", "person 1"]
+    assert [one["who"] for one in told] == ["the coordinator", *people]
+    assert (b"mallory" in content) is named
