@@ -20,7 +20,7 @@ from fieldfare.shared.system.private_files import PRIVATE_FOLDER, sync_folder
 FILE: Final = "desk.sqlite"
 BUSY_SECONDS: Final = 5.0
 
-_KIND: Final = DatabaseKind(
+DECIDERS: Final = DatabaseKind(
     name="the desk's file of deciders",
     error=UsageError,
     again="repeat",
@@ -115,5 +115,5 @@ def open_deciders(folder: Path, clock: Callable[[], datetime]) -> Iterator[Decid
     if not folder.is_dir():
         folder.mkdir(PRIVATE_FOLDER)
         sync_folder(folder.parent)
-    with Database(_KIND, folder / FILE, busy_seconds=BUSY_SECONDS) as database:
+    with Database(DECIDERS, folder / FILE, busy_seconds=BUSY_SECONDS) as database:
         yield DeciderBook(database, clock)

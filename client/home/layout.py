@@ -17,8 +17,10 @@ run/              custodian.sock  admin.sock  desk.sock
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Self
 
+from fieldfare.client.home.files import INSTITUTION_FILES
+from fieldfare.shared.formats.later import refuse_later
 from fieldfare.shared.system.home_folder import HomeFolder, hex32, run_id
 
 DELIVERY_FILE: Final = "delivery.signed"  # of a model that arrived; its folder appears whole
@@ -34,6 +36,17 @@ class Home(HomeFolder):
 
     OF: ClassVar = "an institution's"
     INIT: ClassVar = "institution init"
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Return an existing home that nobody else can reach and no later version wrote in.
+
+        Raises:
+            UsageError: no such home; names every problem, one line each, and what to do.
+        """
+        home = super().open(path)
+        refuse_later(home.path, INSTITUTION_FILES)
+        return home
 
     @property
     def folders(self) -> tuple[Path, ...]:

@@ -108,6 +108,11 @@ class Witness:
         except ValueError:
             found = None
         form = found.get("format") if isinstance(found, dict) else None
+        if isinstance(form, int) and form > FORMAT:
+            raise LedgerError(
+                f"expected a witness of format {FORMAT} or earlier in {self.path}, found {form}: a "
+                "later version of Fieldfare wrote it: install that version (docs/upgrade.md)"
+            )
         if not isinstance(found, dict) or set(found) != _FIELDS.get(repr(form)):
             raise LedgerError(
                 f"expected a witness of format {FORMAT} in {self.path}, found something else: "

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from fieldfare.shared.backup.encrypted_stream import EncryptedReader, EncryptedWriter
 from fieldfare.shared.canonical import canonical_bytes
 from fieldfare.shared.errors import UsageError
-from fieldfare.shared.system.home_files import HomeFile, InBackup, kind_of
+from fieldfare.shared.formats.files import HomeFile, InBackup, kind_of
 from fieldfare.shared.system.private_files import PRIVATE_FILE, PRIVATE_FOLDER, sync_folder
 
 FORMAT: Final = 1
@@ -140,7 +140,7 @@ def _header(stream: EncryptedReader) -> BackupHeader:
 
 
 def _write(stream: EncryptedReader, path: Path, saved: SavedFile) -> None:
-    path.parent.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+    _make_private(path.parent)
     digest, left = hashlib.sha256(), saved.size
     with path.open("xb") as file:
         path.chmod(PRIVATE_FILE)
@@ -154,6 +154,13 @@ def _write(stream: EncryptedReader, path: Path, saved: SavedFile) -> None:
     if digest.hexdigest() != saved.sha256:
         raise UsageError(f"{saved.path}: expected the bytes that the header names, found others")
     sync_folder(path.parent)
+
+
+def _make_private(folder: Path) -> None:
+    """Make a folder and those above it; Path.mkdir gives its mode to the innermost alone."""
+    if not folder.is_dir():
+        _make_private(folder.parent)
+        folder.mkdir(PRIVATE_FOLDER)
 
 
 def _saved(folder: Path, path: str) -> SavedFile:

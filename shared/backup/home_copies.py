@@ -9,8 +9,9 @@ from fieldfare.shared.backup.archive import BackupHeader, read_archive
 from fieldfare.shared.backup.encrypted_stream import EncryptedReader
 from fieldfare.shared.backup.recovery_key import RecoveryPrivate, RecoveryPublic
 from fieldfare.shared.errors import KeysError, UsageError
+from fieldfare.shared.formats.files import HomeFile, InBackup, files_in, kind_of
+from fieldfare.shared.formats.later import refuse_later
 from fieldfare.shared.sqlite.copies import check_database, copy_database
-from fieldfare.shared.system.home_files import HomeFile, InBackup, files_in, kind_of
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ class BackupSource:
 
         Raises:
             KeysError: another recovery key's.
-            UsageError: changed, cut off, another party's, or a database is damaged.
+            UsageError: changed, cut off, another party's, of a later version's home, or a database
+                is damaged.
             OSError: the disk says no.
         """
 
@@ -64,6 +66,7 @@ class BackupSource:
         with self.file.open("rb") as content:
             stream = EncryptedReader(content, str(self.file), self.key)
             header = read_archive(stream, folder, table, check)
+        refuse_later(folder, table, self.file)
         check_copies(folder, [saved.path for saved in header.files], table)
         return header
 

@@ -40,7 +40,7 @@ MOST_TEXT: Final = 60  # characters of a saved view's name
 MOST_QUERY: Final = 1000
 SEEN_AGAIN: Final = timedelta(minutes=1)  # a session's use is written down so often
 
-_KIND: Final = DatabaseKind(
+ACCOUNTS: Final = DatabaseKind(
     name="the console's file of accounts",
     error=UsageError,
     again="repeat",
@@ -502,5 +502,5 @@ def open_accounts(
         UsageError: it cannot be written, is locked, damaged, or open to others.
     """
     path = folder / FILE if folder else None
-    with Database(_KIND, path, busy_seconds=BUSY_SECONDS) as database:
+    with Database(ACCOUNTS, path, busy_seconds=BUSY_SECONDS) as database:
         yield AccountBook(database, clock, entropy)

@@ -107,6 +107,7 @@ MAX_VECTORS: Final = 2**19
 MAX_COSIGNATURES: Final = 10_000  # institutions of one study
 MAX_HEADER_BYTES: Final = 1024
 LINE_END: Final = b"\n"
+_MOST_FORMATS: Final = 10_000  # that are repeated: the file may be anything
 
 
 class Header(BaseModel):
@@ -297,7 +298,8 @@ class _Reader:
             header = Header.model_validate_json(line)
             canonical = canonical_bytes(header)
         except (ValidationError, ValueError, RecursionError):
-            self._complain(f"expected a {Header.TYPE}: is this a transcript?")
+            why = _later_format(line) or "is this a transcript?"
+            self._complain(f"expected a {Header.TYPE} of format 1: {why}")
         if canonical != line:
             self._complain("expected the header's canonical bytes")
         return header
@@ -345,6 +347,17 @@ class _Reader:
         leaf = self._line - 2 if kind == "leaf" else None
         where = kind or ("header" if self._line == 1 else "file")
         raise MisfitError(Misfit(line=self._line, leaf=leaf, kind=where, reason=reason))
+
+
+def _later_format(line: bytes) -> str:
+    """Return what to do about a header of a later format; empty for anything else."""
+    try:
+        found = json.loads(line)["format"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return ""
+    if not isinstance(found, int) or not 1 < found < _MOST_FORMATS:
+        return ""
+    return f"found {found}: a later version of Fieldfare wrote it, install that version"
 
 
 def _content_of(line: bytes, name: str) -> bytes:

@@ -39,9 +39,9 @@ from fieldfare.shared.backup import home_copies
 from fieldfare.shared.backup.home_copies import BackupSource, WrittenBackup
 from fieldfare.shared.backup.recovery_key import RecoveryPrivate
 from fieldfare.shared.errors import FieldfareError, KeysError, LedgerError, UsageError
+from fieldfare.shared.formats.files import files_in
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.sqlite.copies import check_database
-from fieldfare.shared.system.home_files import files_in
 
 NAME: Final = NAMES[0]
 KEY: Final = RecoveryPrivate.generate()

@@ -21,7 +21,7 @@ from fieldfare.server.upkeep.restored_coordinator import (
 from fieldfare.shared.backup.home_copies import BackupSource
 from fieldfare.shared.backup.recovery_key import RecoveryPrivate
 from fieldfare.shared.errors import KeysError, UsageError
-from fieldfare.shared.system.home_files import files_in
+from fieldfare.shared.formats.files import files_in
 
 KEY: Final = RecoveryPrivate.generate()
 STUDY: Final = "5" * 64

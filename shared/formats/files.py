@@ -1,7 +1,4 @@
-"""Every file of a home: in which format, and what becomes of it in a backup.
-
-Each party's table is its own (client/home/files.py, server/home/files.py).
-"""
+"""Every file of a home: in which format, and what becomes of it in a backup."""
 
 import fnmatch
 import os
@@ -12,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from fieldfare.shared.errors import UsageError
+from fieldfare.shared.formats.form import Form
 
 # What SQLite lays beside a database, and drafts that a crash leaves: a part of no format.
 PASSING: Final = ("*-wal", "*-shm", "*-journal", "*.new")
@@ -31,12 +29,12 @@ class HomeFile:
 
     Attributes:
         pattern: its path below the home; `*` is any name.
-        form: its format, as a reader names it.
+        form: how it is written, and which number says in which format.
         backup: what becomes of it in a backup.
     """
 
     pattern: str
-    form: str
+    form: Form
     backup: InBackup = InBackup.COPIED
 
     @property

@@ -1,0 +1,126 @@
+"""Files that a later version wrote are refused before anything is opened or written."""
+
+import json
+import os
+import tomllib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from fieldfare.shared.errors import UsageError
+from fieldfare.shared.formats.files import HomeFile, kind_of
+from fieldfare.shared.formats.form import Form, Numbered
+from fieldfare.shared.sqlite.versions import version_in
+
+MOST_READ: Final = 1024 * 1024  # of a file; a larger one is refused by whoever reads it
+MOST_LINE: Final = 64 * 1024
+_HEADER_LENGTH: Final = 8  # safetensors
+_PREFIX: Final = "fieldfare."
+
+
+def refuse_later(home: Path, table: Sequence[HomeFile], shown: Path | None = None) -> None:
+    """Refuse a home in which a later version of Fieldfare wrote; nothing is written.
+
+    A file that is no file of its kind, or that cannot be read now, is left to whoever reads it.
+
+    Args:
+        home: the folder.
+        table: of its files.
+        shown: what people know the folder as, where it is another.
+
+    Raises:
+        UsageError: names every such file, what it has and what this version knows, a line each.
+    """
+    found = list(_later(home, table, shown or home))
+    if found:
+        raise UsageError(
+            "\n".join(found) + "\na later version of Fieldfare wrote here: install that version, "
+            "or restore a backup of before (docs/upgrade.md); nothing was changed"
+        )
+
+
+def _later(home: Path, table: Sequence[HomeFile], shown: Path) -> Iterator[str]:
+    for folder, below, names in os.walk(home):
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(folder, name).relative_to(home)
+            kind = kind_of(path.as_posix(), table)
+            numbers = () if kind is None else _numbers(home / path, kind.form)
+            later = next((one for one in numbers if one[1] > one[2]), None)
+            if later is not None:
+                said, number, known = later
+                yield f"{shown / path}: expected {said} {known} or earlier, found {number}"
+
+
+def _numbers(path: Path, form: Form) -> Iterator[tuple[str, int, int]]:
+    """Yield what is numbered, the number in the file, and the newest one that is known."""
+    if form.numbered is None:
+        return
+    if form.numbered is Numbered.SQLITE:
+        version = version_in(path)
+        if version is not None:
+            yield "tables of version", version, form.newest
+        return
+    for said in _said(path, form.numbered):
+        if form.numbered is Numbered.SIGNED:
+            yield from _signed(said, form)
+        elif (number := _number(said.get("format"))) is not None:
+            yield "format", number, form.newest
+
+
+def _said(path: Path, numbered: Numbered) -> list[dict[str, Any]]:
+    try:
+        said = list(_parsed(path, numbered))
+    except (OSError, ValueError, RecursionError, AttributeError):
+        return []
+    return [one for one in said if isinstance(one, dict)]
+
+
+def _parsed(path: Path, numbered: Numbered) -> Iterator[Any]:
+    with path.open("rb") as file:
+        if numbered is Numbered.SAFETENSORS:
+            length = int.from_bytes(file.read(_HEADER_LENGTH), "little")
+            yield json.loads(file.read(min(length, MOST_READ))).get("__metadata__")
+            return
+        if numbered is Numbered.LINES:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - MOST_LINE))
+        content = file.read(MOST_READ + 1)
+    if len(content) > MOST_READ:
+        return
+    if numbered is Numbered.TOML:
+        yield tomllib.loads(content.decode())
+    elif numbered is Numbered.JSON:
+        yield json.loads(content)
+    else:
+        lines = content.splitlines()
+        yield from map(json.loads, lines if numbered is Numbered.SIGNED else lines[-1:])
+
+
+def _number(said: object) -> int | None:
+    """Return a number; safetensors' metadata holds nothing but text."""
+    if isinstance(said, str) and said.isascii() and said.isdigit():
+        return int(said[:9])
+    return said if isinstance(said, int) and not isinstance(said, bool) else None
+
+
+def _signed(said: dict[str, Any], form: Form) -> Iterator[tuple[str, int, int]]:
+    kind, _, version = str(said.get("type", "")).removeprefix(_PREFIX).rpartition(".v")
+    known = dict(form.types).get(kind)
+    if known is not None and (number := _number(version)) is not None:
+        yield f"version of {kind}", number, known
+    for part in _parts(said.get("body")):
+        if (number := _number(part.get("format"))) is not None:
+            yield "format", number, form.newest
+
+
+def _parts(body: object) -> Iterator[dict[str, Any]]:
+    """Yield a body, and the papers in it, each of which has a format of its own."""
+    if not isinstance(body, dict):
+        return
+    yield body
+    for value in body.values():
+        if isinstance(value, str) and value.startswith("{"):
+            try:
+                yield json.loads(value)
+            except (ValueError, RecursionError):
+                continue

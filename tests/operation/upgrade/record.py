@@ -1,0 +1,153 @@
+"""Record homes of a version: what its wheel makes, for every later version to open.
+
+    python -m tests.operation.upgrade.record COMMIT
+
+The commit's wheel is built from the history, and its commands make a coordinator and three banks,
+train a study, score with it, and back up. The bytes are other ones each time, because keys and
+noise are the operating system's: recorded once for a version, and never replaced afterwards.
+"""
+
+import io
+import json
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Final
+
+from tests.support.federations.beds import delivered, small_bed
+from tests.support.system.earlier import ROOT, earlier_version
+
+from fieldfare.simulations.testbed.testbed import COORDINATOR, Bed
+
+KEPT: Final = Path(__file__).parent / "recorded"
+BANK: Final = "bank-a"
+NOTICES: Final = """\
+format = 1
+
+[[webhook]]
+name = "tickets"
+url = "http://127.0.0.1:9/nobody"
+secret_file = "keys/tickets-hook"
+"""
+PACKED: Final = (
+    COORDINATOR,
+    BANK,
+    f"{BANK}.backup",
+    "coordinator.backup",
+    "recovery.key",
+    "run.transcript",
+)
+
+
+def bed_of(program: Path, folder: Path) -> Bed:
+    """A bed of small banks whose every command and process is `program`."""
+
+    def command(words: Sequence[str]) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [program, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+
+    bed = small_bed(folder)
+    bed.command, bed.program = command, program
+    return bed
+
+
+def live(bed: Bed) -> None:
+    """Found a federation, and do once whatever leaves a file of its own in a home."""
+    bed.found()
+    homes = (bed.coordinator_home, bed.home(BANK))
+    bed.fieldfare("recovery", "key", str(bed.folder / "recovery.key"))
+    public = str(bed.folder / "recovery.key.pub")
+    bed.coordinator("recovery", public)
+    bed.institution(BANK, "keys", "recovery", public)
+    for home in homes:
+        (home / "keys" / "tickets-hook").write_text("a secret of nobody's, of 32 or more bytes\n")
+        (home / "keys" / "tickets-hook").chmod(0o600)
+        (home / "notices.toml").write_text(NOTICES)
+        (home / "notices.toml").chmod(0o600)
+    bed.institution(BANK, "console", "account", "add", "anna", "--role", "analyst")
+    bed.institution(BANK, "desk", "person", "add", "otto")
+    bed.coordinator("console", "account", "add", "lena", "--role", "operator")
+    bed.start()
+    try:
+        run = bed.run(bed.agree())
+        row = bed.until_ended(run)
+        if row.reason:
+            raise SystemExit(row.reason)
+        bed.until(lambda: run in delivered(bed, BANK), "the model at the bank")
+        bed.offer_another(bed.folder / "again.toml")
+        bed.coordinator("backup", str(bed.folder / "coordinator.backup"))
+        after_a_run(bed, run)
+    finally:
+        bed.stop()
+    shutil.move(bed.transcript(run), bed.folder / "run.transcript")
+
+
+def after_a_run(bed: Bed, run: str) -> None:
+    """What a bank's people do with a model."""
+    bed.institution(BANK, "score", "--model", run, "--out", str(bed.folder / "ranked.parquet"))
+    first = json.loads(bed.institution(BANK, "alerts", "--json"))[0]["alert"]
+    bed.institution(BANK, "alert", "act", first, "comment", "--note", "rang the branch")
+    bed.institution(BANK, "tune", "--model", run)
+    bed.institution(BANK, "evaluate", "--model", run)
+    bed.institution(BANK, "records", "check", str(bed.study))
+    bed.institution(BANK, "backup", str(bed.folder / f"{BANK}.backup"))
+
+
+def pack(folder: Path, to: Path) -> None:
+    """Write what is kept, in one order, without owners and times; no sockets."""
+
+    def plain(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+        if not (member.isreg() or member.isdir()):
+            return None
+        member.uid = member.gid = member.mtime = 0
+        member.uname = member.gname = ""
+        return member
+
+    with tarfile.open(to, "w:xz", format=tarfile.PAX_FORMAT, preset=9) as archive:
+        for name in PACKED:
+            archive.add(folder / name, name, filter=plain)
+        records = (folder.parent / f"{BANK}.parquet").read_bytes()
+        member = tarfile.TarInfo(f"{BANK}.parquet")
+        member.size = len(records)
+        archive.addfile(member, io.BytesIO(records))
+
+
+def main(commit: str) -> None:
+    """Record a commit's homes."""
+    whole = subprocess.run(
+        ["git", "-C", str(ROOT), "rev-parse", f"{commit}^{{commit}}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    folder = Path(mkdtemp(prefix="ff-"))  # sockets lie below it
+    try:
+        record(whole, folder)
+    finally:
+        shutil.rmtree(folder)
+
+
+def record(whole: str, folder: Path) -> None:
+    """Record the homes of a commit, named in full, in a folder that is thrown away."""
+    bed = bed_of(earlier_version(whole, folder / "earlier"), folder)
+    live(bed)
+    KEPT.mkdir(exist_ok=True)
+    version = bed.fieldfare("--version").split()[-1]
+    pack(bed.folder, KEPT / f"{version}.tar.xz")
+    said = {
+        "commit": whole,
+        "version": version,
+        "recorded": datetime.now(UTC).isoformat(timespec="seconds"),
+        "folder": str(bed.folder),
+    }
+    (KEPT / f"{version}.json").write_text(json.dumps(said, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

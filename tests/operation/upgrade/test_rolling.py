@@ -1,0 +1,83 @@
+"""A running federation goes from a recorded version to this one: its coordinator, then each bank.
+
+Real processes of both versions, in `make nightly PART=operate`; needs the history of the commit.
+"""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Final
+
+import pytest
+from tests.operation.upgrade.record import bed_of
+from tests.operation.upgrade.recorded import VERSIONS, recorded_as
+from tests.support.federations.beds import check_whole, resume_by_itself
+from tests.support.federations.outages import begin, resume, until_step
+from tests.support.system.earlier import earlier_version, in_history
+
+from fieldfare.simulations.testbed.testbed import COMMAND, COORDINATOR, Bed, in_a_process
+
+STEPS: Final = 8
+
+pytestmark = [pytest.mark.promises, pytest.mark.timeout(1800)]  # PART=operate alone
+
+
+@pytest.fixture(params=VERSIONS)
+def earlier(request: pytest.FixtureRequest) -> Iterator[Bed]:
+    """A federation of a recorded version that runs, under a short path: sockets lie below it."""
+    commit = recorded_as(request.param)["commit"]
+    if not in_history(commit):
+        pytest.skip(f"the history has no {commit}: fetch it whole (git fetch --unshallow)")
+    folder = Path(mkdtemp(prefix="ff-"))
+    bed = bed_of(earlier_version(commit, folder / "earlier"), folder)
+    bed.found()
+    resume_by_itself(bed, on=False)  # it is carried on at the moment that the test chooses
+    try:
+        bed.start()
+        yield bed
+    finally:
+        bed.stop()
+        shutil.rmtree(folder)
+
+
+def install_present(bed: Bed) -> None:
+    """From now on, what starts is this version."""
+    bed.command, bed.program = in_a_process, COMMAND
+
+
+def whole(bed: Bed, run: str, steps: int) -> None:
+    """A run ended well, with everybody: audited, and every bank's ledger recomputed."""
+    row = bed.until_ended(run)
+    report = check_whole(bed, row)
+    assert report["steps"] == steps
+    assert len(report["institutions"]) == len(bed.names)
+
+
+def test_a_federation_is_upgraded_while_it_runs(earlier: Bed) -> None:
+    """A run that is under way goes on, and no invitation, roster or approval is made anew."""
+    bed = earlier
+    kept = {
+        path: path.read_bytes()
+        for path in (
+            bed.coordinator_home / "invitation.json",
+            bed.coordinator_home / "roster.signed",
+            *(bed.home(name) / "node.toml" for name in bed.names),
+        )
+    }
+    run = begin(bed, "under-way", steps=STEPS)
+    until_step(bed, run, 2)
+    bed.stop_one(COORDINATOR)
+    install_present(bed)
+    bed.start_coordinator()
+    bed.until_connected()
+    resume(bed, run)
+    whole(bed, run, STEPS)  # begun by one version, finished by the other, all banks earlier ones
+
+    for number, name in enumerate(bed.names):
+        bed.stop_one(name)
+        bed.start_institution(name)
+        bed.until_connected()
+        whole(bed, begin(bed, f"mixed-{number}", steps=3), 3)
+    for path, content in kept.items():
+        assert path.read_bytes() == content, path
