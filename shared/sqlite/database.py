@@ -192,6 +192,7 @@ class Database:
 
     def _make_ready(self) -> None:
         try:
+            self._version()  # before a setting writes into what a later version made
             for name, setting, expected in self._kind.pragmas:
                 if self._path is not None or name != "journal_mode":
                     self._set(name, setting, expected)
