@@ -30,6 +30,7 @@ EXTRA_OF: Final = {
     "sklearn": "institution",
     "threadpoolctl": "institution",
     "sqlalchemy": "coordinator",
+    "sqlglot": "sql",
     "starlette": "institution",
     "torch": "torch",
     "uvicorn": "coordinator",
@@ -40,6 +41,7 @@ FOR: Final = {
     "coordinator": "a coordinator needs",
     "demo": "simulations need",
     "institution": "an institution needs",
+    "sql": "indicators as SQL of another engine need",
     "torch": "networks (mlp, modules) need",
 }
 
@@ -57,7 +59,7 @@ def told(error: ModuleNotFoundError, role: str | None = None) -> Exception:
     extra = EXTRA_OF.get(library)
     if extra is None:
         return error
-    extra = extra if role is None or extra == "torch" else role
+    extra = extra if role is None or extra in {"sql", "torch"} else role
     return PackageError(
         f"expected {library}, which {FOR[extra]}, found that it is not installed here: where "
         f"fieldfare is installed, run: pip install 'fieldfare[{extra}]'"

@@ -56,6 +56,6 @@ app: Final = Part(
         institution.studies institution.study.receive institution.import institution.review
         institution.approve institution.reject institution.withdraw
     """,
-    typologies="typologies.list typologies.show typologies.check typologies.run",
+    typologies="typologies.list typologies.show typologies.check typologies.run typologies.sql",
     **{"upkeep.backup": "institution.keys.recovery institution.backup institution.restore"},
 )

@@ -4,7 +4,7 @@ import json
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import pyarrow.parquet as pq
 import typer
@@ -13,13 +13,20 @@ from rich.console import Console
 from fieldfare.client.cli import app
 from fieldfare.client.cli.options import JsonOption, day_given
 from fieldfare.client.drafting.study_toml import features_text
+from fieldfare.client.records.settings import private_line
 from fieldfare.client.records.sources.covering import OPTION, OmittedCounts, bank_codes
 from fieldfare.client.typologies import features
 from fieldfare.client.typologies.checking import check_pack
 from fieldfare.client.typologies.extract import open_extract
 from fieldfare.client.typologies.pack import Pack, PackIndicator, load_pack, own_pack
 from fieldfare.client.typologies.partitions import MOST_PARTS, Room, room_beside
-from fieldfare.client.typologies.running import RunReport, RunTask, engine_memory, run_pack
+from fieldfare.client.typologies.running import (
+    ROWS_IN_A_GROUP,
+    RunReport,
+    RunTask,
+    engine_memory,
+    run_pack,
+)
 from fieldfare.client.typologies.typology import Typology
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.pages.words import percent
@@ -258,3 +265,59 @@ def _line(report: RunReport, indicator: PackIndicator) -> list[str]:
     return [
         f"{indicator.id}  {present:>8} with a value  {fired:>8} hits  {indicator.typology.title}"
     ]
+
+
+@app.command("typologies.sql")
+def typologies_sql(
+    dialect: Annotated[str, typer.Option(help="The engine: spark or postgres.")],
+    as_of: Annotated[str, typer.Option(help="The last day to look at; a public date, 2026-03-31.")],
+    out: Annotated[
+        Path | None, typer.Option(help="The new file: SQL, or with --uri-file Parquet; else shown.")
+    ] = None,
+    pack: PackOption = None,
+    only: OnlyOption = "",
+    lacking: Annotated[
+        str, typer.Option(help="Columns that your tables do not have: transactions.mcc,...")
+    ] = "",
+    schema: Annotated[
+        str, typer.Option(help="Where transactions, accounts and customers stand.")
+    ] = "",
+    uri_file: Annotated[
+        Path | None,
+        typer.Option(help="A private file with the address of a PostgreSQL: run it there."),
+    ] = None,
+) -> None:
+    """Say every indicator in the SQL of your own engine, or run it in your PostgreSQL."""
+    from fieldfare.client.typologies import dialects  # noqa: PLC0415 -- of an extra of its own
+
+    known = [one.value for one in dialects.Dialect]
+    if dialect not in known:
+        raise UsageError(f"--dialect: expected {' or '.join(known)}, found {dialect[:20]}")
+    if schema and not schema.replace("_", "").replace(".", "").isalnum():
+        raise UsageError("--schema: expected letters, digits, _ and dots, found other signs")
+    asked = dialects.PushedDown(
+        _pack(pack, only),
+        dialects.Dialect(dialect),
+        day_given(as_of, "--as-of"),
+        schema,
+        [name.strip() for name in lacking.split(",") if name.strip()],
+    )
+    if uri_file is not None:
+        _run_there(asked, uri_file, out)
+        return
+    text = ";\n\n".join(dialects.statements(asked)) + ";\n"
+    if out is None:
+        typer.echo(text, nl=False)
+        return
+    with out.open("x", encoding="utf-8") as file:
+        file.write(text)
+
+
+def _run_there(asked: Any, uri_file: Path, out: Path | None) -> None:
+    from fieldfare.client.typologies.pushed import run_in_postgresql  # noqa: PLC0415 -- as above
+
+    if out is None or out.suffix != ".parquet":
+        raise UsageError("--out: expected a name that ends in .parquet, found another or none")
+    computed = run_in_postgresql(asked, private_line(uri_file))
+    pq.write_table(computed, out, compression="zstd", row_group_size=ROWS_IN_A_GROUP)
+    typer.echo(f"{computed.num_rows} customers, {len(asked.pack.indicators)} indicators")

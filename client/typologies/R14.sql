@@ -1,18 +1,28 @@
 -- own: every purchase looks at what this customer did before it
-WITH bought AS (
-    SELECT unit, moment
+WITH step AS (
+    SELECT
+        unit,
+        moment,
+        minute,
+        coalesce(
+            direction = 'out' AND channel = 'VASP_OUT' AND amount <= $small AND age < 90, false
+        ) AS bought,
+        coalesce((cash_in OR spend = 'prepaid') AND age < 92, false) AS funds
     FROM entry
-    WHERE direction = 'out' AND channel = 'VASP_OUT' AND amount <= $small AND age < 90
 ),
-funded AS (
-    SELECT DISTINCT unit, moment
-    FROM entry
-    WHERE (cash_in OR spend = 'prepaid') AND age < 92
+looked AS (
+    SELECT
+        unit,
+        bought,
+        minute,
+        max(CASE WHEN funds THEN minute END) OVER (PARTITION BY unit ORDER BY moment) AS funded
+    FROM step
+    WHERE bought OR funds
 )
 SELECT
-    b.unit,
-    count(*) FILTER (date_diff('minute', f.moment, b.moment) <= 1440) AS R14,
+    unit,
+    count(*) FILTER (minute - funded <= 1440) AS R14,
     count(*) AS R14_purchases
-FROM bought AS b
-ASOF LEFT JOIN funded AS f ON f.unit = b.unit AND b.moment >= f.moment
-GROUP BY b.unit
+FROM looked
+WHERE bought
+GROUP BY unit

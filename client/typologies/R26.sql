@@ -1,33 +1,48 @@
 -- own: both sides are entries of this customer's own statement
-WITH wage AS (
-    SELECT unit, party, direction, moment, sum(amount) AS amount
-    FROM entry
-    WHERE channel = 'PAYROLL' AND party IS NOT NULL AND age < 97
-    GROUP BY ALL
-),
-back AS (
+WITH step AS (
+    -- what is no wage is looked at as what may come back: in the other direction
     SELECT
         unit,
         party,
-        CASE direction WHEN 'in' THEN 'out' ELSE 'in' END AS direction,
+        CASE
+            WHEN channel = 'PAYROLL' THEN direction
+            WHEN direction = 'in' THEN 'out'
+            ELSE 'in'
+        END AS way,
+        channel = 'PAYROLL' AS is_wage,
         moment,
+        minute,
         sum(amount) AS amount
     FROM entry
-    WHERE channel <> 'PAYROLL' AND party IS NOT NULL AND age < 97
+    WHERE party IS NOT NULL AND age < 97
     GROUP BY ALL
 ),
+looked AS (
+    SELECT
+        unit,
+        party,
+        way,
+        is_wage,
+        amount,
+        minute,
+        moment,
+        max(CASE WHEN is_wage THEN moment END)
+            OVER (PARTITION BY unit, party, way ORDER BY moment) AS paid_at,
+        max(CASE WHEN is_wage THEN minute END)
+            OVER (PARTITION BY unit, party, way ORDER BY moment) AS paid_minute
+    FROM step
+),
 returned AS (
-    SELECT b.unit, b.party, b.direction, w.moment, sum(b.amount) AS amount
-    FROM back AS b
-    ASOF JOIN wage AS w
-        ON w.unit = b.unit AND w.party = b.party AND w.direction = b.direction AND b.moment >= w.moment
-    WHERE date_diff('minute', w.moment, b.moment) <= $minutes
+    SELECT unit, party, way, paid_at, sum(amount) AS amount
+    FROM looked
+    WHERE NOT is_wage AND minute - paid_minute <= $minutes
     GROUP BY ALL
 )
 SELECT
     w.unit,
     sum(least(coalesce(r.amount, 0), w.amount)) / sum(w.amount) AS R26
-FROM wage AS w
+FROM looked AS w
 LEFT JOIN returned AS r
-    ON r.unit = w.unit AND r.party = w.party AND r.direction = w.direction AND r.moment = w.moment
+    ON r.unit = w.unit AND r.party = w.party AND r.way = w.way AND r.paid_at = w.moment
+WHERE w.is_wage
 GROUP BY w.unit

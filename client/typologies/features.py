@@ -78,14 +78,35 @@ def _table(extract: Extract, pack: Pack, queries: Sequence["Query"]) -> FeatureT
             doubtful[query.name] = empty
         columns += _nulls(extract, query) if lacking else query_columns(extract, query)
         fields += [_field(query, spec, extract.banks) for spec in query.features]
+    said = _said(pack, extract.as_of, missing)
+    schema = pa.schema(fields, metadata=said)
+    return FeatureTable(pa.Table.from_arrays(columns, schema=schema), missing, doubtful)
+
+
+def _said(pack: Pack, as_of: date, missing: Mapping[str, tuple[str, ...]]) -> dict[bytes, str]:
     metadata = {
         "format": FORMAT,
-        "as_of": extract.as_of.isoformat(),
+        "as_of": as_of.isoformat(),
         "pack": pack.sha256,
         "missing": {name: list(lacking) for name, lacking in missing.items()},
     }
-    schema = pa.schema(fields, metadata={METADATA_KEY: json.dumps(metadata, sort_keys=True)})
-    return FeatureTable(pa.Table.from_arrays(columns, schema=schema), missing, doubtful)
+    return {METADATA_KEY: json.dumps(metadata, sort_keys=True)}
+
+
+def schema_of(pack: Pack, as_of: date, lacking: Collection[str]) -> Any:
+    """Return the Arrow schema of a table of features that another engine computed.
+
+    Args:
+        pack: what was computed.
+        as_of: the last day that was looked at.
+        lacking: canonical columns that the records do not have.
+    """
+    queries = [own_query(one) for one in pack.indicators]
+    missing = {query.name: tuple(name for name in query.required if name in lacking)
+               for query in queries if set(query.required) & set(lacking)}  # fmt: skip
+    fields = [pa.field(UNIT, pa.string(), nullable=False)]
+    fields += [_field(query, spec, ()) for query in queries for spec in query.features]
+    return pa.schema(fields, metadata=_said(pack, as_of, missing))
 
 
 def day_of(path: Path) -> date | None:

@@ -49,18 +49,24 @@ WITH taken_back AS (
     FROM transactions
     WHERE reversal_of IS NOT NULL
 ),
+local AS (
+    SELECT
+        *,
+        ts_utc + to_minutes(coalesce(tz_offset_min, 0)) AS happened
+    FROM transactions
+    WHERE NOT coalesce(is_attempted, false) AND reversal_of IS NULL
+),
 dated AS (
     SELECT
         *,
-        ts_utc + to_minutes(coalesce(tz_offset_min, 0)) AS happened,
         date_diff('day', CAST(happened AS DATE), CAST($as_of AS DATE)) AS age
-    FROM transactions
-    WHERE NOT coalesce(is_attempted, false) AND reversal_of IS NULL
+    FROM local
 )
 SELECT
     a.unit,
     a.account,
     d.happened AS moment,
+    date_diff('minute', TIMESTAMP '1970-01-01 00:00:00', d.happened) AS minute,
     CAST(d.age AS SMALLINT) AS age,                    -- whole days before the as-of date
     CAST(d.age // 30 AS SMALLINT) AS month,            -- 0: the last thirty days
     hour(d.happened) >= 22 OR hour(d.happened) < 6 AS night,

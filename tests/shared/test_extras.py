@@ -36,6 +36,7 @@ BESIDE = (
     "interpret",
     "mlflow",
     "ray",
+    "sqlglot",
 )  # extras of their own: loaded in functions that ask for them
 DRAWING = ("opendp",)  # loaded where a custodian draws exact noise, in a module that all read
 # Processes that commands start as `python -m`, by role.

@@ -21,8 +21,6 @@ from fieldfare.shared.errors import RecordsError
 
 CONNECT_SECONDS: Final = 10
 _BEGINNING: Final = (
-    # One snapshot for all that is read, and no way to write in it.
-    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
     "SET LOCAL DateStyle = 'ISO, YMD'",  # how dates read does not hang on the server
     "SET LOCAL TimeZone = 'UTC'",
 )
@@ -90,11 +88,11 @@ def open_postgresql(uri: str, mapping: ColumnMapping, rows: Rows) -> Iterator[So
     relation = rows.relation
     if relation is None:
         raise RecordsError("postgresql: expected a table or a query, found none")
-    with closing(_connected(uri, name)) as database, connect(threads=1) as connection:
+    with closing(connected(uri, name)) as database, connect(threads=1) as connection:
         try:
             columns = _columns(name, database, relation)
         except AdbcError as error:
-            raise _problem(name, error) from None
+            raise problem(name, error) from None
 
         def feed(wanted: Sequence[str]) -> Feed:
             kinds = {column: columns[column] for column in wanted}
@@ -103,18 +101,30 @@ def open_postgresql(uri: str, mapping: ColumnMapping, rows: Rows) -> Iterator[So
         yield Source(name, columns, feed, mapping.numerals)
 
 
-def _connected(uri: str, name: str) -> Any:
+def connected(uri: str, name: str, *, writing: bool = False) -> Any:
+    """Return a connection in one transaction with one snapshot.
+
+    Args:
+        uri: as libpq reads it; a secret.
+        name: of the source, for messages.
+        writing: whether temporary tables may be made in it; nothing is ever committed.
+
+    Raises:
+        RecordsError: no connection.
+    """
     try:
         database = adbc_driver_postgresql.dbapi.connect(_timely(uri))
     except AdbcError as error:
         raise RecordsError(f"{name}: expected a connection, found none: {_why(error)}") from None
     try:
         with database.cursor() as cursor:
+            mode = ", READ ONLY" if not writing else ""
+            cursor.execute(f"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ{mode}")
             for statement in _BEGINNING:
                 cursor.execute(statement)
     except AdbcError as error:
         database.close()
-        raise _problem(name, error) from None
+        raise problem(name, error) from None
     return database
 
 
@@ -134,7 +144,8 @@ def _timely(uri: str) -> str:
     return f"{uri} connect_timeout={CONNECT_SECONDS}"
 
 
-def _problem(name: str, error: AdbcError) -> RecordsError:
+def problem(name: str, error: AdbcError) -> RecordsError:
+    """Return the error of a server's answer, by its SQLSTATE alone."""
     state = error.sqlstate or ""
     reason = _REASONS.get(state) or _REASONS.get(state[:2]) or "an error"
     return RecordsError(
@@ -176,7 +187,7 @@ def _feed(
         reader = cursor.fetch_record_batch()
     except AdbcError as error:
         cursor.close()
-        raise _problem(name, error) from None
+        raise problem(name, error) from None
     message = f"{name}: expected rows to the end, found that the server or the connection broke off"
     checked = CheckedBatches(reader, (AdbcError, OSError), message)
     connection.register("postgresql_records", checked.reader())

@@ -3,7 +3,7 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +36,15 @@ class PostgresServer:
         ):
             for statement in statements:
                 cursor.execute(statement)
+
+    def ingest(self, tables: Mapping[str, Any]) -> None:
+        """Make a table of each Arrow table."""
+        with (
+            adbc_driver_postgresql.dbapi.connect(self.uri, autocommit=True) as connection,
+            connection.cursor() as cursor,
+        ):
+            for name, rows in tables.items():
+                cursor.adbc_ingest(name, rows)
 
     def value(self, query: str) -> Any:
         with (

@@ -1,0 +1,140 @@
+"""Indicators out of core under a limit, and the same values where a bank's records lie.
+
+Spark needs the extra [spark] and Debian's default-jre-headless, PostgreSQL its package.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from tests.benchmarks.scale.payments import AS_OF, make_payments
+from tests.support.system.memory_group import memory_group
+from tests.support.system.postgres import running_postgres
+
+from fieldfare.client.records.canonical.bank import TABLES
+from fieldfare.client.typologies import checking
+from fieldfare.client.typologies.dialects import Dialect, PushedDown, statements
+from fieldfare.client.typologies.extract import open_extract
+from fieldfare.client.typologies.features import feature_table
+from fieldfare.client.typologies.pack import own_pack
+from fieldfare.client.typologies.pushed import run_in_postgresql
+
+pytestmark = pytest.mark.promises
+
+LIMIT = 2048  # MB
+PAYMENTS = 100_000
+
+
+@pytest.fixture(scope="module", params=["probe", "payments"])
+def records(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, date]:
+    folder = tmp_path_factory.mktemp("records") / "canonical"
+    if request.param == "payments":
+        make_payments(folder, PAYMENTS, seed=3)
+        return folder, AS_OF
+    folder.mkdir()
+    for name, rows in checking.probe_records(3).items():
+        pq.write_table(rows, folder / f"{name}.parquet")
+    return folder, checking.AS_OF
+
+
+def lacking_in(folder: Path) -> list[str]:
+    there = {name: pq.read_schema(folder / f"{name}.parquet").names for name in TABLES}
+    return [
+        f"{name}.{column}"
+        for name, model in TABLES.items()
+        for column in model.model_fields
+        if column not in there[name]
+    ]
+
+
+def expected(folder: Path, day: date) -> Any:
+    with open_extract(folder, day) as extract:
+        return feature_table(extract, own_pack()).table
+
+
+def assert_equal(found: Any, whole: Any) -> None:
+    assert found.column_names == whole.column_names
+    for name in whole.column_names:
+        assert found.column(name).to_pylist() == whole.column(name).to_pylist(), name
+
+
+@pytest.mark.timeout(600)
+def test_postgresql_gives_the_values_of_duckdb(records: tuple[Path, date]) -> None:
+    folder, day = records
+    with running_postgres() as server:
+        server.ingest({name: pq.read_table(folder / f"{name}.parquet") for name in TABLES})
+        asked = PushedDown(own_pack(), Dialect.POSTGRES, day, lacking=lacking_in(folder))
+        assert_equal(run_in_postgresql(asked, server.uri), expected(folder, day))
+
+
+@contextmanager
+def local_spark(folder: Path) -> Iterator[Any]:
+    from pyspark.sql import SparkSession
+
+    settings = {
+        "spark.ui.enabled": "false",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.driver.host": "127.0.0.1",
+        "spark.sql.shuffle.partitions": "2",
+        "spark.sql.warehouse.dir": str(folder),
+        "spark.driver.memory": "2g",
+    }
+    builder = SparkSession.builder.master("local[2]")
+    for name, value in settings.items():
+        builder = builder.config(name, value)
+    session = builder.getOrCreate()
+    try:
+        yield session
+    finally:
+        session.stop()
+
+
+@pytest.mark.timeout(900)
+def test_spark_gives_the_values_of_duckdb(records: tuple[Path, date], tmp_path: Path) -> None:
+    folder, day = records
+    asked = PushedDown(own_pack(), Dialect.SPARK, day, lacking=lacking_in(folder))
+    *before, last = statements(asked)
+    with local_spark(tmp_path) as spark:
+        for name in TABLES:
+            spark.read.parquet(str(folder / f"{name}.parquet")).createOrReplaceTempView(name)
+        for one in before:
+            spark.sql(one)
+        assert_equal(spark.sql(last).toArrow(), expected(folder, day))
+
+
+@pytest.mark.timeout(900)
+def test_a_run_stays_within_its_memory_and_is_the_same_in_parts(tmp_path: Path) -> None:
+    folder = tmp_path / "canonical"
+    make_payments(folder, 2_000_000, seed=5)
+    command = [sys.executable, "-m", "fieldfare", "typologies", "run", str(folder),
+               "--as-of", AS_OF.isoformat(), "--out"]  # fmt: skip
+    with memory_group(LIMIT << 20) as group:
+        done = group.run([*command, tmp_path / "a", "--memory", "x"], seconds=60)
+        assert done.returncode == 2
+        small = tmp_path / "small.parquet"
+        done = group.run([*command, str(small), "--memory", str(LIMIT)], seconds=600)
+        assert (done.returncode, group.killed) == (0, 0), done.stderr
+        assert "parts" in done.stdout.splitlines()[0]
+    whole = tmp_path / "whole.parquet"
+    subprocess.run([*command, str(whole), "--memory", "8192"], check=True, timeout=600)
+    assert whole.read_bytes() == small.read_bytes()
+
+
+@pytest.mark.timeout(300)
+def test_the_benchmark_prints_a_line_for_each_size(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.benchmarks.scale.indicators", "--millions", "0.1",
+               "--folder", str(tmp_path)]  # fmt: skip
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
+    (line,) = [json.loads(one) for one in done.stdout.splitlines()]
+    assert line["seconds_for_a_million"] > 0
+    assert line["peak_mb"] < line["limit_mb"]
+    assert not list(tmp_path.iterdir())
