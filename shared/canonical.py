@@ -54,7 +54,9 @@ def _is_plain(content: Any) -> bool:
     if kind is int:
         return bool(-MAX_EXACT_INT <= content <= MAX_EXACT_INT)
     if kind is dict:
-        return all(_is_plain(name) and _is_plain(value) for name, value in content.items())
+        return all(type(name) is str and name.isascii() for name in content) and all(
+            map(_is_plain, content.values())
+        )
     if kind is list:
         return all(map(_is_plain, content))
     return content is None or kind is bool

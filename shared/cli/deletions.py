@@ -58,7 +58,7 @@ def audit_deletions(
     transcript: TranscriptOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
 ) -> None:
-    """Check signed statements of what was deleted: each signature, and that none is left out.
+    """Check signed statements of what was deleted: signatures, and that none before the last lacks.
 
     A statement is its party's word: it proves who said it, and when. Exits with 1 where something
     does not fit, or the transcript has what was stated as deleted, and with 4 where vectors are
@@ -123,7 +123,8 @@ def _show(found: tuple[DeletionStatement, ...], compared: ComparedDeletions | No
         for one in found
     ]
     console().print(table(("no.", "deleted", "what", "of", "things"), rows, numbers=("things",)))
-    typer.echo(f"{counted(len(found), 'statement')} of {plain(found[0].party)}, none left out")
+    whose = f"{counted(len(found), 'statement')} of {plain(found[0].party)}"
+    typer.echo(f"{whose}, none missing before the last")
     typer.echo("each is its party's word: no signature proves that no copy is left")
     if compared is None:
         return

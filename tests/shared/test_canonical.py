@@ -130,7 +130,9 @@ def test_every_character_of_ascii_is_written_alike() -> None:
     assert content_bytes({text: text}) == rfc8785.dumps({text: text})
 
 
-@pytest.mark.parametrize("value", [MAX_EXACT_INT + 1, [-MAX_EXACT_INT - 1], math.nan, "\ud800"])
+@pytest.mark.parametrize(
+    "value", [MAX_EXACT_INT + 1, [-MAX_EXACT_INT - 1], math.nan, "\ud800", {1: "one"}, {None: 1}]
+)
 def test_the_faster_encoder_takes_nothing_that_is_refused(value: object) -> None:
     with pytest.raises(rfc8785.CanonicalizationError):
         content_bytes(value)

@@ -97,7 +97,7 @@ def test_statements_of_deletion_are_written_and_checked(
     assert "1 statement of deletion" in capsys.readouterr().out
     roster = ("--roster", str(ended.home.roster))
     assert run(["audit", "deletions", str(file), *roster]) == 0
-    assert "1 statement of coordinator, none left out" in capsys.readouterr().out
+    assert "1 statement of coordinator, none missing before the last" in capsys.readouterr().out
     assert run(["audit", "deletions", str(file), *roster, "--json"]) == 0
     assert said(capsys)["statements"][0]["subject"] == "old"
     # A copy that was exported before refutes it.
