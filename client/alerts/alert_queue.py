@@ -7,7 +7,7 @@ a casework folder goes into the operator's store and log when it is collected.
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ from fieldfare.client.journal.journal import Journal
 from fieldfare.client.scoring.selection import LISTED, Members, left_out, parse_suppression
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import UsageError
+from fieldfare.shared.protocol.deletion import ALERTS, ENTRIES
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.private_files import (
     OTHERS,
@@ -332,15 +333,36 @@ def keys_of(home: Home, settings: HomeSettings) -> EntryKeys:
     return (HomeQueue(home, settings) if casework is None else casework).entry_keys
 
 
-def forget(store: AlertStore, keys: EntryKeys, settings: HomeSettings, now: datetime) -> int:
+def forget(
+    store: AlertStore, keys: EntryKeys, settings: HomeSettings, now: datetime, journal: Journal
+) -> int:
     """Delete alerts, comments and entries whose date has come; return how many alerts.
+
+    The log says so: of each day's key its hash, before it goes; of alerts only until which day, for
+    how many there were is nobody's business.
 
     Raises:
         UsageError: the store cannot be written.
+        LedgerError: the log cannot be written; keys stay.
         OSError: a key cannot be removed.
     """
-    gone, _ = store.expire(now, settings.alerts.keep_days)
+    terms, user = settings.alerts, printable(os_user())
+    for day, fingerprint in keys.due(now.date()):
+        if not journal.wrote(Event.DELETED, fingerprint):
+            journal.append(
+                Event.DELETED,
+                user,
+                kind=ENTRIES,
+                asked=day,
+                fingerprint=fingerprint,
+                rule=f"alerts.entries_days = {terms.entries_days}",
+            )
     keys.forget(now.date())
+    gone, _ = store.expire(now, terms.keep_days)
+    if gone:
+        until = (now - timedelta(days=terms.keep_days)).date()
+        rule = f"alerts.keep_days = {terms.keep_days}"
+        journal.append(Event.DELETED, user, kind=ALERTS, asked=until.isoformat(), rule=rule)
     return gone
 
 

@@ -15,6 +15,7 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.system.private_files import (
     create_private,
@@ -83,6 +84,16 @@ class EntryKeys:
                 f"alert {alert}: expected its entries as they were kept, found others or another "
                 "key: score again"
             ) from None
+
+    def due(self, today: date) -> tuple[tuple[str, str], ...]:
+        """Return each day before `today` that still has a key, and the key's SHA-256, hex.
+
+        The hash of 32 random bytes tells nothing; who finds such a key later knows it by that.
+        """
+        if not self.folder.is_dir():
+            return ()
+        found = sorted(one for one in self.folder.glob("*.key") if one.stem < today.isoformat())
+        return tuple((one.stem, bytes_hash(read_at_most(one, KEY_BYTES))) for one in found)
 
     def forget(self, today: date) -> int:
         """Remove the keys of all days before `today`; return how many.

@@ -26,7 +26,7 @@ app: Final = Part(
         institution.init institution.join institution.keys.show
         institution.keys.renew-node institution.keys.rotate institution.keys.revoke
         institution.policy.check institution.policy.allow institution.log.verify
-        institution.log.head institution.log.export
+        institution.log.head institution.log.export institution.deletions
     """,
     ledger="""
         institution.ledger.show institution.ledger.verify institution.ledger.export

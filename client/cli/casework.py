@@ -42,6 +42,7 @@ from fieldfare.client.console.place import console_place
 from fieldfare.client.console.process import institution_room
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import load_settings
+from fieldfare.client.journal.journal import Journal
 from fieldfare.shared.console.process import address_of, run_console
 from fieldfare.shared.console.rights import ConsoleRole
 from fieldfare.shared.console.terminal import (
@@ -317,13 +318,17 @@ def forget_expired(home: HomeOption = DEFAULT_HOME) -> None:
 
     `alerts.keep_days` and `alerts.entries_days` in institution.toml say when. Their pages are
     overwritten, and with the key of a day every copy of its entries is unreadable. Persons' own
-    files lose their lines about such alerts when they next act.
+    files lose their lines about such alerts when they next act. The log says what went; `deletions`
+    makes signed statements of it.
     """
     opened = Home.open(home)
     settings = load_settings(opened)
     keys = keys_of(opened, settings)
-    with scoring_store(opened, settings) as store:
-        gone = forget(store, keys, settings, utc_now())
+    with (
+        Journal.open(opened.log_folder, clock=utc_now) as journal,
+        scoring_store(opened, settings) as store,
+    ):
+        gone = forget(store, keys, settings, utc_now(), journal)
     typer.echo(f"{gone} alerts deleted; entries kept until before today are gone")
 
 

@@ -25,6 +25,7 @@ from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import load_settings
 from fieldfare.client.institution import initial_setup
 from fieldfare.client.institution.open import open_institution, open_journal
+from fieldfare.client.journal.deletions import deletion_statements
 from fieldfare.client.journal.entries import Event
 from fieldfare.client.journal.journal import (
     LARGEST_HEADS,
@@ -37,6 +38,7 @@ from fieldfare.client.journal.journal import (
 from fieldfare.client.policy.explained import allowing, explain
 from fieldfare.client.policy.policy import load_policy, pinned_coordinator
 from fieldfare.shared.advice import at_home
+from fieldfare.shared.backup.whole_files import new_file
 from fieldfare.shared.cli.typed import token_pin
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.protocol.identity import (
@@ -57,6 +59,7 @@ from fieldfare.shared.system.private_files import (
     read_at_most,
     replace_private,
 )
+from fieldfare.shared.terminal.texts import counted
 
 PIN_AT_START: Final = (
     "A custodian that runs has the old key: stop it and start it with the token's PIN\n"
@@ -363,3 +366,25 @@ def log_export(
     """Print every entry after a number as a line of JSON, for a collector (SIEM)."""
     for entry in read(Home.open(home).log_folder, since=since):
         typer.echo(entry.line.decode())
+
+
+@app.command("institution.deletions")
+def deletions(
+    out: Annotated[Path, typer.Option("--out", help="A new file, a line for each statement.")],
+    home: HomeOption = DEFAULT_HOME,
+    passphrase_file: PassphraseFileOption = None,
+) -> None:
+    """Write signed statements of what was deleted here, made of the log, for auditors.
+
+    They name rules, days and hashes of keys; no person, no record, and not how many alerts.
+    """
+    opened = Home.open(home)
+    signer = IdentitySigner(keys.load_identity(opened, identity_secret(opened, passphrase_file)))
+    institution = load_settings(opened).id
+    made = list(deletion_statements(opened.log_folder, institution, signer))
+    if not made:
+        raise UsageError("expected deletions in the log, found none: nothing was due yet")
+    with new_file(out) as file:
+        file.writelines(one + b"\n" for one in made)
+    typer.echo(f"{out}: {counted(len(made), 'statement')} of deletion")
+    typer.echo(f"Next: fieldfare audit deletions {out} --roster ROSTER")

@@ -198,7 +198,7 @@ def score(
         journal.append(Event.SCORED, user, **logged(model, groups))
         said = {"study": study.id, "run": model.kept.run, "scored": _stamp(now)}
         write_alerts(table, out, said)
-        expired = forget(store, keys_of(home, settings), settings, now)
+        expired = forget(store, keys_of(home, settings), settings, now, journal)
         new = store.put(alerts, due_days=settings.alerts.due_days, draw=random.random)
         tell(store, home, settings, left_out(by_column))
         kept = _keep_entries(institution, store, sources, alerts, now)

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from fieldfare.client.alerts.alert_queue import HomeQueue, forget
+from fieldfare.client.alerts.store import STORE, open_store
 from fieldfare.client.cli import app
 from fieldfare.client.cli.options import (
     DEFAULT_HOME,
@@ -14,6 +16,7 @@ from fieldfare.client.cli.options import (
 )
 from fieldfare.client.home.keys import identity_fingerprint, node_fingerprint
 from fieldfare.client.home.layout import Home
+from fieldfare.client.home.settings import load_settings
 from fieldfare.client.institution.backing_up import back_up, take_recovery_key
 from fieldfare.client.institution.restored_home import (
     RestoredHome,
@@ -21,6 +24,7 @@ from fieldfare.client.institution.restored_home import (
     rehearse,
     restore,
 )
+from fieldfare.client.journal.journal import Journal
 from fieldfare.client.ledger.budget import from_picomu2, to_picomu2
 from fieldfare.shared.advice import at_home
 from fieldfare.shared.backup.archive import BackupHeader
@@ -119,7 +123,18 @@ def restore_home(
         passphrase=token_pin(passphrase_file) if token else read_passphrase(passphrase_file),
         uri=token,
     )
-    typer.echo("\n".join(_restored(restore(source, home, terms, utc_now))))
+    typer.echo("\n".join(_restored(_without_due(restore(source, home, terms, utc_now)))))
+
+
+def _without_due(done: RestoredHome) -> RestoredHome:
+    """Delete again what the backup brought back and whose date has come; only own alerts are."""
+    home = done.home
+    if not (home.scoring / STORE).exists():
+        return done
+    settings = load_settings(home)
+    with Journal.open(home.log_folder, clock=utc_now) as journal, open_store(home) as store:
+        forget(store, HomeQueue(home, settings).entry_keys, settings, utc_now(), journal)
+    return done
 
 
 def _rehearsed(file: Path, header: BackupHeader) -> str:

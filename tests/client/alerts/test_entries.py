@@ -17,11 +17,16 @@ from fieldfare.client.alerts.entries import MOST_KEPT, statements
 from fieldfare.client.alerts.entry_keys import EntryKeys, keys_beside
 from fieldfare.client.alerts.kept_entries import KeptEntries
 from fieldfare.client.alerts.store import STORE, open_store
+from fieldfare.client.home.keys import load_identity, public_identity
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import load_settings
+from fieldfare.client.journal.deletions import deletion_statements
+from fieldfare.client.journal.journal import Journal
 from fieldfare.client.records.canonical.bank import TABLES
 from fieldfare.client.records.canonical.tables import arrow_schema
 from fieldfare.shared.errors import UsageError
+from fieldfare.shared.protocol.deletion import read_deletions
+from fieldfare.shared.protocol.messages import IdentitySigner
 
 DAY = date(2026, 9, 1)
 
@@ -86,6 +91,10 @@ def test_a_statement_comes_back_as_it_was_kept(found: dict[str, KeptEntries]) ->
 @pytest.fixture
 def keys(tmp_path: Path) -> EntryKeys:
     return EntryKeys(tmp_path / "keys", 0o700, 0o600)
+
+
+def open_log(home: Home) -> Journal:
+    return Journal.open(home.log_folder, clock=lambda: NOW)
 
 
 def test_entries_open_for_their_alert_and_day_and_no_other(keys: EntryKeys) -> None:
@@ -180,16 +189,44 @@ def test_what_expires_leaves_no_byte_in_the_file(home: Home, found: dict[str, Ke
     settings = load_settings(home)
     keys = open_queue(home.path).entry_keys
     days = settings.alerts.keep_days
-    with open_store(home) as store:
+    with open_log(home) as journal, open_store(home) as store:
         store.put([alert("bbbb2222", "other", scored=(NOW + timedelta(days=9)).isoformat())])
-        assert forget(store, keys, settings, NOW + timedelta(days=days - 1)) == 0
-        assert forget(store, keys, settings, NOW + timedelta(days=days)) == 1
+        assert forget(store, keys, settings, NOW + timedelta(days=days - 1), journal) == 0
+        assert forget(store, keys, settings, NOW + timedelta(days=days), journal) == 1
         assert [one.alert.alert for one in store.all()] == ["bbbb2222"]
         assert store.entries("bbbb2222") is None  # past its own day
     found_bytes = b"".join(one.read_bytes() for one in home.scoring.iterdir())
     for marker in (b"customer-marker", b"comment-marker", b"because", closed[1][-40:]):
         assert marker not in found_bytes
     assert list(keys.folder.iterdir()) == []
+
+
+def test_the_log_says_what_went_and_its_statements_are_signed(
+    home: Home, found: dict[str, KeptEntries]
+) -> None:
+    kept_in(home, found["aaaa1111"])
+    settings, keys = load_settings(home), open_queue(home.path).entry_keys
+    ((day, fingerprint),) = keys.due(date.max)
+    days = settings.alerts.keep_days
+    with open_log(home) as journal, open_store(home) as store:
+        for _ in range(2):  # the second time nothing is due
+            forget(store, keys, settings, NOW + timedelta(days=days), journal)
+    signer = IdentitySigner(load_identity(home, None))
+    made = b"\n".join(deletion_statements(home.log_folder, settings.id, signer))
+    entries, alerts = read_deletions(made, (), (public_identity(home),))
+    assert (entries.kind, entries.subject, entries.hashes) == ("entries", day, (fingerprint,))
+    assert (alerts.kind, alerts.subject, alerts.hashes) == ("alerts", NOW.date().isoformat(), ())
+    assert f"keep_days = {days}" in alerts.rule
+    assert b"aaaa1111" not in made
+    assert b"customer-marker" not in made
+
+
+def test_keys_of_two_years_are_never_more_than_their_weeks(keys: EntryKeys) -> None:
+    for number in range(0, 730, 7):
+        today = DAY + timedelta(days=number)
+        keys.close(b"entries", "aaaa1111", today + timedelta(days=180))
+        keys.forget(today)
+        assert len(list(keys.folder.iterdir())) <= 26
 
 
 def test_decisions_go_in_no_other_way(home: Home) -> None:

@@ -34,6 +34,7 @@ def test_the_events_are_the_agreed_ones() -> None:
         "alert act",
         "console",
         "backup",
+        "deleted",
     }
 
 

@@ -3,9 +3,15 @@
 from pathlib import Path
 
 import pytest
+from tests.client.alerts.test_alert_store import alert
 from tests.support.homes.institutions import NAMES, Coordinator
 
+from fieldfare.client.alerts.store import STORE, open_store
+from fieldfare.client.home.keys import public_identity
+from fieldfare.client.home.layout import Home
 from fieldfare.shared.cli.root import run
+
+OLD = "2001-01-01T00:00:00+00:00"
 
 
 def test_a_home_is_backed_up_rehearsed_and_restored(
@@ -38,3 +44,28 @@ def test_a_home_is_backed_up_rehearsed_and_restored(
     assert (status, "epoch 2 begins" in said) == (0, True)
     status, said = typed(*asked, "--reason", "lost", "--as-planned")
     assert (status, "never\nrestored over" in said or "never restored over" in said) == (2, True)
+
+
+def test_a_restored_home_brings_back_no_alert_whose_date_has_come(
+    coordinator: Coordinator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home, key = coordinator.homes[NAMES[0]], str(tmp_path / "recovery.key")
+    file, new, out = tmp_path / "a.backup", tmp_path / "new", tmp_path / "statements"
+    with open_store(home) as store:
+        store.put([alert("aaaa1111", "customer-marker", scored=OLD), alert("bbbb2222", "stays")])
+    at = ("--home", str(home.path))
+    assert run(["recovery", "key", key]) == 0
+    assert run(["institution", "keys", "recovery", f"{key}.pub", *at]) == 0
+    assert run(["institution", "backup", str(file), *at]) == 0
+    assert run(["institution", "deletions", "--out", str(out), *at]) == 2
+    assert "nothing was due yet" in capsys.readouterr().err
+    asked = ["institution", "restore", str(file), "--recovery-key", key, "--home", str(new)]
+    assert run([*asked, "--reason", "lost", "--as-planned"]) == 0
+    restored = Home.open(new)
+    with open_store(restored) as store:
+        assert [one.alert.alert for one in store.all()] == ["bbbb2222"]
+    assert b"customer-marker" not in (restored.scoring / STORE).read_bytes()
+    assert run(["institution", "deletions", "--out", str(out), "--home", str(new)]) == 0
+    public = public_identity(restored)
+    assert run(["audit", "deletions", str(out), "--key", public]) == 0
+    assert "1 statement of bank" in capsys.readouterr().out
