@@ -225,8 +225,7 @@ class _TlsChannels:
         self._channel.close()
 
     def _opened(self) -> grpc.Channel:
-        key, certificate, authority = self._shown
-        credentials = grpc.ssl_channel_credentials(authority, key, certificate)
+        credentials = self._where.files.channel_credentials(self._shown)
         address = f"{self._where.host}:{self._where.port}"
         return grpc.secure_channel(address, credentials, _OPTIONS)
 

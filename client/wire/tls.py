@@ -78,13 +78,18 @@ class TlsFiles:
         found = self.newest()
         return None if found is None else _configuration(found)
 
-    def channel_credentials(self) -> grpc.ChannelCredentials:
+    def channel_credentials(
+        self, content: tuple[bytes, bytes, bytes] | None = None
+    ) -> grpc.ChannelCredentials:
         """Return credentials that show this side's certificate and check the other's.
+
+        Args:
+            content: as `content` gave it; None: read now.
 
         Raises:
             UsageError: a file that cannot be read, or a key that others may read.
         """
-        key, certificate, authority = self.content()
+        key, certificate, authority = content or self.content()
         return grpc.ssl_channel_credentials(authority, key, certificate)
 
     def _private_key(self) -> bytes:
