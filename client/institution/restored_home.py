@@ -6,6 +6,7 @@ have been spent since the backup.
 """
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -104,17 +105,23 @@ def restore(source: BackupSource, path: Path, terms: RestoreTerms, clock: Clock)
         LedgerError: ledger or log of the backup do not verify, or a witness is damaged.
         OSError: the disk says no.
     """
-    with new_home(path) as folder:
-        draft = Home(folder)
-        header = _unpacked(source, draft)
-        _place_witness(draft, terms)
-        if not draft.ledger.exists():
-            begin_ledger(draft.ledger)
-        _check_spend_is_known(draft, terms, clock)
-        create_private(draft.rotations / f"{header.facts['identity']}{LOST}", _line(header.made))
-        create_signing_keys(draft, terms.passphrase, terms.uri)
-        statement = accept_restore(draft, _acceptance(draft, terms, clock), clock, anyway=True)
-        _sign_what_was_said(draft, header, terms, clock)
+    with ExitStack() as undone:  # a witness of a restore that failed would forbid the next one
+        with new_home(path) as folder:
+            draft = Home(folder)
+            header = _unpacked(source, draft)
+            placed = _place_witness(draft, terms)
+            if placed is not None:
+                undone.callback(placed.unlink, missing_ok=True)
+            if not draft.ledger.exists():
+                begin_ledger(draft.ledger)
+            _check_spend_is_known(draft, terms, clock)
+            create_private(
+                draft.rotations / f"{header.facts['identity']}{LOST}", _line(header.made)
+            )
+            create_signing_keys(draft, terms.passphrase, terms.uri)
+            statement = accept_restore(draft, _acceptance(draft, terms, clock), clock, anyway=True)
+            _sign_what_was_said(draft, header, terms, clock)
+        undone.pop_all()
     return RestoredHome(Home.open(path), header, statement)
 
 
@@ -162,8 +169,8 @@ def _check_ledger(draft: Home, header: BackupHeader) -> None:
         raise LedgerError("expected the ledger that the backup's header names, found another")
 
 
-def _place_witness(draft: Home, terms: RestoreTerms) -> None:
-    """Make sure of a place for the witness, and bring a rescued one there."""
+def _place_witness(draft: Home, terms: RestoreTerms) -> Path | None:
+    """Make sure of a place for the witness, and bring a rescued one there; returns where, if so."""
     if terms.witness_here:
         text = tomlkit.parse(draft.settings.read_text(encoding="utf-8"))
         text["ledger"] = {"witness": ""}
@@ -181,6 +188,8 @@ def _place_witness(draft: Home, terms: RestoreTerms) -> None:
                 "the option out"
             )
         create_private(place, terms.witness.read_bytes())
+        return place
+    return None
 
 
 def _check_spend_is_known(draft: Home, terms: RestoreTerms, clock: Clock) -> None:

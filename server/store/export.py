@@ -9,8 +9,8 @@ from fieldfare.server.store.head_log import HeadSigner
 from fieldfare.server.store.rows import RunRow
 from fieldfare.server.store.store import RunStore
 from fieldfare.server.store.tables import OWN_HEAD
+from fieldfare.shared.backup.whole_files import new_file
 from fieldfare.shared.errors import RunError, UsageError
-from fieldfare.shared.system.private_files import PRIVATE_FILE
 from fieldfare.shared.transcript.file import write_transcript
 from fieldfare.shared.transcript.leaves import Leaf
 
@@ -108,23 +108,9 @@ def export_transcript(store: RunStore, run: str, signer: HeadSigner, path: Path)
             raise UsageError(f"run {run}: expected a run that was opened, found an empty log")
         head = signer.sign(store, row.study, run, store.leaf_hashes(run))
         log = _SignedLog(store, row, leaves, store.head(run) or b"")
-    part = path.with_name(path.name + ".part")
     try:
-        with _new_file(path, part) as out:
+        with new_file(path) as out:
             log.write(out)
-        part.rename(path)
     except OSError as error:
         raise RunError(f"{path}: not written: {error.strerror}: make room and repeat") from None
-    finally:
-        part.unlink(missing_ok=True)
     return Exported(len(leaves), len(log.vectors), len(log.cosignatures), head.root)
-
-
-def _new_file(path: Path, part: Path) -> BinaryIO:
-    if path.exists():
-        raise UsageError(
-            f"{path}: expected a new file, found an existing one: nothing is overwritten"
-        )
-    part.unlink(missing_ok=True)  # of an export that was interrupted
-    part.touch(mode=PRIVATE_FILE, exist_ok=False)
-    return part.open("wb")

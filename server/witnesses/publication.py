@@ -1,6 +1,6 @@
 """A run as it is published: its transcript, and the log of heads as witnesses signed it."""
 
-import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,10 +12,12 @@ from fieldfare.server.home.settings import load_settings
 from fieldfare.server.store.export import write_signed
 from fieldfare.server.store.head_log import HeadSigner
 from fieldfare.server.store.store import RunStore
+from fieldfare.shared.backup.whole_files import passing_folder
 from fieldfare.shared.errors import PolicyRefusal, RefusalCode, RunError, UsageError
 from fieldfare.shared.protocol.messages import IdentitySigner
+from fieldfare.shared.system.private_files import move_to_new
 from fieldfare.shared.transcript.head_log import WitnessedHeads, origin_of
-from fieldfare.shared.transcript.notes import SIGNED, NoteKey
+from fieldfare.shared.transcript.notes import SIGNED, NoteKey, distinct_witnesses
 
 TRANSCRIPT: Final = "run.transcript"
 HEADS: Final = "run.witnessed"
@@ -58,8 +60,16 @@ def log_key(home: CoordinatorHome) -> NoteKey:
     return NoteKey(origin, SIGNED, bytes.fromhex(signing_public(home)))
 
 
-def witnessed_heads(store: RunStore, origin: str, run: str) -> tuple[WitnessedHeads, int]:
+def witnessed_heads(
+    store: RunStore, origin: str, run: str, named: Sequence[NoteKey] | None = None
+) -> tuple[WitnessedHeads, int]:
     """Return the log of heads up to a run's newest one, as most witnesses signed it, and how many.
+
+    Args:
+        store: the run store.
+        origin: the log's name.
+        run: whose newest head has to be in it.
+        named: witnesses that count, in file and number; None: everybody who ever signed.
 
     Raises:
         UsageError: no head of this run in the log.
@@ -70,7 +80,11 @@ def witnessed_heads(store: RunStore, origin: str, run: str) -> tuple[WitnessedHe
             f"run {run}: expected a head in the log of heads, found none: `fieldfare coordinator "
             f"transcript export {run} --out FILE` signs it"
         )
-    lines = store.cosigned_lines(origin, run)
+    lines = dict(store.cosigned_lines(origin, run))
+    if named is not None:  # a signature line begins with a dash, then the signer's name
+        names = {key.name for key in named}
+        for size, signed in lines.items():
+            lines[size] = tuple(line for line in signed if line.split(" ")[1] in names)
     size = max(lines, key=lambda one: (len(lines[one]), -one), default=position + 1)
     signed = lines.get(size, ())
     note = store.head_note(origin, size).decode() + "".join(signed)
@@ -90,7 +104,8 @@ def publish(home: CoordinatorHome, store: RunStore, run: str, folder: Path) -> P
     if folder.exists():
         raise UsageError(f"{folder}: expected a new folder, found an existing one")
     settings = load_settings(home).witnesses
-    heads, count = witnessed_heads(store, origin_of(roster_public(home), settings.log), run)
+    named = distinct_witnesses(one.key for one in settings.witness)
+    heads, count = witnessed_heads(store, origin_of(roster_public(home), settings.log), run, named)
     if count < settings.required:
         raise PolicyRefusal(
             RefusalCode.POLICY,
@@ -98,16 +113,16 @@ def publish(home: CoordinatorHome, store: RunStore, run: str, folder: Path) -> P
             "fieldfare coordinator witnesses, and publish it once they signed",
         )
     made = PublishedRun(folder / TRANSCRIPT, folder / HEADS, count, len(heads.entries))
-    part = folder.with_name(folder.name + ".part")
     try:
-        shutil.rmtree(part, ignore_errors=True)  # of a publication that was interrupted
-        part.mkdir()
-        with (part / TRANSCRIPT).open("wb") as out:
-            write_signed(store, run, out)
-        (part / HEADS).write_bytes(heads.to_bytes())
-        part.rename(folder)
+        with passing_folder(folder.with_name(f".{folder.name}.publishing")) as passing:
+            part = passing / "public"
+            part.mkdir()
+            with (part / TRANSCRIPT).open("wb") as out:
+                write_signed(store, run, out)
+            (part / HEADS).write_bytes(heads.to_bytes())
+            move_to_new(part, folder)
+    except FileExistsError:
+        raise UsageError(f"{folder}: expected a new folder, found an existing one") from None
     except OSError as error:
         raise RunError(f"{folder}: not written: {error.strerror}: make room and repeat") from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return made

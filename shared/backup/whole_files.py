@@ -4,10 +4,11 @@ Whatever ends the work in the middle (a full disk, an interrupt, an error) leave
 kill leaves is removed by the next one.
 """
 
+import fcntl
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -16,6 +17,7 @@ from fieldfare.shared.system.private_files import (
     PRIVATE_FILE,
     PRIVATE_FOLDER,
     folder_lock,
+    move_to_new,
     sync_folder,
 )
 
@@ -27,26 +29,55 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
     """Give a file that appears under its name, mode 0600, once all of it is on the disk.
 
     Raises:
-        UsageError: something is there; nothing is overwritten.
+        UsageError: something is there, or came meanwhile; nothing is overwritten. Or another
+            command is writing this file.
         OSError: the disk says no.
     """
     if path.exists() or path.is_symlink():
-        raise UsageError(
-            f"{path}: expected a new file, found an existing one: nothing is overwritten; name "
-            "another, with its date perhaps"
-        )
+        raise _existing(path)
     part = path.with_name(f".{path.name}.part")
-    part.unlink(missing_ok=True)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    with os.fdopen(_own_draft(part), "wb") as file, ExitStack() as undone:
+        undone.callback(part.unlink, missing_ok=True)
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+        try:
+            move_to_new(part, path)
+        except FileExistsError:
+            raise _existing(path) from None
+        undone.pop_all()
+    sync_folder(path.absolute().parent)
+
+
+def _existing(path: Path) -> UsageError:
+    return UsageError(
+        f"{path}: expected a new file, found an existing one: nothing is overwritten; name "
+        "another, with its date perhaps"
+    )
+
+
+def _own_draft(part: Path) -> int:
+    """Open a draft that nobody else writes, empty; one that a kill left is taken over."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    opened = os.open(part, flags, PRIVATE_FILE)
+    if not _is_ours(opened, part):
+        os.close(opened)
+        raise UsageError(
+            f"{part}: expected one command that writes this file, found another at work: wait for "
+            "it, or choose another name"
+        )
+    os.fchmod(opened, PRIVATE_FILE)
+    os.ftruncate(opened, 0)
+    return opened
+
+
+def _is_ours(opened: int, part: Path) -> bool:
+    """Lock a draft; whoever held it may have named or removed it since it was opened."""
     try:
-        with os.fdopen(os.open(part, flags, PRIVATE_FILE), "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        part.rename(path)
-        sync_folder(path.absolute().parent)
-    finally:
-        part.unlink(missing_ok=True)
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(os.fstat(opened), part.lstat())
+    except (BlockingIOError, FileNotFoundError):
+        return False
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from typing import Annotated, Any, Final, Protocol
 
 import typer
 
+from fieldfare.shared.backup.whole_files import new_file
 from fieldfare.shared.cli import app
 from fieldfare.shared.cli.audit import KeyOption, RosterOption, trusted
 from fieldfare.shared.cli.part import Part
@@ -40,7 +41,7 @@ from fieldfare.shared.protocol.signed_files import open_roster
 from fieldfare.shared.software.bill import bill_bytes
 from fieldfare.shared.software.installed import OURS, installed_packages
 from fieldfare.shared.system.clock import utc_now
-from fieldfare.shared.system.private_files import create_private, open_regular, read_at_most
+from fieldfare.shared.system.private_files import open_regular, read_at_most
 from fieldfare.shared.terminal.texts import counted, folded, listed, plain
 
 EXIT_CHANGED: Final = 1
@@ -149,7 +150,9 @@ def pack(
         facts, by = replace(found.facts, names_people=names), found.by
     else:
         facts, by = _of_a_transcript(given, roster, coordinator_key), None
-    create_private(out, evidence_pack(facts, by))
+    content = evidence_pack(facts, by)
+    with new_file(out) as file:
+        file.write(content)
     typer.echo("\n".join(_written_lines(out, facts, by)))
 
 

@@ -31,6 +31,7 @@ LOCK_PAUSE: Final = 0.05  # seconds
 ROOT: Final = 0
 _AT_FDCWD: Final = -100
 _RENAME_EXCHANGE: Final = 2  # renameat2(2)
+_RENAME_NOREPLACE: Final = 1
 
 
 def create_private_folder(path: Path) -> None:
@@ -95,10 +96,30 @@ def exchange(one: Path, other: Path) -> bool:
     Raises:
         OSError: the disk or a folder says no.
     """
+    return _renamed(one, other, _RENAME_EXCHANGE)
+
+
+def move_to_new(one: Path, other: Path) -> None:
+    """Give a file or folder a name that nothing has, in one step: never over another.
+
+    Where the file system knows no such step, what is there is looked for just before.
+
+    Raises:
+        FileExistsError: something has that name.
+        OSError: the disk or a folder says no.
+    """
+    if _renamed(one, other, _RENAME_NOREPLACE):
+        return
+    if os.path.lexists(other):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(other))
+    one.rename(other)
+
+
+def _renamed(one: Path, other: Path, how: int) -> bool:
     renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if renameat2 is None:
         return False
-    if renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
+    if renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), how) == 0:
         return True
     number = ctypes.get_errno()
     if number in {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}:

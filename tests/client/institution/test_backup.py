@@ -327,8 +327,12 @@ def test_a_restored_home_is_backed_up_and_restored_again(finished: Home, tmp_pat
 
 
 def test_a_witness_that_is_older_than_the_backup_says_nothing(
-    finished: Home, tmp_path: Path
+    coordinator: Coordinator, finished: Home, tmp_path: Path
 ) -> None:
+    """Nor is it left on its disk by the restore that it fails, where it would forbid the next."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    coordinator.edit(finished.settings, 'witness = ""', f'witness = "{elsewhere}/w"')
     with closing(sqlite3.connect(f"file:{finished.ledger}?mode=ro", uri=True)) as link:
         cost, total, head = link.execute(
             "SELECT cost, cumulative, head FROM entries WHERE sequence = 1"
@@ -339,6 +343,7 @@ def test_a_witness_that_is_older_than_the_backup_says_nothing(
     file, done = backed_up(finished, tmp_path)
     with pytest.raises(UsageError, match="older than the backup"):
         restored(file, tmp_path, as_planned=False, witness=tmp_path / "stale")
+    assert names_in(elsewhere) == set()
     spent = int(done.header.facts["debited"]) + 7
     told = restored(file, tmp_path, as_planned=False, spent=spent, witness=tmp_path / "stale")
     assert told.statement.position.debited == spent

@@ -74,6 +74,33 @@ def test_too_few_witnesses_publish_nothing(
     assert publish(keyed.home, store, "run-1", tmp_path / "public").witnesses == 1
 
 
+def test_a_witness_that_the_settings_name_no_more_is_not_counted(
+    keyed: KeyedCoordinator, store: RunStore, grow: Grow, tmp_path: Path
+) -> None:
+    former, present = (SpecWitness(f"w.example/{n}").knows(log_key(keyed.home)) for n in (1, 2))
+    require(keyed, present, required=1)
+    grow()
+    origin = log_key(keyed.home).name
+    assert not ask_witness(store, origin, former.section, former.post).trouble
+    with pytest.raises(PolicyRefusal, match="found 0"):
+        publish(keyed.home, store, "run-1", tmp_path / "public")
+    assert not ask_witness(store, origin, present.section, present.post).trouble
+    made = publish(keyed.home, store, "run-1", tmp_path / "public")
+    assert (made.witnesses, "w.example/1" in made.heads.read_text()) == (1, False)
+
+
+def test_what_a_user_has_beside_it_stays(
+    keyed: KeyedCoordinator, store: RunStore, grow: Grow, tmp_path: Path
+) -> None:
+    grow()
+    own = tmp_path / "public.part"
+    own.mkdir()
+    (own / "mine").write_text("mine")
+    publish(keyed.home, store, "run-1", tmp_path / "public")
+    assert (own / "mine").read_text() == "mine"
+    assert sorted(one.name for one in tmp_path.glob(".public*")) == []
+
+
 def test_a_run_that_goes_on_is_not_published(
     keyed: KeyedCoordinator, store: RunStore, grow: Grow, tmp_path: Path
 ) -> None:
