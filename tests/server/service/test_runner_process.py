@@ -1,6 +1,7 @@
 """The runner's process: how it starts and ends, and that nodes are as the enrolments say."""
 
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -12,14 +13,19 @@ from fieldfare.server.members.node_registration import Settled
 from fieldfare.server.service import runner_process
 from fieldfare.server.service.runner_process import (
     CONTINUE_SECONDS,
+    DELETE_SECONDS,
     SETTLE_SECONDS,
     Continuing,
+    Deleting,
     Settling,
     run_command,
 )
+from fieldfare.server.store.rows import RunStatus
+from fieldfare.server.store.store import run_store
 from fieldfare.server.superlink.control import control_target
 from fieldfare.shared.errors import RunError, UsageError
 from fieldfare.shared.study.allowed_packages import VARIABLE
+from fieldfare.shared.transcript.leaves import Leaf, LeafKind
 
 NOTHING: Final = Settled((), 0, ())
 
@@ -163,3 +169,21 @@ def test_runs_go_on_by_themselves_now_and_then(
         assert len(answers) == before - 1
         clock.seconds += CONTINUE_SECONDS
     assert said == ["run-1: resumed", "no run goes on by itself: no store"]
+
+
+def test_what_is_due_is_deleted_at_the_start_and_once_a_day(
+    home: CoordinatorHome, said: list[str], clock: Clock
+) -> None:
+    long_ago = datetime(2001, 1, 1, tzinfo=UTC)
+    deleting = Deleting(home, None, said.append, clock)
+    for run in ("first", "second"):
+        with run_store(home.runs_database) as store:
+            store.create(run, "a" * 64, long_ago)
+            store.append(run, [Leaf(LeafKind.REPLY, b"")], blobs={"b" * 64: b"vector"})
+            store.set_state(run, RunStatus.FINISHED, "", long_ago)
+        deleting()
+        deleting()  # not yet
+        clock.seconds += DELETE_SECONDS
+    assert said == ["1 masked vectors deleted, 1 statements signed"] * 2
+    with run_store(home.runs_database) as store:
+        assert len(store.deletion_statements()) == 2
