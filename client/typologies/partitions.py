@@ -31,6 +31,7 @@ from fieldfare.client.records.canonical.tables import (
     load_table,
     table_in,
 )
+from fieldfare.client.records.sources.engine import CheckedBatches
 from fieldfare.client.records.sources.sql import literal
 from fieldfare.client.typologies.extract import (
     KNOWN_ACCOUNTS,
@@ -220,10 +221,19 @@ def cut(canonical: Path, room: Room, count: int) -> CustomerParts:
 
 def _cut_rows(connection: duckdb.DuckDBPyConnection, room: Room, rows: CheckedRows) -> None:
     reader = pa.RecordBatchReader.from_batches(rows.schema(), rows.batches())
-    connection.register("arriving", reader)
-    _copy(connection, room, "transactions",
-          f"arriving.*, coalesce(part, {_STRAY}) AS part FROM arriving "
-          "LEFT JOIN place USING (account_id)")  # fmt: skip
+    checked = CheckedBatches(reader, (OSError,), "transactions: expected sound rows, found others")
+    connection.register("arriving", checked.reader())
+    try:
+        _copy(connection, room, "transactions",
+              f"arriving.*, coalesce(part, {_STRAY}) AS part FROM arriving "
+              "LEFT JOIN place USING (account_id)")  # fmt: skip
+    finally:
+        # Who leaves early (ctrl-C) leaves a thread of the engine's that still reads: it gets no
+        # further batch, and is over before the interpreter is.
+        checked.end(lambda: None)
+        connection.interrupt()
+    if checked.problem is not None:
+        raise checked.problem
     if rows.problem is not None:
         raise rows.problem
 
