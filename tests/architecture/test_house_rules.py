@@ -25,6 +25,7 @@ EMPTY_NAMES = {"util", "utils", "helper", "helpers", "manager", "managers", "com
 # room there is core and gets them as arguments.
 SHELL = (
     *("shared/system/", "shared/sqlite/", "shared/desk/", "shared/cli/", "shared/backup/"),
+    "shared/formats/",  # walks the files of a home
     *("shared/watch/exposition.py", "shared/watch/listener.py", "shared/watch/log.py"),
 )
 # The one handler of a process boundary that may catch everything: what is not caught there is
