@@ -2,7 +2,7 @@
 
 import json
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -192,12 +192,7 @@ def typologies_run(
 ) -> None:
     """Compute every indicator for every customer. Nothing leaves this machine."""
     chosen = _pack(pack, only)
-    files = [path for path in (out, hits, linked) if path is not None]
-    for path in files:
-        if path.suffix != ".parquet":
-            raise UsageError(f"expected a name that ends in .parquet, found {path.name}")
-    if len({path.absolute() for path in files}) < len(files):
-        raise UsageError("expected a file for each of --out, --hits and --linked, found one twice")
+    _check_names([path for path in (out, hits, linked) if path is not None])
     task = RunTask(
         folder,
         chosen,
@@ -217,6 +212,14 @@ def typologies_run(
             f"{linked}: {forms} columns that look at other customers, "
             "for your own eyes: a study that names one is refused"
         )
+
+
+def _check_names(files: Sequence[Path]) -> None:
+    for path in files:
+        if path.suffix != ".parquet":
+            raise UsageError(f"expected a name that ends in .parquet, found {path.name}")
+    if len({path.absolute() for path in files}) < len(files):
+        raise UsageError("expected a file for each of --out, --hits and --linked, found one twice")
 
 
 def _run_linked(task: RunTask, room: Room, linked: Path) -> None:

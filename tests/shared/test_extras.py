@@ -47,6 +47,7 @@ PROCESSES = {
         "client.daemon.process",
         "client.desk.process",
         "client.notices.process",
+        "client.partitions.worker_process",
     ),
     "coordinator": (
         "server.console.process",
