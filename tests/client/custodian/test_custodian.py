@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import pytest
@@ -168,7 +168,7 @@ def test_a_new_extract_is_used_from_the_next_release_on(bench: Bench) -> None:
         sums = make_sums(bench.study, units, seed=1)
         bench.custodian(NAME).approve(bench.study, partial(given, sums))
         run.answer(NAME, run.request(attempt=len(used)))
-        used += [one.sums for one in bench.custodian(NAME)._runs.values()]
+        used += [cast("StudySums", one.sums) for one in bench.custodian(NAME)._runs.values()]
     assert [sums.training_count + len(sums.holdout) for sums in used] == [100, 0]
 
 

@@ -25,6 +25,7 @@ from fieldfare.client.institution.open import (
 )
 from fieldfare.client.journal.decisions import JournalDecisions
 from fieldfare.client.policy.policy import limits
+from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.shared.errors import KeysError, LedgerError, RecordsError, StudyError, UsageError
 from fieldfare.shared.features.basis import encode_numeric
 from fieldfare.shared.features.features import NumericFeature
@@ -62,17 +63,24 @@ def test_records_are_split_by_the_homes_own_key(
     coordinator: Coordinator, custody_of: OpenCustody
 ) -> None:
     study, custody = home_study(), custody_of()
-    first, second = loaded(custody, study), loaded(custody, study)
-    assert first.units == UNITS
-    count = first.sums.training_count
-    assert count + len(first.sums.holdout) == UNITS
+    first, second = in_one(custody, study), in_one(custody, study)
+    count = first.training_count
+    assert count + len(first.holdout) == UNITS
     assert 0 < count < UNITS
-    assert second.sums.training_count == count
+    assert second.training_count == count
+
+
+def in_one(custody: Custody, study: Study) -> StudySums:
+    """The sums of few units, which are not cut."""
+    found = loaded(custody, study)
+    assert found.units == UNITS
+    assert isinstance(found.sums, StudySums)
+    return found.sums
 
 
 def held_out(custody: Custody, study: Study) -> set[int]:
     """Amounts of the units that are held out: no two units have one place."""
-    return {int(place) for place in loaded(custody, study).sums.holdout.positions[0]}
+    return {int(place) for place in in_one(custody, study).holdout.positions[0]}
 
 
 def test_a_unit_keeps_its_side_over_studies_and_extracts(

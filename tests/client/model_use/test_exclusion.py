@@ -27,6 +27,7 @@ from fieldfare.client.scoring.exclusion import members_by_column
 from fieldfare.client.scoring.selection import ExcludedGroup
 from fieldfare.client.scoring.units import ScorableUnits
 from fieldfare.shared.errors import FieldfareError, StudyError
+from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.study.toml import parse_toml
 
 BY_COLUMN = '[[alerts.excluded]]\nname = "in care"\ncolumn = "group"\nlevels = ["x"]\n'
@@ -114,8 +115,8 @@ def test_what_the_custodian_sums_does_not_change(analyst: Analyst, custody_of: O
     exclude(analyst, BY_COLUMN)
     after = loaded(custody_of(NAMES[0]), analyst.study)
     assert (before.units, before.rows, before.zero) == (after.units, after.rows, after.zero)
-    at = np.random.default_rng(0).normal(size=before.sums.model.vectors.entries)
-    one, two = (one.sums.training.gradient_sum(at) for one in (before, after))
+    at = np.random.default_rng(0).normal(size=before.sums.gradients.entries)
+    one, two = (one.sums.vector(ReleaseKind.TRAINING, at) for one in (before, after))
     assert one.tolist() == two.tolist()
     assert one.any()
 

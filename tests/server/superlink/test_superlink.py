@@ -315,7 +315,7 @@ def test_messages_go_to_nodes_and_come_back(task: Any, nodes: Nodes) -> None:
     assert sorted(task.grid.get_node_ids()) == sorted(fleet.node_id for fleet in fleets)
     ids = task.grid.push_messages([question(fleet.node_id) for fleet in fleets])
     for fleet in fleets:
-        fleet.send(answer(fleet.pull(receive(fleet)), str(fleet.node_id).encode()), 0.1)
+        fleet.send(answer(fleet.pull(receive(fleet)), str(fleet.node_id).encode()))
     found = {message.metadata.src_node_id: message for message in pull(task, ids)}
     while len(found) < 2:
         found |= {message.metadata.src_node_id: message for message in pull(task, ids)}
@@ -333,7 +333,7 @@ def test_megabytes_pass_both_ways(task: Any, nodes: Nodes) -> None:
     got = fleet.pull(receive(fleet))
     record: Any = got.content["r"]
     assert record["asked"] == large
-    fleet.send(answer(got, large), 0.1)
+    fleet.send(answer(got, large))
     assert [said(message) for message in pull(task, ids)] == [large]
 
 
@@ -355,7 +355,7 @@ def test_a_piece_whose_receipt_was_lost_costs_nothing(
     assert not lost
     assert len(ids) == len(set(ids)) == 2
     for fleet in fleets:
-        fleet.send(answer(fleet.pull(receive(fleet))), 0.1)
+        fleet.send(answer(fleet.pull(receive(fleet))))
         assert fleet.receive() is None  # each question came once
     assert [said(message) for each in ids for message in pull(task, [each])] == [b"!"] * 2
 
@@ -385,7 +385,7 @@ def test_a_piece_of_a_reply_whose_receipt_was_lost_costs_nothing(
         pushed(*given)
 
     monkeypatch.setattr(fleet, "_push", push)
-    fleet.send(reply, 0.1)
+    fleet.send(reply)
     assert not lost
     assert [said(message) for message in pull(task, ids, 0)] == [b"!"]
 
@@ -396,7 +396,7 @@ def test_a_reply_that_is_announced_but_never_comes_holds_up_no_other(
     slow, quick = nodes.join("slow"), nodes.join("quick")
     ids = task.grid.push_messages([question(slow.node_id), question(quick.node_id)])
     _announce(slow, answer(slow.pull(receive(slow))))
-    quick.send(answer(quick.pull(receive(quick))), 0.1)
+    quick.send(answer(quick.pull(receive(quick))))
     begun = time.monotonic()
     (message,) = pull(task, ids)
     assert message.metadata.src_node_id == quick.node_id
@@ -445,9 +445,9 @@ def test_a_node_answers_for_itself_alone(task: Any, nodes: Nodes) -> None:
     asked = victim.pull(receive(victim))
     TaskIdentity.node_id = victim.node_id
     with pytest.raises(RunOverError):  # as a node reads a 403
-        other.send(answer(asked, b"forged"), 0.1)
+        other.send(answer(asked, b"forged"))
     assert task.grid.pull_messages(ids) == []
-    victim.send(answer(asked, b"true"), 0.1)
+    victim.send(answer(asked, b"true"))
     assert [said(message) for message in pull(task, ids)] == [b"true"]
 
 
@@ -460,11 +460,11 @@ def test_a_node_has_no_more_waiting_than_its_quota(
     task.grid.push_messages([question(fleet.node_id, bytes([n])) for n in range(fits + 2)])
     crowd = RecordDict({f"r{n}": ConfigRecord({"said": bytes([n])}) for n in range(MOST_OBJECTS)})
     with pytest.raises(RunOverError):  # as a node reads a 403
-        fleet.send(Message(crowd, reply_to=fleet.pull(receive(fleet))), 0.1)
+        fleet.send(Message(crowd, reply_to=fleet.pull(receive(fleet))))
     for number in range(fits):
-        fleet.send(answer(fleet.pull(receive(fleet)), part + bytes([number])), 0.1)
+        fleet.send(answer(fleet.pull(receive(fleet)), part + bytes([number])))
     with pytest.raises(RunOverError):
-        fleet.send(answer(fleet.pull(receive(fleet)), part), 0.1)
+        fleet.send(answer(fleet.pull(receive(fleet)), part))
     assert "bank-hostile: expected a reply of at most 3 pieces" in superlink.log()
 
 
@@ -472,7 +472,7 @@ def test_what_was_taken_over_waits_no_longer(task: Any, nodes: Nodes) -> None:
     fleet, part = nodes.join("bank-large"), b"x" * 12 * 2**20
     for number in range(14):
         ids = task.grid.push_messages([question(fleet.node_id)])
-        fleet.send(answer(fleet.pull(receive(fleet)), part + bytes([number])), 0.1)
+        fleet.send(answer(fleet.pull(receive(fleet)), part + bytes([number])))
         assert len(said(*pull(task, ids))) == len(part) + 1
 
 
