@@ -13,8 +13,9 @@ import pytest
 from tests.operation.upgrade.record import bed_of
 from tests.operation.upgrade.recorded import VERSIONS, recorded_as
 from tests.support.federations.beds import check_whole, resume_by_itself
-from tests.support.federations.outages import begin, resume, until_step
+from tests.support.federations.outages import SECONDS, begin, picture, resume
 from tests.support.system.earlier import earlier_version, in_history
+from tests.support.system.processes import until
 
 from fieldfare.simulations.testbed.testbed import COMMAND, COORDINATOR, Bed, in_a_process
 
@@ -46,6 +47,15 @@ def install_present(bed: Bed) -> None:
     bed.command, bed.program = in_a_process, COMMAND
 
 
+def has_made(bed: Bed, run: str, steps: int) -> bool:
+    """Whether a run has made so many steps, as the coordinator's own version says.
+
+    To open its store by ours would bring the tables up to date under the process that writes there.
+    """
+    progress = picture(bed, run)["progress"]
+    return bool(progress and progress["step"] >= steps)
+
+
 def whole(bed: Bed, run: str, steps: int) -> None:
     """A run ended well, with everybody: audited, and every bank's ledger recomputed."""
     row = bed.until_ended(run)
@@ -66,7 +76,7 @@ def test_a_federation_is_upgraded_while_it_runs(earlier: Bed) -> None:
         )
     }
     run = begin(bed, "under-way", steps=STEPS)
-    until_step(bed, run, 2)
+    until(lambda: has_made(bed, run, 2), SECONDS)
     bed.stop_one(COORDINATOR)
     install_present(bed)
     bed.start_coordinator()
