@@ -48,6 +48,15 @@ class Home(HomeFolder):
         refuse_later(home.path, INSTITUTION_FILES)
         return home
 
+    @classmethod
+    def opened_before(cls, path: Path) -> Self:
+        """Return a home that the parent process opened, without a look into any file of it.
+
+        Raises:
+            UsageError: no such home, or others can reach it.
+        """
+        return super().open(path)
+
     @property
     def folders(self) -> tuple[Path, ...]:
         """Every folder inside, outer ones first."""

@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
     begin_log("notices", prefix="fieldfare: notices: ")
     try:
         end_with_parent()
-        home = Home.open(Path(arguments[0]))
+        home = Home.opened_before(Path(arguments[0]))
         facts = InstitutionFacts(home, Path(arguments[1]))
         with stop_signals() as stopped:
             Dispatcher(notices_home(home), facts.look, _say, utc_now).serve(stopped)

@@ -82,7 +82,7 @@ def test_the_last_answer_on_joining_is_shown_with_the_command_for_a_new_one(
     assert f"answered {utc_now():%Y-%m-%d}" in browser.shown("/models")
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b'{"format":2,"time":"x","figures":{}}'])
+@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b'{"format":1,"time":"x","figures":{}}'])
 def test_a_damaged_answer_is_none(
     coordinator: Coordinator, console: ConsoleBench, kept: KeptModel, content: bytes
 ) -> None:

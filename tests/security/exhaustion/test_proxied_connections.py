@@ -9,7 +9,7 @@ import ssl
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Final
 
 import pytest
@@ -119,7 +119,8 @@ def test_a_proxy_without_a_whole_header_is_hung_up_on(
 ) -> None:
     with plain(superlink, PROXY) as connection:
         connection.sendall(sent)
-        connection.shutdown(socket.SHUT_WR)
+        with suppress(OSError):  # it may have hung up already
+            connection.shutdown(socket.SHUT_WR)
         assert not _received(connection)
     assert f"{PROXY}, a proxy of coordinator.toml: expected" in superlink.log()
 

@@ -13,7 +13,7 @@ from tests.support.network.receivers import web_server
 from tests.support.system.processes import until
 
 from fieldfare.server.studies.proposals import propose
-from fieldfare.shared.system.private_files import create_private
+from fieldfare.shared.system.private_files import PRIVATE_FILE, create_private
 
 COMMAND: Final = Path(sys.executable).with_name("fieldfare")
 PATIENCE: Final = 90.0
@@ -25,6 +25,7 @@ def settings(keyed: KeyedCoordinator, url: str) -> None:
     keyed.home.notices.write_text(
         f'[[webhook]]\nname = "tickets"\nurl = "{url}"\nsecret_file = "keys/hook"\n'
     )
+    keyed.home.notices.chmod(PRIVATE_FILE)
 
 
 def test_addresses_are_tried_and_notices_listed(

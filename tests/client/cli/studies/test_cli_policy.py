@@ -64,7 +64,7 @@ def test_two_different_keys_are_an_error(home: Home, capsys: pytest.CaptureFixtu
 def test_every_mistake_is_one_line_on_stderr(
     home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text = policy_text().replace("delta = 1e-5", "delta = 1").replace("format = 1", "format = 9")
+    text = policy_text().replace("delta = 1e-5", "delta = 1").replace("format = 1", "format = 0")
     home.policy.write_text(text)
     assert check(home) == 2
     captured = capsys.readouterr()
