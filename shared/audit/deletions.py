@@ -2,7 +2,7 @@
 
 What a statement says is its party's claim. A transcript that still has a vector refutes it; one
 that lacks a vector of which no statement speaks was cut, or its vectors went before statements
-were signed.
+were signed. Nobody keeps the vectors of an attempt that led to no sum, so none is missed.
 """
 
 from collections.abc import Collection
@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from fieldfare.shared.canonical import claimed
 from fieldfare.shared.protocol.deletion import MASKED_VECTORS, DeletionStatement
+from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.transcript.file import TranscriptFile
-from fieldfare.shared.transcript.leaves import LeafKind
+from fieldfare.shared.transcript.leaves import LeafKind, SumRecord
 
 
 @dataclass(frozen=True)
@@ -20,9 +21,9 @@ class ComparedDeletions:
 
     Attributes:
         run: the run's id.
-        gone: signed replies name them, the file lacks them, and a statement says so.
+        gone: replies of a sum name them, the file lacks them, and a statement says so.
         refuted: a statement says that they are deleted, and the file has them.
-        unstated: signed replies name them, the file lacks them, and no statement says so.
+        unstated: replies of a sum name them, the file lacks them, and no statement says so.
         unknown: a statement names them, and no reply in the transcript does.
     """
 
@@ -36,18 +37,31 @@ class ComparedDeletions:
 def compare_deletions(
     statements: Collection[DeletionStatement], transcript: TranscriptFile
 ) -> ComparedDeletions:
-    """Compare statements with a transcript, which `audit` verified or will verify."""
+    """Compare the coordinator's statements with a transcript, which `audit` verifies.
+
+    Nobody else keeps the vectors of a log, so another party's statements say nothing of them.
+
+    Raises:
+        ProtocolError: a sum of the transcript is not well formed.
+    """
     run = transcript.header.run
+    sums = frozenset(
+        SumRecord.from_bytes(leaf.content).request
+        for leaf in transcript.leaves
+        if leaf.kind is LeafKind.SUM
+    )
     named = frozenset(
         name
         for leaf in transcript.leaves
-        if leaf.kind is LeafKind.REPLY and (name := claimed(leaf.content, "vector"))
+        if leaf.kind is LeafKind.REPLY
+        and claimed(leaf.content, "request") in sums
+        and (name := claimed(leaf.content, "vector"))
     )
     there = frozenset(place.hash for place in transcript.vectors)
     stated = frozenset(
         name
         for one in statements
-        if (one.kind, one.subject) == (MASKED_VECTORS, run)
+        if (one.party, one.kind, one.subject) == (COORDINATOR, MASKED_VECTORS, run)
         for name in one.hashes
     )
     return ComparedDeletions(
