@@ -247,7 +247,7 @@ def _shown(store: AlertStore, alert: str, hidden: Collection[str]) -> Kept:
 def _log(journal: Journal, one: Feedback | CaseAct, alert: Alert, fingerprint: str) -> None:
     """Write an act into the log, once: who was interrupted after it comes again with its key."""
     event = Event.ALERT_ACT if isinstance(one, CaseAct) else Event.FEEDBACK
-    if fingerprint and journal.wrote(event, fingerprint):
+    if fingerprint and journal.wrote(event, fingerprint=fingerprint):
         return
     said = {"kind": one.kind.value} if isinstance(one, CaseAct) else {}
     said |= {"fingerprint": fingerprint} if fingerprint else {}
@@ -339,7 +339,8 @@ def forget(
     """Delete alerts, comments and entries whose date has come; return how many alerts.
 
     The log says so: of each day's key its hash, before it goes; of alerts only until which day, for
-    how many there were is nobody's business.
+    how many there were is nobody's business. Once a day, whether there were any or not: statements
+    are made of it, for others.
 
     Raises:
         UsageError: the store cannot be written.
@@ -348,7 +349,7 @@ def forget(
     """
     terms, user = settings.alerts, printable(os_user())
     for day, fingerprint in keys.due(now.date()):
-        if not journal.wrote(Event.DELETED, fingerprint):
+        if not journal.wrote(Event.DELETED, fingerprint=fingerprint):
             journal.append(
                 Event.DELETED,
                 user,
@@ -359,10 +360,10 @@ def forget(
             )
     keys.forget(now.date())
     gone, _ = store.expire(now, terms.keep_days)
-    if gone:
-        until = (now - timedelta(days=terms.keep_days)).date()
-        rule = f"alerts.keep_days = {terms.keep_days}"
-        journal.append(Event.DELETED, user, kind=ALERTS, asked=until.isoformat(), rule=rule)
+    until = (now - timedelta(days=terms.keep_days)).date().isoformat()
+    said = {"kind": ALERTS, "asked": until, "rule": f"alerts.keep_days = {terms.keep_days}"}
+    if not journal.wrote(Event.DELETED, **said):
+        journal.append(Event.DELETED, user, **said)
     return gone
 
 

@@ -183,8 +183,8 @@ class Journal:
         if last is None or (last.event, last.actor, last.details) != (event, actor, details):
             self.append(event, actor, **details)
 
-    def wrote(self, event: Event, fingerprint: str) -> bool:
-        """Tell whether one of the newest entries is of that kind, about that.
+    def wrote(self, event: Event, **said: str) -> bool:
+        """Tell whether one of the newest entries is of that kind and has these details.
 
         Whoever was interrupted between an entry and its deed does not write it twice.
 
@@ -193,9 +193,10 @@ class Journal:
         """
         newest = "SELECT event, line FROM entries ORDER BY sequence DESC LIMIT ?"
         found = self._database.rows(
-            f"SELECT 1 FROM ({newest}) WHERE event = ? "
-            "AND json_extract(line, '$.details.fingerprint') = ?",
-            *(_LOOKED_BACK, event.value, fingerprint),
+            f"SELECT 1 FROM ({newest}) WHERE event = ?"
+            + " AND json_extract(line, ?) = ?" * len(said),
+            *(_LOOKED_BACK, event.value),
+            *(one for name, text in said.items() for one in (f"$.details.{name}", text)),
         )
         return bool(found)
 

@@ -221,6 +221,27 @@ def test_the_log_says_what_went_and_its_statements_are_signed(
     assert b"customer-marker" not in made
 
 
+def test_statements_are_the_same_whether_there_were_alerts_or_not(
+    home: Home, found: dict[str, KeptEntries]
+) -> None:
+    settings, keys = load_settings(home), open_queue(home.path).entry_keys
+    days = settings.alerts.keep_days
+    with open_log(home) as journal, open_store(home) as store:
+        assert forget(store, keys, settings, NOW + timedelta(days=days - 1), journal) == 0
+    kept_in(home, found["aaaa1111"])
+    keys.forget(date.max)
+    with open_log(home) as journal, open_store(home) as store:
+        for _ in range(2):
+            forget(store, keys, settings, NOW + timedelta(days=days), journal)
+    made = deletion_statements(
+        home.log_folder, settings.id, IdentitySigner(load_identity(home, None))
+    )
+    none_yet, one = read_deletions(b"\n".join(made), (), (public_identity(home),))
+    assert (none_yet.kind, one.kind) == ("alerts", "alerts")
+    yesterday = NOW - timedelta(days=1)
+    assert (none_yet.subject, one.subject) == (str(yesterday.date()), str(NOW.date()))
+
+
 def test_keys_of_two_years_are_never_more_than_their_weeks(keys: EntryKeys) -> None:
     for number in range(0, 730, 7):
         today = DAY + timedelta(days=number)
