@@ -10,7 +10,12 @@ from typing import Final
 
 from fieldfare.server.store.rows import RunStatus, to_micros
 from fieldfare.server.store.tables import Tables
-from fieldfare.shared.protocol.deletion import MASKED_VECTORS, DeletionStatement, sign_deletion
+from fieldfare.shared.protocol.deletion import (
+    MASKED_VECTORS,
+    MOST_HASHES,
+    DeletionStatement,
+    sign_deletion,
+)
 from fieldfare.shared.protocol.messages import Signer
 from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.sqlite.kind import append_only
@@ -49,6 +54,7 @@ SELECT run FROM runs WHERE NOT purged AND state IN ({_ENDED}) AND (ended < ? OR 
 _UNSTATED: Final = """
 SELECT deletions.run, study, rule, hashes FROM deletions JOIN runs USING (run)
 WHERE run NOT IN (SELECT run FROM deletion_statements) AND run NOT IN (SELECT run FROM blobs)
+AND json_array_length(hashes) <= ?
 ORDER BY deletions.rowid LIMIT 1
 """
 
@@ -88,6 +94,8 @@ class DeletionTables(Tables):
     def state_deletions(self, signer: Signer, now: datetime) -> int:
         """Sign a statement for each run whose vectors are gone and that has none; return how many.
 
+        A run of more vectors than a statement can name goes without one, and holds up no other.
+
         Args:
             signer: of the online key.
             now: the present, with a time zone.
@@ -111,7 +119,7 @@ class DeletionTables(Tables):
 
     def _state_next(self, signer: Signer, time: int) -> bool:
         with self._database.transaction():
-            found = self._database.rows(_UNSTATED)
+            found = self._database.rows(_UNSTATED, MOST_HASHES)
             if not found:
                 return False
             ((run, study, rule, hashes),) = found

@@ -122,7 +122,7 @@ def _show(found: tuple[DeletionStatement, ...], compared: ComparedDeletions | No
         )
         for one in found
     ]
-    console().print(table(("no.", "deleted", "what", "of", "things"), rows, numbers=("things",)))
+    console().print(table(("no.", "gone by", "what", "of", "things"), rows, numbers=("things",)))
     whose = f"{counted(len(found), 'statement')} of {plain(found[0].party)}"
     typer.echo(f"{whose}, none missing before the last")
     typer.echo("each is its party's word: no signature proves that no copy is left")

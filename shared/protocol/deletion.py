@@ -30,7 +30,7 @@ from fieldfare.shared.protocol.roster import (
     Roster,
 )
 
-MOST_HASHES: Final = 2**17  # vectors of one run
+MOST_HASHES: Final = 250_000  # as many as fit a message
 MASKED_VECTORS: Final = "masked vectors"
 ALERTS: Final = "alerts"
 ENTRIES: Final = "entries"
@@ -47,10 +47,12 @@ class DeletionStatement(MessageBody):
         number: from 0; one more than the statement before.
         before: hash of the statement before, hex; empty for the first.
         kind: of what was deleted.
-        subject: a run's id, a day (ISO 8601) before which all of it is gone, or a kind of file.
+        subject: a run's id, the day (ISO 8601) of entries or before which all alerts are gone, or a
+            kind of file.
         study: its id, hex, where it was of one.
         rule: why it was due.
-        time: when it was gone, whole seconds since 1970, by the party's clock.
+        time: by when it was gone, whole seconds since 1970, by the party's clock: of vectors when
+            it was signed, which may be later.
         hashes: SHA-256 of each thing, sorted; none where a hash could be traced to a record.
     """
 

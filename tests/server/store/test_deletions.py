@@ -68,6 +68,16 @@ def test_nothing_is_stated_before_the_last_vector_is_gone(
     assert store.state_deletions(SIGNER, NOW) == 1
 
 
+def test_a_run_of_more_vectors_than_a_statement_names_holds_up_no_other(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_run(store, 1, NOW - timedelta(days=50), vectors=3)
+    add_run(store, 2, NOW - timedelta(days=40), vectors=2)
+    monkeypatch.setattr(deletions, "MOST_HASHES", 2)
+    assert store.purge(NOW) == 5
+    assert (store.state_deletions(SIGNER, NOW), store.unstated_deletions()) == (1, 1)
+
+
 def test_a_run_without_vectors_has_nothing_to_state(store: RunStore) -> None:
     add_run(store, 1, NOW - timedelta(days=50), vectors=0)
     assert (store.purge(NOW), store.unstated_deletions()) == (0, 0)

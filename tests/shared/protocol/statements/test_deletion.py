@@ -7,7 +7,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import ValidationError
 
 from fieldfare.shared.errors import ProtocolError
-from fieldfare.shared.protocol.deletion import DeletionStatement, read_deletions, sign_deletion
+from fieldfare.shared.protocol.deletion import (
+    MOST_HASHES,
+    DeletionStatement,
+    read_deletions,
+    sign_deletion,
+)
 from fieldfare.shared.protocol.identity import public_hex
 from fieldfare.shared.protocol.messages import IdentitySigner, sign_envelope
 from fieldfare.shared.protocol.roster import COORDINATOR, Member, Roster
@@ -77,6 +82,12 @@ def test_another_key_and_another_name_are_refused() -> None:
     signed_as_another = sign_envelope(statement(0, ""), "bank-a", IdentitySigner(KEY))
     with pytest.raises(ProtocolError, match="signed with a key that you name"):
         read(signed_as_another)
+
+
+def test_the_longest_statement_is_read_again() -> None:
+    hashes = tuple(f"{number:064x}" for number in range(MOST_HASHES))
+    long = statement(0, "", hashes=hashes, subject="s" * 500, rule="r" * 500)
+    assert read(sign_deletion(long, IdentitySigner(KEY))) == 1
 
 
 def test_a_history_goes_on_under_a_later_key() -> None:
