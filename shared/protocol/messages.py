@@ -9,7 +9,7 @@ import base64
 import binascii
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
 from typing import Annotated, Any, ClassVar, Final, Generic, Literal, Protocol, Self, TypeVar
@@ -43,7 +43,7 @@ from fieldfare.shared.ring import MAX_GAMMA_BITS
 PROTOCOL_VERSION: Final = 2
 MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 # Messages that were read and verified, and are known again: replies and commitments of two steps of
-# some hundred participants, and requests, which name all of these. A dozen megabytes at most.
+# some hundred participants, and requests, which name all of these.
 KEPT_SHORT: Final = 1024
 SHORT_BYTES: Final = 1 << 11  # of one of them
 KEPT_LONG: Final = 64
@@ -464,20 +464,27 @@ def open_envelope(
     else:
         read = (_long_before if len(content) <= LONG_BYTES else _read)(content, body_type)
     if protection is Protection.EXACT:
-        if len(content) <= LONG_BYTES and isinstance(roster, Roster):
-            _verified_before(roster.key_of(read.opened.signer), read)
+        if isinstance(roster, Roster):
+            read.verify_once(roster.key_of(read.opened.signer))
         else:
             roster.verify(read.opened.signer, read.signature, read.signed)
     return read.opened
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class _Read(Generic[B]):
-    """A message as it was parsed, and what its signature, which nobody checked, has to cover."""
+    """A message as it was parsed, what its signature has to cover, and by which keys it does."""
 
     opened: Opened[B]
     signature: bytes
     signed: bytes
+    verified: set[str] = field(default_factory=set)
+
+    def verify_once(self, key: str) -> None:
+        """Check the signature, once for each key; a refusal is not kept."""
+        if key not in self.verified:
+            verify_by(key, self.signature, self.signed)
+            self.verified.add(key)
 
 
 def _read(content: bytes, body_type: type[B]) -> _Read[B]:
@@ -501,12 +508,6 @@ def _read(content: bytes, body_type: type[B]) -> _Read[B]:
 # the arguments alone, so the same bytes need no second look, nor the same bytes under the same key.
 _short_before = lru_cache(maxsize=KEPT_SHORT)(_read)
 _long_before = lru_cache(maxsize=KEPT_LONG)(_read)
-
-
-@lru_cache(maxsize=KEPT_SHORT)
-def _verified_before(key: str, read: _Read[Any]) -> None:
-    """Check a signature once for each key; a refusal is not kept."""
-    verify_by(key, read.signature, read.signed)
 
 
 @dataclass(frozen=True)

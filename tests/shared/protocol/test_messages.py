@@ -1,9 +1,11 @@
 import base64
 import copy
+import gc
 import json
 import math
 import pickle
 import warnings
+import weakref
 from collections.abc import Callable
 from enum import Enum
 from types import UnionType
@@ -164,6 +166,20 @@ def test_what_was_taken_once_is_looked_at_anew_under_other_keys() -> None:
         )
     with pytest.raises(ProtocolError, match="of type"):
         open_envelope(content, Approval, ROSTER, Protection.EXACT)
+
+
+def test_no_more_long_messages_are_kept_than_are_known_again() -> None:
+    names = [f"{'n' * 60}{number:03}" for number in range(20)]
+    named = tuple(Participant(institution=name, answer=H1) for name in names)
+    long = REQUEST.model_copy(update={"participants": named, "n": len(named)})
+    kept = []
+    for step in range(messages.KEPT_LONG + 2):
+        content = signed(long.model_copy(update={"step": step}), COORDINATOR)
+        assert messages.SHORT_BYTES < len(content) <= messages.LONG_BYTES
+        kept.append(weakref.ref(open_envelope(content, Request, ROSTER, Protection.EXACT)))
+    assert kept[-1]() is not None
+    gc.collect()
+    assert kept[0]() is None
 
 
 def other_values(value: Any) -> list[Any]:
