@@ -26,7 +26,10 @@ REWRITE_MILLISECONDS: Final = 500
 KEPT_RUNS: Final = timedelta(days=30)  # a run's own row, after all of it ended
 KEPT_NODES: Final = timedelta(days=400)  # that of a node, after it was taken off
 
-_FINISHED: Final = "SELECT run_id FROM run JOIN task USING (run_id) WHERE finished_at IS NOT NULL"
+_FINISHED: Final = (
+    "SELECT run_id FROM run JOIN task USING (run_id)"
+    " GROUP BY run_id HAVING count(finished_at) = count(*)"
+)
 _TASKS: Final = f"SELECT task_id FROM task WHERE run_id IN ({_FINISHED})"
 _SESSIONS: Final = f"SELECT session_id FROM object_push_sessions WHERE run_id IN ({_FINISHED})"
 # In this order: rows that point at others go first.

@@ -111,6 +111,16 @@ def test_a_run_that_goes_on_keeps_everything(database: Path) -> None:
     assert rows(database) == before
 
 
+def test_a_run_goes_on_as_long_as_one_of_its_tasks_does(database: Path) -> None:
+    add_run(database, 7, finished=True)
+    with closing(sqlite3.connect(database)) as link, link:
+        task = "INSERT INTO task (task_id, type, run_id, pending_at) VALUES (9, 'other', 7, ?)"
+        link.execute(task, (NOW,))
+    before = rows(database)
+    assert purge_finished(database, THEN) == 0
+    assert rows(database) == before
+
+
 def test_a_run_that_goes_on_keeps_what_it_shares_with_one_that_ended(database: Path) -> None:
     add_run(database, 8, finished=False, shared="same")
     before = rows(database)
