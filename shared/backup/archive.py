@@ -5,6 +5,7 @@ Inside the encryption: without the key nobody learns whose backup it is, or of w
 
 import hashlib
 import os
+import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -23,7 +24,9 @@ LONGEST_HEADER: Final = 64 * 1024 * 1024  # some 200,000 files
 BLOCK: Final = 1024 * 1024
 _LENGTH_BYTES: Final = 4
 
-BackupPath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_~./-]{1,1024}$")]
+_PATH: Final = "[A-Za-z0-9_~./-]{1,1024}"
+
+BackupPath = Annotated[str, StringConstraints(pattern=f"^{_PATH}$")]
 
 
 class BackupPart(BaseModel):
@@ -59,6 +62,19 @@ class BackupHeader(BackupPart):
     software: str
     facts: dict[str, str | int]
     files: tuple[SavedFile, ...] = Field(strict=False)
+
+
+def check_path(path: str) -> None:
+    """Check that a file's path below a home may stand in a header.
+
+    Raises:
+        UsageError: it has another character; no file of Fieldfare's own has.
+    """
+    if re.fullmatch(_PATH, path) is None:
+        raise UsageError(
+            f"{path!a}: expected letters, digits and _~./- in the name of a file among those "
+            "that a backup takes, found others: move it out of the home, then repeat"
+        )
 
 
 def saved_files(folder: Path, paths: Sequence[str]) -> tuple[SavedFile, ...]:

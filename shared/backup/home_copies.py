@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fieldfare.shared.backup.archive import BackupHeader, read_archive
+from fieldfare.shared.backup.archive import BackupHeader, check_path, read_archive
 from fieldfare.shared.backup.encrypted_stream import EncryptedReader
 from fieldfare.shared.backup.recovery_key import RecoveryPrivate, RecoveryPublic
 from fieldfare.shared.errors import KeysError, UsageError
@@ -118,7 +118,7 @@ def copy_files(
     Writers wait for it; `check_copies` comes when they go on.
 
     Raises:
-        UsageError: a database cannot be copied.
+        UsageError: a database cannot be copied, or a file has an odd name.
         OSError: the disk says no.
     """
     copied, strangers = [], []
@@ -126,6 +126,7 @@ def copy_files(
         if kind is None:
             strangers.append(path)
         elif kind.backup is InBackup.COPIED:
+            check_path(path)
             target = copies / path
             target.parent.mkdir(parents=True, exist_ok=True)
             copy = copy_database if kind.copied_database else shutil.copyfile

@@ -46,6 +46,25 @@ def test_a_home_is_backed_up_rehearsed_and_restored(
     assert (status, "never\nrestored over" in said or "never restored over" in said) == (2, True)
 
 
+@pytest.mark.parametrize("name", ["3 (copy).signed", "\udcff.signed"])
+def test_a_file_of_an_odd_name_is_named(
+    coordinator: Coordinator, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    home, key, out = coordinator.homes[NAMES[0]], tmp_path / "recovery.key", tmp_path / "a.backup"
+    at = ("--home", str(home.path))
+    assert run(["recovery", "key", str(key)]) == 0
+    assert run(["institution", "keys", "recovery", f"{key}.pub", *at]) == 0
+    odd = home.rosters / name
+    home.rosters.mkdir(mode=0o700, exist_ok=True)
+    odd.write_text("a copy")
+    capsys.readouterr()
+    assert run(["institution", "backup", str(out), *at]) == 2
+    assert "move it out of the home" in " ".join(capsys.readouterr().err.split())
+    assert not out.exists()
+    odd.unlink()
+    assert run(["institution", "backup", str(out), *at]) == 0
+
+
 def test_a_restored_home_brings_back_no_alert_whose_date_has_come(
     coordinator: Coordinator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
