@@ -210,8 +210,9 @@ class Run:
 
 def check_witnessed(content: bytes, run: Run, head: Any, hashes: Any, witnesses: Any) -> Any:
     found = json.loads(content)
-    fits = found["format"] == 1 and canonical(found) == content
-    need(fits and found["type"] == "fieldfare.witnessed-heads.v1", "heads in canonical form")
+    told = {"format": 1, "type": "fieldfare.witnessed-heads.v1"}
+    told |= {name: found[name] for name in ("entries", "note")}
+    need(content == canonical(told), "heads in canonical form")
     leaves = [hashlib.sha256(b"\0" + canonical(one)).digest() for one in found["entries"]]
     name = f"fieldfare.heads/{run.roster_key}"
     text = f"{name}\n{len(leaves)}\n{base64.b64encode(root(leaves)).decode()}\n"
@@ -245,11 +246,12 @@ def verify(folder: Path, roster_key: str, witnesses: Any) -> tuple[Run, list[str
     *lines, last = (folder / "run.transcript").read_bytes().split(b"\n")
     found = [json.loads(line) for line in lines]
     need(last == b"" and [canonical(one) for one in found] == lines, "lines in canonical form")
-    need(found[0]["type"] == "fieldfare.transcript.v1" and found[0]["format"] == 1, "a transcript")
     kinds = [next(iter(one)) if len(one) == 1 else "content" for one in found[1:]]
     need(kinds == sorted(kinds, key=SECTIONS.index) and kinds.count("head") == 1, "lines in order")
     vectors = [unbase(one["blob"]) for one in found if "blob" in one]
     run = Run(found[0], roster_key, {sha(vector): vector for vector in vectors})
+    told = {**run.its, "format": 1, "type": "fieldfare.transcript.v1"}
+    need(lines[0] == canonical(told), "a transcript")
     need([sha(vector) for vector in vectors] == sorted(run.blobs), "vectors sorted, each once")
     leaves = kinds.count("content")
     order = [one["kind"] for one in found[1 : leaves + 1] if one["kind"] in ("roster", "study")]

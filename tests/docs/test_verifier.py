@@ -106,6 +106,29 @@ def test_what_is_cut_doubled_or_left_out_is_refused(
             assert left_out or str(said).startswith("REFUSED"), at
 
 
+@pytest.mark.parametrize("name", ["run.transcript", "run.witnessed"])
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (b'{"', b'{"a":0,"'),
+        (b',"type":"fieldfare.', b',"t":0,"type":"fieldfare.'),
+        (b'heads.v1"}', b'heads.v1","z":0}'),
+        (b'transcript.v1"}', b'transcript.v1","z":0}'),
+        (b'"format":1,"note"', b'"format":1.0,"note"'),
+        (b'"format":1,"run"', b'"format":1.0,"run"'),
+    ],
+)
+def test_what_is_put_in_is_refused(
+    published: Path, recorded: Recorder, verify: Verify, name: str, one: bytes, other: bytes
+) -> None:
+    file = published / name
+    content = file.read_bytes()
+    before, found, after = content.partition(one)
+    file.write_bytes(before + other + after if found else content)
+    said = verify(published, recorded.trust.roster_key, *KEYS)
+    assert str(said).startswith("REFUSED") if found else said == 0
+
+
 def test_other_keys_and_too_few_witnesses_are_refused(
     published: Path, recorded: Recorder, verify: Verify
 ) -> None:
