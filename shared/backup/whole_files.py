@@ -7,6 +7,7 @@ kill leaves is removed by the next one.
 import fcntl
 import os
 import shutil
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -59,12 +60,23 @@ def _existing(path: Path) -> UsageError:
 def _own_draft(part: Path) -> int:
     """Open a draft that nobody else writes, empty; one that a kill left is taken over."""
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    opened = os.open(part, flags, PRIVATE_FILE)
+    try:
+        opened, made = os.open(part, flags | os.O_EXCL, PRIVATE_FILE), True
+    except FileExistsError:
+        opened, made = os.open(part, flags, PRIVATE_FILE), False
     if not _is_ours(opened, part):
         os.close(opened)
         raise UsageError(
             f"{part}: expected one command that writes this file, found another at work: wait for "
             "it, or choose another name"
+        )
+    found = os.fstat(opened)
+    left = (found.st_uid, found.st_nlink, stat.S_ISREG(found.st_mode)) == (os.geteuid(), 1, True)
+    if not made and not left:  # a share may say of what we made that it is another's
+        os.close(opened)
+        raise UsageError(
+            f"{part}: expected nothing, or a draft of your own, found another's file: remove it, "
+            "or write into a folder where nobody else may"
         )
     os.fchmod(opened, PRIVATE_FILE)
     os.ftruncate(opened, 0)

@@ -1,5 +1,6 @@
 """A new file or folder appears whole, under a name that nothing had, or not at all."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,27 @@ def test_what_a_kill_left_is_taken_over(tmp_path: Path) -> None:
     with new_file(out) as file:
         file.write(b"whole")
     assert (out.read_bytes(), out.stat().st_mode & 0o777) == (b"whole", 0o600)
+
+
+def test_a_file_that_somebody_laid_in_the_drafts_place_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, draft, other = tmp_path / "backup", tmp_path / ".backup.part", tmp_path / "other"
+    other.write_bytes(b"of another name")
+    draft.hardlink_to(other)
+    with pytest.raises(UsageError, match="another's file"), new_file(out):
+        pass
+    assert other.read_bytes() == b"of another name"
+    draft.unlink()
+    os.mkfifo(draft)
+    with pytest.raises(UsageError, match="another's file"), new_file(out):
+        pass
+    draft.unlink()
+    draft.write_bytes(b"whose reader waits")
+    monkeypatch.setattr(os, "geteuid", lambda: draft.stat().st_uid + 1)
+    with pytest.raises(UsageError, match="another's file"), new_file(out):
+        pass
+    assert (draft.read_bytes(), out.exists()) == (b"whose reader waits", False)
 
 
 def test_an_error_leaves_nothing(tmp_path: Path) -> None:
