@@ -415,6 +415,8 @@ def audit_transcript(
     least = len(keys) if required_witnesses is None else required_witnesses
     if least > len(keys):
         raise UsageError(f"expected --witness for each of {least} witnesses, found {len(keys)}")
+    if later_roster and witnessed is None:
+        raise UsageError("expected --witnessed beside --later-roster, whose key signed its heads")
     claim = None
     if witnessed is not None:
         later = tuple(_later_roster(one, trust.roster_key) for one in later_roster or ())

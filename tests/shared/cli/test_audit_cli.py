@@ -130,6 +130,8 @@ def test_witnesses_that_are_asked_for_decide(
     heads.write_bytes(witnessed(recorded, heads_of(recorded), [witness]))
     asked = ["audit", "transcript", str(file), "--coordinator-key", str(key)]
     mine = [*asked, "--witnessed", str(heads), "--witness", witness.key.text]
+    assert run([*asked, "--later-roster", str(tmp_path / "none")]) == 2
+    assert "expected --witnessed" in capsys.readouterr().err
     assert run(mine) == 0
     said = capsys.readouterr().out
     assert "w.example/1 at 2025-06-15 15:06:40 UTC" in " ".join(said.split())
