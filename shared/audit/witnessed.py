@@ -6,9 +6,10 @@ by their label, so that two stories of one run stand in it side by side.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 
 from fieldfare.shared.errors import ProtocolError
-from fieldfare.shared.protocol.roster import Roster
+from fieldfare.shared.protocol.roster import Roster, contradicts
 from fieldfare.shared.protocol.signed_files import open_roster
 from fieldfare.shared.transcript import merkle
 from fieldfare.shared.transcript.head_log import HeadEntry, WitnessedHeads, head_label, origin_of
@@ -104,7 +105,8 @@ def _online_keys(later: Sequence[bytes], roster_key: str, roster: Roster) -> lis
     two runs; the roster key, which names each, stays.
 
     Raises:
-        ProtocolError: a roster that the roster key did not sign, or one from before the run.
+        ProtocolError: a roster that the roster key did not sign, one from before the run, or one
+            that cannot be of one history with the run's or another.
     """
     rosters = [open_roster(content, roster_key) for content in later]
     for one in rosters:
@@ -112,6 +114,12 @@ def _online_keys(later: Sequence[bytes], roster_key: str, roster: Roster) -> lis
             raise ProtocolError(
                 f"expected later rosters than the run's, version {roster.version}, found version "
                 f"{one.version}"
+            )
+    for one, other in combinations((roster, *rosters), 2):
+        if contradicts(one, other):
+            raise ProtocolError(
+                f"expected rosters of one history, found versions {one.version} and "
+                f"{other.version} that contradict each other: see `audit stories`"
             )
     return [one.coordinator for one in (roster, *rosters)]
 

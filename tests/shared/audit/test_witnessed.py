@@ -127,6 +127,11 @@ def test_a_log_that_was_signed_by_the_key_of_a_later_roster_fits(recorded: Recor
         (): "--later-roster",
         (offer_roster(roster, identities.roster_key),): "--later-roster",
         (offer_roster(later, identities.coordinator),): "expected",
+        (
+            offer_roster(
+                later.model_copy(update={"version": roster.version}), identities.roster_key
+            ),
+        ): "of one history",
         (offer_roster(later.model_copy(update={"version": 0}), identities.roster_key),): "expected",
     }.items():
         misfit = report(*offers).misfit
