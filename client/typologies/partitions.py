@@ -101,13 +101,13 @@ def room_beside(out: Path, memory: int, threads: int | None = None) -> Iterator[
     One that a killed run left is taken away first.
 
     Raises:
-        RecordsError: another run writes the same file now.
+        RecordsError: another run writes the same file now, or the folder is another user's.
     """
     folder = out.absolute().parent / f".{out.name}.parts"
     folder.mkdir(mode=0o700, exist_ok=True)
     held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
-        _lock(held, out)
+        _lock(held, folder, out)
         try:
             os.fchmod(held, 0o700)
             _emptied(folder)
@@ -118,13 +118,23 @@ def room_beside(out: Path, memory: int, threads: int | None = None) -> Iterator[
         os.close(held)
 
 
-def _lock(held: int, out: Path) -> None:
+def _lock(held: int, folder: Path, out: Path) -> None:
+    found = os.fstat(held)
+    if found.st_uid != os.geteuid():  # whoever made it could open it again, and read the parts
+        raise RecordsError(
+            f"{folder}: expected a folder of this user, found one of uid {found.st_uid}; take it "
+            "away, or write into a folder that others cannot write to"
+        )
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # A run that ended just now has taken it away: its next one is another folder.
+        lost = not os.path.samestat(found, folder.lstat())
     except OSError:
+        lost = True
+    if lost:
         raise RecordsError(
             f"{out}: expected no other run that writes it now, found one; wait for its end"
-        ) from None
+        )
 
 
 def _emptied(folder: Path) -> None:
