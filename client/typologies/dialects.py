@@ -17,6 +17,7 @@ from typing import Any, Final
 import sqlglot
 from pydantic import BaseModel
 from sqlglot import exp
+from sqlglot.optimizer.scope import traverse_scope
 
 from fieldfare.client.records.canonical.bank import TABLES
 from fieldfare.client.records.canonical.tables import base_type
@@ -45,6 +46,9 @@ _PARTS: Final = frozenset({
     "Placeholder", "RowNumber", "Select", "Star", "Sub", "Subquery", "Sum", "Table",
     "TableAlias", "Where", "Window", "WindowSpec", "With",
 })  # fmt: skip
+
+# What ledger.sql makes: without age band, region and contact (harm rule 4).
+_LEDGER: Final = frozenset({"account", "busiest", "customer", "entry", "flow", "sender"})
 
 
 @dataclass(frozen=True)
@@ -158,7 +162,8 @@ def translated(query: str, dialect: Dialect, constants: Mapping[str, float], nam
     """Return one SELECT of a pack in another dialect, with its constants in it.
 
     Raises:
-        UsageError: a part of it is not known to mean the same there; says which.
+        UsageError: a part of it is not known to mean the same there, it reads another table than
+            ledger.sql makes, or names a constant that is none; says which.
     """
     try:
         tree = sqlglot.parse_one(query, read="duckdb")
@@ -173,7 +178,25 @@ def translated(query: str, dialect: Dialect, constants: Mapping[str, float], nam
                 f"{name}: expected SQL that is known to mean the same in {dialect.value}, found "
                 f"{kind}; write it in another way (docs/typologies.md)"
             )
+    _refuse_other_tables(tree, name)
+    unknown = [one.this for one in tree.find_all(exp.Placeholder) if one.this not in constants]
+    if unknown:
+        raise UsageError(f"{name}: expected constants under `parameters`, found {unknown[0]}")
     return _written(tree, dialect, constants)
+
+
+def _refuse_other_tables(tree: Any, name: str) -> None:
+    """Refuse what is not there in DuckDB: a bank's own tables hold what no query may see."""
+    known = _LEDGER | {one.alias for one in tree.find_all(exp.CTE)}
+    # Inside itself, the name of a WITH is that of a table.
+    real = [one for scope in traverse_scope(tree) for one in scope.sources.values()
+            if isinstance(one, exp.Table) and one.name not in _LEDGER]  # fmt: skip
+    for one in (*real, *tree.find_all(exp.Table)):
+        if one in real or one.name not in known or one.db or one.catalog:
+            raise UsageError(
+                f"{name}: expected tables that ledger.sql makes, found {one.sql()[:64]} "
+                "(docs/typologies.md)"
+            )
 
 
 def _written(tree: Any, dialect: Dialect, constants: Mapping[str, float | str]) -> str:

@@ -32,6 +32,29 @@ def test_what_is_not_known_to_mean_the_same_is_refused(
         translated(query, dialect, {}, "X01")
 
 
+@pytest.mark.parametrize(
+    "table",
+    ["fieldfare_customers", "customers", "core.customers", "pg_catalog.pg_authid", "core.entry",
+     "Entry"],
+)  # fmt: skip
+@pytest.mark.parametrize("dialect", Dialect)
+def test_only_what_the_ledger_makes_is_read(table: str, dialect: Dialect) -> None:
+    within = f"SELECT unit, 1 AS X FROM {table}"
+    name = table.rpartition(".")[2]
+    for query in (
+        within,
+        f"WITH own AS (SELECT unit FROM entry) SELECT unit FROM own WHERE unit IN ({within})",
+        f"WITH {name} AS ({within}) SELECT unit, X FROM {name}",
+    ):
+        with pytest.raises(UsageError, match=rf"X01: expected tables that .*, found {table}"):
+            translated(query, dialect, {}, "X01")
+
+
+def test_a_constant_that_is_none_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"X01: expected constants .*, found most"):
+        translated("SELECT unit, $most AS X FROM entry", Dialect.SPARK, {"least": 1}, "X01")
+
+
 def test_groups_divisions_and_constants_are_written_out() -> None:
     query = "SELECT unit, age // 7 AS week, sum(amount) / $most AS X FROM entry GROUP BY ALL"
     found = " ".join(translated(query, Dialect.POSTGRES, {"most": 300}, "X01").split())
