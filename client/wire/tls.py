@@ -11,6 +11,7 @@ connections that are open go on.
 """
 
 import logging
+import os
 import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from typing import Any, Final
 
 import grpc
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from fieldfare.shared.errors import UsageError
@@ -68,7 +70,8 @@ class TlsFiles:
             own = load_pem_private_key(key, None).public_key()
             if own != x509.load_pem_x509_certificates(certificate)[0].public_key():
                 return None
-        except (UsageError, ValueError, TypeError) as error:  # TypeError: a key with a passphrase
+        # TypeError: a key with a passphrase
+        except (UsageError, ValueError, TypeError, UnsupportedAlgorithm) as error:
             log.warning("the former certificate stays in use: %s", error)
             return None
         return key, certificate, authority
@@ -93,8 +96,8 @@ class TlsFiles:
         return grpc.ssl_channel_credentials(authority, key, certificate)
 
     def _private_key(self) -> bytes:
-        content = _read(self.key)
-        if stat.S_IMODE(self.key.stat().st_mode) & READABLE_BY_OTHERS:
+        content, mode = _read_with_mode(self.key)
+        if mode & READABLE_BY_OTHERS:
             raise UsageError(f"{self.key}: expected mode 0600: chmod 600 it, or make a new key")
         return content
 
@@ -132,7 +135,13 @@ def _configuration(content: tuple[bytes, bytes, bytes]) -> grpc.ServerCertificat
 
 
 def _read(path: Path) -> bytes:
+    return _read_with_mode(path)[0]
+
+
+def _read_with_mode(path: Path) -> tuple[bytes, int]:
+    """Return a file's bytes and mode, both of the open file: it may be replaced meanwhile."""
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(), stat.S_IMODE(os.fstat(file.fileno()).st_mode)
     except OSError as error:
         raise UsageError(f"{path}: expected a readable PEM file, found: {error.strerror}") from None

@@ -10,6 +10,7 @@ from typing import Final
 
 import grpc
 import pytest
+from cryptography.exceptions import UnsupportedAlgorithm
 from tests.support.federations.bench import Bench
 from tests.support.network.certificates import Authority
 from tests.support.network.served import raw, status_of
@@ -17,6 +18,7 @@ from tests.support.system.processes import until
 
 from fieldfare.client.custodian.service import serving
 from fieldfare.client.node.remote_custodian import connected
+from fieldfare.client.wire import tls
 from fieldfare.client.wire.frames import Described, path_of
 from fieldfare.client.wire.tls import TlsFiles, TlsPort, TlsTarget
 from fieldfare.shared.errors import RunError, UsageError
@@ -174,6 +176,28 @@ def test_a_missing_file_is_named(name: str, authority: Authority, tmp_path: Path
     for use in (files.server_credentials, files.channel_credentials):
         with pytest.raises(UsageError, match=r"no\.pem: expected a readable PEM file"):
             use()
+
+
+def test_a_key_that_is_replaced_while_it_is_read_is_read_once(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = authority.issue("custodian")
+
+    def gone(path: Path, **_: object) -> None:
+        raise FileNotFoundError(2, "No such file or directory", str(path))
+
+    monkeypatch.setattr(Path, "stat", gone)
+    assert files.newest() == files.content()
+
+
+def test_a_key_of_an_unknown_kind_leaves_the_former_in_use(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(*_: object) -> None:
+        raise UnsupportedAlgorithm("this build knows no such curve")
+
+    monkeypatch.setattr(tls, "load_pem_private_key", unknown)
+    assert authority.issue("custodian").newest() is None
 
 
 def test_nothing_can_be_plaintext() -> None:
