@@ -21,6 +21,7 @@ from fieldfare.client.partitions import local_workers
 from fieldfare.client.partitions.local_workers import LocalWorkers
 from fieldfare.client.partitions.partitioned_sums import PartitionedSums, Workplace
 from fieldfare.client.partitions.partitions import part_sum
+from fieldfare.client.partitions.spilled import spill
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.shared.errors import PolicyRefusal, RunError
 from fieldfare.shared.protocol.messages import ReleaseKind
@@ -100,6 +101,21 @@ def test_a_worker_that_always_dies_is_told(
     with pytest.raises(RunError, match="expected a worker to start, found: No such file"):
         local.added(asked)
     assert local.processes == []
+
+
+def test_a_defect_of_a_worker_is_told_by_its_type_alone(
+    whole: Whole, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local_workers, "MOST_DEATHS", 1)
+    study, units = whole("plain")
+    wrong = study.model_copy(update={"name": "marker of what is never told"})
+    files = [spill(part, tmp_path / "spill") for part in units.cut(study, 1)]
+    local = LocalWorkers(wrong, files, workers=1, memory=1 << 20)
+    asked = next(every_release(study, StudySums.prepare(study, units.data, units.holdout)))
+    with pytest.raises(RunError, match="found 1 in a row"):
+        local.added(asked)
+    told = capfd.readouterr().err
+    assert told == "a worker that adds records up failed: ValidationError\n"
 
 
 CUSTODIAN = """
