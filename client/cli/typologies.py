@@ -25,6 +25,8 @@ from fieldfare.client.typologies.running import (
     RunReport,
     RunTask,
     engine_memory,
+    outgrown,
+    private_parquet,
     run_pack,
 )
 from fieldfare.client.typologies.typology import Typology
@@ -224,11 +226,15 @@ def _check_names(files: Sequence[Path]) -> None:
 
 def _run_linked(task: RunTask, room: Room, linked: Path) -> None:
     """Write linked forms: they look at all customers at once, never at a part."""
-    with open_extract(
-        task.canonical, task.as_of, task.lacking, banks=task.banks, engine=room.connection
-    ) as extract:
+    with (
+        outgrown(task, room),
+        open_extract(
+            task.canonical, task.as_of, task.lacking, banks=task.banks, engine=room.connection
+        ) as extract,
+    ):
         others = features.linked_table(extract, task.pack).table
-    pq.write_table(others, linked, compression="zstd")
+    with private_parquet(room, linked, "linked", others.schema) as writer:
+        writer.write_table(others)
 
 
 def _report(report: RunReport, pack: Pack) -> list[str]:
@@ -321,6 +327,8 @@ def _run_there(asked: Any, uri_file: Path, out: Path | None) -> None:
 
     if out is None or out.suffix != ".parquet":
         raise UsageError("--out: expected a name that ends in .parquet, found another or none")
-    computed = run_in_postgresql(asked, private_line(uri_file))
-    pq.write_table(computed, out, compression="zstd", row_group_size=ROWS_IN_A_GROUP)
+    with room_beside(out, engine_memory(None)) as room:
+        computed = run_in_postgresql(asked, private_line(uri_file))
+        with private_parquet(room, out, "out", computed.schema) as writer:
+            writer.write_table(computed, row_group_size=ROWS_IN_A_GROUP)
     typer.echo(f"{computed.num_rows} customers, {len(asked.pack.indicators)} indicators")

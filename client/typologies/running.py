@@ -31,6 +31,7 @@ from fieldfare.client.typologies.features import UNIT, FeatureTable, feature_tab
 from fieldfare.client.typologies.pack import Pack
 from fieldfare.client.typologies.partitions import MOST_PARTS, Room, cut
 from fieldfare.shared.errors import RecordsError, UsageError
+from fieldfare.shared.system.private_files import create_private
 from fieldfare.shared.terminal.stderr import Said
 
 ROWS_IN_A_GROUP: Final = 65_536  # of the Parquet files that are written
@@ -117,7 +118,7 @@ def run_pack(
     report = RunReport()
     made = room.folder / "features"
     made.mkdir()
-    try:
+    with outgrown(task, room):
         for number, extract in enumerate(_extracts(task, room, report)):
             computed = feature_table(extract, task.pack)
             pq.write_table(computed.table, made / f"{number:05d}.parquet", compression="lz4")
@@ -126,12 +127,28 @@ def run_pack(
                 said("indicators, part by part", number + 1, max(report.parts, number + 1))
         schema = computed.table.schema
         _write(_in_order(room, made, schema), schema, task.pack, report, room, (out, hits))
+    return report
+
+
+@contextmanager
+def outgrown(task: RunTask, room: Room) -> Iterator[None]:
+    """Say in words of our own what an engine had no room for.
+
+    Raises:
+        RecordsError: no memory, or no room on the disk of the parts.
+    """
+    try:
+        yield
     except duckdb.OutOfMemoryException:
         raise RecordsError(
             f"{task.canonical}: expected customers whose entries each fit into "
             f"{room.memory >> 20} MB, found more; give more memory (--memory)"
         ) from None
-    return report
+    except duckdb.IOException:  # its text quotes paths
+        raise RecordsError(
+            f"{room.folder.parent}: expected room for parts of the records on its disk, found "
+            "none, or a file that cannot be written; see docs/typologies.md"
+        ) from None
 
 
 def _extracts(task: RunTask, room: Room, report: RunReport) -> Iterator[Extract]:
@@ -221,9 +238,11 @@ def _write(
     """Write features and hits; a file appears whole or not at all."""
     out, hits = files
     with ExitStack() as stack:
-        features = stack.enter_context(_file(room, out, "out", schema))
+        features = stack.enter_context(private_parquet(room, out, "out", schema))
         none = hit_table(schema.empty_table(), pack)
-        found = stack.enter_context(_file(room, hits, "hits", none.schema)) if hits else None
+        found = (
+            stack.enter_context(private_parquet(room, hits, "hits", none.schema)) if hits else None
+        )
         for table in tables:
             features.write_table(table)
             fired = hit_table(table, pack)
@@ -233,8 +252,17 @@ def _write(
 
 
 @contextmanager
-def _file(room: Room, path: Path, name: str, schema: Any) -> Iterator[Any]:
+def private_parquet(room: Room, path: Path, name: str, schema: Any) -> Iterator[Any]:
+    """Yield a writer of a Parquet file, mode 0600, that stands at `path` once it is whole.
+
+    Args:
+        room: in whose folder it is written.
+        path: where it goes, over what stands there.
+        name: of the draft.
+        schema: of its rows.
+    """
     draft = room.folder / name
+    create_private(draft, b"")  # a writer keeps the mode of what is there
     with pq.ParquetWriter(draft, schema, compression="zstd") as writer:
         yield writer
     if path.absolute().parent == room.folder.parent:

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -14,7 +15,14 @@ from fieldfare.client.typologies import partitions
 from fieldfare.client.typologies.checking import AS_OF, probe_records
 from fieldfare.client.typologies.pack import own_pack
 from fieldfare.client.typologies.partitions import Room, cut, room_beside
-from fieldfare.client.typologies.running import RunReport, RunTask, engine_memory, run_pack
+from fieldfare.client.typologies.running import (
+    RunReport,
+    RunTask,
+    engine_memory,
+    outgrown,
+    run_pack,
+)
+from fieldfare.shared.cli.root import run
 from fieldfare.shared.errors import RecordsError, UsageError
 
 MEMORY = 600 << 20
@@ -131,6 +139,32 @@ def test_strays_and_wrong_rows_are_refused_in_parts_too(canonical: Path, tmp_pat
     with pytest.raises(RecordsError, match=f"accounts that are in accounts, found {lost} other"):
         ran(folder, tmp_path / "f.parquet", 3)
     assert [one.name for one in tmp_path.iterdir()] == ["canonical"]
+
+
+def test_who_hits_what_is_for_this_user_alone(canonical: Path, tmp_path: Path) -> None:
+    files = [tmp_path / f"{name}.parquet" for name in ("f", "hits", "linked")]
+    call = ["typologies", "run", str(canonical), "--as-of", AS_OF.isoformat(), "--only", "R01,R21"]
+    before = os.umask(0)
+    try:
+        assert run([*call, "--out", str(files[0]), "--hits", str(files[1]),
+                    "--linked", str(files[2])]) == 0  # fmt: skip
+    finally:
+        os.umask(before)
+    assert [path.stat().st_mode & 0o777 for path in files] == [0o600] * 3
+    assert sorted(tmp_path.iterdir()) == sorted(files)
+
+
+@pytest.mark.parametrize(
+    ("problem", "told"),
+    [(duckdb.OutOfMemoryException, "fit into 600 MB"), (duckdb.IOException, "room for parts")],
+)
+def test_what_an_engine_has_no_room_for_is_told(
+    problem: type[Exception], told: str, tmp_path: Path
+) -> None:
+    task, room = RunTask(tmp_path, PACK, AS_OF), Room(MEMORY, tmp_path / "parts")
+    with pytest.raises(RecordsError, match=told) as found, outgrown(task, room):
+        raise problem("a value of the records")
+    assert "a value" not in str(found.value)
 
 
 def test_memory_is_what_the_whole_process_holds() -> None:
