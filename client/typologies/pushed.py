@@ -4,6 +4,7 @@ from contextlib import closing
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from adbc_driver_manager import Error as AdbcError
 
 from fieldfare.client.records.sources.postgresql import connected, problem
@@ -26,7 +27,7 @@ def run_in_postgresql(asked: PushedDown, uri: str) -> Any:
 
     Raises:
         RecordsError: no connection, or the server refuses.
-        UsageError: asked for another engine.
+        UsageError: asked for another engine, or a customer has no row of its own.
     """
     if asked.dialect is not Dialect.POSTGRES:
         raise UsageError("--uri-file: expected --dialect postgres, found another engine")
@@ -39,7 +40,22 @@ def run_in_postgresql(asked: PushedDown, uri: str) -> Any:
             found = cursor.fetch_arrow_table()
         except AdbcError as error:
             raise problem(NAME, error) from None
+    refuse_repeated(found.column(0))
     schema = schema_of(asked.pack, asked.as_of, asked.lacking)
     columns = [column.cast(field.type).combine_chunks()
                for column, field in zip(found.columns, schema, strict=True)]  # fmt: skip
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+def refuse_repeated(units: Any) -> None:
+    """Refuse customers without an id or with several rows, as `run` does.
+
+    Raises:
+        UsageError: there are some; says how many.
+    """
+    lost = len(units) - pc.count_distinct(units, mode="only_valid").as_py()
+    if lost:
+        raise UsageError(
+            f"{NAME}: expected one row for each customer, found {lost} too many: "
+            "customer_id stands twice or is empty, or a query gives a customer several rows"
+        )

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from tests.support.system.postgres import running_postgres
@@ -10,6 +11,7 @@ from fieldfare.client.typologies.checking import AS_OF, probe_extract, probe_rec
 from fieldfare.client.typologies.dialects import Dialect, PushedDown, statements, translated
 from fieldfare.client.typologies.features import feature_table
 from fieldfare.client.typologies.pack import own_pack
+from fieldfare.client.typologies.pushed import refuse_repeated
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.errors import UsageError
 
@@ -81,6 +83,15 @@ def test_sql_is_written_for_a_bank(tmp_path: Path, capsys: pytest.CaptureFixture
     assert run([*call, "--dialect", "oracle"]) == 2
     assert "expected spark or postgres, found oracle" in capsys.readouterr().err
     assert run([*call, "--dialect", "spark", "--schema", "a; DROP"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("units", "many"), [(["a", "b", "b", "b"], 2), (["a", None], 1), (["a", None, None], 2)]
+)
+def test_a_customer_has_one_row(units: list[str | None], many: int) -> None:
+    with pytest.raises(UsageError, match=f"one row for each customer, found {many} too many"):
+        refuse_repeated(pa.chunked_array([units], pa.string()))
+    refuse_repeated(pa.chunked_array([["a", "b"], ["c"]], pa.string()))
 
 
 @pytest.mark.faults
