@@ -85,7 +85,7 @@ coverage: $(DEV)  ## tests (without fault injection) with the coverage floor
 
 .PHONY: faults
 faults: $(DEV)  ## whole deployments; kill processes, cut lines, fill disks, see what is left
-	timeout --foreground 40m env $(PYTEST) -n 2 --dist loadgroup -m faults
+	timeout --foreground 40m env $(PYTEST) -n 3 --dist loadgroup -m faults
 
 .PHONY: mutants
 mutants: $(DEV)  ## put in bugs that would break a promise, see the tests catch each
