@@ -214,6 +214,7 @@ class _TlsChannels:
         self._channel = self._opened()
 
     def newest(self) -> grpc.Channel:
+        """Return the channel, made anew where certificates were replaced."""
         found = self._where.files.newest()
         if found is not None and found != self._shown:
             self._channel.close()  # between two calls: none is in work

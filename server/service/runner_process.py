@@ -300,6 +300,7 @@ def serve_runs(home: CoordinatorHome, command: RunCommand) -> None:
     deleting = Deleting(home, command.passphrase, log.info)
 
     def settle() -> None:
+        """Do what is due between runs: nodes, interrupted runs, deletions."""
         settling()
         continuing()
         deleting()
