@@ -17,11 +17,11 @@ run/              custodian.sock  admin.sock  desk.sock
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Final, Self
+from typing import ClassVar, Final
 
 from fieldfare.client.home.files import INSTITUTION_FILES
-from fieldfare.shared.formats.later import refuse_later
-from fieldfare.shared.system.home_folder import HomeFolder, hex32, run_id
+from fieldfare.shared.formats.home import KnownHome
+from fieldfare.shared.system.home_folder import hex32, run_id
 
 DELIVERY_FILE: Final = "delivery.signed"  # of a model that arrived; its folder appears whole
 
@@ -31,31 +31,12 @@ BY_GROUP_AND_OTHERS: Final = 0o027  # of run/: the group may not write, others n
 
 
 @dataclass(frozen=True)
-class Home(HomeFolder):
+class Home(KnownHome):
     """An institution's folder; relative paths in its settings are below it."""
 
     OF: ClassVar = "an institution's"
     INIT: ClassVar = "institution init"
-
-    @classmethod
-    def open(cls, path: Path) -> Self:
-        """Return an existing home that nobody else can reach and no later version wrote in.
-
-        Raises:
-            UsageError: no such home; names every problem, one line each, and what to do.
-        """
-        home = super().open(path)
-        refuse_later(home.path, INSTITUTION_FILES)
-        return home
-
-    @classmethod
-    def opened_before(cls, path: Path) -> Self:
-        """Return a home that the parent process opened, without a look into any file of it.
-
-        Raises:
-            UsageError: no such home, or others can reach it.
-        """
-        return super().open(path)
+    FILES: ClassVar = INSTITUTION_FILES
 
     @property
     def folders(self) -> tuple[Path, ...]:

@@ -188,16 +188,7 @@ class StudySums(RunSums):
         parameters: NDArray[np.float64],
         geometry: Geometry | None = None,
     ) -> NDArray[np.int64]:
-        """Return int64 (entries,): the raw sum of one release, in units of gamma.
-
-        Args:
-            kind: what is released.
-            parameters: that its request binds.
-            geometry: the coordinates of a training step, where the study has any.
-
-        Raises:
-            PolicyRefusal: a kind that sums no records, or coordinates of other vectors.
-        """
+        """Return int64 (entries,): as `RunSums.vector`."""
         if self.turned is not None and kind in {ReleaseKind.MOMENTS, ReleaseKind.TRAINING}:
             return _turned_sum(self.turned, kind, parameters, geometry)
         if kind is ReleaseKind.TRAINING:

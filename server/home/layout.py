@@ -17,30 +17,20 @@ run/              what only lives as long as a process
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from fieldfare.server.home.files import COORDINATOR_FILES
-from fieldfare.shared.formats.later import refuse_later
-from fieldfare.shared.system.home_folder import HomeFolder, hex32, is_plain_name, run_id
+from fieldfare.shared.formats.home import KnownHome
+from fieldfare.shared.system.home_folder import hex32, is_plain_name, run_id
 
 
 @dataclass(frozen=True)
-class CoordinatorHome(HomeFolder):
+class CoordinatorHome(KnownHome):
     """A coordinator's folder."""
 
     OF: ClassVar = "a coordinator's"
     INIT: ClassVar = "coordinator init"
-
-    @classmethod
-    def open(cls, path: Path) -> Self:
-        """Return an existing home that nobody else can reach and no later version wrote in.
-
-        Raises:
-            UsageError: no such home; names every problem, one line each, and what to do.
-        """
-        home = super().open(path)
-        refuse_later(home.path, COORDINATOR_FILES)
-        return home
+    FILES: ClassVar = COORDINATOR_FILES
 
     @property
     def folders(self) -> tuple[Path, ...]:
