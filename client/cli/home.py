@@ -38,7 +38,6 @@ from fieldfare.client.journal.journal import (
 from fieldfare.client.policy.explained import allowing, explain
 from fieldfare.client.policy.policy import load_policy, pinned_coordinator
 from fieldfare.shared.advice import at_home
-from fieldfare.shared.backup.whole_files import new_file
 from fieldfare.shared.cli.typed import token_pin
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.protocol.identity import (
@@ -59,6 +58,7 @@ from fieldfare.shared.system.private_files import (
     read_at_most,
     replace_private,
 )
+from fieldfare.shared.system.whole_files import new_file
 from fieldfare.shared.terminal.texts import counted
 
 PIN_AT_START: Final = (

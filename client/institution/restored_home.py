@@ -35,13 +35,13 @@ from fieldfare.client.ledger.rollback_check import Witness
 from fieldfare.client.policy.policy import load_policy, pinned_coordinator
 from fieldfare.shared.backup.archive import BackupHeader
 from fieldfare.shared.backup.home_copies import BackupSource
-from fieldfare.shared.backup.whole_files import new_home, passing_folder
 from fieldfare.shared.errors import LedgerError, UsageError
 from fieldfare.shared.protocol.identity import parse_public_hex
 from fieldfare.shared.protocol.messages import IdentitySigner
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.system.private_files import create_private, replace_private
+from fieldfare.shared.system.whole_files import new_home, passing_folder
 
 RESTORED_HEADS: Final = "restored.heads"
 

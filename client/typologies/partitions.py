@@ -9,9 +9,6 @@ Parts lie as Parquet files in a folder that only this user can enter, and that i
 they are raw records in the clear, as the files that they were read from.
 """
 
-import fcntl
-import os
-import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,6 +39,7 @@ from fieldfare.client.typologies.extract import (
     refuse_loose_ends,
 )
 from fieldfare.shared.errors import RecordsError
+from fieldfare.shared.system.whole_files import passing_folder
 
 ROWS_FOR_A_GIGABYTE: Final = 600_000  # entries of a part, by the engine's memory; measured
 LEAST_ROWS: Final = 100_000
@@ -104,45 +102,8 @@ def room_beside(out: Path, memory: int, threads: int | None = None) -> Iterator[
         RecordsError: another run writes the same file now, or the folder is another user's.
     """
     folder = out.absolute().parent / f".{out.name}.parts"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        _lock(held, folder, out)
-        try:
-            os.fchmod(held, 0o700)
-            _emptied(folder)
-            yield Room(memory, folder, threads)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-    finally:
-        os.close(held)
-
-
-def _lock(held: int, folder: Path, out: Path) -> None:
-    found = os.fstat(held)
-    if found.st_uid != os.geteuid():  # whoever made it could open it again, and read the parts
-        raise RecordsError(
-            f"{folder}: expected a folder of this user, found one of uid {found.st_uid}; take it "
-            "away, or write into a folder that others cannot write to"
-        )
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # A run that ended just now has taken it away: its next one is another folder.
-        lost = not os.path.samestat(found, folder.lstat())
-    except OSError:
-        lost = True
-    if lost:
-        raise RecordsError(
-            f"{out}: expected no other run that writes it now, found one; wait for its end"
-        )
-
-
-def _emptied(folder: Path) -> None:
-    for left in folder.iterdir():
-        if left.is_dir() and not left.is_symlink():
-            shutil.rmtree(left)
-        else:
-            left.unlink()
+    with passing_folder(folder, RecordsError) as alone:
+        yield Room(memory, alone, threads)
 
 
 @dataclass(frozen=True)

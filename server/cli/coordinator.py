@@ -51,7 +51,6 @@ from fieldfare.server.superlink.retention import flower_environment, purge_finis
 from fieldfare.server.upkeep.due_deletions import delete_due
 from fieldfare.server.witnesses.publication import head_signer
 from fieldfare.shared.advice import at_home
-from fieldfare.shared.backup.whole_files import new_file
 from fieldfare.shared.cli.typed import token_pin
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.protocol.identity import fingerprint
@@ -62,6 +61,7 @@ from fieldfare.shared.system.memory import keep_out_of_dumps
 from fieldfare.shared.system.private_files import create_private
 from fieldfare.shared.system.processes import Child, RestartRules, given_line, supervise_many
 from fieldfare.shared.system.sockets import is_short_enough
+from fieldfare.shared.system.whole_files import new_file
 from fieldfare.shared.terminal.texts import counted
 from fieldfare.shared.watch.log import SupervisedLog, in_json
 

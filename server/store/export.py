@@ -9,8 +9,8 @@ from fieldfare.server.store.head_log import HeadSigner
 from fieldfare.server.store.rows import RunRow
 from fieldfare.server.store.store import RunStore
 from fieldfare.server.store.tables import OWN_HEAD
-from fieldfare.shared.backup.whole_files import new_file
 from fieldfare.shared.errors import RunError, UsageError
+from fieldfare.shared.system.whole_files import new_file
 from fieldfare.shared.transcript.file import write_transcript
 from fieldfare.shared.transcript.leaves import Leaf
 

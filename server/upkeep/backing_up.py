@@ -21,6 +21,7 @@ from fieldfare.server.members.publication import published_roster
 from fieldfare.shared.backup.archive import BackupHeader, saved_files, stamp_of, write_archive
 from fieldfare.shared.backup.encrypted_stream import EncryptedWriter
 from fieldfare.shared.backup.home_copies import (
+    COPIES,
     WrittenBackup,
     check_copies,
     copy_files,
@@ -28,9 +29,9 @@ from fieldfare.shared.backup.home_copies import (
     new_key,
     taken_key,
 )
-from fieldfare.shared.backup.whole_files import COPIES, new_file, passing_folder
 from fieldfare.shared.sqlite.copies import all_held
 from fieldfare.shared.system.private_files import create_private
+from fieldfare.shared.system.whole_files import new_file, passing_folder
 
 Clock = Callable[[], datetime]
 

@@ -19,7 +19,7 @@ from fieldfare.server.store.store import run_store
 from fieldfare.server.upkeep.due_deletions import delete_due
 from fieldfare.shared.backup.archive import BackupHeader
 from fieldfare.shared.backup.home_copies import BackupSource
-from fieldfare.shared.backup.whole_files import new_home, passing_folder
+from fieldfare.shared.system.whole_files import new_home, passing_folder
 
 Clock = Callable[[], datetime]
 

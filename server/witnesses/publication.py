@@ -12,10 +12,10 @@ from fieldfare.server.home.settings import load_settings
 from fieldfare.server.store.export import write_signed
 from fieldfare.server.store.head_log import HeadSigner
 from fieldfare.server.store.store import RunStore
-from fieldfare.shared.backup.whole_files import passing_folder
 from fieldfare.shared.errors import PolicyRefusal, RefusalCode, RunError, UsageError
 from fieldfare.shared.protocol.messages import IdentitySigner
 from fieldfare.shared.system.private_files import move_to_new
+from fieldfare.shared.system.whole_files import passing_folder
 from fieldfare.shared.transcript.head_log import WitnessedHeads, origin_of
 from fieldfare.shared.transcript.notes import SIGNED, NoteKey, distinct_witnesses
 

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from fieldfare.shared.backup.archive import BackupHeader, check_path, read_archive
 from fieldfare.shared.backup.encrypted_stream import EncryptedReader
@@ -12,6 +13,8 @@ from fieldfare.shared.errors import KeysError, UsageError
 from fieldfare.shared.formats.files import HomeFile, InBackup, files_in, kind_of
 from fieldfare.shared.formats.later import refuse_later
 from fieldfare.shared.sqlite.copies import check_database, copy_database
+
+COPIES: Final = ".backup"  # in the home, while a backup is written
 
 
 @dataclass(frozen=True)

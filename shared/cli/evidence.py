@@ -19,7 +19,6 @@ from typing import Annotated, Any, Final, Protocol
 
 import typer
 
-from fieldfare.shared.backup.whole_files import new_file
 from fieldfare.shared.cli import app
 from fieldfare.shared.cli.audit import KeyOption, RosterOption, trusted
 from fieldfare.shared.cli.part import Part
@@ -42,6 +41,7 @@ from fieldfare.shared.software.bill import bill_bytes
 from fieldfare.shared.software.installed import OURS, installed_packages
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.private_files import open_regular, read_at_most
+from fieldfare.shared.system.whole_files import new_file
 from fieldfare.shared.terminal.texts import counted, folded, listed, plain
 
 EXIT_CHANGED: Final = 1

@@ -1,28 +1,29 @@
-"""A backup's file, and the folder that it comes from or goes to: whole, or not there at all.
+"""Files and folders that appear whole under a new name, or not at all; folders that pass.
 
 Whatever ends the work in the middle (a full disk, an interrupt, an error) leaves nothing; what a
 kill leaves is removed by the next one.
 """
 
+import errno
 import fcntl
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from fieldfare.shared.errors import UsageError
+from fieldfare.shared.errors import FieldfareError, UsageError
 from fieldfare.shared.system.private_files import (
     PRIVATE_FILE,
     PRIVATE_FOLDER,
-    folder_lock,
     move_to_new,
     sync_folder,
 )
 
-COPIES: Final = ".backup"  # in the home, while a backup is written
+_NO_FOLDER: Final = (errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.EPERM)
 
 
 @contextmanager
@@ -93,26 +94,67 @@ def _is_ours(opened: int, part: Path) -> bool:
 
 
 @contextmanager
-def passing_folder(path: Path) -> Iterator[Path]:
+def passing_folder(path: Path, fault: type[FieldfareError] = UsageError) -> Iterator[Path]:
     """Give an empty folder, mode 0700, that is gone afterwards.
 
+    The folder above it is this user's alone, or one where nobody takes another's away.
+
+    Args:
+        path: a folder that a kill left there is emptied.
+        fault: what to raise.
+
     Raises:
-        UsageError: another command uses it.
+        FieldfareError: as `fault`: another command uses it, or it is another user's.
         OSError: the disk says no.
     """
-    path.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
-    path.chmod(PRIVATE_FOLDER)
-    with folder_lock(path) as alone:
-        if not alone:
-            raise UsageError(
-                f"{path}: expected no other backup or restore at work, found one: wait for it"
+    with suppress(FileExistsError):
+        path.mkdir(mode=PRIVATE_FOLDER)
+    held = _own_folder(path, fault)
+    try:
+        if not _is_ours(held, path):
+            raise fault(
+                f"{path}: expected no other command at work in it, found one: wait for its end"
             )
+        os.fchmod(held, PRIVATE_FOLDER)
         try:
-            for left in path.iterdir():  # by a kill
-                shutil.rmtree(left) if left.is_dir() else left.unlink()
+            _empty(path)
             yield path
         finally:
             shutil.rmtree(path, ignore_errors=True)
+    finally:
+        os.close(held)
+
+
+def _own_folder(path: Path, fault: type[FieldfareError]) -> int:
+    """Open a folder of this user: whoever else made it could open it again, and read along.
+
+    A share may give what we make to another user; then a file that we make has that owner too.
+    """
+    with ExitStack() as undone:
+        try:
+            held = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            undone.callback(os.close, held)
+            with tempfile.TemporaryFile(dir=f"/proc/self/fd/{held}") as ours:
+                own = os.fstat(ours.fileno()).st_uid == os.fstat(held).st_uid
+        except OSError as error:
+            if error.errno not in _NO_FOLDER:
+                raise
+            own = False
+        if not own:
+            raise fault(
+                f"{path}: expected a folder of this user, found another's, or no folder: take it "
+                "away, or write where others may not"
+            )
+        undone.pop_all()
+        return held
+
+
+def _empty(folder: Path) -> None:
+    for left in folder.iterdir():
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left)
+        else:
+            left.unlink()
 
 
 @contextmanager
@@ -134,9 +176,3 @@ def new_home(path: Path) -> Iterator[Path]:
         yield draft
         draft.rename(place)  # an empty folder in its place goes
         sync_folder(place.parent)
-
-
-def make_folders(folders: Sequence[Path]) -> None:
-    """Make folders that are not there yet, mode 0700."""
-    for folder in folders:
-        folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)

@@ -1,0 +1,146 @@
+"""A new file or folder appears whole, under a name that nothing had, or not at all."""
+
+import fcntl
+import os
+from pathlib import Path
+
+import pytest
+
+from fieldfare.shared.errors import RecordsError, UsageError
+from fieldfare.shared.system.private_files import move_to_new
+from fieldfare.shared.system.whole_files import new_file, passing_folder
+
+
+def test_a_second_writer_of_one_name_is_refused_and_harms_no_draft(tmp_path: Path) -> None:
+    out = tmp_path / "backup"
+    with new_file(out) as first:
+        first.write(b"first")
+        with pytest.raises(UsageError, match="another at work"), new_file(out):
+            pass
+    assert out.read_bytes() == b"first"
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_a_file_that_came_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
+    out = tmp_path / "backup"
+    with pytest.raises(UsageError, match="existing one"), new_file(out):
+        out.write_bytes(b"somebody else's")
+    assert out.read_bytes() == b"somebody else's"
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_what_a_kill_left_is_taken_over(tmp_path: Path) -> None:
+    out, left = tmp_path / "backup", tmp_path / ".backup.part"
+    left.write_bytes(b"half of a longer one")
+    left.chmod(0o644)
+    with new_file(out) as file:
+        file.write(b"whole")
+    assert (out.read_bytes(), out.stat().st_mode & 0o777) == (b"whole", 0o600)
+
+
+def test_a_file_that_somebody_laid_in_the_drafts_place_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, draft, other = tmp_path / "backup", tmp_path / ".backup.part", tmp_path / "other"
+    other.write_bytes(b"of another name")
+    draft.hardlink_to(other)
+    with pytest.raises(UsageError, match="another's file"), new_file(out):
+        pass
+    assert other.read_bytes() == b"of another name"
+    draft.unlink()
+    os.mkfifo(draft)
+    with pytest.raises(UsageError, match="another's file"), new_file(out):
+        pass
+    draft.unlink()
+    draft.write_bytes(b"whose reader waits")
+    monkeypatch.setattr(os, "geteuid", lambda: draft.stat().st_uid + 1)
+    with pytest.raises(UsageError, match="another's file"), new_file(out):
+        pass
+    assert (draft.read_bytes(), out.exists()) == (b"whose reader waits", False)
+
+
+def test_an_error_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), new_file(tmp_path / "backup"):
+        raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("folder", [True, False])
+def test_nothing_moves_over_another(tmp_path: Path, folder: bool) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    for path in (one, other):
+        path.mkdir() if folder else path.write_text(path.name)
+    with pytest.raises(FileExistsError):
+        move_to_new(one, other)
+    assert one.exists()
+    move_to_new(one, tmp_path / "third")
+    assert not one.exists()
+
+
+def test_a_passing_folder_is_empty_and_for_one_command_and_goes(tmp_path: Path) -> None:
+    path = tmp_path / ".backup"
+    (path / "of-a-killed-one").mkdir(parents=True)
+    (path / "link").symlink_to(tmp_path)
+    path.chmod(0o755)
+    with passing_folder(path) as alone:
+        assert (alone, list(alone.iterdir()), alone.stat().st_mode & 0o777) == (path, [], 0o700)
+        (alone / "rows").write_text("x")
+        with pytest.raises(RecordsError, match="no other command"):
+            passing_folder(path, RecordsError).__enter__()
+        assert (alone / "rows").exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("share", [False, True], ids=["another's", "a share that renames owners"])
+def test_a_passing_folder_is_of_who_makes_files_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: bool
+) -> None:
+    path = tmp_path / ".backup"
+    path.mkdir()
+    (path / "theirs").write_text("x")
+    found = os.fstat
+
+    def owned_by(opened: int) -> os.stat_result:
+        seen = list(found(opened))
+        folder = (path.stat().st_dev, path.stat().st_ino) == (seen[2], seen[1])
+        seen[4] += 1 if folder or share else 0
+        return os.stat_result(seen)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fstat", owned_by)
+        if share:
+            with passing_folder(path) as alone:
+                assert not list(alone.iterdir())
+            return
+        with pytest.raises(UsageError, match="found another's"):
+            passing_folder(path).__enter__()
+    assert (path / "theirs").exists()
+
+
+@pytest.mark.parametrize("what", ["file", "link"])
+def test_a_passing_folder_is_no_file_and_no_link(tmp_path: Path, what: str) -> None:
+    path, other = tmp_path / ".backup", tmp_path / "other"
+    other.mkdir()
+    (other / "kept").write_text("x")
+    path.write_text("x") if what == "file" else path.symlink_to(other)
+    with pytest.raises(UsageError, match="or no folder"):
+        passing_folder(path).__enter__()
+    assert (other / "kept").exists()
+    assert path.exists()
+
+
+def test_a_passing_folder_that_its_last_user_took_away_is_left_to_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / ".backup"
+
+    def taken_away(held: int, how: int) -> None:
+        del held, how
+        path.rename(tmp_path / "gone")
+        path.mkdir()
+        (path / "of-the-next").write_text("x")
+
+    monkeypatch.setattr(fcntl, "flock", taken_away)
+    with pytest.raises(UsageError, match="no other command"):
+        passing_folder(path).__enter__()
+    assert (path / "of-the-next").exists()
