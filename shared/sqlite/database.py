@@ -18,6 +18,7 @@ from typing import Any, Final, Self
 
 from fieldfare.shared.errors import FieldfareError
 from fieldfare.shared.sqlite.kind import DatabaseKind, is_busy
+from fieldfare.shared.sqlite.versions import tables_version
 from fieldfare.shared.system.private_files import OTHERS, PRIVATE_FILE
 
 VERSIONS: Final = "CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY)"
@@ -261,17 +262,13 @@ class Database:
 
     def _version(self) -> int:
         kind, newest = self._kind, len(self._kind.migrations)
-        if kind.application is None:
-            named = self._number("SELECT count(*) FROM sqlite_schema WHERE name = 'migrations'")
-            query = "SELECT coalesce(max(version), 0) FROM migrations" if named else "SELECT 0"
-        else:
-            query = "PRAGMA user_version"
+        if kind.application is not None:
             tables = self._number("SELECT count(*) FROM sqlite_schema")
             if tables and self._number("PRAGMA application_id") != kind.application:
                 raise kind.error(
                     f"expected {kind.name} at {self._name}, found another database: move it away"
                 )
-        version = self._number(query)
+        version = tables_version(self._number)
         if version > newest:
             raise kind.error(
                 f"expected {self._name} in schema version {newest} or older, found {version}: use "

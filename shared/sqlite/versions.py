@@ -1,6 +1,7 @@
 """The version of a SQLite file's tables, found without writing a byte or waiting for anybody."""
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -17,13 +18,17 @@ def version_in(path: Path) -> int | None:
         mode = "mode=ro" if held else "immutable=1"
         uri = f"{path.absolute().as_uri()}?{mode}"
         with closing(sqlite3.connect(uri, timeout=0, uri=True)) as link:
-            return _version(link)
+            return tables_version(lambda query: int(link.execute(query).fetchone()[0]))
     except (sqlite3.Error, OSError, TypeError):
         return None
 
 
-def _version(link: sqlite3.Connection) -> int:
-    query = "SELECT count(*) FROM sqlite_schema WHERE name = 'migrations'"
-    listed = link.execute(query).fetchone() == (1,)
-    query = "SELECT coalesce(max(version), 0) FROM migrations" if listed else "PRAGMA user_version"
-    return int(link.execute(query).fetchone()[0])
+def tables_version(number: Callable[[str], int]) -> int:
+    """Return the version of a database's tables; 0 is an empty one.
+
+    Args:
+        number: runs a query that finds one whole number.
+    """
+    named = number("SELECT count(*) FROM sqlite_schema WHERE name = 'migrations'")
+    query = "SELECT coalesce(max(version), 0) FROM migrations" if named else "PRAGMA user_version"
+    return number(query)
