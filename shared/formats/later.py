@@ -3,7 +3,8 @@
 import json
 import os
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from fieldfare.shared.sqlite.versions import version_in
 
 MOST_READ: Final = 1024 * 1024  # of a file; a larger one is refused by whoever reads it
 MOST_LINE: Final = 64 * 1024
+MOST_KEPT: Final = 16_384  # files, at some 500 bytes each
 _HEADER_LENGTH: Final = 8  # safetensors
 _PREFIX: Final = "fieldfare."
 
@@ -52,8 +54,28 @@ def _later(home: Path, table: Sequence[HomeFile], shown: Path) -> Iterator[str]:
                 yield f"{shown / path}: expected {said} {known} or earlier, found {number}"
 
 
-def _numbers(path: Path, form: Form) -> Iterator[tuple[str, int, int]]:
-    """Yield what is numbered, the number in the file, and the newest one that is known."""
+def _numbers(path: Path, form: Form) -> Iterable[tuple[str, int, int]]:
+    """Return what is numbered, the number in the file, and the newest one that is known.
+
+    A console opens its home for each page: what is said of a file stays while nobody touches it.
+    A database is looked at each time, since what is written lies in its log first.
+    """
+    if form.numbered in {None, Numbered.SQLITE}:
+        return _looked_up(path, form)
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return _kept(path, form, (found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns))
+
+
+@lru_cache(maxsize=MOST_KEPT)
+def _kept(path: Path, form: Form, stood: tuple[int, ...]) -> tuple[tuple[str, int, int], ...]:
+    del stood  # a part of the key alone: a file that was written or replaced has another
+    return tuple(_looked_up(path, form))
+
+
+def _looked_up(path: Path, form: Form) -> Iterator[tuple[str, int, int]]:
     if form.numbered is None:
         return
     if form.numbered is Numbered.SQLITE:
