@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Final
 
 import pytest
-from tests.support.network.coordinator import RunningSuperlink, new_home
+from tests.support.network.coordinator import RunningSuperlink, new_home, script_with_limits
 from tests.support.system.processes import until
 
 PROXY: Final = "127.0.0.9"
@@ -26,13 +26,7 @@ NOWHERE: Final = b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n"
 @pytest.fixture(scope="module")
 def superlink(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSuperlink]:
     folder = tmp_path_factory.mktemp("coordinator")
-    script = folder / "impatient.py"
-    script.write_text(
-        "import sys\nfrom fieldfare.server.superlink import process as p\n"
-        "from fieldfare.server.superlink.connections import ConnectionLimits\n"
-        f"limits = ConnectionLimits(head_seconds={HEAD_SECONDS}, of_address={PLACES})\n"
-        "sys.exit(p.main(sys.argv[1:], limits))\n"
-    )
+    script = script_with_limits(folder, head_seconds=HEAD_SECONDS, of_address=PLACES)
     running = RunningSuperlink(new_home(folder / "home"))
     text = running.home.settings.read_text()
     running.home.settings.write_text(text.replace("proxies = []", f'proxies = ["{PROXY}"]'))

@@ -17,7 +17,13 @@ import httpx
 import pytest
 from flwr.proto.fleet_pb2 import PullMessagesRequest
 from flwr.proto.node_pb2 import Node
-from tests.support.network.coordinator import RunningSuperlink, new_home, new_node, signed
+from tests.support.network.coordinator import (
+    RunningSuperlink,
+    new_home,
+    new_node,
+    script_with_limits,
+    signed,
+)
 
 from fieldfare.server.superlink.control import control_target
 from fieldfare.server.superlink.superlink import control
@@ -32,12 +38,7 @@ HEALTH: Final = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
 @pytest.fixture(scope="module")
 def superlink(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSuperlink]:
     folder = tmp_path_factory.mktemp("coordinator")
-    script = folder / "impatient.py"
-    script.write_text(
-        "import sys\nfrom fieldfare.server.superlink import process as p\n"
-        "from fieldfare.server.superlink.connections import ConnectionLimits\n"
-        f"sys.exit(p.main(sys.argv[1:], ConnectionLimits(head_seconds={HEAD_SECONDS})))\n"
-    )
+    script = script_with_limits(folder, head_seconds=HEAD_SECONDS)
     running = RunningSuperlink(new_home(folder / "home"))
     running.start([sys.executable, "-I", str(script), str(running.home.path)])
     yield running

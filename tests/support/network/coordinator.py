@@ -51,6 +51,18 @@ def new_node() -> tuple[ec.EllipticCurvePrivateKey, bytes]:
     return key, key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
 
 
+def script_with_limits(folder: Path, **limits: float) -> Path:
+    """A SuperLink's process whose limits of connections are a test's, as a script in a folder."""
+    script = folder / "impatient.py"
+    given = ", ".join(f"{name}={value}" for name, value in limits.items())
+    script.write_text(
+        f"import sys\nfrom {SUPERLINK} import main\n"
+        "from fieldfare.server.superlink.connections import ConnectionLimits\n"
+        f"sys.exit(main(sys.argv[1:], ConnectionLimits({given})))\n"
+    )
+    return script
+
+
 @dataclass
 class RunningSuperlink:
     """A SuperLink that runs over a home."""
