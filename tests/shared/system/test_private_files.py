@@ -1,4 +1,5 @@
 import os
+import pwd
 import stat
 import threading
 from pathlib import Path
@@ -12,6 +13,7 @@ from fieldfare.shared.system.private_files import (
     create_private,
     create_private_folder,
     exposed_mode,
+    os_user,
     path_problems,
     read_private,
     read_public,
@@ -138,3 +140,17 @@ def test_a_problem_is_told_with_its_remedy_and_a_missing_path_has_none(tmp_path:
     told = f"{path}: expected mode 0600, found 0640: chmod 600 {path}"
     assert list(path_problems(path, OTHERS, 0o600)) == [told]
     assert "can reach" in next(path_problems(path / "inside", OTHERS, 0o600))
+
+
+# -- os user --------------------------------------------------------------------------------------
+
+
+def test_the_environment_cannot_name_somebody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(name, "somebody-else")
+    assert os_user() == pwd.getpwuid(os.getuid()).pw_name
+
+
+def test_a_user_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000_001)
+    assert os_user() == "uid 4000000001"
