@@ -25,7 +25,7 @@ from fieldfare.client.node.state import LinkState, read_node_state
 from fieldfare.client.wire import admin_pb2 as pb
 from fieldfare.client.wire.administration import STATUS_SECONDS, ask_administration
 from fieldfare.shared.errors import KeysError
-from fieldfare.shared.notices.outbox import Fact, Seen, seen_by
+from fieldfare.shared.notices.outbox import KEPT, Fact, Seen, seen_by
 from fieldfare.shared.notices.sentences import NoticeKind
 from fieldfare.shared.notices.settings import NoticesSettings
 from fieldfare.shared.study.toml import load_toml
@@ -76,7 +76,7 @@ class InstitutionFacts:
     home: Home
     admin_socket: Path
     _read: int = 0  # of the journal
-    _dead: set[tuple[str, str]] = field(default_factory=set)
+    _dead: dict[tuple[str, str], datetime] = field(default_factory=dict)
 
     def look(self, settings: NoticesSettings, now: datetime) -> Seen:
         """Return everything that holds."""
@@ -85,7 +85,7 @@ class InstitutionFacts:
             (
                 (_OF_STUDIES, self._studies),
                 (frozenset({kind.RUN_ENDED}), self._models),
-                (frozenset({kind.RUN_FAILED}), self._failed),
+                (frozenset({kind.RUN_FAILED}), partial(self._failed, now)),
                 (frozenset({kind.CERTIFICATE_ENDS}), partial(self._certificate, settings, now)),
                 (frozenset({kind.NODE_GONE}), partial(self._node, settings, now)),
                 (frozenset({kind.BUDGET_ENDS}), partial(self._budget, settings)),
@@ -114,14 +114,18 @@ class InstitutionFacts:
                 if is_plain_name(folder.name) and (folder / DELIVERY_FILE).is_file():
                     yield Fact(NoticeKind.RUN_ENDED, study, folder.name)
 
-    def _failed(self) -> Iterator[Fact]:
-        """Yield the runs that ended with a rehearsal that did not come to zero."""
+    def _failed(self, now: datetime) -> Iterator[Fact]:
+        """Yield the runs that lately ended with a rehearsal that did not come to zero.
+
+        Rehearsals cost nothing, so a coordinator may let as many fail as it likes.
+        """
         if self.home.log.exists():
             for entry in read(self.home.log_folder, since=self._read):
                 self._read = entry.sequence
                 if entry.event is Event.PUBLISHED:
                     study, run = (str(entry.details.get(name, "")) for name in ("study", "run"))
-                    self._dead.add((study, run))
+                    self._dead[study, run] = entry.time
+        self._dead = {one: time for one, time in self._dead.items() if now - time <= KEPT}
         for study, run in sorted(self._dead):
             yield Fact(NoticeKind.RUN_FAILED, study, run)
 

@@ -13,14 +13,14 @@ from typing import Final
 from fieldfare.server.home.certificate_authority import valid_until
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.members.publication import published_roster
-from fieldfare.server.store.rows import RunStatus
+from fieldfare.server.store.rows import RunRow, RunStatus
 from fieldfare.server.store.store import RunStore, run_store
 from fieldfare.server.studies.proposals import Proposal, proposals
 from fieldfare.server.studies.run_control import Life, RunControl, inspect_run
 from fieldfare.server.studies.run_view import StudyAnswer, given, heard_of
 from fieldfare.server.superlink.control import control_target
 from fieldfare.server.superlink.superlink import ControlClient, control
-from fieldfare.shared.notices.outbox import Fact, Seen, seen_by
+from fieldfare.shared.notices.outbox import KEPT, Fact, Seen, seen_by
 from fieldfare.shared.notices.sentences import NoticeKind
 from fieldfare.shared.notices.settings import NoticesSettings
 from fieldfare.shared.system.private_files import read_public
@@ -46,8 +46,8 @@ class CoordinatorFacts:
             return seen_by(
                 (
                     (studies, partial(self._studies, store)),
-                    (frozenset({kind.RUN_ENDED}), partial(_ended_runs, store)),
-                    (frozenset({kind.RUN_FAILED}), partial(_failed_runs, store, link)),
+                    (frozenset({kind.RUN_ENDED}), partial(_ended_runs, store, now)),
+                    (frozenset({kind.RUN_FAILED}), partial(_failed_runs, store, link, now)),
                     (frozenset({kind.NODE_GONE}), partial(_nodes, link, settings)),
                     (frozenset({kind.CERTIFICATE_ENDS}), partial(self._ending, settings, now)),
                     (frozenset({kind.BUDGET_ENDS}), partial(self._budgets, store)),
@@ -93,18 +93,25 @@ def _of_study(one: Proposal, heard: dict[str, StudyAnswer], *, started: bool) ->
         yield Fact(NoticeKind.STUDY_READY, one.id)
 
 
-def _ended_runs(store: RunStore) -> list[Fact]:
+def _is_news(row: RunRow, now: datetime) -> bool:
+    """Tell whether a run goes on, or ended so lately that the outbox remembers it."""
+    return row.ended is None or now - row.ended <= KEPT
+
+
+def _ended_runs(store: RunStore, now: datetime) -> list[Fact]:
     return [
         Fact(NoticeKind.RUN_ENDED, row.study, row.run)
         for row in store.rows()
-        if row.state is RunStatus.FINISHED
+        if row.state is RunStatus.FINISHED and _is_news(row, now)
     ]
 
 
-def _failed_runs(store: RunStore, link: RunControl) -> list[Fact]:
+def _failed_runs(store: RunStore, link: RunControl, now: datetime) -> list[Fact]:
     """Return the runs that failed or were interrupted; not those that a person stopped."""
     found = []
     for row in store.rows():
+        if not _is_news(row, now):
+            continue
         failed = row.state is RunStatus.FAILED
         if not row.state.ended:
             failed = inspect_run(store, link, row.run).life is Life.INTERRUPTED

@@ -1,4 +1,4 @@
-"""Every file of a home: in which format, and what becomes of it in a backup."""
+"""Every file of a home: in which format, how far it grows, what becomes of it in a backup."""
 
 import fnmatch
 import os
@@ -23,6 +23,16 @@ class InBackup(Enum):
     LEFT_OUT = "left out"  # lives as long as a process, or is another's to keep
 
 
+class Growth(Enum):
+    """How far files of a kind grow over the years; the value is the word of docs/watch.md."""
+
+    REPLACED = "replaced"  # each name once; what is new takes the old one's place
+    PASSING = "as long as a process"
+    LIMITED = "limited"  # by age, by number or by size, as docs/watch.md says of it
+    BY_ACT = "with each act"  # of a person: a roster accepted, a key replaced, a run begun
+    FOR_GOOD = "for good"  # what proves something later; what a run adds is measured
+
+
 @dataclass(frozen=True)
 class HomeFile:
     """A kind of file.
@@ -30,11 +40,13 @@ class HomeFile:
     Attributes:
         pattern: its path below the home; `*` is any name.
         form: how it is written, and which number says in which format.
+        growth: how far such files grow over the years.
         backup: what becomes of it in a backup.
     """
 
     pattern: str
     form: Form
+    growth: Growth
     backup: InBackup = InBackup.COPIED
 
     @property

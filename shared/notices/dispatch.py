@@ -120,7 +120,7 @@ def send_waiting(
         try:
             route.send(notice, clock())
         except FieldfareError as error:
-            pause = outbox.failed(notice, route.address, clock())
+            pause = outbox.failed(route.address, clock())
             again = duration(pause.total_seconds())
             say(f"{route.address}: {error}; it is tried again in {again}")
             break

@@ -24,7 +24,8 @@ from fieldfare.shared.notices.sentences import Notice, NoticeKind, rounded
 from fieldfare.shared.sqlite.database import Database
 from fieldfare.shared.sqlite.kind import DURABLE, WAL, DatabaseKind
 
-KEPT: Final = timedelta(days=90)  # a notice that every address has
+KEPT: Final = timedelta(days=90)  # a notice; what happened before is no news any more
+MOST_KEPT: Final = 10_000  # notices that no address waits for; a node may come and go for ever
 GIVEN_UP_AFTER: Final = timedelta(days=14)
 FIRST_PAUSE: Final = timedelta(minutes=1)
 LONGEST_PAUSE: Final = timedelta(hours=6)
@@ -196,6 +197,8 @@ class Outbox:
                 if due:
                     made.append(self._post(fact, addresses, since, now))
             self._forget(now)
+            if made:
+                self._keep_few()
         return made
 
     def waiting(self, address: str, most: int) -> list[Notice]:
@@ -221,16 +224,20 @@ class Outbox:
             self._settle(notice, address, SENT, now)
             self._database.rows("DELETE FROM routes WHERE address = ?", address)
 
-    def failed(self, notice: Notice, address: str, now: datetime) -> timedelta:
-        """Note that an address did not take a notice; return how long it is left alone."""
+    def failed(self, address: str, now: datetime) -> timedelta:
+        """Note that an address took nothing; return how long it is left alone."""
         with self._database.transaction():
             pause = pause_after(self.failures(address) + 1)
             self._database.rows(
                 "REPLACE INTO routes VALUES (?, ?, ?)",
                 *(address, self.failures(address) + 1, _seconds(now + pause)),
             )
-            if now - notice.at >= GIVEN_UP_AFTER:
-                self._settle(notice, address, GIVEN_UP, now)
+            # All that are as old: an address is tried with one of them at a time.
+            self._database.rows(
+                "UPDATE deliveries SET state = ?, time = ? WHERE address = ? AND state = ?"
+                " AND notice IN (SELECT id FROM notices WHERE time <= ?)",
+                *(GIVEN_UP, _seconds(now), address, WAITING, _seconds(now - GIVEN_UP_AFTER)),
+            )
         return pause
 
     def failures(self, address: str) -> int:
@@ -300,6 +307,17 @@ class Outbox:
             "DELETE FROM notices WHERE time < ? AND id NOT IN (SELECT notice FROM deliveries)",
             before,
         )
+        self._database.rows("DELETE FROM routes WHERE next < ?", before)
+
+    def _keep_few(self) -> None:
+        """Delete the oldest notices beyond a number, but for those that an address waits for."""
+        found = self._database.rows(
+            "SELECT id FROM notices WHERE id NOT IN (SELECT notice FROM deliveries WHERE state = ?)"
+            " ORDER BY time DESC, id LIMIT -1 OFFSET ?",
+            *(WAITING, MOST_KEPT),
+        )
+        self._database.many("DELETE FROM deliveries WHERE notice = ?", found)
+        self._database.many("DELETE FROM notices WHERE id = ?", found)
 
 
 def pause_after(failures: int) -> timedelta:

@@ -23,7 +23,7 @@ from fieldfare.client.notices.process import notices_home
 from fieldfare.client.wire import admin_pb2 as pb
 from fieldfare.client.wire.administration import ADMIN_SERVICE
 from fieldfare.shared.notices.dispatch import Dispatcher
-from fieldfare.shared.notices.outbox import Fact, open_outbox
+from fieldfare.shared.notices.outbox import KEPT, Fact, open_outbox
 from fieldfare.shared.notices.sentences import NoticeKind
 from fieldfare.shared.notices.settings import NoticesSettings
 from fieldfare.shared.system.private_files import create_private
@@ -90,6 +90,7 @@ def test_a_failed_rehearsal_is_read_from_the_log_once(home: Home) -> None:
         assert found[-1] == Fact(NoticeKind.RUN_FAILED, STUDY.id, run)
     assert len(found) == 2
     assert found == seen.look(SETTINGS, NOW).facts
+    assert seen.look(SETTINGS, NOW + KEPT + timedelta(days=1)).facts == ()  # they cost nothing
 
 
 def test_a_node_that_is_not_connected_is_gone_after_a_while(home: Home) -> None:

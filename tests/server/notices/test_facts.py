@@ -13,7 +13,7 @@ from fieldfare.server.notices.facts import OFFLINE, CoordinatorFacts
 from fieldfare.server.store.rows import RunStatus
 from fieldfare.server.studies.proposals import propose
 from fieldfare.server.superlink.facts import FlowerRunStatus, NodeFacts
-from fieldfare.shared.notices.outbox import Fact
+from fieldfare.shared.notices.outbox import KEPT, Fact
 from fieldfare.shared.notices.sentences import NoticeKind
 from fieldfare.shared.notices.settings import NoticesSettings
 from fieldfare.shared.protocol.messages import IdentitySigner, Rejection, sign_envelope
@@ -106,11 +106,14 @@ def test_a_run_ends_fails_or_is_interrupted(
         store.set_flower_run("run-1", 1)
         store.set_state("run-1", state, MARKER, NOW)
     link.states = {1: flower}
-    found = facts(keyed)
+    found = facts(keyed, NOW)
     assert {(one.kind, one.study, one.run) for one in found} == (
         {(kind, "a" * 64, "run-1")} if kind else set()
     )
     assert MARKER not in str(found)
+    assert facts(keyed, NOW + KEPT) == found
+    later = facts(keyed, NOW + KEPT + timedelta(seconds=1))
+    assert later == (set() if state.ended else found)  # the outbox keeps a row for each
 
 
 def test_a_node_that_is_offline_is_gone_after_a_while(keyed: KeyedCoordinator, link: Link) -> None:

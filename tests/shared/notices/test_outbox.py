@@ -108,11 +108,11 @@ def test_a_part_that_cannot_be_read_hides_no_other() -> None:
 
 def test_a_failure_rests_an_address_longer_and_longer(outbox: Outbox) -> None:
     (made,) = outbox.look(saw(WAITS), TO, NOW)
-    assert outbox.failed(made, TO[0], NOW) == MINUTE
+    assert outbox.failed(TO[0], NOW) == MINUTE
     assert outbox.rests(TO[0], NOW + 59 * timedelta(seconds=1))
     assert not outbox.rests(TO[0], NOW + MINUTE)
     assert not outbox.rests(TO[1], NOW)
-    assert outbox.failed(made, TO[0], NOW + MINUTE) == 2 * MINUTE
+    assert outbox.failed(TO[0], NOW + MINUTE) == 2 * MINUTE
     outbox.sent(made, TO[0], NOW + 3 * MINUTE)
     assert outbox.failures(TO[0]) == 0
     assert not outbox.rests(TO[0], NOW - timedelta(days=400))
@@ -125,8 +125,8 @@ def test_a_failure_rests_an_address_longer_and_longer(outbox: Outbox) -> None:
 
 
 def test_a_clock_that_went_back_holds_nothing_up(outbox: Outbox) -> None:
-    (made,) = outbox.look(saw(WAITS), TO, NOW)
-    outbox.failed(made, TO[0], NOW)
+    outbox.look(saw(WAITS), TO, NOW)
+    outbox.failed(TO[0], NOW)
     assert not outbox.rests(TO[0], NOW - timedelta(days=1))
     outbox.look(saw(WAITS, GONE), TO, NOW)
     assert [one.kind for one in outbox.look(saw(WAITS, GONE), TO, NOW - timedelta(days=1))] == [
@@ -136,13 +136,22 @@ def test_a_clock_that_went_back_holds_nothing_up(outbox: Outbox) -> None:
 
 def test_after_two_weeks_an_address_is_given_up_for_a_notice(outbox: Outbox) -> None:
     (made,) = outbox.look(saw(WAITS), TO, NOW)
-    outbox.failed(made, TO[0], NOW + GIVEN_UP_AFTER - MINUTE)
+    outbox.failed(TO[0], NOW + GIVEN_UP_AFTER - MINUTE)
     assert outbox.waiting(TO[0], 9) == [made]
-    outbox.failed(made, TO[0], NOW + GIVEN_UP_AFTER)
+    outbox.failed(TO[0], NOW + GIVEN_UP_AFTER)
     assert {(one.address, one.state) for one in outbox.posted(9)} == {
         (TO[0], GIVEN_UP),
         (TO[1], WAITING),
     }
+
+
+def test_an_address_that_is_down_is_given_up_for_all_that_is_as_old(outbox: Outbox) -> None:
+    """It is tried with one notice at a time, and once gave one up every six hours."""
+    made = outbox.look(saw(WAITS, ENDED), TO[:1], NOW)
+    made += outbox.look(saw(WAITS, ENDED, GONE), TO[:1], NOW)
+    (later,) = outbox.look(saw(WAITS, ENDED, GONE), TO[:1], NOW + 15 * MINUTE)
+    outbox.failed(TO[0], NOW + GIVEN_UP_AFTER)
+    assert outbox.waiting(TO[0], 9) == [later]
 
 
 def test_what_is_long_over_is_forgotten_and_not_told_again(outbox: Outbox) -> None:
