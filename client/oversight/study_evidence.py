@@ -102,6 +102,10 @@ def study_evidence(
         transcript=run[1] if run else "",
         spent=runs.spent,
         spent_by=run[0].spent_by if run else {institution.settings.id: runs.spent},
+        asked_by=run[0].asked_by if run else {},
+        releases_by=run[0].releases_by
+        if run
+        else {institution.settings.id: sum(one.releases for one in runs.times)},
         card=card,
         times=runs.times,
         own=own,
@@ -155,8 +159,8 @@ def _own_runs(institution: Institution, ledger: Ledger, study: KeptStudy) -> _Ow
     for entry in ledger.entries():
         if entry.debit.study == study.study.id:
             run = entry.debit.run
-            began = times[run].began if run in times else entry.time
-            times[run] = RunTimes(run, began, entry.time)
+            before = times.get(run, RunTimes(run, entry.time, None))
+            times[run] = RunTimes(run, before.began, entry.time, before.releases + 1)
     newest = next(reversed(times), "")
     return _OwnRuns(
         times=tuple(times.values()),

@@ -99,7 +99,7 @@ def _decisions(home: CoordinatorHome) -> Iterator[PersonDecision]:
     for line in _lines(home)[-NEWEST:]:
         about = line.get("institution") or line.get("act") or ""
         what = f"{line['event']} {about}".strip()
-        yield PersonDecision(str(line["user"]), what, f"{line['time'][:19]}Z".replace("T", " "))
+        yield PersonDecision(str(line["user"]), what, str(line["time"]))
 
 
 def _logs(home: CoordinatorHome, found: RecomputedRun, days: int) -> Iterator[LogMark]:

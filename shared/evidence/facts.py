@@ -45,11 +45,18 @@ class LogMark:
 
 @dataclass(frozen=True)
 class RunTimes:
-    """When a run was asked for, and when it ended, by the maker's own clock."""
+    """When a run was asked for, and when it ended, by the maker's own clock.
+
+    Attributes:
+        run: its id.
+        began, ended: to an institution, its first and its last release.
+        releases: that this institution debited in it; 0 where a ledger does not say.
+    """
 
     run: str
     began: datetime
     ended: datetime | None
+    releases: int = 0
 
 
 @dataclass(frozen=True)
@@ -133,8 +140,11 @@ class EvidenceFacts:
         verdict: of that audit.
         root: of the transcript's log, hex; empty without one.
         transcript: SHA-256 of the transcript's file, hex; empty without one.
-        spent: 1e-12 mu^2 of the institution that spent most, or of the maker itself.
-        spent_by: the same for each institution that is known.
+        spent: 1e-12 mu^2 of the institution that spent most, or of the maker itself; by a
+            transcript with every attempt that opened, also where an answer is not in it.
+        spent_by: of each institution that is known, as its replies or its ledger say.
+        asked_by: the same by a transcript, with every attempt that opened.
+        releases_by: how many releases of each a transcript holds; a repeat counts once.
         card: of the finished model; None without one.
         times: of runs, by the maker's clock.
         retention_days: how long the coordinator keeps masked vectors; None where not known.
@@ -159,6 +169,8 @@ class EvidenceFacts:
     transcript: str = ""
     spent: int = 0
     spent_by: Mapping[str, int] = field(default_factory=dict)
+    asked_by: Mapping[str, int] = field(default_factory=dict)
+    releases_by: Mapping[str, int] = field(default_factory=dict)
     card: ModelCard | None = None
     times: tuple[RunTimes, ...] = ()
     retention_days: int | None = None

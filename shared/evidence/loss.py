@@ -12,13 +12,13 @@ from fractions import Fraction
 from typing import Final
 
 from fieldfare.shared.privacy.accountant import epsilon_if_masks_fail, mu_squared
+from fieldfare.shared.privacy.delta import largest_delta
 from fieldfare.shared.privacy.discrete_noise import XI_LIMIT
 from fieldfare.shared.privacy.gaussian import epsilon_for
 from fieldfare.shared.privacy.sides import SideCosts
 from fieldfare.shared.protocol.plan import PICOMU2, Plan, ReleaseTerms
 
 USUAL_DELTAS: Final = (1e-5, 1e-6)
-UNITS_PER_DELTA: Final = 10  # delta belongs below one over this many times the number of units
 TIMES_BEYOND: Final = 3  # how often more than M the same person is looked at
 
 
@@ -82,14 +82,10 @@ class PrivacyLoss:
 
 
 def deltas_of(plan: Plan) -> tuple[float, ...]:
-    """Return the deltas of the statement: the study's, the usual ones, 1 / (10 units)."""
+    """Return the deltas of the statement: the study's, then usual ones, 1 / (10 units), falling."""
     own, units = plan.study.privacy.delta, plan.study.records.units
-    return tuple(dict.fromkeys((own, *USUAL_DELTAS, largest_delta(units))))
-
-
-def largest_delta(units: int) -> float:
-    """Return the delta that a study of so many units should stay below: 1 / (10 units)."""
-    return 1.0 / (UNITS_PER_DELTA * units)
+    others = {*USUAL_DELTAS, largest_delta(units)} - {own}
+    return (own, *sorted(others, reverse=True))
 
 
 def loss_at(mu2: float, deltas: Sequence[float]) -> LossAt:
@@ -133,10 +129,13 @@ def _beside(
 ) -> LossBeside:
     """Return the loss where so many subtract their own noise: n - c shares of it are left.
 
-    What was spent is taken to have grown as the kind of release did that grew most: a bound.
+    Where sums may be of fewer institutions, n is the number that loses most. What was spent is
+    taken to have grown as the kind of release did that grew most: a bound.
     """
+    together = numbers_together(plan, institutions, colluders)
     grown = {
-        terms.kind: cost_beside(plan, terms, institutions, colluders) for terms in plan.releases
+        terms.kind: max(cost_beside(plan, terms, n, colluders) for n in together)
+        for terms in plan.releases
     }
     costs = SideCosts.of(
         (terms.side, grown[terms.kind] * (terms.steps + terms.spare)) for terms in plan.releases
@@ -148,6 +147,19 @@ def _beside(
         planned=loss_at(costs.total / PICOMU2, deltas),
         spent=loss_at(float(most) * paid, deltas),
     )
+
+
+def numbers_together(plan: Plan, institutions: int, colluders: int) -> range:
+    """Return of how many institutions sums may be that so many colluders and one more are in.
+
+    All of them where a study fixes who takes part; else also fewer, down to its minimum, and then a
+    share of the noise is larger but fewer shares are left beside the same colluders.
+    """
+    aggregation = plan.study.aggregation
+    if aggregation.fixed:
+        return range(institutions, institutions + 1)
+    least = max(aggregation.minimum_institutions, colluders + 1)
+    return range(min(least, institutions), institutions + 1)
 
 
 def cost_beside(plan: Plan, terms: ReleaseTerms, institutions: int, colluders: int) -> int:

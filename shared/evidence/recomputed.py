@@ -45,6 +45,16 @@ class RecomputedRun:
         return {name: one.spent.debits for name, one in self.report.institutions.items()}
 
     @property
+    def asked_by(self) -> Mapping[str, int]:
+        """The same, had each debited every attempt that opened: answers may be lost on the way."""
+        return {name: one.spent.asked.total for name, one in self.report.institutions.items()}
+
+    @property
+    def releases_by(self) -> Mapping[str, int]:
+        """How many releases of each are in the run; a repeat of the same bytes counts once."""
+        return {name: one.spent.releases for name, one in self.report.institutions.items()}
+
+    @property
     def papers(self) -> dict[str, bytes]:
         """The signed roster and study, as they stand in the log."""
         return {"roster.signed": self.signed_roster, "study.signed": self.signed_study}
@@ -112,7 +122,9 @@ def auditors_facts(
         verdict=found.verdict,
         root=found.root,
         transcript=digest,
-        spent=max(found.spent_by.values(), default=0),
+        spent=max(found.asked_by.values(), default=0),
         spent_by=found.spent_by,
+        asked_by=found.asked_by,
+        releases_by=found.releases_by,
         papers=found.papers,
     )

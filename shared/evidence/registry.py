@@ -32,6 +32,7 @@ class Deployment:
         slug: of its address; other characters than letters and digits become hyphens.
         name, curators, authors: who publishes what.
         use: what it is for; `TO_FILL_IN` where only people know.
+        tolerance: institutions that may collude with the coordinator.
         trains: it makes a model, and no table alone.
         day: of the first release, ISO 8601.
         unprotected: quantities that are not protected.
@@ -47,6 +48,7 @@ class Deployment:
     authors: tuple[str, ...]
     use: str
     trains: bool
+    tolerance: int
     day: str
     unprotected: str
     epsilon: float
@@ -75,10 +77,11 @@ def deployment_record(one: Deployment) -> dict[str, Any]:
                 "privacy_parameters": {"epsilon": one.epsilon, "delta": one.delta},
                 "privacy_parameters_details": one.details,
             },
-            "deployment_model": _model(),
+            "deployment_model": _model(one),
             "accounting": {
-                "post_processing": "The coordinator adds masked sums, trains on their noisy mean "
-                "and averages models; nothing of it reads records.",
+                "post_processing": "The coordinator adds masked sums"
+                + (", trains on their noisy mean and averages models" if one.trains else "")
+                + "; nothing of it reads records.",
                 "composition": one.composition,
             },
             "implementation": _implementation(),
@@ -109,13 +112,13 @@ def _basic(one: Deployment) -> dict[str, Any]:
     }
 
 
-def _model() -> dict[str, Any]:
+def _model(one: Deployment) -> dict[str, Any]:
     return {
         "model_name": "Federated",
         "model_name_details": "Distributed noise under secure aggregation: each institution adds "
         "its share, and only the sum of all, with the whole noise, can be read.",
-        "actors": "Institutions that hold records, the coordinator that adds up, and up to t "
-        "colluding institutions per study, beside whom the promise still holds.",
+        "actors": "Institutions that hold records, the coordinator that adds up, and colluding "
+        f"institutions, beside {one.tolerance} of whom and the coordinator the promise holds.",
         "release_type": "Many releases",
         "data_source_type": "Dynamic",
         "access_type": "Non-interactive",
@@ -125,7 +128,8 @@ def _model() -> dict[str, Any]:
 def _implementation() -> dict[str, Any]:
     return {
         "preprocessing_and_hyperparameter_tuning": "Bounds and knots are public or were themselves "
-        "released through the same ledger.",
+        "released through the same ledger. The study fixes its settings before any release; who "
+        f"tried others before, and on which data: {TO_FILL_IN}",
         "mechanisms": "Discrete Gaussian noise (OpenDP's exact sampler) on integer sums of "
         "per-unit vectors of bounded L2 norm; no floating point between sum and noise. Every "
         "release is debited in a hash-chained ledger before it leaves.",

@@ -1,19 +1,19 @@
 """What a pack's texts may fill in of a study and its loss: figures, and words for them."""
 
 import math
+from statistics import NormalDist
 from typing import Any, Final
 
 from fieldfare.shared.evidence.facts import EvidenceFacts
 from fieldfare.shared.evidence.loss import (
-    UNITS_PER_DELTA,
     LossAt,
     PrivacyLoss,
-    largest_delta,
     loss_at,
     privacy_loss,
 )
 from fieldfare.shared.features.features import CategoricalFeature
-from fieldfare.shared.pages.words import covers, decimals, number, percent, short, unit_words
+from fieldfare.shared.pages.words import covers, number, percent, short, unit_words
+from fieldfare.shared.privacy.delta import UNITS_PER_DELTA, delta_for, largest_delta
 from fieldfare.shared.protocol.plan import PICOMU2, Plan, ReleaseTerms
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.terminal.texts import counted
@@ -21,7 +21,8 @@ from fieldfare.shared.terminal.texts import counted
 WINDOW_DAYS: Final = 365  # of every ledger's first limit
 GROUP_SIZES: Final = (100, 1000, 10_000)
 HIDDEN: Final = 0.1  # noise of more than this share of a group hides what is said of it
-Z95: Final = 1.96
+SURE: Final = 0.95
+Z95: Final = NormalDist().inv_cdf((1 + SURE) / 2)
 MOST_FEATURES: Final = 40  # shown
 BITS: Final = 8
 
@@ -49,6 +50,7 @@ def study_values(study: Study) -> dict[str, Any]:
         "covers": covers(study.records.left_out_banks),
         "features": [_feature(feature) for feature in study.features[:MOST_FEATURES]],
         "features_more": max(0, len(study.features) - MOST_FEATURES),
+        "features_left_out": len(study.features) > MOST_FEATURES,
         "feature_count": len(study.features),
         "column_count": len(study.columns),
         "groups": [one.column for one in study.groups],
@@ -146,7 +148,13 @@ def loss_values(facts: EvidenceFacts) -> dict[str, Any]:
         "kinds": [_kind(terms) for terms in plan.releases],
         "releases": sum(terms.steps for terms in plan.releases),
         "institutions": [
-            {"name": name, "mu2": cost / PICOMU2, "epsilon": _epsilon(cost, plan)}
+            {
+                "name": name,
+                "releases": facts.releases_by.get(name, ""),
+                "mu2": cost / PICOMU2,
+                "epsilon": _epsilon(cost, plan),
+                "at_most": _epsilon(facts.asked_by.get(name, cost), plan),
+            }
             for name, cost in facts.spent_by.items()
         ],
     }
@@ -165,7 +173,7 @@ def _spent_of(facts: EvidenceFacts) -> str:
         return f"by {facts.maker} in all runs of the study so far"
     if facts.report is None:
         return "no transcript was given: nothing is known to be spent"
-    return "by the institution that spent most in this run"
+    return "at most, by the institution that spent most in this run; other runs add to it"
 
 
 def _forms(plan: Plan, found: PrivacyLoss) -> list[dict[str, Any]]:
@@ -174,7 +182,7 @@ def _forms(plan: Plan, found: PrivacyLoss) -> list[dict[str, Any]]:
     for index, delta in enumerate(found.deltas):
         why = "often used"
         if delta == limit:
-            why = f"one over {UNITS_PER_DELTA} times the number of units"
+            why = f"one over {UNITS_PER_DELTA} times the number of units, which it should be below"
         if index == 0:
             why = "the study's own"
         rows.append(
@@ -208,7 +216,15 @@ def delta_values(study: Study) -> dict[str, Any]:
     limit = largest_delta(study.records.units)
     fits = study.privacy.delta < limit
     word = "below" if fits else "NOT below"
-    return {"limit": limit, "limit_text": f"{limit:.3g}", "fits": fits, "word": word}
+    return {
+        "limit": limit,
+        "limit_text": f"{limit:.3g}",
+        "fits": fits,
+        "word": word,
+        "rule": delta_for(study.records.units),
+        "rule_text": f"{delta_for(study.records.units):g}",
+        "units": study.privacy.delta * study.records.units,
+    }
 
 
 def noise_values(facts: EvidenceFacts) -> dict[str, Any]:
@@ -224,8 +240,8 @@ def noise_values(facts: EvidenceFacts) -> dict[str, Any]:
     several = unit_words(study.records.unit)[1]
     words = (
         f"A released count carries noise with a standard deviation of {short(sigma)}: a "
-        f"group of fewer than {least:,} {several} there cannot be counted "
-        f"to within {percent(HIDDEN)}, so that what happens to it stays hidden."
+        f"group of fewer than {least:,} {several} there cannot be counted to within "
+        f"{percent(HIDDEN)} (in {percent(SURE)} of cases), so that what happens to it stays hidden."
     )
     rows = [{"size": f"{size:,}", "share": half / size} for size in GROUP_SIZES]
     return {
@@ -258,8 +274,7 @@ def weaker_values(facts: EvidenceFacts) -> dict[str, Any]:
     """Return the promises of the study that are weaker than the first one, each by itself."""
     study, plan = facts.plan.study, facts.plan
     bare = plan.epsilon_if_masks_fail(facts.institutions)
-    promised = decimals(plan.epsilon(), 2)
-    items = [f"with every mask broken, epsilon {decimals(bare, 2)} in place of {promised}"]
+    items = [f"with every mask broken, epsilon {short(bare)} in place of {short(plan.epsilon())}"]
     if not study.records.left_out_banks:
         items.append(
             "what statements of others say of the same person, as payer or payee, is not covered"

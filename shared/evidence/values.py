@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final
 
 from fieldfare.shared.audit.verdict import (
@@ -30,8 +31,10 @@ from fieldfare.shared.protocol.plan import PICOMU2
 from fieldfare.shared.terminal.texts import counted, utc_text
 
 SHORT_HASH: Final = 16
+NO_TRANSCRIPT: Final = "No transcript was given, so that no run was recomputed for this pack."
 NOT_STATED: Final = "UNKNOWN"  # what packaging tools once wrote where nobody said a licence
 MOST_LICENCES: Final = 8
+TENTH: Final = 0.1  # below it, percent have two digits
 VERDICTS: Final = {
     AuditVerdict.FITS: "every signature, sum, step, figure and debit was recomputed and fits",
     AuditVerdict.AS_FAR_AS_KEPT: "signatures, order and debits fit; masked vectors were deleted or "
@@ -93,10 +96,19 @@ def _decisions(facts: EvidenceFacts) -> list[dict[str, str]]:
         {
             "who": one.who if facts.names_people or not one.person else named[one.who],
             "what": one.what,
-            "time": one.time,
+            "time": _moment(one.time),
         }
         for one in facts.decisions
     ]
+
+
+def _moment(text: str) -> str:
+    """Return a moment as the rest of the pack writes them; what is none stays as it is."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    return utc_text(found) if found.tzinfo else text
 
 
 def _log(one: Any) -> dict[str, Any]:
@@ -118,6 +130,8 @@ def _run(facts: EvidenceFacts) -> dict[str, Any]:
         "id": facts.run,
         "known": report is not None,
         "count": facts.institutions,
+        "count_words": _count_words(facts),
+        "counted": bool(facts.participants),
         "names": ", ".join(facts.participants),
         "institutions": list(facts.participants),
         "root": facts.root,
@@ -129,6 +143,7 @@ def _run(facts: EvidenceFacts) -> dict[str, Any]:
                 "run": one.run,
                 "began": utc_text(one.began),
                 "ended": utc_text(one.ended) if one.ended else "not ended",
+                "releases": one.releases,
             }
             for one in facts.times
         ],
@@ -139,15 +154,20 @@ def _run(facts: EvidenceFacts) -> dict[str, Any]:
     return found
 
 
+def _count_words(facts: EvidenceFacts) -> str:
+    """Return how many take part; of a study that nobody answered yet, the fewest that may."""
+    return f"{facts.institutions}" if facts.participants else f"at least {facts.institutions}"
+
+
 def _recomputed(facts: EvidenceFacts) -> dict[str, Any]:
     report = facts.report
     if report is None:
-        nothing = "No transcript was given, so that no run was recomputed for this pack."
         return {
             **dict.fromkeys(("state", "reason", "verdict", "model_hash", "failed_words"), ""),
             **dict.fromkeys(("steps", "planned_steps", "requests", "failed", "sums"), 0),
             **dict.fromkeys(("recomputed", "leaves", "cosigners", "needed"), 0),
-            **dict.fromkeys(("verdict_words", "recomputed_words", "rehearsal_words"), nothing),
+            **dict.fromkeys(("recomputed_words", "rehearsal_words"), NO_TRANSCRIPT),
+            "verdict_words": NO_TRANSCRIPT,
             "blame": "",
         }
     required = RequiredCosigners.ENOUGH
@@ -169,7 +189,7 @@ def _recomputed(facts: EvidenceFacts) -> dict[str, Any]:
         "needed": cosigners_needed(report, required),
         "blame": report.blame.text if report.blame else "",
         "verdict_words": f"The audit of this run's transcript: {verdict}.",
-        "recomputed_words": f"Of this run's {report.sums} sums {report.recomputed} were added up "
+        "recomputed_words": f"Of this run's {report.sums} sums, {report.recomputed} were added up "
         "again from the transcript, bit for bit.",
         "rehearsal_words": f"This run made {report.requests} requests, each in its transcript.",
     }
@@ -179,11 +199,12 @@ def _times_words(facts: EvidenceFacts) -> str:
     if not facts.times:
         return "When runs began and ended is not in a transcript; the coordinator's store has it."
     said = [
-        f"{one.run} from {utc_text(one.began)}"
+        f"run {one.run} from {utc_text(one.began)}"
         + (f" to {utc_text(one.ended)}" if one.ended else ", not ended")
         for one in facts.times
     ]
-    return f"By the clock of {facts.maker}: {'; '.join(said)}."
+    own = ", from its first release to its last" if facts.own else ""
+    return f"By the clock of {facts.maker}{own}: {'; '.join(said)}."
 
 
 def _retention_words(facts: EvidenceFacts) -> str:
@@ -210,11 +231,11 @@ def _model(facts: EvidenceFacts) -> dict[str, Any]:
         "known": card is not None or bool(facts.report and facts.report.model),
         "hash": card.model.parameters if card else (facts.report.model if facts.report else ""),
         "entries": card.model.entries if card else facts.plan.training.parameter_entries,
-        "finished": card.finished if card else "",
+        "finished": _moment(card.finished) if card else "",
         "rates": rates,
         "measured": bool(metrics),
         "rechecked": bool(facts.report and facts.report.measured),
-        "calibration": metrics.get("calibration", []) if metrics else [],
+        "calibration": [_row_texts(row) for row in metrics.get("calibration", [])],
         "groups": groups,
         "rate_count": len(rates),
         "group_count": len(groups),
@@ -224,6 +245,16 @@ def _model(facts: EvidenceFacts) -> dict[str, Any]:
         "utility_words": _utility_words(facts, rates),
         "groups_words": _groups_words(facts, groups),
     }
+
+
+def _row_texts(row: Mapping[str, float]) -> dict[str, Any]:
+    """Return a row of the calibration with its figures in words, small ones with two digits."""
+    keys = ("predicted", "observed", "low", "high")
+    return {**row, **{f"{key}_text": _small(row[key]) for key in keys}}
+
+
+def _small(share: float) -> str:
+    return percent(share) if share >= TENTH or share <= 0 else f"{100 * share:.2g}%"
 
 
 def _texts(interval: Mapping[str, float]) -> dict[str, str]:
@@ -288,8 +319,13 @@ def _groups_words(facts: EvidenceFacts, groups: list[dict[str, Any]]) -> str:
     if not groups:
         return "Alerts are counted by group of people; no result is known here."
     told = Counter(one["verdict"] for one in groups)
-    said = ", ".join(f"{count} {verdict}" for verdict, count in sorted(told.items()))
-    return f"Alerts were counted in {counted(len(groups), 'group')} of people: {said}."
+    said = "; ".join(
+        f'"{verdict}" for {counted(count, "group")}' for verdict, count in sorted(told.items())
+    )
+    return (
+        f"Alerts were counted in {counted(len(groups), 'group')} of people. Whether those without "
+        f"a label become alerts more than twice as often as the others': {said}."
+    )
 
 
 # -- own ------------------------------------------------------------------------------------------
@@ -326,13 +362,12 @@ def _own(facts: EvidenceFacts) -> dict[str, Any] | None:
 def _software(software: SoftwareFacts) -> dict[str, Any]:
     stated = [one for one in software.packages if one.licence and one.licence != NOT_STATED]
     licences = Counter(one.licence for one in stated)
-    most = licences.most_common(MOST_LICENCES)
     return {
         "version": software.version,
         "python": software.python,
         "digest": software.digest,
         "count": len(software.packages),
-        "licences": ", ".join(f"{name} {count} x" for name, count in most),
+        "licences": _licences(licences),
         "unlicensed": ", ".join(one.name for one in software.packages if one not in stated)
         or "none",
         "packages": [
@@ -340,3 +375,11 @@ def _software(software: SoftwareFacts) -> dict[str, Any]:
             for one in software.packages
         ],
     }
+
+
+def _licences(licences: Counter[str]) -> str:
+    """Return the commonest licences, how often each is stated, and how many packages are left."""
+    most = licences.most_common(MOST_LICENCES)
+    others = sum(licences.values()) - sum(count for _, count in most)
+    said = [f"{name} {count} x" for name, count in most]
+    return ", ".join([*said, *([f"others {others} x, in the table"] if others else [])])

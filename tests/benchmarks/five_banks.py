@@ -27,13 +27,13 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 from tests.benchmarks.gain import FrozenTerms
 from tests.benchmarks.harness import FOLDER, Bench, numbers
-from tests.support.records.frozen_worlds import VERSION
+from tests.support.records.frozen_worlds import VERSION, frozen_study
 
 from fieldfare.client.joining.own_customers import RARE, HomeFits, OwnCustomers
 from fieldfare.client.joining.paired import budget_of, reviewed
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.models import model_for
-from fieldfare.simulations.demo.five_banks import PEOPLE, PREVALENCE, banks_study
+from fieldfare.simulations.demo.five_banks import PEOPLE, PREVALENCE
 from fieldfare.simulations.federation.homes import Together, customers_of, training_of
 from fieldfare.simulations.federation.others import Given
 from fieldfare.simulations.federation.population import RecordsChoice, load_population
@@ -77,11 +77,11 @@ class BankWorld:
     def of(cls, units: Path, seed: int) -> "BankWorld":
         """Read a world's units and split them."""
         choice = RecordsChoice((str(units),), institution_column=INSTITUTION)
-        whole = customers_of(banks_study(), choice, seed=seed, columns=COLUMNS)
+        whole = customers_of(frozen_study(), choice, seed=seed, columns=COLUMNS)
         known = sorted({one for own in whole for one in own.scenarios()})
         lacking = {own.name: known[(seed + own.place) % len(known)] for own in whole}
         without = [own.unseen(lacking[own.name]) for own in whole]
-        population = load_population(banks_study(), choice, seed=seed)
+        population = load_population(frozen_study(), choice, seed=seed)
         ids = {
             name: list(records.select(population.holdout[name]).units)
             for name, records in population.records.items()
@@ -168,7 +168,7 @@ def fitted(name: str) -> Fit:
     """Return what learns a model by its name: ours, or one of others."""
 
     def scores(customers: Sequence[OwnCustomers], seed: int) -> Scores:
-        together, training = Together.of(banks_study(), seed), training_of(customers)
+        together, training = Together.of(frozen_study(), seed), training_of(customers)
         if name not in {"federated", "at home", "own best"}:
             found = other_named(name).fit(Given(together.trainer(training), training))
             return {own.name: found(own.held) for own in customers}
@@ -269,7 +269,7 @@ def measure(
     for seed in numbers(seeds):
         with TemporaryDirectory(prefix=FOLDER) as folder:
             units = Path(folder) / "units.parquet"
-            source.write_units(banks_study(), seed, units)
+            source.write_units(frozen_study(), seed, units)
             world = BankWorld.of(units, seed)
             if write_to:
                 write(units, world, Path(write_to))

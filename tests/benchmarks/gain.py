@@ -24,11 +24,11 @@ from typing import Any, Final
 
 import typer
 from tests.benchmarks.harness import FOLDER, Bench, BenchRow, numbers
-from tests.support.records.frozen_worlds import VERSION, check_frozen, frozen_plan
+from tests.support.records.frozen_worlds import VERSION, check_frozen, frozen_plan, frozen_study
 
 from fieldfare.shared.joining.figures import MINUTES, Figures
 from fieldfare.shared.joining.words import interval
-from fieldfare.simulations.demo.five_banks import PEOPLE, PREVALENCE, banks_study
+from fieldfare.simulations.demo.five_banks import PEOPLE, PREVALENCE
 from fieldfare.simulations.federation.population import RecordsChoice
 from fieldfare.simulations.joining.join import figures_of
 from fieldfare.simulations.joining.seeds import JoinTask, Records, SeedRows, seed_rows, unsaid
@@ -65,7 +65,7 @@ def world_rows(units: Path, world: int, splits: int) -> SeedRows:
     choice = RecordsChoice((str(units),), institution_column=INSTITUTION)
     seeds = [world + SPLIT * split for split in range(splits)]
     source = Records(choice, {"rare": ROLE})
-    task = JoinTask(banks_study(), source, seeds, units.parent, SHARES, whole=False)
+    task = JoinTask(frozen_study(), source, seeds, units.parent, SHARES, whole=False)
     found = [seed_rows(task, seed, unsaid) for seed in seeds]
     of_world = {"seed": world}
     return found[0].model_copy(
@@ -79,7 +79,7 @@ def world_rows(units: Path, world: int, splits: int) -> SeedRows:
 def world_figures(people: int, seeds: Sequence[int], rows: Sequence[SeedRows]) -> Figures:
     """Return what the rows of worlds say together."""
     source = FrozenTerms(people, PREVALENCE, version=VERSION)
-    return figures_of(JoinTask(banks_study(), source, seeds, Path()), rows, minutes=MINUTES)
+    return figures_of(JoinTask(frozen_study(), source, seeds, Path()), rows, minutes=MINUTES)
 
 
 def lines(found: Figures) -> Iterator[str]:
@@ -121,7 +121,7 @@ def measure(people: int = PEOPLE, seeds: str = SEEDS, splits: int = 4) -> Figure
     for seed in numbers(seeds):
         with TemporaryDirectory(prefix=FOLDER) as folder:
             units = Path(folder) / "units.parquet"
-            source.write_units(banks_study(), seed, units)
+            source.write_units(frozen_study(), seed, units)
             measured.append(world_rows(units, seed, splits))
         one = world_figures(people, (seed,), measured[-1:])
         typer.echo("\n".join([f"seed {seed}", *(f"  {x}" for x in lines(one))]), err=True)

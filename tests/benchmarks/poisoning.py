@@ -19,6 +19,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 from tests.benchmarks.harness import FOLDER, Bench
+from tests.support.records.frozen_worlds import frozen_study
 
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.client.typologies.pack import own_pack
@@ -27,7 +28,7 @@ from fieldfare.shared.geometry.geometry import Geometry
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.study.study import Study
-from fieldfare.simulations.demo.five_banks import MONTHS, PREVALENCE, banks_study
+from fieldfare.simulations.demo.five_banks import MONTHS, PREVALENCE
 from fieldfare.simulations.federation.federation import LocalFederation, holdout_key
 from fieldfare.simulations.federation.population import (
     Population,
@@ -102,7 +103,7 @@ def _recall(study: Study, sums: Sequence[StudySums], parameters: Values) -> floa
 
 def measure(people: int = 8_000, seed: int = 0, factors: str = FACTORS) -> dict[str, Any]:
     """Train with one member that lies, at several lengths of its vectors."""
-    study = banks_study()
+    study = frozen_study()
     with TemporaryDirectory(prefix=FOLDER) as folder:
         population = _population(study, people, seed, Path(folder))
     honest = {

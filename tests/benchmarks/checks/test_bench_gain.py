@@ -41,7 +41,7 @@ def test_a_seed_is_measured_at_every_share(monkeypatch: pytest.MonkeyPatch) -> N
     study = banks_study()
     training = study.training.model_copy(update={"steps": 5})
     brief = study.model_copy(update={"training": training, "features": study.features[:3]})
-    monkeypatch.setattr(bench_gain, "banks_study", lambda: brief)
+    monkeypatch.setattr(bench_gain, "frozen_study", lambda: brief)
     monkeypatch.setattr(bench_gain, "GAIN", 1e9)
     found = CliRunner().invoke(BENCH.app(), ["--people", "700", "--seeds", "4"])
     assert found.exit_code == 1, found.output

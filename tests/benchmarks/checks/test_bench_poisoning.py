@@ -29,7 +29,7 @@ def test_a_run_is_bent_or_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     study = banks_study()
     training = study.training.model_copy(update={"steps": 5})
     brief = study.model_copy(update={"training": training, "features": study.features[:3]})
-    monkeypatch.setattr(poisoning, "banks_study", lambda: brief)
+    monkeypatch.setattr(poisoning, "frozen_study", lambda: brief)
     arguments = ["--people", "700", "--seed", "4", "--factors", "1,100000000"]
     found = CliRunner().invoke(BENCH.app(), arguments)
     assert found.exit_code == 0, found.output

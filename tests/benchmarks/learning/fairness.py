@@ -20,7 +20,7 @@ import numpy as np
 import typer
 from tests.benchmarks.gain import SEEDS
 from tests.benchmarks.harness import FOLDER, Bench, BenchRow, numbers
-from tests.support.records.frozen_worlds import check_frozen, frozen_plan
+from tests.support.records.frozen_worlds import check_frozen, frozen_plan, frozen_study
 
 from fieldfare.client.own_model.own_fits import SumModel
 from fieldfare.client.scoring.readings import COLUMNS
@@ -31,7 +31,7 @@ from fieldfare.shared.features.features import columns_behind
 from fieldfare.shared.models import model_for
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.study import Study
-from fieldfare.simulations.demo.five_banks import PEOPLE, banks_study
+from fieldfare.simulations.demo.five_banks import PEOPLE
 from fieldfare.simulations.federation.baselines import Trainer
 from fieldfare.simulations.federation.homes import AT_HOME, OwnFits, homes_of
 from fieldfare.simulations.federation.population import (
@@ -142,7 +142,7 @@ def _times(times: Interval | None) -> str:
 
 def measure(people: int = PEOPLE, seeds: str = SEEDS) -> list[dict[str, Any]]:
     """Return the counts of each world, model and order."""
-    study, measured = banks_study(), list[FairRow]()
+    study, measured = frozen_study(), list[FairRow]()
     for seed in numbers(seeds):
         with TemporaryDirectory(prefix=FOLDER) as folder:
             found = list(measure_seed(study, people, seed, Path(folder)))

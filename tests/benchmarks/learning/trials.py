@@ -16,6 +16,7 @@ import pyarrow.csv as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, precision_recall_curve
+from tests.support.records.frozen_worlds import frozen_study
 
 from fieldfare.client.drafting.draft import draft_study
 from fieldfare.client.sums.coordinates import TurnedUnits
@@ -26,7 +27,7 @@ from fieldfare.shared.features.rows import splitmix
 from fieldfare.shared.models import model_for
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.study import Study, load_study, parse_study
-from fieldfare.simulations.demo.five_banks import MONTHS, PEOPLE, PREVALENCE, banks_study
+from fieldfare.simulations.demo.five_banks import MONTHS, PEOPLE, PREVALENCE
 from fieldfare.simulations.federation.baselines import Trainer
 from fieldfare.simulations.federation.population import RecordsChoice, load_population
 from fieldfare.simulations.metrics import chances
@@ -176,7 +177,7 @@ def heart(data: Path, work: Path) -> TrialSet:
 def world(data: Path, work: Path) -> TrialSet:
     """Return five banks of the invented world."""
     del data
-    study = banks_study()
+    study = frozen_study()
     plan = WorldPlan.of(
         people=PEOPLE, months=MONTHS, seed=WORLD_SEED, prevalence=PREVALENCE, version=1
     )

@@ -4,6 +4,7 @@ import ast
 import re
 import tomllib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +14,10 @@ from fieldfare.shared.errors import StudyError
 from fieldfare.shared.evidence import document
 from fieldfare.shared.evidence.document import PARTS, law_names, laws, texts, written
 from fieldfare.shared.evidence.facts import EvidenceFacts
+from fieldfare.shared.evidence.study_values import MOST_FEATURES
 from fieldfare.shared.evidence.values import values_of
+from fieldfare.shared.protocol.plan import plan_for
+from fieldfare.shared.study.study import load_study
 
 ROOT: Final = Path(__file__).parents[3]
 ROOM: Final = ROOT / "shared" / "evidence"
@@ -170,3 +174,53 @@ def test_a_missing_fact_is_an_error(facts: EvidenceFacts, monkeypatch: pytest.Mo
     monkeypatch.setattr(document, "texts", lambda _: told)
     with pytest.raises(StudyError, match="expected facts of the pack"):
         written("software", values)
+
+
+def said(facts: EvidenceFacts) -> str:
+    values = values_of(facts)
+    return "\n".join(piece for name in PARTS for piece in pieces(name, values))
+
+
+def test_a_pack_without_a_run_claims_nothing_of_one(facts: EvidenceFacts) -> None:
+    """It said how many take part, that all signed the purpose, and that a run was recomputed."""
+    unknown = replace(
+        facts, report=None, verdict=None, run="", participants=(), spent=0, spent_by={},
+        asked_by={}, releases_by={}, root="", transcript="",
+    )  # fmt: skip
+    text = said(unknown)
+    assert "at least 3 institutions" in text
+    assert "of 3 institutions" not in text
+    assert "was recomputed from the transcript" not in text
+    assert "all participants signed" not in text
+    assert "reckoned for 3 institutions" in text
+
+
+def test_a_study_that_only_asks_says_nothing_of_a_model(facts: EvidenceFacts) -> None:
+    """It said that a model is exchanged, and that vectors are clipped in training."""
+    plan = plan_for(load_study(ROOT / "studies" / "helplines.toml"))
+    asked = replace(facts, plan=plan, report=None, verdict=None, spent_by={}, asked_by={})
+    values = values_of(asked)
+    (answer,) = (
+        one.answer for one in written("questions", values).blocks if "by force" in one.text
+    )
+    assert "training" not in answer
+    rows = [row for one in written("sharing", values).blocks for row in one.rows]
+    (exchanged,) = (row[1] for row in rows if row[0] == "What is exchanged")
+    assert "a model" not in exchanged
+    assert "answers to declared questions" in exchanged
+
+
+def test_probabilities_are_said_with_their_delta(facts: EvidenceFacts) -> None:
+    """The first question promised a factor without the probability for which it does not hold."""
+    for piece in said(facts).split("\n"):
+        if "times as probable" in piece or "by a factor of at most" in piece:
+            assert "but for a probability of" in piece
+
+
+def test_a_long_study_says_how_many_features_are_left_out(facts: EvidenceFacts) -> None:
+    study = facts.plan.study
+    one = study.features[0]
+    many = tuple(one.model_copy(update={"name": f"f{at}"}) for at in range(MOST_FEATURES + 7))
+    longer = replace(facts.plan, study=study.model_copy(update={"features": many}))
+    text = said(replace(facts, plan=longer))
+    assert "And 7 features more" in text

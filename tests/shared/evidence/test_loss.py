@@ -1,6 +1,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
 
 import pytest
 from dp_accounting import GaussianDpEvent
@@ -53,13 +54,22 @@ def test_forms_of_one_promise(facts: EvidenceFacts) -> None:
 
 def test_deltas(facts: EvidenceFacts) -> None:
     units = facts.plan.study.records.units
-    assert deltas_of(facts.plan) == (1e-5, 1e-6, 1 / (10 * units))
+    assert deltas_of(facts.plan) == (1e-5, 1 / (10 * units), 1e-6)
     assert largest_delta(1000) == pytest.approx(1e-4)
     smaller = loss_of(facts, delta=1e-9)
-    assert smaller.deltas == (1e-9, 1e-5, 1e-6, 1 / (10 * units))
+    assert smaller.deltas == (1e-9, 1 / (10 * units), 1e-5, 1e-6)
+
+
+def together(facts: EvidenceFacts, participants: str) -> EvidenceFacts:
+    """Return the facts of a study whose sums are of the same institutions always, or of any."""
+    study = facts.plan.study
+    changed = study.aggregation.model_dump() | {"participants": participants}
+    data = study.model_dump() | {"aggregation": changed}
+    return replace(facts, plan=plan_for(Study.model_validate(data)))
 
 
 def test_beside_colluders(facts: EvidenceFacts) -> None:
+    facts = together(facts, "fixed")
     loss, count = loss_of(facts), facts.institutions
     tolerance = facts.plan.study.privacy.collusion_tolerance
     assert [one.colluders for one in loss.beside] == list(range(count))
@@ -73,6 +83,25 @@ def test_beside_colluders(facts: EvidenceFacts) -> None:
         assert one.spent.mu2 >= spent * (1 - 1e-12)
     # With all others colluding only the own share is left, as without masks.
     assert loss.beside[-1].planned.mu2 == pytest.approx(loss.unmasked.mu2, rel=1e-5)
+
+
+@pytest.mark.parametrize("institutions", [3, 4, 7])
+def test_colluders_subtract_more_where_sums_may_be_of_fewer(
+    facts: EvidenceFacts, institutions: int
+) -> None:
+    """Of two colluders the table said 1.5 times mu^2 for four; in a sum of three it is twice."""
+    facts = together(facts, "any")
+    plan, aggregation = facts.plan, facts.plan.study.aggregation
+    tolerance = plan.study.privacy.collusion_tolerance
+    assert (aggregation.minimum_institutions, tolerance) == (3, 1)
+    for one in privacy_loss(plan, facts.spent, institutions).beside:
+        worst = max(
+            Fraction(n - tolerance, n - one.colluders)
+            for n in range(3, institutions + 1)
+            if n > one.colluders
+        )
+        assert one.planned.mu2 == pytest.approx(plan.mu2 * float(worst), rel=1e-5)
+        assert one.spent.mu2 == pytest.approx(facts.spent / PICOMU2 * float(worst), rel=1e-5)
 
 
 def test_without_masks(facts: EvidenceFacts) -> None:

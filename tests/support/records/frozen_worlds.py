@@ -17,11 +17,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fieldfare.simulations.demo.five_banks import MONTHS, PEOPLE, PREVALENCE
+from fieldfare.shared.study.study import Study
+from fieldfare.simulations.demo.five_banks import MONTHS, PEOPLE, PREVALENCE, banks_study
 from fieldfare.simulations.world.making import WorldPlan
 from fieldfare.simulations.world.writing import write_world
 
 VERSION: Final = 1
+FROZEN_DELTA: Final = 1e-5  # of the study when the documents' tables were measured in these worlds
 FILE: Final = Path(__file__).with_name("frozen_worlds.toml")
 
 
@@ -69,6 +71,13 @@ def frozen_plan(people: int, seed: int) -> WorldPlan:
     return WorldPlan.of(
         people=people, months=MONTHS, seed=seed, prevalence=PREVALENCE, version=VERSION
     )
+
+
+def frozen_study() -> Study:
+    """Return the five banks' study at the delta of the documents' tables."""
+    study = banks_study()
+    privacy = study.privacy.model_dump() | {"delta": FROZEN_DELTA}
+    return Study.model_validate(study.model_dump() | {"privacy": privacy})
 
 
 def check_frozen(world: Path, plan: WorldPlan) -> None:
