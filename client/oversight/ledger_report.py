@@ -311,6 +311,7 @@ def registry_record(
             curators=(institution,),
             authors=(institution,),
             use=TO_FILL_IN,
+            colluders="as many as each study allows for",
             trains=ReleaseKind.TRAINING.value in found.kinds,
             day=f"{first:%Y-%m-%d}",
             unprotected="That the institution took part, and when; what a study declares public: "

@@ -32,7 +32,7 @@ class Deployment:
         slug: of its address; other characters than letters and digits become hyphens.
         name, curators, authors: who publishes what.
         use: what it is for; `TO_FILL_IN` where only people know.
-        tolerance: institutions that may collude with the coordinator.
+        colluders: how many institutions may collude with the coordinator, in words.
         trains: it makes a model, and no table alone.
         day: of the first release, ISO 8601.
         unprotected: quantities that are not protected.
@@ -48,7 +48,7 @@ class Deployment:
     authors: tuple[str, ...]
     use: str
     trains: bool
-    tolerance: int
+    colluders: str
     day: str
     unprotected: str
     epsilon: float
@@ -118,7 +118,7 @@ def _model(one: Deployment) -> dict[str, Any]:
         "model_name_details": "Distributed noise under secure aggregation: each institution adds "
         "its share, and only the sum of all, with the whole noise, can be read.",
         "actors": "Institutions that hold records, the coordinator that adds up, and colluding "
-        f"institutions, beside {one.tolerance} of whom and the coordinator the promise holds.",
+        f"institutions, beside {one.colluders} of whom and the coordinator the promise holds.",
         "release_type": "Many releases",
         "data_source_type": "Dynamic",
         "access_type": "Non-interactive",

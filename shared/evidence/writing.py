@@ -149,7 +149,7 @@ def _deployment(facts: EvidenceFacts, values: Mapping[str, Any]) -> Deployment:
         authors=(facts.maker,),
         use=study.purpose or TO_FILL_IN,
         trains=study.trains,
-        tolerance=study.privacy.collusion_tolerance,
+        colluders=str(study.privacy.collusion_tolerance),
         day=f"{first:%Y-%m-%d}",
         unprotected="Who takes part, when, the number and the sizes of messages; what the study "
         "declares public: its features' bounds, knots, levels and unit counts.",

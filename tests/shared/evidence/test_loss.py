@@ -12,10 +12,10 @@ from fieldfare.shared.evidence.loss import (
     PrivacyLoss,
     cost_beside,
     deltas_of,
-    largest_delta,
     loss_at,
     privacy_loss,
 )
+from fieldfare.shared.privacy.delta import largest_delta
 from fieldfare.shared.privacy.discrete_noise import XI_LIMIT
 from fieldfare.shared.privacy.gaussian import epsilon_for
 from fieldfare.shared.protocol.plan import PICOMU2, plan_for
