@@ -57,5 +57,8 @@ app: Final = Part(
         institution.approve institution.reject institution.withdraw
     """,
     typologies="typologies.list typologies.show typologies.check typologies.run typologies.sql",
-    **{"upkeep.backup": "institution.keys.recovery institution.backup institution.restore"},
+    **{
+        "upkeep.backup": "institution.keys.recovery institution.backup institution.restore",
+        "upkeep.link": "institution.link.make institution.link.node",
+    },
 )

@@ -24,10 +24,10 @@ a caller create a thread with every call.
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from threading import BoundedSemaphore, Condition, Thread
 from typing import Any, Final
@@ -287,24 +287,36 @@ def serving(
 
 @contextmanager
 def serving_calls(
-    service: Service, where: UnixSocket | TlsPort, limits: ServiceLimits | None = None
+    service: Service,
+    where: UnixSocket | TlsPort,
+    limits: ServiceLimits | None = None,
+    beside: Sequence[Service] = (),
 ) -> Iterator[Serving]:
     """Serve any service; afterwards no call is in work any more.
+
+    Args:
+        service: has all places of the limits.
+        where: its socket or port.
+        limits: how much a caller can take.
+        beside: services at the same place, each with one place and turn of its own.
 
     Raises:
         UsageError: the socket or port cannot be had, or certificates cannot be read.
     """
     given = limits or ServiceLimits()
+    alone = replace(given, calls=1, turns=1)
     with ExitStack() as stack:
         place = stack.enter_context(claimed(where)) if isinstance(where, UnixSocket) else where
         # Left only when the last release is committed: nobody closes a ledger under it.
-        workers = stack.enter_context(ThreadPoolExecutor(given.calls, "custodian"))
+        calls = given.calls + len(beside)
+        workers = stack.enter_context(ThreadPoolExecutor(calls, "custodian"))
         options = _options(given, service.frame)
-        server = grpc.server(workers, options=options, maximum_concurrent_rpcs=given.calls)
+        server = grpc.server(workers, options=options, maximum_concurrent_rpcs=calls)
         admits = where.admits if isinstance(where, TlsPort) else _anybody
         time = stack.enter_context(time_limits())
-        boundary = _Boundary(service, given, admits, time)
-        server.add_generic_rpc_handlers([boundary.handlers()])
+        boundaries = [_Boundary(service, given, admits, time)]
+        boundaries += [_Boundary(one, alone, admits, time) for one in beside]
+        server.add_generic_rpc_handlers([one.handlers() for one in boundaries])
         port = _bind(server, place)
         server.start()
         stack.callback(lambda: server.stop(given.stop_seconds).wait())
@@ -325,7 +337,7 @@ def _bind(server: grpc.Server, where: Claim | TlsPort) -> int:
         address = unix_address(where.binding)
         credentials = grpc.local_server_credentials(grpc.LocalConnectionType.UDS)
     else:
-        address = f"{where.host}:{where.port}"
+        address = where.address
         credentials = where.files.server_credentials()
     try:
         port = server.add_secure_port(address, credentials)

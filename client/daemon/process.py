@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from fieldfare.client.custodian.service import Service, ServiceLimits, data_plane, serving_calls
+from fieldfare.client.daemon.link import LinkKeeper
 from fieldfare.client.daemon.reload import (
     APPROVALS_READ,
     CustodianInputs,
@@ -147,17 +148,22 @@ def serve(reloader: CustodianReloader, stopped: Stopped, say: Say) -> None:
         UsageError: a socket cannot be had.
         LedgerError: start or stop cannot be logged.
     """
-    where, user = socket_of(reloader.institution), os_user()
+    institution, user = reloader.institution, os_user()
+    settings = institution.settings.custodian
+    keeper = LinkKeeper(institution.home, settings, utc_now) if settings.listen else None
+    where = keeper.begin() if keeper else socket_of(institution)
     # Which studies lack their records is for people: `status` says it, a log does not.
     say(APPROVALS_READ)
     with (
-        serving_calls(administration(reloader), admin_socket(reloader.institution), ADMIN_LIMITS),
-        serving_calls(data_plane(reloader.answer), where),
-        telling(_textfile(reloader.institution), lambda: _samples(reloader)),
+        serving_calls(administration(reloader), admin_socket(institution), ADMIN_LIMITS),
+        serving_calls(
+            data_plane(reloader.answer), where, beside=[keeper.service()] if keeper else []
+        ),
+        telling(_textfile(institution), lambda: _samples(reloader, keeper)),
     ):
         reloader.journal.append(Event.START, user, user=user)
-        say(f"serving on {where.path}")
-        _watch(reloader, stopped, say)
+        say(f"serving on {where.path if isinstance(where, UnixSocket) else where.address}")
+        _watch(reloader, stopped, say, keeper)
     reloader.log.settle(at_once=True)
     reloader.journal.append(Event.STOP, user, user=user)
     say("stopped")
@@ -169,14 +175,20 @@ def _textfile(institution: Institution) -> Path | None:
     return institution.home.resolve(named) if named else None
 
 
-def _samples(reloader: CustodianReloader) -> Iterator[MetricSample]:
+def _samples(
+    reloader: CustodianReloader, keeper: LinkKeeper | None = None
+) -> Iterator[MetricSample]:
     institution = reloader.institution
     delta, now = institution.policy.budget.delta, utc_now()
     status, counts = reloader.status(), reloader.counts()
-    return custodian_samples(moment_of(institution.home, delta, status, counts, now))
+    yield from custodian_samples(moment_of(institution.home, delta, status, counts, now))
+    if keeper:
+        yield from keeper.samples()
 
 
-def _watch(reloader: CustodianReloader, stopped: Stopped, say: Say) -> None:
+def _watch(
+    reloader: CustodianReloader, stopped: Stopped, say: Say, keeper: LinkKeeper | None = None
+) -> None:
     """Look every second; print the changes of every look, whichever command asked for it.
 
     A change counts once nothing has moved for a second: an editor may be in the middle of
@@ -184,6 +196,8 @@ def _watch(reloader: CustodianReloader, stopped: Stopped, say: Say) -> None:
     """
     looked, seen = time.monotonic(), reloader.look()
     while not stopped(LOOK_SECONDS):
+        if keeper:
+            keeper.look()
         with suppress(LedgerError):  # the counts are kept; decisions that need the log are refused
             reloader.log.settle()
         before, seen = seen, reloader.look()

@@ -3,6 +3,7 @@
 institution.toml  policy.toml  coordinator.pub  roster.signed  comparisons.json  notices.toml
 keys/             identity.pem (or identity.uri)  identity.pub  node  node.pub  holdout  rotations/
                   recovery.pub, for which backups are encrypted
+keys/link/        authority.pem  trusted.pem  custodian.pem; made by `link make`
 studies/          signed study offers that arrived
 rosters/          every roster that was pinned here; made with the first; proofs/ of refused ones
 ledger/           ledger.sqlite and its witness
@@ -136,6 +137,26 @@ class Home(KnownHome):
         return self.keys / "rotations"
 
     @property
+    def link(self) -> Path:
+        """Folder of the link to a node on another machine; absent where the node is on this one."""
+        return self.keys / "link"
+
+    @property
+    def link_authority(self) -> Path:
+        """The link's authority: its key and certificate, PEM, in one file."""
+        return self.link / "authority.pem"
+
+    @property
+    def link_trusted(self) -> Path:
+        """The certificates of the authorities that count, PEM, the newest first."""
+        return self.link / "trusted.pem"
+
+    @property
+    def link_custodian(self) -> Path:
+        """The custodian's own key and certificate of the link, PEM, in one file."""
+        return self.link / "custodian.pem"
+
+    @property
     def studies(self) -> Path:
         """Folder of the signed study offers that arrived."""
         return self.path / "studies"
@@ -236,13 +257,15 @@ class Home(KnownHome):
         """Keys, and whose alerts nobody opens; folders that are made later."""
         keys = (self.identity_key, self.node_key, self.holdout_key)
         own = (self.models, self.scoring, self.rosters, self.outbox.parent, self.desk)
-        return (*own, *keys, self.suppression, self.health)
+        link = (self.link, self.link_authority, self.link_custodian)
+        return (*own, *keys, *link, self.suppression, self.health)
 
     @property
     def trusted(self) -> tuple[Path, ...]:
         """Files that decide on releases: nobody else may write them."""
         papers = (self.settings, self.policy, self.coordinator_key, self.roster, self.comparisons)
-        return (*papers, self.notices, self.identity_public, self.identity_uri, self.node_public)
+        public = (self.identity_public, self.identity_uri, self.node_public, self.link_trusted)
+        return (*papers, self.notices, *public)
 
     def access(self, folder: Path) -> tuple[int, int]:
         """Return the rights that no folder may have, and its mode."""

@@ -1,10 +1,10 @@
 """`institution.toml`: name, sources of records, and the group that may reach the custodian."""
 
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
 import tomlkit
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from fieldfare.client.home.layout import Home
 from fieldfare.client.ledger.budget import MAX_NAME
@@ -14,10 +14,12 @@ from fieldfare.client.typologies.typology import Family
 from fieldfare.shared.features.features import Name
 from fieldfare.shared.protocol.roster import COORDINATOR, RESERVED, InstitutionId
 from fieldfare.shared.study.toml import Section, load_toml, parse_toml
+from fieldfare.shared.system.addresses import Host, HostPort, ip_of, split_address
 
 SETTINGS_FORMAT: Final = 1
 MAX_SOURCES: Final = 1000
 MAX_EXCLUDED: Final = 32
+MAX_NAMES: Final = 16
 
 CodeText = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,50}$")]
 
@@ -29,11 +31,37 @@ class CustodianSection(Section):
         socket: the data plane's, for the node; empty: run/custodian.sock.
         admin_socket: the administration's, for this user alone; empty: run/admin.sock.
         group: the Unix group that may open the data plane's; empty: the user's own.
+        listen: host:port in the socket's place, where the node is on another machine: under TLS
+            with certificates on both sides, or not at all; empty: the socket.
+        names: DNS names and addresses by which that node reaches it, beside the host in `listen`.
     """
 
     socket: str = Field(default="", max_length=107)  # sun_path in unix(7), less its final zero
     admin_socket: str = Field(default="", max_length=107)
     group: str = Field(default="", max_length=32, pattern=r"^([A-Za-z_][A-Za-z0-9_.-]*)?$")
+    listen: HostPort | Literal[""] = ""
+    names: tuple[Host, ...] = Field(default=(), max_length=MAX_NAMES, strict=False)
+
+    @property
+    def known_as(self) -> tuple[str, ...]:
+        """The names that the custodian's certificate is for; none without `listen`."""
+        if not self.listen:
+            return ()
+        host, _ = split_address(self.listen)
+        found = ip_of(host)
+        own = () if found is not None and found.is_unspecified else (str(found or host),)
+        return tuple(dict.fromkeys((*self.names, *own)))
+
+    @model_validator(mode="after")
+    def _can_be_reached(self) -> Self:
+        if self.listen and not self.known_as:
+            raise ValueError(
+                "expected names, by which the node reaches an address that means every one of this "
+                'machine, found none: names = ["custodian.example.org"]'
+            )
+        if self.listen and (self.socket or self.group):
+            raise ValueError("expected listen, or socket and group, found both: the node has one")
+        return self
 
 
 class LedgerSection(Section):

@@ -25,6 +25,7 @@ from fieldfare.client.node.fleet import (
     SuperlinkEndpoint,
     joined,
 )
+from fieldfare.client.node.link_renewal import renewing
 from fieldfare.client.node.node import Node, Superlink
 from fieldfare.client.node.remote_custodian import connected
 from fieldfare.client.node.settings import NodeTerms, load_node_terms
@@ -131,7 +132,7 @@ def _watched(terms: NodeTerms, seen: NodeSeen) -> Iterator[None]:
     ends = authority_ends(terms.authority)
     source = WatchSource(
         role="node",
-        samples=lambda: present_samples(seen, ends),
+        samples=lambda: present_samples(seen, ends, terms.custodian),
         probes=lambda: node_probes(seen, terms.custodian, seen.clock()),
     )
     with watched_at(terms.watch, source):
@@ -144,6 +145,7 @@ def _served(terms: NodeTerms, report: NodeReport | None, noted: NodeSeen) -> tup
     link = SuperlinkEndpoint(terms.superlink, terms.authority)
     try:
         with (
+            renewing(terms.custodian),
             connected(terms.custodian) as custodian,
             joined(link, terms.key, noted.note_date) as fleet,
         ):

@@ -227,8 +227,7 @@ class _TlsChannels:
 
     def _opened(self) -> grpc.Channel:
         credentials = self._where.files.channel_credentials(self._shown)
-        address = f"{self._where.host}:{self._where.port}"
-        return grpc.secure_channel(address, credentials, _OPTIONS)
+        return grpc.secure_channel(self._where.address, credentials, _OPTIONS)
 
 
 _OPTIONS: Final = [

@@ -12,9 +12,9 @@ or, where the custodian is on another machine, in place of the last line
     [custodian]
     host = "custodian.bank-a.example.org"
     port = 7443
-    certificate = "node.pem"
-    key = "node.key"
-    authority = "link.pem"
+    certificate = "link.pem"
+    key = "link.pem"             # one file: the node renews it over the link
+    authority = "link-authority.pem"
 
 A file of its own: the node may run as another user, who cannot enter the home. Paths are
 absolute, or below the file's folder.
@@ -48,7 +48,7 @@ class CustodianOverTls(Section):
         host: its name, as its certificate says it.
         port: where it listens.
         certificate: PEM file of this node's chain.
-        key: PEM file of its key, mode 0600.
+        key: PEM file of its key, mode 0600; the same file where the node renews both.
         authority: PEM file of the authority of the custodian's certificate.
     """
 

@@ -6,6 +6,7 @@ It knows no content of a message, so it tells of none; how long a custodian took
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -15,14 +16,16 @@ from typing import Final
 from cryptography import x509
 
 from fieldfare.client.wire.tls import TlsTarget
+from fieldfare.shared.errors import KeysError
 from fieldfare.shared.protocol.flower_record import Call
+from fieldfare.shared.system.certificates import valid_until
 from fieldfare.shared.system.clock import utc_now
+from fieldfare.shared.system.private_files import read_public
 from fieldfare.shared.watch import metrics
-from fieldfare.shared.watch.metrics import MetricSample, Probe
+from fieldfare.shared.watch.metrics import DAY, MetricSample, Probe
 
 LATELY: Final = timedelta(seconds=60)  # a node asks every second
 TRY_SECONDS: Final = 2.0
-DAY: Final = timedelta(days=1)
 _CALLS: Final = {call.message_type: call.value for call in Call}
 
 
@@ -112,9 +115,23 @@ def authority_ends(authority: bytes) -> datetime:
     return min(one.not_valid_after_utc for one in x509.load_pem_x509_certificates(authority))
 
 
-def present_samples(seen: NodeSeen, ends: datetime) -> Iterator[MetricSample]:
+def present_samples(
+    seen: NodeSeen, ends: datetime, custodian: Path | TlsTarget
+) -> Iterator[MetricSample]:
     """Yield what a node tells now."""
-    return node_samples(NodeMoment(seen.clock(), seen, ends))
+    now = seen.clock()
+    yield from node_samples(NodeMoment(now, seen, ends))
+    if isinstance(custodian, TlsTarget):
+        yield from link_samples(custodian, now)
+
+
+def link_samples(custodian: TlsTarget, now: datetime) -> Iterator[MetricSample]:
+    """Yield how many days the node's certificate of the link has, and the newest it trusts."""
+    with suppress(KeysError):
+        own = valid_until(read_public(custodian.files.certificate))
+        trusted = valid_until(read_public(custodian.files.authority))
+        yield MetricSample(metrics.CERTIFICATE, (own - now) / DAY, ("link",))
+        yield MetricSample(metrics.CERTIFICATE, (trusted - now) / DAY, ("link_authority",))
 
 
 def _listens(custodian: Path | TlsTarget) -> bool:

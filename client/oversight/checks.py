@@ -25,6 +25,7 @@ from fieldfare.client.home.keys import (
     public_identity,
 )
 from fieldfare.client.home.layout import Home
+from fieldfare.client.home.link import link_days
 from fieldfare.client.home.roster import check_member, pinned_roster
 from fieldfare.client.home.settings import (
     admin_socket_path,
@@ -40,6 +41,7 @@ from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.ledger.peers import Fork
 from fieldfare.client.node.settings import load_node_terms
 from fieldfare.client.oversight.ledger_report import report
+from fieldfare.client.oversight.link import judge_lifetime
 from fieldfare.client.oversight.preflight import (
     Check,
     CheckInput,
@@ -205,7 +207,15 @@ class HomeChecks:
             )
         terms = self.node.get()
         listed = ", ".join(sorted(bundle[:SHORT] for bundle in terms.bundles))
-        expected = custodian_socket_path(self.home.need(), self.settings.need())
+        settings = self.settings.need()
+        expected = custodian_socket_path(self.home.need(), settings)
+        if settings.custodian.listen and isinstance(terms.custodian, Path):
+            return CheckNote(
+                CheckOutcome.FAIL,
+                f"expected [custodian] with {settings.custodian.listen}, where institution.toml "
+                f"has it listen, found the socket {terms.custodian} in its settings: "
+                "fieldfare institution link node",
+            )
         if isinstance(terms.custodian, Path) and terms.custodian != expected:
             return CheckNote(
                 CheckOutcome.WARN,
@@ -214,7 +224,13 @@ class HomeChecks:
             )
         return f"SuperLink {terms.superlink}, answers runs of the bundles {listed}"
 
-    def _sockets(self) -> str:
+    def _link(self, home: Home, listen: str) -> str | CheckNote:
+        ends = link_days(home)
+        said = f"{listen} under mutual TLS; the custodian's certificate holds"
+        first, what = min((ends.custodian, said), (ends.authority, "the link's authority holds"))
+        return judge_lifetime(first, self._given.now, what)
+
+    def _sockets(self) -> str | CheckNote:
         home, settings = self.home.need(), self.settings.need()
         group = settings.custodian.group
         try:
@@ -226,8 +242,10 @@ class HomeChecks:
                 "leave it empty"
             ) from None
         data, admin = custodian_socket_path(home, settings), admin_socket_path(home, settings)
-        check_socket(data, 0o660)
         check_socket(admin, 0o600)
+        if settings.custodian.listen:
+            return self._link(home, settings.custodian.listen)
+        check_socket(data, 0o660)
         return f"{data.name} for {group or 'this user'}, {admin.name} for this user alone"
 
     def _custodian(self) -> str | CheckNote:
@@ -241,7 +259,8 @@ class HomeChecks:
         if left_out:
             reasons = "\n".join(f"left out {one.id[:SHORT]}: {one.reason}" for one in left_out)
             return CheckNote(CheckOutcome.FAIL, reasons)
-        check_answers(custodian_socket_path(home, settings))
+        if not settings.custodian.listen:
+            check_answers(custodian_socket_path(home, settings))
         return f"serving {len(status.studies)} approved"
 
     def _ledger(self) -> str | CheckNote:

@@ -5,29 +5,33 @@ plaintext. The authority must be one that signs for this link only, and the node
 certificate must carry the name that the custodian expects, so that another certificate of
 the same authority opens nothing.
 
-Whoever signs these certificates renews them, by replacing the files of one side at any time. Both
-sides look at their files before each connection or call and show the newest pair that fits;
-connections that are open go on.
+Certificates are renewed by replacing files, of one side at any time. Both sides look at
+their files before each connection or call and show the newest pair that fits; connections that
+are open go on, for as long as the certificate that opened them would open one. Key and certificate
+may be one file, which is replaced as a whole.
 """
 
 import logging
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 import grpc
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from fieldfare.shared.errors import UsageError
+from fieldfare.shared.system.clock import utc_now
 
 READABLE_BY_OTHERS: Final = 0o077
 # The names of a verified certificate (RFC 5280, section 4.2.1.6), as gRPC reports them.
 PEER_NAMES: Final = "x509_subject_alternative_name"
+PEER_CERTIFICATE: Final = "x509_pem_cert"
 
 log: Final = logging.getLogger(__name__)
 
@@ -108,16 +112,37 @@ class TlsPort:
 
     Attributes:
         node: the subject alternative name in the certificate of the node that may connect.
+        clock: the present, with a time zone.
     """
 
     host: str
     port: int
     files: TlsFiles
     node: str
+    clock: Callable[[], datetime] = utc_now
 
     def admits(self, peer: Mapping[str, Iterable[bytes]]) -> bool:
-        """Say whether a verified certificate is the node's (gRPC's authentication context)."""
-        return self.node.encode() in set(peer.get(PEER_NAMES, ()))
+        """Say whether a verified certificate is the node's (gRPC's authentication context).
+
+        Asked at every call: a connection that was opened under a certificate which has ended
+        since, or under an authority that was replaced, carries nothing more.
+        """
+        if self.node.encode() not in set(peer.get(PEER_NAMES, ())):
+            return False
+        try:
+            shown = x509.load_pem_x509_certificate(b"".join(peer.get(PEER_CERTIFICATE, ())))
+            trusted = x509.load_pem_x509_certificates(_read(self.files.authority))
+        except (UsageError, ValueError):
+            return False
+        now = self.clock()
+        return now < shown.not_valid_after_utc and any(
+            now < one.not_valid_after_utc and _signed_by(shown, one) for one in trusted
+        )
+
+    @property
+    def address(self) -> str:
+        """Host and port, as gRPC reads them."""
+        return _address(self.host, self.port)
 
 
 @dataclass(frozen=True)
@@ -127,6 +152,23 @@ class TlsTarget:
     host: str
     port: int
     files: TlsFiles
+
+    @property
+    def address(self) -> str:
+        """Host and port, as gRPC reads them."""
+        return _address(self.host, self.port)
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _signed_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(authority)
+    except (ValueError, TypeError, InvalidSignature):  # ValueError: another issuer's name
+        return False
+    return True
 
 
 def _configuration(content: tuple[bytes, bytes, bytes]) -> grpc.ServerCertificateConfiguration:

@@ -10,7 +10,6 @@ from typing import Final
 from starlette.responses import Response
 
 from fieldfare.server.console.place import CoordinatorPlace
-from fieldfare.server.home.certificate_authority import valid_until
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.settings import load_settings
 from fieldfare.server.members.publication import published_roster
@@ -24,6 +23,7 @@ from fieldfare.shared.notices.outbox import WAITING, Posted
 from fieldfare.shared.notices.screen import newest
 from fieldfare.shared.notices.sending import routes_of
 from fieldfare.shared.notices.settings import load_notices
+from fieldfare.shared.system.certificates import valid_until
 from fieldfare.shared.system.clock import kept_within, utc_now
 from fieldfare.shared.system.private_files import read_public
 from fieldfare.shared.terminal.texts import plain, utc_text

@@ -20,13 +20,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fieldfare.server.home.certificate_authority import (
-    PemPair,
-    issue_server,
-    known_as,
-    new_authority,
-    valid_until,
-)
+from fieldfare.server.home.certificate_authority import issue_server, new_authority
 from fieldfare.server.home.decision_log import DecisionKind, write_down
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.roster_key import RosterKeyPlace, check_place, make_roster_key
@@ -40,6 +34,7 @@ from fieldfare.shared.errors import KeysError, UsageError
 from fieldfare.shared.protocol.identity import parse_public_hex, public_hex
 from fieldfare.shared.study.toml import parse_toml
 from fieldfare.shared.system.addresses import ip_of
+from fieldfare.shared.system.certificates import PemPair, known_as, valid_until
 from fieldfare.shared.system.key_files import read_signing_key, signing_pem
 from fieldfare.shared.system.private_files import (
     create_private,

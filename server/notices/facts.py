@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
-from fieldfare.server.home.certificate_authority import valid_until
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.members.publication import published_roster
 from fieldfare.server.store.rows import RunRow, RunStatus
@@ -23,6 +22,7 @@ from fieldfare.server.superlink.superlink import ControlClient, control
 from fieldfare.shared.notices.outbox import KEPT, Fact, Seen, seen_by
 from fieldfare.shared.notices.sentences import NoticeKind
 from fieldfare.shared.notices.settings import NoticesSettings
+from fieldfare.shared.system.certificates import valid_until
 from fieldfare.shared.system.private_files import read_public
 
 SETTLED: Final = timedelta(minutes=2)  # a run that begins again by itself is no failure

@@ -20,7 +20,6 @@ from typing import Final
 
 import uvicorn
 
-from fieldfare.server.home.certificate_authority import valid_until
 from fieldfare.server.home.initial_setup import renew_where_due
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.settings import load_settings
@@ -32,6 +31,7 @@ from fieldfare.server.superlink.listener import GuardedServer, OneOfSeveral
 from fieldfare.server.superlink.retention import overwrite_deleted, purge_finished, quiet_flower
 from fieldfare.server.superlink.superlink import PUBLIC_KEY_HEADER, SuperlinkApp, header_in
 from fieldfare.shared.errors import FieldfareError, RunError, UsageError
+from fieldfare.shared.system.certificates import valid_until
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.memory import keep_out_of_dumps
 from fieldfare.shared.system.private_files import OTHERS

@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from fieldfare.server.home.certificate_authority import valid_until
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.settings import load_settings
 from fieldfare.server.members.enrolment import members
@@ -25,6 +24,7 @@ from fieldfare.server.studies.run_control import Life, inspect_run
 from fieldfare.server.studies.run_view import given, heard_of
 from fieldfare.server.superlink.state_view import SuperlinkView
 from fieldfare.shared.errors import FieldfareError
+from fieldfare.shared.system.certificates import valid_until
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.private_files import read_public
 from fieldfare.shared.watch import metrics
@@ -33,7 +33,6 @@ from fieldfare.shared.watch.metrics import MetricSample, Probe
 TRY_SECONDS: Final = 2.0
 BEAT: Final = timedelta(seconds=60)  # a runner asks for work twice a second, and may be busy
 LOOPBACK: Final = "127.0.0.1"
-DAY: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -151,7 +150,7 @@ class CoordinatorState:
     def _certificates(self) -> Iterator[MetricSample]:
         for name, path in self._named_certificates():
             left = valid_until(read_public(path)) - self.clock()
-            yield MetricSample(metrics.CERTIFICATE, left / DAY, (name,))
+            yield MetricSample(metrics.CERTIFICATE, left / metrics.DAY, (name,))
 
     def _named_certificates(self) -> tuple[tuple[str, Path], ...]:
         return (("server", self.home.server_certificate), ("authority", self.home.authority))

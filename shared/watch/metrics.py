@@ -13,6 +13,7 @@ Of a custodian nothing is told that depends on a record, nor how long anything t
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import Enum
 from typing import Final
 
@@ -23,6 +24,7 @@ from fieldfare.shared.protocol.messages import ReleaseKind
 PREFIX: Final = "fieldfare_"
 MEMBER: Final[frozenset[str]] = frozenset()  # of a label that holds an institution's id
 LONGEST_MEMBER: Final = 128  # characters
+DAY: Final = timedelta(days=1)  # of what is told in days
 
 
 class MetricKind(Enum):
@@ -107,7 +109,7 @@ CLOCK_OFFSET: Final = _gauge(
 CERTIFICATE: Final = _gauge(
     "certificate_days",
     "Days until a certificate ends; below 0: it has ended.",
-    certificate=("authority", "server"),
+    certificate=("authority", "link", "link_authority", "server"),
 )
 READY: Final = _gauge("ready", "1 where this process can do its work now, as /readyz says it.")
 STORE: Final = _gauge("store_bytes", "Bytes that a store takes on the disk.", store=STORES)
@@ -226,7 +228,7 @@ OF_NODE: Final = (
 OF_CUSTODIAN: Final = (
     *(CUSTODIAN_WRITTEN, CUSTODIAN_SERVING, CUSTODIAN_STUDIES, CUSTODIAN_RELEASES),
     *(CUSTODIAN_REPEATS, CUSTODIAN_ACTS, CUSTODIAN_REFUSALS, LEDGER_ENTRIES, LEDGER_EPOCH),
-    *(BUDGET_LIMIT, BUDGET_LEFT, BUDGET_EPSILON),
+    *(BUDGET_LIMIT, BUDGET_LEFT, BUDGET_EPSILON, CERTIFICATE),
 )
 OF_COORDINATOR: Final = (
     *(CERTIFICATE, READY, STORE, RUNS, RUNS_INTERRUPTED, STEPS, STEPS_OPEN, ATTEMPTS_FAILED),

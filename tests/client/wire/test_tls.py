@@ -1,10 +1,12 @@
 """Over TCP there is TLS with a certificate on both sides, or there is nothing."""
 
 import ast
+import socket
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -16,12 +18,16 @@ from tests.support.network.certificates import Authority
 from tests.support.network.served import raw, status_of
 from tests.support.system.processes import until
 
-from fieldfare.client.custodian.service import serving
+from fieldfare.client.custodian.service import ServiceLimits, serving
+from fieldfare.client.home.layout import Home
+from fieldfare.client.home.link import first_node_pair, link_files, make_link, node_files
 from fieldfare.client.node.remote_custodian import connected
 from fieldfare.client.wire import tls
 from fieldfare.client.wire.frames import Described, path_of
+from fieldfare.client.wire.link import NODE_NAME
 from fieldfare.client.wire.tls import TlsFiles, TlsPort, TlsTarget
 from fieldfare.shared.errors import RunError, UsageError
+from fieldfare.shared.system.clock import utc_now
 
 CLIENT: Final = Path(__file__).parents[3] / "client"
 HOST: Final = "127.0.0.1"
@@ -149,6 +155,106 @@ def test_a_node_whose_certificate_ended_is_let_in_once_it_is_renewed(
                 return False
 
         until(answered)
+
+
+def own_link(folder: Path) -> tuple[TlsFiles, TlsFiles, Home]:
+    """The custodian's files and its node's, as an institution's own authority signed them."""
+    home = Home.create(folder / "home")
+    make_link(home, (HOST,), utc_now())
+    (folder / "node").mkdir()
+    node = node_files(folder / "node", *first_node_pair(home, utc_now()))
+    return link_files(home), node, home
+
+
+@contextmanager
+def linked(bench: Bench, files: TlsFiles, clock: Callable[[], datetime] = utc_now) -> Iterator[int]:
+    place = TlsPort(HOST, 0, files, NODE_NAME, clock)
+    with serving(bench.custodian("bank-b"), place) as at:
+        yield at.port
+
+
+def test_one_side_of_an_own_link_does_not_stand_in_for_the_other(
+    bench: Bench, tmp_path: Path
+) -> None:
+    server, node, _ = own_link(tmp_path)
+    with linked(bench, server) as port:
+        assert ask(bench, port, node) is not None
+        assert ask(bench, port, server) is None  # the custodian's as a node's
+        assert ask(bench, port, node, host="localhost") is None  # a name it does not have
+    with linked(bench, replace(node, authority=server.authority)) as port:
+        assert ask(bench, port, node) is None  # the node's as a custodian's
+
+
+def test_an_open_connection_ends_with_what_opened_it(bench: Bench, tmp_path: Path) -> None:
+    """Once its certificate has ended, or its authority was replaced: the next call is refused."""
+    server, node, home = own_link(tmp_path)
+    now = [utc_now()]
+    with (
+        linked(bench, server, lambda: now[0]) as port,
+        connected(TlsTarget(HOST, port, node)) as remote,
+    ):
+        assert isinstance(remote.describe(bench.study.id), Described)
+        now[0] += timedelta(days=91)
+        with pytest.raises(RunError, match="PERMISSION_DENIED"):
+            remote.describe(bench.study.id)
+        now[0] = utc_now()
+        assert isinstance(remote.describe(bench.study.id), Described)
+        make_link(home, (HOST,), utc_now(), replace=True)
+        with pytest.raises(RunError, match="PERMISSION_DENIED"):
+            remote.describe(bench.study.id)
+        assert ask(bench, port, node) is None
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "ciphers", "good"),
+    [
+        (ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_3, "", True),
+        (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_2, "ECDHE-ECDSA-AES256-GCM-SHA384", True),
+        (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_2, "ECDHE-ECDSA-AES256-SHA", False),
+        (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_2, "AES256-GCM-SHA384", False),
+        (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_2, "DHE-RSA-AES256-GCM-SHA384", False),
+        (ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1, "ALL:@SECLEVEL=0", False),
+    ],
+    ids=["1.3", "1.2 with AEAD", "1.2 with CBC", "1.2 without DH", "1.2 with DHE", "1.1"],
+)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_no_weak_cipher_is_agreed(
+    bench: Bench,
+    tmp_path: Path,
+    least: ssl.TLSVersion,
+    most: ssl.TLSVersion,
+    ciphers: str,
+    good: bool,
+) -> None:
+    server, node, _ = own_link(tmp_path)
+    context = ssl.create_default_context(cafile=str(node.authority))
+    context.load_cert_chain(node.certificate)
+    context.minimum_version, context.maximum_version = least, most
+    context.set_alpn_protocols(["h2"])
+    if ciphers:
+        context.set_ciphers(ciphers)
+    with linked(bench, server) as port, socket.create_connection((HOST, port), 10) as plain:
+        try:
+            with context.wrap_socket(plain, server_hostname=HOST) as agreed:
+                agreed.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+                found = bool(agreed.recv(1))
+        except OSError:  # ssl.SSLError is one
+            found = False
+    assert found is good
+
+
+def test_half_open_connections_keep_no_node_out(bench: Bench, tmp_path: Path) -> None:
+    """As many as are let in, each silent or in the middle of a first message."""
+    server, node, _ = own_link(tmp_path)
+    limits = ServiceLimits(arrive_seconds=0.5)
+    place = TlsPort(HOST, 0, server, NODE_NAME)
+    with ExitStack() as stack:
+        at = stack.enter_context(serving(bench.custodian("bank-b"), place, limits))
+        for number in range(80):
+            with suppress(OSError):
+                plain = stack.enter_context(socket.create_connection((HOST, at.port), 10))
+                plain.sendall(b"\x16\x03\x01\x02"[: number % 5])
+        until(lambda: ask(bench, at.port, node) is not None)
 
 
 def test_a_port_in_use_is_refused(bench: Bench, authority: Authority) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from fieldfare.server.cli import coordinator as cli_founding
-from fieldfare.server.home.certificate_authority import valid_until
 from fieldfare.server.home.initial_setup import load_signing_key, signing_public
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.roster_key import roster_public
@@ -15,6 +14,7 @@ from fieldfare.server.home.settings import load_settings
 from fieldfare.server.members.publication import present_invitation
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.protocol.identity import fingerprint
+from fieldfare.shared.system.certificates import valid_until
 
 
 def init(folder: Path, *options: str) -> int:

@@ -8,10 +8,10 @@ from tests.support.homes.consoles import Browser
 from tests.support.homes.keyed_coordinators import KeyedCoordinator
 
 from fieldfare.server.console import upkeep_page
-from fieldfare.server.home.certificate_authority import valid_until
 from fieldfare.shared.notices.outbox import Fact, Seen, open_outbox
 from fieldfare.shared.notices.sentences import NoticeKind
 from fieldfare.shared.protocol.messages import IdentitySigner, KeyOffer, sign_envelope
+from fieldfare.shared.system.certificates import valid_until
 from fieldfare.shared.system.clock import kept_within
 from fieldfare.shared.system.private_files import create_private
 from fieldfare.shared.transcript.leaves import Leaf, LeafKind

@@ -15,13 +15,11 @@ from fieldfare.server.home.certificate_authority import (
     AUTHORITY_LIFE,
     LOOPBACK,
     SERVER_LIFE,
-    PemPair,
     issue_server,
-    known_as,
     new_authority,
-    valid_until,
 )
 from fieldfare.shared.errors import KeysError
+from fieldfare.shared.system.certificates import PemPair, known_as, valid_until
 from fieldfare.shared.system.key_files import signing_pem
 
 AUTHORITY = new_authority("Example coordinator", NOW)

@@ -10,7 +10,6 @@ import pytest
 from tests.support.homes.coordinators import NOW, found
 
 from fieldfare.server.home import initial_setup
-from fieldfare.server.home.certificate_authority import known_as, valid_until
 from fieldfare.server.home.initial_setup import (
     CoordinatorSetup,
     create_coordinator,
@@ -20,6 +19,7 @@ from fieldfare.server.home.initial_setup import (
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.superlink.process import shown_from_now_on, terms_of
 from fieldfare.shared.errors import UsageError
+from fieldfare.shared.system.certificates import known_as, valid_until
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.private_files import folder_lock
 

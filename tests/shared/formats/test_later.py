@@ -7,11 +7,11 @@ import pytest
 
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.formats import later
-from fieldfare.shared.formats.files import HomeFile
+from fieldfare.shared.formats.files import Growth, HomeFile
 from fieldfare.shared.formats.form import json_of
 from fieldfare.shared.formats.later import refuse_later
 
-TABLE = (HomeFile("cards/*.json", json_of(1)),)
+TABLE = (HomeFile("cards/*.json", json_of(1), Growth.REPLACED),)
 
 
 @pytest.fixture

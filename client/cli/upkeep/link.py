@@ -1,0 +1,73 @@
+"""`fieldfare institution link ...`: a node on another machine, under certificates of one's own."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fieldfare.client.cli import app
+from fieldfare.client.cli.options import DEFAULT_HOME, HomeOption
+from fieldfare.client.home.layout import Home
+from fieldfare.client.home.link import first_node_pair, link_days, make_link, node_files
+from fieldfare.client.home.settings import load_settings
+from fieldfare.client.institution.open import open_journal
+from fieldfare.client.journal.entries import Event
+from fieldfare.shared.system.addresses import split_address
+from fieldfare.shared.system.certificates import valid_until
+from fieldfare.shared.system.clock import utc_now
+from fieldfare.shared.system.private_files import create_private_folder, os_user
+
+NODE_LINES = """\
+Copy both to the node's folder, as its user and 0600. In its node.toml, in place of custodian:
+    [custodian]
+    host = "{host}"
+    port = {port}
+    certificate = "{pair}"
+    key = "{pair}"
+    authority = "{trusted}"
+"""
+
+
+@app.command("institution.link.make")
+def make(
+    home: HomeOption = DEFAULT_HOME,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="The former counts no more: a node was taken over.")
+    ] = False,
+) -> None:
+    """Make the authority of the link to a node on another machine; it renews itself."""
+    opened = Home.open(home)
+    names = load_settings(opened).custodian.known_as
+    make_link(opened, names, utc_now(), replace=replace)
+    _write_down(opened, "link authority replaced" if replace else "link authority made")
+    typer.echo(f"the custodian is known as {', '.join(names)}")
+    typer.echo(f"authority until {link_days(opened).authority:%Y-%m-%d}; it renews itself")
+    typer.echo("next: fieldfare institution link node --out DIR")
+
+
+@app.command("institution.link.node")
+def node(
+    out: Annotated[Path, typer.Option(help="A new or empty folder.", show_default=False)],
+    home: HomeOption = DEFAULT_HOME,
+) -> None:
+    """Write the node's first certificate and key, to be carried there; it renews them itself."""
+    opened = Home.open(home)
+    settings = load_settings(opened).custodian
+    pair, trusted = first_node_pair(opened, utc_now())
+    create_private_folder(out)
+    files = node_files(out, pair, trusted)
+    _write_down(opened, "link certificate for the node")
+    typer.echo(f"{out}: {files.certificate.name}, {files.authority.name}")
+    typer.echo(f"until {valid_until(pair):%Y-%m-%d}; a node that runs renews it itself")
+    host = settings.known_as[0] if settings.listen else ""
+    port = split_address(settings.listen)[1] if settings.listen else 0
+    typer.echo(
+        NODE_LINES.format(
+            host=host, port=port, pair=files.certificate.name, trusted=files.authority.name
+        )
+    )
+
+
+def _write_down(home: Home, kind: str) -> None:
+    with open_journal(home, utc_now) as journal:
+        journal.append(Event.KEY, os_user(), kind=kind, user=os_user())
