@@ -105,13 +105,13 @@ def restore(source: BackupSource, path: Path, terms: RestoreTerms, clock: Clock)
         LedgerError: ledger or log of the backup do not verify, or a witness is damaged.
         OSError: the disk says no.
     """
-    with ExitStack() as undone:  # a witness of a restore that failed would forbid the next one
+    with ExitStack() as undone:
         with new_home(path) as folder:
             draft = Home(folder)
             header = _unpacked(source, draft)
-            placed = _place_witness(draft, terms)
-            if placed is not None:
-                undone.callback(placed.unlink, missing_ok=True)
+            place = _place_of_witness(draft, terms)
+            undone.callback(_put_back, place, _bytes_of(place), path)
+            _bring_witness(place, terms)
             if not draft.ledger.exists():
                 begin_ledger(draft.ledger)
             _check_spend_is_known(draft, terms, clock)
@@ -169,8 +169,8 @@ def _check_ledger(draft: Home, header: BackupHeader) -> None:
         raise LedgerError("expected the ledger that the backup's header names, found another")
 
 
-def _place_witness(draft: Home, terms: RestoreTerms) -> Path | None:
-    """Make sure of a place for the witness, and bring a rescued one there; returns where, if so."""
+def _place_of_witness(draft: Home, terms: RestoreTerms) -> Path:
+    """Return where the witness lies or will lie, perhaps on another disk; its folder is there."""
     if terms.witness_here:
         text = tomlkit.parse(draft.settings.read_text(encoding="utf-8"))
         text["ledger"] = {"witness": ""}
@@ -181,15 +181,32 @@ def _place_witness(draft: Home, terms: RestoreTerms) -> Path | None:
             f"expected the folder of the witness, {place.parent}, found none: mount its disk (the "
             "witness knows what was spent), or say --witness-here"
         )
-    if terms.witness is not None:
-        if place.exists():
-            raise UsageError(
-                f"--witness: expected no witness at {place}, found one: it is the newest; leave "
-                "the option out"
-            )
-        create_private(place, terms.witness.read_bytes())
-        return place
-    return None
+    return place
+
+
+def _bring_witness(place: Path, terms: RestoreTerms) -> None:
+    if terms.witness is None:
+        return
+    if place.exists():
+        raise UsageError(
+            f"--witness: expected no witness at {place}, found one: it is the newest; leave "
+            "the option out"
+        )
+    create_private(place, terms.witness.read_bytes())
+
+
+def _bytes_of(place: Path) -> bytes | None:
+    return place.read_bytes() if place.exists() else None
+
+
+def _put_back(place: Path, before: bytes | None, home: Path) -> None:
+    """Leave the witness as it was: one of a restore that failed would pass for the newest."""
+    if Home(home).settings.exists():  # the home has its name: this is its witness
+        return
+    if before is not None:
+        replace_private(place, before)
+    elif place.parent.is_dir():
+        place.unlink(missing_ok=True)
 
 
 def _check_spend_is_known(draft: Home, terms: RestoreTerms, clock: Clock) -> None:

@@ -120,17 +120,17 @@ class HeadLogTables(Tables):
         )
         return dict(found)
 
-    def cosigned_lines(self, origin: str, run: str) -> Mapping[int, tuple[str, ...]]:
-        """Return signature lines by size, for the sizes that hold a run's newest head."""
+    def cosigned_lines(self, origin: str, run: str) -> Mapping[int, Mapping[str, str]]:
+        """Return signature lines by size and by key, for sizes that hold a run's newest head."""
         found = self._database.rows(
-            "SELECT size, line FROM cosigned_heads WHERE origin = ? AND size >"
+            "SELECT size, witness, line FROM cosigned_heads WHERE origin = ? AND size >"
             " (SELECT coalesce(max(position), 1 << 62) FROM head_log WHERE origin = ? AND run = ?)"
             " ORDER BY size, witness",
             *(origin, origin, run),
         )
-        lines: dict[int, tuple[str, ...]] = {}
-        for size, line in found:
-            lines[size] = (*lines.get(size, ()), line)
+        lines: dict[int, dict[str, str]] = {}
+        for size, witness, line in found:
+            lines.setdefault(size, {})[witness] = line
         return lines
 
     def newest_position(self, origin: str, run: str) -> int | None:

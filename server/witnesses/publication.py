@@ -17,7 +17,7 @@ from fieldfare.shared.protocol.messages import IdentitySigner
 from fieldfare.shared.system.private_files import move_to_new
 from fieldfare.shared.system.whole_files import passing_folder
 from fieldfare.shared.transcript.head_log import WitnessedHeads, origin_of
-from fieldfare.shared.transcript.notes import SIGNED, NoteKey, distinct_witnesses
+from fieldfare.shared.transcript.notes import COSIGNED, SIGNED, NoteKey, distinct_witnesses
 
 TRANSCRIPT: Final = "run.transcript"
 HEADS: Final = "run.witnessed"
@@ -80,15 +80,19 @@ def witnessed_heads(
             f"run {run}: expected a head in the log of heads, found none: `fieldfare coordinator "
             f"transcript export {run} --out FILE` signs it"
         )
-    lines = dict(store.cosigned_lines(origin, run))
-    if named is not None:  # a signature line begins with a dash, then the signer's name
-        names = {key.name for key in named}
-        for size, signed in lines.items():
-            lines[size] = tuple(line for line in signed if line.split(" ")[1] in names)
+    lines = {
+        size: [line for key, line in signed.items() if named is None or _is_one_of(key, named)]
+        for size, signed in store.cosigned_lines(origin, run).items()
+    }
     size = max(lines, key=lambda one: (len(lines[one]), -one), default=position + 1)
-    signed = lines.get(size, ())
+    signed = lines.get(size, [])
     note = store.head_note(origin, size).decode() + "".join(signed)
     return WitnessedHeads(entries=store.head_entries(origin, size), note=note), len(signed)
+
+
+def _is_one_of(text: str, named: Sequence[NoteKey]) -> bool:
+    """Tell whether a key is named: a name alone may have had another key before."""
+    return NoteKey.from_text(text, COSIGNED) in named
 
 
 def publish(home: CoordinatorHome, store: RunStore, run: str, folder: Path) -> PublishedRun:

@@ -12,7 +12,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from socketserver import TCPServer, ThreadingMixIn
@@ -31,7 +31,8 @@ METRICS: Final = "/metrics"
 HEALTH: Final = "/healthz"
 READINESS: Final = "/readyz"
 PLAIN: Final = "text/plain; charset=utf-8"
-READ_SECONDS: Final = 5.0
+READ_SECONDS: Final = 5.0  # for each read
+MOST_SECONDS: Final = 10.0  # for a question and its answer
 POLL_SECONDS: Final = 0.1  # in which a stop is noticed
 MOST_AT_ONCE: Final = 8
 
@@ -128,13 +129,21 @@ def _bound(host: str, port: int, source: WatchSource) -> WSGIServer:
             if not places.acquire(blocking=False):
                 self.shutdown_request(request)
                 return
-            super().process_request(request, client_address)
+            try:
+                super().process_request(request, client_address)
+            except RuntimeError:  # no thread could be started
+                places.release()
+                raise
 
         def process_request_thread(self, request: Any, client_address: Any) -> None:
-            """Answer, and free the place."""
+            """Answer, and free the place; who asks byte by byte is hung up on too."""
+            late = threading.Timer(MOST_SECONDS, _hang_up, (request,))
+            late.daemon = True
+            late.start()
             try:
                 super().process_request_thread(request, client_address)
             finally:
+                late.cancel()
                 places.release()
 
         def handle_error(self, request: Any, client_address: Any) -> None:
@@ -153,6 +162,11 @@ def _bound(host: str, port: int, source: WatchSource) -> WSGIServer:
     server = Listener((host, port), _Quiet)
     server.set_app(application)
     return server
+
+
+def _hang_up(request: socket.socket) -> None:
+    with suppress(OSError):  # it is gone already
+        request.shutdown(socket.SHUT_RDWR)
 
 
 def _is_asked_for(named: str, host: str) -> bool:

@@ -287,6 +287,38 @@ def test_a_full_disk_or_an_interrupt_in_the_middle_leaves_nothing(
     assert names_in(tmp_path) == {"a.backup", "new"}
 
 
+@pytest.mark.parametrize("known", [False, True])
+def test_a_restore_that_fails_late_leaves_a_witness_elsewhere_as_it_was(
+    coordinator: Coordinator,
+    finished: Home,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    known: bool,
+) -> None:
+    """It kept what the failed one had been told, so that a rescued witness was turned away."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    rescued = finished.ledger.with_name("ledger.sqlite.witness")
+    coordinator.edit(finished.settings, 'witness = ""', f'witness = "{elsewhere}/w"')
+    file, done = backed_up(finished, tmp_path)
+    if known:
+        shutil.copy(rescued, elsewhere / "w")
+
+    def failing(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(restored_home, "_sign_what_was_said", failing)
+        with pytest.raises(OSError, match="No space"):
+            restored(file, tmp_path, as_planned=False, spent=int(done.header.facts["debited"]) + 9)
+    assert names_in(elsewhere) == ({"w"} if known else set())
+    if known:
+        assert (elsewhere / "w").read_bytes() == rescued.read_bytes()
+    told = restored(file, tmp_path, as_planned=False, witness=None if known else rescued)
+    assert told.statement.position.debited == done.header.facts["debited"]
+
+
 def test_an_interrupted_backup_leaves_no_file(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

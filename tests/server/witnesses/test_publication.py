@@ -89,6 +89,24 @@ def test_a_witness_that_the_settings_name_no_more_is_not_counted(
     assert (made.witnesses, "w.example/1" in made.heads.read_text()) == (1, False)
 
 
+def test_a_witness_that_changed_its_key_signs_by_the_new_one(
+    keyed: KeyedCoordinator, store: RunStore, grow: Grow, tmp_path: Path
+) -> None:
+    """Lines were told apart by name: the key that the settings name no more still counted."""
+    former, present = (SpecWitness("w.example").knows(log_key(keyed.home)) for _ in range(2))
+    assert (former.key.name, former.key == present.key) == (present.key.name, False)
+    require(keyed, present, required=1)
+    grow()
+    origin = log_key(keyed.home).name
+    assert not ask_witness(store, origin, former.section, former.post).trouble
+    with pytest.raises(PolicyRefusal, match="found 0"):
+        publish(keyed.home, store, "run-1", tmp_path / "public")
+    assert not ask_witness(store, origin, present.section, present.post).trouble
+    made = publish(keyed.home, store, "run-1", tmp_path / "public")
+    assert made.witnesses == 1
+    assert made.heads.read_text().count("w.example") == 1
+
+
 def test_what_a_user_has_beside_it_stays(
     keyed: KeyedCoordinator, store: RunStore, grow: Grow, tmp_path: Path
 ) -> None:

@@ -3,13 +3,14 @@
 import http.client
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 from tests.support.system.ports import free_port
+from tests.support.system.processes import until
 
 from fieldfare.shared.errors import UsageError
-from fieldfare.shared.watch import metrics
+from fieldfare.shared.watch import listener, metrics
 from fieldfare.shared.watch.listener import MOST_AT_ONCE, WatchSource, watched_at
 from fieldfare.shared.watch.metrics import MetricSample, Probe
 
@@ -69,6 +70,25 @@ def test_who_says_nothing_keeps_nobody_out() -> None:
         silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(MOST_AT_ONCE - 1)]
         assert asked(port, "/healthz")[0] == 200
         for one in silent:
+            one.close()
+
+
+def test_who_asks_byte_by_byte_keeps_nobody_out_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte began the waiting anew: eight such readers held every place."""
+    monkeypatch.setattr(listener, "MOST_SECONDS", 0.5)
+    with listening() as port:
+        slow = [socket.create_connection(("127.0.0.1", port)) for _ in range(MOST_AT_ONCE)]
+
+        def answered() -> bool:
+            for one in slow:
+                with suppress(OSError):
+                    one.send(b"G")
+            with suppress(OSError, http.client.HTTPException):
+                return asked(port, "/healthz")[0] == 200
+            return False
+
+        until(answered)
+        for one in slow:
             one.close()
 
 
