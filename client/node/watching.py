@@ -59,12 +59,11 @@ class NodeSeen:
     def note_date(self, text: str) -> None:
         """Take the date of an answer (RFC 9110, section 6.6.1); what is none changes nothing."""
         try:
-            said = parsedate_to_datetime(text)
-        except ValueError:
+            said = parsedate_to_datetime(text).astimezone(UTC)
+        except (ValueError, OverflowError):  # the last day of the year 9999, west of here
             return
-        now = self.clock()
         # Cut to the second, so that on the average it is half of one later.
-        self.offset = (said.astimezone(UTC) - now).total_seconds() + 0.5
+        self.offset = (said - self.clock()).total_seconds() + 0.5
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import os
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -34,6 +34,7 @@ FORM: Final = "FIELDFARE_LOG"  # "json" or "text"; else JSON for the journal, te
 FILE_BYTES: Final = 8 * 1024 * 1024
 OLDER_FILES: Final = 7  # so that all of a home's take 64 MiB at most
 LONGEST_MESSAGE: Final = 2000  # characters
+SPEAK_FOR: Final = {"runs": ("run",)}  # a child's own children, whose lines come through its pipe
 
 log = logging.getLogger(__name__)
 
@@ -174,7 +175,7 @@ class SupervisedLog:
     def say(self, process: str, line: str) -> None:
         """Write a line of a child, or of its supervisor about it; called by several threads."""
         text = line.removeprefix(f"fieldfare: {process}: ")
-        read = _read_line(text)
+        read = _read_line(text, {process, *SPEAK_FOR.get(process, ())})
         message = text if read is None else str(read["message"])
         if read is None:
             text = log_line(process, "info", "supervisor.say", message, datetime.now(UTC))
@@ -191,15 +192,17 @@ def _for_people(process: str, message: str) -> list[str]:
     return [f"fieldfare: {process}: {line}" for line in _plain_lines(message)]
 
 
-def _read_line(text: str) -> dict[str, Any] | None:
-    """Return a child's line as it was meant; None where it is no line of this log."""
+def _read_line(text: str, speakers: Collection[str]) -> dict[str, Any] | None:
+    """Return a child's line as it was meant; None where it is no line of this log, or another's."""
     if not text.startswith('{"format": '):
         return None
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) and "message" in found else None
+    if not isinstance(found, dict) or "message" not in found:
+        return None
+    return found if found.get("process") in speakers else None
 
 
 class PrivateLog(RotatingFileHandler):

@@ -49,6 +49,7 @@ def test_a_superlink_that_fell_silent_is_not_connected() -> None:
         ("", None),
         ("soon", None),
         ("Mon, 99 Jun 2026 12:05:00 GMT", None),
+        ("Fri, 31 Dec 9999 23:59:59 -2359", None),  # ended the node
     ],
 )
 def test_the_clock_is_compared_with_the_date_of_an_answer(text: str, offset: float | None) -> None:

@@ -51,7 +51,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bed, str]:
     with running(bed):
         run = bed.run(bed.agree())
         check_whole(bed, bed.until_ended(run))
-        bed.transcript(run)
     return bed, run
 
 

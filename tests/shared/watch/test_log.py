@@ -154,6 +154,20 @@ def test_a_supervisor_shows_people_text_and_files_json(
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+def test_a_child_speaks_for_itself_alone(tmp_path: Path) -> None:
+    """A node that strangers took over wrote lines of the custodian into the institution's log."""
+    path = tmp_path / "processes.jsonl"
+    log = SupervisedLog(path)
+    forged = log_line("custodian", "info", "release.send", "all is well", NOW)
+    log.say("node", forged)
+    log.say("runs", log_line("run", "info", "x.y", "step 1", NOW))  # a child's own child
+    first, second = lines(path.read_text())
+    assert (first["process"], first["event"], first["message"]) == (
+        "node", "supervisor.say", forged,
+    )  # fmt: skip
+    assert (second["process"], second["message"]) == ("run", "step 1")
+
+
 def test_in_the_journal_a_supervisor_writes_json(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
