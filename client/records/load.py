@@ -12,7 +12,7 @@ It runs the load itself, so it cannot disagree with it. Counts and row numbers a
 institution's records: they are for its own eyes and never leave (harm rule 7).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -51,6 +51,7 @@ from fieldfare.client.records.settings import RecordsSource, tables_of
 from fieldfare.client.records.sources.covering import covers_line
 from fieldfare.client.records.sources.mapping import ColumnMapping
 from fieldfare.client.records.sources.source import Table, table_at
+from fieldfare.client.records.sources.table_pages import SnapshotLostError
 from fieldfare.client.records.spool import Spool
 from fieldfare.shared.errors import RecordsError
 from fieldfare.shared.features.basis import EncodedUnits, Positions
@@ -58,6 +59,7 @@ from fieldfare.shared.study.model_sections import MlpSection
 from fieldfare.shared.study.study import Study
 
 BUCKETS_KEY: Final = b"fieldfare.buckets.v1"  # public: which units are summed together
+MOST_BEGUN: Final = 3  # loads, of a database whose connections break off
 _NO_UNIT: Final = "expected a unit id, found none in {rows}; name the units or leave the rows out"
 _NO_INSTITUTION: Final = "expected an institution's name, found none in {rows}; fill it in"
 _TWICE: Final = "expected one row per unit, found rows of one unit in {rows}; keep one row per unit"
@@ -336,10 +338,29 @@ def read_sources(
         RecordsError: no source, or every problem as in `read_records`.
         StudyError: a mapping file is wrong.
     """
-    load = Load(study, spool=spool)
-    for table in tables_of(sources, study, folder=folder, environment=environment):
-        load.read(table)
-    return load.finish()
+    tables = tables_of(sources, study, folder=folder, environment=environment)
+    return _read_all(tables, lambda: Load(study, spool=spool)).finish()
+
+
+def _read_all(tables: Sequence[Table], begin: Callable[[], Load]) -> Load:
+    """Read tables, and anew where a database's state was lost meanwhile; in the end that is noted.
+
+    Raises:
+        StudyError: a mapping names columns that nothing reads.
+    """
+    problem: RecordsError | None = None
+    for _ in range(MOST_BEGUN):
+        load = begin()
+        try:
+            for table in tables:
+                load.read(table)
+        except SnapshotLostError as error:
+            problem = error
+        else:
+            return load
+    if problem is not None:
+        load.problems.add_error(problem)
+    return load
 
 
 # -- check ----------------------------------------------------------------------------------------
@@ -391,9 +412,7 @@ def check_records(tables: Sequence[Table], study: Study, *, today: date) -> Reco
     Raises:
         StudyError: a mapping names columns that nothing reads.
     """
-    load = Load(study, Wanted(today=today))
-    for table in tables:
-        load.read(table)
+    load = _read_all(tables, lambda: Load(study, Wanted(today=today)))
     load.settle()
     if study.records.unit is None:
         load.problems.add_error(RecordsError(_NO_UNIT_COLUMN))

@@ -5,6 +5,7 @@ What training and scoring do differently is declared in `Wanted`.
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,14 @@ from fieldfare.client.records.encoding.encoding import (
     few_texts_of,
     texts_of,
 )
-from fieldfare.client.records.encoding.problems import Place, Problems
+from fieldfare.client.records.encoding.problems import Effect, Place, Problems
 from fieldfare.client.records.encoding.rows import row_reader
 from fieldfare.client.records.encoding.units import Texts
 from fieldfare.client.records.health import ColumnProfile, column_profiles
 from fieldfare.client.records.sources.engine import Source, UnreadLines
 from fieldfare.client.records.sources.source import Table
+from fieldfare.client.records.sources.sql import ColumnType
+from fieldfare.client.records.sources.table_pages import SnapshotLostError
 from fieldfare.client.records.spool import Spool
 from fieldfare.shared.errors import RecordsError
 from fieldfare.shared.features.basis import Positions
@@ -73,21 +76,33 @@ class Reader:
         Raises:
             StudyError: for training, its mapping names columns that nothing reads.
             RecordsError: for scoring, a part lacks columns or cannot be read.
+            SnapshotLostError: the table's state is gone: what was read before fits no later row.
         """
         columns = Columns.of(self._study, table.mapping, self._wanted)
         self.tables.append(table.name)
         encoder = Encoder(columns, self.problems)
-        for part in table.parts:
-            place = Place(table.name, part.name, self.rows)
-            try:
-                with part.open() as source:
-                    self._read_source(source, columns, encoder, place)
-            except RecordsError as error:
-                if not self._wanted.trains:
-                    raise
-                self.problems.add_error(error)
+        kinds: dict[str, tuple[ColumnType, str]] = {}
+        for part in table.runs():
+            place = Place(table.name, part.name, self.rows, part.pieces)
+            with self._noting(), part.open() as source:
+                _note_types(source, columns, place, kinds, self.problems)
+                self._read_source(source, columns, encoder, place)
             self._read.append((place, columns, self.rows - place.first))
+        with self._noting():
+            table.check_unchanged()
         self._tally += encoder.tally
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        """Note what cannot be read; for scoring, and where all is to be read anew, it is raised."""
+        try:
+            yield
+        except SnapshotLostError:
+            raise
+        except RecordsError as error:
+            if not self._wanted.trains:
+                raise
+            self.problems.add_error(error)
 
     def column_profiles(self) -> list[ColumnProfile]:
         """Return each column's rows by cell; none of a study of rows."""
@@ -166,6 +181,32 @@ class Reader:
             found = pc.index(self._texts[0][-1], self._wanted.text_of).as_py()
             if found >= 0:
                 self.text = column[found].as_py() or ""
+
+
+def _note_types(
+    source: Source,
+    columns: Columns,
+    place: Place,
+    seen: dict[str, tuple[ColumnType, str]],
+    problems: Problems,
+) -> None:
+    """Note columns of another type than in the files before: values are read as they stand.
+
+    Never refused: programs choose a column's type by the values in it, so a record would decide.
+    """
+    for name in columns.read:
+        kind = source.columns.get(name)
+        if kind is ColumnType.FLOAT:  # of whole numbers, a missing one makes floats
+            kind = ColumnType.NUMBER
+        if kind is None:
+            continue
+        first, where = seen.setdefault(name, (kind, place.parts[0]))
+        if kind is not first:
+            text = (
+                f"expected column {name} of type {first.value}, as in {where}, found "
+                f"{kind.value}; each value is read as it stands: write one type"
+            )
+            problems.add(place, text, Effect.NONE)
 
 
 def _contents(digests: Iterator[Any]) -> Texts:

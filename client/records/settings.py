@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from fieldfare.shared.study.study import Study
 
 MAX_URI_BYTES: Final = 4096
+MOST_CONNECTIONS: Final = 16  # to one database
 _OTHERS: Final = 0o077
 
 QueryText = Annotated[str, Field(min_length=1, max_length=100_000)]
@@ -182,9 +183,11 @@ class PostgresqlSource(_Database):
     Attributes:
         uri_file: a private file (mode 0600) whose one line is the address.
         uri_environment: or the environment variable that holds it.
+        connections: that read a table side by side.
     """
 
     kind: Literal["postgresql"]
+    connections: int = Field(default=1, ge=1, le=MOST_CONNECTIONS)
     uri_file: PathText | None = None
     uri_environment: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
 
@@ -204,7 +207,8 @@ class PostgresqlSource(_Database):
         from fieldfare.client.records.sources.source import SourceFile, Table  # noqa: PLC0415 -- as below
 
         def opened() -> Any:
-            return open_postgresql(self._uri(folder, environment), mapping, self.rows)
+            uri = self._uri(folder, environment)
+            return open_postgresql(uri, mapping, self.rows, self.connections)
 
         return Table(f"postgresql {self.rows.label}", mapping, (SourceFile("", opened),))
 

@@ -1,8 +1,11 @@
 """Problems in records, gathered so that a load reports all of them at once."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
+from itertools import accumulate
 from typing import Final
 
 import numpy as np
@@ -46,11 +49,29 @@ class Place:
 
     Attributes:
         first: how many rows of all tables come before its own.
+        pieces: where several files are read as one: each one's name and number of rows.
     """
 
     table: str
     part: str = ""
     first: int = 0
+    pieces: tuple[tuple[str, int], ...] = field(default=(), compare=False)
+
+    @property
+    def parts(self) -> list[str]:
+        """Names of its files."""
+        return [name for name, _ in self.pieces] or [self.part]
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        return list(accumulate((rows for _, rows in self.pieces[:-1]), initial=0))
+
+    def of(self, row: int) -> tuple[str, int]:
+        """Return the file that a row (from 0) is of, and its number there, 1 for the first."""
+        if not self.pieces:
+            return self.part, row + 1
+        piece = bisect_right(self._starts, row) - 1
+        return self.pieces[piece][0], row - self._starts[piece] + 1
 
 
 @dataclass(frozen=True)
@@ -96,7 +117,7 @@ class Problems:
 
     def add(self, place: Place, text: str, effect: Effect = Effect.REFUSED) -> None:
         """Note a problem of a whole file."""
-        self._plain.setdefault((place.table, text, effect), []).append(place.part)
+        self._plain.setdefault((place.table, text, effect), []).extend(place.parts)
 
     def add_error(self, error: RecordsError) -> None:
         """Note that something could not be read, in the words of its error."""
@@ -124,7 +145,7 @@ class Problems:
         found = self._rows.setdefault((place.table, column, what, effect), _Rows())
         found.count += len(rows)
         free = max(0, SHOWN - len(found.first))
-        found.first.extend((place.part, int(row) + start + 1) for row in rows[:free])
+        found.first.extend(place.of(int(row) + start) for row in rows[:free])
 
     def add_unread(self, place: Place, count: int, first: Sequence[int], *, more: bool) -> None:
         """Note lines that are no rows, by their numbers in the file: nobody's, so they are zero.

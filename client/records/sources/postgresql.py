@@ -5,8 +5,10 @@ its driver says: an error there quotes addresses, queries and values. The SQLSTA
 (PostgreSQL documentation, appendix A).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
+from queue import SimpleQueue
 from typing import Any, Final
 
 import adbc_driver_postgresql.dbapi
@@ -16,13 +18,30 @@ from adbc_driver_manager import Error as AdbcError
 from fieldfare.client.records.sources.databases import Rows
 from fieldfare.client.records.sources.engine import CheckedBatches, Feed, Source, connect, different
 from fieldfare.client.records.sources.mapping import ColumnMapping
-from fieldfare.client.records.sources.sql import ColumnType, quoted
+from fieldfare.client.records.sources.sql import ColumnType, literal, quoted
+from fieldfare.client.records.sources.table_pages import (
+    PageRange,
+    RangesRead,
+    Side,
+    SnapshotLostError,
+    page_ranges,
+)
 from fieldfare.shared.errors import RecordsError
 
 CONNECT_SECONDS: Final = 10
+RANGE_SECONDS: Final = 600
 _BEGINNING: Final = (
+    # The one that holds a snapshot waits while others read.
+    "SET LOCAL idle_in_transaction_session_timeout = 0",
     "SET LOCAL DateStyle = 'ISO, YMD'",  # how dates read does not hang on the server
     "SET LOCAL TimeZone = 'UTC'",
+)
+# Of ranges: a scan that begins where another one is, or workers that race, would change the order
+# of rows, and one that waits for a lock for ever would keep all others.
+_IN_ORDER: Final = (
+    "SET LOCAL synchronize_seqscans = off",
+    "SET LOCAL max_parallel_workers_per_gather = 0",
+    f"SET LOCAL statement_timeout = '{RANGE_SECONDS}s'",
 )
 _REASONS: Final = {
     "22": "a value that the query cannot work with",
@@ -38,6 +57,12 @@ _REASONS: Final = {
     "57": "ended by the server",
 }
 
+
+_NO_SNAPSHOT: Final = ("22023", "42704", "58P01")  # as versions say that there is none
+_LOST: Final = (
+    "expected the state of the database with which reading began, found it gone with its connection"
+)
+_BROKE_OFF: Final = "expected rows to the end, found that the server or the connection broke off"
 
 # What libpq and an English server say when there is no connection, and what to do about it.
 _CONNECTION: Final = (
@@ -73,13 +98,16 @@ _UNKNOWN: Final = (
 
 
 @contextmanager
-def open_postgresql(uri: str, mapping: ColumnMapping, rows: Rows) -> Iterator[Source]:
+def open_postgresql(
+    uri: str, mapping: ColumnMapping, rows: Rows, connections: int = 1
+) -> Iterator[Source]:
     """Open a table or a query of a PostgreSQL database.
 
     Args:
         uri: as libpq reads it (PostgreSQL documentation, section 34.1.1); a secret.
         mapping: what is declared about the source.
         rows: a table or a query.
+        connections: that read a table side by side; with more than one, another holds the snapshot.
 
     Raises:
         RecordsError: no connection, or the server refuses the rows.
@@ -90,42 +118,92 @@ def open_postgresql(uri: str, mapping: ColumnMapping, rows: Rows) -> Iterator[So
         raise RecordsError("postgresql: expected a table or a query, found none")
     with closing(connected(uri, name)) as database, connect(threads=1) as connection:
         try:
+            ranges = [] if rows.query is not None else page_ranges(database, relation)
             columns = _columns(name, database, relation)
+            snapshot = _exported(database) if ranges and connections > 1 else ""
+            if ranges and not snapshot:
+                _run(database, _IN_ORDER)
         except AdbcError as error:
             raise problem(name, error) from None
+        with _sides(uri, name, database, snapshot, min(connections, len(ranges))) as sides:
 
-        def feed(wanted: Sequence[str]) -> Feed:
-            kinds = {column: columns[column] for column in wanted}
-            return _feed(name, database, connection, relation, kinds)
+            def feed(wanted: Sequence[str]) -> Feed:
+                kinds = {column: columns[column] for column in wanted}
+                select = f"SELECT {_listed(kinds)} FROM {relation}"
+                if ranges:
+                    return _ranges_feed(name, connection, select, ranges, sides)
+                return _feed(name, database, connection, select)
 
-        yield Source(name, columns, feed, mapping.numerals)
+            yield Source(name, columns, feed, mapping.numerals)
 
 
-def connected(uri: str, name: str, *, writing: bool = False) -> Any:
+def connected(uri: str, name: str, *, writing: bool = False, snapshot: str = "") -> Any:
     """Return a connection in one transaction with one snapshot.
 
     Args:
         uri: as libpq reads it; a secret.
         name: of the source, for messages.
         writing: whether temporary tables may be made in it; nothing is ever committed.
+        snapshot: of another connection, as it exported it; empty: one of its own.
 
     Raises:
         RecordsError: no connection.
+        SnapshotLostError: nothing holds that snapshot any more.
     """
     try:
         database = adbc_driver_postgresql.dbapi.connect(_timely(uri))
     except AdbcError as error:
         raise RecordsError(f"{name}: expected a connection, found none: {_why(error)}") from None
     try:
-        with database.cursor() as cursor:
-            mode = ", READ ONLY" if not writing else ""
-            cursor.execute(f"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ{mode}")
-            for statement in _BEGINNING:
-                cursor.execute(statement)
+        mode = ", READ ONLY" if not writing else ""
+        _run(database, [f"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ{mode}"])
+        if snapshot:
+            _run(database, [f"SET TRANSACTION SNAPSHOT {literal(snapshot)}"])
+        _run(database, [*_BEGINNING, *(_IN_ORDER if snapshot else ())])
     except AdbcError as error:
         database.close()
+        if snapshot and error.sqlstate in _NO_SNAPSHOT:
+            raise SnapshotLostError(f"{name}: {_LOST}") from None
         raise problem(name, error) from None
     return database
+
+
+def _run(database: Any, statements: Sequence[str]) -> None:
+    with database.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+
+
+def _exported(database: Any) -> str:
+    with database.cursor() as cursor:
+        cursor.execute("SELECT pg_export_snapshot()")
+        (found,) = cursor.fetchone()
+    return str(found)
+
+
+@contextmanager
+def _sides(
+    uri: str, name: str, database: Any, snapshot: str, count: int
+) -> Iterator[SimpleQueue[Side]]:
+    """Open connections that read the same state: the first one alone, or others beside it."""
+
+    def another() -> Any:
+        if not snapshot:  # it went with the only connection
+            raise SnapshotLostError(f"{name}: {_LOST}")
+        return connected(uri, name, snapshot=snapshot)
+
+    sides: SimpleQueue[Side] = SimpleQueue()
+    if not snapshot:
+        sides.put(Side(database, another))
+        yield sides
+        return
+    try:
+        for _ in range(count):
+            sides.put(Side(another(), another))
+        yield sides
+    finally:
+        while not sides.empty():
+            sides.get().database.close()
 
 
 def _why(error: AdbcError) -> str:
@@ -173,27 +251,48 @@ def _column_type(arrow: Any) -> ColumnType:
     return next((kind for kind, holds in kinds.items() if holds), ColumnType.TEXT)
 
 
-def _feed(
-    name: str, database: Any, connection: Any, relation: str, wanted: dict[str, ColumnType]
-) -> Feed:
-    columns = ", ".join(
+def _listed(wanted: dict[str, ColumnType]) -> str:
+    return ", ".join(
         # Exact decimals and everything odd come as the server's own text.
         f"{quoted(column)}::text AS {quoted(column)}" if kind.is_text else quoted(column)
         for column, kind in wanted.items()
     )
+
+
+def _feed(name: str, database: Any, connection: Any, select: str) -> Feed:
     cursor = database.cursor()
     try:
-        cursor.execute(f"SELECT {columns} FROM {relation}")
+        cursor.execute(select)
         reader = cursor.fetch_record_batch()
     except AdbcError as error:
         cursor.close()
         raise problem(name, error) from None
-    message = f"{name}: expected rows to the end, found that the server or the connection broke off"
-    checked = CheckedBatches(reader, (AdbcError, OSError), message)
+    return _checked_feed(name, connection, reader, cursor.close)
+
+
+def _ranges_feed(
+    name: str,
+    connection: Any,
+    select: str,
+    ranges: Sequence[PageRange],
+    sides: SimpleQueue[Side],
+) -> Feed:
+    def explain(error: Exception) -> RecordsError:
+        if isinstance(error, AdbcError) and error.sqlstate:
+            return problem(name, error)
+        return RecordsError(f"{name}: {_BROKE_OFF}")
+
+    read = RangesRead(select, ranges, sides, explain)
+    plain = _checked_feed(name, connection, read.reader(), read.close)
+    return replace(plain, finish=lambda: plain.finish() or read.problem)
+
+
+def _checked_feed(name: str, connection: Any, reader: Any, let_go: Callable[[], None]) -> Feed:
+    checked = CheckedBatches(reader, (AdbcError, OSError), f"{name}: {_BROKE_OFF}")
     connection.register("postgresql_records", checked.reader())
 
     def finish() -> RecordsError | None:
-        checked.end(cursor.close)
+        checked.end(let_go)
         return checked.problem
 
     return Feed(connection, "postgresql_records", finish)

@@ -4,7 +4,7 @@ Everything is opened to be read; nothing is written, and nothing beside the file
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -13,7 +13,6 @@ from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from fieldfare.client.records.sources.covering import covered_columns
 from fieldfare.client.records.sources.csv_text import open_csv
@@ -27,12 +26,22 @@ from fieldfare.client.records.sources.engine import (
     different,
     unreadable,
 )
+from fieldfare.client.records.sources.folders import (
+    FolderFile,
+    check_unchanged,
+    files_below,
+    unchanged,
+    with_keys,
+)
 from fieldfare.client.records.sources.mapping import ColumnMapping
-from fieldfare.client.records.sources.sql import PLAIN, Numerals, literal
+from fieldfare.client.records.sources.parquet_files import (
+    linked_columns,
+    open_parquet,
+    open_run,
+    parquet_runs,
+)
+from fieldfare.client.records.sources.sql import PLAIN, Numerals
 from fieldfare.shared.errors import RecordsError
-from fieldfare.shared.features.features import Dependence
-
-PASSED_OVER: Final = (".", "_")  # what other programs leave in folders of data: .crc, _SUCCESS
 
 
 class FileKind(Enum):
@@ -79,10 +88,16 @@ class SourceFile:
     Attributes:
         name: within the table; empty where the table has one part.
         open: opens it.
+        pieces: where several files are opened as one: each one's name and number of rows.
     """
 
     name: str
     open: Callable[[], AbstractContextManager[Source]]
+    pieces: tuple[tuple[str, int], ...] = ()
+
+
+def _nothing_changes() -> None:
+    """Let what is no folder be."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +106,20 @@ class Table:
 
     Attributes:
         name: of the source, for messages.
+        parts: one file each.
+        joined: the same rows in fewer parts; None: there are no fewer.
+        check_unchanged: once all is read; raises RecordsError where there are other files now.
     """
 
     name: str
     mapping: ColumnMapping
     parts: tuple[SourceFile, ...]
+    joined: Callable[[], Iterator[SourceFile]] | None = None
+    check_unchanged: Callable[[], None] = _nothing_changes
+
+    def runs(self) -> Iterator[SourceFile]:
+        """Return the parts, many small files as one where they can be."""
+        return iter(self.parts) if self.joined is None else self.joined()
 
 
 def table_at(
@@ -121,9 +145,12 @@ def table_at(
     declared = mapping or ColumnMapping()
     if not path.is_dir():
         return Table(str(path), declared, (SourceFile("", _opener(path, declared, kind, rows)),))
-    files = folder_files(path, kind)
-    parts = (SourceFile(file.name, _opener(file, declared, kind, rows)) for file in files)
-    return Table(str(path), declared, tuple(parts))
+    files = _files_of(path, kind)
+    parts = tuple(_part(file, declared, kind, rows) for file in files)
+    joined = None
+    if len(files) > 1 and (kind or kind_of(files[0].path)) is FileKind.PARQUET:
+        joined = partial(_joined, path, files, declared)
+    return Table(str(path), declared, parts, joined, partial(check_unchanged, path, files))
 
 
 def _opener(
@@ -132,27 +159,49 @@ def _opener(
     return lambda: open_source(path, mapping, kind=kind, rows=rows)
 
 
+def _part(
+    file: FolderFile, mapping: ColumnMapping, kind: FileKind | None, rows: Rows
+) -> SourceFile:
+    @contextmanager
+    def opened() -> Iterator[Source]:
+        with open_source(file.path, mapping, kind=kind, rows=rows) as source:
+            yield with_keys(source, file.keys)
+
+    return SourceFile(file.name, opened)
+
+
+def _joined(
+    folder: Path, files: Sequence[FolderFile], mapping: ColumnMapping
+) -> Iterator[SourceFile]:
+    """Return Parquet files in runs of one form; one that stands alone is opened by itself."""
+    for run in parquet_runs(files):
+        if len(run.files) == 1:
+            yield _part(run.files[0], mapping, FileKind.PARQUET, WHOLE)
+            continue
+        names = (file.name for file in run.files)
+        pieces = tuple(zip(names, run.rows, strict=True))
+        yield SourceFile("", partial(open_run, folder, run, mapping), pieces)
+
+
 def folder_files(folder: Path, kind: FileKind | None = None) -> tuple[Path, ...]:
-    """Return a folder's files by name; those that begin with `.` or `_` are passed over.
+    """Return the paths of a folder's files, those of its partitions too (`files_below`).
 
     Raises:
-        RecordsError: no file, a folder inside, or files of several kinds: a file that is left
-            out by mistake would be units that nobody misses.
+        RecordsError: as `files_below`, or files of several kinds.
     """
-    entries = sorted(path for path in folder.iterdir() if not path.name.startswith(PASSED_OVER))
-    inner = [path.name for path in entries if not path.is_file()]
-    if inner:
-        raise RecordsError(f"{folder}: expected files alone, found {inner[0]}; move it elsewhere")
-    if not entries:
-        raise RecordsError(f"{folder}: expected at least one file, found none; check the path")
-    kinds = {kind_of(path) for path in entries}
+    return tuple(file.path for file in _files_of(folder, kind))
+
+
+def _files_of(folder: Path, kind: FileKind | None) -> tuple[FolderFile, ...]:
+    files = files_below(folder)
+    kinds = {kind_of(file.path) for file in files}
     if len(kinds) > 1 or (kind is not None and kinds != {kind}):
         one = kind.value if kind else "one"
         found = " and ".join(sorted(other.value for other in kinds))
         raise RecordsError(f"{folder}: expected files of {one} kind, found {found}; move the rest")
-    if kinds & _DATABASES and len(entries) > 1:
-        raise RecordsError(f"{folder}: expected one database file, found {len(entries)}")
-    return tuple(entries)
+    if kinds & _DATABASES and (len(files) > 1 or files[0].keys):
+        raise RecordsError(f"{folder}: expected one database file, found {len(files)}")
+    return files
 
 
 @contextmanager
@@ -178,9 +227,10 @@ def open_source(
     if not path.is_file():
         raise RecordsError(f"{path}: expected a file with records, found none; check the path")
     declared = mapping or ColumnMapping()
-    with _readable(
-        str(path), lambda: _OPENERS[kind or kind_of(path)](path, declared, rows)
-    ) as source:
+    form = kind or kind_of(path)
+    # A database sees one state of its own; its file may change beside.
+    still = nullcontext() if form in _DATABASES else unchanged([path])
+    with still, _readable(str(path), lambda: _OPENERS[form](path, declared, rows)) as source:
         yield source
 
 
@@ -206,21 +256,9 @@ def _readable(name: str, opener: Callable[[], AbstractContextManager[Source]]) -
         yield source
 
 
-@contextmanager
-def _parquet(path: Path, mapping: ColumnMapping, rows: Rows) -> Iterator[Source]:
+def _parquet(path: Path, mapping: ColumnMapping, rows: Rows) -> AbstractContextManager[Source]:
     del rows
-    with connect(files=[str(path)]) as connection:
-        feed = Feed(connection, f"read_parquet({literal(str(path))})")
-        columns = described(connection, feed.relation)
-        schema = pq.read_schema(path)
-        linked, covered = _linked(schema), covered_columns(schema)
-        yield Source(str(path), columns, lambda _: feed, mapping.numerals, linked, covered)
-
-
-def _linked(schema: Any) -> frozenset[str]:
-    """Return the columns that `typologies run`, or whoever wrote the file, tagged as linked."""
-    tag = Dependence.LINKED.value.encode()
-    return frozenset(one.name for one in schema if (one.metadata or {}).get(b"tag") == tag)
+    return open_parquet(path, mapping)
 
 
 def _arrow(path: Path, mapping: ColumnMapping, rows: Rows) -> AbstractContextManager[Source]:
@@ -246,7 +284,7 @@ def _stream(name: str, begin: Callable[[], Any], numerals: Numerals) -> Iterator
         schema = begin().schema
         different(name, schema.names)
         columns = described(connection, feed(()).relation)
-        yield Source(name, columns, feed, numerals, _linked(schema), covered_columns(schema))
+        yield Source(name, columns, feed, numerals, linked_columns(schema), covered_columns(schema))
 
 
 def _arrow_reader(path: Path) -> Any:

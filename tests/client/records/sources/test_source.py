@@ -200,7 +200,7 @@ def test_a_folder_is_its_files_by_name(tmp_path: Path) -> None:
         ([], None, "expected at least one file"),
         (["a.csv", "b.parquet"], None, "expected files of one kind, found csv and parquet"),
         (["a.csv"], FileKind.PARQUET, "expected files of parquet kind, found csv"),
-        (["a.csv", "b/"], None, "expected files alone, found b"),
+        (["a.csv", "b/"], None, "expected files alone, or folders such as day=2026-01-31, found b"),
         (["a.duckdb", "b.duckdb"], None, "expected one database file, found 2"),
     ],
 )

@@ -1,0 +1,172 @@
+"""Parquet: one file, or many small ones of one form as if they were one.
+
+An engine takes some 20 ms to begin, and a folder may hold ten thousand files: those that have the
+same columns and follow each other are read by one query, in the order of their names.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fieldfare.client.records.sources.covering import covered_columns
+from fieldfare.client.records.sources.engine import (
+    BATCH_ROWS,
+    Feed,
+    Source,
+    connect,
+    described,
+    unreadable,
+)
+from fieldfare.client.records.sources.folders import FolderFile, refuse_own, unchanged
+from fieldfare.client.records.sources.mapping import ColumnMapping
+from fieldfare.client.records.sources.sql import ColumnType, literal, quoted
+from fieldfare.shared.errors import RecordsError
+from fieldfare.shared.features.features import Dependence
+
+MOST_FILES: Final = 1_024  # that one query reads
+MOST_BYTES: Final = 64 << 20  # of them together, on the disk
+
+
+@contextmanager
+def open_parquet(path: Path, mapping: ColumnMapping) -> Iterator[Source]:
+    """Open one file.
+
+    Raises:
+        duckdb.Error, pa.ArrowException, OSError: it cannot be read.
+    """
+    with connect(files=[str(path)]) as connection:
+        feed = Feed(connection, _scan([path]))
+        columns = described(connection, feed.relation)
+        schema = pq.read_schema(path)
+        linked, covered = linked_columns(schema), covered_columns(schema)
+        yield Source(str(path), columns, lambda _: feed, mapping.numerals, linked, covered)
+
+
+def linked_columns(schema: Any) -> frozenset[str]:
+    """Return the columns that `typologies run`, or whoever wrote the file, tagged as linked."""
+    tag = Dependence.LINKED.value.encode()
+    return frozenset(one.name for one in schema if (one.metadata or {}).get(b"tag") == tag)
+
+
+def _scan(paths: Sequence[Path]) -> str:
+    listed = ", ".join(literal(str(path)) for path in paths)
+    # Names of folders above, which are none of ours, may look like partitions.
+    return f"read_parquet([{listed}], hive_partitioning=false)"
+
+
+@dataclass(frozen=True)
+class ParquetRun:
+    """Files of one form that follow each other.
+
+    Attributes:
+        files: in order; at least one.
+        rows: of each file; empty where a file's end cannot be read.
+    """
+
+    files: tuple[FolderFile, ...]
+    rows: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Form:
+    """What files of one run have in common; fields say what they say, the rest of a file's own."""
+
+    schema: Any
+    linked: frozenset[str]
+    covered: dict[str, str]
+    rows: int
+
+    @classmethod
+    def of(cls, path: Path) -> "_Form | None":
+        try:
+            with pq.ParquetFile(path) as file:
+                schema, rows = file.schema_arrow, file.metadata.num_rows
+        except (pa.ArrowException, OSError):
+            return None  # whoever opens it says what is wrong
+        return cls(schema.remove_metadata(), linked_columns(schema), covered_columns(schema), rows)
+
+    def is_like(self, other: "_Form | None") -> bool:
+        return (
+            other is not None
+            and self.schema.equals(other.schema)
+            and (self.linked, self.covered) == (other.linked, other.covered)
+        )
+
+
+def parquet_runs(files: Sequence[FolderFile]) -> Iterator[ParquetRun]:
+    """Put files that can be read by one query together, in their order."""
+    run: list[FolderFile] = []
+    rows: list[int] = []
+    size, form = 0, None
+    for file in files:
+        own, bytes_here = _Form.of(file.path), file.path.stat().st_size
+        fits = len(run) < MOST_FILES and size + bytes_here <= MOST_BYTES
+        if run and not (fits and form is not None and form.is_like(own)):
+            yield ParquetRun(tuple(run), tuple(rows))
+            run, rows, size = [], [], 0
+        form = own
+        run.append(file)
+        rows.append(own.rows if own else 0)
+        size += bytes_here
+    if run:
+        yield ParquetRun(tuple(run), tuple(rows))
+
+
+@contextmanager
+def open_run(folder: Path, run: ParquetRun, mapping: ColumnMapping) -> Iterator[Source]:
+    """Open files of one form as one source; their rows come in the order of the files.
+
+    Raises:
+        RecordsError: one of them cannot be read, or changed meanwhile; names it.
+    """
+    paths = [file.path for file in run.files]
+    with unchanged(paths), connect(files=[str(path) for path in paths]) as connection:
+        try:
+            yield _source(connection, folder, run, mapping)
+        except (duckdb.Error, pa.ArrowException, OSError) as error:
+            raise _culprit(paths) or unreadable(str(folder), error) from None
+        except RecordsError:
+            culprit = _culprit(paths)
+            if culprit is None:
+                raise
+            raise culprit from None
+
+
+def _source(
+    connection: duckdb.DuckDBPyConnection, folder: Path, run: ParquetRun, mapping: ColumnMapping
+) -> Source:
+    scan = _scan([file.path for file in run.files])
+    columns = described(connection, scan)
+    schema = pq.read_schema(run.files[0].path)
+    keys = run.files[0].keys
+    refuse_own(str(run.files[0].path), columns, keys)
+    said = "".join(f", {_said(run.files, key)} AS {quoted(key)}" for key in keys)
+    feed = Feed(connection, f"(SELECT *{said} FROM {scan})" if said else scan)
+    columns |= dict.fromkeys(keys, ColumnType.TEXT)
+    linked, covered = linked_columns(schema), covered_columns(schema)
+    return Source(str(folder), columns, lambda _: feed, mapping.numerals, linked, covered)
+
+
+def _said(files: Sequence[FolderFile], key: str) -> str:
+    """Return SQL for what the folder of each row's file says."""
+    values = [file.keys[key] for file in files]
+    listed = ", ".join("NULL" if value is None else literal(value) for value in values)
+    return f"CAST([{listed}] AS VARCHAR[])[CAST(file_index AS BIGINT) + 1]"
+
+
+def _culprit(paths: Sequence[Path]) -> RecordsError | None:
+    """Read files one by one, whole, and return the error of the first that cannot be."""
+    for path in paths:
+        try:
+            with connect(files=[str(path)]) as connection:
+                for _ in connection.execute(f"FROM {_scan([path])}").to_arrow_reader(BATCH_ROWS):
+                    pass
+        except (duckdb.Error, pa.ArrowException, OSError) as error:
+            return unreadable(str(path), error)
+    return None

@@ -1,0 +1,195 @@
+"""A PostgreSQL table in ranges of its pages, read side by side by connections of one snapshot.
+
+A range is a few megabytes and comes whole before a row of it is passed on, so that a connection
+that is lost costs its range and no row twice. Ranges, and the order of rows in them, do not depend
+on how many connections read them (PostgreSQL documentation, "TID Range Scan" of EXPLAIN, from
+version 14 on; 9.28.5, "Snapshot Synchronization Functions").
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Any, Final, NamedTuple
+
+import pyarrow as pa
+from adbc_driver_manager import AdbcStatusCode
+from adbc_driver_manager import Error as AdbcError
+
+from fieldfare.shared.errors import RecordsError
+
+RANGE_BYTES: Final = 16 << 20  # of a table and of the long texts that belong to it
+MOST_LOSSES: Final = 3  # of connections, over one range
+AHEAD: Final = 1  # ranges that are read before they are asked for, beside one for each connection
+_OLDEST: Final = 140_000  # version 14: older servers would read the whole table for each range
+_KINDS: Final = "rmp"  # tables, materialized views, partitioned tables: rows that have pages
+
+# The table and all that are read with it; `relam` is 0 where there is no storage of its own.
+_SIZES: Final = """
+WITH RECURSIVE below(oid) AS (
+    SELECT to_regclass($1)::oid
+    UNION SELECT i.inhrelid FROM pg_inherits i JOIN below b ON i.inhparent = b.oid)
+SELECT bool_and(position(c.relkind::text IN $2) > 0 AND coalesce(a.amname, 'heap') = 'heap')
+        AND current_setting('server_version_num')::int >= $3,
+    max(pg_relation_size(c.oid)) / current_setting('block_size')::bigint,
+    sum(pg_table_size(c.oid))::bigint
+FROM below JOIN pg_class c ON c.oid = below.oid LEFT JOIN pg_am a ON a.oid = c.relam
+"""
+
+
+class SnapshotLostError(RecordsError):
+    """The state of a database that was read is gone: rows read later would be of another one."""
+
+
+class PageRange(NamedTuple):
+    """Pages from `first` on and before `end`; None: to the last."""
+
+    first: int
+    end: int | None
+
+    @property
+    def where(self) -> str:
+        """SQL for the rows that lie there."""
+        until = "" if self.end is None else f" AND ctid < '({self.end},0)'::tid"
+        return f"ctid >= '({self.first},0)'::tid{until}"
+
+
+def page_ranges(database: Any, relation: str) -> list[PageRange]:
+    """Return ranges that are the whole of a table; none where rows have no pages.
+
+    Args:
+        database: a connection.
+        relation: the table's name as SQL.
+
+    Raises:
+        AdbcError: the server refuses to say.
+    """
+    with database.cursor() as cursor:
+        cursor.execute(_SIZES, [relation, _KINDS, _OLDEST])
+        has_pages, pages, size = cursor.fetchone() or (None, 0, 0)
+    return ranges_of(pages, size) if has_pages else []
+
+
+def ranges_of(pages: int, size: int) -> list[PageRange]:
+    """Cut so many pages into ranges of about `RANGE_BYTES`; what is written later is in the last.
+
+    Args:
+        pages: of the table, or of the largest of its partitions.
+        size: bytes of all of them together.
+    """
+    step = max(1, pages * RANGE_BYTES // max(size, 1))
+    firsts = range(0, max(pages, 1), step)
+    return [PageRange(first, first + step) for first in firsts[:-1]] + [PageRange(firsts[-1], None)]
+
+
+@dataclass(frozen=True)
+class Side:
+    """What reads ranges: a connection, and how to get another one of the same snapshot.
+
+    Attributes:
+        again: raises SnapshotLostError where nothing holds the snapshot any more.
+    """
+
+    database: Any
+    again: Callable[[], Any]
+
+
+class RangesRead:
+    """The rows of ranges, in their order; each is read by the connection that is free.
+
+    Attributes:
+        problem: why the rows ended early; None: they did not.
+    """
+
+    def __init__(
+        self,
+        select: str,
+        ranges: Sequence[PageRange],
+        sides: "SimpleQueue[Side]",
+        explain: Callable[[Exception], RecordsError],
+    ) -> None:
+        """Begin to read.
+
+        Args:
+            select: SQL for the rows, to which a WHERE can be added.
+            ranges: at least one.
+            sides: at least one; each is taken while it reads a range, and put back.
+            explain: says what a server's answer means.
+        """
+        self.problem: RecordsError | None = None
+        self._select, self._explain = select, explain
+        self._free, self._count = sides, sides.qsize()
+        self._pool = ThreadPoolExecutor(self._count)
+        self._waiting = deque(ranges)
+        self._begun: deque[Future[tuple[Any, list[Any]]]] = deque()
+        self._begin()
+        try:
+            self.schema, first = self._begun.popleft().result()
+        except RecordsError:
+            self.close()
+            raise
+        self._first = first
+
+    def _begin(self) -> None:
+        while self._waiting and len(self._begun) < self._count + AHEAD:
+            self._begun.append(self._pool.submit(self._read, self._waiting.popleft()))
+
+    def batches(self) -> Iterator[Any]:
+        """Yield Arrow record batches; ends at a `problem`."""
+        found: list[Any] = self._first
+        self._first = []
+        try:
+            while True:
+                self._begin()
+                yield from found
+                if not self._begun:
+                    return
+                _, found = self._begun.popleft().result()
+        except RecordsError as error:
+            self.problem = error
+
+    def reader(self) -> Any:
+        """Return them as an Arrow stream."""
+        return pa.RecordBatchReader.from_batches(self.schema, self.batches())
+
+    def close(self) -> None:
+        """Read no further range, and wait for those that are under way; may be called twice."""
+        self._waiting.clear()
+        self._pool.shutdown(cancel_futures=True)
+
+    def _read(self, pages: PageRange) -> tuple[Any, list[Any]]:
+        side = self._free.get()
+        try:
+            for _ in range(MOST_LOSSES):
+                try:
+                    return _rows(side.database, f"{self._select} WHERE {pages.where}")
+                except (AdbcError, OSError, pa.ArrowException) as error:
+                    if _answers(side.database):
+                        raise self._explain(error) from None
+                side.database.close()
+                side = Side(side.again(), side.again)
+            raise SnapshotLostError("expected a server that stays, found none: read again")
+        finally:
+            self._free.put(side)
+
+
+def _answers(database: Any) -> bool:
+    """Tell whether a connection still is one.
+
+    Of one that broke off amid rows the driver says as little as of a server's answer there.
+    """
+    try:
+        with database.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except AdbcError as error:
+        # What the driver says of a transaction that failed, as an answer leaves it.
+        return error.status_code is AdbcStatusCode.INVALID_STATE
+    return True
+
+
+def _rows(database: Any, query: str) -> tuple[Any, list[Any]]:
+    with database.cursor() as cursor:
+        cursor.execute(query)
+        reader = cursor.fetch_record_batch()
+        return reader.schema, list(reader)
