@@ -16,7 +16,13 @@ from fieldfare.client.cli.options import (
     day_given,
 )
 from fieldfare.client.home.layout import Home
-from fieldfare.client.records.health import RecordsProfile, keep_profile, profile_at
+from fieldfare.client.records.drift import drift_lines
+from fieldfare.client.records.health import (
+    RecordsProfile,
+    earlier_profile,
+    keep_profile,
+    profile_at,
+)
 from fieldfare.client.records.importers.bank_codes import own_codes
 from fieldfare.client.records.importers.base import (
     FIRST_DAY,
@@ -33,6 +39,7 @@ from fieldfare.client.records.sources.mapping import ColumnMapping, load_mapping
 from fieldfare.client.records.sources.source import Table, table_at
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.study.study import Study, load_study
+from fieldfare.shared.terminal.stderr import progress_bar
 
 EXIT_REFUSED: Final = 2
 
@@ -51,21 +58,29 @@ def records_check(
 
     Prints counts and row numbers, never a value. Nothing leaves this machine. Exits with 0 when
     the records would load, with 2 when not. Of an institution's own sources counts of rows by
-    column are kept in the home, to compare with the next time.
+    column are kept in the home, and compared with those of the last day: what moved is said, and
+    decides nothing.
     """
     plan = load_study(study)
     tables = _named(records, mapping, table) if records else _own(home, plan, mapping, table)
-    report = check_records(tables, plan, today=datetime.now(UTC).date())
+    with progress_bar() as said:
+        report = check_records(tables, plan, today=datetime.now(UTC).date(), said=said)
     typer.echo("\n".join(report_lines(report)))
     if not report.loads:
         raise typer.Exit(EXIT_REFUSED)
     if not records:
         found = profile_at(report.columns, report.rows, report.zero, datetime.now(UTC))
-        _keep(Home(home.absolute()).health, plan, found)
+        _compare(Home(home.absolute()).health, plan, found)
 
 
-def _keep(path: Path, plan: Study, found: RecordsProfile) -> None:
-    """Keep counts for the next time; whoever may read the home only is told that they are not."""
+def _compare(path: Path, plan: Study, found: RecordsProfile) -> None:
+    """Say what moved since an earlier day, and keep counts for the next time.
+
+    Whoever may read the home only is told that they are not kept.
+    """
+    then = earlier_profile(path, plan, found)
+    if then is not None:
+        typer.echo("\n".join(drift_lines(then, found)))
     try:
         keep_profile(path, plan, found)
     except OSError as error:

@@ -73,6 +73,7 @@ from fieldfare.shared.study.study import Study
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.private_files import os_user, read_at_most
 from fieldfare.shared.terminal.screen import console, table
+from fieldfare.shared.terminal.stderr import progress_bar
 from fieldfare.shared.terminal.texts import SHORT, plain
 
 StudyArgument = Annotated[
@@ -173,7 +174,9 @@ def _seen_in_records(institution: Institution, study: Study) -> tuple[str, ...]:
             folder=institution.home.path,
             environment=os.environ,
         )
-        return tuple(records_words(check_records(tables, study, today=utc_now().date())))
+        with progress_bar() as said:
+            found = check_records(tables, study, today=utc_now().date(), said=said)
+        return tuple(records_words(found))
     except FieldfareError as error:
         return (f"cannot be read: {error}",)
 

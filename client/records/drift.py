@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtri  # the quantile of chi-squared, by what lies above it
 
-from fieldfare.client.records.health import ColumnProfile
+from fieldfare.client.records.health import ColumnProfile, RecordsProfile
+from fieldfare.shared.terminal.texts import counted
 
 LEAST_ROWS: Final = 200  # at either time: fewer say nothing
 TENTHS: Final = 10  # bins that a number is compared in
@@ -64,6 +65,41 @@ def drift(then: ColumnProfile, now: ColumnProfile, columns: int) -> Drift:
     if index < MOVED:
         return Drift(index, DriftWord.STEADY)
     return Drift(index, DriftWord.MOVED if index < MOVED_MUCH else DriftWord.MOVED_MUCH)
+
+
+def drift_lines(then: RecordsProfile, now: RecordsProfile) -> list[str]:
+    """Return what moved between two times, for the operator's own terminal: it decides nothing.
+
+    Args:
+        then: of the earlier time.
+        now: of the later.
+    """
+    before = {one.name: one for one in then.columns}
+    both = [(before[one.name], one) for one in now.columns if one.name in before]
+    found = [(one, old, drift(old, one, len(both))) for old, one in both]
+    moved = [
+        (one, old, how)
+        for one, old, how in found
+        if how.word in {DriftWord.MOVED, DriftWord.MOVED_MUCH, DriftWord.OTHER}
+    ]
+    said = f"{len(moved)} of {counted(len(both), 'column')} moved"
+    few = any(how.word is DriftWord.TOO_FEW for _, _, how in found)
+    day, look = then.time[:10], "; look before you go on" if moved else ""
+    rows = f"{now.rows:,} rows, {then.rows:,} before"
+    lines = [
+        f"since {day}: {rows}; {now.zero:,} count as zero, {then.zero:,} before",
+        f"since {day}: {DriftWord.TOO_FEW if few else said}{look}",
+    ]
+    for one, old, how in sorted(moved, key=lambda each: -(each[2].size or 0.0)):
+        index = "" if how.size is None else f", index {how.size:.2f}"
+        lines.append(
+            f"  column {one.name}: {how.word}{index}; missing {_share(one)}, {_share(old)} before"
+        )
+    return lines
+
+
+def _share(column: ColumnProfile) -> str:
+    return f"{column.missing / max(column.rows, 1):.1%}"
 
 
 def stability_index(then: Counts, now: Counts) -> float:

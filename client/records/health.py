@@ -162,6 +162,23 @@ def keep_profile(path: Path, study: Study, profile: RecordsProfile) -> None:
     replace_private(path, canonical_bytes(kept))
 
 
+def earlier_profile(path: Path, study: Study, profile: RecordsProfile) -> RecordsProfile | None:
+    """Return how the records stood the last time on another day; None: they were never read then.
+
+    Args:
+        path: the home's file.
+        study: under which the records are read.
+        profile: of now.
+
+    Raises:
+        UsageError: what is there is no such file.
+    """
+    old = next((one for one in read_health(path).studies if one.study == study.id), None)
+    if old is None:
+        return None
+    return old.before if old.now.time[:10] == profile.time[:10] else old.now
+
+
 def read_health(path: Path) -> RecordsHealth:
     """Return what is kept; nothing where there is no file.
 

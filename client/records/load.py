@@ -46,7 +46,7 @@ from fieldfare.client.records.encoding.units import (
     shared_rows,
 )
 from fieldfare.client.records.health import ColumnProfile
-from fieldfare.client.records.reader import Reader
+from fieldfare.client.records.reader import Reader, Said, unsaid
 from fieldfare.client.records.settings import RecordsSource, tables_of
 from fieldfare.client.records.sources.covering import covers_line
 from fieldfare.client.records.sources.mapping import ColumnMapping
@@ -148,9 +148,15 @@ class LoadedRecords:
 class Load(Reader):
     """A load for training: rows that do not fit count as zero."""
 
-    def __init__(self, study: Study, wanted: Wanted = TRAINING, spool: Spool | None = None) -> None:
-        """Begin."""
-        super().__init__(study, wanted, spool)
+    def __init__(
+        self,
+        study: Study,
+        wanted: Wanted = TRAINING,
+        spool: Spool | None = None,
+        said: Said = unsaid,
+    ) -> None:
+        """Begin; arguments are the reader's."""
+        super().__init__(study, wanted, spool, said)
         self._network = study.model if isinstance(study.model, MlpSection) else None
         self._most = self._network.rows if self._network else 1
         self.each = NO_ROWS
@@ -401,18 +407,21 @@ class RecordsCheck:
         return all(found.effect is not Effect.REFUSED for found in self.findings)
 
 
-def check_records(tables: Sequence[Table], study: Study, *, today: date) -> RecordsCheck:
+def check_records(
+    tables: Sequence[Table], study: Study, *, today: date, said: Said = unsaid
+) -> RecordsCheck:
     """Read `tables` as a load would, and report instead of handing over.
 
     Args:
         tables: read in order, as one.
         study: the public plan.
         today: the last date that is none of the future.
+        said: is told how far it is.
 
     Raises:
         StudyError: a mapping names columns that nothing reads.
     """
-    load = _read_all(tables, lambda: Load(study, Wanted(today=today)))
+    load = _read_all(tables, lambda: Load(study, Wanted(today=today), said=said))
     load.settle()
     if study.records.unit is None:
         load.problems.add_error(RecordsError(_NO_UNIT_COLUMN))

@@ -4,9 +4,9 @@ What training and scoring do differently is declared in `Wanted`.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -33,6 +33,14 @@ from fieldfare.client.records.spool import Spool
 from fieldfare.shared.errors import RecordsError
 from fieldfare.shared.features.basis import Positions
 from fieldfare.shared.study.study import Study
+from fieldfare.shared.terminal.texts import cut_before
+
+Said = Callable[[str, int, int], None]
+SHOWN_NAME: Final = 32  # characters of a table's name beside a bar
+
+
+def unsaid(what: str, done: int, total: int) -> None:
+    """Tell nobody."""
 
 
 class Reader:
@@ -48,15 +56,28 @@ class Reader:
         text: of the unit whose text is kept; None where it was not there.
     """
 
-    def __init__(self, study: Study, wanted: Wanted = TRAINING, spool: Spool | None = None) -> None:
-        """Begin empty, so that an institution without units is read like any other."""
+    def __init__(
+        self,
+        study: Study,
+        wanted: Wanted = TRAINING,
+        spool: Spool | None = None,
+        said: Said = unsaid,
+    ) -> None:
+        """Begin empty, so that an institution without units is read like any other.
+
+        Args:
+            study: the public plan.
+            wanted: what is read.
+            spool: where what was encoded is kept; None: in memory.
+            said: is told how far the reading of a table is.
+        """
         self.problems = Problems()
         self.rows = self.positives = 0
         self.tables: list[str] = []
         self.covered: dict[str, str] | None = None
         self.text: str | None = None
         self._study, self._wanted = study, wanted
-        self._spool = spool or Spool()
+        self._spool, self._said = spool or Spool(), said
         features = len(study.features)
         self._tally = np.zeros((3, features), dtype=np.int64)
         self._positions: list[Positions] = [np.empty((features, 0), np.uint16)]
@@ -82,11 +103,16 @@ class Reader:
         self.tables.append(table.name)
         encoder = Encoder(columns, self.problems)
         kinds: dict[str, tuple[ColumnType, str]] = {}
+        done = 0
         for part in table.runs():
             place = Place(table.name, part.name, self.rows, part.pieces)
             with self._noting(), part.open() as source:
                 _note_types(source, columns, place, kinds, self.problems)
-                self._read_source(source, columns, encoder, place)
+                for rows in self._read_source(source, columns, encoder, place):
+                    here = min(rows / source.expected, 1.0) if source.expected else 0.0
+                    self._tell(table, done + int(here * part.size))
+            done += part.size
+            self._tell(table, done)
             self._read.append((place, columns, self.rows - place.first))
         with self._noting():
             table.check_unchanged()
@@ -108,9 +134,13 @@ class Reader:
         """Return each column's rows by cell; none of a study of rows."""
         return [] if self._study.rows else column_profiles(self._study, self._positions)
 
+    def _tell(self, table: Table, done: int) -> None:
+        self._said(f"{cut_before(table.name, SHOWN_NAME)}: {self.rows:,} rows", done, table.size)
+
     def _read_source(
         self, source: Source, columns: Columns, encoder: Encoder, place: Place
-    ) -> None:
+    ) -> Iterator[int]:
+        """Encode the rows of a part; yields after each batch how many of it that are."""
         unread: list[UnreadLines] | None = None
         if self._wanted.trains:
             self._cover(columns, source)
@@ -124,6 +154,7 @@ class Reader:
         for batch in source.batches(expressions, needed, unread=unread):
             self._add(columns.computed(batch), columns, dates, encoder, place)
             self.rows += batch.num_rows
+            yield self.rows - place.first
         for found in unread or ():
             self.problems.add_unread(place, found.count, found.first, more=found.more)
 

@@ -32,6 +32,11 @@ def cut(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 3] + "..."
 
 
+def cut_before(text: str, most: int) -> str:
+    """Return the end of a text, at most `most` characters; dots stand for what was cut off."""
+    return text if len(text) <= most else "..." + text[3 - most :]
+
+
 def plain(text: str, most: int = MOST_CHARACTERS) -> str:
     """Return a foreign text on one line, cut, without control characters."""
     return cut(one_line(text[: most + 1]), most)

@@ -73,6 +73,7 @@ class Source:
         covered: columns whose promise covers the person, as the file says, each with the banks
             whose customers' payments are left out of it.
         lenient: a feed that passes over lines which are no rows; none where there are no such.
+        expected: about how many rows there are; 0: nobody knows before they are read.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Source:
     linked: frozenset[str] = frozenset()
     covered: Mapping[str, str] = field(default_factory=dict)
     lenient: Callable[[Sequence[str]], Feed] | None = None
+    expected: int = 0
 
     def batches(
         self,

@@ -26,6 +26,7 @@ _CHANGED: Final = (
 )
 
 Identity = tuple[int, ...]
+_SIZE: Final = 2  # its place in an identity
 Keys = Mapping[str, str | None]
 
 
@@ -44,6 +45,11 @@ class FolderFile:
     name: str
     keys: Keys = field(default_factory=dict)
     identity: Identity = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes, when it was listed."""
+        return self.identity[_SIZE] if self.identity else 0
 
 
 def files_below(folder: Path) -> tuple[FolderFile, ...]:

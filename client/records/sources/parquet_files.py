@@ -43,9 +43,10 @@ def open_parquet(path: Path, mapping: ColumnMapping) -> Iterator[Source]:
     with connect(files=[str(path)]) as connection:
         feed = Feed(connection, _scan([path]))
         columns = described(connection, feed.relation)
-        schema = pq.read_schema(path)
-        linked, covered = linked_columns(schema), covered_columns(schema)
-        yield Source(str(path), columns, lambda _: feed, mapping.numerals, linked, covered)
+        with pq.ParquetFile(path) as file:
+            schema, rows = file.schema_arrow, file.metadata.num_rows
+        told = (linked_columns(schema), covered_columns(schema), None, rows)
+        yield Source(str(path), columns, lambda _: feed, mapping.numerals, *told)
 
 
 def linked_columns(schema: Any) -> frozenset[str]:
@@ -66,15 +67,20 @@ class ParquetRun:
 
     Attributes:
         files: in order; at least one.
-        rows: of each file; empty where a file's end cannot be read.
+        rows: of each file; 0 where a file's end cannot be read.
     """
 
     files: tuple[FolderFile, ...]
     rows: tuple[int, ...]
 
+    @property
+    def size(self) -> int:
+        """Bytes of all of them."""
+        return sum(file.size for file in self.files)
+
 
 @dataclass(frozen=True)
-class _Form:
+class _FileForm:
     """What files of one run have in common; fields say what they say, the rest of a file's own."""
 
     schema: Any
@@ -83,7 +89,7 @@ class _Form:
     rows: int
 
     @classmethod
-    def of(cls, path: Path) -> "_Form | None":
+    def of(cls, path: Path) -> "_FileForm | None":
         try:
             with pq.ParquetFile(path) as file:
                 schema, rows = file.schema_arrow, file.metadata.num_rows
@@ -91,7 +97,7 @@ class _Form:
             return None  # whoever opens it says what is wrong
         return cls(schema.remove_metadata(), linked_columns(schema), covered_columns(schema), rows)
 
-    def is_like(self, other: "_Form | None") -> bool:
+    def is_like(self, other: "_FileForm | None") -> bool:
         return (
             other is not None
             and self.schema.equals(other.schema)
@@ -105,15 +111,15 @@ def parquet_runs(files: Sequence[FolderFile]) -> Iterator[ParquetRun]:
     rows: list[int] = []
     size, form = 0, None
     for file in files:
-        own, bytes_here = _Form.of(file.path), file.path.stat().st_size
-        fits = len(run) < MOST_FILES and size + bytes_here <= MOST_BYTES
+        own = _FileForm.of(file.path)
+        fits = len(run) < MOST_FILES and size + file.size <= MOST_BYTES
         if run and not (fits and form is not None and form.is_like(own)):
             yield ParquetRun(tuple(run), tuple(rows))
             run, rows, size = [], [], 0
         form = own
         run.append(file)
         rows.append(own.rows if own else 0)
-        size += bytes_here
+        size += file.size
     if run:
         yield ParquetRun(tuple(run), tuple(rows))
 
@@ -149,8 +155,8 @@ def _source(
     said = "".join(f", {_said(run.files, key)} AS {quoted(key)}" for key in keys)
     feed = Feed(connection, f"(SELECT *{said} FROM {scan})" if said else scan)
     columns |= dict.fromkeys(keys, ColumnType.TEXT)
-    linked, covered = linked_columns(schema), covered_columns(schema)
-    return Source(str(folder), columns, lambda _: feed, mapping.numerals, linked, covered)
+    told = (linked_columns(schema), covered_columns(schema), None, sum(run.rows))
+    return Source(str(folder), columns, lambda _: feed, mapping.numerals, *told)
 
 
 def _said(files: Sequence[FolderFile], key: str) -> str:

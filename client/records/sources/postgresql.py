@@ -21,8 +21,8 @@ from fieldfare.client.records.sources.mapping import ColumnMapping
 from fieldfare.client.records.sources.sql import ColumnType, literal, quoted
 from fieldfare.client.records.sources.table_pages import (
     PageRange,
+    RangeReader,
     RangesRead,
-    Side,
     SnapshotLostError,
     page_ranges,
 )
@@ -118,7 +118,7 @@ def open_postgresql(
         raise RecordsError("postgresql: expected a table or a query, found none")
     with closing(connected(uri, name)) as database, connect(threads=1) as connection:
         try:
-            ranges = [] if rows.query is not None else page_ranges(database, relation)
+            ranges, about = page_ranges(database, relation) if rows.query is None else ([], 0)
             columns = _columns(name, database, relation)
             snapshot = _exported(database) if ranges and connections > 1 else ""
             if ranges and not snapshot:
@@ -134,7 +134,7 @@ def open_postgresql(
                     return _ranges_feed(name, connection, select, ranges, sides)
                 return _feed(name, database, connection, select)
 
-            yield Source(name, columns, feed, mapping.numerals)
+            yield Source(name, columns, feed, mapping.numerals, expected=about)
 
 
 def connected(uri: str, name: str, *, writing: bool = False, snapshot: str = "") -> Any:
@@ -184,7 +184,7 @@ def _exported(database: Any) -> str:
 @contextmanager
 def _sides(
     uri: str, name: str, database: Any, snapshot: str, count: int
-) -> Iterator[SimpleQueue[Side]]:
+) -> Iterator[SimpleQueue[RangeReader]]:
     """Open connections that read the same state: the first one alone, or others beside it."""
 
     def another() -> Any:
@@ -192,14 +192,14 @@ def _sides(
             raise SnapshotLostError(f"{name}: {_LOST}")
         return connected(uri, name, snapshot=snapshot)
 
-    sides: SimpleQueue[Side] = SimpleQueue()
+    sides: SimpleQueue[RangeReader] = SimpleQueue()
     if not snapshot:
-        sides.put(Side(database, another))
+        sides.put(RangeReader(database, another))
         yield sides
         return
     try:
         for _ in range(count):
-            sides.put(Side(another(), another))
+            sides.put(RangeReader(another(), another))
         yield sides
     finally:
         while not sides.empty():
@@ -275,7 +275,7 @@ def _ranges_feed(
     connection: Any,
     select: str,
     ranges: Sequence[PageRange],
-    sides: SimpleQueue[Side],
+    sides: SimpleQueue[RangeReader],
 ) -> Feed:
     def explain(error: Exception) -> RecordsError:
         if isinstance(error, AdbcError) and error.sqlstate:

@@ -89,11 +89,13 @@ class SourceFile:
         name: within the table; empty where the table has one part.
         open: opens it.
         pieces: where several files are opened as one: each one's name and number of rows.
+        size: beside other parts, as bytes.
     """
 
     name: str
     open: Callable[[], AbstractContextManager[Source]]
     pieces: tuple[tuple[str, int], ...] = ()
+    size: int = 1
 
 
 def _nothing_changes() -> None:
@@ -116,6 +118,11 @@ class Table:
     parts: tuple[SourceFile, ...]
     joined: Callable[[], Iterator[SourceFile]] | None = None
     check_unchanged: Callable[[], None] = _nothing_changes
+
+    @property
+    def size(self) -> int:
+        """Of all parts."""
+        return sum(part.size for part in self.parts)
 
     def runs(self) -> Iterator[SourceFile]:
         """Return the parts, many small files as one where they can be."""
@@ -167,7 +174,7 @@ def _part(
         with open_source(file.path, mapping, kind=kind, rows=rows) as source:
             yield with_keys(source, file.keys)
 
-    return SourceFile(file.name, opened)
+    return SourceFile(file.name, opened, size=file.size)
 
 
 def _joined(
@@ -180,7 +187,7 @@ def _joined(
             continue
         names = (file.name for file in run.files)
         pieces = tuple(zip(names, run.rows, strict=True))
-        yield SourceFile("", partial(open_run, folder, run, mapping), pieces)
+        yield SourceFile("", partial(open_run, folder, run, mapping), pieces, run.size)
 
 
 def folder_files(folder: Path, kind: FileKind | None = None) -> tuple[Path, ...]:

@@ -33,7 +33,7 @@ WITH RECURSIVE below(oid) AS (
 SELECT bool_and(position(c.relkind::text IN $2) > 0 AND coalesce(a.amname, 'heap') = 'heap')
         AND current_setting('server_version_num')::int >= $3,
     max(pg_relation_size(c.oid)) / current_setting('block_size')::bigint,
-    sum(pg_table_size(c.oid))::bigint
+    sum(pg_table_size(c.oid))::bigint, sum(greatest(c.reltuples, 0))::bigint
 FROM below JOIN pg_class c ON c.oid = below.oid LEFT JOIN pg_am a ON a.oid = c.relam
 """
 
@@ -55,8 +55,10 @@ class PageRange(NamedTuple):
         return f"ctid >= '({self.first},0)'::tid{until}"
 
 
-def page_ranges(database: Any, relation: str) -> list[PageRange]:
-    """Return ranges that are the whole of a table; none where rows have no pages.
+def page_ranges(database: Any, relation: str) -> tuple[list[PageRange], int]:
+    """Return ranges that are the whole of a table, and about how many rows that is.
+
+    No ranges where rows have no pages; 0 rows where the server never counted them.
 
     Args:
         database: a connection.
@@ -67,8 +69,8 @@ def page_ranges(database: Any, relation: str) -> list[PageRange]:
     """
     with database.cursor() as cursor:
         cursor.execute(_SIZES, [relation, _KINDS, _OLDEST])
-        has_pages, pages, size = cursor.fetchone() or (None, 0, 0)
-    return ranges_of(pages, size) if has_pages else []
+        has_pages, pages, size, rows = cursor.fetchone() or (None, 0, 0, 0)
+    return (ranges_of(pages, size), rows) if has_pages else ([], 0)
 
 
 def ranges_of(pages: int, size: int) -> list[PageRange]:
@@ -84,7 +86,7 @@ def ranges_of(pages: int, size: int) -> list[PageRange]:
 
 
 @dataclass(frozen=True)
-class Side:
+class RangeReader:
     """What reads ranges: a connection, and how to get another one of the same snapshot.
 
     Attributes:
@@ -106,7 +108,7 @@ class RangesRead:
         self,
         select: str,
         ranges: Sequence[PageRange],
-        sides: "SimpleQueue[Side]",
+        sides: "SimpleQueue[RangeReader]",
         explain: Callable[[Exception], RecordsError],
     ) -> None:
         """Begin to read.
@@ -168,7 +170,7 @@ class RangesRead:
                     if _answers(side.database):
                         raise self._explain(error) from None
                 side.database.close()
-                side = Side(side.again(), side.again)
+                side = RangeReader(side.again(), side.again)
             raise SnapshotLostError("expected a server that stays, found none: read again")
         finally:
             self._free.put(side)

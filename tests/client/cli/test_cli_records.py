@@ -1,5 +1,6 @@
 """`institution records check` as a user calls it: through the root command."""
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,6 +72,29 @@ def test_the_institutions_own_sources(
     (home / "in" / "c.csv").write_text("unit,amount,label\na,5,1\n")
     assert check(study) == 0
     assert "found rows of one unit in 2 rows (a.csv 1, c.csv 1)" in capsys.readouterr().out
+
+
+def test_what_moved_since_another_day_is_said_and_refuses_nothing(
+    tmp_path: Path, study: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where every amount is another one; only on the operator's own screen."""
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "institution.toml").write_text('[[records]]\npath = "r.csv"\nunit = "unit"\n')
+    for factor, day in ((1, "2026-01-01"), (2, "")):
+        rows = "".join(f"u{index},{index * factor % 999},{index % 2}\n" for index in range(400))
+        (home / "r.csv").write_text("unit,amount,label\n" + rows)
+        (home / "r.csv").write_text((home / "r.csv").read_text().replace(",7", ",700"))
+        assert check(study, "--home", home) == 0
+        printed = capsys.readouterr()
+        assert ("since 2026-01-01: " in printed.out) is (not day)
+        assert printed.err == ""
+        kept = home / "records-health.json"
+        text = kept.read_text()
+        kept.write_text(re.sub(r'"time":"[^T]*', f'"time":"{day}', text) if day else text)
+    assert "since 2026-01-01: 400 rows, 400 before" in printed.out
+    assert "1 of 1 column moved; look before you go on" in printed.out
+    assert "column amount: moved much, index " in printed.out
 
 
 def test_a_table_of_a_database(

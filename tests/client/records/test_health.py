@@ -13,6 +13,7 @@ from fieldfare.client.records.drift import (
     MOVED_MUCH,
     DriftWord,
     drift,
+    drift_lines,
     stability_index,
 )
 from fieldfare.client.records.health import (
@@ -20,6 +21,7 @@ from fieldfare.client.records.health import (
     ColumnProfile,
     RecordsProfile,
     column_profiles,
+    earlier_profile,
     keep_profile,
     profile_at,
     read_health,
@@ -126,6 +128,36 @@ def test_few_rows_and_other_columns_say_nothing() -> None:
     number, level = profiles(range(900))
     assert drift(number, level, 1) == (None, DriftWord.OTHER)
     assert drift(level, level, 1) == (0, DriftWord.CHANCE)
+
+
+def test_what_moved_is_said_to_the_operator_in_counts() -> None:
+    random = np.random.default_rng(4)
+    then = random.normal(500, 100, 5_000)
+    now = then + 90
+    now[:100] = np.nan
+    levels = random.integers(0, 2, 5_000)
+    noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    old = profile_at(profiles(then, levels), 5_000, 3, noon)
+    new = profile_at(profiles(now, levels), 5_000, 4, noon.replace(month=4))
+    rows, moved, column = drift_lines(old, new)
+    assert rows == "since 2026-03-01: 5,000 rows, 5,000 before; 4 count as zero, 3 before"
+    assert moved == "since 2026-03-01: 1 of 2 columns moved; look before you go on"
+    assert column.startswith("  column amount: moved much, index ")
+    assert column.endswith("missing 2.0%, 0.0% before")
+    assert drift_lines(old, old)[1:] == ["since 2026-03-01: 0 of 2 columns moved"]
+    few = profile_at(profiles(then[:90], levels[:90]), 90, 0, noon)
+    assert drift_lines(few, new)[1:] == ["since 2026-03-01: too few rows to say"]
+
+
+def test_the_time_compared_with_is_of_another_day(tmp_path: Path) -> None:
+    path = tmp_path / "health.json"
+    assert earlier_profile(path, PLAN, at("2026-03-01")) is None
+    for day, rows in (("01", 1), ("05", 2)):
+        keep_profile(path, PLAN, at(f"2026-03-{day}", rows))
+    for day, rows in (("05", 1), ("06", 2)):
+        found = earlier_profile(path, PLAN, at(f"2026-03-{day}"))
+        assert found is not None
+        assert found.rows == rows
 
 
 def at(day: str, rows: int = 0) -> RecordsProfile:

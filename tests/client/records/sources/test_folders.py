@@ -164,6 +164,25 @@ def test_files_come_in_the_order_of_their_names(
     assert len(names) == 5
 
 
+def test_how_far_it_is_is_told_up_to_the_end(tmp_path: Path) -> None:
+    """Never back, in bytes of the files, and in 80 columns beside a bar."""
+    folder = partitions(tmp_path / ("a" * 60))
+    told: list[tuple[str, int, int]] = []
+    check_records(
+        [table_at(folder)],
+        study(),
+        today=date(2026, 6, 30),
+        said=lambda what, done, total: told.append((what, done, total)),
+    )
+    size = sum(file.size for file in files_below(folder))
+    assert [total for _, _, total in told] == [size] * len(told)
+    done = [part for _, part, _ in told]
+    assert done == sorted(done)
+    assert told[-1][1] == size
+    assert told[-1][0].endswith(": 12 rows")
+    assert max(len(what) for what, _, _ in told) < 50
+
+
 def test_rows_are_told_by_their_file(tmp_path: Path) -> None:
     bad = pa.table({"unit": ["b1", "b2"], "x": [1.0, float("inf")], "label": [0, 1]})
     folder = written(tmp_path, {"d=1/a.parquet": rows(0, 3), "d=2/b.parquet": bad})

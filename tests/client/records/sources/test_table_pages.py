@@ -135,10 +135,10 @@ def test_the_table_is_cut(server: Server) -> None:
     with source_of(server, "customers", 1) as source:
         assert len(units_in(source)) == COUNT
     with dbapi.connect(server.uri) as database:
-        assert len(table_pages.page_ranges(database, '"customers"')) > 7
-        assert table_pages.page_ranges(database, '"seen"') == []
-        assert table_pages.page_ranges(database, '"nobody"') == []
-        assert table_pages.page_ranges(database, '"none"') == [PageRange(0, None)]
+        assert len(table_pages.page_ranges(database, '"customers"')[0]) > 7
+        assert table_pages.page_ranges(database, '"seen"') == ([], 0)
+        assert table_pages.page_ranges(database, '"nobody"') == ([], 0)
+        assert table_pages.page_ranges(database, '"none"') == ([PageRange(0, None)], 0)
 
 
 @pytest.mark.parametrize("table", ["seen", "whole"])
