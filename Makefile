@@ -127,14 +127,16 @@ site: $(DEV)  ## build the documents as a site, offline, with references from th
 	$(PY) -m docs.site out
 
 .PHONY: bench
-bench: $(DEV)  ## measure the speeds that the project promises
-	$(PY) -m tests.benchmarks.everything
+bench: $(DEV)  ## measure the speeds that the project promises; results in bench/
+	$(PY) -m tests.benchmarks.everything --keep
 
 .PHONY: bench-large
-bench-large: $(DEV)  ## measure large records and many members: minutes to hours (docs/scale.md)
-	-$(PY) -m tests.benchmarks.scale.members
-	-$(PY) -m tests.benchmarks.scale.partitions
-	-$(PY) -m tests.benchmarks.scale.indicators
+bench-large: $(DEV)  ## measure large records and many members, an hour or two; results in bench/
+	$(PY) -m tests.benchmarks.kept.large $(if $(LINE),--line $(LINE))
+
+.PHONY: bench-flames
+bench-flames: $(DEV)  ## draw where time goes, as flame graphs in out/flames, beside the machine's limits
+	$(PY) -m tests.benchmarks.flames.flames --keep
 
 # --- the environment -------------------------------------------------------------------
 

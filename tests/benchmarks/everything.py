@@ -10,11 +10,9 @@ FIELDFARE_DATA names a folder with AMLSim in it (or AMLSim itself), its six bank
 
 import json
 import os
-import platform
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Final
@@ -28,6 +26,7 @@ from tests.benchmarks.harness import (
     COMMAND,
     FOLDER,
     BenchRow,
+    Keep,
     apart,
     at_most,
     run_process,
@@ -38,6 +37,8 @@ from tests.benchmarks.inputs import (
     study_toml,
     write_records,
 )
+from tests.benchmarks.kept.machine import machine
+from tests.benchmarks.kept.results import keep
 
 from fieldfare.shared.study.study import load_study
 
@@ -48,7 +49,6 @@ LARGE_UNITS, LARGE_FEATURES = 1_000_000, 40
 SECONDS: Final = {"exact": 15.0, "simulated": 8.0}
 ASKED_UNITS: Final = 200_000
 ANSWER_SECONDS: Final = 3.0  # 12 questions, after start-up
-LIBRARIES: Final = ("numpy", "torch", "duckdb", "pyarrow", "flwr", "opendp", "cryptography")
 
 
 @dataclass(frozen=True)
@@ -59,27 +59,6 @@ class BenchRecords:
     study: Path
     file: Path
     column: str
-
-
-def machine() -> dict[str, Any]:
-    """Return what a figure depends on: cores, memory, versions."""
-    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return {
-        "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)),
-        "memory_gigabytes": round(pages / 2**30, 1),
-        "python": platform.python_version(),
-        **{name: version(name) for name in LIBRARIES},
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def simulation(records: BenchRecords, noise: str, out: Path, runs: int) -> dict[str, Any]:
@@ -208,6 +187,7 @@ def show(found: dict[str, Any], console: Console) -> None:
 def main(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    kept: Keep = False,
     runs: Annotated[int, typer.Option(min=1, help="Of each simulation; medians count.")] = 3,
     units: Annotated[int, typer.Option(min=1000, help="Of the six banks together.")] = UNITS,
     large: Annotated[int, typer.Option(min=1000, help="Of the one institution.")] = LARGE_UNITS,
@@ -244,6 +224,9 @@ def main(
             "alerts": alert_commands.measure(customers, runs),
             "federations": deployed.measure(counts) if counts else None,
         }
+    if kept:
+        lines = [line for name, read in WORDS.items() if found[name] for line in read(found[name])]
+        keep("speeds", found, promises(found), lines)
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     else:

@@ -1,7 +1,9 @@
 """One harness for every bench: a function that measures, what it promises, words for people.
 
 A bench is declared once. The parameters of its function are the options of its command; what the
-function returns is what `--json` prints, and what the promises are read from.
+function returns is what `--json` prints, what `--keep` writes to `bench/`, and what the promises
+are read from. A command ends with 0 where every promise holds, with 1 where one does not, and with
+3 where it could not be measured.
 """
 
 import inspect
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, NamedTuple
 
 import typer
+from tests.benchmarks.kept.results import keep
 
 from fieldfare.shared.errors import RunError, UsageError
 
@@ -25,7 +28,9 @@ import importlib, json, sys
 module, name, arguments = sys.argv[1:]
 print(json.dumps(getattr(importlib.import_module(module), name)(*json.loads(arguments))))
 """
+NOT_MEASURED: Final = 3
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Keep = Annotated[bool, typer.Option("--keep", help="Write the results to bench/.")]
 
 
 class BenchRow(NamedTuple):
@@ -57,26 +62,33 @@ class Bench:
     words: Callable[[Any], Iterable[str]] = lambda _: ()
 
     def app(self) -> typer.Typer:
-        """Return the command, which ends with 1 where a promise does not hold."""
+        """Return the command, which ends with 1 where a promise does not hold, 3 unmeasured."""
         app = typer.Typer(add_completion=False)
         app.command(help=self.measure.__doc__)(self._command())
         return app
 
     def _command(self) -> Callable[..., None]:
-        def command(*, as_json: _Json = False, **inputs: Any) -> None:
-            found = self.measure(**inputs)
+        def command(*, as_json: _Json = False, kept: Keep = False, **inputs: Any) -> None:
+            try:
+                found = self.measure(**inputs)
+            except (OSError, RunError) as error:
+                typer.echo(f"NOT MEASURED: {error}", err=True)
+                raise typer.Exit(NOT_MEASURED) from None
+            rows, words = self.promises(found), list(self.words(found))
+            if kept:
+                keep(module_of(self.measure).rpartition(".")[2], found, rows, words)
             if as_json:
                 typer.echo(json.dumps(found, indent=2))
                 return
-            rows = self.promises(found)
-            for line in (*self.words(found), *map(line_of, rows)):
+            for line in (*words, *map(line_of, rows)):
                 typer.echo(line)
             raise typer.Exit(int(not all(row.holds for row in rows)))
 
         measured = inspect.signature(self.measure, eval_str=True)
-        own = inspect.signature(command).parameters["as_json"]
+        own = inspect.signature(command).parameters
         command.__signature__ = measured.replace(  # type: ignore[attr-defined]
-            parameters=[*measured.parameters.values(), own], return_annotation=None
+            parameters=[*measured.parameters.values(), own["as_json"], own["kept"]],
+            return_annotation=None,
         )
         return command
 
@@ -111,11 +123,16 @@ def apart(function: Callable[..., Any], *arguments: Any) -> Any:
     Raises:
         RunError: the process ended with another status than 0.
     """
-    module = function.__module__
-    if module == "__main__":
-        module = sys.modules["__main__"].__spec__.name  # type: ignore[union-attr]
-    call = (module, function.__name__, json.dumps(arguments, default=str))
+    call = (module_of(function), function.__name__, json.dumps(arguments, default=str))
     return json.loads(run_process([sys.executable, "-c", CALL, *call])[1])
+
+
+def module_of(function: Callable[..., Any]) -> str:
+    """Return the name by which a function's module is imported, also where it is the command."""
+    if function.__module__ != "__main__":
+        return function.__module__
+    name: str = sys.modules["__main__"].__spec__.name  # type: ignore[union-attr]
+    return name
 
 
 def peak_bytes() -> int:

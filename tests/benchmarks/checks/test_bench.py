@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 from tests.benchmarks import everything as bench
-from tests.benchmarks.everything import amlsim, machine, promises, show
+from tests.benchmarks.everything import amlsim, promises, show
+from tests.benchmarks.kept.machine import machine
 
 
 def found(**changes: float) -> dict[str, Any]:

@@ -1,10 +1,11 @@
 """One large institution cut into parts: memory of all its processes, time, the same bytes.
 
-    python -m tests.benchmarks.scale.partitions --units 1000000,2000000
+    python -m tests.benchmarks.scale.partitions --units 2000000,1000000
 
 Each run loads records from Parquet, cuts them, and takes 60 private steps and an evaluation, in a
-process of its own under a memory cgroup (root, or a delegated group). Growth is fitted over the
-numbers of units; what is said beyond the largest of them is extrapolated.
+process of its own under a memory cgroup (root, or a delegated group). The first size is cut in
+every way, also on Ray and with a worker killed. Growth is fitted over the numbers of units; what is
+said beyond the largest of them is extrapolated.
 """
 
 import hashlib
@@ -16,21 +17,27 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 import numpy as np
 import typer
-from tests.benchmarks.harness import CALL, FOLDER, Bench, BenchRow, at_most
+from tests.benchmarks.harness import CALL, FOLDER, Bench, BenchRow, apart, at_most, numbers
 from tests.benchmarks.inputs import study_toml, write_records
 from tests.support.system.memory_group import MemoryGroup, memory_group
 
 from fieldfare.client.partitions.local_workers import LocalWorkers
-from fieldfare.client.partitions.partitioned_sums import PartitionedSums, Workplace, sums_of
+from fieldfare.client.partitions.partitioned_sums import (
+    PartitionedSums,
+    WholeUnits,
+    Workplace,
+    sums_of,
+)
 from fieldfare.client.records import Spool, holdout_mask
-from fieldfare.client.records.load import Load
+from fieldfare.client.records.encoding.asked import unit_order
+from fieldfare.client.records.load import BUCKETS_KEY, Load
 from fieldfare.client.records.sources.source import table_at
 from fieldfare.client.sums.run_sums import RunSums
 from fieldfare.shared.errors import RunError
@@ -38,11 +45,14 @@ from fieldfare.shared.privacy.samplers import ExactNoise
 from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.study import Study, parse_study
+from fieldfare.simulations.engines.cluster import cluster
+from fieldfare.simulations.engines.ray_actors import RayPartitions
 
 FEATURES: Final = 40
 STEPS: Final = 60
 KEY: Final = b"bench"
 LIMIT_MEGABYTES: Final = 3000
+RAY_MEGABYTES: Final = 6000  # Ray keeps what it hands on in memory
 TEN_MILLION: Final = 10_000_000
 SECONDS: Final = 150.0  # for ten million units, on two cores
 EXPONENT: Final = 1.05
@@ -53,23 +63,43 @@ PAUSE: Final = 0.1
 MIB: Final = 1 << 20
 
 
-def institution(file: str, units: int, parts: int, folder: str, kill: int) -> dict[str, Any]:
-    """Load, cut and sum, as a custodian does; in a process of its own.
+class AskedRun(NamedTuple):
+    """A run to measure.
+
+    Attributes:
+        units: of the institution.
+        parts: 1: in one process; else by two workers; on Ray an actor each.
+        kill: the step in which a worker is killed; -1: none.
+        ray: whether actors of Ray add up.
+    """
+
+    units: int
+    parts: int
+    kill: int = -1
+    ray: bool = False
+
+
+def institution(
+    file: str, folder: str, units: int, parts: int, kill: int, ray: bool
+) -> dict[str, Any]:
+    """Load, cut and sum, as a custodian does, or a simulation on Ray; in a process of its own.
 
     Args:
         file: Parquet.
-        units: in it.
-        parts: 1: in this process; else by two workers.
         folder: for what is spilled.
-        kill: the step in which a worker is killed; -1: none.
+        units: the fields of an `AskedRun`, as JSON carries them.
+        parts: the next.
+        kill: the next.
+        ray: the last.
     """
     study = parse_study(study_toml(units=units, features=FEATURES, steps=STEPS))
     begun = time.perf_counter()
-    sums = _loaded(study, Path(file), parts, Path(folder))
-    loaded, alone = time.perf_counter(), time.process_time()
-    seen, parameters = _trained(study, sums, kill)
-    trained = time.perf_counter()
-    seen.update(sums.vector(ReleaseKind.EVALUATION, parameters).tobytes())
+    with cluster(None, CORES) if ray else nullcontext():
+        sums = _loaded(study, Path(file), parts, Path(folder), ray=ray)
+        loaded, alone = time.perf_counter(), time.process_time()
+        seen, parameters = _trained(study, sums, kill)
+        trained = time.perf_counter()
+        seen.update(sums.vector(ReleaseKind.EVALUATION, parameters).tobytes())
     return {
         "loading_seconds": loaded - begun,
         "loading_processor_seconds": alone,  # one process, its start included
@@ -79,11 +109,15 @@ def institution(file: str, units: int, parts: int, folder: str, kill: int) -> di
     }
 
 
-def _loaded(study: Study, file: Path, parts: int, folder: Path) -> RunSums:
+def _loaded(study: Study, file: Path, parts: int, folder: Path, *, ray: bool) -> RunSums:
     load = Load(study, spool=Spool(folder))
     load.read(table_at(file))
     records = load.finish()
     mask = holdout_mask(records.units, key=KEY, share=study.evaluation.holdout)
+    if ray:
+        order = unit_order(records.units, key=BUCKETS_KEY)
+        cut = WholeUnits(records.data, mask, order).cut(study, parts)
+        return PartitionedSums(study, RayPartitions(study, cut))
     at = Workplace(folder, workers=1 if parts == 1 else CORES, parts=parts)
     return sums_of(study, records, mask, None, split="", at=at)
 
@@ -94,18 +128,13 @@ def _trained(study: Study, sums: RunSums, kill: int) -> tuple[Any, Any]:
     scale = terms.share(3, study.privacy.collusion_tolerance)
     parameters, seen = np.zeros(terms.vectors.entries), hashlib.sha256()
     for step in range(STEPS):
-        with _killed(sums) if step == kill else _nobody():
+        with _killed(sums) if step == kill else nullcontext():
             found = sums.vector(ReleaseKind.TRAINING, parameters)
         noise.sample(terms.vectors.entries, scale)
         seen.update(found.tobytes())
         mean = np.ldexp(found.astype(np.float64), -terms.vectors.gamma_bits)
         parameters = parameters - 5.0 * mean / study.training_units
     return seen, parameters
-
-
-@contextmanager
-def _nobody() -> Iterator[None]:
-    yield
 
 
 @contextmanager
@@ -156,9 +185,11 @@ def _watched(group: MemoryGroup) -> Iterator[list[int]]:
 
     watching = threading.Thread(target=watch)
     watching.start()
-    yield seen
-    over.set()
-    watching.join()
+    try:
+        yield seen
+    finally:
+        over.set()
+        watching.join()
 
 
 def _processor_seconds() -> float:
@@ -167,56 +198,84 @@ def _processor_seconds() -> float:
 
 
 def measure(
-    units: Annotated[str, typer.Option(help="Of each institution.")] = "1000000,2000000",
+    units: Annotated[str, typer.Option(help="Of each institution.")] = "2000000,1000000",
     parts: Annotated[str, typer.Option(help="Of the first; the others take its last.")] = "1,4,16",
+    ray: Annotated[str, typer.Option(help="Parts of the first on Ray.")] = "",
     limit: Annotated[int, typer.Option(help="Megabytes of all processes.")] = LIMIT_MEGABYTES,
+    ray_limit: Annotated[int, typer.Option(help="Megabytes on Ray.")] = RAY_MEGABYTES,
+    folder: Annotated[str, typer.Option(help="Keeps records and finished runs, to go on.")] = "",
 ) -> dict[str, Any]:
     """Measure institutions of several sizes in parts, each under one memory limit."""
-    sizes, cuts = [[int(one) for one in text.split(",")] for text in (units, parts)]
-    rows = []
-    with TemporaryDirectory(prefix=FOLDER) as name:
-        folder = Path(name)
-        for size in sizes:
-            file = folder / "records.parquet"
-            write_records(file, units=size, features=FEATURES, banks=1)
-            asked = [(cut, -1) for cut in (cuts if size == sizes[0] else cuts[-1:])]
-            if size == sizes[0]:
-                asked.append((cuts[-1], STEPS // 2))
-            for cut, kill in asked:
-                given = (str(file), size, cut, str(folder / "spill"), kill)
-                found = limited(given, limit * MIB)
-                rows.append({"units": size, "parts": cut, "killed": kill >= 0, **found})
-            file.unlink()
+    (first, *others), cuts = numbers(units), numbers(parts)
+    asked = [AskedRun(first, cuts[-1]), AskedRun(first, cuts[-1], kill=STEPS // 2)]
+    asked += [AskedRun(first, cut) for cut in cuts[:-1]]
+    asked += [AskedRun(size, cuts[-1]) for size in others]
+    asked += [AskedRun(first, cut, ray=True) for cut in numbers(ray)]
+    with nullcontext(folder) if folder else TemporaryDirectory(prefix=FOLDER) as name:
+        rows = [_row(one, Path(name), (ray_limit if one.ray else limit) * MIB) for one in asked]
     return {"cores": os.cpu_count(), "limit_megabytes": limit, "rows": rows}
 
 
-def _grown(rows: Sequence[dict[str, Any]]) -> tuple[float, float]:
-    """Fit processor seconds = a * units^b over the runs of the last cut; returns a and b."""
-    cut = max(row["parts"] for row in rows)
-    kept = [row for row in rows if row["parts"] == cut and not row["killed"]]
+def _row(asked: AskedRun, folder: Path, limit: int) -> dict[str, Any]:
+    """Return what a run took, of this time or of an earlier one that left it in the folder."""
+    folder.mkdir(exist_ok=True)
+    kept = folder / f"{asked.units}-{asked.parts}-{asked.kill}-{asked.ray}.json"
+    if not kept.exists():
+        file = folder / f"{asked.units}.parquet"
+        if not file.exists():
+            apart(_records, file, asked.units)
+        given = (str(file), str(folder / "spill"), *asked)
+        found = {"units": asked.units, "parts": asked.parts, "killed": asked.kill >= 0}
+        kept.write_text(json.dumps({**found, "ray": asked.ray, **limited(given, limit)}), "utf-8")
+    row: dict[str, Any] = json.loads(kept.read_text("utf-8"))
+    return row
+
+
+def _records(file: str, units: int) -> None:
+    write_records(Path(file), units=units, features=FEATURES, banks=1)
+
+
+def _local(found: dict[str, Any]) -> list[dict[str, Any]]:
+    return [row for row in found["rows"] if not row["ray"]]
+
+
+def _shared(row: dict[str, Any]) -> float:
+    """Return the processor seconds of what several processes share."""
+    return float(row["processor_seconds"] - row["loading_processor_seconds"])
+
+
+def _idle_seconds(row: dict[str, Any]) -> float:
+    """Return what a run's processor time comes to on cores that do nothing else."""
+    by = 1 if row["parts"] == 1 else CORES
+    return float(row["loading_processor_seconds"] + _shared(row) / by)
+
+
+def _grown(rows: Sequence[dict[str, Any]]) -> float:
+    """Fit processor seconds = a * units^b over the runs of the last cut; returns b."""
+    cut = max(row["parts"] for row in rows if not row["ray"])
+    kept = [row for row in rows if row["parts"] == cut and not row["killed"] and not row["ray"]]
     logs = np.log([[row["units"], row["processor_seconds"]] for row in kept])
     if len(kept) == 1:
-        return float(np.exp(logs[0, 1] - logs[0, 0])), 1.0
-    exponent, start = np.polyfit(logs[:, 0], logs[:, 1], 1)
-    return float(np.exp(start)), float(exponent)
+        return 1.0
+    return float(np.polyfit(logs[:, 0], logs[:, 1], 1)[0])
 
 
 def promises(found: dict[str, Any]) -> list[BenchRow]:
     """Return what is promised of large institutions."""
     rows, limit = found["rows"], found["limit_megabytes"]
-    start, exponent = _grown(rows)
+    exponent = _grown(rows)
     sizes = {row["units"] for row in rows}
     different = max(
         len({(r["sums"], r["model"]) for r in rows if r["units"] == size}) for size in sizes
     )
-    peak = max(row["anonymous_megabytes"] for row in rows)
+    peak = max(row["anonymous_megabytes"] for row in _local(found))
     largest = max(sizes)
-    seconds = start * largest**exponent / CORES
+    seconds = max(_idle_seconds(row) for row in _local(found) if row["units"] == largest)
     wanted = SECONDS * largest / TEN_MILLION
     return [
         at_most("different sums or models of one institution", different, 1, "", digits=0),
         at_most("memory that no file backs, all processes", peak, limit, "MB", digits=0),
-        at_most(f"{largest:,} units, processor time by 2 cores", seconds, wanted, "s"),
+        at_most(f"{largest:,} units, as on 2 idle cores", seconds, wanted, "s"),
         at_most("exponent of processor time in units", exponent, EXPONENT, "", digits=3),
     ]
 
@@ -231,7 +290,7 @@ def words(found: dict[str, Any]) -> list[str]:
         f"{row['units']:10,} {row['parts']:5} {row['loading_seconds']:7.1f}"
         f" {row['steps_seconds']:8.1f} {row['processor_seconds']:12.1f}"
         f" {row['anonymous_megabytes']:8.0f} {row['peak_megabytes']:14.0f}"
-        + ("  a worker killed" if row["killed"] else "")
+        + ("  a worker killed" if row["killed"] else "  on Ray" if row["ray"] else "")
         for row in found["rows"]
     ]
     return [*lines, _far(found["rows"])]
@@ -240,11 +299,11 @@ def words(found: dict[str, Any]) -> list[str]:
 def _far(rows: Sequence[dict[str, Any]]) -> str:
     """Say what follows for an institution beyond all that were measured, line by line grown."""
     units, cores = FAR
-    _, exponent = _grown(rows)
-    last = [row for row in rows if row["parts"] > 1 and not row["killed"]][-1]
+    exponent = _grown(rows)
+    size = max(row["units"] for row in rows)
+    last = next(row for row in rows if row["units"] == size)  # of the last cut
     more = (units / last["units"]) ** max(exponent, 1.0)
-    alone = last["loading_processor_seconds"] * more
-    shared = (last["processor_seconds"] - last["loading_processor_seconds"]) * more / cores
+    alone, shared = last["loading_processor_seconds"] * more, _shared(last) * more / cores
     held = last["anonymous_megabytes"] * units / last["units"] / 1000
     return (
         f"Extrapolated, not measured: {units:,} units on {cores} cores, {alone / 60:.1f} min in one"

@@ -75,7 +75,12 @@ def memory_group(limit: int) -> Iterator[MemoryGroup]:
     above = (_V2 if second else _V1) / _own(second=second).lstrip("/")
     if second and "memory" not in (above / "cgroup.subtree_control").read_text().split():
         above = _V2  # a group with processes has no limited groups below it
-    folder = Path(tempfile.mkdtemp(prefix="fieldfare-", dir=above))
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="fieldfare-", dir=above))
+    except OSError as error:
+        raise OSError(
+            f"expected a memory cgroup that this user may make (root, or delegated), found: {error}"
+        ) from None
     try:
         (folder / ("memory.max" if second else "memory.limit_in_bytes")).write_text(str(limit))
         yield MemoryGroup(folder, second)
