@@ -16,7 +16,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
@@ -53,7 +53,7 @@ def create_private_folder(path: Path) -> None:
 
 
 def create_private(path: Path, content: bytes) -> None:
-    """Write a new file, mode 0600, and bring it to the disk.
+    """Write a new file, mode 0600, and bring it to the disk; a full disk leaves none.
 
     Raises:
         UsageError: the path exists; nothing is ever overwritten.
@@ -67,11 +67,14 @@ def create_private(path: Path, content: bytes) -> None:
             f"{path}: expected a new file, found an existing one: nothing is overwritten; move it "
             "away first"
         ) from None
-    with os.fdopen(descriptor, "wb") as file:
-        os.fchmod(descriptor, PRIVATE_FILE)  # an odd umask may have taken the owner's rights too
-        file.write(content)
-        file.flush()
-        os.fsync(descriptor)
+    with ExitStack() as undone:
+        undone.callback(path.unlink, missing_ok=True)  # half of it would pass for the whole
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, PRIVATE_FILE)  # an odd umask may have taken our own rights too
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        undone.pop_all()
     sync_folder(path.parent)
 
 

@@ -38,7 +38,11 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
     if path.exists() or path.is_symlink():
         raise _existing(path)
     part = path.with_name(f".{path.name}.part")
-    with os.fdopen(_own_draft(part), "wb") as file, ExitStack() as undone:
+    with (
+        _named(path),
+        os.fdopen(_own_draft(part), "wb") as file,
+        ExitStack() as undone,
+    ):
         undone.callback(part.unlink, missing_ok=True)
         yield file
         file.flush()
@@ -49,6 +53,16 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
             raise _existing(path) from None
         undone.pop_all()
     sync_folder(path.absolute().parent)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Let a disk's no say which file it was about: a write to an open one does not."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 def _existing(path: Path) -> UsageError:

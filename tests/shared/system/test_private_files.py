@@ -1,5 +1,6 @@
 import os
 import pwd
+import resource
 import stat
 import threading
 from pathlib import Path
@@ -34,6 +35,19 @@ def test_a_new_file_is_0600_whatever_the_umask(tmp_path: Path, umask: int) -> No
         os.umask(before)
     assert mode_of(tmp_path / "key") == 0o600
     assert read_private(tmp_path / "key") == b"secret"
+
+
+def test_a_disk_that_takes_half_of_a_file_keeps_none_of_it(tmp_path: Path) -> None:
+    """Half of a key stayed under its name, where the next attempt found one already."""
+    path, before = tmp_path / "key", resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3, before[1]))  # the kernel takes three bytes
+    try:
+        with pytest.raises(OSError, match="too large"):
+            create_private(path, b"secret")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []
+    create_private(path, b"secret")
 
 
 def test_nothing_is_overwritten_not_even_through_a_link(tmp_path: Path) -> None:

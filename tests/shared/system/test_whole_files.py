@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,19 @@ def test_what_a_kill_left_is_taken_over(tmp_path: Path) -> None:
     with new_file(out) as file:
         file.write(b"whole")
     assert (out.read_bytes(), out.stat().st_mode & 0o777) == (b"whole", 0o600)
+
+
+def test_a_disk_that_says_no_is_said_of_the_file(tmp_path: Path) -> None:
+    """A command said `file: No space left on device`: a write to an open file names none."""
+    out, before = tmp_path / "backup", resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3, before[1]))
+    try:
+        with pytest.raises(OSError, match="too large") as refused, new_file(out) as file:
+            file.write(b"a backup")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert refused.value.filename == str(out)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_that_somebody_laid_in_the_drafts_place_is_not_taken(
