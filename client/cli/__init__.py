@@ -60,5 +60,6 @@ app: Final = Part(
     **{
         "upkeep.backup": "institution.keys.recovery institution.backup institution.restore",
         "upkeep.link": "institution.link.make institution.link.node",
+        "upkeep.deletion": "institution.delete institution.model.delete",
     },
 )

@@ -9,6 +9,7 @@ too. Encrypting comes after, when nobody waits any more.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from hashlib import file_digest
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -39,6 +40,7 @@ from fieldfare.shared.system.whole_files import new_file, passing_folder
 
 Clock = Callable[[], datetime]
 
+WRITTEN: Final = "written"  # in the log, with the file's hash
 WAIT: Final = 30.0  # seconds for a command that decides
 # As a release takes them; the others are written alone.
 _ORDER: Final = ("ledger/ledger.sqlite", "log/log.sqlite")
@@ -93,9 +95,11 @@ def back_up(home: Home, out: Path, user: str, clock: Clock) -> WrittenBackup:
             files=saved_files(copies, copied),
         )
         write_archive(EncryptedWriter(file, key), header, copies)
+    with out.open("rb") as written:
+        digest = file_digest(written, "sha256").hexdigest()
     with Journal.open(home.log_folder, clock=clock) as journal:
-        sequence, epoch = int(header.facts["sequence"]), int(header.facts["epoch"])
-        journal.append(Event.BACKUP, user, kind="written", sequence=sequence, epoch=epoch)
+        place = {name: int(header.facts[name]) for name in ("sequence", "epoch")}
+        journal.append(Event.BACKUP, user, kind=WRITTEN, fingerprint=digest, **place)
     return WrittenBackup(header, strangers)
 
 

@@ -85,7 +85,13 @@ class RestoredHome:
     statement: Statement
 
 
-def restore(source: BackupSource, path: Path, terms: RestoreTerms, clock: Clock) -> RestoredHome:
+def restore(
+    source: BackupSource,
+    path: Path,
+    terms: RestoreTerms,
+    clock: Clock,
+    before_named: Callable[[Home], None] = lambda _: None,
+) -> RestoredHome:
     """Make a new home from a backup; whatever ends this in the middle leaves nothing.
 
     *Formal Guarantees.* Afterwards the ledger's debits are at least those of the backup, of the
@@ -97,6 +103,7 @@ def restore(source: BackupSource, path: Path, terms: RestoreTerms, clock: Clock)
         path: where the home goes: a new or an empty folder.
         terms: what its owner says.
         clock: returns the present with a time zone.
+        before_named: the last that is done to the draft, which nobody can open yet.
 
     Raises:
         KeysError: another recovery key's, or the token makes no key.
@@ -120,6 +127,7 @@ def restore(source: BackupSource, path: Path, terms: RestoreTerms, clock: Clock)
             )
             create_signing_keys(draft, terms.passphrase, terms.uri)
             statement = accept_restore(draft, _acceptance(draft, terms, clock), clock, anyway=True)
+            before_named(draft)
             _sign_what_was_said(draft, header, terms, clock)
         undone.pop_all()
     return RestoredHome(Home.open(path), header, statement)

@@ -9,7 +9,13 @@ from pathlib import Path
 
 from fieldfare.client.journal.entries import Event, JournalEntry
 from fieldfare.client.journal.journal import read
-from fieldfare.shared.protocol.deletion import ALERTS, ENTRIES, DeletionStatement, sign_deletion
+from fieldfare.shared.protocol.deletion import (
+    ALERTS,
+    ENTRIES,
+    FILE,
+    DeletionStatement,
+    sign_deletion,
+)
 from fieldfare.shared.protocol.messages import Signer
 
 
@@ -37,13 +43,14 @@ def _statement(
     entry: JournalEntry, institution: str, number: int, before: str
 ) -> DeletionStatement:
     said = entry.details
-    found = said.get("fingerprint")
+    found, kind = said.get("fingerprint"), said["kind"]
     return DeletionStatement(
         party=institution,
         number=number,
         before=before,
-        kind=ENTRIES if said["kind"] == ENTRIES else ALERTS,
+        kind=ENTRIES if kind == ENTRIES else FILE if kind == FILE else ALERTS,
         subject=str(said["asked"]),
+        study=str(said.get("study", "")),
         rule=str(said["rule"]),
         time=int(entry.time.timestamp()),
         hashes=() if found is None else (str(found),),

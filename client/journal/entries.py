@@ -89,7 +89,7 @@ class Event(Enum):
     ALERT_ACT = "alert act"  # taken, given back, commented, undone; `kind` says what
     CONSOLE = "console"  # a log-in or an account; `kind` says what
     BACKUP = "backup"  # the home was copied, or came from a copy; `kind` says which
-    DELETED = "deleted"  # what was due: `kind` of it, `rule`, the day in `asked`, a key's hash
+    DELETED = "deleted"  # what was due: `kind` of it, `rule`, the day or file in `asked`, a hash
     REPAIR = "repair"  # the log itself left an incomplete line of an old file out
 
 

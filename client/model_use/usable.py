@@ -145,7 +145,7 @@ def keep_tuned(home: Home, tuned: TunedModel) -> Path:
         OSError: the disk says no.
     """
     scoring_folder(home)
-    path = _path(home, tuned.study, tuned.run)
+    path = tuned_path(home, tuned.study, tuned.run)
     replace_private(path, tuned.model_dump_json().encode())
     return path
 
@@ -164,7 +164,7 @@ def tuned_model(
     Raises:
         UsageError: another file, or a tuning of another model.
     """
-    path = _path(home, kept.study, kept.run)
+    path = tuned_path(home, kept.study, kept.run)
     if not path.exists():
         return None
     try:
@@ -187,7 +187,12 @@ def _hash(parameters: NDArray[np.float64]) -> str:
     return parameters_hash(parameters_to_bytes(parameters))
 
 
-def _path(home: Home, study: str, run: str) -> Path:
+def tuned_path(home: Home, study: str, run: str) -> Path:
+    """Return where a tuning of a run's model is kept.
+
+    Raises:
+        UsageError: ids that are none.
+    """
     home.model(study, run)  # ids that are none become no path
     return home.scoring / f"tuned-{study[:16]}-{run}.json"
 

@@ -117,6 +117,10 @@ class DeletionTables(Tables):
         )
         return int(count)
 
+    def statement_is_due(self) -> bool:
+        """Tell whether `state_deletions` would sign: no key has to be opened where it would not."""
+        return bool(self._database.rows(_UNSTATED, MOST_HASHES))
+
     def _state_next(self, signer: Signer, time: int) -> bool:
         with self._database.transaction():
             found = self._database.rows(_UNSTATED, MOST_HASHES)

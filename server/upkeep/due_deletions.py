@@ -52,7 +52,7 @@ def delete_due(
     days = load_settings(home).retention_days
     rule = f"retention_days = {days}: kept {days} days after the run's end"
     vectors, stated = store.purge(now - timedelta(days=days), rule), 0
-    if store.unstated_deletions():
+    if store.statement_is_due():
         try:
             signer = IdentitySigner(load_signing_key(home, passphrase))
         except KeysError:

@@ -29,6 +29,11 @@ _NAME: Final = b"fieldfare backup"
 _NUMBER_BYTES: Final = 11
 
 
+def is_backup(content: bytes) -> bool:
+    """Tell whether a file begins as a backup of any format does."""
+    return content.startswith(_NAME)
+
+
 class EncryptedWriter:
     """Encrypts what is written into a file; complete only after `finish`."""
 

@@ -507,10 +507,19 @@ def trusted(roster: Path | None, coordinator_key: str | None) -> Trust:
         raise UsageError("expected either --roster or --coordinator-key: say which one you trust")
     if roster is None:
         return Trust(_key(coordinator_key or ""))
+    return in_roster_file(roster)
+
+
+def in_roster_file(path: Path) -> Trust:
+    """Trust a signed roster that a person knows to be right.
+
+    Raises:
+        UsageError: it cannot be read, or is no roster that its own roster key signed.
+    """
     try:
-        return Trust.in_roster(read_roster(roster))
+        return Trust.in_roster(read_roster(path))
     except ProtocolError as error:
-        raise UsageError(f"{roster}: {error}: give the roster as it was published") from None
+        raise UsageError(f"{path}: {error}: give the roster as it was published") from None
 
 
 def _later_roster(path: Path, roster_key: str) -> bytes:

@@ -1,6 +1,7 @@
 """`fieldfare audit deletions FILE`: check signed statements of what was deleted."""
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -8,14 +9,13 @@ from typing import Annotated, Any, Final
 import typer
 
 from fieldfare.shared.audit.deletions import ComparedDeletions, compare_deletions
-from fieldfare.shared.audit.opening import Trust
 from fieldfare.shared.audit.verdict import AuditVerdict
 from fieldfare.shared.canonical import is_sha256
 from fieldfare.shared.cli import app
-from fieldfare.shared.errors import ProtocolError, UsageError
+from fieldfare.shared.cli.audit import in_roster_file
+from fieldfare.shared.errors import UsageError
 from fieldfare.shared.protocol.deletion import DeletionStatement, read_deletions
 from fieldfare.shared.protocol.roster import Roster
-from fieldfare.shared.protocol.signed_files import read_roster
 from fieldfare.shared.system.private_files import open_regular, read_at_most
 from fieldfare.shared.terminal.screen import console, table
 from fieldfare.shared.terminal.texts import counted, plain
@@ -40,6 +40,15 @@ KeysOption = Annotated[
         show_default=False,
     ),
 ]
+PartyOption = Annotated[
+    str,
+    typer.Option(
+        "--party",
+        metavar="ID",
+        help="Whose statements they are: coordinator, or an institution's id.",
+        show_default=False,
+    ),
+]
 TranscriptOption = Annotated[
     Path | None,
     typer.Option(
@@ -55,6 +64,7 @@ def audit_deletions(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The statements, a line each.")],
     roster: RostersOption = None,
     key: KeysOption = None,
+    party: PartyOption = "",
     transcript: TranscriptOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
 ) -> None:
@@ -64,12 +74,10 @@ def audit_deletions(
     does not fit, or the transcript has what was stated as deleted, and with 4 where vectors are
     gone without a statement.
     """
-    rosters = [_roster(one) for one in roster or ()]
-    if not rosters and not key:
-        raise UsageError("expected --roster or --key: say whose signature you believe")
-    if not all(is_sha256(one) for one in key or ()):
-        raise UsageError("--key: expected 64 lower-case hexadecimal digits, found something else")
-    found = read_deletions(read_at_most(file, LARGEST), rosters, key or ())
+    rosters = [in_roster_file(one).roster for one in roster or ()]
+    _check_keys(key or (), party, rosters)
+    believed = [one for one in rosters if one is not None]
+    found = read_deletions(read_at_most(file, LARGEST), believed, key or (), party)
     compared = None if transcript is None else _compared(found, transcript)
     if as_json:
         said: dict[str, Any] = {"statements": [one.model_dump(mode="json") for one in found]}
@@ -84,14 +92,16 @@ def audit_deletions(
         raise typer.Exit(AuditVerdict.AS_FAR_AS_KEPT.value)
 
 
-def _roster(path: Path) -> Roster:
-    try:
-        found = Trust.in_roster(read_roster(path)).roster
-    except ProtocolError as error:
-        raise UsageError(f"{path}: {error}: give the roster as it was published") from None
-    if found is None:
-        raise UsageError(f"{path}: expected a roster")
-    return found
+def _check_keys(keys: Sequence[str], party: str, rosters: Sequence[Roster | None]) -> None:
+    if not rosters and not keys:
+        raise UsageError("expected --roster or --key: say whose signature you believe")
+    if not all(is_sha256(one) for one in keys):
+        raise UsageError("--key: expected 64 lower-case hexadecimal digits, found something else")
+    if keys and not party:
+        raise UsageError(
+            "expected --party beside --key, found none: say whose key it is, `coordinator` or an "
+            "institution's id"
+        )
 
 
 def _compared(found: tuple[DeletionStatement, ...], path: Path) -> ComparedDeletions:

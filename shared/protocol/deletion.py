@@ -89,7 +89,7 @@ def sign_deletion(statement: DeletionStatement, signer: Signer) -> bytes:
 
 
 def read_deletions(
-    content: bytes, rosters: Collection[Verifier], keys: Collection[str] = ()
+    content: bytes, rosters: Collection[Verifier], keys: Collection[str] = (), party: str = ""
 ) -> tuple[DeletionStatement, ...]:
     """Return one party's statements from a file, a line each, every signature and link checked.
 
@@ -97,6 +97,8 @@ def read_deletions(
         content: of the file.
         rosters: that are believed: the party's key in any of them may have signed.
         keys: further public keys of the party, hex.
+        party: whose statements they have to be; empty: whose the first one is. A key alone names
+            nobody: where keys are believed, whose they are has to be known.
 
     Raises:
         ProtocolError: the first line that does not fit, or none.
@@ -106,7 +108,7 @@ def read_deletions(
         alone = (one for key in keys for one in _under(key, line))
         statement = _opened(line, number + 1, (*rosters, *alone))
         before = found[-1].hash if found else ""
-        party = found[0].party if found else statement.party
+        party = party or statement.party
         said = (statement.party, statement.number, statement.before)
         if said != (party, number, before):
             raise ProtocolError(

@@ -123,18 +123,16 @@ def restore_home(
         passphrase=token_pin(passphrase_file) if token else read_passphrase(passphrase_file),
         uri=token,
     )
-    typer.echo("\n".join(_restored(_without_due(restore(source, home, terms, utc_now)))))
+    typer.echo("\n".join(_restored(restore(source, home, terms, utc_now, _delete_due))))
 
 
-def _without_due(done: RestoredHome) -> RestoredHome:
+def _delete_due(home: Home) -> None:
     """Delete again what the backup brought back and whose date has come; only own alerts are."""
-    home = done.home
     if not (home.scoring / STORE).exists():
-        return done
+        return
     settings = load_settings(home)
     with Journal.open(home.log_folder, clock=utc_now) as journal, open_store(home) as store:
         forget(store, HomeQueue(home, settings).entry_keys, settings, utc_now(), journal)
-    return done
 
 
 def _rehearsed(file: Path, header: BackupHeader) -> str:

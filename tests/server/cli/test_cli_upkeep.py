@@ -103,6 +103,8 @@ def test_statements_of_deletion_are_written_and_checked(
     # A copy that was exported before refutes it.
     assert run(["audit", "deletions", str(file), *roster, "--transcript", str(transcript)]) == 1
     assert "REFUTED: 1 stated as deleted are in the transcript" in capsys.readouterr().out
-    assert run(["audit", "deletions", str(file), "--key", "0" * 64]) == 1
+    whose = ("--party", "coordinator")
+    assert run(["audit", "deletions", str(file), "--key", "0" * 64, *whose]) == 1
+    assert run(["audit", "deletions", str(file), *roster, "--party", "bank-a"]) == 1
     assert run(["audit", "deletions", str(file), "--key", "odd"]) == 2
     assert run(["audit", "deletions", str(file)]) == 2

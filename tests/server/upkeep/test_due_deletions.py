@@ -11,13 +11,16 @@ from tests.support.homes.coordinators import NOW, found
 from fieldfare.server.home.initial_setup import signing_public
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.settings import load_settings
+from fieldfare.server.store import deletions
 from fieldfare.server.store.rows import Progress, RunStatus
 from fieldfare.server.store.store import run_store
+from fieldfare.server.upkeep import due_deletions
 from fieldfare.server.upkeep.backing_up import back_up_coordinator, keep_recovery_key
 from fieldfare.server.upkeep.due_deletions import delete_due
 from fieldfare.server.upkeep.restored_coordinator import restore_coordinator
 from fieldfare.shared.backup.home_copies import BackupSource
 from fieldfare.shared.backup.recovery_key import RecoveryPrivate
+from fieldfare.shared.errors import KeysError
 from fieldfare.shared.privacy.sides import SideCosts
 from fieldfare.shared.protocol.deletion import read_deletions
 from fieldfare.shared.transcript.leaves import Leaf, LeafKind
@@ -84,3 +87,25 @@ def test_a_restored_backup_brings_back_nothing_that_was_due(home: CoordinatorHom
         content = b"\n".join(store.deletion_statements())
     assert len(read_deletions(content, (), (signing_public(done.home),))) == 2
     assert VECTOR not in done.home.runs_database.read_bytes()
+
+
+def test_a_run_too_large_for_a_statement_opens_no_key(
+    home: CoordinatorHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It never gets a statement: the key was once opened for it every day."""
+    opened = list[bytes | None]()
+
+    def open_key(_: CoordinatorHome, passphrase: bytes | None) -> object:
+        opened.append(passphrase)
+        raise KeysError("expected no look at the key")
+
+    monkeypatch.setattr(due_deletions, "load_signing_key", open_key)
+    monkeypatch.setattr(deletions, "MOST_HASHES", 0)
+    later = NOW + timedelta(days=load_settings(home).retention_days, seconds=1)
+    with run_store(home.runs_database) as store:
+        for day in range(3):
+            done = delete_due(home, store, None, later + timedelta(days=day))
+            assert done.unstated == 1
+        assert opened == []
+        monkeypatch.undo()
+        assert delete_due(home, store, None, later).stated == 1

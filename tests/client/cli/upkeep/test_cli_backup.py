@@ -6,6 +6,7 @@ import pytest
 from tests.client.alerts.test_alert_store import alert
 from tests.support.homes.institutions import NAMES, Coordinator
 
+import fieldfare.client.cli.upkeep.backup as backup_commands
 from fieldfare.client.alerts.store import STORE, open_store
 from fieldfare.client.home.keys import public_identity
 from fieldfare.client.home.layout import Home
@@ -80,11 +81,25 @@ def test_a_restored_home_brings_back_no_alert_whose_date_has_come(
     assert "nothing was due yet" in capsys.readouterr().err
     asked = ["institution", "restore", str(file), "--recovery-key", key, "--home", str(new)]
     assert run([*asked, "--reason", "lost", "--as-planned"]) == 0
+    new.rename(tmp_path / "first")
+
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    with pytest.MonkeyPatch.context() as patch:  # whatever ends it leaves no home with them
+        patch.setattr(backup_commands, "forget", full)
+        assert run([*asked, "--reason", "lost", "--as-planned"]) != 0
+    assert not new.exists()
+    (tmp_path / "first").rename(new)
     restored = Home.open(new)
     with open_store(restored) as store:
         assert [one.alert.alert for one in store.all()] == ["bbbb2222"]
     assert b"customer-marker" not in (restored.scoring / STORE).read_bytes()
     assert run(["institution", "deletions", "--out", str(out), "--home", str(new)]) == 0
     public = public_identity(restored)
-    assert run(["audit", "deletions", str(out), "--key", public]) == 0
+    assert run(["audit", "deletions", str(out), "--key", public]) == 2  # a key names nobody
+    assert "expected --party beside --key" in capsys.readouterr().err
+    asked = ["audit", "deletions", str(out), "--key", public, "--party"]
+    assert run([*asked, "bank-x"]) == 1
+    assert run([*asked, NAMES[0]]) == 0
     assert "1 statement of bank" in capsys.readouterr().out

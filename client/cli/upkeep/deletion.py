@@ -1,0 +1,99 @@
+"""`fieldfare institution delete`, `institution model delete`: what has no date of its own."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fieldfare.client.cli import app
+from fieldfare.client.cli.options import DEFAULT_HOME, EXIT_DECLINED, HomeOption, agreed
+from fieldfare.client.home.layout import Home
+from fieldfare.client.home.models import find_model
+from fieldfare.client.institution.deleted_files import check_not_needed, delete_file
+from fieldfare.client.model_use.deleted_model import delete_model, leaving_model
+from fieldfare.shared.deletion.own_files import examined
+from fieldfare.shared.errors import UsageError
+from fieldfare.shared.system.clock import utc_now
+from fieldfare.shared.system.private_files import os_user
+from fieldfare.shared.terminal.texts import SHORT
+
+ReasonOption = Annotated[
+    str, typer.Option("--reason", help="Why; it stays in the log, and leaves in no statement.")
+]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would go, and delete nothing.")
+]
+YesOption = Annotated[bool, typer.Option("--yes", help="Ask nothing.")]
+STATED = "the log has its hash: `fieldfare institution deletions --out FILE` signs a statement"
+
+
+@app.command("institution.delete")
+def delete(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Packs, transcripts or backups.")
+    ],
+    reason: ReasonOption = "",
+    home: HomeOption = DEFAULT_HOME,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+) -> None:
+    """Delete evidence packs, exported transcripts and backups; a signed statement can say so.
+
+    Never another file, and never the newest backup.
+    """
+    opened, found = Home.open(home), [examined(path) for path in files]
+    for file in found:
+        check_not_needed(opened, file)
+        of = f" of run {file.run}" if file.run else ""
+        typer.echo(f"{file.path}: {file.kind.value}{of}, {file.size:,} bytes")
+        typer.echo(f"  SHA-256 {file.digest}")
+    if not _goes(reason, dry_run=dry_run, yes=yes):
+        return
+    for file in found:
+        delete_file(opened, file, os_user(), reason, utc_now)
+        typer.echo(f"{file.path}: deleted")
+    typer.echo(STATED)
+
+
+@app.command("institution.model.delete")
+def delete_a_model(
+    which: Annotated[
+        str, typer.Argument(metavar="STUDY|RUN", help="A run, or first digits of its study.")
+    ],
+    reason: ReasonOption = "",
+    home: HomeOption = DEFAULT_HOME,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+) -> None:
+    """Delete a finished model with its card and what was tuned from it here.
+
+    Never the newest model of a study that is approved here, nor one with open alerts.
+    """
+    opened = Home.open(home)
+    model = leaving_model(opened, find_model(opened, which))
+    typer.echo(f"{model.kept.folder}: model of study {model.kept.study[:SHORT]}")
+    typer.echo(f"  SHA-256 {model.digest}")
+    if model.tuned is not None:
+        typer.echo(f"{model.tuned}: tuned from it")
+    if not _goes(reason, dry_run=dry_run, yes=yes):
+        return
+    delete_model(opened, model, os_user(), reason, utc_now)
+    typer.echo(f"deleted; {STATED}")
+
+
+def _goes(reason: str, *, dry_run: bool, yes: bool) -> bool:
+    """Tell whether it shall go; a person is asked, and a dry run deletes nothing.
+
+    Raises:
+        UsageError: no reason was given.
+        Exit: the person says no.
+    """
+    if dry_run:
+        typer.echo("a dry run: nothing was deleted")
+        return False
+    if not reason.strip():
+        raise UsageError("--reason: expected why it goes, found nothing: it is logged")
+    if not yes and not agreed("Delete it for good?"):
+        typer.echo("nothing was deleted")
+        raise typer.Exit(EXIT_DECLINED)
+    return True
