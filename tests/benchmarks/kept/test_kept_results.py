@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 from tests.benchmarks.harness import NOT_MEASURED, Bench, at_most
-from tests.benchmarks.kept.large import LINES, Line, verdict, worst
+from tests.benchmarks.kept.large import LINES, Line, all_ran, verdict, worst
 from tests.benchmarks.kept.machine import commit, machine
 from tests.benchmarks.kept.results import KEPT, PAGE, keep, page, read
+from tests.benchmarks.scale.indicators import promises as indicator_promises
 from typer.testing import CliRunner
 
 from fieldfare.shared.errors import RunError
@@ -67,8 +68,23 @@ def test_all_lines_hold_only_where_each_was_measured(
 
 
 @pytest.mark.parametrize("line", LINES, ids=lambda line: line.module)
-def test_a_line_keeps_what_it_measured_and_its_small_form_does_not(
-    line: Line,
-) -> None:
-    assert "--keep" in line.command(small=False)
+def test_a_line_keeps_what_it_measured_and_its_small_form_does_not(line: Line) -> None:
+    assert ("--keep" in line.command(small=False)) is not line.tested
     assert "--keep" not in line.command(small=True)
+    assert not line.tested or (KEPT.parent / line.module).is_file()
+
+
+@pytest.mark.parametrize(
+    ("tests", "skipped", "ran"), [(2, 0, True), (2, 1, False), (2, 2, False), (0, 0, False)]
+)
+def test_tests_that_were_skipped_show_nothing(tests: int, skipped: int, *, ran: bool) -> None:
+    suite = f'<testsuite name="pytest" tests="{tests}" skipped="{skipped}" failures="0"/>'
+    assert all_ran(f"<testsuites>{suite}</testsuites>") is ran
+
+
+def test_growth_of_payments_is_from_the_smallest_size_to_the_largest() -> None:
+    row = {"limit_mb": 100, "peak_mb": 90}
+    small, large = {"millions": 1.0, "seconds_for_a_million": 2.0}, {"millions": 10.0}
+    for seconds, holds in ((2.5, True), (2.7, False)):
+        rows = [{**row, **small}, {**row, **large, "seconds_for_a_million": seconds}]
+        assert [one.holds for one in indicator_promises(rows)] == [True, True, holds]

@@ -4,7 +4,9 @@
 
 makes payments by a seed, runs `fieldfare typologies run` over them in a memory cgroup, and prints a
 line of JSON for each size: processor seconds for a million and the peak of all processes. Records
-and results lie in a temporary folder (`--folder` says below which) and go afterwards.
+and results lie in a temporary folder (`--folder` says below which) and go afterwards. Ends with 1
+where a million of the largest takes too long beside a million of the smallest, and with 3 where it
+could not be measured.
 """
 
 import json
@@ -12,16 +14,21 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import typer
+from tests.benchmarks.harness import NOT_MEASURED, BenchRow, Keep, at_most, line_of
+from tests.benchmarks.kept.results import keep
 from tests.benchmarks.scale.payments import AS_OF, make_payments
 from tests.support.system.memory_group import memory_group
 
-SECONDS = 7_200
+from fieldfare.shared.errors import RunError
+
+SECONDS: Final = 7_200
+GROWTH: Final = 1.3  # of the time for a million, from the smallest size to the largest
 
 
-def measured(millions: float, limit: int, folder: Path) -> dict[str, object]:
+def measured(millions: float, limit: int, folder: Path) -> dict[str, Any]:
     """Make and run one size; returns what it took."""
     canonical = folder / "canonical"
     make_payments(canonical, round(millions * 1_000_000), seed=19)
@@ -36,7 +43,7 @@ def measured(millions: float, limit: int, folder: Path) -> dict[str, object]:
         spent = after.children_user + after.children_system
         spent -= before.children_user + before.children_system
         if done.returncode:
-            raise SystemExit(f"{millions} million: {done.stderr[-500:]}")
+            raise RunError(f"{millions} million: {done.stderr[-500:]}")
         return {
             "millions": millions,
             "limit_mb": limit,
@@ -50,15 +57,43 @@ def measured(millions: float, limit: int, folder: Path) -> dict[str, object]:
         }
 
 
+def promises(rows: list[dict[str, Any]]) -> list[BenchRow]:
+    """Return what is promised of payments by the million, from rows of ascending size."""
+    found = [
+        at_most(f"{row['millions']:g} million payments, all processes", row["peak_mb"],
+                row["limit_mb"], "MB", digits=0)
+        for row in rows
+    ]  # fmt: skip
+    if len(rows) > 1:
+        ratio = rows[-1]["seconds_for_a_million"] / rows[0]["seconds_for_a_million"]
+        what = "a million of the largest / a million of the smallest"
+        found.append(at_most(what, ratio, GROWTH, "x", digits=2))
+    return found
+
+
 def main(
     millions: Annotated[list[float] | None, typer.Option(help="Payments; 1 and 10.")] = None,
     limit: Annotated[int, typer.Option(help="MB that all processes may hold.")] = 4096,
     folder: Annotated[Path | None, typer.Option(help="Where there is room.")] = None,
+    *,
+    kept: Keep = False,
 ) -> None:
     """Print a line of JSON for each size."""
-    for one in millions or [1.0, 10.0]:
-        with tempfile.TemporaryDirectory(dir=folder) as made:
-            typer.echo(json.dumps(measured(one, limit, Path(made))))
+    rows = []
+    try:
+        for one in sorted(millions or [1.0, 10.0]):
+            with tempfile.TemporaryDirectory(dir=folder) as made:
+                rows.append(measured(one, limit, Path(made)))
+            typer.echo(json.dumps(rows[-1]))
+    except (OSError, RunError) as error:
+        typer.echo(f"NOT MEASURED: {error}", err=True)
+        raise typer.Exit(NOT_MEASURED) from None
+    found = promises(rows)
+    if kept:
+        keep("indicators", {"rows": rows}, found)
+    for row in found:
+        typer.echo(line_of(row), err=True)
+    raise typer.Exit(int(not all(row.holds for row in found)))
 
 
 if __name__ == "__main__":
