@@ -133,7 +133,7 @@ def service_install(
     force: ForceOption = False,
 ) -> None:
     """Write systemd units, users and folders for custodian and node, each a user of its own."""
-    program = command or own_command(sys.executable)
+    program = command or own_command(sys.executable, sys.argv[0])
     terms = ServiceTerms(program, home, node_home, passphrase_file, network)
     install_service(part.names(), terms, root, dry_run=dry_run, force=force)
 

@@ -34,7 +34,7 @@ def service_install(
     force: ForceOption = False,
 ) -> None:
     """Write the coordinator's systemd unit, user and folder."""
-    program = command or own_command(sys.executable)
+    program = command or own_command(sys.executable, sys.argv[0])
     terms = ServiceTerms(program, home, passphrase_file=passphrase_file)
     install_service(PARTS, terms, root, dry_run=dry_run, force=force)
 

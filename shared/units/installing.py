@@ -81,19 +81,23 @@ class ServiceFile:
         return FileState.OLDER if ours else FileState.CHANGED
 
 
-def own_command(interpreter: str) -> Path:
-    """Return the `fieldfare` beside an interpreter.
+def own_command(interpreter: str, typed: str) -> Path:
+    """Return the `fieldfare` beside an interpreter, by the path that was typed for it if it can be.
+
+    A link such as /opt/fieldfare stays one in the unit: whoever moves it upgrades the service.
 
     Raises:
         UsageError: it lies where the service sees nothing.
     """
-    found = Path(interpreter).with_name("fieldfare")
-    if found.is_relative_to("/home") or found.is_relative_to("/root"):
-        raise UsageError(
-            f"expected fieldfare outside of people's homes, which a service does not see, found "
-            f"{found}: install it below /opt, or say --command"
-        )
-    return found
+    beside, named = Path(interpreter).with_name("fieldfare"), Path(typed)
+    same = named.is_absolute() and named.resolve() == beside.resolve()
+    for found in (named, beside) if same else (beside,):
+        if not (found.is_relative_to("/home") or found.is_relative_to("/root")):
+            return found
+    raise UsageError(
+        f"expected fieldfare outside of people's homes, which a service does not see, found "
+        f"{beside}: install it below /opt, or say --command"
+    )
 
 
 def service_files(parts: Iterable[str], terms: ServiceTerms) -> tuple[ServiceFile, ...]:

@@ -125,10 +125,19 @@ def test_no_folder_of_others_is_given_to_the_service(path: str) -> None:
 
 
 def test_what_lies_in_a_persons_home_is_no_service() -> None:
-    assert own_command("/opt/fieldfare/bin/python") == Path("/opt/fieldfare/bin/fieldfare")
+    assert own_command("/opt/ff/bin/python", "-m") == Path("/opt/ff/bin/fieldfare")
     for place in ("/home/ada/venv/bin/python", "/root/venv/bin/python3"):
         with pytest.raises(UsageError, match="--command"):
-            own_command(place)
+            own_command(place, "fieldfare")
+
+
+def test_a_unit_names_the_link_that_an_upgrade_moves(tmp_path: Path) -> None:
+    version, link = tmp_path / "fieldfare-0.1.0", tmp_path / "fieldfare"
+    link.symlink_to(version)
+    interpreter, typed = str(version / "bin" / "python"), link / "bin" / "fieldfare"
+    assert own_command(interpreter, str(typed)) == typed
+    assert own_command(interpreter, "/opt/other/bin/fieldfare") == version / "bin" / "fieldfare"
+    assert own_command("/opt/ff/bin/python", "/root/bin/fieldfare") == Path("/opt/ff/bin/fieldfare")
 
 
 def test_what_comes_next_depends_on_where_it_was_written() -> None:
