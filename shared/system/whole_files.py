@@ -176,7 +176,8 @@ def new_home(path: Path) -> Iterator[Path]:
     """Give a folder beside `path` that takes its name at the end, or is gone.
 
     Raises:
-        UsageError: something is at `path`; a home is never restored over another.
+        UsageError: something is at `path`; a home is never restored over another. Or this user
+            makes no folders beside it, as in /var/lib.
         OSError: the disk says no.
     """
     place = path.absolute()
@@ -186,6 +187,12 @@ def new_home(path: Path) -> Iterator[Path]:
             "restored over a home; choose another --home"
         )
     place.parent.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+    if not os.access(place.parent, os.W_OK | os.X_OK):
+        raise UsageError(
+            f"{place.parent}: expected a folder in which this user may make the home, found one "
+            "where it may not: restore into a folder of its own, and let root move the home to "
+            "its place (docs/backup.md)"
+        )
     with passing_folder(place.with_name(f".{place.name}.restoring")) as draft:
         yield draft
         draft.rename(place)  # an empty folder in its place goes

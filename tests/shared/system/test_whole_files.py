@@ -2,11 +2,16 @@
 
 import fcntl
 import os
+import pwd
 import resource
+import shutil
 from pathlib import Path
+from tempfile import mkdtemp
 
 import pytest
+from tests.support.system.typed_as import OUTSIDER, typed_as
 
+from fieldfare.shared.backup.recovery_key import RecoveryPrivate
 from fieldfare.shared.errors import RecordsError, UsageError
 from fieldfare.shared.system.private_files import move_to_new
 from fieldfare.shared.system.whole_files import new_file, passing_folder
@@ -158,3 +163,23 @@ def test_a_passing_folder_that_its_last_user_took_away_is_left_to_the_next(
     with pytest.raises(UsageError, match="no other command"):
         passing_folder(path).__enter__()
     assert (path / "of-the-next").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user of this machine")
+@pytest.mark.parametrize("party", ["institution", "coordinator"])
+def test_a_service_is_told_what_to_do_where_it_cannot_make_its_home(party: str) -> None:
+    """A service's home lies in /var/lib, where its user makes nothing."""
+    folder = Path(mkdtemp(prefix="ff-", dir="/var/tmp"))
+    folder.chmod(0o755)
+    try:
+        key = folder / "recovery.key"
+        key.write_bytes(RecoveryPrivate.generate().content)
+        key.chmod(0o600)
+        os.chown(key, pwd.getpwnam(OUTSIDER).pw_uid, -1)
+        words = (party, "restore", "any", "--recovery-key", key, "--reason", "the disk failed")
+        status, _, said = typed_as(OUTSIDER, *words, "--home", folder / "home")
+        assert status == 2
+        assert "let root move the home to its place" in said
+        assert [path.name for path in folder.iterdir()] == [key.name]
+    finally:
+        shutil.rmtree(folder)
