@@ -51,8 +51,7 @@ def study_values(study: Study) -> dict[str, Any]:
         "features": [_feature(feature) for feature in study.features[:MOST_FEATURES]],
         "features_more": max(0, len(study.features) - MOST_FEATURES),
         "features_left_out": len(study.features) > MOST_FEATURES,
-        "feature_count": len(study.features),
-        "column_count": len(study.columns),
+        "reads": _reads(study),
         "groups": [one.column for one in study.groups],
         "questions": [f"{one.name} ({one.kind})" for one in study.queries],
         "allowance": study.allowance is not None,
@@ -77,6 +76,16 @@ def study_values(study: Study) -> dict[str, Any]:
         "window_days": WINDOW_DAYS,
         "settings": _settings(study),
     }
+
+
+def _reads(study: Study) -> str:
+    """Return what is read of each unit: features and columns, or a column of texts or vectors."""
+    found = [counted(len(study.features), "feature")] if study.features else []
+    if study.rows is not None:
+        found = [f"column {study.rows.column}, as {study.rows.kind}"]
+    if study.columns:
+        found.append(counted(len(study.columns), "further column"))
+    return " and ".join(found) or "no column beside"
 
 
 def _feature(feature: Any) -> dict[str, Any]:

@@ -210,6 +210,26 @@ def test_a_study_that_only_asks_says_nothing_of_a_model(facts: EvidenceFacts) ->
     assert "answers to declared questions" in exchanged
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (
+            "helplines",
+            "1 feature and 1 further column of records about units, and the column label",
+        ),
+        ("sms", "column text, as text of records about messages, and the column label"),
+        ("heart-local", "for all but the steps of training, whose replies each carry all"),
+    ],
+)
+def test_each_kind_of_study_is_described_as_it_is(
+    facts: EvidenceFacts, name: str, words: str
+) -> None:
+    """A study of texts was said to read no feature and no column."""
+    plan = plan_for(load_study(ROOT / "studies" / f"{name}.toml"))
+    asked = replace(facts, plan=plan, report=None, verdict=None, spent_by={}, asked_by={})
+    assert words in said(asked)
+
+
 def test_probabilities_are_said_with_their_delta(facts: EvidenceFacts) -> None:
     """The first question promised a factor without the probability for which it does not hold."""
     for piece in said(facts).split("\n"):
