@@ -44,7 +44,8 @@ class BenchRow(NamedTuple):
 
 def at_most(what: str, value: float, limit: float, unit: str, digits: int = 1) -> BenchRow:
     """Return the promise that a figure is no larger than its limit."""
-    return BenchRow(what, f"{value:,.{digits}f} {unit}", f"{limit:,g} {unit}", value <= limit)
+    measured, promised = f"{value:,.{digits}f} {unit}", f"{limit:,g} {unit}"
+    return BenchRow(what, measured.rstrip(), promised.rstrip(), value <= limit)
 
 
 @dataclass(frozen=True)
