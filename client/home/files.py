@@ -62,8 +62,6 @@ INSTITUTION_FILES: Final = (
     HomeFile("invented", Form("empty; of a bank that nobody runs"), _ONE),
     HomeFile("desk/desk.sqlite", sqlite(1), _BY_ACT, _ANEW),
     HomeFile("console/**", form.ACCOUNTS, _LIMITED, _ANEW),
-    HomeFile(
-        "spill/**", Form("unnamed files, Arrow and numbers, while a process reads"), _PASSING, _OUT
-    ),
+    HomeFile("spill/**", Form("unnamed while a process reads; kept parts, Arrow"), _PASSING, _OUT),
     HomeFile("run/**", Form("sockets, and JSON while a process lives"), _PASSING, _OUT),
 )

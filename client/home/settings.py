@@ -152,10 +152,12 @@ class PartitionsSection(Section):
     Attributes:
         workers: processes; 0: as many as cores, for 200,000 units and more; 1: the custodian's.
         memory: megabytes that they may keep together beside mapped files.
+        resume: whether what an interrupted load had read waits on the disk for the next one.
     """
 
     workers: int = Field(default=0, ge=0, le=256)
     memory: int = Field(default=1024, ge=64, le=1_000_000)
+    resume: bool = False
 
 
 class HomeSettings(Section):

@@ -48,6 +48,7 @@ from fieldfare.shared.protocol.messages import IdentitySigner
 from fieldfare.shared.protocol.roster import Roster
 from fieldfare.shared.study.allowed_packages import permit
 from fieldfare.shared.study.study import Study, check_deployable
+from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.private_files import os_user
 
 Clock = Callable[[], datetime]
@@ -272,15 +273,19 @@ def records_loader(institution: Institution, environment: Mapping[str, str]) -> 
         # Whoever opens an institution for another reason loads nothing that reads records.
         from fieldfare.client.partitions.partitioned_sums import Workplace, sums_of  # noqa: PLC0415
         from fieldfare.client.records import Spool, read_sources  # noqa: PLC0415
+        from fieldfare.client.records.kept_parts import parts_kept  # noqa: PLC0415
 
         spill, asks = institution.home.spill, bool(study.asks or study.groups)
-        records = read_sources(
-            institution.settings.records,
-            study,
-            folder=institution.home.path,
-            environment=environment,
-            spool=Spool(spill),
-        )
+        resume = institution.settings.partitions.resume
+        with parts_kept(spill, study.id, utc_now(), resume=resume) as kept:
+            records = read_sources(
+                institution.settings.records,
+                study,
+                folder=institution.home.path,
+                environment=environment,
+                spool=Spool(spill),
+                kept=kept,
+            )
         key = load_holdout_key(institution.home)
         share, counts = study.evaluation.holdout, records.counts
         mask, split = (

@@ -46,6 +46,7 @@ from fieldfare.client.records.encoding.units import (
     shared_rows,
 )
 from fieldfare.client.records.health import ColumnProfile
+from fieldfare.client.records.kept_parts import KeptParts
 from fieldfare.client.records.reader import Reader, Said, unsaid
 from fieldfare.client.records.settings import RecordsSource, tables_of
 from fieldfare.client.records.sources.covering import covers_line
@@ -154,9 +155,10 @@ class Load(Reader):
         wanted: Wanted = TRAINING,
         spool: Spool | None = None,
         said: Said = unsaid,
+        kept: KeptParts | None = None,
     ) -> None:
         """Begin; arguments are the reader's."""
-        super().__init__(study, wanted, spool, said)
+        super().__init__(study, wanted, spool, said, kept)
         self._network = study.model if isinstance(study.model, MlpSection) else None
         self._most = self._network.rows if self._network else 1
         self.each = NO_ROWS
@@ -327,6 +329,7 @@ def read_sources(
     folder: Path,
     environment: Mapping[str, str],
     spool: Spool | None = None,
+    kept: KeptParts | None = None,
 ) -> LoadedRecords:
     """Read an institution's own sources, those that serve this study, as one table.
 
@@ -339,13 +342,14 @@ def read_sources(
         folder: where relative paths begin.
         environment: variables that may hold a database's address.
         spool: where what was encoded is kept; None: in memory.
+        kept: finished parts of an interrupted load, and of this one.
 
     Raises:
         RecordsError: no source, or every problem as in `read_records`.
         StudyError: a mapping file is wrong.
     """
     tables = tables_of(sources, study, folder=folder, environment=environment)
-    return _read_all(tables, lambda: Load(study, spool=spool)).finish()
+    return _read_all(tables, lambda: Load(study, spool=spool, kept=kept)).finish()
 
 
 def _read_all(tables: Sequence[Table], begin: Callable[[], Load]) -> Load:

@@ -25,6 +25,7 @@ from fieldfare.client.records.encoding.problems import Effect, Place, Problems
 from fieldfare.client.records.encoding.rows import row_reader
 from fieldfare.client.records.encoding.units import Texts
 from fieldfare.client.records.health import ColumnProfile, column_profiles
+from fieldfare.client.records.kept_parts import KeptParts
 from fieldfare.client.records.sources.engine import Source, UnreadLines
 from fieldfare.client.records.sources.source import Table
 from fieldfare.client.records.sources.sql import ColumnType
@@ -62,6 +63,7 @@ class Reader:
         wanted: Wanted = TRAINING,
         spool: Spool | None = None,
         said: Said = unsaid,
+        kept: KeptParts | None = None,
     ) -> None:
         """Begin empty, so that an institution without units is read like any other.
 
@@ -70,6 +72,7 @@ class Reader:
             wanted: what is read.
             spool: where what was encoded is kept; None: in memory.
             said: is told how far the reading of a table is.
+            kept: finished parts of an interrupted load, and of this one.
         """
         self.problems = Problems()
         self.rows = self.positives = 0
@@ -77,7 +80,7 @@ class Reader:
         self.covered: dict[str, str] | None = None
         self.text: str | None = None
         self._study, self._wanted = study, wanted
-        self._spool, self._said = spool or Spool(), said
+        self._spool, self._said, self._kept = spool or Spool(), said, kept or KeptParts()
         features = len(study.features)
         self._tally = np.zeros((3, features), dtype=np.int64)
         self._positions: list[Positions] = [np.empty((features, 0), np.uint16)]
@@ -108,7 +111,7 @@ class Reader:
             place = Place(table.name, part.name, self.rows, part.pieces)
             with self._noting(), part.open() as source:
                 _note_types(source, columns, place, kinds, self.problems)
-                for rows in self._read_source(source, columns, encoder, place):
+                for rows in self._read_source(source, columns, encoder, place, part.identity):
                     here = min(rows / source.expected, 1.0) if source.expected else 0.0
                     self._tell(table, done + int(here * part.size))
             done += part.size
@@ -138,7 +141,12 @@ class Reader:
         self._said(f"{cut_before(table.name, SHOWN_NAME)}: {self.rows:,} rows", done, table.size)
 
     def _read_source(
-        self, source: Source, columns: Columns, encoder: Encoder, place: Place
+        self,
+        source: Source,
+        columns: Columns,
+        encoder: Encoder,
+        place: Place,
+        identity: Sequence[object],
     ) -> Iterator[int]:
         """Encode the rows of a part; yields after each batch how many of it that are."""
         unread: list[UnreadLines] | None = None
@@ -151,7 +159,13 @@ class Reader:
             columns = columns.scored_in(source, place)
         dates = [name for name, _ in columns.dates_in(source)]
         expressions, needed = columns.expressions(source), columns.needed(source)
-        for batch in source.batches(expressions, needed, unread=unread):
+        batches = self._kept.batches(
+            identity,
+            (*expressions, *needed),
+            lambda: source.batches(expressions, needed, unread=unread),
+            lambda: not any(found.count for found in unread or ()),
+        )
+        for batch in batches:
             self._add(columns.computed(batch), columns, dates, encoder, place)
             self.rows += batch.num_rows
             yield self.rows - place.first

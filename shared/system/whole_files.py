@@ -121,6 +121,39 @@ def passing_folder(path: Path, fault: type[FieldfareError] = UsageError) -> Iter
         FieldfareError: as `fault`: another command uses it, or it is another user's.
         OSError: the disk says no.
     """
+    with _held_folder(path, fault):
+        try:
+            _empty(path)
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def lasting_folder(path: Path, fault: type[FieldfareError] = UsageError) -> Iterator[Path]:
+    """Give a folder, mode 0700, with what an interrupted use left in it.
+
+    It is gone after one that came to an end, well or not; an interrupt or a kill leaves it.
+
+    Args:
+        path: as of `passing_folder`.
+        fault: what to raise.
+
+    Raises:
+        FieldfareError: as `passing_folder`.
+        OSError: the disk says no.
+    """
+    with _held_folder(path, fault), ExitStack() as ended:
+        ended.callback(shutil.rmtree, path, ignore_errors=True)
+        try:
+            yield path
+        except (KeyboardInterrupt, SystemExit):
+            ended.pop_all()
+            raise
+
+
+@contextmanager
+def _held_folder(path: Path, fault: type[FieldfareError]) -> Iterator[None]:
     with suppress(FileExistsError):
         path.mkdir(mode=PRIVATE_FOLDER)
     held = _own_folder(path, fault)
@@ -130,11 +163,7 @@ def passing_folder(path: Path, fault: type[FieldfareError] = UsageError) -> Iter
                 f"{path}: expected no other command at work in it, found one: wait for its end"
             )
         os.fchmod(held, PRIVATE_FOLDER)
-        try:
-            _empty(path)
-            yield path
-        finally:
-            shutil.rmtree(path, ignore_errors=True)
+        yield
     finally:
         os.close(held)
 

@@ -90,12 +90,14 @@ class SourceFile:
         open: opens it.
         pieces: where several files are opened as one: each one's name and number of rows.
         size: beside other parts, as bytes.
+        identity: of its files, and how they are read; empty where nobody can tell.
     """
 
     name: str
     open: Callable[[], AbstractContextManager[Source]]
     pieces: tuple[tuple[str, int], ...] = ()
     size: int = 1
+    identity: tuple[object, ...] = ()
 
 
 def _nothing_changes() -> None:
@@ -174,7 +176,13 @@ def _part(
         with open_source(file.path, mapping, kind=kind, rows=rows) as source:
             yield with_keys(source, file.keys)
 
-    return SourceFile(file.name, opened, size=file.size)
+    identity = () if kind_of(file.path) in _DATABASES else _identity([file], mapping)
+    return SourceFile(file.name, opened, size=file.size, identity=identity)
+
+
+def _identity(files: Sequence[FolderFile], mapping: ColumnMapping) -> tuple[object, ...]:
+    named = [(str(file.path), dict(file.keys), file.identity) for file in files]
+    return (mapping.model_dump_json(), *named)
 
 
 def _joined(
@@ -187,7 +195,8 @@ def _joined(
             continue
         names = (file.name for file in run.files)
         pieces = tuple(zip(names, run.rows, strict=True))
-        yield SourceFile("", partial(open_run, folder, run, mapping), pieces, run.size)
+        opened = partial(open_run, folder, run, mapping)
+        yield SourceFile("", opened, pieces, run.size, _identity(run.files, mapping))
 
 
 def folder_files(folder: Path, kind: FileKind | None = None) -> tuple[Path, ...]:

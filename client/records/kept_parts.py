@@ -1,0 +1,125 @@
+"""Parts of an interrupted load that were finished: kept on the disk until one ends.
+
+Kept are the columns that a study reads, in the clear, as they came out of a file that has not
+changed since: Arrow files, mode 0600, in a folder of this user alone, and only where the settings
+say so. A load that ends takes the folder away, whether or not the records loaded; what a kill left
+is used, or taken away, by the next one.
+"""
+
+import hashlib
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import datetime, timedelta
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+
+from fieldfare.shared.canonical import content_bytes
+from fieldfare.shared.errors import UsageError
+from fieldfare.shared.system.private_files import PRIVATE_FOLDER
+from fieldfare.shared.system.whole_files import lasting_folder, new_file
+
+FORMAT: Final = 1
+NAME: Final = "kept-"  # of a study's folder, before its id
+LONGEST: Final = timedelta(days=7)  # that parts wait for the load that goes on
+_ENGINES: Final = ("duckdb", "pyarrow", "fieldfare")  # what a value is read as may change with them
+
+
+class KeptParts:
+    """Finished parts of one load.
+
+    Attributes:
+        used: parts that were read before, and were not read again.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        """Keep parts in a folder of this user alone; None: keep none."""
+        self._folder = folder
+        self.used = 0
+
+    def batches(
+        self,
+        identity: Sequence[object],
+        asked: Sequence[str],
+        read: Callable[[], Iterator[Any]],
+        is_whole: Callable[[], bool],
+    ) -> Iterator[Any]:
+        """Yield the record batches of a part: those that are kept, or as they are read.
+
+        Args:
+            identity: of the part's files; empty: nobody can tell whether it is the same again.
+            asked: the expressions and columns that are read.
+            read: reads them.
+            is_whole: afterwards, whether the batches are all that there is to keep.
+
+        Raises:
+            UsageError: the disk has no room.
+        """
+        if self._folder is None or not identity:
+            yield from read()
+            return
+        path = self._folder / f"{_key(identity, asked)}.arrow"
+        if path.is_file():
+            self.used += 1
+            with pa.memory_map(str(path)) as file, pa.ipc.open_file(file) as kept:
+                yield from map(kept.get_batch, range(kept.num_record_batches))
+            return
+        with suppress(_NotWholeError), new_file(path) as file:
+            yield from _written(file, self._folder, read(), is_whole)
+
+
+class _NotWholeError(Exception):
+    """The batches are not all that a part says."""
+
+
+def _written(
+    file: Any, folder: Path, batches: Iterator[Any], is_whole: Callable[[], bool]
+) -> Iterator[Any]:
+    writer = None
+    for batch in batches:
+        try:
+            writer = writer or pa.ipc.new_file(file, batch.schema)
+            writer.write_batch(batch)
+        except OSError as error:
+            raise UsageError(
+                f"{folder}: expected room for records on its disk, found: {error.strerror}; "
+                "resume = false under [partitions] in institution.toml does without"
+            ) from None
+        yield batch
+    if writer is None or not is_whole():  # no batch, no schema: there is nothing to keep
+        raise _NotWholeError
+    writer.close()
+
+
+def _key(identity: Sequence[object], asked: Sequence[str]) -> str:
+    engines = [version(name) for name in _ENGINES]
+    content = [FORMAT, engines, [list(map(str, identity)), list(asked)]]
+    return hashlib.sha256(content_bytes(content)).hexdigest()
+
+
+@contextmanager
+def parts_kept(folder: Path, study: str, now: datetime, *, resume: bool) -> Iterator[KeptParts]:
+    """Keep the parts of a load until it ends; without `resume` take away what others left.
+
+    None are kept where another process loads the same study just now, or the folder is another's.
+
+    Args:
+        folder: 0700, on whose disk parts lie; made where it is absent.
+        study: its id.
+        now: parts of loads that nobody went on with for a week go.
+        resume: keep them.
+    """
+    folder.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+    for left in folder.glob(f"{NAME}*"):
+        since = now - datetime.fromtimestamp(left.lstat().st_mtime, now.tzinfo)
+        if not resume or since > LONGEST:
+            shutil.rmtree(left, ignore_errors=True)
+    with ExitStack() as ended:
+        kept = None
+        if resume:
+            with suppress(UsageError):
+                kept = ended.enter_context(lasting_folder(folder / f"{NAME}{study}"))
+        yield KeptParts(kept)
