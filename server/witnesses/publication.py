@@ -1,9 +1,11 @@
 """A run as it is published: its transcript, and the log of heads as witnesses signed it."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from fieldfare.server.home.initial_setup import load_signing_key, signing_public
 from fieldfare.server.home.layout import CoordinatorHome
@@ -14,7 +16,7 @@ from fieldfare.server.store.head_log import HeadSigner
 from fieldfare.server.store.store import RunStore
 from fieldfare.shared.errors import PolicyRefusal, RefusalCode, RunError, UsageError
 from fieldfare.shared.protocol.messages import IdentitySigner
-from fieldfare.shared.system.private_files import move_to_new
+from fieldfare.shared.system.private_files import move_to_new, sync_folder
 from fieldfare.shared.system.whole_files import passing_folder
 from fieldfare.shared.transcript.head_log import WitnessedHeads, origin_of
 from fieldfare.shared.transcript.notes import COSIGNED, SIGNED, NoteKey, distinct_witnesses
@@ -90,6 +92,19 @@ def witnessed_heads(
     return WitnessedHeads(entries=store.head_entries(origin, size), note=note), len(signed)
 
 
+@contextmanager
+def _on_the_disk(path: Path) -> Iterator[BinaryIO]:
+    """Give a new file whose bytes are on the disk afterwards, so that a name never leads to less.
+
+    Raises:
+        OSError: the disk says no.
+    """
+    with path.open("wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def _is_one_of(text: str, named: Sequence[NoteKey]) -> bool:
     """Tell whether a key is named: a name alone may have had another key before."""
     return NoteKey.from_text(text, COSIGNED) in named
@@ -121,10 +136,13 @@ def publish(home: CoordinatorHome, store: RunStore, run: str, folder: Path) -> P
         with passing_folder(folder.with_name(f".{folder.name}.publishing")) as passing:
             part = passing / "public"
             part.mkdir()
-            with (part / TRANSCRIPT).open("wb") as out:
+            with _on_the_disk(part / TRANSCRIPT) as out:
                 write_signed(store, run, out)
-            (part / HEADS).write_bytes(heads.to_bytes())
+            with _on_the_disk(part / HEADS) as out:
+                out.write(heads.to_bytes())
+            sync_folder(part)
             move_to_new(part, folder)
+            sync_folder(folder.absolute().parent)
     except FileExistsError:
         raise UsageError(f"{folder}: expected a new folder, found an existing one") from None
     except OSError as error:

@@ -1,5 +1,6 @@
 """A run is published with the heads that most witnesses signed, and with nothing else."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,6 +59,29 @@ def test_two_files_are_written(
     assert found.opened()[1].size == 1
     with pytest.raises(UsageError, match="existing one"):
         publish(keyed.home, store, "run-1", tmp_path / "public")
+
+
+def test_what_is_published_is_on_the_disk_before_it_has_its_name(
+    keyed: KeyedCoordinator,
+    store: RunStore,
+    grow: Grow,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After a power cut a name could lead to an empty transcript: nobody had asked the disk."""
+    synced, real = list[int](), os.fsync
+
+    def noted(descriptor: int) -> None:
+        if not (tmp_path / "public").exists():
+            synced.append(os.fstat(descriptor).st_ino)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    grow("run-1", leaves=3)
+    publish(keyed.home, store, "run-1", tmp_path / "public")
+    folder = tmp_path / "public"
+    wanted = {path.stat().st_ino for path in (folder, *folder.iterdir())}
+    assert wanted <= set(synced)
 
 
 def test_too_few_witnesses_publish_nothing(
