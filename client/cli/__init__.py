@@ -42,7 +42,7 @@ app: Final = Part(
         institution.roster.take institution.roster.forget
     """,
     run="""
-        institution.check institution.start institution.custodian institution.status
+        institution.check institution.custodian institution.status
         institution.notices.test institution.notices.list
         institution.desk institution.desk.person.add institution.desk.person.remove
         institution.desk.person.list
@@ -61,5 +61,6 @@ app: Final = Part(
         "upkeep.backup": "institution.keys.recovery institution.backup institution.restore",
         "upkeep.link": "institution.link.make institution.link.node",
         "upkeep.deletion": "institution.delete institution.model.delete",
+        "upkeep.start": "institution.start",
     },
 )

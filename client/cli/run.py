@@ -1,12 +1,9 @@
-"""`fieldfare institution custodian`, `start`, `status`, `check`, `notices` and `desk`."""
+"""`fieldfare institution custodian`, `status`, `check`, `notices` and `desk`."""
 
 import json
 import os
 import secrets
-import sys
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Final
@@ -14,7 +11,7 @@ from typing import Annotated, Final
 import typer
 
 from fieldfare.client.cli import app
-from fieldfare.client.cli.node import BAD_INPUT, PROCESS, RULES, SETTINGS_NAME, node_environment
+from fieldfare.client.cli.node import SETTINGS_NAME
 from fieldfare.client.cli.options import (
     DEFAULT_HOME,
     HomeOption,
@@ -24,25 +21,18 @@ from fieldfare.client.cli.options import (
     identity_secret,
 )
 from fieldfare.client.daemon.admin_client import custodian_status
-from fieldfare.client.daemon.process import STOP_SECONDS, guard_home
+from fieldfare.client.daemon.process import guard_home
 from fieldfare.client.desk.deciders import open_deciders
-from fieldfare.client.desk.place import desk_child
 from fieldfare.client.desk.process import serve_home
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.roster import online_keys
-from fieldfare.client.home.settings import (
-    HomeSettings,
-    admin_socket_path,
-    load_settings,
-)
+from fieldfare.client.home.settings import admin_socket_path, load_settings
 from fieldfare.client.institution.open import (
     open_institution,
     open_institution_ledger,
     open_journal,
 )
 from fieldfare.client.journal.entries import Event
-from fieldfare.client.node.settings import NodeSettings
-from fieldfare.client.node.state import read_node_state
 from fieldfare.client.notices.process import notices_home
 from fieldfare.client.oversight import preflight
 from fieldfare.client.oversight.checks import HomeChecks, Preflight
@@ -57,14 +47,11 @@ from fieldfare.client.oversight.stories import (
 )
 from fieldfare.shared.audit.verdict import AuditVerdict
 from fieldfare.shared.console.credentials import factor_text, factor_uri
-from fieldfare.shared.errors import FieldfareError, UsageError
+from fieldfare.shared.errors import FieldfareError
 from fieldfare.shared.notices import screen
-from fieldfare.shared.study.toml import load_toml
-from fieldfare.shared.system import processes
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.memory import keep_out_of_dumps
 from fieldfare.shared.system.private_files import os_user
-from fieldfare.shared.watch.log import SupervisedLog, in_json
 
 
 @app.command("institution.custodian")
@@ -79,105 +66,6 @@ def custodian(
     guard_home(home, identity_secret(Home(home.absolute()), passphrase_file))
 
 
-CUSTODIAN_PROCESS: Final = "fieldfare.client.daemon.process"
-NOTICES_PROCESS: Final = "fieldfare.client.notices.process"
-CUSTODIAN_RULES: Final = processes.RestartRules(
-    final=frozenset({0, BAD_INPUT}), grace_seconds=STOP_SECONDS
-)
-
-
-@app.command("institution.start")
-def start(
-    home: HomeOption = DEFAULT_HOME,
-    passphrase_file: PassphraseFileOption = None,
-    custodian_only: Annotated[
-        bool, typer.Option("--custodian-only", help="No node: it runs elsewhere, or not yet.")
-    ] = False,
-) -> None:
-    """Run the custodian and the node until this is stopped; a process that fails starts again.
-
-    Stops both when it is told to (Ctrl-C, SIGTERM), and both end if it is killed.
-    """
-    keep_out_of_dumps()
-    opened = Home.open(home)
-    settings, passphrase = load_settings(opened), identity_secret(opened, passphrase_file)
-    node = opened.path / SETTINGS_NAME
-    if not custodian_only and not node.exists():
-        raise UsageError(
-            f"{node}: expected the node's settings, found none: get an invitation from the "
-            "coordinator and join with `fieldfare institution join FILE`, or start with "
-            "--custodian-only"
-        )
-    _check_alone(opened, settings, None if custodian_only else node)
-    with tempfile.TemporaryDirectory(prefix="fieldfare-node-") as folder:
-        children = [_custodian(opened, passphrase)]
-        if not custodian_only:
-            environment = node_environment(without_secrets(os.environ, settings), Path(folder))
-            children.append(_node(node, environment))
-        if opened.notices.exists():
-            children.append(_notices(opened, settings))
-        if settings.casework.folder or opened.console.is_dir():
-            children.append(desk_child(opened.path, passphrase))
-        file = settings.watch.log_file
-        screen = SupervisedLog(opened.resolve(file) if file else None)
-        status = processes.supervise_many(children, screen.say)
-    raise typer.Exit(status)
-
-
-def _check_alone(home: Home, settings: HomeSettings, node: Path | None) -> None:
-    """Refuse to begin beside a custodian or a node of this home, before anything is started.
-
-    Raises:
-        UsageError: one runs.
-    """
-    running = []
-    with suppress(FieldfareError):  # whatever is wrong there, the custodian itself will say
-        status = custodian_status(admin_socket_path(home, settings))
-        running += [f"a custodian (process {status.process})"] if status else []
-    with suppress(FieldfareError):
-        running += ["a node"] if node is not None and _node_lives(node) else []
-    if running:
-        raise UsageError(
-            f"{home.path}: expected that nothing runs for it yet, found {' and '.join(running)}: "
-            "see `fieldfare institution status`, and end that first"
-        )
-
-
-def _node_lives(settings: Path) -> bool:
-    place = settings.absolute().parent / load_toml(settings, NodeSettings).state
-    found = read_node_state(place)
-    return found is not None and found[1]
-
-
-def _custodian(home: Home, passphrase: bytes | None) -> processes.Child:
-    return processes.Child(
-        name="custodian",
-        command=[sys.executable, "-I", "-m", CUSTODIAN_PROCESS, str(home.path)],
-        environment=in_json(os.environ),
-        given=processes.given_line(passphrase),
-        rules=CUSTODIAN_RULES,
-    )
-
-
-def _node(settings: Path, environment: Mapping[str, str]) -> processes.Child:
-    return processes.Child(
-        name="node",
-        command=[sys.executable, "-I", "-m", PROCESS, str(settings)],
-        environment=in_json(environment),
-        rules=RULES,
-    )
-
-
-def _notices(home: Home, settings: HomeSettings) -> processes.Child:
-    """Return the process that sends notices: it gets no passphrase and no address of records."""
-    place = str(admin_socket_path(home, settings))
-    return processes.Child(
-        name="notices",
-        command=[sys.executable, "-I", "-m", NOTICES_PROCESS, str(home.path), place],
-        environment=in_json(without_secrets(os.environ, settings)),
-    )
-
-
 @app.command("institution.notices.test")
 def try_addresses(home: HomeOption = DEFAULT_HOME) -> None:
     """Send a test to every address of notices.toml, at once; exit status 1 where one fails."""
@@ -190,13 +78,6 @@ def try_addresses(home: HomeOption = DEFAULT_HOME) -> None:
 def notices_list(home: HomeOption = DEFAULT_HOME, as_json: ProgramsOption = False) -> None:
     """List the newest notices, and whether each address has them."""
     screen.print_newest(notices_home(Home.open(home)), utc_now(), as_json=as_json)
-
-
-def without_secrets(environment: Mapping[str, str], settings: HomeSettings) -> dict[str, str]:
-    """Return the environment without the addresses of databases: the node reads no records."""
-    secret = {getattr(source, "uri_environment", None) for source in settings.records}
-    kept = environment.items()
-    return {name: value for name, value in kept if name not in secret and name[:2] != "PG"}
 
 
 NodeSettingsOption = Annotated[

@@ -28,7 +28,11 @@ from fieldfare.client.daemon.reload import (
 )
 from fieldfare.client.daemon.status import ReloadReport
 from fieldfare.client.daemon.watching import custodian_samples, moment_of, telling
-from fieldfare.client.home.settings import admin_socket_path, custodian_socket_path
+from fieldfare.client.home.settings import (
+    STOP_SECONDS,
+    admin_socket_path,
+    custodian_socket_path,
+)
 from fieldfare.client.institution.open import Institution
 from fieldfare.client.journal.entries import Event
 from fieldfare.client.wire import admin_pb2 as pb
@@ -76,9 +80,6 @@ def admin_socket(institution: Institution) -> UnixSocket:
 
 # -- process --------------------------------------------------------------------------------------
 
-STOP_SECONDS: Final = (
-    40.0  # a sum in work is finished, as client/custodian/service.py gives it time to
-)
 EXIT_FAILED: Final = 1
 
 log: Final = logging.getLogger("fieldfare.client.daemon.process")  # it runs as __main__

@@ -20,6 +20,7 @@ SETTINGS_FORMAT: Final = 1
 MAX_SOURCES: Final = 1000
 MAX_EXCLUDED: Final = 32
 MAX_NAMES: Final = 16
+STOP_SECONDS: Final = 40.0  # of a custodian, in which a sum in work is finished (service.py)
 
 CodeText = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,50}$")]
 

@@ -96,6 +96,7 @@ LIGHT = (
     "simulations.cli.federation",
     "simulations.world.making", "client.cli.scoring", "client.model_use.score",
     "client.scoring.ranking", "client.daemon.process", "client.node.process", "client.cli.run",
+    "client.cli.upkeep.start",
     "client.stock_node", "server.cli.runs", "server.service.run_process",
     "server.service.runner_process", "server.superlink.process", "server.answers.sets",
     "shared.cli.audit",

@@ -15,7 +15,7 @@ from tests.support.network.certificates import Authority
 from tests.support.system.ports import free_port
 from tests.support.system.processes import alive, children, until
 
-from fieldfare.client.cli.run import without_secrets
+from fieldfare.client.cli.upkeep.start import without_secrets
 from fieldfare.client.daemon.admin_client import custodian_status
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import HomeSettings
@@ -152,3 +152,19 @@ def test_the_node_is_given_no_databases_address() -> None:
     settings = HomeSettings.model_validate({"id": "bank-a", "records": [source]})
     given = {"BANK_DB": "postgresql://secret", "PGPASSWORD": "secret", "PATH": "/bin"}
     assert without_secrets(given, settings) == {"PATH": "/bin"}
+
+
+@pytest.mark.parametrize(
+    ("process", "holds"),
+    [("client.cli.upkeep.start", set()), ("client.node.process", {"flwr"})],
+)
+def test_what_runs_for_years_holds_no_library_that_it_does_not_use(
+    process: str, holds: set[str]
+) -> None:
+    heavy = {
+        *("torch", "opacus", "sklearn", "pandas", "polars", "pyarrow", "duckdb", "ray"),
+        *("matplotlib", "lxml", "opendp", "flwr"),
+    }
+    code = f"import sys, fieldfare.{process}; print(*{heavy} & {{*sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {*done.stdout.split()} == holds

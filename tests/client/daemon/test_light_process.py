@@ -9,7 +9,10 @@ from typing import Any, Final
 
 import pytest
 
-HEAVY: Final = ("torch", "opacus", "sklearn", "matplotlib", "lxml")
+HEAVY: Final = (
+    *("torch", "opacus", "sklearn", "matplotlib", "lxml"),
+    *("pandas", "polars", "ray", "pyspark", "mlflow", "jax"),
+)
 
 # A fresh interpreter: three homes, an approved study, and the whole run where there is one.
 # argv: the model's kind.
