@@ -25,7 +25,13 @@ from fieldfare.client.ledger.peers import Fork, PeerClaim, PeerRows
 from fieldfare.shared.errors import LedgerError, ProtocolError
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.privacy.sides import SideCosts
-from fieldfare.shared.protocol.messages import KeyOffer, LastSum, Reply, Request
+from fieldfare.shared.protocol.messages import (
+    KeyOffer,
+    LastSum,
+    Reply,
+    Request,
+    read_unverified,
+)
 from fieldfare.shared.protocol.plan import SIDES, Plan
 from fieldfare.shared.protocol.remembered import Remembered, room_for
 from fieldfare.shared.run.remembered_check import ListedInOffers, names, signed_reply
@@ -44,7 +50,6 @@ def position_of(reply: Reply) -> Position:
     )
 
 
-@lru_cache(maxsize=512)  # of each peer of some hundred the newest, which is read at every step
 def shown_position(content: bytes | None) -> Position | None:
     """Return the position in a signed reply that a custodian kept.
 
@@ -53,13 +58,22 @@ def shown_position(content: bytes | None) -> Position | None:
     Raises:
         LedgerError: it is damaged.
     """
-    if content is None:
-        return None
+    return None if content is None else _position_in(content)
+
+
+@lru_cache(maxsize=512)  # of each peer of some hundred the newest, which is read at every step
+def _position_in(content: bytes) -> Position:
+    try:
+        return position_of(read_unverified(content, Reply))  # mostly read before
+    except ProtocolError:
+        return _old_position(content)
+
+
+def _old_position(content: bytes) -> Position:
+    """Return the position in a reply from before there were sides: every debit raised the total."""
     try:
         body = json.loads(content)["body"]
-        # Before there were sides every debit raised the total.
-        body = {"debited": body["cumulative"]} | body
-        reply = Reply.model_validate_json(json.dumps(body))
+        reply = Reply.model_validate_json(json.dumps({"debited": body["cumulative"]} | body))
     except (ValidationError, ValueError, KeyError, TypeError):
         raise LedgerError("expected a signed reply that was shown, found a damaged one") from None
     return position_of(reply)
@@ -220,7 +234,7 @@ class Peers:
 
     def _reply(self, content: bytes) -> _Signed:
         body = signed_reply(content, self.party.roster, self.party.protection)
-        return _Signed(body.institution, position_of(body), content)
+        return _Signed(body.institution, _position_in(content), content)
 
     def _still_verifies(self, content: bytes, name: str) -> bool:
         try:

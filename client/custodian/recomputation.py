@@ -266,17 +266,17 @@ class Recomputation:
         Raises:
             ProtocolError: somebody did not, or replies name two different lists of commitments.
         """
-        attempt = Attempt(opened, opened.body.hash, opens)
-        for participant, envelope in zip(
-            opened.body.participants if opens else (), last.statements, strict=True
-        ):
-            signed = self.party.from_member(envelope, Commitment, participant.institution)
-            attempt = attempt.with_commitment(signed)
-        for participant, envelope, vector in zip(
-            opened.body.participants, last.replies, last.vectors, strict=True
-        ):
-            reply = self.party.from_member(envelope, Reply, participant.institution)
-            attempt = attempt.with_reply(reply)
+        named = [participant.institution for participant in opened.body.participants]
+        attempt = Attempt(opened, opened.body.hash, opens).with_commitments(
+            self.party.from_member(envelope, Commitment, name)
+            for name, envelope in zip(named if opens else (), last.statements, strict=True)
+        )
+        replies = [
+            self.party.from_member(envelope, Reply, name)
+            for name, envelope in zip(named, last.replies, strict=True)
+        ]
+        attempt = attempt.with_replies(replies)
+        for reply, vector in zip(replies, last.vectors, strict=True):
             if reply.body.vector != bytes_hash(vector):
                 raise ProtocolError("expected each participant's own signed vector")
         return attempt.seeds

@@ -457,18 +457,22 @@ def open_envelope(
         ProtocolError: too large, not an envelope of this type, a field out of place, not
             canonical, a signer unknown to the roster or a signature that does not verify.
     """
-    if len(content) > MAX_MESSAGE_BYTES:
-        raise ProtocolError(f"expected at most {MAX_MESSAGE_BYTES} bytes, found {len(content)}")
-    if len(content) <= SHORT_BYTES:
-        read = _short_before(content, body_type)
-    else:
-        read = (_long_before if len(content) <= LONG_BYTES else _read)(content, body_type)
+    read = _read_once(content, body_type)
     if protection is Protection.EXACT:
         if isinstance(roster, Roster):
             read.verify_once(roster.key_of(read.opened.signer))
         else:
             roster.verify(read.opened.signer, read.signature, read.signed)
     return read.opened
+
+
+def read_unverified(content: bytes, body_type: type[B]) -> B:
+    """Parse an envelope whose signature was checked when it came, by a key that may be gone.
+
+    Raises:
+        ProtocolError: as `open_envelope`, but for the signer and the signature.
+    """
+    return _read_once(content, body_type).opened.body
 
 
 @dataclass(frozen=True)
@@ -502,6 +506,14 @@ def _read(content: bytes, body_type: type[B]) -> _Read[B]:
         raise ProtocolError(f"expected a well-formed {body_type.TYPE}") from None
     opened = Opened(body, envelope.signer, content)
     return _Read(opened, signature, under_type(body.TYPE, canonical))
+
+
+def _read_once(content: bytes, body_type: type[B]) -> _Read[B]:
+    if len(content) > MAX_MESSAGE_BYTES:
+        raise ProtocolError(f"expected at most {MAX_MESSAGE_BYTES} bytes, found {len(content)}")
+    if len(content) <= SHORT_BYTES:
+        return _short_before(content, body_type)
+    return (_long_before if len(content) <= LONG_BYTES else _read)(content, body_type)
 
 
 # A step's replies are looked at by each part that has to believe them. What is found follows from

@@ -7,9 +7,7 @@ the roster key's name.
 """
 
 import re
-from bisect import bisect_left
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Annotated, Any, Final, Literal, Self
 
 from cryptography.exceptions import InvalidSignature
@@ -51,6 +49,9 @@ class Roster(BaseModel):
     simulation's roster has none. `previous` is the hash of the roster that this one follows. A
     first roster follows none. The canonical form has no empty one of the last two fields.
     """
+
+    # A slot and no field: a copy takes the fields over and leaves it empty.
+    __slots__ = ("_kept_keys",)
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -100,7 +101,7 @@ class Roster(BaseModel):
         Raises:
             ProtocolError: not on the roster, or a roster without keys (simulation).
         """
-        key = self.coordinator if signer == COORDINATOR else self._key_of_member(signer)
+        key = self.coordinator if signer == COORDINATOR else self._member_keys().get(signer)
         if not key:
             raise ProtocolError(
                 "expected a signer with a key on the roster: pin the right roster",
@@ -108,10 +109,13 @@ class Roster(BaseModel):
             )
         return key
 
-    def _key_of_member(self, name: str) -> str:
-        place = bisect_left(self.members, name, key=attrgetter("id"))  # they are sorted
-        found = self.members[place : place + 1]
-        return found[0].key if found and found[0].id == name else ""
+    def _member_keys(self) -> dict[str, str]:
+        """Return all members' keys by id; kept, as every message of a step is looked up here."""
+        kept: dict[str, str] | None = getattr(self, "_kept_keys", None)
+        if kept is None:
+            kept = {member.id: member.key for member in self.members}
+            object.__setattr__(self, "_kept_keys", kept)
+        return kept
 
     def verify(self, signer: str, signature: bytes, content: bytes) -> None:
         """Check an Ed25519 signature (RFC 8032) against the roster's key of `signer`.

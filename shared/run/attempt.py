@@ -1,5 +1,6 @@
 """One attempt at a release: a request and its replies so far."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
@@ -88,13 +89,24 @@ class Attempt:
             MismatchError: not the signed commitment of a participant to this request, another
                 than before, or out of order.
         """
-        name = self._checked("commitment", opened, self.commitments)
-        if not self.opens or self.replies:
-            raise MismatchError("a reply, or the sum")
-        known = self.committed.get(name)
-        if known is not None and known.content != opened.content:
-            raise MismatchError("the same commitment to the same request")
-        return self._with(commitments={**self.commitments, name: opened})
+        return self.with_commitments((opened,))
+
+    def with_commitments(self, many: Iterable[Opened[Commitment]]) -> "Attempt":
+        """Return the attempt with more commitments, as if one came after the other.
+
+        Raises:
+            MismatchError: as `with_commitment`, of the first that does not fit.
+        """
+        known = dict(self.commitments)
+        for opened in many:
+            name = self._checked("commitment", opened, known)
+            if not self.opens or self.replies:
+                raise MismatchError("a reply, or the sum")
+            before = self.committed.get(name)
+            if before is not None and before.content != opened.content:
+                raise MismatchError("the same commitment to the same request")
+            known[name] = opened
+        return self._with(commitments=known)
 
     def with_reply(self, opened: Opened[Reply]) -> "Attempt":
         """Return the attempt with one more reply.
@@ -103,16 +115,27 @@ class Attempt:
             MismatchError: not the signed reply of a participant to this request, not what it
                 committed to, or out of order.
         """
-        name, reply = self._checked("reply", opened, self.replies), opened.body
-        if not self.opened:
-            raise MismatchError("a commitment of every participant before a reply")
-        expect("a reply that names these commitments", self.statements, reply.statements)
-        if self.opens:
-            promised = self.commitments[name].body
-            expect("the vector of the commitment", promised.vector, reply.vector)
-            seed = bytes_hash(bytes.fromhex(reply.seed))
-            expect("the seed of the commitment", promised.seed, seed)
-        return self._with(replies={**self.replies, name: opened})
+        return self.with_replies((opened,))
+
+    def with_replies(self, many: Iterable[Opened[Reply]]) -> "Attempt":
+        """Return the attempt with more replies, as if one came after the other.
+
+        Raises:
+            MismatchError: as `with_reply`, of the first that does not fit.
+        """
+        known = dict(self.replies)
+        for opened in many:
+            name, reply = self._checked("reply", opened, known), opened.body
+            if not self.opened:
+                raise MismatchError("a commitment of every participant before a reply")
+            expect("a reply that names these commitments", self.statements, reply.statements)
+            if self.opens:
+                promised = self.commitments[name].body
+                expect("the vector of the commitment", promised.vector, reply.vector)
+                seed = bytes_hash(bytes.fromhex(reply.seed))
+                expect("the seed of the commitment", promised.seed, seed)
+            known[name] = opened
+        return self._with(replies=known)
 
     def _with(
         self,

@@ -24,6 +24,13 @@ def roster(*ids: str, **changes: Any) -> Roster:
     )
 
 
+def test_a_copy_of_a_roster_finds_its_own_keys() -> None:
+    first = roster("a", "b")
+    assert first.key_of("a") == public(1)
+    members = tuple(one.model_copy(update={"key": public(9)}) for one in first.members)
+    assert first.model_copy(update={"members": members}).key_of("a") == public(9)
+
+
 def test_members_are_found_by_id() -> None:
     full = roster()
     assert full.ids == ("a", "b", "c")

@@ -81,6 +81,26 @@ def test_the_same_request_again_keeps_what_was_answered() -> None:
     assert again.again(again.asked).before == again.before
 
 
+def test_replies_together_are_those_one_by_one_up_to_the_first_that_does_not_fit() -> None:
+    run = WrittenRun(in_one_message()).finish()
+    kinds = [leaf.kind for leaf in run.leaves]
+    at = kinds.index(LeafKind.REPLY)
+    state = run.state.begin(run.state.run, run.roster).after(run.leaves[at - 1])
+    assert state.attempt is not None
+    one, other = (
+        open_envelope(run.leaves[at + place].content, Reply, run.roster, run.state.protection)
+        for place in (0, 1)
+    )
+    together = state.attempt.with_replies([one, other])
+    by_one = state.attempt.with_reply(one).with_reply(other)
+    assert list(together.replies.items()) == list(by_one.replies.items())
+    assert (together.answers, together.statements) == (by_one.answers, by_one.statements)
+    for wrong in ([other, one], [one, one]):
+        with pytest.raises(MismatchError, match="in the order of institutions"):
+            state.attempt.with_replies(wrong)
+    assert not state.attempt.replies
+
+
 # -- commit, then open --------------------------------------------------------------------------
 
 
