@@ -11,6 +11,7 @@ carries the histogram of residuals exactly while its entries stay below 2^53.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -32,7 +33,8 @@ RESIDUAL_BITS: Final = 20
 GAMMA_BITS: Final = RESIDUAL_BITS + WEIGHT_BITS
 RESIDUAL_STEPS: Final = 1 << RESIDUAL_BITS
 CLIPPING_BITS: Final = 10  # the study admits clipping norms on multiples of 2^-10 only
-MAX_EXACT_UNITS: Final = 1 << (53 - RESIDUAL_BITS)  # |residual| <= 1: the sum stays below 2^53
+EXACT_BITS: Final = 53  # float64 holds whole numbers below 2^53
+MAX_EXACT_UNITS: Final = 1 << (EXACT_BITS - RESIDUAL_BITS)  # |residual| <= 1: sums stay below 2^53
 CHUNK_UNITS: Final = 1 << 15  # keeps a chunk's residuals and positions in cache
 
 
@@ -125,6 +127,15 @@ class AdditiveSums:
     data: EncodedUnits
     caps: NDArray[np.int32]
 
+    @cached_property
+    def _folds_as_floats(self) -> bool:
+        """Tell whether no sum of products in `_fold` reaches 2^53, so that float64 is exact too.
+
+        Weights are folds over 2^8; compiled routines multiply floats, not integers.
+        """
+        largest = max((int(np.abs(fold).max(initial=0)) for fold in self.basis.folds), default=0)
+        return len(self.data) * RESIDUAL_STEPS * largest < 1 << EXACT_BITS
+
     def gradient_sum(self, parameters: NDArray[np.float64]) -> NDArray[np.int64]:
         """Return int64 (entries,): the sum of clipped unit gradients in units of 2^-28.
 
@@ -199,6 +210,11 @@ class AdditiveSums:
 
     def _fold(self, histograms: list[NDArray[np.float64]]) -> NDArray[np.int64]:
         """Fold exact residual histograms to slots, in int64 units of 2^-28."""
+        if self._folds_as_floats:
+            folded = [
+                h @ weights for h, weights in zip(histograms[1:], self.basis.weights, strict=True)
+            ]
+            return (np.concatenate([histograms[0], *folded]) * WEIGHT_STEPS).astype(np.int64)
         exact = [histogram.astype(np.int64) for histogram in histograms]
         parts = [h @ fold for h, fold in zip(exact[1:], self.basis.folds, strict=True)]
         return np.concatenate([exact[0] * WEIGHT_STEPS, *parts])

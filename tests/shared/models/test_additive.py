@@ -344,6 +344,17 @@ def test_more_units_than_floats_can_count_are_refused() -> None:
     assert (MAX_EXACT_UNITS - 1) * 2**20 < 2**53
 
 
+def test_folding_by_floats_is_folding_by_integers(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, data = model_of(8.0), random_units(FEATURES, 300, 16)
+    data.labels[:] = 0
+    by_floats = gradient(model, data, model.initial(1e4))  # all residuals at their limit
+    way = [model.prepare_on(model.basis, data)._folds_as_floats]
+    monkeypatch.setattr(additive, "EXACT_BITS", 20)
+    way.append(model.prepare_on(model.basis, data)._folds_as_floats)
+    assert way == [True, False]
+    assert np.array_equal(gradient(model, data, model.initial(1e4)), by_floats)
+
+
 # --- against libraries ---------------------------------------------------------------------
 
 
