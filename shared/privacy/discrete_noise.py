@@ -13,6 +13,7 @@ and releases; `delta_for` says what they do to delta.
 
 import math
 from fractions import Fraction
+from functools import lru_cache
 from typing import Final
 
 from fieldfare.shared.errors import AccountingError
@@ -104,6 +105,7 @@ def check_own_noise(*, sigma: float, gamma: float) -> None:
         )
 
 
+@lru_cache(maxsize=64)  # asked again for every release; it has n - t terms
 def smoothing_gap(*, participants: int, collusion_tolerance: int, local_scale: float) -> float:
     """Return tau, by how much a sum of discrete Gaussians is not one.
 

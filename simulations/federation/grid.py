@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from flwr.app import Context, Error, Message, RecordDict
+from flwr.app import ConfigRecord, Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 from flwr.supercore.task_identity import TaskIdentity
@@ -119,8 +119,7 @@ class InProcessGrid(Grid):
             state=RecordDict(),
             run_config={},
         )
-        # flwr shares records by reference: without a copy one node could change another's.
-        reply = self._call(copy.deepcopy(message), context)
+        reply = self._call(copied(message), context)
         if self._tap:
             self._tap(reply)
         self._replies[message.metadata.message_id] = reply
@@ -135,3 +134,25 @@ class InProcessGrid(Grid):
             return Message(Error(CLIENT_ERROR, type(error).__name__), reply_to=message)
         finally:
             TaskIdentity.node_id = SERVER_NODE
+
+
+def copied(message: Message) -> Message:
+    """Return a message of which nothing that can be changed is shared with the first.
+
+    flwr hands records on by reference: without a copy one node could change another's. Bytes
+    cannot be changed, and are most of it.
+    """
+    found = copy.copy(message)
+    found.__dict__["_metadata"] = copy.deepcopy(message.metadata)
+    if message.has_content():
+        records = message.content.items()
+        found.content = RecordDict({name: _copied_record(record) for name, record in records})
+    return found
+
+
+def _copied_record(record: Any) -> Any:
+    if not isinstance(record, ConfigRecord):
+        return copy.deepcopy(record)
+    return ConfigRecord(
+        {name: [*value] if isinstance(value, list) else value for name, value in record.items()}
+    )
