@@ -91,7 +91,7 @@ def begin(
     return bed.run(bed.agree())
 
 
-def until_step(bed: Bed, run: str, step: int) -> None:
+def until_step(bed: Bed, run: str, step: int, seconds: float = SECONDS) -> None:
     """Wait until a run has made so many steps."""
 
     def made() -> bool:
@@ -99,7 +99,7 @@ def until_step(bed: Bed, run: str, step: int) -> None:
         assert not row.state.ended, row.reason
         return row.progress is not None and row.progress.step >= step
 
-    until(made, SECONDS)
+    until(made, seconds)
 
 
 def picture(bed: Bed, run: str) -> dict[str, Any]:
