@@ -1,5 +1,6 @@
 """`coordinator.toml`: the coordinator's name, and the addresses where it listens."""
 
+import ipaddress
 from typing import Annotated, Final, Literal, Self
 
 import tomlkit
@@ -11,7 +12,14 @@ from fieldfare.shared.notices.settings import LONGEST_URL, checked_url
 from fieldfare.shared.protocol.identity import Contact, CoordinatorName
 from fieldfare.shared.quiet_hours import QuietText
 from fieldfare.shared.study.toml import Section, load_toml, parse_toml
-from fieldfare.shared.system.addresses import Host, HostPort, IpAddress, Port, split_address
+from fieldfare.shared.system.addresses import (
+    Host,
+    HostPort,
+    IpAddress,
+    Port,
+    ip_of,
+    split_address,
+)
 from fieldfare.shared.transcript.notes import COSIGNED, NoteKey, distinct_witnesses
 
 SETTINGS_FORMAT: Final = 1
@@ -72,6 +80,10 @@ class WitnessesSection(Section):
         return self
 
 
+def _version(address: str) -> int:
+    return ipaddress.ip_address(address).version
+
+
 class CoordinatorSettings(Section):
     """The whole file.
 
@@ -116,6 +128,17 @@ class CoordinatorSettings(Section):
             raise ValueError(
                 f"local_port: expected another port than {self.local_port}, where nodes are "
                 "served, found the same"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _proxies_can_come(self) -> Self:
+        bound = ip_of(self.bind_host)
+        strange = [one for one in self.proxies if bound and _version(one) != bound.version]
+        if bound and strange:
+            raise ValueError(
+                f"proxies: expected IPv{bound.version} addresses, as bind is one and takes no "
+                f"others, found {strange[0]}: change bind, or write how the proxy reaches it there"
             )
         return self
 

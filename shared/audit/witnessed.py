@@ -78,9 +78,10 @@ def check_witnessed(
         raise ProtocolError(f"expected the log {expected}, found {checkpoint.origin}")
     keys = [
         NoteKey(expected, SIGNED, bytes.fromhex(one))
-        for one in _online_keys(claim.later, roster_key, roster)
+        for one in dict.fromkeys(_online_keys(claim.later, roster_key, roster))
     ]
-    if not any(note.is_signed_by(key) for key in keys):
+    signed = sum(note.is_signed_by(key) for key in keys)
+    if not signed:
         raise ProtocolError(
             f"expected a checkpoint signed by the online key {keys[0].text} of the run's roster, "
             "found none: give a later roster that names the key (--later-roster)"
@@ -90,7 +91,7 @@ def check_witnessed(
     contradicting = next(_contradicting(mine, head, hashes), None)
     if contradicting is None and HeadEntry.of(head) not in mine:
         raise ProtocolError("expected the transcript's head among the witnessed ones, found none")
-    known = len(times) + 1
+    known = len(times) + signed
     return WitnessedFindings(
         *(expected, checkpoint.size, len(mine), times),
         others=len(note.signatures) - known,

@@ -139,6 +139,23 @@ def test_a_log_that_was_signed_by_the_key_of_a_later_roster_fits(recorded: Recor
         assert reason in misfit.reason
 
 
+def test_two_online_keys_of_one_coordinator_are_no_others(recorded: Recorder) -> None:
+    """While a key is renewed both may sign one checkpoint."""
+    identities = recorded.bench.federation.identities
+    roster, key = identities.roster, Ed25519PrivateKey.generate()
+    later = roster.model_copy(update={"version": 2, "coordinator": public_hex(key)})
+    found = WitnessedHeads.from_bytes(witnessed(recorded, heads_of(recorded), WITNESSES))
+    checkpoint = LogCheckpoint.from_text(Note.from_bytes(found.note.encode()).text)
+    note = checkpoint.signed(IdentitySigner(key), bytes.fromhex(later.coordinator)).decode()
+    second = note.splitlines(keepends=True)[-1]
+    content = found.model_copy(update={"note": found.note + second}).to_bytes()
+    offers = (offer_roster(later, identities.roster_key),) * 2
+    claim = WitnessClaim(content, KEYS, later=offers)
+    seen = audit(io.BytesIO(recorded.to_bytes()), recorded.trust, claim).witnessed
+    assert seen is not None
+    assert (len(seen.times), seen.others) == (len(WITNESSES), 0)
+
+
 def test_no_changed_byte_is_taken(recorded: Recorder) -> None:
     content = witnessed(recorded, heads_of(recorded, 12, len(recorded.leaves)), WITNESSES)
     roster, head = recorded.bench.federation.identities.roster, heads_of(recorded)[0]
