@@ -63,7 +63,7 @@ def records_check(
     """
     plan = load_study(study)
     tables = _named(records, mapping, table) if records else _own(home, plan, mapping, table)
-    with progress_bar() as said:
+    with progress_bar(begins="reading records") as said:
         report = check_records(tables, plan, today=datetime.now(UTC).date(), said=said)
     typer.echo("\n".join(report_lines(report)))
     if not report.loads:

@@ -174,7 +174,7 @@ def _seen_in_records(institution: Institution, study: Study) -> tuple[str, ...]:
             folder=institution.home.path,
             environment=os.environ,
         )
-        with progress_bar() as said:
+        with progress_bar(begins="reading records") as said:
             found = check_records(tables, study, today=utc_now().date(), said=said)
         return tuple(records_words(found))
     except FieldfareError as error:

@@ -107,6 +107,7 @@ class Reader:
         encoder = Encoder(columns, self.problems)
         kinds: dict[str, tuple[ColumnType, str]] = {}
         done = 0
+        self._tell(table, done)
         for part in table.runs():
             place = Place(table.name, part.name, self.rows, part.pieces)
             with self._noting(), part.open() as source:

@@ -11,17 +11,18 @@ Said = Callable[[str, int, int], None]
 
 
 @contextmanager
-def progress_bar(*, visible: bool | None = None) -> Iterator[Said]:
+def progress_bar(*, visible: bool | None = None, begins: str = "opening the run") -> Iterator[Said]:
     """Show a bar while the block lasts, and take it away at its end; gives what moves it.
 
     Args:
         visible: None: where stderr is a terminal.
+        begins: what goes on before anything is told.
     """
     errors = Console(stderr=True)
     shown = errors.is_terminal if visible is None else visible
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=errors, transient=True, disable=not shown) as bars:
-        bar = bars.add_task("opening the run", total=None)
+        bar = bars.add_task(begins, total=None)
         yield lambda what, done, total: bars.update(
             bar, description=what, completed=done, total=total
         )
