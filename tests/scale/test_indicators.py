@@ -1,9 +1,11 @@
 """Indicators out of core under a limit, and the same values where a bank's records lie.
 
-Spark needs the extra [spark] and Debian's default-jre-headless, PostgreSQL its package.
+Spark needs the extra [spark] and Debian's default-jre-headless, PostgreSQL its package. Over a
+million payments of the invented world the same is compared at night (FIELDFARE_SCALE_LONG).
 """
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -28,11 +30,14 @@ from fieldfare.client.typologies.pushed import run_in_postgresql
 
 pytestmark = pytest.mark.promises
 
+LONG = bool(os.environ.get("FIELDFARE_SCALE_LONG"))
 LIMIT = 2048  # MB
 PAYMENTS = 100_000
+PEOPLE = 8_100  # of a world whose first bank has a million payments in nine months
+WORLD_ENDS = date(2025, 9, 30)
 
 
-@pytest.fixture(scope="module", params=["probe", "payments"])
+@pytest.fixture(scope="module", params=["probe", "payments", *(["world"] if LONG else [])])
 def records(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, date]:
@@ -40,10 +45,21 @@ def records(
     if request.param == "payments":
         make_payments(folder, PAYMENTS, seed=3)
         return folder, AS_OF
+    if request.param == "world":
+        return first_bank(folder.with_name("world")), WORLD_ENDS
     folder.mkdir()
     for name, rows in checking.probe_records(3).items():
         pq.write_table(rows, folder / f"{name}.parquet")
     return folder, checking.AS_OF
+
+
+def first_bank(world: Path) -> Path:
+    command = [sys.executable, "-m", "fieldfare", "world", "make", "--people", str(PEOPLE),
+               "--months", "9", "--out", str(world), "--quiet"]  # fmt: skip
+    subprocess.run(command, check=True, timeout=1_200)
+    bank = world / "bank-a"
+    assert pq.read_metadata(bank / "transactions.parquet").num_rows >= 1_000_000
+    return bank
 
 
 def lacking_in(folder: Path) -> list[str]:
@@ -67,7 +83,7 @@ def assert_equal(found: Any, whole: Any) -> None:
         assert found.column(name).to_pylist() == whole.column(name).to_pylist(), name
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(3_000 if LONG else 600)
 def test_postgresql_gives_the_values_of_duckdb(records: tuple[Path, date]) -> None:
     folder, day = records
     with running_postgres() as server:
@@ -98,7 +114,7 @@ def local_spark(folder: Path) -> Iterator[Any]:
         session.stop()
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3_000 if LONG else 900)
 def test_spark_gives_the_values_of_duckdb(records: tuple[Path, date], tmp_path: Path) -> None:
     folder, day = records
     asked = PushedDown(own_pack(), Dialect.SPARK, day, lacking=lacking_in(folder))
