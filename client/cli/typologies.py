@@ -3,6 +3,7 @@
 import json
 import textwrap
 from collections.abc import Iterator, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -17,6 +18,7 @@ from fieldfare.client.records.settings import private_line
 from fieldfare.client.records.sources.covering import OPTION, OmittedCounts, bank_codes
 from fieldfare.client.typologies import features
 from fieldfare.client.typologies.checking import check_pack
+from fieldfare.client.typologies.days import DayFiles, days_between, run_days
 from fieldfare.client.typologies.extract import open_extract
 from fieldfare.client.typologies.pack import Pack, PackIndicator, load_pack, own_pack
 from fieldfare.client.typologies.partitions import MOST_PARTS, Room, room_beside
@@ -32,6 +34,7 @@ from fieldfare.client.typologies.running import (
 from fieldfare.client.typologies.typology import Typology
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.pages.words import percent
+from fieldfare.shared.system.private_files import PRIVATE_FOLDER
 from fieldfare.shared.terminal.screen import table
 from fieldfare.shared.terminal.stderr import progress_bar
 
@@ -161,7 +164,18 @@ def typologies_run(
         Path, typer.Argument(help="Holds transactions, accounts and customers, canonical.")
     ],
     as_of: Annotated[str, typer.Option(help="The last day to look at; a public date, 2026-03-31.")],
-    out: Annotated[Path, typer.Option(help="The Parquet file to write: unit, R01, ...")],
+    out: Annotated[
+        Path,
+        typer.Option(help="The Parquet file to write: unit, R01, ...; with --since a folder."),
+    ],
+    since: Annotated[
+        str,
+        typer.Option(
+            metavar="DAY",
+            help="Write a file for each day from this one to --as-of; "
+            "days that are there are not computed again.",
+        ),
+    ] = "",
     pack: PackOption = None,
     only: OnlyOption = "",
     lacking: Annotated[
@@ -194,7 +208,6 @@ def typologies_run(
 ) -> None:
     """Compute every indicator for every customer. Nothing leaves this machine."""
     chosen = _pack(pack, only)
-    _check_names([path for path in (out, hits, linked) if path is not None])
     task = RunTask(
         folder,
         chosen,
@@ -203,6 +216,12 @@ def typologies_run(
         bank_codes(participants) if participants else (),
         parts,
     )
+    if since:
+        if hits is not None or linked is not None:
+            raise UsageError("--since: expected neither --hits nor --linked, found one of them")
+        _run_days(task, day_given(since, "--since"), out, engine_memory(memory))
+        return
+    _check_names([path for path in (out, hits, linked) if path is not None])
     with room_beside(out, engine_memory(memory)) as room, progress_bar() as said:
         report = run_pack(task, room, out, hits, said)
         if linked is not None:
@@ -214,6 +233,24 @@ def typologies_run(
             f"{linked}: {forms} columns that look at other customers, "
             "for your own eyes: a study that names one is refused"
         )
+
+
+def _run_days(task: RunTask, since: date, folder: Path, memory: int) -> None:
+    """Write a file for each day into a folder, and say of each day what was done."""
+    days_between(since, task.as_of)
+    folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+    files = DayFiles(folder)
+    with room_beside(files.folder / "days", memory) as room, progress_bar() as said:
+        for day, report in run_days(task, since, room, files, said):
+            told = "there already"
+            if report is not None:
+                told = f"{report.units} customers{_files_read(report)}"
+            typer.echo(f"{day}: {told}")
+
+
+def _files_read(report: RunReport) -> str:
+    read, of = report.files
+    return f", {read} of {of} files of entries read" if of > 1 else ""
 
 
 def _check_names(files: Sequence[Path]) -> None:
@@ -240,7 +277,8 @@ def _run_linked(task: RunTask, room: Room, linked: Path) -> None:
 def _report(report: RunReport, pack: Pack) -> list[str]:
     """Say what was computed, what is missing and why; counts stay on this screen."""
     cut = f", in {report.parts} parts" if report.parts > 1 else ""
-    lines = [f"{report.units} customers, {len(pack.indicators)} indicators{cut}"]
+    counts = f"{report.units} customers, {len(pack.indicators)} indicators"
+    lines = [counts + cut + _files_read(report)]
     lines += [line for one in pack.indicators for line in _line(report, one)]
     lines += [
         f"{name}: only empty values in {', '.join(columns)}; if this institution lacks it, say "

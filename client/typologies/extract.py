@@ -13,8 +13,9 @@ from typing import Any, Final
 import duckdb
 
 from fieldfare.client.records.canonical.bank import TABLES
-from fieldfare.client.records.canonical.tables import LoadedTable, load_folder
+from fieldfare.client.records.canonical.tables import LoadedTable, load_table
 from fieldfare.client.records.sources.covering import OmittedCounts, leave_out
+from fieldfare.client.typologies.windows import needed_tables
 from fieldfare.shared.errors import RecordsError, UsageError
 
 LEAST_MEMORY: Final = 1500 * 2**20  # bytes; of the engine's own buffers
@@ -61,7 +62,8 @@ def open_extract(
     """Read a folder of canonical files.
 
     Args:
-        folder: holds transactions, accounts and customers.
+        folder: holds transactions, accounts and customers; files without an entry of the days
+            that are looked at are not read.
         as_of: a public date. Read off the records it would make every customer's features
             depend on who paid last.
         lacking: columns that are in the files but hold nothing, as `transactions.mcc`.
@@ -78,7 +80,8 @@ def open_extract(
     opened = engine or partial(confined_connection, threads)
     with opened() as connection:
         try:
-            tables = load_folder(connection, folder)
+            needed = needed_tables(folder, as_of)
+            tables = {name: load_table(connection, name, needed[name]) for name in TABLES}
             yield prepared(connection, tables, as_of, lacking, banks=banks)
         except duckdb.OutOfMemoryException:
             if engine is not None:  # who chose the memory says so

@@ -44,23 +44,23 @@ FROM accounts AS a
 JOIN customer AS c USING (customer_id);
 
 CREATE TABLE entry AS
-WITH taken_back AS (
-    SELECT DISTINCT account_id, reversal_of AS txn_id
-    FROM transactions
-    WHERE reversal_of IS NOT NULL
-),
-local AS (
+WITH local AS (
     SELECT
         *,
         ts_utc + to_minutes(coalesce(tz_offset_min, 0)) AS happened
     FROM transactions
-    WHERE NOT coalesce(is_attempted, false) AND reversal_of IS NULL
 ),
 dated AS (
     SELECT
         *,
         date_diff('day', CAST(happened AS DATE), CAST($as_of AS DATE)) AS age
     FROM local
+),
+-- what was taken back later is still there: no day's numbers hang on days after it
+taken_back AS (
+    SELECT DISTINCT account_id, reversal_of AS txn_id
+    FROM dated
+    WHERE reversal_of IS NOT NULL AND age BETWEEN 0 AND 269
 )
 SELECT
     a.unit,
@@ -132,7 +132,9 @@ SELECT
 FROM dated AS d
 JOIN account AS a ON a.account = d.account_id
 ANTI JOIN taken_back AS b ON b.account_id = d.account_id AND b.txn_id = d.txn_id
-WHERE d.age BETWEEN 0 AND 269;
+WHERE
+    d.age BETWEEN 0 AND 269         -- client/typologies/windows.py reads no other days
+    AND NOT coalesce(d.is_attempted, false) AND d.reversal_of IS NULL;
 
 -- People who sent money in the last ninety days and were never paid by this customer: who
 -- shares a rent pays in both directions.

@@ -26,7 +26,6 @@ from fieldfare.client.records.canonical.tables import (
     LoadedTable,
     columns_sql,
     load_table,
-    table_in,
 )
 from fieldfare.client.records.sources.engine import CheckedBatches
 from fieldfare.client.records.sources.sql import literal
@@ -38,6 +37,7 @@ from fieldfare.client.typologies.extract import (
     prepared,
     refuse_loose_ends,
 )
+from fieldfare.client.typologies.windows import needed_tables
 from fieldfare.shared.errors import RecordsError
 from fieldfare.shared.system.whole_files import passing_folder
 
@@ -167,16 +167,18 @@ def _number(customer: str) -> str:
     return f"md5_number_lower({customer})"
 
 
-def cut(canonical: Path, room: Room, count: int) -> CustomerParts:
+def cut(canonical: Path, room: Room, count: int, as_of: date) -> CustomerParts:
     """Read a folder of canonical files once, checked, into `count` parts in the room's folder.
+
+    Files without an entry of the days that `as_of` looks at are not read.
 
     Raises:
         RecordsError: the records do not fit; says the row.
     """
+    needed = needed_tables(canonical, as_of)
     with room.files_connection() as connection:
         loaded = {
-            name: load_table(connection, name, table_in(canonical, name))
-            for name in ("customers", "accounts")
+            name: load_table(connection, name, needed[name]) for name in ("customers", "accounts")
         }
         refuse_loose_ends(connection, ("customers", "accounts"))
         connection.execute(
@@ -187,7 +189,7 @@ def cut(canonical: Path, room: Room, count: int) -> CustomerParts:
               "FROM customers")  # fmt: skip
         _copy(connection, room, "accounts", "* FROM accounts JOIN place USING (account_id)")
         connection.execute("DROP TABLE customers; DROP TABLE accounts")
-        rows = CheckedRows("transactions", table_in(canonical, "transactions"))
+        rows = CheckedRows("transactions", needed["transactions"])
         _cut_rows(connection, room, rows)
     _refuse_strays(room)
     return CustomerParts(room.folder, count, {**loaded, "transactions": rows.loaded()})

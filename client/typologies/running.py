@@ -4,7 +4,6 @@ Same records, same bytes: whatever the number of parts, of threads, and of bytes
 """
 
 import os
-import shutil
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -17,9 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fieldfare.client.records.canonical.tables import file_of
 from fieldfare.client.records.sources.covering import OmittedCounts
-from fieldfare.client.records.sources.source import FileKind, folder_files, kind_of
+from fieldfare.client.records.sources.source import FileKind, kind_of
 from fieldfare.client.records.sources.sql import literal, quoted
 from fieldfare.client.typologies.extract import (
     Extract,
@@ -30,8 +28,10 @@ from fieldfare.client.typologies.extract import (
 from fieldfare.client.typologies.features import UNIT, FeatureTable, feature_table, hit_table
 from fieldfare.client.typologies.pack import Pack
 from fieldfare.client.typologies.partitions import MOST_PARTS, Room, cut
+from fieldfare.client.typologies.windows import NeededFiles, needed_files
 from fieldfare.shared.errors import RecordsError, UsageError
 from fieldfare.shared.system.private_files import create_private
+from fieldfare.shared.system.whole_files import passing_folder
 from fieldfare.shared.terminal.stderr import Said
 
 ROWS_IN_A_GROUP: Final = 65_536  # of the Parquet files that are written
@@ -81,6 +81,7 @@ class RunReport:
 
     Attributes:
         parts: how many parts the records were cut into.
+        files: of entries, how many were read, and how many there are.
         units: customers.
         missing: indicators that could not be computed, each with the columns it lacks.
         doubtful: those that were, over columns without one value.
@@ -90,6 +91,7 @@ class RunReport:
     """
 
     parts: int = 1
+    files: tuple[int, int] = (1, 1)
     units: int = 0
     missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     doubtful: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -153,10 +155,12 @@ def outgrown(task: RunTask, room: Room) -> Iterator[None]:
 
 def _extracts(task: RunTask, room: Room, report: RunReport) -> Iterator[Extract]:
     refuse_unknown(task.lacking)
-    needed = -(-rows_about(task.canonical) // room.rows)
+    files = needed_files(task.canonical, task.as_of)
+    report.files = (len(files.files), files.of)
+    needed = -(-rows_about(files) // room.rows)
     report.parts = min(MOST_PARTS, max(needed, task.parts or 1))
     if report.parts > 1:
-        parts = cut(task.canonical, room, report.parts)
+        parts = cut(task.canonical, room, report.parts, task.as_of)
         yield from parts.extracts(room, task.as_of, task.lacking, banks=task.banks)
         return
     with open_extract(
@@ -165,15 +169,9 @@ def _extracts(task: RunTask, room: Room, report: RunReport) -> Iterator[Extract]
         yield extract
 
 
-def rows_about(canonical: Path) -> int:
-    """Return about how many entries a folder's transactions hold: exact for Parquet.
-
-    Raises:
-        RecordsError: there are none.
-    """
-    path = file_of(canonical, "transactions")
-    files = folder_files(path) if path.is_dir() else (path,)
-    return sum(_rows_of(file) for file in files)
+def rows_about(needed: NeededFiles) -> int:
+    """Return about how many entries files hold: exact for Parquet."""
+    return sum(_rows_of(file) for file in needed.files)
 
 
 def _rows_of(file: Path) -> int:
@@ -256,19 +254,21 @@ def private_parquet(room: Room, path: Path, name: str, schema: Any) -> Iterator[
     """Yield a writer of a Parquet file, mode 0600, that stands at `path` once it is whole.
 
     Args:
-        room: in whose folder it is written.
+        room: in whose folder it is written, if that is beside `path`; else in one that is.
         path: where it goes, over what stands there.
         name: of the draft.
         schema: of its rows.
     """
-    draft = room.folder / name
-    create_private(draft, b"")  # a writer keeps the mode of what is there
-    with pq.ParquetWriter(draft, schema, compression="zstd") as writer:
-        yield writer
-    if path.absolute().parent == room.folder.parent:
+    with ExitStack() as stack:
+        folder = room.folder
+        if path.absolute().parent != folder.parent:  # perhaps the disk is another one
+            beside = path.absolute().with_name(f".{path.name}.parts")
+            folder = stack.enter_context(passing_folder(beside, RecordsError))
+        draft = folder / name
+        create_private(draft, b"")  # a writer keeps the mode of what is there
+        with pq.ParquetWriter(draft, schema, compression="zstd") as writer:
+            yield writer
         os.replace(draft, path)  # noqa: PTH105 -- over what stands there, at once
-    else:
-        shutil.move(draft, path)
 
 
 def _count(report: RunReport, pack: Pack, table: Any, fired: Any) -> None:

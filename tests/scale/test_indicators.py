@@ -26,6 +26,7 @@ from fieldfare.client.typologies.dialects import Dialect, PushedDown, statements
 from fieldfare.client.typologies.extract import open_extract
 from fieldfare.client.typologies.features import feature_table
 from fieldfare.client.typologies.pack import own_pack
+from fieldfare.client.typologies.partitions import cut, room_beside
 from fieldfare.client.typologies.pushed import run_in_postgresql
 
 pytestmark = pytest.mark.promises
@@ -154,3 +155,12 @@ def test_the_benchmark_prints_a_line_for_each_size(tmp_path: Path) -> None:
     assert line["seconds_for_a_million"] > 0
     assert line["peak_mb"] < line["limit_mb"]
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.timeout(300)
+def test_entries_go_to_their_parts_as_they_come(tmp_path: Path) -> None:
+    make_payments(tmp_path / "canonical", 1_000_000, seed=7)
+    with room_beside(tmp_path / "f.parquet", 400 << 20, 2) as room:
+        (room.folder / "spill").write_bytes(b"")  # so that nothing can be spilled
+        parts = cut(tmp_path / "canonical", room, 5, AS_OF)
+        assert parts.tables["transactions"].rows == 1_000_000

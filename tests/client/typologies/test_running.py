@@ -1,6 +1,7 @@
 """Runs within a stated memory: the same bytes however customers are cut."""
 
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ def test_a_part_with_more_than_fits_is_cut_again(
     monkeypatch.setattr(partitions, "LEAST_ROWS", 2_000)
     monkeypatch.setattr(partitions, "ROWS_FOR_A_GIGABYTE", 0)
     with room_beside(tmp_path / "f.parquet", MEMORY) as room:
-        units = [one.units for one in cut(canonical, room, 2).extracts(room, AS_OF)]
+        units = [one.units for one in cut(canonical, room, 2, AS_OF).extracts(room, AS_OF)]
     assert len(units) > 2
     assert sum(units) == whole[1].units
     assert ran(canonical, tmp_path / "f.parquet", 2)[0] == whole[0]
@@ -89,7 +90,7 @@ def test_parts_are_for_this_user_alone_and_one_run_writes_a_file(
     with room_beside(out, MEMORY) as room:
         assert not list(room.folder.iterdir())
         assert room.folder == left
-        cut(canonical, room, 3)
+        cut(canonical, room, 3, AS_OF)
         assert room.folder.stat().st_mode & 0o777 == 0o700
         with pytest.raises(RecordsError, match="no other command"), room_beside(out, MEMORY):
             pass
@@ -126,6 +127,28 @@ def test_who_hits_what_is_for_this_user_alone(canonical: Path, tmp_path: Path) -
         os.umask(before)
     assert [path.stat().st_mode & 0o777 for path in files] == [0o600] * 3
     assert sorted(tmp_path.iterdir()) == sorted(files)
+
+
+def test_a_file_on_another_disk_appears_at_once_too(
+    canonical: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved: list[tuple[int, int]] = []
+    replace = os.replace
+
+    def replaced(draft: Path, path: Path) -> None:
+        moved.append((draft.stat().st_dev, path.parent.stat().st_dev))
+        replace(draft, path)
+
+    monkeypatch.setattr(os, "replace", replaced)
+    disks = (Path(one) for one in ("/dev/shm", "/var/tmp"))  # noqa: S108 -- one is another disk
+    there = next(one for one in disks if one.stat().st_dev != tmp_path.stat().st_dev)
+    with tempfile.TemporaryDirectory(dir=there) as other:
+        hits = Path(other) / "hits.parquet"
+        with room_beside(tmp_path / "f.parquet", MEMORY) as room:
+            run_pack(RunTask(canonical, PACK, AS_OF), room, tmp_path / "f.parquet", hits)
+        assert hits.stat().st_mode & 0o777 == 0o600
+        assert list(hits.parent.iterdir()) == [hits]
+    assert [draft == place for draft, place in moved] == [True, True]
 
 
 @pytest.mark.parametrize(
