@@ -10,13 +10,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.benchmarks.scale.payments import AS_OF, make_payments
+from tests.client.typologies.test_windows import features, written
 from tests.support.system.memory_group import memory_group
 from tests.support.system.postgres import running_postgres
 
@@ -164,3 +168,30 @@ def test_entries_go_to_their_parts_as_they_come(tmp_path: Path) -> None:
         (room.folder / "spill").write_bytes(b"")  # so that nothing can be spilled
         parts = cut(tmp_path / "canonical", room, 5, AS_OF)
         assert parts.tables["transactions"].rows == 1_000_000
+
+
+@pytest.mark.timeout(1_200)
+@given(
+    ago=st.integers(-5, 200),
+    wide=st.integers(5, 40),
+    late=st.integers(0, 120),
+    parts=st.sampled_from([1, 4]),
+)
+@settings(max_examples=12 if LONG else 2, deadline=None)
+def test_the_whole_pack_gives_a_day_the_same_bytes_from_its_windows(
+    ago: int, wide: int, late: int, parts: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    home = tmp_path_factory.mktemp("days")
+    make_payments(home / "whole", 20_000, seed=late)
+    records = {name: pq.read_table(home / "whole" / f"{name}.parquet") for name in TABLES}
+    day = pc.divide(
+        pc.cast(pc.cast(records["transactions"].column("ts_utc"), "date32"), "int32"), wide
+    )
+    number = pc.cast(pc.utf8_slice_codeunits(records["transactions"].column("txn_id"), 8), "int32")
+    came = pc.if_else(pc.equal(pc.bit_wise_and(number, 15), 0), pc.add(day, late // wide), day)
+    cut_up = written(home / "cut", came.combine_chunks(), records)
+    as_of = AS_OF - timedelta(ago)
+    whole, _ = features(home / "whole", as_of, home / "w.parquet", pack=own_pack())
+    found, (read, of) = features(cut_up, as_of, home / "c.parquet", parts, own_pack())
+    assert found == whole
+    assert read <= of

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldfare.client.typologies.checking import AS_OF, probe_records
-from fieldfare.client.typologies.pack import own_pack
+from fieldfare.client.typologies.pack import Pack, own_pack
 from fieldfare.client.typologies.partitions import room_beside
 from fieldfare.client.typologies.running import RunTask, run_pack
 from fieldfare.client.typologies.windows import WINDOW_DAYS, needed_files
@@ -20,24 +20,25 @@ from fieldfare.client.typologies.windows import WINDOW_DAYS, needed_files
 MEMORY = 600 << 20
 PACK = own_pack().chosen(["R01", "R03", "R14", "R35"])
 RECORDS = probe_records(11)
-START = AS_OF - timedelta(200)  # half of its days look at all entries, half do not
 
 
-def written(folder: Path, days: Any) -> Path:
-    """Write the records, entries in a file for each of `days`, which says one for each entry."""
+def written(folder: Path, days: Any, records: dict[str, Any] = RECORDS) -> Path:
+    """Write records, entries in a file for each of `days`, which says one for each entry."""
     (folder / "transactions").mkdir(parents=True)
     for name in ("accounts", "customers"):
-        pq.write_table(RECORDS[name], folder / f"{name}.parquet")
-    entries = RECORDS["transactions"]
+        pq.write_table(records[name], folder / f"{name}.parquet")
+    entries = records["transactions"]
     for day in pc.unique(days).to_pylist():
         rows = entries.filter(pc.equal(days, day))
         pq.write_table(rows, folder / "transactions" / f"{day}.parquet")
     return folder
 
 
-def features(folder: Path, as_of: date, out: Path, parts: int | None = None) -> tuple[bytes, Any]:
+def features(
+    folder: Path, as_of: date, out: Path, parts: int | None = None, pack: Pack = PACK
+) -> tuple[bytes, Any]:
     with room_beside(out, MEMORY, 2) as room:
-        report = run_pack(RunTask(folder, PACK, as_of, parts=parts), room, out)
+        report = run_pack(RunTask(folder, pack, as_of, parts=parts), room, out)
     return out.read_bytes(), report.files
 
 
