@@ -95,6 +95,30 @@ PackOption = Annotated[
     Path | None, typer.Option(help="A folder of your own typologies; else Fieldfare's.")
 ]
 OnlyOption = Annotated[str, typer.Option(help="Only these: R01,R02,...")]
+AsOfOption = Annotated[
+    str, typer.Option(help="The last day to look at; a public date, 2026-03-31.")
+]
+SinceOption = Annotated[
+    str,
+    typer.Option(
+        metavar="DAY",
+        help="Write a file for each day from this one to --as-of; days that are there are not "
+        "computed again.",
+    ),
+]
+ParticipantsOption = Annotated[
+    str,
+    typer.Option(
+        OPTION,
+        metavar="CODES",
+        help="Bank codes of all participants, yours too: payments with their customers are "
+        "left out, and the promise covers the person.",
+    ),
+]
+MemoryOption = Annotated[
+    int | None,
+    typer.Option(metavar="MB", help="What the run may hold; else 4096, or half the machine."),
+]
 
 
 def _pack(folder: Path | None, only: str = "") -> Pack:
@@ -163,19 +187,12 @@ def typologies_run(
     folder: Annotated[
         Path, typer.Argument(help="Holds transactions, accounts and customers, canonical.")
     ],
-    as_of: Annotated[str, typer.Option(help="The last day to look at; a public date, 2026-03-31.")],
+    as_of: AsOfOption,
     out: Annotated[
         Path,
         typer.Option(help="The Parquet file to write: unit, R01, ...; with --since a folder."),
     ],
-    since: Annotated[
-        str,
-        typer.Option(
-            metavar="DAY",
-            help="Write a file for each day from this one to --as-of; "
-            "days that are there are not computed again.",
-        ),
-    ] = "",
+    since: SinceOption = "",
     pack: PackOption = None,
     only: OnlyOption = "",
     lacking: Annotated[
@@ -188,19 +205,8 @@ def typologies_run(
         Path | None,
         typer.Option(help="Also write forms that look at other customers; no study reads them."),
     ] = None,
-    participants: Annotated[
-        str,
-        typer.Option(
-            OPTION,
-            metavar="CODES",
-            help="Bank codes of all participants, yours too: payments with their customers are "
-            "left out, and the promise covers the person.",
-        ),
-    ] = "",
-    memory: Annotated[
-        int | None,
-        typer.Option(metavar="MB", help="What the run may hold; else 4096, or half the machine."),
-    ] = None,
+    participants: ParticipantsOption = "",
+    memory: MemoryOption = None,
     parts: Annotated[
         int | None,
         typer.Option(min=1, max=MOST_PARTS, help="Cut customers into so many parts at least."),
@@ -317,7 +323,7 @@ def _line(report: RunReport, indicator: PackIndicator) -> list[str]:
 @app.command("typologies.sql")
 def typologies_sql(
     dialect: Annotated[str, typer.Option(help="The engine: spark or postgres.")],
-    as_of: Annotated[str, typer.Option(help="The last day to look at; a public date, 2026-03-31.")],
+    as_of: AsOfOption,
     out: Annotated[
         Path | None, typer.Option(help="The new file: SQL, or with --uri-file Parquet; else shown.")
     ] = None,

@@ -13,7 +13,7 @@ from typing import Any, Final
 import duckdb
 
 from fieldfare.client.records.canonical.bank import TABLES
-from fieldfare.client.records.canonical.tables import LoadedTable, load_table
+from fieldfare.client.records.canonical.tables import LoadedTable, load_tables
 from fieldfare.client.records.sources.covering import OmittedCounts, leave_out
 from fieldfare.client.typologies.windows import needed_tables
 from fieldfare.shared.errors import RecordsError, UsageError
@@ -80,8 +80,7 @@ def open_extract(
     opened = engine or partial(confined_connection, threads)
     with opened() as connection:
         try:
-            needed = needed_tables(folder, as_of)
-            tables = {name: load_table(connection, name, needed[name]) for name in TABLES}
+            tables = load_tables(connection, needed_tables(folder, as_of))
             yield prepared(connection, tables, as_of, lacking, banks=banks)
         except duckdb.OutOfMemoryException:
             if engine is not None:  # who chose the memory says so

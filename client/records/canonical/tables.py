@@ -102,14 +102,16 @@ class Only:
         return f"{_text(self.column, source)} IN ({listed})" if listed else "false"
 
 
-def load_folder(connection: duckdb.DuckDBPyConnection, folder: Path) -> dict[str, LoadedTable]:
-    """Read a folder's canonical tables into tables of the same names in `connection`.
+def load_tables(
+    connection: duckdb.DuckDBPyConnection, tables: Mapping[str, Table]
+) -> dict[str, LoadedTable]:
+    """Read all canonical tables into tables of the same names in `connection`.
 
     Raises:
         RecordsError: a table is absent, has a column that no canonical record has, or a value
             that does not fit; says the row.
     """
-    return {name: load_table(connection, name, table_in(folder, name)) for name in TABLES}
+    return {name: load_table(connection, name, tables[name]) for name in TABLES}
 
 
 def table_in(folder: Path, name: str) -> Table:

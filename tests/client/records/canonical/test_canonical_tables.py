@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fieldfare.client.records.canonical.bank import Account, Customer, Transaction
+from fieldfare.client.records.canonical.bank import TABLES, Account, Customer, Transaction
 from fieldfare.client.records.canonical.cases import CaseSummary
-from fieldfare.client.records.canonical.tables import arrow_schema, load_folder
+from fieldfare.client.records.canonical.tables import arrow_schema, load_tables, table_in
 from fieldfare.shared.errors import RecordsError
 
 PAYMENTS = """txn_id,account_id,ts_utc,direction,amount_minor,currency,channel,mcc,merchant_city
@@ -33,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
 
 def loaded(folder: Path) -> tuple[Any, Any]:
     connection = duckdb.connect(":memory:")
-    return connection, load_folder(connection, folder)
+    return connection, load_tables(connection, {one: table_in(folder, one) for one in TABLES})
 
 
 def test_a_folder_of_csv_loads_typed(folder: Path) -> None:
