@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -28,6 +29,7 @@ from fieldfare.client.records.sources.source import (
     kind_of,
     open_source,
 )
+from fieldfare.shared.errors import RecordsError
 
 WINDOW_DAYS: Final = 270  # as ledger.sql has it: the day itself and those before
 _TABLE: Final = "transactions"
@@ -63,15 +65,28 @@ def needed_files(canonical: Path, as_of: date) -> NeededFiles:
     """Return the files that may hold an entry of the days that `as_of` looks at.
 
     Raises:
-        RecordsError: there are none, or files of several kinds.
+        RecordsError: there are none, files of several kinds, or folders that are canonical columns.
     """
     path = file_of(canonical, _TABLE)
     if not path.is_dir():
         return NeededFiles(path, (path,), 1)
     files = folder_files(path)
+    for file in files:
+        _refuse_columns(path, file.relative_to(path).parts[:-1])
     needed = tuple(file for file in files if _may_hold(file, as_of))
     # One is read all the same: it says which columns there are.
     return NeededFiles(path, needed or files[-1:], len(files))
+
+
+def _refuse_columns(path: Path, folders: tuple[str, ...]) -> None:
+    """Refuse partitions that hold what the files then lack; other ones say nothing of an entry."""
+    for one in folders:
+        name = unquote(one.partition("=")[0])
+        if name in TABLES[_TABLE].model_fields:
+            raise RecordsError(
+                f"{path}: expected partitions by what is no column of an entry, as day=2026-03-31, "
+                f"found {name}=...; write {name} into the files"
+            )
 
 
 def needed_tables(canonical: Path, as_of: date) -> dict[str, Table]:

@@ -16,6 +16,7 @@ from fieldfare.client.typologies.pack import Pack, own_pack
 from fieldfare.client.typologies.partitions import room_beside
 from fieldfare.client.typologies.running import RunTask, run_pack
 from fieldfare.client.typologies.windows import WINDOW_DAYS, needed_files
+from fieldfare.shared.errors import RecordsError
 
 MEMORY = 600 << 20
 PACK = own_pack().chosen(["R01", "R03", "R14", "R35"])
@@ -120,3 +121,15 @@ def test_what_a_file_does_not_say_is_read(tmp_path: Path) -> None:
     entries_at(tmp_path, "older.parquet", old.to_pylist(), None)
     found = needed_files(tmp_path, date(2026, 3, 31))
     assert [one.name for one in found.files] == ["older.parquet"]  # it says the columns
+
+
+def test_partitions_by_day_are_read_and_those_of_a_column_are_refused(tmp_path: Path) -> None:
+    days = pa.array([0] * RECORDS["transactions"].num_rows)
+    folder = written(tmp_path / "canonical", days) / "transactions"
+    expected = features(folder.parent, AS_OF, tmp_path / "f.parquet")
+    (folder / "day=2026-03-31").mkdir()
+    (folder / "0.parquet").rename(folder / "day=2026-03-31" / "part-0.parquet")
+    assert features(folder.parent, AS_OF, tmp_path / "f.parquet") == expected
+    (folder / "day=2026-03-31").rename(folder / "booking_date=2026-03-31")
+    with pytest.raises(RecordsError, match=r"no column of an entry, .* found booking_date="):
+        needed_files(folder.parent, AS_OF)
