@@ -112,7 +112,6 @@ def parts_kept(folder: Path, study: str, now: datetime, *, resume: bool) -> Iter
         now: parts of loads that nobody went on with for a week go.
         resume: keep them.
     """
-    folder.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
     for left in folder.glob(f"{NAME}*"):
         since = now - datetime.fromtimestamp(left.lstat().st_mtime, now.tzinfo)
         if not resume or since > LONGEST:
@@ -120,6 +119,7 @@ def parts_kept(folder: Path, study: str, now: datetime, *, resume: bool) -> Iter
     with ExitStack() as ended:
         kept = None
         if resume:
-            with suppress(UsageError):
+            with suppress(UsageError, OSError):
+                folder.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
                 kept = ended.enter_context(lasting_folder(folder / f"{NAME}{study}"))
         yield KeptParts(kept)

@@ -25,6 +25,7 @@ from fieldfare.client.institution.open import (
 )
 from fieldfare.client.journal.decisions import JournalDecisions
 from fieldfare.client.policy.policy import limits
+from fieldfare.client.records.load import Load
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.shared.errors import KeysError, LedgerError, RecordsError, StudyError, UsageError
 from fieldfare.shared.features.basis import encode_numeric
@@ -108,6 +109,34 @@ def test_a_unit_keeps_its_side_over_studies_and_extracts(
     custody.ledger.close()
     with open_custody(coordinator.institution(), None, clock) as again:  # and over restarts
         assert held_out(again, home_study()) - new == first - gone
+
+
+@pytest.mark.parametrize("resume", ["true", "false"])
+def test_an_interrupted_load_goes_on_where_the_settings_say_so(
+    coordinator: Coordinator, monkeypatch: pytest.MonkeyPatch, resume: str
+) -> None:
+    home = coordinator.homes["bank-a"]
+    lines = (home.path / "records.csv").read_text().splitlines()
+    (home.path / "records").mkdir()
+    for part in range(3):
+        text = "\n".join([lines[0], *lines[1 + part :: 3], ""])
+        (home.path / "records" / f"{part}.csv").write_text(text)
+    coordinator.edit(home.settings, 'path = "records.csv"', 'path = "records"')
+    with home.settings.open("a") as file:
+        file.write(f"\n[partitions]\nresume = {resume}\n")
+    load = records_loader(coordinator.institution(), {})
+    with monkeypatch.context() as patched:
+        patched.setattr(Load, "finish", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            load(home_study())
+    left = list(home.spill.glob("kept-*/*.arrow"))
+    assert len(left) == (3 if resume == "true" else 0)
+    found = load(home_study())
+    assert (found.units, list(home.spill.glob("kept-*"))) == (UNITS, [])
+
+
+def interrupted(load: Load) -> None:
+    raise KeyboardInterrupt
 
 
 def test_without_sources_the_remedy_is_said(coordinator: Coordinator) -> None:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow import csv
 from tests.support.properties import SHARING
 
 from fieldfare.client.records import LoadedRecords, read_records
@@ -109,6 +110,34 @@ def test_a_partition_is_a_column_of_its_rows(
         with part.open() as source:
             alone += texts_in(source)
     assert alone == found
+
+
+@pytest.mark.parametrize("kind", ["csv", "arrow", "parquet"])
+def test_partitions_of_every_kind_of_file(tmp_path: Path, kind: str) -> None:
+    """A name that would end a text of SQL is one; a line that is no row is told by its file."""
+    odd = 0
+    for index, day in enumerate(["a'b", 'c"d', "e"]):
+        place = tmp_path / f"day={day}" / f"p.{kind}"
+        place.parent.mkdir()
+        table = rows(index * 4, 4)
+        if kind == "csv":
+            csv.write_csv(table, place)
+            place.write_text(place.read_text() + "one,two\n")
+            odd += 1
+        elif kind == "arrow":
+            with pa.ipc.new_file(place, table.schema) as writer:
+                writer.write_table(table)
+        else:
+            pq.write_table(table, place)
+    plan = study(day=True)
+    feature = plan.features[1].model_copy(update={"levels": ("a'b", 'c"d')})
+    plan = plan.model_copy(update={"features": (plan.features[0], feature)})
+    found = read_records([tmp_path], plan)
+    days = found.data.positions[1].tolist()
+    assert [days[index] for index in (0, 4, 8)] == [0, 1, 2]
+    assert days == sorted(days)
+    assert len(found) == 12
+    assert found.counts.zero == odd
 
 
 @given(
