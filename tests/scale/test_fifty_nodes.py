@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Final
@@ -30,6 +31,8 @@ from tests.support.federations.outages import (
     until_step,
 )
 
+from fieldfare.client.daemon.admin_client import custodian_status
+from fieldfare.client.home.layout import Home
 from fieldfare.simulations.testbed.testbed import COORDINATOR, Bed, in_this_process
 
 pytestmark = pytest.mark.promises
@@ -76,6 +79,12 @@ def megabytes(pid: int) -> float:
     return int(line.split()[1]) / 1000
 
 
+def serves(bed: Bed, name: str, study: str) -> bool:
+    """Whether a custodian has loaded what was approved; until then it does not know the study."""
+    status = custodian_status(Home(bed.home(name)).admin_socket)
+    return status is not None and any(one.id == study and one.serving for one in status.studies)
+
+
 def memory(bed: Bed) -> dict[str, list[float]]:
     """What each process holds, by what it is."""
     found: dict[str, list[float]] = {"node": [], "custodian": [], "command": []}
@@ -97,6 +106,8 @@ def test_fifty_nodes_finish_ten_steps_two_late_and_two_lost(bed: Bed) -> None:
         bed.start_institution(name)
     bed.until(lambda: set(bed.names) <= bed.connected(), "connected nodes", RUN_SECONDS)
     study = bed.agree()
+    for name in bed.names:
+        bed.until(partial(serves, bed, name, study), f"{name} to serve", RUN_SECONDS)
     began = time.monotonic()
     run = bed.run(study)
     until_step(bed, run, 2, RUN_SECONDS)
