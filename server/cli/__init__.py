@@ -19,6 +19,7 @@ app: Final = Part(
         coordinator.init coordinator.invitation coordinator.renew coordinator.start
         coordinator.transcript.export coordinator.purge coordinator.deletions
     """,
+    deletion="coordinator.delete coordinator.model.delete",
     members="""
         coordinator.enrol coordinator.members coordinator.remove
         coordinator.roster coordinator.sign coordinator.renew-key

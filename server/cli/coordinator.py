@@ -353,7 +353,8 @@ def purge(
     typer.echo(f"{counted(done.stated, 'statement')} of deletion signed")
     if done.unstated:
         typer.echo(
-            f"{counted(done.unstated, 'run')} without a statement: --passphrase-file FILE signs it"
+            f"{counted(done.unstated, 'deletion')} without a statement: --passphrase-file FILE "
+            "signs it"
         )
     typer.echo(f"{rows} rows of ended runs deleted from the SuperLink's own state")
 

@@ -31,6 +31,7 @@ class DecisionKind(Enum):
     RECOVERY_KEY = "recovery key"
     BACKUP = "backup"
     RESTORE = "restore"
+    DELETION = "deletion"  # of a file, by hand
     CONSOLE = "console"  # what a person did there, in `act`; `user` runs the console
 
 

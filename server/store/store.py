@@ -22,7 +22,8 @@ last_replies  the newest signed reply of each institution, over all runs
 undelivered   finished runs that an institution has yet to receive
 abandoned     runs that had not ended in the backup that this store came from
 deletions     runs whose masked vectors were deleted, with their hashes
-deletion_statements  what the coordinator signed of it
+deleted_files  files that a person had deleted
+deletion_statements, file_statements  what the coordinator signed of both, in one chain
 """
 
 from collections.abc import Iterator
@@ -31,7 +32,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from fieldfare.server.store.deletions import DELETIONS, DeletionTables
+from fieldfare.server.store.deletions import DELETIONS, FILE_DELETIONS, DeletionTables
 from fieldfare.server.store.head_log import HEAD_LOG, SignedHeadTables
 from fieldfare.server.store.rows import (
     Progress,
@@ -191,7 +192,10 @@ RUN_STORE: Final = DatabaseKind(
         *DURABLE,
         ("journal_size_limit", str(_LOG_BYTES), _LOG_BYTES),
     ),
-    migrations=(_FIRST, _LOSSES, _SIDES, _RESTARTS, HEAD_LOG, _ABANDONED, DELETIONS),
+    migrations=(
+        *(_FIRST, _LOSSES, _SIDES, _RESTARTS, HEAD_LOG, _ABANDONED),
+        *(DELETIONS, FILE_DELETIONS),
+    ),
     application=APPLICATION,
 )
 

@@ -384,3 +384,7 @@ class NewsTables(Tables):
         self._database.rows(
             "DELETE FROM undelivered WHERE institution = ? AND run = ?", institution, run
         )
+
+    def give_up_delivery(self, run: str) -> None:
+        """Owe a run's model to nobody any more: it is deleted."""
+        self._database.rows("DELETE FROM undelivered WHERE run = ?", run)

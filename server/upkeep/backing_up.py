@@ -7,6 +7,7 @@ the members, and messages of runs go no further than these.
 
 from collections.abc import Callable
 from datetime import datetime
+from hashlib import file_digest
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -79,5 +80,8 @@ def back_up_coordinator(home: CoordinatorHome, out: Path, clock: Clock) -> Writt
             files=saved_files(copies, copied),
         )
         write_archive(EncryptedWriter(file, key), header, copies)
-    write_down(home, DecisionKind.BACKUP, {"made": header.made}, clock)
+    with out.open("rb") as written:
+        digest = file_digest(written, "sha256").hexdigest()
+    facts = {"made": header.made, "fingerprint": digest}
+    write_down(home, DecisionKind.BACKUP, facts, clock)
     return WrittenBackup(header, strangers)

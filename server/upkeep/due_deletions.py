@@ -22,8 +22,8 @@ class DeletedVectors:
     Attributes:
         days: how long vectors are kept after a run.
         vectors: that were deleted.
-        stated: runs of which a statement was signed.
-        unstated: runs that wait for one, as the key could not be opened.
+        stated: deletions of which a statement was signed.
+        unstated: those that wait for one, as the key could not be opened.
     """
 
     days: int
@@ -51,12 +51,23 @@ def delete_due(
     """
     days = load_settings(home).retention_days
     rule = f"retention_days = {days}: kept {days} days after the run's end"
-    vectors, stated = store.purge(now - timedelta(days=days), rule), 0
-    if store.statement_is_due():
-        try:
-            signer = IdentitySigner(load_signing_key(home, passphrase))
-        except KeysError:
-            signer = None
-        if signer is not None:
-            stated = store.state_deletions(signer, now)
+    vectors = store.purge(now - timedelta(days=days), rule)
+    stated = state_due(home, store, passphrase, now)
     return DeletedVectors(days, vectors, stated, store.unstated_deletions())
+
+
+def state_due(
+    home: CoordinatorHome, store: RunStore, passphrase: bytes | None, now: datetime
+) -> int:
+    """Sign what was deleted and has no statement; return how many, none where the key is closed.
+
+    Raises:
+        RunError: the store cannot be written.
+    """
+    if not store.statement_is_due():
+        return 0
+    try:
+        signer = IdentitySigner(load_signing_key(home, passphrase))
+    except KeysError:
+        return 0
+    return store.state_deletions(signer, now)

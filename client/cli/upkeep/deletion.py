@@ -6,24 +6,17 @@ from typing import Annotated
 import typer
 
 from fieldfare.client.cli import app
-from fieldfare.client.cli.options import DEFAULT_HOME, EXIT_DECLINED, HomeOption, agreed
+from fieldfare.client.cli.options import DEFAULT_HOME, HomeOption, agreed
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.models import find_model
 from fieldfare.client.institution.deleted_files import check_not_needed, delete_file
 from fieldfare.client.model_use.deleted_model import delete_model, leaving_model
+from fieldfare.shared.cli.deleting import DryRunOption, ReasonOption, YesOption, goes
 from fieldfare.shared.deletion.own_files import examined
-from fieldfare.shared.errors import UsageError
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.private_files import os_user
 from fieldfare.shared.terminal.texts import SHORT
 
-ReasonOption = Annotated[
-    str, typer.Option("--reason", help="Why; it stays in the log, and leaves in no statement.")
-]
-DryRunOption = Annotated[
-    bool, typer.Option("--dry-run", help="Say what would go, and delete nothing.")
-]
-YesOption = Annotated[bool, typer.Option("--yes", help="Ask nothing.")]
 STATED = "the log has its hash: `fieldfare institution deletions --out FILE` signs a statement"
 
 
@@ -47,7 +40,7 @@ def delete(
         of = f" of run {file.run}" if file.run else ""
         typer.echo(f"{file.path}: {file.kind.value}{of}, {file.size:,} bytes")
         typer.echo(f"  SHA-256 {file.digest}")
-    if not _goes(reason, dry_run=dry_run, yes=yes):
+    if not goes(reason, agreed, dry_run=dry_run, yes=yes):
         return
     for file in found:
         delete_file(opened, file, os_user(), reason, utc_now)
@@ -75,25 +68,7 @@ def delete_a_model(
     typer.echo(f"  SHA-256 {model.digest}")
     if model.tuned is not None:
         typer.echo(f"{model.tuned}: tuned from it")
-    if not _goes(reason, dry_run=dry_run, yes=yes):
+    if not goes(reason, agreed, dry_run=dry_run, yes=yes):
         return
     delete_model(opened, model, os_user(), reason, utc_now)
     typer.echo(f"deleted; {STATED}")
-
-
-def _goes(reason: str, *, dry_run: bool, yes: bool) -> bool:
-    """Tell whether it shall go; a person is asked, and a dry run deletes nothing.
-
-    Raises:
-        UsageError: no reason was given.
-        Exit: the person says no.
-    """
-    if dry_run:
-        typer.echo("a dry run: nothing was deleted")
-        return False
-    if not reason.strip():
-        raise UsageError("--reason: expected why it goes, found nothing: it is logged")
-    if not yes and not agreed("Delete it for good?"):
-        typer.echo("nothing was deleted")
-        raise typer.Exit(EXIT_DECLINED)
-    return True

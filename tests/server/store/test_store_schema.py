@@ -64,7 +64,7 @@ def test_a_commit_reaches_the_disk_and_a_deletion_leaves_nothing(tmp_path: Path)
         "foreign_keys": 1,
         "auto_vacuum": 2,
         "application_id": APPLICATION,
-        "user_version": 7,
+        "user_version": 8,
     }
     with Database(RUN_STORE, tmp_path / "runs.sqlite", busy_seconds=0.05) as database:
         assert {name: database.rows(f"PRAGMA {name}")[0][0] for name in settings} == settings
