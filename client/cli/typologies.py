@@ -248,10 +248,12 @@ def _run_days(task: RunTask, since: date, folder: Path, memory: int) -> None:
     files = DayFiles(folder)
     with room_beside(files.folder / "days", memory) as room, progress_bar() as said:
         for day, report in run_days(task, since, room, files, said):
-            told = "there already"
-            if report is not None:
-                told = f"{report.units} customers{_files_read(report)}"
-            typer.echo(f"{day}: {told}")
+            if report is None:
+                typer.echo(f"{day}: there already")
+                continue
+            lacking = f", {len(report.missing)} indicators missing" if report.missing else ""
+            told = f"{day}: {report.units} customers{_files_read(report)}{lacking}"
+            typer.echo("\n".join([told, *_doubts(report)]))
 
 
 def _files_read(report: RunReport) -> str:
@@ -286,13 +288,17 @@ def _report(report: RunReport, pack: Pack) -> list[str]:
     counts = f"{report.units} customers, {len(pack.indicators)} indicators"
     lines = [counts + cut + _files_read(report)]
     lines += [line for one in pack.indicators for line in _line(report, one)]
-    lines += [
+    lines += _doubts(report)
+    lines.append(f"{report.several} customers with hits in two families of evidence or more")
+    return lines
+
+
+def _doubts(report: RunReport) -> list[str]:
+    return [
         f"{name}: only empty values in {', '.join(columns)}; if this institution lacks it, say "
         f"--lacking {','.join(columns)}: missing is not zero"
         for name, columns in report.doubtful.items()
     ]
-    lines.append(f"{report.several} customers with hits in two families of evidence or more")
-    return lines
 
 
 def _covered(left_out: OmittedCounts | None) -> list[str]:

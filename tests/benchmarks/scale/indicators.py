@@ -19,7 +19,7 @@ from typing import Annotated, Any, Final
 import typer
 from tests.benchmarks.harness import NOT_MEASURED, BenchRow, Keep, at_most, line_of
 from tests.benchmarks.kept.results import keep
-from tests.benchmarks.scale.payments import AS_OF, make_payments
+from tests.benchmarks.scale.payments import AS_OF, make_large
 from tests.support.system.memory_group import memory_group
 
 from fieldfare.shared.errors import RunError
@@ -31,8 +31,8 @@ GROWTH: Final = 1.3  # of the time for a million, from the smallest size to the 
 def measured(millions: float, limit: int, folder: Path) -> dict[str, Any]:
     """Make and run one size; returns what it took."""
     canonical = folder / "canonical"
-    make_payments(canonical, round(millions * 1_000_000), seed=19)
-    size = sum(file.stat().st_size for file in canonical.iterdir())
+    make_large(canonical, round(millions * 1_000_000), seed=19)
+    size = sum(file.stat().st_size for file in canonical.rglob("*.parquet"))
     out = folder / "features.parquet"
     command = [sys.executable, "-m", "fieldfare", "typologies", "run", canonical, "--as-of",
                AS_OF.isoformat(), "--out", out, "--memory", str(limit)]  # fmt: skip
