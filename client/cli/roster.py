@@ -97,10 +97,12 @@ def accept(
     settings = load_settings(opened)
     coordinator = pinned_coordinator(opened, load_policy(opened))
     offered = rosters.offered_roster(read_signed(file), str(file), coordinator)
-    roster = offered.roster
-    rosters.check_member(roster, str(file), settings.id, keys.public_identity(opened))
-    _refuse_two_stories(rosters.two_stories(opened, offered, coordinator))
+    roster, own = offered.roster, keys.public_identity(opened)
     pinned = rosters.pinned_roster(opened, coordinator) if opened.roster.exists() else None
+    step = rosters.is_step_on_the_way(roster, pinned, settings.id, own)
+    if not step:
+        rosters.check_member(roster, str(file), settings.id, own)
+    _refuse_two_stories(rosters.two_stories(opened, offered, coordinator))
     rosters.check_follows(offered, rosters.newest_pinned(opened, coordinator))
     if roster == pinned:
         typer.echo(f"version {roster.version} is pinned already")
@@ -125,6 +127,9 @@ def accept(
     keep_handed(opened, offered.rotations)
     rosters.pin_roster(opened, offered.content, roster, pinned)
     typer.echo(f"pinned roster version {roster.version}, {len(roster.members)} members")
+    if step:
+        typer.echo("It is without this institution's key: nothing is served. Accept the next one.")
+        return
     if pinned is not None:
         typer.echo(
             "Approvals under the earlier roster count no more: approve running studies again."

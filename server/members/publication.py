@@ -195,12 +195,11 @@ def sign_draft(content: bytes, name: str, key: HeldRosterKey) -> bytes:
 def _next(home: CoordinatorHome, multiplicity: int | None, after: Path | None) -> Roster:
     """Return the successor of the last roster; the last one itself where nothing changed."""
     last = published_roster(home)
-    if after is not None:
-        last = _later(home, after, last)
-    made = _roster(home, last, multiplicity)
-    if last is None or (made == last and after is None):
+    newest = last if after is None else _newest(home, after, last)
+    made = _roster(home, newest, multiplicity)
+    if newest is None or made == newest == last:
         return made
-    return made.model_copy(update={"version": last.version + 1, "previous": last.hash})
+    return made.model_copy(update={"version": newest.version + 1, "previous": newest.hash})
 
 
 def _keep(home: CoordinatorHome, made: Roster, content: bytes) -> None:
@@ -214,12 +213,13 @@ def _keep(home: CoordinatorHome, made: Roster, content: bytes) -> None:
     replace_private(home.roster, content)
 
 
-def _later(home: CoordinatorHome, file: Path, last: Roster | None) -> Roster:
+def _newest(home: CoordinatorHome, file: Path, last: Roster | None) -> Roster:
+    """Return a member's roster: a later one than the last one here, or that one itself."""
     try:
         found = open_roster(read_roster(file), roster_public(home))
     except ProtocolError as error:
         raise UsageError(f"{file}: {error}") from None
-    if last is not None and found.version <= last.version:
+    if last is not None and found != last and found.version <= last.version:
         raise UsageError(
             f"{file}: expected a later roster than the one here, version {last.version}, found "
             f"version {found.version}"

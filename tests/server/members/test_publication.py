@@ -119,6 +119,16 @@ def test_after_an_old_backup_the_newest_roster_of_any_member_is_followed(
         publish_now(coordinator_home, after=old)
 
 
+def test_the_newest_roster_may_be_the_one_here(coordinator_home: CoordinatorHome) -> None:
+    """As after a restore from a backup since which no roster was published."""
+    enrol(coordinator_home, Applicant("bank-a", coordinator_home).enrolment())
+    newest = publish_now(coordinator_home).roster
+    here = coordinator_home.published(1)
+    assert publish_now(coordinator_home, after=here).roster == newest
+    made = publish_now(coordinator_home, multiplicity=2, after=here).roster
+    assert (made.version, made.previous) == (2, newest.hash)
+
+
 def test_nobody_is_no_roster(coordinator_home: CoordinatorHome) -> None:
     with pytest.raises(UsageError, match="at least one enrolled"):
         publish_now(coordinator_home)

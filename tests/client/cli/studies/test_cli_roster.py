@@ -13,6 +13,7 @@ from fieldfare.client.home.comparisons import keep_compared, keep_vouching, read
 from fieldfare.client.home.keys import load_identity, rotate_identity
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.roster import first_multiplicity, pin_roster, pinned_ever, pinned_roster
+from fieldfare.client.institution.open import open_institution
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.protocol.comparison import sign_vouching
@@ -265,3 +266,30 @@ def test_wrong_input_is_one_line_and_status_2(
         assert (out, err.count("\n")) == ("", 1), name
         assert name in err
     assert not home.roster.exists()
+
+
+def test_a_restored_home_follows_the_versions_that_came_between(
+    coordinator: Coordinator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its key is new: those since its backup have the lost one, or nobody in its place."""
+    home, first = coordinator.homes["bank-a"], coordinator.roster()
+    rotate_identity(home, "bank-a", None)  # a key that no roster has yet
+
+    def after(before: Roster, *members: Member) -> Roster:
+        update = {"version": before.version + 1, "previous": before.hash, "members": members}
+        return before.model_copy(update=update)
+
+    others = tuple(one for one in first.members if one.id != "bank-a")
+    second = after(first, *first.members)
+    third = after(second, *others)
+    present = next(one for one in coordinator.roster().members if one.id == "bank-a")
+    fourth = after(third, present, *others)
+    for roster in (second, third):
+        assert accept(coordinator, roster, "--yes") == 0
+        assert "nothing is served. Accept the next one" in capsys.readouterr().out
+        with pytest.raises(UsageError, match="this institution"):
+            open_institution(home.path)
+    assert accept(coordinator, fourth, "--yes") == 0
+    assert pinned_roster(home, coordinator.public) == fourth
+    open_institution(home.path)
+    assert accept(coordinator, after(fourth, *others), "--yes") == 2  # its key stood there
