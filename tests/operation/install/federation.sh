@@ -1,12 +1,50 @@
-# A federation of three homes in a bare root, typed by an administrator: "found" makes it, "run" trains one
-# study. bank-a and the coordinator are services; bank-b and bank-c are run by an ordinary user.
+# A federation of three homes in a bare root, typed by an administrator: "found" makes it, "run" trains a study,
+# "interrupt" begins another and takes backups while it runs, "restore" makes two lost homes anew from them,
+# "upgrade" opens the homes that an earlier version left. bank-a and the coordinator are services; bank-b and
+# bank-c are run by an ordinary user.
 set -euo pipefail
 as() { local user=$1; shift; setpriv --reuid="$user" --regid="$user" --init-groups --inh-caps=-all --no-new-privs env HOME=/tmp FIELDFARE_HOME= "$@"; }
 I=/opt/fieldfare/institution/bin/fieldfare
 C=/opt/fieldfare/coordinator/bin/fieldfare
 H=/var/lib/fieldfare
 HC=/var/lib/fieldfare-coordinator
+N=/var/lib/fieldfare-node
 W=/srv/work
+B=/srv/backups
+
+fieldfare_of() { if [ "$1" = $H ]; then echo fieldfare; else echo ada; fi; } # home -> whose it is
+bank() { local home=$1; shift; as "$(fieldfare_of "$home")" $I institution "$@" --home "$home"; }
+coordinator() { as fieldfare-coordinator $C coordinator "$@" --home $HC; }
+until_so() { local n=0; until "$@"; do sleep 2; n=$((n+1)); [ $n -lt 60 ] || { echo "never so: $*"; exit 1; }; done; }
+
+accept_everywhere() { # every version that was published since, each in its turn
+  mkdir -p $W/rosters
+  for file in $(ls $HC/members/roster-*.signed | sort -V); do
+    local version=$W/rosters/${file##*/}
+    [ ! -e $version ] || continue
+    install -m 644 $file $version
+    for h in $H bank-b bank-c; do bank $h roster accept $version --yes > /dev/null; done
+  done
+  install -m 644 $HC/roster.signed $W/
+}
+
+code() { bank "$1" roster code --json | sed -n 's/.*"roster": "\([0-9 ]*\)".*/\1/p'; }
+
+meet() {
+  A=$(code $H); B_CODE=$(code bank-b)
+  bank $H roster meeting --reader bank-b --present bank-c --code "$B_CODE" --yes
+  bank bank-b roster meeting --reader bank-a --present bank-c --code "$A" --yes
+  bank bank-c roster meeting --reader bank-a --present bank-b --code "$A" --yes
+}
+
+give_node_its_files() {
+  install -d -o fieldfare-node -g fieldfare-node -m 700 $N/keys
+  install -o fieldfare-node -g fieldfare-node -m 600 $H/keys/node $N/keys/node
+  install -o fieldfare-node -g fieldfare-node -m 644 $H/authority.pem $H/node.toml $N/
+  sed -i -e 's#^custodian = .*#custodian = "/run/fieldfare/custodian.sock"#' -e 's#^state = .*#state = "/run/fieldfare-node/node.json"#' $N/node.toml
+  grep -q ^custodian $N/node.toml || echo 'custodian = "/run/fieldfare/custodian.sock"' >> $N/node.toml
+  grep -q ^state $N/node.toml || echo 'state = "/run/fieldfare-node/node.json"' >> $N/node.toml
+}
 
 found() {
   mkdir -p $W; chmod 777 $W; cd $W
@@ -20,61 +58,125 @@ for bank in "abc":
             bad = random.random() < .3
             print(f"{bank}{n},{random.randint(18, 90)},{random.gauss(5 if bad else 3, 1):.3f},{int(bad)}", file=file)
 END
-  as ada $I study new --records a.csv --label fraud --unit customer --epsilon 1 > drafted.toml
-  as ada sed -i -e 's/^steps = .*/steps = 4/' drafted.toml
-  as fieldfare-coordinator $C coordinator init "Bare" --home $HC --address 127.0.0.1:$PORT --local-port $LOCAL | tee /tmp/c.said
+  as ada $I study new --records a.csv --label fraud --unit customer --epsilon 0.5 > drafted.toml
+  coordinator init "Bare" --address 127.0.0.1:$PORT --local-port $LOCAL | tee /tmp/c.said
   COORDINATOR=$(sed -n 's/^coordinator  //p' /tmp/c.said)
   install -m 644 $HC/invitation.json $W/
-  as fieldfare $I institution init --home $H --id bank-a
-  for b in b c; do as ada $I institution init --home bank-$b --id bank-$b; done
-  setup() { # user home bank
-    as $1 bash -c "printf '\n[[records]]\npath = \"$W/$3.csv\"\nunit = \"customer\"\n' >> $2/institution.toml"
-    as $1 $I institution policy allow drafted.toml --home $2 --yes > /dev/null
-    as $1 $I institution join invitation.json --home $2 --fingerprint "$COORDINATOR" --out $W/$3.enrolment
+  bank $H init --id bank-a
+  for b in b c; do bank bank-$b init --id bank-$b; done
+  setup() { # home bank
+    as "$(fieldfare_of $1)" bash -c "printf '\n[[records]]\npath = \"$W/$2.csv\"\nunit = \"customer\"\n' >> $1/institution.toml"
+    bank $1 policy allow drafted.toml --yes > /dev/null
+    bank $1 join invitation.json --fingerprint "$COORDINATOR" --out $W/$2.enrolment
   }
-  setup fieldfare $H a; setup ada bank-b b; setup ada bank-c c
+  setup $H a; setup bank-b b; setup bank-c c
   chmod a+r *.enrolment
-  as fieldfare-coordinator $C coordinator enrol a.enrolment b.enrolment c.enrolment --home $HC --yes
-  as fieldfare-coordinator $C coordinator roster --home $HC --multiplicity 1
-  install -m 644 $HC/roster.signed $W/
-  accept() { as $1 $I institution roster accept roster.signed --home $2 --yes > /dev/null; }
-  accept fieldfare $H; accept ada bank-b; accept ada bank-c
-  code() { as $1 $I institution roster code --json --home $2 | sed -n 's/.*"roster": "\([0-9 ]*\)".*/\1/p'; }
-  A=$(code fieldfare $H); B=$(code ada bank-b)
-  as fieldfare $I institution roster meeting --reader bank-b --present bank-c --code "$B" --home $H --yes
-  as ada $I institution roster meeting --reader bank-a --present bank-c --code "$A" --home bank-b --yes
-  as ada $I institution roster meeting --reader bank-a --present bank-b --code "$A" --home bank-c --yes
+  coordinator enrol a.enrolment b.enrolment c.enrolment --yes
+  coordinator roster --multiplicity 1
+  accept_everywhere
+  meet
   sed -i -e 's#^socket = ""#socket = "/run/fieldfare/custodian.sock"#' -e 's#^group = ""#group = "fieldfare-socket"#' $H/institution.toml
-  N=/var/lib/fieldfare-node
-  install -d -o fieldfare-node -g fieldfare-node -m 700 $N/keys
-  install -o fieldfare-node -g fieldfare-node -m 600 $H/keys/node $N/keys/node
-  install -o fieldfare-node -g fieldfare-node -m 644 $H/authority.pem $H/node.toml $N/
-  sed -i -e 's#^custodian = .*#custodian = "/run/fieldfare/custodian.sock"#' -e 's#^state = .*#state = "/run/fieldfare-node/node.json"#' $N/node.toml
-  grep -q ^custodian $N/node.toml || echo 'custodian = "/run/fieldfare/custodian.sock"' >> $N/node.toml
-  grep -q ^state $N/node.toml || echo 'state = "/run/fieldfare-node/node.json"' >> $N/node.toml
+  give_node_its_files
+  as ada $I recovery key $W/recovery.key
+  chmod 644 recovery.key.pub
+  bank $H keys recovery $W/recovery.key.pub
+  coordinator recovery $W/recovery.key.pub
 }
 
-run() {
+begin() { # name steps: start bank-b and bank-c, agree on a study, start a run of it
   cd $W
-  for b in b c; do as ada $I institution start --home bank-$b > $b.log 2>&1 & done
-  n=0; until as ada $I institution check --home bank-b > b.check; do sleep 2; n=$((n+1)); [ $n -lt 60 ] || { cat b.check; exit 1; }; done
-  STUDY=$(as ada $I study check drafted.toml | sed -n 's/^id  *//p')
-  as fieldfare-coordinator $C coordinator propose $W/drafted.toml --home $HC
-  for h in $H bank-b bank-c; do u=ada; [ $h = $H ] && u=fieldfare; n=0; until as $u $I institution studies --home $h | grep -q "${STUDY:0:8}"; do sleep 2; n=$((n+1)); [ $n -lt 40 ]; done; as $u $I institution approve $STUDY --home $h --yes | tail -1; done
-  as fieldfare-coordinator $C coordinator approvals $STUDY --home $HC --refresh
-  RUN=$(as fieldfare-coordinator $C coordinator run start $STUDY --home $HC --force --json | sed -n 's/.*"run": "\([^"]*\)".*/\1/p')
+  as ada sed -e "s/^steps = .*/steps = $2/" -e "0,/^name = .*/s//name = \"$1\"/" drafted.toml | as ada tee $1.toml > /dev/null
+  for b in b c; do bank bank-$b start > $b.log 2>&1 & done
+  until_so connected
+  STUDY=$(as ada $I study check $1.toml | sed -n 's/^id  *//p')
+  coordinator propose $W/$1.toml
+  for h in $H bank-b bank-c; do until_so offered $h; bank $h approve $STUDY --yes | tail -1; done
+  coordinator approvals $STUDY --refresh
+  RUN=$(coordinator run start $STUDY --force --json | sed -n 's/.*"run": "\([^"]*\)".*/\1/p')
   echo run $RUN
-  as fieldfare-coordinator $C coordinator run watch $RUN --home $HC | tail -5
-  n=0; until as fieldfare $I institution models --home $H | grep $RUN; do sleep 2; n=$((n+1)); [ $n -lt 30 ]; done
-  as fieldfare $I institution status --home $H --node-settings /var/lib/fieldfare-node/node.toml > a.status; grep -E '^custodian +serving' a.status; grep -E '^node' a.status; ! grep 'never ran' a.status
-  as fieldfare-coordinator $C coordinator transcript export $RUN --home $HC --out $HC/run.transcript
-  install -m 644 $HC/run.transcript $W/
-  as ada $I audit transcript run.transcript --roster roster.signed | tee audited | tail -3
-  as ada $I institution ledger verify --home bank-b | tail -1
+}
+connected() { bank bank-b check > b.check || { cat b.check >&2; false; }; }
+offered() { bank "$1" studies | grep -q "${STUDY:0:8}"; }
+delivered() { bank $H models | grep $RUN; }
+made_steps() { coordinator runs --json | as ada /opt/fieldfare/institution/bin/python -c "
+import json, sys
+(row,) = [one for one in json.load(sys.stdin) if one['run'] == '$RUN']
+sys.exit(not row['progress'] or row['progress']['step'] < $1)"; }
+
+run() { # name
+  begin "$1" 4
+  coordinator run watch $RUN | tail -5
+  until_so delivered
+  bank $H status --node-settings $N/node.toml > a.status; grep -E '^custodian +serving' a.status; grep -E '^node' a.status; ! grep 'never ran' a.status
+  coordinator transcript export $RUN --out $HC/$RUN.transcript
+  install -m 644 $HC/$RUN.transcript $W/
+  as ada $I audit transcript $RUN.transcript --roster roster.signed | tee audited | tail -3
+  bank bank-b ledger verify | tail -1
+  bank $H ledger verify | tail -1
   as fieldfare-node ls $H 2>/dev/null && exit 1
   as ada cat $H/policy.toml 2>/dev/null && exit 1
   echo "nothing escapes: ok"
   kill %1 %2; wait
 }
 
-"$1"
+interrupt() { # a run is under way when the machine dies
+  begin interrupted 150
+  until_so made_steps 2
+  for user in fieldfare fieldfare-coordinator; do install -d -o $user -g $user -m 700 $B/$user; done
+  bank $H backup $B/fieldfare/a.backup
+  coordinator backup $B/fieldfare-coordinator/c.backup
+  until_so made_steps 4
+  echo $RUN > interrupted.run
+  touch backed-up
+  wait
+}
+
+restored() { # user home command...: as docs/backup.md has it for a service's home
+  local user=$1 home=$2; shift 2
+  install -o $user -g $user -m 600 $W/recovery.key $B/$user/recovery.key
+  install -d -o $user -g $user -m 700 $home.restored
+  as $user "$@" --recovery-key $B/$user/recovery.key --home $home.restored/home --reason "the machine died"
+  mv $home.restored/home $home
+  rmdir $home.restored
+}
+
+restore() {
+  cd $W
+  mv $H $H.lost; mv $HC $HC.lost
+  install -o fieldfare -g fieldfare -m 600 $H.lost/ledger/ledger.sqlite.witness $B/fieldfare/witness
+  restored fieldfare-coordinator $HC $C coordinator restore $B/fieldfare-coordinator/c.backup
+  restored fieldfare $H $I institution restore $B/fieldfare/a.backup --witness $B/fieldfare/witness
+  bank $H ledger verify | tail -1
+  coordinator run resume "$(cat interrupted.run)" && exit 1
+  bank $H join invitation.json --yes --out $W/again.enrolment
+  chmod a+r again.enrolment
+  coordinator roster --after $W/roster.signed
+  coordinator remove bank-a --yes
+  coordinator enrol again.enrolment --yes
+  coordinator roster
+  accept_everywhere
+  meet
+  give_node_its_files
+}
+
+upgrade() { # folder: the homes of an earlier version, in the hands of an ordinary user
+  cd "$1"
+  bank() { as ada $I institution "$@" --home bank-a; }
+  coordinator() { as ada $C coordinator "$@" --home coordinator; }
+  bank ledger verify; bank log verify; bank status
+  bank alerts --json > alerts.json
+  coordinator runs; coordinator members
+  RUN=$(coordinator runs --json | sed -n 's/.*"run": "\([^"]*\)".*/\1/p' | head -1)
+  coordinator transcript export $RUN --out again.transcript
+  as ada $I audit transcript again.transcript --roster coordinator/roster.signed | tail -3
+  coordinator start > coordinator.log 2>&1 &
+  bank start > bank.log 2>&1 &
+  until_so served
+  bank studies; bank backup after.backup; coordinator backup coordinator.after
+  as ada $I institution restore after.backup --recovery-key recovery.key --rehearse
+  kill %1 %2; wait
+  echo "everything of before is served: ok"
+}
+served() { bank check > check.said || { cat check.said >&2; false; }; }
+
+"$@"

@@ -69,15 +69,21 @@ def recorded_as(version: str) -> dict[str, Any]:
     return said
 
 
-def unpacked(version: str, folder: Path) -> Recorded:
-    """Unpack a version's homes where a test may change them; their settings name this place."""
-    said = recorded_as(version)
+def unpacked(version: str, folder: Path, *, seen_as: str = "") -> Recorded:
+    """Unpack a version's homes where a test may change them; their settings name this place.
+
+    Args:
+        version: whose.
+        folder: where.
+        seen_as: its path in a root of its own, where who opens the homes sees it.
+    """
+    said, place = recorded_as(version), seen_as or str(folder)
     with tarfile.open(KEPT / f"{version}.tar.xz") as archive:
         archive.extractall(folder, filter="tar")  # modes are a part of a home
     old = str(Path(said["folder"]).parent)
     for path in (folder / BANK).glob("*.toml"):
         text = path.read_text()
-        path.write_text(text.replace(said["folder"], str(folder)).replace(old, str(folder)))
+        path.write_text(text.replace(said["folder"], place).replace(old, place))
     return Recorded(folder, said)
 
 

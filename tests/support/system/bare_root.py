@@ -44,6 +44,23 @@ class BareRoot:
         environment: Mapping[str, str] | None = None,
     ) -> "subprocess.CompletedProcess[str]":
         """Run a command in the root, as an ordinary user without any right, or as root."""
+        return subprocess.run(
+            self.words(command, user=user, network=network, environment=environment),
+            check=False,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+
+    def words(
+        self,
+        command: Sequence[str],
+        *,
+        user: int = UID,
+        network: bool = False,
+        environment: Mapping[str, str] | None = None,
+    ) -> list[str]:
+        """Return what runs a command in the root; to kill it kills all that it started."""
         words = ["bwrap", "--bind", str(self.path), "/", "--dev", "/dev", "--proc", "/proc"]
         words += ["--tmpfs", "/tmp", "--ro-bind", str(self.wheels), "/mnt", "--die-with-parent"]  # noqa: S108
         words += ["--unshare-pid", "--clearenv", "--setenv", "LANG", "C.UTF-8"]
@@ -54,13 +71,7 @@ class BareRoot:
         if user:
             words += ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
             words += ["--no-new-privs", "--inh-caps=-all", "--bounding-set=-all"]
-        return subprocess.run(
-            [*words, *command],
-            check=False,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-        )
+        return [*words, *command]
 
     def did(self, *command: str) -> str:
         """Return what a command of the ordinary user said; it ended well."""
