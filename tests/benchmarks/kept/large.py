@@ -85,6 +85,7 @@ LINES: Final = (
         (),
         ("--counts", "3,4", "--units", "50"),
     ),
+    Line(3, "fifty deployed nodes finish ten steps", "tests/scale/test_fifty_nodes.py"),
     Line(
         4,
         "world make at 1,000,000 people",
