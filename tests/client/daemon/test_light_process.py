@@ -11,7 +11,8 @@ import pytest
 
 HEAVY: Final = (
     *("torch", "opacus", "sklearn", "matplotlib", "lxml"),
-    *("pandas", "polars", "ray", "pyspark", "mlflow", "jax"),
+    # Not pandas: pyarrow looks for it by itself, and loads it where it is installed.
+    *("polars", "ray", "pyspark", "mlflow", "jax"),
 )
 
 # A fresh interpreter: three homes, an approved study, and the whole run where there is one.
