@@ -107,7 +107,8 @@ run() { # name
   begin "$1" 4
   coordinator run watch $RUN | tail -5
   until_so delivered
-  bank $H status --node-settings $N/node.toml > a.status; grep -E '^custodian +serving' a.status; grep -E '^node' a.status; ! grep 'never ran' a.status
+  bank $H status --node-settings $N/node.toml > a.status; grep -E '^custodian +serving' a.status; grep -E '^node' a.status
+  if grep 'never ran' a.status; then exit 1; fi
   coordinator transcript export $RUN --out $HC/$RUN.transcript
   install -m 644 $HC/$RUN.transcript $W/
   as ada $I audit transcript $RUN.transcript --roster roster.signed | tee audited | tail -3

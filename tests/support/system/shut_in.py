@@ -104,7 +104,7 @@ def outside(root: Path, told: dict[str, list[str]]) -> list[str]:
 
 def shut(told: dict[str, list[str]], calls: set[str]) -> None:
     """Apply what is this process's own: limits, memory, system calls, address families."""
-    os.umask(int(told["UMask"][0], 8))
+    os.umask(int(told["UMask"][-1], 8))  # the last one counts
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(NO_NEW_PRIVS, 1, 0, 0, 0) or libc.prctl(SET_MDWE, REFUSE_EXEC_GAIN, 0, 0, 0):
