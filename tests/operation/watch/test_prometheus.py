@@ -168,7 +168,7 @@ def test_prometheus_scrapes_a_node_and_a_file_and_tells_that_the_node_is_gone(
     ends = utc_now() + timedelta(days=10)
     source = WatchSource(
         role="node",
-        samples=lambda: present_samples(seen, ends),
+        samples=lambda: present_samples(seen, ends, tmp_path / "no.sock"),
         probes=lambda: node_probes(seen, tmp_path / "no.sock", utc_now()),
     )
     folder = tmp_path / "bank-a"
