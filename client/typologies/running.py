@@ -35,6 +35,7 @@ from fieldfare.shared.system.whole_files import passing_folder
 from fieldfare.shared.terminal.stderr import Said
 
 ROWS_IN_A_GROUP: Final = 65_536  # of the Parquet files that are written
+HEADROOM_TENTHS: Final = 11  # parts hold at most ten elevenths of what fits, in the mean
 BYTES_OF_A_ROW: Final = 60  # of a text file, at least; only how many parts there are hangs on it
 FAMILIES_TOGETHER: Final = 2
 MEMORY: Final = 4096  # MB that a run takes where nothing is said, if the machine has twice as much
@@ -157,7 +158,7 @@ def _extracts(task: RunTask, room: Room, report: RunReport) -> Iterator[Extract]
     refuse_unknown(task.lacking)
     files = needed_files(task.canonical, task.as_of)
     report.files = (len(files.files), files.of)
-    needed = -(-rows_about(files) // room.rows)
+    needed = parts_for(rows_about(files), room.rows)
     report.parts = min(MOST_PARTS, max(needed, task.parts or 1))
     if report.parts > 1:
         parts = cut(task.canonical, room, report.parts, task.as_of)
@@ -167,6 +168,11 @@ def _extracts(task: RunTask, room: Room, report: RunReport) -> Iterator[Extract]
         task.canonical, task.as_of, task.lacking, banks=task.banks, engine=room.connection
     ) as extract:
         yield extract
+
+
+def parts_for(rows: int, fit: int) -> int:
+    """Return into how many parts entries go: parts differ, and one above `fit` is read twice."""
+    return 1 if rows <= fit else -(-rows * HEADROOM_TENTHS // (10 * fit))
 
 
 def rows_about(needed: NeededFiles) -> int:

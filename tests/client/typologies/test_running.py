@@ -20,6 +20,7 @@ from fieldfare.client.typologies.running import (
     RunTask,
     engine_memory,
     outgrown,
+    parts_for,
     run_pack,
 )
 from fieldfare.shared.cli.root import run
@@ -65,6 +66,13 @@ def test_parts_and_threads_change_no_byte(
     )  # fmt: skip
     assert report.present == whole[1].present
     assert [one.name for one in out.parent.iterdir()] == ["f.parquet"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "fit", "parts"), [(0, 9, 1), (9, 9, 1), (10, 9, 2), (100, 9, 13), (1_000, 100, 11)]
+)
+def test_parts_leave_room_for_those_that_are_larger(rows: int, fit: int, parts: int) -> None:
+    assert parts_for(rows, fit) == parts
 
 
 def test_a_part_with_more_than_fits_is_cut_again(
