@@ -136,7 +136,7 @@ def test_the_outbox_of_a_year_of_coming_and_going_keeps_its_time_and_number(
     assert counted <= most + waiting + 2
     assert counted > KEPT.days  # it was not forgotten before its time
     assert doors[0].asked > YEAR // timedelta(days=1)
-    assert max(sizes[len(sizes) // 2 :]) <= max(sizes[: len(sizes) // 2])
+    assert max(sizes[len(sizes) // 2 :]) <= max(sizes[: len(sizes) // 2]) * 1.1
 
 
 @pytest.fixture
