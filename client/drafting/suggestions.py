@@ -8,7 +8,7 @@ comments: a person who knows what the columns mean accepts each by taking the co
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations, permutations
+from itertools import combinations, permutations, product
 from typing import Final, Literal
 
 import numpy as np
@@ -166,12 +166,14 @@ def _of_times(times: Mapping[str, Numbers]) -> Iterator[tuple[str, str, Formula]
 
 def _of_positions(numbers: Mapping[str, Numbers]) -> Iterator[tuple[str, str, Formula]]:
     """Yield the distance of each two positions, told by names that differ in latitude alone."""
+    norths = {name: _beside(name, _LATITUDE) for name in numbers}
+    easts = {name: _beside(name, _LONGITUDE) for name in numbers}
     places = [
         (north, east)
-        for north in numbers
-        for east in numbers
-        if _beside(north, _LATITUDE) is not None
-        and _beside(north, _LATITUDE) == _beside(east, _LONGITUDE)
+        for north, of in norths.items()
+        if of is not None
+        for east, also in easts.items()
+        if also == of
     ]
     for (north, east), (other_north, other_east) in combinations(places, 2):
         one, other = ("_".join(_beside(n, _LATITUDE) or ["here"]) for n in (north, other_north))
@@ -199,12 +201,14 @@ def _beside(name: str, words: frozenset[str]) -> list[str] | None:
 
 def _of_amounts(numbers: Mapping[str, Numbers]) -> Iterator[tuple[str, str, Formula]]:
     """Yield shares: an amount of a whole, told by their names."""
-    for of, to in permutations(numbers, 2):
-        part, whole = name_parts(of), name_parts(to)
-        if not _PARTS.intersection(part) or not _WHOLES.intersection(whole):
-            continue
-        same = [one for one in part if one not in _PARTS | _WHOLES]
-        if same != [one for one in whole if one not in _PARTS | _WHOLES]:
+    words = {name: name_parts(name) for name in numbers}
+    parts = [name for name, own in words.items() if _PARTS.intersection(own)]
+    wholes = [name for name, own in words.items() if _WHOLES.intersection(own)]
+    others = {
+        name: [one for one in own if one not in _PARTS | _WHOLES] for name, own in words.items()
+    }
+    for of, to in product(parts, wholes):
+        if of == to or others[of] != others[to]:
             continue
         if (numbers[of] < 0).any() or (numbers[to] < 0).any():
             continue
