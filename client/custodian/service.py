@@ -13,6 +13,8 @@ Edge cases:
     | whose message does not come, or whose answer is not read | cancelled; its place is free |
     | whose turn does not come in time | DEADLINE_EXCEEDED; nothing was done |
     | whose caller went away before its turn | nothing is done |
+    | whose caller is shut out before its turn | PERMISSION_DENIED; nothing was done |
+    | whose caller is shut out while it is answered | PERMISSION_DENIED, in the answer's place |
     | whose caller goes away during a release | it is committed; a repeat gets the same bytes |
     | that meets a defect | INTERNAL without a text; the log names the error's type only |
 
@@ -193,9 +195,7 @@ class _Boundary:
         )
 
     def _handle(self, call: str, frames: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
-        peer: Any = context.auth_context()  # lists of names, whatever the stubs say
-        if not self._admits(peer):
-            context.abort(grpc.StatusCode.PERMISSION_DENIED, "expected the node's certificate")
+        self._check_admitted(context)
         self._enter(context)
         self._time.set(context, self._limits.arrive_seconds, partial(_cancel, context))
         frame = _arrived(self._service.largest[call], frames, context)
@@ -203,8 +203,15 @@ class _Boundary:
         content = self._in_turn(call, frame, context)
         if content is None:
             context.abort(grpc.StatusCode.INTERNAL, "")
+        self._check_admitted(context)  # what was signed under a new authority is not for it
         self._time.set(context, self._limits.read_seconds, partial(_cancel, context))
         return content
+
+    def _check_admitted(self, context: grpc.ServicerContext) -> None:
+        """Refuse a caller that is shut out by now, whenever its call began."""
+        peer: Any = context.auth_context()  # lists of names, whatever the stubs say
+        if not self._admits(peer):
+            context.abort(grpc.StatusCode.PERMISSION_DENIED, "expected the node's certificate")
 
     def _enter(self, context: grpc.ServicerContext) -> None:
         """Take a place until the call has ended, also for its caller."""
@@ -227,6 +234,7 @@ class _Boundary:
         try:
             if not context.is_active():  # whoever asked has gone: spend nothing on it
                 context.abort(grpc.StatusCode.CANCELLED, "")
+            self._check_admitted(context)  # a caller may wait for long with its message
             return self._answered(call, frame)
         finally:
             self._turn.release()

@@ -50,8 +50,9 @@ class CustodianSection(Section):
             return ()
         host, _ = split_address(self.listen)
         found = ip_of(host)
-        own = () if found is not None and found.is_unspecified else (str(found or host),)
-        return tuple(dict.fromkeys((*self.names, *own)))
+        own = () if found is not None and found.is_unspecified else (host,)
+        # Addresses as a certificate says them: else it would be made anew at each look.
+        return tuple(dict.fromkeys(str(ip_of(name) or name) for name in (*self.names, *own)))
 
     @model_validator(mode="after")
     def _can_be_reached(self) -> Self:

@@ -1,11 +1,15 @@
 """Custodian and node over TCP: both renew their pairs while calls go on, and nothing restarts."""
 
 import base64
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+from threading import Event
+from typing import Any
 
+import grpc
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -25,7 +29,13 @@ from fieldfare.client.node.link_renewal import NodeLink, renewing
 from fieldfare.client.node.remote_custodian import connected
 from fieldfare.client.node.watching import link_samples
 from fieldfare.client.wire.frames import Described
-from fieldfare.client.wire.link import ASK_EVERY, RenewalAnswer, RenewalQuestion
+from fieldfare.client.wire.link import (
+    ASK_EVERY,
+    LINK_SERVICE,
+    RENEW_CALL,
+    RenewalAnswer,
+    RenewalQuestion,
+)
 from fieldfare.client.wire.tls import TlsPort, TlsTarget
 from fieldfare.shared.errors import KeysError, ProtocolError, UsageError
 from fieldfare.shared.system.certificates import new_request, valid_until
@@ -40,10 +50,22 @@ def days(samples: Iterator[MetricSample]) -> dict[str, int]:
     return {one.labels[0]: round(one.value) for one in samples}
 
 
+@dataclass(frozen=True)
+class _Told(TlsPort):
+    """A port that tells when it admits a call."""
+
+    admitted: Event = field(default_factory=Event)
+
+    def admits(self, peer: Mapping[str, Iterable[bytes]]) -> bool:
+        found = super().admits(peer)
+        self.admitted.set()
+        return found
+
+
 @contextmanager
-def served(bench: Bench, keeper: LinkKeeper) -> Iterator[int]:
+def served(bench: Bench, keeper: LinkKeeper, admitted: Event | None = None) -> Iterator[int]:
     at = keeper.begin()
-    place = TlsPort(at.host, 0, at.files, at.node, at.clock)
+    place = _Told(at.host, 0, at.files, at.node, at.clock, admitted or Event())
     plane = data_plane(lambda call, frame: answer(bench.custodian("bank-b"), call, frame))
     with serving_calls(plane, place, beside=[keeper.service()]) as serving:
         yield serving.port
@@ -136,6 +158,45 @@ def test_one_certificate_a_day_is_signed(home: Home) -> None:
     assert valid_until(later.certificate.encode()) < link_days(home).authority
 
 
+def test_a_call_that_waits_while_the_authority_is_replaced_gets_nothing(
+    bench: Bench, home: Home, tmp_path: Path
+) -> None:
+    """A node that was taken over begins its call before, and sends its question after."""
+    files = node_files(tmp_path / "node", *first_node_pair(home, utc_now()))
+    admitted, replaced = Event(), Event()
+
+    def held() -> Iterator[bytes]:
+        assert replaced.wait(60)
+        yield asked(new_request("node").certificate)
+
+    with served(bench, LinkKeeper(home, SETTINGS, utc_now), admitted) as port:
+        credentials = files.channel_credentials()
+        with grpc.secure_channel(f"127.0.0.1:{port}", credentials) as channel:
+            call: Any = channel.stream_unary(f"/{LINK_SERVICE}/{RENEW_CALL}")
+            waiting = call.future(held(), timeout=60)
+            assert admitted.wait(60)
+            make_link(home, SETTINGS.known_as, utc_now(), replace=True)
+            replaced.set()
+            assert waiting.exception().code() is grpc.StatusCode.PERMISSION_DENIED
+
+
+def test_what_is_signed_while_the_authority_is_replaced_is_not_given_out(
+    bench: Bench, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = node_files(tmp_path / "node", *first_node_pair(home, utc_now() - OLD))
+    keeper, before = LinkKeeper(home, SETTINGS, utc_now), files.certificate.read_bytes()
+    real: Callable[[bytes], bytes] = keeper.answer
+
+    def meanwhile(frame: bytes) -> bytes:
+        make_link(home, SETTINGS.known_as, utc_now(), replace=True)
+        return real(frame)
+
+    monkeypatch.setattr(keeper, "answer", meanwhile)
+    with served(bench, keeper) as port:
+        NodeLink(TlsTarget("127.0.0.1", port, files), utc_now).look()
+    assert files.certificate.read_bytes() == before
+
+
 def p256() -> bytes:
     return _request(ec.generate_private_key(ec.SECP256R1()))
 
@@ -215,6 +276,7 @@ def test_the_names_of_a_port() -> None:
     assert known(listen="[::1]:7443") == ("::1",)
     assert known(listen="0.0.0.0:7443", names=("custodian",)) == ("custodian",)
     assert known(listen="c.example.org:7443", names=("10.0.0.1",)) == ("10.0.0.1", "c.example.org")
+    assert known(listen="10.0.0.1:7443", names=("0:0::1", "10.0.0.1")) == ("::1", "10.0.0.1")
     assert known() == ()
 
 
