@@ -116,7 +116,8 @@ NodeHomeOption = Annotated[
     Path, typer.Option("--node-home", help="The node's own folder, with node.toml and its key.")
 ]
 NetworkOption = Annotated[
-    bool, typer.Option("--network", help="Records come from a database over the network.")
+    bool,
+    typer.Option("--network", help="Records come from a database, or the node, over the network."),
 ]
 
 

@@ -12,9 +12,9 @@ or, where the custodian is on another machine, in place of the last line
     [custodian]
     host = "custodian.bank-a.example.org"
     port = 7443
-    certificate = "link.pem"
-    key = "link.pem"             # one file: the node renews it over the link
-    authority = "link-authority.pem"
+    certificate = "link/link.pem"
+    key = "link/link.pem"        # one file: the node renews it over the link
+    authority = "link/link-authority.pem"
 
 A file of its own: the node may run as another user, who cannot enter the home. Paths are
 absolute, or below the file's folder.
@@ -31,7 +31,7 @@ from pydantic import Field
 from fieldfare.client.wire.tls import TlsFiles, TlsTarget
 from fieldfare.shared.errors import KeysError
 from fieldfare.shared.study.toml import PathText, Section, load_toml
-from fieldfare.shared.system.addresses import HostPort, Port
+from fieldfare.shared.system.addresses import Host, HostPort, Port
 from fieldfare.shared.system.key_files import read_node_key
 from fieldfare.shared.system.private_files import read_public
 
@@ -45,14 +45,14 @@ class CustodianOverTls(Section):
     """A custodian on another machine, over mutual TLS.
 
     Attributes:
-        host: its name, as its certificate says it.
+        host: its name or address, as its certificate says it.
         port: where it listens.
         certificate: PEM file of this node's chain.
         key: PEM file of its key, mode 0600; the same file where the node renews both.
         authority: PEM file of the authority of the custodian's certificate.
     """
 
-    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]{1,253}$")]
+    host: Host
     port: Port
     certificate: PathText
     key: PathText

@@ -46,7 +46,7 @@ class ServiceTerms:
         home: the home of the custodian, or of the coordinator.
         node_home: the folder of the node's own settings and key.
         passphrase_file: what systemd hands to the process as its key's passphrase; None for none.
-        network: whether the custodian reaches a database over the network.
+        network: whether the custodian reaches a database, or its node it, over the network.
     """
 
     command: Path

@@ -18,13 +18,14 @@ from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.private_files import create_private_folder, os_user
 
 NODE_LINES = """\
-Copy both to the node's folder, as its user and 0600. In its node.toml, in place of custodian:
+Copy both to the folder `link` beside the node's node.toml, which its user may write, as that
+user's and 0600. In node.toml, in place of custodian:
     [custodian]
     host = "{host}"
     port = {port}
-    certificate = "{pair}"
-    key = "{pair}"
-    authority = "{trusted}"
+    certificate = "link/{pair}"
+    key = "link/{pair}"
+    authority = "link/{trusted}"
 """
 
 

@@ -64,7 +64,8 @@ node_of() { # what a node gets: its key, who signed for the SuperLink, and where
     sed -i -e '/^socket = /d' -e '/^group = /d' -e 's#^\[custodian\]#&\nlisten = "0.0.0.0:7443"\nnames = ["custodian-c"]#' "$home/institution.toml"
     I c institution link make --home $H
     I c institution link node --home $H --out link-c | tee link.said
-    install -o 10002 -g 10002 -m 600 link-c/link.pem link-c/link-authority.pem "$node/"
+    install -d -o 10002 -g 10002 -m 700 "$node/link"
+    install -o 10002 -g 10002 -m 600 link-c/link.pem link-c/link-authority.pem "$node/link/"
     rm -r link-c
     sed -i -e '/^custodian = /d' "$node/node.toml"
     sed -n 's/^    //p' link.said >> "$node/node.toml"

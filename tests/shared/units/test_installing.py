@@ -46,6 +46,12 @@ def test_custodian_and_node_are_two_users_who_share_one_group() -> None:
     assert "d /var/lib/fieldfare 0700 fieldfare fieldfare -" in custodian
 
 
+def test_a_node_may_renew_its_certificate_and_write_nothing_else_of_its_folder() -> None:
+    node = lines("node")
+    assert "ReadWritePaths=/run/fieldfare-node -/var/lib/fieldfare-node/link" in node
+    assert "d /var/lib/fieldfare-node/link 0700 fieldfare-node fieldfare-node -" in node
+
+
 def test_a_custodian_has_no_network_unless_records_come_over_one() -> None:
     over = ServiceTerms(TERMS.command, TERMS.home, network=True)
     assert "PrivateNetwork=yes" in lines("custodian")

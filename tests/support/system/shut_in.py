@@ -91,7 +91,9 @@ def outside(root: Path, told: dict[str, list[str]]) -> list[str]:
         if (root / path.lstrip("-/")).exists():
             words += ["--perms", "0000", "--tmpfs", path.lstrip("-")]
     for path in " ".join(told["ReadWritePaths"]).split():
-        words += ["--bind", str(root / path.lstrip("/")), path]
+        place = root / path.lstrip("-/")
+        if place.exists() or not path.startswith("-"):
+            words += ["--bind", str(place), path.lstrip("-")]
     if told.get("PrivateNetwork") == ["yes"]:
         words += ["--unshare-net"]
     (user,), (group,) = told["User"], told["Group"]

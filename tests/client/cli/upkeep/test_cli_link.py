@@ -49,7 +49,7 @@ def test_the_node_moves_to_another_machine(
     listen(home, listen=f"127.0.0.1:{port}")
     assert "renews itself" in typed(capfd, home, "make")[1]
     assert "--replace" in typed(capfd, home, "make")[1]
-    code, said = typed(capfd, home, "node", "--out", str(tmp_path / "far"))
+    code, said = typed(capfd, home, "node", "--out", str(tmp_path / "far" / "link"))
     assert code == 0
     settings = tmp_path / "far" / "node.toml"
     authority = Authority.make(tmp_path).folder / "authority.pem"
