@@ -10,7 +10,13 @@ from fieldfare.client.home.layout import Home
 from fieldfare.client.institution.backing_up import WRITTEN
 from fieldfare.client.journal.entries import Event
 from fieldfare.client.journal.journal import Journal, newest
-from fieldfare.shared.deletion.own_files import BY_HAND, OwnFile, OwnFileKind, remove
+from fieldfare.shared.deletion.own_files import (
+    BY_HAND,
+    OwnFile,
+    OwnFileKind,
+    check_still_there,
+    remove,
+)
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.protocol.deletion import FILE
 
@@ -53,6 +59,7 @@ def delete_file(
         OSError: the folder says no.
     """
     check_not_needed(home, file)
+    check_still_there(file)  # what the log says is gone is signed as gone
     with Journal.open(home.log_folder, clock=clock) as journal:
         say_deleted(journal, user, file.kind.value, file.digest, reason, file.study)
     remove(file)

@@ -77,6 +77,21 @@ def delete_model(
             old.parent.rmdir()
 
 
+def finish_deletions(home: Home) -> bool:
+    """Delete what an interruption left of models that the log says are gone; tell whether any was.
+
+    Raises:
+        OSError: the disk says no.
+    """
+    left = [path for path in home.models.glob(f"*/{REPLACED}") if path.is_dir()]
+    for path in left:
+        shutil.rmtree(path)
+        sync_folder(path.parent)
+        with suppress(OSError):  # others of the study are there
+            path.parent.rmdir()
+    return bool(left)
+
+
 def _finished(kept: KeptModel) -> str:
     """Return when a model's run finished (ISO 8601), as its card says; empty: it says nothing."""
     try:

@@ -3,11 +3,11 @@
 The statement is signed at once where the online key can be opened, else with the next `purge`.
 """
 
-import shutil
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from fieldfare.server.home.decision_log import DecisionKind, write_down
 from fieldfare.server.home.layout import CoordinatorHome
@@ -15,12 +15,19 @@ from fieldfare.server.home.log_lines import Entry, newest_entries
 from fieldfare.server.members.publication import published_roster
 from fieldfare.server.store.store import RunStore
 from fieldfare.shared.canonical import bytes_hash
-from fieldfare.shared.deletion.own_files import BY_HAND, OwnFile, OwnFileKind, remove
+from fieldfare.shared.deletion.own_files import (
+    BY_HAND,
+    OwnFile,
+    OwnFileKind,
+    check_still_there,
+    remove,
+)
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.protocol.delivery import LARGEST_MODEL
 from fieldfare.shared.system.private_files import read_at_most, sync_folder
 
 Clock = Callable[[], datetime]
+MODEL: Final = "model.safetensors"
 
 
 def check_not_needed(home: CoordinatorHome, file: OwnFile) -> None:
@@ -50,6 +57,7 @@ def delete_file(
         OSError: the log or the folder says no.
     """
     check_not_needed(home, file)
+    check_still_there(file)
     what = file.kind.value
     _say(home, what, file.digest, reason, clock)
     store.delete_file(what, file.study, BY_HAND, file.digest, lambda: remove(file))
@@ -83,7 +91,7 @@ def leaving_model(home: CoordinatorHome, store: RunStore, run: str) -> str:
             f"{run}: expected a model that every member has, found that {lacking[0]} lacks it: it "
             "is sent with the next run, or by `fieldfare coordinator model export`"
         )
-    return bytes_hash(read_at_most(folder / "model.safetensors", LARGEST_MODEL))
+    return bytes_hash(read_at_most(folder / MODEL, LARGEST_MODEL))
 
 
 def delete_model(
@@ -103,7 +111,10 @@ def delete_model(
 
 def _remove(store: RunStore, run: str, folder: Path) -> None:
     store.give_up_delivery(run)  # to who is on the roster no more
-    shutil.rmtree(folder)
+    # The model last: who was interrupted types it again, and its hash is stated then.
+    for path in sorted(folder.iterdir(), key=lambda one: one.name == MODEL):
+        path.unlink()
+    folder.rmdir()
     sync_folder(folder.parent)
 
 

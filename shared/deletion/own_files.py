@@ -5,6 +5,7 @@ leads to. What the disk keeps of it, no program knows (docs/retention.md).
 """
 
 import hashlib
+import os
 from dataclasses import dataclass
 from enum import Enum
 from io import BufferedReader
@@ -76,15 +77,26 @@ def examined(path: Path) -> OwnFile:
     return OwnFile(path, kind, digest, place[1], study, run, place)
 
 
+def check_still_there(file: OwnFile) -> None:
+    """Check, before anything is said of it, that a file that was examined is there and can go.
+
+    Raises:
+        UsageError: another file, or other content, is in its place by now, or its folder is closed.
+        OSError: it is gone.
+    """
+    if _place_of(file.path) != file.place:
+        raise UsageError(f"{file.path}: expected the file that was read, found another: repeat")
+    if not os.access(file.path.absolute().parent, os.W_OK | os.X_OK):
+        raise UsageError(f"{file.path}: expected a folder that may be written, found another")
+
+
 def remove(file: OwnFile) -> None:
     """Delete a file that was examined.
 
     Raises:
-        UsageError: another file, or other content, is in its place by now.
-        OSError: the folder says no.
+        UsageError, OSError: as `check_still_there`, or the folder says no.
     """
-    if _place_of(file.path) != file.place:
-        raise UsageError(f"{file.path}: expected the file that was read, found another: repeat")
+    check_still_there(file)
     file.path.unlink()
     sync_folder(file.path.absolute().parent)
 

@@ -10,7 +10,7 @@ from fieldfare.client.cli.options import DEFAULT_HOME, HomeOption, agreed
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.models import find_model
 from fieldfare.client.institution.deleted_files import check_not_needed, delete_file
-from fieldfare.client.model_use.deleted_model import delete_model, leaving_model
+from fieldfare.client.model_use.deleted_model import delete_model, finish_deletions, leaving_model
 from fieldfare.shared.cli.deleting import DryRunOption, ReasonOption, YesOption, goes
 from fieldfare.shared.deletion.own_files import examined
 from fieldfare.shared.system.clock import utc_now
@@ -63,6 +63,8 @@ def delete_a_model(
     Never the newest model of a study that is approved here, nor one with open alerts.
     """
     opened = Home.open(home)
+    if not dry_run and finish_deletions(opened):
+        typer.echo("a deletion that was interrupted is finished")
     model = leaving_model(opened, find_model(opened, which))
     typer.echo(f"{model.kept.folder}: model of study {model.kept.study[:SHORT]}")
     typer.echo(f"  SHA-256 {model.digest}")

@@ -113,6 +113,41 @@ def test_packs_and_backups_go_but_never_the_newest_backup(
     assert deleted(home) == [("evidence pack", "old"), ("backup", "old")]
 
 
+def test_what_is_replaced_while_a_person_is_asked_is_in_no_statement(
+    home: Home, typed: Typed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the log says is gone is signed as gone: the file that was read may be elsewhere."""
+    path = pack(tmp_path / "pack.zip")
+
+    def replaced(_: str) -> bool:
+        path.rename(tmp_path / "elsewhere")
+        pack(path)
+        return True
+
+    monkeypatch.setattr("fieldfare.client.cli.upkeep.deletion.agreed", replaced)
+    status, said = typed("delete", str(path), "--reason", "old")
+    assert (status, "found another: repeat" in said) == (2, True)
+    assert not home.log.exists() or deleted(home) == []
+
+
+def test_a_model_whose_deletion_was_interrupted_goes_when_it_is_typed_again(
+    coordinator: Coordinator, home: Home, typed: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(coordinator, home, "run-a", 1)
+    asked = ("model", "delete", "run-a", "--yes", "--reason", "old")
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr("shutil.rmtree", _interrupt)
+        assert typed(*asked)[0] != 0
+    assert any(home.models.rglob("model.safetensors"))
+    typed(*asked)
+    assert not any(home.models.rglob("model.safetensors"))
+    assert len(deleted(home)) == 1
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_a_log_that_cannot_be_written_keeps_the_file(
     home: Home, typed: Typed, tmp_path: Path
 ) -> None:

@@ -77,6 +77,30 @@ def test_a_model_goes_once_nobody_needs_it_and_a_statement_says_so(
     assert "as our rule says" in keyed.home.decisions.read_text()
 
 
+def test_a_model_that_went_in_part_goes_when_it_is_typed_again(
+    keyed: KeyedCoordinator, typed: Typed, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with keyed.store() as store:
+        store.set_state("run-2", RunStatus.STOPPED, "", NOW)
+        store.set_delivered("bank-a", "run-1")
+    asked, left = ("model", "delete", "run-1", "--yes", "--reason", "old"), [2]
+    unlink = Path.unlink
+
+    def interrupted(path: Path, missing_ok: bool = False) -> None:
+        if path.parent == model and not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= path.parent == model
+        unlink(path, missing_ok)
+
+    with monkeypatch.context() as now:
+        now.setattr(Path, "unlink", interrupted)
+        assert typed(*asked)[0] != 0
+    assert [path.name for path in model.iterdir()] == ["model.safetensors"]  # its hash is stated
+    status, said = typed(*asked)
+    assert (status, "1 statement of deletion signed" in said) == (0, True)
+    assert not model.exists()
+
+
 def test_packs_and_older_backups_go_in_one_chain_of_statements(
     keyed: KeyedCoordinator, typed: Typed, tmp_path: Path
 ) -> None:
