@@ -92,12 +92,16 @@ def own_command(interpreter: str, typed: str) -> Path:
     beside, named = Path(interpreter).with_name("fieldfare"), Path(typed)
     same = named.is_absolute() and named.resolve() == beside.resolve()
     for found in (named, beside) if same else (beside,):
-        if not (found.is_relative_to("/home") or found.is_relative_to("/root")):
+        if not any(map(_in_a_home, (found, found.resolve()))):  # nor does a link lead there
             return found
     raise UsageError(
         f"expected fieldfare outside of people's homes, which a service does not see, found "
         f"{beside}: install it below /opt, or say --command"
     )
+
+
+def _in_a_home(path: Path) -> bool:
+    return path.is_relative_to("/home") or path.is_relative_to("/root")
 
 
 def service_files(parts: Iterable[str], terms: ServiceTerms) -> tuple[ServiceFile, ...]:

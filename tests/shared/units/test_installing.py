@@ -137,6 +137,13 @@ def test_what_lies_in_a_persons_home_is_no_service() -> None:
             own_command(place, "fieldfare")
 
 
+def test_a_link_that_leads_into_a_persons_home_is_no_service(tmp_path: Path) -> None:
+    (tmp_path / "fieldfare").symlink_to("/root/venv")
+    typed = str(tmp_path / "fieldfare" / "bin" / "fieldfare")
+    with pytest.raises(UsageError, match="--command"):
+        own_command("/root/venv/bin/python", typed)
+
+
 def test_a_unit_names_the_link_that_an_upgrade_moves(tmp_path: Path) -> None:
     version, link = tmp_path / "fieldfare-0.1.0", tmp_path / "fieldfare"
     link.symlink_to(version)
