@@ -72,6 +72,10 @@ EXIT_TWO_STORIES: Final = 6  # as of an audit (shared/audit/verdict.py)
 HALF: Final = 35  # characters of six groups: a code is two lines
 NAME: Final = 32  # characters of a member's id on a screen of 80 columns
 
+STEP: Final = """\
+It is without this institution's key: nothing is served. Accept the next one.
+If none has the key yet: send the coordinator your enrolment, or the statement of its rotation."""
+
 CodeOption = Annotated[
     str, typer.Option("--code", help="As it was read aloud.", show_default="asked for")
 ]
@@ -106,6 +110,8 @@ def accept(
     rosters.check_follows(offered, rosters.newest_pinned(opened, coordinator))
     if roster == pinned:
         typer.echo(f"version {roster.version} is pinned already")
+        if step:
+            typer.echo(STEP)
         return
     known = read_comparisons(opened)
     lost = known.known.lost
@@ -128,7 +134,7 @@ def accept(
     rosters.pin_roster(opened, offered.content, roster, pinned)
     typer.echo(f"pinned roster version {roster.version}, {len(roster.members)} members")
     if step:
-        typer.echo("It is without this institution's key: nothing is served. Accept the next one.")
+        typer.echo(STEP)
         return
     if pinned is not None:
         typer.echo(

@@ -287,6 +287,8 @@ def test_a_restored_home_follows_the_versions_that_came_between(
     for roster in (second, third):
         assert accept(coordinator, roster, "--yes") == 0
         assert "nothing is served. Accept the next one" in capsys.readouterr().out
+        assert accept(coordinator, roster, "--yes") == 0  # once more: it is not well yet
+        assert "send the coordinator your enrolment" in capsys.readouterr().out
         with pytest.raises(UsageError, match="this institution"):
             open_institution(home.path)
     assert accept(coordinator, fourth, "--yes") == 0
