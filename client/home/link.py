@@ -54,6 +54,19 @@ def link_files(home: Home) -> TlsFiles:
     return TlsFiles(home.link_custodian, home.link_custodian, home.link_trusted)
 
 
+def check_listens(home: Home, names: Sequence[str]) -> None:
+    """Check that the settings say where a node on another machine reaches the custodian.
+
+    Raises:
+        UsageError: they name no place.
+    """
+    if not names:
+        raise UsageError(
+            f"{home.settings}: expected listen under [custodian], where the custodian waits for a "
+            "node on another machine, found none: write it down first"
+        )
+
+
 def make_link(home: Home, names: Sequence[str], now: datetime, *, replace: bool = False) -> None:
     """Make the link's authority and the custodian's pair.
 
@@ -68,11 +81,7 @@ def make_link(home: Home, names: Sequence[str], now: datetime, *, replace: bool 
         UsageError: there is one already, or no name.
         OSError: the disk says no.
     """
-    if not names:
-        raise UsageError(
-            f"{home.settings}: expected listen under [custodian], where the custodian waits for a "
-            "node on another machine, found none: write it down first"
-        )
+    check_listens(home, names)
     home.link.mkdir(PRIVATE_FOLDER, exist_ok=True)
     with _alone(home):
         if home.link_authority.exists() and not replace:

@@ -8,10 +8,17 @@ import typer
 from fieldfare.client.cli import app
 from fieldfare.client.cli.options import DEFAULT_HOME, HomeOption
 from fieldfare.client.home.layout import Home
-from fieldfare.client.home.link import first_node_pair, link_days, make_link, node_files
+from fieldfare.client.home.link import (
+    check_listens,
+    first_node_pair,
+    link_days,
+    make_link,
+    node_files,
+)
 from fieldfare.client.home.settings import load_settings
 from fieldfare.client.institution.open import open_journal
 from fieldfare.client.journal.entries import Event
+from fieldfare.shared.advice import at_home
 from fieldfare.shared.system.addresses import split_address
 from fieldfare.shared.system.certificates import valid_until
 from fieldfare.shared.system.clock import utc_now
@@ -43,7 +50,7 @@ def make(
     _write_down(opened, "link authority replaced" if replace else "link authority made")
     typer.echo(f"the custodian is known as {', '.join(names)}")
     typer.echo(f"authority until {link_days(opened).authority:%Y-%m-%d}; it renews itself")
-    typer.echo("next: fieldfare institution link node --out DIR")
+    typer.echo(at_home("next: fieldfare institution link node --out DIR"))
 
 
 @app.command("institution.link.node")
@@ -54,14 +61,14 @@ def node(
     """Write the node's first certificate and key, to be carried there; it renews them itself."""
     opened = Home.open(home)
     settings = load_settings(opened).custodian
+    check_listens(opened, settings.known_as)
     pair, trusted = first_node_pair(opened, utc_now())
     create_private_folder(out)
     files = node_files(out, pair, trusted)
     _write_down(opened, "link certificate for the node")
     typer.echo(f"{out}: {files.certificate.name}, {files.authority.name}")
     typer.echo(f"until {valid_until(pair):%Y-%m-%d}; a node that runs renews it itself")
-    host = settings.known_as[0] if settings.listen else ""
-    port = split_address(settings.listen)[1] if settings.listen else 0
+    host, (_, port) = settings.known_as[0], split_address(settings.listen)
     typer.echo(
         NODE_LINES.format(
             host=host, port=port, pair=files.certificate.name, trusted=files.authority.name

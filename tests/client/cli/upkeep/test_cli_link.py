@@ -79,5 +79,11 @@ def test_nothing_is_made_for_a_custodian_that_listens_at_a_socket(
     assert not home.link.exists()
     code, said = typed(capfd, home, "node", "--out", str(tmp_path / "far"))
     assert code != 0
-    assert "expected a readable file" in said
+    assert "expected listen under [custodian]" in said
+    listen(home, listen="127.0.0.1:7443")
+    assert typed(capfd, home, "node", "--out", str(tmp_path / "far"))[0] != 0  # no authority
+    assert typed(capfd, home, "make")[0] == 0
+    listen(home)
+    code, said = typed(capfd, home, "node", "--out", str(tmp_path / "far"))
+    assert (code, "port = 0" in said) == (2, False)
     assert not (tmp_path / "far").exists()
