@@ -5,7 +5,6 @@ leads to. What the disk keeps of it, no program knows (docs/retention.md).
 """
 
 import hashlib
-import os
 from dataclasses import dataclass
 from enum import Enum
 from io import BufferedReader
@@ -15,7 +14,7 @@ from typing import BinaryIO, Final, cast
 from fieldfare.shared.backup.encrypted_stream import is_backup
 from fieldfare.shared.errors import ProtocolError, UsageError
 from fieldfare.shared.evidence.pack import LARGEST_PACK, check_pack
-from fieldfare.shared.system.private_files import open_regular, sync_folder
+from fieldfare.shared.system.private_files import may_change, open_regular, sync_folder
 from fieldfare.shared.transcript.file import read_transcript
 
 BY_HAND: Final = "by hand: no study and no run needs it"
@@ -86,7 +85,7 @@ def check_still_there(file: OwnFile) -> None:
     """
     if _place_of(file.path) != file.place:
         raise UsageError(f"{file.path}: expected the file that was read, found another: repeat")
-    if not os.access(file.path.absolute().parent, os.W_OK | os.X_OK):
+    if not may_change(file.path.absolute().parent):
         raise UsageError(f"{file.path}: expected a folder that may be written, found another")
 
 

@@ -52,6 +52,11 @@ def create_private_folder(path: Path) -> None:
     path.chmod(PRIVATE_FOLDER)
 
 
+def may_change(folder: Path) -> bool:
+    """Tell whether this user may make and delete files in a folder, as its mode says."""
+    return os.access(folder, os.W_OK | os.X_OK)
+
+
 def create_private(path: Path, content: bytes) -> None:
     """Write a new file, mode 0600, and bring it to the disk; a full disk leaves none.
 

@@ -19,6 +19,7 @@ from fieldfare.shared.errors import FieldfareError, UsageError
 from fieldfare.shared.system.private_files import (
     PRIVATE_FILE,
     PRIVATE_FOLDER,
+    may_change,
     move_to_new,
     sync_folder,
 )
@@ -216,7 +217,7 @@ def new_home(path: Path) -> Iterator[Path]:
             "restored over a home; choose another --home"
         )
     place.parent.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
-    if not os.access(place.parent, os.W_OK | os.X_OK):
+    if not may_change(place.parent):
         raise UsageError(
             f"{place.parent}: expected a folder in which this user may make the home, found one "
             "where it may not: restore into a folder of its own, and let root move the home to "
