@@ -62,6 +62,8 @@ def start(
             "coordinator and join with `fieldfare institution join FILE`, or start with "
             "--custodian-only"
         )
+    if not custodian_only:
+        _check_reaches(node, settings)
     _check_alone(opened, settings, None if custodian_only else node)
     with tempfile.TemporaryDirectory(prefix="fieldfare-node-") as folder:
         children = [_custodian(opened, passphrase)]
@@ -78,6 +80,21 @@ def start(
         screen = SupervisedLog(opened.resolve(file) if file else None)
         status = processes.supervise_many(children, screen.say)
     raise typer.Exit(status)
+
+
+def _check_reaches(node: Path, settings: HomeSettings) -> None:
+    """Refuse a node beside the one that runs elsewhere: both would take the coordinator's messages.
+
+    Raises:
+        UsageError: the custodian listens at a port, and these settings know a socket that is none.
+        StudyError: the node's settings have mistakes.
+    """
+    if settings.custodian.listen and isinstance(load_toml(node, NodeSettings).custodian, str):
+        raise UsageError(
+            f"{node}: expected [custodian] with {settings.custodian.listen}, where the custodian "
+            "listens, found a socket: where the node runs on another machine, start with "
+            "--custodian-only"
+        )
 
 
 def _check_alone(home: Home, settings: HomeSettings, node: Path | None) -> None:

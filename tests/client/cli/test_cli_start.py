@@ -1,6 +1,7 @@
 """One command for one user: real processes, stopped together and never left behind."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import HomeSettings
 from fieldfare.client.node.state import LinkState, read_node_state
 from fieldfare.shared.cli.root import run
+from fieldfare.shared.system import processes
 
 COMMAND: Final = Path(sys.executable).with_name("fieldfare")
 NAME: Final = NAMES[0]
@@ -145,6 +147,19 @@ def test_without_a_nodes_settings_it_says_how_to_join(
     said = written(home).read_text()
     assert "fieldfare institution join FILE" in said
     assert "--custodian-only" in said
+
+
+def test_no_second_node_runs_beside_one_on_another_machine(
+    home: Home, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its settings, which `join` wrote, would connect under the same key and reach nothing."""
+    monkeypatch.setattr(processes, "supervise_many", lambda *_: 0)  # what would start now
+    settings = home.settings.read_text().replace("[custodian]", '[custodian]\nlisten = "[::1]:7"')
+    home.settings.write_text(re.sub(r"(?m)^(socket|group) = .*\n", "", settings))
+    start = ["institution", "start", "--home", str(home.path)]
+    assert run(start) == 2
+    assert "--custodian-only" in capsys.readouterr().err
+    assert run([*start, "--custodian-only"]) == 0
 
 
 def test_the_node_is_given_no_databases_address() -> None:
