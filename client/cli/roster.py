@@ -103,11 +103,12 @@ def accept(
     offered = rosters.offered_roster(read_signed(file), str(file), coordinator)
     roster, own = offered.roster, keys.public_identity(opened)
     pinned = rosters.pinned_roster(opened, coordinator) if opened.roster.exists() else None
-    step = rosters.is_step_on_the_way(roster, pinned, settings.id, own)
+    newest = rosters.newest_pinned(opened, coordinator)  # after a crash, a later one
+    step = rosters.is_step_on_the_way(roster, (pinned, newest), settings.id, own)
     if not step:
         rosters.check_member(roster, str(file), settings.id, own)
     _refuse_two_stories(rosters.two_stories(opened, offered, coordinator))
-    rosters.check_follows(offered, rosters.newest_pinned(opened, coordinator))
+    rosters.check_follows(offered, newest)
     if roster == pinned:
         typer.echo(f"version {roster.version} is pinned already")
         if step:
@@ -141,6 +142,10 @@ def accept(
             "Approvals under the earlier roster count no more: approve running studies again."
         )
     typer.echo(notify_custodian(opened, settings))
+    _told_next(home)
+
+
+def _told_next(home: Path) -> None:
     _told_standing(open_institution(home))
     typer.echo(at_home("Next: fieldfare institution roster status"))
 

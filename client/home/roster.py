@@ -193,15 +193,18 @@ def check_member(roster: Roster, name: str, institution: str, key: str) -> None:
         )
 
 
-def is_step_on_the_way(roster: Roster, pinned: Roster | None, institution: str, key: str) -> bool:
-    """Tell whether a roster without this institution's present key follows one without it.
+def is_step_on_the_way(
+    roster: Roster, before: Sequence[Roster | None], institution: str, key: str
+) -> bool:
+    """Tell whether a roster without this institution's present key follows others without it.
 
     A home that was restored has a new key, and every version since its backup has another one or
     none. It serves nothing before it pins one with its own key; until then it follows the others.
     """
     own = (institution, key)
-    return pinned is not None and all(
-        own not in {(member.id, member.key) for member in one.members} for one in (roster, pinned)
+    return all(
+        one is not None and own not in {(member.id, member.key) for member in one.members}
+        for one in (roster, *before)
     )
 
 
