@@ -7,7 +7,6 @@ is used, or taken away, by the next one.
 """
 
 import hashlib
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime, timedelta
@@ -20,7 +19,7 @@ import pyarrow as pa
 from fieldfare.shared.canonical import content_bytes
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.system.private_files import PRIVATE_FOLDER
-from fieldfare.shared.system.whole_files import lasting_folder, new_file
+from fieldfare.shared.system.whole_files import lasting_folder, new_file, passing_folder
 
 FORMAT: Final = 1
 NAME: Final = "kept-"  # of a study's folder, before its id
@@ -67,12 +66,28 @@ class KeptParts:
             with pa.memory_map(str(path)) as file, pa.ipc.open_file(file) as kept:
                 yield from map(kept.get_batch, range(kept.num_record_batches))
             return
-        with suppress(_NotWholeError), new_file(path) as file:
+        with suppress(_NotWholeError), ExitStack() as written:
+            with _room_in(self._folder):
+                file = written.enter_context(new_file(path))
             yield from _written(file, self._folder, read(), is_whole)
+            with _room_in(self._folder):  # the last bytes go to the disk here
+                written.close()
 
 
 class _NotWholeError(Exception):
     """The batches are not all that a part says."""
+
+
+@contextmanager
+def _room_in(folder: Path) -> Iterator[None]:
+    """Refuse the one load that a disk has no room for, by an error that ends no process."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            f"{folder}: expected room for records on its disk, found: {error.strerror}; "
+            "resume = false under [partitions] in institution.toml does without"
+        ) from None
 
 
 def _written(
@@ -80,18 +95,14 @@ def _written(
 ) -> Iterator[Any]:
     writer = None
     for batch in batches:
-        try:
+        with _room_in(folder):
             writer = writer or pa.ipc.new_file(file, batch.schema)
             writer.write_batch(batch)
-        except OSError as error:
-            raise UsageError(
-                f"{folder}: expected room for records on its disk, found: {error.strerror}; "
-                "resume = false under [partitions] in institution.toml does without"
-            ) from None
         yield batch
     if writer is None or not is_whole():  # no batch, no schema: there is nothing to keep
         raise _NotWholeError
-    writer.close()
+    with _room_in(folder):
+        writer.close()
 
 
 def _key(identity: Sequence[object], asked: Sequence[str]) -> str:
@@ -104,7 +115,8 @@ def _key(identity: Sequence[object], asked: Sequence[str]) -> str:
 def parts_kept(folder: Path, study: str, now: datetime, *, resume: bool) -> Iterator[KeptParts]:
     """Keep the parts of a load until it ends; without `resume` take away what others left.
 
-    None are kept where another process loads the same study just now, or the folder is another's.
+    None are kept where another process loads the same study just now, or the folder is another's;
+    what such a process uses stays.
 
     Args:
         folder: 0700, on whose disk parts lie; made where it is absent.
@@ -113,9 +125,11 @@ def parts_kept(folder: Path, study: str, now: datetime, *, resume: bool) -> Iter
         resume: keep them.
     """
     for left in folder.glob(f"{NAME}*"):
-        since = now - datetime.fromtimestamp(left.lstat().st_mtime, now.tzinfo)
-        if not resume or since > LONGEST:
-            shutil.rmtree(left, ignore_errors=True)
+        with suppress(UsageError, OSError):  # a load under way has it: another process's settings
+            since = now - datetime.fromtimestamp(left.lstat().st_mtime, now.tzinfo)
+            if not resume or since > LONGEST:
+                with passing_folder(left):
+                    pass
     with ExitStack() as ended:
         kept = None
         if resume:

@@ -1,6 +1,7 @@
 """An interrupted load goes on with what it had read; nothing of it lies there once one ended."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from fieldfare.client.records.load import Load
 from fieldfare.client.records.sources import parquet_files
 from fieldfare.client.records.sources.engine import Source
 from fieldfare.client.records.sources.source import table_at
-from fieldfare.shared.errors import RecordsError
+from fieldfare.shared.errors import RecordsError, UsageError
 from fieldfare.shared.study.study import Study
 
 NOW = datetime(2026, 6, 30, 12, tzinfo=UTC)
@@ -210,3 +211,28 @@ def test_a_part_with_lines_that_are_no_rows_is_read_again(tmp_path: Path) -> Non
     assert used == 1
     assert again.counts.zero == 1
     assert same(again, load(records, tmp_path / "other")[0])
+
+
+def test_a_load_under_way_loses_no_part_to_another_process(folder: Path, tmp_path: Path) -> None:
+    """A command with `resume = false` took them away under a custodian that began with true."""
+    spill = tmp_path / "spill"
+    with parts_kept(spill, STUDY, NOW, resume=True) as kept:
+        reading = Load(plan(), kept=kept)
+        with parts_kept(spill, "cd" * 32, NOW, resume=False):
+            reading.read(one_by_one(folder))
+        assert len(reading.finish()) == FILES * 10
+
+
+@pytest.mark.parametrize("room", [300, 900])
+def test_a_full_disk_refuses_this_load_alone(folder: Path, tmp_path: Path, room: int) -> None:
+    """Wherever the disk ends: in a batch, in the file's end, or when its last bytes go there."""
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
+    try:
+        with pytest.raises(UsageError, match="expected room for records on its disk"):
+            load(folder, tmp_path / "spill")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+    assert list((tmp_path / "spill").iterdir()) == []
