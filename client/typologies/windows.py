@@ -124,15 +124,15 @@ def _span(file: Path) -> tuple[int, int] | None:
         groups = [found.row_group(index) for index in range(found.num_row_groups)]
         times = [one for group in groups for one in _ends(group, _TIME)]
         ahead = [one for group in groups for one in _ends(group, _AHEAD, none=0)]
-    except (pa.ArrowException, OSError, ValueError):
+    except (pa.ArrowException, OSError, OverflowError, ValueError):  # of no year from 1 to 9999
         return None  # whoever reads it says what is wrong
     if not times or not all(isinstance(one, datetime) for one in times):
         return None
     if not all(type(one) is int and abs(one) <= _MOST_AHEAD for one in ahead):
         ahead = [-_MOST_AHEAD, _MOST_AHEAD]
-    moments = [one if one.tzinfo is None else one.astimezone(UTC).replace(tzinfo=None)
-               for one in times]  # fmt: skip
     try:
+        moments = [one if one.tzinfo is None else one.astimezone(UTC).replace(tzinfo=None)
+                   for one in times]  # fmt: skip
         ends = (min(moments) + timedelta(minutes=min(ahead)),
                 max(moments) + timedelta(minutes=max(ahead)))  # fmt: skip
     except OverflowError:  # of the year 1 or 9999

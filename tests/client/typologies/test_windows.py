@@ -133,3 +133,25 @@ def test_partitions_by_day_are_read_and_those_of_a_column_are_refused(tmp_path: 
     (folder / "day=2026-03-31").rename(folder / "booking_date=2026-03-31")
     with pytest.raises(RecordsError, match=r"no column of an entry, .* found booking_date="):
         needed_files(folder.parent, AS_OF)
+
+
+@pytest.mark.parametrize(
+    ("moment", "refused"),
+    [(2**63 - 1, True), (-(2**63) + 1, True), (569_000_000_000_000_000, False)],
+)
+def test_a_time_of_no_year_is_left_to_whoever_reads_it(
+    moment: int, refused: bool, tmp_path: Path
+) -> None:
+    """PostgreSQL exports `infinity` as the last of all numbers: Python has no such date."""
+    folder = written(tmp_path / "canonical", pa.array([0] * RECORDS["transactions"].num_rows))
+    before = features(folder, AS_OF, tmp_path / "f.parquet")[0]
+    row = pq.read_table(folder / "transactions" / "0.parquet").slice(0, 1)
+    place, moments = row.column_names.index("ts_utc"), pa.array([moment], pa.int64())
+    row = row.set_column(place, "ts_utc", moments.cast(pa.timestamp("us")))
+    pq.write_table(row, folder / "transactions" / "odd.parquet")
+    assert needed_files(folder, AS_OF).of == 2
+    if refused:
+        with pytest.raises(RecordsError, match=r"odd.parquet, row 1: expected a canonical ts_utc"):
+            features(folder, AS_OF, tmp_path / "f.parquet")
+    else:
+        assert features(folder, AS_OF, tmp_path / "f.parquet")[0] == before
