@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import accumulate
 from queue import SimpleQueue
 from typing import Any, Final, NamedTuple
 
@@ -30,10 +31,10 @@ _SIZES: Final = """
 WITH RECURSIVE below(oid) AS (
     SELECT to_regclass($1)::oid
     UNION SELECT i.inhrelid FROM pg_inherits i JOIN below b ON i.inhparent = b.oid)
-SELECT bool_and(position(c.relkind::text IN $2) > 0 AND coalesce(a.amname, 'heap') = 'heap')
+SELECT position(c.relkind::text IN $2) > 0 AND coalesce(a.amname, 'heap') = 'heap'
         AND current_setting('server_version_num')::int >= $3,
-    max(pg_relation_size(c.oid)) / current_setting('block_size')::bigint,
-    sum(pg_table_size(c.oid))::bigint, sum(greatest(c.reltuples, 0))::bigint
+    coalesce(pg_relation_size(c.oid) / current_setting('block_size')::bigint, 0),
+    coalesce(pg_table_size(c.oid), 0)::bigint, greatest(c.reltuples, 0)::bigint
 FROM below JOIN pg_class c ON c.oid = below.oid LEFT JOIN pg_am a ON a.oid = c.relam
 """
 
@@ -69,20 +70,36 @@ def page_ranges(database: Any, relation: str) -> tuple[list[PageRange], int]:
     """
     with database.cursor() as cursor:
         cursor.execute(_SIZES, [relation, _KINDS, _OLDEST])
-        has_pages, pages, size, rows = cursor.fetchone() or (None, 0, 0, 0)
-    return (ranges_of(pages, size), rows) if has_pages else ([], 0)
+        found = cursor.fetchall()
+    if not found or not all(has_pages for has_pages, *_ in found):
+        return [], 0
+    tables = [(pages, size) for _, pages, size, _ in found]
+    return ranges_of(tables), sum(rows for *_, rows in found)
 
 
-def ranges_of(pages: int, size: int) -> list[PageRange]:
-    """Cut so many pages into ranges of about `RANGE_BYTES`; what is written later is in the last.
+def ranges_of(tables: Sequence[tuple[int, int]]) -> list[PageRange]:
+    """Cut tables into ranges of pages, of which each holds about `RANGE_BYTES` of all together.
+
+    Small partitions lie in the first ranges, beside the first pages of a large one, so the first
+    have fewer pages than the last; a page of each table is the least. What is written later is in
+    the last.
 
     Args:
-        pages: of the table, or of the largest of its partitions.
-        size: bytes of all of them together.
+        tables: of each, or of each partition, its pages and its bytes.
     """
-    step = max(1, pages * RANGE_BYTES // max(size, 1))
-    firsts = range(0, max(pages, 1), step)
-    return [PageRange(first, first + step) for first in firsts[:-1]] + [PageRange(firsts[-1], None)]
+    filled = sorted((pages, max(size, 1) / pages) for pages, size in tables if pages)
+    # Bytes that a further page of each table not yet at its end brings, by the first such table.
+    rates = list(accumulate(rate for _, rate in reversed(filled)))[::-1]
+    firsts, at, place = [0], 0, 0
+    while filled:
+        at += max(1, int(RANGE_BYTES / rates[place]))
+        if at >= filled[-1][0]:
+            break
+        firsts.append(at)
+        while filled[place][0] <= at:
+            place += 1
+    ends = [*firsts[1:], None]
+    return [PageRange(first, end) for first, end in zip(firsts, ends, strict=True)]
 
 
 @dataclass(frozen=True)

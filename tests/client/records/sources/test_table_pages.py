@@ -110,13 +110,27 @@ def same(one: LoadedRecords, other: LoadedRecords) -> bool:
     )
 
 
-@given(pages=st.integers(0, 10_000), size=st.integers(0, 10**9))
-def test_ranges_hold_each_page_once(pages: int, size: int) -> None:
-    ranges = ranges_of(pages, size)
+@given(st.lists(st.tuples(st.integers(0, 300), st.integers(0, 30_000)), max_size=30))
+def test_ranges_hold_each_page_once_and_little_at_a_time(sizes: list[tuple[int, int]]) -> None:
+    """Also where a hundred small partitions stand beside one large one."""
+    tables = [(pages, pages * each) for pages, each in sizes]
+    ranges = ranges_of(tables)
     assert ranges[0].first == 0
     assert [one.end for one in ranges[:-1]] == [one.first for one in ranges[1:]]
     assert ranges[-1].end is None
+    for first, end in ranges:
+        until = 300 if end is None else end
+        held = sum(each * max(0, min(until, pages) - first) for pages, each in sizes)
+        assert held <= table_pages.RANGE_BYTES or until == first + 1
     assert RANGE_BYTES == 16 << 20
+
+
+def test_small_partitions_beside_a_large_one_are_no_large_range() -> None:
+    """All of them lie in the first pages: 8 GB came as one range where 16 MB were meant."""
+    small, large = [(12, 12 * 8192)] * 100, (1000, 1000 * 8192)
+    first = ranges_of([*small, large])[0]
+    assert first.end is not None
+    assert 101 * first.end * 8192 <= max(table_pages.RANGE_BYTES, 101 * 8192)
 
 
 def test_any_number_of_connections_reads_what_files_of_the_rows_hold(
