@@ -1,13 +1,14 @@
 """A file of features for each day, in one folder: what is there already is not computed again.
 
-A day's numbers hang on the entries of its windows and on nothing else, so a new day reads the files
-that hold those, and a day that was computed stays as it is. Beside the files stands what they were
-computed from: digests, no records. An entry that comes late, or changes, makes its days another
-thing than what stands there: the run is refused, and a person decides.
+Of the entries a day's numbers hang on those of its windows alone, so a new day reads the files
+that hold those; a day that was computed stays as it is, with the customers and accounts of that
+night. Beside the files stands what they were computed from: digests, no records. An entry that
+comes late, or changes, makes its days another thing than what stands there: the run is refused,
+and a person decides.
 """
 
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from hashlib import sha256
@@ -99,8 +100,10 @@ class DayFiles:
         except ValidationError:
             raise RecordsError(
                 f"{path}: expected what the days beside it were computed from, found another "
-                "form; take it away, and all days are computed again"
+                "form; take it and the days away, and all are computed again"
             ) from None
+        if not found.days:  # the run that began here wrote none
+            return asked
         for name in ("pack", "ledger", "indicators", "lacking", "banks"):
             if getattr(found, name) != getattr(asked, name):
                 raise UsageError(
@@ -108,6 +111,27 @@ class DayFiles:
                     "another folder, or take this one's files away"
                 )
         return found
+
+    def begin(self, done: DoneDays, days: Iterable[date]) -> None:
+        """Say what days are computed by before the first one stands here.
+
+        Raises:
+            UsageError: a file stands where a day goes, and nothing says that a run wrote it.
+        """
+        if (self.folder / STATE).exists():
+            return
+        for day in days:
+            if self.file(day).exists():
+                raise UsageError(
+                    f"{self.file(day)}: expected no file where a day goes, found one and no "
+                    f"{STATE} beside it: it may be of something else; choose another folder, or "
+                    "take it away"
+                )
+        self.write(done)
+
+    def write(self, done: DoneDays) -> None:
+        """Write down what stands here."""
+        replace_private(self.folder / STATE, done.model_dump_json(indent=1).encode())
 
     def entries(self, task: RunTask, day: date) -> str:
         """Return a digest of all files of entries that a day needs, whatever their names."""
@@ -160,10 +184,11 @@ def run_days(
 
     Raises:
         RecordsError: the records do not fit, or days that stand there were computed from others.
-        UsageError: days of another pack stand there.
+        UsageError: days of another pack stand there, or files that no run wrote.
     """
     done = files.done(task)
     days = days_between(since, task.as_of)
+    files.begin(done, days)
     kept = {day for day in days if day in done.days and files.file(day).exists()}
     refuse_changed(task, files, done, kept)
     for day in days:
@@ -172,8 +197,7 @@ def run_days(
             continue
         report, record = _computed(replace(task, as_of=day), room, files, said)
         done = done.model_copy(update={"days": {**done.days, day: record}})
-        content = done.model_dump_json(indent=1).encode()
-        replace_private(files.folder / STATE, content)
+        files.write(done)
         yield day, report
 
 

@@ -150,3 +150,18 @@ def test_so_many_days() -> None:
     for since in (AS_OF + timedelta(1), AS_OF - timedelta(400)):
         with pytest.raises(UsageError, match="at most 399 before"):
             days_between(since, AS_OF)
+
+
+def test_a_file_that_no_run_wrote_is_not_overwritten(canonical: Path, tmp_path: Path) -> None:
+    """Entries in a file for each day have the very names that days of features have."""
+    entries = canonical / "transactions"
+    before = {one.name: one.read_bytes() for one in entries.iterdir()}
+    assert f"{AS_OF}.parquet" in before
+    with pytest.raises(UsageError, match=rf"{AS_OF}\.parquet: expected no file where a day goes"):
+        ran(task(canonical), entries, AS_OF)
+    assert {one.name: one.read_bytes() for one in entries.iterdir()} == before
+    own = tmp_path / "features"
+    own.mkdir()
+    other = task(canonical, own_pack().chosen(["R02"]))
+    DayFiles(own).begin(DayFiles(own).done(other), ())  # killed before its first day
+    assert ran(task(canonical), own, AS_OF) == [(0, True)]
