@@ -117,8 +117,8 @@ def restore(
             draft = Home(folder)
             header = _unpacked(source, draft)
             place = _place_of_witness(draft, terms)
-            undone.callback(_put_back, place, _bytes_of(place), path)
-            _bring_witness(place, terms)
+            if _brings_witness(place, terms):
+                undone.callback(_put_back, place, None, path)
             if not draft.ledger.exists():
                 begin_ledger(draft.ledger)
             _check_spend_is_known(draft, terms, clock)
@@ -126,6 +126,8 @@ def restore(
                 draft.rotations / f"{header.facts['identity']}{LOST}", _line(header.made)
             )
             create_signing_keys(draft, terms.passphrase, terms.uri)
+            # Not sooner: a lost home that still runs somewhere goes on writing its witness.
+            undone.callback(_put_back, place, _bytes_of(place), path)
             statement = accept_restore(draft, _acceptance(draft, terms, clock), clock, anyway=True)
             before_named(draft)
             _sign_what_was_said(draft, header, terms, clock)
@@ -192,15 +194,17 @@ def _place_of_witness(draft: Home, terms: RestoreTerms) -> Path:
     return place
 
 
-def _bring_witness(place: Path, terms: RestoreTerms) -> None:
+def _brings_witness(place: Path, terms: RestoreTerms) -> bool:
+    """Bring the witness that was rescued to its place, if there is one."""
     if terms.witness is None:
-        return
+        return False
     if place.exists():
         raise UsageError(
             f"--witness: expected no witness at {place}, found one: it is the newest; leave "
             "the option out"
         )
     create_private(place, terms.witness.read_bytes())
+    return True
 
 
 def _bytes_of(place: Path) -> bytes | None:
@@ -211,10 +215,12 @@ def _put_back(place: Path, before: bytes | None, home: Path) -> None:
     """Leave the witness as it was: one of a restore that failed would pass for the newest."""
     if Home(home).settings.exists():  # the home has its name: this is its witness
         return
-    if before is not None:
-        replace_private(place, before)
-    elif place.parent.is_dir():
+    if not place.parent.is_dir():  # it went with the draft
+        return
+    if before is None:
         place.unlink(missing_ok=True)
+    elif _bytes_of(place) != before:
+        replace_private(place, before)
 
 
 def _check_spend_is_known(draft: Home, terms: RestoreTerms, clock: Clock) -> None:

@@ -319,6 +319,27 @@ def test_a_restore_that_fails_late_leaves_a_witness_elsewhere_as_it_was(
     assert told.statement.position.debited == done.header.facts["debited"]
 
 
+def test_a_restore_that_is_refused_never_takes_a_witness_back(
+    coordinator: Coordinator, finished: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A home that was not lost after all debits meanwhile: an older witness knows less."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    rescued = finished.ledger.with_name("ledger.sqlite.witness").read_bytes()
+    coordinator.edit(finished.settings, 'witness = ""', f'witness = "{elsewhere}/w"')
+    file, _ = backed_up(finished, tmp_path)
+    (elsewhere / "w").write_bytes(b"older")
+
+    def debited_meanwhile(*_: object) -> None:
+        (elsewhere / "w").write_bytes(rescued)
+        raise UsageError("expected a witness of the lost home, found one that is older")
+
+    monkeypatch.setattr(restored_home, "_check_spend_is_known", debited_meanwhile)
+    with pytest.raises(UsageError, match="older"):
+        restored(file, tmp_path)
+    assert (elsewhere / "w").read_bytes() == rescued
+
+
 def test_an_interrupted_backup_leaves_no_file(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
