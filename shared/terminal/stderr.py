@@ -20,7 +20,7 @@ def progress_bar(*, visible: bool | None = None, begins: str = "opening the run"
     """
     errors = Console(stderr=True)
     shown = errors.is_terminal if visible is None else visible
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=errors, transient=True, disable=not shown) as bars:
         bar = bars.add_task(begins, total=None)
         yield lambda what, done, total: bars.update(

@@ -18,6 +18,16 @@ def test_a_bar_is_seen_where_it_is_asked_for_and_on_a_terminal(
     assert (found.err != "") is seen  # that is no terminal: not drawn, but its line is ended
 
 
+def test_a_bar_shows_a_name_as_it_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder's name with brackets was taken for markup, and ended the command."""
+    monkeypatch.setenv("FORCE_COLOR", "1")  # a terminal
+    with progress_bar() as said:
+        said("/srv/a[/b] [red]c", 1, 2)
+    assert "/srv/a[/b] [red]c" in capsys.readouterr().err
+
+
 def test_a_log_is_still_but_for_errors_and_only_meanwhile(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
