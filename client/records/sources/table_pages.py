@@ -26,13 +26,15 @@ AHEAD: Final = 1  # ranges that are read before they are asked for, beside one f
 _OLDEST: Final = 140_000  # version 14: older servers would read the whole table for each range
 _KINDS: Final = "rmp"  # tables, materialized views, partitioned tables: rows that have pages
 
-# The table and all that are read with it; `relam` is 0 where there is no storage of its own.
+# The table and all that are read with it; `relam` is 0 where there is no storage of its own. Who
+# may read some columns only may not ask for `ctid`.
 _SIZES: Final = """
 WITH RECURSIVE below(oid) AS (
     SELECT to_regclass($1)::oid
     UNION SELECT i.inhrelid FROM pg_inherits i JOIN below b ON i.inhparent = b.oid)
 SELECT position(c.relkind::text IN $2) > 0 AND coalesce(a.amname, 'heap') = 'heap'
-        AND current_setting('server_version_num')::int >= $3,
+        AND current_setting('server_version_num')::int >= $3
+        AND has_table_privilege(to_regclass($1), 'SELECT'),
     coalesce(pg_relation_size(c.oid) / current_setting('block_size')::bigint, 0),
     coalesce(pg_table_size(c.oid), 0)::bigint, greatest(c.reltuples, 0)::bigint
 FROM below JOIN pg_class c ON c.oid = below.oid LEFT JOIN pg_am a ON a.oid = c.relam
@@ -59,7 +61,8 @@ class PageRange(NamedTuple):
 def page_ranges(database: Any, relation: str) -> tuple[list[PageRange], int]:
     """Return ranges that are the whole of a table, and about how many rows that is.
 
-    No ranges where rows have no pages; 0 rows where the server never counted them.
+    No ranges where rows have no pages, or this user may not name them; 0 rows where the server
+    never counted them.
 
     Args:
         database: a connection.

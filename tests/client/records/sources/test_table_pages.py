@@ -145,6 +145,19 @@ def test_any_number_of_connections_reads_what_files_of_the_rows_hold(
         assert same(loaded(server, tmp_path, "customers", connections), whole)
 
 
+@pytest.mark.parametrize("connections", [1, 3])
+def test_who_may_read_some_columns_reads_them(server: Server, connections: int) -> None:
+    """The server refuses `ctid` to a user who was granted columns and not the table."""
+    server.execute("CREATE ROLE few", "GRANT SELECT (unit, x) ON customers TO few")
+    uri = f"{server.uri}{'&' if '?' in server.uri else '?'}options=-crole%3Dfew"
+    try:
+        with open_postgresql(uri, PLAIN, Rows("customers"), connections) as source:
+            found = list(source.batches(["unit"], ["unit"]))
+            assert sum(batch.num_rows for batch in found) == COUNT
+    finally:
+        server.execute("REVOKE ALL ON customers FROM few", "DROP ROLE few")
+
+
 def test_the_table_is_cut(server: Server) -> None:
     with source_of(server, "customers", 1) as source:
         assert len(units_in(source)) == COUNT
