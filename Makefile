@@ -131,7 +131,7 @@ bench: $(DEV)  ## measure the speeds that the project promises; results in bench
 	$(PY) -m tests.benchmarks.everything --keep
 
 .PHONY: bench-large
-bench-large: $(DEV)  ## measure large records and many members, an hour or two; results in bench/
+bench-large: $(DEV)  ## measure large records and many members, for hours; results in bench/
 	$(PY) -m tests.benchmarks.kept.large $(if $(LINE),--line $(LINE))
 
 .PHONY: bench-flames
