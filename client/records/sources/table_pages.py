@@ -59,7 +59,7 @@ class PageRange(NamedTuple):
 
 
 def page_ranges(database: Any, relation: str) -> tuple[list[PageRange], int]:
-    """Return ranges that are the whole of a table, and about how many rows that is.
+    """Return ranges that are the whole of a table, which is locked, and about how many rows it has.
 
     No ranges where rows have no pages, or this user may not name them; 0 rows where the server
     never counted them.
@@ -74,8 +74,11 @@ def page_ranges(database: Any, relation: str) -> tuple[list[PageRange], int]:
     with database.cursor() as cursor:
         cursor.execute(_SIZES, [relation, _KINDS, _OLDEST])
         found = cursor.fetchall()
-    if not found or not all(has_pages for has_pages, *_ in found):
-        return [], 0
+        if not found or not all(has_pages for has_pages, *_ in found):
+            return [], 0
+        # No row; but each partition is locked for as long as the transaction, as the table is. One
+        # that is emptied or written anew while no reader has it would be of another state.
+        cursor.execute(f"SELECT count(*) FROM {relation} WHERE {PageRange(0, 0).where}")
     tables = [(pages, size) for _, pages, size, _ in found]
     return ranges_of(tables), sum(rows for *_, rows in found)
 

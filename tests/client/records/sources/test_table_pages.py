@@ -158,6 +158,19 @@ def test_who_may_read_some_columns_reads_them(server: Server, connections: int) 
         server.execute("REVOKE ALL ON customers FROM few", "DROP ROLE few")
 
 
+@pytest.mark.parametrize("connections", [1, 3])
+def test_partitions_stay_what_they_are_before_a_row_is_read(
+    server: Server, connections: int
+) -> None:
+    """TRUNCATE and CLUSTER ask for no snapshot: they wait for locks, which readers alone held."""
+    locked = (
+        "SELECT count(DISTINCT c.oid) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation "
+        "WHERE c.relname IN ('whole', 'low', 'high')"
+    )
+    with source_of(server, "whole", connections):
+        assert server.value(locked) == 3
+
+
 def test_the_table_is_cut(server: Server) -> None:
     with source_of(server, "customers", 1) as source:
         assert len(units_in(source)) == COUNT
