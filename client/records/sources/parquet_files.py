@@ -31,6 +31,7 @@ from fieldfare.shared.features.features import Dependence
 
 MOST_FILES: Final = 1_024  # that one query reads
 MOST_BYTES: Final = 64 << 20  # of them together, on the disk
+_INDEX: Final = "file_index"  # the engine's column of which file a row comes from
 
 
 @contextmanager
@@ -95,6 +96,8 @@ class _FileForm:
                 schema, rows = file.schema_arrow, file.metadata.num_rows
         except (pa.ArrowException, OSError):
             return None  # whoever opens it says what is wrong
+        if _INDEX in map(str.casefold, schema.names):
+            return None  # it hides the engine's own: such files are read one by one
         return cls(schema.remove_metadata(), linked_columns(schema), covered_columns(schema), rows)
 
     def is_like(self, other: "_FileForm | None") -> bool:
@@ -163,7 +166,7 @@ def _said(files: Sequence[FolderFile], key: str) -> str:
     """Return SQL for what the folder of each row's file says."""
     values = [file.keys[key] for file in files]
     listed = ", ".join("NULL" if value is None else literal(value) for value in values)
-    return f"CAST([{listed}] AS VARCHAR[])[CAST(file_index AS BIGINT) + 1]"
+    return f"CAST([{listed}] AS VARCHAR[])[CAST({_INDEX} AS BIGINT) + 1]"
 
 
 def _culprit(paths: Sequence[Path]) -> RecordsError | None:

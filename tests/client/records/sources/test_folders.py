@@ -257,6 +257,20 @@ def test_a_partitions_column_stands_in_its_name_alone(tmp_path: Path) -> None:
             read_records([folder], study())
 
 
+def test_a_column_named_as_the_engines_own_says_no_partition(tmp_path: Path) -> None:
+    """All rows were of the first day, and texts there refused the load."""
+    tables = {}
+    for number, values in enumerate((["0", "0", "0"], ["0", "x", "0"])):
+        table = rows(3 * number, 3).append_column("File_Index", pa.array(values))
+        tables[f"day=2026-01-0{number + 1}/part-0.parquet"] = table
+    found = []
+    for part in table_at(written(tmp_path, tables)).runs():
+        with part.open() as source:
+            for batch in source.batches(["day"], ["day"]):
+                found += batch.column(0).to_pylist()
+    assert found == ["2026-01-01"] * 3 + ["2026-01-02"] * 3
+
+
 def test_a_file_without_a_column_is_named(tmp_path: Path) -> None:
     files = {f"day={day}/p.parquet": rows(day * 5, 5) for day in range(4)}
     files["day=2/p.parquet"] = files["day=2/p.parquet"].drop_columns(["x"])
