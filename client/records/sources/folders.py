@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from glob import glob
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote
@@ -18,6 +19,7 @@ from fieldfare.client.records.sources.sql import ColumnType, literal, quoted
 from fieldfare.shared.errors import RecordsError
 
 PASSED_OVER: Final = (".", "_")  # what other programs leave in folders of data: .crc, _SUCCESS
+_PATTERN: Final = frozenset("*?[")
 DEEPEST: Final = 8  # folders in each other
 NO_VALUE: Final = "__HIVE_DEFAULT_PARTITION__"  # as Hive writes a partition without a value
 _CHANGED: Final = (
@@ -58,8 +60,9 @@ def files_below(folder: Path) -> tuple[FolderFile, ...]:
     Names that begin with `.` or `_` are passed over.
 
     Raises:
-        RecordsError: no file, a link, a folder that is no partition, or files at several depths: a
-            file that is left out by mistake would be units that nobody misses.
+        RecordsError: no file, a link, a name that is no text, a folder that is no partition, or
+            files at several depths: a file that is left out by mistake would be units that nobody
+            misses.
     """
     found = tuple(_below(folder, folder, {}))
     if not found:
@@ -91,6 +94,10 @@ def _below(folder: Path, top: Path, keys: Keys) -> Iterator[FolderFile]:
             continue
         path = folder / entry.name
         name = str(path.relative_to(top))
+        if not _is_text(name):
+            raise RecordsError(
+                f"{top}: expected names that are text in UTF-8, found {name!a}; rename it"
+            )
         if entry.is_symlink():
             raise RecordsError(
                 f"{top}: expected files of its own, found a link, {name}; put the file itself there"
@@ -101,6 +108,15 @@ def _below(folder: Path, top: Path, keys: Keys) -> Iterator[FolderFile]:
             yield FolderFile(path, name, keys, identity(path))
         else:
             raise RecordsError(f"{top}: expected files alone, found {name}; move it elsewhere")
+
+
+def _is_text(name: str) -> bool:
+    """Tell whether a name is text; the system gives any bytes as one, and the engine takes none."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _with_key(top: Path, name: str, last: str, keys: Keys) -> Keys:
@@ -114,6 +130,25 @@ def _with_key(top: Path, name: str, last: str, keys: Keys) -> Keys:
     if key.casefold() in map(str.casefold, keys):
         raise RecordsError(f"{top}: expected each partition's column once, found {key} twice")
     return {**keys, key: None if value == NO_VALUE else unquote(value)}
+
+
+def looks_like_pattern(path: Path) -> bool:
+    """Tell whether the engine takes a path for a pattern, where other files fit it."""
+    return not _PATTERN.isdisjoint(str(path))
+
+
+def refuse_pattern(path: Path) -> None:
+    """Refuse a file that the engine cannot be asked for without others.
+
+    Raises:
+        RecordsError: another file fits its name.
+    """
+    fits = glob(str(path)) if looks_like_pattern(path) else []  # noqa: PTH207 -- a whole path
+    if set(fits) - {str(path)}:
+        raise RecordsError(
+            f"{path}: expected a name that no other file fits where *, ? and [ are a pattern's, "
+            "found one; rename it"
+        )
 
 
 # -- files that stay as they are ------------------------------------------------------------------

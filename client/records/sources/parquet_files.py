@@ -23,7 +23,12 @@ from fieldfare.client.records.sources.engine import (
     described,
     unreadable,
 )
-from fieldfare.client.records.sources.folders import FolderFile, refuse_own, unchanged
+from fieldfare.client.records.sources.folders import (
+    FolderFile,
+    looks_like_pattern,
+    refuse_own,
+    unchanged,
+)
 from fieldfare.client.records.sources.mapping import ColumnMapping
 from fieldfare.client.records.sources.sql import ColumnType, literal, quoted
 from fieldfare.shared.errors import RecordsError
@@ -91,6 +96,8 @@ class _FileForm:
 
     @classmethod
     def of(cls, path: Path) -> "_FileForm | None":
+        if looks_like_pattern(path):
+            return None  # the engine would read what it fits, of the others, too
         try:
             with pq.ParquetFile(path) as file:
                 schema, rows = file.schema_arrow, file.metadata.num_rows

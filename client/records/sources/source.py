@@ -30,6 +30,7 @@ from fieldfare.client.records.sources.folders import (
     FolderFile,
     check_unchanged,
     files_below,
+    refuse_pattern,
     unchanged,
     with_keys,
 )
@@ -69,6 +70,7 @@ _SUFFIXES: Final = {
 _STREAM_END: Final = b"\xff\xff\xff\xff\0\0\0\0"
 _SQLITE_START: Final = b"SQLite format 3\0"  # https://sqlite.org/fileformat.html, section 1.3
 _DATABASES: Final = frozenset({FileKind.DUCKDB, FileKind.SQLITE})
+_NAMED: Final = frozenset({FileKind.CSV, FileKind.PARQUET})  # the engine opens them by name
 
 
 def kind_of(path: Path) -> FileKind:
@@ -244,6 +246,8 @@ def open_source(
         raise RecordsError(f"{path}: expected a file with records, found none; check the path")
     declared = mapping or ColumnMapping()
     form = kind or kind_of(path)
+    if form in _NAMED:
+        refuse_pattern(path)
     # A database sees one state of its own; its file may change beside.
     still = nullcontext() if form in _DATABASES else unchanged([path])
     with still, _readable(str(path), lambda: _OPENERS[form](path, declared, rows)) as source:

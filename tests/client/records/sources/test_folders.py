@@ -271,6 +271,23 @@ def test_a_column_named_as_the_engines_own_says_no_partition(tmp_path: Path) -> 
     assert found == ["2026-01-01"] * 3 + ["2026-01-02"] * 3
 
 
+def test_a_name_with_a_patterns_signs_is_read_once_or_refused(tmp_path: Path) -> None:
+    """Four rows were read as nine: each unit in several rows, and so in no sum."""
+    names = ["a[b].parquet", "c*.parquet", "d?.parquet", "e.parquet"]
+    folder = written(tmp_path, {name: rows(place, 1) for place, name in enumerate(names)})
+    assert read_records([folder], study()).units.tolist() == ["u0", "u1", "u2", "u3"]
+    written(tmp_path, {"ab.parquet": rows(4, 1)})
+    with pytest.raises(RecordsError, match=r"a\[b\].parquet: expected a name that no other file"):
+        read_records([folder], study())
+
+
+def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    """An error that is none of ours ended the custodian, and every study with it."""
+    (tmp_path / os.fsdecode(b"a\xff.parquet")).touch()
+    with pytest.raises(RecordsError, match=r"found 'a\\udcff.parquet'; rename it"):
+        table_at(tmp_path)
+
+
 def test_a_file_without_a_column_is_named(tmp_path: Path) -> None:
     files = {f"day={day}/p.parquet": rows(day * 5, 5) for day in range(4)}
     files["day=2/p.parquet"] = files["day=2/p.parquet"].drop_columns(["x"])
