@@ -61,10 +61,10 @@ class KeptParts:
             yield from read()
             return
         path = self._folder / f"{_key(identity, asked)}.arrow"
-        if path.is_file():
+        kept = _kept_in(path)
+        if kept is not None:
             self.used += 1
-            with pa.memory_map(str(path)) as file, pa.ipc.open_file(file) as kept:
-                yield from map(kept.get_batch, range(kept.num_record_batches))
+            yield from kept
             return
         with suppress(_NotWholeError), ExitStack() as written:
             with _room_in(self._folder):
@@ -72,6 +72,21 @@ class KeptParts:
             yield from _written(file, self._folder, read(), is_whole)
             with _room_in(self._folder):  # the last bytes go to the disk here
                 written.close()
+
+
+def _kept_in(path: Path) -> Sequence[Any] | None:
+    """Return a part's batches, mapped; None where there is none, or a damaged one, which goes."""
+    try:
+        with pa.memory_map(str(path)) as file, pa.ipc.open_file(file) as kept:
+            batches = [kept.get_batch(index) for index in range(kept.num_record_batches)]
+            for batch in batches:
+                batch.validate(full=True)
+            return batches
+    except FileNotFoundError:
+        return None
+    except pa.ArrowInvalid:
+        path.unlink()
+        return None
 
 
 class _NotWholeError(Exception):

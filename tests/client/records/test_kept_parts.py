@@ -236,3 +236,16 @@ def test_a_full_disk_refuses_this_load_alone(folder: Path, tmp_path: Path, room:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, before)
     assert list((tmp_path / "spill").iterdir()) == []
+
+
+@pytest.mark.parametrize(("kept", "more"), [(0, b""), (400, b""), (300, bytes(2000))])
+def test_a_damaged_part_is_read_again(folder: Path, tmp_path: Path, kept: int, more: bytes) -> None:
+    """The engine's own error went past the load, out of the custodian."""
+    with pytest.raises(KeyboardInterrupt):
+        load(folder, tmp_path / "spill", stop=0.6)
+    (left,) = (tmp_path / "spill").iterdir()
+    for path in left.iterdir():
+        path.write_bytes(path.read_bytes()[:kept] + more)
+    again, used = load(folder, tmp_path / "spill")
+    assert used == 0
+    assert same(again, load(folder, tmp_path / "other")[0])
