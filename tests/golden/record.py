@@ -16,17 +16,16 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from tests.golden.kept import FILE, differences, entry, machine, read, text_of
+from tests.golden.kept import FILE, OF_A_MACHINE, differences, entry, machine, read, text_of
 from tests.golden.studies import EVERY, Golden, Outcome, run
 
 
 def main() -> int:
     """Run what was asked for."""
     asked = _arguments()
-    chosen = [golden for golden in EVERY if golden.name in asked.names or not asked.names]
     entries, said = {}, []
     with TemporaryDirectory(prefix="fieldfare-golden-") as folder:
-        for golden in chosen:
+        for golden in _chosen(asked):
             began = time.monotonic()
             outcome = run(golden, Path(folder))
             entries[golden.name] = entry(golden, outcome)
@@ -49,6 +48,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, help="keep models and answers in a folder")
     parser.add_argument("--beside", type=Path, help="a folder of an earlier tree's --out")
     return parser.parse_args()
+
+
+def _chosen(asked: argparse.Namespace) -> list[Golden]:
+    """Return what to run: golden.toml names one machine, so on another its hashes are made anew."""
+    moved = asked.write and read().get("machine") != machine()
+    names = {*asked.names, *(OF_A_MACHINE if moved else ())}
+    return [golden for golden in EVERY if not asked.names or golden.name in names]
 
 
 def _kept() -> dict[str, Any]:
