@@ -216,6 +216,8 @@ def with_keys(source: Source, keys: Keys) -> Source:
     )
 
     def added(feed: Callable[[Sequence[str]], Feed]) -> Callable[[Sequence[str]], Feed]:
+        """Return a feed whose rows say of which partition they are, too."""
+
         def begun(needed: Sequence[str]) -> Feed:
             own = feed([name for name in needed if name not in keys])
             return replace(own, relation=f"(SELECT *, {said} FROM {own.relation})")

@@ -96,6 +96,7 @@ class _FileForm:
 
     @classmethod
     def of(cls, path: Path) -> "_FileForm | None":
+        """Return a file's form; None where it has to be read by itself."""
         if looks_like_pattern(path):
             return None  # the engine would read what it fits, of the others, too
         try:
@@ -108,6 +109,7 @@ class _FileForm:
         return cls(schema.remove_metadata(), linked_columns(schema), covered_columns(schema), rows)
 
     def is_like(self, other: "_FileForm | None") -> bool:
+        """Tell whether one query reads both files."""
         return (
             other is not None
             and self.schema.equals(other.schema)

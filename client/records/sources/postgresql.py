@@ -128,6 +128,7 @@ def open_postgresql(
         with _sides(uri, name, database, snapshot, min(connections, len(ranges))) as sides:
 
             def feed(wanted: Sequence[str]) -> Feed:
+                """Begin to read the columns that are wanted."""
                 kinds = {column: columns[column] for column in wanted}
                 select = f"SELECT {_listed(kinds)} FROM {relation}"
                 if ranges:
@@ -188,6 +189,7 @@ def _sides(
     """Open connections that read the same state: the first one alone, or others beside it."""
 
     def another() -> Any:
+        """Open one more connection to the same state."""
         if not snapshot:  # it went with the only connection
             raise SnapshotLostError(f"{name}: {_LOST}")
         return connected(uri, name, snapshot=snapshot)
@@ -278,6 +280,7 @@ def _ranges_feed(
     sides: SimpleQueue[RangeReader],
 ) -> Feed:
     def explain(error: Exception) -> RecordsError:
+        """Say what broke a range off, without a value."""
         if isinstance(error, AdbcError) and error.sqlstate:
             return problem(name, error)
         return RecordsError(f"{name}: {_BROKE_OFF}")
