@@ -16,7 +16,7 @@ from fieldfare.server.upkeep.deleted_files import (
     leaving_model,
 )
 from fieldfare.server.upkeep.due_deletions import state_due
-from fieldfare.shared.cli.deleting import DryRunOption, ReasonOption, YesOption, goes
+from fieldfare.shared.cli.deleting import DryRunOption, ReasonOption, YesOption, goes, show
 from fieldfare.shared.deletion.own_files import examined
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.key_files import read_passphrase
@@ -41,9 +41,7 @@ def delete(
     opened, found = CoordinatorHome.open(home), [examined(path) for path in files]
     for file in found:
         check_not_needed(opened, file)
-        of = f" of run {file.run}" if file.run else ""
-        typer.echo(f"{file.path}: {file.kind.value}{of}, {file.size:,} bytes")
-        typer.echo(f"  SHA-256 {file.digest}")
+        show(file)
     if not goes(reason, typer.confirm, dry_run=dry_run, yes=yes):
         return
     with run_store(opened.runs_database) as store:

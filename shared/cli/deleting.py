@@ -5,6 +5,7 @@ from typing import Annotated, Final
 
 import typer
 
+from fieldfare.shared.deletion.own_files import OwnFile
 from fieldfare.shared.errors import UsageError
 
 ReasonOption = Annotated[
@@ -15,6 +16,13 @@ DryRunOption = Annotated[
 ]
 YesOption = Annotated[bool, typer.Option("--yes", help="Ask nothing.")]
 _DECLINED: Final = 1  # a person was asked and said no
+
+
+def show(file: OwnFile) -> None:
+    """Say of a file what it is, and its hash, before anybody is asked."""
+    of = f" of run {file.run}" if file.run else ""
+    typer.echo(f"{file.path}: {file.kind.value}{of}, {file.size:,} bytes")
+    typer.echo(f"  SHA-256 {file.digest}")
 
 
 def goes(reason: str, agreed: Callable[[str], bool], *, dry_run: bool, yes: bool) -> bool:

@@ -11,7 +11,7 @@ from fieldfare.client.home.layout import Home
 from fieldfare.client.home.models import find_model
 from fieldfare.client.institution.deleted_files import check_not_needed, delete_file
 from fieldfare.client.model_use.deleted_model import delete_model, finish_deletions, leaving_model
-from fieldfare.shared.cli.deleting import DryRunOption, ReasonOption, YesOption, goes
+from fieldfare.shared.cli.deleting import DryRunOption, ReasonOption, YesOption, goes, show
 from fieldfare.shared.deletion.own_files import examined
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.private_files import os_user
@@ -37,9 +37,7 @@ def delete(
     opened, found = Home.open(home), [examined(path) for path in files]
     for file in found:
         check_not_needed(opened, file)
-        of = f" of run {file.run}" if file.run else ""
-        typer.echo(f"{file.path}: {file.kind.value}{of}, {file.size:,} bytes")
-        typer.echo(f"  SHA-256 {file.digest}")
+        show(file)
     if not goes(reason, agreed, dry_run=dry_run, yes=yes):
         return
     for file in found:
