@@ -91,7 +91,7 @@ class BareRoot:
         lines = ["-r", str(self.wheels / f"{role}.txt")]
         _did(sys.executable, "-m", "pip", "download", *where, *FLAGS, *lines)
 
-    def install(self, role: str) -> str:
+    def install(self, role: str, *, compiled: bool = True) -> str:
         """Install a role by its lock, and the project, at /opt/fieldfare/ROLE; return its bin."""
         place = f"/opt/fieldfare/{role}"
         pip = (f"{place}/bin/pip", "install", "--quiet", "--no-index", "--no-compile")
@@ -100,7 +100,9 @@ class BareRoot:
         (wheel,) = self.wheels.glob("fieldfare-*.whl")
         self.did(*pip, "--no-deps", f"/mnt/{wheel.name}")
         self.did(f"{place}/bin/pip", "check")
-        self.did(f"{place}/bin/python", "-m", "compileall", "-q", "-x", "/tests/", f"{place}/lib")
+        if compiled:
+            python = (f"{place}/bin/python", "-m", "compileall", "-q", "-x", "/tests/")
+            self.did(*python, f"{place}/lib")
         return f"{place}/bin"
 
     def megabytes(self, place: str) -> int:
