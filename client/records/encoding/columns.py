@@ -41,7 +41,8 @@ from fieldfare.shared.features.features import (
 from fieldfare.shared.study.study import Study
 
 NO_NUMBER: Final = "CAST('nan' AS DOUBLE)"
-_NO_TIMES: Final = frozenset({ColumnType.NUMBER, ColumnType.FLOAT, ColumnType.BOOLEAN})
+# Programs write a column of dates of which no row has one as floats: then records would decide.
+_NO_TIMES: Final = frozenset({ColumnType.NUMBER, ColumnType.BOOLEAN})
 
 
 class Labels(Enum):

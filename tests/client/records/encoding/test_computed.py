@@ -191,6 +191,28 @@ def test_a_column_of_another_type_is_refused_by_its_type_alone(
         read_records([path], STUDY)
 
 
+def test_dates_of_which_no_row_has_one_are_missing_whatever_type_a_program_gave_them(
+    tmp_path: Path,
+) -> None:
+    nothing = [None] * 4
+    empty = parquet(tmp_path / "n.parquet", ROWS | {"opened": pa.array(nothing, pa.date32())})
+    for name, column in (
+        ("floats", pa.array([float("nan")] * 4)),
+        ("none", pa.array(nothing, pa.float64())),
+        ("text", pa.array(nothing, pa.string())),
+    ):
+        found = parquet(tmp_path / f"{name}.parquet", ROWS | {"opened": column})
+        assert values(found).tobytes() == values(empty).tobytes(), name
+        loaded = read_records([found], STUDY)
+        assert (len(loaded), loaded.counts.zero) == (4, 0), name
+
+
+def test_floats_are_no_dates(tmp_path: Path) -> None:
+    rows = ROWS | {"opened": pa.array([1.5, 20240101.0, 1e300, float("inf")])}
+    loaded = read_records([parquet(tmp_path / "r.parquet", rows)], STUDY)
+    assert (len(loaded), loaded.counts.zero) == (0, 4)
+
+
 def test_an_absent_source_is_named_and_a_mapping_of_the_computed_name_is_a_mistake(
     tmp_path: Path,
 ) -> None:
