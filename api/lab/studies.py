@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 
 import tomlkit
 
-from fieldfare.client.drafting.draft import DEFAULT_DELTA, DEFAULT_EPSILON, draft_study
+from fieldfare.client.drafting.draft import DEFAULT_EPSILON, draft_study
 from fieldfare.client.drafting.given import PublicKnowledge, draft_given
 from fieldfare.client.records.sources.source import Table
 from fieldfare.lab.assumptions import still_assumed
@@ -106,7 +106,7 @@ class LabStudy:
         exclude: Sequence[str] = (),
         keep: Sequence[str] = (),
         epsilon: float = DEFAULT_EPSILON,
-        delta: float = DEFAULT_DELTA,
+        delta: float | None = None,
         name: str = "study",
         model: Literal["additive", "mlp"] = "additive",
     ) -> Self:
@@ -133,7 +133,7 @@ class LabStudy:
             exclude: columns to leave out.
             keep: of a public sample, columns to keep that look like ids or names of people.
             epsilon: of the study.
-            delta: of the study.
+            delta: of the study; none: 1e-5, less for more than 10,000 units.
             name: of the study.
             model: "additive" (curves that add up) or "mlp".
 

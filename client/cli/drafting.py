@@ -10,7 +10,7 @@ import typer
 
 from fieldfare.client.cli import app
 from fieldfare.client.cli.options import day_given
-from fieldfare.client.drafting.draft import DEFAULT_DELTA, DEFAULT_EPSILON, draft_study
+from fieldfare.client.drafting.draft import DEFAULT_EPSILON, draft_study
 from fieldfare.client.records import assembling
 from fieldfare.client.records.encoding.columns import asked_by
 from fieldfare.client.typologies.extract import open_extract
@@ -46,7 +46,9 @@ def study_new(
         str | None, typer.Option(help="The column that names institutions; no feature.")
     ] = None,
     epsilon: Annotated[float, typer.Option(help="The study's epsilon.")] = DEFAULT_EPSILON,
-    delta: Annotated[float, typer.Option(help="The study's delta.")] = DEFAULT_DELTA,
+    delta: Annotated[
+        float | None, typer.Option(help="The study's delta; else 1e-5, less for many units.")
+    ] = None,
     units: Annotated[
         int | None, typer.Option(help="Units of all institutions (public); else the sample's.")
     ] = None,

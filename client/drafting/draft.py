@@ -31,6 +31,7 @@ from fieldfare.shared.errors import RecordsError, UsageError
 from fieldfare.shared.expectation.settings import fitting_settings
 from fieldfare.shared.expectation.strength import PublicNumbers
 from fieldfare.shared.features.features import Feature, computed_words
+from fieldfare.shared.privacy.delta import usual_delta
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.model_sections import DEFAULT_KIND
 from fieldfare.shared.study.study import DEFAULT_MISSING, MAX_FEATURES, parse_study
@@ -38,7 +39,6 @@ from fieldfare.shared.study.study import DEFAULT_MISSING, MAX_FEATURES, parse_st
 UNIT_NAMES: Final = ("unit", "id", "unit_id", "customer_id", "account_id", "case_id")
 INSTITUTION_NAME: Final = "institution"
 DEFAULT_EPSILON: Final = 1.0
-DEFAULT_DELTA: Final = 1e-5
 LEAK_AUROC: Final = 0.95  # honest features rank far worse: .89 the best of AMLSim
 
 Notify = Callable[[str], None]
@@ -55,7 +55,7 @@ def draft_study(
     keep: Sequence[str] = (),
     institution_column: str | None = None,
     epsilon: float = DEFAULT_EPSILON,
-    delta: float = DEFAULT_DELTA,
+    delta: float | None = None,
     units: int | None = None,
     prevalence: float | None = None,
     name: str | None = None,
@@ -75,7 +75,7 @@ def draft_study(
         keep: columns to keep, though they look like identifiers or names of people.
         institution_column: the column that names institutions, no feature either.
         epsilon: the study's epsilon.
-        delta: the study's delta.
+        delta: the study's delta; by default `usual_delta` of its units.
         units: public count of units of all institutions; by default the sample's, two digits.
         prevalence: public share of positives; by default the sample's, two digits.
         name: the study's name; by default the file's.
@@ -109,11 +109,12 @@ def draft_study(
         for column, profile in profiles.columns.items()
         if column not in {label, chosen_unit}
     }
+    public_units = units if units is not None else int(two_digits(profiles.rows))
     draft = Draft(
         name=name or _name(Path(tables[0].name)),
         source=", ".join(Path(table.name).name for table in tables),
         rows=profiles.rows,
-        units=units if units is not None else int(two_digits(profiles.rows)),
+        units=public_units,
         unit=chosen_unit,
         label=chosen_label,
         features=features_of(choices),
@@ -121,7 +122,7 @@ def draft_study(
         leaks=_leaks(profiles, chosen_label, choices),
         missing=_missing(choices),
         epsilon=epsilon,
-        delta=delta,
+        delta=usual_delta(public_units) if delta is None else delta,
         kind=kind,
         suggestions=suggest(parts, profiles, choices, tuple(apart)),
     )

@@ -12,7 +12,6 @@ from pydantic import ValidationError
 
 from fieldfare.client.drafting.choice import Choice, even_numeric
 from fieldfare.client.drafting.draft import (
-    DEFAULT_DELTA,
     DEFAULT_EPSILON,
     INSTITUTION_NAME,
     Notify,
@@ -25,6 +24,7 @@ from fieldfare.client.records.sources.sql import ColumnType
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.features import CategoricalFeature, Feature, Scale
 from fieldfare.shared.harm_rules import is_protected
+from fieldfare.shared.privacy.delta import usual_delta
 from fieldfare.shared.study.model_sections import DEFAULT_KIND
 from fieldfare.shared.study.study import DEFAULT_MISSING, parse_study
 from fieldfare.shared.study.toml import problem_lines
@@ -93,7 +93,7 @@ def draft_given(
     exclude: Sequence[str] = (),
     institution_column: str | None = None,
     epsilon: float = DEFAULT_EPSILON,
-    delta: float = DEFAULT_DELTA,
+    delta: float | None = None,
     name: str = "study",
     kind: str = DEFAULT_KIND,
     notify: Notify = lambda _: None,
@@ -111,7 +111,7 @@ def draft_given(
         exclude: columns to leave out.
         institution_column: the column that names institutions, no feature either.
         epsilon: the study's epsilon.
-        delta: the study's delta.
+        delta: the study's delta; by default `usual_delta` of its units.
         name: the study's name.
         kind: of the model, "additive" or "mlp".
         notify: takes each notice, one line: what was left out and why, what was assumed.
@@ -146,7 +146,7 @@ def draft_given(
         leaks=(),
         missing=DEFAULT_MISSING,
         epsilon=epsilon,
-        delta=delta,
+        delta=usual_delta(units) if delta is None else delta,
         kind=kind,
     )
     text = toml_text(fitted(draft))

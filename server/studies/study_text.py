@@ -13,6 +13,7 @@ from fieldfare.shared.errors import StudyError
 from fieldfare.shared.expectation.settings import fitting_settings
 from fieldfare.shared.expectation.strength import PublicNumbers
 from fieldfare.shared.features.features import MAX_LEVELS
+from fieldfare.shared.privacy.delta import usual_delta
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.study import Study, parse_study
 
@@ -86,6 +87,7 @@ def form_text(form: StudyForm) -> str:
     Raises:
         StudyError: a line that is no column or no question, or a number that is none.
     """
+    units = int(_number("units", form.units))
     data: dict[str, Any] = {
         "format": 1,
         "name": form.name.strip(),
@@ -93,12 +95,12 @@ def form_text(form: StudyForm) -> str:
         "records": {
             "unit": form.unit.strip(),
             "label": form.label.strip(),
-            "units": int(_number("units", form.units)),
+            "units": units,
             "prevalence": _number("prevalence", form.prevalence),
         },
         "privacy": {
             "epsilon": _number("epsilon", form.epsilon),
-            "delta": 1e-5,
+            "delta": usual_delta(units),
             "collusion_tolerance": 1,
         },
         "aggregation": {"minimum_institutions": int(_number("institutions", form.institutions))},

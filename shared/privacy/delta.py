@@ -7,6 +7,7 @@ below one over the number of units; ours stays below a tenth of that.
 
 from typing import Final
 
+USUAL_DELTA: Final = 1e-5  # of studies of few units, and what institutions usually allow at most
 UNITS_PER_DELTA: Final = 10  # delta belongs below one over this many times the number of units
 
 
@@ -24,3 +25,8 @@ def delta_for(units: int) -> float:
     places = len(str(units))  # 10^places is above units
     digit = -(-(10**places) // units) - 1
     return float(f"{digit}e-{places + 1}")
+
+
+def usual_delta(units: int) -> float:
+    """Return the delta that a new study gets: `delta_for(units)`, and `USUAL_DELTA` at most."""
+    return min(USUAL_DELTA, delta_for(max(units, 1)))

@@ -106,6 +106,13 @@ def test_what_is_said_wins_over_the_sample(tmp_path: Path) -> None:
     assert "visits: excluded on request" in text
 
 
+def test_a_study_of_many_units_gets_a_delta_that_fits_them(tmp_path: Path) -> None:
+    path = unknown_file(tmp_path / "r.csv")
+    assert draft(path, units=41_500)[0].privacy.delta == 2e-6
+    with pytest.raises(StudyError, match="units"):
+        draft(path, units=0)
+
+
 @pytest.mark.parametrize(("share", "budget"), [(0.001, 0.005), (0.5, 0.2)])
 def test_the_alert_budget_stays_in_reason(tmp_path: Path, share: float, budget: float) -> None:
     study, _, _ = draft(unknown_file(tmp_path / "r.csv"), prevalence=share)

@@ -67,6 +67,7 @@ def test_a_form_asks_questions() -> None:
     assert [one.name for one in study.features] == ["amount", "channel"]
     assert [one.kind for one in study.queries] == ["count", "mean", "group_by"]
     assert not study.trains
+    assert study.privacy.delta == 2e-6  # fits 40,000 units
 
 
 def test_a_form_without_questions_trains_with_settings_that_fit() -> None:

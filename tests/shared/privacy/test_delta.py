@@ -5,7 +5,7 @@ from typing import Final
 
 import pytest
 
-from fieldfare.shared.privacy.delta import delta_for, largest_delta
+from fieldfare.shared.privacy.delta import delta_for, largest_delta, usual_delta
 from fieldfare.shared.study.study import load_study
 
 ROOT: Final = Path(__file__).parents[3]
@@ -26,6 +26,13 @@ def test_it_is_the_largest_of_one_digit_below_the_limit() -> None:
         digit, power = f"{found:.0e}".split("e")
         assert found == float(f"{digit}e{power}")
         assert found < limit <= float(f"{int(digit) + 1}e{power}") * (1 + 1e-12)
+
+
+@pytest.mark.parametrize(
+    ("units", "delta"), [(0, 1e-5), (9_999, 1e-5), (10_000, 9e-6), (41_500, 2e-6), (10**7, 9e-9)]
+)
+def test_a_new_study_asks_for_no_more_than_the_rule_allows(units: int, delta: float) -> None:
+    assert usual_delta(units) == delta
 
 
 @pytest.mark.parametrize("name", ["five-banks", "twelve-banks", "helplines"])
