@@ -5,7 +5,7 @@ that lacks a vector of which no statement speaks was cut, or its vectors went be
 were signed. Nobody keeps the vectors of an attempt that led to no sum, so none is missed.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from fieldfare.shared.canonical import claimed
@@ -32,6 +32,17 @@ class ComparedDeletions:
     refuted: frozenset[str]
     unstated: frozenset[str]
     unknown: frozenset[str]
+
+
+def left_out(
+    statements: Sequence[DeletionStatement], earlier: Sequence[DeletionStatement]
+) -> tuple[DeletionStatement, ...]:
+    """Return the statements of an earlier file of the same party that a later file lacks.
+
+    Each names the one before by its hash, so where one is not in the later file none after it is.
+    """
+    there = {one.hash for one in statements}
+    return tuple(one for one in earlier if one.hash not in there)
 
 
 def compare_deletions(

@@ -2,20 +2,25 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
-from fieldfare.shared.audit.deletions import ComparedDeletions, compare_deletions
+from fieldfare.shared.audit.deletions import ComparedDeletions, compare_deletions, left_out
 from fieldfare.shared.audit.verdict import AuditVerdict
 from fieldfare.shared.canonical import is_sha256
 from fieldfare.shared.cli import app
 from fieldfare.shared.cli.audit import in_roster_file
 from fieldfare.shared.errors import UsageError
-from fieldfare.shared.protocol.deletion import DeletionStatement, read_deletions
-from fieldfare.shared.protocol.roster import Roster
+from fieldfare.shared.protocol.deletion import (
+    DeletionStatement,
+    deletion_key,
+    read_deletions,
+)
+from fieldfare.shared.protocol.roster import COORDINATOR, Roster
 from fieldfare.shared.system.private_files import open_regular, read_at_most
 from fieldfare.shared.terminal.screen import console, table
 from fieldfare.shared.terminal.texts import counted, plain
@@ -57,6 +62,29 @@ TranscriptOption = Annotated[
         show_default=False,
     ),
 ]
+EarlierOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--earlier",
+        help="A file of the same party that you kept: is each of its statements in this one?",
+        show_default=False,
+    ),
+]
+
+
+@dataclass(frozen=True)
+class KeptStatements:
+    """What a file of statements that somebody kept has, and a later one of that party lacks.
+
+    Attributes:
+        kept: statements in the earlier file.
+        lacking: those of them that are not in the later one.
+        two_stories: the later one has another in their place, which the same key signed.
+    """
+
+    kept: int
+    lacking: tuple[DeletionStatement, ...]
+    two_stories: bool
 
 
 @app.command("audit.deletions")
@@ -66,30 +94,85 @@ def audit_deletions(
     key: KeysOption = None,
     party: PartyOption = "",
     transcript: TranscriptOption = None,
+    earlier: EarlierOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
 ) -> None:
     """Check signed statements of what was deleted: signatures, and that none before the last lacks.
 
     A statement is its party's word: it proves who said it, and when. Exits with 1 where something
-    does not fit, or the transcript has what was stated as deleted, and with 4 where vectors are
-    gone without a statement.
+    does not fit, or the transcript has what was stated as deleted, with 4 where vectors are gone
+    without a statement or statements that you kept are in it no more, and with 6 where one key
+    signed two of one number.
     """
     rosters = [in_roster_file(one).roster for one in roster or ()]
     _check_keys(key or (), party, rosters)
     believed = [one for one in rosters if one is not None]
-    found = read_deletions(read_at_most(file, LARGEST), believed, key or (), party)
-    compared = None if transcript is None else _compared(found, transcript)
+    content = read_at_most(file, LARGEST)
+    found = read_deletions(content, believed, key or (), party)
+    kept = None
+    if earlier is not None:
+        held = read_at_most(earlier, LARGEST)
+        before = read_deletions(held, believed, key or (), found[0].party)
+        keys = _keys_of(found[0].party, believed, key or ())
+        kept = _kept(found, before, (content, held), keys)
+    bound = (*found, *(kept.lacking if kept else ()))
+    compared = None if transcript is None else _compared(bound, transcript)
     if as_json:
         said: dict[str, Any] = {"statements": [one.model_dump(mode="json") for one in found]}
         if compared is not None:
             said |= {name: sorted(names) for name, names in _sets(compared).items()}
+        if kept is not None:
+            said["left_out"] = [one.model_dump(mode="json") for one in kept.lacking]
+            said["two_stories"] = kept.two_stories
         typer.echo(json.dumps(said, indent=2))
     else:
         _show(found, compared)
+        _show_kept(kept, found[0].party)
+    raise typer.Exit(_verdict(compared, kept).value)
+
+
+def _verdict(compared: ComparedDeletions | None, kept: KeptStatements | None) -> AuditVerdict:
     if compared is not None and compared.refuted:
-        raise typer.Exit(AuditVerdict.DOES_NOT_FIT.value)
-    if compared is not None and compared.unstated:
-        raise typer.Exit(AuditVerdict.AS_FAR_AS_KEPT.value)
+        return AuditVerdict.DOES_NOT_FIT
+    if kept is not None and kept.two_stories:
+        return AuditVerdict.TWO_STORIES
+    if (compared is not None and compared.unstated) or (kept is not None and kept.lacking):
+        return AuditVerdict.AS_FAR_AS_KEPT
+    return AuditVerdict.FITS
+
+
+def _keys_of(party: str, rosters: Sequence[Roster], keys: Sequence[str]) -> list[str]:
+    named = [one for one in rosters if party in {COORDINATOR, *one.ids}]
+    return sorted({*keys, *(one.key_of(party) for one in named)})
+
+
+def _kept(
+    found: tuple[DeletionStatement, ...],
+    before: tuple[DeletionStatement, ...],
+    files: tuple[bytes, bytes],
+    keys: Sequence[str],
+) -> KeptStatements:
+    """Compare two files of a party: a restore gives it another key, so a key tells one story."""
+    lacking = left_out(found, before)
+    two_stories = False
+    if lacking and lacking[0].number < len(found):
+        one, other = (deletion_key(text.splitlines()[lacking[0].number], keys) for text in files)
+        two_stories = one == other
+    return KeptStatements(len(before), lacking, two_stories)
+
+
+def _show_kept(kept: KeptStatements | None, party: str) -> None:
+    if kept is None:
+        return
+    if not kept.lacking:
+        typer.echo(f"all {counted(kept.kept, 'statement')} that you kept are in it")
+        return
+    number, whose = kept.lacking[0].number, plain(party)
+    typer.echo(f"{len(kept.lacking)} that you kept, from no. {number} on, are not in it; they bind")
+    if kept.two_stories:
+        typer.echo(f"TWO STORIES: {whose} signed two statements no. {number} with one key")
+    else:
+        typer.echo(f"{whose} left them out, or restored a backup: its log says which, and why")
 
 
 def _check_keys(keys: Sequence[str], party: str, rosters: Sequence[Roster | None]) -> None:

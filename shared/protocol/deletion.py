@@ -121,6 +121,21 @@ def read_deletions(
     return tuple(found)
 
 
+def deletion_key(line: bytes, keys: Collection[str]) -> str:
+    """Return which public key, hex, signed a statement of `read_deletions`, of those that may have.
+
+    Raises:
+        ProtocolError: none of them.
+    """
+    for key in keys:
+        try:
+            _opened(line, 1, tuple(_under(key, line)))
+        except ProtocolError:
+            continue
+        return key
+    raise ProtocolError("expected a statement that one of the keys signed, found another")
+
+
 def _under(key: str, line: bytes) -> Iterator[Roster]:
     """Yield the roster of one key and whom a line says to be of; none where neither is well formed.
 
