@@ -56,10 +56,16 @@ def witnesses(
 
 def _rows(size: int, found: list[WitnessStanding]) -> Iterator[tuple[str, str]]:
     for one in found:
-        whole = "all of it" if one.cosigned == size else f"the first {one.cosigned} heads"
-        yield one.key.name, f"signed {whole}" + (f"; {one.trouble}" if one.trouble else "")
+        said = _signed(size, one.cosigned)
+        yield one.key.name, said + (f"; {one.trouble}" if one.trouble else "")
     if not found:
         yield "witnesses", "none: name them under [witnesses] in coordinator.toml"
+
+
+def _signed(size: int, cosigned: int) -> str:
+    if not size:
+        return "has nothing to sign yet"
+    return "signed all of it" if cosigned == size else f"signed the first {cosigned} heads"
 
 
 def _json(one: WitnessStanding) -> dict[str, Any]:

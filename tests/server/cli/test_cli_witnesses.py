@@ -43,6 +43,16 @@ def test_without_witnesses_the_key_is_shown(signed: KeyedCoordinator, capsys: Ca
     assert {key.name, key.text} <= set(shown.splitlines())  # whole, to be copied
 
 
+def test_of_a_log_without_heads_nobody_signed_anything(
+    keyed: KeyedCoordinator, capsys: Captured
+) -> None:
+    name(keyed, SpecWitness(), "http://127.0.0.1:9/")
+    assert keyed.command("witnesses") == 0
+    shown = capsys.readouterr().out
+    assert "has nothing to sign yet" in shown
+    assert "signed all" not in shown
+
+
 def test_a_witness_is_asked_and_the_run_published(
     signed: KeyedCoordinator, capsys: Captured, tmp_path: Path
 ) -> None:
