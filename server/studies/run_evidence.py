@@ -3,7 +3,7 @@
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from io import BufferedRandom
@@ -64,7 +64,7 @@ def run_evidence(
         card=card,
         times=(RunTimes(row.run, row.created, row.ended),),
         retention_days=days,
-        decisions=tuple(_decisions(home)),
+        decisions=tuple(_decisions(home, row)),
         logs=tuple(_logs(home, found, days)),
         papers=found.papers | ({CARD: card.to_bytes()} if card else {}),
     )
@@ -95,11 +95,19 @@ def _lines(home: CoordinatorHome) -> list[dict[str, str]]:
     return [json.loads(line) for line in text.splitlines() if line]
 
 
-def _decisions(home: CoordinatorHome) -> Iterator[PersonDecision]:
-    for line in _lines(home)[-NEWEST:]:
+def _decisions(home: CoordinatorHome, row: RunRow) -> Iterator[PersonDecision]:
+    """Yield what was decided of the federation, and of the run's study: no other study's."""
+    for line in [one for one in _lines(home) if _is_of(one, row)][-NEWEST:]:
         about = line.get("institution") or line.get("act") or ""
         what = f"{line['event']} {about}".strip()
-        yield PersonDecision(str(line["user"]), what, str(line["time"]))
+        # Of an act in the console the user is the account that runs it.
+        yield PersonDecision(str(line.get("person") or line["user"]), what, str(line["time"]))
+
+
+def _is_of(line: Mapping[str, str], row: RunRow) -> bool:
+    if "study" in line:
+        return line["study"] == row.study
+    return line.get("run", row.run) == row.run
 
 
 def _logs(home: CoordinatorHome, found: RecomputedRun, days: int) -> Iterator[LogMark]:
