@@ -1,6 +1,6 @@
 """Many institutions at one coordinator, all of them processes on this machine.
 
-Twelve in make faults, twenty in make nightly PART=operate.
+Twelve in make nightly PART=promises, twenty in PART=operate.
 """
 
 import json
@@ -28,8 +28,7 @@ LOOKS: Final = 60  # by which its node finds out that there is one
 RUN_CALLS: Final = 10  # of the run's own process
 BY_TIME: Final = ("send-node-heartbeat", "send-task-heartbeat", "acquire-task")
 
-# Minutes, on few cores: too long for the gate.
-pytestmark = pytest.mark.faults
+pytestmark = pytest.mark.promises  # minutes, on few cores; smaller deployments are in the gate
 
 
 @pytest.fixture

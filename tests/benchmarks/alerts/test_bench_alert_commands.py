@@ -17,6 +17,7 @@ from fieldfare.shared.errors import RunError
 CUSTOMERS = 200
 
 
+@pytest.mark.faults  # a home with alerts, and seven commands of people
 def test_every_command_of_a_day_works_in_the_made_up_home(tmp_path: Path) -> None:
     home, alert = make_alert_home(tmp_path, CUSTOMERS)
     names = []

@@ -192,6 +192,7 @@ def test_a_bench_runs_without_outside_data_and_prints_json(
     assert len(promises(figures)) == 23
 
 
+@pytest.mark.faults  # slow: a study is drafted from six banks
 def test_amlsim_is_used_where_it_is(tmp_path: Path) -> None:
     assert amlsim(tmp_path, None) is None
     assert amlsim(tmp_path, "") is None

@@ -144,7 +144,7 @@ def killed(home: Home, line: int) -> bool:
         os._exit(0)  # a child must never run on into the tests
 
 
-@pytest.mark.parametrize("exchanges", [True, False])
+@pytest.mark.parametrize("exchanges", [True, pytest.param(False, marks=pytest.mark.faults)])
 def test_a_kill_at_any_line_leaves_the_old_model_or_the_new_one(
     home: Home, monkeypatch: pytest.MonkeyPatch, *, exchanges: bool
 ) -> None:

@@ -63,7 +63,9 @@ def started(home: CoordinatorHome) -> Iterator[Started]:
         made.process.wait()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [pytest.param(signal.SIGINT, marks=pytest.mark.faults), signal.SIGTERM]
+)
 def test_it_says_where_it_listens_and_stops_with_everything(number: int, started: Started) -> None:
     pids = started.up()
     assert len(pids) == 3

@@ -223,7 +223,13 @@ def test_facts_count_banks_only() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [["demo"], ["world", "learn", "--people", str(FEW), "--version", "1"]]
+    "command",
+    [
+        ["demo"],
+        pytest.param(
+            ["world", "learn", "--people", str(FEW), "--version", "1"], marks=pytest.mark.faults
+        ),
+    ],
 )
 def test_it_ends_in_one_screen(
     tmp_path: Path,
