@@ -6,7 +6,7 @@ here opens a connection to elsewhere: it looks at alerts too, and what ranks act
 
 import grp
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from fieldfare.client.alerts.alert_queue import casework_of
 from fieldfare.client.approvals.approval import ApprovalStatus, approval_status
 from fieldfare.client.daemon.admin_client import custodian_status
+from fieldfare.client.daemon.status import StudyNow
 from fieldfare.client.home.keys import (
     load_identity,
     load_node_key,
@@ -87,6 +88,15 @@ class Preflight:
     environment: Mapping[str, str]
     now: datetime
     records: bool = True
+
+
+def _left_out(studies: Sequence[StudyNow]) -> CheckNote:
+    """Judge approved studies that are not served: after each roster a person approves again."""
+    reasons = "\n".join(f"left out {one.id[:SHORT]}: {one.reason}" for one in studies)
+    if all(one.reason == ApprovalStatus.OUTDATED.value for one in studies):
+        remedy = "fieldfare institution approve STUDY, or withdraw STUDY where it has ended"
+        return CheckNote(CheckOutcome.WARN, reasons, remedy)
+    return CheckNote(CheckOutcome.FAIL, reasons, "mend what it says; it is then served by itself")
 
 
 class HomeChecks:
@@ -254,11 +264,10 @@ class HomeChecks:
         if status is None:
             return CheckNote(CheckOutcome.SKIP, "not running")
         if status.trouble:
-            return CheckNote(CheckOutcome.FAIL, f"it serves nothing: {status.trouble}")
+            return CheckNote(CheckOutcome.FAIL, f"it serves nothing: {status.trouble}", "")
         left_out = [one for one in status.studies if not one.serving]
         if left_out:
-            reasons = "\n".join(f"left out {one.id[:SHORT]}: {one.reason}" for one in left_out)
-            return CheckNote(CheckOutcome.FAIL, reasons)
+            return _left_out(left_out)
         if not settings.custodian.listen:
             check_answers(custodian_socket_path(home, settings))
         return f"serving {len(status.studies)} approved"

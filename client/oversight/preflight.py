@@ -43,10 +43,15 @@ class CheckOutcome(Enum):
 
 @dataclass(frozen=True)
 class CheckNote:
-    """A check's finding that neither passes nor fails by itself."""
+    """A check's finding that neither passes nor fails by itself.
+
+    Attributes:
+        remedy: what to do then; None: what the check itself says.
+    """
 
     outcome: CheckOutcome
     text: str
+    remedy: str | None = None
 
 
 @dataclass(frozen=True)
@@ -114,7 +119,8 @@ def findings(checks: Iterable[Check]) -> Iterator[CheckResult]:
     for check in checks:
         seen = _result(check)
         wrong = seen.outcome in {CheckOutcome.FAIL, CheckOutcome.WARN}
-        yield CheckResult(check.topic, seen.outcome, seen.text, check.remedy if wrong else "")
+        remedy = check.remedy if seen.remedy is None else seen.remedy
+        yield CheckResult(check.topic, seen.outcome, seen.text, remedy if wrong else "")
 
 
 def _result(check: Check) -> CheckNote:
