@@ -105,7 +105,7 @@ nightly: $(DEV)  ## the long form of one part; without PART= it lists the parts
 	  attacks) FIELDFARE_KILL_SEEDS=6 FIELDFARE_RESUME_SEEDS=6 timeout --foreground 60m env $(PYTEST) -n 2 --dist loadgroup \
 	      tests/security tests/deployment/losses ;; \
 	  demo) FIELDFARE_DEMO_SEEDS=20 $(PYTEST) -n 2 tests/simulations/demo/test_screen_is_true.py ;; \
-	  operate) FIELDFARE_OPERATE_LONG=1 timeout --foreground 150m env $(PYTEST) -n 2 --dist loadgroup -m "faults or promises" tests/operation \
+	  operate) FIELDFARE_OPERATE_LONG=1 timeout --foreground 60m env $(PYTEST) -n 2 --dist loadgroup -m "faults or promises" tests/operation \
 	      tests/deployment/test_many.py ;; \
 	  promises) $(PYTEST) -n 2 -m promises --ignore tests/deployment/consoles --ignore tests/operation --ignore tests/scale ;; \
 	  scale) FIELDFARE_SCALE_LONG=1 timeout --foreground 60m env $(PYTEST) -n 0 -m "faults or promises" tests/scale ;; \
