@@ -228,7 +228,8 @@ def _check_spend_is_known(draft: Home, terms: RestoreTerms, clock: Clock) -> Non
     place = witness_path(draft, settings)
     seen = Witness(draft.ledger, settings.population, place).read()
     copy = position_in(draft.ledger, settings.population, clock)
-    if seen is not None and seen.sequence >= copy.sequence:
+    # A witness of a former epoch may have more entries, and knows nothing of this one's.
+    if seen is not None and seen.epoch >= copy.epoch and seen.sequence >= copy.sequence:
         return
     if terms.spent is None and not terms.as_planned:
         most = from_picomu2(_as_planned(draft, clock))

@@ -402,6 +402,23 @@ def test_a_witness_that_is_older_than_the_backup_says_nothing(
     assert told.statement.position.debited == spent
 
 
+def test_a_witness_of_an_epoch_before_the_backup_says_nothing(
+    home: Home, coordinator: Coordinator, custody_of: OpenCustody, tmp_path: Path
+) -> None:
+    """It had more entries than a backup of the next epoch, and passed for the newest."""
+    file, _ = backed_up(home, tmp_path)
+    finished_run(coordinator, [custody_of(name) for name in NAMES], home_study())
+    former = tmp_path / "former"
+    shutil.copy(home.ledger.with_name("ledger.sqlite.witness"), former)
+    second = restored(file, tmp_path, as_planned=False, witness=former)
+    (tmp_path / "next").mkdir()
+    file, done = backed_up(second.home, tmp_path / "next")
+    assert json.loads(former.read_bytes())["sequence"] > done.header.facts["sequence"]
+    with pytest.raises(UsageError, match="one that is older than the backup"):
+        restored(file, tmp_path / "next", as_planned=False, witness=former)
+    assert names_in(tmp_path / "next") == {"a.backup"}
+
+
 def test_a_folder_that_is_a_link_is_never_left_out_unsaid(finished: Home, tmp_path: Path) -> None:
     (finished.path / "ledger").rename(tmp_path / "disk")
     (finished.path / "ledger").symlink_to(tmp_path / "disk")
