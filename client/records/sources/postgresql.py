@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from queue import SimpleQueue
+from time import monotonic, sleep
 from typing import Any, Final
 
 import adbc_driver_postgresql.dbapi
@@ -30,6 +31,8 @@ from fieldfare.shared.errors import RecordsError
 
 CONNECT_SECONDS: Final = 10
 RANGE_SECONDS: Final = 600
+RESTART_SECONDS: Final = 30  # that a server which was lost amid rows may take to be there again
+_PAUSE: Final = 0.5
 _BEGINNING: Final = (
     # The one that holds a snapshot waits while others read.
     "SET LOCAL idle_in_transaction_session_timeout = 0",
@@ -97,6 +100,10 @@ _UNKNOWN: Final = (
 )
 
 
+class NoConnectionError(RecordsError):
+    """No server answers there, or it lets nobody in."""
+
+
 @contextmanager
 def open_postgresql(
     uri: str, mapping: ColumnMapping, rows: Rows, connections: int = 1
@@ -148,13 +155,15 @@ def connected(uri: str, name: str, *, writing: bool = False, snapshot: str = "")
         snapshot: of another connection, as it exported it; empty: one of its own.
 
     Raises:
-        RecordsError: no connection.
+        NoConnectionError: there is none.
+        RecordsError: the server refuses a read-only transaction.
         SnapshotLostError: nothing holds that snapshot any more.
     """
     try:
         database = adbc_driver_postgresql.dbapi.connect(_timely(uri))
     except AdbcError as error:
-        raise RecordsError(f"{name}: expected a connection, found none: {_why(error)}") from None
+        said = f"{name}: expected a connection, found none: {_why(error)}"
+        raise NoConnectionError(said) from None
     try:
         mode = ", READ ONLY" if not writing else ""
         _run(database, [f"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ{mode}"])
@@ -188,24 +197,39 @@ def _sides(
 ) -> Iterator[SimpleQueue[RangeReader]]:
     """Open connections that read the same state: the first one alone, or others beside it."""
 
-    def another() -> Any:
-        """Open one more connection to the same state."""
-        if not snapshot:  # it went with the only connection
-            raise SnapshotLostError(f"{name}: {_LOST}")
-        return connected(uri, name, snapshot=snapshot)
+    def again() -> Any:
+        """Open one more connection to the same state, in the place of one that was lost."""
+        return _reconnected(uri, name, snapshot)
 
     sides: SimpleQueue[RangeReader] = SimpleQueue()
     if not snapshot:
-        sides.put(RangeReader(database, another))
+        sides.put(RangeReader(database, again))
         yield sides
         return
     try:
         for _ in range(count):
-            sides.put(RangeReader(another(), another))
+            sides.put(RangeReader(connected(uri, name, snapshot=snapshot), again))
         yield sides
     finally:
         while not sides.empty():
             sides.get().database.close()
+
+
+def _reconnected(uri: str, name: str, snapshot: str) -> Any:
+    """Connect again; a server that restarts is waited for, so that the load can begin anew."""
+    last = monotonic() + RESTART_SECONDS
+    while True:
+        try:
+            database = connected(uri, name, snapshot=snapshot)
+        except NoConnectionError:
+            if monotonic() >= last:
+                raise
+            sleep(_PAUSE)
+            continue
+        if snapshot:
+            return database
+        database.close()  # the state went with the only connection
+        raise SnapshotLostError(f"{name}: {_LOST}")
 
 
 def _why(error: AdbcError) -> str:

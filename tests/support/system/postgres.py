@@ -24,10 +24,21 @@ class PostgresServer:
     folder: Path
     port: int
     password: str = PASSWORD
+    control: tuple[str, ...] = ()
 
     @property
     def uri(self) -> str:
         return f"postgresql://fieldfare:{self.password}@127.0.0.1:{self.port}/postgres"
+
+    def stop(self) -> None:
+        _as_postgres(*self.control, "-m", "fast", "stop")
+
+    def start(self) -> None:
+        _as_postgres(*self.control, "-o", self.settings, "start")
+
+    @property
+    def settings(self) -> str:
+        return f"-k {self.folder} -p {self.port} -c listen_addresses=127.0.0.1 -c fsync=off"
 
     def execute(self, *statements: str) -> None:
         with (
@@ -83,11 +94,11 @@ def running_postgres() -> Iterator[PostgresServer]:
             str(binaries / "initdb"), "-D", str(data), "-U", "fieldfare", "-A", "scram-sha-256",
             f"--pwfile={folder / 'password'}", "-N", "--locale=C.UTF-8", "-E", "UTF8",
         )  # fmt: skip
-        settings = f"-k {folder} -p {port} -c listen_addresses=127.0.0.1 -c fsync=off"
         control = (str(binaries / "pg_ctl"), "-D", str(data), "-w", "-l", str(log))
-        _as_postgres(*control, "-o", settings, "start")
+        server = PostgresServer(folder, port, control=control)
+        server.start()
         try:
-            yield PostgresServer(folder, port)
+            yield server
         finally:
             _as_postgres(*control, "-m", "immediate", "stop")
     finally:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from tests.support.system.postgres import PostgresServer as Server
 from fieldfare.client.records import LoadedRecords, read_records
 from fieldfare.client.records.load import check_records, read_sources
 from fieldfare.client.records.settings import PostgresqlSource
-from fieldfare.client.records.sources import table_pages
+from fieldfare.client.records.sources import postgresql, table_pages
 from fieldfare.client.records.sources.databases import Rows
 from fieldfare.client.records.sources.engine import Source
 from fieldfare.client.records.sources.mapping import ColumnMapping
@@ -281,6 +282,38 @@ def test_a_load_begins_anew_where_the_state_was_lost(
     again = loaded(server, tmp_path, "customers", 2)
     assert same(again, whole)
     assert len(asked) > len(set(asked))
+
+
+@pytest.mark.parametrize("connections", [1, 2])
+def test_a_load_waits_for_a_server_that_restarts(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, connections: int
+) -> None:
+    """It was refused at once: the server was not there yet when the load would have begun anew."""
+    whole = loaded(server, tmp_path, "customers", 1)
+    plain, once = table_pages._rows, Lock()
+    asked: list[str] = []
+    down = False
+
+    def reading(database: Any, query: str) -> Any:
+        nonlocal down
+        with once:
+            asked.append(query)
+            if len(asked) == 5:
+                server.stop()
+                down = True
+        return plain(database, query)
+
+    def wait(_: float) -> None:
+        nonlocal down
+        with once:
+            if down:
+                server.start()
+                down = False
+
+    monkeypatch.setattr(table_pages, "_rows", reading)
+    monkeypatch.setattr(postgresql, "sleep", wait)
+    assert same(loaded(server, tmp_path, "customers", connections), whole)
+    assert not down
 
 
 def test_a_server_that_never_stays_refuses_the_load(
