@@ -1,7 +1,6 @@
 """`fieldfare coordinator witnesses` and `publish`: what parties outside see of runs."""
 
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -36,7 +35,7 @@ def witnesses(
     Exits with 1 where one that was asked did not sign.
     """
     opened = CoordinatorHome.open(home)
-    key, post = log_key(opened), poster(time.monotonic)
+    key, post = log_key(opened), poster()
     with run_store(opened.runs_database) as store:
         size = store.head_log_size(key.name)
         found = [

@@ -83,7 +83,7 @@ def serve(home: CoordinatorHome, stopped: Stopped) -> None:
     Raises:
         FieldfareError: the run store cannot be opened.
     """
-    rounds, trouble = WitnessRounds(home, poster(time.monotonic), time.monotonic, log.info), ""
+    rounds, trouble = WitnessRounds(home, poster(), time.monotonic, log.info), ""
     while not stopped(LOOK_SECONDS):
         try:
             with run_store(home.runs_database) as store:

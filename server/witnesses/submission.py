@@ -5,6 +5,7 @@ valid signature by the key that the settings name; its words reach no log, and i
 nowhere. No run waits for it.
 """
 
+import asyncio
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -154,32 +155,18 @@ def _verified_line(note: bytes, content: bytes, key: NoteKey) -> str:
     return mine[0].line
 
 
-def poster(monotonic: Callable[[], float]) -> Post:
+def poster(seconds: float = MOST_SECONDS) -> Post:
     """Return what sends one request over HTTPS, or HTTP to this machine, to that URL alone.
 
     Args:
-        monotonic: seconds that only go forward.
+        seconds: for all of it, however slowly a head or an answer comes.
     """
 
     def post(url: str, body: bytes) -> WitnessAnswer:
         """Send a body, and read an answer of bounded size in bounded time."""
-        ends = monotonic() + MOST_SECONDS
         try:
-            with (
-                httpx.Client(
-                    trust_env=False,  # no proxy and no password that an environment names
-                    follow_redirects=False,
-                    timeout=CONNECTION_SECONDS,
-                ) as client,
-                client.stream("POST", url, content=body) as answer,
-            ):
-                content = bytearray()
-                for piece in answer.iter_raw():
-                    content += piece
-                    if len(content) > LARGEST_ANSWER or monotonic() > ends:
-                        raise WitnessUnreachableError("its answer is too long, or took too long")
-                return WitnessAnswer(answer.status_code, bytes(content))
-        except httpx.TimeoutException:
+            return asyncio.run(_answered(url, body, seconds))
+        except (TimeoutError, httpx.TimeoutException):
             raise WitnessUnreachableError("it gave no answer in time") from None
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ValueError):
             raise WitnessUnreachableError(
@@ -187,3 +174,21 @@ def poster(monotonic: Callable[[], float]) -> Post:
             ) from None
 
     return post
+
+
+async def _answered(url: str, body: bytes, seconds: float) -> WitnessAnswer:
+    async with (
+        asyncio.timeout(seconds),
+        httpx.AsyncClient(
+            trust_env=False,  # no proxy and no password that an environment names
+            follow_redirects=False,
+            timeout=CONNECTION_SECONDS,
+        ) as client,
+        client.stream("POST", url, content=body) as answer,
+    ):
+        content = bytearray()
+        async for piece in answer.aiter_raw():
+            content += piece
+            if len(content) > LARGEST_ANSWER:
+                raise WitnessUnreachableError("its answer is too long")
+        return WitnessAnswer(answer.status_code, bytes(content))

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -61,7 +60,7 @@ def grown(keyed: KeyedCoordinator, store: RunStore, run: str) -> None:
 
 @pytest.mark.faults
 def test_the_packaged_program_verifies_our_checkpoint(keyed: KeyedCoordinator) -> None:
-    key, post = log_key(keyed.home), poster(time.monotonic)
+    key, post = log_key(keyed.home), poster()
     other = NoteKey(key.name, SIGNED, bytes.fromhex(roster_public(keyed.home)))
     folder = Path(tempfile.mkdtemp(prefix="ff-"))
     with litewitness(folder, free_port()) as packaged, keyed.store() as store:
@@ -80,7 +79,7 @@ def test_the_packaged_program_verifies_our_checkpoint(keyed: KeyedCoordinator) -
 def test_it_signs_a_log_that_grows_and_nothing_else(
     keyed: KeyedCoordinator, witness: Litewitness
 ) -> None:
-    key, post = log_key(keyed.home), poster(time.monotonic)
+    key, post = log_key(keyed.home), poster()
     witness.start()
     with keyed.store() as store:
 

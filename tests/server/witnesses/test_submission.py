@@ -1,7 +1,10 @@
 """A witness is asked for what it lacks, as C2SP tlog-witness says; its word alone is nothing."""
 
+import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from threading import Thread
 
 import pytest
 from tests.support.homes.keyed_coordinators import KeyedCoordinator
@@ -153,7 +156,7 @@ def test_a_log_of_heads_only_grows(store: RunStore, grow: Grow, origin: str) -> 
 
 
 def test_requests_go_to_the_url_alone() -> None:
-    post = poster(time.monotonic)
+    post = poster()
     with web_server() as hook:
         hook.body = b"signed"
         url = f"http://127.0.0.1:{hook.port}/add-checkpoint"
@@ -167,6 +170,27 @@ def test_requests_go_to_the_url_alone() -> None:
             post(url, b"body")
     with pytest.raises(WitnessUnreachableError, match="no connection"):
         post(url, b"body")
+
+
+def test_an_answer_that_drips_ends_in_time() -> None:
+    """A head that came byte by byte was read for as long as the witness liked."""
+    with socket.create_server(("127.0.0.1", 0)) as place:
+        drip = Thread(target=_drip, args=(place,))
+        drip.start()
+        url = f"http://127.0.0.1:{place.getsockname()[1]}/add-checkpoint"
+        with pytest.raises(WitnessUnreachableError, match="in time"):
+            poster(0.3)(url, b"body")
+        drip.join()
+
+
+def _drip(place: socket.socket) -> None:
+    caller, _ = place.accept()
+    with caller, suppress(OSError):
+        caller.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+        for _ in range(200):  # it hangs up before
+            caller.sendall(b"a")
+            time.sleep(0.02)
+        caller.sendall(b"\r\ncontent-length: 0\r\n\r\n")
 
 
 @pytest.mark.parametrize(
