@@ -16,7 +16,8 @@ from fieldfare.client.home.studies import KeptStudy, kept_studies
 from fieldfare.client.institution.open import Institution, open_institution, open_journal
 from fieldfare.client.institution.restoring import open_ledger
 from fieldfare.client.journal.entries import Event
-from fieldfare.client.ledger.budget import WINDOW
+from fieldfare.client.ledger.budget import WINDOW, LedgerEntry
+from fieldfare.client.ledger.chain import EVERY_STUDY, Statement, StatementKind
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.shared.audit.opening import Trust
 from fieldfare.shared.canonical import bytes_hash
@@ -48,12 +49,14 @@ class _OwnRuns:
     Attributes:
         times: the first and the last release of each run, oldest first.
         spent: 1e-12 mu^2 of all of them.
+        lost: releases that it has no entry of count as spent.
         members: in whose company it answered.
         root: of the log of the newest run, as it was co-signed; empty where none was.
     """
 
     times: tuple[RunTimes, ...]
     spent: int
+    lost: bool
     members: tuple[str, ...]
     root: str
 
@@ -109,6 +112,7 @@ def study_evidence(
         card=card,
         times=runs.times,
         own=own,
+        lost=runs.lost,
         decisions=tuple(_decisions(study)),
         logs=tuple(_logs(institution, own)),
         papers=_papers(institution.home, study, card, run[0] if run else None),
@@ -165,8 +169,19 @@ def _own_runs(institution: Institution, ledger: Ledger, study: KeptStudy) -> _Ow
     return _OwnRuns(
         times=tuple(times.values()),
         spent=ledger.costs(study.study.id).total,
+        lost=any(_counts_lost(one, study.study.id) for one in ledger.history()),
         members=ledger.fixed(study.study.id),
         root=_root(institution, ledger, study.study.id, newest),
+    )
+
+
+def _counts_lost(one: LedgerEntry | Statement, study: str) -> bool:
+    """Tell whether an entry counts releases that may be of a study, and has none itself."""
+    return (
+        isinstance(one, Statement)
+        and one.stated.kind in {StatementKind.EPOCH, StatementKind.PEERS}
+        and one.stated.carried > 0
+        and one.stated.study in {study, EVERY_STUDY}
     )
 
 

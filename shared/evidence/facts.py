@@ -149,6 +149,7 @@ class EvidenceFacts:
         times: of runs, by the maker's clock.
         retention_days: how long the coordinator keeps masked vectors; None where not known.
         own: an institution's policy and ledger; None for others.
+        lost: its ledger counts releases of the study as spent that it has no entry of.
         decisions: of persons, oldest first.
         names_people: they are shown by the names of their accounts; else numbered.
         logs: of the maker.
@@ -175,6 +176,7 @@ class EvidenceFacts:
     times: tuple[RunTimes, ...] = ()
     retention_days: int | None = None
     own: OwnBudget | None = None
+    lost: bool = False
     decisions: tuple[PersonDecision, ...] = ()
     names_people: bool = False
     logs: tuple[LogMark, ...] = ()

@@ -179,7 +179,8 @@ def _epsilon(cost: int, plan: Plan) -> float:
 
 def _spent_of(facts: EvidenceFacts) -> str:
     if facts.own is not None:
-        return f"by {facts.maker} in all runs of the study so far"
+        lost = ", and by releases that its ledger lost and counts as spent" if facts.lost else ""
+        return f"by {facts.maker} in all runs of the study so far{lost}"
     if facts.report is None:
         return "no transcript was given: nothing is known to be spent"
     return "at most, by the institution that spent most in this run; other runs add to it"

@@ -32,6 +32,10 @@ from fieldfare.shared.terminal.texts import counted, utc_text
 
 SHORT_HASH: Final = 16
 NO_TRANSCRIPT: Final = "No transcript was given, so that no run was recomputed for this pack."
+LOST: Final = (
+    "The ledger lost releases (it was restored, or others showed them) and counts them as spent; "
+    "when they were, and how many, it does not know."
+)
 NOT_STATED: Final = "UNKNOWN"  # what packaging tools once wrote where nobody said a licence
 MOST_LICENCES: Final = 8
 TENTH: Final = 0.1  # below it, percent have two digits
@@ -196,6 +200,12 @@ def _recomputed(facts: EvidenceFacts) -> dict[str, Any]:
 
 
 def _times_words(facts: EvidenceFacts) -> str:
+    if facts.lost:
+        return f"{_known_times(facts)} {LOST}"
+    return _known_times(facts)
+
+
+def _known_times(facts: EvidenceFacts) -> str:
     if not facts.times:
         return "When runs began and ended is not in a transcript; the coordinator's store has it."
     said = [
@@ -351,6 +361,7 @@ def _own(facts: EvidenceFacts) -> dict[str, Any] | None:
         "yearly_spent": worth(own.yearly),
         "lifetime_spent": worth(own.lifetime),
         "two_persons": own.two_persons,
+        "lost": facts.lost,
         "minimum_units": own.minimum_units,
         "entries": own.ledger_entries,
         "epoch": own.ledger_epoch,

@@ -35,16 +35,20 @@ from fieldfare.client.institution.restored_home import RestoreTerms, rehearse, r
 from fieldfare.client.institution.restoring import open_ledger
 from fieldfare.client.journal.entries import Event
 from fieldfare.client.journal.journal import compare_heads, read, read_heads
+from fieldfare.client.oversight.study_evidence import study_evidence
 from fieldfare.shared.backup import home_copies
 from fieldfare.shared.backup.home_copies import BackupSource, WrittenBackup
 from fieldfare.shared.backup.recovery_key import RecoveryPrivate
 from fieldfare.shared.errors import FieldfareError, KeysError, LedgerError, UsageError
+from fieldfare.shared.evidence.facts import SoftwareFacts
+from fieldfare.shared.evidence.values import values_of
 from fieldfare.shared.formats.files import files_in
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.sqlite.copies import check_database
 
 NAME: Final = NAMES[0]
 KEY: Final = RecoveryPrivate.generate()
+SOFTWARE: Final = SoftwareFacts("0.0.0", "3.11.9", (), "", b"{}")
 TERMS: Final = RestoreTerms(user="ines", reason="the disk failed", as_planned=True)
 
 
@@ -170,6 +174,28 @@ def test_a_witness_elsewhere_says_what_was_spent_since(
     assert (position.epoch, position.debited) == (lost.epoch + 1, lost.debited)
     with pytest.raises(LedgerError):  # the home of before is behind now, should it still run
         open_ledger(home)
+
+
+def test_a_pack_of_evidence_says_that_releases_were_lost(
+    coordinator: Coordinator, home: Home, custody_of: OpenCustody, tmp_path: Path
+) -> None:
+    """It said that none had left, beside what they cost."""
+    custodies = [custody_of(name) for name in NAMES]
+    approve_all(coordinator, custodies, home_study())
+    file, _ = backed_up(home, tmp_path)
+    finished_run(coordinator, custodies, home_study())
+    witness = home.ledger.with_name("ledger.sqlite.witness")
+    new = restored(file, tmp_path, as_planned=False, witness=witness).home
+    coordinator.homes[NAME] = new
+    pin_roster(new, coordinator.signed_roster(coordinator.roster(version=2)))
+    for path, lost in ((home.path, False), (new.path, True)):
+        facts = study_evidence(path, home_study().name, SOFTWARE, clock())
+        values = values_of(facts)
+        assert facts.lost is values["own"]["lost"] is lost
+        assert (facts.times == ()) is lost
+        assert facts.spent > 0
+        told = (values["loss"]["spent_of"], values["run"]["times_words"])
+        assert all(("lost" in words) is lost for words in told)
 
 
 def test_nothing_was_lost_and_the_epoch_is_new_all_the_same(
