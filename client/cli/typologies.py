@@ -34,7 +34,7 @@ from fieldfare.client.typologies.running import (
 from fieldfare.client.typologies.typology import Typology
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.pages.words import percent
-from fieldfare.shared.system.private_files import PRIVATE_FOLDER
+from fieldfare.shared.system.whole_files import own_folder
 from fieldfare.shared.terminal.screen import table
 from fieldfare.shared.terminal.stderr import progress_bar
 
@@ -244,7 +244,7 @@ def typologies_run(
 def _run_days(task: RunTask, since: date, folder: Path, memory: int) -> None:
     """Write a file for each day into a folder, and say of each day what was done."""
     days_between(since, task.as_of)
-    folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+    own_folder(folder)
     files = DayFiles(folder)
     with room_beside(files.folder / "days", memory) as room, progress_bar() as said:
         for day, report in run_days(task, since, room, files, said):

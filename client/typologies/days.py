@@ -73,7 +73,7 @@ class DayFiles:
     """The folder with a file for each day.
 
     Attributes:
-        folder: 0700; this run's alone.
+        folder: this user's (`own_folder`), and this run's alone.
         known: digests of files of entries that were read in this run.
     """
 

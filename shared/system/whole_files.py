@@ -19,6 +19,7 @@ from fieldfare.shared.errors import FieldfareError, UsageError
 from fieldfare.shared.system.private_files import (
     PRIVATE_FILE,
     PRIVATE_FOLDER,
+    WRITE_BY_OTHERS,
     may_change,
     move_to_new,
     sync_folder,
@@ -191,6 +192,28 @@ def _own_folder(path: Path, fault: type[FieldfareError]) -> int:
             )
         undone.pop_all()
         return held
+
+
+def own_folder(path: Path) -> None:
+    """Make a folder, mode 0700, or take an existing one that no other user may change.
+
+    Raises:
+        UsageError: it is another user's, a link or no folder, or others may write there: they could
+            put a folder of theirs in the place of one that is written to.
+        OSError: the disk says no.
+    """
+    with suppress(FileExistsError):
+        path.mkdir(PRIVATE_FOLDER, parents=True)
+    held = _own_folder(path, UsageError)
+    try:
+        open_to = os.fstat(held).st_mode & WRITE_BY_OTHERS
+    finally:
+        os.close(held)
+    if open_to:
+        raise UsageError(
+            f"{path}: expected a folder that this user alone may change, found one that others "
+            f"may: chmod go-w {path}"
+        )
 
 
 def _empty(folder: Path) -> None:

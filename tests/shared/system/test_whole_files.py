@@ -12,9 +12,10 @@ import pytest
 from tests.support.system.typed_as import OUTSIDER, typed_as
 
 from fieldfare.shared.backup.recovery_key import RecoveryPrivate
+from fieldfare.shared.cli.root import run
 from fieldfare.shared.errors import RecordsError, UsageError
 from fieldfare.shared.system.private_files import move_to_new
-from fieldfare.shared.system.whole_files import new_file, passing_folder
+from fieldfare.shared.system.whole_files import new_file, own_folder, passing_folder
 
 
 def test_a_second_writer_of_one_name_is_refused_and_harms_no_draft(tmp_path: Path) -> None:
@@ -134,6 +135,34 @@ def test_a_passing_folder_is_of_who_makes_files_there(
         with pytest.raises(UsageError, match="found another's"):
             passing_folder(path).__enter__()
     assert (path / "theirs").exists()
+
+
+def test_an_existing_folder_is_this_users_and_nobody_elses_to_change(tmp_path: Path) -> None:
+    made = tmp_path / "new" / "days"
+    own_folder(made)
+    assert made.stat().st_mode & 0o777 == 0o700
+    made.chmod(0o755)
+    own_folder(made)
+    made.chmod(0o775)
+    with pytest.raises(UsageError, match="found one that others may"):
+        own_folder(made)
+    (tmp_path / "link").symlink_to(tmp_path / "new")
+    with pytest.raises(UsageError, match="found another's, or no folder"):
+        own_folder(tmp_path / "link")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a folder to another user of this machine")
+def test_days_are_not_computed_into_a_folder_of_another_user(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its owner could put a folder of theirs in the place of the one with parts of records."""
+    days = tmp_path / "days"
+    days.mkdir()
+    os.chown(days, pwd.getpwnam(OUTSIDER).pw_uid, -1)
+    words = ["typologies", "run", str(tmp_path), "--as-of", "2026-03-02", "--since", "2026-03-01"]
+    assert run([*words, "--out", str(days)]) == 2
+    assert "found another's" in capsys.readouterr().err
+    assert not list(days.iterdir())
 
 
 @pytest.mark.parametrize("what", ["file", "link"])
