@@ -8,6 +8,7 @@ a path, and where all that hold it are gone, killed too, so are the bytes.
 import json
 import mmap
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from fieldfare.client.records.encoding.asked import AskedUnits, AskedValues, Listed
 from fieldfare.client.sums.study_sums import StudySums
+from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import EncodedUnits, UnitTables
 from fieldfare.shared.features.rows import DenseRows, SparseRows, UnitRows
 from fieldfare.shared.study.study import Study
@@ -62,9 +64,16 @@ def spill(part: PartUnits, folder: Path) -> BinaryIO:
         [(name, one.type) for name, one in zip(arrays, columns, strict=True)], metadata=said
     )
     file = unnamed_file(folder, sum(array.nbytes for array in arrays.values()))
-    with pa.ipc.new_file(file, schema) as writer:
-        writer.write_batch(pa.record_batch(columns, schema=schema))
-    file.flush()
+    try:
+        with pa.ipc.new_file(file, schema) as writer:
+            writer.write_batch(pa.record_batch(columns, schema=schema))
+        file.flush()
+    except OSError as error:  # a part's names and shapes have no room of their own
+        with suppress(OSError):  # what is left in its buffer
+            file.close()
+        raise UsageError(
+            f"{folder}: expected room for records on its disk, found: {error.strerror or error}"
+        ) from None
     return file
 
 

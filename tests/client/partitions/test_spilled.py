@@ -1,6 +1,7 @@
 """A part comes back from its file as it went in, and the file is nobody else's."""
 
 import os
+import resource
 import stat
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
@@ -13,6 +14,7 @@ from tests.client.partitions.conftest import Whole
 from tests.simulations.engines.conftest import STUDIES
 
 from fieldfare.client.partitions.spilled import mapped, spill
+from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import EncodedUnits, UnitTables
 
 SPILLED = ("plain", "groups", "questions", "texts", "vectors", "network")
@@ -50,6 +52,21 @@ def test_rows_of_units_with_several_come_back(whole: Whole, tmp_path: Path) -> N
     object.__setattr__(part, "training", rows)
     with spill(part, tmp_path / "spill") as file:
         assert dict(flat(mapped(file.fileno()))) == dict(flat(part))
+
+
+def test_a_disk_that_is_full_at_a_parts_end_refuses_the_load(whole: Whole, tmp_path: Path) -> None:
+    """It ended the custodian: arrays had room of their own, the file's last bytes had none."""
+    study, units = whole("plain")
+    (part,) = units.cut(study, 1)
+    with spill(part, tmp_path / "spill") as file:
+        size = os.fstat(file.fileno()).st_size
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size - 1, before[1]))
+    try:
+        with pytest.raises(UsageError, match="expected room for records"):
+            spill(part, tmp_path / "spill")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_the_file_has_no_name_and_no_other_reader(whole: Whole, tmp_path: Path) -> None:
