@@ -80,7 +80,15 @@ def files_in(home: Path, table: Sequence[HomeFile]) -> Iterator[tuple[str, HomeF
         OSError: a folder cannot be read.
     """
     found = list[str]()
-    for folder, below, names in os.walk(home, onerror=_raise):
+
+    def unlisted(error: OSError) -> None:
+        """Refuse a folder that cannot be listed; one that passes may be gone meanwhile."""
+        lost = Path(error.filename)
+        passed = isinstance(error, FileNotFoundError) and lost != home
+        if not passed or _holds_copied(lost.relative_to(home).as_posix(), table):
+            raise error
+
+    for folder, below, names in os.walk(home, onerror=unlisted):
         below[:] = [name for name in below if not name.startswith(".")]  # a backup's own, no home's
         _refuse_links(home, [Path(folder) / name for name in below], table)
         found += [
@@ -95,13 +103,14 @@ def files_in(home: Path, table: Sequence[HomeFile]) -> Iterator[tuple[str, HomeF
 def _refuse_links(home: Path, folders: Sequence[Path], table: Sequence[HomeFile]) -> None:
     for folder in folders:
         path = folder.relative_to(home).as_posix()
-        kept = (one for one in table if one.backup is InBackup.COPIED)
-        if folder.is_symlink() and any(one.lies_below(path) for one in kept):
+        if folder.is_symlink() and _holds_copied(path, table):
             raise UsageError(
                 f"{folder}: expected a folder, found a link to one, whose files a backup would "
                 "lack: mount its disk there instead"
             )
 
 
-def _raise(error: OSError) -> None:
-    raise error
+def _holds_copied(path: str, table: Sequence[HomeFile]) -> bool:
+    """Tell whether files that a backup takes may lie in a folder or below it."""
+    kept = (one for one in table if one.backup is InBackup.COPIED)
+    return any(one.lies_below(path) for one in kept)

@@ -42,6 +42,7 @@ from fieldfare.shared.backup.recovery_key import RecoveryPrivate
 from fieldfare.shared.errors import FieldfareError, KeysError, LedgerError, UsageError
 from fieldfare.shared.evidence.facts import SoftwareFacts
 from fieldfare.shared.evidence.values import values_of
+from fieldfare.shared.formats import files
 from fieldfare.shared.formats.files import files_in
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.sqlite.copies import check_database
@@ -377,6 +378,30 @@ def test_an_interrupted_backup_leaves_no_file(
         backed_up(home, tmp_path)
     assert names_in(tmp_path) == set()
     assert not (home.path / ".backup").exists()
+
+
+@pytest.mark.parametrize("lost", ["spill", "models"])
+def test_a_folder_that_passes_is_missed_by_no_backup(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    """A load that ended while a home was listed took its kept parts away, and failed the backup."""
+    folder = home.path / lost / "kept-1"
+    folder.mkdir(parents=True)
+    (folder / "part.arrow").touch()
+    plain = files._refuse_links
+
+    def looked(path: Path, folders: Any, table: Any) -> None:
+        plain(path, folders, table)
+        if folder in folders:
+            shutil.rmtree(folder)
+
+    monkeypatch.setattr(files, "_refuse_links", looked)
+    if lost == "models":
+        with pytest.raises(FileNotFoundError):
+            backed_up(home, tmp_path)
+    else:
+        backed_up(home, tmp_path)
+    assert (tmp_path / "a.backup").exists() is (lost == "spill")
 
 
 def test_without_a_recovery_key_there_is_no_backup(
