@@ -79,12 +79,17 @@ class KeptStatements:
     Attributes:
         kept: statements in the earlier file.
         lacking: those of them that are not in the later one.
-        two_stories: the later one has another in their place, which the same key signed.
+        twice: the first number of which the later one has another, which the same key signed.
     """
 
     kept: int
     lacking: tuple[DeletionStatement, ...]
-    two_stories: bool
+    twice: int | None
+
+    @property
+    def two_stories(self) -> bool:
+        """Tell whether one key signed two of one number."""
+        return self.twice is not None
 
 
 @app.command("audit.deletions")
@@ -154,11 +159,14 @@ def _kept(
 ) -> KeptStatements:
     """Compare two files of a party: a restore gives it another key, so a key tells one story."""
     lacking = left_out(found, before)
-    two_stories = False
-    if lacking and lacking[0].number < len(found):
-        one, other = (deletion_key(text.splitlines()[lacking[0].number], keys) for text in files)
-        two_stories = one == other
-    return KeptStatements(len(before), lacking, two_stories)
+    there, kept = (text.splitlines() for text in files)
+    both = (one.number for one in lacking if one.number < len(found))
+    twice = (
+        number
+        for number in both
+        if deletion_key(there[number], keys) == deletion_key(kept[number], keys)
+    )
+    return KeptStatements(len(before), lacking, next(twice, None))
 
 
 def _show_kept(kept: KeptStatements | None, party: str) -> None:
@@ -170,7 +178,7 @@ def _show_kept(kept: KeptStatements | None, party: str) -> None:
     number, whose = kept.lacking[0].number, plain(party)
     typer.echo(f"{len(kept.lacking)} that you kept, from no. {number} on, are not in it; they bind")
     if kept.two_stories:
-        typer.echo(f"TWO STORIES: {whose} signed two statements no. {number} with one key")
+        typer.echo(f"TWO STORIES: {whose} signed two statements no. {kept.twice} with one key")
     else:
         typer.echo(f"{whose} left them out, or restored a backup: its log says which, and why")
 

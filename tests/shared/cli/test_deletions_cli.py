@@ -73,6 +73,16 @@ def test_a_restore_goes_on_under_another_key(said: Said) -> None:
     assert (status, "restored a backup" in text) == (AS_FAR_AS_KEPT, True)
 
 
+def test_a_new_key_hides_no_second_story(said: Said) -> None:
+    """The first that differs was looked at alone, and that one had another key."""
+    kept = chain(("backup", BEFORE), ("evidence pack", BEFORE), ("backup", AFTER))
+    other = chain(("backup", BEFORE), ("transcript", AFTER), ("transcript", AFTER))
+    status, text = said(other, kept)
+    assert (status, "from no. 1 on" in text) == (TWO_STORIES, True)
+    assert "TWO STORIES: bank-a signed two statements no. 2" in text
+    assert json.loads(said(other, kept, "--json")[1])["two_stories"] is True
+
+
 def test_one_key_that_signs_two_of_one_number_tells_two_stories(said: Said) -> None:
     kept = chain(("backup", BEFORE), ("evidence pack", BEFORE))
     other = chain(("backup", BEFORE), ("transcript", BEFORE), ("transcript", AFTER))
