@@ -40,7 +40,12 @@ from fieldfare.shared.protocol.identity import parse_public_hex
 from fieldfare.shared.protocol.messages import IdentitySigner
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.study import Study
-from fieldfare.shared.system.private_files import create_private, replace_private
+from fieldfare.shared.system.private_files import (
+    MAX_PRIVATE_BYTES,
+    create_private,
+    read_at_most,
+    replace_private,
+)
 from fieldfare.shared.system.whole_files import new_home, passing_folder
 
 RESTORED_HEADS: Final = "restored.heads"
@@ -203,7 +208,7 @@ def _brings_witness(place: Path, terms: RestoreTerms) -> bool:
             f"--witness: expected no witness at {place}, found one: it is the newest; leave "
             "the option out"
         )
-    create_private(place, terms.witness.read_bytes())
+    create_private(place, read_at_most(terms.witness, MAX_PRIVATE_BYTES))
     return True
 
 

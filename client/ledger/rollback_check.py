@@ -105,7 +105,7 @@ class Witness:
     def _parse(self, content: bytes) -> Position:
         try:
             found = json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             found = None
         form = found.get("format") if isinstance(found, dict) else None
         if isinstance(form, int) and form > FORMAT:

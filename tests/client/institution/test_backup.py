@@ -453,6 +453,17 @@ def test_a_witness_that_is_older_than_the_backup_says_nothing(
     assert told.statement.position.debited == spent
 
 
+def test_what_is_no_witness_is_told(home: Home, tmp_path: Path) -> None:
+    file, _ = backed_up(home, tmp_path)
+    for content, said in ((b"[" * 60_000, "a witness of format"), (b"[" * 70_000, "at most")):
+        (tmp_path / "other").write_bytes(content)
+        with pytest.raises(FieldfareError, match=said):
+            restored(file, tmp_path, witness=tmp_path / "other")
+    with pytest.raises(UsageError, match="a pipe or a device"):
+        restored(file, tmp_path, witness=Path("/dev/zero"))
+    assert names_in(tmp_path) == {"a.backup", "other"}
+
+
 def test_a_witness_of_an_epoch_before_the_backup_says_nothing(
     home: Home, coordinator: Coordinator, custody_of: OpenCustody, tmp_path: Path
 ) -> None:
