@@ -5,11 +5,13 @@ address is named. Each node of a named cluster has the same Fieldfare.
 """
 
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
 from fieldfare.shared.errors import UsageError
+from fieldfare.shared.system.addresses import split_address
 
 SETTINGS: Final = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -18,6 +20,7 @@ SETTINGS: Final = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # of one machine: Ray then takes the loopback address
 }
 LOOPBACK: Final = "127.0.0.1"
+TRY_SECONDS: Final = 10.0
 
 
 @contextmanager
@@ -33,6 +36,8 @@ def cluster(address: str | None, workers: int | None = None) -> Iterator[int]:
     """
     os.environ.update(SETTINGS)  # before it is imported: it reads them then
     ray = loaded_ray()
+    if address:
+        check_listens(address)
     here: dict[str, Any] = {
         "num_cpus": workers,
         "include_dashboard": False,
@@ -57,6 +62,24 @@ def cluster(address: str | None, workers: int | None = None) -> Iterator[int]:
         yield int(ray.cluster_resources().get("CPU", 1))
     finally:
         ray.shutdown()
+
+
+def check_listens(address: str) -> None:
+    """Check that something listens there: Ray itself tries for minutes, and says so by its logs.
+
+    Raises:
+        UsageError: no HOST:PORT, or nothing listens.
+    """
+    try:
+        socket.create_connection(split_address(address), TRY_SECONDS).close()
+    except ValueError as error:
+        raise UsageError(f"--ray-address: {error}, found {address!r}") from None
+    except OSError as error:
+        why = error.strerror or error
+        raise UsageError(
+            f"--ray-address: expected a Ray cluster at {address}, found: {why}: "
+            "start its first node with `ray start --head --port PORT`"
+        ) from None
 
 
 def loaded_ray() -> Any:
