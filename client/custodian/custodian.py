@@ -196,6 +196,12 @@ class Custodian:
             self._prepared.pop(study, None)
             self._leave_runs(study)
 
+    def leave_out(self, study: str) -> None:
+        """Answer for a study no more; keys and approval stay for when its records are whole."""
+        with self._lock:
+            self._prepared.pop(study, None)
+            self._leave_runs(study)
+
     def hand_over(self) -> tuple[HeldKeys, Mapping[str, Plan]]:
         """Give the keys of all runs away, with the plans of their studies; nothing is kept."""
         with self._lock:

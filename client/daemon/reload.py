@@ -12,8 +12,9 @@ spares. And prepared sums are in memory: every study's records would be read aga
 both on, sums for as long as the records look the same.
 
 Changes are seen by modification time, size and inode of the home's files, without reading them;
-commands need not wait for that, they ask for a reload. A database server's content cannot be seen
-from outside: it is read again when the custodian starts.
+commands need not wait for that, they ask for a reload. A study whose files changed, and nothing
+else, is answered from the sums of before until they are read: no run in work is refused meanwhile.
+A database server's content cannot be seen from outside: it is read again when the custodian starts.
 """
 
 import hashlib
@@ -163,22 +164,36 @@ def decisions_state(home: Home) -> tuple[FileState, ...]:
         return ()
 
 
-def records_state(institution: Institution) -> object:
+@dataclass(frozen=True)
+class RecordsState:
+    """The state of an institution's records.
+
+    Attributes:
+        said: settings, and the files that say how records are read and split.
+        files: those that hold them.
+    """
+
+    said: tuple[object, ...]
+    files: tuple[FileState, ...]
+
+
+def records_state(institution: Institution) -> RecordsState:
     """Return the state of an institution's records: their settings, and the files named there."""
-    named = [institution.home.holdout_key, *_named_files(institution)]
-    settings = institution.settings
-    return settings.records, settings.partitions, tuple(sorted(_states(named)))
+    settings, files = institution.settings, _states(_named_files(institution, "path"))
+    named = [institution.home.holdout_key, *_named_files(institution, "mapping", "uri_file")]
+    said = (settings.records, settings.partitions, tuple(sorted(_states(named))))
+    return RecordsState(said, tuple(sorted(files)))
 
 
-def _named_files(institution: Institution) -> Iterator[Path]:
+def _named_files(institution: Institution, *names: str) -> Iterator[Path]:
     for source in institution.settings.records:
-        for name in ("path", "mapping", "uri_file"):
+        for name in names:
             text = getattr(source, name, None)
             if text is not None:
                 yield institution.home.resolve(text)
 
 
-def _states(paths: Collection[Path]) -> Iterator[FileState]:
+def _states(paths: Iterable[Path]) -> Iterator[FileState]:
     for path in paths:
         yield file_state(path)
         if path.is_dir():
@@ -193,9 +208,9 @@ class KeptSums:
 
     def __init__(self) -> None:
         """Keep nothing yet."""
-        self._kept: dict[str, tuple[object, LoadedSums]] = {}
+        self._kept: dict[str, tuple[RecordsState, LoadedSums]] = {}
 
-    def loader(self, load: Loader, state: object) -> Loader:
+    def loader(self, load: Loader, state: RecordsState) -> Loader:
         """Return a loader: it calls `load`, or returns the earlier sums of the same `state`."""
 
         def loaded(study: Study) -> LoadedSums:
@@ -206,13 +221,22 @@ class KeptSums:
 
         return loaded
 
+    def former(self, study: Study) -> LoadedSums:
+        """Return a study's sums as they were read last, whatever changed since."""
+        return self._kept[study.id][1]
+
     def words(self, study: str) -> str:
         """Return how many rows of a study's records count as zero; empty where none does."""
         return self._kept[study][1].words if study in self._kept else ""
 
-    def ready(self, state: object) -> frozenset[str]:
+    def ready(self, state: RecordsState) -> frozenset[str]:
         """Return the ids of studies that need no loading in this `state`."""
         return frozenset(study for study, (then, _) in self._kept.items() if then == state)
+
+    def behind(self, state: RecordsState) -> frozenset[str]:
+        """Return the ids of studies of which files alone changed since they were read."""
+        kept = ((study, then) for study, (then, _) in self._kept.items() if then != state)
+        return frozenset(study for study, then in kept if then.said == state.said)
 
     def keep_only(self, studies: Collection[str]) -> None:
         """Forget all other studies: their sums take as much memory as their records."""
@@ -258,7 +282,7 @@ class CustodianReloader:
         self._stack = ExitStack()  # of the custody
         self._left_out: tuple[OmittedStudy, ...] = ()
         self._seen: HomeState = ((), ())
-        self._records: object = None
+        self._records: RecordsState | None = None
         self._active = ActiveConfig(roster=0, roster_hash="", policy="", identity="", epoch=0)
         self._custody: Custody
         self._serving: Custodian
@@ -384,20 +408,32 @@ class CustodianReloader:
             records = records_state(institution)
             load = self._sums.loader(records_loader(institution, inputs.environment), records)
             arrived = set(kept_ids(self._home))
-            ready = arrived & self._sums.ready(records)
+            ready, behind = (
+                arrived & self._sums.ready(records),
+                arrived & self._sums.behind(records),
+            )
             left_out = resume(custody, load, ready)
+            behind -= {one.study for one in resume(custody, self._sums.former, behind)}
             if custody.bound:
                 self._told.put(ReloadReport(changed=[custody.bound], trouble="", left_out=[]))
             self._write_down(_read_active(custody))
             self._begin_serving(custody, stack, before)
-            self._settle(records, left_out)
+            self._settle(records, left_out, behind)
         # What has to be read first comes after: it takes long, and what serves must not wait.
-        self._settle(records, left_out + resume(custody, load, arrived - ready))
+        late = resume(custody, load, arrived - ready)
+        for one in late:  # it may be answered from its former sums
+            custody.custodian.leave_out(one.study)
+        self._settle(records, left_out + late)
         self._sums.keep_only(self._active.served)
 
-    def _settle(self, records: object, left_out: tuple[OmittedStudy, ...]) -> None:
-        """Store which studies are served and which are not."""
-        names = self._sums.ready(records) - {one.study for one in left_out}
+    def _settle(
+        self,
+        records: RecordsState,
+        left_out: tuple[OmittedStudy, ...],
+        behind: Collection[str] = (),
+    ) -> None:
+        """Store which studies are served and which are not; `behind`: from their former sums."""
+        names = self._sums.ready(records).union(behind) - {one.study for one in left_out}
         served = (s for s in names if read_decision(self._home, s).state is State.APPROVED)
         self._records, self._left_out = records, left_out
         self._active = replace(_read_active(self._custody), served=frozenset(served))

@@ -261,6 +261,44 @@ def test_records_that_do_not_load_are_tried_again_when_they_change(
         assert not reloader.changed()
 
 
+@pytest.mark.parametrize("what", ["extract", "damaged", "settings"])
+def test_a_run_is_not_refused_while_its_records_are_read_again(
+    reloader: CustodianReloader,
+    coordinator: Coordinator,
+    monkeypatch: pytest.MonkeyPatch,
+    what: str,
+) -> None:
+    """It was, for as long as reading took: a new policy after a new extract cost runs attempts."""
+    home, begun, gate, real = coordinator.homes[NAME], Gate(), Gate(), module.records_loader
+
+    def slow(*arguments: Any) -> Callable[..., Any]:
+        load = real(*arguments)
+
+        def read(study: Any) -> Any:
+            begun.set()
+            assert gate.wait(60)
+            return load(study)
+
+        return read
+
+    monkeypatch.setattr(module, "records_loader", slow)
+    records = home.path / "records.csv"
+    records.write_bytes(b"customer\n1\n" if what == "damaged" else records.read_bytes() + b"\n")
+    if what == "settings":
+        coordinator.edit(home.settings, 'path = "records.csv"', 'path = "./records.csv"')
+    home.policy.write_text(home.policy.read_text() + "\n")
+    follower = Thread(target=reloader.reload)
+    follower.start()
+    assert begun.wait(60)
+    during, served = serves(reloader), [one.serving for one in reloader.status().studies]
+    gate.set()
+    follower.join(60)
+    assert during is (what != "settings")  # of another source nobody answers from the former one
+    assert served == [during] * len(served)
+    assert serves(reloader) is (what != "damaged")
+    assert [one.serving for one in reloader.status().studies] == [what != "damaged"]
+
+
 def test_a_call_in_work_is_finished_by_whoever_began_it(
     reloader: CustodianReloader, coordinator: Coordinator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
