@@ -336,12 +336,13 @@ class RunStore(SignedHeadTables, NewsTables, RestartTables, DeletionTables):
     def abandon_open(self, at: datetime) -> tuple[str, ...]:
         """End every run that is not finished for good: the store came from a backup.
 
-        Members may have answered more of it than this log has. Returns their ids, oldest first.
+        Members may have answered more of it than this log has. One that was stopped or failed keeps
+        its end: packs say it, and vectors go by it. Returns their ids, oldest first.
         """
         found = [row for row in self.rows() if row.state is not RunStatus.FINISHED]
         with self.together():
             for row in found:
-                self.set_state(row.run, RunStatus.FAILED, RESTORED, at)
+                self.set_state(row.run, RunStatus.FAILED, RESTORED, row.ended or at)
                 self.note_needs_person(row.run)
                 self._database.rows(
                     "INSERT INTO abandoned VALUES (?, ?) ON CONFLICT DO NOTHING",

@@ -1,5 +1,6 @@
 """A backup of a coordinator's home, and the home that comes of it."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -87,6 +88,18 @@ def test_no_run_that_had_not_ended_goes_on(home: CoordinatorHome) -> None:
             store.reopen(row, NOW)
         store.create("next", STUDY, NOW)  # another run of the study may begin
         assert store.row("done").state is RunStatus.FINISHED
+
+
+def test_a_run_that_had_ended_keeps_its_end(home: CoordinatorHome) -> None:
+    """It ended at the restore in packs of evidence, and its vectors were kept from there on."""
+    before = NOW - timedelta(days=90)
+    with run_store(home.runs_database) as store:
+        store.set_state("open", RunStatus.STOPPED, "by a person", before)
+    done = restored(backed_up(home))
+    assert done.abandoned == ("open",)
+    with run_store(done.home.runs_database) as store:
+        row = store.row("open")
+        assert (row.state, row.reason, row.ended) == (RunStatus.FAILED, RESTORED, before)
 
 
 def test_a_wrong_key_party_or_place_and_a_changed_byte_leave_nothing(
