@@ -92,7 +92,9 @@ class Witness:
 
     def _replace(self, content: bytes) -> None:
         # Only the holder of the database's write lock comes here, so one draft is enough.
-        draft = os.open(self._draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        # No link is followed: on a share of another host it could lead to a file of the home.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        draft = os.open(self._draft, flags, 0o600)
         try:
             with os.fdopen(draft, "wb", closefd=False) as file:
                 file.write(content)

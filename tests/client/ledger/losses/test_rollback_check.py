@@ -49,6 +49,15 @@ def test_content_is_on_disk_before_the_name_and_the_name_before_the_return(
     assert steps == ["file", "rename", "folder"]
 
 
+def test_a_link_where_the_draft_goes_overwrites_nothing(witness: Witness, tmp_path: Path) -> None:
+    """Whoever keeps the witness on a share of theirs could name a key of the home."""
+    (tmp_path / "key").write_text("secret")
+    witness.path.with_name(witness.path.name + ".new").symlink_to(tmp_path / "key")
+    with pytest.raises(LedgerError, match="expected to write the witness"):
+        witness.write(POSITION)
+    assert (tmp_path / "key").read_text() == "secret"
+
+
 def test_a_failed_write_leaves_the_old_witness(
     witness: Witness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
