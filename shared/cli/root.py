@@ -23,7 +23,7 @@ from typer.main import get_command
 
 from fieldfare.shared.advice import meant, told
 from fieldfare.shared.cli.part import Part
-from fieldfare.shared.errors import FieldfareError
+from fieldfare.shared.errors import FieldfareError, UsageError
 from fieldfare.shared.study.allowed_packages import VARIABLE, permit
 
 PARTS: Final = "fieldfare.parts"
@@ -219,6 +219,7 @@ def run(arguments: Sequence[str]) -> int:
     os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
     os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
     try:
+        _check_texts(arguments)
         result = root.main(list(arguments), prog_name="fieldfare", standalone_mode=False)
     except (FieldfareError, ModuleNotFoundError) as error:
         return _failed(error, next((ROLES[word] for word in arguments if word in ROLES), None))
@@ -235,6 +236,18 @@ def run(arguments: Sequence[str]) -> int:
         _complain(f"{error.filename or 'file'}: {error.strerror or error}")
         return EXIT_FAILED
     return result if isinstance(result, int) else 0
+
+
+def _check_texts(arguments: Sequence[str]) -> None:
+    """Refuse words that are no text here: they could be neither printed, stored nor handed on."""
+    for number, word in enumerate(arguments, start=1):
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise UsageError(
+                f"word {number} after fieldfare: expected text in UTF-8, found other bytes: a file "
+                "with such a name needs another name first"
+            ) from None
 
 
 def _failed(error: FieldfareError | ModuleNotFoundError, role: str | None) -> int:

@@ -131,6 +131,15 @@ def test_errors_have_a_status_and_lines_on_stderr(
     assert err.splitlines() == [f"fieldfare: {line}" for line in said]
 
 
+def test_a_word_that_is_no_text_is_refused_before_anything_begins(
+    commands: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["act", os.fsdecode(b"bad\xff")]) == 2
+    out, err = capsys.readouterr()
+    assert (out, len(err.splitlines())) == ("", 1)
+    assert err.startswith("fieldfare: word 2 after fieldfare: expected text in UTF-8, found other")
+
+
 def test_an_interrupt_is_130_as_shells_say_it(
     commands: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
