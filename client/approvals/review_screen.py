@@ -4,6 +4,7 @@ What a study says is text of somebody else's: nothing of it moves the cursor or 
 """
 
 from collections.abc import Iterator
+from textwrap import wrap
 from typing import Final
 
 from rich.console import Console, RenderableType
@@ -14,6 +15,7 @@ from fieldfare.client.approvals.review_words import SUM_TITLES, Line, Spoken, To
 from fieldfare.shared.terminal.screen import BAD, GOOD, facts, table
 
 _STYLES: Final = {Tone.PLAIN: "", Tone.GOOD: GOOD, Tone.BAD: BAD}
+_TITLE: Final = 12  # characters of a title's line: all columns fit a terminal of 80
 
 
 def show_review(review: Review, to: Console) -> None:
@@ -22,11 +24,12 @@ def show_review(review: Review, to: Console) -> None:
 
 
 def _rows(review: Review) -> Iterator[tuple[str, RenderableType]]:
-    first, *numbers = SUM_TITLES
+    titles = ["\n".join(wrap(title, _TITLE)) for title in SUM_TITLES]
+    first, *numbers = titles
     for topic in review_topics(review):
         if topic.rows:
             rows = [[_text(cell) for cell in row] for row in topic.rows]
-            yield topic.name, table(SUM_TITLES, rows, numbers=numbers, whole=(first,))
+            yield topic.name, table(titles, rows, numbers=numbers, whole=(first,))
         else:
             yield topic.name, Text("\n").join(map(_line, topic.lines))
 

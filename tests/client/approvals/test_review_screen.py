@@ -33,6 +33,7 @@ def screen(
     earlier: Study | None = None,
     members: int = 3,
     company: Company | None = None,
+    width: int = WIDTH,
 ) -> str:
     roster = coordinator.roster()
     more = tuple(Member(id=f"bank-{n:03d}", key=f"{n:064x}") for n in range(members - 3))
@@ -49,7 +50,7 @@ def screen(
         earlier=earlier,
         company=company,
     )
-    to = Console(file=io.StringIO(), width=WIDTH, highlight=False)
+    to = Console(file=io.StringIO(), width=width, highlight=False)
     show_review(review, to)
     text = to.file.getvalue()  # type: ignore[attr-defined]
     assert isinstance(text, str)
@@ -87,6 +88,16 @@ def test_a_study_that_fits_is_one_screen_of_plain_words(
     assert "own statement" not in person
     for member in coordinator.roster().members:
         assert any(line.split()[0] == member.id for line in text.splitlines() if line.strip())
+
+
+def test_a_terminal_of_80_columns_cuts_nothing_of_what_leaves(
+    coordinator: Coordinator, policy: Policy
+) -> None:
+    text = screen(coordinator, policy, home_study(), width=80)
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= 80
+    for title in ("sum of", "times", "spare", "numbers", "bytes", "moves it by", "noise on"):
+        assert title in text
 
 
 def test_what_stands_against_it_is_said(coordinator: Coordinator, policy: Policy) -> None:
