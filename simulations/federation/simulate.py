@@ -5,7 +5,8 @@ The model as files: parameters, and the meaning of each.
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -103,8 +104,8 @@ def simulate(
     Raises:
         FieldfareError: by whose fault it is; see `fieldfare.shared.errors`.
     """
-    make_folder(task.out)
-    return write_files(simulated(task, progress, both), task.out, report=task.report)
+    with folder_for(task.out):
+        return write_files(simulated(task, progress, both), task.out, report=task.report)
 
 
 def make_folder(out: Path) -> None:
@@ -117,6 +118,23 @@ def make_folder(out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"--out {out}: expected a folder, found: {error.strerror}") from None
+
+
+@contextmanager
+def folder_for(out: Path) -> Iterator[None]:
+    """Make the folder for results; what was made of it is gone again where nothing came into it.
+
+    Raises:
+        UsageError: as of `make_folder`.
+    """
+    made = [folder for folder in (out, *out.parents) if not folder.exists()]  # the deepest first
+    try:
+        make_folder(out)
+        yield
+    finally:
+        with suppress(OSError):  # the first that holds something, or was not made
+            for folder in made:
+                folder.rmdir()
 
 
 def write_files(found: Simulated, out: Path, *, report: bool = True) -> dict[str, Any]:

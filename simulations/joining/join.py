@@ -9,7 +9,7 @@ from typing import Final
 
 from fieldfare.shared.joining.figures import MINUTES, Facts, Figures, figures
 from fieldfare.shared.joining.page import join_page
-from fieldfare.simulations.federation.simulate import make_folder, write_json
+from fieldfare.simulations.federation.simulate import folder_for, write_json
 from fieldfare.simulations.joining.seeds import JoinTask, Said, SeedRows, seed_rows, unsaid
 from fieldfare.simulations.joining.worlds import WorldTerms
 
@@ -28,11 +28,11 @@ def join(task: JoinTask, said: Said, *, minutes: float = MINUTES) -> Figures:
     Raises:
         FieldfareError: by whose fault it is.
     """
-    make_folder(task.out)
-    measured = [_overlapping(task, one) for one in _measured(task, said)]
-    found = figures_of(task, measured, minutes=minutes)
-    (task.out / PAGE).write_text(join_page(found), encoding="utf-8")
-    write_json(task.out / FIGURES, found)
+    with folder_for(task.out):
+        measured = [_overlapping(task, one) for one in _measured(task, said)]
+        found = figures_of(task, measured, minutes=minutes)
+        (task.out / PAGE).write_text(join_page(found), encoding="utf-8")
+        write_json(task.out / FIGURES, found)
     written: Figures = json.loads((task.out / FIGURES).read_text("utf-8"))
     return written
 

@@ -588,3 +588,14 @@ def test_the_same_units_at_all_institutions_are_said_with_what_they_are_promised
         counted["epsilon"], rel=1e-6
     )
     assert counted["sensitivity"] == 3 * privacy["sensitivity"]
+
+
+def test_a_refused_simulation_leaves_no_folder(work: SimulationFolder) -> None:
+    with pytest.raises(UsageError):
+        simulate(work.task("new/deep", choice=RecordsChoice(("nowhere.csv",))))
+    assert not (work.folder / "new").exists()
+    kept = work.folder / "kept"
+    kept.mkdir()
+    with pytest.raises(UsageError):
+        simulate(work.task("kept", choice=RecordsChoice(("nowhere.csv",))))
+    assert kept.is_dir()
