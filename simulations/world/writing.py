@@ -7,6 +7,8 @@ DIR/world.json                  what was asked for, and the world's own marginal
 """
 
 import json
+import shutil
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -57,14 +59,36 @@ def salt_of(plan: WorldPlan, place: int) -> int:
 def write_world(plan: WorldPlan, out: Path) -> dict[str, Any]:
     """Make a world and write it to an empty or new folder; returns its marginals.
 
+    Whatever ends it before that leaves nothing there, so that the same command may be typed again.
+
     Raises:
         UsageError: the folder holds something, or no such world can be.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out}: expected an empty or new folder, found another")
     society = make_society(plan)
+    with ExitStack() as undone:
+        undone.callback(_take_away, out, folder=not out.exists())
+        found = _write(society, out)
+        undone.pop_all()
+    return found
+
+
+def _take_away(out: Path, *, folder: bool) -> None:
+    """Remove what was written of a world, and its folder, if that was made for it."""
+    if folder:
+        shutil.rmtree(out, ignore_errors=True)
+        return
+    for made in out.iterdir():
+        if made.is_dir():
+            shutil.rmtree(made, ignore_errors=True)
+        else:
+            made.unlink(missing_ok=True)
+
+
+def _write(society: Society, out: Path) -> dict[str, Any]:
+    plan, counts = society.plan, Counts.empty(society.plan)
     (out / TRUTH).mkdir(parents=True)
-    counts = Counts.empty(plan)
     served = []
     for holder in range(len(plan.holders)):
         served.append(_write_holder(society, holder, out, counts))

@@ -71,3 +71,24 @@ def test_only_accounts_that_serve_a_ring_have_begun(written: Written) -> None:
     society = written.society
     assert (~np.isnan(begun_of(society)) == society.labels).all()
     assert 0 < possible_victims(society).size < society.rings.customer.size
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_whatever_ends_it_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, there: bool
+) -> None:
+    out, plan = tmp_path / "world", WorldPlan.of(people=800, months=1, seed=0)
+    if there:
+        out.mkdir()
+
+    def stopped(*_: object, **__: object) -> None:
+        assert (out / "truth" / "customers.parquet").is_file()  # it was well on its way
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("fieldfare.simulations.world.writing.marginals", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            write_world(plan, out)
+    assert out.exists() is there
+    assert not there or not any(out.iterdir())
+    assert write_world(plan, out)["institutions"]
