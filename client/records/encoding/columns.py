@@ -230,7 +230,7 @@ class Columns:
             RecordsError: a column is absent, or of a type that cannot be read.
         """
         read = (one.column for group in self.inputs for one in group)
-        wanted = (*read, *filter(None, (self.unit, *self.audit, self.rows)))
+        wanted = (*read, *(one for one in (self.unit, *self.audit, self.rows) if one is not None))
         kinds = {name: source.columns.get(name) for name in wanted}
         absent = [name for name, kind in kinds.items() if kind is None]
         opaque = [name for name, kind in kinds.items() if kind and not self._plain(name, kind)]

@@ -50,6 +50,12 @@ def test_groups_are_read_for_comparison_only(tmp_path: Path) -> None:
     assert len(found.positions) == len(STUDY.features)
 
 
+@pytest.mark.parametrize("name", ["nowhere", ""])
+def test_a_group_of_no_column_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(RecordsError, match=f"c.csv: expected column {name}, found none"):
+        read(write(tmp_path / "c.csv", customers(50)), audit=(name,))
+
+
 def test_a_selection_keeps_everything_together(tmp_path: Path) -> None:
     units = units_of(tmp_path, customers(40), STUDY)
     mask = np.arange(40) % 3 == 0
