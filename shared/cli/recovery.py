@@ -23,7 +23,7 @@ def recovery_key(
 ) -> None:
     """Make a recovery key, offline: FILE opens backups, FILE.pub goes to whoever writes them."""
     made = RecoveryPrivate.generate()
-    public = file.with_name(file.name + PUBLIC_SUFFIX)
+    public = file.parent / (file.name + PUBLIC_SUFFIX)  # of a folder too, which is refused next
     create_private(file, made.content)
     create_private(public, made.public.content)
     typer.echo(
