@@ -64,14 +64,21 @@ def write_world(plan: WorldPlan, out: Path) -> dict[str, Any]:
     Raises:
         UsageError: the folder holds something, or no such world can be.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out}: expected an empty or new folder, found another")
+    _check_room(out)
     society = make_society(plan)
+    _check_room(out)  # again: that took a minute, and what came since is somebody else's
     with ExitStack() as undone:
-        undone.callback(_take_away, out, folder=not out.exists())
+        new = not out.exists()
+        (out / TRUTH).mkdir(parents=True)
+        undone.callback(_take_away, out, folder=new)
         found = _write(society, out)
         undone.pop_all()
     return found
+
+
+def _check_room(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out}: expected an empty or new folder, found another")
 
 
 def _take_away(out: Path, *, folder: bool) -> None:
@@ -88,7 +95,6 @@ def _take_away(out: Path, *, folder: bool) -> None:
 
 def _write(society: Society, out: Path) -> dict[str, Any]:
     plan, counts = society.plan, Counts.empty(society.plan)
-    (out / TRUTH).mkdir(parents=True)
     served = []
     for holder in range(len(plan.holders)):
         served.append(_write_holder(society, holder, out, counts))

@@ -10,7 +10,7 @@ from tests.simulations.world.conftest import Written
 
 from fieldfare.client.typologies.extract import open_extract
 from fieldfare.shared.errors import UsageError
-from fieldfare.simulations.world.making import WorldPlan
+from fieldfare.simulations.world.making import Society, WorldPlan, make_society
 from fieldfare.simulations.world.writing import begun_of, possible_victims, salt_of, write_world
 
 
@@ -92,3 +92,19 @@ def test_whatever_ends_it_leaves_nothing(
     assert out.exists() is there
     assert not there or not any(out.iterdir())
     assert write_world(plan, out)["institutions"]
+
+
+def test_what_came_into_the_folder_meanwhile_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, plan = tmp_path / "world", WorldPlan.of(people=800, months=1, seed=0)
+
+    def slow(wanted: WorldPlan) -> Society:
+        out.mkdir()
+        (out / "theirs").write_text("of another command")
+        return make_society(wanted)
+
+    monkeypatch.setattr("fieldfare.simulations.world.writing.make_society", slow)
+    with pytest.raises(UsageError, match="expected an empty or new folder"):
+        write_world(plan, out)
+    assert [path.name for path in out.iterdir()] == ["theirs"]
