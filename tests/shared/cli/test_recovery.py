@@ -1,6 +1,5 @@
 """`fieldfare recovery key`: what it is not made in place of."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -16,5 +15,5 @@ def test_a_key_is_made_in_nothing_s_place(
     Path("key").write_text("of before")
     assert run(["recovery", "key", name]) == 2
     assert "expected a new file, found an existing one" in capsys.readouterr().err
-    assert os.listdir(tmp_path) == ["key"]
+    assert [path.name for path in tmp_path.iterdir()] == ["key"]
     assert Path("key").read_text() == "of before"
