@@ -81,7 +81,7 @@ def claimed(wanted: UnixSocket) -> Iterator[Claim]:
     if not is_short_enough(path):
         raise UsageError(
             f"expected a socket path of at most {LONGEST_PATH} bytes, found more for "
-            f"{hidden / 's'}: choose a shorter directory"
+            f"{_longest(path)}: choose a shorter directory"
         )
     gid = _group_id(held.group)
     _prepare_directory(path.parent, held, gid)
@@ -101,8 +101,12 @@ def claimed(wanted: UnixSocket) -> Iterator[Claim]:
 
 
 def is_short_enough(path: Path) -> bool:
-    """Whether a socket can be bound at a path: also in the folder where it begins."""
-    return len(os.fsencode(_hidden(path.absolute()) / "s")) <= LONGEST_PATH
+    """Whether a socket can be bound in the folder where it begins, and be reached at its path."""
+    return len(os.fsencode(_longest(path.absolute()))) <= LONGEST_PATH
+
+
+def _longest(path: Path) -> Path:
+    return max(_hidden(path) / "s", path, key=lambda one: len(os.fsencode(one)))
 
 
 def _hidden(path: Path) -> Path:

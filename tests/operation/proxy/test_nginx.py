@@ -91,9 +91,9 @@ def peers_of(home: CoordinatorHome, name: str) -> set[str]:
 
 
 @pytest.mark.timeout(900)
-def test_a_federation_learns_through_nginx_while_one_address_floods(tmp_path: Path) -> None:
+def test_a_federation_learns_while_one_address_floods(tmp_path: Path) -> None:
     """The model arrives everywhere; a node that starts in the flood is let in; the log is true."""
-    bed = small_bed(tmp_path / "bed", steps=20)
+    bed = small_bed(tmp_path, steps=20)
     bed.command = in_this_process
     bed.found()
     home = CoordinatorHome(bed.coordinator_home)

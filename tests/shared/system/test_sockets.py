@@ -223,6 +223,20 @@ def test_the_longest_path(length: int, room: Path) -> None:
         assert connects(path)
 
 
+@pytest.mark.parametrize("length", [107, 108, 109])
+def test_a_path_is_short_enough_to_be_reached_not_only_bound(length: int, room: Path) -> None:
+    """Its name is longer than where it is bound: a node never reached one of 108 bytes."""
+    path = room.parent / ("x" * (length - len(os.fsencode(room.parent)) - 6) + ".sock")
+    assert len(os.fsencode(path)) == length
+    if length > 107:
+        with pytest.raises(UsageError, match="107 bytes"), claimed(UnixSocket(path)):
+            pass
+        return
+    with claimed(UnixSocket(path)) as claim, closing(listen(claim)):
+        claim.publish()
+        assert connects(path)
+
+
 def test_a_relative_path_stands_when_the_process_moves(
     room: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
