@@ -160,11 +160,15 @@ def one_ending(path: Path) -> bool:
 class _Endings:
     """Lines that all end with a line feed, outside of quotes; quoted text is unchanged.
 
-    A lone carriage return outside of quotes is no row's: its line is marked, and passed over.
+    A lone carriage return outside of quotes is no row's: its line is marked, and passed over. As to
+    the engine, a quote begins a quoted text at the beginning of a field alone: where any did, one
+    customer's quote and another's carriage return kept all records from loading.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, separator: str) -> None:
         self.quoted, self._held = False, ""
+        self._opens = frozenset({"", separator, "\n", '"'})
+        self._before = ""  # what stands before the next quote; a quote: one that ended a text
 
     def plain(self, text: str, *, final: bool) -> str:
         """Return a part of a file with one kind of line end."""
@@ -172,21 +176,35 @@ class _Endings:
         if text.endswith("\r") and not final:  # a line feed may follow
             text, self._held = text[:-1], "\r"
         parts = text.split('"')
-        for index in range(int(self.quoted), len(parts), 2):
-            parts[index] = parts[index].replace("\r\n", "\n").replace("\r", _MARK)
-        self.quoted ^= len(parts) % 2 == 0
+        for index, part in enumerate(parts):
+            if index:
+                self._pass_quote()
+            if part and not self.quoted:
+                parts[index] = part.replace("\r\n", "\n").replace("\r", _MARK)
+                field = part.rstrip(" ")  # spaces before a quote are no part of a field
+                self._before = field[-1] if field else self._before.replace('"', " ")
         return '"'.join(parts)
+
+    def _pass_quote(self) -> None:
+        if self.quoted:
+            self.quoted, self._before = False, '"'
+        elif self._before in self._opens:
+            self.quoted = True
+        else:
+            self._before = " "
 
 
 class Utf8Pipe:
     """A file's text as UTF-8 at the end of a pipe, filled by a thread of its own."""
 
-    def __init__(self, path: Path, encoding: str, *, lenient: bool = False) -> None:
+    def __init__(
+        self, path: Path, encoding: str, *, lenient: bool = False, separator: str = ","
+    ) -> None:
         """Start to read; with `lenient`, lines with bytes that are no text are passed over."""
         self._path, self._encoding, self._lenient = path, encoding, lenient
         self._ended = threading.Event()
         self._problem: RecordsError | None = None
-        self._endings = _Endings()
+        self._endings = _Endings(separator)
         self._read, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         os.set_blocking(self._read, True)
         # Many pipes may be open already: this one then keeps its usual size.
@@ -294,7 +312,7 @@ def open_csv(path: Path, declared: ColumnMapping, *, repeats: bool = False) -> I
 
 
 def _decoded(path: Path, form: CsvForm, encoding: str, *, lenient: bool) -> Feed:
-    pipe = Utf8Pipe(path, encoding, lenient=lenient)
+    pipe = Utf8Pipe(path, encoding, lenient=lenient, separator=form.separator)
     # The engine looks behind a path when it is allowed: the pipe has to be there first.
     connection = connect(files=[pipe.path])
 
@@ -308,7 +326,7 @@ def _decoded(path: Path, form: CsvForm, encoding: str, *, lenient: bool) -> Feed
         """Return the lines that a lenient reading passed over."""
         if pipe.quotes_end:
             return _passed_over(connection)
-        again = Utf8Pipe(path, encoding, lenient=True)
+        again = Utf8Pipe(path, encoding, lenient=True, separator=form.separator)
         try:
             return _passed_over_again(again.path, form)
         finally:

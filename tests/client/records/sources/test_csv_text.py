@@ -14,6 +14,7 @@ from tests.support.properties import SHARING
 
 from fieldfare.client.records.sources import csv_text
 from fieldfare.client.records.sources.csv_text import CsvForm, Utf8Pipe, csv_form, open_csv
+from fieldfare.client.records.sources.engine import UnreadLines
 from fieldfare.client.records.sources.mapping import ColumnMapping
 from fieldfare.client.records.sources.source import open_source
 from fieldfare.shared.errors import RecordsError
@@ -222,6 +223,38 @@ def test_a_declared_separator_wins(tmp_path: Path, read_texts: Reader) -> None:
     path = write_csv(tmp_path / "r.csv", "a^b,c\n1^2,3\n")
     assert csv_form(path, ColumnMapping(separator="^")) == CsvForm(0, "^", ("a", "b,c"))
     assert read_texts(path, ColumnMapping(separator="^")) == [{"a": "1", "b,c": "2,3"}]
+
+
+@pytest.mark.parametrize(
+    ("odd", "kept"),
+    [
+        ('u1,5",1\nu2,5,1\r\n', ["u1", "u2"]),
+        ('u1,5",1\nu2,5\r,1\n', ["u1"]),
+        ('u1,5"\r1,0\n', []),
+        ('"u1"x",5,1\r\n', []),
+        ('y"\r\n', []),
+        ('"u1""\r\nx",5,1\n', ['u1"\r\nx']),
+        (' "u1\r\nx",5,1\n', ["u1\r\nx"]),
+        ('"""u\r1""" ,5,1\n', ['"u\r1"']),
+    ],
+)
+def test_a_quote_inside_a_field_and_a_carriage_return_keep_no_other_row_away(
+    tmp_path: Path, odd: str, kept: list[str]
+) -> None:
+    """A quote of one customer's and a line end of another's kept all records from loading."""
+    path = write_csv(tmp_path / "r.csv", f"unit,x,y\na,1,1\n{odd}b,2,2\n")
+    unread: list[UnreadLines] = []
+    with open_csv(path, ColumnMapping()) as source:
+        batches = list(source.batches(["unit", "x", "y"], unread=unread))
+    assert [one for batch in batches for one in batch.column(0).to_pylist()] == ["a", *kept, "b"]
+
+
+@settings(SHARING, max_examples=25)
+@given(st.lists(st.sampled_from(["a", ",", '"', "\r", "\n", " ", "u,1,0\n"]), max_size=14))
+def test_no_text_keeps_a_file_from_being_read(tmp_path: Path, odd: list[str]) -> None:
+    path = write_csv(tmp_path / "r.csv", f"unit,x,y\na,1,1\n{''.join(odd)}")
+    with open_csv(path, ColumnMapping()) as source:
+        list(source.batches(["unit", "x", "y"], unread=[]))
 
 
 def test_a_mark_before_utf_8_is_tolerated_wherever_the_header_is(
