@@ -84,8 +84,9 @@ def _kept_in(path: Path) -> Sequence[Any] | None:
             return batches
     except FileNotFoundError:
         return None
-    except pa.ArrowInvalid:
-        path.unlink()
+    except (pa.ArrowException, OSError):  # some damage the engine calls the one, some the other
+        with suppress(OSError):
+            path.unlink()
         return None
 
 

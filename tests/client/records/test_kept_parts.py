@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fieldfare.client.records import LoadedRecords
-from fieldfare.client.records.kept_parts import LONGEST, KeptParts, parts_kept
+from fieldfare.client.records.kept_parts import LONGEST, KeptParts, _kept_in, parts_kept
 from fieldfare.client.records.load import Load
 from fieldfare.client.records.sources import parquet_files
 from fieldfare.client.records.sources.engine import Source
@@ -236,6 +236,19 @@ def test_a_full_disk_refuses_this_load_alone(folder: Path, tmp_path: Path, room:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, before)
     assert list((tmp_path / "spill").iterdir()) == []
+
+
+def test_whatever_bytes_of_a_part_changed_ends_no_load(tmp_path: Path) -> None:
+    """Most of it is an error of the system's to the engine, which a load does not expect."""
+    path, rows = tmp_path / "part.arrow", pa.record_batch([pa.array(["x"] * 100)], ["a"])
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, rows.schema) as writer:
+        writer.write_batch(rows)
+    whole, random = path.read_bytes(), np.random.default_rng(7)
+    for at in random.integers(0, len(whole), 300):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1 :])
+        assert _kept_in(path) is not None or not path.exists()
+    path.unlink(missing_ok=True)
+    assert _kept_in(path) is None
 
 
 @pytest.mark.parametrize(("kept", "more"), [(0, b""), (400, b""), (300, bytes(2000))])
