@@ -185,7 +185,13 @@ COLUMNS: Final = (
 def feedback(
     which: AlertArgument,
     disposition: Annotated[Disposition, typer.Option(help="What you decided.")],
-    role: Annotated[PartyRole, typer.Option(help="Who this is in what may have happened.")],
+    role: Annotated[
+        PartyRole,
+        typer.Option(
+            metavar="ROLE",  # a list of them is wider than a terminal
+            help=f"Who this is in what may have happened: {', '.join(PartyRole)}.",
+        ),
+    ],
     confidence: Annotated[Confidence, typer.Option(help="How sure.")] = Confidence.MEDIUM,
     note: Annotated[str, typer.Option(help="Why; stays inside.")] = "",
     home: QueueOption = DEFAULT_HOME,

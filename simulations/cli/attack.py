@@ -60,7 +60,13 @@ def audit_door_command(
         int, typer.Option(min=100, max=1_000_000, help="Records with a coin.")
     ] = 4000,
     steps: Annotated[int, typer.Option(min=1, max=1000, help="Of training.")] = 4,
-    defect: Annotated[DoorDefect, typer.Option(help="Put one in on purpose.")] = DoorDefect.NONE,
+    defect: Annotated[
+        DoorDefect,
+        typer.Option(
+            metavar="DEFECT",  # a list of them is wider than a terminal
+            help=f"Put one in on purpose: {', '.join(one.value for one in DoorDefect)}.",
+        ),
+    ] = DoorDefect.NONE,
     noise: Annotated[Protection, typer.Option(help="exact: as deployed.")] = Protection.EXACT,
     seed: Seed = 0,
     as_json: AsJson = False,

@@ -3,18 +3,21 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from enum import Enum
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import click
 import pytest
 
+from fieldfare.client.alerts.alert import PartyRole
 from fieldfare.client.cli import app as client
 from fieldfare.server.cli import app as server
 from fieldfare.shared.cli import app as shared
 from fieldfare.shared.cli import root as cli
 from fieldfare.shared.cli.root import GROUP, PARTS, SUMMARIES, main, run
 from fieldfare.shared.study import allowed_packages
+from fieldfare.simulations.attacks.defects import DoorDefect
 from fieldfare.simulations.cli import app as simulations
 
 PARTS_OF_TREE = ("client", "server", "shared", "simulations")
@@ -347,6 +350,22 @@ def test_a_command_explains_itself_as_lists_do_at_80_columns() -> None:
     assert "[required]" in text
     assert not set("╭│\\") & set(text)
     assert max(map(len, screen[:-1])) <= 80
+
+
+@pytest.mark.parametrize(
+    ("command", "choices"),
+    [
+        (("institution", "feedback"), PartyRole),
+        (("audit", "door"), DoorDefect),
+    ],
+)
+def test_long_lists_of_choices_are_80_columns_wide(
+    command: tuple[str, ...], choices: type[Enum]
+) -> None:
+    screen = words(*command, "--help")
+    assert max(map(len, screen[:-1])) <= 80
+    said = "".join("".join(screen).split())  # a hyphen may end a line
+    assert all(one.value in said for one in choices)
 
 
 def test_lists_cut_nothing_off() -> None:
