@@ -271,8 +271,8 @@ def _readable(name: str, opener: Callable[[], AbstractContextManager[Source]]) -
     with ExitStack() as stack:
         try:
             source = stack.enter_context(opener())
-        except (duckdb.Error, pa.ArrowException, OSError) as error:
-            raise unreadable(name, error) from None
+        except (duckdb.Error, pa.ArrowException, OSError, UnicodeError) as error:
+            raise unreadable(name, error) from None  # UnicodeError: of a column's name
         yield source
 
 

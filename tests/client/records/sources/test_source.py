@@ -243,6 +243,17 @@ def test_a_callers_own_errors_are_not_the_sources(tmp_path: Path) -> None:
         raise OSError("mine")
 
 
+def test_a_column_whose_name_is_no_text_is_refused(tmp_path: Path) -> None:
+    """A damaged schema ended the process: its error is none of the engine's."""
+    path = tmp_path / "r.arrow"
+    rows = pa.table({"named_so": [1]})
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, rows.schema) as writer:
+        writer.write_table(rows)
+    path.write_bytes(path.read_bytes().replace(b"named_so", b"named\xff\xfeo"))
+    with pytest.raises(RecordsError, match="damaged content"), open_source(path):
+        pass
+
+
 def test_arrow_columns_of_unknown_types_are_named_as_that(tmp_path: Path) -> None:
     _file(pa.table({"h": pa.array([1.5], pa.float16())}), tmp_path / "r.arrow")
     with (
