@@ -128,7 +128,10 @@ def draft_study(
     )
     draft = fitted(draft)
     _tell(draft, unit_notice, profiles, notify)
-    text = toml_text(draft)
+    return _checked(toml_text(draft))
+
+
+def _checked(text: str) -> str:
     parse_study(text)
     return text
 
