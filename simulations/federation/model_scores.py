@@ -23,6 +23,7 @@ from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.finished_model.file import model_from_bytes
 from fieldfare.shared.models import model_for
 from fieldfare.shared.study.study import Study
+from fieldfare.shared.system.whole_files import new_file
 from fieldfare.simulations.metrics import Metrics, measure, probabilities
 
 KINDS: Final = (".parquet", ".csv")
@@ -96,17 +97,20 @@ def measured(study: Study, table: pa.Table) -> Metrics | None:
 
 
 def write_scores(table: pa.Table, out: Path) -> None:
-    """Write a scored table as Parquet or CSV, by the file's name.
+    """Write a scored table as Parquet or CSV, by the file's name: new, whole, and 0600.
 
     Raises:
-        UsageError: another ending, or the file cannot be written.
+        UsageError: another ending, a file that is there, or one that cannot be written.
     """
     if out.suffix not in KINDS:
         raise UsageError(f"--out: expected a file that ends in {' or '.join(KINDS)}, found {out}")
     try:
-        if out.suffix == ".csv":
-            pc.write_csv(table, out)
-        else:
-            pq.write_table(table, out)
+        with new_file(out) as file:
+            if out.suffix == ".csv":
+                pc.write_csv(table, file)
+            else:
+                pq.write_table(table, file)
     except OSError as error:
-        raise UsageError(f"--out {out}: expected a file to write, found: {error}") from None
+        raise UsageError(
+            f"--out {out}: expected a file to write, found: {error.strerror or error}"
+        ) from None

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from stat import S_IMODE
 
 import pyarrow as pa
 import pyarrow.csv as pc
@@ -61,6 +62,23 @@ def test_records_without_ids_are_scored_too(work: SimulationFolder, capsys: Capt
     simulate(work.task(report=False))
     assert run(call(work, "records.parquet", work.folder / "s.parquet")) == 0
     assert "300 scored" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["scores.parquet", "scores.csv"])
+def test_scores_are_for_this_user_alone_and_replace_nothing(
+    modelled: SimulationFolder, capsys: Capture, name: str
+) -> None:
+    out = modelled.folder / name
+    assert run(call(modelled, "other.parquet", out)) == 0
+    assert S_IMODE(out.stat().st_mode) == 0o600
+    records, scored = modelled.folder / "other.parquet", out.read_bytes()
+    before = records.read_bytes()
+    for there in (out, records):
+        assert run(call(modelled, "other.parquet", there)) == 2
+        assert "nothing is overwritten" in capsys.readouterr().err
+    assert run(call(modelled, "other.parquet", modelled.folder / "nowhere" / name)) == 2
+    assert "expected a file to write, found: No such file" in capsys.readouterr().err
+    assert (out.read_bytes(), records.read_bytes()) == (scored, before)
 
 
 def test_a_file_of_nobody_is_an_empty_table(modelled: SimulationFolder) -> None:
