@@ -14,6 +14,7 @@ from rich.console import Console
 from fieldfare.client.cli import app
 from fieldfare.client.cli.options import JsonOption, day_given
 from fieldfare.client.drafting.study_toml import features_text
+from fieldfare.client.records.canonical.bank import TABLES
 from fieldfare.client.records.settings import private_line
 from fieldfare.client.records.sources.covering import OPTION, OmittedCounts, bank_codes
 from fieldfare.client.typologies import features
@@ -214,6 +215,7 @@ def typologies_run(
 ) -> None:
     """Compute every indicator for every customer. Nothing leaves this machine."""
     chosen = _pack(pack, only)
+    _check_apart([path for path in (out, hits, linked) if path is not None], folder)
     task = RunTask(
         folder,
         chosen,
@@ -267,6 +269,19 @@ def _check_names(files: Sequence[Path]) -> None:
             raise UsageError(f"expected a name that ends in .parquet, found {path.name}")
     if len({path.absolute() for path in files}) < len(files):
         raise UsageError("expected a file for each of --out, --hits and --linked, found one twice")
+
+
+def _check_apart(files: Sequence[Path], records: Path) -> None:
+    """Refuse to write over the records that are read, or among them."""
+    read = records.resolve()
+    for path in files:
+        place = path.resolve()
+        inside = place.relative_to(read).parts if place.is_relative_to(read) else ("",)
+        if not inside or inside[0].partition(".")[0] in TABLES:
+            raise UsageError(
+                f"{path}: expected a place apart from the records that are read, found one of "
+                "theirs: name another"
+            )
 
 
 def _run_linked(task: RunTask, room: Room, linked: Path) -> None:

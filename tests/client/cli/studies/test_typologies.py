@@ -102,6 +102,20 @@ def test_linked_forms_stand_in_a_file_of_their_own_that_no_study_reads(
         read_records([folder / "records.parquet"], study)
 
 
+@pytest.mark.parametrize("place", ["customers.parquet", "transactions/2026.parquet", ""])
+@pytest.mark.parametrize("option", ["--out", "--hits", "--linked"])
+def test_the_records_that_are_read_are_never_written_over(
+    folder: Path, capsys: pytest.CaptureFixture[str], option: str, place: str
+) -> None:
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    given = {"--out": str(folder.parent / "x.parquet"), option: str(folder / place)}
+    words = [word for pair in given.items() for word in pair]
+    assert run(["typologies", "run", str(folder), "--as-of", "2026-03-31", *words]) == 2
+    assert "apart from the records that are read" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert not (folder.parent / "x.parquet").exists()
+
+
 def test_run_with_wrong_input(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     call = ["typologies", "run", str(folder), "--out", str(folder / "x.parquet")]
     assert run([*call, "--as-of", "today"]) == 2
