@@ -31,7 +31,7 @@ from fieldfare.server.studies.open_coordinator import (
 from fieldfare.server.studies.proposals import Proposal, find_study, proposal, proposals, propose
 from fieldfare.shared.advice import at_home
 from fieldfare.shared.cli.study import plan_lines
-from fieldfare.shared.errors import PolicyRefusal, RefusalCode, RunError, UsageError
+from fieldfare.shared.errors import PolicyRefusal, ProtocolError, RefusalCode, RunError, UsageError
 from fieldfare.shared.protocol.delivery import DeliveryFile
 from fieldfare.shared.protocol.flower_record import bytes_of
 from fieldfare.shared.protocol.messages import IdentitySigner
@@ -459,7 +459,14 @@ def export(
     opened = CoordinatorHome.open(home)
     file = delivery_file(opened, run)
     own = Roster(version=1, coordinator=signing_public(opened), members=())
-    file.open(own)  # what no institution would take is not sent either
+    try:
+        file.open(own)  # what no institution would take is not sent either
+    except ProtocolError as error:
+        raise RunError(
+            f"{run}: expected a delivery that the online key of today signed, found another "
+            f"({error}): after `renew-key` or a restore no institution takes one of before; who "
+            "took part in the run has the model"
+        ) from None
     create_private(out, file.to_bytes())
     typer.echo(f"wrote {out}: send it; they take it with `fieldfare institution import {out.name}`")
 
