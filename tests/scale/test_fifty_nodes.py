@@ -35,9 +35,8 @@ from fieldfare.client.daemon.admin_client import custodian_status
 from fieldfare.client.home.layout import Home
 from fieldfare.simulations.testbed.testbed import COORDINATOR, Bed, in_this_process
 
-pytestmark = pytest.mark.promises
-
 LONG: Final = bool(os.environ.get("FIELDFARE_SCALE_LONG"))
+pytestmark = [pytest.mark.promises, pytest.mark.timeout(3600 if LONG else 1200)]
 INSTITUTIONS: Final = 50 if LONG else 6
 STEPS: Final = 10
 # Who is lost co-signs nothing, which a study with a smaller t takes for a story told to some.
