@@ -41,7 +41,7 @@ INSTITUTIONS: Final = 50 if LONG else 6
 STEPS: Final = 10
 # Who is lost co-signs nothing, which a study with a smaller t takes for a story told to some.
 TOLERANCE: Final = 37 if LONG else 2
-DEADLINE: Final = 120.0 if LONG else 20.0  # seconds: only who is gone misses it
+DEADLINE: Final = 300.0 if LONG else 20.0  # seconds: only who is gone misses it
 LATE_SECONDS: Final = 20.0 if LONG else 4.0
 RUN_SECONDS: Final = 2400.0
 NODE_MEGABYTES, CUSTODIAN_MEGABYTES = 100.0, 200.0
