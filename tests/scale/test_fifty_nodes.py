@@ -33,6 +33,7 @@ from tests.support.federations.outages import (
 
 from fieldfare.client.daemon.admin_client import custodian_status
 from fieldfare.client.home.layout import Home
+from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.simulations.testbed.testbed import COORDINATOR, Bed, in_this_process
 
 LONG: Final = bool(os.environ.get("FIELDFARE_SCALE_LONG"))
@@ -42,6 +43,8 @@ STEPS: Final = 10
 # Who is lost co-signs nothing, which a study with a smaller t takes for a story told to some.
 TOLERANCE: Final = 37 if LONG else 2
 DEADLINE: Final = 300.0 if LONG else 20.0  # seconds: only who is gone misses it
+WAIT: Final = "wait_seconds = 90.0"
+HELLO_SECONDS: Final = 900.0  # fifty custodians on two cores answer a run's first call in minutes
 LATE_SECONDS: Final = 20.0 if LONG else 4.0
 RUN_SECONDS: Final = 2400.0
 NODE_MEGABYTES, CUSTODIAN_MEGABYTES = 100.0, 200.0
@@ -65,6 +68,10 @@ def bed() -> Iterator[Bed]:
     try:
         made.found()
         resume_by_itself(made, on=False)
+        settings = CoordinatorHome(made.coordinator_home).settings
+        text = settings.read_text()
+        assert text.count(WAIT) == 1
+        settings.write_text(text.replace(WAIT, f"wait_seconds = {HELLO_SECONDS}"))
         yield made
     finally:
         made.stop()
