@@ -193,8 +193,7 @@ class Custodian:
         with self._lock:
             self._held.erase(study)
             self._ledger.forget_runs(study)
-            self._prepared.pop(study, None)
-            self._leave_runs(study)
+            self.leave_out(study)
 
     def leave_out(self, study: str) -> None:
         """Answer for a study no more; keys and approval stay for when its records are whole."""

@@ -233,10 +233,10 @@ class KeptSums:
         """Return the ids of studies that need no loading in this `state`."""
         return frozenset(study for study, (then, _) in self._kept.items() if then == state)
 
-    def behind(self, state: RecordsState) -> frozenset[str]:
+    def behind(self, state: RecordsState) -> set[str]:
         """Return the ids of studies of which files alone changed since they were read."""
-        kept = ((study, then) for study, (then, _) in self._kept.items() if then != state)
-        return frozenset(study for study, then in kept if then.said == state.said)
+        alike = {study for study, (then, _) in self._kept.items() if then.said == state.said}
+        return alike - self.ready(state)
 
     def keep_only(self, studies: Collection[str]) -> None:
         """Forget all other studies: their sums take as much memory as their records."""
@@ -408,10 +408,8 @@ class CustodianReloader:
             records = records_state(institution)
             load = self._sums.loader(records_loader(institution, inputs.environment), records)
             arrived = set(kept_ids(self._home))
-            ready, behind = (
-                arrived & self._sums.ready(records),
-                arrived & self._sums.behind(records),
-            )
+            ready = arrived & self._sums.ready(records)
+            behind = arrived & self._sums.behind(records)
             left_out = resume(custody, load, ready)
             behind -= {one.study for one in resume(custody, self._sums.former, behind)}
             if custody.bound:

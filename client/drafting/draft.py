@@ -128,10 +128,16 @@ def draft_study(
     )
     draft = fitted(draft)
     _tell(draft, unit_notice, profiles, notify)
-    return _checked(toml_text(draft))
+    return checked_text(draft)
 
 
-def _checked(text: str) -> str:
+def checked_text(draft: Draft) -> str:
+    """Return a draft's TOML text.
+
+    Raises:
+        StudyError: it is no study: a number out of range, or a name that none may have.
+    """
+    text = toml_text(draft)
     parse_study(text)
     return text
 

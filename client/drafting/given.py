@@ -15,10 +15,11 @@ from fieldfare.client.drafting.draft import (
     DEFAULT_EPSILON,
     INSTITUTION_NAME,
     Notify,
+    checked_text,
     features_of,
     fitted,
 )
-from fieldfare.client.drafting.study_toml import Draft, DraftLabel, toml_text
+from fieldfare.client.drafting.study_toml import Draft, DraftLabel
 from fieldfare.client.records.sources.source import Table
 from fieldfare.client.records.sources.sql import ColumnType
 from fieldfare.shared.errors import UsageError
@@ -26,7 +27,7 @@ from fieldfare.shared.features.features import CategoricalFeature, Feature, Scal
 from fieldfare.shared.harm_rules import is_protected
 from fieldfare.shared.privacy.delta import usual_delta
 from fieldfare.shared.study.model_sections import DEFAULT_KIND
-from fieldfare.shared.study.study import DEFAULT_MISSING, parse_study
+from fieldfare.shared.study.study import DEFAULT_MISSING
 from fieldfare.shared.study.toml import problem_lines
 
 _PROTECTED: Final = "a protected attribute (harm rule 4): for fairness audit only"
@@ -149,8 +150,7 @@ def draft_given(
         delta=usual_delta(units) if delta is None else delta,
         kind=kind,
     )
-    text = toml_text(fitted(draft))
-    parse_study(text)
+    text = checked_text(fitted(draft))
     for notice in _notices(draft):
         notify(notice)
     return text

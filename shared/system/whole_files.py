@@ -125,7 +125,7 @@ def passing_folder(path: Path, fault: type[FieldfareError] = UsageError) -> Iter
     """
     with _held_folder(path, fault):
         try:
-            _empty(path)
+            empty_folder(path)
             yield path
         finally:
             shutil.rmtree(path, ignore_errors=True)
@@ -216,7 +216,12 @@ def own_folder(path: Path) -> None:
         )
 
 
-def _empty(folder: Path) -> None:
+def empty_folder(folder: Path) -> None:
+    """Remove all that is in a folder, but follow no link.
+
+    Raises:
+        OSError: the disk says no.
+    """
     for left in folder.iterdir():
         if left.is_dir() and not left.is_symlink():
             shutil.rmtree(left)

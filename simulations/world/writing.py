@@ -8,7 +8,7 @@ DIR/world.json                  what was asked for, and the world's own marginal
 
 import json
 import shutil
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fieldfare.shared.errors import UsageError
+from fieldfare.shared.system.whole_files import empty_folder
 from fieldfare.simulations.world import observed as truth
 from fieldfare.simulations.world.cases import (
     Cases,
@@ -86,11 +87,8 @@ def _take_away(out: Path, *, folder: bool) -> None:
     if folder:
         shutil.rmtree(out, ignore_errors=True)
         return
-    for made in out.iterdir():
-        if made.is_dir():
-            shutil.rmtree(made, ignore_errors=True)
-        else:
-            made.unlink(missing_ok=True)
+    with suppress(OSError):  # what ended it is told
+        empty_folder(out)
 
 
 def _write(society: Society, out: Path) -> dict[str, Any]:

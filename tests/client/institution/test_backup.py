@@ -177,14 +177,22 @@ def test_a_witness_elsewhere_says_what_was_spent_since(
         open_ledger(home)
 
 
+def backed_up_before_a_run(
+    coordinator: Coordinator, home: Home, custody_of: OpenCustody, folder: Path
+) -> Path:
+    """A backup of a home with an approved study, whose run it made after that."""
+    custodies = [custody_of(name) for name in NAMES]
+    approve_all(coordinator, custodies, home_study())
+    file, _ = backed_up(home, folder)
+    finished_run(coordinator, custodies, home_study())
+    return file
+
+
 def test_a_pack_of_evidence_says_that_releases_were_lost(
     coordinator: Coordinator, home: Home, custody_of: OpenCustody, tmp_path: Path
 ) -> None:
     """It said that none had left, beside what they cost."""
-    custodies = [custody_of(name) for name in NAMES]
-    approve_all(coordinator, custodies, home_study())
-    file, _ = backed_up(home, tmp_path)
-    finished_run(coordinator, custodies, home_study())
+    file = backed_up_before_a_run(coordinator, home, custody_of, tmp_path)
     witness = home.ledger.with_name("ledger.sqlite.witness")
     new = restored(file, tmp_path, as_planned=False, witness=witness).home
     coordinator.homes[NAME] = new
@@ -216,10 +224,7 @@ def test_nothing_was_lost_and_the_epoch_is_new_all_the_same(
 def test_as_planned_is_never_below_what_was_spent_since(
     coordinator: Coordinator, home: Home, custody_of: OpenCustody, tmp_path: Path
 ) -> None:
-    custodies = [custody_of(name) for name in NAMES]
-    approve_all(coordinator, custodies, home_study())
-    file, _ = backed_up(home, tmp_path)
-    finished_run(coordinator, custodies, home_study())
+    file = backed_up_before_a_run(coordinator, home, custody_of, tmp_path)
     with open_ledger(home) as ledger:
         lost = ledger.position()
     assert restored(file, tmp_path).statement.position.cumulative >= lost.cumulative > 0
