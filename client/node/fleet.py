@@ -7,7 +7,7 @@ nothing here names the call that would fetch it.
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, ParamSpec, TypeVar
 
@@ -15,6 +15,7 @@ import httpx
 from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.app import Error, Message
 from flwr.common.constant import ErrorCode
+from flwr.proto.fleet_pb2 import DeactivateNodeRequest
 from flwr.supercore.inflatable.inflatable_object import (
     get_all_nested_objects,
     get_object_tree,
@@ -34,6 +35,7 @@ from google.protobuf.message import DecodeError
 
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.protocol.messages import MAX_MESSAGE_BYTES
+from fieldfare.shared.system.processes import stop_put_off
 from fieldfare.shared.terminal.texts import ascii_line
 
 PULL_BACKOFF_SECONDS: Final = 0.05  # flwr's own 1 s would be most of an exchange
@@ -209,6 +211,26 @@ class BoundedClient(FleetHttpClient):
         self._client.follow_redirects = False
         self._client.headers["accept-encoding"] = "identity"
         self._client.event_hooks = {"response": [_bound, self._date]}  # before a body is read
+        self._signed_on: int | None = None  # the number by which the SuperLink let it in
+
+    def ActivateNode(self, request: Any) -> Any:  # noqa: N802 -- the name in flwr
+        """Sign on; a stop in the middle of it acts once the number is known."""
+        with stop_put_off():
+            response = super().ActivateNode(request)
+            self._signed_on = response.node_id
+            return response
+
+    def DeactivateNode(self, request: Any) -> Any:  # noqa: N802 -- the name in flwr
+        """Sign off."""
+        self._signed_on = None
+        return super().DeactivateNode(request)
+
+    def __exit__(self, *given: object) -> None:
+        """Sign off where flwr did not: it was stopped before it had noted that it is let in."""
+        if self._signed_on is not None:
+            with suppress(httpx.HTTPError, RuntimeError):
+                self.DeactivateNode(DeactivateNodeRequest(node_id=self._signed_on))
+        super().__exit__(*given)
 
     def _date(self, response: httpx.Response) -> None:
         type(self).dated(response.headers.get("date", ""))

@@ -72,6 +72,27 @@ def stop_signals() -> Iterator[Stopped]:
         os.close(writing)
 
 
+@contextmanager
+def stop_put_off() -> Iterator[None]:
+    """Let a stop signal act at the end of the block, not in the middle of it.
+
+    For a short step that must be noted once it is done. The main thread alone hears signals; in
+    another nothing is put off.
+    """
+    came: list[int] = []
+    taken = [s for s in STOP_SIGNALS if signal.getsignal(s) is not signal.SIG_IGN]
+    if threading.current_thread() is not threading.main_thread():
+        taken = []
+    before = {number: signal.signal(number, lambda n, _: came.append(n)) for number in taken}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for late in came:
+            signal.raise_signal(late)
+
+
 def _heard(number: int, frame: FrameType | None) -> None:
     del number, frame
 

@@ -36,6 +36,7 @@ from flwr.supernode.fleet_http_connection import http_request_response
 
 # What the code of the connection is expected to contain, where no type or call can tell.
 ENDS_THE_PROCESS: Final = "flwr_exit("
+SIGNS_ON: Final = "client.ActivateNode,"  # ours notes the number before a stop acts
 SIGNS_OFF: Final = "client.DeactivateNode("
 MAKES_ITS_CLIENT: Final = "with FleetHttpClient.from_server_address("  # ours takes its place
 
@@ -74,6 +75,7 @@ def test_the_connection_ends_the_process_and_signs_off() -> None:
     source = inspect.getsource(inspect.unwrap(http_request_response))
     assert source.count(ENDS_THE_PROCESS) == 1
     assert source.count(MAKES_ITS_CLIENT) == 1
+    assert source.count(SIGNS_ON) == 1
     assert SIGNS_OFF in source.partition("finally:")[2]
     assert HEARTBEAT_DEFAULT_INTERVAL == 30  # half of the lease that a killed node leaves
 

@@ -166,6 +166,35 @@ def test_a_node_is_seen_to_come_and_go(link: ControlClient, superlink: RunningSu
     assert {each.node: each.status for each in link.nodes()}[node] == "offline"
 
 
+class ToldToStopError(BaseException):
+    """What a handler of a stop signal raises."""
+
+
+def test_a_node_that_is_stopped_while_it_signs_on_signs_off(
+    link: ControlClient, superlink: RunningSuperlink
+) -> None:
+    key, line = new_node()
+    node = link.register_node(line, "bank-a")
+    endpoint = SuperlinkEndpoint(superlink.public, superlink.home.authority.read_bytes())
+
+    def stop(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise ToldToStopError
+
+    def dated(_: str) -> None:
+        """The SuperLink has let the node in; its answer is not read yet."""
+        if signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:
+            signal.raise_signal(signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        with pytest.raises(ToldToStopError), joined(endpoint, key, dated):
+            raise AssertionError("expected a stop before the node was let in")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert {each.node: each.status for each in link.nodes()}[node] == "offline"
+
+
 def test_a_key_that_is_none_is_not_registered(link: ControlClient) -> None:
     with pytest.raises(UsageError, match="OpenSSH line, found"):
         link.register_node(b"nonsense", "bank-a")

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from fieldfare.shared.system.processes import STOP_SIGNALS, stop_signals
+from fieldfare.shared.system.processes import STOP_SIGNALS, stop_put_off, stop_signals
 
 
 @pytest.mark.parametrize("number", STOP_SIGNALS)
@@ -51,3 +51,38 @@ def test_handlers_are_put_back_and_ignored_signals_stay_ignored() -> None:
         assert signal.getsignal(signal.SIGTERM) is old
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_a_stop_that_is_put_off_acts_at_the_end(number: signal.Signals) -> None:
+    done: list[str] = []
+    before = signal.signal(number, lambda *_: done.append("stop"))
+    try:
+        with stop_put_off():
+            signal.raise_signal(number)
+            done.append("step")
+        assert done == ["step", "stop"]
+        signal.signal(number, signal.SIG_IGN)
+        with stop_put_off():
+            signal.raise_signal(number)
+        assert done == ["step", "stop"]
+        assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(number, before)
+
+
+def test_a_stop_is_put_off_by_the_main_thread_only() -> None:
+    done: list[str] = []
+    before = signal.signal(signal.SIGTERM, lambda *_: done.append("stop"))
+
+    def step() -> None:
+        with stop_put_off():
+            done.append("step")
+
+    try:
+        thread = threading.Thread(target=step)
+        thread.start()
+        thread.join()
+        assert done == ["step"]
+    finally:
+        signal.signal(signal.SIGTERM, before)
