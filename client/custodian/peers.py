@@ -9,7 +9,7 @@ The last signed reply that anybody showed: which position of the ledger it prove
 """
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -80,7 +80,7 @@ def _old_position(content: bytes) -> Position:
 
 
 @dataclass(frozen=True)
-class _Signed:
+class SignedReply:
     """A reply whose signature was verified, or that was kept when it had been."""
 
     institution: str
@@ -89,6 +89,7 @@ class _Signed:
 
     @property
     def place(self) -> tuple[int, int]:
+        """Epoch and entry of the ledger that it was given at."""
         return self.position.epoch, self.position.sequence
 
 
@@ -161,7 +162,7 @@ class Peers:
             heard.add(sender, Remembered.from_text(offer.remembered))
         study, own = plan.study_id, self.party.institution
         replies = [
-            _Signed(body.institution, position_of(body), content)
+            SignedReply(body.institution, position_of(body), content)
             for content, body in heard.replies.items()
         ]
         for reply in replies:
@@ -177,26 +178,25 @@ class Peers:
             for one in rows.debit_told(told, study, plan.study_limit):
                 rule = f"debited as {one.by} opened it and this ledger knew nothing of it"
                 self._log(RunEvent.TOLD, study, run, one.debit.request, rule)
-            self._keep(rows, study, run, replies)
+            self.keep(rows, study, run, replies)
 
-    def saw(self, study: str, run: str, last: LastSum) -> None:
-        """Learn from the signed replies that travel with a request.
+    def saw(self, study: str, run: str, last: LastSum) -> tuple[SignedReply, ...]:
+        """Return the signed replies that travel with a request; `keep` learns from them.
 
         Raises:
             ProtocolError: not signed replies to a request of this study.
             LedgerError: an own one that the ledger lacks, or it cannot be written.
         """
         if self.party.protection is not Protection.EXACT or not last.request:
-            return
+            return ()
         asked = self.party.from_coordinator(last.request, Request).body
         if asked.study != study:
             raise ProtocolError("expected replies to a request of this study")
-        found = [self._reply(content) for content in last.replies]
+        found = tuple(self._reply(content) for content in last.replies)
         for reply in found:
             if reply.institution == self.party.institution:
                 self.check_shown(study, run, reply.position, reply.content)
-        with self.ledger.peers() as rows:
-            self._keep(rows, study, run, found)
+        return found
 
     def check_shown(self, study: str, run: str, position: Position, content: bytes) -> None:
         """Stop for good where an own signed reply is not in this ledger.
@@ -232,9 +232,9 @@ class Peers:
     def _listed(self, plan: Plan) -> ListedInOffers:
         return ListedInOffers(plan, self.party.roster, self.party.protection)
 
-    def _reply(self, content: bytes) -> _Signed:
+    def _reply(self, content: bytes) -> SignedReply:
         body = signed_reply(content, self.party.roster, self.party.protection)
-        return _Signed(body.institution, _position_in(content), content)
+        return SignedReply(body.institution, _position_in(content), content)
 
     def _still_verifies(self, content: bytes, name: str) -> bool:
         try:
@@ -244,14 +244,20 @@ class Peers:
 
     # -- whose ledger went two ways -----------------------------------------------------
 
-    def _keep(self, rows: PeerRows, study: str, run: str, replies: Iterable[_Signed]) -> None:
-        """Keep the newest reply of each peer, and two that contradict each other as a proof."""
-        newest, newer = dict[str, _Signed](), dict[str, _Signed]()
-        places = dict[tuple[str, tuple[int, int]], _Signed]()
+    def keep(self, rows: PeerRows, study: str, run: str, replies: Sequence[SignedReply]) -> None:
+        """Keep the newest reply of each peer, and two that contradict each other as a proof.
+
+        Raises:
+            LedgerError: the ledger cannot be written.
+        """
+        if not replies:
+            return
+        newest, newer = dict[str, SignedReply](), dict[str, SignedReply]()
+        places = dict[tuple[str, tuple[int, int]], SignedReply]()
         for name, content in rows.replies(study).items():
             position = shown_position(content)
             if position is not None:
-                newest[name] = _Signed(name, position, content)
+                newest[name] = SignedReply(name, position, content)
                 places[name, newest[name].place] = newest[name]
         for reply in replies:
             name, place = reply.institution, reply.place

@@ -7,6 +7,7 @@ door"; docs/protocol.md, "Commit, then open"):
     1. admit    request, plan, roster, ledger - never records - decide; the parameters are
                 recomputed from the vectors that the participants signed in the step before
     2. compute  the bounded sum, its share of the noise, the masks, a fresh seed's stream: in memory
+                (the noise, which is of no record, is drawn beside the recomputation)
                 (in local mode: a change that steps on noised sums made, bounded, and masks)
     3. keep     vector, seed and the signed commitment to both, synced to disk; then the vector and
                 the commitment may leave: without the seed they say nothing to anybody, so no debit
@@ -26,8 +27,9 @@ the plan and a price.
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, TypedDict
 
 import numpy as np
@@ -42,11 +44,12 @@ from fieldfare.client.custodian.admission import (
 )
 from fieldfare.client.custodian.key_agreement import HeldKeys
 from fieldfare.client.custodian.party import Party
-from fieldfare.client.custodian.peers import Peers, position_of
+from fieldfare.client.custodian.peers import Peers, SignedReply, position_of
 from fieldfare.client.custodian.ports import DecisionLog, NoLog
 from fieldfare.client.custodian.recomputation import REHEARSED_STATE, Recomputation
 from fieldfare.client.ledger.budget import Debit, Portion, Position, StoredReply
 from fieldfare.client.ledger.ledger import Ledger
+from fieldfare.client.ledger.peers import PeerRows
 from fieldfare.client.ledger.pending import Pending
 from fieldfare.client.sums.run_sums import RunSums
 from fieldfare.client.wire.frames import Committed, Released
@@ -72,6 +75,7 @@ from fieldfare.shared.ring import Word, add, encode, to_ring
 __all__ = ["APPROVAL_STATE", "Committed", "Door", "Released", "RunAtDoor"]
 
 Values = NDArray[np.float64]
+Noise = NDArray[np.int64]
 Seeds = Callable[[], bytes]
 
 
@@ -131,6 +135,7 @@ class Door:
         self._noise = noise
         self._recomputation = Recomputation(party, ledger)
         self._peers = Peers(party, ledger, self._decisions)
+        self._beside = ThreadPoolExecutor(1)  # its thread begins with the first draw
 
     def release(
         self,
@@ -163,7 +168,7 @@ class Door:
             | a rehearsal | masks over zeros: no records, no noise, no debit |
             | a rehearsal before one that was opened | refused |
             | budget for less than the whole release | refused; nothing is computed |
-            | parameters that do not follow from the last sum | refused; nothing is computed |
+            | parameters that do not follow from the last sum | refused; no sum is computed |
             | the first step after a rehearsal that is not shown to be zero | refused; the same |
 
         Raises:
@@ -181,10 +186,13 @@ class Door:
             return self._released(request, terms.cost, stored)
         debit, limits = self._debit(request, terms.cost), self._limits(run, request)
         self._ledger.admit(debit, **limits)  # first: a closed step keeps the code that says so
-        progress = self._follow(run, request, last, shown_geometry(request, terms, parameters))
+        drawn = self._drawing(request, terms)
+        progress, seen = self._follow(run, request, last, parameters, terms)
+        with self._ledger.peers() as rows:
+            self._peers.keep(rows, request.study, request.run, seen)
 
         keys = self._run_keys(request).at(request.step + 1)  # the chain's start is the rehearsal's
-        protected = self._noised(run, request, terms, asked, progress)
+        protected = self._noised(run, request, terms, asked, progress, drawn)
         masked = self._masked(protected, keys, request, terms)
         content = encode(masked, terms.word_bits)
 
@@ -224,24 +232,26 @@ class Door:
         limits = self._limits(run, request)
         if debit is not None:
             self._ledger.admit(debit, **limits)
+            drawn = self._drawing(request, terms)
             self._check_rehearsed(run.approved, request, last)
-        progress = self._follow(run, request, last, shown_geometry(request, terms, parameters))
+        progress, seen = self._follow(run, request, last, parameters, terms)
         seed = self._seeds()
         if debit is None:
             keys, progress = self._rehearsed(request), {}
             protected = np.zeros(terms.vectors.entries, dtype=np.uint64)
         else:
             keys = self._run_keys(request).at(request.step + 1)
-            protected = self._noised(run, request, terms, asked, progress)
+            protected = self._noised(run, request, terms, asked, progress, drawn)
         hidden = seed_stream(seed, terms.vectors.entries, terms.word_bits)
         masked = add(self._masked(protected, keys, request, terms), hidden, terms.word_bits)
         content = encode(masked, terms.word_bits)
 
-        def check() -> None:  # again, inside the transaction, as for a debit
+        def check(rows: PeerRows) -> None:  # again, inside the transaction, as for a debit
             """Refuse what came to be refused since the request was read."""
             self._run_keys(request)
             if debit is not None:
                 self._ledger.admit(debit, **limits)
+            self._peers.keep(rows, request.study, request.run, seen)
 
         answer = Pending(
             study=request.study,
@@ -387,12 +397,12 @@ class Door:
         )
 
     def _follow(
-        self, run: RunAtDoor, request: Request, last: LastSum, shown: bytes
-    ) -> dict[str, bytes]:
-        """Recompute what a request binds, and learn from the replies that travel with it."""
+        self, run: RunAtDoor, request: Request, last: LastSum, content: bytes, terms: ReleaseTerms
+    ) -> tuple[dict[str, bytes], tuple[SignedReply, ...]]:
+        """Recompute what a request binds; returns the run's states, and replies that came along."""
+        shown = shown_geometry(request, terms, content)
         progress = self._recomputation.check(run.approved, request, last, shown)
-        self._peers.saw(request.study, request.run, last)
-        return progress
+        return progress, self._peers.saw(request.study, request.run, last)
 
     # -- what both have in common -------------------------------------------------------
 
@@ -455,8 +465,10 @@ class Door:
         Raises:
             PolicyRefusal: NOT_RECOMPUTED: it was not shown, or was of fewer participants.
         """
-        opened, keys = last_rehearsal(self._ledger, request), self._run_keys(request)
-        if keys.step > 0 or opened.opening != request.opening or not may_blame(self._party, run):
+        if self._run_keys(request).step > 0:  # as at nearly every request
+            return
+        opened = last_rehearsal(self._ledger, request)
+        if opened.opening != request.opening or not may_blame(self._party, run):
             return
         terms = run.plan.terms(ReleaseKind.REHEARSAL)
         try:
@@ -477,27 +489,37 @@ class Door:
         terms: ReleaseTerms,
         asked: Values | QuestionGroup,
         progress: Mapping[str, bytes],
+        drawn: Future[Noise],
     ) -> Word:
-        """Compute the sum, and draw this institution's share of the noise beside it.
-
-        Neither needs the other, and both work outside Python's lock: exact noise for a step
-        takes 7 ms, and a core that waits is nearly always there.
-        """
-        share = terms.share(request.n, request.t)
+        """Compute the sum, and add this institution's share of the noise."""
         if terms.local_steps and not isinstance(asked, QuestionGroup):
             # One step's noise at a time: memory does not grow with the steps that a study asks for.
-            entries = terms.vectors.entries
-            own = (self._noise.sample(entries, share) for _ in range(terms.local_steps))
+            draw = partial(self._draw, request, terms)
+            own = (draw() if place else drawn.result() for place in range(terms.local_steps))
             return to_ring(run.sums.local_change(asked, own, request.n), terms.word_bits)
         geometry = self._recomputation.geometry(run.approved, request, progress)
-        with ThreadPoolExecutor(1) as beside:
-            drawn = beside.submit(self._noise.sample, terms.vectors.entries, share)
-            if isinstance(asked, QuestionGroup):
-                found = run.sums.answers(asked)
-            else:
-                found = run.sums.vector(terms.kind, asked, geometry)
-            noise = to_ring(drawn.result(), terms.word_bits)
+        if isinstance(asked, QuestionGroup):
+            found = run.sums.answers(asked)
+        else:
+            found = run.sums.vector(terms.kind, asked, geometry)
+        noise = to_ring(drawn.result(), terms.word_bits)
         return add(to_ring(found, terms.word_bits), noise, terms.word_bits)
+
+    def _drawing(self, request: Request, terms: ReleaseTerms) -> Future[Noise]:
+        """Draw this institution's share of the noise beside what a release needs else.
+
+        Nothing of that needs it, and OpenDP works outside Python's lock: for a step it takes 4 ms,
+        a fifth of it, and a core that waits is nearly always there. The noise of a request that is
+        refused after this is thrown away.
+        """
+        if self._party.protection is Protection.EXACT:
+            return self._beside.submit(self._draw, request, terms)
+        drawn = Future[Noise]()  # in a simulation it takes less than a thread of its own
+        drawn.set_result(self._draw(request, terms))
+        return drawn
+
+    def _draw(self, request: Request, terms: ReleaseTerms) -> Noise:
+        return self._noise.sample(terms.vectors.entries, terms.share(request.n, request.t))
 
     def _masked(self, vector: Word, keys: RunKeys, request: Request, terms: ReleaseTerms) -> Word:
         """Add this institution's masks for R."""

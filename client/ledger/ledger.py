@@ -91,6 +91,7 @@ class Ledger:
         self._lock = RLock()
         self._ahead = timedelta(0)  # of the present that peers signed
         self._settled = -1  # entries up to here are witnessed, and the log was erased after them
+        self._unerased = False  # a seed that was destroyed may be in the log still
 
     @classmethod
     def open(
@@ -242,17 +243,18 @@ class Ledger:
         self,
         answer: Pending,
         *,
-        check: Callable[[], None],
+        check: Callable[[PeerRows], None],
         run_states: Mapping[str, bytes],
         split: str = "",
     ) -> Pending:
         """Keep an answer on disk that waits for its opening; then its first message may leave.
 
-        The run's last answer that was not opened is destroyed, and so are the previous states. A
-        repeated request returns what was kept for it. `check` runs inside the transaction; its
-        exceptions undo everything. Nothing is debited. `split` is that of the units in it, empty
-        where all are: from now on the study's, so that an answer by one key is never opened under
-        another.
+        The run's last answer that was not opened is destroyed, in the log too; so are the previous
+        states, in the log with the next debit. A repeated request returns what was kept for it.
+        `check` runs inside the transaction, and may keep there what peers showed; its exceptions
+        undo everything. Nothing is debited.
+        `split` is that of the units in it, empty where all are: from now on the study's, so that
+        an answer by one key is never opened under another.
 
         Raises:
             PolicyRefusal: as `check`.
@@ -260,15 +262,17 @@ class Ledger:
         """
         with self._lock:
             with self._database.transaction():
-                check()
+                check(PeerRows(self._database, self._store, self._clock()))
                 found = self._store.pending.of_run(answer.study, answer.run)
                 if found is None or found.request != answer.request:
+                    self._unerased |= found is not None
                     found = answer
                     self._store.pending.put(answer)
                     self._store.bind_split(answer.study, split)
                     for name, state in run_states.items():
                         self._store.put_run_state(answer.study, name, state)
-            self._erase_log()
+            if self._unerased:
+                self._erase_log()
             return found
 
     def erase_replaced(self) -> None:
@@ -772,6 +776,7 @@ class Ledger:
     def _erase_log(self) -> None:
         if self._witness is not None:  # a ledger in memory has no log
             erase_log(self._database)
+        self._unerased = False
 
     def _check_chain(self) -> None:
         check_chain(self._store.start, self.history())

@@ -323,6 +323,10 @@ class Basis:
 
     def slices(self) -> tuple[slice, ...]:
         """Return each feature's slice of a parameter vector."""
+        return self._slices
+
+    @cached_property
+    def _slices(self) -> tuple[slice, ...]:
         pairs = zip(self.offsets, self.features, strict=True)
         return tuple(slice(start, start + feature.slots) for start, feature in pairs)
 

@@ -288,7 +288,7 @@ class NumericFeature(_Declared):
     @property
     def slots(self) -> int:
         """Number of basis slots: knots, special values, missing; of every curve."""
-        return len(self.curves) * len(self.curve_names)
+        return len(self.curves) * (len(self.knots) + len(self.special) + 1)
 
     @property
     def curves(self) -> tuple[str, ...]:

@@ -56,6 +56,7 @@ class ExactNoise:
         self._domains: Any = domains
         self._distance: Any = metrics.l2_distance(T="f64")
         self._make_gaussian: Any = measurements.make_gaussian
+        self._made: tuple[tuple[int, float], Any] | None = None  # the last one, of a run's steps
 
     def sample(self, entries: int, scale: float) -> NDArray[np.int64]:
         """Return int64 (entries,) discrete Gaussian noise.
@@ -66,10 +67,18 @@ class ExactNoise:
         _check_scale(scale)
         if entries == 0:
             return np.zeros(0, dtype=np.int64)
-        domain = self._domains.vector_domain(self._domains.atom_domain(T="i64"), size=entries)
-        mechanism = self._make_gaussian(domain, self._distance, scale)
         # Noise on zeros; as an array OpenDP takes them over without a look at each.
-        return np.asarray(mechanism(np.zeros(entries, dtype=np.int64)), dtype=np.int64)
+        noised = self._mechanism(entries, scale)(np.zeros(entries, dtype=np.int64))
+        return np.asarray(noised, dtype=np.int64)
+
+    def _mechanism(self, entries: int, scale: float) -> Any:
+        """Return OpenDP's mechanism, which keeps nothing from one draw to the next."""
+        made = self._made
+        if made is None or made[0] != (entries, scale):
+            domain = self._domains.vector_domain(self._domains.atom_domain(T="i64"), size=entries)
+            made = (entries, scale), self._make_gaussian(domain, self._distance, scale)
+            self._made = made
+        return made[1]
 
 
 class SimulatedNoise:

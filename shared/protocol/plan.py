@@ -278,11 +278,18 @@ class Plan:
         Raises:
             AccountingError: n - t < 2, noise too fine for the grid, or xi >= 1e-15.
         """
+        if participants in self._accounted:  # at every request of a run the same
+            return
         tolerance = self.study.privacy.collusion_tolerance
         total = 0.0
         for terms in self.releases:
             total += (terms.steps + terms.spare) * terms.xi(participants, tolerance)
         check_xi(total)
+        self._accounted.add(participants)
+
+    @cached_property
+    def _accounted(self) -> set[int]:
+        return set()
 
     def epsilon(self, mu2: float | None = None) -> float:
         """Return epsilon at the study's delta for `mu2` (default: planned)."""

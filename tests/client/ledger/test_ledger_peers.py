@@ -145,7 +145,7 @@ def test_what_waits_for_its_opening_is_destroyed_with_its_seed(tmp_path: Path) -
                     vector=b"v",
                     seed=seed if one.run == "r" else b"another",
                 ),
-                check=lambda: None,
+                check=lambda _: None,
                 run_states={},
             )
         tell(ledger, debit(1))

@@ -93,7 +93,7 @@ def test_what_waits_under_the_lost_key_is_destroyed() -> None:
         seed=b"s" * 32,
     )
     with open_ledger() as ledger:
-        ledger.keep_waiting(answer, check=lambda: None, run_states={}, split="1" * 64)
+        ledger.keep_waiting(answer, check=lambda _: None, run_states={}, split="1" * 64)
         assert [found.stated.carried for found in ledger.forget_split(**SAID)] == [0]
         assert ledger.waiting("s", "r") is None
 

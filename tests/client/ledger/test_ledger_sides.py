@@ -265,7 +265,7 @@ def test_an_answer_is_not_opened_under_another_key_than_it_was_given_by(on_disk:
         vector=b"masked",
         seed=b"seed",
     )
-    on_disk.keep_waiting(answer, check=lambda: None, run_states={}, split="1" * 64)
+    on_disk.keep_waiting(answer, check=lambda _: None, run_states={}, split="1" * 64)
     terms: dict[str, Any] = {"study_limit": LIMIT, "max_attempts": 1}
     with pytest.raises(LedgerError, match="hold-out key"):
         on_disk.commit_waiting(first, sign=lambda *_: b"signed", split="2" * 64, **terms)

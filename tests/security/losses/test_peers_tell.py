@@ -24,6 +24,7 @@ from fieldfare.shared.errors import LedgerError, RefusalCode, RunError
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.privacy.samplers import ExactNoise
 from fieldfare.shared.protocol.messages import (
+    LastSum,
     Refusal,
     ReleaseKind,
     Reply,
@@ -427,6 +428,12 @@ class Heard(NoLog):
         self.said.append((event, rule))
 
 
+def learn(peers: Peers, bench: Bench, run: str, last: LastSum) -> None:
+    seen = peers.saw(bench.study.id, run, last)
+    with peers.ledger.peers() as rows:
+        peers.keep(rows, bench.study.id, run, seen)
+
+
 def test_two_replies_at_one_place_prove_that_a_home_was_copied(bench: Bench) -> None:
     """Peers keep both, and say who; the copies stop at the other's reply."""
     log = Heard()
@@ -436,7 +443,7 @@ def test_two_replies_at_one_place_prove_that_a_home_was_copied(bench: Bench) -> 
     peers = Peers(bench.party(B), bench.ledger(B), log)
     first, run = home(bench), bench.open_run()
     one = run.everybody(run.request())
-    peers.saw(bench.study.id, run.federation.run, one)
+    learn(peers, bench, run.federation.run, one)
     assert not _forks(bench, B)
 
     put_back(bench, first)  # a copy; B's list is held back from it, so it knows of nothing
@@ -455,13 +462,13 @@ def test_two_replies_at_one_place_prove_that_a_home_was_copied(bench: Bench) -> 
         }
     )
     other = again.everybody(asked)
-    peers.saw(bench.study.id, asked.run, other)
+    learn(peers, bench, asked.run, other)
     (fork,) = _forks(bench, B)
     assert (fork.institution, fork.epoch, fork.sequence) == (A, 1, 1)
     assert {fork.one, fork.other} == {one.replies[0], other.replies[0]}
     assert [event for event, _ in log.said].count(RunEvent.FORKED) == 1
     assert "two copies of it answered" in log.said[-1][1]
-    peers.saw(bench.study.id, asked.run, other)  # named once
+    learn(peers, bench, asked.run, other)  # named once
     assert len(_forks(bench, B)) == 1
 
     own = Peers(bench.party(A), bench.ledger(A), NoLog())

@@ -135,6 +135,25 @@ def test_everybodys_vectors_sum_to_the_units_and_everybodys_noise(
     assert (decoded(vectors, terms) == exact + noise).all()
 
 
+def test_the_noise_of_a_refused_request_is_thrown_away(bench: Bench) -> None:
+    """It is drawn before the parameters are recomputed; the next one is not answered with it."""
+    watched = {name: watch(bench, name) for name in NAMES}
+    run, terms = bench.open_run(), bench.plan.training
+    for name in NAMES:
+        run.answer(name, run.request())
+    old = run.parameters(TRAINING, 0)
+    refused = run.ask(NAME, run.request(step=1, parameters=old), old)
+    assert refused == Refusal(RefusalCode.NOT_RECOMPUTED)
+    vectors = [run.answer(name, run.request(step=1, attempt=1)).vector for name in NAMES]
+    parameters = np.frombuffer(run.parameters(TRAINING, 1))
+    exact = sum(part.vector(TRAINING, parameters) for part in bench.sums.values())
+    noise = sum(source.drawn[-1] for source in watched.values())
+    assert (decoded(vectors, terms) == exact + noise).all()
+    own = watched[NAME]
+    assert len({drawn.tobytes() for drawn in own.drawn}) == 3  # the one between is in no sum
+    assert sorted(own.used) == ["noise", "noise", "noise", "sum", "sum"]
+
+
 @pytest.mark.parametrize("names", [NAMES, NAMES[:3], NAMES[1:]])
 def test_each_adds_its_share_of_the_noise_for_those_who_take_part(
     names: tuple[str, ...], bench: Bench
