@@ -10,6 +10,14 @@ from fieldfare.shared.protocol.messages import Commitment, Opened, Reply, Reques
 from fieldfare.shared.run.mismatch import MismatchError, expect
 
 _MANY: Final = {"commitment": "commitments", "reply": "replies"}
+_EXPECTED: Final = {  # of each message; written once, not for each of n
+    what: (
+        f"a signature by the {what}'s institution",
+        f"a {what} to the request before it",
+        f"a {what} under the answer to `hello`",
+    )
+    for what in _MANY
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,12 +178,13 @@ class Attempt:
     ) -> str:
         """Check who says something to which request; return who it is."""
         body = opened.body
-        expect(f"a signature by the {what}'s institution", body.institution, opened.signer)
+        signature, request, hello = _EXPECTED[what]
+        expect(signature, body.institution, opened.signer)
         answer = self.answers.get(body.institution)
         if answer is None:
             raise MismatchError(f"a {what} by a participant of the request")
         if known and body.institution <= next(reversed(known)):
             raise MismatchError(f"{_MANY[what]} in the order of institutions, one of each")
-        expect(f"a {what} to the request before it", self.hash, body.request)
-        expect(f"a {what} under the answer to `hello`", answer, body.answer)
+        expect(request, self.hash, body.request)
+        expect(hello, answer, body.answer)
         return body.institution
