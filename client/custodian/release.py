@@ -519,7 +519,8 @@ class Door:
         return drawn
 
     def _draw(self, request: Request, terms: ReleaseTerms) -> Noise:
-        return self._noise.sample(terms.vectors.entries, terms.share(request.n, request.t))
+        share = terms.share(request.n, request.t)
+        return self._noise.sample(terms.vectors.entries, share)
 
     def _masked(self, vector: Word, keys: RunKeys, request: Request, terms: ReleaseTerms) -> Word:
         """Add this institution's masks for R."""

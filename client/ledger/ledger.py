@@ -30,9 +30,7 @@ from fieldfare.client.ledger.budget import (
     StoredReply,
     check_count,
     check_debit,
-    from_picomu2,
     present,
-    to_picomu2,
 )
 from fieldfare.client.ledger.chain import (
     Stated,
@@ -53,17 +51,6 @@ from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import LedgerError, PolicyRefusal, RefusalCode
 from fieldfare.shared.privacy.sides import Side, SideCosts
 from fieldfare.shared.sqlite.database import Database
-
-__all__ = [
-    "Debit",
-    "Ledger",
-    "LedgerEntry",
-    "Limits",
-    "Position",
-    "StoredReply",
-    "from_picomu2",
-    "to_picomu2",
-]
 
 ACCEPT: Final = "fieldfare institution ledger accept-restore"
 

@@ -20,7 +20,8 @@ from fieldfare.client.custodian.openings import COUNTED, MOST_KEPT, OPENING_STAT
 from fieldfare.client.custodian.ports import NoLog
 from fieldfare.client.home.inbox import MOST_UNDECIDED, HomeInbox
 from fieldfare.client.journal.journal import Journal, verify
-from fieldfare.client.ledger.ledger import Ledger, Limits
+from fieldfare.client.ledger.budget import Limits
+from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.shared.errors import PolicyRefusal
 
 LONG: Final = bool(os.environ.get("FIELDFARE_OPERATE_LONG"))

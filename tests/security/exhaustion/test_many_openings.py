@@ -24,7 +24,8 @@ from fieldfare.client.custodian.openings import (
 )
 from fieldfare.client.custodian.ports import NoLog, RunEvent
 from fieldfare.client.custodian.recomputation import FOLLOWED_STATE
-from fieldfare.client.ledger.ledger import Ledger, Limits
+from fieldfare.client.ledger.budget import Limits
+from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.shared.errors import PolicyRefusal, RefusalCode
 from fieldfare.shared.protocol.messages import ReleaseKind
 

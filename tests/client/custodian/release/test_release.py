@@ -256,7 +256,10 @@ REFUSED: Final[dict[RefusalCode, Callable[[Run], Any]]] = {
 
 @pytest.mark.parametrize("code", REFUSED)
 def test_nothing_is_computed_for_a_request_that_is_refused(code: RefusalCode, bench: Bench) -> None:
-    """Not even in memory: what was never computed cannot leave, nor take its time."""
+    """Not even in memory: what was never computed cannot leave, nor take its time.
+
+    But for noise, which is of no record: it is drawn while parameters are recomputed.
+    """
     run = bench.open_run()
     run.answer(NAME, run.request())
     watched = watch(bench)
@@ -265,7 +268,8 @@ def test_nothing_is_computed_for_a_request_that_is_refused(code: RefusalCode, be
     request = REFUSED[code](run)  # whose honest parameters take the steps before it
     watched.used.clear()
     assert run.ask(NAME, request) == Refusal(code)
-    assert watched.used == []
+    beside = ["noise"] if code is RefusalCode.NOT_RECOMPUTED else []
+    assert watched.used in ([], beside)  # the draw may not have begun
 
 
 def test_nothing_is_computed_when_the_budget_does_not_cover_the_whole_release(

@@ -22,7 +22,8 @@ WORKER: Final = """
 import hashlib, json, os, sys, time
 from datetime import UTC, datetime
 from pathlib import Path
-from fieldfare.client.ledger.ledger import Debit, Ledger, Limits
+from fieldfare.client.ledger.budget import Debit, Limits
+from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.shared.errors import PolicyRefusal
 
 folder, name, scenario = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
