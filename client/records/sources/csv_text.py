@@ -37,6 +37,9 @@ _WAIT_MS: Final = 50  # how soon an abandoned pipe is noticed
 MOST_UNREAD: Final = 10_000  # notes of lines that are no rows, some for each: they take memory
 _MARK: Final = "\udcff"  # becomes a byte that is no UTF-8: the engine passes over its line
 _MARKING: Final = "fieldfare.unreadable"  # a way to handle bytes that are no text
+_SEPARATOR_LINE: Final = re.compile(r"sep=([,\t;|])")  # as spreadsheets write and read it
+# PKWARE's APPNOTE, section 4.3.7 (.xlsx, .ods), and [MS-CFB], section 2.2 (.xls)
+_WORKBOOKS: Final = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")
 
 codecs.register_error(_MARKING, lambda error: (_MARK, getattr(error, "end", 0)))
 
@@ -64,10 +67,10 @@ def csv_form(
         RecordsError: no header, not in the declared encoding, or a name that stands twice.
     """
     declared = declared or ColumnMapping()
-    skipped, line = _header(path, declared.encoding)
+    skipped, said, line = _header(path, declared.encoding)
     bare = re.sub(r'"[^"]*"', "", line)
     # The first of equals: a comma.
-    separator = declared.separator or max(SEPARATORS, key=bare.count)
+    separator = declared.separator or said or max(SEPARATORS, key=bare.count)
     try:
         names = [name.strip() for name in next(csv.reader([line], delimiter=separator), [])]
     except csv.Error:  # a name without an end
@@ -84,17 +87,26 @@ def csv_form(
     return CsvForm(skipped, separator, tuple(names))
 
 
-def _header(path: Path, encoding: str) -> tuple[int, str]:
-    """Return how many blank lines stand before the header, and the header."""
+def _header(path: Path, encoding: str) -> tuple[int, str, str]:
+    """Return how many lines stand before the header, the separator that one says, the header."""
     wrong = RecordsError(
         f"{path}: expected {encoding.upper()} text (or such text compressed by gzip); convert the "
         "file, or declare its encoding in the mapping"
     )
     try:
         # What is read ahead of its end are rows: no byte of theirs decides about the header.
-        with TextIOWrapper(opened(path), encoding=encoding, errors=_MARKING, newline="") as stream:
+        content = opened(path)
+        with TextIOWrapper(content, encoding=encoding, errors=_MARKING, newline="") as stream:
+            if content.peek(8).startswith(_WORKBOOKS):
+                raise RecordsError(
+                    f"{path}: expected text, found a workbook or an archive: save its sheet as CSV "
+                    "in UTF-8, or unpack it"
+                )
             skipped, line = 0, stream.readline(MAX_HEADER_CHARACTERS).removeprefix("\ufeff")
             while line and not line.strip():
+                skipped, line = skipped + 1, stream.readline(MAX_HEADER_CHARACTERS)
+            said = _SEPARATOR_LINE.fullmatch(line.rstrip("\r\n"))
+            if said:
                 skipped, line = skipped + 1, stream.readline(MAX_HEADER_CHARACTERS)
     except (OSError, EOFError, UnicodeError, zlib.error):
         raise wrong from None
@@ -102,7 +114,7 @@ def _header(path: Path, encoding: str) -> tuple[int, str]:
         _MARK in line or "\0" in line
     ):  # UTF-16 without its mark reads as UTF-8, every second character a zero
         raise wrong
-    return skipped, line
+    return skipped, said[1] if said else "", line
 
 
 def opened(path: Path) -> gzip.GzipFile | BufferedReader:

@@ -46,6 +46,9 @@ def test_the_header_line_decides_the_separator(
         pytest.param("\ufeffa,b\n1,2\n", [("1", "2")], id="byte order mark"),
         pytest.param("\n \na,b\n1,2\n", [("1", "2")], id="blank lines before the header"),
         pytest.param("a,b\n1,2\n\n\n", [("1", "2")], id="blank lines at the end"),
+        pytest.param("\ufeffsep=;\r\na;b\r\n1;2,5\r\n", [("1", "2,5")], id="its separator said"),
+        pytest.param("sep=\t\na,b;c;d\te\n1\t2\n", [("1", "2")], id="another one in the names"),
+        pytest.param("sep=x,b\n1,2\n", [("1", "2")], id="a name that begins like it"),
         pytest.param('a,b\n"x\ny",2\n', [("x\ny", "2")], id="newline in quotes"),
         pytest.param('a,b\n"x ""y""",2\n', [('x "y"', "2")], id="quotes in quotes"),
         pytest.param("a,b\n5'10\",2\n", [("5'10\"", "2")], id="quote inside a field"),
@@ -98,6 +101,16 @@ def test_bad_csv_is_refused_without_quoting_it(
     assert MARKER not in str(caught.value)
     hidden = caught.value.__suppress_context__ or caught.value.__context__ is None
     assert hidden  # a traceback would quote the row
+
+
+@pytest.mark.parametrize("start", [b"PK\x03\x04\x14\0", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\0"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_workbook_is_told_from_text(tmp_path: Path, start: bytes, *, packed: bool) -> None:
+    path = tmp_path / ("r.csv.gz" if packed else "r.xlsx")
+    content = start + bytes(range(256)) * 40
+    path.write_bytes(gzip.compress(content) if packed else content)
+    with pytest.raises(RecordsError, match="found a workbook or an archive: save its sheet"):
+        csv_form(path)
 
 
 def test_other_encodings_are_refused(tmp_path: Path, read_texts: Reader) -> None:
