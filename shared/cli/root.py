@@ -6,6 +6,7 @@ to a Typer app. Commands are loaded only when they are asked for. Lists and comp
 their texts are in `commands.toml`, in order of work.
 """
 
+import errno
 import os
 import sys
 import tomllib
@@ -28,6 +29,19 @@ from fieldfare.shared.study.allowed_packages import VARIABLE, permit
 
 PARTS: Final = "fieldfare.parts"
 GROUP: Final = "fieldfare.commands"
+_ACCESS: Final = "access for this user", "have its owner give it, or name another place"
+_ROOM: Final = "room on its disk", "make some, and repeat the command"
+_OF_DISK: Final = {
+    errno.ENOENT: ("it, in a folder that is there", "correct the path, or make its folder"),
+    errno.EACCES: _ACCESS,
+    errno.EPERM: _ACCESS,
+    errno.EROFS: ("a place that may be written", "name another"),
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EISDIR: ("a file", "name one"),
+    errno.ENOTDIR: ("folders above it", "correct the path"),
+    errno.ENAMETOOLONG: ("a shorter name", "name another place"),
+}
 EXIT_FAILED: Final = 1
 EXIT_BAD_INPUT: Final = 2
 EXIT_INTERRUPTED: Final = 130  # 128 + SIGINT, as shells say it
@@ -233,7 +247,7 @@ def run(arguments: Sequence[str]) -> int:
             raise
         return _stopped(error)
     except OSError as error:
-        _complain(f"{error.filename or 'file'}: {error.strerror or error}")
+        _complain(_of_disk(error))
         return EXIT_FAILED
     return result if isinstance(result, int) else 0
 
@@ -256,6 +270,13 @@ def _failed(error: FieldfareError | ModuleNotFoundError, role: str | None) -> in
         raise problem
     _complain(str(problem))
     return problem.exit_code
+
+
+def _of_disk(error: OSError) -> str:
+    """Return what a disk's no was about, and what to do."""
+    expected, remedy = _OF_DISK.get(error.errno or 0, ("a disk that answers", "look at the disk"))
+    found = error.strerror or error
+    return f"{error.filename or 'file'}: expected {expected}, found: {found}; {remedy}"
 
 
 def _is_stop(error: BaseException) -> bool:

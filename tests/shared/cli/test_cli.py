@@ -20,6 +20,13 @@ from fieldfare.shared.study import allowed_packages
 from fieldfare.simulations.attacks.defects import DoorDefect
 from fieldfare.simulations.cli import app as simulations
 
+NOT_THERE = (
+    "expected it, in a folder that is there, found: No such file or directory; correct the path, "
+    "or make its folder"
+)
+FULL = (
+    "expected room on its disk, found: No space left on device; make some, and repeat the command"
+)
 PARTS_OF_TREE = ("client", "server", "shared", "simulations")
 COMMANDS = '''
 import signal
@@ -48,6 +55,7 @@ RAISED = {
     "run": errors.RunError("expected three institutions, found two"),
     "interrupt": KeyboardInterrupt(),
     "file": FileNotFoundError(2, "No such file or directory", "/nowhere/file"),
+    "full": OSError(28, "No space left on device", "/disk/file"),
     "disk": OSError("disk full"),
     "exit": typer.Exit(7),
 }
@@ -121,8 +129,9 @@ def offer(monkeypatch: pytest.MonkeyPatch, groups: dict[str, dict[str, str]]) ->
         ("protocol", 1, ["expected a signature"]),
         ("ledger", 1, ["expected a ledger that is not behind"]),
         ("run", 1, ["expected three institutions, found two"]),
-        ("file", 1, ["/nowhere/file: No such file or directory"]),
-        ("disk", 1, ["file: disk full"]),
+        ("file", 1, ["/nowhere/file: " + NOT_THERE]),
+        ("full", 1, ["/disk/file: " + FULL]),
+        ("disk", 1, ["file: expected a disk that answers, found: disk full; look at the disk"]),
     ],
 )
 def test_errors_have_a_status_and_lines_on_stderr(
