@@ -33,6 +33,7 @@ from fieldfare.client.typologies.running import (
     run_pack,
 )
 from fieldfare.client.typologies.typology import Typology
+from fieldfare.client.typologies.windows import WINDOW_DAYS
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.pages.words import percent
 from fieldfare.shared.system.whole_files import own_folder
@@ -234,7 +235,7 @@ def typologies_run(
         report = run_pack(task, room, out, hits, said)
         if linked is not None:
             _run_linked(task, room, linked)
-    typer.echo("\n".join([*_report(report, chosen), *_covered(report.left_out)]))
+    typer.echo("\n".join([*_report(report, chosen, task.as_of), *_covered(report.left_out)]))
     if linked is not None:
         forms = len(pq.read_schema(linked).names) - 1
         typer.echo(
@@ -297,7 +298,7 @@ def _run_linked(task: RunTask, room: Room, linked: Path) -> None:
         writer.write_table(others)
 
 
-def _report(report: RunReport, pack: Pack) -> list[str]:
+def _report(report: RunReport, pack: Pack, as_of: date) -> list[str]:
     """Say what was computed, what is missing and why; counts stay on this screen."""
     cut = f", in {report.parts} parts" if report.parts > 1 else ""
     counts = f"{report.units} customers, {len(pack.indicators)} indicators"
@@ -305,6 +306,11 @@ def _report(report: RunReport, pack: Pack) -> list[str]:
     lines += [line for one in pack.indicators for line in _line(report, one)]
     lines += _doubts(report)
     lines.append(f"{report.several} customers with hits in two families of evidence or more")
+    if report.units and not any(report.fired.values()):
+        lines.append(
+            f"no customer hits anything: do the records hold entries of the {WINDOW_DAYS} days up "
+            f"to {as_of}?"
+        )
     return lines
 
 

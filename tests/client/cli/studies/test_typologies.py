@@ -62,6 +62,7 @@ def test_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([*call, "--hits", str(hits)]) == 0
     text = capsys.readouterr().out
     assert "R07  missing: transactions.mcc, transactions.merchant_city" in text
+    assert "no customer hits anything" not in text
     table = pq.read_table(out).to_pydict()
     assert table["unit"] == ["c1", "c2"]
     assert table["R01"] == [14, 0]
@@ -71,6 +72,11 @@ def test_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([*call, "--only", "R01"]) == 0
     assert run(call) == 0
     assert out.read_bytes() == before
+    capsys.readouterr()
+    late = ["--as-of", "2099-01-01", "--only", "R01"]
+    assert run([*call[:3], *late, "--out", str(folder / "late.parquet")]) == 0
+    said = capsys.readouterr().out.replace("\n", " ")
+    assert "no customer hits anything: do the records hold entries of the 270 days up to" in said
 
 
 def test_linked_forms_stand_in_a_file_of_their_own_that_no_study_reads(
