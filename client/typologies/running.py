@@ -49,7 +49,8 @@ def engine_memory(megabytes: int | None) -> int:
     Raises:
         UsageError: too few.
     """
-    whole = megabytes or max(LEAST_MEMORY, min(MEMORY, (machine_memory() >> 20) // 2))
+    usual = max(LEAST_MEMORY, min(MEMORY, (machine_memory() >> 20) // 2))
+    whole = usual if megabytes is None else megabytes
     if whole < LEAST_MEMORY:
         raise UsageError(f"--memory: expected at least {LEAST_MEMORY} MB, found {whole}")
     return (whole << 20) - _BESIDE

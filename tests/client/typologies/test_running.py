@@ -177,4 +177,6 @@ def test_memory_is_what_the_whole_process_holds() -> None:
     assert engine_memory(None) > 0
     with pytest.raises(UsageError, match="at least 1536 MB, found 512"):
         engine_memory(512)
+    with pytest.raises(UsageError, match="found 0"):
+        engine_memory(0)  # not: nothing was said
     assert Room(2 << 30, Path()).rows == 2 * partitions.ROWS_FOR_A_GIGABYTE
