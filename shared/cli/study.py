@@ -30,6 +30,7 @@ from fieldfare.shared.study.model_sections import permitted
 from fieldfare.shared.study.study import Study, load_study
 from fieldfare.shared.study.toml import problem_lines
 from fieldfare.shared.system.key_files import read_passphrase, read_signing_key
+from fieldfare.shared.terminal.screen import console, facts
 from fieldfare.shared.terminal.texts import one_line
 
 HEAD: Final = 14  # columns of a line's head
@@ -51,7 +52,12 @@ def study_check(
     plan = plan_for(loaded)
     if permitted(loaded.model):  # else its size is the study's word
         check_module(loaded)
-    typer.echo("\n".join(plan_lines(plan)))
+    screen = console()
+    if screen.is_terminal:  # whose lines are folded beside their heads
+        screen.print(f"{plan.study.name} is a valid study", markup=False)
+        screen.print(facts(plan_facts(plan), head=""))
+    else:
+        typer.echo("\n".join(plan_lines(plan)))
 
 
 def plan_lines(plan: Plan) -> list[str]:

@@ -1,3 +1,5 @@
+import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,6 +74,20 @@ def test_a_good_study_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture
         "13 need t = 2",
     ):
         assert part in text
+
+
+def test_a_terminal_folds_lines_beside_their_heads(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path, GOOD)
+    _, piped, _ = check(path, capsys)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "xterm")
+    _, shown, _ = check(path, capsys)
+    plain = [re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip() for line in shown]
+    assert max(map(len, plain)) <= 80 < max(map(len, piped))
+    assert " ".join(" ".join(plain).split()) == " ".join(" ".join(piped).split())
 
 
 def test_local_mode_is_priced_and_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
