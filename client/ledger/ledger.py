@@ -78,7 +78,7 @@ class Ledger:
         self._lock = RLock()
         self._ahead = timedelta(0)  # of the present that peers signed
         self._settled = -1  # entries up to here are witnessed, and the log was erased after them
-        self._unerased = False  # a seed that was destroyed may be in the log still
+        self._unerased = False  # what was destroyed may be in the log still
 
     @classmethod
     def open(
@@ -251,8 +251,9 @@ class Ledger:
             with self._database.transaction():
                 check(PeerRows(self._database, self._store, self._clock()))
                 found = self._store.pending.of_run(answer.study, answer.run)
+                # Also where it is this answer: what it replaced may be in the log still.
+                self._unerased |= found is not None
                 if found is None or found.request != answer.request:
-                    self._unerased |= found is not None
                     found = answer
                     self._store.pending.put(answer)
                     self._store.bind_split(answer.study, split)
@@ -761,6 +762,7 @@ class Ledger:
         self._settled = position.sequence
 
     def _erase_log(self) -> None:
+        self._unerased = True  # where this fails; whoever keeps an answer next tries it again
         if self._witness is not None:  # a ledger in memory has no log
             erase_log(self._database)
         self._unerased = False

@@ -26,10 +26,10 @@ def open_ledger(path: Path) -> Ledger:
     )
 
 
-def answer(seed: bytes, attempt: int = 0, step: int = 0) -> Pending:
+def answer(seed: bytes, attempt: int = 0, step: int = 0, run: str = "r") -> Pending:
     return Pending(
         study="s",
-        run="r",
+        run=run,
         step=step,
         attempt=attempt,
         request=f"{step:032x}{attempt:032x}",
@@ -101,6 +101,36 @@ def test_a_reader_in_the_way_of_the_erasure_keeps_the_answer_in(tmp_path: Path) 
                     keep(ledger, answer(NEXT, attempt=1))
         assert found(path, SEED)
         keep(ledger, answer(NEXT, attempt=1))
+        assert not found(path, SEED)
+
+
+def test_another_that_finds_the_answer_kept_erases_what_it_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "units.ledger"
+    with open_ledger(path) as ledger, open_ledger(path) as other:
+        keep(ledger, answer(SEED))
+        with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT * FROM pending").fetchall()
+            with pytest.raises(LedgerError, match="another process reading"):
+                keep(ledger, answer(NEXT, attempt=1))
+        assert found(path, SEED)
+        keep(other, answer(NEXT, attempt=1))
+        assert not found(path, SEED)
+
+
+def test_no_answer_leaves_before_a_failed_erasure_was_made_good(tmp_path: Path) -> None:
+    path = tmp_path / "units.ledger"
+    with open_ledger(path) as ledger:
+        keep(ledger, answer(SEED))
+        with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT * FROM pending").fetchall()
+            with pytest.raises(LedgerError, match="another process reading"):
+                ledger.forget_run("s", "r", [])
+            with pytest.raises(LedgerError, match="another process reading"):
+                keep(ledger, answer(NEXT, run="r-2"))
+        assert found(path, SEED)
+        keep(ledger, answer(NEXT, run="r-3"))
         assert not found(path, SEED)
 
 
