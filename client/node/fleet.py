@@ -221,9 +221,16 @@ class BoundedClient(FleetHttpClient):
             return response
 
     def DeactivateNode(self, request: Any) -> Any:  # noqa: N802 -- the name in flwr
-        """Sign off."""
+        """Sign off; where the answer is nonsense, that is a failure like any other.
+
+        Raises:
+            httpx.HTTPError, RuntimeError: it failed. All that flwr passes over, as it then ends.
+        """
         self._signed_on = None
-        return super().DeactivateNode(request)
+        try:
+            return super().DeactivateNode(request)
+        except (*_NONSENSE, LinkError):
+            raise RuntimeError("expected an answer of the SuperLink, found nonsense") from None
 
     def __exit__(self, *given: object) -> None:
         """Sign off where flwr did not: it was stopped before it had noted that it is let in."""

@@ -27,6 +27,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 from threading import Thread
 from types import FrameType, TracebackType
 from typing import Final, NoReturn, Self
@@ -72,25 +73,70 @@ def stop_signals() -> Iterator[Stopped]:
         os.close(writing)
 
 
+PUT_OFF_SECONDS: Final = 3.0  # of the `grace_seconds` of a child; the rest is for its end
+
+
 @contextmanager
-def stop_put_off() -> Iterator[None]:
+def stop_put_off(seconds: float = PUT_OFF_SECONDS) -> Iterator[None]:
     """Let a stop signal act at the end of the block, not in the middle of it.
 
-    For a short step that must be noted once it is done. The main thread alone hears signals; in
-    another nothing is put off.
+    For a short step that must be noted once it is done. Where it is not within so many seconds of
+    the signal, that acts in the middle after all. The main thread alone hears signals; in another
+    nothing is put off.
     """
-    came: list[int] = []
-    taken = [s for s in STOP_SIGNALS if signal.getsignal(s) is not signal.SIG_IGN]
     if threading.current_thread() is not threading.main_thread():
-        taken = []
-    before = {number: signal.signal(number, lambda n, _: came.append(n)) for number in taken}
+        yield
+        return
+    came: list[int] = []
+    told, overdue = SimpleQueue[int](), threading.Event()  # a handler may come into its own `put`
+    with ExitStack() as end:
+
+        def hear(number: int, frame: FrameType | None) -> None:
+            """Keep a signal, or where it is time end what puts signals off."""
+            del frame
+            if overdue.is_set():
+                end.close()
+                return
+            came.append(number)
+            told.put(number)
+
+        end.callback(_raise_all, came)
+        for number in STOP_SIGNALS:
+            before = signal.getsignal(number)
+            if before is not signal.SIG_IGN:
+                end.callback(signal.signal, number, before)
+                signal.signal(number, hear)
+        end.enter_context(_hurried(told, overdue, seconds))
+        yield
+
+
+def _raise_all(numbers: Sequence[int]) -> None:
+    """Raise signals, the first as the last: each acts, also where the one before it raises."""
+    with ExitStack() as each:
+        for number in numbers:
+            each.callback(signal.raise_signal, number)
+
+
+@contextmanager
+def _hurried(told: SimpleQueue[int], overdue: threading.Event, seconds: float) -> Iterator[None]:
+    """Say so many seconds after a signal that it is overdue, and wake the main thread with it."""
+    over, main = threading.Event(), threading.get_ident()
+
+    def wake() -> None:
+        """Send the main thread its signal once more, unless the block has ended."""
+        number = told.get()
+        if not over.wait(seconds):
+            overdue.set()
+            signal.pthread_kill(main, number)
+
+    thread = threading.Thread(target=wake, daemon=True)
+    thread.start()
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        for late in came:
-            signal.raise_signal(late)
+        over.set()
+        told.put(0)
+        thread.join()  # it wakes nobody after the block
 
 
 def _heard(number: int, frame: FrameType | None) -> None:

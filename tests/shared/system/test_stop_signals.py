@@ -71,6 +71,55 @@ def test_a_stop_that_is_put_off_acts_at_the_end(number: signal.Signals) -> None:
         signal.signal(number, before)
 
 
+class ToldToStopError(BaseException):
+    """What a handler of a stop signal raises."""
+
+
+def wait_after(*numbers: signal.Signals, seconds: float, put_off: float) -> None:
+    with stop_put_off(put_off):
+        for number in numbers:
+            signal.raise_signal(number)
+        time.sleep(seconds)
+    raise AssertionError("expected a stop before")
+
+
+def test_a_stop_is_put_off_for_a_while_only() -> None:
+    """A peer that accepts and never answers holds no process up."""
+
+    def stop(*_: object) -> None:
+        raise ToldToStopError
+
+    handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    handlers[signal.SIGTERM] = stop
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        with pytest.raises(ToldToStopError):
+            wait_after(signal.SIGTERM, seconds=60, put_off=0.05)
+        assert {number: signal.getsignal(number) for number in STOP_SIGNALS} == handlers
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_each_of_two_stops_that_are_put_off_acts() -> None:
+    """One says who ends, the other that it is not to begin again: neither may be lost."""
+
+    def stop(number: int, _: object) -> None:
+        done.append(number)
+        raise ToldToStopError
+
+    done: list[int] = []
+    two = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, stop) for number in two}
+    try:
+        with pytest.raises(ToldToStopError):
+            wait_after(*two, seconds=0, put_off=60)
+        assert sorted(done) == sorted(two)
+        assert {signal.getsignal(number) for number in two} == {stop}
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def test_a_stop_is_put_off_by_the_main_thread_only() -> None:
     done: list[str] = []
     before = signal.signal(signal.SIGTERM, lambda *_: done.append("stop"))
