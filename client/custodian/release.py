@@ -26,8 +26,9 @@ the plan and a price.
 """
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypedDict
@@ -186,13 +187,13 @@ class Door:
             return self._released(request, terms.cost, stored)
         debit, limits = self._debit(request, terms.cost), self._limits(run, request)
         self._ledger.admit(debit, **limits)  # first: a closed step keeps the code that says so
-        drawn = self._drawing(request, terms)
-        progress, seen = self._follow(run, request, last, parameters, terms)
-        with self._ledger.peers() as rows:
-            self._peers.keep(rows, request.study, request.run, seen)
-
-        keys = self._run_keys(request).at(request.step + 1)  # the chain's start is the rehearsal's
-        protected = self._noised(run, request, terms, asked, progress, drawn)
+        with self._drawing(request, terms) as drawn:
+            progress, seen = self._follow(run, request, last, parameters, terms)
+            if seen:
+                with self._ledger.peers() as rows:
+                    self._peers.keep(rows, request.study, request.run, seen)
+            keys = self._run_keys(request).at(request.step + 1)  # the start is the rehearsal's
+            protected = self._noised(run, request, terms, asked, progress, drawn)
         masked = self._masked(protected, keys, request, terms)
         content = encode(masked, terms.word_bits)
 
@@ -230,18 +231,18 @@ class Door:
             return Committed(known.commitment, known.vector)
         debit = self._debit(request, terms.cost) if terms.cost else None
         limits = self._limits(run, request)
-        if debit is not None:
-            self._ledger.admit(debit, **limits)
-            drawn = self._drawing(request, terms)
-            self._check_rehearsed(run.approved, request, last)
-        progress, seen = self._follow(run, request, last, parameters, terms)
-        seed = self._seeds()
         if debit is None:
-            keys, progress = self._rehearsed(request), {}
+            _, seen = self._follow(run, request, last, parameters, terms)
+            keys, progress = self._rehearsed(request), dict[str, bytes]()
             protected = np.zeros(terms.vectors.entries, dtype=np.uint64)
         else:
-            keys = self._run_keys(request).at(request.step + 1)
-            protected = self._noised(run, request, terms, asked, progress, drawn)
+            self._ledger.admit(debit, **limits)
+            with self._drawing(request, terms) as drawn:
+                self._check_rehearsed(run.approved, request, last)
+                progress, seen = self._follow(run, request, last, parameters, terms)
+                keys = self._run_keys(request).at(request.step + 1)
+                protected = self._noised(run, request, terms, asked, progress, drawn)
+        seed = self._seeds()
         hidden = seed_stream(seed, terms.vectors.entries, terms.word_bits)
         masked = add(self._masked(protected, keys, request, terms), hidden, terms.word_bits)
         content = encode(masked, terms.word_bits)
@@ -505,18 +506,24 @@ class Door:
         noise = to_ring(drawn.result(), terms.word_bits)
         return add(to_ring(found, terms.word_bits), noise, terms.word_bits)
 
-    def _drawing(self, request: Request, terms: ReleaseTerms) -> Future[Noise]:
+    @contextmanager
+    def _drawing(self, request: Request, terms: ReleaseTerms) -> Iterator[Future[Noise]]:
         """Draw this institution's share of the noise beside what a release needs else.
 
         Nothing of that needs it, and OpenDP works outside Python's lock: for a step it takes 4 ms,
         a fifth of it, and a core that waits is nearly always there. The noise of a request that is
-        refused after this is thrown away.
+        refused after this is thrown away; where its draw has not begun, it never does: draws that
+        nobody waits for would hold up the next answer, and the end of the process.
         """
+        drawn = Future[Noise]()
         if self._party.protection is Protection.EXACT:
-            return self._beside.submit(self._draw, request, terms)
-        drawn = Future[Noise]()  # in a simulation it takes less than a thread of its own
-        drawn.set_result(self._draw(request, terms))
-        return drawn
+            drawn = self._beside.submit(self._draw, request, terms)
+        else:  # in a simulation it takes less than a thread of its own
+            drawn.set_result(self._draw(request, terms))
+        try:
+            yield drawn
+        finally:
+            drawn.cancel()
 
     def _draw(self, request: Request, terms: ReleaseTerms) -> Noise:
         share = terms.share(request.n, request.t)
