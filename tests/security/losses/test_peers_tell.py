@@ -121,8 +121,13 @@ def test_two_copies_of_a_home_pay_for_each_other(bench: Bench) -> None:
     assert [spent(bench, name) for name in (B, C, D)] == [3 * cost] * 3
 
 
-def test_an_own_reply_that_peers_saw_stops_a_restored_home(bench: Bench) -> None:
+@pytest.mark.parametrize("messages", [1, 2])
+def test_an_own_reply_that_peers_saw_stops_a_restored_home(
+    messages: int, make_bench: MakeBench
+) -> None:
     """The replies of a step travel with the request of the next one."""
+    bench = make_bench(make_study(aggregation=FIXED) if messages == 2 else make_study())
+    assert bench.study.aggregation.opens == (messages == 2)
     before, run = home(bench), bench.open_run()
     run.state(2)
     put_back(bench, before)
