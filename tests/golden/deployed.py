@@ -17,7 +17,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from tests.support.federations.beds import small_bed
-from tests.support.federations.outages import RUN, begin, kill, process, resume, tree, until_step
+from tests.support.federations.outages import RUN, begin, kill, process, resume, until_step
+from tests.support.system.processes import tree
 
 from fieldfare.simulations.testbed.testbed import COORDINATOR, Bed
 

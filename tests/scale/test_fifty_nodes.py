@@ -27,9 +27,9 @@ from tests.support.federations.outages import (
     kill,
     paused,
     process,
-    tree,
     until_step,
 )
+from tests.support.system.processes import tree
 
 from fieldfare.client.daemon.admin_client import custodian_status
 from fieldfare.client.home.layout import Home

@@ -30,11 +30,10 @@ from tests.support.federations.outages import (
     process,
     processes,
     resume,
-    tree,
     until_step,
 )
 from tests.support.network.cut_network import Way, way_to
-from tests.support.system.processes import runs, until
+from tests.support.system.processes import runs, tree, until
 from tests.support.system.skewed_clock import SkewedClock, skewed_clock
 
 from fieldfare.server.home.layout import CoordinatorHome

@@ -5,12 +5,12 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
+from tests.support.system.processes import alive, until
 
 from fieldfare.shared.system.processes import RestartRules
 
@@ -64,20 +64,6 @@ def start(started: Path) -> Iterator[Start]:
 
 def pids(started: Path) -> list[int]:
     return [int(line) for line in started.read_text().split()] if started.exists() else []
-
-
-def until(true: Callable[[], object]) -> None:
-    end = time.monotonic() + WAIT_SECONDS
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 WAITS: Final = "unheld(signal.SIG_DFL)\ntime.sleep(600)"

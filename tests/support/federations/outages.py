@@ -5,11 +5,10 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any, Final
 
 from tests.support.federations.beds import STUDY, UNITS, check_whole
-from tests.support.system.processes import alive, until
+from tests.support.system.processes import alive, command_line, tree, until
 
 from fieldfare.client.home.layout import Home
 from fieldfare.client.institution.restoring import open_ledger
@@ -27,34 +26,40 @@ LEASE_SECONDS: Final = 200.0  # Flower's 60, a pause of 30, and this machine's o
 EPSILON: Final = 0.3  # several studies fit into an institution's year
 
 
-def tree(pid: int) -> list[int]:
-    """A process and all that descend from it."""
-    try:
-        found = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    except FileNotFoundError:  # it has ended
-        return []
-    return [pid, *(below for child in found.split() for below in tree(int(child)))]
-
-
 def processes(bed: Bed, name: str, module: str) -> list[int]:
     """What runs a module under an institution's or the coordinator's command."""
-    return [pid for pid in tree(bed.pid(name)) if module.encode() in _command(pid)]
+    return [pid for pid in tree(bed.pid(name)) if module.encode() in command_line(pid)]
 
 
 def process(bed: Bed, name: str, module: str) -> int:
     """The only process of a module, as soon as there is one."""
-    until(lambda: processes(bed, name, module), SECONDS)
-    (pid,) = processes(bed, name, module)
-    return pid
+    found: list[int] = []
+
+    def seen() -> bool:
+        """Of one look: between two it may have ended, or its parent be about to start another."""
+        found[:] = processes(bed, name, module)
+        return len(found) == 1
+
+    until(seen, SECONDS)
+    return found[0]
 
 
 def kill(*pids: int) -> None:
     """End processes without a word, all at the same moment as far as they can tell."""
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    for pid in pids:
-        os.kill(pid, signal.SIGKILL)
-    until(lambda: not any(map(alive, pids)))
+    there = [pid for pid in pids if _sent(pid, signal.SIGSTOP)]
+    assert there, f"expected a process to kill, found none of {pids}"
+    for pid in there:
+        _sent(pid, signal.SIGKILL)
+    until(lambda: not any(map(alive, there)))
+
+
+def _sent(pid: int, number: signal.Signals) -> bool:
+    """Send a signal; False where the process had ended since it was listed."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 @contextmanager
@@ -66,6 +71,11 @@ def paused(pid: int) -> Iterator[None]:
     finally:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGCONT)
+
+
+def admissions(bed: Bed) -> dict[str, int]:
+    """How often each institution's node was let in; who is online may be a dead one's lease."""
+    return {name: bed.log(name).read_text().count("admitted as node") for name in bed.names}
 
 
 def begin(
@@ -148,10 +158,3 @@ def kill_everything(bed: Bed) -> None:
     kill(*(pid for name in names for pid in tree(bed.pid(name))))
     for name in names:
         bed.stop_one(name)  # waits for what is dead already
-
-
-def _command(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except FileNotFoundError:
-        return b""

@@ -31,8 +31,25 @@ def alive(pid: int) -> bool:
     """Say whether a process runs; one that nobody has waited for does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the latter: it ended while this was read
         return False
+
+
+def tree(pid: int) -> list[int]:
+    """A process and all that descend from it; nothing where it has ended."""
+    try:
+        found = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return [pid, *(below for child in found.split() for below in tree(int(child)))]
+
+
+def command_line(pid: int) -> bytes:
+    """What a process was started as; nothing where it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
 
 
 def listening(pid: int) -> set[str]:
