@@ -32,7 +32,7 @@ from fieldfare.shared.protocol.messages import Refusal
 from fieldfare.shared.system.clock import utc_now
 
 COMMAND: Final = Path(sys.executable).with_name("fieldfare")
-START_SECONDS: Final = 60.0  # until a start counts as failed; how long it took is measured
+START_SECONDS: Final = 120.0  # until a start counts as failed; how long it took is measured
 FIRST_AIM_SECONDS: Final = 0.015  # from a call to its commit, until it is known better
 # Moments of a kill, in the time to the commit. That time changes with the machine's load: deaths
 # that came before a debit move it up, deaths after an answer move it down.
