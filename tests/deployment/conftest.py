@@ -119,7 +119,8 @@ def nodes(superlink: Superlink) -> Iterator[Nodes]:
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     """Custodians of three banks, with ledgers on disk."""
-    study = make_study()
+    # The default of 5 s is for custodians in this process; here processes answer over sockets.
+    study = make_study(aggregation={"deadline_seconds": ANSWER_SECONDS})
     sums = {name: make_sums(study, 100, seed=i) for i, name in enumerate(BANKS)}
     folder = tmp_path_factory.mktemp("ledgers")
     with LocalFederation(study, sums, Protection.EXACT, seed=0, directory=folder) as federation:

@@ -103,6 +103,13 @@ def bed(place: Place) -> Bed:
     return place.bed
 
 
+def fill(file: Path) -> None:
+    """Let a file take all that its disk has left."""
+    with file.open("ab", buffering=0) as filler, suppress(OSError):
+        while True:
+            filler.write(bytes(4096))
+
+
 def said(bed: Bed, name: str) -> str:
     return bed.log(name).read_text()
 
@@ -163,13 +170,12 @@ def test_a_full_disk_ends_the_run_with_a_reason_and_room_lets_it_go_on(
     run = begin(bed, "disk", steps=8)
     until_step(bed, run, 2)
     filler = place.disk / "filler"
-    with filler.open("wb", buffering=0) as file, suppress(OSError):
-        while True:
-            file.write(bytes(4096))
+    fill(filler)
     until(lambda: not processes(bed, COORDINATOR, RUN), SECONDS)
+    fill(filler)  # what the process that has ended gave back
     with pytest.raises(RunError, match="free some space on the disk"):
         bed.coordinator("runs")
-    assert "free some space on the disk, then resume the run" in said(bed, COORDINATOR)
+    until(lambda: "free some space on the disk, then resume the run" in said(bed, COORDINATOR))
     filler.unlink()
     resume(bed, run)
     check_run(bed, bed.until_ended(run))
