@@ -78,7 +78,7 @@ def said(place):
         raise KeyboardInterrupt
 if __name__ == "__main__":
     with beside() as both:
-        both.begin(time.sleep, 60)
+        both.begin(time.sleep, 600)
         # More than a pipe holds, nobody reads it; the first is taken back and computed here.
         both.share(len, [(bytes(10**7),)] * 4, said)
 """
@@ -87,6 +87,6 @@ if __name__ == "__main__":
 def test_an_interrupted_process_waits_for_nothing_on_its_way(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(WAITING)
-    done = subprocess.run([sys.executable, script], capture_output=True, check=False, timeout=30)
+    done = subprocess.run([sys.executable, script], capture_output=True, check=False, timeout=120)
     assert b"KeyboardInterrupt" in done.stderr
     assert b"InvalidStateError" not in done.stderr

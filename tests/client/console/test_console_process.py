@@ -112,7 +112,7 @@ def test_a_console_serves_until_it_is_told_to_stop(
                 both = {"password": PASSWORD, "again": PASSWORD}
                 assert "logged in as anna" in browser.post("/enrol", data=fields | both).text
             process.send_signal(signal.SIGINT)
-            assert process.wait(20) == 0
+            assert process.wait(60) == 0
         finally:
             process.kill()
     assert [one["details"]["kind"] for one in journals.logged(home.log_folder)] == [

@@ -175,7 +175,7 @@ def test_the_file_is_written_anew_whatever_happens(
     monkeypatch.setattr(watching, "WRITE_SECONDS", 0.01)
     path, count = tmp_path / "f.prom", iter(range(1_000_000))
     with telling(path, lambda: [MetricSample(metrics.LEDGER_ENTRIES, next(count))]):
-        until(lambda: "fieldfare_ledger_entries 3" in path.read_text(), 10)
+        until(lambda: "fieldfare_ledger_entries 3" in path.read_text())
     last = path.read_text()
     assert path.read_text() == last
 
@@ -187,9 +187,9 @@ def test_a_file_that_cannot_be_written_stops_nothing_and_is_said_once(
     path = tmp_path / "f.prom"
     path.mkdir()  # in its place
     with telling(path, list), caplog.at_level(logging.WARNING):
-        until(lambda: caplog.messages, 10)
+        until(lambda: caplog.messages)
         path.rmdir()
-        until(path.is_file, 10)
+        until(path.is_file)
     first, second = caplog.messages
     assert "the file of metrics cannot be written" in first
     assert second.endswith("is written again")

@@ -5,8 +5,7 @@ import pwd
 import stat
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +15,7 @@ import pytest
 from tests.support.homes import journals
 from tests.support.homes.institutions import Coordinator, home_study
 from tests.support.homes.reported import reported_alert
+from tests.support.system.processes import until
 
 from fieldfare.client.alerts.acts import CaseAct, CaseActKind
 from fieldfare.client.alerts.alert_queue import open_queue
@@ -60,13 +60,6 @@ def running(home: Home, client: DeskClient) -> Iterator["subprocess.Popen[bytes]
             yield process
         finally:
             process.kill()
-
-
-def until(holds: Callable[[], bool]) -> None:
-    ends = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < ends
-        time.sleep(0.1)
 
 
 @pytest.mark.faults

@@ -147,5 +147,5 @@ def test_workers_die_with_a_custodian_that_was_killed(whole: Whole, tmp_path: Pa
         workers = [int(pid) for pid in custodian.stdout.readline().split()]
         assert len(workers) == 2
         custodian.kill()
-    until(lambda: not any(map(alive, workers)), 10)
+    until(lambda: not any(map(alive, workers)))
     assert list(folder.iterdir()) == []

@@ -70,7 +70,7 @@ def nginx(folder: Path, listen: str, behind: str) -> Iterator[None]:
             yield
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(60)
 
 
 def moved_behind(bed: Bed, port: int) -> tuple[str, str]:

@@ -43,7 +43,7 @@ class Prometheus:
 
     def asked(self, path: str, **query: str) -> Any:
         where = f"{self.address}{path}"
-        return httpx.get(where, params=query, timeout=10).raise_for_status().json()["data"]
+        return httpx.get(where, params=query, timeout=60).raise_for_status().json()["data"]
 
     def found(self, query: str) -> list[Any]:
         found: list[Any] = self.asked("query", query=query)["result"]
@@ -65,7 +65,7 @@ def started(folder: Path, command: list[str]) -> Iterator[None]:
             yield
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(60)
 
 
 @contextmanager
@@ -136,7 +136,7 @@ def exporters(folder: Path, names: list[str]) -> Iterator[list[int]]:
     finally:
         for one in processes:
             one.terminate()
-            one.wait(20)
+            one.wait(60)
 
 
 @contextmanager
@@ -182,7 +182,8 @@ def test_prometheus_scrapes_a_node_and_a_file_and_tells_that_the_node_is_gone(
                 until(lambda: len(asked.found("fieldfare_build_info")) == 2, PATIENCE)
                 expected = {"FieldfareCertificateEnds", "FieldfareCustodianServesNothing"}
                 until(lambda: expected <= asked.firing(), PATIENCE)
-                assert "FieldfareDown" not in asked.firing()
+                # A scrape has a second: on a machine with other work one comes too late.
+                until(lambda: "FieldfareDown" not in asked.firing(), PATIENCE)
             until(lambda: "FieldfareDown" in asked.firing(), PATIENCE)
 
 

@@ -96,7 +96,7 @@ def test_a_console_serves_until_it_is_told_to_stop(
                 assert "logged in as otto" in browser.post("/enrol", data=fields | both).text
                 assert "No institution is enrolled yet" in browser.get("/members").text
             process.send_signal(signal.SIGINT)
-            assert process.wait(20) == 0
+            assert process.wait(60) == 0
         finally:
             process.kill()
     acts = [one[:3] for one in written_down(coordinator_home)]

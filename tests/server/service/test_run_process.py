@@ -25,7 +25,7 @@ from fieldfare.shared.study.allowed_packages import VARIABLE
 from fieldfare.shared.system.processes import EXIT_DEFECT
 
 PROCESS: Final = "fieldfare.server.service.run_process"
-WAIT_SECONDS: Final = 30.0
+WAIT_SECONDS: Final = 120.0
 STARTED: Final = f"""
 import os, runpy, sys
 from fieldfare.shared.study import allowed_packages

@@ -41,7 +41,7 @@ def port(console: ConsoleBench, monkeypatch: pytest.MonkeyPatch) -> Iterator[int
     ],
 )
 def test_a_connection_without_a_request_ends(port: int, begun: bytes) -> None:
-    with socket.create_connection(("127.0.0.1", port), timeout=4) as held:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as held:
         held.sendall(begun)
         while held.recv(4096):
             pass
@@ -49,7 +49,7 @@ def test_a_connection_without_a_request_ends(port: int, begun: bytes) -> None:
 
 def test_who_sends_a_little_too_much_reads_the_page_that_says_so(port: int) -> None:
     """The body is read to its end: a connection that ends before loses its answer in browsers."""
-    line = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    line = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     head = {"Host": HOST, "Content-Type": FORM}
     line.request("POST", "/log-in", body=b"name=" + b"x" * (MOST_DROPPED // 2), headers=head)
     answer = line.getresponse()

@@ -23,6 +23,7 @@ _BOTH: Final = {"light": (360, 1280), "dark": (360, 1280)}
 _EACH: Final = {"light": (360,), "dark": (1280,)}
 LOOKED_AT: Final = _BOTH if LONG else _EACH  # by axe-core, some seconds each
 STOPPED: Final = "Content Security Policy"
+PATIENCE: Final = 120_000.0  # milliseconds, on a machine with other work; Playwright's own: 30 s
 
 
 @dataclass
@@ -104,9 +105,12 @@ def chromium(address: str, *, scripts: bool, checks: bool = True) -> Iterator[Lo
     program = shutil.which("chromium")
     assert program, "expected chromium, found none: apt-get install chromium"
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(
+            executable_path=program, args=["--no-sandbox"], timeout=PATIENCE
+        )
         try:
             context = browser.new_context(java_script_enabled=scripts)
+            context.set_default_timeout(PATIENCE)  # of navigation, too
             yield Look(context.new_page(), address, scripts, checks).watch()
         finally:
             browser.close()

@@ -58,6 +58,6 @@ def started(
             yield f"http://{listen}"
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(60)
             if kept:
                 kept.write(said.read())

@@ -207,7 +207,7 @@ def _end(process: "subprocess.Popen[bytes] | None") -> None:
     if process is not None:
         process.terminate()
         with suppress(subprocess.TimeoutExpired):
-            process.wait(10)
+            process.wait(60)
 
 
 @contextmanager
