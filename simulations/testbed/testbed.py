@@ -65,6 +65,15 @@ def _nothing(line: str) -> None:
     del line
 
 
+def free_ports(count: int) -> list[int]:
+    """Return ports on the loopback address that are free now."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
 def in_a_process(command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
     """Run a command as people do, and return its output."""
     return subprocess.run(  # noqa: S603 -- our own
@@ -99,6 +108,7 @@ class Bed:
         say: told what happens, a line each.
         command: runs a command; those that go on are always processes.
         program: the `fieldfare` that those processes are.
+        ports: chooses the coordinator's; from then to its start nobody keeps them for it.
     """
 
     folder: Path
@@ -107,6 +117,7 @@ class Bed:
     say: Say = _nothing
     command: Command = in_a_process
     program: Path = COMMAND
+    ports: Callable[[int], list[int]] = free_ports
     _processes: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
 
     @property
@@ -136,7 +147,7 @@ class Bed:
             RunError: a command failed; says which and with what words.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        port, local = free_ports(2)
+        port, local = self.ports(2)
         self.coordinator(
             "init",
             "Local coordinator",
@@ -468,15 +479,6 @@ def edit(path: Path, old: str, new: str) -> None:
     if text.count(old) != 1:
         raise RunError(f"{path}: expected {old!r} once, found it {text.count(old)} times")
     path.write_text(text.replace(old, new), "utf-8")
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports on the loopback address that are free now."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 # -- bed quick ------------------------------------------------------------------------------------

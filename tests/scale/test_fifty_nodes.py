@@ -29,6 +29,7 @@ from tests.support.federations.outages import (
     process,
     until_step,
 )
+from tests.support.system.ports import free_ports
 from tests.support.system.processes import tree
 
 from fieldfare.client.daemon.admin_client import custodian_status
@@ -66,6 +67,7 @@ def bed() -> Iterator[Bed]:
     text = text.replace("delta = 1e-5", "delta = 1e-5\nspare_releases = 4")
     (folder / "study.toml").write_text(text)
     made = Bed(folder / "bed", records, folder / "study.toml", command=in_this_process)
+    made.ports = free_ports
     try:
         made.found()
         resume_by_itself(made, on=False)

@@ -7,6 +7,7 @@ import pytest
 from safetensors.numpy import load_file
 from sklearn.metrics import roc_auc_score
 from tests.support.federations.beds import check_whole, running
+from tests.support.system.ports import free_ports
 
 from fieldfare.client.records import read_records
 from fieldfare.server.home.layout import CoordinatorHome
@@ -58,7 +59,7 @@ def simulated(made: BedRecords, out: Path, seed: int) -> Path:
 def test_processes_learn_what_a_simulation_learns(tmp_path: Path) -> None:
     made = amlsim_records(tmp_path / "records", DATA, STUDY)
     units = everybody(made)
-    with running(Bed(tmp_path / "bed", made.records, made.study)) as bed:
+    with running(Bed(tmp_path / "bed", made.records, made.study, ports=free_ports)) as bed:
         run = bed.run(bed.agree())
         report = check_whole(bed, bed.until_ended(run))
         assert report["steps"] == report["planned_steps"] == 40

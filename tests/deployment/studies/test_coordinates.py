@@ -18,6 +18,7 @@ from tests.support.federations.beds import (
     running,
     write_records,
 )
+from tests.support.system.ports import free_ports
 
 from fieldfare.shared.finished_model.card import ModelCard
 from fieldfare.shared.protocol.plan import plan_for
@@ -64,7 +65,7 @@ def bed(tmp_path: Path) -> Iterator[Bed]:
     units = UNITS * len(NAMES)
     study.write_text(STUDY.format(units=units, steps=3, deadline=60, attempts=3) + COMPUTED)
     records = {n: with_visits(tmp_path / f"{n}.parquet", seed=s) for s, n in enumerate(NAMES)}
-    made = Bed(tmp_path / "bed", records, study, command=in_this_process)
+    made = Bed(tmp_path / "bed", records, study, command=in_this_process, ports=free_ports)
     with running(made):
         yield made
 

@@ -14,6 +14,7 @@ from tests.support.federations.beds import (
     running,
     write_records,
 )
+from tests.support.system.ports import free_ports
 
 from fieldfare.client.home.layout import Home
 from fieldfare.client.institution.restoring import open_ledger
@@ -38,7 +39,8 @@ def bed(tmp_path: Path) -> Iterator[Bed]:
     study.write_text(
         text.replace("[training]", f'[training]\nmode = "local"\nlocal_steps = {INSIDE}')
     )
-    with running(Bed(tmp_path / "bed", records, study, command=in_this_process)) as made:
+    bed = Bed(tmp_path / "bed", records, study, command=in_this_process, ports=free_ports)
+    with running(bed) as made:
         yield made
 
 

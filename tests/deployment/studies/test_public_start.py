@@ -15,6 +15,7 @@ from tests.support.federations.beds import (
     running,
     write_records,
 )
+from tests.support.system.ports import free_ports
 
 from fieldfare.shared.features.public_start import PublicStart, StartFacts
 from fieldfare.shared.finished_model.card import ModelCard
@@ -43,6 +44,7 @@ def write_study(folder: Path) -> Path:
 def bed(tmp_path: Path) -> Iterator[Bed]:
     records = {n: write_records(tmp_path / f"{n}.parquet", seed=s) for s, n in enumerate(NAMES)}
     made = Bed(tmp_path / "bed", records, write_study(tmp_path), command=in_this_process)
+    made.ports = free_ports
     with running(made):
         yield made
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from tests.support.federations.beds import NAMES, check_whole, delivered, running
+from tests.support.system.ports import free_ports
 
 from fieldfare.client.policy.policy import study_columns
 from fieldfare.server.home.layout import CoordinatorHome
@@ -81,6 +82,7 @@ def studies(folder: Path) -> dict[str, Path]:
 def bed(tmp_path: Path) -> Iterator[Bed]:
     records = {n: write_rows(tmp_path / f"{n}.parquet", seed=s) for s, n in enumerate(NAMES)}
     made = Bed(tmp_path / "bed", records, studies(tmp_path)["texts"], command=in_this_process)
+    made.ports = free_ports
     with running(made):
         yield made
 

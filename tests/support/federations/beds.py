@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from tests.support.system.ports import free_ports
 
 from fieldfare.client.home.layout import Home
 from fieldfare.client.institution.restoring import open_ledger
@@ -93,7 +94,7 @@ def small_bed(
     study.write_text(
         STUDY.format(units=UNITS * len(names), steps=steps, deadline=deadline, attempts=attempts)
     )
-    return Bed(folder / "bed", records, study)
+    return Bed(folder / "bed", records, study, ports=free_ports)
 
 
 def resume_by_itself(bed: Bed, *, on: bool, seconds: int = 1) -> None:

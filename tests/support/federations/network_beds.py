@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from tests.support.federations.beds import NAMES, check_whole, delivered
+from tests.support.system.ports import free_ports
 
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.simulations.testbed.testbed import COMMAND, Bed, in_this_process
@@ -74,7 +75,9 @@ def network_bed(folder: Path, model: str, program: Path = COMMAND) -> Bed:
     study = folder / "network.toml"
     study.write_text(STUDY.format(model=model))
     records = {n: write_rows(folder / f"{n}.parquet", seed=s) for s, n in enumerate(NAMES)}
-    return Bed(folder / "bed", records, study, command=in_this_process, program=program)
+    made = Bed(folder / "bed", records, study, command=in_this_process, program=program)
+    made.ports = free_ports
+    return made
 
 
 def check_learned(bed: Bed, run: str) -> None:
