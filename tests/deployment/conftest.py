@@ -112,6 +112,7 @@ def nodes_at(superlink: Superlink) -> Iterator[Nodes]:
 
 @pytest.fixture
 def nodes(superlink: Superlink) -> Iterator[Nodes]:
+    superlink.wait_online(0)  # the lease of one that had to be killed would pass for the next
     with nodes_at(superlink) as made:
         yield made
 

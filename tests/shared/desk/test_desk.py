@@ -13,6 +13,7 @@ from threading import Event
 from typing import Any, Final
 
 import pytest
+from tests.support.system.processes import until
 
 from fieldfare.shared.desk import answering
 from fieldfare.shared.desk.answering import Desk, DeskLimits, DeskLine, serving_desk
@@ -302,13 +303,6 @@ def said(client: DeskClient) -> str:
     except RunError as error:
         return str(error)
     return ""
-
-
-def until(holds: Callable[[], bool]) -> None:
-    ends = time.monotonic() + 10
-    while not holds():
-        assert time.monotonic() < ends
-        time.sleep(0.01)
 
 
 def test_a_defect_says_nothing_but_that_it_ended(
