@@ -386,6 +386,18 @@ class ControlClient:
             RunError: the key was taken off before; that is for good.
         """
         pem, line = spki_of(public_key), openssh_of(spki_of(public_key))
+        if (known := self._registered(line, name)) is not None:
+            return known
+        try:
+            with self._translated():
+                request = RegisterNodeRequest(public_key=pem, name=name)
+                return int(self._client.RegisterNode(request).node_id)
+        except RunError:  # another process of this coordinator may have done it since
+            if (known := self._registered(line, name)) is not None:
+                return known
+            raise
+
+    def _registered(self, line: bytes, name: str) -> int | None:
         for known in self.nodes():
             if known.public_key == line and known.status != "unregistered":
                 return known.node
@@ -394,14 +406,16 @@ class ControlClient:
                     f"{name}: expected a node key that was never taken off, found one that was: "
                     "the institution makes a new one and enrols again"
                 )
-        with self._translated():
-            request = RegisterNodeRequest(public_key=pem, name=name)
-            return int(self._client.RegisterNode(request).node_id)
+        return None
 
     def unregister_node(self, node: int) -> None:
-        """Take a node off, for good."""
-        with self._translated():
-            self._client.UnregisterNode(UnregisterNodeRequest(node_id=node))
+        """Take a node off, for good; one that is off stays so."""
+        try:
+            with self._translated():
+                self._client.UnregisterNode(UnregisterNodeRequest(node_id=node))
+        except RunError:  # another process of this coordinator may have done it since
+            if any(one.node == node and one.status != "unregistered" for one in self.nodes()):
+                raise
 
     def nodes(self) -> tuple[NodeFacts, ...]:
         """Return every node that was ever registered."""

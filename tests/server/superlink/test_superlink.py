@@ -29,7 +29,7 @@ from tests.support.network.coordinator import (
 from fieldfare.client.node.fleet import Arrival, Fleet, RunOverError, SuperlinkEndpoint, joined
 from fieldfare.server.home.initial_setup import build_bundle, bundle_hash
 from fieldfare.server.superlink.control import control_target
-from fieldfare.server.superlink.facts import ControlTarget
+from fieldfare.server.superlink.facts import ControlTarget, NodeFacts
 from fieldfare.server.superlink.quota import ReplyLimits
 from fieldfare.server.superlink.superlink import (
     MOST_OBJECTS,
@@ -198,6 +198,27 @@ def test_a_node_that_is_stopped_while_it_signs_on_signs_off(
 def test_a_key_that_is_none_is_not_registered(link: ControlClient) -> None:
     with pytest.raises(UsageError, match="OpenSSH line, found"):
         link.register_node(b"nonsense", "bank-a")
+
+
+def test_what_another_process_settles_at_the_same_moment_is_no_error(
+    link: ControlClient, superlink: RunningSuperlink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The runner and a command tell the SuperLink of one and the same change."""
+    _, line = new_node()
+    look = link.nodes
+    with control(control_target(superlink.home)) as other:
+
+        def overtaken() -> tuple[NodeFacts, ...]:
+            found = look()
+            monkeypatch.setattr(link, "nodes", look)
+            other.register_node(line, "bank-a")
+            return found
+
+        monkeypatch.setattr(link, "nodes", overtaken)
+        node = link.register_node(line, "bank-a")
+        other.unregister_node(node)
+    link.unregister_node(node)
+    assert {each.node: each.status for each in link.nodes()}[node] == "unregistered"
 
 
 def test_a_run_is_started_seen_and_stopped(link: ControlClient, source: Tasks) -> None:
