@@ -367,6 +367,9 @@ class _OwnVoice(EventLogWriterPlugin):
 # ---- control ---------------------------------------------------------------------------------
 
 
+ENDED: Final = frozenset({"completed", "stopped", "failed"})
+
+
 class ControlClient:
     """A SuperLink's control API; every method raises RunError where it cannot be reached."""
 
@@ -444,10 +447,14 @@ class ControlClient:
 
     def stop_run(self, run: int) -> None:
         """End a run; one that has ended stays as it is."""
-        if self.run_status(run).state in {"completed", "stopped", "failed"}:
+        if self.run_status(run).state in ENDED:
             return
-        with self._translated():
-            self._client.StopRun(StopRunRequest(run_id=run))
+        try:
+            with self._translated():
+                self._client.StopRun(StopRunRequest(run_id=run))
+        except RunError:  # it may have ended since
+            if self.run_status(run).state not in ENDED:
+                raise
 
     def run_status(self, run: int) -> FlowerRunStatus:
         """Return how a run stands; one that is not known any more has failed."""

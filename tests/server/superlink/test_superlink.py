@@ -29,7 +29,7 @@ from tests.support.network.coordinator import (
 from fieldfare.client.node.fleet import Arrival, Fleet, RunOverError, SuperlinkEndpoint, joined
 from fieldfare.server.home.initial_setup import build_bundle, bundle_hash
 from fieldfare.server.superlink.control import control_target
-from fieldfare.server.superlink.facts import ControlTarget, NodeFacts
+from fieldfare.server.superlink.facts import ControlTarget, FlowerRunStatus, NodeFacts
 from fieldfare.server.superlink.quota import ReplyLimits
 from fieldfare.server.superlink.superlink import (
     MOST_OBJECTS,
@@ -232,6 +232,23 @@ def test_a_run_is_started_seen_and_stopped(link: ControlClient, source: Tasks) -
     assert link.run_status(run).state == "stopped"
     link.stop_run(run)  # it has ended: nothing to do
     assert source.acquire() is None
+
+
+def test_a_run_that_ends_while_it_is_stopped_is_no_error(
+    link: ControlClient, superlink: RunningSuperlink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, look = link.start_run(build_bundle(), CONFIGURATION), link.run_status
+    with control(control_target(superlink.home)) as other:
+
+        def overtaken(asked: int) -> FlowerRunStatus:
+            found = look(asked)
+            monkeypatch.setattr(link, "run_status", look)
+            other.stop_run(run)
+            return found
+
+        monkeypatch.setattr(link, "run_status", overtaken)
+        link.stop_run(run)
+    assert link.run_status(run).state == "stopped"
 
 
 def test_a_run_that_flower_does_not_take_is_an_error(link: ControlClient) -> None:
