@@ -24,12 +24,14 @@ from fieldfare.server.superlink.superlink import ControlClient, control, tasks
 WAIT_SECONDS: Final = 120.0
 # Does what the study's name says, and leaves what it saw.
 SCRIPT: Final = """\
-import os, sys, time
+import os, signal, sys, time
 from fieldfare.server.service import run_process
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.system.processes import end_at_once, end_on_defect
 
 def carry_out(home, grid, study, run, *, passphrase=None):
+    if study == "does-not-listen":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # before anybody knows that it runs
     seen = home.run / run
     seen.with_suffix(".new").write_text(f"{os.getpid()}\\n{study}\\n{passphrase}\\n{sys.argv[1:]}\\n")
     seen.with_suffix(".new").rename(seen)
