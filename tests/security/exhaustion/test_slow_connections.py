@@ -24,13 +24,15 @@ from tests.support.network.coordinator import (
     script_with_limits,
     signed,
 )
+from tests.support.system.processes import until
 
 from fieldfare.server.superlink.control import control_target
 from fieldfare.server.superlink.superlink import control
 
 MANY: Final = 256
 HEAD_SECONDS: Final = 3.0
-ATTACK_SECONDS: Final = 12.0
+ATTACK_SECONDS: Final = 12.0  # at least: until nodes had so many answers, and attackers none
+ANSWERED: Final = 10
 HALF_A_LINE: Final = b"GET /health HTTP/1.1\r\nHost: x\r\nX-Y: "
 HEALTH: Final = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -77,6 +79,11 @@ class Dribblers:
     @property
     def all_came(self) -> bool:
         return self.came >= self._many
+
+    @property
+    def are_hung_up_on(self) -> bool:
+        """All came, and a good part of them had to come again."""
+        return self.all_came and self.lost > self._many / 4
 
     def run(self) -> None:
         with ExitStack() as stack:
@@ -132,7 +139,7 @@ def test_dribbling_connections_keep_no_node_out(
     answered = 0
     with dribblers.at_work(), httpx.Client(verify=superlink.trust, timeout=30) as steady:
         end = time.monotonic() + ATTACK_SECONDS
-        while time.monotonic() < end or not dribblers.all_came:
+        while time.monotonic() < end or answered < ANSWERED or not dribblers.are_hung_up_on:
             with httpx.Client(verify=superlink.trust, timeout=30) as fresh:  # a node that starts
                 for client in (fresh, steady):
                     answer = client.post(
@@ -144,9 +151,7 @@ def test_dribbling_connections_keep_no_node_out(
                 assert fresh.get(f"https://{superlink.public}/health").status_code == 200
             answered += 1
             time.sleep(0.25)
-    assert answered >= 10
-    assert dribblers.lost > MANY / 4
-    assert "expected few connections of nobody known" in superlink.log()
+    until(lambda: "expected few connections of nobody known" in superlink.log())
 
 
 @pytest.mark.faults
