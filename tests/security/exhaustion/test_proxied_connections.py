@@ -17,7 +17,7 @@ from tests.support.network.coordinator import RunningSuperlink, new_home, script
 from tests.support.system.processes import until
 
 PROXY: Final = "127.0.0.9"
-HEAD_SECONDS: Final = 1.0
+HEAD_SECONDS: Final = 4.0  # sixteen connections are made before the first is used
 PLACES: Final = 8
 HEALTH: Final = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
 NOWHERE: Final = b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n"
