@@ -43,7 +43,7 @@ from fieldfare.shared.errors import (
 from fieldfare.shared.system.sockets import UnixSocket
 
 ME: Final = os.geteuid()
-QUICK: Final = DeskLimits(places=2, arrive_seconds=0.3, read_seconds=0.3)
+QUICK: Final = DeskLimits(places=2, arrive_seconds=1.5, read_seconds=1.5)
 
 
 class Word(DeskTerm):
@@ -121,7 +121,7 @@ def client(place: Path) -> DeskClient:
 @contextmanager
 def connected(path: Path) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
-        line.settimeout(5)
+        line.settimeout(60)
         line.connect(os.fspath(path))
         yield line
 
