@@ -17,6 +17,7 @@ from tests.support.homes.institutions import (
     home_study,
 )
 from tests.support.homes.journals import logged_text
+from tests.support.system.processes import until
 
 from fieldfare.client.approvals.approval import withdraw
 from fieldfare.client.daemon import reload as reload_module
@@ -317,9 +318,9 @@ def test_a_call_in_work_is_finished_by_whoever_began_it(
     coordinator.pin(coordinator.roster(version=2))
     follower = Thread(target=reloader.reload)
     follower.start()
+    until(lambda: reloader.status().busy)
     follower.join(0.5)
     assert follower.is_alive()  # it waits for the call
-    assert reloader.status().busy
     gate.set()
     caller.join(60)
     follower.join(60)

@@ -187,7 +187,7 @@ def test_a_decision_waits_for_another_to_end(coordinator: Coordinator) -> None:
         waiting.start()
         waiting.join(0.3)
         order.append("first")
-    waiting.join(10)
+    waiting.join(60)
     assert order == ["first", "second"]
 
 

@@ -131,7 +131,7 @@ def test_a_key_may_come_through_a_pipe(
     writer = threading.Thread(target=pipe.write_bytes, args=(content,), daemon=True)
     writer.start()
     assert sign(study, pipe) == 0
-    writer.join(5)
+    writer.join(60)
     assert capsys.readouterr().out.startswith("{")
 
 

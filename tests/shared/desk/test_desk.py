@@ -89,7 +89,7 @@ class Bench:
         raise LedgerError(asked.text)
 
     def wait(self, asked: Nothing, user: int) -> Nothing:
-        self.go.wait(10)
+        self.go.wait(120)
         self.heard.append(("waited", user))
         return asked
 
