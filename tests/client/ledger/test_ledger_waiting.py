@@ -1,7 +1,8 @@
 """An answer that waits: what took its place is in no file, and what peers showed stands with it."""
 
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -67,6 +68,15 @@ def log_bytes(path: Path) -> int:
     return path.with_name(path.name + "-wal").stat().st_size
 
 
+@contextmanager
+def reader_of(path: Path) -> Iterator[None]:
+    """Another program that reads what waits, and keeps the log from being emptied."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM pending").fetchall()
+        yield
+
+
 def test_a_seed_that_a_later_attempt_replaced_is_in_no_file(tmp_path: Path) -> None:
     path = tmp_path / "units.ledger"
     with open_ledger(path) as ledger:
@@ -93,9 +103,7 @@ def test_a_reader_in_the_way_of_the_erasure_keeps_the_answer_in(tmp_path: Path) 
     path = tmp_path / "units.ledger"
     with open_ledger(path) as ledger:
         keep(ledger, answer(SEED))
-        with closing(sqlite3.connect(path, isolation_level=None)) as reader:
-            reader.execute("BEGIN")
-            reader.execute("SELECT * FROM pending").fetchall()
+        with reader_of(path):
             for _ in range(2):  # the second time nothing is replaced any more
                 with pytest.raises(LedgerError, match="another process reading"):
                     keep(ledger, answer(NEXT, attempt=1))
@@ -108,11 +116,8 @@ def test_another_that_finds_the_answer_kept_erases_what_it_replaced(tmp_path: Pa
     path = tmp_path / "units.ledger"
     with open_ledger(path) as ledger, open_ledger(path) as other:
         keep(ledger, answer(SEED))
-        with closing(sqlite3.connect(path, isolation_level=None)) as reader:
-            reader.execute("BEGIN")
-            reader.execute("SELECT * FROM pending").fetchall()
-            with pytest.raises(LedgerError, match="another process reading"):
-                keep(ledger, answer(NEXT, attempt=1))
+        with reader_of(path), pytest.raises(LedgerError, match="another process reading"):
+            keep(ledger, answer(NEXT, attempt=1))
         assert found(path, SEED)
         keep(other, answer(NEXT, attempt=1))
         assert not found(path, SEED)
@@ -122,9 +127,7 @@ def test_no_answer_leaves_before_a_failed_erasure_was_made_good(tmp_path: Path) 
     path = tmp_path / "units.ledger"
     with open_ledger(path) as ledger:
         keep(ledger, answer(SEED))
-        with closing(sqlite3.connect(path, isolation_level=None)) as reader:
-            reader.execute("BEGIN")
-            reader.execute("SELECT * FROM pending").fetchall()
+        with reader_of(path):
             with pytest.raises(LedgerError, match="another process reading"):
                 ledger.forget_run("s", "r", [])
             with pytest.raises(LedgerError, match="another process reading"):
