@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+import shlex
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from enum import StrEnum
@@ -322,7 +323,8 @@ def export(
         typer.echo(
             "A possible victim: protected, and no subject. Name the suspected parties apart."
         )
-    typer.echo(f"Next: fieldfare institution report check --format {form.value} {out}")
+    at = shlex.quote(str(out))
+    typer.echo(f"Next: fieldfare institution report check --format {form.value} {at}")
 
 
 def _with_movements(

@@ -3,6 +3,7 @@
 Who pins or accepts looks at every fingerprint first.
 """
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -387,4 +388,4 @@ def deletions(
     with new_file(out) as file:
         file.writelines(one + b"\n" for one in made)
     typer.echo(f"{out}: {counted(len(made), 'statement')} of deletion")
-    typer.echo(f"Next: fieldfare audit deletions {out} --roster ROSTER")
+    typer.echo(f"Next: fieldfare audit deletions {shlex.quote(str(out))} --roster ROSTER")

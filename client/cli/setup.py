@@ -1,6 +1,7 @@
 """`fieldfare institution setup`: a guided `init` that asks for the settings."""
 
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -208,7 +209,7 @@ def _number(text: str, option: str) -> float:
 
 
 def _next(made: Home) -> list[str]:
-    at = f"--home {made.path}"
+    at = shlex.join(["--home", str(made.path)])
     return [
         f"made {made.path}: keys, institution.toml and policy.toml, for this user alone",
         f"identity     {identity_fingerprint(made)}",

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator
@@ -318,7 +319,7 @@ def transcript_export(
     typer.echo(f"root {done.root}")
     if row.purged:
         typer.echo("its masked vectors were deleted at the end of their time; hashes stay for good")
-    typer.echo(f"Next: fieldfare audit transcript {out}")
+    typer.echo(f"Next: fieldfare audit transcript {shlex.quote(str(out))}")
 
 
 @app.command("coordinator.purge")
@@ -373,4 +374,4 @@ def deletions(
     with new_file(out) as file:
         file.writelines(one + b"\n" for one in statements)
     typer.echo(f"{out}: {counted(len(statements), 'statement')} of deletion")
-    typer.echo(f"Next: fieldfare audit deletions {out} --roster roster.signed")
+    typer.echo(f"Next: fieldfare audit deletions {shlex.quote(str(out))} --roster roster.signed")

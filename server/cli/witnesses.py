@@ -1,6 +1,7 @@
 """`fieldfare coordinator witnesses` and `publish`: what parties outside see of runs."""
 
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -98,7 +99,6 @@ def publish_run(
         return
     typer.echo(f"{out}: {row.run}, signed by {made.witnesses} witnesses")
     typer.echo(f"strangers need your roster key with it: {roster_public(opened)}")
-    typer.echo(
-        f"Next: fieldfare audit transcript {made.transcript} --witnessed {made.heads} "
-        f"--coordinator-key {roster_public(opened)}"
-    )
+    files = [str(made.transcript), "--witnessed", str(made.heads)]
+    words = [*files, "--coordinator-key", roster_public(opened)]
+    typer.echo(f"Next: {shlex.join(['fieldfare', 'audit', 'transcript', *words])}")

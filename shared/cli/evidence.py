@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import platform
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -171,7 +172,7 @@ def _written_lines(out: Path, facts: EvidenceFacts, by: PackSigner | None) -> It
         yield from folded(f"  signed by {by.name}, key ", fingerprint(bytes.fromhex(by.key)))
     if facts.report is None:
         yield "  no transcript was read: --transcript FILE adds what the run itself shows"
-    yield f"Next: fieldfare evidence verify {out}"
+    yield f"Next: fieldfare evidence verify {shlex.quote(str(out))}"
 
 
 @cache

@@ -32,11 +32,11 @@ def ended(keyed: KeyedCoordinator) -> KeyedCoordinator:
 def test_a_transcript_is_exported(
     ended: KeyedCoordinator, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = ended.folder / "recent.transcript"
+    out = ended.folder / "a recent.transcript"
     assert ended.command("transcript", "export", "rec", "--out", str(out)) == 0
     said_lines = capsys.readouterr().out.splitlines()
     assert said_lines[0] == f"{out}: 1 leaves and 1 masked vectors of recent, co-signed by 0"
-    assert said_lines[-1] == f"Next: fieldfare audit transcript {out}"
+    assert said_lines[-1] == f"Next: fieldfare audit transcript '{out}'"
     assert out.read_bytes().startswith(b'{"format":1,"run":"recent"')
     assert ended.command("transcript", "export", "recent", "--out", str(out)) == 2
     out.unlink()
