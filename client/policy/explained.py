@@ -35,7 +35,6 @@ from fieldfare.shared.study.model_sections import named_class
 from fieldfare.shared.study.toml import parse_toml
 from fieldfare.shared.terminal.texts import folded, listed
 
-WIDTH: Final = 92
 INDENT: Final = 14
 SHOWN_COLUMNS: Final = 12
 
@@ -139,7 +138,7 @@ def explain(policy: Policy) -> list[str]:
     found = list(warnings(policy))
     if not found:
         return [*lines, "", "nothing to warn of"]
-    return [*lines, "", *(line for warning in found for line in folded("- ", warning, WIDTH))]
+    return [*lines, "", *(line for warning in found for line in folded("- ", warning))]
 
 
 def _unknown_keys(policy: Policy) -> str:
@@ -247,7 +246,7 @@ def _names(columns: tuple[str, ...] | list[str]) -> str:
 
 
 def _said(topic: str, text: str) -> list[str]:
-    return folded(f"{topic:<{INDENT}}", text, WIDTH)
+    return folded(f"{topic:<{INDENT}}", text)
 
 
 HUNDREDTHS: Final = 100  # epsilon is rounded up to these

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fieldfare.client.policy.explained import WIDTH, explain, policy_text, warnings
+from fieldfare.client.policy.explained import explain, policy_text, warnings
 from fieldfare.client.policy.policy import Policy, study_limit
 from fieldfare.shared.protocol.identity import fingerprint
 from fieldfare.shared.study.toml import parse_toml
+from fieldfare.shared.terminal.texts import NARROW
 
 KINDS = '["training", "evaluation", "fairness", "guard", "moments"]'
 
@@ -89,7 +90,7 @@ def test_it_is_one_screen() -> None:
     )
     assert len(explain(policy_with())) <= 24
     assert len(explain(worst)) <= 40
-    assert max(map(len, explain(worst))) <= WIDTH
+    assert max(map(len, explain(worst))) <= NARROW
 
 
 def test_the_whole_policy_is_told() -> None:
