@@ -189,24 +189,24 @@ class Ledger:
         with self._lock:
             if self._store.answered(debit):
                 return
-            if self._store.knows(debit.request):
-                raise PolicyRefusal(
-                    RefusalCode.ATTEMPT_CLOSED,
-                    "expected a request that was not paid for, found one that peers showed as "
-                    "opened, of which this ledger knew nothing: make a new attempt",
+            try:
+                self._store.check_untold(debit.request)
+                check_debit(
+                    debit,
+                    self._store.balance(debit, self._clock() - self._ahead, portion),
+                    self._limits,
+                    study_limit=study_limit,
+                    max_attempts=max_attempts,
+                    max_tries=max_tries,
+                    portion=portion,
                 )
-            check_debit(
-                debit,
-                self._store.balance(debit, self._clock() - self._ahead, portion),
-                self._limits,
-                study_limit=study_limit,
-                max_attempts=max_attempts,
-                max_tries=max_tries,
-                portion=portion,
-            )
-            self._store.pending.check_set(debit, participants)
-            if debit.side is not Side.ALL:  # what reads all units does not depend on the key
-                self._store.pending.check_split(self._store.split_place(debit.study), split)
+                self._store.pending.check_set(debit, participants)
+                if debit.side is not Side.ALL:  # what reads all units does not depend on the key
+                    self._store.pending.check_split(self._store.split_place(debit.study), split)
+            except PolicyRefusal:
+                # Outside a transaction each look is at another moment.
+                if not self._store.answered(debit):
+                    raise
 
     def waiting(self, study: str, run: str) -> Pending | None:
         """Return the answer of a run that was committed to and not opened, or None.

@@ -33,7 +33,7 @@ from fieldfare.client.ledger.chain import (
 )
 from fieldfare.client.ledger.pending import PendingAnswers
 from fieldfare.shared.canonical import bytes_hash
-from fieldfare.shared.errors import LedgerError
+from fieldfare.shared.errors import LedgerError, PolicyRefusal, RefusalCode
 from fieldfare.shared.privacy.sides import Side, SideCosts, total_of
 from fieldfare.shared.sqlite.database import Database
 
@@ -293,9 +293,18 @@ class Store:
         stated = (one.stated for one in self.statements())
         return [one.debit for one in stated if one.debit is not None]
 
-    def knows(self, request: str) -> bool:
-        """Say whether a request was debited, also where peers told of it."""
-        return self.debited(request) or any(one.request == request for one in self.told())
+    def check_untold(self, request: str) -> None:
+        """Check that a request was not debited because peers told of it.
+
+        Raises:
+            PolicyRefusal: ATTEMPT_CLOSED: it was.
+        """
+        if any(one.request == request for one in self.told()):
+            raise PolicyRefusal(
+                RefusalCode.ATTEMPT_CLOSED,
+                "expected a request that was not paid for, found one that peers showed as opened, "
+                "of which this ledger knew nothing: make a new attempt",
+            )
 
     def debited(self, request: str) -> bool:
         """Say whether a request was debited as it was answered."""

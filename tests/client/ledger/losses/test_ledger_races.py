@@ -5,12 +5,17 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from contextlib import nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from fieldfare.client.ledger.budget import Limits
+import pytest
+
+from fieldfare.client.ledger.budget import Debit, Limits
 from fieldfare.client.ledger.ledger import Ledger
+from fieldfare.shared.errors import PolicyRefusal
 
 PROCESSES: Final = 4
 COST: Final = 10
@@ -87,6 +92,35 @@ def reopened(folder: Path) -> Ledger:
         limits=Limits(yearly_picomu2=LIMIT, lifetime_picomu2=LIMIT),
         clock=lambda: datetime.now(UTC),
     )
+
+
+@pytest.mark.parametrize("look", ["check_untold", "balance"])
+@pytest.mark.parametrize("refused", [False, True])
+def test_what_another_commits_between_two_looks_refuses_no_repeat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, look: str, *, refused: bool
+) -> None:
+    """A limit for one debit: it is this one, so asked again it is free; another one is not."""
+    other = Debit(
+        study="s", run="r", step=0, attempt=0, kind="training", request="2" * 64, cost=COST
+    )
+    debit = replace(other, request="1" * 64) if refused else other
+    with reopened(tmp_path) as ledger, reopened(tmp_path) as twin:
+        looks = getattr(ledger._store, look)
+
+        def late(*given: object) -> object:
+            twin.commit(
+                other,
+                vector=b"v",
+                study_limit=COST,
+                max_attempts=1,
+                sign=lambda _: b"reply",
+                run_states={},
+            )
+            return looks(*given)
+
+        monkeypatch.setattr(ledger._store, look, late)
+        with pytest.raises(PolicyRefusal) if refused else nullcontext():
+            ledger.admit(debit, study_limit=COST, max_attempts=1)
 
 
 def check_answers(ledger: Ledger, outcomes: list[list[tuple[str, str, Any]]]) -> None:
