@@ -41,7 +41,7 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
         raise _existing(path)
     part = path.with_name(f".{path.name}.part")
     with (
-        _named(path),
+        _named(path, part),
         os.fdopen(_own_draft(part), "wb") as file,
         ExitStack() as undone,
     ):
@@ -58,12 +58,16 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Let a disk's no say which file it was about: a write to an open one does not."""
+def _named(path: Path, part: Path) -> Iterator[None]:
+    """Let a disk's no say which file it was about: a write to an open one does not.
+
+    Nobody knows a file's draft, `part`; a no that is about another file keeps its name.
+    """
     try:
         yield
     except OSError as error:
-        error.filename = str(path)  # nobody knows its draft
+        if error.filename is None or str(error.filename) == str(part):
+            error.filename = str(path)
         raise
 
 

@@ -58,6 +58,18 @@ def test_a_disk_that_says_no_is_said_of_the_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_no_names_the_file_that_it_is_about_and_never_a_draft(tmp_path: Path) -> None:
+    """A file that is read meanwhile keeps its name: the one that is written is not to blame."""
+    out, read = tmp_path / "backup", tmp_path / "absent"
+    with pytest.raises(FileNotFoundError) as refused, new_file(out):
+        read.read_bytes()
+    assert str(refused.value.filename) == str(read)
+    lost = tmp_path / "none" / "backup"
+    with pytest.raises(FileNotFoundError) as refused, new_file(lost):
+        pass
+    assert refused.value.filename == str(lost)
+
+
 def test_a_file_that_somebody_laid_in_the_drafts_place_is_not_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
