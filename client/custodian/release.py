@@ -515,10 +515,10 @@ class Door:
         refused after this is thrown away; where its draw has not begun, it never does: draws that
         nobody waits for would hold up the next answer, and the end of the process.
         """
-        drawn = Future[Noise]()
         if self._party.protection is Protection.EXACT:
             drawn = self._beside.submit(self._draw, request, terms)
         else:  # in a simulation it takes less than a thread of its own
+            drawn = Future[Noise]()
             drawn.set_result(self._draw(request, terms))
         try:
             yield drawn
