@@ -168,6 +168,13 @@ def test_laws_stand_in_one_file_with_source_and_date() -> None:
             assert not re.search(named, path.read_text("utf-8")), path
 
 
+def test_no_guidance_is_cited_that_was_rescinded() -> None:
+    """It cited SR 11-7 half a year after SR 26-2 had replaced it, on 17 April 2026."""
+    rescinded = re.compile(r"SR 11-7|SR 21-8|OCC (Bulletin )?2011-12|FIL-22-2017")
+    cited = [f"{said['name']} {said['source']}" for said in laws().values()]
+    assert [one for one in cited if rescinded.search(one) or "sr1107" in one] == []
+
+
 def test_a_missing_fact_is_an_error(facts: EvidenceFacts, monkeypatch: pytest.MonkeyPatch) -> None:
     values = values_of(facts)
     told = {"title": "{{ nothing.here }}", "about": "", "readers": [], "block": []}
