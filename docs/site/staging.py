@@ -11,7 +11,10 @@ from docs.site import commands, names
 from docs.site.notebooks import as_notebook, as_page, cells
 
 ROOT: Final = Path(__file__).parents[2]
-DOCUMENTS: Final = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "LICENSE")
+DOCUMENTS: Final = (
+    *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "LICENSE"),
+    *("GOVERNANCE.md", "MAINTAINERS.md", "CODE_OF_CONDUCT.md", "ROADMAP.md", "CITATION.cff"),
+)
 FIRST: Final = "first_simulation.py"
 _LINES: Final = "```python\nfirst_simulation\n"  # a name, which no formatter of code takes apart
 DATA: Final = "FIELDFARE_DATA"
