@@ -43,7 +43,7 @@ from fieldfare.client.ledger.chain import (
 from fieldfare.client.ledger.peers import PeerRows
 from fieldfare.client.ledger.pending import Pending
 from fieldfare.client.ledger.resplit import forget_split
-from fieldfare.client.ledger.rollback_check import Witness
+from fieldfare.client.ledger.rollback_check import Witness, trusted
 from fieldfare.client.ledger.rows import BATCH, Store
 from fieldfare.client.ledger.schema import erase_log, open_database, whereabouts
 from fieldfare.client.ledger.split import SplitPopulation, publish_part, state_split
@@ -77,7 +77,7 @@ class Ledger:
         self._unit = unit
         self._lock = RLock()
         self._ahead = timedelta(0)  # of the present that peers signed
-        self._settled = -1  # entries up to here are witnessed, and the log was erased after them
+        self._settled: Position | None = None  # so far it is witnessed, and its log erased
         self._unerased = False  # what was destroyed may be in the log still
 
     @classmethod
@@ -248,7 +248,7 @@ class Ledger:
             LedgerError: the ledger cannot be written, or its log not be erased.
         """
         with self._lock:
-            with self._database.transaction():
+            with trusted(self._database, self._store, self._settled):
                 check(PeerRows(self._database, self._store, self._clock()))
                 found = self._store.pending.of_run(answer.study, answer.run)
                 # Also where it is this answer: what it replaced may be in the log still.
@@ -372,7 +372,7 @@ class Ledger:
     ) -> StoredReply:
         """Admit and answer in one transaction, or return what stands; then settle it on disk."""
         with self._lock:
-            with self._database.transaction():
+            with trusted(self._database, self._store, self._settled):
                 admit()
                 found = self._store.reply(debit.request)
                 if found is None:
@@ -390,7 +390,7 @@ class Ledger:
             LedgerError: the ledger cannot be read or written, or its log not be erased.
         """
         with self._lock:
-            with self._database.transaction():
+            with trusted(self._database, self._store, self._settled):
                 yield PeerRows(self._database, self._store, self._clock())
                 last = self._store.tip().position.sequence
             self._settle(last)
@@ -753,13 +753,13 @@ class Ledger:
 
         A crash or a failure in between leaves it to the next caller that wants these bytes.
         """
-        if self._witness is None or sequence <= self._settled:
+        if self._witness is None or (self._settled and sequence <= self._settled.sequence):
             return
         self._erase_log()
         with self._database.transaction():  # its lock keeps a slower process from going back
             position = self._store.tip().position
             self._witness.write(position)
-        self._settled = position.sequence
+        self._settled = position
 
     def _erase_log(self) -> None:
         self._unerased = True  # where this fails; whoever keeps an answer next tries it again

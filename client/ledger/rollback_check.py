@@ -5,10 +5,13 @@ something outside it can tell. The witness is written after every commit and bef
 leaves, so a ledger may be ahead of its witness (a crash in between) but never behind it.
 It lies beside the ledger unless the settings name another place: whoever restores the disk that
 holds both restores both, and then only the institution's own log and signed replies tell.
+The witness is read at the start; a running process remembers what it wrote there last.
 """
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +19,9 @@ from typing import Any, Final
 import rfc8785
 
 from fieldfare.client.ledger.budget import Position, check_count, check_sha256
+from fieldfare.client.ledger.rows import Store
 from fieldfare.shared.errors import LedgerError
+from fieldfare.shared.sqlite.database import Database
 from fieldfare.shared.system.private_files import sync_folder
 
 FORMAT: Final = 2
@@ -142,3 +147,36 @@ class Witness:
         check_count(f"epoch in {self.path}", position.epoch, least=1)
         check_sha256(f"head in {self.path}", position.head)
         return position
+
+
+@contextmanager
+def trusted(database: Database, store: Store, witnessed: Position | None) -> Iterator[None]:
+    """Hold the write lock over a ledger that has all that this process witnessed.
+
+    Formal Guarantees:
+        No debit is added to a history without the newest entry that this process witnessed, so
+        that an older copy which was written over the file of a running custodian gives no budget
+        back. The file is read anew: pages that SQLite keeps in memory may know the entry when the
+        file does not.
+
+    Edge cases:
+        | the file | result |
+        |---|---|
+        | in memory, or nothing was witnessed yet | passes |
+        | other processes went on with it | passes |
+        | an older copy, or a fork of the same length | refused, until a start reads the witness |
+        | of a new epoch, accepted while this process runs | refused, until a start |
+        | moved, with another in its place | the open one is gone on with; the next start refuses |
+
+    Raises:
+        LedgerError: the entry is not there, or the ledger cannot be read.
+    """
+    database.forget_pages()
+    with database.transaction():
+        if witnessed is not None and not store.contains(witnessed):
+            raise LedgerError(
+                f"expected the history with entry {witnessed.sequence} that this process wrote, "
+                "found one without it: the ledger's file was replaced under the running custodian; "
+                "stop it, put the newest copy back, and start it again"
+            )
+        yield

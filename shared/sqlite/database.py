@@ -111,6 +111,14 @@ class Database:
         with self._lock, self._faults():
             return self._connection.execute(statement, values).rowcount
 
+    def forget_pages(self) -> None:
+        """Drop what is kept in memory of the file, so that what is read next is read from it.
+
+        Raises:
+            FieldfareError: the kind's: SQLite reports an error.
+        """
+        self.rows("PRAGMA shrink_memory")
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Hold the write lock; commit to disk at the end, or leave no trace of an exception.

@@ -131,6 +131,51 @@ def test_a_fork_of_the_same_length_is_refused(path: Path, tmp_path: Path) -> Non
         open_ledger(path)
 
 
+@pytest.mark.parametrize("pages", [1, 2000])  # of the cache: more than the ledger has, or fewer
+def test_an_older_copy_over_the_file_of_a_running_ledger_gives_no_budget_back(
+    path: Path, tmp_path: Path, pages: int
+) -> None:
+    """The file keeps its name and its place, as `cp` leaves it; nobody starts anew."""
+    open_ledger(path).close()
+    (backup := tmp_path / "backup").write_bytes(path.read_bytes())
+    with open_ledger(path) as ledger:
+        ledger._database.rows(f"PRAGMA cache_size = {pages}")
+        for step in range(9):
+            commit(ledger, debit(step))
+        position = ledger.position()
+        shutil.copyfile(backup, path)
+        for step in range(9):
+            with pytest.raises(LedgerError, match="entry 9 that this process wrote"):
+                commit(ledger, debit(step, study="another", run="r2"))
+        with pytest.raises(LedgerError, match="entry 9 that this process wrote"), ledger.peers():
+            pass
+    with pytest.raises(LedgerError, match=r"entry 9, head .* ends at entry 0 without it"):
+        open_ledger(path)
+    assert position.cumulative == 90
+
+
+def test_a_fork_of_the_same_length_under_a_running_ledger_is_refused(
+    path: Path, tmp_path: Path
+) -> None:
+    fill(path, range(2))
+    backup = copies(path, tmp_path / "backup")
+    with open_ledger(backup) as ledger:
+        commit(ledger, debit(2, variant="other"))
+    with open_ledger(path) as ledger:
+        commit(ledger, debit(2))
+        shutil.copyfile(backup, path)
+        with pytest.raises(LedgerError, match="entry 3 that this process wrote"):
+            commit(ledger, debit(3))
+
+
+def test_a_ledger_that_another_process_went_on_with_is_gone_on_with(path: Path) -> None:
+    with open_ledger(path) as one, open_ledger(path) as other:
+        for step in range(0, 6, 2):
+            commit(one, debit(step))
+            commit(other, debit(step + 1))
+        assert other.position().sequence == 6
+
+
 def test_a_ledger_ahead_of_its_witness_is_fine_and_catches_up(path: Path, tmp_path: Path) -> None:
     fill(path, range(2))
     backup = copies(path, tmp_path / "backup")
