@@ -1,10 +1,9 @@
 """One call to the custodian: a frame of bytes in, a frame of bytes out.
 
-Frames are read and nothing else; every check of content is the custodian's, and so is every
-refusal but one: a frame that cannot be read is refused as `malformed` here.
+Frames are read and nothing else; every check of content and every refusal is the custodian's. A
+frame that cannot be read is refused as `malformed`.
 """
 
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -15,13 +14,9 @@ from google.protobuf.message import DecodeError
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.wire import custodian_pb2 as pb
 from fieldfare.client.wire.frames import Committed, checked_list, checked_name
-from fieldfare.shared.errors import ProtocolError, RefusalCode
+from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.protocol.messages import LastSum, Refusal
 from fieldfare.shared.transcript.heads import ShownLog
-
-log = logging.getLogger(__name__)
-
-_MALFORMED: Final = Refusal(RefusalCode.MALFORMED).to_bytes()
 
 
 def _describe(custodian: Custodian, frame: bytes) -> pb.DescribeAnswer:
@@ -138,5 +133,5 @@ def answer(custodian: Custodian, call: str, frame: bytes) -> bytes:
     try:
         return CALLS[call].ask(custodian, frame).SerializeToString()
     except (DecodeError, ProtocolError) as error:
-        log.warning("%s refused: malformed frame (%s)", call, type(error).__name__)
-        return CALLS[call].answer(refusal=_MALFORMED).SerializeToString()
+        refusal = custodian.refuse_frame(call, f"malformed frame ({type(error).__name__})")
+        return CALLS[call].answer(refusal=refusal.to_bytes()).SerializeToString()

@@ -57,6 +57,7 @@ from fieldfare.shared.errors import (
     PolicyRefusal,
     ProtocolError,
     RefusalCode,
+    RunError,
     StudyError,
 )
 from fieldfare.shared.privacy.protection import Protection
@@ -144,6 +145,7 @@ class Custodian:
         self._lock = RLock()
         self._prepared: dict[str, _Prepared] = {}
         self._runs: dict[str, RunAtDoor] = {}
+        self._unwritten = False  # a refusal, in the institution's own log
 
     # -- administration -----------------------------------------------------------------
 
@@ -347,6 +349,10 @@ class Custodian:
         """Take the model of a run that was opened and finished here; answers with no content."""
         return self._answer(partial(self._deliver, delivery, model, card))
 
+    def refuse_frame(self, call: str, reason: str) -> Refusal:
+        """Refuse a call whose frame cannot be read; `reason` holds nothing of the frame."""
+        return self._refused(RefusalCode.MALFORMED, ProtocolError(f"{call}: {reason}"), ())
+
     def _answer(
         self, action: Callable[[], Answer], read: Sequence[Request] = ()
     ) -> Answer | Refusal:
@@ -357,7 +363,8 @@ class Custodian:
                 return action()
         except (PolicyRefusal, ProtocolError) as refusal:
             return self._refused(refusal.code, refusal, read)
-        except (KeysError, LedgerError) as error:  # a token that is gone signs nothing either
+        # A token that is gone signs nothing, and workers that died add nothing up.
+        except (KeysError, LedgerError, RunError) as error:
             return self._refused(RefusalCode.LEDGER_UNAVAILABLE, error, read)
 
     def _rejected(self, study: str, said: SaidNo) -> Refusal:
@@ -377,13 +384,18 @@ class Custodian:
         return replace(self._refused(why.code, why, ()), rejection=self._party.sign(body))
 
     def _refused(self, code: RefusalCode, reason: Exception, read: Sequence[Request]) -> Refusal:
-        with correlated(**_about(read)):
-            log.warning("%s refused: %s (%s)", self._party.institution, code.value, reason)
+        name, written = self._party.institution, False
         try:
-            self._decisions.refused(code, str(reason), read[0] if read else None)
+            written = self._decisions.refused(code, str(reason), read[0] if read else None)
+            self._unwritten = False
         except LedgerError as error:
             # A refusal lets nothing out, so it is given even when it cannot be written down.
-            log.error("%s: the refusal is not in the log: %s", self._party.institution, error)  # noqa: TRY400
+            written, self._unwritten = not self._unwritten, True
+            if written:  # the first in a row: a peer can cause as many as it likes
+                log.error("%s: the refusal is not in the log: %s", name, error)  # noqa: TRY400
+        if written:
+            with correlated(**_about(read)):
+                log.warning("%s refused: %s (%s)", name, code.value, reason)
         return Refusal(code)
 
     def _describe(

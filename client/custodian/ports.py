@@ -49,10 +49,11 @@ class DecisionLog(Protocol):
         *,
         asked: Term | None = None,
         limit: Term | None = None,
-    ) -> None:
+    ) -> bool:
         """A call was refused with `code`: the rule in words, what was asked and the limit.
 
-        `request` is None where none could be read, or the call was no release.
+        `request` is None where none could be read, or the call was no release. False where the
+        refusal was counted and not written: it gets no line of its own in any other log either.
         """
         ...
 
@@ -91,8 +92,10 @@ class NoLog:
         *,
         asked: Term | None = None,
         limit: Term | None = None,
-    ) -> None:
-        """Do nothing."""
+    ) -> bool:
+        """Write nothing, and leave every refusal to the process's log."""
+        del code, rule, request, asked, limit
+        return True
 
     def released(self, request: Request, debit: int, position: Position) -> None:
         """Do nothing."""

@@ -6,6 +6,7 @@ Beyond a limit in each minute the lines of one kind that a peer can cause are co
 A count of a custodian's answers since its start, taken on the way into the log.
 """
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -23,6 +24,8 @@ from fieldfare.shared.errors import LedgerError, RefusalCode
 from fieldfare.shared.flood import Flood, Withheld
 from fieldfare.shared.protocol.messages import Request
 from fieldfare.shared.protocol.roster import COORDINATOR
+
+log = logging.getLogger(__name__)
 
 CUSTODIAN: Final = "custodian"
 
@@ -74,20 +77,24 @@ class JournalDecisions:
         *,
         asked: Term | None = None,
         limit: Term | None = None,
-    ) -> None:
+    ) -> bool:
         """Log a refusal: its code, the rule in words, the requested value and the limit.
+
+        Returns:
+            Whether it was written; otherwise it was counted.
 
         Raises:
             LedgerError: the log cannot be written; the refusal stands all the same.
         """
         if not self._admits((Event.REFUSAL, code.value), MOST_REFUSALS):
-            return
+            return False
         details = _place(request) if request else {}
         details |= {"code": code.value, "rule": printable(rule, MAX_SENTENCE)}
         for key, term in (("asked", asked), ("limit", limit)):
             if term is not None:
                 details[key] = printable(term) if isinstance(term, str) else term
         self._journal.append(Event.REFUSAL, CUSTODIAN, **details)
+        return True
 
     def released(self, request: Request, debit: int, position: Position) -> None:
         """Write down an answer before it is sent.
@@ -148,6 +155,8 @@ class JournalDecisions:
 
     def _count(self, kind: Kind, rule: str, **numbers: int) -> None:
         event, name = kind
+        if event is Event.REFUSAL:  # the process's log has each that was written, and this number
+            log.warning("%s refused: %s", name, rule)
         details: dict[str, Value] = {"rule": rule, **numbers}
         if name:
             details[_NAMED.get(event, "run")] = name
@@ -228,10 +237,10 @@ class Tally:
         *,
         asked: Term | None = None,
         limit: Term | None = None,
-    ) -> None:
+    ) -> bool:
         """Count it, whether or not it can be written down, and pass it on."""
         self.refusals[code.value] += 1
-        self._log.refused(code, rule, request, asked=asked, limit=limit)
+        return self._log.refused(code, rule, request, asked=asked, limit=limit)
 
     def released(self, request: Request, debit: int, position: Position) -> None:
         """Pass it on, and count it once it is written down."""

@@ -107,8 +107,9 @@ def test_every_attack_that_worked_has_tests_that_can_fail() -> None:
     table = text_of("docs/attacks.md").partition("\n| attack | what was done |")[2]
     lines = [line for line in table.partition("\n\n")[0].splitlines() if line.startswith("| ")]
     rows = {row[0]: row[2:] for row in (line.strip("| ").split(" | ") for line in lines)}
-    counts = {"C": 3, "H": 4, "M": 7, "L": 8}
-    assert list(rows) == [f"{kind}{n}" for kind, most in counts.items() for n in range(1, most + 1)]
+    assert len(rows) == len(lines)  # no number twice
+    counts = {"C": 3, "H": 4, "M": 7, "L": 8}  # of the first reading; later ones go on from there
+    assert set(rows) >= {f"{kind}{n}" for kind, most in counts.items() for n in range(1, most + 1)}
     bugs = re.findall(r'^bug = ".*\(([A-Z0-9, ]+)\)"$', text_of("tests/mutants.toml"), re.MULTILINE)
     mutants = {attack for bug in bugs for attack in bug.split(", ")}
     for attack, (tests, marks, no) in rows.items():

@@ -25,7 +25,7 @@ class FullLog(NoLog):
     def released(self, *_: object) -> None:
         raise LedgerError("no space left")
 
-    def refused(self, *_: object, **__: object) -> None:
+    def refused(self, *_: object, **__: object) -> bool:
         raise LedgerError("no space left")
 
 

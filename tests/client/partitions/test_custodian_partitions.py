@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,19 @@ import pytest
 from tests.client.partitions.test_local_workers import workers_of
 from tests.support.federations.bench import NAMES, MakeBench
 from tests.support.homes.institutions import Coordinator, OpenCustody, home_study, loaded
+from tests.support.homes.journals import logged
 
+from fieldfare.client.custodian.custodian import Custodian
+from fieldfare.client.journal.decisions import JournalDecisions
+from fieldfare.client.journal.journal import Journal
+from fieldfare.client.partitions import local_workers
 from fieldfare.client.partitions.partitioned_sums import PartitionedSums, WholeUnits, Workplace
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.client.wire.frames import Released
+from fieldfare.shared.errors import RefusalCode
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.privacy.samplers import ExactNoise
-from fieldfare.shared.protocol.messages import ReleaseKind
+from fieldfare.shared.protocol.messages import Refusal, ReleaseKind
 from fieldfare.shared.study.study import Study
 
 
@@ -68,6 +75,34 @@ def test_a_worker_that_dies_in_a_release_costs_no_second_debit_and_no_second_noi
     again = run.ask(name, request)
     assert isinstance(again, Released)
     assert (again.reply, again.vector) == (answers[0].reply, answers[0].vector)
+    assert bench.ledger(name).spent() == bench.plan.training.cost
+    local.close()
+
+
+@pytest.mark.faults
+def test_workers_that_die_are_a_refusal_that_the_institutions_own_log_has(
+    make_bench: MakeBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed again and again, as for want of memory; nothing is paid for, and a repeat is free."""
+    monkeypatch.setattr(local_workers, "MOST_DEATHS", 1)
+    bench = make_bench()
+    name, folder = NAMES[0], tmp_path / "log"
+    sums = made_up(bench.study, 900).sums(bench.study, Workplace(tmp_path / "spill", workers=2))
+    local = workers_of(sums)
+    decisions = JournalDecisions(Journal.open(folder, clock=lambda: datetime.now(UTC)))
+    custodian = Custodian(bench.party(name), bench.ledger(name), ExactNoise(), decisions)
+    custodian.approve(bench.study, lambda: sums)
+    bench.remembers(name, custodian)
+    run = bench.open_run()
+    sums.vector(ReleaseKind.TRAINING, np.zeros(sums.gradients.entries))
+    os.kill(local.processes[0], signal.SIGKILL)
+    request = run.request()
+    assert run.ask(name, request) == Refusal(RefusalCode.LEDGER_UNAVAILABLE)
+    assert bench.ledger(name).spent() == 0
+    (refusal,) = (one for one in logged(folder) if one["event"] == "refusal")
+    assert refusal["details"]["code"] == "ledger_unavailable"
+    assert "expected a worker that adds records up" in refusal["details"]["rule"]
+    assert isinstance(run.ask(name, request), Released)
     assert bench.ledger(name).spent() == bench.plan.training.cost
     local.close()
 

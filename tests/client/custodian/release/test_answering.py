@@ -188,7 +188,7 @@ def test_no_frame_is_refused_and_logged_without_its_content(
     with caplog.at_level(logging.WARNING):
         found = ANSWERS[call].FromString(answer(shared.custodian("bank-b"), call, frame))
     if call in BY_STUDY or frame != b"\x0a\x02\xff\xfe":  # there it is an envelope
-        assert f"{call} refused: malformed frame (DecodeError)" in caplog.text
+        assert f"malformed ({call}: malformed frame (DecodeError))" in caplog.text
     assert found.refusal == MALFORMED
 
 
