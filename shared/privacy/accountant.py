@@ -94,19 +94,21 @@ def mu_squared(sensitivity: Sensitivity, *, sigma: float) -> float:
     return round_up(_squared_reach(sensitivity) / spread)
 
 
-def sigma_for(sensitivity: Sensitivity, *, mu2: float) -> float:
+def sigma_for(sensitivity: Sensitivity, *, mu2: float | Fraction) -> float:
     """Return the smallest noise with which one release costs at most `mu2`.
 
     Args:
         sensitivity: of the sum, with the grid it lives on.
-        mu2: mu^2 that one release may cost, dimensionless; finite, > 0.
+        mu2: mu^2 that one release may cost, dimensionless; finite, > 0. A debit in whole units
+            is a fraction: no double need be it.
 
     Returns:
         sigma on the honest sum, in the units of the sum.
 
     Formal Guarantees:
-        `mu_squared(sensitivity, sigma=result) <= mu2`, and no smaller double
-        will do. Same bits on every machine.
+        The real cost at `result` is at most `mu2`, exactly, and no smaller double
+        will do; for a double, `mu_squared(sensitivity, sigma=result) <= mu2`. Same
+        bits on every machine.
 
     Edge cases:
         | input                    | result                              |
@@ -121,7 +123,7 @@ def sigma_for(sensitivity: Sensitivity, *, mu2: float) -> float:
 
     Source: the inverse of `mu_squared`.
     """
-    mu2 = positive("mu2", mu2)
+    positive("mu2", mu2)
     spread = _squared_reach(sensitivity) / Fraction(mu2)
     return root_up(spread + 4 * Fraction(sensitivity.gamma) ** 2)
 

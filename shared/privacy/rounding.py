@@ -19,7 +19,7 @@ from fieldfare.shared.errors import AccountingError
 _ROOT_BITS = 130
 
 
-def positive(name: str, value: float) -> float:
+def positive(name: str, value: float | Fraction) -> float:
     """Return `value` as a float if it is finite and above zero.
 
     Raises:

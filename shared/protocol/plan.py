@@ -80,7 +80,8 @@ class ReleaseTerms:
         parameter_entries: length of the parameters that a request carries.
         sensitivity: with M; None for a rehearsal, which sums nothing.
         sigma: standard deviation of the honest sum's noise, in the sum's own unit; with local
-            steps, of the noise that each institution adds to its own sum at each of them.
+            steps, of the noise that each institution adds to its own sum at each of them. What
+            requests and cards say; what is drawn is `paid_sigma`.
         cost: debit of one release, in whole units of 1e-12 mu^2.
         word_bits: the ring.
         largest_entry: decoded entries beyond this stop the run, in the sum's own unit.
@@ -112,6 +113,20 @@ class ReleaseTerms:
         return self.cost / PICOMU2
 
     @property
+    def paid_sigma(self) -> float:
+        """The noise that is drawn: sigma, or the double above it.
+
+        Formal Guarantees:
+            The real cost of a sum with this noise is at most its debit, in exact fractions.
+            `sigma` is for the double nearest to the debit, which may be above it by 1.2e-16 of
+            it; requests say that one, so that all versions agree on their bytes.
+        """
+        if self.sensitivity is None:
+            return self.sigma
+        debit = Fraction(self.cost, PICOMU2 * max(1, self.local_steps))
+        return max(self.sigma, sigma_for(self.sensitivity, mu2=debit))
+
+    @property
     def gamma(self) -> float:
         """Grid step."""
         return math.ldexp(1.0, -self.vectors.gamma_bits)
@@ -119,19 +134,20 @@ class ReleaseTerms:
     def share(self, participants: int, collusion_tolerance: int) -> float:
         """Return each participant's noise, in units of gamma.
 
-        It is sigma/sqrt(n-t), rounded up; with local steps all of sigma, whoever else takes part.
+        It is `paid_sigma`/sqrt(n-t), rounded up; with local steps all of it, whoever else takes
+        part.
 
         Formal Guarantees:
-            The shares of n - t participants make a variance of at least sigma^2, exactly: no
-            rounding takes any of it (`local_scale`; with local steps gamma is a power of two).
+            The shares of n - t participants make a variance of at least `paid_sigma`^2, exactly:
+            no rounding takes any of it (`local_scale`; with local steps gamma is a power of two).
 
         Raises:
             AccountingError: n - t < 2, or noise too fine for the grid.
         """
         if self.local_steps:
-            return self.sigma / self.gamma
+            return self.paid_sigma / self.gamma
         return local_scale(
-            sigma=self.sigma,
+            sigma=self.paid_sigma,
             gamma=self.gamma,
             participants=participants,
             collusion_tolerance=collusion_tolerance,

@@ -12,6 +12,7 @@ from fieldfare.shared.errors import AccountingError, StudyError
 from fieldfare.shared.privacy.accountant import mu_squared
 from fieldfare.shared.privacy.discrete_noise import XI_LIMIT, release_xi
 from fieldfare.shared.privacy.gaussian import epsilon_for, mu2_for
+from fieldfare.shared.privacy.sensitivity import NeighbouringRelation
 from fieldfare.shared.privacy.sides import SideCosts
 from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.protocol.plan import (
@@ -247,6 +248,30 @@ def test_shares_add_up_to_sigma_over_the_honest() -> None:
             assert total == pytest.approx(terms.sigma, rel=1e-12)
 
 
+@settings(deadline=None, max_examples=150)
+@given(studies, st.integers(0, 20))
+def test_no_debit_is_below_what_its_noise_costs(plan_of: Study, inside: int) -> None:
+    """In whole fractions, of the noise that is drawn: the debit as a double would not do."""
+    if inside:
+        steps = plan_of.training.steps
+        local = {"mode": "local", "steps": steps, "local_steps": inside}
+        plan_of = Study.model_validate({**plan_of.model_dump(), "training": local})
+    try:
+        plan = plan_for(plan_of)
+    except StudyError:
+        return
+    for terms in plan.releases:
+        assert terms.sensitivity is not None
+        noised = max(1, terms.local_steps)
+        for honest in (2, 4):  # of 4 each share is the half, to the bit
+            share = Fraction(terms.share(honest + 1, 1)) * Fraction(terms.gamma)
+            variance = share**2 * (1 if terms.local_steps else honest)
+            reach = Fraction(terms.sensitivity.l2(NeighbouringRelation.ADD_OR_REMOVE_ONE_UNIT))
+            one = reach**2 / (variance - 4 * Fraction(terms.gamma) ** 2)
+            assert one * noised <= Fraction(terms.cost, PICOMU2)
+        assert terms.sigma <= terms.paid_sigma <= math.nextafter(terms.sigma, math.inf)
+
+
 @pytest.mark.parametrize("epsilon", [0.3, 1.0, 2.15, 4.0])
 def test_no_rounding_makes_shares_add_up_to_less_than_sigma(epsilon: float) -> None:
     """In whole fractions: each share is the least double whose n - t make sigma^2 or more."""
@@ -256,7 +281,7 @@ def test_no_rounding_makes_shares_add_up_to_less_than_sigma(epsilon: float) -> N
     for terms in (plan.training, plan.evaluation, local.training):
         for n in range(4, 60):
             share = Fraction(terms.share(n, 2)) * Fraction(terms.gamma)
-            needed = Fraction(terms.sigma) ** 2 / (1 if terms.local_steps else n - 2)
+            needed = Fraction(terms.paid_sigma) ** 2 / (1 if terms.local_steps else n - 2)
             assert needed <= share**2 <= needed * (1 + Fraction(1, 2**50))
 
 
@@ -347,7 +372,7 @@ def test_local_noise_is_that_of_as_many_sums_together_and_nobody_shares_it() -> 
     assert plan.mu2 == pytest.approx(counterpart.mu2, rel=1e-9)
     for participants, tolerance in ((3, 1), (10, 1), (10, 8)):
         share = plan.training.share(participants, tolerance)
-        assert share == plan.training.sigma / plan.training.gamma
+        assert share == plan.training.paid_sigma / plan.training.gamma
         assert plan.evaluation.share(participants, tolerance) < plan.evaluation.sigma * 2**20
 
 
