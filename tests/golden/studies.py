@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import rfc8785
 from safetensors.numpy import load
 
@@ -106,21 +108,21 @@ def _accounts(folder: Path) -> list[str]:
 
 
 def _messages(folder: Path) -> list[str]:
-    path, source = folder / "sms.csv", data_folder() / "sms" / "SMSSpamCollection.gz"
+    path, source = folder / "sms.parquet", data_folder() / "sms" / "SMSSpamCollection.gz"
     with gzip.open(source, "rt", encoding="utf-8") as file:
         lines = [line.rstrip("\n").partition("\t") for line in file]
     rows = [[str(row), label, text] for row, (label, _, text) in enumerate(lines, start=1)]
-    _write_csv(path, [["message", "label", "text"], *rows])
+    _write_rows(path, [["message", "label", "text"], *rows])
     return ["--records", str(path), "--institutions", "5"]
 
 
 def _comments(folder: Path) -> list[str]:
-    path, rows = folder / "youtube.csv", [["comment", "video", "spam", "text"]]
+    path, rows = folder / "youtube.parquet", [["comment", "video", "spam", "text"]]
     for file in sorted((data_folder() / "youtube").glob("Youtube*.csv")):
         lines = file.read_text("utf-8").lstrip().splitlines(keepends=True)
         for row, line in enumerate(csv.DictReader(lines)):
             rows.append([f"{file.stem}-{row}", file.stem, line["CLASS"], line["CONTENT"]])
-    _write_csv(path, rows)
+    _write_rows(path, rows)
     return ["--records", str(path), "--institution-column", "video"]
 
 
@@ -133,9 +135,11 @@ def _customers(folder: Path) -> list[str]:
     return ["--records", str(units), "--institution-column", "institution"]
 
 
-def _write_csv(path: Path, rows: list[list[str]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as out:
-        csv.writer(out).writerows(rows)
+def _write_rows(path: Path, rows: list[list[str]]) -> None:
+    """Write a header and rows of texts; some have line breaks, which end a row of a CSV file."""
+    names, *rest = rows
+    columns = zip(*rest, strict=True)
+    pq.write_table(pa.table(dict(zip(names, map(list, columns), strict=True))), path)
 
 
 QUICK: Final = (

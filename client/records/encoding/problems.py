@@ -25,8 +25,8 @@ NO_NUMBER: Final = (
 )
 _UNREAD: Final = (
     "expected as many fields as the header, in the file's encoding, found {lines} that cannot be "
-    "read so ({named}); check separators, encoding and quotes: one that does not end takes the "
-    "lines up to the next one with it"
+    "read so ({named}); check separators, encoding and quotes: a text ends with its line, and an "
+    "export whose texts have line breaks belongs in Parquet"
 )
 INFINITE: Final = "expected a finite number, found infinity in {rows}; correct the rows"
 

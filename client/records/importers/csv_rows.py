@@ -3,10 +3,10 @@
 A value that cannot be read is refused with its file and line, and never shown.
 """
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import TextIOWrapper
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -139,16 +139,10 @@ def _wrong(name: str, value: Value) -> str:
 
 
 def line_of(path: Path, row: int) -> int:
-    """Return the line on which a row begins; `row` counts from 0 after the header."""
-    with TextIOWrapper(opened(path), encoding="utf-8", errors="replace", newline="") as stream:
-        reader = csv.reader(stream)
-        place, begins = -1, 1  # the header comes first, after any blank lines
-        for fields in reader:
-            if fields and place == row:
-                break
-            place += bool(fields)
-            begins = reader.line_num + 1
-    return begins
+    """Return the line of a row; `row` counts from 0 after the header, as lines with text do."""
+    with TextIOWrapper(opened(path), encoding="utf-8", errors="replace") as stream:
+        filled = (number for number, line in enumerate(stream, 1) if line.rstrip("\n"))
+        return next(islice(filled, row + 1, None), 1)
 
 
 class CsvFiles:

@@ -1,8 +1,8 @@
-"""CSV as banks export it: any encoding, any usual separator, quoted newlines.
+"""CSV as banks export it: any encoding, any usual separator.
 
 Every field is text, and the separator comes from the header line alone (or is declared), so
-how one row is read never depends on another row (docs/design.md, "The unit"). A compressed file, or
-one in another encoding than UTF-8, passes through a pipe on its way: it is never copied to a disk.
+how one row is read never depends on another row (docs/design.md, "The unit"). A file
+passes through a pipe on its way, which lets whole rows pass alone: it is never copied to a disk.
 """
 
 import codecs
@@ -15,16 +15,14 @@ import select
 import threading
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from io import BufferedReader, TextIOWrapper
 from pathlib import Path
 from typing import Final
 
-import duckdb
-
-from fieldfare.client.records.encoding.problems import SHOWN
+from fieldfare.client.records.sources.csv_lines import MOST_LINE, CsvLines, LeftOut
 from fieldfare.client.records.sources.engine import Feed, Source, UnreadLines, connect, different
 from fieldfare.client.records.sources.mapping import UTF8, ColumnMapping
 from fieldfare.client.records.sources.sql import ColumnType, literal
@@ -35,7 +33,7 @@ SEPARATORS: Final = (",", "\t", ";", "|")
 BLOCK: Final = 1 << 20  # bytes read at once, and asked for as the pipe's size
 _WAIT_MS: Final = 50  # how soon an abandoned pipe is noticed
 MOST_UNREAD: Final = 10_000  # notes of lines that are no rows, some for each: they take memory
-_MARK: Final = "\udcff"  # becomes a byte that is no UTF-8: the engine passes over its line
+_MARK: Final = "\udcff"  # becomes a byte that is no UTF-8: its line is left out
 _MARKING: Final = "fieldfare.unreadable"  # a way to handle bytes that are no text
 _SEPARATOR_LINE: Final = re.compile(r"sep=([,\t;|])")  # as spreadsheets write and read it
 # PKWARE's APPNOTE, section 4.3.7 (.xlsx, .ods), and [MS-CFB], section 2.2 (.xls)
@@ -46,11 +44,19 @@ codecs.register_error(_MARKING, lambda error: (_MARK, getattr(error, "end", 0)))
 
 @dataclass(frozen=True)
 class CsvForm:
-    """How a CSV file is written: lines before its header, separator, column names."""
+    """How a CSV file is written, by its header alone.
+
+    Attributes:
+        skipped: lines before the header.
+        separator: one character.
+        names: of the columns.
+        returns: its lines end with a carriage return alone.
+    """
 
     skipped: int
     separator: str
     names: tuple[str, ...]
+    returns: bool = False
 
 
 def csv_form(
@@ -84,7 +90,7 @@ def csv_form(
             for i, name in enumerate(names)
         ]
     different(str(path), names)
-    return CsvForm(skipped, separator, tuple(names))
+    return CsvForm(skipped, separator, tuple(names), returns=line.endswith("\r"))
 
 
 def _header(path: Path, encoding: str) -> tuple[int, str, str]:
@@ -124,99 +130,28 @@ def opened(path: Path) -> gzip.GzipFile | BufferedReader:
     return path.open("rb")
 
 
-def _scan(path: str, form: CsvForm, *, lenient: bool, threads: bool = True) -> str:
+def _scan(path: str, form: CsvForm, *, lenient: bool) -> str:
     passes = f", ignore_errors=true, store_rejects=true, rejects_limit={MOST_UNREAD}"
-    # On several threads the engine may lose good rows behind a line that is none, where the part
-    # of another thread begins (400 of 1,200 for one such line).
-    passes += ", parallel=false" * (not threads)
     columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in form.names)
     return (
-        f"read_csv({literal(path)}, auto_detect=false, header=true, strict_mode=true, "
-        f"skip={form.skipped}, delim={literal(form.separator)}, quote='\"', escape='\"', "
-        f"null_padding=false, compression='none', columns={{{columns}}}{passes * lenient})"
+        f"read_csv({literal(path)}, auto_detect=false, header=false, strict_mode=true, "
+        f"delim={literal(form.separator)}, quote='\"', escape='\"', null_padding=false, "
+        # On several threads the engine may lose good rows behind a line that is none.
+        f"parallel=false, compression='none', columns={{{columns}}}{passes * lenient})"
     )
 
 
-def _passed_over(connection: duckdb.DuckDBPyConnection) -> UnreadLines:
-    """Return the lines that a lenient scan could not split into fields, or read as UTF-8."""
-    notes = connection.execute("SELECT line FROM reject_errors").fetchall()
-    found = sorted({int(line) for (line,) in notes})
-    return UnreadLines(len(found), tuple(found[:SHOWN]), len(notes) >= MOST_UNREAD)
+class RowsPipe:
+    """A file's rows as UTF-8 at the end of a pipe, filled by a thread of its own."""
 
-
-def _passed_over_again(path: str, form: CsvForm) -> UnreadLines:
-    """Return the same where a last quote does not end: only on several threads it is noted."""
-    with connect(files=[path]) as connection:
-        scan = _scan(path, form, lenient=True)
-        connection.execute(f"SELECT count(COLUMNS(*)) FROM {scan}").fetchall()
-        return _passed_over(connection)
-
-
-def _quotes_end(path: Path) -> bool:
-    with path.open("rb") as stream:
-        return sum(block.count(b'"') for block in iter(partial(stream.read, BLOCK), b"")) % 2 == 0
-
-
-def one_ending(path: Path) -> bool:
-    """Tell whether all lines of a file end alike, as the engine wants them to."""
-    returns, breaks, both, last = 0, 0, 0, b""
-    with path.open("rb") as stream:
-        while block := stream.read(BLOCK):
-            returns += block.count(b"\r")
-            breaks += block.count(b"\n")
-            both += block.count(b"\r\n") + (last == b"\r" and block[:1] == b"\n")
-            last = block[-1:]
-    return returns == 0 or breaks == 0 or returns == breaks == both
-
-
-class _Endings:
-    """Lines that all end with a line feed, outside of quotes; quoted text is unchanged.
-
-    A lone carriage return outside of quotes is no row's: its line is marked, and passed over. As to
-    the engine, a quote begins a quoted text at the beginning of a field alone: where any did, one
-    customer's quote and another's carriage return kept all records from loading.
-    """
-
-    def __init__(self, separator: str) -> None:
-        self.quoted, self._held = False, ""
-        self._opens = frozenset({"", separator, "\n", '"'})
-        self._before = ""  # what stands before the next quote; a quote: one that ended a text
-
-    def plain(self, text: str, *, final: bool) -> str:
-        """Return a part of a file with one kind of line end."""
-        text, self._held = self._held + text, ""
-        if text.endswith("\r") and not final:  # a line feed may follow
-            text, self._held = text[:-1], "\r"
-        parts = text.split('"')
-        for index, part in enumerate(parts):
-            if index:
-                self._pass_quote()
-            if part and not self.quoted:
-                parts[index] = part.replace("\r\n", "\n").replace("\r", _MARK)
-                field = part.rstrip(" ")  # spaces before a quote are no part of a field
-                self._before = field[-1] if field else self._before.replace('"', " ")
-        return '"'.join(parts)
-
-    def _pass_quote(self) -> None:
-        if self.quoted:
-            self.quoted, self._before = False, '"'
-        elif self._before in self._opens:
-            self.quoted = True
-        else:
-            self._before = " "
-
-
-class Utf8Pipe:
-    """A file's text as UTF-8 at the end of a pipe, filled by a thread of its own."""
-
-    def __init__(
-        self, path: Path, encoding: str, *, lenient: bool = False, separator: str = ","
-    ) -> None:
-        """Start to read; with `lenient`, lines with bytes that are no text are passed over."""
-        self._path, self._encoding, self._lenient = path, encoding, lenient
+    def __init__(self, path: Path, form: CsvForm, encoding: str) -> None:
+        """Start to read."""
+        self._path, self._encoding = path, encoding
         self._ended = threading.Event()
         self._problem: RecordsError | None = None
-        self._endings = _Endings(separator)
+        self._lines = CsvLines(
+            form.separator, len(form.names), form.skipped + 1, returns=form.returns
+        )
         self._read, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         os.set_blocking(self._read, True)
         # Many pipes may be open already: this one then keeps its usual size.
@@ -231,12 +166,12 @@ class Utf8Pipe:
         return f"/proc/self/fd/{self._read}"
 
     @property
-    def quotes_end(self) -> bool:
-        """Whether all that was read so far is no half of a quoted text; of lenient ones."""
-        return not self._endings.quoted
+    def left_out(self) -> LeftOut:
+        """The lines that were no rows so far."""
+        return self._lines.left_out
 
     def finish(self) -> RecordsError | None:
-        """End the thread, at the end or before it; raises for bytes that it could not decode."""
+        """End the thread, at the end or before it; returns why there are no more rows, if so."""
         if not self._ended.is_set():
             self._ended.set()
             self._thread.join()
@@ -244,37 +179,24 @@ class Utf8Pipe:
         return self._problem
 
     def _pour(self) -> None:
-        lines = 0
         try:
-            for text in self._texts():
-                self._send(text.encode("utf-8", "surrogateescape"))
-                lines += text.count("\n")
-        except UnicodeError:
-            self._problem = RecordsError(
-                f"{self._path}: expected {self._encoding.upper()} text, found other bytes after "
-                f"line {lines}; declare the encoding that the file has, or write it again"
-            )
+            for block in self._blocks():
+                self._send(self._lines.rows(block))
+                if self._ended.is_set():
+                    return
+            self._send(self._lines.end())
         except (OSError, EOFError, zlib.error):
             self._problem = RecordsError(
                 f"{self._path}: expected a whole file, found a damaged one or a part of one after "
-                f"line {lines}; fetch it again"
+                f"line {self._lines.read}; fetch it again"
             )
         finally:
             os.close(self._write)
 
-    def _texts(self) -> Iterator[str]:
-        decoder = codecs.getincrementaldecoder(self._encoding)(
-            _MARKING if self._lenient else "strict"
-        )
-        endings = self._endings
+    def _blocks(self) -> Iterator[bytes]:
         with opened(self._path) as stream:
-            while block := stream.read(BLOCK):
-                if self._ended.is_set():
-                    return
-                text = decoder.decode(block)
-                yield endings.plain(text, final=False) if self._lenient else text
-        text = decoder.decode(b"", final=True)
-        yield endings.plain(text, final=True) if self._lenient else text
+            blocks = iter(partial(stream.read, BLOCK), b"")
+            yield from blocks if self._encoding == UTF8 else decoded(blocks, self._encoding)
 
     def _send(self, content: bytes) -> None:
         """Write to the pipe until all is in it, or nobody wants it any more."""
@@ -293,56 +215,82 @@ def _written(descriptor: int, content: memoryview) -> int:
         return 0
 
 
+def decoded(blocks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
+    """Yield text in another encoding as UTF-8; what is no text becomes bytes that are none.
+
+    Line by line where a line's end is one byte: of some encodings (ISO-2022, UTF-7) a text that
+    does not go back to Latin letters would change the next line's.
+    """
+    if "\n".encode(encoding) != b"\n":
+        decoder = codecs.getincrementaldecoder(encoding)(_MARKING)
+        for block in blocks:
+            yield _utf8(decoder.decode(block))
+        yield _utf8(decoder.decode(b"", final=True))
+        return
+    held = b""
+    for block in blocks:
+        *lines, held = (held + block).split(b"\n")
+        if lines:
+            yield b"".join(_utf8_line(line, encoding) + b"\n" for line in lines)
+        if len(held) > MOST_LINE:
+            yield _utf8_line(held, encoding)
+            held = b""
+    yield _utf8_line(held, encoding)
+
+
+def _utf8_line(line: bytes, encoding: str) -> bytes:
+    text = line.decode(encoding, _MARKING)
+    return _utf8(text.replace("\n", _MARK) if "\n" in text else text)
+
+
+def _utf8(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
 @contextmanager
 def open_csv(path: Path, declared: ColumnMapping, *, repeats: bool = False) -> Iterator[Source]:
     """Open a CSV file (also `.gz`) as it is declared to be written; `repeats` as in `csv_form`.
+
+    *Formal Guarantees.* How a line is read, and whether it is a row, depends on that line and on
+    the header alone.
 
     Raises:
         RecordsError: its header cannot be read.
     """
     form = csv_form(path, declared, repeats=repeats)
     columns = dict.fromkeys(form.names, ColumnType.TEXT)
-    # Compressed files too: the engine takes half of one for the whole (measured).
-    piped = declared.encoding != UTF8 or path.suffix.lower() == ".gz"
-    with ExitStack() as stack:
+    begin = partial(_rows_feed, path, form, declared.encoding)
 
-        def feed(_: Sequence[str], *, lenient: bool = False) -> Feed:
-            """Begin a reading of the file."""
-            if piped or (lenient and not one_ending(path)):
-                return _decoded(path, form, declared.encoding, lenient=lenient)
-            connection = stack.enter_context(connect(files=[str(path)]))
-            if not lenient:
-                return Feed(connection, _scan(str(path), form, lenient=False))
-            unread = partial(_passed_over, connection)
-            if not _quotes_end(path):
-                unread = partial(_passed_over_again, str(path), form)
-            once = _scan(str(path), form, lenient=True, threads=False)
-            return Feed(connection, once, unread=unread)
+    def whole(_: Sequence[str]) -> Feed:
+        """Begin a reading that a line which is no row ends."""
+        return begin(lenient=False)
 
-        passing = partial(feed, lenient=True)
-        yield Source(str(path), columns, feed, declared.numerals, lenient=passing)
+    def passing(_: Sequence[str]) -> Feed:
+        """Begin a reading that leaves such lines out."""
+        return begin(lenient=True)
+
+    yield Source(str(path), columns, whole, declared.numerals, lenient=passing)
 
 
-def _decoded(path: Path, form: CsvForm, encoding: str, *, lenient: bool) -> Feed:
-    pipe = Utf8Pipe(path, encoding, lenient=lenient, separator=form.separator)
+def _rows_feed(path: Path, form: CsvForm, encoding: str, *, lenient: bool) -> Feed:
+    pipe = RowsPipe(path, form, encoding)
     # The engine looks behind a path when it is allowed: the pipe has to be there first.
     connection = connect(files=[pipe.path])
 
     def finish() -> RecordsError | None:
         """End the pipe; returns what was wrong with it."""
-        problem = pipe.finish()
+        problem, left = pipe.finish(), pipe.left_out
         connection.close()
+        if problem is None and left.fault is not None and not lenient:
+            said = left.fault.value.format(line=left.first[0], encoding=encoding.upper())
+            return RecordsError(f"{path}: {said}")
         return problem
 
-    def passed_over() -> UnreadLines:
-        """Return the lines that a lenient reading passed over."""
-        if pipe.quotes_end:
-            return _passed_over(connection)
-        again = Utf8Pipe(path, encoding, lenient=True, separator=form.separator)
-        try:
-            return _passed_over_again(again.path, form)
-        finally:
-            again.finish()
+    def left_out() -> UnreadLines:
+        """Return the lines that were left out, by the engine too."""
+        notes = connection.execute("SELECT count(DISTINCT line) FROM reject_errors").fetchall()
+        left = pipe.left_out
+        return UnreadLines(left.count + int(notes[0][0]), tuple(left.first))
 
-    scan = _scan(pipe.path, form, lenient=lenient, threads=not lenient)
-    return Feed(connection, scan, finish, passed_over if lenient else UnreadLines)
+    scan = _scan(pipe.path, form, lenient=lenient)
+    return Feed(connection, scan, finish, left_out if lenient else UnreadLines)

@@ -4,7 +4,6 @@ No extension is loaded or installed, no other path opened, no network reached. R
 batches and in the source's order.
 """
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
@@ -164,28 +163,6 @@ def _groups(expressions: Sequence[str]) -> list[list[str]]:
     return groups
 
 
-_LINES: Final = {
-    "Expected Number of Columns": (
-        "expected as many fields as the header in every row, found another number at line {line}; "
-        "check separators and quotes there"
-    ),
-    "Value with unterminated quote": (
-        "expected fields whose quotes end, found another form at line {line}; write a quote inside "
-        "a field twice"
-    ),
-    "Invalid unicode": (
-        "expected UTF-8 text, found other bytes at line {line}; declare the encoding that the file "
-        "has, or write it again"
-    ),
-    "Maximum line size": (
-        "expected rows of at most 2,000,000 bytes, found a longer one at line {line}; a quote that "
-        "does not end makes one, else shorten the texts there"
-    ),
-}
-_OTHER_LINE: Final = (
-    "expected rows as the header announces them, found another form at line {line}; check "
-    "separators and quotes there"
-)
 _NO_MEMORY: Final = (
     f"expected rows that can be read in {MEMORY_LIMIT}, found rows that need more: shorten texts, "
     "leave columns out of the file, or write it as Parquet in row groups of 10,000 rows"
@@ -215,9 +192,7 @@ _REASONS: Final[dict[type[Exception], str]] = {
         "expected a source that may be read, found that permission is denied; give this user access"
     ),
 }
-_DAMAGED: Final = (
-    "expected a readable source, found damaged content or mixed line endings; write it again"
-)
+_DAMAGED: Final = "expected a readable source, found damaged content; write it again"
 
 
 def unreadable(name: str, error: Exception) -> RecordsError:
@@ -228,11 +203,6 @@ def unreadable(name: str, error: Exception) -> RecordsError:
     said = str(error)
     if isinstance(error, duckdb.OutOfMemoryException) or said.startswith("Out of Memory Error"):
         return RecordsError(f"{name}: {_NO_MEMORY}")
-    line = re.search(r"CSV Error on Line: (\d+)", said)
-    if line is not None:
-        # At the start of a line: a record is quoted further on in one.
-        found = (why for mark, why in _LINES.items() if re.search(f"^{mark}", said, re.MULTILINE))
-        return RecordsError(f"{name}: {next(found, _OTHER_LINE).format(line=line[1])}")
     reason = next((why for kind, why in _REASONS.items() if isinstance(error, kind)), _DAMAGED)
     return RecordsError(f"{name}: {reason}")
 

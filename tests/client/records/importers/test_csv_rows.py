@@ -84,13 +84,19 @@ def test_what_may_be_absent_is_null(one: Callable[[str], Path]) -> None:
         read(one("v,b\nnot a code,1\n"), text_value("v", "type", needed=False))
 
 
-def test_lines_are_lines_even_where_rows_have_several(tmp_path: Path) -> None:
-    text = '\na,b\n1,"x\ny\nz"\n2,x\n\n3,"q\nr"\n4,x\n'
+def test_a_rows_line_is_found_whatever_is_empty(tmp_path: Path) -> None:
+    text = '\na,b\n1,"x"\n\r\n\n2,x\n\n3,"q"\n4,x\n'
     plain, packed = tmp_path / "a.csv", tmp_path / "a.csv.gz"
     plain.write_text(text)
     packed.write_bytes(gzip.compress(text.encode()))
     for path in (plain, packed):
-        assert [line_of(path, row) for row in range(4)] == [3, 6, 8, 10]
+        assert [line_of(path, row) for row in range(4)] == [3, 6, 8, 9]
+
+
+def test_a_text_ends_with_its_line(one: Callable[[str], Path]) -> None:
+    """An open quote would take the lines after it into a name that nobody looks at."""
+    with pytest.raises(RecordsError, match="quotes end, found another form at line 2"):
+        read(one('v,b\nx,"y\nz,w\nu,"v"\n'), text_value("v", "type"))
 
 
 def test_a_late_row_of_a_later_batch_is_found(tmp_path: Path) -> None:

@@ -67,11 +67,11 @@ def test_other_names_and_signs_are_declared(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "line", "column"),
     [
-        ("C-4,2025-01-05", "C-4,5 January", 6, "cas_DateOpened"),
-        ("C-2,", "two words,", 4, "cas_ID"),
-        (",Closed,", ",Shut,", 4, "cas_Status"),
+        ("C-4,2025-01-05", "C-4,5 January", 5, "cas_DateOpened"),
+        ("C-2,", "two words,", 3, "cas_ID"),
+        (",Closed,", ",Shut,", 3, "cas_Status"),
         ("ForcedLabour;", "ForcedLaughter;", 2, "vic_TypeOfExploitation"),
-        (",no\n", ",perhaps\n", 4, "con_NonIdentifyingResearchUse"),
+        (",no\n", ",perhaps\n", 3, "con_NonIdentifyingResearchUse"),
         (",A,Housing", ",Farms,Housing", 2, "vic_ForcedLabourIndustry"),
         ("Trafficking,17,", "Trafficking,young,", 2, "vic_AgeWhenTrafficked"),
         ("Trafficking,17,", f"Trafficking,{'9' * 5000},", 2, "vic_AgeWhenTrafficked"),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.support.properties import SHARING
 
 from fieldfare.client.records.sources import csv_text
-from fieldfare.client.records.sources.csv_text import CsvForm, Utf8Pipe, csv_form, open_csv
+from fieldfare.client.records.sources.csv_text import CsvForm, RowsPipe, csv_form, open_csv
 from fieldfare.client.records.sources.engine import UnreadLines
 from fieldfare.client.records.sources.mapping import ColumnMapping
 from fieldfare.client.records.sources.source import open_source
@@ -49,7 +49,10 @@ def test_the_header_line_decides_the_separator(
         pytest.param("\ufeffsep=;\r\na;b\r\n1;2,5\r\n", [("1", "2,5")], id="its separator said"),
         pytest.param("sep=\t\na,b;c;d\te\n1\t2\n", [("1", "2")], id="another one in the names"),
         pytest.param("sep=x,b\n1,2\n", [("1", "2")], id="a name that begins like it"),
-        pytest.param('a,b\n"x\ny",2\n', [("x\ny", "2")], id="newline in quotes"),
+        pytest.param("a,b\r1,2\r3,4\r", [("1", "2"), ("3", "4")], id="returns alone"),
+        pytest.param("a,b\r\n1,2\n3,4\r\n", [("1", "2"), ("3", "4")], id="mixed endings"),
+        pytest.param('a,b\n"1,0",2\n', [("1,0", "2")], id="a separator in quotes"),
+        pytest.param("a,b\n1,2,\n", [("1", "2")], id="a separator at the end"),
         pytest.param('a,b\n"x ""y""",2\n', [('x "y"', "2")], id="quotes in quotes"),
         pytest.param("a,b\n5'10\",2\n", [("5'10\"", "2")], id="quote inside a field"),
         pytest.param("a,b\n\u00a0 1\t,\n", [("1", None)], id="spaces and an empty field"),
@@ -81,13 +84,14 @@ def test_columns_without_a_name_get_one(tmp_path: Path) -> None:
         pytest.param(f"a,b\n1,2\n{MARKER}\n", "line 3", id="too few fields"),
         pytest.param(f"a,b\n1,2\n3,4,{MARKER}\n", "line 3", id="too many fields"),
         pytest.param(f'a,b\n1,"{MARKER}\n3,4\n', "line 2", id="open quote"),
-        pytest.param(f"a,b\r\n1,{MARKER}\n3,4\r\n", "line endings", id="mixed line endings"),
+        pytest.param(f"a,b\n1,2\n1,{MARKER}\r\r\n", "line 3", id="a carriage return"),
+        pytest.param(f'a,b\n"{MARKER}\n3",4\n', "Parquet", id="a line break in quotes"),
         pytest.param(f"{MARKER},{MARKER}\n1,2\n", "found one twice", id="same names"),
         pytest.param("", "header row", id="empty file"),
         pytest.param(MARKER * 200_000, "header row", id="endless header"),
         pytest.param(f"a\n{MARKER * 300_000}\n", "line 2", id="endless field"),
         pytest.param("a,b\n" + "1,2\n" * MANY + f"{MARKER}\n", f"line {MANY + 2}", id="late"),
-        pytest.param("a,b\r\n" + "1,2\r\n" * MANY + f"1,{MARKER}\n", "line", id="late endings"),
+        pytest.param("a,b\r\n" + "1,2\r\n" * MANY + f"1,{MARKER}\r\r\n", "line", id="late endings"),
     ],
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
@@ -142,13 +146,13 @@ def test_other_encodings_are_refused(tmp_path: Path, read_texts: Reader) -> None
 def test_declared_encodings(
     tmp_path: Path, encoding: str, text: str, name: str, read_texts: Reader
 ) -> None:
-    content = f'"{text}";b\r\n"{text}\r\n{text}";1,5\r\n'.encode(encoding)
+    content = f'"{text}";b\r\n"{text};{text}";1,5\r\n'.encode(encoding)
     (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
     found = read_texts(tmp_path / name, ColumnMapping(encoding=encoding))
-    assert found == [{text: f"{text}\r\n{text}", "b": "1,5"}]
+    assert found == [{text: f"{text};{text}", "b": "1,5"}]
 
 
-@given(st.text(st.characters(codec="utf-8", exclude_characters='"\0'), max_size=40))
+@given(st.text(st.characters(codec="utf-8", exclude_characters='"\0\r\n'), max_size=40))
 @settings(SHARING, max_examples=30)
 def test_any_text_survives_any_wide_encoding(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read_texts: Reader, text: str
@@ -166,7 +170,7 @@ def test_any_text_survives_any_wide_encoding(
 
 def test_many_rows_come_in_order_through_the_pipe(tmp_path: Path) -> None:
     rows = 250_001
-    text = "id,x\n" + "".join(f'"u\n{row}",{row}\n' for row in range(rows))
+    text = "id,x\n" + "".join(f'"u,{row}",{row}\n' for row in range(rows))
     (tmp_path / "r.csv").write_bytes(text.encode("utf-16"))
     mapping = ColumnMapping(encoding="utf-16")
     with open_csv(tmp_path / "r.csv", mapping) as source:
@@ -226,7 +230,7 @@ def test_a_pipe_that_nobody_empties_is_given_up(tmp_path: Path) -> None:
     assert {*threading.enumerate()} <= threads
     assert len(list(Path("/proc/self/fd").iterdir())) <= descriptors
 
-    pipe = Utf8Pipe(tmp_path / "r.csv", "utf-16")
+    pipe = RowsPipe(tmp_path / "r.csv", CsvForm(0, ",", ("a",)), "utf-16")
     assert pipe.finish() is None
     assert pipe.finish() is None
     assert {*threading.enumerate()} <= threads
@@ -246,9 +250,18 @@ def test_a_declared_separator_wins(tmp_path: Path, read_texts: Reader) -> None:
         ('u1,5"\r1,0\n', []),
         ('"u1"x",5,1\r\n', []),
         ('y"\r\n', []),
-        ('"u1""\r\nx",5,1\n', ['u1"\r\nx']),
-        (' "u1\r\nx",5,1\n', ["u1\r\nx"]),
-        ('"""u\r1""" ,5,1\n', ['"u\r1"']),
+        ('"u1""\r\nx",5,1\n', ['x"']),
+        (' "u1\r\nx",5,1\n', ['x"']),
+        ('"""u\r1""" ,5,1\n', []),
+        ('"""u1""" ,5,1\n', ['"u1"']),
+        ('"evil,0,1\n', []),
+        ('evil,"0,1\n', []),
+        ('evil,"Bob""x,1\n', []),
+        ('evil,0,"1" x\n', []),
+        ("x" * 2_100_000 + ",5,1\n", []),
+        ("u1,5," + "1" * 1_900_000 + "\n", ["u1"]),
+        ("u1,5," + '"' * 1_900_000 + "\n", ["u1"]),
+        ("u1,5,x" + '"' * 1_900_000 + "\n", []),
     ],
 )
 def test_a_quote_inside_a_field_and_a_carriage_return_keep_no_other_row_away(
@@ -262,12 +275,44 @@ def test_a_quote_inside_a_field_and_a_carriage_return_keep_no_other_row_away(
     assert [one for batch in batches for one in batch.column(0).to_pylist()] == ["a", *kept, "b"]
 
 
-@settings(SHARING, max_examples=25)
-@given(st.lists(st.sampled_from(["a", ",", '"', "\r", "\n", " ", "u,1,0\n"]), max_size=14))
-def test_no_text_keeps_a_file_from_being_read(tmp_path: Path, odd: list[str]) -> None:
-    path = write_csv(tmp_path / "r.csv", f"unit,x,y\na,1,1\n{''.join(odd)}")
-    with open_csv(path, ColumnMapping()) as source:
-        list(source.batches(["unit", "x", "y"], unread=[]))
+SIGNS = [b"a", b",", b'"', b'"', b"\r", b" ", b"\xff", b"\xc3\xa9", b"\0", b"u,1,0"]
+
+
+@settings(SHARING, max_examples=15)
+@given(st.lists(st.lists(st.sampled_from(SIGNS), max_size=9).map(b"".join), max_size=9))
+def test_what_stands_in_a_line_decides_about_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: list[bytes]
+) -> None:
+    """A file gives the rows that each of its lines gives in a file of its own."""
+    with monkeypatch.context() as patch:
+        patch.setattr(csv_text, "BLOCK", 5)
+        together = rows_of(tmp_path, lines)
+    apart = [rows_of(tmp_path, [line]) for line in lines]
+    assert together[0] == [row for rows, _ in apart for row in rows]
+    assert together[1].count == sum(unread.count for _, unread in apart)
+    empty = sum(line in {b"", b"\r"} for line in lines)
+    assert len(together[0]) + together[1].count + empty == len(lines)
+
+
+def rows_of(folder: Path, lines: list[bytes]) -> tuple[list[Any], UnreadLines]:
+    (folder / "r.csv").write_bytes(b"\n".join([b"unit,x,y", *lines, b""]))
+    unread: list[UnreadLines] = []
+    with open_csv(folder / "r.csv", ColumnMapping()) as source:
+        batches = list(source.batches(["unit", "x", "y"], unread=unread))
+    return [row for batch in batches for row in batch.to_pylist()], unread[0]
+
+
+@pytest.mark.parametrize("encoding", ["iso2022_jp", "iso2022_kr", "hz", "utf-7", "shift_jis"])
+def test_a_text_that_does_not_end_in_its_encoding_changes_no_other_line(
+    tmp_path: Path, encoding: str, read_texts: Reader
+) -> None:
+    """Such a text switches to other letters and never back."""
+    odd = {"iso2022_jp": b"\x1b$B", "iso2022_kr": b"\x0e", "hz": b"~{", "utf-7": b"+"}
+    line = b"1," + odd.get(encoding, b"\x81")
+    (tmp_path / "r.csv").write_bytes(b"a,b\n" + line + b"\nx,y\n")
+    with open_csv(tmp_path / "r.csv", ColumnMapping(encoding=encoding)) as source:
+        batches = list(source.batches(["a", "b"], unread=[]))
+    assert batches[-1].to_pylist()[-1] == {"a": "x", "b": "y"}
 
 
 def test_a_mark_before_utf_8_is_tolerated_wherever_the_header_is(

@@ -155,18 +155,6 @@ def test_wide_rows_come_in_order(tmp_path: Path) -> None:
 ENGINE = {
     "memory": (duckdb.OutOfMemoryException(MARKER), "512MB, found rows that need more"),
     "late memory": (OSError(f"Out of Memory Error: {MARKER}"), "write it as Parquet"),
-    "fields": (
-        duckdb.InvalidInputException(
-            f"Invalid Input Error: CSV Error on Line: 7\nOriginal Line: {MARKER}\n"
-            "Expected Number of Columns: 3 Found: 2"
-        ),
-        "number at line 7; check separators",
-    ),
-    "quote": (
-        OSError("CSV Error on Line: 3\nOriginal Line: x\n\nValue with unterminated quote found."),
-        "line 3; write a quote inside a field twice",
-    ),
-    "another line": (OSError("CSV Error on Line: 4\nWhatever"), "found another form at line 4"),
     "type": (duckdb.NotImplementedException(MARKER), "another type; convert"),
     "missing column": (duckdb.BinderException(MARKER), "found one missing"),
     "extension": (duckdb.CatalogException(MARKER), "make a table of it"),
@@ -189,7 +177,7 @@ def test_what_a_file_is_wrong_about_is_said(tmp_path: Path) -> None:
         (b"a,b\n1,2\n3\n", "found another number at line 3"),
         (b'a,b\n1,"2\n3,4\n', "quote inside a field twice"),
         (b"a,b\n" + b"1,2\n" * 5000 + b"1,\xff\n", "found other bytes at line 5002"),
-        (b"a,b\n1," + b"x" * 3_000_000 + b"\n", "2,000,000 bytes"),
+        (b"a,b\n1," + b"x" * 3_000_000 + b"\n", "1,990,000 bytes"),
     ):
         path = tmp_path / "r.csv"
         path.write_bytes(content)
@@ -200,6 +188,7 @@ def test_what_a_file_is_wrong_about_is_said(tmp_path: Path) -> None:
 def test_an_engines_message_is_never_passed_on() -> None:
     for error in (
         duckdb.InvalidInputException(f"CSV Error on Line: 7 {MARKER}"),
+        OSError(f"CSV Error on Line: 7\nOriginal Line: {MARKER}"),
         duckdb.NotImplementedException(MARKER),
         pa.ArrowInvalid(MARKER),
     ):
