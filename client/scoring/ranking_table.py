@@ -32,7 +32,14 @@ from fieldfare.client.scoring.evidence import (
     strongest,
 )
 from fieldfare.client.scoring.ranking import Ranking
-from fieldfare.client.scoring.readings import READINGS, SIGNS, readings_of, signs_of
+from fieldfare.client.scoring.readings import (
+    COLUMN_OF,
+    COLUMNS,
+    READINGS,
+    SIGNS,
+    readings_of,
+    telling_signs_of,
+)
 from fieldfare.client.scoring.selection import Selected
 from fieldfare.client.typologies.typology import Family
 from fieldfare.shared.errors import UsageError
@@ -247,13 +254,13 @@ class AlertTable:
         """Return which harmless readings hold, and what speaks for one, in words."""
         beside = self.ranking.units.beside
         if beside is None:
-            beside = np.full((len(SIGNS), len(self.ranking.units)), np.nan, np.float32)
+            beside = np.full((len(COLUMNS), len(self.ranking.units)), np.nan, np.float32)
         numbers = beside[:, rows]
-        there, places = signs_of(numbers), np.arange(len(SIGNS))
+        there = telling_signs_of(numbers)
         words = np.full(there.shape, None, dtype=object)
-        for at in places:
+        for at, (sign, column) in enumerate(zip(SIGNS, COLUMN_OF, strict=True)):
             one = there[:, at]
-            words[one, at] = [SIGNS[at].said(float(value)) for value in numbers[at, one]]
+            words[one, at] = [sign.said(float(value)) for value in numbers[column, one]]
         names = np.array([one.name for one in READINGS], dtype=object)
         return {
             "readings": _listed(readings_of(numbers), names),
