@@ -10,15 +10,12 @@ from typing import Any, Final
 
 import pyarrow.parquet as pq
 
-from fieldfare.client.scoring.readings import COLUMNS
-from fieldfare.client.typologies.pack import own_pack
 from fieldfare.lab.progress import shown
 from fieldfare.lab.running import checked_seed, is_whole
 from fieldfare.lab.studies import LabStudy
 from fieldfare.shared.errors import UsageError
-from fieldfare.shared.features.features import columns_behind
 from fieldfare.simulations.demo.five_banks import banks_plan, banks_study_text, world_facts
-from fieldfare.simulations.world.studies import day_of_training, pack_for, write_units
+from fieldfare.simulations.world.studies import day_of_training, pack_of, write_units
 from fieldfare.simulations.world.writing import write_world
 
 LEARNING_PEOPLE: Final = 6000  # enough to see something; the demo has 37,500
@@ -90,6 +87,6 @@ def world(
         folder, units = Path(save or Path(scratch) / "world"), Path(scratch) / "units.parquet"
         said("making a world", 0, 1)
         facts = world_facts(write_world(plan, folder))
-        pack = pack_for((*columns_behind(study.agreed.features), *COLUMNS), own_pack())
+        pack = pack_of(study.agreed)
         write_units(folder, pack, units, said, known_by=day_of_training(folder))
         return World(pq.read_table(units, memory_map=False), study, facts)

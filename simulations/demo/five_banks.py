@@ -10,10 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fieldfare.client.scoring.readings import COLUMNS
-from fieldfare.client.typologies.pack import own_pack
 from fieldfare.shared.errors import UsageError
-from fieldfare.shared.features.features import columns_behind
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.study.study import Study, parse_study
 from fieldfare.simulations.beside import ALONE, Beside
@@ -32,7 +29,7 @@ from fieldfare.simulations.world.studies import (
     banks_of,
     day_of_training,
     growth,
-    pack_for,
+    pack_of,
     write_help_records,
     write_units,
 )
@@ -123,9 +120,8 @@ def banks_task(
     bank = DemoBank(home, out, world=world, units=units, seed=seed) if home else None
     plan = banks_plan(federation, seed=seed, people=people, version=version)
     found = write_world(plan, world)
-    pack = pack_for((*columns_behind(study.features), *COLUMNS), own_pack())
     known_by = day_of_training(world)
-    write_units(world, pack, units, said, known_by=known_by, both=both)
+    write_units(world, pack_of(study), units, said, known_by=known_by, both=both)
     choice = RecordsChoice((str(units),), institution_column=INSTITUTION, audit_column=PERSONA)
     said("asking NGOs and the hotline")
     asked = ask_helplines(world, out / HELPLINES, seed=seed)

@@ -11,13 +11,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import tomlkit
 
-from fieldfare.client.typologies.pack import own_pack
-from fieldfare.shared.features.features import columns_behind
 from fieldfare.shared.study.study import parse_study
 from fieldfare.simulations.demo.five_banks import MONTHS, PEOPLE, PREVALENCE, banks_study_text
 from fieldfare.simulations.published.amlsim import SIMULATIONS, derive_amlsim
 from fieldfare.simulations.world.making import WorldPlan
-from fieldfare.simulations.world.studies import AGE_BAND, PERSONA, bank_units, pack_for
+from fieldfare.simulations.world.studies import AGE_BAND, PERSONA, bank_units, pack_of
 from fieldfare.simulations.world.writing import write_world
 
 STUDY_FILE: Final = "study.toml"
@@ -47,7 +45,7 @@ def invented_records(folder: Path, *, seed: int, people: int = PEOPLE) -> BedRec
     _section(study, "training")["steps"] = STEPS
     _section(study, "evaluation").pop("groups")  # the bed's policies open no protected column
     text = tomlkit.dumps(study)
-    pack = pack_for(columns_behind(parse_study(text).features), own_pack())
+    pack = pack_of(parse_study(text))
     plan = WorldPlan.of(people=people, months=MONTHS, seed=seed, prevalence=PREVALENCE, version=1)
     with TemporaryDirectory(prefix="fieldfare-world-") as world:
         write_world(plan, Path(world))

@@ -19,9 +19,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fieldfare.client.records.assembling import Names, read_labels
+from fieldfare.client.scoring.readings import COLUMNS
 from fieldfare.client.typologies.extract import open_extract
 from fieldfare.client.typologies.features import UNIT, feature_table
-from fieldfare.client.typologies.pack import Pack
+from fieldfare.client.typologies.pack import Pack, own_pack
+from fieldfare.shared.features.features import columns_behind
+from fieldfare.shared.study.study import Study
 from fieldfare.simulations.beside import ALONE, Beside
 from fieldfare.simulations.metrics import UNKNOWN
 from fieldfare.simulations.world.observed import LATEST
@@ -45,6 +48,18 @@ def pack_for(features: Sequence[str], pack: Pack) -> Pack:
         UsageError: a feature is of no indicator of the pack.
     """
     return pack.chosen(dict.fromkeys(name.partition("_")[0] for name in features))
+
+
+def pack_of(study: Study) -> Pack:
+    """Return the own pack's indicators that a study reads, and those that the order of review does.
+
+    Harmless readings stand beside a study's features (client/scoring/readings.py): whoever ranks
+    without them looks at farm contractors 20 times as often as at others.
+
+    Raises:
+        UsageError: a feature is of no indicator of the pack.
+    """
+    return pack_for((*columns_behind(study.features), *COLUMNS), own_pack())
 
 
 def banks_of(world: Path) -> list[str]:

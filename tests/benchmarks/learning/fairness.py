@@ -7,7 +7,7 @@ hashes), and its five banks learn together at their study's epsilon (as much noi
 adds, from the fast seeded source). Each bank reviews the first 2 % of its own held-out customers,
 ranked by the shared model as it came and by the same used at home. Settings were chosen on seeds
 below 100.
-Ends with 1 where people whom an alert may harm most are reviewed more often than is promised.
+Ends with 1 where a named look-alike is reviewed more often than is promised (harm rule 5).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,18 +16,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-import numpy as np
 import typer
 from tests.benchmarks.gain import SEEDS
 from tests.benchmarks.harness import FOLDER, Bench, BenchRow, numbers
 from tests.support.records.frozen_worlds import check_frozen, frozen_plan, frozen_study
 
 from fieldfare.client.own_model.own_fits import SumModel
-from fieldfare.client.scoring.readings import COLUMNS
 from fieldfare.client.scoring.selection import AlertBudget
-from fieldfare.client.typologies.pack import own_pack
 from fieldfare.shared.evaluation.groups import Interval, ratio_of
-from fieldfare.shared.features.features import columns_behind
 from fieldfare.shared.models import model_for
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.study import Study
@@ -40,8 +36,8 @@ from fieldfare.simulations.federation.population import (
     load_population,
 )
 from fieldfare.simulations.federation.reviews import Reviews, reviews_of
-from fieldfare.simulations.report.words import SPARED
-from fieldfare.simulations.world.studies import INSTITUTION, PERSONA, pack_for, write_units
+from fieldfare.simulations.world.personas import LOOK_ALIKES, PERSONAS
+from fieldfare.simulations.world.studies import INSTITUTION, PERSONA, pack_of, write_units
 from fieldfare.simulations.world.writing import write_world
 
 SHARED: Final = "shared"
@@ -56,7 +52,7 @@ class FairRow:
     """One world under one model and order: counts of all banks, and recall.
 
     Attributes:
-        units, wrong: by group, the unlabelled held-out units and those of them that are reviewed.
+        units, wrong: by persona, the unlabelled held-out units and those that are reviewed.
         cases, found: labelled ones, and those of them that are reviewed.
     """
 
@@ -75,7 +71,7 @@ def measure_seed(study: Study, people: int, seed: int, folder: Path) -> Iterator
     plan = frozen_plan(people, seed)
     write_world(plan, world)
     check_frozen(world, plan)
-    write_units(world, pack_for((*columns_behind(study.features), *COLUMNS), own_pack()), units)
+    write_units(world, pack_of(study), units)
     choice = RecordsChoice((str(units),), institution_column=INSTITUTION, audit_column=PERSONA)
     population = load_population(study, choice, seed=seed)
     budget = AlertBudget(share=study.evaluation.alert_budget)
@@ -103,8 +99,7 @@ def _models(study: Study, population: Population, seed: int) -> dict[str, Mappin
 def _row(found: Reviews, reviewed: Any, seed: int, ranked_by: str, order: str) -> FairRow:
     negatives = found.labels == 0
     units, wrong = (
-        {name: int((some & (found.groups == name)).sum()) for name in SPARED}
-        | {"others": int((some & ~np.isin(found.groups, SPARED)).sum())}
+        {life.name: int((some & (found.groups == life.name)).sum()) for life in PERSONAS}
         for some in (negatives, negatives & reviewed)
     )
     cases, hit = int((~negatives).sum()), int((reviewed & ~negatives).sum())
@@ -113,11 +108,14 @@ def _row(found: Reviews, reviewed: Any, seed: int, ranked_by: str, order: str) -
 
 def pooled_times(rows: Sequence[FairRow], name: str) -> Interval | None:
     """Return how often a group is reviewed beside all others, over all worlds."""
-    counts = [
-        (sum(row.wrong[one] for row in rows), sum(row.units[one] for row in rows))
-        for one in (name, "others")
-    ]
-    return ratio_of(*counts)
+    (wrong, units), others = counted(rows, name), [n for n in rows[0].units if n != name]
+    rest = [counted(rows, one) for one in others]
+    return ratio_of((wrong, units), (sum(one for one, _ in rest), sum(one for _, one in rest)))
+
+
+def counted(rows: Sequence[FairRow], name: str) -> tuple[int, int]:
+    """Return how many unlabelled units of a group are reviewed, and how many there are."""
+    return sum(row.wrong[name] for row in rows), sum(row.units[name] for row in rows)
 
 
 def recall_of(rows: Sequence[FairRow]) -> float:
@@ -131,9 +129,16 @@ def lines(rows: Sequence[FairRow]) -> list[str]:
     for ranked_by in dict.fromkeys(row.ranked_by for row in rows):
         for order in (BY_SCORE, IN_TIERS):
             some = [row for row in rows if (row.ranked_by, row.order) == (ranked_by, order)]
-            times = "; ".join(f"{name} {_times(pooled_times(some, name))}" for name in SPARED)
-            said.append(f"{ranked_by}, {order}: recall {recall_of(some):.3f}; {times}")
+            said.append(f"{ranked_by}, {order}: recall {recall_of(some):.3f}; {_of_all(some)}")
     return said
+
+
+def _of_all(rows: Sequence[FairRow]) -> str:
+    """Return every group with its count, most often reviewed first."""
+    times = {name: pooled_times(rows, name) for name in rows[0].units}
+    order = sorted(times, key=lambda name: -(one.value if (one := times[name]) else 0.0))
+    counts = {name: counted(rows, name) for name in order}
+    return "; ".join(f"{n} {_times(times[n])}, {counts[n][0]} of {counts[n][1]}" for n in order)
 
 
 def _times(times: Interval | None) -> str:
@@ -157,7 +162,7 @@ def words(found: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def promises(found: Sequence[dict[str, Any]]) -> list[BenchRow]:
-    """Return what is promised of those whom an alert may harm most."""
+    """Return what is promised of every named look-alike."""
     rows = [FairRow(**row) for row in found]
     return [
         one
@@ -168,10 +173,11 @@ def promises(found: Sequence[dict[str, Any]]) -> list[BenchRow]:
 
 def _promised(ranked_by: str, rows: Sequence[FairRow]) -> Iterator[BenchRow]:
     before, after = ([row for row in rows if row.order == order] for order in (BY_SCORE, IN_TIERS))
-    for name in SPARED:
-        times = pooled_times(after, name)
-        fine = times is not None and times.value <= MOST_TIMES
-        yield BenchRow(f"{ranked_by}: {name}", _times(times), f"{MOST_TIMES} or less", fine)
+    for name in sorted({life.name for life in LOOK_ALIKES} & set(after[0].units)):
+        times, (wrong, units) = pooled_times(after, name), counted(after, name)
+        fine = not wrong or (times is not None and times.value <= MOST_TIMES)
+        said = f"{_times(times)}, {wrong} of {units}"
+        yield BenchRow(f"{ranked_by}: {name}", said, f"{MOST_TIMES} or less", fine)
     lost = 1 - recall_of(after) / max(recall_of(before), 1e-9)
     what = f"{ranked_by}: recall lost"
     yield BenchRow(what, f"{lost:.1%}", f"{MOST_RECALL:.0%} or less", lost <= MOST_RECALL)
