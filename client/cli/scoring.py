@@ -164,13 +164,13 @@ def _excluded(scored: Scored) -> str:
 
 
 def _last(scored: Scored) -> Iterator[str]:
-    """Say how many a harmless reading fits, or that none was tried."""
+    """Say how many a harmless reading fits, and which numbers it could not ask for."""
     units = scored.ranking.units
     if last := int((units.tiers == ONE_HOLDS).sum()):
         yield f"{last:,} come after all others: a harmless reading fits them"
-    elif units.rows is None and units.lacking:
+    if units.rows is None and units.lacking:
         yield (
-            f"no harmless reading is tried whole: the records lack {', '.join(units.lacking)} "
+            f"not every harmless reading is tried: the records lack {', '.join(units.lacking)} "
             "(typologies run computes them)"
         )
 

@@ -590,18 +590,24 @@ def fared(results: Results) -> str:
 
 
 def spared(results: Results) -> str:
-    """Say whether those whom an alert may harm most are reviewed too often; empty if unknown."""
-    rows = [
-        row
-        for row in (results.get("groups") or {}).get("rows") or []
-        if row["name"] in SPARED and row.get("times") is not None
-    ]
-    if not rows:
-        return ""
+    """Say how often those whom an alert may harm most are reviewed, and whoever is too often.
+
+    Whom the rule of twice does not hold for stands there with a count; empty if nothing is known.
+    """
+    rows = [row for row in _false_rates(results) if row.get("times") is not None]
+    named = sorted((row for row in rows if row["name"] in SPARED), key=lambda row: row["name"])
+    often = [row for row in rows if row not in named and float(row["times"]["value"]) > TOO_OFTEN]
     said = [
         f"{spoken(row['name'])} {percent(row['false_positive_rate'])}, {_times_words(row['times'])}"
-        for row in rows
+        for row in named
     ]
+    said += [
+        f"{spoken(row['name'])} {row['false_positives']} of {_negatives(row):,}, "
+        f"{_times_words(row['times'])}"
+        for row in often
+    ]
+    if not said:
+        return ""
     return f"Reviewed in vain, beside all other unlabelled {units(results)}: {'; '.join(said)}."
 
 

@@ -209,6 +209,15 @@ def test_harm_rule_5_those_whom_an_alert_harms_most_are_named(wrong: int, said: 
     )
 
 
+def test_harm_rule_5_whoever_is_reviewed_too_often_is_named_with_a_count() -> None:
+    """Only two groups were named; farm contractors were reviewed 20 times as often, unsaid."""
+    text = words.spared(reviewed(farm_contractor=(130, 20), trucker=(300, 3), salaried=(9000, 90)))
+    assert text.startswith("Reviewed in vain, beside all other unlabelled customers: farm contr")
+    assert "farm contractor 20 of 130, 15.4 times (10.0 to 24.4, more than twice)" in text
+    assert "trucker" not in text
+    assert "salaried" not in text
+
+
 def test_what_harmless_readings_cost_is_said_in_recall() -> None:
     found = reviewed(survivor_rebuilding=(100, 8), salaried=(1000, 10))
     found["groups"] |= {"recall": 0.55, "recall_by_score": 0.57,

@@ -5,6 +5,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from fieldfare.client.scoring.readings import COLUMNS
 from fieldfare.shared.study.study import load_study
 from fieldfare.simulations.demo.five_banks import banks_study
 from fieldfare.simulations.testbed.records import BedRecords, amlsim_records, invented_records
@@ -29,7 +30,7 @@ def test_three_invented_banks_and_a_study_of_forty_steps_over_them(tmp_path: Pat
     made = invented_records(tmp_path, seed=0, people=3_000)
     study = load_study(made.study)
     assert sorted(made.records) == ["bank-a", "bank-b", "bank-c"]
-    total = check(made, {"label", *(feature.name for feature in study.features)})
+    total = check(made, {"label", *COLUMNS, *(feature.name for feature in study.features)})
     assert 0.9 < total / study.records.units < 1.1  # the public count is round
     assert study.training.steps == 40
     assert study.features == banks_study().features

@@ -13,11 +13,15 @@ from tests.simulations.world.conftest import Written
 
 from fieldfare.client.records.canonical.bank import TABLES
 from fieldfare.client.records.sources.covering import bank_codes
+from fieldfare.client.scoring.readings import COLUMNS
 from fieldfare.client.typologies.extract import open_extract
 from fieldfare.client.typologies.features import feature_table
 from fieldfare.client.typologies.pack import own_pack
 from fieldfare.shared.errors import UsageError
+from fieldfare.shared.features.features import columns_behind
+from fieldfare.simulations.demo.five_banks import banks_study
 from fieldfare.simulations.metrics import UNKNOWN
+from fieldfare.simulations.world.institutions import WorldFederation
 from fieldfare.simulations.world.society import keys
 from fieldfare.simulations.world.studies import (
     bank_units,
@@ -25,6 +29,7 @@ from fieldfare.simulations.world.studies import (
     day_of_training,
     last_day,
     pack_for,
+    pack_of,
     write_units,
 )
 from fieldfare.simulations.world.tables import customer_ids
@@ -39,6 +44,16 @@ def test_only_the_indicators_that_give_the_features_are_computed() -> None:
     assert [one.id for one in pack_for(FEATURES, own_pack()).indicators] == ["R01", "R04", "R06"]
     with pytest.raises(UsageError, match="R99"):
         pack_for(["R99"], own_pack())
+
+
+@pytest.mark.parametrize("federation", WorldFederation)
+def test_records_of_a_banks_study_hold_what_the_order_of_review_reads(
+    federation: WorldFederation,
+) -> None:
+    """Three numbers of harmless readings were in no records of the banks of `make federation`."""
+    study = banks_study(federation)
+    there = {spec.name for spec in pack_of(study).features}
+    assert {*columns_behind(study.features), *COLUMNS} <= there
 
 
 def test_banks_and_the_last_day_are_those_of_the_world(written: Written) -> None:

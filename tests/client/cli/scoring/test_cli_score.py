@@ -87,10 +87,11 @@ def test_wrong_input_says_what_to_do(analyst: Analyst) -> None:
 def test_what_no_harmless_reading_could_see_is_said(analyst: Analyst) -> None:
     status, said, _ = analyst("score", "--model", "run-1", "--out", analyst.folder / "bare.parquet")
     assert status == 0
-    assert "the records lack R21_kept, R38_share, R17_kinds, R39_kept, R21" in said
+    assert "the records lack R21_kept, R38_share, R17_kinds, R25_ratio, R39_kept, R21" in said
     rows = customers(2000)
     rows |= {"R39_kept": [0.5] * 2000, "R21": [0.1] * 2000}
     path = write(analyst.folder / "whole.parquet", rows)
     out = analyst.folder / "all.parquet"
     _, said, _ = analyst("score", "--model", "run-1", "--records", path, "--out", out)
     assert "2,000 come after all others: a harmless reading fits them" in said
+    assert "not every harmless reading is tried: the records lack R21_kept" in said
