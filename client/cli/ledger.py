@@ -46,7 +46,7 @@ from fieldfare.client.oversight.transcript_check import (
     check_transcript,
 )
 from fieldfare.client.policy.policy import load_policy
-from fieldfare.shared.audit.verdict import AuditVerdict, RequiredCosigners
+from fieldfare.shared.audit.verdict import AuditVerdict, RequiredCosigners, quorum_words
 from fieldfare.shared.cli.audit import RequiredOption
 from fieldfare.shared.cli.evidence import EvidenceSource, GatheredEvidence, GivenEvidence
 from fieldfare.shared.errors import ProtocolError, UsageError
@@ -368,6 +368,8 @@ def _rest(found: TranscriptCheck, institution: str) -> list[str]:
         text.append(f"you co-signed {found.cosigned} of {report.leaves} leaves")
     else:
         text.append("you have not co-signed it: your custodian does so at a run's end")
+    if words := quorum_words(report):
+        text.append(words)
     if found.model is not None:
         text.append(f"your model of this run is the transcript's: {found.model.folder}")
     elif report.model:

@@ -28,6 +28,7 @@ from fieldfare.client.home.models import (
     MODEL,
     ModelProvenance,
     ModelStanding,
+    card_checks,
     find_model,
     keep_joining,
     kept_models,
@@ -418,8 +419,8 @@ def show(
     if as_json:
         typer.echo(found.card.to_bytes().decode())
         return
-    measured = found.recomputed is not None and found.recomputed.metrics
-    console().print(card_text(found.card, measured=measured))
+    checks = card_checks(institution.settings.id, found.recomputed)
+    console().print(card_text(found.card, checks.metrics))
     typer.echo("")
     typer.echo(f"verified: {found.words}")
     typer.echo(f"page:     {kept.page}")

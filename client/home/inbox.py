@@ -21,6 +21,7 @@ from fieldfare.client.home.models import (
     RECOMPUTED_FILE,
     KeptModel,
     card_checks,
+    cards_of,
     check_model,
     evidence_of,
     in_the_run,
@@ -41,7 +42,6 @@ from fieldfare.client.home.studies import (
 from fieldfare.client.journal.entries import Event
 from fieldfare.client.journal.journal import Journal
 from fieldfare.client.records.settings import check_unit
-from fieldfare.shared.canonical import canonical_bytes
 from fieldfare.shared.errors import (
     LedgerError,
     PackageError,
@@ -60,6 +60,7 @@ from fieldfare.shared.study.study import MAX_STUDY_BYTES, Study, check_deployabl
 
 MOST_UNDECIDED: Final = 64  # studies
 MOST_MODELS: Final = 256  # of one study
+MOST_CARDS: Final = 16  # of one model: each is logged, and a coordinator could send them for ever
 EVER_APPROVED: Final = frozenset({State.APPROVED, State.WITHDRAWN})
 
 Clock = Callable[[], datetime]
@@ -149,18 +150,20 @@ class HomeInbox:
         """Keep a finished model; the same delivery again changes nothing.
 
         A model that is known to be the run's takes the place of one that is the coordinator's word
-        alone: a false one that came first locks nothing out.
+        alone, and another card of the same model that of one whose figures nobody here read off
+        their sum: a false one that came first locks nothing out.
 
         Raises:
             PolicyRefusal: another model of the same run is here, with no less evidence; the study
-                was never approved here; or too many of its models are kept.
+                was never approved here; or too many of its models, or cards, came.
             ProtocolError: no model of this study, or a card that misstates it.
             LedgerError: it cannot be kept or logged.
         """
         with _faults(self._home), deciding(self._home):
             study = self._study(delivery.study)
             checked = check_model(study, delivery, model, card)
-            if self._is_here(delivery, model, card, evidence):
+            kept = self._kept(delivery)
+            if self._is_here(kept, model, card, evidence):
                 return
             self._journal.append(
                 Event.MODEL_RECEIVED,
@@ -173,8 +176,9 @@ class HomeInbox:
             recomputed, finished = None, evidence is ModelEvidence.FINISHED
             if evidence is not ModelEvidence.UNVERIFIED:
                 measured = evidence is ModelEvidence.MEASURED
-                note = in_the_run(delivery.model, self._clock(), metrics=measured)
-                files[FINISHED_FILE if finished else RECOMPUTED_FILE] = canonical_bytes(note)
+                cards = 1 if kept is None else cards_of(kept) + 1
+                note = in_the_run(delivery.model, self._clock(), metrics=measured, cards=cards)
+                files[FINISHED_FILE if finished else RECOMPUTED_FILE] = note.to_bytes()
                 recomputed = None if finished else note
             checks = card_checks(load_settings(self._home).id, recomputed, finished=finished)
             page = card_page(checked.card, study, checked.parameters, checks)
@@ -191,13 +195,11 @@ class HomeInbox:
             )
         return kept_study(self._home, study, self._roster).study
 
-    def _is_here(
-        self, delivery: Delivery, model: bytes, card: bytes, evidence: ModelEvidence
-    ) -> bool:
-        """Tell whether this very model is kept, with as much evidence.
+    def _kept(self, delivery: Delivery) -> KeptModel | None:
+        """Return the model that a run delivered before.
 
         Raises:
-            PolicyRefusal: another of the same run is, or there is room for no more.
+            PolicyRefusal: there is none, and room for no more.
         """
         try:
             kept = kept_model(self._home, delivery.study, delivery.run)
@@ -205,11 +207,27 @@ class HomeInbox:
             raise ProtocolError(str(error)) from None
         if kept is None:
             self._check_number(delivery.study)
+        return kept
+
+    def _is_here(
+        self, kept: KeptModel | None, model: bytes, card: bytes, evidence: ModelEvidence
+    ) -> bool:
+        """Tell whether this very model is kept, with as much evidence.
+
+        Raises:
+            PolicyRefusal: another of the same run is.
+        """
+        if kept is None:
             return False
-        known = evidence_of(kept).value
-        if _holds(kept, model, card):
-            return known >= evidence.value
-        if known < evidence.value:
+        known = evidence_of(kept)
+        found_model, found_card = _files(kept)
+        if (found_model, found_card) == (model, card):
+            return known.value >= evidence.value
+        if known.value < evidence.value:
+            return False
+        # Which of two cards is true nobody here knows before the sum was read; neither is used.
+        unread = known is evidence and known is not ModelEvidence.MEASURED
+        if unread and found_model == model and cards_of(kept) < MOST_CARDS:
             return False
         raise PolicyRefusal(
             RefusalCode.REPLAY_CHANGED,
@@ -227,12 +245,13 @@ class HomeInbox:
             )
 
 
-def _holds(kept: KeptModel, model: bytes, card: bytes) -> bool:
+def _files(kept: KeptModel) -> tuple[bytes, bytes]:
+    """Return a kept model and its card."""
     try:
         found = kept.read()
     except UsageError:  # incomplete or changed: not what is delivered now
-        return False
-    return (found.model, found.card) == (model, card)
+        return b"", b""
+    return found.model, found.card
 
 
 @contextmanager

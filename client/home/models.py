@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fieldfare.client.custodian.ports import ModelEvidence
 from fieldfare.client.home.layout import DELIVERY_FILE, Home
-from fieldfare.shared.canonical import canonical_bytes
+from fieldfare.shared.canonical import content_bytes
 from fieldfare.shared.errors import ProtocolError, UsageError
 from fieldfare.shared.finished_model.card import ModelCard, Time
 from fieldfare.shared.finished_model.card_page import NOTHING, STATED, CardChecks, card_page
@@ -201,6 +201,7 @@ def _read(path: Path, limit: int) -> bytes:
 RECOMPUTED_FILE: Final = "recomputed.json"
 FINISHED_FILE: Final = "finished.json"  # the same note: the run was, too large to be recomputed
 MAX_BYTES: Final = 4096
+WORD_ALONE: Final = "its figures are the coordinator's word"
 UNVERIFIED_WORDS: Final = (
     "UNVERIFIED: the coordinator's word alone, of a run that did not finish here: recompute it "
     "with `fieldfare institution transcript verify FILE`"
@@ -216,6 +217,9 @@ class Recomputed(BaseModel):
         head: SHA-256 of the coordinator's signed head over it; empty for the run itself.
         time: when it was done here.
         metrics: the card's metrics were read off the evaluation's sum here too.
+        cosigned: institutions that recomputed the run and signed the log with the card's metrics,
+            where enough did and the sum was not added up here.
+        cards: that came for this model, this one included.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -226,6 +230,19 @@ class Recomputed(BaseModel):
     leaves: Count
     head: Hex32 | Literal[""]
     time: Time
+    cosigned: Count = 0
+    cards: Count = 1
+
+    @property
+    def figures(self) -> bool:
+        """Whether the card's metrics are more than the coordinator's word."""
+        return self.metrics or self.cosigned > 0
+
+    def to_bytes(self) -> bytes:
+        """Return what is kept; earlier versions read a note that says nothing new."""
+        later = {"cosigned": self.cosigned == 0, "cards": self.cards == 1}
+        usual = {name for name, one in later.items() if one}
+        return content_bytes(self.model_dump(mode="json", exclude=usual))
 
 
 class ModelProvenance(Enum):
@@ -255,6 +272,11 @@ class ModelStanding:
     card: ModelCard | None = None
     recomputed: Recomputed | None = None
 
+    @property
+    def figures(self) -> bool:
+        """Whether the card's metrics are more than the coordinator's word."""
+        return self.recomputed is not None and self.recomputed.figures
+
 
 def model_provenance(kept: KeptModel, roster: Verifier) -> ModelStanding:
     """Check a kept model's signature and hashes again, and return the evidence for it."""
@@ -271,10 +293,15 @@ def model_provenance(kept: KeptModel, roster: Verifier) -> ModelStanding:
         if finished is None or finished.model != delivery.model:
             return ModelStanding(kept, ModelProvenance.UNVERIFIED, UNVERIFIED_WORDS, card)
         words = f"of a run finished here on {finished.time[:10]}, not recomputed: too large"
+        words += _doubt(card, finished)
         return ModelStanding(kept, ModelProvenance.FINISHED, words, card)
     how = "from its transcript here" if recomputed.head else "here step by step in its run"
-    words = f"recomputed {how} on {recomputed.time[:10]}"
+    words = f"recomputed {how} on {recomputed.time[:10]}{_doubt(card, recomputed)}"
     return ModelStanding(kept, ModelProvenance.RECOMPUTED, words, card, recomputed)
+
+
+def _doubt(card: ModelCard, note: Recomputed) -> str:
+    return "" if card.metrics is None or note.figures else f"; {WORD_ALONE}"
 
 
 def _check_place(kept: KeptModel, delivery: Delivery) -> None:
@@ -282,16 +309,17 @@ def _check_place(kept: KeptModel, delivery: Delivery) -> None:
         raise ProtocolError("expected the delivery of this study and run, found another")
 
 
-def in_the_run(model: str, now: datetime, *, metrics: bool = False) -> Recomputed:
+def in_the_run(model: str, now: datetime, *, metrics: bool = False, cards: int = 1) -> Recomputed:
     """Return the note that is kept beside a model that the custodian knows from the run itself.
 
     Args:
         model: hash of the parameters that came out.
         now: the present in UTC.
         metrics: the card's metrics follow from the evaluation's sum as it was added up here.
+        cards: that came for it, with the one that is kept now.
     """
     time = now.isoformat(timespec="seconds")
-    return Recomputed(model=model, metrics=metrics, leaves=0, head="", time=time)
+    return Recomputed(model=model, metrics=metrics, leaves=0, head="", time=time, cards=cards)
 
 
 def note_recomputed(
@@ -317,8 +345,25 @@ def note_recomputed(
         head=head,
         time=now.isoformat(timespec="seconds"),
     )
-    replace_private(kept.folder / RECOMPUTED_FILE, canonical_bytes(done))
+    replace_private(kept.folder / RECOMPUTED_FILE, done.to_bytes())
     return done
+
+
+def note_cosigned(kept: KeptModel, model: str, cosigned: int) -> None:
+    """Write down beside a model that was recomputed here who else answers for its card's metrics.
+
+    Args:
+        kept: the model; without a note about it nothing is written.
+        model: hash of the parameters.
+        cosigned: institutions that recomputed the run and signed its log; enough of them.
+
+    Raises:
+        OSError: the disk says no.
+    """
+    note = read_recomputed(kept)
+    if note is not None and note.model == model:
+        done = note.model_copy(update={"cosigned": cosigned})
+        replace_private(kept.folder / RECOMPUTED_FILE, done.to_bytes())
 
 
 def card_checks(by: str, recomputed: Recomputed | None, *, finished: bool = False) -> CardChecks:
@@ -335,9 +380,12 @@ def card_checks(by: str, recomputed: Recomputed | None, *, finished: bool = Fals
     day, told = recomputed.time[:10], bool(recomputed.head)
     how = "from the run's transcript" if told else "step by step in the run"
     measured = f"read off their sum again by {by} {how}, on {day}"
+    others = f"{recomputed.cosigned} institutions that recomputed the run"
+    signed = f"in a log that {others} signed; not read off their sum by {by}"
+    stated = signed if recomputed.cosigned else STATED
     return CardChecks(
         model=f"recomputed by {by} {how}, on {day}, bit for bit",
-        metrics=measured if recomputed.metrics else STATED,
+        metrics=measured if recomputed.metrics else stated,
         groups=measured if recomputed.metrics and told else STATED,
     )
 
@@ -371,9 +419,15 @@ def evidence_of(kept: KeptModel) -> ModelEvidence:
     """Return the evidence in the notes beside a kept model; the model is not read."""
     recomputed = read_recomputed(kept)
     if recomputed is not None:
-        return ModelEvidence.MEASURED if recomputed.metrics else ModelEvidence.RECOMPUTED
+        return ModelEvidence.MEASURED if recomputed.figures else ModelEvidence.RECOMPUTED
     finished = _read_note(kept, FINISHED_FILE)
     return ModelEvidence.UNVERIFIED if finished is None else ModelEvidence.FINISHED
+
+
+def cards_of(kept: KeptModel) -> int:
+    """Return how many cards came for a kept model; 0 without a note beside it."""
+    note = read_recomputed(kept) or _read_note(kept, FINISHED_FILE)
+    return 0 if note is None else note.cards
 
 
 def _read_note(kept: KeptModel, name: str) -> Recomputed | None:

@@ -14,6 +14,7 @@ from fieldfare.shared.finished_model.card import (
     ModelCard,
     ReleasedMetrics,
 )
+from fieldfare.shared.finished_model.card_page import STATED
 from fieldfare.shared.pages.words import (
     decimals,
     odds_factor,
@@ -24,34 +25,32 @@ from fieldfare.shared.pages.words import (
 from fieldfare.shared.terminal.screen import facts
 from fieldfare.shared.terminal.texts import plain
 
-MEASURED = "read off the evaluation's sum again, here"
-STATED = "the coordinator's word: not read off the evaluation's sum here"
 MOST_FEATURES = 12  # the page has all
 
 
-def card_text(card: ModelCard, *, measured: bool = False) -> RenderableType:
+def card_text(card: ModelCard, figures: str = STATED) -> RenderableType:
     """Return the card for a terminal; strangers' words lose characters that move a cursor.
 
     Args:
         card: of a kept model.
-        measured: its metrics were read off the evaluation's sum here.
+        figures: what its metrics rest on, in words (`card_checks`).
     """
     rows = (
         ("" if index else topic, line)
-        for topic, lines in _rows(card, measured=measured)
+        for topic, lines in _rows(card, figures)
         for index, line in enumerate(lines)
     )
     return Group(Text(f"{plain(card.name)}, run {card.run}", style="bold"), Text(), facts(rows))
 
 
-def _rows(card: ModelCard, *, measured: bool) -> list[tuple[str, Sequence[str]]]:
+def _rows(card: ModelCard, figures: str) -> list[tuple[str, Sequence[str]]]:
     data = card.data
     return [
         ("finished", [card.finished]),
         ("conditions", card.conditions),
         ("purpose", [card.purpose]),
         ("prohibited", card.prohibited_uses or ["nothing is named"]),
-        ("quality", _quality(card.metrics, measured=measured)),
+        ("quality", _quality(card.metrics, figures)),
         *_start(card),
         *_groups(card),
         (
@@ -72,7 +71,7 @@ def _rows(card: ModelCard, *, measured: bool) -> list[tuple[str, Sequence[str]]]
     ]
 
 
-def _quality(metrics: ReleasedMetrics | None, *, measured: bool) -> list[str]:
+def _quality(metrics: ReleasedMetrics | None, figures: str) -> list[str]:
     if metrics is None:
         return ["hidden by noise: measure it on your own hold-out"]
     budget = percent(metrics.alert_budget)
@@ -84,7 +83,7 @@ def _quality(metrics: ReleasedMetrics | None, *, measured: bool) -> list[str]:
             f"recall {_interval(metrics.recall)}"
         ),
         *_meaning(metrics),
-        MEASURED if measured else STATED,
+        f"these figures: {figures}",
     ]
 
 

@@ -169,6 +169,8 @@ def score(
         LedgerError: the log cannot be written: nothing is kept then.
     """
     home, settings, study = institution.home, institution.settings, model.study
+    if cut is not None:
+        model.check_figures()
     if sources.before and study.rows is not None:
         raise UsageError(
             f"--before: expected a model of features, found one of {study.rows.kind}s: a row has "

@@ -214,6 +214,7 @@ class UsableModel:
         tuned: whether the parameters were tuned here.
         forest: trees of a stack at home; None without any.
         released: what scores mean, as the card's metrics say; None where tuned, or hidden.
+        withheld: the metrics are the coordinator's word, and nobody said that it will do.
     """
 
     kept: KeptModel
@@ -223,6 +224,20 @@ class UsableModel:
     tuned: bool = False
     forest: Forest | None = None
     released: ScoreMap | None = None
+    withheld: bool = False
+
+    def check_figures(self) -> None:
+        """Refuse to use what the card released where that is the coordinator's word.
+
+        Raises:
+            UsageError: it is, and nobody said that it will do.
+        """
+        if self.withheld:
+            raise UsageError(
+                f"{self.kept.folder}: expected figures that were read off their sum here, found "
+                "the coordinator's word: verify the run with `fieldfare institution transcript "
+                "verify FILE`, or say --unverified"
+            )
 
 
 def usable_model(
@@ -258,9 +273,10 @@ def usable_model(
             f"fieldfare institution {COMMANDS.get(study.model.kind, 'score')}"
         )
     parameters = model_from_bytes(kept.read().model, study, kept.run)
-    metrics = found.card.metrics
-    released = score_map(metrics.model_dump()) if metrics else None
-    return UsableModel(kept, study, parameters, found.words, released=released)
+    metrics, known = found.card.metrics, found.figures or unverified
+    released = score_map(metrics.model_dump()) if metrics and known else None
+    withheld = metrics is not None and not known
+    return UsableModel(kept, study, parameters, found.words, released=released, withheld=withheld)
 
 
 def as_tuned(institution: Institution, model: UsableModel) -> UsableModel:
@@ -281,4 +297,5 @@ def as_tuned(institution: Institution, model: UsableModel) -> UsableModel:
         tuned=True,
         forest=found.trees(model.study),
         released=None,
+        withheld=False,
     )

@@ -11,7 +11,12 @@ from typing import Final
 
 from fieldfare.client.custodian.cosigning import kept_head
 from fieldfare.client.home.layout import Home
-from fieldfare.client.home.models import kept_models, model_provenance
+from fieldfare.client.home.models import (
+    ModelStanding,
+    card_checks,
+    kept_models,
+    model_provenance,
+)
 from fieldfare.client.home.studies import KeptStudy, kept_studies
 from fieldfare.client.institution.open import Institution, open_institution, open_journal
 from fieldfare.client.institution.restoring import open_ledger
@@ -88,7 +93,8 @@ def study_evidence(
         run = _transcript(institution, study, transcript)
         runs = _own_runs(institution, ledger, study)
         own = _own_budget(institution, ledger, now)
-    card = _card(institution, study.study.id)
+    model = _model(institution, study.study.id)
+    card = model.card if model else None
     report = run[0].report if run else None
     return EvidenceFacts(
         role=MakerRole.INSTITUTION,
@@ -110,6 +116,7 @@ def study_evidence(
         if run
         else {institution.settings.id: sum(one.releases for one in runs.times)},
         card=card,
+        figures=card_checks(institution.settings.id, model.recomputed).metrics if model else "",
         times=runs.times,
         own=own,
         lost=runs.lost,
@@ -214,15 +221,15 @@ def _own_budget(institution: Institution, ledger: Ledger, now: datetime) -> OwnB
     )
 
 
-def _card(institution: Institution, study: str) -> ModelCard | None:
-    """Return the card of the study's newest model that arrived and is signed."""
+def _model(institution: Institution, study: str) -> ModelStanding | None:
+    """Return the study's newest model that arrived and is signed."""
     standings = [
         model_provenance(one, institution.signers_ever)
         for one in kept_models(institution.home)
         if one.study == study
     ]
-    cards = [one.card for one in standings if one.card is not None]
-    return max(cards, key=lambda card: card.finished, default=None)
+    signed = [(one.card.finished, one) for one in standings if one.card is not None]
+    return max(signed, key=lambda found: found[0], default=("", None))[1]
 
 
 def _decisions(study: KeptStudy) -> Iterator[PersonDecision]:

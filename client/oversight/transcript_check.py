@@ -17,7 +17,9 @@ from fieldfare.client.home.layout import Home
 from fieldfare.client.home.models import (
     KeptModel,
     kept_model,
+    note_cosigned,
     note_recomputed,
+    read_recomputed,
     redraw_page,
 )
 from fieldfare.client.home.roster import OfferedRoster, online_keys, pinned_ever, two_stories
@@ -27,7 +29,12 @@ from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.oversight.stories import TwoStoriesError, check_one_story
 from fieldfare.shared.audit.audit import AuditReport, audit
 from fieldfare.shared.audit.opening import Trust
-from fieldfare.shared.audit.verdict import AuditVerdict, RequiredCosigners, verdict_of
+from fieldfare.shared.audit.verdict import (
+    AuditVerdict,
+    RequiredCosigners,
+    answerable,
+    verdict_of,
+)
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.finished_model.card import ModelCard
@@ -400,7 +407,10 @@ def _compare_model(
             f"{delivered[:16]}: do not use it; ask the coordinator which of the two is the run's"
         )
     _compare_card(kept, transcript, report)
-    if now is not None and not report.purged:
+    if now is None or report.plan is None:
+        return kept
+    own, study, cosigned = institution.settings.id, report.plan.study, answerable(report)
+    if not report.purged:
         note_recomputed(
             kept,
             model=report.model,
@@ -409,9 +419,11 @@ def _compare_model(
             head=bytes_hash(transcript.head),
             now=now,
         )
-        if report.plan is not None:
-            own = institution.settings.id
-            redraw_page(kept, report.plan.study, institution.signers_ever, own)
+    elif read_recomputed(kept) is not None and cosigned:
+        note_cosigned(kept, report.model, cosigned)
+    else:
+        return kept
+    redraw_page(kept, study, institution.signers_ever, own)
     return kept
 
 

@@ -64,6 +64,37 @@ def cosigners(report: AuditReport) -> int:
     )
 
 
+def answerable(report: AuditReport) -> int:
+    """Return how many recomputed the run and signed all of its log; 0 where they are too few.
+
+    Enough are n - t, and more than t: at least one of them is honest, and answers for every figure.
+    """
+    if report.plan is None or report.large:
+        return 0
+    tolerance = report.plan.study.privacy.collusion_tolerance
+    found, needed = cosigners(report), cosigners_needed(report, RequiredCosigners.ENOUGH)
+    return found if found >= max(needed, tolerance + 1) else 0
+
+
+def quorum_words(report: AuditReport) -> str:
+    """Return what enough co-signatures leave open; empty where they leave nothing open.
+
+    Of k that signed, k - t are honest. The n - k others that are, and t, are enough for another log
+    where k is at most 2 t; a witness has seen one log.
+    """
+    found = cosigners(report)
+    if report.plan is None or found < cosigners_needed(report, RequiredCosigners.ENOUGH):
+        return ""
+    tolerance = report.plan.study.privacy.collusion_tolerance
+    if not 0 < found <= 2 * tolerance or witnesses(report):
+        return ""
+    return (
+        f"with t = {tolerance}, another log of this run may have as many co-signatures and share "
+        "no honest institution with this one: compare the members' heads (fieldfare institution "
+        "check --head FILE), or ask for a witness's"
+    )
+
+
 def witnesses(report: AuditReport) -> int:
     """Return how many of the auditor's witnesses signed the end of the log."""
     return 0 if report.witnessed is None else len(report.witnessed.times)

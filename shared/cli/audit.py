@@ -22,6 +22,7 @@ from fieldfare.shared.audit.verdict import (
     RequiredCosigners,
     cosigners,
     cosigners_needed,
+    quorum_words,
     verdict_of,
     witnesses,
 )
@@ -389,6 +390,8 @@ def _verdict(
         )
     else:
         yield Text("FITS  ", style=GOOD).append("every signature, sum, step, figure and debit")
+    if words := quorum_words(report):
+        yield Text(words, style=DOUBT)
 
 
 @app.command("audit.transcript")

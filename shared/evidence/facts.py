@@ -146,6 +146,7 @@ class EvidenceFacts:
         asked_by: the same by a transcript, with every attempt that opened.
         releases_by: how many releases of each a transcript holds; a repeat counts once.
         card: of the finished model; None without one.
+        figures: what the card's metrics rest on, in words; empty: the coordinator's word.
         times: of runs, by the maker's clock.
         retention_days: how long the coordinator keeps masked vectors; None where not known.
         own: an institution's policy and ledger; None for others.
@@ -173,6 +174,7 @@ class EvidenceFacts:
     asked_by: Mapping[str, int] = field(default_factory=dict)
     releases_by: Mapping[str, int] = field(default_factory=dict)
     card: ModelCard | None = None
+    figures: str = ""
     times: tuple[RunTimes, ...] = ()
     retention_days: int | None = None
     own: OwnBudget | None = None

@@ -9,6 +9,7 @@ from typing import Any, Final
 from fieldfare.shared.audit.verdict import (
     AuditVerdict,
     RequiredCosigners,
+    answerable,
     cosigners,
     cosigners_needed,
 )
@@ -23,7 +24,7 @@ from fieldfare.shared.evidence.study_values import (
     study_values,
     weaker_values,
 )
-from fieldfare.shared.finished_model.card_page import RATES
+from fieldfare.shared.finished_model.card_page import RATES, STATED
 from fieldfare.shared.pages.words import decimals, percent, plain
 from fieldfare.shared.privacy.discrete_noise import XI_LIMIT
 from fieldfare.shared.privacy.gaussian import epsilon_for
@@ -244,7 +245,6 @@ def _model(facts: EvidenceFacts) -> dict[str, Any]:
         "finished": _moment(card.finished) if card else "",
         "rates": rates,
         "measured": bool(metrics),
-        "rechecked": bool(facts.report and facts.report.measured),
         "calibration": [_row_texts(row) for row in metrics.get("calibration", [])],
         "groups": groups,
         "rate_count": len(rates),
@@ -319,8 +319,21 @@ def _utility_words(facts: EvidenceFacts, rates: list[dict[str, Any]]) -> str:
         for one in rates
     )
     return (
-        f"On the hold-outs, through the same door, with intervals that include the noise: {said}."
+        f"On the hold-outs, through the same door, with intervals that include the noise: {said}. "
+        f"{_figures_words(facts)}"
     )
+
+
+def _figures_words(facts: EvidenceFacts) -> str:
+    """Return what the metrics rest on: the audit of a transcript, or what the maker knew before."""
+    report = facts.report
+    if report is None or not report.metrics:
+        return f"These figures: {facts.figures or STATED}."
+    if report.measured:
+        return "They were read off the evaluation's sum again when this pack was made."
+    signed = answerable(report)
+    others = f"in a log that {signed} institutions that recomputed the run signed"
+    return f"These figures: {others if signed else STATED}."
 
 
 def _groups_words(facts: EvidenceFacts, groups: list[dict[str, Any]]) -> str:

@@ -276,7 +276,10 @@ def test_a_model_that_the_custodian_recomputed_says_so(
     assert kept is not None
     found = model_provenance(kept, coordinator.institution(NAME).roster)
     assert found.provenance is ModelProvenance.RECOMPUTED
-    assert found.words == f"recomputed here step by step in its run on {NOW:%Y-%m-%d}"
+    words = f"recomputed here step by step in its run on {NOW:%Y-%m-%d}"
+    assert found.words == f"{words}; its figures are the coordinator's word"
+    give(inbox, made, ModelEvidence.MEASURED)
+    assert model_provenance(kept, coordinator.institution(NAME).roster).words == words
 
 
 WORD = "the coordinator's word: not recomputed here"
@@ -343,21 +346,51 @@ def test_the_same_delivery_again_changes_nothing(
 
 
 @pytest.mark.usefixtures("approved")
+@pytest.mark.parametrize("evidence", ModelEvidence)
 @pytest.mark.parametrize(
     "change", [{"seed": 1}, {"at": FINISHED + timedelta(days=1)}, {"metrics": None}]
 )
-def test_another_model_of_the_same_run_is_refused(
-    coordinator: Coordinator, home: Home, inbox: HomeInbox, change: dict[str, Any]
+def test_another_model_of_the_same_run_is_refused_and_another_card_once_it_was_measured(
+    coordinator: Coordinator,
+    home: Home,
+    inbox: HomeInbox,
+    change: dict[str, Any],
+    evidence: ModelEvidence,
 ) -> None:
-    give(inbox, delivered(STUDY, coordinator.signer))
-    before = contents(home.models)
-    with pytest.raises(PolicyRefusal, match="delivered before") as refused:
-        give(inbox, delivered(STUDY, coordinator.signer, **change))
-    assert refused.value.code is RefusalCode.REPLAY_CHANGED
-    assert contents(home.models) == before
+    """Attack H6: a card of invented figures that came first locked the true one out."""
+    give(inbox, delivered(STUDY, coordinator.signer), evidence)
+    before, other = contents(home.models), delivered(STUDY, coordinator.signer, **change)
+    if "seed" in change or evidence is ModelEvidence.MEASURED:
+        with pytest.raises(PolicyRefusal, match="delivered before") as refused:
+            give(inbox, other, evidence)
+        assert refused.value.code is RefusalCode.REPLAY_CHANGED
+        assert contents(home.models) == before
+    else:
+        give(inbox, other, evidence)
+        kept = kept_model(home, STUDY.id, RUN)
+        assert kept is not None
+        assert (kept.read().card, evidence_of(kept)) == (other.card, evidence)
     give(
-        inbox, delivered(STUDY, coordinator.signer, run="run-2", **change)
+        inbox, delivered(STUDY, coordinator.signer, run="run-2", **change), evidence
     )  # another run may differ
+
+
+@pytest.mark.usefixtures("approved")
+def test_cards_of_one_model_do_not_come_for_ever(
+    coordinator: Coordinator, home: Home, inbox: HomeInbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox_module, "MOST_CARDS", 3)
+    first, second = (delivered(STUDY, coordinator.signer, failed_attempts=n) for n in (1, 2))
+    for made in (first, second, first):
+        give(inbox, made, ModelEvidence.RECOMPUTED)
+    logged_before = events(home)
+    with pytest.raises(PolicyRefusal, match="delivered before"):
+        give(inbox, second, ModelEvidence.RECOMPUTED)
+    assert events(home) == logged_before
+    give(inbox, second, ModelEvidence.MEASURED)  # what was measured is one card
+    kept = kept_model(home, STUDY.id, RUN)
+    assert kept is not None
+    assert kept.read().card == second.card
 
 
 @pytest.mark.usefixtures("approved")
@@ -444,5 +477,7 @@ def test_a_custodian_gives_what_arrives_to_the_home(
     assert custody.custodian.deliver(made.envelope, made.model, made.card) == b""
     assert home.model(STUDY.id, RUN).is_dir()
     other = delivered(STUDY, coordinator.signer, at=FINISHED + timedelta(days=1))
+    assert custody.custodian.deliver(other.envelope, other.model, other.card) == b""
+    other = delivered(STUDY, coordinator.signer, seed=1)
     refusal = custody.custodian.deliver(other.envelope, other.model, other.card)
-    assert getattr(refusal, "code", None) is RefusalCode.REPLAY_CHANGED
+    assert getattr(refusal, "code", None) is RefusalCode.NOT_RECOMPUTED

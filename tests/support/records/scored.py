@@ -170,6 +170,6 @@ def analyst_of(
         plan_for(study), parameters(study), facts_of(study), coordinator.signer, FINISHED
     )
     custody.inbox.delivered(
-        made.delivery, made.envelope, made.model, made.card, ModelEvidence.FINISHED
+        made.delivery, made.envelope, made.model, made.card, ModelEvidence.MEASURED
     )
     return Analyst(coordinator, study, capsys)
