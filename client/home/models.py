@@ -381,7 +381,7 @@ def card_checks(by: str, recomputed: Recomputed | None, *, finished: bool = Fals
     how = "from the run's transcript" if told else "step by step in the run"
     measured = f"read off their sum again by {by} {how}, on {day}"
     others = f"{recomputed.cosigned} institutions that recomputed the run"
-    signed = f"in a log that {others} signed; not read off their sum by {by}"
+    signed = f"in a log signed by {others}; not read off their sum by {by}"
     stated = signed if recomputed.cosigned else STATED
     return CardChecks(
         model=f"recomputed by {by} {how}, on {day}, bit for bit",

@@ -332,7 +332,7 @@ def _figures_words(facts: EvidenceFacts) -> str:
     if report.measured:
         return "They were read off the evaluation's sum again when this pack was made."
     signed = answerable(report)
-    others = f"in a log that {signed} institutions that recomputed the run signed"
+    others = f"in a log signed by {signed} institutions that recomputed the run"
     return f"These figures: {others if signed else STATED}."
 
 

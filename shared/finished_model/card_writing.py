@@ -79,17 +79,24 @@ ROWS_FROM: Final = {
         "is known to the tool alone"
     ),
 }
+FALSE_SUMS: Final = (
+    "A member could have sent false sums, and nobody can say afterwards who it was. Try the model \
+on your own hold-out before anyone relies on it."
+)
 LIMITS: Final = (
     "Labels are reports and findings, not the truth: cases that nobody found count as none, and \
 some that were reported are none.",
     "Small bends of a curve may be noise, most of all at levels and values that few units have.",
     "It was trained on the institutions' records of their time; rankings age as patterns change.",
-    "A member could have sent false sums: signatures give the blame, nothing prevents it. Try \
-the model on your own hold-out before anyone relies on it.",
+    FALSE_SUMS,
     "Neither false positives of look-alikes nor those of protected groups were measured across \
 institutions: measure both on your own records before use.",
     HARM_RULES[6],
 )
+FORMER: Final = {  # sentences of earlier versions, whose cards are read; what they say now
+    "A member could have sent false sums: signatures give the blame, nothing prevents it. Try \
+the model on your own hold-out before anyone relies on it.": FALSE_SUMS,
+}
 GROUPS_MEASURED: Final = (
     "False positives by group were counted with noise, over the hold-outs, at one score for all \
 institutions: measure them, and those of look-alikes, on your own records and at your own budget \
@@ -229,6 +236,7 @@ def check_card(card: ModelCard, plan: Plan, parameters: NDArray[np.float64]) -> 
     except (ValidationError, AccountingError):
         raise ProtocolError("expected a model card that can be recomputed, found another") from None
     own, found = expected.model_dump(), card.model_dump()
+    found["limits"] = tuple(FORMER.get(one, one) for one in found["limits"])
     for name, value in own.items():
         if not _same(value, found[name]):
             raise ProtocolError(

@@ -11,7 +11,12 @@ from tests.support.runs.finished import METRICS, RUN
 from tests.support.runs.transcripts import Recorder
 
 from fieldfare.client.custodian.ports import ModelEvidence
-from fieldfare.client.home.models import kept_model, read_recomputed
+from fieldfare.client.home.models import (
+    card_checks,
+    kept_model,
+    model_provenance,
+    read_recomputed,
+)
 from fieldfare.client.home.roster import pin_roster
 from fieldfare.client.institution.open import Custody
 from fieldfare.client.oversight.stories import TwoStoriesError
@@ -101,6 +106,32 @@ def test_without_vectors_nothing_is_called_recomputed(
     assert found.report.purged
     assert found.model is not None
     assert read_recomputed(found.model) is None
+
+
+def test_without_vectors_enough_cosignatures_answer_for_the_figures(
+    coordinator: Coordinator, custodies: list[Custody], run: Recorder
+) -> None:
+    """Of a model that was recomputed in its run; n - t signed what they recomputed too."""
+    made, custody = delivery_of(run, coordinator), custodies[0]
+    custody.inbox.delivered(
+        made.delivery, made.envelope, made.model, made.card, ModelEvidence.RECOMPUTED
+    )
+    kept = kept_model(coordinator.homes[NAME], STUDY.id, RUN)
+    assert kept is not None
+    cosignatures = dict(run.cosignatures)
+    for names, found in ((NAMES[:1], 0), (NAMES[:2], 2)):
+        run.cosignatures = {name: cosignatures[name] for name in names}
+        assert check(coordinator, custody, run.to_bytes(purged=True)).model == kept
+        note = read_recomputed(kept)
+        assert note is not None
+        assert (note.cosigned, note.figures, note.metrics) == (found, found > 0, False)
+    standing = model_provenance(kept, coordinator.roster())
+    assert standing.words.startswith("recomputed here step by step in its run")
+    checks = card_checks(NAME, standing.recomputed).metrics
+    assert checks == (
+        "in a log signed by 2 institutions that recomputed the run; not read off their sum by "
+        f"{NAME}"
+    )
 
 
 def test_a_model_that_is_not_the_transcripts_is_found(

@@ -14,6 +14,7 @@ from fieldfare.shared.evaluation.groups import read_fairness
 from fieldfare.shared.finished_model.card import ModelCard
 from fieldfare.shared.finished_model.card_page import card_page
 from fieldfare.shared.finished_model.card_writing import (
+    FORMER,
     check_card,
     check_card_facts,
     finished_at,
@@ -129,6 +130,15 @@ def test_the_time_is_given_and_shown_in_utc() -> None:
 def test_an_honest_card_passes() -> None:
     check_card(CARD, PLAN, PARAMETERS)
     check_card(ModelCard.from_bytes(CARD.to_bytes()), PLAN, PARAMETERS)
+
+
+def test_a_card_in_an_earlier_versions_words_passes() -> None:
+    """It once said that signatures name who sent false sums, which nobody can."""
+    (before,) = FORMER
+    assert not any("signatures give the blame" in one for one in CARD.limits)
+    limits = tuple(before if one == FORMER[before] else one for one in CARD.limits)
+    assert limits != CARD.limits
+    check_card(CARD.model_copy(update={"limits": limits}), PLAN, PARAMETERS)
 
 
 def test_another_machines_last_bits_pass() -> None:
