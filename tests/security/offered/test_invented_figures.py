@@ -4,6 +4,7 @@ Each custodian took every step of the run itself, so the model is known; what th
 was, only who is shown the log knows. At ca71956f `score --cut f1` took the invented calibration.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +32,8 @@ from fieldfare.server.run.closing import ComposedDelivery, compose
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.errors import RefusalCode
 from fieldfare.shared.evaluation.score_map import Cut, score_map
+from fieldfare.shared.evidence.pack import packed_files
+from fieldfare.shared.evidence.writing import PROGRAMS
 from fieldfare.shared.finished_model.card import ModelCard
 from fieldfare.shared.protocol.messages import Refusal
 from fieldfare.shared.protocol.plan import plan_for
@@ -91,6 +94,15 @@ def typed(
     return status, " ".join("".join(capsys.readouterr()).split())
 
 
+def figures_packed(federation: Federation, name: str) -> str:
+    """What a pack of evidence says of the figures, last."""
+    out = federation.coordinator.folder / f"{name}.zip"
+    home = str(federation.coordinator.homes[name].path)
+    assert run(["evidence", "pack", STUDY.name, "--home", home, "--out", str(out)]) == 0
+    said = json.loads(packed_files(out.read_bytes())[PROGRAMS])["facts"]["model"]["utility_words"]
+    return str(said[said.index("These figures") :])
+
+
 def test_invented_figures_of_a_true_model_make_no_alert(
     federation: Federation, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -105,6 +117,9 @@ def test_invented_figures_of_a_true_model_make_no_alert(
         assert "as the federation's hold-outs said" not in said
         for words in (("models",), ("model", "show", RUN)):
             assert WORD in typed(federation, capsys, name, *words)[1]
+        assert figures_packed(federation, name) == (
+            "These figures: the coordinator's word: not recomputed here."
+        )
     cut_here = (*ranked[:-1], str(tmp_path / "cut.parquet"), "--cut", "f1", "--unverified")
     assert typed(federation, capsys, name, *cut_here)[0] == 0  # a person said so
 
