@@ -53,7 +53,7 @@ KEEPS: Final = Sign(
     "R21_kept", 4, np.inf, "the holder keeps what {value:.0f} others send in the busiest month"
 )
 STAYS: Final = Sign(
-    "R04", 0, 0.2, "{rest:.0%} of what comes from people and in cash is there after a day"
+    "R04", 0, 0.25, "{rest:.0%} of what comes from people and in cash is there after a day"
 )
 HALF_STAYS: Final = Sign("R04", 0, 0.5, STAYS.words)
 SPREAD: Final = Sign(
@@ -62,6 +62,11 @@ SPREAD: Final = Sign(
 NEW_PAYERS: Final = Sign(
     "R36_in_again", 0, 0.4, "most who pay in do so once ({value:.0%} of payments: again)"
 )
+SAME_PAYERS: Final = Sign(
+    "R36_in_again", 0.45, 1, "{value:.0%} of payments in are from who paid before"
+)
+FEW_PAY_ONCE: Final = Sign("R01_once_share", 0, 0.65, "few pay in once and never again")
+EVEN_SUMS: Final = Sign("R23", 0.75, 1, "{value:.0%} of what people pay in are even sums")
 BUYERS: Final = Sign("R36_in_again", 0, 0.2, NEW_PAYERS.words)
 OWN_LIFE: Final = Sign("R17_kinds", 4, 9, "{value:.0f} kinds of own living costs are paid")
 FULL_LIFE: Final = Sign("R17_kinds", 5, 9, OWN_LIFE.words)
@@ -128,6 +133,7 @@ READINGS: Final = (
             *(NO_ADVERTISING, NONE_ABROAD, LIVES_AT_HOME),
         ),
     ),
+    Reading("keeps a circle's savings", (SAME_PAYERS, FEW_PAY_ONCE, EVEN_SUMS, NOT_ON)),
     Reading(
         "sells to many, keeps the income",
         (KEEPS, HALF_STAYS, BUYERS, OWN_LIFE, NONE_ABROAD, LIVES_AT_HOME, NO_BUSINESS),
