@@ -1,6 +1,6 @@
 """The custodian: the only part that reads records, and the calls that it answers.
 
-Its data plane takes bytes and gives bytes: `describe`, `open_run`, `agree`, `release`,
+Its data plane takes bytes and gives bytes: `describe`, `recall`, `open_run`, `agree`, `release`,
 `reveal`, at a run's end `cosign` and `deliver`, and `publish` where a rehearsal failed.
 Every failure becomes a fixed code here; its reason goes to the institution's own log. Approving is
 administration and is not reachable from the data plane. Calls run one at a time, so no other call
@@ -17,7 +17,6 @@ from typing import Final, TypeVar
 
 from fieldfare.client.custodian.admission import ApprovedRun
 from fieldfare.client.custodian.blame import Publishing
-from fieldfare.client.custodian.company import check_company
 from fieldfare.client.custodian.cosigning import LEDGER_STATE, Cosigning
 from fieldfare.client.custodian.key_agreement import (
     ApprovedStudy,
@@ -26,7 +25,7 @@ from fieldfare.client.custodian.key_agreement import (
     open_run,
 )
 from fieldfare.client.custodian.openings import OPENING_STATE, Openings
-from fieldfare.client.custodian.party import Party
+from fieldfare.client.custodian.party import Party, check_company
 from fieldfare.client.custodian.peers import Peers, position_of
 from fieldfare.client.custodian.ports import (
     DecisionLog,
@@ -37,6 +36,7 @@ from fieldfare.client.custodian.ports import (
     RunEvent,
     SaidNo,
 )
+from fieldfare.client.custodian.recall import ApprovedHere, Recall
 from fieldfare.client.custodian.recomputation import OPENED_STATE, model_evidence
 from fieldfare.client.custodian.release import (
     APPROVAL_STATE,
@@ -142,6 +142,7 @@ class Custodian:
         self._openings = Openings(ledger, self._decisions)
         self._publishing = Publishing(party, ledger, self._door)
         self._peers = Peers(party, ledger, self._decisions)
+        self._recall_of_members = Recall(party, ledger, self._peers)
         self._lock = RLock()
         self._prepared: dict[str, _Prepared] = {}
         self._runs: dict[str, RunAtDoor] = {}
@@ -207,6 +208,8 @@ class Custodian:
         """Give the keys of all runs away, with the plans of their studies; nothing is kept."""
         with self._lock:
             held, plans = self._held, {name: one.plan for name, one in self._prepared.items()}
+            if held.hearing.settled is not None:
+                held.hearing.settled = self._ledger.position()
             self._hold(HeldKeys())
             return held, plans
 
@@ -215,7 +218,7 @@ class Custodian:
 
         *Formal Guarantees.* Kept are keys under an approval that is in force here, on this roster
         and in this ledger's epoch, of openings in whose company a run may begin now. All others
-        are erased.
+        are erased. Members are asked anew where this ledger lacks what the one before had.
 
         Args:
             held: by one of the same home, which handed it over.
@@ -226,6 +229,9 @@ class Custodian:
         """
         with self._lock:
             held.keep_only(partial(self._goes_on, plans))
+            settled = held.hearing.settled
+            if settled is not None and not self._ledger.contains(settled):
+                held.hear_anew()
             self._hold(held)
 
     def _hold(self, held: HeldKeys) -> None:
@@ -293,6 +299,17 @@ class Custodian:
             nonce: 32 bytes, hex, that the coordinator drew for this node.
         """
         return self._answer(partial(self._describe, study, last_reply, offer, run, nonce))
+
+    def recall(
+        self, questions: Sequence[bytes], memories: Sequence[bytes]
+    ) -> tuple[bytes, ...] | Refusal:
+        """Answer members that ask what is remembered of them, and take answers to the own question.
+
+        Args:
+            questions: signed, of custodians that were started.
+            memories: signed answers to this one's own; none where it does not ask.
+        """
+        return self._answer(partial(self._recall, questions, memories))
 
     def open_run(
         self, opening: bytes, answers: Sequence[bytes], approvals: Sequence[bytes]
@@ -409,8 +426,21 @@ class Custodian:
         own = self._own(study, run)
         if last_reply and self._party.protection is Protection.EXACT:
             self._peers.check_shown(study, run, self._position_in(last_reply), last_reply)
-        answer = self._held.answer(self._party, own, run, nonce) if run else b""
-        return Described(own.envelope, answer)
+        if not run:
+            return Described(own.envelope)
+        answer = self._held.answer(self._party, own, run, nonce)
+        question = self._recall_of_members.question(self._held.hearing)
+        return Described(own.envelope, answer, question)
+
+    def _recall(self, questions: Sequence[bytes], memories: Sequence[bytes]) -> tuple[bytes, ...]:
+        if memories:
+            here = ApprovedHere(self._plan_of, self._held.live)
+            self._recall_of_members.take(memories, self._held.hearing, here)
+        return self._recall_of_members.answer(questions)
+
+    def _plan_of(self, study: str) -> Plan | None:
+        prepared = self._prepared.get(study)
+        return None if prepared is None else prepared.plan
 
     def _keep_offer(self, study: str, content: bytes) -> None:
         offered = open_study(content, self._party.roster, self._party.protection)
@@ -430,6 +460,7 @@ class Custodian:
         if body.roster != self._party.roster.hash:
             raise PolicyRefusal(RefusalCode.WRONG_ROSTER, "expected the pinned roster")
         self._check_company(body, self._prepared[body.study].plan)
+        self._recall_of_members.check(self._held.hearing)
         known = self._held.offer(body)
         if known is not None:
             return known

@@ -79,6 +79,8 @@ class Ledger:
         self._ahead = timedelta(0)  # of the present that peers signed
         self._settled: Position | None = None  # so far it is witnessed, and its log erased
         self._unerased = False  # what was destroyed may be in the log still
+        # Where a witness on another file system lies, and whether one agreed at the opening.
+        self.witness_elsewhere, self.witnessed = "", False
 
     @classmethod
     def open(
@@ -785,6 +787,8 @@ class Ledger:
                     "or restored from an older copy; restore the newest copy, or accept this one: "
                     f"{ACCEPT}"
                 )
+        self.witness_elsewhere = str(self._witness.path) if self._witness.elsewhere else ""
+        self.witnessed = seen is not None and bool(self.witness_elsewhere)
         if seen is None and position.sequence > 0:
             raise LedgerError(
                 f"expected a witness {self._witness.path} of {position.sequence} entries, found "

@@ -197,6 +197,8 @@ def entry_line(entry: LedgerEntry | Statement, delta: float) -> str:
         StatementKind.MULTIPLICITY: f"M is {now} from here on, it was {was}",
         StatementKind.HOLDOUT: f"study {stated.study[:SHORT]}: epsilon "
         f"{worth(stated.carried, delta):.3g} for a lost hold-out key",
+        StatementKind.SILENCE: f"epsilon {worth(stated.carried, delta):.3g} to go on without what "
+        "silent members remember",
         StatementKind.PEERS: f"study {stated.study[:SHORT]}: epsilon "
         f"{worth(stated.carried, delta):.3g} that this ledger knew nothing of",
     }[stated.kind]
