@@ -1,6 +1,7 @@
 """`fieldfare institution ledger ...` and `transcript verify`: the budget, and a run beside it."""
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated, BinaryIO, Final, NoReturn
 
@@ -23,7 +24,12 @@ from fieldfare.client.home.layout import Home
 from fieldfare.client.home.roster import online_keys
 from fieldfare.client.home.settings import load_settings
 from fieldfare.client.institution import recalling, restoring
-from fieldfare.client.institution.open import open_institution, open_institution_ledger
+from fieldfare.client.institution.changed_ids import changed_ids, keep_sides
+from fieldfare.client.institution.open import (
+    open_institution,
+    open_institution_ledger,
+    records_loader,
+)
 from fieldfare.client.ledger.budget import LedgerEntry, from_picomu2, to_picomu2
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.ledger.restore import Acceptance
@@ -185,15 +191,27 @@ def split(
 def holdout_key(
     reason: ReasonOption,
     home: HomeOption = DEFAULT_HOME,
-    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing: it is lost for good.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing: it is so.")] = False,
+    keep: Annotated[
+        bool,
+        typer.Option(
+            "--keep-sides",
+            help="Nobody has another id, other people came: every unit stays on its side.",
+        ),
+    ] = False,
 ) -> None:
-    """Go on under another hold-out key, where the one of studies that began is lost for good.
+    """Go on where the hold-out key of studies that began is lost, or ids in records changed.
 
     Units change their sides, so what either side cost so far counts beside what follows. A backup
-    of keys/holdout costs nothing: look for it first.
+    of keys/holdout, or an export with the ids of before, costs nothing: look for it first. With
+    --keep-sides records are read, and what is there is taken for the ids of from now on.
     """
     opened = Home.open(home)
-    if not yes and not agreed("Is the hold-out key of studies that began lost for good?"):
+    if keep:
+        _keep_sides(opened, reason, ask=not yes)
+        return
+    question = "Is the hold-out key of studies that began lost for good, or are ids named anew?"
+    if not yes and not agreed(question):
         typer.echo("nothing was written")
         raise typer.Exit(EXIT_DECLINED)
     for one in restoring.renew_holdout_key(opened, user=os_user(), reason=reason):
@@ -202,9 +220,29 @@ def holdout_key(
             f"study {stated.study[:SHORT]}: mu^2 {from_picomu2(stated.carried)!r} more spent"
         )
     typer.echo(
-        "Another hold-out key from here on. Of models that were trained under the old one, figures "
+        "Another hold-out from here on. Of models that were trained before, figures "
         "on your hold-out are no figures of a hold-out any more: some of its units trained them.\n"
         + notify_custodian(opened, load_settings(opened))
+    )
+
+
+def _keep_sides(home: Home, reason: str, *, ask: bool) -> None:
+    """Ask, for each study that is held up by its ids, whether the people are others."""
+    institution = open_institution(home.path)
+    with open_institution_ledger(institution, utc_now) as ledger:
+        found = list(changed_ids(institution, ledger, records_loader(institution, os.environ)))
+        for one in found:
+            typer.echo(f"study {one.study[:SHORT]}: {one.change.words}")
+        if not found:
+            typer.echo("the ids of every study are those of before: nothing was written")
+            return
+        if ask and not agreed("Are these other people, and has nobody another id than before?"):
+            typer.echo("nothing was written")
+            raise typer.Exit(EXIT_DECLINED)
+        for one in found:
+            keep_sides(institution, ledger, one, user=os_user(), reason=reason)
+    typer.echo(
+        "written down: nobody's id was changed\n" + notify_custodian(home, institution.settings)
     )
 
 

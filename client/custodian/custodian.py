@@ -48,6 +48,7 @@ from fieldfare.client.custodian.release import (
 from fieldfare.client.ledger.budget import Position
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.ledger.pending import check_set
+from fieldfare.client.records.encoding.id_sketch import IDS_CHANGED, IdSketch
 from fieldfare.client.sums.run_sums import RunSums
 from fieldfare.client.wire.frames import Committed, Described, Released
 from fieldfare.shared.canonical import bytes_hash
@@ -77,6 +78,7 @@ from fieldfare.shared.protocol.messages import (
 from fieldfare.shared.protocol.plan import Plan, plan_for
 from fieldfare.shared.protocol.signed_files import open_study
 from fieldfare.shared.study.study import Study
+from fieldfare.shared.terminal.texts import SHORT
 from fieldfare.shared.transcript.heads import ShownLog
 from fieldfare.shared.watch.log import correlated
 
@@ -147,6 +149,7 @@ class Custodian:
         self._prepared: dict[str, _Prepared] = {}
         self._runs: dict[str, RunAtDoor] = {}
         self._unwritten = False  # a refusal, in the institution's own log
+        self._stopped: dict[str, str] = {}  # by study, why nothing is answered
 
     # -- administration -----------------------------------------------------------------
 
@@ -187,6 +190,7 @@ class Custodian:
             raise StudyError("sums: expected sums of the study that is approved, found others")
         with self._lock:
             approved = self._approved(study.id)
+            self._check_ids(study.id, prepared.sums)
             self._prepared[study.id] = prepared
             self._leave_runs(study.id)
         return approved.envelope
@@ -202,7 +206,22 @@ class Custodian:
         """Answer for a study no more; keys and approval stay for when its records are whole."""
         with self._lock:
             self._prepared.pop(study, None)
+            self._stopped.pop(study, None)
             self._leave_runs(study)
+
+    @property
+    def trouble(self) -> str:
+        """Why no call is answered, for people here; empty where calls are."""
+        return "; ".join(self._stopped[study] for study in sorted(self._stopped))
+
+    def stop(self, study: str, why: str) -> None:
+        """Answer no call any more, whatever it asks, until this study is loaded well or left out.
+
+        Where something of the records is in the way that only a person can judge. Every study and
+        every call gets the same code, so that none tells which records it was.
+        """
+        with self._lock:
+            self._stopped[study] = why
 
     def hand_over(self) -> tuple[HeldKeys, Mapping[str, Plan]]:
         """Give the keys of all runs away, with the plans of their studies; nothing is kept."""
@@ -270,6 +289,15 @@ class Custodian:
         approved = ApprovedStudy.make(self._party, study, number=number, epoch=epoch)
         self._ledger.put_run_state(study, APPROVAL_STATE, approved.envelope)
         return approved
+
+    def _check_ids(self, study: str, sums: RunSums) -> None:
+        """Stop where units may have other ids, and so other sides, than at their first answer."""
+        with self._ledger.splits() as rows:
+            kept = rows.ids(study, sums.split)
+        if sums.ids.since(IdSketch.from_bytes(kept)).renamed:
+            self.stop(study, IDS_CHANGED.format(study=study[:SHORT]))
+        else:
+            self._stopped.pop(study, None)
 
     def _leave_runs(self, study: str) -> None:
         self._runs = {
@@ -377,12 +405,17 @@ class Custodian:
         try:
             with self._lock:
                 self._peers.check_not_behind()
+                self._check_served()
                 return action()
         except (PolicyRefusal, ProtocolError) as refusal:
             return self._refused(refusal.code, refusal, read)
         # A token that is gone signs nothing, and workers that died add nothing up.
         except (KeysError, LedgerError, RunError) as error:
             return self._refused(RefusalCode.LEDGER_UNAVAILABLE, error, read)
+
+    def _check_served(self) -> None:
+        if self._stopped:
+            raise LedgerError(self.trouble)
 
     def _rejected(self, study: str, said: SaidNo) -> Refusal:
         """Refuse a study that a person said no to, with what they let the coordinator know."""

@@ -33,6 +33,7 @@ from fieldfare.client.journal.entries import Event
 from fieldfare.client.journal.journal import Journal
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.policy.policy import Policy, limits, load_policy, pinned_coordinator
+from fieldfare.client.records.encoding.id_sketch import IdSketch
 from fieldfare.client.records.encoding.problems import RecordProblem, zero_words
 from fieldfare.client.records.encoding.units import (
     NO_ROWS,
@@ -311,7 +312,8 @@ def records_loader(institution: Institution, environment: Mapping[str, str]) -> 
         asked = records.asked_units(institution.settings.id, key=key) if asks else None
         own, packages = institution.settings.partitions, institution.policy.models.packages
         at = Workplace(spill, own.workers, own.memory, packages)
-        sums = sums_of(study, records, mask, asked, split=split, at=at)
+        ids = IdSketch.of(records.units, key=key)
+        sums = sums_of(study, records, mask, asked, split=split, at=at, ids=ids)
         return LoadedSums(
             sums, len(records), counts.rows, counts.zero, records.findings, counts.each
         )

@@ -222,11 +222,12 @@ def split_off(home: Home, into: Home, *, user: str, reason: str) -> SplitPopulat
 
 
 def renew_holdout_key(home: Home, *, user: str, reason: str) -> list[Statement]:
-    """Go on under another hold-out key, where the one that studies are bound to is lost.
+    """Go on with other sides, where the hold-out key that studies are bound to is lost.
 
-    A key that lies in its place becomes the studies', as after a home that was made anew; where
-    none does, one is made. What their other sides cost is stated first (`ledger.resplit`), so a
-    crash between leaves a ledger that has paid, and the same call finishes it.
+    So it is where people have other ids, under the same key. A key that lies in its place becomes
+    the studies', as after a home that was made anew; where none does, one is made. What
+    their other sides cost is stated first (`ledger.resplit`), so a crash between leaves a ledger
+    that has paid, and the same call finishes it.
 
     Returns:
         One statement for each study that was bound to the lost key; none where none was.
@@ -240,7 +241,8 @@ def renew_holdout_key(home: Home, *, user: str, reason: str) -> list[Statement]:
     with Journal.open(home.log_folder, clock=utc_now) as journal, open_ledger(home) as ledger:
         check_not_behind(ledger, home)
         log_statement(journal, user, reason, "to go on under another hold-out key was asked")
-        found = ledger.forget_split(user=user, reason=reason)
+        with ledger.splits() as splits:
+            found = splits.forget(user=user, reason=reason)
         if not home.holdout_key.exists():
             create_holdout_key(home)
         log_statement(

@@ -10,7 +10,8 @@ split  from here on some units are a population of their own, and none is in bot
 part   this copy of the history is the ledger of such a population from here on
 unit   what the population's members are counted by, since its first release and for good
 multiplicity  from here on one person may be known to so many institutions (M)
-holdout  the hold-out key is lost: a study's units change their sides from here on
+holdout  the hold-out key is lost, or ids are new: a study's units change their sides from here on
+ids    other ids than a study's first answer knew are of other people: nobody's was changed
 peers  others opened a request that names this institution and that no entry here was for
 silence  a person goes on without what some members remember; all that limits allow is spent
 
@@ -88,6 +89,7 @@ class StatementKind(Enum):
     PEERS = "peers"
     HOLDOUT = "holdout"
     SILENCE = "silence"
+    IDS = "ids"
 
 
 _OF_POPULATION: Final = {StatementKind.SPLIT, StatementKind.PART, StatementKind.UNIT}
@@ -144,9 +146,12 @@ class Stated:
             check_text("population", self.population, MAX_NAME)
         if self.study:
             check_text("study", self.study, MAX_NAME)
-        of_holdout = self.kind is StatementKind.HOLDOUT
+        of_split = self.study and (
+            self.kind is StatementKind.HOLDOUT
+            or (self.kind is StatementKind.IDS and not self.carried)
+        )
         of_silence = self.kind is StatementKind.SILENCE and not self.study
-        spends = (self.carried or self.study) and not ((of_holdout and self.study) or of_silence)
+        spends = (self.carried or self.study) and not (of_split or of_silence)
         if named != bool(self.population) or (
             not of_epoch and ((spends and self.debit is None) or self.kept or self.lost)
         ):
@@ -436,6 +441,7 @@ _SAME_EPOCH: Final = {
     StatementKind.MULTIPLICITY,
     StatementKind.PEERS,
     StatementKind.HOLDOUT,
+    StatementKind.IDS,
 }
 
 

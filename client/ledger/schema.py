@@ -12,6 +12,7 @@ pending     one answer of each run that was committed to and not opened, with it
 commitments the signed first message of what was opened
 fixed       the institutions of all sums of a study, where the study fixes them
 sides       by which key and share a study's units were split for its first answer
+ids         a sketch of those units' ids, at most 8 kB a split: keyed hashes of 1,024 of them
 requests    the coordinator's signed request of what was debited
 peers       the newest signed reply of each other institution that was seen, over all studies
 forks       two signed replies of one institution that stand at one place of its ledger
@@ -230,6 +231,9 @@ INSERT INTO newest SELECT institution, reply FROM (
     "ALTER TABLE newest RENAME TO peers",
 )
 
+# Not append-only: a person may say that the ids of another load are those of before.
+_IDS: Final = ("CREATE TABLE ids (study TEXT NOT NULL PRIMARY KEY, sketch BLOB NOT NULL)",)
+
 LEDGER: Final = DatabaseKind(
     name="the ledger",
     error=LedgerError,
@@ -238,7 +242,7 @@ LEDGER: Final = DatabaseKind(
     otherwise="nothing leaves until the ledger can be written",
     # Not by itself: `erase_log` empties the log, and must be the one that does.
     pragmas=(WAL, *DURABLE, ("wal_autocheckpoint", "0", 0)),
-    migrations=(_FIRST, _STATEMENTS, _PENDING, _KEYLESS, _PEERS, _SIDES, _ONE_MEMORY),
+    migrations=(_FIRST, _STATEMENTS, _PENDING, _KEYLESS, _PEERS, _SIDES, _ONE_MEMORY, _IDS),
     rewritten=frozenset({4}),
 )
 

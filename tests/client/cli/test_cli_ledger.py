@@ -14,6 +14,7 @@ from fieldfare.client.institution.initial_setup import create_institution
 from fieldfare.client.institution.restoring import open_ledger
 from fieldfare.client.ledger.budget import Debit
 from fieldfare.client.ledger.ledger import Ledger
+from fieldfare.client.ledger.pending import Split
 from fieldfare.client.policy.policy import limits, load_policy
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.privacy.sides import Side
@@ -43,7 +44,7 @@ def fill(home: Home, steps: range, side: Side = Side.ALL, split: str = "") -> No
                 max_attempts=1,
                 sign=lambda _: b"signed",
                 run_states={"r": b"keys"},
-                split=split,
+                split=Split(split),
             )
 
 
@@ -127,7 +128,7 @@ def test_a_lost_hold_out_key_is_said_and_paid_for(home: Home, capsys: Capture) -
     assert f"study {'5' * 12}: mu^2 0.02 more spent" in capsys.readouterr().out
     assert home.holdout_key.exists()
     assert ledger(home, "show") == 0
-    assert "for a lost hold-out key, by" in capsys.readouterr().out
+    assert "for other sides of its units, by" in capsys.readouterr().out
 
 
 def test_a_population_is_split(home: Home, tmp_path: Path, capsys: Capture) -> None:
