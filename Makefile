@@ -112,8 +112,10 @@ nightly: $(DEV)  ## the long form of one part; without PART= it lists the parts
 	  years) FIELDFARE_OPERATE_LONG=1 timeout --foreground 60m env $(PYTEST) -n 2 tests/operation/years ;; \
 	  model) $(PY) -m tests.security.protocol_model.scenarios ;; \
 	  audit) for epsilon in 1 4; do \
-	      $(PY) -m fieldfare.simulations.attacks.canaries --epsilon $$epsilon || exit 1; \
-	      $(PY) -m fieldfare.simulations.attacks.canaries --epsilon $$epsilon --halve-noise && exit 1 || true; \
+	      for form in training asked moments start local; do \
+	        $(PY) -m fieldfare.simulations.attacks.canaries --epsilon $$epsilon --form $$form || exit 1; \
+	        $(PY) -m fieldfare.simulations.attacks.canaries --epsilon $$epsilon --form $$form --halve-noise && exit 1 || true; \
+	      done; \
 	    done; $(VENV)/bin/fieldfare audit door && $(VENV)/bin/fieldfare attack poisoning --seeds 5 ;; \
 	  *) echo "make nightly: expected PART=mutants, attacks, audit, console, coverage, demo, golden, lab, model, operate, promises, scale or years, found PART=$(PART)"; exit 2 ;; \
 	esac

@@ -15,7 +15,15 @@ from fieldfare.simulations.attacks.door import DoorDesign, audit_door
 from fieldfare.simulations.attacks.finding import Finding
 
 Defect = Literal[
-    "none", "half-sigma", "no-clip", "all-share", "same-noise", "bare-evaluation", "half-query"
+    "none",
+    "half-sigma",
+    "no-clip",
+    "all-share",
+    "same-noise",
+    "bare-evaluation",
+    "half-query",
+    "half-guard",
+    "both-sides",
 ]
 LEAST_CANARIES = 100
 MOST_CANARIES = 1_000_000

@@ -113,9 +113,7 @@ ProofOption = Annotated[
 ]
 UnverifiedOption = Annotated[
     bool,
-    typer.Option(
-        "--unverified", help="Also a model, or a card's figures, that are the coordinator's word."
-    ),
+    typer.Option("--unverified", help="Also a model for which the coordinator's word is all."),
 ]
 RecordsOption = Annotated[
     list[Path] | None,

@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 from fieldfare.server.run.channel import GridChannel
 from fieldfare.server.run.record import DecodedSum, Record, RunCheckpoint
 from fieldfare.shared.canonical import bytes_hash
-from fieldfare.shared.errors import ProtocolError, RefusalCode, RunError
+from fieldfare.shared.errors import ProtocolError, RefusalCode, RunError, SumRangeError
 from fieldfare.shared.geometry.geometry import Geometry
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.flower_record import Call, Content, bytes_of, refusal_in
@@ -532,12 +532,12 @@ def sum_in_range(words: Word, terms: ReleaseTerms, step: int, participants: int)
         participants: how many are in it.
 
     Raises:
-        RunError: out of range.
+        SumRangeError: out of range.
     """
     try:
         return decoded_sum(words, terms, participants)
     except ProtocolError as error:
-        raise RunError(
+        raise SumRangeError(
             f"{terms.kind.value} step {step}: {error}: masks did not cancel or an "
             "institution poisoned the sum; the run stops"
         ) from None

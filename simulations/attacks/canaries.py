@@ -1,123 +1,76 @@
 """Audit the whole path with records that a coin puts in or out: estimate the actual epsilon.
 
     python -m fieldfare.simulations.attacks.canaries [--epsilon 1] [--canaries 60000]
-        [--halve-noise]
+        [--form training|asked|moments|start|local] [--halve-noise]
 
 Canaries are records of their own kind in the files of four institutions. Everything is real:
 files are read, units split, sums clipped, the door's exact noise and masks, ledgers on disk, a
 whole training run; the coordinator's decoded sums are what the attacker has. One of the four
 institutions is with it and tells its noise (t = 1), so that what is left is the claim and not
-more.
+more; where an institution steps by itself, all others are with it.
+
+No study has every kind of release: each form of the canaries' study has some of them, and all
+forms have all (`canary_study.py`). A canary is attacked by all releases that read its side:
+questions, moments, steps and the guard, or questions, the table of scores and counts by group.
 
 The attacker of differential privacy knows every record but one. For each canary it takes all
 others out of each sum, by its own arithmetic, and projects what is left on the canary's own
-vector, over all steps (the best test between two normal distributions: Neyman and Pearson).
+vector, over all releases (the best test between two normal distributions: Neyman and Pearson).
 Where the canary is out that is noise, where it is in it is noise plus the canary. How many
 standard deviations the two lie apart is mu (Gaussian differential privacy: Dong, Roth and Su
 2019, arXiv 1905.02383); many canaries in one run estimate it (Andrew et al. 2024, arXiv
 2302.03098; Steinke, Nasr and Jagielski 2023, arXiv 2305.08846).
 
-The claim is what the ledgers debited for training. The interval is normal: the two means' error
-is computed from the canaries' own vectors, that of the spread from the entries they span. A sound
-system is outside one 95 % interval in twenty. Ends with 1 where the claim is outside, or where a
-sum without its noise is not what the auditor's own arithmetic gives.
+The claim is what the ledgers debited for the canaries' side, questions included. The interval is
+normal: the two means' error is computed from the canaries' own vectors, that of the noise from the
+entries of the sums. A sound system is outside one 95 % interval in twenty. Ends with 1 where the
+claim is outside, or where a sum without its noise is not what the auditor's own arithmetic gives.
 """
 
 import argparse
 import json
+import math
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, astuple, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from fieldfare.client.records import holdout_mask
-from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.server.run.record import DecodedSum
 from fieldfare.shared.errors import FieldfareError
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.privacy.samplers import ExactNoise, NoiseSource
-from fieldfare.shared.protocol.plan import PICOMU2, Plan
-from fieldfare.shared.run.optimizer import TrainingState
-from fieldfare.shared.run.replay import initial_state
-from fieldfare.shared.study.study import Study
-from fieldfare.simulations.federation.federation import LocalFederation, holdout_key
-from fieldfare.simulations.federation.population import RecordsChoice, load_population
+from fieldfare.shared.privacy.sides import Side, SideCosts, largest
+from fieldfare.shared.protocol.messages import ReleaseKind
+from fieldfare.shared.protocol.plan import PICOMU2, SIDES, Plan, ReleaseTerms, plan_for
+from fieldfare.simulations.attacks.audited_record import AuditedRecord
+from fieldfare.simulations.attacks.canary_study import BANKS, DELTA, Canaries, Design, Form
+from fieldfare.simulations.attacks.canary_vectors import (
+    CanaryVectors,
+    OwnArithmetic,
+)
+from fieldfare.simulations.federation.federation import LocalFederation
+from fieldfare.simulations.federation.noise_audit import WatchedSums
+from fieldfare.simulations.federation.population import load_population, prepared_sums
 
-BANKS: Final = ("bank-a", "bank-b", "bank-c", "bank-d")
 COLLUDER: Final = "bank-d"
-FEATURES: Final = 15  # with the bias a canary's vector has 16 equal entries: its norm is exact
-CLIPPING_NORM: Final = 2.0**-8  # so small that nearly every canary is clipped in every step
-DELTA: Final = 1e-5
-RESIDUAL_BITS: Final = 20
 CONFIDENCE: Final = 0.95
 LEAST_CANARIES: Final = 1000
 MOST_ERROR: Final = 0.05  # of the claim: what lies outside a wider interval is hardly a finding
 MOST_EPSILON: Final = 100.0  # a study's
+# A start's sums have 16 entries: so many runs tell their noise as well as one run of others.
+STARTED: Final = {"canaries": 4000, "steps": 1, "levels": 16, "runs": 60}
+REACHED: Final = 0.995  # of C: caps are whole steps, so that a clipped vector may fall just short
 
 Vector = NDArray[np.float64]
 Sums = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Design:
-    """The design of an audit.
-
-    Attributes:
-        epsilon: of the study.
-        canaries: records that a coin puts in or leaves out.
-        steps: of training; all of its releases are in the attacker's hands.
-        levels: of each feature; the canaries span 15 * levels + 1 entries.
-        factor: of the noise that each institution draws: 1, or a defect.
-        seed: of canaries and coins; noise is the operating system's.
-    """
-
-    epsilon: float = 1.0
-    canaries: int = 60_000
-    steps: int = 40
-    levels: int = 256
-    factor: float = 1.0
-    seed: int = 0
-
-    @cached_property
-    def study(self) -> Study:
-        """All but a hundredth of the promise is spent on the audited steps."""
-        levels = [f"l{index}" for index in range(self.levels)]
-        features = [
-            {"name": f"f{index}", "kind": "categorical", "levels": levels}
-            for index in range(FEATURES)
-        ]
-        return Study.model_validate(
-            {
-                "name": "canaries",
-                "purpose": "an audit of the noise",
-                "records": {
-                    "unit": "unit",
-                    "label": "label",
-                    "units": max(1000, self.canaries // 2),
-                    "prevalence": 0.5,
-                },
-                "features": features,
-                # Slow, so that no canary is learned so well that it is not clipped any more.
-                "training": {"steps": self.steps, "learning_rate": 0.01},
-                "evaluation": {"holdout": 0.01, "score_bins": 4, "spare_releases": 0},
-                "privacy": {
-                    "epsilon": self.epsilon,
-                    "delta": DELTA,
-                    "clipping_norm": CLIPPING_NORM,
-                    "spare_releases": 0,
-                },
-            }
-        )
+Mask = NDArray[np.bool_]
 
 
 @dataclass
@@ -156,140 +109,142 @@ class Overheard:
 
 
 @dataclass(frozen=True, eq=False)
-class Canaries:
-    """Records with coins, and the auditor's own arithmetic on them.
+class _Heard:
+    """What one release told of some canaries.
 
     Attributes:
-        units: their ids.
-        levels: int64 (canaries, features).
-        labels: int64 (canaries,), 0 or 1.
-        coins: bool (canaries,): which are in the files.
-        width: entries of a feature: its levels, "other" and "missing".
+        vectors: of all canaries.
+        of: bool (canaries,): whom it told of.
+        sigma: of the noise that the claim is about, in the sum's own unit.
+        noise: mean square of what was left, in sigma squared.
+        entries: of the sum.
+        clipping_norm: C.
     """
 
-    units: list[str]
-    levels: Sums
-    labels: Sums
-    coins: NDArray[np.bool_]
-    width: int
-
-    @classmethod
-    def draw(cls, design: Design) -> "Canaries":
-        """Draw canaries and coins; who would be held out is none: it is in no training sum."""
-        generator = np.random.default_rng([design.seed, design.canaries])
-        units = [f"canary-{index}" for index in range(design.canaries)]
-        share = design.study.evaluation.holdout
-        trains = ~holdout_mask(units, key=holdout_key(design.seed), share=share)
-        shape = (design.canaries, FEATURES)
-        levels = generator.integers(0, design.levels, shape)
-        labels, coins = generator.integers(0, 2, (2, design.canaries))
-        kept = [unit for unit, stays in zip(units, trains, strict=True) if stays]
-        coins, width = coins[trains].astype(bool), design.levels + 2
-        return cls(kept, levels[trains], labels[trains], coins, width)
-
-    def write(self, folder: Path) -> RecordsChoice:
-        """Write those that are in to one file for each institution."""
-        banks, found = np.arange(len(self.units)) % len(BANKS), []
-        for index, bank in enumerate(BANKS):
-            rows = np.flatnonzero(self.coins & (banks == index))
-            columns: dict[str, Any] = {
-                "unit": [self.units[row] for row in rows],
-                "label": self.labels[rows],
-            }
-            for feature in range(FEATURES):
-                columns[f"f{feature}"] = [f"l{level}" for level in self.levels[rows, feature]]
-            pq.write_table(pa.table(columns), folder / f"{bank}.parquet")
-            found.append(f"{bank}={folder / f'{bank}.parquet'}")
-        return RecordsChoice(tuple(found))
-
-    @cached_property
-    def slots(self) -> Sums:
-        """int64 (canaries, 16): the entries of each canary's vector; the bias comes first."""
-        offsets = 1 + self.width * np.arange(FEATURES)
-        bias = np.zeros((len(self.units), 1), dtype=np.int64)
-        return np.concatenate([bias, self.levels + offsets], axis=1)
-
-    def residuals(self, parameters: Vector) -> Vector:
-        """Return float64 (canaries,): each canary's addition to its entries, clipped to C.
-
-        The norm of 16 equal entries is four times one of them: a quarter of C is the most.
-        """
-        scores = np.zeros(len(self.units))
-        for column in self.slots.T:
-            scores += parameters[column]
-        exact = 1 / (1 + np.exp(-scores)) - self.labels
-        most = CLIPPING_NORM / np.sqrt(FEATURES + 1)
-        grid = 2.0**RESIDUAL_BITS
-        return np.asarray(np.clip(np.trunc(exact * grid) / grid, -most, most))
-
-    def added(self, weights: Vector, entries: int) -> Vector:
-        """Return float64 (entries,): the canaries' 0-1 vectors, each times its weight."""
-        flat = np.repeat(weights, self.slots.shape[1])
-        total = np.bincount(self.slots.ravel(), weights=flat, minlength=entries)
-        return np.asarray(total, dtype=np.float64)
+    vectors: CanaryVectors
+    of: Mask
+    sigma: float
+    noise: float
+    entries: int
+    clipping_norm: float
 
 
 @dataclass(eq=False)
 class CanaryAttack:
-    """The sums that the attacker gathers step by step.
+    """The sums that the attacker gathers in one run, for canaries of one side.
 
     Attributes:
-        noise: float64 (canaries,): each one's vectors times what is left of the sums, added up.
-        squared: float64 (canaries,): squared length of each one's vectors, added up.
-        vectors: residuals of each step, for the error of the means.
-        differs: the largest entry by which a sum without noise was not the auditor's own, in C.
+        canaries: all of them.
+        side: whose are attacked.
+        along: float64 (canaries,): each one's vectors times the noise that is left, in sigmas.
+        squared: float64 (canaries,): squared length of each one's vectors, in sigmas.
     """
 
     canaries: Canaries
-    noise: Vector
-    squared: Vector
-    vectors: list[Vector] = field(default_factory=list)
-    differs: float = 0.0
+    side: Side
+    heard: list[_Heard] = field(default_factory=list)
 
-    def step(self, parameters: Vector, left: Vector, exact: Vector) -> None:
-        """Take one step's sum without the colluder's noise and the exact sum of the software."""
-        own, canaries = self.canaries.residuals(parameters), self.canaries
-        known = canaries.added(np.where(canaries.coins, own, 0.0), len(left))
-        self.differs = max(self.differs, float(np.abs(exact - known).max()) / CLIPPING_NORM)
-        self.noise += own * (left - known)[canaries.slots].sum(axis=1)
-        self.squared += own**2 * (FEATURES + 1)
-        self.vectors.append(own)
+    def __post_init__(self) -> None:
+        """Begin with nothing."""
+        self.along, self.squared = np.zeros((2, len(self.canaries.units)))
 
-    def found(self, entries: int) -> "Found":
-        """Return mu and its standard error."""
-        coins, lengths = self.canaries.coins, np.sqrt(self.squared)
-        # All other records were taken out: a canary that is in is still there.
-        scores = self.noise / lengths + np.where(coins, lengths, 0.0)
-        spread = _spread(scores, coins, self.canaries.labels)
-        mu = float(scores[coins].mean() - scores[~coins].mean()) / spread
-        weights = np.where(coins, 1 / coins.sum(), -1 / (~coins).sum()) / lengths
-        means = sum(
-            float((self.canaries.added(weights * own, entries) ** 2).sum()) for own in self.vectors
+    @property
+    def attacked(self) -> Mask:
+        """Bool (canaries,): those of the side."""
+        held = self.canaries.held
+        return held if self.side is Side.HOLDOUT else ~held
+
+    def take(self, terms: ReleaseTerms, vectors: CanaryVectors, left: Vector, of: Mask) -> None:
+        """Take what is left of one sum without all canaries and without what colluders told."""
+        if terms.side not in {self.side, Side.ALL}:
+            return
+        sigma, norm = terms.sigma, terms.vectors.clipping_norm
+        self.along += np.where(of, vectors.along(left), 0.0) / sigma**2
+        self.squared += np.where(of, vectors.squared, 0.0) / sigma**2
+        noise = float(left @ left) / len(left) / sigma**2
+        self.heard.append(_Heard(vectors, of, sigma, noise, len(left), norm))
+
+    def found(self) -> "Found":
+        """Return how far the coins lie apart in one run, and the noise that this is measured in."""
+        chosen, coins = self.attacked, self.canaries.coins
+        inside, outside = chosen & coins, chosen & ~coins
+        lengths = np.sqrt(np.where(chosen, self.squared, 1.0))
+        # All records were taken out: a canary that is in is still there.
+        scores = self.along / lengths + np.where(coins, lengths, 0.0)
+        weights = np.where(coins, 1 / inside.sum(), -1 / outside.sum()) * chosen / lengths
+        means = spread = shaky = 0.0
+        for one in self.heard:
+            mixed = one.vectors.added(np.where(one.of, weights, 0.0), one.entries)
+            means += float(mixed @ mixed) / one.sigma**2
+            squared = np.where(one.of, one.vectors.squared, 0.0) / one.sigma**2
+            share = float((squared / lengths**2)[chosen].mean())
+            spread += share * one.noise
+            shaky += share**2 * one.noise**2 * 2 / one.entries
+        apart = float(scores[inside].mean() - scores[outside].mean())
+        return Found(apart, means, spread, shaky)
+
+    @property
+    def reaches(self) -> Vector:
+        """Return float64 (vectors,): the length of every vector of the canaries, in C."""
+        chosen = self.attacked
+        return np.concatenate(
+            [
+                np.sqrt(one.vectors.squared[one.of & chosen]) / one.clipping_norm
+                for one in self.heard
+            ]
         )
-        # As many independent scores as entries that the canaries span, fewer with few canaries.
-        independent = 1 / (1 / entries + 1 / len(coins))
-        return Found(mu, float(np.sqrt(means + mu**2 / (2 * independent))), spread)
 
 
-def _spread(scores: Vector, coins: NDArray[np.bool_], labels: Sums) -> float:
-    """Return the standard deviation of scores around the mean of their coin and label.
+@dataclass
+class CanaryRecord(AuditedRecord):
+    """The account of a run whose sums are the attacker's, with the noise that it was told."""
 
-    Within a label all vectors share the bias, and so a part of the noise: the mean takes it out.
-    That part is 1 of 16 equal entries.
-    """
-    groups = [scores[(coins == coin) & (labels == label)] for coin in (0, 1) for label in (0, 1)]
-    total = sum(float(((group - group.mean()) ** 2).sum()) for group in groups)
-    within = total / (len(scores) - len(groups))
-    return float(np.sqrt(within * (FEATURES + 1) / FEATURES))
+    attacks: tuple[CanaryAttack, ...] = ()
+    sources: dict[str, Overheard] = field(default_factory=dict)
+
+    def sift(
+        self, terms: ReleaseTerms, vectors: CanaryVectors, left: Vector, total: DecodedSum
+    ) -> None:
+        """Attack with what is left, once colluders have told their own noise."""
+        del total
+        told = {name: source.drawn[-1] * terms.gamma for name, source in self.sources.items()}
+        banks = self.own.canaries.banks
+        if not terms.local_steps:
+            everybody = np.ones(len(banks), np.bool_)
+            for attack in self.attacks:
+                attack.take(terms, vectors, left - told[COLLUDER], everybody)
+            return
+        for index, name in enumerate(BANKS):  # its own noise stands between it and all others
+            alone = left - sum(noise for other, noise in told.items() if other != name)
+            for attack in self.attacks:
+                attack.take(terms, vectors, alone, banks == index)
 
 
 @dataclass(frozen=True)
 class Found:
-    """Mu, its standard error, and the noise that is left in the attacker's scores."""
+    """How far coins lie apart, and the noise in the attacker's scores, in the plan's sigma.
 
-    mu: float
-    error: float
+    Attributes:
+        apart: the two means' difference.
+        means: variance of it, in that of the noise.
+        spread: variance of the noise.
+        shaky: variance of that one.
+    """
+
+    apart: float
+    means: float
     spread: float
+    shaky: float
+
+    @property
+    def mu(self) -> float:
+        """How many standard deviations "in" and "out" lie apart."""
+        return self.apart / math.sqrt(self.spread)
+
+    @property
+    def error(self) -> float:
+        """The standard error of mu."""
+        return math.sqrt(self.means + self.mu**2 / 4 * self.shaky / self.spread**2)
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -297,23 +252,31 @@ class Found:
         half = float(norm.ppf((1 + CONFIDENCE) / 2)) * self.error
         return max(0.0, self.mu - half), self.mu + half
 
+    @classmethod
+    def pooled(cls, runs: Sequence["Found"]) -> "Found":
+        """Return what several runs found together: of a ratio, both parts are averaged."""
+        apart, means, spread, shaky = np.array([astuple(one) for one in runs]).mean(axis=0)
+        return cls(float(apart), means / len(runs), float(spread), shaky / len(runs))
+
 
 @dataclass(frozen=True)
 class CanaryReport:
     """The results of an audit, as `--json` prints them.
 
     Attributes:
-        claimed_mu, claimed_epsilon: what the ledgers debited for training.
+        side: whose canaries were attacked.
+        claimed_mu, claimed_epsilon: what the ledgers debited for that side, with questions.
         mu, epsilon: measured; with 95 % intervals.
         standard_error: of the measured mu, as a share of the claimed one.
-        sigmas: noise left against the colluder, in the plan's sigma.
+        sigmas: noise left against who colludes, in the plan's sigma.
         reach: length of the longest vector of a canary, in C.
-        clipped: share of canaries, over all steps, that were clipped.
+        clipped: share of the canaries' vectors that are as long as C allows.
         differs: the largest entry by which a sum without noise was not the auditor's own, in C.
         holds: whether the interval holds the claim.
     """
 
     design: dict[str, Any]
+    side: str
     present: int
     absent: int
     promised_epsilon: float
@@ -328,9 +291,9 @@ class CanaryReport:
     sigmas: float
     reach: float
     clipped: float
-    differs: float
     holds: bool
-    seconds: float
+    differs: float = 0.0
+    seconds: float = 0.0
 
     @property
     def sound(self) -> bool:
@@ -338,25 +301,50 @@ class CanaryReport:
         return self.holds and self.differs == 0
 
 
-def audit(design: Design) -> CanaryReport:
-    """Run the whole path once and attack it."""
+def audit(design: Design) -> tuple[CanaryReport, ...]:
+    """Run the whole path and attack it; one report for each side whose releases are audited."""
     started, canaries = time.perf_counter(), Canaries.draw(design)
-    study = design.study
+    plan = plan_for(design.study)
+    own = OwnArithmetic(canaries, plan, design.form)
+    read = {SIDES[kind] for kind in design.form.kinds}
+    sides = [side for side in (Side.TRAINING, Side.HOLDOUT) if side in read]
+    runs = []
     with TemporaryDirectory(prefix="fieldfare-canaries-") as folder:
-        population = load_population(study, canaries.write(Path(folder)), seed=design.seed)
+        population = load_population(design.study, canaries.write(Path(folder)), seed=design.seed)
         sums = {
-            name: StudySums.prepare(study, records.data, population.holdout[name])
-            for name, records in population.records.items()
+            name: WatchedSums.of(part)
+            for name, part in prepared_sums(design.study, population, seed=design.seed).items()
         }
-        attack, plan, spent = _attacked(design, canaries, sums, Path(folder))
-    found = attack.found(plan.training.vectors.entries)
-    claimed = spent / PICOMU2
+        for run in range(design.runs):
+            attacks = tuple(CanaryAttack(canaries, side) for side in sides)
+            place = Path(folder) / str(run)
+            place.mkdir()
+            spent = _attacked(
+                design, CanaryRecord(plan, sums=sums, own=own, attacks=attacks), place
+            )
+            runs.append(attacks)
+    seconds = time.perf_counter() - started
+    by_side = zip(*runs, strict=True)
+    return tuple(
+        replace(_report(design, plan, attacks, spent), differs=own.most, seconds=seconds)
+        for attacks in by_side
+    )
+
+
+def _report(
+    design: Design, plan: Plan, attacks: Sequence[CanaryAttack], spent: SideCosts
+) -> CanaryReport:
+    first = attacks[0]
+    found = Found.pooled([one.found() for one in attacks])
+    claimed = (spent.all + getattr(spent, first.side.value)) / PICOMU2
     low, high = found.interval
-    vectors = np.abs(np.stack(attack.vectors)) * np.sqrt(FEATURES + 1) / CLIPPING_NORM
+    reaches = np.concatenate([one.reaches for one in attacks])
+    coins = first.canaries.coins[first.attacked]
     return CanaryReport(
-        design=asdict(design),
-        present=int(canaries.coins.sum()),
-        absent=int((~canaries.coins).sum()),
+        design=asdict(design) | {"form": design.form.value},
+        side=first.side.value,
+        present=int(coins.sum()),
+        absent=int((~coins).sum()),
         promised_epsilon=design.epsilon,
         delta=DELTA,
         claimed_mu=claimed**0.5,
@@ -366,49 +354,34 @@ def audit(design: Design) -> CanaryReport:
         epsilon=plan.epsilon(max(0.0, found.mu) ** 2),
         epsilon_interval=(plan.epsilon(low**2), plan.epsilon(high**2)),
         standard_error=found.error / claimed**0.5,
-        sigmas=found.spread / plan.training.sigma,
-        reach=float(vectors.max()),
-        clipped=float((vectors >= 1 - 2.0**-RESIDUAL_BITS).mean()),
-        differs=attack.differs,
+        sigmas=math.sqrt(found.spread),
+        reach=float(reaches.max()),
+        clipped=float((reaches >= REACHED).mean()),
         holds=low <= claimed**0.5 <= high,
-        seconds=time.perf_counter() - started,
     )
 
 
-def _attacked(
-    design: Design, canaries: Canaries, sums: Mapping[str, StudySums], folder: Path
-) -> tuple[CanaryAttack, Plan, int]:
-    """Train through the door; returns the attacker's sums, the plan, and the cost of training."""
-    study, count = design.study, len(canaries.units)
-    sources: dict[str, NoiseSource] = {name: Scaled(ExactNoise(), design.factor) for name in BANKS}
-    colluder = Overheard(sources[COLLUDER])
-    sources[COLLUDER] = colluder
-    attack = CanaryAttack(canaries, np.zeros(count), np.zeros(count))
-    parameters = [initial_state(study).parameters]
-
-    def on_step(state: TrainingState, total: DecodedSum) -> None:
-        """Set what was decoded beside the sum that is known."""
-        gamma = federation.plan.training.gamma
-        raw = sum(part.training.gradient_sum(parameters[-1]) for part in sums.values())
-        known = colluder.drawn[len(parameters) - 1].astype(np.float64) * gamma
-        exact = np.asarray(raw, dtype=np.float64) * gamma
-        attack.step(parameters[-1], total.values - known, exact)
-        parameters.append(state.parameters)
-
+def _attacked(design: Design, record: CanaryRecord, folder: Path) -> SideCosts:
+    """Carry a run out through the door; returns what its releases cost."""
+    record.sources = {name: Overheard(Scaled(ExactNoise(), design.factor)) for name in BANKS}
     with LocalFederation(
-        study, sums, Protection.EXACT, seed=design.seed, directory=folder, sources=sources
+        design.study,
+        record.sums,
+        Protection.EXACT,
+        seed=design.seed,
+        directory=folder,
+        sources=record.sources,
     ) as federation:
         job = federation.job()
-        job.on_step = on_step
+        job.record = record
         federation.run(job)
         study_id = federation.plan.study_id
-        spent = {ledger.costs(study_id).training for ledger in federation.ledgers.values()}
-        return attack, federation.plan, max(spent)
+        return largest(ledger.costs(study_id) for ledger in federation.ledgers.values())
 
 
 def lines(report: CanaryReport) -> Iterator[str]:
     """Return the results for a screen."""
-    design = Design(**report.design)
+    design = Design(**report.design | {"form": Form(report.design["form"])})
     low, high = report.epsilon_interval
     mu_low, mu_high = report.mu_interval
     noise = "" if design.factor == 1 else f"   DEFECT PUT IN: noise times {design.factor:g}"
@@ -418,11 +391,15 @@ def lines(report: CanaryReport) -> Iterator[str]:
         f"records   {report.present:,} canaries in the files of {len(BANKS)} institutions, "
         f"{report.absent:,} out by a coin"
     )
-    yield f"path      read, split, summed, noised, masked, debited, decoded: {design.steps} steps"
+    yield f"path      read, split, summed, noised, masked, debited, decoded: {_releases(design)}"
     yield f"sums      {same if report.differs == 0 else f'WRONG by up to {report.differs:.3g} C'}"
-    yield f"clipped   {report.clipped:.2%} of vectors; the longest is {report.reach:.6f} C"
-    yield f"noise     {report.sigmas:.3f} sigma against the coordinator and {COLLUDER}"
-    yield f"claim     epsilon {report.claimed_epsilon:.3f}, mu {report.claimed_mu:.4f}: the debits"
+    yield f"reach     {report.clipped:.2%} of vectors have C; the longest is {report.reach:.6f} C"
+    who = "everybody else" if design.form is Form.LOCAL else COLLUDER
+    yield f"noise     {report.sigmas:.3f} sigma against the coordinator and {who}"
+    yield (
+        f"claim     epsilon {report.claimed_epsilon:.3f}, mu {report.claimed_mu:.4f}: "
+        f"the debits, {report.side}"
+    )
     yield (
         f"measured  epsilon {report.epsilon:.3f} [{low:.3f}, {high:.3f}], "
         f"mu {report.mu:.4f} [{mu_low:.4f}, {mu_high:.4f}]"
@@ -431,6 +408,13 @@ def lines(report: CanaryReport) -> Iterator[str]:
     yield f"error     {report.standard_error:.1%} of the claimed mu{coarse}; intervals are 95 %"
     yield f"verdict   the claim is {'inside' if report.holds else 'OUTSIDE'} the interval"
     yield f"took      {report.seconds:.0f} s"
+
+
+def _releases(design: Design) -> str:
+    """Say which releases were audited, and how many runs there were."""
+    others = [kind.value for kind in design.form.kinds if kind is not ReleaseKind.TRAINING]
+    runs = "" if design.runs == 1 else f"; {design.runs} runs"
+    return ", ".join([f"{design.steps} steps", *others]) + runs
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -443,6 +427,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--epsilon", type=float, default=1.0, help="of the study (1)")
     parser.add_argument("--canaries", type=int, default=60_000, help="records with a coin (60000)")
     parser.add_argument("--steps", type=int, default=40, help="of training (40)")
+    forms = [form.value for form in Form]
+    parser.add_argument("--form", choices=forms, default="training", help="of the study (training)")
     parser.add_argument("--seed", type=int, default=0, help="of records and coins; noise has none")
     parser.add_argument("--halve-noise", action="store_true", help="put the defect in")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
@@ -451,20 +437,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"--canaries: expected {LEAST_CANARIES} or more, found {options.canaries}")
     if options.steps < 1 or not 0 < options.epsilon <= MOST_EPSILON:
         parser.error("expected --steps of 1 or more and --epsilon above 0, up to 100, found others")
+    form = Form(options.form)
+    sizes = {"canaries": options.canaries, "steps": options.steps}
     design = Design(
         epsilon=options.epsilon,
-        canaries=options.canaries,
-        steps=options.steps,
         factor=0.5 if options.halve_noise else 1.0,
         seed=options.seed,
+        form=form,
+        **sizes | (STARTED if form is Form.START else {}),
     )
     try:
-        report = audit(design)
+        reports = audit(design)
     except FieldfareError as error:
         parser.error(str(error))
-    text = json.dumps(asdict(report), indent=2) if options.json else "\n".join(lines(report))
-    print(text)  # noqa: T201
-    return int(not report.sound)
+    for report in reports:
+        text = json.dumps(asdict(report), indent=2) if options.json else "\n".join(lines(report))
+        print(text)  # noqa: T201
+    return int(not all(report.sound for report in reports))
 
 
 if __name__ == "__main__":

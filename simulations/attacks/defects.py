@@ -8,6 +8,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldfare.client.sums.coordinates import TurnedUnits
+from fieldfare.shared.geometry.geometry import Geometry
+from fieldfare.shared.geometry.whitened import WhitenedSums
 from fieldfare.shared.models import UnitSums
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.privacy.samplers import NoiseSource
@@ -30,6 +33,8 @@ class DoorDefect(Enum):
     SAME_NOISE = "same-noise"  # a step that is tried again gets the noise of the first attempt
     BARE_EVALUATION = "bare-evaluation"
     HALF_QUERY = "half-query"
+    HALF_GUARD = "half-guard"
+    BOTH_SIDES = "both-sides"
 
     @property
     def words(self) -> str:
@@ -45,6 +50,8 @@ _WORDS: Final = {
     DoorDefect.SAME_NOISE: "a second attempt uses the noise of the first",
     DoorDefect.BARE_EVALUATION: "an evaluation without noise",
     DoorDefect.HALF_QUERY: "half of sigma in the answers alone",
+    DoorDefect.HALF_GUARD: "half of sigma in the guard alone",
+    DoorDefect.BOTH_SIDES: "moments of held-out units too, at the price of one side",
 }
 
 
@@ -52,7 +59,7 @@ _WORDS: Final = {
 class FaultyNoise:
     """One institution's source with a defect.
 
-    Kinds of release are told apart by the length of their vectors, which differ in an audit.
+    A release's kind is told by the length of its vector and by its noise.
     """
 
     source: NoiseSource
@@ -68,30 +75,33 @@ class FaultyNoise:
 
     def sample(self, entries: int, scale: float) -> Sums:
         """Return int64 (entries,) noise, wrong in the one way."""
-        entries_of = {
-            kind: self.plan.terms(kind).vectors.entries
-            for kind in (ReleaseKind.TRAINING, ReleaseKind.EVALUATION)
-        }
-        training = entries == entries_of[ReleaseKind.TRAINING]
-        evaluates = entries == entries_of[ReleaseKind.EVALUATION]
-        if self.defect is DoorDefect.BARE_EVALUATION and evaluates:
+        kind = self._kind(entries, scale)
+        if self.defect is DoorDefect.BARE_EVALUATION and kind is ReleaseKind.EVALUATION:
             return np.zeros(entries, dtype=np.int64)
+        training = kind is ReleaseKind.TRAINING
         if self.defect is DoorDefect.SAME_NOISE and training and len(self.drawn) == 1:
             first, before = self.drawn[0]
             self.drawn.append((first, before))
             return np.asarray(np.rint(first * (scale / before)), dtype=np.int64)
-        found = self.source.sample(entries, scale * self._factor(asks=not training | evaluates))
+        found = self.source.sample(entries, scale * self._factor(kind))
         if training:
             self.drawn.append((found, scale))
         return found
 
-    def _factor(self, *, asks: bool) -> float:
+    def _kind(self, entries: int, scale: float) -> ReleaseKind:
+        tolerance = self.plan.study.privacy.collusion_tolerance
+        fits = [terms for terms in self.plan.releases if terms.vectors.entries == entries]
+        return min(fits, key=lambda one: abs(one.share(self.participants, tolerance) - scale)).kind
+
+    def _factor(self, kind: ReleaseKind) -> float:
         tolerance = self.plan.study.privacy.collusion_tolerance
         match self.defect:
             case DoorDefect.HALF_SIGMA:
                 return HALF
             case DoorDefect.HALF_QUERY:
-                return HALF if asks else 1.0
+                return HALF if kind is ReleaseKind.QUERY else 1.0
+            case DoorDefect.HALF_GUARD:
+                return HALF if kind is ReleaseKind.GUARD else 1.0
             case DoorDefect.ALL_SHARE:
                 return math.sqrt((self.participants - tolerance) / self.participants)
             case _:
@@ -115,8 +125,29 @@ class Unclipped:
         return self.units.plain_gradient(parameters)
 
 
+class BothSides(TurnedUnits):
+    """An institution's units whose moments are summed over both sides."""
+
+    def __init__(self, training: TurnedUnits, held: TurnedUnits) -> None:
+        """Hold the two sides' own."""
+        self._training, self._held = training, held
+
+    def moments(self, parameters: NDArray[np.float64]) -> Sums:
+        """Return int64 (entries,): the raw sum of moments of all units."""
+        return self._training.moments(parameters) + self._held.moments(parameters)
+
+    def on(self, geometry: Geometry, parameters: NDArray[np.float64]) -> WhitenedSums:
+        """Return the training units in these coordinates, as they should be."""
+        return self._training.on(geometry, parameters)
+
+
 def with_defect(sums: WatchedSums, defect: DoorDefect) -> WatchedSums:
-    """Return an institution's sums, not clipped where that is the defect."""
+    """Return an institution's sums, wrong where that is the defect."""
+    given = sums.study.geometry
+    if defect is DoorDefect.BOTH_SIDES and sums.turned is not None and given is not None:
+        norm = sums.study.privacy.clipping_norm
+        held = TurnedUnits(sums.model, given, norm, sums.holdout)
+        return replace(sums, turned=BothSides(sums.turned, held))
     if defect is not DoorDefect.NO_CLIP:
         return sums
     bits = sums.model.vectors.gamma_bits

@@ -18,8 +18,8 @@ of release (`canaries.py` measures epsilon by coins).
 """
 
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from scipy.stats import t as student
 
 from fieldfare.server.run.record import DecodedSum
-from fieldfare.shared.errors import RunError
+from fieldfare.shared.errors import RunError, SumRangeError
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.privacy.samplers import NoiseSource
 from fieldfare.shared.protocol.flower_record import RECORD, Call, bytes_of
@@ -38,7 +38,9 @@ from fieldfare.shared.protocol.messages import ReleaseKind, Request, open_envelo
 from fieldfare.shared.protocol.plan import Plan, ReleaseTerms, plan_for
 from fieldfare.shared.run.replay import add_words, decoded_sum, initial_state
 from fieldfare.shared.study.study import Study
-from fieldfare.simulations.attacks.canaries import BANKS, Canaries, Design
+from fieldfare.simulations.attacks.audited_record import AuditedRecord
+from fieldfare.simulations.attacks.canary_study import BANKS, Canaries, Design, Form
+from fieldfare.simulations.attacks.canary_vectors import CanaryVectors, OwnArithmetic
 from fieldfare.simulations.attacks.defects import DoorDefect, FaultyNoise, with_defect
 from fieldfare.simulations.attacks.finding import Finding, Measured
 from fieldfare.simulations.federation.federation import (
@@ -49,17 +51,20 @@ from fieldfare.simulations.federation.grid import InProcessGrid
 from fieldfare.simulations.federation.noise_audit import (
     LEVEL,
     KindNoise,
-    WatchedRecord,
+    NoiseTally,
     WatchedSums,
 )
 from fieldfare.simulations.federation.population import load_population, prepared_sums
 
 LOST: Final = "bank-c"  # its first answer gets lost
-QUESTION: Final = "canaries by level and label"
-KINDS: Final = (ReleaseKind.QUERY, ReleaseKind.TRAINING, ReleaseKind.EVALUATION)
-TESTS: Final = len(KINDS) + 1  # and that of the two attempts
-SCORE_BINS: Final = 512
-LABELS: Final = 2
+FORMS: Final = (Form.ASKED, Form.MOMENTS, Form.START, Form.LOCAL)  # every kind of release
+LOSING: Final = Form.ASKED  # where an answer gets lost
+REPEATED: Final = Form.START  # a guard's sum is one number: it takes many to tell its noise
+GUARDED: Final = 500  # canaries for each ten guards: at 4,000 half of its noise is told from all
+MOST_RUNS: Final = 10  # that a study's spare releases of an evaluation allow
+SMALL: Final = {"canaries": 400, "steps": 1, "levels": 8}  # at most, where there are many runs
+TESTS: Final = sum(len(form.kinds) for form in FORMS) + 1  # and that of the two attempts
+NEVER_TWICE: Final = (0.0, 2)  # a cosine and its length, where a run stopped before
 DEADLINE: Final = 0.4  # seconds, which the lost answer is waited for
 
 Vector = NDArray[np.float64]
@@ -77,6 +82,7 @@ class DoorDesign:
         defect: put in at every institution.
         protection: exact noise, masks and signatures, or simulated noise.
         seed: of canaries, coins and simulated noise.
+        forms: of the canaries' study: all of them have every kind of release.
     """
 
     epsilon: float = 1.0
@@ -86,25 +92,35 @@ class DoorDesign:
     defect: DoorDefect = DoorDefect.NONE
     protection: Protection = Protection.EXACT
     seed: int = 0
+    forms: tuple[Form, ...] = FORMS
 
-    @property
-    def drawn(self) -> Design:
-        """The design of the canaries."""
-        return Design(self.epsilon, self.canaries, self.steps, self.levels, seed=self.seed)
+    def drawn(self, form: Form) -> Design:
+        """Return the design of the canaries of a form."""
+        sizes = {"canaries": self.canaries, "steps": self.steps, "levels": self.levels}
+        if form is REPEATED:
+            sizes = {name: min(size, SMALL[name]) for name, size in sizes.items()}
+        return Design(self.epsilon, seed=self.seed, form=form, **sizes)
 
-    @property
-    def study(self) -> Study:
-        """The canaries' study, which asks, trains and measures, and admits a second attempt."""
-        content = self.drawn.study.model_dump(mode="json", exclude_none=True)
-        content["queries"] = [{"name": QUESTION, "kind": "group_by", "by": ["f0", "label"]}]
-        content["evaluation"] |= {"score_bins": SCORE_BINS}
-        content["privacy"] |= {"spare_releases": 1, "query_share": 0.1}
+    def study(self, form: Form) -> Study:
+        """Return the canaries' study, which admits a second attempt, and all runs of its form."""
+        content = self.drawn(form).study.model_dump(mode="json", exclude_none=True)
+        content["privacy"] |= {"spare_releases": self.runs(form)}
+        content["evaluation"] |= {"spare_releases": self.runs(form) - 1}
         content["aggregation"] = {
             "opening": "off",
             "participants": "any",
             "deadline_seconds": DEADLINE,
         }
         return Study.model_validate(content)
+
+    def federations(self, form: Form) -> int:
+        """Return how many federations a form has, for all of its runs."""
+        return max(1, self.canaries // GUARDED) if form is REPEATED else 1
+
+    @staticmethod
+    def runs(form: Form) -> int:
+        """Return how many runs of one federation a form has."""
+        return MOST_RUNS if form is REPEATED else 1
 
 
 @dataclass(eq=False)
@@ -156,61 +172,19 @@ def _bytes_in(message: Message, name: str) -> bytes:
     return bytes_of(content, name)
 
 
-@dataclass(eq=False)
-class OwnArithmetic:
-    """What each sum has to be, by the auditor's own arithmetic on the canaries.
-
-    Attributes:
-        canaries: the only records.
-        plan: of the study.
-        banks: str (canaries,), whose each is.
-        differs: the largest entry by which a sum before its noise was another, in that kind's C.
-    """
-
-    canaries: Canaries
-    plan: Plan
-    banks: NDArray[np.str_]
-    differs: dict[ReleaseKind, float] = field(default_factory=dict)
-
-    def of(self, kind: ReleaseKind, parameters: Vector, participants: Iterable[str]) -> Vector:
-        """Return float64 (entries,), in the sum's own unit."""
-        entries = self.plan.terms(kind).vectors.entries
-        present = self.canaries.coins & np.isin(self.banks, [*participants])
-        if kind is ReleaseKind.TRAINING:
-            own = self.canaries.residuals(parameters)
-            return self.canaries.added(np.where(present, own, 0.0), entries)
-        if kind is ReleaseKind.QUERY:  # one table: a unit's one entry is 1
-            canaries = self.canaries
-            cells = canaries.levels[present, 0] * LABELS + canaries.labels[present]
-            return np.bincount(cells, minlength=entries).astype(np.float64)
-        return np.zeros(entries)  # no canary is held out
-
-    def check(self, kind: ReleaseKind, exact: Vector, known: Vector) -> None:
-        """Keep by how much the software's sum before noise is another."""
-        norm = self.plan.terms(kind).vectors.clipping_norm
-        far = float(np.abs(exact - known).max()) / norm
-        self.differs[kind] = max(self.differs.get(kind, 0.0), far)
-
-
 @dataclass
-class AuditedRecord(WatchedRecord):
-    """The account of an audited run: noise is what is left without the auditor's own sums."""
+class DoorRecord(AuditedRecord):
+    """The account of a run whose first training step is tried twice."""
 
-    own: OwnArithmetic = field(kw_only=True)
     second: Vector | None = None  # what the second attempt at the first step left
 
-    def left(self, kind: ReleaseKind, terms: ReleaseTerms, total: DecodedSum) -> Vector:
-        """Return float64 (entries,): what is left of a sum without the auditor's own."""
-        results = self.run.results
-        state = results.training
-        start = initial_state(self.plan.study).parameters
-        parameters = start if state is None else state.parameters
-        known = self.own.of(kind, parameters, total.participants)
-        self.own.check(kind, self.exact(kind, terms, total.participants), known)
-        noise = np.asarray(total.values - known, dtype=np.float64)
-        if kind is ReleaseKind.TRAINING and self.second is None:
-            self.second = noise
-        return noise
+    def sift(
+        self, terms: ReleaseTerms, vectors: CanaryVectors, left: Vector, total: DecodedSum
+    ) -> None:
+        """Tally what is left of a sum, and keep it where it is of the second attempt."""
+        super().sift(terms, vectors, left, total)
+        if terms.kind is ReleaseKind.TRAINING and self.second is None:
+            self.second = left
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,6 +197,7 @@ class DoorAudit:
         repeated_chance: that independent noise is as correlated.
         differs: the largest entry by which a sum before noise was not the auditor's own, by kind,
             in C.
+        stopped: why runs ended early: a sum beyond what honest units could have given.
         defect: that was put in.
         seconds: it took.
     """
@@ -232,6 +207,7 @@ class DoorAudit:
     repeated: float
     repeated_chance: float
     differs: dict[str, float]
+    stopped: tuple[str, ...]
     seconds: float
 
     @property
@@ -248,6 +224,7 @@ class DoorAudit:
                 for kind, far in self.differs.items()
                 if far > 0
             ),
+            *(f"a run stopped: {why}" for why in self.stopped),
             *(
                 [f"two attempts at one step leave {self._alike}: correlation {self.repeated:.2f}"]
                 if self.repeated_chance < LEVEL / TESTS
@@ -283,38 +260,86 @@ class DoorAudit:
 
 
 def audit_door(design: DoorDesign) -> DoorAudit:
-    """Run the whole path once, with a defect or without, and compare it with own arithmetic."""
-    started, canaries = time.perf_counter(), Canaries.draw(design.drawn)
-    study, plan = design.study, plan_for(design.study)
-    own = OwnArithmetic(
-        canaries, plan, np.array(BANKS)[np.arange(len(canaries.units)) % len(BANKS)]
+    """Run the whole path, with a defect or without, and compare it with own arithmetic.
+
+    Every form of the canaries' study has its runs: no study has every kind of release.
+    """
+    started = time.perf_counter()
+    found = [_audited(design, form) for form in design.forms]
+    twice = next((one.cosine for one in found if one.cosine is not None), NEVER_TWICE)
+    return DoorAudit(
+        defect=design.defect,
+        kinds=tuple(noise for one in found for noise in one.kinds),
+        repeated=twice[0],
+        repeated_chance=float(chance_of_cosine(np.array(twice[0]), twice[1])),
+        differs={kind: far for one in found for kind, far in one.differs.items()},
+        stopped=tuple(one.stopped for one in found if one.stopped),
+        seconds=time.perf_counter() - started,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _FormAudit:
+    """What the runs of one form came to.
+
+    Attributes:
+        kinds: the noise of each kind.
+        differs: as of `DoorAudit`.
+        cosine: of what two attempts left, and their length; None where nothing was tried twice.
+        stopped: why a run ended early; nothing: none did.
+    """
+
+    kinds: tuple[KindNoise, ...]
+    differs: dict[str, float]
+    cosine: tuple[float, int] | None
+    stopped: str
+
+
+def _audited(design: DoorDesign, form: Form) -> _FormAudit:
+    """Audit one form: the noise of all of its runs is taken together."""
+    study, canaries = design.study(form), Canaries.draw(design.drawn(form))
+    own = OwnArithmetic(canaries, plan_for(study), form)
+    cosine, stopped, tallies = None, "", dict[ReleaseKind, NoiseTally]()
     with TemporaryDirectory(prefix="fieldfare-door-") as folder:
         population = load_population(study, canaries.write(Path(folder)), seed=design.seed)
         sums = {
             name: with_defect(WatchedSums.of(part), design.defect)
             for name, part in prepared_sums(study, population, seed=design.seed).items()
         }
-        record, first = _run(design, AuditedRecord(plan, sums, own=own), Path(folder))
-    known = own.of(ReleaseKind.TRAINING, initial_state(study).parameters, BANKS)
-    left = first.sum(plan.training) - known
-    repeated = _correlation(left, record)
-    kinds = [KindNoise.of(kind, record.tallies[kind]) for kind in KINDS]
-    return DoorAudit(
-        defect=design.defect,
-        kinds=tuple(kinds),
-        repeated=repeated,
-        repeated_chance=float(chance_of_cosine(np.array(repeated), len(left))),
-        differs={kind.value: far for kind, far in own.differs.items()},
-        seconds=time.perf_counter() - started,
+        try:
+            for batch in range(design.federations(form)):
+                place = Path(folder) / str(batch)
+                place.mkdir()
+                with _federation(design, own.plan, sums, place, batch) as federation:
+                    for _ in range(design.runs(form)):
+                        record = DoorRecord(own.plan, sums, own=own, tallies=tallies)
+                        first = _run(federation, record, loses=form is LOSING)
+            cosine = _twice(own, first, record) if form is LOSING else None
+        except SumRangeError as error:
+            stopped = str(error)
+    named = "" if form is Form.ASKED else f" ({form.value})"
+    return _FormAudit(
+        kinds=tuple(
+            replace(KindNoise.of(kind, tallies[kind]), kind=kind.value + named)
+            for kind in form.kinds
+            if kind in tallies
+        ),
+        differs={kind.value + named: far for kind, far in own.differs.items()},
+        cosine=cosine,
+        stopped=stopped,
     )
 
 
-def _correlation(first: Vector, record: AuditedRecord) -> float:
-    """Return how alike two attempts' noise is: the cosine between the two."""
+def _twice(own: OwnArithmetic, first: FirstAttempt, record: DoorRecord) -> tuple[float, int]:
+    """Return how alike two attempts' noise is, the cosine between the two, and their length."""
     if record.second is None:
         raise RunError("expected a training step, found a run without any")
-    return float(first @ record.second / np.linalg.norm(first) / np.linalg.norm(record.second))
+    start = initial_state(own.plan.study).parameters
+    coins = own.canaries.coins.astype(np.float64)
+    known = own.vectors(ReleaseKind.TRAINING, start).added(coins, len(record.second))
+    left = first.sum(own.plan.training) - known
+    cosine = left @ record.second / np.linalg.norm(left) / np.linalg.norm(record.second)
+    return float(cosine), len(left)
 
 
 def chance_of_cosine(cosine: Vector, entries: int) -> Vector:
@@ -331,28 +356,32 @@ def chance_of_cosine(cosine: Vector, entries: int) -> Vector:
     return np.asarray(found, dtype=np.float64)
 
 
-def _run(
-    design: DoorDesign, record: AuditedRecord, folder: Path
-) -> tuple[AuditedRecord, FirstAttempt]:
-    """Carry the run out; returns its account, and what was seen of its first attempt."""
+def _run(federation: LocalFederation, record: DoorRecord, *, loses: bool) -> FirstAttempt:
+    """Carry a run out; returns what was seen of its first attempt.
+
+    Raises:
+        SumRangeError: a sum beyond what honest units could have given.
+    """
+    first, job = FirstAttempt(federation), federation.job()
+    job.record = record
+    federation.run(job, first.grid() if loses else None)
+    return first
+
+
+def _federation(
+    design: DoorDesign, plan: Plan, sums: Mapping[str, WatchedSums], folder: Path, batch: int
+) -> LocalFederation:
+    """Return the four institutions, with the defect in each one's noise."""
+    seed = design.seed + batch  # of simulated noise
     sources: dict[str, NoiseSource] = {
         name: FaultyNoise(
-            noise_source(design.protection, seed=design.seed, stream=stream),
+            noise_source(design.protection, seed=seed, stream=stream),
             design.defect,
-            record.plan,
+            plan,
             len(BANKS),
         )
         for stream, name in enumerate(BANKS)
     }
-    with LocalFederation(
-        design.study,
-        record.sums,
-        design.protection,
-        seed=design.seed,
-        directory=folder,
-        sources=sources,
-    ) as federation:
-        first, job = FirstAttempt(federation), federation.job()
-        job.record = record
-        federation.run(job, first.grid())
-    return record, first
+    return LocalFederation(
+        plan.study, sums, design.protection, seed=seed, directory=folder, sources=sources
+    )

@@ -113,7 +113,7 @@ class NoiseTallies:
     """
 
     plan: Plan
-    tallies: dict[ReleaseKind, NoiseTally] = field(default_factory=dict, init=False)
+    tallies: dict[ReleaseKind, NoiseTally] = field(default_factory=dict, kw_only=True)
 
     def take(self, terms: ReleaseTerms, left: Vector, participants: int) -> None:
         """Tally what is left of a sum without the institutions' own sums.
@@ -123,8 +123,11 @@ class NoiseTallies:
             left: float64 (entries,), in the sum's own unit.
             participants: how many are in it.
         """
-        if not terms.cost or terms.local_steps:
-            return
+        if terms.cost and not terms.local_steps:
+            self.tally(terms, left, participants)
+
+    def tally(self, terms: ReleaseTerms, left: Vector, participants: int) -> None:
+        """Tally noise: as `take`, of whatever release it is."""
         tally = self.tallies.setdefault(terms.kind, NoiseTally(terms))
         deviation = deviation_of(self.plan, terms, participants)
         tally.add(left / deviation, terms.vectors.clipping_norm / deviation)
@@ -141,18 +144,16 @@ class WatchedRecord(NoiseTallies, Record):
     sums: Mapping[str, WatchedSums] = field(default_factory=dict)
 
     def summed(self, total: DecodedSum) -> None:
-        """Keep a sum, and tally what is left of it without the institutions' own sums."""
+        """Look into a sum while the run still stands before it, and keep it."""
         release = self.run.expected()
-        looks = release is not None and release.terms.cost and not release.terms.local_steps
-        left = self.left(release.kind.release, release.terms, total) if release and looks else None
+        if release is not None and release.terms.cost:
+            self.look(release.kind.release, release.terms, total)
         super().summed(total)
-        if release is not None and left is not None:
-            self.take(release.terms, left, len(total.participants))
 
-    def left(self, kind: ReleaseKind, terms: ReleaseTerms, total: DecodedSum) -> Vector:
-        """Return float64 (entries,): what is left of a sum without the institutions' own."""
+    def look(self, kind: ReleaseKind, terms: ReleaseTerms, total: DecodedSum) -> None:
+        """Tally what is left of a sum without the institutions' own; local changes have no sum."""
         exact = self.exact(kind, terms, total.participants)
-        return np.asarray(total.values - exact, dtype=np.float64)
+        self.take(terms, np.asarray(total.values - exact), len(total.participants))
 
     def exact(self, kind: ReleaseKind, terms: ReleaseTerms, participants: Iterable[str]) -> Vector:
         """Return float64 (entries,): the institutions' own sum before noise, in its own unit."""

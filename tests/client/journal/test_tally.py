@@ -20,7 +20,7 @@ REQUEST: Final[Any] = SimpleNamespace(
 
 
 class Broken(NoLog):
-    def refused(self, *_: Any, **__: Any) -> None:
+    def refused(self, *_: Any, **__: Any) -> bool:
         raise LedgerError("full")
 
     def released(self, *_: Any) -> None:

@@ -111,6 +111,17 @@ def test_norms_are_taken_anew_in_other_coordinates() -> None:
         assert sums.vector(ReleaseKind.TRAINING, parameters, geometry).tolist() == wanted.tolist()
 
 
+@pytest.mark.parametrize("kind", STUDIES)
+def test_moments_and_steps_read_training_units_alone(kind: str) -> None:
+    """They are debited on one side: a held-out unit in them would be paid for by nobody."""
+    units, held = drawn(90, 5), np.arange(90) % 3 == 0
+    whole = StudySums.prepare(STUDIES[kind], units, held)
+    alone, parameters = sums_of(STUDIES[kind], units.select(~held)), start(STUDIES[kind])
+    for asked in ((ReleaseKind.MOMENTS, None), (ReleaseKind.TRAINING, some_geometry(kind))):
+        found, expected = (one.vector(asked[0], parameters, asked[1]) for one in (whole, alone))
+        assert found.tolist() == expected.tolist()
+
+
 def test_labels_are_no_part_of_moments() -> None:
     units = drawn(80, 3)
     other = EncodedUnits(units.positions, 1 - units.labels)

@@ -11,7 +11,7 @@ from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.models import model_for, started_model
 from fieldfare.shared.privacy.sides import Side
 from fieldfare.shared.protocol.messages import ReleaseKind
-from fieldfare.shared.protocol.plan import GUARD_CLIP, SIDES, plan_for
+from fieldfare.shared.protocol.plan import GUARD_CLIP, RELATION, SIDES, plan_for
 from fieldfare.shared.study.study import Study
 
 MOST = int(GUARD_CLIP * 2**20)
@@ -58,6 +58,10 @@ def test_a_hard_unit_reaches_its_clip_and_nobody_adds_nothing() -> None:
     one = EncodedUnits(np.array([[700], [0]], dtype=np.uint16), np.ones(1, dtype=np.uint8))
     assert guard_sum(study, hard, one).tolist() == [MOST]
     assert guard_sum(study, hard, units(0)).tolist() == [0]
+    terms = plan_for(study).guard
+    assert terms.vectors.clipping_norm == GUARD_CLIP  # what is accounted for is what it clips at
+    assert terms.sensitivity is not None
+    assert terms.sensitivity.l2(RELATION) * 2**terms.vectors.gamma_bits == MOST
 
 
 def test_it_reads_training_units_alone_and_is_debited_on_their_side() -> None:

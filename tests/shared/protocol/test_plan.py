@@ -7,6 +7,7 @@ import pytest
 from dp_accounting.pld import privacy_loss_distribution as pld
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.runs.started import STARTED_FEATURES, small_start, starting_at
 
 from fieldfare.shared.errors import AccountingError, StudyError
 from fieldfare.shared.privacy.accountant import mu_squared
@@ -216,6 +217,41 @@ def test_one_person_at_m_institutions_makes_noise_m_times_larger(multiplicity: i
         assert after.sigma == pytest.approx(multiplicity * before.sigma, rel=1e-9)
         assert after.cost == before.cost
     assert many.epsilon() == one.epsilon()
+
+
+EVERY_KIND = {
+    "asked": {
+        "queries": [{"name": "q", "kind": "group_by", "by": ["channel"]}],
+        "evaluation": {"groups": [{"column": "age", "levels": ["a"]}]},
+    },
+    "later": {"allowance": {"kinds": ["count"], "columns": ["channel"]}},
+    "centred": {"geometry": {"kind": "centred"}},
+    "whitened": {"geometry": {"kind": "whitened"}},
+    "start": {"features": list(STARTED_FEATURES), "training": starting_at(small_start())},
+    "local": {"training": {"mode": "local", "steps": 5}},
+}
+
+
+@pytest.mark.parametrize("sections", EVERY_KIND.values(), ids=list(EVERY_KIND))
+def test_a_person_at_m_institutions_is_in_the_noise_of_every_kind(sections: Any) -> None:
+    """Of each: it costs the same, has M times the noise, and one unit moves it by C at most."""
+    once, three = (plan_for(study(**sections, privacy={"multiplicity": m})) for m in (1, 3))
+    for alone, thrice in zip(once.releases, three.releases, strict=True):
+        assert alone.sensitivity is not None
+        assert thrice.sensitivity is not None
+        assert (thrice.kind, thrice.cost) == (alone.kind, alone.cost)
+        assert thrice.sigma == pytest.approx(3 * alone.sigma, rel=1e-12)
+        assert (alone.sensitivity.multiplicity, thrice.sensitivity.multiplicity) == (1, 3)
+        assert alone.sensitivity.clipping_norm == alone.vectors.clipping_norm
+        steps = max(1, thrice.local_steps)
+        assert mu_squared(thrice.sensitivity, sigma=thrice.sigma) * steps <= thrice.mu2 * (
+            1 + 1e-15
+        )
+
+
+def test_every_kind_of_release_is_in_a_row_of_that() -> None:
+    kinds = {terms.kind for one in EVERY_KIND.values() for terms in plan_for(study(**one)).releases}
+    assert kinds == set(ReleaseKind) - {ReleaseKind.REHEARSAL}
 
 
 @pytest.mark.parametrize("norm", [2.0**-10, 0.25, 8.0])

@@ -13,16 +13,13 @@ from scipy.stats import norm
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.shared.models.additive import AdditiveSums
 from fieldfare.shared.privacy.gaussian import epsilon_for
+from fieldfare.shared.privacy.sides import Side
+from fieldfare.shared.protocol.messages import ReleaseKind
+from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.simulations.attacks import canaries
-from fieldfare.simulations.attacks.canaries import (
-    Canaries,
-    CanaryAttack,
-    CanaryReport,
-    Design,
-    audit,
-    lines,
-    main,
-)
+from fieldfare.simulations.attacks.canaries import CanaryAttack, CanaryReport, audit, lines, main
+from fieldfare.simulations.attacks.canary_study import BANKS, FEATURES, Canaries, Design, Form
+from fieldfare.simulations.attacks.canary_vectors import OwnArithmetic
 from fieldfare.simulations.federation.population import load_population
 
 # Noise of the operating system cannot be seeded: 5.5 standard errors pass by chance once in
@@ -33,7 +30,7 @@ FAR = 5.5
 
 @pytest.fixture(scope="module")
 def reports() -> Mapping[float, CanaryReport]:
-    return {factor: audit(replace(SMALL, factor=factor)) for factor in (1.0, 0.5)}
+    return {factor: audit(replace(SMALL, factor=factor))[0] for factor in (1.0, 0.5)}
 
 
 def errors_away(report: CanaryReport, mu: float) -> float:
@@ -82,42 +79,73 @@ def test_a_sum_in_which_units_count_twice_is_found_out(monkeypatch: pytest.Monke
     """Noise and accounting are right, and the claim is not: the exact part says so."""
     once = AdditiveSums.gradient_sum
     monkeypatch.setattr(AdditiveSums, "gradient_sum", lambda self, p: 2 * once(self, p))
-    found = audit(replace(SMALL, canaries=1000, steps=1))
+    (found,) = audit(replace(SMALL, canaries=1000, steps=1))
     assert found.differs > 1
     assert not found.sound
 
 
+# Small ones, which seeds and the machine's speed do not decide: see FAR.
+FORMS = {
+    Form.ASKED: Design(epsilon=4.0, canaries=3000, steps=2, levels=48, form=Form.ASKED),
+    Form.MOMENTS: Design(epsilon=4.0, canaries=2000, steps=2, levels=48, form=Form.MOMENTS),
+    Form.LOCAL: Design(epsilon=4.0, canaries=2000, steps=2, levels=48, form=Form.LOCAL),
+    Form.START: Design(epsilon=4.0, canaries=600, steps=1, levels=8, form=Form.START, runs=4),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_recovers_its_claim_on_each_side(form: Form) -> None:
+    found = audit(FORMS[form])
+    assert [one.side for one in found] == ["training", "holdout"][: 1 + (form is Form.ASKED)]
+    for one in found:
+        assert one.differs == 0
+        assert one.reach == 1.0
+        assert errors_away(one, one.claimed_mu) < FAR
+
+
+@pytest.mark.parametrize("form", [Form.ASKED, Form.MOMENTS, Form.LOCAL])
+def test_every_form_sees_half_the_noise(form: Form) -> None:
+    for one in audit(replace(FORMS[form], factor=0.5)):
+        assert not one.holds
+        assert one.mu_interval[0] > one.claimed_mu
+        assert errors_away(one, 2 * one.claimed_mu) < FAR
+
+
+def attacked(design: Design, coins: NDArray[np.bool_] | None = None) -> tuple[CanaryAttack, Any]:
+    """An attack that has heard nothing, and what canaries add to the first step."""
+    drawn = Canaries.draw(design)
+    drawn = drawn if coins is None else replace(drawn, coins=coins)
+    plan = plan_for(design.study)
+    own = OwnArithmetic(drawn, plan, design.form)
+    vectors = own.vectors(ReleaseKind.TRAINING, np.zeros(plan.training.vectors.entries))
+    return CanaryAttack(drawn, Side.TRAINING), (plan.training, vectors)
+
+
 def test_the_attackers_scores_are_those_of_one_unknown_record() -> None:
     """Without noise a canary that is in scores its length, one that is out nothing."""
-    design = replace(SMALL, canaries=1000, steps=1)
-    drawn = Canaries.draw(design)
-    entries = 1 + canaries.FEATURES * drawn.width
-    parameters = np.zeros(entries)
-    own = drawn.residuals(parameters)
-    exact = drawn.added(np.where(drawn.coins, own, 0.0), entries)
-    attack = CanaryAttack(drawn, np.zeros(len(own)), np.zeros(len(own)))
-    attack.step(parameters, exact, exact)
-    assert attack.differs == 0
-    assert np.abs(attack.noise).max() == 0
-    assert np.sqrt(attack.squared) == pytest.approx(canaries.CLIPPING_NORM)
+    attack, (terms, vectors) = attacked(replace(SMALL, canaries=1000, steps=1))
+    everybody = np.ones(len(attack.canaries.units), np.bool_)
+    attack.take(terms, vectors, np.zeros(terms.vectors.entries), everybody)
+    assert np.abs(attack.along).max() == 0
+    expected = terms.vectors.clipping_norm / terms.sigma
+    assert np.sqrt(attack.squared) == pytest.approx(expected)
+    assert attack.reaches == pytest.approx(1.0)
 
 
 def test_intervals_hold_the_truth_in_nineteen_of_twenty() -> None:
     """300 audits of drawn noise, without the machinery: the error that is told is the error."""
     random, inside, far = np.random.default_rng(5), 0, []
-    drawn = Canaries.draw(replace(SMALL, canaries=1500))
-    entries = 1 + canaries.FEATURES * drawn.width
-    parameters, sigma = np.zeros(entries), 2 * canaries.CLIPPING_NORM
-    exact = drawn.added(np.where(drawn.coins, drawn.residuals(parameters), 0.0), entries)
+    design = replace(SMALL, canaries=1500)
+    count = len(Canaries.draw(design).coins)
     for _ in range(300):
-        coins: NDArray[np.bool_] = random.integers(0, 2, len(drawn.coins)).astype(bool)
-        again = replace(drawn, coins=coins)
-        exact = again.added(np.where(coins, again.residuals(parameters), 0.0), entries)
-        attack = CanaryAttack(again, np.zeros(len(coins)), np.zeros(len(coins)))
-        attack.step(parameters, exact + random.normal(0, sigma, entries), exact)
-        found = attack.found(entries)
-        inside += found.interval[0] <= 0.5 <= found.interval[1]
-        far.append((found.mu - 0.5) / found.error)
+        coins: NDArray[np.bool_] = random.integers(0, 2, count).astype(bool)
+        attack, (terms, vectors) = attacked(design, coins)
+        truth = terms.vectors.clipping_norm / terms.sigma
+        noise = random.normal(0, terms.sigma, terms.vectors.entries)
+        attack.take(terms, vectors, noise, np.ones(count, np.bool_))
+        found = attack.found()
+        inside += found.interval[0] <= truth <= found.interval[1]
+        far.append((found.mu - truth) / found.error)
     assert 0.91 * 300 <= inside <= 0.985 * 300
     assert np.std(far) == pytest.approx(1, abs=0.15)
     assert np.mean(far) == pytest.approx(0, abs=0.25)
@@ -128,17 +156,19 @@ def test_canaries_are_read_from_files_like_any_record(tmp_path: Any) -> None:
     design = replace(SMALL, canaries=1000)
     drawn = Canaries.draw(design)
     population = load_population(design.study, drawn.write(tmp_path), seed=design.seed)
-    assert sorted(population.records) == list(canaries.BANKS)
+    assert sorted(population.records) == list(BANKS)
     assert sum(len(r) for r in population.records.values()) == drawn.coins.sum()
     assert not any(held.any() for held in population.holdout.values())
     sums = [
         StudySums.prepare(design.study, r.data, population.holdout[name]).training
         for name, r in population.records.items()
     ]
-    parameters = np.random.default_rng(1).normal(0, 3, 1 + canaries.FEATURES * drawn.width)
+    parameters = np.random.default_rng(1).normal(0, 3, 1 + FEATURES * drawn.width)
     total = sum(part.gradient_sum(parameters) for part in sums)
-    own = np.where(drawn.coins, drawn.residuals(parameters), 0.0)
-    assert (np.asarray(total) * 2.0**-28 == drawn.added(own, len(parameters))).all()
+    own = OwnArithmetic(drawn, plan_for(design.study), design.form)
+    vectors = own.vectors(ReleaseKind.TRAINING, parameters)
+    known = vectors.added(drawn.coins.astype(np.float64), len(parameters))
+    assert (np.asarray(total) * 2.0**-28 == known).all()
 
 
 def test_one_screen_says_it_all_and_json_too(
@@ -156,9 +186,9 @@ def test_one_screen_says_it_all_and_json_too(
     assert any("take more canaries" in line for line in lines(coarse))
     asked: list[Design] = []
 
-    def audited(design: Design) -> CanaryReport:
+    def audited(design: Design) -> tuple[CanaryReport, ...]:
         asked.append(design)
-        return reports[design.factor]
+        return (reports[design.factor],)
 
     monkeypatch.setattr(canaries, "audit", audited)
     assert main(["--epsilon", "4", "--canaries", "5000", "--halve-noise", "--json"]) == 1

@@ -8,8 +8,12 @@ import pytest
 from scipy.stats import poisson
 
 from fieldfare.shared.privacy.protection import Protection
+from fieldfare.shared.protocol.messages import ReleaseKind
+from fieldfare.shared.protocol.plan import plan_for
+from fieldfare.simulations.attacks.canary_study import Form
 from fieldfare.simulations.attacks.defects import DoorDefect
 from fieldfare.simulations.attacks.door import (
+    FORMS,
     TESTS,
     DoorAudit,
     DoorDesign,
@@ -19,34 +23,44 @@ from fieldfare.simulations.attacks.door import (
 from fieldfare.simulations.federation.noise_audit import LEVEL, chance_of
 
 # Seeded, so that a fast test says the same every night; the long form has the door's own noise.
-SMALL = DoorDesign(canaries=400, steps=1, levels=48, protection=Protection.SIMULATED)
+ONCE = (Form.ASKED, Form.MOMENTS, Form.LOCAL)
+SMALL = DoorDesign(canaries=400, steps=1, levels=48, protection=Protection.SIMULATED, forms=ONCE)
 FLAGS = {
-    DoorDefect.HALF_SIGMA: ("query", "training", "evaluation"),
-    DoorDefect.NO_CLIP: ("training", "training", "two attempts"),
-    DoorDefect.ALL_SHARE: ("training", "evaluation"),
+    DoorDefect.HALF_SIGMA: (
+        *("query", "training", "evaluation", "fairness"),
+        *("moments (moments)", "training (moments)", "training (local)"),
+    ),
+    DoorDefect.NO_CLIP: ("training", "training (local)", "training", "training (local)", "two"),
+    DoorDefect.ALL_SHARE: ("training", "evaluation", "training (moments)"),
     DoorDefect.SAME_NOISE: ("two attempts",),
     DoorDefect.BARE_EVALUATION: ("evaluation",),
     DoorDefect.HALF_QUERY: ("query",),
+    DoorDefect.BOTH_SIDES: ("moments (moments)",),
+    DoorDefect.HALF_GUARD: ("guard (start)",),
 }
 NIGHTS = 40
 
 
 @cache
 def audit(defect: DoorDefect) -> DoorAudit:
+    if defect is DoorDefect.HALF_GUARD:  # of one number a run, so of more runs
+        return audit_door(replace(SMALL, defect=defect, canaries=2000, forms=(Form.START,)))
     return audit_door(replace(SMALL, defect=defect))
 
 
 @pytest.mark.parametrize(("defect", "kinds"), FLAGS.items())
 def test_each_defect_is_flagged_where_it_is(defect: DoorDefect, kinds: tuple[str, ...]) -> None:
     found = audit(defect)
-    assert all(text.startswith(kind) for text, kind in zip(found.flagged, kinds, strict=True))
+    flagged = [text.partition(":")[0] for text in found.flagged]
+    assert len(flagged) == len(kinds), flagged
+    assert all(text.startswith(kind) for text, kind in zip(flagged, kinds, strict=True)), flagged
     assert defect.words in found.finding.attack
     same = [text for text in found.flagged if "leave the same noise" in text]
     assert bool(same) is (defect is DoorDefect.SAME_NOISE)  # no clip is no noise used twice
 
 
 def test_an_honest_door_is_not_flagged() -> None:
-    found = audit(DoorDefect.NONE)
+    found = audit_door(replace(SMALL, forms=FORMS))
     assert found.flagged == ()
     assert set(found.differs.values()) == {0.0}
     for kind in found.kinds:
@@ -55,10 +69,29 @@ def test_an_honest_door_is_not_flagged() -> None:
     assert found.finding.figure("noise of training").interval is not None
 
 
+def test_every_kind_of_release_is_audited() -> None:
+    audited = {kind for form in FORMS for kind in form.kinds}
+    assert audited == set(ReleaseKind) - {ReleaseKind.REHEARSAL}
+    for form in FORMS:
+        planned = {terms.kind for terms in plan_for(SMALL.study(form)).releases}
+        assert set(form.kinds) <= planned
+
+
+def test_a_sum_beyond_what_honest_units_give_is_flagged() -> None:
+    """By chance more of these canaries have one label, and unclipped units stop the run."""
+    unclipped = replace(SMALL, defect=DoorDefect.NO_CLIP, epsilon=100.0, seed=4, forms=ONCE[:1])
+    found = audit_door(replace(unclipped, canaries=1000, levels=8))
+    assert any("found one out of range" in text for text in found.flagged), found.flagged
+    assert found.kinds == ()
+
+
 def test_honest_noise_is_flagged_once_in_ten_thousand() -> None:
     """The statistic alone, on drawn noise: as often as its level says, and not much less."""
     runs, random = 100_000, np.random.default_rng(3)
-    chances = [chance_of((random.normal(size=(runs, n)) ** 2).sum(axis=1), n) for n in (8, 24, 12)]
+    sizes = [8, 24, 12] * TESTS
+    chances = [
+        chance_of((random.normal(size=(runs, n)) ** 2).sum(axis=1), n) for n in sizes[: TESTS - 1]
+    ]
     first, second = random.normal(size=(2, runs, 16))
     lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
     chances.append(chance_of_cosine((first * second).sum(axis=1) / lengths, 16))
@@ -71,8 +104,9 @@ def test_honest_noise_is_flagged_once_in_ten_thousand() -> None:
 @pytest.mark.promises
 @pytest.mark.parametrize("defect", DoorDefect)
 def test_the_door_with_its_own_noise(defect: DoorDefect) -> None:
-    """Exact noise, masks, signatures: each defect is flagged every time, within a minute."""
+    """Exact noise, masks, signatures: each defect is flagged every time."""
     for seed in range(NIGHTS):
-        found = audit_door(DoorDesign(defect=defect, seed=seed))
+        forms = (Form.START,) if defect is DoorDefect.HALF_GUARD else ONCE
+        design = DoorDesign(defect=defect, seed=seed, forms=forms)
+        found = audit_door(design)
         assert bool(found.flagged) is (defect is not DoorDefect.NONE), found.finding
-        assert found.seconds < 60

@@ -5,7 +5,9 @@ holds the institution's chain keys and its exact sums, so that what is left is t
 the operating system's own source.
 """
 
+from dataclasses import dataclass, field
 from itertools import combinations
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -15,9 +17,14 @@ from tests.support.federations.bench import Bench, MakeBench, Run, make_study
 
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.shared.features.basis import EncodedUnits
+from fieldfare.shared.privacy.protection import Protection
+from fieldfare.shared.privacy.samplers import NoiseSource
 from fieldfare.shared.protocol.messages import ReleaseKind, Request
 from fieldfare.shared.ring import centre, decode, subtract
 from fieldfare.shared.study.study import Study
+from fieldfare.simulations.attacks.canary_study import Canaries, Design, Form
+from fieldfare.simulations.federation.federation import LocalFederation, noise_source
+from fieldfare.simulations.federation.population import load_population, prepared_sums
 
 Vector = NDArray[np.float64]
 
@@ -142,3 +149,44 @@ def test_in_local_mode_every_attempt_has_fresh_noise(make_bench: MakeBench) -> N
     still = bench.sums[NAME].local_change(parameters, silent, len(NAMES))
     moved = [unmasked(run, run.request(attempt=attempt)) - still for attempt in (0, 1)]
     assert_unrelated([one / one.std() for one in moved])
+
+
+@dataclass
+class Asked:
+    """How much noise the door asked for, in the order of a run."""
+
+    source: NoiseSource
+    asked: list[tuple[int, float]] = field(default_factory=list)
+
+    @property
+    def protection(self) -> Protection:
+        return self.source.protection
+
+    def sample(self, entries: int, scale: float) -> NDArray[np.int64]:
+        self.asked.append((entries, scale))
+        return self.source.sample(entries, scale)
+
+
+@pytest.mark.parametrize("form", Form)
+def test_every_kind_of_release_is_given_its_share_of_the_noise(form: Form, tmp_path: Path) -> None:
+    """Sums of few entries, as a guard's, do not tell half of their noise from all of it."""
+    design = Design(canaries=200, steps=2, levels=6, form=form)
+    choice = Canaries.draw(design).write(tmp_path)
+    sums = prepared_sums(design.study, load_population(design.study, choice, seed=0), seed=0)
+    sources = {
+        name: Asked(noise_source(Protection.SIMULATED, seed=0, stream=stream))
+        for stream, name in enumerate(sums)
+    }
+    with LocalFederation(
+        design.study, sums, Protection.SIMULATED, seed=0, sources=sources
+    ) as federation:
+        federation.run(federation.job())
+        plan = federation.plan
+    tolerance = plan.study.privacy.collusion_tolerance
+    owed = [
+        (terms.vectors.entries, terms.share(len(sums), tolerance))
+        for terms in sorted(plan.releases, key=lambda one: one.first_step)
+        for _ in range(terms.steps * max(1, terms.local_steps))
+    ]
+    assert set(form.kinds) <= {terms.kind for terms in plan.releases}
+    assert {name: source.asked for name, source in sources.items()} == dict.fromkeys(sums, owed)

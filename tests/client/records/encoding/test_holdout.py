@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fieldfare.client.records.encoding.units import holdout_mask
+from fieldfare.client.records.encoding.units import holdout_mask, split_name
 from fieldfare.shared.errors import UsageError
 
 KEY = b"0123456789abcdef"
@@ -28,6 +28,13 @@ def test_larger_shares_keep_what_smaller_ones_held_out() -> None:
 def test_another_key_splits_otherwise() -> None:
     first, second = (holdout_mask(UNITS, key=key, share=0.2) for key in (KEY, KEY + b"x"))
     assert abs((first & second).mean() - 0.04) < 0.01
+
+
+def test_a_split_is_named_by_its_key_and_its_share() -> None:
+    """By its name alone a ledger knows that a study's units changed sides."""
+    named = {split_name(key=key, share=share) for key in (KEY, KEY + b"x") for share in (0.2, 0.3)}
+    assert len(named) == 4
+    assert split_name(key=KEY, share=0.2) == split_name(key=KEY, share=0.2)
 
 
 @given(st.lists(st.text(max_size=8), max_size=30), st.data())
