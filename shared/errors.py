@@ -86,6 +86,7 @@ class RefusalCode(Enum):
     NOT_RECOMPUTED = "not_recomputed"
     REPLAY_CHANGED = "replay_changed"
     KEYS_GONE = "keys_gone"  # kept in memory only: the coordinator opens the run anew
+    RECALL_WANTED = "recall_wanted"  # since its start it has not heard what all members remember
     REHEARSAL_FAILED = "rehearsal_failed"  # its keys were published: the run never goes on
     STEP_CLOSED = "step_closed"
     ATTEMPT_CLOSED = "attempt_closed"

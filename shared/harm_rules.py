@@ -75,7 +75,13 @@ _BETWEEN: Final = frozenset((
     "last", "latest", "le", "max", "mean", "median", "min", "newest", "of", "oldest", "open",
     "own", "the", "youngest",
 ))  # fmt: skip
-AGE_REMEDY: Final = (
+# Parties of a payment, which are accounts as well; nobody's own age is in minutes or hours.
+_PARTIES: Final = frozenset(
+    ("creditor", "debitor", "debtor", "payee", "payer", "receiver", "sender")
+)
+_SHORT_UNITS: Final = frozenset(("hours", "minuten", "minutes", "seconds", "sekunden", "stunden"))
+_IDS: Final = frozenset(("id", "nr", "number", "nummer"))  # account_id_age
+_AGE_REMEDY: Final = (
     "; the age of a thing may stay where its name says of what, such as account_age_days"
 )
 
@@ -98,6 +104,9 @@ def is_protected(name: str) -> bool:
         | `Date of birth`, `DEBITOR_BIRTH_YEAR`       | yes: every part is looked at       |
         | `age`, `client_age2`, `account_holder_age`  | yes                                |
         | `account_age_days`, `average_age_of_account` | no: the age of a thing            |
+        | `debtor_account_age`, `debtor_age_minutes`  | no: of an account                  |
+        | `debtor_age`, `debtor_age_days`             | yes: it may be a person's          |
+        | `account_age_of_holder`                     | yes                                |
         | `herkunft`, `country_of_origin`             | yes                                |
         | `mittel_herkunft`, `Mittelherkunft`         | no: the origin of money            |
         | `persona`, `marital_status`                 | yes                                |
@@ -118,6 +127,15 @@ def is_protected(name: str) -> bool:
     return bool(origin or joined & _JOINED)
 
 
+def age_remedy(name: str) -> str:
+    """Return what to do about a name that is refused for an age; nothing where it speaks of none.
+
+    The age of a debtor's account is called debtor_account_age, or by a unit such as
+    debtor_age_minutes: debtor_age may be a person's.
+    """
+    return _AGE_REMEDY if names_age(name) else ""
+
+
 def names_age(name: str) -> bool:
     """Tell whether a name speaks of an age that may be a person's."""
     parts = name_parts(name)
@@ -127,7 +145,14 @@ def names_age(name: str) -> bool:
 def _of_a_thing(parts: Sequence[str], at: int) -> bool:
     """Tell whether the age at a place is a thing's: `account_age`, `age_of_oldest_account`."""
     after = list(parts[at + 1 :])
-    if at and _is_thing(parts[at - 1]):
+    if at and parts[at - 1] in _PARTIES:
+        return bool(after) and after[0] in _SHORT_UNITS and not _PERSONS.intersection(parts)
+    before = parts[:at]
+    if len(before) > 1 and before[-1] in _IDS:
+        before = before[:-1]
+    if before and _is_thing(before[-1]):
+        while after and after[0] in _BETWEEN:
+            after.pop(0)
         return not (after and after[0] in _PERSONS)
     if after[:1] in (["of"], ["de"], ["du"], ["des"], ["del"], ["der"]):
         while after and after[0] in _BETWEEN:

@@ -31,7 +31,7 @@ app: Final = Part(
     ledger="""
         institution.ledger.show institution.ledger.verify institution.ledger.export
         institution.ledger.split institution.ledger.accept-restore institution.ledger.clock
-        institution.ledger.holdout-key
+        institution.ledger.holdout-key institution.ledger.recall
         institution.transcript.verify institution.transcript.head
     """,
     node="institution.node institution.service.install institution.service.uninstall",

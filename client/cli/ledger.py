@@ -1,6 +1,7 @@
 """`fieldfare institution ledger ...` and `transcript verify`: the budget, and a run beside it."""
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated, BinaryIO, Final, NoReturn
 
@@ -12,6 +13,7 @@ from fieldfare.client.cli.options import (
     EXIT_DECLINED,
     HomeOption,
     JsonOption,
+    PassphraseFileOption,
     ProofOption,
     agreed,
     identity_secret,
@@ -21,8 +23,13 @@ from fieldfare.client.home.keys import load_identity
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.roster import online_keys
 from fieldfare.client.home.settings import load_settings
-from fieldfare.client.institution import restoring
-from fieldfare.client.institution.open import open_institution, open_institution_ledger
+from fieldfare.client.institution import recalling, restoring
+from fieldfare.client.institution.changed_ids import changed_ids, keep_sides
+from fieldfare.client.institution.open import (
+    open_institution,
+    open_institution_ledger,
+    records_loader,
+)
 from fieldfare.client.ledger.budget import LedgerEntry, from_picomu2, to_picomu2
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.ledger.restore import Acceptance
@@ -184,15 +191,27 @@ def split(
 def holdout_key(
     reason: ReasonOption,
     home: HomeOption = DEFAULT_HOME,
-    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing: it is lost for good.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing: it is so.")] = False,
+    keep: Annotated[
+        bool,
+        typer.Option(
+            "--keep-sides",
+            help="Nobody has another id, other people came: every unit stays on its side.",
+        ),
+    ] = False,
 ) -> None:
-    """Go on under another hold-out key, where the one of studies that began is lost for good.
+    """Go on where the hold-out key of studies that began is lost, or ids in records changed.
 
     Units change their sides, so what either side cost so far counts beside what follows. A backup
-    of keys/holdout costs nothing: look for it first.
+    of keys/holdout, or an export with the ids of before, costs nothing: look for it first. With
+    --keep-sides records are read, and what is there is taken for the ids of from now on.
     """
     opened = Home.open(home)
-    if not yes and not agreed("Is the hold-out key of studies that began lost for good?"):
+    if keep:
+        _keep_sides(opened, reason, ask=not yes)
+        return
+    question = "Is the hold-out key of studies that began lost for good, or are ids named anew?"
+    if not yes and not agreed(question):
         typer.echo("nothing was written")
         raise typer.Exit(EXIT_DECLINED)
     for one in restoring.renew_holdout_key(opened, user=os_user(), reason=reason):
@@ -201,10 +220,123 @@ def holdout_key(
             f"study {stated.study[:SHORT]}: mu^2 {from_picomu2(stated.carried)!r} more spent"
         )
     typer.echo(
-        "Another hold-out key from here on. Of models that were trained under the old one, figures "
+        "Another hold-out from here on. Of models that were trained before, figures "
         "on your hold-out are no figures of a hold-out any more: some of its units trained them.\n"
         + notify_custodian(opened, load_settings(opened))
     )
+
+
+def _keep_sides(home: Home, reason: str, *, ask: bool) -> None:
+    """Ask, for each study that is held up by its ids, whether the people are others."""
+    institution = open_institution(home.path)
+    with open_institution_ledger(institution, utc_now) as ledger:
+        found = list(changed_ids(institution, ledger, records_loader(institution, os.environ)))
+        for one in found:
+            typer.echo(f"study {one.study[:SHORT]}: {one.change.words}")
+        if not found:
+            typer.echo("the ids of every study are those of before: nothing was written")
+            return
+        if ask and not agreed("Are these other people, and has nobody another id than before?"):
+            typer.echo("nothing was written")
+            raise typer.Exit(EXIT_DECLINED)
+        for one in found:
+            keep_sides(institution, ledger, one, user=os_user(), reason=reason)
+    typer.echo(
+        "written down: nobody's id was changed\n" + notify_custodian(home, institution.settings)
+    )
+
+
+@app.command("institution.ledger.recall")
+def recall(
+    home: HomeOption = DEFAULT_HOME,
+    without: Annotated[
+        list[str] | None,
+        typer.Option("--without", help="A silent member; may be repeated.", show_default=False),
+    ] = None,
+    honest: Annotated[
+        int,
+        typer.Option(
+            "--honest",
+            min=0,
+            show_default=False,
+            help="Fewest honest institutions of any run since the backup.",
+        ),
+    ] = 0,
+    last: Annotated[
+        Path | None,
+        typer.Option("--last", help="Leave: write the last answer there.", show_default=False),
+    ] = None,
+    reason: Annotated[
+        str, typer.Option("--reason", help="Why; it stays in the ledger and in the log.")
+    ] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing.")] = False,
+    passphrase_file: PassphraseFileOption = None,
+) -> None:
+    """Show whose memory the last start asked for and has; decide about members that are silent.
+
+    A home that was restored has forgotten what it spent. Without a witness elsewhere its custodian
+    asks every member, and opens nothing before all have answered. Going on without one debits all
+    that the limits still allow; --honest, h, lets h - 2 be silent and debits nothing.
+    """
+    opened = Home.open(home)
+    if (without or honest or last) and not reason:
+        raise UsageError("--reason: expected why, found none: it stays in the log")
+    if last is not None:
+        _leave(opened, last, passphrase_file, reason, yes=yes)
+    elif without or honest:
+        _go_on(opened, tuple(without or ()), honest, reason, yes=yes)
+    else:
+        typer.echo("\n".join(_recall_lines(opened)))
+
+
+def _go_on(home: Home, without: tuple[str, ...], honest: int, reason: str, *, yes: bool) -> None:
+    asks = f"Go on without what {', '.join(without)} remember? The whole budget is spent by that."
+    if not without:
+        asks = f"Had every run since the backup {honest} honest institutions or more?"
+    if not yes and not agreed(asks):
+        typer.echo("nothing was written")
+        raise typer.Exit(EXIT_DECLINED)
+    carried = recalling.decide(home, without=without, honest=honest, user=os_user(), reason=reason)
+    said = (
+        f"mu^2 {from_picomu2(carried)!r} debited: all that the limits still allowed"
+        if without
+        else f"{max(0, honest - 2)} silent members are no obstacle"
+    )
+    typer.echo(f"written down, for this start alone: {said}")
+
+
+def _leave(home: Home, out: Path, passphrase_file: Path | None, reason: str, *, yes: bool) -> None:
+    if not yes and not agreed("Leave for good? This home opens nothing after its last answer."):
+        typer.echo("nothing was written")
+        raise typer.Exit(EXIT_DECLINED)
+    secret = identity_secret(home, passphrase_file)
+    institution = open_institution(home.path)
+    recalling.leave(institution, user=os_user(), reason=reason)
+    told = notify_custodian(home, institution.settings)  # whatever it was answering is done then
+    create_private(out, recalling.last_answer(institution, secret))
+    typer.echo(
+        f"{told}\nwrote {out}: send it to the coordinator, which removes you with it "
+        "(coordinator remove --last-answer), so that members that are restored still hear you"
+    )
+
+
+def _recall_lines(home: Home) -> list[str]:
+    with restoring.open_ledger(home) as ledger:
+        found = restoring.recall_of(ledger)
+    if found is None:
+        return [
+            "no member was asked: this custodian has not been started for a run, or a witness",
+            "elsewhere answers",
+        ]
+    standing, decision = found
+    text = [f"the last start asked {len(standing.asked)} members what they remember:"]
+    for name in standing.asked:
+        state = "answered" if name in standing.heard else "NO ANSWER"
+        decided = ": gone on without" if name in decision.silent else ""
+        text.append(f"  {name:<24} {state}{decided}")
+    if not decision.allows(standing.missing):
+        text.append("nothing is opened before they have: have them connect")
+    return text
 
 
 @app.command("institution.ledger.export")

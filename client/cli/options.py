@@ -113,7 +113,9 @@ ProofOption = Annotated[
 ]
 UnverifiedOption = Annotated[
     bool,
-    typer.Option("--unverified", help="Also a model for which the coordinator's word is all."),
+    typer.Option(
+        "--unverified", help="Also a model, or a card's figures, that are the coordinator's word."
+    ),
 ]
 RecordsOption = Annotated[
     list[Path] | None,

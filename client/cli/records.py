@@ -16,7 +16,9 @@ from fieldfare.client.cli.options import (
     day_given,
 )
 from fieldfare.client.home.layout import Home
+from fieldfare.client.institution.changed_ids import change_since, key_of_ids
 from fieldfare.client.records.drift import drift_lines
+from fieldfare.client.records.encoding.id_sketch import IDS_CHANGED
 from fieldfare.client.records.health import (
     RecordsProfile,
     earlier_profile,
@@ -32,14 +34,15 @@ from fieldfare.client.records.importers.base import (
     keyed_hash,
 )
 from fieldfare.client.records.importers.registry import ImportFormat, import_records
-from fieldfare.client.records.load import check_records, report_lines
+from fieldfare.client.records.load import RecordsCheck, check_records, report_lines
 from fieldfare.client.records.settings import check_unit, load_sources, own_unit, tables_of
 from fieldfare.client.records.sources.databases import Rows
 from fieldfare.client.records.sources.mapping import ColumnMapping, load_mapping
 from fieldfare.client.records.sources.source import Table, table_at
-from fieldfare.shared.errors import UsageError
+from fieldfare.shared.errors import LedgerError, UsageError
 from fieldfare.shared.study.study import Study, load_study
 from fieldfare.shared.terminal.stderr import progress_bar
+from fieldfare.shared.terminal.texts import SHORT
 
 EXIT_REFUSED: Final = 2
 
@@ -57,20 +60,42 @@ def records_check(
     """Check whether records load under a study, and name everything that does not fit.
 
     Prints counts and row numbers, never a value. Nothing leaves this machine. Exits with 0 when
-    the records would load, with 2 when not. Of an institution's own sources counts of rows by
-    column are kept in the home, and compared with those of the last day: what moved is said, and
-    decides nothing.
+    the records would load, with 2 when not, also where so many ids are others than at the study's
+    first answer that the custodian would serve nothing. Of an institution's own sources counts of
+    rows by column are kept in the home, and compared with those of the last day: what moved is
+    said, and decides nothing.
     """
-    plan = load_study(study)
+    plan, opened = load_study(study), Home(home.absolute())
     tables = _named(records, mapping, table) if records else _own(home, plan, mapping, table)
+    key = b"" if records else key_of_ids(opened)
     with progress_bar(begins="reading records") as said:
-        report = check_records(tables, plan, today=datetime.now(UTC).date(), said=said)
+        report = check_records(tables, plan, today=datetime.now(UTC).date(), said=said, key=key)
     typer.echo("\n".join(report_lines(report)))
     if not report.loads:
         raise typer.Exit(EXIT_REFUSED)
     if not records:
         found = profile_at(report.columns, report.rows, report.zero, datetime.now(UTC))
-        _compare(Home(home.absolute()).health, plan, found)
+        _compare(opened.health, plan, found)
+    if key and plan.records.unit is not None:
+        _compare_ids(opened, plan, report, key)
+
+
+def _compare_ids(home: Home, plan: Study, report: RecordsCheck, key: bytes) -> None:
+    """Say whether units have the ids of the study's first answer, where there was one.
+
+    Whoever may not read the ledger is told that they were not compared.
+    """
+    try:
+        change = change_since(home, plan, report.ids, key)
+    except LedgerError as error:
+        typer.echo(f"ids were not compared with those of the study's first answer: {error}")
+        return
+    if change is None:
+        return
+    typer.echo(change.words)
+    if change.renamed:
+        typer.echo(IDS_CHANGED.format(study=plan.id[:SHORT]))
+        raise typer.Exit(EXIT_REFUSED)
 
 
 def _compare(path: Path, plan: Study, found: RecordsProfile) -> None:

@@ -16,6 +16,7 @@ from fieldfare.client.home.keys import identity_fingerprint
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import HomeSettings, settings_text
 from fieldfare.client.institution.initial_setup import create_institution
+from fieldfare.client.institution.recalling import begin_witnessed
 from fieldfare.client.policy.explained import policy_text
 from fieldfare.client.policy.policy import Policy
 from fieldfare.client.records.encoding.encoding import texts_of
@@ -31,6 +32,7 @@ from fieldfare.shared.system.private_files import replace_private
 POSTGRESQL: Final = "postgresql"
 USUAL_EPSILON: Final = "1"
 USUAL_UNITS: Final = "100"
+WITNESS_ASKED: Final = "A folder on another disk or host for the ledger's witness, - for none"
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,10 @@ def setup(
     minimum_units: Annotated[
         str | None, typer.Option(help="Fewest customers to take part with.", show_default=False)
     ] = None,
+    witness: Annotated[
+        str | None,
+        typer.Option(help="A folder on another disk or host.", show_default=False),
+    ] = None,
     home: HomeOption = DEFAULT_HOME,
     passphrase_file: PassphraseFileOption = None,
 ) -> None:
@@ -90,17 +96,38 @@ def setup(
     )
     column = unit or ask("The column that says which customer or case a row is", "--unit")
     called = study_unit or ask("What studies call that column", "--study-unit", column)
-    source["unit"] = called
-    if called != column:
-        source["columns"] = {called: column}
+    source |= {"unit": called} | ({"columns": {called: column}} if called != column else {})
     settings = _settings(name, source)
     counted = _look(settings.records[0], column, home)
     typer.echo(_counted(counted, column))
     policy = _policy(epsilon, minimum_units)
+    place = _witness(name, witness)
     made = create_institution(home, name, passphrase=read_passphrase(passphrase_file))
     replace_private(made.policy, policy.encode())
-    replace_private(made.settings, _settings_text(name, source).encode())
-    typer.echo("\n".join(_next(made)))
+    replace_private(made.settings, _settings_text(name, source, place).encode())
+    elsewhere = bool(place) and begin_witnessed(made)
+    typer.echo("\n".join([*_next(made), *_witness_lines(place, elsewhere=elsewhere)]))
+
+
+def _witness(name: str, given: str | None) -> str:
+    """Return where the witness will lie; empty: beside the ledger."""
+    folder = given if given is not None else ask(WITNESS_ASKED, "--witness", "-")
+    if folder in {"", "-"}:
+        return ""
+    path = Path(folder).expanduser().absolute()
+    if not path.is_dir():
+        raise UsageError(f"--witness: expected a folder, found none at {path}: mount its disk")
+    return str(path / f"{name}.witness")
+
+
+def _witness_lines(place: str, *, elsewhere: bool) -> list[str]:
+    if elsewhere:
+        return [f"witness      {place}: it tells a restored backup from the newest ledger"]
+    return [
+        "The witness lies on the ledger's own file system, so a restored backup brings both back:",
+        "at each start every member is asked what it remembers, and nothing opens before all have",
+        "answered. A folder on another disk or host mends that (docs/institution.md).",
+    ]
 
 
 def _file(where: str, decimal: str | None, encoding: str | None) -> dict[str, Any]:
@@ -133,9 +160,12 @@ def _postgresql(uri_file: str | None, table: str | None) -> dict[str, Any]:
     }
 
 
-def _settings_text(name: str, source: dict[str, Any]) -> str:
+def _settings_text(name: str, source: dict[str, Any], witness: str = "") -> str:
     """Return institution.toml with the source, where its comment on sources stands."""
     document = tomlkit.parse(settings_text(name))
+    if witness:
+        section: Any = document["ledger"]
+        section["witness"] = witness
     listed = tomlkit.aot()
     item = tomlkit.table()
     for key, value in source.items():

@@ -25,7 +25,17 @@ def _describe(custodian: Custodian, frame: bytes) -> pb.DescribeAnswer:
     answer = custodian.describe(study, asked.last_reply, asked.offer, run, nonce)
     if isinstance(answer, Refusal):
         return pb.DescribeAnswer(refusal=answer.to_bytes(), rejection=answer.rejection)
-    return pb.DescribeAnswer(approval=answer.approval, run_answer=answer.answer)
+    return pb.DescribeAnswer(
+        approval=answer.approval, run_answer=answer.answer, question=answer.question
+    )
+
+
+def _recall(custodian: Custodian, frame: bytes) -> pb.RecallAnswer:
+    asked = pb.RecallRequest.FromString(frame)
+    answer = custodian.recall(checked_list(asked.questions), checked_list(asked.memories))
+    if isinstance(answer, Refusal):
+        return pb.RecallAnswer(refusal=answer.to_bytes())
+    return pb.RecallAnswer(remembered=pb.Memories(memories=answer))
 
 
 def _open_run(custodian: Custodian, frame: bytes) -> pb.OpenRunAnswer:
@@ -117,6 +127,7 @@ class _Call:
 CALLS: Final[Mapping[str, _Call]] = MappingProxyType(
     {
         "Describe": _Call(_describe, pb.DescribeAnswer),
+        "Recall": _Call(_recall, pb.RecallAnswer),
         "OpenRun": _Call(_open_run, pb.OpenRunAnswer),
         "Agree": _Call(_agree, pb.AgreeAnswer),
         "Release": _Call(_release, pb.ReleaseAnswer),

@@ -1,6 +1,6 @@
 """The custodian: the only part that reads records, and the calls that it answers.
 
-Its data plane takes bytes and gives bytes: `describe`, `open_run`, `agree`, `release`,
+Its data plane takes bytes and gives bytes: `describe`, `recall`, `open_run`, `agree`, `release`,
 `reveal`, at a run's end `cosign` and `deliver`, and `publish` where a rehearsal failed.
 Every failure becomes a fixed code here; its reason goes to the institution's own log. Approving is
 administration and is not reachable from the data plane. Calls run one at a time, so no other call
@@ -17,7 +17,6 @@ from typing import Final, TypeVar
 
 from fieldfare.client.custodian.admission import ApprovedRun
 from fieldfare.client.custodian.blame import Publishing
-from fieldfare.client.custodian.company import check_company
 from fieldfare.client.custodian.cosigning import LEDGER_STATE, Cosigning
 from fieldfare.client.custodian.key_agreement import (
     ApprovedStudy,
@@ -26,7 +25,7 @@ from fieldfare.client.custodian.key_agreement import (
     open_run,
 )
 from fieldfare.client.custodian.openings import OPENING_STATE, Openings
-from fieldfare.client.custodian.party import Party
+from fieldfare.client.custodian.party import Party, check_company
 from fieldfare.client.custodian.peers import Peers, position_of
 from fieldfare.client.custodian.ports import (
     DecisionLog,
@@ -37,6 +36,7 @@ from fieldfare.client.custodian.ports import (
     RunEvent,
     SaidNo,
 )
+from fieldfare.client.custodian.recall import ApprovedHere, Recall
 from fieldfare.client.custodian.recomputation import OPENED_STATE, model_evidence
 from fieldfare.client.custodian.release import (
     APPROVAL_STATE,
@@ -48,6 +48,7 @@ from fieldfare.client.custodian.release import (
 from fieldfare.client.ledger.budget import Position
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.ledger.pending import check_set
+from fieldfare.client.records.encoding.id_sketch import IDS_CHANGED, IdSketch
 from fieldfare.client.sums.run_sums import RunSums
 from fieldfare.client.wire.frames import Committed, Described, Released
 from fieldfare.shared.canonical import bytes_hash
@@ -77,6 +78,7 @@ from fieldfare.shared.protocol.messages import (
 from fieldfare.shared.protocol.plan import Plan, plan_for
 from fieldfare.shared.protocol.signed_files import open_study
 from fieldfare.shared.study.study import Study
+from fieldfare.shared.terminal.texts import SHORT
 from fieldfare.shared.transcript.heads import ShownLog
 from fieldfare.shared.watch.log import correlated
 
@@ -142,10 +144,12 @@ class Custodian:
         self._openings = Openings(ledger, self._decisions)
         self._publishing = Publishing(party, ledger, self._door)
         self._peers = Peers(party, ledger, self._decisions)
+        self._recall_of_members = Recall(party, ledger, self._peers)
         self._lock = RLock()
         self._prepared: dict[str, _Prepared] = {}
         self._runs: dict[str, RunAtDoor] = {}
         self._unwritten = False  # a refusal, in the institution's own log
+        self._stopped: dict[str, str] = {}  # by study, why nothing is answered
 
     # -- administration -----------------------------------------------------------------
 
@@ -186,6 +190,7 @@ class Custodian:
             raise StudyError("sums: expected sums of the study that is approved, found others")
         with self._lock:
             approved = self._approved(study.id)
+            self._check_ids(study.id, prepared.sums)
             self._prepared[study.id] = prepared
             self._leave_runs(study.id)
         return approved.envelope
@@ -201,12 +206,29 @@ class Custodian:
         """Answer for a study no more; keys and approval stay for when its records are whole."""
         with self._lock:
             self._prepared.pop(study, None)
+            self._stopped.pop(study, None)
             self._leave_runs(study)
+
+    @property
+    def trouble(self) -> str:
+        """Why no call is answered, for people here; empty where calls are."""
+        return "; ".join(self._stopped[study] for study in sorted(self._stopped))
+
+    def stop(self, study: str, why: str) -> None:
+        """Answer no call any more, whatever it asks, until this study is loaded well or left out.
+
+        Where something of the records is in the way that only a person can judge. Every study and
+        every call gets the same code, so that none tells which records it was.
+        """
+        with self._lock:
+            self._stopped[study] = why
 
     def hand_over(self) -> tuple[HeldKeys, Mapping[str, Plan]]:
         """Give the keys of all runs away, with the plans of their studies; nothing is kept."""
         with self._lock:
             held, plans = self._held, {name: one.plan for name, one in self._prepared.items()}
+            if held.hearing.settled is not None:
+                held.hearing.settled = self._ledger.position()
             self._hold(HeldKeys())
             return held, plans
 
@@ -215,7 +237,7 @@ class Custodian:
 
         *Formal Guarantees.* Kept are keys under an approval that is in force here, on this roster
         and in this ledger's epoch, of openings in whose company a run may begin now. All others
-        are erased.
+        are erased. Members are asked anew where this ledger lacks what the one before had.
 
         Args:
             held: by one of the same home, which handed it over.
@@ -226,6 +248,9 @@ class Custodian:
         """
         with self._lock:
             held.keep_only(partial(self._goes_on, plans))
+            settled = held.hearing.settled
+            if settled is not None and not self._ledger.contains(settled):
+                held.hear_anew()
             self._hold(held)
 
     def _hold(self, held: HeldKeys) -> None:
@@ -265,6 +290,15 @@ class Custodian:
         self._ledger.put_run_state(study, APPROVAL_STATE, approved.envelope)
         return approved
 
+    def _check_ids(self, study: str, sums: RunSums) -> None:
+        """Stop where units may have other ids, and so other sides, than at their first answer."""
+        with self._ledger.splits() as rows:
+            kept = rows.ids(study, sums.split)
+        if sums.ids.since(IdSketch.from_bytes(kept)).renamed:
+            self.stop(study, IDS_CHANGED.format(study=study[:SHORT]))
+        else:
+            self._stopped.pop(study, None)
+
     def _leave_runs(self, study: str) -> None:
         self._runs = {
             k: run for k, run in self._runs.items() if run.approved.opening.study != study
@@ -293,6 +327,17 @@ class Custodian:
             nonce: 32 bytes, hex, that the coordinator drew for this node.
         """
         return self._answer(partial(self._describe, study, last_reply, offer, run, nonce))
+
+    def recall(
+        self, questions: Sequence[bytes], memories: Sequence[bytes]
+    ) -> tuple[bytes, ...] | Refusal:
+        """Answer members that ask what is remembered of them, and take answers to the own question.
+
+        Args:
+            questions: signed, of custodians that were started.
+            memories: signed answers to this one's own; none where it does not ask.
+        """
+        return self._answer(partial(self._recall, questions, memories))
 
     def open_run(
         self, opening: bytes, answers: Sequence[bytes], approvals: Sequence[bytes]
@@ -360,12 +405,17 @@ class Custodian:
         try:
             with self._lock:
                 self._peers.check_not_behind()
+                self._check_served()
                 return action()
         except (PolicyRefusal, ProtocolError) as refusal:
             return self._refused(refusal.code, refusal, read)
         # A token that is gone signs nothing, and workers that died add nothing up.
         except (KeysError, LedgerError, RunError) as error:
             return self._refused(RefusalCode.LEDGER_UNAVAILABLE, error, read)
+
+    def _check_served(self) -> None:
+        if self._stopped:
+            raise LedgerError(self.trouble)
 
     def _rejected(self, study: str, said: SaidNo) -> Refusal:
         """Refuse a study that a person said no to, with what they let the coordinator know."""
@@ -409,8 +459,21 @@ class Custodian:
         own = self._own(study, run)
         if last_reply and self._party.protection is Protection.EXACT:
             self._peers.check_shown(study, run, self._position_in(last_reply), last_reply)
-        answer = self._held.answer(self._party, own, run, nonce) if run else b""
-        return Described(own.envelope, answer)
+        if not run:
+            return Described(own.envelope)
+        answer = self._held.answer(self._party, own, run, nonce)
+        question = self._recall_of_members.question(self._held.hearing)
+        return Described(own.envelope, answer, question)
+
+    def _recall(self, questions: Sequence[bytes], memories: Sequence[bytes]) -> tuple[bytes, ...]:
+        if memories:
+            here = ApprovedHere(self._plan_of, self._held.live)
+            self._recall_of_members.take(memories, self._held.hearing, here)
+        return self._recall_of_members.answer(questions)
+
+    def _plan_of(self, study: str) -> Plan | None:
+        prepared = self._prepared.get(study)
+        return None if prepared is None else prepared.plan
 
     def _keep_offer(self, study: str, content: bytes) -> None:
         offered = open_study(content, self._party.roster, self._party.protection)
@@ -430,6 +493,7 @@ class Custodian:
         if body.roster != self._party.roster.hash:
             raise PolicyRefusal(RefusalCode.WRONG_ROSTER, "expected the pinned roster")
         self._check_company(body, self._prepared[body.study].plan)
+        self._recall_of_members.check(self._held.hearing)
         known = self._held.offer(body)
         if known is not None:
             return known

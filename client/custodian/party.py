@@ -1,11 +1,17 @@
-"""This institution as a party to runs: what it signs with, and whose messages it takes."""
+"""This institution as a party to runs: what it signs with, whom it believes, in whose company.
 
+Company: the participants with whom a sum may leave, by known keys and by epsilon without masks.
+Asked at a run's opening, with its real participants, before any key is agreed
+(docs/protocol.md, "Who vouches for keys").
+"""
+
+from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Final, TypeVar
 
-from fieldfare.client.custodian.company import Company
-from fieldfare.shared.errors import ProtocolError, RefusalCode
+from fieldfare.shared.errors import AccountingError, PolicyRefusal, ProtocolError, RefusalCode
 from fieldfare.shared.privacy.protection import Protection
+from fieldfare.shared.protocol.comparison import KnownKeys
 from fieldfare.shared.protocol.messages import (
     MessageBody,
     Opened,
@@ -13,20 +19,128 @@ from fieldfare.shared.protocol.messages import (
     open_envelope,
     sign_envelope,
 )
+from fieldfare.shared.protocol.plan import Plan
+from fieldfare.shared.protocol.prospects import MASKS_FAIL_FACTOR, most_together, together_line
 from fieldfare.shared.protocol.roster import COORDINATOR, Roster
+from fieldfare.shared.terminal.texts import listed
 
 Body = TypeVar("Body", bound=MessageBody)
+
+_NAMED: Final = 5
+
+
+@dataclass(frozen=True)
+class Company:
+    """An institution's knowledge of the others' keys, and the limits that it sets.
+
+    Attributes:
+        known: compared keys, and what members say; by default nobody's key is known.
+        minimum_tolerance: colluders that a sum must withstand beside unverified keys.
+        epsilon_if_masks_fail: most that may remain if every mask failed; None: 4 times epsilon.
+    """
+
+    known: KnownKeys = field(default_factory=KnownKeys)
+    minimum_tolerance: int = 1
+    epsilon_if_masks_fail: float | None = None
+
+    def unverified(
+        self, roster: Roster, participants: Collection[str], own: str, tolerance: int
+    ) -> tuple[str, ...]:
+        """Return the participants whose keys this institution has not verified, sorted."""
+        verified = self.known.verified(roster, own, tolerance)
+        return tuple(sorted(set(participants) - verified))
+
+
+def masks_fail_limit(own: float | None, plan: Plan) -> float:
+    """Return the most epsilon that may remain if every mask failed, at the study's delta."""
+    return MASKS_FAIL_FACTOR * plan.study.privacy.epsilon if own is None else own
+
+
+def check_company(
+    company: Company, roster: Roster, participants: Collection[str], *, own: str, plan: Plan
+) -> None:
+    """Let a run begin whose participants are known, and which even failed masks would bound.
+
+    *Formal Guarantees.* Among the participants that this institution has not verified may be
+    nobody but the coordinator. They count as colluders, so that `minimum_tolerance` others may
+    collude beside them within the study's t; with all masks lost, the own noise alone leaves at
+    most the limit.
+
+    *Edge cases.*
+        | input | answer |
+        |---|---|
+        | t = 1, one key not verified | refused |
+        | more participants than the limit bears | refused, whoever they are |
+        | no claim without masks | refused |
+
+    Raises:
+        PolicyRefusal: UNVERIFIED_KEYS or MASKS_TOO_WEAK; both depend on the roster, the study and
+            people's decisions alone.
+    """
+    tolerance = plan.study.privacy.collusion_tolerance
+    unknown = company.unverified(roster, participants, own, tolerance)
+    if len(unknown) + company.minimum_tolerance > tolerance:
+        raise PolicyRefusal(
+            RefusalCode.UNVERIFIED_KEYS,
+            f"expected at most {max(tolerance - company.minimum_tolerance, 0)} participants with "
+            f"keys that were not compared here, found {len(unknown)}"
+            f"{': ' + listed(unknown, _NAMED) if unknown else ''}; each counts as one of the "
+            f"{tolerance} that may collude: compare with fieldfare institution roster compare",
+        )
+    limit = masks_fail_limit(company.epsilon_if_masks_fail, plan)
+    remaining = _remaining(plan, len(participants))
+    if not remaining <= limit:
+        raise PolicyRefusal(
+            RefusalCode.MASKS_TOO_WEAK,
+            f"expected at most epsilon {limit:.3g} if every mask failed, found {remaining:.3g} "
+            f"with {len(participants)} participants: fewer of them, or a study with a larger t",
+        )
+
+
+def company_cautions(company: Company, roster: Roster, *, own: str, plan: Plan) -> tuple[str, ...]:
+    """Return the obstacles to a run with the whole roster, one line each."""
+    found, tolerance = [], plan.study.privacy.collusion_tolerance
+    unknown = company.unverified(roster, roster.ids, own, tolerance)
+    if len(unknown) + company.minimum_tolerance > tolerance:
+        found.append(
+            f"no run begins with {listed(unknown, _NAMED)}: nobody here compared their keys, and "
+            f"each counts as one of t = {tolerance}, which leaves room for "
+            f"{max(tolerance - company.minimum_tolerance, 0)}: fieldfare institution roster compare"
+        )
+    limit = masks_fail_limit(company.epsilon_if_masks_fail, plan)
+    if most_together(plan, limit) < len(roster.members):
+        found.append(
+            f"no run begins with all {len(roster.members)} of the roster: "
+            + together_line(plan, limit)
+        )
+    return tuple(found)
+
+
+def _remaining(plan: Plan, participants: int) -> float:
+    try:
+        return plan.epsilon_if_masks_fail(participants)
+    except AccountingError:
+        return float("inf")
 
 
 @dataclass(frozen=True)
 class Party:
-    """An institution's id, the roster it pinned, its signer, how it runs and whom it knows."""
+    """An institution's id, the roster it pinned, its signer, how it runs and whom it knows.
+
+    Attributes:
+        rosters: every other one that was ever pinned here.
+        roster_offer: the pinned one as the roster key signed it; empty in one process.
+        last_answers: that members signed when they left.
+    """
 
     institution: str
     roster: Roster
     signer: Signer
     protection: Protection
     company: Company = field(default_factory=Company)
+    rosters: tuple[Roster, ...] = ()
+    roster_offer: bytes = b""
+    last_answers: tuple[bytes, ...] = ()
 
     def sign(self, body: MessageBody) -> bytes:
         """Sign a message as this institution."""

@@ -36,7 +36,8 @@ from fieldfare.shared.protocol.plan import SIDES, Plan
 from fieldfare.shared.protocol.remembered import Remembered, room_for
 from fieldfare.shared.run.remembered_check import ListedInOffers, names, signed_reply
 
-SHOWN_REPLY: Final = ":shown-reply"  # no request can name it: ids hold no colon
+SHOWN_REPLY: Final = ":shown-reply"  # no request can name these: ids hold no colon
+LEFT: Final = ":left"  # its last answer was signed
 
 
 def position_of(reply: Reply) -> Position:
@@ -104,6 +105,9 @@ class Peers:
     def remembered(self, plan: Plan, participants: int) -> str:
         """Return what an offer lists: the study's requests debited here, and others' replies.
 
+        Replies are the newest over all studies: a ledger is of a population, and who restores it
+        forgets all of them.
+
         What was signed by a key that is no more is left out: nobody could check it. So is what
         does not fit beside the offers of so many participants, the oldest first.
 
@@ -113,7 +117,7 @@ class Peers:
         if self.party.protection is not Protection.EXACT:
             return ""
         with self.ledger.peers() as rows:
-            opened, seen = rows.requests(plan.study_id), rows.replies(plan.study_id)
+            opened, seen = rows.requests(plan.study_id), rows.replies()
         requests, spent, listed = list[bytes](), SideCosts(), self._listed(plan)
         for content in opened:
             try:
@@ -169,7 +173,7 @@ class Peers:
             if reply.institution == own:
                 self.check_shown(study, run, reply.position, reply.content)
         told = [
-            _told(plan, content, *heard.requests[content], by=", ".join(senders))
+            peer_claim(plan, content, *heard.requests[content], by=", ".join(senders))
             for content, senders in heard.by.items()
             if names(heard.requests[content][0], own)
             and heard.requests[content][0].opening not in live
@@ -214,11 +218,16 @@ class Peers:
         """Refuse all work once a signed reply was shown that the ledger does not hold.
 
         docs/design.md, "The ledger": a restored backup. Its totals are old: it would
-        spend once more what was spent.
+        spend once more what was spent. Nor does who signed its last answer do anything after it.
 
         Raises:
-            LedgerError: it does not hold it.
+            LedgerError: it does not hold it, or this institution has left.
         """
+        if self.ledger.run_state(LEDGER_STATE, LEFT) is not None:
+            raise LedgerError(
+                "this institution has left: it signed its last answer, so it opens nothing more; "
+                "whoever comes back joins with a new home"
+            )
         shown = shown_position(self.ledger.run_state(LEDGER_STATE, SHOWN_REPLY))
         if shown is not None and not self.ledger.accounts_for(shown):
             raise LedgerError(
@@ -247,6 +256,8 @@ class Peers:
     def keep(self, rows: PeerRows, study: str, run: str, replies: Sequence[SignedReply]) -> None:
         """Keep the newest reply of each peer, and two that contradict each other as a proof.
 
+        Over all studies: a reply's place is one of the whole ledger.
+
         Raises:
             LedgerError: the ledger cannot be written.
         """
@@ -254,7 +265,7 @@ class Peers:
             return
         newest, newer = dict[str, SignedReply](), dict[str, SignedReply]()
         places = dict[tuple[str, tuple[int, int]], SignedReply]()
-        for name, content in rows.replies(study).items():
+        for name, content in rows.replies().items():
             position = shown_position(content)
             if position is not None:
                 newest[name] = SignedReply(name, position, content)
@@ -268,7 +279,7 @@ class Peers:
                 self._forked(rows, study, run, Fork(name, *place, first.content, reply.content))
             if name not in newest or place > newest[name].place:
                 newest[name] = newer[name] = reply
-        rows.put_replies(study, {name: reply.content for name, reply in newer.items()})
+        rows.put_replies({name: reply.content for name, reply in newer.items()})
 
     def _own_fork(self, study: str, run: str, position: Position, content: bytes) -> None:
         with self.ledger.peers() as rows:
@@ -290,7 +301,16 @@ class Peers:
         self.decisions.noted(event, study, run, fingerprint, rule)
 
 
-def _told(plan: Plan, content: bytes, request: Request, cost: int, *, by: str) -> PeerClaim:
+def peer_claim(plan: Plan, content: bytes, request: Request, cost: int, *, by: str) -> PeerClaim:
+    """Return a request that others opened, as the ledger debits it.
+
+    Args:
+        plan: of its study.
+        content: as the coordinator signed it.
+        request: what it says.
+        cost: in picomu2.
+        by: who says so.
+    """
     debit = Debit(
         study=request.study,
         run=request.run,

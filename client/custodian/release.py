@@ -51,7 +51,7 @@ from fieldfare.client.custodian.recomputation import REHEARSED_STATE, Recomputat
 from fieldfare.client.ledger.budget import Debit, Portion, Position, StoredReply
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.ledger.peers import PeerRows
-from fieldfare.client.ledger.pending import Pending
+from fieldfare.client.ledger.pending import NO_SPLIT, Pending, Split
 from fieldfare.client.sums.run_sums import RunSums
 from fieldfare.client.wire.frames import Committed, Released
 from fieldfare.shared.canonical import bytes_hash, claimed
@@ -95,7 +95,7 @@ class _Limits(TypedDict):
     max_tries: int
     portion: Portion | None
     participants: tuple[str, ...]
-    split: str
+    split: Split
 
 
 @dataclass(frozen=True, repr=False)
@@ -265,7 +265,7 @@ class Door:
             vector=content,
             seed=seed,
         )
-        split = "" if debit is None else limits["split"]  # a rehearsal is of no unit
+        split = NO_SPLIT if debit is None else limits["split"]  # a rehearsal is of no unit
         kept = self._ledger.keep_waiting(answer, check=check, run_states=progress, split=split)
         self.held.advance(request.study, request.run, keys)
         return Committed(kept.commitment, kept.vector)
@@ -572,13 +572,14 @@ class Door:
         plan = run.approved.plan
         aggregation = plan.study.aggregation
         names = tuple(named.institution for named in request.participants)
+        split = Split(run.sums.split, run.sums.ids.to_bytes())
         found: _Limits = {
             "study_limit": plan.study_limit,
             "max_attempts": aggregation.attempts,
             "max_tries": aggregation.most_tries,
             "portion": None,
             "participants": names if aggregation.fixed else (),
-            "split": "" if SIDES[request.kind] is Side.ALL else run.sums.split,
+            "split": NO_SPLIT if SIDES[request.kind] is Side.ALL else split,
         }
         later = plan.allowance
         if later.steps and request.step >= later.first_step:

@@ -4,7 +4,8 @@ A reload opens the home anew (settings, policy, coordinator, roster, identity, l
 may run under it, and only then takes the place of what served before: the socket stays, and a call
 in work is finished by the custodian that began it. A home that cannot be opened closes the door
 instead: nothing is served (every study is unknown) until a later reload succeeds, and the status
-says why.
+says why. So it is where a study's units may have other ids than before (`Custodian.stop`): no study
+is answered then, whichever it was.
 
 It is no restart by a supervisor, because a restart loses two things. Keys of runs are in memory
 only (ADR 0018): an approval of another study would cost every run in work an attempt out of its
@@ -328,12 +329,13 @@ class CustodianReloader:
     def changed(self) -> bool:
         """Tell whether the home looks different from the last look.
 
-        Records are looked at only where a study is left out, perhaps because of them: files
-        that somebody replaces while a study runs stop nothing.
+        Records are looked at only where a study is left out, or nothing is served, perhaps because
+        of them: files that somebody replaces while a study runs stop nothing.
         """
         if self.look() != self._seen or self._epoch() != self._active.epoch:
             return True
-        return bool(self._left_out) and records_state(self.institution) != self._records
+        waits = bool(self._left_out) or bool(self.trouble)
+        return waits and records_state(self.institution) != self._records
 
     def reload(self) -> ReloadReport:
         """Reload the home: when this returns, its present content alone is in force.
@@ -421,20 +423,25 @@ class CustodianReloader:
         late = resume(custody, load, arrived - ready)
         for one in late:  # it may be answered from its former sums
             custody.custodian.leave_out(one.study)
-        self._settle(records, left_out + late)
-        self._sums.keep_only(self._active.served)
+        self._write_down(_read_active(custody))  # what was read may have stopped it
+        self._sums.keep_only(self._settle(records, left_out + late))
 
     def _settle(
         self,
         records: RecordsState,
         left_out: tuple[OmittedStudy, ...],
         behind: Collection[str] = (),
-    ) -> None:
-        """Store which studies are served and which are not; `behind`: from their former sums."""
+    ) -> frozenset[str]:
+        """Store which studies are served and which are not; `behind`: from their former sums.
+
+        Returns those that are loaded, also where nothing is served.
+        """
         names = self._sums.ready(records).union(behind) - {one.study for one in left_out}
-        served = (s for s in names if read_decision(self._home, s).state is State.APPROVED)
+        loaded = frozenset(s for s in names if read_decision(self._home, s).state is State.APPROVED)
+        active = _read_active(self._custody)
         self._records, self._left_out = records, left_out
-        self._active = replace(_read_active(self._custody), served=frozenset(served))
+        self._active = replace(active, served=frozenset() if active.trouble else loaded)
+        return loaded
 
     def _begin_serving(self, custody: Custody, stack: ExitStack, before: Custodian | None) -> None:
         with self._turn:  # a call in work is finished first
@@ -521,6 +528,7 @@ def _read_active(custody: Custody) -> ActiveConfig:
         identity=public_identity(institution.home),
         epoch=custody.ledger.position().epoch,
         known=institution.company.known,
+        trouble=custody.custodian.trouble,
     )
 
 

@@ -30,9 +30,10 @@ from fieldfare.shared.features.features import (
     Scale,
 )
 from fieldfare.shared.features.media_gate import media_in
-from fieldfare.shared.harm_rules import is_protected, name_parts
+from fieldfare.shared.harm_rules import age_remedy, is_protected, name_parts
 
 MOST_KNOTS: Final = 8
+WEAK_KNOTS: Final = 4  # where a signal is weak: further knots are further noise
 FEW_VALUES: Final = 10  # up to so many different values, each is a knot
 MOST_SPECIAL: Final = 4
 SPECIAL_SHARE: Final = 0.2
@@ -46,35 +47,52 @@ CLOSE_RANGE: Final = 0.05  # ... and nearer than this share of the range are one
 Values = NDArray[np.float64]
 
 
-def draft_numeric(name: str, values: Values, units: int) -> NumericFeature:
+def draft_numeric(
+    name: str, values: Values, units: int, most: int = MOST_KNOTS, scale: Scale | None = None
+) -> NumericFeature:
     """Draft a numeric feature from public values.
 
     Args:
         name: the feature's name.
         values: float64 (present,), finite, at least two different ones.
         units: units in the sample, those without a value included.
+        most: knots.
+        scale: of the knots; by default what the values' skew asks for.
 
     Returns:
-        A feature with at most `MOST_KNOTS` knots (`FEW_VALUES` where each value is one).
+        A feature with at most `most` knots (`FEW_VALUES` of `MOST_KNOTS`, where each value is one).
 
     Raises:
         ValueError: no two knots that can be interpolated between.
     """
     different, counts = np.unique(values, return_counts=True)
     if len(different) <= FEW_VALUES:
-        return _feature(name, Scale.LINEAR, different[[0, -1]], different, ())
+        return _feature(name, Scale.LINEAR, different[[0, -1]], _some(different, most), ())
     common = np.argsort(-counts, kind="stable")[:MOST_SPECIAL]
     special = np.sort(different[common[counts[common] > SPECIAL_SHARE * units]])
     rest = values[~np.isin(values, special)]
     left = np.unique(rest)
     if len(left) <= FEW_VALUES:
-        return _feature(name, Scale.LINEAR, left[[0, -1]], left, special)
-    scale = Scale.LOG1P if _strongly_skewed(rest) else Scale.LINEAR
+        return _feature(name, Scale.LINEAR, left[[0, -1]], _some(left, most), special)
+    scale = scale or (Scale.LOG1P if _strongly_skewed(rest) else Scale.LINEAR)
     bounds = _rounded_outward(rest, scale)
-    return _feature(name, scale, bounds, _knots(rest, scale, bounds), special)
+    return _feature(name, scale, bounds, _knots(rest, scale, bounds, most), special)
 
 
-def even_numeric(name: str, lower: float, upper: float, scale: Scale) -> NumericFeature:
+def _few(most: int) -> int:
+    """Return up to how many different values are a knot each."""
+    return FEW_VALUES if most == MOST_KNOTS else most
+
+
+def _some(few: Values, most: int) -> Values:
+    """Return few values, or where fewer knots are wanted those at even places, ends included."""
+    count = min(len(few), _few(most))
+    return few[np.rint(np.linspace(0, len(few) - 1, count)).astype(int)]
+
+
+def even_numeric(
+    name: str, lower: float, upper: float, scale: Scale, most: int = MOST_KNOTS
+) -> NumericFeature:
     """Return a numeric feature of public bounds alone: knots stand evenly over them.
 
     Args:
@@ -82,21 +100,30 @@ def even_numeric(name: str, lower: float, upper: float, scale: Scale) -> Numeric
         lower: the lower public bound.
         upper: the upper one.
         scale: on which knots are even; where bounds are whole and near, each whole number is one.
+        most: knots.
 
     Raises:
         ValueError: no two knots that can be interpolated between.
     """
     bounds = np.array([lower, upper], dtype=np.float64)
-    few = (bounds % 1 == 0).all() and 0 < upper - lower < FEW_VALUES
+    few = (bounds % 1 == 0).all() and 0 < upper - lower < _few(most)
     logarithmic = scale is Scale.LOG1P
     if few and not logarithmic:
         return _feature(name, scale, bounds, np.arange(lower, upper + 1), ())
     if not lower < upper or (logarithmic and lower < 0):
         raise ValueError("no two knots that can be interpolated between")
     ends = np.log1p(bounds) if logarithmic else bounds
-    even = np.linspace(ends[0], ends[1], MOST_KNOTS)
+    even = np.linspace(ends[0], ends[1], most)
     knots = _readable(np.expm1(even) if logarithmic else even, logarithmic=logarithmic)
     return _feature(name, scale, bounds, np.unique(np.clip(knots, *bounds)), ())
+
+
+def thin_knots(feature: Feature) -> Feature:
+    """Return a feature of given bounds with at most `WEAK_KNOTS` knots, evenly between them."""
+    if not isinstance(feature, NumericFeature) or len(feature.knots) <= WEAK_KNOTS:
+        return feature
+    bounds = feature.lower, feature.upper
+    return even_numeric(feature.name, *bounds, feature.scale, WEAK_KNOTS)
 
 
 def _strongly_skewed(rest: Values) -> bool:
@@ -126,13 +153,13 @@ def _tidy(value: float) -> float:
     return float(f"{value:.14g}")
 
 
-def _knots(rest: Values, scale: Scale, bounds: Values) -> Values:
+def _knots(rest: Values, scale: Scale, bounds: Values, most: int) -> Values:
     """Half at quantiles, half evenly over the range, merged where they add nothing."""
     logarithmic = scale is Scale.LOG1P
     scaled = np.sort(np.log1p(rest) if logarithmic else rest)
-    half = MOST_KNOTS // 2
+    half = most // 2
     ends = np.log1p(bounds) if logarithmic else _without_outliers(scaled, bounds)
-    even = np.linspace(ends[0], ends[1], MOST_KNOTS - half)
+    even = np.linspace(ends[0], ends[1], most - half)
     quantiles = np.quantile(scaled, np.arange(1, half + 1) / (half + 1))
     candidates = np.unique(np.concatenate([even, quantiles]))
     if (rest % 1 == 0).all():
@@ -287,10 +314,11 @@ class Choice:
     odd_tokens: tuple[str, ...] = ()
 
 
-def choose(column: Profile, *, keep: bool = False) -> Choice:
+def choose(column: Profile, *, keep: bool = False, most: int = MOST_KNOTS) -> Choice:
     """Decide about one column; every reason is one line that a person can act on.
 
-    With `keep`, columns that look like identifiers or names of people stay.
+    With `keep`, columns that look like identifiers or names of people stay; a number gets at most
+    `most` knots.
     """
     personal = "" if keep else _personal(column)
     for reason in (_forbidden(column), _empty(column), _listed(column), personal):
@@ -299,7 +327,7 @@ def choose(column: Profile, *, keep: bool = False) -> Choice:
     numbers = column.numbers
     nearly_all = len(numbers) >= NUMBER_SHARE * column.present
     if nearly_all and len(column.texts) <= MOST_ODD_TOKENS and len(np.unique(numbers)) > 1:
-        return _plain(_numeric(column, numbers))
+        return _plain(_numeric(column, numbers, most))
     return _plain(_category(column, numbers))
 
 
@@ -359,7 +387,9 @@ def _holds_people(texts: Counter[str]) -> bool:
 
 def _forbidden(column: Profile) -> str:
     if is_protected(column.name):
-        return "a protected attribute (harm rule 4): for fairness audit only"
+        return "a protected attribute (harm rule 4): for fairness audit only" + age_remedy(
+            column.name
+        )
     if len(column.name) > MOST_NAME:
         return f"a name of more than {MOST_NAME} characters"
     return ""
@@ -382,7 +412,7 @@ def _listed(column: Profile) -> str:
     return ""
 
 
-def _numeric(column: Profile, numbers: NDArray[np.float64]) -> Choice:
+def _numeric(column: Profile, numbers: NDArray[np.float64], most: int) -> Choice:
     different = np.unique(numbers)
     whole = bool((different % 1 == 0).all())
     if whole and len(different) == column.rows > FEW_TEXTS:
@@ -395,7 +425,7 @@ def _numeric(column: Profile, numbers: NDArray[np.float64]) -> Choice:
     if whole and names_an_id(column.name):
         return _category(column, numbers)
     try:
-        feature = draft_numeric(column.name, numbers, column.rows)
+        feature = draft_numeric(column.name, numbers, column.rows, most)
     except ValueError:
         return Choice(None, "numbers too close together, or too far apart, to interpolate between")
     return Choice(feature, odd_tokens=tuple(sorted(column.texts)))

@@ -15,8 +15,14 @@ from typing import Final
 
 import numpy as np
 
-from fieldfare.client.drafting.choice import Choice, choose
-from fieldfare.client.drafting.profile import Sample, count_different, predicts, profile_sample
+from fieldfare.client.drafting.choice import MOST_KNOTS, WEAK_KNOTS, Choice, choose, thin_knots
+from fieldfare.client.drafting.profile import (
+    Profile,
+    Sample,
+    count_different,
+    predicts,
+    profile_sample,
+)
 from fieldfare.client.drafting.study_toml import (
     Draft,
     DraftLabel,
@@ -39,6 +45,7 @@ from fieldfare.shared.study.study import DEFAULT_MISSING, MAX_FEATURES, parse_st
 UNIT_NAMES: Final = ("unit", "id", "unit_id", "customer_id", "account_id", "case_id")
 INSTITUTION_NAME: Final = "institution"
 DEFAULT_EPSILON: Final = 1.0
+WEAK: Final = 18.0  # strength below which a feature has fewer knots (decision 0073)
 LEAK_AUROC: Final = 0.95  # honest features rank far worse: .89 the best of AMLSim
 
 Notify = Callable[[str], None]
@@ -100,15 +107,8 @@ def draft_study(
     apart = dict.fromkeys(exclude, "excluded on request")
     if institution is not None:
         apart[institution] = "names the institution"
-    choices = {
-        column: Choice(None, apart[column])
-        if column in apart
-        else Choice(given[column])
-        if column in given
-        else choose(profile, keep=column in keep)
-        for column, profile in profiles.columns.items()
-        if column not in {label, chosen_unit}
-    }
+    columns = {c: one for c, one in profiles.columns.items() if c not in {label, chosen_unit}}
+    choices = _choices(columns, apart, given, keep, MOST_KNOTS)
     public_units = units if units is not None else int(two_digits(profiles.rows))
     draft = Draft(
         name=name or _name(Path(tables[0].name)),
@@ -124,9 +124,13 @@ def draft_study(
         epsilon=epsilon,
         delta=usual_delta(public_units) if delta is None else delta,
         kind=kind,
-        suggestions=suggest(parts, profiles, choices, tuple(apart)),
     )
-    draft = fitted(draft)
+    draft, most = fitted(draft), MOST_KNOTS
+    if is_weak(draft):
+        choices, most = _choices(columns, apart, given, keep, WEAK_KNOTS), WEAK_KNOTS
+        draft = fitted(replace(draft, features=features_of(choices)))
+    suggestions = suggest(parts, profiles, choices, tuple(apart), most)
+    draft = replace(draft, suggestions=suggestions)
     _tell(draft, unit_notice, profiles, notify)
     return checked_text(draft)
 
@@ -151,8 +155,34 @@ def fitted(draft: Draft) -> Draft:
     """Return a draft with the settings of training that fit the drafted study's public numbers."""
     numbers = PublicNumbers.of(plan_for(parse_study(toml_text(draft))))
     strength = numbers.strength
-    fitting = fitting_settings(draft.kind, strength, numbers.prevalence)
+    fitting = fitting_settings(draft.kind, strength, numbers.prevalence, numbers.entries)
     return replace(draft, fitting=fitting, strength=strength)
+
+
+def is_weak(draft: Draft) -> bool:
+    """Tell whether the signal of a drafted study is so weak that further knots are further noise.
+
+    Decision 0073; of models of other kinds nobody measured it.
+    """
+    return draft.kind == DEFAULT_KIND and draft.strength < WEAK
+
+
+def _choices(
+    columns: Mapping[str, Profile],
+    apart: Mapping[str, str],
+    given: Mapping[str, Feature],
+    keep: Sequence[str],
+    most: int,
+) -> dict[str, Choice]:
+    """Decide about each column, with at most so many knots."""
+    return {
+        column: Choice(None, apart[column])
+        if column in apart
+        else Choice(given[column] if most == MOST_KNOTS else thin_knots(given[column]))
+        if column in given
+        else choose(profile, keep=column in keep, most=most)
+        for column, profile in columns.items()
+    }
 
 
 def _named_columns(parts: Sequence[SourceFile], label: str, others: Sequence[str | None]) -> None:

@@ -5,12 +5,12 @@ Knots stand evenly between the bounds, whatever the records hold.
 
 import difflib
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from pydantic import ValidationError
 
-from fieldfare.client.drafting.choice import Choice, even_numeric
+from fieldfare.client.drafting.choice import Choice, even_numeric, thin_knots
 from fieldfare.client.drafting.draft import (
     DEFAULT_EPSILON,
     INSTITUTION_NAME,
@@ -18,13 +18,14 @@ from fieldfare.client.drafting.draft import (
     checked_text,
     features_of,
     fitted,
+    is_weak,
 )
 from fieldfare.client.drafting.study_toml import Draft, DraftLabel
 from fieldfare.client.records.sources.source import Table
 from fieldfare.client.records.sources.sql import ColumnType
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.features import CategoricalFeature, Feature, Scale
-from fieldfare.shared.harm_rules import is_protected
+from fieldfare.shared.harm_rules import age_remedy, is_protected
 from fieldfare.shared.privacy.delta import usual_delta
 from fieldfare.shared.study.model_sections import DEFAULT_KIND
 from fieldfare.shared.study.study import DEFAULT_MISSING
@@ -60,7 +61,8 @@ class PublicKnowledge:
             raise UsageError(f"log: expected columns with bounds, found {unbounded[0]} without")
         for name in (*self.bounds, *self.levels):
             if is_protected(name):
-                raise UsageError(f"{name}: expected no input, found {_PROTECTED}; leave it out")
+                found = _PROTECTED + age_remedy(name)
+                raise UsageError(f"{name}: expected no input, found {found}; leave it out")
         return {name: self._feature(name) for name in (*self.bounds, *self.levels)}
 
     def _feature(self, name: str) -> Feature:
@@ -150,7 +152,10 @@ def draft_given(
         delta=usual_delta(units) if delta is None else delta,
         kind=kind,
     )
-    text = checked_text(fitted(draft))
+    draft = fitted(draft)
+    if is_weak(draft):
+        draft = fitted(replace(draft, features=tuple(map(thin_knots, draft.features))))
+    text = checked_text(draft)
     for notice in _notices(draft):
         notify(notice)
     return text
@@ -182,7 +187,7 @@ def _choices(
         elif name in given:
             found[name] = Choice(given[name])
         elif is_protected(name):
-            found[name] = Choice(None, _PROTECTED)
+            found[name] = Choice(None, _PROTECTED + age_remedy(name))
         elif kind is ColumnType.BOOLEAN:
             found[name] = Choice(even_numeric(name, 0, 1, Scale.LINEAR))
         else:

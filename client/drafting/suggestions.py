@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from fieldfare.client.drafting.choice import Choice, dates_in, draft_numeric
+from fieldfare.client.drafting.choice import MOST_KNOTS, Choice, dates_in, draft_numeric
 from fieldfare.client.drafting.profile import Sample
 from fieldfare.client.records.sources.source import SourceFile
 from fieldfare.client.records.sources.sql import ISO_DATES, time_of
@@ -27,7 +27,7 @@ from fieldfare.shared.features.derived import (
     Quotient,
     ThingAge,
 )
-from fieldfare.shared.features.features import CategoricalFeature, NumericFeature
+from fieldfare.shared.features.features import CategoricalFeature, NumericFeature, Scale
 from fieldfare.shared.harm_rules import is_protected, name_parts
 from fieldfare.shared.study.study import DEFAULT_MISSING
 
@@ -35,6 +35,7 @@ MOST: Final = 12  # further ones would be looked at by nobody
 IN_ORDER: Final = 0.9  # of the rows in which one time is before the other
 LONG_AGO: Final = 30 * DAY
 SOON: Final = 2 * DAY
+EARLY: Final = 0.05  # of the rows: where so many are as soon, hours count
 MOST_CURVES: Final = 8
 _OPENED: Final = frozenset(
     ["opened", "open", "since", "start", "started", "created", "registered", "joined", "onboarded"]
@@ -43,6 +44,9 @@ _LATITUDE: Final = frozenset(["lat", "latitude"])
 _LONGITUDE: Final = frozenset(["lon", "lng", "long", "longitude"])
 _PARTS: Final = frozenset(["amount", "value", "paid", "max", "largest", "parties", "number", "sum"])
 _WHOLES: Final = frozenset(["balance", "limit", "total", "turnover", "income", "sum", "count"])
+_USUAL: Final = frozenset(
+    ["usual", "typical", "average", "avg", "mean", "median", "expected", "normal"]
+)
 _KINDS: Final = frozenset(["type", "kind", "segment", "channel", "category"])
 
 Numbers = NDArray[np.float64]
@@ -75,7 +79,11 @@ NOTHING: Final = Suggestions()
 
 
 def suggest(
-    parts: Sequence[SourceFile], sample: Sample, choices: Mapping[str, Choice], apart: Sequence[str]
+    parts: Sequence[SourceFile],
+    sample: Sample,
+    choices: Mapping[str, Choice],
+    apart: Sequence[str],
+    most: int = MOST_KNOTS,
 ) -> Suggestions:
     """Suggest columns to compute.
 
@@ -84,6 +92,7 @@ def suggest(
         sample: its profile.
         choices: what became of each column.
         apart: columns that a person excluded, unit and label among them.
+        most: knots of each.
 
     Raises:
         RecordsError: the sample cannot be read.
@@ -102,7 +111,7 @@ def suggest(
     taken, found = set(sample.columns), list[Suggestion]()
     for name, why, formula in (*_of_times(times), *_of_positions(numbers), *_of_amounts(numbers)):
         values = formula.values(*((times | numbers)[one] for one in formula.sources))
-        feature = _drafted(name, formula, values)
+        feature = _drafted(name, formula, values, most)
         if feature is not None and name not in taken:
             taken.add(name)
             found.append(Suggestion(feature, why))
@@ -110,12 +119,18 @@ def suggest(
     return Suggestions(tuple(found[:MOST]), by, levels)
 
 
-def _drafted(name: str, formula: Formula, values: Numbers) -> NumericFeature | None:
+def _drafted(name: str, formula: Formula, values: Numbers, most: int) -> NumericFeature | None:
     """Return the feature, or None where the sample has no two values to put knots between."""
     present = values[np.isfinite(values)]
     try:
-        made = draft_numeric(name, present, len(values)) if len(np.unique(present)) > 1 else None
-        return None if made is None else NumericFeature(**{**dict(made), "derived": formula})
+        if len(np.unique(present)) < 2:  # noqa: PLR2004 -- nothing between them
+            return None
+        if isinstance(formula, ElapsedTime):  # what matters begins at hours, and ends at years
+            since = np.maximum(present, 0.0)
+            made = draft_numeric(name, since, len(values), most, Scale.LOG1P)
+        else:
+            made = draft_numeric(name, present, len(values), most)
+        return NumericFeature(**{**dict(made), "derived": formula})
     except (ValueError, ValidationError):  # knots too close together, or a name that is no word
         return None
 
@@ -156,7 +171,9 @@ def _of_times(times: Mapping[str, Numbers]) -> Iterator[tuple[str, str, Formula]
             formula: Formula = ThingAge(formula="age", since=start, on=end)
             yield f"{start}_to_{end}_days", "how old it is", formula
             continue
-        unit: Literal["hours", "days"] = "hours" if middle < SOON else "days"
+        fine = bool((gaps % DAY != 0).any())  # times of the day are known
+        soon = float(np.quantile(gaps, EARLY)) < SOON
+        unit: Literal["hours", "days"] = "hours" if fine and soon else "days"
         passed = ElapsedTime(formula="elapsed", start=start, end=end, unit=unit)
         yield f"{start}_to_{end}_{unit}", "time that passed", passed
 
@@ -200,19 +217,20 @@ def _beside(name: str, words: frozenset[str]) -> list[str] | None:
 
 
 def _of_amounts(numbers: Mapping[str, Numbers]) -> Iterator[tuple[str, str, Formula]]:
-    """Yield shares: an amount of a whole, told by their names."""
+    """Yield an amount as a share of a whole, and beside what is usual, told by their names."""
     words = {name: name_parts(name) for name in numbers}
-    parts = [name for name, own in words.items() if _PARTS.intersection(own)]
-    wholes = [name for name, own in words.items() if _WHOLES.intersection(own)]
-    others = {
-        name: [one for one in own if one not in _PARTS | _WHOLES] for name, own in words.items()
-    }
+    usual = {name for name, own in words.items() if _USUAL.intersection(own)}
+    parts = [name for name, own in words.items() if _PARTS.intersection(own) and name not in usual]
+    wholes = [name for name, own in words.items() if _WHOLES.intersection(own) or name in usual]
+    known = _PARTS | _WHOLES | _USUAL
+    others = {name: [one for one in own if one not in known] for name, own in words.items()}
     for of, to in product(parts, wholes):
         if of == to or others[of] != others[to]:
             continue
         if (numbers[of] < 0).any() or (numbers[to] < 0).any():
             continue
-        yield f"{of}_by_{to}", "a share", Quotient(formula="ratio", of=of, to=to)
+        why = "how it is beside what is usual" if to in usual else "a share"
+        yield f"{of}_by_{to}", why, Quotient(formula="ratio", of=of, to=to)
 
 
 # -- levels ---------------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ INSTITUTION_FILES: Final = (
     HomeFile("keys/rotations/*.lost", Form("a date (ISO 8601)"), _BY_ACT),
     HomeFile("studies/*.signed", form.STUDY_OFFER, _LIMITED),
     HomeFile("studies/*.json", json_of(1), _LIMITED),
-    HomeFile("ledger/ledger.sqlite", sqlite(6), _FOR_GOOD),
+    HomeFile("ledger/ledger.sqlite", sqlite(8), _FOR_GOOD),
     HomeFile("ledger/ledger.sqlite.witness", json_of(2), _ONE, _ANEW),
     HomeFile("log/log.sqlite", sqlite(1), _FOR_GOOD),
     HomeFile("log/restored.heads", signed("journal-head.v1"), _ONE),

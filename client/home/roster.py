@@ -23,8 +23,15 @@ from fieldfare.shared.protocol.identity import (
     open_enrolment,
     open_revocation,
 )
+from fieldfare.shared.protocol.messages import read_unverified
+from fieldfare.shared.protocol.remembered import Memory
 from fieldfare.shared.protocol.roster import COORDINATOR, Roster, contradicts
-from fieldfare.shared.protocol.signed_files import open_roster, read_roster, roster_and_papers
+from fieldfare.shared.protocol.signed_files import (
+    open_roster,
+    read_roster,
+    read_signed,
+    roster_and_papers,
+)
 from fieldfare.shared.system.private_files import PRIVATE_FOLDER, replace_private
 
 ACCEPT_FIRST: Final = "fieldfare institution roster accept FILE"
@@ -155,6 +162,9 @@ def _statements(papers: Sequence[bytes], roster: Roster) -> Iterator[KeyRotation
     left = list(papers)
     while left:
         paper = left.pop(0)
+        if claimed_type(paper) == Memory.TYPE:  # of who left: verified where it counts
+            read_unverified(paper, Memory)
+            continue
         if claimed_type(paper) == KeyRevocation.TYPE:
             yield open_revocation(paper)
             continue
@@ -265,6 +275,16 @@ def pinned_ever(home: Home, coordinator: str) -> Iterator[tuple[Path, Roster]]:
             raise UsageError(f"{path}: {error}: move it away") from None
     if home.roster.exists():  # one that an earlier release pinned is nowhere else
         yield home.roster, pinned_roster(home, coordinator)
+
+
+def last_answers(path: Path) -> tuple[bytes, ...]:
+    """Return the last answers of members that left, as they came with a roster's file.
+
+    Raises:
+        ProtocolError: the file cannot be read.
+    """
+    _, papers = roster_and_papers(read_signed(path))
+    return tuple(paper for paper in papers if claimed_type(paper) == Memory.TYPE)
 
 
 def newest_pinned(home: Home, coordinator: str) -> Roster | None:

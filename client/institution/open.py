@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from fieldfare.client.custodian.company import Company
 from fieldfare.client.custodian.custodian import Custodian
-from fieldfare.client.custodian.party import Party
+from fieldfare.client.custodian.party import Company, Party
 from fieldfare.client.custodian.ports import DecisionLog
 from fieldfare.client.home.comparisons import Comparisons, read_comparisons
 from fieldfare.client.home.inbox import HomeInbox
@@ -23,6 +22,8 @@ from fieldfare.client.home.roster import (
     SignersEver,
     check_member,
     first_multiplicity,
+    last_answers,
+    pinned_ever,
     pinned_roster,
 )
 from fieldfare.client.home.settings import HomeSettings, load_settings, witness_path
@@ -32,6 +33,7 @@ from fieldfare.client.journal.entries import Event
 from fieldfare.client.journal.journal import Journal
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.policy.policy import Policy, limits, load_policy, pinned_coordinator
+from fieldfare.client.records.encoding.id_sketch import IdSketch
 from fieldfare.client.records.encoding.problems import RecordProblem, zero_words
 from fieldfare.client.records.encoding.units import (
     NO_ROWS,
@@ -46,6 +48,7 @@ from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.privacy.samplers import ExactNoise
 from fieldfare.shared.protocol.messages import IdentitySigner
 from fieldfare.shared.protocol.roster import Roster
+from fieldfare.shared.protocol.signed_files import read_roster
 from fieldfare.shared.study.allowed_packages import permit
 from fieldfare.shared.study.study import Study, check_deployable
 from fieldfare.shared.system.clock import utc_now
@@ -208,6 +211,27 @@ def open_journal(home: Home, clock: Clock) -> Journal:
     return Journal.open(home.log_folder, clock=clock)
 
 
+def party_of(institution: Institution, passphrase: bytes | None) -> Party:
+    """Return the institution as a party to runs, with its identity's key.
+
+    Raises:
+        KeysError: the identity cannot be loaded.
+        UsageError: a roster that was kept is damaged.
+    """
+    home = institution.home
+    ever = list(pinned_ever(home, institution.roster_key))
+    return Party(
+        institution.settings.id,
+        institution.roster,
+        IdentitySigner(load_identity(home, passphrase)),
+        Protection.EXACT,
+        institution.company,
+        rosters=tuple(roster for _, roster in ever),
+        roster_offer=read_roster(home.roster),
+        last_answers=tuple(one for path, _ in ever for one in last_answers(path)),
+    )
+
+
 @contextmanager
 def open_custody(
     institution: Institution,
@@ -227,14 +251,7 @@ def open_custody(
         KeysError: the identity cannot be loaded.
         LedgerError: ledger or log cannot be trusted or written, or the ledger is the older one.
     """
-    key = load_identity(institution.home, passphrase)
-    party = Party(
-        institution.settings.id,
-        institution.roster,
-        IdentitySigner(key),
-        Protection.EXACT,
-        institution.company,
-    )
+    party = party_of(institution, passphrase)
     with (
         open_journal(institution.home, clock) as journal,
         open_institution_ledger(institution, clock) as ledger,
@@ -295,7 +312,8 @@ def records_loader(institution: Institution, environment: Mapping[str, str]) -> 
         asked = records.asked_units(institution.settings.id, key=key) if asks else None
         own, packages = institution.settings.partitions, institution.policy.models.packages
         at = Workplace(spill, own.workers, own.memory, packages)
-        sums = sums_of(study, records, mask, asked, split=split, at=at)
+        ids = IdSketch.of(records.units, key=key)
+        sums = sums_of(study, records, mask, asked, split=split, at=at, ids=ids)
         return LoadedSums(
             sums, len(records), counts.rows, counts.zero, records.findings, counts.each
         )

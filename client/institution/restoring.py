@@ -12,6 +12,14 @@ from fieldfare.client.custodian.cosigning import LEDGER_STATE
 from fieldfare.client.custodian.openings import Openings
 from fieldfare.client.custodian.peers import SHOWN_REPLY, shown_position
 from fieldfare.client.custodian.ports import NoLog
+from fieldfare.client.custodian.recall import (
+    DECISION_STATE,
+    RECALL_STATE,
+    RecallDecision,
+    RecallStanding,
+    decision_in,
+    standing_in,
+)
 from fieldfare.client.home.keys import create_holdout_key, load_holdout_key
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import load_settings, witness_path
@@ -117,6 +125,19 @@ def check_not_behind(ledger: Ledger, home: Home) -> None:
         )
 
 
+def recall_of(ledger: Ledger) -> tuple[RecallStanding, RecallDecision] | None:
+    """Return whom the last start asked, and what a person decided for it; None: nobody was asked.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    standing = standing_in(ledger.run_state(LEDGER_STATE, RECALL_STATE))
+    if standing is None:
+        return None
+    decided = ledger.run_state(LEDGER_STATE, DECISION_STATE)
+    return standing, decision_in(decided, standing.boot)
+
+
 def accept_restore(
     home: Home, terms: Acceptance, clock: Callable[[], datetime] = utc_now, *, anyway: bool = False
 ) -> Statement:
@@ -151,7 +172,7 @@ def accept_restore(
     ):
         shown = shown_position(restored.run_state(LEDGER_STATE, SHOWN_REPLY))
         # Logged first: the log may say more than happened, never less.
-        _log(journal, terms.user, terms.reason, "to accept a restored ledger was asked")
+        log_statement(journal, terms.user, terms.reason, "to accept a restored ledger was asked")
         logged = last_release(journal)
         statement = restored.accept(
             terms, shown=shown, logged=logged, keep=LEDGER_STATE, anyway=anyway
@@ -192,20 +213,21 @@ def split_off(home: Home, into: Home, *, user: str, reason: str) -> SplitPopulat
     part = SplitPopulation(name, into.ledger, witness_path(into, settings))
     with Journal.open(home.log_folder, clock=utc_now) as journal, open_ledger(home) as ledger:
         check_not_behind(ledger, home)
-        _log(journal, user, reason, f"to split off population {name} was asked"[:500])
+        log_statement(journal, user, reason, f"to split off population {name} was asked"[:500])
         key = load_holdout_key(home)
         take_over = partial(replace_private, into.holdout_key, key)
         ledger.split(part, take_over, user=user, reason=reason)
-        _log(journal, user, reason, f"population {name} was split off"[:500])
+        log_statement(journal, user, reason, f"population {name} was split off"[:500])
     return part
 
 
 def renew_holdout_key(home: Home, *, user: str, reason: str) -> list[Statement]:
-    """Go on under another hold-out key, where the one that studies are bound to is lost.
+    """Go on with other sides, where the hold-out key that studies are bound to is lost.
 
-    A key that lies in its place becomes the studies', as after a home that was made anew; where
-    none does, one is made. What their other sides cost is stated first (`ledger.resplit`), so a
-    crash between leaves a ledger that has paid, and the same call finishes it.
+    So it is where people have other ids, under the same key. A key that lies in its place becomes
+    the studies', as after a home that was made anew; where none does, one is made. What
+    their other sides cost is stated first (`ledger.resplit`), so a crash between leaves a ledger
+    that has paid, and the same call finishes it.
 
     Returns:
         One statement for each study that was bound to the lost key; none where none was.
@@ -218,13 +240,21 @@ def renew_holdout_key(home: Home, *, user: str, reason: str) -> list[Statement]:
         load_holdout_key(home)
     with Journal.open(home.log_folder, clock=utc_now) as journal, open_ledger(home) as ledger:
         check_not_behind(ledger, home)
-        _log(journal, user, reason, "to go on under another hold-out key was asked")
-        found = ledger.forget_split(user=user, reason=reason)
+        log_statement(journal, user, reason, "to go on under another hold-out key was asked")
+        with ledger.splits() as splits:
+            found = splits.forget(user=user, reason=reason)
         if not home.holdout_key.exists():
             create_holdout_key(home)
-        _log(journal, user, reason, f"another hold-out key from here on, for {len(found)} studies")
+        log_statement(
+            journal, user, reason, f"another hold-out key from here on, for {len(found)} studies"
+        )
     return found
 
 
-def _log(journal: Journal, user: str, reason: str, rule: str) -> None:
+def log_statement(journal: Journal, user: str, reason: str, rule: str) -> None:
+    """Write a person's statement about the ledger into the log.
+
+    Raises:
+        LedgerError: the log cannot be written.
+    """
     journal.append(Event.LEDGER, user, rule=rule, user=user, reason=reason)

@@ -10,8 +10,10 @@ split  from here on some units are a population of their own, and none is in bot
 part   this copy of the history is the ledger of such a population from here on
 unit   what the population's members are counted by, since its first release and for good
 multiplicity  from here on one person may be known to so many institutions (M)
-holdout  the hold-out key is lost: a study's units change their sides from here on
+holdout  the hold-out key is lost, or ids are new: a study's units change their sides from here on
+ids    other ids than a study's first answer knew are of other people: nobody's was changed
 peers  others opened a request that names this institution and that no entry here was for
+silence  a person goes on without what some members remember; all that limits allow is spent
 
 *A restored copy* lacks entries whose replies have left. Their cost is known from a later position
 of the lost history (the witness's, or one in a signed reply that was shown), or the owner states
@@ -86,6 +88,8 @@ class StatementKind(Enum):
     MULTIPLICITY = "multiplicity"
     PEERS = "peers"
     HOLDOUT = "holdout"
+    SILENCE = "silence"
+    IDS = "ids"
 
 
 _OF_POPULATION: Final = {StatementKind.SPLIT, StatementKind.PART, StatementKind.UNIT}
@@ -99,8 +103,8 @@ class Stated:
         kind: of the statement.
         user, reason: who states it, and why.
         population: of a split or a part, the part's name; of a unit, whose it is.
-        carried: picomu2 that count as spent from here on; 0 except for an epoch, for peers
-            and for a lost hold-out key.
+        carried: picomu2 that count as spent from here on; 0 except for an epoch, for peers,
+            for silent ones and for a lost hold-out key.
         study: whose spend `carried` is; empty: it counts against every study's limit.
         kept: of an epoch, the last entry that was in the copy that was restored.
         lost: of an epoch, positions that were seen and are not in this history.
@@ -142,8 +146,12 @@ class Stated:
             check_text("population", self.population, MAX_NAME)
         if self.study:
             check_text("study", self.study, MAX_NAME)
-        of_holdout = self.kind is StatementKind.HOLDOUT
-        spends = (self.carried or self.study) and not (of_holdout and self.study)
+        of_split = self.study and (
+            self.kind is StatementKind.HOLDOUT
+            or (self.kind is StatementKind.IDS and not self.carried)
+        )
+        of_silence = self.kind is StatementKind.SILENCE and not self.study
+        spends = (self.carried or self.study) and not (of_split or of_silence)
         if named != bool(self.population) or (
             not of_epoch and ((spends and self.debit is None) or self.kept or self.lost)
         ):
@@ -433,6 +441,7 @@ _SAME_EPOCH: Final = {
     StatementKind.MULTIPLICITY,
     StatementKind.PEERS,
     StatementKind.HOLDOUT,
+    StatementKind.IDS,
 }
 
 

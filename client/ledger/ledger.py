@@ -41,8 +41,8 @@ from fieldfare.client.ledger.chain import (
     to_micros,
 )
 from fieldfare.client.ledger.peers import PeerRows
-from fieldfare.client.ledger.pending import Pending
-from fieldfare.client.ledger.resplit import forget_split
+from fieldfare.client.ledger.pending import NO_SPLIT, Pending, Split
+from fieldfare.client.ledger.resplit import SplitRows
 from fieldfare.client.ledger.rollback_check import Witness, trusted
 from fieldfare.client.ledger.rows import BATCH, Store
 from fieldfare.client.ledger.schema import erase_log, open_database, whereabouts
@@ -79,6 +79,8 @@ class Ledger:
         self._ahead = timedelta(0)  # of the present that peers signed
         self._settled: Position | None = None  # so far it is witnessed, and its log erased
         self._unerased = False  # what was destroyed may be in the log still
+        # Where a witness on another file system lies, and whether one agreed at the opening.
+        self.witness_elsewhere, self.witnessed = "", False
 
     @classmethod
     def open(
@@ -168,7 +170,7 @@ class Ledger:
         max_tries: int | None = None,
         portion: Portion | None = None,
         participants: tuple[str, ...] = (),
-        split: str = "",
+        split: Split = NO_SPLIT,
     ) -> None:
         """Say early whether `debit` could be committed; `commit` asks again.
 
@@ -232,7 +234,7 @@ class Ledger:
         *,
         check: Callable[[PeerRows], None],
         run_states: Mapping[str, bytes],
-        split: str = "",
+        split: Split = NO_SPLIT,
     ) -> Pending:
         """Keep an answer on disk that waits for its opening; then its first message may leave.
 
@@ -284,7 +286,7 @@ class Ledger:
         max_tries: int | None = None,
         portion: Portion | None = None,
         participants: tuple[str, ...] = (),
-        split: str = "",
+        split: Split = NO_SPLIT,
         asked: bytes = b"",
     ) -> StoredReply:
         """Debit an answer that waits and keep the reply that opens it, in one transaction.
@@ -321,7 +323,7 @@ class Ledger:
         max_tries: int | None = None,
         portion: Portion | None = None,
         participants: tuple[str, ...] = (),
-        split: str = "",
+        split: Split = NO_SPLIT,
         asked: bytes = b"",
     ) -> StoredReply:
         """Debit a release and keep its bytes, in one transaction on disk; then it may leave.
@@ -345,7 +347,7 @@ class Ledger:
             """Keep the new reply, and where its run stands after it."""
             self._bind("first release")
             self._store.pending.fix(debit.study, participants)
-            self._store.bind_split(debit.study, "" if debit.side is Side.ALL else split)
+            self._store.bind_split(debit.study, NO_SPLIT if debit.side is Side.ALL else split)
             found = self._append(debit, vector, sign)
             for name, state in run_states.items():
                 self._store.put_run_state(debit.study, name, state)
@@ -624,18 +626,17 @@ class Ledger:
             self._settle(self._store.tip().position.sequence)
             publish_part(part, take_over)
 
-    def forget_split(self, *, user: str, reason: str) -> list[Statement]:
-        """State for every study bound to the hold-out key that the key is lost; see `resplit`.
+    @contextmanager
+    def splits(self) -> Iterator[SplitRows]:
+        """Read and write how studies' units are split, in one transaction that is settled after it.
 
         Raises:
-            LedgerError: the ledger cannot be read or written.
+            LedgerError: the ledger cannot be read or written, or its log not be erased.
         """
         with self._lock:
-            with self._database.transaction():
-                found = forget_split(self._store, user, reason, self._clock())
+            with trusted(self._database, self._store, self._settled):
+                yield SplitRows(self._store, self._clock())
             self._settle(self._store.tip().position.sequence)
-            self._erase_log()
-        return found
 
     def recount(self, multiplicity: int, *, before: int, user: str, reason: str) -> None:
         """State that from here on one person may be known to so many institutions, if it is new.
@@ -701,7 +702,7 @@ class Ledger:
         debit: Debit,
         sign: Callable[[Pending, Position], bytes],
         participants: tuple[str, ...],
-        split: str,
+        split: Split,
     ) -> StoredReply:
         pending = self._store.pending
         answer = pending.of_run(debit.study, debit.run)
@@ -713,7 +714,7 @@ class Ledger:
             )
         self._bind("first release")
         pending.fix(debit.study, participants)
-        self._store.bind_split(debit.study, "" if debit.side is Side.ALL else split)
+        self._store.bind_split(debit.study, NO_SPLIT if debit.side is Side.ALL else split)
         found = self._append(
             debit, answer.vector, partial(sign, answer), commitment=answer.commitment
         )
@@ -785,6 +786,8 @@ class Ledger:
                     "or restored from an older copy; restore the newest copy, or accept this one: "
                     f"{ACCEPT}"
                 )
+        self.witness_elsewhere = str(self._witness.path) if self._witness.elsewhere else ""
+        self.witnessed = seen is not None and bool(self.witness_elsewhere)
         if seen is None and position.sequence > 0:
             raise LedgerError(
                 f"expected a witness {self._witness.path} of {position.sequence} entries, found "

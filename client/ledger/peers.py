@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from fieldfare.client.ledger.budget import Debit
-from fieldfare.client.ledger.chain import EVERY_STUDY, Stated, StatementKind
+from fieldfare.client.ledger.budget import WINDOW, Debit, Limits
+from fieldfare.client.ledger.chain import EVERY_STUDY, Stated, StatementKind, to_micros
 from fieldfare.client.ledger.rows import Store
 from fieldfare.shared.privacy.sides import Side
 from fieldfare.shared.sqlite.database import Database
@@ -63,18 +63,23 @@ class PeerRows:
 
     # -- requests -----------------------------------------------------------------------
 
-    def requests(self, study: str) -> list[bytes]:
-        """Return what was debited of a study, as the coordinator asked for it.
+    def requests(self, study: str | None = None) -> list[bytes]:
+        """Return what was debited of a study, or with None of all, as the coordinator asked for it.
 
         What left from here comes first, what peers told of after it; the newest first, since a
         backup lacks the newest.
         """
         rows = self._database.rows(
             "SELECT requests.request FROM requests JOIN entries USING (sequence)"
-            " WHERE study = ? ORDER BY type, sequence DESC",
+            " WHERE ?1 IS NULL OR study = ?1 ORDER BY type, sequence DESC",
             study,
         )
         return [bytes(request) for (request,) in rows]
+
+    def holds(self, request: str) -> bool:
+        """Say whether a request, sha256 of R, has its debit here, as it was answered or as told."""
+        told = any(one.request == request for one in self._store.told())
+        return told or self._store.debited(request)
 
     def debit_told(self, told: Sequence[PeerClaim], study: str, limit: int) -> list[PeerClaim]:
         """Debit what no entry is for, up to the study's limit on both sides; return what is new.
@@ -113,6 +118,34 @@ class PeerRows:
                 new.append(one)
         return new
 
+    def go_on_without(self, limits: Limits, *, user: str, reason: str) -> int:
+        """Debit all that the limits still allow, as a person goes on without a silent member.
+
+        *Formal Guarantees.* What a lost history had released was within the same limits. So
+        afterwards this ledger has spent at least as much as that one, over everything and in the
+        year from now, and no study has anything left.
+
+        Args:
+            limits: of the population.
+            user: who decides it.
+            reason: why.
+
+        Returns:
+            What is debited, in picomu2.
+
+        Raises:
+            LedgerError: the ledger cannot be written.
+        """
+        since = to_micros(self._now - WINDOW)
+        rooms = (
+            limits.lifetime_picomu2 - self._store.spent_since(0),
+            limits.yearly_picomu2 - self._store.spent_since(since),
+        )
+        carried = max(0, *rooms)
+        stated = Stated(kind=StatementKind.SILENCE, user=user, reason=reason, carried=carried)
+        self._store.state(stated, self._now)
+        return carried
+
     def _state(self, told: PeerClaim, carried: int) -> None:
         debit, pending = told.debit, self._store.pending
         stated = Stated(
@@ -149,19 +182,17 @@ class PeerRows:
 
     # -- replies ------------------------------------------------------------------------
 
-    def replies(self, study: str) -> dict[str, bytes]:
-        """Return the newest signed reply of each other institution that was seen, by its id."""
-        rows = self._database.rows(
-            "SELECT institution, reply FROM peers WHERE study = ? ORDER BY institution", study
-        )
+    def replies(self) -> dict[str, bytes]:
+        """Return the newest signed reply of each other institution, over all studies, by its id."""
+        rows = self._database.rows("SELECT institution, reply FROM peers ORDER BY institution")
         return {name: bytes(reply) for name, reply in rows}
 
-    def put_replies(self, study: str, replies: Mapping[str, bytes]) -> None:
+    def put_replies(self, replies: Mapping[str, bytes]) -> None:
         """Keep newer ones, by institution, in place of the last."""
         self._database.many(
-            "INSERT INTO peers (study, institution, reply) VALUES (?, ?, ?)"
-            " ON CONFLICT (study, institution) DO UPDATE SET reply = excluded.reply",
-            [(study, name, reply) for name, reply in replies.items()],
+            "INSERT INTO peers (institution, reply) VALUES (?, ?)"
+            " ON CONFLICT (institution) DO UPDATE SET reply = excluded.reply",
+            list(replies.items()),
         )
 
     def own_reply(self, sequence: int) -> bytes | None:

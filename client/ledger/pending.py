@@ -7,11 +7,27 @@ open"). The set is written with a study's first debit and never changes.
 
 import json
 from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 from fieldfare.client.ledger.budget import Debit, LedgerEntry
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import LedgerError, PolicyRefusal, RefusalCode
 from fieldfare.shared.sqlite.database import Database
+
+
+class Split(NamedTuple):
+    """How a study's units are split, and which they are.
+
+    Attributes:
+        name: of key and share (`client.records`); empty: no unit has a side, or in simulations.
+        ids: a sketch of their ids; empty: nobody is in it, or none is kept.
+    """
+
+    name: str = ""
+    ids: bytes = b""
+
+
+NO_SPLIT: Final = Split()
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -145,19 +161,18 @@ class PendingAnswers:
 
     # -- which units a study trains on --------------------------------------------------
 
-    def check_split(self, place: str, split: str) -> None:
+    def check_split(self, place: str, split: Split) -> None:
         """Check that units are split as they were at the study's first answer of one side.
 
         Args:
             place: of the study that is asked (`Store.split_place`).
-            split: names key and share (`client.records`); empty: no unit has a side, or in
-                simulations.
+            split: of its units now.
 
         Raises:
             LedgerError: another key or share: some units would be on both sides of the study.
         """
-        rows = self._database.rows("SELECT split FROM sides WHERE study = ?", place)
-        if rows and rows[0][0] != split:
+        bound = self.split_name(place)
+        if bound and bound != split.name:
             raise LedgerError(
                 "expected the hold-out key (keys/holdout) by which this study's units were split "
                 "for its first answer, found another: a unit would be trained on and held out, and "
@@ -166,15 +181,38 @@ class PendingAnswers:
                 "ledger holdout-key"
             )
 
-    def bind_split(self, place: str, split: str) -> None:
-        """Write down how a study's units are split, at its first answer of one side."""
-        if split and place not in self.split_places():
-            self._database.rows("INSERT INTO sides (study, split) VALUES (?, ?)", place, split)
+    def bind_split(self, place: str, split: Split) -> None:
+        """Write down how a study's units are split, at its first answer of one side.
+
+        Their ids too, once there are any: an answer of nobody binds none.
+        """
+        if split.name and not self.split_name(place):
+            self._database.rows("INSERT INTO sides (study, split) VALUES (?, ?)", place, split.name)
+        if split.ids and not self.ids(place):
+            self.put_ids(place, split.ids)
 
     def split_places(self) -> list[str]:
         """Return where splits are written down, sorted."""
         rows = self._database.rows("SELECT study FROM sides ORDER BY study")
         return [place for (place,) in rows]
+
+    def split_name(self, place: str) -> str:
+        """Return the name of a split that is written down; empty where none is."""
+        rows = self._database.rows("SELECT split FROM sides WHERE study = ?", place)
+        return str(rows[0][0]) if rows else ""
+
+    def ids(self, place: str) -> bytes:
+        """Return the sketch of a split's ids; empty where none is kept."""
+        rows = self._database.rows("SELECT sketch FROM ids WHERE study = ?", place)
+        return bytes(rows[0][0]) if rows else b""
+
+    def put_ids(self, place: str, ids: bytes) -> None:
+        """Keep a sketch of a split's ids, in place of the one before."""
+        self._database.rows(
+            "INSERT INTO ids (study, sketch) VALUES (?, ?)"
+            " ON CONFLICT (study) DO UPDATE SET sketch = excluded.sketch",
+            *(place, ids),
+        )
 
 
 def check_set(fixed: tuple[str, ...], participants: tuple[str, ...]) -> None:

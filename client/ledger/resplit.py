@@ -1,9 +1,12 @@
-"""A hold-out key that is lost: what a study costs under another one.
+"""A hold-out key that is lost, or ids that changed: what a study costs on other sides.
 
 Which units a study trains on follows from their ids and the key, and no unit may be on both sides:
 that is why a study costs the larger of the two (`SideCosts`). Where the key is lost for good, the
 next one puts units on other sides, so a unit may lose what was released of either side before, and
-of either side since. The statement makes good what the ledger's sum would forget.
+of either side since. The statement makes good what the ledger's sum would forget. An extract that
+names people anew does the same under the same key, and is stated in the same way; that somebody's
+ids did *not* change, though most of those of before are gone, is a statement of its own and costs
+nothing.
 
 *Formal Guarantees.* Let a study have cost (Q, T, E) before and (Q', T', E') since. A person loses
 at most M^2 of Q + max(T, E) + Q' + max(T', E'), the sum of two studies (`SideCosts`, "over
@@ -23,11 +26,60 @@ Edge cases:
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 
 from fieldfare.client.ledger.chain import Stated, Statement, StatementKind, counts_as
+from fieldfare.client.ledger.pending import Split
 from fieldfare.client.ledger.rows import Store
+from fieldfare.shared.errors import LedgerError
 from fieldfare.shared.privacy.sides import Side
+
+
+@dataclass(frozen=True)
+class SplitRows:
+    """Rows of one open database, inside a transaction that `Ledger.splits` holds."""
+
+    store: Store
+    now: datetime
+
+    def ids(self, study: str, split: str) -> bytes:
+        """Return the sketch of a study's ids at its first answer of one side.
+
+        Empty where there was none, or where its units were split in another way than `split`, which
+        `PendingAnswers.check_split` refuses: hashes under two keys tell nothing of each other.
+
+        Raises:
+            LedgerError: the ledger cannot be read.
+        """
+        pending, place = self.store.pending, self.store.split_place(study)
+        return pending.ids(place) if pending.split_name(place) == split else b""
+
+    def forget(self, *, user: str, reason: str) -> list[Statement]:
+        """State for every study bound to the hold-out key that its units have other sides.
+
+        Raises:
+            LedgerError: the ledger cannot be read or written.
+        """
+        return forget_split(self.store, user, reason, self.now)
+
+    def confirm_ids(self, study: str, split: Split, *, user: str, reason: str) -> Statement:
+        """State that nobody in a load has another id than before; its ids are kept from now on.
+
+        Nothing is spent by it, and nothing comes back.
+
+        Raises:
+            LedgerError: the study's units were not split, or in another way.
+        """
+        place = self.store.split_place(study)
+        if self.store.pending.split_name(place) != split.name:
+            raise LedgerError(
+                "expected a study whose units were split as they are now, found another: there is "
+                "nothing to confirm"
+            )
+        self.store.pending.put_ids(place, split.ids)
+        stated = Stated(kind=StatementKind.IDS, user=user, reason=reason, study=study)
+        return self.store.state(stated, self.now)
 
 
 def forget_split(store: Store, user: str, reason: str, now: datetime) -> list[Statement]:

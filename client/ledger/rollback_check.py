@@ -40,6 +40,20 @@ class Witness:
         self._draft = self.path.with_name(self.path.name + ".new")
         self._population = population
 
+    @property
+    def elsewhere(self) -> bool:
+        """Whether it lies on another file system than the ledger: one restore does not bring both.
+
+        Raises:
+            LedgerError: one of the folders cannot be looked at.
+        """
+        try:
+            return self.path.parent.stat().st_dev != self._ledger.parent.stat().st_dev
+        except OSError as error:
+            raise LedgerError(
+                f"expected the folders of {self._ledger} and {self.path}, found: {error.strerror}"
+            ) from error
+
     def check_ledger_exists(self) -> None:
         """Refuse to start an empty ledger where one was: it would hand the budget out again.
 

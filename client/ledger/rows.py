@@ -31,7 +31,7 @@ from fieldfare.client.ledger.chain import (
     to_micros,
     to_text,
 )
-from fieldfare.client.ledger.pending import PendingAnswers
+from fieldfare.client.ledger.pending import PendingAnswers, Split
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import LedgerError, PolicyRefusal, RefusalCode
 from fieldfare.shared.privacy.sides import Side, SideCosts, total_of
@@ -274,9 +274,9 @@ class Store:
         lost = sum(one.kind is kind and one.study == study for one in stated)
         return f"{study}:{lost}" if lost else study  # ids hold no colon
 
-    def bind_split(self, study: str, split: str) -> None:
+    def bind_split(self, study: str, split: Split) -> None:
         """Write down how a study's units are split; nothing where an answer read all of them."""
-        if split:
+        if split.name:
             self.pending.bind_split(self.split_place(study), split)
 
     def sided(self, study: str) -> list[tuple[int, Side, int]]:

@@ -12,8 +12,9 @@ pending     one answer of each run that was committed to and not opened, with it
 commitments the signed first message of what was opened
 fixed       the institutions of all sums of a study, where the study fixes them
 sides       by which key and share a study's units were split for its first answer
+ids         a sketch of those units' ids, at most 8 kB a split: keyed hashes of 1,024 of them
 requests    the coordinator's signed request of what was debited
-peers       the newest signed reply of each other institution that was seen in a study
+peers       the newest signed reply of each other institution that was seen, over all studies
 forks       two signed replies of one institution that stand at one place of its ledger
 ledger      whose units these are, and when the ledger began
 """
@@ -211,6 +212,28 @@ BEGIN SELECT RAISE(ABORT, 'sides are append-only'); END
 """,
 )
 
+# A place in a ledger is of all its studies, so of each institution one reply is the newest. An
+# earlier version kept one for each study.
+_ONE_MEMORY: Final = (
+    """
+CREATE TABLE newest (institution TEXT NOT NULL PRIMARY KEY, reply BLOB NOT NULL)
+""",
+    """
+INSERT INTO newest SELECT institution, reply FROM (
+    SELECT institution, reply, row_number() OVER (
+        PARTITION BY institution ORDER BY
+            json_extract(CAST(reply AS TEXT), '$.body.epoch') DESC,
+            json_extract(CAST(reply AS TEXT), '$.body.ledger_sequence') DESC
+    ) AS place FROM peers
+) WHERE place = 1
+""",
+    "DROP TABLE peers",
+    "ALTER TABLE newest RENAME TO peers",
+)
+
+# Not append-only: a person may say that the ids of another load are those of before.
+_IDS: Final = ("CREATE TABLE ids (study TEXT NOT NULL PRIMARY KEY, sketch BLOB NOT NULL)",)
+
 LEDGER: Final = DatabaseKind(
     name="the ledger",
     error=LedgerError,
@@ -219,7 +242,7 @@ LEDGER: Final = DatabaseKind(
     otherwise="nothing leaves until the ledger can be written",
     # Not by itself: `erase_log` empties the log, and must be the one that does.
     pragmas=(WAL, *DURABLE, ("wal_autocheckpoint", "0", 0)),
-    migrations=(_FIRST, _STATEMENTS, _PENDING, _KEYLESS, _PEERS, _SIDES),
+    migrations=(_FIRST, _STATEMENTS, _PENDING, _KEYLESS, _PEERS, _SIDES, _ONE_MEMORY, _IDS),
     rewritten=frozenset({4}),
 )
 

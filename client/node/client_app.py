@@ -43,6 +43,12 @@ class CustodianPort(Protocol):
         """Answer `hello` with the signed approval, and for a run with fresh keys."""
         ...
 
+    def recall(
+        self, questions: Sequence[bytes], memories: Sequence[bytes]
+    ) -> tuple[bytes, ...] | Refusal:
+        """Answer members that ask what is remembered of them, and take answers."""
+        ...
+
     def open_run(
         self, opening: bytes, answers: Sequence[bytes], approvals: Sequence[bytes]
     ) -> bytes | Refusal:
@@ -153,6 +159,10 @@ def _close(call: Call, custodian: CustodianPort, content: Mapping[str, Any]) -> 
         vectors = tuple(list_in(content, "vectors"))
         shown = ShownLog(bytes_of(content, "head"), log, hashes, vectors)
         return _content(custodian.cosign(study, run, shown), "cosigned")
+    if call is Call.RECALL:
+        questions, memories = (list_in(content, name) for name in ("questions", "memories"))
+        found = custodian.recall(questions, memories)
+        return _content(found) if isinstance(found, Refusal) else {"memories": list(found)}
     files = (bytes_of(content, name) for name in ("delivery", "model", "card"))
     return _content(custodian.deliver(*files), "received")
 
@@ -164,8 +174,12 @@ def _hello(custodian: CustodianPort, content: Mapping[str, Any]) -> Content:
     described = custodian.describe(study, last, offer, run, nonce)
     if isinstance(described, Refusal):
         return _content(described)
-    answer = {"answer": described.answer} if described.answer else {}
-    return {"approval": described.approval, **answer}
+    answer: Content = {"approval": described.approval}
+    if described.answer:
+        answer["answer"] = described.answer
+    if described.question:
+        answer["question"] = described.question
+    return answer
 
 
 def _release(custodian: CustodianPort, content: Mapping[str, Any]) -> Content:

@@ -79,8 +79,16 @@ class RemoteCustodian:
         answer = self._ask("Describe", asked, pb.DescribeAnswer, self._deadlines.setup_seconds)
         refusal = _refusal_in(answer)
         if refusal is None:
-            return Described(answer.approval, answer.run_answer)
+            return Described(answer.approval, answer.run_answer, answer.question)
         return replace(refusal, rejection=answer.rejection)
+
+    def recall(
+        self, questions: Sequence[bytes], memories: Sequence[bytes]
+    ) -> tuple[bytes, ...] | Refusal:
+        """Return the signed memories of members that ask, or a refusal."""
+        asked = pb.RecallRequest(questions=questions, memories=memories)
+        answer = self._ask("Recall", asked, pb.RecallAnswer, self._deadlines.setup_seconds)
+        return _refusal_in(answer) or tuple(answer.remembered.memories)
 
     def open_run(
         self, opening: bytes, answers: Sequence[bytes], approvals: Sequence[bytes]

@@ -35,7 +35,7 @@ from fieldfare.client.home.settings import (
     witness_path,
 )
 from fieldfare.client.home.studies import KeptStudy, kept_studies
-from fieldfare.client.institution.restoring import check_not_behind, open_ledger
+from fieldfare.client.institution.restoring import check_not_behind, open_ledger, recall_of
 from fieldfare.client.journal.entries import Event
 from fieldfare.client.journal.journal import read
 from fieldfare.client.ledger.ledger import Ledger
@@ -54,6 +54,7 @@ from fieldfare.client.oversight.preflight import (
     judge_budget,
     judge_disk,
     judge_policy,
+    judge_recall,
     judge_software,
     judge_swap,
 )
@@ -289,14 +290,12 @@ class HomeChecks:
     def _witness(self) -> str | CheckNote:
         home = self.home.need()
         witness = witness_path(home, self.settings.need())
-        if witness.parent.stat().st_dev != home.ledger.parent.stat().st_dev:
+        with open_ledger(home) as ledger:
+            begun, recall = ledger.position().sequence > 0, recall_of(ledger)
+            elsewhere = witness.parent.stat().st_dev != home.ledger.parent.stat().st_dev
+        if elsewhere:
             return f"{witness} is on another file system than the ledger"
-        return CheckNote(
-            CheckOutcome.WARN,
-            f"{witness} is on the ledger's own file system: a backup that is restored brings back "
-            "both, and only the log and the coordinator could tell; move it to another disk or "
-            "host and name it under [ledger] in institution.toml (docs/institution.md)",
-        )
+        return judge_recall(recall, begun=begun)
 
     def _budget(self) -> str | CheckNote:
         home, settings, policy = self.home.need(), self.settings.need(), self.policy.need()

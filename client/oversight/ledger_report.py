@@ -196,7 +196,10 @@ def entry_line(entry: LedgerEntry | Statement, delta: float) -> str:
         StatementKind.UNIT: f"{stated.population} is counted by {stated.unit}",
         StatementKind.MULTIPLICITY: f"M is {now} from here on, it was {was}",
         StatementKind.HOLDOUT: f"study {stated.study[:SHORT]}: epsilon "
-        f"{worth(stated.carried, delta):.3g} for a lost hold-out key",
+        f"{worth(stated.carried, delta):.3g} for other sides of its units",
+        StatementKind.IDS: f"study {stated.study[:SHORT]}: other people, nobody has another id",
+        StatementKind.SILENCE: f"epsilon {worth(stated.carried, delta):.3g} to go on without what "
+        "silent members remember",
         StatementKind.PEERS: f"study {stated.study[:SHORT]}: epsilon "
         f"{worth(stated.carried, delta):.3g} that this ledger knew nothing of",
     }[stated.kind]

@@ -18,6 +18,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
+from fieldfare.client.custodian.recall import RecallDecision, RecallStanding
 from fieldfare.client.oversight.ledger_report import LimitUse
 from fieldfare.client.policy.explained import warnings
 from fieldfare.client.policy.policy import Policy
@@ -30,6 +31,12 @@ INDENT: Final = TOPIC + 7
 LONGEST: Final = 600  # characters of what is shown of one finding
 
 T = TypeVar("T")
+
+MOVE_IT: Final = (
+    "move it to another disk or host and name it under [ledger] in institution.toml "
+    "(docs/institution.md)"
+)
+CALM: Final = f"Where they may be away, {MOVE_IT}"
 
 
 class CheckOutcome(Enum):
@@ -198,6 +205,33 @@ def judge_policy(policy: Policy) -> str | CheckNote:
         f"epsilon {budget.study_epsilon:g} a study, {budget.yearly_epsilon:g} in any 365 days, "
         f"{budget.lifetime_epsilon:g} ever, at delta {budget.delta:g}"
     )
+
+
+def judge_recall(
+    recall: tuple[RecallStanding, RecallDecision] | None, *, begun: bool
+) -> str | CheckNote:
+    """Judge a witness on the ledger's own file system by what members answered at the last start.
+
+    Args:
+        recall: whom the last start asked, and what a person decided; None: nobody was asked.
+        begun: whether anything was ever released.
+    """
+    place = (
+        "the witness is on the ledger's own file system: a backup that is restored brings back both"
+    )
+    if recall is None:
+        outcome = CheckOutcome.FAIL if begun else CheckOutcome.WARN
+        said = f"{place}, and no member was asked what it remembers; {MOVE_IT}"
+        return CheckNote(outcome, said)
+    standing, decision = recall
+    answered = f"{len(standing.heard)} of {len(standing.asked)} members answered at the last start"
+    if not decision.allows(standing.missing):
+        return CheckNote(
+            CheckOutcome.FAIL,
+            f"{place}, and only {answered} what they remember, so nothing opens: have "
+            f"{', '.join(standing.missing)} connect, or {MOVE_IT}",
+        )
+    return CheckNote(CheckOutcome.WARN, f"{place}; {answered} what they remember. {CALM}")
 
 
 def judge_budget(yearly: LimitUse, lifetime: LimitUse) -> str | CheckNote:

@@ -182,11 +182,14 @@ def _own_runs(institution: Institution, ledger: Ledger, study: KeptStudy) -> _Ow
     )
 
 
+_LOST: Final = {StatementKind.EPOCH, StatementKind.PEERS, StatementKind.SILENCE}
+
+
 def _counts_lost(one: LedgerEntry | Statement, study: str) -> bool:
     """Tell whether an entry counts releases that may be of a study, and has none itself."""
     return (
         isinstance(one, Statement)
-        and one.stated.kind in {StatementKind.EPOCH, StatementKind.PEERS}
+        and one.stated.kind in _LOST
         and one.stated.carried > 0
         and one.stated.study in {study, EVERY_STUDY}
     )

@@ -6,7 +6,7 @@ part of any promise, and a coordinator sees no trace of it.
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +18,7 @@ from fieldfare.client.partitions.local_workers import LocalWorkers
 from fieldfare.client.partitions.partitions import AskedSum, Partitions, Whole
 from fieldfare.client.partitions.spilled import PartUnits, spill
 from fieldfare.client.records.encoding.asked import AskedUnits, unit_order
+from fieldfare.client.records.encoding.id_sketch import NO_IDS, IdSketch
 from fieldfare.client.records.load import BUCKETS_KEY, LoadedRecords
 from fieldfare.client.sums.run_sums import RunSums
 from fieldfare.client.sums.study_sums import StudySums
@@ -39,6 +40,7 @@ class PartitionedSums(RunSums):
     study: Study
     partitions: Partitions
     split: str = ""
+    ids: IdSketch = NO_IDS
 
     def vector(
         self,
@@ -152,6 +154,7 @@ def sums_of(
     *,
     split: str,
     at: Workplace,
+    ids: IdSketch = NO_IDS,
 ) -> RunSums:
     """Return the sums of a study over an institution's records, in this process or by workers.
 
@@ -162,12 +165,14 @@ def sums_of(
         asked: as questions and groups see them; None where the study has neither.
         split: names the key and the share behind `holdout`.
         at: where, and by how many.
+        ids: a sketch of the units' ids.
 
     Raises:
         UsageError: the disk has no room for the parts.
     """
     data = records.data
     if at.count(len(data)) == 1:
-        return StudySums.prepare(study, data, holdout, asked, split=split)
+        whole = StudySums.prepare(study, data, holdout, asked, split=split)
+        return replace(whole, ids=ids)
     order = unit_order(records.units, key=BUCKETS_KEY) if data.order is None else data.order
-    return WholeUnits(data, holdout, order, asked, split).sums(study, at)
+    return replace(WholeUnits(data, holdout, order, asked, split).sums(study, at), ids=ids)

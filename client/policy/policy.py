@@ -14,7 +14,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from fieldfare.client.custodian.company import masks_fail_limit
+from fieldfare.client.custodian.party import masks_fail_limit
 from fieldfare.client.home.layout import Home
 from fieldfare.client.ledger.budget import PICOMU2_PER_MU2, Limits, from_picomu2
 from fieldfare.client.records.encoding.asked import asked_columns

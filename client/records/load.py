@@ -29,6 +29,7 @@ from fieldfare.client.records.encoding.asked import (
 )
 from fieldfare.client.records.encoding.columns import TRAINING, Wanted, told_by
 from fieldfare.client.records.encoding.encoding import CLAMPED, MISSING, OTHER
+from fieldfare.client.records.encoding.id_sketch import NO_IDS, IdSketch
 from fieldfare.client.records.encoding.problems import (
     Effect,
     RecordProblem,
@@ -394,6 +395,7 @@ class RecordsCheck:
         covers: the records that the promise covers, in words.
         each: how many rows a unit has.
         columns: each one's rows by cell.
+        ids: a sketch of the ids that count, where a key was given.
     """
 
     study: str
@@ -404,6 +406,7 @@ class RecordsCheck:
     zero: int = 0
     each: RowsPerUnit = NO_ROWS
     columns: tuple[ColumnProfile, ...] = ()
+    ids: IdSketch = NO_IDS
 
     @property
     def loads(self) -> bool:
@@ -412,7 +415,7 @@ class RecordsCheck:
 
 
 def check_records(
-    tables: Sequence[Table], study: Study, *, today: date, said: Said = unsaid
+    tables: Sequence[Table], study: Study, *, today: date, said: Said = unsaid, key: bytes = b""
 ) -> RecordsCheck:
     """Read `tables` as a load would, and report instead of handing over.
 
@@ -421,22 +424,27 @@ def check_records(
         study: the public plan.
         today: the last date that is none of the future.
         said: is told how far it is.
+        key: the hold-out key, under which ids are sketched; empty: they are not.
 
     Raises:
         StudyError: a mapping names columns that nothing reads.
     """
     load = _read_all(tables, lambda: Load(study, Wanted(today=today), said=said))
-    load.settle()
+    units, *_ = load.settle()
     if study.records.unit is None:
         load.problems.add_error(RecordsError(_NO_UNIT_COLUMN))
     noted = [RecordProblem(Effect.NONE, text, 0) for text in _whole(load, study)]
     findings = (*load.problems.findings(), *noted)
     covers = covers_line(told_by(study), load.covered or {})
     unread = load.problems.unread
-    zero = int(np.count_nonzero(~load.problems.fits(load.rows))) + unread
+    fits = load.problems.fits(load.rows)
+    zero = int(np.count_nonzero(~fits)) + unread
+    ids = IdSketch.of(units[fits], key=key) if key else NO_IDS
     tables_read, rows = tuple(load.tables), load.rows + unread
     columns = tuple(load.column_profiles())
-    return RecordsCheck(study.name, tables_read, rows, findings, covers, zero, load.each, columns)
+    return RecordsCheck(
+        study.name, tables_read, rows, findings, covers, zero, load.each, columns, ids
+    )
 
 
 def _whole(load: Load, study: Study) -> Iterator[str]:

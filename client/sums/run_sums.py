@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldfare.client.records.encoding.id_sketch import NO_IDS, IdSketch
 from fieldfare.shared.geometry.geometry import Geometry
 from fieldfare.shared.models.interface import GridVectors
 from fieldfare.shared.protocol.messages import ReleaseKind
@@ -20,10 +21,12 @@ class RunSums(ABC):
     Attributes:
         study: the public plan.
         split: names the key and the share by which units were held out.
+        ids: a sketch of the units' ids; of nobody in simulations.
     """
 
     study: Study
     split: str
+    ids: IdSketch = NO_IDS
 
     @abstractmethod
     def vector(

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldfare.client.records.encoding.asked import AskedUnits
+from fieldfare.client.records.encoding.id_sketch import NO_IDS, IdSketch
 from fieldfare.client.sums.coordinates import TurnedUnits
 from fieldfare.client.sums.question_sums import question_sum
 from fieldfare.client.sums.run_sums import RunSums
@@ -116,6 +117,7 @@ class StudySums(RunSums):
     turned: TurnedUnits | None = None  # where the study trains in other coordinates
     guarded: EncodedUnits | None = None  # training units again, where there is a public start
     split: str = ""  # names the key and the share by which units were held out
+    ids: IdSketch = NO_IDS
 
     @classmethod
     def prepare(

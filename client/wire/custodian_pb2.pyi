@@ -21,16 +21,40 @@ class DescribeRequest(_message.Message):
     def __init__(self, study: _Optional[str] = ..., last_reply: _Optional[bytes] = ..., offer: _Optional[bytes] = ..., run: _Optional[str] = ..., nonce: _Optional[str] = ...) -> None: ...
 
 class DescribeAnswer(_message.Message):
-    __slots__ = ("approval", "refusal", "run_answer", "rejection")
+    __slots__ = ("approval", "refusal", "run_answer", "rejection", "question")
     APPROVAL_FIELD_NUMBER: _ClassVar[int]
     REFUSAL_FIELD_NUMBER: _ClassVar[int]
     RUN_ANSWER_FIELD_NUMBER: _ClassVar[int]
     REJECTION_FIELD_NUMBER: _ClassVar[int]
+    QUESTION_FIELD_NUMBER: _ClassVar[int]
     approval: bytes
     refusal: bytes
     run_answer: bytes
     rejection: bytes
-    def __init__(self, approval: _Optional[bytes] = ..., refusal: _Optional[bytes] = ..., run_answer: _Optional[bytes] = ..., rejection: _Optional[bytes] = ...) -> None: ...
+    question: bytes
+    def __init__(self, approval: _Optional[bytes] = ..., refusal: _Optional[bytes] = ..., run_answer: _Optional[bytes] = ..., rejection: _Optional[bytes] = ..., question: _Optional[bytes] = ...) -> None: ...
+
+class RecallRequest(_message.Message):
+    __slots__ = ("questions", "memories")
+    QUESTIONS_FIELD_NUMBER: _ClassVar[int]
+    MEMORIES_FIELD_NUMBER: _ClassVar[int]
+    questions: _containers.RepeatedScalarFieldContainer[bytes]
+    memories: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, questions: _Optional[_Iterable[bytes]] = ..., memories: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class Memories(_message.Message):
+    __slots__ = ("memories",)
+    MEMORIES_FIELD_NUMBER: _ClassVar[int]
+    memories: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, memories: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class RecallAnswer(_message.Message):
+    __slots__ = ("remembered", "refusal")
+    REMEMBERED_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    remembered: Memories
+    refusal: bytes
+    def __init__(self, remembered: _Optional[_Union[Memories, _Mapping]] = ..., refusal: _Optional[bytes] = ...) -> None: ...
 
 class OpenRunRequest(_message.Message):
     __slots__ = ("opening", "approvals", "answers")

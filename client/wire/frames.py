@@ -21,6 +21,7 @@ LARGEST_FRAME: Final = MAX_MESSAGE_BYTES + _FRAMING
 LARGEST_QUESTION: Final[Mapping[str, int]] = MappingProxyType(
     {
         "Describe": 8 * _KIB * _KIB,  # a study has at most 4 MiB
+        "Recall": LARGEST_FRAME,
         "OpenRun": 4 * _KIB * _KIB,
         "Agree": LARGEST_FRAME,
         "Release": LARGEST_FRAME,
@@ -54,10 +55,14 @@ class Released:
 
 @dataclass(frozen=True)
 class Described:
-    """An answer to `hello`: the signed approval, and where a run is named the signed RunAnswer."""
+    """An answer to `hello`: the signed approval, and where a run is named the signed RunAnswer.
+
+    Beside that, the signed question of a custodian that has to hear what all members remember.
+    """
 
     approval: bytes
     answer: bytes = b""
+    question: bytes = b""
 
 
 def unix_address(path: Path) -> str:

@@ -151,6 +151,10 @@ def remove_member(
     draft: Annotated[
         bool, typer.Option("--draft", help="The roster key is elsewhere: publish afterwards.")
     ] = False,
+    last_answer: Annotated[
+        Path | None,
+        typer.Option("--last-answer", help="What it signed when it left.", show_default=False),
+    ] = None,
 ) -> None:
     """Take an institution off: a new roster without it, and its node is let in no more."""
     opened = CoordinatorHome.open(home)
@@ -161,7 +165,7 @@ def remove_member(
     if not yes and not typer.confirm("Remove it? Its node key can never be used here again."):
         typer.echo("nothing was changed")
         raise typer.Exit(EXIT_DECLINED)
-    enrolment.remove(opened, institution)
+    enrolment.remove(opened, institution, read_signed(last_answer) if last_answer else b"")
     typer.echo(f"removed {institution}")
     if published_roster(opened) is None:
         typer.echo("no roster was published yet, so there is none to change")

@@ -40,6 +40,7 @@ COORDINATOR_FILES: Final = (
     HomeFile("members/*.enrolment", signed("enrolment.v2"), _BY_ACT),
     HomeFile("members/*.rotation", signed("key-rotation.v1"), _BY_ACT),
     HomeFile("members/*.revocation", signed("key-revocation.v1"), _BY_ACT),
+    HomeFile("members/*.last-answer", signed("memory.v1"), _BY_ACT),
     HomeFile("members/roster-*.signed", form.ROSTER_OFFER, _BY_ACT),
     HomeFile("studies/*.signed", form.STUDY_OFFER, _BY_ACT),
     HomeFile("models/*/*.signed", signed("delivery.v1"), _BY_ACT),

@@ -3,6 +3,7 @@
     <id>.enrolment          who asks to be a member
     <id>.<key>.rotation     a key that was replaced; signed by it and by the new one
     <id>.<key>.revocation   a key that is never believed again; signed by it
+    <id>.last-answer        what a member that left remembers of the others; signed by it
 
 Nothing here is what others go by: that is the roster, which is published from it
 (publication.py).
@@ -25,6 +26,7 @@ from fieldfare.server.home.roster_key import roster_public
 from fieldfare.server.home.settings import load_settings
 from fieldfare.shared.canonical import bytes_hash, claimed_type
 from fieldfare.shared.errors import ProtocolError, UsageError
+from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.identity import (
     BETWEEN_SIGNATURES,
     Enrolment,
@@ -35,13 +37,16 @@ from fieldfare.shared.protocol.identity import (
     fingerprint,
     open_enrolment,
 )
-from fieldfare.shared.protocol.roster import is_institution_id
+from fieldfare.shared.protocol.messages import open_envelope
+from fieldfare.shared.protocol.remembered import Memory
+from fieldfare.shared.protocol.roster import Member, Roster, is_institution_id
 from fieldfare.shared.protocol.signed_files import read_signed
 from fieldfare.shared.system.private_files import replace_private
 
 ENROLMENT: Final = ".enrolment"
 ROTATION: Final = ".rotation"
 REVOCATION: Final = ".revocation"
+LAST_ANSWER: Final = ".last-answer"
 
 
 @dataclass(frozen=True)
@@ -171,19 +176,50 @@ def keep(home: CoordinatorHome, paper: Paper) -> None:
             replace_private(paper.path, paper.content)
 
 
-def remove(home: CoordinatorHome, institution: str) -> EnrolledMember:
+def remove(home: CoordinatorHome, institution: str, last_answer: bytes = b"") -> EnrolledMember:
     """Take an institution's enrolment away; statements about its keys stay.
 
+    Args:
+        home: the coordinator's.
+        institution: its id.
+        last_answer: that it signed when it left, for the members' next rosters; may be empty.
+
     Raises:
-        UsageError: none of that id is enrolled.
+        UsageError: none of that id is enrolled, or another's last answer.
         OSError: the disk says no.
     """
     with alone(home):
         found = member_called(home, institution)
+        if last_answer:
+            check_last_answer(found, last_answer)
         facts = {"institution": institution, "identity": found.identity}
         write_down(home, DecisionKind.REMOVAL, facts)
+        if last_answer:
+            replace_private(home.members / f"{institution}{LAST_ANSWER}", last_answer)
         home.enrolment(institution).unlink()
     return found
+
+
+def check_last_answer(member: EnrolledMember, content: bytes) -> None:
+    """Check that a member that leaves signed its last answer, by the key that it has now.
+
+    Raises:
+        UsageError: another's, or none.
+    """
+    roster = Roster(
+        version=1,
+        coordinator=member.identity,
+        members=(Member(id=member.institution, key=member.identity),),
+    )
+    try:
+        memory = open_envelope(content, Memory, roster, Protection.EXACT)
+        found = (memory.signer, memory.body.institution, memory.body.asker)
+    except ProtocolError as error:
+        raise UsageError(f"--last-answer: {error}") from None
+    if found != (member.institution, member.institution, ""):
+        raise UsageError(
+            f"--last-answer: expected that of {member.institution!r}, found another paper"
+        )
 
 
 def member_called(home: CoordinatorHome, institution: str) -> EnrolledMember:
@@ -205,7 +241,7 @@ def papers(home: CoordinatorHome, institutions: Collection[str]) -> Iterator[byt
     """Yield members' own signed papers: enrolments, and rotations of their keys.
 
     Then every revocation that was ever taken in: whoever vouched or signed by such a key may be a
-    member no more.
+    member no more. Last of all, what members that left remember of the others.
 
     Raises:
         UsageError: a paper cannot be read.
@@ -216,6 +252,9 @@ def papers(home: CoordinatorHome, institutions: Collection[str]) -> Iterator[byt
             yield read_signed(home.rotation(institution, old))
     for path in sorted(home.members.glob(f"*{REVOCATION}")):
         yield read_signed(path)
+    for path in sorted(home.members.glob(f"*{LAST_ANSWER}")):
+        if path.name.removesuffix(LAST_ANSWER) not in institutions:  # who came back is asked itself
+            yield read_signed(path)
 
 
 @contextmanager

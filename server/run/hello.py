@@ -2,6 +2,9 @@
 
 Each node is asked with a nonce of its own, which its institution signs: a node that brings another
 institution's answer fails on its own nonce, is left out and named, and its victim is not.
+
+A custodian that was started since asks, before it opens anything, what every member remembers of
+its institution: its question goes to all nodes, whoever takes part, and their answers back to it.
 """
 
 import logging
@@ -11,9 +14,18 @@ from typing import Any, Final
 
 from fieldfare.server.run.channel import GridChannel
 from fieldfare.server.run.record import Record
+from fieldfare.shared.canonical import claimed
 from fieldfare.shared.errors import ProtocolError, RunError
 from fieldfare.shared.privacy.protection import Protection
-from fieldfare.shared.protocol.flower_record import REJECTION, Call, Content, bytes_of, refusal_in
+from fieldfare.shared.protocol.flower_record import (
+    REJECTION,
+    Call,
+    Content,
+    bytes_in,
+    bytes_of,
+    list_in,
+    refusal_in,
+)
 from fieldfare.shared.protocol.messages import (
     Approval,
     Opened,
@@ -23,6 +35,7 @@ from fieldfare.shared.protocol.messages import (
     open_envelope,
 )
 from fieldfare.shared.protocol.plan import Plan
+from fieldfare.shared.protocol.remembered import RecallQuestion
 from fieldfare.shared.protocol.roster import Roster
 
 log = logging.getLogger(__name__)
@@ -68,6 +81,7 @@ class Approved:
     envelope: bytes
     answer: RunAnswer | None = None
     signed: bytes = b""
+    question: bytes = b""  # to all members, where its custodian was started since it asked them
 
 
 @dataclass(frozen=True)
@@ -110,7 +124,7 @@ def hello(
         missing = _missing(terms, heard, wanted)
         if not missing or channel.monotonic() >= end:
             _give_up(terms, record, heard, missing)
-            return _without_restored(channel, terms, heard)
+            return _recalled(channel, terms, _without_restored(channel, terms, heard))
         record.waiting_for(missing)
         channel.sleep(LOOK_SECONDS)
 
@@ -211,6 +225,60 @@ def _without_restored(channel: GridChannel, terms: RunTerms, heard: Heard) -> He
     return Heard(kept, heard.absent, heard.nonces)
 
 
+def _recalled(channel: GridChannel, terms: RunTerms, heard: Heard) -> Heard:
+    """Relay what started custodians ask of all members, and the answers; who lacks one is out."""
+    askers = {name: one for name, one in heard.approvals.items() if one.question}
+    if not askers:
+        return heard
+    deadline = terms.plan.study.aggregation.deadline_seconds
+    question: Content = {"questions": [one.question for one in askers.values()]}
+    asked = dict.fromkeys(channel.grid.get_node_ids(), question)
+    memories: dict[str, list[bytes]] = {name: [] for name in askers}
+    answered = channel.ask(Call.RECALL, asked, deadline)
+    for memory in (one for content in answered.values() for one in _memories_in(content)):
+        name = claimed(memory, "asker") or ""
+        if name in memories:
+            memories[name].append(memory)
+    relayed: dict[int, Content] = {
+        askers[name].node: {"memories": found} for name, found in memories.items() if found
+    }
+    taken = channel.ask(Call.RECALL, relayed, deadline)
+    for name, one in askers.items():
+        objection = _objection_to(taken.get(one.node), terms, one, memories[name])
+        if not objection:
+            continue
+        heard.absent[one.node] = objection
+        log.warning("%s takes no part: %s", name, heard.absent[one.node])
+        del heard.approvals[name]
+    return heard
+
+
+def _memories_in(content: Mapping[str, Any]) -> list[bytes]:
+    try:
+        return list_in(content, "memories")
+    except ProtocolError:
+        return []
+
+
+def _objection_to(
+    content: Mapping[str, Any] | None, terms: RunTerms, asker: Approved, memories: Sequence[bytes]
+) -> str:
+    """Say why a started custodian takes no part yet; empty where it has heard all that it needs."""
+    try:
+        refusal = None if content is None else refusal_in(content)
+        if content is not None and refusal is None:
+            return ""
+        question = open_envelope(asker.question, RecallQuestion, terms.roster, terms.protection)
+    except ProtocolError:
+        return "asks its members something, or answers, as no custodian does"
+    missing = set(question.body.members) - {claimed(one, "institution") for one in memories}
+    if missing:
+        waits = f"what {', '.join(sorted(missing))} remember{'s' * (len(missing) == 1)} of it"
+        return f"was started since, and waits for {waits}"
+    code = LATE if refusal is None else f"refused: {refusal.code.value}"
+    return f"was started since, and does not take what the others remember of it ({code})"
+
+
 def _rejection_in(
     content: Mapping[str, Any], terms: RunTerms, node: int
 ) -> Opened[Rejection] | None:
@@ -262,7 +330,7 @@ def _approved_in(content: Mapping[str, Any], terms: RunTerms, node: int, nonce: 
         raise ProtocolError(
             "expected an answer to this node's own nonce, found one that it has from elsewhere"
         )
-    return Approved(node, approval, envelope, answer, signed)
+    return Approved(node, approval, envelope, answer, signed, bytes_in(content, "question"))
 
 
 def reasons(terms: RunTerms, absent: Mapping[int, str]) -> str:

@@ -123,8 +123,8 @@ def _fitted(text: str) -> str:
         return text
     if not study.trains:
         return text
-    strength, prevalence = PublicNumbers.of(plan).strength, study.records.prevalence
-    fitting = fitting_settings(study.model.kind, strength, prevalence)
+    numbers = PublicNumbers.of(plan)
+    fitting = fitting_settings(numbers.kind, numbers.strength, numbers.prevalence, numbers.entries)
     data = tomlkit.parse(text).unwrap()
     for name, value in (fitting.changes if fitting else {}).items():
         section, _, key = name.partition("__")

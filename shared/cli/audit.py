@@ -149,6 +149,7 @@ def report_json(
         "recomputed_sums": report.recomputed,
         "cosigners": cosigners(report),
         "cosigners_needed": cosigners_needed(report, required),
+        "cosigners_leave_open": quorum_words(report) or None,
         "witnessed": _witnessed_json(report.witnessed),
         "witnesses_needed": required_witnesses,
         "model": report.model or None,

@@ -2,9 +2,9 @@
 
 The table, settings.toml, was chosen on trials by tests/benchmarks/learning/settings.py and, its
 coordinates, by coordinates.py there, which name their sets and say how each rule did on the sets
-that had not chosen it (docs/adr/0030-coordinates-follow-from-public-numbers.md). The defaults of a
-study that says nothing stay what they are, for they are hashed: whoever drafts a study writes these
-into it.
+that had not chosen it (docs/adr/0030-coordinates-follow-from-public-numbers.md, and 0073). The
+defaults of a study that says nothing stay what they are, for they are hashed: whoever drafts a
+study writes these into it.
 """
 
 from functools import cache
@@ -26,6 +26,7 @@ class Band(BaseModel):
     Attributes:
         strength: of the signal, from which they hold.
         rarer: share of the rarer class, from which they hold.
+        entries: of a sum, up to which they hold; None: any number.
         coordinates: in which a model is trained; None: its features' own.
         beta1: of Adam, its momentum.
     """
@@ -34,6 +35,7 @@ class Band(BaseModel):
 
     strength: float = Field(ge=0)
     rarer: float = Field(default=0.0, ge=0, le=0.5)
+    entries: int | None = None
     coordinates: Coordinates | None = None
     clipping_norm: float
     steps: int
@@ -60,14 +62,21 @@ def bands() -> dict[str, tuple[Band, ...]]:
     return {kind: tuple(map(Band.model_validate, rows)) for kind, rows in told.items()}
 
 
-def fitting_settings(kind: str, strength: float, prevalence: float) -> Band | None:
+def fitting_settings(
+    kind: str, strength: float, prevalence: float, entries: int = 1
+) -> Band | None:
     """Return the settings that fit; None for a kind that nobody measured.
 
     Args:
         kind: of the model.
         strength: of the study's signal (`PublicNumbers.strength`).
         prevalence: public share of positives.
+        entries: of a sum: no transcript holds the moments of more than a thousand.
     """
     rarer = min(prevalence, 1.0 - prevalence)
-    found = reversed(bands().get(kind, ()))
-    return next((b for b in found if strength >= b.strength and rarer >= b.rarer), None)
+    found = (
+        band
+        for band in reversed(bands().get(kind, ()))
+        if strength >= band.strength and rarer >= band.rarer
+    )
+    return next((b for b in found if b.entries is None or entries <= b.entries), None)

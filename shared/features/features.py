@@ -27,7 +27,7 @@ from pydantic import (
 )
 
 from fieldfare.shared.features.derived import DerivedColumn, Formula
-from fieldfare.shared.harm_rules import AGE_REMEDY, is_protected, names_age
+from fieldfare.shared.harm_rules import age_remedy, is_protected
 
 DEFAULT_KNOTS: Final = 8
 ASKED_KNOTS: Final = 4  # at quantiles, and as many evenly: either alone loses the rest
@@ -102,7 +102,7 @@ def _learnable(name: str) -> str:
         raise ValueError(
             f"expected a feature that harm rule 4 allows, found {name!r}, a protected "
             "attribute: keep it in the institution for fairness audit and remove it here"
-            + (AGE_REMEDY if names_age(name) else "")
+            + age_remedy(name)
         )
     if names_linked(name):  # whatever the tag says
         raise ValueError(

@@ -22,6 +22,7 @@ class Call(Enum):
     """The calls that a coordinator may make; the action part of Flower's `query` message type."""
 
     HELLO = "hello"
+    RECALL = "recall"
     OPEN = "open"
     AGREE = "agree"
     RELEASE = "release"

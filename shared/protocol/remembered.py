@@ -1,25 +1,42 @@
-"""What a participant of an opening remembers of a study: its part of a key offer.
+"""What an institution remembers of others: its part of a key offer, and its answer to a recall.
 
 The requests that it opened, each as the coordinator signed it, and the newest signed reply that it
 saw of each other institution. A peer whose ledger was restored or copied learns from it what was
 debited for it (docs/protocol.md, "What peers remember").
+
+A custodian that was started asks every member that its home knows of, whoever takes part in the
+next run: the coordinator chooses participants, and must not choose who remembers.
 """
 
 import base64
 import json
 import zlib
-from dataclasses import dataclass
-from typing import Annotated, Final
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from fieldfare.shared.errors import ProtocolError
-from fieldfare.shared.protocol.messages import MAX_MESSAGE_BYTES, MAX_REMEMBERED
+from fieldfare.shared.protocol.messages import (
+    MAX_MESSAGE_BYTES,
+    MAX_REMEMBERED,
+    MessageBody,
+    Opening,
+)
+from fieldfare.shared.protocol.roster import Hex32, InstitutionId
 
 MOST_REQUESTS: Final = 4096  # a study's mu^2 ends long before
 MOST_REPLIES: Final = 1024  # as many as a list of signed messages may have
 LONGEST: Final = 64 * 1024  # characters of one signed message
 LARGEST: Final = 8 * 1024 * 1024  # bytes once they are inflated
+MOST_LAST_ANSWERS: Final = 64  # of members that left
 _CIPHERTEXT: Final = 1600  # characters of one in an offer, with its name
 _FRAME: Final = 4096  # bytes of an offer around both
 _OFFERS: Final = MAX_MESSAGE_BYTES - 512 * 1024  # bytes: all offers travel in one message
@@ -32,6 +49,50 @@ class _Lists(BaseModel):
 
     requests: Annotated[tuple[_Signed, ...], Field(max_length=MOST_REQUESTS)]
     replies: Annotated[tuple[_Signed, ...], Field(max_length=MOST_REPLIES)]
+    roster: str = Field(default="", max_length=LARGEST)
+    last_answers: Annotated[tuple[str, ...], Field(max_length=MOST_LAST_ANSWERS)] = ()
+
+    @model_serializer(mode="wrap")
+    def _nothing_is_left_out(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = serialize(self)
+        return {name: one for name, one in content.items() if name in _OFFERED or one}
+
+
+_OFFERED: Final = {"requests", "replies"}  # what an offer lists, also where there is nothing
+
+
+class RecallQuestion(MessageBody):
+    """A custodian that was started asks every member what it remembers of this institution.
+
+    Attributes:
+        boot: 32 bytes that are fresh with this start: no older answer fits.
+        members: who is asked: every member whom a roster of its home ever named.
+    """
+
+    TYPE = "fieldfare.recall-question.v1"
+
+    institution: InstitutionId
+    boot: Hex32
+    members: tuple[InstitutionId, ...]
+
+
+class Memory(MessageBody):
+    """What an institution remembers of one that asks, over all studies.
+
+    Attributes:
+        institution: who remembers.
+        asker: who asked; empty in the last answer of an institution that leaves, which is for all.
+        boot: of the question; empty in a last answer.
+        remembered: requests that name the asker and that the signer debited, the newest reply of
+            the asker that it saw, the newest roster that it pinned, and last answers of others.
+    """
+
+    TYPE = "fieldfare.memory.v1"
+
+    institution: InstitutionId
+    asker: InstitutionId | Literal[""]
+    boot: Opening
+    remembered: str = Field(max_length=MAX_REMEMBERED, pattern=r"^[A-Za-z0-9+/]*={0,2}$")
 
 
 def room_for(participants: int) -> int:
@@ -40,28 +101,39 @@ def room_for(participants: int) -> int:
     return max(0, min(MAX_REMEMBERED, (_OFFERS - ciphertexts) // max(1, participants) - _FRAME))
 
 
+def room_beside(others: int) -> int:
+    """Return how many characters each of so many memories may hold, so that all travel at once."""
+    return max(0, min(MAX_REMEMBERED, _OFFERS // max(1, others) - _FRAME))
+
+
 @dataclass(frozen=True)
 class Remembered:
     """Signed messages as they came, each once.
 
     Attributes:
-        requests: by the coordinator, of this study; the sender has a debit for each.
-        replies: the newest of each other institution that was seen.
+        requests: by the coordinator; the sender has a debit for each. In an offer, of its study.
+        replies: the newest of each other institution that was seen, over all studies.
+        roster: the newest that the sender pinned, as the roster key signed it; in a memory alone.
+        last_answers: of members that left; in a memory alone.
     """
 
     requests: tuple[bytes, ...] = ()
     replies: tuple[bytes, ...] = ()
+    roster: bytes = b""
+    last_answers: tuple[bytes, ...] = ()
 
     def to_text(self) -> str:
         """Return the form that an offer holds: base64 of deflated JSON; empty for nothing.
 
         Requests of one run differ in some hundred bytes, so they deflate well.
         """
-        if not self.requests and not self.replies:
+        if self == Remembered():
             return ""
         lists = _Lists(
             requests=tuple(one.decode() for one in self.requests),
             replies=tuple(one.decode() for one in self.replies),
+            roster=self.roster.decode(),
+            last_answers=tuple(one.decode() for one in self.last_answers),
         )
         return base64.b64encode(zlib.compress(lists.model_dump_json().encode(), 9)).decode()
 
@@ -70,17 +142,18 @@ class Remembered:
 
         Replies are left out where they take over half of it, then requests, the last ones first.
         """
-        fits = len(Remembered((), self.replies).to_text()) * 2 <= room
-        replies = self.replies if fits else ()
-        requests, size = list[bytes](), sum(map(_inflated, replies)) + _FRAME
+        fits = len(replace(self, requests=()).to_text()) * 2 <= room
+        rest = replace(self, requests=(), replies=self.replies if fits else ())
+        kept = (*rest.replies, rest.roster, *rest.last_answers)
+        requests, size = list[bytes](), sum(map(_inflated, kept)) + _FRAME
         for one in self.requests[:MOST_REQUESTS]:
             size += _inflated(one)
             if size > LARGEST or len(one) > LONGEST:
                 break
             requests.append(one)
-        found = Remembered(tuple(requests), replies)
+        found = replace(rest, requests=tuple(requests))
         while found.requests and (taken := len(found.to_text())) > room:
-            found = Remembered(found.requests[: len(found.requests) * room // taken], replies)
+            found = replace(found, requests=found.requests[: len(found.requests) * room // taken])
         return found
 
     @classmethod
@@ -102,11 +175,12 @@ class Remembered:
             lists = _Lists.model_validate_json(content)
             requests = tuple(one.encode() for one in lists.requests)
             replies = tuple(one.encode() for one in lists.replies)
+            last_answers = tuple(one.encode() for one in lists.last_answers)
         except (ValidationError, ValueError, zlib.error):
             raise ProtocolError("expected what a participant remembers, well-formed") from None
         if (len(set(requests)), len(set(replies))) != (len(requests), len(replies)):
             raise ProtocolError("expected every message that is remembered once")
-        return cls(requests, replies)
+        return cls(requests, replies, lists.roster.encode(), last_answers)
 
 
 def _inflated(message: bytes) -> int:

@@ -21,9 +21,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from flwr.app import Context, RecordDict
 from flwr.clientapp import ClientApp
 
-from fieldfare.client.custodian.company import Company
 from fieldfare.client.custodian.custodian import Custodian
-from fieldfare.client.custodian.party import Party
+from fieldfare.client.custodian.party import Company, Party
 from fieldfare.client.ledger.budget import Limits
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.node.client_app import client_app

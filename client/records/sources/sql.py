@@ -1,6 +1,7 @@
 """SQL for one column: its number, its text, the date in it. Each value is read by itself."""
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -126,16 +127,19 @@ def text_of(column: str, kind: ColumnType) -> str:
 
 
 def id_of(column: str, kind: ColumnType) -> str:
-    """Return SQL for a unit's id: its text, and a whole number without zeros behind its point.
+    """Return SQL for a unit's id: its text in NFC, a whole number without zeros behind its point.
 
     An export that makes 7 to 7.0, as one does where a column of numbers has gaps, moves no unit to
-    the other side. 007 is an id of its own: leading zeros belong to account numbers.
+    the other side; nor does one that writes an accent as a character of its own (NFD: Unicode
+    Standard Annex 15). 007 is an id of its own: leading zeros belong to account numbers.
     """
     text = text_of(column, kind)
     if kind is ColumnType.FLOAT:  # beyond a million billion DuckDB writes 1e+16
         name = quoted(column)
         whole = f"abs({name}) < {2**53} AND {name} = trunc({name})"
         return f"CASE WHEN {whole} THEN CAST(CAST({name} AS BIGINT) AS VARCHAR) ELSE {text} END"
+    if kind is ColumnType.TEXT:
+        text = f"nfc_normalize({text})"
     pointed = f"right({text}, 1) = '0' AND contains({text}, '.')"
     return (
         f"CASE WHEN {pointed} THEN regexp_replace({text}, {literal(_ID_FORM)}, '\\1') "
@@ -145,7 +149,7 @@ def id_of(column: str, kind: ColumnType) -> str:
 
 def canonical_id(text: str) -> str:
     """Return a unit's id as `id_of` reads it, where a person wrote it."""
-    return re.sub(_ID_FORM, r"\1", text.strip())
+    return re.sub(_ID_FORM, r"\1", unicodedata.normalize("NFC", text.strip()))
 
 
 def value_of(column: str, kind: ColumnType, numerals: Numerals = PLAIN) -> str:

@@ -63,6 +63,7 @@ _LINES: Final = (  # of the report that `fieldfare audit transcript --json` give
     ("recomputed_sums", "of them added up again, bit for bit"),
     ("cosigners", "institutions that co-signed the whole log"),
     ("cosigners_needed", "of them needed"),
+    ("cosigners_leave_open", "which leaves open"),
     ("model", "model"),
     ("questions", "questions"),
     ("planned_epsilon", "epsilon planned"),

@@ -17,7 +17,7 @@ from fieldfare.client.approvals.review import (
     roster_problems,
 )
 from fieldfare.client.approvals.review_screen import show_review
-from fieldfare.client.custodian.company import Company
+from fieldfare.client.custodian.party import Company
 from fieldfare.client.ledger.freeing import Freed
 from fieldfare.client.policy.policy import Policy, limits, load_policy
 from fieldfare.shared.privacy.discrete_noise import XI_LIMIT

@@ -8,7 +8,7 @@ from tests.support.runs.started import STARTED_FEATURES, small_start, starting_a
 
 from fieldfare.client.approvals.review import SpentBudget, review_study
 from fieldfare.client.approvals.review_screen import show_review
-from fieldfare.client.custodian.company import Company
+from fieldfare.client.custodian.party import Company
 from fieldfare.client.policy.policy import Policy, load_policy
 from fieldfare.shared.pages.words import COVERS_NOT
 from fieldfare.shared.protocol.roster import Member

@@ -7,10 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from fieldfare.client.custodian.cosigning import LEDGER_STATE
+from fieldfare.client.custodian.recall import RECALL_STATE, RecallStanding
 from fieldfare.client.home.layout import Home
 from fieldfare.client.institution.initial_setup import create_institution
+from fieldfare.client.institution.restoring import open_ledger
 from fieldfare.client.ledger.budget import Debit
 from fieldfare.client.ledger.ledger import Ledger
+from fieldfare.client.ledger.pending import Split
 from fieldfare.client.policy.policy import limits, load_policy
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.privacy.sides import Side
@@ -40,7 +44,7 @@ def fill(home: Home, steps: range, side: Side = Side.ALL, split: str = "") -> No
                 max_attempts=1,
                 sign=lambda _: b"signed",
                 run_states={"r": b"keys"},
-                split=split,
+                split=Split(split),
             )
 
 
@@ -124,7 +128,7 @@ def test_a_lost_hold_out_key_is_said_and_paid_for(home: Home, capsys: Capture) -
     assert f"study {'5' * 12}: mu^2 0.02 more spent" in capsys.readouterr().out
     assert home.holdout_key.exists()
     assert ledger(home, "show") == 0
-    assert "for a lost hold-out key, by" in capsys.readouterr().out
+    assert "for other sides of its units, by" in capsys.readouterr().out
 
 
 def test_a_population_is_split(home: Home, tmp_path: Path, capsys: Capture) -> None:
@@ -147,3 +151,56 @@ def test_export_is_a_record_for_the_registry(home: Home, capsys: Capture) -> Non
     assert record["status"] == "Draft"
     assert record["deployment"]["privacy_loss"]["privacy_parameters"]["delta"] == 1e-5
     assert record["deployment"]["basic"]["data_curators"] == ["bank-a"]
+
+
+# -- what members remember -------------------------------------------------------------------------
+
+
+def ask_members(home: Home, *heard: str) -> None:
+    fill(home, range(1))
+    standing = RecallStanding(boot="0" * 64, asked=("bank-b", "bank-c", "bank-d"), heard=heard)
+    with open_ledger(home) as opened:
+        content = standing.model_dump_json().encode()
+        opened.put_run_state(LEDGER_STATE, RECALL_STATE, content)
+
+
+def test_recall_shows_who_has_answered(home: Home, capsys: Capture) -> None:
+    assert ledger(home, "recall") == 0
+    assert "no member was asked" in capsys.readouterr().out
+    ask_members(home, "bank-b")
+    assert ledger(home, "recall") == 0
+    said = capsys.readouterr().out
+    assert "the last start asked 3 members" in said
+    assert said.count("NO ANSWER") == 2
+    assert "nothing is opened before they have" in said
+    assert all(len(line) <= 80 for line in said.splitlines())
+
+
+def test_going_on_without_a_member_is_a_persons_decision(home: Home, capsys: Capture) -> None:
+    ask_members(home, "bank-b", "bank-c")
+    rows = [
+        (("--without", "bank-d"), 2, "--reason: expected why"),
+        (("--without", "bank-b", "--reason", "r", "--yes"), 2, "that have not answered (bank-d)"),
+    ]
+    for arguments, status, said in rows:
+        assert ledger(home, "recall", *arguments) == status
+        assert said in capsys.readouterr().err
+    assert ledger(home, "recall", "--without", "bank-d", "--reason", "it closed", "--yes") == 0
+    assert "all that the limits still allowed" in capsys.readouterr().out
+    assert ledger(home, "recall") == 0
+    assert "gone on without" in capsys.readouterr().out
+    assert ledger(home, "show") == 0
+    shown = capsys.readouterr().out
+    assert "to go on without what silent members remember, by" in shown
+    assert "100.0 %" in shown
+    assert ledger(home, "verify") == 0
+
+
+def test_a_person_may_say_how_many_were_honest(home: Home, capsys: Capture) -> None:
+    ask_members(home, "bank-b", "bank-c")
+    assert ledger(home, "recall", "--honest", "3", "--reason", "four of five", "--yes") == 0
+    assert "1 silent members are no obstacle" in capsys.readouterr().out
+    assert ledger(home, "recall") == 0
+    assert "nothing is opened" not in capsys.readouterr().out
+    assert ledger(home, "show") == 0
+    assert "silent members remember" not in capsys.readouterr().out

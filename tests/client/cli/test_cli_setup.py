@@ -1,6 +1,7 @@
 """`institution setup` as a newcomer answers it, and as a script calls it."""
 
 import io
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,14 +9,17 @@ import pytest
 from tests.support.homes.institutions import home_study
 from tests.support.system.postgres import running_postgres
 
+from fieldfare.client.custodian.cosigning import LEDGER_STATE
+from fieldfare.client.custodian.recall import VOUCHED_STATE
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import load_settings
+from fieldfare.client.institution.restoring import open_ledger
 from fieldfare.client.policy.policy import load_policy
 from fieldfare.client.records.load import read_sources
 from fieldfare.shared.cli.root import run
 
 Answered = Callable[..., tuple[int, str, str]]
-GIVEN = ("--id", "bank-a", "--epsilon", "1", "--minimum-units", "1")
+GIVEN = ("--id", "bank-a", "--epsilon", "1", "--minimum-units", "1", "--witness", "-")
 
 
 @pytest.fixture
@@ -45,7 +49,7 @@ def records(tmp_path: Path) -> Path:
 def test_answers_become_a_home_that_a_study_can_be_read_from(
     answered: Answered, records: Path, tmp_path: Path
 ) -> None:
-    answers = f"bank-a\n{records}\n,\nlatin-1\nKunde\ncustomer\n2.5\n1\n"
+    answers = f"bank-a\n{records}\n,\nlatin-1\nKunde\ncustomer\n2.5\n1\n-\n"
     status, said, err = answered(answers=answers)
     assert (status, "read 2 rows, each of another Kunde" in said) == (0, True), err
     home = Home.open(tmp_path / "made")
@@ -57,6 +61,28 @@ def test_answers_become_a_home_that_a_study_can_be_read_from(
     assert (policy.records.minimum_units, policy.records.columns) == (1, ())
     assert "# Whose budget the ledger keeps" in home.settings.read_text()
     assert f"policy check --home {home.path}" in said
+    assert "at each start every member is asked what it remembers" in said
+    assert settings.ledger.witness == ""
+
+
+def test_a_witness_elsewhere_begins_with_the_home(
+    answered: Answered, records: Path, tmp_path: Path
+) -> None:
+    """Its identity is as new, so the first start has to ask nobody."""
+    form = ("--decimal", ",", "--encoding", "latin-1", "--unit", "Kunde", "--study-unit", "Kunde")
+    given = ("--id", "bank-a", "--epsilon", "1", "--minimum-units", "1", "--records", records)
+    status, _, err = answered(*given, *form, "--witness", tmp_path / "unmounted")
+    assert (status, "mount its disk" in err) == (2, True)
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as other:
+        status, said, err = answered(*given, *form, "--witness", other)
+        assert status == 0, err
+        place = Path(other) / "bank-a.witness"
+        assert f"witness      {place}" in said
+        home = Home.open(tmp_path / "made")
+        assert load_settings(home).ledger.witness == str(place)
+        with open_ledger(home) as ledger:
+            assert ledger.witnessed
+            assert ledger.run_state(LEDGER_STATE, VOUCHED_STATE) == str(place).encode()
 
 
 def test_what_is_given_is_not_asked(answered: Answered, records: Path, tmp_path: Path) -> None:

@@ -96,8 +96,11 @@ def test_deleted_vectors_and_a_model_that_did_not_come_are_said(typed: Typed) ->
 
 
 def test_a_head_without_a_co_signature_is_said(typed: Typed) -> None:
+    assert "share no honest institution" not in typed(typed.recorder.to_bytes())[1]
     del typed.recorder.cosignatures[NAME]
-    assert "you have not co-signed it" in typed(typed.recorder.to_bytes())[1]
+    said = typed(typed.recorder.to_bytes())[1]
+    assert "you have not co-signed it" in said
+    assert "share no honest institution" in said  # two of three, t = 1
 
 
 def test_lost_and_unseen_replies_are_explained(typed: Typed) -> None:

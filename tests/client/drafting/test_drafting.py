@@ -19,8 +19,10 @@ from tests.support.properties import SHARING
 from fieldfare.client.drafting.draft import draft_study
 from fieldfare.client.records import LoadedRecords, read_records
 from fieldfare.shared.errors import RecordsError, StudyError, UsageError
+from fieldfare.shared.expectation.strength import PublicNumbers
 from fieldfare.shared.features.basis import Basis
 from fieldfare.shared.features.features import CategoricalFeature, NumericFeature, Scale
+from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.study import Study, load_study, parse_study
 from fieldfare.simulations.published.amlsim import derive_amlsim
 
@@ -69,7 +71,7 @@ def test_an_unknown_file_gives_a_good_study(tmp_path: Path) -> None:
     assert isinstance(channel, CategoricalFeature)
     assert channel.levels == ("branch", "online", "phone")
     assert isinstance(visits, NumericFeature)
-    assert visits.knots == (0, 1, 2, 3, 4)
+    assert visits.knots == (0, 1, 3, 4)  # of few units
     records = study.records
     assert (records.unit, records.label, records.positive) == ("account_id", "fraud", "1")
     assert "n/k" in records.missing
@@ -111,6 +113,18 @@ def test_a_study_of_many_units_gets_a_delta_that_fits_them(tmp_path: Path) -> No
     assert draft(path, units=41_500)[0].privacy.delta == 2e-6
     with pytest.raises(StudyError, match="units"):
         draft(path, units=0)
+
+
+@pytest.mark.parametrize(("units", "most"), [(2_000, 4), (200_000, 8)])
+def test_how_many_knots_follows_from_the_strength_of_the_signal(
+    tmp_path: Path, units: int, most: int
+) -> None:
+    study, text, _ = draft(unknown_file(tmp_path / "r.csv"), units=units)
+    knots = {one.name: len(one.knots) for one in study.features if isinstance(one, NumericFeature)}
+    assert max(knots.values()) == most
+    weak = PublicNumbers.of(plan_for(study)).strength < 18
+    assert (most == 4) == weak
+    assert ("whitened" in text) != weak
 
 
 @pytest.mark.parametrize(("share", "budget"), [(0.001, 0.005), (0.5, 0.2)])

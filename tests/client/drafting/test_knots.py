@@ -6,7 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from fieldfare.client.drafting.choice import FEW_VALUES, MOST_KNOTS, MOST_SPECIAL, draft_numeric
+from fieldfare.client.drafting.choice import (
+    FEW_VALUES,
+    MOST_KNOTS,
+    MOST_SPECIAL,
+    WEAK_KNOTS,
+    draft_numeric,
+    even_numeric,
+    thin_knots,
+)
 from fieldfare.shared.features.features import NumericFeature, Scale
 
 RANDOM = np.random.default_rng(11)
@@ -23,6 +31,23 @@ def test_few_values_are_knots_each() -> None:
     assert feature.knots == (0, 1, 2, 5, 9.5)
     assert (feature.lower, feature.upper, feature.special) == (0, 9.5, ())
     assert draft(np.arange(FEW_VALUES).repeat(9)).knots == tuple(range(FEW_VALUES))
+
+
+@pytest.mark.parametrize("values", [NORMAL, SKEWED, -SKEWED, np.arange(10.0), np.arange(5.0)])
+def test_a_weak_signal_gets_four_knots_that_reach_as_far(values: np.ndarray) -> None:
+    many, few = draft(values), draft_numeric("x", values, len(values), WEAK_KNOTS)
+    assert len(few.knots) == WEAK_KNOTS < len(many.knots)
+    assert (few.knots[0], few.knots[-1]) == (many.knots[0], many.knots[-1])
+    assert (few.lower, few.upper, few.scale) == (many.lower, many.upper, many.scale)
+
+
+def test_knots_of_bounds_alone_are_thinned_between_them() -> None:
+    many = even_numeric("x", 1, 1000, Scale.LOG1P)
+    few = thin_knots(many)
+    assert isinstance(few, NumericFeature)
+    assert len(few.knots) == WEAK_KNOTS < len(many.knots)
+    assert (few.knots[0], few.knots[-1], few.scale) == (1, 1000, Scale.LOG1P)
+    assert thin_knots(few) == few
 
 
 def test_half_at_quantiles_and_half_over_the_range() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from fieldfare.client.drafting.draft import draft_study
 from fieldfare.client.records import read_records
-from fieldfare.shared.features.features import NumericFeature
+from fieldfare.shared.features.features import NumericFeature, Scale
 from fieldfare.shared.study.study import Study, parse_study
 
 ROWS = 600
@@ -66,6 +66,33 @@ def computed(text: str) -> dict[str, str]:
 def test_times_that_follow_each_other_have_a_time_between(tmp_path: Path) -> None:
     found = computed(drafted(tmp_path, "changed", "paid", "visits"))
     assert found == {"changed_to_paid_hours": "hours from changed to paid"}
+
+
+def test_a_time_between_has_its_knots_where_hours_begin(tmp_path: Path) -> None:
+    """Half of the rows lie weeks apart: what begins at hours would be one knot of days."""
+    gaps = np.where(RANDOM.random(ROWS) < 0.5, RANDOM.exponential(9, ROWS), 24 * 40.0)
+    last = [one - timedelta(hours=float(gap)) for one, gap in zip(PAID, gaps, strict=True)]
+    study = accepted(drafted(tmp_path, "paid", "visits", last_login=last))
+    (since,) = (one for one in study.features if isinstance(one, NumericFeature) and one.derived)
+    assert since.name == "last_login_to_paid_hours"
+    assert (since.scale, since.lower < 1) == (Scale.LOG1P, True)
+    assert sum(knot < 24 for knot in since.knots) >= 2
+
+
+def test_whole_days_stay_days(tmp_path: Path) -> None:
+    first = [FIRST.date() + timedelta(days=int(day)) for day in RANDOM.integers(0, 90, ROWS)]
+    later = [
+        one + timedelta(days=int(day))
+        for one, day in zip(first, RANDOM.integers(0, 9, ROWS), strict=True)
+    ]
+    found = computed(drafted(tmp_path, "visits", ordered=first, sent=later))
+    assert found == {"ordered_to_sent_days": "days from ordered to sent"}
+
+
+def test_an_amount_is_put_beside_what_is_usual(tmp_path: Path) -> None:
+    usual = BALANCE / 7
+    found = computed(drafted(tmp_path, "amount", "visits", usual_amount=usual))
+    assert found == {"amount_by_usual_amount": "amount divided by usual_amount"}
 
 
 def test_what_was_opened_has_an_age(tmp_path: Path) -> None:

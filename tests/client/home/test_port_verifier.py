@@ -5,6 +5,7 @@ from typing import Final
 import pytest
 from tests.support.homes.papers import key_called
 
+from fieldfare.client.custodian.recall import AnyRoster
 from fieldfare.client.home.roster import SignersEver
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.protocol.identity import public_hex
@@ -31,6 +32,10 @@ RIGHT: Final[dict[str, tuple[Verifier, set[tuple[str, str]]]]] = {
     "RosterKey": (RosterKey(public_hex(KEYS[ROSTER_SIGNER])), {(ROSTER_SIGNER, ROSTER_SIGNER)}),
     "SignersEver": (
         SignersEver(ROSTER, (public_hex(KEYS["former"]),)),
+        {(COORDINATOR, COORDINATOR), (COORDINATOR, "former"), ("bank", "bank")},
+    ),
+    "AnyRoster": (
+        AnyRoster((ROSTER, ROSTER.model_copy(update={"coordinator": public_hex(KEYS["former"])}))),
         {(COORDINATOR, COORDINATOR), (COORDINATOR, "former"), ("bank", "bank")},
     ),
 }

@@ -22,7 +22,7 @@ from fieldfare.client.ledger.budget import WINDOW, Debit, Limits
 from fieldfare.client.ledger.freeing import freed_later
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.ledger.peers import PeerClaim
-from fieldfare.client.ledger.pending import Pending
+from fieldfare.client.ledger.pending import Pending, Split
 from fieldfare.client.ledger.restore import Acceptance, RestoredLedger
 from fieldfare.shared.errors import LedgerError, PolicyRefusal, RefusalCode
 from fieldfare.shared.privacy.sides import Side, SideCosts
@@ -98,7 +98,7 @@ def commit(ledger: Ledger, debit: Debit, *, limit: int = LIMIT, split: str = "")
             max_attempts=1,
             sign=lambda _: b"signed",
             run_states={},
-            split=split,
+            split=Split(split),
         )
     except PolicyRefusal as refused:
         if refused.code is not RefusalCode.BUDGET_EXHAUSTED:
@@ -265,12 +265,12 @@ def test_an_answer_is_not_opened_under_another_key_than_it_was_given_by(on_disk:
         vector=b"masked",
         seed=b"seed",
     )
-    on_disk.keep_waiting(answer, check=lambda _: None, run_states={}, split="1" * 64)
+    on_disk.keep_waiting(answer, check=lambda _: None, run_states={}, split=Split("1" * 64))
     terms: dict[str, Any] = {"study_limit": LIMIT, "max_attempts": 1}
     with pytest.raises(LedgerError, match="hold-out key"):
-        on_disk.commit_waiting(first, sign=lambda *_: b"signed", split="2" * 64, **terms)
+        on_disk.commit_waiting(first, sign=lambda *_: b"signed", split=Split("2" * 64), **terms)
     assert on_disk.spent() == 0
-    on_disk.commit_waiting(first, sign=lambda *_: b"signed", split="1" * 64, **terms)
+    on_disk.commit_waiting(first, sign=lambda *_: b"signed", split=Split("1" * 64), **terms)
     assert commit(on_disk, second, split="1" * 64)
 
 

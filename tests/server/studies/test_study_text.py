@@ -73,7 +73,7 @@ def test_a_form_asks_questions() -> None:
 def test_a_form_without_questions_trains_with_settings_that_fit() -> None:
     study = parse_study(form_text(replace(FORM, asked="")))
     assert study.trains
-    assert study.training.steps == 120  # of the band, not the default
+    assert study.training.beta1 == 0.0  # of the band, not the default
     assert study.privacy.clipping_norm == 1.0
 
 

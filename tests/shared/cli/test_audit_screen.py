@@ -104,6 +104,19 @@ def test_a_pinned_roster_and_missing_cosignatures_are_said(
     assert " no" in text
 
 
+def test_few_cosignatures_are_said_to_leave_room_for_another_log(
+    recorded: Recorder, report: AuditReport
+) -> None:
+    names = report.participants[:3]
+    few = replace(
+        report, participants=names, cosigned=dict.fromkeys(names[:2], report.leaves), objections={}
+    )
+    for found, said in ((few, True), (report, False)):
+        assert ("share no honest institution" in screen(found, recorded.trust)) == said
+        open_left = report_json(found, recorded.trust)["cosigners_leave_open"]
+        assert (open_left is not None) == said
+
+
 def test_names_move_no_cursor(recorded: Recorder, report: AuditReport) -> None:
     one = InstitutionReport(spent=Spent(), epsilon=0.0, at_most=0.0)
     named = replace(report, institutions={"[red]a\x1b[31m\nb": one}, reason="\x1b[2J")

@@ -10,7 +10,7 @@ from fieldfare.shared.expectation.settings import bands, fitting_settings
 from fieldfare.shared.expectation.strength import PublicNumbers
 from fieldfare.shared.models import model_for
 from fieldfare.shared.privacy.gaussian import mu2_for
-from fieldfare.shared.protocol.plan import plan_for
+from fieldfare.shared.protocol.plan import MOST_MOMENTS, plan_for
 from fieldfare.shared.study.study import Study, load_study
 
 STUDIES: Final = Path(__file__).parents[3] / "studies"
@@ -70,11 +70,14 @@ def test_another_epsilon_and_fewer_cases_are_other_numbers() -> None:
 @pytest.mark.parametrize("kind", ["additive", "mlp"])
 def test_settings_fit_from_the_weakest_signal_on(kind: str) -> None:
     rows = bands()[kind]
-    assert [(b.rarer, b.strength) for b in rows] == sorted({(b.rarer, b.strength) for b in rows})
+    holds = [(b.rarer, b.strength, -(b.entries or 10**9)) for b in rows]
+    assert holds == sorted({*holds})
     assert rows[0].strength == rows[0].rarer == 0
     for row in rows:
-        assert fitting_settings(kind, row.strength, max(row.rarer, 0.001)) == row
-        assert fitting_settings(kind, row.strength, 1 - max(1.01 * row.rarer, 0.001)) == row
+        entries = row.entries or 100_000
+        assert fitting_settings(kind, row.strength, max(row.rarer, 0.001), entries) == row
+        least = 1 - max(1.01 * row.rarer, 0.001)
+        assert fitting_settings(kind, row.strength, least, entries) == row
         assert (row.clipping_norm * 1024) % 1 == 0
         study = home_study(
             training={"steps": row.steps, "learning_rate": row.learning_rate, "beta1": row.beta1},
@@ -93,19 +96,29 @@ def test_settings_fit_from_the_weakest_signal_on(kind: str) -> None:
         (1.2, 0.002, ("centred", 100, 0.075)),
         (3.2, 0.005, ("centred", 100, 0.1)),
         (14.0, 0.02, ("centred", 100, 0.15)),
-        (24.0, 0.047, (None, 120, 0.2)),
+        (24.0, 0.047, ("whitened", 60, 0.075)),
+        (28.0, 0.009, ("whitened", 60, 0.075)),
         (150.0, 0.24, ("whitened", 100, 0.1)),
         (13.0, 0.55, ("centred", 100, 0.15)),
         (45.0, 0.55, ("whitened", 100, 0.1)),
         (13.0, 0.95, ("centred", 100, 0.15)),
     ],
 )
-def test_weak_signals_are_centred_and_even_classes_whitened(
+def test_weak_signals_are_centred_and_others_whitened(
     strength: float, prevalence: float, expected: tuple[str | None, int, float]
 ) -> None:
     found = fitting_settings("additive", strength, prevalence)
     assert found is not None
     assert (found.coordinates, found.steps, found.learning_rate) == expected
+
+
+@pytest.mark.parametrize("prevalence", [0.01, 0.5])
+def test_no_more_is_whitened_than_a_transcript_holds_moments_of(prevalence: float) -> None:
+    wide, widest = (fitting_settings("additive", 40.0, prevalence, d) for d in (1_000, 1_001))
+    assert wide is not None
+    assert widest is not None
+    assert (wide.coordinates, widest.coordinates) == ("whitened", None)
+    assert MOST_MOMENTS >= 1_001 * 1_002 / 2
 
 
 @pytest.mark.parametrize("name", ["five-banks", "twelve-banks", "heart"])

@@ -76,6 +76,6 @@ def test_the_witness_is_in_the_format_that_is_written() -> None:
 
 def test_a_form_names_its_number() -> None:
     said = {one.pattern: str(one.form) for one in (*INSTITUTION_FILES, *COORDINATOR_FILES)}
-    assert said["ledger/ledger.sqlite"] == "SQLite, tables of version 6"
+    assert said["ledger/ledger.sqlite"] == "SQLite, tables of version 8"
     assert said["invitation.json"] == "signed invitation.v2, format 1"
     assert said["keys/holdout"] == "32 bytes"

@@ -334,7 +334,18 @@ class Bench:
         """An institution's answer to `hello` for a run."""
         found = self.custodian(name).describe(self.study.id, run=run, nonce=nonce)
         assert isinstance(found, Described), found
+        if found.question:
+            self.relay(name, found.question)
         return found
+
+    def relay(self, name: str, question: bytes, asked: Sequence[str] = ()) -> Sequence[bytes]:
+        """Take a started custodian's question to others, and their answers back; returns these."""
+        memories = list[bytes]()
+        for other in asked or self.names:
+            answer = self.custodian(other).recall([question], [])
+            memories += () if isinstance(answer, Refusal) else answer
+        self.custodian(name).recall([], memories)
+        return memories
 
     def held(self, name: str) -> HeldKeys:
         """The keys that a custodian has in its memory."""

@@ -29,8 +29,12 @@ from fieldfare.client.institution.open import (
     records_loader,
 )
 from fieldfare.client.journal.journal import Journal
+from fieldfare.client.ledger.budget import Debit
+from fieldfare.client.ledger.pending import Split
+from fieldfare.shared.canonical import bytes_hash
+from fieldfare.shared.privacy.sides import Side
 from fieldfare.shared.protocol.identity import public_hex
-from fieldfare.shared.protocol.messages import IdentitySigner
+from fieldfare.shared.protocol.messages import IdentitySigner, ReleaseKind
 from fieldfare.shared.protocol.roster import Member, Roster
 from fieldfare.shared.protocol.signed_files import offer_roster, offer_study
 from fieldfare.shared.study.study import Study
@@ -204,6 +208,29 @@ def approve_all(coordinator: Coordinator, custodies: Sequence[Custody], study: S
     for custody in custodies:
         kept = coordinator.receive(study, custody.party.institution)
         approve(custody, kept, loaded(custody, study), "tester", NOW)
+
+
+def first_answer(custody: Custody, study: Study, cost: int = 10**9) -> None:
+    """Leave in the ledger what a first training step over its records does."""
+    sums = loaded(custody, study).sums
+    custody.ledger.commit(
+        Debit(
+            study=study.id,
+            run="run-1",
+            step=0,
+            attempt=0,
+            kind=ReleaseKind.TRAINING.value,
+            request=bytes_hash(study.id.encode()),
+            cost=cost,
+            side=Side.TRAINING,
+        ),
+        vector=b"masked",
+        study_limit=10**12,
+        max_attempts=1,
+        sign=lambda _: b"signed",
+        run_states={},
+        split=Split(sums.split, sums.ids.to_bytes()),
+    )
 
 
 def all_bytes(home: Home) -> bytes:

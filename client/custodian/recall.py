@@ -1,0 +1,498 @@
+"""What a start has to hear before it opens anything: what every member remembers of this home.
+
+A home that was restored whole knows nothing of what was lost, and the participants of its next run
+are the coordinator's choice. So a custodian whose ledger no witness elsewhere vouches for asks,
+under a nonce that is fresh with its start, every member that a roster of its home or of an answer
+names (docs/protocol.md, "What every member remembers").
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from fieldfare.client.custodian.cosigning import LEDGER_STATE
+from fieldfare.client.custodian.party import Party
+from fieldfare.client.custodian.peers import Peers, peer_claim, position_of
+from fieldfare.client.custodian.ports import RunEvent
+from fieldfare.client.ledger.budget import Position
+from fieldfare.client.ledger.ledger import Ledger
+from fieldfare.client.ledger.peers import PeerClaim, PeerRows
+from fieldfare.shared.errors import LedgerError, PolicyRefusal, ProtocolError, RefusalCode
+from fieldfare.shared.privacy.protection import Protection
+from fieldfare.shared.protocol.messages import Request, open_envelope, read_unverified
+from fieldfare.shared.protocol.plan import Plan
+from fieldfare.shared.protocol.remembered import (
+    Memory,
+    RecallQuestion,
+    Remembered,
+    room_beside,
+)
+from fieldfare.shared.protocol.roster import COORDINATOR, Hex32, InstitutionId, Roster
+from fieldfare.shared.protocol.signed_files import open_roster
+from fieldfare.shared.run.remembered_check import names, signed_reply
+from fieldfare.shared.run.request_check import check_answerable
+
+RECALL_STATE: Final = ":recall"  # no request can name these: ids hold no colon
+DECISION_STATE: Final = ":recall-decision"
+VOUCHED_STATE: Final = ":vouched"  # where the witness elsewhere lies that began with this ledger
+
+
+T = TypeVar("T", bound="_State")
+
+
+class _State(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+
+
+class RecallStanding(_State):
+    """Whom this start asked and who has answered, for people here.
+
+    Attributes:
+        boot: of the start.
+        asked: every member that has to answer.
+        heard: who did.
+    """
+
+    boot: Hex32
+    asked: tuple[InstitutionId, ...]
+    heard: tuple[InstitutionId, ...] = ()
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Who has not answered."""
+        return tuple(name for name in self.asked if name not in self.heard)
+
+
+class RecallDecision(_State):
+    """What a person here decided about members that do not answer, for one start.
+
+    Attributes:
+        boot: of the start.
+        silent: whose memory this start does without; all that the limits allowed is debited.
+        honest: h: no study since the backup had fewer honest institutions than this in a run; 0:
+            nobody said so.
+    """
+
+    boot: Hex32
+    silent: tuple[InstitutionId, ...] = ()
+    honest: int = 0
+
+    def allows(self, missing: Iterable[str]) -> bool:
+        """Tell whether an opening may go on without these members.
+
+        A run with h honest institutions has h - 1 beside this one, so of h - 2 silent ones and
+        these at least one has answered.
+        """
+        left = set(missing) - set(self.silent)
+        return not left or len(left) <= self.honest - 2
+
+
+def standing_in(content: bytes | None) -> RecallStanding | None:
+    """Return whom the last start asked; None where it asked nobody.
+
+    Raises:
+        LedgerError: it is damaged.
+    """
+    return None if content is None else _parsed(RecallStanding, content)
+
+
+def decision_in(content: bytes | None, boot: str) -> RecallDecision:
+    """Return what a person decided for a start; nothing where it was for another.
+
+    Raises:
+        LedgerError: it is damaged.
+    """
+    found = None if content is None else _parsed(RecallDecision, content)
+    return found if found is not None and found.boot == boot else RecallDecision(boot=boot)
+
+
+def _parsed(kind: type[T], content: bytes) -> T:
+    try:
+        return kind.model_validate_json(content)
+    except ValidationError:
+        raise LedgerError(
+            "expected the state of a recall, found a damaged one: restore the newest copy"
+        ) from None
+
+
+@dataclass(frozen=True)
+class HeardMemory:
+    """A member's memory, its signature verified, and the roster that it pinned, if it has one."""
+
+    remembered: Remembered
+    roster: Roster | None
+
+
+@dataclass
+class Hearing:
+    """What one start has heard so far; in a custodian's memory alone.
+
+    Attributes:
+        boot: 32 bytes that are fresh with the start, hex.
+        memories: by member.
+        unreadable: members that left a last answer that nobody can heed: they are asked again.
+        settled: where the ledger stood when everybody had been heard; None before.
+    """
+
+    boot: str
+    memories: dict[str, HeardMemory] = field(default_factory=dict)
+    unreadable: set[str] = field(default_factory=set)
+    settled: Position | None = None
+
+
+@dataclass(frozen=True)
+class ApprovedHere:
+    """What a custodian knows of the studies that people here approved.
+
+    Attributes:
+        plan: of a study; None for one that is not approved here.
+        live: openings of a study whose keys are in this memory.
+    """
+
+    plan: Callable[[str], Plan | None]
+    live: Callable[[str], frozenset[str]]
+
+
+@dataclass(frozen=True)
+class AnyRoster:
+    """Keys of any roster that this home knows: for what was signed before a key was replaced."""
+
+    rosters: Sequence[Roster]
+
+    def verify(self, signer: str, signature: bytes, content: bytes) -> None:
+        """Check a signature by the newest roster whose key made it.
+
+        Raises:
+            ProtocolError: none of them made it.
+        """
+        for roster in self.rosters[:-1]:
+            try:
+                return roster.verify(signer, signature, content)
+            except ProtocolError:
+                continue
+        return self.rosters[-1].verify(signer, signature, content)
+
+
+@dataclass(frozen=True)
+class Recall:
+    """Asks every member what it remembers of this institution, and answers others that ask.
+
+    *Formal Guarantees.* Once it is settled, and of a ledger that was restored whole: every release
+    of a lost history that an honest member answered is debited here, or this custodian answers
+    nothing any more. A sum that names this institution can be read only where some honest member
+    answered it, and every member that a roster of this home, or of an answer, names has been heard.
+    Against coordinator and t members: they can withhold, and then nothing opens.
+
+    Edge cases:
+        | what happens | then |
+        |---|---|
+        | a witness elsewhere agreed, which lay there when all were heard | nobody is asked |
+        | a witness was moved elsewhere since | everybody is asked once: it may have been restored |
+        | an answer under another start, for another asker, with another's signature | not heard |
+        | an answer lists what nobody honest lists | not heard |
+        | a member is silent | no opening, unless a person here decides for this start |
+        | an own reply that the ledger lacks | nothing leaves any more |
+        | a request that the ledger lacks, of a study that is not approved here | not heard |
+        | an answer names a roster with more members | they are asked too |
+        | a member that left signed its last answer | it counts for what it saw until then |
+        | peers that were restored unawares | are among the t |
+    """
+
+    party: Party
+    ledger: Ledger
+    peers: Peers
+
+    # -- this institution asks ----------------------------------------------------------
+
+    def question(self, hearing: Hearing) -> bytes:
+        """Return what this start asks of all members, signed; nothing where it has been told.
+
+        Raises:
+            LedgerError: the ledger cannot be read or written.
+        """
+        if self._settled(hearing):
+            return b""
+        members = tuple(sorted(self._asked(hearing)))
+        standing = standing_in(self.ledger.run_state(LEDGER_STATE, RECALL_STATE))
+        if standing is None or standing.boot != hearing.boot:
+            self._write_down(hearing)
+        own = self.party.institution
+        return self.party.sign(RecallQuestion(institution=own, boot=hearing.boot, members=members))
+
+    def take(
+        self,
+        answers: Sequence[bytes],
+        hearing: Hearing,
+        here: ApprovedHere,
+    ) -> None:
+        """Take what members remember: debit what this ledger lacks, stop where it is behind.
+
+        Args:
+            answers: signed memories, as the coordinator relays them.
+            hearing: of this start; adds to it.
+            here: the studies that are approved.
+
+        Raises:
+            PolicyRefusal: RECALL_WANTED: not everybody has been heard.
+            LedgerError: this ledger is behind, or it or the log cannot be written.
+        """
+        wanted = (self.party.institution, hearing.boot)
+        read = (one for one in map(_read, answers) if one is not None)
+        waiting = [one for one in read if (one.body.asker, one.body.boot) == wanted]
+        known = -1
+        while waiting and known != len(hearing.memories):  # a roster in one lets others be verified
+            known = len(hearing.memories)
+            waiting = [one for one in waiting if not self._hear(one, hearing, here)]
+        keys = AnyRoster(self._rosters(hearing))
+        for name, memory in self._last_answers(hearing).items():
+            try:
+                self._heed(name, Remembered.from_text(memory.remembered), keys, here)
+            except (PolicyRefusal, ProtocolError) as error:
+                self.peers.decisions.refused(error.code, f"the last answer of {name}: {error}")
+                hearing.unreadable.add(name)
+        self._write_down(hearing)
+        self.check(hearing)
+
+    def check(self, hearing: Hearing) -> None:
+        """Let nothing be opened before every member has been heard.
+
+        Raises:
+            PolicyRefusal: RECALL_WANTED.
+            LedgerError: the ledger cannot be read.
+        """
+        if not self._settled(hearing):
+            missing = ", ".join(sorted(self._asked(hearing) - set(hearing.memories)))
+            raise PolicyRefusal(
+                RefusalCode.RECALL_WANTED,
+                "expected what every member remembers of this institution since this custodian was "
+                f"started, found nothing from {missing}: have them connect, keep the witness on "
+                "another disk, or decide: fieldfare institution ledger recall",
+            )
+
+    def _settled(self, hearing: Hearing) -> bool:
+        if self.party.protection is not Protection.EXACT or hearing.settled is not None:
+            return True
+        place, ledger = self.ledger.witness_elsewhere.encode(), self.ledger
+        if ledger.witnessed and ledger.run_state(LEDGER_STATE, VOUCHED_STATE) == place:
+            hearing.settled = ledger.position()
+            return True
+        missing = self._asked(hearing) - set(hearing.memories)
+        decided = ledger.run_state(LEDGER_STATE, DECISION_STATE) if missing else None
+        if not decision_in(decided, hearing.boot).allows(missing):
+            return False
+        hearing.settled = ledger.position()
+        if place:
+            ledger.put_run_state(LEDGER_STATE, VOUCHED_STATE, place)
+        return True
+
+    def _write_down(self, hearing: Hearing) -> None:
+        asked = tuple(sorted(self._asked(hearing)))
+        heard = tuple(name for name in asked if name in hearing.memories)
+        standing = RecallStanding(boot=hearing.boot, asked=asked, heard=heard)
+        content = standing.model_dump_json().encode()
+        if content != self.ledger.run_state(LEDGER_STATE, RECALL_STATE):
+            self.ledger.put_run_state(LEDGER_STATE, RECALL_STATE, content)
+
+    # -- who is asked -------------------------------------------------------------------
+
+    def _rosters(self, hearing: Hearing) -> list[Roster]:
+        """Return every roster of this home and of what was heard, the newest first."""
+        heard = (one.roster for one in hearing.memories.values() if one.roster is not None)
+        found = {one.hash: one for one in (self.party.roster, *self.party.rosters, *heard)}
+        return sorted(found.values(), key=lambda one: one.version, reverse=True)
+
+    def _asked(self, hearing: Hearing) -> frozenset[str]:
+        named = {name for roster in self._rosters(hearing) for name in roster.ids}
+        return frozenset(named - {self.party.institution} - set(self._last_answers(hearing)))
+
+    def _last_answers(self, hearing: Hearing) -> dict[str, Memory]:
+        """Return the last answers of members that left, by who signed them."""
+        rosters, found = self._rosters(hearing), dict[str, Memory]()
+        heard = (one for each in hearing.memories.values() for one in each.remembered.last_answers)
+        for content in (*self.party.last_answers, *heard):
+            memory = _read(content)
+            if memory is None or memory.body.asker:
+                continue
+            if memory.body.institution in {*rosters[0].ids, *hearing.unreadable}:
+                continue
+            if self._signed(memory, rosters):
+                found[memory.body.institution] = memory.body
+        return found
+
+    def _signed(self, memory: "_ReadMemory", rosters: Sequence[Roster]) -> bool:
+        """Tell whether its member signed it, by the key on the newest roster that names it."""
+        name = memory.body.institution
+        roster = next((one for one in rosters if name in one.ids), None)
+        if roster is None:
+            return False
+        try:
+            opened = open_envelope(memory.content, Memory, roster, self.party.protection)
+        except ProtocolError:
+            return False
+        return opened.signer == name
+
+    # -- what they remember -------------------------------------------------------------
+
+    def _hear(
+        self,
+        memory: "_ReadMemory",
+        hearing: Hearing,
+        here: ApprovedHere,
+    ) -> bool:
+        """Take one answer; False where nobody here can believe it, or not yet."""
+        rosters, name = self._rosters(hearing), memory.body.institution
+        if not self._signed(memory, rosters):
+            return False
+        try:
+            remembered = Remembered.from_text(memory.body.remembered)
+            roster = self._roster_in(remembered)
+            keys = AnyRoster([*([roster] if roster else []), *rosters])
+            self._heed(name, remembered, keys, here)
+        except (PolicyRefusal, ProtocolError) as error:
+            self.peers.decisions.refused(error.code, f"{name} was not heard: {error}")
+            return False
+        hearing.memories[name] = HeardMemory(remembered, roster)
+        return True
+
+    def _roster_in(self, remembered: Remembered) -> Roster | None:
+        own = self.party.roster
+        if not remembered.roster:
+            return None
+        return open_roster(remembered.roster, own.roster_key or own.coordinator)
+
+    def _heed(
+        self,
+        by: str,
+        remembered: Remembered,
+        keys: AnyRoster,
+        here: ApprovedHere,
+    ) -> None:
+        own = self.party.institution
+        for content in remembered.replies:
+            reply = signed_reply(content, keys, self.party.protection)
+            if reply.institution == own:
+                self.peers.check_shown("", "", position_of(reply), content)
+        with self.ledger.peers() as rows:
+            claims = self._claims(rows, by, remembered.requests, keys, here)
+            for study, (plan, told) in claims.items():
+                for one in rows.debit_told(told, study, plan.study_limit):
+                    rule = f"debited as {by} remembers it and this ledger knew nothing of it"
+                    self.peers.decisions.noted(
+                        RunEvent.TOLD, study, one.debit.run, one.debit.request, rule
+                    )
+
+    def _claims(
+        self,
+        rows: PeerRows,
+        by: str,
+        requests: Sequence[bytes],
+        keys: AnyRoster,
+        here: ApprovedHere,
+    ) -> Mapping[str, tuple[Plan, list[PeerClaim]]]:
+        """Return what this ledger lacks of the requests, by study."""
+        found: dict[str, tuple[Plan, list[PeerClaim]]] = {}
+        for content in requests:
+            opened = open_envelope(content, Request, keys, self.party.protection)
+            request = opened.body
+            if opened.signer != COORDINATOR or not names(request, by):
+                raise ProtocolError("expected requests of the coordinator that their sender is in")
+            if not names(request, self.party.institution) or rows.holds(request.hash):
+                continue
+            plan = here.plan(request.study)
+            if plan is None:
+                raise PolicyRefusal(
+                    RefusalCode.RECALL_WANTED,
+                    f"a request of study {request.study} was opened in this institution's name, "
+                    "which is not approved here: approve it, so that what it cost can be debited",
+                )
+            if request.opening in here.live(request.study):
+                continue
+            cost = check_answerable(plan, request).cost
+            claim = peer_claim(plan, content, request, cost, by=by)
+            found.setdefault(request.study, (plan, []))[1].append(claim)
+        return found
+
+    # -- others ask ---------------------------------------------------------------------
+
+    def answer(self, questions: Sequence[bytes]) -> tuple[bytes, ...]:
+        """Return what is remembered here of each member that asks; of nobody else.
+
+        Raises:
+            LedgerError: the ledger cannot be read.
+        """
+        askers = [one for one in map(self._asker, questions) if one is not None]
+        if not askers:
+            return ()
+        with self.ledger.peers() as rows:
+            opened, seen = self._requests(rows), rows.replies()
+        found = []
+        for asker in askers:
+            name = asker.institution
+            remembered = Remembered(
+                tuple(content for content, request in opened if names(request, name)),
+                (seen[name],) if name in seen else (),
+                self.party.roster_offer,
+                self.party.last_answers,
+            ).within(room_beside(len(asker.members)))
+            memory = Memory(
+                institution=self.party.institution,
+                asker=name,
+                boot=asker.boot,
+                remembered=remembered.to_text(),
+            )
+            found.append(self.party.sign(memory))
+        return tuple(found)
+
+    def last_answer(self) -> bytes:
+        """Return what is remembered here of everybody: the last word of who leaves.
+
+        Raises:
+            LedgerError: the ledger cannot be read.
+        """
+        with self.ledger.peers() as rows:
+            opened, seen = self._requests(rows), rows.replies()
+        requests = tuple(content for content, _ in opened)
+        remembered = Remembered(requests, tuple(seen.values())).within(room_beside(1))
+        own = self.party.institution
+        memory = Memory(institution=own, asker="", boot="", remembered=remembered.to_text())
+        return self.party.sign(memory)
+
+    def _asker(self, content: bytes) -> RecallQuestion | None:
+        """Return the question of a member; None for anybody else's."""
+        try:
+            opened = open_envelope(
+                content, RecallQuestion, self.party.roster, self.party.protection
+            )
+        except ProtocolError:
+            return None
+        own = opened.body.institution == self.party.institution
+        return None if own or opened.signer != opened.body.institution else opened.body
+
+    def _requests(self, rows: PeerRows) -> list[tuple[bytes, Request]]:
+        """Return every request that was debited here and still verifies, the newest first."""
+        found = []
+        for content in rows.requests():
+            try:
+                found.append((content, self.party.from_coordinator(content, Request).body))
+            except ProtocolError:  # under a key that is no more: nobody could check it
+                continue
+        return found
+
+
+@dataclass(frozen=True)
+class _ReadMemory:
+    """A memory as it was parsed, its signature not yet looked at."""
+
+    content: bytes
+    body: Memory
+
+
+def _read(content: bytes) -> _ReadMemory | None:
+    try:
+        return _ReadMemory(content, read_unverified(content, Memory))
+    except ProtocolError:
+        return None
