@@ -86,8 +86,9 @@ def _few(most: int) -> int:
 
 def _some(few: Values, most: int) -> Values:
     """Return few values, or where fewer knots are wanted those at even places, ends included."""
-    count = min(len(few), _few(most))
-    return few[np.rint(np.linspace(0, len(few) - 1, count)).astype(int)]
+    places = np.linspace(0, len(few) - 1, min(len(few), _few(most)))
+    some: Values = few[np.rint(places).astype(int)]
+    return some
 
 
 def even_numeric(
