@@ -6,9 +6,9 @@ killed, restored from a backup, or run twice. A state in which a promise is brok
 """
 
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from itertools import product
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import combinations, product
 
 from tests.security.protocol_model.parties import (
     Custodian,
@@ -18,92 +18,9 @@ from tests.security.protocol_model.parties import (
     Rules,
     Statements,
 )
-from tests.security.protocol_model.terms import (
-    PRIME,
-    Form,
-    Row,
-    Symbol,
-    noise_views,
-    reads_alone,
-    requests_seen,
-    views,
-)
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """What a search covers.
-
-    Attributes:
-        honest: institutions that follow the rules.
-        colluders: institutions whose keys the coordinator has.
-        unknown: colluders whose keys nobody compared.
-        sets: the sets of participants that the coordinator may ask for.
-        tolerance: t.
-        openings: how many in all; runs: in how many runs.
-        steps: of each run; attempts: at each step.
-        choices: different vectors that a colluder signs for one request.
-        restarts: kills of custodians.
-        restores: homes replaced by a backup; clones: second copies started from a backup.
-        copies_of_memory: second copies of a running custodian, memory included.
-        heads: the coordinator also has heads co-signed, true and forged.
-    """
-
-    honest: tuple[str, ...]
-    colluders: tuple[str, ...]
-    sets: tuple[tuple[str, ...], ...]
-    unknown: tuple[str, ...] = ()
-    tolerance: int = 1
-    openings: int = 1
-    runs: int = 1
-    steps: int = 1
-    attempts: int = 1
-    choices: int = 1
-    restarts: int = 0
-    restores: int = 0
-    clones: int = 0
-    copies_of_memory: int = 0
-    heads: bool = False
-
-
-@dataclass(frozen=True)
-class State:
-    """What everybody holds.
-
-    Attributes:
-        copies: the custodians that run.
-        answers: all answers to hello, by institution and number.
-        openings: in order.
-        vectors: every first message of an honest institution: whose, to what, the masked form.
-        opened: streams whose seeds were opened.
-        replies: second messages: whose, to what, over which statements.
-        choices: vectors of colluders: whose, to what, its number, and whether an answer to R could
-            be read before it was chosen.
-        backups: of homes.
-        spent: kills, restores, clones and copies so far.
-    """
-
-    copies: tuple[Custodian, ...]
-    answers: frozenset[tuple[str, int]] = frozenset()
-    openings: tuple[Opening, ...] = ()
-    vectors: tuple[tuple[str, Request, Form], ...] = ()
-    opened: frozenset[Symbol] = frozenset()
-    replies: frozenset[tuple[str, Request, Statements]] = frozenset()
-    choices: frozenset[tuple[str, Request, int, bool]] = frozenset()
-    backups: frozenset[tuple[str, Disk]] = frozenset()
-    spent: tuple[int, int, int, int] = (0, 0, 0, 0)
-
-    def seen(self, more: frozenset[Symbol] = frozenset()) -> tuple[Row, ...]:
-        """Return what can be worked out of all vectors; `more` is known besides."""
-        return views(tuple(form for _, _, form in self.vectors), self.opened | more)
-
-    def with_copy(self, index: int, copy: Custodian) -> "State":
-        """Return it with one custodian replaced."""
-        return replace(self, copies=(*self.copies[:index], copy, *self.copies[index + 1 :]))
-
-
-def _stream(vector: int) -> Symbol:
-    return Symbol("stream", "", (vector,))
+from tests.security.protocol_model.promises import broken_promise
+from tests.security.protocol_model.states import Bounds, State, stream
+from tests.security.protocol_model.terms import PRIME, Form, Symbol, requests_seen
 
 
 def _mask(pair: tuple[str, str], request: Request) -> Symbol:
@@ -112,7 +29,7 @@ def _mask(pair: tuple[str, str], request: Request) -> Symbol:
 
 @dataclass(frozen=True)
 class Search:
-    """All moves of the other side, and the promises that no state may break."""
+    """All moves of the other side."""
 
     rules: Rules
     bounds: Bounds
@@ -121,62 +38,133 @@ class Search:
 
     def start(self) -> State:
         """Return the state before anything was sent."""
-        return State(tuple(Custodian(name) for name in self.bounds.honest))
+        newest = max(len(self.bounds.rosters) - 1, 0)
+        rosters = dict.fromkeys(self.bounds.confirmed, newest)
+        return State(
+            tuple(Custodian(name, Disk(roster=rosters.get(name, 0))) for name in self.bounds.honest)
+        )
 
     def moves(self, state: State) -> Iterator[tuple[str, State]]:
         """Yield every possible next state with what leads to it."""
         for index, copy in enumerate(state.copies):
+            yield from self._confirm(state, index, copy)
+            yield from self._ask(state, index, copy)
             yield from self._hello(state, index, copy)
             yield from self._agree(state, index, copy)
             yield from self._answer(state, index, copy)
             yield from self._open(state, index, copy)
-            yield from self._accept(state, index, copy)
             yield from self._cosign(state, index, copy)
             yield from self._faults(state, index, copy)
         yield from self._openings(state)
         yield from self._choose(state)
+        for index, copy in enumerate(state.copies):
+            yield from self._accept(state, index, copy)
+
+    def _confirm(self, state: State, index: int, copy: Custodian) -> Iterator[tuple[str, State]]:
+        disk = copy.disk._replace(roster=copy.disk.roster + 1)
+        if disk.roster < len(self.bounds.rosters):
+            after = state.with_copy(index, copy._replace(disk=disk))
+            yield f"{copy.institution} confirms roster {disk.roster}", after
+
+    def _ask(self, state: State, index: int, copy: Custodian) -> Iterator[tuple[str, State]]:
+        if copy.heard or not self.rules.everyone_asked:
+            return
+        own = copy.institution
+        if own in self.bounds.witnesses:
+            left = {request for name, request, _ in state.replies if name == own}
+            if left <= copy.disk.debited:
+                yield f"{own} asks its witness", state.with_copy(index, copy.has_heard(frozenset()))
+            return
+        for peers in self._answerers(state, copy):
+            told, shown = set[Request](), set[Request]()
+            for peer in peers:
+                waiting = peer.waits_with(own) if self.rules.waiting_told else frozenset()
+                told |= peer.remembers(own) | waiting
+                shown |= peer.saw(own)
+            if shown <= copy.disk.debited:
+                names = "".join(sorted(peer.institution for peer in peers))
+                after = state.with_copy(index, copy.has_heard(frozenset(told)))
+                yield f"{own} is told by {names or 'nobody'} what it did", after
+
+    def _answerers(self, state: State, copy: Custodian) -> Iterator[tuple[Custodian, ...]]:
+        """Yield the honest copies that may be all who answer; a colluder remembers nothing."""
+        others = [name for name in self.bounds.honest if name != copy.institution]
+        lost = [set(some) for n in range(self.rules.absent + 1) for some in combinations(others, n)]
+        for absent, *peers in product(lost, *(state.copies_of(name) for name in others)):
+            there = [peer for peer in peers if peer.institution not in absent]
+            asked, more = frozenset[str](), self.bounds.named(copy.disk.roster)
+            while more - asked:
+                asked |= more
+                rosters = [p.disk.roster for p in there if p.institution in asked]
+                if self.rules.rosters_told:
+                    more = frozenset(n for roster in rosters for n in self.bounds.roster(roster))
+            yield tuple(peer for peer in there if peer.institution in asked)
 
     def _hello(self, state: State, index: int, copy: Custodian) -> Iterator[tuple[str, State]]:
         if copy.answer is not None or len(state.openings) >= self.bounds.openings:
             return
+        if self.rules.everyone_asked and not copy.heard:
+            return  # no offer of its keys would follow
         given = sum(name == copy.institution for name, _ in state.answers)
         number = given if self.rules.keys_in_memory else 0  # an approval's keys stayed the same
-        after = state.with_copy(index, replace(copy, answer=number))
+        after = state.with_copy(index, copy._replace(answer=number))
         answers = state.answers | {(copy.institution, number)}
-        yield f"{copy.institution} answers hello", replace(after, answers=answers)
+        yield f"{copy.institution} answers hello", after._replace(answers=answers)
 
     def _openings(self, state: State) -> Iterator[tuple[str, State]]:
         if len(state.openings) >= self.bounds.openings:
             return
-        begun = {opening.run for opening in state.openings}
-        runs = range(min(len(begun) + 1, self.bounds.runs))
-        for run, names in product(runs, self.bounds.sets):
+        for (run, study), names in product(self._runs(state), self.bounds.sets):
             given = [
                 [(n, 0)] if n in self.bounds.colluders else [a for a in state.answers if a[0] == n]
                 for n in names
             ]
             for answers in product(*given):
-                opening = Opening(len(state.openings), run, answers)
-                yield f"opening {names}", replace(state, openings=(*state.openings, opening))
+                opening = Opening(len(state.openings), run, study, answers)
+                yield (
+                    f"opening {names} of run {run}, study {study}",
+                    state._replace(openings=(*state.openings, opening)),
+                )
+
+    def _runs(self, state: State) -> list[tuple[int, int]]:
+        """Return the runs that there are and one more, of each study that there is and one more."""
+        begun = {opening.run: opening.study for opening in state.openings}
+        studies = range(min(len(set(begun.values())) + 1, self.bounds.studies))
+        more = [(len(begun), study) for study in studies]
+        return [*begun.items(), *more] if len(begun) < self.bounds.runs else [*begun.items()]
 
     def _agree(self, state: State, index: int, copy: Custodian) -> Iterator[tuple[str, State]]:
         verified = frozenset((*self.bounds.honest, *self.bounds.colluders)) - {*self.bounds.unknown}
         for opening in state.openings:
-            if not copy.may_agree(self.rules, opening, verified, self.bounds.tolerance):
+            listed = set(opening.participants) <= set(self.bounds.roster(copy.disk.roster))
+            if not listed or not copy.may_agree(
+                self.rules, opening, verified, self.bounds.tolerance
+            ):
                 continue
             peers = [self._offering(state, opening, n, i) for n, i in opening.answers]
             if any(peer is None for peer in peers):
                 continue  # an offer is missing: nobody can sign it for them
-            told = frozenset(
-                request
-                for peer in peers
-                if peer is not None and peer.institution not in ("", copy.institution)
-                for request in peer.disk.debited
-                if copy.institution in request.participants
-            )
+            told, shown = self._lists(copy, opening, peers)
+            if self.rules.peers_tell and self._is_behind(copy, opening, shown):
+                continue
             seen = requests_seen(state.seen(), copy.institution)
             after = copy.agreed(self.rules, opening, told, seen)
             yield f"{copy.institution} agrees", state.with_copy(index, after)
+
+    def _is_behind(self, copy: Custodian, opening: Opening, shown: frozenset[Request]) -> bool:
+        lacks = shown - copy.disk.debited
+        return any(self.rules.over_studies or r.study == opening.study for r in lacks)
+
+    def _lists(
+        self, copy: Custodian, opening: Opening, peers: Iterable[Custodian | None]
+    ) -> tuple[frozenset[Request], frozenset[Request]]:
+        """Return what the other offers list of a custodian: its requests, and its own replies."""
+        own, told, shown = copy.institution, set[Request](), set[Request]()
+        for peer in peers:
+            if peer is not None and peer.institution not in ("", own):
+                told |= peer.remembers(own, opening.study)
+                shown |= peer.saw(own)
+        return frozenset(told), frozenset(shown)
 
     def _offering(self, state: State, opening: Opening, name: str, answer: int) -> Custodian | None:
         """Return the copy that signs a participant's offer; an empty one for a colluder."""
@@ -197,12 +185,13 @@ class Search:
                 request = Request(opening, step, attempt, names)
                 known = set(names) <= set(opening.participants)
                 if known and copy.may_answer(self.rules, request, self.bounds.tolerance):
-                    number = len(state.vectors)
-                    sent = (copy.institution, request, self._form(copy, request, number))
+                    number = sum(who == copy.institution for who, *_ in state.vectors)
+                    form = self._form(copy, request, number)
+                    sent = (copy.institution, number, request, form)
                     after = state.with_copy(index, copy.answered(self.rules, request, number))
                     yield (
                         f"{copy.institution} answers {request.place} of {names}",
-                        replace(after, vectors=(*state.vectors, sent)),
+                        after._replace(vectors=tuple(sorted((*state.vectors, sent)))),
                     )
 
     def _form(self, copy: Custodian, request: Request, number: int) -> Form:
@@ -215,11 +204,11 @@ class Search:
             low, high = sorted((own, peer))
             form[_mask((low, high), request)] = 1 if own == low else PRIME - 1
         if self.rules.commit_first:
-            form[_stream(number)] = 1
+            form[stream(own, number)] = 1
         return tuple(sorted(form.items()))
 
     def _choose(self, state: State) -> Iterator[tuple[str, State]]:
-        for request in {request for _, request, _ in state.vectors}:
+        for request in {request for _, _, request, _ in state.vectors}:
             for name in set(request.participants) & set(self.bounds.colluders):
                 made = [c for c in state.choices if c[:2] == (name, request)]
                 if len(made) < self.bounds.choices:
@@ -229,13 +218,13 @@ class Search:
                     choice = (name, request, len(made), rushed)
                     yield (
                         f"{name} chooses its vector",
-                        replace(state, choices=state.choices | {choice}),
+                        state._replace(choices=state.choices | {choice}),
                     )
 
     def _all_statements(self, state: State, request: Request) -> Iterator[Statements]:
         """Yield every way to name one vector for each participant of R."""
         options = [
-            [n for n, (who, to, _) in enumerate(state.vectors) if (who, to) == (name, request)]
+            [number for who, number, to, _ in state.vectors if (who, to) == (name, request)]
             if name in self.bounds.honest
             else [number for who, to, number, _ in state.choices if (who, to) == (name, request)]
             for name in request.participants
@@ -244,6 +233,8 @@ class Search:
             yield tuple(zip(request.participants, numbers, strict=True))
 
     def _open(self, state: State, index: int, copy: Custodian) -> Iterator[tuple[str, State]]:
+        if self.rules.everyone_asked and self.rules.asks_before_opening and not copy.heard:
+            return
         for pending in copy.disk.pending:
             for statements in self._all_statements(state, pending.request):
                 if not copy.may_open(self.rules, pending, statements):
@@ -252,16 +243,17 @@ class Search:
                 after = state.with_copy(index, copy.opened(pending, statements))
                 yield (
                     f"{copy.institution} opens",
-                    replace(
-                        after,
-                        opened=state.opened | {_stream(pending.vector)},
+                    after._replace(
+                        opened=state.opened | {stream(copy.institution, pending.vector)},
                         replies=state.replies | {reply},
                     ),
                 )
 
     def _accept(self, state: State, index: int, copy: Custodian) -> Iterator[tuple[str, State]]:
+        if not self.bounds.sums_shown:
+            return
         done = dict(copy.disk.accepted)
-        for request in {r for who, r, _ in state.vectors if who == copy.institution} - set(done):
+        for request in {r for who, _, r, _ in state.vectors if who == copy.institution} - set(done):
             for statements in self._all_statements(state, request):
                 whole = not self.rules.commit_first or all(
                     (name, request, statements) in state.replies
@@ -282,114 +274,41 @@ class Search:
     def _faults(self, state: State, index: int, copy: Custodian) -> Iterator[tuple[str, State]]:
         kills, restores, clones, doubles = state.spent
         bounds = self.bounds
+        if bounds.faulty and copy.institution not in bounds.faulty:
+            return
         if kills < bounds.restarts and copy != copy.started_again():
             after = state.with_copy(index, copy.started_again())
             yield (
                 f"{copy.institution} is killed",
-                replace(after, spent=(kills + 1, restores, clones, doubles)),
+                after._replace(spent=(kills + 1, restores, clones, doubles)),
             )
         wanted = bounds.restores + bounds.clones
+        sole = all(other.heard for other in state.copies) or not bounds.one_at_a_time
         if len(state.backups) < wanted:
             kept = state.backups | {(copy.institution, copy.disk)}
             if kept != state.backups:
-                yield f"{copy.institution} is backed up", replace(state, backups=kept)
+                yield f"{copy.institution} is backed up", state._replace(backups=kept)
         for name, disk in state.backups:
             if name != copy.institution:
                 continue
-            if restores < bounds.restores:
+            if restores < bounds.restores and sole:
                 after = state.with_copy(index, copy.started_again(disk))
                 yield (
                     f"{name} is restored",
-                    replace(after, spent=(kills, restores + 1, clones, doubles)),
+                    after._replace(spent=(kills, restores + 1, clones, doubles)),
                 )
             if clones < bounds.clones:
-                second = replace(state, copies=(*state.copies, copy.started_again(disk)))
+                second = state._replace(copies=(*state.copies, copy.started_again(disk)))
                 yield (
                     f"{name} is cloned",
-                    replace(second, spent=(kills, restores, clones + 1, doubles)),
+                    second._replace(spent=(kills, restores, clones + 1, doubles)),
                 )
         if doubles < bounds.copies_of_memory and copy.keys:
-            second = replace(state, copies=(*state.copies, copy))
+            second = state._replace(copies=(*state.copies, copy))
             yield (
                 f"{copy.institution} is copied with its memory",
-                replace(second, spent=(kills, restores, clones, doubles + 1)),
+                second._replace(spent=(kills, restores, clones, doubles + 1)),
             )
-
-    # -- promises -----------------------------------------------------------------------
-
-    def broken(self, state: State) -> str:
-        """Return the first promise that a state breaks; nothing where all hold."""
-        checks = (
-            self._lone_reply,
-            self._undebited,
-            self._forgotten,
-            self._rushed,
-            self._two_sums,
-            self._two_stories,
-            self._thief,
-        )
-        return next((word for check in checks if (word := check(state))), "")
-
-    def _lone_reply(self, state: State) -> str:
-        seen = state.seen()
-        alone = any(reads_alone(seen, name) for name in self.bounds.honest)
-        return "a sum of one institution" if alone else ""
-
-    def _undebited(self, state: State) -> str:
-        """Every view of an institution's noise is a request that it, or an honest peer, knows."""
-        seen = state.seen()
-        debited = {request for copy in state.copies for request in copy.disk.debited}
-        for name in self.bounds.honest:
-            known = {request for request in debited if name in request.participants}
-            if noise_views(seen, name) > len(known):
-                return "a release without a debit"
-        return ""
-
-    def _forgotten(self, state: State) -> str:
-        """Who has agreed knows of everything of it that had been seen by then."""
-        forgot = any(not copy.due <= copy.disk.debited for copy in state.copies)
-        return "a debit that a restored ledger lacks" if forgot else ""
-
-    def _rushed(self, state: State) -> str:
-        late = {
-            (name, request, number) for name, request, number, rushed in state.choices if rushed
-        }
-        taken = (
-            (name, request, number)
-            for copy in state.copies
-            for request, statements in copy.disk.accepted
-            for name, number in statements
-        )
-        return "a vector chosen after the others were read" if late & set(taken) else ""
-
-    def _two_sums(self, state: State) -> str:
-        found: dict[Request, Statements] = {}
-        for copy in state.copies:
-            for request, statements in copy.disk.accepted:
-                if found.setdefault(request, statements) != statements:
-                    return "two sums of one request"
-        return ""
-
-    def _two_stories(self, state: State) -> str:
-        logs = [copy.disk.cosigned for copy in state.copies]
-        same = all(a[: len(b)] == b[: len(a)] for a in logs for b in logs)
-        return "" if same else "two co-signed stories"
-
-    def _thief(self, state: State) -> str:
-        """Whoever copies one home, now, and has all vectors, reads nobody alone."""
-        for copy in state.copies:
-            own = copy.institution
-            masks = {
-                s
-                for _, request, form in state.vectors
-                if request.opening in copy.disk.keys
-                for s, _ in form
-                if s.kind == "mask" and own in s.owner.split("|")
-            }
-            streams = {_stream(pending.vector) for pending in copy.disk.pending}
-            if reads_alone(state.seen(frozenset(masks | streams)), own):
-                return "a stolen home opens a reply"
-        return ""
 
 
 @dataclass(frozen=True)
@@ -436,7 +355,7 @@ def explore(
     queue = deque([first])
     while queue:
         state = queue.pop() if deep else queue.popleft()
-        broken = search.broken(state)
+        broken = broken_promise(bounds, state)
         if broken and promise in ("", broken):
             return Found(broken, _trace(came_from, state), len(came_from))
         for move, after in search.moves(state):

@@ -8,7 +8,7 @@ combination that cancels by accident of the prime is one in 2^31.
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 PRIME: Final = 2**31 - 1
 
@@ -88,7 +88,7 @@ def noise_views(seen: Sequence[Row], owner: str) -> int:
     return len(reduced(own, lambda _: False))
 
 
-def requests_seen(seen: Collection[Row], owner: str) -> frozenset[object]:
+def requests_seen(seen: Collection[Row], owner: str) -> frozenset[Any]:
     """Return the requests of whose answers by an institution something was worked out."""
     return frozenset(
         s.which[0] for row in seen for s in row if (s.kind, s.owner) == ("noise", owner)
