@@ -90,7 +90,8 @@ class Search:
         """Yield the honest copies that may be all who answer; a colluder remembers nothing."""
         others = [name for name in self.bounds.honest if name != copy.institution]
         lost = [set(some) for n in range(self.rules.absent + 1) for some in combinations(others, n)]
-        for absent, *peers in product(lost, *(state.copies_of(name) for name in others)):
+        running = product(*(state.copies_of(name) for name in others))
+        for absent, peers in product(lost, running):
             there = [peer for peer in peers if peer.institution not in absent]
             asked, more = frozenset[str](), self.bounds.named(copy.disk.roster)
             while more - asked:
