@@ -80,6 +80,9 @@ HARDLY_ON: Final = Sign("R21", 0, 0.1, NOT_ON.words)
 NOT_PASSED_ON: Final = Sign(
     "R37_share", 0, 0.5, "no more than {value:.0%} of what comes in is handed on to one person"
 )
+NO_FEW_PAYERS: Final = Sign(
+    "R38", 0, 4, "no two people pay in again and again ({value:.0f} times beside the most frequent)"
+)
 BOTH_WAYS: Final = Sign(
     "R36", 3, np.inf, "{value:.0f} people pay the holder and are paid by the holder"
 )
@@ -94,6 +97,7 @@ PAID_WAGES: Final = Sign("R27", 1, np.inf, "wages come in")
 DECLARED: Final = Sign("R18", 0, 0.05, "hardly anything comes in beside wages and benefits")
 NO_FEES: Final = Sign("R28", 0, 0, "no agency or recruiter is paid")
 FAMILY_ABROAD: Final = Sign("R29", 1, 3, "money abroad goes to no more than {value:.0f}")
+HARDLY_ABROAD: Final = Sign("R29", 0, 1, "hardly any money goes abroad")
 NONE_ABROAD: Final = Sign("R29", 0, 0, "no money goes abroad")
 NO_ADVERTISING: Final = Sign("R13", 0, 1, "there is no regular advertising")
 STAYS_AWAY: Final = Sign("R07_payments", 1, np.inf, "lodging is paid")
@@ -120,7 +124,7 @@ READINGS: Final = (
     ),
     Reading(
         "tours, keeps the income",
-        (STAYS_AWAY, CITIES, HALF_STAYS, FULL_LIFE, NEW_PAYERS, SPREAD, NOT_ON, NONE_ABROAD),
+        (STAYS_AWAY, CITIES, HALF_STAYS, FULL_LIFE, NEW_PAYERS, NO_FEW_PAYERS, NOT_ON, NONE_ABROAD),
     ),
     Reading(
         "travels for an employer",
@@ -136,7 +140,7 @@ READINGS: Final = (
     Reading("keeps a circle's savings", (SAME_PAYERS, FEW_PAY_ONCE, EVEN_SUMS, NOT_ON)),
     Reading(
         "sells to many, keeps the income",
-        (KEEPS, HALF_STAYS, BUYERS, OWN_LIFE, NONE_ABROAD, LIVES_AT_HOME, NO_BUSINESS),
+        (KEEPS, HALF_STAYS, BUYERS, OWN_LIFE, HARDLY_ABROAD, LIVES_AT_HOME, NO_BUSINESS),
     ),
 )
 SIGNS: Final = tuple(dict.fromkeys(sign for one in READINGS for sign in one.signs))

@@ -596,25 +596,19 @@ def spared(results: Results) -> str:
     """
     rows = [row for row in _false_rates(results) if row.get("times") is not None]
     named = sorted((row for row in rows if row["name"] in SPARED), key=lambda row: row["name"])
-    often = [row for row in rows if row not in named and float(row["times"]["value"]) > TOO_OFTEN]
-    said = [
-        f"{spoken(row['name'])} {percent(row['false_positive_rate'])}, {_times_words(row['times'])}"
-        for row in named
-    ]
-    said += [
-        f"{spoken(row['name'])} {row['false_positives']} of {_negatives(row):,}, "
-        f"{_times_words(row['times'])}"
-        for row in often
-    ]
+    often = [row for row in rows if row not in named and row["times"]["value"] > TOO_OFTEN]
+    said = [_times_of(row, percent(row["false_positive_rate"])) for row in named]
+    said += [_times_of(row, f"{row['false_positives']} of {_negatives(row):,}") for row in often]
     if not said:
         return ""
     return f"Reviewed in vain, beside all other unlabelled {units(results)}: {'; '.join(said)}."
 
 
-def _times_words(times: Mapping[str, float]) -> str:
-    value, low, high = (times[end] for end in ("value", "low", "high"))
+def _times_of(row: Mapping[str, Any], counted: str) -> str:
+    value, low, high = (row["times"][end] for end in ("value", "low", "high"))
     verdict = times_verdict(Interval(value, low, high)).value
-    return f"{value:.1f} times ({low:.1f} to {high:.1f}, {verdict})"
+    times = f"{value:.1f} times ({low:.1f} to {high:.1f}, {verdict})"
+    return f"{spoken(row['name'])} {counted}, {times}"
 
 
 def readings(results: Results) -> str:

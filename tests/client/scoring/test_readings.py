@@ -26,7 +26,7 @@ SERVES = {"R25_ratio": 0.5, "R26": 0.08, "R36_in_again": 0.2, "R17_kinds": 3.0, 
 SENDS_HOME = {"R29": 2.0, "R26": 0.0, "R17_kinds": 5.0, "R16_payments": 4.0, "R21": 0.05,
               "R13": 0.0}  # fmt: skip
 TOURS = {"R07_payments": 3.0, "R31": 4.0, "R04": 0.3, "R17_kinds": 6.0, "R36_in_again": 0.2,
-         "R38_share": 0.2, "R21": 0.1, "R29": 0.0}  # fmt: skip
+         "R38": 1.0, "R21": 0.1, "R29": 0.0}  # fmt: skip
 FOR_AN_EMPLOYER = {"R07_payments": 3.0, "R31": 3.0, "R27": 1.0, "R18": 0.01, "R17_kinds": 5.0,
                    "R21": 0.0, "R13": 0.0}  # fmt: skip
 SHARES = {"R36": 4.0, "R37_share": 0.2, "R21": 0.2, "R17_kinds": 5.0, "R13": 0.0, "R29": 0.0,
@@ -80,7 +80,7 @@ def test_every_reading_is_tried() -> None:
         SENDS_HOME | {"R21": 0.4},  # to one person who is no family abroad
         SENDS_HOME | {"R13": 5.0},  # somebody advertises
         TOURS | {"R04": 0.8},  # what comes in is gone by the next day
-        TOURS | {"R38_share": 0.9, "R36_in_again": 0.8},  # collects from the same few
+        TOURS | {"R38": 20.0},  # collects from the same few
         TOURS | {"R21": 0.6},
         FOR_AN_EMPLOYER | {"R27": 0.0},  # no wage comes in
         FOR_AN_EMPLOYER | {"R18": 1.5},  # other money comes in beside
@@ -91,6 +91,7 @@ def test_every_reading_is_tried() -> None:
         CIRCLE | {"R36_in_again": 0.1, "R01_once_share": 1.0},  # strangers pay in, once
         CIRCLE | {"R23": 0.3},
         SELLS | {"R04": 0.8},
+        SELLS | {"R29": 3.0},
         SELLS | {"R36_in_again": 0.6},  # the same few pay in
     ],
 )
