@@ -171,15 +171,16 @@ class Asked:
 def test_every_kind_of_release_is_given_its_share_of_the_noise(form: Form, tmp_path: Path) -> None:
     """Sums of few entries, as a guard's, do not tell half of their noise from all of it."""
     design = Design(canaries=200, steps=2, levels=6, form=form)
+    inside = {"local_steps": 3} if form is Form.LOCAL else {}  # each with a draw of its own
+    training = design.study.training.model_copy(update=inside)
+    study = design.study.model_copy(update={"training": training})
     choice = Canaries.draw(design).write(tmp_path)
-    sums = prepared_sums(design.study, load_population(design.study, choice, seed=0), seed=0)
+    sums = prepared_sums(study, load_population(study, choice, seed=0), seed=0)
     sources = {
         name: Asked(noise_source(Protection.SIMULATED, seed=0, stream=stream))
         for stream, name in enumerate(sums)
     }
-    with LocalFederation(
-        design.study, sums, Protection.SIMULATED, seed=0, sources=sources
-    ) as federation:
+    with LocalFederation(study, sums, Protection.SIMULATED, seed=0, sources=sources) as federation:
         federation.run(federation.job())
         plan = federation.plan
     tolerance = plan.study.privacy.collusion_tolerance
