@@ -42,6 +42,7 @@ from fieldfare.client.ledger.budget import WINDOW
 from fieldfare.client.ledger.freeing import freed_later
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.policy.policy import PolicyViolation, package_objections
+from fieldfare.client.records.encoding.problems import FailedRowsError
 from fieldfare.client.records.settings import check_unit
 from fieldfare.shared.errors import (
     FieldfareError,
@@ -425,8 +426,9 @@ def resume(
     """Load every study that may run into the custodian; said at start and after a decision.
 
     Nothing is approved here: a study whose approval counts no more is left out, and so is one
-    whose records do not load. Whatever keys are left of rejected and withdrawn studies are
-    destroyed once more.
+    whose records do not load. Where what stands in rows keeps them from being read, nothing is
+    answered, of no study (`Custodian.stop`). Whatever keys are left of rejected and withdrawn
+    studies are destroyed once more.
 
     Args:
         custody: whose custodian is to answer for them.
@@ -437,6 +439,9 @@ def resume(
     for study in kept_ids(custody.institution.home) if studies is None else sorted(studies):
         try:
             runs = _resume_one(custody, load, study)
+        except FailedRowsError as error:
+            # What one row holds decided this: it may not decide which study is answered.
+            custody.custodian.stop(study, f"study {study}: {error}")
         except FieldfareError as error:
             left_out.append(OmittedStudy(study, str(error)))
         else:

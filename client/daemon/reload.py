@@ -4,8 +4,8 @@ A reload opens the home anew (settings, policy, coordinator, roster, identity, l
 may run under it, and only then takes the place of what served before: the socket stays, and a call
 in work is finished by the custodian that began it. A home that cannot be opened closes the door
 instead: nothing is served (every study is unknown) until a later reload succeeds, and the status
-says why. So it is where a study's units may have other ids than before (`Custodian.stop`): no study
-is answered then, whichever it was.
+says why. So it is where a study's units may have other ids than before, or its rows failed at a
+value (`Custodian.stop`): no study is answered then, whichever it was.
 
 It is no restart by a supervisor, because a restart loses two things. Keys of runs are in memory
 only (ADR 0018): an approval of another study would cost every run in work an attempt out of its

@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -21,12 +21,11 @@ from fieldfare.client.partitions.partitions import AskedSum, Whole, added_up
 from fieldfare.client.partitions.speech import WorkOrder, answer, ask
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.study.study import Study
-from fieldfare.shared.system.processes import end_child
+from fieldfare.shared.system.processes import child_environment, end_child
 
 PROCESS: Final = "fieldfare.client.partitions.worker_process"
 MOST_DEATHS: Final = 3  # of a worker over one sum: more is no accident
 GRACE_SECONDS: Final = 1.0
-_KEPT: Final = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TZ")
 
 
 class LocalWorkers:
@@ -121,7 +120,7 @@ class _Worker:
             # Of its own session: what is typed at the terminal reaches the custodian alone.
             self.process = subprocess.Popen(  # noqa: S603 -- our own module, no shell
                 [sys.executable, "-I", "-m", PROCESS, str(theirs_in), str(theirs_out)],
-                env=_environment(self._threads),
+                env=child_environment() | {"OMP_NUM_THREADS": str(self._threads)},
                 stdin=subprocess.PIPE,  # held open: a worker ends when it closes
                 stdout=subprocess.DEVNULL,
                 pass_fds=(theirs_in, theirs_out, *self._order.files.values()),
@@ -157,9 +156,3 @@ def _end(workers: Sequence[_Worker], files: Sequence[BinaryIO]) -> None:
         worker.end()
     for file in files:
         file.close()
-
-
-def _environment(threads: int) -> Mapping[str, str]:
-    """Return a worker's variables: none of the custodian's that may hold an address or a secret."""
-    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    return {**kept, "OMP_NUM_THREADS": str(threads)}

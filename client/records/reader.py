@@ -37,6 +37,11 @@ from fieldfare.shared.study.study import Study
 from fieldfare.shared.terminal.texts import cut_before
 
 Said = Callable[[str, int, int], None]
+# Of the view's text alone, before a row is read; a check says it, and a person decides by it.
+_FAILING: Final = (
+    "expected a view or query that no value can make fail, found {parts}; try_cast and TRY give "
+    "nothing where a value does not fit, and a number may stay a text: it is read from that"
+)
 SHOWN_NAME: Final = 32  # characters of a table's name beside a bar
 
 
@@ -153,6 +158,9 @@ class Reader:
         unread: list[UnreadLines] | None = None
         if self._wanted.trains:
             self._cover(columns, source)
+            if self._wanted.today is not None and source.failing:
+                text = _FAILING.format(parts=", ".join(source.failing))
+                self.problems.add(place, text)
             if not columns.all_in(source, place, self.problems):
                 return
             unread = []
@@ -171,7 +179,7 @@ class Reader:
             self.rows += batch.num_rows
             yield self.rows - place.first
         for found in unread or ():
-            self.problems.add_unread(place, found.count, found.first, more=found.more)
+            self.problems.add_unread(place, found.count, found.first, rows=found.rows)
 
     def _cover(self, columns: Columns, source: Source) -> None:
         """Keep the columns that are covered as they were in the parts before."""

@@ -27,7 +27,7 @@ from fieldfare.client.records.canonical.tables import (
     columns_sql,
     load_table,
 )
-from fieldfare.client.records.sources.engine import CheckedBatches
+from fieldfare.client.records.sources.checked_batches import CheckedBatches
 from fieldfare.client.records.sources.sql import literal
 from fieldfare.client.typologies.extract import (
     KNOWN_ACCOUNTS,

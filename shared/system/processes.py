@@ -212,6 +212,7 @@ def end_with_parent(grace_seconds: float = 10.0) -> None:
     threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
+_KEPT: Final = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TZ")  # of a worker's variables
 MOST_GIVEN: Final = 8 * 1024  # bytes of one line
 
 
@@ -272,6 +273,11 @@ def _run(
         return child.returncode
     finally:
         end_child(child, grace_seconds)
+
+
+def child_environment() -> dict[str, str]:
+    """Return a worker's variables: none that may hold an address or a secret."""
+    return {name: os.environ[name] for name in _KEPT if name in os.environ}
 
 
 def end_child(child: "subprocess.Popen[bytes]", grace_seconds: float) -> None:

@@ -1,7 +1,7 @@
 """A refusal is no answer: the same to whoever asks, whatever records are behind it."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from tests.support.attacks.closing import HOSTILE
 from tests.support.federations.bench import STEPS, Bench, MakeBench, make_study, make_sums
 from tests.support.homes.institutions import NAMES, Coordinator, approve_all, clock, home_study
+from tests.support.records.odd_records import SOURCES, Row, texts
 
 from fieldfare.client.approvals.approval import resume
 from fieldfare.client.custodian.answering import answer
-from fieldfare.client.institution.open import Custody, open_custody, records_loader
+from fieldfare.client.institution.open import Custody, LoadedSums, open_custody, records_loader
+from fieldfare.client.records.encoding.problems import FailedRowsError
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.client.wire import custodian_pb2 as pb
 from fieldfare.shared.errors import PolicyRefusal, RefusalCode
@@ -202,14 +204,28 @@ class Deployed:
     approvals: Mapping[str, bytes]
     rows: list[str]  # of the first home
 
-    @contextmanager
-    def restarted(self, rows: list[str]) -> Iterator[Bench]:
+    def restarted(self, rows: list[str]) -> AbstractContextManager[Bench]:
         """Start every custodian anew, the first over other rows; whatever they are, it serves."""
         home = self.coordinator.homes[NAMES[0]]
         content = [self.rows[0], *rows, ""]
         (home.path / "records.csv").write_bytes(
             b"\n".join(row.encode("utf-8", "surrogateescape") for row in content)
         )
+        return self._started()
+
+    @contextmanager
+    def restarted_over(self, source: str, rows: Sequence[Row]) -> Iterator[Bench]:
+        """Do the same with the first one's rows in another kind of source."""
+        home = self.coordinator.homes[NAMES[0]]
+        path = SOURCES[source](home.path, rows, self.rows[0].split(","))
+        before = home.settings.read_text()
+        self.coordinator.edit(home.settings, 'path = "records.csv"', f'path = "{path}"')
+        with self._started() as bench:
+            yield bench
+        home.settings.write_text(before)
+
+    @contextmanager
+    def _started(self) -> Iterator[Bench]:
         with ExitStack() as stack:
             custodies = {}
             for name in NAMES:
@@ -319,6 +335,52 @@ def test_what_was_approved_is_served_after_a_restart_whatever_its_rows_hold(
             hostile = HOSTILE[bad]
             again = bench.open_run(f"{run.federation.run}-{BAD_REQUESTS.index(bad)}")
             assert hostile.build(again, name)() == Refusal(hostile.code), bad
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_what_was_approved_is_served_whatever_one_record_of_any_source_holds(
+    source: str, deployed: Deployed
+) -> None:
+    """A customer's branch that was no UTF-8 ended the study over Parquet with `unknown_study`."""
+    name, fits = NAMES[0], [tuple(row.encode().split(b",")) for row in deployed.rows[1:]]
+    odd = texts(("0", "1.5", "branch"), (0, 2, 3))
+    with deployed.restarted_over(source, [*fits[:50], *odd, *fits[50:]]) as bench:
+        assert described(bench.custodian(name), deployed.study) == deployed.approvals[name]
+        run = bench.open_run(f"over-{list(SOURCES).index(source)}")
+        found = run.answer(name, run.request(ReleaseKind.REHEARSAL, 0))
+        other = run.answer(NAMES[1], run.request(ReleaseKind.REHEARSAL, 0))
+        assert len(found.vector) == len(other.vector)
+
+
+def test_rows_that_fail_take_the_whole_custodian_down_and_say_not_which() -> None:
+    """A view that divides or casts may fail at one value: then no study is answered, nor any call.
+
+    Were the study alone left out, `unknown_study` would tell of that value.
+    """
+    study, second = home_study(), home_study(name="second")
+    with three_homes() as coordinator, ExitStack() as stack:
+        custody = stack.enter_context(open_custody(coordinator.institution(), None, clock))
+        for one in (study, second):
+            described(custody.custodian, one, coordinator.signed(one))
+            approve_all(coordinator, [custody], one)
+        load = records_loader(custody.institution, {})
+
+        def failing(asked: Study) -> LoadedSums:
+            if asked.id == study.id:
+                raise FailedRowsError("bank.duckdb: expected values of their column's type")
+            return load(asked)
+
+        custody = stack.enter_context(open_custody(coordinator.institution(), None, clock))
+        assert resume(custody, failing) == ()
+        asked = (study, second, home_study(name="another"))
+        down = pb.DescribeAnswer(refusal=Refusal(RefusalCode.LEDGER_UNAVAILABLE).to_bytes())
+        found = {described(custody.custodian, one) for one in asked}
+        assert found == {down.SerializeToString()}
+        assert custody.custodian.deliver(b"", b"", b"") == Refusal(RefusalCode.LEDGER_UNAVAILABLE)
+        assert study.id in custody.custodian.trouble
+        assert resume(custody, load) == ()  # a person mended the view
+        assert custody.custodian.trouble == ""
+        assert described(custody.custodian, second) != down.SerializeToString()
 
 
 @pytest.mark.parametrize("there", [True, False])

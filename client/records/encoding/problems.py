@@ -28,7 +28,15 @@ _UNREAD: Final = (
     "read so ({named}); check separators, encoding and quotes: a text ends with its line, and an "
     "export whose texts have line breaks belongs in Parquet"
 )
+_UNREAD_ROWS: Final = (
+    "expected texts in UTF-8 and dates of the calendar, found {lines} with other values ({named}), "
+    "which are left out; write them again"
+)
 INFINITE: Final = "expected a finite number, found infinity in {rows}; correct the rows"
+
+
+class FailedRowsError(RecordsError):
+    """Rows could not be computed or held: because of one value, perhaps, of one of them."""
 
 
 class Effect(Enum):
@@ -112,7 +120,8 @@ class Problems:
     _plain: dict[tuple[str, str, Effect], list[str]] = field(default_factory=dict)
     _rows: dict[tuple[str, str, str, Effect], _Rows] = field(default_factory=dict)
     _zero: dict[tuple[int, int], NDArray[np.bool_]] = field(default_factory=dict)
-    unread: int = 0  # lines that are no rows
+    unread: int = 0  # lines that are no rows, and rows that nobody can read
+    failed: bool = False  # a value kept all of them from being read
     _noted: set[tuple[Place, str, str, int]] = field(default_factory=set)
 
     def add(self, place: Place, text: str, effect: Effect = Effect.REFUSED) -> None:
@@ -121,6 +130,7 @@ class Problems:
 
     def add_error(self, error: RecordsError) -> None:
         """Note that something could not be read, in the words of its error."""
+        self.failed |= isinstance(error, FailedRowsError)
         for line in str(error).split("\n"):
             self._plain.setdefault(("", line, Effect.REFUSED), []).append("")
 
@@ -147,20 +157,22 @@ class Problems:
         free = max(0, SHOWN - len(found.first))
         found.first.extend(place.of(int(row) + start) for row in rows[:free])
 
-    def add_unread(self, place: Place, count: int, first: Sequence[int], *, more: bool) -> None:
+    def add_unread(
+        self, place: Place, count: int, first: Sequence[int], *, rows: bool = False
+    ) -> None:
         """Note lines that are no rows, by their numbers in the file: nobody's, so they are zero.
 
         Args:
             place: whose they are.
             count: how many.
-            first: numbers of some, 1 for the file's first line.
-            more: there may be further ones.
+            first: numbers of some, 1 for the file's first line, or for the first row.
+            rows: they are rows, with a value that nobody can read.
         """
         if count:
-            lines = f"{count}{' or more' * more} line{'s' * (count > 1)}"
+            lines = f"{count} {'row' if rows else 'line'}{'s' * (count > 1)}"
             named = ", ".join(map(str, first)) + ", ..." * (count > len(first))
             self.unread += count
-            text = _UNREAD.format(lines=lines, named=named)
+            text = (_UNREAD_ROWS if rows else _UNREAD).format(lines=lines, named=named)
             self._plain.setdefault((place.table, text, Effect.ZERO), []).append(place.part)
 
     def fits(self, rows: int) -> NDArray[np.bool_]:
@@ -195,10 +207,11 @@ class Problems:
 
         Raises:
             RecordsError: every such problem, one line each.
+            FailedRowsError: the same, where one of them is about what stands in rows.
         """
         lines = self.lines(Effect.REFUSED, *also)
         if lines:
-            raise RecordsError("\n".join(lines))
+            raise (FailedRowsError if self.failed else RecordsError)("\n".join(lines))
 
 
 def count_rows(rows: int) -> str:

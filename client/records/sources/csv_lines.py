@@ -52,7 +52,7 @@ class LineFault(Enum):
 
 
 @dataclass
-class LeftOut:
+class LineFaults:
     """Lines that are no rows: how many, numbers of the first ones, and the first one's fault."""
 
     count: int = 0
@@ -84,7 +84,7 @@ class CsvLines:
             skipped: lines at the top that are no rows; the header too.
             returns: lines end with a carriage return alone, as the header's does.
         """
-        self.left_out = LeftOut()
+        self.left_out = LineFaults()
         self._separator, self._fields, self._skipped = separator.encode(), fields, skipped
         self._returns, self.read = returns, 0
         self._held, self._too_long = b"", False
@@ -114,14 +114,14 @@ class CsvLines:
         """Return the rows in whole lines."""
         if b"\r" in content:
             content = content.replace(b"\r\n", b"\n")
-        lines = _Lines(content, self._separator)
+        lines = _WholeLines(content, self._separator)
         plain = lines.plain(self._fields)
         plain[: max(0, self._skipped - self.read)] = False
         rows = content if plain.all() else b"".join(self._rest(lines, plain))
         self.read += len(plain)
         return rows
 
-    def _rest(self, lines: "_Lines", plain: Mask) -> Iterator[bytes]:
+    def _rest(self, lines: "_WholeLines", plain: Mask) -> Iterator[bytes]:
         """Yield the plain lines as they are, and what can be read of the others in a plain form."""
         done = 0
         for index in np.flatnonzero(~plain).tolist():
@@ -139,7 +139,7 @@ class CsvLines:
         yield lines.content[done:]
 
 
-class _Lines:
+class _WholeLines:
     """Whole lines, and where in them quotes and separators are."""
 
     def __init__(self, content: bytes, separator: bytes) -> None:

@@ -22,7 +22,7 @@ from io import BufferedReader, TextIOWrapper
 from pathlib import Path
 from typing import Final
 
-from fieldfare.client.records.sources.csv_lines import MOST_LINE, CsvLines, LeftOut
+from fieldfare.client.records.sources.csv_lines import MOST_LINE, CsvLines, LineFaults
 from fieldfare.client.records.sources.engine import Feed, Source, UnreadLines, connect, different
 from fieldfare.client.records.sources.mapping import UTF8, ColumnMapping
 from fieldfare.client.records.sources.sql import ColumnType, literal
@@ -166,7 +166,7 @@ class RowsPipe:
         return f"/proc/self/fd/{self._read}"
 
     @property
-    def left_out(self) -> LeftOut:
+    def left_out(self) -> LineFaults:
         """The lines that were no rows so far."""
         return self._lines.left_out
 

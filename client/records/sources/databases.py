@@ -1,30 +1,41 @@
 """DuckDB and SQLite files, opened to be read and nothing else."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 from urllib.parse import quote
 
 import duckdb
 import pyarrow as pa
 from adbc_driver_manager import Error as AdbcError
 
+from fieldfare.client.records.sources.checked_batches import CheckedBatches
 from fieldfare.client.records.sources.engine import (
     ATTACHED,
-    CheckedBatches,
     Feed,
     Source,
+    arriving_feed,
     connect,
     described,
     different,
 )
 from fieldfare.client.records.sources.mapping import ColumnMapping
 from fieldfare.client.records.sources.sql import ColumnType, quoted
+from fieldfare.client.records.views import duckdb_views, sqlite_views
 from fieldfare.shared.errors import RecordsError
 
+THREADS: Final = 2  # of an engine: each takes memory of its own, and there is a bound
 _SQLITE_ROWS: Final = 16_384  # in one batch
+
+
+class SourceText(TypedDict):
+    """What the text of a view or a query tells of a source."""
+
+    computed: bool
+    failing: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -84,7 +95,7 @@ def open_duckdb(path: Path, mapping: ColumnMapping, rows: Rows) -> Iterator[Sour
         RecordsError: it cannot be opened, or does not have the rows.
     """
     try:
-        connection = connect(database=str(path))
+        connection = connect(database=str(path), threads=THREADS)
     except duckdb.Error:
         raise RecordsError(
             f"{path}: expected a DuckDB file that no other program has open to write; close it "
@@ -94,10 +105,12 @@ def open_duckdb(path: Path, mapping: ColumnMapping, rows: Rows) -> Iterator[Sour
         try:
             relation = rows.relation or _only(str(path), _duckdb_tables(connection))
             columns = described(connection, relation)
+            failing = duckdb_views.failing_parts(connection, relation)
         except duckdb.Error:
             raise _refused(str(path), rows) from None
         feed = Feed(connection, relation)
-        yield Source(str(path), columns, lambda _: feed, mapping.numerals)
+        told: SourceText = {"computed": True, "failing": failing}
+        yield Source(str(path), columns, lambda _: feed, mapping.numerals, **told)
 
 
 def _duckdb_tables(connection: duckdb.DuckDBPyConnection) -> list[str]:
@@ -129,24 +142,33 @@ def open_sqlite(path: Path, mapping: ColumnMapping, rows: Rows) -> Iterator[Sour
         try:
             relation = rows.relation or _only(str(path), _sqlite_tables(database))
             names = _sqlite_columns(database, relation)
+            failing = sqlite_views.failing_parts(partial(_sqlite_rows_of, database), relation)
         except (AdbcError, OSError):
             raise _refused(str(path), rows) from None
         different(str(path), names)
         columns = dict.fromkeys(names, ColumnType.TEXT)
 
-        def feed(wanted: Sequence[str]) -> Feed:
-            return _sqlite_feed(path, database, connection, relation, wanted)
+        def feed(wanted: Sequence[str], *, lenient: bool = False) -> Feed:
+            """Begin to read the columns that are wanted."""
+            begun = _sqlite_rows(path, database, relation, wanted, lenient=lenient)
+            return arriving_feed(connection, *begun)
 
-        yield Source(str(path), columns, feed, mapping.numerals)
+        passing = partial(feed, lenient=True)
+        told: SourceText = {"computed": True, "failing": failing}
+        yield Source(str(path), columns, feed, mapping.numerals, lenient=passing, **told)
+
+
+def _sqlite_rows_of(database: Any, query: str) -> Sequence[Sequence[Any]]:
+    with database.cursor() as cursor:
+        cursor.execute(query)
+        found: Sequence[Sequence[Any]] = cursor.fetchall()
+    return found
 
 
 def _sqlite_tables(database: Any) -> list[str]:
-    with database.cursor() as cursor:
-        cursor.execute("SELECT name, type FROM sqlite_schema")
-        found = cursor.fetchall()
     return [
         quoted(name)
-        for name, kind in found
+        for name, kind in _sqlite_rows_of(database, "SELECT name, type FROM sqlite_schema")
         if kind in {"table", "view"} and not name.startswith("sqlite_")
     ]
 
@@ -157,9 +179,9 @@ def _sqlite_columns(database: Any, relation: str) -> list[str]:
         return list(cursor.fetch_record_batch().schema.names)
 
 
-def _sqlite_feed(
-    path: Path, database: Any, connection: Any, relation: str, wanted: Sequence[str]
-) -> Feed:
+def _sqlite_rows(
+    path: Path, database: Any, relation: str, wanted: Sequence[str], *, lenient: bool
+) -> tuple[CheckedBatches, Callable[[], RecordsError | None]]:
     # The driver gives a column the type of its first rows: a first row of texts, which is
     # dropped again, makes every column text, whatever its values are.
     texts = ", ".join(f"'' AS {quoted(name)}" for name in wanted)
@@ -176,14 +198,15 @@ def _sqlite_feed(
     except (AdbcError, OSError):
         cursor.close()
         raise RecordsError(message) from None
-    checked = CheckedBatches(_after_first(reader), (AdbcError, OSError), message)
-    connection.register("sqlite_records", checked.reader())
+    batches = _after_first(reader)
+    checked = CheckedBatches(batches, (AdbcError, OSError), message, lenient=lenient)
 
     def finish() -> RecordsError | None:
+        """Close what is read; returns what was wrong with it."""
         checked.end(cursor.close)
         return checked.problem
 
-    return Feed(connection, "sqlite_records", finish)
+    return checked, finish
 
 
 def _sqlite_text(column: str) -> str:
@@ -195,29 +218,12 @@ def _sqlite_text(column: str) -> str:
     )
 
 
-def _utf8(column: Any) -> Any:
-    """Return texts that SQLite never looked at; bytes that are no UTF-8 stand as escapes.
-
-    Each value by itself, and different ones stay different: one row's must end no load.
-    """
-    plain = column.view(pa.binary())
-    try:
-        return plain.cast(pa.string())
-    except pa.ArrowInvalid:
-        texts = (
-            None if one is None else one.decode("utf-8", "backslashreplace")
-            for one in plain.to_pylist()
-        )
-        return pa.array(texts, pa.string())
-
-
 def _after_first(reader: Any) -> Any:
     def batches() -> Iterator[Any]:
-        """Yield the rows after the first, texts as UTF-8."""
+        """Yield the rows after the first."""
         skip = 1
         for batch in reader:
-            columns = [_utf8(column) for column in batch.slice(skip).columns]
-            yield pa.RecordBatch.from_arrays(columns, schema=reader.schema)
+            yield batch.slice(skip)
             skip = 0
 
     return pa.RecordBatchReader.from_batches(reader.schema, batches())

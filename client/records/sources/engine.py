@@ -6,12 +6,13 @@ batches and in the source's order.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from threading import Lock
 from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
 
+from fieldfare.client.records.encoding.problems import FailedRowsError
+from fieldfare.client.records.sources.checked_batches import CheckedBatches, Numbers
 from fieldfare.client.records.sources.sql import PLAIN, ColumnType, Numerals, literal, quoted
 from fieldfare.shared.errors import RecordsError
 
@@ -23,6 +24,8 @@ MEMORY_LIMIT: Final = "512MB"  # of DuckDB's own buffers
 _PLAIN_BATCH: Final = "fieldfare_batch"
 ATTACHED: Final = "fieldfare_source"  # the catalog of a database file
 
+_Asked = tuple[Sequence[str], Sequence[str], str]  # expressions, columns, where
+
 
 def _no_problem() -> RecordsError | None:
     return None
@@ -30,17 +33,17 @@ def _no_problem() -> RecordsError | None:
 
 @dataclass(frozen=True)
 class UnreadLines:
-    """Lines that are no rows, where a source may have such.
+    """Lines that are no rows, or rows with a value that nobody can read, where a source has such.
 
     Attributes:
         count: how many.
-        first: numbers of the first ones, 1 for the file's first line.
-        more: there may be further ones, which were not counted.
+        first: numbers of the first ones, 1 for the file's first line, or for the first row.
+        rows: they are rows.
     """
 
     count: int = 0
     first: tuple[int, ...] = ()
-    more: bool = False
+    rows: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,15 +52,17 @@ class Feed:
 
     Attributes:
         connection: where it runs.
-        relation: SQL for the rows.
+        relation: SQL for the rows; of `arriving` ones, for those of one batch.
         finish: closes the source of the rows and reports its failure; may be called twice.
         unread: once all is read, which lines were passed over.
+        arriving: where rows come from a library or a driver: its batches.
     """
 
     connection: duckdb.DuckDBPyConnection
     relation: str
     finish: Callable[[], RecordsError | None] = _no_problem
     unread: Callable[[], UnreadLines] = UnreadLines
+    arriving: CheckedBatches | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +78,10 @@ class Source:
             whose customers' payments are left out of it.
         lenient: a feed that passes over lines which are no rows; none where there are no such.
         expected: about how many rows there are; 0: nobody knows before they are read.
+        by_value: a feed that leaves out rows with a value which cannot be read, where the other
+            feed ended at one; none where there is no such.
+        computed: SQL of its own, a view's, may stand behind its rows.
+        failing: the parts of that SQL which one value may make fail.
     """
 
     name: str
@@ -83,6 +92,9 @@ class Source:
     covered: Mapping[str, str] = field(default_factory=dict)
     lenient: Callable[[Sequence[str]], Feed] | None = None
     expected: int = 0
+    by_value: Callable[[Sequence[str]], Feed] | None = None
+    computed: bool = False
+    failing: tuple[str, ...] = ()
 
     def batches(
         self,
@@ -103,11 +115,25 @@ class Source:
             RecordsError: the source is damaged or its rows do not fit its header.
         """
         needed = tuple(self.columns) if columns is None else tuple(dict.fromkeys(columns))
+        asked, done = (expressions, needed, where), 0
         feed = (self.feed if unread is None else self.lenient or self.feed)(needed)
         try:
-            yield from _streamed(feed, expressions, needed, where)
+            for batch in self._read(feed, asked, unread):
+                done += batch.num_rows
+                yield batch
+        except FailedRowsError:
+            raise
+        except RecordsError:
+            if unread is None or self.by_value is None:
+                raise
+            yield from _after(done, self._read(self.by_value(needed), asked, unread))
+
+    def _read(self, feed: Feed, asked: _Asked, unread: list[UnreadLines] | None) -> Iterator[Any]:
+        try:
+            yield from _streamed(feed, *asked)
         except (duckdb.Error, pa.ArrowException, OSError) as error:
-            raise feed.finish() or unreadable(self.name, error) from None
+            problem = feed.finish() or unreadable(self.name, error)
+            raise FailedRowsError(str(problem)) if self.computed else problem from None
         else:
             if unread is not None:
                 unread.append(feed.unread())
@@ -115,6 +141,15 @@ class Source:
             problem = feed.finish()
         if problem is not None:
             raise problem
+
+
+def _after(rows: int, batches: Iterator[Any]) -> Iterator[Any]:
+    """Yield what comes after so many rows."""
+    for batch in batches:
+        skipped = min(rows, batch.num_rows)
+        rows -= skipped
+        if skipped < batch.num_rows:
+            yield batch.slice(skipped)
 
 
 def _streamed(
@@ -126,23 +161,54 @@ def _streamed(
     in texts filled its memory.
     """
     groups, chosen = _groups(expressions), f" WHERE {where}" if where else ""
+    rows = min(BATCH_ROWS, max(LEAST_ROWS, BATCH_VALUES // len(columns)))
+    if feed.arriving is not None:
+        for batch, numbers in feed.arriving.slices(columns, rows):
+            yield from _by_value(feed, batch, numbers, groups, chosen)
+        return
     if len(groups) == 1:
         rows = min(BATCH_ROWS, max(LEAST_ROWS, BATCH_VALUES // len(expressions)))
         query = f"SELECT {', '.join(expressions)} FROM {feed.relation}{chosen}"
         yield from feed.connection.execute(query).to_arrow_reader(rows)
         return
-    rows = min(BATCH_ROWS, max(LEAST_ROWS, BATCH_VALUES // len(columns)))
     query = f"SELECT {', '.join(map(quoted, columns))} FROM {feed.relation}{chosen}"
     with feed.connection.cursor() as second:
         for batch in feed.connection.execute(query).to_arrow_reader(rows):
             yield _computed(second, batch, groups)
 
 
-def _computed(connection: Any, batch: Any, groups: Sequence[Sequence[str]]) -> Any:
+def _by_value(
+    feed: Feed, batch: Any, numbers: Numbers, groups: Sequence[Sequence[str]], chosen: str
+) -> Iterator[Any]:
+    """Yield what is computed of a batch, without the rows of which it cannot be, where allowed.
+
+    A time beyond the calendar, for one, is found where the engine converts it: by halves.
+    """
+    if not batch.num_rows or feed.arriving is None:
+        return
+    try:
+        found = _computed(feed.connection, batch, groups, f"{feed.relation}{chosen}")
+    except (duckdb.ConversionException, duckdb.OutOfRangeException, duckdb.InvalidInputException):
+        if not feed.arriving.lenient:
+            raise
+        if batch.num_rows == 1:
+            feed.arriving.leave_out(int(numbers[0]))
+            return
+        half = batch.num_rows // 2
+        for part in (slice(0, half), slice(half, None)):
+            rows = batch.slice(part.start, half if part.stop else None)
+            yield from _by_value(feed, rows, numbers[part], groups, chosen)
+    else:
+        yield found
+
+
+def _computed(
+    connection: Any, batch: Any, groups: Sequence[Sequence[str]], relation: str = _PLAIN_BATCH
+) -> Any:
     """Return one batch of all expressions over a batch of columns."""
     connection.register(_PLAIN_BATCH, pa.Table.from_batches([batch]))
     tables = [
-        connection.execute(f"SELECT {', '.join(group)} FROM {_PLAIN_BATCH}").to_arrow_table()
+        connection.execute(f"SELECT {', '.join(group)} FROM {relation}").to_arrow_table()
         for group in groups
     ]
     connection.unregister(_PLAIN_BATCH)
@@ -163,7 +229,7 @@ def _groups(expressions: Sequence[str]) -> list[list[str]]:
     return groups
 
 
-_NO_MEMORY: Final = (
+NO_MEMORY: Final = (
     f"expected rows that can be read in {MEMORY_LIMIT}, found rows that need more: shorten texts, "
     "leave columns out of the file, or write it as Parquet in row groups of 10,000 rows"
 )
@@ -202,7 +268,7 @@ def unreadable(name: str, error: Exception) -> RecordsError:
     """
     said = str(error)
     if isinstance(error, duckdb.OutOfMemoryException) or said.startswith("Out of Memory Error"):
-        return RecordsError(f"{name}: {_NO_MEMORY}")
+        return FailedRowsError(f"{name}: {NO_MEMORY}")
     reason = next((why for kind, why in _REASONS.items() if isinstance(error, kind)), _DAMAGED)
     return RecordsError(f"{name}: {reason}")
 
@@ -259,47 +325,15 @@ def different(name: str, columns: Sequence[str]) -> None:
         raise RecordsError(f"{name}: expected different column names, found one twice")
 
 
-class CheckedBatches:
-    """An Arrow stream whose every batch is validated before anything computes with it.
+def arriving_feed(
+    connection: duckdb.DuckDBPyConnection,
+    checked: CheckedBatches,
+    finish: Callable[[], RecordsError | None],
+) -> Feed:
+    """Return a feed of batches that come from a library or a driver."""
 
-    Other programs wrote these buffers: a text that is no UTF-8, or an offset that points
-    outside, must end the load with a message and not the process.
-    """
+    def left_out() -> UnreadLines:
+        """Return the rows that were left out."""
+        return UnreadLines(checked.left_out, tuple(checked.first), rows=True)
 
-    def __init__(self, reader: Any, errors: tuple[type[Exception], ...], problem: str) -> None:
-        """Pass on the batches of `reader`; `problem` explains one of `errors`."""
-        self._reader = reader
-        self._errors = (*errors, pa.ArrowException)
-        self._message = problem
-        self._lock = Lock()
-        self._ended = False
-        self.problem: RecordsError | None = None
-
-    def reader(self) -> Any:
-        """Return a stream that just ends where something is wrong; then see `problem`."""
-        return pa.RecordBatchReader.from_batches(self._reader.schema, self._batches())
-
-    def end(self, let_go: Callable[[], None]) -> None:
-        """Bring no further batch, and release the reader; may be called twice.
-
-        DuckDB reads ahead on threads of its own: whoever leaves early must not close a
-        database under one of them.
-        """
-        with self._lock:
-            self._ended = True
-            let_go()
-
-    def _batches(self) -> Iterator[Any]:
-        try:
-            source = iter(self._reader)
-            while (batch := self._next(source)) is not None:
-                yield batch
-        except self._errors:
-            self.problem = RecordsError(self._message)
-
-    def _next(self, source: Iterator[Any]) -> Any:
-        with self._lock:
-            batch = None if self._ended else next(source, None)
-            if batch is not None:
-                batch.validate(full=True)
-            return batch
+    return Feed(connection, _PLAIN_BATCH, finish, left_out, checked)

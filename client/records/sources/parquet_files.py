@@ -7,6 +7,7 @@ same columns and follow each other are read by one query, in the order of their 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,11 +15,15 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fieldfare.client.records.sources.checked_batches import CheckedBatches
 from fieldfare.client.records.sources.covering import covered_columns
 from fieldfare.client.records.sources.engine import (
     BATCH_ROWS,
+    BATCH_VALUES,
+    LEAST_ROWS,
     Feed,
     Source,
+    arriving_feed,
     connect,
     described,
     unreadable,
@@ -36,6 +41,7 @@ from fieldfare.shared.features.features import Dependence
 
 MOST_FILES: Final = 1_024  # that one query reads
 MOST_BYTES: Final = 64 << 20  # of them together, on the disk
+_BUFFER: Final = 1 << 20  # bytes of a column that are read at once
 _INDEX: Final = "file_index"  # the engine's column of which file a row comes from
 
 
@@ -52,7 +58,8 @@ def open_parquet(path: Path, mapping: ColumnMapping) -> Iterator[Source]:
         with pq.ParquetFile(path) as file:
             schema, rows = file.schema_arrow, file.metadata.num_rows
         told = (linked_columns(schema), covered_columns(schema), None, rows)
-        yield Source(str(path), columns, lambda _: feed, mapping.numerals, *told)
+        by_value = partial(_by_value, str(path), [FolderFile(path, "")])
+        yield Source(str(path), columns, lambda _: feed, mapping.numerals, *told, by_value)
 
 
 def linked_columns(schema: Any) -> frozenset[str]:
@@ -136,6 +143,54 @@ def parquet_runs(files: Sequence[FolderFile]) -> Iterator[ParquetRun]:
         yield ParquetRun(tuple(run), tuple(rows))
 
 
+def _by_value(name: str, files: Sequence[FolderFile], wanted: Sequence[str]) -> Feed:
+    """Read the same rows by another library, which looks at no text before we do.
+
+    The engine ends at the first text that is no UTF-8 and the first time beyond its calendar.
+    """
+    connection, own = connect(), pq.read_schema(files[0].path)
+    keys = {key: pa.string() for key in files[0].keys}
+    fields = [(one, keys.get(one) or _plain(own.field(one).type)) for one in wanted]
+    problem = f"{name}: expected a sound Parquet file, found a damaged part; write it again"
+    batches = (batch for file in files for batch in _batches_of(file, pa.schema(fields)))
+    reader = pa.RecordBatchReader.from_batches(pa.schema(fields), batches)
+    checked = CheckedBatches(reader, (OSError,), problem, lenient=True)
+
+    def finish() -> RecordsError | None:
+        """Close the engine; returns what was wrong with the files."""
+        connection.close()
+        return checked.problem
+
+    return arriving_feed(connection, checked, finish)
+
+
+def _batches_of(file: FolderFile, schema: Any) -> Iterator[Any]:
+    columns = [name for name in schema.names if name not in file.keys]
+    rows = max(LEAST_ROWS, min(BATCH_ROWS, BATCH_VALUES // len(schema)))
+    with pq.ParquetFile(file.path, buffer_size=_BUFFER, pre_buffer=False) as opened:
+        for batch in opened.iter_batches(rows, columns=columns, use_threads=False):
+            said = {key: pa.repeat(pa.scalar(value, pa.string()), batch.num_rows)
+                    for key, value in file.keys.items()}  # fmt: skip
+            arrays = [
+                said[one.name] if one.name in said else _plain_column(batch.column(one.name))
+                for one in schema
+            ]
+            yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _plain(kind: Any) -> Any:
+    """Return the type as the engine reads it, which knows nothing of dictionaries and durations."""
+    if pa.types.is_duration(kind):
+        return pa.int64()
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _plain_column(column: Any) -> Any:
+    if pa.types.is_dictionary(column.type):
+        return column.dictionary_decode()
+    return column.view(pa.int64()) if pa.types.is_duration(column.type) else column
+
+
 @contextmanager
 def open_run(folder: Path, run: ParquetRun, mapping: ColumnMapping) -> Iterator[Source]:
     """Open files of one form as one source; their rows come in the order of the files.
@@ -168,7 +223,8 @@ def _source(
     feed = Feed(connection, f"(SELECT *{said} FROM {scan})" if said else scan)
     columns |= dict.fromkeys(keys, ColumnType.TEXT)
     told = (linked_columns(schema), covered_columns(schema), None, sum(run.rows))
-    return Source(str(folder), columns, lambda _: feed, mapping.numerals, *told)
+    by_value = partial(_by_value, str(folder), run.files)
+    return Source(str(folder), columns, lambda _: feed, mapping.numerals, *told, by_value)
 
 
 def _said(files: Sequence[FolderFile], key: str) -> str:

@@ -7,7 +7,7 @@ its driver says: an error there quotes addresses, queries and values. The SQLSTA
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import replace
+from functools import partial
 from queue import SimpleQueue
 from time import monotonic, sleep
 from typing import Any, Final
@@ -16,8 +16,16 @@ import adbc_driver_postgresql.dbapi
 import pyarrow as pa
 from adbc_driver_manager import Error as AdbcError
 
+from fieldfare.client.records.encoding.problems import FailedRowsError
+from fieldfare.client.records.sources.checked_batches import CheckedBatches
 from fieldfare.client.records.sources.databases import Rows
-from fieldfare.client.records.sources.engine import CheckedBatches, Feed, Source, connect, different
+from fieldfare.client.records.sources.engine import (
+    Feed,
+    Source,
+    arriving_feed,
+    connect,
+    different,
+)
 from fieldfare.client.records.sources.mapping import ColumnMapping
 from fieldfare.client.records.sources.sql import ColumnType, literal, quoted
 from fieldfare.client.records.sources.table_pages import (
@@ -28,6 +36,8 @@ from fieldfare.client.records.sources.table_pages import (
     page_ranges,
 )
 from fieldfare.shared.errors import RecordsError
+
+Begun = tuple[CheckedBatches, Callable[[], RecordsError | None]]  # rows, and how they end
 
 CONNECT_SECONDS: Final = 10
 RANGE_SECONDS: Final = 600
@@ -61,6 +71,7 @@ _REASONS: Final = {
 }
 
 
+_BY_VALUE: Final = ("22", "53", "54", "57014")  # what a value of one row may lead to
 _NO_SNAPSHOT: Final = ("22023", "42704", "58P01")  # as versions say that there is none
 _LOST: Final = (
     "expected the state of the database with which reading began, found it gone with its connection"
@@ -134,15 +145,18 @@ def open_postgresql(
             raise problem(name, error) from None
         with _sides(uri, name, database, snapshot, min(connections, len(ranges))) as sides:
 
-            def feed(wanted: Sequence[str]) -> Feed:
+            def feed(wanted: Sequence[str], *, lenient: bool = False) -> Feed:
                 """Begin to read the columns that are wanted."""
                 kinds = {column: columns[column] for column in wanted}
                 select = f"SELECT {_listed(kinds)} FROM {relation}"
                 if ranges:
-                    return _ranges_feed(name, connection, select, ranges, sides)
-                return _feed(name, database, connection, select)
+                    begun = _ranges_rows(name, select, ranges, sides, lenient=lenient)
+                else:
+                    begun = _rows(name, database, select, lenient=lenient)
+                return arriving_feed(connection, *begun)
 
-            yield Source(name, columns, feed, mapping.numerals, expected=about)
+            told = (mapping.numerals, frozenset[str](), dict[str, str]())
+            yield Source(name, columns, feed, *told, partial(feed, lenient=True), about)
 
 
 def connected(uri: str, name: str, *, writing: bool = False, snapshot: str = "") -> Any:
@@ -252,7 +266,8 @@ def problem(name: str, error: AdbcError) -> RecordsError:
     """Return the error of a server's answer, by its SQLSTATE alone."""
     state = error.sqlstate or ""
     reason = _REASONS.get(state) or _REASONS.get(state[:2]) or "an error"
-    return RecordsError(
+    kind = FailedRowsError if state.startswith(_BY_VALUE) else RecordsError
+    return kind(
         f"{name}: expected rows, found the server's answer: {reason} (SQLSTATE {state or 'none'})"
     )
 
@@ -285,7 +300,7 @@ def _listed(wanted: dict[str, ColumnType]) -> str:
     )
 
 
-def _feed(name: str, database: Any, connection: Any, select: str) -> Feed:
+def _rows(name: str, database: Any, select: str, *, lenient: bool) -> Begun:
     cursor = database.cursor()
     try:
         cursor.execute(select)
@@ -293,16 +308,17 @@ def _feed(name: str, database: Any, connection: Any, select: str) -> Feed:
     except AdbcError as error:
         cursor.close()
         raise problem(name, error) from None
-    return _checked_feed(name, connection, reader, cursor.close)
+    return _begun(name, reader, cursor.close, lenient=lenient)
 
 
-def _ranges_feed(
+def _ranges_rows(
     name: str,
-    connection: Any,
     select: str,
     ranges: Sequence[PageRange],
     sides: SimpleQueue[RangeReader],
-) -> Feed:
+    *,
+    lenient: bool,
+) -> Begun:
     def explain(error: Exception) -> RecordsError:
         """Say what broke a range off, without a value."""
         if isinstance(error, AdbcError) and error.sqlstate:
@@ -310,16 +326,17 @@ def _ranges_feed(
         return RecordsError(f"{name}: {_BROKE_OFF}")
 
     read = RangesRead(select, ranges, sides, explain)
-    plain = _checked_feed(name, connection, read.reader(), read.close)
-    return replace(plain, finish=lambda: plain.finish() or read.problem)
+    checked, finish = _begun(name, read.reader(), read.close, lenient=lenient)
+    return checked, lambda: finish() or read.problem
 
 
-def _checked_feed(name: str, connection: Any, reader: Any, let_go: Callable[[], None]) -> Feed:
-    checked = CheckedBatches(reader, (AdbcError, OSError), f"{name}: {_BROKE_OFF}")
-    connection.register("postgresql_records", checked.reader())
+def _begun(name: str, reader: Any, let_go: Callable[[], None], *, lenient: bool) -> Begun:
+    message = f"{name}: {_BROKE_OFF}"
+    checked = CheckedBatches(reader, (AdbcError, OSError), message, lenient=lenient)
 
     def finish() -> RecordsError | None:
+        """Close what is read; returns what was wrong with it."""
         checked.end(let_go)
         return checked.problem
 
-    return Feed(connection, "postgresql_records", finish)
+    return checked, finish

@@ -14,13 +14,15 @@ from typing import Any, Final
 import duckdb
 import pyarrow as pa
 
+from fieldfare.client.records.sources.checked_batches import CheckedBatches
 from fieldfare.client.records.sources.covering import covered_columns
 from fieldfare.client.records.sources.csv_text import open_csv
-from fieldfare.client.records.sources.databases import WHOLE, Rows, open_duckdb, open_sqlite
+from fieldfare.client.records.sources.database_process import DatabaseOrder, open_database
+from fieldfare.client.records.sources.databases import WHOLE, Rows
 from fieldfare.client.records.sources.engine import (
-    CheckedBatches,
     Feed,
     Source,
+    arriving_feed,
     connect,
     described,
     different,
@@ -291,20 +293,18 @@ def _stream(name: str, begin: Callable[[], Any], numerals: Numerals) -> Iterator
     """Read a stream of Arrow's, which `begin` begins anew for each query."""
     with connect() as connection:
 
-        def feed(_: Sequence[str]) -> Feed:
+        def feed(_: Sequence[str], *, lenient: bool = False) -> Feed:
             """Begin a reading of the batches."""
-            checked = CheckedBatches(
-                begin(),
-                (OSError,),
-                (f"{name}: expected a sound Arrow file, found a damaged batch; write it again"),
-            )
-            connection.register("arrow_records", checked.reader())
-            return Feed(connection, "arrow_records", lambda: checked.problem)
+            problem = f"{name}: expected a sound Arrow file, found a damaged batch; write it again"
+            checked = CheckedBatches(begin(), (OSError,), problem, lenient=lenient)
+            return arriving_feed(connection, checked, lambda: checked.problem)
 
         schema = begin().schema
         different(name, schema.names)
-        columns = described(connection, feed(()).relation)
-        yield Source(name, columns, feed, numerals, linked_columns(schema), covered_columns(schema))
+        connection.register("arrow_records", pa.Table.from_batches([], schema))
+        columns = described(connection, "arrow_records")
+        told = (linked_columns(schema), covered_columns(schema), partial(feed, lenient=True))
+        yield Source(name, columns, feed, numerals, *told)
 
 
 def _arrow_reader(path: Path) -> Any:
@@ -334,12 +334,19 @@ def _csv(path: Path, mapping: ColumnMapping, rows: Rows) -> AbstractContextManag
     return open_csv(path, mapping)
 
 
+def _database(
+    kind: str, path: Path, mapping: ColumnMapping, rows: Rows
+) -> AbstractContextManager[Source]:
+    named = (rows.table, rows.schema, rows.query)
+    return open_database(DatabaseOrder(kind, str(path), mapping.model_dump_json(), named), mapping)
+
+
 _OPENERS: Final[
     dict[FileKind, Callable[[Path, ColumnMapping, Rows], AbstractContextManager[Source]]]
 ] = {
     FileKind.CSV: _csv,
     FileKind.PARQUET: _parquet,
     FileKind.ARROW: _arrow,
-    FileKind.DUCKDB: open_duckdb,
-    FileKind.SQLITE: open_sqlite,
+    FileKind.DUCKDB: partial(_database, "duckdb"),
+    FileKind.SQLITE: partial(_database, "sqlite"),
 }

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.properties import SHARING
+from tests.support.records.odd_records import vectors
 
 from fieldfare.client.records import ColumnMapping, LoadedRecords, read_records
 from fieldfare.client.records.encoding.problems import Effect
@@ -53,23 +53,6 @@ def read(folder: Path, rows: Sequence[tuple[str, ...]], plan: Study) -> LoadedRe
     path = folder / "r.csv"
     path.write_text("\n".join(",".join(row) for row in [COLUMNS, *rows]) + "\n")
     return read_records([path], plan)
-
-
-def vectors(records: LoadedRecords) -> dict[str, Any]:
-    """Everything that sums read of each unit, by its id; every unit stands once."""
-    found = {}
-    data = records.data
-    for place, unit in enumerate(records.units.tolist()):
-        if data.tables is None:
-            own: Any = data.positions[:, place].tolist()
-        else:
-            start, stop = data.tables.starts[place : place + 2]
-            own = data.tables.positions[:, start:stop].tolist()
-        asked = [values[place] for values in records.asked.numbers.values()]
-        order = None if data.order is None else int(data.order[place])
-        found[unit] = (own, int(data.labels[place]), np.nan_to_num(asked, nan=-1).tolist(), order)
-    assert len(found) == len(records)
-    return found
 
 
 cell = st.fixed_dictionaries({name: st.sampled_from(values) for name, values in CELLS.items()})

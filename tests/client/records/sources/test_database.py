@@ -18,6 +18,7 @@ import pytest
 from adbc_driver_manager import Error as AdbcError
 
 from fieldfare.client.records.sources.databases import Rows, open_duckdb, open_sqlite
+from fieldfare.client.records.sources.engine import UnreadLines
 from fieldfare.client.records.sources.mapping import ColumnMapping
 from fieldfare.client.records.sources.sql import ColumnType, number_of
 from fieldfare.shared.errors import RecordsError
@@ -120,7 +121,7 @@ def test_sqlite_doubles_come_back_bit_for_bit(tmp_path: Path) -> None:
     assert np.array_equal(np.array(found).view(np.int64), np.array(values).view(np.int64))
 
 
-def test_sqlite_text_that_is_no_utf_8_is_read_as_escapes(
+def test_a_row_of_sqlites_with_text_that_is_no_utf_8_is_left_out(
     tmp_path: Path, read_texts: Reader
 ) -> None:
     """One row's bytes end no load: that would tell a coordinator what is in the records."""
@@ -129,8 +130,13 @@ def test_sqlite_text_that_is_no_utf_8_is_read_as_escapes(
         "CREATE TABLE t (a TEXT)",
         "INSERT INTO t VALUES ('é'), (CAST(x'61ff62' AS TEXT)), (NULL), (CAST(x'61fe62' AS TEXT))",
     )
-    found = [row["a"] for row in read_texts(path)]
-    assert found == ["é", r"a\xffb", None, r"a\xfeb"]
+    unread: list[UnreadLines] = []
+    with open_sqlite(path, ColumnMapping(), Rows()) as source:
+        found = [one for b in source.batches(['"a"'], unread=unread) for one in b[0].to_pylist()]
+    assert found == ["é", None]
+    assert unread == [UnreadLines(2, (2, 4), rows=True)]
+    with pytest.raises(RecordsError, match="that SQLite can read"):  # where nothing may be left out
+        read_texts(path)
 
 
 def test_sqlite_itself_refuses_to_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from fieldfare.client.records.sources.checked_batches import CheckedBatches
 from fieldfare.client.records.sources.engine import (
     BATCH_ROWS,
-    CheckedBatches,
     Feed,
     Source,
     connect,
