@@ -8,12 +8,12 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from rich.console import Console
 
 from fieldfare.lab.plots import Plot, pandas_of, plot_of
 from fieldfare.lab.studies import LabStudy
 from fieldfare.lab.wording import python_words
 from fieldfare.shared.errors import UsageError
+from fieldfare.shared.terminal.streams import PlainConsole
 from fieldfare.simulations.federation.in_memory import Simulated
 from fieldfare.simulations.federation.simulate import make_folder, write_files, write_page
 from fieldfare.simulations.report import pictures
@@ -183,7 +183,7 @@ class Result:
     def __repr__(self) -> str:
         """Return every figure as a screen of text."""
         text = io.StringIO()
-        Console(file=text, width=_WIDTH, highlight=False).print(details(self.results))
+        PlainConsole(file=text, width=_WIDTH).print(details(self.results))
         return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
     def _repr_html_(self) -> str:

@@ -10,7 +10,6 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final, Literal
 
 import pyarrow.parquet as pq
-from rich.console import Console
 
 from fieldfare.lab.frames import ALL, arrow_of, tables_of
 from fieldfare.lab.plots import Plot, pandas_of, plot_of
@@ -19,6 +18,7 @@ from fieldfare.lab.running import UNSKEWED, EngineName, checked_study, choice_of
 from fieldfare.lab.studies import LabStudy
 from fieldfare.lab.wording import python_words
 from fieldfare.shared.errors import UsageError
+from fieldfare.shared.terminal.streams import PlainConsole
 from fieldfare.simulations.beside import ALONE, beside
 from fieldfare.simulations.federation.simulate import make_folder
 from fieldfare.simulations.sweeps.page import sweep_page
@@ -101,7 +101,7 @@ class SweepResult:
 
     def __repr__(self) -> str:
         """Render the screen of `fieldfare sweep`."""
-        console = Console(width=_WIDTH, no_color=True, highlight=False)
+        console = PlainConsole(width=_WIDTH, no_color=True)
         with console.capture() as found:
             console.print(sweep_screen(self._summary, self.name, {}))
         return found.get()

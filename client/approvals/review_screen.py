@@ -7,18 +7,19 @@ from collections.abc import Iterator
 from textwrap import wrap
 from typing import Final
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.text import Text
 
 from fieldfare.client.approvals.review import Review
 from fieldfare.client.approvals.review_words import SUM_TITLES, Line, Spoken, Tone, review_topics
 from fieldfare.shared.terminal.screen import BAD, GOOD, facts, table
+from fieldfare.shared.terminal.streams import PlainConsole
 
 _STYLES: Final = {Tone.PLAIN: "", Tone.GOOD: GOOD, Tone.BAD: BAD}
 _TITLE: Final = 12  # characters of a title's line: all columns fit a terminal of 80
 
 
-def show_review(review: Review, to: Console) -> None:
+def show_review(review: Review, to: PlainConsole) -> None:
     """Print a review."""
     to.print(facts(_rows(review)))
 

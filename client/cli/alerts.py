@@ -3,9 +3,7 @@
 Nothing here sends anything, or could.
 """
 
-import csv
 import hashlib
-import io
 import json
 import os
 import shlex
@@ -43,8 +41,10 @@ from fieldfare.client.cli.options import (
     RecordsOption,
     day_given,
 )
+from fieldfare.client.records.assembling import DECIDED
 from fieldfare.shared.advice import at_home
 from fieldfare.shared.errors import UsageError
+from fieldfare.shared.formats.csv_cells import csv_text
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.private_files import (
     create_private,
@@ -177,11 +177,6 @@ def _row(kept: Kept) -> dict[str, Any]:
     }
 
 
-COLUMNS: Final = (
-    "unit", "label", "source", "confidence", "observed_at", "effective_from", "selected"
-)  # fmt: skip
-
-
 @app.command("institution.feedback")
 def feedback(
     which: AlertArgument,
@@ -260,15 +255,12 @@ def _moment(text: str) -> datetime:
 
 
 def _csv(found: list[UnitLabel]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for one in found:
-        writer.writerow(
-            (one.unit, one.value, one.source, one.confidence.value, one.observed_at.isoformat(),
-             one.effective_from.isoformat(), one.selected)
-        )  # fmt: skip
-    return text.getvalue()
+    rows = (
+        (one.unit, one.value, one.source, one.confidence.value, one.observed_at.isoformat(),
+         one.effective_from.isoformat(), one.selected)
+        for one in found
+    )  # fmt: skip
+    return csv_text(DECIDED, rows)
 
 
 EXIT_UNFINISHED: Final = 2

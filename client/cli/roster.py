@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -66,6 +65,7 @@ from fieldfare.shared.protocol.signed_files import read_signed
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.private_files import create_private, os_user
 from fieldfare.shared.terminal.screen import BAD, GOOD, console, table
+from fieldfare.shared.terminal.streams import PlainConsole
 from fieldfare.shared.terminal.texts import counted, plain
 
 EXIT_TWO_STORIES: Final = 6  # as of an audit (shared/audit/verdict.py)
@@ -204,7 +204,7 @@ def _check_multiplicity(
     )
 
 
-def _show(roster: Roster, pinned: Roster | None, institution: str, to: Console) -> None:
+def _show(roster: Roster, pinned: Roster | None, institution: str, to: PlainConsole) -> None:
     since = f" (pinned: version {pinned.version})" if pinned else " (none pinned yet)"
     to.print(Text(f"roster version {roster.version}{since}"))
     table = Table.grid(padding=(0, 2))

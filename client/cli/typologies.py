@@ -9,7 +9,6 @@ from typing import Annotated, Any, Final
 
 import pyarrow.parquet as pq
 import typer
-from rich.console import Console
 
 from fieldfare.client.cli import app
 from fieldfare.client.cli.options import JsonOption, day_given
@@ -37,7 +36,7 @@ from fieldfare.client.typologies.windows import WINDOW_DAYS
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.pages.words import percent
 from fieldfare.shared.system.whole_files import own_folder
-from fieldfare.shared.terminal.screen import table
+from fieldfare.shared.terminal.screen import console, table
 from fieldfare.shared.terminal.stderr import progress_bar
 
 WIDTH = 96
@@ -144,7 +143,7 @@ def typologies_list(pack: PackOption = None, as_json: JsonOption = False) -> Non
         for said in (one.typology for one in found.indicators)
     )
     titles = ("id", "version", "family", "tag", "title", "needs besides the basics")
-    Console(width=120 if not Console().is_terminal else None).print(table(titles, cells))
+    console(width=120).print(table(titles, cells))
     typer.echo("No single indicator suffices: look at how many families fire together.")
 
 

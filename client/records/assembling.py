@@ -20,12 +20,17 @@ from fieldfare.client.records.sources.source import FileKind, Table, kind_of, ta
 from fieldfare.client.records.sources.sql import id_of, quoted, value_of
 from fieldfare.shared.advice import meant
 from fieldfare.shared.errors import RecordsError, UsageError
+from fieldfare.shared.formats.csv_cells import text_of
 from fieldfare.shared.system.private_files import PRIVATE_FILE, sync_folder
 
 # As `typologies run`, the importers and canonical labels write it.
 UNIT_NAMES: Final = ("unit", "customer_id", "subject_id")
 DAY_NAMES: Final = ("known", "observed_at")  # the latter as `institution labels` writes it
 LABEL_NAMES: Final = ("label", "value")  # the latter as canonical labels have it
+# The header of the file of `institution labels`, whose ids are cells of `csv_cells`.
+DECIDED: Final = (
+    "unit", "label", "source", "confidence", "observed_at", "effective_from", "selected"
+)  # fmt: skip
 AS_OF: Final = b"fieldfare.as_of"
 MOST_NAMED: Final = 5
 
@@ -126,6 +131,9 @@ def read_labels(path: Path, names: Names, as_of: date) -> KnownLabels:
     label = _column(
         path, table, (names.labels_here,), (names.label, *LABEL_NAMES), "--label-column"
     )
+    if tuple(table.column_names) == DECIDED and not path.is_dir() and kind_of(path) is FileKind.CSV:
+        ids = pa.array(map(text_of, table.column(unit).to_pylist()), pa.string())
+        table = table.set_column(table.column_names.index(unit), unit, ids)
     table = table.select([unit, label, *_day_column(path, table, names)])
     rows = table.num_rows
     _refuse_empty(path, table.column(label), f"a label in column {label}")

@@ -1,7 +1,5 @@
 """Answers for people and programs: a table, JSON, CSV, Arrow."""
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any, Final
@@ -11,6 +9,7 @@ from rich.table import Table
 from fieldfare.server.answers import analytics
 from fieldfare.server.answers.answer import Answer, Cell
 from fieldfare.server.answers.sets import AnswerSet, Number
+from fieldfare.shared.formats.csv_cells import csv_text
 from fieldfare.shared.pages.words import number, plain
 from fieldfare.shared.terminal.screen import add_row, table
 
@@ -76,12 +75,9 @@ def arrow_bytes(sets: Sequence[AnswerSet]) -> bytes:
 
 def answers_csv(sets: Sequence[AnswerSet]) -> str:
     """Return the table as CSV; keys and cells with ` | ` between their parts."""
-    found, out = answers_arrow(sets), io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(found.column_names)
-    for row in found.to_pylist():
-        writer.writerow([_field(row[name]) for name in found.column_names])
-    return out.getvalue()
+    found = answers_arrow(sets)
+    rows = ([_field(row[name]) for name in found.column_names] for row in found.to_pylist())
+    return csv_text(found.column_names, rows)
 
 
 def _field(value: Any) -> Any:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -41,6 +40,7 @@ from fieldfare.shared.queries.questions import QuestionGroup
 from fieldfare.shared.study.study import Study, load_study
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.terminal.screen import add_row, console, table
+from fieldfare.shared.terminal.streams import PlainConsole
 from fieldfare.shared.terminal.texts import plain
 
 RESULTS: Final = ".json"
@@ -169,7 +169,7 @@ def _content(sets: Sequence[AnswerSet], form: AnswerFormat) -> bytes:
     return captured.get().encode()
 
 
-def _show(sets: Sequence[AnswerSet], to: Console) -> None:
+def _show(sets: Sequence[AnswerSet], to: PlainConsole) -> None:
     for one in sets:
         institutions = one.answers[0].institutions
         where = f"run {one.run}" if one.run else "a simulation"
@@ -427,7 +427,7 @@ def _say_cost(coordinator: OpenCoordinator, found: Proposal, later: QuestionGrou
     """Say what each question costs, and which error that buys, before it is asked."""
     least = found.study.aggregation.minimum_institutions
     own = priced(found.study, later, least)
-    to = Console(stderr=True, highlight=False)
+    to = PlainConsole(stderr=True)
     for text in head_lines(own, least):
         to.print(Text(text))
     to.print(errors_table(own))

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console
 from rich.live import Live
 
 from fieldfare.server.cli import app
@@ -42,6 +41,7 @@ from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.key_files import read_passphrase
 from fieldfare.shared.system.private_files import create_private
 from fieldfare.shared.terminal.screen import console, table
+from fieldfare.shared.terminal.streams import PlainConsole
 from fieldfare.shared.terminal.texts import SHORT, ago, plain
 
 HELLO_SECONDS = 60.0  # for a process to begin and to end, beside what institutions may take
@@ -424,7 +424,7 @@ def _print_each(
     return last
 
 
-def _show_each(summaries: Iterator[run_view.RunSummary], to: Console) -> run_view.RunSummary:
+def _show_each(summaries: Iterator[run_view.RunSummary], to: PlainConsole) -> run_view.RunSummary:
     last = next(summaries)
     with Live(run_view.screen(last), console=to, auto_refresh=False) as live:
         live.refresh()

@@ -18,6 +18,7 @@ from fieldfare.shared.canonical import canonical_bytes
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.formats.files import HomeFile, InBackup, kind_of
 from fieldfare.shared.system.private_files import PRIVATE_FILE, PRIVATE_FOLDER, sync_folder
+from fieldfare.shared.terminal.texts import SHOWN
 
 FORMAT: Final = 1
 LONGEST_HEADER: Final = 64 * 1024 * 1024  # some 200,000 files
@@ -26,6 +27,9 @@ _LENGTH_BYTES: Final = 4
 
 _PATH: Final = "[A-Za-z0-9_~./-]{1,1024}"
 
+_MOMENT: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\+00:00$"
+
+# Whoever has the public half of a recovery key writes headers, and people read them on a screen.
 BackupPath = Annotated[str, StringConstraints(pattern=f"^{_PATH}$")]
 
 
@@ -57,10 +61,10 @@ class BackupHeader(BackupPart):
 
     format: Literal[1] = FORMAT
     party: Literal["institution", "coordinator"]
-    name: str
-    made: str
-    software: str
-    facts: dict[str, str | int]
+    name: Annotated[str, StringConstraints(pattern=SHOWN, min_length=1, max_length=64)]
+    made: Annotated[str, StringConstraints(pattern=_MOMENT)]
+    software: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.+!_-]{1,64}$")]
+    facts: dict[str, Annotated[str, StringConstraints(pattern=r"^[!-~]{0,256}$")] | int]
     files: tuple[SavedFile, ...] = Field(strict=False)
 
 

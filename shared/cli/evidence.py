@@ -335,7 +335,7 @@ def _check_lines(check: PackCheck, doubt: str, *, given: bool) -> Iterator[str]:
     if manifest is None:
         return
     what = f"run {manifest.run} of study" if manifest.run else "study"
-    yield f"INTACT   {counted(len(manifest.files), 'file')}, made {manifest.made}"
+    yield f"INTACT   {counted(len(manifest.files), 'file')}, made {plain(manifest.made)}"
     yield from folded("  of       ", f"{what} {manifest.study}")
     if not check.signed:
         yield "UNSIGNED nobody signed it: anybody can have made it"

@@ -26,6 +26,8 @@ from fieldfare.shared.advice import meant, told
 from fieldfare.shared.cli.part import Part
 from fieldfare.shared.errors import FieldfareError, UsageError
 from fieldfare.shared.study.allowed_packages import VARIABLE, permit
+from fieldfare.shared.system.private_files import keep_from_writing_by_others
+from fieldfare.shared.terminal.streams import make_streams_plain, plain_streams
 
 PARTS: Final = "fieldfare.parts"
 GROUP: Final = "fieldfare.commands"
@@ -225,10 +227,15 @@ click.version_option(
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run a command and return its exit status.
+    """Run a command and return its exit status; what it writes is plain (`shared/terminal`).
 
     0 done, 1 failed, 2 bad input, 3 refused by policy or budget, 130 interrupted.
     """
+    with plain_streams():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str]) -> int:
     # Set before flwr is imported: nothing here calls home.
     os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
     os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
@@ -314,5 +321,7 @@ def _complain_of_call(error: click.ClickException) -> None:
 
 
 def main() -> None:
-    """Run the command line and leave with its status."""
+    """Run the command line and leave with its status; a defect's traceback is plain too."""
+    make_streams_plain()
+    keep_from_writing_by_others()
     sys.exit(run(sys.argv[1:]))

@@ -1,6 +1,5 @@
 """`fieldfare software bill|lock`: what is installed here, and what a role installs."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -46,6 +45,6 @@ def software_lock(role: RoleArgument, out: OutOption = None) -> None:
 
 def _write(content: bytes, out: Path | None) -> None:
     if out is None:
-        sys.stdout.buffer.write(content)
+        typer.echo(content.decode(), nl=False)
     else:
         out.write_bytes(content)

@@ -25,6 +25,7 @@ from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import (
     Count,
     MessageBody,
+    RunId,
     Signer,
     open_envelope,
     sign_envelope,
@@ -37,6 +38,7 @@ from fieldfare.shared.protocol.roster import (
     Roster,
     is_institution_id,
 )
+from fieldfare.shared.terminal.texts import UTC_TEXT
 
 MANIFEST: Final = "manifest.json"
 LARGEST_PACK: Final = 256 * 1024 * 1024
@@ -48,7 +50,6 @@ NOBODY: Final = ""  # who signs where there is no key
 
 NAME: Final = r"^[a-z0-9][a-z0-9.-]*(/[a-z0-9][a-z0-9.-]*)*$"  # no "..", nothing hidden
 FileName = Annotated[str, Field(pattern=NAME, max_length=100)]
-Text = Annotated[str, Field(max_length=200)]
 
 
 class PackedFile(BaseModel):
@@ -79,12 +80,12 @@ class EvidenceManifest(MessageBody):
 
     TYPE: ClassVar[str] = "fieldfare.evidence-pack.v1"
 
-    made: Text
+    made: Annotated[str, Field(pattern=UTC_TEXT)]
     role: Literal["coordinator", "institution", "auditor"]
     maker: InstitutionId
     key: Hex32 | Literal[""]
     study: Hex32
-    run: Text
+    run: RunId | Literal[""]
     roster: Hex32
     transcript: Hex32 | Literal[""]
     policy: Hex32 | Literal[""]

@@ -1,4 +1,4 @@
 """Features with public bounds, as rows and as text hashes.
 
-Pure, imports errors and canonical forms only.
+Pure, imports errors, canonical forms and the texts of a terminal only.
 """

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fieldfare.shared.features.arithmetic import Numbers, arc, natural_log, sine
+from fieldfare.shared.terminal.texts import SHOWN
 
 DAY: Final = 86_400_000_000.0  # microseconds
 MICROSECONDS: Final = {"hours": DAY / 24, "days": DAY}
@@ -20,7 +21,7 @@ POLE: Final = 90.0  # degrees
 TURN: Final = 360.0
 _NO_COLUMNS: Final = frozenset({"formula", "unit"})
 
-Source = Annotated[str, Field(min_length=1, max_length=128)]
+Source = Annotated[str, Field(min_length=1, max_length=128, pattern=SHOWN)]
 
 
 class _Formula(BaseModel):

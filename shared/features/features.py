@@ -28,6 +28,7 @@ from pydantic import (
 
 from fieldfare.shared.features.derived import DerivedColumn, Formula
 from fieldfare.shared.harm_rules import age_remedy, is_protected
+from fieldfare.shared.terminal.texts import SHOWN
 
 DEFAULT_KNOTS: Final = 8
 ASKED_KNOTS: Final = 4  # at quantiles, and as many evenly: either alone loses the rest
@@ -41,8 +42,8 @@ LEAST_STEP: Final = 2.0**-40  # of a knot's size: 256 steps to the next are diff
 STEP_SLACK: Final = 1e-9  # relative: tenths are no binary fractions
 MAX_VALUE: Final = 256  # characters of one value that a study names: a code or a few words
 
-Name = Annotated[str, Field(min_length=1, max_length=128)]
-Value = Annotated[str, Field(max_length=MAX_VALUE)]
+Name = Annotated[str, Field(min_length=1, max_length=128, pattern=SHOWN)]
+Value = Annotated[str, Field(max_length=MAX_VALUE, pattern=SHOWN)]
 
 
 class Dependence(Enum):
@@ -401,7 +402,7 @@ class GroupColumn(BaseModel):
 
     column: Name
     levels: tuple[Value, ...] = Field(min_length=1, max_length=MAX_GROUP_LEVELS, strict=False)
-    rest: str = Field(default=REST, min_length=1, max_length=128)
+    rest: Name = REST
 
     @field_validator("levels")
     @classmethod

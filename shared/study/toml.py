@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fieldfare.shared.errors import StudyError
 from fieldfare.shared.system.private_files import read_at_most
-from fieldfare.shared.terminal.texts import cut
+from fieldfare.shared.terminal.texts import SHOWN, cut
 
 LONGEST_FOUND: Final = 60  # characters of what was found: one line says it
 _KINDS: Final = frozenset(["numeric", "categorical", "month", "several", "open", "institution"])
@@ -55,7 +55,7 @@ def mistake_lines(error: dict[str, Any]) -> list[str]:
         return [f"{path}: expected no such key; {why or 'remove it or correct its spelling'}"]
     if kind == "union_tag_invalid":
         return [f"{tag}: expected {error['ctx']['expected_tags']}, found {_found(error)}"]
-    expected = re.sub(r"^\w+ should (?:be|have) ", "", message)
+    expected = _expected(error, message)
     named = path == "training.mode" and str(error.get("input")).lower() in _STRATEGIES
     why = f"; {_SEES_UPDATES}" if named else ""
     return [f"{path}: expected {expected}, found {_found(error)}{why}"]
@@ -65,6 +65,12 @@ def earlier_keys(error: ValidationError) -> list[str]:
     """Return a line for each key that earlier versions had; none of a stranger's words."""
     gone = [_path(one["loc"]) for one in error.errors() if one["type"] == "extra_forbidden"]
     return [f"{path}: {_GONE[path]}" for path in gone if path in _GONE]
+
+
+def _expected(error: dict[str, Any], message: str) -> str:
+    if error.get("ctx", {}).get("pattern") == SHOWN:
+        return "signs that can be seen, on one line"
+    return re.sub(r"^\w+ should (?:be|have) ", "", message)
 
 
 def _found(error: dict[str, Any]) -> str:

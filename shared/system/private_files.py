@@ -34,6 +34,11 @@ _RENAME_EXCHANGE: Final = 2  # renameat2(2)
 _RENAME_NOREPLACE: Final = 1
 
 
+def keep_from_writing_by_others() -> None:
+    """Let others change nothing that this process makes from here on, whatever the umask was."""
+    os.umask(os.umask(OTHERS) | WRITE_BY_OTHERS)
+
+
 def create_private_folder(path: Path) -> None:
     """Make a folder, mode 0700, or take an empty one.
 

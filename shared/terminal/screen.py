@@ -3,10 +3,11 @@
 from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from fieldfare.shared.terminal.streams import PlainConsole
 from fieldfare.shared.terminal.texts import plain
 
 WIDTH: Final = 100  # where the terminal's is not known
@@ -15,10 +16,10 @@ GOOD: Final = "green"
 BAD: Final = "bold red"
 
 
-def console() -> Console:
-    """Return a console on the standard output, 100 columns wide where it is no terminal."""
-    found = Console(highlight=False, soft_wrap=False)
-    return found if found.is_terminal else Console(highlight=False, width=WIDTH)
+def console(width: int = WIDTH) -> PlainConsole:
+    """Return a console on the standard output, `width` columns wide where it is no terminal."""
+    found = PlainConsole()
+    return found if found.is_terminal else PlainConsole(width=width)
 
 
 def table(

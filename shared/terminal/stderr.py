@@ -4,8 +4,10 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from fieldfare.shared.terminal.streams import PlainConsole, plain_streams
+from fieldfare.shared.terminal.texts import one_line
 
 Said = Callable[[str, int, int], None]
 
@@ -18,13 +20,14 @@ def progress_bar(*, visible: bool | None = None, begins: str = "opening the run"
         visible: None: where stderr is a terminal.
         begins: what goes on before anything is told.
     """
-    errors = Console(stderr=True)
+    errors = PlainConsole(stderr=True)
     shown = errors.is_terminal if visible is None else visible
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=errors, transient=True, disable=not shown) as bars:
+    progress = Progress(*columns, console=errors, transient=True, disable=not shown)
+    with progress as bars, plain_streams():  # lines go above the bar, which would read colours
         bar = bars.add_task(begins, total=None)
         yield lambda what, done, total: bars.update(
-            bar, description=what, completed=done, total=total
+            bar, description=one_line(what), completed=done, total=total
         )
 
 

@@ -12,14 +12,31 @@ from typing import Final
 NARROW: Final = 80  # columns that every terminal has
 MOST_CHARACTERS: Final = 2000  # a purpose is shown whole: what is cut off is not approved
 SHORT: Final = 12  # digits of an id that are shown
+# Of names: no sign that cannot be seen. One could move a cursor, break a line, turn the direction
+# of reading, or let two names look alike.
+SHOWN: Final = r"^[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]*$"
+UTC_TEXT: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2} UTC$"  # of `utc_text`
 _MINUTE: Final = 60
 _HOUR: Final = 3600
 _DAY: Final = 86_400
 
 
 def one_line(text: str) -> str:
-    """Return a foreign text on one line: nothing of it moves the cursor or sets colours."""
+    """Return a foreign text on one line: nothing of it moves the cursor or sets colours.
+
+    A space stands for what is not printable (Unicode's categories C and Z): control characters,
+    marks of direction, joiners, separators of lines and paragraphs, half of a surrogate pair.
+    """
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else " " for c in text)
+
+
+def plain_lines(text: str) -> str:
+    """Return a text whose lines and tabs are ours; the rest of it is as `one_line` makes it."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else " " for c in text)
 
 
 def ascii_line(text: str) -> str:

@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Final
 
 from fieldfare.shared.errors import UsageError
+from fieldfare.shared.watch.exposition import write_textfile
 
 RULES: Final = "fieldfare.rules.yaml"
 DASHBOARD: Final = "dashboard.json"
 SETTINGS: Final = "prometheus.yaml"
+FOLDER: Final = 0o755
 SHIPPED: Final = (RULES, SETTINGS, DASHBOARD)
 
 
@@ -22,6 +24,7 @@ def write_shipped(folder: Path) -> list[Path]:
 
     Raises:
         UsageError: one of that name is there and differs: somebody may have changed it.
+        OSError: the disk or a folder says no.
     """
     given = {folder / name: shipped_text(name) for name in SHIPPED}
     for path, text in given.items():
@@ -30,7 +33,9 @@ def write_shipped(folder: Path) -> list[Path]:
                 f"{path}: expected no file or this version's own, found another: it may be yours; "
                 "move it away, or name another folder"
             )
-    folder.mkdir(parents=True, exist_ok=True)
+    for one in [above for above in (*reversed(folder.parents), folder) if not above.exists()]:
+        one.mkdir(FOLDER)
+        one.chmod(FOLDER)  # whatever the umask says: who changes a rule silences an alert
     for path, text in given.items():
-        path.write_text(text, "utf-8")
+        write_textfile(path, text.encode())
     return list(given)

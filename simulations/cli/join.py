@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.console import Console
 
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.joining.figures import MINUTES, minutes_of
 from fieldfare.shared.joining.page import join_screen
 from fieldfare.shared.study.study import load_study
 from fieldfare.shared.terminal.stderr import progress_bar, without_log
+from fieldfare.shared.terminal.streams import PlainConsole
 from fieldfare.simulations.cli import app
 from fieldfare.simulations.cli.simulate import MAX_SEED, Json, Out, Quiet
 from fieldfare.simulations.demo.five_banks import PEOPLE, PREVALENCE, banks_study
@@ -100,5 +100,5 @@ def study_join_command(
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     elif not quiet:
-        Console(highlight=False).print(join_screen(found))
+        PlainConsole().print(join_screen(found))
         typer.echo(f"\nxdg-open {out / PAGE}")

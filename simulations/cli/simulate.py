@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.console import Console
 
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.pages.words import decimals
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.study.study import load_study
 from fieldfare.shared.terminal.stderr import progress_bar, without_log
+from fieldfare.shared.terminal.streams import PlainConsole
 from fieldfare.simulations.beside import ALONE, Beside
 from fieldfare.simulations.cli import app
 from fieldfare.simulations.engines.engine import Engine
@@ -220,4 +220,4 @@ def show(
             console = f"{typed_command()} institution console --home {place}"
             shown["home"] = results["home"] | {"console": console}
         render = every_figure if details else screen
-        Console().print(render({**results, **shown}))
+        PlainConsole().print(render({**results, **shown}))

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from fieldfare.shared.terminal.stderr import progress_bar, without_log
+from fieldfare.shared.terminal.streams import PlainConsole
 from fieldfare.simulations.beside import beside
 from fieldfare.simulations.cli import app
 from fieldfare.simulations.cli.simulate import Out, Quiet, RayAddress, Workers
@@ -44,4 +44,4 @@ def sweep_command(
     if not quiet:
         files = {"Table": str(out / TABLE), "Open": f"xdg-open {out / PAGE}"}
         found = sweep_screen(summary, grid.base.name, files)
-        Console(highlight=False).print(found)
+        PlainConsole().print(found)

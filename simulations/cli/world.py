@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.public_start import NAME_PATTERN
 from fieldfare.shared.study.study import load_study
+from fieldfare.shared.terminal.streams import PlainConsole
 from fieldfare.simulations.beside import beside
 from fieldfare.simulations.cli import app
 from fieldfare.simulations.cli.simulate import MAX_SEED, Details, Json, Out, Quiet, Seed, show
@@ -95,7 +95,7 @@ def world_make_command(
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     elif not quiet:
-        Console().print(world_screen(found, str(out)))
+        PlainConsole().print(world_screen(found, str(out)))
 
 
 @app.command("world.start")

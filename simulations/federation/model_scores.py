@@ -21,6 +21,7 @@ from fieldfare.client.scoring.units import read_units
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.finished_model.file import model_from_bytes
+from fieldfare.shared.formats.csv_cells import cell_of
 from fieldfare.shared.models import model_for
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.system.whole_files import new_file
@@ -107,7 +108,8 @@ def write_scores(table: pa.Table, out: Path) -> None:
     try:
         with new_file(out) as file:
             if out.suffix == ".csv":
-                pc.write_csv(table, file)
+                cells = pa.array(map(cell_of, table["unit"].to_pylist()), pa.string())
+                pc.write_csv(table.set_column(1, "unit", cells), file)
             else:
                 pq.write_table(table, file)
     except OSError as error:

@@ -66,6 +66,7 @@ class CanonicalFolder:
         schema = self._schemas[name]
         part = rows.select(schema.names).cast(schema)
         if name not in self._writers:
+            create_private(self._file(name), b"")  # a writer keeps the mode of what is there
             self._writers[name] = pq.ParquetWriter(self._file(name), schema, compression="zstd")
         self._writers[name].write_table(part)
         self._rows[name] += part.num_rows
