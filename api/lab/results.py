@@ -13,7 +13,7 @@ from fieldfare.lab.plots import Plot, pandas_of, plot_of
 from fieldfare.lab.studies import LabStudy
 from fieldfare.lab.wording import python_words
 from fieldfare.shared.errors import UsageError
-from fieldfare.shared.terminal.streams import PlainConsole
+from fieldfare.shared.terminal.screen import PlainConsole
 from fieldfare.simulations.federation.in_memory import Simulated
 from fieldfare.simulations.federation.simulate import make_folder, write_files, write_page
 from fieldfare.simulations.report import pictures

@@ -18,7 +18,7 @@ from fieldfare.lab.running import UNSKEWED, EngineName, checked_study, choice_of
 from fieldfare.lab.studies import LabStudy
 from fieldfare.lab.wording import python_words
 from fieldfare.shared.errors import UsageError
-from fieldfare.shared.terminal.streams import PlainConsole
+from fieldfare.shared.terminal.screen import PlainConsole
 from fieldfare.simulations.beside import ALONE, beside
 from fieldfare.simulations.federation.simulate import make_folder
 from fieldfare.simulations.sweeps.page import sweep_page

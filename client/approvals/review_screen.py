@@ -12,8 +12,7 @@ from rich.text import Text
 
 from fieldfare.client.approvals.review import Review
 from fieldfare.client.approvals.review_words import SUM_TITLES, Line, Spoken, Tone, review_topics
-from fieldfare.shared.terminal.screen import BAD, GOOD, facts, table
-from fieldfare.shared.terminal.streams import PlainConsole
+from fieldfare.shared.terminal.screen import BAD, GOOD, PlainConsole, facts, table
 
 _STYLES: Final = {Tone.PLAIN: "", Tone.GOOD: GOOD, Tone.BAD: BAD}
 _TITLE: Final = 12  # characters of a title's line: all columns fit a terminal of 80

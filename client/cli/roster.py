@@ -64,8 +64,7 @@ from fieldfare.shared.protocol.roster import Member, Roster
 from fieldfare.shared.protocol.signed_files import read_signed
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.private_files import create_private, os_user
-from fieldfare.shared.terminal.screen import BAD, GOOD, console, table
-from fieldfare.shared.terminal.streams import PlainConsole
+from fieldfare.shared.terminal.screen import BAD, GOOD, PlainConsole, console, table
 from fieldfare.shared.terminal.texts import counted, plain
 
 EXIT_TWO_STORIES: Final = 6  # as of an audit (shared/audit/verdict.py)

@@ -39,8 +39,7 @@ from fieldfare.shared.pages.words import number
 from fieldfare.shared.queries.questions import QuestionGroup
 from fieldfare.shared.study.study import Study, load_study
 from fieldfare.shared.system.clock import utc_now
-from fieldfare.shared.terminal.screen import add_row, console, table
-from fieldfare.shared.terminal.streams import PlainConsole
+from fieldfare.shared.terminal.screen import PlainConsole, add_row, console, table
 from fieldfare.shared.terminal.texts import plain
 
 RESULTS: Final = ".json"

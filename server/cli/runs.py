@@ -40,8 +40,8 @@ from fieldfare.shared.study.study import load_study
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.key_files import read_passphrase
 from fieldfare.shared.system.private_files import create_private
-from fieldfare.shared.terminal.screen import console, table
-from fieldfare.shared.terminal.streams import PlainConsole
+from fieldfare.shared.terminal.screen import PlainConsole, console, table
+from fieldfare.shared.terminal.streams import plain_streams
 from fieldfare.shared.terminal.texts import SHORT, ago, plain
 
 HELLO_SECONDS = 60.0  # for a process to begin and to end, beside what institutions may take
@@ -426,7 +426,8 @@ def _print_each(
 
 def _show_each(summaries: Iterator[run_view.RunSummary], to: PlainConsole) -> run_view.RunSummary:
     last = next(summaries)
-    with Live(run_view.screen(last), console=to, auto_refresh=False) as live:
+    shown = Live(run_view.screen(last), console=to, auto_refresh=False)
+    with shown as live, plain_streams():  # lines go above it, where colours would be read
         live.refresh()
         for last in summaries:
             live.update(run_view.screen(last), refresh=True)

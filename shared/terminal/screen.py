@@ -1,19 +1,50 @@
 """Screens of commands: a console, colours, tables, and facts under their topics."""
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import Final
+from typing import IO, Any, Final
 
-from rich.console import RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from fieldfare.shared.terminal.streams import PlainConsole
-from fieldfare.shared.terminal.texts import plain
+from fieldfare.shared.terminal.streams import PlainStream
+from fieldfare.shared.terminal.texts import plain, plain_lines
 
 WIDTH: Final = 100  # where the terminal's is not known
 GAP: Final = 2  # columns between two columns
 GOOD: Final = "green"
 BAD: Final = "bold red"
+
+
+class PlainConsole(Console):
+    """A console whose colours are ours: no text on it is markup, moves a cursor or sets a style."""
+
+    def __init__(self, **settings: Any) -> None:
+        """Take the settings of rich's own console."""
+        super().__init__(markup=False, emoji=False, highlight=False, **settings)
+
+    @property
+    def file(self) -> IO[str]:
+        """The stream that is written to: past `PlainStream`, for what is written is plain."""
+        found = super().file
+        while isinstance(found, PlainStream):
+            found = found.under
+        return found
+
+    @file.setter
+    def file(self, new_file: IO[str]) -> None:
+        self._file = new_file
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Give the pieces of what is shown: texts are plain, and styles are as they were."""
+        for piece in super().render(renderable, options):
+            if piece.control or piece.text.isprintable():
+                yield piece
+            else:
+                yield Segment(plain_lines(piece.text), piece.style)
 
 
 def console(width: int = WIDTH) -> PlainConsole:

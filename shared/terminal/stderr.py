@@ -6,7 +6,8 @@ from contextlib import contextmanager
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from fieldfare.shared.terminal.streams import PlainConsole, plain_streams
+from fieldfare.shared.terminal.screen import PlainConsole
+from fieldfare.shared.terminal.streams import plain_streams
 from fieldfare.shared.terminal.texts import one_line
 
 Said = Callable[[str, int, int], None]

@@ -2,7 +2,7 @@
 
 Everything that a command writes goes through one of two: `PlainStream`, in place of the standard
 output and the standard error, on which no sign moves a cursor, sets a colour or turns the direction
-of reading; and `PlainConsole`, whose tables and colours are our own, and whose texts are as plain.
+of reading; and `screen.PlainConsole`, whose tables and colours are our own, its texts as plain.
 A call that forgets to make a text plain is thus still safe; whole lines are ours to keep apart
 (`texts.one_line`).
 """
@@ -12,26 +12,25 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any, TextIO, cast
 
-from rich.console import Console, ConsoleOptions, RenderableType
-from rich.segment import Segment
-
+from fieldfare.shared.errors import UsageError
 from fieldfare.shared.terminal.texts import plain_lines
 
 
 class PlainStream:
     """A text stream to which only signs that can be seen, tabs and ends of lines pass.
 
-    It has no `buffer`: nothing writes bytes past it.
+    Attributes:
+        under: what is written to.
+        buffer: for bytes, which are not written past it.
     """
 
     def __init__(self, under: IO[str]) -> None:
         """Write to `under`."""
         self.under = under
+        self.buffer = PlainBytes(under)
 
     def __getattr__(self, name: str) -> Any:
-        """Return what else the stream below has, but for its bytes."""
-        if name == "buffer":
-            raise AttributeError(name)
+        """Return what else the stream below has."""
         return getattr(self.under, name)
 
     def write(self, text: str) -> int:
@@ -45,34 +44,28 @@ class PlainStream:
             self.write(line)
 
 
-class PlainConsole(Console):
-    """A console whose colours are ours: no text on it is markup, moves a cursor or sets a style."""
+class PlainBytes:
+    """What takes the bytes of a whole file, for programs, and hands them on as they are."""
 
-    def __init__(self, **settings: Any) -> None:
-        """Take the settings of rich's own console."""
-        super().__init__(markup=False, emoji=False, highlight=False, **settings)
+    def __init__(self, under: IO[str]) -> None:
+        """Write to `under`."""
+        self.flush = under.flush
+        self._under = under
 
-    @property
-    def file(self) -> IO[str]:
-        """The stream that is written to: past `PlainStream`, for what is written is plain."""
-        found = super().file
-        while isinstance(found, PlainStream):
-            found = found.under
-        return found
+    def write(self, content: bytes) -> int:
+        """Write bytes; returns their number.
 
-    @file.setter
-    def file(self, new_file: IO[str]) -> None:
-        self._file = new_file
-
-    def render(
-        self, renderable: RenderableType, options: ConsoleOptions | None = None
-    ) -> Iterable[Segment]:
-        """Give the pieces of what is shown: texts are plain, and styles are as they were."""
-        for piece in super().render(renderable, options):
-            if piece.control or piece.text.isprintable():
-                yield piece
-            else:
-                yield Segment(plain_lines(piece.text), piece.style)
+        Raises:
+            UsageError: signs that are not seen: without them it would be another file.
+        """
+        text = content.decode(errors="surrogateescape")
+        if plain_lines(text) != text:
+            raise UsageError(
+                "expected signs that can be seen in what goes to the standard output, found "
+                "others: take them out of its texts, for nobody sees what they do there"
+            )
+        self._under.write(text)
+        return len(content)
 
 
 @contextmanager

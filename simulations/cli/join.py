@@ -10,8 +10,8 @@ from fieldfare.shared.errors import UsageError
 from fieldfare.shared.joining.figures import MINUTES, minutes_of
 from fieldfare.shared.joining.page import join_screen
 from fieldfare.shared.study.study import load_study
+from fieldfare.shared.terminal.screen import PlainConsole
 from fieldfare.shared.terminal.stderr import progress_bar, without_log
-from fieldfare.shared.terminal.streams import PlainConsole
 from fieldfare.simulations.cli import app
 from fieldfare.simulations.cli.simulate import MAX_SEED, Json, Out, Quiet
 from fieldfare.simulations.demo.five_banks import PEOPLE, PREVALENCE, banks_study

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
+from fieldfare.shared.terminal.screen import PlainConsole
 from fieldfare.shared.terminal.stderr import progress_bar, without_log
-from fieldfare.shared.terminal.streams import PlainConsole
 from fieldfare.simulations.beside import beside
 from fieldfare.simulations.cli import app
 from fieldfare.simulations.cli.simulate import Out, Quiet, RayAddress, Workers

@@ -340,7 +340,7 @@ def test_a_list_of_commands_loads_none_of_them(part: tuple[str, ...]) -> None:
     assert status == "0"
     tables = {f"fieldfare.{part}{room}" for part in PARTS_OF_TREE for room in ("", ".cli")}
     assert {name for name in modules if not name.startswith("fieldfare.shared.")} <= tables
-    assert len(modules) < 15, modules
+    assert len(modules) < 20, modules
 
 
 def test_commands_are_listed_in_order_of_work() -> None:

@@ -11,13 +11,14 @@ import pytest
 from rich.panel import Panel
 from rich.text import Text
 
-from fieldfare.shared.terminal.screen import console, table
+from fieldfare.shared.errors import UsageError
+from fieldfare.shared.terminal.screen import PlainConsole, console, table
 from fieldfare.shared.terminal.stderr import progress_bar
-from fieldfare.shared.terminal.streams import PlainConsole, PlainStream, plain_streams
+from fieldfare.shared.terminal.streams import PlainStream, plain_streams
 
 REPOSITORY: Final = Path(__file__).parents[3]
 PARTS: Final = ("api", "client", "server", "shared", "simulations")
-STREAMS: Final = REPOSITORY / "shared" / "terminal" / "streams.py"
+SCREEN: Final = REPOSITORY / "shared" / "terminal" / "screen.py"
 # Each of them, within a text, changes what a reader sees of the rest.
 SIGNS: Final = (
     *map(chr, (*range(9), 11, 12, *range(13, 32), *range(127, 160))),
@@ -84,9 +85,19 @@ def test_streams_are_as_they_were_afterwards(capsys: pytest.CaptureFixture[str])
     with plain_streams(), plain_streams():
         print("a\x1bb")  # noqa: T201 -- whoever forgets everything else
         assert sys.stdout.fileno is not None
-        assert not hasattr(sys.stdout, "buffer")  # the way past it
     assert (sys.stdout, sys.stderr) == before
     assert capsys.readouterr().out == "a b\n"
+
+
+def test_a_file_on_the_standard_output_is_the_same_file_or_none() -> None:
+    out, told = io.StringIO(), '{"a":"\u00e9"}\n'
+    assert PlainStream(out).buffer.write(told.encode()) == len(told.encode())
+    for content in ("a\u202eb".encode(), b"a\x1b[8m", b"\xff"):
+        with pytest.raises(UsageError, match="signs that can be seen"):
+            PlainStream(out).buffer.write(content)
+        with pytest.raises((TypeError, AttributeError)):  # who tries finds a stream of texts
+            PlainStream(out).write(content)  # type: ignore[arg-type]
+    assert out.getvalue() == told
 
 
 def test_a_console_of_rich_itself_has_no_colours(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,12 +127,12 @@ def ways_past(path: Path) -> list[str]:
 
 
 def test_nothing_writes_to_a_terminal_in_another_way() -> None:
-    assert ways_past(STREAMS) != []  # a test that finds nothing finds nothing anywhere
+    assert ways_past(SCREEN) != []  # a test that finds nothing finds nothing anywhere
     found = {
         str(path.relative_to(REPOSITORY)): ways_past(path)
         for part in PARTS
         for path in sorted((REPOSITORY / part).rglob("*.py"))
-        if path != STREAMS and ways_past(path)
+        if path != SCREEN and ways_past(path)
     }
     assert set(found) == {"server/store/signed_log.py"}  # a transcript's bytes, into a pipe of ours
 
