@@ -102,7 +102,7 @@ nightly: $(DEV)  ## the long form of one part; without PART= it lists the parts
 	      tests/deployment/test_coordinator_console.py tests/client/console tests/client/desk \
 	      tests/server/console tests/server/desk tests/shared/console ;; \
 	  coverage) $(MAKE) coverage ;; \
-	  attacks) FIELDFARE_KILL_SEEDS=6 FIELDFARE_RESUME_SEEDS=6 timeout --foreground 60m env $(PYTEST) -n 2 --dist loadgroup \
+	  attacks) FIELDFARE_KILL_SEEDS=6 FIELDFARE_RESUME_SEEDS=6 FIELDFARE_MARKED_FILES=10000 timeout --foreground 60m env $(PYTEST) -n 2 --dist loadgroup \
 	      tests/security tests/deployment/losses ;; \
 	  demo) FIELDFARE_DEMO_SEEDS=20 $(PYTEST) -n 2 tests/simulations/demo/test_screen_is_true.py ;; \
 	  operate) FIELDFARE_OPERATE_LONG=1 timeout --foreground 60m env $(PYTEST) -n 2 --dist loadgroup -m "faults or promises" tests/operation \

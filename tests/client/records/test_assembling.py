@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fieldfare.client.records.assembling import (
+    DECIDED,
     Assembled,
     Names,
     UnitFile,
@@ -20,6 +21,7 @@ from fieldfare.client.records.assembling import (
     write_assembled,
 )
 from fieldfare.shared.errors import FieldfareError, RecordsError, UsageError
+from fieldfare.shared.formats.csv_cells import csv_text
 
 DAY = date(2026, 3, 31)
 NAMES = Names("customer", "case")
@@ -57,6 +59,17 @@ def test_a_label_counts_from_the_day_on_which_it_became_known(tmp_path: Path) ->
     said = "\n".join(assembled_lines(found, DAY, "0"))
     assert "3 labels: 1 used, 1 of no unit here" in said
     assert "2 units without a label: counted as 0" in said
+
+
+def test_ids_that_a_spreadsheet_would_compute_are_joined_as_they_are(tmp_path: Path) -> None:
+    """`institution labels` marks them; another file of labels holds what it holds."""
+    ids = ["=1+1", "'=1+1", "@SUM(1)"]
+    rows = [(one, 1, "cleared", "high", "2026-03-01", "2026-01-01", "alert") for one in ids]
+    (tmp_path / "decided.csv").write_text(csv_text(DECIDED, rows))
+    found = read_labels(tmp_path / "decided.csv", Names("customer", "label"), DAY)
+    assert found.table["unit"].to_pylist() == ids
+    own = text(tmp_path / "own.csv", "unit,label,known", "'=1+1,1,2026-03-01")
+    assert read_labels(own, NAMES, DAY).table["unit"].to_pylist() == ["'=1+1"]
 
 
 def test_canonical_labels_fit_as_they_are(tmp_path: Path) -> None:
