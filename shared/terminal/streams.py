@@ -84,7 +84,7 @@ def make_streams_plain() -> None:
     sys.stdout, sys.stderr = _plain(sys.stdout), _plain(sys.stderr)
 
 
-def _plain(stream: TextIO) -> TextIO:
+def _plain(stream: Any) -> TextIO:
     if stream is None or isinstance(stream, PlainStream):  # none: a process without it
-        return stream
+        return cast("TextIO", stream)
     return cast("TextIO", PlainStream(stream))

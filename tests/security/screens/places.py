@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.support.homes.institutions import NAMES, NOW, Coordinator, approve_all, home_study
 from tests.support.homes.keyed_coordinators import KeyedCoordinator
 from tests.support.homes.papers import Applicant
-from tests.support.runs.transcripts import Recorder
+from tests.support.runs.written_runs import STUDIES, WrittenRun
 
 from fieldfare.client.alerts.reports.forms import ReportFormat
 from fieldfare.client.institution.initial_setup import create_institution
@@ -46,7 +46,7 @@ class Place:
     keys: Mapping[str, Ed25519PrivateKey]
 
 
-def made_place(folder: Path, recorded: Recorder) -> Place:
+def made_place(folder: Path) -> Place:
     """Make everything."""
     bank = Coordinator(folder)
     for name in NAMES:
@@ -61,7 +61,7 @@ def made_place(folder: Path, recorded: Recorder) -> Place:
     fresh = create_institution(folder / "fresh", "bank-f", coordinator=bank.public)
     recovery = RecoveryPrivate.generate()
     create_private(folder / "recovery", recovery.content)
-    papers = _papers(bank, hub, recorded)
+    papers = _papers(bank, hub)
     for name, content in papers.items():
         (folder / name).write_bytes(content)
     home = bank.homes[NAMES[0]]
@@ -79,8 +79,8 @@ def made_place(folder: Path, recorded: Recorder) -> Place:
     return Place(folder, {name: str(value) for name, value in given.items()}, papers, keys)
 
 
-def _papers(bank: Coordinator, hub: KeyedCoordinator, recorded: Recorder) -> dict[str, bytes]:
-    study = home_study()
+def _papers(bank: Coordinator, hub: KeyedCoordinator) -> dict[str, bytes]:
+    study, written = home_study(), WrittenRun(STUDIES["training"]()).finish()
     invite(hub.home, load_roster_key(hub.home, None))
     identity = Ed25519PrivateKey.generate()
     return {
@@ -91,8 +91,8 @@ def _papers(bank: Coordinator, hub: KeyedCoordinator, recorded: Recorder) -> dic
         "invitation": hub.home.invitation.read_bytes(),
         "enrolment": Applicant("bank-z", hub.home).enrolment(),
         "vouching": sign_vouching(NAMES[1], [(NAMES[2], public_hex(identity))], identity, 1),
-        "transcript": recorded.to_bytes(),
-        "run_roster": recorded.leaves[0].content,
+        "transcript": written.to_bytes(),
+        "run_roster": written.leaves[0].content,
         "pack.zip": _pack(bank),
     }
 

@@ -27,7 +27,6 @@ from tests.security.screens.marked import (
 )
 from tests.security.screens.places import Place, made_place
 from tests.security.screens.terminals import typed
-from tests.support.runs.transcripts import Recorder
 
 from fieldfare.client.alerts.reports.forms import ReportFormat
 from fieldfare.client.records.importers.registry import ImportFormat
@@ -48,9 +47,9 @@ BEST: Final = {
 
 
 @pytest.fixture(scope="module")
-def place(recorded: Recorder, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("screens")
-    yield made_place(folder, recorded)
+    yield made_place(folder)
     shutil.rmtree(folder)
 
 
