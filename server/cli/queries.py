@@ -40,6 +40,7 @@ from fieldfare.shared.queries.questions import QuestionGroup
 from fieldfare.shared.study.study import Study, load_study
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.terminal.screen import PlainConsole, add_row, console, table
+from fieldfare.shared.terminal.streams import write_binary
 from fieldfare.shared.terminal.texts import plain
 
 RESULTS: Final = ".json"
@@ -150,9 +151,12 @@ def write_answers(sets: Sequence[AnswerSet], form: AnswerFormat, out: Path | Non
         out.write_bytes(content)
         typer.echo(f"wrote {out}", err=True)
         return
-    if form is AnswerFormat.ARROW and sys.stdout.isatty():
+    if form is not AnswerFormat.ARROW:
+        typer.echo(content, nl=False)
+    elif sys.stdout.isatty():
         raise UsageError("--out: expected a file for arrow, found none: a terminal cannot show it")
-    typer.echo(content, nl=False)
+    else:
+        write_binary(content)
 
 
 def _content(sets: Sequence[AnswerSet], form: AnswerFormat) -> bytes:

@@ -84,6 +84,16 @@ def make_streams_plain() -> None:
     sys.stdout, sys.stderr = _plain(sys.stdout), _plain(sys.stderr)
 
 
+def write_binary(content: bytes) -> None:
+    """Write what is no text to the standard output, which is no terminal."""
+    stream: Any = sys.stdout
+    while isinstance(stream, PlainStream):
+        stream = stream.under
+    stream.flush()
+    stream.buffer.write(content)
+    stream.buffer.flush()
+
+
 def _plain(stream: Any) -> TextIO:
     if stream is None or isinstance(stream, PlainStream):  # none: a process without it
         return cast("TextIO", stream)
