@@ -37,6 +37,7 @@ from fieldfare.shared.run.request_check import check_answerable
 RECALL_STATE: Final = ":recall"  # no request can name these: ids hold no colon
 DECISION_STATE: Final = ":recall-decision"
 VOUCHED_STATE: Final = ":vouched"  # where the witness elsewhere lies that began with this ledger
+ANYWHERE: Final = b"*"  # of a ledger that an earlier version wrote: where it is found first
 
 
 T = TypeVar("T", bound="_State")
@@ -277,15 +278,14 @@ class Recall:
         if self.party.protection is not Protection.EXACT or hearing.settled is not None:
             return True
         place, ledger = self.ledger.witness_elsewhere.encode(), self.ledger
-        if ledger.witnessed and ledger.run_state(LEDGER_STATE, VOUCHED_STATE) == place:
-            hearing.settled = ledger.position()
-            return True
-        missing = self._asked(hearing) - set(hearing.memories)
-        decided = ledger.run_state(LEDGER_STATE, DECISION_STATE) if missing else None
-        if not decision_in(decided, hearing.boot).allows(missing):
-            return False
+        vouched = ledger.run_state(LEDGER_STATE, VOUCHED_STATE)
+        if not (ledger.witnessed and vouched in {place, ANYWHERE}):
+            missing = self._asked(hearing) - set(hearing.memories)
+            decided = ledger.run_state(LEDGER_STATE, DECISION_STATE) if missing else None
+            if not decision_in(decided, hearing.boot).allows(missing):
+                return False
         hearing.settled = ledger.position()
-        if place:
+        if (vouched or b"") != place:
             ledger.put_run_state(LEDGER_STATE, VOUCHED_STATE, place)
         return True
 

@@ -9,10 +9,17 @@ from tests.support.federations.bench import NAMES, Bench, MakeBench, make_study
 
 from fieldfare.client.custodian.cosigning import LEDGER_STATE
 from fieldfare.client.custodian.peers import LEFT
-from fieldfare.client.custodian.recall import DECISION_STATE, RecallDecision, RecallStanding
+from fieldfare.client.custodian.recall import (
+    ANYWHERE,
+    DECISION_STATE,
+    VOUCHED_STATE,
+    RecallDecision,
+    RecallStanding,
+)
 from fieldfare.client.custodian.recall import Recall as MemberRecall
 from fieldfare.client.institution.restoring import recall_of
 from fieldfare.client.ledger.budget import Limits
+from fieldfare.client.ledger.rollback_check import Witness
 from fieldfare.shared.errors import LedgerError, PolicyRefusal, RefusalCode
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import IdentitySigner, Refusal, open_envelope, sign_envelope
@@ -318,3 +325,36 @@ def test_a_damaged_state_is_refused(bench: Bench) -> None:
 def test_memories_of_a_hundred_members_travel_in_one_message() -> None:
     assert 99 * room_beside(99) < 16 * 1024 * 1024
     assert room_beside(99) > 64 * 1024
+
+
+# -- a witness elsewhere ---------------------------------------------------------------------------
+
+
+def test_a_witness_that_lay_elsewhere_when_all_were_heard_answers_for_them(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was moved there since is believed from the next time on: it may be restored too."""
+    assert question(bench)
+    monkeypatch.setattr(Witness, "elsewhere", property(lambda _: True))
+    bench.restart(A)
+    content = question(bench)
+    assert content, "it was moved: it did not begin with this ledger"
+    assert takes(bench, memories(bench, content))
+    bench.restart(A)
+    assert question(bench) == b""
+    monkeypatch.setattr(Witness, "elsewhere", property(lambda _: False))
+    bench.restart(A)
+    assert question(bench), "it was moved back beside the ledger"
+
+
+def test_a_ledger_of_an_earlier_version_believes_the_witness_where_it_finds_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.ledger(A).put_run_state(LEDGER_STATE, VOUCHED_STATE, ANYWHERE)
+    bench.restart(A)
+    assert question(bench), "beside the ledger it is no witness"
+    monkeypatch.setattr(Witness, "elsewhere", property(lambda _: True))
+    bench.restart(A)
+    assert question(bench) == b""
+    place = bench.ledger(A).witness_elsewhere.encode()
+    assert bench.ledger(A).run_state(LEDGER_STATE, VOUCHED_STATE) == place

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from fieldfare.client.custodian.recall import ANYWHERE
 from fieldfare.client.ledger.schema import LEDGER, erase_log, open_database
 from fieldfare.shared.errors import LedgerError
 from fieldfare.shared.sqlite.database import Database
@@ -136,6 +137,30 @@ def test_what_an_older_versions_runs_came_to_stays(tmp_path: Path) -> None:
         for run, state in {**states, "measured:r": b"{}", "followed:r": b"1"}.items():
             old.rows("INSERT INTO runs VALUES ('s', ?, ?)", run, state)
     with open_database(path, busy_timeout=1) as database:
-        found = dict(database.rows("SELECT run, state FROM runs"))
+        found = dict(database.rows("SELECT run, state FROM runs WHERE study = 's'"))
     bound = {"evaluated:r": b"model:asked", "evaluated:other": b"model:"}
     assert found == {**bound, "progress:r": b"\xff\x00", "measured:r": b"{}"}
+
+
+def test_of_each_institution_the_newest_reply_of_all_studies_stays(tmp_path: Path) -> None:
+    """An earlier version kept one for each study; its witness is believed where it lies."""
+    path = tmp_path / "ledger.sqlite"
+
+    def reply(epoch: int, sequence: int) -> bytes:
+        return b'{"body":{"epoch":%d,"ledger_sequence":%d}}' % (epoch, sequence)
+
+    rows = [
+        ("s", "bank-b", reply(1, 9)),
+        ("t", "bank-b", reply(2, 3)),
+        ("u", "bank-b", reply(2, 12)),
+        ("s", "bank-c", reply(1, 4)),
+    ]
+    with Database(replace(LEDGER, migrations=LEDGER.migrations[:6]), path, busy_seconds=1) as old:
+        for row in rows:
+            old.rows("INSERT INTO peers VALUES (?, ?, ?)", *row)
+        old.rows(f"INSERT INTO entries VALUES (1, {SIDED.format(step=3, request='asked')})")
+    with open_database(path, busy_timeout=1) as database:
+        found = dict(database.rows("SELECT institution, reply FROM peers"))
+        (state,) = database.rows("SELECT state FROM runs WHERE run = ':vouched'")
+    assert found == {"bank-b": reply(2, 12), "bank-c": reply(1, 4)}
+    assert bytes(state[0]) == ANYWHERE

@@ -31,8 +31,14 @@ def earlier(request: pytest.FixtureRequest) -> Iterator[Bed]:
     if not in_history(commit):
         pytest.skip(f"the history has no {commit}: fetch it whole (git fetch --unshallow)")
     folder = Path(mkdtemp(prefix="ff-"))
+    elsewhere = Path(mkdtemp(prefix="ff-", dir="/dev/shm"))  # noqa: S108 -- another file system
     bed = bed_of(earlier_version(commit, folder / "earlier"), folder)
     bed.found()
+    for name in bed.names:  # members of an earlier version cannot be asked what they remember
+        settings, place = bed.home(name) / "institution.toml", elsewhere / f"{name}.witness"
+        text = settings.read_text()
+        assert text.count('\nwitness = ""') == 1
+        settings.write_text(text.replace('\nwitness = ""', f'\nwitness = "{place}"'))
     resume_by_itself(bed, on=False)  # it is carried on at the moment that the test chooses
     try:
         bed.start()
@@ -40,6 +46,7 @@ def earlier(request: pytest.FixtureRequest) -> Iterator[Bed]:
     finally:
         bed.stop()
         shutil.rmtree(folder)
+        shutil.rmtree(elsewhere)
 
 
 def install_present(bed: Bed) -> None:
