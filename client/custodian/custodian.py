@@ -334,8 +334,8 @@ class Custodian:
         """Answer members that ask what is remembered of them, and take answers to the own question.
 
         Args:
-            questions: signed, of custodians that were started.
-            memories: signed answers to this one's own; none where it does not ask.
+            questions: signed, of custodians that were started; this one's own beside `memories`.
+            memories: signed answers to that.
         """
         return self._answer(partial(self._recall, questions, memories))
 
@@ -466,10 +466,11 @@ class Custodian:
         return Described(own.envelope, answer, question)
 
     def _recall(self, questions: Sequence[bytes], memories: Sequence[bytes]) -> tuple[bytes, ...]:
+        answers = self._recall_of_members.answer(questions)
         if memories:
             here = ApprovedHere(self._plan_of, self._held.live)
             self._recall_of_members.take(memories, self._held.hearing, here)
-        return self._recall_of_members.answer(questions)
+        return answers
 
     def _plan_of(self, study: str) -> Plan | None:
         prepared = self._prepared.get(study)

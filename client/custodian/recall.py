@@ -419,14 +419,21 @@ class Recall:
     # -- others ask ---------------------------------------------------------------------
 
     def answer(self, questions: Sequence[bytes]) -> tuple[bytes, ...]:
-        """Return what is remembered here of each member that asks; of nobody else.
+        """Return what is remembered here of each other member that asks; of nobody else.
 
         Raises:
+            ProtocolError: no member asks.
             LedgerError: the ledger cannot be read.
         """
-        askers = [one for one in map(self._asker, questions) if one is not None]
+        found = [one for one in map(self._asker, questions) if one is not None]
+        if not found:
+            raise ProtocolError("expected a question that a member of the roster signed")
+        askers = [one for one in found if one.institution != self.party.institution]
         if not askers:
             return ()
+        return self._memories(askers)
+
+    def _memories(self, askers: Sequence[RecallQuestion]) -> tuple[bytes, ...]:
         with self.ledger.peers() as rows:
             opened, seen = self._requests(rows), rows.replies()
         found = []
@@ -469,8 +476,7 @@ class Recall:
             )
         except ProtocolError:
             return None
-        own = opened.body.institution == self.party.institution
-        return None if own or opened.signer != opened.body.institution else opened.body
+        return opened.body if opened.signer == opened.body.institution else None
 
     def _requests(self, rows: PeerRows) -> list[tuple[bytes, Request]]:
         """Return every request that was debited here and still verifies, the newest first."""

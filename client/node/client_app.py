@@ -160,7 +160,7 @@ def _close(call: Call, custodian: CustodianPort, content: Mapping[str, Any]) -> 
         shown = ShownLog(bytes_of(content, "head"), log, hashes, vectors)
         return _content(custodian.cosign(study, run, shown), "cosigned")
     if call is Call.RECALL:
-        questions, memories = (list_in(content, name) for name in ("questions", "memories"))
+        questions, memories = list_of(content, "questions"), list_in(content, "memories")
         found = custodian.recall(questions, memories)
         return _content(found) if isinstance(found, Refusal) else {"memories": list(found)}
     files = (bytes_of(content, name) for name in ("delivery", "model", "card"))

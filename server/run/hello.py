@@ -240,7 +240,9 @@ def _recalled(channel: GridChannel, terms: RunTerms, heard: Heard) -> Heard:
         if name in memories:
             memories[name].append(memory)
     relayed: dict[int, Content] = {
-        askers[name].node: {"memories": found} for name, found in memories.items() if found
+        askers[name].node: {"questions": [askers[name].question], "memories": found}
+        for name, found in memories.items()
+        if found
     }
     taken = channel.ask(Call.RECALL, relayed, deadline)
     for name, one in askers.items():

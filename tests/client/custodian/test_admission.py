@@ -137,7 +137,7 @@ def test_checks_run_in_one_order_at_every_institution() -> None:
 
 
 def test_noise_that_cannot_carry_the_claim_is_refused() -> None:
-    thin = replace(PLAN.evaluation, sigma=PLAN.evaluation.gamma)
+    thin = replace(PLAN.evaluation, sigma=PLAN.evaluation.gamma, cost=10**24)
     run = replace(RUN, plan=replace(PLAN, evaluation=thin))
     assert refusal(request(), run) is RefusalCode.WRONG_TERMS
 

@@ -136,7 +136,7 @@ def test_records_that_do_not_fit_are_settled_at_the_approval(bench: Bench) -> No
 def test_a_study_whose_noise_cannot_carry_the_claim_is_not_approved(bench: Bench) -> None:
     study = make_study(privacy={"epsilon": 100.0, "delta": 0.09, "clipping_norm": 2**-10})
     plan = plan_for(study)
-    thin = replace(plan, training=replace(plan.training, sigma=plan.training.gamma))
+    thin = replace(plan, training=replace(plan.training, sigma=plan.training.gamma, cost=10**24))
     with pytest.raises(AccountingError):
         thin.check_noise(3)
     with pytest.MonkeyPatch.context() as patch:

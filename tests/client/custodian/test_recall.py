@@ -61,7 +61,8 @@ def memories(bench: Bench, content: bytes, names: Sequence[str] = (B, C, D)) -> 
 
 def takes(bench: Bench, answers: Sequence[bytes]) -> bool:
     """Whether A has heard everybody with these."""
-    answer = bench.custodian(A).recall([], list(answers))
+    own = bench.party(A).sign(RecallQuestion(institution=A, boot="0" * 64, members=(B,)))
+    answer = bench.custodian(A).recall([own], list(answers))
     if isinstance(answer, Refusal):
         assert answer.code is RefusalCode.RECALL_WANTED
         return False
@@ -98,6 +99,8 @@ def test_nobody_else_is_told_of_an_institution(bench: Bench) -> None:
     stranger = Identities.make([A], 1, Protection.EXACT).signers[A]
     forged = sign_envelope(asked(bench, content), A, stranger)
     in_anothers_name = sign_envelope(asked(bench, content), C, bench.party(C).signer)
+    refused = bench.custodian(B).recall([forged, in_anothers_name, b"{}"], [])
+    assert refused == Refusal(RefusalCode.MALFORMED)
     answer = bench.custodian(B).recall([forged, in_anothers_name, b"{}", content], [])
     assert isinstance(answer, tuple)
     (memory,) = answer

@@ -187,12 +187,12 @@ def test_proofs_and_replies_are_kept(tmp_path: Path) -> None:
             assert rows.put_fork(fork)
             assert not rows.put_fork(Fork("b", 1, 7, b"one", b"a third"))
             for reply in (b"first", b"second"):
-                rows.put_replies("s", {"b": reply})
-            rows.put_replies("t", {"c": b"of another study"})
+                rows.put_replies({"b": reply})
+            rows.put_replies({"c": b"of another one"})
         ledger.forget_runs("s")
     with open_ledger(path) as ledger, ledger.peers() as rows:
         assert rows.forks() == [fork]
-        assert rows.replies("s") == {"b": b"second"}
+        assert rows.replies() == {"b": b"second", "c": b"of another one"}
 
 
 def test_many_are_debited_without_reading_all_for_each(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -139,7 +139,7 @@ def test_no_answer_leaves_before_a_failed_erasure_was_made_good(tmp_path: Path) 
 
 def test_what_peers_showed_is_kept_with_the_answer_or_not_at_all(tmp_path: Path) -> None:
     def showing(rows: PeerRows) -> None:
-        rows.put_replies("s", {"b": b"a signed reply"})
+        rows.put_replies({"b": b"a signed reply"})
 
     def refusing(rows: PeerRows) -> None:
         showing(rows)
@@ -150,7 +150,7 @@ def test_what_peers_showed_is_kept_with_the_answer_or_not_at_all(tmp_path: Path)
         with pytest.raises(PolicyRefusal):
             ledger.keep_waiting(answer(SEED), check=refusing, run_states={})
         with ledger.peers() as rows:
-            assert rows.replies("s") == {}
+            assert rows.replies() == {}
         ledger.keep_waiting(answer(SEED), check=showing, run_states={})
     with open_ledger(path) as ledger, ledger.peers() as rows:
-        assert rows.replies("s") == {"b": b"a signed reply"}
+        assert rows.replies() == {"b": b"a signed reply"}

@@ -63,6 +63,7 @@ def refusal(reply: Message) -> Refusal:
 
 NEEDED: Final[dict[Call, dict[str, Any]]] = {
     Call.HELLO: {"study": b"0" * 64, "last_reply": b""},
+    Call.RECALL: {"questions": [b""]},
     Call.OPEN: {"opening": b"", "answers": [b""], "approvals": [b""]},
     Call.AGREE: {"study": b"0" * 64, "run": b"r", "offers": [b""]},
     Call.RELEASE: {"request": b"", "parameters": b""},
@@ -73,6 +74,7 @@ NEEDED: Final[dict[Call, dict[str, Any]]] = {
 }
 # Left out where there is nothing to say: the first step has no last sum.
 OPTIONAL: Final[dict[Call, dict[str, Any]]] = {
+    Call.RECALL: {"memories": [b""]},
     Call.HELLO: {"offer": b"", "run": b"", "nonce": b""},
     Call.RELEASE: {
         "last_request": b"",
@@ -84,7 +86,7 @@ OPTIONAL: Final[dict[Call, dict[str, Any]]] = {
 }
 LISTS: Final = {
     *("answers", "approvals", "offers", "last_replies", "last_vectors", "last_statements"),
-    *("statements", "vectors", "replies"),
+    *("statements", "vectors", "replies", "questions", "memories"),
 }
 TEXTS: Final = {"study", "run", "nonce"}
 NO_BYTES: Final[list[Any]] = ["text", 1, 1.5, True, [b"x"], ["text"], [1, 2], [1.5]]
@@ -139,6 +141,7 @@ def test_a_record_of_another_kind_or_name_gets_it_too(call: Call, grid: InProces
 def test_well_formed_nonsense_is_refused_by_the_custodian_itself(grid: InProcessGrid) -> None:
     codes = {
         Call.HELLO: RefusalCode.UNKNOWN_STUDY,
+        Call.RECALL: RefusalCode.MALFORMED,
         Call.OPEN: RefusalCode.MALFORMED,
         Call.AGREE: RefusalCode.UNKNOWN_STUDY,
         Call.RELEASE: RefusalCode.MALFORMED,
@@ -199,7 +202,8 @@ def test_each_call_gets_its_answer_under_its_name(opening: str, make_bench: Make
 
     bench.federation.run(bench.federation.job(), bench.federation.grid(tap=tap))
     assert names == RELEASED[opening] | {
-        ("query.hello", ("answer", "approval")),
+        ("query.hello", ("answer", "approval", "question")),
+        ("query.recall", ("memories",)),
         ("query.open", ("offer",)),
         ("query.agree", ("agreed",)),
     }
@@ -225,6 +229,7 @@ def test_what_stands_in_a_message_reaches_the_custodian_as_it_is() -> None:
     grid = InProcessGrid(client_app(lambda _: port), {NAME: NODE})
     questions: dict[Call, dict[str, Any]] = {
         Call.HELLO: {"study": b"s", "last_reply": b"l", "offer": b"o", "run": b"r", "nonce": b"n"},
+        Call.RECALL: {"questions": [b"1"], "memories": [b"2", b"3"]},
         Call.OPEN: {"opening": b"o", "answers": [b"3"], "approvals": [b"1", b"2"]},
         Call.AGREE: {"study": b"s", "run": b"r", "offers": [b"1", b""]},
         Call.RELEASE: {
@@ -258,6 +263,7 @@ def test_what_stands_in_a_message_reaches_the_custodian_as_it_is() -> None:
     ask(grid, Call.HELLO, ConfigRecord({"study": b"s", "last_reply": b""}))
     assert custodian.asked == [
         ("describe", ("s", b"l", b"o", "r", "n")),
+        ("recall", ([b"1"], [b"2", b"3"])),
         ("open_run", (b"o", [b"3"], [b"1", b"2"])),
         ("agree", ("s", "r", [b"1", b""])),
         ("release", (b"q", b"p", LastSum(b"l", (b"1", b"2"), (b"3", b"4"), (b"5", b"6")))),
@@ -281,6 +287,9 @@ class Failing:
         self._error = error
 
     def describe(self, *given: Any, **named: Any) -> Described | Refusal:
+        raise self._error
+
+    def recall(self, questions: Any, memories: Any) -> tuple[bytes, ...] | Refusal:
         raise self._error
 
     def open_run(self, opening: bytes, answers: Any, approvals: Any) -> bytes | Refusal:

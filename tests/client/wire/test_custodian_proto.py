@@ -12,6 +12,7 @@ def test_the_data_plane_has_these_calls_and_no_other() -> None:
     assert service.full_name == "fieldfare.custodian.v1.Custodian"
     assert [method.name for method in service.methods] == [
         "Describe",
+        "Recall",
         "OpenRun",
         "Agree",
         "Release",
@@ -28,7 +29,7 @@ def test_every_answer_is_content_or_a_refusal() -> None:
             (choice,) = message.oneofs
             fields = {field.name for field in message.fields}
             # What people said, beside a refusal; fresh keys, beside an approval.
-            beside = {"rejection", "run_answer"} if name == "DescribeAnswer" else set()
+            beside = {"rejection", "run_answer", "question"} if name == "DescribeAnswer" else set()
             assert {field.name for field in choice.fields} == fields - beside, name
             assert "refusal" in fields, name
 

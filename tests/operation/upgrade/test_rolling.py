@@ -31,7 +31,7 @@ def earlier(request: pytest.FixtureRequest) -> Iterator[Bed]:
     if not in_history(commit):
         pytest.skip(f"the history has no {commit}: fetch it whole (git fetch --unshallow)")
     folder = Path(mkdtemp(prefix="ff-"))
-    elsewhere = Path(mkdtemp(prefix="ff-", dir="/dev/shm"))  # noqa: S108 -- another file system
+    elsewhere = Path(mkdtemp(prefix="ff-", dir="/dev/shm"))
     bed = bed_of(earlier_version(commit, folder / "earlier"), folder)
     bed.found()
     for name in bed.names:  # members of an earlier version cannot be asked what they remember

@@ -344,7 +344,7 @@ class Bench:
         for other in asked or self.names:
             answer = self.custodian(other).recall([question], [])
             memories += () if isinstance(answer, Refusal) else answer
-        self.custodian(name).recall([], memories)
+        self.custodian(name).recall([question], memories)
         return memories
 
     def held(self, name: str) -> HeldKeys:

@@ -12,6 +12,7 @@ from tests.support.runs.transcripts import Recorder
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.institution.open import Custody
 from fieldfare.client.ledger.ledger import Ledger
+from fieldfare.client.wire.frames import Described
 from fieldfare.shared.protocol.plan import Plan, plan_for
 from fieldfare.shared.study.study import Study
 
@@ -44,6 +45,12 @@ class HomesBench:
 
     def custodian(self, name: str) -> Custodian:
         return next(c.custodian for c in self.custodies if c.party.institution == name)
+
+    def described(self, name: str, run: str, nonce: str) -> Described:
+        return Bench.described(cast("Bench", self), name, run, nonce)
+
+    def relay(self, name: str, question: bytes) -> Sequence[bytes]:
+        return Bench.relay(cast("Bench", self), name, question)
 
     def ledger(self, name: str) -> Ledger:
         return next(c.ledger for c in self.custodies if c.party.institution == name)

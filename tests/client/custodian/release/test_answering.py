@@ -29,6 +29,7 @@ MALFORMED = Refusal(RefusalCode.MALFORMED).to_bytes()
 UNKNOWN_STUDY = Refusal(RefusalCode.UNKNOWN_STUDY).to_bytes()
 ANSWERS: dict[str, Any] = {
     "Describe": pb.DescribeAnswer,
+    "Recall": pb.RecallAnswer,
     "OpenRun": pb.OpenRunAnswer,
     "Agree": pb.AgreeAnswer,
     "Release": pb.ReleaseAnswer,
