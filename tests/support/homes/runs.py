@@ -49,8 +49,10 @@ class HomesBench:
     def described(self, name: str, run: str, nonce: str) -> Described:
         return Bench.described(cast("Bench", self), name, run, nonce)
 
-    def relay(self, name: str, question: bytes) -> Sequence[bytes]:
-        return Bench.relay(cast("Bench", self), name, question)
+    def relay(self, name: str, question: bytes) -> None:
+        """As where a witness elsewhere answers: some rosters name members that nobody plays."""
+        del question
+        self.custodian(name)._held.hearing.settled = self.ledger(name).position()
 
     def ledger(self, name: str) -> Ledger:
         return next(c.ledger for c in self.custodies if c.party.institution == name)
