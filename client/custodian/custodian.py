@@ -70,6 +70,7 @@ from fieldfare.shared.protocol.messages import (
     LastSum,
     Refusal,
     Rejection,
+    ReleaseKind,
     Reply,
     Request,
     RunAnswer,
@@ -547,6 +548,8 @@ class Custodian:
     def _reveal(self, content: bytes, statements: Sequence[bytes], read: list[Request]) -> bytes:
         request = self._party.from_coordinator(content, Request).body
         read.append(request)
+        if request.kind is not ReleaseKind.REHEARSAL and self._ledger.stored(request.hash) is None:
+            self._recall_of_members.check(self._held.hearing)  # it may wait from before a restore
         return self._door.reveal(self._at_door(request), request, statements, content)
 
     def _release(

@@ -13,6 +13,7 @@ from typing import Final, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fieldfare.client.custodian.cosigning import LEDGER_STATE
+from fieldfare.client.custodian.openings import OPENING_STATE
 from fieldfare.client.custodian.party import Party
 from fieldfare.client.custodian.peers import Peers, peer_claim, position_of
 from fieldfare.client.custodian.ports import RunEvent
@@ -21,7 +22,7 @@ from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.ledger.peers import PeerClaim, PeerRows
 from fieldfare.shared.errors import LedgerError, PolicyRefusal, ProtocolError, RefusalCode
 from fieldfare.shared.privacy.protection import Protection
-from fieldfare.shared.protocol.messages import Request, open_envelope, read_unverified
+from fieldfare.shared.protocol.messages import Request, RunOpening, open_envelope, read_unverified
 from fieldfare.shared.protocol.plan import Plan
 from fieldfare.shared.protocol.remembered import (
     Memory,
@@ -201,6 +202,7 @@ class Recall:
         | an answer names a roster with more members | they are asked too |
         | a member that left signed its last answer | it counts for what it saw until then |
         | peers that were restored unawares | are among the t |
+        | an answer waits for its opening, here or at a member | its attempt is over |
     """
 
     party: Party
@@ -284,10 +286,30 @@ class Recall:
             decided = ledger.run_state(LEDGER_STATE, DECISION_STATE) if missing else None
             if not decision_in(decided, hearing.boot).allows(missing):
                 return False
+            self._close_waiting()  # a copy may have opened it since
         hearing.settled = ledger.position()
         if (vouched or b"") != place:
             ledger.put_run_state(LEDGER_STATE, VOUCHED_STATE, place)
         return True
+
+    def _close_waiting(self, asker: str = "") -> None:
+        """Destroy what waits for its opening, or what waits in runs with a member that asks.
+
+        What a memory does not list yet is opened by nobody here after it: neither by who asks nor
+        by who answers. Their attempts are over, and cost whoever opened them.
+        """
+        with self.ledger.peers() as rows:
+            waiting = rows.waiting()
+        for study, run in waiting:
+            if not asker or asker in self._participants(study, run):
+                self.ledger.forget_run(study, run, ())
+
+    def _participants(self, study: str, run: str) -> set[str]:
+        state = self.ledger.run_state(study, OPENING_STATE + run)
+        if state is None:
+            return set()
+        opening = read_unverified(state, RunOpening)  # verified when it was kept
+        return {one.institution for one in opening.participants}
 
     def _write_down(self, hearing: Hearing) -> None:
         asked = tuple(sorted(self._asked(hearing)))
@@ -431,6 +453,8 @@ class Recall:
         askers = [one for one in found if one.institution != self.party.institution]
         if not askers:
             return ()
+        for one in askers:
+            self._close_waiting(one.institution)
         return self._memories(askers)
 
     def _memories(self, askers: Sequence[RecallQuestion]) -> tuple[bytes, ...]:

@@ -76,6 +76,10 @@ class PeerRows:
         )
         return [bytes(request) for (request,) in rows]
 
+    def waiting(self) -> list[tuple[str, str]]:
+        """Return study and run of every answer that waits for its opening."""
+        return self._store.pending.runs()
+
     def holds(self, request: str) -> bool:
         """Say whether a request, sha256 of R, has its debit here, as it was answered or as told."""
         told = any(one.request == request for one in self._store.told())

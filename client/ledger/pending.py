@@ -107,6 +107,11 @@ class PendingAnswers:
             *(answer.commitment, answer.vector, bytes_hash(answer.vector), answer.seed),
         )
 
+    def runs(self) -> list[tuple[str, str]]:
+        """Return study and run of every answer that waits."""
+        rows = self._database.rows("SELECT study, run FROM pending ORDER BY study, run")
+        return [(study, run) for study, run in rows]
+
     def drop(self, study: str, run: str) -> None:
         """Destroy the answer of a run."""
         self._database.rows("DELETE FROM pending WHERE study = ? AND run = ?", study, run)

@@ -36,7 +36,10 @@ FIXED: Final = {"opening": "on", "participants": "fixed", "attempts": 3, "minimu
 
 @pytest.fixture
 def bench(make_bench: MakeBench) -> Bench:
-    return make_bench(make_study(aggregation=FIXED))
+    found = make_bench(make_study(aggregation=FIXED))
+    for name in NAMES:
+        found.held(name).hear_anew()
+    return found
 
 
 def question(bench: Bench, name: str = A) -> bytes:
@@ -83,7 +86,7 @@ def test_a_start_asks_everybody_once_and_then_no_more(bench: Bench) -> None:
     assert question(bench)
     assert takes(bench, memories(bench, content, (D,)))
     assert question(bench) == b""
-    bench.restart(A)
+    bench.restart(A, heard=False)
     assert asked(bench, question(bench)).boot != asked(bench, content).boot
 
 
@@ -118,7 +121,7 @@ def changed(bench: Bench, memory: bytes, signer: str = B, **changes: object) -> 
 def test_a_memory_counts_for_its_asker_and_its_start_alone(bench: Bench) -> None:
     first = question(bench)
     old = memories(bench, first, (B,))
-    bench.restart(A)
+    bench.restart(A, heard=False)
     content = question(bench)
     (of_b,) = memories(bench, content, (B,))
     rest = memories(bench, content, (C, D))
@@ -219,7 +222,7 @@ def test_a_last_answer_counts_for_who_left(bench: Bench) -> None:
     bench.ledger(A).close()
     for file in name.parent.glob(f"{name.name}*"):
         file.unlink()
-    bench.restart(A)
+    bench.restart(A, heard=False)
     roster, after = bench.party(A).roster, without(bench, D)
     pinned(bench, A, roster=after, rosters=(roster,), last_answers=(last,))
     content = question(bench)
@@ -283,7 +286,7 @@ def test_a_decision_is_for_one_start(bench: Bench) -> None:
     assert not takes(bench, memories(bench, content, (B, C)))
     decided(bench, silent=(D,))
     assert question(bench) == b""
-    bench.restart(A)
+    bench.restart(A, heard=False)
     assert not takes(bench, memories(bench, question(bench), (B, C)))
 
 
@@ -339,14 +342,14 @@ def test_a_witness_that_lay_elsewhere_when_all_were_heard_answers_for_them(
     """One that was moved there since is believed from the next time on: it may be restored too."""
     assert question(bench)
     monkeypatch.setattr(Witness, "elsewhere", property(lambda _: True))
-    bench.restart(A)
+    bench.restart(A, heard=False)
     content = question(bench)
     assert content, "it was moved: it did not begin with this ledger"
     assert takes(bench, memories(bench, content))
-    bench.restart(A)
+    bench.restart(A, heard=False)
     assert question(bench) == b""
     monkeypatch.setattr(Witness, "elsewhere", property(lambda _: False))
-    bench.restart(A)
+    bench.restart(A, heard=False)
     assert question(bench), "it was moved back beside the ledger"
 
 
@@ -354,10 +357,10 @@ def test_a_ledger_of_an_earlier_version_believes_the_witness_where_it_finds_it(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.ledger(A).put_run_state(LEDGER_STATE, VOUCHED_STATE, ANYWHERE)
-    bench.restart(A)
+    bench.restart(A, heard=False)
     assert question(bench), "beside the ledger it is no witness"
     monkeypatch.setattr(Witness, "elsewhere", property(lambda _: True))
-    bench.restart(A)
+    bench.restart(A, heard=False)
     assert question(bench) == b""
     place = bench.ledger(A).witness_elsewhere.encode()
     assert bench.ledger(A).run_state(LEDGER_STATE, VOUCHED_STATE) == place

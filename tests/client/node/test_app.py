@@ -202,8 +202,7 @@ def test_each_call_gets_its_answer_under_its_name(opening: str, make_bench: Make
 
     bench.federation.run(bench.federation.job(), bench.federation.grid(tap=tap))
     assert names == RELEASED[opening] | {
-        ("query.hello", ("answer", "approval", "question")),
-        ("query.recall", ("memories",)),
+        ("query.hello", ("answer", "approval")),
         ("query.open", ("offer",)),
         ("query.agree", ("agreed",)),
     }

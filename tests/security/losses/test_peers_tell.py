@@ -60,7 +60,7 @@ def put_back(bench: Bench, files: Files, name: str = A) -> Custodian:
     for file, content in files.items():
         file.touch(mode=0o600)
         file.write_bytes(content)
-    return bench.restart(name)
+    return bench.restart(name, heard=False)
 
 
 def went_on(bench: Bench, name: str = A) -> None:
@@ -382,7 +382,7 @@ def test_a_member_killed_before_it_opened_pays_once_and_opens_no_more(bench: Ben
     statements = [one.commitment for one in promised]
     for name in (B, C, D):
         run.reveal(name, request, statements)
-    bench.restart(A)
+    bench.restart(A, heard=False)
     run.open_anew()
     assert spent(bench) == bench.plan.training.cost
     for answer in (run.reveal(A, request, statements), run.ask(A, request)):

@@ -28,7 +28,8 @@ from fieldfare.client.ledger.rollback_check import Witness
 from fieldfare.client.node.client_app import client_app
 from fieldfare.server.run.channel import GridChannel
 from fieldfare.server.run.opening import open_federation
-from fieldfare.shared.errors import LedgerError, RunError
+from fieldfare.shared.errors import LedgerError, RefusalCode, RunError
+from fieldfare.shared.protocol.messages import Refusal, Request
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.protocol.signed_files import offer_study
 from fieldfare.simulations.federation.grid import InProcessGrid
@@ -169,6 +170,47 @@ def test_two_replies_of_two_studies_at_one_place_are_a_fork(make_bench: MakeBenc
     with bench.ledger(B).peers() as rows:
         (fork,) = rows.forks()
     assert (fork.institution, fork.sequence) == (A, 1)
+
+
+# -- what waits ------------------------------------------------------------------------------------
+
+
+def committed(run: Run, names: Sequence[str]) -> tuple[Request, list[bytes]]:
+    request = run.request(names=names)
+    return request, [run.commit(name, request).commitment for name in names]
+
+
+def test_who_answers_opens_nothing_that_waited_with_the_asker(make_bench: MakeBench) -> None:
+    """A opened R and is restored; B committed to it, answers A's question, and is asked to open."""
+    bench = make_bench(make_study(aggregation=ANY))
+    before = home(bench)
+    run = open_with(bench, (A, B, C))
+    request, statements = committed(run, (A, B, C))
+    assert isinstance(run.reveal(A, request, statements), bytes)
+    put_back(bench, before)
+    opens(open_with(bench, (A, C, D), reached=(B,)))
+    answer = run.reveal(B, request, statements)
+    assert isinstance(answer, Refusal)
+    assert answer.code is RefusalCode.ATTEMPT_CLOSED
+    assert spent(bench, B) == 0
+
+
+def test_a_restored_home_opens_nothing_that_waited_in_its_backup(make_bench: MakeBench) -> None:
+    """It waits for another set of institutions than the one that its lost history fixed."""
+    bench = make_bench(make_study(aggregation=ANY))
+    run = open_with(bench, (A, C, D))
+    request, statements = committed(run, (A, C, D))
+    before = home(bench)
+    opens(open_with(bench, (A, B, C)))
+    put_back(bench, before)
+    answer = run.reveal(A, request, statements)
+    assert isinstance(answer, Refusal)
+    assert answer.code is RefusalCode.RECALL_WANTED
+    open_with(bench, NAMES)
+    answer = run.reveal(A, request, statements)
+    assert isinstance(answer, Refusal)
+    assert answer.code is RefusalCode.ATTEMPT_CLOSED
+    assert spent(bench) == bench.plan.training.cost
 
 
 # -- a restored home, whoever takes part next ------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from flwr.app import Message
+from tests.support.federations.bench import hear
 from tests.support.federations.settings import BANKS, Clock, Setting
 from tests.support.homes.coordinators import found
 from tests.support.runs.asking import asking, made_up, sums_of
@@ -155,6 +156,7 @@ def coordinator_maker(
         ledgers = folder / "ledgers"
         ledgers.mkdir()
         federation = LocalFederation(study, sums, Protection.EXACT, seed=0, directory=ledgers)
+        hear(*federation.custodians.values())
         opened.append(federation)
         return Coordinator(folder, Setting(federation, sums, Clock()))
 

@@ -15,6 +15,7 @@ from typing import Any, Final, cast
 import numpy as np
 import pytest
 from flwr.app import Message
+from tests.support.federations.bench import hear
 
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.sums.study_sums import StudySums
@@ -275,6 +276,7 @@ def make_setting(tmp_path: Path) -> Iterator[MakeSetting]:
         folder = tmp_path / f"federation-{len(built)}"
         folder.mkdir()
         built.append(LocalFederation(chosen, sums, protection, seed=seed, directory=folder))
+        hear(*built[-1].custodians.values())
         return Setting(built[-1], sums, Clock())
 
     yield make
