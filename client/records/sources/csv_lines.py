@@ -189,7 +189,8 @@ class _WholeLines:
         begins = (quotes == self.starts[line]) | (before == separator) | (before == _QUOTE)
         ends = (after == separator) | (after == _FEED) | (after == _QUOTE)
         well[line[~np.where(opens, begins, ends)]] = False
-        return well & (np.bincount(line, minlength=len(well)) % 2 == 0)
+        well &= np.bincount(line, minlength=len(well)) % 2 == 0
+        return well
 
     def _text(self) -> Mask:
         """Return the lines that are UTF-8."""

@@ -132,8 +132,8 @@ class Source:
         try:
             yield from _streamed(feed, *asked)
         except (duckdb.Error, pa.ArrowException, OSError) as error:
-            problem = feed.finish() or unreadable(self.name, error)
-            raise FailedRowsError(str(problem)) if self.computed else problem from None
+            found = feed.finish() or unreadable(self.name, error)
+            raise FailedRowsError(str(found)) if self.computed else found from None
         else:
             if unread is not None:
                 unread.append(feed.unread())

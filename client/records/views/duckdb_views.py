@@ -66,7 +66,7 @@ class _ViewText:
 
     def parts(self, sql: str) -> set[str]:
         parsed = self._connection.execute(f"SELECT json_serialize_sql({literal(sql)})").fetchone()
-        tree = json.loads(parsed[0]) if parsed else {"error": True}
+        tree: dict[str, Any] = json.loads(parsed[0]) if parsed else {"error": True}
         if tree["error"] or len(tree["statements"]) != 1:
             return {"what the parser does not know"}
         return set(self._of(tree["statements"][0]["node"]))

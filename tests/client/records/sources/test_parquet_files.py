@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def read(path: Path) -> tuple[list[str], list[UnreadLines]]:
     """Everything that is computed of each row, as a text, bit for bit."""
     unread: list[UnreadLines] = []
     with open_source(path) as source:
-        forms: list[Callable[..., str]] = [text_of, id_of, lambda *one: number_of(*one, ())]
+        forms: list[Callable[..., str]] = [text_of, id_of, partial(number_of, missing=())]
         asked = [
             f"{form(name, kind)} AS {quoted(f'{name} {place}')}"
             for name, kind in source.columns.items()
@@ -84,7 +85,7 @@ def test_a_level_of_a_dictionary_that_is_no_text_leaves_out_its_rows(tmp_path: P
     levels = pa.array([b"a", b"\xff", b"c"], pa.binary()).view(pa.string())
     column = pa.DictionaryArray.from_arrays(pa.array([0, 1, 2, 1, None, 0]), levels)
     table = pa.table({"level": column, "x": range(6)})
-    found = []
+    found: list[tuple[Any, ...]] = []
     with open_source(written(tmp_path / "a.arrow", table)) as source:
         for batch in source.batches(['CAST("level" AS VARCHAR)', "x"], unread=[]):
             found += zip(*(one.to_pylist() for one in batch.columns), strict=True)
