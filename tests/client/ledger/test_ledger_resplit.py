@@ -223,7 +223,7 @@ def test_a_persons_word_on_ids_is_a_statement_that_costs_nothing(tmp_path: Path)
 
 def test_a_persons_word_on_ids_carries_nothing_over() -> None:
     with pytest.raises(LedgerError, match="terms of a statement"):
-        Stated(kind=StatementKind.IDS, study="s", carried=1, **SAID)
+        Stated(kind=StatementKind.IDS, user="ines", reason="a branch", study="s", carried=1)
 
 
 def test_a_ledger_of_today_keeps_ids_from_its_next_answer_on(tmp_path: Path) -> None:
