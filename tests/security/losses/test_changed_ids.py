@@ -164,7 +164,7 @@ CALLS: Final[dict[str, Callable[[Renamed], object]]] = {
     "a question": lambda one: one.run.ask(NAME, one.run.request(ReleaseKind.QUERY, 0)),
     "Reveal": lambda one: one.custodian.reveal(b"", []),
     "Publish": lambda one: one.custodian.publish(one.run.rehearsed),
-    "Cosign": lambda one: one.custodian.cosign(*one.named, ShownLog(b"", (), ())),
+    "Cosign": lambda one: one.custodian.cosign(*one.named, ShownLog(b"", b"", b"")),
     "Deliver": lambda one: one.custodian.deliver(b"", b"", b""),
 }
 
