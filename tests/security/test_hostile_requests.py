@@ -330,9 +330,10 @@ def test_a_ledger_that_is_cut_while_it_works_loses_no_debit(pages: int, bench: B
     """What was read before may still be answered from; afterwards it counts all or refuses."""
     run = bench.open_run()
     run.answer("bank-b", run.request())
+    second = run.request(step=1)
     with bench.path("bank-b").open("r+b") as file:
         file.truncate(4096 * pages)
-    answered = 1 + isinstance(run.ask("bank-b", run.request(step=1)), Released)
+    answered = 1 + isinstance(run.ask("bank-b", second), Released)
     spent = None
     with contextlib.suppress(LedgerError):
         bench.restart("bank-b")
