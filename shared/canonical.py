@@ -17,6 +17,9 @@ from pydantic import BaseModel
 
 TYPE_SEPARATOR: Final = b"\x00"
 MAX_EXACT_INT: Final = 2**53 - 1  # RFC 8785 section 3.2.2.3: numbers are IEEE doubles
+# Of names: no sign that cannot be seen. One could move a cursor, break a line, turn the direction
+# of reading, or let two names look alike.
+SHOWN: Final = r"^[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]*$"
 _PLAIN: Final = json.JSONEncoder(
     ensure_ascii=False, check_circular=False, sort_keys=True, separators=(",", ":")
 )

@@ -14,11 +14,10 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from fieldfare.shared.backup.encrypted_stream import EncryptedReader, EncryptedWriter
-from fieldfare.shared.canonical import canonical_bytes
+from fieldfare.shared.canonical import SHOWN, canonical_bytes
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.formats.files import HomeFile, InBackup, kind_of
 from fieldfare.shared.system.private_files import PRIVATE_FILE, PRIVATE_FOLDER, sync_folder
-from fieldfare.shared.terminal.texts import SHOWN
 
 FORMAT: Final = 1
 LONGEST_HEADER: Final = 64 * 1024 * 1024  # some 200,000 files

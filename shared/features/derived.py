@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from fieldfare.shared.canonical import SHOWN
 from fieldfare.shared.features.arithmetic import Numbers, arc, natural_log, sine
-from fieldfare.shared.terminal.texts import SHOWN
 
 DAY: Final = 86_400_000_000.0  # microseconds
 MICROSECONDS: Final = {"hours": DAY / 24, "days": DAY}

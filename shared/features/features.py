@@ -26,9 +26,9 @@ from pydantic import (
     model_validator,
 )
 
+from fieldfare.shared.canonical import SHOWN
 from fieldfare.shared.features.derived import DerivedColumn, Formula
 from fieldfare.shared.harm_rules import age_remedy, is_protected
-from fieldfare.shared.terminal.texts import SHOWN
 
 DEFAULT_KNOTS: Final = 8
 ASKED_KNOTS: Final = 4  # at quantiles, and as many evenly: either alone loses the rest

@@ -10,9 +10,10 @@ from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from fieldfare.shared.canonical import SHOWN
 from fieldfare.shared.errors import StudyError
 from fieldfare.shared.system.private_files import read_at_most
-from fieldfare.shared.terminal.texts import SHOWN, cut
+from fieldfare.shared.terminal.texts import cut
 
 LONGEST_FOUND: Final = 60  # characters of what was found: one line says it
 _KINDS: Final = frozenset(["numeric", "categorical", "month", "several", "open", "institution"])

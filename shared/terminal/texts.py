@@ -12,9 +12,6 @@ from typing import Final
 NARROW: Final = 80  # columns that every terminal has
 MOST_CHARACTERS: Final = 2000  # a purpose is shown whole: what is cut off is not approved
 SHORT: Final = 12  # digits of an id that are shown
-# Of names: no sign that cannot be seen. One could move a cursor, break a line, turn the direction
-# of reading, or let two names look alike.
-SHOWN: Final = r"^[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]*$"
 UTC_TEXT: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2} UTC$"  # of `utc_text`
 _MINUTE: Final = 60
 _HOUR: Final = 3600
