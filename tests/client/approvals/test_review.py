@@ -6,7 +6,6 @@ from dataclasses import replace
 from datetime import date
 
 import pytest
-from rich.console import Console
 from tests.support.homes.institutions import Coordinator, home_study
 
 from fieldfare.client.approvals.review import (
@@ -27,6 +26,7 @@ from fieldfare.shared.protocol.identity import fingerprint
 from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.study import Study
+from fieldfare.shared.terminal.screen import PlainConsole
 from fieldfare.simulations.federation.federation import made_here
 
 NOTHING = SpentBudget(yearly=0, lifetime=0, promised=0)
@@ -98,7 +98,7 @@ def test_what_is_computed_is_shown_in_words_with_its_sources(
     assert {("amount", "feature", True), ("turnover", "in a formula", False)} <= shown
     assert "share" not in {column.name for column in review.columns}
     assert any("turnover" in problem for problem in review.problems)
-    console = Console(width=200, record=True, file=io.StringIO())
+    console = PlainConsole(width=200, record=True, file=io.StringIO())
     show_review(review, console)
     said = console.export_text()
     assert "computes" in said

@@ -1,7 +1,6 @@
 import io
 
 import pytest
-from rich.console import Console
 from tests.support.homes.institutions import Coordinator, home_study
 from tests.support.runs.asking import EVERY_KIND, asking
 from tests.support.runs.started import STARTED_FEATURES, small_start, starting_at
@@ -13,7 +12,7 @@ from fieldfare.client.policy.policy import Policy, load_policy
 from fieldfare.shared.pages.words import COVERS_NOT
 from fieldfare.shared.protocol.roster import Member
 from fieldfare.shared.study.study import Study
-from fieldfare.shared.terminal.screen import WIDTH
+from fieldfare.shared.terminal.screen import WIDTH, PlainConsole
 from fieldfare.simulations.federation.federation import made_here
 
 LINES = 50  # one screen
@@ -50,7 +49,7 @@ def screen(
         earlier=earlier,
         company=company,
     )
-    to = Console(file=io.StringIO(), width=width, highlight=False)
+    to = PlainConsole(file=io.StringIO(), width=width)
     show_review(review, to)
     text = to.file.getvalue()  # type: ignore[attr-defined]
     assert isinstance(text, str)
@@ -135,7 +134,7 @@ def test_a_studys_own_text_moves_no_cursor_and_sets_no_colour(
         purpose="good [bold red]markup[/] \x1b[2J\x1b[31m\r\u202e end",
         prohibited_uses=["\x1b]0;title\x07"],
         features=[
-            {"name": "a\x1b[1m\n", "kind": "categorical", "levels": ["\x9b1m"]},
+            {"name": "a [bold]", "kind": "categorical", "levels": ["[red]b"]},  # no marks: refused
         ],
     )
     text = screen(coordinator, policy, study, earlier=home_study())

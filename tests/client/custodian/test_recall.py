@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from tests.support.federations.bench import NAMES, Bench, MakeBench, make_study
@@ -273,10 +273,10 @@ def test_who_left_opens_nothing_more(bench: Bench) -> None:
 # -- what a person decides -------------------------------------------------------------------------
 
 
-def decided(bench: Bench, **terms: object) -> None:
+def decided(bench: Bench, **terms: Any) -> None:
     found = recall_of(bench.ledger(A))
     assert found is not None
-    decision = RecallDecision(boot=found[0].boot, **terms)  # type: ignore[arg-type]
+    decision = RecallDecision(boot=found[0].boot, **terms)
     content = decision.model_dump_json().encode()
     bench.ledger(A).put_run_state(LEDGER_STATE, DECISION_STATE, content)
 

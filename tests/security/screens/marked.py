@@ -23,7 +23,7 @@ import tomlkit
 import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fieldfare.shared.protocol.messages import under_type
+from fieldfare.shared.canonical import under_type
 
 WORD: Final = "zq9"
 MARKS: Final = (
@@ -121,7 +121,8 @@ def _zip(mark: str) -> bytes:
 
 def _yaml(mark: str) -> bytes:
     rows = {"id": f"R01{mark}", "title": mark, mark: [mark]}
-    return yaml.safe_dump(rows, allow_unicode=True).encode()
+    text: str = yaml.safe_dump(rows, allow_unicode=True)
+    return text.encode()
 
 
 def _xml(mark: str) -> bytes:

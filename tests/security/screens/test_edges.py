@@ -42,7 +42,7 @@ READ: Final[dict[str, tuple[type[BaseModel], dict[str, Any], str]]] = {
 @pytest.mark.parametrize("place", READ)
 def test_what_is_not_seen_is_not_read(place: str, mark: str) -> None:
     kind, true, field = READ[place]
-    assert kind.model_validate(true)
+    kind.model_validate(true)
     for told in (true[field] + mark, mark):
         with pytest.raises(ValidationError):
             kind.model_validate(true | {field: told})

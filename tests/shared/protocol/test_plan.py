@@ -219,7 +219,7 @@ def test_one_person_at_m_institutions_makes_noise_m_times_larger(multiplicity: i
     assert many.epsilon() == one.epsilon()
 
 
-EVERY_KIND = {
+EVERY_KIND: dict[str, dict[str, Any]] = {
     "asked": {
         "queries": [{"name": "q", "kind": "group_by", "by": ["channel"]}],
         "evaluation": {"groups": [{"column": "age", "levels": ["a"]}]},
