@@ -90,12 +90,3 @@ def test_a_pack_cannot_write_the_verdict_on_itself(
     assert traces(said) == []
     assert "\x1b" not in said
     assert "the key that you gave" not in said
-
-
-def test_an_error_of_the_protocol_is_one_line_each(tmp_path: Path) -> None:
-    """A roster that is none: what is said of it holds none of its texts."""
-    file = tmp_path / "roster"
-    file.write_text("".join(MARKS))
-    status, said = typed(["audit", "transcript", str(file), "--roster", str(file)], terminal=True)
-    assert status == 2
-    assert traces(said) == []
