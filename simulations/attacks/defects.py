@@ -59,7 +59,8 @@ _WORDS: Final = {
 class FaultyNoise:
     """One institution's source with a defect.
 
-    A release's kind is told by the length of its vector and by its noise.
+    A release's kind is told by the length of its vector and by its noise; a vector of a length
+    that no release has is of no kind.
     """
 
     source: NoiseSource
@@ -88,12 +89,13 @@ class FaultyNoise:
             self.drawn.append((found, scale))
         return found
 
-    def _kind(self, entries: int, scale: float) -> ReleaseKind:
+    def _kind(self, entries: int, scale: float) -> ReleaseKind | None:
         tolerance = self.plan.study.privacy.collusion_tolerance
         fits = [terms for terms in self.plan.releases if terms.vectors.entries == entries]
-        return min(fits, key=lambda one: abs(one.share(self.participants, tolerance) - scale)).kind
+        fits.sort(key=lambda one: abs(one.share(self.participants, tolerance) - scale))
+        return fits[0].kind if fits else None
 
-    def _factor(self, kind: ReleaseKind) -> float:
+    def _factor(self, kind: ReleaseKind | None) -> float:
         tolerance = self.plan.study.privacy.collusion_tolerance
         match self.defect:
             case DoorDefect.HALF_SIGMA:
