@@ -50,7 +50,7 @@ from fieldfare.shared.privacy.sides import Side, SideCosts, largest
 from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.protocol.plan import PICOMU2, SIDES, Plan, ReleaseTerms, plan_for
 from fieldfare.simulations.attacks.audited_record import AuditedRecord
-from fieldfare.simulations.attacks.canary_study import BANKS, DELTA, Canaries, Design, Form
+from fieldfare.simulations.attacks.canary_study import BANKS, DELTA, AuditForm, Canaries, Design
 from fieldfare.simulations.attacks.canary_vectors import (
     CanaryVectors,
     OwnArithmetic,
@@ -381,7 +381,7 @@ def _attacked(design: Design, record: CanaryRecord, folder: Path) -> SideCosts:
 
 def lines(report: CanaryReport) -> Iterator[str]:
     """Return the results for a screen."""
-    design = Design(**report.design | {"form": Form(report.design["form"])})
+    design = Design(**report.design | {"form": AuditForm(report.design["form"])})
     low, high = report.epsilon_interval
     mu_low, mu_high = report.mu_interval
     noise = "" if design.factor == 1 else f"   DEFECT PUT IN: noise times {design.factor:g}"
@@ -394,7 +394,7 @@ def lines(report: CanaryReport) -> Iterator[str]:
     yield f"path      read, split, summed, noised, masked, debited, decoded: {_releases(design)}"
     yield f"sums      {same if report.differs == 0 else f'WRONG by up to {report.differs:.3g} C'}"
     yield f"reach     {report.clipped:.2%} of vectors have C; the longest is {report.reach:.6f} C"
-    who = "everybody else" if design.form is Form.LOCAL else COLLUDER
+    who = "everybody else" if design.form is AuditForm.LOCAL else COLLUDER
     yield f"noise     {report.sigmas:.3f} sigma against the coordinator and {who}"
     yield (
         f"claim     epsilon {report.claimed_epsilon:.3f}, mu {report.claimed_mu:.4f}: "
@@ -427,7 +427,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--epsilon", type=float, default=1.0, help="of the study (1)")
     parser.add_argument("--canaries", type=int, default=60_000, help="records with a coin (60000)")
     parser.add_argument("--steps", type=int, default=40, help="of training (40)")
-    forms = [form.value for form in Form]
+    forms = [form.value for form in AuditForm]
     parser.add_argument("--form", choices=forms, default="training", help="of the study (training)")
     parser.add_argument("--seed", type=int, default=0, help="of records and coins; noise has none")
     parser.add_argument("--halve-noise", action="store_true", help="put the defect in")
@@ -437,14 +437,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"--canaries: expected {LEAST_CANARIES} or more, found {options.canaries}")
     if options.steps < 1 or not 0 < options.epsilon <= MOST_EPSILON:
         parser.error("expected --steps of 1 or more and --epsilon above 0, up to 100, found others")
-    form = Form(options.form)
+    form = AuditForm(options.form)
     sizes = {"canaries": options.canaries, "steps": options.steps}
     design = Design(
         epsilon=options.epsilon,
         factor=0.5 if options.halve_noise else 1.0,
         seed=options.seed,
         form=form,
-        **sizes | (STARTED if form is Form.START else {}),
+        **sizes | (STARTED if form is AuditForm.START else {}),
     )
     try:
         reports = audit(design)

@@ -42,7 +42,7 @@ Vector = NDArray[np.float64]
 Sums = NDArray[np.int64]
 
 
-class Form(Enum):
+class AuditForm(Enum):
     """A form of the canaries' study."""
 
     TRAINING = "training"  # steps, and nothing else that costs much
@@ -57,18 +57,18 @@ class Form(Enum):
         return _KINDS[self]
 
 
-_KINDS: Final[Mapping[Form, tuple[ReleaseKind, ...]]] = MappingProxyType(
+_KINDS: Final[Mapping[AuditForm, tuple[ReleaseKind, ...]]] = MappingProxyType(
     {
-        Form.TRAINING: (ReleaseKind.TRAINING,),
-        Form.ASKED: (
+        AuditForm.TRAINING: (ReleaseKind.TRAINING,),
+        AuditForm.ASKED: (
             ReleaseKind.QUERY,
             ReleaseKind.TRAINING,
             ReleaseKind.EVALUATION,
             ReleaseKind.FAIRNESS,
         ),
-        Form.MOMENTS: (ReleaseKind.MOMENTS, ReleaseKind.TRAINING),
-        Form.START: (ReleaseKind.TRAINING, ReleaseKind.GUARD),
-        Form.LOCAL: (ReleaseKind.TRAINING,),
+        AuditForm.MOMENTS: (ReleaseKind.MOMENTS, ReleaseKind.TRAINING),
+        AuditForm.START: (ReleaseKind.TRAINING, ReleaseKind.GUARD),
+        AuditForm.LOCAL: (ReleaseKind.TRAINING,),
     }
 )
 
@@ -94,7 +94,7 @@ class Design:
     levels: int = 256
     factor: float = 1.0
     seed: int = 0
-    form: Form = Form.TRAINING
+    form: AuditForm = AuditForm.TRAINING
     runs: int = 1
 
     @cached_property
@@ -120,7 +120,7 @@ class Design:
                 "spare_releases": 0,
             },
         }
-        if self.form is not Form.TRAINING:
+        if self.form is not AuditForm.TRAINING:
             content["evaluation"]["holdout"] = HELD_OUT
         self._reform(content)
         return Study.model_validate(content)
@@ -136,7 +136,7 @@ class Design:
     def _reform(self, content: dict[str, Any]) -> None:
         """Put in what the form has and others have not."""
         match self.form:
-            case Form.ASKED:
+            case AuditForm.ASKED:
                 content["queries"] = [{"name": QUESTION, "kind": "group_by", "by": ["f0", "label"]}]
                 content["privacy"]["query_share"] = 0.1
                 levels = [f"s{index}" for index in range(SEGMENTS)]
@@ -144,23 +144,23 @@ class Design:
                     "score_bins": SCORE_BINS,
                     "groups": [{"column": SEGMENT, "levels": levels}],
                 }
-            case Form.MOMENTS:
+            case AuditForm.MOMENTS:
                 content["geometry"] = {"kind": "centred", "share": 0.3}
-            case Form.START:
+            case AuditForm.START:
                 content["training"] |= {"learning_rate": LARGEST_RATE} | self._start
-            case Form.LOCAL:
+            case AuditForm.LOCAL:
                 content["training"] = {"mode": "local", "steps": self.steps, "local_steps": 1}
-            case Form.TRAINING:
+            case AuditForm.TRAINING:
                 pass
 
     @property
     def _start(self) -> dict[str, Any]:
         """The public start: curves of one height, up or down, so that all vectors are as long."""
-        random = np.random.default_rng([self.seed, self.levels])
+        generator = np.random.default_rng([self.seed, self.levels])
         facts = {"generator": "canaries", "seed": self.seed, "settings": {}}
         made = StartFacts.model_validate({"features": self._features, **facts})
         slots = sum(one.slots for one in made.features)
-        curves = CURVE * (2 * random.integers(0, 2, slots) - 1)
+        curves = CURVE * (2 * generator.integers(0, 2, slots) - 1)
         start = PublicStart(made, np.array([0, *curves], dtype=np.int16))
         text = base64.b64encode(start.to_bytes()).decode()
         return {"start": "public:canaries", "start_hash": start.hash, "start_file": text}
@@ -196,7 +196,7 @@ class Canaries:
         shape = (design.canaries, FEATURES)
         levels = generator.integers(0, design.levels, shape)
         labels, coins = generator.integers(0, 2, (2, design.canaries))
-        kept = ~held if design.form is Form.TRAINING else np.ones(design.canaries, np.bool_)
+        kept = ~held if design.form is AuditForm.TRAINING else np.ones(design.canaries, np.bool_)
         named = [unit for unit, stays in zip(units, kept, strict=True) if stays]
         coins, width = coins[kept].astype(bool), design.levels + 2
         return cls(named, levels[kept], labels[kept], coins, width, held[kept])

@@ -20,7 +20,7 @@ from fieldfare.shared.models import started_model
 from fieldfare.shared.privacy.sides import Side
 from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.protocol.plan import GUARD_CLIP, SIDES, Plan
-from fieldfare.simulations.attacks.canary_study import FEATURES, LABELS, Canaries, Form
+from fieldfare.simulations.attacks.canary_study import FEATURES, LABELS, AuditForm, Canaries
 
 RESIDUAL_BITS: Final = 20
 GUARD_BITS: Final = 20
@@ -88,7 +88,7 @@ class OwnArithmetic:
 
     canaries: Canaries
     plan: Plan
-    form: Form
+    form: AuditForm
     differs: dict[ReleaseKind, float] = field(default_factory=dict)
 
     def check(self, kind: ReleaseKind, exact: Vector, known: Vector) -> None:
@@ -157,7 +157,7 @@ class OwnArithmetic:
 
     def _training(self, parameters: Vector, geometry: Geometry | None) -> CanaryVectors:
         slots, pattern, shift = self.canaries.slots, None, None
-        if self.form is Form.START:
+        if self.form is AuditForm.START:
             pattern = self._curves
             slots = np.broadcast_to(np.arange(1 + FEATURES), slots.shape)
             scores = np.asarray((parameters[slots] * pattern).sum(axis=1))

@@ -39,7 +39,7 @@ from fieldfare.shared.protocol.plan import Plan, ReleaseTerms, plan_for
 from fieldfare.shared.run.replay import add_words, decoded_sum, initial_state
 from fieldfare.shared.study.study import Study
 from fieldfare.simulations.attacks.audited_record import AuditedRecord
-from fieldfare.simulations.attacks.canary_study import BANKS, Canaries, Design, Form
+from fieldfare.simulations.attacks.canary_study import BANKS, AuditForm, Canaries, Design
 from fieldfare.simulations.attacks.canary_vectors import CanaryVectors, OwnArithmetic
 from fieldfare.simulations.attacks.defects import DoorDefect, FaultyNoise, with_defect
 from fieldfare.simulations.attacks.finding import Finding, Measured
@@ -57,9 +57,10 @@ from fieldfare.simulations.federation.noise_audit import (
 from fieldfare.simulations.federation.population import load_population, prepared_sums
 
 LOST: Final = "bank-c"  # its first answer gets lost
-FORMS: Final = (Form.ASKED, Form.MOMENTS, Form.START, Form.LOCAL)  # every kind of release
-LOSING: Final = Form.ASKED  # where an answer gets lost
-REPEATED: Final = Form.START  # a guard's sum is one number: it takes many to tell its noise
+# Every kind of release is in one of them.
+FORMS: Final = (AuditForm.ASKED, AuditForm.MOMENTS, AuditForm.START, AuditForm.LOCAL)
+LOSING: Final = AuditForm.ASKED  # where an answer gets lost
+REPEATED: Final = AuditForm.START  # a guard's sum is one number: it takes many to tell its noise
 GUARDED: Final = 500  # canaries for each ten guards: at 4,000 half of its noise is told from all
 MOST_RUNS: Final = 10  # that a study's spare releases of an evaluation allow
 SMALL: Final = {"canaries": 400, "steps": 1, "levels": 8}  # at most, where there are many runs
@@ -92,16 +93,16 @@ class DoorDesign:
     defect: DoorDefect = DoorDefect.NONE
     protection: Protection = Protection.EXACT
     seed: int = 0
-    forms: tuple[Form, ...] = FORMS
+    forms: tuple[AuditForm, ...] = FORMS
 
-    def drawn(self, form: Form) -> Design:
+    def drawn(self, form: AuditForm) -> Design:
         """Return the design of the canaries of a form."""
         sizes = {"canaries": self.canaries, "steps": self.steps, "levels": self.levels}
         if form is REPEATED:
             sizes = {name: min(size, SMALL[name]) for name, size in sizes.items()}
         return Design(self.epsilon, seed=self.seed, form=form, **sizes)
 
-    def study(self, form: Form) -> Study:
+    def study(self, form: AuditForm) -> Study:
         """Return the canaries' study, which admits a second attempt, and all runs of its form."""
         content = self.drawn(form).study.model_dump(mode="json", exclude_none=True)
         content["privacy"] |= {"spare_releases": self.runs(form)}
@@ -113,12 +114,12 @@ class DoorDesign:
         }
         return Study.model_validate(content)
 
-    def federations(self, form: Form) -> int:
+    def federations(self, form: AuditForm) -> int:
         """Return how many federations a form has, for all of its runs."""
         return max(1, self.canaries // GUARDED) if form is REPEATED else 1
 
     @staticmethod
-    def runs(form: Form) -> int:
+    def runs(form: AuditForm) -> int:
         """Return how many runs of one federation a form has."""
         return MOST_RUNS if form is REPEATED else 1
 
@@ -295,7 +296,7 @@ class _FormAudit:
     stopped: str
 
 
-def _audited(design: DoorDesign, form: Form) -> _FormAudit:
+def _audited(design: DoorDesign, form: AuditForm) -> _FormAudit:
     """Audit one form: the noise of all of its runs is taken together."""
     study, canaries = design.study(form), Canaries.draw(design.drawn(form))
     own = OwnArithmetic(canaries, plan_for(study), form)
@@ -317,7 +318,7 @@ def _audited(design: DoorDesign, form: Form) -> _FormAudit:
             cosine = _twice(own, first, record) if form is LOSING else None
         except SumRangeError as error:
             stopped = str(error)
-    named = "" if form is Form.ASKED else f" ({form.value})"
+    named = "" if form is AuditForm.ASKED else f" ({form.value})"
     return _FormAudit(
         kinds=tuple(
             replace(KindNoise.of(kind, tallies[kind]), kind=kind.value + named)

@@ -18,7 +18,7 @@ from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.simulations.attacks import canaries
 from fieldfare.simulations.attacks.canaries import CanaryAttack, CanaryReport, audit, lines, main
-from fieldfare.simulations.attacks.canary_study import BANKS, FEATURES, Canaries, Design, Form
+from fieldfare.simulations.attacks.canary_study import BANKS, FEATURES, AuditForm, Canaries, Design
 from fieldfare.simulations.attacks.canary_vectors import OwnArithmetic
 from fieldfare.simulations.federation.population import load_population
 
@@ -86,25 +86,29 @@ def test_a_sum_in_which_units_count_twice_is_found_out(monkeypatch: pytest.Monke
 
 # Small ones, which seeds and the machine's speed do not decide: see FAR.
 FORMS = {
-    Form.ASKED: Design(epsilon=4.0, canaries=3000, steps=2, levels=48, form=Form.ASKED),
-    Form.MOMENTS: Design(epsilon=4.0, canaries=2000, steps=2, levels=48, form=Form.MOMENTS),
-    Form.LOCAL: Design(epsilon=4.0, canaries=2000, steps=2, levels=48, form=Form.LOCAL),
-    Form.START: Design(epsilon=4.0, canaries=600, steps=1, levels=8, form=Form.START, runs=4),
+    AuditForm.ASKED: Design(epsilon=4.0, canaries=3000, steps=2, levels=48, form=AuditForm.ASKED),
+    AuditForm.MOMENTS: Design(
+        epsilon=4.0, canaries=2000, steps=2, levels=48, form=AuditForm.MOMENTS
+    ),
+    AuditForm.LOCAL: Design(epsilon=4.0, canaries=2000, steps=2, levels=48, form=AuditForm.LOCAL),
+    AuditForm.START: Design(
+        epsilon=4.0, canaries=600, steps=1, levels=8, form=AuditForm.START, runs=4
+    ),
 }
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_every_form_recovers_its_claim_on_each_side(form: Form) -> None:
+def test_every_form_recovers_its_claim_on_each_side(form: AuditForm) -> None:
     found = audit(FORMS[form])
-    assert [one.side for one in found] == ["training", "holdout"][: 1 + (form is Form.ASKED)]
+    assert [one.side for one in found] == ["training", "holdout"][: 1 + (form is AuditForm.ASKED)]
     for one in found:
         assert one.differs == 0
         assert one.reach == 1.0
         assert errors_away(one, one.claimed_mu) < FAR
 
 
-@pytest.mark.parametrize("form", [Form.ASKED, Form.MOMENTS, Form.LOCAL])
-def test_every_form_sees_half_the_noise(form: Form) -> None:
+@pytest.mark.parametrize("form", [AuditForm.ASKED, AuditForm.MOMENTS, AuditForm.LOCAL])
+def test_every_form_sees_half_the_noise(form: AuditForm) -> None:
     for one in audit(replace(FORMS[form], factor=0.5)):
         assert not one.holds
         assert one.mu_interval[0] > one.claimed_mu

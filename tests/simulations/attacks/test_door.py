@@ -10,7 +10,7 @@ from scipy.stats import poisson
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.protocol.plan import plan_for
-from fieldfare.simulations.attacks.canary_study import Form
+from fieldfare.simulations.attacks.canary_study import AuditForm
 from fieldfare.simulations.attacks.defects import DoorDefect
 from fieldfare.simulations.attacks.door import (
     FORMS,
@@ -23,7 +23,7 @@ from fieldfare.simulations.attacks.door import (
 from fieldfare.simulations.federation.noise_audit import LEVEL, chance_of
 
 # Seeded, so that a fast test says the same every night; the long form has the door's own noise.
-ONCE = (Form.ASKED, Form.MOMENTS, Form.LOCAL)
+ONCE = (AuditForm.ASKED, AuditForm.MOMENTS, AuditForm.LOCAL)
 SMALL = DoorDesign(canaries=400, steps=1, levels=48, protection=Protection.SIMULATED, forms=ONCE)
 FLAGS = {
     DoorDefect.HALF_SIGMA: (
@@ -44,7 +44,7 @@ NIGHTS = 40
 @cache
 def audit(defect: DoorDefect) -> DoorAudit:
     if defect is DoorDefect.HALF_GUARD:  # of one number a run, so of more runs
-        return audit_door(replace(SMALL, defect=defect, canaries=2000, forms=(Form.START,)))
+        return audit_door(replace(SMALL, defect=defect, canaries=2000, forms=(AuditForm.START,)))
     return audit_door(replace(SMALL, defect=defect))
 
 
@@ -106,7 +106,7 @@ def test_honest_noise_is_flagged_once_in_ten_thousand() -> None:
 def test_the_door_with_its_own_noise(defect: DoorDefect) -> None:
     """Exact noise, masks, signatures: each defect is flagged every time."""
     for seed in range(NIGHTS):
-        forms = (Form.START,) if defect is DoorDefect.HALF_GUARD else ONCE
+        forms = (AuditForm.START,) if defect is DoorDefect.HALF_GUARD else ONCE
         design = DoorDesign(defect=defect, seed=seed, forms=forms)
         found = audit_door(design)
         assert bool(found.flagged) is (defect is not DoorDefect.NONE), found.finding

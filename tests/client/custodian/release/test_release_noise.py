@@ -22,7 +22,7 @@ from fieldfare.shared.privacy.samplers import NoiseSource
 from fieldfare.shared.protocol.messages import ReleaseKind, Request
 from fieldfare.shared.ring import centre, decode, subtract
 from fieldfare.shared.study.study import Study
-from fieldfare.simulations.attacks.canary_study import Canaries, Design, Form
+from fieldfare.simulations.attacks.canary_study import AuditForm, Canaries, Design
 from fieldfare.simulations.federation.federation import LocalFederation, noise_source
 from fieldfare.simulations.federation.population import load_population, prepared_sums
 
@@ -167,11 +167,13 @@ class Asked:
         return self.source.sample(entries, scale)
 
 
-@pytest.mark.parametrize("form", Form)
-def test_every_kind_of_release_is_given_its_share_of_the_noise(form: Form, tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", AuditForm)
+def test_every_kind_of_release_is_given_its_share_of_the_noise(
+    form: AuditForm, tmp_path: Path
+) -> None:
     """Sums of few entries, as a guard's, do not tell half of their noise from all of it."""
     design = Design(canaries=200, steps=2, levels=6, form=form)
-    inside = {"local_steps": 3} if form is Form.LOCAL else {}  # each with a draw of its own
+    inside = {"local_steps": 3} if form is AuditForm.LOCAL else {}  # each with a draw of its own
     training = design.study.training.model_copy(update=inside)
     study = design.study.model_copy(update={"training": training})
     choice = Canaries.draw(design).write(tmp_path)
