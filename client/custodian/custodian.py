@@ -249,8 +249,8 @@ class Custodian:
         """
         with self._lock:
             held.keep_only(partial(self._goes_on, plans))
-            settled = held.hearing.settled
-            if settled is not None and not self._ledger.contains(settled):
+            heard_at = held.hearing.settled or held.hearing.at
+            if heard_at is not None and not self._ledger.contains(heard_at):
                 held.hear_anew()
             self._hold(held)
 

@@ -119,7 +119,8 @@ class HeldKeys:
         self.hearing = Hearing(self.boot)
 
     def hear_anew(self) -> None:
-        """Forget what was heard, as after a start: the ledger is an older one than then."""
+        """Forget keys and what was heard, as after a start: this ledger is an older one."""
+        self.keep_only(lambda *_: False)
         self.boot = secrets.token_hex(32)
         self.hearing = Hearing(self.boot)
 

@@ -25,6 +25,7 @@ from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import Request, RunOpening, open_envelope, read_unverified
 from fieldfare.shared.protocol.plan import Plan
 from fieldfare.shared.protocol.remembered import (
+    LAST_ANSWER_ROOM,
     Memory,
     RecallQuestion,
     Remembered,
@@ -57,11 +58,13 @@ class RecallStanding(_State):
         boot: of the start.
         asked: every member that has to answer.
         heard: who did.
+        settled: whether that start needs nobody more.
     """
 
     boot: Hex32
     asked: tuple[InstitutionId, ...]
     heard: tuple[InstitutionId, ...] = ()
+    settled: bool = False
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -136,13 +139,15 @@ class Hearing:
     Attributes:
         boot: 32 bytes that are fresh with the start, hex.
         memories: by member.
-        unreadable: members that left a last answer that nobody can heed: they are asked again.
+        heeded: members that left, whose last answer was taken in this start.
+        at: where the ledger stood when anybody was heard last.
         settled: where the ledger stood when everybody had been heard; None before.
     """
 
     boot: str
     memories: dict[str, HeardMemory] = field(default_factory=dict)
-    unreadable: set[str] = field(default_factory=set)
+    heeded: set[str] = field(default_factory=set)
+    at: Position | None = None
     settled: Position | None = None
 
 
@@ -256,7 +261,9 @@ class Recall:
                 self._heed(name, Remembered.from_text(memory.remembered), keys, here)
             except (PolicyRefusal, ProtocolError) as error:
                 self.peers.decisions.refused(error.code, f"the last answer of {name}: {error}")
-                hearing.unreadable.add(name)
+            else:
+                hearing.heeded.add(name)
+        hearing.at = self.ledger.position()
         self._write_down(hearing)
         self.check(hearing)
 
@@ -272,8 +279,8 @@ class Recall:
             raise PolicyRefusal(
                 RefusalCode.RECALL_WANTED,
                 "expected what every member remembers of this institution since this custodian was "
-                f"started, found nothing from {missing}: have them connect, keep the witness on "
-                "another disk, or decide: fieldfare institution ledger recall",
+                f"started, found nothing from {missing}: have them connect, accept the newest "
+                "roster, or decide: fieldfare institution ledger recall",
             )
 
     def _settled(self, hearing: Hearing) -> bool:
@@ -288,6 +295,7 @@ class Recall:
                 return False
             self._close_waiting()  # a copy may have opened it since
         hearing.settled = ledger.position()
+        self._write_down(hearing)
         if (vouched or b"") != place:
             ledger.put_run_state(LEDGER_STATE, VOUCHED_STATE, place)
         return True
@@ -301,20 +309,25 @@ class Recall:
         with self.ledger.peers() as rows:
             waiting = rows.waiting()
         for study, run in waiting:
-            if not asker or asker in self._participants(study, run):
+            participants = self._participants(study, run) if asker else set()
+            if not participants or asker in participants:
                 self.ledger.forget_run(study, run, ())
 
     def _participants(self, study: str, run: str) -> set[str]:
-        state = self.ledger.run_state(study, OPENING_STATE + run)
-        if state is None:
-            return set()
-        opening = read_unverified(state, RunOpening)  # verified when it was kept
-        return {one.institution for one in opening.participants}
+        """Return who is in any opening of a run that is kept: an answer may wait under each."""
+        kept = OPENING_STATE + run
+        found = set[str]()
+        for name in self.ledger.run_names(study):
+            if name == kept or name.startswith(f"{kept}:"):
+                opening = read_unverified(self.ledger.run_state(study, name) or b"", RunOpening)
+                found |= {one.institution for one in opening.participants}
+        return found
 
     def _write_down(self, hearing: Hearing) -> None:
         asked = tuple(sorted(self._asked(hearing)))
         heard = tuple(name for name in asked if name in hearing.memories)
-        standing = RecallStanding(boot=hearing.boot, asked=asked, heard=heard)
+        settled = hearing.settled is not None
+        standing = RecallStanding(boot=hearing.boot, asked=asked, heard=heard, settled=settled)
         content = standing.model_dump_json().encode()
         if content != self.ledger.run_state(LEDGER_STATE, RECALL_STATE):
             self.ledger.put_run_state(LEDGER_STATE, RECALL_STATE, content)
@@ -329,33 +342,42 @@ class Recall:
 
     def _asked(self, hearing: Hearing) -> frozenset[str]:
         named = {name for roster in self._rosters(hearing) for name in roster.ids}
-        return frozenset(named - {self.party.institution} - set(self._last_answers(hearing)))
+        return frozenset(named - {self.party.institution} - hearing.heeded)
 
     def _last_answers(self, hearing: Hearing) -> dict[str, Memory]:
         """Return the last answers of members that left, by who signed them."""
         rosters, found = self._rosters(hearing), dict[str, Memory]()
-        heard = (one for each in hearing.memories.values() for one in each.remembered.last_answers)
-        for content in (*self.party.last_answers, *heard):
+        for content in self.party.last_answers:
             memory = _read(content)
             if memory is None or memory.body.asker:
                 continue
-            if memory.body.institution in {*rosters[0].ids, *hearing.unreadable}:
+            if memory.body.institution in {*self.party.roster.ids, *rosters[0].ids}:
                 continue
-            if self._signed(memory, rosters):
+            if self._signed(memory, hearing):
                 found[memory.body.institution] = memory.body
         return found
 
-    def _signed(self, memory: "_ReadMemory", rosters: Sequence[Roster]) -> bool:
-        """Tell whether its member signed it, by the key on the newest roster that names it."""
-        name = memory.body.institution
-        roster = next((one for one in rosters if name in one.ids), None)
-        if roster is None:
-            return False
+    def _signed(self, memory: "_ReadMemory", hearing: Hearing) -> bool:
+        """Tell whether a member signed its memory.
+
+        By its key on the newest roster of this home that names it, whatever an answer says: who
+        writes rosters would write other keys into one that nobody here compared. A member that
+        answers alone name has signed by its key on each roster of theirs.
+        """
+        name, own = memory.body.institution, (self.party.roster, *self.party.rosters)
+        newest_first = sorted(own, key=lambda one: one.version, reverse=True)
+        pinned = [one for one in newest_first if name in one.ids][:1]
+        told = [one for one in self._rosters(hearing) if name in one.ids]
+        return bool(pinned or told) and all(
+            self._verifies(memory, roster) for roster in pinned or told
+        )
+
+    def _verifies(self, memory: "_ReadMemory", roster: Roster) -> bool:
         try:
             opened = open_envelope(memory.content, Memory, roster, self.party.protection)
         except ProtocolError:
             return False
-        return opened.signer == name
+        return opened.signer == memory.body.institution
 
     # -- what they remember -------------------------------------------------------------
 
@@ -367,7 +389,7 @@ class Recall:
     ) -> bool:
         """Take one answer; False where nobody here can believe it, or not yet."""
         rosters, name = self._rosters(hearing), memory.body.institution
-        if not self._signed(memory, rosters):
+        if not self._signed(memory, hearing):
             return False
         try:
             remembered = Remembered.from_text(memory.body.remembered)
@@ -417,12 +439,15 @@ class Recall:
     ) -> Mapping[str, tuple[Plan, list[PeerClaim]]]:
         """Return what this ledger lacks of the requests, by study."""
         found: dict[str, tuple[Plan, list[PeerClaim]]] = {}
+        held = rows.held()
         for content in requests:
+            if read_unverified(content, Request).hash in held:
+                continue  # nearly all: a signature is checked where something follows from it
             opened = open_envelope(content, Request, keys, self.party.protection)
             request = opened.body
             if opened.signer != COORDINATOR or not names(request, by):
                 raise ProtocolError("expected requests of the coordinator that their sender is in")
-            if not names(request, self.party.institution) or rows.holds(request.hash):
+            if not names(request, self.party.institution):
                 continue
             plan = here.plan(request.study)
             if plan is None:
@@ -467,7 +492,6 @@ class Recall:
                 tuple(content for content, request in opened if names(request, name)),
                 (seen[name],) if name in seen else (),
                 self.party.roster_offer,
-                self.party.last_answers,
             ).within(room_beside(len(asker.members)))
             memory = Memory(
                 institution=self.party.institution,
@@ -487,7 +511,7 @@ class Recall:
         with self.ledger.peers() as rows:
             opened, seen = self._requests(rows), rows.replies()
         requests = tuple(content for content, _ in opened)
-        remembered = Remembered(requests, tuple(seen.values())).within(room_beside(1))
+        remembered = Remembered(requests, tuple(seen.values())).within(LAST_ANSWER_ROOM)
         own = self.party.institution
         memory = Memory(institution=own, asker="", boot="", remembered=remembered.to_text())
         return self.party.sign(memory)

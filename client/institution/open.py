@@ -228,7 +228,7 @@ def party_of(institution: Institution, passphrase: bytes | None) -> Party:
         institution.company,
         rosters=tuple(roster for _, roster in ever),
         roster_offer=read_roster(home.roster),
-        last_answers=tuple(one for path, _ in ever for one in last_answers(path)),
+        last_answers=tuple({one: None for path, _ in ever for one in last_answers(path)}),
     )
 
 

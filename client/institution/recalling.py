@@ -60,6 +60,8 @@ def decide(
         if found is None:
             raise UsageError("nobody was asked since the custodian was started: nothing to decide")
         standing, before = found
+        if standing.settled:
+            raise UsageError("the last start has heard all that it needs: nothing to decide")
         _check_waited_for(standing, without)
         names = tuple(sorted({*before.silent, *without}))
         said = f"to go on without {', '.join(names)}" if without else f"h of {honest} was confirmed"

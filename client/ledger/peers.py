@@ -80,10 +80,10 @@ class PeerRows:
         """Return study and run of every answer that waits for its opening."""
         return self._store.pending.runs()
 
-    def holds(self, request: str) -> bool:
-        """Say whether a request, sha256 of R, has its debit here, as it was answered or as told."""
-        told = any(one.request == request for one in self._store.told())
-        return told or self._store.debited(request)
+    def held(self) -> frozenset[str]:
+        """Return every request, sha256 of R, that has its debit here, as answered or as told."""
+        rows = self._database.rows("SELECT request FROM entries WHERE type = 'debit'")
+        return frozenset([*(row[0] for row in rows), *(one.request for one in self._store.told())])
 
     def debit_told(self, told: Sequence[PeerClaim], study: str, limit: int) -> list[PeerClaim]:
         """Debit what no entry is for, up to the study's limit on both sides; return what is new.

@@ -38,7 +38,7 @@ from fieldfare.shared.protocol.identity import (
     open_enrolment,
 )
 from fieldfare.shared.protocol.messages import open_envelope
-from fieldfare.shared.protocol.remembered import Memory
+from fieldfare.shared.protocol.remembered import LONGEST_LAST_ANSWER, Memory
 from fieldfare.shared.protocol.roster import Member, Roster, is_institution_id
 from fieldfare.shared.protocol.signed_files import read_signed
 from fieldfare.shared.system.private_files import replace_private
@@ -211,6 +211,10 @@ def check_last_answer(member: EnrolledMember, content: bytes) -> None:
         coordinator=member.identity,
         members=(Member(id=member.institution, key=member.identity),),
     )
+    if len(content) > LONGEST_LAST_ANSWER:
+        raise UsageError(
+            f"--last-answer: expected at most {LONGEST_LAST_ANSWER:,} bytes, found {len(content):,}"
+        )
     try:
         memory = open_envelope(content, Memory, roster, Protection.EXACT)
         found = (memory.signer, memory.body.institution, memory.body.asker)

@@ -8,7 +8,8 @@ its institution: its question goes to all nodes, whoever takes part, and their a
 """
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -35,7 +36,7 @@ from fieldfare.shared.protocol.messages import (
     open_envelope,
 )
 from fieldfare.shared.protocol.plan import Plan
-from fieldfare.shared.protocol.remembered import RecallQuestion
+from fieldfare.shared.protocol.remembered import Memory, RecallQuestion
 from fieldfare.shared.protocol.roster import Roster
 
 log = logging.getLogger(__name__)
@@ -233,12 +234,14 @@ def _recalled(channel: GridChannel, terms: RunTerms, heard: Heard) -> Heard:
     deadline = terms.plan.study.aggregation.deadline_seconds
     question: Content = {"questions": [one.question for one in askers.values()]}
     asked = dict.fromkeys(channel.grid.get_node_ids(), question)
-    memories: dict[str, list[bytes]] = {name: [] for name in askers}
     answered = channel.ask(Call.RECALL, asked, deadline)
-    for memory in (one for content in answered.values() for one in _memories_in(content)):
-        name = claimed(memory, "asker") or ""
-        if name in memories:
-            memories[name].append(memory)
+    told = (one for content in answered.values() for one in _memories_in(content, terms))
+    first: dict[tuple[str, str], bytes] = {}
+    for body, memory in told:  # one of each member: nobody fills another's message
+        first.setdefault((body.asker, body.institution), memory)
+    memories = {
+        name: [memory for (asker, _), memory in first.items() if asker == name] for name in askers
+    }
     relayed: dict[int, Content] = {
         askers[name].node: {"questions": [askers[name].question], "memories": found}
         for name, found in memories.items()
@@ -255,11 +258,17 @@ def _recalled(channel: GridChannel, terms: RunTerms, heard: Heard) -> Heard:
     return heard
 
 
-def _memories_in(content: Mapping[str, Any]) -> list[bytes]:
+def _memories_in(content: Mapping[str, Any], terms: RunTerms) -> Iterator[tuple[Memory, bytes]]:
+    """Yield the memories in an answer that a member of the roster signed."""
     try:
-        return list_in(content, "memories")
+        found = list_in(content, "memories")
     except ProtocolError:
-        return []
+        return
+    for memory in found:
+        with suppress(ProtocolError):
+            opened = open_envelope(memory, Memory, terms.roster, terms.protection)
+            if opened.signer == opened.body.institution:
+                yield opened.body, memory
 
 
 def _objection_to(

@@ -36,7 +36,8 @@ MOST_REQUESTS: Final = 4096  # a study's mu^2 ends long before
 MOST_REPLIES: Final = 1024  # as many as a list of signed messages may have
 LONGEST: Final = 64 * 1024  # characters of one signed message
 LARGEST: Final = 8 * 1024 * 1024  # bytes once they are inflated
-MOST_LAST_ANSWERS: Final = 64  # of members that left
+LAST_ANSWER_ROOM: Final = 128 * 1024  # characters: it travels with every later roster
+LONGEST_LAST_ANSWER: Final = LAST_ANSWER_ROOM + 4096  # bytes of the signed message
 _CIPHERTEXT: Final = 1600  # characters of one in an offer, with its name
 _FRAME: Final = 4096  # bytes of an offer around both
 _OFFERS: Final = MAX_MESSAGE_BYTES - 512 * 1024  # bytes: all offers travel in one message
@@ -50,7 +51,6 @@ class _Lists(BaseModel):
     requests: Annotated[tuple[_Signed, ...], Field(max_length=MOST_REQUESTS)]
     replies: Annotated[tuple[_Signed, ...], Field(max_length=MOST_REPLIES)]
     roster: str = Field(default="", max_length=LARGEST)
-    last_answers: Annotated[tuple[str, ...], Field(max_length=MOST_LAST_ANSWERS)] = ()
 
     @model_serializer(mode="wrap")
     def _nothing_is_left_out(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -84,7 +84,7 @@ class Memory(MessageBody):
         asker: who asked; empty in the last answer of an institution that leaves, which is for all.
         boot: of the question; empty in a last answer.
         remembered: requests that name the asker and that the signer debited, the newest reply of
-            the asker that it saw, the newest roster that it pinned, and last answers of others.
+            the asker that it saw, and the newest roster that it pinned.
     """
 
     TYPE = "fieldfare.memory.v1"
@@ -114,13 +114,11 @@ class Remembered:
         requests: by the coordinator; the sender has a debit for each. In an offer, of its study.
         replies: the newest of each other institution that was seen, over all studies.
         roster: the newest that the sender pinned, as the roster key signed it; in a memory alone.
-        last_answers: of members that left; in a memory alone.
     """
 
     requests: tuple[bytes, ...] = ()
     replies: tuple[bytes, ...] = ()
     roster: bytes = b""
-    last_answers: tuple[bytes, ...] = ()
 
     def to_text(self) -> str:
         """Return the form that an offer holds: base64 of deflated JSON; empty for nothing.
@@ -133,7 +131,6 @@ class Remembered:
             requests=tuple(one.decode() for one in self.requests),
             replies=tuple(one.decode() for one in self.replies),
             roster=self.roster.decode(),
-            last_answers=tuple(one.decode() for one in self.last_answers),
         )
         return base64.b64encode(zlib.compress(lists.model_dump_json().encode(), 9)).decode()
 
@@ -144,7 +141,7 @@ class Remembered:
         """
         fits = len(replace(self, requests=()).to_text()) * 2 <= room
         rest = replace(self, requests=(), replies=self.replies if fits else ())
-        kept = (*rest.replies, rest.roster, *rest.last_answers)
+        kept = (*rest.replies, rest.roster)
         requests, size = list[bytes](), sum(map(_inflated, kept)) + _FRAME
         for one in self.requests[:MOST_REQUESTS]:
             size += _inflated(one)
@@ -175,12 +172,11 @@ class Remembered:
             lists = _Lists.model_validate_json(content)
             requests = tuple(one.encode() for one in lists.requests)
             replies = tuple(one.encode() for one in lists.replies)
-            last_answers = tuple(one.encode() for one in lists.last_answers)
         except (ValidationError, ValueError, zlib.error):
             raise ProtocolError("expected what a participant remembers, well-formed") from None
         if (len(set(requests)), len(set(replies))) != (len(requests), len(replies)):
             raise ProtocolError("expected every message that is remembered once")
-        return cls(requests, replies, lists.roster.encode(), last_answers)
+        return cls(requests, replies, lists.roster.encode())
 
 
 def _inflated(message: bytes) -> int:

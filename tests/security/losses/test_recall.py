@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.security.losses.test_peers_tell import FIXED, home, opens, put_back, spent, went_on
 from tests.support.federations.bench import (
     NAMES,
@@ -29,9 +30,10 @@ from fieldfare.client.node.client_app import client_app
 from fieldfare.server.run.channel import GridChannel
 from fieldfare.server.run.opening import open_federation
 from fieldfare.shared.errors import LedgerError, RefusalCode, RunError
-from fieldfare.shared.protocol.messages import Refusal, Request
+from fieldfare.shared.protocol.messages import IdentitySigner, Refusal, Request, sign_envelope
 from fieldfare.shared.protocol.plan import plan_for
-from fieldfare.shared.protocol.signed_files import offer_study
+from fieldfare.shared.protocol.remembered import Memory, Remembered
+from fieldfare.shared.protocol.signed_files import offer_roster, offer_study
 from fieldfare.simulations.federation.grid import InProcessGrid
 
 A, B, C, D = NAMES
@@ -280,3 +282,65 @@ def test_a_restored_home_spends_what_peers_and_witness_know_or_answers_nothing(
     assert answered == (0 if witness else 8)
     if witness:
         assert all("restored from an older copy" in one for one in outcomes)
+
+
+# -- who writes rosters ----------------------------------------------------------------------------
+
+
+def test_a_roster_that_nobody_pinned_makes_no_key_anothers(make_bench: MakeBench) -> None:
+    """C's memory brings a roster with other keys for B and D; the coordinator forges theirs."""
+    bench = make_bench(make_study(aggregation=ANY))
+    before = home(bench)
+    run = open_with(bench, (A, B, C))
+    opens(run)
+    put_back(bench, before)
+    identities = bench.federation.identities
+    thieves = {name: Ed25519PrivateKey.generate() for name in (B, D)}
+    keys = {name: one.public_key().public_bytes_raw().hex() for name, one in thieves.items()}
+    roster = identities.roster
+    forged = roster.model_copy(
+        update={
+            "version": roster.version + 98,
+            "members": tuple(
+                one.model_copy(update={"key": keys.get(one.id, one.key)}) for one in roster.members
+            ),
+        }
+    )
+    signer = identities.roster_key
+    assert isinstance(signer, IdentitySigner)
+    offer = offer_roster(forged, signer)
+    described = bench.custodian(A).describe(bench.study.id, run="run-x", nonce="7" * 64)
+    assert not isinstance(described, Refusal)
+    boot = bench.held(A).hearing.boot
+
+    def memory(name: str, signed_by: object, remembered: str) -> bytes:
+        body = Memory(institution=name, asker=A, boot=boot, remembered=remembered)
+        return sign_envelope(body, name, signed_by)  # type: ignore[arg-type]
+
+    told = [
+        memory(C, bench.party(C).signer, Remembered(roster=offer).to_text()),
+        *(
+            memory(name, IdentitySigner(one), Remembered().to_text())
+            for name, one in thieves.items()
+        ),
+    ]
+    answer = bench.custodian(A).recall([described.question], told)
+    assert isinstance(answer, Refusal)
+    assert answer.code is RefusalCode.RECALL_WANTED
+    assert set(bench.held(A).hearing.memories) == {C}
+
+
+def test_what_waits_under_an_older_opening_is_closed_too(make_bench: MakeBench) -> None:
+    """The run was opened anew without A before A was restored and asked."""
+    bench = make_bench(make_study(aggregation=ANY))
+    before = home(bench)
+    run = bench.open_run()
+    request, statements = committed(run, NAMES)
+    assert isinstance(run.reveal(A, request, statements), bytes)
+    again = Run(bench, run.federation)
+    again.open_anew((B, C, D))
+    put_back(bench, before)
+    opens(open_with(bench, (A, C, D), reached=(B,)))
+    for name in (B, C, D):
+        answer = run.reveal(name, request, statements)
+        assert isinstance(answer, Refusal), name
