@@ -590,13 +590,11 @@ def fared(results: Results) -> str:
 
 
 def spared(results: Results) -> str:
-    """Say how often those whom an alert may harm most are reviewed, and whoever is too often.
-
-    Whom the rule of twice does not hold for stands there with a count; empty if nothing is known.
-    """
+    """Say how often the spared are reviewed, and who else is too often; empty if unknown."""
     rows = [row for row in _false_rates(results) if row.get("times") is not None]
     named = sorted((row for row in rows if row["name"] in SPARED), key=lambda row: row["name"])
-    often = [row for row in rows if row not in named and row["times"]["value"] > TOO_OFTEN]
+    rest = [row for row in rows if row not in named and row.get("false_positives") is not None]
+    often = [row for row in rest if row["times"]["value"] > TOO_OFTEN]
     said = [_times_of(row, percent(row["false_positive_rate"])) for row in named]
     said += [_times_of(row, f"{row['false_positives']} of {_negatives(row):,}") for row in often]
     if not said:

@@ -216,6 +216,10 @@ def test_harm_rule_5_whoever_is_reviewed_too_often_is_named_with_a_count() -> No
     assert "farm contractor 20 of 130, 15.4 times (10.0 to 24.4, more than twice)" in text
     assert "trucker" not in text
     assert "salaried" not in text
+    earlier = reviewed(farm_contractor=(130, 20), salaried=(9000, 90))
+    for row in earlier["groups"]["rows"]:
+        del row["false_positives"]  # results without counts: nothing is made up
+    assert words.spared(earlier) == ""
 
 
 def test_what_harmless_readings_cost_is_said_in_recall() -> None:
