@@ -15,6 +15,7 @@ from fieldfare.shared.errors import (
     RefusalCode,
     RunError,
     StudyError,
+    SumRangeError,
     UsageError,
 )
 
@@ -30,6 +31,7 @@ EXIT_CODES: list[tuple[type[FieldfareError], int]] = [
     (ProtocolError, 1),
     (LedgerError, 1),
     (RunError, 1),
+    (SumRangeError, 1),
     (NeedsPersonError, 1),
     (NoticeError, 1),
 ]

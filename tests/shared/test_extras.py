@@ -48,6 +48,7 @@ PROCESSES = {
         "client.desk.process",
         "client.notices.process",
         "client.partitions.worker_process",
+        "client.records.sources.database_process",
     ),
     "coordinator": (
         "server.console.process",
