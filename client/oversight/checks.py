@@ -61,6 +61,7 @@ from fieldfare.client.oversight.preflight import (
 from fieldfare.client.policy.policy import load_policy, pinned_coordinator
 from fieldfare.client.records.settings import check_unit, tables_of
 from fieldfare.shared.errors import FieldfareError, KeysError, UsageError
+from fieldfare.shared.formats.later import refuse_later
 from fieldfare.shared.protocol.identity import fingerprint
 from fieldfare.shared.protocol.roster import Roster
 from fieldfare.shared.system.memory import unencrypted_swap
@@ -384,6 +385,9 @@ def unlogged(ledger: Ledger, logged: Collection[object]) -> int:
 
 
 def _found(path: Path) -> Home:
-    """Return a home as it is: a fault of one mode hides no other fault."""
+    """Return a home as it is, but none of a later version: a fault of one mode hides no other."""
     home = Home(path.absolute())
-    return home if home.settings.is_file() else Home.open(path)
+    if not home.settings.is_file():
+        return Home.open(path)
+    refuse_later(home.path, Home.FILES)  # or the ledger's tables would be brought up to date
+    return home

@@ -253,7 +253,11 @@ def _wilson(share: float, count: int) -> CurveInterval:
     spread = Z95**2 / count
     middle = (share + spread / 2) / (1 + spread)
     reach = Z95 / (1 + spread) * np.sqrt(share * (1 - share) / count + spread / (4 * count))
-    return CurveInterval(share, float(max(0.0, middle - reach)), float(min(1.0, middle + reach)))
+    low, high = (
+        min(share, middle - reach),
+        max(share, middle + reach),
+    )  # at 0 and 1 but for rounding
+    return CurveInterval(share, float(max(0.0, low)), float(min(1.0, high)))
 
 
 def _comparable(scores: Sequence[ModelScores]) -> bool:

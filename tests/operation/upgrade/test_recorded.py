@@ -14,7 +14,7 @@ from fieldfare.server.home.initial_setup import build_bundle, bundle_hash
 from fieldfare.shared.formats.files import files_in
 
 USERS_OWN = {"keys/tickets-hook"}  # named in notices.toml
-IDLE = {"connection"}  # nothing runs in a test of files
+IDLE = {"connection", "witness"}  # nothing was started: no member was asked what it remembers
 
 
 @pytest.fixture(scope="module", params=VERSIONS)
@@ -40,6 +40,8 @@ def test_every_file_is_in_the_table(recorded: Recorded) -> None:
 def test_a_bank_looks_at_itself(recorded: Recorded) -> None:
     found = json.loads(recorded.typed("institution", "check", "--json")[1])["findings"]
     assert {one["topic"] for one in found if one["outcome"] == "fail"} <= IDLE, found
+    (witness,) = (one for one in found if one["topic"] == "witness")
+    assert "no member was asked what it remembers" in witness["found"]
     assert {"ledger", "policy", "roster", "records"} <= {
         one["topic"] for one in found if one["outcome"] == "pass"
     }

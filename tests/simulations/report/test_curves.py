@@ -19,7 +19,9 @@ from fieldfare.simulations.report.curves import (
     average_precision_interval,
     both_classes,
     calibration,
+    precision_interval,
     precision_recall,
+    recall_interval,
     roc,
     thin,
 )
@@ -203,3 +205,15 @@ def test_near_the_end_intervals_hold_the_truth(
     found = [auroc_interval([ranked(positives, negatives, gap, seed)]) for seed in range(300)]
     held = [one is not None and one.low <= auroc <= one.high for one in found]
     assert sum(held) >= 280
+
+
+@pytest.mark.parametrize("value", [-9.0, 9.0])
+def test_intervals_of_shares_hold_the_share_at_both_ends(value: float) -> None:
+    """Where none or all were found, the end is the share itself, to the last bit."""
+    for positives in range(2, 40):
+        for found in (
+            recall_interval([ranked(positives, 100, value)], positives / (100 + positives)),
+            precision_interval([ranked(positives, 100, value)], positives / (100 + positives)),
+        ):
+            assert found is not None
+            assert found.low <= found.value <= found.high
