@@ -22,9 +22,17 @@ from fieldfare.client.ledger.budget import Limits
 from fieldfare.client.ledger.rollback_check import Witness
 from fieldfare.shared.errors import LedgerError, PolicyRefusal, RefusalCode
 from fieldfare.shared.privacy.protection import Protection
-from fieldfare.shared.protocol.messages import IdentitySigner, Refusal, open_envelope, sign_envelope
+from fieldfare.shared.protocol.messages import (
+    IdentitySigner,
+    Participant,
+    Refusal,
+    RunAnswer,
+    RunOpening,
+    open_envelope,
+    sign_envelope,
+)
 from fieldfare.shared.protocol.remembered import Memory, RecallQuestion, Remembered, room_beside
-from fieldfare.shared.protocol.roster import Member, Roster
+from fieldfare.shared.protocol.roster import COORDINATOR, Member, Roster
 from fieldfare.shared.protocol.signed_files import offer_roster
 from fieldfare.simulations.federation.federation import Identities
 
@@ -145,6 +153,31 @@ def test_nothing_opens_before_and_the_code_says_so(bench: Bench) -> None:
     with pytest.raises(PolicyRefusal, match="bank-b, bank-c, bank-d") as refused:
         recall.check(hearing)
     assert refused.value.code is RefusalCode.RECALL_WANTED
+
+
+def test_an_opening_that_comes_before_it_is_refused(bench: Bench) -> None:
+    """Whatever the coordinator makes of the question."""
+    party = bench.party(A)
+    found = [bench.custodian(n).describe(bench.study.id, run=RUN, nonce=NONCE) for n in NAMES]
+    described = [one for one in found if not isinstance(one, Refusal)]
+    answers = [
+        open_envelope(one.answer, RunAnswer, party.roster, Protection.EXACT).body
+        for one in described
+    ]
+    body = RunOpening(
+        study=bench.study.id,
+        roster=party.roster.hash,
+        run=RUN,
+        number=0,
+        participants=tuple(
+            Participant(institution=one.institution, answer=one.hash) for one in answers
+        ),
+    )
+    opening = sign_envelope(body, COORDINATOR, bench.federation.identities.coordinator)
+    sent = [one.answer for one in described], [one.approval for one in described]
+    assert bench.custodian(A).open_run(opening, *sent) == Refusal(RefusalCode.RECALL_WANTED)
+    assert takes(bench, memories(bench, described[0].question))
+    assert isinstance(bench.custodian(A).open_run(opening, *sent), bytes)
 
 
 # -- rosters that name more members ----------------------------------------------------------------
