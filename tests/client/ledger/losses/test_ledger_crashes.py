@@ -217,7 +217,7 @@ def test_death_between_instructions_of_the_database(three_steps: Path, tmp_path:
 
 def test_death_inside_a_write(three_steps: Path, tmp_path: Path) -> None:
     outcomes = set()
-    for size in range(0, 200_000, 4000):
+    for size in range(0, 260_000, 5000):
         folder = tmp_path / f"dies at {size}"
         shutil.copytree(three_steps, folder)
 
@@ -240,7 +240,7 @@ def test_death_inside_a_write(three_steps: Path, tmp_path: Path) -> None:
 def test_a_full_disk_is_an_error_and_a_repeat_continues(three_steps: Path, tmp_path: Path) -> None:
     """The same limits, but the write fails and the process lives on."""
     outcomes = set()
-    for size in range(0, 200_000, 4000):
+    for size in range(0, 260_000, 5000):
         folder = tmp_path / f"full at {size}"
         shutil.copytree(three_steps, folder)
 
