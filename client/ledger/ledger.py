@@ -110,6 +110,7 @@ class Ledger:
         seen = None if file is None else Witness(file, population, witness)
         if seen is not None:
             seen.check_ledger_exists()
+            seen.read()  # one of a later version is refused before any table is changed
         with ExitStack() as stack:
             database = stack.enter_context(open_database(file, busy_timeout=busy_timeout))
             store = Store(database, population, clock)
