@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.support.federations.beds import small_bed
+from tests.support.federations.beds import small_bed, vouch_elsewhere
 from tests.support.federations.outages import (
     CUSTODIAN,
     LEASE_SECONDS,
@@ -79,6 +79,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         bed.command = in_this_process
         disk = own_disk(bed.coordinator_home, stack)
         bed.found()
+        vouch_elsewhere(*map(bed.home, BANKS))  # one is gone for good while another starts
         port = load_settings(CoordinatorHome(bed.coordinator_home)).bind_port
         way = stack.enter_context(way_to(port))
         for name in BANKS:

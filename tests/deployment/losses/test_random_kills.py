@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 import pytest
+from tests.support.federations.beds import vouch_elsewhere
 from tests.support.federations.killed_custodian import SENT, UNDONE, Victim
 from tests.support.homes.institutions import NAMES, Coordinator, approve_all, clock, home_study
 
@@ -63,6 +64,7 @@ def study() -> Study:
 @pytest.fixture
 def others(coordinator: Coordinator, study: Study) -> Iterator[dict[str, Custody]]:
     """The custodians that nobody kills, in this process; the victim has approved too."""
+    vouch_elsewhere(coordinator.homes[NAMES[0]].path)  # else a start closes what waited
     with ExitStack() as stack:
         custodies = {
             name: stack.enter_context(open_custody(coordinator.institution(name), None, clock))

@@ -78,7 +78,7 @@ def test_a_home_that_was_put_back_stops_or_pays_what_its_peers_tell(tmp_path: Pa
         bed.start()
         row = bed.until_ended(bed.run(study))
         assert row.state is RunStatus.FAILED
-        assert f"{VICTIM} takes no part (refused: ledger_unavailable)" in row.reason
+        assert "the others remember of it (refused: ledger_unavailable)" in row.reason
         with pytest.raises(RunError, match="accept-restore"):
             bed.institution(VICTIM, "ledger", "show")
         assert spent(bed, study, NAMES[1:]) == before[1:]

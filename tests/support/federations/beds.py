@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any, Final
 
 import numpy as np
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 from tests.support.system.ports import free_ports
 
 from fieldfare.client.home.layout import Home
+from fieldfare.client.institution.recalling import begin_witnessed
 from fieldfare.client.institution.restoring import open_ledger
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.store.rows import RunRow, RunStatus
@@ -102,6 +104,19 @@ def resume_by_itself(bed: Bed, *, on: bool, seconds: int = 1) -> None:
     path = CoordinatorHome(bed.home(COORDINATOR)).settings
     text = re.sub(r"resume_runs = \w+", f"resume_runs = {str(on).lower()}", path.read_text())
     path.write_text(re.sub(r"resume_seconds = \d+", f"resume_seconds = {seconds}", text))
+
+
+def vouch_elsewhere(*homes: Path) -> None:
+    """Begin the ledgers of new homes with witnesses on another file system: nobody is asked."""
+    device = homes[0].stat().st_dev
+    places = [one for one in (Path("/dev/shm"), Path("/var/tmp")) if one.stat().st_dev != device]  # noqa: S108
+    folder = Path(mkdtemp(prefix="ff-witness-", dir=places[0]))
+    for number, path in enumerate(homes):
+        settings, place = Home(path).settings, folder / f"{number}.witness"
+        text = settings.read_text()
+        assert text.count('\nwitness = ""') == 1
+        settings.write_text(text.replace('\nwitness = ""', f'\nwitness = "{place}"'))
+        assert begin_witnessed(Home(path))
 
 
 @contextmanager

@@ -40,7 +40,7 @@ EARLY, LATE = -0.1, 2.1
 STEP: Final = 1.25
 
 # An opening makes the keys that a later death takes along.
-SETUP: Final = frozenset({"describe", "open_run", "agree"})
+SETUP: Final = frozenset({"describe", "recall", "open_run", "agree"})
 KEYS_GONE: Final = Refusal(RefusalCode.KEYS_GONE)
 
 # When a process died, as the ledger and the caller saw it.
