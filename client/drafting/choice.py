@@ -13,12 +13,14 @@ A knot is public once it is in a study. The values given here must be public too
 import math
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
 
 from fieldfare.client.drafting.profile import Profile
 from fieldfare.shared.features.features import (
@@ -26,8 +28,10 @@ from fieldfare.shared.features.features import (
     LEAST_STEP,
     CategoricalFeature,
     Feature,
+    Name,
     NumericFeature,
     Scale,
+    Value,
 )
 from fieldfare.shared.features.media_gate import media_in
 from fieldfare.shared.harm_rules import age_remedy, is_protected, name_parts
@@ -262,7 +266,10 @@ ID_DIGITS: Final = 6  # whole numbers of one length from here on, and nearly uni
 SAME_SIZE: Final = 0.9
 LEAST_NAMES: Final = 5  # different ones
 NAMES_SHARE: Final = 0.05  # of the values: the lists below hold the most common names alone
+UNSEEN: Final = "a name with signs that cannot be seen: rename the column"
 _KEPT: Final = "; --keep keeps it"
+_NAME: Final = TypeAdapter[str](Name)
+_VALUE: Final = TypeAdapter[str](Value)
 _NUMBERS_OF: Final = frozenset(
     ["number", "nr", "no", "num", "nummer", "phone", "telephone", "telefon", "passport", "ssn"]
 )
@@ -393,7 +400,20 @@ def _forbidden(column: Profile) -> str:
         )
     if len(column.name) > MOST_NAME:
         return f"a name of more than {MOST_NAME} characters"
-    return ""
+    return "" if may_name(column.name) else UNSEEN
+
+
+def may_name(text: str) -> bool:
+    """Tell whether a study may hold a text as the name of a column."""
+    return _is_valid(_NAME, text)
+
+
+def _is_valid(kind: TypeAdapter[str], text: str) -> bool:
+    try:
+        kind.validate_python(text)
+    except ValidationError:
+        return False
+    return True
 
 
 def _empty(column: Profile) -> str:
@@ -429,7 +449,12 @@ def _numeric(column: Profile, numbers: NDArray[np.float64], most: int) -> Choice
         feature = draft_numeric(column.name, numbers, column.rows, most)
     except ValueError:
         return Choice(None, "numbers too close together, or too far apart, to interpolate between")
-    return Choice(feature, odd_tokens=tuple(sorted(column.texts)))
+    return Choice(feature, odd_tokens=tuple(_valued(sorted(column.texts))))
+
+
+def _valued(texts: Iterable[str]) -> list[str]:
+    """Return the texts that a study may hold as values; units of the others are of no level."""
+    return [text for text in texts if _is_valid(_VALUE, text)]
 
 
 def _texts(column: Profile, numbers: NDArray[np.float64]) -> Counter[str]:
@@ -457,9 +482,12 @@ def _category(column: Profile, numbers: NDArray[np.float64]) -> Choice:
         return Choice(None, "mostly different texts: an identifier or free text")
     ranked = sorted(texts.items(), key=lambda item: (-item[1], item[0]))[:MOST_LEVELS]
     least = max(2.0, LEAST_LEVEL_SHARE * column.rows)
-    levels = [level for level, count in ranked if count >= least]
+    common = [level for level, count in ranked if count >= least]
+    levels = _valued(common)
     if sum(texts[level] for level in levels) < LEAST_COVERED * column.present:
-        return Choice(None, f"too many different values ({different}) for {MOST_LEVELS} levels")
+        many = f"too many different values ({different}) for {MOST_LEVELS} levels"
+        unseen = "values with signs that cannot be seen, or longer than a study holds"
+        return Choice(None, many if levels == common else unseen)
     return Choice(CategoricalFeature(kind="categorical", name=column.name, levels=tuple(levels)))
 
 

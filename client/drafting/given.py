@@ -10,7 +10,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from fieldfare.client.drafting.choice import Choice, even_numeric, thin_knots
+from fieldfare.client.drafting.choice import UNSEEN, Choice, even_numeric, may_name, thin_knots
 from fieldfare.client.drafting.draft import (
     DEFAULT_EPSILON,
     INSTITUTION_NAME,
@@ -188,6 +188,8 @@ def _choices(
             found[name] = Choice(given[name])
         elif is_protected(name):
             found[name] = Choice(None, _PROTECTED + age_remedy(name))
+        elif not may_name(name):
+            found[name] = Choice(None, UNSEEN)
         elif kind is ColumnType.BOOLEAN:
             found[name] = Choice(even_numeric(name, 0, 1, Scale.LINEAR))
         else:

@@ -4,6 +4,7 @@ import dataclasses
 import tomllib
 
 import pytest
+from pydantic import ValidationError
 
 from fieldfare.client.drafting.study_toml import Draft, DraftLabel, toml_text, two_digits
 from fieldfare.shared.features.features import CategoricalFeature, NumericFeature, Scale
@@ -14,7 +15,7 @@ NUMBER = NumericFeature(
     knots=(0.5, 10, 1234.5, 1e6), special=(-1, 0),
 )  # fmt: skip
 CATEGORY = CategoricalFeature(
-    kind="categorical", name='a "b"', levels=("x\ny", "\\", "é" * 50, "1")
+    kind="categorical", name='a "b"', levels=("x\u2003\ue00ay", "\\", "é" * 50, "1")
 )
 DRAFT = Draft(
     name="mine",
@@ -45,6 +46,11 @@ def test_the_text_reads_back_as_the_draft() -> None:
 def test_any_text_is_escaped() -> None:
     text = toml_text(dataclasses.replace(DRAFT, features=(CATEGORY,)))
     assert parse_study(text).features == (CATEGORY,)
+
+
+def test_no_feature_has_a_level_of_two_lines() -> None:
+    with pytest.raises(ValidationError, match="should match pattern"):
+        CategoricalFeature(kind="categorical", name="a", levels=("x\ny",))
 
 
 def test_what_was_left_out_stands_in_comments_of_one_line() -> None:

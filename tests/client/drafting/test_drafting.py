@@ -243,6 +243,25 @@ def test_any_names_and_levels_give_valid_toml(
     assert len(read_records([path], study)) == 60
 
 
+def test_names_and_levels_that_cannot_be_seen_stay_out_of_a_draft(tmp_path: Path) -> None:
+    """They ended a draft with a message of pydantic's, or as "numbers too close together"."""
+    columns: dict[str, list[Any]] = {
+        "am\x1bount": list(range(60)), "cit\u202ey": ["a", "b"] * 30,
+        "channel": ["web", "pho\x1bne", "shop"] * 20, "gone": ["\x1b", "\u202e"] * 30,
+        "fraud": [1, 0, 0] * 20,
+    }  # fmt: skip
+    path = tmp_path / "r.parquet"
+    pq.write_table(pa.table(columns), path)
+    study, text, notices = draft(path)
+    (channel,) = study.features
+    assert isinstance(channel, CategoricalFeature)
+    assert channel.levels == ("shop", "web")
+    left = [line for line in notices if line.startswith("left out: ")]
+    assert ["signs that cannot be seen" in line for line in left] == [True] * 3
+    assert all(line.isprintable() for line in text.splitlines())
+    assert len(read_records([path], study)) == 60
+
+
 def central(study: Study, records: LoadedRecords) -> tuple[float, float]:
     """AUROC and average precision of the pooled model without privacy, 80/20."""
     basis = Basis(study.features)
