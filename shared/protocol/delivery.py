@@ -18,7 +18,7 @@ from fieldfare.shared.protocol.messages import MessageBody, RunId, Verifier, ope
 from fieldfare.shared.protocol.roster import COORDINATOR, Hex32
 
 LARGEST_MODEL: Final = 8 * 1024 * 1024  # bytes
-LARGEST_CARD: Final = 2 * 1024 * 1024  # bytes; 1,000 features with odd names come to 1.4 million
+LARGEST_CARD: Final = 2 * 1024 * 1024  # bytes; 1,000 features of long names come to 1 million
 
 
 class Delivery(MessageBody):

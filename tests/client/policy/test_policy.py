@@ -336,7 +336,9 @@ def test_a_policy_that_does_not_list_a_level_column_refuses_curves_by_it() -> No
 
 
 def test_a_refusal_names_rule_request_and_limit_all_at_once() -> None:
-    study = make_study(privacy__epsilon=3.0, records__label="bell\x07\u202e")
+    with pytest.raises(ValidationError, match="should match pattern"):
+        make_study(records__label="bell\x07\u202e")
+    study = make_study(privacy__epsilon=3.0, records__label="bell\ue007\u2003")
     policy = make_policy(participants__minimum_honest=4, participants__minimum_tolerance=2)
     lines = [str(found) for found in objections(policy, study, plan_for(study), units=7)]
     assert [line.partition(": ")[0] for line in lines] == [

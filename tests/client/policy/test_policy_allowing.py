@@ -5,6 +5,7 @@ from tests.support.homes.institutions import home_study
 
 from fieldfare.client.policy.explained import Allowing, allowing, policy_text
 from fieldfare.client.policy.policy import Policy, objections
+from fieldfare.shared.errors import StudyError
 from fieldfare.shared.protocol.plan import Plan, plan_for
 from fieldfare.shared.study.toml import parse_toml
 
@@ -68,8 +69,14 @@ def test_every_column_stays_every_column() -> None:
 def test_a_studys_names_turn_no_text_on_the_screen() -> None:
     needed = plan()
     first, *others = needed.study.features
-    odd = first.model_copy(update={"name": "am\u202eount"})
-    study = needed.study.model_copy(update={"features": (odd, *others)})
-    found = allowing(policy_text(), NAME, plan_for(study))
-    assert "am\u202eount" in parse_toml(found.text, Policy, NAME).records.columns
+
+    def allowed(name: str) -> Allowing:
+        odd = first.model_copy(update={"name": name})
+        study = needed.study.model_copy(update={"features": (odd, *others)})
+        return allowing(policy_text(), NAME, plan_for(study))
+
+    with pytest.raises(StudyError, match="expected signs that can be seen"):
+        allowed("am\u202eount")
+    found = allowed("am\ue00e\u2003ount")
+    assert "am\ue00e\u2003ount" in parse_toml(found.text, Policy, NAME).records.columns
     assert all(line.isprintable() for line in found.diff(policy_text()))

@@ -8,6 +8,7 @@ from scipy import stats
 
 from fieldfare.client.policy.explained import explain, policy_text, warnings
 from fieldfare.client.policy.policy import Policy, study_limit
+from fieldfare.shared.errors import StudyError
 from fieldfare.shared.protocol.identity import fingerprint
 from fieldfare.shared.study.toml import parse_toml
 from fieldfare.shared.terminal.texts import NARROW
@@ -137,5 +138,7 @@ def test_no_guesser_is_right_more_than_always() -> None:
 
 
 def test_column_names_move_no_cursor() -> None:
-    policy = policy_with(('"amount"', r'"am\u001bount"'))
+    with pytest.raises(StudyError, match="expected signs that can be seen"):
+        policy_with(('"amount"', r'"am\u001bount"'))
+    policy = policy_with(('"amount"', r'"am\ue01b\u2003ount"'))
     assert all(line.isprintable() for line in explain(policy))

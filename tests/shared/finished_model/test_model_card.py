@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import rfc8785
+from pydantic import ValidationError
 from tests.support.homes.institutions import home_study
 from tests.support.runs.finished import FINISHED, facts_of, parameters_of
 
@@ -65,7 +66,9 @@ def test_metrics_may_be_hidden() -> None:
 def test_the_card_of_the_largest_studies_fits() -> None:
     """A run that spent its budget must not fail because its card is too large."""
     feature = {"kind": "numeric", "lower": -1.234567890123456e-300, "upper": 1.2345678901234567e300}
-    many = [{"name": f"{i:03}" + "\x01" * 125, **feature} for i in range(1000)]
+    with pytest.raises(ValidationError, match="should match pattern"):  # six bytes a sign
+        home_study(features=[{"name": "\x01" * 125, **feature}])
+    many = [{"name": f"{i:03}" + "\U00020000" * 125, **feature} for i in range(1000)]
     study = home_study(features=many, prohibited_uses=["\x01" * 500] * MAX_PROHIBITED)
     card = write_card(plan_for(study), parameters_of(study), facts_of(study), FINISHED).to_bytes()
     assert LARGEST_CARD / 4 < len(card) < LARGEST_CARD

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from tests.support.homes.institutions import home_study
 from tests.support.runs.finished import FINISHED, METRICS, facts_of, parameters_of
 from tests.support.runs.grouped import AGES, released_groups
@@ -17,7 +18,8 @@ from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.study import Study
 
 STUDY = home_study()
-HOSTILE = "<script>alert(1)</script>\"'&\x1b[2J\u202e"
+MARKUP = "<script>alert(1)</script>\"'&"
+HOSTILE = MARKUP + "\x1b[2J\u202e"
 VOID = {"meta", "br"}
 
 
@@ -119,12 +121,18 @@ def test_the_same_card_is_the_same_page() -> None:
 
 def test_strangers_words_stay_words() -> None:
     features = [feature.model_dump(mode="json") for feature in STUDY.features]
-    features[0]["name"] = features[1]["levels"][0] = HOSTILE.strip()
+    for names in (
+        {"records__label": "label" + HOSTILE},
+        {"features": [features[0] | {"name": HOSTILE}]},
+    ):
+        with pytest.raises(ValidationError, match="should match pattern"):
+            home_study(**names)
+    features[0]["name"] = features[1]["levels"][0] = MARKUP
     study = home_study(
         features=features,
         purpose=HOSTILE,
         prohibited_uses=[HOSTILE],
-        records__label="label" + HOSTILE,
+        records__label="label" + MARKUP,
     )
     page = page_of(study)
     assert "script" not in read(page).seen
