@@ -20,6 +20,7 @@ from fieldfare.client.records.encoding.problems import SHOWN
 
 MOST_LINE: Final = 1_990_000  # bytes; the engine takes rows of at most 2,000,000
 _FEED, _QUOTE, _RETURN = b'\n"\r'
+_MARK_START: Final = 0xEF  # of a byte order mark: the engine drops it, of its first row alone
 _SWAPPED: Final = bytes.maketrans(b"\r\n", b"\n\r")
 
 Mask = NDArray[np.bool_]
@@ -159,6 +160,7 @@ class _WholeLines:
         plain: Mask = (lengths > (0 if fields > 1 else -1)) & (lengths <= MOST_LINE)
         if len(self._separator) > 1:
             return np.zeros_like(plain)
+        plain &= self._bytes[self.starts] != _MARK_START
         plain &= self._well_quoted()
         plain[self._line_of(self._where(_RETURN))] = False
         cuts = np.bincount(self._line_of(self._separators()), minlength=len(plain))

@@ -34,6 +34,7 @@ BLOCK: Final = 1 << 20  # bytes read at once, and asked for as the pipe's size
 _WAIT_MS: Final = 50  # how soon an abandoned pipe is noticed
 MOST_UNREAD: Final = 10_000  # notes of lines that are no rows, some for each: they take memory
 _MARK: Final = "\udcff"  # becomes a byte that is no UTF-8: its line is left out
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _MARKING: Final = "fieldfare.unreadable"  # a way to handle bytes that are no text
 _SEPARATOR_LINE: Final = re.compile(r"sep=([,\t;|])")  # as spreadsheets write and read it
 # PKWARE's APPNOTE, section 4.3.7 (.xlsx, .ods), and [MS-CFB], section 2.2 (.xls)
@@ -179,19 +180,25 @@ class RowsPipe:
         return self._problem
 
     def _pour(self) -> None:
+        done = False
         try:
-            for block in self._blocks():
-                self._send(self._lines.rows(block))
-                if self._ended.is_set():
-                    return
-            self._send(self._lines.end())
-        except (OSError, EOFError, zlib.error):
-            self._problem = RecordsError(
-                f"{self._path}: expected a whole file, found a damaged one or a part of one after "
-                f"line {self._lines.read}; fetch it again"
-            )
+            with suppress(OSError, EOFError, UnicodeError, zlib.error):
+                self._send_all()
+                done = True
         finally:
+            if not done:  # whatever it was: rows never end without a word
+                self._problem = RecordsError(
+                    f"{self._path}: expected a whole file, found a damaged one or a part of one "
+                    f"after line {self._lines.read}; fetch it again"
+                )
             os.close(self._write)
+
+    def _send_all(self) -> None:
+        for block in self._blocks():
+            self._send(self._lines.rows(block))
+            if self._ended.is_set():
+                return
+        self._send(self._lines.end())
 
     def _blocks(self) -> Iterator[bytes]:
         with opened(self._path) as stream:
@@ -218,7 +225,7 @@ def _written(descriptor: int, content: memoryview) -> int:
 def decoded(blocks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
     """Yield text in another encoding as UTF-8; what is no text becomes bytes that are none.
 
-    Line by line where a line's end is one byte: of some encodings (ISO-2022, UTF-7) a text that
+    Line by line where a line's end is one byte: of some encodings (ISO-2022, HZ) a text that
     does not go back to Latin letters would change the next line's.
     """
     if "\n".encode(encoding) != b"\n":
@@ -244,7 +251,11 @@ def _utf8_line(line: bytes, encoding: str) -> bytes:
 
 
 def _utf8(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
+    """Return UTF-8; halves of characters, which some encodings can write, become the mark."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return _SURROGATE.sub(_MARK, text).encode("utf-8", "surrogateescape")
 
 
 @contextmanager

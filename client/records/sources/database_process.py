@@ -12,7 +12,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -157,9 +157,12 @@ class DatabaseProcess:
         finally:
             os.close(theirs_in)
             os.close(theirs_out)
-        said = self._answer(asdict(self._order))
-        self.columns: dict[str, str] = said["columns"]
-        self.failing = tuple[str, ...](said["failing"])
+        with ExitStack() as unless_open:
+            unless_open.callback(self.close)  # nobody else has it yet
+            said = self._answer(asdict(self._order))
+            self.columns: dict[str, str] = said["columns"]
+            self.failing = tuple[str, ...](said["failing"])
+            unless_open.pop_all()
 
     def _answer(self, order: Mapping[str, Any]) -> dict[str, Any]:
         try:

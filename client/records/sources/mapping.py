@@ -29,6 +29,8 @@ from fieldfare.shared.study.toml import problem_lines
 from fieldfare.shared.system.private_files import open_regular
 
 UTF8: Final = "utf-8"
+# Of names, of source code, of mail: they can write halves of characters, and lines over lines.
+_NO_TEXTS: Final = frozenset({"utf7", "punycode", "idna", "unicodeescape", "rawunicodeescape"})
 _DATE_FORM: Final = re.compile(r"([^%]|%[-]?[aAbBdmyYHIpMSfzjF%T])+")
 
 
@@ -91,6 +93,8 @@ class ColumnMapping(Declared):
             codecs.getincrementaldecoder(name)
         except (LookupError, UnicodeError, ValueError):
             raise unknown from None
+        if re.sub("[-_]", "", name) in _NO_TEXTS:
+            raise ValueError(f"expected an encoding of tables, found {name}; write it as UTF-8")
         return UTF8 if name == "utf-8-sig" else name  # a byte order mark is always tolerated
 
     @field_validator("separator")

@@ -4,6 +4,7 @@ An engine takes some 20 ms to begin, and a folder may hold ten thousand files: t
 same columns and follow each other are read by one query, in the order of their names.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,6 +44,13 @@ MOST_FILES: Final = 1_024  # that one query reads
 MOST_BYTES: Final = 64 << 20  # of them together, on the disk
 _BUFFER: Final = 1 << 20  # bytes of a column that are read at once
 _INDEX: Final = "file_index"  # the engine's column of which file a row comes from
+_PROBE: Final = "fieldfare_types"
+# Of these both readers give the same: numbers, texts, times, bit for bit.
+_SHARED: Final = re.compile(
+    r"BOOLEAN|U?(TINY|SMALL|BIG)INT|U?INTEGER|FLOAT|DOUBLE|DECIMAL\(\d+,\d+\)|DATE|TIME"
+    r"|TIMESTAMP( WITH TIME ZONE|_NS)?|UUID|JSON|VARCHAR|BLOB|(STRUCT|MAP)\(.*|.*\[\]",
+    re.DOTALL,
+)
 
 
 @contextmanager
@@ -55,11 +63,64 @@ def open_parquet(path: Path, mapping: ColumnMapping) -> Iterator[Source]:
     with connect(files=[str(path)]) as connection:
         feed = Feed(connection, _scan([path]))
         columns = described(connection, feed.relation)
-        with pq.ParquetFile(path) as file:
+        with _opened(path) as file:
             schema, rows = file.schema_arrow, file.metadata.num_rows
+        _refuse_others(str(path), connection, feed.relation, schema)
         told = (linked_columns(schema), covered_columns(schema), None, rows)
         by_value = partial(_by_value, str(path), [FolderFile(path, "")])
         yield Source(str(path), columns, lambda _: feed, mapping.numerals, *told, by_value)
+
+
+def _opened(path: Path) -> Any:
+    """Open for the other reader; in nanoseconds an INT96 time after 2262 would be of 1816."""
+    return pq.ParquetFile(
+        path, buffer_size=_BUFFER, pre_buffer=False, coerce_int96_timestamp_unit="us"
+    )
+
+
+def _refuse_others(
+    name: str, connection: duckdb.DuckDBPyConnection, relation: str, schema: Any
+) -> None:
+    """Refuse columns of which the two readers might give different values, by types alone.
+
+    Which one reads a row depends on whether another row can be read.
+
+    Raises:
+        RecordsError: there are such; names them.
+    """
+    plain = pa.schema([(field.name, _plain(field.type)) for field in schema])
+    ours, theirs = _types(connection, relation), _arriving_types(connection, plain)
+    others = [
+        column
+        for column, kind in ours.items()
+        if kind != theirs.get(column) or not _SHARED.fullmatch(kind)
+    ]
+    if others:
+        raise RecordsError(
+            f"{name}: expected numbers, truth values, dates, times or text, found a type that not "
+            f"every reader takes for the same: {', '.join(others)}; write them as text, or leave "
+            "them out"
+        )
+
+
+def _types(connection: duckdb.DuckDBPyConnection, relation: str) -> dict[str, str]:
+    """Return the engine's type of each column; milliseconds are times like any other."""
+    rows = connection.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()
+    return {str(row[0]): str(row[1]).replace("TIMESTAMP_MS", "TIMESTAMP") for row in rows}
+
+
+def _arriving_types(connection: duckdb.DuckDBPyConnection, schema: Any) -> dict[str, str]:
+    """Return the engine's types of what the other reader brings; none where it has none."""
+    try:
+        connection.register(_PROBE, pa.Table.from_batches([], schema))
+        return _types(connection, _PROBE)
+    except duckdb.NotImplementedException:
+        if len(schema) == 1:
+            return {}
+        parts = [_arriving_types(connection, pa.schema([field])) for field in schema]
+        return {name: kind for part in parts for name, kind in part.items()}
+    finally:
+        connection.unregister(_PROBE)
 
 
 def linked_columns(schema: Any) -> frozenset[str]:
@@ -97,6 +158,7 @@ class _FileForm:
     """What files of one run have in common; fields say what they say, the rest of a file's own."""
 
     schema: Any
+    stored: Any  # types of one name may be stored in several ways
     linked: frozenset[str]
     covered: dict[str, str]
     rows: int
@@ -107,19 +169,21 @@ class _FileForm:
         if looks_like_pattern(path):
             return None  # the engine would read what it fits, of the others, too
         try:
-            with pq.ParquetFile(path) as file:
-                schema, rows = file.schema_arrow, file.metadata.num_rows
+            with _opened(path) as file:
+                schema, stored, rows = file.schema_arrow, file.schema, file.metadata.num_rows
         except (pa.ArrowException, OSError):
             return None  # whoever opens it says what is wrong
         if _INDEX in map(str.casefold, schema.names):
             return None  # it hides the engine's own: such files are read one by one
-        return cls(schema.remove_metadata(), linked_columns(schema), covered_columns(schema), rows)
+        told = (linked_columns(schema), covered_columns(schema), rows)
+        return cls(schema.remove_metadata(), stored, *told)
 
     def is_like(self, other: "_FileForm | None") -> bool:
         """Tell whether one query reads both files."""
         return (
             other is not None
             and self.schema.equals(other.schema)
+            and self.stored.equals(other.stored)
             and (self.linked, self.covered) == (other.linked, other.covered)
         )
 
@@ -148,7 +212,9 @@ def _by_value(name: str, files: Sequence[FolderFile], wanted: Sequence[str]) -> 
 
     The engine ends at the first text that is no UTF-8 and the first time beyond its calendar.
     """
-    connection, own = connect(), pq.read_schema(files[0].path)
+    with _opened(files[0].path) as opened:
+        own = opened.schema_arrow
+    connection = connect()
     keys = {key: pa.string() for key in files[0].keys}
     fields = [(one, keys.get(one) or _plain(own.field(one).type)) for one in wanted]
     problem = f"{name}: expected a sound Parquet file, found a damaged part; write it again"
@@ -167,7 +233,7 @@ def _by_value(name: str, files: Sequence[FolderFile], wanted: Sequence[str]) -> 
 def _batches_of(file: FolderFile, schema: Any) -> Iterator[Any]:
     columns = [name for name in schema.names if name not in file.keys]
     rows = max(LEAST_ROWS, min(BATCH_ROWS, BATCH_VALUES // len(schema)))
-    with pq.ParquetFile(file.path, buffer_size=_BUFFER, pre_buffer=False) as opened:
+    with _opened(file.path) as opened:
         for batch in opened.iter_batches(rows, columns=columns, use_threads=False):
             said = {key: pa.repeat(pa.scalar(value, pa.string()), batch.num_rows)
                     for key, value in file.keys.items()}  # fmt: skip
@@ -179,16 +245,26 @@ def _batches_of(file: FolderFile, schema: Any) -> Iterator[Any]:
 
 
 def _plain(kind: Any) -> Any:
-    """Return the type as the engine reads it, which knows nothing of dictionaries and durations."""
+    """Return the type as the engine reads it, which knows neither dictionaries nor durations.
+
+    Nor does it know halves of floats, and lists of one length are lists.
+    """
     if pa.types.is_duration(kind):
         return pa.int64()
+    if pa.types.is_float16(kind):
+        return pa.float32()
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(_plain(kind.value_type))
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 def _plain_column(column: Any) -> Any:
     if pa.types.is_dictionary(column.type):
         return column.dictionary_decode()
-    return column.view(pa.int64()) if pa.types.is_duration(column.type) else column
+    if pa.types.is_duration(column.type):
+        return column.view(pa.int64())
+    kind = _plain(column.type)
+    return column if column.type == kind else column.cast(kind)
 
 
 @contextmanager
@@ -216,7 +292,9 @@ def _source(
 ) -> Source:
     scan = _scan([file.path for file in run.files])
     columns = described(connection, scan)
-    schema = pq.read_schema(run.files[0].path)
+    with _opened(run.files[0].path) as file:
+        schema = file.schema_arrow
+    _refuse_others(str(run.files[0].path), connection, scan, schema)
     keys = run.files[0].keys
     refuse_own(str(run.files[0].path), columns, keys)
     said = "".join(f", {_said(run.files, key)} AS {quoted(key)}" for key in keys)

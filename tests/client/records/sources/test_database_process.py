@@ -1,5 +1,6 @@
 """A database file is read by a process of its own: the same rows, in bounded memory."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -7,11 +8,12 @@ import duckdb
 import pytest
 
 from fieldfare.client.records.encoding.problems import FailedRowsError
-from fieldfare.client.records.sources.database_process import MEMORY, DatabaseSource
+from fieldfare.client.records.sources.database_process import MEMORY, PROCESS, DatabaseSource
 from fieldfare.client.records.sources.databases import Rows, open_duckdb
 from fieldfare.client.records.sources.engine import UnreadLines
 from fieldfare.client.records.sources.mapping import ColumnMapping
 from fieldfare.client.records.sources.source import open_source
+from fieldfare.shared.errors import RecordsError
 
 LETTERS = 2_000_000_000
 
@@ -93,3 +95,18 @@ def test_a_view_that_fails_at_a_value_says_so_and_not_which(tmp_path: Path) -> N
         with pytest.raises(FailedRowsError, match="values of their column's type") as caught:
             list(source.batches(["a"]))
     assert "MARKED" not in str(caught.value)
+
+
+def test_a_file_that_cannot_be_opened_leaves_no_process(tmp_path: Path) -> None:
+    path = made(tmp_path / "r.duckdb", "CREATE TABLE t AS SELECT 1 AS a")
+    with pytest.raises(RecordsError) as caught, open_source(path, rows=Rows("none")):
+        pass
+    # The error holds what was begun: nothing is tidied up by chance.
+    assert caught.tb is not None
+    assert not [one for one in children() if PROCESS in one]
+
+
+def children() -> list[str]:
+    """The commands of this process's children; of one that ended and was not waited for, too."""
+    pids = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    return [Path(f"/proc/{pid}/cmdline").read_text() or PROCESS for pid in pids]

@@ -83,3 +83,12 @@ def test_utf_8_has_one_name(name: str) -> None:
 def test_a_mapping_can_be_narrowed_to_a_study() -> None:
     mapping = ColumnMapping(columns={"a": "A", "b": "B"}, decimal=",")
     assert mapping.only({"b", "c"}) == ColumnMapping(columns={"b": "B"}, decimal=",")
+
+
+@pytest.mark.parametrize(
+    "encoding",
+    ["utf-7", "UTF7", "U7", "punycode", "idna", "unicode-escape", "raw-unicode-escape"],
+)
+def test_encodings_of_no_tables_are_refused(encoding: str) -> None:
+    with pytest.raises(ValueError, match=r"(encoding of tables|encoding that Python knows)"):
+        ColumnMapping(encoding=encoding)
