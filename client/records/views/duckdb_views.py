@@ -65,6 +65,7 @@ class _ViewText:
         self._tables = {name.casefold(): sql for name, sql in connection.execute(tables).fetchall()}
 
     def parts(self, sql: str) -> set[str]:
+        """Return what may fail at a value in a statement; empty where nothing may."""
         parsed = self._connection.execute(f"SELECT json_serialize_sql({literal(sql)})").fetchone()
         tree: dict[str, Any] = json.loads(parsed[0]) if parsed else {"error": True}
         if tree["error"] or len(tree["statements"]) != 1:
