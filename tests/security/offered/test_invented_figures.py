@@ -138,5 +138,5 @@ def test_a_true_card_takes_the_place_of_a_false_one(
     for name in NAMES:
         assert WORD not in typed(federation, capsys, name, "models")[1]
         used = usable_model(federation.coordinator.institution(name), RUN)
-        assert said is not None
-        assert (used.withheld, used.released) == (False, score_map(said.model_dump()))
+        released = None if said is None else score_map(said.model_dump())  # noise may hide a class
+        assert (used.withheld, used.released) == (False, released)
