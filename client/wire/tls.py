@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final
 
 import grpc
@@ -50,9 +51,10 @@ class TlsFiles:
         Raises:
             UsageError: a file that cannot be read, or a key that others may read.
         """
-        newest: Any = self._renewed  # None is "no change" to gRPC, which its stubs do not know
+        shown = self.content()
+        renewed: Any = _Renewals(self, shown).next  # None is "no change", which the stubs lack
         return grpc.dynamic_ssl_server_credentials(
-            _configuration(self.content()), newest, require_client_authentication=True
+            _configuration(shown), renewed, require_client_authentication=True
         )
 
     def content(self) -> tuple[bytes, bytes, bytes]:
@@ -80,11 +82,6 @@ class TlsFiles:
             return None
         return key, certificate, authority
 
-    def _renewed(self) -> grpc.ServerCertificateConfiguration | None:
-        """Return what the next connection is shown; None: the same as the one before."""
-        found = self.newest()
-        return None if found is None else _configuration(found)
-
     def channel_credentials(
         self, content: tuple[bytes, bytes, bytes] | None = None
     ) -> grpc.ChannelCredentials:
@@ -104,6 +101,26 @@ class TlsFiles:
         if mode & READABLE_BY_OTHERS:
             raise UsageError(f"{self.key}: expected mode 0600: chmod 600 it, or make a new key")
         return content
+
+
+class _Renewals:
+    """What gRPC is given before a handshake: each renewed pair once, to one handshake.
+
+    gRPC exchanges what it shows while other handshakes read it: a pair for every handshake ended
+    the process with a segmentation fault while half-open connections ran into their limit.
+    """
+
+    def __init__(self, files: TlsFiles, shown: tuple[bytes, bytes, bytes]) -> None:
+        self._files, self._shown, self._turn = files, shown, Lock()
+
+    def next(self) -> grpc.ServerCertificateConfiguration | None:
+        """Return what connections are shown from now on; None: the same as before."""
+        with self._turn:
+            found = self._files.newest()
+            if found is None or found == self._shown:
+                return None
+            self._shown = found
+            return _configuration(found)
 
 
 @dataclass(frozen=True)

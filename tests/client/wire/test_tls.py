@@ -257,6 +257,23 @@ def test_half_open_connections_keep_no_node_out(bench: Bench, tmp_path: Path) ->
         until(lambda: ask(bench, at.port, node) is not None)
 
 
+def test_a_pair_is_handed_over_once(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One for each handshake ended the process, while many half-open ones came to their limit."""
+    given: list[Callable[[], object]] = []
+
+    def record(first: object, renewed: Callable[[], object], **_: object) -> None:
+        del first
+        given.append(renewed)
+
+    monkeypatch.setattr(grpc, "dynamic_ssl_server_credentials", record)
+    files = authority.issue("custodian")
+    files.server_credentials()
+    (renewed,) = given
+    assert [renewed() for _ in range(3)] == [None] * 3
+    authority.issue("custodian")
+    assert [renewed() is None for _ in range(3)] == [False, True, True]
+
+
 def test_a_port_in_use_is_refused(bench: Bench, authority: Authority) -> None:
     files = authority.issue("custodian")
     with (
