@@ -17,7 +17,14 @@ from fieldfare.client.alerts.casework import FILE_MODE, TERMS, Act, Casework, De
 from fieldfare.client.alerts.deciding import ActOutcome, judged
 from fieldfare.client.alerts.entry_keys import EntryKeys, keys_beside
 from fieldfare.client.alerts.kept_entries import KeptEntries
-from fieldfare.client.alerts.store import AlertStore, Kept, open_store, read_store, store_at
+from fieldfare.client.alerts.store import (
+    AlertStore,
+    Kept,
+    copy_store,
+    open_store,
+    read_store,
+    store_at,
+)
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import HomeSettings, load_settings
 from fieldfare.client.journal.entries import Event, printable
@@ -151,18 +158,17 @@ class CaseworkQueue:
         return store.codes()
 
     def act(self, one: Feedback | CaseAct, seen: int | None = None) -> ActOutcome:
-        """Sign an act in this user's own file, while nobody else of the group does.
+        """Sign an act in this user's own file; others of the group who act meanwhile wait.
 
         Args:
             one: the act, on an alert that is there.
             seen: how many acts its person saw (deciding.py).
 
         Raises:
-            UsageError: there is no such alert, no right, or others act for too long.
+            UsageError: there is no such alert, or no right.
         """
-        with folder_lock(self.casework.decisions, LOCK_SECONDS) as locked:
-            if not locked:
-                raise UsageError("expected to act on an alert, found others doing so: repeat")
+        # Every member can hold this lock for ever: it spares honest ones a race, and bars nobody.
+        with folder_lock(self.casework.decisions, LOCK_SECONDS):
             with self.store() as store:
                 kept = _shown(store, one.alert, self.hidden(store))
                 found = judged(store, kept, one, seen)
@@ -307,8 +313,25 @@ def scoring_store(home: Home, settings: HomeSettings) -> Iterator[AlertStore]:
             yield store
         return
     collect(home, casework)
-    with store_at(casework.store, FILE_MODE) as store:
+    with casework_store(casework) as store:
         yield store
+
+
+@contextmanager
+def casework_store(casework: Casework) -> Iterator[AlertStore]:
+    """Open a group's store to write, and give the group a copy of what it then holds.
+
+    Raises:
+        UsageError: it is no store, locked, or cannot be written.
+        OSError: the disk says no.
+    """
+    if casework.store.exists() and not casework.operators_store.exists():
+        copy_store(casework.store, casework.operators_store)  # an earlier Fieldfare had one file
+    with store_at(casework.operators_store, PRIVATE_FILE) as store:
+        try:
+            yield store
+        finally:
+            store.publish(casework.store, FILE_MODE, casework.path.stat().st_gid)
 
 
 def tell(
@@ -418,7 +441,7 @@ def _collected(home: Home, casework: Casework) -> Collected:
     signed, complaints = casework.acts(utc_now())
     with (
         Journal.open(home.log_folder, clock=utc_now) as journal,
-        store_at(casework.store, FILE_MODE) as store,
+        casework_store(casework) as store,
     ):
         store.let_go({one.line: one.act.alert for one in signed})
         done, over = store.collected(), store.forgotten()

@@ -1,9 +1,13 @@
 """A folder where a group of persons decides on alerts, apart from keys, ledger and records.
 
-casework.toml   0640  the operator's: who may decide, who may be the second to sign
-alerts.sqlite   0640  the operator's: alerts, and decisions that were collected
-models/         2750  the operator's: the card of every model that made alerts
-decisions/      3770  NAME.jsonl of every person, 0640, that person's own
+casework.toml     0640  the operator's: who may decide, who may be the second to sign
+operator.sqlite   0600  the operator's: alerts, and decisions that were collected
+alerts.sqlite     0640  a copy for the group, replaced after every change
+models/           2750  the operator's: the card of every model that made alerts
+decisions/        3770  NAME.jsonl of every person, 0640, that person's own
+
+Whoever may read a SQLite file may lock it, so the group reads a copy. Whoever may make a file in
+`decisions/` may take a name before its person does, who then signs in NAME~DIGITS.jsonl.
 
 Persons are users of the operating system in one group. Everybody writes into a file of their own,
 and whose file it is, the kernel says: a member of the group can neither sign for somebody else nor
@@ -15,6 +19,7 @@ import os
 import secrets
 import stat
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -32,6 +37,8 @@ from fieldfare.shared.canonical import TYPE_SEPARATOR, bytes_hash
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.study.toml import Section, load_toml
 from fieldfare.shared.system.private_files import (
+    OTHERS,
+    PRIVATE_FILE,
     create_private_folder,
     os_user,
     sync_folder,
@@ -41,6 +48,7 @@ from fieldfare.shared.system.private_files import (
 FORMAT: Final = 1
 TERMS: Final = "casework.toml"
 STORE: Final = "alerts.sqlite"
+OPERATORS_STORE: Final = "operator.sqlite"
 MODELS: Final = "models"
 DECISIONS: Final = "decisions"
 FOLDER_MODE: Final = 0o2750
@@ -176,8 +184,13 @@ class Casework:
 
     @property
     def store(self) -> Path:
-        """The alerts."""
+        """The alerts, as the group reads them."""
         return self.path / STORE
+
+    @property
+    def operators_store(self) -> Path:
+        """The alerts, as the operator writes them."""
+        return self.path / OPERATORS_STORE
 
     @property
     def decisions(self) -> Path:
@@ -213,8 +226,18 @@ class Casework:
             )
 
     def signed_by(self, user: str) -> Path:
-        """Return where a user of this machine signs."""
-        return self.decisions / f"{user}.jsonl"
+        """Return where a user of this machine signs: the first file of that name that is theirs.
+
+        Others may have made one before, and nobody but the operator can remove it; no other user
+        can guess the digits of a new one.
+        """
+        plain = self.decisions / f"{user}.jsonl"
+        for path in (plain, *sorted(self.decisions.glob(f"{user}~*.jsonl"))):
+            with suppress(OSError):
+                if user_name(path.lstat().st_uid) == user:
+                    return path
+        taken = os.path.lexists(plain)
+        return plain.with_name(f"{user}~{secrets.token_hex(8)}.jsonl") if taken else plain
 
     def sign(self, act: Act) -> None:
         """Add an act to this user's own file (0640); it is on the disk when this returns.
@@ -291,13 +314,15 @@ class Casework:
         """
         signed: list[Signed] = []
         complaints: list[str] = []
+        users: set[str] = set()  # of whom a file was read: a name of its own comes first
         for path in sorted(self.decisions.glob("*.jsonl")):
             try:
-                user, content = _owned(path)
+                user, content = _owned(path, users)
             except UsageError as error:
                 # Every member of the group can choose its name.
                 complaints.append(printable(f"{error}: it counts as nothing", MOST_LINE))
                 continue
+            users.add(user)
             found = list(_parsed(user, content, now, by_console=user == self.terms.console))
             signed += [one for one in found if one is not None]
             bad = sum(one is None for one in found)
@@ -394,10 +419,11 @@ def _problems(path: Path, owner: int) -> Iterator[str]:
         (path, NOT_OF_FOLDER, FOLDER_MODE),
         (path / TERMS, NOT_OF_FILE, FILE_MODE),
         (path / STORE, NOT_OF_FILE, FILE_MODE),
+        (path / OPERATORS_STORE, OTHERS, PRIVATE_FILE),
         (path / DECISIONS, NOT_OF_DECISIONS, DECISIONS_MODE),
     )
     for one, forbidden, mode in looked:
-        if one.name == STORE and not one.exists():
+        if one.name in {STORE, OPERATORS_STORE} and not one.exists():
             continue
         found = one.stat()
         given = stat.S_IMODE(found.st_mode)
@@ -408,11 +434,12 @@ def _problems(path: Path, owner: int) -> Iterator[str]:
             yield f"{one}: expected mode {mode:04o}, found {given:04o}: chmod {mode:04o} {one}"
 
 
-def _owned(path: Path) -> tuple[str, bytes]:
+def _owned(path: Path, before: Collection[str] = ()) -> tuple[str, bytes]:
     """Return the owner and the content, both of the open file.
 
     Raises:
-        UsageError: another user may have written it, or may write it later.
+        UsageError: another user may have written it, or may write it later; or its owner is among
+            those of whom a file was read before.
     """
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
@@ -424,10 +451,16 @@ def _owned(path: Path) -> tuple[str, bytes]:
         raise UsageError(f"{path}: expected a readable file, found: {error.strerror}") from None
     user = user_name(found.st_uid)
     # A second name of a file, or one that others may write, may hold what others wrote.
-    if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1 or path.stem != user:
+    if (
+        not stat.S_ISREG(found.st_mode)
+        or found.st_nlink != 1
+        or path.stem.partition("~")[0] != user
+    ):
         raise UsageError(
             f"{path}: expected a plain file of the user in its name, found something else"
         )
+    if user in before:
+        raise UsageError(f"{path}: expected one file of {user}, found a second one")
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise UsageError(
             f"{path}: expected a file that only {user} can write, found one that others can write: "

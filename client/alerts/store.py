@@ -1,8 +1,8 @@
 """Alerts and decisions in one private file; they never leave the institution.
 
-That an alert was reported is itself secret (harm rule 7): the file is 0600, or 0640 where a group
-works on the alerts (casework.py), overwrites what it deletes, and no message repeats what is in
-it. Decisions are only ever added.
+That an alert was reported is itself secret (harm rule 7): the file is 0600, its copy 0640 where a
+group works on the alerts (casework.py), both overwrite what is deleted, and no message repeats
+what is in them. Decisions are only ever added.
 """
 
 import json
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from secrets import SystemRandom
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from fieldfare.client.alerts.acts import (
     CaseAct,
@@ -443,6 +443,46 @@ class AlertStore:
         """
         self._database.copy_to(path)
 
+    def publish(self, path: Path, mode: int, group: int) -> None:
+        """Replace a copy that others read: who holds the old one keeps nobody from writing.
+
+        An old one with alerts that are gone is overwritten first; who is reading it then is told
+        that it is damaged.
+
+        Args:
+            path: the copy's, in a folder where this user alone makes files.
+            mode: of the copy.
+            group: of the copy, by number.
+
+        Raises:
+            UsageError: the store cannot be read, or the copy not be written.
+            OSError: the disk says no.
+        """
+        fresh = path.with_name(f"{path.name}.new")
+        with self._database.transaction():  # nobody else writes, or publishes an older state
+            fresh.unlink(missing_ok=True)
+            self._database.copy_to(fresh)
+            os.chown(fresh, -1, group)
+            fresh.chmod(mode)
+            if not path.exists():
+                fresh.replace(path)
+            else:
+                with path.open("r+b", buffering=0) as old:
+                    holds_more = self._is_held_more_by(path)
+                    fresh.replace(path)
+                    if holds_more:
+                        _overwrite(old)
+        sync_folder(path.parent)
+
+    def _is_held_more_by(self, path: Path) -> bool:
+        """Tell whether a copy holds alerts that are gone from here; a damaged one may."""
+        query = "SELECT alert FROM alert"
+        try:
+            with Database(ALERTS, path, busy_seconds=BUSY_SECONDS, read_only=True) as copy:
+                return not set(copy.rows(query)) <= set(self._rows(query))
+        except UsageError:
+            return True
+
     def _heads(self, histories: Mapping[str, History] | None = None) -> list[_Head]:
         found = self._histories() if histories is None else histories
         return [
@@ -586,6 +626,23 @@ def scoring_folder(home: Home) -> Path:
         home.scoring.chmod(PRIVATE_FOLDER)  # an odd umask may have taken the owner's rights too
         sync_folder(home.path)
     return home.scoring
+
+
+def copy_store(path: Path, to: Path) -> None:
+    """Copy a store into a new file (0600).
+
+    Raises:
+        UsageError: it is no store, something is at `to`, or it cannot be written.
+    """
+    with Database(ALERTS, path, busy_seconds=BUSY_SECONDS, read_only=True) as database:
+        database.copy_to(to)
+
+
+def _overwrite(file: BinaryIO) -> None:
+    left = os.fstat(file.fileno()).st_size
+    while left > 0:
+        left -= file.write(bytes(min(left, 1 << 20)))
+    os.fsync(file.fileno())
 
 
 def _make(path: Path, mode: int) -> None:

@@ -6,7 +6,6 @@ Several persons work on alerts, without a key.
 import grp
 import os
 import pwd
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from fieldfare.client.alerts.acts import CaseAct, CaseActKind, holder_of
 from fieldfare.client.alerts.alert_queue import (
     Collected,
     casework_of,
+    casework_store,
     collect,
     forget,
     keys_of,
@@ -28,14 +28,13 @@ from fieldfare.client.alerts.alert_queue import (
     tell,
 )
 from fieldfare.client.alerts.casework import (
-    FILE_MODE,
     TERMS,
     Casework,
     CaseworkTerms,
     make_casework,
 )
 from fieldfare.client.alerts.queue_view import NOBODY, QueueFilter
-from fieldfare.client.alerts.store import STORE, open_store, store_at
+from fieldfare.client.alerts.store import STORE, open_store
 from fieldfare.client.cli import app
 from fieldfare.client.cli.options import DEFAULT_HOME, HomeOption, QueueOption
 from fieldfare.client.console.place import console_place
@@ -60,7 +59,6 @@ from fieldfare.shared.errors import UsageError
 from fieldfare.shared.study.toml import problem_lines
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.private_files import (
-    PRIVATE_FILE,
     os_user,
     replace_private,
     user_name,
@@ -162,10 +160,8 @@ def _moved(home: Home, casework: Casework) -> str:
     moved = before.exists()
     if moved:
         with open_store(home) as store:
-            store.copy_to(casework.store)
-    with store_at(casework.store, PRIVATE_FILE):
-        shutil.chown(casework.store, group=casework.path.stat().st_gid)
-    with store_at(casework.store, FILE_MODE) as store:
+            store.copy_to(casework.operators_store)
+    with casework_store(casework) as store:
         alerts = len(store.all())
     if not moved:
         return ""

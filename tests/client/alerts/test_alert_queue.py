@@ -1,28 +1,34 @@
 """What is signed at a group's queue: seen at once, collected once, in the log before the store."""
 
 import os
+import sqlite3
+import stat
+from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from tests.support.homes import journals
 from tests.support.homes.reported import reported_alert
 
+from fieldfare.client.alerts import alert_queue
 from fieldfare.client.alerts.alert import Confidence, Disposition, Feedback, PartyRole
 from fieldfare.client.alerts.alert_queue import (
     CaseworkQueue,
     HomeQueue,
+    casework_store,
     collect,
     open_queue,
     scoring_store,
     tell,
 )
-from fieldfare.client.alerts.casework import FILE_MODE, Act, CaseworkTerms, Deed, make_casework
-from fieldfare.client.alerts.store import store_at
+from fieldfare.client.alerts.casework import Act, CaseworkTerms, Deed, make_casework
+from fieldfare.client.alerts.deciding import ActOutcome
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import load_settings
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.system.clock import utc_now
-from fieldfare.shared.system.private_files import os_user
+from fieldfare.shared.system.private_files import folder_lock, os_user
 
 ME = os_user()
 ALERT = reported_alert()
@@ -43,7 +49,7 @@ def folder(home: Home, tmp_path: Path) -> Path:
     made = make_casework(path, os.getgid(), CaseworkTerms(institution="bank-a", reviewers=(ME,)))
     text = home.settings.read_text()
     home.settings.write_text(f'{text}\n[casework]\nfolder = "{path}"\n')
-    with store_at(made.store, FILE_MODE) as store:
+    with casework_store(made) as store:
         store.put([ALERT])
     return path
 
@@ -116,6 +122,57 @@ def test_hidden_alerts_and_codes_reach_members_without_the_home(home: Home, fold
         assert queue.hidden(store) == {ALERT.unit}
         assert queue.codes(store) == {"R01": "MURCW"}
     assert ALERT.unit.encode() not in (folder / "casework.toml").read_bytes()
+
+
+def test_who_holds_the_groups_alerts_keeps_nobody_from_collecting(home: Home, folder: Path) -> None:
+    """Whoever may read a SQLite file may lock it: `casework collect` was refused after 12 s."""
+    queue = open_queue(folder)
+    assert isinstance(queue, CaseworkQueue)
+    with closing(sqlite3.connect(f"{queue.casework.store.as_uri()}?mode=ro", uri=True)) as member:
+        member.execute("BEGIN")
+        assert member.execute("SELECT count(*) FROM alert").fetchall() == [(1,)]
+        queue.act(decision())
+        assert collect(home, queue.casework).taken == 1
+        with scoring_store(home, load_settings(home)) as store:
+            assert store.find(ALERT.alert).status.state == "closed"
+    with queue.store() as store:
+        assert store.find(ALERT.alert).status.state == "closed"
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.glob("*.sqlite*")}
+    assert modes == {"alerts.sqlite": 0o640, "operator.sqlite": 0o600}
+
+
+def test_who_holds_the_lock_of_acts_keeps_nobody_from_acting(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alert_queue, "LOCK_SECONDS", 0.1)
+    queue = open_queue(folder)
+    with folder_lock(folder / "decisions") as held:
+        assert held
+        assert queue.act(decision()) == ActOutcome()
+    with queue.store() as store:
+        assert store.find(ALERT.alert).status.state == "closed"
+
+
+def test_what_is_gone_is_overwritten_in_the_groups_old_copy_too(folder: Path) -> None:
+    queue = open_queue(folder)
+    assert isinstance(queue, CaseworkQueue)
+    with queue.casework.store.open("rb") as old:
+        with casework_store(queue.casework) as store:
+            store.put([reported_alert(alert="b" * 16, unit="other")])
+        assert ALERT.unit.encode() in old.read()  # whoever reads it meanwhile reads on
+    with queue.casework.store.open("rb") as old:
+        with casework_store(queue.casework) as store:
+            assert store.expire(utc_now() + timedelta(days=9999), 1)[0] == 2
+        assert not old.read().strip(b"\0")
+    assert ALERT.unit.encode() not in queue.casework.store.read_bytes()
+
+
+def test_a_folder_of_an_earlier_version_keeps_its_alerts(folder: Path) -> None:
+    queue = open_queue(folder)
+    assert isinstance(queue, CaseworkQueue)
+    queue.casework.operators_store.unlink()
+    with casework_store(queue.casework) as store:
+        assert store.find(ALERT.alert).alert == ALERT
 
 
 def test_a_desk_is_a_home_or_a_casework_folder(tmp_path: Path, folder: Path) -> None:

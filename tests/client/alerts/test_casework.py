@@ -1,6 +1,7 @@
 """Whose decisions count: files of one owner each, and modes that let nobody change another's."""
 
 import os
+import pwd
 import shutil
 import stat
 from datetime import UTC, datetime, timedelta
@@ -117,6 +118,41 @@ def test_a_files_name_moves_no_cursor_of_who_collects(casework: Casework) -> Non
     assert complaint.isprintable()
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="files of two users")
+@pytest.mark.parametrize("taken", ["file", "folder", "link"])
+def test_a_name_that_a_member_took_before_its_person_bars_nobody(
+    casework: Casework, taken: str
+) -> None:
+    """The sticky folder lets nobody but the operator take it away again."""
+    made = {
+        "file": lambda: own(casework).write_text(act().model_dump_json() + "\n"),
+        "folder": own(casework).mkdir,
+        "link": lambda: own(casework).symlink_to("nowhere"),
+    }
+    made[taken]()
+    os.chown(own(casework), pwd.getpwnam("games").pw_uid, -1, follow_symlinks=False)
+    casework.sign(act())
+    casework.sign(act(-5))
+    casework.blank({"0" * 64})
+    signed, (complaint,) = casework.acts(NOW)
+    assert [(one.user, one.file, one.act.time) for one in signed] == [
+        (ME, ME, act(-5).time), (ME, ME, act().time)
+    ]  # fmt: skip
+    assert str(own(casework)) in complaint
+    assert len(list(casework.decisions.glob(f"{ME}~*.jsonl"))) == 1
+
+
+def test_of_one_user_one_file_counts(casework: Casework) -> None:
+    """Else a member fills everybody's memory by names of 64 MB each."""
+    casework.sign(act())
+    other = casework.decisions / f"{ME}~{'0' * 16}.jsonl"
+    other.write_text(act(-5).model_dump_json() + "\n")
+    signed, (complaint,) = casework.acts(NOW)
+    assert [one.act.time for one in signed] == [act().time]
+    assert f"one file of {ME}, found a second one" in complaint
+    assert casework.signed_by(ME) == own(casework)
+
+
 @pytest.mark.parametrize("how", ["second name", "link", "writable", "another's name"])
 def test_a_file_that_may_be_somebody_elses_work_counts_as_nothing(
     casework: Casework, tmp_path: Path, how: str
@@ -143,6 +179,7 @@ def test_a_file_that_may_be_somebody_elses_work_counts_as_nothing(
         (".", 0o2770, "chmod 2750"),
         ("casework.toml", 0o660, "chmod 0640"),
         ("casework.toml", 0o644, "chmod 0640"),
+        ("operator.sqlite", 0o640, "chmod 0600"),
         ("decisions", 0o2770, "chmod 3770"),
         ("decisions", 0o3777, "chmod 3770"),
     ],
@@ -150,6 +187,8 @@ def test_a_file_that_may_be_somebody_elses_work_counts_as_nothing(
 def test_a_folder_that_others_could_change_is_not_opened(
     casework: Casework, name: str, mode: int, said: str
 ) -> None:
+    if name == "operator.sqlite":
+        casework.operators_store.touch()
     (casework.path / name).chmod(mode)
     with pytest.raises(UsageError, match=said):
         Casework.open(casework.path)

@@ -10,9 +10,8 @@ from tests.support.homes.reported import reported_alert
 
 from fieldfare.client.alerts.acts import CaseActKind
 from fieldfare.client.alerts.alert import Confidence, Disposition, Feedback, PartyRole
-from fieldfare.client.alerts.alert_queue import CaseworkQueue, collect, open_queue
+from fieldfare.client.alerts.alert_queue import CaseworkQueue, casework_store, collect, open_queue
 from fieldfare.client.alerts.casework import FILE_MODE, Act, CaseworkTerms, Deed, make_casework
-from fieldfare.client.alerts.store import store_at
 from fieldfare.client.home.layout import Home
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.system.clock import utc_now
@@ -27,7 +26,7 @@ def queue_of(path: Path, console: str) -> CaseworkQueue:
         institution="bank-a", analysts=(ME, "anna"), reviewers=("berta",), console=console
     )
     made = make_casework(path, os.getgid(), terms)
-    with store_at(made.store, FILE_MODE) as store:
+    with casework_store(made) as store:
         store.put([ALERT])
     queue = open_queue(path)
     assert isinstance(queue, CaseworkQueue)

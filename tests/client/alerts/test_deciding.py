@@ -13,10 +13,16 @@ from tests.support.homes.institutions import NOW
 from fieldfare.client.alerts import alert_queue
 from fieldfare.client.alerts.acts import CaseAct, CaseActKind, holder_of
 from fieldfare.client.alerts.alert import Confidence, Disposition, Feedback, PartyRole
-from fieldfare.client.alerts.alert_queue import CaseworkQueue, HomeQueue, collect, open_queue
-from fieldfare.client.alerts.casework import FILE_MODE, CaseworkTerms, make_casework
+from fieldfare.client.alerts.alert_queue import (
+    CaseworkQueue,
+    HomeQueue,
+    casework_store,
+    collect,
+    open_queue,
+)
+from fieldfare.client.alerts.casework import CaseworkTerms, make_casework
 from fieldfare.client.alerts.queue_view import QueueFilter
-from fieldfare.client.alerts.store import AlertStore, Kept, store_at
+from fieldfare.client.alerts.store import AlertStore, Kept
 from fieldfare.client.home.layout import Home
 from fieldfare.shared.errors import LedgerError, UsageError
 from fieldfare.shared.system.private_files import os_user
@@ -182,7 +188,7 @@ def test_in_a_group_acts_count_at_once_and_are_collected_once(home: Home, tmp_pa
         institution="bank-a", analysts=("ana",), reviewers=("ben",), console=os_user()
     )
     made = make_casework(tmp_path / "cases", os.getgid(), terms)
-    with store_at(made.store, FILE_MODE) as store:
+    with casework_store(made) as store:
         store.put([alert(NAME, "u"), alert("bbbb2222", "v")])
     found = open_queue(tmp_path / "cases")
     assert isinstance(found, CaseworkQueue)

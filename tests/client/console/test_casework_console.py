@@ -11,9 +11,8 @@ from tests.support.homes.reported import reported_alert
 
 from fieldfare.client.alerts.acts import CaseAct, CaseActKind
 from fieldfare.client.alerts.alert import Confidence, Disposition, Feedback, PartyRole
-from fieldfare.client.alerts.alert_queue import CaseworkQueue, collect, open_queue
-from fieldfare.client.alerts.casework import FILE_MODE, CaseworkTerms, make_casework
-from fieldfare.client.alerts.store import store_at
+from fieldfare.client.alerts.alert_queue import CaseworkQueue, casework_store, collect, open_queue
+from fieldfare.client.alerts.casework import CaseworkTerms, make_casework
 from fieldfare.client.console.place import ConsolePlace, console_place
 from fieldfare.client.home.layout import Home
 from fieldfare.shared.console.rights import ConsoleRole
@@ -30,7 +29,7 @@ TAKE = f"/alerts/{ALERT.alert}/take"
 def folder(tmp_path: Path) -> Path:
     terms = CaseworkTerms(institution="bank-a", analysts=("anna",), console=os_user())
     made = make_casework(tmp_path / "cases", os.getgid(), terms)
-    with store_at(made.store, FILE_MODE) as store:
+    with casework_store(made) as store:
         store.put([ALERT])
     return made.path
 
@@ -69,7 +68,7 @@ def test_comments_go_from_the_own_file_after_their_alert(home: Home, folder: Pat
     now, queue = utc_now(), open_queue(folder)
     assert isinstance(queue, CaseworkQueue)
     later = reported_alert(alert="b" * 16, unit="other", scored=(now + HOUR).isoformat())
-    with store_at(queue.casework.store, FILE_MODE) as store:
+    with casework_store(queue.casework) as store:
         store.put([later])
     high = Confidence.HIGH
     for one in (
@@ -81,7 +80,7 @@ def test_comments_go_from_the_own_file_after_their_alert(home: Home, folder: Pat
     (own,) = queue.casework.decisions.iterdir()
     before = own.read_bytes()
     assert collect(home, queue.casework).taken == 3
-    with store_at(queue.casework.store, FILE_MODE) as store:
+    with casework_store(queue.casework) as store:
         assert store.expire(now + 24 * HOUR, 1)[0] == 1
     for number in range(2):
         found = collect(home, queue.casework)
@@ -98,7 +97,7 @@ def test_a_file_that_its_user_leaves_behind_is_named(home: Home, folder: Path) -
     said = CaseAct(ALERT.alert, now, "anna", CaseActKind.COMMENT, "MARKER")
     assert not queue.act(said).problem
     assert collect(home, queue.casework).over == ()
-    with store_at(queue.casework.store, FILE_MODE) as store:
+    with casework_store(queue.casework) as store:
         assert store.expire(now + 24 * HOUR, 1)[0] == 1
     (own,) = queue.casework.decisions.iterdir()
     assert collect(home, queue.casework).over == (own,)

@@ -18,9 +18,8 @@ from tests.support.homes.reported import reported_alert
 from tests.support.system.processes import until
 
 from fieldfare.client.alerts.acts import CaseAct, CaseActKind
-from fieldfare.client.alerts.alert_queue import open_queue
-from fieldfare.client.alerts.casework import FILE_MODE, Casework, CaseworkTerms, make_casework
-from fieldfare.client.alerts.store import store_at
+from fieldfare.client.alerts.alert_queue import casework_store, open_queue
+from fieldfare.client.alerts.casework import Casework, CaseworkTerms, make_casework
 from fieldfare.client.desk.calls import STUDIES
 from fieldfare.client.desk.place import desk_of, desk_users
 from fieldfare.client.desk.process import Collector
@@ -45,7 +44,7 @@ def casework(bank: Home) -> Iterator[Casework]:
     with TemporaryDirectory(prefix="ff-") as outside:
         terms = CaseworkTerms(institution="bank-a", analysts=("anna",), console=os_user())
         made = make_casework(Path(outside) / "cases", os.getgid(), terms)
-        with store_at(made.store, FILE_MODE) as store:
+        with casework_store(made) as store:
             store.put([ALERT])
         with bank.settings.open("a") as file:
             file.write(f'\n[casework]\nfolder = "{made.path}"\n')
