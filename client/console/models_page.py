@@ -19,7 +19,7 @@ from fieldfare.shared.console.frame import Page, Refused, Visit
 from fieldfare.shared.console.rights import Right
 from fieldfare.shared.desk.calls import DeskCall, Nothing
 from fieldfare.shared.errors import FieldfareError, RunError
-from fieldfare.shared.joining.words import TITLE
+from fieldfare.shared.joining import TITLE
 from fieldfare.shared.terminal.texts import SHORT, plain
 
 MODELS: Final = "/models"

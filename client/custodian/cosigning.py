@@ -25,9 +25,9 @@ from fieldfare.shared.run.replay import state_hash
 from fieldfare.shared.run.results import UNKNOWN
 from fieldfare.shared.run.state import RunState
 from fieldfare.shared.transcript import merkle
-from fieldfare.shared.transcript.file import hashes_in
 from fieldfare.shared.transcript.heads import CosignedHead, SeenHead, ShownLog
 from fieldfare.shared.transcript.leaves import Leaf, LeafKind, SumRecord, TreeHead
+from fieldfare.shared.transcript.merkle import hashes_in
 
 LEDGER_STATE: Final = ":ledger"  # beside the studies: outlives them
 HEAD_STATE: Final = "head:"  # the head that was co-signed last, by study and run

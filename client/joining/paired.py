@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from fieldfare.shared.evaluation.metrics import highest_first
+from fieldfare.shared.evaluation.ties import highest_first
 from fieldfare.shared.joining.rows import RESAMPLES, KindRow, PairedDraws, PairedRow, Reached
 
 MOST_CELLS: Final = 2_000_000  # of resamples times units in hand at once

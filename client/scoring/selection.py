@@ -19,7 +19,7 @@ from pydantic import Field, model_validator
 
 from fieldfare.client.records.sources.sql import canonical_id
 from fieldfare.shared.errors import UsageError
-from fieldfare.shared.evaluation.metrics import dealt_ties
+from fieldfare.shared.evaluation.ties import dealt_ties
 from fieldfare.shared.harm_rules import is_protected
 from fieldfare.shared.study.toml import Section
 

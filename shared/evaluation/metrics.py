@@ -25,20 +25,6 @@ MIN_CELL: Final = 10.0
 DRAWN: Final = ("auroc", "average_precision", "precision", "recall")
 REDRAWN: Final = 0.25  # of a width: six standard errors of a percentile of 600 draws
 CLOSE: Final = 1e-6
-_TIES: Final = 2**19  # of dealing ties; far from seeds of resamples
-
-
-def highest_first(scores: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return int64 (units,): places of units, highest first, ties as dealt once for all models.
-
-    As they stand they would say who is a case, in a file that lists cases first.
-    """
-    return np.lexsort((dealt_ties(len(scores)), -scores))
-
-
-def dealt_ties(units: int) -> NDArray[np.int64]:
-    """Return int64 (units,): who comes first among equals, the same at every call."""
-    return np.random.default_rng(_TIES).permutation(units)
 
 
 def curve_metrics(negatives: Counts, positives: Counts, budget: float) -> NDArray[np.float64]:

@@ -2,3 +2,7 @@
 
 Imports pages, terminal and below. Knows no record: only figures about held-out units.
 """
+
+from typing import Final
+
+TITLE: Final = "Should we join?"

@@ -8,7 +8,8 @@ from rich.console import Group, RenderableType
 from rich.constrain import Constrain
 from rich.text import Text
 
-from fieldfare.shared.joining.words import TITLE, Figures, answer, picture, sections
+from fieldfare.shared.joining import TITLE
+from fieldfare.shared.joining.words import Figures, answer, picture, sections
 from fieldfare.shared.pages.templates import page_template
 from fieldfare.shared.terminal.screen import table
 from fieldfare.shared.terminal.texts import NARROW

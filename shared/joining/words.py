@@ -20,7 +20,6 @@ from fieldfare.shared.pages.words import (
 
 Figures = Mapping[str, Any]
 
-TITLE: Final = "Should we join?"
 NOTHING: Final = "-"
 TERMS: Final = (
     "Own best: an institution's own best model without anybody else (additive, boosting or their "

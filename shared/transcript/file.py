@@ -32,7 +32,7 @@ from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.protocol.messages import RunId
 from fieldfare.shared.protocol.roster import Hex32
 from fieldfare.shared.transcript.leaves import MAX_LEAF_BYTES, Leaf
-from fieldfare.shared.transcript.merkle import HASH_BYTES
+from fieldfare.shared.transcript.merkle import hashes_in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -370,14 +370,3 @@ def _content_of(line: bytes, name: str) -> bytes:
     if _line(name, content) != line + LINE_END:
         raise ProtocolError("expected the line's canonical bytes")
     return content
-
-
-def hashes_in(content: bytes) -> tuple[bytes, ...]:
-    """Return hashes that were written one after the other.
-
-    Raises:
-        ProtocolError: a length that no number of them has.
-    """
-    if len(content) % HASH_BYTES:
-        raise ProtocolError(f"expected hashes of {HASH_BYTES} bytes each")
-    return tuple(content[at : at + HASH_BYTES] for at in range(0, len(content), HASH_BYTES))

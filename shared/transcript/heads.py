@@ -19,8 +19,8 @@ from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import Count, MessageBody, ReleaseKind, RunId, open_envelope
 from fieldfare.shared.protocol.roster import COORDINATOR, Hex32, Roster
 from fieldfare.shared.transcript import merkle
-from fieldfare.shared.transcript.file import hashes_in
 from fieldfare.shared.transcript.leaves import TreeHead
+from fieldfare.shared.transcript.merkle import hashes_in
 
 MOST_SHOWN: Final = 12 * 1024 * 1024  # bytes of leaves and vectors in one message
 MOST_VECTORS: Final = 1024  # of them in one message

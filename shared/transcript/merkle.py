@@ -97,3 +97,14 @@ def _checked(node: bytes) -> bytes:
     if len(node) != HASH_BYTES:
         raise ProtocolError(f"expected hashes of {HASH_BYTES} bytes, found {len(node)}")
     return node
+
+
+def hashes_in(content: bytes) -> tuple[bytes, ...]:
+    """Return hashes that were written one after the other.
+
+    Raises:
+        ProtocolError: a length that no number of them has.
+    """
+    if len(content) % HASH_BYTES:
+        raise ProtocolError(f"expected hashes of {HASH_BYTES} bytes each")
+    return tuple(content[at : at + HASH_BYTES] for at in range(0, len(content), HASH_BYTES))
