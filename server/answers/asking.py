@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 from fieldfare.server.answers.answer import Answer
 from fieldfare.server.answers.sets import AnswerSet, kept_answers
-from fieldfare.server.members.publication import published_roster
+from fieldfare.server.members.roster import published_roster
 from fieldfare.server.run.later_questions import check_later, keep_questions
 from fieldfare.server.studies.proposals import Proposal
 from fieldfare.server.studies.run_control import start
 from fieldfare.server.studies.watched_coordinator import WatchedCoordinator
 from fieldfare.shared.canonical import canonical_bytes
 from fieldfare.shared.errors import PolicyRefusal, RefusalCode, UsageError
-from fieldfare.shared.protocol.plan import PICOMU2, Plan, ReleaseTerms, check_groups
+from fieldfare.shared.protocol.plan import PICOMU2, Plan, ReleaseTerms, check_groups, plan_for
 from fieldfare.shared.queries.questions import Question, QuestionGroup
 
 if TYPE_CHECKING:  # it brings Flower, which who only asks for a price does not need
@@ -91,7 +91,7 @@ def check_asked(
         UsageError: no roster is published.
         PolicyRefusal: too little of the budget is left, so institutions would refuse.
     """
-    roster, plan = published_roster(coordinator.home), proposal.plan
+    roster, plan = published_roster(coordinator.home), plan_for(proposal.study)
     if later:
         check_later(plan, [asked])
     if roster is None:
@@ -106,19 +106,19 @@ def check_asked(
 
 def cost_of(proposal: Proposal, *, later: bool) -> int:
     """Return what a group of questions costs each institution, 1e-12 mu^2."""
-    return _terms(proposal.plan, later=later).cost
+    return _terms(plan_for(proposal.study), later=later).cost
 
 
 def left_later(coordinator: WatchedCoordinator, proposal: Proposal) -> int:
     """Return what is left of a study's allowance, 1e-12 mu^2."""
-    terms = proposal.plan.allowance
+    terms = plan_for(proposal.study).allowance
     portion = terms.cost * (terms.steps + terms.spare)
     return max(portion - spent_later(coordinator, proposal.id), 0)
 
 
 def groups_left(coordinator: WatchedCoordinator, proposal: Proposal) -> int:
     """Return how many groups of questions may still be asked later of a study."""
-    terms = proposal.plan.allowance
+    terms = plan_for(proposal.study).allowance
     return min(terms.steps, left_later(coordinator, proposal) // terms.cost) if terms.cost else 0
 
 

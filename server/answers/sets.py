@@ -18,7 +18,7 @@ from fieldfare.server.store.rows import RunRow
 from fieldfare.server.store.store import RunStore
 from fieldfare.server.studies.proposals import proposal
 from fieldfare.shared.errors import ProtocolError, RunError, UsageError
-from fieldfare.shared.protocol.plan import Plan
+from fieldfare.shared.protocol.plan import Plan, plan_for
 from fieldfare.shared.queries.questions import QuestionGroup
 from fieldfare.shared.ring import decode
 from fieldfare.shared.run.replay import decoded_sum
@@ -61,7 +61,7 @@ def kept_answers(store: RunStore, home: CoordinatorHome, row: RunRow) -> tuple[A
     if not found.study.asks:
         return ()
     try:
-        sums = list(_sums(found.plan, store.leaves(row.run)))
+        sums = list(_sums(plan_for(found.study), store.leaves(row.run)))
     except ProtocolError as error:
         raise RunError(f"run {row.run}: the kept run cannot be read: {error}") from None
     return tuple(

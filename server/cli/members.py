@@ -27,9 +27,10 @@ from fieldfare.server.cli.options import (
     opened_roster_key,
     roster_secret,
 )
-from fieldfare.server.home.initial_setup import renew_online_key, signing_public
+from fieldfare.server.home.initial_setup import renew_online_key
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.server.home.roster_key import HeldRosterKey, open_roster_key, roster_public
+from fieldfare.server.home.public_keys import roster_public, signing_public
+from fieldfare.server.home.roster_key import HeldRosterKey, open_roster_key
 from fieldfare.server.members import enrolment
 from fieldfare.server.members.node_registration import settle_nodes
 from fieldfare.server.members.publication import (
@@ -37,10 +38,10 @@ from fieldfare.server.members.publication import (
     draft_roster,
     drafted,
     publish,
-    published_roster,
     sign_draft,
     take_roster,
 )
+from fieldfare.server.members.roster import published_roster
 from fieldfare.server.members.standing import EnrolledStanding, membership, spoken_key
 from fieldfare.server.superlink.control import control_target
 from fieldfare.server.superlink.superlink import control

@@ -14,10 +14,11 @@ from rich.live import Live
 
 from fieldfare.server.cli import app
 from fieldfare.server.cli.options import DEFAULT_HOME, HomeOption, JsonOption, PassphraseFileOption
-from fieldfare.server.home.initial_setup import load_signing_key, signing_public
+from fieldfare.server.home.initial_setup import load_signing_key
 from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.server.home.public_keys import signing_public
 from fieldfare.server.home.settings import load_settings
-from fieldfare.server.members.publication import published_roster
+from fieldfare.server.members.roster import published_roster
 from fieldfare.server.run.closing import kept_delivery
 from fieldfare.server.store.rows import RunStatus
 from fieldfare.server.studies import run_control, run_view
@@ -27,13 +28,17 @@ from fieldfare.server.studies.open_coordinator import (
     open_coordinator,
     watch_run,
 )
-from fieldfare.server.studies.proposals import Proposal, find_study, proposal, proposals, propose
+from fieldfare.server.studies.proposals import Proposal, find_study, proposal, proposals
+from fieldfare.server.studies.proposing import propose
+from fieldfare.server.studies.run_life import inspect_run
+from fieldfare.server.studies.study_answers import StudyAnswer, given, heard_of
 from fieldfare.shared.advice import at_home
 from fieldfare.shared.cli.study import plan_lines
 from fieldfare.shared.errors import PolicyRefusal, ProtocolError, RefusalCode, RunError, UsageError
 from fieldfare.shared.protocol.delivery import DeliveryFile
 from fieldfare.shared.protocol.flower_record import bytes_of
 from fieldfare.shared.protocol.messages import IdentitySigner
+from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.protocol.prospects import cautions, obstacles
 from fieldfare.shared.protocol.roster import Roster
 from fieldfare.shared.study.study import load_study
@@ -72,10 +77,13 @@ def propose_study(
         path = coordinator.home.study(made.id)
     if as_json:
         found = {"study": made.id, "name": made.study.name, "file": str(path)}
-        weak = {"obstacles": obstacles(made.plan), "cautions": cautions(made.plan)}
+        weak = {
+            "obstacles": obstacles(plan_for(made.study)),
+            "cautions": cautions(plan_for(made.study)),
+        }
         typer.echo(json.dumps({**found, **weak, "hello": hello, "note": note}, indent=2))
         return
-    for text in plan_lines(made.plan):
+    for text in plan_lines(plan_for(made.study)):
         typer.echo(text)
     typer.echo(f"proposed as {made.short}, signed in {path}")
     typer.echo(note)
@@ -102,7 +110,7 @@ def studies(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> Non
     with open_coordinator(home) as coordinator:
         roster = published_roster(coordinator.home)
         found = [
-            (one, run_view.heard_of(roster, one.id, coordinator.store.approvals(one.id)))
+            (one, heard_of(roster, one.id, coordinator.store.approvals(one.id)))
             for one in proposals(coordinator.home)
         ]
     if as_json:
@@ -116,7 +124,7 @@ def studies(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> Non
     console().print(table(titles, (_cells(one, heard)[: len(titles)] for one, heard in found)))
 
 
-def _cells(one: Proposal, heard: Mapping[str, run_view.StudyAnswer]) -> tuple[str, ...]:
+def _cells(one: Proposal, heard: Mapping[str, StudyAnswer]) -> tuple[str, ...]:
     privacy = one.study.privacy
     return (
         one.short,
@@ -166,8 +174,8 @@ def approvals(
     )
     console().print(table(("institution", "says", "approval", "heard"), rows))
     least = found.study.aggregation.minimum_institutions
-    if run_view.given(heard) < least:
-        typer.echo(f"{run_view.given(heard)} of at least {least} approvals")
+    if given(heard) < least:
+        typer.echo(f"{given(heard)} of at least {least} approvals")
     else:
         typer.echo(at_home(f"Next: fieldfare coordinator run start {found.short}"))
 
@@ -194,7 +202,7 @@ def ask_institutions(coordinator: OpenCoordinator, found: Proposal) -> None:
         )
 
 
-def _study_json(one: Proposal, heard: Mapping[str, run_view.StudyAnswer]) -> dict[str, Any]:
+def _study_json(one: Proposal, heard: Mapping[str, StudyAnswer]) -> dict[str, Any]:
     privacy = one.study.privacy
     return {
         "study": one.id,
@@ -296,11 +304,11 @@ def _check_prospects(coordinator: OpenCoordinator, found: Proposal, *, force: bo
         RunError: the institutions cannot be asked.
     """
     heard = coordinator.heard(found.id)
-    if not force and run_view.given(heard) < found.study.aggregation.minimum_institutions:
+    if not force and given(heard) < found.study.aggregation.minimum_institutions:
         typer.echo("too few approvals are known: asking the institutions", err=True)
         ask_institutions(coordinator, found)
         heard = coordinator.heard(found.id)
-    reasons = run_view.start_obstacles(found.plan, heard, coordinator.spent(found.id))
+    reasons = run_view.start_obstacles(plan_for(found.study), heard, coordinator.spent(found.id))
     if reasons and not force:
         remedy = "nothing was started and nothing spent; --force starts it all the same"
         raise PolicyRefusal(RefusalCode.POLICY, "\n".join([*reasons, remedy]))
@@ -361,7 +369,7 @@ def run_stop(
         )
         summary = _copied(
             coordinator.summary(
-                run_control.inspect_run(coordinator.store, coordinator.control, ended.run),
+                inspect_run(coordinator.store, coordinator.control, ended.run),
                 utc_now(),
             )
         )

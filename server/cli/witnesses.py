@@ -12,7 +12,7 @@ from fieldfare.server.cli import app
 from fieldfare.server.cli.options import DEFAULT_HOME, HomeOption, JsonOption
 from fieldfare.server.cli.runs import RunArgument
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.server.home.roster_key import roster_public
+from fieldfare.server.home.public_keys import roster_public
 from fieldfare.server.home.settings import load_settings
 from fieldfare.server.store.store import run_store
 from fieldfare.server.studies.run_control import find_run

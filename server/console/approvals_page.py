@@ -9,14 +9,16 @@ from typing import Final
 from starlette.responses import Response
 
 from fieldfare.server.console.place import CoordinatorPlace
-from fieldfare.server.members.publication import published_roster
+from fieldfare.server.members.roster import published_roster
 from fieldfare.server.store.store import run_store_to_read
 from fieldfare.server.studies.proposals import Proposal, proposal, proposals
-from fieldfare.server.studies.run_view import StudyAnswer, given, heard_of, start_obstacles
+from fieldfare.server.studies.run_view import start_obstacles
+from fieldfare.server.studies.study_answers import StudyAnswer, given, heard_of
 from fieldfare.server.studies.watched_coordinator import watched_coordinator
 from fieldfare.shared.console.frame import Page, Visit
 from fieldfare.shared.console.rights import Right
 from fieldfare.shared.errors import PackageError
+from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.terminal.texts import plain, utc_text
 
 APPROVALS: Final = "/approvals"
@@ -72,7 +74,7 @@ def _study(visit: Visit, place: CoordinatorPlace) -> Response:
     with watched_coordinator(home) as coordinator:
         heard = heard_of(published_roster(home), one.id, coordinator.store.approvals(one.id))
         try:
-            obstacles = start_obstacles(one.plan, heard, coordinator.spent(one.id))
+            obstacles = start_obstacles(plan_for(one.study), heard, coordinator.spent(one.id))
         except PackageError as error:
             obstacles = (str(error),)
     return visit.page(

@@ -16,7 +16,7 @@ from fieldfare.server.home.decision_log import DecisionKind
 from fieldfare.server.home.log_lines import Entry, LogPart, newest_entries
 from fieldfare.server.members.enrolment import EnrolledMember, members
 from fieldfare.server.store.rows import RunStatus
-from fieldfare.server.studies.run_control import Life, inspect_run
+from fieldfare.server.studies.run_life import Life, inspect_run
 from fieldfare.server.studies.run_view import RunSummary
 from fieldfare.server.studies.watched_coordinator import WatchedCoordinator, watched_coordinator
 from fieldfare.server.superlink.state_view import NodeContact, SuperlinkView

@@ -15,7 +15,7 @@ from fieldfare.server.console.done import checked_hash, done_query, get_done
 from fieldfare.server.console.place import CoordinatorPlace
 from fieldfare.server.console.runs.steer_page import PROPOSALS
 from fieldfare.server.desk.calls import PROPOSE, ProposeAsked
-from fieldfare.server.members.publication import published_roster
+from fieldfare.server.members.roster import published_roster
 from fieldfare.server.studies.draft_check import (
     AroundDraft,
     CheckedDraft,

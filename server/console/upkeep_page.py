@@ -12,7 +12,7 @@ from starlette.responses import Response
 from fieldfare.server.console.place import CoordinatorPlace
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.settings import load_settings
-from fieldfare.server.members.publication import published_roster
+from fieldfare.server.members.roster import published_roster
 from fieldfare.server.store.store import run_store_to_read
 from fieldfare.server.studies.member_clocks import member_clocks
 from fieldfare.shared.console.frame import Page, Visit

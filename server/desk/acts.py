@@ -27,14 +27,16 @@ from fieldfare.server.desk.calls import (
 from fieldfare.server.home.decision_log import DecisionKind, write_down
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.log_lines import Entry, newest_entries
-from fieldfare.server.members.publication import published_roster
+from fieldfare.server.members.roster import published_roster
 from fieldfare.server.studies import run_control
 from fieldfare.server.studies.draft_check import read_draft
 from fieldfare.server.studies.open_coordinator import OpenCoordinator
-from fieldfare.server.studies.proposals import Proposal, check_proposal, proposal, propose
+from fieldfare.server.studies.proposals import Proposal, proposal
+from fieldfare.server.studies.proposing import check_proposal, propose
 from fieldfare.server.studies.run_view import start_obstacles
 from fieldfare.shared.errors import PolicyRefusal, RefusalCode, RunError, UsageError
 from fieldfare.shared.protocol.messages import Signer
+from fieldfare.shared.protocol.plan import plan_for
 
 NO_ROSTER_YET: Final = "expected a published roster, found none: fieldfare coordinator roster"
 GREET_SECONDS: Final = 10.0  # in which a study is sent out once, however often somebody presses
@@ -134,7 +136,7 @@ class CoordinatorDesk:
                 raise UsageError(NO_ROSTER_YET)
             run_control.check_startable(coordinator.store, asked.run, found.id)
             reasons = start_obstacles(
-                found.plan, coordinator.heard(found.id), coordinator.spent(found.id)
+                plan_for(found.study), coordinator.heard(found.id), coordinator.spent(found.id)
             )
             if reasons:
                 raise PolicyRefusal(RefusalCode.POLICY, "\n".join(reasons))

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fieldfare.server.home.certificate_authority import issue_server, new_authority
 from fieldfare.server.home.decision_log import DecisionKind, write_down
 from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.server.home.public_keys import signing_public
 from fieldfare.server.home.roster_key import RosterKeyPlace, check_place, make_roster_key
 from fieldfare.server.home.settings import (
     DEFAULT_LOCAL_PORT,
@@ -31,7 +32,7 @@ from fieldfare.server.home.settings import (
     settings_text,
 )
 from fieldfare.shared.errors import KeysError, UsageError
-from fieldfare.shared.protocol.identity import parse_public_hex, public_hex
+from fieldfare.shared.protocol.identity import public_hex
 from fieldfare.shared.study.toml import parse_toml
 from fieldfare.shared.system.addresses import ip_of
 from fieldfare.shared.system.certificates import PemPair, known_as, valid_until
@@ -294,15 +295,6 @@ def load_signing_key(home: CoordinatorHome, passphrase: bytes | None) -> Ed25519
             "coordinator renew-key`"
         )
     return key
-
-
-def signing_public(home: CoordinatorHome) -> str:
-    """Return the online key's public half, hex, from signing.pub.
-
-    Raises:
-        KeysError: missing, or no key.
-    """
-    return parse_public_hex(read_public(home.signing_public), str(home.signing_public))
 
 
 def renew_online_key(home: CoordinatorHome, passphrase: bytes | None) -> tuple[str, ...]:

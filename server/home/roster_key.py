@@ -12,8 +12,9 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.server.home.public_keys import roster_public
 from fieldfare.shared.errors import KeysError, ProtocolError, UsageError
-from fieldfare.shared.protocol.identity import parse_public_hex, public_hex
+from fieldfare.shared.protocol.identity import public_hex
 from fieldfare.shared.protocol.messages import IdentitySigner
 from fieldfare.shared.protocol.roster import Roster, contradicts
 from fieldfare.shared.protocol.signed_files import offer_roster, open_roster, read_signed
@@ -21,7 +22,6 @@ from fieldfare.shared.system.key_files import read_signing_key, signing_pem
 from fieldfare.shared.system.private_files import (
     create_private,
     read_private,
-    read_public,
     replace_private,
 )
 from fieldfare.shared.system.token_keys import SCHEME, check_token, make_token_key, open_token_key
@@ -186,15 +186,6 @@ def load_roster_key(
             "key: institutions pinned the public one"
         )
     return held
-
-
-def roster_public(home: CoordinatorHome) -> str:
-    """Return the roster key's public half, hex, which institutions pin.
-
-    Raises:
-        KeysError: missing, or no key.
-    """
-    return parse_public_hex(read_public(home.roster_public), str(home.roster_public))
 
 
 def together(home: CoordinatorHome) -> str:

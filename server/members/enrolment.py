@@ -20,9 +20,8 @@ from pathlib import Path
 from typing import Final
 
 from fieldfare.server.home.decision_log import DecisionKind, write_down
-from fieldfare.server.home.initial_setup import signing_public
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.server.home.roster_key import roster_public
+from fieldfare.server.home.public_keys import roster_public, signing_public
 from fieldfare.server.home.settings import load_settings
 from fieldfare.shared.canonical import bytes_hash, claimed_type
 from fieldfare.shared.errors import ProtocolError, UsageError

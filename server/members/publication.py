@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fieldfare.server.home.decision_log import DecisionKind, write_down
-from fieldfare.server.home.initial_setup import keep_bundle, signing_public
+from fieldfare.server.home.initial_setup import keep_bundle
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.server.home.roster_key import HeldRosterKey, roster_public
+from fieldfare.server.home.public_keys import roster_public, signing_public
+from fieldfare.server.home.roster_key import HeldRosterKey
 from fieldfare.server.home.settings import load_settings
 from fieldfare.server.members.enrolment import alone, enrolled, papers
+from fieldfare.server.members.roster import published_roster
 from fieldfare.shared.canonical import claimed
 from fieldfare.shared.errors import ProtocolError, UsageError
 from fieldfare.shared.privacy.protection import Protection
@@ -53,20 +55,6 @@ class PublishedRoster:
     roster: Roster
     content: bytes
     fresh: bool
-
-
-def published_roster(home: CoordinatorHome) -> Roster | None:
-    """Return the roster that was published last, None before the first one.
-
-    Raises:
-        UsageError: damaged, or another coordinator's.
-    """
-    if not home.roster.exists():
-        return None
-    try:
-        return open_roster(read_roster(home.roster), roster_public(home))
-    except ProtocolError as error:
-        raise UsageError(f"{home.roster}: {error}: restore it from your backup") from None
 
 
 def publish(

@@ -11,12 +11,13 @@ from functools import partial
 from typing import Final
 
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.server.members.publication import published_roster
+from fieldfare.server.members.roster import published_roster
 from fieldfare.server.store.rows import RunRow, RunStatus
 from fieldfare.server.store.store import RunStore, run_store
 from fieldfare.server.studies.proposals import Proposal, proposals
-from fieldfare.server.studies.run_control import Life, RunControl, inspect_run
-from fieldfare.server.studies.run_view import StudyAnswer, given, heard_of
+from fieldfare.server.studies.run_control import RunControl
+from fieldfare.server.studies.run_life import Life, inspect_run
+from fieldfare.server.studies.study_answers import StudyAnswer, given, heard_of
 from fieldfare.server.superlink.control import control_target
 from fieldfare.server.superlink.superlink import ControlClient, control
 from fieldfare.shared.notices.outbox import KEPT, Fact, Seen, seen_by

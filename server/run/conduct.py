@@ -15,9 +15,8 @@ from typing import Final
 
 from flwr.serverapp import Grid
 
-from fieldfare.server.home.initial_setup import signing_public
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.server.home.roster_key import roster_public
+from fieldfare.server.home.public_keys import roster_public, signing_public
 from fieldfare.server.home.settings import load_settings
 from fieldfare.server.run.channel import GridChannel
 from fieldfare.server.run.closing import Closing, ComposedDelivery, Nodes, compose, keep_delivery

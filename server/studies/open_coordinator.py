@@ -13,7 +13,8 @@ from typing import Final
 from fieldfare.server.home.initial_setup import kept_bundle
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.store.store import run_store
-from fieldfare.server.studies.run_control import Life, RunControl, inspect_run
+from fieldfare.server.studies.run_control import RunControl
+from fieldfare.server.studies.run_life import Life, inspect_run
 from fieldfare.server.studies.run_view import Pace, RunSummary
 from fieldfare.server.studies.watched_coordinator import WatchedCoordinator
 from fieldfare.server.superlink.control import control_target

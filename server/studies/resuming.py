@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Final
 from fieldfare.server.home.settings import CoordinatorSettings
 from fieldfare.server.store.rows import Restarts, RunRow, RunStatus
 from fieldfare.server.studies.proposals import proposal
-from fieldfare.server.studies.run_control import Life, inspect_run, resume
+from fieldfare.server.studies.run_control import resume
+from fieldfare.server.studies.run_life import Life, inspect_run
 from fieldfare.server.studies.watched_coordinator import WatchedCoordinator
 from fieldfare.shared.errors import FieldfareError, PackageError, UsageError
-from fieldfare.shared.protocol.plan import Plan
+from fieldfare.shared.protocol.plan import Plan, plan_for
 from fieldfare.shared.protocol.prospects import budget_obstacle
 from fieldfare.shared.quiet_hours import QuietHours, quiet_hours
 
@@ -174,7 +175,7 @@ def carry_on(
 
 def _is_carried(coordinator: WatchedCoordinator, row: RunRow) -> bool:
     try:
-        plan = proposal(coordinator.home, row.study).plan
+        plan = plan_for(proposal(coordinator.home, row.study).study)
     except (UsageError, PackageError):
         return False
     spent, store = coordinator.spent(row.study), coordinator.store

@@ -10,7 +10,7 @@ from io import BufferedRandom
 from typing import Final
 
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.server.home.roster_key import roster_public
+from fieldfare.server.home.public_keys import roster_public
 from fieldfare.server.home.settings import load_settings
 from fieldfare.server.run.closing import kept_delivery
 from fieldfare.server.store.export import write_signed

@@ -10,23 +10,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.server.members.publication import published_roster
+from fieldfare.server.members.roster import published_roster
 from fieldfare.server.store.rows import RunRow
 from fieldfare.server.store.store import RunStore, run_store_to_read
 from fieldfare.server.studies.proposals import proposal
-from fieldfare.server.studies.run_control import InspectedRun, Life, RunWatch, inspect_run
-from fieldfare.server.studies.run_view import (
-    EpsilonSpent,
-    Pace,
-    RunSummary,
-    StudyAnswer,
-    heard_of,
-    parse_metrics,
-)
+from fieldfare.server.studies.run_life import InspectedRun, Life, RunWatch, inspect_run
+from fieldfare.server.studies.run_view import EpsilonSpent, Pace, RunSummary, parse_metrics
+from fieldfare.server.studies.study_answers import StudyAnswer, heard_of
 from fieldfare.server.superlink.state_view import SuperlinkView
 from fieldfare.shared.errors import PackageError, UsageError
 from fieldfare.shared.privacy.sides import SideCosts
-from fieldfare.shared.protocol.plan import PICOMU2, Plan
+from fieldfare.shared.protocol.plan import PICOMU2, Plan, plan_for
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.terminal.texts import SHORT
 
@@ -110,7 +104,7 @@ def _named_plan(home: CoordinatorHome, study: str) -> tuple[str, Plan] | None:
     """Return a study's name and plan; None without file or module: its runs are shown anyway."""
     try:
         found = proposal(home, study)
-        plan = found.plan
+        plan = plan_for(found.study)
     except (UsageError, PackageError):
         return None
     return found.study.name, plan

@@ -14,11 +14,11 @@ from typing import Final
 
 from fieldfare.server.home.decision_log import DecisionKind, write_down
 from fieldfare.server.home.files import COORDINATOR_FILES
-from fieldfare.server.home.initial_setup import signing_public
 from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.server.home.public_keys import signing_public
 from fieldfare.server.home.settings import load_settings
 from fieldfare.server.members.enrolment import alone
-from fieldfare.server.members.publication import published_roster
+from fieldfare.server.members.roster import published_roster
 from fieldfare.shared.backup.archive import BackupHeader, saved_files, stamp_of, write_archive
 from fieldfare.shared.backup.encrypted_stream import EncryptedWriter
 from fieldfare.shared.backup.home_copies import (

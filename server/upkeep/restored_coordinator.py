@@ -14,7 +14,7 @@ from fieldfare.server.home.decision_log import DecisionKind, write_down
 from fieldfare.server.home.files import COORDINATOR_FILES
 from fieldfare.server.home.initial_setup import make_tokens, renew_online_key, renew_server
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.server.members.publication import published_roster
+from fieldfare.server.members.roster import published_roster
 from fieldfare.server.store.store import run_store
 from fieldfare.server.upkeep.due_deletions import delete_due
 from fieldfare.shared.backup.archive import BackupHeader

@@ -1,6 +1,7 @@
 """The process that tells how a coordinator is, as a child of `coordinator start`.
 
 It starts where coordinator.toml names an address, reads what a console reads, and holds no key.
+What reads a home is loaded at the first look.
 """
 
 import logging
@@ -12,9 +13,9 @@ from typing import Final
 
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.settings import load_settings
-from fieldfare.server.watch.state import CoordinatorState
 from fieldfare.shared.errors import FieldfareError
 from fieldfare.shared.study.allowed_packages import permit_as_told
+from fieldfare.shared.system.late import late
 from fieldfare.shared.system.memory import keep_out_of_dumps
 from fieldfare.shared.system.private_files import OTHERS
 from fieldfare.shared.system.processes import end_with_parent, stop_signals
@@ -22,6 +23,8 @@ from fieldfare.shared.watch.listener import WatchSource, watched_at
 from fieldfare.shared.watch.log import begin_log
 
 WAIT_SECONDS: Final = 3600.0
+
+coordinator_state: Final = late("fieldfare.server.watch.state", "CoordinatorState")
 
 log: Final = logging.getLogger("fieldfare.server.watch.process")  # it runs as __main__
 
@@ -35,12 +38,12 @@ def main(arguments: Sequence[str]) -> int:
     end_with_parent()
     try:
         home = CoordinatorHome.open(Path(arguments[0]))
-        address, state = load_settings(home).watch, CoordinatorState(home)
+        address = load_settings(home).watch
         source = WatchSource(
             role="coordinator",
-            samples=state.samples,
-            probes=state.probes,
-            alive=state.superlink_answers,
+            samples=lambda: coordinator_state(home).samples(),
+            probes=lambda: coordinator_state(home).probes(),
+            alive=lambda: coordinator_state(home).superlink_answers(),
         )
         with stop_signals() as stopped, watched_at(address, source):
             log.info("metrics and health at http://%s", address)

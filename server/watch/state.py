@@ -15,13 +15,13 @@ from typing import Final
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.settings import load_settings
 from fieldfare.server.members.enrolment import members
-from fieldfare.server.members.publication import published_roster
+from fieldfare.server.members.roster import published_roster
 from fieldfare.server.store.rows import RunRow, RunStatus
 from fieldfare.server.store.store import RunStore, run_store_to_read
 from fieldfare.server.studies.member_clocks import member_clocks
 from fieldfare.server.studies.proposals import proposals
-from fieldfare.server.studies.run_control import Life, inspect_run
-from fieldfare.server.studies.run_view import given, heard_of
+from fieldfare.server.studies.run_life import Life, inspect_run
+from fieldfare.server.studies.study_answers import given, heard_of
 from fieldfare.server.superlink.state_view import SuperlinkView
 from fieldfare.shared.errors import FieldfareError
 from fieldfare.shared.system.certificates import valid_until

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.server.home.roster_key import roster_public
+from fieldfare.server.home.public_keys import roster_public
 from fieldfare.server.home.settings import load_settings
 from fieldfare.server.store.store import RunStore, run_store
 from fieldfare.server.witnesses.submission import (

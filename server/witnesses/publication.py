@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from fieldfare.server.home.initial_setup import load_signing_key, signing_public
+from fieldfare.server.home.initial_setup import load_signing_key
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.server.home.roster_key import roster_public
+from fieldfare.server.home.public_keys import roster_public, signing_public
 from fieldfare.server.home.settings import load_settings
 from fieldfare.server.store.export import write_signed
 from fieldfare.server.store.head_log import HeadSigner

@@ -28,11 +28,11 @@ from tests.support.system.processes import until
 
 from fieldfare.client.custodian.service import serving
 from fieldfare.client.home.layout import Home
-from fieldfare.client.institution.restoring import open_ledger
+from fieldfare.client.institution.ledger_checks import open_ledger
 from fieldfare.client.ledger.budget import LedgerEntry, Position
 from fieldfare.client.wire.frames import Described
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.server.home.roster_key import roster_public
+from fieldfare.server.home.public_keys import roster_public
 from fieldfare.server.members.enrolment import members
 from fieldfare.server.members.node_registration import settle_nodes
 from fieldfare.server.run.channel import UNLISTED

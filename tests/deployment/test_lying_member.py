@@ -10,7 +10,7 @@ from tests.support.federations.beds import NAMES, small_bed
 from tests.support.federations.outages import picture
 
 from fieldfare.client.home.layout import Home
-from fieldfare.client.institution.restoring import open_ledger
+from fieldfare.client.institution.ledger_checks import open_ledger
 from fieldfare.server.store.rows import RunStatus
 from fieldfare.shared.audit.verdict import AuditVerdict
 from fieldfare.simulations.testbed.testbed import COMMAND, Bed

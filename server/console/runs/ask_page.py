@@ -17,7 +17,7 @@ from fieldfare.server.answers.sets import AnswerSet
 from fieldfare.server.console.done import checked_run, done_query, get_done
 from fieldfare.server.console.place import CoordinatorPlace
 from fieldfare.server.desk.calls import ASK, MOST_QUESTIONS_TEXT, AskAsked
-from fieldfare.server.members.publication import published_roster
+from fieldfare.server.members.roster import published_roster
 from fieldfare.server.studies.draft_check import spent_in_year
 from fieldfare.server.studies.proposals import Proposal, proposal, proposals
 from fieldfare.server.studies.run_control import SUFFIX_BYTES, new_run_id
@@ -28,6 +28,7 @@ from fieldfare.shared.console.rights import Right
 from fieldfare.shared.errors import FieldfareError, UsageError
 from fieldfare.shared.pages.words import number
 from fieldfare.shared.privacy.usual_budget import USUAL_YEAR, usual_limit, usual_worth
+from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.queries.questions import QuestionGroup
 from fieldfare.shared.system.clock import since_boot, utc_now
 from fieldfare.shared.terminal.texts import plain
@@ -138,7 +139,7 @@ def _spent(coordinator: WatchedCoordinator) -> int:
 
 def _left(coordinator: WatchedCoordinator, found: Proposal, cost: int, *, later: bool) -> int:
     """Return how many such groups the study still carries."""
-    plan = found.plan
+    plan = plan_for(found.study)
     room = coordinator.spent(found.id).room(plan.query.side, plan.study_limit)
     of_study = max(room, 0) // cost if cost else 0
     return min(of_study, asking.groups_left(coordinator, found)) if later else of_study

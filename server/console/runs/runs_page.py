@@ -14,7 +14,7 @@ from fieldfare.server.console.place import CoordinatorPlace
 from fieldfare.server.home.settings import load_settings
 from fieldfare.server.store.rows import Restarts, RunStatus, said_of_losses
 from fieldfare.server.studies.resuming import MOST, RunAct, next_act, run_now
-from fieldfare.server.studies.run_control import Life, inspect_run
+from fieldfare.server.studies.run_life import Life, inspect_run
 from fieldfare.server.studies.run_view import (
     RunSummary,
     metric_texts,

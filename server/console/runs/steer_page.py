@@ -25,26 +25,17 @@ from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.members.enrolment import members
 from fieldfare.server.store.rows import RunStatus, said_of_losses
 from fieldfare.server.studies.proposals import Proposal, proposal
-from fieldfare.server.studies.run_control import (
-    SUFFIX_BYTES,
-    InspectedRun,
-    Life,
-    inspect_run,
-    new_run_id,
-)
-from fieldfare.server.studies.run_view import (
-    StudyAnswer,
-    given,
-    metric_texts,
-    start_obstacles,
-)
+from fieldfare.server.studies.run_control import SUFFIX_BYTES, new_run_id
+from fieldfare.server.studies.run_life import InspectedRun, Life, inspect_run
+from fieldfare.server.studies.run_view import metric_texts, start_obstacles
+from fieldfare.server.studies.study_answers import StudyAnswer, given
 from fieldfare.server.studies.watched_coordinator import WatchedCoordinator, watched_coordinator
 from fieldfare.server.superlink.state_view import SuperlinkView
 from fieldfare.shared.cli.study import plan_facts
 from fieldfare.shared.console.frame import Page, Visit
 from fieldfare.shared.console.rights import Right
 from fieldfare.shared.errors import FieldfareError, UsageError
-from fieldfare.shared.protocol.plan import PICOMU2, Plan
+from fieldfare.shared.protocol.plan import PICOMU2, Plan, plan_for
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.terminal.texts import plain
 
@@ -105,12 +96,12 @@ def _proposal(visit: Visit, place: CoordinatorPlace) -> Response:
         return visit.page(
             "proposal.html",
             found=found,
-            facts=plan_facts(found.plan),
+            facts=plan_facts(plan_for(found.study)),
             awaited=_awaited(home, heard),
             given=given(heard),
             least=found.study.aggregation.minimum_institutions,
-            price=_price(found.plan, coordinator, found),
-            obstacles=start_obstacles(found.plan, heard, coordinator.spent(found.id)),
+            price=_price(plan_for(found.study), coordinator, found),
+            obstacles=start_obstacles(plan_for(found.study), heard, coordinator.spent(found.id)),
             going=[row for row in rows if not row.state.ended],
             rows=rows,
             run=new_run_id(found, utc_now(), entropy(SUFFIX_BYTES)),
@@ -173,7 +164,7 @@ def _run(visit: Visit, place: CoordinatorPlace) -> Response:
         summary = coordinator.summary(seen, utc_now())
         try:
             found = proposal(home, seen.row.study)
-            price = _price(found.plan, coordinator, found)
+            price = _price(plan_for(found.study), coordinator, found)
         except FieldfareError:  # its study is gone, or of an earlier version: it is shown anyway
             price = None
         return visit.page(

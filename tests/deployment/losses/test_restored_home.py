@@ -14,7 +14,7 @@ import pytest
 from tests.support.federations.beds import NAMES, check_whole, running, small_bed
 
 from fieldfare.client.home.layout import Home
-from fieldfare.client.institution.restoring import open_ledger
+from fieldfare.client.institution.ledger_checks import open_ledger
 from fieldfare.client.journal.entries import Event
 from fieldfare.client.journal.journal import read
 from fieldfare.server.home.layout import CoordinatorHome

@@ -19,7 +19,7 @@ from fieldfare.client.home.layout import Home
 from fieldfare.client.home.roster import pinned_roster
 from fieldfare.client.policy.policy import load_policy, pinned_coordinator
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.server.home.roster_key import roster_public
+from fieldfare.server.home.public_keys import roster_public
 from fieldfare.server.superlink.control import control_target
 from fieldfare.server.superlink.superlink import control
 from fieldfare.shared.cli.root import run

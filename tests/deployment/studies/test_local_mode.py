@@ -17,7 +17,7 @@ from tests.support.federations.beds import (
 from tests.support.system.ports import free_ports
 
 from fieldfare.client.home.layout import Home
-from fieldfare.client.institution.restoring import open_ledger
+from fieldfare.client.institution.ledger_checks import open_ledger
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.simulations.testbed.testbed import Bed, in_this_process

@@ -12,7 +12,7 @@ from tests.support.system.environments import environment
 from tests.support.system.packages import LISTED, PACKAGE, install
 
 from fieldfare.client.home.layout import Home
-from fieldfare.client.institution.restoring import open_ledger
+from fieldfare.client.institution.ledger_checks import open_ledger
 from fieldfare.server.store.rows import RunStatus
 from fieldfare.shared.errors import RunError
 from fieldfare.simulations.testbed.testbed import COORDINATOR, Bed, edit

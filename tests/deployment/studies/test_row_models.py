@@ -12,7 +12,7 @@ import pytest
 from tests.support.federations.beds import NAMES, check_whole, delivered, running
 from tests.support.system.ports import free_ports
 
-from fieldfare.client.policy.policy import study_columns
+from fieldfare.client.policy.objections import study_columns
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.shared.study.study import load_study
 from fieldfare.simulations.testbed.testbed import Bed, in_this_process

@@ -16,7 +16,7 @@ from tests.support.federations.beds import NAMES, running, small_bed
 from tests.support.federations.outages import begin, kill_everything, until_step
 
 from fieldfare.client.home.layout import Home
-from fieldfare.client.institution.restoring import open_ledger
+from fieldfare.client.institution.ledger_checks import open_ledger
 from fieldfare.client.ledger.budget import LedgerEntry, Position
 from fieldfare.server.store.rows import RunStatus
 from fieldfare.shared.errors import RunError

@@ -26,8 +26,8 @@ from tests.support.homes.runs import finished_run
 from fieldfare.client.home.comparisons import keep_compared
 from fieldfare.client.home.layout import Home
 from fieldfare.client.institution.backing_up import back_up, take_recovery_key
+from fieldfare.client.institution.ledger_checks import open_ledger
 from fieldfare.client.institution.restored_home import RestoreTerms, restore
-from fieldfare.client.institution.restoring import open_ledger
 from fieldfare.client.ledger.budget import LedgerEntry, Position
 from fieldfare.shared.backup.home_copies import BackupSource, WrittenBackup
 from fieldfare.shared.backup.recovery_key import RecoveryPrivate

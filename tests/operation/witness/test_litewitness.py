@@ -15,7 +15,7 @@ from tests.support.network.witnesses import Litewitness, litewitness
 from tests.support.system.ports import free_port
 
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.server.home.roster_key import roster_public
+from fieldfare.server.home.public_keys import roster_public
 from fieldfare.server.store.rows import RunStatus
 from fieldfare.server.store.store import RunStore
 from fieldfare.server.witnesses.publication import log_key

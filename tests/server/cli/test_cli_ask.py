@@ -14,7 +14,7 @@ from tests.support.federations.settings import BANKS
 from fieldfare.server.cli import queries as cli_ask
 from fieldfare.server.store.rows import RunStatus
 from fieldfare.server.studies.open_coordinator import OpenCoordinator
-from fieldfare.server.studies.run_control import FlowerStatus
+from fieldfare.server.studies.run_life import FlowerStatus
 from fieldfare.server.superlink.facts import FlowerRunStatus
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.errors import RunError

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from fieldfare.server.cli import coordinator as cli_founding
-from fieldfare.server.home.initial_setup import load_signing_key, signing_public
+from fieldfare.server.home.initial_setup import load_signing_key
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.server.home.roster_key import roster_public
+from fieldfare.server.home.public_keys import roster_public, signing_public
 from fieldfare.server.home.settings import load_settings
 from fieldfare.server.members.publication import present_invitation
 from fieldfare.shared.cli.root import run

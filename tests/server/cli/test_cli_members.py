@@ -10,7 +10,7 @@ from tests.support.system.ports import free_port
 
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.members.enrolment import enrolled, members
-from fieldfare.server.members.publication import published_roster
+from fieldfare.server.members.roster import published_roster
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.protocol.identity import fingerprint, node_key_fingerprint
 

@@ -8,8 +8,9 @@ from tests.support.homes.institutions import home_study
 from tests.support.runs.finished import RUN, delivered
 
 from fieldfare.server.cli.runs import delivery_file
-from fieldfare.server.home.initial_setup import load_signing_key, signing_public
+from fieldfare.server.home.initial_setup import load_signing_key
 from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.server.home.public_keys import signing_public
 from fieldfare.server.run.closing import keep_delivery
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.errors import RunError, UsageError

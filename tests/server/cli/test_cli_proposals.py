@@ -12,7 +12,7 @@ from tests.support.network.coordinator import running_superlink
 from tests.support.system.packages import without_torch
 from tests.support.system.processes import until
 
-from fieldfare.server.studies.proposals import propose
+from fieldfare.server.studies.proposing import propose
 from fieldfare.server.superlink.control import control_target
 from fieldfare.server.superlink.superlink import control
 from fieldfare.shared.privacy.protection import Protection

@@ -11,7 +11,7 @@ from tests.support.homes.keyed_coordinators import KeyedCoordinator
 from tests.support.runs.answered import results_file
 
 from fieldfare.server.store.rows import RunStatus
-from fieldfare.server.studies.proposals import propose
+from fieldfare.server.studies.proposing import propose
 from fieldfare.shared.cli.root import run
 
 Read = pytest.CaptureFixture[str]

@@ -8,7 +8,7 @@ import pytest
 from tests.support.homes.papers import Applicant
 
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.server.home.roster_key import roster_public
+from fieldfare.server.home.public_keys import roster_public
 from fieldfare.server.members.enrolment import examine, keep
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.protocol.identity import fingerprint, node_key_fingerprint

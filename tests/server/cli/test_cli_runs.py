@@ -20,11 +20,12 @@ from tests.support.system.processes import until
 
 from fieldfare.server.cli import runs as cli_runs
 from fieldfare.server.store.rows import RunStatus
-from fieldfare.server.studies.proposals import propose
+from fieldfare.server.studies.proposing import propose
 from fieldfare.server.superlink.control import control_target
 from fieldfare.server.superlink.superlink import control
 from fieldfare.shared.errors import StudyError
 from fieldfare.shared.privacy.sides import SideCosts
+from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.protocol.signed_files import offer_study
 from fieldfare.shared.system.private_files import create_private
 
@@ -140,7 +141,7 @@ def test_a_run_that_nothing_is_left_for_is_refused(keyed: KeyedCoordinator, caps
     with keyed.store() as store:
         store.create("first", keyed.study.id, datetime.now(UTC))
         store.set_state("first", RunStatus.FAILED, "", datetime.now(UTC))
-        for spent, status in ((0, 1), (made.plan.study_limit // 2, 3)):
+        for spent, status in ((0, 1), (plan_for(made.study).study_limit // 2, 3)):
             store.append("first", (), progress=progress(2, spent=SideCosts(training=spent)))
             named = ("--run", f"after-{spent}")
             assert keyed.command("run", "start", "payments", *named) == status

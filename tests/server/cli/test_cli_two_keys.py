@@ -9,10 +9,11 @@ from tests.support.homes.coordinators import found
 from tests.support.homes.papers import Applicant
 from tests.support.system.tokens import Token
 
-from fieldfare.server.home.initial_setup import signing_public
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.server.home.roster_key import LAST, load_roster_key, roster_public
-from fieldfare.server.members.publication import present_invitation, published_roster
+from fieldfare.server.home.public_keys import roster_public, signing_public
+from fieldfare.server.home.roster_key import LAST, load_roster_key
+from fieldfare.server.members.publication import present_invitation
+from fieldfare.server.members.roster import published_roster
 from fieldfare.shared.cli.root import run
 
 ONLINE: Final = "correct horse battery"

@@ -7,7 +7,7 @@ import pytest
 from tests.support.homes.consoles import Browser, ConsoleBench, coordinator_desk
 from tests.support.homes.keyed_coordinators import KeyedCoordinator
 
-from fieldfare.server.studies.proposals import propose
+from fieldfare.server.studies.proposing import propose
 from fieldfare.shared.console.rights import ConsoleRole
 from fieldfare.shared.protocol.messages import IdentitySigner, Rejection, sign_envelope
 

@@ -14,7 +14,7 @@ from tests.support.runs.written_runs import RUN, WrittenRun, base
 
 from fieldfare.server.members.enrolment import examine, keep
 from fieldfare.server.store.rows import RunStatus
-from fieldfare.server.studies.proposals import propose
+from fieldfare.server.studies.proposing import propose
 from fieldfare.shared.notices.outbox import Fact, Seen, open_outbox
 from fieldfare.shared.notices.sentences import NoticeKind
 from fieldfare.shared.privacy.sides import SideCosts

@@ -11,7 +11,8 @@ from tests.support.homes.coordinator_desks import DeskBench
 from tests.support.homes.keyed_coordinators import STUDY
 
 from fieldfare.server.desk.calls import ActNote
-from fieldfare.server.studies.proposals import proposals, propose
+from fieldfare.server.studies.proposals import proposals
+from fieldfare.server.studies.proposing import propose
 from fieldfare.server.studies.study_text import MOST_TEXT, shipped_studies
 from fieldfare.shared.console.frame import CHECKS
 from fieldfare.shared.console.rights import ConsoleRole

@@ -23,7 +23,7 @@ from fieldfare.server.desk.calls import (
 from fieldfare.server.home.decision_log import DecisionKind, write_down
 from fieldfare.server.store.rows import RunStatus
 from fieldfare.server.studies import run_control
-from fieldfare.server.studies.proposals import propose
+from fieldfare.server.studies.proposing import propose
 from fieldfare.server.studies.study_text import shipped_studies
 from fieldfare.shared.errors import PolicyRefusal, RunError, StudyError, UsageError
 from fieldfare.shared.protocol.plan import plan_for

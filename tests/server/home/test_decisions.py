@@ -9,8 +9,9 @@ import pytest
 from tests.support.homes.papers import Applicant
 
 from fieldfare.server.home.decision_log import DecisionKind, write_down
-from fieldfare.server.home.initial_setup import renew_server, signing_public
+from fieldfare.server.home.initial_setup import renew_server
 from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.server.home.public_keys import signing_public
 from fieldfare.server.home.roster_key import load_roster_key
 from fieldfare.server.members.enrolment import examine, keep, members, remove
 from fieldfare.server.members.publication import invite, publish

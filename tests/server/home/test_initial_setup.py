@@ -12,9 +12,9 @@ from fieldfare.server.home.initial_setup import (
     certificate_trouble,
     load_signing_key,
     renew_server,
-    signing_public,
 )
 from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.server.home.public_keys import signing_public
 from fieldfare.shared.errors import KeysError, StudyError
 from fieldfare.shared.protocol.identity import public_hex
 from fieldfare.shared.system.key_files import signing_pem

@@ -6,7 +6,8 @@ from fieldfare.server.home.initial_setup import (
     kept_bundle,
 )
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.server.home.roster_key import load_roster_key, roster_public
+from fieldfare.server.home.public_keys import roster_public
+from fieldfare.server.home.roster_key import load_roster_key
 from fieldfare.server.members.publication import invite, present_invitation
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.protocol.identity import Invitation, open_invitation

@@ -4,9 +4,11 @@ import pytest
 from tests.support.homes.papers import Applicant, key_called
 
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.server.home.roster_key import load_roster_key, roster_public
+from fieldfare.server.home.public_keys import roster_public
+from fieldfare.server.home.roster_key import load_roster_key
 from fieldfare.server.members.enrolment import examine, keep, remove
-from fieldfare.server.members.publication import PublishedRoster, publish, published_roster
+from fieldfare.server.members.publication import PublishedRoster, publish
+from fieldfare.server.members.roster import published_roster
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.protocol.signed_files import open_roster, roster_and_papers
 

@@ -11,7 +11,7 @@ from tests.support.homes.keyed_coordinators import KeyedCoordinator, progress
 from fieldfare.server.notices import facts as facts_module
 from fieldfare.server.notices.facts import OFFLINE, CoordinatorFacts
 from fieldfare.server.store.rows import RunStatus
-from fieldfare.server.studies.proposals import propose
+from fieldfare.server.studies.proposing import propose
 from fieldfare.server.superlink.facts import FlowerRunStatus, NodeFacts
 from fieldfare.shared.notices.outbox import KEPT, Fact
 from fieldfare.shared.notices.sentences import NoticeKind

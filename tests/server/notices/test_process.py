@@ -12,7 +12,7 @@ from tests.support.homes.keyed_coordinators import KeyedCoordinator
 from tests.support.network.receivers import web_server
 from tests.support.system.processes import until
 
-from fieldfare.server.studies.proposals import propose
+from fieldfare.server.studies.proposing import propose
 from fieldfare.shared.system.private_files import PRIVATE_FILE, create_private
 
 COMMAND: Final = Path(sys.executable).with_name("fieldfare")

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.support.homes.keyed_coordinators import KeyedCoordinator
 
 from fieldfare.server.store.rows import ApprovalRow
-from fieldfare.server.studies.run_view import (
+from fieldfare.server.studies.study_answers import (
     APPROVED,
     ELSEWHERE,
     OFF_ROSTER,

@@ -12,8 +12,8 @@ from tests.support.system.packages import MODEL, PACKAGE, install
 from fieldfare.server.home.initial_setup import build_bundle
 from fieldfare.server.store.rows import RunStatus
 from fieldfare.server.studies.open_coordinator import open_coordinator
-from fieldfare.server.studies.proposals import propose
-from fieldfare.server.studies.run_control import Life
+from fieldfare.server.studies.proposing import propose
+from fieldfare.server.studies.run_life import Life
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.privacy.sides import SideCosts
 from fieldfare.shared.protocol.plan import PICOMU2, plan_for

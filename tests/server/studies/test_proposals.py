@@ -11,10 +11,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.support.homes.institutions import home_study
 from tests.support.network.coordinator import new_home
 
-from fieldfare.server.home.initial_setup import load_signing_key, signing_public
+from fieldfare.server.home.initial_setup import load_signing_key
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.server.home.roster_key import load_roster_key, roster_public
-from fieldfare.server.studies.proposals import find_study, proposal, proposals, propose
+from fieldfare.server.home.public_keys import roster_public, signing_public
+from fieldfare.server.home.roster_key import load_roster_key
+from fieldfare.server.studies.proposals import find_study, proposal, proposals
+from fieldfare.server.studies.proposing import propose
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import StudyError, UsageError
 from fieldfare.shared.privacy.protection import Protection

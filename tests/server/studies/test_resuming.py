@@ -14,9 +14,9 @@ from fieldfare.server.home.settings import load_settings
 from fieldfare.server.store.rows import Restarts, RunRow, RunStatus
 from fieldfare.server.studies import run_control
 from fieldfare.server.studies.open_coordinator import OpenCoordinator
-from fieldfare.server.studies.proposals import propose
+from fieldfare.server.studies.proposing import propose
 from fieldfare.server.studies.resuming import MOST, NextAct, RunAct, RunNow, carry_on, next_act
-from fieldfare.server.studies.run_control import Life, inspect_run
+from fieldfare.server.studies.run_life import Life, inspect_run
 from fieldfare.server.superlink.facts import FlowerRunStatus
 from fieldfare.shared.errors import RunError, UsageError
 from fieldfare.shared.privacy.sides import SideCosts

@@ -13,16 +13,15 @@ from fieldfare.server.store.rows import RunRow, RunStatus
 from fieldfare.server.store.store import RunStore, run_store
 from fieldfare.server.studies.proposals import Proposal
 from fieldfare.server.studies.run_control import (
-    Life,
     await_end,
     find_run,
-    inspect_run,
     new_run_id,
     resume,
     say_hello,
     start,
     stop,
 )
+from fieldfare.server.studies.run_life import Life, inspect_run
 from fieldfare.shared.errors import RunError, UsageError
 
 NOW: Final = datetime(2025, 6, 1, 23, 30, tzinfo=UTC)

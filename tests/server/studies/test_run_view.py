@@ -17,7 +17,7 @@ from fieldfare.server.store.rows import (
     RunStatus,
     said_of_losses,
 )
-from fieldfare.server.studies.run_control import InspectedRun, Life
+from fieldfare.server.studies.run_life import InspectedRun, Life
 from fieldfare.server.studies.run_view import (
     EpsilonSpent,
     Pace,

@@ -17,7 +17,7 @@ from fieldfare.server.studies.open_coordinator import (
     changes_in,
     watch_run,
 )
-from fieldfare.server.studies.run_control import Life
+from fieldfare.server.studies.run_life import Life
 from fieldfare.server.studies.run_view import RunSummary, line
 from fieldfare.shared.errors import RunError
 

@@ -13,7 +13,7 @@ import pytest
 from tests.support.network.coordinator import RunningSuperlink, new_home, running_superlink
 
 from fieldfare.server.home.initial_setup import build_bundle
-from fieldfare.server.studies.run_control import RunWatch
+from fieldfare.server.studies.run_life import RunWatch
 from fieldfare.server.superlink.control import control_target
 from fieldfare.server.superlink.state_view import SuperlinkView
 from fieldfare.server.superlink.superlink import (

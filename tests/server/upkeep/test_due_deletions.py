@@ -8,8 +8,8 @@ from typing import Final
 import pytest
 from tests.support.homes.coordinators import NOW, found
 
-from fieldfare.server.home.initial_setup import signing_public
 from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.server.home.public_keys import signing_public
 from fieldfare.server.home.settings import load_settings
 from fieldfare.server.store import deletions
 from fieldfare.server.store.rows import Progress, RunStatus

@@ -8,9 +8,9 @@ import pytest
 from tests.support.homes.coordinators import NOW, found
 
 from fieldfare.server.home.files import COORDINATOR_FILES
-from fieldfare.server.home.initial_setup import load_signing_key, signing_public
+from fieldfare.server.home.initial_setup import load_signing_key
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.server.home.roster_key import roster_public
+from fieldfare.server.home.public_keys import roster_public, signing_public
 from fieldfare.server.store.rows import RunStatus
 from fieldfare.server.store.store import RESTORED, run_store
 from fieldfare.server.upkeep.backing_up import back_up_coordinator, keep_recovery_key

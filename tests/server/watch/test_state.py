@@ -10,7 +10,7 @@ from tests.support.homes.superlinks import add_flower_run, add_node
 
 from fieldfare.server.members.enrolment import examine, keep
 from fieldfare.server.store.rows import RunStatus
-from fieldfare.server.studies.proposals import propose
+from fieldfare.server.studies.proposing import propose
 from fieldfare.server.watch.state import CoordinatorState
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.watch import metrics

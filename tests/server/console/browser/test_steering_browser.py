@@ -8,7 +8,7 @@ from tests.support.homes.keyed_coordinators import STUDY, progress
 from tests.support.runs.asking import asking
 
 from fieldfare.server.store.rows import RunStatus
-from fieldfare.server.studies.proposals import propose
+from fieldfare.server.studies.proposing import propose
 from fieldfare.shared.system.clock import utc_now
 
 SCRIPT = "<script>window.ran = 1</script>"

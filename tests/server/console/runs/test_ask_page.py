@@ -12,7 +12,8 @@ from tests.support.homes.keyed_coordinators import progress
 from tests.support.runs.asking import asking
 
 from fieldfare.server.store.rows import RunStatus
-from fieldfare.server.studies.proposals import Proposal, propose
+from fieldfare.server.studies.proposals import Proposal
+from fieldfare.server.studies.proposing import propose
 from fieldfare.shared.console.frame import CHECKS
 from fieldfare.shared.console.rights import ConsoleRole
 from fieldfare.shared.privacy.sides import SideCosts

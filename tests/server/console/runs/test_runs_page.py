@@ -10,7 +10,7 @@ from tests.support.homes.superlinks import add_flower_run
 
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.store.rows import RunStatus
-from fieldfare.server.studies.proposals import propose
+from fieldfare.server.studies.proposing import propose
 from fieldfare.shared.console.rights import ConsoleRole
 from fieldfare.shared.privacy.sides import SideCosts
 

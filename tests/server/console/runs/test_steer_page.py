@@ -11,7 +11,7 @@ from tests.support.homes.keyed_coordinators import progress
 
 from fieldfare.server.desk.calls import ActNote
 from fieldfare.server.store.rows import RunStatus
-from fieldfare.server.studies.proposals import propose
+from fieldfare.server.studies.proposing import propose
 from fieldfare.server.superlink.facts import FlowerRunStatus
 from fieldfare.server.superlink.state_view import SuperlinkView
 from fieldfare.shared.console.rights import ConsoleRole
