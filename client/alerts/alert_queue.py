@@ -13,7 +13,15 @@ from typing import Any, Final
 
 from fieldfare.client.alerts.acts import CaseAct
 from fieldfare.client.alerts.alert import Alert, Feedback
-from fieldfare.client.alerts.casework import FILE_MODE, TERMS, Act, Casework, Deed, Signed
+from fieldfare.client.alerts.casework import (
+    FILE_MODE,
+    TERMS,
+    Act,
+    Casework,
+    Deed,
+    Signed,
+    casework_of,
+)
 from fieldfare.client.alerts.deciding import ActOutcome, judged
 from fieldfare.client.alerts.entry_keys import EntryKeys, keys_beside
 from fieldfare.client.alerts.kept_entries import KeptEntries
@@ -287,17 +295,6 @@ def open_queue(path: Path) -> AlertQueue:
     settings = load_settings(home)
     casework = casework_of(home, settings)
     return CaseworkQueue(casework, home, settings) if casework else HomeQueue(home, settings)
-
-
-def casework_of(home: Home, settings: HomeSettings) -> Casework | None:
-    """Return the group's folder that institution.toml names; None where it names none.
-
-    Raises:
-        UsageError: it cannot be reached, or another user can change it.
-        StudyError: casework.toml has mistakes.
-    """
-    named = settings.casework.folder
-    return Casework.open(home.resolve(named)) if named else None
 
 
 @contextmanager

@@ -32,6 +32,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from fieldfare.client.alerts.acts import CaseAct, CaseActKind
 from fieldfare.client.alerts.alert import Confidence, Disposition, Feedback, PartyRole
 from fieldfare.client.alerts.entry_keys import EntryKeys, keys_beside
+from fieldfare.client.home.layout import Home
+from fieldfare.client.home.settings import HomeSettings
 from fieldfare.client.journal.entries import printable
 from fieldfare.shared.canonical import TYPE_SEPARATOR, bytes_hash
 from fieldfare.shared.errors import UsageError
@@ -491,3 +493,14 @@ def _parsed(
 def _hash(user: str, line: bytes) -> str:
     """Return what the log says of a line, and of who signed it."""
     return bytes_hash(user.encode() + TYPE_SEPARATOR + line)
+
+
+def casework_of(home: Home, settings: HomeSettings) -> Casework | None:
+    """Return the group's folder that institution.toml names; None where it names none.
+
+    Raises:
+        UsageError: it cannot be reached, or another user can change it.
+        StudyError: casework.toml has mistakes.
+    """
+    named = settings.casework.folder
+    return Casework.open(home.resolve(named)) if named else None

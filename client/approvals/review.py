@@ -8,14 +8,16 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Final
 
-from fieldfare.client.custodian.party import Company, company_cautions
+from fieldfare.client.custodian.party import company_cautions
 from fieldfare.client.ledger.budget import from_picomu2
 from fieldfare.client.ledger.freeing import Freed, enough_from, next_freed, worth
-from fieldfare.client.policy.policy import Policy, PolicyViolation, allows, limits, objections
+from fieldfare.client.policy.objections import PolicyViolation, allows, objections
+from fieldfare.client.policy.policy import Policy, limits
 from fieldfare.client.records.settings import check_unit
 from fieldfare.shared.errors import AccountingError, StudyError
 from fieldfare.shared.features.features import columns_behind, computed_words, formula_of
 from fieldfare.shared.privacy.sides import SideCosts
+from fieldfare.shared.protocol.comparison import Company
 from fieldfare.shared.protocol.identity import fingerprint
 from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.protocol.plan import Plan, plan_for

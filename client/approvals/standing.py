@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from fieldfare.client.approvals.approval import ApprovalStatus, approval_status, spent_now
+from fieldfare.client.approvals.approval_status import ApprovalStatus, approval_status, spent_now
 from fieldfare.client.approvals.review import Review, review_study
 from fieldfare.client.home.studies import (
     KeptStudy,
@@ -15,8 +15,8 @@ from fieldfare.client.home.studies import (
     kept_study,
     read_decision,
 )
-from fieldfare.client.institution.open import Institution, open_institution
-from fieldfare.client.institution.restoring import open_ledger
+from fieldfare.client.institution.institution import Institution, open_institution
+from fieldfare.client.institution.ledger_checks import open_ledger
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.shared.study.study import Study
 

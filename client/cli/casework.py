@@ -18,7 +18,6 @@ from pydantic import ValidationError
 from fieldfare.client.alerts.acts import CaseAct, CaseActKind, holder_of
 from fieldfare.client.alerts.alert_queue import (
     Collected,
-    casework_of,
     casework_store,
     collect,
     forget,
@@ -31,6 +30,7 @@ from fieldfare.client.alerts.casework import (
     TERMS,
     Casework,
     CaseworkTerms,
+    casework_of,
     make_casework,
 )
 from fieldfare.client.alerts.queue_view import NOBODY, QueueFilter

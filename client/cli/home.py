@@ -22,10 +22,10 @@ from fieldfare.client.cli.options import (
 from fieldfare.client.cli.studies import meant_study
 from fieldfare.client.daemon.admin_client import notify_custodian
 from fieldfare.client.home import keys
-from fieldfare.client.home.layout import Home
+from fieldfare.client.home.layout import NODE_FILE, Home
 from fieldfare.client.home.settings import load_settings
 from fieldfare.client.institution import initial_setup
-from fieldfare.client.institution.open import open_institution, open_journal
+from fieldfare.client.institution.institution import open_institution, open_journal
 from fieldfare.client.journal.deletions import deletion_statements
 from fieldfare.client.journal.entries import Event
 from fieldfare.client.journal.journal import (
@@ -235,7 +235,7 @@ def join(
     initial_setup.write_node_files(opened, invitation)
     replace_private(to, signed)
     lines = [
-        f"pinned; wrote {initial_setup.NODE_FILE} and {initial_setup.AUTHORITY_FILE}"
+        f"pinned; wrote {NODE_FILE} and {initial_setup.AUTHORITY_FILE}"
         if not pinned
         else "pinned already; a node that runs has to start again",
         f"identity     {fingerprint(bytes.fromhex(public_hex(identity)))}",

@@ -25,11 +25,9 @@ from fieldfare.client.home.roster import online_keys
 from fieldfare.client.home.settings import load_settings
 from fieldfare.client.institution import recalling, restoring
 from fieldfare.client.institution.changed_ids import changed_ids, keep_sides
-from fieldfare.client.institution.open import (
-    open_institution,
-    open_institution_ledger,
-    records_loader,
-)
+from fieldfare.client.institution.institution import open_institution
+from fieldfare.client.institution.ledger_checks import check_not_behind, open_ledger, recall_of
+from fieldfare.client.institution.open import open_institution_ledger, records_loader
 from fieldfare.client.ledger.budget import LedgerEntry, from_picomu2, to_picomu2
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.ledger.restore import Acceptance
@@ -81,22 +79,22 @@ def show(
 ) -> None:
     """Show the remaining budget, the spending by study and kind, and the last entries."""
     opened = Home.open(home)
-    with restoring.open_ledger(opened) as ledger:
+    with open_ledger(opened) as ledger:
         found = _report(opened, ledger)
         if as_json:
             typer.echo(json.dumps(report_json(found), indent=2))
         else:
             typer.echo("\n".join(report_lines(found)))
-        restoring.check_not_behind(ledger, opened)
+        check_not_behind(ledger, opened)
 
 
 @app.command("institution.ledger.verify")
 def verify(home: HomeOption = DEFAULT_HOME) -> None:
     """Recompute the whole chain, all totals and the hash of everything that left."""
     opened = Home.open(home)
-    with restoring.open_ledger(opened) as ledger:
+    with open_ledger(opened) as ledger:
         ledger.verify()
-        restoring.check_not_behind(ledger, opened)
+        check_not_behind(ledger, opened)
         position = ledger.position()
     typer.echo(
         f"ledger verified: {position.sequence} entries, epoch {position.epoch}, mu^2 "
@@ -321,8 +319,8 @@ def _leave(home: Home, out: Path, passphrase_file: Path | None, reason: str, *, 
 
 
 def _recall_lines(home: Home) -> list[str]:
-    with restoring.open_ledger(home) as ledger:
-        found = restoring.recall_of(ledger)
+    with open_ledger(home) as ledger:
+        found = recall_of(ledger)
     if found is None:
         return [
             "no member was asked: this custodian has not been started for a run, or a witness",
@@ -343,8 +341,8 @@ def _recall_lines(home: Home) -> list[str]:
 def export(home: HomeOption = DEFAULT_HOME) -> None:
     """Print a record for OpenDP's registry of deployments, as JSON; it says what to fill in."""
     opened = Home.open(home)
-    with restoring.open_ledger(opened) as ledger:
-        restoring.check_not_behind(ledger, opened)
+    with open_ledger(opened) as ledger:
+        check_not_behind(ledger, opened)
         found, first = _report(opened, ledger), next(ledger.entries(), None)
     time = first.time if isinstance(first, LedgerEntry) else None
     typer.echo(json.dumps(registry_record(found, load_settings(opened).id, time), indent=2))

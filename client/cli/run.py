@@ -27,11 +27,8 @@ from fieldfare.client.desk.process import serve_home
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.roster import online_keys
 from fieldfare.client.home.settings import admin_socket_path, load_settings
-from fieldfare.client.institution.open import (
-    open_institution,
-    open_institution_ledger,
-    open_journal,
-)
+from fieldfare.client.institution.institution import open_institution, open_journal
+from fieldfare.client.institution.open import open_institution_ledger
 from fieldfare.client.journal.entries import Event
 from fieldfare.client.notices.process import notices_home
 from fieldfare.client.oversight import preflight

@@ -34,7 +34,7 @@ from fieldfare.client.home.models import (
     kept_models,
     model_provenance,
 )
-from fieldfare.client.institution.open import Institution, open_institution, open_journal
+from fieldfare.client.institution.institution import Institution, open_institution, open_journal
 from fieldfare.client.journal.entries import Event
 from fieldfare.client.model_use.card_text import card_text
 from fieldfare.client.model_use.evaluate import (

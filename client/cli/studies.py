@@ -36,17 +36,19 @@ from fieldfare.client.home.studies import (
     kept_study,
     offered_study,
 )
-from fieldfare.client.institution.open import (
+from fieldfare.client.institution.institution import (
     Institution,
-    LoadedSums,
     ledger_of,
-    open_custody,
     open_institution,
-    open_institution_ledger,
     open_journal,
+)
+from fieldfare.client.institution.ledger_checks import check_not_behind
+from fieldfare.client.institution.open import (
+    LoadedSums,
+    open_custody,
+    open_institution_ledger,
     records_loader,
 )
-from fieldfare.client.institution.restoring import check_not_behind
 from fieldfare.client.journal.decisions import JournalDecisions
 from fieldfare.client.journal.journal import Journal
 from fieldfare.client.policy.policy import load_policy

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from fieldfare.client.custodian.admission import ApprovedRun, check_request
-from fieldfare.client.custodian.cosigning import LEDGER_STATE
 from fieldfare.client.custodian.party import Party
 from fieldfare.client.custodian.recomputation import Recomputation
 from fieldfare.client.custodian.release import Door, last_rehearsal, may_blame
 from fieldfare.client.ledger.ledger import Ledger
+from fieldfare.client.ledger.run_states import LEDGER_STATE
 from fieldfare.shared.canonical import claimed
 from fieldfare.shared.errors import PolicyRefusal, ProtocolError, RefusalCode
 from fieldfare.shared.protocol.messages import (

@@ -17,7 +17,7 @@ from typing import Final, TypeVar
 
 from fieldfare.client.custodian.admission import ApprovedRun
 from fieldfare.client.custodian.blame import Publishing
-from fieldfare.client.custodian.cosigning import LEDGER_STATE, Cosigning
+from fieldfare.client.custodian.cosigning import Cosigning
 from fieldfare.client.custodian.key_agreement import (
     ApprovedStudy,
     HeldKeys,
@@ -26,7 +26,7 @@ from fieldfare.client.custodian.key_agreement import (
 )
 from fieldfare.client.custodian.openings import OPENING_STATE, Openings
 from fieldfare.client.custodian.party import Party, check_company
-from fieldfare.client.custodian.peers import Peers, position_of
+from fieldfare.client.custodian.peers import Peers
 from fieldfare.client.custodian.ports import (
     DecisionLog,
     Inbox,
@@ -46,8 +46,10 @@ from fieldfare.client.custodian.release import (
     fresh_seed,
 )
 from fieldfare.client.ledger.budget import Position
+from fieldfare.client.ledger.kept_states import position_of
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.ledger.pending import check_set
+from fieldfare.client.ledger.run_states import LEDGER_STATE
 from fieldfare.client.records.encoding.id_sketch import IDS_CHANGED, IdSketch
 from fieldfare.client.sums.run_sums import RunSums
 from fieldfare.client.wire.frames import Committed, Described, Released

@@ -17,10 +17,11 @@ from typing import Any, Final
 
 import rfc8785
 
-from fieldfare.client.custodian.cosigning import HEAD_STATE, LEDGER_STATE
+from fieldfare.client.custodian.cosigning import HEAD_STATE
 from fieldfare.client.custodian.ports import DecisionLog, RunEvent
 from fieldfare.client.custodian.recomputation import FOLLOWED_STATE, OPENED_STATE, RUN_STATES
 from fieldfare.client.ledger.ledger import Ledger
+from fieldfare.client.ledger.run_states import LEDGER_STATE
 from fieldfare.shared.errors import PolicyRefusal, RefusalCode
 from fieldfare.shared.protocol.messages import RunOpening
 

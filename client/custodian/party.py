@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 
 from fieldfare.shared.errors import AccountingError, PolicyRefusal, ProtocolError, RefusalCode
 from fieldfare.shared.privacy.protection import Protection
-from fieldfare.shared.protocol.comparison import KnownKeys
+from fieldfare.shared.protocol.comparison import Company
 from fieldfare.shared.protocol.messages import (
     MessageBody,
     Opened,
@@ -27,28 +27,6 @@ from fieldfare.shared.terminal.texts import listed
 Body = TypeVar("Body", bound=MessageBody)
 
 _NAMED: Final = 5
-
-
-@dataclass(frozen=True)
-class Company:
-    """An institution's knowledge of the others' keys, and the limits that it sets.
-
-    Attributes:
-        known: compared keys, and what members say; by default nobody's key is known.
-        minimum_tolerance: colluders that a sum must withstand beside unverified keys.
-        epsilon_if_masks_fail: most that may remain if every mask failed; None: 4 times epsilon.
-    """
-
-    known: KnownKeys = field(default_factory=KnownKeys)
-    minimum_tolerance: int = 1
-    epsilon_if_masks_fail: float | None = None
-
-    def unverified(
-        self, roster: Roster, participants: Collection[str], own: str, tolerance: int
-    ) -> tuple[str, ...]:
-        """Return the participants whose keys this institution has not verified, sorted."""
-        verified = self.known.verified(roster, own, tolerance)
-        return tuple(sorted(set(participants) - verified))
 
 
 def masks_fail_limit(own: float | None, plan: Plan) -> float:

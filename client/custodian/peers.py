@@ -8,76 +8,35 @@ copy of this home may have answered it. A signed reply of its own that its ledge
 The last signed reply that anybody showed: which position of the ledger it proves.
 """
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
-from pydantic import ValidationError
-
-from fieldfare.client.custodian.cosigning import LEDGER_STATE
 from fieldfare.client.custodian.party import Party
 from fieldfare.client.custodian.ports import DecisionLog, RunEvent
 from fieldfare.client.ledger.budget import Debit, Position
+from fieldfare.client.ledger.kept_states import (
+    SHOWN_REPLY,
+    _position_in,
+    position_of,
+    shown_position,
+)
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.ledger.peers import Fork, PeerClaim, PeerRows
+from fieldfare.client.ledger.run_states import LEDGER_STATE
 from fieldfare.shared.errors import LedgerError, ProtocolError
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.privacy.sides import SideCosts
 from fieldfare.shared.protocol.messages import (
     KeyOffer,
     LastSum,
-    Reply,
     Request,
-    read_unverified,
 )
 from fieldfare.shared.protocol.plan import SIDES, Plan
 from fieldfare.shared.protocol.remembered import Remembered, room_for
 from fieldfare.shared.run.remembered_check import ListedInOffers, names, signed_reply
 
-SHOWN_REPLY: Final = ":shown-reply"  # no request can name these: ids hold no colon
 LEFT: Final = ":left"  # its last answer was signed
-
-
-def position_of(reply: Reply) -> Position:
-    """Return where the ledger stood when it gave this reply."""
-    return Position(
-        sequence=reply.ledger_sequence,
-        head=reply.ledger_head,
-        cumulative=reply.cumulative,
-        epoch=reply.epoch,
-        debited=reply.debited,
-    )
-
-
-def shown_position(content: bytes | None) -> Position | None:
-    """Return the position in a signed reply that a custodian kept.
-
-    It checked the signature when it was shown: under a key that may have been replaced since.
-
-    Raises:
-        LedgerError: it is damaged.
-    """
-    return None if content is None else _position_in(content)
-
-
-@lru_cache(maxsize=512)  # of each peer of some hundred the newest, which is read at every step
-def _position_in(content: bytes) -> Position:
-    try:
-        return position_of(read_unverified(content, Reply))  # mostly read before
-    except ProtocolError:
-        return _old_position(content)
-
-
-def _old_position(content: bytes) -> Position:
-    """Return the position in a reply from before there were sides: every debit raised the total."""
-    try:
-        body = json.loads(content)["body"]
-        reply = Reply.model_validate_json(json.dumps({"debited": body["cumulative"]} | body))
-    except (ValidationError, ValueError, KeyError, TypeError):
-        raise LedgerError("expected a signed reply that was shown, found a damaged one") from None
-    return position_of(reply)
 
 
 @dataclass(frozen=True)

@@ -6,21 +6,27 @@ under a nonce that is fresh with its start, every member that a roster of its ho
 names (docs/protocol.md, "What every member remembers").
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal, TypeVar
+from typing import Final
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from fieldfare.client.custodian.cosigning import LEDGER_STATE
 from fieldfare.client.custodian.openings import OPENING_STATE
 from fieldfare.client.custodian.party import Party
-from fieldfare.client.custodian.peers import Peers, peer_claim, position_of
+from fieldfare.client.custodian.peers import Peers, peer_claim
 from fieldfare.client.custodian.ports import RunEvent
 from fieldfare.client.ledger.budget import Position
+from fieldfare.client.ledger.kept_states import (
+    DECISION_STATE,
+    RECALL_STATE,
+    RecallStanding,
+    decision_in,
+    position_of,
+    standing_in,
+)
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.ledger.peers import PeerClaim, PeerRows
-from fieldfare.shared.errors import LedgerError, PolicyRefusal, ProtocolError, RefusalCode
+from fieldfare.client.ledger.run_states import LEDGER_STATE
+from fieldfare.shared.errors import PolicyRefusal, ProtocolError, RefusalCode
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import Request, RunOpening, open_envelope, read_unverified
 from fieldfare.shared.protocol.plan import Plan
@@ -31,97 +37,13 @@ from fieldfare.shared.protocol.remembered import (
     Remembered,
     room_beside,
 )
-from fieldfare.shared.protocol.roster import COORDINATOR, Hex32, InstitutionId, Roster
+from fieldfare.shared.protocol.roster import COORDINATOR, Roster
 from fieldfare.shared.protocol.signed_files import open_roster
 from fieldfare.shared.run.remembered_check import names, signed_reply
 from fieldfare.shared.run.request_check import check_answerable
 
-RECALL_STATE: Final = ":recall"  # no request can name these: ids hold no colon
-DECISION_STATE: Final = ":recall-decision"
 VOUCHED_STATE: Final = ":vouched"  # where the witness elsewhere lies that began with this ledger
 ANYWHERE: Final = b"*"  # of a ledger that an earlier version wrote: where it is found first
-
-
-T = TypeVar("T", bound="_State")
-
-
-class _State(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    format: Literal[1] = 1
-
-
-class RecallStanding(_State):
-    """Whom this start asked and who has answered, for people here.
-
-    Attributes:
-        boot: of the start.
-        asked: every member that has to answer.
-        heard: who did.
-        settled: whether that start needs nobody more.
-    """
-
-    boot: Hex32
-    asked: tuple[InstitutionId, ...]
-    heard: tuple[InstitutionId, ...] = ()
-    settled: bool = False
-
-    @property
-    def missing(self) -> tuple[str, ...]:
-        """Who has not answered."""
-        return tuple(name for name in self.asked if name not in self.heard)
-
-
-class RecallDecision(_State):
-    """What a person here decided about members that do not answer, for one start.
-
-    Attributes:
-        boot: of the start.
-        silent: whose memory this start does without; all that the limits allowed is debited.
-        honest: h: no study since the backup had fewer honest institutions than this in a run; 0:
-            nobody said so.
-    """
-
-    boot: Hex32
-    silent: tuple[InstitutionId, ...] = ()
-    honest: int = 0
-
-    def allows(self, missing: Iterable[str]) -> bool:
-        """Tell whether an opening may go on without these members.
-
-        A run with h honest institutions has h - 1 beside this one, so of h - 2 silent ones and
-        these at least one has answered.
-        """
-        left = set(missing) - set(self.silent)
-        return not left or len(left) <= self.honest - 2
-
-
-def standing_in(content: bytes | None) -> RecallStanding | None:
-    """Return whom the last start asked; None where it asked nobody.
-
-    Raises:
-        LedgerError: it is damaged.
-    """
-    return None if content is None else _parsed(RecallStanding, content)
-
-
-def decision_in(content: bytes | None, boot: str) -> RecallDecision:
-    """Return what a person decided for a start; nothing where it was for another.
-
-    Raises:
-        LedgerError: it is damaged.
-    """
-    found = None if content is None else _parsed(RecallDecision, content)
-    return found if found is not None and found.boot == boot else RecallDecision(boot=boot)
-
-
-def _parsed(kind: type[T], content: bytes) -> T:
-    try:
-        return kind.model_validate_json(content)
-    except ValidationError:
-        raise LedgerError(
-            "expected the state of a recall, found a damaged one: restore the newest copy"
-        ) from None
 
 
 @dataclass(frozen=True)

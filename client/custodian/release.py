@@ -45,10 +45,11 @@ from fieldfare.client.custodian.admission import (
 )
 from fieldfare.client.custodian.key_agreement import HeldKeys
 from fieldfare.client.custodian.party import Party
-from fieldfare.client.custodian.peers import Peers, SignedReply, position_of
+from fieldfare.client.custodian.peers import Peers, SignedReply
 from fieldfare.client.custodian.ports import DecisionLog, NoLog
 from fieldfare.client.custodian.recomputation import REHEARSED_STATE, Recomputation
 from fieldfare.client.ledger.budget import Debit, Portion, Position, StoredReply
+from fieldfare.client.ledger.kept_states import position_of
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.ledger.peers import PeerRows
 from fieldfare.client.ledger.pending import NO_SPLIT, Pending, Split

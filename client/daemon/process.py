@@ -33,7 +33,7 @@ from fieldfare.client.home.settings import (
     admin_socket_path,
     custodian_socket_path,
 )
-from fieldfare.client.institution.open import Institution
+from fieldfare.client.institution.institution import Institution
 from fieldfare.client.journal.entries import Event
 from fieldfare.client.wire import admin_pb2 as pb
 from fieldfare.client.wire.administration import ADMIN_SERVICE, LARGEST_ADMIN_FRAME

@@ -42,15 +42,17 @@ from fieldfare.client.daemon.status import (
 from fieldfare.client.home.keys import public_identity
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.studies import State, kept_ids, read_decision, stamp
-from fieldfare.client.institution.open import (
+from fieldfare.client.institution.institution import (
     Clock,
-    Custody,
     Institution,
+    open_institution,
+    open_journal,
+)
+from fieldfare.client.institution.open import (
+    Custody,
     LoadedSums,
     Loader,
     open_custody,
-    open_institution,
-    open_journal,
     records_loader,
 )
 from fieldfare.client.journal.decisions import CUSTODIAN, JournalDecisions, Tally

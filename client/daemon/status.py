@@ -8,7 +8,7 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict
 
 from fieldfare.client.home.studies import stamp
-from fieldfare.client.journal.decisions import LastRelease
+from fieldfare.client.journal.releases import LastRelease
 from fieldfare.client.ledger.budget import WINDOW, Limits
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.shared.canonical import canonical_bytes

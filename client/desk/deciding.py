@@ -20,15 +20,14 @@ from fieldfare.client.desk.reading import study_told
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import load_settings
 from fieldfare.client.home.studies import KeptStudy, Told, find_id, kept_study
-from fieldfare.client.institution.open import (
+from fieldfare.client.institution.institution import (
     Institution,
     ledger_of,
-    open_custody,
     open_institution,
     open_journal,
-    records_loader,
 )
-from fieldfare.client.institution.restoring import check_not_behind
+from fieldfare.client.institution.ledger_checks import check_not_behind
+from fieldfare.client.institution.open import open_custody, records_loader
 from fieldfare.client.journal.entries import MAX_SENTENCE, Event, printable
 from fieldfare.client.journal.journal import Journal
 from fieldfare.client.policy.explained import Allowing, allowing_columns

@@ -37,7 +37,7 @@ from fieldfare.client.home.models import (
     read_joining,
 )
 from fieldfare.client.home.studies import kept_study
-from fieldfare.client.institution.open import Institution, open_institution
+from fieldfare.client.institution.institution import Institution, open_institution
 from fieldfare.client.records.drift import Drift, DriftWord, drift
 from fieldfare.client.records.health import (
     ColumnProfile,

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from fieldfare.client.alerts.alert_queue import casework_of, collect
-from fieldfare.client.alerts.casework import TERMS, Casework
+from fieldfare.client.alerts.alert_queue import collect
+from fieldfare.client.alerts.casework import TERMS, Casework, casework_of
 from fieldfare.client.desk.calls import BUDGET, CHECK, DECIDE, LOG, STUDIES, STUDY
 from fieldfare.client.desk.deciding import StudyDesk
 from fieldfare.client.desk.model_reading import model_lines

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from fieldfare.client.approvals.approval import ENDED, ApprovalStatus
+from fieldfare.client.approvals.approval_status import ENDED, ApprovalStatus
 from fieldfare.client.approvals.review_words import (
     PAGE,
     SUM_TITLES,
@@ -37,10 +37,9 @@ from fieldfare.client.desk.calls import (
     StudyTold,
     TopicTold,
 )
-from fieldfare.client.home.layout import Home
+from fieldfare.client.home.layout import NODE_FILE, Home
 from fieldfare.client.home.settings import load_settings
 from fieldfare.client.home.studies import State
-from fieldfare.client.institution.initial_setup import NODE_FILE
 from fieldfare.client.journal.entries import CASEWORK, Event, JournalEntry
 from fieldfare.client.journal.journal import newest
 from fieldfare.client.oversight.budget_outlook import BudgetOutlook, MonthAhead, budget_at

@@ -29,6 +29,7 @@ DELIVERY_FILE: Final = "delivery.signed"  # of a model that arrived; its folder 
 # The node's user reaches the socket through its group (docs/design.md, "Processes and zones").
 RUN_FOLDER: Final = 0o750
 BY_GROUP_AND_OTHERS: Final = 0o027  # of run/: the group may not write, others nothing
+NODE_FILE: Final = "node.toml"
 
 
 @dataclass(frozen=True)

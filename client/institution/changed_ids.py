@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from fieldfare.client.home.keys import load_holdout_key
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.studies import State, kept_ids, kept_study, read_decision
-from fieldfare.client.institution.open import Institution, Loader, open_journal
-from fieldfare.client.institution.restoring import check_not_behind, open_ledger
+from fieldfare.client.institution.institution import Institution, open_journal
+from fieldfare.client.institution.ledger_checks import check_not_behind, open_ledger
+from fieldfare.client.institution.open import Loader
 from fieldfare.client.journal.entries import Event
 from fieldfare.client.ledger.chain import Statement
 from fieldfare.client.ledger.ledger import Ledger

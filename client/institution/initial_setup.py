@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tomlkit.exceptions import TOMLKitError
 
 from fieldfare.client.home.keys import create_keys, node_public_line
-from fieldfare.client.home.layout import Home
+from fieldfare.client.home.layout import NODE_FILE, Home
 from fieldfare.client.home.settings import settings_text
 from fieldfare.client.node.settings import NodeSettings
 from fieldfare.client.policy.explained import policy_text
@@ -72,7 +72,6 @@ def create_institution(
 
 # -- joining --------------------------------------------------------------------------------------
 
-NODE_FILE: Final = "node.toml"
 AUTHORITY_FILE: Final = "authority.pem"
 ENROLMENT_SUFFIX: Final = ".enrolment"  # after the id: files of several do not collide
 

@@ -5,31 +5,18 @@ Each decision is written into the institution's log as well.
 
 from collections.abc import Sequence
 
-from fieldfare.client.custodian.cosigning import LEDGER_STATE
 from fieldfare.client.custodian.peers import LEFT, Peers
 from fieldfare.client.custodian.ports import NoLog
-from fieldfare.client.custodian.recall import (
-    DECISION_STATE,
-    VOUCHED_STATE,
-    Recall,
-    RecallDecision,
-    RecallStanding,
-)
+from fieldfare.client.custodian.recall import VOUCHED_STATE, Recall
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import load_settings
-from fieldfare.client.institution.open import (
-    Institution,
-    ledger_of,
-    open_institution_ledger,
-    party_of,
-)
-from fieldfare.client.institution.restoring import (
-    check_not_behind,
-    log_statement,
-    open_ledger,
-    recall_of,
-)
+from fieldfare.client.institution.institution import Institution, ledger_of
+from fieldfare.client.institution.ledger_checks import check_not_behind, open_ledger, recall_of
+from fieldfare.client.institution.open import open_institution_ledger, party_of
+from fieldfare.client.institution.restoring import log_statement
 from fieldfare.client.journal.journal import Journal
+from fieldfare.client.ledger.kept_states import DECISION_STATE, RecallDecision, RecallStanding
+from fieldfare.client.ledger.run_states import LEDGER_STATE
 from fieldfare.client.policy.policy import limits, load_policy
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.system.clock import utc_now

@@ -10,7 +10,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from datetime import datetime
 from threading import RLock
 from typing import Final
@@ -18,8 +18,8 @@ from typing import Final
 from fieldfare.client.custodian.ports import DecisionLog, RunEvent, Term
 from fieldfare.client.journal.entries import MAX_SENTENCE, Event, Value, printable
 from fieldfare.client.journal.journal import Journal
+from fieldfare.client.journal.releases import LastRelease
 from fieldfare.client.ledger.budget import Position
-from fieldfare.client.ledger.chain import read_position
 from fieldfare.shared.errors import LedgerError, RefusalCode
 from fieldfare.shared.flood import Flood, Withheld
 from fieldfare.shared.protocol.messages import Request
@@ -184,31 +184,7 @@ def _place(request: Request) -> dict[str, Value]:
     }
 
 
-def last_release(journal: Journal) -> Position | None:
-    """Return how far in the ledger this log knows of a release; None where it says of none.
-
-    Raises:
-        LedgerError: the log cannot be read.
-    """
-    entry = journal.last_release()
-    if entry is None:
-        return None
-    names = [field.name for field in fields(Position)]
-    return read_position({name: entry.details[name] for name in names if name in entry.details})
-
-
 # -- tally ----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class LastRelease:
-    """The newest answer that left; a repeat of it counts too."""
-
-    time: datetime
-    study: str
-    run: str
-    kind: str
-    step: int
 
 
 class Tally:

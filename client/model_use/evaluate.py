@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fieldfare.client.alerts.alert_queue import listed_members
 from fieldfare.client.home.keys import load_holdout_key
-from fieldfare.client.institution.open import Institution
+from fieldfare.client.institution.institution import Institution
 from fieldfare.client.joining.own_customers import Kinds, OwnCustomers, here
 from fieldfare.client.journal.entries import Event
 from fieldfare.client.journal.journal import Journal

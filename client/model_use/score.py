@@ -16,19 +16,13 @@ from typing import Final
 import numpy as np
 
 from fieldfare.client.alerts.alert import Alert, alert_id, alert_of
-from fieldfare.client.alerts.alert_queue import (
-    casework_of,
-    forget,
-    keys_of,
-    listed_members,
-    scoring_store,
-    tell,
-)
+from fieldfare.client.alerts.alert_queue import forget, keys_of, listed_members, scoring_store, tell
+from fieldfare.client.alerts.casework import casework_of
 from fieldfare.client.alerts.entries import statements
 from fieldfare.client.alerts.store import AlertStore
 from fieldfare.client.home.keys import load_holdout_key
 from fieldfare.client.home.settings import HomeSettings
-from fieldfare.client.institution.open import Institution, open_institution, open_journal
+from fieldfare.client.institution.institution import Institution, open_institution, open_journal
 from fieldfare.client.journal.entries import MAX_SENTENCE, Event, printable
 from fieldfare.client.journal.journal import Journal
 from fieldfare.client.model_use.usable import UsableModel, as_tuned, usable_model

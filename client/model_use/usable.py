@@ -21,7 +21,7 @@ from fieldfare.client.home.models import (
     model_provenance,
 )
 from fieldfare.client.home.studies import kept_study
-from fieldfare.client.institution.open import Institution
+from fieldfare.client.institution.institution import Institution
 from fieldfare.client.own_model.forest import MOST_VALUE, Forest, Tree
 from fieldfare.client.own_model.tuning import FittingKind, Tuned
 from fieldfare.shared.errors import ProtocolError, UsageError

@@ -8,12 +8,12 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Final
 
-from fieldfare.client.approvals.approval import promised_now
+from fieldfare.client.approvals.approval_status import promised_now
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import load_settings
 from fieldfare.client.home.studies import kept_ids, kept_studies
-from fieldfare.client.institution.open import open_institution
-from fieldfare.client.institution.restoring import check_not_behind, open_ledger
+from fieldfare.client.institution.institution import open_institution
+from fieldfare.client.institution.ledger_checks import check_not_behind, open_ledger
 from fieldfare.client.ledger.freeing import next_freed, worth
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.oversight.ledger_report import (

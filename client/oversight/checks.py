@@ -14,8 +14,8 @@ from typing import Final
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from fieldfare.client.alerts.alert_queue import casework_of
-from fieldfare.client.approvals.approval import ApprovalStatus, approval_status
+from fieldfare.client.alerts.casework import casework_of
+from fieldfare.client.approvals.approval_status import ApprovalStatus, approval_status
 from fieldfare.client.daemon.admin_client import custodian_status
 from fieldfare.client.daemon.status import StudyNow
 from fieldfare.client.home.keys import (
@@ -35,7 +35,7 @@ from fieldfare.client.home.settings import (
     witness_path,
 )
 from fieldfare.client.home.studies import KeptStudy, kept_studies
-from fieldfare.client.institution.restoring import check_not_behind, open_ledger, recall_of
+from fieldfare.client.institution.ledger_checks import check_not_behind, open_ledger, recall_of
 from fieldfare.client.journal.entries import Event
 from fieldfare.client.journal.journal import read
 from fieldfare.client.ledger.ledger import Ledger

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from fieldfare.client.approvals.approval import ApprovalStatus, approval_status
+from fieldfare.client.approvals.approval_status import ApprovalStatus, approval_status
 from fieldfare.client.custodian.custodian import opened_runs
 from fieldfare.client.daemon.admin_client import custodian_status
 from fieldfare.client.daemon.status import CustodianStatus
@@ -17,7 +17,7 @@ from fieldfare.client.home.layout import Home
 from fieldfare.client.home.roster import pinned_roster
 from fieldfare.client.home.settings import HomeSettings, admin_socket_path, load_settings
 from fieldfare.client.home.studies import kept_studies
-from fieldfare.client.institution.restoring import check_not_behind, open_ledger
+from fieldfare.client.institution.ledger_checks import check_not_behind, open_ledger
 from fieldfare.client.journal.entries import Mark
 from fieldfare.client.journal.journal import verify
 from fieldfare.client.ledger.ledger import Ledger

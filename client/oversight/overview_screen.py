@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from fieldfare.client.approvals.approval import ApprovalStatus
+from fieldfare.client.approvals.approval_status import ApprovalStatus
 from fieldfare.client.daemon.status import CustodianStatus
 from fieldfare.client.node.state import LinkState
 from fieldfare.client.oversight.ledger_report import LedgerReport, LimitUse, spent_bar

@@ -18,7 +18,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
-from fieldfare.client.custodian.recall import RecallDecision, RecallStanding
+from fieldfare.client.ledger.kept_states import RecallDecision, RecallStanding
 from fieldfare.client.oversight.ledger_report import LimitUse
 from fieldfare.client.policy.explained import warnings
 from fieldfare.client.policy.policy import Policy

@@ -18,8 +18,8 @@ from fieldfare.client.home.models import (
     model_provenance,
 )
 from fieldfare.client.home.studies import KeptStudy, kept_studies
-from fieldfare.client.institution.open import Institution, open_institution, open_journal
-from fieldfare.client.institution.restoring import open_ledger
+from fieldfare.client.institution.institution import Institution, open_institution, open_journal
+from fieldfare.client.institution.ledger_checks import open_ledger
 from fieldfare.client.journal.entries import Event
 from fieldfare.client.ledger.budget import WINDOW, LedgerEntry
 from fieldfare.client.ledger.chain import EVERY_STUDY, Statement, StatementKind

@@ -23,7 +23,7 @@ from fieldfare.client.home.models import (
     redraw_page,
 )
 from fieldfare.client.home.roster import OfferedRoster, online_keys, pinned_ever, two_stories
-from fieldfare.client.institution.open import Institution
+from fieldfare.client.institution.institution import Institution
 from fieldfare.client.ledger.budget import LedgerEntry, StoredReply
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.oversight.stories import TwoStoriesError, check_one_story

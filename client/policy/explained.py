@@ -14,17 +14,14 @@ import tomlkit
 
 from fieldfare.client.journal.entries import printable
 from fieldfare.client.ledger.budget import from_picomu2
-from fieldfare.client.policy.policy import (
-    EVERY_COLUMN,
-    Policy,
+from fieldfare.client.policy.objections import (
     PolicyViolation,
     allows,
-    limits,
     objections,
     package_objections,
     study_columns,
-    study_limit,
 )
+from fieldfare.client.policy.policy import EVERY_COLUMN, Policy, limits, study_limit
 from fieldfare.shared.harm_rules import is_protected
 from fieldfare.shared.privacy.discrete_noise import XI_LIMIT
 from fieldfare.shared.privacy.gaussian import delta_for, epsilon_for

@@ -29,18 +29,13 @@ from fieldfare.client.home.layout import Home
 from fieldfare.client.home.roster import pin_roster
 from fieldfare.client.home.studies import stamp
 from fieldfare.client.institution.initial_setup import create_institution
-from fieldfare.client.institution.open import (
-    Custody,
-    LoadedSums,
-    open_custody,
-    open_institution,
-    open_journal,
-)
+from fieldfare.client.institution.institution import open_institution, open_journal
+from fieldfare.client.institution.open import Custody, LoadedSums, open_custody
 from fieldfare.client.journal.entries import Event
 from fieldfare.client.model_use.score import Sources, score
 from fieldfare.client.model_use.usable import TunedModel, as_tuned, keep_tuned, usable_model
 from fieldfare.client.own_model.tuning import Tuned
-from fieldfare.client.policy.policy import study_columns
+from fieldfare.client.policy.objections import study_columns
 from fieldfare.client.records.encoding.units import split_name
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.server.run.closing import compose

@@ -22,7 +22,7 @@ from flwr.app import Context, RecordDict
 from flwr.clientapp import ClientApp
 
 from fieldfare.client.custodian.custodian import Custodian
-from fieldfare.client.custodian.party import Company, Party
+from fieldfare.client.custodian.party import Party
 from fieldfare.client.ledger.budget import Limits
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.node.client_app import client_app
@@ -32,7 +32,7 @@ from fieldfare.server.run.server_app import Job, Outcome, server_app
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.privacy.samplers import ExactNoise, NoiseSource, SimulatedNoise
-from fieldfare.shared.protocol.comparison import KnownKeys
+from fieldfare.shared.protocol.comparison import Company, KnownKeys
 from fieldfare.shared.protocol.messages import IdentitySigner, NoSigner, Signer
 from fieldfare.shared.protocol.plan import Plan, plan_for
 from fieldfare.shared.protocol.roster import Member, Roster

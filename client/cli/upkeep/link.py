@@ -16,7 +16,7 @@ from fieldfare.client.home.link import (
     node_files,
 )
 from fieldfare.client.home.settings import load_settings
-from fieldfare.client.institution.open import open_journal
+from fieldfare.client.institution.institution import open_journal
 from fieldfare.client.journal.entries import Event
 from fieldfare.shared.advice import at_home
 from fieldfare.shared.system.addresses import split_address

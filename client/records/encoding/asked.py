@@ -15,18 +15,16 @@ from numpy.typing import NDArray
 
 from fieldfare.client.records.encoding.problems import INFINITE, NO_NUMBER, Place, Problems
 from fieldfare.client.records.encoding.values import LevelCodes
-from fieldfare.shared.features.features import CategoricalFeature, GroupColumn, NumericFeature
+from fieldfare.shared.features.features import CategoricalFeature, NumericFeature
 from fieldfare.shared.queries.columns import (
     Asked,
-    InstitutionColumn,
-    LabelColumn,
     MonthColumn,
     OpenColumn,
     SeveralColumn,
     holds_several,
 )
 from fieldfare.shared.queries.layout import MISSING_TEXT, packed
-from fieldfare.shared.queries.questions import columns_of
+from fieldfare.shared.study.asked_columns import asked_columns
 from fieldfare.shared.study.study import Study
 
 MONTH_CHARACTERS: Final = 7  # 2025-01
@@ -121,26 +119,6 @@ def unit_order(units: Iterable[str], *, key: bytes) -> NDArray[np.uint64]:
         state.update(unit.encode())
         digests += state.digest()
     return np.frombuffer(bytes(digests), dtype="<u8").astype(np.uint64)
-
-
-def asked_columns(study: Study) -> tuple[Asked, ...]:
-    """Return the columns that questions and groups read from records, each in order of names.
-
-    A group's is read as a category. Questions cannot name it: it is no column of the study.
-    """
-    named = {name for question in study.queries for name in columns_of(question)}
-    if study.allowance is not None:
-        named |= set(study.allowance.columns)
-    found = (study.asked_columns[name] for name in sorted(named))
-    asked = (c for c in found if not isinstance(c, InstitutionColumn | LabelColumn))
-    return (*asked, *map(_as_category, sorted(study.groups, key=lambda group: group.column)))
-
-
-def _as_category(group: GroupColumn) -> CategoricalFeature:
-    # Not validated: as the one thing that harm rule 4 is for, it may be a protected attribute.
-    return CategoricalFeature.model_construct(
-        kind="categorical", name=group.column, levels=group.levels
-    )
 
 
 class AskedReader:

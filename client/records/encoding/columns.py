@@ -11,7 +11,6 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from fieldfare.client.records.encoding.asked import asked_columns
 from fieldfare.client.records.encoding.problems import Effect, Place, Problems
 from fieldfare.client.records.sources.engine import Source
 from fieldfare.client.records.sources.mapping import ColumnMapping
@@ -38,6 +37,7 @@ from fieldfare.shared.features.features import (
     formula_of,
     names_linked,
 )
+from fieldfare.shared.study.asked_columns import asked_columns
 from fieldfare.shared.study.study import Study
 
 NO_NUMBER: Final = "CAST('nan' AS DOUBLE)"

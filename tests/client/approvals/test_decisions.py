@@ -24,16 +24,14 @@ from tests.support.homes.institutions import (
 from tests.support.system.packages import LISTED, MODEL, install
 
 from fieldfare.client.approvals.approval import (
-    ApprovalStatus,
-    approval_status,
     approve,
     check_before_records,
     receive,
     reject,
     resume,
-    spent_now,
     withdraw,
 )
+from fieldfare.client.approvals.approval_status import ApprovalStatus, approval_status, spent_now
 from fieldfare.client.approvals.review import SpentBudget
 from fieldfare.client.custodian.release import APPROVAL_STATE
 from fieldfare.client.home.keys import rotate_identity
@@ -48,12 +46,12 @@ from fieldfare.client.home.studies import (
     read_decision,
     write_decision,
 )
+from fieldfare.client.institution.institution import open_journal
 from fieldfare.client.institution.open import (
     Custody,
     LoadedSums,
     open_custody,
     open_institution_ledger,
-    open_journal,
     records_loader,
 )
 from fieldfare.client.journal.journal import Journal

@@ -16,12 +16,12 @@ from fieldfare.client.approvals.review import (
     roster_problems,
 )
 from fieldfare.client.approvals.review_screen import show_review
-from fieldfare.client.custodian.party import Company
 from fieldfare.client.ledger.freeing import Freed
 from fieldfare.client.policy.policy import Policy, limits, load_policy
 from fieldfare.shared.privacy.discrete_noise import XI_LIMIT
 from fieldfare.shared.privacy.gaussian import epsilon_for
 from fieldfare.shared.privacy.sides import SideCosts
+from fieldfare.shared.protocol.comparison import Company
 from fieldfare.shared.protocol.identity import fingerprint
 from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.protocol.plan import plan_for

@@ -9,11 +9,11 @@ import pytest
 from tests.support.homes.institutions import home_study
 from tests.support.system.postgres import running_postgres
 
-from fieldfare.client.custodian.cosigning import LEDGER_STATE
 from fieldfare.client.custodian.recall import VOUCHED_STATE
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import load_settings
-from fieldfare.client.institution.restoring import open_ledger
+from fieldfare.client.institution.ledger_checks import open_ledger
+from fieldfare.client.ledger.run_states import LEDGER_STATE
 from fieldfare.client.policy.policy import load_policy
 from fieldfare.client.records.load import read_sources
 from fieldfare.shared.cli.root import run

@@ -11,7 +11,7 @@ from fieldfare.client.daemon.status import (
     ledger_now,
     release_now,
 )
-from fieldfare.client.journal.decisions import LastRelease
+from fieldfare.client.journal.releases import LastRelease
 from fieldfare.client.ledger.budget import Limits
 from fieldfare.client.ledger.ledger import Ledger
 

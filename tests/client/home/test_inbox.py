@@ -34,7 +34,8 @@ from fieldfare.client.home.models import (
     model_provenance,
 )
 from fieldfare.client.home.studies import State, Told, keep_study, kept_ids, read_decision
-from fieldfare.client.institution.open import open_institution, open_institution_ledger
+from fieldfare.client.institution.institution import open_institution
+from fieldfare.client.institution.open import open_institution_ledger
 from fieldfare.client.journal.journal import Journal
 from fieldfare.server.run.closing import ComposedDelivery
 from fieldfare.shared.canonical import bytes_hash

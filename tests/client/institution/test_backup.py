@@ -22,7 +22,7 @@ from tests.support.homes.institutions import (
 )
 from tests.support.homes.runs import finished_run
 
-from fieldfare.client.approvals.approval import ApprovalStatus
+from fieldfare.client.approvals.approval_status import ApprovalStatus
 from fieldfare.client.approvals.standing import standing_studies
 from fieldfare.client.home.files import INSTITUTION_FILES
 from fieldfare.client.home.keys import former_identities, public_identity
@@ -30,9 +30,10 @@ from fieldfare.client.home.layout import Home
 from fieldfare.client.home.roster import pin_roster
 from fieldfare.client.institution import backing_up, restored_home
 from fieldfare.client.institution.backing_up import back_up, take_recovery_key
-from fieldfare.client.institution.open import open_custody, open_institution
+from fieldfare.client.institution.institution import open_institution
+from fieldfare.client.institution.ledger_checks import open_ledger
+from fieldfare.client.institution.open import open_custody
 from fieldfare.client.institution.restored_home import RestoreTerms, rehearse, restore
-from fieldfare.client.institution.restoring import open_ledger
 from fieldfare.client.journal.entries import Event
 from fieldfare.client.journal.journal import compare_heads, read, read_heads
 from fieldfare.client.oversight.study_evidence import study_evidence

@@ -16,10 +16,10 @@ from tests.support.homes.institutions import (
 )
 
 from fieldfare.client.home.keys import rotate_identity
+from fieldfare.client.institution.institution import open_institution
 from fieldfare.client.institution.open import (
     Custody,
     open_custody,
-    open_institution,
     open_institution_ledger,
     records_loader,
 )

@@ -5,10 +5,9 @@ from tests.support.homes.coordinators import an_authority
 from tests.support.homes.papers import key_called
 
 from fieldfare.client.home.keys import load_identity, node_public_line, public_identity
-from fieldfare.client.home.layout import Home
+from fieldfare.client.home.layout import NODE_FILE, Home
 from fieldfare.client.institution.initial_setup import (
     AUTHORITY_FILE,
-    NODE_FILE,
     check_pinned,
     enrolment_for,
     pin_coordinator,

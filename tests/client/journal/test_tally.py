@@ -7,7 +7,8 @@ from typing import Any, Final
 import pytest
 
 from fieldfare.client.custodian.ports import NoLog
-from fieldfare.client.journal.decisions import LastRelease, Tally
+from fieldfare.client.journal.decisions import Tally
+from fieldfare.client.journal.releases import LastRelease
 from fieldfare.client.ledger.budget import Position
 from fieldfare.shared.errors import LedgerError, RefusalCode
 from fieldfare.shared.protocol.messages import ReleaseKind

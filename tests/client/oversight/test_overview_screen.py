@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pytest
 
-from fieldfare.client.approvals.approval import ApprovalStatus
+from fieldfare.client.approvals.approval_status import ApprovalStatus
 from fieldfare.client.daemon.status import CustodianStatus, ReleaseNow, StudyNow
 from fieldfare.client.journal.entries import Mark
 from fieldfare.client.ledger.budget import Position, to_picomu2

@@ -12,13 +12,12 @@ from tests.support.system.packages import LISTED, MODEL, MODULE, PACKAGE, instal
 
 from fieldfare.client.home.layout import Home
 from fieldfare.client.policy.explained import policy_text
+from fieldfare.client.policy.objections import objections, study_columns
 from fieldfare.client.policy.policy import (
     Policy,
     limits,
     load_policy,
-    objections,
     pinned_coordinator,
-    study_columns,
     study_limit,
 )
 from fieldfare.shared.cli.root import run

@@ -4,7 +4,8 @@ import pytest
 from tests.support.homes.institutions import home_study
 
 from fieldfare.client.policy.explained import Allowing, allowing, policy_text
-from fieldfare.client.policy.policy import Policy, objections
+from fieldfare.client.policy.objections import objections
+from fieldfare.client.policy.policy import Policy
 from fieldfare.shared.errors import StudyError
 from fieldfare.shared.protocol.plan import Plan, plan_for
 from fieldfare.shared.study.toml import parse_toml

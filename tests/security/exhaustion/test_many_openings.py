@@ -12,7 +12,7 @@ from typing import Any, Final
 import pytest
 from tests.support.federations.bench import Bench, MakeBench, make_study
 
-from fieldfare.client.custodian.cosigning import HEAD_STATE, LEDGER_STATE
+from fieldfare.client.custodian.cosigning import HEAD_STATE
 from fieldfare.client.custodian.key_agreement import MOST_AGREED
 from fieldfare.client.custodian.openings import (
     DAY_SECONDS,
@@ -26,6 +26,7 @@ from fieldfare.client.custodian.ports import NoLog, RunEvent
 from fieldfare.client.custodian.recomputation import FOLLOWED_STATE
 from fieldfare.client.ledger.budget import Limits
 from fieldfare.client.ledger.ledger import Ledger
+from fieldfare.client.ledger.run_states import LEDGER_STATE
 from fieldfare.shared.errors import PolicyRefusal, RefusalCode
 from fieldfare.shared.protocol.messages import ReleaseKind
 

@@ -21,8 +21,9 @@ from tests.support.homes.runs import finished_run
 
 from fieldfare.client.home.keys import load_identity, public_identity
 from fieldfare.client.home.layout import Home
+from fieldfare.client.institution.ledger_checks import open_ledger
 from fieldfare.client.institution.open import open_custody
-from fieldfare.client.institution.restoring import accept_restore, open_ledger
+from fieldfare.client.institution.restoring import accept_restore
 from fieldfare.client.journal.entries import Event
 from fieldfare.client.journal.journal import (
     Journal,

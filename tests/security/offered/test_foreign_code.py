@@ -19,8 +19,9 @@ from tests.support.homes.institutions import (
 )
 from tests.support.system.packages import CODE, LISTED, MODEL, PACKAGE, install
 
-from fieldfare.client.approvals.approval import approve, check_before_records, spent_now
-from fieldfare.client.institution.open import open_institution
+from fieldfare.client.approvals.approval import approve, check_before_records
+from fieldfare.client.approvals.approval_status import spent_now
+from fieldfare.client.institution.institution import open_institution
 from fieldfare.client.records.load import check_records
 from fieldfare.client.records.settings import tables_of
 from fieldfare.client.wire.frames import Described

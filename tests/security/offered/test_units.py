@@ -31,12 +31,8 @@ from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import load_settings
 from fieldfare.client.home.studies import KeptStudy, keep_study, kept_study
-from fieldfare.client.institution.open import (
-    ledger_of,
-    open_custody,
-    open_journal,
-    records_loader,
-)
+from fieldfare.client.institution.institution import ledger_of, open_journal
+from fieldfare.client.institution.open import open_custody, records_loader
 from fieldfare.client.institution.restoring import split_off
 from fieldfare.client.ledger.chain import Statement
 from fieldfare.client.ledger.ledger import Ledger

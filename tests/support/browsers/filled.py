@@ -34,7 +34,8 @@ from fieldfare.server.console.runs import answers_page
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.store.rows import RunRow, RunStatus
 from fieldfare.server.store.store import RunStore
-from fieldfare.server.studies.proposals import proposals, propose
+from fieldfare.server.studies.proposals import proposals
+from fieldfare.server.studies.proposing import propose
 from fieldfare.shared.console.frame import FORM_TOKEN, Page
 from fieldfare.shared.console.rights import ConsoleRole
 from fieldfare.shared.system.clock import utc_now

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 from tests.support.system.ports import free_ports
 
 from fieldfare.client.home.layout import Home
+from fieldfare.client.institution.ledger_checks import open_ledger
 from fieldfare.client.institution.recalling import begin_witnessed
-from fieldfare.client.institution.restoring import open_ledger
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.store.rows import RunRow, RunStatus
 from fieldfare.simulations.testbed.testbed import COORDINATOR, Bed

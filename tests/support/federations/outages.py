@@ -11,7 +11,7 @@ from tests.support.federations.beds import STUDY, UNITS, check_whole
 from tests.support.system.processes import alive, command_line, tree, until
 
 from fieldfare.client.home.layout import Home
-from fieldfare.client.institution.restoring import open_ledger
+from fieldfare.client.institution.ledger_checks import open_ledger
 from fieldfare.server.store.rows import RunRow
 from fieldfare.simulations.testbed.testbed import COORDINATOR, Bed
 

@@ -17,7 +17,7 @@ from fieldfare.server.desk.process import desk_lines, desk_place
 from fieldfare.server.home.initial_setup import keep_bundle
 from fieldfare.server.store.rows import RunRow, RunStatus
 from fieldfare.server.studies.open_coordinator import OpenCoordinator
-from fieldfare.server.studies.proposals import propose
+from fieldfare.server.studies.proposing import propose
 from fieldfare.shared.desk.answering import Desk, serving_desk
 from fieldfare.shared.system.clock import utc_now
 

@@ -20,14 +20,8 @@ from fieldfare.client.home.layout import Home
 from fieldfare.client.home.roster import pin_roster
 from fieldfare.client.home.studies import KeptStudy
 from fieldfare.client.institution.initial_setup import create_institution
-from fieldfare.client.institution.open import (
-    Custody,
-    Institution,
-    LoadedSums,
-    open_custody,
-    open_institution,
-    records_loader,
-)
+from fieldfare.client.institution.institution import Institution, open_institution
+from fieldfare.client.institution.open import Custody, LoadedSums, open_custody, records_loader
 from fieldfare.client.journal.journal import Journal
 from fieldfare.client.ledger.budget import Debit
 from fieldfare.client.ledger.pending import Split

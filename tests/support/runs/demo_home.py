@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 from fieldfare.client.alerts.alert_queue import open_queue
 from fieldfare.client.alerts.store import Kept
 from fieldfare.client.home.layout import Home
-from fieldfare.client.institution.open import open_institution, open_institution_ledger
+from fieldfare.client.institution.institution import open_institution
+from fieldfare.client.institution.open import open_institution_ledger
 from fieldfare.client.model_use.usable import usable_model
 from fieldfare.shared.console.accounts import open_accounts
 from fieldfare.shared.finished_model.file import model_from_bytes

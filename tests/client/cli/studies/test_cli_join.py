@@ -10,10 +10,11 @@ from tests.support.homes.journals import logged
 from tests.support.homes.papers import key_called
 
 from fieldfare.client.home.keys import identity_fingerprint, public_identity
-from fieldfare.client.home.layout import Home
-from fieldfare.client.institution.initial_setup import AUTHORITY_FILE, NODE_FILE
+from fieldfare.client.home.layout import NODE_FILE, Home
+from fieldfare.client.institution.initial_setup import AUTHORITY_FILE
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.server.home.roster_key import load_roster_key, roster_public
+from fieldfare.server.home.public_keys import roster_public
+from fieldfare.server.home.roster_key import load_roster_key
 from fieldfare.server.members.publication import invite
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.protocol.identity import (

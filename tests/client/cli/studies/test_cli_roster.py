@@ -13,7 +13,7 @@ from fieldfare.client.home.comparisons import keep_compared, keep_vouching, read
 from fieldfare.client.home.keys import load_identity, rotate_identity
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.roster import first_multiplicity, pin_roster, pinned_ever, pinned_roster
-from fieldfare.client.institution.open import open_institution
+from fieldfare.client.institution.institution import open_institution
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.protocol.comparison import sign_vouching

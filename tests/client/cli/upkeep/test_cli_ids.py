@@ -16,8 +16,8 @@ from tests.support.homes.institutions import (
 from tests.support.homes.journals import logged_text
 
 from fieldfare.client.home.layout import Home
+from fieldfare.client.institution.ledger_checks import open_ledger
 from fieldfare.client.institution.open import open_custody
-from fieldfare.client.institution.restoring import open_ledger
 from fieldfare.shared.cli.root import run
 
 Capture = pytest.CaptureFixture[str]

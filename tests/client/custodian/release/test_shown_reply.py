@@ -1,6 +1,6 @@
 import pytest
 
-from fieldfare.client.custodian.peers import position_of, shown_position
+from fieldfare.client.ledger.kept_states import position_of, shown_position
 from fieldfare.shared.errors import LedgerError
 from fieldfare.shared.protocol.messages import NoSigner, Reply, sign_envelope
 
