@@ -112,6 +112,7 @@ def _selected(batch: Any, columns: Sequence[str]) -> Any:
 def _bytes_type(kind: Any) -> Any:
     """Return the type of the same values as bytes; None of what is no column of texts."""
     types = pa.types
+    kind = kind.storage_type if isinstance(kind, pa.JsonType) else kind
     if types.is_string(kind):
         return pa.binary()
     if types.is_large_string(kind):
@@ -140,7 +141,8 @@ def as_bytes(batch: Any) -> Any:
 
 
 def _viewed(column: Any) -> Any:
-    return column.view(_bytes_type(column.type))
+    plain = column.storage if isinstance(column.type, pa.JsonType) else column
+    return plain.view(_bytes_type(column.type))
 
 
 def readable(batch: Any) -> tuple[Any, Mask]:
@@ -156,6 +158,9 @@ def readable(batch: Any) -> tuple[Any, Mask]:
     arrays = [columns.get(place, one).filter(kept) for place, one in enumerate(batch.columns)]
     for place in columns:
         arrays[place] = arrays[place].cast(pa.large_string())
+        if isinstance(batch.schema.field(place).type, pa.JsonType):  # whose numbers have quotes
+            json = pa.json_(pa.large_string())
+            arrays[place] = pa.ExtensionArray.from_storage(json, arrays[place])
     return pa.RecordBatch.from_arrays(arrays, names=batch.schema.names), fits
 
 

@@ -131,7 +131,8 @@ class Source:
     def _read(self, feed: Feed, asked: _Asked, unread: list[UnreadLines] | None) -> Iterator[Any]:
         try:
             yield from _streamed(feed, *asked)
-        except (duckdb.Error, pa.ArrowException, OSError) as error:
+        # UnicodeError: the engine's own words about a text that is none, which repeat it.
+        except (duckdb.Error, pa.ArrowException, OSError, UnicodeError) as error:
             found = feed.finish() or unreadable(self.name, error)
             raise FailedRowsError(str(found)) if self.computed else found from None
         else:

@@ -4,6 +4,7 @@ import os
 import pwd
 import shutil
 import stat
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -124,7 +125,7 @@ def test_a_name_that_a_member_took_before_its_person_bars_nobody(
     casework: Casework, taken: str
 ) -> None:
     """The sticky folder lets nobody but the operator take it away again."""
-    made = {
+    made: dict[str, Callable[[], object]] = {
         "file": lambda: own(casework).write_text(act().model_dump_json() + "\n"),
         "folder": own(casework).mkdir,
         "link": lambda: own(casework).symlink_to("nowhere"),

@@ -86,6 +86,26 @@ def test_a_text_that_is_none_leaves_out_its_row_alone(
     assert unread == [UnreadLines(1, (odd + 1,), rows=True)]
 
 
+@pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
+@pytest.mark.parametrize("odd", [b'{"a": "\xff"}', b'{"a"', b""])
+def test_a_value_that_is_no_json_leaves_out_its_row_alone(
+    tmp_path: Path, suffix: str, odd: bytes
+) -> None:
+    """The engine ended at it with an error of Python's that no load expects."""
+
+    def table(values: list[bytes | None]) -> Any:
+        stored = pa.array(values, pa.binary()).view(pa.string())
+        column = pa.ExtensionArray.from_storage(pa.json_(), stored)
+        return pa.table({"c": column, "x": range(len(values))})
+
+    fine = [b'"1.5"', None, b'{"a": 1}', b"7"]
+    rows, unread = read(written(tmp_path / f"a{suffix}", table([*fine[:2], b"0", *fine[2:]])))
+    assert (len(rows), unread[0].count) == (5, 0)
+    found, unread = read(written(tmp_path / f"b{suffix}", table([*fine[:2], odd, *fine[2:]])))
+    assert found == rows[:2] + rows[3:]
+    assert unread == [UnreadLines(1, (3,), rows=True)]
+
+
 def test_a_level_of_a_dictionary_that_is_no_text_leaves_out_its_rows(tmp_path: Path) -> None:
     levels = pa.array([b"a", b"\xff", b"c"], pa.binary()).view(pa.string())
     column = pa.DictionaryArray.from_arrays(pa.array([0, 1, 2, 1, None, 0]), levels)
