@@ -13,8 +13,10 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import time
 import tomllib
+import venv
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -94,10 +96,18 @@ def mutants(table: Path = TABLE) -> tuple[Mutant, ...]:
 
 @dataclass(frozen=True)
 class Tree:
-    """A copy of the tree whose code, and no other, is `fieldfare` to the tests that run there."""
+    """A copy of the tree whose code, and no other, is `fieldfare` to the tests that run there.
+
+    To the processes that they start as well: a worker that is told to heed no variable (`-I`) took
+    what is installed, and a bug in it was seen by no test.
+
+    Attributes:
+        folder: the copy.
+        python: the interpreter of an environment with the copy before all that is installed.
+    """
 
     folder: Path
-    path: Path
+    python: Path
 
     @classmethod
     def copy(cls, folder: Path, root: Path = ROOT) -> "Tree":
@@ -123,20 +133,27 @@ class Tree:
             (package / one.name).symlink_to(one)
         for part in PARTS:
             (package / part).symlink_to(tree / part)
-        return cls(tree, package.parent)
+        environment = folder / "environment"
+        venv.create(environment, symlinks=True)
+        (installed,) = environment.glob("lib/python*/site-packages")
+        found = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+        # A file that is put back within a second would be taken for its mutant's bytecode.
+        bare = "import sys; sys.dont_write_bytecode = True"
+        (installed / "tree.pth").write_text("\n".join([bare, str(package.parent), *found, ""]))
+        for script in Path(sys.executable).parent.iterdir():
+            if not (environment / "bin" / script.name).exists():
+                (environment / "bin" / script.name).symlink_to(script)
+        return cls(tree, environment / "bin" / "python")
 
     def pytest(self, tests: Sequence[str]) -> tuple[int, str]:
         """Run tests until one fails; returns pytest's exit code and what it printed."""
         environment = {
             **os.environ,
-            "PYTHONPATH": str(self.path),
-            # A file that is put back within a second would be taken for its mutant's bytecode.
-            "PYTHONDONTWRITEBYTECODE": "1",
             "OMP_NUM_THREADS": "1",
         }
         flags = ("-q", "-x", "-p", "no:cacheprovider", "-W", "ignore", "--tb=no")
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", *flags, *tests],
+            [self.python, "-m", "pytest", *flags, *tests],
             cwd=self.folder,
             env=environment,
             capture_output=True,

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from tests.mutants import (
+    PASSED,
     ROOT,
     Mutant,
     NoMutantError,
@@ -15,6 +16,14 @@ from tests.mutants import (
 
 CODE = "def double(x):\n    return 2 * x\n"
 TEST = "from fieldfare.shared.double import double\n\n\ndef test_it():\n    assert double(3) == 6\n"
+CHILD = """\
+import subprocess, sys
+
+
+def test_it():
+    code = "from fieldfare.shared.double import double; print(double(3))"
+    assert subprocess.check_output([sys.executable, "-I", "-c", code]) == b"6\\n"
+"""
 BLIND = "def test_nothing():\n    pass\n"
 
 
@@ -32,6 +41,7 @@ def tree(tmp_path: Path) -> Tree:
         "shared/__init__.py": "",
         "shared/double.py": CODE,
         "tests/test_it.py": TEST,
+        "tests/test_child.py": CHILD,
         "tests/test_blind.py": BLIND,
         "tests/test_other.py": "import nowhere\n",
     }.items():
@@ -51,7 +61,16 @@ def tree(tmp_path: Path) -> Tree:
         (mutant(instead="2 * x"), False, "expected a change"),
         (mutant(instead="2 * ("), False, "expected Python"),
     ],
-    ids=["caught", "blind", "collecting fails", "no test", "gone", "twice", "same", "no Python"],
+    ids=[
+        "caught",
+        "blind",
+        "collecting fails",
+        "no test",
+        "gone",
+        "twice",
+        "same",
+        "no Python",
+    ],
 )
 def test_only_a_test_that_fails_has_caught_a_mutant(
     one: Mutant, caught: bool, why: str, tree: Tree
@@ -59,6 +78,12 @@ def test_only_a_test_that_fails_has_caught_a_mutant(
     verdict = tree.judge(one)
     assert (verdict.caught, why in verdict.why) == (caught, True), verdict.why
     assert (tree.folder / "shared" / "double.py").read_text() == CODE  # put back
+
+
+def test_what_a_test_starts_runs_the_code_of_the_tree(tree: Tree) -> None:
+    """It ran what is installed: whatever a mutant changed in a worker, its tests passed."""
+    assert tree.pytest(["tests/test_child.py"])[0] == PASSED
+    assert tree.judge(mutant(test="tests/test_child.py")).caught
 
 
 def test_a_code_without_a_failed_test_is_no_verdict() -> None:
