@@ -96,6 +96,8 @@ nightly: $(DEV)  ## the long form of one part; without PART= it lists the parts
 	@case "$(PART)" in \
 	  mutants) $(MAKE) mutants ;; \
 	  golden) $(PY) -m tests.golden.record ;; \
+	  recorded) rm -rf out/recorded && nice -n 5 $(PY) -m tests.recorded record out/recorded \
+	      && $(PY) -m tests.recorded compare $(BEFORE) out/recorded ;; \
 	  lab) FIELDFARE_LAB_LONG=1 timeout --foreground 60m env $(PYTEST) -n 2 -m "faults or promises" tests/docs ;; \
 	  console) mkdir -p out/console && FIELDFARE_CONSOLE_LONG=1 FIELDFARE_SCREENSHOTS=$(CURDIR)/out/console \
 	      timeout --foreground 60m env $(PYTEST) -n 2 -m "faults or promises" tests/deployment/consoles \
@@ -117,7 +119,7 @@ nightly: $(DEV)  ## the long form of one part; without PART= it lists the parts
 	        $(PY) -m fieldfare.simulations.attacks.canaries --epsilon $$epsilon --form $$form --halve-noise && exit 1 || true; \
 	      done; \
 	    done; $(VENV)/bin/fieldfare audit door && $(VENV)/bin/fieldfare attack poisoning --seeds 5 ;; \
-	  *) echo "make nightly: expected PART=mutants, attacks, audit, console, coverage, demo, golden, lab, model, operate, promises, scale or years, found PART=$(PART)"; exit 2 ;; \
+	  *) echo "make nightly: expected PART=mutants, attacks, audit, console, coverage, demo, golden, lab, model, operate, promises, recorded, scale or years, found PART=$(PART)"; exit 2 ;; \
 	esac
 
 .PHONY: locks

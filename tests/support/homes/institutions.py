@@ -71,14 +71,19 @@ def home_study(**changes: Any) -> Study:
     return Study.model_validate(data)
 
 
+def new_key() -> Ed25519PrivateKey:
+    """A key, by what makes keys now: a recording puts that still."""
+    return Ed25519PrivateKey.generate()
+
+
 @dataclass
 class Coordinator:
     """A coordinator, and the homes on its roster."""
 
     folder: Path
-    key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
+    key: Ed25519PrivateKey = field(default_factory=new_key)
     homes: dict[str, Home] = field(default_factory=dict)
-    roster_key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
+    roster_key: Ed25519PrivateKey = field(default_factory=new_key)
 
     @property
     def public(self) -> str:
