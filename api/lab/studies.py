@@ -18,7 +18,8 @@ from fieldfare.lab.frames import tables_of
 from fieldfare.lab.wording import in_python, python_words
 from fieldfare.shared.errors import StudyError, UsageError
 from fieldfare.shared.protocol.plan import plan_for
-from fieldfare.shared.study.study import MAX_STUDY_BYTES, Study, parse_study
+from fieldfare.shared.study.file import parse_study
+from fieldfare.shared.study.study import MAX_STUDY_BYTES, Study
 from fieldfare.shared.study.toml import toml_data
 from fieldfare.shared.system.private_files import read_at_most
 

@@ -23,7 +23,6 @@ from fieldfare.client.approvals.review import (
     unit_problems,
 )
 from fieldfare.client.custodian.key_agreement import ApprovedStudy
-from fieldfare.client.custodian.release import APPROVAL_STATE
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.studies import (
     KeptStudy,
@@ -45,6 +44,7 @@ from fieldfare.client.journal.decisions import JournalDecisions
 from fieldfare.client.journal.entries import Event
 from fieldfare.client.journal.journal import Journal
 from fieldfare.client.ledger.ledger import Ledger
+from fieldfare.client.ledger.run_states import APPROVAL_STATE
 from fieldfare.client.policy.objections import PolicyViolation, package_objections
 from fieldfare.client.records.encoding.problems import FailedRowsError
 from fieldfare.client.records.settings import check_unit

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Final
 
-from fieldfare.client.custodian.party import company_cautions
+from fieldfare.client.custodian.company import company_cautions
 from fieldfare.client.ledger.budget import from_picomu2
 from fieldfare.client.ledger.freeing import Freed, enough_from, next_freed, worth
 from fieldfare.client.policy.objections import PolicyViolation, allows, objections

@@ -17,7 +17,7 @@ from fieldfare.client.typologies.extract import open_extract
 from fieldfare.client.typologies.features import UNIT, day_of, feature_table
 from fieldfare.client.typologies.pack import own_pack
 from fieldfare.shared.errors import UsageError
-from fieldfare.shared.study.study import load_study
+from fieldfare.shared.study.file import load_study
 
 
 class ModelKind(StrEnum):

@@ -50,7 +50,8 @@ from fieldfare.shared.protocol.identity import (
 from fieldfare.shared.protocol.messages import IdentitySigner
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.protocol.signed_files import read_signed
-from fieldfare.shared.study.study import Study, load_study
+from fieldfare.shared.study.file import load_study
+from fieldfare.shared.study.study import Study
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.key_files import read_passphrase
 from fieldfare.shared.system.private_files import (

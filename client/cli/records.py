@@ -40,7 +40,8 @@ from fieldfare.client.records.sources.databases import Rows
 from fieldfare.client.records.sources.mapping import ColumnMapping, load_mapping
 from fieldfare.client.records.sources.source import Table, table_at
 from fieldfare.shared.errors import LedgerError, UsageError
-from fieldfare.shared.study.study import Study, load_study
+from fieldfare.shared.study.file import load_study
+from fieldfare.shared.study.study import Study
 from fieldfare.shared.terminal.stderr import progress_bar
 from fieldfare.shared.terminal.texts import SHORT
 

@@ -20,7 +20,7 @@ from fieldfare.client.cli.options import (
     PassphraseFileOption,
     identity_secret,
 )
-from fieldfare.client.custodian.party import company_cautions
+from fieldfare.client.custodian.company import company_cautions
 from fieldfare.client.custodian.ports import ModelEvidence
 from fieldfare.client.custodian.recomputation import model_evidence
 from fieldfare.client.daemon.admin_client import LOAD_SECONDS, notify_custodian

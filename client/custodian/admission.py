@@ -11,13 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldfare.shared.errors import PolicyRefusal, ProtocolError, RefusalCode
-from fieldfare.shared.protocol.messages import Request, parameters_from_bytes, parameters_hash
+from fieldfare.shared.protocol.messages import (
+    ReleaseKind,
+    Request,
+    parameters_from_bytes,
+    parameters_hash,
+)
 from fieldfare.shared.protocol.plan import PARAMETER_LIMIT, ReleaseTerms
 from fieldfare.shared.queries.questions import QuestionGroup
 from fieldfare.shared.run.kinds.questions import questions_in as bound_questions
 from fieldfare.shared.run.mismatch import MismatchError
-from fieldfare.shared.run.request_check import AgreedRun
-from fieldfare.shared.run.request_check import check_request as run_check
+from fieldfare.shared.run.request_check import AgreedRun, check_request
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,31 +36,45 @@ class ApprovedRun(AgreedRun):
     institution: str
     opened_by: int
 
+    def admit(self, request: Request, content: bytes = b"") -> ReleaseTerms:
+        """Check a signed request against this institution's own plan.
 
-def check_request(run: ApprovedRun, request: Request, content: bytes = b"") -> ReleaseTerms:
-    """Check a signed request against this institution's own plan.
+        Args:
+            request: signed by the coordinator.
+            content: what R binds; looked at for questions alone, whose terms follow from them.
 
-    Args:
-        run: the run as it was opened.
-        request: signed by the coordinator.
-        content: what R binds; looked at for questions alone, whose terms follow from them.
+        Returns:
+            The terms of the release, computed here and equal to the request's.
 
-    Returns:
-        The terms of the release, computed here and equal to the request's.
+        Raises:
+            PolicyRefusal: with a fixed code for the first check that fails.
+        """
+        try:
+            return check_request(self, request, data=content, institution=self.institution)
+        except MismatchError as error:
+            raise PolicyRefusal(error.code, str(error)) from None
 
-    Raises:
-        PolicyRefusal: with a fixed code for the first check that fails.
-    """
-    try:
-        return run_check(run, request, data=content, institution=run.institution)
-    except MismatchError as error:
-        raise PolicyRefusal(error.code, str(error)) from None
+    def bound(
+        self, request: Request, terms: ReleaseTerms, content: bytes
+    ) -> NDArray[np.float64] | QuestionGroup:
+        """Parse what a request binds: questions for answers, parameters for everything else.
+
+        Raises:
+            PolicyRefusal: BAD_PARAMETERS.
+        """
+        if terms.kind is ReleaseKind.QUERY:
+            return questions_in(request, content)
+        return check_parameters(request, terms, content)
+
+    def shown_geometry(self, request: Request, terms: ReleaseTerms, content: bytes) -> bytes:
+        """Return the coordinates that came behind a step's parameters; nothing where none came."""
+        return content[8 * terms.parameter_entries :] if request.geometry else b""
 
 
 def check_parameters(request: Request, terms: ReleaseTerms, content: bytes) -> NDArray[np.float64]:
     """Parse the parameters that a request binds: right hash, finite, bounded.
 
-    The coordinates of a training step may follow them (`shown_geometry`).
+    The coordinates of a training step may follow them (`ApprovedRun.shown_geometry`).
 
     Raises:
         PolicyRefusal: BAD_PARAMETERS.
@@ -71,11 +89,6 @@ def check_parameters(request: Request, terms: ReleaseTerms, content: bytes) -> N
         return parameters_from_bytes(content, entries, PARAMETER_LIMIT)
     except ProtocolError as error:
         raise PolicyRefusal(RefusalCode.BAD_PARAMETERS, str(error)) from None
-
-
-def shown_geometry(request: Request, terms: ReleaseTerms, content: bytes) -> bytes:
-    """Return the coordinates that came behind a step's parameters; nothing where none came."""
-    return content[8 * terms.parameter_entries :] if request.geometry else b""
 
 
 def questions_in(request: Request, content: bytes) -> QuestionGroup:

@@ -14,7 +14,8 @@ That the rehearsal failed is nobody's word: the custodian adds up what all parti
 from dataclasses import dataclass
 from typing import Final
 
-from fieldfare.client.custodian.admission import ApprovedRun, check_request
+from fieldfare.client.custodian.admission import ApprovedRun
+from fieldfare.client.custodian.key_agreement import HeldKeys
 from fieldfare.client.custodian.party import Party
 from fieldfare.client.custodian.recomputation import Recomputation
 from fieldfare.client.custodian.release import Door, last_rehearsal, may_blame
@@ -64,13 +65,16 @@ class Publishing:
         kept = self._kept(request.study, request.run)
         return kept if kept is not None and claimed(kept, "request") == request.hash else None
 
-    def publish(self, run: ApprovedRun, asked: Opened[Request], rehearsal: LastSum) -> bytes:
+    def publish(
+        self, run: ApprovedRun, asked: Opened[Request], rehearsal: LastSum, held: HeldKeys
+    ) -> bytes:
         """Mark a run dead, and return its private keys, signed.
 
         Args:
             run: as it was opened here.
             asked: R of the rehearsal.
             rehearsal: what everybody signed as the answer to it.
+            held: this institution's keys.
 
         Formal Guarantees:
             Keys leave only of an opening under which this institution masked nothing but zeros, of
@@ -86,10 +90,10 @@ class Publishing:
         if last_rehearsal(self.ledger, request).reply not in rehearsal.replies:
             raise ProtocolError("expected the rehearsal that was opened here last", _CODE)
         terms = run.plan.terms(request.kind)
-        recomputation = Recomputation(self.party, self.ledger)
+        recomputation = Recomputation(self.party, self.ledger, run)
         if not recomputation.words(asked, rehearsal, terms, run.plan.study.aggregation).any():
             raise PolicyRefusal(_CODE, "expected a rehearsal that failed, found masks that cancel")
-        keys, offers = self.door.held.private(request.study, request.run, request.opening)
+        keys, offers = held.private(request.study, request.run, request.opening)
         x25519, mlkem768 = keys.private
         answers = {named.institution: named.answer for named in request.participants}
         body = RehearsalKeys(
@@ -113,7 +117,7 @@ class Publishing:
         Raises:
             PolicyRefusal: it is no rehearsal of a run in which nothing was released.
         """
-        check_request(run, request)
+        run.admit(request)
         if not may_blame(self.party, run):
             raise PolicyRefusal(
                 RefusalCode.NOT_IN_PLAN, "expected vectors that open, and that fit into one message"

@@ -11,9 +11,14 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from fieldfare.client.custodian.party import Party
-from fieldfare.client.custodian.recomputation import FOLLOWED_STATE, MEASURED_STATE, kept_training
+from fieldfare.client.custodian.recomputation import kept_training
 from fieldfare.client.ledger.ledger import Ledger
-from fieldfare.client.ledger.run_states import LEDGER_STATE
+from fieldfare.client.ledger.run_states import (
+    FOLLOWED_STATE,
+    HEAD_STATE,
+    LEDGER_STATE,
+    MEASURED_STATE,
+)
 from fieldfare.shared.audit.audit import LogAudit
 from fieldfare.shared.audit.opening import Trust
 from fieldfare.shared.canonical import bytes_hash
@@ -30,7 +35,6 @@ from fieldfare.shared.transcript.heads import CosignedHead, SeenHead, ShownLog
 from fieldfare.shared.transcript.leaves import Leaf, LeafKind, SumRecord, TreeHead
 from fieldfare.shared.transcript.merkle import hashes_in
 
-HEAD_STATE: Final = "head:"  # the head that was co-signed last, by study and run
 PAIR: Final = 64  # bytes: a request's hash, and that of the words that answered it
 
 Checked = Literal["recomputed", "hashes only"]

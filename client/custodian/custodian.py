@@ -24,8 +24,8 @@ from fieldfare.client.custodian.key_agreement import (
     keys_gone,
     open_run,
 )
-from fieldfare.client.custodian.openings import OPENING_STATE, Openings
-from fieldfare.client.custodian.party import Party, check_company
+from fieldfare.client.custodian.openings import Openings
+from fieldfare.client.custodian.party import Party
 from fieldfare.client.custodian.peers import Peers
 from fieldfare.client.custodian.ports import (
     DecisionLog,
@@ -37,19 +37,18 @@ from fieldfare.client.custodian.ports import (
     SaidNo,
 )
 from fieldfare.client.custodian.recall import ApprovedHere, Recall
-from fieldfare.client.custodian.recomputation import OPENED_STATE, model_evidence
-from fieldfare.client.custodian.release import (
-    APPROVAL_STATE,
-    Door,
-    RunAtDoor,
-    Seeds,
-    fresh_seed,
-)
+from fieldfare.client.custodian.recomputation import Recomputation, model_evidence
+from fieldfare.client.custodian.release import Door, RunAtDoor, Seeds, fresh_seed
 from fieldfare.client.ledger.budget import Position
 from fieldfare.client.ledger.kept_states import position_of
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.ledger.pending import check_set
-from fieldfare.client.ledger.run_states import LEDGER_STATE
+from fieldfare.client.ledger.run_states import (
+    APPROVAL_STATE,
+    LEDGER_STATE,
+    OPENED_STATE,
+    OPENING_STATE,
+)
 from fieldfare.client.records.encoding.id_sketch import IDS_CHANGED, IdSketch
 from fieldfare.client.sums.run_sums import RunSums
 from fieldfare.client.wire.frames import Committed, Described, Released
@@ -143,10 +142,18 @@ class Custodian:
         self._inbox = inbox or NoInbox()
         simulated = party.protection is Protection.SIMULATED
         self._held = HeldKeys("0" * 64) if simulated else HeldKeys()
-        self._door = Door(party, ledger, noise, self._decisions, seeds, self._held)
+        self._peers = Peers(party, ledger, self._decisions)
+        self._door = Door(
+            party,
+            ledger,
+            noise,
+            decisions=self._decisions,
+            held=self._held,
+            peers=self._peers,
+            seeds=seeds,
+        )
         self._openings = Openings(ledger, self._decisions)
         self._publishing = Publishing(party, ledger, self._door)
-        self._peers = Peers(party, ledger, self._decisions)
         self._recall_of_members = Recall(party, ledger, self._peers)
         self._lock = RLock()
         self._prepared: dict[str, _Prepared] = {}
@@ -303,9 +310,7 @@ class Custodian:
             self._stopped.pop(study, None)
 
     def _leave_runs(self, study: str) -> None:
-        self._runs = {
-            k: run for k, run in self._runs.items() if run.approved.opening.study != study
-        }
+        self._runs = {k: run for k, run in self._runs.items() if k.partition(":")[0] != study}
 
     # -- data plane: bytes in, bytes out ------------------------------------------------
 
@@ -521,8 +526,7 @@ class Custodian:
     def _check_company(self, opening: RunOpening, plan: Plan) -> None:
         """Let no run begin in the company of keys that nobody here knows."""
         if self._party.protection is Protection.EXACT:
-            check_company(
-                self._party.company,
+            self._party.company.check(
                 self._party.roster,
                 [one.institution for one in opening.participants],
                 own=self._party.institution,
@@ -567,7 +571,9 @@ class Custodian:
         body = request.body
         sent = self._publishing.published(body)
         if sent is None:
-            sent = self._publishing.publish(self._at_door(body).approved, request, rehearsal)
+            sent = self._publishing.publish(
+                self._approved_run(body), request, rehearsal, self._held
+            )
             self._held.erase(body.study, body.run)
             self._leave_runs(body.study)
         self._decisions.noted(RunEvent.PUBLISHED, body.study, body.run, bytes_hash(sent))
@@ -603,19 +609,24 @@ class Custodian:
         key = f"{request.study}:{request.run}:{request.opening}"
         self._publishing.check_alive(request.study, request.run)
         if key not in self._runs:
-            self._own(request.study, request.run)
-            opening = self._opened(request.study, f"{request.run}:{request.opening}")
+            approved = self._approved_run(request)
             prepared = self._prepared[request.study]
-            approved = ApprovedRun(
-                institution=self._party.institution,
-                plan=prepared.plan,
-                roster_hash=self._party.roster.hash,
-                opening=opening,
-                opened_by=self._opened_by(opening),
-            )
             self._leave_runs(request.study)
-            self._runs[key] = RunAtDoor(approved, prepared.sums)
+            replay = Recomputation(self._party, self._ledger, approved)
+            self._runs[key] = RunAtDoor(approved, prepared.sums, replay)
         return self._runs[key]
+
+    def _approved_run(self, request: Request) -> ApprovedRun:
+        """Return the run of a request as it was opened here."""
+        self._own(request.study, request.run)
+        opening = self._opened(request.study, f"{request.run}:{request.opening}")
+        return ApprovedRun(
+            institution=self._party.institution,
+            plan=self._prepared[request.study].plan,
+            roster_hash=self._party.roster.hash,
+            opening=opening,
+            opened_by=self._opened_by(opening),
+        )
 
     def _opened_by(self, opening: RunOpening) -> int:
         """Return the participants of a run's first opening here."""

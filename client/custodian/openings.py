@@ -17,11 +17,16 @@ from typing import Any, Final
 
 import rfc8785
 
-from fieldfare.client.custodian.cosigning import HEAD_STATE
 from fieldfare.client.custodian.ports import DecisionLog, RunEvent
-from fieldfare.client.custodian.recomputation import FOLLOWED_STATE, OPENED_STATE, RUN_STATES
 from fieldfare.client.ledger.ledger import Ledger
-from fieldfare.client.ledger.run_states import LEDGER_STATE
+from fieldfare.client.ledger.run_states import (
+    FOLLOWED_STATE,
+    HEAD_STATE,
+    LEDGER_STATE,
+    OPENED_STATE,
+    OPENING_STATE,
+    RUN_STATES,
+)
 from fieldfare.shared.errors import PolicyRefusal, RefusalCode
 from fieldfare.shared.protocol.messages import RunOpening
 
@@ -32,8 +37,6 @@ MOST_OPENINGS: Final = (
 )
 DAY_SECONDS: Final = 86_400
 COUNTED: Final = "openings:"  # the name of a count, by study
-
-OPENING_STATE: Final = "opening:"  # run ids hold no colon, so no request can name it
 
 
 class Openings:

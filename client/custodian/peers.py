@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from fieldfare.client.custodian.party import Party
-from fieldfare.client.custodian.ports import DecisionLog, RunEvent
+from fieldfare.client.custodian.ports import DecisionLog, RunEvent, SignedReply
 from fieldfare.client.ledger.budget import Debit, Position
 from fieldfare.client.ledger.kept_states import (
     SHOWN_REPLY,
@@ -37,20 +37,6 @@ from fieldfare.shared.protocol.remembered import Remembered, room_for
 from fieldfare.shared.run.remembered_check import ListedInOffers, names, signed_reply
 
 LEFT: Final = ":left"  # its last answer was signed
-
-
-@dataclass(frozen=True)
-class SignedReply:
-    """A reply whose signature was verified, or that was kept when it had been."""
-
-    institution: str
-    position: Position
-    content: bytes
-
-    @property
-    def place(self) -> tuple[int, int]:
-        """Epoch and entry of the ledger that it was given at."""
-        return self.position.epoch, self.position.sequence
 
 
 @dataclass(frozen=True)

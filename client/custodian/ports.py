@@ -1,4 +1,9 @@
-"""Events that a custodian writes to its institution's log: requests, refusals, releases, approvals.
+"""What the door and its custodian ask of others: sums, checks, keys, a log and an inbox.
+
+The door holds no reading of records, no replay of a run and no key agreement of its own: they
+stand behind these ports, and its custodian gives it the real ones. None of them can send.
+
+Events that a custodian writes to its institution's log: requests, refusals, releases, approvals.
 
 A log that cannot be written raises, and then nothing leaves: `released` is called after the
 debit and the reply's bytes are committed and before they are sent, so that a repeat of the
@@ -10,17 +15,174 @@ The custodian checks signatures and hashes before a message comes here; a stored
 nothing by itself. A person decides.
 """
 
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Literal, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fieldfare.client.ledger.budget import Position
+from fieldfare.client.ledger.peers import PeerRows
 from fieldfare.shared.errors import RefusalCode
+from fieldfare.shared.geometry.geometry import Geometry
 from fieldfare.shared.protocol.delivery import Delivery
-from fieldfare.shared.protocol.messages import Request
-from fieldfare.shared.study.study import Study
+from fieldfare.shared.protocol.messages import LastSum, Opened, ReleaseKind, Request
+from fieldfare.shared.protocol.plan import Plan, ReleaseTerms
+from fieldfare.shared.protocol.roster import Roster
+from fieldfare.shared.protocol.secure_sum import RunKeys
+from fieldfare.shared.queries.questions import QuestionGroup
+from fieldfare.shared.ring import Word
+from fieldfare.shared.study.study import AggregationSection, Study
 
 Term = str | int | float | bool
+
+# -- the door's -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SignedReply:
+    """A reply whose signature was verified, or that was kept when it had been."""
+
+    institution: str
+    position: Position
+    content: bytes
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Epoch and entry of the ledger that it was given at."""
+        return self.position.epoch, self.position.sequence
+
+
+class Admission(Protocol):
+    """A run of an approved study, as this institution agreed to it; `admission` has the checks."""
+
+    @property
+    def plan(self) -> Plan:
+        """What may be released, and at which price."""
+        ...
+
+    @property
+    def opened_by(self) -> int:
+        """Participants of the first opening that was answered here."""
+        ...
+
+    def admit(self, request: Request, content: bytes = b"") -> ReleaseTerms:
+        """Return the terms of a signed request, or refuse it; decided without any record."""
+        ...
+
+    def bound(
+        self, request: Request, terms: ReleaseTerms, content: bytes
+    ) -> NDArray[np.float64] | QuestionGroup:
+        """Return what R binds, checked: questions for answers, else float64 (entries,)."""
+        ...
+
+    def shown_geometry(self, request: Request, terms: ReleaseTerms, content: bytes) -> bytes:
+        """Return the coordinates that came behind a step's parameters."""
+        ...
+
+
+class IdsSeen(Protocol):
+    """A sketch of ids, as the ledger keeps it."""
+
+    def to_bytes(self) -> bytes:
+        """Return what is kept."""
+        ...
+
+
+class Sums(Protocol):
+    """An institution's units, summed; each unit moves a sum by at most the plan's sensitivity."""
+
+    @property
+    def split(self) -> str:
+        """Names the key and the share by which units were held out."""
+        ...
+
+    @property
+    def ids(self) -> IdsSeen:
+        """A sketch of the units' ids."""
+        ...
+
+    def vector(
+        self,
+        kind: ReleaseKind,
+        parameters: NDArray[np.float64],
+        geometry: Geometry | None = None,
+    ) -> NDArray[np.int64]:
+        """Return int64 (entries,): the raw sum of one release, in units of gamma."""
+        ...
+
+    def answers(self, questions: QuestionGroup) -> NDArray[np.int64]:
+        """Return int64 (entries,): the raw sum of a group of questions."""
+        ...
+
+    def local_change(
+        self, parameters: NDArray[np.float64], noise: Iterable[NDArray[np.int64]], participants: int
+    ) -> NDArray[np.int64]:
+        """Return int64 (entries,): how far noised steps move the parameters, in units of gamma."""
+        ...
+
+
+class Replay(Protocol):
+    """Whether what a run's requests bind follows from its sums; `recomputation` does it."""
+
+    def check(self, request: Request, last: LastSum, shown: bytes = b"") -> dict[str, bytes]:
+        """Return where the run stands now, to be kept with the debit, or refuse."""
+        ...
+
+    def geometry(self, request: Request, progress: Mapping[str, bytes]) -> Geometry | None:
+        """Return the coordinates that a step is taken in, if its study has any."""
+        ...
+
+    def words(
+        self,
+        asked: Opened[Request],
+        last: LastSum,
+        terms: ReleaseTerms,
+        aggregation: AggregationSection,
+    ) -> Word:
+        """Add up what the participants of a request signed as their answers to it."""
+        ...
+
+
+class CompanyCheck(Protocol):
+    """With whom a run may begin; `company` knows whose keys were compared here."""
+
+    def check(self, roster: Roster, participants: Collection[str], *, own: str, plan: Plan) -> None:
+        """Refuse a run with participants that are not known well enough, or too many."""
+        ...
+
+
+class PeerReplies(Protocol):
+    """What others' signed replies show of their ledgers, and of this one; `peers` keeps it."""
+
+    def saw(self, study: str, run: str, last: LastSum) -> tuple[SignedReply, ...]:
+        """Return the signed replies that travel with a request, or stop where one is news."""
+        ...
+
+    def keep(self, rows: PeerRows, study: str, run: str, replies: Sequence[SignedReply]) -> None:
+        """Keep the newest of each peer, inside the transaction that debits."""
+        ...
+
+
+class HeldRunKeys(Protocol):
+    """The pair keys of runs, in memory alone; `key_agreement` makes and erases them."""
+
+    def run_keys(self, study: str, run: str, opening: str) -> RunKeys:
+        """Return an opening's keys at the step that they have reached, or refuse: KEYS_GONE."""
+        ...
+
+    def advance(self, study: str, run: str, keys: RunKeys) -> None:
+        """Keep the keys of a later step in place of those before."""
+        ...
+
+    def pass_by(self, study: str, run: str, opening: str, step: int) -> None:
+        """Erase the keys of an opening up to a step that was answered."""
+        ...
+
+
+# -- the institution's log ------------------------------------------------------------------------
 
 
 class RunEvent(Enum):

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from fieldfare.client.custodian.openings import OPENING_STATE
 from fieldfare.client.custodian.party import Party
 from fieldfare.client.custodian.peers import Peers, peer_claim
 from fieldfare.client.custodian.ports import RunEvent
@@ -25,7 +24,7 @@ from fieldfare.client.ledger.kept_states import (
 )
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.ledger.peers import PeerClaim, PeerRows
-from fieldfare.client.ledger.run_states import LEDGER_STATE
+from fieldfare.client.ledger.run_states import LEDGER_STATE, OPENING_STATE
 from fieldfare.shared.errors import PolicyRefusal, ProtocolError, RefusalCode
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import Request, RunOpening, open_envelope, read_unverified

@@ -8,7 +8,6 @@ crafted parameter vector is refused, not just logged (docs/design.md, "Recomputa
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +16,13 @@ from fieldfare.client.custodian.admission import ApprovedRun
 from fieldfare.client.custodian.party import Party
 from fieldfare.client.custodian.ports import ModelEvidence
 from fieldfare.client.ledger.ledger import Ledger
+from fieldfare.client.ledger.run_states import (
+    EVALUATED_STATE,
+    FOLLOWED_STATE,
+    GEOMETRY_STATE,
+    MEASURED_STATE,
+    PROGRESS_STATE,
+)
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import LedgerError, PolicyRefusal, ProtocolError, RefusalCode
 from fieldfare.shared.evaluation.metrics import same_metrics
@@ -52,34 +58,24 @@ from fieldfare.shared.run.replay import add_words, words_hash
 from fieldfare.shared.run.state import RunState
 from fieldfare.shared.study.study import AggregationSection, Study
 
-PROGRESS_STATE: Final = "progress:"  # no run's id holds a colon
-FOLLOWED_STATE: Final = "followed:"  # 64 bytes a sum: its request, and the words that came out
-MEASURED_STATE: Final = "measured:"  # a run's metrics, as they were read off its sum here
-EVALUATED_STATE: Final = "evaluated:"  # the model that a run's evaluation bound, and by which R
-OPENED_STATE: Final = "opened:"  # participants of a run's first opening: what travels in it
-REHEARSED_STATE: Final = "rehearsed:"  # the attempt and the reply of the last opened rehearsal
-GEOMETRY_STATE: Final = "geometry:"  # the coordinates that a run trains in
-RUN_STATES: Final = (
-    *(OPENED_STATE, PROGRESS_STATE, FOLLOWED_STATE, MEASURED_STATE, EVALUATED_STATE),
-    *(REHEARSED_STATE, GEOMETRY_STATE),
-)
-
 
 @dataclass(frozen=True)
 class Recomputation:
-    """One institution's own account of where a run stands."""
+    """One institution's own account of where a run stands.
+
+    Attributes:
+        run: as it was opened.
+    """
 
     party: Party
     ledger: Ledger
+    run: ApprovedRun
     parsed: dict[tuple[str, str], Geometry] = field(default_factory=dict)  # the last, by its hash
 
-    def check(
-        self, run: ApprovedRun, request: Request, last: LastSum, shown: bytes = b""
-    ) -> dict[str, bytes]:
+    def check(self, request: Request, last: LastSum, shown: bytes = b"") -> dict[str, bytes]:
         """Recompute the parameters that `request` binds.
 
         Args:
-            run: the run as it was opened.
             request: whose frame, participants and terms were checked before.
             last: the sum of the step before; looked at where this step's state is not known.
             shown: coordinates that came along; looked at where their moments do not travel.
@@ -95,7 +91,8 @@ class Recomputation:
         """
         if not KINDS[request.kind].follows:  # from a sum; questions follow from the study
             return {}
-        geometry = self._known_geometry(run, request, shown)
+        run = self.run
+        geometry = self._known_geometry(request, shown)
         kept = self._kept_once(request, geometry)
         if self.party.protection is Protection.SIMULATED:
             return kept
@@ -126,13 +123,10 @@ class Recomputation:
         kept |= self._kept_once(request, results.geometry)
         return kept | {PROGRESS_STATE + request.run: training.to_bytes()}
 
-    def geometry(
-        self, run: ApprovedRun, request: Request, progress: Mapping[str, bytes]
-    ) -> Geometry | None:
+    def geometry(self, request: Request, progress: Mapping[str, bytes]) -> Geometry | None:
         """Return the coordinates that a step is taken in; None where its study has none.
 
         Args:
-            run: as it was opened.
             request: that was checked.
             progress: what `check` returned for it.
         """
@@ -140,7 +134,7 @@ class Recomputation:
             return None
         name = GEOMETRY_STATE + request.run
         content = progress.get(name) or self.ledger.run_state(request.study, name) or b""
-        return self._parsed(run.plan, content, request.geometry)
+        return self._parsed(content, request.geometry)
 
     def _kept_once(self, request: Request, geometry: Geometry | None) -> dict[str, bytes]:
         """Return the coordinates that a step binds, to be kept with it if they are not yet."""
@@ -149,7 +143,7 @@ class Recomputation:
             return {}
         return {name: geometry.to_bytes()}
 
-    def _known_geometry(self, run: ApprovedRun, request: Request, shown: bytes) -> Geometry | None:
+    def _known_geometry(self, request: Request, shown: bytes) -> Geometry | None:
         """Return a run's coordinates as they are kept here, or as they came where any will do.
 
         None where the study has none, or where they follow from the sum that comes along.
@@ -157,6 +151,7 @@ class Recomputation:
         Raises:
             PolicyRefusal: others than the request binds, or none where the run needs them.
         """
+        run = self.run
         if run.plan.study.geometry is None:
             return None
         kept = self.ledger.run_state(request.study, GEOMETRY_STATE + request.run)
@@ -170,14 +165,15 @@ class Recomputation:
                 "expected the run's coordinates, which come with the first step that is taken "
                 "here, found none, kept or sent: the coordinator sends them when it resumes the run"
             )
-        return self._parsed(run.plan, kept or shown, request.geometry)
+        return self._parsed(kept or shown, request.geometry)
 
-    def _parsed(self, plan: Plan, content: bytes, wanted: str) -> Geometry:
+    def _parsed(self, content: bytes, wanted: str) -> Geometry:
         """Parse a run's coordinates, once while they stay the same.
 
         Raises:
             PolicyRefusal: NOT_RECOMPUTED: none, or others than are wanted.
         """
+        plan = self.run.plan
         key = plan.study_id, bytes_hash(content)
         known = self.parsed.get(key)
         if known is not None and wanted in {"", key[1]}:

@@ -31,29 +31,27 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, TypedDict
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldfare.client.custodian.admission import (
-    ApprovedRun,
-    check_parameters,
-    check_request,
-    questions_in,
-    shown_geometry,
-)
-from fieldfare.client.custodian.key_agreement import HeldKeys
 from fieldfare.client.custodian.party import Party
-from fieldfare.client.custodian.peers import Peers, SignedReply
-from fieldfare.client.custodian.ports import DecisionLog, NoLog
-from fieldfare.client.custodian.recomputation import REHEARSED_STATE, Recomputation
+from fieldfare.client.custodian.ports import (
+    Admission,
+    DecisionLog,
+    HeldRunKeys,
+    PeerReplies,
+    Replay,
+    SignedReply,
+    Sums,
+)
 from fieldfare.client.ledger.budget import Debit, Portion, Position, StoredReply
 from fieldfare.client.ledger.kept_states import position_of
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.ledger.peers import PeerRows
 from fieldfare.client.ledger.pending import NO_SPLIT, Pending, Split
-from fieldfare.client.sums.run_sums import RunSums
+from fieldfare.client.ledger.run_states import APPROVAL_STATE, REHEARSED_STATE
 from fieldfare.client.wire.frames import Committed, Released
 from fieldfare.shared.canonical import bytes_hash, claimed
 from fieldfare.shared.errors import PolicyRefusal, ProtocolError, RefusalCode
@@ -74,7 +72,7 @@ from fieldfare.shared.protocol.secure_sum import SEED_BYTES, RunKeys, seed_strea
 from fieldfare.shared.queries.questions import QuestionGroup
 from fieldfare.shared.ring import Word, add, encode, to_ring
 
-__all__ = ["APPROVAL_STATE", "Committed", "Door", "Released", "RunAtDoor"]
+__all__ = ["Committed", "Door", "Released", "RunAtDoor"]
 
 Values = NDArray[np.float64]
 Noise = NDArray[np.int64]
@@ -84,10 +82,6 @@ Seeds = Callable[[], bytes]
 def fresh_seed() -> bytes:
     """Return 32 bytes of the operating system's randomness."""
     return secrets.token_bytes(SEED_BYTES)
-
-
-# Run ids hold no colon, so no request can name this state.
-APPROVAL_STATE: Final = ":approval"
 
 
 class _Limits(TypedDict):
@@ -103,8 +97,9 @@ class _Limits(TypedDict):
 class RunAtDoor:
     """Everything about a run that the door needs."""
 
-    approved: ApprovedRun
-    sums: RunSums
+    approved: Admission
+    sums: Sums
+    replay: Replay
 
 
 class Door:
@@ -115,9 +110,11 @@ class Door:
         party: Party,
         ledger: Ledger,
         noise: NoiseSource,
-        decisions: DecisionLog | None = None,
+        *,
+        decisions: DecisionLog,
+        held: HeldRunKeys,
+        peers: PeerReplies,
         seeds: Seeds = fresh_seed,
-        held: HeldKeys | None = None,
     ) -> None:
         """Stand between the sums of `party` and the network.
 
@@ -126,17 +123,17 @@ class Door:
             ledger: of their population.
             noise: of the same kind as the party.
             decisions: the institution's own log.
-            seeds: draws 32 bytes for each vector.
             held: the keys of its runs.
+            peers: what others' replies show.
+            seeds: draws 32 bytes for each vector.
         """
-        self.held = HeldKeys() if held is None else held
-        self._decisions = decisions or NoLog()
+        self.held = held
+        self._decisions = decisions
         self._seeds = seeds
         self._party = party
         self._ledger = ledger
         self._noise = noise
-        self._recomputation = Recomputation(party, ledger)
-        self._peers = Peers(party, ledger, self._decisions)
+        self._peers = peers
         self._beside = ThreadPoolExecutor(1)  # its thread begins with the first draw
 
     def release(
@@ -177,8 +174,8 @@ class Door:
             PolicyRefusal: with a fixed code that depends on no record.
             LedgerError: the ledger cannot be trusted or written; nothing left.
         """
-        terms = check_request(run.approved, request, parameters)
-        asked = _content(request, terms, parameters)
+        terms = run.approved.admit(request, parameters)
+        asked = run.approved.bound(request, terms, parameters)
         if run.approved.plan.study.aggregation.opens:
             return self._commit_to(run, request, terms, asked, last, parameters)
         if terms.kind is ReleaseKind.REHEARSAL:
@@ -239,7 +236,7 @@ class Door:
         else:
             self._ledger.admit(debit, **limits)
             with self._drawing(request, terms) as drawn:
-                self._check_rehearsed(run.approved, request, last)
+                self._check_rehearsed(run, request, last)
                 progress, seen = self._follow(run, request, last, parameters, terms)
                 keys = self._run_keys(request).at(request.step + 1)
                 protected = self._noised(run, request, terms, asked, progress, drawn)
@@ -402,8 +399,8 @@ class Door:
         self, run: RunAtDoor, request: Request, last: LastSum, content: bytes, terms: ReleaseTerms
     ) -> tuple[dict[str, bytes], tuple[SignedReply, ...]]:
         """Recompute what a request binds; returns the run's states, and replies that came along."""
-        shown = shown_geometry(request, terms, content)
-        progress = self._recomputation.check(run.approved, request, last, shown)
+        shown = run.approved.shown_geometry(request, terms, content)
+        progress = run.replay.check(request, last, shown)
         return progress, self._peers.saw(request.study, request.run, last)
 
     # -- what both have in common -------------------------------------------------------
@@ -450,7 +447,7 @@ class Door:
     ) -> Released:
         """Mask zeros, to find bad keys before budget is spent; only before the first step."""
         keys = self._rehearsed(request)
-        self._recomputation.check(run.approved, request, last)
+        run.replay.check(request, last)
         zeros = np.zeros(terms.vectors.entries, dtype=np.uint64)
         content = encode(self._masked(zeros, keys, request, terms), terms.word_bits)
         position = self._ledger.position()
@@ -459,7 +456,7 @@ class Door:
             request, 0, StoredReply(reply=reply, vector=content, position=position)
         )
 
-    def _check_rehearsed(self, run: ApprovedRun, request: Request, last: LastSum) -> None:
+    def _check_rehearsed(self, run: RunAtDoor, request: Request, last: LastSum) -> None:
         """Check that the rehearsal that was opened here came to zeros, before records are masked.
 
         Where it did not, a peer may have published its keys, and its masks hide nothing any more.
@@ -470,12 +467,12 @@ class Door:
         if self._run_keys(request).step > 0:  # as at nearly every request
             return
         opened = last_rehearsal(self._ledger, request)
-        if opened.opening != request.opening or not may_blame(self._party, run):
+        if opened.opening != request.opening or not may_blame(self._party, run.approved):
             return
-        terms = run.plan.terms(ReleaseKind.REHEARSAL)
+        terms = run.approved.plan.terms(ReleaseKind.REHEARSAL)
         try:
             asked = self._party.from_coordinator(last.request, Request)
-            words = self._recomputation.words(asked, last, terms, run.plan.study.aggregation)
+            words = run.replay.words(asked, last, terms, run.approved.plan.study.aggregation)
         except ProtocolError as error:
             raise PolicyRefusal(RefusalCode.NOT_RECOMPUTED, str(error)) from None
         joined = set(request.participants) - set(asked.body.participants)
@@ -499,7 +496,7 @@ class Door:
             draw = partial(self._draw, request, terms)
             own = (draw() if place else drawn.result() for place in range(terms.local_steps))
             return to_ring(run.sums.local_change(asked, own, request.n), terms.word_bits)
-        geometry = self._recomputation.geometry(run.approved, request, progress)
+        geometry = run.replay.geometry(request, progress)
         if isinstance(asked, QuestionGroup):
             found = run.sums.answers(asked)
         else:
@@ -643,7 +640,7 @@ def last_rehearsal(ledger: Ledger, request: Request) -> OpenedRehearsal:
     return OpenedRehearsal(int(attempt), opening.decode(), reply)
 
 
-def may_blame(party: Party, run: ApprovedRun) -> bool:
+def may_blame(party: Party, run: Admission) -> bool:
     """Say whether keys may be published where a run's rehearsal fails (docs/protocol.md).
 
     With the opening off a peer that knows nothing of it would answer the next step at once, and
@@ -651,10 +648,3 @@ def may_blame(party: Party, run: ApprovedRun) -> bool:
     """
     opens = run.plan.study.aggregation.opens and party.protection is Protection.EXACT
     return opens and carries_last_sum(run.plan, ReleaseKind.REHEARSAL, run.opened_by)
-
-
-def _content(request: Request, terms: ReleaseTerms, content: bytes) -> Values | QuestionGroup:
-    """Parse what R binds: questions for answers, parameters for everything else."""
-    if terms.kind is ReleaseKind.QUERY:
-        return questions_in(request, content)
-    return check_parameters(request, terms, content)

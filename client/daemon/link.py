@@ -6,7 +6,7 @@ from contextlib import suppress
 from datetime import datetime
 from threading import Lock
 
-from fieldfare.client.custodian.service import Service
+from fieldfare.client.daemon.service import Service
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.link import link_days, link_files, look_after_link, sign_for_node
 from fieldfare.client.home.settings import CustodianSection

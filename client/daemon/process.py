@@ -18,7 +18,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from fieldfare.client.custodian.service import Service, ServiceLimits, data_plane, serving_calls
 from fieldfare.client.daemon.link import LinkKeeper
 from fieldfare.client.daemon.reload import (
     APPROVALS_READ,
@@ -26,6 +25,7 @@ from fieldfare.client.daemon.reload import (
     CustodianReloader,
     custodian_reloader,
 )
+from fieldfare.client.daemon.service import Service, ServiceLimits, data_plane, serving_calls
 from fieldfare.client.daemon.status import ReloadReport
 from fieldfare.client.daemon.watching import custodian_samples, moment_of, telling
 from fieldfare.client.home.settings import (

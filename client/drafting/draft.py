@@ -39,8 +39,9 @@ from fieldfare.shared.expectation.strength import PublicNumbers
 from fieldfare.shared.features.features import Feature, computed_words
 from fieldfare.shared.privacy.delta import usual_delta
 from fieldfare.shared.protocol.plan import plan_for
+from fieldfare.shared.study.file import parse_study
 from fieldfare.shared.study.model_sections import DEFAULT_KIND
-from fieldfare.shared.study.study import DEFAULT_MISSING, MAX_FEATURES, parse_study
+from fieldfare.shared.study.study import DEFAULT_MISSING, MAX_FEATURES
 
 UNIT_NAMES: Final = ("unit", "id", "unit_id", "customer_id", "account_id", "case_id")
 INSTITUTION_NAME: Final = "institution"

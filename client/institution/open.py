@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from fieldfare.client.custodian.company import CompanyRules
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.custodian.party import Party
 from fieldfare.client.custodian.ports import DecisionLog
@@ -137,7 +138,7 @@ def party_of(institution: Institution, passphrase: bytes | None) -> Party:
         institution.roster,
         IdentitySigner(load_identity(home, passphrase)),
         Protection.EXACT,
-        institution.company,
+        CompanyRules(institution.company),
         rosters=tuple(roster for _, roster in ever),
         roster_offer=read_roster(home.roster),
         last_answers=tuple({one: None for path, _ in ever for one in last_answers(path)}),

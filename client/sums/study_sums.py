@@ -18,7 +18,7 @@ from fieldfare.client.sums.coordinates import TurnedUnits
 from fieldfare.client.sums.question_sums import question_sum
 from fieldfare.client.sums.run_sums import RunSums
 from fieldfare.shared.errors import PolicyRefusal, ProtocolError, RefusalCode, StudyError
-from fieldfare.shared.evaluation.groups import count_groups
+from fieldfare.shared.evaluation.group_cells import count_groups
 from fieldfare.shared.evaluation.score_table import bin_of, inner_edges
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.geometry.geometry import Geometry

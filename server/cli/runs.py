@@ -41,7 +41,7 @@ from fieldfare.shared.protocol.messages import IdentitySigner
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.protocol.prospects import cautions, obstacles
 from fieldfare.shared.protocol.roster import Roster
-from fieldfare.shared.study.study import load_study
+from fieldfare.shared.study.file import load_study
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.key_files import read_passphrase
 from fieldfare.shared.system.private_files import create_private

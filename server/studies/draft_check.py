@@ -26,7 +26,8 @@ from fieldfare.shared.protocol.plan import Plan, ReleaseTerms, plan_for
 from fieldfare.shared.protocol.roster import Roster
 from fieldfare.shared.study.asked_words import asked_lines
 from fieldfare.shared.study.comparison import change_line, compare
-from fieldfare.shared.study.study import Study, check_deployable, parse_study
+from fieldfare.shared.study.file import parse_study
+from fieldfare.shared.study.study import Study, check_deployable
 from fieldfare.shared.terminal.texts import SHORT
 
 YEAR: Final = timedelta(days=365)

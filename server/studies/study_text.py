@@ -15,7 +15,8 @@ from fieldfare.shared.expectation.strength import PublicNumbers
 from fieldfare.shared.features.features import MAX_LEVELS
 from fieldfare.shared.privacy.delta import usual_delta
 from fieldfare.shared.protocol.plan import plan_for
-from fieldfare.shared.study.study import Study, parse_study
+from fieldfare.shared.study.file import parse_study
+from fieldfare.shared.study.study import Study
 
 MOST_TEXT: Final = 40_000  # characters of a study in a form
 MOST_LINES: Final = 200  # of columns, and of questions

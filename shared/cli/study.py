@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from fieldfare.shared.cli import app
 from fieldfare.shared.errors import UsageError
-from fieldfare.shared.evaluation.groups import group_scale
+from fieldfare.shared.evaluation.group_cells import group_scale
 from fieldfare.shared.models import check_module
 from fieldfare.shared.pages.words import banks_shown
 from fieldfare.shared.protocol.identity import fingerprint, public_hex
@@ -26,8 +26,9 @@ from fieldfare.shared.protocol.prospects import (
 from fieldfare.shared.protocol.roster import Member, Roster
 from fieldfare.shared.protocol.signed_files import offer_roster, offer_study
 from fieldfare.shared.queries.layout import layout_for
+from fieldfare.shared.study.file import load_study
 from fieldfare.shared.study.model_sections import permitted
-from fieldfare.shared.study.study import Study, load_study
+from fieldfare.shared.study.study import Study
 from fieldfare.shared.study.toml import problem_lines
 from fieldfare.shared.system.key_files import read_passphrase, read_signing_key
 from fieldfare.shared.terminal.screen import console, facts

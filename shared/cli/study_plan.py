@@ -24,7 +24,8 @@ from fieldfare.shared.expectation.verdict import (
 from fieldfare.shared.finished_model.card import ModelCard
 from fieldfare.shared.protocol.delivery import LARGEST_CARD
 from fieldfare.shared.protocol.plan import Plan, plan_for
-from fieldfare.shared.study.study import Study, load_study
+from fieldfare.shared.study.file import load_study
+from fieldfare.shared.study.study import Study
 from fieldfare.shared.system.private_files import read_at_most
 from fieldfare.shared.terminal.screen import BAD, GOOD, console, facts, table
 from fieldfare.shared.terminal.texts import one_line

@@ -31,7 +31,6 @@ GRAM: Final = "g"
 WORD_WEIGHT: Final = 4  # a word counts as much as this many grams
 MAX_CHARACTERS: Final = 20_000  # of a normalised text; the rest is not read
 MAX_KNOWN: Final = 1 << 19  # grams whose buckets are remembered
-DEFAULT_BUCKETS: Final = 2048
 _WORD_CATEGORIES: Final = frozenset("LMNS")  # letters, marks, numbers, symbols such as emoji
 
 

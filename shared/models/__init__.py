@@ -12,7 +12,6 @@ from fieldfare.shared.models.interface import GridVectors, RiskModel, UnitSums
 from fieldfare.shared.models.linear import LinearModel
 from fieldfare.shared.models.network_facts import network_entries, network_vectors
 from fieldfare.shared.models.started import StartedModel
-from fieldfare.shared.models.vector_network import NetworkModel
 from fieldfare.shared.study.model_sections import MlpSection, VectorSection
 from fieldfare.shared.study.study import Study
 
@@ -24,7 +23,6 @@ __all__ = [
     "AdditiveModel",
     "GridVectors",
     "LinearModel",
-    "NetworkModel",
     "RiskModel",
     "StartedModel",
     "UnitSums",
@@ -47,6 +45,8 @@ def model_for(study: Study) -> RiskModel:
     if isinstance(study.model, MlpSection):
         return network_for(study, study.model)
     if isinstance(study.rows, VectorSection) and study.rows.hidden:
+        from fieldfare.shared.models.vector_network import NetworkModel  # noqa: PLC0415 -- few have one
+
         wide = study.rows
         return NetworkModel(wide.columns, wide.hidden, study.privacy.clipping_norm)
     if study.rows is not None:

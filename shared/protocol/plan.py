@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Final
 
 from fieldfare.shared.errors import AccountingError, ProtocolError, StudyError
-from fieldfare.shared.evaluation.groups import group_entries
+from fieldfare.shared.evaluation.group_cells import group_entries
 from fieldfare.shared.geometry.geometry import fraction_bits_for
 from fieldfare.shared.geometry.moments import first_moment_vectors, moment_vectors
 from fieldfare.shared.geometry.unit_vectors import unit_vectors

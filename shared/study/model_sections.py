@@ -17,7 +17,6 @@ from pydantic import (
 from fieldfare.shared.features.features import Name
 from fieldfare.shared.features.media_gate import name_problem
 from fieldfare.shared.features.rows import MAX_COLUMNS
-from fieldfare.shared.features.text_hashing import DEFAULT_BUCKETS
 from fieldfare.shared.harm_rules import is_protected
 from fieldfare.shared.study.allowed_packages import (
     MODULE_PATTERN,
@@ -30,6 +29,7 @@ MOST_PARAMETERS: Final = 1 << 20
 
 DEFAULT_KIND: Final = "additive"
 LEAST_BUCKETS: Final = 64
+DEFAULT_BUCKETS: Final = 2048
 LEAST_ENTRIES: Final = 64
 MOST_HIDDEN: Final = 64
 MOST_ENTRIES: Final = 1024  # as far as rows on multiples of 2^-10 resolve a vector of length 1

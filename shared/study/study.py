@@ -6,7 +6,6 @@ Every mistake is reported at once: key path, what was expected, what was found.
 
 import math
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
@@ -60,10 +59,8 @@ from fieldfare.shared.study.model_sections import (
     VectorSection,
     row_section,
 )
-from fieldfare.shared.study.start import put_start, start_in
-from fieldfare.shared.study.toml import problem_lines, toml_data
+from fieldfare.shared.study.start import start_in
 from fieldfare.shared.study.training_section import TrainingSection
-from fieldfare.shared.system.private_files import read_at_most
 
 STUDY_FORMAT: Final = 1
 STUDY_TYPE: Final = "fieldfare.study.v1"
@@ -705,35 +702,3 @@ def check_deployable(study: Study) -> None:
             "names its unit, so that each one stays on its side of the hold-out; add an id to the "
             "records and name its column (`fieldfare simulate` alone does without)"
         )
-
-
-def parse_study(text: str, beside: Path | None = None) -> Study:
-    """Parse TOML text into a validated study.
-
-    Args:
-        text: of the file.
-        beside: folder that may hold the public start that it names; those that come with
-            Fieldfare are known without.
-
-    Raises:
-        StudyError: the text is no TOML, or lists every mistake, one line each.
-    """
-    data = toml_data(text)
-    put_start(data, beside)
-    try:
-        return Study.model_validate(data)
-    except ValidationError as error:
-        raise StudyError(problem_lines(error)) from None
-
-
-def load_study(path: Path) -> Study:
-    """Read and validate a study file (UTF-8 TOML, at most 4 MiB).
-
-    Raises:
-        StudyError: unreadable file, too large, or any mistake inside.
-    """
-    content = read_at_most(path, MAX_STUDY_BYTES, StudyError)
-    try:
-        return parse_study(content.decode("utf-8"), path.parent)
-    except UnicodeDecodeError:
-        raise StudyError(f"{path}: expected UTF-8 text") from None

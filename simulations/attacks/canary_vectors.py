@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldfare.shared.evaluation.groups import CELLS
+from fieldfare.shared.evaluation.group_cells import CELLS
 from fieldfare.shared.evaluation.score_table import inner_edges
 from fieldfare.shared.features.public_start import CURVE_STEPS
 from fieldfare.shared.geometry.geometry import Geometry

@@ -13,7 +13,8 @@ from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.pages.words import short
 from fieldfare.shared.privacy.protection import Protection
-from fieldfare.shared.study.study import Study, load_study
+from fieldfare.shared.study.file import load_study
+from fieldfare.shared.study.study import Study
 from fieldfare.shared.terminal.stderr import without_log
 from fieldfare.simulations.attacks.defects import DoorDefect
 from fieldfare.simulations.attacks.differencing import DifferencingTask, differencing

@@ -9,7 +9,7 @@ import typer
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.joining.figures import MINUTES, minutes_of
 from fieldfare.shared.joining.page import join_screen
-from fieldfare.shared.study.study import load_study
+from fieldfare.shared.study.file import load_study
 from fieldfare.shared.terminal.screen import PlainConsole
 from fieldfare.shared.terminal.stderr import progress_bar, without_log
 from fieldfare.simulations.cli import app

@@ -12,7 +12,7 @@ import typer
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.pages.words import decimals
 from fieldfare.shared.privacy.protection import Protection
-from fieldfare.shared.study.study import load_study
+from fieldfare.shared.study.file import load_study
 from fieldfare.shared.terminal.screen import PlainConsole
 from fieldfare.shared.terminal.stderr import progress_bar, without_log
 from fieldfare.simulations.beside import ALONE, Beside

@@ -9,7 +9,7 @@ import typer
 
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.public_start import NAME_PATTERN
-from fieldfare.shared.study.study import load_study
+from fieldfare.shared.study.file import load_study
 from fieldfare.shared.terminal.screen import PlainConsole
 from fieldfare.simulations.beside import beside
 from fieldfare.simulations.cli import app

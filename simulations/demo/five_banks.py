@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.privacy.protection import Protection
-from fieldfare.shared.study.study import Study, parse_study
+from fieldfare.shared.study.file import parse_study
+from fieldfare.shared.study.study import Study
 from fieldfare.simulations.beside import ALONE, Beside
 from fieldfare.simulations.demo.bank_home import DemoBank
 from fieldfare.simulations.federation.in_memory import Progress

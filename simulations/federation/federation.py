@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from flwr.app import Context, RecordDict
 from flwr.clientapp import ClientApp
 
+from fieldfare.client.custodian.company import CompanyRules
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.custodian.party import Party
 from fieldfare.client.ledger.budget import Limits
@@ -170,7 +171,7 @@ class LocalFederation:
                 )
                 continue
             signer = self.identities.signers[name]
-            company = made_here(self.identities.roster)
+            company = CompanyRules(made_here(self.identities.roster))
             party = Party(name, self.identities.roster, signer, protection, company)
             self.ledgers[name] = self._open_ledger(index, name)
             noise = (

@@ -13,9 +13,10 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 
 from fieldfare.shared.errors import StudyError, UsageError
+from fieldfare.shared.study.file import load_study
 from fieldfare.shared.study.geometry_section import CLIPPING_NORMS, WHITENED_RATE
 from fieldfare.shared.study.start import put_start
-from fieldfare.shared.study.study import Study, load_study
+from fieldfare.shared.study.study import Study
 from fieldfare.shared.study.toml import problem_lines
 from fieldfare.simulations.federation.population import (
     Partition,

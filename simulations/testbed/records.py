@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import tomlkit
 
-from fieldfare.shared.study.study import parse_study
+from fieldfare.shared.study.file import parse_study
 from fieldfare.simulations.demo.five_banks import MONTHS, PEOPLE, PREVALENCE, banks_study_text
 from fieldfare.simulations.published.amlsim import SIMULATIONS, derive_amlsim
 from fieldfare.simulations.world.making import WorldPlan

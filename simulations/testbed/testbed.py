@@ -46,8 +46,9 @@ from fieldfare.shared.console.rights import ConsoleRole
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.protocol.identity import fingerprint
 from fieldfare.shared.study.allowed_packages import VARIABLE
+from fieldfare.shared.study.file import load_study
 from fieldfare.shared.study.model_sections import MlpSection, named_class
-from fieldfare.shared.study.study import Study, load_study
+from fieldfare.shared.study.study import Study
 from fieldfare.shared.system.private_files import os_user
 
 COMMAND: Final = Path(sys.executable).parent / "fieldfare"

@@ -30,9 +30,10 @@ from numpy.typing import NDArray
 from tests.benchmarks.harness import Bench
 from tests.benchmarks.inputs import study_toml
 
+from fieldfare.client.custodian.company import CompanyRules
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.custodian.party import Party
-from fieldfare.client.custodian.service import serving
+from fieldfare.client.daemon.service import serving
 from fieldfare.client.ledger.budget import Limits
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.node.client_app import CustodianPort, client_app
@@ -66,7 +67,8 @@ from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.protocol.roster import COORDINATOR, Member, Roster
 from fieldfare.shared.protocol.signed_files import offer_study
 from fieldfare.shared.run.replay import initial_state, replay_step
-from fieldfare.shared.study.study import Study, load_study
+from fieldfare.shared.study.file import load_study
+from fieldfare.shared.study.study import Study
 from fieldfare.shared.system.sockets import UnixSocket
 from fieldfare.simulations.federation.federation import FIRST_NODE, made_here
 from fieldfare.simulations.federation.grid import InProcessGrid
@@ -144,7 +146,9 @@ def serve(institution: BenchInstitution, pipe: Connection) -> None:
     )
     signer = IdentitySigner(Ed25519PrivateKey.from_private_bytes(institution.key))
     roster = institution.roster
-    party = Party(institution.name, roster, signer, Protection.EXACT, made_here(roster))
+    party = Party(
+        institution.name, roster, signer, Protection.EXACT, CompanyRules(made_here(roster))
+    )
     custodian = Custodian(party, ledger, ExactNoise())
     custodian.accept(institution.offer, lambda _: replace(sums, training=timed))
     with serving(custodian, UnixSocket(institution.socket)):

@@ -40,7 +40,7 @@ from tests.benchmarks.inputs import (
 from tests.benchmarks.kept.machine import machine
 from tests.benchmarks.kept.results import keep
 
-from fieldfare.shared.study.study import load_study
+from fieldfare.shared.study.file import load_study
 
 FORMAT: Final = 1
 BANKS, UNITS, FEATURES, STEPS = 6, 40_000, 25, 60

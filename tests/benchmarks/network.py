@@ -19,7 +19,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.features.rows import CHUNK_ROWS, unit_rows
-from fieldfare.shared.models import NetworkModel
+from fieldfare.shared.models.vector_network import NetworkModel
 
 UNITS: Final = "4096,100000"
 ENTRIES, HIDDEN = 256, 64

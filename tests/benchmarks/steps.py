@@ -39,7 +39,8 @@ from fieldfare.shared.privacy.samplers import ExactNoise, NoiseSource
 from fieldfare.shared.protocol.flower_record import Call, Content
 from fieldfare.shared.protocol.messages import NO_LAST_SUM, LastSum, parameters_to_bytes
 from fieldfare.shared.protocol.plan import plan_for
-from fieldfare.shared.study.study import Study, load_study, parse_study
+from fieldfare.shared.study.file import load_study, parse_study
+from fieldfare.shared.study.study import Study
 from fieldfare.simulations.federation.federation import FIRST_NODE
 from fieldfare.simulations.federation.grid import InProcessGrid
 

@@ -7,7 +7,7 @@ import pytest
 from flwr.app import Context, RecordDict
 from tests.support.federations.bench import Bench
 
-from fieldfare.client.custodian.service import serving
+from fieldfare.client.daemon.service import serving
 from fieldfare.client.stock_node import app, custodian_of
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.protocol.flower_record import Call

@@ -26,7 +26,7 @@ from tests.support.network.coordinator import RunningSuperlink, new_node, runnin
 from tests.support.network.superlink import new_node_key
 from tests.support.system.processes import until
 
-from fieldfare.client.custodian.service import serving
+from fieldfare.client.daemon.service import serving
 from fieldfare.client.home.layout import Home
 from fieldfare.client.institution.ledger_checks import open_ledger
 from fieldfare.client.ledger.budget import LedgerEntry, Position

@@ -23,7 +23,7 @@ import rfc8785
 from safetensors.numpy import load
 
 from fieldfare.client.typologies.pack import own_pack
-from fieldfare.shared.study.study import load_study
+from fieldfare.shared.study.file import load_study
 from fieldfare.simulations.world.studies import pack_for, write_units
 
 ROOT: Final = Path(__file__).parents[2]

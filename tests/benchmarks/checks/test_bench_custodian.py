@@ -19,7 +19,7 @@ from tests.benchmarks.custodian import (
 from fieldfare.client.wire.frames import Committed
 from fieldfare.shared.errors import RefusalCode, RunError
 from fieldfare.shared.protocol.messages import NO_LAST_SUM, LastSum, Refusal
-from fieldfare.shared.study.study import load_study
+from fieldfare.shared.study.file import load_study
 
 
 def test_two_processes_answer_and_their_sums_are_timed() -> None:

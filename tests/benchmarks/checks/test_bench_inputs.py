@@ -8,7 +8,7 @@ from tests.benchmarks.inputs import ROW_GROUP, study_toml, write_records
 
 from fieldfare.client.records import read_records
 from fieldfare.shared.protocol.plan import plan_for
-from fieldfare.shared.study.study import parse_study
+from fieldfare.shared.study.file import parse_study
 
 
 def test_records_fit_their_study(tmp_path: Path) -> None:

@@ -24,7 +24,8 @@ from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.privacy.samplers import ExactNoise
 from fieldfare.shared.protocol.messages import NO_LAST_SUM, LastSum
-from fieldfare.shared.study.study import Study, parse_study
+from fieldfare.shared.study.file import parse_study
+from fieldfare.shared.study.study import Study
 
 
 @pytest.fixture

@@ -26,7 +26,8 @@ from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.protocol.secure_sum import mask_stream
 from fieldfare.shared.ring import WordBits, add
-from fieldfare.shared.study.study import Study, parse_study
+from fieldfare.shared.study.file import parse_study
+from fieldfare.shared.study.study import Study
 
 FEATURES: Final = 40
 ENTRIES: Final = 401  # 40 features of 8 knots, with their slots, and the bias

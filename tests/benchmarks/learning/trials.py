@@ -26,7 +26,8 @@ from fieldfare.shared.features.features import columns_behind
 from fieldfare.shared.features.rows import splitmix
 from fieldfare.shared.models import model_for
 from fieldfare.shared.protocol.plan import plan_for
-from fieldfare.shared.study.study import Study, load_study, parse_study
+from fieldfare.shared.study.file import load_study, parse_study
+from fieldfare.shared.study.study import Study
 from fieldfare.simulations.demo.five_banks import MONTHS, PEOPLE, PREVALENCE
 from fieldfare.simulations.federation.baselines import Trainer
 from fieldfare.simulations.federation.population import RecordsChoice, load_population

@@ -28,7 +28,8 @@ from fieldfare.shared.protocol.secure_sum import (
 )
 from fieldfare.shared.ring import WordBits, add, centre, decode, encode, subtract, to_ring
 from fieldfare.shared.run.optimizer import TrainingState
-from fieldfare.shared.study.study import Study, parse_study
+from fieldfare.shared.study.file import parse_study
+from fieldfare.shared.study.study import Study
 from fieldfare.simulations.engines.engine import Engine
 from fieldfare.simulations.federation.federation import LocalFederation
 from fieldfare.simulations.federation.in_memory import Experiment, simulated

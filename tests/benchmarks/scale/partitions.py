@@ -44,7 +44,8 @@ from fieldfare.shared.errors import RunError
 from fieldfare.shared.privacy.samplers import ExactNoise
 from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.protocol.plan import plan_for
-from fieldfare.shared.study.study import Study, parse_study
+from fieldfare.shared.study.file import parse_study
+from fieldfare.shared.study.study import Study
 from fieldfare.simulations.engines.cluster import cluster
 from fieldfare.simulations.engines.ray_actors import RayPartitions
 

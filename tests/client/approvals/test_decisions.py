@@ -33,7 +33,6 @@ from fieldfare.client.approvals.approval import (
 )
 from fieldfare.client.approvals.approval_status import ApprovalStatus, approval_status, spent_now
 from fieldfare.client.approvals.review import SpentBudget
-from fieldfare.client.custodian.release import APPROVAL_STATE
 from fieldfare.client.home.keys import rotate_identity
 from fieldfare.client.home.studies import (
     KeptStudy,
@@ -57,6 +56,7 @@ from fieldfare.client.institution.open import (
 from fieldfare.client.journal.journal import Journal
 from fieldfare.client.ledger.budget import Debit
 from fieldfare.client.ledger.freeing import Freed
+from fieldfare.client.ledger.run_states import APPROVAL_STATE
 from fieldfare.client.wire.frames import Described, Released
 from fieldfare.shared.errors import (
     LedgerError,

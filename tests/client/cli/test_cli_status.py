@@ -7,9 +7,9 @@ from typing import Final
 import pytest
 from tests.support.homes.institutions import NAMES, Coordinator, clock
 
-from fieldfare.client.custodian.service import serving_calls
 from fieldfare.client.daemon.process import ADMIN_LIMITS, admin_socket, administration
 from fieldfare.client.daemon.reload import CustodianInputs, custodian_reloader
+from fieldfare.client.daemon.service import serving_calls
 from fieldfare.shared.cli.root import run
 
 COMMAND: Final = Path(sys.executable).with_name("fieldfare")

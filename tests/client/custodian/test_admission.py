@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.federations.bench import STEPS, make_study
 
-from fieldfare.client.custodian.admission import ApprovedRun, check_parameters, check_request
+from fieldfare.client.custodian.admission import ApprovedRun, check_parameters
 from fieldfare.shared.errors import PolicyRefusal, RefusalCode
 from fieldfare.shared.protocol.messages import (
     PROTOCOL_VERSION,
@@ -68,7 +68,7 @@ def request(kind: ReleaseKind = ReleaseKind.TRAINING, step: int = 0, **changes: 
 
 def refusal(body: Request, run: ApprovedRun = RUN) -> RefusalCode:
     with pytest.raises(PolicyRefusal) as found:
-        check_request(run, body)
+        run.admit(body)
     return found.value.code
 
 
@@ -79,7 +79,7 @@ def test_every_release_of_the_plan_is_admitted_under_the_plans_own_terms() -> No
         (ReleaseKind.EVALUATION, STEPS),
     ]
     for kind, step in planned:
-        assert check_request(RUN, request(kind, step)) is PLAN.terms(kind)
+        assert RUN.admit(request(kind, step)) is PLAN.terms(kind)
 
 
 @settings(deadline=None)
@@ -87,7 +87,7 @@ def test_every_release_of_the_plan_is_admitted_under_the_plans_own_terms() -> No
 def test_no_other_step_is(kind: ReleaseKind, step: int) -> None:
     terms = PLAN.terms(kind)
     if terms.first_step <= step < terms.first_step + terms.steps:
-        check_request(RUN, request(kind, step))
+        RUN.admit(request(kind, step))
     else:
         assert refusal(request(kind, step)) is RefusalCode.NOT_IN_PLAN
 
@@ -104,7 +104,7 @@ def test_participants_are_members_of_the_run_enough_of_them_and_itself(
     elif len(chosen) < 4:
         assert refusal(body) is RefusalCode.TOO_FEW_PARTICIPANTS
     else:
-        check_request(RUN, body)
+        RUN.admit(body)
 
 
 @settings(deadline=None)
@@ -113,7 +113,7 @@ def test_sigma_is_the_plans_to_the_bit(sigma: float, kind: ReleaseKind) -> None:
     terms = PLAN.terms(kind)
     body = request(kind, terms.first_step, sigma=sigma)
     if sigma == terms.sigma:
-        check_request(RUN, body)
+        RUN.admit(body)
     else:
         assert refusal(body) is RefusalCode.WRONG_TERMS
 
@@ -216,7 +216,7 @@ def grouped_request(run: ApprovedRun, **changes: object) -> Request:
 def test_counts_by_group_are_admitted_once_after_the_evaluation() -> None:
     run = grouped_run()
     step = run.plan.evaluation.first_step
-    assert check_request(run, grouped_request(run)) == run.plan.fairness
+    assert run.admit(grouped_request(run)) == run.plan.fairness
     for other in (0, step, step + 2):
         assert refusal(grouped_request(run, step=other), run) is RefusalCode.NOT_IN_PLAN
     for wrong in ({"entries": 4}, {"sigma": 2 / 3 * run.plan.fairness.sigma}):

@@ -10,7 +10,6 @@ import pytest
 from tests.support.homes.institutions import NAMES, Coordinator, clock
 from tests.support.network.served import hostile_channel, raw, status_of
 
-from fieldfare.client.custodian.service import serving_calls
 from fieldfare.client.daemon.admin_client import custodian_status, request_reload
 from fieldfare.client.daemon.process import (
     ADMIN_LIMITS,
@@ -19,6 +18,7 @@ from fieldfare.client.daemon.process import (
     administration,
 )
 from fieldfare.client.daemon.reload import CustodianInputs, CustodianReloader, custodian_reloader
+from fieldfare.client.daemon.service import serving_calls
 from fieldfare.client.wire.administration import ADMIN_SERVICE
 from fieldfare.client.wire.frames import SERVICE
 from fieldfare.shared.system.sockets import UnixSocket

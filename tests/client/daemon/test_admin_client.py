@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fieldfare.client.custodian.service import Service, serving_calls
 from fieldfare.client.daemon.admin_client import custodian_status, request_reload
+from fieldfare.client.daemon.service import Service, serving_calls
 from fieldfare.client.wire.administration import ADMIN_SERVICE
 from fieldfare.shared.errors import RunError, UsageError
 from fieldfare.shared.system.sockets import UnixSocket

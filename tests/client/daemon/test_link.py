@@ -20,8 +20,8 @@ from pydantic import ValidationError
 from tests.support.federations.bench import Bench
 
 from fieldfare.client.custodian.answering import answer
-from fieldfare.client.custodian.service import data_plane, serving_calls
 from fieldfare.client.daemon.link import LinkKeeper
+from fieldfare.client.daemon.service import data_plane, serving_calls
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.link import first_node_pair, link_days, make_link, node_files
 from fieldfare.client.home.settings import CustodianSection

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 import pytest
 from tests.support.homes.institutions import NAMES, Coordinator
 
-from fieldfare.client.custodian.service import Service, serving_calls
 from fieldfare.client.daemon.admin_client import NOBODY, notify_custodian
 from fieldfare.client.daemon.process import admin_socket
+from fieldfare.client.daemon.service import Service, serving_calls
 from fieldfare.client.daemon.status import ReloadReport, StudyNow
 from fieldfare.client.wire import admin_pb2 as pb
 from fieldfare.client.wire.administration import ADMIN_SERVICE

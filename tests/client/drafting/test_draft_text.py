@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from fieldfare.client.drafting.study_toml import Draft, DraftLabel, toml_text, two_digits
 from fieldfare.shared.features.features import CategoricalFeature, NumericFeature, Scale
-from fieldfare.shared.study.study import parse_study
+from fieldfare.shared.study.file import parse_study
 
 NUMBER = NumericFeature(
     kind="numeric", name="amount", lower=0.5, upper=1e6, scale=Scale.LOG1P,

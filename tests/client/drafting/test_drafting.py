@@ -23,7 +23,8 @@ from fieldfare.shared.expectation.strength import PublicNumbers
 from fieldfare.shared.features.basis import Basis
 from fieldfare.shared.features.features import CategoricalFeature, NumericFeature, Scale
 from fieldfare.shared.protocol.plan import plan_for
-from fieldfare.shared.study.study import Study, load_study, parse_study
+from fieldfare.shared.study.file import load_study, parse_study
+from fieldfare.shared.study.study import Study
 from fieldfare.simulations.published.amlsim import derive_amlsim
 
 ROOT = Path(__file__).parents[3]

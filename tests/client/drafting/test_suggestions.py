@@ -13,7 +13,8 @@ import pytest
 from fieldfare.client.drafting.draft import draft_study
 from fieldfare.client.records import read_records
 from fieldfare.shared.features.features import NumericFeature, Scale
-from fieldfare.shared.study.study import Study, parse_study
+from fieldfare.shared.study.file import parse_study
+from fieldfare.shared.study.study import Study
 
 ROWS = 600
 RANDOM = np.random.default_rng(8)

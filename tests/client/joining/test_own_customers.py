@@ -8,7 +8,8 @@ from fieldfare.client.joining.own_customers import NEWCOMER, RARE, SHARES, OwnCu
 from fieldfare.client.joining.paired import HeldScores
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.models import model_for
-from fieldfare.shared.study.study import Study, parse_study
+from fieldfare.shared.study.file import parse_study
+from fieldfare.shared.study.study import Study
 
 STUDY = """
 name = "own"

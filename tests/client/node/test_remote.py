@@ -23,7 +23,7 @@ from tests.support.federations.bench import (
 from tests.support.network.served import Gated, served
 
 from fieldfare.client.custodian.ports import NoInbox, SaidNo
-from fieldfare.client.custodian.service import serving
+from fieldfare.client.daemon.service import serving
 from fieldfare.client.node.client_app import CustodianPort, client_app
 from fieldfare.client.node.remote_custodian import Deadlines, connected
 from fieldfare.client.wire import custodian_pb2 as pb

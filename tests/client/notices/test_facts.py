@@ -12,7 +12,7 @@ from tests.support.homes.coordinators import an_authority
 from tests.support.homes.institutions import NAMES, NOW, Coordinator, clock, home_study
 from tests.support.network.receivers import mail_server, web_server
 
-from fieldfare.client.custodian.service import Service, serving_calls
+from fieldfare.client.daemon.service import Service, serving_calls
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.studies import State, StudyDecision, write_decision
 from fieldfare.client.journal.entries import Event

@@ -17,9 +17,9 @@ from tests.support.homes.institutions import (
 from tests.support.homes.journals import rewrite_entries
 
 from fieldfare.client.approvals.approval_status import ApprovalStatus
-from fieldfare.client.custodian.service import serving_calls
 from fieldfare.client.daemon.process import ADMIN_LIMITS, admin_socket, administration
 from fieldfare.client.daemon.reload import CustodianInputs, custodian_reloader
+from fieldfare.client.daemon.service import serving_calls
 from fieldfare.client.daemon.status import CustodianStatus
 from fieldfare.client.home.layout import Home
 from fieldfare.client.node.state import LinkState, NodeReport

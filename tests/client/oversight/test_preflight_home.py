@@ -20,9 +20,9 @@ from tests.support.homes.journals import rewrite_entries
 from tests.support.homes.runs import finished_run
 from tests.support.network.certificates import Authority
 
-from fieldfare.client.custodian.service import data_plane, serving_calls
 from fieldfare.client.daemon.process import ADMIN_LIMITS, admin_socket, administration, socket_of
 from fieldfare.client.daemon.reload import CustodianInputs, CustodianReloader, custodian_reloader
+from fieldfare.client.daemon.service import data_plane, serving_calls
 from fieldfare.client.home.keys import rotate_identity
 from fieldfare.client.home.layout import Home
 from fieldfare.client.institution.initial_setup import create_institution

@@ -28,7 +28,8 @@ from fieldfare.shared.privacy.usual_budget import USUAL_DELTA, USUAL_STUDY, USUA
 from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.allowed_packages import permit
-from fieldfare.shared.study.study import Study, load_study, parse_study
+from fieldfare.shared.study.file import load_study, parse_study
+from fieldfare.shared.study.study import Study
 from fieldfare.shared.study.toml import parse_toml
 
 KEY, OTHER = "a1" * 32, "b2" * 32

@@ -15,7 +15,7 @@ from tests.support.runs.grouped import grouped_study, grouped_sums
 from fieldfare.client.records.encoding.asked import AskedUnits, AskedValues, unit_order
 from fieldfare.client.sums.study_sums import StudySums, count_cells
 from fieldfare.shared.errors import PolicyRefusal, RefusalCode, StudyError
-from fieldfare.shared.evaluation.groups import group_parts, group_weight
+from fieldfare.shared.evaluation.group_cells import group_parts, group_weight
 from fieldfare.shared.evaluation.score_table import inner_edges, with_threshold
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.models import model_for

@@ -18,7 +18,7 @@ from tests.support.network.certificates import Authority
 from tests.support.network.served import raw, status_of
 from tests.support.system.processes import until
 
-from fieldfare.client.custodian.service import ServiceLimits, serving
+from fieldfare.client.daemon.service import ServiceLimits, serving
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.link import first_node_pair, link_files, make_link, node_files
 from fieldfare.client.node.remote_custodian import connected

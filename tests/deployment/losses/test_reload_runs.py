@@ -21,8 +21,8 @@ from tests.support.homes.institutions import (
 )
 
 from fieldfare.client.approvals.approval import approve
-from fieldfare.client.custodian.service import data_plane, serving_calls
 from fieldfare.client.daemon.reload import CustodianInputs, CustodianReloader, custodian_reloader
+from fieldfare.client.daemon.service import data_plane, serving_calls
 from fieldfare.client.institution.open import Custody, open_custody
 from fieldfare.client.journal.journal import verify
 from fieldfare.client.node.client_app import client_app

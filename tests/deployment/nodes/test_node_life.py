@@ -13,7 +13,7 @@ from tests.support.federations.bench import Bench
 from tests.support.network.certificates import Authority
 from tests.support.system.processes import alive, children, until
 
-from fieldfare.client.custodian.service import serving
+from fieldfare.client.daemon.service import serving
 from fieldfare.client.node.fleet import APP_FAILED
 from fieldfare.client.wire.tls import TlsPort
 from fieldfare.shared.errors import RefusalCode

@@ -14,7 +14,7 @@ from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.shared.features.basis import EncodedUnits, concatenate
 from fieldfare.shared.models import model_for
 from fieldfare.shared.privacy.protection import Protection
-from fieldfare.shared.study.study import load_study
+from fieldfare.shared.study.file import load_study
 from fieldfare.simulations.federation.population import RecordsChoice
 from fieldfare.simulations.federation.simulate import Simulation, simulate
 from fieldfare.simulations.testbed.records import BedRecords, amlsim_records

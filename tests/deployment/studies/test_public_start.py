@@ -20,7 +20,7 @@ from tests.support.system.ports import free_ports
 from fieldfare.shared.features.public_start import PublicStart, StartFacts
 from fieldfare.shared.finished_model.card import ModelCard
 from fieldfare.shared.protocol.plan import plan_for
-from fieldfare.shared.study.study import parse_study
+from fieldfare.shared.study.file import parse_study
 from fieldfare.simulations.testbed.testbed import Bed, in_this_process
 
 START: Final = "public:beside"

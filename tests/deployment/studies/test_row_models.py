@@ -14,7 +14,7 @@ from tests.support.system.ports import free_ports
 
 from fieldfare.client.policy.objections import study_columns
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.shared.study.study import load_study
+from fieldfare.shared.study.file import load_study
 from fieldfare.simulations.testbed.testbed import Bed, in_this_process
 
 UNITS: Final = 200

@@ -16,12 +16,13 @@ from typing import Any, Final
 import pytest
 from tests.support.homes.institutions import Coordinator, home_study
 
-from fieldfare.client.custodian.openings import COUNTED, MOST_KEPT, OPENING_STATE, Openings
+from fieldfare.client.custodian.openings import COUNTED, MOST_KEPT, Openings
 from fieldfare.client.custodian.ports import NoLog
 from fieldfare.client.home.inbox import MOST_UNDECIDED, HomeInbox
 from fieldfare.client.journal.journal import Journal, verify
 from fieldfare.client.ledger.budget import Limits
 from fieldfare.client.ledger.ledger import Ledger
+from fieldfare.client.ledger.run_states import OPENING_STATE
 from fieldfare.shared.errors import PolicyRefusal
 
 LONG: Final = bool(os.environ.get("FIELDFARE_OPERATE_LONG"))

@@ -17,7 +17,7 @@ from tests.support.network.served import hostile_channel, raw, status_of
 
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.custodian.ports import NoLog
-from fieldfare.client.custodian.service import serving
+from fieldfare.client.daemon.service import serving
 from fieldfare.client.journal.decisions import MOST_REFUSALS, JournalDecisions, Tally
 from fieldfare.client.journal.journal import Journal
 from fieldfare.client.wire import custodian_pb2 as pb

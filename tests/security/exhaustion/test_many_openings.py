@@ -12,21 +12,23 @@ from typing import Any, Final
 import pytest
 from tests.support.federations.bench import Bench, MakeBench, make_study
 
-from fieldfare.client.custodian.cosigning import HEAD_STATE
 from fieldfare.client.custodian.key_agreement import MOST_AGREED
 from fieldfare.client.custodian.openings import (
     DAY_SECONDS,
     MOST_IN_A_DAY,
     MOST_KEPT,
     MOST_OPENINGS,
-    OPENING_STATE,
     Openings,
 )
 from fieldfare.client.custodian.ports import NoLog, RunEvent
-from fieldfare.client.custodian.recomputation import FOLLOWED_STATE
 from fieldfare.client.ledger.budget import Limits
 from fieldfare.client.ledger.ledger import Ledger
-from fieldfare.client.ledger.run_states import LEDGER_STATE
+from fieldfare.client.ledger.run_states import (
+    FOLLOWED_STATE,
+    HEAD_STATE,
+    LEDGER_STATE,
+    OPENING_STATE,
+)
 from fieldfare.shared.errors import PolicyRefusal, RefusalCode
 from fieldfare.shared.protocol.messages import ReleaseKind
 

@@ -16,7 +16,7 @@ from fieldfare.server.studies.proposing import propose
 from fieldfare.server.studies.study_text import MOST_TEXT, shipped_studies
 from fieldfare.shared.console.frame import CHECKS
 from fieldfare.shared.console.rights import ConsoleRole
-from fieldfare.shared.study.study import parse_study
+from fieldfare.shared.study.file import parse_study
 
 SCRIPT = "<script>alert(1)</script>"
 TITLES = ("What may be expected", "What leaves", "What changed", "What the check says")

@@ -27,7 +27,7 @@ from fieldfare.server.studies.proposing import propose
 from fieldfare.server.studies.study_text import shipped_studies
 from fieldfare.shared.errors import PolicyRefusal, RunError, StudyError, UsageError
 from fieldfare.shared.protocol.plan import plan_for
-from fieldfare.shared.study.study import parse_study
+from fieldfare.shared.study.file import parse_study
 from fieldfare.shared.system.clock import utc_now
 
 ASKS = shipped_studies()["helplines"]

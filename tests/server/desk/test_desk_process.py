@@ -23,7 +23,7 @@ from fieldfare.server.home.initial_setup import keep_bundle
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.studies.proposals import proposal
 from fieldfare.shared.errors import KeysError, RunError
-from fieldfare.shared.study.study import parse_study
+from fieldfare.shared.study.file import parse_study
 from fieldfare.shared.system.key_files import read_signing_key, signing_pem
 from fieldfare.shared.system.processes import given_line
 

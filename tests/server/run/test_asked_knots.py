@@ -21,11 +21,8 @@ from tests.support.federations.conducted import (
 from tests.support.federations.settings import BANKS
 from tests.support.runs.asking import asking
 
-from fieldfare.client.custodian.recomputation import (
-    PROGRESS_STATE,
-    Recomputation,
-    recomputed_model,
-)
+from fieldfare.client.custodian.recomputation import Recomputation, recomputed_model
+from fieldfare.client.ledger.run_states import PROGRESS_STATE
 from fieldfare.server.store.rows import RunStatus
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import RunError

@@ -31,7 +31,8 @@ from fieldfare.server.run.rounds import SecureSums
 from fieldfare.server.store.rows import RunStatus
 from fieldfare.server.studies.run_view import metric_texts, parse_metrics
 from fieldfare.shared.errors import RunError
-from fieldfare.shared.evaluation.groups import count_groups, group_lines, group_scale
+from fieldfare.shared.evaluation.group_cells import count_groups, group_scale
+from fieldfare.shared.evaluation.groups import group_lines
 from fieldfare.shared.evaluation.score_table import STEPS, alert_threshold
 from fieldfare.shared.finished_model.card import ModelCard
 from fieldfare.shared.privacy.protection import Protection

@@ -27,11 +27,8 @@ from tests.support.federations.conducted import (
 from tests.support.federations.settings import BANKS, to_bank
 from tests.support.runs.grouped import grouped_study, grouped_sums
 
-from fieldfare.client.custodian.recomputation import (
-    GEOMETRY_STATE,
-    Recomputation,
-    recomputed_model,
-)
+from fieldfare.client.custodian.recomputation import Recomputation, recomputed_model
+from fieldfare.client.ledger.run_states import GEOMETRY_STATE
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.server.run.record import DecodedSum, Record
 from fieldfare.server.run.rounds import SecureSums

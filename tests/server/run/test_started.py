@@ -27,7 +27,8 @@ from tests.support.federations.settings import BANKS, to_bank
 from tests.support.runs.grouped import grouped_study, grouped_sums
 from tests.support.runs.started import STARTED_FEATURES, small_start, starting_at
 
-from fieldfare.client.custodian.recomputation import PROGRESS_STATE, Recomputation, kept_training
+from fieldfare.client.custodian.recomputation import Recomputation, kept_training
+from fieldfare.client.ledger.run_states import PROGRESS_STATE
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.server.store.rows import RunStatus
 from fieldfare.server.studies.run_view import metric_texts, parse_metrics

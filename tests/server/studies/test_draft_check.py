@@ -20,7 +20,7 @@ from fieldfare.shared.privacy.sides import SideCosts
 from fieldfare.shared.privacy.usual_budget import USUAL_YEAR, usual_limit, usual_worth
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.protocol.roster import Member, Roster
-from fieldfare.shared.study.study import parse_study
+from fieldfare.shared.study.file import parse_study
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
 PACK = parse_study(shipped_studies()["amlsim-pack"])

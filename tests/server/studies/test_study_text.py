@@ -14,7 +14,7 @@ from fieldfare.server.studies.study_text import (
     study_text,
 )
 from fieldfare.shared.errors import StudyError
-from fieldfare.shared.study.study import load_study, parse_study
+from fieldfare.shared.study.file import load_study, parse_study
 
 STUDIES = sorted((Path(__file__).parents[3] / "studies").glob("*.toml"))
 FORM = StudyForm(

@@ -21,7 +21,7 @@ from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.identity import fingerprint, public_hex
 from fieldfare.shared.protocol.roster import Roster
 from fieldfare.shared.protocol.signed_files import open_study
-from fieldfare.shared.study.study import load_study
+from fieldfare.shared.study.file import load_study
 
 STUDY = """
 name = "small"

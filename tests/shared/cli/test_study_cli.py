@@ -9,7 +9,7 @@ from tests.support.runs.written_runs import base
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.cli.study import plan_lines
 from fieldfare.shared.protocol.plan import plan_for
-from fieldfare.shared.study.study import parse_study
+from fieldfare.shared.study.file import parse_study
 
 STUDIES = sorted((Path(__file__).parents[3] / "studies").glob("*.toml"))
 GOOD = """

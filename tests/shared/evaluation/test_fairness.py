@@ -9,16 +9,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tests.support.runs.grouped import AGES, grouped_study
 
-from fieldfare.shared.evaluation.groups import (
+from fieldfare.shared.evaluation.group_cells import (
     WEIGHT_BITS,
     count_groups,
     group_entries,
-    group_lines,
     group_parts,
     group_weight,
-    rate_of,
-    read_fairness,
 )
+from fieldfare.shared.evaluation.groups import group_lines, rate_of, read_fairness
 from fieldfare.shared.features.features import GroupColumn
 from fieldfare.shared.study.study import Study
 

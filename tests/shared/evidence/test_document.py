@@ -17,7 +17,7 @@ from fieldfare.shared.evidence.facts import EvidenceFacts
 from fieldfare.shared.evidence.study_values import MOST_FEATURES
 from fieldfare.shared.evidence.values import values_of
 from fieldfare.shared.protocol.plan import plan_for
-from fieldfare.shared.study.study import load_study
+from fieldfare.shared.study.file import load_study
 
 ROOT: Final = Path(__file__).parents[3]
 ROOM: Final = ROOT / "shared" / "evidence"

@@ -11,7 +11,8 @@ from fieldfare.shared.expectation.strength import PublicNumbers
 from fieldfare.shared.models import model_for
 from fieldfare.shared.privacy.gaussian import mu2_for
 from fieldfare.shared.protocol.plan import MOST_MOMENTS, plan_for
-from fieldfare.shared.study.study import Study, load_study
+from fieldfare.shared.study.file import load_study
+from fieldfare.shared.study.study import Study
 
 STUDIES: Final = Path(__file__).parents[3] / "studies"
 NUMBERS = PublicNumbers(

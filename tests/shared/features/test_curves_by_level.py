@@ -24,7 +24,8 @@ from fieldfare.shared.features.features import (
     computed_words,
 )
 from fieldfare.shared.models.additive import AdditiveModel
-from fieldfare.shared.study.study import Study, parse_study
+from fieldfare.shared.study.file import parse_study
+from fieldfare.shared.study.study import Study
 
 PLAIN: dict[str, Any] = {
     "kind": "numeric", "name": "amount", "lower": 0, "upper": 9, "knots": [0, 3, 9], "special": [0],

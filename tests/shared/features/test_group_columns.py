@@ -7,7 +7,8 @@ from tests.support.runs.grouped import AGES, FEATURES, SEGMENTS, grouped_study
 from fieldfare.shared.errors import StudyError
 from fieldfare.shared.features.features import GroupColumn
 from fieldfare.shared.harm_rules import is_protected
-from fieldfare.shared.study.study import Study, parse_study
+from fieldfare.shared.study.file import parse_study
+from fieldfare.shared.study.study import Study
 
 MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "no levels": ({"column": "segment", "levels": []}, "levels"),

@@ -11,7 +11,8 @@ from tests.support.runs.written_runs import base
 from fieldfare.shared.errors import StudyError
 from fieldfare.shared.features.features import CategoricalFeature, Feature
 from fieldfare.shared.features.public_start import LARGEST_CURVE, PublicStart, StartFacts
-from fieldfare.shared.study.study import Study, parse_study
+from fieldfare.shared.study.file import parse_study
+from fieldfare.shared.study.study import Study
 
 WHOLE = LARGEST_CURVE * 256
 LINES = """

@@ -1,7 +1,8 @@
 import numpy as np
 from tests.support.runs.grouped import AGES, FARED, SEGMENTS, grouped_study, released_groups
 
-from fieldfare.shared.evaluation.groups import group_scale, read_fairness
+from fieldfare.shared.evaluation.group_cells import group_scale
+from fieldfare.shared.evaluation.groups import read_fairness
 from fieldfare.shared.finished_model.card_page import group_tables
 
 

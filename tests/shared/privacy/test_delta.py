@@ -6,7 +6,7 @@ from typing import Final
 import pytest
 
 from fieldfare.shared.privacy.delta import delta_for, largest_delta, usual_delta
-from fieldfare.shared.study.study import load_study
+from fieldfare.shared.study.file import load_study
 
 ROOT: Final = Path(__file__).parents[3]
 

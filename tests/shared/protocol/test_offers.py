@@ -16,7 +16,8 @@ from fieldfare.shared.protocol.signed_files import (
     open_roster,
     open_study,
 )
-from fieldfare.shared.study.study import Study, parse_study
+from fieldfare.shared.study.file import parse_study
+from fieldfare.shared.study.study import Study
 
 COORDINATOR_KEY = Ed25519PrivateKey.generate()
 ROSTER_KEY = Ed25519PrivateKey.generate()

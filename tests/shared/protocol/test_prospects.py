@@ -16,7 +16,8 @@ from fieldfare.shared.protocol.prospects import (
     moments_line,
     obstacles,
 )
-from fieldfare.shared.study.study import Study, load_study, parse_study
+from fieldfare.shared.study.file import load_study, parse_study
+from fieldfare.shared.study.study import Study
 
 STUDIES = Path(__file__).parents[3] / "studies"
 

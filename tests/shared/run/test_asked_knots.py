@@ -11,7 +11,8 @@ from fieldfare.shared.features.features import NumericFeature
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.queries.layout import layout_for
 from fieldfare.shared.run.replay import asked_knots, initial_state, possible_starts, state_hash
-from fieldfare.shared.study.study import Study, parse_study
+from fieldfare.shared.study.file import parse_study
+from fieldfare.shared.study.study import Study
 
 SPREAD: dict[str, Any] = {"name": "spread", "kind": "quantiles", "column": "amount", "bins": 8}
 UNITS: dict[str, Any] = {"name": "units", "kind": "count"}

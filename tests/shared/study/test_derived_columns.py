@@ -6,7 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from fieldfare.shared.errors import StudyError
-from fieldfare.shared.study.study import Study, parse_study
+from fieldfare.shared.study.file import parse_study
+from fieldfare.shared.study.study import Study
 
 HEAD = """
 name = "t"

@@ -10,12 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldfare.shared.errors import StudyError
-from fieldfare.shared.study.study import (
-    MAX_STUDY_BYTES,
-    Study,
-    load_study,
-    parse_study,
-)
+from fieldfare.shared.study.file import load_study, parse_study
+from fieldfare.shared.study.study import MAX_STUDY_BYTES, Study
 
 SMALL = """
 name = "small"

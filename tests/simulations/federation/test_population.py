@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from tests.simulations.conftest import BANKS, ROWS, SimulationFolder, make_table
 
 from fieldfare.shared.errors import RecordsError, UsageError
-from fieldfare.shared.study.study import Study, load_study
+from fieldfare.shared.study.file import load_study
+from fieldfare.shared.study.study import Study
 from fieldfare.simulations.federation.population import (
     Overlap,
     Partition,

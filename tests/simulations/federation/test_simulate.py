@@ -23,7 +23,8 @@ from fieldfare.shared.models import model_for
 from fieldfare.shared.privacy.gaussian import epsilon_for
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.plan import PICOMU2, plan_for
-from fieldfare.shared.study.study import Study, parse_study
+from fieldfare.shared.study.file import parse_study
+from fieldfare.shared.study.study import Study
 from fieldfare.simulations.federation.baselines import Baseline
 from fieldfare.simulations.federation.federation import LocalFederation
 from fieldfare.simulations.federation.population import RecordsChoice

@@ -15,7 +15,8 @@ from fieldfare.client.own_model.own_fits import SumModel
 from fieldfare.shared.errors import RecordsError
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.models import model_for
-from fieldfare.shared.study.study import Study, load_study
+from fieldfare.shared.study.file import load_study
+from fieldfare.shared.study.study import Study
 from fieldfare.simulations.federation.homes import Together
 from fieldfare.simulations.federation.population import RecordsChoice
 from fieldfare.simulations.joining.join import FIGURES, PAGE, join

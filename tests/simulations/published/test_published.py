@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fieldfare.shared.errors import UsageError
-from fieldfare.shared.study.study import load_study
+from fieldfare.shared.study.file import load_study
 from fieldfare.simulations.federation.population import RecordsChoice
 from fieldfare.simulations.federation.simulate import Simulation, simulate
 from fieldfare.simulations.published.amlsim import SIMULATIONS, derive_amlsim, derive_amlsim_pack

@@ -10,7 +10,7 @@ from fieldfare.shared.cli.root import run
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import Basis, EncodedUnits
 from fieldfare.shared.features.public_start import PublicStart, StartFacts
-from fieldfare.shared.study.study import load_study
+from fieldfare.shared.study.file import load_study
 from fieldfare.simulations.starts.making import (
     StartPlan,
     centred,

@@ -7,7 +7,7 @@ from tests.simulations.conftest import SimulationFolder
 from tests.simulations.sweeps.conftest import MakePlan
 
 from fieldfare.shared.protocol.plan import plan_for
-from fieldfare.shared.study.study import load_study
+from fieldfare.shared.study.file import load_study
 from fieldfare.simulations.metrics import METRICS
 from fieldfare.simulations.sweeps.faults import Faults, questions_of_training
 from fieldfare.simulations.sweeps.points import SweepGrid

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fieldfare.client.scoring.readings import COLUMNS
-from fieldfare.shared.study.study import load_study
+from fieldfare.shared.study.file import load_study
 from fieldfare.simulations.demo.five_banks import banks_study
 from fieldfare.simulations.testbed.records import BedRecords, amlsim_records, invented_records
 

@@ -15,9 +15,9 @@ import pytest
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.custodian.key_agreement import HeldKeys
 from fieldfare.client.custodian.party import Party
-from fieldfare.client.custodian.recomputation import EVALUATED_STATE
 from fieldfare.client.ledger.budget import Debit
 from fieldfare.client.ledger.ledger import Ledger
+from fieldfare.client.ledger.run_states import EVALUATED_STATE
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.client.wire.frames import Committed, Described, Released
 from fieldfare.server.run.channel import GridChannel

@@ -31,7 +31,8 @@ from fieldfare.shared.protocol.identity import public_hex
 from fieldfare.shared.protocol.messages import Approval, IdentitySigner, sign_envelope
 from fieldfare.shared.protocol.roster import Member, Roster
 from fieldfare.shared.protocol.signed_files import offer_roster
-from fieldfare.shared.study.study import Study, load_study
+from fieldfare.shared.study.file import load_study
+from fieldfare.shared.study.study import Study
 from fieldfare.shared.system.private_files import replace_private
 
 BANKS: Final = ("bank-a", "bank-b", "bank-c")

@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from tests.support.federations.bench import Bench
 
-from fieldfare.client.custodian.service import ServiceLimits, serving
+from fieldfare.client.daemon.service import ServiceLimits, serving
 from fieldfare.client.node.remote_custodian import RemoteCustodian, connected
 from fieldfare.client.wire.frames import unix_address
 from fieldfare.shared.system.sockets import UnixSocket

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from fieldfare.shared.cli.root import commands, run
 from fieldfare.shared.errors import UsageError
-from fieldfare.shared.study.study import parse_study
+from fieldfare.shared.study.file import parse_study
 
 SAMPLE = "id,amount,kind,bank,fraud\n" + "".join(
     f"u{i},{i * 1.5},{'ab'[i % 2]},{'xyz'[i % 3]},{int(i % 5 == 0)}\n" for i in range(100)

@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 import pytest
 
+from fieldfare.client.custodian.company import CompanyRules
 from fieldfare.client.custodian.key_agreement import (
     ApprovedStudy,
     FreshAnswer,
@@ -20,6 +21,7 @@ from fieldfare.client.custodian.key_agreement import (
 from fieldfare.client.custodian.party import Party
 from fieldfare.shared.errors import PolicyRefusal, ProtocolError, RefusalCode
 from fieldfare.shared.privacy.protection import Protection
+from fieldfare.shared.protocol.comparison import Company
 from fieldfare.shared.protocol.messages import (
     KeyOffer,
     Participant,
@@ -54,7 +56,12 @@ class Parties:
     @classmethod
     def make(cls, protection: Protection = Protection.EXACT) -> "Parties":
         identities = Identities.make(NAMES, 1, protection)
-        members = {n: Party(n, identities.roster, identities.signers[n], protection) for n in NAMES}
+        members = {
+            n: Party(
+                n, identities.roster, identities.signers[n], protection, CompanyRules(Company())
+            )
+            for n in NAMES
+        }
         studies = {n: ApprovedStudy.make(s, STUDY, number=1, epoch=1) for n, s in members.items()}
         answers = {
             n: fresh_answer(s, studies[n], "r", "9" * 64, "8" * 64) for n, s in members.items()

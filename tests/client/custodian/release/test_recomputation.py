@@ -17,7 +17,8 @@ from tests.support.federations.bench import (
 )
 from tests.support.runs.grouped import grouped_study, grouped_sums
 
-from fieldfare.client.custodian.recomputation import PROGRESS_STATE, recomputed_model
+from fieldfare.client.custodian.recomputation import recomputed_model
+from fieldfare.client.ledger.run_states import PROGRESS_STATE
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.client.wire.frames import Released
 from fieldfare.shared.canonical import bytes_hash

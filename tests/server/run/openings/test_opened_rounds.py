@@ -15,8 +15,7 @@ from tests.support.federations.settings import (
     make_study,
 )
 
-from fieldfare.client.custodian.cosigning import HEAD_STATE
-from fieldfare.client.ledger.run_states import LEDGER_STATE
+from fieldfare.client.ledger.run_states import HEAD_STATE, LEDGER_STATE
 from fieldfare.server.run.opening import Opener, open_federation
 from fieldfare.server.run.record import Record, RunCheckpoint
 from fieldfare.server.run.rounds import MOST_RESTARTS, SecureSums

@@ -17,7 +17,8 @@ from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.shared.features.basis import EncodedUnits, concatenate
 from fieldfare.shared.models import model_for
 from fieldfare.shared.privacy.protection import Protection
-from fieldfare.shared.study.study import Study, load_study
+from fieldfare.shared.study.file import load_study
+from fieldfare.shared.study.study import Study
 from fieldfare.simulations.federation.baselines import Baseline, Trainer
 from fieldfare.simulations.federation.federation import LocalFederation, holdout_key
 from fieldfare.simulations.federation.population import Partition

@@ -16,7 +16,8 @@ from fieldfare.shared.features.features import NumericFeature, Scale
 from fieldfare.shared.features.rows import unit_rows
 from fieldfare.shared.models import RiskModel, model_for
 from fieldfare.shared.run.optimizer import TrainingState, next_state
-from fieldfare.shared.study.study import Study, load_study
+from fieldfare.shared.study.file import load_study
+from fieldfare.shared.study.study import Study
 from fieldfare.simulations.published.amlsim import derive_amlsim
 
 ROOT = Path(__file__).parents[4]

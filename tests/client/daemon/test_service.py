@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from typing import Any, Final
 
 import grpc
@@ -19,7 +20,13 @@ from numpy.typing import NDArray
 from tests.support.federations.bench import NAMES, Bench, MakeBench, Run, make_study, make_sums
 from tests.support.network.served import QUICK, Gated, hostile_channel, raw, status_of
 
-from fieldfare.client.custodian.service import ServiceLimits, _Boundary, serving
+from fieldfare.client.daemon.service import (
+    ServiceLimits,
+    TimeLimits,
+    _Boundary,
+    serving,
+    time_limits,
+)
 from fieldfare.client.node.remote_custodian import connected
 from fieldfare.client.wire import custodian_pb2 as pb
 from fieldfare.client.wire.frames import LARGEST_QUESTION, Described, path_of
@@ -347,7 +354,73 @@ def test_serving_can_be_waited_for(shared: Bench, room: Path) -> None:
 def test_the_process_with_the_records_holds_no_flower() -> None:
     """What is not loaded there cannot be reached from a socket."""
     check = (
-        "import sys, fieldfare.client.custodian.service; "
+        "import sys, fieldfare.client.daemon.service; "
         "sys.exit(any(name.partition('.')[0] == 'flwr' for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+
+
+# -- what takes too long -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def limits() -> Iterator[TimeLimits]:
+    with time_limits() as kept:
+        yield kept
+
+
+def test_a_limit_ends_what_is_due_once(limits: TimeLimits) -> None:
+    ended: list[float] = []
+    done = Event()
+    began = time.monotonic()
+
+    def end() -> None:
+        ended.append(time.monotonic() - began)
+        done.set()
+
+    limits.set("call", 0.05, end)
+    assert done.wait(60)
+    time.sleep(0.1)
+    assert len(ended) == 1
+    assert ended[0] >= 0.05
+
+
+def test_a_limit_that_is_cleared_or_replaced_ends_nothing() -> None:
+    early, late, other = Event(), Event(), Event()
+    limits = TimeLimits()  # nobody looks yet: none of them can be due before it is cleared
+    limits.set("cleared", 0.05, early.set)
+    limits.set("replaced", 0.05, early.set)
+    limits.clear("cleared")
+    limits.clear("never set")
+    limits.set("replaced", 0.2, late.set)
+    limits.set("other", 0.05, other.set)
+    thread = threading.Thread(target=limits.run)
+    thread.start()
+    assert other.wait(60)
+    assert late.wait(60)
+    limits.close()
+    thread.join()
+    assert not early.is_set()
+
+
+def test_the_sooner_of_two_limits_is_not_late(limits: TimeLimits) -> None:
+    sooner = Event()
+    limits.set("later", 60.0, Event().set)
+    time.sleep(0.05)  # it sleeps until then
+    limits.set("sooner", 0.05, sooner.set)
+    assert sooner.wait(30)
+
+
+def test_many_limits_take_one_thread(limits: TimeLimits) -> None:
+    before = {*threading.enumerate()}
+    for key in range(1000):
+        limits.set(key, 60.0, Event().set)
+    assert {*threading.enumerate()} <= before
+
+
+def test_nothing_is_ended_after_the_end() -> None:
+    ended = Event()
+    with time_limits() as limits:
+        limits.set("call", 1.0, ended.set)
+    assert not ended.wait(1.2)
+    assert "time limits" not in {thread.name for thread in threading.enumerate()}
