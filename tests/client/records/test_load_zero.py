@@ -191,7 +191,8 @@ def test_such_a_line_far_behind_costs_nobody_elses_row(tmp_path: Path, name: str
 
 
 @pytest.mark.parametrize(
-    "form", ['{},"Bob,3,x,1', '{},"Bob""x,3,x,1', '"{},0,3,x,1', '{},0,3,"x,1']
+    "form",
+    ['{},"Bob,3,x,1', '{},"Bob""x,3,x,1', '"{},0,3,x,1', '{},0,3,"x,1', '{},0,3,x,"1'],
 )
 @pytest.mark.parametrize("quoted", [False, True])
 @pytest.mark.parametrize("name", ["r.csv", "r.csv.gz"])
