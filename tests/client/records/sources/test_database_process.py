@@ -15,7 +15,7 @@ from fieldfare.client.records.sources.mapping import ColumnMapping
 from fieldfare.client.records.sources.source import open_source
 from fieldfare.shared.errors import RecordsError
 
-LETTERS = 2_000_000_000
+LETTERS = 700_000_000
 
 
 def made(path: Path, *statements: str) -> Path:
