@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from fieldfare.client.alerts.alert import Feedback
+from fieldfare.client.alerts.feedback import Feedback
 
 
 class CaseActKind(StrEnum):

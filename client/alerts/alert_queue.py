@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from fieldfare.client.alerts.acts import CaseAct
-from fieldfare.client.alerts.alert import Alert, Feedback
+from fieldfare.client.alerts.alert import Alert
 from fieldfare.client.alerts.casework import (
     FILE_MODE,
     TERMS,
@@ -24,6 +24,7 @@ from fieldfare.client.alerts.casework import (
 )
 from fieldfare.client.alerts.deciding import ActOutcome, judged
 from fieldfare.client.alerts.entry_keys import EntryKeys, keys_beside
+from fieldfare.client.alerts.feedback import Feedback
 from fieldfare.client.alerts.kept_entries import KeptEntries
 from fieldfare.client.alerts.store import (
     AlertStore,

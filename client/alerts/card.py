@@ -12,7 +12,8 @@ from decimal import Decimal
 from typing import Final
 
 from fieldfare.client.alerts.acts import CaseActKind, History, holder_of
-from fieldfare.client.alerts.alert import Alert, Feedback, Reason
+from fieldfare.client.alerts.alert import Alert, Reason
+from fieldfare.client.alerts.feedback import Feedback
 from fieldfare.client.alerts.kept_entries import Entry, KeptEntries
 from fieldfare.client.alerts.store import Kept
 from fieldfare.client.scoring.evidence import PERSONAS, ROW_FAMILIES, indicator_of, titles

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from fieldfare.client.alerts.acts import CaseAct, CaseActKind, History, holder_of, may_undo
-from fieldfare.client.alerts.alert import Disposition, Feedback, PartyRole
+from fieldfare.client.alerts.feedback import Disposition, Feedback, PartyRole
 from fieldfare.client.alerts.store import AlertStore, Kept
 from fieldfare.shared.features.media_gate import prose_problem
 

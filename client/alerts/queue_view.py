@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fieldfare.client.alerts.acts import History, holder_of, standing
-from fieldfare.client.alerts.alert import Alert, alert_status
+from fieldfare.client.alerts.alert import Alert
+from fieldfare.client.alerts.feedback import alert_status
 from fieldfare.client.alerts.tables import PLACE_COLUMNS
 from fieldfare.client.scoring.evidence import FAMILIES
 from fieldfare.client.scoring.selection import Selected

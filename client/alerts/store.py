@@ -22,17 +22,14 @@ from fieldfare.client.alerts.acts import (
     in_time,
     standing,
 )
-from fieldfare.client.alerts.alert import (
-    Alert,
+from fieldfare.client.alerts.alert import Alert, UnitLabel, label_of, latest
+from fieldfare.client.alerts.feedback import (
     AlertStatus,
     Confidence,
     Disposition,
     Feedback,
     PartyRole,
-    UnitLabel,
     alert_status,
-    label_of,
-    latest,
 )
 from fieldfare.client.alerts.queue_view import (
     DUE_DAYS,

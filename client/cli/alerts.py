@@ -15,19 +15,18 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from fieldfare.client.alerts.alert import (
-    REVIEWERS_TO_FILE,
-    Alert,
-    Confidence,
-    Disposition,
-    Feedback,
-    PartyRole,
-    UnitLabel,
-)
+from fieldfare.client.alerts.alert import Alert, UnitLabel
 from fieldfare.client.alerts.alert_queue import CaseworkQueue, open_queue, statement_of
 from fieldfare.client.alerts.card import weeks_of
 from fieldfare.client.alerts.casework import Deed
 from fieldfare.client.alerts.deciding import VICTIM_WORDS, note_problem
+from fieldfare.client.alerts.feedback import (
+    REVIEWERS_TO_FILE,
+    Confidence,
+    Disposition,
+    Feedback,
+    PartyRole,
+)
 from fieldfare.client.alerts.reports.facts import OPEN, ReportFacts, report_facts, window_days
 from fieldfare.client.alerts.reports.forms import ReportFormat, completed, draft_of, form_of
 from fieldfare.client.alerts.store import Kept

@@ -15,7 +15,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.responses import Response
 
 from fieldfare.client.alerts.acts import CaseAct, CaseActKind, may_undo
-from fieldfare.client.alerts.alert import Confidence, Disposition, Feedback, PartyRole
 from fieldfare.client.alerts.alert_queue import AlertQueue, statement_of
 from fieldfare.client.alerts.card import (
     MOST_PARTIES,
@@ -26,6 +25,7 @@ from fieldfare.client.alerts.card import (
     weeks_of,
 )
 from fieldfare.client.alerts.deciding import MOST_NOTE, VICTIM_WORDS, ActOutcome
+from fieldfare.client.alerts.feedback import Confidence, Disposition, Feedback, PartyRole
 from fieldfare.client.alerts.kept_entries import KeptEntries
 from fieldfare.client.alerts.queue_view import QueueFilter
 from fieldfare.client.alerts.reports.facts import REPORTABLE

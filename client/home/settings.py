@@ -10,7 +10,7 @@ from fieldfare.client.home.layout import Home
 from fieldfare.client.ledger.budget import MAX_NAME
 from fieldfare.client.records.settings import RecordsSource, one_unit, own_unit
 from fieldfare.client.scoring.selection import BELOW_LINE_SHARE, ExcludedGroup
-from fieldfare.client.typologies.typology import Family
+from fieldfare.client.typologies.family import Family
 from fieldfare.shared.features.features import Name
 from fieldfare.shared.protocol.roster import COORDINATOR, RESERVED, InstitutionId
 from fieldfare.shared.study.toml import Section, load_toml, parse_toml

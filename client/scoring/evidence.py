@@ -26,8 +26,8 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldfare.client.typologies.family import Family
 from fieldfare.client.typologies.pack import own_pack
-from fieldfare.client.typologies.typology import Family
 
 OTHER: Final = "OTHER"
 """The family of what nobody named: it counts as one, as it is not known to be independent."""

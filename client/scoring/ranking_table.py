@@ -41,7 +41,7 @@ from fieldfare.client.scoring.readings import (
     telling_signs_of,
 )
 from fieldfare.client.scoring.selection import Selected
-from fieldfare.client.typologies.typology import Family
+from fieldfare.client.typologies.family import Family
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import table_size
 from fieldfare.shared.features.features import (

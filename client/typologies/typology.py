@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fieldfare.client.records.canonical.bank import TABLES
+from fieldfare.client.typologies.family import Family
 from fieldfare.shared.features.features import Dependence, NumericFeature, Scale
 from fieldfare.shared.harm_rules import is_protected
 
@@ -14,19 +15,6 @@ Id = Annotated[str, Field(pattern=r"^[A-Z]{1,4}\d{2,3}$")]
 Line = Annotated[str, Field(min_length=8, max_length=600)]
 Column = Annotated[str, Field(pattern=r"^(transactions|accounts|customers)\.[a-z_]+$")]
 _FEATURE: Final = re.compile(r"[A-Z]{1,4}\d{2,3}(_[a-z0-9_]+)?")
-
-
-class Family(StrEnum):
-    """Families of evidence: one indicator alone says little, two of one family not much more."""
-
-    FLOW = "FLOW"
-    TIME = "TIME"
-    TRAVEL = "TRAVEL"
-    LIVING = "LIVING"
-    ALT_PAY = "ALT_PAY"
-    CONTROL = "CONTROL"
-    LABOUR = "LABOUR"
-    PROFILE = "PROFILE"
 
 
 class Status(StrEnum):

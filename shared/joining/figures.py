@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.joining.rows import (
+    LEAST_SHOWN,
     KindRow,
     MonthsRow,
     PairedRow,
@@ -34,7 +35,6 @@ from fieldfare.shared.study.study import Study
 
 FORMAT: Final = 2
 LEAST_WAY: Final = 0.02  # average precision between own best and the pooled reference
-LEAST_SHOWN: Final = 5  # held-out cases; a figure about fewer is about persons
 MINUTES: Final = 20.0  # of an analyst's work for an alert: an assumption, said wherever it is used
 LEAST_MINUTES, MOST_MINUTES = 0.1, 10_000.0  # some weeks
 MODELS: Final = ("alone", "shared", "at_home", "pooled", "placebo")

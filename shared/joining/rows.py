@@ -271,3 +271,6 @@ def _cells(rows: Sequence[KindRow], at_false_positives: bool) -> list[int]:
 
 def _difference(cells: NDArray[np.int64]) -> float:
     return float((cells[0] - cells[1]) / cells.sum())
+
+
+LEAST_SHOWN: Final = 5  # held-out cases; a figure about fewer is about persons

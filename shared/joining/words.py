@@ -6,7 +6,7 @@ The page and the terminal show the same sections, so they cannot disagree. Plain
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-from fieldfare.shared.joining.figures import LEAST_SHOWN
+from fieldfare.shared.joining.rows import LEAST_SHOWN
 from fieldfare.shared.pages.words import (
     best_guess,
     decimals,

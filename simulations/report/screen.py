@@ -10,7 +10,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from fieldfare.shared.joining.figures import LEAST_SHOWN
+from fieldfare.shared.joining.rows import LEAST_SHOWN
 from fieldfare.shared.pages.words import decimals, percent, plain, short
 from fieldfare.shared.terminal.screen import add_row, facts, table
 from fieldfare.shared.terminal.texts import cut

@@ -19,7 +19,7 @@ from tests.support.homes.reported import decided, reason, reported_alert
 from tests.support.records.scored import Analyst, analyst_of, customers, scored_study, write
 from tests.support.runs.finished import RUN
 
-from fieldfare.client.alerts.alert import NEW, Disposition, PartyRole, alert_status
+from fieldfare.client.alerts.feedback import NEW, Disposition, PartyRole, alert_status
 from fieldfare.client.alerts.reports.facts import report_facts
 from fieldfare.client.alerts.reports.fintrac import fintrac_draft
 from fieldfare.client.alerts.reports.goaml import goaml_draft
@@ -246,13 +246,15 @@ def test_harm_rule_7_nothing_that_can_speak_to_the_network_knows_of_alerts() -> 
     assert not [name for name in outside if USE.search(CLIENT[name])]
     # The settings name the alert budget; nothing else of the institution's processes does.
     processes = [name for name in CLIENT if name.endswith(
-        ("daemon/process.py", "node/process.py", "institution/open.py", "client_app.py", "inbox.py")
+        ("daemon/process.py", "node/process.py", "institution/open.py", "institution.py",
+         "client_app.py", "inbox.py")
     )]  # fmt: skip
     assert len(processes) >= 5
     assert not [name for name in processes if USE.search(CLIENT[name])]
     assert "disposition" not in inspect.signature(AlertStore.put).parameters
     processes = [name for name in CLIENT if name.endswith(
-        ("daemon/process.py", "node/process.py", "institution/open.py", "client_app.py", "inbox.py")
+        ("daemon/process.py", "node/process.py", "institution/open.py", "institution.py",
+         "client_app.py", "inbox.py")
     )]  # fmt: skip
     assert len(processes) >= 5
     assert not [name for name in processes if USE.search(CLIENT[name])]

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from fieldfare.client.alerts.alert import Alert, AlertStatus, Disposition, PartyRole, Reason
+from fieldfare.client.alerts.alert import Alert, Reason
+from fieldfare.client.alerts.feedback import AlertStatus, Disposition, PartyRole
 from fieldfare.client.scoring.evidence import ROW_FAMILIES, indicators, titles
 from fieldfare.client.typologies.pack import own_pack
 from fieldfare.shared.errors import UsageError

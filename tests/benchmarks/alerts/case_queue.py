@@ -17,14 +17,9 @@ from typing import Any, Final
 import numpy as np
 
 from fieldfare.client.alerts.acts import CaseAct, CaseActKind
-from fieldfare.client.alerts.alert import (
-    Alert,
-    Confidence,
-    Disposition,
-    Feedback,
-    PartyRole,
-)
+from fieldfare.client.alerts.alert import Alert
 from fieldfare.client.alerts.entry_keys import EntryKeys
+from fieldfare.client.alerts.feedback import Confidence, Disposition, Feedback, PartyRole
 from fieldfare.client.alerts.kept_entries import Entry, KeptEntries
 from fieldfare.client.alerts.queue_view import QueueFilter
 from fieldfare.client.alerts.store import AlertStore, store_at

@@ -5,13 +5,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from tests.support.homes.reported import reason, reported_alert
 
-from fieldfare.client.alerts.alert import (
-    Alert,
+from fieldfare.client.alerts.alert import Alert, alert_id
+from fieldfare.client.alerts.feedback import (
     Confidence,
     Disposition,
     Feedback,
     PartyRole,
-    alert_id,
     alert_status,
 )
 

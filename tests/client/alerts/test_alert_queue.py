@@ -12,7 +12,6 @@ from tests.support.homes import journals
 from tests.support.homes.reported import reported_alert
 
 from fieldfare.client.alerts import alert_queue
-from fieldfare.client.alerts.alert import Confidence, Disposition, Feedback, PartyRole
 from fieldfare.client.alerts.alert_queue import (
     CaseworkQueue,
     HomeQueue,
@@ -24,6 +23,7 @@ from fieldfare.client.alerts.alert_queue import (
 )
 from fieldfare.client.alerts.casework import Act, CaseworkTerms, Deed, make_casework
 from fieldfare.client.alerts.deciding import ActOutcome
+from fieldfare.client.alerts.feedback import Confidence, Disposition, Feedback, PartyRole
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import load_settings
 from fieldfare.shared.errors import UsageError

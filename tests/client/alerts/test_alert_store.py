@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from tests.support.homes.institutions import NOW
 
-from fieldfare.client.alerts.alert import Alert, Confidence, Disposition, Feedback, PartyRole
+from fieldfare.client.alerts.alert import Alert
+from fieldfare.client.alerts.feedback import Confidence, Disposition, Feedback, PartyRole
 from fieldfare.client.alerts.store import STORE, open_store, scoring_folder
 from fieldfare.client.alerts.tables import ALERTS
 from fieldfare.client.home.layout import Home

@@ -4,7 +4,8 @@ import pytest
 from rich.console import Console
 from tests.support.homes.institutions import NOW
 
-from fieldfare.client.alerts.alert import Alert, Confidence, Disposition, Feedback, PartyRole
+from fieldfare.client.alerts.alert import Alert
+from fieldfare.client.alerts.feedback import Confidence, Disposition, Feedback, PartyRole
 from fieldfare.client.alerts.store import Kept
 from fieldfare.client.alerts.text import card, queue_table
 

@@ -6,8 +6,8 @@ from decimal import Decimal
 import pytest
 from tests.client.alerts.test_alert_text import kept
 
-from fieldfare.client.alerts.alert import Disposition
 from fieldfare.client.alerts.card import card_of, parties_of, weeks_of
+from fieldfare.client.alerts.feedback import Disposition
 from fieldfare.client.alerts.kept_entries import Entry, KeptEntries
 from fieldfare.client.alerts.store import Kept
 

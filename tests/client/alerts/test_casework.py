@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from fieldfare.client.alerts.alert import Disposition
 from fieldfare.client.alerts.casework import Act, Casework, CaseworkTerms, Deed, make_casework
+from fieldfare.client.alerts.feedback import Disposition
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.system.private_files import os_user
 

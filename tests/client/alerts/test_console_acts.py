@@ -9,9 +9,9 @@ from tests.support.homes import journals
 from tests.support.homes.reported import reported_alert
 
 from fieldfare.client.alerts.acts import CaseActKind
-from fieldfare.client.alerts.alert import Confidence, Disposition, Feedback, PartyRole
 from fieldfare.client.alerts.alert_queue import CaseworkQueue, casework_store, collect, open_queue
 from fieldfare.client.alerts.casework import FILE_MODE, Act, CaseworkTerms, Deed, make_casework
+from fieldfare.client.alerts.feedback import Confidence, Disposition, Feedback, PartyRole
 from fieldfare.client.home.layout import Home
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.system.clock import utc_now

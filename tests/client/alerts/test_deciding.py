@@ -12,7 +12,6 @@ from tests.support.homes.institutions import NOW
 
 from fieldfare.client.alerts import alert_queue
 from fieldfare.client.alerts.acts import CaseAct, CaseActKind, holder_of
-from fieldfare.client.alerts.alert import Confidence, Disposition, Feedback, PartyRole
 from fieldfare.client.alerts.alert_queue import (
     CaseworkQueue,
     HomeQueue,
@@ -21,6 +20,7 @@ from fieldfare.client.alerts.alert_queue import (
     open_queue,
 )
 from fieldfare.client.alerts.casework import CaseworkTerms, make_casework
+from fieldfare.client.alerts.feedback import Confidence, Disposition, Feedback, PartyRole
 from fieldfare.client.alerts.queue_view import QueueFilter
 from fieldfare.client.alerts.store import AlertStore, Kept
 from fieldfare.client.home.layout import Home

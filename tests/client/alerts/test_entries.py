@@ -11,10 +11,10 @@ from tests.client.typologies.ledgers import AS_OF, FIRES, transaction_of
 from tests.support.homes.institutions import NOW
 
 from fieldfare.client.alerts.acts import CaseAct, CaseActKind
-from fieldfare.client.alerts.alert import Disposition
 from fieldfare.client.alerts.alert_queue import forget, open_queue, statement_of
 from fieldfare.client.alerts.entries import MOST_KEPT, statements
 from fieldfare.client.alerts.entry_keys import EntryKeys, keys_beside
+from fieldfare.client.alerts.feedback import Disposition
 from fieldfare.client.alerts.kept_entries import KeptEntries
 from fieldfare.client.alerts.store import STORE, open_store
 from fieldfare.client.home.keys import load_identity, public_identity

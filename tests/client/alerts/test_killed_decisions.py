@@ -20,7 +20,7 @@ DECIDER = """
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from fieldfare.client.alerts.alert import Confidence, Disposition, Feedback, PartyRole
+from fieldfare.client.alerts.feedback import Confidence, Disposition, Feedback, PartyRole
 from fieldfare.client.alerts.alert_queue import open_queue
 for at in range(int(sys.argv[2])):
     queue, name = open_queue(Path(sys.argv[1])), f"{at:08x}"

@@ -3,15 +3,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from fieldfare.client.alerts.alert import (
+from fieldfare.client.alerts.alert import UnitLabel, label_of, latest
+from fieldfare.client.alerts.feedback import (
     Confidence,
     Disposition,
     Feedback,
     PartyRole,
-    UnitLabel,
     alert_status,
-    label_of,
-    latest,
 )
 
 OPENED = datetime(2025, 6, 1, tzinfo=UTC)

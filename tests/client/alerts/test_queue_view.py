@@ -13,7 +13,7 @@ from tests.client.alerts.test_alert_store import alert, decision
 from tests.support.homes.institutions import NOW
 
 from fieldfare.client.alerts.acts import CaseAct, CaseActKind
-from fieldfare.client.alerts.alert import Disposition
+from fieldfare.client.alerts.feedback import Disposition
 from fieldfare.client.alerts.queue_view import (
     Due,
     QueueFilter,

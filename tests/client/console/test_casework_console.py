@@ -10,9 +10,9 @@ from tests.support.homes.consoles import Browser, ConsoleBench, desk
 from tests.support.homes.reported import reported_alert
 
 from fieldfare.client.alerts.acts import CaseAct, CaseActKind
-from fieldfare.client.alerts.alert import Confidence, Disposition, Feedback, PartyRole
 from fieldfare.client.alerts.alert_queue import CaseworkQueue, casework_store, collect, open_queue
 from fieldfare.client.alerts.casework import CaseworkTerms, make_casework
+from fieldfare.client.alerts.feedback import Confidence, Disposition, Feedback, PartyRole
 from fieldfare.client.console.place import ConsolePlace, console_place
 from fieldfare.client.home.layout import Home
 from fieldfare.shared.console.rights import ConsoleRole

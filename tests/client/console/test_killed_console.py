@@ -24,8 +24,8 @@ from tests.support.homes.consoles import PASSWORD, TOKEN, VISIT, kept_statement,
 from tests.support.homes.reported import reported_alert
 from tests.support.system.ports import free_port
 
-from fieldfare.client.alerts.alert import Confidence, Disposition, Feedback, PartyRole
 from fieldfare.client.alerts.alert_queue import open_queue
+from fieldfare.client.alerts.feedback import Confidence, Disposition, Feedback, PartyRole
 from fieldfare.client.desk.place import desk_child
 from fieldfare.client.home.layout import Home
 from fieldfare.client.journal.journal import verify

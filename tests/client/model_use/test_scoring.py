@@ -10,8 +10,8 @@ from tests.support.homes.journals import logged_text
 from tests.support.records.scored import Analyst, analyst_of, customers, write
 from tests.support.runs.finished import METRICS, RUN
 
-from fieldfare.client.alerts.alert import Confidence, Disposition, Feedback, PartyRole
 from fieldfare.client.alerts.alert_queue import suppressed_units
+from fieldfare.client.alerts.feedback import Confidence, Disposition, Feedback, PartyRole
 from fieldfare.client.alerts.store import open_store
 from fieldfare.client.home.settings import AlertsSection
 from fieldfare.client.journal.journal import Journal

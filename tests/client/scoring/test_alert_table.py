@@ -9,7 +9,7 @@ from tests.support.records.scored import customers, ranking_of, scored_study, un
 from fieldfare.client.scoring.evidence import indicators
 from fieldfare.client.scoring.ranking_table import MOST_COUNTER, MOST_REASONS, SCHEMA, AlertTable
 from fieldfare.client.scoring.units import values_before
-from fieldfare.client.typologies.typology import Family
+from fieldfare.client.typologies.family import Family
 
 STUDY = scored_study()
 

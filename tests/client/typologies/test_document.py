@@ -7,8 +7,8 @@ import pytest
 
 from fieldfare.client.records.canonical.bank import TABLES
 from fieldfare.client.typologies.checking import check_pack
+from fieldfare.client.typologies.family import Family
 from fieldfare.client.typologies.pack import load_pack
-from fieldfare.client.typologies.typology import Family
 
 TEXT = (Path(__file__).parents[3] / "docs" / "typologies.md").read_text()
 

@@ -15,8 +15,8 @@ from tests.support.homes.consoles import Ticking
 from tests.support.homes.institutions import NOW
 
 from fieldfare.client.alerts.acts import CaseAct, CaseActKind
-from fieldfare.client.alerts.alert import Disposition
 from fieldfare.client.alerts.alert_queue import forget, open_queue
+from fieldfare.client.alerts.feedback import Disposition
 from fieldfare.client.alerts.store import STORE, open_store
 from fieldfare.client.home.settings import load_settings
 from fieldfare.client.institution.initial_setup import create_institution

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
-from fieldfare.client.alerts.alert import PartyRole
+from fieldfare.client.alerts.feedback import PartyRole
 from fieldfare.client.cli import app as client
 from fieldfare.server.cli import app as server
 from fieldfare.shared.cli import app as shared

@@ -15,8 +15,9 @@ import pytest
 from rich.console import Console
 from tests.support.homes.reported import decided
 
-from fieldfare.client.alerts.alert import Alert, PartyRole, alert_of
+from fieldfare.client.alerts.alert import Alert, alert_of
 from fieldfare.client.alerts.entry_keys import keys_beside
+from fieldfare.client.alerts.feedback import PartyRole
 from fieldfare.client.alerts.reports.facts import report_facts
 from fieldfare.client.alerts.reports.goaml import goaml_draft
 from fieldfare.client.alerts.store import Kept

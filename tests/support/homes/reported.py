@@ -4,8 +4,8 @@ from typing import Any
 
 from tests.support.homes.institutions import NOW
 
-from fieldfare.client.alerts.alert import (
-    Alert,
+from fieldfare.client.alerts.alert import Alert
+from fieldfare.client.alerts.feedback import (
     AlertStatus,
     Confidence,
     Disposition,

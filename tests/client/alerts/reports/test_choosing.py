@@ -8,7 +8,7 @@ from lxml import etree
 from tests.client.alerts.test_card import STATEMENT
 from tests.support.homes.reported import decided, reported_alert
 
-from fieldfare.client.alerts.alert import PartyRole
+from fieldfare.client.alerts.feedback import PartyRole
 from fieldfare.client.alerts.kept_entries import KeptEntries
 from fieldfare.client.alerts.reports.choosing import (
     MOST_CHOSEN,

@@ -1,7 +1,7 @@
 import pytest
 from tests.support.homes.reported import decided, reason, reported_alert
 
-from fieldfare.client.alerts.alert import NEW, Disposition, PartyRole
+from fieldfare.client.alerts.feedback import NEW, Disposition, PartyRole
 from fieldfare.client.alerts.reports.facts import MOST_NARRATIVE, OPEN, ReportFacts, report_facts
 from fieldfare.shared.errors import UsageError
 

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from tests.support.homes.reported import decided, reported_alert
 
-from fieldfare.client.alerts.alert import PartyRole
+from fieldfare.client.alerts.feedback import PartyRole
 from fieldfare.client.alerts.reports.facts import OPEN, report_facts
 from fieldfare.client.alerts.reports.fintrac import fintrac_draft, fintrac_problems
 from fieldfare.shared.errors import UsageError

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from tests.support.homes.reported import decided, reported_alert
 
-from fieldfare.client.alerts.alert import PartyRole
+from fieldfare.client.alerts.feedback import PartyRole
 from fieldfare.client.alerts.reports.facts import OPEN, report_facts
 from fieldfare.client.alerts.reports.forms import (
     ReportFormat,

@@ -4,7 +4,7 @@ import pytest
 from lxml import etree
 from tests.support.homes.reported import decided, reported_alert
 
-from fieldfare.client.alerts.alert import PartyRole
+from fieldfare.client.alerts.feedback import PartyRole
 from fieldfare.client.alerts.reports import goaml
 from fieldfare.client.alerts.reports.facts import OPEN, report_facts
 from fieldfare.client.alerts.reports.goaml import goaml_draft, goaml_problems

@@ -13,7 +13,7 @@ from lxml import etree
 from pyarrow import csv, feather
 from tests.support.homes.reported import decided, reported_alert
 
-from fieldfare.client.alerts.alert import PartyRole
+from fieldfare.client.alerts.feedback import PartyRole
 from fieldfare.client.alerts.reports.facts import (
     OPEN,
     Movement,

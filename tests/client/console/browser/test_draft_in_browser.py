@@ -13,8 +13,8 @@ from tests.support.browsers.served import Served, served
 from tests.support.homes.consoles import kept_statement
 from tests.support.homes.reported import reported_alert
 
-from fieldfare.client.alerts.alert import Confidence, Disposition, Feedback, PartyRole
 from fieldfare.client.alerts.alert_queue import open_queue
+from fieldfare.client.alerts.feedback import Confidence, Disposition, Feedback, PartyRole
 from fieldfare.client.home.layout import Home
 from fieldfare.shared.system.clock import utc_now
 

@@ -17,8 +17,8 @@ from fieldfare.client.scoring.evidence import (
     strongest,
 )
 from fieldfare.client.scoring.reasons import on_grid
+from fieldfare.client.typologies.family import Family
 from fieldfare.client.typologies.pack import own_pack
-from fieldfare.client.typologies.typology import Family
 
 NAMES = ("R01", "R04", "R07", "R13", "amount", "other")
 EVIDENCE = Evidence.of(NAMES, {"amount": Family.LABOUR})

@@ -9,8 +9,8 @@ from fieldfare.client.scoring.evidence import (
     indicators,
     titles,
 )
+from fieldfare.client.typologies.family import Family
 from fieldfare.client.typologies.pack import own_pack
-from fieldfare.client.typologies.typology import Family
 
 
 def test_every_feature_of_the_pack_has_a_family_a_source_and_words() -> None:
