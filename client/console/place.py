@@ -1,5 +1,6 @@
 """Where the institution's console works: a queue of alerts, and a folder of its own."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from fieldfare.client.alerts.alert_queue import AlertQueue, CaseworkQueue, open_queue
-from fieldfare.client.desk.place import desk_of
+from fieldfare.client.desk.place import SOCKET, START, beside
 from fieldfare.shared.console.accounts import ConsoleAct
 from fieldfare.shared.console.credentials import Entropy
 from fieldfare.shared.console.place import AccountsPlace, accounts_in
@@ -52,6 +53,13 @@ class ConsolePlace(AccountsPlace):
     def tell(self, act: ConsoleAct, person: str, account: str) -> None:
         """Write an act into the institution's log, or what becomes its line there."""
         self.queue.tell(act.value, person, account)
+
+
+def desk_of(queue: AlertQueue) -> DeskClient:
+    """Return the desk that answers for a queue's institution."""
+    if isinstance(queue, CaseworkQueue):
+        return DeskClient(beside(queue.casework), queue.casework.owner, START)
+    return DeskClient(queue.home.run / SOCKET, os.geteuid(), START)
 
 
 def _beside_keys(queue: AlertQueue) -> bool:

@@ -7,15 +7,11 @@ whole percents.
 """
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from markupsafe import Markup
 
 from fieldfare.client.desk.model_calls import (
-    JOINING,
-    MODEL,
-    MODELS,
-    RECORDS,
     ColumnTold,
     MaybeModel,
     ModelAsked,
@@ -45,7 +41,6 @@ from fieldfare.client.records.health import (
     StudyHealth,
     read_health,
 )
-from fieldfare.shared.desk.answering import DeskLine
 from fieldfare.shared.errors import FieldfareError, UsageError
 from fieldfare.shared.finished_model.card_page import card_sections
 from fieldfare.shared.joining.page import join_part
@@ -54,25 +49,24 @@ _TRUSTED: Final = frozenset({ModelProvenance.RECOMPUTED, ModelProvenance.FINISHE
 _ODD = frozenset({DriftWord.MOVED, DriftWord.MOVED_MUCH, DriftWord.OTHER})
 
 
-def model_lines(home: Path) -> list[DeskLine[Any, Any]]:
-    """Return the questions about the models and records of a home."""
-    return [
-        DeskLine(MODELS, lambda _asked, _user: _models(home)),
-        DeskLine(MODEL, lambda asked, _user: _model(home, asked)),
-        DeskLine(JOINING, lambda asked, _user: _joining(home, asked)),
-        DeskLine(RECORDS, lambda _asked, _user: records_told(home)),
-    ]
+def models_told(home: Path) -> ModelsTold:
+    """Tell of every model that arrived.
 
-
-def _models(home: Path) -> ModelsTold:
+    Raises:
+        FieldfareError: as `open_institution` and `model_provenance`.
+    """
     institution = open_institution(home)
     signers = institution.signers_ever
     found = [_told(model_provenance(one, signers)) for one in kept_models(institution.home)]
     return ModelsTold(models=sorted(found, key=lambda one: (one.finished, one.run), reverse=True))
 
 
-def _model(home: Path, asked: ModelAsked) -> MaybeModel:
-    """Draw a model's card anew, or tell why there is none."""
+def model_told(home: Path, asked: ModelAsked) -> MaybeModel:
+    """Draw a model's card anew, or tell why there is none.
+
+    Raises:
+        FieldfareError: as `open_institution` and `model_provenance`.
+    """
     institution = open_institution(home)
     standing = _standing(institution, asked)
     if standing is None:
@@ -85,8 +79,12 @@ def _model(home: Path, asked: ModelAsked) -> MaybeModel:
         return _part(home, standing, "", str(error))
 
 
-def _joining(home: Path, asked: ModelAsked) -> MaybeModel:
-    """Draw the last answer to "Should we join?" with a model."""
+def joining_told(home: Path, asked: ModelAsked) -> MaybeModel:
+    """Draw the last answer to "Should we join?" with a model.
+
+    Raises:
+        FieldfareError: as `open_institution` and `read_joining`.
+    """
     standing = _standing(open_institution(home), asked)
     if standing is None:
         return MaybeModel(found=None)

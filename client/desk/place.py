@@ -11,10 +11,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from fieldfare.client.alerts.alert_queue import AlertQueue, CaseworkQueue
 from fieldfare.client.alerts.casework import Casework
 from fieldfare.client.home.layout import Home
-from fieldfare.shared.desk.asking import DeskClient
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.system.processes import Child, given_line
 from fieldfare.shared.system.sockets import UnixSocket
@@ -41,7 +39,7 @@ def desk_socket(home: Home, casework: Casework | None) -> UnixSocket:
         raise UsageError(
             f"{casework.path}: expected a folder of a group of this machine, found {number}"
         ) from None
-    return UnixSocket(_beside(casework), group)
+    return UnixSocket(beside(casework), group)
 
 
 def desk_users(casework: Casework | None) -> frozenset[int]:
@@ -55,13 +53,6 @@ def desk_users(casework: Casework | None) -> frozenset[int]:
         return own  # no such user: nobody can be that
 
 
-def desk_of(queue: AlertQueue) -> DeskClient:
-    """Return the desk that answers for a queue's institution."""
-    if isinstance(queue, CaseworkQueue):
-        return DeskClient(_beside(queue.casework), queue.casework.owner, START)
-    return DeskClient(queue.home.run / SOCKET, os.geteuid(), START)
-
-
 def desk_child(home: Path, passphrase: bytes | None = None) -> Child:
     """Return the process that answers for a home, and opens what the console does not."""
     return Child(
@@ -72,5 +63,6 @@ def desk_child(home: Path, passphrase: bytes | None = None) -> Child:
     )
 
 
-def _beside(casework: Casework) -> Path:
+def beside(casework: Casework) -> Path:
+    """Return the socket of the desk that answers a group's console."""
     return casework.path / "run" / SOCKET

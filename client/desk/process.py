@@ -1,7 +1,8 @@
 """The desk's process, a child of `institution start` or by itself; ends with its parent.
 
 It answers the closed list, and takes over what persons signed in the casework folder. It parses
-nothing that a browser sent, but the typed fields of a question.
+nothing that a browser sent, but the typed fields of a question. What an answer needs is loaded for
+the first of its kind: nothing that decides is loaded before somebody decides.
 """
 
 import logging
@@ -13,24 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from fieldfare.client.alerts.alert_queue import collect
 from fieldfare.client.alerts.casework import TERMS, Casework, casework_of
 from fieldfare.client.desk.calls import BUDGET, CHECK, DECIDE, LOG, STUDIES, STUDY
-from fieldfare.client.desk.deciding import StudyDesk
-from fieldfare.client.desk.model_reading import model_lines
+from fieldfare.client.desk.model_calls import JOINING, MODEL, MODELS, RECORDS
 from fieldfare.client.desk.place import desk_socket, desk_users
-from fieldfare.client.desk.reading import (
-    budget_told,
-    check_told,
-    log_told,
-    studies_told,
-    study_told,
-)
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import load_settings
 from fieldfare.shared.desk.answering import Desk, DeskLine, serving_desk
 from fieldfare.shared.errors import FieldfareError
 from fieldfare.shared.system.clock import since_boot, utc_now
+from fieldfare.shared.system.late import Once, late
 from fieldfare.shared.system.memory import keep_out_of_dumps
 from fieldfare.shared.system.processes import Stopped, end_with_parent, read_given, stop_signals
 from fieldfare.shared.watch.log import begin_log, show_defects_by_place
@@ -38,6 +31,17 @@ from fieldfare.shared.watch.log import begin_log, show_defects_by_place
 COLLECT_SECONDS: Final = 3.0
 EXIT_FAILED: Final = 1
 
+study_desk: Final = late("fieldfare.client.desk.deciding", "StudyDesk")
+studies_told: Final = late("fieldfare.client.desk.reading", "studies_told")
+study_told: Final = late("fieldfare.client.desk.reading", "study_told")
+budget_told: Final = late("fieldfare.client.desk.reading", "budget_told")
+log_told: Final = late("fieldfare.client.desk.log_reading", "log_told")
+check_told: Final = late("fieldfare.client.desk.check_reading", "check_told")
+models_told: Final = late("fieldfare.client.desk.model_reading", "models_told")
+model_told: Final = late("fieldfare.client.desk.model_reading", "model_told")
+joining_told: Final = late("fieldfare.client.desk.model_reading", "joining_told")
+records_told: Final = late("fieldfare.client.desk.model_reading", "records_told")
+collect: Final = late("fieldfare.client.alerts.alert_queue", "collect")
 
 log: Final = logging.getLogger("fieldfare.client.desk.process")  # it runs as __main__
 
@@ -82,15 +86,18 @@ def serve_home(home: Path, passphrase: bytes | None, say: Callable[[str], None])
 
 def desk_lines(home: Home, passphrase: bytes | None = None) -> list[DeskLine[Any, Any]]:
     """Return the closed list of a home: what is not here does not exist."""
-    deciding = StudyDesk(home, passphrase, os.environ, utc_now, since_boot)
+    deciding = Once(lambda: study_desk(home, passphrase, os.environ, utc_now, since_boot))
     return [
-        DeskLine(DECIDE, deciding.decide),
+        DeskLine(DECIDE, lambda asked, user: deciding().decide(asked, user)),
         DeskLine(STUDIES, lambda _asked, _user: studies_told(home.path)),
         DeskLine(STUDY, lambda asked, _user: study_told(home.path, asked.digits, utc_now())),
         DeskLine(BUDGET, lambda _asked, _user: budget_told(home.path, utc_now())),
         DeskLine(LOG, lambda asked, _user: log_told(home.path, asked)),
         DeskLine(CHECK, lambda _asked, _user: check_told(home.path, utc_now())),
-        *model_lines(home.path),
+        DeskLine(MODELS, lambda _asked, _user: models_told(home.path)),
+        DeskLine(MODEL, lambda asked, _user: model_told(home.path, asked)),
+        DeskLine(JOINING, lambda asked, _user: joining_told(home.path, asked)),
+        DeskLine(RECORDS, lambda _asked, _user: records_told(home.path)),
     ]
 
 

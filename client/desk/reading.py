@@ -1,7 +1,6 @@
-"""What a desk tells of studies, budget, log and checks; nothing is written for it."""
+"""What a desk tells of studies and budget; nothing is written for it."""
 
 import hashlib
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -22,13 +21,8 @@ from fieldfare.client.approvals.standing import (
 from fieldfare.client.desk.calls import (
     BrowserDecision,
     BudgetTold,
-    CheckTold,
     DeskStudy,
-    EntryTold,
-    FindingTold,
     LimitTold,
-    LogAsked,
-    LogTold,
     MonthTold,
     ShareTold,
     SpokenText,
@@ -37,19 +31,13 @@ from fieldfare.client.desk.calls import (
     StudyTold,
     TopicTold,
 )
-from fieldfare.client.home.layout import NODE_FILE, Home
+from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import load_settings
 from fieldfare.client.home.studies import State
-from fieldfare.client.journal.entries import CASEWORK, Event, JournalEntry
-from fieldfare.client.journal.journal import newest
 from fieldfare.client.oversight.budget_outlook import BudgetOutlook, MonthAhead, budget_at
-from fieldfare.client.oversight.checks import HomeChecks, Preflight
 from fieldfare.client.oversight.ledger_report import LimitUse
-from fieldfare.client.oversight.preflight import CheckOutcome, CheckResult, findings
 from fieldfare.shared.canonical import canonical_bytes
-from fieldfare.shared.errors import UsageError
 
-_KINDS: Final = {one.value: one for one in Event if one not in CASEWORK}
 _PARTS: Final = 1_000
 
 
@@ -171,64 +159,3 @@ def _shares(found: BudgetOutlook) -> dict[str, list[ShareTold]]:
         title: [ShareTold(name=one.name, epsilon=one.epsilon, percent=one.percent) for one in parts]
         for title, parts in found.shares.items()
     }
-
-
-# -- log and check --------------------------------------------------------------------------------
-
-
-def log_told(home: Path, asked: LogAsked) -> LogTold:
-    """Tell entries of the log; what persons do about single alerts is left out.
-
-    Raises:
-        UsageError: no kind of the log.
-        LedgerError: the log cannot be read.
-    """
-    if asked.kind and asked.kind not in _KINDS:
-        raise UsageError("kind: expected one of the kinds that the page lists, found another")
-    events = (_KINDS[asked.kind],) if asked.kind else tuple(_KINDS.values())
-    found = newest(
-        Home.open(home).log_folder,
-        events,
-        actor=asked.person,
-        before=asked.before,
-        most=asked.most,
-    )
-    return LogTold(entries=[_entry(one) for one in found], kinds=sorted(_KINDS))
-
-
-def _entry(one: JournalEntry) -> EntryTold:
-    return EntryTold(
-        number=one.sequence,
-        time=one.time,
-        kind=one.event.value,
-        person=one.actor,
-        details={key: str(value) for key, value in one.details.items()},
-    )
-
-
-def check_told(home: Path, now: datetime) -> CheckTold:
-    """Tell what a preflight finds, but for what opens keys or records."""
-    given = Preflight(
-        home=home,
-        node_settings=home / NODE_FILE,
-        passphrase=None,
-        environment={},
-        now=now,
-        records=False,
-    )
-    return CheckTold(findings=list(map(_finding, _found(given))))
-
-
-def _found(given: Preflight) -> Iterator[CheckResult]:
-    return findings(HomeChecks(given).watched())
-
-
-def _finding(one: CheckResult) -> FindingTold:
-    return FindingTold(
-        topic=one.topic,
-        outcome=one.outcome.value,
-        odd=one.outcome in {CheckOutcome.FAIL, CheckOutcome.WARN},
-        failed=one.outcome is CheckOutcome.FAIL,
-        text=one.text,
-        remedy=one.remedy,
-    )

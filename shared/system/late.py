@@ -2,7 +2,10 @@
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any
+from threading import Lock
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
 
 
 def late(module: str, name: str) -> Callable[..., Any]:
@@ -18,3 +21,20 @@ def late(module: str, name: str) -> Callable[..., Any]:
         return getattr(import_module(module), name)(*given, **named)
 
     return call
+
+
+class Once(Generic[T]):
+    """Something that is made when it is first asked for, and once, whichever thread asks."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        """Make nothing yet."""
+        self._make = make
+        self._made: list[T] = []
+        self._one = Lock()
+
+    def __call__(self) -> T:
+        """Return it."""
+        with self._one:
+            if not self._made:
+                self._made.append(self._make())
+            return self._made[0]

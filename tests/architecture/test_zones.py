@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 INNER = ("custodian", "ledger", "records", "sums", "scoring", "alerts", "journal", "home", "policy")
 HEAVY = ("adbc_driver_manager", "duckdb", "lxml", "opendp", "pyarrow", "scipy", "sqlite3", "torch")
 LOAD = "import sys, json, {module}; print(json.dumps(sorted(sys.modules)))"
@@ -26,6 +28,22 @@ def test_the_nodes_process_loads_no_inner_module_and_no_library_of_theirs() -> N
     rooms = {name.split(".")[2] for name in own}
     assert rooms == {"node", "wire"}
     assert not found & set(HEAVY)
+
+
+@pytest.mark.parametrize(
+    ("process", "late"),
+    [
+        ("client.desk.process", ("client.approvals", "client.custodian", "client.institution")),
+        ("client.desk.deciding", ("client.custodian", "client.institution.open", "shared.models")),
+        ("server.watch.process", ("server.studies", "server.store", "shared.models")),
+    ],
+)
+def test_a_process_that_waits_holds_nothing_of_what_it_waits_for(
+    process: str, late: tuple[str, ...]
+) -> None:
+    found = loaded(f"fieldfare.{process}")
+    assert not {name for name in found for room in late if name.startswith(f"fieldfare.{room}")}
+    assert not found & {"duckdb", "opendp", "pyarrow", "sklearn", "torch"}
 
 
 def test_what_is_looked_for_would_be_seen() -> None:

@@ -23,15 +23,9 @@ from tests.support.homes.institutions import (
 )
 from tests.support.system.packages import LISTED, MODEL, install
 
-from fieldfare.client.approvals.approval import (
-    approve,
-    check_before_records,
-    receive,
-    reject,
-    resume,
-    withdraw,
-)
+from fieldfare.client.approvals.approval import approve, check_before_records, receive, resume
 from fieldfare.client.approvals.approval_status import ApprovalStatus, approval_status, spent_now
+from fieldfare.client.approvals.rejection import reject, withdraw
 from fieldfare.client.approvals.review import SpentBudget
 from fieldfare.client.home.keys import rotate_identity
 from fieldfare.client.home.studies import (

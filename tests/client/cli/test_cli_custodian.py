@@ -19,7 +19,7 @@ from tests.support.homes.institutions import (
 )
 from tests.support.homes.journals import logged_text
 
-from fieldfare.client.approvals.approval import withdraw
+from fieldfare.client.approvals.rejection import withdraw
 from fieldfare.client.daemon.process import LOOK_SECONDS, socket_of
 from fieldfare.client.home.layout import Home
 from fieldfare.client.institution.open import open_custody

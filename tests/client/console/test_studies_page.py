@@ -14,6 +14,7 @@ from tests.support.homes.institutions import NOW, Coordinator, OpenCustody, home
 
 from fieldfare.client.alerts.casework import CaseworkTerms, make_casework
 from fieldfare.client.approvals import approval
+from fieldfare.client.approvals.rejection import reject
 from fieldfare.client.approvals.review_words import review_topics
 from fieldfare.client.approvals.standing import study_on_desk
 from fieldfare.client.home.layout import Home
@@ -98,9 +99,7 @@ def test_studies_stand_under_what_was_decided(
     no = coordinator.receive(home_study(name="second"))
     coordinator.receive(home_study(name="third"))
     approval.approve(custody, kept, loaded(custody, kept.study), "tester", utc_now())
-    approval.reject(
-        bank, custody.ledger, custody.journal, no.study.id, "no basis", "tester", utc_now()
-    )
+    reject(bank, custody.ledger, custody.journal, no.study.id, "no basis", "tester", utc_now())
     text = otto.shown("/studies")
     waiting, approved = text.index("Waiting"), text.index("Approved")
     rejected = text.index("Rejected or withdrawn")

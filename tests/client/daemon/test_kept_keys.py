@@ -21,7 +21,8 @@ from tests.support.homes.journals import logged_text
 from tests.support.homes.runs import HomesBench
 from tests.support.runs.transcripts import Recorder
 
-from fieldfare.client.approvals.approval import approve, withdraw
+from fieldfare.client.approvals.approval import approve
+from fieldfare.client.approvals.rejection import withdraw
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.daemon.reload import CustodianInputs, CustodianReloader, custodian_reloader
 from fieldfare.client.home.comparisons import keep_compared

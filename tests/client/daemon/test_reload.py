@@ -19,7 +19,7 @@ from tests.support.homes.institutions import (
 from tests.support.homes.journals import logged_text
 from tests.support.system.processes import until
 
-from fieldfare.client.approvals.approval import withdraw
+from fieldfare.client.approvals.rejection import withdraw
 from fieldfare.client.daemon import reload as reload_module
 from fieldfare.client.daemon.reload import CustodianInputs, CustodianReloader, custodian_reloader
 from fieldfare.client.home.keys import rotate_identity

@@ -14,7 +14,7 @@ from tests.support.homes.institutions import Coordinator, OpenCustody, home_stud
 
 from fieldfare.client.approvals import approval
 from fieldfare.client.approvals.approval import approve
-from fieldfare.client.desk import deciding
+from fieldfare.client.desk import approving
 from fieldfare.client.desk.calls import DecidedTold, Say, StudyDecided
 from fieldfare.client.desk.deciders import open_deciders
 from fieldfare.client.desk.deciding import TRIES, StudyDesk
@@ -301,7 +301,7 @@ def test_a_policy_that_changes_while_records_are_read_is_never_written_over(
         return real(*given)
 
     asked = bench.asked(kept, columns=True)
-    monkeypatch.setattr(deciding, "records_loader", slow)
+    monkeypatch.setattr(approving, "records_loader", slow)
     with pytest.raises(UsageError, match="while the records were read"):
         bench.desk().decide(asked, 0)
     assert load_policy(bench.home).budget.yearly_epsilon == 1.25
@@ -358,7 +358,7 @@ def test_a_policy_that_cannot_be_written_approves_nothing(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(deciding, "replace_private", full)
+        patch.setattr(approving, "replace_private", full)
         with pytest.raises(UsageError, match="No space left on device: nothing was approved"):
             bench.decide(kept, columns=True)
     assert bench.state(kept) is State.RECEIVED
@@ -464,7 +464,7 @@ import os, sys, signal
 from pathlib import Path
 from datetime import datetime
 from fieldfare.client.approvals import approval
-from fieldfare.client.desk import deciding
+from fieldfare.client.desk import approving
 from fieldfare.client.desk.calls import StudyDecided
 from fieldfare.client.desk.deciding import StudyDesk
 from fieldfare.client.home import studies
@@ -488,7 +488,7 @@ dies(approval, "loaded_for")
 dies(Custodian, "accept")
 dies(JournalDecisions, "approved")
 dies(approval, "write_decision")
-dies(deciding, "replace_private")
+dies(approving, "replace_private")
 now = datetime.fromisoformat(sys.argv[4])
 desk = StudyDesk(Home.open(Path(sys.argv[1])), None, {}, lambda: now, lambda: 0.0)
 desk.decide(StudyDecided.model_validate_json(sys.argv[2]), 0)

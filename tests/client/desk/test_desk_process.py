@@ -20,8 +20,9 @@ from tests.support.system.processes import until
 from fieldfare.client.alerts.acts import CaseAct, CaseActKind
 from fieldfare.client.alerts.alert_queue import casework_store, open_queue
 from fieldfare.client.alerts.casework import Casework, CaseworkTerms, make_casework
+from fieldfare.client.console.place import desk_of
 from fieldfare.client.desk.calls import STUDIES
-from fieldfare.client.desk.place import desk_of, desk_users
+from fieldfare.client.desk.place import desk_users
 from fieldfare.client.desk.process import Collector
 from fieldfare.client.home.layout import Home
 from fieldfare.shared.desk.asking import DeskClient

@@ -22,7 +22,7 @@ from tests.support.homes.journals import logged
 from tests.support.runs.finished import FINISHED, RUN, delivered, parameters_of
 from tests.support.system.packages import MODEL, PACKAGE, install
 
-from fieldfare.client.approvals.approval import reject, withdraw
+from fieldfare.client.approvals.rejection import reject, withdraw
 from fieldfare.client.custodian.ports import ModelEvidence, SaidNo
 from fieldfare.client.home import inbox as inbox_module
 from fieldfare.client.home.inbox import HomeInbox

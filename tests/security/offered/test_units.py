@@ -25,7 +25,7 @@ from tests.support.homes.institutions import (
 )
 
 from fieldfare.client.approvals.approval import approve, resume
-from fieldfare.client.approvals.approval import withdraw as taken_back
+from fieldfare.client.approvals.rejection import withdraw as taken_back
 from fieldfare.client.approvals.review import unit_problems
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.home.layout import Home

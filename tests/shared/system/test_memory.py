@@ -1,13 +1,16 @@
-"""What a process that holds secrets keeps off disks, and which swap would write it to one."""
+"""What a process that holds secrets keeps off disks, which swap would write it, what is loaded."""
 
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Final
 
 import pytest
 
+from fieldfare.shared.system.late import Once
 from fieldfare.shared.system.memory import unencrypted_swap
 
 TOLD: Final = """
@@ -15,6 +18,16 @@ import ctypes, resource
 from fieldfare.shared.system.memory import keep_out_of_dumps
 keep_out_of_dumps()
 print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), *resource.getrlimit(resource.RLIMIT_CORE))
+"""
+LATE: Final = """
+import sys
+from fieldfare.shared.system.late import late
+named = late("fieldfare.shared.quiet_hours", "QuietHours")
+before = "fieldfare.shared.quiet_hours" in sys.modules
+try:
+    named(1, 2, 3, 4, 5, 6, 7, 8, 9)
+except TypeError:
+    print(before, "fieldfare.shared.quiet_hours" in sys.modules)
 """
 HEAD: Final = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"
 BLOCK: Final = "sys/class/block"
@@ -89,3 +102,30 @@ def test_a_swap_file_is_as_safe_as_the_disk_it_lies_on(tmp_path: Path) -> None:
 def test_without_a_list_of_swap_nothing_is_said(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="swaps"):
         unencrypted_swap(tmp_path)
+
+
+def test_a_module_is_loaded_at_the_first_call() -> None:
+    told = subprocess.run(
+        [sys.executable, "-I", "-c", LATE], check=True, capture_output=True, text=True
+    )
+    assert told.stdout.split() == ["False", "True"]
+
+
+def test_whichever_thread_asks_it_is_made_once() -> None:
+    """Who decides at a desk counts wrong codes in one place: two would give twice the tries."""
+    made: list[int] = []
+    together = Barrier(8)
+
+    def make() -> int:
+        made.append(len(made))
+        return made[-1]
+
+    found = Once(make)
+
+    def ask(_: int) -> int:
+        together.wait()
+        return found()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(ask, range(8))) == {0}
+    assert made == [0]

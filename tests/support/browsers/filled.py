@@ -20,9 +20,10 @@ from tests.support.runs.joining import answered_here
 from tests.support.runs.written_runs import NAMES, RUN, WrittenRun
 
 from fieldfare.client.alerts.acts import CaseAct, CaseActKind
-from fieldfare.client.alerts.alert import Confidence, Disposition, Feedback, PartyRole
 from fieldfare.client.alerts.alert_queue import HomeQueue, open_queue
+from fieldfare.client.alerts.feedback import Confidence, Disposition, Feedback, PartyRole
 from fieldfare.client.approvals import approval
+from fieldfare.client.approvals.rejection import reject
 from fieldfare.client.console.pages import pages_of
 from fieldfare.client.console.place import ConsolePlace
 from fieldfare.client.home.layout import Home
@@ -75,7 +76,7 @@ def fill_institution(coordinator: Coordinator, custody_of: OpenCustody) -> Home:
     approved = coordinator.receive(home_study(privacy__epsilon=0.25), now=NOW)
     approval.approve(custody, approved, loaded(custody, approved.study), "tester", utc_now())
     no = coordinator.receive(home_study(name="second"), now=NOW)
-    approval.reject(home, custody.ledger, custody.journal, no.study.id, RAN, "tester", utc_now())
+    reject(home, custody.ledger, custody.journal, no.study.id, RAN, "tester", utc_now())
     coordinator.receive(WAITS, now=NOW + timedelta(days=1))
     model = kept_delivery(home, WAITS, coordinator.signer)
     keep_joining(model, answered_here(WAITS), utc_now())

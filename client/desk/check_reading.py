@@ -1,0 +1,41 @@
+"""What a desk tells of the checks of a home; nothing is written for it."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+from fieldfare.client.desk.calls import (
+    CheckTold,
+    FindingTold,
+)
+from fieldfare.client.home.layout import NODE_FILE
+from fieldfare.client.oversight.checks import HomeChecks, Preflight
+from fieldfare.client.oversight.preflight import CheckOutcome, CheckResult, findings
+
+
+def check_told(home: Path, now: datetime) -> CheckTold:
+    """Tell what a preflight finds, but for what opens keys or records."""
+    given = Preflight(
+        home=home,
+        node_settings=home / NODE_FILE,
+        passphrase=None,
+        environment={},
+        now=now,
+        records=False,
+    )
+    return CheckTold(findings=list(map(_finding, _found(given))))
+
+
+def _found(given: Preflight) -> Iterator[CheckResult]:
+    return findings(HomeChecks(given).watched())
+
+
+def _finding(one: CheckResult) -> FindingTold:
+    return FindingTold(
+        topic=one.topic,
+        outcome=one.outcome.value,
+        odd=one.outcome in {CheckOutcome.FAIL, CheckOutcome.WARN},
+        failed=one.outcome is CheckOutcome.FAIL,
+        text=one.text,
+        remedy=one.remedy,
+    )
