@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from fieldfare.client.records.encoding.asked import AskedUnits, AskedValues, unit_order
 from fieldfare.client.sums.study_sums import StudySums
+from fieldfare.shared.canonical import claimed
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.privacy.protection import Protection
@@ -207,7 +208,6 @@ def measuring(epsilon: float, rule: Rule) -> Study:
             "privacy": {"epsilon": epsilon, "delta": 1e-5},
             "aggregation": {
                 "deadline_seconds": DEADLINE,
-                "opening": "on" if fixed else "off",
                 "participants": "fixed" if fixed else "any",
             },
         }
@@ -225,8 +225,9 @@ class LeavingOut:
         rule: the study's, and the moment.
         requests, reveals: messages of the first attempt, by their ids.
         first: vectors of the first attempt, by node.
-        opened: nodes that opened theirs.
+        opened: seeds of those who opened theirs, by node, hex.
         second: answers of the others to the second attempt.
+        reopened: seeds of those who opened that one, by node, hex.
     """
 
     federation: LocalFederation
@@ -234,8 +235,9 @@ class LeavingOut:
     requests: dict[str, Message] = field(default_factory=dict)
     reveals: set[str] = field(default_factory=set)
     first: dict[int, bytes] = field(default_factory=dict)
-    opened: set[int] = field(default_factory=set)
+    opened: dict[int, str] = field(default_factory=dict)
     second: dict[int, Message] = field(default_factory=dict)
+    reopened: dict[int, str] = field(default_factory=dict)
 
     def play(self) -> None:
         """Run the study, honestly but for this."""
@@ -254,18 +256,21 @@ class LeavingOut:
     @property
     def readable(self) -> int:
         """Of how many of the two sums everything is there that opens it."""
-        opens = self.federation.study.aggregation.opens
-        first = len(self.opened) == len(BANKS) if opens else bool(self.first)
-        return int(first) + int(len(self.second) - self.refused == len(BANKS) - 1)
+        first, again = len(self.opened) == len(BANKS), len(self.reopened) == len(BANKS) - 1
+        return int(first) + int(again)
 
     def difference(self, plan: Plan) -> Vector:
-        """Return float64 (2 * bins,): the first sum less the second, of vectors without seeds."""
+        """Return float64 (2 * bins,): the first sum less the second."""
         terms = plan.evaluation
         bits, entries = WordBits(terms.word_bits), terms.vectors.entries
-        again = [bytes_of(_content(one), "vector") for one in self.second.values()]
+        again = {node: bytes_of(_content(one), "vector") for node, one in self.second.items()}
         first, second = (
-            centre(add_words(vectors, bits, entries), bits).astype(np.float64) * terms.gamma
-            for vectors in ([*self.first.values()], again)
+            centre(
+                add_words([*vectors.values()], bits, entries, [seeds[node] for node in vectors]),
+                bits,
+            ).astype(np.float64)
+            * terms.gamma
+            for vectors, seeds in ((self.first, self.opened), (again, self.reopened))
         )
         return np.asarray(first - second, dtype=np.float64)
 
@@ -282,8 +287,8 @@ class LeavingOut:
         elif before in self.requests and "vector" in content:
             self.first[metadata.src_node_id] = bytes_of(content, "vector")
         elif before in self.reveals and "reply" in content:
-            self.opened.add(metadata.src_node_id)
-        due = self.opened if self.rule == "fixed, after an opening" else self.first
+            self.opened[metadata.src_node_id] = _seed(content)
+        due = self.first if self.rule == "fixed, before an opening" else self.opened
         if len(due) == len(BANKS) and not self.second:
             self._ask_again()
 
@@ -304,30 +309,45 @@ class LeavingOut:
         return open_envelope(envelope, Request, roster, federation.protection).body
 
     def _ask_again(self) -> None:
-        """Ask the same of everybody but one, under its own signature."""
-        left_out = self.federation.nodes[LEFT_OUT]
-        grid = self.federation.grid()
-        for message in [*self.requests.values()]:
-            node = message.metadata.dst_node_id
-            if node == left_out:
-                continue
-            answer = self._asked(grid, node, message)
+        """Ask the same of everybody but one, under its own signature; have them open it."""
+        grid, left_out = self.federation.grid(), self.federation.nodes[LEFT_OUT]
+        asked = {one.metadata.dst_node_id: one for one in self.requests.values()}
+        del asked[left_out]
+        signed = self._for_fewer(next(iter(asked.values())))
+        for node, message in asked.items():
+            content = {**_content(message), "request": signed}
+            answer = _asked(grid, node, Call.RELEASE, content)
             if answer is not None:
                 self.second[node] = answer
+        found = [_content(one) for one in self.second.values()]
+        statements = [bytes_of(one, "commitment") for one in found if "commitment" in one]
+        if len(statements) < len(asked):
+            return
+        for node in asked:
+            content = {"request": signed, "statements": statements}
+            answer = _asked(grid, node, Call.REVEAL, content)
+            if answer is not None and "reply" in _content(answer):
+                self.reopened[node] = _seed(_content(answer))
 
-    def _asked(self, grid: InProcessGrid, node: int, message: Message) -> Message | None:
+    def _for_fewer(self, message: Message) -> bytes:
         request = self._read(message)
         fewer = tuple(one for one in request.participants if one.institution != LEFT_OUT)
         again = request.model_copy(update={"attempt": 1, "participants": fewer, "n": len(fewer)})
-        signed = sign_envelope(again, COORDINATOR, self.federation.identities.coordinator)
-        changed: Any = {**_content(message), "request": signed}  # a record's type knows no bytes
-        record = RecordDict({RECORD: ConfigRecord(changed)})
-        sent = grid.create_message(record, message.metadata.message_type, node, "again")
-        return next(iter(grid.send_and_receive([sent])), None)
+        return sign_envelope(again, COORDINATOR, self.federation.identities.coordinator)
+
+
+def _asked(grid: InProcessGrid, node: int, call: Call, content: Any) -> Message | None:
+    record = RecordDict({RECORD: ConfigRecord(content)})
+    sent = grid.create_message(record, call.message_type, node, "again")
+    return next(iter(grid.send_and_receive([sent])), None)
 
 
 def _content(message: Message) -> Any:
     return message.content[RECORD]
+
+
+def _seed(content: Any) -> str:
+    return claimed(bytes_of(content, "reply"), "seed") or ""
 
 
 def _sets(task: DifferencingTask, rule: Rule, sources: dict[str, NoNoise] | None) -> Finding:
@@ -356,7 +376,7 @@ def _figures(playing: LeavingOut, plan: Plan, true: float, *, noised: bool) -> I
     yield Measured(name="custodians that answered both", value=float(answered))
     yield Measured(name="custodians that refused", value=float(playing.refused))
     yield Measured(name="sums that can be read", value=float(playing.readable))
-    if playing.readable < 2 or plan.study.aggregation.opens:  # noqa: PLR2004 -- both
+    if playing.readable < 2:  # noqa: PLR2004 -- both
         return
     tolerance, terms = plan.study.privacy.collusion_tolerance, plan.evaluation
     both = [terms.noise_on_sum(count, tolerance) for count in (len(BANKS), len(BANKS) - 1)]

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from scipy.stats import t as student
 
 from fieldfare.server.run.record import DecodedSum
+from fieldfare.shared.canonical import claimed
 from fieldfare.shared.errors import RunError, SumRangeError
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.privacy.samplers import NoiseSource
@@ -108,7 +109,6 @@ class DoorDesign:
         content["privacy"] |= {"spare_releases": self.runs(form)}
         content["evaluation"] |= {"spare_releases": self.runs(form) - 1}
         content["aggregation"] = {
-            "opening": "off",
             "participants": "any",
             "deadline_seconds": DEADLINE,
         }
@@ -130,36 +130,47 @@ class FirstAttempt:
 
     Attributes:
         federation: that is asked.
-        vectors: masked vectors by node.
+        vectors: masked vectors by node, hidden by their seeds.
+        seeds: that open them, by node, hex.
     """
 
     federation: LocalFederation
     vectors: dict[int, bytes] = field(default_factory=dict)
+    seeds: dict[int, str] = field(default_factory=dict)
     asked: set[str] = field(default_factory=set)
 
     def grid(self) -> InProcessGrid:
-        """Return a Grid that loses one answer of the attempt, and shows all of them here."""
+        """Return a Grid that loses one seed of the attempt, and shows all answers here."""
         return self.federation.grid(tap=self._saw, lose=self._loses)
 
     def sum(self, terms: ReleaseTerms) -> Vector:
         """Return float64 (entries,): the sum of all answers, which nobody was meant to have."""
-        words = add_words([*self.vectors.values()], terms.word_bits, terms.vectors.entries)
+        vectors, seeds = [*self.vectors.values()], [self.seeds[node] for node in self.vectors]
+        words = add_words(vectors, terms.word_bits, terms.vectors.entries, seeds)
         return decoded_sum(words, terms, len(self.vectors))
 
     def _saw(self, message: Message) -> None:
         metadata = message.metadata
         if self._is_of_it(message):
             self.asked.add(metadata.message_id)
-        if metadata.reply_to_message_id in self.asked and not message.has_error():
+        if metadata.reply_to_message_id not in self.asked or message.has_error():
+            return
+        if metadata.message_type == Call.RELEASE.message_type:
             self.vectors[metadata.src_node_id] = _bytes_in(message, "vector")
+        else:
+            reply = _bytes_in(message, "reply")
+            self.seeds[metadata.src_node_id] = claimed(reply, "seed") or ""
 
     def _loses(self, message: Message) -> bool:
         lost = self.federation.nodes[LOST]
-        return message.metadata.dst_node_id == lost and self._is_of_it(message)
+        opens = message.metadata.message_type == Call.REVEAL.message_type
+        return opens and message.metadata.dst_node_id == lost and self._is_of_it(message)
 
     def _is_of_it(self, message: Message) -> bool:
-        release = message.metadata.message_type == Call.RELEASE.message_type
-        if not release or message.metadata.reply_to_message_id or message.has_error():
+        metadata, calls = message.metadata, (Call.RELEASE.message_type, Call.REVEAL.message_type)
+        if metadata.message_type not in calls or metadata.reply_to_message_id:
+            return False
+        if message.has_error():
             return False
         federation = self.federation
         envelope, roster = _bytes_in(message, "request"), federation.identities.roster

@@ -21,7 +21,7 @@ from tests.benchmarks.inputs import study_toml
 from fieldfare.client.node.client_app import CustodianPort, client_app
 from fieldfare.client.records import holdout_mask, read_records
 from fieldfare.client.sums.study_sums import StudySums
-from fieldfare.client.wire.frames import Released
+from fieldfare.client.wire.frames import Committed
 from fieldfare.server.run.channel import GridChannel
 from fieldfare.shared.features.basis import EncodedUnits, table_size
 from fieldfare.shared.geometry.geometry import fraction_bits_for
@@ -211,12 +211,12 @@ class NullCustodian:
 
     def __init__(self, entries: int) -> None:
         """Make the answer."""
-        self._released = Released(bytes(600), bytes(8 * entries))
+        self._committed = Committed(bytes(600), bytes(8 * entries))
 
-    def release(self, request: bytes, parameters: bytes, last: LastSum = NO_LAST_SUM) -> Released:
+    def release(self, request: bytes, parameters: bytes, last: LastSum = NO_LAST_SUM) -> Committed:
         """Answer with the bytes that are at hand."""
         del request, parameters, last
-        return self._released
+        return self._committed
 
 
 def message_milliseconds(study: Study, rounds: int = ROUNDS) -> float:
@@ -233,7 +233,7 @@ def message_milliseconds(study: Study, rounds: int = ROUNDS) -> float:
         "request": request,
         "parameters": parameters_to_bytes(np.zeros(entries)),
         "last_request": request,
-        "last_replies": [last.reply] * BANKS,
+        "last_replies": [last.commitment] * BANKS,
         "last_vectors": [last.vector] * BANKS,
     }
     seconds = medians(

@@ -89,7 +89,7 @@ LIES: Final = {
     ),
     "bank-f": Told(Lie(lambda r: {"step": r.step + 1}), 2, RefusalCode.NOT_RECOMPUTED),
 }
-# Fewer, but enough by the study: it answers, and nobody can use what it says.
+# Fewer, but enough by the study: it commits, and nobody can use what it says.
 MISLED: Final = "bank-g"
 FEWER: Final = without("bank-f")
 
@@ -195,9 +195,8 @@ class Deployment:
 def deployment() -> Iterator[Deployment]:
     folder = Path(tempfile.mkdtemp(prefix="ff-"))  # a short path: sockets lie below it
     bed = replace(small_bed(folder / "b", names=ALL), command=in_this_process)
-    edit(bed.study, "[privacy]\nepsilon = 1.0\n", "[privacy]\nspare_releases = 4\nepsilon = 0.4\n")
-    # One message a release: who is told of another request answers and pays, and is found out.
-    edit(bed.study, "[aggregation]\n", '[aggregation]\nopening = "off"\n')
+    # Attempts that end before their list cost nothing: a second run finds no budget all the same.
+    edit(bed.study, "[privacy]\nepsilon = 1.0\n", "[privacy]\nspare_releases = 0\nepsilon = 0.4\n")
     bed.found()
     home = CoordinatorHome(bed.coordinator_home)
     try:
@@ -306,13 +305,16 @@ def test_who_is_lied_to_refuses_and_pays_nothing(
     assert (own["recorded"], own["unseen"]) == (len(paid), [])
 
 
-def test_who_is_told_of_fewer_participants_finds_its_reply_left_out(
+def test_who_is_told_of_fewer_participants_commits_and_pays_nothing(
     deployment: Deployment, lied_to: LiedTo
 ) -> None:
-    (paid,) = deployment.entries(MISLED, lied_to.row.run)
-    assert paid.debit.request == lied_to.wire.told[MISLED].hash
-    unseen = deployment.verified(MISLED, lied_to.transcript)["own"]["unseen"]
-    assert unseen == [{"step": 0, "attempt": 0, "kind": "training"}]
+    """It is asked to open nothing: its commitment is to another request than the others'."""
+    wire = lied_to.wire
+    after = wire.heard[MISLED][wire.since[MISLED] :]
+    assert [record for record in after if "commitment" in record]
+    assert not [record for record in after if "reply" in record]
+    assert deployment.entries(MISLED, lied_to.row.run) == []
+    assert deployment.verified(MISLED, lied_to.transcript)["own"]["unseen"] == []
 
 
 def test_one_byte_of_its_transcript_changed_anywhere_is_found_and_named(

@@ -151,6 +151,8 @@ VECTORS: dict[str, set[str]] = {  # the lies that are not found
     "groups": set(),
     "later": set(),
     "knots": set(),
+    "opened-later": set(),
+    "opened-knots": set(),
     "centred": set(),
     "whitened": set(),
     "local": {"an average that does not follow"},
@@ -187,10 +189,12 @@ def test_records_without_noise_have_no_price(sigma: float, debit: int) -> None:
     """Everybody lies along: no debit makes a release without noise right."""
     program = runpy.run_path(str(PROGRAM))
     run = program["Run"]({"study": "s", "run": "r"}, "", {})
-    run.plan, run.names, run.present = {"aggregation": {"opening": "off"}}, ["a"], {"a": "x"}
+    run.plan, run.names, run.present = {"aggregation": {"opening": "on"}}, ["a"], {"a": "x"}
     run.r = {"sigma": sigma, "gamma_bits": 28, "clipping_norm": 0.25, "multiplicity": 1}
-    run.asked = "q"
+    run.asked, run.said, sha = "q", [], program["sha"]
+    run.commitments = {"a": {"vector": "v", "seed": sha(b"")}}
     reply: dict[str, Any] = {"institution": "a", "request": "q", "answer": "x", "vector": "v"}
+    reply |= {"statements": sha(b"fieldfare.statements.v1", b"[]")}
     reply |= {"seed": "", "debit": debit, "ledger_sequence": 1, "debited": debit}
     reply |= {"cumulative": debit}
     rehearsal = {**run.r, "kind": "rehearsal", "sigma": 0}

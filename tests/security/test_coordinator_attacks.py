@@ -42,6 +42,7 @@ from fieldfare.shared.errors import RefusalCode
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.flower_record import RECORD, refusal_in
 from fieldfare.shared.protocol.messages import (
+    Commitment,
     Refusal,
     ReleaseKind,
     Reply,
@@ -82,6 +83,7 @@ class Liar:
     told: list[Request] = field(default_factory=list)
     asked: list[Request] = field(default_factory=list)  # what the others were asked then
     said: list[RefusalCode] = field(default_factory=list)
+    committed: list[Commitment] = field(default_factory=list)
     answered: list[Reply] = field(default_factory=list)
     before: int = -1  # entries in the victim's ledger when it was lied to
 
@@ -115,6 +117,8 @@ class Liar:
         refusal = refusal_in(record)
         if refusal is not None:
             self.said.append(refusal.code)
+        elif "commitment" in record:
+            self.committed.append(self._open(record["commitment"], Commitment).body)
         elif "reply" in record:
             self.answered.append(self._open(record["reply"], Reply).body)
 
@@ -274,27 +278,26 @@ def compared(scene: Scene) -> tuple[Any, ...]:
     return compare_replies(scene.leaves, federation.identities.roster, VICTIM, held, 1).unseen
 
 
-def test_who_is_told_of_fewer_participants_answers_what_nobody_can_use(
+def test_who_is_told_of_fewer_participants_commits_to_what_nobody_can_use(
     lied_to: Callable[..., Scene],
 ) -> None:
     """Three are enough by the study: an attempt without a fourth looks like any other."""
     scene = lied_to(without("bank-d"), (TRAINING, 1))
-    (told,), (asked,), (answered,) = scene.liar.told, scene.liar.asked, scene.liar.answered
-    assert answered.request == told.hash != asked.hash
-    assert scene.entries(VICTIM) == scene.liar.before + 1  # once, for what it answered
+    (told,), (asked,), (committed,) = scene.liar.told, scene.liar.asked, scene.liar.committed
+    assert committed.request == told.hash != asked.hash
+    assert not scene.liar.answered
+    assert scene.entries(VICTIM) == scene.liar.before  # nothing is opened, and nothing paid
     assert scene.outcome.participants == OTHERS
 
     report = scene.audit(scene.leaves)
     assert report.misfit is None
     assert report.failed_attempts == 1
-    # The victim finds the reply that it paid for, and that the transcript hides.
-    (unseen,) = compared(scene)
-    assert unseen.debit.request == told.hash
+    assert compared(scene) == ()
     # And shown, it is nobody else's attempt.
     at, leaves = scene.with_the_lie()
     misfit = scene.audit(leaves).misfit
     assert misfit is not None
-    assert (misfit.kind, misfit.leaf) == ("reply", at + 1)
+    assert (misfit.kind, misfit.leaf) == ("commitment", at + 1)
 
 
 def test_who_answered_another_request_answers_that_attempt_no_more(bench: Bench) -> None:

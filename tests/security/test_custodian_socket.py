@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ from tests.support.federations.bench import (
     STEPS,
     Bench,
     MakeBench,
+    OpenedVector,
     Run,
     make_study,
     make_sums,
@@ -36,7 +38,7 @@ from tests.support.properties import SHARING
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.node.remote_custodian import RemoteCustodian, connected
 from fieldfare.client.wire import custodian_pb2 as pb
-from fieldfare.client.wire.frames import Committed, Described, Released, path_of
+from fieldfare.client.wire.frames import Committed, Described, path_of
 from fieldfare.shared.errors import RefusalCode, RunError
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import Refusal, ReleaseKind
@@ -186,8 +188,8 @@ def test_huge_vectors_are_refused_by_their_numbers(besieged: Besieged) -> None:
 
 def test_a_thousand_calls_at_once(besieged: Besieged) -> None:
     """Few are in work; the others are refused, and all of them together cost one debit."""
-    question = besieged.question(besieged.bench.open_run())
-    before = besieged.ledger.position()
+    run = besieged.bench.open_run()
+    question, before = besieged.question(run), besieged.ledger.position()
     with ExitStack() as stack:
         channels = [stack.enter_context(hostile_channel(besieged.path)) for _ in range(20)]
         calls = [
@@ -205,6 +207,9 @@ def test_a_thousand_calls_at_once(besieged: Besieged) -> None:
     assert len(answers) == 1
     workers = [t for t in threading.enumerate() if t.name.startswith("custodian")]
     assert len(workers) <= QUICK.calls
+    (committed,) = (pb.ReleaseAnswer.FromString(one).committed for one in answers)
+    assert besieged.ledger.position() == before
+    assert run.answer(NAME, run.request()).commitment == committed.commitment
     assert besieged.ledger.position().sequence == before.sequence + 1
 
 
@@ -279,12 +284,15 @@ def test_a_caller_that_leaves_in_the_middle_gets_the_same_bytes_later(
             gone = raw(channel, path_of("Release")).future(besieged.question(run))
             assert gate.begun.wait(60)
         assert status_of(gone) is Code.CANCELLED
-        assert besieged.ledger.stored(request.hash) is None
+        waits = partial(besieged.ledger.waiting, request.study, request.run)
+        assert waits() is None
         gate.gate.set()
-        assert until(lambda: besieged.ledger.stored(request.hash) is not None)
-        stored = besieged.ledger.stored(request.hash)
-        assert stored is not None
-        assert run.answer(NAME, request) == Released(stored.reply, stored.vector)
+        assert until(lambda: waits() is not None)
+        waiting = waits()
+        assert waiting is not None
+        assert run.commit(NAME, request) == Committed(waiting.commitment, waiting.vector)
+        answer = run.answer(NAME, request)
+        assert (answer.seed, answer.vector) == (waiting.seed.hex(), waiting.vector)
         assert gate.sums == 1
         assert besieged.ledger.spent() == bench.plan.training.cost
         besieged.check()
@@ -299,18 +307,18 @@ def test_parallel_attempts_at_one_step_are_one_debit_each(besieged: Besieged) ->
     others = [name for name in NAMES if name != NAME]
     circles = [NAMES, *((NAME, *others[:index], *others[index + 1 :]) for index in range(3))]
 
-    def ask(index: int) -> Released | Committed | Refusal:
+    def ask(index: int) -> OpenedVector | Refusal:
         request = run.request(attempt=index % attempts, names=circles[index % 4])
-        with connected(besieged.path) as remote:
+        with connected(besieged.path):
             while True:
                 try:
-                    return remote.release(besieged.bench.sign(request), content)
+                    return run.ask(NAME, request, content)
                 except RunError:
                     time.sleep(0.05)
 
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(ask, range(8)))
-    released = sum(isinstance(answer, Released) for answer in answers)
+    released = sum(isinstance(answer, OpenedVector) for answer in answers)
     assert 1 <= released <= attempts
     assert besieged.ledger.position().sequence == before + released
 

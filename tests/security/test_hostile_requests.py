@@ -22,25 +22,29 @@ from tests.support.federations.bench import (
     STEPS,
     Bench,
     MakeBench,
+    OpenedVector,
     Run,
     make_study,
     make_sums,
 )
 
-from fieldfare.client.wire.frames import Described, Released
+from fieldfare.client.wire.frames import Described
 from fieldfare.shared.errors import LedgerError, RefusalCode, RunError
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.flower_record import RECORD
 from fieldfare.shared.protocol.messages import (
+    Commitment,
     Refusal,
     ReleaseKind,
     Reply,
     Request,
     open_envelope,
     parameters_hash,
+    statements_hash,
 )
 from fieldfare.shared.protocol.plan import ReleaseTerms
-from fieldfare.shared.ring import add, centre, decode
+from fieldfare.shared.ring import centre, encode
+from fieldfare.shared.run.replay import add_words
 from fieldfare.simulations.federation.federation import FIRST_NODE, LocalFederation
 
 BROKEN_LEDGER: Final = Refusal(RefusalCode.LEDGER_UNAVAILABLE)
@@ -117,7 +121,7 @@ def test_runs_of_a_study_share_its_budget(make_bench: MakeBench) -> None:
     spent = bench.plan.study_limit // bench.plan.training.cost
     runs = (bench.open_run() for _ in range(2 * spent))  # one after the other: keys of few are held
     answers = [run.ask("bank-b", run.request()) for run in runs]
-    assert sum(isinstance(answer, Released) for answer in answers) == spent
+    assert sum(isinstance(answer, OpenedVector) for answer in answers) == spent
     assert set(answers[spent:]) == {Refusal(RefusalCode.BUDGET_EXHAUSTED)}
     assert bench.ledger("bank-b").spent() <= bench.plan.study_limit
 
@@ -126,13 +130,18 @@ def test_runs_of_a_study_share_its_budget(make_bench: MakeBench) -> None:
 
 
 def masked(run: Run, requests: Mapping[str, Request], contents: Mapping[str, bytes]) -> list[bytes]:
-    return [run.answer(name, requests[name], contents[name]).vector for name in requests]
+    """What each lets out where all others collude, with the seed off."""
+    terms, found = run.bench.plan.training, []
+    for name, request in requests.items():
+        one = run.alone(name, request, contents[name])
+        assert isinstance(one, OpenedVector), one
+        words = add_words([one.vector], terms.word_bits, terms.vectors.entries, [one.seed])
+        found.append(encode(words, terms.word_bits))
+    return found
 
 
 def decoded(vectors: list[bytes], terms: ReleaseTerms) -> NDArray[np.float64]:
-    total = np.zeros(terms.vectors.entries, dtype=np.uint64)
-    for vector in vectors:
-        total = add(total, decode(vector, terms.word_bits, terms.vectors.entries), terms.word_bits)
+    total = add_words(vectors, terms.word_bits, terms.vectors.entries)
     return np.ldexp(centre(total, terms.word_bits).astype(np.float64), -terms.vectors.gamma_bits)
 
 
@@ -184,22 +193,25 @@ def test_institutions_that_are_shown_different_parameters_sum_to_nonsense(
 
 @dataclass
 class TwoFaced:
-    """On the wire to one institution: shows it other parameters, and signs its replies anew.
+    """On the wire to one institution: shows it other parameters, and signs its answers anew.
 
-    That takes the coordinator's key and the institution's own: no check is left but the sum.
+    That takes the coordinator's key, and everybody's own for the commitments that it is shown: no
+    check is left but the sum.
     """
 
     bench: Bench
     victim: str
     knows_its_key: bool = True
     asked: dict[str, str] = field(default_factory=dict)
+    own: dict[str, bytes] = field(default_factory=dict)  # its commitments, by what it was asked
+    listed: str = ""  # the hash of L, as the coordinator knows it
 
     def __call__(self, message: Message) -> None:
         record: Any = message.content[RECORD]
         node = FIRST_NODE + self.bench.names.index(self.victim)
         if "request" in record and message.metadata.dst_node_id == node:
             self._ask(record)
-        if "reply" in record and message.metadata.src_node_id == node and self.knows_its_key:
+        if message.metadata.src_node_id == node and self.knows_its_key:
             self._sign(record)
 
     def _ask(self, record: Any) -> None:
@@ -207,15 +219,39 @@ class TwoFaced:
         request = open_envelope(record["request"], Request, party.roster, party.protection).body
         other = self.bench.parameters(bias=5.0)
         changed = request.model_copy(update={"parameters": parameters_hash(other)})
-        if request.kind is ReleaseKind.TRAINING:
-            self.asked[changed.hash] = request.hash
-            record["request"], record["parameters"] = self.bench.sign(changed), other
+        if request.kind is not ReleaseKind.TRAINING:
+            return
+        self.asked[changed.hash] = request.hash
+        record["request"] = self.bench.sign(changed)
+        if "parameters" in record:
+            record["parameters"] = other
+            return
+        self.listed = statements_hash(record["statements"])
+        record["statements"] = [
+            self.own[changed.hash] if name == self.victim else self._resigned(name, one, changed)
+            for name, one in zip(self.bench.names, record["statements"], strict=True)
+        ]
+
+    def _resigned(self, name: str, envelope: bytes, asked: Request) -> bytes:
+        party = self.bench.party(name)
+        body = open_envelope(envelope, Commitment, party.roster, party.protection).body
+        return party.sign(body.model_copy(update={"request": asked.hash}))
 
     def _sign(self, record: Any) -> None:
         party = self.bench.party(self.victim)
-        reply = open_envelope(record["reply"], Reply, party.roster, party.protection).body
-        asked = self.asked.get(reply.request, reply.request)
-        record["reply"] = party.sign(reply.model_copy(update={"request": asked}))
+        kinds: dict[str, type[Commitment | Reply]] = {"commitment": Commitment, "reply": Reply}
+        for kind, body in kinds.items():
+            if kind not in record:
+                continue
+            found = open_envelope(record[kind], body, party.roster, party.protection).body
+            if found.request not in self.asked:
+                continue
+            changes = {"request": self.asked[found.request]}
+            if kind == "commitment":
+                self.own[found.request] = record[kind]
+            else:
+                changes["statements"] = self.listed
+            record[kind] = party.sign(found.model_copy(update=changes))
 
 
 @pytest.mark.usefixtures("large_sums")
@@ -333,7 +369,7 @@ def test_a_ledger_that_is_cut_while_it_works_loses_no_debit(pages: int, bench: B
     second = run.request(step=1)
     with bench.path("bank-b").open("r+b") as file:
         file.truncate(4096 * pages)
-    answered = 1 + isinstance(run.ask("bank-b", second), Released)
+    answered = 1 + isinstance(run.ask("bank-b", second), OpenedVector)
     spent = None
     with contextlib.suppress(LedgerError):
         bench.restart("bank-b")

@@ -106,10 +106,8 @@ def test_the_largest_parameters_are_answered_whatever_the_records(
     bench = make_bench(study, databases(study))
     run = bench.open_run()
     content = parameters_to_bytes(np.full(bench.plan.training.parameter_entries, value))
-    for name in bench.names:
-        run.answer(name, run.request(parameters=content), content)
-        request = run.request(ReleaseKind.EVALUATION, STEPS, parameters=content)
-        run.answer(name, request, content)
+    for kind, step in ((ReleaseKind.TRAINING, 0), (ReleaseKind.EVALUATION, STEPS)):
+        run.everybody(run.request(kind, step, parameters=content))
 
 
 def test_hello_openings_and_offers_have_equal_lengths(make_bench: MakeBench) -> None:
@@ -328,9 +326,8 @@ def test_what_was_approved_is_served_after_a_restart_whatever_its_rows_hold(
         )
         run = bench.open_run(load.replace(" ", "-").replace("'", ""))
         for kind, step in ((ReleaseKind.REHEARSAL, 0), (ReleaseKind.TRAINING, 0)):
-            found = run.answer(name, run.request(kind, step))
-            other = run.answer(NAMES[1], run.request(kind, step))
-            assert len(found.vector) == len(other.vector)
+            last = run.everybody(run.request(kind, step))
+            assert len({len(vector) for vector in last.vectors}) == 1
         for bad in BAD_REQUESTS:
             hostile = HOSTILE[bad]
             again = bench.open_run(f"{run.federation.run}-{BAD_REQUESTS.index(bad)}")

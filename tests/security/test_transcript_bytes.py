@@ -171,9 +171,8 @@ def test_a_dropped_reply_is_named(recorded: Recorder, lines: list[bytes]) -> Non
         and k not in {LeafKind.END, LeafKind.QUESTIONS, LeafKind.ANSWERS, LeafKind.FAIRNESS}
         # Nor coordinates or a public start: docs/test-vectors has lies about moments and guard.
         and k not in {LeafKind.MOMENTS, LeafKind.GUARD}
-        # Its opening is off: docs/test-vectors has lies about commitments. No rehearsal of it
-        # failed: tests/shared/run/test_blame.py.
-        and k not in {LeafKind.COMMITMENT, LeafKind.KEYS}
+        # No rehearsal of it failed: tests/shared/run/test_blame.py.
+        and k is not LeafKind.KEYS
     ],
 )
 def test_a_leaf_of_another_run_is_named(

@@ -51,7 +51,8 @@ from fieldfare.client.journal.journal import Journal
 from fieldfare.client.ledger.budget import Debit
 from fieldfare.client.ledger.freeing import Freed
 from fieldfare.client.ledger.run_states import APPROVAL_STATE
-from fieldfare.client.wire.frames import Described, Released
+from fieldfare.client.wire.frames import Committed, Described
+from fieldfare.shared.canonical import claimed
 from fieldfare.shared.errors import (
     LedgerError,
     PolicyRefusal,
@@ -72,8 +73,8 @@ from fieldfare.shared.protocol.messages import (
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.protocol.secure_sum import RunKeys
-from fieldfare.shared.ring import centre, decode, subtract
-from fieldfare.shared.run.replay import initial_state
+from fieldfare.shared.ring import Word, centre, subtract
+from fieldfare.shared.run.replay import add_words, initial_state
 from fieldfare.shared.study.study import Study
 
 STUDY = home_study()
@@ -509,7 +510,7 @@ class Transcript:
 
     opening: str  # its hash
     request: Request
-    released: Released
+    masked: Word  # with the seed off, which the second message shows to everybody
 
 
 def run_one_step(coordinator: Coordinator, custodies: Sequence[Custody]) -> Transcript:
@@ -530,11 +531,18 @@ def run_one_step(coordinator: Coordinator, custodies: Sequence[Custody]) -> Tran
     federation = open_federation(channel, terms)
     sums = SecureSums(channel, federation)
     request = sums._request(plan.terms(ReleaseKind.TRAINING), 0, 0, parameters())
-    released = custodies[-1].custodian.release(
-        sign_envelope(request, COORDINATOR, signer), parameters()
-    )
-    assert isinstance(released, Released), released
-    return Transcript(federation.agreed.opening_hash, request, released)
+    signed, sent = sign_envelope(request, COORDINATOR, signer), list[Committed]()
+    for custody in custodies:
+        answer = custody.custodian.release(signed, parameters())
+        assert isinstance(answer, Committed), answer
+        sent.append(answer)
+    statements = [one.commitment for one in sent]
+    reply = custodies[-1].custodian.reveal(signed, statements)
+    assert isinstance(reply, bytes), reply
+    training, seed = plan.terms(ReleaseKind.TRAINING), claimed(reply, "seed") or ""
+    bits, entries = training.word_bits, training.vectors.entries
+    masked = add_words([sent[-1].vector], bits, entries, [seed])
+    return Transcript(federation.agreed.opening_hash, request, masked)
 
 
 def parameters() -> bytes:
@@ -546,7 +554,7 @@ def unmask(kept: Transcript, keys: RunKeys, own: str) -> Any:
     terms = plan_for(STUDY).terms(ReleaseKind.TRAINING)
     entries, bits = terms.vectors.entries, terms.word_bits
     mask = keys.mask(own, frozenset(NAMES) - {own}, kept.request.hash, entries, bits)
-    return centre(subtract(decode(kept.released.vector, bits, entries), mask, bits), bits)
+    return centre(subtract(kept.masked, mask, bits), bits)
 
 
 def test_a_captured_transcript_cannot_be_unmasked_with_what_a_home_holds(
@@ -565,9 +573,7 @@ def test_a_captured_transcript_cannot_be_unmasked_with_what_a_home_holds(
     keys = victim.custodian._held.run_keys(STUDY.id, "run-1", kept.opening)
     bound = 10 * terms.share(3, 1)
     assert np.abs(unmask(kept, keys, NAMES[-1]) - raw).max() < bound
-    masked = centre(
-        decode(kept.released.vector, terms.word_bits, terms.vectors.entries), terms.word_bits
-    )
+    masked = centre(kept.masked, terms.word_bits)
     assert np.abs(masked - raw).max() > 100 * bound
     for files in (all_bytes(home), after_withdrawal(victim, home)):
         for secret in keys.keys.values():

@@ -14,6 +14,7 @@ from tests.support.federations.bench import (
     STEPS,
     Bench,
     MakeBench,
+    OpenedVector,
     Run,
     make_study,
     make_sums,
@@ -21,7 +22,7 @@ from tests.support.federations.bench import (
 
 from fieldfare.client.custodian.custodian import Custodian, _instant, opened_runs
 from fieldfare.client.sums.study_sums import StudySums
-from fieldfare.client.wire.frames import Committed, Described, Released
+from fieldfare.client.wire.frames import Described
 from fieldfare.server.run.channel import GridChannel
 from fieldfare.server.run.hello import RunTerms
 from fieldfare.server.run.opening import open_federation
@@ -241,7 +242,7 @@ def test_after_a_restart_nothing_is_answered_until_records_are_loaded_again(benc
 @pytest.mark.parametrize("run_id", ["approval", "opening", "ledger", "r.1-_"])
 def test_a_run_may_have_any_name_without_meeting_other_states(run_id: str, bench: Bench) -> None:
     run = bench.open_run(run_id)
-    run.answer(NAME, run.request(ReleaseKind.REHEARSAL))
+    run.everybody(run.request(ReleaseKind.REHEARSAL))
     first = run.answer(NAME, run.request())
     assert approval(bench).number == 1
     bench.restart(NAME)
@@ -331,9 +332,7 @@ def second() -> tuple[Study, dict[str, StudySums]]:
     return study, {name: make_sums(study, 50, seed=7) for name in NAMES}
 
 
-def ask_second(
-    bench: Bench, run: Run, study: Study, **changes: Any
-) -> Released | Committed | Refusal:
+def ask_second(bench: Bench, run: Run, study: Study, **changes: Any) -> OpenedVector | Refusal:
     plan = plan_for(study)
     request = run.request(sigma=plan.training.sigma, **changes)
     return run.ask(NAME, request)
@@ -346,7 +345,7 @@ def test_two_studies_go_on_side_by_side_and_end_apart(
     one, two = bench.open_run("run-1"), open_second(bench, study, sums)
     for step in range(2):
         one.answer(NAME, one.request(step=step))
-        assert isinstance(ask_second(bench, two, study, step=step), Released)
+        assert isinstance(ask_second(bench, two, study, step=step), OpenedVector)
     costs = bench.plan.training.cost, plan_for(study).training.cost
     assert bench.ledger(NAME).spent(bench.study.id) == 2 * costs[0]
     assert bench.ledger(NAME).spent(study.id) == 2 * costs[1]
@@ -355,7 +354,7 @@ def test_two_studies_go_on_side_by_side_and_end_apart(
     third = one.request(step=2)
     bench.custodian(NAME).finish(bench.study.id)
     assert one.ask(NAME, third) == UNKNOWN_STUDY
-    assert isinstance(ask_second(bench, two, study, step=2), Released)
+    assert isinstance(ask_second(bench, two, study, step=2), OpenedVector)
 
 
 def test_two_studies_spend_one_lifetime(
@@ -364,7 +363,7 @@ def test_two_studies_spend_one_lifetime(
     """The ledger's limit here is the first study's: the second finds what is left of it."""
     study, sums = second
     one, two = bench.open_run("run-1"), open_second(bench, study, sums)
-    assert isinstance(ask_second(bench, two, study), Released)
+    assert isinstance(ask_second(bench, two, study), OpenedVector)
     spent, answered = bench.ledger(NAME).spent(), 0
     runs = [one, *(bench.open_run(f"more-{i}") for i in range(3))]
     for run in runs:
@@ -372,7 +371,7 @@ def test_two_studies_spend_one_lifetime(
             for attempt in range(bench.study.aggregation.attempts):
                 content = run.best_guess(ReleaseKind.TRAINING, step)
                 request = run.request(step=step, attempt=attempt, parameters=content)
-                answered += isinstance(run.ask(NAME, request), Released)
+                answered += isinstance(run.ask(NAME, request), OpenedVector)
     assert bench.ledger(NAME).spent() == spent + answered * bench.plan.training.cost
     limit = bench.plan.study_limit
     assert limit - bench.plan.training.cost < bench.ledger(NAME).spent() <= limit

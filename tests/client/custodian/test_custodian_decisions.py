@@ -4,14 +4,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from tests.support.federations.bench import Bench
+from tests.support.federations.bench import Bench, OpenedVector
 from tests.support.homes.journals import logged_text
 
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.custodian.ports import NoLog
 from fieldfare.client.journal.decisions import JournalDecisions
 from fieldfare.client.journal.journal import Journal
-from fieldfare.client.wire.frames import Released
 from fieldfare.shared.errors import LedgerError, RefusalCode
 from fieldfare.shared.privacy.samplers import ExactNoise
 from fieldfare.shared.protocol.messages import Refusal
@@ -68,7 +67,7 @@ def test_what_cannot_be_written_down_is_not_sent_and_is_repeated_later(bench: Be
 
     with_log(bench, NoLog())
     first = run.ask(NAME, request)
-    assert isinstance(first, Released)
+    assert isinstance(first, OpenedVector)
     assert bench.ledger(NAME).position().cumulative == spent
 
 

@@ -11,7 +11,7 @@ from tests.support.network.served import served
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.node.client_app import CustodianPort
 from fieldfare.client.node.remote_custodian import RemoteCustodian
-from fieldfare.client.wire.frames import Described, Released
+from fieldfare.client.wire.frames import Committed, Described
 from fieldfare.shared.errors import RefusalCode
 from fieldfare.shared.protocol.messages import NO_LAST_SUM, Refusal, ReleaseKind
 from fieldfare.shared.transcript.heads import ShownLog
@@ -44,11 +44,14 @@ def test_a_whole_run_is_answered_and_a_repeat_gives_the_same_bytes(
     run = bench.open_run()
     for step in range(STEPS):
         content = run.parameters(ReleaseKind.TRAINING, step)
-        request = bench.sign(run.request(step=step))
-        last = run.last(step) if step else NO_LAST_SUM
+        asked = run.request(step=step)
+        request, last = bench.sign(asked), run.last(step) if step else NO_LAST_SUM
         answer = port.release(request, content, last)
-        assert isinstance(answer, Released)
+        assert isinstance(answer, Committed)
         assert port.release(request, content, last) == answer
+        sum_ = run.everybody(asked)
+        assert answer.commitment in sum_.statements
+        assert port.reveal(request, sum_.statements) in sum_.replies
     assert bench.ledger(NAME).position().sequence == STEPS
 
 

@@ -27,7 +27,7 @@ from fieldfare.client.daemon.service import serving
 from fieldfare.client.node.client_app import CustodianPort, client_app
 from fieldfare.client.node.remote_custodian import Deadlines, connected
 from fieldfare.client.wire import custodian_pb2 as pb
-from fieldfare.client.wire.frames import LARGEST_FRAME, SERVICE, Described, Released, unix_address
+from fieldfare.client.wire.frames import LARGEST_FRAME, SERVICE, Committed, Described, unix_address
 from fieldfare.server.run.server_app import Outcome
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import ProtocolError, RefusalCode, RunError
@@ -52,11 +52,14 @@ def test_every_call_gives_the_custodians_own_answer(bench: Bench, room: Path) ->
     inside = bench.custodian("bank-b")
     with served(bench, "bank-b", room) as remote:
         run = bench.open_run()  # bank-b describes, opens and agrees over the socket
-        released = run.answer("bank-b", run.request())
+        request = run.request()
+        committed = run.commit("bank-b", request)
+        opened = run.answer("bank-b", request)
         approval = remote.describe(bench.study.id)
     assert approval == inside.describe(bench.study.id)
-    assert released == inside.release(bench.sign(run.request()), bench.parameters())
-    assert isinstance(released, Released)
+    signed, statements = bench.sign(request), run.everybody(request).statements
+    assert committed == inside.release(signed, bench.parameters())
+    assert opened.reply == inside.reveal(signed, statements)
 
 
 def test_the_last_sum_goes_over_the_socket(bench: Bench, room: Path) -> None:
@@ -71,7 +74,8 @@ def test_the_last_sum_goes_over_the_socket(bench: Bench, room: Path) -> None:
                 refused = Refusal(RefusalCode.NOT_RECOMPUTED)
                 assert remote.release(bench.sign(request), content, short) == refused
             answer = remote.release(bench.sign(request), content, last)
-            assert isinstance(answer, Released)
+            assert isinstance(answer, Committed)
+    run.everybody(run.request(step=STEPS - 1))
     assert bench.ledger("bank-b").position().sequence == STEPS
 
 
@@ -183,7 +187,9 @@ def test_a_late_answer(make_bench: MakeBench, room: Path) -> None:
         gate.gate.set()
         with connected(room) as patient:
             answer = patient.release(content, bench.parameters())
-    assert isinstance(answer, Released)
+    assert isinstance(answer, Committed)
+    assert gate.sums == 1
+    run.answer("bank-b", run.request())
     assert gate.sums == 1
     assert bench.ledger("bank-b").position().sequence == 1
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.client.partitions.test_local_workers import workers_of
-from tests.support.federations.bench import NAMES, MakeBench
+from tests.support.federations.bench import NAMES, MakeBench, OpenedVector
 from tests.support.homes.institutions import Coordinator, OpenCustody, home_study, loaded
 from tests.support.homes.journals import logged
 
@@ -20,7 +20,6 @@ from fieldfare.client.journal.journal import Journal
 from fieldfare.client.partitions import local_workers
 from fieldfare.client.partitions.partitioned_sums import PartitionedSums, WholeUnits, Workplace
 from fieldfare.client.sums.study_sums import StudySums
-from fieldfare.client.wire.frames import Released
 from fieldfare.shared.errors import RefusalCode
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.privacy.samplers import ExactNoise
@@ -68,12 +67,12 @@ def test_a_worker_that_dies_in_a_release_costs_no_second_debit_and_no_second_noi
     assert asking.is_alive()
     os.kill(stopped, signal.SIGKILL)
     asking.join(60)
-    assert isinstance(answers[0], Released)
+    assert isinstance(answers[0], OpenedVector)
     assert stopped not in local.processes
     assert noise.drawn == 1
     assert bench.ledger(name).spent() == bench.plan.training.cost
     again = run.ask(name, request)
-    assert isinstance(again, Released)
+    assert isinstance(again, OpenedVector)
     assert (again.reply, again.vector) == (answers[0].reply, answers[0].vector)
     assert bench.ledger(name).spent() == bench.plan.training.cost
     local.close()
@@ -102,7 +101,7 @@ def test_workers_that_die_are_a_refusal_that_the_institutions_own_log_has(
     (refusal,) = (one for one in logged(folder) if one["event"] == "refusal")
     assert refusal["details"]["code"] == "ledger_unavailable"
     assert "expected a worker that adds records up" in refusal["details"]["rule"]
-    assert isinstance(run.ask(name, request), Released)
+    assert isinstance(run.ask(name, request), OpenedVector)
     assert bench.ledger(name).spent() == bench.plan.training.cost
     local.close()
 

@@ -22,20 +22,20 @@ from types import FrameType
 from typing import Any, Final
 
 import pytest
-from tests.support.federations.bench import NAMES, Bench, MakeBench, make_study
+from tests.support.federations.bench import NAMES, Bench, OpenedVector
 
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.custodian.key_agreement import HeldKeys
 from fieldfare.client.custodian.party import Party
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.sums.study_sums import StudySums
-from fieldfare.client.wire.frames import Committed, Released
+from fieldfare.client.wire.frames import Committed
 from fieldfare.shared.errors import LedgerError, RefusalCode
 from fieldfare.shared.privacy.samplers import ExactNoise
 from fieldfare.shared.protocol.messages import LastSum, Refusal
 from fieldfare.shared.study.study import Study
 
-# make nightly PART=attacks: without openings, too, and at every visit of a line.
+# make nightly PART=attacks: at every visit of a line.
 LONG: Final = "FIELDFARE_KILL_SEEDS" in os.environ
 VICTIM: Final = "bank-b"
 DIED: Final = 77
@@ -50,21 +50,16 @@ STEPS_OF_A_RELEASE: Final = {
     "vector",
     "sample",
     "mask",
-    "commit",
     "sign",
     "execute",
     "fsync",
     "replace",
     "erase_log",
-}
-# With the opening on, the debit comes with the second message.
-STEPS_OF_TWO_MESSAGES: Final = (STEPS_OF_A_RELEASE - {"commit"}) | {
     "keep_waiting",
     "reveal",
     "waiting",
     "commit_waiting",
 }
-STEPS: Final = STEPS_OF_A_RELEASE | STEPS_OF_TWO_MESSAGES
 
 
 @dataclass(frozen=True)
@@ -84,7 +79,7 @@ class Scene:
     cost: int
     held: HeldKeys
     keys: tuple[bytes, ...]  # of every step, as bytes and in hex
-    others: tuple[bytes, ...] = ()  # their commitments; none with the opening off
+    others: tuple[bytes, ...]  # their commitments
 
     def copied_to(self, folder: Path) -> "Scene":
         """The same scene on files of its own."""
@@ -111,8 +106,8 @@ class Scene:
         custodian.approve(self.study, lambda: self.sums)
         return custodian, ledger
 
-    def ask(self, custodian: Custodian) -> Released | Refusal:
-        """Ask for the release, in both of its messages where there are two."""
+    def ask(self, custodian: Custodian) -> OpenedVector | Refusal:
+        """Ask for the release, in both of its messages."""
         answer = custodian.release(self.request, self.parameters, self.last)
         if not isinstance(answer, Committed):
             return answer
@@ -120,15 +115,17 @@ class Scene:
         sent = [*self.others, answer.commitment]
         statements = [one for name in NAMES for one in sent if f'"{name}"'.encode() in one]
         reply = custodian.reveal(self.request, statements)
-        return reply if isinstance(reply, Refusal) else Released(reply, answer.vector)
+        if isinstance(reply, Refusal):
+            return reply
+        return OpenedVector(reply, answer.vector, answer.commitment)
 
     def files_hold(self, content: bytes) -> bool:
         return any(content in file.read_bytes() for file in self.ledger.parent.iterdir())
 
 
-@pytest.fixture(params=["off", "on"])
-def scene(make_bench: MakeBench, request: pytest.FixtureRequest) -> Scene:
-    return made_scene(make_bench(make_study(aggregation={"opening": request.param})))
+@pytest.fixture
+def scene(bench: Bench) -> Scene:
+    return made_scene(bench)
 
 
 def made_scene(bench: Bench) -> Scene:
@@ -137,7 +134,7 @@ def made_scene(bench: Bench) -> Scene:
     keys = [bench.run_keys(VICTIM, run).at(step) for step in range(1, 4)]
     secrets = [key for one in keys for key in one.keys.values()]
     request = run.request(step=1)
-    others = [name for name in NAMES if name != VICTIM and bench.study.aggregation.opens]
+    others = [name for name in NAMES if name != VICTIM]
     commitments = tuple(run.commit(name, request).commitment for name in others)
     for ledger in bench.federation.ledgers.values():
         ledger.close()  # nothing that a child could inherit
@@ -200,7 +197,7 @@ class Countdown:
         name = argument.__name__ if native else frame.f_code.co_name
         if native and name == "release":  # a lock's: threads that wait for each other come by
             return
-        if name in STEPS:
+        if name in STEPS_OF_A_RELEASE:
             self.point(f"{event} {name}")
 
     def trace(self, frame: FrameType, event: str, _: Any) -> Any:
@@ -235,7 +232,7 @@ def forked(scene: Scene, fatal: int, *, lines: bool) -> tuple[int, list[str]]:
         countdown = Countdown(fatal, die)
         with countdown.counting(lines=lines):
             answer = scene.ask(custodian)
-        if isinstance(answer, Released):
+        if isinstance(answer, OpenedVector):
             scene.ledger.with_name("sent").write_bytes(answer.reply + answer.vector)
         scene.ledger.with_name("passed").write_text(json.dumps(countdown.passed))
         status = 0
@@ -253,7 +250,7 @@ def check_what_is_left(scene: Scene, custodian: Custodian, ledger: Ledger) -> bo
     kept = ledger.stored(scene.request_hash)
     assert (kept is not None) == bool(stood)
     first, second = scene.ask(custodian), scene.ask(custodian)
-    assert isinstance(first, Released)
+    assert isinstance(first, OpenedVector)
     assert first == second
     assert kept is None or (kept.reply, kept.vector) == (first.reply, first.vector)
     # What was sent again needs no evidence; where the run stands was kept with the debit.
@@ -274,7 +271,7 @@ def check_after_a_death(scene: Scene) -> bool:
     custodian, ledger = scene.restart()
     with ledger:
         found = scene.ask(custodian)
-        assert isinstance(found, Released) or found == KEYS_GONE, found
+        assert isinstance(found, OpenedVector) or found == KEYS_GONE, found
         assert (ledger.stored(scene.request_hash) is None) == (found == KEYS_GONE)
     custodian, ledger = scene.start()
     with ledger:
@@ -283,7 +280,7 @@ def check_after_a_death(scene: Scene) -> bool:
     # Whoever was sent the first message before the death was sent nothing else after it.
     assert before is None or before == first.read_bytes()
     sent = scene.ledger.with_name("sent")
-    assert isinstance(answer, Released)
+    assert isinstance(answer, OpenedVector)
     assert not sent.exists() or (stood and sent.read_bytes() == answer.reply + answer.vector)
     custodian, ledger = scene.restart()
     with ledger:
@@ -333,11 +330,10 @@ def test_a_scene_holds_keys_in_memory_only(scene: Scene) -> None:
 def test_a_kill_at_any_step_of_a_release_loses_nothing(scene: Scene, tmp_path: Path) -> None:
     points = die_everywhere(scene, tmp_path, lines=False)
     reached = {point.split()[1] for point in points}
-    assert reached == (STEPS_OF_TWO_MESSAGES if scene.others else STEPS_OF_A_RELEASE)
+    assert reached == STEPS_OF_A_RELEASE
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("scene", ["off", "on"] if LONG else ["on"], indirect=True)
 def test_a_kill_at_any_line_of_a_release_loses_nothing(scene: Scene, tmp_path: Path) -> None:
     points = die_everywhere(scene, tmp_path, lines=True)
     files = {point.split(":")[0] for point in points}
@@ -361,7 +357,7 @@ def test_an_interruption_at_any_step_loses_nothing(scene: Scene, tmp_path: Path)
         custodian, ledger = copy.start()
         countdown = Countdown(number, unwind)
         with suppress(Unwound), countdown.counting(lines=False):
-            done = isinstance(copy.ask(custodian), Released)
+            done = isinstance(copy.ask(custodian), OpenedVector)
         if not goes_on(ledger):
             assert isinstance(copy.ask(custodian), Refusal)
             ledger.close()
@@ -395,6 +391,6 @@ def test_a_disk_that_fails_after_the_commit_sends_nothing_until_it_works(
     answers = [copy.ask(custodian) for _ in range(3)]
     monkeypatch.undo()
     with ledger:
-        assert [isinstance(answer, Released) for answer in answers].count(True) >= 2
+        assert [isinstance(answer, OpenedVector) for answer in answers].count(True) >= 2
         assert check_what_is_left(copy, custodian, ledger)
         assert set(answers[1:]) == {copy.ask(custodian)}

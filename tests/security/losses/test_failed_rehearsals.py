@@ -251,13 +251,6 @@ def test_no_keys_are_published_of_anything_else(make_bench: MakeBench) -> None:
         assert DEAD not in answers(run, A), what
 
 
-def test_no_keys_are_published_where_vectors_are_open(make_bench: MakeBench) -> None:
-    """A peer that does not know of it would answer the next step with one message, unmasked."""
-    run = make_bench(make_study()).open_run()
-    rehearsal = run.everybody(run.request(ReleaseKind.REHEARSAL))
-    assert publish(run, A, rehearsal) == Refusal(RefusalCode.NOT_IN_PLAN)
-
-
 def test_no_step_is_masked_with_keys_that_a_peer_may_have_published(run: Run) -> None:
     """With the keys of bank-a and bank-d, and a seed from bank-b's disk, its sum could be read."""
     rehearsal = failed(run)
@@ -269,7 +262,7 @@ def test_no_step_is_masked_with_keys_that_a_peer_may_have_published(run: Run) ->
     assert waits.cost == 0
     # Another rehearsal needs the one that is dead.
     later = run.request(ReleaseKind.REHEARSAL, attempt=1)
-    assert isinstance(run.ask("bank-b", later), Committed)
+    assert isinstance(run.promise("bank-b", later), Committed)
     assert run.ask(A, later) == DEAD
 
 

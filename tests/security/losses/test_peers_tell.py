@@ -127,17 +127,16 @@ def test_two_copies_of_a_home_pay_for_each_other(bench: Bench) -> None:
     assert [spent(bench, name) for name in (B, C, D)] == [3 * cost] * 3
 
 
-@pytest.mark.parametrize("messages", [1, 2])
+@pytest.mark.parametrize("participants", ["any", "fixed"])
 def test_an_own_reply_that_peers_saw_stops_a_restored_home(
-    messages: int, make_bench: MakeBench
+    participants: str, make_bench: MakeBench
 ) -> None:
     """The replies of a step travel with the request of the next one."""
-    bench = make_bench(make_study(aggregation=FIXED) if messages == 2 else make_study())
-    assert bench.study.aggregation.opens == (messages == 2)
+    bench = make_bench(make_study(aggregation=FIXED | {"participants": participants}))
     before, run = home(bench), bench.open_run()
     run.state(2)
     put_back(bench, before)
-    if messages == 2:  # of the set that the study fixed
+    if participants == "fixed":
         with pytest.raises(RunError, match=r"takes no part .*bad_participants"):
             bench.open_run()
     else:

@@ -88,7 +88,7 @@ def test_callbacks_see_the_opening_and_every_step(setting: Setting) -> None:
 
 def test_attempts_that_failed_are_counted_and_paid(make_setting: MakeSetting) -> None:
     setting = make_setting(make_study(training={"steps": 6}))
-    outcome = setting.run(setting.federation.job(), to_bank("bank-c", after=3))
+    outcome = setting.run(setting.federation.job(), to_bank("bank-c", after=3, call="reveal"))
     plan = setting.federation.plan
     assert outcome.attempts == 1
     assert outcome.participants == ("bank-a", "bank-b", "bank-d")

@@ -30,6 +30,7 @@ from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.server.run.rounds import SecureSums
 from fieldfare.server.store.rows import RunStatus
 from fieldfare.server.studies.run_view import metric_texts, parse_metrics
+from fieldfare.shared.canonical import claimed
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.evaluation.group_cells import count_groups, group_scale
 from fieldfare.shared.evaluation.groups import group_lines
@@ -167,7 +168,8 @@ def test_an_attempt_that_fails_is_tried_with_those_who_are_left(
     make_coordinator: MakeCoordinator, tmp_path: Path
 ) -> None:
     coordinator = make_coordinator(grouped_study())
-    coordinator.carry_out(drop=to_bank("bank-b", after=4))  # the rehearsal, two steps, the table
+    lost = to_bank("bank-b", after=4, call="reveal")  # the rehearsal, two steps, the table
+    coordinator.carry_out(drop=lost)
     report = audited(coordinator, tmp_path)
     assert (report.state, report.failed_attempts) == ("finished", 1)
     assert {name: n for name, n in coordinator.setting.debits().items() if name != "bank-b"} == {
@@ -298,7 +300,9 @@ def test_noise_on_the_counts_is_what_the_plan_says(
     folder.mkdir()
     with LocalFederation(study, sums, Protection.EXACT, seed=0, directory=folder) as federation:
         outcome = federation.run(federation.job())
-    table = summed_again(plan.evaluation, tuple(collected[ReleaseKind.EVALUATION].vectors.values()))
+    evaluated = collected[ReleaseKind.EVALUATION]
+    seeds = [claimed(reply, "seed") or "" for reply in evaluated.replies.values()]
+    table = summed_again(plan.evaluation, tuple(evaluated.vectors.values()), seeds)
     threshold = alert_threshold(study, table)
     assert outcome.released_groups is not None
     assert outcome.released_groups["threshold"] == threshold

@@ -85,7 +85,7 @@ def checked_by_all(coordinator: Coordinator) -> set[tuple[str, int | None]]:
 def test_moments_are_summed_once_and_a_plain_model_comes_out(
     make_coordinator: MakeCoordinator, tmp_path: Path, kind: str
 ) -> None:
-    study = turned_study(geometry={"kind": kind}, aggregation={"opening": "on"})
+    study = turned_study(geometry={"kind": kind})
     coordinator, plan = make_coordinator(study), plan_for(study)
     coordinator.carry_out()
     assert coordinator.row().state is RunStatus.FINISHED
@@ -152,7 +152,7 @@ def test_an_attempt_that_fails_is_tried_with_those_who_are_left(
     make_coordinator: MakeCoordinator, tmp_path: Path, after: int
 ) -> None:
     coordinator = make_coordinator(turned_study())
-    coordinator.carry_out(drop=to_bank("bank-b", after=after))
+    coordinator.carry_out(drop=to_bank("bank-b", after=after, call="reveal"))
     report = audited(coordinator, tmp_path)
     assert (report.state, report.failed_attempts) == ("finished", 1)
     assert {n for name, n in coordinator.setting.debits().items() if name != "bank-b"} == {5}

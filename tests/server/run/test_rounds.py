@@ -3,11 +3,12 @@
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tests.support.federations.bench import Poison
 from tests.support.federations.settings import (
     BANKS,
     MakeSetting,
@@ -19,7 +20,7 @@ from tests.support.federations.settings import (
     to_bank,
 )
 
-from fieldfare.client.wire.frames import Released
+from fieldfare.client.wire.frames import Committed, Described
 from fieldfare.server.run.channel import AFTER_ERROR_SECONDS, SILENT_SHARE, GridChannel
 from fieldfare.server.run.opening import Opener, open_federation
 from fieldfare.server.run.record import Record, RunCheckpoint
@@ -29,7 +30,9 @@ from fieldfare.shared.errors import LedgerError, RefusalCode, RunError
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import (
     NO_LAST_SUM,
+    Commitment,
     LastSum,
+    MessageBody,
     Refusal,
     ReleaseKind,
     Reply,
@@ -43,6 +46,7 @@ from fieldfare.shared.run.replay import initial_state
 
 TRAINING = ReleaseKind.TRAINING
 EXACT = Protection.EXACT
+Body = TypeVar("Body", bound=MessageBody)
 LONG = make_study(training={"steps": 5})
 
 
@@ -101,9 +105,13 @@ def test_a_sum_is_that_of_all_records_with_noise(
     assert {name: reply.institution for name, reply in replies.items()} == {b: b for b in BANKS}
 
 
-def reply_in(setting: Setting, envelope: bytes) -> Reply:
+def opened(setting: Setting, envelope: bytes, body: type[Body]) -> Body:
     federation = setting.federation
-    return open_envelope(envelope, Reply, federation.identities.roster, federation.protection).body
+    return open_envelope(envelope, body, federation.identities.roster, federation.protection).body
+
+
+def reply_in(setting: Setting, envelope: bytes) -> Reply:
+    return opened(setting, envelope, Reply)
 
 
 def test_a_lost_question_is_asked_again_and_costs_nothing(make_setting: MakeSetting) -> None:
@@ -121,15 +129,15 @@ def test_a_lost_question_is_asked_again_and_costs_nothing(make_setting: MakeSett
 def test_a_lost_answer_is_sent_again_as_it_left(make_setting: MakeSetting) -> None:
     """The institution has paid already: its stored bytes come back, with no second noise."""
     setting = make_setting(LONG, EXACT)
-    left: list[Released] = []
+    left: list[bytes] = []
 
-    def lose_once(answer: Released) -> Released:
+    def lose_once(answer: bytes) -> bytes:
         left.append(answer)
         if len(left) == 1:
             raise LedgerError("the connection broke")
         return answer
 
-    setting.bend("bank-c", release=lose_once)
+    setting.bend("bank-c", reveal=lose_once)
     total = collect(open_sums(setting), TRAINING, 0, start(setting))
     assert total.participants == BANKS
     assert left[0] == left[1]
@@ -141,7 +149,7 @@ def test_who_stays_away_is_left_out_and_the_others_pay_once_more(
     make_setting: MakeSetting,
 ) -> None:
     setting = make_setting(LONG, EXACT)
-    sums = open_sums(setting, to_bank("bank-d", after=1))
+    sums = open_sums(setting, to_bank("bank-d", after=1, call="reveal"))
     told: list[tuple[int, int, dict[str, str]]] = []
     sums.on_attempt = lambda step, attempt, lost: told.append((step, attempt, dict(lost)))
     walk = setting.walk(sums)
@@ -189,63 +197,88 @@ def test_a_refusal_is_taken_at_once_and_told(
     assert setting.clock.now == 0.0  # a refusal does not change by asking again
 
 
-def signed_again(setting: Setting, name: str, **changes: object) -> Callable[[Released], Released]:
-    """Change what an institution signs, with its own signature on it."""
-    federation = setting.federation
-
-    def change(answer: Released) -> Released:
-        reply = reply_in(setting, answer.reply).model_copy(update=changes)
-        vector = changes.get("content", answer.vector)
-        assert isinstance(vector, bytes)
-        reply = reply.model_copy(update={"vector": bytes_hash(vector)})
-        return Released(sign_envelope(reply, name, federation.identities.signers[name]), vector)
-
-    return change
+Lie = Callable[[Any], Any]
 
 
-LIES: dict[str, Callable[[Setting], Callable[[Released], Released]]] = {
-    "another's signature": lambda s: (
-        lambda a: Released(
-            sign_envelope(
-                reply_in(s, a.reply), "bank-b", s.federation.identities.signers["bank-a"]
-            ),
-            a.vector,
-        )
+def by(setting: Setting, body: MessageBody, signer: str, key: str) -> bytes:
+    """Sign in one institution's name with the key of another."""
+    return sign_envelope(body, signer, setting.federation.identities.signers[key])
+
+
+def commits(name: str = "bank-b", key: str = "bank-b", **changes: object) -> Callable[..., Lie]:
+    """A first message with other fields, signed anew; with `content`, with another vector."""
+
+    def lie(setting: Setting) -> Lie:
+        def change(answer: Committed) -> Committed:
+            vector = changes.get("content", answer.vector)
+            assert isinstance(vector, bytes)
+            body = opened(setting, answer.commitment, Commitment).model_copy(
+                update={**changes, "vector": bytes_hash(vector)}
+            )
+            return Committed(by(setting, body, name, key), vector)
+
+        return change
+
+    return lie
+
+
+def opens(name: str = "bank-b", key: str = "bank-b", **changes: object) -> Callable[..., Lie]:
+    """A second message with other fields, signed anew."""
+
+    def lie(setting: Setting) -> Lie:
+        def change(reply: bytes) -> bytes:
+            body = opened(setting, reply, Reply).model_copy(update=changes)
+            return by(setting, body, name, key)
+
+        return change
+
+    return lie
+
+
+def approval(setting: Setting) -> bytes:
+    found = setting.federation.custodians["bank-b"].describe(setting.federation.study.id)
+    assert isinstance(found, Described)
+    return found.approval
+
+
+LIES: dict[str, tuple[str, Callable[[Setting], Lie]]] = {
+    "another's signature": ("release", commits(key="bank-a")),
+    "another signer": ("release", commits("bank-a", "bank-a")),
+    "a changed vector": (
+        "release",
+        lambda _: lambda a: replace(a, vector=bytes([a.vector[0] ^ 1]) + a.vector[1:]),
     ),
-    "another signer": lambda s: (
-        lambda a: Released(
-            sign_envelope(
-                reply_in(s, a.reply), "bank-a", s.federation.identities.signers["bank-a"]
-            ),
-            a.vector,
-        )
-    ),
-    "a changed vector": lambda _: (
-        lambda a: replace(a, vector=bytes([a.vector[0] ^ 1]) + a.vector[1:])
-    ),
-    "another request": lambda s: signed_again(s, "bank-b", request="0" * 64),
-    "another institution": lambda s: signed_again(s, "bank-b", institution="bank-a"),
-    "another answer": lambda s: signed_again(s, "bank-b", answer="0" * 64),
-    "another price": lambda s: signed_again(s, "bank-b", debit=1),
-    "a vector of another length": lambda s: signed_again(s, "bank-b", content=bytes(8)),
-    "rubbish": lambda _: lambda a: Released(b"rubbish", a.vector),
-    "nothing": lambda _s: lambda _a: Released(b"", b""),
-    "an approval": lambda s: (
-        lambda a: Released(
-            s.federation.custodians["bank-b"].describe(s.federation.study.id).approval,  # type: ignore[union-attr]
-            a.vector,
-        )
-    ),
+    "another request": ("release", commits(request="0" * 64)),
+    "another institution": ("release", commits(institution="bank-a")),
+    "another answer": ("release", commits(answer="0" * 64)),
+    "a vector of another length": ("release", commits(content=bytes(8))),
+    "rubbish": ("release", lambda _: lambda a: Committed(b"rubbish", a.vector)),
+    "nothing": ("release", lambda _s: lambda _a: Committed(b"", b"")),
+    "an approval": ("release", lambda s: lambda a: Committed(approval(s), a.vector)),
+    "another's signature on a reply": ("reveal", opens(key="bank-a")),
+    "another signer of a reply": ("reveal", opens("bank-a", "bank-a")),
+    "a reply to another request": ("reveal", opens(request="0" * 64)),
+    "another institution's reply": ("reveal", opens(institution="bank-a")),
+    "a reply under another answer": ("reveal", opens(answer="0" * 64)),
+    "another price": ("reveal", opens(debit=1)),
+    "another vector's hash": ("reveal", opens(vector="0" * 64)),
+    "another seed": ("reveal", opens(seed="0" * 64)),
+    "another list": ("reveal", opens(statements="0" * 64)),
+    "a reply without a seed": ("reveal", opens(statements="", seed="")),
+    "rubbish for a reply": ("reveal", lambda _s: lambda _r: b"rubbish"),
+    "no reply": ("reveal", lambda _s: lambda _r: b""),
+    "an approval for a reply": ("reveal", lambda s: lambda _: approval(s)),
 }
 
 
 @pytest.mark.parametrize("lie", LIES)
-def test_a_reply_that_is_not_what_was_asked_for_leaves_its_sender_out(
+def test_an_answer_that_is_not_what_was_asked_for_leaves_its_sender_out(
     make_setting: MakeSetting, lie: str
 ) -> None:
     setting = make_setting(LONG, EXACT)
     sums = open_sums(setting)
-    setting.bend("bank-b", release=LIES[lie](setting))
+    call, change = LIES[lie]
+    setting.bend("bank-b", **{call: change(setting)})
     total = collect(sums, TRAINING, 0, start(setting))
     assert total.participants == ("bank-a", "bank-c", "bank-d")
     assert sums.lost["bank-b"].startswith("bad reply: ")
@@ -272,7 +305,7 @@ def test_failed_attempts_that_use_the_budget_up_end_the_run_with_the_reason(
     """No spare release: a second attempt takes what evaluation and the last step were to cost."""
     study = make_study(privacy={"spare_releases": 0}, evaluation={"spare_releases": 0})
     setting = make_setting(study)
-    sums = open_sums(setting, to_bank("bank-a", after=1))
+    sums = open_sums(setting, to_bank("bank-a", after=1, call="reveal"))
     walk = setting.walk(sums)
     walk.step()
     walk.step()  # two attempts
@@ -289,17 +322,18 @@ def test_failed_attempts_that_use_the_budget_up_end_the_run_with_the_reason(
 def test_attempts_are_counted_and_end(make_setting: MakeSetting) -> None:
     study = make_study(aggregation={"attempts": 2, "minimum_institutions": 3})
     setting = make_setting(study, banks=(*BANKS, "bank-e"))
-    one, two = to_bank("bank-a"), to_bank("bank-b", after=1)  # once in attempt 0, then silent
+    one = to_bank("bank-a", call="reveal")
+    two = to_bank("bank-b", after=1, call="reveal")  # once in attempt 0, then silent
     sums = open_sums(setting, lambda m: one(m) or two(m))
     answered = [0]
 
-    def only_once(answer: Released) -> Released:
+    def only_once(answer: bytes) -> bytes:
         answered[0] += 1
         if answered[0] > 1:
             raise LedgerError("broken")
         return answer
 
-    setting.bend("bank-c", release=only_once)
+    setting.bend("bank-c", reveal=only_once)
     with pytest.raises(RunError, match=r"2 that failed \(.*bank-c: no answer in time") as caught:
         collect(sums, TRAINING, 0, start(setting))
     assert "bank-a: no answer in time" in str(caught.value)
@@ -311,14 +345,8 @@ def test_a_poisoned_sum_stops_the_run(make_setting: MakeSetting, protection: Pro
     setting = make_setting(LONG, protection)
     terms = setting.federation.plan.training
     sums = open_sums(setting)
-    words = np.zeros(terms.vectors.entries, dtype=terms.word_bits.dtype)
-    words[0] = 1 << (terms.word_bits.value - 2)
-
-    def poison(answer: Released) -> Released:
-        honest = np.frombuffer(answer.vector, dtype=terms.word_bits.dtype)
-        return signed_again(setting, "bank-d", content=(honest + words).tobytes())(answer)
-
-    setting.bend("bank-d", release=poison)
+    door = setting.federation.custodians["bank-d"]._door
+    door._noise = Poison(door._noise, 1 << (terms.word_bits.value - 2))
     with pytest.raises(RunError, match="out of range: masks did not cancel"):
         collect(sums, TRAINING, 0, start(setting))
 
@@ -350,8 +378,8 @@ def test_a_rehearsal_finds_keys_that_differ_before_anything_is_paid(
 def test_who_misses_the_rehearsal_is_left_out_from_the_start(make_setting: MakeSetting) -> None:
     setting = make_setting(LONG, EXACT)
     sums = open_sums(setting, to_bank("bank-b", times=4))
-    rehearse(sums, start(setting))
-    total = collect(sums, TRAINING, 0, start(setting))
+    last = rehearse(sums, start(setting)).as_last
+    total = collect(sums, TRAINING, 0, start(setting), last)
     assert total.participants == ("bank-a", "bank-c", "bank-d")
     assert (total.attempt, setting.debits()["bank-b"]) == (0, 0)
 
@@ -381,8 +409,10 @@ def last_sums(setting: Setting) -> tuple[GridChannel, list[LastSum]]:
     def watch(message: Any) -> None:
         metadata, record = message.metadata, message.content["fieldfare"]
         if metadata.message_type == "query.release" and not metadata.reply_to_message_id:
-            replies, vectors = record.get("last_replies", []), record.get("last_vectors", [])
-            seen.append(LastSum(record.get("last_request", b""), tuple(replies), tuple(vectors)))
+            lists = (
+                record.get(f"last_{part}", []) for part in ("replies", "vectors", "statements")
+            )
+            seen.append(LastSum(record.get("last_request", b""), *map(tuple, lists)))
 
     return setting.over(setting.federation.grid(tap=watch)), seen
 
@@ -393,10 +423,10 @@ def test_a_request_carries_the_sum_that_its_parameters_follow_from(
     setting = make_setting(LONG, EXACT)
     channel, seen = last_sums(setting)
     sums = SecureSums(channel, open_federation(channel, setting.federation.job("run").terms))
-    rehearse(sums, start(setting))
     walk = setting.walk(sums)
+    walk.last = rehearsed = rehearse(sums, start(setting)).as_last
     first, _ = walk.step(), walk.step()
-    assert seen == [NO_LAST_SUM] * 8 + [first.as_last] * 4
+    assert seen == [last for last in (NO_LAST_SUM, rehearsed, first.as_last) for _ in BANKS]
     assert first.as_last.request == first.request
     assert [reply_in(setting, r).institution for r in first.as_last.replies] == list(BANKS)
     hashes = [bytes_hash(vector) for vector in first.as_last.vectors]
@@ -444,6 +474,9 @@ class Keeping(Record):
         request_of(self.setting, request)
         self.told.append(("requested", self.setting.debits()))
 
+    def committed(self, commitments: Mapping[str, bytes]) -> None:
+        self.told.append(("committed", sorted(commitments)))
+
     def failed(self, replies: Mapping[str, bytes], *, costs: bool) -> None:
         self.told.append(("failed", (sorted(replies), costs)))
 
@@ -455,30 +488,34 @@ def test_a_request_is_kept_before_it_is_sent_and_a_failure_before_the_next(
     make_setting: MakeSetting,
 ) -> None:
     setting = make_setting(LONG)
-    channel, record = setting.channel(to_bank("bank-d")), Keeping(setting)
+    channel, record = setting.channel(to_bank("bank-d", call="reveal")), Keeping(setting)
     federation = open_federation(channel, setting.federation.job("run").terms)
     total = collect(SecureSums(channel, federation, record), TRAINING, 0, start(setting))
     assert total.attempt == 1
-    asked, answered = [(b, "asked") for b in BANKS], [(b, "answered") for b in BANKS[:3]]
+    asked, answered = ([(b, said) for b in BANKS] for said in ("asked", "answered"))
     assert record.told == [
         ("requested", dict.fromkeys(BANKS, 0)),
         *asked,
         *answered,
+        ("committed", [*BANKS]),
+        *answered[:3],
         ("bank-d", "no answer in time"),
-        ("failed", (["bank-a", "bank-b", "bank-c"], True)),
+        ("failed", ([*BANKS[:3]], True)),
         ("requested", {**dict.fromkeys(BANKS[:3], 1), "bank-d": 0}),
         *asked[:3],
-        *answered,
+        *answered[:3],
+        ("committed", [*BANKS[:3]]),
+        *answered[:3],
     ]
 
 
 def test_a_failed_rehearsal_costs_nothing(make_setting: MakeSetting) -> None:
     setting = make_setting(LONG, EXACT)
-    channel, record = setting.channel(to_bank("bank-d")), Keeping(setting)
+    channel, record = setting.channel(to_bank("bank-d", call="reveal")), Keeping(setting)
     federation = open_federation(channel, setting.federation.job("run").terms)
     sums = SecureSums(channel, federation, record)
     rehearse(sums, start(setting))
-    assert ("failed", (["bank-a", "bank-b", "bank-c"], False)) in record.told
+    assert ("failed", ([*BANKS[:3]], False)) in record.told
     assert sums.failed == 1
 
 

@@ -8,7 +8,14 @@ from tests.support.runs.transcripts import Recorder
 
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.privacy.protection import Protection
-from fieldfare.shared.protocol.messages import ReleaseKind, Reply, Request, open_envelope
+from fieldfare.shared.protocol.messages import (
+    Commitment,
+    ReleaseKind,
+    Reply,
+    Request,
+    open_envelope,
+    statements_hash,
+)
 from fieldfare.shared.ring import decode, encode
 from fieldfare.shared.run.replay import (
     add_words,
@@ -74,10 +81,13 @@ def test_a_reply_by_somebody_who_was_not_asked_is_named(recorded: Recorder) -> N
     assert "participant" in found.reason
 
 
-def test_a_reply_that_signs_another_vector_is_missed_in_the_sum(recorded: Recorder) -> None:
+def test_a_reply_that_signs_another_vector_than_it_committed_to_is_named(
+    recorded: Recorder,
+) -> None:
     at = recorded.find(LeafKind.REPLY, 5)
     found = recorded.misfit_with(at, recorded.forged(at, Reply, vector=H))
-    assert found.kind == "blob"  # one vector is there that no reply signs
+    assert (found.leaf, found.kind) == (at, "reply")
+    assert "the vector of the commitment" in found.reason
 
 
 # -- sums -------------------------------------------------------------------------------
@@ -102,24 +112,32 @@ def test_a_sum_that_does_not_fit_is_named(
 
 
 def poisoned(recorder: Recorder, number: int, amount: int) -> bytes:
-    """One member signs a vector of its own; the coordinator adds it up as it came."""
-    total = recorder.find(LeafKind.SUM, number)
-    replies = range(total - len(recorder.present), total)
-    at = replies[0]
-    reply, request = body(recorder, at, Reply), body(recorder, replies[0] - 1, Request)
+    """One member signs a vector of its own; the coordinator adds it up as it came.
+
+    All the others open for the list that has its commitment: they cannot know.
+    """
+    total, count = recorder.find(LeafKind.SUM, number), len(recorder.present)
+    replies, promised = range(total - count, total), range(total - 2 * count, total - count)
+    at, first = replies[0], promised[0]
+    reply, request = body(recorder, at, Reply), body(recorder, first - 1, Request)
     terms = recorder.bench.plan.terms(request.kind)
     bits, entries = terms.word_bits, terms.vectors.entries
     words = decode(recorder.blobs[reply.vector], bits, entries)
     words[0] += np.uint64(amount)
     vector = encode(words, bits)
     others = [recorder.blobs[body(recorder, i, Reply).vector] for i in replies[1:]]
-    added = words_hash(add_words([vector, *others], bits, entries), bits)
+    seeds = [body(recorder, i, Reply).seed for i in replies]
+    added = words_hash(add_words([vector, *others], bits, entries, seeds), bits)
     blobs = dict(recorder.blobs)
     recorder.blobs = {k: v for k, v in blobs.items() if k != reply.vector}
     recorder.blobs[bytes_hash(vector)] = vector
 
     def lie(leaves: list[Leaf]) -> None:
-        leaves[at] = recorder.forged(at, Reply, vector=bytes_hash(vector))
+        leaves[first] = recorder.forged(first, Commitment, vector=bytes_hash(vector))
+        listed = statements_hash([leaves[i].content for i in promised])
+        for i in replies:
+            own = {"vector": bytes_hash(vector)} if i == at else {}
+            leaves[i] = recorder.forged(i, Reply, statements=listed, **own)
         record = SumRecord.from_bytes(leaves[total].content)
         leaves[total] = record.model_copy(update={"words": added}).leaf()
 
@@ -190,9 +208,10 @@ def test_an_average_over_others_than_those_who_are_in_is_named(local: Recorder) 
     """As if the coordinator had divided by three where four answered."""
     start = initial_state(local.bench.study)
     terms, at = local.bench.plan.training, local.find(LeafKind.PARAMETERS)
-    first, last = local.find(LeafKind.REQUEST, 1), local.find(LeafKind.SUM, 1)
-    vectors = [local.blobs[body(local, i, Reply).vector] for i in range(first + 1, last)]
-    total = add_words(vectors, terms.word_bits, terms.vectors.entries)
+    last = local.find(LeafKind.SUM, 1)
+    replies = [body(local, i, Reply) for i in range(last - 4, last)]
+    vectors, seeds = [local.blobs[one.vector] for one in replies], [one.seed for one in replies]
+    total = add_words(vectors, terms.word_bits, terms.vectors.entries, seeds)
     values = decoded_sum(total, terms, 4)
     honest = ParametersRecord.from_bytes(local.leaves[at].content)
     right, wrong = (state_hash(stepped(local.bench.study, start, values, n)) for n in (4, 3))
@@ -204,7 +223,7 @@ def test_an_average_over_others_than_those_who_are_in_is_named(local: Recorder) 
 def test_nothing_follows_a_rehearsal_with_a_remainder(complete: Recorder) -> None:
     found = found_in(complete, poisoned(complete, 0, 1))
     assert (found.kind, found.step) == ("request", 0)
-    assert found.reason == "expected end, found request"
+    assert found.reason == "expected end or keys, found request"
 
 
 # -- order ------------------------------------------------------------------------------
@@ -271,7 +290,7 @@ def test_attempts_are_limited(bench: Bench) -> None:
         (LeafKind.PARAMETERS, "parameters"),
         (LeafKind.METRICS, "metrics"),
         (LeafKind.MODEL, "model"),
-        (LeafKind.SUM, "end or reply or request or sum"),
+        (LeafKind.SUM, "commitment or end or hello or reply or request or sum"),
     ],
 )
 def test_nothing_may_be_left_out(recorded: Recorder, kind: LeafKind, expected: str) -> None:

@@ -26,7 +26,7 @@ def small_study(model: dict[str, Any]) -> Study:
             "training": {"steps": 3},
             "evaluation": {"score_bins": 8},
             "privacy": {"epsilon": 4.0, "delta": 1e-5, "clipping_norm": 1.0},
-            "aggregation": {"deadline_seconds": 5, "opening": "off", "participants": "any"},
+            "aggregation": {"deadline_seconds": 5, "opening": "on", "participants": "any"},
         }
     )
 

@@ -1,31 +1,40 @@
 """Who answers an attempt, in which order, and what is not an answer to it."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import pytest
 from tests.support.runs.written_runs import WrittenRun, base
 
-from fieldfare.shared.protocol.messages import Reply, open_envelope
+from fieldfare.shared.protocol.messages import Opened, Reply, open_envelope
 from fieldfare.shared.run.attempt import Attempt
 from fieldfare.shared.run.mismatch import MismatchError
+from fieldfare.shared.run.state import RunState
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.transcript.leaves import Leaf, LeafKind
 
 H: Final = "0" * 64
 
 
-def in_one_message() -> Study:
-    """A study whose vectors are open as they come."""
-    return base(aggregation={"opening": "off"})
-
-
 @pytest.fixture
 def run() -> WrittenRun:
-    """A run that was rehearsed, and asked for its first step."""
-    found = WrittenRun(in_one_message())
-    found.collect()
-    found.ask(found.request(), silent=found.names)
+    """A run that was rehearsed, and whose first step everybody committed to."""
+    found = asked(base())
+    commit(found, *found.names)
     return found
+
+
+def asked(study: Study, names: Sequence[str] | None = None) -> WrittenRun:
+    """A run that was rehearsed, and asked for its first step."""
+    found = WrittenRun(study)
+    found.collect()
+    found.put(Leaf(LeafKind.REQUEST, found.signed(found.request(names))))
+    return found
+
+
+def commit(run: WrittenRun, *names: str) -> None:
+    for name in names:
+        run.put(run.commitment(name, open_attempt(run).request, b""))
 
 
 def open_attempt(run: WrittenRun) -> Attempt:
@@ -59,19 +68,28 @@ def test_replies_come_in_order_and_once(run: WrittenRun) -> None:
 
 
 def test_only_participants_answer() -> None:
-    run = WrittenRun(in_one_message())
-    run.collect()
-    run.ask(run.request(["bank-a", "bank-b", "bank-c"]), silent=run.names)
+    run = asked(base(), ["bank-a", "bank-b", "bank-c"])
+    commit(run, "bank-a", "bank-b", "bank-c")
     with pytest.raises(MismatchError, match="a participant of the request"):
         run.state.after(run.reply("bank-d", open_attempt(run).request, b""))
 
 
+def first_replies() -> tuple[RunState, tuple[Opened[Reply], Opened[Reply]]]:
+    """A run before the replies to its rehearsal, and the first two of these."""
+    run = WrittenRun(base()).finish()
+    kinds = [leaf.kind for leaf in run.leaves]
+    at, state = kinds.index(LeafKind.REPLY), run.state.begin(run.state.run, run.roster)
+    for leaf in run.leaves[kinds.index(LeafKind.REQUEST) : at]:
+        state = state.after(leaf)
+    one, other = (
+        open_envelope(leaf.content, Reply, run.roster, run.state.protection)
+        for leaf in run.leaves[at : at + 2]
+    )
+    return state, (one, other)
+
+
 def test_the_same_request_again_keeps_what_was_answered() -> None:
-    run = WrittenRun(in_one_message()).finish()
-    at = [leaf.kind for leaf in run.leaves].index(LeafKind.REPLY)
-    leaf: Leaf = run.leaves[at]
-    reply = open_envelope(leaf.content, Reply, run.roster, run.state.protection)
-    state = run.state.begin(run.state.run, run.roster).after(run.leaves[at - 1])
+    state, (reply, _) = first_replies()
     assert state.attempt is not None
     answered = state.attempt.with_reply(reply)
     again = answered.again(answered.asked)
@@ -82,15 +100,8 @@ def test_the_same_request_again_keeps_what_was_answered() -> None:
 
 
 def test_replies_together_are_those_one_by_one_up_to_the_first_that_does_not_fit() -> None:
-    run = WrittenRun(in_one_message()).finish()
-    kinds = [leaf.kind for leaf in run.leaves]
-    at = kinds.index(LeafKind.REPLY)
-    state = run.state.begin(run.state.run, run.roster).after(run.leaves[at - 1])
+    state, (one, other) = first_replies()
     assert state.attempt is not None
-    one, other = (
-        open_envelope(run.leaves[at + place].content, Reply, run.roster, run.state.protection)
-        for place in (0, 1)
-    )
     together = state.attempt.with_replies([one, other])
     by_one = state.attempt.with_reply(one).with_reply(other)
     assert list(together.replies.items()) == list(by_one.replies.items())
@@ -107,15 +118,7 @@ def test_replies_together_are_those_one_by_one_up_to_the_first_that_does_not_fit
 @pytest.fixture
 def opens() -> WrittenRun:
     """A run that was rehearsed, and asked for its first step: nobody has committed yet."""
-    found = WrittenRun(base())
-    found.collect()
-    found.put(Leaf(LeafKind.REQUEST, found.signed(found.request())))
-    return found
-
-
-def commit(run: WrittenRun, *names: str) -> None:
-    for name in names:
-        run.put(run.commitment(name, open_attempt(run).request, b""))
+    return asked(base())
 
 
 @pytest.mark.parametrize(

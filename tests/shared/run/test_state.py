@@ -277,7 +277,7 @@ def test_later_questions_are_the_allowances(written: MakeRun) -> None:
     with pytest.raises(MismatchError, match="a position of the study's allowance"):
         state.after(third)
     other = group_of({"name": "sum", "kind": "sum", "column": "amount"})
-    rehearsed = folded(run, after_opening(run)[:6])
+    rehearsed = folded(run, after_opening(run)[:10])
     with pytest.raises(MismatchError, match="a kind of the allowance"):
         rehearsed.after(QuestionsRecord.of(other).leaf())
     asked = {LeafKind.HELLO, LeafKind.REQUEST, LeafKind.QUESTIONS}
@@ -297,6 +297,6 @@ def test_whoever_answered_paid_and_a_repeat_is_free(written: MakeRun) -> None:
     leaves = after_opening(run)
     again = [i for i, leaf in enumerate(leaves) if leaf.kind is LeafKind.REQUEST][1]
     end, rest = EndRecord(state="failed", reason="x").leaf(), leaves[again:]
-    state = folded(run, [*leaves[: again + 3], end, *rest])
+    state = folded(run, [*leaves[: again + 7], end, *rest])
     assert state.debits == run.state.debits
     assert (state.requests, state.failed) == (6, 2)

@@ -10,11 +10,13 @@ from flwr.app import Message
 from tests.simulations.attacks.test_membership import population, study
 
 from fieldfare.client.sums.study_sums import StudySums
+from fieldfare.shared.canonical import claimed
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.flower_record import RECORD, Call, bytes_of
 from fieldfare.shared.protocol.secure_sum import RunKeys
-from fieldfare.shared.ring import WordBits, decode
+from fieldfare.shared.ring import WordBits
+from fieldfare.shared.run.replay import add_words
 from fieldfare.shared.study.study import Study
 from fieldfare.simulations.attacks.finding import Finding
 from fieldfare.simulations.attacks.inversion import (
@@ -114,27 +116,32 @@ def test_uniform_words_pass_and_others_do_not() -> None:
 
 
 def test_replies_of_the_real_door_are_uniform_too(tmp_path: Path) -> None:
-    """The attack puts a reply together from the door's pieces; here is what a door sends."""
-    made = study(40, 600, 6).model_dump(mode="json", exclude_none=True)
-    agreed = Study.model_validate(made | {"aggregation": {"opening": "off"}})
+    """The attack puts a reply together from the door's pieces; here is what a door sends.
+
+    With the seeds off, that is: under them are masks.
+    """
+    agreed = study(40, 600, 6)
     units, nobody = population(200, 40), np.zeros(200, dtype=np.bool_)
     sums = {f"bank-{x}": StudySums.prepare(agreed, units, nobody) for x in "abc"}
-    words = []
+    sent, seeds = [], []  # in one order: everybody's of each sum
 
     def saw(message: Message) -> None:
-        metadata = message.metadata
+        metadata, content = message.metadata, cast("Any", message.content[RECORD])
         if metadata.message_type == Call.RELEASE.message_type and metadata.reply_to_message_id:
-            words.append(bytes_of(cast("Any", message.content[RECORD]), "vector"))
+            sent.append(bytes_of(content, "vector"))
+        if metadata.message_type == Call.REVEAL.message_type and metadata.reply_to_message_id:
+            seeds.append(claimed(bytes_of(content, "reply"), "seed") or "")
 
     with LocalFederation(agreed, sums, Protection.EXACT, seed=0, directory=tmp_path) as federation:
         federation.run(federation.job(), federation.grid(tap=saw))
         plan = federation.plan
         terms = plan.training
     entries = terms.vectors.entries
-    steps = [one for one in words if len(one) == entries * terms.word_bits.value // 8]
+    size = entries * terms.word_bits.value // 8
+    steps = [one for one in zip(sent, seeds, strict=True) if len(one[0]) == size]
     assert len(steps) >= 6 * 3
     # Each institution's own: together their masks cancel.
-    own = [decode(one, terms.word_bits, entries) for one in steps[::3]]
+    own = [add_words([one], terms.word_bits, entries, [seed]) for one, seed in steps[::3]]
     assert uniform_chance(np.concatenate(own), terms.word_bits) > 1e-4
 
 

@@ -44,7 +44,7 @@ def test_every_kind_of_release_is_counted_alike(name: str, records_file: Path) -
 @pytest.mark.parametrize(
     ("changes", "institutions"),
     [
-        ({"aggregation": {"minimum_institutions": 3, "opening": "off"}}, 3),
+        ({"aggregation": {"minimum_institutions": 3, "participants": "any"}}, 3),
         (
             {
                 "training": {"steps": 11},
@@ -55,7 +55,7 @@ def test_every_kind_of_release_is_counted_alike(name: str, records_file: Path) -
         ),
     ],
 )
-def test_vectors_in_one_message_and_longer_names_are_counted_alike(
+def test_any_participants_and_longer_names_are_counted_alike(
     changes: dict[str, Any], institutions: int, records_file: Path
 ) -> None:
     custodians, sums = both(study_of("plain", **changes), records_file, institutions)

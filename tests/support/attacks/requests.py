@@ -12,9 +12,9 @@ from typing import Any, Final
 import numpy as np
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from tests.support.federations.bench import STEPS, Run
+from tests.support.federations.bench import STEPS, OpenedVector, Run
 
-from fieldfare.client.wire.frames import Committed, Described, Released
+from fieldfare.client.wire.frames import Committed, Described
 from fieldfare.shared.errors import RefusalCode
 from fieldfare.shared.protocol.messages import (
     NO_LAST_SUM,
@@ -32,7 +32,7 @@ from fieldfare.shared.protocol.messages import (
 from fieldfare.shared.protocol.plan import ReleaseTerms
 from fieldfare.shared.protocol.roster import COORDINATOR
 
-Answer = bytes | Described | Released | Committed | Refusal
+Answer = bytes | Described | OpenedVector | Committed | Refusal
 Send = Callable[[], Answer]
 Build = Callable[[Run, str], Send]
 
@@ -513,7 +513,7 @@ def _later_rehearsal(run: Run, name: str) -> Send:
 
 @case("an attempt above the cap", RefusalCode.TOO_MANY_ATTEMPTS)
 def _too_many_attempts(run: Run, name: str) -> Send:
-    return sends(run, name, run.request(attempt=run.bench.study.aggregation.attempts))
+    return sends(run, name, run.request(attempt=run.bench.study.aggregation.most_tries))
 
 
 @case(

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.custodian.key_agreement import HeldKeys
@@ -19,7 +20,7 @@ from fieldfare.client.ledger.budget import Debit
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.ledger.run_states import EVALUATED_STATE
 from fieldfare.client.sums.study_sums import StudySums
-from fieldfare.client.wire.frames import Committed, Described, Released
+from fieldfare.client.wire.frames import Committed, Described
 from fieldfare.server.run.channel import GridChannel
 from fieldfare.server.run.opening import Opener, open_federation
 from fieldfare.server.run.record import Record
@@ -28,9 +29,10 @@ from fieldfare.shared.canonical import bytes_hash, claimed
 from fieldfare.shared.features.basis import EncodedUnits, encode_categorical, encode_numeric
 from fieldfare.shared.models import model_for
 from fieldfare.shared.privacy.protection import Protection
-from fieldfare.shared.privacy.samplers import ExactNoise
+from fieldfare.shared.privacy.samplers import ExactNoise, NoiseSource
 from fieldfare.shared.protocol.messages import (
     NO_LAST_SUM,
+    Commitment,
     LastSum,
     Participant,
     Refusal,
@@ -65,7 +67,7 @@ def make_study(**sections: Any) -> Study:
         "training": {"steps": STEPS},
         "evaluation": {"score_bins": 8},
         "privacy": {"epsilon": 4.0, "delta": 1e-5, "spare_releases": 3 * STEPS},
-        "aggregation": {"deadline_seconds": 5, "opening": "off", "participants": "any"},
+        "aggregation": {"deadline_seconds": 5, "opening": "on", "participants": "any"},
     }
     for name, section in sections.items():
         old = data.get(name)
@@ -91,9 +93,8 @@ def make_sums(study: Study, units: int, *, seed: int = 0, label: int | None = No
 
 
 def seeds_in(last: LastSum) -> tuple[str, ...]:
-    """The seeds that open a sum's vectors; none with the opening off."""
-    found = (claimed(reply, "seed") for reply in last.replies)
-    return tuple(seed for seed in found if seed)
+    """The seeds that open a sum's vectors."""
+    return tuple(claimed(reply, "seed") or "" for reply in last.replies)
 
 
 def hear(*custodians: Custodian) -> None:
@@ -124,6 +125,37 @@ def evaluate(ledger: Ledger, study: str, run: str, model: str) -> None:
     )
 
 
+@dataclass(frozen=True)
+class OpenedVector:
+    """What left an institution in two messages: its vector, and the reply with what opens it."""
+
+    reply: bytes
+    vector: bytes
+    commitment: bytes
+
+    @property
+    def seed(self) -> str:
+        """The seed that opens the vector, hex."""
+        return claimed(self.reply, "seed") or ""
+
+
+@dataclass
+class Poison:
+    """Noise with one huge entry: whoever adds it signs everything that is asked for."""
+
+    honest: NoiseSource
+    size: int
+
+    @property
+    def protection(self) -> Protection:
+        return self.honest.protection
+
+    def sample(self, entries: int, scale: float) -> NDArray[np.int64]:
+        drawn = self.honest.sample(entries, scale)
+        drawn[0] += self.size
+        return drawn
+
+
 @dataclass
 class Run:
     """A run that was opened and agreed on, seen from a coordinator that may lie."""
@@ -136,6 +168,7 @@ class Run:
     answered: dict[int, Request] = field(default_factory=dict)  # the last one, by training step
     rehearsed: LastSum = NO_LAST_SUM  # everybody's answers to the last rehearsal
     contents: dict[str, bytes] = field(default_factory=dict)  # parameters by their hash
+    rehearsals: dict[str, dict[str, OpenedVector]] = field(default_factory=dict)  # by R's hash
 
     def request(
         self,
@@ -159,22 +192,89 @@ class Run:
         self.contents[request.parameters] = content
         return request.model_copy(update=changes)
 
+    def promise(
+        self,
+        name: str,
+        request: Request,
+        parameters: bytes | None = None,
+        last: LastSum | None = None,
+    ) -> Committed | Refusal:
+        """Send R, signed by the coordinator, to one custodian, with what it follows from."""
+        if parameters is None:
+            parameters = self.contents.get(request.parameters, self.bench.parameters())
+        if last is None:
+            last = self.lasts.get(request.step, self.rehearsed)
+        found = self.bench.custodian(name).release(self.bench.sign(request), parameters, last)
+        if isinstance(found, Committed) and request.kind is ReleaseKind.TRAINING:
+            self.answered[request.step] = request
+        return found
+
     def ask(
         self,
         name: str,
         request: Request,
         parameters: bytes | None = None,
         last: LastSum | None = None,
-    ) -> Released | Committed | Refusal:
-        """Send R, signed by the coordinator, to one custodian, with what it follows from."""
-        if parameters is None:
-            parameters = self.contents.get(request.parameters, self.bench.parameters())
-        if last is None:
-            last = self.lasts.get(request.step, self.rehearsed)
-        answer = self.bench.custodian(name).release(self.bench.sign(request), parameters, last)
-        if not isinstance(answer, Refusal) and request.kind is ReleaseKind.TRAINING:
-            self.answered[request.step] = request
-        return answer
+    ) -> OpenedVector | Refusal:
+        """Ask one custodian in both messages; all others commit as well, and do not open."""
+        own = self.promise(name, request, parameters, last)
+        if isinstance(own, Refusal):
+            return own
+        names = [named.institution for named in request.participants]
+        others = {one: self.promise(one, request, parameters, last) for one in names if one != name}
+        found = self.opened(name, request, own, others)
+        if request.kind is ReleaseKind.REHEARSAL and isinstance(found, OpenedVector):
+            answers = self.rehearsals.setdefault(request.hash, {})
+            answers[name] = found
+            if sorted(answers) == names:
+                self.rehearsed = self.as_last(request, [answers[one] for one in names])
+        return found
+
+    def alone(
+        self,
+        name: str,
+        request: Request,
+        parameters: bytes | None = None,
+        last: LastSum | None = None,
+    ) -> OpenedVector | Refusal:
+        """Ask one custodian in both messages; all others collude, and sign whatever it takes."""
+        own = self.promise(name, request, parameters, last)
+        return own if isinstance(own, Refusal) else self.opened(name, request, own, {})
+
+    def opened(
+        self, name: str, request: Request, own: Committed, others: Mapping[str, Committed | Refusal]
+    ) -> OpenedVector | Refusal:
+        """Have one custodian open its vector; who did not commit has a commitment invented."""
+        sent = {**others, name: own}
+        found = {one: each.commitment for one, each in sent.items() if isinstance(each, Committed)}
+        names = [named.institution for named in request.participants]
+        reply = self.reveal(
+            name, request, [found.get(one) or self.invented(one, request) for one in names]
+        )
+        return (
+            reply if isinstance(reply, Refusal) else OpenedVector(reply, own.vector, own.commitment)
+        )
+
+    def as_last(self, request: Request, answers: Sequence[OpenedVector]) -> LastSum:
+        """A sum as it travels with the next request."""
+        return LastSum(
+            self.bench.sign(request),
+            tuple(one.reply for one in answers),
+            tuple(one.vector for one in answers),
+            tuple(one.commitment for one in answers),
+        )
+
+    def invented(self, name: str, request: Request) -> bytes:
+        """A commitment to R that a member's key signs, whatever its custodian says."""
+        named = {one.institution: one.answer for one in request.participants}
+        body = Commitment(
+            request=request.hash,
+            institution=name,
+            answer=named[name],
+            vector=bytes_hash(name.encode()),
+            seed=bytes_hash(request.hash.encode()),
+        )
+        return sign_envelope(body, name, self.bench.federation.identities.signers[name])
 
     def answer(
         self,
@@ -182,15 +282,15 @@ class Run:
         request: Request,
         parameters: bytes | None = None,
         last: LastSum | None = None,
-    ) -> Released:
-        """Send R to one custodian, which must answer it."""
+    ) -> OpenedVector:
+        """Ask one custodian in both messages, which must answer."""
         answer = self.ask(name, request, parameters, last)
-        assert isinstance(answer, Released), answer
+        assert isinstance(answer, OpenedVector), answer
         return answer
 
     def commit(self, name: str, request: Request, last: LastSum | None = None) -> Committed:
         """Have one custodian commit to its answer to R."""
-        answer = self.ask(name, request, last=last)
+        answer = self.promise(name, request, last=last)
         assert isinstance(answer, Committed), answer
         return answer
 
@@ -199,13 +299,9 @@ class Run:
         return self.bench.custodian(name).reveal(self.bench.sign(request), list(statements))
 
     def everybody(self, request: Request) -> LastSum:
-        """Have everybody in R answer it, in as many messages as the study has."""
+        """Have everybody in R commit to its answer, and then open it."""
         names = [p.institution for p in request.participants]
         signed = self.bench.sign(request)
-        if not self._plan.study.aggregation.opens:
-            answers = [self.answer(name, request) for name in names]
-            replies, vectors = (a.reply for a in answers), (a.vector for a in answers)
-            return LastSum(signed, tuple(replies), tuple(vectors))
         promised = [self.commit(name, request) for name in names]
         statements = tuple(one.commitment for one in promised)
         opened = []

@@ -26,7 +26,7 @@ from fieldfare.client.journal.journal import verify
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.node.remote_custodian import RemoteCustodian, connected
 from fieldfare.client.policy.policy import limits
-from fieldfare.client.wire.frames import Described, Released
+from fieldfare.client.wire.frames import Described
 from fieldfare.shared.errors import RefusalCode, RunError
 from fieldfare.shared.protocol.messages import Refusal
 from fieldfare.shared.system.clock import utc_now
@@ -157,7 +157,7 @@ class Victim:
         factor = {UNDONE: STEP, UNSENT: 1.0, SENT: 1 / STEP}[end]
         self._aims[call] = factor * self._aims.get(call, FIRST_AIM_SECONDS)
 
-    def _check(self, before: int, seen: Any, left: list[Released], again: Any) -> None:
+    def _check(self, before: int, seen: Any, left: list[bytes], again: Any) -> None:
         if again == KEYS_GONE:  # they died with a process, before anything was kept
             assert seen in {None, KEYS_GONE}
             assert len(left) == len(self.committed()) == before
@@ -168,8 +168,7 @@ class Victim:
         assert left == after[: len(left)]
         assert before <= len(left) <= len(after) <= before + 1
         if len(after) > before:
-            # What was debited is what leaves, whole or as what opens the first message.
-            assert again in (after[-1], after[-1].reply)
+            assert again == after[-1]  # what was debited is what leaves
             # No answer left before its debit was on disk; what was on disk is what left later.
             assert seen is None or len(left) == len(after)
         verify(self.coordinator.homes[self.name].log_folder)
@@ -204,7 +203,7 @@ class Victim:
 
     # -- what is on disk ----------------------------------------------------------------
 
-    def committed(self, *, whole: bool = False) -> list[Released]:
+    def committed(self, *, whole: bool = False) -> list[bytes]:
         """What the ledger let out, in order; with `whole`, everything in it is recomputed.
 
         From a copy: opening a ledger mends what a crash left, and that is the custodian's.
@@ -223,4 +222,4 @@ class Victim:
                 ledger.verify()
             found = [ledger.stored(entry.debit.request) for entry in ledger.entries()]
         assert None not in found
-        return [Released(kept.reply, kept.vector) for kept in found if kept is not None]
+        return [kept.reply for kept in found if kept is not None]

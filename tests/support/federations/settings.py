@@ -62,7 +62,7 @@ SECTIONS: Final[dict[str, dict[str, Any]]] = {
     "aggregation": {
         "minimum_institutions": 3,
         "deadline_seconds": 5,
-        "opening": "off",
+        "opening": "on",
         "participants": "any",
     },
 }
@@ -289,15 +289,17 @@ def setting(make_setting: MakeSetting) -> Setting:
     return make_setting()
 
 
-def to_bank(name: str, *, after: int = 0, times: int = 10**9) -> Callable[[Message], bool]:
-    """Say which messages to lose: releases asked of `name`, from the `after`-th on, so often."""
+def to_bank(
+    name: str, *, after: int = 0, times: int = 10**9, call: str = "release"
+) -> Callable[[Message], bool]:
+    """Say which messages to lose: a call to `name`, from the `after`-th on, so often."""
     node = FIRST_NODE + BANKS.index(name)
     seen = 0
 
     def lost(message: Message) -> bool:
         nonlocal seen
         metadata = message.metadata
-        if metadata.dst_node_id != node or metadata.message_type != "query.release":
+        if metadata.dst_node_id != node or metadata.message_type != f"query.{call}":
             return False
         seen += 1
         return after < seen <= after + times

@@ -63,7 +63,7 @@ def home_study(**changes: Any) -> Study:
         ],
         "training": {"steps": 3},
         "privacy": {"epsilon": 0.5, "delta": 1e-5, "collusion_tolerance": 1},
-        "aggregation": {"minimum_institutions": 3, "opening": "off", "participants": "any"},
+        "aggregation": {"minimum_institutions": 3, "opening": "on", "participants": "any"},
     }
     for path, value in changes.items():
         section, _, key = path.rpartition("__")

@@ -64,7 +64,7 @@ def asking(
         "queries": list(queries or EVERY_KIND),
         "training": {"steps": steps},
         "privacy": {"epsilon": 1.0, "delta": 1e-5},
-        "aggregation": {"deadline_seconds": 5, "opening": "off", "participants": "any"},
+        "aggregation": {"deadline_seconds": 5, "opening": "on", "participants": "any"},
     }
     for name, section in changes.items():
         old = data.get(name)

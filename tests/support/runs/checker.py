@@ -289,7 +289,6 @@ class Checker:
         before, replies = set(self.participants), dict[str, Fields]()
         request: Fields = {}
         aggregation, paid = self.study["aggregation"], set[str]()
-        opens = aggregation["opening"] == "on"
         while leaves[at][0] != "sum":
             at = self._openings(leaves, at)
             check(leaves[at][0] == "request", "a request")
@@ -298,8 +297,7 @@ class Checker:
             if not attempts or attempts[-1] != hashed:
                 check(len(replies) < len(before) or not attempts, "no sum is thrown away")
                 check(request["attempt"] == len(attempts), "attempts without a gap")
-                most = max(64, aggregation["attempts"]) if opens else aggregation["attempts"]
-                check(len(attempts) < most, "attempts to spare")
+                check(len(attempts) < max(64, aggregation["attempts"]), "attempts to spare")
                 check(len(paid) < aggregation["attempts"], "attempts to pay for")
                 attempts.append(hashed)
             named = {one["institution"]: one["answer"] for one in request["participants"]}
@@ -309,8 +307,7 @@ class Checker:
                 check(set(named) == set(self.participants), "the same institutions in every sum")
             before, replies, at = set(named), {}, at + 1
             at, promised, listed = self._commitments(leaves, at, hashed, named)
-            check(bool(promised) <= opens, "commitments where the study opens them")
-            if len(promised) == len(named) or not opens:
+            if len(promised) == len(named):
                 paid.add(hashed)
             while leaves[at][0] == "reply":
                 reply = self._signed(leaves[at][1], SENT["reply"])
@@ -318,7 +315,7 @@ class Checker:
                 check(name in named and name > max(replies, default=""), "replies in order")
                 found = (reply["request"], reply["answer"], reply["epoch"])
                 check(found == (hashed, named[name], self.epochs[name]), "a reply to this request")
-                self._opens(reply, promised if opens else None, listed, len(named))
+                self._opens(reply, promised, listed, len(named))
                 self._ledger(reply, leaves[at][1], terms["side"], terms["cost"])
                 replies[name], at = reply, at + 1
         check(sorted(replies) == sorted(before), "everybody answered before the sum")
@@ -343,12 +340,9 @@ class Checker:
         return at, promised, sha(listed)
 
     def _opens(
-        self, reply: Fields, promised: Mapping[str, Fields] | None, listed: str, count: int
+        self, reply: Fields, promised: Mapping[str, Fields], listed: str, count: int
     ) -> None:
         """A reply opens what was committed to, once everybody's commitment is there."""
-        if promised is None:
-            check((reply["statements"], reply["seed"]) == ("", ""), "one message, no seed")
-            return
         check(len(promised) == count, "a commitment of everybody before a reply")
         check(reply["statements"] == listed, "a reply that names these commitments")
         own = promised[reply["institution"]]

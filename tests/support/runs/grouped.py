@@ -26,7 +26,7 @@ SECTIONS: Final[dict[str, Any]] = {
     "aggregation": {
         "minimum_institutions": 3,
         "deadline_seconds": 5,
-        "opening": "off",
+        "opening": "on",
         "participants": "any",
     },
 }

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 import rfc8785
-from tests.support.federations.bench import NAMES, Bench, make_study, make_sums
+from tests.support.federations.bench import NAMES, Bench, OpenedVector, make_study, make_sums
 
-from fieldfare.client.wire.frames import Described, Released
+from fieldfare.client.wire.frames import Committed, Described
 from fieldfare.server.run.closing import untravelled
 from fieldfare.shared.audit.audit import AuditReport, audit
 from fieldfare.shared.audit.opening import Trust
@@ -84,6 +84,7 @@ class Recorder:
     present: list[str] = field(default_factory=list)
     state: TrainingState | None = None
     last: LastSum = NO_LAST_SUM
+    statements: list[bytes] = field(default_factory=list)  # the commitments of the newest request
     head: bytes = b""
     cosignatures: dict[str, bytes] = field(default_factory=dict)
     cosigned: int = 0  # size of the log at the last head
@@ -176,28 +177,35 @@ class Recorder:
         is_model = kind is ReleaseKind.EVALUATION
         return parameters_to_bytes(self.state.model if is_model else self.state.parameters)
 
-    def ask(self, request: Request, silent: Sequence[str] = ()) -> dict[str, Released]:
-        """Ask everybody but those who are silent; write request and replies down."""
+    def ask(self, request: Request, silent: Sequence[str] = ()) -> dict[str, OpenedVector]:
+        """Ask everybody, and all but those who are silent to open; write down what they say."""
         envelope = self.signed(request)
         self._put(LeafKind.REQUEST, envelope)
+        names = [named.institution for named in request.participants]
+        vectors, commitments = dict[str, bytes](), dict[str, bytes]()
+        for name in names:
+            found = self.bench.custodian(name).release(
+                envelope, self.parameters(request.kind), self.last
+            )
+            assert isinstance(found, Committed), found
+            self._put(LeafKind.COMMITMENT, found.commitment)
+            vectors[name], commitments[name] = found.vector, found.commitment
+        self.statements = list(commitments.values())
         answers = {}
-        for named in request.participants:
-            name = named.institution
+        for name in names:
             if name not in silent:
-                found = self.bench.custodian(name).release(
-                    envelope, self.parameters(request.kind), self.last
-                )
-                assert isinstance(found, Released), found
-                answers[name] = found
-        for found in answers.values():
-            self._put(LeafKind.REPLY, found.reply)
+                reply = _bytes(self.bench.custodian(name).reveal(envelope, self.statements))
+                answers[name] = OpenedVector(reply, vectors[name], commitments[name])
+        for answer in answers.values():
+            self._put(LeafKind.REPLY, answer.reply)
         return answers
 
-    def add_up(self, request: Request, answers: Mapping[str, Released]) -> None:
+    def add_up(self, request: Request, answers: Mapping[str, OpenedVector]) -> None:
         """Write the sum down, and the step that it leads to."""
         terms, study = self.bench.plan.terms(request.kind), self.bench.study
         vectors = [answer.vector for answer in answers.values()]
-        total = add_words(vectors, terms.word_bits, terms.vectors.entries)
+        seeds = [answer.seed for answer in answers.values()]
+        total = add_words(vectors, terms.word_bits, terms.vectors.entries, seeds)
         for answer in answers.values():
             self.blobs[bytes_hash(answer.vector)] = answer.vector
         self.leaves.append(
@@ -213,11 +221,15 @@ class Recorder:
             metrics = read_metrics(self.bench.plan, values, len(vectors), self.state.model)
             said = "" if metrics is None else rfc8785.dumps(metrics).decode()
             self.leaves.append(MetricsRecord(metrics=said).leaf())
+        if request.kind in {ReleaseKind.REHEARSAL, ReleaseKind.TRAINING}:
+            self.last = LastSum(
+                self.signed(request),
+                tuple(answer.reply for answer in answers.values()),
+                tuple(vectors),
+                tuple(self.statements),
+            )
         if request.kind is ReleaseKind.TRAINING:
             self.state = stepped(study, self.state, values, len(vectors))
-            self.last = LastSum(
-                self.signed(request), tuple(a.reply for a in answers.values()), tuple(vectors)
-            )
             record = ParametersRecord(step=self.state.step, parameters=state_hash(self.state))
             self.leaves.append(record.leaf())
 

@@ -57,6 +57,7 @@ NAMES: Final = ("bank-a", "bank-b", "bank-c")
 FOUR: Final = (*NAMES, "bank-d")
 EVEN: Final = {"prevalence": 0.5}  # its log-odds are zero on every machine
 H: Final = "0" * 64
+EARLIER: Final = ("knots.json", "later.json")  # in one message: written by an earlier version
 Forge = Callable[[WrittenRun], list[Leaf]]
 
 
@@ -292,8 +293,8 @@ FORGED: Final[dict[str, tuple[Callable[[], WrittenRun], dict[str, Forge]]]] = {
         centred,
         {"a step in other coordinates": changed(LeafKind.REQUEST, 2, Request, geometry=H)},
     ),
-    "knots": (knots, {"other answers": told(AnswersRecord, 0, words="AAAA")}),
-    "later": (
+    "opened-knots": (knots, {"other answers": told(AnswersRecord, 0, words="AAAA")}),
+    "opened-later": (
         later,
         {
             "a request under an older opening": with_older_opening,

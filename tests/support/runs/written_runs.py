@@ -280,9 +280,8 @@ class WrittenRun:
         self.put(Leaf(LeafKind.REQUEST, self.signed(request)))
         names = [p.institution for p in request.participants]
         sent = self._hidden(request, dict(zip(names, self._vectors(len(names)), strict=True)))
-        if self.study.aggregation.opens:
-            for name, vector in sent.items():
-                self.put(self.commitment(name, request, vector))
+        for name, vector in sent.items():
+            self.put(self.commitment(name, request, vector))
         for name, vector in sent.items():
             if name not in silent:
                 self.put(self.reply(name, request, vector))
@@ -305,8 +304,7 @@ class WrittenRun:
 
     def reply(self, name: str, asked: Request, content: bytes, **changes: object) -> Leaf:
         """Return what an institution answers, its ledger a debit further."""
-        opens, attempt = self.study.aggregation.opens, self.state.attempt
-        terms = self.state.release.terms
+        attempt, terms = self.state.attempt, self.state.release.terms
         entries, before = self.ledgers.get(name, (0, SideCosts()))
         cost, costs = terms.cost, before.plus(terms.side, terms.cost)
         self.ledgers[name] = position = (entries + int(cost > 0), costs)
@@ -317,8 +315,8 @@ class WrittenRun:
             institution=name,
             answer=named.get(name, "0" * 64),
             vector=bytes_hash(content),
-            statements=attempt.statements if opens and attempt else "",
-            seed=self.seed(name, asked).hex() if opens else "",
+            statements=attempt.statements if attempt else "",
+            seed=self.seed(name, asked).hex(),
             debit=cost,
             ledger_sequence=position[0],
             ledger_head=bytes_hash(f"{name} {position}".encode()),
@@ -348,9 +346,7 @@ class WrittenRun:
         return [encode(vector, bits) for vector in [*words, rest]]
 
     def _hidden(self, asked: Request, vectors: Mapping[str, bytes]) -> dict[str, bytes]:
-        """Hide vectors by their seeds, where the study opens them later."""
-        if not self.study.aggregation.opens:
-            return dict(vectors)
+        """Hide vectors by their seeds."""
         terms = self.state.release.terms
         bits, entries = terms.word_bits, terms.vectors.entries
         return {

@@ -28,7 +28,7 @@ purpose = "tests"
 records = {unit = "customer", label = "reported", units = 600, prevalence = 0.1}
 training = {steps = 3}
 privacy = {epsilon = 0.5, delta = 1e-5, collusion_tolerance = 1}
-aggregation = {minimum_institutions = 3, opening = "off", participants = "any"}
+aggregation = {minimum_institutions = 3, participants = "any"}
 [[features]]
 name = "amount"
 kind = "numeric"

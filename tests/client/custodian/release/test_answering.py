@@ -119,9 +119,9 @@ def test_a_run_is_opened_and_agreed_on_in_frames(bench: Bench) -> None:
 
 def test_release_frames_what_the_door_let_out(bench: Bench) -> None:
     run = bench.open_run()
-    found = ask(bench, "Release", release(bench, run)).released
-    released = run.answer("bank-b", run.request())
-    assert (found.reply, found.vector) == (released.reply, released.vector)
+    found = ask(bench, "Release", release(bench, run)).committed
+    committed = run.commit("bank-b", run.request())
+    assert (found.commitment, found.vector) == (committed.commitment, committed.vector)
 
 
 def test_the_last_sum_is_framed_with_what_follows_from_it(bench: Bench) -> None:
@@ -133,11 +133,13 @@ def test_the_last_sum_is_framed_with_what_follows_from_it(bench: Bench) -> None:
         last_request=last.request,
         last_replies=last.replies,
         last_vectors=last.vectors[:-1],
+        last_statements=last.statements,
     )
     refused = Refusal(RefusalCode.NOT_RECOMPUTED).to_bytes()
     assert ask(bench, "Release", asked).refusal == refused
     asked.last_vectors.append(last.vectors[-1])
-    assert ask(bench, "Release", asked).released.reply == run.answer("bank-b", request).reply
+    found = ask(bench, "Release", asked).committed
+    assert found.commitment == run.commit("bank-b", request).commitment
 
 
 def test_a_head_is_cosigned_and_a_model_taken_in_frames(bench: Bench) -> None:

@@ -11,16 +11,18 @@ from tests.support.federations.bench import (
     STEPS,
     Bench,
     MakeBench,
+    OpenedVector,
+    Poison,
     Run,
     make_study,
     make_sums,
+    seeds_in,
 )
 from tests.support.runs.grouped import grouped_study, grouped_sums
 
 from fieldfare.client.custodian.recomputation import recomputed_model
 from fieldfare.client.ledger.run_states import PROGRESS_STATE
 from fieldfare.client.sums.study_sums import StudySums
-from fieldfare.client.wire.frames import Released
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import LedgerError, RefusalCode
 from fieldfare.shared.evaluation.score_table import prevalence_log_odds
@@ -28,6 +30,7 @@ from fieldfare.shared.models import model_for
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import (
     NO_LAST_SUM,
+    Commitment,
     LastSum,
     Refusal,
     ReleaseKind,
@@ -36,6 +39,7 @@ from fieldfare.shared.protocol.messages import (
     open_envelope,
     parameters_to_bytes,
     sign_envelope,
+    statements_hash,
 )
 from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.run.optimizer import TrainingState
@@ -117,7 +121,7 @@ def test_a_start_that_another_machine_rounded_is_answered_and_followed(
     run = bench.open_run()
     run.states[0] = TrainingState.start(model_for(bench.study).initial(log_odds))
     for kind, step in PLACES:
-        run.answer(NAME, run.request(kind, step))
+        run.everybody(run.request(kind, step))
     again = initial_state(bench.study).parameters
     content = parameters_to_bytes(again)
     other = run.request(attempt=1, parameters=content)
@@ -232,12 +236,19 @@ def test_no_step_can_be_left_out(kind: ReleaseKind, step: int, bench: Bench) -> 
 # -- sums that are none ------------------------------------------------------------------------
 
 
-def resigned(run: Run, envelope: bytes, name: str, signer: str, **changes: object) -> bytes:
-    """A reply, changed, in somebody's name and with somebody's key."""
+def resigned(
+    run: Run,
+    envelope: bytes,
+    name: str,
+    signer: str,
+    body: type[Commitment | Reply] = Reply,
+    **changes: object,
+) -> bytes:
+    """A reply or a commitment, changed, in somebody's name and with somebody's key."""
     party = run.bench.party(name)
-    reply = open_envelope(envelope, Reply, party.roster, party.protection).body
+    found = open_envelope(envelope, body, party.roster, party.protection).body
     return sign_envelope(
-        reply.model_copy(update=changes), name, run.bench.federation.identities.signers[signer]
+        found.model_copy(update=changes), name, run.bench.federation.identities.signers[signer]
     )
 
 
@@ -265,19 +276,14 @@ def of_rehearsal(run: Run, last: LastSum) -> LastSum:
     request = other.request(REHEARSAL)
     answers = [other.answer(name, request) for name in NAMES]
     body = request.model_copy(update={"run": run.federation.run})
-    return LastSum(
-        run.bench.sign(body), tuple(a.reply for a in answers), tuple(a.vector for a in answers)
-    )
+    return run.as_last(body, answers)
 
 
 def without_itself(run: Run, last: LastSum) -> LastSum:
     """Three others sign whatever the coordinator likes: no word of the victim's is in it."""
     others = [name for name in NAMES if name != NAME]
     request = run.request(names=others, attempt=1)
-    answers = [run.answer(name, request) for name in others]
-    return LastSum(
-        run.bench.sign(request), tuple(a.reply for a in answers), tuple(a.vector for a in answers)
-    )
+    return run.as_last(request, [run.answer(name, request) for name in others])
 
 
 def of_two_attempts(run: Run, last: LastSum) -> LastSum:
@@ -288,27 +294,37 @@ def of_two_attempts(run: Run, last: LastSum) -> LastSum:
         last,
         replies=put(last.replies, at, answer.reply),
         vectors=put(last.vectors, at, answer.vector),
+        statements=put(last.statements, at, answer.commitment),
     )
 
 
 def replayed(run: Run, last: LastSum, **changes: object) -> LastSum:
     """A request that binds something else, and everybody else's signature under it: collusion."""
     request = run.answered[0].model_copy(update=changes)
+    hashed = request.hash
+    statements = tuple(
+        one if name == NAME else resigned(run, one, name, name, Commitment, request=hashed)
+        for name, one in zip(NAMES, last.statements, strict=True)
+    )
+    listed = statements_hash(statements)
     replies = tuple(
-        envelope if name == NAME else resigned(run, envelope, name, name, request=request.hash)
+        envelope
+        if name == NAME
+        else resigned(run, envelope, name, name, request=hashed, statements=listed)
         for name, envelope in zip(NAMES, last.replies, strict=True)
     )
-    return LastSum(run.bench.sign(request), replies, last.vectors)
+    return LastSum(run.bench.sign(request), replies, last.vectors, statements)
 
 
 def poisoned(run: Run, last: LastSum) -> LastSum:
-    """A member that colludes signs a vector that takes the sum out of range."""
-    bits = run.bench.plan.training.word_bits
-    words = np.frombuffer(last.vectors[3], dtype=bits.dtype).copy()
-    words[0] = bits.dtype.type((int(words[0]) + (1 << (bits.value - 2))) % (1 << bits.value))
-    vector = words.tobytes()
-    reply = resigned(run, last.replies[3], "bank-d", "bank-d", vector=bytes_hash(vector))
-    return replace(last, replies=put(last.replies, 3, reply), vectors=put(last.vectors, 3, vector))
+    """A member signs a vector that takes the sum of another attempt out of range."""
+    del last
+    door, bits = run.bench.custodian("bank-d")._door, run.bench.plan.training.word_bits
+    honest, door._noise = door._noise, Poison(door._noise, 1 << (bits.value - 2))
+    try:
+        return run.everybody(run.request(attempt=1))
+    finally:
+        door._noise = honest
 
 
 def short(run: Run, last: LastSum) -> LastSum:
@@ -431,7 +447,7 @@ def test_a_sum_that_is_none_leads_nowhere(
         forbid_records(patch)
         assert run.ask(NAME, request, last=last) == NOT_RECOMPUTED
     assert bench.ledger(NAME).position() == before
-    assert isinstance(run.ask(NAME, request, last=honest), Released)
+    assert isinstance(run.ask(NAME, request, last=honest), OpenedVector)
 
 
 def test_the_sum_of_another_step_leads_nowhere(bench: Bench) -> None:
@@ -447,7 +463,8 @@ def test_an_invented_sum_gives_no_parameters_of_ones_choice(bench: Bench) -> Non
     run.request(step=1)
     changed = np.frombuffer(run.last(1).vectors[1], dtype=bench.plan.training.word_bits.dtype) + 1
     forged = replace(run.last(1), vectors=put(run.last(1).vectors, 1, changed.tobytes()))
-    state = replay_step(bench.study, run.state(0), bench.plan.training, forged.vectors)
+    seeds = seeds_in(forged)
+    state = replay_step(bench.study, run.state(0), bench.plan.training, forged.vectors, seeds)
     content = parameters_to_bytes(state.parameters)
     assert run.ask(NAME, run.request(step=1, parameters=content), content, forged) == NOT_RECOMPUTED
 

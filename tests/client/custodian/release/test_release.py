@@ -17,6 +17,7 @@ from tests.support.federations.bench import (
     STEPS,
     Bench,
     MakeBench,
+    OpenedVector,
     Run,
     make_study,
     make_sums,
@@ -24,7 +25,7 @@ from tests.support.federations.bench import (
 
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.ledger.ledger import Ledger
-from fieldfare.client.wire.frames import Released
+from fieldfare.client.wire.frames import Committed
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import RefusalCode
 from fieldfare.shared.models import UnitSums
@@ -34,7 +35,9 @@ from fieldfare.shared.privacy.samplers import ExactNoise, NoiseSource
 from fieldfare.shared.protocol.messages import NO_LAST_SUM, Refusal, ReleaseKind, Reply
 from fieldfare.shared.protocol.plan import PICOMU2, ReleaseTerms
 from fieldfare.shared.protocol.roster import COORDINATOR
-from fieldfare.shared.ring import add, centre, decode, to_ring
+from fieldfare.shared.ring import Word, add, centre, to_ring
+from fieldfare.shared.run.replay import add_words
+from fieldfare.shared.study.study import UNPAID_ATTEMPTS
 from fieldfare.simulations.federation.federation import LocalFederation, noise_source
 
 NAME: Final = "bank-b"
@@ -98,14 +101,19 @@ def watch(bench: Bench, name: str = NAME) -> Watched:
     return watched
 
 
-def decoded(vectors: list[bytes], terms: ReleaseTerms) -> NDArray[np.int64]:
-    total = np.zeros(terms.vectors.entries, dtype=np.uint64)
-    for vector in vectors:
-        total = add(total, decode(vector, terms.word_bits, len(total)), terms.word_bits)
-    return centre(total, terms.word_bits)
+def decoded(answers: list[OpenedVector], terms: ReleaseTerms) -> NDArray[np.int64]:
+    vectors, seeds = [one.vector for one in answers], [one.seed for one in answers]
+    return centre(
+        add_words(vectors, terms.word_bits, terms.vectors.entries, seeds), terms.word_bits
+    )
 
 
-def opened(run: Run, answer: Released) -> Reply:
+def masked(answer: OpenedVector, terms: ReleaseTerms) -> Word:
+    """What is under the seed: a masked vector."""
+    return add_words([answer.vector], terms.word_bits, terms.vectors.entries, [answer.seed])
+
+
+def opened(run: Run, answer: OpenedVector) -> Reply:
     party = run.bench.party("bank-a")
     return party.from_member(answer.reply, Reply, NAME).body
 
@@ -136,11 +144,11 @@ def test_everybodys_vectors_sum_to_the_units_and_everybodys_noise(
 ) -> None:
     watched = [watch(bench, name) for name in NAMES]
     run, terms = bench.open_run(), bench.plan.terms(kind)
-    vectors = [run.answer(name, run.request(kind, step)).vector for name in NAMES]
+    answers = [run.answer(name, run.request(kind, step)) for name in NAMES]
     parameters = np.frombuffer(run.parameters(kind, step))
     exact = sum(part.vector(kind, parameters) for part in bench.sums.values())
     noise = sum(source.drawn[-1] for source in watched)
-    assert (decoded(vectors, terms) == exact + noise).all()
+    assert (decoded(answers, terms) == exact + noise).all()
 
 
 def test_the_noise_of_a_refused_request_is_thrown_away(bench: Bench) -> None:
@@ -152,11 +160,11 @@ def test_the_noise_of_a_refused_request_is_thrown_away(bench: Bench) -> None:
     old = run.parameters(TRAINING, 0)
     refused = run.ask(NAME, run.request(step=1, parameters=old), old)
     assert refused == Refusal(RefusalCode.NOT_RECOMPUTED)
-    vectors = [run.answer(name, run.request(step=1, attempt=1)).vector for name in NAMES]
+    answers = [run.answer(name, run.request(step=1, attempt=1)) for name in NAMES]
     parameters = np.frombuffer(run.parameters(TRAINING, 1))
     exact = sum(part.vector(TRAINING, parameters) for part in bench.sums.values())
     noise = sum(source.drawn[-1] for source in watched.values())
-    assert (decoded(vectors, terms) == exact + noise).all()
+    assert (decoded(answers, terms) == exact + noise).all()
     own = watched[NAME]
     draws = len(own.drawn)  # the one between is in no sum; where it had not begun, it is not made
     assert draws == len({drawn.tobytes() for drawn in own.drawn})
@@ -207,16 +215,16 @@ def test_in_local_mode_vectors_sum_to_everybodys_changes(make_bench: MakeBench) 
     bench = make_bench(LOCAL)
     watched = {name: watch(bench, name) for name in NAMES}
     run, terms = bench.open_run(), bench.plan.training
-    vectors = [run.answer(name, run.request()).vector for name in NAMES]
+    answers = [run.answer(name, run.request()) for name in NAMES]
     parameters = np.frombuffer(run.parameters(TRAINING, 0))
     changes = [
         bench.sums[name].local_change(parameters, source.drawn, len(NAMES))
         for name, source in watched.items()
     ]
-    assert (decoded(vectors, terms) == sum(changes)).all()
-    for source, vector, change in zip(watched.values(), vectors, changes, strict=True):
+    assert (decoded(answers, terms) == sum(changes)).all()
+    for source, answer, change in zip(watched.values(), answers, changes, strict=True):
         assert source.used == ["noise", "sum"] * 4
-        assert decode(vector, terms.word_bits, len(change)).tolist() != change.tolist()  # masked
+        assert masked(answer, terms).tolist() != to_ring(change, terms.word_bits).tolist()
 
 
 @pytest.mark.parametrize("names", [NAMES, NAMES[:3]])
@@ -248,14 +256,14 @@ def test_in_simulations_vectors_are_sum_and_noise_without_masks(tmp_path: Path) 
         study, sums, Protection.SIMULATED, seed=9, directory=tmp_path
     ) as federation:
         run, terms = Bench(federation, sums).open_run(), federation.plan.training
-        vector = run.answer(NAME, run.request()).vector
+        answer = run.answer(NAME, run.request())
     source = noise_source(Protection.SIMULATED, seed=9, stream=1)
     noise = source.sample(terms.vectors.entries, terms.share(4, 1))
     exact = sums[NAME].vector(TRAINING, np.frombuffer(run.bench.parameters()))
     expected = add(
         to_ring(exact, terms.word_bits), to_ring(noise, terms.word_bits), terms.word_bits
     )
-    assert (decode(vector, terms.word_bits, len(expected)) == expected).all()
+    assert (masked(answer, terms) == expected).all()
 
 
 # -- in order, and once ------------------------------------------------------------------------
@@ -272,7 +280,7 @@ REFUSED: Final[dict[RefusalCode, Callable[[Run], Any]]] = {
     RefusalCode.REPLAY_CHANGED: lambda run: run.request(names=NAMES[:3]),
     RefusalCode.STEP_CLOSED: lambda run: run.request(step=0, attempt=1),
     RefusalCode.ATTEMPT_CLOSED: lambda run: run.request(step=1, attempt=0),
-    RefusalCode.TOO_MANY_ATTEMPTS: lambda run: run.request(step=2, attempt=3),
+    RefusalCode.TOO_MANY_ATTEMPTS: lambda run: run.request(step=2, attempt=UNPAID_ATTEMPTS),
     RefusalCode.WRONG_TERMS: lambda run: run.request(step=2, sigma=1.0),
     RefusalCode.NOT_IN_PLAN: lambda run: run.request(step=STEPS),
     RefusalCode.NOT_RECOMPUTED: lambda run: run.request(
@@ -350,7 +358,7 @@ def test_the_same_request_from_many_threads_is_answered_once(bench: Bench) -> No
     request = run.request()
     answers = at_once([partial(run.ask, NAME, request)] * 6)
     assert len(set(answers)) == 1
-    assert isinstance(answers[0], Released)
+    assert isinstance(answers[0], OpenedVector)
     assert sorted(watched.used) == ["noise", "sum"]  # each beside the other
     assert bench.ledger(NAME).spent() == bench.plan.training.cost
 
@@ -360,7 +368,7 @@ def test_different_requests_for_one_place_get_one_answer_between_them(bench: Ben
     circles = (NAMES, NAMES[:3], NAMES[1:], ("bank-a", "bank-b", "bank-d"))
     requests = [run.request(names=names) for names in circles]
     answers = at_once([partial(run.ask, NAME, request) for request in requests])
-    assert sum(isinstance(answer, Released) for answer in answers) == 1
+    assert sum(isinstance(answer, OpenedVector) for answer in answers) == 1
     refused = [answer for answer in answers if isinstance(answer, Refusal)]
     assert set(refused) == {Refusal(RefusalCode.REPLAY_CHANGED)}
     assert bench.ledger(NAME).spent() == bench.plan.training.cost
@@ -386,7 +394,11 @@ def test_two_custodians_over_one_ledger_answer_one_request_once(bench: Bench) ->
             custodians = [bench.custodian(NAME), twin] * 2
             answers = at_once([partial(c.release, envelope, content, last) for c in custodians])
             assert len(set(answers)) == 1
-            assert isinstance(answers[0], Released)
+            assert isinstance(answers[0], Committed)
+            statements = list(run.everybody(request).statements)
+            answers = at_once([partial(c.reveal, envelope, statements) for c in custodians])
+            assert len(set(answers)) == 1
+            assert isinstance(answers[0], bytes)
         assert ledger.spent() == STEPS * bench.plan.training.cost
         ledger.verify()
 
@@ -396,9 +408,9 @@ def test_two_custodians_over_one_ledger_answer_one_request_once(bench: Bench) ->
 
 def test_a_rehearsal_reads_no_records_draws_no_noise_and_costs_nothing(bench: Bench) -> None:
     watched, run = watch(bench), bench.open_run()
-    vectors = [run.answer(name, run.request(REHEARSAL)).vector for name in NAMES]
-    assert not decoded(vectors, bench.plan.rehearsal).any()
-    assert decoded(vectors[1:], bench.plan.rehearsal).all()
+    answers = [run.answer(name, run.request(REHEARSAL)) for name in NAMES]
+    assert not decoded(answers, bench.plan.rehearsal).any()
+    assert decoded(answers[1:], bench.plan.rehearsal).all()
     assert watched.used == []
     assert bench.ledger(NAME).position().sequence == 0
 
@@ -408,11 +420,8 @@ def test_rehearsals_may_be_repeated_and_changed_and_share_no_mask(bench: Bench) 
     first = run.answer(NAME, run.request(REHEARSAL))
     assert run.answer(NAME, run.request(REHEARSAL)).vector == first.vector
     second = run.answer(NAME, run.request(REHEARSAL, attempt=1))
-    third = run.answer(NAME, run.request(REHEARSAL, names=NAMES[:3]))
-    words = [
-        decode(answer.vector, bench.plan.training.word_bits, bench.plan.training.vectors.entries)
-        for answer in (first, second, third)
-    ]
+    third = run.answer(NAME, run.request(REHEARSAL, attempt=2, names=NAMES[:3]))
+    words = [masked(answer, bench.plan.rehearsal) for answer in (first, second, third)]
     assert (words[0] != words[1]).all()
     assert (words[0] != words[2]).all()
 
@@ -446,9 +455,9 @@ def test_a_step_that_is_left_out_moves_the_keys_on_all_the_same(bench: Bench) ->
     run = bench.open_run()
     for name in NAMES[:2]:
         run.answer(name, run.request(step=0))
-    vectors = [run.answer(name, run.request(step=2)).vector for name in NAMES]
+    answers = [run.answer(name, run.request(step=2)) for name in NAMES]
     terms = bench.plan.training
-    assert np.abs(decoded(vectors, terms)).max() * terms.gamma < terms.largest_entry
+    assert np.abs(decoded(answers, terms)).max() * terms.gamma < terms.largest_entry
 
 
 def test_the_door_shows_nothing_it_holds(bench: Bench) -> None:

@@ -7,8 +7,8 @@ from typing import Any, Final
 import numpy as np
 import pytest
 from flwr.app import Message
-from tests.server.run.openings.test_opened_rounds import assert_audited, losing, opened
-from tests.support.federations.settings import BANKS, Book, MakeSetting, Setting
+from tests.server.run.openings.test_opened_rounds import assert_audited, opened
+from tests.support.federations.settings import BANKS, Book, MakeSetting, Setting, to_bank
 
 from fieldfare.server.run.blame import UNKNOWN
 from fieldfare.server.store.rows import RunStatus
@@ -116,7 +116,7 @@ def test_a_coordinator_that_dies_asks_again(book: Book, after: int) -> None:
 
 def test_who_publishes_nothing_is_said_to_and_may_do_so_later(book: Book) -> None:
     """It is the coordinator's word, and no proof: so the next try asks those who are missing."""
-    found = failure(book, losing("publish", SILENT))
+    found = failure(book, to_bank(SILENT, call="publish"))
     assert found.startswith(f"{NAMED}; {SILENT} published no keys; not checked for want of these")
     assert blamed(book).named == {LIAR: Lie.MASKS, SILENT: Lie.SILENT}
     assert failure(book).startswith(f"{NAMED}; no budget")
@@ -185,7 +185,7 @@ def test_nobody_is_silent_who_was_not_asked(make_setting: MakeSetting, tmp_path:
     setting = make_setting(opened("any"), Protection.EXACT)
     let_lie(setting, LIAR)
     book = Book.begin(setting, tmp_path / "runs.sqlite")
-    assert failure(book, losing("release", SILENT)).startswith(UNKNOWN)
+    assert failure(book, to_bank(SILENT, call="release")).startswith(UNKNOWN)
     assert assert_audited(book).blame is None
 
 
@@ -195,11 +195,3 @@ def test_nobody_is_silent_of_vectors_that_do_not_travel(
     monkeypatch.setattr(plan, "MOST_WORDS", 1)
     assert failure(book).startswith(UNKNOWN)
     assert assert_audited(book).blame is None
-
-
-def test_with_the_opening_off_nobody_is_named(make_setting: MakeSetting, tmp_path: Path) -> None:
-    setting = make_setting(protection=Protection.EXACT)
-    let_lie(setting, LIAR)
-    book = Book.begin(setting, tmp_path / "off.sqlite")
-    assert failure(book) == f"{UNKNOWN}; no budget was spent; start another run"
-    assert kinds(book)[-1] is LeafKind.SUM

@@ -13,6 +13,7 @@ from tests.support.federations.settings import (
     Setting,
     collect,
     make_study,
+    to_bank,
 )
 
 from fieldfare.client.ledger.run_states import HEAD_STATE, LEDGER_STATE
@@ -35,7 +36,6 @@ from fieldfare.shared.run.replay import initial_state
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.transcript.heads import CosignedHead, ShownLog
 from fieldfare.shared.transcript.leaves import Leaf, LeafKind, tree_head
-from fieldfare.simulations.federation.federation import FIRST_NODE
 
 TRAINING: Final = ReleaseKind.TRAINING
 EXACT: Final = Protection.EXACT
@@ -43,23 +43,8 @@ LAST: Final = BANKS[-1]
 
 
 def opened(participants: str = "fixed", **changes: Any) -> Study:
-    aggregation = {"opening": "on", "participants": participants, "deadline_seconds": 2.0}
+    aggregation = {"participants": participants, "deadline_seconds": 2.0}
     return make_study(aggregation=aggregation | changes)
-
-
-def losing(call: str, name: str, *, after: int = 0, times: int = 10**9) -> Callable[..., bool]:
-    """Lose messages of one call to one bank, from the `after`-th on, so often."""
-    node, seen = FIRST_NODE + BANKS.index(name), 0
-
-    def lost(message: Message) -> bool:
-        nonlocal seen
-        metadata = message.metadata
-        if (metadata.dst_node_id, metadata.message_type) != (node, f"query.{call}"):
-            return False
-        seen += 1
-        return after < seen <= after + times
-
-    return lost
 
 
 def open_sums(setting: Setting, lose: Callable[..., bool] | None = None) -> SecureSums:
@@ -80,9 +65,7 @@ def debits(*payers: str, each: int = 1) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("protection", Protection)
-def test_a_sum_in_two_messages_costs_as_much_as_in_one(
-    make_setting: MakeSetting, protection: Protection
-) -> None:
+def test_a_sum_costs_everybody_one_debit(make_setting: MakeSetting, protection: Protection) -> None:
     setting = make_setting(opened(), protection)
     total = first_sum(setting, open_sums(setting))
     assert total.participants == BANKS
@@ -92,7 +75,7 @@ def test_a_sum_in_two_messages_costs_as_much_as_in_one(
 
 def test_who_is_missing_before_the_list_costs_nobody_anything(make_setting: MakeSetting) -> None:
     setting = make_setting(opened("any"), EXACT)
-    total = first_sum(setting, open_sums(setting, losing("release", LAST)))
+    total = first_sum(setting, open_sums(setting, to_bank(LAST, call="release")))
     assert (total.attempt, total.participants) == (1, BANKS[:-1])
     assert setting.debits() == debits(*BANKS[:-1])
 
@@ -103,7 +86,7 @@ def test_where_participants_are_fixed_the_run_waits_and_can_go_on(
     setting = make_setting(opened(), EXACT)
     book = Book.begin(setting, tmp_path / "runs.sqlite")
     with pytest.raises(RunError, match=rf"as the study fixes them.*{LAST}.*resume the run"):
-        book.carry_on(losing("release", LAST, after=2))
+        book.carry_on(to_bank(LAST, after=2))
     paid = setting.debits()
     assert paid == debits(*BANKS, each=1)  # of the step that everybody answered
     book.carry_on()
@@ -114,14 +97,14 @@ def test_where_participants_are_fixed_the_run_waits_and_can_go_on(
 
 def test_a_lost_list_is_sent_again_and_nothing_is_paid_twice(make_setting: MakeSetting) -> None:
     setting = make_setting(opened(), EXACT)
-    total = first_sum(setting, open_sums(setting, losing("reveal", "bank-b", times=2)))
+    total = first_sum(setting, open_sums(setting, to_bank("bank-b", call="reveal", times=2)))
     assert (total.attempt, total.participants) == (0, BANKS)
     assert setting.debits() == debits(*BANKS)
 
 
 def test_who_does_not_open_costs_the_rest_one_debit(make_setting: MakeSetting) -> None:
     setting = make_setting(opened("any"), EXACT)
-    total = first_sum(setting, open_sums(setting, losing("reveal", LAST)))
+    total = first_sum(setting, open_sums(setting, to_bank(LAST, call="reveal")))
     assert (total.attempt, total.participants) == (1, BANKS[:-1])
     assert setting.debits() == debits(*BANKS[:-1], each=2)
 
@@ -134,7 +117,7 @@ def test_where_participants_are_fixed_the_same_ones_are_asked_again(
     seconds = setting.federation.study.aggregation.deadline_seconds
     sends = attempts * 4  # to one bank in one attempt, more or less
     del seconds
-    total = first_sum(setting, open_sums(setting, losing("reveal", LAST, times=sends)))
+    total = first_sum(setting, open_sums(setting, to_bank(LAST, call="reveal", times=sends)))
     assert (total.attempt, total.participants) == (1, BANKS)
     assert setting.debits()[BANKS[0]] == 2
 
@@ -169,7 +152,7 @@ def test_a_run_that_fewer_open_anew_goes_on_as_it_began(
     setting = make_setting(opened("any"), EXACT)
     words = setting.federation.plan.training.vectors.entries * len(BANKS)
     monkeypatch.setattr("fieldfare.shared.protocol.plan.MOST_WORDS", words - 1)
-    sums = reopening(setting, losing("release", LAST))
+    sums = reopening(setting, to_bank(LAST, call="release"))
     walk = setting.walk(sums)
     walk.step()
     setting.federation.custodians["bank-b"]._held.erase(setting.federation.study.id)
@@ -196,7 +179,7 @@ def test_who_paid_for_an_attempt_objects_to_a_log_in_which_it_was_free(
     """Without its last commitment, an attempt that three had paid for counted for nothing."""
     setting = make_setting(opened("any"), EXACT)
     book = Book.begin(setting, tmp_path / "runs.sqlite")
-    book.carry_on(losing("reveal", LAST, after=1))  # from the first step on
+    book.carry_on(to_bank(LAST, call="reveal", after=1))  # from the first step on
     with run_store(book.path) as store:
         leaves = store.leaves(book.run)
     replies = [at for at, leaf in enumerate(leaves) if leaf.kind is LeafKind.REPLY]
@@ -278,7 +261,7 @@ def test_who_is_silent_when_an_opened_list_is_asked_for_again_is_said_to_have_co
         book.carry_on(killed)
     assert setting.debits() == debits(BANKS[0])
     with pytest.raises(RunError, match=rf"{LAST}.*some have paid for this step; resume"):
-        book.carry_on(losing("release", LAST))
+        book.carry_on(to_bank(LAST, call="release"))
     with run_store(book.path) as store:
         assert store.losses(book.run)[LAST].debited == 1
     book.carry_on()

@@ -9,9 +9,7 @@ from tests.support.federations.settings import MakeSetting, make_study
 from fieldfare.shared.privacy.protection import Protection
 
 
-@pytest.fixture(params=["off", "on"])
-def coordinator(
-    tmp_path: Path, make_setting: MakeSetting, request: pytest.FixtureRequest
-) -> Coordinator:
-    study = make_study(aggregation={"deadline_seconds": 2.0, "opening": request.param})
+@pytest.fixture
+def coordinator(tmp_path: Path, make_setting: MakeSetting) -> Coordinator:
+    study = make_study(aggregation={"deadline_seconds": 2.0})
     return Coordinator(tmp_path, make_setting(study, Protection.EXACT))

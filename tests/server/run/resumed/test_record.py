@@ -47,7 +47,7 @@ def test_a_simulation_keeps_its_run_in_a_list_and_nobody_stops_it(setting: Setti
     kinds = [leaf.kind.value for leaf in record.leaves]
     opened = [*["approval"] * len(BANKS), *["hello"] * len(BANKS), "opening"]
     assert kinds[: 2 * len(BANKS) + 1] == opened
-    released = ["request", *["reply"] * len(BANKS), "sum"]
+    released = ["request", *["commitment"] * len(BANKS), *["reply"] * len(BANKS), "sum"]
     assert kinds[3 * len(BANKS) + 1 :] == [
         *released,
         *[*released, "parameters"] * study.training.steps,
