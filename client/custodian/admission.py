@@ -10,14 +10,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldfare.client.custodian.ports import DebitLimits
+from fieldfare.client.ledger.budget import Debit, Portion
+from fieldfare.client.ledger.pending import NO_SPLIT, Split
 from fieldfare.shared.errors import PolicyRefusal, ProtocolError, RefusalCode
+from fieldfare.shared.privacy.sides import Side
 from fieldfare.shared.protocol.messages import (
     ReleaseKind,
     Request,
     parameters_from_bytes,
     parameters_hash,
 )
-from fieldfare.shared.protocol.plan import PARAMETER_LIMIT, ReleaseTerms
+from fieldfare.shared.protocol.plan import PARAMETER_LIMIT, SIDES, ReleaseTerms
 from fieldfare.shared.queries.questions import QuestionGroup
 from fieldfare.shared.run.kinds.questions import questions_in as bound_questions
 from fieldfare.shared.run.mismatch import MismatchError
@@ -69,6 +73,37 @@ class ApprovedRun(AgreedRun):
     def shown_geometry(self, request: Request, terms: ReleaseTerms, content: bytes) -> bytes:
         """Return the coordinates that came behind a step's parameters; nothing where none came."""
         return content[8 * terms.parameter_entries :] if request.geometry else b""
+
+    def debit(self, request: Request, cost: int) -> Debit:
+        """Return what the answer to a request costs, as the ledger keeps it."""
+        return Debit(
+            study=request.study,
+            run=request.run,
+            step=request.step,
+            attempt=request.attempt,
+            kind=request.kind.value,
+            request=request.hash,
+            cost=cost,
+            side=SIDES[request.kind],
+        )
+
+    def limits(self, request: Request, split: Split) -> DebitLimits:
+        """Return what binds a debit: later questions may spend what they were allowed only."""
+        plan, aggregation = self.plan, self.plan.study.aggregation
+        names = tuple(named.institution for named in request.participants)
+        found: DebitLimits = {
+            "study_limit": plan.study_limit,
+            "max_attempts": aggregation.attempts,
+            "max_tries": aggregation.most_tries,
+            "portion": None,
+            "participants": names if aggregation.fixed else (),
+            "split": NO_SPLIT if SIDES[request.kind] is Side.ALL else split,
+        }
+        later = plan.allowance
+        if later.steps and request.step >= later.first_step:
+            most = later.cost * (later.steps + later.spare)
+            found["portion"] = Portion(first_step=later.first_step, picomu2=most)
+        return found
 
 
 def check_parameters(request: Request, terms: ReleaseTerms, content: bytes) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.wire import custodian_pb2 as pb
-from fieldfare.client.wire.frames import Committed, checked_list, checked_name
+from fieldfare.client.wire.frames import checked_list, checked_name
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.protocol.messages import LastSum, Refusal
 from fieldfare.shared.transcript.heads import ShownLog
@@ -67,10 +67,8 @@ def _release(custodian: Custodian, frame: bytes) -> pb.ReleaseAnswer:
     answer = custodian.release(asked.request, asked.parameters, last)
     if isinstance(answer, Refusal):
         return pb.ReleaseAnswer(refusal=answer.to_bytes())
-    if isinstance(answer, Committed):
-        committed = pb.CommitmentAndVector(commitment=answer.commitment, vector=answer.vector)
-        return pb.ReleaseAnswer(committed=committed)
-    return pb.ReleaseAnswer(released=pb.ReplyAndVector(reply=answer.reply, vector=answer.vector))
+    committed = pb.CommitmentAndVector(commitment=answer.commitment, vector=answer.vector)
+    return pb.ReleaseAnswer(committed=committed)
 
 
 def _reveal(custodian: Custodian, frame: bytes) -> pb.RevealAnswer:

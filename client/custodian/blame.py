@@ -17,8 +17,8 @@ from typing import Final
 from fieldfare.client.custodian.admission import ApprovedRun
 from fieldfare.client.custodian.key_agreement import HeldKeys
 from fieldfare.client.custodian.party import Party
-from fieldfare.client.custodian.recomputation import Recomputation
-from fieldfare.client.custodian.release import Door, last_rehearsal, may_blame
+from fieldfare.client.custodian.recomputation import Recomputation, last_rehearsal, may_blame
+from fieldfare.client.custodian.release import Door
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.ledger.run_states import LEDGER_STATE
 from fieldfare.shared.canonical import claimed
@@ -91,7 +91,7 @@ class Publishing:
             raise ProtocolError("expected the rehearsal that was opened here last", _CODE)
         terms = run.plan.terms(request.kind)
         recomputation = Recomputation(self.party, self.ledger, run)
-        if not recomputation.words(asked, rehearsal, terms, run.plan.study.aggregation).any():
+        if not recomputation.words(asked, rehearsal, terms).any():
             raise PolicyRefusal(_CODE, "expected a rehearsal that failed, found masks that cancel")
         keys, offers = held.private(request.study, request.run, request.opening)
         x25519, mlkem768 = keys.private
@@ -120,7 +120,7 @@ class Publishing:
         run.admit(request)
         if not may_blame(self.party, run):
             raise PolicyRefusal(
-                RefusalCode.NOT_IN_PLAN, "expected vectors that open, and that fit into one message"
+                RefusalCode.NOT_IN_PLAN, "expected vectors that fit into one message"
             )
         if request.kind is not ReleaseKind.REHEARSAL or request.n != len(run.opening.participants):
             raise PolicyRefusal(

@@ -51,7 +51,7 @@ from fieldfare.client.ledger.run_states import (
 )
 from fieldfare.client.records.encoding.id_sketch import IDS_CHANGED, IdSketch
 from fieldfare.client.sums.run_sums import RunSums
-from fieldfare.client.wire.frames import Committed, Described, Released
+from fieldfare.client.wire.frames import Committed, Described
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import (
     KeysError,
@@ -359,8 +359,8 @@ class Custodian:
 
     def release(
         self, request: bytes, parameters: bytes, last: LastSum = NO_LAST_SUM
-    ) -> Released | Committed | Refusal:
-        """Answer one signed request through the door: whole, or with a commitment to open later.
+    ) -> Committed | Refusal:
+        """Answer one signed request through the door, with a commitment to open later.
 
         Args:
             request: signed R.
@@ -560,11 +560,11 @@ class Custodian:
 
     def _release(
         self, content: bytes, parameters: bytes, last: LastSum, read: list[Request]
-    ) -> Released | Committed:
+    ) -> Committed:
         request = self._party.from_coordinator(content, Request).body
         read.append(request)
         self._decisions.requested(request)
-        return self._door.release(self._at_door(request), request, parameters, last, content)
+        return self._door.release(self._at_door(request), request, parameters, last)
 
     def _publish(self, rehearsal: LastSum) -> bytes:
         request = self._party.from_coordinator(rehearsal.request, Request)

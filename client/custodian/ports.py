@@ -18,23 +18,23 @@ nothing by itself. A person decides.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldfare.client.ledger.budget import Position
+from fieldfare.client.ledger.budget import Debit, Portion, Position
 from fieldfare.client.ledger.peers import PeerRows
+from fieldfare.client.ledger.pending import Split
 from fieldfare.shared.errors import RefusalCode
 from fieldfare.shared.geometry.geometry import Geometry
 from fieldfare.shared.protocol.delivery import Delivery
-from fieldfare.shared.protocol.messages import LastSum, Opened, ReleaseKind, Request
+from fieldfare.shared.protocol.messages import LastSum, ReleaseKind, Request
 from fieldfare.shared.protocol.plan import Plan, ReleaseTerms
 from fieldfare.shared.protocol.roster import Roster
 from fieldfare.shared.protocol.secure_sum import RunKeys
 from fieldfare.shared.queries.questions import QuestionGroup
-from fieldfare.shared.ring import Word
-from fieldfare.shared.study.study import AggregationSection, Study
+from fieldfare.shared.study.study import Study
 
 Term = str | int | float | bool
 
@@ -55,17 +55,23 @@ class SignedReply:
         return self.position.epoch, self.position.sequence
 
 
+class DebitLimits(TypedDict):
+    """What binds a debit, beside its own terms."""
+
+    study_limit: int
+    max_attempts: int
+    max_tries: int
+    portion: Portion | None
+    participants: tuple[str, ...]
+    split: Split
+
+
 class Admission(Protocol):
     """A run of an approved study, as this institution agreed to it; `admission` has the checks."""
 
     @property
     def plan(self) -> Plan:
         """What may be released, and at which price."""
-        ...
-
-    @property
-    def opened_by(self) -> int:
-        """Participants of the first opening that was answered here."""
         ...
 
     def admit(self, request: Request, content: bytes = b"") -> ReleaseTerms:
@@ -80,6 +86,14 @@ class Admission(Protocol):
 
     def shown_geometry(self, request: Request, terms: ReleaseTerms, content: bytes) -> bytes:
         """Return the coordinates that came behind a step's parameters."""
+        ...
+
+    def debit(self, request: Request, cost: int) -> Debit:
+        """Return what the answer to a request costs, as the ledger keeps it."""
+        ...
+
+    def limits(self, request: Request, split: Split) -> DebitLimits:
+        """Return what binds a debit; `split` of the records, where one side of them is read."""
         ...
 
 
@@ -135,14 +149,8 @@ class Replay(Protocol):
         """Return the coordinates that a step is taken in, if its study has any."""
         ...
 
-    def words(
-        self,
-        asked: Opened[Request],
-        last: LastSum,
-        terms: ReleaseTerms,
-        aggregation: AggregationSection,
-    ) -> Word:
-        """Add up what the participants of a request signed as their answers to it."""
+    def check_rehearsed(self, request: Request, last: LastSum) -> None:
+        """Refuse a step whose rehearsal, opened here, is not shown to have come to zeros."""
         ...
 
 

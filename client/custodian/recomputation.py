@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fieldfare.client.custodian.admission import ApprovedRun
 from fieldfare.client.custodian.party import Party
 from fieldfare.client.custodian.ports import ModelEvidence
+from fieldfare.client.ledger.kept_states import OpenedRehearsal
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.ledger.run_states import (
     EVALUATED_STATE,
@@ -22,6 +23,7 @@ from fieldfare.client.ledger.run_states import (
     GEOMETRY_STATE,
     MEASURED_STATE,
     PROGRESS_STATE,
+    REHEARSED_STATE,
 )
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import LedgerError, PolicyRefusal, ProtocolError, RefusalCode
@@ -56,7 +58,7 @@ from fieldfare.shared.run.mismatch import MismatchError
 from fieldfare.shared.run.optimizer import TrainingState
 from fieldfare.shared.run.replay import add_words, words_hash
 from fieldfare.shared.run.state import RunState
-from fieldfare.shared.study.study import AggregationSection, Study
+from fieldfare.shared.study.study import Study
 
 
 @dataclass(frozen=True)
@@ -224,21 +226,15 @@ class Recomputation:
         if (asked.study, asked.roster, asked.run, asked.step, asked.kind) != frame:
             raise ProtocolError(f"expected the request of step {step} of this run")
         terms = state.release.terms
-        words = self.words(opened, last, terms, run.plan.study.aggregation)
+        words = self.words(opened, last, terms)
         followed.append(bytes.fromhex(asked.hash + words_hash(words, terms.word_bits)))
         return state.settled(opened, words)
 
-    def words(
-        self,
-        asked: Opened[Request],
-        last: LastSum,
-        terms: ReleaseTerms,
-        aggregation: AggregationSection,
-    ) -> Word:
+    def words(self, asked: Opened[Request], last: LastSum, terms: ReleaseTerms) -> Word:
         """Add up what the participants of a request signed as their answers to it.
 
         Raises:
-            ProtocolError: not everybody's own vector and, where they open, one list of commitments.
+            ProtocolError: not everybody's own vector, and one list of commitments.
         """
         # This institution's own reply is among them, so it has checked every term of R before.
         if self.party.institution not in {p.institution for p in asked.body.participants}:
@@ -246,26 +242,45 @@ class Recomputation:
         count = len(asked.body.participants)
         if (len(last.replies), len(last.vectors)) != (count, count):
             raise ProtocolError("expected a reply and a vector of each participant")
-        if len(last.statements) != (count if aggregation.opens else 0):
+        if len(last.statements) != count:
             raise ProtocolError("expected the commitments that were opened, and no others")
-        seeds = self._check_replies(asked, last, opens=aggregation.opens)
+        seeds = self._check_replies(asked, last)
         return add_words(last.vectors, terms.word_bits, terms.vectors.entries, seeds)
 
-    def _check_replies(
-        self, opened: Opened[Request], last: LastSum, *, opens: bool
-    ) -> tuple[str, ...]:
+    def check_rehearsed(self, request: Request, last: LastSum) -> None:
+        """Check that the rehearsal that was opened here came to zeros, before records are masked.
+
+        Where it did not, a peer may have published its keys, and its masks hide nothing any more.
+
+        Raises:
+            PolicyRefusal: NOT_RECOMPUTED: it was not shown, or was of fewer participants.
+        """
+        opened = last_rehearsal(self.ledger, request)
+        if opened.opening != request.opening or not may_blame(self.party, self.run):
+            return
+        terms = self.run.plan.terms(ReleaseKind.REHEARSAL)
+        try:
+            asked = self.party.from_coordinator(last.request, Request)
+            words = self.words(asked, last, terms)
+        except ProtocolError as error:
+            raise _refused(str(error)) from None
+        joined = set(request.participants) - set(asked.body.participants)
+        if opened.reply not in last.replies or words.any() or joined:
+            raise _refused("expected the zeros of the rehearsal before this step")
+
+    def _check_replies(self, opened: Opened[Request], last: LastSum) -> tuple[str, ...]:
         """Check that each participant signed its vector as the answer to this R.
 
         Returns:
-            The seeds that open the vectors; none with the opening off.
+            The seeds that open the vectors.
 
         Raises:
             ProtocolError: somebody did not, or replies name two different lists of commitments.
         """
         named = [participant.institution for participant in opened.body.participants]
-        attempt = Attempt(opened, opened.body.hash, opens).with_commitments(
+        attempt = Attempt(opened, opened.body.hash).with_commitments(
             self.party.from_member(envelope, Commitment, name)
-            for name, envelope in zip(named if opens else (), last.statements, strict=True)
+            for name, envelope in zip(named, last.statements, strict=True)
         )
         replies = [
             self.party.from_member(envelope, Reply, name)
@@ -276,6 +291,25 @@ class Recomputation:
             if reply.body.vector != bytes_hash(vector):
                 raise ProtocolError("expected each participant's own signed vector")
         return attempt.seeds
+
+
+def last_rehearsal(ledger: Ledger, request: Request) -> OpenedRehearsal:
+    """Return what was opened last of the rehearsals of a request's run.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    kept = ledger.run_state(request.study, REHEARSED_STATE + request.run)
+    return OpenedRehearsal.from_bytes(kept)
+
+
+def may_blame(party: Party, run: ApprovedRun) -> bool:
+    """Say whether keys may be published where a run's rehearsal fails (docs/protocol.md).
+
+    What does not fit into one message nobody could check.
+    """
+    exact = party.protection is Protection.EXACT
+    return exact and carries_last_sum(run.plan, ReleaseKind.REHEARSAL, run.opened_by)
 
 
 def kept_geometry(ledger: Ledger, plan: Plan, run: str) -> Geometry | None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal, TypeVar
 
@@ -17,6 +18,27 @@ RECALL_STATE: Final = ":recall"
 DECISION_STATE: Final = ":recall-decision"
 
 T = TypeVar("T", bound="_State")
+
+
+@dataclass(frozen=True)
+class OpenedRehearsal:
+    """The rehearsal of a run that was opened here last: its attempt, opening and signed reply."""
+
+    attempt: int = -1
+    opening: str = ""
+    reply: bytes = b""
+
+    @classmethod
+    def from_bytes(cls, content: bytes | None) -> "OpenedRehearsal":
+        """Read what was kept of it; None: no rehearsal was opened."""
+        if content is None:
+            return cls()
+        attempt, opening, reply = content.split(b":", 2)
+        return cls(int(attempt), opening.decode(), reply)
+
+    def to_bytes(self) -> bytes:
+        """Return what is kept of it."""
+        return b"%d:%s:%s" % (self.attempt, self.opening.encode(), self.reply)
 
 
 def position_of(reply: Reply) -> Position:

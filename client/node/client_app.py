@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
-from fieldfare.client.wire.frames import Committed, Described, Released
+from fieldfare.client.wire.frames import Committed, Described
 from fieldfare.shared.errors import FieldfareError, ProtocolError, RunError
 from fieldfare.shared.protocol.flower_record import (
     RECORD,
@@ -61,7 +61,7 @@ class CustodianPort(Protocol):
 
     def release(
         self, request: bytes, parameters: bytes, last: LastSum = NO_LAST_SUM
-    ) -> Released | Committed | Refusal:
+    ) -> Committed | Refusal:
         """Answer a signed request."""
         ...
 
@@ -190,12 +190,10 @@ def _release(custodian: CustodianPort, content: Mapping[str, Any]) -> Content:
         tuple(list_in(content, "last_statements")),
     )
     request, parameters = bytes_of(content, "request"), bytes_of(content, "parameters")
-    released = custodian.release(request, parameters, last)
-    if isinstance(released, Refusal):
-        return _content(released)
-    if isinstance(released, Committed):
-        return {"commitment": released.commitment, "vector": released.vector}
-    return {"reply": released.reply, "vector": released.vector}
+    answer = custodian.release(request, parameters, last)
+    if isinstance(answer, Refusal):
+        return _content(answer)
+    return {"commitment": answer.commitment, "vector": answer.vector}
 
 
 def _content(answer: bytes | Refusal, name: str = REFUSAL) -> Content:

@@ -18,7 +18,6 @@ from fieldfare.client.wire.frames import (
     LARGEST_FRAME,
     Committed,
     Described,
-    Released,
     path_of,
     unix_address,
 )
@@ -106,8 +105,8 @@ class RemoteCustodian:
 
     def release(
         self, request: bytes, parameters: bytes, last: LastSum = NO_LAST_SUM
-    ) -> Released | Committed | Refusal:
-        """Return the answer to a signed request: the custodian's release, or a refusal."""
+    ) -> Committed | Refusal:
+        """Return the answer to a signed request: a commitment and its vector, or a refusal."""
         asked = pb.ReleaseRequest(
             request=request,
             parameters=parameters,
@@ -117,10 +116,8 @@ class RemoteCustodian:
             last_statements=last.statements,
         )
         answer = self._ask("Release", asked, pb.ReleaseAnswer, self._deadlines.release_seconds)
-        refusal = _refusal_in(answer)
-        if refusal is None and answer.HasField("committed"):
-            return Committed(answer.committed.commitment, answer.committed.vector)
-        return refusal or Released(answer.released.reply, answer.released.vector)
+        found = Committed(answer.committed.commitment, answer.committed.vector)
+        return _refusal_in(answer) or found
 
     def reveal(self, request: bytes, statements: Sequence[bytes]) -> bytes | Refusal:
         """Return the signed reply that opens a commitment, or a refusal."""

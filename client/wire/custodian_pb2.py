@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%fieldfare/client/wire/custodian.proto\x12\x16\x66ieldfare.custodian.v1\"_\n\x0f\x44\x65scribeRequest\x12\r\n\x05study\x18\x01 \x01(\t\x12\x12\n\nlast_reply\x18\x02 \x01(\x0c\x12\r\n\x05offer\x18\x03 \x01(\x0c\x12\x0b\n\x03run\x18\x04 \x01(\t\x12\r\n\x05nonce\x18\x05 \x01(\t\"z\n\x0e\x44\x65scribeAnswer\x12\x12\n\x08\x61pproval\x18\x01 \x01(\x0cH\x00\x12\x11\n\x07refusal\x18\x0f \x01(\x0cH\x00\x12\x12\n\nrun_answer\x18\x03 \x01(\x0c\x12\x11\n\trejection\x18\x02 \x01(\x0c\x12\x10\n\x08question\x18\x04 \x01(\x0c\x42\x08\n\x06\x61nswer\"4\n\rRecallRequest\x12\x11\n\tquestions\x18\x01 \x03(\x0c\x12\x10\n\x08memories\x18\x02 \x03(\x0c\"\x1c\n\x08Memories\x12\x10\n\x08memories\x18\x01 \x03(\x0c\"c\n\x0cRecallAnswer\x12\x36\n\nremembered\x18\x01 \x01(\x0b\x32 .fieldfare.custodian.v1.MemoriesH\x00\x12\x11\n\x07refusal\x18\x0f \x01(\x0cH\x00\x42\x08\n\x06\x61nswer\"E\n\x0eOpenRunRequest\x12\x0f\n\x07opening\x18\x01 \x01(\x0c\x12\x11\n\tapprovals\x18\x02 \x03(\x0c\x12\x0f\n\x07\x61nswers\x18\x03 \x03(\x0c\"=\n\rOpenRunAnswer\x12\x0f\n\x05offer\x18\x01 \x01(\x0cH\x00\x12\x11\n\x07refusal\x18\x0f \x01(\x0cH\x00\x42\x08\n\x06\x61nswer\":\n\x0c\x41greeRequest\x12\r\n\x05study\x18\x01 \x01(\t\x12\x0b\n\x03run\x18\x02 \x01(\t\x12\x0e\n\x06offers\x18\x03 \x03(\x0c\"<\n\x0b\x41greeAnswer\x12\x10\n\x06\x61greed\x18\x01 \x01(\x0cH\x00\x12\x11\n\x07refusal\x18\x0f \x01(\x0cH\x00\x42\x08\n\x06\x61nswer\"\x90\x01\n\x0eReleaseRequest\x12\x0f\n\x07request\x18\x01 \x01(\x0c\x12\x12\n\nparameters\x18\x02 \x01(\x0c\x12\x14\n\x0clast_request\x18\x03 \x01(\x0c\x12\x14\n\x0clast_replies\x18\x04 \x03(\x0c\x12\x14\n\x0clast_vectors\x18\x05 \x03(\x0c\x12\x17\n\x0flast_statements\x18\x06 \x03(\x0c\"/\n\x0eReplyAndVector\x12\r\n\x05reply\x18\x01 \x01(\x0c\x12\x0e\n\x06vector\x18\x02 \x01(\x0c\"9\n\x13\x43ommitmentAndVector\x12\x12\n\ncommitment\x18\x01 \x01(\x0c\x12\x0e\n\x06vector\x18\x02 \x01(\x0c\"\xaa\x01\n\rReleaseAnswer\x12:\n\x08released\x18\x01 \x01(\x0b\x32&.fieldfare.custodian.v1.ReplyAndVectorH\x00\x12@\n\tcommitted\x18\x02 \x01(\x0b\x32+.fieldfare.custodian.v1.CommitmentAndVectorH\x00\x12\x11\n\x07refusal\x18\x0f \x01(\x0cH\x00\x42\x08\n\x06\x61nswer\"4\n\rRevealRequest\x12\x0f\n\x07request\x18\x01 \x01(\x0c\x12\x12\n\nstatements\x18\x02 \x03(\x0c\"<\n\x0cRevealAnswer\x12\x0f\n\x05reply\x18\x01 \x01(\x0cH\x00\x12\x11\n\x07refusal\x18\x0f \x01(\x0cH\x00\x42\x08\n\x06\x61nswer\"W\n\x0ePublishRequest\x12\x0f\n\x07request\x18\x01 \x01(\x0c\x12\x0f\n\x07replies\x18\x02 \x03(\x0c\x12\x0f\n\x07vectors\x18\x03 \x03(\x0c\x12\x12\n\nstatements\x18\x04 \x03(\x0c\"<\n\rPublishAnswer\x12\x0e\n\x04keys\x18\x01 \x01(\x0cH\x00\x12\x11\n\x07refusal\x18\x0f \x01(\x0cH\x00\x42\x08\n\x06\x61nswer\"g\n\rCosignRequest\x12\r\n\x05study\x18\x01 \x01(\t\x12\x0b\n\x03run\x18\x02 \x01(\t\x12\x0c\n\x04head\x18\x03 \x01(\x0c\x12\x0b\n\x03log\x18\x04 \x01(\x0c\x12\x0e\n\x06hashes\x18\x05 \x01(\x0c\x12\x0f\n\x07vectors\x18\x06 \x03(\x0c\"?\n\x0c\x43osignAnswer\x12\x12\n\x08\x63osigned\x18\x01 \x01(\x0cH\x00\x12\x11\n\x07refusal\x18\x0f \x01(\x0cH\x00\x42\x08\n\x06\x61nswer\"?\n\x0e\x44\x65liverRequest\x12\x10\n\x08\x64\x65livery\x18\x01 \x01(\x0c\x12\r\n\x05model\x18\x02 \x01(\x0c\x12\x0c\n\x04\x63\x61rd\x18\x03 \x01(\x0c\"@\n\rDeliverAnswer\x12\x12\n\x08received\x18\x01 \x01(\x0cH\x00\x12\x11\n\x07refusal\x18\x0f \x01(\x0cH\x00\x42\x08\n\x06\x61nswer2\xa9\x06\n\tCustodian\x12[\n\x08\x44\x65scribe\x12\'.fieldfare.custodian.v1.DescribeRequest\x1a&.fieldfare.custodian.v1.DescribeAnswer\x12U\n\x06Recall\x12%.fieldfare.custodian.v1.RecallRequest\x1a$.fieldfare.custodian.v1.RecallAnswer\x12X\n\x07OpenRun\x12&.fieldfare.custodian.v1.OpenRunRequest\x1a%.fieldfare.custodian.v1.OpenRunAnswer\x12R\n\x05\x41gree\x12$.fieldfare.custodian.v1.AgreeRequest\x1a#.fieldfare.custodian.v1.AgreeAnswer\x12X\n\x07Release\x12&.fieldfare.custodian.v1.ReleaseRequest\x1a%.fieldfare.custodian.v1.ReleaseAnswer\x12U\n\x06Reveal\x12%.fieldfare.custodian.v1.RevealRequest\x1a$.fieldfare.custodian.v1.RevealAnswer\x12X\n\x07Publish\x12&.fieldfare.custodian.v1.PublishRequest\x1a%.fieldfare.custodian.v1.PublishAnswer\x12U\n\x06\x43osign\x12%.fieldfare.custodian.v1.CosignRequest\x1a$.fieldfare.custodian.v1.CosignAnswer\x12X\n\x07\x44\x65liver\x12&.fieldfare.custodian.v1.DeliverRequest\x1a%.fieldfare.custodian.v1.DeliverAnswerb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%fieldfare/client/wire/custodian.proto\x12\x16\x66ieldfare.custodian.v1\"_\n\x0f\x44\x65scribeRequest\x12\r\n\x05study\x18\x01 \x01(\t\x12\x12\n\nlast_reply\x18\x02 \x01(\x0c\x12\r\n\x05offer\x18\x03 \x01(\x0c\x12\x0b\n\x03run\x18\x04 \x01(\t\x12\r\n\x05nonce\x18\x05 \x01(\t\"z\n\x0e\x44\x65scribeAnswer\x12\x12\n\x08\x61pproval\x18\x01 \x01(\x0cH\x00\x12\x11\n\x07refusal\x18\x0f \x01(\x0cH\x00\x12\x12\n\nrun_answer\x18\x03 \x01(\x0c\x12\x11\n\trejection\x18\x02 \x01(\x0c\x12\x10\n\x08question\x18\x04 \x01(\x0c\x42\x08\n\x06\x61nswer\"4\n\rRecallRequest\x12\x11\n\tquestions\x18\x01 \x03(\x0c\x12\x10\n\x08memories\x18\x02 \x03(\x0c\"\x1c\n\x08Memories\x12\x10\n\x08memories\x18\x01 \x03(\x0c\"c\n\x0cRecallAnswer\x12\x36\n\nremembered\x18\x01 \x01(\x0b\x32 .fieldfare.custodian.v1.MemoriesH\x00\x12\x11\n\x07refusal\x18\x0f \x01(\x0cH\x00\x42\x08\n\x06\x61nswer\"E\n\x0eOpenRunRequest\x12\x0f\n\x07opening\x18\x01 \x01(\x0c\x12\x11\n\tapprovals\x18\x02 \x03(\x0c\x12\x0f\n\x07\x61nswers\x18\x03 \x03(\x0c\"=\n\rOpenRunAnswer\x12\x0f\n\x05offer\x18\x01 \x01(\x0cH\x00\x12\x11\n\x07refusal\x18\x0f \x01(\x0cH\x00\x42\x08\n\x06\x61nswer\":\n\x0c\x41greeRequest\x12\r\n\x05study\x18\x01 \x01(\t\x12\x0b\n\x03run\x18\x02 \x01(\t\x12\x0e\n\x06offers\x18\x03 \x03(\x0c\"<\n\x0b\x41greeAnswer\x12\x10\n\x06\x61greed\x18\x01 \x01(\x0cH\x00\x12\x11\n\x07refusal\x18\x0f \x01(\x0cH\x00\x42\x08\n\x06\x61nswer\"\x90\x01\n\x0eReleaseRequest\x12\x0f\n\x07request\x18\x01 \x01(\x0c\x12\x12\n\nparameters\x18\x02 \x01(\x0c\x12\x14\n\x0clast_request\x18\x03 \x01(\x0c\x12\x14\n\x0clast_replies\x18\x04 \x03(\x0c\x12\x14\n\x0clast_vectors\x18\x05 \x03(\x0c\x12\x17\n\x0flast_statements\x18\x06 \x03(\x0c\"9\n\x13\x43ommitmentAndVector\x12\x12\n\ncommitment\x18\x01 \x01(\x0c\x12\x0e\n\x06vector\x18\x02 \x01(\x0c\"t\n\rReleaseAnswer\x12@\n\tcommitted\x18\x02 \x01(\x0b\x32+.fieldfare.custodian.v1.CommitmentAndVectorH\x00\x12\x11\n\x07refusal\x18\x0f \x01(\x0cH\x00\x42\x08\n\x06\x61nswerJ\x04\x08\x01\x10\x02\"4\n\rRevealRequest\x12\x0f\n\x07request\x18\x01 \x01(\x0c\x12\x12\n\nstatements\x18\x02 \x03(\x0c\"<\n\x0cRevealAnswer\x12\x0f\n\x05reply\x18\x01 \x01(\x0cH\x00\x12\x11\n\x07refusal\x18\x0f \x01(\x0cH\x00\x42\x08\n\x06\x61nswer\"W\n\x0ePublishRequest\x12\x0f\n\x07request\x18\x01 \x01(\x0c\x12\x0f\n\x07replies\x18\x02 \x03(\x0c\x12\x0f\n\x07vectors\x18\x03 \x03(\x0c\x12\x12\n\nstatements\x18\x04 \x03(\x0c\"<\n\rPublishAnswer\x12\x0e\n\x04keys\x18\x01 \x01(\x0cH\x00\x12\x11\n\x07refusal\x18\x0f \x01(\x0cH\x00\x42\x08\n\x06\x61nswer\"g\n\rCosignRequest\x12\r\n\x05study\x18\x01 \x01(\t\x12\x0b\n\x03run\x18\x02 \x01(\t\x12\x0c\n\x04head\x18\x03 \x01(\x0c\x12\x0b\n\x03log\x18\x04 \x01(\x0c\x12\x0e\n\x06hashes\x18\x05 \x01(\x0c\x12\x0f\n\x07vectors\x18\x06 \x03(\x0c\"?\n\x0c\x43osignAnswer\x12\x12\n\x08\x63osigned\x18\x01 \x01(\x0cH\x00\x12\x11\n\x07refusal\x18\x0f \x01(\x0cH\x00\x42\x08\n\x06\x61nswer\"?\n\x0e\x44\x65liverRequest\x12\x10\n\x08\x64\x65livery\x18\x01 \x01(\x0c\x12\r\n\x05model\x18\x02 \x01(\x0c\x12\x0c\n\x04\x63\x61rd\x18\x03 \x01(\x0c\"@\n\rDeliverAnswer\x12\x12\n\x08received\x18\x01 \x01(\x0cH\x00\x12\x11\n\x07refusal\x18\x0f \x01(\x0cH\x00\x42\x08\n\x06\x61nswer2\xa9\x06\n\tCustodian\x12[\n\x08\x44\x65scribe\x12\'.fieldfare.custodian.v1.DescribeRequest\x1a&.fieldfare.custodian.v1.DescribeAnswer\x12U\n\x06Recall\x12%.fieldfare.custodian.v1.RecallRequest\x1a$.fieldfare.custodian.v1.RecallAnswer\x12X\n\x07OpenRun\x12&.fieldfare.custodian.v1.OpenRunRequest\x1a%.fieldfare.custodian.v1.OpenRunAnswer\x12R\n\x05\x41gree\x12$.fieldfare.custodian.v1.AgreeRequest\x1a#.fieldfare.custodian.v1.AgreeAnswer\x12X\n\x07Release\x12&.fieldfare.custodian.v1.ReleaseRequest\x1a%.fieldfare.custodian.v1.ReleaseAnswer\x12U\n\x06Reveal\x12%.fieldfare.custodian.v1.RevealRequest\x1a$.fieldfare.custodian.v1.RevealAnswer\x12X\n\x07Publish\x12&.fieldfare.custodian.v1.PublishRequest\x1a%.fieldfare.custodian.v1.PublishAnswer\x12U\n\x06\x43osign\x12%.fieldfare.custodian.v1.CosignRequest\x1a$.fieldfare.custodian.v1.CosignAnswer\x12X\n\x07\x44\x65liver\x12&.fieldfare.custodian.v1.DeliverRequest\x1a%.fieldfare.custodian.v1.DeliverAnswerb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -51,28 +51,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AGREEANSWER']._serialized_end=725
   _globals['_RELEASEREQUEST']._serialized_start=728
   _globals['_RELEASEREQUEST']._serialized_end=872
-  _globals['_REPLYANDVECTOR']._serialized_start=874
-  _globals['_REPLYANDVECTOR']._serialized_end=921
-  _globals['_COMMITMENTANDVECTOR']._serialized_start=923
-  _globals['_COMMITMENTANDVECTOR']._serialized_end=980
-  _globals['_RELEASEANSWER']._serialized_start=983
-  _globals['_RELEASEANSWER']._serialized_end=1153
-  _globals['_REVEALREQUEST']._serialized_start=1155
-  _globals['_REVEALREQUEST']._serialized_end=1207
-  _globals['_REVEALANSWER']._serialized_start=1209
-  _globals['_REVEALANSWER']._serialized_end=1269
-  _globals['_PUBLISHREQUEST']._serialized_start=1271
-  _globals['_PUBLISHREQUEST']._serialized_end=1358
-  _globals['_PUBLISHANSWER']._serialized_start=1360
-  _globals['_PUBLISHANSWER']._serialized_end=1420
-  _globals['_COSIGNREQUEST']._serialized_start=1422
-  _globals['_COSIGNREQUEST']._serialized_end=1525
-  _globals['_COSIGNANSWER']._serialized_start=1527
-  _globals['_COSIGNANSWER']._serialized_end=1590
-  _globals['_DELIVERREQUEST']._serialized_start=1592
-  _globals['_DELIVERREQUEST']._serialized_end=1655
-  _globals['_DELIVERANSWER']._serialized_start=1657
-  _globals['_DELIVERANSWER']._serialized_end=1721
-  _globals['_CUSTODIAN']._serialized_start=1724
-  _globals['_CUSTODIAN']._serialized_end=2533
+  _globals['_COMMITMENTANDVECTOR']._serialized_start=874
+  _globals['_COMMITMENTANDVECTOR']._serialized_end=931
+  _globals['_RELEASEANSWER']._serialized_start=933
+  _globals['_RELEASEANSWER']._serialized_end=1049
+  _globals['_REVEALREQUEST']._serialized_start=1051
+  _globals['_REVEALREQUEST']._serialized_end=1103
+  _globals['_REVEALANSWER']._serialized_start=1105
+  _globals['_REVEALANSWER']._serialized_end=1165
+  _globals['_PUBLISHREQUEST']._serialized_start=1167
+  _globals['_PUBLISHREQUEST']._serialized_end=1254
+  _globals['_PUBLISHANSWER']._serialized_start=1256
+  _globals['_PUBLISHANSWER']._serialized_end=1316
+  _globals['_COSIGNREQUEST']._serialized_start=1318
+  _globals['_COSIGNREQUEST']._serialized_end=1421
+  _globals['_COSIGNANSWER']._serialized_start=1423
+  _globals['_COSIGNANSWER']._serialized_end=1486
+  _globals['_DELIVERREQUEST']._serialized_start=1488
+  _globals['_DELIVERREQUEST']._serialized_end=1551
+  _globals['_DELIVERANSWER']._serialized_start=1553
+  _globals['_DELIVERANSWER']._serialized_end=1617
+  _globals['_CUSTODIAN']._serialized_start=1620
+  _globals['_CUSTODIAN']._serialized_end=2429
 # @@protoc_insertion_point(module_scope)

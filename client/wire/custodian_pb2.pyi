@@ -108,14 +108,6 @@ class ReleaseRequest(_message.Message):
     last_statements: _containers.RepeatedScalarFieldContainer[bytes]
     def __init__(self, request: _Optional[bytes] = ..., parameters: _Optional[bytes] = ..., last_request: _Optional[bytes] = ..., last_replies: _Optional[_Iterable[bytes]] = ..., last_vectors: _Optional[_Iterable[bytes]] = ..., last_statements: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
-class ReplyAndVector(_message.Message):
-    __slots__ = ("reply", "vector")
-    REPLY_FIELD_NUMBER: _ClassVar[int]
-    VECTOR_FIELD_NUMBER: _ClassVar[int]
-    reply: bytes
-    vector: bytes
-    def __init__(self, reply: _Optional[bytes] = ..., vector: _Optional[bytes] = ...) -> None: ...
-
 class CommitmentAndVector(_message.Message):
     __slots__ = ("commitment", "vector")
     COMMITMENT_FIELD_NUMBER: _ClassVar[int]
@@ -125,14 +117,12 @@ class CommitmentAndVector(_message.Message):
     def __init__(self, commitment: _Optional[bytes] = ..., vector: _Optional[bytes] = ...) -> None: ...
 
 class ReleaseAnswer(_message.Message):
-    __slots__ = ("released", "committed", "refusal")
-    RELEASED_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("committed", "refusal")
     COMMITTED_FIELD_NUMBER: _ClassVar[int]
     REFUSAL_FIELD_NUMBER: _ClassVar[int]
-    released: ReplyAndVector
     committed: CommitmentAndVector
     refusal: bytes
-    def __init__(self, released: _Optional[_Union[ReplyAndVector, _Mapping]] = ..., committed: _Optional[_Union[CommitmentAndVector, _Mapping]] = ..., refusal: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, committed: _Optional[_Union[CommitmentAndVector, _Mapping]] = ..., refusal: _Optional[bytes] = ...) -> None: ...
 
 class RevealRequest(_message.Message):
     __slots__ = ("request", "statements")

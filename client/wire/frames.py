@@ -46,14 +46,6 @@ class Committed:
 
 
 @dataclass(frozen=True)
-class Released:
-    """An answer that leaves: the signed reply and the masked vector whose hash it signs."""
-
-    reply: bytes
-    vector: bytes
-
-
-@dataclass(frozen=True)
 class Described:
     """An answer to `hello`: the signed approval, and where a run is named the signed RunAnswer.
 

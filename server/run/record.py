@@ -43,7 +43,7 @@ class DecodedSum:
         debits: releases answered for it, by institution, failed attempts included.
         request: the signed request of the attempt that succeeded.
         replies: signed replies by institution.
-        commitments: signed commitments by institution; none with the opening off.
+        commitments: signed commitments by institution.
         vectors: masked vectors by institution.
         words: the sum's ring words, little-endian.
     """
@@ -119,9 +119,8 @@ class RunCheckpoint:
         attempt = state.attempt
         if attempt is None:
             return cls(state.openings, state.asked.content, failed=state.failed)
-        opened = attempt.opens and attempt.opened
+        opened, come = attempt.opened, attempt.commitments
         # Whoever committed to an attempt that opened is asked again, before anybody is given up.
-        come = attempt.commitments if attempt.opens else attempt.replies
         failed = state.failed + int(bool(attempt.replies) or (bool(come) and not opened))
         return cls(state.openings, state.asked.content, bool(come), frozenset(come), failed, opened)
 

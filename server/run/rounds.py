@@ -1,8 +1,8 @@
 """One secure sum over a Flower Grid: opening, rehearsal, deadline, attempts.
 
-Where the study opens vectors in a second message, everybody's commitment comes first; an attempt
-that somebody misses before that costs nobody anything. L, all commitments together, is kept before
-anybody is asked to open, and is asked with again after a crash.
+Everybody's commitment comes first; an attempt that somebody misses before that costs nobody
+anything. L, all commitments together, is kept before anybody is asked to open, and is asked with
+again after a crash.
 
 A failed attempt is first repeated with the same R, which costs nothing because institutions resend
 what they stored. Only then comes a new attempt with those who are left, or with the same ones where
@@ -87,7 +87,7 @@ class Federation:
 class _Answer:
     reply: bytes
     vector: bytes
-    seed: str = ""
+    seed: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,8 +160,7 @@ class SecureSums:
                 debits[institution] = debits.get(institution, 0) + int(terms.cost > 0)
             if len(answers) == request.n:
                 return self._sum(terms, request, answers, debits)
-            whole = not aggregation.opens or len(self._promised) == request.n
-            opened = self._paid(opened + int(whole))
+            opened = self._paid(opened + int(len(self._promised) == request.n))
             self._leave_out(answers, request, costs=terms.cost > 0)
             if self.on_attempt:
                 self.on_attempt(step, attempt, dict(self.lost))
@@ -181,7 +180,7 @@ class SecureSums:
             RunError: the study fixes who is in its sums, and somebody did not even commit.
         """
         aggregation = self.federation.plan.study.aggregation
-        unopened = aggregation.opens and len(self._promised) < request.n
+        unopened = len(self._promised) < request.n
         come = self._promised if unopened else answers
         self.failed += 1
         missing = {one.institution for one in request.participants} - set(come)
@@ -274,9 +273,6 @@ class SecureSums:
         asked = self._content(request, parameters, last)
         for institution in self.present:
             self.record.heard(institution, "asked")
-        if not self.federation.plan.study.aggregation.opens:
-            check = partial(self._check_reply, request=request, terms=terms)
-            return self._gather(Call.RELEASE, asked, request, check)
         promise = partial(self._check_commitment, request=request, terms=terms)
         promises = self._gather(Call.RELEASE, asked, request, promise)
         self._promised = {name: promises[name].commitment for name in sorted(promises)}
@@ -388,19 +384,6 @@ class SecureSums:
         self.record.heard(institution, reason)
         log.warning("%s left step %d: %s", institution, request.step, reason)
 
-    def _check_reply(
-        self, institution: str, content: Mapping[str, Any], request: Request, terms: ReleaseTerms
-    ) -> _Answer:
-        """Check a reply's signature and that it answers R with this vector at this price."""
-        envelope, vector = bytes_of(content, "reply"), bytes_of(content, "vector")
-        reply = self._replied(institution, envelope, request, terms)
-        if (reply.vector, reply.statements) != (bytes_hash(vector), ""):
-            raise ProtocolError(
-                "expected a reply to this request by this institution, found another"
-            )
-        decode(vector, terms.word_bits, terms.vectors.entries)  # of the right length
-        return _Answer(envelope, vector)
-
     def _replied(
         self, institution: str, envelope: bytes, request: Request, terms: ReleaseTerms
     ) -> Reply:
@@ -464,7 +447,7 @@ class SecureSums:
             [answers[name].vector for name in names],
             terms.word_bits,
             terms.vectors.entries,
-            [answers[name].seed for name in names if answers[name].seed],
+            [answers[name].seed for name in names],
         )
         return DecodedSum(
             sum_in_range(words, terms, request.step, len(names)),

@@ -70,7 +70,6 @@ def study_values(study: Study) -> dict[str, Any]:
         "multiplicity_words": counted(privacy.multiplicity, "unit per person", "units per person"),
         "minimum": aggregation.minimum_institutions,
         "attempts": aggregation.attempts,
-        "opens": aggregation.opens,
         "fixed": aggregation.fixed,
         "left_out_banks": list(study.records.left_out_banks),
         "window_days": WINDOW_DAYS,
@@ -296,7 +295,5 @@ def weaker_values(facts: EvidenceFacts) -> dict[str, Any]:
             "sums may be of different institutions: two of them tell one institution's own, to "
             "within the noise"
         )
-    if not study.aggregation.opens:
-        items.append("a reply leaves before all are committed to")
     items.append("who takes part, and facts about whole groups, are not hidden")
     return {"items": items, "words": "; ".join(items)}

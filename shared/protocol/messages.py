@@ -611,7 +611,7 @@ class LastSum:
         request: signed R; empty where there is no last sum.
         replies: signed replies of R's participants, in R's order.
         vectors: the masked vectors whose hashes the replies sign, in the same order.
-        statements: L, the signed commitments in the same order; empty with the opening off.
+        statements: L, the signed commitments in the same order.
     """
 
     request: bytes = b""

@@ -43,12 +43,6 @@ def cautions(plan: Plan) -> tuple[str, ...]:
             ": the promise may fail outright for somebody; lower it"
         )
     aggregation = plan.study.aggregation
-    if not aggregation.opens:
-        found.append(
-            'aggregation.opening = "off": a member that sees the vectors of the others first '
-            "chooses the sum, and an attempt that somebody leaves costs the others a debit; only "
-            "for parties that trust each other"
-        )
     if not aggregation.fixed:
         found.append(
             'aggregation.participants = "any": two sums in a row, with and without an institution, '

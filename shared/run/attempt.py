@@ -27,8 +27,7 @@ class Attempt:
     Attributes:
         asked: the signed request.
         hash: of its body.
-        opens: vectors are committed to first, and open once everybody's commitment is known.
-        commitments: by institution, in their order; none with the opening off.
+        commitments: by institution, in their order; vectors open once all are known.
         replies: by institution, in their order.
         before: replies to the same request from before it was asked again.
         committed: commitments from before it was asked again.
@@ -37,7 +36,6 @@ class Attempt:
 
     asked: Opened[Request]
     hash: str
-    opens: bool = False
     commitments: dict[str, Opened[Commitment]] = field(default_factory=dict)
     replies: dict[str, Opened[Reply]] = field(default_factory=dict)
     before: dict[str, Opened[Reply]] = field(default_factory=dict)
@@ -62,25 +60,23 @@ class Attempt:
     @property
     def opened(self) -> bool:
         """Whether vectors may be paid for and read: everybody's commitment is known."""
-        return not self.opens or len(self.commitments) == len(self.answers)
+        return len(self.commitments) == len(self.answers)
 
     @cached_property
     def statements(self) -> str:
-        """The hash of L, which replies name; nothing with the opening off."""
-        sent = [one.content for one in self.commitments.values()]
-        return statements_hash(sent) if self.opens else ""
+        """The hash of L, which replies name."""
+        return statements_hash([one.content for one in self.commitments.values()])
 
     @property
     def seeds(self) -> tuple[str, ...]:
         """The seeds of the replies, in their order; they open the vectors."""
-        return tuple(reply.body.seed for reply in self.replies.values()) if self.opens else ()
+        return tuple(reply.body.seed for reply in self.replies.values())
 
     def again(self, asked: Opened[Request]) -> "Attempt":
         """Return the same attempt, asked again: the same bytes come back for free."""
         return Attempt(
             asked,
             self.hash,
-            self.opens,
             before={**self.before, **self.replies},
             committed={**self.committed, **self.commitments},
         )
@@ -108,7 +104,7 @@ class Attempt:
         known = dict(self.commitments)
         for opened in many:
             name = self._checked("commitment", opened, known)
-            if not self.opens or self.replies:
+            if self.replies:
                 raise MismatchError("a reply, or the sum")
             before = self.committed.get(name)
             if before is not None and before.content != opened.content:
@@ -137,11 +133,10 @@ class Attempt:
             if not self.opened:
                 raise MismatchError("a commitment of every participant before a reply")
             expect("a reply that names these commitments", self.statements, reply.statements)
-            if self.opens:
-                promised = self.commitments[name].body
-                expect("the vector of the commitment", promised.vector, reply.vector)
-                seed = bytes_hash(bytes.fromhex(reply.seed))
-                expect("the seed of the commitment", promised.seed, seed)
+            promised = self.commitments[name].body
+            expect("the vector of the commitment", promised.vector, reply.vector)
+            seed = bytes_hash(bytes.fromhex(reply.seed))
+            expect("the seed of the commitment", promised.seed, seed)
             known[name] = opened
         return self._with(replies=known)
 
@@ -158,7 +153,6 @@ class Attempt:
         found = Attempt(
             self.asked,
             self.hash,
-            self.opens,
             self.commitments if commitments is None else commitments,
             self.replies if replies is None else replies,
             self.before,

@@ -176,11 +176,11 @@ def _opened(found: FailedRehearsal, name: str) -> Word:
 def may_publish(state: RunState) -> bool:
     """Say whether a rehearsal failed of which custodians publish keys (docs/protocol.md).
 
-    Nobody is silent who was not to speak: vectors that are open or too large to travel, and a
-    rehearsal without some who opened the run, leave nothing to publish.
+    Nobody is silent who was not to speak: vectors that are too large to travel, and a rehearsal
+    without some who opened the run, leave nothing to publish.
     """
     last, run = state.last, state.run
-    if last is None or not (state.results.remains and last.opens):
+    if last is None or not state.results.remains:
         return False
     opened = [named.institution for named in run.opening.participants]
     by = state.openings.opened_by if state.openings else len(opened)

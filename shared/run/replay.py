@@ -77,7 +77,7 @@ def add_words(
         vectors: wire form of each participant's vector.
         word_bits: the ring.
         entries: of each vector.
-        seeds: that open them, hex; none with the opening off.
+        seeds: that open them, hex.
 
     Returns:
         uint64 (entries,), reduced modulo 2^k; zeros where there are no vectors.

@@ -221,8 +221,8 @@ class RunState:
         if self.due is not None:
             return frozenset([LeafKind.END, self.due])
         if self.attempt is not None:
-            come = {LeafKind.END, LeafKind.HELLO, LeafKind.REQUEST, LeafKind.REPLY, LeafKind.SUM}
-            return frozenset(come | ({LeafKind.COMMITMENT} if self.attempt.opens else set()))
+            come = (LeafKind.REQUEST, LeafKind.COMMITMENT, LeafKind.REPLY, LeafKind.SUM)
+            return frozenset([LeafKind.END, LeafKind.HELLO, *come])
         rehearsed_only = self.sums == 1 and not self.results.later
         either = rehearsed_only and self.run.plan.study.allowance is not None
         questions = [LeafKind.QUESTIONS] if either else []
@@ -321,7 +321,7 @@ class RunState:
         expect("the next attempt", self.attempts, request.attempt)
         if request.attempt >= aggregation.most_tries or self.opened >= aggregation.attempts:
             raise MismatchError(f"at most {aggregation.attempts} attempts", found="another one")
-        return Attempt(opened, found, aggregation.opens)
+        return Attempt(opened, found)
 
     def _announced(self, content: bytes) -> "RunState":
         """Take later questions: they are the allowance's, and the next release is theirs."""
@@ -428,8 +428,7 @@ class RunState:
         plan, kind = self.run.plan, next_kind(self.run.plan, results)
         state = replace(self, results=results, summed=None, due=None, **changes)
         if results.remains:
-            opens = plan.study.aggregation.opens
-            return replace(state, due=LeafKind.KEYS if opens else LeafKind.END)
+            return replace(state, due=LeafKind.KEYS)
         if kind is not None:
             return replace(state, release=Release.of(kind, plan, results))
         if not results.later and plan.study.trains:

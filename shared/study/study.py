@@ -65,7 +65,7 @@ from fieldfare.shared.study.training_section import TrainingSection
 STUDY_FORMAT: Final = 1
 STUDY_TYPE: Final = "fieldfare.study.v1"
 MAX_FEATURES: Final = 1000
-SPARE_WHERE_OPENED: Final = 2  # what fails before an opening costs nothing
+MOST_SPARE: Final = 2  # training releases, where a study says nothing of them
 MAX_SPARE_RELEASES: Final = 10_000
 MAX_INSTITUTIONS: Final = 10_000  # each step costs a mask for every pair
 UNPAID_ATTEMPTS: Final = 64  # of a step, counted with those that ended before an opening
@@ -179,8 +179,8 @@ class AggregationSection(_Section):
         minimum_institutions: in every sum.
         deadline_seconds: to wait for an answer.
         attempts: of a step that may be paid for.
-        opening: "on": vectors are committed to before any of them can be read, and paid for when
-            they are opened; "off": one message, paid for when it leaves.
+        opening: vectors are committed to before any of them can be read, and paid for when they
+            are opened; the one protocol there is.
         participants: "fixed": all sums of the study are of the same institutions; "any": those
             that are there.
     """
@@ -188,13 +188,8 @@ class AggregationSection(_Section):
     minimum_institutions: int = Field(default=3, ge=3, le=MAX_INSTITUTIONS)
     deadline_seconds: float = Field(default=60.0, gt=0, le=86_400)
     attempts: int = Field(default=3, ge=1, le=100)
-    opening: Literal["on", "off"] = "on"
+    opening: Literal["on"] = "on"
     participants: Literal["fixed", "any"] = "fixed"
-
-    @property
-    def opens(self) -> bool:
-        """Tell whether a release takes two messages: commit, then open."""
-        return self.opening == "on"
 
     @property
     def fixed(self) -> bool:
@@ -204,7 +199,7 @@ class AggregationSection(_Section):
     @property
     def most_tries(self) -> int:
         """How many attempts of a step there may be, with those that nobody paid for."""
-        return max(UNPAID_ATTEMPTS, self.attempts) if self.opens else self.attempts
+        return max(UNPAID_ATTEMPTS, self.attempts)
 
 
 class AllowanceSection(_Section):
@@ -507,9 +502,8 @@ class Study(_Section):
             given = self.privacy.model_copy(update={"query_share": None})
             object.__setattr__(self, "privacy", given)
         if self.privacy.spare_releases is None:
-            spare = math.ceil(self.training.steps / 10)  # docs/design.md, "Attempts"
-            if self.aggregation.opens:  # what fails before it is opened costs nothing
-                spare = min(spare, SPARE_WHERE_OPENED)
+            # docs/design.md, "Attempts": what fails before it is opened costs nothing.
+            spare = min(math.ceil(self.training.steps / 10), MOST_SPARE)
             filled = self.privacy.model_copy(update={"spare_releases": spare})
             object.__setattr__(self, "privacy", filled)
         return self

@@ -22,6 +22,7 @@ _DERIVED: Final = "derived"
 _GONE: Final = {  # what earlier studies said, and why it has no meaning any more
     "privacy.training_share": "training and the hold-out are of different units, so each has all "
     "the mu^2 that questions leave; take the line out",
+    "aggregation.opening": "a vector leaves in two messages, always; take the line out",
 }
 _STRATEGY: Final = frozenset(["strategy", "strategies"])
 _STRATEGIES: Final = frozenset(["fedavg", "fedprox", "fedadam", "fedmedian", "krum"])
@@ -58,14 +59,21 @@ def mistake_lines(error: dict[str, Any]) -> list[str]:
         return [f"{tag}: expected {error['ctx']['expected_tags']}, found {_found(error)}"]
     expected = _expected(error, message)
     named = path == "training.mode" and str(error.get("input")).lower() in _STRATEGIES
-    why = f"; {_SEES_UPDATES}" if named else ""
-    return [f"{path}: expected {expected}, found {_found(error)}{why}"]
+    why = _SEES_UPDATES if named else _GONE.get(path) if _was_a_value(error) else None
+    return [f"{path}: expected {expected}, found {_found(error)}{f'; {why}' if why else ''}"]
 
 
 def earlier_keys(error: ValidationError) -> list[str]:
-    """Return a line for each key that earlier versions had; none of a stranger's words."""
-    gone = [_path(one["loc"]) for one in error.errors() if one["type"] == "extra_forbidden"]
-    return [f"{path}: {_GONE[path]}" for path in gone if path in _GONE]
+    """Return a line for each key or value that earlier versions had; no stranger's words."""
+    found: list[dict[str, Any]] = [dict(one) for one in error.errors()]
+    gone = [one for one in found if one["type"] == "extra_forbidden" or _was_a_value(one)]
+    paths = [_path(one["loc"]) for one in gone]
+    return [f"{path}: {_GONE[path]}" for path in paths if path in _GONE]
+
+
+def _was_a_value(error: dict[str, Any]) -> bool:
+    """Say whether a value is one that earlier versions took: one message for a release."""
+    return (error["loc"], error.get("input")) == (("aggregation", "opening"), "off")
 
 
 def _expected(error: dict[str, Any], message: str) -> str:

@@ -14,7 +14,7 @@ signs and institutions co-sign (docs/design.md, "Recomputation"). Order of a run
     questions:  (REQUEST COMMITMENT... REPLY...)... SUM ANSWERS
     MODEL END
 
-COMMITMENTs are there where the study opens vectors in a second message; an attempt without one of
+COMMITMENTs come before REPLYs, which open them; an attempt without one of
 everybody has no REPLY. A study without training has neither steps, evaluation nor MODEL; one
 without a geometry has no MOMENTS, one without a public start no GUARD, one without groups no
 FAIRNESS, one without questions no ANSWERS. A run of later questions, which the study's allowance

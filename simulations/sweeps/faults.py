@@ -93,8 +93,7 @@ def questions_of_training(plan: Plan) -> int:
     """Return how many questions of a sum each institution is asked up to the end of training."""
     last = plan.training.first_step
     before = sum(terms.steps for terms in plan.releases if terms.first_step < last)
-    rehearsal = 1
-    messages = 2 if plan.study.aggregation.opens else 1
+    rehearsal, messages = 1, 2
     return messages * (rehearsal + before + plan.training.steps)
 
 

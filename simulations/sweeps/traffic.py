@@ -95,7 +95,7 @@ class CountedRun:
             release: that is due.
             content: what its request binds.
         """
-        terms, opens = release.terms, self._plan.study.aggregation.opens
+        terms = release.terms
         trains = terms.kind is ReleaseKind.TRAINING
         geometry = content.results.geometry if trains else None
         asked = _by_coordinator(
@@ -114,10 +114,9 @@ class CountedRun:
         if release.kind.follows or self._sums == 1:
             sent += self._last
         vectors = terms.vectors.entries * terms.word_bits.value // 8 * len(self._names)
-        promised, reply = (self._all(self._promise()) if opens else 0), self._replies(terms, opens)
-        self._asks(sent, vectors + (promised or reply))
-        if opens:
-            self._asks(asked + promised, reply)
+        promised, reply = self._all(self._promise()), self._replies(terms)
+        self._asks(sent, vectors + promised)
+        self._asks(asked + promised, reply)
         if release.kind.leads(self._plan):
             travels = carries_last_sum(self._plan, terms.kind, len(self._names))
             self._last = asked + reply + (vectors + promised if travels else 0)
@@ -128,19 +127,18 @@ class CountedRun:
             request=_HASH, institution=self._names[0], answer=_HASH, vector=_HASH, seed=_HASH
         )
 
-    def _replies(self, terms: ReleaseTerms, opens: bool) -> int:
+    def _replies(self, terms: ReleaseTerms) -> int:
         """Return bytes of everybody's reply, whose ledger has one more debit."""
         if terms.kind is not ReleaseKind.REHEARSAL:
             self._costs = self._costs.plus(terms.side, terms.cost)
             self._debits.append(terms.cost)
-        opened = _HASH if opens else ""
         reply = Reply(
             request=_HASH,
             institution=self._names[0],
             answer=_HASH,
             vector=_HASH,
-            statements=opened,
-            seed=opened,
+            statements=_HASH,
+            seed=_HASH,
             debit=terms.cost,
             ledger_sequence=len(self._debits),
             ledger_head=_HASH,

@@ -16,9 +16,8 @@ CLIENT = {
 # A call that only the door may make, and the modules that implement it.
 SUMS = ("client/sums/", "client/partitions/partitions.py")
 DOOR_CALLS: dict[str, str | tuple[str, ...]] = {
-    "commit": "client/ledger",  # debit and reply, in one transaction
     "keep_waiting": "client/ledger",  # what waits for its opening
-    "commit_waiting": "client/ledger",
+    "commit_waiting": "client/ledger",  # debit and reply, in one transaction
     "vector": ("client/sums/", "client/partitions/partitions.py"),  # the raw sum of a release
     "answers": (
         "client/sums/",
@@ -26,10 +25,7 @@ DOOR_CALLS: dict[str, str | tuple[str, ...]] = {
     ),  # the raw sum of a group of questions
     "sample": "client/sums/",  # this institution's share of the noise
     "mask": "shared/secure_sum",
-    "Released": (
-        DOOR,
-        "client/node/remote_custodian.py",
-    ),  # what leaves; the far end reads it off the wire
+    # What leaves first; the far end reads it off the wire.
     "Committed": (DOOR, "client/node/remote_custodian.py"),
     "Commitment": DOOR,
     "Reply": DOOR,  # what is signed with it

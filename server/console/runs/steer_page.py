@@ -63,14 +63,12 @@ class RunPrice:
         spent: by earlier runs.
         granted: to the study.
         attempts: for each kind of release, its name, its cost and how many failures are reserved.
-        free: whether an attempt that dies before its opening costs nothing.
     """
 
     run: float
     spent: float
     granted: float
     attempts: tuple[tuple[str, float, int], ...]
-    free: bool
 
 
 def steer_pages(place: CoordinatorPlace) -> tuple[Page, ...]:
@@ -138,7 +136,6 @@ def _price(plan: Plan, coordinator: WatchedCoordinator, found: Proposal) -> RunP
         spent=plan.epsilon(spent / PICOMU2) if spent else 0.0,
         granted=plan.study.privacy.epsilon,
         attempts=attempts,
-        free=plan.study.aggregation.opens,
     )
 
 

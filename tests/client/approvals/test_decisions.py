@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rfc8785
 from tests.support.homes import journals
 from tests.support.homes.institutions import (
     NAMES,
@@ -52,7 +53,7 @@ from fieldfare.client.ledger.budget import Debit
 from fieldfare.client.ledger.freeing import Freed
 from fieldfare.client.ledger.run_states import APPROVAL_STATE
 from fieldfare.client.wire.frames import Committed, Described
-from fieldfare.shared.canonical import claimed
+from fieldfare.shared.canonical import bytes_hash, claimed
 from fieldfare.shared.errors import (
     LedgerError,
     PolicyRefusal,
@@ -73,6 +74,7 @@ from fieldfare.shared.protocol.messages import (
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.protocol.secure_sum import RunKeys
+from fieldfare.shared.protocol.signed_files import StudyOffer
 from fieldfare.shared.ring import Word, centre, subtract
 from fieldfare.shared.run.replay import add_words, initial_state
 from fieldfare.shared.study.study import Study
@@ -295,6 +297,26 @@ def test_what_others_may_still_spend_is_told(
     assert (own.study, own.promised) == (SideCosts(all=7), 0)
     later = spent_now(custody.ledger, other, kept, roster, NOW.replace(year=2027))
     assert (later.yearly, later.lifetime) == (0, 7)
+
+
+def test_a_study_in_one_message_that_was_approved_is_left_out_alone(
+    coordinator: Coordinator, custody_of: OpenCustody
+) -> None:
+    """As an earlier version let it in: the home opens, and its other studies go on."""
+    custody, said = custody_of(), STUDY.model_dump(mode="json")
+    decide(custody, coordinator.receive(STUDY))
+    said["aggregation"]["opening"] = "off"
+    text = rfc8785.dumps(said)
+    old, home = bytes_hash(b"fieldfare.study.v1\0" + text), custody.institution.home
+    offer = StudyOffer(study=text.decode())
+    home.study(old).write_bytes(sign_envelope(offer, COORDINATOR, coordinator.signer))
+    write_decision(home, StudyDecision(study=old, state=State.APPROVED, approval=old, epoch=1))
+    again = custody_of()
+    (left_out,) = resume(again, records_loader(again.institution, {}))
+    assert left_out.study == old
+    assert "a vector leaves in two messages, always" in left_out.reason
+    assert isinstance(again.custodian.describe(STUDY.id), Described)
+    assert again.custodian.describe(old) == UNKNOWN_STUDY
 
 
 def test_an_approval_that_cannot_be_logged_is_none(

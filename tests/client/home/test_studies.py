@@ -1,6 +1,7 @@
 import json
 import threading
 from datetime import timedelta
+from typing import Final
 
 import pytest
 import rfc8785
@@ -29,6 +30,7 @@ from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.protocol.signed_files import StudyOffer, offer_study
 
 STUDY = home_study()
+STRANGER: Final = IdentitySigner(Ed25519PrivateKey.generate())
 
 
 def test_what_arrived_is_kept_as_it_came(coordinator: Coordinator) -> None:
@@ -108,26 +110,36 @@ def test_a_study_without_a_decision_is_only_received(coordinator: Coordinator) -
     assert read_decision(home, STUDY.id).state is State.RECEIVED
 
 
-def earlier(signer: Signer) -> tuple[str, bytes]:
+EARLIER: Final = {
+    "privacy.training_share: training and the hold-out": ("privacy", "training_share", 0.8),
+    "aggregation.opening: a vector leaves in two messages": ("aggregation", "opening", "off"),
+}
+
+
+def earlier(signer: Signer, section: str, key: str, value: object) -> tuple[str, bytes]:
     """A study as an earlier version wrote it: its id, and the signed offer."""
     said = STUDY.model_dump(mode="json")
-    said["privacy"]["training_share"] = 0.8
+    said[section][key] = value
     text = rfc8785.dumps(said)
     return bytes_hash(text), sign_envelope(StudyOffer(study=text.decode()), COORDINATOR, signer)
 
 
-def test_a_study_of_an_earlier_version_is_said_and_hides_no_other(coordinator: Coordinator) -> None:
+@pytest.mark.parametrize("why", EARLIER)
+def test_a_study_of_an_earlier_version_is_said_and_hides_no_other(
+    why: str, coordinator: Coordinator
+) -> None:
     home, roster = coordinator.homes["bank-a"], coordinator.roster()
     keep_study(home, STUDY, coordinator.signed(STUDY), NOW)
-    old, offer = earlier(coordinator.signer)
+    old, offer = earlier(coordinator.signer, *EARLIER[why])
     home.study(old).write_bytes(offer)
     assert [one.study for one in kept_studies(home, roster)] == [STUDY]
     (said,) = earlier_studies(home, roster).values()
-    assert "privacy.training_share: training and the hold-out" in said
+    assert why in said
+    assert "its coordinator proposes it anew" in said
     with pytest.raises(UsageError, match="of an earlier one"):
         kept_study(home, old, roster)
     # Another's signature makes it no study at all.
-    home.study(old).write_bytes(earlier(IdentitySigner(Ed25519PrivateKey.generate()))[1])
+    home.study(old).write_bytes(earlier(STRANGER, *EARLIER[why])[1])
     assert earlier_studies(home, roster) == {}
     with pytest.raises(UsageError, match="receive it again"):
         kept_studies(home, roster)

@@ -39,6 +39,16 @@ def test_vectors_are_what_is_written_today() -> None:
     assert drifted == []
 
 
+@pytest.mark.parametrize("name", EARLIER)
+def test_a_run_of_one_message_is_said_to_be_of_an_earlier_version(name: str) -> None:
+    """`docs/verifier/verify.py` still reads it: tests/docs/test_verifier.py."""
+    vector = read(name.removesuffix(".json"))
+    misfit = audited(vector["transcript"], vector["roster_key"]).misfit
+    assert misfit is not None
+    assert misfit.kind == "study"
+    assert "aggregation.opening: a vector leaves in two messages, always" in misfit.reason
+
+
 @pytest.mark.parametrize("name", FORGED)
 def test_both_readers_accept_an_honest_run(name: str) -> None:
     vector = read(name)

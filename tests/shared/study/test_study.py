@@ -136,10 +136,22 @@ def test_defaults_are_filled_in() -> None:
 @pytest.mark.parametrize(("steps", "spare"), [(1, 1), (10, 1), (11, 2), (60, 2), (10_000, 2)])
 def test_two_releases_are_spare_or_a_tenth_of_the_steps(steps: int, spare: int) -> None:
     assert parsed(data(training={"steps": steps})).spare_releases == spare
-    paid = data(training={"steps": steps}, aggregation={"opening": "off"})
-    assert parsed(paid).spare_releases == math.ceil(steps / 10)  # each that fails is paid for
     asked = parsed(data(training={"steps": steps}, privacy={"spare_releases": 0}))
     assert asked.spare_releases == 0
+
+
+def test_a_study_in_one_message_is_refused_with_what_to_do() -> None:
+    """Of before there was one protocol; no other value was ever one."""
+    said = "aggregation.opening: expected 'on', found 'off'; a vector leaves in two messages"
+    (line,) = problems(tomlkit.dumps(data(aggregation={"opening": "off"})))
+    assert line == f"{said}, always; take the line out"
+    (line,) = problems(tomlkit.dumps(data(aggregation={"opening": "open"})))
+    assert line == "aggregation.opening: expected 'on', found 'open'"
+
+
+def test_what_a_study_says_of_its_opening_is_in_its_hash_as_it_always_was() -> None:
+    assert b'"opening":"on"' in parse_study(SMALL).canonical()
+    assert parsed(data(aggregation={"opening": "on"})).id == parsed(data()).id
 
 
 def test_the_hash_of_a_small_study_never_changes() -> None:
@@ -194,7 +206,6 @@ CHANGES: list[tuple[str, str, Any]] = [
     ("aggregation", "minimum_institutions", 4),
     ("aggregation", "deadline_seconds", 61.0),
     ("aggregation", "attempts", 4),
-    ("aggregation", "opening", "off"),
     ("aggregation", "participants", "any"),
 ]
 
@@ -232,10 +243,12 @@ def test_every_term_has_a_change_above() -> None:
     # A share for questions goes with questions alone: tested in test_study_questions.py;
     # groups are in test_group_columns.py. Steps inside go with local mode alone: tested below.
     # A public start and its file go together: tests/shared/features/test_public_start.py.
+    # The opening has one value.
     untested = {
         ("privacy", "collusion_tolerance"), ("privacy", "query_share"), ("evaluation", "groups"),
         ("training", "local_steps"), ("training", "local_rate"),
         ("training", "start"), ("training", "start_hash"), ("training", "start_file"),
+        ("aggregation", "opening"),
     }  # fmt: skip
     assert declared - changed == untested
 
