@@ -1,5 +1,6 @@
 """The desk as a process: where it listens, for whom, and what it takes over by itself."""
 
+import json
 import os
 import pwd
 import stat
@@ -15,6 +16,7 @@ import pytest
 from tests.support.homes import journals
 from tests.support.homes.institutions import Coordinator, home_study
 from tests.support.homes.reported import reported_alert
+from tests.support.system.loaded import CEILINGS, own_lines
 from tests.support.system.processes import until
 
 from fieldfare.client.alerts.acts import CaseAct, CaseActKind
@@ -141,3 +143,36 @@ def test_what_is_signed_is_taken_over_once(bank: Home, casework: Casework) -> No
     queue.act(CaseAct(ALERT.alert, utc_now(), "anna", CaseActKind.COMMENT, "seen"))
     collector.look()
     assert [one["actor"] for one in journals.logged(bank.log_folder)].count("anna") == 2
+
+
+# -- what it has loaded ----------------------------------------------------------------------------
+
+ASKED: Final = """
+import json, sys
+from pathlib import Path
+from fieldfare.client.desk.process import desk_lines
+from fieldfare.client.home.layout import Home
+
+lines = {one.call.name: one for one in desk_lines(Home.open(Path(sys.argv[1])))}
+for name, words in json.loads(sys.argv[2]).items():
+    lines[name].answered(json.dumps(words).encode(), 0)
+print(json.dumps(sorted(sys.modules)))
+"""
+
+
+def test_a_desk_that_was_asked_has_loaded_at_most_what_it_may(
+    coordinator: Coordinator, bank: Home
+) -> None:
+    """And nothing that decides, whatever of it was read."""
+    kept = coordinator.receive(home_study())
+    asked = {"studies": {}, "study": {"digits": kept.study.id}, "budget": {}, "log": {"most": 9}}
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", ASKED, str(bank.path), json.dumps(asked | {"check": {}})],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found: list[str] = json.loads(done.stdout)
+    assert "fieldfare.client.desk.check_reading" in found
+    assert "fieldfare.client.desk.deciding" not in found
+    assert 0 < own_lines(found) <= CEILINGS["institution's desk"].served

@@ -1,5 +1,8 @@
 """What a coordinator tells of itself, from its own files."""
 
+import json
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -7,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.support.homes.keyed_coordinators import KeyedCoordinator, progress
 from tests.support.homes.papers import Applicant
 from tests.support.homes.superlinks import add_flower_run, add_node
+from tests.support.system.loaded import CEILINGS, own_lines
 
 from fieldfare.server.members.enrolment import examine, keep
 from fieldfare.server.store.rows import RunStatus
@@ -17,6 +21,17 @@ from fieldfare.shared.watch import metrics
 from fieldfare.shared.watch.exposition import exposition
 
 NOW: Final = datetime(2025, 6, 1, 12, tzinfo=UTC)
+SCRAPED: Final = """
+import json, sys
+from pathlib import Path
+from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.server.watch import process
+from fieldfare.shared.watch.exposition import exposition
+
+state = process.coordinator_state(CoordinatorHome.open(Path(sys.argv[1])))
+said = exposition(list(state.samples())).decode()
+print(json.dumps([said, len(state.probes()), sorted(sys.modules)]))
+"""
 
 
 def told(keyed: KeyedCoordinator, now: datetime | None = None) -> dict[tuple[str, str], float]:
@@ -113,3 +128,18 @@ def test_members_are_there_or_not(keyed: KeyedCoordinator) -> None:
     found, later = told(keyed, NOW), told(keyed, NOW + timedelta(minutes=5))
     assert [found["coordinator_node_connected", name] for name in ("bank-a", "bank-b")] == [1, 0]
     assert [later["coordinator_node_connected", name] for name in ("bank-a", "bank-b")] == [0, 0]
+
+
+def test_a_watch_that_was_scraped_has_loaded_at_most_what_it_may(keyed: KeyedCoordinator) -> None:
+    propose(keyed.home, keyed.study, keyed.signer)
+    keyed.approve()
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", SCRAPED, str(keyed.home.path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    said, probes, found = json.loads(done.stdout)
+    assert "fieldfare_coordinator_studies_ready 1.0" in said
+    assert probes == 4
+    assert 0 < own_lines(found) <= CEILINGS["coordinator's watch"].served
