@@ -11,20 +11,19 @@ from fieldfare.shared.models.additive import AdditiveModel
 from fieldfare.shared.models.interface import GridVectors, RiskModel, UnitSums
 from fieldfare.shared.models.linear import LinearModel
 from fieldfare.shared.models.network_facts import network_entries, network_vectors
-from fieldfare.shared.models.started import StartedModel
 from fieldfare.shared.study.model_sections import MlpSection, VectorSection
 from fieldfare.shared.study.study import Study
 
 if TYPE_CHECKING:
     from fieldfare.shared.models.custom_module import ModuleModel
     from fieldfare.shared.models.feature_network import MlpModel
+    from fieldfare.shared.models.started import StartedModel
 
 __all__ = [
     "AdditiveModel",
     "GridVectors",
     "LinearModel",
     "RiskModel",
-    "StartedModel",
     "UnitSums",
     "check_module",
     "gradient_vectors",
@@ -54,11 +53,13 @@ def model_for(study: Study) -> RiskModel:
     return AdditiveModel(study.features, clipping_norm=study.privacy.clipping_norm)
 
 
-def started_model(study: Study) -> StartedModel | None:
+def started_model(study: Study) -> "StartedModel | None":
     """Return what a study trains from its public start; None where it starts from nothing."""
     start = study.public_start
     if start is None:
         return None
+    from fieldfare.shared.models.started import StartedModel  # noqa: PLC0415 -- few have a start
+
     return StartedModel(study.features, clipping_norm=study.privacy.clipping_norm, start=start)
 
 

@@ -10,8 +10,9 @@ from tests.support.runs.written_runs import base
 
 from fieldfare.shared.features.basis import EncodedUnits, table_size
 from fieldfare.shared.features.public_start import LARGEST_CURVE
-from fieldfare.shared.models import StartedModel, model_for, started_model, trained_model
+from fieldfare.shared.models import model_for, started_model, trained_model
 from fieldfare.shared.models.additive import AdditiveSums
+from fieldfare.shared.models.started import StartedModel
 from fieldfare.shared.study.study import Study
 
 WHOLE = LARGEST_CURVE * 256

@@ -41,8 +41,8 @@ class Ceiling:
 # first asked: once they have served, twice what was wanted at import, 15,000 and 8,000.
 CEILINGS: Final = {
     "node": Ceiling("client.node.process", 8_200),
-    "door": Ceiling("client.custodian.release", 15_250),
-    "custodian": Ceiling("client.daemon.process", 41_800),
+    "door": Ceiling("client.custodian.release", 15_000),
+    "custodian": Ceiling("client.daemon.process", 41_200),
     "institution's desk": Ceiling("client.desk.process", 8_400, most=30_000),
     "a decision at it": Ceiling("client.desk.deciding", 19_000),
     "an approval at it": Ceiling("client.desk.approving", 41_000),
