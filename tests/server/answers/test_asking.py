@@ -133,20 +133,20 @@ def test_the_same_questions_again_return_the_stored_answer_and_never_cost_less(
     channel = setting.channel()
     assert study.questions is not None
     first = SecureSums(channel, open_federation(channel, setting.federation.job("one").terms))
-    rehearse(first, initial_state(study).parameters)
-    told = ask(first, study.questions, 0)
-    again = ask(first, study.questions, 0)
+    last = rehearse(first, initial_state(study).parameters).as_last
+    told = ask(first, study.questions, 0, last)
+    again = ask(first, study.questions, 0, last)
     assert again.words == told.words
     assert again.replies == told.replies
     assert setting.debits() == dict.fromkeys(BANKS, 1)
     for run in ("two", "three"):  # another run is another answer, paid for while there is budget
         later = SecureSums(channel, open_federation(channel, setting.federation.job(run).terms))
-        rehearse(later, initial_state(study).parameters)
+        last = rehearse(later, initial_state(study).parameters).as_last
         if run == "two":
-            assert ask(later, study.questions, 0).words != told.words
+            assert ask(later, study.questions, 0, last).words != told.words
         else:
             with pytest.raises(RunError, match="budget"):
-                ask(later, study.questions, 0)
+                ask(later, study.questions, 0, last)
     assert setting.debits() == dict.fromkeys(BANKS, 2)
     cost = setting.federation.plan.terms(ReleaseKind.QUERY).cost
     spent = {ledger.position().cumulative for ledger in setting.federation.ledgers.values()}
@@ -165,7 +165,8 @@ def test_later_questions_are_a_run_of_their_own_and_its_transcript_fits(
     coordinator, plan = make_coordinator(study), plan_for(study)
     ask_later(coordinator, *LATER)
     assert coordinator.row().state is RunStatus.FINISHED
-    after = ["questions", "request", *["reply"] * len(BANKS), "sum", "answers"]
+    both = [*["commitment"] * len(BANKS), *["reply"] * len(BANKS)]
+    after = ["questions", "request", *both, "sum", "answers"]
     assert coordinator.kinds()[-2 * len(after) - 1 :] == [*after, *after, "end"]
     report = audited(coordinator, tmp_path)
     assert (report.state, report.sums, report.steps) == ("finished", 3, 0)

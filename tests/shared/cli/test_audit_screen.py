@@ -39,7 +39,7 @@ def test_one_screen_says_everything(recorded: Recorder, report: AuditReport) -> 
         "run-1",
         fingerprint(bytes.fromhex(recorded.trust.roster_key)),
         "version 1, 4 institutions, as the coordinator signed it",
-        "52 leaves; the run finished",
+        "73 leaves; the run finished",
         "3 of 3, 6 requests, 1 of them without a sum",
         "5 of 5 added up again, bit for bit",
         report.model,
@@ -153,7 +153,7 @@ def test_programs_get_everything(recorded: Recorder, report: AuditReport) -> Non
     bank = found["institutions"]["bank-c"]
     assert bank["picomu2"] == recorded.bench.plan.training.cost
     assert bank["epsilon"] < bank["epsilon_at_most"]
-    assert bank["cosigned_leaves"] == 52
+    assert bank["cosigned_leaves"] == 73
 
 
 def test_programs_get_the_misfit(recorded: Recorder, report: AuditReport) -> None:

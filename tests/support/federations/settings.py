@@ -121,10 +121,12 @@ def rehearse(sums: SecureSums, values: Any) -> DecodedSum:
     return collect(sums, ReleaseKind.REHEARSAL, 0, values)
 
 
-def ask(sums: SecureSums, questions: QuestionGroup, step: int) -> DecodedSum:
+def ask(
+    sums: SecureSums, questions: QuestionGroup, step: int, last: LastSum = NO_LAST_SUM
+) -> DecodedSum:
     """The answers to questions, whether they are due or not."""
     terms = sums.federation.plan.question_terms(step, questions)
-    return sums.collect(Release(KINDS[ReleaseKind.QUERY], step, terms), questions.to_bytes())
+    return sums.collect(Release(KINDS[ReleaseKind.QUERY], step, terms), questions.to_bytes(), last)
 
 
 @dataclass
