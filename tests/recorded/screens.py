@@ -53,6 +53,8 @@ MASKS: Final[Mapping[str, tuple[str, str]]] = {
     "seconds": (r"\b\d+(\.\d+)? (s|ms|seconds)\b", "<seconds>"),
     "port": (r"\b(127\.0\.0\.1|localhost):\d{4,5}\b", "<address>"),
     "process": (r"\b(pid|process) \d+\b", "<process>"),
+    # A backup is sealed by what OpenSSL draws, and its size follows.
+    "backup": (r"backup, [\d,]+ bytes\n  SHA-256 [0-9a-f]{64}", "<backup>"),
     "unit": (r"(what follows: )[0-9a-f]{64}", r"\1<hash>"),  # of a file that names the folder
     "room": (r"\b[\d.]+ GiB free", "<room> free"),
     # A file's own time is the machine's: that of a recording, which may go over midnight.
@@ -246,7 +248,7 @@ def made_homes(place: Path) -> dict[str, str]:
     bank.roster_key = papers.keys["coordinator-roster"]
     bank.homes = {name: Home.open(folder / name) for name in NAMES}
     with ExitStack() as stack:
-        custodies = {}
+        custodies = dict[str, Any]()
 
         def custody_of(name: str = NAMES[0]) -> Any:
             opened = open_custody(bank.institution(name), None, lambda: NOW)
@@ -290,7 +292,8 @@ def made_homes(place: Path) -> dict[str, str]:
 
 def made_demo(place: Path) -> dict[str, str]:
     """What the demo leaves of a small world."""
-    world.banks_task = partial(world.banks_task, people=PEOPLE)  # in this process only
+    small: Any = world  # in this process only
+    small.banks_task = partial(small.banks_task, people=PEOPLE)
     if run(["demo", "--out", "demo", "--seed", "13"]):
         raise RuntimeError("expected the demo to end well")
     (home,) = (one.parent for one in (place / "demo").glob("*/invented"))

@@ -12,6 +12,7 @@ from tests.recorded.calls import kept_run
 from tests.recorded.pages import walked
 from tests.recorded.screens import Call, Masks, Screens, table
 
+from fieldfare.shared.cli.root import commands
 from fieldfare.shared.console.rights import ConsoleRole
 
 COMMANDS = {"study.check": "{study}", "typologies.show": "R01"}
@@ -63,7 +64,7 @@ def test_nothing_recorded_is_no_agreement(tmp_path: Path) -> None:
 
 def test_a_command_without_a_line_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     assert table()
-    more = {**screens.commands(), "study.other": None}
+    more = {**commands(), "study.other": None}
     monkeypatch.setattr(screens, "commands", lambda: more)
     with pytest.raises(LookupError, match=r"study\.other"):
         table()
