@@ -51,6 +51,7 @@ _TODAY: Final = datetime.now(UTC).date()
 # What no argument decides, by name: what it looks like, and what stands for it.
 MASKS: Final[Mapping[str, tuple[str, str]]] = {
     "seconds": (r"\b\d+(\.\d+)? (s|ms|seconds)\b", "<seconds>"),
+    "figure of seconds": (r"(_seconds\w*\": )[\d.e-]+", r"\1<seconds>"),
     "port": (r"\b(127\.0\.0\.1|localhost):\d{4,5}\b", "<address>"),
     "process": (r"\b(pid|process) \d+\b", "<process>"),
     # A backup is sealed by what OpenSSL draws, and its size follows.
