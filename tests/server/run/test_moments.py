@@ -224,7 +224,7 @@ def test_an_audit_finds_coordinates_that_do_not_follow_though_everybody_colludes
     coordinator = make_coordinator(turned_study())
     let_coordinator_craft(monkeypatch)
 
-    def believing(one: Recomputation, _: Any, request: Request, *given: Any) -> dict[str, bytes]:
+    def believing(one: Recomputation, request: Request, *given: Any) -> dict[str, bytes]:
         shown = given[-1] if request.geometry else b""
         return {GEOMETRY_STATE + RUN: shown} if shown else {}
 
