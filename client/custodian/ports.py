@@ -5,7 +5,7 @@ stand behind these ports, and its custodian gives it the real ones. None of them
 
 Events that a custodian writes to its institution's log: requests, refusals, releases, approvals.
 
-A log that cannot be written raises, and then nothing leaves: `released` is called after the
+A log that cannot be written raises, and then no reply leaves: `released` is called after the
 debit and the reply's bytes are committed and before they are sent, so that a repeat of the
 request gets the same bytes once the log can be written again (docs/design.md, "The door").
 
@@ -186,7 +186,7 @@ class HeldRunKeys(Protocol):
         ...
 
     def pass_by(self, study: str, run: str, opening: str, step: int) -> None:
-        """Erase the keys of an opening up to a step that was answered."""
+        """Erase the keys that an opening used up to `step`, itself included; none held: nothing."""
         ...
 
 

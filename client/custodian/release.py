@@ -4,11 +4,10 @@ A release leaves in two messages, and these stops come always in this order (doc
 door"; docs/protocol.md, "Commit, then open"):
 
     first message
-    1. admit    request, plan, roster, ledger - never records - decide; the parameters are
-                recomputed from the vectors that the participants signed in the step before
-    2. compute  the bounded sum, its share of the noise, the masks, a fresh seed's stream: in memory
-                (the noise, which is of no record, is drawn beside the recomputation)
-                (in local mode: a change that steps on noised sums made, bounded, and masks)
+    1. admit    request, plan, roster, ledger - never records - decide
+    2. compute  first the parameters again, from the vectors that the participants signed in the
+                step before; then, in memory, the bounded sum, its share of the noise, the masks and
+                a fresh seed's stream (in local mode: the bounded change of steps on noised sums)
     3. keep     vector, seed and the signed commitment to both, synced to disk; then the vector and
                 the commitment may leave: without the seed they say nothing to anybody, so no debit
     second message
@@ -20,6 +19,11 @@ A crash before the commit released nothing: what was kept is answered again, or 
 destroys it. After the commit, the same request gets the same bytes, free. There is no other way
 out: a count, a metric or a loss that wants to leave has to become a kind of release, with terms in
 the plan and a price.
+
+The custodian calls the door for one request at a time, under its lock. Another process may withdraw
+a study meanwhile: it destroys the approval, which is looked for until a vector is kept, and what
+waits, so that nothing is left to open. Any other error ends at the process's boundary, which
+answers with a status and no text.
 """
 
 import secrets
@@ -172,7 +176,7 @@ class Door:
         """
         # 1. admit
         terms = run.approved.admit(request, parameters)
-        asked = run.approved.bound(request, terms, parameters)
+        bound = run.approved.bound(request, terms, parameters)
         known = self._ledger.stored(request.hash) or self._waiting_again(request)
         if known is not None:
             return Committed(known.commitment, known.vector)
@@ -181,30 +185,30 @@ class Door:
         # 2. compute
         follow = partial(self._follow, run, request, last, parameters, terms)
         if terms.cost:
-            found = self._noised(run, request, terms, asked, last, follow)
-        else:
-            found = self._zeros(request, terms, follow)
-        masked = self._masked(found.vector, found.keys, request, terms)
+            computed = self._noised(run, request, terms, bound, last, follow)
+        else:  # a rehearsal: the only kind that costs nothing
+            computed = self._zeros(request, terms, follow)
+        masked = self._masked(computed.vector, computed.keys, request, terms)
         seed = self._seeds()
         hidden = add(masked, seed_stream(seed, len(masked), terms.word_bits), terms.word_bits)
         vector = encode(hidden, terms.word_bits)
         # 3. keep
-        kept = self._keep(run, request, terms.cost, limits, found, vector, seed)
-        self.held.advance(request.study, request.run, found.keys)
+        kept = self._keep(run, request, terms.cost, limits, computed, vector, seed)
+        self.held.advance(request.study, request.run, computed.keys)
         return Committed(kept.commitment, kept.vector)
 
     def _waiting_again(self, request: Request) -> Pending | None:
-        """Return what waits for this very request, once nothing of what it replaced is held.
+        """Return what waits for this very request, once nothing of what it replaced is left.
 
-        A crash, or a reader of the ledger's log, may have been in the way of that.
+        A crash, or an open reader of the write-ahead log, may have prevented the erasing.
         """
-        found = self._waiting(request)
-        if found is None:
+        waiting = self._waiting(request)
+        if waiting is None:
             return None
         self._ledger.erase_replaced()
-        if found.cost:
+        if waiting.cost:
             self.held.pass_by(request.study, request.run, request.opening, request.step)
-        return found
+        return waiting
 
     def _admit(self, run: RunAtDoor, request: Request, cost: int, limits: DebitLimits) -> None:
         """Check that the ledger bears a request's debit, which comes when it is opened."""
@@ -217,17 +221,17 @@ class Door:
         request: Request,
         cost: int,
         limits: DebitLimits,
-        found: _Computed,
+        computed: _Computed,
         vector: bytes,
         seed: bytes,
     ) -> Pending:
         """Keep a vector, its seed and the signed commitment to both until they are opened."""
 
-        def check(rows: PeerRows) -> None:  # again, inside the transaction, as for a debit
-            """Refuse what came to be refused since the request was read."""
+        def check_again(rows: PeerRows) -> None:  # inside the transaction, as for a debit
+            """Refuse what came to be refused since the request was read; keep peers' replies."""
             self._run_keys(request)
             self._admit(run, request, cost, limits)
-            self._peers.keep(rows, request.study, request.run, found.seen)
+            self._peers.keep(rows, request.study, request.run, computed.seen)
 
         answer = Pending(
             study=request.study,
@@ -241,7 +245,9 @@ class Door:
             seed=seed,
         )
         split = limits["split"] if cost else NO_SPLIT  # a rehearsal is of no unit
-        return self._ledger.keep_waiting(answer, check=check, run_states=found.states, split=split)
+        return self._ledger.keep_waiting(
+            answer, check=check_again, run_states=computed.states, split=split
+        )
 
     # -- the second message: check, commit, send ----------------------------------------
 
@@ -284,24 +290,24 @@ class Door:
                     RefusalCode.REPLAY_CHANGED, "expected the commitments that were opened"
                 )
             return self._send(request, stored.cost, stored)
-        answer = self._waiting(request)
-        if answer is None:
+        waiting = self._waiting(request)
+        if waiting is None:
             raise PolicyRefusal(
                 RefusalCode.ATTEMPT_CLOSED, "expected a request whose answer waits, found another"
             )
-        self._check_statements(request, statements, answer.commitment)
+        self._check_statements(request, statements, waiting.commitment)
         # 5. commit
-        if answer.cost:
+        if waiting.cost:
             committed = self._ledger.commit_waiting(
-                run.approved.debit(request, answer.cost),
+                run.approved.debit(request, waiting.cost),
                 sign=partial(self._opening, request, hashed),
                 asked=asked_as,
                 **run.limits(request),
             )
         else:
-            committed = self._open_rehearsal(request, hashed, answer)
+            committed = self._open_rehearsal(request, hashed, waiting)
         # 6. send
-        return self._send(request, answer.cost, committed)
+        return self._send(request, waiting.cost, committed)
 
     def _open_rehearsal(self, request: Request, statements: str, answer: Pending) -> StoredReply:
         """Keep the reply that opens a rehearsal; there is nothing to debit."""
@@ -322,7 +328,7 @@ class Door:
         if not reply or claimed(reply, "request") != request.hash:
             return None
         body = self._party.from_member(reply, Reply, self._party.institution).body
-        return StoredReply(reply=reply, vector=b"", position=position_of(body))
+        return StoredReply(reply=reply, vector=b"", position=position_of(body))  # a reply is opened
 
     def _waiting(self, request: Request) -> Pending | None:
         """Return what was kept for this very request, if it waits for its opening."""
@@ -350,8 +356,7 @@ class Door:
     def _send(self, request: Request, cost: int, committed: StoredReply) -> bytes:
         """Write down that committed bytes are about to leave, then let them.
 
-        A log that cannot be written keeps them in; the debit stands, and a repeat of the
-        request gets the same bytes once it can.
+        A log that cannot be written keeps them in; a repeat gets them, free, once it can.
         """
         self._decisions.released(request, cost, committed.position)
         return committed.reply
@@ -369,7 +374,7 @@ class Door:
         return _Computed(np.zeros(terms.vectors.entries, dtype=np.uint64), keys, {}, seen)
 
     def before_steps(self, request: Request) -> RunKeys:
-        """Return the keys of a run in which nothing that reads records was committed to.
+        """Return the keys of a run that committed to nothing of records; `blame` asks, too.
 
         Raises:
             PolicyRefusal: STEP_CLOSED, KEYS_GONE or UNKNOWN_STUDY.
@@ -377,7 +382,7 @@ class Door:
         """
         keys = self._run_keys(request)
         study, run = request.study, request.run
-        waits = self._ledger.waiting(study, run)  # a newer opening begins again with its keys
+        waits = self._ledger.waiting(study, run)  # a newer opening's keys begin at 0 again
         if keys.step > 0 or (waits and waits.cost) or self._ledger.paid(study, run):
             raise PolicyRefusal(
                 RefusalCode.STEP_CLOSED, "expected a rehearsal before the run's first step"
@@ -389,17 +394,17 @@ class Door:
         run: RunAtDoor,
         request: Request,
         terms: ReleaseTerms,
-        asked: Values | QuestionGroup,
+        bound: Values | QuestionGroup,
         last: LastSum,
         follow: Follow,
     ) -> _Computed:
         """Take the sum with this institution's share of the noise, once the last one is checked."""
         with self._drawing(request, terms) as drawn:
-            if self._run_keys(request).step == 0:  # at nearly every request it is not
+            if self._run_keys(request).step == 0:  # an opening's first step follows a rehearsal
                 run.replay.check_rehearsed(request, last)
             states, seen = follow()
-            keys = self._run_keys(request).at(request.step + 1)  # the start is the rehearsal's
-            vector = self._sum(run, request, terms, asked, states, drawn)
+            keys = self._run_keys(request).at(request.step + 1)  # 0 is the rehearsal's
+            vector = self._sum(run, request, terms, bound, states, drawn)
         return _Computed(vector, keys, states, seen)
 
     def _sum(
@@ -407,23 +412,23 @@ class Door:
         run: RunAtDoor,
         request: Request,
         terms: ReleaseTerms,
-        asked: Values | QuestionGroup,
+        bound: Values | QuestionGroup,
         states: dict[str, bytes],
         drawn: Future[Noise],
     ) -> Word:
         """Compute the bounded sum, and add this institution's share of the noise."""
-        if terms.local_steps and not isinstance(asked, QuestionGroup):
+        if terms.local_steps and not isinstance(bound, QuestionGroup):
             # One step's noise at a time: memory does not grow with the steps that a study asks for.
             draw = partial(self._draw, request, terms)
             own = (draw() if place else drawn.result() for place in range(terms.local_steps))
-            return to_ring(run.sums.local_change(asked, own, request.n), terms.word_bits)
+            return to_ring(run.sums.local_change(bound, own, request.n), terms.word_bits)
         geometry = run.replay.geometry(request, states)
-        if isinstance(asked, QuestionGroup):
-            found = run.sums.answers(asked)
+        if isinstance(bound, QuestionGroup):
+            total = run.sums.answers(bound)
         else:
-            found = run.sums.vector(terms.kind, asked, geometry)
+            total = run.sums.vector(terms.kind, bound, geometry)
         noise = to_ring(drawn.result(), terms.word_bits)
-        return add(to_ring(found, terms.word_bits), noise, terms.word_bits)
+        return add(to_ring(total, terms.word_bits), noise, terms.word_bits)
 
     def _follow(
         self, run: RunAtDoor, request: Request, last: LastSum, content: bytes, terms: ReleaseTerms
@@ -435,10 +440,10 @@ class Door:
 
     @contextmanager
     def _drawing(self, request: Request, terms: ReleaseTerms) -> Iterator[Future[Noise]]:
-        """Draw this institution's share of the noise beside what a release needs else.
+        """Draw this institution's share of the noise while the request is checked.
 
-        Nothing of that needs it, and OpenDP works outside Python's lock: for a step it takes 4 ms,
-        a fifth of it, and a core that waits is nearly always there. The noise of a request that is
+        No check needs it, and OpenDP works outside Python's lock: it takes 4 ms, a fifth of a
+        step's time, and a core that waits is nearly always there. The noise of a request that is
         refused after this is thrown away; where its draw has not begun, it never does: draws that
         nobody waits for would hold up the next answer, and the end of the process.
         """
@@ -457,13 +462,13 @@ class Door:
         return self._noise.sample(terms.vectors.entries, share)
 
     def _masked(self, vector: Word, keys: RunKeys, request: Request, terms: ReleaseTerms) -> Word:
-        """Add this institution's masks for R."""
-        if self._party.protection is Protection.EXACT:
-            own = self._party.institution
-            peers = frozenset(p.institution for p in request.participants) - {own}
-            entries, bits = terms.vectors.entries, terms.word_bits
-            vector = add(vector, keys.mask(own, peers, request.hash, entries, bits), bits)
-        return vector
+        """Add this institution's masks for R; a simulation has none."""
+        if self._party.protection is Protection.SIMULATED:
+            return vector
+        own = self._party.institution
+        peers = frozenset(p.institution for p in request.participants) - {own}
+        entries, bits = terms.vectors.entries, terms.word_bits
+        return add(vector, keys.mask(own, peers, request.hash, entries, bits), bits)
 
     # -- keys, and what is signed ---------------------------------------------------------
 
