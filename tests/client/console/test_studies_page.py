@@ -63,8 +63,8 @@ def files_of(home: Home) -> dict[str, str]:
 def test_a_study_says_what_the_terminal_says(
     coordinator: Coordinator, bank: Home, otto: Browser
 ) -> None:
-    coordinator.receive(home_study(privacy__epsilon=0.25))
-    kept = coordinator.receive(home_study())
+    coordinator.receive(home_study(privacy__epsilon=0.25), now=NOW)
+    kept = coordinator.receive(home_study(), now=NOW + timedelta(days=1))
     shown = " ".join(otto.shown(f"/studies/{kept.study.id}").split())
     review = study_on_desk(bank.path, kept.study.id, utc_now()).review
     for topic in review_topics(review):

@@ -22,6 +22,7 @@ from fieldfare.server.run.record import DecodedSum, Record
 from fieldfare.server.run.rounds import SecureSums
 from fieldfare.server.run.server_app import Job, RunStoppedError
 from fieldfare.server.store.rows import RunStatus
+from fieldfare.shared.canonical import claimed
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.evaluation.score_table import prevalence_log_odds
 from fieldfare.shared.privacy.protection import Protection
@@ -92,7 +93,8 @@ def test_every_step_follows_from_the_vectors_before_it(make_setting: MakeSetting
     state = initial_state(LONG)
     for found, total in seen:
         vectors = list(total.vectors.values())
-        state = replay_step(LONG, state, setting.federation.plan.training, vectors)
+        seeds = [claimed(reply, "seed") or "" for reply in total.replies.values()]
+        state = replay_step(LONG, state, setting.federation.plan.training, vectors, seeds)
         assert found.to_bytes() == state.to_bytes()
     assert len(seen) == LONG.training.steps
 

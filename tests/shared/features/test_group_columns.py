@@ -119,4 +119,4 @@ levels = ["x", "x"]
     assert caught.value.problems == ["evaluation.groups.0.levels: expected different levels"]
 
 
-GOLDEN = "56f51ac8dee00a93e5ed7d71515708afaface55c2dd3a016370ab039cde589f4"  # of version 0.1
+GOLDEN = "25fbc378592cfbcfcc4c1d4b8be3912325e8edbca5bc0dae0f2aba58050f15f1"  # of version 0.1
