@@ -61,8 +61,8 @@ def check_what_is_left(bench: Bench, recorded: Recorded, outcome: Outcome) -> No
     """Nobody answered one request in two ways, and everything was paid for once."""
     steps = bench.study.training.steps
     assert outcome.attempts == 0
-    assert len(recorded.answers) == 1 + steps + 1
-    for answers in recorded.answers.values():
+    assert len(recorded.answers) == len(recorded.openings) == 1 + steps + 1
+    for answers in (*recorded.answers.values(), *recorded.openings.values()):
         assert len(set(answers)) == 1
     for name in bench.names:
         ledger = bench.ledger(name)
@@ -72,7 +72,7 @@ def check_what_is_left(bench: Bench, recorded: Recorded, outcome: Outcome) -> No
         assert ledger.spent() == max(costs)
     debited = {entry.debit.request for entry in bench.ledger(VICTIM).entries()}
     stored = [bench.ledger(VICTIM).stored(request) for request in debited]
-    left = {answers[0].reply for answers in recorded.answers.values()}
+    left = {opened[0] for opened in recorded.openings.values()}
     assert {kept.reply for kept in stored if kept} <= left
 
 
@@ -139,7 +139,7 @@ def test_a_run_goes_on_with_the_same_bytes_when_the_lease_of_a_killed_node_has_e
         (child,) = children(supervisor)
 
         def die_once() -> None:
-            """The second request has been paid for, and its reply goes nowhere."""
+            """The second request has been answered, and its vector goes nowhere."""
             if len(recorded.answers) == 2 and recorded.after is die_once:
                 recorded.after = lambda: None
                 os.kill(child, signal.SIGKILL)

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +40,7 @@ class Recorded:
     custodian: Any
     after: Callable[[], object] = lambda: None
     answers: dict[bytes, list[Any]] = field(default_factory=lambda: defaultdict(list))
+    openings: dict[bytes, list[Any]] = field(default_factory=lambda: defaultdict(list))
 
     def __getattr__(self, name: str) -> Any:
         """Everything else is the custodian's."""
@@ -50,6 +51,11 @@ class Recorded:
         self.answers[request].append(answer)
         self.after()
         return answer
+
+    def reveal(self, request: bytes, statements: Sequence[bytes]) -> Any:
+        opened = self.custodian.reveal(request, statements)
+        self.openings[request].append(opened)
+        return opened
 
 
 @dataclass
