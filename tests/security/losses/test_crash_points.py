@@ -22,7 +22,7 @@ from types import FrameType
 from typing import Any, Final
 
 import pytest
-from tests.support.federations.bench import NAMES, Bench, OpenedVector
+from tests.support.federations.bench import NAMES, Bench, OpenedVector, hear
 
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.custodian.key_agreement import HeldKeys
@@ -104,6 +104,7 @@ class Scene:
         )
         custodian = Custodian(self.party, ledger, ExactNoise())
         custodian.approve(self.study, lambda: self.sums)
+        hear(custodian)  # as with a witness elsewhere: what waits may be opened
         return custodian, ledger
 
     def ask(self, custodian: Custodian) -> OpenedVector | Refusal:

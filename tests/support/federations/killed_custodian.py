@@ -22,6 +22,7 @@ from typing import Any, Final
 import numpy as np
 from tests.support.homes.institutions import Coordinator
 
+from fieldfare.client.home.settings import witness_path
 from fieldfare.client.journal.journal import verify
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.node.remote_custodian import RemoteCustodian, connected
@@ -212,8 +213,11 @@ class Victim:
         copy = self.scratch / "ledger"
         shutil.rmtree(copy, ignore_errors=True)
         shutil.copytree(institution.home.ledger.parent, copy)
+        file = copy / institution.home.ledger.name
+        witness = witness_path(institution.home, institution.settings)  # it may lie elsewhere
+        shutil.copyfile(witness, file.with_name(f"{file.name}.witness"))
         with Ledger.open(
-            copy / institution.home.ledger.name,
+            file,
             population=institution.settings.population,
             limits=limits(institution.policy),
             clock=utc_now,
