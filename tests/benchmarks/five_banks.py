@@ -5,9 +5,10 @@
     python -m tests.benchmarks.five_banks --write DIR      # the data, as files
     python -m tests.benchmarks.five_banks --scores FILE    # figures of scores that others made
 
-docs/five-banks.md has the protocol, the table, and what a model gets. Worlds are of version 1 and
-checked against their hashes (tests/support/records/frozen_worlds.toml); of each world the split of
-its own seed is used. Nothing was tuned on them.
+docs/five-banks.md has the protocol and what a model gets, docs/measurements/five-banks.md the
+table. Worlds are of version 1 and checked against their hashes
+(tests/support/records/frozen_worlds.toml); of each world the split of its own seed is used.
+Nothing was tuned on them.
 """
 
 import importlib
@@ -314,7 +315,7 @@ def line(row: dict[str, Any]) -> str:
 
 
 def words(found: dict[str, Any]) -> Iterator[str]:
-    """Yield the tables of docs/five-banks.md."""
+    """Yield the tables of docs/measurements/five-banks.md."""
     if not found:
         return
     tasks = next(iter(found.values()))["found"]

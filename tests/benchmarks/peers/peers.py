@@ -1,6 +1,8 @@
 """Beside peers, in one run on one machine, each in an environment of its own.
 
-    python -m tests.benchmarks.peers.peers --environments DIR [--page docs/engines.md] [--json]
+    python -m tests.benchmarks.peers.peers --environments DIR [--page PAGE] [--json]
+
+The page is docs/measurements/engines.md.
 
 A round of institutions that do next to nothing, so that the engine is what is measured: Fieldfare's
 sums in one pass, and real custodians behind their door (simulated noise, and exact noise with
