@@ -4,8 +4,9 @@
     found.plot_figure("AUROC")
 
 Each attack says what it found under each condition (with noise and without, for one), with 95 %
-intervals and, where the ledger's mu bounds every attack, that ceiling (docs/attacks.md). Everything
-is a simulation on this machine, nothing is written, and nothing of it is in a deployed study.
+intervals and, where the ledger's mu bounds every attack, that ceiling
+(docs/measurements/attacks.md). Everything is a simulation on this machine, nothing is written, and
+nothing of it is in a deployed study.
 `fieldfare.audit` puts the door itself to the test.
 """
 
@@ -299,7 +300,7 @@ def poisoning(*, seeds: int = 1) -> Attack:
     Raises:
         UsageError: a number out of range.
 
-    Source: as docs/attacks.md says for each lie and defence.
+    Source: as docs/measurements/attacks.md says for each lie and defence.
     """
     return Attack(damage_findings(_whole("seeds", seeds, 1, MOST_SEEDS)))
 

@@ -80,7 +80,7 @@ reply.plot_figure("AUROC")
 # %% [markdown]
 # Without noise and masks it is told for sure whether the unit is in the sum. Noise leaves little of that, masks leave nothing: to somebody
 # without one honest pair's key a masked reply is uniform, which is counted above. Other attacks: `fieldfare.attacks.labels`,
-# `.differencing`, `.poisoning`, `.free_rider` ([attacks.md](../attacks.md) has what they find).
+# `.differencing`, `.poisoning`, `.free_rider` ([measured](../measurements/attacks.md)).
 
 # %% [markdown]
 # What the audit sees and what it misses stands with its figures above. Every report of a simulation audits its own sums too. Attacks that

@@ -2,8 +2,8 @@
 
     fieldfare attack poisoning [--seeds 5] [--json]
 
-prints the table that docs/attacks.md has. Sums and noise are those of the study, without masks and
-ledgers. One institution lies at every step:
+prints the table that docs/measurements/attacks.md has. Sums and noise are those of the study,
+without masks and ledgers. One institution lies at every step:
 
 - label-flip: its own records with each label turned round (Biggio et al. 2012, ICML, section 2);
 - scaled-sum: a vector towards the honest model turned round, as long as its own units could make it
@@ -376,7 +376,7 @@ def damage_findings(seeds: int) -> Iterator[Finding]:
 
 
 def damage_words(row: DamageRow) -> str:
-    """Return a row in the form of docs/attacks.md."""
+    """Return a row in the form of docs/measurements/attacks.md."""
     return (
         f"| {row.poison} | {row.defence} | {row.precision:.3f} | "
         f"{100 * row.damage:+.1f} [{100 * row.low:+.1f}, {100 * row.high:+.1f}] | "
