@@ -17,7 +17,6 @@ from typing import Final, TypeVar
 
 from fieldfare.client.custodian.admission import ApprovedRun
 from fieldfare.client.custodian.blame import Publishing
-from fieldfare.client.custodian.cosigning import Cosigning
 from fieldfare.client.custodian.key_agreement import (
     ApprovedStudy,
     HeldKeys,
@@ -80,6 +79,7 @@ from fieldfare.shared.protocol.messages import (
 from fieldfare.shared.protocol.plan import Plan, plan_for
 from fieldfare.shared.protocol.signed_files import open_study
 from fieldfare.shared.study.study import Study
+from fieldfare.shared.system.late import late
 from fieldfare.shared.terminal.texts import SHORT
 from fieldfare.shared.transcript.heads import ShownLog
 from fieldfare.shared.watch.log import correlated
@@ -89,6 +89,9 @@ log = logging.getLogger(__name__)
 # Run ids and study ids hold no colon, so no request can name these states.
 APPROVAL_COUNT: Final = "approvals:"
 LAST_SECOND: Final = int(datetime(9999, 12, 31, tzinfo=UTC).timestamp())
+
+# A run is over when its head is signed: what audits its log is loaded then.
+cosigning: Final = late("fieldfare.client.custodian.cosigning", "Cosigning")
 
 Answer = TypeVar("Answer")
 
@@ -584,7 +587,7 @@ class Custodian:
         self._opened(study, run)
         if self._held.passed(study, run, self._prepared[study].plan.last_step):
             self._held.erase(study, run)
-        signed = Cosigning(self._party, self._ledger).cosign(study, run, shown)
+        signed: bytes = cosigning(self._party, self._ledger).cosign(study, run, shown)
         self._decisions.noted(RunEvent.COSIGNED, study, run, bytes_hash(signed))
         return signed
 

@@ -28,8 +28,7 @@ from fieldfare.client.ledger.run_states import (
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import LedgerError, PolicyRefusal, ProtocolError, RefusalCode
 from fieldfare.shared.evaluation.metrics import same_metrics
-from fieldfare.shared.finished_model.card import ModelCard
-from fieldfare.shared.finished_model.card_writing import canonical_json
+from fieldfare.shared.finished_model.card import ModelCard, canonical_json
 from fieldfare.shared.geometry.geometry import Geometry
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.delivery import Delivery

@@ -7,6 +7,7 @@ every member may know and nothing more: how many took part, never whose units th
 import json
 from typing import Annotated, Any, Final, Literal
 
+import rfc8785
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -320,3 +321,15 @@ class ModelCard(_Part):
         except (ValidationError, ValueError, RecursionError):
             pass  # nothing of it is repeated: it may be hostile
         raise ProtocolError("expected a model card of format 1 in its canonical form: ask again")
+
+
+def canonical_json(value: Any) -> str:
+    """Return the RFC 8785 form of a part of a card."""
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json")
+    return rfc8785.dumps(plain_json(value)).decode()
+
+
+def plain_json(value: Any) -> Any:
+    """Return lists for tuples and texts for enumerations."""
+    return json.loads(json.dumps(value))

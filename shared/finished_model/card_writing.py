@@ -5,7 +5,6 @@ Whoever has the first two recomputes the card, so a coordinator cannot misstate 
 the price or the features: only the facts about the run are its word, and the transcript's.
 """
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -13,9 +12,8 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import numpy as np
-import rfc8785
 from numpy.typing import NDArray
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from fieldfare.shared.errors import AccountingError, ProtocolError
 from fieldfare.shared.evaluation.metrics import same_metrics
@@ -32,6 +30,8 @@ from fieldfare.shared.finished_model.card import (
     ReleasedMetrics,
     StartCard,
     Verification,
+    canonical_json,
+    plain_json,
 )
 from fieldfare.shared.finished_model.file import layout_hash
 from fieldfare.shared.harm_rules import HARM_RULES
@@ -260,7 +260,7 @@ def check_card_facts(card: ModelCard, facts: CardFacts) -> None:
     if not same_metrics(*metrics):
         raise ProtocolError(_other_fact("metrics"))
     for name in (field.name for field in fields(CardFacts) if field.name != "metrics"):
-        if not _same(_plain(getattr(facts, name)), _plain(getattr(found, name))):
+        if not _same(plain_json(getattr(facts, name)), plain_json(getattr(found, name))):
             raise ProtocolError(_other_fact(name))
 
 
@@ -269,18 +269,6 @@ def _other_fact(name: str) -> str:
         f"expected a model card whose {name} follows from the run's transcript, found another: do "
         "not rely on it; ask the coordinator why"
     )
-
-
-def canonical_json(value: Any) -> str:
-    """Return the RFC 8785 form of a part of a card."""
-    if isinstance(value, BaseModel):
-        value = value.model_dump(mode="json")
-    return rfc8785.dumps(_plain(value)).decode()
-
-
-def _plain(value: Any) -> Any:
-    """Return lists for tuples and texts for enumerations."""
-    return json.loads(json.dumps(value))
 
 
 def _groups_of(card: ModelCard) -> tuple[tuple[str, tuple[str, ...]], ...]:
