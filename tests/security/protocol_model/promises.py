@@ -35,8 +35,9 @@ def _two_sets(bounds: Bounds, _: State, seen: Seen) -> str:
 
 
 def _undebited(bounds: Bounds, state: State, seen: Seen) -> str:
-    """Every view of an institution's noise is a request that it, or an honest peer, knows."""
+    """Every view of an institution's noise is a request that it, a peer, or its witness knows."""
     debited = {request for copy in state.copies for request in copy.disk.debited}
+    debited |= {request for name, request, _ in state.replies if name in bounds.witnesses}
     for name in bounds.honest:
         known = {request for request in debited if name in request.participants}
         if noise_views(seen, name) > len(known):

@@ -86,6 +86,27 @@ def test_a_reply_that_a_peer_saw_stops_the_next_opening_of_any_study(
     assert {broken_promise(bounds, state) for state in states} == found
 
 
+BOTH_RESTORED = (
+    *("a answers hello", "a is backed up", "b answers hello", "b is backed up", "opening"),
+    *("a agrees", "a answers (0", "b agrees", "b answers (0", "c chooses"),
+    *("a opens", "a is restored", "b opens", "b is restored"),
+)
+
+
+@pytest.mark.parametrize("witnesses", [(), ("a", "b")])
+def test_what_left_stays_known_to_a_witness_elsewhere(witnesses: tuple[str, ...]) -> None:
+    bounds = replace(THREE, restores=2, sums_shown=False, witnesses=witnesses)
+    search = Search(Rules(), bounds)
+    states = [search.start()]
+    for words in BOTH_RESTORED:
+        moves = [pair for state in states for pair in search.moves(state)]
+        states = [after for move, after in moves if move.startswith(words)]
+    broken = "" if witnesses else "a release without a debit"
+    assert {broken_promise(bounds, state) for state in states} == {broken}
+    asked = {move for state in states for move, _ in search.moves(state) if "witness" in move}
+    assert not asked  # it holds replies that the homes lack: nothing goes on
+
+
 def test_an_honest_run_comes_to_its_end() -> None:
     """A model in which nobody can do anything would keep every promise, too."""
     search = Search(Rules(), replace(THREE, heads=True))
