@@ -20,7 +20,7 @@ from fieldfare.client.cli.options import (
     identity_secret,
 )
 from fieldfare.client.cli.studies import meant_study
-from fieldfare.client.daemon.admin_client import notify_custodian
+from fieldfare.client.daemon.telling import notify_custodian
 from fieldfare.client.home import keys
 from fieldfare.client.home.layout import NODE_FILE, Home
 from fieldfare.client.home.settings import load_settings

@@ -18,7 +18,7 @@ from fieldfare.client.cli.options import (
     agreed,
     identity_secret,
 )
-from fieldfare.client.daemon.admin_client import notify_custodian
+from fieldfare.client.daemon.telling import notify_custodian
 from fieldfare.client.home.keys import load_identity
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.roster import online_keys

@@ -15,7 +15,7 @@ import typer
 
 from fieldfare.client.cli import app
 from fieldfare.client.cli.options import DEFAULT_HOME, HomeOption
-from fieldfare.client.node.settings import load_node_terms
+from fieldfare.client.node.terms import load_node_terms
 from fieldfare.shared.cli.services import (
     CommandOption,
     DryRunOption,

@@ -24,7 +24,7 @@ from fieldfare.client.cli.options import (
     ask,
     identity_secret,
 )
-from fieldfare.client.daemon.admin_client import notify_custodian
+from fieldfare.client.daemon.telling import notify_custodian
 from fieldfare.client.home import keys
 from fieldfare.client.home import roster as rosters
 from fieldfare.client.home.comparisons import (

@@ -20,7 +20,6 @@ from fieldfare.client.cli.options import (
     ProofOption,
     identity_secret,
 )
-from fieldfare.client.daemon.admin_client import custodian_status
 from fieldfare.client.daemon.process import guard_home
 from fieldfare.client.desk.deciders import open_deciders
 from fieldfare.client.desk.process import serve_home
@@ -42,6 +41,7 @@ from fieldfare.client.oversight.stories import (
     check_heads,
     keep_proof,
 )
+from fieldfare.client.wire.admin_client import custodian_status
 from fieldfare.shared.audit.verdict import AuditVerdict
 from fieldfare.shared.console.credentials import factor_text, factor_uri
 from fieldfare.shared.errors import FieldfareError

@@ -24,7 +24,7 @@ from fieldfare.client.cli.options import (
 from fieldfare.client.custodian.company import company_cautions
 from fieldfare.client.custodian.ports import ModelEvidence
 from fieldfare.client.custodian.recomputation import model_evidence
-from fieldfare.client.daemon.admin_client import LOAD_SECONDS, notify_custodian
+from fieldfare.client.daemon.telling import LOAD_SECONDS, notify_custodian
 from fieldfare.client.home.inbox import HomeInbox
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.models import kept_model

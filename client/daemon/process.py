@@ -3,10 +3,11 @@
 The passphrase comes as the first line of the standard input, so that it stands in no argument
 and no environment, and can be given again to a custodian that is started again.
 
-Its administration is served beside the data plane, to the user who runs it. That socket has mode
-0600 in the run folder: to connect to a unix socket is to write to it (unix(7)), so only this user,
-and root, ever reach it. There is nothing to be proved beyond that, and nothing to be gained: its
-calls tell and look, and neither takes anything in.
+Its administration is served beside the data plane, as a desk is (shared/desk), to the user who runs
+it and to root. That socket has mode 0600 in the run folder: to connect to a unix socket is to write
+to it (unix(7)), so nobody else ever reaches it, and who does is asked for the user all the same.
+There is nothing to be proved beyond that, and nothing to be gained: its calls tell and look, and
+neither takes anything in.
 """
 
 import logging
@@ -16,27 +17,27 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from fieldfare.client.daemon.link import LinkKeeper
 from fieldfare.client.daemon.reload import (
     APPROVALS_READ,
     CustodianInputs,
     CustodianReloader,
     custodian_reloader,
 )
-from fieldfare.client.daemon.service import Service, ServiceLimits, data_plane, serving_calls
-from fieldfare.client.daemon.status import ReloadReport
+from fieldfare.client.daemon.service import data_plane, serving_calls
 from fieldfare.client.daemon.watching import custodian_samples, moment_of, telling
+from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import (
     STOP_SECONDS,
+    CustodianSection,
     admin_socket_path,
     custodian_socket_path,
 )
 from fieldfare.client.institution.institution import Institution
 from fieldfare.client.journal.entries import Event
-from fieldfare.client.wire import admin_pb2 as pb
-from fieldfare.client.wire.administration import ADMIN_SERVICE, LARGEST_ADMIN_FRAME
+from fieldfare.client.wire.admin_calls import CUSTODIAN_WORDS, RELOAD, STATUS, ReloadReport
+from fieldfare.shared.desk.answering import Desk, DeskLimits, DeskLine, serving_desk
 from fieldfare.shared.errors import FieldfareError, LedgerError
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.memory import keep_out_of_dumps
@@ -46,29 +47,26 @@ from fieldfare.shared.system.sockets import UnixSocket
 from fieldfare.shared.watch.log import begin_log, show_defects_by_place
 from fieldfare.shared.watch.metrics import MetricSample
 
-LARGEST_ADMIN_QUESTION: Final = 1024  # bytes: they are empty
+if TYPE_CHECKING:
+    from fieldfare.client.daemon.link import LinkKeeper
+
 OWNER_SOCKET: Final = 0o600
 OWNER_FOLDER: Final = 0o700
-# Calls at once, so that a status is told while a look loads records.
-ADMIN_LIMITS: Final = ServiceLimits(
-    calls=4, turns=4, arrive_seconds=5, turn_seconds=5, read_seconds=10, stop_seconds=5
-)
+ROOT: Final = 0
+# Questions at once, so that a status is told while a look loads records.
+ADMIN_LIMITS: Final = DeskLimits(places=4, arrive_seconds=5, read_seconds=10)
 
 
-def administration(reloader: CustodianReloader) -> Service:
-    """Return the administration of a custodian; a question's frame is not read."""
-
-    def status(_frame: bytes) -> bytes:
-        return pb.StatusAnswer(status=reloader.status().to_bytes()).SerializeToString()
-
-    def reload(_frame: bytes) -> bytes:
-        return pb.ReloadAnswer(report=reloader.reload().to_bytes()).SerializeToString()
-
-    return Service(
-        name=ADMIN_SERVICE,
-        answers={"Status": status, "Reload": reload},
-        largest={"Status": LARGEST_ADMIN_QUESTION, "Reload": LARGEST_ADMIN_QUESTION},
-        frame=LARGEST_ADMIN_FRAME,
+def administration(reloader: CustodianReloader) -> Desk:
+    """Return the administration of a custodian."""
+    return Desk(
+        [
+            DeskLine(STATUS, lambda _asked, _user: reloader.status()),
+            DeskLine(RELOAD, lambda _asked, _user: reloader.reload()),
+        ],
+        lambda: {os.geteuid(), ROOT},
+        ADMIN_LIMITS,
+        CUSTODIAN_WORDS,
     )
 
 
@@ -151,12 +149,12 @@ def serve(reloader: CustodianReloader, stopped: Stopped, say: Say) -> None:
     """
     institution, user = reloader.institution, os_user()
     settings = institution.settings.custodian
-    keeper = LinkKeeper(institution.home, settings, utc_now) if settings.listen else None
+    keeper = _keeper(institution.home, settings) if settings.listen else None
     where = keeper.begin() if keeper else socket_of(institution)
     # Which studies lack their records is for people: `status` says it, a log does not.
     say(APPROVALS_READ)
     with (
-        serving_calls(administration(reloader), admin_socket(institution), ADMIN_LIMITS),
+        serving_desk(administration(reloader), admin_socket(institution)),
         serving_calls(
             data_plane(reloader.answer), where, beside=[keeper.service()] if keeper else []
         ),
@@ -170,6 +168,13 @@ def serve(reloader: CustodianReloader, stopped: Stopped, say: Say) -> None:
     say("stopped")
 
 
+def _keeper(home: Home, settings: CustodianSection) -> "LinkKeeper":
+    # A custodian that listens at no port loads nothing that makes and signs certificates.
+    from fieldfare.client.daemon.link import LinkKeeper  # noqa: PLC0415 -- above
+
+    return LinkKeeper(home, settings, utc_now)
+
+
 def _textfile(institution: Institution) -> Path | None:
     """Return where metrics are written, as institution.toml says; None: nowhere."""
     named = institution.settings.watch.textfile
@@ -177,7 +182,7 @@ def _textfile(institution: Institution) -> Path | None:
 
 
 def _samples(
-    reloader: CustodianReloader, keeper: LinkKeeper | None = None
+    reloader: CustodianReloader, keeper: "LinkKeeper | None" = None
 ) -> Iterator[MetricSample]:
     institution = reloader.institution
     delta, now = institution.policy.budget.delta, utc_now()
@@ -188,7 +193,7 @@ def _samples(
 
 
 def _watch(
-    reloader: CustodianReloader, stopped: Stopped, say: Say, keeper: LinkKeeper | None = None
+    reloader: CustodianReloader, stopped: Stopped, say: Say, keeper: "LinkKeeper | None" = None
 ) -> None:
     """Look every second; print the changes of every look, whichever command asked for it.
 

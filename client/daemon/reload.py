@@ -31,14 +31,7 @@ from typing import Final
 from fieldfare.client.approvals.approval import OmittedStudy, resume
 from fieldfare.client.custodian.answering import answer
 from fieldfare.client.custodian.custodian import Custodian, opened_runs
-from fieldfare.client.daemon.status import (
-    CustodianCounts,
-    CustodianStatus,
-    ReloadReport,
-    StudyNow,
-    ledger_now,
-    release_now,
-)
+from fieldfare.client.daemon.status import CustodianCounts, ledger_now, release_now
 from fieldfare.client.home.keys import public_identity
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.studies import State, kept_ids, read_decision, stamp
@@ -59,6 +52,7 @@ from fieldfare.client.journal.decisions import CUSTODIAN, JournalDecisions, Tall
 from fieldfare.client.journal.entries import MAX_SENTENCE, Event, printable
 from fieldfare.client.journal.journal import Journal
 from fieldfare.client.policy.policy import limits
+from fieldfare.client.wire.admin_calls import CustodianStatus, ReloadReport, StudyNow
 from fieldfare.shared.errors import FieldfareError, LedgerError
 from fieldfare.shared.privacy.samplers import ExactNoise
 from fieldfare.shared.protocol.comparison import KnownKeys

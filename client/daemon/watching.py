@@ -18,10 +18,11 @@ from threading import Event as Told
 from threading import Thread
 from typing import Final
 
-from fieldfare.client.daemon.status import CustodianCounts, CustodianStatus, LedgerNow
+from fieldfare.client.daemon.status import CustodianCounts
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.studies import kept_ids, read_decision
 from fieldfare.client.ledger.freeing import worth
+from fieldfare.client.wire.admin_calls import CustodianStatus, LedgerNow
 from fieldfare.shared.errors import FieldfareError, UsageError
 from fieldfare.shared.protocol.plan import PICOMU2
 from fieldfare.shared.watch import metrics

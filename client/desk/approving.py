@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from fieldfare.client.approvals import approval
-from fieldfare.client.daemon.admin_client import notify_custodian
+from fieldfare.client.daemon.telling import notify_custodian
 from fieldfare.client.desk.calls import StudyDecided
 from fieldfare.client.desk.deciding import ASKED
 from fieldfare.client.desk.reading import study_told

@@ -12,7 +12,7 @@ from threading import Lock
 from typing import Final
 
 from fieldfare.client.approvals.rejection import reject, withdraw
-from fieldfare.client.daemon.admin_client import notify_custodian
+from fieldfare.client.daemon.telling import notify_custodian
 from fieldfare.client.desk.calls import DecidedTold, Say, StudyDecided
 from fieldfare.client.desk.deciders import open_deciders
 from fieldfare.client.home.layout import Home

@@ -28,8 +28,8 @@ from fieldfare.client.node.fleet import (
 from fieldfare.client.node.link_renewal import renewing
 from fieldfare.client.node.node import Node, Superlink
 from fieldfare.client.node.remote_custodian import connected
-from fieldfare.client.node.settings import NodeTerms, load_node_terms
 from fieldfare.client.node.state import NodeReport
+from fieldfare.client.node.terms import NodeTerms, load_node_terms
 from fieldfare.client.node.watching import (
     NodeSeen,
     authority_ends,

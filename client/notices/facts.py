@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
-from pydantic import BaseModel, ConfigDict
 
 from fieldfare.client.home.layout import DELIVERY_FILE, Home
 from fieldfare.client.home.studies import State, kept_ids, read_decision
@@ -22,8 +21,7 @@ from fieldfare.client.journal.entries import Event
 from fieldfare.client.journal.journal import read
 from fieldfare.client.node.settings import NodeSettings
 from fieldfare.client.node.state import LinkState, read_node_state
-from fieldfare.client.wire import admin_pb2 as pb
-from fieldfare.client.wire.administration import STATUS_SECONDS, ask_administration
+from fieldfare.client.wire.admin_client import custodian_status
 from fieldfare.shared.errors import KeysError
 from fieldfare.shared.notices.outbox import KEPT, Fact, Seen, seen_by
 from fieldfare.shared.notices.sentences import NoticeKind
@@ -38,30 +36,6 @@ HEARD: Final = timedelta(minutes=2)  # a node notes every few seconds that it is
 _OF_STUDIES: Final = frozenset(
     {NoticeKind.STUDY_WAITS, NoticeKind.STUDY_REJECTED, NoticeKind.STUDY_APPROVED}
 )
-
-
-class BudgetNow(BaseModel):
-    """What a custodian says of its ledger, as far as it is needed here; in picomu2."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
-
-    yearly_left: int
-    lifetime_left: int
-    yearly_limit: int
-    lifetime_limit: int
-
-    def nears_its_end(self, share: float) -> bool:
-        """Tell whether less than `share` of a limit is left."""
-        return (
-            self.yearly_left < share * self.yearly_limit
-            or self.lifetime_left < share * self.lifetime_limit
-        )
-
-
-class _Status(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
-
-    ledger: BudgetNow | None
 
 
 @dataclass
@@ -160,15 +134,11 @@ class InstitutionFacts:
         return load_toml(path, NodeSettings) if path.is_file() else None
 
     def _budget(self, settings: NoticesSettings) -> list[Fact] | None:
-        budget = ask_administration(self.admin_socket, "Status", STATUS_SECONDS, _budget_in)
-        if budget is None:
+        status = custodian_status(self.admin_socket)
+        if status is None or status.ledger is None:
             return None
-        near = budget.nears_its_end(settings.budget_share)
+        near = status.ledger.nears_its_end(settings.budget_share)
         return [Fact(NoticeKind.BUDGET_ENDS)] if near else []
-
-
-def _budget_in(content: bytes) -> BudgetNow | None:
-    return _Status.model_validate_json(pb.StatusAnswer.FromString(content).status).ledger
 
 
 def _moment(text: str) -> datetime | None:

@@ -16,8 +16,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from fieldfare.client.alerts.casework import casework_of
 from fieldfare.client.approvals.approval_status import ApprovalStatus, approval_status
-from fieldfare.client.daemon.admin_client import custodian_status
-from fieldfare.client.daemon.status import StudyNow
 from fieldfare.client.home.keys import (
     load_identity,
     load_node_key,
@@ -40,7 +38,7 @@ from fieldfare.client.journal.entries import Event
 from fieldfare.client.journal.journal import read
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.ledger.peers import Fork
-from fieldfare.client.node.settings import load_node_terms
+from fieldfare.client.node.terms import load_node_terms
 from fieldfare.client.oversight.ledger_report import report
 from fieldfare.client.oversight.link import judge_lifetime
 from fieldfare.client.oversight.preflight import (
@@ -60,6 +58,8 @@ from fieldfare.client.oversight.preflight import (
 )
 from fieldfare.client.policy.policy import load_policy, pinned_coordinator
 from fieldfare.client.records.settings import check_unit, tables_of
+from fieldfare.client.wire.admin_calls import StudyNow
+from fieldfare.client.wire.admin_client import custodian_status
 from fieldfare.shared.errors import FieldfareError, KeysError, UsageError
 from fieldfare.shared.formats.later import refuse_later
 from fieldfare.shared.protocol.identity import fingerprint

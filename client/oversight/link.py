@@ -14,7 +14,7 @@ from typing import Final
 
 from cryptography import x509
 
-from fieldfare.client.node.settings import NodeTerms
+from fieldfare.client.node.terms import NodeTerms
 from fieldfare.client.oversight.preflight import Check, CheckInput, CheckNote, CheckOutcome
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.system.addresses import split_address

@@ -5,10 +5,10 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from fieldfare.client.approvals.approval_status import ApprovalStatus
-from fieldfare.client.daemon.status import CustodianStatus
 from fieldfare.client.node.state import LinkState
 from fieldfare.client.oversight.ledger_report import LedgerReport, LimitUse, spent_bar
 from fieldfare.client.oversight.overview import NodeLine, Overview, StudyLine, UnreadPart
+from fieldfare.client.wire.admin_calls import CustodianStatus
 from fieldfare.shared.protocol.roster import Roster
 from fieldfare.shared.terminal.texts import SHORT, counted, elapsed, folded, listed, plain
 

@@ -1,4 +1,4 @@
-"""Calls between node and custodian.
+"""Calls between node and custodian, and of commands to a custodian.
 
-Frames, TLS, protobuf; imports shared only.
+Frames, TLS, protobuf, the lines of its administration; imports shared only.
 """

@@ -25,10 +25,12 @@ from typing import Any, Final, Generic
 from pydantic import ValidationError
 
 from fieldfare.shared.desk.calls import (
+    DESK_WORDS,
     LARGEST_ASKED,
     Answered,
     Asked,
     DeskCall,
+    DeskWords,
     answer_bytes,
     error_bytes,
     read_question,
@@ -88,6 +90,7 @@ class Desk:
         lines: Collection[DeskLine[Any, Any]],
         users: Callable[[], Collection[int]],
         limits: DeskLimits | None = None,
+        words: DeskWords = DESK_WORDS,
     ) -> None:
         """Answer these lines to these users, who are looked up anew for each question.
 
@@ -97,7 +100,7 @@ class Desk:
         self._lines: Mapping[str, DeskLine[Any, Any]] = {one.call.name: one for one in lines}
         if len(self._lines) != len(lines):
             raise UsageError("expected each call of a desk once, found one twice")
-        self._users, self.limits = users, limits or DeskLimits()
+        self._users, self.limits, self._words = users, limits or DeskLimits(), words
 
     def answer(self, content: bytes, user: int) -> bytes:
         """Answer a question that came as a whole; an error is an answer."""
@@ -119,7 +122,7 @@ class Desk:
         with suppress(OSError):  # whoever went away, or is too slow, has no answer
             user = peer_user(line)
             if user not in self._users():
-                refused = f"expected a user who may ask this desk, found user number {user}"
+                refused = f"expected a user who may ask {self._words.name}, found number {user}"
                 self._say(line, error_bytes(UsageError(refused)))
                 return
             content = received(line, LARGEST_ASKED, time.monotonic() + self.limits.arrive_seconds)
@@ -127,9 +130,10 @@ class Desk:
 
     def refuse(self, line: socket.socket) -> None:
         """Say that all places are taken."""
+        busy = f"{self._words.name} is busy: {self._words.again}"
         with line, suppress(OSError):
             line.setblocking(False)  # its buffer is empty: this never waits
-            line.sendall(error_bytes(RunError("the desk is busy: open this page again")))
+            line.sendall(error_bytes(RunError(busy)))
 
     def _say(self, line: socket.socket, content: bytes) -> None:
         line.settimeout(self.limits.read_seconds)

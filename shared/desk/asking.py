@@ -3,17 +3,18 @@
 import os
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from fieldfare.shared.desk.calls import (
+    DESK_WORDS,
     LARGEST_ANSWER,
     Answered,
     Asked,
     DeskCall,
+    DeskWords,
     question_bytes,
     read_answer,
 )
@@ -31,11 +32,13 @@ class DeskClient:
         path: of its socket.
         owner: number of the user who has to answer there: nobody else is told anything.
         start: the command that starts it.
+        words: of messages for people.
     """
 
     path: Path
     owner: int
     start: str
+    words: DeskWords = DESK_WORDS
 
     def ask(self, call: DeskCall[Asked, Answered], asked: Asked) -> Answered:
         """Ask one question and wait for its answer.
@@ -45,13 +48,34 @@ class DeskClient:
             UsageError: another user answers there.
             RunError: nobody does, or not in time; an act may have been done then.
         """
-        content, ends = question_bytes(call.name, asked), time.monotonic() + call.seconds
-        with self._connected() as line:
+        try:
+            line = self.connect()
+        except OSError as error:
+            raise RunError(
+                f"{self.path}: expected {self.words.name}, which answers what stands on this page, "
+                f"found: {error.strerror or 'no answer'}: start it with `{self.start}`"
+            ) from None
+        return self.ask_over(line, call, asked)
+
+    def ask_over(
+        self, line: socket.socket, call: DeskCall[Asked, Answered], asked: Asked
+    ) -> Answered:
+        """Ask over a connection, which is closed then.
+
+        Raises:
+            FieldfareError: what the desk answered.
+            UsageError: another user answers there.
+            RunError: nobody does, or not in time; an act may have been done then.
+        """
+        name, again = self.words.name, self.words.again
+        with line:
+            ends = time.monotonic() + call.seconds
             if peer_user(line) != self.owner:
                 raise UsageError(
-                    f"{self.path}: expected the desk of user number {self.owner}, found another "
+                    f"{self.path}: expected {name} of user number {self.owner}, found another "
                     "user's: nothing was asked; remove what serves there"
                 )
+            content = question_bytes(call.name, asked)
             try:
                 with suppress(BrokenPipeError, ConnectionResetError):  # a refusal says why
                     line.sendall(content)
@@ -59,38 +83,41 @@ class DeskClient:
                 found = received(line, LARGEST_ANSWER, ends)
             except TimeoutError:
                 raise RunError(
-                    "the desk has not answered yet; what was asked of it goes on: open this page "
-                    "again in a minute"
+                    f"{name} has not answered yet; what was asked of it goes on: {again} in a "
+                    "minute"
                 ) from None
             except OSError as error:
-                raise self._gone(error.strerror or "no answer") from None
+                raise self._ended(error.strerror or "no answer") from None
         if not found:
-            raise RunError(
-                f"{self.path}: expected an answer of the desk, found that it ended: open this page "
-                "again, and see the desk's own lines"
-            )
+            raise self._ended("that it ended")
         return read_answer(found, call.answered)
 
     def runs(self) -> bool:
         """Whether a process listens there."""
         try:
-            with self._connected():
+            with self.connect():
                 return True
-        except RunError:
+        except OSError:
             return False
 
-    @contextmanager
-    def _connected(self) -> Iterator[socket.socket]:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
-            line.settimeout(CONNECT_SECONDS)
-            try:
-                line.connect(os.fspath(self.path))
-            except OSError as error:
-                raise self._gone(error.strerror or "no answer") from None
-            yield line
+    def connect(self) -> socket.socket:
+        """Return a connection that nothing was said over yet.
 
-    def _gone(self, found: str) -> RunError:
+        Raises:
+            OSError: nobody listens there, or not for this user.
+        """
+        line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        line.settimeout(CONNECT_SECONDS)
+        try:
+            line.connect(os.fspath(self.path))
+        except OSError:
+            line.close()
+            raise
+        return line
+
+    def _ended(self, found: str) -> RunError:
+        name, again = self.words.name, self.words.again
         return RunError(
-            f"{self.path}: expected the desk, which answers what stands on this page, found: "
-            f"{found}: start it with `{self.start}`"
+            f"{self.path}: expected an answer of {name}, found {found}: {again}, and see {name}'s "
+            "own lines"
         )

@@ -7,9 +7,9 @@ has said all. So no length has to be told, and nothing of one question is left f
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from fieldfare.shared.errors import (
     AccountingError,
@@ -39,6 +39,17 @@ _KINDS: Final[Mapping[str, type[FieldfareError]]] = {
         *(LedgerError, RunError, NoticeError),
     )
 }
+
+
+@dataclass(frozen=True)
+class DeskWords:
+    """What messages for people call the process that answers, and what they advise to do."""
+
+    name: str = "the desk"
+    again: str = "open this page again"
+
+
+DESK_WORDS: Final = DeskWords()
 
 
 class DeskTerm(BaseModel):
@@ -86,6 +97,12 @@ class _Reply(DeskTerm):
     error: str = ""
     text: str = ""
     code: str = ""
+
+    @model_validator(mode="after")
+    def _is_one_of_both(self) -> Self:
+        if (self.answered is None) != bool(self.error):
+            raise ValueError("expected an answer or an error, found none or both")
+        return self
 
 
 def question_bytes(call: str, asked: DeskTerm) -> bytes:

@@ -32,8 +32,8 @@ from tests.support.federations.outages import (
 from tests.support.system.ports import free_ports
 from tests.support.system.processes import tree
 
-from fieldfare.client.daemon.admin_client import custodian_status
 from fieldfare.client.home.layout import Home
+from fieldfare.client.wire.admin_client import custodian_status
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.simulations.testbed.testbed import COORDINATOR, Bed, in_this_process
 

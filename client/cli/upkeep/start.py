@@ -27,6 +27,7 @@ from fieldfare.client.home.settings import (
 )
 from fieldfare.client.node.settings import NodeSettings
 from fieldfare.client.node.state import read_node_state
+from fieldfare.client.wire.admin_client import custodian_status
 from fieldfare.shared.errors import FieldfareError, UsageError
 from fieldfare.shared.study.toml import load_toml
 from fieldfare.shared.system import processes
@@ -117,11 +118,6 @@ def _check_alone(home: Home, settings: HomeSettings, node: Path | None) -> None:
 
 def _custodians(socket: Path) -> list[str]:
     """Say which custodian serves, if one does."""
-    if not socket.exists():
-        return []
-    # Asked where something may answer: what asks is a third of this process's memory.
-    from fieldfare.client.daemon.admin_client import custodian_status  # noqa: PLC0415
-
     status = custodian_status(socket)
     return [f"a custodian (process {status.process})"] if status else []
 

@@ -17,10 +17,10 @@ from tests.support.system.ports import free_port
 from tests.support.system.processes import alive, children, until
 
 from fieldfare.client.cli.upkeep.start import without_secrets
-from fieldfare.client.daemon.admin_client import custodian_status
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import HomeSettings
 from fieldfare.client.node.state import LinkState, read_node_state
+from fieldfare.client.wire.admin_client import custodian_status
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.system import processes
 

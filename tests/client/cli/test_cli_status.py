@@ -7,10 +7,10 @@ from typing import Final
 import pytest
 from tests.support.homes.institutions import NAMES, Coordinator, clock
 
-from fieldfare.client.daemon.process import ADMIN_LIMITS, admin_socket, administration
+from fieldfare.client.daemon.process import admin_socket, administration
 from fieldfare.client.daemon.reload import CustodianInputs, custodian_reloader
-from fieldfare.client.daemon.service import serving_calls
 from fieldfare.shared.cli.root import run
+from fieldfare.shared.desk.answering import serving_desk
 
 COMMAND: Final = Path(sys.executable).with_name("fieldfare")
 
@@ -45,7 +45,7 @@ def test_ready_is_an_exit_status(
     given = CustodianInputs(home=home.path, passphrase=None, environment={}, clock=clock)
     with custodian_reloader(given) as reloader:
         place = admin_socket(reloader.institution)
-        with serving_calls(administration(reloader), place, ADMIN_LIMITS):
+        with serving_desk(administration(reloader), place):
             assert (run(asked), capsys.readouterr().out) == (0, "ready\n")
             home.policy.write_text("broken")
             reloader.reload()

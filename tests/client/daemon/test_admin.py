@@ -1,26 +1,27 @@
 """The administration's socket: who reaches it, what it tells, and that it takes nothing in."""
 
+import json
+import os
+import socket
 import stat
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import grpc
 import pytest
 from tests.support.homes.institutions import NAMES, Coordinator, clock
-from tests.support.network.served import hostile_channel, raw, status_of
+from tests.support.system.processes import until
 
-from fieldfare.client.daemon.admin_client import custodian_status, request_reload
-from fieldfare.client.daemon.process import (
-    ADMIN_LIMITS,
-    LARGEST_ADMIN_QUESTION,
-    admin_socket,
-    administration,
-)
+from fieldfare.client.daemon import process
+from fieldfare.client.daemon.process import ADMIN_LIMITS, admin_socket, administration
 from fieldfare.client.daemon.reload import CustodianInputs, CustodianReloader, custodian_reloader
-from fieldfare.client.daemon.service import serving_calls
-from fieldfare.client.wire.administration import ADMIN_SERVICE
-from fieldfare.client.wire.frames import SERVICE
+from fieldfare.client.wire.admin_client import custodian_status, request_reload
+from fieldfare.shared.desk import answering
+from fieldfare.shared.desk.answering import serving_desk
+from fieldfare.shared.desk.calls import LARGEST_ASKED, Nothing, read_answer
+from fieldfare.shared.errors import ProtocolError, RunError, UsageError
 from fieldfare.shared.system.sockets import UnixSocket
 
 NAME = NAMES[0]
@@ -36,12 +37,33 @@ def reloader(coordinator: Coordinator) -> Iterator[CustodianReloader]:
 
 
 @pytest.fixture
-def path(reloader: CustodianReloader, room: Path) -> Iterator[Path]:
+def path(
+    reloader: CustodianReloader, room: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    monkeypatch.setattr(process, "ADMIN_LIMITS", replace(ADMIN_LIMITS, arrive_seconds=1.0))
     path = room.with_name("admin.sock")
-    with serving_calls(
-        administration(reloader), UnixSocket(path, mode=0o600, directory_mode=0o700), ADMIN_LIMITS
-    ):
+    with serving_desk(administration(reloader), UnixSocket(path, mode=0o600, directory_mode=0o700)):
         yield path
+
+
+def connected(path: Path) -> socket.socket:
+    line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    line.settimeout(60)
+    line.connect(os.fspath(path))
+    return line
+
+
+def heard(path: Path, content: bytes) -> bytes:
+    """What it says to bytes as they are."""
+    with connected(path) as line, suppress(BrokenPipeError, ConnectionResetError):
+        line.sendall(content)
+        line.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: line.recv(65536), b""))
+    return b""
+
+
+def question(call: str) -> bytes:
+    return json.dumps({"call": call, "asked": {}}).encode()
 
 
 def test_it_tells_how_the_custodian_stands(reloader: CustodianReloader, path: Path) -> None:
@@ -72,26 +94,85 @@ def test_it_is_where_the_settings_say(coordinator: Coordinator, tmp_path: Path) 
     assert admin_socket(coordinator.institution(NAME)).path == tmp_path / "a.sock"
 
 
-@pytest.mark.parametrize("method", [f"/{SERVICE}/Release", f"/{ADMIN_SERVICE}/Approve"])
-def test_nothing_else_is_there(path: Path, method: str) -> None:
-    with hostile_channel(path) as channel:
-        call = raw(channel, method).future(b"", timeout=60)
-        assert status_of(call) is grpc.StatusCode.UNIMPLEMENTED
-
-
-@pytest.mark.parametrize("frame", [b"\xff" * 100, b"\n\x80", b""])
-def test_what_a_frame_holds_changes_nothing(
-    reloader: CustodianReloader, path: Path, frame: bytes
+@pytest.mark.parametrize(
+    "content",
+    [
+        question("custodian.approve"),
+        question("decide"),
+        b'{"call": "custodian.reload", "asked": {"study": "x"}}',
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"\xff" * 100,
+        b"",
+    ],
+)
+def test_nothing_else_is_there_and_nothing_is_taken_in(
+    reloader: CustodianReloader, path: Path, coordinator: Coordinator, content: bytes
 ) -> None:
-    with hostile_channel(path) as channel:
-        call: Any = raw(channel, f"/{ADMIN_SERVICE}/Status").future(frame, timeout=60)
-        assert status_of(call) is grpc.StatusCode.OK
-    assert custodian_status(path) == reloader.status()
+    coordinator.pin(coordinator.roster(version=2))
+    with pytest.raises(ProtocolError):
+        read_answer(heard(path, content), Nothing)
+    assert reloader.status().roster == 1  # it was not made to look
 
 
-def test_a_frame_that_is_too_large_is_refused(path: Path) -> None:
-    with hostile_channel(path) as channel:
-        call = raw(channel, f"/{ADMIN_SERVICE}/Reload").future(
-            bytes(LARGEST_ADMIN_QUESTION + 1), timeout=60
-        )
-        assert status_of(call) is grpc.StatusCode.RESOURCE_EXHAUSTED
+def test_what_is_too_large_is_refused(
+    reloader: CustodianReloader, path: Path, coordinator: Coordinator
+) -> None:
+    coordinator.pin(coordinator.roster(version=2))
+    assert heard(path, question("custodian.reload") + b" " * LARGEST_ASKED) == b""
+    assert reloader.status().roster == 1
+    assert heard(path, question("custodian.reload"))
+    assert reloader.status().roster == 2
+
+
+def test_half_open_lines_are_let_go_and_a_flood_is_told_that_it_is_busy(path: Path) -> None:
+    with ExitStack() as stack:
+        lines = [stack.enter_context(connected(path)) for _ in range(ADMIN_LIMITS.places)]
+        with pytest.raises(RunError, match=r"^the custodian is busy: ask again$"):
+            custodian_status(path)
+        for line in lines:
+            assert line.recv(1) == b""  # closed, after the time to arrive
+        assert custodian_status(path) is not None
+
+
+def test_a_status_is_told_while_a_look_loads_records(
+    reloader: CustodianReloader, path: Path
+) -> None:
+    with ThreadPoolExecutor() as pool:
+        with reloader._following:
+            looks = [pool.submit(request_reload, path) for _ in range(ADMIN_LIMITS.places - 1)]
+            status = custodian_status(path)
+            assert status is not None
+            assert status.busy
+            assert not any(look.done() for look in looks)
+        assert all(look.result(60) for look in looks)
+
+
+def test_a_look_goes_on_where_nobody_waits_for_it(
+    reloader: CustodianReloader, path: Path, coordinator: Coordinator
+) -> None:
+    coordinator.pin(coordinator.roster(version=2))
+    with reloader._following:
+        with pytest.raises(RunError, match="the custodian has not answered yet"):
+            request_reload(path, 0.2)
+        assert reloader.status().roster == 1
+    until(lambda: reloader.status().roster == 2)
+
+
+def test_another_user_is_refused_whatever_the_socket_s_mode(
+    reloader: CustodianReloader,
+    path: Path,
+    coordinator: Coordinator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    coordinator.pin(coordinator.roster(version=2))
+    monkeypatch.setattr(answering, "peer_user", lambda _line: os.geteuid() + 1)
+    with pytest.raises(UsageError, match=r"a user who may ask the custodian, found number \d+$"):
+        request_reload(path)
+    assert reloader.status().roster == 1
+
+
+def test_root_asks_as_the_custodian_s_own_user_does(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answering, "peer_user", lambda _line: 0)
+    assert custodian_status(path) is not None

@@ -1,38 +1,12 @@
 from datetime import UTC, datetime
 
-import pytest
-from pydantic import ValidationError
-
-from fieldfare.client.daemon.status import (
-    LedgerNow,
-    ReleaseNow,
-    ReloadReport,
-    StudyNow,
-    ledger_now,
-    release_now,
-)
+from fieldfare.client.daemon.status import ledger_now, release_now
 from fieldfare.client.journal.releases import LastRelease
 from fieldfare.client.ledger.budget import Limits
 from fieldfare.client.ledger.ledger import Ledger
+from fieldfare.client.wire.admin_calls import LedgerNow, ReleaseNow
 
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
-
-TOLD = ReloadReport(
-    changed=["roster version 2 (was 1)"],
-    trouble="",
-    left_out=[StudyNow(id="a" * 64, serving=False, reason="approve it again")],
-)
-
-
-def test_what_is_told_is_what_is_read() -> None:
-    content = TOLD.to_bytes()
-    assert content.startswith(b'{"changed":["roster')  # canonical: sorted, nothing between
-    assert ReloadReport.model_validate_json(content) == TOLD
-
-
-def test_another_format_is_not_read() -> None:
-    with pytest.raises(ValidationError):
-        ReloadReport.model_validate_json(TOLD.to_bytes().replace(b'"format":1', b'"format":2'))
 
 
 def test_a_ledger_is_told_within_its_limits() -> None:

@@ -11,10 +11,10 @@ import pytest
 from tests.support.homes.institutions import NAMES, Coordinator
 from tests.support.system.processes import core_limits, until
 
-from fieldfare.client.daemon.admin_client import custodian_status
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.roster import pin_roster
 from fieldfare.client.institution.initial_setup import create_institution
+from fieldfare.client.wire.admin_client import custodian_status
 from fieldfare.shared.system.processes import given_line
 
 NAME = NAMES[0]

@@ -87,14 +87,14 @@ def test_it_answers_and_collects_beside_a_casework_folder(bank: Home, casework: 
         assert client.ask(STUDIES, Nothing()).studies == []
         queue.act(CaseAct(ALERT.alert, utc_now(), "anna", CaseActKind.TAKE))
         until(lambda: any(one["actor"] == "anna" for one in journals.logged(bank.log_folder)))
-        with pytest.raises(UsageError, match="may ask this desk"):
+        with pytest.raises(UsageError, match="may ask the desk"):
             _as_nobody(client)
 
 
 def _as_nobody(client: DeskClient) -> None:
     """Ask as another user, to whom the modes would not even let the socket appear."""
     if os.geteuid() != 0:
-        raise UsageError("expected root for this part, found a user who may ask this desk")
+        raise UsageError("expected root for this part, found a user who may ask the desk")
     client.path.chmod(0o666)
     for folder in (client.path.parent, client.path.parent.parent, client.path.parent.parent.parent):
         folder.chmod(0o755)

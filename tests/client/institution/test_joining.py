@@ -14,7 +14,7 @@ from fieldfare.client.institution.initial_setup import (
     read_invitation,
     write_node_files,
 )
-from fieldfare.client.node.settings import load_node_terms
+from fieldfare.client.node.terms import load_node_terms
 from fieldfare.client.policy.policy import load_policy, pinned_coordinator
 from fieldfare.shared.errors import KeysError, StudyError, UsageError
 from fieldfare.shared.protocol.identity import (

@@ -10,7 +10,7 @@ from tests.support.network.certificates import Authority
 from fieldfare.client.home.keys import load_node_key
 from fieldfare.client.home.layout import Home
 from fieldfare.client.institution.initial_setup import create_institution
-from fieldfare.client.node.settings import load_node_terms
+from fieldfare.client.node.terms import load_node_terms
 from fieldfare.client.wire.tls import TlsFiles, TlsTarget
 from fieldfare.shared.errors import KeysError, StudyError
 

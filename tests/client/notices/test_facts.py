@@ -1,6 +1,5 @@
 """What an institution's people are told of, and that no record is in it."""
 
-import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -8,26 +7,23 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 import pytest
+from tests.support.homes.administrations import administration_of, status_with
 from tests.support.homes.coordinators import an_authority
 from tests.support.homes.institutions import NAMES, NOW, Coordinator, clock, home_study
 from tests.support.network.receivers import mail_server, web_server
 
-from fieldfare.client.daemon.service import Service, serving_calls
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.studies import State, StudyDecision, write_decision
 from fieldfare.client.journal.entries import Event
 from fieldfare.client.journal.journal import Journal
 from fieldfare.client.node.state import NodeReport
-from fieldfare.client.notices.facts import BudgetNow, InstitutionFacts
+from fieldfare.client.notices.facts import InstitutionFacts
 from fieldfare.client.notices.process import notices_home
-from fieldfare.client.wire import admin_pb2 as pb
-from fieldfare.client.wire.administration import ADMIN_SERVICE
 from fieldfare.shared.notices.dispatch import Dispatcher
 from fieldfare.shared.notices.outbox import KEPT, Fact, open_outbox
 from fieldfare.shared.notices.sentences import NoticeKind
 from fieldfare.shared.notices.settings import NoticesSettings
 from fieldfare.shared.system.private_files import create_private
-from fieldfare.shared.system.sockets import UnixSocket
 
 SETTINGS: Final = NoticesSettings()
 NAME: Final = NAMES[0]
@@ -114,41 +110,20 @@ def test_a_certificate_that_ends_soon_is_told_of(home: Home) -> None:
     assert facts(home, ends - timedelta(days=60)) == set()
 
 
-LEFT = {"yearly_left": 50, "lifetime_left": 400, "yearly_limit": 100, "lifetime_limit": 1000}
-
-
-@pytest.mark.parametrize(
-    ("changed", "near"),
-    [
-        ({}, False),
-        ({"yearly_left": 9}, True),
-        ({"lifetime_left": 99}, True),
-        ({"yearly_left": 10, "lifetime_left": 100}, False),
-    ],
-)
-def test_a_budget_of_which_little_is_left_nears_its_end(
-    changed: dict[str, int], near: bool
-) -> None:
-    assert BudgetNow(**LEFT | changed).nears_its_end(0.1) is near
-
-
 def test_the_custodian_is_asked_for_its_budget_and_nothing_else_is_read(home: Home) -> None:
-    told = {
-        "ledger": LEFT | {"yearly_left": 1, "head": "x"},
-        "trouble": MARKER,
-        "studies": [MARKER],
-    }
-
-    def status(_frame: bytes) -> bytes:
-        return pb.StatusAnswer(status=json.dumps(told).encode()).SerializeToString()
-
-    service = Service(
-        name=ADMIN_SERVICE, answers={"Status": status}, largest={"Status": 1024}, frame=4096
-    )
-    with serving_calls(service, UnixSocket(home.admin_socket, mode=0o600)):
+    with administration_of(home.admin_socket, status_with(MARKER, yearly_left=1)):
         assert facts(home) == {Fact(NoticeKind.BUDGET_ENDS)}
+    with administration_of(home.admin_socket, status_with(MARKER)):
+        assert facts(home) == set()
     seen = InstitutionFacts(home, home.admin_socket).look(SETTINGS, NOW)
     assert NoticeKind.BUDGET_ENDS not in seen.looked  # nobody is there: nothing is concluded
+
+
+def test_of_a_ledger_that_cannot_be_read_nothing_is_concluded(home: Home) -> None:
+    unread = status_with().model_copy(update={"ledger": None})
+    with administration_of(home.admin_socket, unread):
+        seen = InstitutionFacts(home, home.admin_socket).look(SETTINGS, NOW)
+    assert (seen.troubles, NoticeKind.BUDGET_ENDS in seen.looked) == ((), False)
 
 
 def test_a_file_that_cannot_be_read_hides_no_other(coordinator: Coordinator, home: Home) -> None:

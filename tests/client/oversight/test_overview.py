@@ -17,14 +17,14 @@ from tests.support.homes.institutions import (
 from tests.support.homes.journals import rewrite_entries
 
 from fieldfare.client.approvals.approval_status import ApprovalStatus
-from fieldfare.client.daemon.process import ADMIN_LIMITS, admin_socket, administration
+from fieldfare.client.daemon.process import admin_socket, administration
 from fieldfare.client.daemon.reload import CustodianInputs, custodian_reloader
-from fieldfare.client.daemon.service import serving_calls
-from fieldfare.client.daemon.status import CustodianStatus
 from fieldfare.client.home.layout import Home
 from fieldfare.client.node.state import LinkState, NodeReport
 from fieldfare.client.oversight.overview import Overview, UnreadPart, overview, overview_json
 from fieldfare.client.oversight.overview_screen import overview_lines
+from fieldfare.client.wire.admin_calls import CustodianStatus
+from fieldfare.shared.desk.answering import serving_desk
 
 NAME = NAMES[0]
 
@@ -59,7 +59,7 @@ def test_a_custodian_that_runs_is_asked(coordinator: Coordinator) -> None:
     inputs = CustodianInputs(home=home.path, passphrase=None, environment={}, clock=clock)
     with (
         custodian_reloader(inputs) as reloader,
-        serving_calls(administration(reloader), admin_socket(reloader.institution), ADMIN_LIMITS),
+        serving_desk(administration(reloader), admin_socket(reloader.institution)),
     ):
         found = look(home)
     assert isinstance(found.custodian, CustodianStatus)

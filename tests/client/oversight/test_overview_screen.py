@@ -8,13 +8,13 @@ from typing import Any, Final
 import pytest
 
 from fieldfare.client.approvals.approval_status import ApprovalStatus
-from fieldfare.client.daemon.status import CustodianStatus, ReleaseNow, StudyNow
 from fieldfare.client.journal.entries import Mark
 from fieldfare.client.ledger.budget import Position, to_picomu2
 from fieldfare.client.node.state import LinkState, NodeState
 from fieldfare.client.oversight.ledger_report import LedgerReport, LimitUse
 from fieldfare.client.oversight.overview import NodeLine, Overview, StudyLine, UnreadPart
 from fieldfare.client.oversight.overview_screen import overview_lines
+from fieldfare.client.wire.admin_calls import CustodianStatus, ReleaseNow, StudyNow
 from fieldfare.shared.protocol.roster import Member, Roster
 from fieldfare.shared.terminal.texts import NARROW
 

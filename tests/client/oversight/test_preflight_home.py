@@ -20,7 +20,7 @@ from tests.support.homes.journals import rewrite_entries
 from tests.support.homes.runs import finished_run
 from tests.support.network.certificates import Authority
 
-from fieldfare.client.daemon.process import ADMIN_LIMITS, admin_socket, administration, socket_of
+from fieldfare.client.daemon.process import admin_socket, administration, socket_of
 from fieldfare.client.daemon.reload import CustodianInputs, CustodianReloader, custodian_reloader
 from fieldfare.client.daemon.service import data_plane, serving_calls
 from fieldfare.client.home.keys import rotate_identity
@@ -32,6 +32,7 @@ from fieldfare.client.journal.journal import Journal
 from fieldfare.client.ledger.peers import Fork
 from fieldfare.client.oversight.checks import HomeChecks, Preflight
 from fieldfare.client.oversight.preflight import CheckOutcome, CheckResult, findings
+from fieldfare.shared.desk.answering import serving_desk
 
 NAME = NAMES[0]
 STUDY = home_study()
@@ -182,7 +183,7 @@ def reloader(home: Home) -> Iterator[CustodianReloader]:
     inputs = CustodianInputs(home=home.path, passphrase=None, environment={}, clock=clock)
     with (
         custodian_reloader(inputs) as made,
-        serving_calls(administration(made), admin_socket(made.institution), ADMIN_LIMITS),
+        serving_desk(administration(made), admin_socket(made.institution)),
     ):
         yield made
 

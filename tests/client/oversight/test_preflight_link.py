@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from tests.support.network.certificates import Authority
 from tests.support.system.ports import free_port
 
-from fieldfare.client.node.settings import NodeTerms
+from fieldfare.client.node.terms import NodeTerms
 from fieldfare.client.oversight.link import judge_clock, judge_lifetime, link_checks
 from fieldfare.client.oversight.preflight import (
     CheckInput,

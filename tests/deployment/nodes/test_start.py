@@ -17,8 +17,8 @@ from tests.support.system.processes import alive, children, until
 
 from fieldfare.client.home.keys import load_node_key
 from fieldfare.client.home.layout import Home
-from fieldfare.client.node.settings import load_node_terms
 from fieldfare.client.node.state import LinkState, NodeState, read_node_state
+from fieldfare.client.node.terms import load_node_terms
 from fieldfare.client.oversight.link import link_checks
 from fieldfare.client.oversight.overview import Overview, overview
 from fieldfare.client.oversight.overview_screen import overview_lines

@@ -23,6 +23,7 @@ from fieldfare.shared.desk.calls import (
     LARGEST_ASKED,
     DeskCall,
     DeskTerm,
+    DeskWords,
     Nothing,
     error_bytes,
     read_answer,
@@ -53,6 +54,7 @@ class Word(DeskTerm):
     times: int = 1
 
 
+BIG: Final = Word(text="0123456789abcdef", times=2**18)
 SAY: Final = DeskCall("say", Word, Word, 5.0)
 FAIL: Final = DeskCall("fail", Word, Nothing, 5.0)
 WAIT: Final = DeskCall("wait", Nothing, Nothing, 0.5)
@@ -160,6 +162,14 @@ def test_an_error_of_another_kind_is_still_an_error() -> None:
         read_answer(error_bytes(NeedsPersonError("no")), Nothing)
 
 
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b'{"text":"no"}', b'{"answered":{},"error":"RunError","text":"no"}']
+)
+def test_an_answer_that_is_none_is_not_taken_for_an_error_without_words(content: bytes) -> None:
+    with pytest.raises(ProtocolError, match="this version's desk"):
+        read_answer(content, Nothing)
+
+
 def test_an_error_reaches_who_asked(client: DeskClient) -> None:
     with pytest.raises(LedgerError, match="it is locked"):
         client.ask(FAIL, Word(text="it is locked"))
@@ -214,10 +224,10 @@ def test_another_user_is_refused_before_anything_is_read(
     bench: Bench, client: DeskClient, place: Path
 ) -> None:
     bench.users = {ME + 1}
-    with pytest.raises(UsageError, match=f"found user number {ME}"):
+    with pytest.raises(UsageError, match=f"found number {ME}"):
         client.ask(SAY, Word(text="x"))
     with connected(place) as line:  # it said nothing, and has its answer
-        assert b"may ask this desk" in line.recv(65536)
+        assert b"may ask the desk" in line.recv(65536)
     assert not bench.heard
     bench.users = {ME}  # looked up for each question
     assert client.ask(SAY, Word(text="x")).text == "x"
@@ -244,6 +254,36 @@ def test_who_says_nothing_is_let_go(bench: Bench, place: Path) -> None:
             assert line.recv(1) == b""  # closed, after the time to arrive
     assert heard(place, b"{")
     assert not bench.heard
+
+
+def test_who_does_not_read_its_answer_is_let_go(
+    bench: Bench, client: DeskClient, place: Path
+) -> None:
+    """More than the socket holds: a place is free again after the time to read."""
+    with ExitStack() as stack:
+        for _ in range(QUICK.places):
+            line = stack.enter_context(connected(place))
+            line.sendall(json.dumps({"call": "say", "asked": BIG.model_dump()}).encode())
+            line.shutdown(socket.SHUT_WR)
+        until(lambda: "busy" in said(client))
+        until(lambda: said(client) == "")
+        assert bench.heard.count((BIG.text, ME)) == QUICK.places  # what was done stands
+
+
+@pytest.mark.parametrize("call", [BROKEN, WAIT, SAY], ids=lambda call: call.name)
+def test_messages_call_what_answers_by_the_name_that_its_maker_gives(
+    bench: Bench, room: Path, call: DeskCall[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = DeskWords("the custodian", "ask again")
+    desk = Desk(list(bench.desk._lines.values()), lambda: bench.users, QUICK, words)
+    bench.users = set() if call is SAY else {ME}
+    with serving_desk(desk, UnixSocket(room)):
+        asked = Word(text="x") if call is SAY else Nothing()
+        with pytest.raises((RunError, UsageError)) as found:
+            DeskClient(room, ME, "", words).ask(call, asked)
+        bench.go.set()
+    assert "the custodian" in str(found.value)
+    assert not {"desk", "page"} & set(str(found.value).replace("'", " ").split())
 
 
 def test_places_are_few_and_come_free(bench: Bench, client: DeskClient, place: Path) -> None:

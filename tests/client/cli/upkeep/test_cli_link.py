@@ -15,7 +15,7 @@ from fieldfare.client.home.layout import Home
 from fieldfare.client.journal.entries import Event
 from fieldfare.client.journal.journal import read
 from fieldfare.client.node.remote_custodian import connected
-from fieldfare.client.node.settings import load_node_terms
+from fieldfare.client.node.terms import load_node_terms
 from fieldfare.client.wire.frames import Described
 from fieldfare.client.wire.tls import TlsTarget
 from fieldfare.shared.cli.root import run
