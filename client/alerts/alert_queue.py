@@ -4,6 +4,7 @@ Who decides needs no key, no ledger and no record: alerts hold what a card shows
 a casework folder goes into the operator's store and log when it is collected.
 """
 
+import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from fieldfare.client.alerts.store import (
     AlertStore,
     Kept,
     copy_store,
+    holds_more,
     open_store,
     read_store,
     store_at,
@@ -320,16 +322,36 @@ def casework_store(casework: Casework) -> Iterator[AlertStore]:
     """Open a group's store to write, and give the group a copy of what it then holds.
 
     Raises:
-        UsageError: it is no store, locked, or cannot be written.
+        UsageError: it is no store, locked, or cannot be written; or an earlier Fieldfare, which had
+            one file, wrote on in the copy.
         OSError: the disk says no.
     """
-    if casework.store.exists() and not casework.operators_store.exists():
-        copy_store(casework.store, casework.operators_store)  # an earlier Fieldfare had one file
-    with store_at(casework.operators_store, PRIVATE_FILE) as store:
+    copy, own = casework.store, casework.operators_store
+    if copy.exists() and not own.exists():
+        copy_store(copy, own)  # an earlier Fieldfare had one file
+    _check_not_behind(own, copy)
+    with store_at(own, PRIVATE_FILE) as store:
         try:
             yield store
         finally:
-            store.publish(casework.store, FILE_MODE, casework.path.stat().st_gid)
+            store.publish(copy, FILE_MODE, casework.path.stat().st_gid)
+            times = own.stat()  # a copy is never newer than its store, unless somebody wrote there
+            os.utime(copy, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def _check_not_behind(own: Path, copy: Path) -> None:
+    """Refuse to replace a copy that holds what the store lacks, because it was written later.
+
+    Where the store is the later one, the copy may hold more because that went since.
+    """
+    if not copy.exists() or copy.stat().st_mtime_ns <= own.stat().st_mtime_ns:
+        return
+    if holds_more(copy, own):
+        raise UsageError(
+            f"{copy}: expected what {own.name} holds, found alerts or decisions that an earlier "
+            f"version of Fieldfare wrote here since: move {own.name} away, and repeat: everything "
+            f"in {copy.name} is taken over then (docs/upgrade.md); nothing was changed"
+        )
 
 
 def tell(

@@ -635,6 +635,26 @@ def copy_store(path: Path, to: Path) -> None:
         database.copy_to(to)
 
 
+_HELD: Final = (
+    "SELECT alert FROM alert",
+    "SELECT alert, time, user FROM feedback",
+    "SELECT alert, time, user FROM act",
+)
+
+
+def holds_more(path: Path, than: Path) -> bool:
+    """Tell whether a store has alerts, decisions or acts that another one lacks.
+
+    Raises:
+        UsageError: one is no store, or cannot be read.
+    """
+    with (
+        Database(ALERTS, path, busy_seconds=BUSY_SECONDS, read_only=True) as one,
+        Database(ALERTS, than, busy_seconds=BUSY_SECONDS, read_only=True) as other,
+    ):
+        return any(not set(one.rows(held)) <= set(other.rows(held)) for held in _HELD)
+
+
 def _overwrite(file: BinaryIO) -> None:
     left = os.fstat(file.fileno()).st_size
     while left > 0:

@@ -21,14 +21,15 @@ from fieldfare.client.alerts.alert_queue import (
     scoring_store,
     tell,
 )
-from fieldfare.client.alerts.casework import Act, CaseworkTerms, Deed, make_casework
+from fieldfare.client.alerts.casework import FILE_MODE, Act, CaseworkTerms, Deed, make_casework
 from fieldfare.client.alerts.deciding import ActOutcome
 from fieldfare.client.alerts.feedback import Confidence, Disposition, Feedback, PartyRole
+from fieldfare.client.alerts.store import store_at
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import load_settings
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.system.clock import utc_now
-from fieldfare.shared.system.private_files import folder_lock, os_user
+from fieldfare.shared.system.private_files import PRIVATE_FILE, folder_lock, os_user
 
 ME = os_user()
 ALERT = reported_alert()
@@ -173,6 +174,37 @@ def test_a_folder_of_an_earlier_version_keeps_its_alerts(folder: Path) -> None:
     queue.casework.operators_store.unlink()
     with casework_store(queue.casework) as store:
         assert store.find(ALERT.alert).alert == ALERT
+
+
+def test_what_an_earlier_version_wrote_after_a_downgrade_is_not_overwritten(folder: Path) -> None:
+    """It had one file: what it collected and scored stands in the copy alone."""
+    queue = open_queue(folder)
+    assert isinstance(queue, CaseworkQueue)
+    newer = reported_alert(alert="b" * 16, unit="other")
+    with store_at(queue.casework.store, FILE_MODE) as store:  # as version 0.1.0 opens it
+        store.put([newer])
+    content = queue.casework.store.read_bytes()
+    for _ in range(2):  # asked again, it is still refused
+        with (
+            pytest.raises(UsageError, match=r"move operator\.sqlite away"),
+            casework_store(queue.casework),
+        ):
+            pass
+        assert queue.casework.store.read_bytes() == content
+    queue.casework.operators_store.rename(folder.with_name("away.sqlite"))
+    with casework_store(queue.casework) as store:
+        assert {one.alert.alert for one in store.all()} == {ALERT.alert, newer.alert}
+
+
+def test_a_copy_that_was_not_replaced_after_something_went_is_no_later_one(
+    folder: Path,
+) -> None:
+    queue = open_queue(folder)
+    assert isinstance(queue, CaseworkQueue)
+    with store_at(queue.casework.operators_store, PRIVATE_FILE) as store:  # and then a crash
+        assert store.expire(utc_now() + timedelta(days=9999), 1)[0] == 1
+    with casework_store(queue.casework) as store:
+        assert not store.all()
 
 
 def test_a_desk_is_a_home_or_a_casework_folder(tmp_path: Path, folder: Path) -> None:
