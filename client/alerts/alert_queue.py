@@ -330,7 +330,7 @@ def casework_store(casework: Casework) -> Iterator[AlertStore]:
     if copy.exists() and not own.exists():
         copy_store(copy, own)  # an earlier Fieldfare had one file
     _check_not_behind(own, copy)
-    with store_at(own, PRIVATE_FILE) as store:
+    with store_at(casework.operators_store, PRIVATE_FILE) as store:
         try:
             yield store
         finally:

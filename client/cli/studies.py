@@ -9,7 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from fieldfare.client.approvals import approval
-from fieldfare.client.approvals.rejection import reject, withdraw
+from fieldfare.client.approvals.rejection import Rejecter
 from fieldfare.client.approvals.review_screen import show_review
 from fieldfare.client.approvals.standing import StandingStudy, reviewed, standing_studies
 from fieldfare.client.cli import app
@@ -282,7 +282,7 @@ def reject_study(
         ledger_of(opened, settings, policy, utc_now) as ledger,
     ):
         told = Told.DECISION if keep_reason else Told.REASON
-        reject(opened, ledger, journal, chosen, reason, os_user(), utc_now(), told)
+        Rejecter(opened, ledger, journal, os_user(), utc_now(), told).reject(chosen, reason)
     typer.echo(f"rejected {chosen[:SHORT]}")
     typer.echo(_what_is_told(reason, keep_reason=keep_reason))
     typer.echo(notify_custodian(opened, settings))
@@ -309,7 +309,7 @@ def withdraw_study(
         ledger_of(opened, settings, policy, utc_now) as ledger,
     ):
         told = Told.DECISION if keep_reason else Told.REASON
-        withdraw(opened, ledger, journal, chosen, reason, os_user(), utc_now(), told)
+        Rejecter(opened, ledger, journal, os_user(), utc_now(), told).withdraw(chosen, reason)
     typer.echo(f"withdrew {chosen[:SHORT]}: its keys are destroyed, what it spent stays spent")
     typer.echo(_what_is_told(reason, keep_reason=keep_reason))
     typer.echo(notify_custodian(opened, settings))

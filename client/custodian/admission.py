@@ -28,6 +28,26 @@ from fieldfare.shared.run.mismatch import MismatchError
 from fieldfare.shared.run.request_check import AgreedRun, check_request
 
 
+def debit_of(request: Request, cost: int, side: Side) -> Debit:
+    """Return what an answer to a request costs, at its place in its run.
+
+    Args:
+        request: of the coordinator.
+        cost: in picomu2.
+        side: whose units the answer read; ALL where it is not known, which counts on both.
+    """
+    return Debit(
+        study=request.study,
+        run=request.run,
+        step=request.step,
+        attempt=request.attempt,
+        kind=request.kind.value,
+        request=request.hash,
+        cost=cost,
+        side=side,
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class ApprovedRun(AgreedRun):
     """A run of an approved study, as this institution agreed to it.
@@ -76,16 +96,7 @@ class ApprovedRun(AgreedRun):
 
     def debit(self, request: Request, cost: int) -> Debit:
         """Return what the answer to a request costs, as the ledger keeps it."""
-        return Debit(
-            study=request.study,
-            run=request.run,
-            step=request.step,
-            attempt=request.attempt,
-            kind=request.kind.value,
-            request=request.hash,
-            cost=cost,
-            side=SIDES[request.kind],
-        )
+        return debit_of(request, cost, SIDES[request.kind])
 
     def limits(self, request: Request, split: Split) -> DebitLimits:
         """Return what binds a debit: later questions may spend what they were allowed only."""

@@ -12,21 +12,17 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from fieldfare.client.custodian.admission import debit_of
 from fieldfare.client.custodian.party import Party
 from fieldfare.client.custodian.ports import DecisionLog, RunEvent, SignedReply
-from fieldfare.client.ledger.budget import Debit, Position
-from fieldfare.client.ledger.kept_states import (
-    SHOWN_REPLY,
-    _position_in,
-    position_of,
-    shown_position,
-)
+from fieldfare.client.ledger.budget import Position
+from fieldfare.client.ledger.kept_states import position_in, position_of, shown_position
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.ledger.peers import Fork, PeerClaim, PeerRows
-from fieldfare.client.ledger.run_states import LEDGER_STATE
+from fieldfare.client.ledger.run_states import LEDGER_STATE, SHOWN_REPLY
 from fieldfare.shared.errors import LedgerError, ProtocolError
 from fieldfare.shared.privacy.protection import Protection
-from fieldfare.shared.privacy.sides import SideCosts
+from fieldfare.shared.privacy.sides import Side, SideCosts
 from fieldfare.shared.protocol.messages import (
     KeyOffer,
     LastSum,
@@ -188,7 +184,7 @@ class Peers:
 
     def _reply(self, content: bytes) -> SignedReply:
         body = signed_reply(content, self.party.roster, self.party.protection)
-        return SignedReply(body.institution, _position_in(content), content)
+        return SignedReply(body.institution, position_in(content), content)
 
     def _still_verifies(self, content: bytes, name: str) -> bool:
         try:
@@ -256,15 +252,8 @@ def peer_claim(plan: Plan, content: bytes, request: Request, cost: int, *, by: s
         cost: in picomu2.
         by: who says so.
     """
-    debit = Debit(
-        study=request.study,
-        run=request.run,
-        step=request.step,
-        attempt=request.attempt,
-        kind=request.kind.value,
-        request=request.hash,
-        cost=cost,
-    )
+    # Of no side: by which key another copy of this home split its units, nobody here sees.
+    debit = debit_of(request, cost, Side.ALL)
     names = tuple(named.institution for named in request.participants)
     fixed = names if plan.study.aggregation.fixed else ()
     return PeerClaim(debit=debit, request=content, participants=fixed, by=by)

@@ -15,8 +15,6 @@ from fieldfare.client.custodian.peers import Peers, peer_claim
 from fieldfare.client.custodian.ports import RunEvent
 from fieldfare.client.ledger.budget import Position
 from fieldfare.client.ledger.kept_states import (
-    DECISION_STATE,
-    RECALL_STATE,
     RecallStanding,
     decision_in,
     position_of,
@@ -24,7 +22,12 @@ from fieldfare.client.ledger.kept_states import (
 )
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.ledger.peers import PeerClaim, PeerRows
-from fieldfare.client.ledger.run_states import LEDGER_STATE, OPENING_STATE
+from fieldfare.client.ledger.run_states import (
+    DECISION_STATE,
+    LEDGER_STATE,
+    OPENING_STATE,
+    RECALL_STATE,
+)
 from fieldfare.shared.errors import PolicyRefusal, ProtocolError, RefusalCode
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import Request, RunOpening, open_envelope, read_unverified

@@ -11,7 +11,7 @@ from datetime import datetime
 from threading import Lock
 from typing import Final
 
-from fieldfare.client.approvals.rejection import reject, withdraw
+from fieldfare.client.approvals.rejection import Rejecter
 from fieldfare.client.daemon.telling import notify_custodian
 from fieldfare.client.desk.calls import DecidedTold, Say, StudyDecided
 from fieldfare.client.desk.deciders import open_deciders
@@ -125,13 +125,13 @@ class StudyDesk:
             raise UsageError("expected a reason of one line, found none")
         settings, policy = load_settings(self.home), load_policy(self.home)
         person = self._prove(asked)
-        act = reject if rejects else withdraw
+        act = Rejecter.reject if rejects else Rejecter.withdraw
         with (
             open_journal(self.home, self.clock) as journal,
             ledger_of(self.home, settings, policy, self.clock) as ledger,
         ):
             told = Told.DECISION if asked.keep else Told.REASON
-            said = (asked.study, asked.reason, person, self.clock(), told, ASKED)
-            decision = act(self.home, ledger, journal, *said)
+            by = Rejecter(self.home, ledger, journal, person, self.clock(), told, ASKED)
+            decision = act(by, asked.study, asked.reason)
         lines = [f"{decision.state.value} by {decision.user} at {decision.time}"]
         return lines + notify_custodian(self.home, settings).split("\n")

@@ -10,9 +10,6 @@ from fieldfare.client.journal.journal import Journal
 from fieldfare.client.journal.releases import last_release
 from fieldfare.client.ledger.budget import Position
 from fieldfare.client.ledger.kept_states import (
-    DECISION_STATE,
-    RECALL_STATE,
-    SHOWN_REPLY,
     RecallDecision,
     RecallStanding,
     decision_in,
@@ -20,7 +17,12 @@ from fieldfare.client.ledger.kept_states import (
     standing_in,
 )
 from fieldfare.client.ledger.ledger import ACCEPT, Ledger
-from fieldfare.client.ledger.run_states import LEDGER_STATE
+from fieldfare.client.ledger.run_states import (
+    DECISION_STATE,
+    LEDGER_STATE,
+    RECALL_STATE,
+    SHOWN_REPLY,
+)
 from fieldfare.client.policy.policy import limits, load_policy
 from fieldfare.shared.errors import LedgerError
 from fieldfare.shared.system.clock import LARGEST_STEP, utc_now

@@ -15,8 +15,8 @@ from fieldfare.client.institution.ledger_checks import check_not_behind, open_le
 from fieldfare.client.institution.open import open_institution_ledger, party_of
 from fieldfare.client.institution.restoring import log_statement
 from fieldfare.client.journal.journal import Journal
-from fieldfare.client.ledger.kept_states import DECISION_STATE, RecallDecision, RecallStanding
-from fieldfare.client.ledger.run_states import LEDGER_STATE
+from fieldfare.client.ledger.kept_states import RecallDecision, RecallStanding
+from fieldfare.client.ledger.run_states import DECISION_STATE, LEDGER_STATE
 from fieldfare.client.policy.policy import limits, load_policy
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.system.clock import utc_now

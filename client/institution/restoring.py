@@ -17,9 +17,9 @@ from fieldfare.client.journal.entries import Event
 from fieldfare.client.journal.journal import Journal
 from fieldfare.client.journal.releases import last_release
 from fieldfare.client.ledger.chain import Statement
-from fieldfare.client.ledger.kept_states import SHOWN_REPLY, shown_position
+from fieldfare.client.ledger.kept_states import shown_position
 from fieldfare.client.ledger.restore import Acceptance, RestoredLedger
-from fieldfare.client.ledger.run_states import LEDGER_STATE
+from fieldfare.client.ledger.run_states import LEDGER_STATE, SHOWN_REPLY
 from fieldfare.client.ledger.split import SplitPopulation
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.system.clock import utc_now

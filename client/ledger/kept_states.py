@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -12,10 +12,6 @@ from fieldfare.client.ledger.budget import Position
 from fieldfare.shared.errors import LedgerError, ProtocolError
 from fieldfare.shared.protocol.messages import Reply, read_unverified
 from fieldfare.shared.protocol.roster import Hex32, InstitutionId
-
-SHOWN_REPLY: Final = ":shown-reply"  # no request can name these: ids hold no colon
-RECALL_STATE: Final = ":recall"
-DECISION_STATE: Final = ":recall-decision"
 
 T = TypeVar("T", bound="_State")
 
@@ -60,11 +56,16 @@ def shown_position(content: bytes | None) -> Position | None:
     Raises:
         LedgerError: it is damaged.
     """
-    return None if content is None else _position_in(content)
+    return None if content is None else position_in(content)
 
 
 @lru_cache(maxsize=512)  # of each peer of some hundred the newest, which is read at every step
-def _position_in(content: bytes) -> Position:
+def position_in(content: bytes) -> Position:
+    """Return the position in a signed reply whose signature was checked; of any version.
+
+    Raises:
+        LedgerError: it is damaged.
+    """
     try:
         return position_of(read_unverified(content, Reply))  # mostly read before
     except ProtocolError:

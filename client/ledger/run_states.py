@@ -6,6 +6,9 @@ Run ids and study ids hold no colon, so no request can name any of these.
 from typing import Final
 
 LEDGER_STATE: Final = ":ledger"  # beside the studies: outlives them
+SHOWN_REPLY: Final = ":shown-reply"  # of the ledger, as are the next two
+RECALL_STATE: Final = ":recall"
+DECISION_STATE: Final = ":recall-decision"
 APPROVAL_STATE: Final = ":approval"  # of a study
 
 PROGRESS_STATE: Final = "progress:"

@@ -1,6 +1,6 @@
 """What a decision permits, what it forbids, and what is left after a withdrawal."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -26,7 +26,7 @@ from tests.support.system.packages import LISTED, MODEL, install
 
 from fieldfare.client.approvals.approval import approve, check_before_records, receive, resume
 from fieldfare.client.approvals.approval_status import ApprovalStatus, approval_status, spent_now
-from fieldfare.client.approvals.rejection import reject, withdraw
+from fieldfare.client.approvals.rejection import Rejecter
 from fieldfare.client.approvals.review import SpentBudget
 from fieldfare.client.home.keys import rotate_identity
 from fieldfare.client.home.studies import (
@@ -92,11 +92,12 @@ def decide(custody: Custody, kept: KeptStudy) -> StudyDecision:
     return approve(custody, kept, loaded(custody, kept.study), "tester", NOW)
 
 
-def end(custody: Custody, how: Any, study: str, reason: str = "because") -> StudyDecision:
+End = Callable[[Rejecter, str, str], StudyDecision]
+
+
+def end(custody: Custody, how: End, study: str, reason: str = "because") -> StudyDecision:
     home = custody.institution.home
-    made = how(home, custody.ledger, custody.journal, study, reason, "tester", NOW)
-    assert isinstance(made, StudyDecision)
-    return made
+    return how(Rejecter(home, custody.ledger, custody.journal, "tester", NOW), study, reason)
 
 
 # -- receive --------------------------------------------------------------------------------
@@ -400,7 +401,7 @@ def test_a_study_that_is_withdrawn_while_its_records_load_gets_no_new_keys(
     load = records_loader(again.institution, {})
 
     def slow(study: Study) -> LoadedSums:
-        end(first, withdraw, study.id)
+        end(first, Rejecter.withdraw, study.id)
         return load(study)
 
     assert len(resume(again, slow)) == 1
@@ -414,7 +415,7 @@ def test_a_running_custodian_lets_go_of_what_was_withdrawn(
 ) -> None:
     custody, other = custody_of(), custody_of()
     decide(custody, coordinator.receive(STUDY))
-    end(other, withdraw, STUDY.id)
+    end(other, Rejecter.withdraw, STUDY.id)
     assert STUDY.id in custody.custodian._prepared
     assert resume(custody, records_loader(custody.institution, {})) == ()
     assert STUDY.id not in custody.custodian._prepared
@@ -458,7 +459,7 @@ def test_a_decision_without_keys_runs_nothing(
     """As when an older copy of the studies' folder is put back after a withdrawal."""
     custody = custody_of()
     decision = decide(custody, coordinator.receive(STUDY))
-    end(custody, withdraw, STUDY.id)
+    end(custody, Rejecter.withdraw, STUDY.id)
     write_decision(custody.institution.home, decision)
     again = custody_of()
     assert len(resume(again, records_loader(again.institution, {}))) == 1
@@ -485,7 +486,7 @@ def test_a_rejection_is_recorded_with_its_reason_and_runs_nothing(
 ) -> None:
     custody = custody_of()
     coordinator.receive(STUDY)
-    decision = end(custody, reject, STUDY.id, "the purpose is too wide")
+    decision = end(custody, Rejecter.reject, STUDY.id, "the purpose is too wide")
     assert (decision.state, decision.reason) == (State.REJECTED, "the purpose is too wide")
     entry = logged(custody)[-1]
     assert (entry["event"], entry["actor"]) == ("rejection", "tester")
@@ -500,16 +501,16 @@ def test_each_way_to_say_no_has_its_place(
     custody = custody_of()
     kept = coordinator.receive(STUDY)
     with pytest.raises(UsageError, match="expected an approved study"):
-        end(custody, withdraw, STUDY.id)
+        end(custody, Rejecter.withdraw, STUDY.id)
     decide(custody, kept)
     with pytest.raises(UsageError, match="institution withdraw"):
-        end(custody, reject, STUDY.id)
+        end(custody, Rejecter.reject, STUDY.id)
     for reason in ("two\nlines", "x" * 501):
         with pytest.raises(UsageError, match="--reason"):
-            end(custody, withdraw, STUDY.id, reason)
+            end(custody, Rejecter.withdraw, STUDY.id, reason)
     assert isinstance(custody.custodian.describe(STUDY.id), Described)
     for _ in range(2):  # a withdrawal may be repeated: a crash may have come in between
-        assert end(custody, withdraw, STUDY.id, "").state is State.WITHDRAWN
+        assert end(custody, Rejecter.withdraw, STUDY.id, "").state is State.WITHDRAWN
     assert custody.custodian.describe(STUDY.id) == UNKNOWN_STUDY
 
 
@@ -521,7 +522,7 @@ def test_a_withdrawal_that_cannot_be_logged_has_still_destroyed_the_keys(
     with monkeypatch.context() as patch:
         patch.setattr(Journal, "append", full_disk)
         with pytest.raises(LedgerError):
-            end(custody, withdraw, STUDY.id)
+            end(custody, Rejecter.withdraw, STUDY.id)
     assert custody.ledger.run_state(STUDY.id, APPROVAL_STATE) is None
     assert read_decision(custody.institution.home, STUDY.id).state is State.WITHDRAWN
 
@@ -615,7 +616,7 @@ def test_a_captured_transcript_cannot_be_unmasked_with_what_a_home_holds(
 
 
 def after_withdrawal(victim: Custody, home: Any) -> bytes:
-    end(victim, withdraw, STUDY.id)
+    end(victim, Rejecter.withdraw, STUDY.id)
     return all_bytes(home)
 
 
@@ -631,7 +632,7 @@ class WithdrawnMeanwhile:
         institution = self._custody.institution
         with open_institution_ledger(institution, clock) as ledger:
             journal = open_journal(institution.home, clock)
-            withdraw(institution.home, ledger, journal, STUDY.id, "", "tester", NOW)
+            Rejecter(institution.home, ledger, journal, "tester", NOW).withdraw(STUDY.id, "")
         return self._noise.sample(entries, scale)
 
 
@@ -654,7 +655,7 @@ def test_what_a_run_under_way_put_back_is_destroyed_at_the_next_start(
 ) -> None:
     custody = custody_of()
     decide(custody, coordinator.receive(STUDY))
-    end(custody, withdraw, STUDY.id)
+    end(custody, Rejecter.withdraw, STUDY.id)
     custody.ledger.put_run_state(STUDY.id, "run-1", b"progress")
     again = custody_of()
     assert resume(again, records_loader(again.institution, {})) == ()
@@ -667,7 +668,7 @@ def test_after_a_withdrawal_an_approval_has_a_higher_number(
     custody = custody_of()
     kept = coordinator.receive(STUDY)
     decide(custody, kept)
-    end(custody, withdraw, STUDY.id)
+    end(custody, Rejecter.withdraw, STUDY.id)
     decision = decide(custody, kept)
     assert (decision.state, decision.reason) == (State.APPROVED, "")
     described = custody.custodian.describe(STUDY.id)

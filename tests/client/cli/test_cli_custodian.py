@@ -19,7 +19,7 @@ from tests.support.homes.institutions import (
 )
 from tests.support.homes.journals import logged_text
 
-from fieldfare.client.approvals.rejection import withdraw
+from fieldfare.client.approvals.rejection import Rejecter
 from fieldfare.client.daemon.process import LOOK_SECONDS, socket_of
 from fieldfare.client.home.layout import Home
 from fieldfare.client.institution.open import open_custody
@@ -111,7 +111,7 @@ def test_a_withdrawal_takes_effect_without_a_restart(
         told(child, "serving on")
         journal = Journal.open(home.log_folder, clock=clock)
         with open_custody(coordinator.institution(NAME), None, clock) as custody:
-            withdraw(home, custody.ledger, journal, approved, "no more", "tester", NOW)
+            Rejecter(home, custody.ledger, journal, "tester", NOW).withdraw(approved, "no more")
 
         assert describe(home, approved) == Refusal(RefusalCode.UNKNOWN_STUDY)
         told(child, "in force: approvals as they are now")

@@ -14,7 +14,7 @@ from tests.support.homes.institutions import NOW, Coordinator, OpenCustody, home
 
 from fieldfare.client.alerts.casework import CaseworkTerms, make_casework
 from fieldfare.client.approvals import approval
-from fieldfare.client.approvals.rejection import reject
+from fieldfare.client.approvals.rejection import Rejecter
 from fieldfare.client.approvals.review_words import review_topics
 from fieldfare.client.approvals.standing import study_on_desk
 from fieldfare.client.home.layout import Home
@@ -99,7 +99,9 @@ def test_studies_stand_under_what_was_decided(
     no = coordinator.receive(home_study(name="second"))
     coordinator.receive(home_study(name="third"))
     approval.approve(custody, kept, loaded(custody, kept.study), "tester", utc_now())
-    reject(bank, custody.ledger, custody.journal, no.study.id, "no basis", "tester", utc_now())
+    Rejecter(bank, custody.ledger, custody.journal, "tester", utc_now()).reject(
+        no.study.id, "no basis"
+    )
     text = otto.shown("/studies")
     waiting, approved = text.index("Waiting"), text.index("Approved")
     rejected = text.index("Rejected or withdrawn")

@@ -12,9 +12,9 @@ from fieldfare.client.custodian.recall import ANYWHERE, VOUCHED_STATE
 from fieldfare.client.custodian.recall import Recall as MemberRecall
 from fieldfare.client.institution.ledger_checks import recall_of
 from fieldfare.client.ledger.budget import Limits
-from fieldfare.client.ledger.kept_states import DECISION_STATE, RecallDecision, RecallStanding
+from fieldfare.client.ledger.kept_states import RecallDecision, RecallStanding
 from fieldfare.client.ledger.rollback_check import Witness
-from fieldfare.client.ledger.run_states import LEDGER_STATE
+from fieldfare.client.ledger.run_states import DECISION_STATE, LEDGER_STATE
 from fieldfare.shared.errors import LedgerError, PolicyRefusal, RefusalCode
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import (

@@ -22,7 +22,7 @@ from tests.support.homes.runs import HomesBench
 from tests.support.runs.transcripts import Recorder
 
 from fieldfare.client.approvals.approval import approve
-from fieldfare.client.approvals.rejection import withdraw
+from fieldfare.client.approvals.rejection import Rejecter
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.daemon.reload import CustodianInputs, CustodianReloader, custodian_reloader
 from fieldfare.client.home.comparisons import keep_compared
@@ -138,7 +138,7 @@ def withdraw_here(scene: Scene) -> None:
         Journal.open(home.log_folder, clock=clock) as journal,
         open_custody(scene.coordinator.institution(NAME), None, clock) as custody,
     ):
-        withdraw(home, custody.ledger, journal, STUDY.id, "", "tester", NOW)
+        Rejecter(home, custody.ledger, journal, "tester", NOW).withdraw(STUDY.id, "")
 
 
 def withdraw_and_approve(scene: Scene) -> None:

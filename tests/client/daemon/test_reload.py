@@ -19,7 +19,7 @@ from tests.support.homes.institutions import (
 from tests.support.homes.journals import logged_text
 from tests.support.system.processes import until
 
-from fieldfare.client.approvals.rejection import withdraw
+from fieldfare.client.approvals.rejection import Rejecter
 from fieldfare.client.daemon import reload as reload_module
 from fieldfare.client.daemon.reload import CustodianInputs, CustodianReloader, custodian_reloader
 from fieldfare.client.home.keys import rotate_identity
@@ -125,7 +125,7 @@ def test_a_withdrawal_is_report(reloader: CustodianReloader, coordinator: Coordi
     home = coordinator.homes[NAME]
     journal = Journal.open(home.log_folder, clock=clock)
     with open_custody(coordinator.institution(NAME), None, clock) as custody:
-        withdraw(home, custody.ledger, journal, STUDY.id, "", "tester", NOW)
+        Rejecter(home, custody.ledger, journal, "tester", NOW).withdraw(STUDY.id, "")
     assert not serves(reloader)  # at once: its keys are gone
     assert reloader.reload().changed == [f"study {STUDY.id[:12]} is answered for no more"]
     assert reloader.status().studies == []

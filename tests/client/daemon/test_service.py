@@ -32,9 +32,7 @@ from fieldfare.client.wire import custodian_pb2 as pb
 from fieldfare.client.wire.frames import LARGEST_QUESTION, Described, path_of
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.models import model_for
-from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.system.sockets import UnixSocket
-from fieldfare.simulations.federation.federation import LocalFederation
 
 Code = grpc.StatusCode
 RECORD: Final = "customer 4711"
@@ -62,16 +60,6 @@ def with_training(make_bench: MakeBench, training: Any) -> Bench:
     sums = {name: make_sums(study, 100, seed=i) for i, name in enumerate(NAMES)}
     sums["bank-b"] = replace(sums["bank-b"], training=training)
     return make_bench(study, sums)
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    """One federation for every test that spends nothing."""
-    study = make_study()
-    sums = {name: make_sums(study, 100, seed=index) for index, name in enumerate(NAMES)}
-    folder = tmp_path_factory.mktemp("ledgers")
-    with LocalFederation(study, sums, Protection.EXACT, seed=0, directory=folder) as federation:
-        yield Bench(federation, sums)
 
 
 @pytest.fixture

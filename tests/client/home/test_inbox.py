@@ -22,7 +22,7 @@ from tests.support.homes.journals import logged
 from tests.support.runs.finished import FINISHED, RUN, delivered, parameters_of
 from tests.support.system.packages import MODEL, PACKAGE, install
 
-from fieldfare.client.approvals.rejection import reject, withdraw
+from fieldfare.client.approvals.rejection import Rejecter
 from fieldfare.client.custodian.ports import ModelEvidence, SaidNo
 from fieldfare.client.home import inbox as inbox_module
 from fieldfare.client.home.inbox import HomeInbox
@@ -80,7 +80,7 @@ def test_a_no_is_told_as_far_as_a_person_let_it(
     assert inbox.said_no(STUDY.id) is None
     journal = Journal.open(home.log_folder, clock=clock)
     with open_institution_ledger(open_institution(home.path), clock) as ledger:
-        reject(home, ledger, journal, STUDY.id, "too wide", "tester", NOW, told)
+        Rejecter(home, ledger, journal, "tester", NOW, told).reject(STUDY.id, "too wide")
     assert inbox.said_no(STUDY.id) == heard
 
 
@@ -114,7 +114,7 @@ def test_the_same_study_again_changes_nothing(
     journal = Journal.open(home.log_folder, clock=clock)
     inbox.study_offered(coordinator.signed(STUDY), STUDY)
     with open_institution_ledger(coordinator.institution(NAME), clock) as ledger:
-        reject(home, ledger, journal, STUDY.id, "no", "tester", NOW)
+        Rejecter(home, ledger, journal, "tester", NOW).reject(STUDY.id, "no")
     before = events(home)
     inbox.study_offered(coordinator.signed(STUDY), STUDY)
     assert read_decision(home, STUDY.id).state is State.REJECTED
@@ -156,7 +156,7 @@ def test_a_flood_of_offers_is_bounded_and_decisions_make_room(
     assert len(kept_ids(home)) == len(events(home)) == 3
     with open_institution_ledger(coordinator.institution(NAME), clock) as ledger:
         journal = Journal.open(home.log_folder, clock=clock)
-        reject(home, ledger, journal, studies[0].id, "no", "tester", NOW)
+        Rejecter(home, ledger, journal, "tester", NOW).reject(studies[0].id, "no")
     inbox.study_offered(coordinator.signed(studies[3]), studies[3])
 
 
@@ -417,7 +417,7 @@ def test_only_models_of_studies_that_were_approved_are_kept(
     assert not home.models.exists()
     custody = custody_of(NAME)
     approve_all(coordinator, [custody], STUDY)
-    withdraw(home, custody.ledger, custody.journal, STUDY.id, "", "tester", NOW)
+    Rejecter(home, custody.ledger, custody.journal, "tester", NOW).withdraw(STUDY.id, "")
     give(inbox, made)  # what was paid for may still come
 
 

@@ -25,10 +25,9 @@ from fieldfare.client.institution.restoring import (
     split_off,
 )
 from fieldfare.client.ledger.budget import Debit, Position
-from fieldfare.client.ledger.kept_states import SHOWN_REPLY
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.ledger.restore import Acceptance
-from fieldfare.client.ledger.run_states import LEDGER_STATE
+from fieldfare.client.ledger.run_states import LEDGER_STATE, SHOWN_REPLY
 from fieldfare.client.policy.policy import limits, load_policy
 from fieldfare.shared.errors import KeysError, LedgerError, UsageError
 from fieldfare.shared.protocol.messages import NoSigner, Reply, sign_envelope

@@ -17,10 +17,10 @@ from tests.support.federations.bench import NAMES, Bench, MakeBench, Run, make_s
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.custodian.peers import Peers
 from fieldfare.client.custodian.ports import NoLog, RunEvent
-from fieldfare.client.ledger.kept_states import SHOWN_REPLY, shown_position
+from fieldfare.client.ledger.kept_states import shown_position
 from fieldfare.client.ledger.peers import Fork
 from fieldfare.client.ledger.restore import Acceptance, RestoredLedger
-from fieldfare.client.ledger.run_states import LEDGER_STATE
+from fieldfare.client.ledger.run_states import LEDGER_STATE, SHOWN_REPLY
 from fieldfare.shared.errors import LedgerError, RefusalCode, RunError
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.privacy.samplers import ExactNoise

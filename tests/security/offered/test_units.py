@@ -25,7 +25,7 @@ from tests.support.homes.institutions import (
 )
 
 from fieldfare.client.approvals.approval import approve, resume
-from fieldfare.client.approvals.rejection import withdraw as taken_back
+from fieldfare.client.approvals.rejection import Rejecter
 from fieldfare.client.approvals.review import unit_problems
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.home.layout import Home
@@ -206,10 +206,9 @@ def test_the_first_release_binds_and_no_edit_undoes_it(
             with pytest.raises(LedgerError, match="expected customer"):
                 commit(opened, 1)
             assert opened.position().cumulative == TEN  # the first alone
+            by = Rejecter(bank, opened, open_journal(bank, clock), "tester", NOW)
             with pytest.raises(UsageError, match="approved study"):  # a no is always possible
-                taken_back(
-                    bank, opened, open_journal(bank, clock), held.study.id, "", "tester", NOW
-                )
+                by.withdraw(held.study.id, "")
         coordinator.edit(bank.settings, other, 'unit = "customer"')
     assert isinstance(custody_of().custodian, Custodian)
 

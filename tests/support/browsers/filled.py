@@ -23,7 +23,7 @@ from fieldfare.client.alerts.acts import CaseAct, CaseActKind
 from fieldfare.client.alerts.alert_queue import HomeQueue, open_queue
 from fieldfare.client.alerts.feedback import Confidence, Disposition, Feedback, PartyRole
 from fieldfare.client.approvals import approval
-from fieldfare.client.approvals.rejection import reject
+from fieldfare.client.approvals.rejection import Rejecter
 from fieldfare.client.console.pages import pages_of
 from fieldfare.client.console.place import ConsolePlace
 from fieldfare.client.home.layout import Home
@@ -76,7 +76,7 @@ def fill_institution(coordinator: Coordinator, custody_of: OpenCustody) -> Home:
     approved = coordinator.receive(home_study(privacy__epsilon=0.25), now=NOW)
     approval.approve(custody, approved, loaded(custody, approved.study), "tester", utc_now())
     no = coordinator.receive(home_study(name="second"), now=NOW)
-    reject(home, custody.ledger, custody.journal, no.study.id, RAN, "tester", utc_now())
+    Rejecter(home, custody.ledger, custody.journal, "tester", utc_now()).reject(no.study.id, RAN)
     coordinator.receive(WAITS, now=NOW + timedelta(days=1))
     model = kept_delivery(home, WAITS, coordinator.signer)
     keep_joining(model, answered_here(WAITS), utc_now())

@@ -522,3 +522,13 @@ def make_bench(tmp_path: Path) -> Iterator[MakeBench]:
 @pytest.fixture
 def bench(make_bench: MakeBench) -> Bench:
     return make_bench()
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """One federation for all tests of a module that spend nothing, or have a run of their own."""
+    study = make_study()
+    sums = {name: make_sums(study, 100, seed=index) for index, name in enumerate(NAMES)}
+    folder = tmp_path_factory.mktemp("ledgers")
+    with LocalFederation(study, sums, Protection.EXACT, seed=0, directory=folder) as federation:
+        yield Bench(federation, sums)

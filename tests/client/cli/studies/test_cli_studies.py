@@ -12,8 +12,7 @@ from tests.support.system.packages import without_torch
 from fieldfare.client.home.studies import State, Told, read_decision
 from fieldfare.client.institution.institution import open_institution
 from fieldfare.client.institution.open import open_institution_ledger
-from fieldfare.client.ledger.kept_states import SHOWN_REPLY
-from fieldfare.client.ledger.run_states import LEDGER_STATE
+from fieldfare.client.ledger.run_states import LEDGER_STATE, SHOWN_REPLY
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.protocol.messages import NoSigner, Reply, sign_envelope
 from fieldfare.shared.study.study import Study

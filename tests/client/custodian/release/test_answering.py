@@ -1,14 +1,13 @@
 """A frame in, a frame out: the custodian's own bytes, or the fixed refusal."""
 
 import logging
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.federations.bench import NAMES, Bench, Run, evaluate, make_study, make_sums
+from tests.support.federations.bench import Bench, Run, evaluate
 
 from fieldfare.client.custodian.answering import CALLS, answer
 from fieldfare.client.wire import custodian_pb2 as pb
@@ -17,13 +16,11 @@ from fieldfare.server.run.channel import GridChannel
 from fieldfare.server.run.opening import open_federation
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import RefusalCode
-from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.delivery import Delivery
 from fieldfare.shared.protocol.messages import Refusal, sign_envelope
 from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.transcript.heads import ShownLog
 from fieldfare.shared.transcript.leaves import EndRecord, tree_head
-from fieldfare.simulations.federation.federation import LocalFederation
 
 MALFORMED = Refusal(RefusalCode.MALFORMED).to_bytes()
 UNKNOWN_STUDY = Refusal(RefusalCode.UNKNOWN_STUDY).to_bytes()
@@ -39,16 +36,6 @@ ANSWERS: dict[str, Any] = {
     "Deliver": pb.DeliverAnswer,
 }
 BY_STUDY = {"Describe", "Agree", "Cosign"}  # a name comes first, not an envelope
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    """One federation for all frames that change nothing."""
-    study = make_study()
-    sums = {name: make_sums(study, 100, seed=index) for index, name in enumerate(NAMES)}
-    folder = tmp_path_factory.mktemp("ledgers")
-    with LocalFederation(study, sums, Protection.EXACT, seed=0, directory=folder) as federation:
-        yield Bench(federation, sums)
 
 
 @pytest.fixture(scope="module")

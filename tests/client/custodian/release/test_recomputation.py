@@ -20,11 +20,12 @@ from tests.support.federations.bench import (
 )
 from tests.support.runs.grouped import grouped_study, grouped_sums
 
+from fieldfare.client.custodian import recomputation
 from fieldfare.client.custodian.recomputation import recomputed_model
 from fieldfare.client.ledger.run_states import PROGRESS_STATE
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.shared.canonical import bytes_hash
-from fieldfare.shared.errors import LedgerError, RefusalCode
+from fieldfare.shared.errors import LedgerError, PolicyRefusal, RefusalCode
 from fieldfare.shared.evaluation.score_table import prevalence_log_odds
 from fieldfare.shared.models import model_for
 from fieldfare.shared.privacy.protection import Protection
@@ -294,7 +295,6 @@ def of_two_attempts(run: Run, last: LastSum) -> LastSum:
         last,
         replies=put(last.replies, at, answer.reply),
         vectors=put(last.vectors, at, answer.vector),
-        statements=put(last.statements, at, answer.commitment),
     )
 
 
@@ -328,9 +328,17 @@ def poisoned(run: Run, last: LastSum) -> LastSum:
 
 
 def short(run: Run, last: LastSum) -> LastSum:
-    vector = last.vectors[3][:-8]
-    reply = resigned(run, last.replies[3], "bank-d", "bank-d", vector=bytes_hash(vector))
-    return replace(last, replies=put(last.replies, 3, reply), vectors=put(last.vectors, 3, vector))
+    """A member committed to a vector that is too short, and everybody opened under its word."""
+    at, vector = NAMES.index("bank-d"), last.vectors[3][:-8]
+    own = {"vector": bytes_hash(vector)}
+    word = resigned(run, last.statements[at], "bank-d", "bank-d", Commitment, **own)
+    statements = put(last.statements, at, word)
+    listed: dict[str, object] = {"statements": statements_hash(statements)}
+    replies = tuple(
+        resigned(run, reply, name, name, **listed | (own if name == "bank-d" else {}))
+        for name, reply in zip(NAMES, last.replies, strict=True)
+    )
+    return LastSum(last.request, replies, put(last.vectors, at, vector), statements)
 
 
 Misfit = Callable[[Run, LastSum], LastSum]
@@ -448,6 +456,33 @@ def test_a_sum_that_is_none_leads_nowhere(
         assert run.ask(NAME, request, last=last) == NOT_RECOMPUTED
     assert bench.ledger(NAME).position() == before
     assert isinstance(run.ask(NAME, request, last=honest), OpenedVector)
+
+
+@pytest.mark.parametrize(
+    ("misfit", "reason"),
+    [
+        ("a sum of two attempts", "expected a reply to the request before it"),
+        ("a vector of another length", "expected a vector of 80 bytes"),
+        ("a vector changed", "expected each participant's own signed vector"),
+        ("a vector out of range", "out of range"),
+    ],
+)
+def test_a_sum_that_is_none_is_refused_for_what_it_is(
+    misfit: str, reason: str, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not for its commitments, where these are as they were: each check stands alone."""
+    found: list[str] = []
+
+    def noted(text: str) -> PolicyRefusal:
+        found.append(text)
+        return refused(text)
+
+    refused = recomputation._refused
+    run = bench.open_run()
+    request, last = run.request(step=1), MISFITS[misfit](run, run.last(1))
+    monkeypatch.setattr(recomputation, "_refused", noted)
+    assert run.ask(NAME, request, last=last) == NOT_RECOMPUTED
+    assert [reason in text for text in found] == [True], found
 
 
 def test_the_sum_of_another_step_leads_nowhere(bench: Bench) -> None:
