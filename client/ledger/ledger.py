@@ -16,7 +16,6 @@ debit early by the lag: against both stand the study's and the lifetime limit, w
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
-from functools import partial
 from pathlib import Path
 from threading import RLock
 from typing import Final, Self
@@ -173,7 +172,7 @@ class Ledger:
         participants: tuple[str, ...] = (),
         split: Split = NO_SPLIT,
     ) -> None:
-        """Say early whether `debit` could be committed; `commit` asks again.
+        """Say early whether `debit` could be committed; `commit_waiting` asks again.
 
         `study_limit` is in picomu2 over all runs of the study, `portion` limits those from one step
         on. At most `max_attempts` of a step are paid for; they count from 0 and may go up to
@@ -292,45 +291,8 @@ class Ledger:
     ) -> StoredReply:
         """Debit an answer that waits and keep the reply that opens it, in one transaction.
 
-        As `commit`; the answer waits no more.
-
-        Raises:
-            PolicyRefusal: as `admit`; ATTEMPT_CLOSED: no answer to this request waits.
-            LedgerError: the ledger cannot be written, or its log not be erased.
-        """
-        admit = partial(
-            self.admit,
-            debit,
-            study_limit=study_limit,
-            max_attempts=max_attempts,
-            max_tries=max_tries,
-            portion=portion,
-            participants=participants,
-            split=split,
-        )
-        return self._debited(
-            debit, admit, lambda: self._opened(debit, sign, participants, split), asked
-        )
-
-    def commit(
-        self,
-        debit: Debit,
-        *,
-        vector: bytes,
-        study_limit: int,
-        max_attempts: int,
-        sign: Callable[[Position], bytes],
-        run_states: Mapping[str, bytes],
-        max_tries: int | None = None,
-        portion: Portion | None = None,
-        participants: tuple[str, ...] = (),
-        split: Split = NO_SPLIT,
-        asked: bytes = b"",
-    ) -> StoredReply:
-        """Debit a release and keep its bytes, in one transaction on disk; then it may leave.
-
-        A repeated request, also one that another process just answered, returns the stored
-        bytes and costs nothing; `vector` and `run_states` are dropped then. `sign` signs the
+        The answer waits no more; then the reply may leave. A repeated request, also one that
+        another process just answered, returns the stored bytes and costs nothing. `sign` signs the
         reply that states the new position; its exceptions undo everything. `asked`, the signed
         request, is kept for peers.
 
@@ -340,46 +302,23 @@ class Ledger:
         and a repeat returns its bytes.
 
         Raises:
-            PolicyRefusal: as `admit`.
+            PolicyRefusal: as `admit`; ATTEMPT_CLOSED: no answer to this request waits.
             LedgerError: the ledger cannot be written, or its log not be erased.
         """
-
-        def released() -> StoredReply:
-            """Keep the new reply, and where its run stands after it."""
-            self._bind("first release")
-            self._store.pending.fix(debit.study, participants)
-            self._store.bind_split(debit.study, NO_SPLIT if debit.side is Side.ALL else split)
-            found = self._append(debit, vector, sign)
-            for name, state in run_states.items():
-                self._store.put_run_state(debit.study, name, state)
-            return found
-
-        admit = partial(
-            self.admit,
-            debit,
-            study_limit=study_limit,
-            max_attempts=max_attempts,
-            max_tries=max_tries,
-            portion=portion,
-            participants=participants,
-            split=split,
-        )
-        return self._debited(debit, admit, released, asked)
-
-    def _debited(
-        self,
-        debit: Debit,
-        admit: Callable[[], None],
-        answer: Callable[[], StoredReply],
-        asked: bytes,
-    ) -> StoredReply:
-        """Admit and answer in one transaction, or return what stands; then settle it on disk."""
         with self._lock:
             with trusted(self._database, self._store, self._settled):
-                admit()
+                self.admit(
+                    debit,
+                    study_limit=study_limit,
+                    max_attempts=max_attempts,
+                    max_tries=max_tries,
+                    portion=portion,
+                    participants=participants,
+                    split=split,
+                )
                 found = self._store.reply(debit.request)
                 if found is None:
-                    found = answer()
+                    found = self._opened(debit, sign, participants, split)
                     if asked:
                         self._store.keep_request(found.position.sequence, asked)
             self._settle(found.position.sequence)
@@ -432,7 +371,7 @@ class Ledger:
         return after > before
 
     def run_state(self, study: str, run: str) -> bytes | None:
-        """Return the opaque state that the run's last commit left, or None.
+        """Return the opaque state that the run's last answer left, or None.
 
         Raises:
             LedgerError: the ledger cannot be read.
@@ -716,37 +655,30 @@ class Ledger:
         self._bind("first release")
         pending.fix(debit.study, participants)
         self._store.bind_split(debit.study, NO_SPLIT if debit.side is Side.ALL else split)
-        found = self._append(
-            debit, answer.vector, partial(sign, answer), commitment=answer.commitment
-        )
+        found = self._append(debit, answer, sign)
         pending.drop(debit.study, debit.run)
         return found
 
     def _append(
-        self,
-        debit: Debit,
-        vector: bytes,
-        sign: Callable[[Position], bytes],
-        commitment: bytes = b"",
+        self, debit: Debit, answer: Pending, sign: Callable[[Pending, Position], bytes]
     ) -> StoredReply:
         tip = self._store.tip()
         entry = next_entry(
             tip,
             debit,
-            vector=bytes_hash(vector),
+            vector=bytes_hash(answer.vector),
             before=self._store.study_costs(debit.study),
             # A clock that was set back must not date a debit out of the window early.
             time=max(self._clock(), tip.time),
         )
-        reply = sign(entry.position)
-        self._store.append(entry, reply, vector)
-        if commitment:
-            self._store.pending.opened(entry, commitment)
+        reply = sign(answer, entry.position)
+        self._store.append(entry, reply, answer.vector)
+        self._store.pending.opened(entry, answer.commitment)
         return StoredReply(
             reply=reply,
-            vector=vector,
+            vector=answer.vector,
             position=entry.position,
-            commitment=commitment,
+            commitment=answer.commitment,
             cost=debit.cost,
         )
 

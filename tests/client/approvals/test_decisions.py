@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rfc8785
+from tests.support.federations.debits import commit_release
 from tests.support.homes import journals
 from tests.support.homes.institutions import (
     NAMES,
@@ -271,7 +272,8 @@ def spend(custody: Custody, cost: int, study: str = "ab" * 32) -> None:
     debit = Debit(
         study=study, run="r", step=0, attempt=0, kind="training", request="cd" * 32, cost=cost
     )
-    custody.ledger.commit(
+    commit_release(
+        custody.ledger,
         debit,
         vector=b"v",
         study_limit=cost,

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from tests.support.federations.debits import commit_release
 
 from fieldfare.client.home.layout import Home
 from fieldfare.client.institution.initial_setup import create_institution
@@ -28,7 +29,8 @@ def fill(home: Home, steps: range, side: Side = Side.ALL, split: str = "") -> No
         home.ledger, population="bank-a", limits=limits(load_policy(home)), clock=utc_now
     ) as ledger:
         for step in steps:
-            ledger.commit(
+            commit_release(
+                ledger,
                 Debit(
                     study="5" * 64,
                     run="r",

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import pytest
+from tests.support.federations.debits import commit_release
 from tests.support.homes import journals
 from tests.support.homes.institutions import Coordinator, OpenCustody, home_study, loaded
 
@@ -331,7 +332,8 @@ def test_columns_are_written_after_the_last_check(
 
 
 def spend(ledger: Ledger, cost: int) -> None:
-    ledger.commit(
+    commit_release(
+        ledger,
         Debit(
             study="ab" * 32,
             run="r",

@@ -2,6 +2,7 @@
 
 import hashlib
 
+from tests.support.federations.debits import commit_release
 from tests.support.homes.institutions import Coordinator, clock
 
 from fieldfare.client.home.roster import pin_roster
@@ -20,7 +21,8 @@ def test_past_debits_count_by_the_square_of_the_rise(coordinator: Coordinator) -
                 debit = Debit(
                     study="s", run="r", step=0, attempt=0, kind="training", request=request, cost=10
                 )
-                ledger.commit(
+                commit_release(
+                    ledger,
                     debit,
                     vector=b"v",
                     study_limit=10,

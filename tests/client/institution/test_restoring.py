@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import pytest
 import rfc8785
+from tests.support.federations.debits import commit_release
 from tests.support.homes.journals import logged
 
 from fieldfare.client.custodian.openings import COUNTED, DAY_SECONDS, MOST_IN_A_DAY
@@ -41,7 +42,8 @@ def fill(home: Home, steps: range) -> Position:
         home.ledger, population="bank-a", limits=limits(load_policy(home)), clock=utc_now
     ) as ledger:
         for step in steps:
-            ledger.commit(
+            commit_release(
+                ledger,
                 Debit(
                     study="5" * 64,
                     run="r",

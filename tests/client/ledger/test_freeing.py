@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.federations.debits import commit_release
 
 from fieldfare.client.ledger.budget import WINDOW, Debit, Limits
 from fieldfare.client.ledger.freeing import (
@@ -34,7 +35,8 @@ def spent(times: list[datetime], cost: int) -> Iterator[Ledger]:
     with Ledger.open(None, population="bank-a", limits=limits, clock=lambda: now[0]) as ledger:
         for step, moment in enumerate(times):
             now[0] = moment
-            ledger.commit(
+            commit_release(
+                ledger,
                 Debit(
                     study="5" * 64,
                     run="r",

@@ -8,11 +8,12 @@ from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
 from threading import Thread
-from typing import Any, Final
+from typing import Final
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.federations.debits import commit_release, waiting_answer
 
 from fieldfare.client.ledger.budget import (
     Debit,
@@ -23,6 +24,7 @@ from fieldfare.client.ledger.budget import (
     to_picomu2,
 )
 from fieldfare.client.ledger.ledger import Ledger
+from fieldfare.client.ledger.peers import PeerRows
 from fieldfare.shared.errors import LedgerError, PolicyRefusal, RefusalCode
 
 START: Final = datetime(2025, 1, 1, tzinfo=UTC)
@@ -93,7 +95,8 @@ def commit(
     sign: Callable[[Position], bytes] = sign,
     state: bytes = b"next keys",
 ) -> StoredReply:
-    return ledger.commit(
+    return commit_release(
+        ledger,
         debit,
         vector=vector,
         study_limit=limit,
@@ -278,7 +281,7 @@ def test_an_impossible_limit_is_refused(ledger: Ledger, limit: int) -> None:
     assert ledger.position().sequence == 0
 
 
-def test_a_signature_that_fails_undoes_everything(ledger: Ledger) -> None:
+def test_a_signature_that_fails_debits_nothing(ledger: Ledger) -> None:
     commit(ledger, debit(0), state=b"keys 1")
     before = ledger.position()
 
@@ -289,26 +292,26 @@ def test_a_signature_that_fails_undoes_everything(ledger: Ledger) -> None:
     with pytest.raises(ValueError, match="signing key"):
         commit(ledger, debit(1), sign=broken, state=b"keys 2")
     assert ledger.position() == before
-    assert ledger.run_state("s", "r") == b"keys 1"
+    assert ledger.run_state("s", "r") == b"keys 2"  # of the answer, which waits still
     assert ledger.stored(debit(1).request) is None
     commit(ledger, debit(1))
     ledger.verify()
 
 
-def test_all_states_of_a_release_are_kept_with_it_or_none(ledger: Ledger) -> None:
+def test_all_states_of_an_answer_are_kept_with_it_or_none(ledger: Ledger) -> None:
     states = {"r": b"keys", "progress:r": b"where it stands"}
-    shared: dict[str, Any] = {"study_limit": MOST, "max_attempts": 3, "vector": b"masked"}
+    answer = waiting_answer(debit(), b"masked")
 
-    def broken(position: Position) -> bytes:
-        raise ValueError(f"no signature at {position.sequence}")
+    def broken(rows: PeerRows) -> None:
+        raise ValueError(f"{len(rows.waiting())} answers wait")
 
-    with pytest.raises(ValueError, match="no signature"):
-        ledger.commit(debit(), sign=broken, run_states=states, **shared)
+    with pytest.raises(ValueError, match="0 answers wait"):
+        ledger.keep_waiting(answer, check=broken, run_states=states)
     assert ledger.run_names("s") == []
-    ledger.commit(debit(), sign=sign, run_states=states, **shared)
+    ledger.keep_waiting(answer, check=lambda _: None, run_states=states)
     assert {name: ledger.run_state("s", name) for name in ledger.run_names("s")} == states
     others = dict.fromkeys(states, b"of a repeat")
-    ledger.commit(debit(), sign=sign, run_states=others, **shared)
+    ledger.keep_waiting(answer, check=lambda _: None, run_states=others)
     assert ledger.run_state("s", "progress:r") == states["progress:r"]
 
 

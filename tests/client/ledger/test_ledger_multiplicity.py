@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from tests.support.federations.debits import commit_release
 
 from fieldfare.client.ledger.budget import Debit, Limits
 from fieldfare.client.ledger.chain import StatementKind, counts_as
@@ -34,7 +35,8 @@ def spend(ledger: Ledger, step: int, cost: int = 10) -> None:
     debit = Debit(
         study="s", run="r", step=step, attempt=0, kind="training", request=request, cost=cost
     )
-    ledger.commit(
+    commit_release(
+        ledger,
         debit,
         vector=b"v",
         study_limit=10_000,

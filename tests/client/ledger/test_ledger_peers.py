@@ -10,6 +10,7 @@ from typing import Final
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.federations.debits import commit_release
 
 from fieldfare.client.ledger.budget import Debit, Limits, Portion
 from fieldfare.client.ledger.chain import Stated, Statement, StatementKind
@@ -52,7 +53,8 @@ def admit(ledger: Ledger, one: Debit, **changes: object) -> None:
 
 
 def spend(ledger: Ledger, one: Debit) -> None:
-    ledger.commit(
+    commit_release(
+        ledger,
         one,
         vector=b"v",
         study_limit=LIMIT,
@@ -113,7 +115,7 @@ def test_it_uses_up_the_part_that_is_set_apart_for_questions() -> None:
 def test_it_ends_at_the_studys_limit_and_what_others_spent_is_no_part_of_it() -> None:
     with open_ledger() as ledger:
         spend(ledger, debit(0, cost=50))
-        ledger.commit(
+        commit_release(ledger,
             Debit(
                 study="other", run="r", step=0, attempt=0, kind="training",
                 request="1" * 64, cost=500,

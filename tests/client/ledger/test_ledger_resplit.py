@@ -10,6 +10,7 @@ from typing import Any, Final
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.federations.debits import commit_release
 
 from fieldfare.client.ledger.budget import WINDOW, Debit, Limits
 from fieldfare.client.ledger.chain import Stated, Statement, StatementKind
@@ -42,7 +43,9 @@ def debit(step: int, side: Side, cost: int = 10, study: str = "s") -> Debit:
 def spend(ledger: Ledger, one: Debit, split: str = "1" * 64, ids: bytes = b"") -> None:
     states: dict[str, bytes] = {}
     by = Split(split, ids)
-    ledger.commit(one, vector=b"v", sign=lambda _: b"signed", run_states=states, split=by, **TERMS)
+    commit_release(
+        ledger, one, vector=b"v", sign=lambda _: b"signed", run_states=states, split=by, **TERMS
+    )
 
 
 def keep(ledger: Ledger, one: Debit, split: Split) -> None:

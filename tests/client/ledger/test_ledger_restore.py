@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import pytest
 from tests.support.federations.bench import Bench
+from tests.support.federations.debits import commit_release
 
 from fieldfare.client.ledger.budget import Debit, Limits, Position, StoredReply
 from fieldfare.client.ledger.chain import Statement
@@ -68,7 +69,8 @@ def commit(
         request=os.urandom(32).hex(),
         cost=10,
     )
-    return ledger.commit(
+    return commit_release(
+        ledger,
         debit,
         vector=b"masked",
         study_limit=limit,

@@ -17,6 +17,7 @@ from typing import Any, Final
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.federations.debits import commit_release
 
 from fieldfare.client.ledger.budget import WINDOW, Debit, Limits
 from fieldfare.client.ledger.freeing import freed_later
@@ -91,7 +92,8 @@ def debit_of(move: Move, number: int) -> Debit:
 def commit(ledger: Ledger, debit: Debit, *, limit: int = LIMIT, split: str = "") -> bool:
     """Say whether the ledger lets it pass."""
     try:
-        ledger.commit(
+        commit_release(
+            ledger,
             debit,
             vector=b"masked",
             study_limit=limit,

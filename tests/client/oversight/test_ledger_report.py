@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import pytest
+from tests.support.federations.debits import commit_release
 
 from fieldfare.client.home.layout import Home
 from fieldfare.client.ledger.budget import Debit, from_picomu2
@@ -45,7 +46,8 @@ def spend(policy: Policy, costs: list[int], *, days: int = 0) -> LedgerReport:
                 request=hashlib.sha256(bytes([step])).hexdigest(),
                 cost=cost,
             )
-            ledger.commit(
+            commit_release(
+                ledger,
                 debit,
                 vector=b"masked",
                 study_limit=10**15,

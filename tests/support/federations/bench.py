@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tests.support.federations.debits import commit_release
 
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.custodian.key_agreement import HeldKeys
@@ -115,7 +116,8 @@ def evaluate(ledger: Ledger, study: str, run: str, model: str) -> None:
         cost=1,
     )
     state = {EVALUATED_STATE + run: f"{model}:{debit.request}".encode()}
-    ledger.commit(
+    commit_release(
+        ledger,
         debit,
         vector=b"vector",
         study_limit=10**12,

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from tests.support.federations.debits import commit_release
 
 from fieldfare.client.approvals.approval import approve, receive
 from fieldfare.client.home.comparisons import ComparedKey, How, keep_compared
@@ -212,7 +213,8 @@ def approve_all(coordinator: Coordinator, custodies: Sequence[Custody], study: S
 def first_answer(custody: Custody, study: Study, cost: int = 10**9) -> None:
     """Leave in the ledger what a first training step over its records does."""
     sums = loaded(custody, study).sums
-    custody.ledger.commit(
+    commit_release(
+        custody.ledger,
         Debit(
             study=study.id,
             run="run-1",

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from tests.support.federations.debits import commit_release
 
 from fieldfare.client.ledger.budget import Debit, Limits, Position, StoredReply
 from fieldfare.client.ledger.ledger import Ledger
@@ -73,8 +74,14 @@ def commit(
         request=f"{step:064x}",
         cost=COST,
     )
-    return ledger.commit(
-        debit, vector=VECTOR, study_limit=LIMIT, max_attempts=1, sign=sign, run_states={"r": keys}
+    return commit_release(
+        ledger,
+        debit,
+        vector=VECTOR,
+        study_limit=LIMIT,
+        max_attempts=1,
+        sign=sign,
+        run_states={"r": keys},
     )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from tests.support.federations.debits import commit_release
 
 from fieldfare.client.ledger.budget import Debit, Limits
 from fieldfare.client.ledger.ledger import Ledger
@@ -25,6 +26,7 @@ LIMIT: Final = 1000
 # others, and prints what happened to each. argv: folder, own name, scenario.
 WORKER: Final = """
 import hashlib, json, os, sys, time
+from tests.support.federations.debits import commit_release
 from datetime import UTC, datetime
 from pathlib import Path
 from fieldfare.client.ledger.budget import Debit, Limits
@@ -55,8 +57,8 @@ with Ledger.open(folder / "units.ledger", population="units", busy_timeout=60.0,
         def sign(position):
             return f"{name} at {position.sequence} {position.head} {os.urandom(8).hex()}".encode()
         try:
-            reply = ledger.commit(debit, vector=os.urandom(100), study_limit=250, max_attempts=1,
-                                  sign=sign, run_states={debit.run: name.encode()})
+            reply = commit_release(ledger, debit, vector=os.urandom(100), study_limit=250,
+                                   max_attempts=1, sign=sign, run_states={debit.run: name.encode()})
         except PolicyRefusal as error:
             outcomes.append([debit.request, error.code.value, None])
         else:
@@ -108,7 +110,8 @@ def test_what_another_commits_between_two_looks_refuses_no_repeat(
         looks = getattr(ledger._store, look)
 
         def late(*given: object) -> object:
-            twin.commit(
+            commit_release(
+                twin,
                 other,
                 vector=b"v",
                 study_limit=COST,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from tests.support.federations.debits import commit_release
 
 from fieldfare.client.ledger.budget import Debit, Limits, StoredReply
 from fieldfare.client.ledger.ledger import Ledger
@@ -43,7 +44,8 @@ def debit(step: int, *, study: str = "s", run: str = "r", variant: str = "") -> 
 def commit(
     ledger: Ledger, debit: Debit, *, vector: bytes = b"masked", state: bytes = b"next keys"
 ) -> StoredReply:
-    return ledger.commit(
+    return commit_release(
+        ledger,
         debit,
         vector=vector,
         study_limit=LIMIT,

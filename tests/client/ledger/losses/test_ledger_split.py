@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from tests.support.federations.debits import commit_release
 
 from fieldfare.client.ledger import ledger as ledger_module
 from fieldfare.client.ledger import split as split_module
@@ -34,7 +35,8 @@ def open_ledger(path: Path | None, population: str = "units") -> Ledger:
 
 
 def commit(ledger: Ledger, step: int, *, study: str = "s") -> None:
-    ledger.commit(
+    commit_release(
+        ledger,
         Debit(
             study=study,
             run="r",
