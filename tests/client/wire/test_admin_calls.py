@@ -47,6 +47,6 @@ def test_what_another_version_tells_is_not_read(old: bytes, new: bytes) -> None:
 def test_a_budget_of_which_little_is_left_nears_its_end(
     changed: dict[str, int], near: bool
 ) -> None:
-    ledger = status_with(**changed).ledger
+    ledger = status_with("", **changed).ledger
     assert isinstance(ledger, LedgerNow)
     assert ledger.nears_its_end(0.1) is near

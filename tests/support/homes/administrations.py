@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from fieldfare.client.daemon.process import ADMIN_LIMITS, OWNER_FOLDER, OWNER_SOCKET
 from fieldfare.client.wire.admin_calls import (
@@ -54,7 +54,7 @@ def administration_of(
 ) -> Iterator[None]:
     """Answer this user a status and a reload's report."""
     told = report or ReloadReport(changed=[], trouble="", left_out=[])
-    lines = [
+    lines: list[DeskLine[Any, Any]] = [
         DeskLine(STATUS, lambda _asked, _user: status or status_with()),
         DeskLine(RELOAD, lambda _asked, _user: told),
     ]

@@ -42,10 +42,10 @@ class Ceiling:
 CEILINGS: Final = {
     "node": Ceiling("client.node.process", 8_200),
     "door": Ceiling("client.custodian.release", 15_000),
-    "custodian": Ceiling("client.daemon.process", 40_800),
+    "custodian": Ceiling("client.daemon.process", 38_500),
     "institution's desk": Ceiling("client.desk.process", 8_400, most=30_000),
-    "a decision at it": Ceiling("client.desk.deciding", 18_900),
-    "an approval at it": Ceiling("client.desk.approving", 40_700),
+    "a decision at it": Ceiling("client.desk.deciding", 18_800),
+    "an approval at it": Ceiling("client.desk.approving", 38_300),
     "institution's console": Ceiling("client.console.process", 18_600),
     "notices": Ceiling("client.notices.process", 13_100),
     "auditor": Ceiling("shared.cli.audit", 18_200),

@@ -333,9 +333,9 @@ def short(run: Run, last: LastSum) -> LastSum:
     own = {"vector": bytes_hash(vector)}
     word = resigned(run, last.statements[at], "bank-d", "bank-d", Commitment, **own)
     statements = put(last.statements, at, word)
-    listed: dict[str, object] = {"statements": statements_hash(statements)}
+    listed = {"statements": statements_hash(statements)}
     replies = tuple(
-        resigned(run, reply, name, name, **listed | (own if name == "bank-d" else {}))
+        resigned(run, reply, name, name, Reply, **listed | (own if name == "bank-d" else {}))
         for name, reply in zip(NAMES, last.replies, strict=True)
     )
     return LastSum(last.request, replies, put(last.vectors, at, vector), statements)
