@@ -26,9 +26,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from fieldfare.client.approvals.approval import OmittedStudy, resume
 from fieldfare.client.custodian.answering import answer
 from fieldfare.client.custodian.custodian import Custodian, opened_runs
 from fieldfare.client.daemon.status import CustodianCounts, ledger_now, release_now
@@ -41,13 +40,6 @@ from fieldfare.client.institution.institution import (
     open_institution,
     open_journal,
 )
-from fieldfare.client.institution.open import (
-    Custody,
-    LoadedSums,
-    Loader,
-    open_custody,
-    records_loader,
-)
 from fieldfare.client.journal.decisions import CUSTODIAN, JournalDecisions, Tally
 from fieldfare.client.journal.entries import MAX_SENTENCE, Event, printable
 from fieldfare.client.journal.journal import Journal
@@ -58,7 +50,17 @@ from fieldfare.shared.privacy.samplers import ExactNoise
 from fieldfare.shared.protocol.comparison import KnownKeys
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.system.clock import SteadyClock
+from fieldfare.shared.system.late import late
 from fieldfare.shared.terminal.texts import SHORT
+
+if TYPE_CHECKING:
+    from fieldfare.client.approvals.approval import OmittedStudy
+    from fieldfare.client.institution.open import Custody, LoadedSums, Loader
+
+# What opens a home and reads its records is loaded when that is done, not with what answers.
+open_custody: Final = late("fieldfare.client.institution.open", "open_custody")
+records_loader: Final = late("fieldfare.client.institution.open", "records_loader")
+resume: Final = late("fieldfare.client.approvals.approval", "resume")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,10 +209,10 @@ class KeptSums:
         """Keep nothing yet."""
         self._kept: dict[str, tuple[RecordsState, LoadedSums]] = {}
 
-    def loader(self, load: Loader, state: RecordsState) -> Loader:
+    def loader(self, load: "Loader", state: RecordsState) -> "Loader":
         """Return a loader: it calls `load`, or returns the earlier sums of the same `state`."""
 
-        def loaded(study: Study) -> LoadedSums:
+        def loaded(study: Study) -> "LoadedSums":
             """Return a study's sums, read again where the home has changed."""
             if study.id not in self.ready(state):
                 self._kept[study.id] = (state, load(study))
@@ -218,7 +220,7 @@ class KeptSums:
 
         return loaded
 
-    def former(self, study: Study) -> LoadedSums:
+    def former(self, study: Study) -> "LoadedSums":
         """Return a study's sums as they were read last, whatever changed since."""
         return self._kept[study.id][1]
 
@@ -425,7 +427,7 @@ class CustodianReloader:
     def _settle(
         self,
         records: RecordsState,
-        left_out: tuple[OmittedStudy, ...],
+        left_out: "tuple[OmittedStudy, ...]",
         behind: Collection[str] = (),
     ) -> frozenset[str]:
         """Store which studies are served and which are not; `behind`: from their former sums.
@@ -439,7 +441,9 @@ class CustodianReloader:
         self._active = replace(active, served=frozenset() if active.trouble else loaded)
         return loaded
 
-    def _begin_serving(self, custody: Custody, stack: ExitStack, before: Custodian | None) -> None:
+    def _begin_serving(
+        self, custody: "Custody", stack: ExitStack, before: Custodian | None
+    ) -> None:
         with self._turn:  # a call in work is finished first
             if before is not None:
                 custody.custodian.take_over(*before.hand_over())
@@ -515,7 +519,7 @@ class CustodianReloader:
         return list(opened_runs(names))
 
 
-def _read_active(custody: Custody) -> ActiveConfig:
+def _read_active(custody: "Custody") -> ActiveConfig:
     institution = custody.institution
     return ActiveConfig(
         roster=institution.roster.version,

@@ -21,12 +21,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldfare.client.records.encoding.asked import (
-    NOTHING_ASKED,
-    AskedUnits,
-    AskedValues,
-    unit_order,
-)
+from fieldfare.client.records.encoding.asked import NOTHING_ASKED, AskedUnits, AskedValues
 from fieldfare.client.records.encoding.columns import TRAINING, Wanted, told_by
 from fieldfare.client.records.encoding.encoding import CLAMPED, MISSING, OTHER
 from fieldfare.client.records.encoding.id_sketch import NO_IDS, IdSketch
@@ -45,6 +40,7 @@ from fieldfare.client.records.encoding.units import (
     named_rows,
     rows_beside,
     shared_rows,
+    unit_order,
 )
 from fieldfare.client.records.health import ColumnProfile
 from fieldfare.client.records.kept_parts import KeptParts

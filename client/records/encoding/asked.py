@@ -5,8 +5,7 @@ is read by itself; which cells a unit with too many of them counts in is decided
 of its id, alone and for good.
 """
 
-import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -103,22 +102,6 @@ class AskedUnits:
         """Return the units where `mask` (bool (units,)) holds, in the same order."""
         values = self.values.select(mask)
         return AskedUnits(self.institution, self.labels[mask], values, self.order[mask])
-
-
-def unit_order(units: Iterable[str], *, key: bytes) -> NDArray[np.uint64]:
-    """Return uint64 (units,): keyed BLAKE2b (RFC 7693) of each id, unlike the hold-out's.
-
-    Args:
-        units: unit ids as text.
-        key: 1 to 64 bytes, the institution's own.
-    """
-    keyed = hashlib.blake2b(key=key, digest_size=8, person=b"fieldfare-cells")
-    digests = bytearray()
-    for unit in units:
-        state = keyed.copy()
-        state.update(unit.encode())
-        digests += state.digest()
-    return np.frombuffer(bytes(digests), dtype="<u8").astype(np.uint64)
 
 
 class AskedReader:

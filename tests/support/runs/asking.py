@@ -6,7 +6,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldfare.client.records.encoding.asked import AskedUnits, AskedValues, Listed, unit_order
+from fieldfare.client.records.encoding.asked import AskedUnits, AskedValues, Listed
+from fieldfare.client.records.encoding.units import unit_order
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.queries.layout import MISSING_TEXT, packed

@@ -42,7 +42,7 @@ class Ceiling:
 CEILINGS: Final = {
     "node": Ceiling("client.node.process", 8_200),
     "door": Ceiling("client.custodian.release", 15_000),
-    "custodian": Ceiling("client.daemon.process", 38_500),
+    "custodian": Ceiling("client.daemon.process", 33_700),
     "institution's desk": Ceiling("client.desk.process", 8_400, most=30_000),
     "a decision at it": Ceiling("client.desk.deciding", 18_800),
     "an approval at it": Ceiling("client.desk.approving", 38_300),

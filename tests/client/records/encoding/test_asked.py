@@ -5,11 +5,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.support.runs.asking import KEY, asking
+from tests.support.runs.asking import asking
 from tests.support.runs.grouped import grouped_study
 
 from fieldfare.client.records import LoadedRecords, read_records
-from fieldfare.client.records.encoding.asked import unit_order
 from fieldfare.client.records.encoding.problems import Effect
 from fieldfare.shared.errors import RecordsError
 from fieldfare.shared.queries.layout import MISSING_TEXT, packed
@@ -98,14 +97,6 @@ def test_a_column_that_is_not_there_is_named(tmp_path: Path) -> None:
     rows = {name: values for name, values in ROWS.items() if name != "corridor"}
     with pytest.raises(RecordsError, match="expected column corridor"):
         read(tmp_path, rows)
-
-
-def test_the_order_of_units_is_their_own_and_the_keys() -> None:
-    names = [f"unit-{i}" for i in range(200)]
-    order = unit_order(names, key=KEY)
-    assert len(set(order.tolist())) == 200
-    np.testing.assert_array_equal(unit_order(names[50:60], key=KEY), order[50:60])
-    assert not np.array_equal(unit_order(names, key=b"another"), order)
 
 
 GROUPED: Final[dict[str, list[Any]]] = {

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fieldfare.client.records.encoding.units import holdout_mask, split_name
+from fieldfare.client.records.encoding.units import holdout_mask, split_name, unit_order
 from fieldfare.shared.errors import UsageError
 
 KEY = b"0123456789abcdef"
@@ -64,3 +64,11 @@ def test_ends_of_the_range() -> None:
 def test_keys_and_shares_out_of_range_are_refused(key: bytes, share: float) -> None:
     with pytest.raises(UsageError):
         holdout_mask(UNITS, key=key, share=share)
+
+
+def test_the_order_of_units_is_their_own_and_the_keys() -> None:
+    names = [f"unit-{i}" for i in range(200)]
+    order = unit_order(names, key=KEY)
+    assert len(set(order.tolist())) == 200
+    np.testing.assert_array_equal(unit_order(names[50:60], key=KEY), order[50:60])
+    assert not np.array_equal(unit_order(names, key=b"another"), order)
