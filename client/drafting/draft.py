@@ -46,7 +46,7 @@ from fieldfare.shared.study.study import DEFAULT_MISSING, MAX_FEATURES
 UNIT_NAMES: Final = ("unit", "id", "unit_id", "customer_id", "account_id", "case_id")
 INSTITUTION_NAME: Final = "institution"
 DEFAULT_EPSILON: Final = 1.0
-WEAK: Final = 18.0  # strength below which a feature has fewer knots (decision 0073)
+WEAK: Final = 18.0  # strength below which a feature has fewer knots (decision 0030)
 LEAK_AUROC: Final = 0.95  # honest features rank far worse: .89 the best of AMLSim
 
 Notify = Callable[[str], None]

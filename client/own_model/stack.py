@@ -2,12 +2,12 @@
 
 Weights are those of a logistic regression, none below 0, on scores of models that had not seen
 the unit (Wolpert 1992; Breiman 1996, "Stacked regressions"). The shared model did see own training
-units: what it can remember of one is bounded, of all together it is not (docs/adr/0019 says what
+units: what it can remember of one is bounded, of all together it is not (docs/adr/0035 says what
 that was worth). The stack is taken whole, with the shared model and without: choosing between it
 and its parts by few labels costs more than it saves (docs/adr/0035).
 
 All parts but the trees have the same parameters, and so has their sum: the stack is one vector of
-parameters and one forest, whose reasons add up exactly (docs/adr/0019). Nothing of it leaves, and
+parameters and one forest, whose reasons add up exactly (docs/adr/0035). Nothing of it leaves, and
 it costs no privacy.
 """
 

@@ -120,7 +120,7 @@ def test_signs_are_told_where_a_reading_holds_or_lacks_one() -> None:
 
 
 def test_harm_rule_5_each_named_look_alike_that_was_reviewed_too_often_has_a_reading() -> None:
-    """Harm rule 5: reviewed more than twice as often by the score alone (docs/adr/0074)."""
+    """Harm rule 5: reviewed more than twice as often by the score alone (docs/adr/0023)."""
     answered = {
         "independent_adult_worker": WORKS_ALONE, "survivor_rebuilding": ON_SUPPORT,
         "farm_contractor": EMPLOYS, "cash_restaurant": SERVES, "convenience_shop": SERVES,
