@@ -14,8 +14,9 @@ from typing import Final
 
 from flwr.app import Context
 
-from fieldfare.client.node.client_app import CustodianPort, client_app
+from fieldfare.client.node.client_app import client_app
 from fieldfare.client.node.remote_custodian import connected
+from fieldfare.client.wire.calls import CustodianPort
 from fieldfare.shared.errors import UsageError
 
 SETTING: Final = "custodian"

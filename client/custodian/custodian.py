@@ -27,7 +27,9 @@ from fieldfare.client.custodian.openings import Openings
 from fieldfare.client.custodian.party import Party
 from fieldfare.client.custodian.peers import Peers
 from fieldfare.client.custodian.ports import (
+    Committed,
     DecisionLog,
+    Described,
     Inbox,
     ModelEvidence,
     NoInbox,
@@ -50,7 +52,6 @@ from fieldfare.client.ledger.run_states import (
 )
 from fieldfare.client.records.encoding.id_sketch import IDS_CHANGED, IdSketch
 from fieldfare.client.sums.run_sums import RunSums
-from fieldfare.client.wire.frames import Committed, Described
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import (
     KeysError,

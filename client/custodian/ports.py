@@ -42,6 +42,26 @@ Term = str | int | float | bool
 
 
 @dataclass(frozen=True)
+class Committed:
+    """A first message that leaves: the signed commitment, and the vector that its seed opens."""
+
+    commitment: bytes
+    vector: bytes
+
+
+@dataclass(frozen=True)
+class Described:
+    """An answer to `hello`: the signed approval, and where a run is named the signed RunAnswer.
+
+    Beside that, the signed question of a custodian that has to hear what all members remember.
+    """
+
+    approval: bytes
+    answer: bytes = b""
+    question: bytes = b""
+
+
+@dataclass(frozen=True)
 class SignedReply:
     """A reply whose signature was verified, or that was kept when it had been."""
 

@@ -39,6 +39,7 @@ from numpy.typing import NDArray
 from fieldfare.client.custodian.party import Party
 from fieldfare.client.custodian.ports import (
     Admission,
+    Committed,
     DebitLimits,
     DecisionLog,
     HeldRunKeys,
@@ -53,7 +54,6 @@ from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.ledger.peers import PeerRows
 from fieldfare.client.ledger.pending import NO_SPLIT, Pending, Split
 from fieldfare.client.ledger.run_states import APPROVAL_STATE, REHEARSED_STATE
-from fieldfare.client.wire.frames import Committed
 from fieldfare.shared.canonical import bytes_hash, claimed
 from fieldfare.shared.errors import PolicyRefusal, ProtocolError, RefusalCode
 from fieldfare.shared.privacy.protection import Protection

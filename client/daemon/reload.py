@@ -48,6 +48,7 @@ from fieldfare.client.wire.admin_calls import CustodianStatus, ReloadReport, Stu
 from fieldfare.shared.errors import FieldfareError, LedgerError
 from fieldfare.shared.privacy.samplers import ExactNoise
 from fieldfare.shared.protocol.comparison import KnownKeys
+from fieldfare.shared.protocol.flower_record import Call
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.system.clock import SteadyClock
 from fieldfare.shared.system.late import late
@@ -303,7 +304,7 @@ class CustodianReloader:
 
     # -- the data plane -------------------------------------------------------------------
 
-    def answer(self, call: str, frame: bytes) -> bytes:
+    def answer(self, call: Call, frame: bytes) -> bytes:
         """Answer one frame of the data plane; no replacement happens before it is answered."""
         with self._turn:
             return answer(self._serving, call, frame)

@@ -32,16 +32,19 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from threading import BoundedSemaphore, Condition, Thread
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
-from fieldfare.client.custodian.answering import CALLS, answer
+from fieldfare.client.custodian.answering import answer
 from fieldfare.client.custodian.custodian import Custodian
-from fieldfare.client.wire.frames import LARGEST_FRAME, LARGEST_QUESTION, SERVICE, unix_address
-from fieldfare.client.wire.tls import TlsPort
+from fieldfare.client.wire.calls import CALLS, LARGEST_FRAME, SERVICE, CustodianPort
+from fieldfare.client.wire.frames import unix_address
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.system.sockets import Claim, UnixSocket, claimed
+
+if TYPE_CHECKING:
+    from fieldfare.client.wire.tls import TlsPort
 
 
 class TimeLimits:
@@ -153,12 +156,12 @@ class Service:
     frame: int
 
 
-def data_plane(answered: Callable[[str, bytes], bytes]) -> Service:
+def data_plane(answered: CustodianPort) -> Service:
     """Return the custodian's data plane, which `answered` answers call by call."""
     return Service(
         name=SERVICE,
-        answers={call: partial(answered, call) for call in CALLS},
-        largest=LARGEST_QUESTION,
+        answers={call.value: partial(answered, call) for call in CALLS},
+        largest={call.value: shape.largest for call, shape in CALLS.items()},
         frame=LARGEST_FRAME,
     )
 
@@ -282,7 +285,7 @@ class Serving:
 
 @contextmanager
 def serving(
-    custodian: Custodian, where: UnixSocket | TlsPort, limits: ServiceLimits | None = None
+    custodian: Custodian, where: "UnixSocket | TlsPort", limits: ServiceLimits | None = None
 ) -> Iterator[Serving]:
     """Serve a custodian's data plane; afterwards no call is in work any more.
 
@@ -296,7 +299,7 @@ def serving(
 @contextmanager
 def serving_calls(
     service: Service,
-    where: UnixSocket | TlsPort,
+    where: "UnixSocket | TlsPort",
     limits: ServiceLimits | None = None,
     beside: Sequence[Service] = (),
 ) -> Iterator[Serving]:
@@ -320,7 +323,7 @@ def serving_calls(
         workers = stack.enter_context(ThreadPoolExecutor(calls, "custodian"))
         options = _options(given, service.frame)
         server = grpc.server(workers, options=options, maximum_concurrent_rpcs=calls)
-        admits = where.admits if isinstance(where, TlsPort) else _anybody
+        admits = _anybody if isinstance(where, UnixSocket) else where.admits
         time = stack.enter_context(time_limits())
         boundaries = [_Boundary(service, given, admits, time)]
         boundaries += [_Boundary(one, alone, admits, time) for one in beside]
@@ -339,7 +342,7 @@ def _anybody(peer: Peer) -> bool:
     return True
 
 
-def _bind(server: grpc.Server, where: Claim | TlsPort) -> int:
+def _bind(server: grpc.Server, where: "Claim | TlsPort") -> int:
     """Bind to a claimed socket or a port; there is no third, plaintext way."""
     if isinstance(where, Claim):
         address = unix_address(where.binding)

@@ -56,11 +56,11 @@ class LocalWorkers:
         self._workers = [
             _Worker(
                 WorkOrder(
-                    text,
-                    split,
-                    {part: files[part].fileno() for part in range(first, len(files), count)},
-                    room,
-                    list(packages),
+                    study=text,
+                    split=split,
+                    files={part: files[part].fileno() for part in range(first, len(files), count)},
+                    memory=room,
+                    packages=tuple(packages),
                 ),
                 threads=max(1, (os.cpu_count() or 1) // count),
             )

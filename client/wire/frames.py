@@ -1,60 +1,88 @@
-"""The contract of the custodian's socket: names of calls, limits of bytes, an answer's form."""
+"""A frame of bytes, and the named contents that it carries between an institution's own processes.
 
-from collections.abc import Mapping, Sequence
+One content has one frame: all fields of its shape, in the shape's order, each once, in protobuf's
+shortest spelling. What may be missing is there and empty. So a frame that was cut, that says more
+or says something twice cannot be read.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
-from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 
-from fieldfare.client.wire import custodian_pb2
+from google.protobuf.message import DecodeError
+
+from fieldfare.client.wire import frame_pb2
 from fieldfare.shared.errors import ProtocolError
-from fieldfare.shared.protocol.messages import MAX_MESSAGE_BYTES
+from fieldfare.shared.protocol.flower_record import Content
 
-_KIB: Final = 1024
-_FRAMING: Final = 64 * _KIB  # lengths and tags around the largest content
-
-# No frame is larger, whatever it says; gRPC refuses it before it is read to the end.
-LARGEST_FRAME: Final = MAX_MESSAGE_BYTES + _FRAMING
-# The largest frame that asks something, in bytes, by call. An answer has 2.5 KiB, an offer
-# 1.5 KiB for each participant after its own, so offers of 100 participants fit.
-LARGEST_QUESTION: Final[Mapping[str, int]] = MappingProxyType(
-    {
-        "Describe": 8 * _KIB * _KIB,  # a study has at most 4 MiB
-        "Recall": LARGEST_FRAME,
-        "OpenRun": 4 * _KIB * _KIB,
-        "Agree": LARGEST_FRAME,
-        "Release": LARGEST_FRAME,
-        "Reveal": 4 * _KIB * _KIB,  # a commitment has 0.7 KiB
-        "Publish": 4 * _KIB * _KIB,  # vectors of a rehearsal have at most 2 MiB together
-        "Cosign": LARGEST_FRAME,
-        "Deliver": LARGEST_FRAME,
-    }
-)
 LONGEST_LIST: Final = 1024  # of approvals or offers: nothing that is empty fills memory
-LONGEST_NAME: Final = 128  # of a study or run, as in shared/protocol/flower_record.py
-
-SERVICE: Final = custodian_pb2.DESCRIPTOR.services_by_name["Custodian"].full_name
+LONGEST_TEXT: Final = 128  # of the id of a study or run, in ASCII
 
 
-@dataclass(frozen=True)
-class Committed:
-    """A first message that leaves: the signed commitment, and the vector that its seed opens."""
+class FieldKind(Enum):
+    """What a field holds."""
 
-    commitment: bytes
-    vector: bytes
+    TEXT = "a short ASCII text"
+    BYTES = "bytes"
+    LIST = "a list of bytes"
 
 
 @dataclass(frozen=True)
-class Described:
-    """An answer to `hello`: the signed approval, and where a run is named the signed RunAnswer.
+class Field:
+    """One field of a question or an answer.
 
-    Beside that, the signed question of a custodian that has to hear what all members remember.
+    Attributes:
+        name: in frames and in Flower's records.
+        kind: what it holds.
+        optional: whether a content may lack it, which is the same as an empty one.
     """
 
-    approval: bytes
-    answer: bytes = b""
-    question: bytes = b""
+    name: str
+    kind: FieldKind = FieldKind.BYTES
+    optional: bool = False
+
+    @property
+    def empty(self) -> bytes | list[bytes]:
+        """What the field holds where a content lacks it."""
+        return [] if self.kind is FieldKind.LIST else b""
+
+
+Shape = tuple[Field, ...]
+
+
+def encode(shape: Shape, content: Mapping[str, Any]) -> bytes:
+    """Return the frame of a content; what the shape does not name is left out.
+
+    Raises:
+        ProtocolError: a field that is missing or of another kind, too long a text or list.
+    """
+    frame = frame_pb2.Frame()
+    for field in shape:
+        value = _checked(field, content.get(field.name, field.empty if field.optional else None))
+        frame.fields.add(name=field.name, items=value if isinstance(value, list) else [value])
+    return frame.SerializeToString()
+
+
+def decode(frame: bytes, *shapes: Shape) -> Content:
+    """Return the content of a frame of one of these shapes, without what is optional and empty.
+
+    Raises:
+        ProtocolError: not the one frame of a content of such a shape.
+    """
+    message = _parse(frame)
+    most = max(map(len, shapes)) + 1  # of names: more than are known say nothing more
+    names = [field.name for field in message.fields[:most]]
+    for shape in shapes:
+        if names == [field.name for field in shape]:
+            _check_spelling(message, frame)
+            items = [field.items[: LONGEST_LIST + 1] for field in message.fields]
+            values = zip(shape, map(_value, shape, items), strict=True)
+            return {field.name: value for field, value in values if value or not field.optional}
+    wanted = " or ".join(", ".join(field.name for field in shape) for shape in shapes)
+    raise ProtocolError(f"expected a frame of {wanted}, found another")
 
 
 def unix_address(path: Path) -> str:
@@ -62,28 +90,38 @@ def unix_address(path: Path) -> str:
     return f"unix:{quote(str(path))}"
 
 
-def path_of(call: str) -> str:
-    """Return the path under which gRPC knows a call."""
-    return f"/{SERVICE}/{call}"
+def _parse(content: bytes) -> frame_pb2.Frame:
+    try:
+        return frame_pb2.Frame.FromString(content)
+    except DecodeError:
+        raise ProtocolError("expected a frame, found something else") from None
 
 
-def checked_name(name: str) -> str:
-    """Return the id of a study or run.
-
-    Raises:
-        ProtocolError: too long, or not ASCII.
-    """
-    if len(name) > LONGEST_NAME or not name.isascii():
-        raise ProtocolError(f"expected an id of at most {LONGEST_NAME} ASCII characters")
-    return name
+def _check_spelling(frame: frame_pb2.Frame, content: bytes) -> None:
+    """Check that protobuf writes what it read: no field of another number, no longer spelling."""
+    frame.DiscardUnknownFields()
+    if frame.SerializeToString() != content:
+        raise ProtocolError("expected a frame in its one spelling, found another")
 
 
-def checked_list(items: Sequence[bytes]) -> list[bytes]:
-    """Return the parts of a list of signed messages.
+def _value(field: Field, items: list[bytes]) -> bytes | list[bytes]:
+    is_one = field.kind is not FieldKind.LIST and len(items) == 1
+    return _checked(field, items[0] if is_one else items)
 
-    Raises:
-        ProtocolError: too many.
-    """
-    if len(items) > LONGEST_LIST:
-        raise ProtocolError(f"expected at most {LONGEST_LIST} messages, found {len(items)}")
-    return list(items)
+
+def _checked(field: Field, value: object) -> bytes | list[bytes]:
+    """Return what a field holds, if it is of its kind and no longer than that may be."""
+    if field.kind is FieldKind.LIST:
+        if isinstance(value, list) and len(value) <= LONGEST_LIST and all(map(_is_bytes, value)):
+            return value
+    elif isinstance(value, bytes) and (field.kind is FieldKind.BYTES or _is_short_text(value)):
+        return value
+    raise ProtocolError(f"expected {field.kind.value} named {field.name!r}")
+
+
+def _is_bytes(value: object) -> bool:
+    return isinstance(value, bytes)
+
+
+def _is_short_text(value: bytes) -> bool:
+    return len(value) <= LONGEST_TEXT and value.isascii()

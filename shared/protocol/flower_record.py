@@ -58,37 +58,16 @@ def bytes_in(content: Mapping[str, Any], name: str) -> bytes:
     return bytes_of(content, name) if name in content else b""
 
 
-def list_of(content: Mapping[str, Any], name: str) -> list[bytes]:
-    """Return a list of byte strings.
-
-    Raises:
-        ProtocolError: absent or of another type.
-    """
-    value = content.get(name)
-    if not isinstance(value, list) or not all(isinstance(item, bytes) for item in value):
-        raise ProtocolError(f"expected a list of bytes named {name!r}")
-    return value
-
-
 def list_in(content: Mapping[str, Any], name: str) -> list[bytes]:
     """Return a list of byte strings, empty where there is none.
 
     Raises:
         ProtocolError: of another type.
     """
-    return list_of(content, name) if name in content else []
-
-
-def text_of(content: Mapping[str, Any], name: str) -> str:
-    """Return one short ASCII text.
-
-    Raises:
-        ProtocolError: absent, of another type, too long or not ASCII.
-    """
-    value = bytes_of(content, name)
-    if len(value) > 128 or not value.isascii():  # noqa: PLR2004 -- ids and hashes are shorter
-        raise ProtocolError(f"expected a short ASCII text named {name!r}")
-    return value.decode("ascii")
+    value = content.get(name, [])
+    if not isinstance(value, list) or not all(isinstance(item, bytes) for item in value):
+        raise ProtocolError(f"expected a list of bytes named {name!r}")
+    return value
 
 
 def refusal_in(content: Mapping[str, Any]) -> Refusal | None:

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from flwr.app import Context, RecordDict
 from flwr.clientapp import ClientApp
 
+from fieldfare.client.custodian.answering import answer
 from fieldfare.client.custodian.company import CompanyRules
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.custodian.party import Party
@@ -28,6 +29,7 @@ from fieldfare.client.ledger.budget import Limits
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.node.client_app import client_app
 from fieldfare.client.sums.study_sums import StudySums
+from fieldfare.client.wire.calls import CustodianPort
 from fieldfare.server.run.hello import RunTerms
 from fieldfare.server.run.server_app import Job, Outcome, server_app
 from fieldfare.shared.errors import RunError
@@ -235,8 +237,8 @@ class LocalFederation:
             )
         return job.outcome
 
-    def _custodian_of(self, context: Context) -> Custodian:
-        return self.custodians[str(context.node_config["institution"])]
+    def _custodian_of(self, context: Context) -> CustodianPort:
+        return partial(answer, self.custodians[str(context.node_config["institution"])])
 
     def _open_ledger(self, index: int, name: str) -> Ledger:
         limits = Limits(

@@ -13,6 +13,6 @@ def test_a_process_stays_below_its_ceiling(process: str) -> None:
 
 
 def test_what_is_counted_is_our_own_source() -> None:
-    assert own_lines(["json", "flwr", "fieldfare.client.wire.custodian_pb2"]) == 0
+    assert own_lines(["json", "flwr", "fieldfare.client.wire.frame_pb2"]) == 0
     both = ["fieldfare", "fieldfare.shared.errors"]
     assert own_lines(both) > own_lines(both[:1]) > 0

@@ -29,17 +29,17 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 from tests.benchmarks.harness import Bench
 from tests.benchmarks.inputs import study_toml
+from tests.support.network.calling import Caller, connected
 
 from fieldfare.client.custodian.company import CompanyRules
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.custodian.party import Party
+from fieldfare.client.custodian.ports import Committed
 from fieldfare.client.daemon.service import serving
 from fieldfare.client.ledger.budget import Limits
 from fieldfare.client.ledger.ledger import Ledger
-from fieldfare.client.node.client_app import CustodianPort, client_app
-from fieldfare.client.node.remote_custodian import connected
+from fieldfare.client.node.client_app import client_app
 from fieldfare.client.sums.study_sums import StudySums
-from fieldfare.client.wire.frames import Committed
 from fieldfare.server.run.channel import GridChannel
 from fieldfare.server.run.hello import RunTerms
 from fieldfare.server.run.opening import open_federation
@@ -208,11 +208,11 @@ def started(all_of_them: list[BenchInstitution]) -> Iterator[dict[str, Connectio
 
 
 def opened(
-    ports: Mapping[str, CustodianPort], first: BenchInstitution, coordinator: IdentitySigner
+    ports: Mapping[str, Caller], first: BenchInstitution, coordinator: IdentitySigner
 ) -> Federation:
     """Open a run with all of them over their sockets, as the coordinator does."""
     nodes = {name: FIRST_NODE + index for index, name in enumerate(sorted(ports))}
-    app = client_app(lambda context: ports[str(context.node_config["institution"])])
+    app = client_app(lambda context: ports[str(context.node_config["institution"])].port)
     plan = plan_for(load_study(first.study))
     terms = RunTerms(plan, first.roster, coordinator, Protection.EXACT, "bench", last_replies={})
     return open_federation(GridChannel(InProcessGrid(app, nodes)), terms)
@@ -246,7 +246,7 @@ def signed_request(federation: Federation, step: int, parameters: bytes) -> byte
 
 
 def timed_release(
-    port: CustodianPort, request: bytes, parameters: bytes, last: LastSum
+    port: Caller, request: bytes, parameters: bytes, last: LastSum
 ) -> tuple[float, Committed]:
     """Ask for the first message of a release; returns how long it took, and the message.
 
@@ -261,9 +261,7 @@ def timed_release(
     return seconds, answer
 
 
-def timed_reveal(
-    port: CustodianPort, request: bytes, statements: Sequence[bytes]
-) -> tuple[float, bytes]:
+def timed_reveal(port: Caller, request: bytes, statements: Sequence[bytes]) -> tuple[float, bytes]:
     """Ask for the second message of a release; returns how long it took, and the signed reply.
 
     Raises:

@@ -8,6 +8,7 @@ A process of its own, because peak memory is the process's.
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final, cast
 
@@ -18,10 +19,12 @@ from numpy.typing import NDArray
 from tests.benchmarks.harness import Bench, BenchRow, at_most, peak_bytes
 from tests.benchmarks.inputs import study_toml
 
-from fieldfare.client.node.client_app import CustodianPort, client_app
+from fieldfare.client.custodian.answering import answer
+from fieldfare.client.custodian.custodian import Custodian
+from fieldfare.client.custodian.ports import Committed
+from fieldfare.client.node.client_app import client_app
 from fieldfare.client.records import holdout_mask, read_records
 from fieldfare.client.sums.study_sums import StudySums
-from fieldfare.client.wire.frames import Committed
 from fieldfare.server.run.channel import GridChannel
 from fieldfare.shared.features.basis import EncodedUnits, table_size
 from fieldfare.shared.geometry.geometry import fraction_bits_for
@@ -225,7 +228,7 @@ def message_milliseconds(study: Study, rounds: int = ROUNDS) -> float:
     custodian = NullCustodian(entries)
     nodes = {f"bank-{index}": FIRST_NODE + index for index in range(BANKS)}
     channel = GridChannel(
-        InProcessGrid(client_app(lambda _: cast("CustodianPort", custodian)), nodes)
+        InProcessGrid(client_app(lambda _: partial(answer, cast("Custodian", custodian))), nodes)
     )
     request = bytes(2000)  # about what a signed request of six participants measures
     last = custodian.release(b"", b"")

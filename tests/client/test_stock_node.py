@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from flwr.app import Context, RecordDict
 from tests.support.federations.bench import Bench
+from tests.support.network.calling import Caller
 
 from fieldfare.client.daemon.service import serving
 from fieldfare.client.stock_node import app, custodian_of
@@ -29,7 +30,7 @@ def test_it_asks_the_custodian_that_its_node_names(bench: Bench, room: Path) -> 
     custodian = bench.custodian("bank-b")
     with serving(custodian, UnixSocket(room)):
         far = custodian_of(context(custodian=str(room)))
-        assert far.describe(bench.study.id) == custodian.describe(bench.study.id)
+        assert Caller(far).describe(bench.study.id) == custodian.describe(bench.study.id)
     assert custodian_of(context(custodian=str(room))) is far
 
 

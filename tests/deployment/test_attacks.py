@@ -26,11 +26,11 @@ from tests.support.network.coordinator import RunningSuperlink, new_node, runnin
 from tests.support.network.superlink import new_node_key
 from tests.support.system.processes import until
 
+from fieldfare.client.custodian.ports import Described
 from fieldfare.client.daemon.service import serving
 from fieldfare.client.home.layout import Home
 from fieldfare.client.institution.ledger_checks import open_ledger
 from fieldfare.client.ledger.budget import LedgerEntry, Position
-from fieldfare.client.wire.frames import Described
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.public_keys import roster_public
 from fieldfare.server.members.enrolment import members
@@ -430,15 +430,15 @@ class Thief:
     offer: bytes
     asked: list[str] = field(default_factory=list)
 
-    def describe(self, *_: object) -> Described:
+    def describe(self, **_: object) -> Described:
         self.asked.append("hello")
         return Described(self.approval, self.answer)
 
-    def open_run(self, *_: object) -> bytes:
+    def open_run(self, **_: object) -> bytes:
         self.asked.append("open")
         return self.offer
 
-    def agree(self, *_: object) -> bytes:
+    def agree(self, **_: object) -> bytes:
         self.asked.append("agree")
         return b""
 

@@ -1,9 +1,9 @@
-"""A kept run at one custodian: every frame in and out, and the fields that it frames.
+"""A kept run at one custodian: what every call asks with and gets, once its frames are taken off.
 
 A real coordinator's side conducts a run of three custodians; one of them is asked over frames of
 bytes, as its node asks it. Then every frame comes once more, and one that cannot be read for each
-call, so that refusals are kept too. Of each call a line of JSON: its name, both frames, both sets
-of fields. Who frames the same fields otherwise can ask the same, and compare what comes out.
+call, so that refusals are kept too. Of each call a line of JSON: its name, and both sets of fields.
+Who frames the same fields otherwise can ask the same, and compare what comes out.
 """
 
 import json
@@ -12,17 +12,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from google.protobuf.message import Message
 from tests.recorded.stillness import NOW, SeededNoise, stillness
 from tests.support.federations.bench import make_study, make_sums
+from tests.support.network.calling import Caller
 
-from fieldfare.client.custodian.answering import CALLS, answer
+from fieldfare.client.custodian.answering import answer
 from fieldfare.client.custodian.custodian import Custodian
-from fieldfare.client.node.remote_custodian import RemoteCustodian
-from fieldfare.client.wire import custodian_pb2
+from fieldfare.client.node.client_app import decode_answer
+from fieldfare.client.wire.calls import CALLS
+from fieldfare.client.wire.frames import decode
 from fieldfare.server.run.closing import compose
 from fieldfare.shared.finished_model.card_writing import CardFacts
 from fieldfare.shared.privacy.protection import Protection
+from fieldfare.shared.protocol.flower_record import Call, Content
 from fieldfare.shared.protocol.messages import sign_envelope
 from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.run.card_facts import card_facts
@@ -40,40 +42,30 @@ OPENED: Final = {"deadline_seconds": 5, "opening": "on", "participants": "any"}
 
 @dataclass
 class Framed:
-    """A channel to a custodian in this process, which keeps what goes in and out."""
+    """A port of a custodian in this process, which keeps what goes in and out."""
 
     custodian: Custodian
+    asked: list[tuple[Call, bytes]] = field(default_factory=list)
     lines: list[dict[str, Any]] = field(default_factory=list)
 
-    def unary_unary(self, path: str) -> Any:
-        """As a channel of gRPC: a function from a frame to a frame."""
-        call = path.rpartition("/")[2]
-        return lambda frame, timeout: self.ask(call, frame)  # noqa: ARG005 -- nothing waits here
-
-    def ask(self, call: str, frame: bytes) -> bytes:
+    def ask(self, call: Call, frame: bytes) -> bytes:
         found = answer(self.custodian, call, frame)
-        asked = getattr(custodian_pb2, f"{call}Request")
+        self.asked.append((call, frame))
+        unreadable = frame == UNREADABLE
         self.lines.append({
-            "call": call,
-            "frame": frame.hex(),
-            "fields": None if frame == UNREADABLE else _fields(asked.FromString(frame)),
-            "answer": found.hex(),
-            "answered": _fields(CALLS[call].answer.FromString(found)),  # type: ignore[attr-defined]
+            "call": call.value,
+            "fields": None if unreadable else _plain(decode(frame, CALLS[call].question)),
+            "answered": _plain(decode_answer(call, found)),
         })  # fmt: skip
         return found
 
 
-def _fields(message: Message) -> dict[str, Any]:
-    """Every field that is set: texts as they are, bytes in hex, lists of them, messages."""
-    return {one.name: _plain(value) for one, value in message.ListFields()}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, Message):
-        return _fields(value)
-    return value if isinstance(value, str) else [_plain(one) for one in value]
+def _plain(content: Content) -> dict[str, str | list[str]]:
+    """Every field that is there, in hex."""
+    return {
+        name: [one.hex() for one in value] if isinstance(value, list) else value.hex()
+        for name, value in content.items()
+    }
 
 
 def kept_run(folder: Path, *, steps: int = 3) -> list[dict[str, Any]]:
@@ -85,18 +77,18 @@ def kept_run(folder: Path, *, steps: int = 3) -> list[dict[str, Any]]:
         exact = Protection.EXACT
         made = LocalFederation(study, sums, exact, seed=0, directory=folder, sources=sources)
         with made as federation:
-            channel: Any = Framed(federation.custodians[ASKED])
-            remote: Any = RemoteCustodian(lambda: channel)
+            framed = Framed(federation.custodians[ASKED])
+            remote: Any = Caller(framed.ask)
             federation.custodians[ASKED] = remote
             _conduct(federation, remote)
-            for line in [*channel.lines]:
-                channel.ask(line["call"], bytes.fromhex(line["frame"]))
+            for call, frame in [*framed.asked]:
+                framed.ask(call, frame)
             for call in CALLS:
-                channel.ask(call, UNREADABLE)
-    return list(channel.lines)
+                framed.ask(call, UNREADABLE)
+    return list(framed.lines)
 
 
-def _conduct(federation: LocalFederation, remote: RemoteCustodian) -> None:
+def _conduct(federation: LocalFederation, remote: Caller) -> None:
     """Carry the run out, have its head signed, and deliver its model."""
     job, signer = federation.job(RUN), federation.identities.coordinator
     federation.run(job)

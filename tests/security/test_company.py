@@ -19,10 +19,10 @@ from tests.support.homes.institutions import (
 )
 
 from fieldfare.client.approvals.approval import approve
+from fieldfare.client.custodian.ports import Described
 from fieldfare.client.home.comparisons import keep_compared, keep_vouching
 from fieldfare.client.home.roster import pin_roster, pinned_roster
 from fieldfare.client.institution.open import Custody
-from fieldfare.client.wire.frames import Described
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.errors import RefusalCode
 from fieldfare.shared.protocol.comparison import sign_vouching

@@ -30,9 +30,9 @@ from tests.support.federations.settings import BANKS, STEPS, Book, MakeSetting, 
 from tests.support.homes.institutions import Coordinator, OpenCustody, approve_all, home_study
 from tests.support.runs.transcripts import Recorder
 
+from fieldfare.client.custodian.ports import Described
 from fieldfare.client.home.studies import State, kept_study
 from fieldfare.client.oversight.transcript_check import compare_replies, recorded_replies
-from fieldfare.client.wire.frames import Described
 from fieldfare.server.run.record import Record
 from fieldfare.server.run.server_app import Outcome
 from fieldfare.server.store.store import run_store

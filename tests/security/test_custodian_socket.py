@@ -31,16 +31,18 @@ from tests.support.federations.bench import (
     make_study,
     make_sums,
 )
+from tests.support.network.calling import Caller, connected, question
 from tests.support.network.raw_http2 import HEADERS, PREFACE, RST_STREAM, RawConnection
 from tests.support.network.served import QUICK, Gated, hostile_channel, raw, served, status_of
 from tests.support.properties import SHARING
 
+from fieldfare.client.custodian.ports import Committed, Described
 from fieldfare.client.ledger.ledger import Ledger
-from fieldfare.client.node.remote_custodian import RemoteCustodian, connected
-from fieldfare.client.wire import custodian_pb2 as pb
-from fieldfare.client.wire.frames import Committed, Described, path_of
+from fieldfare.client.node.client_app import decode_answer
+from fieldfare.client.wire.calls import path_of
 from fieldfare.shared.errors import RefusalCode, RunError
 from fieldfare.shared.privacy.protection import Protection
+from fieldfare.shared.protocol.flower_record import Call
 from fieldfare.shared.protocol.messages import Refusal, ReleaseKind
 from fieldfare.simulations.federation.federation import LocalFederation
 
@@ -53,7 +55,7 @@ TOO_LARGE_FOR_A_FRAME: Final = {"seventeen megabytes"}
 class Besieged:
     """A served custodian, and what it has to be able to do after an attack."""
 
-    def __init__(self, bench: Bench, path: Path, remote: RemoteCustodian) -> None:
+    def __init__(self, bench: Bench, path: Path, remote: Caller) -> None:
         self.bench, self.path, self.remote = bench, path, remote
 
     @property
@@ -62,10 +64,8 @@ class Besieged:
 
     def question(self, run: Run, **changes: Any) -> bytes:
         request = run.request(**changes)
-        asked = pb.ReleaseRequest(
-            request=self.bench.sign(request), parameters=self.bench.parameters()
-        )
-        return asked.SerializeToString()
+        asked = {"request": self.bench.sign(request), "parameters": self.bench.parameters()}
+        return question(Call.RELEASE, asked)
 
     def check(self) -> None:
         """The ledger verifies; an honest run is opened, agreed on and answered, once."""
@@ -193,7 +193,7 @@ def test_a_thousand_calls_at_once(besieged: Besieged) -> None:
     with ExitStack() as stack:
         channels = [stack.enter_context(hostile_channel(besieged.path)) for _ in range(20)]
         calls = [
-            raw(channel, path_of("Release")).future(question)
+            raw(channel, path_of(Call.RELEASE)).future(question)
             for _ in range(50)
             for channel in channels
         ]
@@ -207,9 +207,9 @@ def test_a_thousand_calls_at_once(besieged: Besieged) -> None:
     assert len(answers) == 1
     workers = [t for t in threading.enumerate() if t.name.startswith("custodian")]
     assert len(workers) <= QUICK.calls
-    (committed,) = (pb.ReleaseAnswer.FromString(one).committed for one in answers)
+    (committed,) = (decode_answer(Call.RELEASE, one) for one in answers)
     assert besieged.ledger.position() == before
-    assert run.answer(NAME, run.request()).commitment == committed.commitment
+    assert run.answer(NAME, run.request()).commitment == committed["commitment"]
     assert besieged.ledger.position().sequence == before.sequence + 1
 
 
@@ -234,10 +234,10 @@ def test_half_open_calls_lose_their_places(besieged: Besieged) -> None:
     question = besieged.question(besieged.bench.open_run())
     with RawConnection(besieged.path) as connection:
         connection.greet()
-        connection.send_half(connection.begin(path_of("Release")), question)
+        connection.send_half(connection.begin(path_of(Call.RELEASE)), question)
 
         def full() -> bool:
-            connection.begin(path_of("Release"))
+            connection.begin(path_of(Call.RELEASE))
             return not serves(besieged)
 
         assert until(full)
@@ -254,7 +254,7 @@ def test_answers_that_nobody_reads_lose_their_places(make_bench: MakeBench, room
             connection.greet(window=0)
 
             def full() -> bool:
-                connection.send(connection.begin(path_of("Release")), question)
+                connection.send(connection.begin(path_of(Call.RELEASE)), question)
                 return not serves(besieged)
 
             assert until(full)
@@ -281,7 +281,7 @@ def test_a_caller_that_leaves_in_the_middle_gets_the_same_bytes_later(
         run = bench.open_run()
         request = run.request()
         with hostile_channel(room) as channel:
-            gone = raw(channel, path_of("Release")).future(besieged.question(run))
+            gone = raw(channel, path_of(Call.RELEASE)).future(besieged.question(run))
             assert gate.begun.wait(60)
         assert status_of(gone) is Code.CANCELLED
         waits = partial(besieged.ledger.waiting, request.study, request.run)
@@ -344,10 +344,10 @@ def test_any_bytes_after_the_greeting(frames: list[bytes], besieged: Besieged) -
 
 @FUZZ
 @given(
-    call=st.sampled_from(["Describe", "OpenRun", "Agree", "Release", "Cosign", "Deliver"]),
+    call=st.sampled_from(Call),
     frame=st.binary(max_size=300),
 )
-def test_any_message_of_any_call(call: str, frame: bytes, besieged: Besieged) -> None:
+def test_any_message_of_any_call(call: Call, frame: bytes, besieged: Besieged) -> None:
     before = besieged.ledger.position()
     with hostile_channel(besieged.path) as channel:
         assert status_of(raw(channel, path_of(call)).future(frame)) is Code.OK  # a refusal
@@ -357,7 +357,7 @@ def test_any_message_of_any_call(call: str, frame: bytes, besieged: Besieged) ->
 def test_a_greeting_is_answered_so_that_noise_is_known_to_arrive(besieged: Besieged) -> None:
     with RawConnection(besieged.path) as connection:
         connection.greet()
-        stream = connection.begin(path_of("Describe"))
+        stream = connection.begin(path_of(Call.HELLO))
         connection.send(stream, b"")
         answered = (HEADERS, stream)
         assert answered in connection.frames(enough=lambda found: answered in found)

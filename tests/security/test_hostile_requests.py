@@ -28,7 +28,7 @@ from tests.support.federations.bench import (
     make_sums,
 )
 
-from fieldfare.client.wire.frames import Described
+from fieldfare.client.custodian.ports import Described
 from fieldfare.shared.errors import LedgerError, RefusalCode, RunError
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.flower_record import RECORD

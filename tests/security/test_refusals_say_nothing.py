@@ -14,16 +14,20 @@ from numpy.typing import NDArray
 from tests.support.attacks.closing import HOSTILE
 from tests.support.federations.bench import STEPS, Bench, MakeBench, make_study, make_sums
 from tests.support.homes.institutions import NAMES, Coordinator, approve_all, clock, home_study
+from tests.support.network.calling import question
 from tests.support.records.odd_records import SOURCES, Row, texts
 
 from fieldfare.client.approvals.approval import resume
 from fieldfare.client.custodian.answering import answer
 from fieldfare.client.institution.open import Custody, LoadedSums, open_custody, records_loader
+from fieldfare.client.node.client_app import decode_answer
 from fieldfare.client.records.encoding.problems import FailedRowsError
 from fieldfare.client.sums.study_sums import StudySums
-from fieldfare.client.wire import custodian_pb2 as pb
+from fieldfare.client.wire.calls import REFUSED
+from fieldfare.client.wire.frames import encode
 from fieldfare.shared.errors import PolicyRefusal, RefusalCode
 from fieldfare.shared.privacy.protection import Protection
+from fieldfare.shared.protocol.flower_record import REFUSAL, Call
 from fieldfare.shared.protocol.messages import Refusal, ReleaseKind, parameters_to_bytes
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.study import Study
@@ -238,8 +242,13 @@ class Deployed:
 
 def described(custody_or_bench: Any, study: Study, offer: bytes = b"") -> bytes:
     """The frame that `hello` is answered with."""
-    frame = pb.DescribeRequest(study=study.id, offer=offer).SerializeToString()
-    return answer(custody_or_bench, "Describe", frame)
+    frame = question(Call.HELLO, {"study": study.id, "last_reply": b"", "offer": offer})
+    return answer(custody_or_bench, Call.HELLO, frame)
+
+
+def refused(code: RefusalCode) -> bytes:
+    """The frame of a refusal."""
+    return encode(REFUSED, {REFUSAL: Refusal(code).to_bytes()})
 
 
 @contextmanager
@@ -318,12 +327,8 @@ def test_what_was_approved_is_served_after_a_restart_whatever_its_rows_hold(
         name, study = NAMES[0], deployed.study
         assert described(bench.custodian(name), study) == deployed.approvals[name]
         unknown = home_study(name="another")
-        assert (
-            described(bench.custodian(name), unknown)
-            == pb.DescribeAnswer(
-                refusal=Refusal(RefusalCode.UNKNOWN_STUDY).to_bytes()
-            ).SerializeToString()
-        )
+        refusal = refused(RefusalCode.UNKNOWN_STUDY)
+        assert described(bench.custodian(name), unknown) == refusal
         run = bench.open_run(load.replace(" ", "-").replace("'", ""))
         for kind, step in ((ReleaseKind.REHEARSAL, 0), (ReleaseKind.TRAINING, 0)):
             last = run.everybody(run.request(kind, step))
@@ -370,14 +375,14 @@ def test_rows_that_fail_take_the_whole_custodian_down_and_say_not_which() -> Non
         custody = stack.enter_context(open_custody(coordinator.institution(), None, clock))
         assert resume(custody, failing) == ()
         asked = (study, second, home_study(name="another"))
-        down = pb.DescribeAnswer(refusal=Refusal(RefusalCode.LEDGER_UNAVAILABLE).to_bytes())
+        down = refused(RefusalCode.LEDGER_UNAVAILABLE)
         found = {described(custody.custodian, one) for one in asked}
-        assert found == {down.SerializeToString()}
+        assert found == {down}
         assert custody.custodian.deliver(b"", b"", b"") == Refusal(RefusalCode.LEDGER_UNAVAILABLE)
         assert study.id in custody.custodian.trouble
         assert resume(custody, load) == ()  # a person mended the view
         assert custody.custodian.trouble == ""
-        assert described(custody.custodian, second) != down.SerializeToString()
+        assert described(custody.custodian, second) != down
 
 
 @pytest.mark.parametrize("there", [True, False])
@@ -394,15 +399,15 @@ def test_an_offered_study_that_looks_for_an_id_is_answered_alike(there: bool) ->
         if not there:
             records.write_text("\n".join(r for r in rows if not r.startswith(f"{wanted},")) + "\n")
         custody = stack.enter_context(open_custody(coordinator.institution(), None, clock))
-        waits = pb.DescribeAnswer(refusal=Refusal(RefusalCode.UNKNOWN_STUDY).to_bytes())
+        waits = refused(RefusalCode.UNKNOWN_STUDY)
         for _ in range(2):  # it is kept, and no look at it changes the answer
             found = described(custody.custodian, study, coordinator.signed(study))
-            assert found == waits.SerializeToString()
+            assert found == waits
             assert resume(custody, records_loader(custody.institution, {})) == ()
         approve_all(coordinator, [custody], study)  # a person would have to want it
-        approval = pb.DescribeAnswer.FromString(described(custody.custodian, study)).approval
+        approval = decode_answer(Call.HELLO, described(custody.custodian, study))["approval"]
         assert approval
         custody = stack.enter_context(open_custody(coordinator.institution(), None, clock))
         assert resume(custody, records_loader(custody.institution, {})) == ()
-        again = pb.DescribeAnswer.FromString(described(custody.custodian, study)).approval
+        again = decode_answer(Call.HELLO, described(custody.custodian, study))["approval"]
         assert again == approval

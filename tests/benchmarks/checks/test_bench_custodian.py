@@ -16,7 +16,7 @@ from tests.benchmarks.custodian import (
     timed_reveal,
 )
 
-from fieldfare.client.wire.frames import Committed
+from fieldfare.client.custodian.ports import Committed
 from fieldfare.shared.errors import RefusalCode, RunError
 from fieldfare.shared.protocol.messages import NO_LAST_SUM, LastSum, Refusal
 from fieldfare.shared.study.file import load_study

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from fieldfare.client.approvals.approval import approve, check_before_records, r
 from fieldfare.client.approvals.approval_status import ApprovalStatus, approval_status, spent_now
 from fieldfare.client.approvals.rejection import Rejecter
 from fieldfare.client.approvals.review import SpentBudget
+from fieldfare.client.custodian.answering import answer
+from fieldfare.client.custodian.ports import Committed, Described
 from fieldfare.client.home.keys import rotate_identity
 from fieldfare.client.home.studies import (
     KeptStudy,
@@ -53,7 +56,6 @@ from fieldfare.client.journal.journal import Journal
 from fieldfare.client.ledger.budget import Debit
 from fieldfare.client.ledger.freeing import Freed
 from fieldfare.client.ledger.run_states import APPROVAL_STATE
-from fieldfare.client.wire.frames import Committed, Described
 from fieldfare.shared.canonical import bytes_hash, claimed
 from fieldfare.shared.errors import (
     LedgerError,
@@ -548,7 +550,7 @@ def run_one_step(coordinator: Coordinator, custodies: Sequence[Custody]) -> Tran
     from fieldfare.shared.privacy.protection import Protection
     from fieldfare.simulations.federation.grid import InProcessGrid
 
-    known = {custody.party.institution: custody.custodian for custody in custodies}
+    known = {one.party.institution: partial(answer, one.custodian) for one in custodies}
     app = client_app(lambda context: known[str(context.node_config["institution"])])
     channel = GridChannel(InProcessGrid(app, {name: 101 + i for i, name in enumerate(known)}))
     plan, signer = plan_for(STUDY), coordinator.signer
@@ -558,9 +560,9 @@ def run_one_step(coordinator: Coordinator, custodies: Sequence[Custody]) -> Tran
     request = sums._request(plan.terms(ReleaseKind.TRAINING), 0, 0, parameters())
     signed, sent = sign_envelope(request, COORDINATOR, signer), list[Committed]()
     for custody in custodies:
-        answer = custody.custodian.release(signed, parameters())
-        assert isinstance(answer, Committed), answer
-        sent.append(answer)
+        committed = custody.custodian.release(signed, parameters())
+        assert isinstance(committed, Committed), committed
+        sent.append(committed)
     statements = [one.commitment for one in sent]
     reply = custodies[-1].custodian.reveal(signed, statements)
     assert isinstance(reply, bytes), reply

@@ -18,14 +18,14 @@ from tests.support.homes.institutions import (
     home_study,
 )
 from tests.support.homes.journals import logged_text
+from tests.support.network.calling import connected
 
 from fieldfare.client.approvals.rejection import Rejecter
+from fieldfare.client.custodian.ports import Described
 from fieldfare.client.daemon.process import LOOK_SECONDS, socket_of
 from fieldfare.client.home.layout import Home
 from fieldfare.client.institution.open import open_custody
 from fieldfare.client.journal.journal import Journal, verify
-from fieldfare.client.node.remote_custodian import connected
-from fieldfare.client.wire.frames import Described
 from fieldfare.shared.errors import RefusalCode
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import Approval, Refusal, open_envelope

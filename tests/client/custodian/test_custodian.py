@@ -21,8 +21,8 @@ from tests.support.federations.bench import (
 )
 
 from fieldfare.client.custodian.custodian import Custodian, _instant, opened_runs
+from fieldfare.client.custodian.ports import Described
 from fieldfare.client.sums.study_sums import StudySums
-from fieldfare.client.wire.frames import Described
 from fieldfare.server.run.channel import GridChannel
 from fieldfare.server.run.hello import RunTerms
 from fieldfare.server.run.opening import open_federation

@@ -17,9 +17,8 @@ from tests.support.federations.bench import (
 )
 
 from fieldfare.client.custodian.custodian import Custodian
-from fieldfare.client.custodian.ports import ModelEvidence, NoInbox
+from fieldfare.client.custodian.ports import Described, ModelEvidence, NoInbox
 from fieldfare.client.sums.study_sums import StudySums
-from fieldfare.client.wire.frames import Described
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import LedgerError, PolicyRefusal, RefusalCode
 from fieldfare.shared.protocol.delivery import Delivery

@@ -15,6 +15,7 @@ from tests.support.homes.institutions import (
     home_study,
 )
 from tests.support.homes.journals import logged_text
+from tests.support.network.calling import Caller
 
 from fieldfare.client.daemon import reload as reload_module
 from fieldfare.client.daemon.reload import CustodianInputs, CustodianReloader, custodian_reloader
@@ -26,7 +27,6 @@ from fieldfare.client.institution.open import (
     records_loader,
 )
 from fieldfare.client.institution.restoring import renew_holdout_key
-from fieldfare.client.wire import custodian_pb2 as pb
 from fieldfare.shared.errors import RefusalCode
 from fieldfare.shared.protocol.messages import Refusal
 
@@ -54,9 +54,8 @@ def codes(reloader: CustodianReloader) -> set[RefusalCode | None]:
     """How each study is answered for: None where it is."""
     found = set()
     for study in (STUDY.id, OTHER.id, "0" * 64):
-        frame = pb.DescribeRequest(study=study).SerializeToString()
-        answer = pb.DescribeAnswer.FromString(reloader.answer("Describe", frame))
-        found.add(Refusal.from_bytes(answer.refusal).code if answer.refusal else None)
+        answer = Caller(reloader.answer).describe(study)
+        found.add(answer.code if isinstance(answer, Refusal) else None)
     return found
 
 

@@ -18,17 +18,17 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 from pydantic import ValidationError
 from tests.support.federations.bench import Bench
+from tests.support.network.calling import connected
 
 from fieldfare.client.custodian.answering import answer
+from fieldfare.client.custodian.ports import Described
 from fieldfare.client.daemon.link import LinkKeeper
 from fieldfare.client.daemon.service import data_plane, serving_calls
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.link import first_node_pair, link_days, make_link, node_files
 from fieldfare.client.home.settings import CustodianSection
 from fieldfare.client.node.link_renewal import NodeLink, renewing
-from fieldfare.client.node.remote_custodian import connected
 from fieldfare.client.node.watching import link_samples
-from fieldfare.client.wire.frames import Described
 from fieldfare.client.wire.link import (
     ASK_EVERY,
     LINK_SERVICE,

@@ -17,6 +17,7 @@ from tests.support.homes.institutions import (
     home_study,
 )
 from tests.support.homes.journals import logged_text
+from tests.support.network.calling import Caller
 from tests.support.system.processes import until
 
 from fieldfare.client.approvals.rejection import Rejecter
@@ -27,7 +28,6 @@ from fieldfare.client.home.layout import Home
 from fieldfare.client.home.studies import State, read_decision
 from fieldfare.client.institution.open import open_custody
 from fieldfare.client.journal.journal import Journal, verify
-from fieldfare.client.wire import custodian_pb2 as pb
 from fieldfare.shared.errors import RefusalCode, UsageError
 from fieldfare.shared.protocol.messages import Refusal
 
@@ -54,9 +54,8 @@ def reloader(coordinator: Coordinator, custody_of: OpenCustody) -> Iterator[Cust
 
 def describe(reloader: CustodianReloader, study: str = STUDY.id) -> bytes | RefusalCode:
     """The approval, or the code of the refusal."""
-    frame = pb.DescribeRequest(study=study).SerializeToString()
-    answer = pb.DescribeAnswer.FromString(reloader.answer("Describe", frame))
-    return Refusal.from_bytes(answer.refusal).code if answer.refusal else answer.approval
+    answer = Caller(reloader.answer).describe(study)
+    return answer.code if isinstance(answer, Refusal) else answer.approval
 
 
 def serves(reloader: CustodianReloader, study: str = STUDY.id) -> bool:

@@ -18,8 +18,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from tests.support.federations.bench import NAMES, Bench, MakeBench, Run, make_study, make_sums
+from tests.support.network.calling import connected
 from tests.support.network.served import QUICK, Gated, hostile_channel, raw, status_of
 
+from fieldfare.client.custodian.ports import Described
 from fieldfare.client.daemon.service import (
     ServiceLimits,
     TimeLimits,
@@ -27,11 +29,12 @@ from fieldfare.client.daemon.service import (
     serving,
     time_limits,
 )
-from fieldfare.client.node.remote_custodian import connected
-from fieldfare.client.wire import custodian_pb2 as pb
-from fieldfare.client.wire.frames import LARGEST_QUESTION, Described, path_of
+from fieldfare.client.node.client_app import decode_answer
+from fieldfare.client.wire.calls import CALLS, SERVICE, path_of
+from fieldfare.client.wire.frames import encode
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.models import model_for
+from fieldfare.shared.protocol.flower_record import Call
 from fieldfare.shared.system.sockets import UnixSocket
 
 Code = grpc.StatusCode
@@ -50,8 +53,8 @@ def at(bench: Bench, room: Path, limits: ServiceLimits | None = None) -> Iterato
 
 def question(bench: Bench, run: Run, **changes: object) -> bytes:
     request = run.request().model_copy(update=changes)
-    asked = pb.ReleaseRequest(request=bench.sign(request), parameters=bench.parameters())
-    return asked.SerializeToString()
+    asked = {"request": bench.sign(request), "parameters": bench.parameters()}
+    return encode(CALLS[Call.RELEASE].question, asked)
 
 
 def with_training(make_bench: MakeBench, training: Any) -> Bench:
@@ -68,9 +71,12 @@ def gated(make_bench: MakeBench) -> tuple[Bench, Gated]:
     return with_training(make_bench, gate), gate
 
 
+def hello(bench: Bench) -> bytes:
+    return encode(CALLS[Call.HELLO].question, {"study": bench.study.id.encode(), "last_reply": b""})
+
+
 def describes(bench: Bench, channel: grpc.Channel) -> grpc.StatusCode:
-    frame = pb.DescribeRequest(study=bench.study.id).SerializeToString()
-    return status_of(raw(channel, path_of("Describe")).future(frame, timeout=60))
+    return status_of(raw(channel, path_of(Call.HELLO)).future(hello(bench), timeout=60))
 
 
 def until(condition: Any, seconds: float = 60.0) -> bool:
@@ -83,9 +89,9 @@ def until(condition: Any, seconds: float = 60.0) -> bool:
 # -- bytes -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("call", LARGEST_QUESTION)
-def test_a_frame_has_a_largest_size(call: str, shared: Bench, room: Path) -> None:
-    size = LARGEST_QUESTION[call]
+@pytest.mark.parametrize("call", Call)
+def test_a_frame_has_a_largest_size(call: Call, shared: Bench, room: Path) -> None:
+    size = CALLS[call].largest
     with at(shared, room) as channel:
         ask = raw(channel, path_of(call))
         assert status_of(ask.future(bytes(size))) is Code.OK  # the refusal `malformed`
@@ -97,23 +103,23 @@ def test_a_frame_has_a_largest_size(call: str, shared: Bench, room: Path) -> Non
 
 def test_no_message_at_all_is_said(shared: Bench, room: Path) -> None:
     with at(shared, room) as channel:
-        stream: Any = channel.stream_unary(path_of("Release"))
+        stream: Any = channel.stream_unary(path_of(Call.RELEASE))
         assert status_of(stream.future(iter([]))) is Code.INVALID_ARGUMENT
         assert describes(shared, channel) is Code.OK
 
 
 def test_a_second_message_is_never_read(shared: Bench, room: Path) -> None:
-    frame = pb.DescribeRequest(study=shared.study.id).SerializeToString()
     with at(shared, room) as channel:
-        two: Any = channel.stream_unary(path_of("Describe"))
-        assert pb.DescribeAnswer.FromString(two(iter([frame, b"\xff"]), timeout=60)).approval
+        two: Any = channel.stream_unary(path_of(Call.HELLO))
+        answer = two(iter([hello(shared), b"\xff"]), timeout=60)
+        assert "approval" in decode_answer(Call.HELLO, answer)
 
 
 @pytest.mark.parametrize(
     "path",
     [
-        path_of("Approve"),
-        path_of("release"),
+        f"/{SERVICE}/approve",
+        f"/{SERVICE}/Release",
         "/fieldfare.custodian.v1.Admin/Approve",
         "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
         "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
@@ -129,7 +135,7 @@ def test_there_is_no_other_call(path: str, shared: Bench, room: Path) -> None:
 def test_nothing_that_is_compressed_is_read(shared: Bench, room: Path) -> None:
     """200 MB that travel as 200 kB."""
     with at(shared, room) as channel:
-        bomb = raw(channel, path_of("Release")).future(
+        bomb = raw(channel, path_of(Call.RELEASE)).future(
             bytes(200_000_000), compression=grpc.Compression.Gzip
         )
         assert status_of(bomb) is Code.UNIMPLEMENTED
@@ -146,7 +152,7 @@ def held_open(channel: grpc.Channel, release: threading.Event) -> Any:
         release.wait(120)
         yield from ()
 
-    stream: Any = channel.stream_unary(path_of("Release"))
+    stream: Any = channel.stream_unary(path_of(Call.RELEASE))
     return stream.future(never())
 
 
@@ -182,7 +188,7 @@ def test_a_turn_that_does_not_come_is_said(gated: tuple[Bench, Gated], room: Pat
     bench, gate = gated
     run = bench.open_run()
     with at(bench, room, ServiceLimits(turn_seconds=0.5)) as channel:
-        ask = raw(channel, path_of("Release"))
+        ask = raw(channel, path_of(Call.RELEASE))
         first = ask.future(question(bench, run))
         assert gate.begun.wait(60)
         assert status_of(ask.future(question(bench, run))) is Code.DEADLINE_EXCEEDED
@@ -215,11 +221,11 @@ def test_nothing_is_done_for_a_caller_that_went_away(
     bench, gate = gated
     run = bench.open_run()
     with at(bench, room) as channel:
-        ask = raw(channel, path_of("Release"))
+        ask = raw(channel, path_of(Call.RELEASE))
         first = ask.future(question(bench, run))
         assert gate.begun.wait(60)
         with hostile_channel(room) as other:
-            gone = raw(other, path_of("Release")).future(question(bench, run, attempt=1))
+            gone = raw(other, path_of(Call.RELEASE)).future(question(bench, run, attempt=1))
             assert until(lambda: len(arrived) == 2)  # it waits for its turn
         assert status_of(gone) is Code.CANCELLED
         assert until(lambda: not arrived[1].is_active())
@@ -235,7 +241,7 @@ def test_a_callers_own_deadline_ends_its_wait(
     bench, gate = gated
     run = bench.open_run()
     with at(bench, room) as channel:
-        ask = raw(channel, path_of("Release"))
+        ask = raw(channel, path_of(Call.RELEASE))
         first = ask.future(question(bench, run))
         assert gate.begun.wait(60)
         late = ask.future(question(bench, run, attempt=1), timeout=0.5)
@@ -265,12 +271,12 @@ def test_a_defect_says_nothing(
     bench = with_training(make_bench, Defect())
     run = bench.open_run()
     with caplog.at_level(logging.DEBUG), at(bench, room) as channel:
-        call = raw(channel, path_of("Release")).future(question(bench, run))
+        call = raw(channel, path_of(Call.RELEASE)).future(question(bench, run))
         assert status_of(call) is Code.INTERNAL
         assert call.details() == ""
         assert not call.trailing_metadata()
         assert describes(bench, channel) is Code.OK
-    assert "Release failed: ValueError" in caplog.text
+    assert "release failed: ValueError" in caplog.text
     assert RECORD not in caplog.text
     assert all(record.exc_info is None for record in caplog.records)
     assert bench.ledger("bank-b").spent() == 0
@@ -318,7 +324,7 @@ def test_a_release_in_work_is_finished_before_the_service_ends(
     limits = ServiceLimits(stop_seconds=stop_seconds)
     with hostile_channel(room) as channel:
         with serving(bench.custodian("bank-b"), UnixSocket(room), limits):
-            call = raw(channel, path_of("Release")).future(question(bench, run))
+            call = raw(channel, path_of(Call.RELEASE)).future(question(bench, run))
             assert gate.begun.wait(60)
             if stop_seconds > 1:
                 threading.Timer(0.5, gate.gate.set).start()

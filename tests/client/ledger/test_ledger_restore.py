@@ -16,13 +16,13 @@ import pytest
 from tests.support.federations.bench import Bench
 from tests.support.federations.debits import commit_release
 
+from fieldfare.client.custodian.ports import Described
 from fieldfare.client.ledger.budget import Debit, Limits, Position, StoredReply
 from fieldfare.client.ledger.chain import Statement
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.ledger.restore import Acceptance, RestoredLedger
 from fieldfare.client.ledger.rollback_check import Witness
 from fieldfare.client.ledger.run_states import APPROVAL_STATE, LEDGER_STATE, SHOWN_REPLY
-from fieldfare.client.wire.frames import Described
 from fieldfare.shared.errors import LedgerError, PolicyRefusal, RefusalCode
 from fieldfare.shared.protocol.messages import Approval, Refusal, Reply
 

@@ -1,8 +1,7 @@
 """The ClientApp: whatever stands in a message, a fixed answer; whatever fails, no text."""
 
-# ruff: noqa: ARG002 -- what fails takes the arguments of what it stands for
-
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -12,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.federations.bench import NAMES, Bench, make_study, make_sums
 
-from fieldfare.client.custodian.custodian import Custodian
+from fieldfare.client.custodian.answering import answer as custodian_answer
 from fieldfare.client.node.client_app import client_app
 from fieldfare.client.sums.study_sums import StudySums
-from fieldfare.client.wire.frames import Committed, Described
+from fieldfare.client.wire.calls import CALLS, REFUSED, CustodianPort
+from fieldfare.client.wire.frames import Field, Shape, encode
 from fieldfare.shared.errors import (
     AccountingError,
     FieldfareError,
@@ -27,7 +27,7 @@ from fieldfare.shared.errors import (
     StudyError,
 )
 from fieldfare.shared.privacy.protection import Protection
-from fieldfare.shared.protocol.flower_record import RECORD, REFUSAL, Call
+from fieldfare.shared.protocol.flower_record import RECORD, REFUSAL, REJECTION, Call
 from fieldfare.shared.protocol.messages import NO_LAST_SUM, LastSum, Refusal
 from fieldfare.shared.transcript.heads import ShownLog
 from fieldfare.simulations.federation.federation import FIRST_NODE, LocalFederation
@@ -209,16 +209,16 @@ class Recording:
         self.asked: list[tuple[str, Any]] = []
 
     def __getattr__(self, name: str) -> Any:
-        def write_down(*given: Any) -> Refusal:
-            self.asked.append((name, given))
+        def write_down(*given: Any, **named: Any) -> Refusal:
+            self.asked.append((name, named or given))
             return MALFORMED
 
         return write_down
 
 
 def test_what_stands_in_a_message_reaches_the_custodian_as_it_is() -> None:
-    custodian = Recording()
-    port: Any = custodian
+    custodian: Any = Recording()
+    port = partial(custodian_answer, custodian)
     grid = InProcessGrid(client_app(lambda _: port), {NAME: NODE})
     questions: dict[Call, dict[str, Any]] = {
         Call.HELLO: {"study": b"s", "last_reply": b"l", "offer": b"o", "run": b"r", "nonce": b"n"},
@@ -255,58 +255,89 @@ def test_what_stands_in_a_message_reaches_the_custodian_as_it_is() -> None:
     ask(grid, Call.COSIGN, ConfigRecord({"study": b"s", "run": b"r", "head": b"h"}))
     ask(grid, Call.HELLO, ConfigRecord({"study": b"s", "last_reply": b""}))
     assert custodian.asked == [
-        ("describe", ("s", b"l", b"o", "r", "n")),
-        ("recall", ([b"1"], [b"2", b"3"])),
-        ("open_run", (b"o", [b"3"], [b"1", b"2"])),
-        ("agree", ("s", "r", [b"1", b""])),
+        ("describe", {"study": "s", "last_reply": b"l", "offer": b"o", "run": "r", "nonce": "n"}),
+        ("recall", {"questions": (b"1",), "memories": (b"2", b"3")}),
+        ("open_run", {"opening": b"o", "answers": (b"3",), "approvals": (b"1", b"2")}),
+        ("agree", {"study": "s", "run": "r", "offers": (b"1", b"")}),
         ("release", (b"q", b"p", LastSum(b"l", (b"1", b"2"), (b"3", b"4"), (b"5", b"6")))),
-        ("reveal", (b"q", [b"5", b"6"])),
+        ("reveal", {"request": b"q", "statements": (b"5", b"6")}),
         ("publish", (LastSum(b"q", (b"1",), (b"3",), (b"5", b"6")),)),
         ("cosign", ("s", "r", ShownLog(b"h", b"l", b"", (b"1", b"2")))),
-        ("deliver", (b"d", b"m", b"c")),
+        ("deliver", {"delivery": b"d", "model": b"m", "card": b"c"}),
         ("release", (b"q", b"p", NO_LAST_SUM)),
         ("cosign", ("s", "r", ShownLog(b"h"))),
-        ("describe", ("s", b"", b"", "", "")),
+        ("describe", {"study": "s", "last_reply": b"", "offer": b"", "run": "", "nonce": ""}),
     ]
+
+
+# -- answers -------------------------------------------------------------------------------------
+
+
+def answering(frame: bytes) -> InProcessGrid:
+    """A node whose custodian answers everything with the same frame."""
+
+    def port(call: Call, asked: bytes) -> bytes:
+        del call, asked
+        return frame
+
+    return InProcessGrid(client_app(lambda _: port), {NAME: NODE})
+
+
+@pytest.mark.parametrize("call", Call)
+def test_what_is_no_answer_of_the_call_does_not_leave_the_node(call: Call) -> None:
+    """Whatever speaks in the custodian's place, no other field and no other text goes out."""
+    value, shape = VALUE.encode(), CALLS[call].answer
+    content: dict[str, Any] = {one.name: [value] if one.empty == [] else value for one in shape}
+    frames = [
+        b"",
+        value,
+        encode(shape[1:], content),
+        encode((*shape, Field("record")), content | {"record": value}),
+        encode((*shape, *REFUSED), content | {REFUSAL: MALFORMED.to_bytes()}),
+        encode(REFUSED, {REFUSAL: value}),
+        encode(REFUSED, {REFUSAL: MALFORMED.to_bytes() + value}),
+        encode(REFUSED[:1], {REFUSAL: MALFORMED.to_bytes()}),
+        encode(shape, content) + b"\x12" + bytes([len(value)]) + value,
+    ]
+    for frame in frames:
+        assert refusal(ask(answering(frame), call, ConfigRecord(NEEDED[call]))) == MALFORMED
+    assert (
+        answer(ask(answering(encode(shape, content)), call, ConfigRecord(NEEDED[call]))) == content
+    )
+
+
+def test_an_answer_is_as_every_version_of_a_coordinator_reads_it() -> None:
+    """What is empty and may be missing is left out; an empty answer is there."""
+    rejected = {REFUSAL: MALFORMED.to_bytes(), REJECTION: b"signed"}
+    rows: list[tuple[Call, Shape, dict[str, Any]]] = [
+        (Call.HELLO, CALLS[Call.HELLO].answer, {"approval": b"a"}),
+        (Call.AGREE, CALLS[Call.AGREE].answer, {"agreed": b""}),
+        (Call.DELIVER, CALLS[Call.DELIVER].answer, {"received": b""}),
+        (Call.RECALL, CALLS[Call.RECALL].answer, {"memories": []}),
+        (Call.HELLO, REFUSED, rejected),
+    ]
+    for call, shape, content in rows:
+        grid = answering(encode(shape, content))
+        assert answer(ask(grid, call, ConfigRecord(NEEDED[call]))) == content
+
+
+def test_what_a_newer_coordinator_says_beside_is_left_out(grid: InProcessGrid) -> None:
+    more = NEEDED[Call.HELLO] | {"newer": b"x", "older": [b"y"]}
+    unknown = Refusal(RefusalCode.UNKNOWN_STUDY)
+    assert refusal(ask(grid, Call.HELLO, ConfigRecord(more))) == unknown
 
 
 # -- failures ------------------------------------------------------------------------------------
 
 
-class Failing:
+def failing(error: BaseException) -> Callable[[Context], CustodianPort]:
     """A custodian in which everything goes wrong in the same way."""
 
-    def __init__(self, error: Exception) -> None:
-        self._error = error
+    def fail(call: Call, frame: bytes) -> bytes:
+        del call, frame
+        raise error
 
-    def describe(self, *given: Any, **named: Any) -> Described | Refusal:
-        raise self._error
-
-    def recall(self, questions: Any, memories: Any) -> tuple[bytes, ...] | Refusal:
-        raise self._error
-
-    def open_run(self, opening: bytes, answers: Any, approvals: Any) -> bytes | Refusal:
-        raise self._error
-
-    def agree(self, study: str, run: str, offers: Any) -> bytes | Refusal:
-        raise self._error
-
-    def release(
-        self, request: bytes, parameters: bytes, last: LastSum = NO_LAST_SUM
-    ) -> Committed | Refusal:
-        raise self._error
-
-    def reveal(self, request: bytes, statements: Any) -> bytes | Refusal:
-        raise self._error
-
-    def publish(self, rehearsal: LastSum) -> bytes | Refusal:
-        raise self._error
-
-    def cosign(self, study: str, run: str, shown: ShownLog) -> bytes | Refusal:
-        raise self._error
-
-    def deliver(self, delivery: bytes, model: bytes, card: bytes) -> bytes | Refusal:
-        raise self._error
+    return lambda _: fail
 
 
 OWN_ERRORS: Final[list[Callable[[str], FieldfareError]]] = [
@@ -323,7 +354,7 @@ OWN_ERRORS: Final[list[Callable[[str], FieldfareError]]] = [
 def test_an_error_inside_is_answered_without_its_text(
     make: Callable[[str], FieldfareError], call: Call
 ) -> None:
-    grid = InProcessGrid(client_app(lambda _: Failing(make(VALUE))), {NAME: NODE})
+    grid = InProcessGrid(client_app(failing(make(VALUE))), {NAME: NODE})
     reply = ask(grid, call, ConfigRecord(NEEDED[call]))
     assert reply.has_error()
     assert VALUE not in repr(vars(reply.error)) + repr(vars(reply.metadata))
@@ -333,7 +364,7 @@ def test_an_error_inside_is_answered_without_its_text(
 @pytest.mark.parametrize("call", Call)
 def test_a_defect_inside_shows_no_text_to_whoever_runs_the_app(call: Call) -> None:
     """Flower's own nodes send str(error) to the coordinator."""
-    app = client_app(lambda _: Failing(ValueError(VALUE)))
+    app = client_app(failing(ValueError(VALUE)))
     grid = InProcessGrid(app, {NAME: NODE})
     with pytest.raises(RuntimeError) as found:
         ask(grid, call, ConfigRecord(NEEDED[call]))
@@ -342,7 +373,7 @@ def test_a_defect_inside_shows_no_text_to_whoever_runs_the_app(call: Call) -> No
 
 
 def test_a_node_without_a_custodian_shows_no_text_either() -> None:
-    def nobody(context: Context) -> Custodian:
+    def nobody(context: Context) -> CustodianPort:
         raise RecordsError(f"{VALUE} {context.node_id}")
 
     grid = InProcessGrid(client_app(nobody), {NAME: NODE})
@@ -354,18 +385,14 @@ def test_a_node_without_a_custodian_shows_no_text_either() -> None:
 @pytest.mark.parametrize("call", Call)
 def test_a_refusal_that_a_custodian_raises_is_its_code(call: Call) -> None:
     error = ProtocolError(VALUE, RefusalCode.BAD_KEYS)
-    grid = InProcessGrid(client_app(lambda _: Failing(error)), {NAME: NODE})
+    grid = InProcessGrid(client_app(failing(error)), {NAME: NODE})
     reply = ask(grid, call, ConfigRecord(NEEDED[call]))
     assert refusal(reply) == Refusal(RefusalCode.BAD_KEYS)
     assert VALUE not in repr(answer(reply))
 
 
 def test_an_interruption_is_not_swallowed() -> None:
-    class Interrupted(Failing):
-        def describe(self, *given: Any, **named: Any) -> Described | Refusal:
-            raise KeyboardInterrupt
-
-    grid = InProcessGrid(client_app(lambda _: Interrupted(ValueError())), {NAME: NODE})
+    grid = InProcessGrid(client_app(failing(KeyboardInterrupt())), {NAME: NODE})
     with pytest.raises(KeyboardInterrupt):
         ask(grid, Call.HELLO, ConfigRecord(NEEDED[Call.HELLO]))
 

@@ -31,8 +31,10 @@ from fieldfare.client.node.node import (
     objection_to,
     pause_after,
 )
+from fieldfare.client.wire.calls import REFUSED, CustodianPort
+from fieldfare.client.wire.frames import encode
 from fieldfare.shared.errors import RefusalCode, RunError
-from fieldfare.shared.protocol.flower_record import RECORD, Call
+from fieldfare.shared.protocol.flower_record import RECORD, REFUSAL, Call
 from fieldfare.shared.protocol.messages import Refusal
 
 BUNDLE: Final = "ab" * 32
@@ -190,21 +192,19 @@ class Custodian:
     def __init__(self, error: Exception | None = None) -> None:
         self.error, self.contexts = error, list[Context]()
 
-    def describe(self, *_: object) -> Refusal:
+    def ask(self, call: Call, frame: bytes) -> bytes:
+        del call, frame
         if self.error:
             raise self.error
-        return Refusal(RefusalCode.UNKNOWN_STUDY)
-
-    def __getattr__(self, name: str) -> Any:
-        return lambda *_: Refusal(RefusalCode.MALFORMED)
+        return encode(REFUSED, {REFUSAL: Refusal(RefusalCode.UNKNOWN_STUDY).to_bytes()})
 
 
 def node_at(fleet: Memory, custodian: Custodian | None = None) -> Node:
     found = custodian or Custodian()
 
-    def of(context: Context) -> Any:
+    def of(context: Context) -> CustodianPort:
         found.contexts.append(context)
-        return found
+        return found.ask
 
     return Node(fleet, client_app(of), LISTED)
 

@@ -2,15 +2,13 @@
 
 import socket
 import threading
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
+from flwr.app import ConfigRecord, Message, RecordDict
 from tests.support.federations.bench import (
     NAMES,
     STEPS,
@@ -20,18 +18,20 @@ from tests.support.federations.bench import (
     make_study,
     make_sums,
 )
+from tests.support.network.calling import connected
 from tests.support.network.served import Gated, served
 
-from fieldfare.client.custodian.ports import NoInbox, SaidNo
+from fieldfare.client.custodian.ports import Committed, Described, NoInbox, SaidNo
 from fieldfare.client.daemon.service import serving
-from fieldfare.client.node.client_app import CustodianPort, client_app
-from fieldfare.client.node.remote_custodian import Deadlines, connected
-from fieldfare.client.wire import custodian_pb2 as pb
-from fieldfare.client.wire.frames import LARGEST_FRAME, SERVICE, Committed, Described, unix_address
+from fieldfare.client.node import remote_custodian
+from fieldfare.client.node.client_app import client_app
+from fieldfare.client.wire import calls
+from fieldfare.client.wire.calls import CALLS, LARGEST_FRAME, CallShape, CustodianPort
 from fieldfare.server.run.server_app import Outcome
 from fieldfare.shared.canonical import bytes_hash
-from fieldfare.shared.errors import ProtocolError, RefusalCode, RunError
+from fieldfare.shared.errors import RefusalCode, RunError
 from fieldfare.shared.protocol.delivery import Delivery
+from fieldfare.shared.protocol.flower_record import RECORD, Call
 from fieldfare.shared.protocol.messages import (
     NO_LAST_SUM,
     Refusal,
@@ -169,7 +169,12 @@ def describes(remote: Any, bench: Bench) -> bool:
         return False
 
 
-def test_a_late_answer(make_bench: MakeBench, room: Path) -> None:
+def in_a_moment() -> dict[Call, CallShape]:
+    """The calls of a node that does not wait for the sum over all records."""
+    return {call: replace(shape, seconds=0.2) for call, shape in CALLS.items()}
+
+
+def test_a_late_answer(make_bench: MakeBench, room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was asked for is done all the same, and asking again gives it."""
     study = make_study()
     sums = {name: make_sums(study, 100, seed=i) for i, name in enumerate(NAMES)}
@@ -179,11 +184,10 @@ def test_a_late_answer(make_bench: MakeBench, room: Path) -> None:
     run = bench.open_run()
     content = bench.sign(run.request())
     with serving(bench.custodian("bank-b"), UnixSocket(room)):
-        with (
-            connected(room, Deadlines(release_seconds=0.2)) as hasty,
-            pytest.raises(RunError, match="found DEADLINE_EXCEEDED: see its load"),
-        ):
-            hasty.release(content, bench.parameters())
+        with connected(room) as hasty, monkeypatch.context() as soon:
+            soon.setattr(remote_custodian, "CALLS", in_a_moment())
+            with pytest.raises(RunError, match="found DEADLINE_EXCEEDED: see its load"):
+                hasty.release(content, bench.parameters())
         gate.gate.set()
         with connected(room) as patient:
             answer = patient.release(content, bench.parameters())
@@ -201,49 +205,27 @@ def test_a_message_that_is_too_large(bench: Bench, room: Path) -> None:
         assert isinstance(remote.describe(bench.study.id), Described)
 
 
-# -- answers that are none -------------------------------------------------------------------------
+# -- another version ------------------------------------------------------------------------------
 
 
-@contextmanager
-def answering(room: Path, frame: bytes) -> Iterator[None]:
-    """Something at the socket that answers everything with the same bytes."""
-    calls = ("Describe", "OpenRun", "Agree", "Release", "Cosign", "Deliver")
-    handler: Any = grpc.unary_unary_rpc_method_handler(lambda *_: frame)
-    room.parent.mkdir()
-    with ThreadPoolExecutor(1) as pool:
-        server = grpc.server(pool)
-        server.add_generic_rpc_handlers(
-            [grpc.method_handlers_generic_handler(SERVICE, dict.fromkeys(calls, handler))]
+def test_a_custodian_of_another_version_is_named_as_one(
+    bench: Bench, room: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It knows other fields, and would refuse for good what it read wrong."""
+    with served(bench, "bank-b", room) as remote:
+        assert isinstance(remote.describe(bench.study.id), Described)
+        monkeypatch.setattr(calls, "SERVICE", "fieldfare.custodian.v1.Custodian")
+        with pytest.raises(RunError, match="UNIMPLEMENTED: run the same version of both"):
+            remote.describe(bench.study.id)
+        sent: dict[str, Any] = {"study": bench.study.id.encode(), "last_reply": b""}
+        app = client_app(lambda _: remote.port)
+        message = Message(
+            RecordDict({RECORD: ConfigRecord(sent)}),
+            dst_node_id=FIRST_NODE,
+            message_type=Call.HELLO.message_type,
         )
-        local = grpc.local_server_credentials(grpc.LocalConnectionType.UDS)
-        server.add_secure_port(unix_address(room), local)
-        server.start()
-        yield
-        server.stop(None).wait()
-
-
-@pytest.mark.parametrize(
-    "frame",
-    [
-        b"",
-        b"\xff",
-        pb.DescribeAnswer(refusal=b"no").SerializeToString(),
-        pb.DescribeAnswer(refusal=b"fieldfare.refusal.v1\x00because").SerializeToString(),
-    ],
-)
-def test_something_else_is_no_answer(frame: bytes, room: Path) -> None:
-    with answering(room, frame), connected(room) as remote:
-        calls: list[Any] = [
-            lambda: remote.describe("study"),
-            lambda: remote.open_run(b"", [], []),
-            lambda: remote.agree("study", "run", []),
-            lambda: remote.release(b"", b""),
-            lambda: remote.cosign("study", "run", ShownLog(b"")),
-            lambda: remote.deliver(b"", b"", b""),
-        ]
-        for call in calls:
-            with pytest.raises(ProtocolError, match="expected"):
-                call()
+        (reply,) = InProcessGrid(app, {"bank-b": FIRST_NODE}).send_and_receive([message])
+        assert reply.has_error()  # which a coordinator asks again, and no refusal
 
 
 def test_the_environment_chooses_no_proxy(
@@ -267,7 +249,7 @@ def run_over_sockets(bench: Bench, room: Path, *, leave_out: str = "") -> Outcom
             path = room.with_name(f"{name}.sock")
             if name != leave_out:
                 stack.enter_context(serving(bench.custodian(name), UnixSocket(path)))
-            far[name] = stack.enter_context(connected(path))
+            far[name] = stack.enter_context(connected(path)).port
         app = client_app(lambda context: far[str(context.node_config["institution"])])
         nodes = {name: FIRST_NODE + index for index, name in enumerate(bench.names)}
         return federation.run(federation.job("over-sockets"), InProcessGrid(app, nodes))

@@ -1,4 +1,4 @@
-"""The generated code is what `client/wire/custodian.proto` generates."""
+"""The generated code is what `client/wire/frame.proto` generates."""
 
 import re
 import subprocess
@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 
 ROOT: Final = Path(__file__).parents[3]
-PROTOS: Final = ("fieldfare/client/wire/custodian.proto",)
+PROTOS: Final = ("fieldfare/client/wire/frame.proto",)
 SOURCES: Final = ".typing"  # where the parts stand under their import root
 # A compiler of another patch version writes itself down; nothing else may differ.
 VERSION: Final = re.compile(r"^# Protobuf Python Version: .*$|^    \d+,$", re.MULTILINE)
@@ -25,7 +25,7 @@ def regenerated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out / "fieldfare" / "client" / "wire"
 
 
-@pytest.mark.parametrize("name", ["custodian_pb2.py", "custodian_pb2.pyi"])
+@pytest.mark.parametrize("name", ["frame_pb2.py", "frame_pb2.pyi"])
 def test_the_generated_code_is_up_to_date(name: str, regenerated: Path) -> None:
     fresh, kept = (
         (folder / name).read_text() for folder in (regenerated, ROOT / "client" / "wire")

@@ -14,19 +14,21 @@ import grpc
 import pytest
 from cryptography.exceptions import UnsupportedAlgorithm
 from tests.support.federations.bench import Bench
+from tests.support.network.calling import connected
 from tests.support.network.certificates import Authority
 from tests.support.network.served import raw, status_of
 from tests.support.system.processes import until
 
+from fieldfare.client.custodian.ports import Described
 from fieldfare.client.daemon.service import ServiceLimits, serving
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.link import first_node_pair, link_files, make_link, node_files
-from fieldfare.client.node.remote_custodian import connected
 from fieldfare.client.wire import tls
-from fieldfare.client.wire.frames import Described, path_of
+from fieldfare.client.wire.calls import path_of
 from fieldfare.client.wire.link import NODE_NAME
 from fieldfare.client.wire.tls import TlsFiles, TlsPort, TlsTarget
 from fieldfare.shared.errors import RunError, UsageError
+from fieldfare.shared.protocol.flower_record import Call
 from fieldfare.shared.system.clock import utc_now
 
 CLIENT: Final = Path(__file__).parents[3] / "client"
@@ -83,7 +85,7 @@ def test_the_name_is_asked_for_before_anything_is_read(bench: Bench, authority: 
     with serve(bench, authority.issue("custodian")) as port:
         credentials = authority.issue("node.bank-c").channel_credentials()
         with grpc.secure_channel(f"{HOST}:{port}", credentials) as channel:
-            ended = status_of(raw(channel, path_of("Describe")).future(b"\xff"))
+            ended = status_of(raw(channel, path_of(Call.HELLO)).future(b"\xff"))
     assert ended is grpc.StatusCode.PERMISSION_DENIED
 
 
@@ -96,7 +98,7 @@ def test_nobody_is_let_in_without_a_certificate(bench: Bench, authority: Authori
             grpc.insecure_channel(f"{HOST}:{port}"),
         ):
             with channel:
-                ended = status_of(raw(channel, path_of("Describe")).future(b"", timeout=60))
+                ended = status_of(raw(channel, path_of(Call.HELLO)).future(b"", timeout=60))
             assert ended is grpc.StatusCode.UNAVAILABLE
 
 

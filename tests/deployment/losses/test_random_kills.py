@@ -9,6 +9,7 @@ import os
 import statistics
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from tests.support.federations.beds import vouch_elsewhere
 from tests.support.federations.killed_custodian import SENT, UNDONE, Victim
 from tests.support.homes.institutions import NAMES, Coordinator, approve_all, clock, home_study
 
+from fieldfare.client.custodian.answering import answer
 from fieldfare.client.institution.open import Custody, open_custody
 from fieldfare.client.journal.journal import verify
 from fieldfare.client.node.client_app import client_app
@@ -86,7 +88,9 @@ def test_a_custodian_that_is_killed_loses_nothing(
     victim = Victim(coordinator, NAMES[0], study.id, np.random.default_rng(seed), tmp_path)
     custodians: dict[str, Any] = {victim.name: victim}
     custodians |= {name: custody.custodian for name, custody in others.items()}
-    app = client_app(lambda context: custodians[str(context.node_config["institution"])])
+    app = client_app(
+        lambda context: partial(answer, custodians[str(context.node_config["institution"])])
+    )
     nodes = {name: FIRST_NODE + index for index, name in enumerate(sorted(custodians))}
     try:
         victim.start()

@@ -19,14 +19,15 @@ from tests.support.homes.institutions import (
     home_study,
     loaded,
 )
+from tests.support.network.calling import connected
 
 from fieldfare.client.approvals.approval import approve
+from fieldfare.client.custodian.answering import answer
 from fieldfare.client.daemon.reload import CustodianInputs, CustodianReloader, custodian_reloader
 from fieldfare.client.daemon.service import data_plane, serving_calls
 from fieldfare.client.institution.open import Custody, open_custody
 from fieldfare.client.journal.journal import verify
 from fieldfare.client.node.client_app import client_app
-from fieldfare.client.node.remote_custodian import connected
 from fieldfare.server.run.channel import GridChannel
 from fieldfare.server.run.hello import RunTerms
 from fieldfare.server.run.server_app import Job
@@ -55,9 +56,9 @@ class Meddled:
     def __getattr__(self, call: str) -> Any:
         return partial(self._asked, call)
 
-    def _asked(self, call: str, *arguments: Any) -> Any:
+    def _asked(self, call: str, *arguments: Any, **named: Any) -> Any:
         self._before(call)
-        return getattr(self._custodian, call)(*arguments)
+        return getattr(self._custodian, call)(*arguments, **named)
 
 
 @pytest.fixture
@@ -100,7 +101,9 @@ def run(
     with serving_calls(data_plane(reloader.answer), UnixSocket(path)), connected(path) as remote:
         custodians: dict[str, Any] = {name: one.custodian for name, one in custodies.items()}
         custodians[NAME] = Meddled(remote, before)
-        app = client_app(lambda context: custodians[str(context.node_config["institution"])])
+        app = client_app(
+            lambda context: partial(answer, custodians[str(context.node_config["institution"])])
+        )
         nodes = {name: FIRST_NODE + index for index, name in enumerate(sorted(custodians))}
         return Job(terms).run(GridChannel(InProcessGrid(app, nodes)))
 

@@ -104,7 +104,7 @@ class Slow:
     def __init__(self) -> None:
         self.begun, self.gate = Event(), Event()
 
-    def describe(self, *_: object) -> Refusal:
+    def describe(self, **_: object) -> Refusal:
         self.begun.set()
         assert self.gate.wait(120)
         return Refusal(RefusalCode.UNKNOWN_STUDY)

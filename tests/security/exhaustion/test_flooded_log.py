@@ -13,6 +13,7 @@ from typing import Final
 import pytest
 from tests.support.federations.bench import Bench
 from tests.support.homes.journals import logged
+from tests.support.network.calling import question
 from tests.support.network.served import hostile_channel, raw, status_of
 
 from fieldfare.client.custodian.custodian import Custodian
@@ -20,16 +21,16 @@ from fieldfare.client.custodian.ports import NoLog
 from fieldfare.client.daemon.service import serving
 from fieldfare.client.journal.decisions import MOST_REFUSALS, JournalDecisions, Tally
 from fieldfare.client.journal.journal import Journal
-from fieldfare.client.wire import custodian_pb2 as pb
-from fieldfare.client.wire.frames import path_of
+from fieldfare.client.wire.calls import path_of
 from fieldfare.shared.errors import LedgerError, RefusalCode
 from fieldfare.shared.privacy.samplers import ExactNoise
+from fieldfare.shared.protocol.flower_record import Call
 from fieldfare.shared.protocol.messages import Refusal
 from fieldfare.shared.system.sockets import UnixSocket
 
 CALLS: Final = 600
 FRAMES: Final = {
-    RefusalCode.UNKNOWN_STUDY: pb.DescribeRequest(study="a" * 64).SerializeToString(),
+    RefusalCode.UNKNOWN_STUDY: question(Call.HELLO, {"study": "a" * 64, "last_reply": b""}),
     RefusalCode.MALFORMED: b"\xff",
 }
 
@@ -59,7 +60,7 @@ def test_refusals_beyond_some_of_a_minute_are_counted_in_both_logs(
         hostile_channel(room) as channel,
         ThreadPoolExecutor(threads) as pool,
     ):
-        ask = raw(channel, path_of("Describe"))
+        ask = raw(channel, path_of(Call.HELLO))
         asked = [pool.submit(lambda: status_of(ask.future(FRAMES[code]))) for _ in range(CALLS)]
         for one in asked:
             one.result(120)

@@ -27,9 +27,9 @@ from tests.support.federations.bench import NAMES, Bench, OpenedVector, hear
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.custodian.key_agreement import HeldKeys
 from fieldfare.client.custodian.party import Party
+from fieldfare.client.custodian.ports import Committed
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.sums.study_sums import StudySums
-from fieldfare.client.wire.frames import Committed
 from fieldfare.shared.errors import LedgerError, RefusalCode
 from fieldfare.shared.privacy.samplers import ExactNoise
 from fieldfare.shared.protocol.messages import LastSum, Refusal

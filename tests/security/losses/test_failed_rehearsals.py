@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tests.support.federations.bench import MakeBench, Run, make_study
 
-from fieldfare.client.wire.frames import Committed
+from fieldfare.client.custodian.ports import Committed
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import RefusalCode
 from fieldfare.shared.protocol.messages import (

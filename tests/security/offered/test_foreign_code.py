@@ -21,10 +21,10 @@ from tests.support.system.packages import CODE, LISTED, MODEL, PACKAGE, install
 
 from fieldfare.client.approvals.approval import approve, check_before_records
 from fieldfare.client.approvals.approval_status import spent_now
+from fieldfare.client.custodian.ports import Described
 from fieldfare.client.institution.institution import open_institution
 from fieldfare.client.records.load import check_records
 from fieldfare.client.records.settings import tables_of
-from fieldfare.client.wire.frames import Described
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.errors import PackageError, RefusalCode, StudyError
 from fieldfare.shared.models import check_module

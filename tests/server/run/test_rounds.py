@@ -15,12 +15,13 @@ from tests.support.federations.settings import (
     Setting,
     collect,
     exact_gradient,
+    hostile_node,
     make_study,
     rehearse,
     to_bank,
 )
 
-from fieldfare.client.wire.frames import Committed, Described
+from fieldfare.client.custodian.ports import Committed, Described
 from fieldfare.server.run.channel import AFTER_ERROR_SECONDS, SILENT_SHARE, GridChannel
 from fieldfare.server.run.opening import Opener, open_federation
 from fieldfare.server.run.record import Record, RunCheckpoint
@@ -28,6 +29,7 @@ from fieldfare.server.run.rounds import SecureSums
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import LedgerError, RefusalCode, RunError
 from fieldfare.shared.privacy.protection import Protection
+from fieldfare.shared.protocol.flower_record import REFUSAL, Call
 from fieldfare.shared.protocol.messages import (
     NO_LAST_SUM,
     Commitment,
@@ -43,6 +45,7 @@ from fieldfare.shared.protocol.messages import (
 from fieldfare.shared.protocol.secure_sum import RunKeys
 from fieldfare.shared.ring import WordBits
 from fieldfare.shared.run.replay import initial_state
+from fieldfare.simulations.federation.grid import Tap
 
 TRAINING = ReleaseKind.TRAINING
 EXACT = Protection.EXACT
@@ -50,8 +53,10 @@ Body = TypeVar("Body", bound=MessageBody)
 LONG = make_study(training={"steps": 5})
 
 
-def open_sums(setting: Setting, lose: Callable[..., bool] | None = None) -> SecureSums:
-    channel = setting.channel(lose)
+def open_sums(
+    setting: Setting, lose: Callable[..., bool] | None = None, tap: Tap | None = None
+) -> SecureSums:
+    channel = setting.channel(lose, tap)
     return SecureSums(channel, open_federation(channel, setting.federation.job("run").terms))
 
 
@@ -285,16 +290,13 @@ def test_an_answer_that_is_not_what_was_asked_for_leaves_its_sender_out(
     assert is_near(setting, total.values, total.participants)
 
 
-def test_a_custodian_that_answers_rubbish_in_place_of_a_refusal_is_left_out(
+def test_a_node_that_answers_rubbish_in_place_of_a_refusal_is_left_out(
     make_setting: MakeSetting,
 ) -> None:
-    class Rubbish(Refusal):
-        def to_bytes(self) -> bytes:
-            return b"fieldfare.refusal.v1\x00because"
-
     setting = make_setting(LONG)
-    sums = open_sums(setting)
-    setting.bend("bank-b", release=lambda _: Rubbish(RefusalCode.MALFORMED))
+    rubbish = {REFUSAL: b"fieldfare.refusal.v1\x00because"}
+    node = setting.federation.nodes["bank-b"]
+    sums = open_sums(setting, tap=hostile_node(node, Call.RELEASE, rubbish))
     assert collect(sums, TRAINING, 0, start(setting)).participants == BANKS[:1] + BANKS[2:]
     assert sums.lost["bank-b"] == "bad reply: expected a refusal with a known code"
 

@@ -15,7 +15,7 @@ from tests.support.attacks.requests import (
 )
 from tests.support.federations.bench import Bench, Run
 
-from fieldfare.client.wire.frames import Described
+from fieldfare.client.custodian.ports import Described
 from fieldfare.shared.errors import RefusalCode
 from fieldfare.shared.protocol.messages import (
     Approval,

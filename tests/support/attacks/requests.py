@@ -14,7 +14,7 @@ import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.support.federations.bench import STEPS, OpenedVector, Run
 
-from fieldfare.client.wire.frames import Committed, Described
+from fieldfare.client.custodian.ports import Committed, Described
 from fieldfare.shared.errors import RefusalCode
 from fieldfare.shared.protocol.messages import (
     NO_LAST_SUM,

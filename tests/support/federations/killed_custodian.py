@@ -21,13 +21,13 @@ from typing import Any, Final
 
 import numpy as np
 from tests.support.homes.institutions import Coordinator
+from tests.support.network.calling import Caller, connected
 
+from fieldfare.client.custodian.ports import Described
 from fieldfare.client.home.settings import witness_path
 from fieldfare.client.journal.journal import verify
 from fieldfare.client.ledger.ledger import Ledger
-from fieldfare.client.node.remote_custodian import RemoteCustodian, connected
 from fieldfare.client.policy.policy import limits
-from fieldfare.client.wire.frames import Described
 from fieldfare.shared.errors import RefusalCode, RunError
 from fieldfare.shared.protocol.messages import Refusal
 from fieldfare.shared.system.clock import utc_now
@@ -138,7 +138,7 @@ class Victim:
         self.last = f"{call}, trial {self.ends.total() + 1}"
         before = len(self.committed())
 
-        def ask(custodian: RemoteCustodian) -> Any:
+        def ask(custodian: Caller) -> Any:
             return getattr(custodian, call)(*arguments, **named)
 
         seen = self._ask_and_kill(call, ask)
@@ -174,11 +174,11 @@ class Victim:
             assert seen is None or len(left) == len(after)
         verify(self.coordinator.homes[self.name].log_folder)
 
-    def _ask(self, ask: Callable[[RemoteCustodian], Any]) -> Any:
+    def _ask(self, ask: Callable[[Caller], Any]) -> Any:
         with connected(self.coordinator.homes[self.name].custodian_socket) as custodian:
             return ask(custodian)
 
-    def _ask_and_kill(self, call: str, ask: Callable[[RemoteCustodian], Any]) -> Any:
+    def _ask_and_kill(self, call: str, ask: Callable[[Caller], Any]) -> Any:
         """Ask, and kill at a random moment, from before the call to after its answer.
 
         Returns:

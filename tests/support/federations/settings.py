@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 
 import numpy as np
 import pytest
-from flwr.app import Message
+from flwr.app import ConfigRecord, Message
 from tests.support.federations.bench import hear
 
 from fieldfare.client.custodian.custodian import Custodian
@@ -32,6 +32,7 @@ from fieldfare.shared.canonical import claimed
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.models import model_for
 from fieldfare.shared.privacy.protection import Protection
+from fieldfare.shared.protocol.flower_record import RECORD, Call
 from fieldfare.shared.protocol.messages import (
     NO_LAST_SUM,
     LastSum,
@@ -49,7 +50,7 @@ from fieldfare.shared.study.study import Study
 from fieldfare.shared.transcript.file import write_transcript
 from fieldfare.shared.transcript.leaves import LeafKind, tree_head
 from fieldfare.simulations.federation.federation import FIRST_NODE, LocalFederation
-from fieldfare.simulations.federation.grid import InProcessGrid
+from fieldfare.simulations.federation.grid import InProcessGrid, Tap
 
 BANKS: Final = ("bank-a", "bank-b", "bank-c", "bank-d")
 UNITS: Final = 100  # of each
@@ -155,7 +156,20 @@ class Crooked:
 
     def __getattr__(self, name: str) -> Any:
         method, change = getattr(self._honest, name), self._changes.get(name)
-        return method if change is None else lambda *given: change(method(*given))
+        if change is None:
+            return method
+        return lambda *given, **named: change(method(*given, **named))
+
+
+def hostile_node(node: int, call: Call, content: dict[str, Any]) -> Tap:
+    """Put other content into what a node sends back, whatever its custodian answered."""
+
+    def replace_content(message: Message) -> None:
+        metadata = message.metadata
+        if metadata.src_node_id == node and metadata.message_type == call.message_type:
+            message.content[RECORD] = ConfigRecord(content)
+
+    return replace_content
 
 
 @dataclass
@@ -166,8 +180,10 @@ class Setting:
     sums: dict[str, StudySums]
     clock: Clock
 
-    def channel(self, drop: Callable[[Message], bool] | None = None) -> GridChannel:
-        return self.over(self.federation.grid(drop=drop))
+    def channel(
+        self, drop: Callable[[Message], bool] | None = None, tap: Tap | None = None
+    ) -> GridChannel:
+        return self.over(self.federation.grid(drop=drop, tap=tap))
 
     def over(self, grid: InProcessGrid) -> GridChannel:
         return GridChannel(grid, self.clock.monotonic, self.clock.sleep)

@@ -10,9 +10,9 @@ from tests.support.homes.institutions import Coordinator, approve_all
 from tests.support.runs.transcripts import Recorder
 
 from fieldfare.client.custodian.custodian import Custodian
+from fieldfare.client.custodian.ports import Described
 from fieldfare.client.institution.open import Custody
 from fieldfare.client.ledger.ledger import Ledger
-from fieldfare.client.wire.frames import Described
 from fieldfare.shared.protocol.plan import Plan, plan_for
 from fieldfare.shared.study.study import Study
 

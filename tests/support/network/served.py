@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from tests.support.federations.bench import Bench
+from tests.support.network.calling import Caller, connected
 
 from fieldfare.client.daemon.service import ServiceLimits, serving
-from fieldfare.client.node.remote_custodian import RemoteCustodian, connected
 from fieldfare.client.wire.frames import unix_address
 from fieldfare.shared.system.sockets import UnixSocket
 
@@ -35,7 +35,7 @@ def room() -> Iterator[Path]:
 @contextmanager
 def served(
     bench: Bench, name: str, path: Path, limits: ServiceLimits | None = None
-) -> Iterator[RemoteCustodian]:
+) -> Iterator[Caller]:
     """Put what speaks over the socket in the place of the custodian, as a node would.
 
     The bench goes on playing every party, and everything that it asks of `name` goes

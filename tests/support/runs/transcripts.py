@@ -15,7 +15,7 @@ import pytest
 import rfc8785
 from tests.support.federations.bench import NAMES, Bench, OpenedVector, make_study, make_sums
 
-from fieldfare.client.wire.frames import Committed, Described
+from fieldfare.client.custodian.ports import Committed, Described
 from fieldfare.server.run.closing import untravelled
 from fieldfare.shared.audit.audit import AuditReport, audit
 from fieldfare.shared.audit.opening import Trust

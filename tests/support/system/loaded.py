@@ -40,7 +40,7 @@ class Ceiling:
 # Wanted: the custodian 28,000, the auditor 15,000. Desk and watch load what answers when they are
 # first asked: once they have served, twice what was wanted at import, 15,000 and 8,000.
 CEILINGS: Final = {
-    "node": Ceiling("client.node.process", 8_200),
+    "node": Ceiling("client.node.process", 5_800),
     "door": Ceiling("client.custodian.release", 15_000),
     "custodian": Ceiling("client.daemon.process", 33_700),
     "institution's desk": Ceiling("client.desk.process", 8_400, most=30_000),

@@ -8,15 +8,15 @@ import tomlkit
 from tests.client.cli.test_cli_custodian import NAME, approved, started, told
 from tests.client.oversight.test_preflight_home import look
 from tests.support.homes.institutions import Coordinator
+from tests.support.network.calling import connected
 from tests.support.network.certificates import Authority
 from tests.support.system.ports import free_port
 
+from fieldfare.client.custodian.ports import Described
 from fieldfare.client.home.layout import Home
 from fieldfare.client.journal.entries import Event
 from fieldfare.client.journal.journal import read
-from fieldfare.client.node.remote_custodian import connected
 from fieldfare.client.node.terms import load_node_terms
-from fieldfare.client.wire.frames import Described
 from fieldfare.client.wire.tls import TlsTarget
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.system.clock import utc_now

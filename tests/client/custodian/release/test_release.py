@@ -24,8 +24,8 @@ from tests.support.federations.bench import (
 )
 
 from fieldfare.client.custodian.custodian import Custodian
+from fieldfare.client.custodian.ports import Committed
 from fieldfare.client.ledger.ledger import Ledger
-from fieldfare.client.wire.frames import Committed
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import RefusalCode
 from fieldfare.shared.models import UnitSums

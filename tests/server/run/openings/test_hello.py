@@ -9,10 +9,9 @@ from flwr.app import Context, Error, Message
 from tests.support.federations.settings import BANKS, MakeSetting, Setting, make_study
 
 from fieldfare.client.custodian.custodian import Custodian
-from fieldfare.client.custodian.ports import NoInbox, SaidNo
+from fieldfare.client.custodian.ports import Described, NoInbox, SaidNo
 from fieldfare.client.node.client_app import client_app
 from fieldfare.client.node.fleet import BUNDLE_REFUSED
-from fieldfare.client.wire.frames import Described
 from fieldfare.server.run.channel import UNLISTED
 from fieldfare.server.run.hello import LATE, LOOK_SECONDS, UNSEEN, Heard, RunTerms, hello, reasons
 from fieldfare.server.run.record import Record
@@ -64,8 +63,7 @@ class ComingGrid(InProcessGrid):
         drop: Callable[[Message], bool] | None = None,
         tap: Callable[[Message], None] | None = None,
     ) -> None:
-        custodians = setting.federation.custodians
-        app = client_app(lambda context: custodians[str(context.node_config["institution"])])
+        app = client_app(setting.federation._custodian_of)
         super().__init__(app, NODES, drop=drop, tap=tap)
         self._clock, self._comes = setting.clock, comes or {}
 
@@ -271,9 +269,9 @@ def test_who_does_not_know_its_own_last_reply_is_left_out(make_setting: MakeSett
     asked: list[bytes] = []
     honest = setting.federation.custodians["bank-b"].describe
 
-    def restored(study: str, last_reply: bytes, *rest: Any) -> Described | Refusal:
+    def restored(study: str, last_reply: bytes, **rest: Any) -> Described | Refusal:
         asked.append(last_reply)
-        return broken if last_reply else honest(study, last_reply, *rest)
+        return broken if last_reply else honest(study, last_reply, **rest)
 
     setting.federation.custodians["bank-b"].describe = restored  # type: ignore[method-assign,assignment]
     heard = heard_by(setting, ComingGrid(setting), Notes(), last_replies={"bank-b": b"reply"})
@@ -355,7 +353,7 @@ def test_a_rejection_that_is_not_its_own_is_a_plain_refusal(
     envelope = b"{}" if wrong == "bytes" else sign_envelope(body, name, party.signer)
     refusal = Refusal(RefusalCode.UNKNOWN_STUDY, rejection=envelope)
     forging = setting.federation.custodians["bank-b"]
-    monkeypatch.setattr(forging, "describe", lambda *_: refusal)
+    monkeypatch.setattr(forging, "describe", lambda **_: refusal)
     heard = heard_by(setting, ComingGrid(setting), record, offer=offered(setting))
     assert sorted(heard.approvals) == ["bank-a", "bank-c", "bank-d"]
     assert "a refusal with unknown_study" in heard.absent[NODES["bank-b"]]

@@ -7,15 +7,23 @@ from typing import Any, Final
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.support.federations.settings import BANKS, MakeSetting, Setting, collect, rehearse
+from tests.support.federations.settings import (
+    BANKS,
+    MakeSetting,
+    Setting,
+    collect,
+    hostile_node,
+    rehearse,
+)
 
-from fieldfare.client.wire.frames import Described
+from fieldfare.client.custodian.ports import Described
 from fieldfare.server.run.hello import hello
 from fieldfare.server.run.opening import Opener, open_federation
 from fieldfare.server.run.record import Opening, Record, RunCheckpoint
 from fieldfare.server.run.rounds import Federation, SecureSums
 from fieldfare.shared.errors import LedgerError, RefusalCode, RunError
 from fieldfare.shared.privacy.protection import Protection
+from fieldfare.shared.protocol.flower_record import REFUSAL, Call
 from fieldfare.shared.protocol.messages import (
     Approval,
     KeyOffer,
@@ -305,14 +313,10 @@ def test_who_repeats_anothers_offer_is_named(make_setting: MakeSetting) -> None:
 
 
 def test_an_answer_without_its_content_is_named(make_setting: MakeSetting) -> None:
-    class Unreadable(Refusal):
-        def to_bytes(self) -> bytes:
-            return b"nonsense"
-
     setting = make_setting(protection=EXACT)
-    setting.bend("bank-b", open_run=lambda _: Unreadable(RefusalCode.MALFORMED))
+    nonsense = hostile_node(setting.federation.nodes["bank-b"], Call.OPEN, {REFUSAL: b"nonsense"})
     with pytest.raises(RunError, match=r"open: bank-b .*bad reply: expected a refusal"):
-        opened(setting)
+        open_federation(setting.channel(tap=nonsense), setting.federation.job("run").terms)
 
 
 def test_silence_between_hello_and_keys_is_named(make_setting: MakeSetting) -> None:
