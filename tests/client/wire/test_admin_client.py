@@ -143,9 +143,11 @@ def test_root_asks_whoever_owns_the_socket_s_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asks: int, answers: int
 ) -> None:
     def stat(self: Path) -> Any:
-        assert self == tmp_path
-        return os.stat_result((0o700, 0, 0, 1, 1001, 0, 0, 0, 0, 0))
+        owner = 1001 if self == tmp_path else 1002
+        return os.stat_result((0o700, 0, 0, 1, owner, 0, 0, 0, 0, 0))
 
-    monkeypatch.setattr(os, "geteuid", lambda: asks)
-    monkeypatch.setattr(Path, "stat", stat)
-    assert admin_client._owner(tmp_path / "admin.sock") == answers
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "geteuid", lambda: asks)
+        patch.setattr(Path, "stat", stat)
+        found = admin_client._owner(tmp_path / "admin.sock")
+    assert found == answers
