@@ -4,7 +4,6 @@ Who decides needs no key, no ledger and no record: alerts hold what a card shows
 a casework folder goes into the operator's store and log when it is collected.
 """
 
-import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -335,14 +334,13 @@ def casework_store(casework: Casework) -> Iterator[AlertStore]:
             yield store
         finally:
             store.publish(copy, FILE_MODE, casework.path.stat().st_gid)
-            times = own.stat()  # a copy is never newer than its store, unless somebody wrote there
-            os.utime(copy, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
 def _check_not_behind(own: Path, copy: Path) -> None:
-    """Refuse to replace a copy that holds what the store lacks, because it was written later.
+    """Refuse to replace a copy that has what the store lacks, because it was written later.
 
-    Where the store is the later one, the copy may hold more because that went since.
+    A copy has its store's time. Where the store is newer, the copy may have more because that was
+    deleted from the store since.
     """
     if not copy.exists() or copy.stat().st_mtime_ns <= own.stat().st_mtime_ns:
         return

@@ -461,6 +461,8 @@ class AlertStore:
             self._database.copy_to(fresh)
             os.chown(fresh, -1, group)
             fresh.chmod(mode)
+            times = Path(self._rows("PRAGMA database_list")[0][2]).stat()
+            os.utime(fresh, ns=(times.st_atime_ns, times.st_mtime_ns))  # newer: written to since
             if not path.exists():
                 fresh.replace(path)
             else:
