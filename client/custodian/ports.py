@@ -15,7 +15,7 @@ The custodian checks signatures and hashes before a message comes here; a stored
 nothing by itself. A person decides.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Literal, Protocol, TypedDict
@@ -29,7 +29,7 @@ from fieldfare.client.ledger.pending import Split
 from fieldfare.shared.errors import RefusalCode
 from fieldfare.shared.geometry.geometry import Geometry
 from fieldfare.shared.protocol.delivery import Delivery
-from fieldfare.shared.protocol.messages import LastSum, ReleaseKind, Request
+from fieldfare.shared.protocol.messages import LastSum, Request
 from fieldfare.shared.protocol.plan import Plan, ReleaseTerms
 from fieldfare.shared.protocol.roster import Roster
 from fieldfare.shared.protocol.secure_sum import RunKeys
@@ -114,47 +114,6 @@ class Admission(Protocol):
 
     def limits(self, request: Request, split: Split) -> DebitLimits:
         """Return what binds a debit; `split` of the records, where one side of them is read."""
-        ...
-
-
-class IdsSeen(Protocol):
-    """A sketch of ids, as the ledger keeps it."""
-
-    def to_bytes(self) -> bytes:
-        """Return what is kept."""
-        ...
-
-
-class Sums(Protocol):
-    """An institution's units, summed; each unit moves a sum by at most the plan's sensitivity."""
-
-    @property
-    def split(self) -> str:
-        """Names the key and the share by which units were held out."""
-        ...
-
-    @property
-    def ids(self) -> IdsSeen:
-        """A sketch of the units' ids."""
-        ...
-
-    def vector(
-        self,
-        kind: ReleaseKind,
-        parameters: NDArray[np.float64],
-        geometry: Geometry | None = None,
-    ) -> NDArray[np.int64]:
-        """Return int64 (entries,): the raw sum of one release, in units of gamma."""
-        ...
-
-    def answers(self, questions: QuestionGroup) -> NDArray[np.int64]:
-        """Return int64 (entries,): the raw sum of a group of questions."""
-        ...
-
-    def local_change(
-        self, parameters: NDArray[np.float64], noise: Iterable[NDArray[np.int64]], participants: int
-    ) -> NDArray[np.int64]:
-        """Return int64 (entries,): how far noised steps move the parameters, in units of gamma."""
         ...
 
 

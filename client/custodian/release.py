@@ -46,7 +46,6 @@ from fieldfare.client.custodian.ports import (
     PeerReplies,
     Replay,
     SignedReply,
-    Sums,
 )
 from fieldfare.client.ledger.budget import Position, StoredReply
 from fieldfare.client.ledger.kept_states import OpenedRehearsal, position_of
@@ -67,6 +66,7 @@ from fieldfare.shared.protocol.messages import (
     statements_hash,
 )
 from fieldfare.shared.protocol.plan import ReleaseTerms
+from fieldfare.shared.protocol.release_sums import ReleaseSums
 from fieldfare.shared.protocol.secure_sum import SEED_BYTES, RunKeys, seed_stream
 from fieldfare.shared.queries.questions import QuestionGroup
 from fieldfare.shared.ring import Word, add, encode, to_ring
@@ -89,7 +89,7 @@ class RunAtDoor:
     """Everything about a run that the door needs."""
 
     approved: Admission
-    sums: Sums
+    sums: ReleaseSums
     replay: Replay
 
     def limits(self, request: Request) -> DebitLimits:

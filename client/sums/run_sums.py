@@ -7,15 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldfare.client.records.encoding.id_sketch import NO_IDS, IdSketch
-from fieldfare.shared.geometry.geometry import Geometry
 from fieldfare.shared.models.interface import GridVectors
 from fieldfare.shared.protocol.messages import ReleaseKind
-from fieldfare.shared.queries.questions import QuestionGroup
+from fieldfare.shared.protocol.release_sums import ReleaseSums
 from fieldfare.shared.run.optimizer import local_change, local_step
 from fieldfare.shared.study.study import Study
 
 
-class RunSums(ABC):
+class RunSums(ReleaseSums, ABC):
     """One institution's units, prepared for every release of one study.
 
     Attributes:
@@ -27,32 +26,6 @@ class RunSums(ABC):
     study: Study
     split: str
     ids: IdSketch = NO_IDS
-
-    @abstractmethod
-    def vector(
-        self,
-        kind: ReleaseKind,
-        parameters: NDArray[np.float64],
-        geometry: Geometry | None = None,
-    ) -> NDArray[np.int64]:
-        """Return int64 (entries,): the raw sum of one release, in units of gamma.
-
-        Args:
-            kind: what is released.
-            parameters: that its request binds.
-            geometry: the coordinates of a training step, where the study has any.
-
-        Raises:
-            PolicyRefusal: a kind that sums no records, or coordinates of other vectors.
-        """
-
-    @abstractmethod
-    def answers(self, questions: QuestionGroup) -> NDArray[np.int64]:
-        """Return int64 (entries,): the raw sum of a group of questions over all units.
-
-        Raises:
-            PolicyRefusal: the study asks nothing.
-        """
 
     @property
     @abstractmethod
