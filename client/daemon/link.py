@@ -6,11 +6,11 @@ from contextlib import suppress
 from datetime import datetime
 from threading import Lock
 
-from fieldfare.client.daemon.service import Service
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.link import link_days, link_files, look_after_link, sign_for_node
 from fieldfare.client.home.settings import CustodianSection
 from fieldfare.client.wire import link
+from fieldfare.client.wire.service import Service
 from fieldfare.client.wire.tls import TlsPort
 from fieldfare.shared.errors import FieldfareError, KeysError
 from fieldfare.shared.system.addresses import split_address

@@ -25,7 +25,6 @@ from fieldfare.client.daemon.reload import (
     CustodianReloader,
     custodian_reloader,
 )
-from fieldfare.client.daemon.service import data_plane, serving_calls
 from fieldfare.client.daemon.watching import custodian_samples, moment_of, telling
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import (
@@ -37,6 +36,7 @@ from fieldfare.client.home.settings import (
 from fieldfare.client.institution.institution import Institution
 from fieldfare.client.journal.entries import Event
 from fieldfare.client.wire.admin_calls import CUSTODIAN_WORDS, RELOAD, STATUS, ReloadReport
+from fieldfare.client.wire.service import data_plane, serving_calls
 from fieldfare.shared.desk.answering import Desk, DeskLimits, DeskLine, serving_desk
 from fieldfare.shared.errors import FieldfareError, LedgerError
 from fieldfare.shared.system.clock import utc_now

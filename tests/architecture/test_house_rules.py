@@ -30,7 +30,7 @@ SHELL = (
 )
 # The one handler of a process boundary that may catch everything: what is not caught there is
 # sent to whoever called, text and all. It logs the error's type and answers without a text.
-PROCESS_BOUNDARIES = {"client/daemon/service.py": "gRPC sends an exception's text to the caller"}
+PROCESS_BOUNDARIES = {"client/wire/service.py": "gRPC sends an exception's text to the caller"}
 # A message names the expected thing after the verb: "expected a file, found none". These are the
 # other order: "a file expected", "one table expected where none is named", ", none found".
 VERB_LAST = re.compile(

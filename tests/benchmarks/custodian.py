@@ -30,12 +30,12 @@ from numpy.typing import NDArray
 from tests.benchmarks.harness import Bench
 from tests.benchmarks.inputs import study_toml
 from tests.support.network.calling import Caller, connected
+from tests.support.network.served import serving
 
 from fieldfare.client.custodian.company import CompanyRules
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.custodian.party import Party
 from fieldfare.client.custodian.ports import Committed
-from fieldfare.client.daemon.service import serving
 from fieldfare.client.ledger.budget import Limits
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.node.client_app import client_app

@@ -7,8 +7,8 @@ import pytest
 from flwr.app import Context, RecordDict
 from tests.support.federations.bench import Bench
 from tests.support.network.calling import Caller
+from tests.support.network.served import serving
 
-from fieldfare.client.daemon.service import serving
 from fieldfare.client.stock_node import app, custodian_of
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.protocol.flower_record import Call

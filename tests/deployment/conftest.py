@@ -17,9 +17,9 @@ from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.supercore.inflatable.inflatable_utils import pull_objects
 from flwr.superlink.grid import http_grid
 from tests.support.federations.bench import NAMES, Bench, make_study, make_sums
+from tests.support.network.served import serving
 from tests.support.network.superlink import Superlink, new_node_key, running_superlink
 
-from fieldfare.client.daemon.service import serving
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.flower_record import RECORD, Call
 from fieldfare.shared.system.sockets import UnixSocket

@@ -23,11 +23,11 @@ import pytest
 from tests.support.attacks.lies import STRANGER, Lie, nudged, with_participants, without
 from tests.support.federations.beds import NAMES, check_whole, small_bed
 from tests.support.network.coordinator import RunningSuperlink, new_node, running_superlink
+from tests.support.network.served import serving
 from tests.support.network.superlink import new_node_key
 from tests.support.system.processes import until
 
 from fieldfare.client.custodian.ports import Described
-from fieldfare.client.daemon.service import serving
 from fieldfare.client.home.layout import Home
 from fieldfare.client.institution.ledger_checks import open_ledger
 from fieldfare.client.ledger.budget import LedgerEntry, Position

@@ -23,7 +23,6 @@ from tests.support.network.calling import connected
 from fieldfare.client.custodian.answering import answer
 from fieldfare.client.custodian.ports import Described
 from fieldfare.client.daemon.link import LinkKeeper
-from fieldfare.client.daemon.service import data_plane, serving_calls
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.link import first_node_pair, link_days, make_link, node_files
 from fieldfare.client.home.settings import CustodianSection
@@ -36,6 +35,7 @@ from fieldfare.client.wire.link import (
     RenewalAnswer,
     RenewalQuestion,
 )
+from fieldfare.client.wire.service import data_plane, serving_calls
 from fieldfare.client.wire.tls import TlsPort, TlsTarget
 from fieldfare.shared.errors import KeysError, ProtocolError, UsageError
 from fieldfare.shared.system.certificates import new_request, valid_until

@@ -19,10 +19,9 @@ from tests.support.federations.bench import (
     make_sums,
 )
 from tests.support.network.calling import connected
-from tests.support.network.served import Gated, served
+from tests.support.network.served import Gated, served, serving
 
 from fieldfare.client.custodian.ports import Committed, Described, NoInbox, SaidNo
-from fieldfare.client.daemon.service import serving
 from fieldfare.client.node import remote_custodian
 from fieldfare.client.node.client_app import client_app
 from fieldfare.client.wire import calls

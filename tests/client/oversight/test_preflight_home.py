@@ -22,7 +22,6 @@ from tests.support.network.certificates import Authority
 
 from fieldfare.client.daemon.process import admin_socket, administration, socket_of
 from fieldfare.client.daemon.reload import CustodianInputs, CustodianReloader, custodian_reloader
-from fieldfare.client.daemon.service import data_plane, serving_calls
 from fieldfare.client.home.keys import rotate_identity
 from fieldfare.client.home.layout import Home
 from fieldfare.client.institution.initial_setup import create_institution
@@ -32,6 +31,7 @@ from fieldfare.client.journal.journal import Journal
 from fieldfare.client.ledger.peers import Fork
 from fieldfare.client.oversight.checks import HomeChecks, Preflight
 from fieldfare.client.oversight.preflight import CheckOutcome, CheckResult, findings
+from fieldfare.client.wire.service import data_plane, serving_calls
 from fieldfare.shared.desk.answering import serving_desk
 
 NAME = NAMES[0]

@@ -14,10 +14,10 @@ from tests.support.homes.administrations import (
 )
 
 from fieldfare.client.daemon.process import ADMIN_LIMITS
-from fieldfare.client.daemon.service import Service, serving_calls
 from fieldfare.client.wire import admin_client
 from fieldfare.client.wire.admin_calls import RELOAD, STATUS, CustodianStatus, ReloadReport
 from fieldfare.client.wire.admin_client import custodian_status, request_reload
+from fieldfare.client.wire.service import Service, serving_calls
 from fieldfare.shared.desk import asking
 from fieldfare.shared.desk.answering import Desk, DeskLine
 from fieldfare.shared.desk.calls import Nothing

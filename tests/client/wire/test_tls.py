@@ -16,16 +16,16 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from tests.support.federations.bench import Bench
 from tests.support.network.calling import connected
 from tests.support.network.certificates import Authority
-from tests.support.network.served import raw, status_of
+from tests.support.network.served import raw, serving, status_of
 from tests.support.system.processes import until
 
 from fieldfare.client.custodian.ports import Described
-from fieldfare.client.daemon.service import ServiceLimits, serving
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.link import first_node_pair, link_files, make_link, node_files
 from fieldfare.client.wire import tls
 from fieldfare.client.wire.calls import path_of
 from fieldfare.client.wire.link import NODE_NAME
+from fieldfare.client.wire.service import ServiceLimits
 from fieldfare.client.wire.tls import TlsFiles, TlsPort, TlsTarget
 from fieldfare.shared.errors import RunError, UsageError
 from fieldfare.shared.protocol.flower_record import Call

@@ -24,10 +24,10 @@ from tests.support.network.calling import connected
 from fieldfare.client.approvals.approval import approve
 from fieldfare.client.custodian.answering import answer
 from fieldfare.client.daemon.reload import CustodianInputs, CustodianReloader, custodian_reloader
-from fieldfare.client.daemon.service import data_plane, serving_calls
 from fieldfare.client.institution.open import Custody, open_custody
 from fieldfare.client.journal.journal import verify
 from fieldfare.client.node.client_app import client_app
+from fieldfare.client.wire.service import data_plane, serving_calls
 from fieldfare.server.run.channel import GridChannel
 from fieldfare.server.run.hello import RunTerms
 from fieldfare.server.run.server_app import Job

@@ -11,9 +11,9 @@ from flwr.app import ConfigRecord, Message, RecordDict
 from tests.deployment.conftest import BANKS, HELLO, Nodes, ask
 from tests.support.federations.bench import Bench
 from tests.support.network.certificates import Authority
+from tests.support.network.served import serving
 from tests.support.system.processes import alive, children, until
 
-from fieldfare.client.daemon.service import serving
 from fieldfare.client.node.fleet import APP_FAILED
 from fieldfare.client.wire.tls import TlsPort
 from fieldfare.shared.errors import RefusalCode

@@ -14,11 +14,10 @@ import pytest
 from tests.support.federations.bench import Bench
 from tests.support.homes.journals import logged
 from tests.support.network.calling import question
-from tests.support.network.served import hostile_channel, raw, status_of
+from tests.support.network.served import hostile_channel, raw, serving, status_of
 
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.custodian.ports import NoLog
-from fieldfare.client.daemon.service import serving
 from fieldfare.client.journal.decisions import MOST_REFUSALS, JournalDecisions, Tally
 from fieldfare.client.journal.journal import Journal
 from fieldfare.client.wire.calls import path_of

@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any, Final
@@ -15,8 +16,11 @@ from numpy.typing import NDArray
 from tests.support.federations.bench import Bench
 from tests.support.network.calling import Caller, connected
 
-from fieldfare.client.daemon.service import ServiceLimits, serving
+from fieldfare.client.custodian.answering import answer
+from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.wire.frames import unix_address
+from fieldfare.client.wire.service import ServiceLimits, Serving, data_plane, serving_calls
+from fieldfare.client.wire.tls import TlsPort
 from fieldfare.shared.system.sockets import UnixSocket
 
 QUICK: Final = ServiceLimits(
@@ -30,6 +34,15 @@ def room() -> Iterator[Path]:
     directory = Path(tempfile.mkdtemp(prefix="ff-"))
     yield directory / "run" / "custodian.sock"
     shutil.rmtree(directory)
+
+
+@contextmanager
+def serving(
+    custodian: Custodian, where: UnixSocket | TlsPort, limits: ServiceLimits | None = None
+) -> Iterator[Serving]:
+    """Serve a custodian's calls; afterwards none is in work any more."""
+    with serving_calls(data_plane(partial(answer, custodian)), where, limits) as found:
+        yield found
 
 
 @contextmanager

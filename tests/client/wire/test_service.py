@@ -19,19 +19,13 @@ import pytest
 from numpy.typing import NDArray
 from tests.support.federations.bench import NAMES, Bench, MakeBench, Run, make_study, make_sums
 from tests.support.network.calling import connected
-from tests.support.network.served import QUICK, Gated, hostile_channel, raw, status_of
+from tests.support.network.served import QUICK, Gated, hostile_channel, raw, serving, status_of
 
 from fieldfare.client.custodian.ports import Described
-from fieldfare.client.daemon.service import (
-    ServiceLimits,
-    TimeLimits,
-    _Boundary,
-    serving,
-    time_limits,
-)
 from fieldfare.client.node.client_app import decode_answer
 from fieldfare.client.wire.calls import CALLS, SERVICE, path_of
 from fieldfare.client.wire.frames import encode
+from fieldfare.client.wire.service import ServiceLimits, TimeLimits, _Boundary, time_limits
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.models import model_for
 from fieldfare.shared.protocol.flower_record import Call
@@ -357,7 +351,7 @@ def test_serving_can_be_waited_for(shared: Bench, room: Path) -> None:
 def test_the_process_with_the_records_holds_no_flower() -> None:
     """What is not loaded there cannot be reached from a socket."""
     check = (
-        "import sys, fieldfare.client.daemon.service; "
+        "import sys, fieldfare.client.wire.service; "
         "sys.exit(any(name.partition('.')[0] == 'flwr' for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0

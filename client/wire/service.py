@@ -36,8 +36,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
-from fieldfare.client.custodian.answering import answer
-from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.wire.calls import CALLS, LARGEST_FRAME, SERVICE, CustodianPort
 from fieldfare.client.wire.frames import unix_address
 from fieldfare.shared.errors import UsageError
@@ -281,19 +279,6 @@ class Serving:
     def wait(self, seconds: float | None = None) -> None:
         """Wait until the service ends, at most so many seconds."""
         self.server.wait_for_termination(seconds)
-
-
-@contextmanager
-def serving(
-    custodian: Custodian, where: "UnixSocket | TlsPort", limits: ServiceLimits | None = None
-) -> Iterator[Serving]:
-    """Serve a custodian's data plane; afterwards no call is in work any more.
-
-    Raises:
-        UsageError: the socket or port cannot be had, or certificates cannot be read.
-    """
-    with serving_calls(data_plane(partial(answer, custodian)), where, limits) as found:
-        yield found
 
 
 @contextmanager
