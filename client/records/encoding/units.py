@@ -215,7 +215,10 @@ def unit_order(units: Iterable[str], *, key: bytes) -> NDArray[np.uint64]:
         units: unit ids as text.
         key: 1 to 64 bytes, the institution's own.
     """
-    keyed = hashlib.blake2b(key=key, digest_size=8, person=b"fieldfare-cells")
+    return _digests(units, hashlib.blake2b(key=key, digest_size=_BYTES, person=b"fieldfare-cells"))
+
+
+def _digests(units: Iterable[str], keyed: hashlib.blake2b) -> NDArray[np.uint64]:
     digests = bytearray()
     for unit in units:
         state = keyed.copy()
@@ -256,13 +259,7 @@ def holdout_mask(units: Iterable[str], *, key: bytes, share: float) -> NDArray[n
         raise UsageError(f"hold-out key: expected 1 to 64 bytes, found {len(key)}")
     if not 0 <= share <= 1:
         raise UsageError(f"hold-out share: expected 0 to 1, found {share}")
-    keyed = hashlib.blake2b(key=key, digest_size=_BYTES)
-    digests = bytearray()
-    for unit in units:
-        state = keyed.copy()
-        state.update(unit.encode())
-        digests += state.digest()
-    places = np.frombuffer(bytes(digests), dtype="<u8")
+    places = _digests(units, hashlib.blake2b(key=key, digest_size=_BYTES))
     limit = int(share * 2.0 ** (8 * _BYTES))
     if limit == 0:
         return np.zeros(len(places), dtype=np.bool_)
