@@ -61,6 +61,7 @@ def test_no_odd_record_changes_anothers_vector(source: str, tmp_path: Path) -> N
 
 
 @pytest.mark.promises
+@pytest.mark.timeout(3000)  # a file of a database is read by a process of its own, each time
 @pytest.mark.parametrize("source", SOURCES)
 def test_no_odd_record_alone_changes_anothers_vector(source: str, tmp_path: Path) -> None:
     alone = of_others(SOURCES[source](tmp_path, others()))
