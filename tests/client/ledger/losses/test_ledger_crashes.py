@@ -163,8 +163,10 @@ def check_and_repeat(folder: Path) -> bool:
         assert ledger.spent() == COST * (4 if committed else 3)
         assert committed or not left, "bytes left without a debit"
         assert left in {b"", signed}
-        # The state and the debit are one: never new keys without the debit, or the reverse.
-        assert ledger.run_state("s", "r") == (NEW_KEYS if committed else OLD_KEYS)
+        # The state and the answer that waits are one, and before the debit: never new keys without
+        # an answer, or the reverse.
+        answered = committed or ledger.waiting("s", "r") is not None
+        assert ledger.run_state("s", "r") == (NEW_KEYS if answered else OLD_KEYS)
         again = commit(ledger, 3, lambda _: b"signed by the repeat", NEW_KEYS)
         assert again.reply == (signed if committed else b"signed by the repeat")
         assert again.vector == VECTOR
@@ -266,9 +268,10 @@ def test_a_full_disk_is_an_error_and_a_repeat_continues(three_steps: Path, tmp_p
                 except LedgerError:
                     reply = None
                     result = "spent" if ledger.spent() == 4 * COST else "untouched"
+                waits = ledger.waiting("s", "r") is not None
                 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
                 again = commit(ledger, 3, sign, NEW_KEYS)
-                assert len(signed) == (2 if result == "untouched" else 1)
+                assert 1 <= len(signed) <= (2 if waits else 1)  # what was kept may have been signed
                 assert again.reply == signed[-1]
                 assert reply in {None, again}
                 assert ledger.spent() == 4 * COST
