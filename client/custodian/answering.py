@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.custodian.ports import Committed, Described
-from fieldfare.client.wire.calls import CALLS, REFUSED
+from fieldfare.client.wire.calls import CALLS
 from fieldfare.client.wire.frames import Field, FieldKind, Shape, decode, encode
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.protocol.flower_record import REFUSAL, REJECTION, Call, Content
@@ -51,16 +51,16 @@ def answer(custodian: Custodian, call: Call, frame: bytes) -> bytes:
     try:
         content = decode(frame, shape.question)
     except ProtocolError as error:
-        return _encode_refusal(custodian.refuse_frame(call.value, str(error)))
+        return _encode_refusal(call, custodian.refuse_frame(call.value, str(error)))
     arguments = {field.name: _argument(field, content) for field in shape.question}
     reply = _ASK[call](custodian, arguments)
     if isinstance(reply, Refusal):
-        return _encode_refusal(reply)
+        return _encode_refusal(call, reply)
     return encode(shape.answer, _content(shape.answer, reply))
 
 
-def _encode_refusal(refusal: Refusal) -> bytes:
-    return encode(REFUSED, {REFUSAL: refusal.to_bytes(), REJECTION: refusal.rejection})
+def _encode_refusal(call: Call, refusal: Refusal) -> bytes:
+    return encode(CALLS[call].refused, {REFUSAL: refusal.to_bytes(), REJECTION: refusal.rejection})
 
 
 def _argument(field: Field, content: Content) -> Argument:

@@ -11,7 +11,7 @@ from typing import Any
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
-from fieldfare.client.wire.calls import CALLS, REFUSED, CustodianPort
+from fieldfare.client.wire.calls import CALLS, CustodianPort
 from fieldfare.client.wire.frames import decode, encode
 from fieldfare.shared.errors import FieldfareError, ProtocolError, RunError
 from fieldfare.shared.protocol.flower_record import RECORD, REFUSAL, Call, Content, refusal_in
@@ -60,7 +60,7 @@ def _handler(
 
 
 def _answer(call: Call, custodian: CustodianPort, content: Mapping[str, Any]) -> Content:
-    """Carry what the table names of the call there, and back; whatever else comes is refused."""
+    """Carry what the table names there and back; any other answer is refused."""
     try:
         return decode_answer(call, custodian(call, encode(CALLS[call].question, content)))
     except ProtocolError as error:
@@ -73,6 +73,6 @@ def decode_answer(call: Call, frame: bytes) -> Content:
     Raises:
         ProtocolError: it says anything else.
     """
-    content = decode(frame, CALLS[call].answer, REFUSED)
+    content = decode(frame, CALLS[call].answer, CALLS[call].refused)
     refusal_in(content)
     return content

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from fieldfare.client.wire.frames import Field, FieldKind, Shape
+from fieldfare.client.wire.frames import LONGEST_LIST, LONGEST_TEXT, Field, FieldKind, Shape
 from fieldfare.shared.canonical import bytes_hash
+from fieldfare.shared.errors import RefusalCode
 from fieldfare.shared.protocol.flower_record import REFUSAL, REJECTION, Call
 from fieldfare.shared.protocol.messages import MAX_MESSAGE_BYTES
 
@@ -22,24 +23,6 @@ CustodianPort = Callable[[Call, bytes], bytes]
 _KIB: Final = 1024
 # No frame is larger, whatever it says; gRPC refuses it before it is read to the end.
 LARGEST_FRAME: Final = MAX_MESSAGE_BYTES + 64 * _KIB  # names, lengths and tags around the content
-
-
-@dataclass(frozen=True, kw_only=True)
-class CallShape:
-    """What one call looks like.
-
-    Attributes:
-        question: its fields, as on Flower's wire.
-        answer: likewise, where it is no refusal.
-        largest: frame that asks, in bytes. An answer has 2.5 KiB, an offer 1.5 KiB for each
-            participant after its own, so offers of 100 participants fit.
-        seconds: that a node waits for the answer.
-    """
-
-    question: Shape
-    answer: Shape
-    largest: int = LARGEST_FRAME
-    seconds: float = 60.0
 
 
 def _fields(
@@ -53,11 +36,33 @@ def _fields(
     return tuple(Field(name, kind, name in optional) for name, kind in kinds.items())
 
 
+# A fixed code, and beside that of a `hello` alone a person's signed rejection, where there is one.
+REFUSED: Final[Shape] = _fields(REFUSAL)
+REJECTED: Final[Shape] = _fields(REFUSAL, REJECTION, optional=(REJECTION,))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallShape:
+    """What one call looks like.
+
+    Attributes:
+        question: its fields, as on Flower's wire.
+        answer: likewise, where it is no refusal.
+        refused: where it is one.
+        largest: frame that asks, in bytes. An answer has 2.5 KiB, an offer 1.5 KiB for each
+            participant after its own, so offers of 100 participants fit.
+        seconds: that a node waits for the answer.
+    """
+
+    question: Shape
+    answer: Shape
+    refused: Shape = REFUSED
+    largest: int = LARGEST_FRAME
+    seconds: float = 60.0
+
+
 _RUN: Final = ("study", "run")
 _LAST: Final = ("last_replies", "last_vectors", "last_statements")
-
-# Beside a refusal a person's signed rejection, where there is one.
-REFUSED: Final[Shape] = _fields(REFUSAL, REJECTION, optional=(REJECTION,))
 
 # docs/protocol.md, "A run" and "Between node and custodian", says what each field holds.
 CALLS: Final[Mapping[Call, CallShape]] = MappingProxyType(
@@ -70,6 +75,7 @@ CALLS: Final[Mapping[Call, CallShape]] = MappingProxyType(
                 optional=("offer", "run", "nonce"),
             ),
             answer=_fields("approval", "answer", "question", optional=("answer", "question")),
+            refused=REJECTED,
             largest=8 * _KIB * _KIB,  # a study has at most 4 MiB
         ),
         Call.RECALL: CallShape(
@@ -124,16 +130,17 @@ CALLS: Final[Mapping[Call, CallShape]] = MappingProxyType(
 
 
 def _version() -> str:
-    """Return what two programs have in common that know the same calls with the same fields."""
+    """Return what two programs have in common that know the same calls, fields and refusals."""
     known = [
         (call.value, [(field.name, field.kind.name, field.optional) for field in shape])
         for call, sides in CALLS.items()
-        for shape in (sides.question, sides.answer, REFUSED)
+        for shape in (sides.question, sides.answer, sides.refused)
     ]
-    return bytes_hash(json.dumps(known).encode())[:16]
+    codes = [code.value for code in RefusalCode]  # who knows fewer reads a new one as `malformed`
+    return bytes_hash(json.dumps([known, codes, LONGEST_LIST, LONGEST_TEXT]).encode())[:16]
 
 
-# A node and a custodian of other versions have other services: UNIMPLEMENTED, never a refusal.
+# Of another table or other refusals is another service: UNIMPLEMENTED, never a refusal.
 SERVICE: Final = f"fieldfare.custodian.{_version()}"
 
 

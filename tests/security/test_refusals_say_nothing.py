@@ -23,7 +23,7 @@ from fieldfare.client.institution.open import Custody, LoadedSums, open_custody,
 from fieldfare.client.node.client_app import decode_answer
 from fieldfare.client.records.encoding.problems import FailedRowsError
 from fieldfare.client.sums.study_sums import StudySums
-from fieldfare.client.wire.calls import REFUSED
+from fieldfare.client.wire.calls import CALLS
 from fieldfare.client.wire.frames import encode
 from fieldfare.shared.errors import PolicyRefusal, RefusalCode
 from fieldfare.shared.privacy.protection import Protection
@@ -247,8 +247,8 @@ def described(custody_or_bench: Any, study: Study, offer: bytes = b"") -> bytes:
 
 
 def refused(code: RefusalCode) -> bytes:
-    """The frame of a refusal."""
-    return encode(REFUSED, {REFUSAL: Refusal(code).to_bytes()})
+    """The frame of a refusal that `hello` is answered with."""
+    return encode(CALLS[Call.HELLO].refused, {REFUSAL: Refusal(code).to_bytes()})
 
 
 @contextmanager

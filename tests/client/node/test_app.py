@@ -14,7 +14,7 @@ from tests.support.federations.bench import NAMES, Bench, make_study, make_sums
 from fieldfare.client.custodian.answering import answer as custodian_answer
 from fieldfare.client.node.client_app import client_app
 from fieldfare.client.sums.study_sums import StudySums
-from fieldfare.client.wire.calls import CALLS, REFUSED, CustodianPort
+from fieldfare.client.wire.calls import CALLS, REFUSED, REJECTED, CustodianPort
 from fieldfare.client.wire.frames import Field, Shape, encode
 from fieldfare.shared.errors import (
     AccountingError,
@@ -36,6 +36,8 @@ from fieldfare.simulations.federation.grid import InProcessGrid
 NAME: Final = "bank-b"
 NODE: Final = FIRST_NODE + NAMES.index(NAME)
 MALFORMED: Final = Refusal(RefusalCode.MALFORMED)
+POLICY: Final = Refusal(RefusalCode.POLICY)
+UNLIKE: Final = {REFUSED: REJECTED, REJECTED: REFUSED}
 VALUE: Final = "customer 4711"
 
 
@@ -286,17 +288,17 @@ def answering(frame: bytes) -> InProcessGrid:
 @pytest.mark.parametrize("call", Call)
 def test_what_is_no_answer_of_the_call_does_not_leave_the_node(call: Call) -> None:
     """Whatever speaks in the custodian's place, no other field and no other text goes out."""
-    value, shape = VALUE.encode(), CALLS[call].answer
+    value, shape, refused = VALUE.encode(), CALLS[call].answer, CALLS[call].refused
     content: dict[str, Any] = {one.name: [value] if one.empty == [] else value for one in shape}
     frames = [
         b"",
         value,
         encode(shape[1:], content),
         encode((*shape, Field("record")), content | {"record": value}),
-        encode((*shape, *REFUSED), content | {REFUSAL: MALFORMED.to_bytes()}),
-        encode(REFUSED, {REFUSAL: value}),
-        encode(REFUSED, {REFUSAL: MALFORMED.to_bytes() + value}),
-        encode(REFUSED[:1], {REFUSAL: MALFORMED.to_bytes()}),
+        encode((*shape, *refused), content | {REFUSAL: POLICY.to_bytes()}),
+        encode(refused, {REFUSAL: value}),
+        encode(refused, {REFUSAL: POLICY.to_bytes() + value}),
+        encode(UNLIKE[refused], {REFUSAL: POLICY.to_bytes(), REJECTION: value}),
         encode(shape, content) + b"\x12" + bytes([len(value)]) + value,
     ]
     for frame in frames:
@@ -314,7 +316,7 @@ def test_an_answer_is_as_every_version_of_a_coordinator_reads_it() -> None:
         (Call.AGREE, CALLS[Call.AGREE].answer, {"agreed": b""}),
         (Call.DELIVER, CALLS[Call.DELIVER].answer, {"received": b""}),
         (Call.RECALL, CALLS[Call.RECALL].answer, {"memories": []}),
-        (Call.HELLO, REFUSED, rejected),
+        (Call.HELLO, REJECTED, rejected),
     ]
     for call, shape, content in rows:
         grid = answering(encode(shape, content))

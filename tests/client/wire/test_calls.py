@@ -10,7 +10,7 @@ from fieldfare.client.wire import calls
 from fieldfare.client.wire.calls import (
     CALLS,
     LARGEST_FRAME,
-    REFUSED,
+    REJECTED,
     SERVICE,
     path_of,
 )
@@ -59,9 +59,7 @@ def test_an_answer_is_what_the_table_names_or_a_refusal(call: Call) -> None:
     shape, content = CALLS[call].answer, whole(call)
     assert decode_answer(call, encode(shape, content)) == content
     refusal = {REFUSAL: REFUSAL_BYTES}
-    assert decode_answer(call, encode(REFUSED, refusal)) == refusal
-    said = refusal | {REJECTION: b"signed"}
-    assert decode_answer(call, encode(REFUSED, said)) == said
+    assert decode_answer(call, encode(CALLS[call].refused, refusal)) == refusal
     more = {Field("record"), Field("vector"), Field("reply")} - set(shape)
     for other in (shape[1:], *((*shape, one) for one in more), tuple(more)):
         fields = dict.fromkeys([one.name for one in more], b"x") | content
@@ -69,10 +67,20 @@ def test_an_answer_is_what_the_table_names_or_a_refusal(call: Call) -> None:
             decode_answer(call, encode(other, fields))
 
 
+@pytest.mark.parametrize("call", Call)
+def test_a_rejection_stands_beside_the_refusal_of_a_hello_alone(call: Call) -> None:
+    said = {REFUSAL: REFUSAL_BYTES, REJECTION: b"signed"}
+    if call is Call.HELLO:
+        assert decode_answer(call, encode(REJECTED, said)) == said
+    else:
+        with pytest.raises(ProtocolError, match="found another"):
+            decode_answer(call, encode(REJECTED, said))
+
+
 @pytest.mark.parametrize("text", [b"", b"no", REFUSAL_BYTES + b" because", b"record 4711"])
 def test_a_refusal_has_a_fixed_code_and_no_text(text: bytes) -> None:
     with pytest.raises(ProtocolError):
-        decode_answer(Call.HELLO, encode(REFUSED, {REFUSAL: text}))
+        decode_answer(Call.HELLO, encode(REJECTED, {REFUSAL: text}))
 
 
 @pytest.mark.parametrize("call", [Call.AGREE, Call.DELIVER])
@@ -132,13 +140,16 @@ def test_paths_are_what_grpc_calls() -> None:
     assert SERVICE.startswith("fieldfare.custodian.")
 
 
-def test_another_table_is_another_service(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_table_or_other_refusals_are_another_service(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """So two programs that would read each other wrong never read each other."""
     hello = CALLS[Call.HELLO]
     others = [
         {**CALLS, Call.HELLO: replace(hello, question=(*hello.question, Field("more")))},
         {**CALLS, Call.HELLO: replace(hello, question=hello.question[::-1])},
         {**CALLS, Call.HELLO: replace(hello, answer=hello.answer[:-1])},
+        {**CALLS, Call.HELLO: replace(hello, refused=calls.REFUSED)},
         {call: shape for call, shape in CALLS.items() if call is not Call.RECALL},
     ]
     found = {calls._version()}
@@ -146,6 +157,16 @@ def test_another_table_is_another_service(monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setattr(calls, "CALLS", other)
         found.add(calls._version())
     assert len(found) == 1 + len(others)
+    monkeypatch.setattr(calls, "CALLS", CALLS)
+    for name, value in [
+        ("RefusalCode", list(RefusalCode)[:-1]),
+        ("LONGEST_LIST", LONGEST_LIST - 1),
+        ("LONGEST_TEXT", LONGEST_TEXT + 1),
+    ]:
+        with monkeypatch.context() as other:
+            other.setattr(calls, name, value)
+            found.add(calls._version())
+    assert len(found) == 1 + len(others) + 3
     limits = {**CALLS, Call.HELLO: replace(hello, largest=1, seconds=1.0)}
     monkeypatch.setattr(calls, "CALLS", limits)
     assert SERVICE.endswith(calls._version())  # no frame reads otherwise for these
