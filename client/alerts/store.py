@@ -628,24 +628,30 @@ def scoring_folder(home: Home) -> Path:
 
 
 def copy_store(path: Path, to: Path) -> None:
-    """Copy a store into a new file (0600).
+    """Copy a store into a new file (0600), which appears as a whole or not at all.
 
     Raises:
-        UsageError: it is no store, something is at `to`, or it cannot be written.
+        UsageError: it is no store, or it cannot be written.
+        OSError: the disk says no.
     """
+    fresh = to.with_name(f"{to.name}.new")
+    fresh.unlink(missing_ok=True)
     with Database(ALERTS, path, busy_seconds=BUSY_SECONDS, read_only=True) as database:
-        database.copy_to(to)
+        database.copy_to(fresh)
+    fresh.replace(to)
+    sync_folder(to.parent)
 
 
 _HELD: Final = (
     "SELECT alert FROM alert",
     "SELECT alert, time, user FROM feedback",
     "SELECT alert, time, user FROM act",
+    "SELECT line FROM noted",
 )
 
 
 def holds_more(path: Path, than: Path) -> bool:
-    """Tell whether a store has alerts, decisions or acts that another one lacks.
+    """Tell whether a store has alerts, decisions, acts or collected lines that another one lacks.
 
     Raises:
         UsageError: one is no store, or cannot be read.

@@ -1,6 +1,8 @@
 """What is signed at a group's queue: seen at once, collected once, in the log before the store."""
 
 import os
+import resource
+import signal
 import sqlite3
 import stat
 from contextlib import closing
@@ -194,6 +196,39 @@ def test_what_an_earlier_version_wrote_after_a_downgrade_is_not_overwritten(fold
     queue.casework.operators_store.rename(folder.with_name("away.sqlite"))
     with casework_store(queue.casework) as store:
         assert {one.alert.alert for one in store.all()} == {ALERT.alert, newer.alert}
+
+
+def test_a_full_disk_at_the_first_upgrade_loses_nothing(folder: Path) -> None:
+    """A store that was made in part was taken for the later one, and the alerts were zeroed."""
+    queue = open_queue(folder)
+    assert isinstance(queue, CaseworkQueue)
+    queue.casework.operators_store.unlink()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(UsageError, match="disk"), casework_store(queue.casework):
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+    assert not queue.casework.operators_store.exists()
+    with casework_store(queue.casework) as store:
+        assert store.find(ALERT.alert).alert == ALERT
+
+
+def test_what_an_earlier_version_logged_after_a_downgrade_is_not_logged_again(
+    folder: Path,
+) -> None:
+    queue = open_queue(folder)
+    assert isinstance(queue, CaseworkQueue)
+    with store_at(queue.casework.store, FILE_MODE) as store:
+        store.collect("a" * 64, None)  # that somebody exported labels
+    with (
+        pytest.raises(UsageError, match=r"move operator\.sqlite away"),
+        casework_store(queue.casework),
+    ):
+        pass
 
 
 def test_a_copy_that_was_not_replaced_after_something_went_is_no_later_one(
