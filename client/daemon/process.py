@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Final
 
 from fieldfare.client.daemon.reload import (
@@ -38,7 +39,8 @@ from fieldfare.client.journal.entries import Event
 from fieldfare.client.wire.admin_calls import CUSTODIAN_WORDS, RELOAD, STATUS, ReloadReport
 from fieldfare.client.wire.service import data_plane, serving_calls
 from fieldfare.shared.desk.answering import Desk, DeskLimits, DeskLine, serving_desk
-from fieldfare.shared.errors import FieldfareError, LedgerError
+from fieldfare.shared.desk.calls import Nothing
+from fieldfare.shared.errors import FieldfareError, LedgerError, RunError
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.memory import keep_out_of_dumps
 from fieldfare.shared.system.private_files import os_user
@@ -53,17 +55,26 @@ if TYPE_CHECKING:
 OWNER_SOCKET: Final = 0o600
 OWNER_FOLDER: Final = 0o700
 ROOT: Final = 0
-# Questions at once, so that a status is told while a look loads records.
+# Questions at once. Looks take all places but one, so that a status is told while they load
+# records, also where nobody waits for them any more.
 ADMIN_LIMITS: Final = DeskLimits(places=4, arrive_seconds=5, read_seconds=10)
 
 
 def administration(reloader: CustodianReloader) -> Desk:
     """Return the administration of a custodian."""
+    looks = BoundedSemaphore(ADMIN_LIMITS.places - 1)
+
+    def look(_asked: Nothing, _user: int) -> ReloadReport:
+        """Look at the home, unless looks that have yet to begin see the same."""
+        if not looks.acquire(blocking=False):
+            raise RunError(f"{CUSTODIAN_WORDS.name} is busy: {CUSTODIAN_WORDS.again}")
+        try:
+            return reloader.reload()
+        finally:
+            looks.release()
+
     return Desk(
-        [
-            DeskLine(STATUS, lambda _asked, _user: reloader.status()),
-            DeskLine(RELOAD, lambda _asked, _user: reloader.reload()),
-        ],
+        [DeskLine(STATUS, lambda _asked, _user: reloader.status()), DeskLine(RELOAD, look)],
         lambda: {os.geteuid(), ROOT},
         ADMIN_LIMITS,
         CUSTODIAN_WORDS,

@@ -147,6 +147,16 @@ def test_a_status_is_told_while_a_look_loads_records(
         assert all(look.result(60) for look in looks)
 
 
+def test_looks_that_nobody_waits_for_leave_a_place_for_a_status(
+    reloader: CustodianReloader, path: Path
+) -> None:
+    with reloader._following:
+        for _ in range(ADMIN_LIMITS.places):
+            with pytest.raises(RunError, match=r"has not answered yet|is busy"):
+                request_reload(path, 0.2)
+        assert custodian_status(path) is not None
+
+
 def test_a_look_goes_on_where_nobody_waits_for_it(
     reloader: CustodianReloader, path: Path, coordinator: Coordinator
 ) -> None:
