@@ -31,7 +31,7 @@ from fieldfare.client.node.node import (
     objection_to,
     pause_after,
 )
-from fieldfare.client.wire.calls import REFUSED, CustodianPort
+from fieldfare.client.wire.calls import CALLS, CustodianPort
 from fieldfare.client.wire.frames import encode
 from fieldfare.shared.errors import RefusalCode, RunError
 from fieldfare.shared.protocol.flower_record import RECORD, REFUSAL, Call
@@ -193,10 +193,11 @@ class Custodian:
         self.error, self.contexts = error, list[Context]()
 
     def ask(self, call: Call, frame: bytes) -> bytes:
-        del call, frame
+        del frame
         if self.error:
             raise self.error
-        return encode(REFUSED, {REFUSAL: Refusal(RefusalCode.UNKNOWN_STUDY).to_bytes()})
+        refusal = Refusal(RefusalCode.UNKNOWN_STUDY).to_bytes()
+        return encode(CALLS[call].refused, {REFUSAL: refusal})
 
 
 def node_at(fleet: Memory, custodian: Custodian | None = None) -> Node:
