@@ -31,6 +31,7 @@ from fieldfare.client.alerts.store import (
     Kept,
     copy_store,
     holds_more,
+    is_later,
     open_store,
     read_store,
     store_at,
@@ -340,15 +341,17 @@ def _check_not_behind(own: Path, copy: Path) -> None:
     """Refuse to replace a copy that has what the store lacks, because it was written later.
 
     A copy has its store's time. Where the store is newer, the copy may have more because that was
-    deleted from the store since.
+    deleted from the store since; but nothing later, or an older store was put back.
     """
-    if not copy.exists() or copy.stat().st_mtime_ns <= own.stat().st_mtime_ns:
+    if not copy.exists():
         return
-    if holds_more(copy, own):
+    newer = copy.stat().st_mtime_ns > own.stat().st_mtime_ns
+    if holds_more(copy, own) if newer else is_later(copy, own):
         raise UsageError(
-            f"{copy}: expected what {own.name} holds, found alerts or decisions that an earlier "
-            f"version of Fieldfare wrote here since: move {own.name} away, and repeat: everything "
-            f"in {copy.name} is taken over then (docs/upgrade.md); nothing was changed"
+            f"{copy}: expected what {own.name} holds, found later alerts or decisions (an earlier "
+            f"version of Fieldfare wrote here, or an older {own.name} was put back): move "
+            f"{own.name} away, and repeat: everything in {copy.name} is taken over then "
+            "(docs/upgrade.md)"
         )
 
 

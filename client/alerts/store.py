@@ -663,6 +663,28 @@ def holds_more(path: Path, than: Path) -> bool:
         return any(not set(one.rows(held)) <= set(other.rows(held)) for held in _HELD)
 
 
+_NEWEST: Final = """
+SELECT max(time) FROM (SELECT scored AS time FROM alert
+    UNION ALL SELECT time FROM feedback UNION ALL SELECT time FROM act)
+"""
+
+
+def is_later(path: Path, than: Path) -> bool:
+    """Tell whether a store has something newer than everything that another one has.
+
+    What retention deletes is older than what it leaves. Of an empty store nothing is known.
+
+    Raises:
+        UsageError: one is no store, or cannot be read.
+    """
+    with (
+        Database(ALERTS, path, busy_seconds=BUSY_SECONDS, read_only=True) as one,
+        Database(ALERTS, than, busy_seconds=BUSY_SECONDS, read_only=True) as other,
+    ):
+        ((newest,),), ((known,),) = one.rows(_NEWEST), other.rows(_NEWEST)
+        return newest is not None and known is not None and newest > known
+
+
 def _overwrite(file: BinaryIO) -> None:
     left = os.fstat(file.fileno()).st_size
     while left > 0:

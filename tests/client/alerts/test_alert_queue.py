@@ -198,6 +198,26 @@ def test_what_an_earlier_version_wrote_after_a_downgrade_is_not_overwritten(fold
         assert {one.alert.alert for one in store.all()} == {ALERT.alert, newer.alert}
 
 
+def test_an_older_store_that_was_put_back_with_a_new_time_replaces_nothing(folder: Path) -> None:
+    """As `cp` and many backup tools write it."""
+    queue = open_queue(folder)
+    assert isinstance(queue, CaseworkQueue)
+    older = queue.casework.operators_store.read_bytes()
+    newer = reported_alert(alert="b" * 16, unit="other").model_copy(
+        update={"scored": (utc_now() + timedelta(days=1)).isoformat(timespec="seconds")}
+    )
+    with casework_store(queue.casework) as store:
+        store.put([newer])
+    content = queue.casework.store.read_bytes()
+    queue.casework.operators_store.write_bytes(older)
+    with (
+        pytest.raises(UsageError, match=r"an older operator\.sqlite was put back"),
+        casework_store(queue.casework),
+    ):
+        pass
+    assert queue.casework.store.read_bytes() == content
+
+
 def test_a_full_disk_at_the_first_upgrade_loses_nothing(folder: Path) -> None:
     """A store that was made in part was taken for the later one, and the alerts were zeroed."""
     queue = open_queue(folder)
