@@ -477,7 +477,7 @@ class AlertStore:
         """Tell whether a copy holds alerts that are gone from here; a damaged one may."""
         query = "SELECT alert FROM alert"
         try:
-            with Database(ALERTS, path, busy_seconds=BUSY_SECONDS, read_only=True) as copy:
+            with _read_only(path) as copy:
                 return not set(copy.rows(query)) <= set(self._rows(query))
         except UsageError:
             return True
@@ -592,7 +592,7 @@ def read_store(
         raise UsageError(
             f"{path}: expected a store of alerts, found none: the operator scores first"
         )
-    with Database(ALERTS, path, busy_seconds=BUSY_SECONDS, read_only=True) as database:
+    with _read_only(path) as database:
         if database.rows("PRAGMA user_version") != [(len(ALERTS.migrations),)]:
             raise UsageError(
                 f"{path}: expected a store of this Fieldfare, found an older or a newer one: the "
@@ -636,7 +636,7 @@ def copy_store(path: Path, to: Path) -> None:
     """
     fresh = to.with_name(f"{to.name}.new")
     fresh.unlink(missing_ok=True)
-    with Database(ALERTS, path, busy_seconds=BUSY_SECONDS, read_only=True) as database:
+    with _read_only(path) as database:
         database.copy_to(fresh)
     fresh.replace(to)
     sync_folder(to.parent)
@@ -650,16 +650,17 @@ _HELD: Final = (
 )
 
 
+def _read_only(path: Path) -> Database:
+    return Database(ALERTS, path, busy_seconds=BUSY_SECONDS, read_only=True)
+
+
 def holds_more(path: Path, than: Path) -> bool:
     """Tell whether a store has alerts, decisions, acts or collected lines that another one lacks.
 
     Raises:
         UsageError: one is no store, or cannot be read.
     """
-    with (
-        Database(ALERTS, path, busy_seconds=BUSY_SECONDS, read_only=True) as one,
-        Database(ALERTS, than, busy_seconds=BUSY_SECONDS, read_only=True) as other,
-    ):
+    with _read_only(path) as one, _read_only(than) as other:
         return any(not set(one.rows(held)) <= set(other.rows(held)) for held in _HELD)
 
 
@@ -677,10 +678,7 @@ def is_later(path: Path, than: Path) -> bool:
     Raises:
         UsageError: one is no store, or cannot be read.
     """
-    with (
-        Database(ALERTS, path, busy_seconds=BUSY_SECONDS, read_only=True) as one,
-        Database(ALERTS, than, busy_seconds=BUSY_SECONDS, read_only=True) as other,
-    ):
+    with _read_only(path) as one, _read_only(than) as other:
         ((newest,),), ((known,),) = one.rows(_NEWEST), other.rows(_NEWEST)
         return newest is not None and known is not None and newest > known
 
