@@ -230,11 +230,6 @@ class Store:
 
     def balance(self, debit: Debit, now: datetime, portion: Portion | None = None) -> LedgerBalance:
         """Return the totals that `debit` is measured against at `now`."""
-        occupant = self._database.rows(
-            "SELECT request FROM entries WHERE type = 'debit'"
-            " AND study = ? AND run = ? AND step = ? AND attempt = ?",
-            *debit.place[:4],
-        )
         last = self._database.rows(
             "SELECT step, attempt FROM entries WHERE type = 'debit' AND study = ? AND run = ?"
             " ORDER BY step DESC, attempt DESC LIMIT 1",
@@ -248,6 +243,12 @@ class Store:
         waits = self.pending.of_run(*debit.place[:2])
         told = [one for one in self.told() if one.place[:2] == debit.place[:2]]
         places = [(row[0], row[1]) for row in last] + [(one.step, one.attempt) for one in told]
+        # After the count: what another process commits meanwhile has taken the place, not a try.
+        occupant = self._database.rows(
+            "SELECT request FROM entries WHERE type = 'debit'"
+            " AND study = ? AND run = ? AND step = ? AND attempt = ?",
+            *debit.place[:4],
+        )
         if waits is not None and waits.cost:
             places.append(waits.place)
             if waits.place == debit.place[2:4]:

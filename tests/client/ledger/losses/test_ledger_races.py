@@ -16,7 +16,7 @@ from tests.support.federations.debits import commit_release
 
 from fieldfare.client.ledger.budget import Debit, Limits
 from fieldfare.client.ledger.ledger import Ledger
-from fieldfare.shared.errors import PolicyRefusal
+from fieldfare.shared.errors import PolicyRefusal, RefusalCode
 
 PROCESSES: Final = 4
 COST: Final = 10
@@ -124,6 +124,38 @@ def test_what_another_commits_between_two_looks_refuses_no_repeat(
         monkeypatch.setattr(ledger._store, look, late)
         with pytest.raises(PolicyRefusal) if refused else nullcontext():
             ledger.admit(debit, study_limit=COST, max_attempts=1)
+
+
+@pytest.mark.parametrize("statement", range(3))
+def test_a_place_that_another_takes_between_two_statements_is_said_to_be_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, statement: int
+) -> None:
+    first = Debit(
+        study="s", run="r", step=0, attempt=0, kind="training", request="1" * 64, cost=COST
+    )
+    with reopened(tmp_path) as ledger, reopened(tmp_path) as twin:
+        rows, run = ledger._store._database.rows, 0
+
+        def late(text: str, *values: object) -> list[tuple[Any, ...]]:
+            nonlocal run
+            if "AND study = ? AND run = ?" in text:
+                if run == statement:
+                    commit_release(
+                        twin,
+                        first,
+                        vector=b"v",
+                        study_limit=9 * COST,
+                        max_attempts=1,
+                        sign=lambda _: b"reply",
+                        run_states={},
+                    )
+                run += 1
+            return rows(text, *values)
+
+        monkeypatch.setattr(ledger._store._database, "rows", late)
+        with pytest.raises(PolicyRefusal) as refused:
+            ledger.admit(replace(first, request="2" * 64), study_limit=9 * COST, max_attempts=1)
+        assert refused.value.code is RefusalCode.REPLAY_CHANGED
 
 
 def check_answers(ledger: Ledger, outcomes: list[list[tuple[str, str, Any]]]) -> None:
