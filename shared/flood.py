@@ -17,7 +17,7 @@ FloodKind = TypeVar("FloodKind", bound=Hashable)
 
 
 @dataclass(frozen=True)
-class Withheld(Generic[FloodKind]):
+class WithheldLines(Generic[FloodKind]):
     """How many lines of a kind were not written, from when to when.
 
     Attributes:
@@ -66,7 +66,7 @@ class Flood(Generic[FloodKind]):
         window = self._windows.get(kind)
         return window is not None and window.counted == 1
 
-    def over(self, now: float, *, at_once: bool = False) -> list[Withheld[FloodKind]]:
+    def over(self, now: float, *, at_once: bool = False) -> list[WithheldLines[FloodKind]]:
         """Return each kind whose window is over and that has a count; forget the window.
 
         Args:
@@ -81,12 +81,12 @@ class Flood(Generic[FloodKind]):
         for kind in ended:
             del self._windows[kind]
         return [
-            Withheld(kind, window.counted, window.begun, window.last)
+            WithheldLines(kind, window.counted, window.begun, window.last)
             for kind, window in ended.items()
             if window.counted
         ]
 
-    def put_back(self, counted: Withheld[FloodKind]) -> None:
+    def put_back(self, counted: WithheldLines[FloodKind]) -> None:
         """Take a count back that could not be written down."""
         fresh = _Window(counted.begun, counted.last)
         window = self._windows.setdefault(counted.kind, fresh)

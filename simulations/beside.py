@@ -21,7 +21,7 @@ T = TypeVar("T")
 CORES: Final = 2
 
 
-class Beside:
+class SideProcess:
     """One further process, or none."""
 
     def __init__(self, pool: ProcessPoolExecutor | None = None) -> None:
@@ -59,11 +59,11 @@ class Beside:
         return found
 
 
-ALONE: Final = Beside()
+ALONE: Final = SideProcess()
 
 
 @contextmanager
-def beside() -> Iterator[Beside]:
+def beside() -> Iterator[SideProcess]:
     """Open a further process where there is a core for it; numbers take one thread in each.
 
     It begins with the first work, and ends at once where this process is interrupted.
@@ -77,7 +77,7 @@ def beside() -> Iterator[Beside]:
         with ProcessPoolExecutor(1, spawn, initializer=_begun) as pool:
             whole = False
             try:
-                yield Beside(pool)
+                yield SideProcess(pool)
                 whole = True
             finally:
                 if not whole:

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from fieldfare.lab.plots import pandas_of
 from fieldfare.lab.studies import LabStudy
-from fieldfare.simulations.federation.in_memory import Simulated
+from fieldfare.simulations.federation.in_memory import SimulationOutcome
 from fieldfare.simulations.report.answers import answers_html
 
 _KINDS = {
@@ -24,7 +24,7 @@ class Answers:
         results: content of `results.json` (docs/results.md) without `files` and `timing`.
     """
 
-    def __init__(self, study: LabStudy, found: Simulated) -> None:
+    def __init__(self, study: LabStudy, found: SimulationOutcome) -> None:
         """Take what a run came to."""
         self.study, self.results = study, found.results
 

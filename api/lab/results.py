@@ -14,7 +14,7 @@ from fieldfare.lab.studies import LabStudy
 from fieldfare.lab.wording import python_words
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.terminal.screen import PlainConsole
-from fieldfare.simulations.federation.in_memory import Simulated
+from fieldfare.simulations.federation.in_memory import SimulationOutcome
 from fieldfare.simulations.federation.simulate import make_folder, write_files, write_page
 from fieldfare.simulations.report import pictures
 from fieldfare.simulations.report.curves import both_classes
@@ -50,7 +50,7 @@ class Result:
         parameters: float64 (entries,), the shared model's; docs/results.md says what each means.
     """
 
-    def __init__(self, study: LabStudy, found: Simulated) -> None:
+    def __init__(self, study: LabStudy, found: SimulationOutcome) -> None:
         """Take what a simulation came to."""
         self.study, self._found = study, found
         self.results: Mapping[str, Any] = found.results

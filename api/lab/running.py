@@ -17,7 +17,7 @@ from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.roster import is_institution_id
 from fieldfare.simulations.engines.engine import Engine
 from fieldfare.simulations.federation.baselines import Baseline
-from fieldfare.simulations.federation.in_memory import Experiment, Simulated, simulated
+from fieldfare.simulations.federation.in_memory import Experiment, SimulationOutcome, simulated
 from fieldfare.simulations.federation.population import Partition, RecordsChoice
 from fieldfare.simulations.world.studies import INSTITUTION
 
@@ -290,6 +290,6 @@ def checked_seed(seed: int) -> int:
     return seed
 
 
-def _run(task: Experiment, progress: bool | None) -> Simulated:
+def _run(task: Experiment, progress: bool | None) -> SimulationOutcome:
     with shown(progress) as said:
         return simulated(task, said)

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from fieldfare.client.alerts.feedback import Confidence, Feedback, alert_status
 from fieldfare.client.scoring.evidence import LEAST_EVIDENCE
-from fieldfare.client.scoring.selection import Selected
+from fieldfare.client.scoring.selection import SelectionReason
 
 _ID: Final = b"fieldfare-alert"  # BLAKE2b's personalisation: not the hold-out's use of the key
 ID_BYTES: Final = 8
@@ -88,7 +88,7 @@ class Alert(BaseModel):
     scored: str
     rank: int
     of: int
-    selected: Selected
+    selected: SelectionReason
     score: float
     base: float
     others: float

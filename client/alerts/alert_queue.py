@@ -19,7 +19,7 @@ from fieldfare.client.alerts.casework import (
     Act,
     Casework,
     Deed,
-    Signed,
+    SignedAct,
     casework_of,
 )
 from fieldfare.client.alerts.deciding import ActOutcome, judged
@@ -28,7 +28,7 @@ from fieldfare.client.alerts.feedback import Feedback
 from fieldfare.client.alerts.kept_entries import KeptEntries
 from fieldfare.client.alerts.store import (
     AlertStore,
-    Kept,
+    StoredAlert,
     copy_store,
     holds_more,
     is_later,
@@ -227,7 +227,7 @@ class CaseworkQueue:
         return [one for one in found if one is not None]
 
 
-def _act_of(casework: Casework, signed: Signed) -> Feedback | CaseAct | None:
+def _act_of(casework: Casework, signed: SignedAct) -> Feedback | CaseAct | None:
     return casework.feedback_of(signed) or casework.case_act_of(signed)
 
 
@@ -254,7 +254,7 @@ def _signed(one: Feedback | CaseAct, alert: Alert) -> Act:
     )
 
 
-def _shown(store: AlertStore, alert: str, hidden: Collection[str]) -> Kept:
+def _shown(store: AlertStore, alert: str, hidden: Collection[str]) -> StoredAlert:
     kept = store.kept(alert, hidden)
     if kept is None:
         raise UsageError("ALERT: expected the id of an alert, found none such: see the queue")
@@ -426,7 +426,7 @@ def statement_of(queue: AlertQueue, store: AlertStore, alert: str) -> KeptEntrie
 
 
 @dataclass(frozen=True)
-class Collected:
+class CollectionCounts:
     """The counts of one collection.
 
     Attributes:
@@ -445,7 +445,7 @@ class Collected:
     over: tuple[Path, ...] = ()
 
 
-def collect(home: Home, casework: Casework) -> Collected:
+def collect(home: Home, casework: Casework) -> CollectionCounts:
     """Take persons' signed acts over into the operator's store and log, once each.
 
     Raises:
@@ -458,7 +458,7 @@ def collect(home: Home, casework: Casework) -> Collected:
         return _collected(home, casework)
 
 
-def _collected(home: Home, casework: Casework) -> Collected:
+def _collected(home: Home, casework: Casework) -> CollectionCounts:
     signed, complaints = casework.acts(utc_now())
     with (
         Journal.open(home.log_folder, clock=utc_now) as journal,
@@ -472,10 +472,10 @@ def _collected(home: Home, casework: Casework) -> Collected:
     counting = {one.file for one in signed if one.line not in over}
     idle = sorted({one.file for one in signed} - counting)
     files = tuple(casework.signed_by(user) for user in idle)
-    return Collected(taken, len(fresh) - taken, gone, tuple(complaints), files)
+    return CollectionCounts(taken, len(fresh) - taken, gone, tuple(complaints), files)
 
 
-def _take(store: AlertStore, journal: Journal, casework: Casework, signed: Signed) -> bool:
+def _take(store: AlertStore, journal: Journal, casework: Casework, signed: SignedAct) -> bool:
     """Take one act over; False where it counts as nothing."""
     act, user = signed.act, printable(signed.user)
     if act.deed not in {Deed.FEEDBACK, Deed.ACT}:

@@ -15,7 +15,7 @@ from fieldfare.client.alerts.acts import CaseActKind, History, holder_of
 from fieldfare.client.alerts.alert import Alert, Reason
 from fieldfare.client.alerts.feedback import Feedback
 from fieldfare.client.alerts.kept_entries import Entry, KeptEntries
-from fieldfare.client.alerts.store import Kept
+from fieldfare.client.alerts.store import StoredAlert
 from fieldfare.client.scoring.evidence import PERSONAS, ROW_FAMILIES, indicator_of, titles
 
 MOST_BENIGN: Final = 3  # indicators whose innocent explanations are shown
@@ -134,7 +134,7 @@ class Card:
         )
 
 
-def card_of(kept: Kept, *, blind: bool = False) -> Card:
+def card_of(kept: StoredAlert, *, blind: bool = False) -> Card:
     """Return the card of an alert.
 
     Args:

@@ -139,7 +139,7 @@ class Act(BaseModel):
 
 
 @dataclass(frozen=True)
-class Signed:
+class SignedAct:
     """An act, who did it as the kernel says, and the hash of both.
 
     Of both: files can be read by the group, and a copy of somebody's line in another's own file
@@ -308,13 +308,13 @@ class Casework:
                 "was decided"
             ) from None
 
-    def acts(self, now: datetime) -> tuple[list[Signed], list[str]]:
+    def acts(self, now: datetime) -> tuple[list[SignedAct], list[str]]:
         """Read all users' signed acts, by time, and count those that are not valid.
 
         Args:
             now: acts that are dated later do not count yet; nor do those of before 2000.
         """
-        signed: list[Signed] = []
+        signed: list[SignedAct] = []
         complaints: list[str] = []
         users: set[str] = set()  # of whom a file was read: a name of its own comes first
         for path in sorted(self.decisions.glob("*.jsonl")):
@@ -334,7 +334,7 @@ class Casework:
                 )
         return sorted(signed, key=lambda one: one.act.time), complaints
 
-    def feedback_of(self, signed: Signed) -> Feedback | None:
+    def feedback_of(self, signed: SignedAct) -> Feedback | None:
         """Return a decision with its signatory's present rights; None where there is no right."""
         act, user = signed.act, signed.user
         if act.disposition is None or not self.terms.may_decide(user):
@@ -344,7 +344,7 @@ class Casework:
             reviewer=self.terms.may_review(user), key=act.key,
         )  # fmt: skip
 
-    def case_act_of(self, signed: Signed) -> CaseAct | None:
+    def case_act_of(self, signed: SignedAct) -> CaseAct | None:
         """Return an act on an alert that is no decision; None where there is no right."""
         act, user = signed.act, signed.user
         if act.act is None or not self.terms.may_decide(user):
@@ -475,7 +475,7 @@ def _owned(path: Path, before: Collection[str] = ()) -> tuple[str, bytes]:
 
 def _parsed(
     user: str, content: bytes, now: datetime, *, by_console: bool
-) -> Iterator[Signed | None]:
+) -> Iterator[SignedAct | None]:
     for line in content.split(b"\n"):
         if not line.strip(b" "):
             continue  # or blanked
@@ -487,7 +487,9 @@ def _parsed(
         may = act is not None and (by_console or not (act.person or act.deed is Deed.CONSOLE))
         known = act is not None and EARLIEST <= act.time <= now
         counts = act is not None and may and known
-        yield Signed(act.person or user, act, _hash(user, line), user) if act and counts else None
+        yield (
+            SignedAct(act.person or user, act, _hash(user, line), user) if act and counts else None
+        )
 
 
 def _hash(user: str, line: bytes) -> str:

@@ -10,7 +10,7 @@ from typing import Final
 
 from fieldfare.client.alerts.acts import CaseAct, CaseActKind, History, holder_of, may_undo
 from fieldfare.client.alerts.feedback import Disposition, Feedback, PartyRole
-from fieldfare.client.alerts.store import AlertStore, Kept
+from fieldfare.client.alerts.store import AlertStore, StoredAlert
 from fieldfare.shared.features.media_gate import prose_problem
 
 MOST_NOTE: Final = 4000  # characters
@@ -37,7 +37,9 @@ class ActOutcome:
     since: History = ()
 
 
-def judged(store: AlertStore, kept: Kept, one: Feedback | CaseAct, seen: int | None) -> ActOutcome:
+def judged(
+    store: AlertStore, kept: StoredAlert, one: Feedback | CaseAct, seen: int | None
+) -> ActOutcome:
     """Return whether an act may be done; the store must be held from here to its end.
 
     Args:
@@ -73,7 +75,7 @@ def _changed(since: History) -> str:
     )
 
 
-def _act_problem(kept: Kept, one: CaseAct) -> str:
+def _act_problem(kept: StoredAlert, one: CaseAct) -> str:
     match one.kind:
         case CaseActKind.UNDO if not may_undo(kept.decisions, one.user, one.time):
             return (
@@ -87,7 +89,7 @@ def _act_problem(kept: Kept, one: CaseAct) -> str:
     return ""
 
 
-def _decision_problem(kept: Kept, one: Feedback) -> str:
+def _decision_problem(kept: StoredAlert, one: Feedback) -> str:
     last = kept.decisions[-1] if kept.decisions else None
     again = last is not None and last.user == one.user and last.disposition is one.disposition
     if one.disposition is Disposition.FILE and again and kept.status.state == "second_review":

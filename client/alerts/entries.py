@@ -13,7 +13,7 @@ from typing import Any, Final
 from fieldfare.client.alerts.alert import Alert
 from fieldfare.client.alerts.kept_entries import Entry, KeptEntries
 from fieldfare.client.records.canonical.bank import TABLES
-from fieldfare.client.records.canonical.tables import Only, last_day, load_table, table_in
+from fieldfare.client.records.canonical.tables import RowFilter, last_day, load_table, table_in
 from fieldfare.client.typologies.counted import marks
 from fieldfare.client.typologies.extract import confined_connection, prepared
 
@@ -58,11 +58,11 @@ def _read(folder: Path, wanted: Mapping[str, Alert], until: date) -> dict[str, K
     fired = sorted({one for alert in wanted.values() for one in alert.fired})
     with confined_connection() as connection:
         tables = {}
-        only = Only("customer_id", tuple(wanted))
+        only = RowFilter("customer_id", tuple(wanted))
         for name in ("customers", "accounts", "transactions"):
             if name == "transactions":
                 held = connection.execute("SELECT account_id FROM accounts").fetchall()
-                only = Only("account_id", tuple(account for (account,) in held))
+                only = RowFilter("account_id", tuple(account for (account,) in held))
             tables[name] = load_table(connection, name, table_in(folder, name), only)
         prepared(connection, {name: tables[name] for name in TABLES}, until)
         rows = connection.execute(_QUERY.format(marks=marks(fired))).fetchall()

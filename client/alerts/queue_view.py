@@ -24,7 +24,7 @@ from fieldfare.client.alerts.alert import Alert
 from fieldfare.client.alerts.feedback import alert_status
 from fieldfare.client.alerts.tables import PLACE_COLUMNS
 from fieldfare.client.scoring.evidence import FAMILIES
-from fieldfare.client.scoring.selection import Selected
+from fieldfare.client.scoring.selection import SelectionReason
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.sqlite.database import Database
 from fieldfare.shared.study.toml import problem_lines
@@ -64,7 +64,7 @@ class QueueState(StrEnum):
     ALL = "all"
 
 
-class Due(StrEnum):
+class DueFilter(StrEnum):
     """When an alert is due."""
 
     ANY = "any"
@@ -72,7 +72,10 @@ class Due(StrEnum):
     SOON = "soon"
 
 
-_DUE: Final = {Due.OVERDUE: 0, Due.SOON: SOON_DAYS + 1}  # days from today, that one left out
+_DUE: Final = {
+    DueFilter.OVERDUE: 0,
+    DueFilter.SOON: SOON_DAYS + 1,
+}  # days from today, that one left out
 
 
 class QueueFilter(BaseModel):
@@ -91,7 +94,7 @@ class QueueFilter(BaseModel):
     state: QueueState = QueueState.OPEN
     tier: int | None = Field(default=None, ge=0, le=len(_ALL))
     assigned: str = Field(default="", max_length=128)
-    due: Due = Due.ANY
+    due: DueFilter = DueFilter.ANY
     family: Literal["", *_ALL] = ""  # type: ignore[valid-type]
     older: int = Field(default=0, ge=0, le=36_500)
     after: str = Field(default="", max_length=64, pattern=r"^[0-9a-z]*$")
@@ -214,7 +217,7 @@ def places(alerts: Sequence[Alert], draw: Callable[[], float]) -> dict[str, tupl
         alerts: as this scoring chose them.
         draw: returns numbers from 0 to 1, evenly and unforeseeably; of sampled alerts' places.
     """
-    top = [one for one in alerts if one.selected is Selected.ALERT]
+    top = [one for one in alerts if one.selected is SelectionReason.ALERT]
     counts = [one.families for one in top or alerts]
     floor = (min if top else max)(counts, default=0)
     ranks: dict[int, list[int]] = {}
@@ -224,7 +227,9 @@ def places(alerts: Sequence[Alert], draw: Callable[[], float]) -> dict[str, tupl
     for one in alerts:
         tier = max(one.families, floor)
         place = 2 * one.rank
-        if one.selected is not Selected.ALERT:  # behind none, some or all of those from the top
+        if (
+            one.selected is not SelectionReason.ALERT
+        ):  # behind none, some or all of those from the top
             there = ranks.get(tier, [])
             behind = int(draw() * (len(there) + 1))
             place = 2 * there[behind - 1] + 1 if behind else 0
@@ -343,7 +348,7 @@ def _conditions(asked: QueueFilter, today: date) -> tuple[list[str], list[object
         also("rest = ?", -asked.tier)
     if asked.assigned:
         also("holder = ?", "" if asked.assigned == NOBODY else asked.assigned)
-    if asked.due is not Due.ANY:
+    if asked.due is not DueFilter.ANY:
         also("due < ?", _until(asked.due, today))
     if asked.family:
         also("families & ? <> 0", _FAMILY_BIT[asked.family])
@@ -352,7 +357,7 @@ def _conditions(asked: QueueFilter, today: date) -> tuple[list[str], list[object
     return wheres, values
 
 
-def _until(due: Due, today: date) -> str:
+def _until(due: DueFilter, today: date) -> str:
     days = _DUE[due]
     return (today + timedelta(days=days)).isoformat()
 
@@ -382,7 +387,7 @@ def _facets(
         "state": asked.state.value,
         "tier": "" if asked.tier is None else str(asked.tier),
         "assigned": asked.assigned,
-        "due": "" if asked.due is Due.ANY else asked.due.value,
+        "due": "" if asked.due is DueFilter.ANY else asked.due.value,
         "family": asked.family,
     }
     everybody = np.ones(len(packs), bool)

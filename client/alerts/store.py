@@ -46,7 +46,7 @@ from fieldfare.client.alerts.queue_view import (
 )
 from fieldfare.client.alerts.tables import ALERTS, FORGET
 from fieldfare.client.home.layout import Home
-from fieldfare.client.scoring.selection import Selected
+from fieldfare.client.scoring.selection import SelectionReason
 from fieldfare.shared.canonical import TYPE_SEPARATOR, bytes_hash
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.sqlite.database import Database
@@ -67,7 +67,7 @@ _ACTS: Final = "SELECT alert, time, user, kind, note, coalesce(key, '') FROM act
 
 
 @dataclass(frozen=True)
-class Kept:
+class StoredAlert:
     """An alert as it is kept, its decisions, and where it stands.
 
     Attributes:
@@ -152,7 +152,7 @@ class AlertStore:
                 if before is not None:
                     # Why people were asked first stays: a random draw must remain one.
                     as_before = {"alert": before.alert, "opened": before.opened.isoformat(),
-                                 "selected": Selected(before.selected)}  # fmt: skip
+                                 "selected": SelectionReason(before.selected)}  # fmt: skip
                     kept = alert.model_copy(update=as_before)
                 else:
                     new += 1
@@ -170,17 +170,17 @@ class AlertStore:
             *(alert.rank, alert.model_dump_json()),
         )
 
-    def all(self) -> tuple[Kept, ...]:
+    def all(self) -> tuple[StoredAlert, ...]:
         """Return every alert, the newest scoring first, then by rank."""
         rows = self._rows("SELECT alert, card FROM alert ORDER BY scored DESC, rank, alert")
         found = self._histories()
         return tuple(
-            Kept(Alert.model_validate_json(card), standing(history), history)
+            StoredAlert(Alert.model_validate_json(card), standing(history), history)
             for alert, card in rows
             for history in (found.get(alert, ()),)
         )
 
-    def find(self, text: str, hidden: Collection[str] = ()) -> Kept:
+    def find(self, text: str, hidden: Collection[str] = ()) -> StoredAlert:
         """Return the alert that a person means by its id or its first digits.
 
         Args:
@@ -203,18 +203,18 @@ class AlertStore:
         ((alert, card),) = found
         return self._kept(alert, card)
 
-    def kept(self, alert: str, hidden: Collection[str] = ()) -> Kept | None:
+    def kept(self, alert: str, hidden: Collection[str] = ()) -> StoredAlert | None:
         """Return the alert of exactly that id; None where there is none, or nobody is shown it."""
         rows = self._rows("SELECT unit, card FROM alert WHERE alert = ?", alert)
         if not rows or rows[0][0] in hidden:
             return None
         return self._kept(alert, rows[0][1])
 
-    def _kept(self, alert: str, card: str) -> Kept:
+    def _kept(self, alert: str, card: str) -> StoredAlert:
         history = self._histories(alert).get(alert, ())
         found = self._rows("SELECT -rest FROM place WHERE alert = ? AND least", alert)
         lowest = int(found[0][0]) if found else None
-        return Kept(Alert.model_validate_json(card), standing(history), history, lowest)
+        return StoredAlert(Alert.model_validate_json(card), standing(history), history, lowest)
 
     def page(self, asked: QueueFilter, today: date, hidden: Collection[str] = ()) -> QueuePage:
         """Return a page of the queue.

@@ -18,7 +18,7 @@ from fieldfare.client.alerts.card import (
     parties_of,
 )
 from fieldfare.client.alerts.kept_entries import KeptEntries
-from fieldfare.client.alerts.store import Kept
+from fieldfare.client.alerts.store import StoredAlert
 from fieldfare.shared.harm_rules import HARM_RULES
 from fieldfare.shared.terminal.screen import BAD, facts, table
 from fieldfare.shared.terminal.texts import SHORT, plain
@@ -27,14 +27,14 @@ MOST_UNIT: Final = 18  # in the list; a card has it whole
 _REMINDERS: Final = HARM_RULES[:3]
 
 
-def queue_table(queue: Sequence[Kept]) -> Table:
+def queue_table(queue: Sequence[StoredAlert]) -> Table:
     """Return alerts, a line each."""
     whole = ("alert", "unit", "rank", "chance")  # an id is never over two lines
     titles = (*whole, "fam.", "state", "role", "why")
     return table(titles, map(_cells, queue), whole=whole, gap=1)
 
 
-def _cells(kept: Kept) -> tuple[str, ...]:
+def _cells(kept: StoredAlert) -> tuple[str, ...]:
     alert, status = kept.alert, kept.status
     words = (status.state, status.party_role.value, _why(alert))
     return (
@@ -97,7 +97,7 @@ def statement_table(statement: KeptEntries, most: int) -> Table:
     return table(titles, rows, numbers=("amount",), whole=("time",), gap=1)
 
 
-def card(kept: Kept) -> RenderableType:
+def card(kept: StoredAlert) -> RenderableType:
     """Return one alert whole."""
     return facts(_rows(card_of(kept)))
 

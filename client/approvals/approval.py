@@ -25,9 +25,9 @@ from fieldfare.client.approvals.review import (
 from fieldfare.client.custodian.key_agreement import ApprovedStudy
 from fieldfare.client.home.studies import (
     KeptStudy,
+    RejectionDisclosure,
     State,
     StudyDecision,
-    Told,
     deciding,
     keep_study,
     kept_ids,
@@ -241,7 +241,7 @@ def approve(
                 "time": stamp(now),
                 "asked": asked or (before.asked if before.first else ""),
                 "reason": "",
-                "told": Told.NOTHING,
+                "told": RejectionDisclosure.NOTHING,
                 "first": "",
                 "first_roster": "",
                 "approval": approval.hash,

@@ -9,9 +9,9 @@ from datetime import datetime
 
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.studies import (
+    RejectionDisclosure,
     State,
     StudyDecision,
-    Told,
     deciding,
     read_decision,
     stamp,
@@ -40,7 +40,7 @@ class Rejecter:
     journal: Journal
     user: str
     now: datetime
-    told: Told = Told.NOTHING
+    told: RejectionDisclosure = RejectionDisclosure.NOTHING
     asked: str = ""
 
     def reject(self, study: str, reason: str) -> StudyDecision:

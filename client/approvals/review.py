@@ -10,7 +10,7 @@ from typing import Final
 
 from fieldfare.client.custodian.company import company_cautions
 from fieldfare.client.ledger.budget import from_picomu2
-from fieldfare.client.ledger.freeing import Freed, enough_from, next_freed, worth
+from fieldfare.client.ledger.freeing import FreedBudget, enough_from, next_freed, worth
 from fieldfare.client.policy.objections import PolicyViolation, allows, objections
 from fieldfare.client.policy.policy import Policy, limits
 from fieldfare.client.records.settings import check_unit
@@ -59,7 +59,7 @@ class SpentBudget:
     promised: int
     study: SideCosts = field(default_factory=SideCosts)
     study_in_year: SideCosts = field(default_factory=SideCosts)
-    freed: tuple[Freed, ...] = ()
+    freed: tuple[FreedBudget, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Column:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Leaving:
+class LeavingSum:
     """One kind of sum that leaves.
 
     Attributes:
@@ -166,7 +166,7 @@ class Review:
     purpose: str
     prohibited_uses: tuple[str, ...]
     columns: tuple[Column, ...]
-    leaving: tuple[Leaving, ...]
+    leaving: tuple[LeavingSum, ...]
     epsilon: float
     delta: float
     budget: StudyCost
@@ -366,13 +366,13 @@ def _columns(policy: Policy, study: Study) -> Iterator[Column]:
             yield Column(name, role, allows(policy, study, name))
 
 
-def _leaving(policy: Policy, plan: Plan) -> Iterator[Leaving]:
+def _leaving(policy: Policy, plan: Plan) -> Iterator[LeavingSum]:
     planned = (plan.terms(kind) for kind in ReleaseKind if kind is not ReleaseKind.QUERY)
     for terms in (*planned, plan.query, plan.allowance):
         kind = terms.kind
         if not terms.steps:
             continue
-        yield Leaving(
+        yield LeavingSum(
             kind=kind.value,
             releases=terms.steps,
             spare=terms.spare,

@@ -11,7 +11,13 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from fieldfare.client.approvals.review import Review
-from fieldfare.client.approvals.review_words import SUM_TITLES, Line, Spoken, Tone, review_topics
+from fieldfare.client.approvals.review_words import (
+    SUM_TITLES,
+    Line,
+    StyledText,
+    Tone,
+    review_topics,
+)
 from fieldfare.shared.terminal.screen import BAD, GOOD, PlainConsole, facts, table
 
 _STYLES: Final = {Tone.PLAIN: "", Tone.GOOD: GOOD, Tone.BAD: BAD}
@@ -38,5 +44,5 @@ def _line(line: Line) -> Text:
     return Text.assemble(*map(_text, line))
 
 
-def _text(one: Spoken) -> Text:
+def _text(one: StyledText) -> Text:
     return Text(one.text, style=_STYLES[one.tone])

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from fieldfare.client.approvals.review import (
     Column,
-    Leaving,
+    LeavingSum,
     Review,
     RosterRow,
     StudyCost,
@@ -36,14 +36,14 @@ class Tone(Enum):
     BAD = "bad"
 
 
-class Spoken(NamedTuple):
+class StyledText(NamedTuple):
     """A text in one tone."""
 
     text: str
     tone: Tone = Tone.PLAIN
 
 
-Line = tuple[Spoken, ...]
+Line = tuple[StyledText, ...]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class ReviewTopic:
 
     name: str
     lines: tuple[Line, ...] = ()
-    rows: tuple[tuple[Spoken, ...], ...] = ()
+    rows: tuple[tuple[StyledText, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,8 @@ def review_topics(review: Review, most: ReviewBounds = SCREEN) -> Iterator[Revie
     yield _said("id", review.id)
     yield _said("purpose", plain(review.purpose))
     uses = plain("; ".join(review.prohibited_uses))
-    nothing = Spoken("nothing is prohibited", Tone.BAD)
-    yield ReviewTopic("never for", ((Spoken(uses) if uses else nothing,),))
+    nothing = StyledText("nothing is prohibited", Tone.BAD)
+    yield ReviewTopic("never for", ((StyledText(uses) if uses else nothing,),))
     yield ReviewTopic("reads", (_columns(review.columns, most),))
     yield from _asked("computes", review.computed, most)
     yield from _asked("asks", review.questions, most)
@@ -101,7 +101,7 @@ def review_topics(review: Review, most: ReviewBounds = SCREEN) -> Iterator[Revie
 
 
 def _said(name: str, *lines: str, tone: Tone = Tone.PLAIN) -> ReviewTopic:
-    return ReviewTopic(name, tuple((Spoken(line, tone),) for line in lines))
+    return ReviewTopic(name, tuple((StyledText(line, tone),) for line in lines))
 
 
 def _promise(review: Review) -> str:
@@ -115,12 +115,12 @@ def _promise(review: Review) -> str:
 def _columns(columns: Sequence[Column], most: ReviewBounds) -> Line:
     refused = [column for column in columns if not column.allowed]
     allowed = [column for column in columns if column.allowed]
-    line = [Spoken(f"{len(columns)} columns. ")]
+    line = [StyledText(f"{len(columns)} columns. ")]
     if refused:
         names = _names(refused, most)
-        line += [Spoken("Your policy does not list: " + names, Tone.BAD), Spoken(". ")]
+        line += [StyledText("Your policy does not list: " + names, Tone.BAD), StyledText(". ")]
     if allowed:
-        line.append(Spoken("Allowed: " + _names(allowed, most)))
+        line.append(StyledText("Allowed: " + _names(allowed, most)))
     return tuple(line)
 
 
@@ -142,34 +142,34 @@ def _first(lines: Sequence[str], most: ReviewBounds) -> list[str]:
     return [*lines[: most.rows], *([f"and {more} more, see --json"] if more > 0 else [])]
 
 
-def _cells(kind: Leaving) -> tuple[Spoken, ...]:
+def _cells(kind: LeavingSum) -> tuple[StyledText, ...]:
     rehearsal = kind.noise == 0.0
     name = kind.kind if kind.allowed else f"{kind.kind}: not allowed"
     inside = f", {kind.local_steps} steps inside" if kind.local_steps else ""
     return (
-        Spoken(name + inside, Tone.PLAIN if kind.allowed else Tone.BAD),
-        Spoken(str(kind.releases)),
-        Spoken(str(kind.spare)),
-        Spoken(f"{kind.entries:,}"),
-        Spoken(f"{kind.size:,}"),
-        Spoken("nothing" if rehearsal else f"{kind.most:.3g}"),
-        Spoken("masks only" if rehearsal else f"{kind.noise:.3g}"),
+        StyledText(name + inside, Tone.PLAIN if kind.allowed else Tone.BAD),
+        StyledText(str(kind.releases)),
+        StyledText(str(kind.spare)),
+        StyledText(f"{kind.entries:,}"),
+        StyledText(f"{kind.size:,}"),
+        StyledText("nothing" if rehearsal else f"{kind.most:.3g}"),
+        StyledText("masks only" if rehearsal else f"{kind.noise:.3g}"),
     )
 
 
 def _budget(budget: StudyCost) -> Iterator[Line]:
     spent = f", of which {budget.spent:.3g} is spent" if budget.spent_mu2 else ""
-    yield (Spoken(f"costs epsilon {budget.epsilon:.3g} at your delta {budget.delta:g}{spent}"),)
+    yield (StyledText(f"costs epsilon {budget.epsilon:.3g} at your delta {budget.delta:g}{spent}"),)
     for name, left, share in (
         ("this year", budget.yearly_left, budget.share_of_year),
         ("ever", budget.lifetime_left, budget.share_of_lifetime),
     ):
         tone = Tone.BAD if share > 1 else Tone.GOOD
-        yield Spoken(f"left {name}: {left:.3g}; "), Spoken(_taken(share), tone)
+        yield StyledText(f"left {name}: {left:.3g}; "), StyledText(_taken(share), tone)
     if budget.promised_mu2:
-        yield (Spoken(f"other approved studies may still spend {budget.promised:.3g} of it"),)
+        yield (StyledText(f"other approved studies may still spend {budget.promised:.3g} of it"),)
     if budget.next_freed:
-        yield (Spoken(budget.next_freed),)
+        yield (StyledText(budget.next_freed),)
 
 
 def _taken(share: float) -> str:

@@ -29,7 +29,7 @@ from fieldfare.client.alerts.feedback import (
 )
 from fieldfare.client.alerts.reports.facts import OPEN, ReportFacts, report_facts, window_days
 from fieldfare.client.alerts.reports.forms import ReportFormat, completed, draft_of, form_of
-from fieldfare.client.alerts.store import Kept
+from fieldfare.client.alerts.store import StoredAlert
 from fieldfare.client.alerts.text import card, parties_table, queue_table, statement_table
 from fieldfare.client.cli import app
 from fieldfare.client.cli.options import (
@@ -56,7 +56,7 @@ from fieldfare.shared.terminal.screen import console
 AlertArgument = Annotated[str, typer.Argument(metavar="ALERT", help="Its id or first digits.")]
 
 
-class Shown(StrEnum):
+class AlertFilter(StrEnum):
     """The alerts that a list shows."""
 
     OPEN = "open"
@@ -67,7 +67,7 @@ class Shown(StrEnum):
 @app.command("institution.alerts")
 def alerts(
     home: QueueOption = DEFAULT_HOME,
-    state: Annotated[Shown, typer.Option(help="Which alerts.")] = Shown.OPEN,
+    state: Annotated[AlertFilter, typer.Option(help="Which alerts.")] = AlertFilter.OPEN,
     as_json: JsonOption = False,
 ) -> None:
     """List the alerts that people look at, the newest scoring first."""
@@ -87,8 +87,10 @@ def alerts(
     typer.echo(f"Next: {shown}\nthen: {decided}")
 
 
-def _is(kept: Kept, state: Shown) -> bool:
-    return state is Shown.ALL or (kept.status.state == "closed") == (state is Shown.CLOSED)
+def _is(kept: StoredAlert, state: AlertFilter) -> bool:
+    return state is AlertFilter.ALL or (kept.status.state == "closed") == (
+        state is AlertFilter.CLOSED
+    )
 
 
 @app.command("institution.alert.show")
@@ -155,7 +157,7 @@ def show_entries(
     typer.echo(f"{min(most, len(found.entries))} of {found.found} entries up to {found.until}")
 
 
-def _row(kept: Kept) -> dict[str, Any]:
+def _row(kept: StoredAlert) -> dict[str, Any]:
     status = kept.status
     return {
         **kept.alert.model_dump(mode="json"),

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from fieldfare.client.alerts.acts import CaseAct, CaseActKind, holder_of
 from fieldfare.client.alerts.alert_queue import (
-    Collected,
+    CollectionCounts,
     casework_store,
     collect,
     forget,
@@ -200,7 +200,7 @@ def _needed(home: Home) -> Casework:
     return casework
 
 
-def _collected_lines(found: Collected) -> list[str]:
+def _collected_lines(found: CollectionCounts) -> list[str]:
     lines = [f"{found.taken} taken over", *found.complaints]
     if found.refused:
         lines.append(

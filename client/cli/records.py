@@ -30,7 +30,7 @@ from fieldfare.client.records.importers.base import (
     FIRST_DAY,
     KEY_FILE,
     ImportOptions,
-    InHouse,
+    PaymentOwner,
     keyed_hash,
 )
 from fieldfare.client.records.importers.registry import ImportFormat, import_records
@@ -146,7 +146,7 @@ def records_import(
     bank: Annotated[str, typer.Option(help="Of several banks in FILES, whose records.")] = "",
     bic: Annotated[str, typer.Option(help="Of payments between banks: your own BIC.")] = "",
     in_house: Annotated[
-        InHouse | None,
+        PaymentOwner | None,
         typer.Option(
             help="Whose statement a payment between two of your own customers stands on.",
             show_default="debtor",
@@ -176,7 +176,7 @@ def records_import(
         keyed=keyed_hash(key_file or home / KEY_FILE),
         bank=bank,
         bic=bic,
-        in_house=in_house or InHouse.DEBTOR,
+        in_house=in_house or PaymentOwner.DEBTOR,
         start=day_given(start, "--start", "2017-01-01") if start else FIRST_DAY,
         codes={} if codes is None else own_codes(codes),
         mapping=ColumnMapping() if mapping is None else load_mapping(mapping),

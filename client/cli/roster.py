@@ -29,7 +29,7 @@ from fieldfare.client.home import keys
 from fieldfare.client.home import roster as rosters
 from fieldfare.client.home.comparisons import (
     ComparedKey,
-    How,
+    ComparisonMethod,
     MemberStanding,
     keep_compared,
     keep_handed,
@@ -253,7 +253,9 @@ def compare(
     member: Annotated[str, typer.Argument(help="Its id, as on the roster.")],
     home: HomeOption = DEFAULT_HOME,
     said: CodeOption = "",
-    how: Annotated[How, typer.Option(help="How you speak with its people.")] = How.CALL,
+    how: Annotated[
+        ComparisonMethod, typer.Option(help="How you speak with its people.")
+    ] = ComparisonMethod.CALL,
 ) -> None:
     """Type the code that a member reads to you, so that its key counts as known here."""
     institution = open_institution(home)
@@ -313,7 +315,7 @@ def meeting(
     )
     question = "did its people say, here, that their own software took this code?"
     confirmed = [one for one in members if yes or agreed(f"{plain(one.id)}: {question}")]
-    _keep(institution, confirmed, How.MEETING)
+    _keep(institution, confirmed, ComparisonMethod.MEETING)
     typer.echo(f"{counted(len(confirmed), 'key')} compared in a meeting")
     _told_standing(open_institution(home))
 
@@ -358,7 +360,7 @@ def _check_code(heard: str, code: str, what: str, remedy: str, mistaken: Mapping
         raise UsageError(f"--code: expected {what}, found another: nothing was recorded; {remedy}")
 
 
-def _keep(institution: Institution, members: Sequence[Member], how: How) -> None:
+def _keep(institution: Institution, members: Sequence[Member], how: ComparisonMethod) -> None:
     """Log first: a comparison that is not in the log never counts."""
     now, user = utc_now(), os_user()
     kind = f"compared: {how.value}"

@@ -45,7 +45,7 @@ from fieldfare.client.model_use.evaluate import (
     should_join,
     tune_here,
 )
-from fieldfare.client.model_use.score import Scored, Sources, logged, score, tables
+from fieldfare.client.model_use.score import ScoringOutcome, Sources, logged, score, tables
 from fieldfare.client.model_use.usable import TunedModel, UsableModel, as_tuned, usable_model
 from fieldfare.client.own_model.own_grid import own_grid
 from fieldfare.client.own_model.stack import SHARED_PARTS
@@ -56,7 +56,7 @@ from fieldfare.client.scoring.ranking import Ranked, rank_rows
 from fieldfare.client.scoring.ranking_table import check_out
 from fieldfare.client.scoring.readings import ONE_HOLDS
 from fieldfare.client.scoring.reasons import TextReasons
-from fieldfare.client.scoring.selection import Selected, left_out
+from fieldfare.client.scoring.selection import SelectionReason, left_out
 from fieldfare.client.scoring.units import read_rows
 from fieldfare.shared.advice import at_home
 from fieldfare.shared.errors import ProtocolError, UsageError
@@ -126,9 +126,9 @@ def score_units(
     typer.echo("\n".join(_lines(used, scored, out)))
 
 
-def _lines(model: UsableModel, scored: Scored, out: Path) -> list[str]:
+def _lines(model: UsableModel, scored: ScoringOutcome, out: Path) -> list[str]:
     ranking = scored.ranking
-    top = sum(alert.selected is Selected.ALERT for alert in scored.alerts)
+    top = sum(alert.selected is SelectionReason.ALERT for alert in scored.alerts)
     below = len(scored.alerts) - top
     alone = sum(alert.families <= 1 for alert in scored.alerts)
     lines = [
@@ -157,14 +157,14 @@ def _lines(model: UsableModel, scored: Scored, out: Path) -> list[str]:
     ]
 
 
-def _excluded(scored: Scored) -> str:
+def _excluded(scored: ScoringOutcome) -> str:
     """Say who was left out, by group; a unit may be in several."""
     groups = [f"{plain(name)} {count:,}" for name, count in scored.excluded.items()]
     count = scored.ranking.suppressed
     return f"{count:,} left out" + (f" ({', '.join(groups)})" if groups else "")
 
 
-def _last(scored: Scored) -> Iterator[str]:
+def _last(scored: ScoringOutcome) -> Iterator[str]:
     """Say how many a harmless reading fits, and which numbers it could not ask for."""
     units = scored.ranking.units
     if last := int((units.tiers == ONE_HOLDS).sum()):
@@ -176,7 +176,7 @@ def _last(scored: Scored) -> Iterator[str]:
         )
 
 
-def _known(scored: Scored) -> str:
+def _known(scored: ScoringOutcome) -> str:
     """Say what became of those whom the records already label positive."""
     known = f"{scored.ranking.known:,} whom the records already label positive: ranked and marked"
     if not scored.ranking.known_too:

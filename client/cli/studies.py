@@ -31,7 +31,7 @@ from fieldfare.client.home.models import kept_model
 from fieldfare.client.home.settings import load_settings
 from fieldfare.client.home.studies import (
     KeptStudy,
-    Told,
+    RejectionDisclosure,
     earlier_studies,
     find_id,
     kept_study,
@@ -281,7 +281,7 @@ def reject_study(
         open_journal(opened, utc_now) as journal,
         ledger_of(opened, settings, policy, utc_now) as ledger,
     ):
-        told = Told.DECISION if keep_reason else Told.REASON
+        told = RejectionDisclosure.DECISION if keep_reason else RejectionDisclosure.REASON
         Rejecter(opened, ledger, journal, os_user(), utc_now(), told).reject(chosen, reason)
     typer.echo(f"rejected {chosen[:SHORT]}")
     typer.echo(_what_is_told(reason, keep_reason=keep_reason))
@@ -308,7 +308,7 @@ def withdraw_study(
         open_journal(opened, utc_now) as journal,
         ledger_of(opened, settings, policy, utc_now) as ledger,
     ):
-        told = Told.DECISION if keep_reason else Told.REASON
+        told = RejectionDisclosure.DECISION if keep_reason else RejectionDisclosure.REASON
         Rejecter(opened, ledger, journal, os_user(), utc_now(), told).withdraw(chosen, reason)
     typer.echo(f"withdrew {chosen[:SHORT]}: its keys are destroyed, what it spent stays spent")
     typer.echo(_what_is_told(reason, keep_reason=keep_reason))

@@ -374,7 +374,7 @@ def typologies_sql(
         raise UsageError(f"--dialect: expected {' or '.join(known)}, found {dialect[:20]}")
     if schema and not schema.replace("_", "").replace(".", "").isalnum():
         raise UsageError("--schema: expected letters, digits, _ and dots, found other signs")
-    asked = dialects.PushedDown(
+    asked = dialects.PushedQueries(
         _pack(pack, only),
         dialects.Dialect(dialect),
         day_given(as_of, "--as-of"),

@@ -30,9 +30,9 @@ from fieldfare.client.alerts.kept_entries import KeptEntries
 from fieldfare.client.alerts.queue_view import QueueFilter
 from fieldfare.client.alerts.reports.facts import REPORTABLE
 from fieldfare.client.alerts.reports.forms import ReportFormat
-from fieldfare.client.alerts.store import AlertStore, Kept
+from fieldfare.client.alerts.store import AlertStore, StoredAlert
 from fieldfare.client.console.place import ConsolePlace
-from fieldfare.shared.console.frame import Page, Refused, Visit
+from fieldfare.shared.console.frame import Page, PageRefusal, Visit
 from fieldfare.shared.console.rights import ConsoleRole, Right
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.harm_rules import HARM_RULES
@@ -139,7 +139,7 @@ def _alert(
     )
 
 
-def shown_alert(visit: Visit, store: AlertStore, hidden: Collection[str]) -> Kept:
+def shown_alert(visit: Visit, store: AlertStore, hidden: Collection[str]) -> StoredAlert:
     """Return the alert that a page is about.
 
     Raises:
@@ -147,18 +147,18 @@ def shown_alert(visit: Visit, store: AlertStore, hidden: Collection[str]) -> Kep
     """
     kept = store.kept(visit.places["alert"], hidden)
     if kept is None:
-        raise Refused(HTTPStatus.NOT_FOUND, "There is no such alert.")
+        raise PageRefusal(HTTPStatus.NOT_FOUND, "There is no such alert.")
     return kept
 
 
-def _found(visit: Visit, place: ConsolePlace) -> Kept:
+def _found(visit: Visit, place: ConsolePlace) -> StoredAlert:
     queue = place.queue
     with queue.store() as store:
         return shown_alert(visit, store, queue.hidden(store))
 
 
 def kept_statement(
-    queue: AlertQueue, store: AlertStore, kept: Kept
+    queue: AlertQueue, store: AlertStore, kept: StoredAlert
 ) -> tuple[KeptEntries | None, str]:
     """Return an alert's entries, or why there are none."""
     try:
@@ -189,7 +189,7 @@ def _part(statement: KeptEntries) -> StatementPart:
     )
 
 
-def _key(visit: Visit, kept: Kept) -> str:
+def _key(visit: Visit, kept: StoredAlert) -> str:
     """Return the key of this page: one of its forms that is sent twice does one thing once."""
     said = f"{visit.form_token} {kept.alert.alert} {kept.version}"
     return hashlib.blake2b(said.encode(), digest_size=KEY_BYTES).hexdigest()

@@ -35,10 +35,10 @@ from fieldfare.client.alerts.reports.forms import (
     form_of,
     local_answers,
 )
-from fieldfare.client.alerts.store import Kept
+from fieldfare.client.alerts.store import StoredAlert
 from fieldfare.client.console.alert_page import CASE, kept_statement, shown_alert
 from fieldfare.client.console.place import ConsolePlace
-from fieldfare.shared.console.frame import Checking, Page, Visit
+from fieldfare.shared.console.frame import LiveCheck, Page, Visit
 from fieldfare.shared.console.rights import Right
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.system.clock import since_boot
@@ -63,7 +63,7 @@ class ReportDesk:
         left: how many were chosen beyond those that fit, or are kept no longer.
     """
 
-    kept: Kept
+    kept: StoredAlert
     codes: Mapping[str, str]
     offers: tuple[OfferedEntry, ...]
     trouble: str
@@ -89,7 +89,7 @@ class ReportDesk:
 
 def draft_pages(place: ConsolePlace) -> tuple[Page, ...]:
     """Return the pages of drafts."""
-    work, checking = Right.WORK_ON_ALERTS, Checking(since_boot, CHECKS, CHECK_AGAIN)
+    work, checking = Right.WORK_ON_ALERTS, LiveCheck(since_boot, CHECKS, CHECK_AGAIN)
 
     def fill(visit: Visit) -> Response:
         """Check or save; somebody's typing takes no turn of the same person's Save."""

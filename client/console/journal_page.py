@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from starlette.responses import Response
 
 from fieldfare.client.console.place import AskDesk
-from fieldfare.client.desk.calls import LOG, EntryTold, LogAsked, LogTold
+from fieldfare.client.desk.calls import LOG, EntryView, LogQuestion, LogView
 from fieldfare.shared.console.frame import Page, Visit
 from fieldfare.shared.console.rights import Right
 from fieldfare.shared.errors import LedgerError, UsageError
@@ -32,9 +32,9 @@ def _journal(visit: Visit, desk: AskDesk) -> Response:
     before = _number(visit.query.get("before", "0"))
     if len(person) > MOST_NAME:
         raise UsageError(f"person: expected a name of at most {MOST_NAME} letters, found more")
-    problem, told = "", LogTold(entries=[], kinds=[])
+    problem, told = "", LogView(entries=[], kinds=[])
     try:
-        asked = LogAsked(kind=kind, person=person, before=before, most=SHOWN + 1)
+        asked = LogQuestion(kind=kind, person=person, before=before, most=SHOWN + 1)
         told = desk().ask(LOG, asked)
     except LedgerError as error:
         problem = str(error)
@@ -60,6 +60,6 @@ def _number(text: str) -> int:
     return int(text)
 
 
-def _said(entry: EntryTold) -> str:
+def _said(entry: EntryView) -> str:
     """Return an entry's details as one line."""
     return "; ".join(f"{key}: {plain(value)}" for key, value in entry.details.items())

@@ -13,9 +13,9 @@ from markupsafe import Markup
 from starlette.responses import Response
 
 from fieldfare.client.console.place import AskDesk
-from fieldfare.client.desk.model_calls import JOINING, MODEL, MaybeModel, ModelAsked, ModelPart
+from fieldfare.client.desk.model_calls import JOINING, MODEL, MaybeModel, ModelPart, ModelQuestion
 from fieldfare.client.desk.model_calls import MODELS as ASK_MODELS
-from fieldfare.shared.console.frame import Page, Refused, Visit
+from fieldfare.shared.console.frame import Page, PageRefusal, Visit
 from fieldfare.shared.console.rights import Right
 from fieldfare.shared.desk.calls import DeskCall, Nothing
 from fieldfare.shared.errors import FieldfareError, RunError
@@ -73,16 +73,16 @@ def _joining(visit: Visit, desk: AskDesk) -> Response:
     )
 
 
-def _found(call: DeskCall[ModelAsked, MaybeModel], visit: Visit, desk: AskDesk) -> ModelPart:
+def _found(call: DeskCall[ModelQuestion, MaybeModel], visit: Visit, desk: AskDesk) -> ModelPart:
     study, run = visit.places["study"][:_MOST_ID], visit.places["run"][:_MOST_ID]
     try:
-        found = desk().ask(call, ModelAsked(study=study, run=run)).found
+        found = desk().ask(call, ModelQuestion(study=study, run=run)).found
     except RunError:
         raise
     except FieldfareError as error:  # of a home that is not whole, what it lacks
-        raise Refused(HTTPStatus.CONFLICT, str(error)) from None
+        raise PageRefusal(HTTPStatus.CONFLICT, str(error)) from None
     if found is None:
-        raise Refused(HTTPStatus.NOT_FOUND, "There is no such model.")
+        raise PageRefusal(HTTPStatus.NOT_FOUND, "There is no such model.")
     return found
 
 

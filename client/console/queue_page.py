@@ -10,10 +10,10 @@ from urllib.parse import urlencode
 from starlette.responses import Response
 
 from fieldfare.client.alerts.acts import CaseAct, CaseActKind, holder_of
-from fieldfare.client.alerts.queue_view import AGES, NOBODY, Due, QueueFilter, QueueState
+from fieldfare.client.alerts.queue_view import AGES, NOBODY, DueFilter, QueueFilter, QueueState
 from fieldfare.client.console.place import ConsolePlace
 from fieldfare.shared.console.accounts import SavedView
-from fieldfare.shared.console.frame import Page, Refused, Visit
+from fieldfare.shared.console.frame import Page, PageRefusal, Visit
 from fieldfare.shared.console.rights import Right
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.harm_rules import HARM_RULES
@@ -23,7 +23,11 @@ from fieldfare.shared.terminal.texts import counted
 QUEUE: Final = "/alerts"
 _ACTS: Final = {"take": CaseActKind.TAKE, "give-back": CaseActKind.RELEASE}
 _KEY_DIGITS: Final = 32
-_DUE: Final = {Due.ANY: "any time", Due.OVERDUE: "overdue", Due.SOON: "within 3 days"}
+_DUE: Final = {
+    DueFilter.ANY: "any time",
+    DueFilter.OVERDUE: "overdue",
+    DueFilter.SOON: "within 3 days",
+}
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,7 @@ def _fields(
         ("state", "State", {one.value: one.value.replace("_", " ") for one in QueueState}),
         ("tier", "Independent families", {"": "all", **{one: one for one in tiers}}),
         ("assigned", "Taken by", {"": "anybody", NOBODY: NOBODY, person: f"me ({person})"}),
-        ("due", "Due", {one.value: text for one, text in _DUE.items()}),
+        ("due", "DueFilter", {one.value: text for one, text in _DUE.items()}),
         ("family", "Evidence of", {"": "any family", **{one: one for one in families}}),
         (
             "older",
@@ -148,7 +152,7 @@ def _act(visit: Visit, place: ConsolePlace) -> Response:
     """Take an alert or give it back, as it was seen; the same form twice does it once."""
     kind = _ACTS.get(visit.places["act"])
     if kind is None:
-        raise Refused(HTTPStatus.NOT_FOUND, "There is no such page.")
+        raise PageRefusal(HTTPStatus.NOT_FOUND, "There is no such page.")
     alert, view = visit.places["alert"], QueueFilter.parse(visit.form.get("view", ""))
     seen = visit.form.get("seen", "")
     if not seen.isdecimal() or len(seen) > 9:  # noqa: PLR2004 -- digits of a count of acts
@@ -158,6 +162,6 @@ def _act(visit: Visit, place: ConsolePlace) -> Response:
     act = CaseAct(alert, utc_now(), visit.person.name, kind, key=key)
     outcome = place.queue.act(act, int(seen))
     if outcome.problem:
-        raise Refused(HTTPStatus.CONFLICT, outcome.problem)
+        raise PageRefusal(HTTPStatus.CONFLICT, outcome.problem)
     shown = f"{view.query()}&" if view.query() else ""
     return visit.go(f"{QUEUE}?{shown}{urlencode({'done': alert})}")

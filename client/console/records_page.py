@@ -6,7 +6,7 @@ from starlette.responses import Response
 
 from fieldfare.client.console.place import AskDesk
 from fieldfare.client.desk.model_calls import RECORDS as ASK_RECORDS
-from fieldfare.client.desk.model_calls import StudyRecordsTold
+from fieldfare.client.desk.model_calls import StudyRecordsView
 from fieldfare.shared.console.frame import Page, Visit
 from fieldfare.shared.console.rights import Right
 from fieldfare.shared.desk.calls import Nothing
@@ -23,7 +23,7 @@ def records_pages(desk: AskDesk) -> tuple[Page, ...]:
 
 def _records(visit: Visit, desk: AskDesk) -> Response:
     problem = ""
-    found: list[StudyRecordsTold] = []
+    found: list[StudyRecordsView] = []
     try:
         found = desk().ask(ASK_RECORDS, Nothing()).studies
     except RunError:

@@ -16,14 +16,14 @@ from starlette.responses import Response
 from fieldfare.client.console.place import AskDesk
 from fieldfare.client.desk.calls import (
     DECIDE,
+    DecisionChoice,
+    DecisionForm,
     DeskStudy,
-    Say,
-    SpokenText,
-    StudiesTold,
-    StudyAsked,
-    StudyDecided,
     StudyGroup,
-    TopicTold,
+    StudyList,
+    StudyQuestion,
+    TextView,
+    TopicView,
 )
 from fieldfare.client.desk.calls import (
     STUDIES as ASK_STUDIES,
@@ -31,7 +31,7 @@ from fieldfare.client.desk.calls import (
 from fieldfare.client.desk.calls import (
     STUDY as ASK_STUDY,
 )
-from fieldfare.shared.console.frame import Page, Refused, Visit
+from fieldfare.shared.console.frame import Page, PageRefusal, Visit
 from fieldfare.shared.console.rights import Right
 from fieldfare.shared.desk.calls import Nothing
 from fieldfare.shared.errors import FieldfareError, RunError, UsageError
@@ -45,8 +45,8 @@ STUDIES: Final = "/studies"
 class ToldTopic:
     """A topic of the page: its lines, and the rows of its table."""
 
-    lines: list[list[SpokenText]]
-    rows: list[list[SpokenText]]
+    lines: list[list[TextView]]
+    rows: list[list[TextView]]
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class TypedDecision:
     reason: str = ""
     keep: bool = False
     problem: str = ""
-    of: Say | None = None
+    of: DecisionChoice | None = None
     command: str = ""
     done: tuple[str, ...] = ()
 
@@ -81,7 +81,7 @@ def studies_pages(desk: AskDesk) -> tuple[Page, ...]:
 
 
 def _studies(visit: Visit, desk: AskDesk) -> Response:
-    problem, found = "", StudiesTold(studies=[], earlier={})
+    problem, found = "", StudyList(studies=[], earlier={})
     try:
         found = desk().ask(ASK_STUDIES, Nothing())
     except RunError:
@@ -97,12 +97,12 @@ def _studies(visit: Visit, desk: AskDesk) -> Response:
 
 def _asked(visit: Visit, desk: AskDesk) -> DeskStudy:
     try:
-        digits = StudyAsked(digits=visit.places["study"][:MOST_DIGITS])
+        digits = StudyQuestion(digits=visit.places["study"][:MOST_DIGITS])
         return desk().ask(ASK_STUDY, digits)
     except (UsageError, RunError):
         raise
     except FieldfareError as error:  # of a study without a plan, its reason
-        raise Refused(HTTPStatus.CONFLICT, str(error)) from None
+        raise PageRefusal(HTTPStatus.CONFLICT, str(error)) from None
 
 
 MOST_DIGITS: Final = 200
@@ -116,7 +116,7 @@ def _told(visit: Visit, desk: AskDesk) -> Response:
         check_reason(no.reason)
     except UsageError as error:
         return _shown(visit, found, replace(no, problem=str(error)))
-    if not no.reason and _no(found) is Say.REJECT:
+    if not no.reason and _no(found) is DecisionChoice.REJECT:
         problem = "expected a reason of one line, found none"
         return _shown(visit, found, replace(no, problem=problem))
     said = [f"--reason={no.reason}"] if no.reason else []
@@ -132,7 +132,7 @@ def _decided(visit: Visit, desk: AskDesk) -> Response:
     found = _asked(visit, desk)
     say = _said_in(form, found)
     try:
-        asked = StudyDecided(
+        asked = DecisionForm(
             person=visit.person.name,
             study=found.study.id,
             say=say,
@@ -154,8 +154,8 @@ def _decided(visit: Visit, desk: AskDesk) -> Response:
     return _shown(visit, _asked(visit, desk), typed)
 
 
-def _said_in(form: Mapping[str, str], found: DeskStudy) -> Say:
-    return Say.APPROVE if form.get("say") == Say.APPROVE.value else _no(found)
+def _said_in(form: Mapping[str, str], found: DeskStudy) -> DecisionChoice:
+    return DecisionChoice.APPROVE if form.get("say") == DecisionChoice.APPROVE.value else _no(found)
 
 
 def _shown(visit: Visit, found: DeskStudy, no: TypedDecision | None = None) -> Response:
@@ -175,7 +175,7 @@ def _shown(visit: Visit, found: DeskStudy, no: TypedDecision | None = None) -> R
     )
 
 
-def _topics(found: Iterable[TopicTold]) -> dict[str, ToldTopic]:
+def _topics(found: Iterable[TopicView]) -> dict[str, ToldTopic]:
     """Put what is said under no name of its own to the topic before; the verdict comes first."""
     topics: dict[str, ToldTopic] = {"verdict": ToldTopic([], [])}
     name = ""
@@ -186,9 +186,9 @@ def _topics(found: Iterable[TopicTold]) -> dict[str, ToldTopic]:
     return topics
 
 
-def _no(found: DeskStudy) -> Say:
+def _no(found: DeskStudy) -> DecisionChoice:
     """Return what a no makes of it: an approval is withdrawn, also one of an earlier roster."""
-    return Say.WITHDRAW if found.approved else Say.REJECT
+    return DecisionChoice.WITHDRAW if found.approved else DecisionChoice.REJECT
 
 
 def _command(word: str, found: DeskStudy, *more: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from fieldfare.client.custodian.custodian import Custodian
-from fieldfare.client.custodian.ports import Committed, Described
+from fieldfare.client.custodian.ports import CommitmentReply, HelloAnswer
 from fieldfare.client.wire.calls import CALLS
 from fieldfare.client.wire.frames import Field, FieldKind, Shape, decode, encode
 from fieldfare.shared.errors import ProtocolError
@@ -17,10 +17,10 @@ from fieldfare.shared.protocol.messages import LastSum, Refusal
 from fieldfare.shared.transcript.heads import ShownLog
 
 Argument = str | bytes | tuple[bytes, ...]
-Answer = bytes | tuple[bytes, ...] | Committed | Described
+Answer = bytes | tuple[bytes, ...] | CommitmentReply | HelloAnswer
 
 
-def _release(custodian: Custodian, given: Mapping[str, Any]) -> Committed | Refusal:
+def _release(custodian: Custodian, given: Mapping[str, Any]) -> CommitmentReply | Refusal:
     parts = ("request", "replies", "vectors", "statements")
     last = LastSum(*(given[f"last_{part}"] for part in parts))
     return custodian.release(given["request"], given["parameters"], last)
@@ -72,6 +72,6 @@ def _argument(field: Field, content: Content) -> Argument:
 
 def _content(shape: Shape, reply: Answer) -> Mapping[str, bytes | Sequence[bytes]]:
     """Name the parts of a custodian's reply as the table does."""
-    if isinstance(reply, Committed | Described):
+    if isinstance(reply, CommitmentReply | HelloAnswer):
         return vars(reply)
     return {shape[0].name: reply if isinstance(reply, bytes) else list(reply)}

@@ -25,17 +25,17 @@ from fieldfare.shared.canonical import claimed
 from fieldfare.shared.errors import PolicyRefusal, ProtocolError, RefusalCode
 from fieldfare.shared.protocol.messages import (
     LastSum,
-    Opened,
     RehearsalKeys,
     ReleaseKind,
     Request,
+    VerifiedMessage,
 )
 
 DEAD_STATE: Final = "dead:"  # what was published, by study and run; outlives the study
 
 
 @dataclass(frozen=True)
-class Publishing:
+class BlamePublisher:
     """One institution's dead runs."""
 
     party: Party
@@ -66,7 +66,7 @@ class Publishing:
         return kept if kept is not None and claimed(kept, "request") == request.hash else None
 
     def publish(
-        self, run: ApprovedRun, asked: Opened[Request], rehearsal: LastSum, held: HeldKeys
+        self, run: ApprovedRun, asked: VerifiedMessage[Request], rehearsal: LastSum, held: HeldKeys
     ) -> bytes:
         """Mark a run dead, and return its private keys, signed.
 

@@ -63,7 +63,7 @@ class ShownVectors:
 
 
 @dataclass(frozen=True)
-class Cosigning:
+class Cosigner:
     """One institution's co-signatures."""
 
     party: Party

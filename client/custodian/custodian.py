@@ -16,7 +16,7 @@ from threading import RLock
 from typing import Final, TypeVar
 
 from fieldfare.client.custodian.admission import ApprovedRun
-from fieldfare.client.custodian.blame import Publishing
+from fieldfare.client.custodian.blame import BlamePublisher
 from fieldfare.client.custodian.key_agreement import (
     ApprovedStudy,
     HeldKeys,
@@ -27,17 +27,17 @@ from fieldfare.client.custodian.openings import Openings
 from fieldfare.client.custodian.party import Party
 from fieldfare.client.custodian.peers import Peers
 from fieldfare.client.custodian.ports import (
-    Committed,
+    CommitmentReply,
     DecisionLog,
-    Described,
+    HelloAnswer,
     Inbox,
     ModelEvidence,
     NoInbox,
     NoLog,
+    ReportedRejection,
     RunEvent,
-    SaidNo,
 )
-from fieldfare.client.custodian.recall import ApprovedHere, Recall
+from fieldfare.client.custodian.recall import LocalApprovals, Recall
 from fieldfare.client.custodian.recomputation import Recomputation, model_evidence
 from fieldfare.client.custodian.release import Door, RunAtDoor, Seeds, fresh_seed
 from fieldfare.client.ledger.budget import Position
@@ -92,7 +92,7 @@ APPROVAL_COUNT: Final = "approvals:"
 LAST_SECOND: Final = int(datetime(9999, 12, 31, tzinfo=UTC).timestamp())
 
 # A run is over when its head is signed: what audits its log is loaded then.
-cosigning: Final = late("fieldfare.client.custodian.cosigning", "Cosigning")
+cosigning: Final = late("fieldfare.client.custodian.cosigning", "Cosigner")
 
 Answer = TypeVar("Answer")
 
@@ -104,7 +104,7 @@ def opened_runs(names: Iterable[str]) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class _Prepared:
+class _PreparedStudy:
     plan: Plan
     sums: RunSums
 
@@ -157,10 +157,10 @@ class Custodian:
             seeds=seeds,
         )
         self._openings = Openings(ledger, self._decisions)
-        self._publishing = Publishing(party, ledger, self._door)
+        self._publishing = BlamePublisher(party, ledger, self._door)
         self._recall_of_members = Recall(party, ledger, self._peers)
         self._lock = RLock()
-        self._prepared: dict[str, _Prepared] = {}
+        self._prepared: dict[str, _PreparedStudy] = {}
         self._runs: dict[str, RunAtDoor] = {}
         self._unwritten = False  # a refusal, in the institution's own log
         self._stopped: dict[str, str] = {}  # by study, why nothing is answered
@@ -199,7 +199,7 @@ class Custodian:
             )
         plan = plan_for(study)
         plan.check_noise(study.aggregation.minimum_institutions)
-        prepared = _Prepared(plan, sums())
+        prepared = _PreparedStudy(plan, sums())
         if prepared.sums.study.id != study.id:  # its C would not be the C that noise hides
             raise StudyError("sums: expected sums of the study that is approved, found others")
         with self._lock:
@@ -325,7 +325,7 @@ class Custodian:
         offer: bytes = b"",
         run: str = "",
         nonce: str = "",
-    ) -> Described | Refusal:
+    ) -> HelloAnswer | Refusal:
         """Answer `hello` with the signed approval, and for a run with fresh keys.
 
         Args:
@@ -363,7 +363,7 @@ class Custodian:
 
     def release(
         self, request: bytes, parameters: bytes, last: LastSum = NO_LAST_SUM
-    ) -> Committed | Refusal:
+    ) -> CommitmentReply | Refusal:
         """Answer one signed request through the door, with a commitment to open later.
 
         Args:
@@ -429,7 +429,7 @@ class Custodian:
         if self._stopped:
             raise LedgerError(self.trouble)
 
-    def _rejected(self, study: str, said: SaidNo) -> Refusal:
+    def _rejected(self, study: str, said: ReportedRejection) -> Refusal:
         """Refuse a study that a person said no to, with what they let the coordinator know."""
         body = Rejection(
             study=study,
@@ -462,7 +462,7 @@ class Custodian:
 
     def _describe(
         self, study: str, last_reply: bytes, offer: bytes, run: str, nonce: str
-    ) -> Described | Refusal:
+    ) -> HelloAnswer | Refusal:
         if offer and study not in self._prepared:
             self._keep_offer(study, offer)
             said = self._inbox.said_no(study)
@@ -472,15 +472,15 @@ class Custodian:
         if last_reply and self._party.protection is Protection.EXACT:
             self._peers.check_shown(study, run, self._position_in(last_reply), last_reply)
         if not run:
-            return Described(own.envelope)
+            return HelloAnswer(own.envelope)
         answer = self._held.answer(self._party, own, run, nonce)
         question = self._recall_of_members.question(self._held.hearing)
-        return Described(own.envelope, answer, question)
+        return HelloAnswer(own.envelope, answer, question)
 
     def _recall(self, questions: Sequence[bytes], memories: Sequence[bytes]) -> tuple[bytes, ...]:
         answers = self._recall_of_members.answer(questions)
         if memories:
-            here = ApprovedHere(self._plan_of, self._held.live)
+            here = LocalApprovals(self._plan_of, self._held.live)
             self._recall_of_members.take(memories, self._held.hearing, here)
         return answers
 
@@ -564,7 +564,7 @@ class Custodian:
 
     def _release(
         self, content: bytes, parameters: bytes, last: LastSum, read: list[Request]
-    ) -> Committed:
+    ) -> CommitmentReply:
         request = self._party.from_coordinator(content, Request).body
         read.append(request)
         self._decisions.requested(request)

@@ -12,7 +12,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from fieldfare.client.custodian.party import Party
-from fieldfare.client.custodian.recall import Hearing
+from fieldfare.client.custodian.recall import RecallProgress
 from fieldfare.shared.errors import PolicyRefusal, ProtocolError, RefusalCode
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import (
@@ -109,20 +109,20 @@ class HeldKeys:
     """
 
     boot: str = field(default_factory=lambda: secrets.token_hex(32))
-    hearing: Hearing = field(init=False)
+    hearing: RecallProgress = field(init=False)
     _fresh: dict[str, FreshAnswer] = field(default_factory=dict)  # by study: `hello` is no flood
     _opened: dict[str, OpenedRun] = field(default_factory=dict)  # by study
     _agreed: dict[tuple[str, str], AgreedKeys] = field(default_factory=dict)  # by study and run
 
     def __post_init__(self) -> None:
         """Have heard nothing yet."""
-        self.hearing = Hearing(self.boot)
+        self.hearing = RecallProgress(self.boot)
 
     def hear_anew(self) -> None:
         """Forget keys and what was heard, as after a start: this ledger is an older one."""
         self.keep_only(lambda *_: False)
         self.boot = secrets.token_hex(32)
-        self.hearing = Hearing(self.boot)
+        self.hearing = RecallProgress(self.boot)
 
     def answer(self, party: Party, own: ApprovedStudy, run: str, nonce: str) -> bytes:
         """Answer `hello` with fresh keys; the same one again where nothing came in between.

@@ -8,8 +8,8 @@ from fieldfare.shared.errors import ProtocolError, RefusalCode
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import (
     MessageBody,
-    Opened,
     Signer,
+    VerifiedMessage,
     open_envelope,
     sign_envelope,
 )
@@ -42,7 +42,7 @@ class Party:
         """Sign a message as this institution."""
         return sign_envelope(body, self.institution, self.signer)
 
-    def from_coordinator(self, content: bytes, body_type: type[Body]) -> Opened[Body]:
+    def from_coordinator(self, content: bytes, body_type: type[Body]) -> VerifiedMessage[Body]:
         """Parse a message that only the coordinator may sign.
 
         Raises:
@@ -50,7 +50,9 @@ class Party:
         """
         return self._from(content, body_type, COORDINATOR)
 
-    def from_member(self, content: bytes, body_type: type[Body], member: str) -> Opened[Body]:
+    def from_member(
+        self, content: bytes, body_type: type[Body], member: str
+    ) -> VerifiedMessage[Body]:
         """Parse a message that only `member` may sign.
 
         Raises:
@@ -58,7 +60,7 @@ class Party:
         """
         return self._from(content, body_type, member)
 
-    def _from(self, content: bytes, body_type: type[Body], signer: str) -> Opened[Body]:
+    def _from(self, content: bytes, body_type: type[Body], signer: str) -> VerifiedMessage[Body]:
         opened = open_envelope(content, body_type, self.roster, self.protection)
         if opened.signer != signer:
             raise ProtocolError(

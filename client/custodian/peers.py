@@ -29,8 +29,8 @@ from fieldfare.shared.protocol.messages import (
     Request,
 )
 from fieldfare.shared.protocol.plan import SIDES, Plan
-from fieldfare.shared.protocol.remembered import Remembered, room_for
-from fieldfare.shared.run.remembered_check import ListedInOffers, names, signed_reply
+from fieldfare.shared.protocol.remembered import RememberedMessages, room_for
+from fieldfare.shared.run.remembered_check import OfferContents, names, signed_reply
 
 LEFT: Final = ":left"  # its last answer was signed
 
@@ -69,7 +69,7 @@ class Peers:
             if spent.total <= plan.study_limit:  # more is nobody's: peers would refuse it
                 requests.append(content)
         replies = [one for name, one in seen.items() if self._still_verifies(one, name)]
-        found = Remembered(tuple(requests), tuple(replies))
+        found = RememberedMessages(tuple(requests), tuple(replies))
         return found.within(room_for(participants)).to_text()
 
     def heed(
@@ -104,7 +104,7 @@ class Peers:
         """
         heard = self._listed(plan)
         for sender, offer in offers.items():
-            heard.add(sender, Remembered.from_text(offer.remembered))
+            heard.add(sender, RememberedMessages.from_text(offer.remembered))
         study, own = plan.study_id, self.party.institution
         replies = [
             SignedReply(body.institution, position_of(body), content)
@@ -179,8 +179,8 @@ class Peers:
 
     # -- what offers list ---------------------------------------------------------------
 
-    def _listed(self, plan: Plan) -> ListedInOffers:
-        return ListedInOffers(plan, self.party.roster, self.party.protection)
+    def _listed(self, plan: Plan) -> OfferContents:
+        return OfferContents(plan, self.party.roster, self.party.protection)
 
     def _reply(self, content: bytes) -> SignedReply:
         body = signed_reply(content, self.party.roster, self.party.protection)

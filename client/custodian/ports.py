@@ -42,7 +42,7 @@ Term = str | int | float | bool
 
 
 @dataclass(frozen=True)
-class Committed:
+class CommitmentReply:
     """A first message that leaves: the signed commitment, and the vector that its seed opens."""
 
     commitment: bytes
@@ -50,7 +50,7 @@ class Committed:
 
 
 @dataclass(frozen=True)
-class Described:
+class HelloAnswer:
     """An answer to `hello`: the signed approval, and where a run is named the signed RunAnswer.
 
     Beside that, the signed question of a custodian that has to hear what all members remember.
@@ -262,7 +262,7 @@ class NoLog:
 
 
 @dataclass(frozen=True)
-class SaidNo:
+class ReportedRejection:
     """A person's rejection of a study: the part of it that is meant for the coordinator."""
 
     decision: Literal["rejected", "withdrawn"]
@@ -281,7 +281,7 @@ class ModelEvidence(Enum):
 class Inbox(Protocol):
     """The store of messages that an institution received."""
 
-    def said_no(self, study: str) -> SaidNo | None:
+    def said_no(self, study: str) -> ReportedRejection | None:
         """Return the no that a person gave to a study that arrived, if it is to be told.
 
         Raises:
@@ -327,7 +327,7 @@ class Inbox(Protocol):
 class NoInbox:
     """For simulations: messages are checked and not stored."""
 
-    def said_no(self, study: str) -> SaidNo | None:  # noqa: ARG002 -- the interface's argument
+    def said_no(self, study: str) -> ReportedRejection | None:  # noqa: ARG002 -- the interface's argument
         """Nobody decides."""
         return None
 

@@ -36,7 +36,7 @@ from fieldfare.shared.protocol.remembered import (
     LAST_ANSWER_ROOM,
     Memory,
     RecallQuestion,
-    Remembered,
+    RememberedMessages,
     room_beside,
 )
 from fieldfare.shared.protocol.roster import COORDINATOR, Roster
@@ -52,12 +52,12 @@ ANYWHERE: Final = b"*"  # of a ledger that an earlier version wrote: where it is
 class HeardMemory:
     """A member's memory, its signature verified, and the roster that it pinned, if it has one."""
 
-    remembered: Remembered
+    remembered: RememberedMessages
     roster: Roster | None
 
 
 @dataclass
-class Hearing:
+class RecallProgress:
     """What one start has heard so far; in a custodian's memory alone.
 
     Attributes:
@@ -76,7 +76,7 @@ class Hearing:
 
 
 @dataclass(frozen=True)
-class ApprovedHere:
+class LocalApprovals:
     """What a custodian knows of the studies that people here approved.
 
     Attributes:
@@ -140,7 +140,7 @@ class Recall:
 
     # -- this institution asks ----------------------------------------------------------
 
-    def question(self, hearing: Hearing) -> bytes:
+    def question(self, hearing: RecallProgress) -> bytes:
         """Return what this start asks of all members, signed; nothing where it has been told.
 
         Raises:
@@ -158,8 +158,8 @@ class Recall:
     def take(
         self,
         answers: Sequence[bytes],
-        hearing: Hearing,
-        here: ApprovedHere,
+        hearing: RecallProgress,
+        here: LocalApprovals,
     ) -> None:
         """Take what members remember: debit what this ledger lacks, stop where it is behind.
 
@@ -182,7 +182,7 @@ class Recall:
         keys = AnyRoster(self._rosters(hearing))
         for name, memory in self._last_answers(hearing).items():
             try:
-                self._heed(name, Remembered.from_text(memory.remembered), keys, here)
+                self._heed(name, RememberedMessages.from_text(memory.remembered), keys, here)
             except (PolicyRefusal, ProtocolError) as error:
                 self.peers.decisions.refused(error.code, f"the last answer of {name}: {error}")
             else:
@@ -191,7 +191,7 @@ class Recall:
         self._write_down(hearing)
         self.check(hearing)
 
-    def check(self, hearing: Hearing) -> None:
+    def check(self, hearing: RecallProgress) -> None:
         """Let nothing be opened before every member has been heard.
 
         Raises:
@@ -207,7 +207,7 @@ class Recall:
                 "roster, or decide: fieldfare institution ledger recall",
             )
 
-    def _settled(self, hearing: Hearing) -> bool:
+    def _settled(self, hearing: RecallProgress) -> bool:
         if self.party.protection is not Protection.EXACT or hearing.settled is not None:
             return True
         place, ledger = self.ledger.witness_elsewhere.encode(), self.ledger
@@ -247,7 +247,7 @@ class Recall:
                 found |= {one.institution for one in opening.participants}
         return found
 
-    def _write_down(self, hearing: Hearing) -> None:
+    def _write_down(self, hearing: RecallProgress) -> None:
         asked = tuple(sorted(self._asked(hearing)))
         heard = tuple(name for name in asked if name in hearing.memories)
         settled = hearing.settled is not None
@@ -258,17 +258,17 @@ class Recall:
 
     # -- who is asked -------------------------------------------------------------------
 
-    def _rosters(self, hearing: Hearing) -> list[Roster]:
+    def _rosters(self, hearing: RecallProgress) -> list[Roster]:
         """Return every roster of this home and of what was heard, the newest first."""
         heard = (one.roster for one in hearing.memories.values() if one.roster is not None)
         found = {one.hash: one for one in (self.party.roster, *self.party.rosters, *heard)}
         return sorted(found.values(), key=lambda one: one.version, reverse=True)
 
-    def _asked(self, hearing: Hearing) -> frozenset[str]:
+    def _asked(self, hearing: RecallProgress) -> frozenset[str]:
         named = {name for roster in self._rosters(hearing) for name in roster.ids}
         return frozenset(named - {self.party.institution} - hearing.heeded)
 
-    def _last_answers(self, hearing: Hearing) -> dict[str, Memory]:
+    def _last_answers(self, hearing: RecallProgress) -> dict[str, Memory]:
         """Return the last answers of members that left, by who signed them."""
         rosters, found = self._rosters(hearing), dict[str, Memory]()
         for content in self.party.last_answers:
@@ -281,7 +281,7 @@ class Recall:
                 found[memory.body.institution] = memory.body
         return found
 
-    def _signed(self, memory: "_ReadMemory", hearing: Hearing) -> bool:
+    def _signed(self, memory: "_ReadMemory", hearing: RecallProgress) -> bool:
         """Tell whether a member signed its memory.
 
         By its key on the newest roster of this home that names it, whatever an answer says: who
@@ -308,15 +308,15 @@ class Recall:
     def _hear(
         self,
         memory: "_ReadMemory",
-        hearing: Hearing,
-        here: ApprovedHere,
+        hearing: RecallProgress,
+        here: LocalApprovals,
     ) -> bool:
         """Take one answer; False where nobody here can believe it, or not yet."""
         rosters, name = self._rosters(hearing), memory.body.institution
         if not self._signed(memory, hearing):
             return False
         try:
-            remembered = Remembered.from_text(memory.body.remembered)
+            remembered = RememberedMessages.from_text(memory.body.remembered)
             roster = self._roster_in(remembered)
             keys = AnyRoster([*([roster] if roster else []), *rosters])
             self._heed(name, remembered, keys, here)
@@ -326,7 +326,7 @@ class Recall:
         hearing.memories[name] = HeardMemory(remembered, roster)
         return True
 
-    def _roster_in(self, remembered: Remembered) -> Roster | None:
+    def _roster_in(self, remembered: RememberedMessages) -> Roster | None:
         own = self.party.roster
         if not remembered.roster:
             return None
@@ -335,9 +335,9 @@ class Recall:
     def _heed(
         self,
         by: str,
-        remembered: Remembered,
+        remembered: RememberedMessages,
         keys: AnyRoster,
-        here: ApprovedHere,
+        here: LocalApprovals,
     ) -> None:
         own = self.party.institution
         for content in remembered.replies:
@@ -359,7 +359,7 @@ class Recall:
         by: str,
         requests: Sequence[bytes],
         keys: AnyRoster,
-        here: ApprovedHere,
+        here: LocalApprovals,
     ) -> Mapping[str, tuple[Plan, list[PeerClaim]]]:
         """Return what this ledger lacks of the requests, by study."""
         found: dict[str, tuple[Plan, list[PeerClaim]]] = {}
@@ -412,7 +412,7 @@ class Recall:
         found = []
         for asker in askers:
             name = asker.institution
-            remembered = Remembered(
+            remembered = RememberedMessages(
                 tuple(content for content, request in opened if names(request, name)),
                 (seen[name],) if name in seen else (),
                 self.party.roster_offer,
@@ -435,7 +435,7 @@ class Recall:
         with self.ledger.peers() as rows:
             opened, seen = self._requests(rows), rows.replies()
         requests = tuple(content for content, _ in opened)
-        remembered = Remembered(requests, tuple(seen.values())).within(LAST_ANSWER_ROOM)
+        remembered = RememberedMessages(requests, tuple(seen.values())).within(LAST_ANSWER_ROOM)
         own = self.party.institution
         memory = Memory(institution=own, asker="", boot="", remembered=remembered.to_text())
         return self.party.sign(memory)

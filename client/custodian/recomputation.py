@@ -35,10 +35,10 @@ from fieldfare.shared.protocol.delivery import Delivery
 from fieldfare.shared.protocol.messages import (
     Commitment,
     LastSum,
-    Opened,
     ReleaseKind,
     Reply,
     Request,
+    VerifiedMessage,
     parameters_hash,
     parameters_to_bytes,
 )
@@ -229,7 +229,7 @@ class Recomputation:
         followed.append(bytes.fromhex(asked.hash + words_hash(words, terms.word_bits)))
         return state.settled(opened, words)
 
-    def words(self, asked: Opened[Request], last: LastSum, terms: ReleaseTerms) -> Word:
+    def words(self, asked: VerifiedMessage[Request], last: LastSum, terms: ReleaseTerms) -> Word:
         """Add up what the participants of a request signed as their answers to it.
 
         Raises:
@@ -267,7 +267,7 @@ class Recomputation:
         if opened.reply not in last.replies or words.any() or joined:
             raise _refused("expected the zeros of the rehearsal before this step")
 
-    def _check_replies(self, opened: Opened[Request], last: LastSum) -> tuple[str, ...]:
+    def _check_replies(self, opened: VerifiedMessage[Request], last: LastSum) -> tuple[str, ...]:
         """Check that each participant signed its vector as the answer to this R.
 
         Returns:

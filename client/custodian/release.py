@@ -39,7 +39,7 @@ from numpy.typing import NDArray
 from fieldfare.client.custodian.party import Party
 from fieldfare.client.custodian.ports import (
     Admission,
-    Committed,
+    CommitmentReply,
     DebitLimits,
     DecisionLog,
     HeldRunKeys,
@@ -51,7 +51,7 @@ from fieldfare.client.ledger.budget import Position, StoredReply
 from fieldfare.client.ledger.kept_states import OpenedRehearsal, position_of
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.ledger.peers import PeerRows
-from fieldfare.client.ledger.pending import NO_SPLIT, Pending, Split
+from fieldfare.client.ledger.pending import NO_SPLIT, PendingAnswer, Split
 from fieldfare.client.ledger.run_states import APPROVAL_STATE, REHEARSED_STATE
 from fieldfare.shared.canonical import bytes_hash, claimed
 from fieldfare.shared.errors import PolicyRefusal, ProtocolError, RefusalCode
@@ -71,7 +71,7 @@ from fieldfare.shared.protocol.secure_sum import SEED_BYTES, RunKeys, seed_strea
 from fieldfare.shared.queries.questions import QuestionGroup
 from fieldfare.shared.ring import Word, add, encode, to_ring
 
-__all__ = ["Committed", "Door", "RunAtDoor"]
+__all__ = ["CommitmentReply", "Door", "RunAtDoor"]
 
 Values = NDArray[np.float64]
 Noise = NDArray[np.int64]
@@ -99,7 +99,7 @@ class RunAtDoor:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class _Computed:
+class _Computation:
     """What a request came to, before masks and seed, and what is kept along with it."""
 
     vector: Word
@@ -146,12 +146,12 @@ class Door:
 
     def release(
         self, run: RunAtDoor, request: Request, parameters: bytes, last: LastSum = NO_LAST_SUM
-    ) -> Committed:
+    ) -> CommitmentReply:
         """Answer one signed request with one bounded, noised, masked vector that a seed hides.
 
         Formal Guarantees:
-            A `Committed` was kept before with its seed, which stays here: its vector is uniform
-            to everybody else, all other participants together included, and costs nothing.
+            A `CommitmentReply` was kept before with its seed, which stays here: its vector is
+            uniform to everybody else, all other participants together included, and costs nothing.
             Under the seed it is sum + noise + masks in Z_2^k: the sum moves by at most the plan's
             sensitivity when a unit comes or goes; with this vector in a sum of n participants, t
             of them colluding, the noise has at least the plan's sigma. In local mode it is a
@@ -179,7 +179,7 @@ class Door:
         bound = run.approved.bound(request, terms, parameters)
         known = self._ledger.stored(request.hash) or self._waiting_again(request)
         if known is not None:
-            return Committed(known.commitment, known.vector)
+            return CommitmentReply(known.commitment, known.vector)
         limits = run.limits(request)
         self._admit(run, request, terms.cost, limits)
         # 2. compute
@@ -195,9 +195,9 @@ class Door:
         # 3. keep
         kept = self._keep(run, request, terms.cost, limits, computed, vector, seed)
         self.held.advance(request.study, request.run, computed.keys)
-        return Committed(kept.commitment, kept.vector)
+        return CommitmentReply(kept.commitment, kept.vector)
 
-    def _waiting_again(self, request: Request) -> Pending | None:
+    def _waiting_again(self, request: Request) -> PendingAnswer | None:
         """Return what waits for this very request, once nothing of what it replaced is left.
 
         A crash, or an open reader of the write-ahead log, may have prevented the erasing.
@@ -221,10 +221,10 @@ class Door:
         request: Request,
         cost: int,
         limits: DebitLimits,
-        computed: _Computed,
+        computed: _Computation,
         vector: bytes,
         seed: bytes,
-    ) -> Pending:
+    ) -> PendingAnswer:
         """Keep a vector, its seed and the signed commitment to both until they are opened."""
 
         def check_again(rows: PeerRows) -> None:  # inside the transaction, as for a debit
@@ -233,7 +233,7 @@ class Door:
             self._admit(run, request, cost, limits)
             self._peers.keep(rows, request.study, request.run, computed.seen)
 
-        answer = Pending(
+        answer = PendingAnswer(
             study=request.study,
             run=request.run,
             step=request.step,
@@ -309,7 +309,9 @@ class Door:
         # 6. send
         return self._send(request, waiting.cost, committed)
 
-    def _open_rehearsal(self, request: Request, statements: str, answer: Pending) -> StoredReply:
+    def _open_rehearsal(
+        self, request: Request, statements: str, answer: PendingAnswer
+    ) -> StoredReply:
         """Keep the reply that opens a rehearsal; there is nothing to debit."""
         position = self._ledger.position()
         reply = self._opening(request, statements, answer, position)
@@ -330,7 +332,7 @@ class Door:
         body = self._party.from_member(reply, Reply, self._party.institution).body
         return StoredReply(reply=reply, vector=b"", position=position_of(body))  # a reply is opened
 
-    def _waiting(self, request: Request) -> Pending | None:
+    def _waiting(self, request: Request) -> PendingAnswer | None:
         """Return what was kept for this very request, if it waits for its opening."""
         found = self._ledger.waiting(request.study, request.run)
         return found if found is not None and found.request == request.hash else None
@@ -363,7 +365,7 @@ class Door:
 
     # -- what is computed: rehearsals, sums, noise, masks -------------------------------
 
-    def _zeros(self, request: Request, terms: ReleaseTerms, follow: Follow) -> _Computed:
+    def _zeros(self, request: Request, terms: ReleaseTerms, follow: Follow) -> _Computation:
         """Take zeros, to find bad keys before budget is spent; only before the first step."""
         _, seen = follow()
         keys = self.before_steps(request)
@@ -371,7 +373,7 @@ class Door:
             raise PolicyRefusal(
                 RefusalCode.ATTEMPT_CLOSED, "expected a rehearsal after the one that was opened"
             )
-        return _Computed(np.zeros(terms.vectors.entries, dtype=np.uint64), keys, {}, seen)
+        return _Computation(np.zeros(terms.vectors.entries, dtype=np.uint64), keys, {}, seen)
 
     def before_steps(self, request: Request) -> RunKeys:
         """Return the keys of a run that committed to nothing of records; `blame` asks, too.
@@ -397,7 +399,7 @@ class Door:
         bound: Values | QuestionGroup,
         last: LastSum,
         follow: Follow,
-    ) -> _Computed:
+    ) -> _Computation:
         """Take the sum with this institution's share of the noise, once the last one is checked."""
         with self._drawing(request, terms) as drawn:
             if self._run_keys(request).step == 0:  # an opening's first step follows a rehearsal
@@ -405,7 +407,7 @@ class Door:
             states, seen = follow()
             keys = self._run_keys(request).at(request.step + 1)  # 0 is the rehearsal's
             vector = self._sum(run, request, terms, bound, states, drawn)
-        return _Computed(vector, keys, states, seen)
+        return _Computation(vector, keys, states, seen)
 
     def _sum(
         self,
@@ -499,7 +501,7 @@ class Door:
         )
 
     def _opening(
-        self, request: Request, statements: str, answer: Pending, position: Position
+        self, request: Request, statements: str, answer: PendingAnswer, position: Position
     ) -> bytes:
         """Sign what opens a vector: its seed, L, the debit and where the ledger stands after it."""
         return self._party.sign(

@@ -44,7 +44,7 @@ from fieldfare.client.journal.decisions import CUSTODIAN, JournalDecisions, Tall
 from fieldfare.client.journal.entries import MAX_SENTENCE, Event, printable
 from fieldfare.client.journal.journal import Journal
 from fieldfare.client.policy.policy import limits
-from fieldfare.client.wire.admin_calls import CustodianStatus, ReloadReport, StudyNow
+from fieldfare.client.wire.admin_calls import CustodianStatus, ReloadReport, StudyStatus
 from fieldfare.shared.errors import FieldfareError, LedgerError
 from fieldfare.shared.privacy.samplers import ExactNoise
 from fieldfare.shared.protocol.comparison import KnownKeys
@@ -497,10 +497,10 @@ class CustodianReloader:
             left_out=list(self._left_out_now()),
         )
 
-    def _served_now(self, active: ActiveConfig) -> Iterator[StudyNow]:
+    def _served_now(self, active: ActiveConfig) -> Iterator[StudyStatus]:
         for study in sorted(active.served):
             words = self._sums.words(study)
-            yield StudyNow(id=study, serving=True, runs=self._runs_of(study), records=words)
+            yield StudyStatus(id=study, serving=True, runs=self._runs_of(study), records=words)
 
     def _zero_lines(self, studies: Collection[str]) -> Iterator[str]:
         for study in sorted(studies):
@@ -508,9 +508,9 @@ class CustodianReloader:
             if words:
                 yield f"study {study[:SHORT]}: {words}"
 
-    def _left_out_now(self) -> Iterator[StudyNow]:
+    def _left_out_now(self) -> Iterator[StudyStatus]:
         for study, reason in self._left_out:
-            yield StudyNow(id=study, serving=False, reason=reason)
+            yield StudyStatus(id=study, serving=False, reason=reason)
 
     def _runs_of(self, study: str) -> list[str]:
         try:

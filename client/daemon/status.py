@@ -8,7 +8,7 @@ from fieldfare.client.home.studies import stamp
 from fieldfare.client.journal.releases import LastRelease
 from fieldfare.client.ledger.budget import WINDOW, Limits
 from fieldfare.client.ledger.ledger import Ledger
-from fieldfare.client.wire.admin_calls import LedgerNow, ReleaseNow
+from fieldfare.client.wire.admin_calls import LedgerStatus, ReleaseStatus
 from fieldfare.shared.errors import LedgerError
 
 
@@ -27,23 +27,23 @@ class CustodianCounts:
     repeated: int
 
 
-def release_now(last: LastRelease | None) -> ReleaseNow | None:
+def release_now(last: LastRelease | None) -> ReleaseStatus | None:
     """Return the last release as it is told."""
     if last is None:
         return None
-    return ReleaseNow(
+    return ReleaseStatus(
         time=stamp(last.time), study=last.study, run=last.run, kind=last.kind, step=last.step
     )
 
 
-def ledger_now(ledger: Ledger, granted: Limits, now: datetime) -> LedgerNow | None:
+def ledger_now(ledger: Ledger, granted: Limits, now: datetime) -> LedgerStatus | None:
     """Return where a ledger stands within its limits; None where it cannot be read just now."""
     try:
         position = ledger.position()
         yearly, ever = ledger.spent_since(now - WINDOW), ledger.spent()
     except LedgerError:
         return None
-    return LedgerNow(
+    return LedgerStatus(
         entries=position.sequence,
         epoch=position.epoch,
         head=position.head,

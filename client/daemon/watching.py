@@ -22,7 +22,7 @@ from fieldfare.client.daemon.status import CustodianCounts
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.studies import kept_ids, read_decision
 from fieldfare.client.ledger.freeing import worth
-from fieldfare.client.wire.admin_calls import CustodianStatus, LedgerNow
+from fieldfare.client.wire.admin_calls import CustodianStatus, LedgerStatus
 from fieldfare.shared.errors import FieldfareError, UsageError
 from fieldfare.shared.protocol.plan import PICOMU2
 from fieldfare.shared.watch import metrics
@@ -48,7 +48,7 @@ class CustodianMoment:
 
     now: datetime
     serving: bool
-    ledger: LedgerNow | None
+    ledger: LedgerStatus | None
     delta: float
     refusals: Mapping[str, int]
     counts: CustodianCounts
@@ -74,7 +74,7 @@ def _each(metric: MetricDefinition, found: Mapping[str, int]) -> Iterator[Metric
         yield MetricSample(metric, found.get(value, 0), (value,))
 
 
-def _budget(ledger: LedgerNow, delta: float) -> Iterator[MetricSample]:
+def _budget(ledger: LedgerStatus, delta: float) -> Iterator[MetricSample]:
     yield MetricSample(metrics.LEDGER_ENTRIES, ledger.entries)
     yield MetricSample(metrics.LEDGER_EPOCH, ledger.epoch)
     for window, left, limit in (

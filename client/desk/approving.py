@@ -12,7 +12,7 @@ from datetime import datetime
 
 from fieldfare.client.approvals import approval
 from fieldfare.client.daemon.telling import notify_custodian
-from fieldfare.client.desk.calls import StudyDecided
+from fieldfare.client.desk.calls import DecisionForm
 from fieldfare.client.desk.deciding import ASKED
 from fieldfare.client.desk.reading import study_told
 from fieldfare.client.home.layout import Home
@@ -27,7 +27,7 @@ from fieldfare.client.institution.ledger_checks import check_not_behind
 from fieldfare.client.institution.open import open_custody, records_loader
 from fieldfare.client.journal.entries import MAX_SENTENCE, Event, printable
 from fieldfare.client.journal.journal import Journal
-from fieldfare.client.policy.explained import Allowing, allowing_columns
+from fieldfare.client.policy.explained import WiderPolicy, allowing_columns
 from fieldfare.client.policy.policy import Policy, load_policy
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.harm_rules import is_protected
@@ -53,9 +53,9 @@ class StudyApproval:
     passphrase: bytes | None = field(repr=False)
     environment: Mapping[str, str] = field(repr=False)
     clock: Callable[[], datetime]
-    prove: Callable[[StudyDecided], str]
+    prove: Callable[[DecisionForm], str]
 
-    def approve(self, asked: StudyDecided) -> list[str]:
+    def approve(self, asked: DecisionForm) -> list[str]:
         """Approve, or note the first of two approvals; return what came of it, one line each.
 
         Raises:
@@ -77,7 +77,7 @@ class StudyApproval:
         policy = parse_toml(wider.text, Policy, str(self.home.policy))
         return self._let_run(replace(institution, policy=policy), kept, person, wider, policed)
 
-    def _check_seen(self, asked: StudyDecided) -> None:
+    def _check_seen(self, asked: DecisionForm) -> None:
         now = study_told(self.home.path, asked.study, self.clock()).browser.seen
         if not hmac.compare_digest(asked.seen.encode(), now.encode()):
             raise UsageError(
@@ -95,7 +95,7 @@ class StudyApproval:
                 "study again"
             )
 
-    def _wider(self, kept: KeptStudy, asked: StudyDecided) -> Allowing:
+    def _wider(self, kept: KeptStudy, asked: DecisionForm) -> WiderPolicy:
         """Return the policy with the columns that the page showed and the person confirmed."""
         text = self.home.policy.read_text(encoding="utf-8")
         wider = allowing_columns(text, str(self.home.policy), plan_for(kept.study))
@@ -119,7 +119,7 @@ class StudyApproval:
         institution: Institution,
         kept: KeptStudy,
         person: str,
-        wider: Allowing,
+        wider: WiderPolicy,
         policed: bytes,
     ) -> list[str]:
         now = self.clock()
@@ -139,7 +139,7 @@ class StudyApproval:
         lines += notify_custodian(self.home, institution.settings).split("\n")
         return [line for line in lines if line]
 
-    def _widen(self, journal: Journal, study: str, person: str, wider: Allowing) -> None:
+    def _widen(self, journal: Journal, study: str, person: str, wider: WiderPolicy) -> None:
         """Write the policy; the log says so once, also where a kill came before the write."""
         rule = printable("; ".join(wider.added), MAX_SENTENCE)
         said = {"study": study, "rule": rule, "kind": ASKED}

@@ -29,7 +29,7 @@ class StudyGroup(StrEnum):
     ENDED = "Rejected or withdrawn"
 
 
-class StudyTold(DeskTerm):
+class StudyView(DeskTerm):
     """A study that arrived, and what was decided."""
 
     id: str
@@ -46,32 +46,32 @@ class StudyTold(DeskTerm):
     first: str  # who said yes to it, where another person has to say so too
 
 
-class StudiesTold(DeskTerm):
+class StudyList(DeskTerm):
     """All that arrived, oldest first; `earlier`: why those of an earlier version run no more."""
 
-    studies: list[StudyTold]
+    studies: list[StudyView]
     earlier: dict[str, str]
 
 
-class StudyAsked(DeskTerm):
+class StudyQuestion(DeskTerm):
     """One study, by first digits of its id as they stand in an address."""
 
     digits: Annotated[str, Field(max_length=200)]
 
 
-class SpokenText(DeskTerm):
+class TextView(DeskTerm):
     """A text; `tone`: nothing, good or bad."""
 
     text: str
     tone: str
 
 
-class TopicTold(DeskTerm):
+class TopicView(DeskTerm):
     """What is said on one topic, and the rows of its table."""
 
     name: str
-    lines: list[list[SpokenText]]
-    rows: list[list[SpokenText]]
+    lines: list[list[TextView]]
+    rows: list[list[TextView]]
 
 
 class BrowserDecision(DeskTerm):
@@ -98,9 +98,9 @@ class DeskStudy(DeskTerm):
         home: where the commands are typed.
     """
 
-    study: StudyTold
+    study: StudyView
     since: str
-    topics: list[TopicTold]
+    topics: list[TopicView]
     titles: list[str]
     approved: bool
     home: str
@@ -110,7 +110,7 @@ class DeskStudy(DeskTerm):
 # -- budget, log, check ---------------------------------------------------------------------------
 
 
-class LimitTold(DeskTerm):
+class LimitView(DeskTerm):
     """A limit, as epsilon; `left`: whether anything is."""
 
     name: str
@@ -120,7 +120,7 @@ class LimitTold(DeskTerm):
     some: bool
 
 
-class MonthTold(DeskTerm):
+class MonthView(DeskTerm):
     """A day ahead: what is left of the year then, in thousandths of the limit and as epsilon."""
 
     day: date
@@ -129,7 +129,7 @@ class MonthTold(DeskTerm):
     sure: float
 
 
-class ShareTold(DeskTerm):
+class ShareView(DeskTerm):
     """A part of what was spent."""
 
     name: str
@@ -137,22 +137,22 @@ class ShareTold(DeskTerm):
     percent: float
 
 
-class BudgetTold(DeskTerm):
+class BudgetView(DeskTerm):
     """A budget as people read it; epsilons at `delta`."""
 
     population: str
     entries: int
     epoch: int
     delta: float
-    limits: list[LimitTold]
+    limits: list[LimitView]
     promised: float
     next_freed: str
-    ahead: list[MonthTold]
-    shares: dict[str, list[ShareTold]]
+    ahead: list[MonthView]
+    shares: dict[str, list[ShareView]]
     last: list[str]
 
 
-class LogAsked(DeskTerm):
+class LogQuestion(DeskTerm):
     """A page of the log: entries of a kind and of a person, older than a number."""
 
     kind: Annotated[str, Field(max_length=64)] = ""
@@ -161,7 +161,7 @@ class LogAsked(DeskTerm):
     most: Annotated[int, Field(ge=1, le=200)]
 
 
-class EntryTold(DeskTerm):
+class EntryView(DeskTerm):
     """One entry of the log."""
 
     number: int
@@ -171,14 +171,14 @@ class EntryTold(DeskTerm):
     details: dict[str, str]
 
 
-class LogTold(DeskTerm):
+class LogView(DeskTerm):
     """Entries, newest first, and all kinds that may be asked for."""
 
-    entries: list[EntryTold]
+    entries: list[EntryView]
     kinds: list[str]
 
 
-class FindingTold(DeskTerm):
+class FindingView(DeskTerm):
     """A check's outcome, and what to do; `odd`: a person should look."""
 
     topic: str
@@ -189,16 +189,16 @@ class FindingTold(DeskTerm):
     remedy: str
 
 
-class CheckTold(DeskTerm):
+class CheckView(DeskTerm):
     """All checks that open no key and no record, in their order."""
 
-    findings: list[FindingTold]
+    findings: list[FindingView]
 
 
 # -- decisions ------------------------------------------------------------------------------------
 
 
-class Say(StrEnum):
+class DecisionChoice(StrEnum):
     """What a person says to a study."""
 
     APPROVE = "approve"
@@ -206,7 +206,7 @@ class Say(StrEnum):
     WITHDRAW = "withdraw"
 
 
-class StudyDecided(DeskTerm):
+class DecisionForm(DeskTerm):
     """A person's yes or no.
 
     Attributes:
@@ -223,7 +223,7 @@ class StudyDecided(DeskTerm):
 
     person: _Person
     study: _Study
-    say: Say
+    say: DecisionChoice
     code: _Digits
     safety: _Digits = ""
     seen: Annotated[str, Field(max_length=64)] = ""
@@ -232,15 +232,15 @@ class StudyDecided(DeskTerm):
     keep: bool = False
 
 
-class DecidedTold(DeskTerm):
+class DecisionOutcome(DeskTerm):
     """What came of it, one line each."""
 
     lines: list[str]
 
 
-STUDIES: Final = DeskCall("studies", Nothing, StudiesTold)
-STUDY: Final = DeskCall("study", StudyAsked, DeskStudy)
-BUDGET: Final = DeskCall("budget", Nothing, BudgetTold)
-LOG: Final = DeskCall("log", LogAsked, LogTold)
-CHECK: Final = DeskCall("check", Nothing, CheckTold, CHECK_SECONDS)
-DECIDE: Final = DeskCall("decide", StudyDecided, DecidedTold, DECIDE_SECONDS)
+STUDIES: Final = DeskCall("studies", Nothing, StudyList)
+STUDY: Final = DeskCall("study", StudyQuestion, DeskStudy)
+BUDGET: Final = DeskCall("budget", Nothing, BudgetView)
+LOG: Final = DeskCall("log", LogQuestion, LogView)
+CHECK: Final = DeskCall("check", Nothing, CheckView, CHECK_SECONDS)
+DECIDE: Final = DeskCall("decide", DecisionForm, DecisionOutcome, DECIDE_SECONDS)

@@ -5,15 +5,15 @@ from datetime import datetime
 from pathlib import Path
 
 from fieldfare.client.desk.calls import (
-    CheckTold,
-    FindingTold,
+    CheckView,
+    FindingView,
 )
 from fieldfare.client.home.layout import NODE_FILE
 from fieldfare.client.oversight.checks import HomeChecks, Preflight
 from fieldfare.client.oversight.preflight import CheckOutcome, CheckResult, findings
 
 
-def check_told(home: Path, now: datetime) -> CheckTold:
+def check_told(home: Path, now: datetime) -> CheckView:
     """Tell what a preflight finds, but for what opens keys or records."""
     given = Preflight(
         home=home,
@@ -23,15 +23,15 @@ def check_told(home: Path, now: datetime) -> CheckTold:
         now=now,
         records=False,
     )
-    return CheckTold(findings=list(map(_finding, _found(given))))
+    return CheckView(findings=list(map(_finding, _found(given))))
 
 
 def _found(given: Preflight) -> Iterator[CheckResult]:
     return findings(HomeChecks(given).watched())
 
 
-def _finding(one: CheckResult) -> FindingTold:
-    return FindingTold(
+def _finding(one: CheckResult) -> FindingView:
+    return FindingView(
         topic=one.topic,
         outcome=one.outcome.value,
         odd=one.outcome in {CheckOutcome.FAIL, CheckOutcome.WARN},

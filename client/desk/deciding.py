@@ -13,11 +13,11 @@ from typing import Final
 
 from fieldfare.client.approvals.rejection import Rejecter
 from fieldfare.client.daemon.telling import notify_custodian
-from fieldfare.client.desk.calls import DecidedTold, Say, StudyDecided
+from fieldfare.client.desk.calls import DecisionChoice, DecisionForm, DecisionOutcome
 from fieldfare.client.desk.deciders import open_deciders
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import load_settings
-from fieldfare.client.home.studies import Told, find_id
+from fieldfare.client.home.studies import RejectionDisclosure, find_id
 from fieldfare.client.institution.institution import (
     ledger_of,
     open_journal,
@@ -59,7 +59,7 @@ class StudyDesk:
     _told: Turns = field(default_factory=lambda: Turns(1, EVERY_SECONDS))
     _lock: Lock = field(default_factory=Lock)
 
-    def decide(self, asked: StudyDecided, _user: int) -> DecidedTold:
+    def decide(self, asked: DecisionForm, _user: int) -> DecisionOutcome:
         """Do what a person said, once.
 
         Raises:
@@ -78,14 +78,16 @@ class StudyDesk:
             )
         try:
             find_id(self.home, asked.study)
-            lines = self._approve(asked) if asked.say is Say.APPROVE else self._end(asked)
+            lines = (
+                self._approve(asked) if asked.say is DecisionChoice.APPROVE else self._end(asked)
+            )
         finally:
             self._lock.release()
-        return DecidedTold(lines=lines)
+        return DecisionOutcome(lines=lines)
 
     # -- proofs -----------------------------------------------------------------------------------
 
-    def _prove(self, asked: StudyDecided) -> str:
+    def _prove(self, asked: DecisionForm) -> str:
         """Let a code count, once, the last thing before anything is done; return who it is."""
         with open_deciders(self.home.desk, self.clock) as book:
             person = book.known(asked.person)
@@ -112,15 +114,15 @@ class StudyDesk:
 
     # -- approval ---------------------------------------------------------------------------------
 
-    def _approve(self, asked: StudyDecided) -> list[str]:
+    def _approve(self, asked: DecisionForm) -> list[str]:
         given = (self.home, self.passphrase, self.environment, self.clock)
         return list(study_approval(*given, self._prove).approve(asked))
 
     # -- rejection and withdrawal ------------------------------------------------------------------
 
-    def _end(self, asked: StudyDecided) -> list[str]:
+    def _end(self, asked: DecisionForm) -> list[str]:
         check_reason(asked.reason)
-        rejects = asked.say is Say.REJECT
+        rejects = asked.say is DecisionChoice.REJECT
         if rejects and not asked.reason:
             raise UsageError("expected a reason of one line, found none")
         settings, policy = load_settings(self.home), load_policy(self.home)
@@ -130,7 +132,7 @@ class StudyDesk:
             open_journal(self.home, self.clock) as journal,
             ledger_of(self.home, settings, policy, self.clock) as ledger,
         ):
-            told = Told.DECISION if asked.keep else Told.REASON
+            told = RejectionDisclosure.DECISION if asked.keep else RejectionDisclosure.REASON
             by = Rejecter(self.home, ledger, journal, person, self.clock(), told, ASKED)
             decision = act(by, asked.study, asked.reason)
         lines = [f"{decision.state.value} by {decision.user} at {decision.time}"]

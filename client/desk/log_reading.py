@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Final
 
 from fieldfare.client.desk.calls import (
-    EntryTold,
-    LogAsked,
-    LogTold,
+    EntryView,
+    LogQuestion,
+    LogView,
 )
 from fieldfare.client.home.layout import Home
 from fieldfare.client.journal.entries import CASEWORK, Event, JournalEntry
@@ -16,7 +16,7 @@ from fieldfare.shared.errors import UsageError
 _KINDS: Final = {one.value: one for one in Event if one not in CASEWORK}
 
 
-def log_told(home: Path, asked: LogAsked) -> LogTold:
+def log_told(home: Path, asked: LogQuestion) -> LogView:
     """Tell entries of the log; what persons do about single alerts is left out.
 
     Raises:
@@ -33,11 +33,11 @@ def log_told(home: Path, asked: LogAsked) -> LogTold:
         before=asked.before,
         most=asked.most,
     )
-    return LogTold(entries=[_entry(one) for one in found], kinds=sorted(_KINDS))
+    return LogView(entries=[_entry(one) for one in found], kinds=sorted(_KINDS))
 
 
-def _entry(one: JournalEntry) -> EntryTold:
-    return EntryTold(
+def _entry(one: JournalEntry) -> EntryView:
+    return EntryView(
         number=one.sequence,
         time=one.time,
         kind=one.event.value,

@@ -9,7 +9,7 @@ from fieldfare.shared.desk.calls import DeskCall, DeskTerm, Nothing
 _Id = Annotated[str, Field(max_length=200)]
 
 
-class ModelTold(DeskTerm):
+class ModelView(DeskTerm):
     """A model that arrived, and the evidence for it.
 
     Attributes:
@@ -28,13 +28,13 @@ class ModelTold(DeskTerm):
     compared: str
 
 
-class ModelsTold(DeskTerm):
+class ModelList(DeskTerm):
     """All that arrived, the newest first."""
 
-    models: list[ModelTold]
+    models: list[ModelView]
 
 
-class ModelAsked(DeskTerm):
+class ModelQuestion(DeskTerm):
     """One model, by study and run as they stand in an address."""
 
     study: _Id
@@ -49,7 +49,7 @@ class ModelPart(DeskTerm):
         home: where commands are typed.
     """
 
-    model: ModelTold
+    model: ModelView
     drawn: str
     problem: str
     home: str
@@ -61,7 +61,7 @@ class MaybeModel(DeskTerm):
     found: ModelPart | None
 
 
-class ColumnTold(DeskTerm):
+class ColumnView(DeskTerm):
     """A column of records as people may see it: no value, and no number of few rows.
 
     Attributes:
@@ -84,7 +84,7 @@ class ColumnTold(DeskTerm):
     odd: bool
 
 
-class StudyRecordsTold(DeskTerm):
+class StudyRecordsView(DeskTerm):
     """The records under one study; days of now, the time before and the first time."""
 
     study: str
@@ -95,16 +95,16 @@ class StudyRecordsTold(DeskTerm):
     rows: str
     rows_before: str
     zero: str
-    columns: list[ColumnTold]
+    columns: list[ColumnView]
 
 
-class RecordsTold(DeskTerm):
+class RecordsView(DeskTerm):
     """The records under every study with which they were looked at, the newest first."""
 
-    studies: list[StudyRecordsTold]
+    studies: list[StudyRecordsView]
 
 
-MODELS: Final = DeskCall("models", Nothing, ModelsTold)
-MODEL: Final = DeskCall("model", ModelAsked, MaybeModel)
-JOINING: Final = DeskCall("joining", ModelAsked, MaybeModel)
-RECORDS: Final = DeskCall("records", Nothing, RecordsTold)
+MODELS: Final = DeskCall("models", Nothing, ModelList)
+MODEL: Final = DeskCall("model", ModelQuestion, MaybeModel)
+JOINING: Final = DeskCall("joining", ModelQuestion, MaybeModel)
+RECORDS: Final = DeskCall("records", Nothing, RecordsView)

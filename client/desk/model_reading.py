@@ -12,14 +12,14 @@ from typing import Final
 from markupsafe import Markup
 
 from fieldfare.client.desk.model_calls import (
-    ColumnTold,
+    ColumnView,
     MaybeModel,
-    ModelAsked,
+    ModelList,
     ModelPart,
-    ModelsTold,
-    ModelTold,
-    RecordsTold,
-    StudyRecordsTold,
+    ModelQuestion,
+    ModelView,
+    RecordsView,
+    StudyRecordsView,
 )
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.models import (
@@ -49,7 +49,7 @@ _TRUSTED: Final = frozenset({ModelProvenance.RECOMPUTED, ModelProvenance.FINISHE
 _ODD = frozenset({DriftWord.MOVED, DriftWord.MOVED_MUCH, DriftWord.OTHER})
 
 
-def models_told(home: Path) -> ModelsTold:
+def models_told(home: Path) -> ModelList:
     """Tell of every model that arrived.
 
     Raises:
@@ -58,10 +58,10 @@ def models_told(home: Path) -> ModelsTold:
     institution = open_institution(home)
     signers = institution.signers_ever
     found = [_told(model_provenance(one, signers)) for one in kept_models(institution.home)]
-    return ModelsTold(models=sorted(found, key=lambda one: (one.finished, one.run), reverse=True))
+    return ModelList(models=sorted(found, key=lambda one: (one.finished, one.run), reverse=True))
 
 
-def model_told(home: Path, asked: ModelAsked) -> MaybeModel:
+def model_told(home: Path, asked: ModelQuestion) -> MaybeModel:
     """Draw a model's card anew, or tell why there is none.
 
     Raises:
@@ -79,7 +79,7 @@ def model_told(home: Path, asked: ModelAsked) -> MaybeModel:
         return _part(home, standing, "", str(error))
 
 
-def joining_told(home: Path, asked: ModelAsked) -> MaybeModel:
+def joining_told(home: Path, asked: ModelQuestion) -> MaybeModel:
     """Draw the last answer to "Should we join?" with a model.
 
     Raises:
@@ -92,7 +92,7 @@ def joining_told(home: Path, asked: ModelAsked) -> MaybeModel:
     return _part(home, standing, join_part(found.figures) if found else "")
 
 
-def _standing(institution: Institution, asked: ModelAsked) -> ModelStanding | None:
+def _standing(institution: Institution, asked: ModelQuestion) -> ModelStanding | None:
     try:
         kept = kept_model(institution.home, asked.study, asked.run)
     except UsageError:  # ids that are none
@@ -105,9 +105,9 @@ def _part(home: Path, standing: ModelStanding, drawn: str, problem: str = "") ->
     return MaybeModel(found=ModelPart(model=told, drawn=str(drawn), problem=problem, home=where))
 
 
-def _told(found: ModelStanding) -> ModelTold:
+def _told(found: ModelStanding) -> ModelView:
     card, joining = found.card, read_joining(found.kept)
-    return ModelTold(
+    return ModelView(
         study=found.kept.study,
         run=found.kept.run,
         name=card.name if card else "",
@@ -133,19 +133,19 @@ def _drawn(institution: Institution, found: ModelStanding) -> Markup:
 # -- records --------------------------------------------------------------------------------------
 
 
-def records_told(home: Path) -> RecordsTold:
+def records_told(home: Path) -> RecordsView:
     """Tell how the records stand under each study.
 
     Raises:
         UsageError: the counts that are kept cannot be read.
     """
     kept = read_health(Home.open(home).health).studies
-    return RecordsTold(studies=[_study(one) for one in reversed(kept)])
+    return RecordsView(studies=[_study(one) for one in reversed(kept)])
 
 
-def _study(one: StudyHealth) -> StudyRecordsTold:
+def _study(one: StudyHealth) -> StudyRecordsView:
     first = one.first if one.first.time[:10] != one.now.time[:10] else None
-    return StudyRecordsTold(
+    return StudyRecordsView(
         study=one.study,
         name=one.name,
         now=one.now.time[:10],
@@ -168,10 +168,10 @@ def _of(profile: RecordsProfile | None, name: str) -> ColumnProfile | None:
 
 def _column(
     now: ColumnProfile, before: ColumnProfile | None, first: ColumnProfile | None, columns: int
-) -> ColumnTold:
+) -> ColumnView:
     since = drift(before, now, columns) if before else None
     ever = drift(first, now, columns) if first else None
-    return ColumnTold(
+    return ColumnView(
         name=now.name,
         kind=now.kind,
         missing=share(now.missing, now.rows),

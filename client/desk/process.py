@@ -23,7 +23,7 @@ from fieldfare.client.home.settings import load_settings
 from fieldfare.shared.desk.answering import Desk, DeskLine, serving_desk
 from fieldfare.shared.errors import FieldfareError
 from fieldfare.shared.system.clock import since_boot, utc_now
-from fieldfare.shared.system.late import Once, late
+from fieldfare.shared.system.late import LateValue, late
 from fieldfare.shared.system.memory import keep_out_of_dumps
 from fieldfare.shared.system.processes import Stopped, end_with_parent, read_given, stop_signals
 from fieldfare.shared.watch.log import begin_log, show_defects_by_place
@@ -86,7 +86,7 @@ def serve_home(home: Path, passphrase: bytes | None, say: Callable[[str], None])
 
 def desk_lines(home: Home, passphrase: bytes | None = None) -> list[DeskLine[Any, Any]]:
     """Return the closed list of a home: what is not here does not exist."""
-    deciding = Once(lambda: study_desk(home, passphrase, os.environ, utc_now, since_boot))
+    deciding = LateValue(lambda: study_desk(home, passphrase, os.environ, utc_now, since_boot))
     return [
         DeskLine(DECIDE, lambda asked, user: deciding().decide(asked, user)),
         DeskLine(STUDIES, lambda _asked, _user: studies_told(home.path)),

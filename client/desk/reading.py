@@ -20,16 +20,16 @@ from fieldfare.client.approvals.standing import (
 )
 from fieldfare.client.desk.calls import (
     BrowserDecision,
-    BudgetTold,
+    BudgetView,
     DeskStudy,
-    LimitTold,
-    MonthTold,
-    ShareTold,
-    SpokenText,
-    StudiesTold,
+    LimitView,
+    MonthView,
+    ShareView,
     StudyGroup,
-    StudyTold,
-    TopicTold,
+    StudyList,
+    StudyView,
+    TextView,
+    TopicView,
 )
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import load_settings
@@ -41,14 +41,14 @@ from fieldfare.shared.canonical import canonical_bytes
 _PARTS: Final = 1_000
 
 
-def studies_told(home: Path) -> StudiesTold:
+def studies_told(home: Path) -> StudyList:
     """Tell of every study that arrived.
 
     Raises:
         FieldfareError: as `arrived_studies`.
     """
     found = arrived_studies(home)
-    return StudiesTold(studies=[_told(one) for one in found.standing], earlier=found.earlier)
+    return StudyList(studies=[_told(one) for one in found.standing], earlier=found.earlier)
 
 
 def study_told(home: Path, digits: str, now: datetime) -> DeskStudy:
@@ -76,10 +76,10 @@ def study_told(home: Path, digits: str, now: datetime) -> DeskStudy:
     return told.model_copy(update={"browser": told.browser.model_copy(update={"seen": seen})})
 
 
-def _told(one: StandingStudy) -> StudyTold:
+def _told(one: StandingStudy) -> StudyView:
     kept, decision = one.kept, one.kept.decision
     privacy = kept.study.privacy
-    return StudyTold(
+    return StudyView(
         id=kept.study.id,
         short=kept.short,
         name=kept.study.name,
@@ -102,22 +102,22 @@ def _group(one: StandingStudy) -> StudyGroup:
     return StudyGroup.APPROVED if approved else StudyGroup.WAITING
 
 
-def _topic(one: ReviewTopic) -> TopicTold:
-    return TopicTold(
+def _topic(one: ReviewTopic) -> TopicView:
+    return TopicView(
         name=one.name,
         lines=[_line(line) for line in one.lines],
         rows=[_line(row) for row in one.rows],
     )
 
 
-def _line(line: Line) -> list[SpokenText]:
-    return [SpokenText(text=one.text, tone=one.tone.value) for one in line]
+def _line(line: Line) -> list[TextView]:
+    return [TextView(text=one.text, tone=one.tone.value) for one in line]
 
 
 # -- budget ---------------------------------------------------------------------------------------
 
 
-def budget_told(home: Path, now: datetime) -> BudgetTold:
+def budget_told(home: Path, now: datetime) -> BudgetView:
     """Tell of the budget, this year, ever, and of the twelve months ahead.
 
     Raises:
@@ -125,7 +125,7 @@ def budget_told(home: Path, now: datetime) -> BudgetTold:
     """
     found = budget_at(home, now)
     report = found.report
-    return BudgetTold(
+    return BudgetView(
         population=report.population,
         entries=report.position.sequence,
         epoch=report.position.epoch,
@@ -139,8 +139,8 @@ def budget_told(home: Path, now: datetime) -> BudgetTold:
     )
 
 
-def _limit(name: str, one: LimitUse) -> LimitTold:
-    return LimitTold(
+def _limit(name: str, one: LimitUse) -> LimitView:
+    return LimitView(
         name=name,
         limit=one.limit_epsilon,
         spent=one.spent_epsilon,
@@ -149,13 +149,13 @@ def _limit(name: str, one: LimitUse) -> LimitTold:
     )
 
 
-def _month(one: MonthAhead, yearly: LimitUse) -> MonthTold:
+def _month(one: MonthAhead, yearly: LimitUse) -> MonthView:
     share = _PARTS * one.left // yearly.limit if yearly.limit else 0
-    return MonthTold(day=one.day, share=share, left=one.left_epsilon, sure=one.sure_epsilon)
+    return MonthView(day=one.day, share=share, left=one.left_epsilon, sure=one.sure_epsilon)
 
 
-def _shares(found: BudgetOutlook) -> dict[str, list[ShareTold]]:
+def _shares(found: BudgetOutlook) -> dict[str, list[ShareView]]:
     return {
-        title: [ShareTold(name=one.name, epsilon=one.epsilon, percent=one.percent) for one in parts]
+        title: [ShareView(name=one.name, epsilon=one.epsilon, percent=one.percent) for one in parts]
         for title, parts in found.shares.items()
     }

@@ -23,7 +23,7 @@ MOST_BYTES: Final = 32 * 1024 * 1024  # 400 members that vouch for 400 keys each
 WAIT: Final = 10.0  # seconds for another command
 
 
-class How(Enum):
+class ComparisonMethod(Enum):
     """How people compared a key; the value is the screen's text."""
 
     IN_PERSON = "in person"
@@ -48,7 +48,7 @@ class ComparedKey(ComparisonPart):
 
     institution: InstitutionId
     key: Hex32
-    how: How
+    how: ComparisonMethod
     user: str
     time: str
 

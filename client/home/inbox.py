@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Final
 
-from fieldfare.client.custodian.ports import ModelEvidence, SaidNo
+from fieldfare.client.custodian.ports import ModelEvidence, ReportedRejection
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.models import (
     CARD,
@@ -31,8 +31,8 @@ from fieldfare.client.home.models import (
 )
 from fieldfare.client.home.settings import load_settings
 from fieldfare.client.home.studies import (
+    RejectionDisclosure,
     State,
-    Told,
     deciding,
     keep_study,
     kept_ids,
@@ -101,7 +101,7 @@ class HomeInbox:
             self._journal.append(Event.STUDY_RECEIVED, COORDINATOR, study=study.id)
             keep_study(self._home, study, offer, self._clock())
 
-    def said_no(self, study: str) -> SaidNo | None:
+    def said_no(self, study: str) -> ReportedRejection | None:
         """Return the no that a person gave to a study, as far as they let it be told.
 
         Raises:
@@ -109,12 +109,12 @@ class HomeInbox:
         """
         with _faults(self._home):
             decision = read_decision(self._home, study)
-        if decision.told is Told.NOTHING:
+        if decision.told is RejectionDisclosure.NOTHING:
             return None
-        reason = decision.reason if decision.told is Told.REASON else ""
+        reason = decision.reason if decision.told is RejectionDisclosure.REASON else ""
         if decision.state is State.REJECTED:
-            return SaidNo("rejected", reason)
-        return SaidNo("withdrawn", reason) if decision.state is State.WITHDRAWN else None
+            return ReportedRejection("rejected", reason)
+        return ReportedRejection("withdrawn", reason) if decision.state is State.WITHDRAWN else None
 
     def _check_unit(self, study: Study) -> None:
         """Refuse a study of other units, where this institution has said which are its own."""

@@ -208,7 +208,7 @@ UNVERIFIED_WORDS: Final = (
 )
 
 
-class Recomputed(BaseModel):
+class RecomputationNote(BaseModel):
     """That this institution recomputed a model: step by step in the run, or from a transcript.
 
     Attributes:
@@ -270,7 +270,7 @@ class ModelStanding:
     provenance: ModelProvenance
     words: str
     card: ModelCard | None = None
-    recomputed: Recomputed | None = None
+    recomputed: RecomputationNote | None = None
 
     @property
     def figures(self) -> bool:
@@ -300,7 +300,7 @@ def model_provenance(kept: KeptModel, roster: Verifier) -> ModelStanding:
     return ModelStanding(kept, ModelProvenance.RECOMPUTED, words, card, recomputed)
 
 
-def _doubt(card: ModelCard, note: Recomputed) -> str:
+def _doubt(card: ModelCard, note: RecomputationNote) -> str:
     return "" if card.metrics is None or note.figures else f"; {WORD_ALONE}"
 
 
@@ -309,7 +309,9 @@ def _check_place(kept: KeptModel, delivery: Delivery) -> None:
         raise ProtocolError("expected the delivery of this study and run, found another")
 
 
-def in_the_run(model: str, now: datetime, *, metrics: bool = False, cards: int = 1) -> Recomputed:
+def in_the_run(
+    model: str, now: datetime, *, metrics: bool = False, cards: int = 1
+) -> RecomputationNote:
     """Return the note that is kept beside a model that the custodian knows from the run itself.
 
     Args:
@@ -319,12 +321,14 @@ def in_the_run(model: str, now: datetime, *, metrics: bool = False, cards: int =
         cards: that came for it, with the one that is kept now.
     """
     time = now.isoformat(timespec="seconds")
-    return Recomputed(model=model, metrics=metrics, leaves=0, head="", time=time, cards=cards)
+    return RecomputationNote(
+        model=model, metrics=metrics, leaves=0, head="", time=time, cards=cards
+    )
 
 
 def note_recomputed(
     kept: KeptModel, *, model: str, leaves: int, head: str, now: datetime, metrics: bool = False
-) -> Recomputed:
+) -> RecomputationNote:
     """Write down beside a model that it was recomputed from a transcript.
 
     Args:
@@ -338,7 +342,7 @@ def note_recomputed(
     Raises:
         OSError: the disk says no.
     """
-    done = Recomputed(
+    done = RecomputationNote(
         model=model,
         metrics=metrics,
         leaves=leaves,
@@ -366,7 +370,9 @@ def note_cosigned(kept: KeptModel, model: str, cosigned: int) -> None:
         replace_private(kept.folder / RECOMPUTED_FILE, done.to_bytes())
 
 
-def card_checks(by: str, recomputed: Recomputed | None, *, finished: bool = False) -> CardChecks:
+def card_checks(
+    by: str, recomputed: RecomputationNote | None, *, finished: bool = False
+) -> CardChecks:
     """Say for a card's page what this institution knows itself of the model.
 
     Args:
@@ -410,7 +416,7 @@ def redraw_page(kept: KeptModel, study: Study, roster: Verifier, by: str) -> Non
     replace_private(kept.page, page.encode())
 
 
-def read_recomputed(kept: KeptModel) -> Recomputed | None:
+def read_recomputed(kept: KeptModel) -> RecomputationNote | None:
     """Return the note; None where there is none, or where it cannot be read."""
     return _read_note(kept, RECOMPUTED_FILE)
 
@@ -430,10 +436,10 @@ def cards_of(kept: KeptModel) -> int:
     return 0 if note is None else note.cards
 
 
-def _read_note(kept: KeptModel, name: str) -> Recomputed | None:
+def _read_note(kept: KeptModel, name: str) -> RecomputationNote | None:
     try:
         with (kept.folder / name).open("rb") as file:
-            return Recomputed.model_validate_json(file.read(MAX_BYTES))
+            return RecomputationNote.model_validate_json(file.read(MAX_BYTES))
     except (OSError, ValidationError):
         return None
 
@@ -444,7 +450,7 @@ JOINING_FILE: Final = "joining.json"
 _MOST_FIGURES: Final = 1024 * 1024
 
 
-class KeptJoining(BaseModel):
+class JoinAnswer(BaseModel):
     """The last answer to "Should we join?" with a model: figures from own records, for people here.
 
     Attributes:
@@ -464,15 +470,15 @@ def keep_joining(kept: KeptModel, figures: dict[str, Any], now: datetime) -> Non
     Raises:
         OSError: the disk says no.
     """
-    done = KeptJoining(time=now.isoformat(timespec="seconds"), figures=figures)
+    done = JoinAnswer(time=now.isoformat(timespec="seconds"), figures=figures)
     replace_private(kept.folder / JOINING_FILE, done.model_dump_json().encode())
 
 
-def read_joining(kept: KeptModel) -> KeptJoining | None:
+def read_joining(kept: KeptModel) -> JoinAnswer | None:
     """Return the last answer; None where there is none, or where it cannot be read."""
     try:
         with (kept.folder / JOINING_FILE).open("rb") as file:
-            found = KeptJoining.model_validate_json(file.read(_MOST_FIGURES))
+            found = JoinAnswer.model_validate_json(file.read(_MOST_FIGURES))
     except (OSError, ValidationError):
         return None
     return found if found.figures.get("study_id") == kept.study else None

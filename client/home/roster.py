@@ -307,7 +307,7 @@ def first_multiplicity(home: Home, coordinator: str) -> int:
 
 
 @dataclass(frozen=True)
-class SignersEver:
+class KnownSigners:
     """Who signed what an institution keeps: the pinned roster, and earlier online keys.
 
     For what is kept already. What arrives, and what a run rests on, is verified by the pinned

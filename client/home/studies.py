@@ -17,7 +17,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fieldfare.client.home.layout import Home
-from fieldfare.client.home.roster import SignersEver
+from fieldfare.client.home.roster import KnownSigners
 from fieldfare.shared.canonical import canonical_bytes
 from fieldfare.shared.errors import ProtocolError, UsageError
 from fieldfare.shared.privacy.protection import Protection
@@ -46,7 +46,7 @@ class State(Enum):
     WITHDRAWN = "withdrawn"
 
 
-class Told(Enum):
+class RejectionDisclosure(Enum):
     """The form in which the coordinator learns of a rejection."""
 
     NOTHING = "nothing"  # also of decisions from before this could be chosen
@@ -80,7 +80,7 @@ class StudyDecision(BaseModel):
     time: Line = ""
     asked: Line = ""
     reason: Line = ""
-    told: Told = Field(default=Told.NOTHING, strict=False)
+    told: RejectionDisclosure = Field(default=RejectionDisclosure.NOTHING, strict=False)
     approval: Hex32 | Literal[""] = ""
     roster: Hex32 | Literal[""] = ""
     epoch: int = Field(default=0, ge=0, lt=2**53)
@@ -167,7 +167,7 @@ def kept_study(home: Home, study: str, roster: Roster) -> KeptStudy:
         raise UsageError(f"{study[:SHORT]}: expected a study that arrived here, found none")
     content = read_signed(path)
     try:
-        opened = offered_study(content, str(path), SignersEver.of(home, roster))
+        opened = offered_study(content, str(path), KnownSigners.of(home, roster))
     except UsageError as error:
         raise UsageError(f"{error}; receive it again, or move the file away") from None
     if opened.id != study:
@@ -198,7 +198,7 @@ def earlier_studies(home: Home, roster: Roster) -> dict[str, str]:
     Raises:
         UsageError: an offer cannot be read.
     """
-    found, signers = dict[str, str](), SignersEver.of(home, roster)
+    found, signers = dict[str, str](), KnownSigners.of(home, roster)
     for study in kept_ids(home):
         try:
             open_study(read_signed(home.study(study)), signers, Protection.EXACT)

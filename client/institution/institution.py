@@ -8,7 +8,7 @@ from pathlib import Path
 from fieldfare.client.home.comparisons import Comparisons, read_comparisons
 from fieldfare.client.home.keys import public_identity
 from fieldfare.client.home.layout import Home
-from fieldfare.client.home.roster import SignersEver, check_member, pinned_roster
+from fieldfare.client.home.roster import KnownSigners, check_member, pinned_roster
 from fieldfare.client.home.settings import HomeSettings, load_settings, witness_path
 from fieldfare.client.journal.journal import Journal
 from fieldfare.client.ledger.ledger import Ledger
@@ -38,13 +38,13 @@ class Institution:
     comparisons: Comparisons
 
     @property
-    def signers_ever(self) -> SignersEver:
+    def signers_ever(self) -> KnownSigners:
         """Who signed what is kept here.
 
         Raises:
             UsageError: a roster that was kept is damaged.
         """
-        return SignersEver.of(self.home, self.roster)
+        return KnownSigners.of(self.home, self.roster)
 
     @property
     def company(self) -> Company:

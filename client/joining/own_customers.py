@@ -11,10 +11,17 @@ from typing import Any, Final, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldfare.client.joining.paired import HeldScores, Mask, Vector, Whose, kind_row, paired_row
+from fieldfare.client.joining.paired import (
+    HeldScores,
+    HoldoutOrigin,
+    Mask,
+    Vector,
+    kind_row,
+    paired_row,
+)
 from fieldfare.client.own_model.own_fits import SumModel
 from fieldfare.client.own_model.stack import OwnModels, own_best
-from fieldfare.client.own_model.tuning import Tuned, own_models, stacked
+from fieldfare.client.own_model.tuning import TuningOutcome, own_models, stacked
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.joining.rows import KindRow, PairedRow
@@ -61,11 +68,11 @@ class HomeFits:
         alone = own_best(study, data, start) if own is None else own.best()
         return cls(study, data, own, alone)
 
-    def tuned(self, shared: Vector) -> Tuned:
+    def tuned(self, shared: Vector) -> TuningOutcome:
         """Return a shared model (float64 (entries,)) as it is fitted to this institution."""
         return stacked(self.study, shared, self.data, self.own)
 
-    def used(self, made: Tuned) -> SumModel:
+    def used(self, made: TuningOutcome) -> SumModel:
         """Return what was fitted here as a model that scores."""
         return SumModel(model_for(self.study), made.parameters, made.forest)
 
@@ -146,7 +153,7 @@ class OwnCustomers:
     def row(self, labels: float, scores: HeldScores, budget: float) -> PairedRow:
         """Return what each model reaches on the held-out units; of 0 labels there is no own one."""
         learned = int(self.training.labels.sum())
-        whose = Whose(self.name, self.seed, self.place, labels, learned)
+        whose = HoldoutOrigin(self.name, self.seed, self.place, labels, learned)
         scores = scores if labels else replace(scores, alone=None)
         return paired_row(whose, self.held.labels, scores, budget)
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from fieldfare.shared.evaluation.ties import highest_first
-from fieldfare.shared.joining.rows import RESAMPLES, KindRow, PairedDraws, PairedRow, Reached
+from fieldfare.shared.joining.rows import RESAMPLES, KindRow, ModelReach, PairedDraws, PairedRow
 
 MOST_CELLS: Final = 2_000_000  # of resamples times units in hand at once
 
@@ -17,7 +17,7 @@ Labels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
 
-class Whose(NamedTuple):
+class HoldoutOrigin(NamedTuple):
     """Whose held-out units they are, and what was learned from.
 
     Attributes:
@@ -66,7 +66,9 @@ def reviewed(scores: Vector, count: int) -> Mask:
     return chosen
 
 
-def paired_row(whose: Whose, labels: Labels, scores: HeldScores, budget: float) -> PairedRow:
+def paired_row(
+    whose: HoldoutOrigin, labels: Labels, scores: HeldScores, budget: float
+) -> PairedRow:
     """Return what each model reaches on an institution's held-out units.
 
     Args:
@@ -97,10 +99,10 @@ def paired_row(whose: Whose, labels: Labels, scores: HeldScores, budget: float) 
     )
 
 
-def _reached(labels: Labels, scores: Vector, budget: float) -> Reached:
+def _reached(labels: Labels, scores: Vector, budget: float) -> ModelReach:
     chosen = reviewed(scores, budget_of(len(labels), budget))
     precision = float(average_precision_score(labels, scores)) if labels.any() else 0.0
-    return Reached(precision=precision, found=int(labels[chosen].sum()))
+    return ModelReach(precision=precision, found=int(labels[chosen].sum()))
 
 
 def _alerts_for(labels: Labels, scores: Vector, found: int) -> int:
@@ -108,7 +110,7 @@ def _alerts_for(labels: Labels, scores: Vector, found: int) -> int:
     return 1 + int(np.argmax(np.cumsum(labels[highest_first(scores)]) >= found)) if found else 0
 
 
-def _draws(whose: Whose, labels: Labels, scores: HeldScores, budget: float) -> PairedDraws:
+def _draws(whose: HoldoutOrigin, labels: Labels, scores: HeldScores, budget: float) -> PairedDraws:
     """Return paired resamples; one without a case of a class counts as the units themselves."""
     generator = np.random.default_rng([whose.seed, whose.place])
     alone = scores.at_home if scores.alone is None else scores.alone

@@ -21,7 +21,7 @@ from fieldfare.client.journal.journal import Journal
 from fieldfare.client.journal.releases import LastRelease
 from fieldfare.client.ledger.budget import Position
 from fieldfare.shared.errors import LedgerError, RefusalCode
-from fieldfare.shared.flood import Flood, Withheld
+from fieldfare.shared.flood import Flood, WithheldLines
 from fieldfare.shared.protocol.messages import Request
 from fieldfare.shared.protocol.roster import COORDINATOR
 
@@ -149,7 +149,7 @@ class JournalDecisions:
                 self._count(kind, rule, limit=most)
             return False
 
-    def _say(self, counted: Withheld[Kind]) -> None:
+    def _say(self, counted: WithheldLines[Kind]) -> None:
         rule = f"{counted.lines} more within a minute, counted"
         self._count(counted.kind, rule, asked=counted.lines)
 

@@ -96,7 +96,7 @@ _OF_POPULATION: Final = {StatementKind.SPLIT, StatementKind.PART, StatementKind.
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stated:
+class StatementDraft:
     """One statement, before it becomes an entry.
 
     Attributes:
@@ -181,22 +181,22 @@ class Statement:
 
     position: Position
     time: datetime
-    stated: Stated
+    stated: StatementDraft
     study_total: int
 
 
-def chained(stated: Stated) -> dict[str, Any]:
+def chained(stated: StatementDraft) -> dict[str, Any]:
     """Return the part of an entry's content that the statement gives."""
     content = _apart(stated) | {"carried": stated.carried, "study": stated.study}
     return content | {"type": stated.kind.value}
 
 
-def to_text(stated: Stated) -> str:
+def to_text(stated: StatementDraft) -> str:
     """Return the text for the table of statements; kind, study and sum have their own columns."""
     return rfc8785.dumps(_apart(stated)).decode()
 
 
-def from_text(text: object, *, kind: str, study: str, carried: int) -> Stated:
+def from_text(text: object, *, kind: str, study: str, carried: int) -> StatementDraft:
     """Return the statement that `to_text` wrote.
 
     Raises:
@@ -207,7 +207,7 @@ def from_text(text: object, *, kind: str, study: str, carried: int) -> Stated:
         found["lost"] = tuple(read_position(position) for position in found["lost"])
         found["multiplicity"] = tuple(found.get("multiplicity", (0, 0)))
         found["debit"] = Debit(**found["debit"]) if "debit" in found else None
-        return Stated(kind=StatementKind(kind), study=study, carried=carried, **found)
+        return StatementDraft(kind=StatementKind(kind), study=study, carried=carried, **found)
     except (ValueError, TypeError, RecursionError):
         raise LedgerError(
             f"expected a statement of kind {kind!r}, found a damaged one: restore the newest copy"
@@ -294,7 +294,7 @@ def _parsed(text: object) -> dict[str, Any]:
     return found
 
 
-def _apart(stated: Stated) -> dict[str, Any]:
+def _apart(stated: StatementDraft) -> dict[str, Any]:
     known_to = {"multiplicity": list(stated.multiplicity)} if all(stated.multiplicity) else {}
     return known_to | {
         "kept": stated.kept,
@@ -398,7 +398,9 @@ def next_entry(
     )
 
 
-def next_statement(tip: Tip, stated: Stated, *, before: SideCosts, time: datetime) -> Statement:
+def next_statement(
+    tip: Tip, stated: StatementDraft, *, before: SideCosts, time: datetime
+) -> Statement:
     """Return the entry that follows `tip` and states something.
 
     `before` is what the statement's study cost before this entry, in picomu2. What is carried over
@@ -445,7 +447,7 @@ _SAME_EPOCH: Final = {
 }
 
 
-def _epoch_after(tip: Tip, stated: Stated) -> int:
+def _epoch_after(tip: Tip, stated: StatementDraft) -> int:
     if stated.kind in _SAME_EPOCH:
         return tip.position.epoch
     return max([tip.position.epoch, *(position.epoch for position in stated.lost)]) + 1

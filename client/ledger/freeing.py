@@ -16,14 +16,16 @@ from fieldfare.shared.privacy.sides import Side, SideCosts, total_of
 
 
 @dataclass(frozen=True)
-class Freed:
+class FreedBudget:
     """The budget that comes free at the beginning of a day (UTC), in picomu2."""
 
     day: date
     picomu2: int
 
 
-def freed_later(entries: Iterable[LedgerEntry | Statement], now: datetime) -> tuple[Freed, ...]:
+def freed_later(
+    entries: Iterable[LedgerEntry | Statement], now: datetime
+) -> tuple[FreedBudget, ...]:
     """Return the costs that leave the window of 365 days after `now`, by day, soonest first.
 
     Everything that counts within the window is in it, also what a restored copy carried over. A day
@@ -45,7 +47,7 @@ def freed_later(entries: Iterable[LedgerEntry | Statement], now: datetime) -> tu
             place = (study, side, len(known_to) - 1)
             costs = days.setdefault(day, {})
             costs[place] = costs.get(place, 0) + cost
-    freed: list[Freed] = []
+    freed: list[FreedBudget] = []
     staying: _Costs = {}
     after = 0
     for day in reversed(days):  # what is left once this day's costs are gone, then with them
@@ -53,7 +55,7 @@ def freed_later(entries: Iterable[LedgerEntry | Statement], now: datetime) -> tu
             staying[place] = staying.get(place, 0) + cost
         before = _counted(staying, known_to)
         if before > after:
-            freed.append(Freed(day, before - after))
+            freed.append(FreedBudget(day, before - after))
         after = before
     return tuple(reversed(freed))
 
@@ -79,7 +81,7 @@ def worth(picomu2: int, delta: float) -> float:
     return epsilon_for(delta=delta, mu2=from_picomu2(picomu2), xi=XI_LIMIT)
 
 
-def next_freed(freed: Sequence[Freed], delta: float) -> str:
+def next_freed(freed: Sequence[FreedBudget], delta: float) -> str:
     """Return the next budget to come free and its day, in words; nothing where none does."""
     if not freed:
         return ""
@@ -87,7 +89,7 @@ def next_freed(freed: Sequence[Freed], delta: float) -> str:
     return f"the next {worth(first.picomu2, delta):.2g} comes free on {said_day(first.day)}"
 
 
-def enough_from(needed: int, left: int, freed: Sequence[Freed]) -> str:
+def enough_from(needed: int, left: int, freed: Sequence[FreedBudget]) -> str:
     """Say from which day on there is enough, in picomu2; where that is never, say so."""
     for one in freed:
         left += one.picomu2

@@ -32,15 +32,15 @@ from fieldfare.client.ledger.budget import (
     present,
 )
 from fieldfare.client.ledger.chain import (
-    Stated,
     Statement,
+    StatementDraft,
     StatementKind,
     check_chain,
     next_entry,
     to_micros,
 )
 from fieldfare.client.ledger.peers import PeerRows
-from fieldfare.client.ledger.pending import NO_SPLIT, Pending, Split
+from fieldfare.client.ledger.pending import NO_SPLIT, PendingAnswer, Split
 from fieldfare.client.ledger.resplit import SplitRows
 from fieldfare.client.ledger.rollback_check import Witness, trusted
 from fieldfare.client.ledger.rows import BATCH, Store
@@ -210,7 +210,7 @@ class Ledger:
                 if not self._store.answered(debit):
                     raise
 
-    def waiting(self, study: str, run: str) -> Pending | None:
+    def waiting(self, study: str, run: str) -> PendingAnswer | None:
         """Return the answer of a run that was committed to and not opened, or None.
 
         Raises:
@@ -230,12 +230,12 @@ class Ledger:
 
     def keep_waiting(
         self,
-        answer: Pending,
+        answer: PendingAnswer,
         *,
         check: Callable[[PeerRows], None],
         run_states: Mapping[str, bytes],
         split: Split = NO_SPLIT,
-    ) -> Pending:
+    ) -> PendingAnswer:
         """Keep an answer on disk that waits for its opening; then its first message may leave.
 
         The run's last answer that was not opened is destroyed, in the log too; so are the previous
@@ -282,7 +282,7 @@ class Ledger:
         *,
         study_limit: int,
         max_attempts: int,
-        sign: Callable[[Pending, Position], bytes],
+        sign: Callable[[PendingAnswer, Position], bytes],
         max_tries: int | None = None,
         portion: Portion | None = None,
         participants: tuple[str, ...] = (),
@@ -599,7 +599,7 @@ class Ledger:
             then = changes[-1][2] if changes else before
             if then == multiplicity:
                 return
-            stated = Stated(
+            stated = StatementDraft(
                 kind=StatementKind.MULTIPLICITY,
                 user=user,
                 reason=reason,
@@ -628,7 +628,7 @@ class Ledger:
         self.check_unit()
         if self._unit is None or self._store.unit() is not None:
             return
-        stated = Stated(
+        stated = StatementDraft(
             kind=StatementKind.UNIT,
             user="custodian",
             reason=reason,
@@ -640,7 +640,7 @@ class Ledger:
     def _opened(
         self,
         debit: Debit,
-        sign: Callable[[Pending, Position], bytes],
+        sign: Callable[[PendingAnswer, Position], bytes],
         participants: tuple[str, ...],
         split: Split,
     ) -> StoredReply:
@@ -660,7 +660,7 @@ class Ledger:
         return found
 
     def _append(
-        self, debit: Debit, answer: Pending, sign: Callable[[Pending, Position], bytes]
+        self, debit: Debit, answer: PendingAnswer, sign: Callable[[PendingAnswer, Position], bytes]
     ) -> StoredReply:
         tip = self._store.tip()
         entry = next_entry(

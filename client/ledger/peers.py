@@ -17,7 +17,7 @@ from datetime import datetime
 from typing import Final
 
 from fieldfare.client.ledger.budget import WINDOW, Debit, Limits
-from fieldfare.client.ledger.chain import EVERY_STUDY, Stated, StatementKind, to_micros
+from fieldfare.client.ledger.chain import EVERY_STUDY, StatementDraft, StatementKind, to_micros
 from fieldfare.client.ledger.rows import Store
 from fieldfare.shared.privacy.sides import Side
 from fieldfare.shared.sqlite.database import Database
@@ -146,13 +146,15 @@ class PeerRows:
             limits.yearly_picomu2 - self._store.spent_since(since),
         )
         carried = max(0, *rooms)
-        stated = Stated(kind=StatementKind.SILENCE, user=user, reason=reason, carried=carried)
+        stated = StatementDraft(
+            kind=StatementKind.SILENCE, user=user, reason=reason, carried=carried
+        )
         self._store.state(stated, self._now)
         return carried
 
     def _state(self, told: PeerClaim, carried: int) -> None:
         debit, pending = told.debit, self._store.pending
-        stated = Stated(
+        stated = StatementDraft(
             kind=StatementKind.PEERS,
             user="custodian",
             reason=f"opened by {told.by}",

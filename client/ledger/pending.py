@@ -31,7 +31,7 @@ NO_SPLIT: Final = Split()
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Pending:
+class PendingAnswer:
     """One answer that nobody can read yet.
 
     Attributes:
@@ -66,7 +66,7 @@ class PendingAnswers:
         """Read an open database."""
         self._database = database
 
-    def of_run(self, study: str, run: str) -> Pending | None:
+    def of_run(self, study: str, run: str) -> PendingAnswer | None:
         """Return the answer of a run that waits.
 
         Raises:
@@ -85,7 +85,7 @@ class PendingAnswers:
                 "expected an answer that waits as it left, found another: the ledger is damaged; "
                 "restore the newest copy of it and its witness"
             )
-        return Pending(
+        return PendingAnswer(
             study=study,
             run=run,
             step=step,
@@ -97,7 +97,7 @@ class PendingAnswers:
             seed=seed,
         )
 
-    def put(self, answer: Pending) -> None:
+    def put(self, answer: PendingAnswer) -> None:
         """Keep an answer in place of the run's last one, whose seed is destroyed."""
         self.drop(answer.study, answer.run)
         self._database.rows(

@@ -29,7 +29,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from fieldfare.client.ledger.chain import Stated, Statement, StatementKind, counts_as
+from fieldfare.client.ledger.chain import Statement, StatementDraft, StatementKind, counts_as
 from fieldfare.client.ledger.pending import Split
 from fieldfare.client.ledger.rows import Store
 from fieldfare.shared.errors import LedgerError
@@ -78,7 +78,7 @@ class SplitRows:
                 "nothing to confirm"
             )
         self.store.pending.put_ids(place, split.ids)
-        stated = Stated(kind=StatementKind.IDS, user=user, reason=reason, study=study)
+        stated = StatementDraft(kind=StatementKind.IDS, user=user, reason=reason, study=study)
         return self.store.state(stated, self.now)
 
 
@@ -96,7 +96,7 @@ def forget_split(store: Store, user: str, reason: str, now: datetime) -> list[St
         study = place.partition(":")[0]
         if place != store.split_place(study):
             continue
-        stated = Stated(
+        stated = StatementDraft(
             kind=StatementKind.HOLDOUT,
             user=user,
             reason=reason,

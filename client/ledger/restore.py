@@ -17,8 +17,8 @@ from typing import Self
 from fieldfare.client.ledger.budget import Position, check_count, from_picomu2
 from fieldfare.client.ledger.chain import (
     EVERY_STUDY,
-    Stated,
     Statement,
+    StatementDraft,
     StatementKind,
     check_chain,
     lost_cost,
@@ -212,7 +212,7 @@ class RestoredLedger:
                 )
         return last
 
-    def _stated(self, terms: Acceptance, lost: list[Position], kept: int) -> Stated:
+    def _stated(self, terms: Acceptance, lost: list[Position], kept: int) -> StatementDraft:
         tip = self.position()
         carried = lost_cost(
             lost,
@@ -228,7 +228,7 @@ class RestoredLedger:
                     f"this copy shows, found {from_picomu2(terms.spent)!r}"
                 )
             carried = max(carried, terms.spent - tip.debited)
-        return Stated(
+        return StatementDraft(
             kind=StatementKind.EPOCH,
             user=terms.user,
             reason=terms.reason,

@@ -18,8 +18,8 @@ from fieldfare.client.ledger.budget import (
 )
 from fieldfare.client.ledger.chain import (
     EVERY_STUDY,
-    Stated,
     Statement,
+    StatementDraft,
     StatementKind,
     Tip,
     counts_as,
@@ -382,7 +382,7 @@ class Store:
             *(entry.position.sequence, reply, vector, bytes_hash(reply)),
         )
 
-    def state(self, stated: Stated, now: datetime) -> Statement:
+    def state(self, stated: StatementDraft, now: datetime) -> Statement:
         """Write a statement at the end of the chain.
 
         Raises:

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from fieldfare.client.ledger.chain import Stated, StatementKind
+from fieldfare.client.ledger.chain import StatementDraft, StatementKind
 from fieldfare.client.ledger.rollback_check import Witness
 from fieldfare.client.ledger.rows import Store
 from fieldfare.client.ledger.schema import erase_log, open_database
@@ -79,14 +79,16 @@ def state_split(
     Raises:
         LedgerError: it cannot be written, or the whole is in memory.
     """
-    stated = Stated(kind=StatementKind.SPLIT, user=user, reason=reason, population=part.name)
+    stated = StatementDraft(
+        kind=StatementKind.SPLIT, user=user, reason=reason, population=part.name
+    )
     discard_draft(part)
     database.copy_to(part.draft)
     write_part(part, store.population, stated, now)
     store.state(stated, now)
 
 
-def write_part(part: SplitPopulation, whole: str, split: Stated, now: datetime) -> None:
+def write_part(part: SplitPopulation, whole: str, split: StatementDraft, now: datetime) -> None:
     """Turn the copy of the ledger of `whole` into the part's: a new epoch, without any keys.
 
     Raises:
@@ -96,7 +98,7 @@ def write_part(part: SplitPopulation, whole: str, split: Stated, now: datetime) 
         store = Store(database, whole, lambda: now)
         with database.transaction():
             store.state(split, now)  # the same entry as in the other ledger, with the same head
-            own = Stated(
+            own = StatementDraft(
                 kind=StatementKind.PART,
                 user=split.user,
                 reason=split.reason,

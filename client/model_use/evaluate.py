@@ -25,7 +25,7 @@ from fieldfare.client.own_model.own_fits import SumModel
 from fieldfare.client.own_model.stack import is_stackable, own_best
 from fieldfare.client.own_model.tuning import (
     FittingKind,
-    Tuned,
+    TuningOutcome,
     further,
     own_models,
     own_only,
@@ -366,7 +366,7 @@ def _kept_words(kept: TunedModel) -> str:
     return f"{kept.kind.value}, kept since {kept.time[:10]}"
 
 
-def _made_words(made: Tuned) -> str:
+def _made_words(made: TuningOutcome) -> str:
     return f"{made.kind.value}, made for this comparison"
 
 

@@ -73,7 +73,7 @@ class Sources:
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoringOutcome:
     """The result of a scoring.
 
     Attributes:
@@ -141,7 +141,7 @@ def score(
     now: datetime,
     random: np.random.Generator,
     environment: Mapping[str, str],
-) -> Scored:
+) -> ScoringOutcome:
     """Rank all units, write the file, keep the alerts.
 
     Args:
@@ -200,7 +200,7 @@ def score(
         kept = _keep_entries(institution, store, sources, alerts, now)
     _show_card(institution, model)
     found = {name: int(mask_of(units, some).sum()) for name, some in members.items()}
-    return Scored(ranking, alerts, new, found, kept, expired)
+    return ScoringOutcome(ranking, alerts, new, found, kept, expired)
 
 
 def _profile(study: Study, units: ScorableUnits, now: datetime) -> RecordsProfile:

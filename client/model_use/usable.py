@@ -23,7 +23,7 @@ from fieldfare.client.home.models import (
 from fieldfare.client.home.studies import kept_study
 from fieldfare.client.institution.institution import Institution
 from fieldfare.client.own_model.forest import MOST_VALUE, Forest, Tree
-from fieldfare.client.own_model.tuning import FittingKind, Tuned
+from fieldfare.client.own_model.tuning import FittingKind, TuningOutcome
 from fieldfare.shared.errors import ProtocolError, UsageError
 from fieldfare.shared.evaluation.score_map import ScoreMap, score_map
 from fieldfare.shared.finished_model.file import model_from_bytes
@@ -108,7 +108,9 @@ class TunedModel(BaseModel):
     forest: _KeptForest | None = None
 
     @classmethod
-    def of(cls, kept: KeptModel, shared: NDArray[np.float64], tuned: Tuned, now: datetime) -> Self:
+    def of(
+        cls, kept: KeptModel, shared: NDArray[np.float64], tuned: TuningOutcome, now: datetime
+    ) -> Self:
         """Describe a tuning of a kept model."""
         return cls(
             study=kept.study, run=kept.run, model=_hash(shared), kind=tuned.kind,

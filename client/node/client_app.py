@@ -18,7 +18,7 @@ from fieldfare.shared.protocol.flower_record import RECORD, REFUSAL, Call, Conte
 from fieldfare.shared.protocol.messages import Refusal
 
 
-class _TextStaysHere:
+class _FailureTextGuard:
     """Keeps the text of a failure inside: Flower's nodes send str(error) to the coordinator."""
 
     def __enter__(self) -> None:
@@ -50,7 +50,7 @@ def _handler(
 ) -> Callable[[Message, Context], Message]:
     def handle(message: Message, context: Context) -> Message:
         """Answer one message of Flower's with what the custodian says."""
-        with _TextStaysHere():
+        with _FailureTextGuard():
             answer = _answer(call, custodian_of(context), message.content.get(RECORD, {}))
         # Flower's records are generic in a way that no checker can follow here.
         record: Any = ConfigRecord(answer)  # type: ignore[arg-type]

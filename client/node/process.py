@@ -31,7 +31,7 @@ from fieldfare.client.node.remote_custodian import connected
 from fieldfare.client.node.state import NodeReport
 from fieldfare.client.node.terms import NodeTerms, load_node_terms
 from fieldfare.client.node.watching import (
-    NodeSeen,
+    NodeStatus,
     authority_ends,
     node_probes,
     present_samples,
@@ -67,12 +67,12 @@ class NodeDismissedError(BaseException):
 
 
 @dataclass(frozen=True)
-class Watched:
+class WatchedSuperlink:
     """A SuperLink as a node sees it; every answer and every message is noted."""
 
     fleet: Superlink
     report: NodeReport | None
-    seen: NodeSeen = field(default_factory=NodeSeen)
+    seen: NodeStatus = field(default_factory=NodeStatus)
 
     @property
     def node_id(self) -> int:
@@ -105,7 +105,7 @@ class Watched:
 
 def run_node(terms: NodeTerms) -> int:
     """Serve until stopped; returns the status to end with."""
-    seen = NodeSeen()
+    seen = NodeStatus()
     try:
         report = _report(terms)
         with _watched(terms, seen):
@@ -121,7 +121,7 @@ def run_node(terms: NodeTerms) -> int:
 
 
 @contextmanager
-def _watched(terms: NodeTerms, seen: NodeSeen) -> Iterator[None]:
+def _watched(terms: NodeTerms, seen: NodeStatus) -> Iterator[None]:
     """Tell how this node is, where its settings name an address."""
     if not terms.watch:
         yield
@@ -140,7 +140,7 @@ def _watched(terms: NodeTerms, seen: NodeSeen) -> Iterator[None]:
         yield
 
 
-def _served(terms: NodeTerms, report: NodeReport | None, noted: NodeSeen) -> tuple[int, str]:
+def _served(terms: NodeTerms, report: NodeReport | None, noted: NodeStatus) -> tuple[int, str]:
     """Serve until stopped; returns the status to end with, and why."""
     link = SuperlinkEndpoint(terms.superlink, terms.authority)
     try:
@@ -152,7 +152,7 @@ def _served(terms: NodeTerms, report: NodeReport | None, noted: NodeSeen) -> tup
             log.info("admitted as node %d by %s", fleet.node_id, link.address)
             if report is not None:
                 report.connected(fleet.node_id)
-            seen = Watched(fleet, report, noted)
+            seen = WatchedSuperlink(fleet, report, noted)
             app = client_app(lambda _: custodian)
             Node(seen, app, terms.bundles, tell=noted.note_outcome).serve()
     except NodeStoppedError:

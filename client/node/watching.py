@@ -30,7 +30,7 @@ _CALLS: Final = {call.message_type: call.value for call in Call}
 
 
 @dataclass
-class NodeSeen:
+class NodeStatus:
     """What a node saw since it started; times with a time zone, None: not yet.
 
     Attributes:
@@ -75,7 +75,7 @@ class NodeMoment:
     """
 
     now: datetime
-    seen: NodeSeen
+    seen: NodeStatus
     authority_ends: datetime
 
 
@@ -96,12 +96,12 @@ def node_samples(moment: NodeMoment) -> Iterator[MetricSample]:
             yield MetricSample(metrics.NODE_MESSAGES, seen.messages[call, outcome], (call, outcome))
 
 
-def is_connected(seen: NodeSeen, now: datetime) -> bool:
+def is_connected(seen: NodeStatus, now: datetime) -> bool:
     """Tell whether the SuperLink answered lately."""
     return seen.heard is not None and now - seen.heard <= LATELY
 
 
-def node_probes(seen: NodeSeen, custodian: Path | TlsTarget, now: datetime) -> tuple[Probe, ...]:
+def node_probes(seen: NodeStatus, custodian: Path | TlsTarget, now: datetime) -> tuple[Probe, ...]:
     """Return what a node needs: a SuperLink that answers, and a custodian that can be reached."""
     return (
         Probe("superlink", is_connected(seen, now), "it did not answer for a minute"),
@@ -115,7 +115,7 @@ def authority_ends(authority: bytes) -> datetime:
 
 
 def present_samples(
-    seen: NodeSeen, ends: datetime, custodian: Path | TlsTarget
+    seen: NodeStatus, ends: datetime, custodian: Path | TlsTarget
 ) -> Iterator[MetricSample]:
     """Yield what a node tells now."""
     now = seen.clock()

@@ -23,7 +23,7 @@ from fieldfare.client.node.settings import NodeSettings
 from fieldfare.client.node.state import LinkState, read_node_state
 from fieldfare.client.wire.admin_client import custodian_status
 from fieldfare.shared.errors import KeysError
-from fieldfare.shared.notices.outbox import KEPT, Fact, Seen, seen_by
+from fieldfare.shared.notices.outbox import KEPT, Fact, Observation, seen_by
 from fieldfare.shared.notices.sentences import NoticeKind
 from fieldfare.shared.notices.settings import NoticesSettings
 from fieldfare.shared.study.toml import load_toml
@@ -52,7 +52,7 @@ class InstitutionFacts:
     _read: int = 0  # of the journal
     _dead: dict[tuple[str, str], datetime] = field(default_factory=dict)
 
-    def look(self, settings: NoticesSettings, now: datetime) -> Seen:
+    def look(self, settings: NoticesSettings, now: datetime) -> Observation:
         """Return everything that holds."""
         kind = NoticeKind
         return seen_by(

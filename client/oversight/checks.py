@@ -58,7 +58,7 @@ from fieldfare.client.oversight.preflight import (
 )
 from fieldfare.client.policy.policy import load_policy, pinned_coordinator
 from fieldfare.client.records.settings import check_unit, tables_of
-from fieldfare.client.wire.admin_calls import StudyNow
+from fieldfare.client.wire.admin_calls import StudyStatus
 from fieldfare.client.wire.admin_client import custodian_status
 from fieldfare.shared.errors import FieldfareError, KeysError, UsageError
 from fieldfare.shared.formats.later import refuse_later
@@ -92,7 +92,7 @@ class Preflight:
     records: bool = True
 
 
-def _left_out(studies: Sequence[StudyNow]) -> CheckNote:
+def _left_out(studies: Sequence[StudyStatus]) -> CheckNote:
     """Judge approved studies that are not served: after each roster a person approves again."""
     reasons = "\n".join(f"left out {one.id[:SHORT]}: {one.reason}" for one in studies)
     if all(one.reason == ApprovalStatus.OUTDATED.value for one in studies):

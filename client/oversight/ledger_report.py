@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from fieldfare.client.ledger.budget import WINDOW, LedgerEntry, Position, from_picomu2
 from fieldfare.client.ledger.chain import Statement, StatementKind, costs_of
-from fieldfare.client.ledger.freeing import Freed, freed_later, next_freed, worth
+from fieldfare.client.ledger.freeing import FreedBudget, freed_later, next_freed, worth
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.policy.policy import Policy, limits
 from fieldfare.shared.errors import UsageError
@@ -79,7 +79,7 @@ class LedgerReport:
     kinds: dict[str, int]
     carried: int
     last: tuple[LedgerEntry | Statement, ...]
-    freed: tuple[Freed, ...] = ()
+    freed: tuple[FreedBudget, ...] = ()
 
 
 def report(ledger: Ledger, population: str, policy: Policy, now: datetime) -> LedgerReport:

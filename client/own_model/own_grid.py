@@ -36,7 +36,7 @@ class Spreads(_Section):
     rows: _Rates
 
 
-class Warm(_Section):
+class WarmStart(_Section):
     """Steps from the shared model."""
 
     steps: _Some
@@ -69,7 +69,7 @@ class Grid(_Section):
     seed: int
     most: int
     spreads: Spreads
-    warm: Warm
+    warm: WarmStart
     boosting: Boosting
     stack: Stack
 
@@ -118,7 +118,7 @@ def own_log_odds(labels: Labels) -> float:
     return math.log((positives + 0.5) / (len(labels) - positives + 0.5))
 
 
-class Fitted(Protocol):
+class FittedModel(Protocol):
     """A fitted model."""
 
     def scores(self, data: EncodedUnits) -> Vector:
@@ -126,12 +126,12 @@ class Fitted(Protocol):
         ...
 
 
-F_co = TypeVar("F_co", bound=Fitted, covariant=True)
+F_co = TypeVar("F_co", bound=FittedModel, covariant=True)
 Fit = Callable[[EncodedUnits], Sequence[F_co]]  # one fitted model for each setting of the grid
 
 
 @dataclass(frozen=True, eq=False)
-class Chosen(Generic[F_co]):
+class ChosenModel(Generic[F_co]):
     """A kind of model under the setting that cross-validation chose.
 
     Attributes:
@@ -143,7 +143,7 @@ class Chosen(Generic[F_co]):
     fitted: F_co
 
 
-def choose(fit: Fit[F_co], data: EncodedUnits, folds: NDArray[np.int64]) -> Chosen[F_co]:
+def choose(fit: Fit[F_co], data: EncodedUnits, folds: NDArray[np.int64]) -> ChosenModel[F_co]:
     """Choose a setting by log loss out of fold, and fit it on all units.
 
     Args:
@@ -159,4 +159,4 @@ def choose(fit: Fit[F_co], data: EncodedUnits, folds: NDArray[np.int64]) -> Chos
             columns.setdefault(setting, np.empty(len(data)))[held] = fitted.scores(unseen)
     losses = [float(log_losses(column, data.labels).mean()) for column in columns.values()]
     best = int(np.argmin(losses))
-    return Chosen(columns[best], fit(data)[best])
+    return ChosenModel(columns[best], fit(data)[best])

@@ -27,7 +27,7 @@ from fieldfare.client.own_model.own_fits import (
     weighed,
 )
 from fieldfare.client.own_model.own_grid import (
-    Chosen,
+    ChosenModel,
     Grid,
     Labels,
     Vector,
@@ -51,11 +51,11 @@ def is_stackable(study: Study) -> bool:
     return isinstance(model_for(study), AdditiveModel | LinearModel)
 
 
-def _weights(parts: Mapping[str, Chosen[SumModel]], labels: Labels) -> Vector:
+def _weights(parts: Mapping[str, ChosenModel[SumModel]], labels: Labels) -> Vector:
     return weighed(np.column_stack([part.apart for part in parts.values()]), labels)
 
 
-def _collapsed(parts: Mapping[str, Chosen[SumModel]], weights: Vector) -> SumModel:
+def _collapsed(parts: Mapping[str, ChosenModel[SumModel]], weights: Vector) -> SumModel:
     """Return one sum by feature that scores as the weighed parts do."""
     fitted = [part.fitted for part in parts.values()]
     model, parameters = fitted[0].model, fitted[0].parameters.copy()  # what follows entries: knots
@@ -87,8 +87,8 @@ class OwnModels:
     data: EncodedUnits
     shift: float
     folds: NDArray[np.int64]
-    additive: Chosen[SumModel]
-    trees: Chosen[SumModel] | None
+    additive: ChosenModel[SumModel]
+    trees: ChosenModel[SumModel] | None
 
     @classmethod
     def of(cls, study: Study, data: EncodedUnits, start: Vector, grid: Grid | None = None) -> Self:
@@ -113,7 +113,7 @@ class OwnModels:
         return cls(data, shift, folds, choose(sums.own, data, folds), grown)
 
     @property
-    def parts(self) -> dict[str, Chosen[SumModel]]:
+    def parts(self) -> dict[str, ChosenModel[SumModel]]:
         """The models by name."""
         return {ADDITIVE: self.additive} | ({TREES: self.trees} if self.trees else {})
 
@@ -145,7 +145,7 @@ def own_best(study: Study, data: EncodedUnits, start: Vector, grid: Grid | None 
 
 
 @dataclass(frozen=True, eq=False)
-class AtHome:
+class StackModel:
     """The stack of shared and own models, as one model.
 
     Attributes:
@@ -157,7 +157,7 @@ class AtHome:
     weights: Mapping[str, float]
 
 
-def at_home(study: Study, shared: Vector, own: OwnModels, grid: Grid | None = None) -> AtHome:
+def at_home(study: Study, shared: Vector, own: OwnModels, grid: Grid | None = None) -> StackModel:
     """Weigh shared and own models on own training units.
 
     Args:
@@ -169,11 +169,11 @@ def at_home(study: Study, shared: Vector, own: OwnModels, grid: Grid | None = No
     grid = grid or own_grid()
     fits, data, model = SumFits(study, grid, shared), own.data, model_for(study)
     joined = (
-        Chosen(model.scores(shared, data), SumModel(model, shared)),
+        ChosenModel(model.scores(shared, data), SumModel(model, shared)),
         choose(fits.tuned, data, own.folds),
         choose(fits.warm, data, own.folds),
     )
     parts = own.parts | dict(zip(SHARED_PARTS, joined, strict=True))
     weights = _weights(parts, data.labels)
     named = dict(zip(parts, weights[1:].tolist(), strict=True))
-    return AtHome(shifted(_collapsed(parts, weights), own.shift), named)
+    return StackModel(shifted(_collapsed(parts, weights), own.shift), named)

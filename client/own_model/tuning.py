@@ -122,7 +122,7 @@ class FittingKind(StrEnum):
 
 
 @dataclass(frozen=True, eq=False)
-class Tuned:
+class TuningOutcome:
     """A model that was fitted here.
 
     Attributes:
@@ -157,7 +157,7 @@ def check_labels(labels: NDArray[np.uint8]) -> None:
         )
 
 
-def tune(study: Study, shared: Vector, data: EncodedUnits, kind: FittingKind) -> Tuned:
+def tune(study: Study, shared: Vector, data: EncodedUnits, kind: FittingKind) -> TuningOutcome:
     """Fit a shared model to an institution's training units.
 
     Args:
@@ -190,14 +190,16 @@ def own_models(study: Study, shared: Vector, data: EncodedUnits) -> OwnModels | 
     return None if few else OwnModels.of(study, data, shared)
 
 
-def stacked(study: Study, shared: Vector, data: EncodedUnits, own: OwnModels | None) -> Tuned:
+def stacked(
+    study: Study, shared: Vector, data: EncodedUnits, own: OwnModels | None
+) -> TuningOutcome:
     """Return the stack of shared and own models, or the shared model alone without own ones."""
     counts = (len(data), int(data.labels.sum()))
     if own is None:
-        return Tuned(FittingKind.SHARED, 0.0, 1.0, shared, *counts)
+        return TuningOutcome(FittingKind.SHARED, 0.0, 1.0, shared, *counts)
     made = at_home(study, shared, own)
     model = made.model
-    return Tuned(
+    return TuningOutcome(
         FittingKind.STACK, 0.0, 1.0, model.parameters, *counts, model.forest, made.weights
     )  # fmt: skip
 
@@ -218,7 +220,7 @@ def further(study: Study) -> FittingKind:
     )
 
 
-def _scaled(study: Study, shared: Vector, data: EncodedUnits, kind: FittingKind) -> Tuned:
+def _scaled(study: Study, shared: Vector, data: EncodedUnits, kind: FittingKind) -> TuningOutcome:
     """Fit bias and scale and, of a network, the head."""
     check_labels(data.labels)
     model = model_for(study)
@@ -238,7 +240,7 @@ def _scaled(study: Study, shared: Vector, data: EncodedUnits, kind: FittingKind)
     if headed and kind is not FittingKind.SCALED:
         parameters, kind = own_head(headed, parameters, data), FittingKind.HEAD
     parameters = np.clip(parameters, -PARAMETER_LIMIT, PARAMETER_LIMIT)
-    return Tuned(kind, bias, scale, parameters, len(data), int(data.labels.sum()))
+    return TuningOutcome(kind, bias, scale, parameters, len(data), int(data.labels.sum()))
 
 
 def own_only(study: Study, data: EncodedUnits) -> Vector:

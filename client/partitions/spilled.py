@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from fieldfare.client.records.encoding.asked import AskedUnits, AskedValues, Listed
+from fieldfare.client.records.encoding.asked import AskedUnits, AskedValues, ListColumn
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import EncodedUnits, UnitTables
@@ -122,7 +122,7 @@ def _part_of(arrays: Arrays, facts: Mapping[str, Any]) -> PartUnits:
         values = AskedValues(
             _below(arrays, "asked.n."),
             _below(arrays, "asked.c."),
-            {name: Listed(owners[name], codes[name]) for name in owners},
+            {name: ListColumn(owners[name], codes[name]) for name in owners},
             _below(arrays, "asked.t."),
         )
         given = (arrays["asked.labels"], values, arrays["asked.order"])

@@ -250,7 +250,7 @@ HUNDREDTHS: Final = 100  # epsilon is rounded up to these
 
 
 @dataclass(frozen=True)
-class Allowing:
+class WiderPolicy:
     """A policy that allows more.
 
     Attributes:
@@ -270,7 +270,7 @@ class Allowing:
         return [printable(line, len(line)) for line in changed]  # names of a study are foreign text
 
 
-def allowing_columns(text: str, name: str, plan: Plan) -> Allowing:
+def allowing_columns(text: str, name: str, plan: Plan) -> WiderPolicy:
     """Return the policy in `text` with the columns that the plan's study reads, and no more.
 
     Raises:
@@ -278,10 +278,10 @@ def allowing_columns(text: str, name: str, plan: Plan) -> Allowing:
     """
     policy, document = parse_toml(text, Policy, name), tomlkit.parse(text)
     added = tuple(_add_columns(document, policy, plan))
-    return Allowing(tomlkit.dumps(document), added, ())
+    return WiderPolicy(tomlkit.dumps(document), added, ())
 
 
-def allowing(text: str, name: str, plan: Plan) -> Allowing:
+def allowing(text: str, name: str, plan: Plan) -> WiderPolicy:
     """Return the policy in `text` with the additions that the plan's study needs.
 
     Raises:
@@ -297,7 +297,7 @@ def allowing(text: str, name: str, plan: Plan) -> Allowing:
     )
     new = tomlkit.dumps(document)
     left = objections(parse_toml(new, Policy, name), plan.study, plan, units=None)
-    return Allowing(new, added, left)
+    return WiderPolicy(new, added, left)
 
 
 def _add_columns(document: Any, policy: Policy, plan: Plan) -> Iterator[str]:

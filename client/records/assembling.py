@@ -89,7 +89,7 @@ class UnitFile:
 
 
 @dataclass(frozen=True)
-class Assembled:
+class AssembledTable:
     """One row for each unit, and counts of the labels that were used or not.
 
     Attributes:
@@ -154,7 +154,7 @@ def assemble(
     *,
     wanted: Collection[str] | None,
     others: str | None,
-) -> Assembled:
+) -> AssembledTable:
     """Join features, labels and further columns by unit.
 
     Args:
@@ -179,7 +179,7 @@ def assemble(
     whole = pa.Table.from_arrays([ids, label, *columns.values()], names=schema.names)
     whole = whole.filter(pc.is_valid(whole.column(1))).cast(schema)
     stray = pc.invert(pc.is_in(labels.table.column("unit"), ids.combine_chunks()))
-    return Assembled(
+    return AssembledTable(
         whole, labels, without_unit=pc.sum(stray).as_py() or 0, unlabelled=unlabelled,
         left_out=len(ids) - whole.num_rows, without_row=missing,
     )  # fmt: skip
@@ -216,7 +216,7 @@ def write_assembled(table: Any, out: Path, as_of: date) -> None:
         raise UsageError(f"{out}: expected a new file, found: {error.strerror or error}") from None
 
 
-def assembled_lines(found: Assembled, as_of: date, others: str | None) -> list[str]:
+def assembled_lines(found: AssembledTable, as_of: date, others: str | None) -> list[str]:
     """Return the counts of everything read, in lines."""
     labels = found.labels
     used = labels.table.num_rows - found.without_unit

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldfare.client.records.encoding.asked import NOTHING_ASKED, AskedUnits, AskedValues
-from fieldfare.client.records.encoding.columns import TRAINING, Wanted, told_by
+from fieldfare.client.records.encoding.columns import TRAINING, RecordsUse, told_by
 from fieldfare.client.records.encoding.encoding import CLAMPED, MISSING, OTHER
 from fieldfare.client.records.encoding.id_sketch import NO_IDS, IdSketch
 from fieldfare.client.records.encoding.problems import (
@@ -149,7 +149,7 @@ class Load(Reader):
     def __init__(
         self,
         study: Study,
-        wanted: Wanted = TRAINING,
+        wanted: RecordsUse = TRAINING,
         spool: Spool | None = None,
         said: Said = unsaid,
         kept: KeptParts | None = None,
@@ -309,7 +309,7 @@ def read_records(
     if not tables:
         raise RecordsError("expected at least one file with records, found none")
     audit = () if audit_column is None else (audit_column,)
-    wanted = Wanted(institution=institution_column, audit=audit, beside=tuple(beside))
+    wanted = RecordsUse(institution=institution_column, audit=audit, beside=tuple(beside))
     load = Load(study, wanted)
     for one in tables:
         load.read(one if isinstance(one, Table) else table_at(one, mapping))
@@ -425,7 +425,7 @@ def check_records(
     Raises:
         StudyError: a mapping names columns that nothing reads.
     """
-    load = _read_all(tables, lambda: Load(study, Wanted(today=today), said=said))
+    load = _read_all(tables, lambda: Load(study, RecordsUse(today=today), said=said))
     units, *_ = load.settle()
     if study.records.unit is None:
         load.problems.add_error(RecordsError(_NO_UNIT_COLUMN))

@@ -1,6 +1,6 @@
 """The one reader of an institution's tables: batch by batch, each row by itself.
 
-What training and scoring do differently is declared in `Wanted`.
+What training and scoring do differently is declared in `RecordsUse`.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fieldfare.client.records.encoding.asked import AskedReader
-from fieldfare.client.records.encoding.columns import TRAINING, Columns, Wanted, told_by
+from fieldfare.client.records.encoding.columns import TRAINING, Columns, RecordsUse, told_by
 from fieldfare.client.records.encoding.encoding import (
     UNLABELLED,
     Encoder,
@@ -65,7 +65,7 @@ class Reader:
     def __init__(
         self,
         study: Study,
-        wanted: Wanted = TRAINING,
+        wanted: RecordsUse = TRAINING,
         spool: Spool | None = None,
         said: Said = unsaid,
         kept: KeptParts | None = None,

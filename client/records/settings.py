@@ -35,7 +35,7 @@ from pydantic import (
     model_validator,
 )
 
-from fieldfare.client.records.sources.mapping import ColumnMapping, Declared, load_mapping
+from fieldfare.client.records.sources.mapping import ColumnMapping, SourceMapping, load_mapping
 from fieldfare.shared.errors import RecordsError, StudyError
 from fieldfare.shared.features.features import Name
 from fieldfare.shared.study.toml import PathText, problem_lines
@@ -54,7 +54,7 @@ _OTHERS: Final = 0o077
 QueryText = Annotated[str, Field(min_length=1, max_length=100_000)]
 
 
-class _Source(Declared):
+class _Source(SourceMapping):
     """The settings that every source has.
 
     Attributes:
@@ -353,7 +353,7 @@ def check_unit(study: "Study", unit: str | None) -> None:
         )
 
 
-class _RecordsOnly(BaseModel):
+class _RecordsPart(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
     records: tuple[RecordsSource, ...] = Field(default=(), strict=False)
@@ -373,7 +373,7 @@ def load_sources(path: Path) -> tuple[RecordsSource, ...]:
         StudyError: unreadable, no TOML, or lists every mistake in them, one line each.
     """
     try:
-        return _RecordsOnly.model_validate(tomllib.loads(_text(path))).records
+        return _RecordsPart.model_validate(tomllib.loads(_text(path))).records
     except OSError as error:
         raise StudyError(f"{path}: expected a readable file, found: {error.strerror}") from None
     except ValidationError as error:

@@ -185,7 +185,7 @@ class RuleResults:
 
 
 @dataclass(frozen=True, eq=False)
-class Counted:
+class UnitEvidence:
     """The evidence of units.
 
     Attributes:
@@ -273,7 +273,7 @@ class Evidence:
             fires[:, row] = values[self.firsts[row]] >= np.float32(self.at_least[row])
         return RuleResults(fires, (values > medians[:, None]).T)
 
-    def counted(self, contributions: NDArray[np.float64], said: RuleResults) -> Counted:
+    def counted(self, contributions: NDArray[np.float64], said: RuleResults) -> UnitEvidence:
         """Return the indicators that count as evidence (harm rule 2).
 
         A feature's number is where it raises the score, its indicator fires as published, and
@@ -290,7 +290,7 @@ class Evidence:
         kept = np.where(features, contributions, np.minimum(contributions, 0.0)) @ self.members
         there = features.astype(np.float64) @ self.members > 0
         families = there & (kept >= LEAST_EVIDENCE)
-        return Counted(features & (families @ self.members.T > 0), families)
+        return UnitEvidence(features & (families @ self.members.T > 0), families)
 
     def of_indicators(self, features: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return bool (units, indicators): whether any feature of an indicator is in `features`.
@@ -352,7 +352,7 @@ POINTS: Final = 101
 
 
 @dataclass(frozen=True, eq=False)
-class Usual:
+class UsualValues:
     """Quantiles by feature.
 
     Attributes:

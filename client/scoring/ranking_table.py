@@ -23,10 +23,10 @@ from fieldfare.client.scoring.evidence import (
     NOT_SAID,
     PERSONAS,
     ROW_FAMILIES,
-    Counted,
     Evidence,
     RuleResults,
-    Usual,
+    UnitEvidence,
+    UsualValues,
     family_behind,
     indicator_of,
     strongest,
@@ -40,7 +40,7 @@ from fieldfare.client.scoring.readings import (
     readings_of,
     telling_signs_of,
 )
-from fieldfare.client.scoring.selection import Selected
+from fieldfare.client.scoring.selection import SelectionReason
 from fieldfare.client.typologies.family import Family
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import table_size
@@ -101,7 +101,9 @@ SCHEMA: Final = pa.schema(
         pa.field("others", pa.float64(), nullable=False),
     ]
 )
-_SELECTED: Final = np.array([Selected.NO, Selected.ALERT, Selected.BELOW_LINE], dtype=object)
+_SELECTED: Final = np.array(
+    [SelectionReason.NO, SelectionReason.ALERT, SelectionReason.BELOW_LINE], dtype=object
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +165,7 @@ class AlertTable:
     ranking: Ranking
     evidence: Evidence
     wording: Wording
-    usual: Usual
+    usual: UsualValues
     baselines: NDArray[np.float32] | None = None
 
     @classmethod
@@ -175,7 +177,7 @@ class AlertTable:
     ) -> "AlertTable":
         """Prepare; usual values are read off the ranked units."""
         evidence, wording = _worded(ranking.study, named)
-        return cls(ranking, evidence, wording, Usual.of(ranking.units.values), baselines)
+        return cls(ranking, evidence, wording, UsualValues.of(ranking.units.values), baselines)
 
     def batches(self, rows: int = ROWS) -> Iterator[Any]:
         """Yield Arrow record batches, the highest score first."""
@@ -231,7 +233,7 @@ class AlertTable:
         return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
 
     def _families(
-        self, contributions: NDArray[np.float64], said: RuleResults, counted: Counted
+        self, contributions: NDArray[np.float64], said: RuleResults, counted: UnitEvidence
     ) -> dict[str, Any]:
         """Return what every screen, file and draft says of how much evidence there is."""
         evidence = self.evidence
@@ -271,7 +273,7 @@ class AlertTable:
         self,
         rows: NDArray[np.int64],
         contributions: NDArray[np.float64],
-        evidence: tuple[RuleResults, Counted],
+        evidence: tuple[RuleResults, UnitEvidence],
         most: int,
         sign: float,
     ) -> tuple[Any, NDArray[np.float64]]:

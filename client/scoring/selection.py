@@ -74,7 +74,7 @@ def left_out(members: Members) -> frozenset[str]:
     return frozenset().union(*members.values())
 
 
-class Selected(StrEnum):
+class SelectionReason(StrEnum):
     """Why a unit is looked at."""
 
     ALERT = "alert"

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from fieldfare.client.records.encoding.columns import Labels, Wanted
+from fieldfare.client.records.encoding.columns import Labels, RecordsUse
 from fieldfare.client.records.encoding.encoding import UNLABELLED
 from fieldfare.client.records.encoding.problems import Effect
 from fieldfare.client.records.encoding.units import Grouping, unit_order
@@ -138,9 +138,9 @@ def read_units(tables: Sequence[Table], study: Study, audit: Sequence[str] = ())
     """
     if study.records.unit is None:
         raise UsageError("expected a study whose records.unit names a column: alerts need ids")
-    return _Everyone(study, Wanted(Labels.OPTIONAL, audit=tuple(audit), beside=COLUMNS)).read_all(
-        tables
-    )
+    return _Everyone(
+        study, RecordsUse(Labels.OPTIONAL, audit=tuple(audit), beside=COLUMNS)
+    ).read_all(tables)
 
 
 def read_rows(
@@ -160,7 +160,7 @@ def read_rows(
     """
     if study.records.unit is None or study.rows is None:
         raise UsageError("expected a study of texts or vectors whose records.unit names a column")
-    wanted = Wanted(Labels.UNREAD, audit=tuple(audit), text_of=asked)
+    wanted = RecordsUse(Labels.UNREAD, audit=tuple(audit), text_of=asked)
     return _Everyone(study, wanted).read_all(tables)
 
 

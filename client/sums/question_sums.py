@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldfare.client.records.encoding.asked import AskedUnits, Listed
+from fieldfare.client.records.encoding.asked import AskedUnits, ListColumn
 from fieldfare.shared.features.rows import splitmix
 from fieldfare.shared.queries.columns import Asked, Columns, InstitutionColumn, LabelColumn
 from fieldfare.shared.queries.layout import (
@@ -18,7 +18,7 @@ from fieldfare.shared.queries.layout import (
     Block,
     Layout,
     Measure,
-    Placed,
+    PlacedBlock,
     Sketch,
     buckets,
     signs,
@@ -56,7 +56,7 @@ def question_sum(layout: Layout, columns: Columns, asked: AskedUnits) -> NDArray
     return total
 
 
-def _block_sum(placed: Placed, columns: Columns, asked: AskedUnits) -> NDArray[np.int64]:
+def _block_sum(placed: PlacedBlock, columns: Columns, asked: AskedUnits) -> NDArray[np.int64]:
     block = placed.block
     chosen = chosen_units(block, columns, asked)
     if block.sketch is not None:
@@ -134,7 +134,7 @@ def _marks(block: Block, columns: Columns, asked: AskedUnits, chosen: NDArray[np
 
 
 def _at_most(
-    most: int, listed: Listed, cells: NDArray[np.int64], order: NDArray[np.uint64]
+    most: int, listed: ListColumn, cells: NDArray[np.int64], order: NDArray[np.uint64]
 ) -> NDArray[np.int64]:
     """Return the rows to keep: `most` of each unit, by a keyed hash of the unit and the cell."""
     place = splitmix(order[listed.owners] ^ splitmix(cells.astype(np.uint64)))

@@ -195,7 +195,7 @@ _COMMENT: Final = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 
 
 @dataclass(frozen=True)
-class Checked:
+class IndicatorFindings:
     """The findings about one indicator.
 
     Attributes:
@@ -215,7 +215,7 @@ class _Trials:
     parts: list[tuple[int, Extract]] = field(default_factory=list)
 
 
-def check_pack(pack: Pack) -> tuple[Checked, ...]:
+def check_pack(pack: Pack) -> tuple[IndicatorFindings, ...]:
     """Check every indicator of a pack on made-up records."""
     records = probe_records(SEED)
     trials = _Trials(probe_extract(records), probe_extract(reordered(records, SEED)))
@@ -225,7 +225,7 @@ def check_pack(pack: Pack) -> tuple[Checked, ...]:
     return tuple(_checked(indicator, trials) for indicator in pack.indicators)
 
 
-def _checked(indicator: PackIndicator, trials: _Trials) -> Checked:
+def _checked(indicator: PackIndicator, trials: _Trials) -> IndicatorFindings:
     problems = list(_words(indicator))
     told = 0
     try:
@@ -242,7 +242,7 @@ def _checked(indicator: PackIndicator, trials: _Trials) -> Checked:
             _run_linked(indicator, trials.whole)
     except UsageError as error:
         problems.append(str(error))
-    return Checked(indicator.id, tuple(problems), told)
+    return IndicatorFindings(indicator.id, tuple(problems), told)
 
 
 def _run_linked(indicator: PackIndicator, extract: Extract) -> None:

@@ -23,7 +23,7 @@ from fieldfare.client.records.canonical.bank import TABLES
 from fieldfare.client.records.canonical.tables import base_type
 from fieldfare.client.typologies.extract import refuse_unknown
 from fieldfare.client.typologies.pack import Pack
-from fieldfare.client.typologies.typology import Absent, FeatureSpec
+from fieldfare.client.typologies.typology import AbsenceMeaning, FeatureSpec
 from fieldfare.shared.errors import UsageError
 
 UNIT: Final = "unit"
@@ -52,7 +52,7 @@ _LEDGER: Final = frozenset({"account", "busiest", "customer", "entry", "flow", "
 
 
 @dataclass(frozen=True)
-class PushedDown:
+class PushedQueries:
     """What is to be computed where the records lie.
 
     Attributes:
@@ -68,7 +68,7 @@ class PushedDown:
     lacking: Collection[str] = ()
 
 
-def statements(asked: PushedDown) -> tuple[str, ...]:
+def statements(asked: PushedQueries) -> tuple[str, ...]:
     """Return what to execute, in order and in one session; the last gives unit, R01, ...
 
     All others make temporary tables and views. The customer's id stands for the customer.
@@ -115,7 +115,7 @@ _TYPES: Final[Mapping[Dialect, Mapping[type, str]]] = {
 }  # fmt: skip
 
 
-def _inputs(asked: PushedDown) -> Iterator[str]:
+def _inputs(asked: PushedQueries) -> Iterator[str]:
     """Yield views of the canonical tables: every column, in its type, empty texts as nothing."""
     for name, model in TABLES.items():
         columns = ",\n  ".join(_input(asked, name, column, model) for column in model.model_fields)
@@ -126,7 +126,7 @@ def _inputs(asked: PushedDown) -> Iterator[str]:
         )
 
 
-def _input(asked: PushedDown, table: str, column: str, model: type[BaseModel]) -> str:
+def _input(asked: PushedQueries, table: str, column: str, model: type[BaseModel]) -> str:
     plain = base_type(model.model_fields[column])
     kind = _TYPES[asked.dialect][str if issubclass(plain, StrEnum) else plain]
     text = kind in {"TEXT", "STRING"}
@@ -138,7 +138,7 @@ def _input(asked: PushedDown, table: str, column: str, model: type[BaseModel]) -
     return f"CAST({value} AS {kind}){order} AS {column}"
 
 
-def _ledger(asked: PushedDown) -> Iterator[str]:
+def _ledger(asked: PushedQueries) -> Iterator[str]:
     """Yield what every query reads, from the same file that DuckDB reads."""
     file = resources.files("fieldfare.client.typologies").joinpath("ledger.sql")
     views = set(TABLES)
@@ -294,7 +294,7 @@ _TIMES: Final[Mapping[Dialect, Mapping[str, str]]] = {
 }
 
 
-def _last(asked: PushedDown, kept: Collection[str]) -> str:
+def _last(asked: PushedQueries, kept: Collection[str]) -> str:
     columns, joins = [], []
     for one in asked.pack.indicators:
         if one.id in kept:
@@ -308,7 +308,7 @@ def _last(asked: PushedDown, kept: Collection[str]) -> str:
     return f"SELECT\n  customer.unit AS unit,\n  {listed}\nFROM customer\n{joined}\nORDER BY unit"
 
 
-def _finished(asked: PushedDown, indicator: str, spec: FeatureSpec, kept: bool) -> str:
+def _finished(asked: PushedQueries, indicator: str, spec: FeatureSpec, kept: bool) -> str:
     double = "DOUBLE" if asked.dialect is Dialect.SPARK else "DOUBLE PRECISION"
     quote = "`" if asked.dialect is Dialect.SPARK else '"'
     name = f"{quote}{spec.name}{quote}"
@@ -316,6 +316,6 @@ def _finished(asked: PushedDown, indicator: str, spec: FeatureSpec, kept: bool) 
         return f"CAST(NULL AS {double}) AS {name}"
     table = _table(indicator)
     value = f"CAST({table}.{spec.name} AS {double})"
-    if spec.absent is Absent.ZERO:
+    if spec.absent is AbsenceMeaning.ZERO:
         value = f"CASE WHEN {table}.unit IS NULL THEN CAST(0 AS {double}) ELSE {value} END"
     return f"{value} AS {name}"

@@ -20,7 +20,7 @@ from fieldfare.client.records.sources.covering import said_of
 from fieldfare.client.records.sources.sql import quoted
 from fieldfare.client.typologies.extract import Extract
 from fieldfare.client.typologies.pack import Pack, PackIndicator
-from fieldfare.client.typologies.typology import Absent, FeatureSpec
+from fieldfare.client.typologies.typology import AbsenceMeaning, FeatureSpec
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.features import Dependence
 
@@ -188,7 +188,7 @@ def query_columns(extract: Extract, query: Query) -> list[Any]:
 def _finished(spec: FeatureSpec) -> str:
     number = f"CAST(f.{quoted(spec.name)} AS DOUBLE)"
     value = f"CASE WHEN isfinite({number}) THEN {number} END"
-    if spec.absent is Absent.ZERO:
+    if spec.absent is AbsenceMeaning.ZERO:
         value = f"CASE WHEN f.unit IS NULL THEN 0.0 ELSE {value} END"
     return f"{value} AS {quoted(spec.name)}"
 

@@ -8,14 +8,14 @@ import pyarrow.compute as pc
 from adbc_driver_manager import Error as AdbcError
 
 from fieldfare.client.records.sources.postgresql import connected, problem
-from fieldfare.client.typologies.dialects import Dialect, PushedDown, statements
+from fieldfare.client.typologies.dialects import Dialect, PushedQueries, statements
 from fieldfare.client.typologies.features import schema_of
 from fieldfare.shared.errors import UsageError
 
 NAME = "postgresql"
 
 
-def run_in_postgresql(asked: PushedDown, uri: str) -> Any:
+def run_in_postgresql(asked: PushedQueries, uri: str) -> Any:
     """Return the table of features, as `feature_table` gives it, computed by the server.
 
     One transaction with one snapshot; what it makes is temporary and rolled back. The user needs

@@ -25,18 +25,18 @@ class Status(StrEnum):
     RETIRED = "retired"
 
 
-class Absent(StrEnum):
+class AbsenceMeaning(StrEnum):
     """The meaning of a customer without a row in an indicator's query."""
 
     ZERO = "zero"  # it did not happen
     MISSING = "missing"  # a share of nothing is no share
 
 
-class _Declared(BaseModel):
+class _Declaration(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Publication(_Declared):
+class Publication(_Declaration):
     """Where an indicator was published.
 
     Attributes:
@@ -50,7 +50,7 @@ class Publication(_Declared):
     seen: Literal["text", "summary"]
 
 
-class FeatureSpec(_Declared):
+class FeatureSpec(_Declaration):
     """One number of an indicator, and its public bounds and knots for the model.
 
     Attributes:
@@ -61,7 +61,7 @@ class FeatureSpec(_Declared):
 
     name: Annotated[str, Field(max_length=64)]
     meaning: Annotated[str, Field(min_length=4, max_length=200)]
-    absent: Absent
+    absent: AbsenceMeaning
     lower: float
     upper: float
     scale: Scale = Scale.LINEAR
@@ -89,7 +89,7 @@ class FeatureSpec(_Declared):
         )  # fmt: skip
 
 
-class Fires(_Declared):
+class HitRule(_Declaration):
     """When the indicator counts as a hit. The cut-off is our choice, no regulator's.
 
     Attributes:
@@ -99,7 +99,7 @@ class Fires(_Declared):
     at_least: float
 
 
-class LinkedForm(_Declared):
+class LinkedForm(_Declaration):
     """The form that looks at other customers too: for local scoring only, it never leaves."""
 
     required: tuple[Column, ...]
@@ -107,7 +107,7 @@ class LinkedForm(_Declared):
     features: Annotated[tuple[FeatureSpec, ...], Field(min_length=1)]
 
 
-class Typology(_Declared):
+class Typology(_Declaration):
     """One versioned indicator.
 
     Attributes:
@@ -133,7 +133,7 @@ class Typology(_Declared):
     formula: Line
     parameters: dict[Annotated[str, Field(pattern=r"^[a-z_]+$")], int | float] = {}
     features: Annotated[tuple[FeatureSpec, ...], Field(min_length=1, max_length=4)]
-    fires: Fires
+    fires: HitRule
     benign: Annotated[tuple[Line, ...], Field(min_length=1)]
     note: Line | None = None
     linked: LinkedForm | None = None

@@ -16,7 +16,7 @@ RELOAD_SECONDS: Final = 600.0  # a newly approved study's records are loaded mea
 CUSTODIAN_WORDS: Final = DeskWords("the custodian", "ask again")
 
 
-class StudyNow(DeskTerm):
+class StudyStatus(DeskTerm):
     """An approved study: answered for, or left out and why.
 
     Attributes:
@@ -31,7 +31,7 @@ class StudyNow(DeskTerm):
     records: str = ""
 
 
-class ReleaseNow(DeskTerm):
+class ReleaseStatus(DeskTerm):
     """The last answer that left; `time` is ISO 8601."""
 
     time: str
@@ -41,7 +41,7 @@ class ReleaseNow(DeskTerm):
     step: int
 
 
-class LedgerNow(DeskTerm):
+class LedgerStatus(DeskTerm):
     """The ledger's state; sums in picomu2, limits as the policy has them."""
 
     entries: int
@@ -86,11 +86,11 @@ class CustodianStatus(DeskTerm):
     roster_hash: str
     policy: str
     identity: str
-    studies: list[StudyNow]
+    studies: list[StudyStatus]
     releases: int
     refusals: dict[str, int]
-    last_release: ReleaseNow | None
-    ledger: LedgerNow | None
+    last_release: ReleaseStatus | None
+    ledger: LedgerStatus | None
 
 
 class ReloadReport(DeskTerm):
@@ -107,7 +107,7 @@ class ReloadReport(DeskTerm):
     changed: list[str]
     records: list[str] = Field(default_factory=list)
     trouble: str
-    left_out: list[StudyNow]
+    left_out: list[StudyStatus]
 
 
 STATUS: Final = DeskCall("custodian.status", Nothing, CustodianStatus, STATUS_SECONDS)

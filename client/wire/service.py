@@ -266,7 +266,7 @@ def _arrived(largest: int, frames: Iterator[bytes], context: grpc.ServicerContex
 
 
 @dataclass(frozen=True)
-class Serving:
+class RunningService:
     """A service that is being served.
 
     Attributes:
@@ -287,7 +287,7 @@ def serving_calls(
     where: "UnixSocket | TlsPort",
     limits: ServiceLimits | None = None,
     beside: Sequence[Service] = (),
-) -> Iterator[Serving]:
+) -> Iterator[RunningService]:
     """Serve any service; afterwards no call is in work any more.
 
     Args:
@@ -318,7 +318,7 @@ def serving_calls(
         stack.callback(lambda: server.stop(given.stop_seconds).wait())
         if isinstance(place, Claim):
             place.publish()  # the name appears when it is answered
-        yield Serving(server, port)
+        yield RunningService(server, port)
 
 
 def _anybody(peer: Peer) -> bool:

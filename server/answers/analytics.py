@@ -66,7 +66,7 @@ __all__ = ["Answer", "Cell", "noise_on_sum", "read_answers", "read_sum", "table"
 
 
 @dataclass(frozen=True)
-class _Read:
+class _DecodedPart:
     """One question's part of a sum.
 
     Attributes:
@@ -125,7 +125,7 @@ def read_sum(
     answers = []
     for index, question in enumerate(questions.questions):
         placed = [layout.blocks[i] for i in layout.reads[index]]
-        read = _Read(
+        read = _DecodedPart(
             tuple(p.block for p in placed),
             tuple((values[p.part] / p.scale).reshape(-1, p.block.width) for p in placed),
             tuple(noise / p.scale for p in placed),
@@ -164,7 +164,7 @@ def table(answers: Iterable[Answer]) -> Any:
     return pa.Table.from_pylist(rows, schema=schema)
 
 
-def _answer(question: Question, read: _Read, institutions: int, mu2: float) -> Answer:
+def _answer(question: Question, read: _DecodedPart, institutions: int, mu2: float) -> Answer:
     block, raw, sigma = read.blocks[0], read.raws[0], read.sigmas[0]
     keys, found = tuple(axis.column for axis in block.axes), ()
     if isinstance(question, Count | Sum | Mean | Variance | Ratio):
@@ -224,7 +224,8 @@ def _frequent(
 
 
 def _tabulated(
-    question: Histogram | Quantiles | Ecdf | GroupBy | Contingency | TopK | Trend, read: _Read
+    question: Histogram | Quantiles | Ecdf | GroupBy | Contingency | TopK | Trend,
+    read: _DecodedPart,
 ) -> tuple[Cell, ...]:
     block, raw, sigma = read.blocks[0], read.raws[0], read.sigmas[0]
     if isinstance(question, Quantiles):

@@ -47,7 +47,7 @@ EVEN_VARIANCE: Final = 1 / 3  # of values spread evenly over [-1, 1]
 
 
 @dataclass(frozen=True)
-class Expected:
+class ExpectedMeasure:
     """One measure of an answer.
 
     Attributes:
@@ -82,7 +82,7 @@ class QuestionPlan:
     question: Question
     mu2: float
     cells: int
-    expected: tuple[Expected, ...]
+    expected: tuple[ExpectedMeasure, ...]
 
 
 def question_plans(
@@ -119,22 +119,24 @@ def least_told(sigma: float) -> float:
     return max(LEAST_CELL, LEAST_SIGMAS * sigma)
 
 
-def _expected(question: Question, block: Block, sigma: float, units: int) -> Iterator[Expected]:
+def _expected(
+    question: Question, block: Block, sigma: float, units: int
+) -> Iterator[ExpectedMeasure]:
     if isinstance(question, Count):
         yield _count(sigma)
     elif isinstance(question, Sum):
-        yield Expected("sum", question.column, sigma * block.factors[0].half)
+        yield ExpectedMeasure("sum", question.column, sigma * block.factors[0].half)
     elif isinstance(question, Mean | Variance):
         yield _moment(question, block.factors[0].half, sigma / units)
     elif isinstance(question, Ratio):
-        yield Expected("ratio", "", _ratio(block, sigma / units))
+        yield ExpectedMeasure("ratio", "", _ratio(block, sigma / units))
     elif isinstance(question, Correlation):
-        yield Expected("correlation", "", sigma / units / EVEN_VARIANCE)
+        yield ExpectedMeasure("correlation", "", sigma / units / EVEN_VARIANCE)
     elif isinstance(question, Covariance):
-        yield Expected("covariance", "", _widest(block.factors) * sigma / units)
+        yield ExpectedMeasure("covariance", "", _widest(block.factors) * sigma / units)
     elif isinstance(question, Quantiles | Ecdf):
         at = question.at if isinstance(question, Quantiles) else (0.5,)
-        yield Expected("rank", "share of units", _share(block, sigma, at) / units)
+        yield ExpectedMeasure("rank", "share of units", _share(block, sigma, at) / units)
     elif isinstance(question, HeavyHitters):
         yield _frequent(block, sigma)
     else:
@@ -142,19 +144,19 @@ def _expected(question: Question, block: Block, sigma: float, units: int) -> Ite
         if not isinstance(question, Contingency) and block.factors:
             each = max(units / math.prod(block.shape), 1.0)
             half = block.factors[0].half
-            yield Expected("mean", block.factors[0].column, half * sigma / each)
+            yield ExpectedMeasure("mean", block.factors[0].column, half * sigma / each)
 
 
-def _count(sigma: float) -> Expected:
-    return Expected("count", "units", sigma, least_told(sigma))
+def _count(sigma: float) -> ExpectedMeasure:
+    return ExpectedMeasure("count", "units", sigma, least_told(sigma))
 
 
-def _moment(question: Mean | Variance, half: float, each: float) -> Expected:
+def _moment(question: Mean | Variance, half: float, each: float) -> ExpectedMeasure:
     """A mean at the centre; a variance of a third, whose count and squares are noisy too."""
     if isinstance(question, Mean):
-        return Expected("mean", question.column, half * each)
+        return ExpectedMeasure("mean", question.column, half * each)
     spread = math.sqrt(1 + EVEN_VARIANCE**2)
-    return Expected("variance", f"{question.column}^2", half**2 * each * spread)
+    return ExpectedMeasure("variance", f"{question.column}^2", half**2 * each * spread)
 
 
 def _ratio(block: Block, each: float) -> float:
@@ -177,14 +179,14 @@ def _share(block: Block, sigma: float, at: Sequence[float]) -> float:
     return sigma * math.sqrt(bins) * max(math.sqrt(share * (1 - share)) for share in at)
 
 
-def _frequent(block: Block, sigma: float) -> Expected:
+def _frequent(block: Block, sigma: float) -> ExpectedMeasure:
     """A text shows where the signs of all its bits are read in one row; then its count is fine."""
     if block.sketch is None:
         return _count(sigma)
     bits = block.sketch.bits
     surely = NormalDist().inv_cdf(READ_SURELY ** (1 / bits)) * sigma
     spread = sigma / math.sqrt(block.sketch.rows * bits)
-    return Expected("count", "units", spread, max(least_told(spread), surely))
+    return ExpectedMeasure("count", "units", spread, max(least_told(spread), surely))
 
 
 # -- question file --------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from fieldfare.shared.study.study import Study
 
 
 @dataclass(frozen=True)
-class Priced:
+class PricedGroup:
     """One group of questions under one study's plan.
 
     Attributes:
@@ -26,7 +26,7 @@ class Priced:
     questions: tuple[expected_error.QuestionPlan, ...]
 
 
-def priced(study: Study, group: QuestionGroup | None, institutions: int) -> Priced:
+def priced(study: Study, group: QuestionGroup | None, institutions: int) -> PricedGroup:
     """Return the cost of a group, by default the declared questions, under a study's plan.
 
     Raises:
@@ -45,6 +45,6 @@ def priced(study: Study, group: QuestionGroup | None, institutions: int) -> Pric
     later = not declared
     step = plan.allowance.first_step if later else plan.query.first_step
     terms = plan.question_terms(step, asked)
-    return Priced(
+    return PricedGroup(
         plan, terms, later, expected_error.question_plans(plan, asked, terms, institutions)
     )

@@ -17,7 +17,7 @@ from rich.text import Text
 from fieldfare.server.answers import asking, expected_error
 from fieldfare.server.answers.output import answers_csv, answers_json, answers_table, arrow_bytes
 from fieldfare.server.answers.plots import check_plot, write_plot
-from fieldfare.server.answers.priced import Priced, priced
+from fieldfare.server.answers.priced import PricedGroup, priced
 from fieldfare.server.answers.sets import AnswerSet, kept_answers, simulated_answers
 from fieldfare.server.cli import app
 from fieldfare.server.cli.options import DEFAULT_HOME, EXIT_DECLINED, HomeOption, JsonOption
@@ -236,7 +236,7 @@ def query_plan(
         to.print(Text(note))
 
 
-def plan_json(own: Priced, others: Sequence[Priced], institutions: int) -> dict[str, Any]:
+def plan_json(own: PricedGroup, others: Sequence[PricedGroup], institutions: int) -> dict[str, Any]:
     """Return everything for programs; unknown values are null."""
     study = own.plan.study
     return {
@@ -310,7 +310,7 @@ def _at(study: Study, epsilon: float) -> Study:
     return study.model_copy(update={"privacy": privacy})
 
 
-def head_lines(own: Priced, institutions: int) -> Iterator[str]:
+def head_lines(own: PricedGroup, institutions: int) -> Iterator[str]:
     """Say under which promise a group is asked, and what it costs of it."""
     study, privacy = own.plan.study, own.plan.study.privacy
     unit = plain(study.records.unit or "unit")
@@ -328,7 +328,7 @@ def head_lines(own: Priced, institutions: int) -> Iterator[str]:
         yield f"answered together; mu^2 {own.terms.mu2:.4g} of {own.plan.mu2:.4g}"
 
 
-def errors_table(own: Priced) -> Table:
+def errors_table(own: PricedGroup) -> Table:
     """Return each question's cost, expected error and smallest count."""
     numbers = ("mu^2", "cells", "expected error", "told from 0")
     found = table(("question", "kind", "of", *numbers), numbers=numbers)
@@ -341,7 +341,7 @@ def errors_table(own: Priced) -> Table:
     return found
 
 
-def _by_epsilon(others: Sequence[Priced]) -> Table:
+def _by_epsilon(others: Sequence[PricedGroup]) -> Table:
     epsilons = [f"epsilon {other.plan.study.privacy.epsilon:g}" for other in others]
     found = table(("question", "of", *epsilons), numbers=epsilons)
     for index, one in enumerate(others[0].questions):
@@ -351,7 +351,7 @@ def _by_epsilon(others: Sequence[Priced]) -> Table:
     return found
 
 
-def _of(expected: expected_error.Expected) -> str:
+def _of(expected: expected_error.ExpectedMeasure) -> str:
     return expected.measure + ("" if expected.of in {"", "units"} else f", {expected.of}")
 
 

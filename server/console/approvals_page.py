@@ -26,7 +26,7 @@ LONG: Final = 2_000
 
 
 @dataclass(frozen=True)
-class StudyHeard:
+class StudyResponses:
     """A study, and what each institution says to it."""
 
     study: Proposal
@@ -61,7 +61,7 @@ def _matrix(visit: Visit, place: CoordinatorPlace) -> Response:
     roster = published_roster(home)
     with run_store_to_read(home.runs_database) as store:
         found = [
-            StudyHeard(one, heard_of(roster, one.id, store.approvals(one.id)))
+            StudyResponses(one, heard_of(roster, one.id, store.approvals(one.id)))
             for one in proposals(home)
         ]
     members = sorted({name for one in found for name in one.heard})
@@ -79,7 +79,7 @@ def _study(visit: Visit, place: CoordinatorPlace) -> Response:
             obstacles = (str(error),)
     return visit.page(
         "approval.html",
-        one=StudyHeard(one, heard),
+        one=StudyResponses(one, heard),
         obstacles=obstacles,
         may=Right.STEER in visit.rights,
         plain=plain,

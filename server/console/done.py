@@ -4,9 +4,9 @@ import re
 from http import HTTPStatus
 from typing import Final
 
-from fieldfare.server.desk.calls import ActDone, ActNote, coordinator_desk
+from fieldfare.server.desk.calls import ActNote, ActReceipt, coordinator_desk
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.shared.console.frame import Refused, Visit
+from fieldfare.shared.console.frame import PageRefusal, Visit
 from fieldfare.shared.desk.calls import Asked, DeskCall
 from fieldfare.shared.errors import PolicyRefusal, StudyError, UsageError
 
@@ -36,7 +36,7 @@ def checked_hash(text: str) -> str:
     return text
 
 
-def get_done(home: CoordinatorHome, call: DeskCall[Asked, ActDone], asked: Asked) -> ActDone:
+def get_done(home: CoordinatorHome, call: DeskCall[Asked, ActReceipt], asked: Asked) -> ActReceipt:
     """Get an act done at the desk.
 
     Raises:
@@ -46,10 +46,10 @@ def get_done(home: CoordinatorHome, call: DeskCall[Asked, ActDone], asked: Asked
     try:
         return coordinator_desk(home).ask(call, asked)
     except (StudyError, PolicyRefusal) as error:
-        raise Refused(HTTPStatus.CONFLICT, f"Nothing was done: {error}") from None
+        raise PageRefusal(HTTPStatus.CONFLICT, f"Nothing was done: {error}") from None
 
 
-def done_query(done: ActDone) -> dict[str, str]:
+def done_query(done: ActReceipt) -> dict[str, str]:
     """Return what the next page's address says of an act that was done."""
     return {"done": done.note.name.lower()}
 

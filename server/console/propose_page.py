@@ -14,7 +14,7 @@ from starlette.responses import Response
 from fieldfare.server.console.done import checked_hash, done_query, get_done
 from fieldfare.server.console.place import CoordinatorPlace
 from fieldfare.server.console.runs.steer_page import PROPOSALS
-from fieldfare.server.desk.calls import PROPOSE, ProposeAsked
+from fieldfare.server.desk.calls import PROPOSE, ProposeForm
 from fieldfare.server.members.roster import published_roster
 from fieldfare.server.studies.draft_check import (
     AroundDraft,
@@ -32,7 +32,7 @@ from fieldfare.server.studies.study_text import (
     study_text,
 )
 from fieldfare.server.studies.watched_coordinator import watched_coordinator
-from fieldfare.shared.console.frame import Checking, MenuEntry, Page, Visit
+from fieldfare.shared.console.frame import LiveCheck, MenuEntry, Page, Visit
 from fieldfare.shared.console.rights import Right
 from fieldfare.shared.errors import FieldfareError, StudyError, UsageError
 from fieldfare.shared.study.study import Study
@@ -60,7 +60,7 @@ class DraftDesk:
     def __init__(self, place: CoordinatorPlace) -> None:
         """Work at a place."""
         self._place = place
-        self._checking = Checking(since_boot)
+        self._checking = LiveCheck(since_boot)
 
     @property
     def pages(self) -> tuple[Page, ...]:
@@ -176,7 +176,7 @@ class DraftDesk:
         )
 
     def _sign(self, visit: Visit) -> Response:
-        asked = ProposeAsked(
+        asked = ProposeForm(
             text=visit.form.get("text", "")[: MOST_TEXT + 1],
             study=checked_hash(visit.form.get("study", "")),
             person=visit.person.name,

@@ -19,7 +19,7 @@ from fieldfare.shared.console.frame import Page, Visit
 from fieldfare.shared.console.rights import Right
 from fieldfare.shared.errors import FieldfareError
 from fieldfare.shared.notices.dispatch import NoticesHome
-from fieldfare.shared.notices.outbox import WAITING, Posted
+from fieldfare.shared.notices.outbox import WAITING, PostedNotice
 from fieldfare.shared.notices.screen import newest
 from fieldfare.shared.notices.sending import routes_of
 from fieldfare.shared.notices.settings import load_notices
@@ -59,7 +59,7 @@ def upkeep_pages(place: CoordinatorPlace) -> tuple[Page, ...]:
 def _notices(visit: Visit, place: CoordinatorPlace) -> Response:
     home, problems = place.opened, []
     addresses: list[str] = []
-    found: list[Posted] = []
+    found: list[PostedNotice] = []
     quiet = ""
     told = home.notices.exists()
     try:

@@ -15,14 +15,14 @@ from typing import Final
 from fieldfare.server.answers import asking
 from fieldfare.server.answers.expected_error import parse_questions
 from fieldfare.server.desk.calls import (
-    ActDone,
     ActNote,
-    AskAsked,
-    GreetAsked,
-    ProposeAsked,
-    ResumeAsked,
-    StartAsked,
-    StopAsked,
+    ActReceipt,
+    AskForm,
+    GreetForm,
+    ProposeForm,
+    ResumeForm,
+    StartForm,
+    StopForm,
 )
 from fieldfare.server.home.decision_log import DecisionKind, write_down
 from fieldfare.server.home.layout import CoordinatorHome
@@ -62,7 +62,7 @@ class CoordinatorDesk:
     _one: Lock = field(default_factory=Lock)
     _greeted: dict[str, float] = field(default_factory=dict)
 
-    def propose(self, asked: ProposeAsked) -> ActDone:
+    def propose(self, asked: ProposeForm) -> ActReceipt:
         """Sign a study, keep it and send it out; one that was proposed before is only sent.
 
         Raises:
@@ -82,9 +82,9 @@ class CoordinatorDesk:
                 check_proposal(study, published_roster(self.home))
                 self._write(asked.person, "study proposed", study=study.id)
             made = propose(self.home, study, self.signer())
-            return ActDone(of=made.id, new=new, note=self._greet(coordinator, made.id))
+            return ActReceipt(of=made.id, new=new, note=self._greet(coordinator, made.id))
 
-    def greet(self, asked: GreetAsked) -> ActDone:
+    def greet(self, asked: GreetForm) -> ActReceipt:
         """Ask the institutions for their answers to a study.
 
         Raises:
@@ -92,9 +92,9 @@ class CoordinatorDesk:
         """
         with self._acting() as coordinator:
             found = proposal(self.home, asked.study)
-            return ActDone(of=found.id, new=True, note=self._greet(coordinator, found.id))
+            return ActReceipt(of=found.id, new=True, note=self._greet(coordinator, found.id))
 
-    def ask(self, asked: AskAsked) -> ActDone:
+    def ask(self, asked: AskForm) -> ActReceipt:
         """Start the run that asks questions; the same run is started once.
 
         Raises:
@@ -107,7 +107,7 @@ class CoordinatorDesk:
         with self._acting() as coordinator:
             found = proposal(self.home, asked.study)
             if self._is_begun(coordinator, found, asked.run):
-                return ActDone(of=asked.run, new=False, note=ActNote.BEFORE)
+                return ActReceipt(of=asked.run, new=False, note=ActNote.BEFORE)
             later = asking.is_later(found, group)
             asking.check_asked(coordinator, found, group, later=later)
             cost = asking.cost_of(found, later=later)
@@ -118,9 +118,9 @@ class CoordinatorDesk:
                 )
             self._write(asked.person, "questions asked", study=found.id, run=asked.run, cost=cost)
             asking.begin(coordinator, found, group if later else None, asked.run, self.now())
-            return ActDone(of=asked.run, new=True)
+            return ActReceipt(of=asked.run, new=True)
 
-    def start(self, asked: StartAsked) -> ActDone:
+    def start(self, asked: StartForm) -> ActReceipt:
         """Start a run; the same run is started once.
 
         Raises:
@@ -131,7 +131,7 @@ class CoordinatorDesk:
         with self._acting() as coordinator:
             found = proposal(self.home, asked.study)
             if self._is_begun(coordinator, found, asked.run):
-                return ActDone(of=asked.run, new=False, note=ActNote.BEFORE)
+                return ActReceipt(of=asked.run, new=False, note=ActNote.BEFORE)
             if published_roster(self.home) is None:
                 raise UsageError(NO_ROSTER_YET)
             run_control.check_startable(coordinator.store, asked.run, found.id)
@@ -149,9 +149,9 @@ class CoordinatorDesk:
                 found.id,
                 self.now(),
             )
-            return ActDone(of=asked.run, new=True)
+            return ActReceipt(of=asked.run, new=True)
 
-    def resume(self, asked: ResumeAsked) -> ActDone:
+    def resume(self, asked: ResumeForm) -> ActReceipt:
         """Carry a run on at its next step; what was carried on since the page is left alone.
 
         Raises:
@@ -161,7 +161,7 @@ class CoordinatorDesk:
         with self._acting() as coordinator:
             row = coordinator.store.row(asked.run)
             if row.flower_run != asked.seen:
-                return ActDone(of=row.run, new=False, note=ActNote.CARRIED_ON)
+                return ActReceipt(of=row.run, new=False, note=ActNote.CARRIED_ON)
             after = row.flower_run or 0
             self._write(asked.person, "run carried on", study=row.study, run=row.run, after=after)
             run_control.resume(
@@ -171,9 +171,9 @@ class CoordinatorDesk:
                 row.run,
                 self.now(),
             )
-            return ActDone(of=row.run, new=True)
+            return ActReceipt(of=row.run, new=True)
 
-    def stop(self, asked: StopAsked) -> ActDone:
+    def stop(self, asked: StopForm) -> ActReceipt:
         """Ask a run to end after its step, or end its process; what has ended is left alone.
 
         Raises:
@@ -183,7 +183,7 @@ class CoordinatorDesk:
         with self._acting() as coordinator:
             row = coordinator.store.row(asked.run)
             if row.state.ended:
-                return ActDone(of=row.run, new=False, note=ActNote.ENDED)
+                return ActReceipt(of=row.run, new=False, note=ActNote.ENDED)
             act = "run ended" if asked.force else "run stopped"
             tried = row.flower_run or 0
             self._write(asked.person, act, study=row.study, run=row.run, **{"try": tried})
@@ -201,7 +201,7 @@ class CoordinatorDesk:
             else:
                 after = run_control.ask_to_stop(store, control, row.run, self.now())
             note = ActNote.STOPPED if after.state.ended else ActNote.STOPPING
-            return ActDone(of=row.run, new=True, note=note)
+            return ActReceipt(of=row.run, new=True, note=note)
 
     @contextmanager
     def _acting(self) -> Iterator[OpenCoordinator]:

@@ -24,7 +24,7 @@ RunId = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 Person = Annotated[str, Field(min_length=1, max_length=64)]
 
 
-class ProposeAsked(DeskTerm):
+class ProposeForm(DeskTerm):
     """Sign a study and send it out: its text, and the hash that the page showed."""
 
     text: str
@@ -32,14 +32,14 @@ class ProposeAsked(DeskTerm):
     person: Person
 
 
-class GreetAsked(DeskTerm):
+class GreetForm(DeskTerm):
     """Ask the institutions that are online for their answers to a study."""
 
     study: StudyId
     person: Person
 
 
-class AskAsked(DeskTerm):
+class AskForm(DeskTerm):
     """Ask questions, as TOML with `[[queries]]`, at a price in 1e-12 mu^2 that the page showed."""
 
     study: StudyId
@@ -49,7 +49,7 @@ class AskAsked(DeskTerm):
     person: Person
 
 
-class StartAsked(DeskTerm):
+class StartForm(DeskTerm):
     """Start a run of an approved study under an id that the page chose."""
 
     study: StudyId
@@ -57,7 +57,7 @@ class StartAsked(DeskTerm):
     person: Person
 
 
-class ResumeAsked(DeskTerm):
+class ResumeForm(DeskTerm):
     """Carry a run on; `seen` is the SuperLink's number of its last try, as the page showed it."""
 
     run: RunId
@@ -65,7 +65,7 @@ class ResumeAsked(DeskTerm):
     person: Person
 
 
-class StopAsked(DeskTerm):
+class StopForm(DeskTerm):
     """End a run after its step; `force`: without waiting for its process."""
 
     run: RunId
@@ -88,7 +88,7 @@ class ActNote(StrEnum):
     STOPPED = "it is stopped"
 
 
-class ActDone(DeskTerm):
+class ActReceipt(DeskTerm):
     """What became of an act: of which study or run, and whether it was done now."""
 
     of: str
@@ -96,12 +96,12 @@ class ActDone(DeskTerm):
     note: ActNote = ActNote.NONE
 
 
-PROPOSE: Final = DeskCall("propose", ProposeAsked, ActDone)
-GREET: Final = DeskCall("greet", GreetAsked, ActDone)
-ASK: Final = DeskCall("ask", AskAsked, ActDone)
-START_RUN: Final = DeskCall("start run", StartAsked, ActDone)
-RESUME_RUN: Final = DeskCall("resume run", ResumeAsked, ActDone)
-STOP_RUN: Final = DeskCall("stop run", StopAsked, ActDone)
+PROPOSE: Final = DeskCall("propose", ProposeForm, ActReceipt)
+GREET: Final = DeskCall("greet", GreetForm, ActReceipt)
+ASK: Final = DeskCall("ask", AskForm, ActReceipt)
+START_RUN: Final = DeskCall("start run", StartForm, ActReceipt)
+RESUME_RUN: Final = DeskCall("resume run", ResumeForm, ActReceipt)
+STOP_RUN: Final = DeskCall("stop run", StopForm, ActReceipt)
 
 
 def desk_socket(home: CoordinatorHome) -> Path:

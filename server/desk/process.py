@@ -22,7 +22,7 @@ from fieldfare.server.desk.calls import (
     RESUME_RUN,
     START_RUN,
     STOP_RUN,
-    ActDone,
+    ActReceipt,
     desk_socket,
 )
 from fieldfare.server.home.layout import CoordinatorHome
@@ -84,7 +84,7 @@ class LateActs:
         return CoordinatorDesk(self.home, signer, opened, utc_now, time.monotonic)
 
 
-def desk_lines(acts: "Callable[[], CoordinatorDesk]") -> tuple[DeskLine[Any, ActDone], ...]:
+def desk_lines(acts: "Callable[[], CoordinatorDesk]") -> tuple[DeskLine[Any, ActReceipt], ...]:
     """Return the closed list."""
     return (
         DeskLine(PROPOSE, lambda asked, _: acts().propose(asked)),

@@ -46,7 +46,7 @@ class NodeControl(Protocol):
 
 
 @dataclass(frozen=True)
-class Settled:
+class RegistrationChanges:
     """The changes that were made at the SuperLink.
 
     Attributes:
@@ -60,7 +60,7 @@ class Settled:
     refused: tuple[tuple[str, str], ...]
 
 
-def settle_nodes(members: Sequence[EnrolledMember], control: NodeControl) -> Settled:
+def settle_nodes(members: Sequence[EnrolledMember], control: NodeControl) -> RegistrationChanges:
     """Register the members' nodes and take every other one off; nothing to do is no error.
 
     A node that was taken off never comes back with the same key: Flower keeps it so. A member
@@ -83,4 +83,4 @@ def settle_nodes(members: Sequence[EnrolledMember], control: NodeControl) -> Set
     gone = [one for line, one in present.items() if line not in wanted]
     for one in gone:
         control.unregister_node(one.node)
-    return Settled(tuple(registered), len(gone), tuple(refused))
+    return RegistrationChanges(tuple(registered), len(gone), tuple(refused))

@@ -20,7 +20,7 @@ from fieldfare.server.studies.run_life import Life, inspect_run
 from fieldfare.server.studies.study_answers import StudyAnswer, given, heard_of
 from fieldfare.server.superlink.control import control_target
 from fieldfare.server.superlink.superlink import ControlClient, control
-from fieldfare.shared.notices.outbox import KEPT, Fact, Seen, seen_by
+from fieldfare.shared.notices.outbox import KEPT, Fact, Observation, seen_by
 from fieldfare.shared.notices.sentences import NoticeKind
 from fieldfare.shared.notices.settings import NoticesSettings
 from fieldfare.shared.system.certificates import valid_until
@@ -36,7 +36,7 @@ class CoordinatorFacts:
 
     home: CoordinatorHome
 
-    def look(self, settings: NoticesSettings, now: datetime) -> Seen:
+    def look(self, settings: NoticesSettings, now: datetime) -> Observation:
         """Return everything that holds."""
         kind = NoticeKind
         with (

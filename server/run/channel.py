@@ -36,7 +36,7 @@ UNLISTED: Final = (
 
 
 @dataclass
-class _Asking:
+class _Exchange:
     """One exchange: the sent messages, their receivers, and the times to send them again."""
 
     messages: dict[str, int] = field(default_factory=dict)  # node by message id
@@ -95,7 +95,7 @@ class GridChannel:
         """
         begun = now = self.monotonic()
         end, silent = begun + deadline_seconds, deadline_seconds * SILENT_SHARE
-        asking = _Asking(again=dict.fromkeys(contents, begun))
+        asking = _Exchange(again=dict.fromkeys(contents, begun))
         while asking.again:
             # An institution that gets a question after the deadline would pay for nothing.
             due = asking.due(now) if now < end or now == begun else []
@@ -112,7 +112,7 @@ class GridChannel:
         self.refused.update(dict.fromkeys(asking.unlisted, UNLISTED))
         return asking.answers
 
-    def _push(self, call: Call, contents: Mapping[int, Content], asking: _Asking) -> None:
+    def _push(self, call: Call, contents: Mapping[int, Content], asking: _Exchange) -> None:
         messages = [self._message(call, node, content) for node, content in contents.items()]
         ids = self.grid.push_messages(messages)
         asking.messages |= dict(zip(ids, contents, strict=True))

@@ -88,7 +88,7 @@ Nodes = Mapping[str, int]  # node id by institution
 
 
 @dataclass(frozen=True)
-class Closing:
+class RunCloser:
     """The end of a run, or of a part of it.
 
     Attributes:

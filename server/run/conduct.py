@@ -19,8 +19,8 @@ from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.public_keys import roster_public, signing_public
 from fieldfare.server.home.settings import load_settings
 from fieldfare.server.run.channel import GridChannel
-from fieldfare.server.run.closing import Closing, ComposedDelivery, Nodes, compose, keep_delivery
-from fieldfare.server.run.hello import Heard, RunTerms, hello
+from fieldfare.server.run.closing import ComposedDelivery, Nodes, RunCloser, compose, keep_delivery
+from fieldfare.server.run.hello import HelloAnswers, RunTerms, hello
 from fieldfare.server.run.later_questions import read_questions
 from fieldfare.server.run.record import RunCheckpoint
 from fieldfare.server.run.rounds import Federation
@@ -255,12 +255,14 @@ class _Conduct:
             self.nodes_of(self.home),
         )
 
-    def _closing(self) -> Closing:
-        closing = Closing(self.channel, self.store, self.facts.roster, self.signer, CLOSING_SECONDS)
+    def _closing(self) -> RunCloser:
+        closing = RunCloser(
+            self.channel, self.store, self.facts.roster, self.signer, CLOSING_SECONDS
+        )
         return replace(closing, log=load_settings(self.home).witnesses.log)
 
 
-def _nodes_of(heard: Heard) -> Nodes:
+def _nodes_of(heard: HelloAnswers) -> Nodes:
     return {name: approved.node for name, approved in heard.approvals.items()}
 
 

@@ -29,10 +29,10 @@ from fieldfare.shared.protocol.flower_record import (
 )
 from fieldfare.shared.protocol.messages import (
     Approval,
-    Opened,
     Rejection,
     RunAnswer,
     Signer,
+    VerifiedMessage,
     open_envelope,
 )
 from fieldfare.shared.protocol.plan import Plan
@@ -74,7 +74,7 @@ class RunTerms:
 
 
 @dataclass(frozen=True)
-class Approved:
+class NodeApproval:
     """One institution's approval, its answer for the run, and the node that they came from."""
 
     node: int
@@ -86,21 +86,21 @@ class Approved:
 
 
 @dataclass(frozen=True)
-class Heard:
+class HelloAnswers:
     """The answers: approvals by institution, and the reasons of nodes that take no part.
 
     Attributes:
         nonces: of the nodes that were asked.
     """
 
-    approvals: dict[str, Approved]
+    approvals: dict[str, NodeApproval]
     absent: dict[int, str]
     nonces: dict[int, str] = field(default_factory=dict)
 
 
 def hello(
     channel: GridChannel, terms: RunTerms, record: Record, wanted: Collection[str] = ()
-) -> Heard:
+) -> HelloAnswers:
     """Ask every node for its approval of the study.
 
     Waits until every wanted institution has answered, at most `terms.wait_seconds`.
@@ -115,7 +115,7 @@ def hello(
         RunError: two nodes speak for one institution.
     """
     end = channel.monotonic() + terms.wait_seconds
-    heard = Heard({}, {})
+    heard = HelloAnswers({}, {})
     while True:
         settled = {approved.node for approved in heard.approvals.values()} | {
             node for node, reason in heard.absent.items() if reason != LATE
@@ -131,7 +131,7 @@ def hello(
 
 
 def _ask(
-    channel: GridChannel, terms: RunTerms, record: Record, heard: Heard, settled: set[int]
+    channel: GridChannel, terms: RunTerms, record: Record, heard: HelloAnswers, settled: set[int]
 ) -> None:
     """Ask nodes that have not answered yet; adds to the answers."""
     nodes = [node for node in channel.grid.get_node_ids() if node not in settled]
@@ -164,7 +164,7 @@ def _ask(
 
 
 def _question(
-    channel: GridChannel, terms: RunTerms, heard: Heard, node: int, last_reply: bytes = b""
+    channel: GridChannel, terms: RunTerms, heard: HelloAnswers, node: int, last_reply: bytes = b""
 ) -> Content:
     """Return what a node is asked: with the same nonce whenever it is asked again."""
     question: Content = {
@@ -178,7 +178,7 @@ def _question(
     return question
 
 
-def _absent(terms: RunTerms, record: Record, heard: Heard, node: int, reason: str) -> None:
+def _absent(terms: RunTerms, record: Record, heard: HelloAnswers, node: int, reason: str) -> None:
     """Note why a node takes no part; one that is late may still come."""
     heard.absent[node] = reason
     if reason == LATE:
@@ -188,14 +188,14 @@ def _absent(terms: RunTerms, record: Record, heard: Heard, node: int, reason: st
         record.answered_hello(terms.node_names[node], reason, b"")
 
 
-def _missing(terms: RunTerms, heard: Heard, wanted: Collection[str]) -> list[str]:
+def _missing(terms: RunTerms, heard: HelloAnswers, wanted: Collection[str]) -> list[str]:
     """Return the institutions that are waited for and have not been heard of."""
     answered = {terms.node_names.get(n) for n, reason in heard.absent.items() if reason != LATE}
     awaited = sorted(wanted) or terms.roster.ids
     return [name for name in awaited if name not in heard.approvals and name not in answered]
 
 
-def _give_up(terms: RunTerms, record: Record, heard: Heard, missing: Sequence[str]) -> None:
+def _give_up(terms: RunTerms, record: Record, heard: HelloAnswers, missing: Sequence[str]) -> None:
     """Record the state of nodes that are given up, or they would be "waiting" for ever."""
     for name in missing:
         nodes = [node for node, known in terms.node_names.items() if known == name]
@@ -205,7 +205,7 @@ def _give_up(terms: RunTerms, record: Record, heard: Heard, missing: Sequence[st
         record.heard(name, LATE if late else UNSEEN)
 
 
-def _without_restored(channel: GridChannel, terms: RunTerms, heard: Heard) -> Heard:
+def _without_restored(channel: GridChannel, terms: RunTerms, heard: HelloAnswers) -> HelloAnswers:
     """Show institutions their own last signed reply; who does not know it takes no part."""
     study, known = terms.plan.study, terms.last_replies
     shown: dict[int, Content] = {
@@ -223,10 +223,10 @@ def _without_restored(channel: GridChannel, terms: RunTerms, heard: Heard) -> He
         for name, approved in heard.approvals.items()
         if approved.node not in shown or approved.node in agreed
     }
-    return Heard(kept, heard.absent, heard.nonces)
+    return HelloAnswers(kept, heard.absent, heard.nonces)
 
 
-def _recalled(channel: GridChannel, terms: RunTerms, heard: Heard) -> Heard:
+def _recalled(channel: GridChannel, terms: RunTerms, heard: HelloAnswers) -> HelloAnswers:
     """Relay what started custodians ask of all members, and the answers; who lacks one is out."""
     askers = {name: one for name, one in heard.approvals.items() if one.question}
     if not askers:
@@ -272,7 +272,10 @@ def _memories_in(content: Mapping[str, Any], terms: RunTerms) -> Iterator[tuple[
 
 
 def _objection_to(
-    content: Mapping[str, Any] | None, terms: RunTerms, asker: Approved, memories: Sequence[bytes]
+    content: Mapping[str, Any] | None,
+    terms: RunTerms,
+    asker: NodeApproval,
+    memories: Sequence[bytes],
 ) -> str:
     """Say why a started custodian takes no part yet; empty where it has heard all that it needs."""
     try:
@@ -292,7 +295,7 @@ def _objection_to(
 
 def _rejection_in(
     content: Mapping[str, Any], terms: RunTerms, node: int
-) -> Opened[Rejection] | None:
+) -> VerifiedMessage[Rejection] | None:
     """Return the rejection beside a refusal; None where there is none that can be believed.
 
     It counts only for the institution whose node brought it: none answers for another.
@@ -310,7 +313,9 @@ def _rejection_in(
     return opened if found == (terms.plan.study_id, terms.roster.hash, name, name) else None
 
 
-def _approved_in(content: Mapping[str, Any], terms: RunTerms, node: int, nonce: str) -> Approved:
+def _approved_in(
+    content: Mapping[str, Any], terms: RunTerms, node: int, nonce: str
+) -> NodeApproval:
     """Parse and check one node's approval and its answer for the run.
 
     Raises:
@@ -329,7 +334,7 @@ def _approved_in(content: Mapping[str, Any], terms: RunTerms, node: int, nonce: 
     if approval.institution not in terms.roster.ids:
         raise ProtocolError("expected an institution on the roster, found another")
     if not terms.run:
-        return Approved(node, approval, envelope)
+        return NodeApproval(node, approval, envelope)
     signed = bytes_of(content, "answer")
     answered = open_envelope(signed, RunAnswer, terms.roster, terms.protection)
     answer, name = answered.body, approval.institution
@@ -341,7 +346,7 @@ def _approved_in(content: Mapping[str, Any], terms: RunTerms, node: int, nonce: 
         raise ProtocolError(
             "expected an answer to this node's own nonce, found one that it has from elsewhere"
         )
-    return Approved(node, approval, envelope, answer, signed, bytes_in(content, "question"))
+    return NodeApproval(node, approval, envelope, answer, signed, bytes_in(content, "question"))
 
 
 def reasons(terms: RunTerms, absent: Mapping[int, str]) -> str:

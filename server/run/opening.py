@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from fieldfare.server.run.channel import GridChannel
-from fieldfare.server.run.hello import Heard, RunTerms, hello, reasons
+from fieldfare.server.run.hello import HelloAnswers, RunTerms, hello, reasons
 from fieldfare.server.run.record import Opening, Record, RunCheckpoint
 from fieldfare.server.run.rounds import Federation
 from fieldfare.shared.errors import ProtocolError, RefusalCode, RunError
@@ -25,10 +25,10 @@ from fieldfare.shared.protocol.messages import (
     open_envelope,
     sign_envelope,
 )
-from fieldfare.shared.protocol.remembered import Remembered, room_for
+from fieldfare.shared.protocol.remembered import RememberedMessages, room_for
 from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.run.openings import RunOpenings
-from fieldfare.shared.run.remembered_check import ListedInOffers
+from fieldfare.shared.run.remembered_check import OfferContents
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,9 @@ class Opener:
         self._check_whole(heard, before, wanted)
         return self._opened(heard, before)
 
-    def _check_whole(self, heard: Heard, before: RunOpenings, wanted: Collection[str]) -> None:
+    def _check_whole(
+        self, heard: HelloAnswers, before: RunOpenings, wanted: Collection[str]
+    ) -> None:
         """Insist on everybody where the study fixes them, or before anybody has agreed."""
         missing = sorted(set(wanted) - set(heard.approvals))
         whole = self.terms.plan.study.aggregation.fixed or before.agreed is None
@@ -100,7 +102,7 @@ class Opener:
                 f"another run{'' if before.agreed else ' (no budget was spent)'}"
             )
 
-    def _heard(self, before: RunOpenings, wanted: Collection[str]) -> Heard:
+    def _heard(self, before: RunOpenings, wanted: Collection[str]) -> HelloAnswers:
         """Hear of those who are wanted, under the approvals that the run began with."""
         heard = hello(self.channel, self.terms, self.record, wanted)  # no call waits for who left
         same = {
@@ -110,7 +112,7 @@ class Opener:
         }
         return replace(heard, approvals=same)
 
-    def _opened(self, heard: Heard, before: RunOpenings | None) -> Federation:
+    def _opened(self, heard: HelloAnswers, before: RunOpenings | None) -> Federation:
         """Open with all who were heard of, until all hold their keys at once."""
         for _ in range(OPENINGS_AT_ONCE - 1):
             try:
@@ -123,7 +125,7 @@ class Opener:
                 heard = self._heard(before, self._names(before))
         return self._open(heard, before)
 
-    def _open(self, heard: Heard, before: RunOpenings | None) -> Federation:
+    def _open(self, heard: HelloAnswers, before: RunOpenings | None) -> Federation:
         terms, record = self.terms, self.record
         self._check_minimum(heard)
         heard_of = dict(sorted(heard.approvals.items()))
@@ -152,7 +154,7 @@ class Opener:
         record.agreed(offers, agreed)
         return self._federation(heard, agreed)
 
-    def _federation(self, heard: Heard, openings: RunOpenings) -> Federation:
+    def _federation(self, heard: HelloAnswers, openings: RunOpenings) -> Federation:
         terms = self.terms
         return Federation(
             terms.plan,
@@ -169,7 +171,7 @@ class Opener:
         newest = openings.sent or openings.agreed
         return {named.institution for named in newest.participants} if newest else set()
 
-    def _check_minimum(self, heard: Heard) -> None:
+    def _check_minimum(self, heard: HelloAnswers) -> None:
         minimum, found = self.terms.plan.study.aggregation.minimum_institutions, heard.approvals
         if len(found) < minimum:
             raise RunError(
@@ -188,7 +190,7 @@ def open_federation(
     return Opener(channel, terms, record or Record()).begin(checkpoint or RunCheckpoint())
 
 
-def _none_yet(terms: RunTerms, heard: Heard) -> RunOpenings:
+def _none_yet(terms: RunTerms, heard: HelloAnswers) -> RunOpenings:
     return RunOpenings(
         study=terms.plan.study_id,
         run=terms.run,
@@ -254,12 +256,12 @@ def _check_offers(terms: RunTerms, opening: str, offers: Mapping[str, bytes]) ->
     """
     if terms.protection is Protection.SIMULATED:  # no keys, nothing offered
         return
-    listed = ListedInOffers(terms.plan, terms.roster, terms.protection)
+    listed = OfferContents(terms.plan, terms.roster, terms.protection)
     room = room_for(len(offers))
     for institution, envelope in offers.items():
         try:
             found = open_envelope(envelope, KeyOffer, terms.roster, terms.protection)
-            listed.add(institution, Remembered.from_text(found.body.remembered, room))
+            listed.add(institution, RememberedMessages.from_text(found.body.remembered, room))
         except ProtocolError as error:
             reason = str(error)
         else:

@@ -53,7 +53,7 @@ STOPPED: Final = (
 )
 
 
-class CarryOut(Protocol):
+class RunConductor(Protocol):
     """The function that carries out a run (run/conduct.py)."""
 
     def __call__(
@@ -70,7 +70,7 @@ class CarryOut(Protocol):
 
 
 @dataclass(frozen=True)
-class Handed:
+class RunnerInput:
     """The values that the runner hands over on standard input, one line each.
 
     Attributes:
@@ -97,7 +97,7 @@ class RunDismissedError(BaseException):
     """The SuperLink ended the run: flwr says so by SIGINT to itself."""
 
 
-def run_task(home: CoordinatorHome, handed: Handed, carry_out: CarryOut) -> int:
+def run_task(home: CoordinatorHome, handed: RunnerInput, carry_out: RunConductor) -> int:
     """Be a run's server until its end; returns the status to end with.
 
     Raises:
@@ -113,7 +113,7 @@ def run_task(home: CoordinatorHome, handed: Handed, carry_out: CarryOut) -> int:
 
 
 def _carried_out(
-    home: CoordinatorHome, task: ServerTask, passphrase: bytes | None, carry_out: CarryOut
+    home: CoordinatorHome, task: ServerTask, passphrase: bytes | None, carry_out: RunConductor
 ) -> int:
     study, run = task.configuration.get("study", ""), task.configuration.get("run", "")
     try:
@@ -156,7 +156,7 @@ def check_newest(
             sleep(POLL_SECONDS)
 
 
-def main(arguments: Sequence[str], carry_out: CarryOut) -> int:
+def main(arguments: Sequence[str], carry_out: RunConductor) -> int:
     """Be the server of the run whose token is on standard input; for the runner alone."""
     os.umask(OTHERS)
     begin_log("run")
@@ -167,7 +167,7 @@ def main(arguments: Sequence[str], carry_out: CarryOut) -> int:
         token = read_given()
         if token is None:
             raise RunError("expected a line on standard input, found none: the runner writes it")
-        handed = Handed(token.decode("ascii", "replace"), read_given())
+        handed = RunnerInput(token.decode("ascii", "replace"), read_given())
         end_with_parent()
         return run_task(CoordinatorHome.open(Path(arguments[0])), handed, carry_out)
     except FieldfareError as error:

@@ -23,7 +23,7 @@ from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.settings import load_settings
 from fieldfare.server.members.enrolment import members
 from fieldfare.server.members.node_registration import settle_nodes
-from fieldfare.server.service.run_process import TOLD, Handed
+from fieldfare.server.service.run_process import TOLD, RunnerInput
 from fieldfare.server.store.store import run_store
 from fieldfare.server.studies.open_coordinator import open_coordinator
 from fieldfare.server.studies.resuming import carry_on
@@ -132,7 +132,7 @@ class Runner:
         self._running[task] = child
         if child.stdin is not None:
             with suppress(BrokenPipeError):  # it has ended: seen at the next look
-                child.stdin.write(Handed(task.token, self.command.passphrase).lines())
+                child.stdin.write(RunnerInput(task.token, self.command.passphrase).lines())
                 child.stdin.flush()  # and stays open: its end would tell the child to end
         self.say(f"run {task.run}: carried out by process {child.pid}")
 
@@ -171,7 +171,7 @@ class Runner:
 
 
 @dataclass
-class Settling:
+class NodeRegistrar:
     """Registers enrolled institutions' nodes, whenever enrolments may have changed.
 
     Attributes:
@@ -213,7 +213,7 @@ class Settling:
 
 
 @dataclass
-class Continuing:
+class RunResumer:
     """Starts scheduled runs and resumes interrupted ones, now and then.
 
     Attributes:
@@ -246,7 +246,7 @@ class Continuing:
 
 
 @dataclass
-class Deleting:
+class RetentionWorker:
     """Deletes what is due and signs statements of it, at the start and once a day.
 
     Attributes:
@@ -296,8 +296,8 @@ def run_command(home: CoordinatorHome, passphrase: bytes | None) -> RunCommand:
 def serve_runs(home: CoordinatorHome, command: RunCommand) -> None:
     """Serve runs until a stop signal."""
     secret = read_token(home.runtime_token).encode()
-    settling, continuing = Settling(home, log.info), Continuing(home, log.info)
-    deleting = Deleting(home, command.passphrase, log.info)
+    settling, continuing = NodeRegistrar(home, log.info), RunResumer(home, log.info)
+    deleting = RetentionWorker(home, command.passphrase, log.info)
 
     def settle() -> None:
         """Do what is due between runs: nodes, interrupted runs, deletions."""

@@ -16,7 +16,7 @@ from fieldfare.shared.transcript.leaves import Leaf
 
 
 @dataclass(frozen=True)
-class Exported:
+class ExportCounts:
     """The written file.
 
     Attributes:
@@ -92,7 +92,7 @@ def write_signed(store: RunStore, run: str, out: BinaryIO) -> None:
     _SignedLog(store, row, leaves, envelope).write(out)
 
 
-def export_transcript(store: RunStore, run: str, signer: HeadSigner, path: Path) -> Exported:
+def export_transcript(store: RunStore, run: str, signer: HeadSigner, path: Path) -> ExportCounts:
     """Write a run's transcript into a new file (0600), complete or not at all.
 
     A run that goes on is written as far as it is.
@@ -113,4 +113,4 @@ def export_transcript(store: RunStore, run: str, signer: HeadSigner, path: Path)
             log.write(out)
     except OSError as error:
         raise RunError(f"{path}: not written: {error.strerror}: make room and repeat") from None
-    return Exported(len(leaves), len(log.vectors), len(log.cosignatures), head.root)
+    return ExportCounts(len(leaves), len(log.vectors), len(log.cosignatures), head.root)

@@ -52,7 +52,7 @@ class AroundDraft:
 
 
 @dataclass(frozen=True)
-class SumThatLeaves:
+class DraftSum:
     """One kind of sum; `moves`: how far one unit can move it."""
 
     name: str
@@ -103,7 +103,7 @@ class CheckedDraft:
     problems: tuple[str, ...]
     study: Study | None = None
     facts: tuple[tuple[str, str], ...] = ()
-    leaves: tuple[SumThatLeaves, ...] = ()
+    leaves: tuple[DraftSum, ...] = ()
     asked: tuple[str, ...] = ()
     price: DraftPrice | None = None
     advice: str = ""
@@ -190,11 +190,11 @@ def _price(plan: Plan, spent: int) -> DraftPrice:
     return DraftPrice(usual_worth(plan.study_limit), usual_worth(left), fits)
 
 
-def _leaves(plan: Plan) -> Iterator[SumThatLeaves]:
+def _leaves(plan: Plan) -> Iterator[DraftSum]:
     for terms in plan.releases:
         if not terms.steps:
             continue
-        yield SumThatLeaves(
+        yield DraftSum(
             name=_named(plan, terms),
             times=terms.steps,
             spare=terms.spare,

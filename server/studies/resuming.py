@@ -54,7 +54,7 @@ NOTHING: Final = NextAct(RunAct.NOTHING)
 
 
 @dataclass(frozen=True)
-class RunNow:
+class RunSituation:
     """A run as the rule sees it.
 
     Attributes:
@@ -72,7 +72,9 @@ class RunNow:
     alone: bool
 
 
-def next_act(run: RunNow, now: datetime, quiet: QuietHours | None, pause: timedelta) -> NextAct:
+def next_act(
+    run: RunSituation, now: datetime, quiet: QuietHours | None, pause: timedelta
+) -> NextAct:
     """Return what is to be done with a run.
 
     Args:
@@ -119,7 +121,7 @@ def carried_by(plan: Plan, row: RunRow, paid_in_vain: int, left: int, *, begun: 
     return not begun or left > 0
 
 
-def run_now(coordinator: WatchedCoordinator, row: RunRow, rows: Sequence[RunRow]) -> RunNow:
+def run_now(coordinator: WatchedCoordinator, row: RunRow, rows: Sequence[RunRow]) -> RunSituation:
     """Look at a run as the rule sees it.
 
     Args:
@@ -137,7 +139,7 @@ def run_now(coordinator: WatchedCoordinator, row: RunRow, rows: Sequence[RunRow]
         for other in rows
     )
     found = inspect_run(coordinator.store, coordinator.control, row.run)
-    return RunNow(
+    return RunSituation(
         found.row,
         found.life,
         coordinator.store.restarts(row.run),
@@ -185,7 +187,7 @@ def _is_carried(coordinator: WatchedCoordinator, row: RunRow) -> bool:
     return carried_by(plan, row, store.paid_in_vain(row.study), plan.still(spent), begun=begun)
 
 
-def _carried_on(coordinator: "OpenCoordinator", run: RunNow, now: datetime) -> str:
+def _carried_on(coordinator: "OpenCoordinator", run: RunSituation, now: datetime) -> str:
     name = run.row.run
     try:
         resume(

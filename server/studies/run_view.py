@@ -51,7 +51,7 @@ _STYLES: Final = {
 
 
 @dataclass(frozen=True)
-class EpsilonSpent:
+class EpsilonUse:
     """A study's promise and the spent part of it.
 
     Attributes:
@@ -83,7 +83,7 @@ class RunSummary:
 
     inspected: InspectedRun
     name: str
-    promise: EpsilonSpent | None
+    promise: EpsilonUse | None
     metrics: Mapping[str, Any] | None
     institutions: Mapping[str, tuple[str, datetime] | None]
     losses: Mapping[str, LostAttempts]
@@ -367,7 +367,7 @@ def _is_good(said: tuple[str, datetime] | None) -> bool:
     return said is not None and said[0] in _GOOD
 
 
-def _promise_json(promise: EpsilonSpent | None) -> dict[str, float] | None:
+def _promise_json(promise: EpsilonUse | None) -> dict[str, float] | None:
     if promise is None:
         return None
     return {

@@ -15,7 +15,7 @@ from fieldfare.server.store.rows import RunRow
 from fieldfare.server.store.store import RunStore, run_store_to_read
 from fieldfare.server.studies.proposals import proposal
 from fieldfare.server.studies.run_life import InspectedRun, Life, RunWatch, inspect_run
-from fieldfare.server.studies.run_view import EpsilonSpent, Pace, RunSummary, parse_metrics
+from fieldfare.server.studies.run_view import EpsilonUse, Pace, RunSummary, parse_metrics
 from fieldfare.server.studies.study_answers import StudyAnswer, heard_of
 from fieldfare.server.superlink.state_view import SuperlinkView
 from fieldfare.shared.errors import PackageError, UsageError
@@ -86,13 +86,13 @@ class WatchedCoordinator:
                 found = found.and_also(row.progress.spent)
         return found
 
-    def _promise(self, row: RunRow, plan: Plan) -> EpsilonSpent:
+    def _promise(self, row: RunRow, plan: Plan) -> EpsilonUse:
         privacy, own = plan.study.privacy, row.progress.spent if row.progress else SideCosts()
         of_study, of_run = (
             plan.epsilon(spent.total / PICOMU2) if spent.total else 0.0
             for spent in (self.spent(row.study), own)
         )
-        return EpsilonSpent(privacy.epsilon, privacy.delta, of_study, of_run)
+        return EpsilonUse(privacy.epsilon, privacy.delta, of_study, of_run)
 
     def _study(self, study: str) -> tuple[str, Plan] | None:
         if study not in self._known:

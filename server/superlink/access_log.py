@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from fieldfare.server.superlink.gate import CONTROL, FLEET, Answered, Headers
-from fieldfare.shared.flood import Flood, Withheld
+from fieldfare.server.superlink.gate import CONTROL, FLEET, AnsweredRequest, Headers
+from fieldfare.shared.flood import Flood, WithheldLines
 from fieldfare.shared.watch.log import PrivateLog
 
 MOST_KINDS: Final = 1000  # counted at once; more of them come only from an attack
@@ -63,7 +63,7 @@ class AuditLog:
         self._name_of, self._now = name_of, now
         self._flood: Flood[CallKind] = Flood()
 
-    def tell(self, call: Answered) -> None:
+    def tell(self, call: AnsweredRequest) -> None:
         """Take note of a call."""
         at, kind = self._now(), self._kind(call)
         shown = call.path[:LONGEST_PATH]
@@ -86,11 +86,11 @@ class AuditLog:
         self.flush(everything=True)
         self._file.close()
 
-    def _kind(self, call: Answered) -> CallKind:
+    def _kind(self, call: AnsweredRequest) -> CallKind:
         path = call.path if call.offered else ""
         return CallKind(call.listener, path, self._who(call), call.peer[0], call.status)
 
-    def _who(self, call: Answered) -> str:
+    def _who(self, call: AnsweredRequest) -> str:
         """Name who called, as far as it was proven; what a stranger claims is not repeated."""
         if not call.offered or call.status == UNAUTHORIZED:
             return "nobody known"
@@ -103,7 +103,11 @@ class AuditLog:
         return "a run"
 
     def _write(
-        self, kind: CallKind, path: str, at: datetime, counted: Withheld[CallKind] | None = None
+        self,
+        kind: CallKind,
+        path: str,
+        at: datetime,
+        counted: WithheldLines[CallKind] | None = None,
     ) -> None:
         line: dict[str, object] = {
             "listener": kind.listener,

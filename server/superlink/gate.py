@@ -83,7 +83,7 @@ class CallRules:
 
 
 @dataclass(frozen=True)
-class Answered:
+class AnsweredRequest:
     """The facts about every answered request."""
 
     listener: str
@@ -106,7 +106,7 @@ class RefusedError(Exception):
 class Gate:
     """An ASGI app before another one."""
 
-    def __init__(self, app: App, rules: CallRules, tell: Callable[[Answered], None]) -> None:
+    def __init__(self, app: App, rules: CallRules, tell: Callable[[AnsweredRequest], None]) -> None:
         """Stand before `app`; `tell` hears of every request except those for its health."""
         self._app, self._rules, self._tell = app, rules, tell
 
@@ -157,11 +157,11 @@ class Gate:
             hashlib.sha256(given[0]).digest(), hashlib.sha256(expected).digest()
         )
 
-    def _answered(self, scope: Scope, status: int) -> Answered:
+    def _answered(self, scope: Scope, status: int) -> AnsweredRequest:
         peer = scope.get("client") or NOBODY
         path, rules = scope["path"], self._rules
         offered = path in rules.offered
-        return Answered(rules.listener, path, peer, scope["headers"], status, offered)
+        return AnsweredRequest(rules.listener, path, peer, scope["headers"], status, offered)
 
 
 def _declared(headers: Headers) -> int:

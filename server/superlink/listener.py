@@ -183,7 +183,7 @@ class GuardedServer(OneOfSeveral):
             )
 
 
-class _Guarded:
+class _GuardedProtocol:
     """What is added to uvicorn's own protocol; mixed in before it, for it is chosen late."""
 
     def __init__(self, server: GuardedServer, peer: Peer) -> None:
@@ -242,4 +242,4 @@ async def _introduced(accepted: socket.socket) -> Peer | None:
 
 
 def _connection_class(config: uvicorn.Config) -> Any:
-    return type("GuardedConnection", (_Guarded, config.http_protocol_class), {})
+    return type("GuardedConnection", (_GuardedProtocol, config.http_protocol_class), {})

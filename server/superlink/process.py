@@ -26,7 +26,15 @@ from fieldfare.server.home.settings import load_settings
 from fieldfare.server.superlink.access_log import AuditLog
 from fieldfare.server.superlink.connections import ConnectionLimits
 from fieldfare.server.superlink.control import read_token
-from fieldfare.server.superlink.gate import FLEET, LOCAL, PUBLIC, Answered, App, CallRules, Gate
+from fieldfare.server.superlink.gate import (
+    FLEET,
+    LOCAL,
+    PUBLIC,
+    AnsweredRequest,
+    App,
+    CallRules,
+    Gate,
+)
 from fieldfare.server.superlink.listener import GuardedServer, OneOfSeveral
 from fieldfare.server.superlink.retention import overwrite_deleted, purge_finished, quiet_flower
 from fieldfare.server.superlink.superlink import PUBLIC_KEY_HEADER, SuperlinkApp, header_in
@@ -118,7 +126,7 @@ def serve(terms: SuperlinkTerms, limits: ConnectionLimits) -> None:
         public = CallRules("public", PUBLIC, None, flower.vouched)
         local = CallRules("local", LOCAL, terms.control_token, flower.vouched)
 
-        def told(call: Answered) -> None:
+        def told(call: AnsweredRequest) -> None:
             """Log a call, and vouch for a node whose key Flower has checked."""
             audit.tell(call)
             known = call.status in ANSWERED and call.path.startswith(FLEET)

@@ -226,7 +226,7 @@ class SuperlinkApp:
         # Not above: half a second that only the SuperLink's own process has to wait.
         from flwr.superlink.main import create_app  # noqa: PLC0415
 
-        nothing: Any = _NothingElse
+        nothing: Any = _NoServers
         voice = _OwnVoice(database, self.name_of)
         made = create_app(_configuration(database, secret, voice), nothing)
         made.user_middleware[:] = [
@@ -266,7 +266,7 @@ _IDLE: Final = frozenset(
 )
 
 
-class _NothingElse:
+class _NoServers:
     """In place of the servers that flwr starts beside its app: none."""
 
     def __init__(self, *_: Any) -> None: ...
@@ -624,7 +624,7 @@ def server_task(address: str, authority: bytes, token: str) -> Iterator[ServerTa
 
 
 @dataclass
-class _Coming:
+class _PartialReply:
     """A reply of which not everything has been pushed yet."""
 
     envelope: Any
@@ -647,7 +647,7 @@ class QuickGrid(HttpGrid):
     def __init__(self, address: str, **rest: Any) -> None:
         """See HttpGrid."""
         super().__init__(address, **rest)
-        self._coming: list[_Coming] = []
+        self._coming: list[_PartialReply] = []
 
     @property
     def client(self) -> RuntimeHttpClient:
@@ -703,17 +703,17 @@ class QuickGrid(HttpGrid):
                     here.append(message)
         return here
 
-    def _announced(self, ids: set[str]) -> list[_Coming]:
+    def _announced(self, ids: set[str]) -> list[_PartialReply]:
         """Return the replies to these messages that Flower has heard of since."""
         if not ids:
             return []
         found = self.client.PullMessages(PullAppMessagesRequest(message_ids=ids))
         return [
-            _Coming(envelope, [each.object_id for each in iterate_object_tree(tree)])
+            _PartialReply(envelope, [each.object_id for each in iterate_object_tree(tree)])
             for envelope, tree in zip(found.messages_list, found.message_object_trees, strict=True)
         ]
 
-    def _message(self, coming: _Coming) -> Message | None:
+    def _message(self, coming: _PartialReply) -> Message | None:
         """Return a reply, an error in its place where it cannot be read, None if it is coming."""
         if len(coming.names) > MOST_OBJECTS:
             return _unreadable(coming, "too many objects")
@@ -731,7 +731,7 @@ class QuickGrid(HttpGrid):
         self._confirm(coming)
         return _inflated(coming)
 
-    def _confirm(self, coming: _Coming) -> None:
+    def _confirm(self, coming: _PartialReply) -> None:
         name = coming.envelope.metadata.message_id
         self.client.ConfirmMessageReceived(
             ConfirmMessageReceivedRequest(
@@ -740,7 +740,7 @@ class QuickGrid(HttpGrid):
         )
 
 
-def _inflated(coming: _Coming) -> Message:
+def _inflated(coming: _PartialReply) -> Message:
     name = coming.envelope.metadata.message_id
     try:
         message = inflate_object_from_contents(name, coming.contents)
@@ -760,7 +760,7 @@ def _fits(message: Message, envelope: Any) -> bool:
     )
 
 
-def _unreadable(coming: _Coming, reason: str) -> Message:
+def _unreadable(coming: _PartialReply, reason: str) -> Message:
     return make_message(
         metadata=metadata_from_proto(coming.envelope.metadata), error=Error(UNAVAILABLE, reason)
     )

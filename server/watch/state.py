@@ -36,7 +36,7 @@ LOOPBACK: Final = "127.0.0.1"
 
 
 @dataclass(frozen=True)
-class StudiesNow:
+class StudyCounts:
     """How many studies wait, are ready, and the fewest spare releases left of an open one."""
 
     waiting: int
@@ -63,7 +63,7 @@ def run_samples(rows: Sequence[RunRow], interrupted: int) -> Iterator[MetricSamp
         yield MetricSample(metrics.PROGRESS, max(one.at for one in done).timestamp())
 
 
-def study_samples(found: StudiesNow) -> Iterator[MetricSample]:
+def study_samples(found: StudyCounts) -> Iterator[MetricSample]:
     """Yield how studies stand."""
     yield MetricSample(metrics.STUDIES_WAITING, found.waiting)
     yield MetricSample(metrics.STUDIES_READY, found.ready)
@@ -126,7 +126,7 @@ class CoordinatorState:
             for one in clocks:
                 yield MetricSample(metrics.MEMBER_CLOCK, one.after, (one.institution,))
 
-    def _studies(self, store: RunStore, rows: Sequence[RunRow]) -> StudiesNow:
+    def _studies(self, store: RunStore, rows: Sequence[RunRow]) -> StudyCounts:
         roster, started = published_roster(self.home), {row.study for row in rows}
         unfinished = {row.study for row in rows if row.state is not RunStatus.FINISHED}
         ready, idle, spares = 0, 0, []
@@ -137,7 +137,7 @@ class CoordinatorState:
                 yes = given(heard_of(roster, one.id, store.approvals(one.id)))
                 idle += 1
                 ready += yes >= one.study.aggregation.minimum_institutions
-        return StudiesNow(idle - ready, ready, min(spares, default=None))
+        return StudyCounts(idle - ready, ready, min(spares, default=None))
 
     def _nodes(self) -> Iterator[MetricSample]:
         contacts = SuperlinkView(self.home.superlink_database, self.clock).contacts()

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Final, Protocol
 from fieldfare.shared.audit.evidence import (
     KeptVectors,
     LedgerTrail,
-    Spent,
+    RunSpending,
     check_cosignatures,
     check_head,
     check_header,
@@ -143,7 +143,7 @@ class InstitutionReport:
             whoever paid for it objects where it co-signs (`objections`).
     """
 
-    spent: Spent
+    spent: RunSpending
     epsilon: float
     at_most: float
 
@@ -451,7 +451,7 @@ def _answered_bytes(leaves: Iterable[Leaf]) -> int:
 
 
 def _institutions(
-    plan: Plan, names: Iterable[str], spent: Mapping[str, Spent]
+    plan: Plan, names: Iterable[str], spent: Mapping[str, RunSpending]
 ) -> dict[str, InstitutionReport]:
     epsilons: dict[int, float] = {}
 
@@ -461,7 +461,7 @@ def _institutions(
             epsilons[picomu2] = plan.epsilon(picomu2 / PICOMU2) if picomu2 else 0.0
         return epsilons[picomu2]
 
-    found = {name: spent.get(name, Spent()) for name in names}
+    found = {name: spent.get(name, RunSpending()) for name in names}
     return {
         name: InstitutionReport(
             spent=one, epsilon=epsilon(one.debits), at_most=epsilon(one.asked.total)

@@ -242,7 +242,7 @@ def _vector_misfit(line: int, reason: str) -> MisfitError:
 
 
 @dataclass
-class Spent:
+class RunSpending:
     """One institution's spending in the run.
 
     Attributes:
@@ -275,7 +275,7 @@ class LedgerTrail:
     """
 
     study_limit: int
-    spent: dict[str, Spent] = field(default_factory=dict)
+    spent: dict[str, RunSpending] = field(default_factory=dict)
     _last: dict[str, Reply] = field(default_factory=dict)
     _answers: dict[tuple[str, str], str] = field(default_factory=dict)
 
@@ -310,7 +310,7 @@ class LedgerTrail:
                 f"{spent.debits}e-12"
             )
 
-    def _check_position(self, reply: Reply, side: Side, spent: Spent) -> int:
+    def _check_position(self, reply: Reply, side: Side, spent: RunSpending) -> int:
         """Compare with the last position; returns what was debited in between."""
         last = self._last.get(reply.institution)
         entries = int(reply.debit > 0)
@@ -337,7 +337,7 @@ class LedgerTrail:
             expect("another head of a ledger that moved", True, moved)
         return reply.debited - total - reply.debit
 
-    def _check_total(self, reply: Reply, side: Side, spent: Spent) -> None:
+    def _check_total(self, reply: Reply, side: Side, spent: RunSpending) -> None:
         """Compare the ledger's total with the last one.
 
         It holds all that the study spent here, and rises by a debit that read all units in full;
@@ -360,5 +360,5 @@ class LedgerTrail:
                 f"found {reply.cumulative - total}e-12: more than was debited"
             )
 
-    def _of(self, institution: str) -> Spent:
-        return self.spent.setdefault(institution, Spent())
+    def _of(self, institution: str) -> RunSpending:
+        return self.spent.setdefault(institution, RunSpending())

@@ -19,7 +19,7 @@ from fieldfare.shared.console.credentials import (
     factor_uri,
     new_token,
 )
-from fieldfare.shared.console.frame import HOME, LOG_IN, SECOND_FACTOR, Page, Refused, Visit
+from fieldfare.shared.console.frame import HOME, LOG_IN, SECOND_FACTOR, Page, PageRefusal, Visit
 from fieldfare.shared.console.rights import Right
 from fieldfare.shared.console.turns import Turns
 from fieldfare.shared.errors import UsageError
@@ -95,7 +95,7 @@ class Entrance:
     @contextmanager
     def _one_of_few(self) -> Iterator[None]:
         if not self._hashing.acquire(timeout=PATIENCE):
-            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, BUSY)
+            raise PageRefusal(HTTPStatus.SERVICE_UNAVAILABLE, BUSY)
         try:
             yield
         finally:
@@ -119,7 +119,7 @@ class Entrance:
     def _enrol(self, visit: Visit) -> Response:
         link, password = visit.form.get("link", ""), visit.form.get("password", "")
         if self._strangers.take("", self._monotonic()):
-            raise Refused(HTTPStatus.TOO_MANY_REQUESTS, BUSY)
+            raise PageRefusal(HTTPStatus.TOO_MANY_REQUESTS, BUSY)
         if password != visit.form.get("again", ""):
             return _enrol_page(visit, "The two passwords are not the same.")
         if visit.parts.book.invited(link) is None:
@@ -176,7 +176,7 @@ def _enrol_page(visit: Visit, problem: str = "") -> Response:
     link = visit.form.get("link", "") or visit.query.get("link", "")
     invited = visit.parts.book.invited(link)
     if invited is None:
-        raise Refused(
+        raise PageRefusal(
             HTTPStatus.NOT_FOUND,
             "This link does not count: it was used, is older than a day, or is another one. "
             "Whoever runs the console makes a new one.",

@@ -49,7 +49,7 @@ _LOOKS: Final = {"console.css": "text/css", "console.js": "text/javascript"}
 _FROM_HERE: Final = {"", "same-origin", "none"}  # what browsers say of a form of this very console
 
 
-class Refused(Exception):  # noqa: N818 -- an answer, no fault
+class PageRefusal(Exception):  # noqa: N818 -- an answer, no fault
     """A page that answers no: the status and one sentence for the person."""
 
     def __init__(self, status: HTTPStatus, text: str) -> None:
@@ -152,7 +152,7 @@ class Visit:
             Refused: nobody is: the page's right let everybody in.
         """
         if self.account is None:
-            raise Refused(HTTPStatus.UNAUTHORIZED, "Log in first.")
+            raise PageRefusal(HTTPStatus.UNAUTHORIZED, "Log in first.")
         return self.account
 
     @property
@@ -228,7 +228,12 @@ def console_app(parts: ConsoleParts) -> Application:
     def failed(request: Request, error: Exception) -> Response:
         return _error_page(_visit(parts, render, request, {}, used=False), error)
 
-    handled = {HTTPException: failed, Refused: failed, FieldfareError: failed, Exception: failed}
+    handled = {
+        HTTPException: failed,
+        PageRefusal: failed,
+        FieldfareError: failed,
+        Exception: failed,
+    }
     inside = Starlette(routes=routes, exception_handlers=handled)
     inside.router.redirect_slashes = False  # it would lead to http, whatever stands before us
     sizes = {one.path: one.size for one in parts.pages if one.method == "POST"}
@@ -347,7 +352,7 @@ def _query(text: str) -> dict[str, str]:
 async def _form(request: Request, page: Page) -> dict[str, str]:
     """Read a form's fields; the shield bounds their size."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
-        raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, NO_FORM)
+        raise PageRefusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, NO_FORM)
     try:
         body = await request.body()
         fields = parse_qsl(
@@ -358,15 +363,15 @@ async def _form(request: Request, page: Page) -> dict[str, str]:
             errors="strict",
         )
     except ClientDisconnect:
-        raise Refused(
+        raise PageRefusal(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
             f"What was sent is too large, more than {page.size // 1024} KiB: nothing was done. Go "
             "back, and make it shorter.",
         ) from None
     except ValueError:
-        raise Refused(HTTPStatus.BAD_REQUEST, NO_FORM) from None
+        raise PageRefusal(HTTPStatus.BAD_REQUEST, NO_FORM) from None
     if len({name for name, _ in fields}) != len(fields):
-        raise Refused(HTTPStatus.BAD_REQUEST, NO_FORM)
+        raise PageRefusal(HTTPStatus.BAD_REQUEST, NO_FORM)
     return {name: value.replace("\r\n", "\n").replace("\0", "") for name, value in fields}
 
 
@@ -378,7 +383,7 @@ def _check_origin(request: Request, visit: Visit) -> None:
     """
     said = request.headers.get("sec-fetch-site", "")
     if said not in _FROM_HERE or not is_form_token(visit.form.get(FORM_TOKEN, ""), visit.token):
-        raise Refused(
+        raise PageRefusal(
             HTTPStatus.FORBIDDEN,
             "This form was not sent by a page of your present visit; nothing was done. "
             "Open the page again and repeat.",
@@ -387,7 +392,7 @@ def _check_origin(request: Request, visit: Visit) -> None:
 
 def _without_right(visit: Visit) -> Response:
     if visit.account:
-        raise Refused(
+        raise PageRefusal(
             HTTPStatus.FORBIDDEN, f"Your role ({visit.account.role.value}) does not see this page."
         )
     return visit.go(SECOND_FACTOR if visit.waiting else LOG_IN)
@@ -400,7 +405,7 @@ def _error_page(visit: Visit, error: Exception) -> Response:
 
 
 def _told(visit: Visit, error: Exception) -> tuple[HTTPStatus, str]:
-    if isinstance(error, Refused):
+    if isinstance(error, PageRefusal):
         return error.status, error.text
     if isinstance(error, HTTPException):
         status = HTTPStatus(error.status_code)
@@ -419,7 +424,7 @@ def _told(visit: Visit, error: Exception) -> tuple[HTTPStatus, str]:
 # -- how often -----------------------------------------------------------------------------------
 
 
-class Checking:
+class LiveCheck:
     """What a form asks for while somebody types: so often for each person, and one at a time."""
 
     def __init__(
@@ -438,11 +443,11 @@ class Checking:
         """
         wait = self._turns.take(key, self._monotonic())
         if wait:
-            raise Refused(
+            raise PageRefusal(
                 HTTPStatus.TOO_MANY_REQUESTS, f"Too many checks: again in {int(wait) + 1} seconds."
             )
         if not self._one.acquire(timeout=PATIENCE):
-            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, _BUSY)
+            raise PageRefusal(HTTPStatus.SERVICE_UNAVAILABLE, _BUSY)
         try:
             yield
         finally:

@@ -174,7 +174,7 @@ def _listener(listen: str) -> Iterator[Listener]:
 # -- the server ------------------------------------------------------------------------------------
 
 
-class _Impatient(H11Protocol):
+class _TimedProtocol(H11Protocol):
     """A connection that ends where no whole request came in time: nobody holds all of them open."""
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
@@ -203,7 +203,7 @@ def serve(app: Application, listener: Listener, stopped: Stopped) -> None:
         app,
         access_log=False,  # addresses hold filters, and a link's token
         h11_max_incomplete_event_size=MOST_HEAD,
-        http=_Impatient,
+        http=_TimedProtocol,
         interface="asgi3",
         lifespan="off",
         limit_concurrency=MOST_CONNECTIONS,

@@ -19,7 +19,7 @@ from starlette.responses import HTMLResponse, Response
 from fieldfare.shared.console.accounts import ConsoleAct
 from fieldfare.shared.console.credentials import kept_token, new_token
 from fieldfare.shared.console.entrance import BUSY, come_in, log_out
-from fieldfare.shared.console.frame import LOG_IN, Page, Refused, Visit
+from fieldfare.shared.console.frame import LOG_IN, Page, PageRefusal, Visit
 from fieldfare.shared.console.provider import NOT_PROVED, Provider, ProviderError
 from fieldfare.shared.console.rights import Right
 from fieldfare.shared.console.turns import Turns
@@ -63,7 +63,7 @@ class ProviderEntrance:
 
     def _leave(self, visit: Visit) -> Response:
         if self._turns.take("", self._monotonic()):
-            raise Refused(HTTPStatus.TOO_MANY_REQUESTS, BUSY)
+            raise PageRefusal(HTTPStatus.TOO_MANY_REQUESTS, BUSY)
         state, nonce, verifier = (new_token(visit.parts.book.entropy) for _ in range(3))
         made = _Try(state, nonce, verifier, self._monotonic())
         try:
@@ -109,6 +109,6 @@ def _return(visit: Visit) -> Response:
     """Lead on; the answer sets no cookie, for this request carried none."""
     code, state = visit.query.get("code", ""), visit.query.get("state", "")
     if len(code) > LONGEST_CODE or len(state) > LONGEST_CODE:
-        raise Refused(HTTPStatus.BAD_REQUEST, NOT_PROVED)
+        raise PageRefusal(HTTPStatus.BAD_REQUEST, NOT_PROVED)
     onward = f"{LOG_IN}/finish?{urlencode({'code': code, 'state': state})}"
     return HTMLResponse(visit.render("provider_return.html", onward=onward))

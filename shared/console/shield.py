@@ -67,7 +67,7 @@ class Shield:
             return
         most = self._sizes.get(scope["path"], MOST_BODY)
         announced = max((int(one) for one in _lengths(scope)), default=0)
-        await self._inside(scope, _Bounded(receive, most, announced), _with_headers(send))
+        await self._inside(scope, _BoundedBody(receive, most, announced), _with_headers(send))
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
         fields = [(name.lower(), value) for name, value in scope["headers"]]
@@ -85,7 +85,7 @@ def _lengths(scope: Scope) -> list[bytes]:
     return [value for name, value in scope["headers"] if name.lower() == b"content-length"]
 
 
-class _Bounded:
+class _BoundedBody:
     """A body that ends the connection where it is announced, or grows, too large.
 
     What is a little too large is read to its end and dropped: a browser that is still sending when

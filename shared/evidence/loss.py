@@ -46,7 +46,7 @@ class LossAt:
 
 
 @dataclass(frozen=True)
-class LossBeside:
+class ColludersLoss:
     """The loss beside so many colluders, planned and spent.
 
     Attributes:
@@ -75,7 +75,7 @@ class PrivacyLoss:
     deltas: tuple[float, ...]
     planned: LossAt
     spent: LossAt
-    beside: tuple[LossBeside, ...]
+    beside: tuple[ColludersLoss, ...]
     unmasked: LossAt
     unmasked_spent: LossAt
     times: tuple[tuple[int, LossAt], ...]
@@ -126,7 +126,7 @@ def privacy_loss(plan: Plan, spent: int, institutions: int) -> PrivacyLoss:
 
 def _beside(
     plan: Plan, paid: float, institutions: int, colluders: int, deltas: Sequence[float]
-) -> LossBeside:
+) -> ColludersLoss:
     """Return the loss where so many subtract their own noise: n - c shares of it are left.
 
     Where sums may be of fewer institutions, n is the number that loses most. What was spent is
@@ -141,7 +141,7 @@ def _beside(
         (terms.side, grown[terms.kind] * (terms.steps + terms.spare)) for terms in plan.releases
     )
     most = max(Fraction(grown[terms.kind], terms.cost) for terms in plan.releases)
-    return LossBeside(
+    return ColludersLoss(
         colluders=colluders,
         within=colluders <= plan.study.privacy.collusion_tolerance,
         planned=loss_at(costs.total / PICOMU2, deltas),

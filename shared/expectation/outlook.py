@@ -161,7 +161,7 @@ def fitted(rows: Sequence[Trial]) -> LiftCurve:
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class CurveMisses:
     """How far off the curve was for sets that it had not seen, on the scale of log-odds.
 
     Attributes:
@@ -179,7 +179,7 @@ class LeftOut:
     sets: int
 
 
-def left_out(rows: Sequence[Trial]) -> LeftOut:
+def left_out(rows: Sequence[Trial]) -> CurveMisses:
     """Leave each set out in turn, and return how far off the curve of the others is."""
     names, found = sorted({row.set for row in rows}), list[list[float]]()
     for name in names:
@@ -190,7 +190,7 @@ def left_out(rows: Sequence[Trial]) -> LeftOut:
         errors = [np.mean([abs(one[place]) for one in offs]) for place in (2, 3)]
         found.append([float(one) for one in (*squares, *errors)])
     means = np.mean(found, axis=0).tolist()
-    return LeftOut(
+    return CurveMisses(
         guessed=math.sqrt(means[0]),
         anchored=math.sqrt(means[1]),
         precision=means[2],
@@ -213,7 +213,7 @@ def _off(curve: LiftCurve, row: Trial) -> tuple[float, float, float, float]:
 
 
 @cache
-def calibration() -> tuple[LiftCurve, LeftOut]:
+def calibration() -> tuple[LiftCurve, CurveMisses]:
     """Return the curve of all shipped trials, and how far off it was for sets left out."""
     return fitted(trials()), left_out(trials())
 

@@ -69,7 +69,7 @@ class Scale(Enum):
     LOG1P = "log1p"
 
 
-class _Declared(BaseModel):
+class _Declaration(BaseModel):
     # Strict: a quoted number or `true` where a number belongs is a mistake, not a number.
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
@@ -119,7 +119,7 @@ def _apart(left: float, right: float) -> bool:
     return math.isfinite(gap) and gap > max(LEAST_GAP, max(abs(left), abs(right)) * LEAST_STEP)
 
 
-class NumericFeature(_Declared):
+class NumericFeature(_Declaration):
     """A number on a piecewise-linear (hat) basis over public knots.
 
     Slots, in order: one per knot, one per special value, one for missing.
@@ -310,7 +310,7 @@ class NumericFeature(_Declared):
         return tuple(f"{curve}: {name}" for curve in self.curves for name in self.curve_names)
 
 
-class CategoricalFeature(_Declared):
+class CategoricalFeature(_Declaration):
     """A category out of declared levels.
 
     Slots, in order: one per level, one for any other value, one for missing.

@@ -34,7 +34,7 @@ MAX_KNOWN: Final = 1 << 19  # grams whose buckets are remembered
 _WORD_CATEGORIES: Final = frozenset("LMNS")  # letters, marks, numbers, symbols such as emoji
 
 
-class _Folded(dict[int, str]):
+class _FoldTable(dict[int, str]):
     """What each character becomes; filled in as characters are met."""
 
     def __missing__(self, code: int) -> str:
@@ -51,7 +51,7 @@ class _Folded(dict[int, str]):
         return found
 
 
-class _Spaced(dict[int, str]):
+class _SpaceTable(dict[int, str]):
     """Punctuation as spaces, everything that words are made of as itself."""
 
     def __missing__(self, code: int) -> str:
@@ -61,8 +61,8 @@ class _Spaced(dict[int, str]):
         return self[code]
 
 
-_FOLDED: Final = _Folded()
-_SPACED: Final = _Spaced()
+_FOLDED: Final = _FoldTable()
+_SPACED: Final = _SpaceTable()
 
 
 def normalised(text: str) -> str:
@@ -98,7 +98,7 @@ def bucket_of(gram: str, buckets: int) -> int:
     return int.from_bytes(digest, "little") % buckets
 
 
-class _Known(dict[str, int]):
+class _BucketCache(dict[str, int]):
     """Buckets of the grams met so far, at most so many."""
 
     def __init__(self, buckets: int) -> None:
@@ -135,7 +135,7 @@ class TextEncoder:
             | longer than 20,000 characters | its start |
             | a lone surrogate (no valid text) | dropped |
         """
-        known = _Known(self.buckets)
+        known = _BucketCache(self.buckets)
         places, values, lengths = [], [], [0]
         for text in texts:
             grams = grams_of(text)

@@ -5,7 +5,7 @@ from enum import Enum
 from typing import Final
 
 
-class Numbered(Enum):
+class NumberPlace(Enum):
     """The place of a format's number; the value is the word of the documents for the file."""
 
     TOML = "TOML"  # the key `format`
@@ -29,7 +29,7 @@ class Form:
     """
 
     name: str
-    numbered: Numbered | None = None
+    numbered: NumberPlace | None = None
     newest: int = 0
     types: tuple[tuple[str, int], ...] = ()
 
@@ -38,29 +38,31 @@ class Form:
         if self.numbered is None:
             return self.name
         kinds = " or ".join(f"{kind}.v{version}" for kind, version in self.types)
-        number = "tables of version" if self.numbered is Numbered.SQLITE else "format"
+        number = "tables of version" if self.numbered is NumberPlace.SQLITE else "format"
         return f"{' '.join(filter(None, (self.name, kinds)))}, {number} {self.newest}"
 
 
 def toml(newest: int) -> Form:
     """Return the form of a TOML file with a key `format`."""
-    return Form("TOML", Numbered.TOML, newest)
+    return Form("TOML", NumberPlace.TOML, newest)
 
 
 def json_of(newest: int) -> Form:
     """Return the form of a JSON file with a key `format`."""
-    return Form("JSON", Numbered.JSON, newest)
+    return Form("JSON", NumberPlace.JSON, newest)
 
 
 def sqlite(newest: int) -> Form:
     """Return the form of a SQLite file whose tables are of so many steps."""
-    return Form("SQLite", Numbered.SQLITE, newest)
+    return Form("SQLite", NumberPlace.SQLITE, newest)
 
 
 def signed(*types: str, newest: int = 1) -> Form:
     """Return the form of a signed message of one of these types, such as roster-offer.v2."""
     parted = (one.rpartition(".v") for one in types)
-    return Form("signed", Numbered.SIGNED, newest, tuple((kind, int(v)) for kind, _, v in parted))
+    return Form(
+        "signed", NumberPlace.SIGNED, newest, tuple((kind, int(v)) for kind, _, v in parted)
+    )
 
 
 IDENTITY: Final = Form("Ed25519, PKCS8 PEM (RFC 5958)")
@@ -72,8 +74,8 @@ ROSTER_OFFER: Final = signed(
     "roster-offer.v2", "enrolment.v2", "key-rotation.v1", "key-revocation.v1"
 )
 STUDY_OFFER: Final = signed("study-offer.v1")
-SAFETENSORS: Final = Form("safetensors", Numbered.SAFETENSORS, 1)
+SAFETENSORS: Final = Form("safetensors", NumberPlace.SAFETENSORS, 1)
 CERTIFICATE_KEY: Final = Form("NIST P-384, PKCS8 PEM (RFC 5958)")
-LINES: Final = Form("lines of JSON", Numbered.LINES, 1)
+LINES: Final = Form("lines of JSON", NumberPlace.LINES, 1)
 ACCOUNTS: Final = sqlite(3)
 OUTBOX: Final = sqlite(1)

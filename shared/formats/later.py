@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.formats.files import HomeFile, kind_of
-from fieldfare.shared.formats.form import Form, Numbered
+from fieldfare.shared.formats.form import Form, NumberPlace
 from fieldfare.shared.sqlite.versions import version_in
 
 MOST_READ: Final = 1024 * 1024  # of a file; a larger one is refused by whoever reads it
@@ -60,7 +60,7 @@ def _numbers(path: Path, form: Form) -> Iterable[tuple[str, int, int]]:
     A console opens its home for each page: what is said of a file stays while nobody touches it.
     A database is looked at each time, since what is written lies in its log first.
     """
-    if form.numbered in {None, Numbered.SQLITE}:
+    if form.numbered in {None, NumberPlace.SQLITE}:
         return _looked_up(path, form)
     try:
         found = path.stat()
@@ -78,19 +78,19 @@ def _kept(path: Path, form: Form, stood: tuple[int, ...]) -> tuple[tuple[str, in
 def _looked_up(path: Path, form: Form) -> Iterator[tuple[str, int, int]]:
     if form.numbered is None:
         return
-    if form.numbered is Numbered.SQLITE:
+    if form.numbered is NumberPlace.SQLITE:
         version = version_in(path)
         if version is not None:
             yield "tables of version", version, form.newest
         return
     for said in _said(path, form.numbered):
-        if form.numbered is Numbered.SIGNED:
+        if form.numbered is NumberPlace.SIGNED:
             yield from _signed(said, form)
         elif (number := _number(said.get("format"))) is not None:
             yield "format", number, form.newest
 
 
-def _said(path: Path, numbered: Numbered) -> list[dict[str, Any]]:
+def _said(path: Path, numbered: NumberPlace) -> list[dict[str, Any]]:
     try:
         said = list(_parsed(path, numbered))
     except (OSError, ValueError, RecursionError, AttributeError):
@@ -98,24 +98,24 @@ def _said(path: Path, numbered: Numbered) -> list[dict[str, Any]]:
     return [one for one in said if isinstance(one, dict)]
 
 
-def _parsed(path: Path, numbered: Numbered) -> Iterator[Any]:
+def _parsed(path: Path, numbered: NumberPlace) -> Iterator[Any]:
     with path.open("rb") as file:
-        if numbered is Numbered.SAFETENSORS:
+        if numbered is NumberPlace.SAFETENSORS:
             length = int.from_bytes(file.read(_HEADER_LENGTH), "little")
             yield json.loads(file.read(min(length, MOST_READ))).get("__metadata__")
             return
-        if numbered is Numbered.LINES:
+        if numbered is NumberPlace.LINES:
             file.seek(max(0, file.seek(0, os.SEEK_END) - MOST_LINE))
         content = file.read(MOST_READ + 1)
     if len(content) > MOST_READ:
         return
-    if numbered is Numbered.TOML:
+    if numbered is NumberPlace.TOML:
         yield tomllib.loads(content.decode())
-    elif numbered is Numbered.JSON:
+    elif numbered is NumberPlace.JSON:
         yield json.loads(content)
     else:
         lines = content.splitlines()
-        yield from map(json.loads, lines if numbered is Numbered.SIGNED else lines[-1:])
+        yield from map(json.loads, lines if numbered is NumberPlace.SIGNED else lines[-1:])
 
 
 def _number(said: object) -> int | None:

@@ -28,7 +28,7 @@ from fieldfare.shared.joining.rows import (
     gain_in_precision,
     taught_in_precision,
 )
-from fieldfare.shared.joining.verdict import RULE, Joining, mean_precision, verdict
+from fieldfare.shared.joining.verdict import RULE, JoinVerdict, mean_precision, verdict
 from fieldfare.shared.pages.words import unit_words
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.study import Study
@@ -140,7 +140,7 @@ def _span(found: Span | None) -> dict[str, float] | None:
     return None if found is None else found.model_dump()
 
 
-def _verdict(found: Joining) -> Figures:
+def _verdict(found: JoinVerdict) -> Figures:
     return {
         "word": found.word.value,
         "why": found.why,

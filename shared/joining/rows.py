@@ -33,7 +33,7 @@ class Span(_Row):
     high: float
 
 
-class Reached(_Row):
+class ModelReach(_Row):
     """What one model reaches on an institution's own held-out units.
 
     Attributes:
@@ -91,11 +91,11 @@ class PairedRow(_Row):
     units: int
     alerts: int
     needed: int
-    alone: Reached | None
-    shared: Reached
-    at_home: Reached
-    pooled: Reached | None = None
-    placebo: Reached | None = None
+    alone: ModelReach | None
+    shared: ModelReach
+    at_home: ModelReach
+    pooled: ModelReach | None = None
+    placebo: ModelReach | None = None
     auroc: float
     draws: PairedDraws | None = None
     overlap: float = 0.0

@@ -49,7 +49,7 @@ class Word(StrEnum):
     FEW_RUNS = "too few seeds for a yes"
 
 
-class Joining(NamedTuple):
+class JoinVerdict(NamedTuple):
     """A verdict.
 
     Attributes:
@@ -65,7 +65,7 @@ class Joining(NamedTuple):
     found: Span | None
 
 
-def verdict(rows: Sequence[PairedRow], *, one: bool = False, simulated: bool = True) -> Joining:
+def verdict(rows: Sequence[PairedRow], *, one: bool = False, simulated: bool = True) -> JoinVerdict:
     """Say whether joining is worth it, by the rule of `RULE`.
 
     Args:
@@ -77,14 +77,14 @@ def verdict(rows: Sequence[PairedRow], *, one: bool = False, simulated: bool = T
     gain, found, guess = gain_in_precision(rows), gain_in_found(rows), shared_auroc(rows)
     if cases < LEAST_CASES or gain is None or found is None or guess is None:
         word = Word.TOO_FEW if one else Word.NO
-        return Joining(word, f"only {cases} held-out cases: so few show nothing", None, None)
+        return JoinVerdict(word, f"only {cases} held-out cases: so few show nothing", None, None)
     word, why = _by_intervals(rows, gain, found, guess)
     seeds = len({row.seed for row in rows})
     if simulated and seeds == 1:
         word = Word.ONE_RUN
     elif simulated and word is Word.YES and seeds < LEAST_SEEDS:
         word = Word.FEW_RUNS
-    return Joining(word, why, gain, found)
+    return JoinVerdict(word, why, gain, found)
 
 
 def _by_intervals(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from fieldfare.shared.errors import FieldfareError
-from fieldfare.shared.notices.outbox import HOUR, Outbox, Seen, open_outbox
+from fieldfare.shared.notices.outbox import HOUR, Observation, Outbox, open_outbox
 from fieldfare.shared.notices.sending import Route, routes_of
 from fieldfare.shared.notices.sentences import Notice, NoticeKind, rounded
 from fieldfare.shared.notices.settings import NoticesSettings, load_notices
@@ -22,7 +22,7 @@ from fieldfare.shared.terminal.texts import counted, duration
 
 LOOK_SECONDS: Final = 60.0
 
-Look = Callable[[NoticesSettings, datetime], Seen]
+Look = Callable[[NoticesSettings, datetime], Observation]
 Say = Callable[[str], None]
 
 

@@ -113,7 +113,7 @@ class Fact:
 
 
 @dataclass(frozen=True)
-class Seen:
+class Observation:
     """What one look saw.
 
     Attributes:
@@ -131,7 +131,7 @@ Part = tuple[frozenset[NoticeKind], Callable[[], Iterable[Fact] | None]]
 """Kinds, and what finds their facts; None where it cannot know just now."""
 
 
-def seen_by(parts: Iterable[Part]) -> Seen:
+def seen_by(parts: Iterable[Part]) -> Observation:
     """Look at each part by itself: one that cannot be read hides no other."""
     facts: list[Fact] = []
     looked: set[NoticeKind] = set()
@@ -146,11 +146,11 @@ def seen_by(parts: Iterable[Part]) -> Seen:
             troubles.append(str(error))
         except OSError as error:
             troubles.append(f"{error.filename or 'file'}: {error.strerror or 'cannot be read'}")
-    return Seen(tuple(facts), frozenset(looked), tuple(troubles))
+    return Observation(tuple(facts), frozenset(looked), tuple(troubles))
 
 
 @dataclass(frozen=True)
-class Posted:
+class PostedNotice:
     """A notice, and how it stands with one address."""
 
     notice: Notice
@@ -171,7 +171,7 @@ class Outbox:
         """Read and write an open database."""
         self._database = database
 
-    def look(self, seen: Seen, addresses: Sequence[str], now: datetime) -> list[Notice]:
+    def look(self, seen: Observation, addresses: Sequence[str], now: datetime) -> list[Notice]:
         """Take in what a look saw, and return the notices that were made of it.
 
         Args:
@@ -252,7 +252,7 @@ class Outbox:
             return False
         return now < _moment(found[0][0]) <= now + LONGEST_PAUSE
 
-    def posted(self, most: int) -> list[Posted]:
+    def posted(self, most: int) -> list[PostedNotice]:
         """Return the newest notices with each address, newest first."""
         found = self._database.rows(
             "SELECT id, kind, study, run, notices.time, address, state, deliveries.time"
@@ -261,7 +261,7 @@ class Outbox:
             most,
         )
         return [
-            Posted(_notice(*row[:5]), address, state, _moment(time))
+            PostedNotice(_notice(*row[:5]), address, state, _moment(time))
             for *row, address, state, time in found
         ]
 

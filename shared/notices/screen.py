@@ -10,7 +10,7 @@ from rich.console import RenderableType
 
 from fieldfare.shared.errors import FieldfareError, UsageError
 from fieldfare.shared.notices.dispatch import NoticesHome, trial_notice
-from fieldfare.shared.notices.outbox import Posted, outbox_to_read
+from fieldfare.shared.notices.outbox import PostedNotice, outbox_to_read
 from fieldfare.shared.notices.sending import routes_of
 from fieldfare.shared.notices.settings import NoticesSettings, load_notices
 from fieldfare.shared.terminal.screen import console, table
@@ -59,7 +59,7 @@ def tried(home: NoticesHome, now: datetime, token: Callable[[], str]) -> Iterato
             yield f"{route.address}: sent", True
 
 
-def newest(home: NoticesHome) -> list[Posted]:
+def newest(home: NoticesHome) -> list[PostedNotice]:
     """Return the newest notices with each address, newest first; none where none was ever made.
 
     Raises:
@@ -69,7 +69,7 @@ def newest(home: NoticesHome) -> list[Posted]:
         return outbox.posted(MOST_SHOWN)
 
 
-def _posted_json(found: list[Posted]) -> list[dict[str, Any]]:
+def _posted_json(found: list[PostedNotice]) -> list[dict[str, Any]]:
     return [
         {
             "id": one.notice.id,
@@ -85,7 +85,7 @@ def _posted_json(found: list[Posted]) -> list[dict[str, Any]]:
     ]
 
 
-def _posted_table(found: list[Posted], now: datetime) -> RenderableType:
+def _posted_table(found: list[PostedNotice], now: datetime) -> RenderableType:
     rows = (
         (
             one.notice.kind.value,

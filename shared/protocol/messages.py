@@ -437,7 +437,7 @@ def _envelope_bytes(kind: str, body: bytes, signer_id: str, signature: bytes) ->
 
 
 @dataclass(frozen=True)
-class Opened(Generic[B]):
+class VerifiedMessage(Generic[B]):
     """A parsed message, its signer, and the bytes it came in."""
 
     body: B
@@ -447,7 +447,7 @@ class Opened(Generic[B]):
 
 def open_envelope(
     content: bytes, body_type: type[B], roster: Verifier, protection: Protection
-) -> Opened[B]:
+) -> VerifiedMessage[B]:
     """Parse an envelope and check its signature against the roster, or the roster key.
 
     Only the bytes that `sign_envelope` writes are accepted: no second spelling of a message
@@ -476,10 +476,10 @@ def read_unverified(content: bytes, body_type: type[B]) -> B:
 
 
 @dataclass(frozen=True)
-class _Read(Generic[B]):
+class _ParsedMessage(Generic[B]):
     """A message as it was parsed, what its signature has to cover, and by which keys it does."""
 
-    opened: Opened[B]
+    opened: VerifiedMessage[B]
     signature: bytes
     signed: bytes
     verified: set[str] = field(default_factory=set)
@@ -491,7 +491,7 @@ class _Read(Generic[B]):
             self.verified.add(key)
 
 
-def _read(content: bytes, body_type: type[B]) -> _Read[B]:
+def _read(content: bytes, body_type: type[B]) -> _ParsedMessage[B]:
     try:
         envelope = _Envelope.model_validate(json.loads(content))
         if envelope.type != body_type.TYPE:
@@ -504,11 +504,11 @@ def _read(content: bytes, body_type: type[B]) -> _Read[B]:
     except (ValidationError, ValueError, RecursionError, binascii.Error):
         # Nothing of the message is repeated: it may be hostile, and it may be long.
         raise ProtocolError(f"expected a well-formed {body_type.TYPE}") from None
-    opened = Opened(body, envelope.signer, content)
-    return _Read(opened, signature, under_type(body.TYPE, canonical))
+    opened = VerifiedMessage(body, envelope.signer, content)
+    return _ParsedMessage(opened, signature, under_type(body.TYPE, canonical))
 
 
-def _read_once(content: bytes, body_type: type[B]) -> _Read[B]:
+def _read_once(content: bytes, body_type: type[B]) -> _ParsedMessage[B]:
     if len(content) > MAX_MESSAGE_BYTES:
         raise ProtocolError(f"expected at most {MAX_MESSAGE_BYTES} bytes, found {len(content)}")
     if len(content) <= SHORT_BYTES:

@@ -107,7 +107,7 @@ def room_beside(others: int) -> int:
 
 
 @dataclass(frozen=True)
-class Remembered:
+class RememberedMessages:
     """Signed messages as they came, each once.
 
     Attributes:
@@ -125,7 +125,7 @@ class Remembered:
 
         Requests of one run differ in some hundred bytes, so they deflate well.
         """
-        if self == Remembered():
+        if self == RememberedMessages():
             return ""
         lists = _Lists(
             requests=tuple(one.decode() for one in self.requests),
@@ -134,7 +134,7 @@ class Remembered:
         )
         return base64.b64encode(zlib.compress(lists.model_dump_json().encode(), 9)).decode()
 
-    def within(self, room: int) -> "Remembered":
+    def within(self, room: int) -> "RememberedMessages":
         """Return what fits into `room` characters and what `from_text` takes.
 
         Replies are left out where they take over half of it, then requests, the last ones first.
@@ -154,7 +154,7 @@ class Remembered:
         return found
 
     @classmethod
-    def from_text(cls, text: str, most: int = MAX_REMEMBERED) -> "Remembered":
+    def from_text(cls, text: str, most: int = MAX_REMEMBERED) -> "RememberedMessages":
         """Parse it, at most `most` characters; nothing is believed of the messages in it.
 
         Raises:

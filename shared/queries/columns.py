@@ -31,7 +31,7 @@ _MONTH: Final = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
 Month = Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
 
 
-class _Declared(BaseModel):
+class _Declaration(BaseModel):
     # Strict: a quoted number or `true` where a number belongs is a mistake, not a number.
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
@@ -48,7 +48,7 @@ class _Declared(BaseModel):
         return name
 
 
-class MonthColumn(_Declared):
+class MonthColumn(_Declaration):
     """The month of a date; with `several`, a text that lists months, such as 2025-01;2025-03."""
 
     kind: Literal["month"]
@@ -71,7 +71,7 @@ class MonthColumn(_Declared):
         return tuple(f"{m // 12:04d}-{m % 12 + 1:02d}" for m in range(first, last + 1))
 
 
-class SeveralColumn(_Declared):
+class SeveralColumn(_Declaration):
     """A text that lists some of the declared levels, such as `cash;wire`."""
 
     kind: Literal["several"]
@@ -87,7 +87,7 @@ class SeveralColumn(_Declared):
         return levels
 
 
-class OpenColumn(_Declared):
+class OpenColumn(_Declaration):
     """A short text over no declared domain: only `heavy_hitters` may ask about it.
 
     Read as capital letters and digits; any other character is `_`, and a longer value is cut.
@@ -97,7 +97,7 @@ class OpenColumn(_Declared):
     length: int = Field(default=8, ge=1, le=MAX_TEXT)
 
 
-class InstitutionColumn(_Declared):
+class InstitutionColumn(_Declaration):
     """A public fact about institutions, such as their size band; no record is read for it."""
 
     kind: Literal["institution"]
@@ -145,7 +145,7 @@ class InstitutionColumn(_Declared):
         return tuple(name for code, name in enumerate(names) if 0 < present[code] < LEAST_GROUP)
 
 
-class LabelColumn(_Declared):
+class LabelColumn(_Declaration):
     """The study's own label: 0 or 1. Never declared; it is there in every study."""
 
     kind: Literal["label"] = "label"

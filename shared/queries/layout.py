@@ -165,7 +165,7 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Placed:
+class PlacedBlock:
     """A block in its group's vector.
 
     Attributes:
@@ -198,7 +198,7 @@ class Layout:
         shares: by question, its share of the group's mu^2 (1 in all).
     """
 
-    blocks: tuple[Placed, ...]
+    blocks: tuple[PlacedBlock, ...]
     reads: tuple[tuple[int, ...], ...]
     shares: tuple[Fraction, ...]
 
@@ -244,7 +244,7 @@ def layout_for(group: QuestionGroup, columns: Columns) -> Layout:
     order = list(parts)
     placed, start = [], 0
     for block in order:
-        placed.append(Placed(block, start, _weight(parts[block], block)))
+        placed.append(PlacedBlock(block, start, _weight(parts[block], block)))
         start += block.entries
     if start > MAX_ENTRIES:
         raise StudyError(

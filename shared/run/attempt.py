@@ -6,7 +6,13 @@ from functools import cached_property
 from typing import Final
 
 from fieldfare.shared.canonical import bytes_hash
-from fieldfare.shared.protocol.messages import Commitment, Opened, Reply, Request, statements_hash
+from fieldfare.shared.protocol.messages import (
+    Commitment,
+    Reply,
+    Request,
+    VerifiedMessage,
+    statements_hash,
+)
 from fieldfare.shared.run.mismatch import MismatchError, expect
 
 _MANY: Final = {"commitment": "commitments", "reply": "replies"}
@@ -34,12 +40,12 @@ class Attempt:
         interrupted: the run ended after it; it may be asked again, or given up.
     """
 
-    asked: Opened[Request]
+    asked: VerifiedMessage[Request]
     hash: str
-    commitments: dict[str, Opened[Commitment]] = field(default_factory=dict)
-    replies: dict[str, Opened[Reply]] = field(default_factory=dict)
-    before: dict[str, Opened[Reply]] = field(default_factory=dict)
-    committed: dict[str, Opened[Commitment]] = field(default_factory=dict)
+    commitments: dict[str, VerifiedMessage[Commitment]] = field(default_factory=dict)
+    replies: dict[str, VerifiedMessage[Reply]] = field(default_factory=dict)
+    before: dict[str, VerifiedMessage[Reply]] = field(default_factory=dict)
+    committed: dict[str, VerifiedMessage[Commitment]] = field(default_factory=dict)
     interrupted: bool = False
 
     @property
@@ -72,7 +78,7 @@ class Attempt:
         """The seeds of the replies, in their order; they open the vectors."""
         return tuple(reply.body.seed for reply in self.replies.values())
 
-    def again(self, asked: Opened[Request]) -> "Attempt":
+    def again(self, asked: VerifiedMessage[Request]) -> "Attempt":
         """Return the same attempt, asked again: the same bytes come back for free."""
         return Attempt(
             asked,
@@ -81,12 +87,12 @@ class Attempt:
             committed={**self.committed, **self.commitments},
         )
 
-    def is_new(self, reply: Opened[Reply]) -> bool:
+    def is_new(self, reply: VerifiedMessage[Reply]) -> bool:
         """Say whether a reply was not there before the same request was asked again."""
         known = self.before.get(reply.body.institution)
         return known is None or known.content != reply.content
 
-    def with_commitment(self, opened: Opened[Commitment]) -> "Attempt":
+    def with_commitment(self, opened: VerifiedMessage[Commitment]) -> "Attempt":
         """Return the attempt with one more commitment.
 
         Raises:
@@ -95,7 +101,7 @@ class Attempt:
         """
         return self.with_commitments((opened,))
 
-    def with_commitments(self, many: Iterable[Opened[Commitment]]) -> "Attempt":
+    def with_commitments(self, many: Iterable[VerifiedMessage[Commitment]]) -> "Attempt":
         """Return the attempt with more commitments, as if one came after the other.
 
         Raises:
@@ -112,7 +118,7 @@ class Attempt:
             known[name] = opened
         return self._with(commitments=known)
 
-    def with_reply(self, opened: Opened[Reply]) -> "Attempt":
+    def with_reply(self, opened: VerifiedMessage[Reply]) -> "Attempt":
         """Return the attempt with one more reply.
 
         Raises:
@@ -121,7 +127,7 @@ class Attempt:
         """
         return self.with_replies((opened,))
 
-    def with_replies(self, many: Iterable[Opened[Reply]]) -> "Attempt":
+    def with_replies(self, many: Iterable[VerifiedMessage[Reply]]) -> "Attempt":
         """Return the attempt with more replies, as if one came after the other.
 
         Raises:
@@ -143,8 +149,8 @@ class Attempt:
     def _with(
         self,
         *,
-        commitments: dict[str, Opened[Commitment]] | None = None,
-        replies: dict[str, Opened[Reply]] | None = None,
+        commitments: dict[str, VerifiedMessage[Commitment]] | None = None,
+        replies: dict[str, VerifiedMessage[Reply]] | None = None,
     ) -> "Attempt":
         """Return the attempt with one message more, and what was found out of it so far.
 
@@ -167,8 +173,8 @@ class Attempt:
     def _checked(
         self,
         what: str,
-        opened: Opened[Commitment] | Opened[Reply],
-        known: dict[str, Opened[Commitment]] | dict[str, Opened[Reply]],
+        opened: VerifiedMessage[Commitment] | VerifiedMessage[Reply],
+        known: dict[str, VerifiedMessage[Commitment]] | dict[str, VerifiedMessage[Reply]],
     ) -> str:
         """Check who says something to which request; return who it is."""
         body = opened.body

@@ -12,13 +12,13 @@ from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import (
     KeyOffer,
-    Opened,
     RunAnswer,
     RunOpening,
+    VerifiedMessage,
     decode_key,
     open_envelope,
 )
-from fieldfare.shared.protocol.remembered import Remembered
+from fieldfare.shared.protocol.remembered import RememberedMessages
 from fieldfare.shared.protocol.roster import COORDINATOR, Roster
 from fieldfare.shared.protocol.secure_sum import MLKEM_CIPHERTEXT_BYTES, check_answer_keys
 from fieldfare.shared.run.mismatch import MismatchError, expect
@@ -153,7 +153,9 @@ class RunOpenings:
         expect("an offer by the next participant", names[len(self.offered)], offer.institution)
         _expect_own(opened, offer.institution)
         expect("an offer for the run's opening", opening.hash, offer.opening)
-        Remembered.from_text(offer.remembered)  # what it says is for custodians to believe or not
+        RememberedMessages.from_text(
+            offer.remembered
+        )  # what it says is for custodians to believe or not
         if self.protection is Protection.EXACT:
             _check_ciphertexts(offer, names)
         offered = (*self.offered, offer.institution)
@@ -174,5 +176,7 @@ def _check_ciphertexts(offer: KeyOffer, names: Sequence[str]) -> None:
         decode_key(ciphertext, MLKEM_CIPHERTEXT_BYTES)
 
 
-def _expect_own(opened: Opened[RunAnswer] | Opened[KeyOffer], institution: str) -> None:
+def _expect_own(
+    opened: VerifiedMessage[RunAnswer] | VerifiedMessage[KeyOffer], institution: str
+) -> None:
     expect("a signature by its institution", institution, opened.signer)

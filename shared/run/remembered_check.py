@@ -11,13 +11,13 @@ from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.privacy.sides import SideCosts
 from fieldfare.shared.protocol.messages import Reply, Request, Verifier, open_envelope
 from fieldfare.shared.protocol.plan import SIDES, Plan
-from fieldfare.shared.protocol.remembered import Remembered
+from fieldfare.shared.protocol.remembered import RememberedMessages
 from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.run.request_check import check_answerable
 
 
 @dataclass(frozen=True)
-class ListedInOffers:
+class OfferContents:
     """What the offers of one opening list together, each thing once.
 
     Attributes:
@@ -36,7 +36,7 @@ class ListedInOffers:
     by: dict[bytes, list[str]] = field(default_factory=dict)
     replies: dict[bytes, Reply] = field(default_factory=dict)
 
-    def add(self, sender: str, remembered: Remembered) -> None:
+    def add(self, sender: str, remembered: RememberedMessages) -> None:
         """Take what one offer lists.
 
         Raises:

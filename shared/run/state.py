@@ -30,18 +30,18 @@ from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.privacy.sides import SideCosts
 from fieldfare.shared.protocol.messages import (
     Commitment,
-    Opened,
     RehearsalKeys,
     ReleaseKind,
     Reply,
     Request,
+    VerifiedMessage,
     open_envelope,
 )
 from fieldfare.shared.protocol.plan import ReleaseTerms
 from fieldfare.shared.protocol.roster import COORDINATOR, Roster
 from fieldfare.shared.ring import Word, encode
 from fieldfare.shared.run.attempt import Attempt
-from fieldfare.shared.run.kinds import KINDS, Content, Release, Summed, next_kind
+from fieldfare.shared.run.kinds import KINDS, Content, Release, SummedRelease, next_kind
 from fieldfare.shared.run.mismatch import MismatchError, expect
 from fieldfare.shared.run.openings import RunOpenings
 from fieldfare.shared.run.optimizer import TrainingState
@@ -108,8 +108,8 @@ class RunState:
     attempts: int = 0
     opened: int = 0
     attempt: Attempt | None = None
-    asked: Opened[Request] | None = None
-    summed: Summed | None = None
+    asked: VerifiedMessage[Request] | None = None
+    summed: SummedRelease | None = None
     due: LeafKind | None = None
     complete: bool = False
     model: str = UNKNOWN
@@ -307,7 +307,7 @@ class RunState:
             failed=self.failed + int(self.attempt is not None),
         )
 
-    def _attempted(self, opened: Opened[Request]) -> Attempt:
+    def _attempted(self, opened: VerifiedMessage[Request]) -> Attempt:
         """Return a new attempt, or the last one again (docs/design.md, "Attempts")."""
         before, request, found = self.attempt, opened.body, opened.body.hash
         if before is not None:
@@ -375,7 +375,7 @@ class RunState:
     ) -> "RunState":
         kind, terms, count = self.release.kind, self.release.terms, attempt.request.n
         values = None if words is None else decoded_sum(words, terms, count)
-        summed = Summed(terms, self.release.step, count, hashed, values)
+        summed = SummedRelease(terms, self.release.step, count, hashed, values)
         found = kind.after(self.run.plan, results, summed)
         changes: dict[str, Any] = {
             "results": found,
@@ -401,7 +401,7 @@ class RunState:
             return None
         return self.release.kind.write(self.run.plan, self.results, self.summed, words)
 
-    def settled(self, asked: Opened[Request], words: Word) -> "RunState":
+    def settled(self, asked: VerifiedMessage[Request], words: Word) -> "RunState":
         """Return the run after the sum of the due release, without leaves.
 
         Args:
@@ -442,7 +442,7 @@ class RunState:
         """Take the keys that a participant of a failed rehearsal published."""
         return self.with_keys(open_envelope(content, RehearsalKeys, self.roster, self.protection))
 
-    def with_keys(self, opened: Opened[RehearsalKeys]) -> "RunState":
+    def with_keys(self, opened: VerifiedMessage[RehearsalKeys]) -> "RunState":
         """Return the run with the keys that a participant of its failed rehearsal published.
 
         Raises:

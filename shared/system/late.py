@@ -23,7 +23,7 @@ def late(module: str, name: str) -> Callable[..., Any]:
     return call
 
 
-class Once(Generic[T]):
+class LateValue(Generic[T]):
     """Something that is made when it is first asked for, and once, whichever thread asks."""
 
     def __init__(self, make: Callable[[], T]) -> None:

@@ -332,7 +332,7 @@ def supervise_many(children: Sequence[Child], say: Say) -> int:
             threads.
     """
     with stop_signals() as stopped, ExitStack() as stack:
-        kept = [stack.enter_context(_Kept(child, say)) for child in children]
+        kept = [stack.enter_context(_ChildProcess(child, say)) for child in children]
         while not stopped(POLL_SECONDS):
             for one in kept:
                 status = one.look()
@@ -350,7 +350,7 @@ def kept_running(child: Child, say: Say) -> Iterator[None]:
         while not ended.wait(POLL_SECONDS):
             kept.look()
 
-    with _Kept(child, say) as kept:
+    with _ChildProcess(child, say) as kept:
         thread = Thread(target=look, name=child.name)
         thread.start()
         try:
@@ -360,7 +360,7 @@ def kept_running(child: Child, say: Say) -> Iterator[None]:
             thread.join()
 
 
-class _Kept:
+class _ChildProcess:
     """A child, and what became of it so far."""
 
     def __init__(self, child: Child, say: Say) -> None:

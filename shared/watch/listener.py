@@ -159,7 +159,7 @@ def _bound(host: str, port: int, source: WatchSource) -> WSGIServer:
         start(f"{status.value} {status.phrase}", headers)
         return [body]
 
-    server = Listener((host, port), _Quiet)
+    server = Listener((host, port), _QuietHandler)
     server.set_app(application)
     return server
 
@@ -175,7 +175,7 @@ def _is_asked_for(named: str, host: str) -> bool:
     return name in {host.lower(), "localhost"} or ip_of(name) is not None
 
 
-class _Quiet(WSGIRequestHandler):
+class _QuietHandler(WSGIRequestHandler):
     """A request is no line of a log, and whoever sends none is hung up on."""
 
     timeout = READ_SECONDS

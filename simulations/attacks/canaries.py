@@ -74,7 +74,7 @@ Mask = NDArray[np.bool_]
 
 
 @dataclass
-class Scaled:
+class ScaledNoise:
     """A source whose noise is wrong by a factor, as a defect would make it."""
 
     source: NoiseSource
@@ -91,7 +91,7 @@ class Scaled:
 
 
 @dataclass
-class Overheard:
+class OverheardNoise:
     """The noise of a member that colludes: it knows its own noise."""
 
     source: NoiseSource
@@ -109,7 +109,7 @@ class Overheard:
 
 
 @dataclass(frozen=True, eq=False)
-class _Heard:
+class _CanaryTrace:
     """What one release told of some canaries.
 
     Attributes:
@@ -142,7 +142,7 @@ class CanaryAttack:
 
     canaries: Canaries
     side: Side
-    heard: list[_Heard] = field(default_factory=list)
+    heard: list[_CanaryTrace] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Begin with nothing."""
@@ -162,9 +162,9 @@ class CanaryAttack:
         self.along += np.where(of, vectors.along(left), 0.0) / sigma**2
         self.squared += np.where(of, vectors.squared, 0.0) / sigma**2
         noise = float(left @ left) / len(left) / sigma**2
-        self.heard.append(_Heard(vectors, of, sigma, noise, len(left), norm))
+        self.heard.append(_CanaryTrace(vectors, of, sigma, noise, len(left), norm))
 
-    def found(self) -> "Found":
+    def found(self) -> "CanarySeparation":
         """Return how far the coins lie apart in one run, and the noise that this is measured in."""
         chosen, coins = self.attacked, self.canaries.coins
         inside, outside = chosen & coins, chosen & ~coins
@@ -181,7 +181,7 @@ class CanaryAttack:
             spread += share * one.noise
             shaky += share**2 * one.noise**2 * 2 / one.entries
         apart = float(scores[inside].mean() - scores[outside].mean())
-        return Found(apart, means, spread, shaky)
+        return CanarySeparation(apart, means, spread, shaky)
 
     @property
     def reaches(self) -> Vector:
@@ -200,7 +200,7 @@ class CanaryRecord(AuditedRecord):
     """The account of a run whose sums are the attacker's, with the noise that it was told."""
 
     attacks: tuple[CanaryAttack, ...] = ()
-    sources: dict[str, Overheard] = field(default_factory=dict)
+    sources: dict[str, OverheardNoise] = field(default_factory=dict)
 
     def sift(
         self, terms: ReleaseTerms, vectors: CanaryVectors, left: Vector, total: DecodedSum
@@ -221,7 +221,7 @@ class CanaryRecord(AuditedRecord):
 
 
 @dataclass(frozen=True)
-class Found:
+class CanarySeparation:
     """How far coins lie apart, and the noise in the attacker's scores, in the plan's sigma.
 
     Attributes:
@@ -253,7 +253,7 @@ class Found:
         return max(0.0, self.mu - half), self.mu + half
 
     @classmethod
-    def pooled(cls, runs: Sequence["Found"]) -> "Found":
+    def pooled(cls, runs: Sequence["CanarySeparation"]) -> "CanarySeparation":
         """Return what several runs found together: of a ratio, both parts are averaged."""
         apart, means, spread, shaky = np.array([astuple(one) for one in runs]).mean(axis=0)
         return cls(float(apart), means / len(runs), float(spread), shaky / len(runs))
@@ -335,7 +335,7 @@ def _report(
     design: Design, plan: Plan, attacks: Sequence[CanaryAttack], spent: SideCosts
 ) -> CanaryReport:
     first = attacks[0]
-    found = Found.pooled([one.found() for one in attacks])
+    found = CanarySeparation.pooled([one.found() for one in attacks])
     claimed = (spent.all + getattr(spent, first.side.value)) / PICOMU2
     low, high = found.interval
     reaches = np.concatenate([one.reaches for one in attacks])
@@ -363,7 +363,9 @@ def _report(
 
 def _attacked(design: Design, record: CanaryRecord, folder: Path) -> SideCosts:
     """Carry a run out through the door; returns what its releases cost."""
-    record.sources = {name: Overheard(Scaled(ExactNoise(), design.factor)) for name in BANKS}
+    record.sources = {
+        name: OverheardNoise(ScaledNoise(ExactNoise(), design.factor)) for name in BANKS
+    }
     with LocalFederation(
         design.study,
         record.sums,

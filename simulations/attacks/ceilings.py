@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import beta, norm, rankdata
 
-from fieldfare.simulations.attacks.finding import Measured
+from fieldfare.simulations.attacks.finding import MeasuredFigure
 
 AREA: Final = "AUROC"
 ADVANTAGE: Final = "TPR - FPR"
@@ -44,7 +44,7 @@ def best_found(mu: float, rate: float) -> float:
     return float(norm.cdf(norm.ppf(rate) + mu))
 
 
-def told(scores: Vector, inside: Mask, mu: float) -> tuple[Measured, Measured]:
+def told(scores: Vector, inside: Mask, mu: float) -> tuple[MeasuredFigure, MeasuredFigure]:
     """Return the AUROC and the advantage of an attack, each beside its ceiling.
 
     Args:
@@ -56,7 +56,7 @@ def told(scores: Vector, inside: Mask, mu: float) -> tuple[Measured, Measured]:
     return area(scores, inside, mu), advantage(scores, inside, mu)
 
 
-def area(scores: Vector, inside: Mask, mu: float | None = None) -> Measured:
+def area(scores: Vector, inside: Mask, mu: float | None = None) -> MeasuredFigure:
     """Return the AUROC of members over others, with its 95 % interval (DeLong 1988).
 
     Where the two do not overlap at all, DeLong's interval has no width; the rule of three for the
@@ -75,7 +75,7 @@ def area(scores: Vector, inside: Mask, mu: float | None = None) -> Measured:
     value = float(above.mean())
     error = math.sqrt(above.var(ddof=1) / members + below.var(ddof=1) / others)
     half = max(float(norm.ppf(0.975)) * error, _APART / min(members, others) if error == 0 else 0.0)
-    return Measured(
+    return MeasuredFigure(
         name=AREA,
         value=value,
         interval=(max(0.0, value - half), min(1.0, value + half)),
@@ -86,7 +86,7 @@ def area(scores: Vector, inside: Mask, mu: float | None = None) -> Measured:
 _APART: Final = 3.0  # of n that all agree, at most 3 / n do otherwise, at 95 %
 
 
-def advantage(scores: Vector, inside: Mask, mu: float) -> Measured:
+def advantage(scores: Vector, inside: Mask, mu: float) -> MeasuredFigure:
     """Return TPR - FPR at the threshold 0, which the attacker fixed before, with its interval.
 
     Each rate has Clopper and Pearson's interval at 97.5 %, so that both hold at 95 %.
@@ -99,7 +99,7 @@ def advantage(scores: Vector, inside: Mask, mu: float) -> Measured:
     right, wrong = (rate_of(int((scores[one] >= 0).sum()), int(one.sum())) for one in (
         inside, ~inside,
     ))  # fmt: skip
-    return Measured(
+    return MeasuredFigure(
         name=ADVANTAGE,
         value=right[0] - wrong[0],
         interval=(right[1] - wrong[2], right[2] - wrong[1]),
@@ -114,7 +114,7 @@ def rate_of(found: int, count: int) -> tuple[float, float, float]:
     return found / count, low, high
 
 
-def found_at(scores: Vector, inside: Mask, rate: float, mu: float | None = None) -> Measured:
+def found_at(scores: Vector, inside: Mask, rate: float, mu: float | None = None) -> MeasuredFigure:
     """Return the share of members found, where at most `rate` of these others are accused.
 
     The interval holds, at 95 % or more, the share found by a threshold that accuses `rate` of *all*
@@ -138,7 +138,7 @@ def found_at(scores: Vector, inside: Mask, rate: float, mu: float | None = None)
         low = float(beta.ppf(END, above, len(members) - above + 1))
     if len(loose) and (above := int((members >= others[loose[0]]).sum())) < len(members):
         high = float(beta.ppf(1 - END, above + 1, len(members) - above))
-    return Measured(
+    return MeasuredFigure(
         name=f"TPR at {100 * rate:g} %",
         value=found / len(members),
         interval=(low, high),

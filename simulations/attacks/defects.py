@@ -111,7 +111,7 @@ class FaultyNoise:
 
 
 @dataclass(frozen=True)
-class Unclipped:
+class UnclippedUnits:
     """An institution's units of which none is clipped."""
 
     units: UnitSums
@@ -153,4 +153,4 @@ def with_defect(sums: WatchedSums, defect: DoorDefect) -> WatchedSums:
     if defect is not DoorDefect.NO_CLIP:
         return sums
     bits = sums.model.vectors.gamma_bits
-    return replace(sums, training=Unclipped(sums.training, bits))
+    return replace(sums, training=UnclippedUnits(sums.training, bits))

@@ -49,7 +49,7 @@ from fieldfare.shared.ring import WordBits, centre
 from fieldfare.shared.run.replay import add_words
 from fieldfare.shared.study.study import Study
 from fieldfare.simulations.attacks.ceilings import told
-from fieldfare.simulations.attacks.finding import Finding, Measured
+from fieldfare.simulations.attacks.finding import Finding, MeasuredFigure
 from fieldfare.simulations.federation.federation import LocalFederation, noise_source
 from fieldfare.simulations.federation.grid import InProcessGrid
 
@@ -155,7 +155,7 @@ def _questions(task: DifferencingTask, *, noised: bool) -> Finding:
         attack=f"two questions that differ by one unit: {_said(noised=noised)}",
         figures=(
             *told(scores, coins, math.sqrt(terms.mu2) if noised else math.inf),
-            *([Measured(name="epsilon debited for both", value=spent)] if noised else []),
+            *([MeasuredFigure(name="epsilon debited for both", value=spent)] if noised else []),
         ),
         sees="whether one unit is counted, by somebody who knows all others",
         misses="questions of other studies: what they tell adds up, and the ledger's limits end it",
@@ -216,7 +216,7 @@ def measuring(epsilon: float, rule: Rule) -> Study:
 
 
 @dataclass(eq=False)
-class LeavingOut:
+class OmittingCoordinator:
     """A coordinator that asks everybody but one again, in the middle of its own run.
 
     It has its own signing key, the Grid, and every message that passes.
@@ -360,7 +360,7 @@ def _sets(task: DifferencingTask, rule: Rule, sources: dict[str, NoNoise] | None
         with LocalFederation(
             study, sums, Protection.EXACT, seed=task.seed, directory=Path(folder), sources=given
         ) as federation:
-            playing = LeavingOut(federation, rule)
+            playing = OmittingCoordinator(federation, rule)
             playing.play()
     true = float(sums[LEFT_OUT].holdout.labels.sum())
     return Finding(
@@ -372,11 +372,13 @@ def _sets(task: DifferencingTask, rule: Rule, sources: dict[str, NoNoise] | None
     )
 
 
-def _figures(playing: LeavingOut, plan: Plan, true: float, *, noised: bool) -> Iterator[Measured]:
+def _figures(
+    playing: OmittingCoordinator, plan: Plan, true: float, *, noised: bool
+) -> Iterator[MeasuredFigure]:
     answered = len(playing.second) - playing.refused
-    yield Measured(name="custodians that answered both", value=float(answered))
-    yield Measured(name="custodians that refused", value=float(playing.refused))
-    yield Measured(name="sums that can be read", value=float(playing.readable))
+    yield MeasuredFigure(name="custodians that answered both", value=float(answered))
+    yield MeasuredFigure(name="custodians that refused", value=float(playing.refused))
+    yield MeasuredFigure(name="sums that can be read", value=float(playing.readable))
     if playing.readable < 2:  # noqa: PLR2004 -- both
         return
     tolerance, terms = plan.study.privacy.collusion_tolerance, plan.evaluation
@@ -384,10 +386,10 @@ def _figures(playing: LeavingOut, plan: Plan, true: float, *, noised: bool) -> I
     half = 1.96 * math.sqrt(BINS) * math.hypot(*both) if noised else 0.0
     cases = float(playing.difference(plan)[BINS:].sum())
     interval = (cases - half, cases + half)
-    yield Measured(name="cases of the one left out", value=cases, interval=interval)
-    yield Measured(name="true cases of the one left out", value=true)
+    yield MeasuredFigure(name="cases of the one left out", value=cases, interval=interval)
+    yield MeasuredFigure(name="true cases of the one left out", value=true)
     debited = 2 * terms.cost / PICOMU2
-    yield Measured(name="epsilon debited for both sums", value=plan.epsilon(debited))
+    yield MeasuredFigure(name="epsilon debited for both sums", value=plan.epsilon(debited))
 
 
 def _made_up(study: Study, place: int, seed: int) -> StudySums:

@@ -43,7 +43,7 @@ from fieldfare.simulations.attacks.audited_record import AuditedRecord
 from fieldfare.simulations.attacks.canary_study import BANKS, AuditForm, Canaries, Design
 from fieldfare.simulations.attacks.canary_vectors import CanaryVectors, OwnArithmetic
 from fieldfare.simulations.attacks.defects import DoorDefect, FaultyNoise, with_defect
-from fieldfare.simulations.attacks.finding import Finding, Measured
+from fieldfare.simulations.attacks.finding import Finding, MeasuredFigure
 from fieldfare.simulations.federation.federation import (
     LocalFederation,
     noise_source,
@@ -254,13 +254,16 @@ class DoorAudit:
     def finding(self) -> Finding:
         """The audit in the form of every tool here."""
         figures = [
-            Measured(name=f"noise of {one.kind}", value=one.factor, interval=one.interval)
+            MeasuredFigure(name=f"noise of {one.kind}", value=one.factor, interval=one.interval)
             for one in self.kinds
         ]
         said = "" if self.defect is DoorDefect.NONE else f" (DEFECT PUT IN: {self.defect.words})"
         return Finding(
             attack=f"audit of the door{said}",
-            figures=(*figures, Measured(name="correlation of two attempts", value=self.repeated)),
+            figures=(
+                *figures,
+                MeasuredFigure(name="correlation of two attempts", value=self.repeated),
+            ),
             sees="the amount of noise in each kind of release, noise used twice, and every sum "
             "before noise that is not what these records give",
             misses="defects that show for other records, models or questions only; noise that is "

@@ -11,7 +11,7 @@ COLUMNS: Final = 80
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
+class MeasuredFigure:
     """One measured number.
 
     Attributes:
@@ -50,13 +50,13 @@ class Finding:
     """
 
     attack: str
-    figures: tuple[Measured, ...]
+    figures: tuple[MeasuredFigure, ...]
     sees: str
     misses: str
     source: str
     flagged: tuple[str, ...] = ()
 
-    def figure(self, name: str) -> Measured:
+    def figure(self, name: str) -> MeasuredFigure:
         """Return a figure by its name.
 
         Raises:

@@ -41,7 +41,7 @@ from fieldfare.shared.protocol.plan import COUNT_GAMMA_BITS, Plan, plan_for
 from fieldfare.shared.run.optimizer import next_state
 from fieldfare.shared.run.replay import delivered_state, initial_state
 from fieldfare.shared.study.study import Study
-from fieldfare.simulations.attacks.finding import Finding, Measured
+from fieldfare.simulations.attacks.finding import Finding, MeasuredFigure
 from fieldfare.simulations.attacks.poisoning import (
     INSTITUTIONS,
     LEVELS,
@@ -72,7 +72,7 @@ class RiderAnswer(Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ridden:
+class FreeRideOutcome:
     """What came of one run.
 
     Attributes:
@@ -97,7 +97,7 @@ class Ridden:
     copies: int
 
 
-def ridden(answer: RiderAnswer, *, seed: int = 0) -> Ridden:
+def ridden(answer: RiderAnswer, *, seed: int = 0) -> FreeRideOutcome:
     """Train with one free-rider of ten, and measure."""
     study = poisoned_study()
     plan, honest = plan_for(study), dealt(study, population(seed), seed)
@@ -106,7 +106,7 @@ def ridden(answer: RiderAnswer, *, seed: int = 0) -> Ridden:
     apart = _apart(plan, given, seed, silent=answer is RiderAnswer.SILENT)
     tolerance = study.privacy.collusion_tolerance
     hiding = INSTITUTIONS - tolerance - (answer is RiderAnswer.SILENT)
-    return Ridden(
+    return FreeRideOutcome(
         answer=answer,
         own=_precision(study, model, honest[-1:]),
         others=_precision(study, model, honest[:-1]),
@@ -198,7 +198,7 @@ def _precision(study: Study, model: Vector, parts: list[StudySums]) -> float:
 
 
 @cache
-def _runs(answer: RiderAnswer, seeds: int) -> tuple[Ridden, ...]:
+def _runs(answer: RiderAnswer, seeds: int) -> tuple[FreeRideOutcome, ...]:
     return tuple(ridden(answer, seed=seed) for seed in range(seeds))
 
 
@@ -223,10 +223,12 @@ def free_riders(seeds: int) -> Iterator[Finding]:
                     "cost to the others",
                     [was.others - one.others for was, one in zip(honest, runs, strict=True)],
                 ),
-                Measured(name="accused by counts", value=sum(one.accused for one in runs) / seeds),
+                MeasuredFigure(
+                    name="accused by counts", value=sum(one.accused for one in runs) / seeds
+                ),
                 _mean("counts apart, in sigma", [one.apart for one in runs]),
-                Measured(name="noise that is left, of what is owed", value=first.noise),
-                Measured(name="epsilon of a unit, promised 1", value=costs),
+                MeasuredFigure(name="noise that is left, of what is owed", value=first.noise),
+                MeasuredFigure(name="epsilon of a unit, promised 1", value=costs),
             ),
             sees="what one of ten gains and costs, and whether released totals show that it gave "
             "nothing",
@@ -236,10 +238,10 @@ def free_riders(seeds: int) -> Iterator[Finding]:
         )
 
 
-def _mean(name: str, values: list[float]) -> Measured:
+def _mean(name: str, values: list[float]) -> MeasuredFigure:
     """Return a mean over worlds with Student's 95 % interval; none of one world."""
     value, count = float(np.mean(values)), len(values)
     if count == 1:
-        return Measured(name=name, value=value)
+        return MeasuredFigure(name=name, value=value)
     half = float(t.ppf(0.975, count - 1) * np.std(values, ddof=1) / math.sqrt(count))
-    return Measured(name=name, value=value, interval=(value - half, value + half))
+    return MeasuredFigure(name=name, value=value, interval=(value - half, value + half))

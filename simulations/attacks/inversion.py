@@ -43,7 +43,7 @@ from fieldfare.shared.ring import Word, WordBits, add, centre, decode, encode, t
 from fieldfare.shared.run.replay import initial_state
 from fieldfare.shared.study.study import Study
 from fieldfare.simulations.attacks.ceilings import told
-from fieldfare.simulations.attacks.finding import Finding, Measured
+from fieldfare.simulations.attacks.finding import Finding, MeasuredFigure
 from fieldfare.simulations.federation.federation import noise_source
 from fieldfare.simulations.federation.noise_audit import LEVEL
 
@@ -225,7 +225,7 @@ def _under(victim: AttackedInstitution, cover: Cover) -> Finding:
         figures=(
             *_rebuilt(replies),
             *presence,
-            Measured(name="chance of bytes as uneven, were they uniform", value=chance),
+            MeasuredFigure(name="chance of bytes as uneven, were they uniform", value=chance),
         ),
         sees="one reply of one institution, by somebody who knows all of its units but one, or how "
         "everybody's are spread",
@@ -236,7 +236,7 @@ def _under(victim: AttackedInstitution, cover: Cover) -> Finding:
     )
 
 
-def _presence(replies: Replies) -> tuple[tuple[Measured, ...], Word]:
+def _presence(replies: Replies) -> tuple[tuple[MeasuredFigure, ...], Word]:
     """Tell by a reply whether the unit is in it; returns the figures, and all replies' words."""
     victim, cover = replies.victim, replies.cover
     towards = victim.whole - victim.without
@@ -272,7 +272,7 @@ def uniform_chance(words: Word, bits: WordBits) -> float:
 # -- counts ---------------------------------------------------------------------------------------
 
 
-def _rebuilt(replies: Replies) -> Iterator[Measured]:
+def _rebuilt(replies: Replies) -> Iterator[MeasuredFigure]:
     """Yield by how much a reply's counts of cases by level beat guessing."""
     victim, levels = replies.victim, _Levels.of(replies.victim)
     if levels is None:
@@ -284,7 +284,7 @@ def _rebuilt(replies: Replies) -> Iterator[Measured]:
     drawn = np.sqrt(errors.mean(axis=0)[places].sum(axis=1) / guessed[places].sum(axis=1))
     low, high = np.quantile(drawn, [0.025, 0.975])
     value = math.sqrt(float(errors.mean(axis=0).sum() / guessed.sum()))
-    yield Measured(
+    yield MeasuredFigure(
         name="error in cases by level, of guessing's",
         value=value,
         interval=(float(low), float(high)),

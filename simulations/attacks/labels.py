@@ -38,7 +38,7 @@ from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.protocol.plan import COUNT_GAMMA_BITS, Plan, plan_for
 from fieldfare.shared.study.study import Study
 from fieldfare.simulations.attacks.ceilings import area, told
-from fieldfare.simulations.attacks.finding import Finding, Measured
+from fieldfare.simulations.attacks.finding import Finding, MeasuredFigure
 from fieldfare.simulations.federation.baselines import Trainer
 from fieldfare.simulations.federation.federation import noise_source
 
@@ -215,7 +215,7 @@ def _by_calibration(table: ReleasedTable, tables: list[Vector], sigma: float) ->
     return (said - none) / step - 0.5 if step else said - said.mean()
 
 
-def _unknown(table: ReleasedTable, released: Vector) -> tuple[Measured, Measured]:
+def _unknown(table: ReleasedTable, released: Vector) -> tuple[MeasuredFigure, MeasuredFigure]:
     """Return how well labels are ranked by the shares of their bins, and by the score alone."""
     places = bin_of(table.scores, inner_edges(table.task.study))
     units = np.bincount(places, minlength=len(released) // 2)

@@ -43,7 +43,7 @@ from fieldfare.shared.protocol.plan import COUNT_GAMMA_BITS, Plan, plan_for
 from fieldfare.shared.run.optimizer import TrainingState, next_state
 from fieldfare.shared.run.replay import delivered_state, initial_state
 from fieldfare.shared.study.study import Study
-from fieldfare.simulations.attacks.finding import Finding, Measured
+from fieldfare.simulations.attacks.finding import Finding, MeasuredFigure
 from fieldfare.simulations.federation.federation import noise_stream
 from fieldfare.simulations.metrics import alerts, chances, measure
 
@@ -85,7 +85,7 @@ class Defence(Enum):
 
 
 @dataclass(frozen=True)
-class Poisoned:
+class PoisoningOutcome:
     """What came of one run.
 
     Attributes:
@@ -170,7 +170,7 @@ def poisoned_study(epsilon: float = 1.0) -> Study:
     )
 
 
-def poisoned(poison: MemberLie, defence: Defence, *, seed: int = 0) -> Poisoned:
+def poisoned(poison: MemberLie, defence: Defence, *, seed: int = 0) -> PoisoningOutcome:
     """Train with one liar of ten under one defence."""
     study = poisoned_study()
     everybody = dealt(study, population(seed), seed)
@@ -286,7 +286,7 @@ def _measured(
     setting: PoisonedFederation,
     parameters: Vector,
     stopped: int | None,
-) -> Poisoned:
+) -> PoisoningOutcome:
     study = setting.plan.study
     model, honest = model_for(study), setting.honest[:-1]
     labels = np.concatenate([one.holdout.labels for one in honest])
@@ -296,7 +296,7 @@ def _measured(
     reviewed = alerts(scores, budget)
     limit = float(scores[reviewed].min())
     told = measure(labels, chances(scores), budget)
-    return Poisoned(
+    return PoisoningOutcome(
         poison=poison,
         defence=defence,
         precision=float(told["average_precision"] or 0.0),
@@ -363,11 +363,11 @@ def damage_findings(seeds: int) -> Iterator[Finding]:
         yield Finding(
             attack=f"poisoning, {row.poison}, defence {row.defence}",
             figures=(
-                Measured(name="AP", value=row.precision),
-                Measured(name="damage in AP [least, most]", value=row.damage, interval=ends),
-                Measured(name="found", value=row.found),
-                Measured(name="found with the trigger", value=row.hidden),
-                Measured(name="intervened", value=row.stopped / row.runs),
+                MeasuredFigure(name="AP", value=row.precision),
+                MeasuredFigure(name="damage in AP [least, most]", value=row.damage, interval=ends),
+                MeasuredFigure(name="found", value=row.found),
+                MeasuredFigure(name="found with the trigger", value=row.hidden),
+                MeasuredFigure(name="intervened", value=row.stopped / row.runs),
             ),
             sees="what one liar of ten does to the others' average precision",
             misses="two liars who know of each other",

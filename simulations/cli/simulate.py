@@ -15,13 +15,13 @@ from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.study.file import load_study
 from fieldfare.shared.terminal.screen import PlainConsole
 from fieldfare.shared.terminal.stderr import progress_bar, without_log
-from fieldfare.simulations.beside import ALONE, Beside
+from fieldfare.simulations.beside import ALONE, SideProcess
 from fieldfare.simulations.cli import app
 from fieldfare.simulations.engines.engine import Engine
 from fieldfare.simulations.federation import model_scores
 from fieldfare.simulations.federation.baselines import Baseline
 from fieldfare.simulations.federation.in_memory import Progress as OnProgress
-from fieldfare.simulations.federation.others import Other
+from fieldfare.simulations.federation.others import OtherModel
 from fieldfare.simulations.federation.population import RecordsChoice
 from fieldfare.simulations.federation.simulate import (
     RESULTS,
@@ -89,7 +89,7 @@ Details = Annotated[bool, typer.Option("--details", help="Print every figure at 
 Json = Annotated[bool, typer.Option("--json", help="Print results.json instead of the screen.")]
 
 
-def parse_baselines(text: str) -> tuple[tuple[Baseline, ...], tuple[Other, ...]]:
+def parse_baselines(text: str) -> tuple[tuple[Baseline, ...], tuple[OtherModel, ...]]:
     """Parse a comma-separated list of hyphenated names; '' is none.
 
     Returns:
@@ -192,12 +192,12 @@ def model_score_command(
 
 
 def show(
-    prepare: Callable[[OnProgress, Beside], Simulation],
+    prepare: Callable[[OnProgress, SideProcess], Simulation],
     *,
     quiet: bool,
     as_json: bool,
     details: bool = False,
-    cores: AbstractContextManager[Beside] | None = None,
+    cores: AbstractContextManager[SideProcess] | None = None,
 ) -> None:
     """Simulate, with progress on a terminal's stderr, and print the requested output."""
     with (

@@ -23,7 +23,7 @@ from fieldfare.client.alerts.entry_keys import keys_beside
 from fieldfare.client.approvals.approval import approve, receive
 from fieldfare.client.console.place import console_place
 from fieldfare.client.custodian.custodian import Custodian
-from fieldfare.client.home.comparisons import ComparedKey, How, keep_compared
+from fieldfare.client.home.comparisons import ComparedKey, ComparisonMethod, keep_compared
 from fieldfare.client.home.keys import INVENTED, load_identity
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.roster import pin_roster
@@ -34,7 +34,7 @@ from fieldfare.client.institution.open import Custody, LoadedSums, open_custody
 from fieldfare.client.journal.entries import Event
 from fieldfare.client.model_use.score import Sources, score
 from fieldfare.client.model_use.usable import TunedModel, as_tuned, keep_tuned, usable_model
-from fieldfare.client.own_model.tuning import Tuned
+from fieldfare.client.own_model.tuning import TuningOutcome
 from fieldfare.client.policy.objections import study_columns
 from fieldfare.client.records.encoding.units import split_name
 from fieldfare.client.sums.study_sums import StudySums
@@ -51,7 +51,7 @@ from fieldfare.shared.study.study import Study
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.private_files import replace_private
 from fieldfare.shared.transcript.leaves import tree_head
-from fieldfare.simulations.beside import Beside
+from fieldfare.simulations.beside import SideProcess
 from fieldfare.simulations.federation.federation import Identities, holdout_key
 from fieldfare.simulations.world.studies import INSTITUTION, PERSONA
 
@@ -148,7 +148,7 @@ class DemoBank:
             raise RunError(f"expected {self.name} to take the model, found {answer.code.value}")
         self._run = run
 
-    def used(self, tuned: Tuned, both: Beside) -> Callable[[], dict[str, Any]]:
+    def used(self, tuned: TuningOutcome, both: SideProcess) -> Callable[[], dict[str, Any]]:
         """Begin to rank the bank's customers, and return what waits for the queue's facts."""
         return both.begin(_opened_queue, self.place, self._units, self._run, tuned)
 
@@ -172,13 +172,15 @@ def _meet(home: Home, identities: Identities, name: str) -> None:
     pin_roster(home, offer_roster(roster, identities.roster_key), roster)
     now, others = stamp(utc_now()), [one for one in roster.members if one.id != name]
     compared = (
-        ComparedKey(institution=one.id, key=one.key, how=How.MEETING, user=USER, time=now)
+        ComparedKey(
+            institution=one.id, key=one.key, how=ComparisonMethod.MEETING, user=USER, time=now
+        )
         for one in others
     )
     keep_compared(home, list(compared))
 
 
-def _opened_queue(place: Path, units: Path, run: str, tuned: Tuned) -> dict[str, Any]:
+def _opened_queue(place: Path, units: Path, run: str, tuned: TuningOutcome) -> dict[str, Any]:
     """Score the customers of a home with the delivered model used there; open accounts and queue.
 
     Returns:

@@ -14,7 +14,7 @@ from fieldfare.shared.errors import UsageError
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.study.file import parse_study
 from fieldfare.shared.study.study import Study
-from fieldfare.simulations.beside import ALONE, Beside
+from fieldfare.simulations.beside import ALONE, SideProcess
 from fieldfare.simulations.demo.bank_home import DemoBank
 from fieldfare.simulations.federation.in_memory import Progress
 from fieldfare.simulations.federation.population import RecordsChoice
@@ -98,7 +98,7 @@ def banks_task(
     federation: WorldFederation = WorldFederation.FIVE,
     version: int = DEFAULT_VERSION,
     progress: Progress | None = None,
-    both: Beside = ALONE,
+    both: SideProcess = ALONE,
     home: str = "",
 ) -> Simulation:
     """Make the world, compute its banks' indicators, and return the simulation's task.

@@ -16,7 +16,7 @@ from fieldfare.shared.privacy.sides import SideCosts
 from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.protocol.plan import Plan, ReleaseTerms
 from fieldfare.shared.ring import encode
-from fieldfare.shared.run.kinds import Release, Summed, next_kind
+from fieldfare.shared.run.kinds import Release, SummedRelease, next_kind
 from fieldfare.shared.run.kinds.kind import Content
 from fieldfare.shared.run.optimizer import TrainingState
 from fieldfare.shared.run.replay import words_hash
@@ -88,7 +88,7 @@ def _released(
         words, exact = found.words, found.exact.astype(np.float64)
     values = sum_in_range(words, terms, release.step, count)
     on_sum(terms, values - np.ldexp(exact, -terms.vectors.gamma_bits), count)
-    summed = Summed(terms, release.step, count, words_hash(words, terms.word_bits), values)
+    summed = SummedRelease(terms, release.step, count, words_hash(words, terms.word_bits), values)
     after = kind.after(plan, bound, summed)
     record = kind.write(plan, after, summed, encode(words, terms.word_bits))
     return after if record is None else kind.read(plan, after, summed, record.leaf().content)

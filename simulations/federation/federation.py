@@ -42,11 +42,11 @@ from fieldfare.shared.protocol.roster import Member, Roster
 from fieldfare.shared.protocol.signed_files import offer_study
 from fieldfare.shared.queries.questions import QuestionGroup
 from fieldfare.shared.study.study import Study
-from fieldfare.simulations.beside import Beside
+from fieldfare.simulations.beside import SideProcess
 from fieldfare.simulations.federation.grid import Drop, InProcessGrid, Tap
 
 if TYPE_CHECKING:  # it fits models: a run's own process loads nothing of that
-    from fieldfare.client.own_model.tuning import Tuned
+    from fieldfare.client.own_model.tuning import TuningOutcome
 
 FIRST_NODE: Final = 101
 
@@ -110,7 +110,7 @@ class HomedInstitution(Protocol):
     def delivered(self, job: Job, identities: Identities) -> None:
         """Take the model of a run that has ended."""
 
-    def used(self, tuned: "Tuned", both: Beside) -> Callable[[], dict[str, Any]]:
+    def used(self, tuned: "TuningOutcome", both: SideProcess) -> Callable[[], dict[str, Any]]:
         """Begin to use the model as it was fitted here; the result is for results.json."""
 
 

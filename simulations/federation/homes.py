@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldfare.client.joining.own_customers import HomeFits, Kinds, OwnCustomers
-from fieldfare.client.joining.paired import HeldScores, Whose, paired_row
+from fieldfare.client.joining.paired import HeldScores, HoldoutOrigin, paired_row
 from fieldfare.client.own_model.own_fits import SumModel
 from fieldfare.client.own_model.stack import is_stackable
-from fieldfare.client.own_model.tuning import Tuned
+from fieldfare.client.own_model.tuning import TuningOutcome
 from fieldfare.client.sums.coordinates import TurnedUnits
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import EncodedUnits
@@ -26,7 +26,7 @@ from fieldfare.shared.joining.rows import PairedRow, gain_in_found, gain_in_prec
 from fieldfare.shared.models import model_for, trained_model
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.study import Study
-from fieldfare.simulations.beside import ALONE, Beside
+from fieldfare.simulations.beside import ALONE, SideProcess
 from fieldfare.simulations.federation.baselines import Baseline, Trainer
 from fieldfare.simulations.federation.population import RecordsChoice, load_population
 
@@ -49,7 +49,7 @@ class Homes:
 
     alone: Models
     at_home: Models
-    tuned: Mapping[str, Tuned] = field(default_factory=dict)
+    tuned: Mapping[str, TuningOutcome] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class OwnFits:
         study: Study,
         start: Vector,
         training: Mapping[str, EncodedUnits],
-        both: Beside = ALONE,
+        both: SideProcess = ALONE,
     ) -> Self:
         """Begin to fit.
 
@@ -88,7 +88,7 @@ def _own_fits(study: Study, start: Vector, training: list[EncodedUnits]) -> list
 
 
 def own_fits(
-    study: Study, training: Mapping[str, EncodedUnits], both: Beside = ALONE
+    study: Study, training: Mapping[str, EncodedUnits], both: SideProcess = ALONE
 ) -> Callable[[Vector], OwnFits]:
     """Begin to fit own models, and return what finds them by the shared one.
 
@@ -109,7 +109,7 @@ def homes_of(
     own: OwnFits,
     shared: Vector,
     said: Callable[[int, int], None] = lambda *_: None,
-    both: Beside = ALONE,
+    both: SideProcess = ALONE,
 ) -> Homes:
     """Use a shared model at home, at every institution.
 
@@ -149,7 +149,7 @@ def rows_of(
         if 0 < int(data.labels.sum()) < len(data):
             own, home = (models[name].scores(data) for models in (homes.alone, homes.at_home))
             scores = HeldScores(own, shared.scores(data), home)
-            whose = Whose(name, seed, place, 1.0, learned[name])
+            whose = HoldoutOrigin(name, seed, place, 1.0, learned[name])
             rows.append(paired_row(whose, data.labels, scores, budget))
     return rows
 
@@ -170,7 +170,7 @@ def gain_at_home(rows: Sequence[PairedRow]) -> dict[str, dict[str, float]]:
 
 
 @dataclass(frozen=True, eq=False)
-class Together:
+class JointTrainer:
     """Learns a study's model from training units by institution, on this machine.
 
     Attributes:
@@ -182,7 +182,7 @@ class Together:
     seed: int
 
     @classmethod
-    def of(cls, study: Study, seed: int) -> "Together":
+    def of(cls, study: Study, seed: int) -> "JointTrainer":
         """Take a study.
 
         Raises:

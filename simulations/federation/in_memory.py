@@ -35,7 +35,7 @@ from fieldfare.shared.protocol.plan import PICOMU2, Plan, plan_for
 from fieldfare.shared.run.optimizer import TrainingState
 from fieldfare.shared.run.results import AnswerSum
 from fieldfare.shared.study.study import Study
-from fieldfare.simulations.beside import ALONE, Beside
+from fieldfare.simulations.beside import ALONE, SideProcess
 from fieldfare.simulations.engines.conducting import Members, Stepped, conducted
 from fieldfare.simulations.engines.engine import Engine
 from fieldfare.simulations.engines.one_pass import InstitutionUnits, OnePass
@@ -62,7 +62,7 @@ from fieldfare.simulations.federation.noise_audit import (
     WatchedSums,
     audited,
 )
-from fieldfare.simulations.federation.others import Given, Other, beside
+from fieldfare.simulations.federation.others import OtherModel, TrainingInputs, beside
 from fieldfare.simulations.federation.population import (
     MeasuredUnits,
     Overlap,
@@ -125,7 +125,7 @@ class Experiment:
     choice: RecordsChoice
     holdout_files: Sequence[str] | Mapping[str, Table] = ()
     baselines: tuple[Baseline, ...] = tuple(Baseline)
-    others: Sequence[Other] = ()
+    others: Sequence[OtherModel] = ()
     seed: int = 0
     protection: Protection = Protection.SIMULATED
     world: Mapping[str, Any] | None = None
@@ -168,7 +168,7 @@ class Clock:
 
 
 @dataclass(frozen=True, eq=False)
-class Simulated:
+class SimulationOutcome:
     """The outcome of a simulation.
 
     Attributes:
@@ -212,8 +212,8 @@ class Simulated:
 
 
 def simulated(
-    task: Experiment, progress: Progress | None = None, both: Beside = ALONE
-) -> Simulated:
+    task: Experiment, progress: Progress | None = None, both: SideProcess = ALONE
+) -> SimulationOutcome:
     """Run a simulation; nothing of it is written.
 
     Args:
@@ -253,7 +253,7 @@ def simulated(
             if task.home is not None:
                 used = task.home.used(homes.tuned[task.home.name], both)
         if task.others:
-            given = Given(trainer, population.training)
+            given = TrainingInputs(trainer, population.training)
             others = _others(task, given, test, progress)
     clock.mark("baselines_seconds", since)
     results = _results(task, plan, outcome, participants, population, models, test)
@@ -263,7 +263,7 @@ def simulated(
         results["answers"] = _answers(task.study, plan, found, institutions)
     audit = audited(noise, np.random.default_rng([task.seed, COINS]))
     results["audit"] = None if audit is None else audit.as_dict()
-    return Simulated(task, plan, outcome, models, test, results, clock, used)
+    return SimulationOutcome(task, plan, outcome, models, test, results, clock, used)
 
 
 def _looks_at_each(task: Experiment) -> bool:
@@ -391,7 +391,7 @@ def _trainer(
 
 
 def _baselines(
-    task: Experiment, trainer: Trainer, around: tuple[Progress | None, Beside]
+    task: Experiment, trainer: Trainer, around: tuple[Progress | None, SideProcess]
 ) -> dict[str, Models]:
     (progress, both), trained = around, dict[str, Models]()
     model = model_for(task.study)
@@ -414,7 +414,7 @@ def _baselines(
 
 
 def _others(
-    task: Experiment, given: Given, test: MeasuredUnits, progress: Progress | None
+    task: Experiment, given: TrainingInputs, test: MeasuredUnits, progress: Progress | None
 ) -> list[dict[str, Any]]:
     """Let models of others learn, one after the other, and measure them."""
     rows = []
@@ -428,7 +428,7 @@ def _others(
 
 
 def _own_fits(
-    task: Experiment, population: Population, both: Beside
+    task: Experiment, population: Population, both: SideProcess
 ) -> Callable[[Parameters], OwnFits] | None:
     """Begin to fit own models where they are asked for; see `own_fits`."""
     study = task.study
@@ -437,7 +437,7 @@ def _own_fits(
     return own_fits(study, population.training, both)
 
 
-def _homes(fits: OwnFits, shared: Parameters, around: tuple[Progress | None, Beside]) -> Homes:
+def _homes(fits: OwnFits, shared: Parameters, around: tuple[Progress | None, SideProcess]) -> Homes:
     """Find each institution's own best model, and the shared one used at home."""
     progress, both = around
 

@@ -21,7 +21,7 @@ from fieldfare.simulations.metrics import chances, measure
 Scorer = Callable[[EncodedUnits], NDArray[np.float64]]
 
 
-class Sees(Enum):
+class MakerSight(Enum):
     """What whoever makes a model sees of institutions."""
 
     UPDATES = "every update"
@@ -29,7 +29,7 @@ class Sees(Enum):
 
 
 @dataclass(frozen=True, eq=False)
-class Given:
+class TrainingInputs:
     """What models of others are made of.
 
     Attributes:
@@ -42,7 +42,7 @@ class Given:
 
 
 @dataclass(frozen=True)
-class Other:
+class OtherModel:
     """A model of others, before it has learned.
 
     Attributes:
@@ -55,13 +55,15 @@ class Other:
     """
 
     called: str
-    sees: Sees
+    sees: MakerSight
     promised: str
-    epsilon: Callable[[Given], float]
-    fit: Callable[[Given], Scorer]
+    epsilon: Callable[[TrainingInputs], float]
+    fit: Callable[[TrainingInputs], Scorer]
 
 
-def beside(other: Other, given: Given, test: MeasuredUnits, budget: float) -> dict[str, Any]:
+def beside(
+    other: OtherModel, given: TrainingInputs, test: MeasuredUnits, budget: float
+) -> dict[str, Any]:
     """Return a row of `others` in results.json: what its maker sees, and its figures.
 
     Args:

@@ -22,9 +22,14 @@ from fieldfare.shared.models import slot_values
 from fieldfare.shared.pages.charts import Shape, shapes_of
 from fieldfare.shared.study.model_sections import MlpSection
 from fieldfare.shared.study.study import Study
-from fieldfare.simulations.beside import ALONE, Beside
+from fieldfare.simulations.beside import ALONE, SideProcess
 from fieldfare.simulations.engines.engine import Engine
-from fieldfare.simulations.federation.in_memory import Experiment, Progress, Simulated, simulated
+from fieldfare.simulations.federation.in_memory import (
+    Experiment,
+    Progress,
+    SimulationOutcome,
+    simulated,
+)
 
 SIMULATED_RUN: Final = "simulation"  # the run that a simulated model names
 
@@ -92,7 +97,7 @@ class Simulation(Experiment):
 
 
 def simulate(
-    task: Simulation, progress: Progress | None = None, both: Beside = ALONE
+    task: Simulation, progress: Progress | None = None, both: SideProcess = ALONE
 ) -> dict[str, Any]:
     """Run a simulation and write its files; returns the content of `results.json`.
 
@@ -137,7 +142,7 @@ def folder_for(out: Path) -> Iterator[None]:
                 folder.rmdir()
 
 
-def write_files(found: Simulated, out: Path, *, report: bool = True) -> dict[str, Any]:
+def write_files(found: SimulationOutcome, out: Path, *, report: bool = True) -> dict[str, Any]:
     """Write model, report and results; returns the content of `results.json`.
 
     Results come last, so that their presence means that all is there.
@@ -172,7 +177,7 @@ def write_files(found: Simulated, out: Path, *, report: bool = True) -> dict[str
     return results
 
 
-def write_page(found: Simulated, path: Path, results: Mapping[str, Any]) -> None:
+def write_page(found: SimulationOutcome, path: Path, results: Mapping[str, Any]) -> None:
     """Write the report of a simulation, or of questions, as one HTML file.
 
     Args:
@@ -194,7 +199,7 @@ def write_page(found: Simulated, path: Path, results: Mapping[str, Any]) -> None
     write_report(path, results=results, scores=found.scores(), shapes=shapes(found))
 
 
-def shapes(found: Simulated) -> list[Shape]:
+def shapes(found: SimulationOutcome) -> list[Shape]:
     """Return each feature's curve in the shared model, in log-odds."""
     study = found.task.study
     return shapes_of(study, found.parameters, titles([one.name for one in study.features]))

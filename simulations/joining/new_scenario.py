@@ -18,7 +18,7 @@ from fieldfare.client.joining.own_customers import HomeFits, OwnCustomers
 from fieldfare.client.joining.paired import budget_of, reviewed
 from fieldfare.shared.features.basis import EncodedUnits, concatenate
 from fieldfare.shared.joining.rows import MonthsRow
-from fieldfare.simulations.federation.homes import Together, training_of
+from fieldfare.simulations.federation.homes import JointTrainer, training_of
 from fieldfare.simulations.joining.worlds import BEGUN, KNOWN
 
 MONTH: Final = 30  # days
@@ -94,7 +94,7 @@ def _days(texts: NDArray[np.object_], empty: float) -> Days:
 
 
 def months_until_found(
-    together: Together, customers: Sequence[OwnCustomers], scenario: str, last: int
+    together: JointTrainer, customers: Sequence[OwnCustomers], scenario: str, last: int
 ) -> list[MonthsRow]:
     """Let a scenario begin, and review every month until each bank has found an account of it.
 
@@ -129,7 +129,7 @@ def _waits(row: MonthsRow) -> bool:
 
 
 def _review(
-    together: Together,
+    together: JointTrainer,
     banks: Sequence[NewAccounts],
     waiting: Sequence[tuple[NewAccounts, MonthsRow]],
     day: float,

@@ -18,7 +18,7 @@ from fieldfare.shared.errors import UsageError
 from fieldfare.shared.joining.figures import FORMAT
 from fieldfare.shared.joining.rows import KindRow, MonthsRow, PairedRow
 from fieldfare.shared.study.study import Study
-from fieldfare.simulations.federation.homes import Together, customers_of, training_of
+from fieldfare.simulations.federation.homes import JointTrainer, customers_of, training_of
 from fieldfare.simulations.federation.population import RecordsChoice
 from fieldfare.simulations.joining.new_scenario import months_until_found
 from fieldfare.simulations.joining.worlds import COLUMNS, WorldTerms
@@ -134,7 +134,7 @@ def _measured(task: JoinTask, seed: int, key: str, said: Said) -> SeedRows:
         choice = RecordsChoice((str(units),), institution_column=INSTITUTION)
         source = Records(choice, COLUMNS)
     customers = customers_of(study, source.choice, seed=seed, columns=source.columns)
-    asked = Asked(Together.of(study, seed), customers, days, said)
+    asked = SeedQuestions(JointTrainer.of(study, seed), customers, days, said)
     rows, kinds = asked.labels(task.shares)
     if not task.whole:
         return SeedRows(key=key, rows=tuple(rows), kinds=tuple(kinds))
@@ -147,7 +147,7 @@ def _measured(task: JoinTask, seed: int, key: str, said: Said) -> SeedRows:
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class SeedQuestions:
     """The questions to one seed's institutions.
 
     Attributes:
@@ -157,7 +157,7 @@ class Asked:
         said: told what is done.
     """
 
-    together: Together
+    together: JointTrainer
     customers: Sequence[OwnCustomers]
     days: int | None
     said: Said

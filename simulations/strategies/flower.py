@@ -43,7 +43,7 @@ from fieldfare.shared.terminal.stderr import without_log
 from fieldfare.simulations.federation.baselines import Trainer
 from fieldfare.simulations.federation.federation import FIRST_NODE
 from fieldfare.simulations.federation.grid import InProcessGrid
-from fieldfare.simulations.federation.others import Given, Scorer
+from fieldfare.simulations.federation.others import Scorer, TrainingInputs
 
 STEPS_A_ROUND: Final = 10
 PROXIMAL: Final = 0.001  # FedProx's mu, on the mean loss, whose curvature is about the prevalence
@@ -55,7 +55,7 @@ _SEED_STREAM: Final = 21
 Vector = NDArray[np.float64]
 
 
-class Named(Enum):
+class FlowerStrategy(Enum):
     """Flower's strategies, as they are named on the command line."""
 
     FEDAVG = "fedavg"
@@ -67,7 +67,7 @@ class Named(Enum):
     @property
     def averages(self) -> bool:
         """True where what follows from a round is the plain weighted mean of its updates."""
-        return self in (Named.FEDAVG, Named.FEDPROX)
+        return self in (FlowerStrategy.FEDAVG, FlowerStrategy.FEDPROX)
 
 
 class Wrapper(Enum):
@@ -89,7 +89,7 @@ class FlowerRun:
         steps_a_round: of the study's optimizer, inside an institution.
     """
 
-    named: Named
+    named: FlowerStrategy
     wrapper: Wrapper | None = None
     steps_a_round: int = STEPS_A_ROUND
 
@@ -120,7 +120,7 @@ class FlowerRun:
         delta = trainer.plan.study.privacy.delta
         return epsilon_for(delta=delta, mu2=self.rounds(trainer) / NOISE**2)
 
-    def scorer(self, given: Given) -> Scorer:
+    def scorer(self, given: TrainingInputs) -> Scorer:
         """Return what scores by the model that the strategy comes to.
 
         Raises:
@@ -169,13 +169,13 @@ def _strategy(run: FlowerRun, nodes: int) -> Strategy:
         "min_train_nodes": nodes,
         "min_available_nodes": nodes,
     }
-    made: Mapping[Named, Callable[[], Strategy]] = {
-        Named.FEDAVG: lambda: FedAvg(**terms),
-        Named.FEDPROX: lambda: FedProx(proximal_mu=PROXIMAL, **terms),
-        Named.FEDADAM: lambda: FedAdam(eta=SERVER_RATE, **terms),
-        Named.FEDMEDIAN: lambda: FedMedian(**terms),
+    made: Mapping[FlowerStrategy, Callable[[], Strategy]] = {
+        FlowerStrategy.FEDAVG: lambda: FedAvg(**terms),
+        FlowerStrategy.FEDPROX: lambda: FedProx(proximal_mu=PROXIMAL, **terms),
+        FlowerStrategy.FEDADAM: lambda: FedAdam(eta=SERVER_RATE, **terms),
+        FlowerStrategy.FEDMEDIAN: lambda: FedMedian(**terms),
         # Blanchard et al. 2017, proposition 4.2: n >= 2 f + 3.
-        Named.KRUM: lambda: Krum(num_malicious_nodes=max(0, (nodes - 3) // 2), **terms),
+        FlowerStrategy.KRUM: lambda: Krum(num_malicious_nodes=max(0, (nodes - 3) // 2), **terms),
     }
     inner = made[run.named]()
     # Andrew et al. 2021, theorem 1: noise on the count of clipped updates takes a share of z.

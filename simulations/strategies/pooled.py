@@ -24,25 +24,25 @@ from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import EncodedUnits, concatenate, table_size
 from fieldfare.shared.features.features import NumericFeature
 from fieldfare.shared.study.study import Study
-from fieldfare.simulations.federation.others import Given, Scorer
+from fieldfare.simulations.federation.others import Scorer, TrainingInputs
 
 LEAST_CHANCE = 1e-12  # log-odds of a chance of 0 would be infinite
 
 Vector = NDArray[np.float64]
 
 
-class Pooled(Enum):
+class PooledModel(Enum):
     """Models of one pool, as they are named on the command line."""
 
     LOGISTIC = "logistic"
     BOOSTING = "boosting"
     DP_EBM = "dp-ebm"
 
-    def epsilon(self, given: Given) -> float:
+    def epsilon(self, given: TrainingInputs) -> float:
         """Return the study's epsilon where the library accounts for it itself, else infinity."""
-        return given.trainer.plan.study.privacy.epsilon if self is Pooled.DP_EBM else math.inf
+        return given.trainer.plan.study.privacy.epsilon if self is PooledModel.DP_EBM else math.inf
 
-    def fit(self, given: Given) -> Scorer:
+    def fit(self, given: TrainingInputs) -> Scorer:
         """Return the model of all training units in one place.
 
         Raises:
@@ -52,11 +52,11 @@ class Pooled(Enum):
         study, data = given.trainer.plan.study, concatenate(list(given.training.values()))
         if not 0 < int(data.labels.sum()) < len(data):
             raise UsageError(f"{self.value}: expected training units of both classes, found one")
-        if self is Pooled.LOGISTIC:
+        if self is PooledModel.LOGISTIC:
             return _logistic(given, data)
         if study.rows is not None or not study.features:
             raise UsageError(f"{self.value}: expected a study of features, found another")
-        if self is Pooled.BOOSTING:
+        if self is PooledModel.BOOSTING:
             made = HistGradientBoostingClassifier(random_state=_seed(given))
             return _fitted(made, data)
         return _fitted(_dp_ebm(study, _seed(given)), data)
@@ -71,11 +71,11 @@ def _columns(data: EncodedUnits) -> Vector:
     return np.ascontiguousarray(data.positions.T, dtype=np.float64)
 
 
-def _seed(given: Given) -> int:
+def _seed(given: TrainingInputs) -> int:
     return given.trainer.seed % 2**31
 
 
-def _logistic(given: Given, data: EncodedUnits) -> Scorer:
+def _logistic(given: TrainingInputs, data: EncodedUnits) -> Scorer:
     study = given.trainer.plan.study
     if not is_stackable(study):
         raise UsageError("logistic: expected a study of features, texts or vectors, found another")

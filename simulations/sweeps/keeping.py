@@ -37,7 +37,7 @@ SCHEMA: Final = pa.schema(
 
 
 @dataclass(frozen=True)
-class Keeping:
+class SweepFolder:
     """The folder of a sweep.
 
     Attributes:

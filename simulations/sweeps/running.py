@@ -8,10 +8,10 @@ from typing import Final
 import pyarrow as pa
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from fieldfare.simulations.beside import ALONE, CORES, Beside
+from fieldfare.simulations.beside import ALONE, CORES, SideProcess
 from fieldfare.simulations.engines.cluster import cluster
 from fieldfare.simulations.engines.engine import Engine
-from fieldfare.simulations.sweeps.keeping import Keeping
+from fieldfare.simulations.sweeps.keeping import SweepFolder
 from fieldfare.simulations.sweeps.measuring import PointRows, SharedSplit
 from fieldfare.simulations.sweeps.points import SweepGrid, SweepPoint
 
@@ -27,7 +27,7 @@ def sweep(
     grid: SweepGrid,
     out: Path,
     said: Said = unsaid,
-    both: Beside = ALONE,
+    both: SideProcess = ALONE,
     address: str | None = None,
     cores: int | None = None,
 ) -> pa.Table:
@@ -45,7 +45,7 @@ def sweep(
         FieldfareError: by whose fault it is.
     """
     grid.plan.engine.check_cluster(address, cores)
-    keeping = Keeping(out, grid)
+    keeping = SweepFolder(out, grid)
     (out / "points").mkdir(parents=True, exist_ok=True)
     missing = {point for point in grid.points if keeping.found(point) is None}
     done, total = len(grid.points) - len(missing), len(grid.points)
@@ -66,7 +66,7 @@ def sweep(
     return keeping.write_table()
 
 
-def kept_of(keeping: Keeping) -> int:
+def kept_of(keeping: SweepFolder) -> int:
     """Return how many points of a sweep are kept."""
     return sum(keeping.found(point) is not None for point in keeping.grid.points)
 
@@ -100,7 +100,7 @@ def measured(grid: SweepGrid, points: Sequence[SweepPoint]) -> Iterator[PointRow
             yield block.rows(point)
 
 
-def keep(keeping: Keeping, points: Sequence[SweepPoint]) -> None:
+def keep(keeping: SweepFolder, points: Sequence[SweepPoint]) -> None:
     """Run points of one block, and keep each as soon as it is there."""
     for rows in measured(keeping.grid, points):
         keeping.put(rows)

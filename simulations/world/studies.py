@@ -25,7 +25,7 @@ from fieldfare.client.typologies.features import UNIT, feature_table
 from fieldfare.client.typologies.pack import Pack, own_pack
 from fieldfare.shared.features.features import columns_behind
 from fieldfare.shared.study.study import Study
-from fieldfare.simulations.beside import ALONE, Beside
+from fieldfare.simulations.beside import ALONE, SideProcess
 from fieldfare.simulations.metrics import UNKNOWN
 from fieldfare.simulations.world.observed import LATEST
 from fieldfare.simulations.world.tables import as_date
@@ -140,7 +140,7 @@ def write_units(
     *,
     left_out: tuple[str, ...] = (),
     known_by: date | None = None,
-    both: Beside = ALONE,
+    both: SideProcess = ALONE,
 ) -> None:
     """Write every bank's customers to one file; `on_bank` hears of each before it is begun.
 

@@ -26,7 +26,7 @@ DOOR_CALLS: dict[str, str | tuple[str, ...]] = {
     "sample": "client/sums/",  # this institution's share of the noise
     "mask": "shared/secure_sum",
     # What leaves first; the far end reads it off the wire.
-    "Committed": (DOOR, "client/node/remote_custodian.py"),
+    "CommitmentReply": (DOOR, "client/node/remote_custodian.py"),
     "Commitment": DOOR,
     "Reply": DOOR,  # what is signed with it
 }

@@ -23,7 +23,7 @@ from fieldfare.client.alerts.feedback import NEW, Disposition, PartyRole, alert_
 from fieldfare.client.alerts.reports.facts import report_facts
 from fieldfare.client.alerts.reports.fintrac import fintrac_draft
 from fieldfare.client.alerts.reports.goaml import goaml_draft
-from fieldfare.client.alerts.store import AlertStore, Kept
+from fieldfare.client.alerts.store import AlertStore, StoredAlert
 from fieldfare.client.alerts.text import card
 from fieldfare.client.records.sources.source import table_at
 from fieldfare.client.scoring.evidence import PERSONAS
@@ -126,7 +126,7 @@ def test_harm_rule_2_no_single_indicator_suffices(capsys: pytest.CaptureFixture[
         reasons=(reason("R04", 1.0, 9.0),),
         counter_evidence=(reason("R17", 0.0, -0.5),),
     )
-    console().print(card(Kept(alone, ())))
+    console().print(card(StoredAlert(alone, ())))
     said = " ".join(capsys.readouterr().out.split())
     assert "1 independent family: FLOW; one is not enough" in said
     assert "-0.50 R17" in said

@@ -35,7 +35,7 @@ from tests.support.network.served import serving
 from fieldfare.client.custodian.company import CompanyRules
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.custodian.party import Party
-from fieldfare.client.custodian.ports import Committed
+from fieldfare.client.custodian.ports import CommitmentReply
 from fieldfare.client.ledger.budget import Limits
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.node.client_app import client_app
@@ -247,7 +247,7 @@ def signed_request(federation: Federation, step: int, parameters: bytes) -> byte
 
 def timed_release(
     port: Caller, request: bytes, parameters: bytes, last: LastSum
-) -> tuple[float, Committed]:
+) -> tuple[float, CommitmentReply]:
     """Ask for the first message of a release; returns how long it took, and the message.
 
     Raises:
@@ -256,7 +256,7 @@ def timed_release(
     started_at = time.perf_counter()
     answer = port.release(request, parameters, last)
     seconds = time.perf_counter() - started_at
-    if not isinstance(answer, Committed):
+    if not isinstance(answer, CommitmentReply):
         raise RunError(f"expected a commitment, found {answer}")
     return seconds, answer
 

@@ -35,8 +35,8 @@ from fieldfare.client.joining.paired import budget_of, reviewed
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.models import model_for
 from fieldfare.simulations.demo.five_banks import PEOPLE, PREVALENCE
-from fieldfare.simulations.federation.homes import Together, customers_of, training_of
-from fieldfare.simulations.federation.others import Given
+from fieldfare.simulations.federation.homes import JointTrainer, customers_of, training_of
+from fieldfare.simulations.federation.others import TrainingInputs
 from fieldfare.simulations.federation.population import RecordsChoice, load_population
 from fieldfare.simulations.joining.new_scenario import MONTH
 from fieldfare.simulations.joining.worlds import BEGUN, COLUMNS
@@ -169,9 +169,9 @@ def fitted(name: str) -> Fit:
     """Return what learns a model by its name: ours, or one of others."""
 
     def scores(customers: Sequence[OwnCustomers], seed: int) -> Scores:
-        together, training = Together.of(frozen_study(), seed), training_of(customers)
+        together, training = JointTrainer.of(frozen_study(), seed), training_of(customers)
         if name not in {"federated", "at home", "own best"}:
-            found = other_named(name).fit(Given(together.trainer(training), training))
+            found = other_named(name).fit(TrainingInputs(together.trainer(training), training))
             return {own.name: found(own.held) for own in customers}
         shared = together.shared(training)
         if name == "federated":

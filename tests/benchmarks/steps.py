@@ -21,7 +21,7 @@ from tests.benchmarks.inputs import study_toml
 
 from fieldfare.client.custodian.answering import answer
 from fieldfare.client.custodian.custodian import Custodian
-from fieldfare.client.custodian.ports import Committed
+from fieldfare.client.custodian.ports import CommitmentReply
 from fieldfare.client.node.client_app import client_app
 from fieldfare.client.records import holdout_mask, read_records
 from fieldfare.client.sums.study_sums import StudySums
@@ -214,9 +214,11 @@ class NullCustodian:
 
     def __init__(self, entries: int) -> None:
         """Make the answer."""
-        self._committed = Committed(bytes(600), bytes(8 * entries))
+        self._committed = CommitmentReply(bytes(600), bytes(8 * entries))
 
-    def release(self, request: bytes, parameters: bytes, last: LastSum = NO_LAST_SUM) -> Committed:
+    def release(
+        self, request: bytes, parameters: bytes, last: LastSum = NO_LAST_SUM
+    ) -> CommitmentReply:
         """Answer with the bytes that are at hand."""
         del request, parameters, last
         return self._committed

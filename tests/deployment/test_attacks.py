@@ -27,7 +27,7 @@ from tests.support.network.served import serving
 from tests.support.network.superlink import new_node_key
 from tests.support.system.processes import until
 
-from fieldfare.client.custodian.ports import Described
+from fieldfare.client.custodian.ports import HelloAnswer
 from fieldfare.client.home.layout import Home
 from fieldfare.client.institution.ledger_checks import open_ledger
 from fieldfare.client.ledger.budget import LedgerEntry, Position
@@ -430,9 +430,9 @@ class Thief:
     offer: bytes
     asked: list[str] = field(default_factory=list)
 
-    def describe(self, **_: object) -> Described:
+    def describe(self, **_: object) -> HelloAnswer:
         self.asked.append("hello")
-        return Described(self.approval, self.answer)
+        return HelloAnswer(self.approval, self.answer)
 
     def open_run(self, **_: object) -> bytes:
         self.asked.append("open")

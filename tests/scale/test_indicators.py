@@ -26,7 +26,7 @@ from tests.support.system.postgres import running_postgres
 
 from fieldfare.client.records.canonical.bank import TABLES
 from fieldfare.client.typologies import checking
-from fieldfare.client.typologies.dialects import Dialect, PushedDown, statements
+from fieldfare.client.typologies.dialects import Dialect, PushedQueries, statements
 from fieldfare.client.typologies.extract import open_extract
 from fieldfare.client.typologies.features import feature_table
 from fieldfare.client.typologies.pack import own_pack
@@ -94,7 +94,7 @@ def test_postgresql_gives_the_values_of_duckdb(records: tuple[Path, date]) -> No
     folder, day = records
     with running_postgres() as server:
         server.ingest({name: pq.read_table(folder / f"{name}.parquet") for name in TABLES})
-        asked = PushedDown(own_pack(), Dialect.POSTGRES, day, lacking=lacking_in(folder))
+        asked = PushedQueries(own_pack(), Dialect.POSTGRES, day, lacking=lacking_in(folder))
         assert_equal(run_in_postgresql(asked, server.uri), expected(folder, day))
 
 
@@ -129,7 +129,7 @@ def local_spark(folder: Path) -> Iterator[Any]:
 @pytest.mark.timeout(3_000 if LONG else 900)
 def test_spark_gives_the_values_of_duckdb(records: tuple[Path, date], tmp_path: Path) -> None:
     folder, day = records
-    asked = PushedDown(own_pack(), Dialect.SPARK, day, lacking=lacking_in(folder))
+    asked = PushedQueries(own_pack(), Dialect.SPARK, day, lacking=lacking_in(folder))
     *before, last = statements(asked)
     with local_spark(tmp_path) as spark:
         for name in TABLES:

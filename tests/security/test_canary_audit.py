@@ -31,7 +31,7 @@ from fieldfare.shared.run.optimizer import TrainingState
 from fieldfare.shared.run.replay import add_words
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.study.training_section import TrainingSection
-from fieldfare.simulations.attacks.canaries import Overheard, Scaled
+from fieldfare.simulations.attacks.canaries import OverheardNoise, ScaledNoise
 from fieldfare.simulations.federation.federation import LocalFederation, noise_source
 
 NAMES: Final = ("bank-a", "bank-b", "bank-c", "bank-d")
@@ -141,10 +141,10 @@ def audit(protection: Protection, folder: Path, *, factor: float = 1.0) -> Audit
     honest = {name: make_sums(seed) for seed, name in enumerate(NAMES)}
     host = replace(honest[HOST], training=CanarySums(honest[HOST].training, canaries))
     sources: dict[str, NoiseSource] = {
-        name: Scaled(noise_source(protection, seed=5, stream=stream), factor)
+        name: ScaledNoise(noise_source(protection, seed=5, stream=stream), factor)
         for stream, name in enumerate(NAMES)
     }
-    colluder = Overheard(sources[COLLUDER])
+    colluder = OverheardNoise(sources[COLLUDER])
     sources[COLLUDER] = colluder
     residuals: list[NDArray[np.float64]] = []
     parameters = [model_for(STUDY).initial(prevalence_log_odds(STUDY))]
@@ -266,7 +266,7 @@ def local_mu(protection: Protection, folder: Path, *, factor: float = 1.0) -> fl
     honest = {name: make_sums(seed, study) for seed, name in enumerate(NAMES)}
     host = replace(honest[HOST], training=CanarySums(honest[HOST].training, canaries))
     sources = {
-        name: Overheard(Scaled(noise_source(protection, seed=5, stream=stream), factor))
+        name: OverheardNoise(ScaledNoise(noise_source(protection, seed=5, stream=stream), factor))
         for stream, name in enumerate(NAMES)
     }
     rate = 0.5 / (0.1 * 0.9) * len(NAMES) / study.training_units

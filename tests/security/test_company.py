@@ -19,7 +19,7 @@ from tests.support.homes.institutions import (
 )
 
 from fieldfare.client.approvals.approval import approve
-from fieldfare.client.custodian.ports import Described
+from fieldfare.client.custodian.ports import HelloAnswer
 from fieldfare.client.home.comparisons import keep_compared, keep_vouching
 from fieldfare.client.home.roster import pin_roster, pinned_roster
 from fieldfare.client.institution.open import Custody
@@ -51,7 +51,7 @@ def false_roster(coordinator: Coordinator, keys: Keys, version: int = 2) -> Rost
 def opening(coordinator: Coordinator, custody: Custody, study: Study) -> bytes | Refusal:
     """The answer to a signed opening with the whole roster."""
     own = custody.custodian.describe(study.id)
-    assert isinstance(own, Described)
+    assert isinstance(own, HelloAnswer)
     roster = custody.party.roster
     body = RunOpening(
         study=study.id,

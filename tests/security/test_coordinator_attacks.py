@@ -30,7 +30,7 @@ from tests.support.federations.settings import BANKS, STEPS, Book, MakeSetting, 
 from tests.support.homes.institutions import Coordinator, OpenCustody, approve_all, home_study
 from tests.support.runs.transcripts import Recorder
 
-from fieldfare.client.custodian.ports import Described
+from fieldfare.client.custodian.ports import HelloAnswer
 from fieldfare.client.home.studies import State, kept_study
 from fieldfare.client.oversight.transcript_check import compare_replies, recorded_replies
 from fieldfare.server.run.record import Record
@@ -411,7 +411,7 @@ def test_a_study_with_one_number_changed_is_another_study(
     custody = custody_of()
     approve_all(coordinator, [custody], study)
     custodian, home = custody.custodian, custody.institution.home
-    assert isinstance(custodian.describe(study.id), Described)
+    assert isinstance(custodian.describe(study.id), HelloAnswer)
 
     # Under the approved study's signature, with the number changed in place.
     signed = coordinator.signed(study)
@@ -432,7 +432,7 @@ def test_a_study_with_one_number_changed_is_another_study(
     assert kept.decision.state is State.RECEIVED
     shown = {change.key: (change.before, change.after) for change in compare(study, weaker).changes}
     assert list(shown) == ["privacy.epsilon"]
-    assert isinstance(custodian.describe(study.id), Described)  # the approved one stays approved
+    assert isinstance(custodian.describe(study.id), HelloAnswer)  # the approved one stays approved
 
 
 def test_a_run_of_a_changed_study_under_the_approved_ones_id_is_answered_by_nobody(

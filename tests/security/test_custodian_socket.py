@@ -36,7 +36,7 @@ from tests.support.network.raw_http2 import HEADERS, PREFACE, RST_STREAM, RawCon
 from tests.support.network.served import QUICK, Gated, hostile_channel, raw, served, status_of
 from tests.support.properties import SHARING
 
-from fieldfare.client.custodian.ports import Committed, Described
+from fieldfare.client.custodian.ports import CommitmentReply, HelloAnswer
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.node.client_app import decode_answer
 from fieldfare.client.wire.calls import path_of
@@ -101,7 +101,7 @@ def besieged(fortress: Besieged) -> Iterator[Besieged]:
 
 def serves(besieged: Besieged) -> bool:
     try:
-        return isinstance(besieged.remote.describe(besieged.bench.study.id), Described)
+        return isinstance(besieged.remote.describe(besieged.bench.study.id), HelloAnswer)
     except RunError:
         return False
 
@@ -139,7 +139,7 @@ def test_every_hostile_call_gets_its_code_over_the_socket(
             assert send() == Refusal(hostile.code)
         assert bench.ledger(NAME).position() == before
         bench.ledger(NAME).verify()
-        assert isinstance(bench.custodian(NAME).describe(bench.study.id), Described)
+        assert isinstance(bench.custodian(NAME).describe(bench.study.id), HelloAnswer)
 
 
 def test_no_more_is_released_than_was_approved(make_bench: MakeBench, room: Path) -> None:
@@ -290,7 +290,7 @@ def test_a_caller_that_leaves_in_the_middle_gets_the_same_bytes_later(
         assert until(lambda: waits() is not None)
         waiting = waits()
         assert waiting is not None
-        assert run.commit(NAME, request) == Committed(waiting.commitment, waiting.vector)
+        assert run.commit(NAME, request) == CommitmentReply(waiting.commitment, waiting.vector)
         answer = run.answer(NAME, request)
         assert (answer.seed, answer.vector) == (waiting.seed.hex(), waiting.vector)
         assert gate.sums == 1

@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 from tests.support.federations.bench import NAMES, Bench, make_study, make_sums
 from tests.support.runs.transcripts import Recorder
 
-from fieldfare.client.custodian.ports import Committed
+from fieldfare.client.custodian.ports import CommitmentReply
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import Commitment, ReleaseKind, Request
@@ -64,7 +64,7 @@ class Played:
         answer = self.bench.custodian(A).release(
             recorder.signed(request), recorder.parameters(ReleaseKind.TRAINING)
         )
-        if isinstance(answer, Committed):
+        if isinstance(answer, CommitmentReply):
             self.last = (recorder, request, answer.commitment)
 
     def reveal(self) -> None:

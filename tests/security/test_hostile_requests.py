@@ -28,7 +28,7 @@ from tests.support.federations.bench import (
     make_sums,
 )
 
-from fieldfare.client.custodian.ports import Described
+from fieldfare.client.custodian.ports import HelloAnswer
 from fieldfare.shared.errors import LedgerError, RefusalCode, RunError
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.flower_record import RECORD
@@ -415,7 +415,7 @@ def test_an_older_copy_with_its_witness_is_found_through_the_last_signed_reply(
     last = run.answer("bank-b", run.request(step=1)).reply
     back_up(bench, "bank-b", tmp_path / "new")
     custodian = bench.custodian("bank-b")
-    assert isinstance(custodian.describe(bench.study.id, last), Described)
+    assert isinstance(custodian.describe(bench.study.id, last), HelloAnswer)
 
     restore(bench, "bank-b", tmp_path / "old", witness=True)
     assert bench.restart("bank-b").describe(bench.study.id, last) == BROKEN_LEDGER
@@ -431,7 +431,7 @@ def test_an_older_copy_with_its_witness_is_found_through_the_last_signed_reply(
 
     restore(bench, "bank-b", tmp_path / "new", witness=True)
     custodian = bench.restart("bank-b")
-    assert isinstance(custodian.describe(bench.study.id, last), Described)
+    assert isinstance(custodian.describe(bench.study.id, last), HelloAnswer)
     assert run.answer("bank-b", run.request(step=1)).reply == last
 
 

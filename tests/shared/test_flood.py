@@ -1,6 +1,6 @@
 """Lines beyond a limit are counted, and no count is lost but by a kill."""
 
-from fieldfare.shared.flood import WINDOW_SECONDS, Flood, Withheld
+from fieldfare.shared.flood import WINDOW_SECONDS, Flood, WithheldLines
 
 
 def test_so_many_lines_are_written_and_the_others_counted() -> None:
@@ -8,7 +8,7 @@ def test_so_many_lines_are_written_and_the_others_counted() -> None:
     assert [flood.admits("a", 2, now) for now in range(5)] == [True, True, False, False, False]
     assert flood.admits("b", 2, 5)  # each kind by itself
     assert flood.over(6) == []
-    assert flood.over(6, at_once=True) == [Withheld("a", 3, 0, 4)]
+    assert flood.over(6, at_once=True) == [WithheldLines("a", 3, 0, 4)]
     assert flood.over(6, at_once=True) == []
 
 
@@ -16,7 +16,7 @@ def test_a_window_ends_and_another_begins() -> None:
     flood: Flood[str] = Flood()
     assert [flood.admits("a", 1, 1) for _ in range(3)] == [True, False, False]
     assert flood.over(WINDOW_SECONDS) == []
-    assert flood.over(WINDOW_SECONDS + 1) == [Withheld("a", 2, 1, 1)]
+    assert flood.over(WINDOW_SECONDS + 1) == [WithheldLines("a", 2, 1, 1)]
     assert flood.admits("a", 1, WINDOW_SECONDS + 1)
 
 
@@ -38,7 +38,7 @@ def test_a_count_that_could_not_be_written_is_kept() -> None:
     (counted,) = flood.over(3, at_once=True)
     flood.put_back(counted)
     flood.put_back(counted)
-    assert flood.over(4, at_once=True) == [Withheld("a", 4, 0, 2)]
+    assert flood.over(4, at_once=True) == [WithheldLines("a", 4, 0, 2)]
 
 
 def test_windows_that_are_over_are_forgotten() -> None:

@@ -15,19 +15,19 @@ import pytest
 from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
 
 from fieldfare.shared.errors import UsageError
-from fieldfare.simulations.beside import ALONE, Beside, beside
+from fieldfare.simulations.beside import ALONE, SideProcess, beside
 from fieldfare.simulations.federation.population import Partition
 
 
 @pytest.fixture(scope="module")
-def both() -> Iterator[Beside]:
+def both() -> Iterator[SideProcess]:
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("one core: everything is done in one process")
     with beside() as opened:
         yield opened
 
 
-def test_results_are_in_order_whoever_computes_them(both: Beside) -> None:
+def test_results_are_in_order_whoever_computes_them(both: SideProcess) -> None:
     each = [(number,) for number in range(8)]
     heard: list[int] = []
     expected = [math.sqrt(number) for (number,) in each]
@@ -35,18 +35,18 @@ def test_results_are_in_order_whoever_computes_them(both: Beside) -> None:
     assert heard == list(range(8))
 
 
-def test_it_is_another_process(both: Beside) -> None:
+def test_it_is_another_process(both: SideProcess) -> None:
     assert ALONE.begin(os.getpid)() == os.getpid()
     assert both.begin(os.getpid)() != os.getpid()
 
 
-def test_a_refusal_comes_back_as_it_is(both: Beside) -> None:
+def test_a_refusal_comes_back_as_it_is(both: SideProcess) -> None:
     for one in (ALONE, both):
         with pytest.raises(UsageError, match="expected iid, dirichlet"):
             one.begin(Partition.parse, 3, "another")()
 
 
-def test_numbers_take_one_thread_and_the_screen_is_left_alone(both: Beside) -> None:
+def test_numbers_take_one_thread_and_the_screen_is_left_alone(both: SideProcess) -> None:
     both.begin(np.zeros, 1)()  # loads what has threads
     assert {one["num_threads"] for one in both.begin(threadpool_info)()} == {1}
     assert both.begin(os.readlink, "/proc/self/fd/1")() == os.devnull
@@ -60,7 +60,7 @@ def test_nothing_goes_on_after_an_interruption() -> None:
     assert multiprocessing.active_children() == before
 
 
-def test_what_changes_here_meanwhile_changes_nothing_there(both: Beside) -> None:
+def test_what_changes_here_meanwhile_changes_nothing_there(both: SideProcess) -> None:
     first = [both.begin(time.sleep, 0.2) for _ in range(3)]  # others wait behind them
     values = [1]
     count = both.begin(len, values)

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from fieldfare.client.alerts.reports.facts import Movement
 from fieldfare.client.records.canonical.money import minor_digits
-from fieldfare.client.records.canonical.tables import Only, last_day, load_table, table_in
+from fieldfare.client.records.canonical.tables import RowFilter, last_day, load_table, table_in
 from fieldfare.client.typologies.extract import confined_connection
 from fieldfare.shared.errors import RecordsError
 
@@ -69,7 +69,7 @@ def entries(folder: Path, customer: str, days: int, *, last: date | None, today:
     until = last or last_day(transactions, today) or today
     first = until - timedelta(days=days - 1)
     with confined_connection() as connection:
-        own = Only("customer_id", (customer,))
+        own = RowFilter("customer_id", (customer,))
         load_table(connection, "customers", table_in(folder, "customers"), own)
         if connection.execute("SELECT 1 FROM customers").fetchone() is None:
             raise RecordsError(
@@ -78,7 +78,7 @@ def entries(folder: Path, customer: str, days: int, *, last: date | None, today:
             )
         load_table(connection, "accounts", table_in(folder, "accounts"), own)
         held = connection.execute("SELECT account_id FROM accounts").fetchall()
-        only = Only("account_id", tuple(account for (account,) in held))
+        only = RowFilter("account_id", tuple(account for (account,) in held))
         load_table(connection, "transactions", transactions, only)
         bound = {"first": first, "last": until}
         found = tuple(_movements(connection.execute(_QUERY, bound).fetchall()))

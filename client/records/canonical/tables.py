@@ -90,7 +90,7 @@ class LoadedTable:
 
 
 @dataclass(frozen=True, repr=False)  # a repr would show records
-class Only:
+class RowFilter:
     """Rows to read of a table: those whose `column` holds one of `values`."""
 
     column: str
@@ -166,7 +166,7 @@ def file_of(folder: Path, name: str) -> Path:
 
 
 def load_table(
-    connection: duckdb.DuckDBPyConnection, name: str, table: Table, only: Only | None = None
+    connection: duckdb.DuckDBPyConnection, name: str, table: Table, only: RowFilter | None = None
 ) -> LoadedTable:
     """Read one table, checked, into the table `name` of `connection`.
 
@@ -190,7 +190,7 @@ def load_table(
 
 
 def _load_parts(
-    connection: duckdb.DuckDBPyConnection, name: str, table: Table, only: Only | None
+    connection: duckdb.DuckDBPyConnection, name: str, table: Table, only: RowFilter | None
 ) -> LoadedTable:
     model = TABLES[name]
     columns: frozenset[str] | None = None
@@ -248,7 +248,7 @@ def _insert(
     name: str,
     source: Source,
     present: frozenset[str],
-    only: Only | None,
+    only: RowFilter | None,
 ) -> None:
     for values in _checked(name, source, present, only):
         connection.register("arriving", values)
@@ -258,7 +258,7 @@ def _insert(
 
 
 def _checked(
-    name: str, source: Source, present: frozenset[str], only: Only | None
+    name: str, source: Source, present: frozenset[str], only: RowFilter | None
 ) -> Iterator[Any]:
     """Yield a source's rows as Arrow tables of canonical values, each checked before it is."""
     fields = {column: TABLES[name].model_fields[column] for column in sorted(present)}

@@ -31,7 +31,7 @@ SEPARATOR: Final = ";"
 
 
 @dataclass(frozen=True, eq=False, repr=False)  # a repr would show records
-class Listed:
+class ListColumn:
     """A column of lists: one row for each unit and level, by unit.
 
     Attributes:
@@ -42,11 +42,11 @@ class Listed:
     owners: NDArray[np.int64]
     codes: NDArray[np.int32]
 
-    def select(self, mask: NDArray[np.bool_]) -> "Listed":
+    def select(self, mask: NDArray[np.bool_]) -> "ListColumn":
         """Return the rows of the units where `mask` (bool (units,)) holds."""
         kept = mask[self.owners]
         places = np.cumsum(mask) - 1
-        return Listed(places[self.owners[kept]], self.codes[kept])
+        return ListColumn(places[self.owners[kept]], self.codes[kept])
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -62,7 +62,7 @@ class AskedValues:
 
     numbers: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     codes: Mapping[str, NDArray[np.int32]] = field(default_factory=dict)
-    lists: Mapping[str, Listed] = field(default_factory=dict)
+    lists: Mapping[str, ListColumn] = field(default_factory=dict)
     texts: Mapping[str, NDArray[np.uint64]] = field(default_factory=dict)
 
     def select(self, mask: NDArray[np.bool_]) -> "AskedValues":
@@ -119,7 +119,7 @@ class AskedReader:
         }
         self._texts = {c.name: [np.empty(0, np.uint64)] for c in self._of(OpenColumn)}
         self._lists = {
-            c.name: [Listed(np.empty(0, np.int64), np.empty(0, np.int32))]
+            c.name: [ListColumn(np.empty(0, np.int64), np.empty(0, np.int32))]
             for c in self.columns
             if holds_several(c)
         }
@@ -160,7 +160,7 @@ class AskedReader:
             {name: np.concatenate(parts) for name, parts in self._numbers.items()},
             {name: np.concatenate(parts) for name, parts in self._codes.items()},
             {
-                name: Listed(
+                name: ListColumn(
                     np.concatenate([part.owners for part in parts]),
                     np.concatenate([part.codes for part in parts]),
                 )
@@ -185,7 +185,7 @@ class AskedReader:
             return code
         return _LevelCodes(_levels_of(column), isinstance(column, MonthColumn), self._missing).code
 
-    def _listed(self, column: Asked, values: Any, first: int) -> Listed:
+    def _listed(self, column: Asked, values: Any, first: int) -> ListColumn:
         known = _LevelCodes(_levels_of(column), isinstance(column, MonthColumn), self._missing)
         encoded = values.dictionary_encode()
         table = [known.several(text) for text in (*encoded.dictionary.to_pylist(), None)]
@@ -194,7 +194,7 @@ class AskedReader:
         owners = np.repeat(np.arange(len(places), dtype=np.int64), sizes)
         parts = [table[place] for place in places.tolist()]
         codes = np.array([code for part in parts for code in part], dtype=np.int32)
-        return Listed(owners + first, codes)
+        return ListColumn(owners + first, codes)
 
 
 @dataclass(frozen=True)

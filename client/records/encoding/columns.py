@@ -54,7 +54,7 @@ class Labels(Enum):
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RecordsUse:
     """The differences between the uses of records: training, a check of them, and scoring.
 
     Attributes:
@@ -82,10 +82,10 @@ class Wanted:
         return self.labels is Labels.NEEDED
 
 
-TRAINING: Final = Wanted()
+TRAINING: Final = RecordsUse()
 
 
-class Reads(Enum):
+class ColumnForm(Enum):
     """What a column is read as."""
 
     NUMBER = "numbers"
@@ -106,7 +106,7 @@ class Input:
 
     name: str
     column: str
-    reads: Reads
+    reads: ColumnForm
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class Columns:
     beside: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, study: Study, mapping: ColumnMapping, wanted: Wanted = TRAINING) -> "Columns":
+    def of(cls, study: Study, mapping: ColumnMapping, wanted: RecordsUse = TRAINING) -> "Columns":
         """Apply `mapping` to everything that the study and its use ask for.
 
         Raises:
@@ -311,7 +311,7 @@ class Columns:
 
     def _readable(self, source: Source, place: Place, problems: Problems) -> bool:
         """Tell whether no column has a type that cannot be what the study needs."""
-        readable, reads = True, dict[str, set[Reads]]()
+        readable, reads = True, dict[str, set[ColumnForm]]()
         for one in self.all_inputs:
             reads.setdefault(one.column, set()).add(one.reads)
         for name in self.read:
@@ -319,10 +319,10 @@ class Columns:
             needed = reads.get(name, set())
             if not self._plain(name, kind):
                 said, found = _needed(needed), "binary or nested values"
-            elif kind is ColumnType.DATE and Reads.NUMBER in needed:
-                said, found = Reads.NUMBER.value, "dates"
-            elif kind in _NO_TIMES and Reads.TIME in needed:
-                said, found = Reads.TIME.value, "numbers"
+            elif kind is ColumnType.DATE and ColumnForm.NUMBER in needed:
+                said, found = ColumnForm.NUMBER.value, "dates"
+            elif kind in _NO_TIMES and ColumnForm.TIME in needed:
+                said, found = ColumnForm.TIME.value, "numbers"
             else:
                 continue
             readable = False
@@ -358,12 +358,12 @@ class Columns:
 
     def _query(self, one: Input, source: Source) -> str:
         kind, missing = source.columns[one.column], self.study.records.missing
-        if one.reads is Reads.NUMBER:
+        if one.reads is ColumnForm.NUMBER:
             return number_of(one.column, kind, missing, source.numerals)
-        if one.reads is Reads.TIME:
+        if one.reads is ColumnForm.TIME:
             form = self.mapping.dates.get(one.column, ISO_DATES)
             return time_of(one.column, kind, form, missing)
-        if one.reads is Reads.LEVEL:
+        if one.reads is ColumnForm.LEVEL:
             return value_of(one.column, kind, source.numerals)
         return text_of(one.column, kind)
 
@@ -426,23 +426,23 @@ def _called(declared: NamedColumn, mapping: ColumnMapping) -> str:
 def _inputs(declared: NamedColumn, mapping: ColumnMapping) -> tuple[Input, ...]:
     formula = formula_of(declared)
     if formula is not None:
-        reads = Reads.TIME if formula.of_times else Reads.NUMBER
+        reads = ColumnForm.TIME if formula.of_times else ColumnForm.NUMBER
     elif isinstance(declared, NumericFeature):
-        reads = Reads.NUMBER
+        reads = ColumnForm.NUMBER
     else:
-        reads = Reads.LEVEL if isinstance(declared, CategoricalFeature) else Reads.TEXT
+        reads = ColumnForm.LEVEL if isinstance(declared, CategoricalFeature) else ColumnForm.TEXT
     names = formula.sources if formula is not None else (declared.name,)
     return tuple(Input(name, mapping.source_of(name), reads) for name in names)
 
 
 def _by_input(declared: NamedColumn, mapping: ColumnMapping) -> tuple[Input, ...]:
     by = by_of(declared)
-    return () if by is None else (Input(by, mapping.source_of(by), Reads.LEVEL),)
+    return () if by is None else (Input(by, mapping.source_of(by), ColumnForm.LEVEL),)
 
 
-def _needed(needed: set[Reads]) -> str:
-    exact = needed & {Reads.NUMBER, Reads.TIME}
-    return min(one.value for one in exact) if exact else Reads.LEVEL.value
+def _needed(needed: set[ColumnForm]) -> str:
+    exact = needed & {ColumnForm.NUMBER, ColumnForm.TIME}
+    return min(one.value for one in exact) if exact else ColumnForm.LEVEL.value
 
 
 def told_by(study: Study) -> list[str]:

@@ -215,7 +215,7 @@ def keyed_hash(path: Path) -> KeyedHash:
 # -- options --------------------------------------------------------------------------------------
 
 
-class InHouse(StrEnum):
+class PaymentOwner(StrEnum):
     """Whose a payment between two own customers is."""
 
     DEBTOR = "debtor"
@@ -245,7 +245,7 @@ class ImportOptions:
     keyed: KeyedHash
     bank: str = ""
     bic: str = ""
-    in_house: InHouse = InHouse.DEBTOR
+    in_house: PaymentOwner = PaymentOwner.DEBTOR
     start: date = FIRST_DAY
     lacking: frozenset[str] = frozenset()
     codes: Mapping[str, str] = field(default_factory=dict)

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from fieldfare.client.records.canonical.bank import Channel, Direction
 from fieldfare.client.records.importers.bank_codes import standard_codes
-from fieldfare.client.records.importers.base import ImportOptions, InHouse, open_folder
+from fieldfare.client.records.importers.base import ImportOptions, PaymentOwner, open_folder
 from fieldfare.client.records.importers.iso20022 import (
     Message,
     StatementBooks,
@@ -42,7 +42,7 @@ COLUMNS: Final = {
     "customers": ("customer_id", "kind"),
 }  # fmt: skip
 _SIDES: Final = (("Dbtr", "Cdtr", Direction.OUT), ("Cdtr", "Dbtr", Direction.IN))
-_ONE_SIDE: Final = {InHouse.DEBTOR: "Dbtr", InHouse.CREDITOR: "Cdtr"}
+_ONE_SIDE: Final = {PaymentOwner.DEBTOR: "Dbtr", PaymentOwner.CREDITOR: "Cdtr"}
 _BANK: Final = 8  # characters of a BIC that name the bank; three more name a branch
 _SALARY: Final = frozenset({"SALA", "BONU", "PAYR"})
 _INSTANT: Final = frozenset({"INST", "RTP"})
@@ -103,8 +103,8 @@ class _Payments:
         if not self.in_house:
             return []
         between = f"{self.in_house:,} payments between own customers"
-        if self._whose is not InHouse.BOTH:
-            other = "creditor" if self._whose is InHouse.DEBTOR else "debtor"
+        if self._whose is not PaymentOwner.BOTH:
+            other = "creditor" if self._whose is PaymentOwner.DEBTOR else "debtor"
             return [f"{between}: on the {self._whose.value}'s statement, not on the {other}'s"]
         most = max(map(len, self._partners.values()))
         mean = sum(map(len, self._partners.values())) / len(self._partners)

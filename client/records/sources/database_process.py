@@ -60,7 +60,7 @@ class DatabaseOrder:
     rows: tuple[str | None, str | None, str | None]
 
 
-class _Asked(NamedTuple):
+class _RowsQuery(NamedTuple):
     expressions: Sequence[str]
     columns: Sequence[str] | None
     where: str
@@ -86,7 +86,7 @@ class DatabaseSource(Source):
             FailedRowsError: the source's own SQL failed, or needs more memory than there is.
         """
         if self.process is not None:
-            asked = _Asked(expressions, columns, where, lenient=unread is not None)
+            asked = _RowsQuery(expressions, columns, where, lenient=unread is not None)
             yield from self.process.batches(asked, unread)
 
 
@@ -180,7 +180,7 @@ class DatabaseProcess:
     def _died(self) -> RecordsError:
         return FailedRowsError(f"{self._order.path}: {NO_MEMORY}")
 
-    def batches(self, asked: _Asked, unread: list[UnreadLines] | None) -> Iterator[Any]:
+    def batches(self, asked: _RowsQuery, unread: list[UnreadLines] | None) -> Iterator[Any]:
         """Yield record batches of expressions.
 
         Raises:
@@ -231,7 +231,7 @@ def _serve(hearing: Connection, telling: Connection) -> None:
             columns = {name: kind.value for name, kind in source.columns.items()}
             _tell(telling, columns=columns, failing=source.failing)
             while True:
-                asked = _Asked(**json.loads(hearing.recv_bytes()))
+                asked = _RowsQuery(**json.loads(hearing.recv_bytes()))
                 _tell(telling, unread=_hand_over(telling, source, asked))
     except BrokenPipeError:
         return
@@ -247,7 +247,7 @@ def _tell(telling: Connection, **said: Any) -> None:
     telling.send_bytes(_END + json.dumps(said).encode())
 
 
-def _hand_over(telling: Connection, source: Source, asked: _Asked) -> list[Any]:
+def _hand_over(telling: Connection, source: Source, asked: _RowsQuery) -> list[Any]:
     """Send the rows; returns the count and the first numbers of those that were left out."""
     unread: list[UnreadLines] | None = [] if asked.lenient else None
     begun = False

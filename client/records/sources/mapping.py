@@ -34,7 +34,7 @@ _NO_TEXTS: Final = frozenset({"utf7", "punycode", "idna", "unicodeescape", "rawu
 _DATE_FORM: Final = re.compile(r"([^%]|%[-]?[aAbBdmyYHIpMSfzjF%T])+")
 
 
-class Declared(BaseModel):
+class SourceMapping(BaseModel):
     """Names of a source's columns and the form of its texts; identity where nothing is said.
 
     Attributes:
@@ -68,7 +68,7 @@ class Declared(BaseModel):
         return thousands
 
 
-class ColumnMapping(Declared):
+class ColumnMapping(SourceMapping):
     """Names of a source's columns and the form of its texts, CSV included.
 
     Attributes:

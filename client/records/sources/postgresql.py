@@ -31,7 +31,7 @@ from fieldfare.client.records.sources.sql import ColumnType, literal, quoted
 from fieldfare.client.records.sources.table_pages import (
     PageRange,
     RangeReader,
-    RangesRead,
+    RangeRows,
     SnapshotLostError,
     page_ranges,
 )
@@ -325,7 +325,7 @@ def _ranges_rows(
             return problem(name, error)
         return RecordsError(f"{name}: {_BROKE_OFF}")
 
-    read = RangesRead(select, ranges, sides, explain)
+    read = RangeRows(select, ranges, sides, explain)
     checked, finish = _begun(name, read.reader(), read.close, lenient=lenient)
     return checked, lambda: finish() or read.problem
 

@@ -120,7 +120,7 @@ class RangeReader:
     again: Callable[[], Any]
 
 
-class RangesRead:
+class RangeRows:
     """The rows of ranges, in their order; each is read by the connection that is free.
 
     Attributes:

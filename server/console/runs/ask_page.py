@@ -12,18 +12,18 @@ from starlette.responses import Response
 
 from fieldfare.server.answers import asking
 from fieldfare.server.answers.expected_error import QuestionPlan, parse_questions
-from fieldfare.server.answers.priced import Priced, priced
+from fieldfare.server.answers.priced import PricedGroup, priced
 from fieldfare.server.answers.sets import AnswerSet
 from fieldfare.server.console.done import checked_run, done_query, get_done
 from fieldfare.server.console.place import CoordinatorPlace
-from fieldfare.server.desk.calls import ASK, MOST_QUESTIONS_TEXT, AskAsked
+from fieldfare.server.desk.calls import ASK, MOST_QUESTIONS_TEXT, AskForm
 from fieldfare.server.members.roster import published_roster
 from fieldfare.server.studies.draft_check import spent_in_year
 from fieldfare.server.studies.proposals import Proposal, proposal, proposals
 from fieldfare.server.studies.run_control import SUFFIX_BYTES, new_run_id
 from fieldfare.server.studies.study_text import questions_text
 from fieldfare.server.studies.watched_coordinator import WatchedCoordinator, watched_coordinator
-from fieldfare.shared.console.frame import Checking, MenuEntry, Page, Refused, Visit
+from fieldfare.shared.console.frame import LiveCheck, MenuEntry, Page, PageRefusal, Visit
 from fieldfare.shared.console.rights import Right
 from fieldfare.shared.errors import FieldfareError, UsageError
 from fieldfare.shared.pages.words import number
@@ -52,7 +52,7 @@ class AskPrice:
         problem: why they cannot be asked now.
     """
 
-    own: Priced
+    own: PricedGroup
     cost: int
     epsilon: float
     left: int
@@ -68,7 +68,7 @@ class AskPrice:
 
 def ask_pages(place: CoordinatorPlace) -> tuple[Page, ...]:
     """Return the pages on which questions are priced and asked."""
-    one, checking = f"{ASK_PATH}/{{study}}", Checking(since_boot)
+    one, checking = f"{ASK_PATH}/{{study}}", LiveCheck(since_boot)
     return (
         Page(ASK_PATH, Right.STEER, lambda visit: _studies(visit, place)),
         Page(one, Right.STEER, lambda visit: _editor(visit, place)),
@@ -85,7 +85,7 @@ def _studies(visit: Visit, place: CoordinatorPlace) -> Response:
 def _found(visit: Visit, place: CoordinatorPlace) -> Proposal:
     found = proposal(place.opened, visit.places["study"])
     if not found.study.asks:
-        raise Refused(
+        raise PageRefusal(
             HTTPStatus.CONFLICT,
             "This study neither declares questions nor has an allowance: nothing can be asked.",
         )
@@ -97,7 +97,7 @@ def _editor(visit: Visit, place: CoordinatorPlace) -> Response:
     return _shown(visit, found, questions_text(found.study))
 
 
-def _price(visit: Visit, place: CoordinatorPlace, checking: Checking) -> Response:
+def _price(visit: Visit, place: CoordinatorPlace, checking: LiveCheck) -> Response:
     text = visit.form.get("questions", "")
     with checking.turn(visit.person.name):
         found = _found(visit, place)
@@ -175,12 +175,12 @@ def _shown(
     )
 
 
-def _ask(visit: Visit, place: CoordinatorPlace, checking: Checking) -> Response:
+def _ask(visit: Visit, place: CoordinatorPlace, checking: LiveCheck) -> Response:
     cost = visit.form.get("cost", "")
     if not cost.isascii() or not cost.isdecimal() or len(cost) > _COST_DIGITS:
         raise UsageError("cost: expected the price that the page showed, found something else")
     with checking.turn(visit.person.name):
-        asked = AskAsked(
+        asked = AskForm(
             study=proposal(place.opened, visit.places["study"]).id,
             questions=visit.form.get("questions", "")[:MOST_QUESTIONS_TEXT],
             cost=int(cost),

@@ -16,10 +16,10 @@ from fieldfare.server.desk.calls import (
     RESUME_RUN,
     START_RUN,
     STOP_RUN,
-    GreetAsked,
-    ResumeAsked,
-    StartAsked,
-    StopAsked,
+    GreetForm,
+    ResumeForm,
+    StartForm,
+    StopForm,
 )
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.members.enrolment import members
@@ -141,7 +141,7 @@ def _price(plan: Plan, coordinator: WatchedCoordinator, found: Proposal) -> RunP
 
 def _greet(visit: Visit, place: CoordinatorPlace) -> Response:
     found = proposal(place.opened, visit.places["study"])
-    asked = GreetAsked(study=found.id, person=visit.person.name)
+    asked = GreetForm(study=found.id, person=visit.person.name)
     done = get_done(place.opened, GREET, asked)
     return visit.go(f"{PROPOSALS}/{found.id}", **done_query(done))
 
@@ -149,7 +149,7 @@ def _greet(visit: Visit, place: CoordinatorPlace) -> Response:
 def _start(visit: Visit, place: CoordinatorPlace) -> Response:
     found = proposal(place.opened, visit.places["study"])
     run = checked_run(visit.form.get("run", ""))
-    asked = StartAsked(study=found.id, run=run, person=visit.person.name)
+    asked = StartForm(study=found.id, run=run, person=visit.person.name)
     done = get_done(place.opened, START_RUN, asked)
     return visit.go(f"{STEER}/{done.of}", **done_query(done))
 
@@ -192,7 +192,7 @@ def _resume(visit: Visit, place: CoordinatorPlace) -> Response:
     seen = visit.form.get("seen", "")
     if seen and (not seen.isascii() or not seen.isdecimal() or len(seen) > _NUMBER_DIGITS):
         raise UsageError("seen: expected how the page saw the run, found something else")
-    asked = ResumeAsked(
+    asked = ResumeForm(
         run=_known(visit, place),
         seen=int(seen) if seen else None,
         person=visit.person.name,
@@ -205,7 +205,7 @@ def _stop(visit: Visit, place: CoordinatorPlace) -> Response:
     act = visit.places["act"]
     if act not in _STOPS:
         raise UsageError("expected stop or end, found another act")
-    asked = StopAsked(run=_known(visit, place), force=_STOPS[act], person=visit.person.name)
+    asked = StopForm(run=_known(visit, place), force=_STOPS[act], person=visit.person.name)
     done = get_done(place.opened, STOP_RUN, asked)
     return visit.go(f"{STEER}/{done.of}", **done_query(done))
 

@@ -27,7 +27,7 @@ from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.store.rows import RunRow
 from fieldfare.server.store.store import RunStore, run_store_to_read
 from fieldfare.server.store.tables import OWN_HEAD
-from fieldfare.shared.console.frame import Page, Refused, Visit
+from fieldfare.shared.console.frame import Page, PageRefusal, Visit
 from fieldfare.shared.console.rights import Right
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.system.clock import utc_now
@@ -147,7 +147,7 @@ class TranscriptDesk:
             UsageError: no such run, or a log that was not signed to its end.
         """
         if not self._one.acquire(blocking=False):
-            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, _BUSY)
+            raise PageRefusal(HTTPStatus.SERVICE_UNAVAILABLE, _BUSY)
         try:
             for left in self.place.folder.glob(f"{_PREFIX}*"):  # by a process that was killed
                 shutil.rmtree(left)
@@ -262,7 +262,7 @@ def _process(module: list[str], out: IO[bytes] | int) -> tuple[int, bytes, bytes
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise Refused(
+        raise PageRefusal(
             HTTPStatus.SERVICE_UNAVAILABLE,
             f"It took more than {SECONDS:.0f} seconds and was ended: export the transcript on the "
             "terminal, and verify it there with `fieldfare audit transcript`.",

@@ -9,14 +9,14 @@ from fieldfare.shared.protocol.plan import Plan
 from fieldfare.shared.run.kinds.evaluation import Evaluation
 from fieldfare.shared.run.kinds.groups import Groups
 from fieldfare.shared.run.kinds.guard import Guard
-from fieldfare.shared.run.kinds.kind import Content, Kind, Release, Summed
+from fieldfare.shared.run.kinds.kind import Content, Kind, Release, SummedRelease
 from fieldfare.shared.run.kinds.moments import Moments
 from fieldfare.shared.run.kinds.questions import Questions
 from fieldfare.shared.run.kinds.rehearsal import Rehearsal
 from fieldfare.shared.run.kinds.training import Training
 from fieldfare.shared.run.results import Results
 
-__all__ = ["KINDS", "Content", "Kind", "Release", "Summed", "next_kind"]
+__all__ = ["KINDS", "Content", "Kind", "Release", "SummedRelease", "next_kind"]
 
 REHEARSAL: Final = Rehearsal()
 QUESTIONS: Final = Questions()

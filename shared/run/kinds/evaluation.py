@@ -11,7 +11,7 @@ from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.evaluation.metrics import evaluate, same_metrics
 from fieldfare.shared.protocol.messages import ReleaseKind, parameters_to_bytes
 from fieldfare.shared.protocol.plan import Plan
-from fieldfare.shared.run.kinds.kind import Content, Kind, Summed
+from fieldfare.shared.run.kinds.kind import Content, Kind, SummedRelease
 from fieldfare.shared.run.mismatch import MismatchError
 from fieldfare.shared.run.results import Results, Values
 from fieldfare.shared.transcript.leaves import MetricsRecord, UnsignedLeaf
@@ -38,12 +38,14 @@ class Evaluation(Kind):
         if results.plain_model is not None:
             yield Content.of(parameters_to_bytes(results.plain_model), results)
 
-    def after(self, plan: Plan, results: Results, summed: Summed) -> Results:
+    def after(self, plan: Plan, results: Results, summed: SummedRelease) -> Results:
         """Keep the table, and which model it is of."""
         del plan
         return replace(results, table=summed.values, model=results.bound)
 
-    def write(self, plan: Plan, results: Results, summed: Summed, words: bytes) -> UnsignedLeaf:
+    def write(
+        self, plan: Plan, results: Results, summed: SummedRelease, words: bytes
+    ) -> UnsignedLeaf:
         """Return the record of the metrics that everybody reads off the table."""
         del words
         metrics = _read_off(plan, results, summed)
@@ -51,7 +53,7 @@ class Evaluation(Kind):
             raise MismatchError("a sum that metrics can be read off", found="a deleted one")
         return MetricsRecord(metrics=metrics)
 
-    def read(self, plan: Plan, results: Results, summed: Summed, content: bytes) -> Results:
+    def read(self, plan: Plan, results: Results, summed: SummedRelease, content: bytes) -> Results:
         """Compare the metrics with the table; believe them where the sum was deleted.
 
         Raises:
@@ -64,7 +66,7 @@ class Evaluation(Kind):
         return replace(results, metrics=record.metrics, measured=own is not None)
 
 
-def _read_off(plan: Plan, results: Results, summed: Summed) -> str | None:
+def _read_off(plan: Plan, results: Results, summed: SummedRelease) -> str | None:
     """Return what a table says, as canonical JSON; None where only a deleted sum would tell."""
     model = results.plain_model
     if summed.values is None or model is None:

@@ -8,7 +8,7 @@ from fieldfare.shared.evaluation.groups import read_fairness
 from fieldfare.shared.evaluation.score_table import thresholds_near, with_threshold
 from fieldfare.shared.protocol.messages import ReleaseKind, parameters_to_bytes
 from fieldfare.shared.protocol.plan import Plan
-from fieldfare.shared.run.kinds.kind import Content, Kind, Summed, values_in
+from fieldfare.shared.run.kinds.kind import Content, Kind, SummedRelease, values_in
 from fieldfare.shared.run.mismatch import MismatchError, expect
 from fieldfare.shared.run.results import GroupsSum, Results
 from fieldfare.shared.transcript.leaves import FairnessRecord, UnsignedLeaf
@@ -34,14 +34,16 @@ class Groups(Kind):
             bound = parameters_to_bytes(with_threshold(model, place))
             yield Content.of(bound, replace(results, threshold=place))
 
-    def write(self, plan: Plan, results: Results, summed: Summed, words: bytes) -> UnsignedLeaf:
+    def write(
+        self, plan: Plan, results: Results, summed: SummedRelease, words: bytes
+    ) -> UnsignedLeaf:
         """Write down the threshold, and the sum for everybody to read."""
         del plan, summed
         if results.threshold is None:
             raise MismatchError("a threshold that a request has bound")
         return FairnessRecord.of(results.threshold, words)
 
-    def read(self, plan: Plan, results: Results, summed: Summed, content: bytes) -> Results:
+    def read(self, plan: Plan, results: Results, summed: SummedRelease, content: bytes) -> Results:
         """Check the words and the threshold, and keep the counts."""
         del plan
         record = FairnessRecord.from_bytes(content)

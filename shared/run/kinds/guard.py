@@ -8,7 +8,7 @@ import numpy as np
 
 from fieldfare.shared.protocol.messages import ReleaseKind, parameters_to_bytes
 from fieldfare.shared.protocol.plan import GUARD_SIGMAS, Plan
-from fieldfare.shared.run.kinds.kind import Content, Kind, Summed, values_in
+from fieldfare.shared.run.kinds.kind import Content, Kind, SummedRelease, values_in
 from fieldfare.shared.run.mismatch import expect
 from fieldfare.shared.run.replay import delivered_state, possible_starts
 from fieldfare.shared.run.results import UNKNOWN, GuardSum, Results
@@ -44,13 +44,15 @@ class Guard(Kind):
             both = np.concatenate([results.training.model, start.parameters])
             yield Content.of(parameters_to_bytes(both), replace(results, started=start))
 
-    def write(self, plan: Plan, results: Results, summed: Summed, words: bytes) -> UnsignedLeaf:
+    def write(
+        self, plan: Plan, results: Results, summed: SummedRelease, words: bytes
+    ) -> UnsignedLeaf:
         """Write down which model goes on, and the sum that says so."""
         del results
         value = float(values_in(words, summed)[0])
         return GuardRecord.of(words, trained=is_better(plan, value, summed.participants))
 
-    def read(self, plan: Plan, results: Results, summed: Summed, content: bytes) -> Results:
+    def read(self, plan: Plan, results: Results, summed: SummedRelease, content: bytes) -> Results:
         """Check the words and the choice that follows from them, and take it."""
         record = GuardRecord.from_bytes(content)
         value = float(values_in(record.content, summed)[0])

@@ -37,7 +37,7 @@ class Content:
 
 
 @dataclass(frozen=True, eq=False)
-class Summed:
+class SummedRelease:
     """A release's sum.
 
     Attributes:
@@ -132,7 +132,7 @@ class Kind(ABC):
             )
         return terms
 
-    def after(self, plan: Plan, results: Results, summed: Summed) -> Results:
+    def after(self, plan: Plan, results: Results, summed: SummedRelease) -> Results:
         """Return the results after the sum, before its record.
 
         Raises:
@@ -142,7 +142,7 @@ class Kind(ABC):
         return results
 
     def write(
-        self, plan: Plan, results: Results, summed: Summed, words: bytes
+        self, plan: Plan, results: Results, summed: SummedRelease, words: bytes
     ) -> UnsignedLeaf | None:
         """Return the record after the sum.
 
@@ -155,7 +155,7 @@ class Kind(ABC):
         del plan, results, summed, words
         return None
 
-    def read(self, plan: Plan, results: Results, summed: Summed, content: bytes) -> Results:
+    def read(self, plan: Plan, results: Results, summed: SummedRelease, content: bytes) -> Results:
         """Check the bytes of the record after the sum; return the run's results with it.
 
         Raises:
@@ -170,7 +170,7 @@ class Kind(ABC):
         return {}
 
 
-def values_in(content: bytes, summed: Summed) -> Values:
+def values_in(content: bytes, summed: SummedRelease) -> Values:
     """Return float64 (entries,): a record's values, checked to be the words of the sum before it.
 
     Raises:

@@ -7,7 +7,7 @@ from typing import ClassVar
 from fieldfare.shared.protocol.messages import ReleaseKind, parameters_to_bytes
 from fieldfare.shared.protocol.plan import Plan
 from fieldfare.shared.run.coordinates import geometry_of
-from fieldfare.shared.run.kinds.kind import Content, Kind, Summed, values_in
+from fieldfare.shared.run.kinds.kind import Content, Kind, SummedRelease, values_in
 from fieldfare.shared.run.replay import possible_starts
 from fieldfare.shared.run.results import Results
 from fieldfare.shared.transcript.leaves import MomentsRecord, UnsignedLeaf
@@ -34,12 +34,14 @@ class Moments(Kind):
         """Yield where training starts, as machines may round it."""
         yield from start_contents(plan, results)
 
-    def write(self, plan: Plan, results: Results, summed: Summed, words: bytes) -> UnsignedLeaf:
+    def write(
+        self, plan: Plan, results: Results, summed: SummedRelease, words: bytes
+    ) -> UnsignedLeaf:
         """Write the sum down for everybody to read, and for good."""
         del plan, results, summed
         return MomentsRecord.of(words)
 
-    def read(self, plan: Plan, results: Results, summed: Summed, content: bytes) -> Results:
+    def read(self, plan: Plan, results: Results, summed: SummedRelease, content: bytes) -> Results:
         """Check the words, and keep the coordinates that follow from them."""
         values = values_in(MomentsRecord.from_bytes(content).content, summed)
         return replace(results, geometry=geometry_of(plan, values, summed.participants))

@@ -9,7 +9,7 @@ from fieldfare.shared.errors import ProtocolError, RefusalCode, StudyError
 from fieldfare.shared.protocol.messages import ReleaseKind, Request, parameters_hash
 from fieldfare.shared.protocol.plan import Plan, ReleaseTerms, check_groups
 from fieldfare.shared.queries.questions import QuestionGroup
-from fieldfare.shared.run.kinds.kind import Content, Kind, Summed, values_in
+from fieldfare.shared.run.kinds.kind import Content, Kind, SummedRelease, values_in
 from fieldfare.shared.run.mismatch import MismatchError, expect
 from fieldfare.shared.run.results import UNKNOWN, AnswerSum, Results
 from fieldfare.shared.transcript.leaves import AnswersRecord, UnsignedLeaf
@@ -77,12 +77,14 @@ class Questions(Kind):
             raise MismatchError.because(error, RefusalCode.TOO_FEW_PARTICIPANTS) from None
         return terms
 
-    def write(self, plan: Plan, results: Results, summed: Summed, words: bytes) -> UnsignedLeaf:
+    def write(
+        self, plan: Plan, results: Results, summed: SummedRelease, words: bytes
+    ) -> UnsignedLeaf:
         """Return the record of the questions, with the sum for everybody to read."""
         del summed
         return AnswersRecord.of(_group(plan, results), words)
 
-    def read(self, plan: Plan, results: Results, summed: Summed, content: bytes) -> Results:
+    def read(self, plan: Plan, results: Results, summed: SummedRelease, content: bytes) -> Results:
         """Check questions and words; keep the answers, and start again on knots that follow."""
         record = AnswersRecord.from_bytes(content)
         asked = bytes_hash(record.questions.encode())

@@ -7,7 +7,7 @@ from typing import ClassVar
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.protocol.messages import ReleaseKind, parameters_to_bytes
 from fieldfare.shared.protocol.plan import Plan
-from fieldfare.shared.run.kinds.kind import Content, Kind, Summed
+from fieldfare.shared.run.kinds.kind import Content, Kind, SummedRelease
 from fieldfare.shared.run.replay import possible_starts
 from fieldfare.shared.run.results import Results
 
@@ -37,7 +37,7 @@ class Rehearsal(Kind):
                 parameters_to_bytes(start.parameters), replace(results, training=start)
             )
 
-    def after(self, plan: Plan, results: Results, summed: Summed) -> Results:
+    def after(self, plan: Plan, results: Results, summed: SummedRelease) -> Results:
         """Masks cancel, and the first step binds the same parameters; or the run is over.
 
         The hash of zeros is known, so that a remainder shows without the vectors too.

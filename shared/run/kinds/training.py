@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.protocol.plan import Plan
-from fieldfare.shared.run.kinds.kind import Content, Kind, Summed
+from fieldfare.shared.run.kinds.kind import Content, Kind, SummedRelease
 from fieldfare.shared.run.kinds.moments import start_contents
 from fieldfare.shared.run.mismatch import expect
 from fieldfare.shared.run.replay import state_hash, stepped
@@ -44,7 +44,7 @@ class Training(Kind):
         del plan
         return "" if results.geometry is None else results.geometry.hash
 
-    def after(self, plan: Plan, results: Results, summed: Summed) -> Results:
+    def after(self, plan: Plan, results: Results, summed: SummedRelease) -> Results:
         """Take the step."""
         steps, state = results.steps + 1, results.training
         if summed.values is None or state is None:
@@ -52,12 +52,14 @@ class Training(Kind):
         state = stepped(plan.study, state, summed.values, summed.participants)
         return replace(results, steps=steps, training=state, parameters=state_hash(state))
 
-    def write(self, plan: Plan, results: Results, summed: Summed, words: bytes) -> UnsignedLeaf:
+    def write(
+        self, plan: Plan, results: Results, summed: SummedRelease, words: bytes
+    ) -> UnsignedLeaf:
         """Write down the parameters after the step."""
         del plan, summed, words
         return ParametersRecord(step=results.steps, parameters=results.parameters)
 
-    def read(self, plan: Plan, results: Results, summed: Summed, content: bytes) -> Results:
+    def read(self, plan: Plan, results: Results, summed: SummedRelease, content: bytes) -> Results:
         """Compare the parameters after the step; believe them where the sum was deleted."""
         del plan, summed
         record = ParametersRecord.from_bytes(content)

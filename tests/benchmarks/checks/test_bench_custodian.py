@@ -16,7 +16,7 @@ from tests.benchmarks.custodian import (
     timed_reveal,
 )
 
-from fieldfare.client.custodian.ports import Committed
+from fieldfare.client.custodian.ports import CommitmentReply
 from fieldfare.shared.errors import RefusalCode, RunError
 from fieldfare.shared.protocol.messages import NO_LAST_SUM, LastSum, Refusal
 from fieldfare.shared.study.file import load_study
@@ -45,7 +45,9 @@ def test_timed_sums_are_the_sums(tmp_path: Path) -> None:
 class Refuses:
     """A port at which both messages of every release are refused."""
 
-    def release(self, request: bytes, parameters: bytes, last: LastSum) -> Committed | Refusal:
+    def release(
+        self, request: bytes, parameters: bytes, last: LastSum
+    ) -> CommitmentReply | Refusal:
         del request, parameters, last
         return Refusal(RefusalCode.BUDGET_EXHAUSTED)
 

@@ -6,7 +6,7 @@ from tests.support.homes.institutions import NOW
 
 from fieldfare.client.alerts.alert import Alert
 from fieldfare.client.alerts.feedback import Confidence, Disposition, Feedback, PartyRole
-from fieldfare.client.alerts.store import Kept
+from fieldfare.client.alerts.store import StoredAlert
 from fieldfare.client.alerts.text import card, queue_table
 
 REASON: dict[str, Any] = {
@@ -16,7 +16,7 @@ REASON: dict[str, Any] = {
 }  # fmt: skip
 
 
-def kept(**changes: Any) -> Kept:
+def kept(**changes: Any) -> StoredAlert:
     data: dict[str, Any] = {
         "alert": "aaaa1111", "unit": "cust\x1b[31m1", "study": "s" * 64, "study_name": "s",
         "run": "r", "opened": NOW.isoformat(), "scored": NOW.isoformat(), "rank": 3, "of": 1000,
@@ -34,7 +34,7 @@ def kept(**changes: Any) -> Kept:
     decision = Feedback(
         "aaaa1111", NOW, "ana", Disposition.EDD, PartyRole.POTENTIAL_VICTIM, Confidence.LOW, "why"
     )
-    return Kept(Alert.model_validate(data | changes), (decision,))
+    return StoredAlert(Alert.model_validate(data | changes), (decision,))
 
 
 def shown(renderable: Any) -> str:

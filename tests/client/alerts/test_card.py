@@ -9,7 +9,7 @@ from tests.client.alerts.test_alert_text import kept
 from fieldfare.client.alerts.card import card_of, parties_of, weeks_of
 from fieldfare.client.alerts.feedback import Disposition
 from fieldfare.client.alerts.kept_entries import Entry, KeptEntries
-from fieldfare.client.alerts.store import Kept
+from fieldfare.client.alerts.store import StoredAlert
 
 
 def entry(
@@ -49,7 +49,7 @@ def test_a_blind_card_is_the_same_for_who_was_drawn_until_it_is_closed() -> None
     assert card_of(top) != card_of(drawn)
     (said,) = drawn.decisions
     closed = type(said)(**{**vars(said), "disposition": Disposition.BENIGN_OTHER})
-    shown = card_of(Kept(drawn.alert, (closed,)), blind=True)
+    shown = card_of(StoredAlert(drawn.alert, (closed,)), blind=True)
     assert shown.place is not None
     assert (shown.place.rank, shown.place.sampled) == (900, True)
 

@@ -22,7 +22,7 @@ from fieldfare.client.alerts.alert_queue import (
 from fieldfare.client.alerts.casework import CaseworkTerms, make_casework
 from fieldfare.client.alerts.feedback import Confidence, Disposition, Feedback, PartyRole
 from fieldfare.client.alerts.queue_view import QueueFilter
-from fieldfare.client.alerts.store import AlertStore, Kept
+from fieldfare.client.alerts.store import AlertStore, StoredAlert
 from fieldfare.client.home.layout import Home
 from fieldfare.shared.errors import LedgerError, UsageError
 from fieldfare.shared.system.private_files import os_user
@@ -59,7 +59,7 @@ def did(kind: CaseActKind, user: str = "ana", note: str = "", key: str = "") -> 
     return CaseAct(NAME, NOW, user, kind, note, key)
 
 
-def kept(queue: HomeQueue | CaseworkQueue) -> Kept:
+def kept(queue: HomeQueue | CaseworkQueue) -> StoredAlert:
     with queue.store() as store:
         return store.find(NAME)
 

@@ -15,7 +15,7 @@ from tests.support.homes.institutions import NOW
 from fieldfare.client.alerts.acts import CaseAct, CaseActKind
 from fieldfare.client.alerts.feedback import Disposition
 from fieldfare.client.alerts.queue_view import (
-    Due,
+    DueFilter,
     QueueFilter,
     QueueItem,
     QueuePage,
@@ -157,7 +157,7 @@ def test_what_is_no_view_is_refused_without_repeating_it(query: str) -> None:
         state=st.sampled_from(QueueState),
         tier=st.none() | st.integers(0, 10),
         assigned=st.text(max_size=20),
-        due=st.sampled_from(Due),
+        due=st.sampled_from(DueFilter),
         family=st.sampled_from(("", *FAMILIES)),
         older=st.integers(0, 400),
         after=st.text("0123456789abcdef", max_size=16),

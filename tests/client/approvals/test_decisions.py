@@ -31,7 +31,7 @@ from fieldfare.client.approvals.approval_status import ApprovalStatus, approval_
 from fieldfare.client.approvals.rejection import Rejecter
 from fieldfare.client.approvals.review import SpentBudget
 from fieldfare.client.custodian.answering import answer
-from fieldfare.client.custodian.ports import Committed, Described
+from fieldfare.client.custodian.ports import CommitmentReply, HelloAnswer
 from fieldfare.client.home.keys import rotate_identity
 from fieldfare.client.home.studies import (
     KeptStudy,
@@ -54,7 +54,7 @@ from fieldfare.client.institution.open import (
 )
 from fieldfare.client.journal.journal import Journal
 from fieldfare.client.ledger.budget import Debit
-from fieldfare.client.ledger.freeing import Freed
+from fieldfare.client.ledger.freeing import FreedBudget
 from fieldfare.client.ledger.run_states import APPROVAL_STATE
 from fieldfare.shared.canonical import bytes_hash, claimed
 from fieldfare.shared.errors import (
@@ -168,7 +168,7 @@ def test_an_approval_is_recorded_with_user_time_and_hash(
     custody = custody_of()
     decision = decide(custody, coordinator.receive(STUDY))
     described = custody.custodian.describe(STUDY.id)
-    assert isinstance(described, Described)
+    assert isinstance(described, HelloAnswer)
     envelope = described.approval
     approval = custody.party.from_member(envelope, Approval, "bank-a").body
     assert decision.approval == approval.hash
@@ -296,7 +296,7 @@ def test_what_others_may_still_spend_is_told(
     cost = plan_for(STUDY).study_limit
     spend(custody, 7, study=STUDY.id)
     found = spent_now(custody.ledger, other, kept, roster, NOW)
-    freed = (Freed((NOW + timedelta(days=366)).date(), 7),)
+    freed = (FreedBudget((NOW + timedelta(days=366)).date(), 7),)
     assert found == SpentBudget(yearly=7, lifetime=7, promised=cost - 7, freed=freed)
     own = spent_now(custody.ledger, STUDY, kept, roster, NOW)
     assert (own.study, own.promised) == (SideCosts(all=7), 0)
@@ -320,7 +320,7 @@ def test_a_study_in_one_message_that_was_approved_is_left_out_alone(
     (left_out,) = resume(again, records_loader(again.institution, {}))
     assert left_out.study == old
     assert "a vector leaves in two messages, always" in left_out.reason
-    assert isinstance(again.custodian.describe(STUDY.id), Described)
+    assert isinstance(again.custodian.describe(STUDY.id), HelloAnswer)
     assert again.custodian.describe(old) == UNKNOWN_STUDY
 
 
@@ -392,7 +392,7 @@ def test_one_study_whose_records_are_gone_stops_no_other(
         return load(study)
 
     assert resume(again, one_fails) == ((other.id, "expected a column"),)
-    assert isinstance(again.custodian.describe(STUDY.id), Described)
+    assert isinstance(again.custodian.describe(STUDY.id), HelloAnswer)
     assert again.custodian.describe(other.id) == UNKNOWN_STUDY
 
 
@@ -452,7 +452,7 @@ def test_after_a_rotation_of_the_identity_a_study_is_approved_anew(
     assert len(resume(again, records_loader(again.institution, {}))) == 1
     decide(again, coordinator.receive(STUDY))
     described = again.custodian.describe(STUDY.id)
-    assert isinstance(described, Described)
+    assert isinstance(described, HelloAnswer)
     envelope = described.approval
     assert again.party.from_member(envelope, Approval, "bank-a").body.number == 2
 
@@ -512,7 +512,7 @@ def test_each_way_to_say_no_has_its_place(
     for reason in ("two\nlines", "x" * 501):
         with pytest.raises(UsageError, match="--reason"):
             end(custody, Rejecter.withdraw, STUDY.id, reason)
-    assert isinstance(custody.custodian.describe(STUDY.id), Described)
+    assert isinstance(custody.custodian.describe(STUDY.id), HelloAnswer)
     for _ in range(2):  # a withdrawal may be repeated: a crash may have come in between
         assert end(custody, Rejecter.withdraw, STUDY.id, "").state is State.WITHDRAWN
     assert custody.custodian.describe(STUDY.id) == UNKNOWN_STUDY
@@ -558,10 +558,10 @@ def run_one_step(coordinator: Coordinator, custodies: Sequence[Custody]) -> Tran
     federation = open_federation(channel, terms)
     sums = SecureSums(channel, federation)
     request = sums._request(plan.terms(ReleaseKind.TRAINING), 0, 0, parameters())
-    signed, sent = sign_envelope(request, COORDINATOR, signer), list[Committed]()
+    signed, sent = sign_envelope(request, COORDINATOR, signer), list[CommitmentReply]()
     for custody in custodies:
         committed = custody.custodian.release(signed, parameters())
-        assert isinstance(committed, Committed), committed
+        assert isinstance(committed, CommitmentReply), committed
         sent.append(committed)
     statements = [one.commitment for one in sent]
     reply = custodies[-1].custodian.reveal(signed, statements)
@@ -676,5 +676,5 @@ def test_after_a_withdrawal_an_approval_has_a_higher_number(
     decision = decide(custody, kept)
     assert (decision.state, decision.reason) == (State.APPROVED, "")
     described = custody.custodian.describe(STUDY.id)
-    assert isinstance(described, Described)
+    assert isinstance(described, HelloAnswer)
     assert custody.party.from_member(described.approval, Approval, "bank-a").body.number == 2

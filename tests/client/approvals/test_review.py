@@ -16,7 +16,7 @@ from fieldfare.client.approvals.review import (
     roster_problems,
 )
 from fieldfare.client.approvals.review_screen import show_review
-from fieldfare.client.ledger.freeing import Freed
+from fieldfare.client.ledger.freeing import FreedBudget
 from fieldfare.client.policy.policy import Policy, limits, load_policy
 from fieldfare.shared.privacy.discrete_noise import XI_LIMIT
 from fieldfare.shared.privacy.gaussian import epsilon_for
@@ -199,8 +199,8 @@ def test_what_is_left_and_when_more_comes_free_is_said_in_words(policy: Policy) 
     plan, granted = plan_for(home_study(privacy={"epsilon": 0.9, "delta": 1e-5})), limits(policy)
     used = granted.yearly_picomu2 - plan.study_limit // 4
     freed = (
-        Freed(date(2027, 3, 3), plan.study_limit // 9),
-        Freed(date(2027, 5, 9), plan.study_limit),
+        FreedBudget(date(2027, 3, 3), plan.study_limit // 9),
+        FreedBudget(date(2027, 5, 9), plan.study_limit),
     )
     (found,) = all_objections(policy, plan, replace(NOTHING, yearly=used, freed=freed))
     assert str(found) == (

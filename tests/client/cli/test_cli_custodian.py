@@ -21,7 +21,7 @@ from tests.support.homes.journals import logged_text
 from tests.support.network.calling import connected
 
 from fieldfare.client.approvals.rejection import Rejecter
-from fieldfare.client.custodian.ports import Described
+from fieldfare.client.custodian.ports import HelloAnswer
 from fieldfare.client.daemon.process import LOOK_SECONDS, socket_of
 from fieldfare.client.home.layout import Home
 from fieldfare.client.institution.open import open_custody
@@ -76,7 +76,7 @@ def eventually(holds: Callable[[], bool]) -> bool:
 def describe(home: Home, study: str) -> bytes | Refusal:
     with connected(home.custodian_socket) as custodian:
         answer = custodian.describe(study)
-        return answer.approval if isinstance(answer, Described) else answer
+        return answer.approval if isinstance(answer, HelloAnswer) else answer
 
 
 @pytest.fixture

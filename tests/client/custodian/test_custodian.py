@@ -21,7 +21,7 @@ from tests.support.federations.bench import (
 )
 
 from fieldfare.client.custodian.custodian import Custodian, _instant, opened_runs
-from fieldfare.client.custodian.ports import Described
+from fieldfare.client.custodian.ports import HelloAnswer
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.server.run.channel import GridChannel
 from fieldfare.server.run.hello import RunTerms
@@ -60,7 +60,7 @@ KEYS_GONE: Final = Refusal(RefusalCode.KEYS_GONE)
 
 def approval(bench: Bench, study: Study | None = None) -> Approval:
     answer = bench.custodian(NAME).describe((study or bench.study).id)
-    assert isinstance(answer, Described), answer
+    assert isinstance(answer, HelloAnswer), answer
     assert not answer.answer, "no run was named"
     return bench.party(NAME).from_member(answer.approval, Approval, NAME).body
 
@@ -86,7 +86,7 @@ def test_a_deployed_custodian_cannot_be_given_simulated_noise(bench: Bench) -> N
 def test_approving_twice_is_approving_once(bench: Bench) -> None:
     first = bench.custodian(NAME).describe(bench.study.id)
     again = bench.custodian(NAME).approve(bench.study, lambda: bench.sums[NAME])
-    assert Described(again) == first
+    assert HelloAnswer(again) == first
     assert approval(bench).number == 1
     assert bench.restart(NAME).describe(bench.study.id) == first
 
@@ -102,7 +102,7 @@ def test_a_study_is_accepted_as_the_coordinator_signed_it_and_from_nobody_else(
     assert bench.custodian(NAME).describe(study.id) == UNKNOWN_STUDY
     offer = offer_study(study, bench.federation.identities.coordinator)
     envelope = bench.custodian(NAME).accept(offer, partial(make_sums, units=10))
-    assert bench.custodian(NAME).describe(study.id) == Described(envelope)
+    assert bench.custodian(NAME).describe(study.id) == HelloAnswer(envelope)
     assert approval(bench, study).study == study.id
 
 
@@ -396,7 +396,7 @@ def test_refusals_are_told_to_the_local_log_and_hold_no_secret(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     run = bench.open_run()
-    assert isinstance(bench.described(NAME, "another", "1" * 64), Described)
+    assert isinstance(bench.described(NAME, "another", "1" * 64), HelloAnswer)
     held = bench.custodian(NAME)._held
     keys = held.fresh(bench.study.id, "another").keys
     chain = held.run_keys(bench.study.id, run.federation.run, run.federation.agreed.opening_hash)

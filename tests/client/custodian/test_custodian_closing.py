@@ -17,7 +17,7 @@ from tests.support.federations.bench import (
 )
 
 from fieldfare.client.custodian.custodian import Custodian
-from fieldfare.client.custodian.ports import Described, ModelEvidence, NoInbox
+from fieldfare.client.custodian.ports import HelloAnswer, ModelEvidence, NoInbox
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import LedgerError, PolicyRefusal, RefusalCode
@@ -109,7 +109,7 @@ def test_an_approved_study_is_answered_and_its_offer_kept_by_nobody(bench: Bench
     box = give_inbox(bench)
     offer = offer_study(bench.study, coordinator(bench))
     approval = bench.custodian(NAME).describe(bench.study.id)
-    assert isinstance(approval, Described)
+    assert isinstance(approval, HelloAnswer)
     for sent in (offer, b"rubbish", b""):
         assert bench.custodian(NAME).describe(bench.study.id, b"", sent) == approval
     assert box.offered == []

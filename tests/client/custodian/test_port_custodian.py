@@ -12,7 +12,7 @@ from tests.support.network.served import served
 
 from fieldfare.client.custodian.answering import answer
 from fieldfare.client.custodian.custodian import Custodian
-from fieldfare.client.custodian.ports import Committed, Described
+from fieldfare.client.custodian.ports import CommitmentReply, HelloAnswer
 from fieldfare.shared.errors import RefusalCode
 from fieldfare.shared.protocol.messages import NO_LAST_SUM, Refusal, ReleaseKind
 from fieldfare.shared.transcript.heads import ShownLog
@@ -34,7 +34,7 @@ def port(request: pytest.FixtureRequest, bench: Bench, room: Path) -> Iterator[C
 
 def test_a_study_is_described(port: Caller, bench: Bench) -> None:
     first, again = port.describe(bench.study.id), port.describe(bench.study.id)
-    assert isinstance(first, Described)
+    assert isinstance(first, HelloAnswer)
     assert first == again
 
 
@@ -47,7 +47,7 @@ def test_a_whole_run_is_answered_and_a_repeat_gives_the_same_bytes(
         asked = run.request(step=step)
         request, last = bench.sign(asked), run.last(step) if step else NO_LAST_SUM
         committed = port.release(request, content, last)
-        assert isinstance(committed, Committed)
+        assert isinstance(committed, CommitmentReply)
         assert port.release(request, content, last) == committed
         sum_ = run.everybody(asked)
         assert committed.commitment in sum_.statements

@@ -26,7 +26,12 @@ from fieldfare.shared.protocol.messages import (
     open_envelope,
     sign_envelope,
 )
-from fieldfare.shared.protocol.remembered import Memory, RecallQuestion, Remembered, room_beside
+from fieldfare.shared.protocol.remembered import (
+    Memory,
+    RecallQuestion,
+    RememberedMessages,
+    room_beside,
+)
 from fieldfare.shared.protocol.roster import COORDINATOR, Member, Roster
 from fieldfare.shared.protocol.signed_files import offer_roster
 from fieldfare.simulations.federation.federation import Identities
@@ -128,7 +133,7 @@ def test_a_memory_counts_for_its_asker_and_its_start_alone(bench: Bench) -> None
     content = question(bench)
     (of_b,) = memories(bench, content, (B,))
     rest = memories(bench, content, (C, D))
-    request = Remembered((b"{}",)).to_text()
+    request = RememberedMessages((b"{}",)).to_text()
     for wrong in (
         old[0],
         changed(bench, of_b, asker=C),
@@ -257,7 +262,7 @@ def test_a_last_answer_counts_for_who_left(bench: Bench) -> None:
     assert asked(bench, content).members == (B, C, D), "until it was heeded"
     told = [
         changed(bench, one, open_envelope(one, Memory, roster, Protection.EXACT).signer,
-                remembered=Remembered().to_text())
+                remembered=RememberedMessages().to_text())
         for one in memories(bench, content, (B, C))
     ]  # fmt: skip
     assert takes(bench, told)

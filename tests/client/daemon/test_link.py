@@ -21,7 +21,7 @@ from tests.support.federations.bench import Bench
 from tests.support.network.calling import connected
 
 from fieldfare.client.custodian.answering import answer
-from fieldfare.client.custodian.ports import Described
+from fieldfare.client.custodian.ports import HelloAnswer
 from fieldfare.client.daemon.link import LinkKeeper
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.link import first_node_pair, link_days, make_link, node_files
@@ -90,11 +90,11 @@ def test_both_pairs_are_renewed_while_calls_go_on(
         target = TlsTarget("127.0.0.1", port, files)
         assert days(link_samples(target, utc_now())) == {"link": 30, "link_authority": 490}
         with connected(target) as remote:
-            assert isinstance(remote.describe(bench.study.id), Described)
+            assert isinstance(remote.describe(bench.study.id), HelloAnswer)
             with renewing(target):
                 pass  # it asks at once, and is waited for
             assert files.certificate.read_bytes() != before
-            assert isinstance(remote.describe(bench.study.id), Described)
+            assert isinstance(remote.describe(bench.study.id), HelloAnswer)
         assert days(link_samples(target, utc_now())) == {"link": 90, "link_authority": 490}
         assert files.certificate.stat().st_mode & 0o077 == 0
         assert [path.name for path in (tmp_path / "node").iterdir()].count("link.pem.asked") == 0
@@ -129,7 +129,7 @@ def test_a_custodian_that_cannot_renew_goes_on_and_says_so_once(
         keeper.look()
         assert caplog.text.count("was not renewed") == 1
         with connected(TlsTarget("127.0.0.1", port, files)) as remote:
-            assert isinstance(remote.describe(bench.study.id), Described)
+            assert isinstance(remote.describe(bench.study.id), HelloAnswer)
         home.link_authority.write_bytes(kept)
         assert days(keeper.samples())["link"] == 30  # an alert is raised below that
         now[0] += timedelta(hours=2)

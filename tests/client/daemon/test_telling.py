@@ -4,7 +4,7 @@ from tests.support.homes.administrations import SameBytes, administration_of, se
 from tests.support.homes.institutions import NAMES, Coordinator
 
 from fieldfare.client.daemon.telling import NOBODY, notify_custodian
-from fieldfare.client.wire.admin_calls import ReloadReport, StudyNow
+from fieldfare.client.wire.admin_calls import ReloadReport, StudyStatus
 
 NAME = NAMES[0]
 
@@ -22,7 +22,7 @@ def test_what_changed_is_said(coordinator: Coordinator) -> None:
     report = ReloadReport(
         changed=["roster version 2 (was 1)"],
         trouble="",
-        left_out=[StudyNow(id="a" * 64, serving=False, reason="approve it again")],
+        left_out=[StudyStatus(id="a" * 64, serving=False, reason="approve it again")],
     )
     with administration_of(coordinator.homes[NAME].admin_socket, report=report):
         assert told(coordinator).splitlines() == [

@@ -16,7 +16,7 @@ from tests.support.homes.institutions import Coordinator, OpenCustody, home_stud
 from fieldfare.client.approvals import approval
 from fieldfare.client.approvals.approval import approve
 from fieldfare.client.desk import approving
-from fieldfare.client.desk.calls import DecidedTold, Say, StudyDecided
+from fieldfare.client.desk.calls import DecisionChoice, DecisionForm, DecisionOutcome
 from fieldfare.client.desk.deciders import open_deciders
 from fieldfare.client.desk.deciding import TRIES, StudyDesk
 from fieldfare.client.desk.reading import study_told
@@ -70,18 +70,18 @@ class Bench:
     def safety(self) -> str:
         return roster_code(self.coordinator.roster(), "bank-b")
 
-    def asked(self, kept: KeptStudy, person: str = "otto", **changes: Any) -> StudyDecided:
+    def asked(self, kept: KeptStudy, person: str = "otto", **changes: Any) -> DecisionForm:
         given: dict[str, Any] = {
             "person": person,
             "study": kept.study.id,
-            "say": Say.APPROVE,
+            "say": DecisionChoice.APPROVE,
             "code": self.code(person) if person in self.factors else "123456",
             "safety": self.safety,
             "seen": study_told(self.home.path, kept.study.id, self.now()).browser.seen,
         }
-        return StudyDecided(**given | changes)
+        return DecisionForm(**given | changes)
 
-    def decide(self, kept: KeptStudy, person: str = "otto", **changes: Any) -> DecidedTold:
+    def decide(self, kept: KeptStudy, person: str = "otto", **changes: Any) -> DecisionOutcome:
         return self.desk().decide(self.asked(kept, person, **changes), 0)
 
     def state(self, kept: KeptStudy) -> State:
@@ -127,7 +127,7 @@ def test_a_yes_is_done_as_on_the_terminal_under_the_persons_name(
 def test_nothing_is_decided_where_the_home_does_not_allow_it(bench: Bench, kept: KeptStudy) -> None:
     bench.coordinator.edit(bench.home.settings, ON, OFF)
     assert not study_told(bench.home.path, kept.study.id, bench.now()).browser.allowed
-    for say in Say:
+    for say in DecisionChoice:
         with pytest.raises(UsageError, match=r"console\.decides"):
             bench.decide(kept, say=say, reason="no")
     bench.coordinator.edit(bench.home.settings, OFF, "")  # as it is made
@@ -155,7 +155,7 @@ def test_a_wrong_proof_does_nothing(bench: Bench, kept: KeptStudy, wrong: str) -
         bench.decide(kept, **WRONG[wrong](bench))
     assert bench.state(kept) is State.RECEIVED
     assert not bench.logged("approval")
-    for say in (Say.REJECT, Say.WITHDRAW):
+    for say in (DecisionChoice.REJECT, DecisionChoice.WITHDRAW):
         if "code" in WRONG[wrong](bench):
             with pytest.raises(UsageError, match="nothing was done"):
                 bench.decide(kept, **WRONG[wrong](bench), say=say, reason="no")
@@ -205,10 +205,10 @@ def test_unknown_names_do_not_stand_in_the_log(bench: Bench, kept: KeptStudy) ->
 
 def test_a_no_needs_a_reason_and_a_code_alone(bench: Bench, kept: KeptStudy) -> None:
     with pytest.raises(UsageError, match="found none"):
-        bench.decide(kept, say=Say.REJECT)
+        bench.decide(kept, say=DecisionChoice.REJECT)
     with pytest.raises(UsageError, match="--reason"):
-        bench.decide(kept, say=Say.REJECT, reason="two\nlines")
-    bench.decide(kept, say=Say.REJECT, reason="no basis", safety="", seen="", keep=True)
+        bench.decide(kept, say=DecisionChoice.REJECT, reason="two\nlines")
+    bench.decide(kept, say=DecisionChoice.REJECT, reason="no basis", safety="", seen="", keep=True)
     decision = read_decision(bench.home, kept.study.id)
     assert (decision.state, decision.user, decision.reason) == (State.REJECTED, "otto", "no basis")
     assert decision.told.value == "decision"
@@ -218,11 +218,11 @@ def test_a_no_needs_a_reason_and_a_code_alone(bench: Bench, kept: KeptStudy) -> 
 
 def test_an_approval_is_withdrawn(bench: Bench, kept: KeptStudy) -> None:
     with pytest.raises(UsageError, match="found one that is not"):
-        bench.decide(kept, say=Say.WITHDRAW)
+        bench.decide(kept, say=DecisionChoice.WITHDRAW)
     bench.decide(kept)
     with pytest.raises(UsageError, match="found an approved one"):
-        bench.decide(kept, say=Say.REJECT, reason="no")
-    bench.decide(kept, say=Say.WITHDRAW)
+        bench.decide(kept, say=DecisionChoice.REJECT, reason="no")
+    bench.decide(kept, say=DecisionChoice.WITHDRAW)
     assert bench.state(kept) is State.WITHDRAWN
     assert bench.logged("withdrawal")[0][0] == "otto"
 
@@ -454,7 +454,7 @@ def test_another_yes_hides_no_notice_of_an_approval(by_two: Bench, kept: KeptStu
 
 def test_one_no_is_enough(by_two: Bench, kept: KeptStudy) -> None:
     by_two.decide(kept)
-    by_two.decide(kept, "olga", say=Say.REJECT, reason="no basis")
+    by_two.decide(kept, "olga", say=DecisionChoice.REJECT, reason="no basis")
     assert by_two.state(kept) is State.REJECTED
     assert read_decision(by_two.home, kept.study.id).first == ""
 
@@ -467,7 +467,7 @@ from pathlib import Path
 from datetime import datetime
 from fieldfare.client.approvals import approval
 from fieldfare.client.desk import approving
-from fieldfare.client.desk.calls import StudyDecided
+from fieldfare.client.desk.calls import DecisionForm
 from fieldfare.client.desk.deciding import StudyDesk
 from fieldfare.client.home import studies
 from fieldfare.client.home.layout import Home
@@ -493,7 +493,7 @@ dies(approval, "write_decision")
 dies(approving, "replace_private")
 now = datetime.fromisoformat(sys.argv[4])
 desk = StudyDesk(Home.open(Path(sys.argv[1])), None, {}, lambda: now, lambda: 0.0)
-desk.decide(StudyDecided.model_validate_json(sys.argv[2]), 0)
+desk.decide(DecisionForm.model_validate_json(sys.argv[2]), 0)
 """
 PLACES: Final = [
     f"{name} {when}"

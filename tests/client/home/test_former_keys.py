@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.support.homes.institutions import NAMES, NOW, Coordinator, clock, home_study
 
 from fieldfare.client.home.inbox import HomeInbox
-from fieldfare.client.home.roster import SignersEver, offered_roster, online_keys, pin_roster
+from fieldfare.client.home.roster import KnownSigners, offered_roster, online_keys, pin_roster
 from fieldfare.client.home.studies import kept_study, offered_study
 from fieldfare.client.journal.journal import Journal
 from fieldfare.shared.errors import ProtocolError, UsageError
@@ -56,7 +56,7 @@ def test_only_keys_of_pinned_rosters_are_earlier_ones(coordinator: Coordinator) 
     stranger = replace(coordinator, key=Ed25519PrivateKey.generate())
     renewed(coordinator)
     institution = coordinator.institution(NAME)
-    ever = SignersEver.of(institution.home, institution.roster)
+    ever = KnownSigners.of(institution.home, institution.roster)
     assert open_study(coordinator.signed(study), ever, Protection.EXACT) == study
     with pytest.raises(ProtocolError):
         open_study(stranger.signed(study), ever, Protection.EXACT)

@@ -23,7 +23,7 @@ from tests.support.runs.finished import FINISHED, RUN, delivered, parameters_of
 from tests.support.system.packages import MODEL, PACKAGE, install
 
 from fieldfare.client.approvals.rejection import Rejecter
-from fieldfare.client.custodian.ports import ModelEvidence, SaidNo
+from fieldfare.client.custodian.ports import ModelEvidence, ReportedRejection
 from fieldfare.client.home import inbox as inbox_module
 from fieldfare.client.home.inbox import HomeInbox
 from fieldfare.client.home.layout import Home
@@ -33,7 +33,13 @@ from fieldfare.client.home.models import (
     kept_model,
     model_provenance,
 )
-from fieldfare.client.home.studies import State, Told, keep_study, kept_ids, read_decision
+from fieldfare.client.home.studies import (
+    RejectionDisclosure,
+    State,
+    keep_study,
+    kept_ids,
+    read_decision,
+)
 from fieldfare.client.institution.institution import open_institution
 from fieldfare.client.institution.open import open_institution_ledger
 from fieldfare.client.journal.journal import Journal
@@ -68,13 +74,17 @@ def events(home: Home) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("told", "heard"),
     [
-        (Told.NOTHING, None),
-        (Told.DECISION, SaidNo("rejected", "")),
-        (Told.REASON, SaidNo("rejected", "too wide")),
+        (RejectionDisclosure.NOTHING, None),
+        (RejectionDisclosure.DECISION, ReportedRejection("rejected", "")),
+        (RejectionDisclosure.REASON, ReportedRejection("rejected", "too wide")),
     ],
 )
 def test_a_no_is_told_as_far_as_a_person_let_it(
-    coordinator: Coordinator, home: Home, inbox: HomeInbox, told: Told, heard: SaidNo | None
+    coordinator: Coordinator,
+    home: Home,
+    inbox: HomeInbox,
+    told: RejectionDisclosure,
+    heard: ReportedRejection | None,
 ) -> None:
     inbox.study_offered(coordinator.signed(STUDY), STUDY)
     assert inbox.said_no(STUDY.id) is None

@@ -6,7 +6,7 @@ import pytest
 from tests.support.homes.papers import key_called
 
 from fieldfare.client.custodian.recall import AnyRoster
-from fieldfare.client.home.roster import SignersEver
+from fieldfare.client.home.roster import KnownSigners
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.protocol.identity import public_hex
 from fieldfare.shared.protocol.messages import Verifier
@@ -30,8 +30,8 @@ ROSTER: Final = Roster(
 RIGHT: Final[dict[str, tuple[Verifier, set[tuple[str, str]]]]] = {
     "Roster": (ROSTER, {(COORDINATOR, COORDINATOR), ("bank", "bank")}),
     "RosterKey": (RosterKey(public_hex(KEYS[ROSTER_SIGNER])), {(ROSTER_SIGNER, ROSTER_SIGNER)}),
-    "SignersEver": (
-        SignersEver(ROSTER, (public_hex(KEYS["former"]),)),
+    "KnownSigners": (
+        KnownSigners(ROSTER, (public_hex(KEYS["former"]),)),
         {(COORDINATOR, COORDINATOR), (COORDINATOR, "former"), ("bank", "bank")},
     ),
     "AnyRoster": (

@@ -5,10 +5,16 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from fieldfare.client.joining import paired as paired_module
-from fieldfare.client.joining.paired import HeldScores, Whose, kind_row, measured, paired_row
+from fieldfare.client.joining.paired import (
+    HeldScores,
+    HoldoutOrigin,
+    kind_row,
+    measured,
+    paired_row,
+)
 from fieldfare.shared.joining.rows import RESAMPLES, KindRow
 
-WHOSE = Whose("bank-a", 3, 1, 1.0, 80)
+WHOSE = HoldoutOrigin("bank-a", 3, 1, 1.0, 80)
 
 
 def units(count: int = 200) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

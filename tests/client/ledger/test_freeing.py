@@ -12,7 +12,7 @@ from tests.support.federations.debits import commit_release
 
 from fieldfare.client.ledger.budget import WINDOW, Debit, Limits
 from fieldfare.client.ledger.freeing import (
-    Freed,
+    FreedBudget,
     enough_from,
     freed_later,
     next_freed,
@@ -62,8 +62,8 @@ def test_each_day_frees_what_it_spent_a_year_after() -> None:
         later = freed_later(ledger.history(), START + timedelta(days=380))
         never = freed_later(ledger.history(), START + timedelta(days=800))
     assert found == (
-        Freed(date(2027, 3, 3), 2 * (HALF // 2)),
-        Freed(date(2027, 4, 2), HALF // 2),
+        FreedBudget(date(2027, 3, 3), 2 * (HALF // 2)),
+        FreedBudget(date(2027, 4, 2), HALF // 2),
     )
     assert (later, never) == (found[1:], ())
     assert next_freed(found, 1e-5) == "the next 0.5 comes free on 3 March 2027"
@@ -101,7 +101,7 @@ def test_on_the_day_that_is_said_the_ledger_counts_it_no_more(
     ],
 )
 def test_from_which_day_on_there_is_enough(needed: int, said: str) -> None:
-    freed = (Freed(date(2027, 3, 3), 3), Freed(date(2027, 5, 1), 4))
+    freed = (FreedBudget(date(2027, 3, 3), 3), FreedBudget(date(2027, 5, 1), 4))
     assert enough_from(needed, 2, freed) == said
 
 

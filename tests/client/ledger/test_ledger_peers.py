@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from tests.support.federations.debits import commit_release
 
 from fieldfare.client.ledger.budget import Debit, Limits, Portion
-from fieldfare.client.ledger.chain import Stated, Statement, StatementKind
+from fieldfare.client.ledger.chain import Statement, StatementDraft, StatementKind
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.ledger.peers import MOST_FORKS, Fork, PeerClaim
-from fieldfare.client.ledger.pending import Pending
+from fieldfare.client.ledger.pending import PendingAnswer
 from fieldfare.client.ledger.rows import Store
 from fieldfare.shared.errors import LedgerError, PolicyRefusal, RefusalCode
 from fieldfare.shared.privacy.sides import Side
@@ -136,7 +136,7 @@ def test_what_waits_for_its_opening_is_destroyed_with_its_seed(tmp_path: Path) -
     with open_ledger(path) as ledger:
         for one in (debit(1), debit(1, run="other")):
             ledger.keep_waiting(
-                Pending(
+                PendingAnswer(
                     study="s",
                     run=one.run,
                     step=1,
@@ -179,7 +179,7 @@ def test_a_statement_of_peers_has_a_debit_and_no_other_has() -> None:
         {"kind": StatementKind.UNIT, "population": "p", "unit": "u", "carried": 1},
     ):
         with pytest.raises(LedgerError):
-            Stated(**common | wrong)
+            StatementDraft(**common | wrong)
 
 
 def test_proofs_and_replies_are_kept(tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from tests.support.federations.debits import commit_release
 
 from fieldfare.client.ledger.budget import WINDOW, Debit, Limits
-from fieldfare.client.ledger.chain import Stated, Statement, StatementKind
+from fieldfare.client.ledger.chain import Statement, StatementDraft, StatementKind
 from fieldfare.client.ledger.ledger import Ledger
-from fieldfare.client.ledger.pending import Pending, Split
+from fieldfare.client.ledger.pending import PendingAnswer, Split
 from fieldfare.client.ledger.schema import LEDGER
 from fieldfare.shared.errors import LedgerError
 from fieldfare.shared.privacy.sides import Side
@@ -50,7 +50,7 @@ def spend(ledger: Ledger, one: Debit, split: str = "1" * 64, ids: bytes = b"") -
 
 def keep(ledger: Ledger, one: Debit, split: Split) -> None:
     """Commit to an answer that waits for its opening."""
-    answer = Pending(
+    answer = PendingAnswer(
         study="s",
         run="r",
         step=one.step,
@@ -226,7 +226,7 @@ def test_a_persons_word_on_ids_is_a_statement_that_costs_nothing(tmp_path: Path)
 
 def test_a_persons_word_on_ids_carries_nothing_over() -> None:
     with pytest.raises(LedgerError, match="terms of a statement"):
-        Stated(kind=StatementKind.IDS, user="ines", reason="a branch", study="s", carried=1)
+        StatementDraft(kind=StatementKind.IDS, user="ines", reason="a branch", study="s", carried=1)
 
 
 def test_a_ledger_of_today_keeps_ids_from_its_next_answer_on(tmp_path: Path) -> None:

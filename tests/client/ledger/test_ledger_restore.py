@@ -16,7 +16,7 @@ import pytest
 from tests.support.federations.bench import Bench
 from tests.support.federations.debits import commit_release
 
-from fieldfare.client.custodian.ports import Described
+from fieldfare.client.custodian.ports import HelloAnswer
 from fieldfare.client.ledger.budget import Debit, Limits, Position, StoredReply
 from fieldfare.client.ledger.chain import Statement
 from fieldfare.client.ledger.ledger import Ledger
@@ -486,7 +486,7 @@ def test_after_a_shown_reply_only_the_acceptance_lets_a_custodian_work_again(ben
         file.write_bytes(content)
     custodian = bench.restart(NAME)
     approved = custodian.describe(study)
-    assert isinstance(approved, Described)
+    assert isinstance(approved, HelloAnswer)
     before = bench.party(NAME).from_member(approved.approval, Approval, NAME).body
     refusal = Refusal(RefusalCode.LEDGER_UNAVAILABLE)
     assert custodian.describe(study, last) == refusal
@@ -502,7 +502,7 @@ def test_after_a_shown_reply_only_the_acceptance_lets_a_custodian_work_again(ben
     assert bench.ledger(NAME).spent() == 2 * bench.plan.training.cost
     assert bench.ledger(NAME).run_state(study, APPROVAL_STATE) is not None
     answer = custodian.describe(study, last)
-    assert isinstance(answer, Described)
+    assert isinstance(answer, HelloAnswer)
     after = bench.party(NAME).from_member(answer.approval, Approval, NAME).body
     assert (after.epoch, after.number) == (2, before.number + 1)
     # The old run is over: nothing of it is known, so no second noise meets the same mask.

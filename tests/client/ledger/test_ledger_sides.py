@@ -23,7 +23,7 @@ from fieldfare.client.ledger.budget import WINDOW, Debit, Limits
 from fieldfare.client.ledger.freeing import freed_later
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.ledger.peers import PeerClaim
-from fieldfare.client.ledger.pending import Pending, Split
+from fieldfare.client.ledger.pending import PendingAnswer, Split
 from fieldfare.client.ledger.restore import Acceptance, RestoredLedger
 from fieldfare.shared.errors import LedgerError, PolicyRefusal, RefusalCode
 from fieldfare.shared.privacy.sides import Side, SideCosts
@@ -256,7 +256,7 @@ def test_a_refused_release_binds_no_key(on_disk: Ledger) -> None:
 
 def test_an_answer_is_not_opened_under_another_key_than_it_was_given_by(on_disk: Ledger) -> None:
     first, second = (debit_of(Move("a", "r", Side.TRAINING, 1, 0), step) for step in (0, 1))
-    answer = Pending(
+    answer = PendingAnswer(
         study="a",
         run="r",
         step=0,

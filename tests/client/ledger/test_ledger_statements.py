@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from fieldfare.client.ledger.budget import MAX_PICOMU2, Debit, LedgerEntry, Position
 from fieldfare.client.ledger.chain import (
     ChainCheck,
-    Stated,
     Statement,
+    StatementDraft,
     StatementKind,
     Tip,
     check_chain,
@@ -32,10 +32,12 @@ from fieldfare.shared.privacy.sides import SideCosts
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 LOST = Position(sequence=9, head="c" * 64, cumulative=50, debited=50, epoch=1)
-EPOCH = Stated(
+EPOCH = StatementDraft(
     kind=StatementKind.EPOCH, user="ines", reason="disk lost", carried=50, kept=0, lost=(LOST,)
 )
-SPLIT = Stated(kind=StatementKind.SPLIT, user="ines", reason="two systems", population="cases")
+SPLIT = StatementDraft(
+    kind=StatementKind.SPLIT, user="ines", reason="two systems", population="cases"
+)
 
 
 def tip_of(entry: LedgerEntry | Statement) -> Tip:
@@ -171,7 +173,7 @@ positions = st.builds(
 def test_statements_come_back_as_written(
     user: str, reason: str, lost: list[Position], carried: int
 ) -> None:
-    stated = Stated(
+    stated = StatementDraft(
         kind=StatementKind.EPOCH, user=user, reason=reason, lost=tuple(lost), carried=carried
     )
     text = to_text(stated)

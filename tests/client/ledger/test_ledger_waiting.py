@@ -12,7 +12,7 @@ import pytest
 from fieldfare.client.ledger.budget import Debit, Limits
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.ledger.peers import PeerRows
-from fieldfare.client.ledger.pending import Pending
+from fieldfare.client.ledger.pending import PendingAnswer
 from fieldfare.shared.errors import LedgerError, PolicyRefusal, RefusalCode
 
 SEED: Final = b"a seed that nobody may ever read"
@@ -27,8 +27,8 @@ def open_ledger(path: Path) -> Ledger:
     )
 
 
-def answer(seed: bytes, attempt: int = 0, step: int = 0, run: str = "r") -> Pending:
-    return Pending(
+def answer(seed: bytes, attempt: int = 0, step: int = 0, run: str = "r") -> PendingAnswer:
+    return PendingAnswer(
         study="s",
         run=run,
         step=step,
@@ -41,11 +41,11 @@ def answer(seed: bytes, attempt: int = 0, step: int = 0, run: str = "r") -> Pend
     )
 
 
-def keep(ledger: Ledger, one: Pending) -> None:
+def keep(ledger: Ledger, one: PendingAnswer) -> None:
     ledger.keep_waiting(one, check=lambda _: None, run_states={})
 
 
-def opened(ledger: Ledger, one: Pending) -> None:
+def opened(ledger: Ledger, one: PendingAnswer) -> None:
     debit = Debit(
         study="s",
         run="r",

@@ -21,7 +21,7 @@ from fieldfare.client.alerts.alert_queue import open_queue
 from fieldfare.client.home.settings import HomeSettings, load_settings
 from fieldfare.client.journal.journal import Journal
 from fieldfare.client.model_use.evaluate import SHARED, evaluate, local_labels
-from fieldfare.client.model_use.score import Scored, Sources, score
+from fieldfare.client.model_use.score import ScoringOutcome, Sources, score
 from fieldfare.client.model_use.usable import usable_model
 from fieldfare.client.scoring.exclusion import members_by_column
 from fieldfare.client.scoring.selection import ExcludedGroup
@@ -43,7 +43,7 @@ def analyst(
     return analyst_of(coordinator, custody_of, capsys, units=300)
 
 
-def scored(analyst: Analyst, name: str) -> Scored:
+def scored(analyst: Analyst, name: str) -> ScoringOutcome:
     institution = analyst.coordinator.institution()
     return score(
         institution, Journal.open(institution.home.log_folder, clock=clock),

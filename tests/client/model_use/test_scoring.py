@@ -15,7 +15,7 @@ from fieldfare.client.alerts.feedback import Confidence, Disposition, Feedback, 
 from fieldfare.client.alerts.store import open_store
 from fieldfare.client.home.settings import AlertsSection
 from fieldfare.client.journal.journal import Journal
-from fieldfare.client.model_use.score import Scored, Sources, budget_of, score, tables
+from fieldfare.client.model_use.score import ScoringOutcome, Sources, budget_of, score, tables
 from fieldfare.client.model_use.usable import usable_model
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.evaluation.score_map import Cut, ScoreMap, score_map
@@ -28,7 +28,7 @@ def analyst(
     return analyst_of(coordinator, custody_of, capsys, units=300)
 
 
-def scored(analyst: Analyst, name: str = "a", days: int = 0, **changes: Path) -> Scored:
+def scored(analyst: Analyst, name: str = "a", days: int = 0, **changes: Path) -> ScoringOutcome:
     institution = analyst.coordinator.institution()
     return score(
         institution,
@@ -57,7 +57,7 @@ CUTS = {Cut.F1: -3.0, Cut.BUDGET: -2.5}
 RELEASED = ScoreMap(2.0, -1.0, 0.6, 9000, 400, CUTS)
 
 
-def cut_at(analyst: Analyst, cut: Cut, released: ScoreMap | None) -> Scored:
+def cut_at(analyst: Analyst, cut: Cut, released: ScoreMap | None) -> ScoringOutcome:
     institution = analyst.coordinator.institution()
     return score(
         institution,

@@ -17,7 +17,7 @@ from fieldfare.client.model_use.usable import (
     usable_model,
 )
 from fieldfare.client.own_model.forest import Forest, Tree
-from fieldfare.client.own_model.tuning import FittingKind, Tuned
+from fieldfare.client.own_model.tuning import FittingKind, TuningOutcome
 from fieldfare.shared.errors import UsageError
 
 
@@ -30,7 +30,7 @@ def analyst(
 
 def kept(analyst: Analyst) -> tuple[UsableModel, TunedModel]:
     model = usable_model(analyst.coordinator.institution(), "run-1")
-    tuned = Tuned(FittingKind.SCALED, 0.1 + 0.2, 0.5, model.parameters * 0.5, 100, 30)
+    tuned = TuningOutcome(FittingKind.SCALED, 0.1 + 0.2, 0.5, model.parameters * 0.5, 100, 30)
     made = TunedModel.of(model.kept, model.parameters, tuned, NOW)
     path = keep_tuned(analyst.home, made)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -56,7 +56,7 @@ TREE = Tree(
 
 def kept_stack(analyst: Analyst) -> tuple[UsableModel, TunedModel]:
     model = usable_model(analyst.coordinator.institution(), "run-1")
-    tuned = Tuned(
+    tuned = TuningOutcome(
         FittingKind.STACK, 0.0, 1.0, model.parameters * 0.5, 100, 30, Forest(0.1, (TREE,)), STACK
     )
     made = TunedModel.of(model.kept, model.parameters, tuned, NOW)

@@ -1,4 +1,4 @@
-"""`Fleet`, `Watched` and the SuperLink in memory keep to `Superlink`, as a node uses it."""
+"""`Fleet`, `WatchedSuperlink` and the one in memory keep to `Superlink`, as a node uses it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.client.node.test_node import Memory
 
 from fieldfare.client.node.fleet import Fleet, error_reply
 from fieldfare.client.node.node import Superlink
-from fieldfare.client.node.process import Watched
+from fieldfare.client.node.process import WatchedSuperlink
 from fieldfare.client.node.state import NodeReport
 
 
@@ -33,7 +33,7 @@ def real(folder: Path) -> tuple[Superlink, list[Message]]:
 
 def watched(folder: Path) -> tuple[Superlink, list[Message]]:
     inside, sent = real(folder)
-    return Watched(inside, NodeReport(folder / "state.json", "superlink:1")), sent
+    return WatchedSuperlink(inside, NodeReport(folder / "state.json", "superlink:1")), sent
 
 
 LINKS: Final[dict[str, Callable[[Path], tuple[Superlink, list[Message]]]]] = {

@@ -21,7 +21,12 @@ from tests.support.federations.bench import (
 from tests.support.network.calling import connected
 from tests.support.network.served import Gated, served, serving
 
-from fieldfare.client.custodian.ports import Committed, Described, NoInbox, SaidNo
+from fieldfare.client.custodian.ports import (
+    CommitmentReply,
+    HelloAnswer,
+    NoInbox,
+    ReportedRejection,
+)
 from fieldfare.client.node import remote_custodian
 from fieldfare.client.node.client_app import client_app
 from fieldfare.client.wire import calls
@@ -73,7 +78,7 @@ def test_the_last_sum_goes_over_the_socket(bench: Bench, room: Path) -> None:
                 refused = Refusal(RefusalCode.NOT_RECOMPUTED)
                 assert remote.release(bench.sign(request), content, short) == refused
             answer = remote.release(bench.sign(request), content, last)
-            assert isinstance(answer, Committed)
+            assert isinstance(answer, CommitmentReply)
     run.everybody(run.request(step=STEPS - 1))
     assert bench.ledger("bank-b").position().sequence == STEPS
 
@@ -112,9 +117,9 @@ def test_heads_models_and_offers_go_over_the_socket(bench: Bench, room: Path) ->
 class Refusing(NoInbox):
     """Whose people said no."""
 
-    def said_no(self, study: str) -> SaidNo | None:
+    def said_no(self, study: str) -> ReportedRejection | None:
         del study
-        return SaidNo("rejected", "too wide")
+        return ReportedRejection("rejected", "too wide")
 
 
 def test_a_rejection_goes_over_the_socket_beside_the_fixed_refusal(
@@ -162,7 +167,7 @@ def test_a_custodian_that_comes_back_is_found(bench: Bench, room: Path) -> None:
 
 def describes(remote: Any, bench: Bench) -> bool:
     try:
-        return isinstance(remote.describe(bench.study.id), Described)
+        return isinstance(remote.describe(bench.study.id), HelloAnswer)
     except RunError:
         threading.Event().wait(0.05)
         return False
@@ -190,7 +195,7 @@ def test_a_late_answer(make_bench: MakeBench, room: Path, monkeypatch: pytest.Mo
         gate.gate.set()
         with connected(room) as patient:
             answer = patient.release(content, bench.parameters())
-    assert isinstance(answer, Committed)
+    assert isinstance(answer, CommitmentReply)
     assert gate.sums == 1
     run.answer("bank-b", run.request())
     assert gate.sums == 1
@@ -201,7 +206,7 @@ def test_a_message_that_is_too_large(bench: Bench, room: Path) -> None:
     with served(bench, "bank-b", room) as remote:
         with pytest.raises(RunError, match="RESOURCE_EXHAUSTED"):
             remote.release(b"", bytes(LARGEST_FRAME))
-        assert isinstance(remote.describe(bench.study.id), Described)
+        assert isinstance(remote.describe(bench.study.id), HelloAnswer)
 
 
 # -- another version ------------------------------------------------------------------------------
@@ -212,7 +217,7 @@ def test_a_custodian_of_another_version_is_named_as_one(
 ) -> None:
     """It knows other fields, and would refuse for good what it read wrong."""
     with served(bench, "bank-b", room) as remote:
-        assert isinstance(remote.describe(bench.study.id), Described)
+        assert isinstance(remote.describe(bench.study.id), HelloAnswer)
         monkeypatch.setattr(calls, "SERVICE", "fieldfare.custodian.v1.Custodian")
         with pytest.raises(RunError, match="UNIMPLEMENTED: run the same version of both"):
             remote.describe(bench.study.id)
@@ -233,7 +238,7 @@ def test_the_environment_chooses_no_proxy(
     for name in ("grpc_proxy", "https_proxy", "http_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     with served(bench, "bank-b", room) as remote:
-        assert isinstance(remote.describe(bench.study.id), Described)
+        assert isinstance(remote.describe(bench.study.id), HelloAnswer)
 
 
 # -- a whole run -----------------------------------------------------------------------------------

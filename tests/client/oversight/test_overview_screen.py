@@ -14,7 +14,7 @@ from fieldfare.client.node.state import LinkState, NodeState
 from fieldfare.client.oversight.ledger_report import LedgerReport, LimitUse
 from fieldfare.client.oversight.overview import NodeLine, Overview, StudyLine, UnreadPart
 from fieldfare.client.oversight.overview_screen import overview_lines
-from fieldfare.client.wire.admin_calls import CustodianStatus, ReleaseNow, StudyNow
+from fieldfare.client.wire.admin_calls import CustodianStatus, ReleaseStatus, StudyStatus
 from fieldfare.shared.protocol.roster import Member, Roster
 from fieldfare.shared.terminal.texts import NARROW
 
@@ -37,12 +37,12 @@ CUSTODIAN: Final = CustodianStatus(
     policy="e" * 64,
     identity="f" * 64,
     studies=[
-        StudyNow(id=ONE, serving=True, runs=["monday"]),
-        StudyNow(id=TWO, serving=False, reason="records.csv: expected a column"),
+        StudyStatus(id=ONE, serving=True, runs=["monday"]),
+        StudyStatus(id=TWO, serving=False, reason="records.csv: expected a column"),
     ],
     releases=9,
     refusals={"unknown_study": 4},
-    last_release=ReleaseNow(
+    last_release=ReleaseStatus(
         time="2025-06-01T11:57:00+00:00", study=ONE, run="monday", kind="training", step=7
     ),
     ledger=None,

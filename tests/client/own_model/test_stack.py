@@ -17,8 +17,8 @@ from fieldfare.client.own_model.own_fits import SumFits, weighed
 from fieldfare.client.own_model.own_grid import folds_of, own_grid, own_log_odds, thinned
 from fieldfare.client.own_model.stack import (
     SHARED_PARTS,
-    AtHome,
     OwnModels,
+    StackModel,
     at_home,
     is_stackable,
     own_best,
@@ -40,7 +40,7 @@ def precision(scores: NDArray[np.float64], on: EncodedUnits) -> float:
     return float(average_precision_score(on.labels, scores))
 
 
-def home(shared: NDArray[np.float64], train: EncodedUnits) -> AtHome:
+def home(shared: NDArray[np.float64], train: EncodedUnits) -> StackModel:
     return at_home(STUDY, shared, OwnModels.of(STUDY, train, shared, FAST), FAST)
 
 

@@ -3,7 +3,7 @@
 import pytest
 from tests.support.homes.institutions import home_study
 
-from fieldfare.client.policy.explained import Allowing, allowing, policy_text
+from fieldfare.client.policy.explained import WiderPolicy, allowing, policy_text
 from fieldfare.client.policy.objections import objections
 from fieldfare.client.policy.policy import Policy
 from fieldfare.shared.errors import StudyError
@@ -57,7 +57,7 @@ def test_company_is_left_to_a_person(rule: str, value: int) -> None:
         f"{rule} = {value}" if line.startswith(rule) else line
         for line in policy_text().splitlines()
     ]
-    found: Allowing = allowing("\n".join(lines), NAME, plan())
+    found: WiderPolicy = allowing("\n".join(lines), NAME, plan())
     assert [one.rule for one in found.left] == [f"participants.{rule}"]
     assert f"{rule} = {value}" in found.text
 
@@ -71,7 +71,7 @@ def test_a_studys_names_turn_no_text_on_the_screen() -> None:
     needed = plan()
     first, *others = needed.study.features
 
-    def allowed(name: str) -> Allowing:
+    def allowed(name: str) -> WiderPolicy:
         odd = first.model_copy(update={"name": name})
         study = needed.study.model_copy(update={"features": (odd, *others)})
         return allowing(policy_text(), NAME, plan_for(study))

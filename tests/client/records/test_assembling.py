@@ -11,7 +11,7 @@ import pytest
 
 from fieldfare.client.records.assembling import (
     DECIDED,
-    Assembled,
+    AssembledTable,
     Names,
     UnitFile,
     assemble,
@@ -39,7 +39,9 @@ def features(tmp_path: Path, **columns: Any) -> UnitFile:
     return read_units(tmp_path / "features.parquet", NAMES)
 
 
-def joined(tmp_path: Path, *labels: str, others: str | None = "0", **changes: Any) -> Assembled:
+def joined(
+    tmp_path: Path, *labels: str, others: str | None = "0", **changes: Any
+) -> AssembledTable:
     known = read_labels(text(tmp_path / "labels.csv", *labels), NAMES, DAY)
     beside = changes.pop("beside", [])
     return assemble(features(tmp_path, **changes.pop("columns", {})), known, beside, NAMES,

@@ -2,17 +2,17 @@
 
 import pytest
 
-from fieldfare.client.typologies.checking import Checked, check_pack
+from fieldfare.client.typologies.checking import IndicatorFindings, check_pack
 from fieldfare.client.typologies.pack import Pack, PackIndicator, own_pack
 
 
 @pytest.fixture(scope="module")
-def checked() -> tuple[Checked, ...]:
+def checked() -> tuple[IndicatorFindings, ...]:
     return check_pack(own_pack())
 
 
 def test_every_indicator_of_the_pack_is_own_and_deterministic(
-    checked: tuple[Checked, ...],
+    checked: tuple[IndicatorFindings, ...],
 ) -> None:
     assert {one.id: one.problems for one in checked if one.problems} == {}
     assert all(one.told for one in checked)  # no proof on empty columns

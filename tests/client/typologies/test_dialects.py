@@ -8,7 +8,7 @@ import pytest
 from tests.support.system.postgres import running_postgres
 
 from fieldfare.client.typologies.checking import AS_OF, probe_extract, probe_records
-from fieldfare.client.typologies.dialects import Dialect, PushedDown, statements, translated
+from fieldfare.client.typologies.dialects import Dialect, PushedQueries, statements, translated
 from fieldfare.client.typologies.features import feature_table
 from fieldfare.client.typologies.pack import own_pack
 from fieldfare.client.typologies.pushed import refuse_repeated
@@ -67,7 +67,7 @@ def test_groups_divisions_and_constants_are_written_out() -> None:
 
 
 def test_what_is_lacking_is_nothing_and_its_indicators_are_not_computed() -> None:
-    asked = PushedDown(own_pack(), Dialect.SPARK, AS_OF, "core", ["transactions.mcc"])
+    asked = PushedQueries(own_pack(), Dialect.SPARK, AS_OF, "core", ["transactions.mcc"])
     *before, last = statements(asked)
     assert "CAST(NULL AS STRING) AS mcc" in "".join(before)
     assert "FROM core.transactions" in "".join(before)

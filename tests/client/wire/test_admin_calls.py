@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 from tests.support.homes.administrations import status_with
 
-from fieldfare.client.wire.admin_calls import RELOAD, STATUS, CustodianStatus, LedgerNow
+from fieldfare.client.wire.admin_calls import RELOAD, STATUS, CustodianStatus, LedgerStatus
 from fieldfare.shared.desk.calls import DeskCall, Nothing, answer_bytes, read_answer
 from fieldfare.shared.errors import ProtocolError
 
@@ -48,5 +48,5 @@ def test_a_budget_of_which_little_is_left_nears_its_end(
     changed: dict[str, int], near: bool
 ) -> None:
     ledger = status_with("", **changed).ledger
-    assert isinstance(ledger, LedgerNow)
+    assert isinstance(ledger, LedgerStatus)
     assert ledger.nears_its_end(0.1) is near

@@ -21,7 +21,7 @@ from tests.support.federations.bench import NAMES, Bench, MakeBench, Run, make_s
 from tests.support.network.calling import connected
 from tests.support.network.served import QUICK, Gated, hostile_channel, raw, serving, status_of
 
-from fieldfare.client.custodian.ports import Described
+from fieldfare.client.custodian.ports import HelloAnswer
 from fieldfare.client.node.client_app import decode_answer
 from fieldfare.client.wire.calls import CALLS, SERVICE, path_of
 from fieldfare.client.wire.frames import encode
@@ -281,7 +281,7 @@ def test_a_defect_says_nothing(
 
 def test_the_name_appears_when_it_is_answered_and_goes_with_it(shared: Bench, room: Path) -> None:
     with serving(shared.custodian("bank-b"), UnixSocket(room)), connected(room) as remote:
-        assert isinstance(remote.describe(shared.study.id), Described)
+        assert isinstance(remote.describe(shared.study.id), HelloAnswer)
     assert not room.exists()
 
 
@@ -296,7 +296,7 @@ def test_one_custodian_to_a_socket(shared: Bench, room: Path) -> None:
         ):
             pass
         described = remote.describe(shared.study.id)
-        assert isinstance(described, Described)
+        assert isinstance(described, HelloAnswer)
         assert b'"bank-b"' in described.approval
 
 
@@ -305,7 +305,7 @@ def test_any_path_will_do(name: str, shared: Bench, room: Path) -> None:
     path = room.parents[1] / name / "s"
     with serving(shared.custodian("bank-b"), UnixSocket(path)), connected(path) as remote:
         assert path.is_socket()
-        assert isinstance(remote.describe(shared.study.id), Described)
+        assert isinstance(remote.describe(shared.study.id), HelloAnswer)
 
 
 @pytest.mark.parametrize("stop_seconds", [60.0, 0.1])

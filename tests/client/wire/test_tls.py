@@ -19,7 +19,7 @@ from tests.support.network.certificates import Authority
 from tests.support.network.served import raw, serving, status_of
 from tests.support.system.processes import until
 
-from fieldfare.client.custodian.ports import Described
+from fieldfare.client.custodian.ports import HelloAnswer
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.link import first_node_pair, link_files, make_link, node_files
 from fieldfare.client.wire import tls
@@ -53,14 +53,14 @@ def ask(bench: Bench, port: int, files: TlsFiles, host: str = HOST) -> bytes | N
             answer = remote.describe(bench.study.id)
         except RunError:
             return None
-    assert isinstance(answer, Described)
+    assert isinstance(answer, HelloAnswer)
     return answer.approval
 
 
 def test_the_node_is_let_in(bench: Bench, authority: Authority) -> None:
     with serve(bench, authority.issue("custodian")) as port:
         answer = ask(bench, port, authority.issue("node.bank-b"))
-    assert Described(answer or b"") == bench.custodian("bank-b").describe(bench.study.id)
+    assert HelloAnswer(answer or b"") == bench.custodian("bank-b").describe(bench.study.id)
 
 
 def test_nobody_else_is(bench: Bench, authority: Authority, tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_renewed_certificates_are_shown_without_a_restart(
     server, node = authority.issue("custodian"), authority.issue("node.bank-b")
     seen = []
     with serve(bench, server) as port, connected(TlsTarget(HOST, port, node)) as remote:
-        assert isinstance(remote.describe(bench.study.id), Described)
+        assert isinstance(remote.describe(bench.study.id), HelloAnswer)
         for _ in range(2):
             seen.append(ssl.get_server_certificate((HOST, port)))
             former = server.certificate.read_bytes()
@@ -129,10 +129,10 @@ def test_renewed_certificates_are_shown_without_a_restart(
             server.certificate.write_bytes(former)  # as one that is written after its key
             assert ask(bench, port, node) is not None
             server.certificate.write_bytes(renewed)
-            assert isinstance(remote.describe(bench.study.id), Described)
+            assert isinstance(remote.describe(bench.study.id), HelloAnswer)
             assert ask(bench, port, node) is not None
             authority.issue("node.bank-b")
-            assert isinstance(remote.describe(bench.study.id), Described)
+            assert isinstance(remote.describe(bench.study.id), HelloAnswer)
         seen.append(ssl.get_server_certificate((HOST, port)))
     assert len(set(seen)) == 3
 
@@ -152,7 +152,7 @@ def test_a_node_whose_certificate_ended_is_let_in_once_it_is_renewed(
 
         def answered() -> bool:
             try:
-                return isinstance(remote.describe(bench.study.id), Described)
+                return isinstance(remote.describe(bench.study.id), HelloAnswer)
             except RunError:  # one call that the former connection's end took along
                 return False
 
@@ -195,12 +195,12 @@ def test_an_open_connection_ends_with_what_opened_it(bench: Bench, tmp_path: Pat
         linked(bench, server, lambda: now[0]) as port,
         connected(TlsTarget(HOST, port, node)) as remote,
     ):
-        assert isinstance(remote.describe(bench.study.id), Described)
+        assert isinstance(remote.describe(bench.study.id), HelloAnswer)
         now[0] += timedelta(days=91)
         with pytest.raises(RunError, match="PERMISSION_DENIED"):
             remote.describe(bench.study.id)
         now[0] = utc_now()
-        assert isinstance(remote.describe(bench.study.id), Described)
+        assert isinstance(remote.describe(bench.study.id), HelloAnswer)
         make_link(home, (HOST,), utc_now(), replace=True)
         with pytest.raises(RunError, match="PERMISSION_DENIED"):
             remote.describe(bench.study.id)

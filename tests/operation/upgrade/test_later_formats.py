@@ -14,7 +14,7 @@ from tests.operation.upgrade.recorded import VERSIONS, Recorded, at_that_time, u
 from fieldfare.client.home.files import INSTITUTION_FILES
 from fieldfare.server.home.files import COORDINATOR_FILES
 from fieldfare.shared.formats.files import HomeFile, files_in
-from fieldfare.shared.formats.form import Numbered
+from fieldfare.shared.formats.form import NumberPlace
 
 LATER: Final = 99
 TABLES: Final = {"institution": INSTITUTION_FILES, "coordinator": COORDINATOR_FILES}
@@ -43,9 +43,9 @@ def home_of(recorded: Recorded, party: str) -> Path:
     return recorded.bank if party == "institution" else recorded.coordinator
 
 
-def raised(path: Path, form: Numbered) -> None:
+def raised(path: Path, form: NumberPlace) -> None:
     """Let a file say that a later version wrote it; one that is not there is made."""
-    if form is Numbered.SQLITE:
+    if form is NumberPlace.SQLITE:
         with closing(sqlite3.connect(path)) as database:
             if path.name == "ledger.sqlite":
                 database.execute("INSERT INTO migrations VALUES (?)", (LATER,))
@@ -93,11 +93,11 @@ def raised_tensors(content: bytes) -> bytes:
 
 
 RAISE: Final = {
-    Numbered.TOML: raised_toml,
-    Numbered.JSON: raised_json,
-    Numbered.LINES: raised_lines,
-    Numbered.SIGNED: raised_signed,
-    Numbered.SAFETENSORS: raised_tensors,
+    NumberPlace.TOML: raised_toml,
+    NumberPlace.JSON: raised_json,
+    NumberPlace.LINES: raised_lines,
+    NumberPlace.SIGNED: raised_signed,
+    NumberPlace.SAFETENSORS: raised_tensors,
 }
 
 
@@ -152,7 +152,7 @@ def test_versions_in_the_type_of_a_message_count(recorded: Recorded, version: in
 def test_a_check_names_it_too_and_writes_nothing(recorded: Recorded) -> None:
     path = recorded.bank / "scoring" / "alerts.sqlite"
     before = path.read_bytes()
-    raised(path, Numbered.SQLITE)
+    raised(path, NumberPlace.SQLITE)
     hashes = recorded.hashes()
     status, said = recorded.typed("institution", "check")
     assert recorded.hashes() == hashes
@@ -165,7 +165,7 @@ def test_every_later_file_is_named_at_once(recorded: Recorded) -> None:
     paths = [recorded.bank / name for name in ("node.toml", "policy.toml")]
     before = [path.read_bytes() for path in paths]
     for path in paths:
-        raised(path, Numbered.TOML)
+        raised(path, NumberPlace.TOML)
     said = recorded.typed("institution", "status")[1]
     for path, content in zip(paths, before, strict=True):
         path.write_bytes(content)

@@ -21,7 +21,7 @@ from tests.support.federations.beds import small_bed
 from tests.support.system.ports import free_ports
 from tests.support.system.processes import until
 
-from fieldfare.client.node.watching import NodeSeen, node_probes, present_samples
+from fieldfare.client.node.watching import NodeStatus, node_probes, present_samples
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.watch import metrics
@@ -163,7 +163,7 @@ def test_prometheus_scrapes_a_node_and_a_file_and_tells_that_the_node_is_gone(
     tmp_path: Path,
 ) -> None:
     """The short form: the real listener and file, by the real Prometheus and node exporter."""
-    (port,), seen = free_ports(1), NodeSeen()
+    (port,), seen = free_ports(1), NodeStatus()
     seen.note_heard(message=True)
     ends = utc_now() + timedelta(days=10)
     source = WatchSource(

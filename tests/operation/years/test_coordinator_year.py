@@ -20,7 +20,7 @@ from fieldfare.server.store.rows import RunStatus
 from fieldfare.server.store.store import RunStore
 from fieldfare.server.superlink import access_log
 from fieldfare.server.superlink.access_log import AuditLog
-from fieldfare.server.superlink.gate import Answered
+from fieldfare.server.superlink.gate import AnsweredRequest
 from fieldfare.server.witnesses.publication import log_key
 from fieldfare.server.witnesses.submission import ask_witness
 from fieldfare.shared.errors import NoticeError
@@ -32,7 +32,7 @@ from fieldfare.shared.notices.outbox import (
     LONGEST_PAUSE,
     MOST_KEPT,
     Fact,
-    Seen,
+    Observation,
     open_outbox,
 )
 from fieldfare.shared.notices.sentences import Notice, NoticeKind
@@ -75,9 +75,9 @@ def test_the_access_log_of_a_year_of_polls_stays_under_its_limit(
         for node in range(5):
             for _ in range(2):  # of twenty times a second: they become one line
                 peer = (f"192.0.2.{node}", 7)
-                log.tell(Answered("public", "/v1/fleet/pull", peer, [], 200, offered=True))
+                log.tell(AnsweredRequest("public", "/v1/fleet/pull", peer, [], 200, offered=True))
         stranger = (f"198.51.100.{minute % 250}", 7)
-        log.tell(Answered("public", f"/{minute}", stranger, [], 404, offered=False))
+        log.tell(AnsweredRequest("public", f"/{minute}", stranger, [], 404, offered=False))
         log.flush()
         if minute % 1000 == 0:
             largest = max(largest, bytes_in(tmp_path))
@@ -119,7 +119,7 @@ def test_the_outbox_of_a_year_of_coming_and_going_keeps_its_time_and_number(
             ]
             if (clock.at - BEGUN) // step % 2:
                 facts.append(Fact(NoticeKind.NODE_GONE, subject="bank-a"))
-            seen = Seen(tuple(facts), frozenset(NoticeKind))
+            seen = Observation(tuple(facts), frozenset(NoticeKind))
             outbox.look(seen, [one.address for one in doors], clock.at)
             for door in doors:
                 send_waiting(outbox, door, settings, clock, lambda _: None)

@@ -27,7 +27,7 @@ from tests.support.federations.bench import NAMES, Bench, OpenedVector, hear
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.custodian.key_agreement import HeldKeys
 from fieldfare.client.custodian.party import Party
-from fieldfare.client.custodian.ports import Committed
+from fieldfare.client.custodian.ports import CommitmentReply
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.shared.errors import LedgerError, RefusalCode
@@ -110,7 +110,7 @@ class Scene:
     def ask(self, custodian: Custodian) -> OpenedVector | Refusal:
         """Ask for the release, in both of its messages."""
         answer = custodian.release(self.request, self.parameters, self.last)
-        if not isinstance(answer, Committed):
+        if not isinstance(answer, CommitmentReply):
             return answer
         self.ledger.with_name("committed").write_bytes(answer.commitment + answer.vector)
         sent = [*self.others, answer.commitment]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tests.support.federations.bench import MakeBench, Run, make_study
 
-from fieldfare.client.custodian.ports import Committed
+from fieldfare.client.custodian.ports import CommitmentReply
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import RefusalCode
 from fieldfare.shared.protocol.messages import (
@@ -38,7 +38,7 @@ def run(make_bench: MakeBench) -> Run:
     return make_bench(opening_study()).open_run()
 
 
-def lying(run: Run, request: Request, extra: int = 1, statement: str = "") -> Committed:
+def lying(run: Run, request: Request, extra: int = 1, statement: str = "") -> CommitmentReply:
     """What bank-d commits to in place of masked zeros: masks, and something beside them."""
     bits, entries = WordBits(request.word_bits), request.entries
     peers = frozenset(p.institution for p in request.participants) - {D}
@@ -53,10 +53,12 @@ def lying(run: Run, request: Request, extra: int = 1, statement: str = "") -> Co
         vector=bytes_hash(vector_sent),
         seed=bytes_hash(SEED),
     )
-    return Committed(run.bench.party(D).sign(body), vector_sent)
+    return CommitmentReply(run.bench.party(D).sign(body), vector_sent)
 
 
-def opened_by_d(run: Run, request: Request, promised: Committed, statements: list[bytes]) -> bytes:
+def opened_by_d(
+    run: Run, request: Request, promised: CommitmentReply, statements: list[bytes]
+) -> bytes:
     position = run.bench.ledger(D).position()
     body = Reply(
         request=request.hash,
@@ -262,7 +264,7 @@ def test_no_step_is_masked_with_keys_that_a_peer_may_have_published(run: Run) ->
     assert waits.cost == 0
     # Another rehearsal needs the one that is dead.
     later = run.request(ReleaseKind.REHEARSAL, attempt=1)
-    assert isinstance(run.promise("bank-b", later), Committed)
+    assert isinstance(run.promise("bank-b", later), CommitmentReply)
     assert run.ask(A, later) == DEAD
 
 

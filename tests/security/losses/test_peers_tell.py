@@ -33,7 +33,7 @@ from fieldfare.shared.protocol.messages import (
     Verifier,
     sign_envelope,
 )
-from fieldfare.shared.protocol.remembered import Remembered
+from fieldfare.shared.protocol.remembered import RememberedMessages
 from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.run.remembered_check import signed_reply
 
@@ -179,11 +179,11 @@ def test_a_list_that_is_too_long_leaves_out_the_oldest(
     run = bench.open_run()
     asked = [opens(run, attempt).hash for attempt in range(3)]
     peers = Peers(bench.party(B), bench.ledger(B), NoLog())
-    whole = Remembered.from_text(peers.remembered(bench.plan, len(NAMES))).requests
+    whole = RememberedMessages.from_text(peers.remembered(bench.plan, len(NAMES))).requests
     assert [_hash(bench, one) for one in whole] == asked[::-1]
-    room = len(Remembered(whole).to_text()) - 1
+    room = len(RememberedMessages(whole).to_text()) - 1
     monkeypatch.setattr("fieldfare.client.custodian.peers.room_for", lambda _: room)
-    kept = Remembered.from_text(peers.remembered(bench.plan, len(NAMES))).requests
+    kept = RememberedMessages.from_text(peers.remembered(bench.plan, len(NAMES))).requests
     assert kept
     assert kept == whole[: len(kept)]
 
@@ -238,7 +238,7 @@ def test_nobody_tells_of_another_opening(bench: Bench) -> None:
 def listed(bench: Bench, *requests: Request, signer: str = COORDINATOR) -> str:
     signers = bench.federation.identities
     key = signers.coordinator if signer == COORDINATOR else signers.signers[signer]
-    return Remembered(tuple(sign_envelope(one, signer, key) for one in requests)).to_text()
+    return RememberedMessages(tuple(sign_envelope(one, signer, key) for one in requests)).to_text()
 
 
 def _claims(bench: Bench, run: Run) -> dict[str, tuple[str, RefusalCode]]:
@@ -278,10 +278,10 @@ def _claims(bench: Bench, run: Run) -> dict[str, tuple[str, RefusalCode]]:
             RefusalCode.TOO_MANY_ATTEMPTS,
         ),
         "a reply by another hand": (
-            Remembered((), (forged,)).to_text(),
+            RememberedMessages((), (forged,)).to_text(),
             RefusalCode.BAD_SIGNATURE,
         ),
-        "two replies of one": (Remembered((), two).to_text(), RefusalCode.MALFORMED),
+        "two replies of one": (RememberedMessages((), two).to_text(), RefusalCode.MALFORMED),
         "no list": ("AAAA", RefusalCode.MALFORMED),
         "one twice": (_packed(twice.encode()), RefusalCode.MALFORMED),
         "a bomb": (_packed(b" " * 2**24), RefusalCode.MALFORMED),

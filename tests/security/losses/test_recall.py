@@ -32,7 +32,7 @@ from fieldfare.server.run.opening import open_federation
 from fieldfare.shared.errors import LedgerError, RefusalCode, RunError
 from fieldfare.shared.protocol.messages import IdentitySigner, Refusal, Request, sign_envelope
 from fieldfare.shared.protocol.plan import plan_for
-from fieldfare.shared.protocol.remembered import Memory, Remembered
+from fieldfare.shared.protocol.remembered import Memory, RememberedMessages
 from fieldfare.shared.protocol.signed_files import offer_roster, offer_study
 from fieldfare.simulations.federation.grid import InProcessGrid
 
@@ -318,9 +318,9 @@ def test_a_roster_that_nobody_pinned_makes_no_key_anothers(make_bench: MakeBench
         return sign_envelope(body, name, signed_by)  # type: ignore[arg-type]
 
     told = [
-        memory(C, bench.party(C).signer, Remembered(roster=offer).to_text()),
+        memory(C, bench.party(C).signer, RememberedMessages(roster=offer).to_text()),
         *(
-            memory(name, IdentitySigner(one), Remembered().to_text())
+            memory(name, IdentitySigner(one), RememberedMessages().to_text())
             for name, one in thieves.items()
         ),
     ]

@@ -21,7 +21,7 @@ from tests.support.system.packages import CODE, LISTED, MODEL, PACKAGE, install
 
 from fieldfare.client.approvals.approval import approve, check_before_records
 from fieldfare.client.approvals.approval_status import spent_now
-from fieldfare.client.custodian.ports import Described
+from fieldfare.client.custodian.ports import HelloAnswer
 from fieldfare.client.institution.institution import open_institution
 from fieldfare.client.records.load import check_records
 from fieldfare.client.records.settings import tables_of
@@ -86,7 +86,7 @@ def test_nothing_is_imported_before_an_approval(
     assert not marker.exists()
     approve(custody, kept, loaded(custody, STUDY), "tester", NOW)  # a person typed it
     assert marker.exists()
-    assert isinstance(custody.custodian.describe(STUDY.id), Described)
+    assert isinstance(custody.custodian.describe(STUDY.id), HelloAnswer)
 
 
 @pytest.mark.parametrize("module", ["acme_nets.maintenance:Net", "acme_nets:Mixing", "os:system"])

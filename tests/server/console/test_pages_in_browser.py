@@ -15,7 +15,7 @@ from tests.support.runs.written_runs import RUN, WrittenRun, base
 from fieldfare.server.members.enrolment import examine, keep
 from fieldfare.server.store.rows import RunStatus
 from fieldfare.server.studies.proposing import propose
-from fieldfare.shared.notices.outbox import Fact, Seen, open_outbox
+from fieldfare.shared.notices.outbox import Fact, Observation, open_outbox
 from fieldfare.shared.notices.sentences import NoticeKind
 from fieldfare.shared.privacy.sides import SideCosts
 from fieldfare.shared.system.private_files import create_private
@@ -59,9 +59,9 @@ def busy(keyed: KeyedCoordinator) -> KeyedCoordinator:
     )
     kinds = frozenset({NoticeKind.RUN_FAILED})
     with open_outbox(keyed.home.outbox) as outbox:
-        outbox.look(Seen((), kinds), [], now)
+        outbox.look(Observation((), kinds), [], now)
         fact = Fact(NoticeKind.RUN_FAILED, "a" * 64, "failed")
-        outbox.look(Seen((fact,), kinds), ["mail to lead@m.example"], now)
+        outbox.look(Observation((fact,), kinds), ["mail to lead@m.example"], now)
     return keyed
 
 

@@ -8,7 +8,7 @@ from tests.support.homes.consoles import Browser
 from tests.support.homes.keyed_coordinators import KeyedCoordinator
 
 from fieldfare.server.console import upkeep_page
-from fieldfare.shared.notices.outbox import Fact, Seen, open_outbox
+from fieldfare.shared.notices.outbox import Fact, Observation, open_outbox
 from fieldfare.shared.notices.sentences import NoticeKind
 from fieldfare.shared.protocol.messages import IdentitySigner, KeyOffer, sign_envelope
 from fieldfare.shared.system.certificates import valid_until
@@ -39,8 +39,8 @@ def test_who_is_told_and_what_was(keyed: KeyedCoordinator, watching: Browser) ->
     facts = (Fact(NoticeKind.RUN_FAILED, "a" * 64, "run-1"), Fact(NoticeKind.NODE_GONE))
     kinds = frozenset({NoticeKind.RUN_FAILED, NoticeKind.NODE_GONE})
     with open_outbox(keyed.home.outbox) as outbox:
-        outbox.look(Seen((), kinds), ["mail to lead@example.org"], NOW)
-        for one in outbox.look(Seen(facts, kinds), ["mail to lead@example.org"], NOW):
+        outbox.look(Observation((), kinds), ["mail to lead@example.org"], NOW)
+        for one in outbox.look(Observation(facts, kinds), ["mail to lead@example.org"], NOW):
             if one.kind is NoticeKind.NODE_GONE:
                 outbox.sent(one, "mail to lead@example.org", NOW)
     text = " ".join(watching.shown("/notices").split())

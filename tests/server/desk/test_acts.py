@@ -11,14 +11,14 @@ from tests.support.network.scripted import Status
 from fieldfare.server.desk import acts
 from fieldfare.server.desk.acts import CoordinatorDesk
 from fieldfare.server.desk.calls import (
-    ActDone,
     ActNote,
-    AskAsked,
-    GreetAsked,
-    ProposeAsked,
-    ResumeAsked,
-    StartAsked,
-    StopAsked,
+    ActReceipt,
+    AskForm,
+    GreetForm,
+    ProposeForm,
+    ResumeForm,
+    StartForm,
+    StopForm,
 )
 from fieldfare.server.home.decision_log import DecisionKind, write_down
 from fieldfare.server.store.rows import RunStatus
@@ -36,13 +36,13 @@ QUESTION = (
 )
 
 
-def proposal_of(text: str = STUDY, study: str = "") -> ProposeAsked:
-    return ProposeAsked(text=text, study=study or parse_study(text).id, person="otto")
+def proposal_of(text: str = STUDY, study: str = "") -> ProposeForm:
+    return ProposeForm(text=text, study=study or parse_study(text).id, person="otto")
 
 
-def start_of(desk_bench: DeskBench, **changes: Any) -> StartAsked:
+def start_of(desk_bench: DeskBench, **changes: Any) -> StartForm:
     fields = {"study": desk_bench.keyed.study.id, "run": desk_bench.run_id(), "person": "otto"}
-    return StartAsked(**(fields | changes))
+    return StartForm(**(fields | changes))
 
 
 # -- propose --------------------------------------------------------------------------------------
@@ -51,9 +51,9 @@ def start_of(desk_bench: DeskBench, **changes: Any) -> StartAsked:
 def test_a_study_is_signed_sent_and_written_down_once(desk_bench: DeskBench) -> None:
     desk, study = desk_bench.desk, desk_bench.keyed.study
     done = desk.propose(proposal_of())
-    assert done == ActDone(of=study.id, new=True, note=ActNote.OUT)
+    assert done == ActReceipt(of=study.id, new=True, note=ActNote.OUT)
     before = desk_bench.keyed.home.study(study.id).read_bytes()
-    assert desk.propose(proposal_of()) == ActDone(of=study.id, new=False, note=ActNote.SENT)
+    assert desk.propose(proposal_of()) == ActReceipt(of=study.id, new=False, note=ActNote.SENT)
     assert desk_bench.keyed.home.study(study.id).read_bytes() == before
     assert [(one["act"], one["person"], one["study"]) for one in desk_bench.written] == [
         ("study proposed", "otto", study.id)
@@ -98,7 +98,7 @@ def test_what_the_command_refuses_the_desk_refuses(
 ) -> None:
     with pytest.raises(StudyError, match=said):
         desk_bench.desk.propose(
-            ProposeAsked(text=STUDY.replace(*change), study=_id(change), person="otto")
+            ProposeForm(text=STUDY.replace(*change), study=_id(change), person="otto")
         )
     assert list(desk_bench.keyed.home.studies.iterdir()) == []
     assert desk_bench.written == []
@@ -116,7 +116,7 @@ def test_without_a_roster_or_a_superlink_it_is_kept_all_the_same(desk_bench: Des
     assert desk_bench.desk.propose(proposal_of()).note == ActNote.LATER
     desk_bench.keyed.home.roster.unlink()
     text = STUDY.replace("epsilon = 0.5", "epsilon = 0.4")
-    assert desk_bench.desk.propose(proposal_of(text)) == ActDone(
+    assert desk_bench.desk.propose(proposal_of(text)) == ActReceipt(
         of=parse_study(text).id, new=True, note=ActNote.NO_ROSTER
     )
 
@@ -177,10 +177,10 @@ def test_a_wish_of_before_another_key_is_no_wish_of_its_signature(
 
 
 def test_institutions_are_asked_again(approved_bench: DeskBench) -> None:
-    asked = GreetAsked(study=approved_bench.keyed.study.id, person="otto")
+    asked = GreetForm(study=approved_bench.keyed.study.id, person="otto")
     assert approved_bench.desk.greet(asked).note == ActNote.OUT
     with pytest.raises(UsageError, match="a study that was proposed here"):
-        approved_bench.desk.greet(GreetAsked(study="0" * 64, person="otto"))
+        approved_bench.desk.greet(GreetForm(study="0" * 64, person="otto"))
 
 
 # -- runs -----------------------------------------------------------------------------------------
@@ -188,8 +188,8 @@ def test_institutions_are_asked_again(approved_bench: DeskBench) -> None:
 
 def test_a_run_is_started_once_under_the_persons_name(approved_bench: DeskBench) -> None:
     desk, asked = approved_bench.desk, start_of(approved_bench)
-    assert desk.start(asked) == ActDone(of=asked.run, new=True)
-    assert desk.start(asked) == ActDone(of=asked.run, new=False, note=ActNote.BEFORE)
+    assert desk.start(asked) == ActReceipt(of=asked.run, new=True)
+    assert desk.start(asked) == ActReceipt(of=asked.run, new=False, note=ActNote.BEFORE)
     assert len(approved_bench.link.started) == 1
     (line,) = approved_bench.written
     assert (line["act"], line["person"]) == ("run started", "otto")
@@ -210,7 +210,7 @@ def test_a_start_that_was_killed_stands_in_the_log_once(
         patched.setattr(run_control, "start", killed)
         with pytest.raises(KeyboardInterrupt):
             desk.start(asked)
-    assert desk.start(asked) == ActDone(of=asked.run, new=True)
+    assert desk.start(asked) == ActReceipt(of=asked.run, new=True)
     assert [one["act"] for one in approved_bench.written] == ["run started"]
 
 
@@ -241,7 +241,7 @@ def test_a_run_is_carried_on_once_from_where_the_page_saw_it(approved_bench: Des
     desk.start(start_of(approved_bench))
     approved_bench.put(run, RunStatus.FAILED)
     seen = approved_bench.row(run).flower_run
-    asked = ResumeAsked(run=run, seen=seen, person="otto")
+    asked = ResumeForm(run=run, seen=seen, person="otto")
     assert desk.resume(asked).new
     approved_bench.put(run, RunStatus.FAILED)  # it failed again before the second press arrived
     assert not desk.resume(asked).new
@@ -253,7 +253,7 @@ def test_a_run_stops_after_its_step_or_at_once(approved_bench: DeskBench) -> Non
     desk, run = approved_bench.desk, approved_bench.run_id()
     desk.start(start_of(approved_bench))
     approved_bench.put(run, RunStatus.RUNNING)
-    asked = StopAsked(run=run, force=False, person="otto")
+    asked = StopForm(run=run, force=False, person="otto")
     assert desk.stop(asked).note is ActNote.STOPPING
     assert approved_bench.link.stopped == []
     assert desk.stop(asked.model_copy(update={"force": True})).note is ActNote.STOPPED
@@ -270,7 +270,7 @@ def test_a_run_without_a_process_stops_at_once(approved_bench: DeskBench) -> Non
     desk, run = approved_bench.desk, approved_bench.run_id()
     desk.start(start_of(approved_bench))
     approved_bench.link.statuses[1] = Status("failed", "gone")
-    assert desk.stop(StopAsked(run=run, force=False, person="otto")).note is ActNote.STOPPED
+    assert desk.stop(StopForm(run=run, force=False, person="otto")).note is ActNote.STOPPED
 
 
 # -- questions ------------------------------------------------------------------------------------
@@ -282,7 +282,7 @@ def asking_bench(desk_bench: DeskBench) -> DeskBench:
     return desk_bench
 
 
-def asked_of(desk_bench: DeskBench, **changes: Any) -> AskAsked:
+def asked_of(desk_bench: DeskBench, **changes: Any) -> AskForm:
     study = parse_study(ASKS)
     fields: dict[str, Any] = {
         "study": study.id,
@@ -291,7 +291,7 @@ def asked_of(desk_bench: DeskBench, **changes: Any) -> AskAsked:
         "run": desk_bench.run_id("helplines"),
         "person": "otto",
     }
-    return AskAsked(**(fields | changes))
+    return AskForm(**(fields | changes))
 
 
 def test_questions_are_asked_once_at_the_price_that_was_shown(asking_bench: DeskBench) -> None:
@@ -299,8 +299,8 @@ def test_questions_are_asked_once_at_the_price_that_was_shown(asking_bench: Desk
     with pytest.raises(UsageError, match="nothing was asked; look at the price again"):
         desk.ask(asked.model_copy(update={"cost": asked.cost - 1}))
     assert asking_bench.written == []
-    assert desk.ask(asked) == ActDone(of=asked.run, new=True)
-    assert desk.ask(asked) == ActDone(of=asked.run, new=False, note=ActNote.BEFORE)
+    assert desk.ask(asked) == ActReceipt(of=asked.run, new=True)
+    assert desk.ask(asked) == ActReceipt(of=asked.run, new=False, note=ActNote.BEFORE)
     (line,) = asking_bench.written
     assert (line["act"], line["cost"], line["person"]) == ("questions asked", asked.cost, "otto")
     assert len(asking_bench.link.started) == 1

@@ -15,7 +15,7 @@ from tests.support.system.processes import until
 from fieldfare.server.desk.calls import (
     PROPOSE,
     ActNote,
-    ProposeAsked,
+    ProposeForm,
     coordinator_desk,
     desk_socket,
 )
@@ -47,8 +47,8 @@ def desk_of(
             process.terminate()
 
 
-def asked() -> ProposeAsked:
-    return ProposeAsked(text=STUDY, study=parse_study(STUDY).id, person="otto")
+def asked() -> ProposeForm:
+    return ProposeForm(text=STUDY, study=parse_study(STUDY).id, person="otto")
 
 
 def written(home: CoordinatorHome) -> int:

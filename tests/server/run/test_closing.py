@@ -11,8 +11,8 @@ from tests.support.federations.settings import BANKS, MakeSetting, Setting
 
 from fieldfare.server.run.closing import (
     LEFT_SECONDS,
-    Closing,
     ComposedDelivery,
+    RunCloser,
     keep_delivery,
     kept_delivery,
 )
@@ -42,11 +42,11 @@ def store(tmp_path: Path, setting: Setting) -> Iterator[RunStore]:
         yield opened
 
 
-def closing_of(setting: Setting, store: RunStore) -> tuple[Closing, dict[str, int]]:
+def closing_of(setting: Setting, store: RunStore) -> tuple[RunCloser, dict[str, int]]:
     channel = setting.channel()
     federation = open_federation(channel, setting.federation.job(RUN).terms)
     identities = setting.federation.identities
-    closing = Closing(channel, store, identities.roster, identities.coordinator, 1.0)
+    closing = RunCloser(channel, store, identities.roster, identities.coordinator, 1.0)
     return closing, dict(federation.nodes)
 
 
@@ -75,7 +75,7 @@ def test_a_log_that_was_written_anew_is_not_signed(
     with run_store(tmp_path / "forged.sqlite") as forged:
         forged.create(RUN, setting.federation.study.id, datetime.now(UTC))
         forged.append(RUN, [EndRecord(state="failed", reason=str(i)).leaf() for i in range(9)])
-        lying = Closing(closing.channel, forged, closing.roster, closing.signer, 1.0)
+        lying = RunCloser(closing.channel, forged, closing.roster, closing.signer, 1.0)
         assert not lying.cosign(lying.sign(setting.federation.study.id, RUN), nodes)
         assert not forged.cosignatures(RUN)
 

@@ -21,7 +21,7 @@ from tests.support.federations.settings import (
     to_bank,
 )
 
-from fieldfare.client.custodian.ports import Committed, Described
+from fieldfare.client.custodian.ports import CommitmentReply, HelloAnswer
 from fieldfare.server.run.channel import AFTER_ERROR_SECONDS, SILENT_SHARE, GridChannel
 from fieldfare.server.run.opening import Opener, open_federation
 from fieldfare.server.run.record import Record, RunCheckpoint
@@ -214,13 +214,13 @@ def commits(name: str = "bank-b", key: str = "bank-b", **changes: object) -> Cal
     """A first message with other fields, signed anew; with `content`, with another vector."""
 
     def lie(setting: Setting) -> Lie:
-        def change(answer: Committed) -> Committed:
+        def change(answer: CommitmentReply) -> CommitmentReply:
             vector = changes.get("content", answer.vector)
             assert isinstance(vector, bytes)
             body = opened(setting, answer.commitment, Commitment).model_copy(
                 update={**changes, "vector": bytes_hash(vector)}
             )
-            return Committed(by(setting, body, name, key), vector)
+            return CommitmentReply(by(setting, body, name, key), vector)
 
         return change
 
@@ -242,7 +242,7 @@ def opens(name: str = "bank-b", key: str = "bank-b", **changes: object) -> Calla
 
 def approval(setting: Setting) -> bytes:
     found = setting.federation.custodians["bank-b"].describe(setting.federation.study.id)
-    assert isinstance(found, Described)
+    assert isinstance(found, HelloAnswer)
     return found.approval
 
 
@@ -257,9 +257,9 @@ LIES: dict[str, tuple[str, Callable[[Setting], Lie]]] = {
     "another institution": ("release", commits(institution="bank-a")),
     "another answer": ("release", commits(answer="0" * 64)),
     "a vector of another length": ("release", commits(content=bytes(8))),
-    "rubbish": ("release", lambda _: lambda a: Committed(b"rubbish", a.vector)),
-    "nothing": ("release", lambda _s: lambda _a: Committed(b"", b"")),
-    "an approval": ("release", lambda s: lambda a: Committed(approval(s), a.vector)),
+    "rubbish": ("release", lambda _: lambda a: CommitmentReply(b"rubbish", a.vector)),
+    "nothing": ("release", lambda _s: lambda _a: CommitmentReply(b"", b"")),
+    "an approval": ("release", lambda s: lambda a: CommitmentReply(approval(s), a.vector)),
     "another's signature on a reply": ("reveal", opens(key="bank-a")),
     "another signer of a reply": ("reveal", opens("bank-a", "bank-a")),
     "a reply to another request": ("reveal", opens(request="0" * 64)),

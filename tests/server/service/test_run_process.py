@@ -16,7 +16,7 @@ from fieldfare.server.service.run_process import (
     EXIT_OVER,
     NAMED_SECONDS,
     TOLD,
-    Handed,
+    RunnerInput,
     check_newest,
 )
 from fieldfare.server.store.store import run_store
@@ -67,14 +67,14 @@ def said_until(process: "subprocess.Popen[bytes]", text: bytes) -> None:
 def test_it_waits_for_its_superlink_and_stops_when_told(
     child: "subprocess.Popen[bytes]",
 ) -> None:
-    hand(child, Handed("token", None).lines())
+    hand(child, RunnerInput("token", None).lines())
     said_until(child, b"retrying")
     child.terminate()
     assert child.wait(WAIT_SECONDS) == EXIT_DEFECT
 
 
 def test_it_ends_with_its_parent(child: "subprocess.Popen[bytes]") -> None:
-    hand(child, Handed("token", b"x").lines())
+    hand(child, RunnerInput("token", b"x").lines())
     said_until(child, b"retrying")
     assert child.stdin is not None
     child.stdin.close()
@@ -82,7 +82,7 @@ def test_it_ends_with_its_parent(child: "subprocess.Popen[bytes]") -> None:
 
 
 def test_it_ends_where_the_superlink_ended_its_run(child: "subprocess.Popen[bytes]") -> None:
-    hand(child, Handed("token", None).lines())
+    hand(child, RunnerInput("token", None).lines())
     said_until(child, b"retrying")
     child.send_signal(signal.SIGINT)  # as flwr says it
     assert child.wait(WAIT_SECONDS) == EXIT_OVER
@@ -121,8 +121,8 @@ def test_it_allows_the_packages_that_the_coordinator_was_started_with(
 
 
 def test_no_passphrase_is_an_empty_line() -> None:
-    assert Handed("t", None).lines() == b"t\n\n"
-    shown: Any = repr(Handed("hush", b"hush"))
+    assert RunnerInput("t", None).lines() == b"t\n\n"
+    shown: Any = repr(RunnerInput("hush", b"hush"))
     assert "hush" not in shown
 
 

@@ -9,15 +9,15 @@ import pytest
 from tests.support.network.coordinator import new_home
 
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.server.members.node_registration import Settled
+from fieldfare.server.members.node_registration import RegistrationChanges
 from fieldfare.server.service import runner_process
 from fieldfare.server.service.runner_process import (
     CONTINUE_SECONDS,
     DELETE_SECONDS,
     SETTLE_SECONDS,
-    Continuing,
-    Deleting,
-    Settling,
+    NodeRegistrar,
+    RetentionWorker,
+    RunResumer,
     run_command,
 )
 from fieldfare.server.store.rows import RunStatus
@@ -27,17 +27,17 @@ from fieldfare.shared.errors import RunError, UsageError
 from fieldfare.shared.study.allowed_packages import VARIABLE
 from fieldfare.shared.transcript.leaves import Leaf, LeafKind
 
-NOTHING: Final = Settled((), 0, ())
+NOTHING: Final = RegistrationChanges((), 0, ())
 
 
 class Steps:
     """In place of the SuperLink: what settling finds, one answer after another."""
 
-    def __init__(self, *answers: Settled | Exception) -> None:
+    def __init__(self, *answers: RegistrationChanges | Exception) -> None:
         self.answers = list(answers)
         self.calls = 0
 
-    def __call__(self, *_: object) -> Settled:
+    def __call__(self, *_: object) -> RegistrationChanges:
         self.calls += 1
         answer = self.answers.pop(0) if self.answers else NOTHING
         if isinstance(answer, Exception):
@@ -69,20 +69,24 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def settling(home: CoordinatorHome, said: list[str], clock: Clock) -> Settling:
-    return Settling(home, said.append, clock)
+def settling(home: CoordinatorHome, said: list[str], clock: Clock) -> NodeRegistrar:
+    return NodeRegistrar(home, said.append, clock)
 
 
-def given(monkeypatch: pytest.MonkeyPatch, *answers: Settled | Exception) -> Steps:
+def given(monkeypatch: pytest.MonkeyPatch, *answers: RegistrationChanges | Exception) -> Steps:
     steps = Steps(*answers)
     monkeypatch.setattr(runner_process, "settle_nodes", steps)
     return steps
 
 
 def test_nodes_are_settled_at_the_start_and_when_a_paper_came(
-    settling: Settling, home: CoordinatorHome, said: list[str], monkeypatch: pytest.MonkeyPatch
+    settling: NodeRegistrar, home: CoordinatorHome, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    steps = given(monkeypatch, Settled(("bank-a", "bank-b"), 0, ()), Settled((), 2, ()))
+    steps = given(
+        monkeypatch,
+        RegistrationChanges(("bank-a", "bank-b"), 0, ()),
+        RegistrationChanges((), 2, ()),
+    )
     settling()
     settling()
     assert steps.calls == 1
@@ -95,7 +99,7 @@ def test_nodes_are_settled_at_the_start_and_when_a_paper_came(
 
 
 def test_nodes_are_settled_again_after_a_while(
-    settling: Settling, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    settling: NodeRegistrar, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps = given(monkeypatch)
     settling()
@@ -108,9 +112,9 @@ def test_nodes_are_settled_again_after_a_while(
 
 
 def test_what_is_wrong_is_said_once_for_as_long_as_it_stays_so(
-    settling: Settling, clock: Clock, said: list[str], monkeypatch: pytest.MonkeyPatch
+    settling: NodeRegistrar, clock: Clock, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    refused = Settled((), 0, (("bank-a", "expected a new key"),))
+    refused = RegistrationChanges((), 0, (("bank-a", "expected a new key"),))
     steps = given(
         monkeypatch, refused, refused, UsageError("a paper is damaged"), NOTHING, RunError("away")
     )
@@ -161,7 +165,7 @@ def test_runs_go_on_by_themselves_now_and_then(
         return answer
 
     monkeypatch.setattr(runner_process, "carry_on", carried_on)
-    continuing = Continuing(home, said.append, clock)
+    continuing = RunResumer(home, said.append, clock)
     while answers:
         before = len(answers)
         continuing()
@@ -175,7 +179,7 @@ def test_what_is_due_is_deleted_at_the_start_and_once_a_day(
     home: CoordinatorHome, said: list[str], clock: Clock
 ) -> None:
     long_ago = datetime(2001, 1, 1, tzinfo=UTC)
-    deleting = Deleting(home, None, said.append, clock)
+    deleting = RetentionWorker(home, None, said.append, clock)
     for run in ("first", "second"):
         with run_store(home.runs_database) as store:
             store.create(run, "a" * 64, long_ago)

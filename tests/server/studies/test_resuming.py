@@ -15,7 +15,14 @@ from fieldfare.server.store.rows import Restarts, RunRow, RunStatus
 from fieldfare.server.studies import run_control
 from fieldfare.server.studies.open_coordinator import OpenCoordinator
 from fieldfare.server.studies.proposing import propose
-from fieldfare.server.studies.resuming import MOST, NextAct, RunAct, RunNow, carry_on, next_act
+from fieldfare.server.studies.resuming import (
+    MOST,
+    NextAct,
+    RunAct,
+    RunSituation,
+    carry_on,
+    next_act,
+)
 from fieldfare.server.studies.run_life import Life, inspect_run
 from fieldfare.server.superlink.facts import FlowerRunStatus
 from fieldfare.shared.errors import RunError, UsageError
@@ -25,11 +32,11 @@ from fieldfare.shared.quiet_hours import quiet_hours
 NOW: Final = datetime(2026, 6, 1, 12, tzinfo=UTC)
 MINUTE: Final = timedelta(minutes=1)
 ROW: Final = RunRow("run-1", "a" * 64, RunStatus.FAILED, "", 1, NOW, NOW, None)
-FAILED: Final = RunNow(ROW, Life.ENDED, Restarts(begun=NOW), carried=True, alone=True)
+FAILED: Final = RunSituation(ROW, Life.ENDED, Restarts(begun=NOW), carried=True, alone=True)
 INTERRUPTED: Final = replace(
     FAILED, row=replace(ROW, state=RunStatus.RUNNING, ended=None), life=Life.INTERRUPTED
 )
-SCHEDULED: Final = RunNow(
+SCHEDULED: Final = RunSituation(
     replace(ROW, state=RunStatus.WAITING, ended=None, flower_run=None),
     Life.SCHEDULED,
     Restarts(not_before=NOW + timedelta(hours=3)),
@@ -40,7 +47,7 @@ LONG: Final = NOW + timedelta(days=2)
 
 
 @pytest.mark.parametrize("run", [FAILED, INTERRUPTED])
-def test_pauses_grow_and_end_after_five(run: RunNow) -> None:
+def test_pauses_grow_and_end_after_five(run: RunSituation) -> None:
     for done, minutes in enumerate((1, 4, 16, 64, 256)):
         again = replace(run, restarts=Restarts(done, NOW))
         due = NOW + minutes * MINUTE
@@ -69,7 +76,7 @@ def test_pauses_grow_and_end_after_five(run: RunNow) -> None:
         replace(SCHEDULED, alone=False),
     ],
 )
-def test_everything_else_waits_for_a_person(run: RunNow) -> None:
+def test_everything_else_waits_for_a_person(run: RunSituation) -> None:
     assert next_act(run, LONG, None, MINUTE).act is RunAct.NOTHING
 
 
@@ -93,7 +100,7 @@ def test_an_earliest_start_is_kept_and_quiet_hours_put_off() -> None:
 
 @given(
     run=st.builds(
-        RunNow,
+        RunSituation,
         row=st.builds(
             replace,
             st.just(ROW),
@@ -114,7 +121,7 @@ def test_an_earliest_start_is_kept_and_quiet_hours_put_off() -> None:
     ),
     now=st.datetimes(datetime(2026, 5, 1), datetime(2026, 7, 1), timezones=st.just(UTC)),  # noqa: DTZ001
 )
-def test_whatever_the_state_nothing_goes_on_that_may_not(run: RunNow, now: datetime) -> None:
+def test_whatever_the_state_nothing_goes_on_that_may_not(run: RunSituation, now: datetime) -> None:
     found = next_act(run, now, None, MINUTE)
     if found.act is RunAct.CARRY_ON:
         assert run.carried

@@ -19,7 +19,7 @@ from fieldfare.server.store.rows import (
 )
 from fieldfare.server.studies.run_life import InspectedRun, Life
 from fieldfare.server.studies.run_view import (
-    EpsilonSpent,
+    EpsilonUse,
     Pace,
     RunSummary,
     last_lines,
@@ -75,7 +75,7 @@ def summary(
             row, life, "interrupted" if life is Life.INTERRUPTED else state.value, note, command
         ),
         name="payments",
-        promise=EpsilonSpent(1.0, 1e-6, 0.4123, 0.2071),
+        promise=EpsilonUse(1.0, 1e-6, 0.4123, 0.2071),
         metrics=metrics,
         institutions={
             "bank-a": ("answered", before(1)),

@@ -9,7 +9,7 @@ import pytest
 
 from fieldfare.server.superlink import access_log as audit
 from fieldfare.server.superlink.access_log import AuditLog
-from fieldfare.server.superlink.gate import Answered
+from fieldfare.server.superlink.gate import AnsweredRequest
 
 SECRET = b"Bearer hush"
 
@@ -38,10 +38,10 @@ def log(tmp_path: Path, clock: Clock) -> Iterator[AuditLog]:
 
 def call(
     path: str, status: int = 200, *, key: bytes = b"", peer: str = "192.0.2.7", offered: bool = True
-) -> Answered:
+) -> AnsweredRequest:
     listener = "public" if path.startswith("/v1/fleet/") else "local"
     headers = [(b"key", key), (b"authorization", SECRET)]
-    return Answered(listener, path, (peer, 7), headers, status, offered)
+    return AnsweredRequest(listener, path, (peer, 7), headers, status, offered)
 
 
 def lines(tmp_path: Path) -> list[dict[str, Any]]:
@@ -113,7 +113,7 @@ def test_nothing_counted_is_lost_at_the_end(log: AuditLog, tmp_path: Path) -> No
     ],
 )
 def test_only_who_was_proven_is_named(
-    told: Answered, who: str, outcome: str, log: AuditLog, tmp_path: Path
+    told: AnsweredRequest, who: str, outcome: str, log: AuditLog, tmp_path: Path
 ) -> None:
     log.tell(told)
     (line,) = lines(tmp_path)

@@ -14,7 +14,7 @@ from fieldfare.server.superlink.gate import (
     PUBLIC,
     RUNTIME,
     SMALL,
-    Answered,
+    AnsweredRequest,
     CallRules,
     Gate,
 )
@@ -30,7 +30,7 @@ class Asked:
 
     def __init__(self, *, public: bool = False, vouched: bool = True) -> None:
         offered = PUBLIC if public else LOCAL
-        self.told: list[Answered] = []
+        self.told: list[AnsweredRequest] = []
         self.reached: list[tuple[str, bytes]] = []
         self.vouched_for: list[Any] = []
 

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 from tests.support.runs.transcripts import Recorder
 
-from fieldfare.shared.audit.evidence import LedgerTrail, Spent
+from fieldfare.shared.audit.evidence import LedgerTrail, RunSpending
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.privacy.sides import Side, SideCosts
 from fieldfare.shared.protocol.messages import Reply
@@ -37,8 +37,8 @@ def taken(*replies: Reply, limit: int = 10**6, side: Side = Side.ALL) -> LedgerT
     return trail
 
 
-def spent(releases: int = 0, debits: int = 0, **more: Any) -> Spent:
-    return Spent(releases=releases, costs=SideCosts(all=debits), **more)
+def spent(releases: int = 0, debits: int = 0, **more: Any) -> RunSpending:
+    return RunSpending(releases=releases, costs=SideCosts(all=debits), **more)
 
 
 def test_debits_are_added_up() -> None:
@@ -69,7 +69,7 @@ def test_a_rehearsal_moves_nothing() -> None:
 def test_a_rehearsal_is_answered_anew_each_time() -> None:
     first = reply(7, debit=0, ledger_sequence=4, cumulative=900)
     again = reply(7, debit=0, ledger_sequence=5, cumulative=950, ledger_head="5" * 64)
-    assert taken(first, again).spent["bank-a"] == Spent(elsewhere=50)
+    assert taken(first, again).spent["bank-a"] == RunSpending(elsewhere=50)
 
 
 def test_other_runs_may_debit_in_between() -> None:
@@ -151,7 +151,7 @@ def test_what_was_asked_is_the_most_that_may_have_been_spent() -> None:
     trail.ask("bank-a", Side.ALL, COST)
     trail.ask("bank-b", Side.HOLDOUT, COST)
     assert trail.spent["bank-a"] == spent(1, COST, asked=SideCosts(all=2 * COST))
-    assert trail.spent["bank-b"] == Spent(asked=SideCosts(holdout=COST))
+    assert trail.spent["bank-b"] == RunSpending(asked=SideCosts(holdout=COST))
 
 
 @pytest.mark.parametrize(

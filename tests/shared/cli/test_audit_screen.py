@@ -9,7 +9,7 @@ from tests.support.runs.transcripts import Recorder
 from tests.support.runs.written_runs import STUDIES, WrittenRun
 
 from fieldfare.shared.audit.audit import AuditReport, InstitutionReport
-from fieldfare.shared.audit.evidence import Spent
+from fieldfare.shared.audit.evidence import RunSpending
 from fieldfare.shared.audit.opening import Trust
 from fieldfare.shared.cli.audit import MOST_SHOWN, report_json, report_screen
 from fieldfare.shared.protocol.identity import fingerprint
@@ -118,7 +118,7 @@ def test_few_cosignatures_are_said_to_leave_room_for_another_log(
 
 
 def test_names_move_no_cursor(recorded: Recorder, report: AuditReport) -> None:
-    one = InstitutionReport(spent=Spent(), epsilon=0.0, at_most=0.0)
+    one = InstitutionReport(spent=RunSpending(), epsilon=0.0, at_most=0.0)
     named = replace(report, institutions={"[red]a\x1b[31m\nb": one}, reason="\x1b[2J")
     text = screen(replace(named, state="failed"), recorded.trust)
     assert "\x1b" not in text
@@ -129,13 +129,13 @@ def test_debits_that_are_not_in_the_transcript_are_said(
     recorded: Recorder, report: AuditReport
 ) -> None:
     assert "elsewhere" not in screen(report, recorded.trust)
-    one = InstitutionReport(spent=Spent(elsewhere=25 * 10**10), epsilon=0.0, at_most=0.0)
+    one = InstitutionReport(spent=RunSpending(elsewhere=25 * 10**10), epsilon=0.0, at_most=0.0)
     told = screen(replace(report, institutions={"bank-a": one}), recorded.trust)
     assert "bank-a mu^2 0.25" in told
 
 
 def test_many_institutions_are_counted(recorded: Recorder, report: AuditReport) -> None:
-    one = InstitutionReport(spent=Spent(), epsilon=0.0, at_most=0.0)
+    one = InstitutionReport(spent=RunSpending(), epsilon=0.0, at_most=0.0)
     many = {f"bank-{i:03}": one for i in range(MOST_SHOWN + 5)}
     assert "and 5 more" in screen(replace(report, institutions=many), recorded.trust)
 

@@ -14,7 +14,7 @@ from fieldfare.server.home.files import COORDINATOR_FILES
 from fieldfare.server.store.store import RUN_STORE
 from fieldfare.shared.console import accounts
 from fieldfare.shared.formats.files import HomeFile, kind_of
-from fieldfare.shared.formats.form import Numbered
+from fieldfare.shared.formats.form import NumberPlace
 from fieldfare.shared.notices.outbox import OUTBOX
 from fieldfare.shared.protocol.messages import MessageBody
 from fieldfare.shared.sqlite.kind import DatabaseKind
@@ -38,7 +38,7 @@ def test_a_database_has_as_many_steps_as_its_table_says(
 ) -> None:
     found = kind_of(path, table)
     assert found is not None
-    assert (found.form.numbered, found.form.newest) == (Numbered.SQLITE, len(kind.migrations))
+    assert (found.form.numbered, found.form.newest) == (NumberPlace.SQLITE, len(kind.migrations))
 
 
 def test_every_database_of_a_table_is_compared() -> None:
@@ -46,7 +46,7 @@ def test_every_database_of_a_table_is_compared() -> None:
         (table is INSTITUTION_FILES, one.pattern)
         for table in (INSTITUTION_FILES, COORDINATOR_FILES)
         for one in table
-        if one.form.numbered is Numbered.SQLITE
+        if one.form.numbered is NumberPlace.SQLITE
     }
     compared = set()
     for table, path, _ in DATABASES:

@@ -31,7 +31,7 @@ from fieldfare.shared.models.started import StartedModel
 from fieldfare.shared.models.vector_network import NetworkModel, NetworkSums
 from fieldfare.shared.privacy.sensitivity import NeighbouringRelation, Sensitivity
 from fieldfare.shared.study.allowed_packages import class_named, permit
-from fieldfare.simulations.attacks.defects import Unclipped
+from fieldfare.simulations.attacks.defects import UnclippedUnits
 
 UNITS: Final = 60
 COLUMNS: Final = 16
@@ -226,11 +226,11 @@ def test_the_head_weighs_the_last_values(case: Case) -> None:
 
 
 def test_units_of_which_none_is_clipped_keep_to_all_but_the_bound() -> None:
-    """`Unclipped` is what the audit of a door puts in the place of an institution's sums."""
+    """`UnclippedUnits` is what the audit of a door puts in the place of an institution's sums."""
     model = AdditiveModel(LISTED, 0.25)
     clipped = model.prepare(positions(LISTED, 1))
     bits, parameters = model.vectors.gamma_bits, model.initial(-1.0)
-    found = Unclipped(clipped, bits)
+    found = UnclippedUnits(clipped, bits)
     assert found.gradient_sum(parameters).dtype == np.int64
     assert np.array_equal(found.plain_gradient(parameters), clipped.plain_gradient(parameters))
     loud, held = (np.linalg.norm(one.gradient_sum(parameters)) for one in (found, clipped))

@@ -10,7 +10,7 @@ from tests.support.network.receivers import web_server
 
 from fieldfare.shared.errors import NoticeError, RunError
 from fieldfare.shared.notices.dispatch import Dispatcher, NoticesHome, send_waiting
-from fieldfare.shared.notices.outbox import Fact, Outbox, Seen, open_outbox
+from fieldfare.shared.notices.outbox import Fact, Observation, Outbox, open_outbox
 from fieldfare.shared.notices.screen import newest, tried
 from fieldfare.shared.notices.sentences import Notice, NoticeKind
 from fieldfare.shared.notices.settings import NoticesSettings
@@ -53,8 +53,8 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
         yield opened
 
 
-def waits(count: int) -> Seen:
-    return Seen(tuple(Fact(NoticeKind.STUDY_WAITS, f"{n:064x}") for n in range(count)), ALL)
+def waits(count: int) -> Observation:
+    return Observation(tuple(Fact(NoticeKind.STUDY_WAITS, f"{n:064x}") for n in range(count)), ALL)
 
 
 def test_no_more_than_so_many_go_out_in_an_hour(outbox: Outbox) -> None:
@@ -134,7 +134,7 @@ def test_a_look_that_fails_stops_nothing_that_waits(tmp_path: Path) -> None:
     with web_server() as hook:
         place = home(tmp_path, HOOK.format(url=hook.url))
 
-        def broken(*_: object) -> Seen:
+        def broken(*_: object) -> Observation:
             raise RunError("expected a run store, found none")
 
         with open_outbox(place.outbox) as outbox:

@@ -19,8 +19,8 @@ from fieldfare.shared.notices.outbox import (
     SENT,
     WAITING,
     Fact,
+    Observation,
     Outbox,
-    Seen,
     open_outbox,
     pause_after,
     seen_by,
@@ -43,8 +43,8 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
         yield opened
 
 
-def saw(*facts: Fact, looked: frozenset[NoticeKind] = ALL) -> Seen:
-    return Seen(facts, looked)
+def saw(*facts: Fact, looked: frozenset[NoticeKind] = ALL) -> Observation:
+    return Observation(facts, looked)
 
 
 def test_a_fact_is_told_once_for_as_long_as_it_holds(outbox: Outbox) -> None:
@@ -165,13 +165,13 @@ def test_what_is_long_over_is_forgotten_and_not_told_again(outbox: Outbox) -> No
 LOOKS = """
 import sys, datetime
 from pathlib import Path
-from fieldfare.shared.notices.outbox import Fact, Seen, open_outbox
+from fieldfare.shared.notices.outbox import Fact, Observation, open_outbox
 from fieldfare.shared.notices.sentences import NoticeKind
 now = datetime.datetime(2026, 6, 1, 12, tzinfo=datetime.timezone.utc)
 with open_outbox(Path(sys.argv[1])) as outbox:
     for number in range(10**6):
         fact = Fact(NoticeKind.STUDY_WAITS, f"{number:064x}")
-        outbox.look(Seen((fact,), frozenset(NoticeKind)), ["here"], now)
+        outbox.look(Observation((fact,), frozenset(NoticeKind)), ["here"], now)
         print(number, flush=True)
 """
 

@@ -24,7 +24,7 @@ from fieldfare.shared.privacy.samplers import (
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.protocol.secure_sum import RunKeys
 from fieldfare.shared.ring import Word, WordBits, add, centre, decode, encode, to_ring
-from fieldfare.simulations.attacks.canaries import Overheard, Scaled
+from fieldfare.simulations.attacks.canaries import OverheardNoise, ScaledNoise
 from fieldfare.simulations.attacks.defects import DoorDefect, FaultyNoise
 from fieldfare.simulations.attacks.differencing import NoNoise
 
@@ -36,8 +36,8 @@ OTHER_SCALES = (2 / 3, 3 / 2)
 SOURCES: dict[str, Callable[[], NoiseSource]] = {
     "exact": ExactNoise,
     "simulated": lambda: SimulatedNoise(np.random.default_rng(20_260_101)),
-    "overheard": lambda: Overheard(SimulatedNoise(np.random.default_rng(20_260_102))),
-    "scaled": lambda: Scaled(SimulatedNoise(np.random.default_rng(20_260_103)), 1.0),
+    "overheard": lambda: OverheardNoise(SimulatedNoise(np.random.default_rng(20_260_102))),
+    "scaled": lambda: ScaledNoise(SimulatedNoise(np.random.default_rng(20_260_103)), 1.0),
     "nothing put in": lambda: FaultyNoise(
         SimulatedNoise(np.random.default_rng(20_260_104)),
         DoorDefect.NONE,

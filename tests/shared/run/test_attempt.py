@@ -6,7 +6,7 @@ from typing import Any, Final
 import pytest
 from tests.support.runs.written_runs import WrittenRun, base
 
-from fieldfare.shared.protocol.messages import Opened, Reply, open_envelope
+from fieldfare.shared.protocol.messages import Reply, VerifiedMessage, open_envelope
 from fieldfare.shared.run.attempt import Attempt
 from fieldfare.shared.run.mismatch import MismatchError
 from fieldfare.shared.run.state import RunState
@@ -74,7 +74,7 @@ def test_only_participants_answer() -> None:
         run.state.after(run.reply("bank-d", open_attempt(run).request, b""))
 
 
-def first_replies() -> tuple[RunState, tuple[Opened[Reply], Opened[Reply]]]:
+def first_replies() -> tuple[RunState, tuple[VerifiedMessage[Reply], VerifiedMessage[Reply]]]:
     """A run before the replies to its rehearsal, and the first two of these."""
     run = WrittenRun(base()).finish()
     kinds = [leaf.kind for leaf in run.leaves]

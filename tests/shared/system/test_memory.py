@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from fieldfare.shared.system.late import Once
+from fieldfare.shared.system.late import LateValue
 from fieldfare.shared.system.memory import unencrypted_swap
 
 TOLD: Final = """
@@ -120,7 +120,7 @@ def test_whichever_thread_asks_it_is_made_once() -> None:
         made.append(len(made))
         return made[-1]
 
-    found = Once(make)
+    found = LateValue(make)
 
     def ask(_: int) -> int:
         together.wait()

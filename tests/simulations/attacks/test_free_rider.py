@@ -4,11 +4,16 @@ from functools import cache
 
 import pytest
 
-from fieldfare.simulations.attacks.free_rider import Ridden, RiderAnswer, free_riders, ridden
+from fieldfare.simulations.attacks.free_rider import (
+    FreeRideOutcome,
+    RiderAnswer,
+    free_riders,
+    ridden,
+)
 
 
 @cache
-def run(answer: RiderAnswer) -> Ridden:
+def run(answer: RiderAnswer) -> FreeRideOutcome:
     return ridden(answer)
 
 

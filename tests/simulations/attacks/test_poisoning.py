@@ -12,7 +12,7 @@ from fieldfare.shared.study.study import Study
 from fieldfare.simulations.attacks.poisoning import (
     Defence,
     MemberLie,
-    Poisoned,
+    PoisoningOutcome,
     damage_table,
     damage_words,
     epsilon_of_group,
@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[3]
 
 
 @cache
-def run(poison: MemberLie, defence: Defence = Defence.NONE) -> Poisoned:
+def run(poison: MemberLie, defence: Defence = Defence.NONE) -> PoisoningOutcome:
     return poisoned(poison, defence)
 
 
@@ -45,7 +45,7 @@ def test_flipped_labels_cost_points_and_groups_take_some_back() -> None:
 def test_a_sum_within_what_honest_units_give_turns_the_model_round() -> None:
     bare = run(MemberLie.SCALED_SUM)
     assert bare.found < 0.05
-    assert run(MemberLie.SCALED_SUM, Defence.BOUND) == Poisoned(
+    assert run(MemberLie.SCALED_SUM, Defence.BOUND) == PoisoningOutcome(
         MemberLie.SCALED_SUM, Defence.BOUND, bare.precision, bare.found, bare.hidden, None
     )  # the bound misses it
     assert bare.precision + 0.1 < run(MemberLie.SCALED_SUM, Defence.GROUPS).precision

@@ -20,7 +20,7 @@ from fieldfare.client.alerts.entry_keys import keys_beside
 from fieldfare.client.alerts.feedback import PartyRole
 from fieldfare.client.alerts.reports.facts import report_facts
 from fieldfare.client.alerts.reports.goaml import goaml_draft
-from fieldfare.client.alerts.store import Kept
+from fieldfare.client.alerts.store import StoredAlert
 from fieldfare.client.alerts.text import card
 from fieldfare.client.home.keys import INVENTED
 from fieldfare.client.institution.initial_setup import create_institution
@@ -176,7 +176,7 @@ def assert_all_say(alert: Alert) -> None:
     """Check that the card and the draft of a report say one count."""
     console = Console(width=200, force_terminal=False)
     with console.capture() as shown:
-        console.print(card(Kept(alert, ())))
+        console.print(card(StoredAlert(alert, ())))
     found = re.search(r"evidence +(\d+) independent famil(?:y|ies): ([A-Z_, ]+|none)", shown.get())
     assert found is not None
     assert (int(found[1]), found[2].strip()) == (

@@ -12,7 +12,7 @@ import pytest
 from tests.support.runs.started import STARTED_FEATURES, small_start, starting_at
 
 from fieldfare.shared.study.study import Study
-from fieldfare.simulations.federation.in_memory import Experiment, Simulated
+from fieldfare.simulations.federation.in_memory import Experiment, SimulationOutcome
 from fieldfare.simulations.federation.population import RecordsChoice
 
 UNITS: Final = 240
@@ -106,7 +106,7 @@ def experiment(records_file: Path) -> Experiments:
     return made
 
 
-def bytes_of(found: Simulated) -> tuple[bytes, Any, Any]:
+def bytes_of(found: SimulationOutcome) -> tuple[bytes, Any, Any]:
     """What has to be the same to the byte: the model, all results, what was spent."""
     model = found.parameters.tobytes() if found.models else b""
     return model, dict(found.results), found.outcome.spent

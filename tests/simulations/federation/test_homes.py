@@ -12,8 +12,8 @@ from fieldfare.shared.models import model_for
 from fieldfare.simulations.demo.five_banks import help_study
 from fieldfare.simulations.federation.homes import (
     Homes,
+    JointTrainer,
     OwnFits,
-    Together,
     customers_of,
     gain_at_home,
     homes_of,
@@ -93,8 +93,8 @@ def test_the_placebo_learns_from_labels_dealt_anew(
     task, seen = work.task(), dict[str, EncodedUnits]()
     customers = customers_of(task.study, task.choice, seed=0)
     asks = task.study.model_copy(update={"queries": ()})
-    monkeypatch.setattr(Together, "shared", lambda _, training: seen.update(training))
-    Together.of(asks, 0).placebo(customers)
+    monkeypatch.setattr(JointTrainer, "shared", lambda _, training: seen.update(training))
+    JointTrainer.of(asks, 0).placebo(customers)
     for own in customers:
         dealt = seen[own.name]
         assert dealt.labels.sum() == own.training.labels.sum()
@@ -104,6 +104,6 @@ def test_the_placebo_learns_from_labels_dealt_anew(
 
 def test_a_study_without_sums_is_refused(work: SimulationFolder) -> None:
     asks = work.task().study.model_copy(update={"queries": ()})
-    assert Together.of(asks, 0).seed == 0
+    assert JointTrainer.of(asks, 0).seed == 0
     with pytest.raises(UsageError, match="expected a study of features"):
-        Together.of(help_study(), 0)
+        JointTrainer.of(help_study(), 0)

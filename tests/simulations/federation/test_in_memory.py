@@ -10,12 +10,17 @@ from tests.simulations.conftest import BANKS, SimulationFolder, make_table
 from fieldfare.client.records.sources.source import table_in_memory
 from fieldfare.shared.errors import RecordsError
 from fieldfare.shared.privacy.protection import Protection
-from fieldfare.simulations.federation.in_memory import MEMORY, Experiment, Simulated, simulated
+from fieldfare.simulations.federation.in_memory import (
+    MEMORY,
+    Experiment,
+    SimulationOutcome,
+    simulated,
+)
 from fieldfare.simulations.federation.population import RecordsChoice
 from fieldfare.simulations.federation.simulate import simulate
 
 
-def of(work: SimulationFolder, choice: RecordsChoice, **more: object) -> Simulated:
+def of(work: SimulationFolder, choice: RecordsChoice, **more: object) -> SimulationOutcome:
     task = {"study": work.write_study(), "choice": choice, "baselines": (), **more}
     return simulated(Experiment(**task))  # type: ignore[arg-type]
 

@@ -9,7 +9,7 @@ from fieldfare.client.joining.own_customers import HomeFits, OwnCustomers
 from fieldfare.client.own_model.own_fits import SumModel
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.models import model_for
-from fieldfare.simulations.federation.homes import Together
+from fieldfare.simulations.federation.homes import JointTrainer
 from fieldfare.simulations.joining import new_scenario
 from fieldfare.simulations.joining.new_scenario import NewAccounts, months_until_found
 
@@ -64,7 +64,7 @@ def found_by(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fieldfare.client.own_model.stack.own_grid", quick_grid)
     model = model_for(STUDY)
     nothing = model.initial(0.0)
-    monkeypatch.setattr(Together, "shared", lambda *_: nothing)
+    monkeypatch.setattr(JointTrainer, "shared", lambda *_: nothing)
     monkeypatch.setattr(
         HomeFits, "of", lambda study, _, data: HomeFits(study, data, None, SumModel(model, nothing))
     )
@@ -76,9 +76,9 @@ def found_by(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_first_review_that_finds_one_counts() -> None:
     """At home the first unit is looked at: it is of the scenario. Alone nobody is."""
     banks = [bank("a", ["0"], [""]), bank("bb", ["40"], [""]), bank("ccc", [], [])]
-    rows = months_until_found(Together.of(STUDY, 0), banks, "new", 100)
+    rows = months_until_found(JointTrainer.of(STUDY, 0), banks, "new", 100)
     assert [(row.institution, row.months, row.alone, row.at_home) for row in rows] == [
         ("a", 3, None, 1),
         ("bb", 2, None, 1),
     ]  # the third bank never has one
-    assert months_until_found(Together.of(STUDY, 0), banks, "unheard of", 100) == []
+    assert months_until_found(JointTrainer.of(STUDY, 0), banks, "unheard of", 100) == []

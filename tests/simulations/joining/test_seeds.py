@@ -17,7 +17,7 @@ from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.models import model_for
 from fieldfare.shared.study.file import load_study
 from fieldfare.shared.study.study import Study
-from fieldfare.simulations.federation.homes import Together
+from fieldfare.simulations.federation.homes import JointTrainer
 from fieldfare.simulations.federation.population import RecordsChoice
 from fieldfare.simulations.joining.join import FIGURES, PAGE, join
 from fieldfare.simulations.joining.seeds import JoinTask, Records, seed_rows
@@ -110,7 +110,7 @@ def test_an_opponent_that_knows_all_turns_the_verdict(
     monkeypatch.setattr(HomeFits, "at_home", lambda *_: best)
     idle = join(replace(brief, out=brief.out.with_name("idle")), quiet)["verdict"]
     assert "a model that knows nothing may bring as much" in idle["why"]  # it is as good at home
-    monkeypatch.setattr(Together, "placebo", lambda *_: model.initial(0.0))
+    monkeypatch.setattr(JointTrainer, "placebo", lambda *_: model.initial(0.0))
     monkeypatch.setattr(HomeFits, "at_home", lambda own, fed: best if fed.any() else own.alone)
     first = join(brief, quiet)["verdict"]
     assert first["word"] == "too few seeds for a yes", first

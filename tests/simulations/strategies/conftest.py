@@ -12,17 +12,17 @@ from fieldfare.shared.features.basis import concatenate
 from fieldfare.shared.models import UnitSums
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.simulations.federation.baselines import Trainer
-from fieldfare.simulations.federation.others import Given
+from fieldfare.simulations.federation.others import TrainingInputs
 from fieldfare.simulations.federation.population import MeasuredUnits
 
-MakeGiven = Callable[..., Given]
+MakeGiven = Callable[..., TrainingInputs]
 
 
 @pytest.fixture
 def given(work: SimulationFolder) -> MakeGiven:
     """What models of others learn from: `others` hold no records at all."""
 
-    def made(*, seed: int = 0, others: tuple[str, ...] = ()) -> Given:
+    def made(*, seed: int = 0, others: tuple[str, ...] = ()) -> TrainingInputs:
         study = work.write_study()
         records = read_records([work.records_file], study, institution_column="bank")
         owners = np.asarray(records.institutions)
@@ -34,7 +34,7 @@ def given(work: SimulationFolder) -> MakeGiven:
             for name, part in data.items()
         }
         units = {name: len(part) for name, part in data.items()}
-        return Given(Trainer(plan_for(study), sums, units, seed), data)
+        return TrainingInputs(Trainer(plan_for(study), sums, units, seed), data)
 
     return made
 

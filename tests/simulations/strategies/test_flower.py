@@ -12,11 +12,11 @@ from tests.simulations.strategies.conftest import MakeGiven
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.privacy.gaussian import epsilon_for
 from fieldfare.shared.run.optimizer import TrainingState, next_state
-from fieldfare.simulations.strategies.flower import NOISE, FlowerRun, Named, Wrapper
+from fieldfare.simulations.strategies.flower import NOISE, FlowerRun, FlowerStrategy, Wrapper
 
 RUNS = [
-    *[FlowerRun(named, None, 3) for named in Named],
-    *[FlowerRun(Named.FEDAVG, wrapper, 3) for wrapper in Wrapper],
+    *[FlowerRun(named, None, 3) for named in FlowerStrategy],
+    *[FlowerRun(FlowerStrategy.FEDAVG, wrapper, 3) for wrapper in Wrapper],
 ]
 
 
@@ -31,14 +31,14 @@ def test_the_same_seed_gives_the_same_bytes_and_only_noise_follows_it(
 
 
 def test_strategies_come_to_different_models(given: MakeGiven) -> None:
-    reached = {run.train(given().trainer).tobytes() for run in RUNS[: len(Named)]}
-    assert len(reached) == len(Named)
+    reached = {run.train(given().trainer).tobytes() for run in RUNS[: len(FlowerStrategy)]}
+    assert len(reached) == len(FlowerStrategy)
 
 
 def test_fedavg_is_the_mean_by_units_of_what_institutions_reach(given: MakeGiven) -> None:
     trainer = given().trainer
     study, model = trainer.plan.study, trainer.start.parameters
-    run = FlowerRun(Named.FEDAVG, None, 3)
+    run = FlowerRun(FlowerStrategy.FEDAVG, None, 3)
     for _ in range(run.rounds(trainer)):
         reached = []
         for name in sorted(trainer.sums):
@@ -53,7 +53,7 @@ def test_fedavg_is_the_mean_by_units_of_what_institutions_reach(given: MakeGiven
 def test_krum_takes_one_institutions_model(given: MakeGiven) -> None:
     trainer = given().trainer
     steps = trainer.plan.study.training.steps
-    reached = FlowerRun(Named.KRUM, None, steps).train(trainer)  # one round
+    reached = FlowerRun(FlowerStrategy.KRUM, None, steps).train(trainer)  # one round
     own = []
     for name in BANKS:
         state = TrainingState.start(trainer.start.parameters)
@@ -67,7 +67,12 @@ def test_krum_takes_one_institutions_model(given: MakeGiven) -> None:
 def test_institutions_take_as_many_steps_as_the_study(given: MakeGiven) -> None:
     trainer = given().trainer
     assert trainer.plan.study.training.steps == 6
-    assert [FlowerRun(Named.FEDAVG, None, k).rounds(trainer) for k in (1, 3, 6, 50)] == [6, 2, 1, 1]
+    assert [FlowerRun(FlowerStrategy.FEDAVG, None, k).rounds(trainer) for k in (1, 3, 6, 50)] == [
+        6,
+        2,
+        1,
+        1,
+    ]
 
 
 @pytest.mark.parametrize("wrapper", Wrapper)
@@ -76,11 +81,11 @@ def test_a_wrapper_promises_a_whole_institution_and_only_where_noise_fits(
 ) -> None:
     trainer = given().trainer
     delta = trainer.plan.study.privacy.delta
-    run = FlowerRun(Named.FEDAVG, wrapper, 3)
+    run = FlowerRun(FlowerStrategy.FEDAVG, wrapper, 3)
     assert run.epsilon(trainer) == epsilon_for(delta=delta, mu2=2 / NOISE**2)
-    for named in (Named.FEDADAM, Named.FEDMEDIAN, Named.KRUM):
+    for named in (FlowerStrategy.FEDADAM, FlowerStrategy.FEDMEDIAN, FlowerStrategy.KRUM):
         assert FlowerRun(named, wrapper, 3).epsilon(trainer) == math.inf
-    assert FlowerRun(Named.FEDAVG, None, 3).epsilon(trainer) == math.inf
+    assert FlowerRun(FlowerStrategy.FEDAVG, None, 3).epsilon(trainer) == math.inf
 
 
 @pytest.mark.parametrize("wrapper", [Wrapper.SERVER_FIXED, Wrapper.CLIENT_FIXED])
@@ -88,13 +93,13 @@ def test_an_institution_without_units_ends_a_wrapped_run_with_an_error(
     wrapper: Wrapper, given: MakeGiven
 ) -> None:
     with pytest.raises(RunError, match="expected an update of every institution"):
-        FlowerRun(Named.FEDAVG, wrapper, 3).train(given(others=("bank-z",)).trainer)
+        FlowerRun(FlowerStrategy.FEDAVG, wrapper, 3).train(given(others=("bank-z",)).trainer)
 
 
 def test_what_flower_draws_from_and_its_log_are_left_as_they_were(given: MakeGiven) -> None:
     log = logging.getLogger("flwr")
     before = (np.random.normal, log.level)
-    FlowerRun(Named.FEDAVG, Wrapper.SERVER_FIXED, 3).train(given().trainer)
+    FlowerRun(FlowerStrategy.FEDAVG, Wrapper.SERVER_FIXED, 3).train(given().trainer)
     assert before == (np.random.normal, log.level)
 
 
@@ -102,5 +107,5 @@ def test_whom_flower_asks_first_changes_no_byte(given: MakeGiven) -> None:
     reached = set()
     for seed in range(4):
         random.seed(seed)  # Flower shuffles institutions by it
-        reached.add(FlowerRun(Named.FEDAVG, None, 3).train(given().trainer).tobytes())
+        reached.add(FlowerRun(FlowerStrategy.FEDAVG, None, 3).train(given().trainer).tobytes())
     assert len(reached) == 1

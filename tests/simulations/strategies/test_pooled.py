@@ -7,10 +7,10 @@ import pytest
 from tests.simulations.strategies.conftest import MakeGiven
 
 from fieldfare.shared.errors import UsageError
-from fieldfare.simulations.federation.others import Sees, beside
+from fieldfare.simulations.federation.others import MakerSight, beside
 from fieldfare.simulations.federation.population import MeasuredUnits
 from fieldfare.simulations.strategies.chosen import POOLED, STRATEGIES, WRAPPERS, other_named
-from fieldfare.simulations.strategies.pooled import Pooled
+from fieldfare.simulations.strategies.pooled import PooledModel
 
 
 @pytest.mark.parametrize("name", POOLED)
@@ -22,7 +22,7 @@ def test_a_pooled_model_ranks_and_says_that_its_maker_sees_every_record(
     other, made = other_named(name), given()
     row = beside(other, made, test_units, 0.1)
     assert row == beside(other, made, test_units, 0.1)
-    assert row["sees"] == Sees.RECORDS.value == "every record"
+    assert row["sees"] == MakerSight.RECORDS.value == "every record"
     assert row["auroc"] > (0.6 if name == "dp-ebm" else 0.7)
     assert row["epsilon"] == (4.0 if name == "dp-ebm" else None)
     assert row["promised"] == ("unit" if name == "dp-ebm" else None)
@@ -51,8 +51,8 @@ def test_without_its_library_a_model_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "interpret.privacy", None)
     with pytest.raises(UsageError, match="expected interpret-core, found none here"):
-        Pooled.DP_EBM.fit(given())
+        PooledModel.DP_EBM.fit(given())
 
 
 def test_what_promises_nothing_has_no_epsilon(given: MakeGiven) -> None:
-    assert Pooled.BOOSTING.epsilon(given()) == math.inf
+    assert PooledModel.BOOSTING.epsilon(given()) == math.inf

@@ -16,7 +16,7 @@ from fieldfare.simulations.federation.population import RecordsChoice
 from fieldfare.simulations.federation.simulate import simulate
 from fieldfare.simulations.metrics import METRICS
 from fieldfare.simulations.sweeps import measuring, running
-from fieldfare.simulations.sweeps.keeping import SCHEMA, TABLE, Keeping
+from fieldfare.simulations.sweeps.keeping import SCHEMA, TABLE, SweepFolder
 from fieldfare.simulations.sweeps.points import SweepGrid
 from fieldfare.simulations.sweeps.running import chunks, sweep
 
@@ -98,9 +98,9 @@ def test_a_sweep_that_was_interrupted_goes_on_and_the_table_is_the_same(
     whole, torn = work.folder / "whole", work.folder / "torn"
     table = sweep(grid, whole)
     assert table.schema.equals(SCHEMA)
-    put, kept = Keeping.put, [0]
+    put, kept = SweepFolder.put, [0]
 
-    def until(self: Keeping, rows: Any) -> None:
+    def until(self: SweepFolder, rows: Any) -> None:
         if kept[0] == 2:
             path = self.folder / "points" / f"{rows.key[:32]}.json"
             path.write_text(rows.model_dump_json()[:100])  # as if it had been written in place
@@ -108,12 +108,12 @@ def test_a_sweep_that_was_interrupted_goes_on_and_the_table_is_the_same(
         kept[0] += 1
         put(self, rows)
 
-    monkeypatch.setattr(Keeping, "put", until)
+    monkeypatch.setattr(SweepFolder, "put", until)
     with pytest.raises(KeyboardInterrupt):
         sweep(grid, torn)
-    monkeypatch.setattr(Keeping, "put", put)
+    monkeypatch.setattr(SweepFolder, "put", put)
     assert not (torn / TABLE).exists()
-    keeping, done = Keeping(torn, grid), list[int]()
+    keeping, done = SweepFolder(torn, grid), list[int]()
     assert sum(keeping.found(point) is not None for point in grid.points) == 2
     sweep(grid, torn, lambda _, count, __: done.append(count))
     assert done[0] == 2

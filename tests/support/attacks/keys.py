@@ -15,7 +15,7 @@ from tests.support.attacks.requests import (
 )
 from tests.support.federations.bench import Bench, Run
 
-from fieldfare.client.custodian.ports import Described
+from fieldfare.client.custodian.ports import HelloAnswer
 from fieldfare.shared.errors import RefusalCode
 from fieldfare.shared.protocol.messages import (
     Approval,
@@ -39,7 +39,9 @@ def new(run: Run) -> str:
     return f"{run.federation.run}-new{run.tag}"
 
 
-def hellos(run: Run, names: Sequence[str] | None = None, run_id: str = "") -> dict[str, Described]:
+def hellos(
+    run: Run, names: Sequence[str] | None = None, run_id: str = ""
+) -> dict[str, HelloAnswer]:
     """What `hello` gets of a run that is about to open: fresh keys of everybody."""
     asked = run_id or new(run)
     return {n: run.bench.described(n, asked, NONCE) for n in names or run.bench.names}

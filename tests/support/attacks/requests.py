@@ -14,7 +14,7 @@ import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.support.federations.bench import STEPS, OpenedVector, Run
 
-from fieldfare.client.custodian.ports import Committed, Described
+from fieldfare.client.custodian.ports import CommitmentReply, HelloAnswer
 from fieldfare.shared.errors import RefusalCode
 from fieldfare.shared.protocol.messages import (
     NO_LAST_SUM,
@@ -32,7 +32,7 @@ from fieldfare.shared.protocol.messages import (
 from fieldfare.shared.protocol.plan import ReleaseTerms
 from fieldfare.shared.protocol.roster import COORDINATOR
 
-Answer = bytes | Described | OpenedVector | Committed | Refusal
+Answer = bytes | HelloAnswer | OpenedVector | CommitmentReply | Refusal
 Send = Callable[[], Answer]
 Build = Callable[[Run, str], Send]
 

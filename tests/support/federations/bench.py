@@ -17,7 +17,7 @@ from tests.support.federations.debits import commit_release
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.custodian.key_agreement import HeldKeys
 from fieldfare.client.custodian.party import Party
-from fieldfare.client.custodian.ports import Committed, Described
+from fieldfare.client.custodian.ports import CommitmentReply, HelloAnswer
 from fieldfare.client.ledger.budget import Debit
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.ledger.run_states import EVALUATED_STATE
@@ -200,14 +200,14 @@ class Run:
         request: Request,
         parameters: bytes | None = None,
         last: LastSum | None = None,
-    ) -> Committed | Refusal:
+    ) -> CommitmentReply | Refusal:
         """Send R, signed by the coordinator, to one custodian, with what it follows from."""
         if parameters is None:
             parameters = self.contents.get(request.parameters, self.bench.parameters())
         if last is None:
             last = self.lasts.get(request.step, self.rehearsed)
         found = self.bench.custodian(name).release(self.bench.sign(request), parameters, last)
-        if isinstance(found, Committed) and request.kind is ReleaseKind.TRAINING:
+        if isinstance(found, CommitmentReply) and request.kind is ReleaseKind.TRAINING:
             self.answered[request.step] = request
         return found
 
@@ -244,11 +244,17 @@ class Run:
         return own if isinstance(own, Refusal) else self.opened(name, request, own, {})
 
     def opened(
-        self, name: str, request: Request, own: Committed, others: Mapping[str, Committed | Refusal]
+        self,
+        name: str,
+        request: Request,
+        own: CommitmentReply,
+        others: Mapping[str, CommitmentReply | Refusal],
     ) -> OpenedVector | Refusal:
         """Have one custodian open its vector; who did not commit has a commitment invented."""
         sent = {**others, name: own}
-        found = {one: each.commitment for one, each in sent.items() if isinstance(each, Committed)}
+        found = {
+            one: each.commitment for one, each in sent.items() if isinstance(each, CommitmentReply)
+        }
         names = [named.institution for named in request.participants]
         reply = self.reveal(
             name, request, [found.get(one) or self.invented(one, request) for one in names]
@@ -290,10 +296,10 @@ class Run:
         assert isinstance(answer, OpenedVector), answer
         return answer
 
-    def commit(self, name: str, request: Request, last: LastSum | None = None) -> Committed:
+    def commit(self, name: str, request: Request, last: LastSum | None = None) -> CommitmentReply:
         """Have one custodian commit to its answer to R."""
         answer = self.promise(name, request, last=last)
-        assert isinstance(answer, Committed), answer
+        assert isinstance(answer, CommitmentReply), answer
         return answer
 
     def reveal(self, name: str, request: Request, statements: Sequence[bytes]) -> bytes | Refusal:
@@ -434,10 +440,10 @@ class Bench:
         job = self.federation.job(run or f"run-{self.runs}")
         return Run(self, open_federation(GridChannel(self.federation.grid()), job.terms))
 
-    def described(self, name: str, run: str, nonce: str) -> Described:
+    def described(self, name: str, run: str, nonce: str) -> HelloAnswer:
         """An institution's answer to `hello` for a run."""
         found = self.custodian(name).describe(self.study.id, run=run, nonce=nonce)
-        assert isinstance(found, Described), found
+        assert isinstance(found, HelloAnswer), found
         if found.question:
             self.relay(name, found.question)
         return found

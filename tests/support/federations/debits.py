@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping
 
 from fieldfare.client.ledger.budget import Debit, Portion, Position, StoredReply
 from fieldfare.client.ledger.ledger import Ledger
-from fieldfare.client.ledger.pending import NO_SPLIT, Pending, Split
+from fieldfare.client.ledger.pending import NO_SPLIT, PendingAnswer, Split
 from fieldfare.shared.privacy.sides import Side
 
 
-def waiting_answer(debit: Debit, vector: bytes) -> Pending:
+def waiting_answer(debit: Debit, vector: bytes) -> PendingAnswer:
     """The answer of a debit, as it waits for its opening."""
-    return Pending(
+    return PendingAnswer(
         study=debit.study,
         run=debit.run,
         step=debit.step,

@@ -23,7 +23,7 @@ import numpy as np
 from tests.support.homes.institutions import Coordinator
 from tests.support.network.calling import Caller, connected
 
-from fieldfare.client.custodian.ports import Described
+from fieldfare.client.custodian.ports import HelloAnswer
 from fieldfare.client.home.settings import witness_path
 from fieldfare.client.journal.journal import verify
 from fieldfare.client.ledger.ledger import Ledger
@@ -124,7 +124,7 @@ class Victim:
             probe.connect(str(path))
             with connected(path) as custodian:
                 answer = custodian.describe(self.study)
-            assert isinstance(answer, Described), answer
+            assert isinstance(answer, HelloAnswer), answer
             return True
         return False
 

@@ -12,7 +12,7 @@ from fieldfare.client.wire.admin_calls import (
     RELOAD,
     STATUS,
     CustodianStatus,
-    LedgerNow,
+    LedgerStatus,
     ReloadReport,
 )
 from fieldfare.shared.desk.answering import Desk, DeskLine, serving_desk
@@ -37,7 +37,7 @@ def status_with(trouble: str = "", **ledger: int) -> CustodianStatus:
         releases=9,
         refusals={"unknown_study": 4},
         last_release=None,
-        ledger=LedgerNow(entries=3, epoch=1, head="a" * 64, spent=50, **LEFT | ledger),
+        ledger=LedgerStatus(entries=3, epoch=1, head="a" * 64, spent=50, **LEFT | ledger),
     )
 
 

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from tests.support.federations.debits import commit_release
 
 from fieldfare.client.approvals.approval import approve, receive
-from fieldfare.client.home.comparisons import ComparedKey, How, keep_compared
+from fieldfare.client.home.comparisons import ComparedKey, ComparisonMethod, keep_compared
 from fieldfare.client.home.keys import public_identity
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.roster import pin_roster
@@ -44,7 +44,11 @@ UNITS: Final = 200
 def heard(member: Member) -> ComparedKey:
     """What is kept of a key whose code was heard."""
     return ComparedKey(
-        institution=member.id, key=member.key, how=How.CALL, user="tester", time=NOW.isoformat()
+        institution=member.id,
+        key=member.key,
+        how=ComparisonMethod.CALL,
+        user="tester",
+        time=NOW.isoformat(),
     )
 
 

@@ -10,7 +10,7 @@ from tests.support.homes.institutions import Coordinator, approve_all
 from tests.support.runs.transcripts import Recorder
 
 from fieldfare.client.custodian.custodian import Custodian
-from fieldfare.client.custodian.ports import Described
+from fieldfare.client.custodian.ports import HelloAnswer
 from fieldfare.client.institution.open import Custody
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.shared.protocol.plan import Plan, plan_for
@@ -46,7 +46,7 @@ class HomesBench:
     def custodian(self, name: str) -> Custodian:
         return next(c.custodian for c in self.custodies if c.party.institution == name)
 
-    def described(self, name: str, run: str, nonce: str) -> Described:
+    def described(self, name: str, run: str, nonce: str) -> HelloAnswer:
         return Bench.described(cast("Bench", self), name, run, nonce)
 
     def relay(self, name: str, question: bytes) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fieldfare.client.custodian.ports import Committed, Described
+from fieldfare.client.custodian.ports import CommitmentReply, HelloAnswer
 from fieldfare.client.node import remote_custodian
 from fieldfare.client.node.client_app import decode_answer
 from fieldfare.client.wire.calls import CALLS, CustodianPort
@@ -30,11 +30,11 @@ class Caller:
         offer: bytes = b"",
         run: str = "",
         nonce: str = "",
-    ) -> Described | Refusal:
+    ) -> HelloAnswer | Refusal:
         names = {"study": study, "run": run, "nonce": nonce}
         asked = {"last_reply": last_reply, "offer": offer, **names}
         answer: Any = self._ask(Call.HELLO, asked)
-        return answer if isinstance(answer, Refusal) else Described(**answer)
+        return answer if isinstance(answer, Refusal) else HelloAnswer(**answer)
 
     def recall(
         self, questions: Sequence[bytes], memories: Sequence[bytes]
@@ -55,7 +55,7 @@ class Caller:
 
     def release(
         self, request: bytes, parameters: bytes, last: LastSum = NO_LAST_SUM
-    ) -> Committed | Refusal:
+    ) -> CommitmentReply | Refusal:
         asked = {
             "request": request,
             "parameters": parameters,
@@ -65,7 +65,7 @@ class Caller:
             "last_statements": [*last.statements],
         }
         answer: Any = self._ask(Call.RELEASE, asked)
-        return answer if isinstance(answer, Refusal) else Committed(**answer)
+        return answer if isinstance(answer, Refusal) else CommitmentReply(**answer)
 
     def reveal(self, request: bytes, statements: Sequence[bytes]) -> bytes | Refusal:
         return self._bytes(Call.REVEAL, {"request": request, "statements": [*statements]})

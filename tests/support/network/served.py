@@ -19,7 +19,7 @@ from tests.support.network.calling import Caller, connected
 from fieldfare.client.custodian.answering import answer
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.wire.frames import unix_address
-from fieldfare.client.wire.service import ServiceLimits, Serving, data_plane, serving_calls
+from fieldfare.client.wire.service import RunningService, ServiceLimits, data_plane, serving_calls
 from fieldfare.client.wire.tls import TlsPort
 from fieldfare.shared.system.sockets import UnixSocket
 
@@ -39,7 +39,7 @@ def room() -> Iterator[Path]:
 @contextmanager
 def serving(
     custodian: Custodian, where: UnixSocket | TlsPort, limits: ServiceLimits | None = None
-) -> Iterator[Serving]:
+) -> Iterator[RunningService]:
     """Serve a custodian's calls; afterwards none is in work any more."""
     with serving_calls(data_plane(partial(answer, custodian)), where, limits) as found:
         yield found

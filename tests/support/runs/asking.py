@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldfare.client.records.encoding.asked import AskedUnits, AskedValues, Listed
+from fieldfare.client.records.encoding.asked import AskedUnits, AskedValues, ListColumn
 from fieldfare.client.records.encoding.units import unit_order
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.shared.features.basis import EncodedUnits
@@ -95,7 +95,7 @@ def made_up(count: int, *, institution: str = "bank-a", seed: int = 0) -> AskedU
     values = AskedValues(
         numbers=numbers(count, seed),
         codes={"channel": random.integers(0, 5, count).astype(np.int32)},
-        lists={"month": Listed(owners, codes)},
+        lists={"month": ListColumn(owners, codes)},
         texts={"corridor": chosen[places]},
     )
     labels = (random.uniform(size=count) < 0.2).astype(np.uint8)

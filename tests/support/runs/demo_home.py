@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from fieldfare.client.alerts.alert_queue import open_queue
-from fieldfare.client.alerts.store import Kept
+from fieldfare.client.alerts.store import StoredAlert
 from fieldfare.client.home.layout import Home
 from fieldfare.client.institution.institution import open_institution
 from fieldfare.client.institution.open import open_institution_ledger
@@ -97,6 +97,6 @@ def _queue(home: Path, study: Study, results: dict[str, Any]) -> Iterator[str]:
         yield "nothing says that the home is invented"
 
 
-def _has_entries(store: Any, queue: Any, kept: Kept) -> bool:
+def _has_entries(store: Any, queue: Any, kept: StoredAlert) -> bool:
     found = store.entries(kept.alert.alert)
     return found is not None and queue.entry_keys.open(found[1], kept.alert.alert, found[0])

@@ -8,10 +8,10 @@ from fieldfare.shared.joining.figures import Facts, Figures, figures
 from fieldfare.shared.joining.rows import (
     RESAMPLES,
     KindRow,
+    ModelReach,
     MonthsRow,
     PairedDraws,
     PairedRow,
-    Reached,
 )
 from fieldfare.shared.study.study import Study
 
@@ -34,7 +34,7 @@ def paired(name: str = "bank-a", seed: int = 0, labels: float = 1.0, **given: An
     terms = {**GOOD, "noise": 0.01, "auroc": 0.8, "cases": 20, "learned": 80, **given}
     random = np.random.default_rng([seed, sum(map(ord, name))])
     reached = {
-        model: Reached(precision=terms[model], found=round(20 * terms[model]))
+        model: ModelReach(precision=terms[model], found=round(20 * terms[model]))
         for model in GOOD
         if terms[model] is not None
     }

@@ -15,7 +15,7 @@ import pytest
 import rfc8785
 from tests.support.federations.bench import NAMES, Bench, OpenedVector, make_study, make_sums
 
-from fieldfare.client.custodian.ports import Committed, Described
+from fieldfare.client.custodian.ports import CommitmentReply, HelloAnswer
 from fieldfare.server.run.closing import untravelled
 from fieldfare.shared.audit.audit import AuditReport, audit
 from fieldfare.shared.audit.opening import Trust
@@ -115,7 +115,7 @@ class Recorder:
         """Open the run once more with everybody who is left: fresh keys for all pairs."""
         self._open(self.present, [self._described(name).answer for name in self.present])
 
-    def _described(self, name: str) -> Described:
+    def _described(self, name: str) -> HelloAnswer:
         nonce = secrets.token_hex(32)
         return self.bench.described(name, self.run, nonce)
 
@@ -187,7 +187,7 @@ class Recorder:
             found = self.bench.custodian(name).release(
                 envelope, self.parameters(request.kind), self.last
             )
-            assert isinstance(found, Committed), found
+            assert isinstance(found, CommitmentReply), found
             self._put(LeafKind.COMMITMENT, found.commitment)
             vectors[name], commitments[name] = found.vector, found.commitment
         self.statements = list(commitments.values())

@@ -9,7 +9,7 @@ import pytest
 from tests.support.homes.institutions import UNITS, Coordinator, home_study
 from tests.support.system.packages import without_torch
 
-from fieldfare.client.home.studies import State, Told, read_decision
+from fieldfare.client.home.studies import RejectionDisclosure, State, read_decision
 from fieldfare.client.institution.institution import open_institution
 from fieldfare.client.institution.open import open_institution_ledger
 from fieldfare.client.ledger.run_states import LEDGER_STATE, SHOWN_REPLY
@@ -97,10 +97,10 @@ def test_a_rejection_needs_a_reason(typed: Typed) -> None:
     # Who types a reason is told that it leaves, and how it does not.
     assert "the coordinator learns that you said no, and this reason" in out
     assert "--keep-reason to keep the reason inside" in out
-    assert read_decision(typed.home, STUDY.id).told is Told.REASON
+    assert read_decision(typed.home, STUDY.id).told is RejectionDisclosure.REASON
     status, out, _ = typed("reject", STUDY.id, "--reason", "too wide", "--keep-reason")
     assert "that you said no, and no reason" in out
-    assert read_decision(typed.home, STUDY.id).told is Told.DECISION
+    assert read_decision(typed.home, STUDY.id).told is RejectionDisclosure.DECISION
     status, out, _ = typed("studies")
     assert "rejected" in out
     assert "too wide" in out

@@ -12,7 +12,7 @@ from tests.support.network.calling import connected
 from tests.support.network.certificates import Authority
 from tests.support.system.ports import free_port
 
-from fieldfare.client.custodian.ports import Described
+from fieldfare.client.custodian.ports import HelloAnswer
 from fieldfare.client.home.layout import Home
 from fieldfare.client.journal.entries import Event
 from fieldfare.client.journal.journal import read
@@ -61,7 +61,7 @@ def test_the_node_moves_to_another_machine(
     with started(home) as child:
         told(child, f"serving on 127.0.0.1:{port}")
         with connected(target) as remote:
-            assert isinstance(remote.describe(approved), Described)
+            assert isinstance(remote.describe(approved), HelloAnswer)
         found = look(home, node_settings=settings, now=utc_now())
         assert "under mutual TLS" in found["sockets"].text
         assert "SuperLink hub:8000" in found["node"].text

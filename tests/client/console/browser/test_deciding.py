@@ -12,7 +12,7 @@ from tests.support.homes.consoles import PASSWORD
 from tests.support.homes.deciders import let_decide
 from tests.support.homes.institutions import Coordinator, home_study
 
-from fieldfare.client.home.studies import State, Told, read_decision
+from fieldfare.client.home.studies import RejectionDisclosure, State, read_decision
 from fieldfare.client.notices.facts import InstitutionFacts
 from fieldfare.shared.console.credentials import code_of
 from fieldfare.shared.notices.outbox import Fact
@@ -142,4 +142,8 @@ def test_two_persons_approve_one_study_and_one_no_rejects_another(
     assert next(second, None) is None
     assert read_decision(home, both.study.id).state is State.APPROVED
     no = read_decision(home, other.study.id)
-    assert (no.state, no.reason, no.told) == (State.REJECTED, "no basis in law", Told.DECISION)
+    assert (no.state, no.reason, no.told) == (
+        State.REJECTED,
+        "no basis in law",
+        RejectionDisclosure.DECISION,
+    )

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.support.federations.bench import Bench, Run, evaluate
 
 from fieldfare.client.custodian.answering import answer
-from fieldfare.client.custodian.ports import Described
+from fieldfare.client.custodian.ports import HelloAnswer
 from fieldfare.client.node.client_app import decode_answer
 from fieldfare.client.wire import frame_pb2 as pb
 from fieldfare.client.wire.calls import CALLS
@@ -65,7 +65,7 @@ def second_step(bench: Bench, run: Run) -> dict[str, Any]:
 
 def test_describe_frames_the_approval(shared: Bench) -> None:
     described = shared.custodian("bank-b").describe(shared.study.id, run="r", nonce="1" * 64)
-    assert isinstance(described, Described)
+    assert isinstance(described, HelloAnswer)
     assert hello(shared) == {"approval": described.approval}
     found = hello(shared, run=b"r", nonce=b"1" * 64)
     assert found == {name: value for name, value in vars(described).items() if value}

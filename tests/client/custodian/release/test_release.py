@@ -24,7 +24,7 @@ from tests.support.federations.bench import (
 )
 
 from fieldfare.client.custodian.custodian import Custodian
-from fieldfare.client.custodian.ports import Committed
+from fieldfare.client.custodian.ports import CommitmentReply
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import RefusalCode
@@ -394,7 +394,7 @@ def test_two_custodians_over_one_ledger_answer_one_request_once(bench: Bench) ->
             custodians = [bench.custodian(NAME), twin] * 2
             answers = at_once([partial(c.release, envelope, content, last) for c in custodians])
             assert len(set(answers)) == 1
-            assert isinstance(answers[0], Committed)
+            assert isinstance(answers[0], CommitmentReply)
             statements = list(run.everybody(request).statements)
             answers = at_once([partial(c.reveal, envelope, statements) for c in custodians])
             assert len(set(answers)) == 1

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fieldfare.client.records import read_records
-from fieldfare.client.records.encoding.columns import Columns, Wanted, asked_by
+from fieldfare.client.records.encoding.columns import Columns, RecordsUse, asked_by
 from fieldfare.client.records.encoding.problems import Effect, Place, Problems
 from fieldfare.client.records.sources.mapping import ColumnMapping
 from fieldfare.client.records.sources.source import open_source
@@ -36,7 +36,7 @@ STUDY = Study.model_validate(
 
 def test_names_go_through_the_mapping() -> None:
     mapping = ColumnMapping(columns={"x": "X1", "bank": "BANK"})
-    columns = Columns.of(STUDY, mapping, Wanted(institution="bank"))
+    columns = Columns.of(STUDY, mapping, RecordsUse(institution="bank"))
     assert columns.features == ("X1", "c")
     assert columns.texts == ("label", "unit", "BANK")
     assert (columns.institution, columns.audit) == ("BANK", ())
@@ -52,7 +52,7 @@ def test_a_mapping_may_only_name_what_is_asked_for() -> None:
 def test_only_needed_columns_are_read(tmp_path: Path) -> None:
     path = tmp_path / "r.csv"
     path.write_text("unit,x,c,label,notes\nu,0.5,a,1,private\n")
-    columns = Columns.of(STUDY, ColumnMapping(), Wanted(audit=("c",)))
+    columns = Columns.of(STUDY, ColumnMapping(), RecordsUse(audit=("c",)))
     with open_source(path) as source:
         rows = [row for batch in source.batches(columns.expressions(source)) for row in
                 batch.to_pylist()]  # fmt: skip
@@ -102,7 +102,7 @@ def test_dates_are_read_only_by_a_check(tmp_path: Path) -> None:
     path.write_text("unit,x,c,label,opened\nu,0.5,a,1,2025-01-31\n")
     mapping = ColumnMapping(dates={"opened": "iso", "closed": "iso"})
     load = Columns.of(STUDY, mapping)
-    check = Columns.of(STUDY, mapping, Wanted(today=date(2025, 1, 30)))
+    check = Columns.of(STUDY, mapping, RecordsUse(today=date(2025, 1, 30)))
     problems = Problems()
     with open_source(path) as source:
         assert "opened" not in load.needed(source)

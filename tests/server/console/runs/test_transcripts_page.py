@@ -15,7 +15,7 @@ from fieldfare.server.console.runs import transcripts_page
 from fieldfare.server.store.rows import RunStatus
 from fieldfare.shared.audit.audit import audit
 from fieldfare.shared.audit.opening import Trust
-from fieldfare.shared.console.frame import Refused
+from fieldfare.shared.console.frame import PageRefusal
 from fieldfare.shared.console.rights import ConsoleRole
 from fieldfare.shared.protocol.roster import ROSTER_SIGNER
 from fieldfare.shared.transcript.leaves import Leaf, LeafKind, tree_head
@@ -133,7 +133,7 @@ def test_only_one_at_a_time_and_not_for_ever(
         CoordinatorPlace(keyed.home.path, keyed.home.path, console.book)
     )
     desk._one.acquire()
-    with pytest.raises(Refused, match="Another transcript"), desk.written(RUN):
+    with pytest.raises(PageRefusal, match="Another transcript"), desk.written(RUN):
         pass
 
 

@@ -9,11 +9,19 @@ from flwr.app import Context, Error, Message
 from tests.support.federations.settings import BANKS, MakeSetting, Setting, make_study
 
 from fieldfare.client.custodian.custodian import Custodian
-from fieldfare.client.custodian.ports import Described, NoInbox, SaidNo
+from fieldfare.client.custodian.ports import HelloAnswer, NoInbox, ReportedRejection
 from fieldfare.client.node.client_app import client_app
 from fieldfare.client.node.fleet import BUNDLE_REFUSED
 from fieldfare.server.run.channel import UNLISTED
-from fieldfare.server.run.hello import LATE, LOOK_SECONDS, UNSEEN, Heard, RunTerms, hello, reasons
+from fieldfare.server.run.hello import (
+    LATE,
+    LOOK_SECONDS,
+    UNSEEN,
+    HelloAnswers,
+    RunTerms,
+    hello,
+    reasons,
+)
 from fieldfare.server.run.record import Record
 from fieldfare.shared.errors import RefusalCode, RunError
 from fieldfare.shared.privacy.protection import Protection
@@ -76,7 +84,7 @@ def terms_of(setting: Setting, **changes: Any) -> RunTerms:
     return replace(setting.federation.job("run").terms, node_names=NAMES, **changes)
 
 
-def heard_by(setting: Setting, grid: InProcessGrid, record: Notes, **changes: Any) -> Heard:
+def heard_by(setting: Setting, grid: InProcessGrid, record: Notes, **changes: Any) -> HelloAnswers:
     return hello(setting.over(grid), terms_of(setting, **changes), record)
 
 
@@ -269,7 +277,7 @@ def test_who_does_not_know_its_own_last_reply_is_left_out(make_setting: MakeSett
     asked: list[bytes] = []
     honest = setting.federation.custodians["bank-b"].describe
 
-    def restored(study: str, last_reply: bytes, **rest: Any) -> Described | Refusal:
+    def restored(study: str, last_reply: bytes, **rest: Any) -> HelloAnswer | Refusal:
         asked.append(last_reply)
         return broken if last_reply else honest(study, last_reply, **rest)
 
@@ -287,9 +295,9 @@ def test_who_does_not_know_its_own_last_reply_is_left_out(make_setting: MakeSett
 class Refusing(NoInbox):
     """Whose people said no."""
 
-    said: SaidNo
+    said: ReportedRejection
 
-    def said_no(self, study: str) -> SaidNo | None:
+    def said_no(self, study: str) -> ReportedRejection | None:
         del study
         return self.said
 
@@ -298,7 +306,7 @@ def refuse(setting: Setting, name: str, decision: Any, reason: str) -> None:
     """Let an institution's people say no; its custodian answers for the study no more."""
     custodian = setting.federation.custodians[name]
     custodian.finish(setting.federation.job("run").terms.plan.study_id)
-    custodian._inbox = Refusing(SaidNo(decision, reason))
+    custodian._inbox = Refusing(ReportedRejection(decision, reason))
 
 
 def offered(setting: Setting) -> bytes:

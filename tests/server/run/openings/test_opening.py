@@ -16,7 +16,7 @@ from tests.support.federations.settings import (
     rehearse,
 )
 
-from fieldfare.client.custodian.ports import Described
+from fieldfare.client.custodian.ports import HelloAnswer
 from fieldfare.server.run.hello import hello
 from fieldfare.server.run.opening import Opener, open_federation
 from fieldfare.server.run.record import Opening, Record, RunCheckpoint
@@ -32,7 +32,7 @@ from fieldfare.shared.protocol.messages import (
     open_envelope,
     sign_envelope,
 )
-from fieldfare.shared.protocol.remembered import Remembered
+from fieldfare.shared.protocol.remembered import RememberedMessages
 from fieldfare.shared.run.openings import RunOpenings
 from fieldfare.shared.run.replay import initial_state
 from fieldfare.simulations.federation.federation import FIRST_NODE
@@ -96,10 +96,10 @@ def test_a_custodian_that_never_has_its_keys_ends_the_opening_and_is_named(
     assert setting.debits() == dict.fromkeys(BANKS, 0)
 
 
-def hearing(heard: list[Described]) -> Callable[[Described], Described]:
+def hearing(heard: list[HelloAnswer]) -> Callable[[HelloAnswer], HelloAnswer]:
     """Listen to an institution's answers."""
 
-    def hear(found: Described) -> Described:
+    def hear(found: HelloAnswer) -> HelloAnswer:
         heard.append(found)
         return found
 
@@ -111,7 +111,7 @@ def test_a_node_that_brings_anothers_answer_is_named_and_its_victim_is_not(
 ) -> None:
     """A member's node ended every run, and the institution whose answer it copied was named."""
     setting = make_setting(protection=EXACT)
-    heard: list[Described] = []
+    heard: list[HelloAnswer] = []
     setting.bend("bank-a", describe=hearing(heard))
     setting.bend("bank-d", describe=lambda _: heard[0])
     assert tuple(sorted(opened(setting).participants)) == BANKS[:3]
@@ -127,7 +127,7 @@ def test_an_answer_of_this_run_that_another_node_brings_fails_on_its_nonce(
     make_setting: MakeSetting,
 ) -> None:
     setting = make_setting(protection=EXACT)
-    heard: list[Described] = []
+    heard: list[HelloAnswer] = []
     setting.bend("bank-a", describe=hearing(heard))
     setting.bend("bank-d", describe=lambda _: heard[-1])
     names = {FIRST_NODE + place: name for place, name in enumerate(BANKS)}
@@ -182,7 +182,7 @@ def approval_of(setting: Setting, name: str, **changes: object) -> bytes:
     """An approval that its institution itself signed, with something else in it."""
     federation = setting.federation
     described = federation.custodians[name].describe(federation.study.id)
-    assert isinstance(described, Described)
+    assert isinstance(described, HelloAnswer)
     body = open_envelope(
         described.approval, Approval, federation.identities.roster, federation.protection
     ).body
@@ -275,8 +275,8 @@ def test_who_repeats_its_offer_to_another_opening_is_named(make_setting: MakeSet
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        (Remembered((b"{}",)).to_text(), "expected a well-formed"),
-        (Remembered((), (b"{}",)).to_text(), "expected a well-formed"),
+        (RememberedMessages((b"{}",)).to_text(), "expected a well-formed"),
+        (RememberedMessages((), (b"{}",)).to_text(), "expected a well-formed"),
         ("A" * 2**22, "expected less that a participant remembers"),
     ],
     ids=["a request by nobody", "a reply by nobody", "more than its part of a message"],
@@ -358,7 +358,7 @@ def test_a_ledger_behind_its_last_reply_takes_no_part(make_setting: MakeSetting)
     replies = spend_once(setting)
     asked = [0]
 
-    def restored(approval: Described) -> Described | Refusal:
+    def restored(approval: HelloAnswer) -> HelloAnswer | Refusal:
         asked[0] += 1  # hello once, then its own last reply
         return approval if asked[0] == 1 else Refusal(RefusalCode.LEDGER_UNAVAILABLE)
 

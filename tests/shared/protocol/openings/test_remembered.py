@@ -13,7 +13,7 @@ from fieldfare.shared.protocol.remembered import (
     LONGEST,
     MOST_REPLIES,
     MOST_REQUESTS,
-    Remembered,
+    RememberedMessages,
     room_for,
 )
 
@@ -29,19 +29,19 @@ def lists(requests: object = (), replies: object = (), **more: object) -> bytes:
 @pytest.mark.parametrize(
     "remembered",
     [
-        Remembered(),
-        Remembered((b"R",), ()),
-        Remembered((), (b"reply",)),
-        Remembered(tuple(b"%d" % n for n in range(500)), ("é".encode(), b'{"a":1}')),
+        RememberedMessages(),
+        RememberedMessages((b"R",), ()),
+        RememberedMessages((), (b"reply",)),
+        RememberedMessages(tuple(b"%d" % n for n in range(500)), ("é".encode(), b'{"a":1}')),
     ],
     ids=["nothing", "a request", "a reply", "many"],
 )
-def test_what_is_listed_comes_out(remembered: Remembered) -> None:
-    assert Remembered.from_text(remembered.to_text()) == remembered
+def test_what_is_listed_comes_out(remembered: RememberedMessages) -> None:
+    assert RememberedMessages.from_text(remembered.to_text()) == remembered
 
 
 def test_nothing_is_no_text() -> None:
-    assert Remembered().to_text() == ""
+    assert RememberedMessages().to_text() == ""
 
 
 def test_requests_of_one_run_take_some_hundred_bytes_each() -> None:
@@ -58,7 +58,7 @@ def test_requests_of_one_run_take_some_hundred_bytes_each() -> None:
         ).encode()
         for step in range(110)
     )
-    assert len(Remembered(requests).to_text()) < 110 * 300
+    assert len(RememberedMessages(requests).to_text()) < 110 * 300
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_requests_of_one_run_take_some_hundred_bytes_each() -> None:
 )
 def test_anything_else_is_refused_and_not_repeated(text: str) -> None:
     with pytest.raises(ProtocolError) as caught:
-        Remembered.from_text(text)
+        RememberedMessages.from_text(text)
     assert len(str(caught.value)) < 100
 
 
@@ -96,8 +96,8 @@ def test_what_a_long_study_lists_is_cut_to_what_peers_take(most: int) -> None:
     """A study may have 10,000 steps; a list that peers refuse would end it for good."""
     filler = '"' * (8000 if most == 700 else 1)  # JSON writes it twice as long
     requests = tuple(f"{n}{filler}".encode() for n in range(most))
-    kept = Remembered(requests, (b"reply",)).within(MAX_REMEMBERED)
-    assert Remembered.from_text(kept.to_text()) == kept
+    kept = RememberedMessages(requests, (b"reply",)).within(MAX_REMEMBERED)
+    assert RememberedMessages.from_text(kept.to_text()) == kept
     assert kept.replies == (b"reply",)
     assert 400 < len(kept.requests) < most
     assert kept.requests == requests[: len(kept.requests)]
@@ -107,7 +107,7 @@ def test_what_a_long_study_lists_is_cut_to_what_peers_take(most: int) -> None:
 def test_what_all_list_travels_in_one_message(participants: int) -> None:
     room = room_for(participants)
     messages = tuple(secrets.token_hex(400).encode() for _ in range(200))
-    kept = Remembered(messages, messages).within(room)
+    kept = RememberedMessages(messages, messages).within(room)
     taken = len(kept.to_text())
     assert taken <= room
     if participants <= 135:
@@ -118,5 +118,7 @@ def test_what_all_list_travels_in_one_message(participants: int) -> None:
 
 def test_replies_go_before_requests_do() -> None:
     messages = tuple(secrets.token_hex(400).encode() for _ in range(20))
-    kept = Remembered(messages, messages).within(len(Remembered(messages).to_text()))
-    assert kept == Remembered(messages)
+    kept = RememberedMessages(messages, messages).within(
+        len(RememberedMessages(messages).to_text())
+    )
+    assert kept == RememberedMessages(messages)

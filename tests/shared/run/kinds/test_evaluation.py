@@ -9,7 +9,7 @@ from tests.support.runs.written_runs import STUDIES
 from fieldfare.shared.protocol.messages import parameters_to_bytes
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.run.kinds.evaluation import Evaluation
-from fieldfare.shared.run.kinds.kind import Summed
+from fieldfare.shared.run.kinds.kind import SummedRelease
 from fieldfare.shared.run.mismatch import MismatchError
 from fieldfare.shared.run.replay import initial_state
 from fieldfare.shared.run.results import Results
@@ -23,7 +23,7 @@ def test_it_binds_the_model_and_keeps_its_table() -> None:
     results = Results(training=initial_state(PLAN.study), bound="1" * 64)
     (content,) = KIND.contents(PLAN, results)
     assert content.data == parameters_to_bytes(initial_state(PLAN.study).model)
-    summed = Summed(PLAN.evaluation, 3, 4, "", np.ones(16))
+    summed = SummedRelease(PLAN.evaluation, 3, 4, "", np.ones(16))
     after = KIND.after(PLAN, results, summed)
     assert (after.table, after.model) == (summed.values, "1" * 64)
     record = KIND.write(PLAN, after, summed, b"")
@@ -36,7 +36,7 @@ def test_it_binds_the_model_and_keeps_its_table() -> None:
 
 def test_metrics_that_the_table_does_not_give_are_refused() -> None:
     results = Results(training=initial_state(PLAN.study), bound="1" * 64)
-    summed = Summed(PLAN.evaluation, 3, 4, "", np.linspace(20.0, 90.0, 16))
+    summed = SummedRelease(PLAN.evaluation, 3, 4, "", np.linspace(20.0, 90.0, 16))
     honest = KIND.write(PLAN, results, summed, b"")
     assert isinstance(honest, MetricsRecord)
     said = json.loads(honest.metrics)

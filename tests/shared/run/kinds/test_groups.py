@@ -9,7 +9,7 @@ from fieldfare.shared.evaluation.score_table import STEPS, alert_threshold
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.ring import encode, to_ring
 from fieldfare.shared.run.kinds.groups import Groups, read_groups
-from fieldfare.shared.run.kinds.kind import Summed
+from fieldfare.shared.run.kinds.kind import SummedRelease
 from fieldfare.shared.run.mismatch import MismatchError
 from fieldfare.shared.run.replay import initial_state
 from fieldfare.shared.run.results import Results
@@ -34,7 +34,7 @@ def test_the_threshold_follows_from_the_table_to_a_step() -> None:
 
 def test_the_record_holds_the_words_and_the_threshold() -> None:
     words = encode(to_ring(np.arange(TERMS.vectors.entries), TERMS.word_bits), TERMS.word_bits)
-    summed = Summed(TERMS, TERMS.first_step, 4, bytes_hash(words), np.zeros(1))
+    summed = SummedRelease(TERMS, TERMS.first_step, 4, bytes_hash(words), np.zeros(1))
     results = replace(RESULTS, threshold=0.5)
     record = KIND.write(PLAN, results, summed, words)
     assert record == FairnessRecord.of(0.5, words)

@@ -9,7 +9,7 @@ from fieldfare.shared.models import started_model
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.ring import encode, to_ring
 from fieldfare.shared.run.kinds.guard import Guard, is_better, read_guard
-from fieldfare.shared.run.kinds.kind import Summed
+from fieldfare.shared.run.kinds.kind import SummedRelease
 from fieldfare.shared.run.mismatch import MismatchError
 from fieldfare.shared.run.optimizer import TrainingState
 from fieldfare.shared.run.replay import LAST_BITS, initial_state
@@ -25,9 +25,9 @@ RESULTS = Results(training=TRAINED, steps=3, started=START)
 TWO_SIGMA = 2 * PLAN.guard.noise_on_sum(4, 1)
 
 
-def summed(value: float) -> tuple[bytes, Summed]:
+def summed(value: float) -> tuple[bytes, SummedRelease]:
     words = encode(to_ring(np.array([round(value * 2**20)]), TERMS.word_bits), TERMS.word_bits)
-    return words, Summed(TERMS, TERMS.first_step, 4, bytes_hash(words), None)
+    return words, SummedRelease(TERMS, TERMS.first_step, 4, bytes_hash(words), None)
 
 
 def test_it_binds_both_models_and_any_rounding_of_the_start() -> None:

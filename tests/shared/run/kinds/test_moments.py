@@ -10,7 +10,7 @@ from fieldfare.shared.geometry.geometry import Geometry
 from fieldfare.shared.protocol.plan import PARAMETER_LIMIT, plan_for
 from fieldfare.shared.ring import encode, to_ring
 from fieldfare.shared.run.coordinates import geometry_in, geometry_of, plain_parameters
-from fieldfare.shared.run.kinds.kind import Summed
+from fieldfare.shared.run.kinds.kind import SummedRelease
 from fieldfare.shared.run.kinds.moments import Moments
 from fieldfare.shared.run.kinds.training import Training
 from fieldfare.shared.run.mismatch import MismatchError
@@ -22,7 +22,7 @@ PLAN = plan_for(STUDIES["whitened"]())
 TERMS = PLAN.moments
 KIND = Moments()
 WORDS = encode(to_ring(np.arange(TERMS.vectors.entries) << 10, TERMS.word_bits), TERMS.word_bits)
-SUMMED = Summed(TERMS, TERMS.first_step, 4, bytes_hash(WORDS), None)
+SUMMED = SummedRelease(TERMS, TERMS.first_step, 4, bytes_hash(WORDS), None)
 
 
 def test_coordinates_follow_from_the_words_also_without_vectors() -> None:

@@ -6,7 +6,7 @@ from tests.support.runs.written_runs import STUDIES
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.protocol.plan import plan_for
-from fieldfare.shared.run.kinds import KINDS, Release, Summed, next_kind
+from fieldfare.shared.run.kinds import KINDS, Release, SummedRelease, next_kind
 from fieldfare.shared.run.kinds.evaluation import Evaluation
 from fieldfare.shared.run.kinds.groups import Groups
 from fieldfare.shared.run.kinds.guard import Guard
@@ -49,7 +49,7 @@ def test_the_rehearsal_comes_first(shape: str) -> None:
 def test_words_are_those_of_the_sum() -> None:
     terms = plan_for(STUDIES["groups"]()).fairness
     words = bytes(terms.vectors.entries * terms.word_bits.value // 8)
-    summed = Summed(terms, terms.first_step, 4, bytes_hash(words), None)
+    summed = SummedRelease(terms, terms.first_step, 4, bytes_hash(words), None)
     assert not values_in(words, summed).any()
     for wrong in (words[:-1], b"\1" + words[1:]):
         with pytest.raises(MismatchError, match="the words of the sum"):

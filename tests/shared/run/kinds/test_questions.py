@@ -8,7 +8,7 @@ from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import StudyError
 from fieldfare.shared.protocol.plan import Plan, plan_for
 from fieldfare.shared.ring import encode, to_ring
-from fieldfare.shared.run.kinds.kind import Summed
+from fieldfare.shared.run.kinds.kind import SummedRelease
 from fieldfare.shared.run.kinds.questions import Questions
 from fieldfare.shared.run.mismatch import MismatchError
 from fieldfare.shared.run.replay import initial_state
@@ -20,12 +20,14 @@ KNOTS = plan_for(STUDIES["knots"]())
 KIND = Questions()
 
 
-def answered(plan: Plan, results: Results) -> tuple[Summed, AnswersRecord]:
+def answered(plan: Plan, results: Results) -> tuple[SummedRelease, AnswersRecord]:
     """A sum of ones, and its record."""
     terms = KIND.terms(plan, results)
     ones = np.full(terms.vectors.entries, 1 << terms.vectors.gamma_bits)
     words = encode(to_ring(ones, terms.word_bits), terms.word_bits)
-    summed = Summed(terms, KIND.step(plan, results), 4, bytes_hash(words), np.ones(len(ones)))
+    summed = SummedRelease(
+        terms, KIND.step(plan, results), 4, bytes_hash(words), np.ones(len(ones))
+    )
     record = KIND.write(plan, results, summed, words)
     assert isinstance(record, AnswersRecord)
     return summed, record

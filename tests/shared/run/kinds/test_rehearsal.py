@@ -7,7 +7,7 @@ from tests.support.runs.written_runs import STUDIES
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.protocol.messages import parameters_hash
 from fieldfare.shared.protocol.plan import plan_for
-from fieldfare.shared.run.kinds.kind import Summed
+from fieldfare.shared.run.kinds.kind import SummedRelease
 from fieldfare.shared.run.kinds.rehearsal import Rehearsal
 from fieldfare.shared.run.results import Results
 
@@ -32,7 +32,7 @@ def test_masks_cancel_or_the_run_is_over(*, kept: bool) -> None:
     terms = PLAN.rehearsal
     size = terms.vectors.entries * terms.word_bits.value // 8
     values = np.zeros(terms.vectors.entries) if kept else None
-    nothing = Summed(terms, 0, 4, bytes_hash(bytes(size)), values)
+    nothing = SummedRelease(terms, 0, 4, bytes_hash(bytes(size)), values)
     after = KIND.after(PLAN, Results(bound="0" * 64), nothing)
     assert (after.rehearsed, after.remains, after.parameters) == (True, False, "0" * 64)
     assert not KIND.is_due(PLAN, after)

@@ -5,7 +5,7 @@ import pytest
 from tests.support.runs.written_runs import STUDIES
 
 from fieldfare.shared.protocol.plan import plan_for
-from fieldfare.shared.run.kinds.kind import Summed
+from fieldfare.shared.run.kinds.kind import SummedRelease
 from fieldfare.shared.run.kinds.training import Training
 from fieldfare.shared.run.mismatch import MismatchError
 from fieldfare.shared.run.replay import initial_state, state_hash, stepped
@@ -21,7 +21,7 @@ def test_a_step_is_the_one_that_everybody_takes(shape: str) -> None:
     plan = plan_for(STUDIES[shape]())
     start, values = initial_state(plan.study), np.linspace(-1, 1, plan.training.vectors.entries)
     results = Results(rehearsed=True, training=start)
-    unused = Summed(plan.training, 0, 4, "", values)
+    unused = SummedRelease(plan.training, 0, 4, "", values)
     after = KIND.after(plan, results, unused)
     expected = stepped(plan.study, start, values, 4)
     assert after.training is not None
@@ -38,7 +38,7 @@ def test_a_step_is_the_one_that_everybody_takes(shape: str) -> None:
 
 def test_where_a_sum_was_deleted_the_record_is_believed() -> None:
     plan = plan_for(STUDIES["training"]())
-    purged = Summed(plan.training, 0, 4, H, None)
+    purged = SummedRelease(plan.training, 0, 4, H, None)
     after = KIND.after(plan, Results(training=initial_state(plan.study)), purged)
     assert (after.training, after.parameters, after.steps) == (None, UNKNOWN, 1)
     assert list(KIND.contents(plan, after)) == []

@@ -14,7 +14,7 @@ from tests.support.records.imports import (
     rows_of,
 )
 
-from fieldfare.client.records.importers.base import InHouse
+from fieldfare.client.records.importers.base import PaymentOwner
 from fieldfare.shared.errors import RecordsError, UsageError
 
 FILE = SAMPLES / "pacs008.xml"
@@ -22,7 +22,7 @@ DOMESTIC = "OTHRUS33</BICFI></FinInstnId></CdtrAgt>\n      <Cdtr>"
 
 
 def test_the_sample(tmp_path: Path) -> None:
-    lines = imported("pacs008", [FILE], tmp_path, bic="OURBUS33", in_house=InHouse.BOTH)
+    lines = imported("pacs008", [FILE], tmp_path, bic="OURBUS33", in_house=PaymentOwner.BOTH)
     assert lines[0] == "read 3 payments; left out: 1 that only pass through"
     rent, out, into = rows_of(tmp_path, "transactions")
     assert rent["txn_id"] == "8a562c67-ca16-48ba-b074-65581be6f011"
@@ -71,7 +71,7 @@ def test_what_cannot_be_read_is_refused_by_line(tmp_path: Path, old: str, new: s
     path = tmp_path / "bad.xml"
     assert old in FILE.read_text()
     path.write_text(FILE.read_text().replace(old, new))
-    said: dict[str, Any] = {"bic": "OURBUS33", "in_house": InHouse.BOTH}
+    said: dict[str, Any] = {"bic": "OURBUS33", "in_house": PaymentOwner.BOTH}
     with pytest.raises(RecordsError, match=r"bad\.xml, line \d+: ") as caught:
         imported("pacs008", [path], tmp_path / "out", **said)
     assert "Marker" not in str(caught.value)
@@ -125,12 +125,12 @@ def by_account(folder: Path) -> dict[str, list[dict[str, Any]]]:
 PAIRS = (("a", "b"), ("b", "a"), ("c", "a"), ("a", "c"), ("b", "c"), ("d", "a"), ("a", "e"))
 
 
-@pytest.mark.parametrize("whose", [InHouse.DEBTOR, InHouse.CREDITOR])
+@pytest.mark.parametrize("whose", [PaymentOwner.DEBTOR, PaymentOwner.CREDITOR])
 @pytest.mark.parametrize("gone", ["a", "b", "c", "d"])
 def test_taking_a_units_own_payments_out_changes_nobody_else(
-    tmp_path: Path, whose: InHouse, gone: str
+    tmp_path: Path, whose: PaymentOwner, gone: str
 ) -> None:
-    place = 0 if whose is InHouse.DEBTOR else 1
+    place = 0 if whose is PaymentOwner.DEBTOR else 1
     said: dict[str, Any] = {"bic": "OURBUS33", "in_house": whose}
     lines = imported("pacs008", [payments(tmp_path / "all.xml", *PAIRS)], tmp_path / "all", **said)
     assert f"7 payments between own customers: on the {whose.value}'s statement" in lines[1]
@@ -148,7 +148,7 @@ def without_reference(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_payments_that_belong_to_two_units_are_counted(tmp_path: Path) -> None:
-    said: dict[str, Any] = {"bic": "OURBUS33", "in_house": InHouse.BOTH}
+    said: dict[str, Any] = {"bic": "OURBUS33", "in_house": PaymentOwner.BOTH}
     lines = imported("pacs008", [payments(tmp_path / "all.xml", *PAIRS)], tmp_path / "all", **said)
     # a shares payments with b, c, d and e; b and c with each other and a; d and e with a
     assert "changes 4 others at most (mean 2.0)" in lines[1]

@@ -1,4 +1,4 @@
-"""A `SumModel`, with trees or without, and a `Forest` keep to `Fitted`."""
+"""A `SumModel`, with trees or without, and a `Forest` keep to `FittedModel`."""
 
 from pathlib import Path
 from typing import Final
@@ -10,7 +10,7 @@ from tests.support.records.scored import customers, parameters, scored_study, un
 
 from fieldfare.client.own_model.forest import Forest
 from fieldfare.client.own_model.own_fits import SumModel
-from fieldfare.client.own_model.own_grid import Fitted
+from fieldfare.client.own_model.own_grid import FittedModel
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.models import model_for
 
@@ -24,7 +24,7 @@ def data(tmp_path: Path) -> EncodedUnits:
     return EncodedUnits(read.positions, read.labels.astype(np.uint8))
 
 
-def fitted(kind: str, data: EncodedUnits) -> Fitted:
+def fitted(kind: str, data: EncodedUnits) -> FittedModel:
     grown = HistGradientBoostingClassifier(max_iter=5, max_leaf_nodes=4, random_state=0)
     forest = Forest.of(grown.fit(data.positions.T.astype(np.float64), data.labels), data)
     if kind == "forest":
