@@ -18,8 +18,8 @@ from fieldfare.client.journal.entries import Event
 from fieldfare.client.ledger.chain import Statement
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.ledger.pending import Split
+from fieldfare.client.records.encoding.holdout import split_name
 from fieldfare.client.records.encoding.id_sketch import IdChange, IdSketch
-from fieldfare.client.records.encoding.units import split_name
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.system.clock import utc_now
 

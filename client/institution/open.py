@@ -27,14 +27,10 @@ from fieldfare.client.journal.entries import Event
 from fieldfare.client.journal.journal import Journal
 from fieldfare.client.journal.releases import last_release
 from fieldfare.client.ledger.ledger import Ledger
+from fieldfare.client.records.encoding.holdout import holdout_mask, split_name
 from fieldfare.client.records.encoding.id_sketch import IdSketch
 from fieldfare.client.records.encoding.problems import RecordProblem, zero_words
-from fieldfare.client.records.encoding.units import (
-    NO_ROWS,
-    RowsPerUnit,
-    holdout_mask,
-    split_name,
-)
+from fieldfare.client.records.encoding.units import NO_ROWS, RowsPerUnit
 from fieldfare.client.records.settings import check_unit
 from fieldfare.client.sums.run_sums import RunSums
 from fieldfare.shared.errors import LedgerError

@@ -32,7 +32,7 @@ from fieldfare.client.own_model.tuning import (
     stacked,
     tune,
 )
-from fieldfare.client.records.encoding.units import holdout_mask
+from fieldfare.client.records.encoding.holdout import holdout_mask
 from fieldfare.client.scoring.comparison import (
     FromCut,
     Group,

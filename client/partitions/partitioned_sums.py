@@ -18,8 +18,8 @@ from fieldfare.client.partitions.local_workers import LocalWorkers
 from fieldfare.client.partitions.partitions import AskedSum, Partitions, Whole
 from fieldfare.client.partitions.spilled import PartUnits, spill
 from fieldfare.client.records.encoding.asked import AskedUnits
+from fieldfare.client.records.encoding.holdout import unit_order
 from fieldfare.client.records.encoding.id_sketch import NO_IDS, IdSketch
-from fieldfare.client.records.encoding.units import unit_order
 from fieldfare.client.records.load import BUCKETS_KEY, LoadedRecords
 from fieldfare.client.sums.run_sums import RunSums
 from fieldfare.client.sums.study_sums import StudySums

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from fieldfare.client.records.encoding.units import holdout_mask, split_name
+    from fieldfare.client.records.encoding.holdout import holdout_mask, split_name
     from fieldfare.client.records.load import LoadCounts, LoadedRecords, read_records, read_sources
     from fieldfare.client.records.settings import RecordsSource
     from fieldfare.client.records.sources.mapping import ColumnMapping, load_mapping

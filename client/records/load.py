@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from fieldfare.client.records.encoding.asked import NOTHING_ASKED, AskedUnits, AskedValues
 from fieldfare.client.records.encoding.columns import TRAINING, RecordsUse, told_by
 from fieldfare.client.records.encoding.encoding import CLAMPED, MISSING, OTHER
+from fieldfare.client.records.encoding.holdout import unit_order
 from fieldfare.client.records.encoding.id_sketch import NO_IDS, IdSketch
 from fieldfare.client.records.encoding.problems import (
     Effect,
@@ -40,7 +41,6 @@ from fieldfare.client.records.encoding.units import (
     named_rows,
     rows_beside,
     shared_rows,
-    unit_order,
 )
 from fieldfare.client.records.health import ColumnProfile
 from fieldfare.client.records.kept_parts import KeptParts

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fieldfare.client.own_model.forest import Forest
-from fieldfare.client.records.encoding.units import holdout_mask
+from fieldfare.client.records.encoding.holdout import holdout_mask
 from fieldfare.client.scoring.calibration import Calibration, Method, calibrate, or_released
 from fieldfare.client.scoring.readings import NONE_HOLDS
 from fieldfare.client.scoring.reasons import ExactRows, ExactScores, ranks

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from fieldfare.client.records.encoding.columns import Labels, RecordsUse
 from fieldfare.client.records.encoding.encoding import UNLABELLED
+from fieldfare.client.records.encoding.holdout import unit_order
 from fieldfare.client.records.encoding.problems import Effect
-from fieldfare.client.records.encoding.units import Grouping, unit_order
+from fieldfare.client.records.encoding.units import Grouping
 from fieldfare.client.records.load import BUCKETS_KEY
 from fieldfare.client.records.reader import Reader
 from fieldfare.client.records.sources.source import Table

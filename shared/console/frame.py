@@ -25,9 +25,15 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from fieldfare.shared.console.accounts import AccountBook, ConsoleAccount, Tell
-from fieldfare.shared.console.credentials import form_token, is_form_token, is_token, new_token
+from fieldfare.shared.console.credentials import form_token, is_token, new_token
 from fieldfare.shared.console.rights import NOBODY, Right
-from fieldfare.shared.console.shield import MOST_BODY, Application, Shield
+from fieldfare.shared.console.shield import (
+    MOST_BODY,
+    Application,
+    Shield,
+    is_from_here,
+    is_own_form,
+)
 from fieldfare.shared.console.turns import Turns
 from fieldfare.shared.errors import FieldfareError, UsageError
 
@@ -46,7 +52,6 @@ PATIENCE: Final = 5.0  # seconds to wait for another person's
 _BUSY: Final = "Something else is being checked: press the button again in a moment."
 BROWSER_SECONDS: Final = 180 * 24 * 3600
 _LOOKS: Final = {"console.css": "text/css", "console.js": "text/javascript"}
-_FROM_HERE: Final = {"", "same-origin", "none"}  # what browsers say of a form of this very console
 
 
 class PageRefusal(Exception):  # noqa: N818 -- an answer, no fault
@@ -333,7 +338,11 @@ def _comes_bare(request: Request, token: str) -> bool:
     The browser may well have one. An answer that set another would end that person's visit, so it
     sets none, shows nothing, and leads on by a link of this console: the cookie comes with that.
     """
-    return not is_token(token) and request.headers.get("sec-fetch-site", "") not in _FROM_HERE
+    return not is_token(token) and not is_from_here(_fetch_site(request))
+
+
+def _fetch_site(request: Request) -> str:
+    return request.headers.get("sec-fetch-site", "")
 
 
 def _again(request: Request) -> str:
@@ -376,13 +385,8 @@ async def _form(request: Request, page: Page) -> dict[str, str]:
 
 
 def _check_origin(request: Request, visit: Visit) -> None:
-    """Refuse a form that no page of this visit sent.
-
-    Browsers say where a form comes from (Fetch Metadata); its Origin says nothing, for our own
-    Referrer-Policy empties it. The token decides.
-    """
-    said = request.headers.get("sec-fetch-site", "")
-    if said not in _FROM_HERE or not is_form_token(visit.form.get(FORM_TOKEN, ""), visit.token):
+    """Refuse a form that no page of this visit sent."""
+    if not is_own_form(_fetch_site(request), visit.form.get(FORM_TOKEN, ""), visit.token):
         raise PageRefusal(
             HTTPStatus.FORBIDDEN,
             "This form was not sent by a page of your present visit; nothing was done. "

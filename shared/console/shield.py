@@ -1,10 +1,13 @@
-"""What stands around everything that a console answers: which Host, how much, and the headers.
+"""What stands around everything that a console answers: Host, size, headers, no forged forms.
 
 It wraps the whole application, so that errors and answers of libraries carry the headers too.
+Against requests that another site's page makes a browser send (CSRF), `is_own_form` decides.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping
 from typing import Any, Final
+
+from fieldfare.shared.console.credentials import is_form_token
 
 MOST_BODY: Final = 64 * 1024  # bytes of a form, where its page says nothing else
 MOST_DROPPED: Final = 1024 * 1024  # bytes that are read of a body which is too large
@@ -26,6 +29,7 @@ HEADERS: Final[tuple[tuple[bytes, bytes], ...]] = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
 )
+_FROM_HERE: Final = {"", "same-origin", "none"}  # what browsers say of a form of this very console
 _OURS: Final = frozenset(name for name, _ in HEADERS)
 
 Scope = MutableMapping[str, Any]
@@ -33,6 +37,24 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+def is_from_here(fetch_site: str) -> bool:
+    """Tell whether no other site led here, by Fetch Metadata; "" is a browser that knows none."""
+    return fetch_site in _FROM_HERE
+
+
+def is_own_form(fetch_site: str, found: str, token: str) -> bool:
+    """Tell whether a form came from a page of this visit.
+
+    An Origin says nothing, for our own Referrer-Policy empties it. The token decides.
+
+    Args:
+        fetch_site: the request's Sec-Fetch-Site, "" where there is none.
+        found: the form's token.
+        token: of the visit's cookie.
+    """
+    return is_from_here(fetch_site) and is_form_token(found, token)
 
 
 class Shield:

@@ -29,7 +29,7 @@ from flwr.app import ConfigRecord, Message, RecordDict
 from numpy.typing import NDArray
 
 from fieldfare.client.records.encoding.asked import AskedUnits, AskedValues
-from fieldfare.client.records.encoding.units import unit_order
+from fieldfare.client.records.encoding.holdout import unit_order
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.shared.canonical import claimed
 from fieldfare.shared.errors import RunError

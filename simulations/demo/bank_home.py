@@ -36,7 +36,7 @@ from fieldfare.client.model_use.score import Sources, score
 from fieldfare.client.model_use.usable import TunedModel, as_tuned, keep_tuned, usable_model
 from fieldfare.client.own_model.tuning import TuningOutcome
 from fieldfare.client.policy.objections import study_columns
-from fieldfare.client.records.encoding.units import split_name
+from fieldfare.client.records.encoding.holdout import split_name
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.server.run.closing import compose
 from fieldfare.server.run.server_app import Job

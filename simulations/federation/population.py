@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from fieldfare.client.records import LoadedRecords, holdout_mask, read_records
-from fieldfare.client.records.encoding.units import unit_order
+from fieldfare.client.records.encoding.holdout import unit_order
 from fieldfare.client.records.sources.source import Table, table_at
 from fieldfare.client.scoring.readings import COLUMNS
 from fieldfare.client.sums.study_sums import StudySums

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldfare.client.records.encoding.units import unit_order
+from fieldfare.client.records.encoding.holdout import unit_order
 from fieldfare.shared.errors import LedgerError
 
 KEPT: Final = 1024  # hashes, beside a split: shares of a half are known to +-.025

@@ -36,7 +36,7 @@ from fieldfare.client.partitions.partitioned_sums import (
     sums_of,
 )
 from fieldfare.client.records import Spool, holdout_mask
-from fieldfare.client.records.encoding.units import unit_order
+from fieldfare.client.records.encoding.holdout import unit_order
 from fieldfare.client.records.load import BUCKETS_KEY, Load
 from fieldfare.client.records.sources.source import table_at
 from fieldfare.client.sums.run_sums import RunSums

@@ -13,7 +13,7 @@ from tests.support.federations.bench import make_study, make_sums
 from tests.support.runs.grouped import grouped_study, grouped_sums
 
 from fieldfare.client.records.encoding.asked import AskedUnits, AskedValues
-from fieldfare.client.records.encoding.units import unit_order
+from fieldfare.client.records.encoding.holdout import unit_order
 from fieldfare.client.sums.study_sums import StudySums, count_cells
 from fieldfare.shared.errors import PolicyRefusal, RefusalCode, StudyError
 from fieldfare.shared.evaluation.group_cells import group_parts, group_weight

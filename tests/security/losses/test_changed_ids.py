@@ -10,8 +10,8 @@ from tests.support.federations.bench import NAMES, STEPS, Bench, MakeBench, Run,
 
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.ledger.pending import Split
+from fieldfare.client.records.encoding.holdout import holdout_mask, split_name
 from fieldfare.client.records.encoding.id_sketch import NO_IDS, IdSketch
-from fieldfare.client.records.encoding.units import holdout_mask, split_name
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.shared.errors import RefusalCode
 from fieldfare.shared.features.basis import EncodedUnits, encode_categorical, encode_numeric

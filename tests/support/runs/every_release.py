@@ -7,7 +7,7 @@ import numpy as np
 from fieldfare.client.partitions.partitioned_sums import WholeUnits
 from fieldfare.client.partitions.partitions import AskedSum
 from fieldfare.client.records import LoadedRecords, holdout_mask
-from fieldfare.client.records.encoding.units import unit_order
+from fieldfare.client.records.encoding.holdout import unit_order
 from fieldfare.client.records.load import BUCKETS_KEY
 from fieldfare.client.sums.run_sums import RunSums
 from fieldfare.shared.models import trained_model

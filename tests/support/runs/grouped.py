@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldfare.client.records.encoding.asked import AskedUnits, AskedValues
-from fieldfare.client.records.encoding.units import unit_order
+from fieldfare.client.records.encoding.holdout import unit_order
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.shared.evaluation.groups import read_fairness
 from fieldfare.shared.features.basis import EncodedUnits

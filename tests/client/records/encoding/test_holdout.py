@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fieldfare.client.records.encoding.units import holdout_mask, split_name, unit_order
+from fieldfare.client.records.encoding.holdout import holdout_mask, split_name, unit_order
 from fieldfare.shared.errors import UsageError
 
 KEY = b"0123456789abcdef"

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fieldfare.client.records.encoding.holdout import holdout_mask
 from fieldfare.client.records.encoding.id_sketch import (
     KEPT,
     NO_IDS,
@@ -15,7 +16,6 @@ from fieldfare.client.records.encoding.id_sketch import (
     IdChange,
     IdSketch,
 )
-from fieldfare.client.records.encoding.units import holdout_mask
 from fieldfare.shared.errors import LedgerError
 
 KEY: Final = b"k" * 32
