@@ -169,14 +169,14 @@ class CaseworkQueue:
         return store.codes()
 
     def act(self, one: Feedback | CaseAct, seen: int | None = None) -> ActOutcome:
-        """Sign an act in this user's own file; others of the group who act meanwhile wait.
+        """Sign an act in the console's file; others who act meanwhile wait.
 
         Args:
             one: the act, on an alert that is there.
             seen: how many acts its person saw (deciding.py).
 
         Raises:
-            UsageError: there is no such alert, or no right.
+            UsageError: there is no such alert, no right, or this user is not the console's.
         """
         # Every member can hold this lock for ever: it spares honest ones a race, and bars nobody.
         with folder_lock(self.casework.decisions, LOCK_SECONDS):
@@ -187,8 +187,6 @@ class CaseworkQueue:
             if not found.problem and not found.repeated:
                 self.casework.blank(over)
                 self.casework.sign(_signed(one, kept.alert))
-        if self.home is not None:
-            collect(self.home, self.casework)
         return found
 
     @property
@@ -203,22 +201,18 @@ class CaseworkQueue:
         return f"another one has to decide it, one of both a reviewer ({reviewers})"
 
     def note(self, deed: Deed, *, kind: str = "", fingerprint: str = "", person: str = "") -> None:
-        """Sign that labels were exported or a report was drafted, as `HomeQueue.note`."""
-        said = {"kind": kind, "fingerprint": fingerprint, "person": _other(person or os_user())}
-        self._sign(Act(time=utc_now(), deed=deed, **said))
+        """Sign that labels were exported or a report was drafted; the operator logs it at once."""
+        if self.home is not None and self.settings is not None:
+            own = HomeQueue(self.home, self.settings)
+            own.note(deed, kind=kind, fingerprint=fingerprint, person=person)
+            return
+        said = {"kind": kind, "fingerprint": fingerprint, "person": person or os_user()}
+        self.casework.sign(Act(time=utc_now(), deed=deed, **said))
 
     def tell(self, kind: str, person: str, account: str = "") -> None:
         """Sign an act at the console, as `HomeQueue.tell` writes it down."""
-        self._sign(
-            Act(
-                time=utc_now(), deed=Deed.CONSOLE, person=_other(person), kind=kind, account=account
-            )
-        )
-
-    def _sign(self, act: Act) -> None:
-        self.casework.sign(act)
-        if self.home is not None:
-            collect(self.home, self.casework)
+        said = {"kind": kind, "person": person, "account": account}
+        self.casework.sign(Act(time=utc_now(), deed=Deed.CONSOLE, **said))
 
     def _uncollected(self, collected: set[str]) -> Sequence[Feedback | CaseAct]:
         signed, _ = self.casework.acts(utc_now())
@@ -249,7 +243,7 @@ def _signed(one: Feedback | CaseAct, alert: Alert) -> Act:
         run=alert.run,
         note=one.note,
         key=one.key,
-        person=_other(one.user),
+        person=one.user,
         **said,
     )
 
@@ -269,11 +263,6 @@ def _log(journal: Journal, one: Feedback | CaseAct, alert: Alert, fingerprint: s
     said = {"kind": one.kind.value} if isinstance(one, CaseAct) else {}
     said |= {"fingerprint": fingerprint} if fingerprint else {}
     journal.append(event, printable(one.user), study=alert.study, run=alert.run, **said)
-
-
-def _other(user: str) -> str:
-    """Return who acts at the console; nobody where a user acts for themselves."""
-    return "" if user == os_user() else user
 
 
 AlertQueue = HomeQueue | CaseworkQueue
@@ -479,7 +468,7 @@ def _take(store: AlertStore, journal: Journal, casework: Casework, signed: Signe
     """Take one act over; False where it counts as nothing."""
     act, user = signed.act, printable(signed.user)
     if act.deed not in {Deed.FEEDBACK, Deed.ACT}:
-        if act.deed is not Deed.CONSOLE and not casework.terms.may_decide(signed.user):
+        if not casework.counts(signed):
             return False
         named = {"kind": act.kind, "user": act.account}
         said = {key: printable(value) for key, value in named.items() if value}

@@ -4,15 +4,16 @@ casework.toml     0640  the operator's: who may decide, who may be the second to
 operator.sqlite   0600  the operator's: alerts, and decisions that were collected
 alerts.sqlite     0640  a copy for the group, replaced after every change
 models/           2750  the operator's: the card of every model that made alerts
-decisions/        3770  NAME.jsonl of every person, 0640, that person's own
+decisions/        3770  NAME.jsonl of the console's user, 0640, that user's own
 
 Whoever may read a SQLite file may lock it, so the group reads a copy. Whoever may make a file in
-`decisions/` may take a name before its person does, who then signs in NAME~DIGITS.jsonl.
+`decisions/` may take the console's name before it does, which then signs in NAME~DIGITS.jsonl.
 
-Persons are users of the operating system in one group. Everybody writes into a file of their own,
-and whose file it is, the kernel says: a member of the group can neither sign for somebody else nor
-change or remove somebody else's file (sticky bit). What a person signed stands in the operator's
-store and log once it was collected, whatever becomes of that file.
+Persons log in at the console, a user of the operating system of its own, whose file alone counts;
+whose file it is, the kernel says: a member of the group can neither sign nor change or remove that
+file (sticky bit). What a person signed stands in the operator's store and log once it was
+collected, whatever becomes of that file. Files in which users signed on a terminal, as an earlier
+Fieldfare had it, are read for what was collected of them, and for nothing new.
 """
 
 import os
@@ -72,10 +73,9 @@ class CaseworkTerms(Section):
 
     Attributes:
         institution: whose alerts these are.
-        analysts: users of the operating system who may decide.
-        reviewers: users who may decide, and be the second to sign that an alert is filed.
-        console: the user as whom the console runs, if there is one: its file alone may hold acts
-            of persons who log in there, who are named above like users (docs/console.md).
+        analysts: persons who may decide, by the names of their accounts (docs/console.md).
+        reviewers: persons who may decide, and be the second to sign that an alert is filed.
+        console: the user of the operating system as whom the console runs; empty: nobody decides.
     """
 
     format: Literal[1] = FORMAT
@@ -84,13 +84,13 @@ class CaseworkTerms(Section):
     reviewers: tuple[UserName, ...] = Field(default=(), max_length=MOST_PERSONS, strict=False)
     console: UserName | Literal[""] = ""
 
-    def may_decide(self, user: str) -> bool:
+    def may_decide(self, person: str) -> bool:
         """Tell whether a person may decide on alerts."""
-        return user in self.analysts or user in self.reviewers
+        return person in self.analysts or person in self.reviewers
 
-    def may_review(self, user: str) -> bool:
+    def may_review(self, person: str) -> bool:
         """Tell whether a person's may be the second signature."""
-        return user in self.reviewers
+        return person in self.reviewers
 
 
 class Deed(StrEnum):
@@ -104,10 +104,10 @@ class Deed(StrEnum):
 
 
 class Act(BaseModel):
-    """One line of a person's file. Who wrote it is not in it: the file's owner did.
+    """One line of the console's file. Who wrote it is not in it: the file's owner did.
 
     Attributes:
-        person: who logged in at the console and did it; in the console's own file only.
+        person: who logged in at the console and did it; empty in files of before.
         account: whose account an act of the console is about.
         nonce: so that the line's hash in the log says nothing of the line.
         alert, disposition, party_role, confidence, note: of feedback.
@@ -142,11 +142,11 @@ class Act(BaseModel):
 class SignedAct:
     """An act, who did it as the kernel says, and the hash of both.
 
-    Of both: files can be read by the group, and a copy of somebody's line in another's own file
+    Of both: files can be read by the group, and a copy of the console's line in another's own file
     must not stand for it.
 
     Attributes:
-        file: whose file it stands in; another's where a console speaks for a person.
+        file: whose file it stands in.
     """
 
     user: str
@@ -196,7 +196,7 @@ class Casework:
 
     @property
     def decisions(self) -> Path:
-        """Folder with one file for each user."""
+        """Folder of the console's file."""
         return self.path / DECISIONS
 
     @property
@@ -215,16 +215,16 @@ class Casework:
         fresh.chmod(FILE_MODE)
         fresh.replace(self.models / name)
 
-    def check_right(self, user: str) -> None:
+    def check_right(self, person: str) -> None:
         """Refuse who may not decide here.
 
         Raises:
             UsageError: says who may, and who changes it.
         """
-        if not self.terms.may_decide(user):
+        if not self.terms.may_decide(person):
             raise UsageError(
-                f"{user}: expected an analyst or a reviewer of {self.path / TERMS}, found neither: "
-                "the operator names those who may decide there"
+                f"{person}: expected an analyst or a reviewer of {self.path / TERMS}, found "
+                "neither: the operator names those who may decide there"
             )
 
     def signed_by(self, user: str) -> Path:
@@ -242,19 +242,21 @@ class Casework:
         return plain.with_name(f"{user}~{secrets.token_hex(8)}.jsonl") if taken else plain
 
     def sign(self, act: Act) -> None:
-        """Add an act to this user's own file (0640); it is on the disk when this returns.
+        """Add a person's act to the console's file (0640); it is on the disk when this returns.
 
         Raises:
-            UsageError: this user has no right here, or the file cannot be written.
+            UsageError: this user is not the console's, the person has no right here, or the file
+                cannot be written.
         """
         user = os_user()
-        if (act.person or act.deed is Deed.CONSOLE) and user != self.terms.console:
+        if user != self.terms.console:
             raise UsageError(
                 f"{self.path / TERMS}: expected console = {user!a}, found "
-                f"{self.terms.console!a}: the operator names there the user who runs the console"
+                f"{self.terms.console!a}: nobody signs on a terminal; log in at the console, as "
+                "whose user the operator has to name there who runs it"
             )
         if act.deed is not Deed.CONSOLE:
-            self.check_right(act.person or user)
+            self.check_right(act.person)
         path = self.signed_by(user)
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
@@ -309,7 +311,10 @@ class Casework:
             ) from None
 
     def acts(self, now: datetime) -> tuple[list[SignedAct], list[str]]:
-        """Read all users' signed acts, by time, and count those that are not valid.
+        """Read all signed acts, by time, and count the lines that are none.
+
+        Those of another user than the console's count as nothing; that they are there says that
+        nothing was taken away that was collected of them (`counts`).
 
         Args:
             now: acts that are dated later do not count yet; nor do those of before 2000.
@@ -334,10 +339,15 @@ class Casework:
                 )
         return sorted(signed, key=lambda one: one.act.time), complaints
 
+    def counts(self, signed: SignedAct) -> bool:
+        """Tell whether the console signed it for a person who may, now: it speaks alone."""
+        named = bool(self.terms.console) and signed.file == self.terms.console
+        return named and (signed.act.deed is Deed.CONSOLE or self.terms.may_decide(signed.user))
+
     def feedback_of(self, signed: SignedAct) -> Feedback | None:
-        """Return a decision with its signatory's present rights; None where there is no right."""
+        """Return a decision with its person's present rights; None where it counts as nothing."""
         act, user = signed.act, signed.user
-        if act.disposition is None or not self.terms.may_decide(user):
+        if act.disposition is None or not self.counts(signed):
             return None
         return Feedback(
             act.alert, act.time, user, act.disposition, act.party_role, act.confidence, act.note,
@@ -345,9 +355,9 @@ class Casework:
         )  # fmt: skip
 
     def case_act_of(self, signed: SignedAct) -> CaseAct | None:
-        """Return an act on an alert that is no decision; None where there is no right."""
+        """Return an act on an alert that is no decision; None where it counts as nothing."""
         act, user = signed.act, signed.user
-        if act.act is None or not self.terms.may_decide(user):
+        if act.act is None or not self.counts(signed):
             return None
         return CaseAct(act.alert, act.time, user, act.act, act.note, act.key)
 
@@ -397,8 +407,8 @@ def _terms_text(terms: CaseworkTerms) -> str:
         return "[" + ", ".join(tomlkit.string(user).as_string() for user in users) + "]"
 
     return f"""\
-# Who decides on alerts: users of the operating system who belong to this folder's group.
-# Only this file's owner, the operator, can change it; it counts from the next command on.
+# Who decides on alerts: persons with an account of the console, under its name. Only this
+# file's owner, the operator, can change it; it counts from the next act on.
 format = 1
 institution = {tomlkit.string(terms.institution).as_string()}
 
@@ -409,8 +419,8 @@ analysts = {listed(terms.analysts)}
 # collect: acts that are signed but not collected would count no more.
 reviewers = {listed(terms.reviewers)}
 
-# The user of the operating system as whom `fieldfare institution console` runs; who logs in there
-# counts under the name of the account, if it stands above. Empty: there is no console.
+# The user of the operating system as whom `fieldfare institution console` runs, who belongs to
+# this folder's group. Empty: there is no console, and nobody decides.
 console = {tomlkit.string(terms.console).as_string()}
 """
 

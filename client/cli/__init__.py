@@ -16,7 +16,7 @@ app: Final = Part(
         institution.export institution.report.check
     """,
     casework="""
-        institution.casework.make institution.casework.show institution.casework.collect
+        institution.casework.make institution.casework.collect
         institution.queue institution.alert.act institution.forget
         institution.console institution.console.account.add institution.console.account.link
         institution.console.account.close institution.console.account.list

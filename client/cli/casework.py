@@ -1,11 +1,10 @@
-"""`fieldfare institution casework make|collect|show`, `queue`, `alert act`, `forget`, `console`.
+"""`fieldfare institution casework make|collect`, `queue`, `alert act`, `forget`, `console`.
 
 Several persons work on alerts, without a key.
 """
 
 import grp
 import os
-import pwd
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,18 +74,18 @@ def make(
     ],
     group: Annotated[str, typer.Option(help="The group of users who may see alerts.")],
     analyst: Annotated[
-        list[str] | None, typer.Option(help="A user who may decide on alerts; repeat it.")
+        list[str] | None, typer.Option(help="An account that may decide on alerts; repeat it.")
     ] = None,
     reviewer: Annotated[
         list[str] | None,
-        typer.Option(help="A user who may also be the second to sign a filing; repeat it."),
+        typer.Option(help="An account that may also sign a filing second; repeat it."),
     ] = None,
     home: HomeOption = DEFAULT_HOME,
 ) -> None:
     """Make the folder where a group decides on alerts, apart from keys, ledger and records.
 
-    Alerts of the home move there. The operator scores and collects; analysts and reviewers work
-    with `--home FOLDER`, and read nothing of the home.
+    Alerts of the home move there. The operator scores and collects; analysts and reviewers log in
+    at a console that runs as a user of its own, and reads nothing of the home.
     """
     opened = Home.open(home)
     settings = load_settings(opened)
@@ -103,7 +102,7 @@ def make(
         )
     terms = _terms(settings.id, analyst or [], reviewer or [])
     number = _group(group)
-    warnings = list(_warnings(terms, number, path))
+    warnings = list(_warnings(terms, path))
     made = make_casework(path, number, terms)
     moved = _moved(opened, made)
     _name_in_settings(opened, path)
@@ -114,8 +113,8 @@ def make(
     typer.echo("\n".join(_who(made)))
     for line in warnings:
         typer.echo(f"warning: {line}", err=True)
-    typer.echo(f"They type: fieldfare institution alerts --home {path}")
-    typer.echo("You:       fieldfare institution casework collect  (`score` does it too)")
+    typer.echo(f"Name the console's user in {path / TERMS}; as that user:")
+    typer.echo(f"fieldfare institution console --home {path} --accounts FOLDER")
 
 
 def _terms(institution: str, analysts: list[str], reviewers: list[str]) -> CaseworkTerms:
@@ -136,17 +135,8 @@ def _group(name: str) -> int:
         ) from None
 
 
-def _warnings(terms: CaseworkTerms, group: int, path: Path) -> Iterator[str]:
+def _warnings(terms: CaseworkTerms, path: Path) -> Iterator[str]:
     """Say what would keep people out, or from filing."""
-    name = grp.getgrgid(group).gr_name
-    for user in dict.fromkeys((*terms.analysts, *terms.reviewers)):
-        try:
-            entry = pwd.getpwnam(user)
-        except KeyError:
-            yield f"{user}: no user of this machine yet"
-            continue
-        if group not in os.getgrouplist(user, entry.pw_gid):
-            yield f"{user} is not in the group {name}: usermod -aG {name} {user}"
     if len({*terms.analysts, *terms.reviewers}) < 2 or not terms.reviewers:  # noqa: PLR2004
         yield "to file needs two persons, one of them a reviewer: fewer are named"
     for parent in path.parents:
@@ -204,8 +194,8 @@ def _collected_lines(found: CollectionCounts) -> list[str]:
     lines = [f"{found.taken} taken over", *found.complaints]
     if found.refused:
         lines.append(
-            f"{found.refused} not counted: signed by who may not decide, or about no alert that is "
-            "there"
+            f"{found.refused} not counted: signed on a terminal or by who may not decide, or about "
+            "no alert that is there"
         )
     if found.gone:
         lines.append(
@@ -218,17 +208,6 @@ def _collected_lines(found: CollectionCounts) -> list[str]:
         for one in found.over
     ]
     return lines
-
-
-@app.command("institution.casework.show")
-def show(home: HomeOption = DEFAULT_HOME) -> None:
-    """Show the analysts and reviewers, and what keeps them from deciding."""
-    opened = Home.open(home)
-    casework = _needed(opened)
-    typer.echo(str(casework.path))
-    typer.echo("\n".join(_who(casework)))
-    for line in _warnings(casework.terms, casework.path.stat().st_gid, casework.path):
-        typer.echo(f"warning: {line}")
 
 
 def _who(casework: Casework) -> list[str]:

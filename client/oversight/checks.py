@@ -147,7 +147,7 @@ class HomeChecks:
         )
         yield Check("witness", self._witness)
         yield Check("log", self._log)
-        yield Check("casework", self._casework, "look at it: fieldfare institution casework show")
+        yield Check("casework", self._casework, "look at its casework.toml")
         yield Check(
             "swap",
             lambda: judge_swap(unencrypted_swap()),

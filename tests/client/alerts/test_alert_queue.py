@@ -49,7 +49,8 @@ def logged(home: Home) -> list[str]:
 def folder(home: Home, tmp_path: Path) -> Path:
     """A group's folder with one alert, named in the home's settings."""
     path = tmp_path / "casework"
-    made = make_casework(path, os.getgid(), CaseworkTerms(institution="bank-a", reviewers=(ME,)))
+    terms = CaseworkTerms(institution="bank-a", reviewers=(ME,), console=ME)
+    made = make_casework(path, os.getgid(), terms)
     text = home.settings.read_text()
     home.settings.write_text(f'{text}\n[casework]\nfolder = "{path}"\n')
     with casework_store(made) as store:
@@ -89,7 +90,8 @@ def test_who_lost_the_right_after_collecting_still_counts(home: Home, folder: Pa
     queue.act(decision())
     assert isinstance(queue, CaseworkQueue)
     collect(home, queue.casework)
-    (folder / "casework.toml").write_text('format = 1\ninstitution = "bank-a"\n')
+    terms = f'format = 1\ninstitution = "bank-a"\nconsole = "{ME}"\n'
+    (folder / "casework.toml").write_text(terms)
     queue = open_queue(folder)
     with queue.store() as store:
         assert store.find(ALERT.alert).status.state == "closed"
@@ -100,17 +102,22 @@ def test_who_lost_the_right_after_collecting_still_counts(home: Home, folder: Pa
 def test_what_is_about_nothing_is_not_taken_over(home: Home, folder: Path) -> None:
     queue = open_queue(home.path)
     assert isinstance(queue, CaseworkQueue)
-    stray = Act(time=utc_now(), deed=Deed.FEEDBACK, alert="none", disposition=Disposition.FILE)
-    queue.casework.sign(stray)
+    said = {"person": ME, "alert": "none", "disposition": Disposition.FILE}
+    queue.casework.sign(Act(time=utc_now(), deed=Deed.FEEDBACK, **said))
     found = collect(home, queue.casework)
     assert (found.taken, found.refused) == (0, 1)
     assert logged(home) == []
 
 
-def test_the_operators_own_decisions_are_collected_at_once(home: Home, folder: Path) -> None:
+def test_the_operator_logs_labels_and_drafts_and_decides_nothing(home: Home, folder: Path) -> None:
+    terms = folder / "casework.toml"
+    terms.write_text(terms.read_text().replace(f'console = "{ME}"', 'console = ""'))
     queue = open_queue(home.path)
-    queue.act(decision())
-    assert logged(home) == ["feedback"]
+    with pytest.raises(UsageError, match="nobody signs on a terminal"):
+        queue.act(decision())
+    queue.note(Deed.LABELS)
+    assert logged(home) == ["labels exported"]
+    assert not list((folder / "decisions").glob("*.jsonl"))
 
 
 def test_hidden_alerts_and_codes_reach_members_without_the_home(home: Home, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Whose decisions count: files of one owner each, and modes that let nobody change another's."""
+"""Whose decisions count: the console's own file, and modes that let nobody else change it."""
 
 import os
 import pwd
@@ -19,14 +19,14 @@ NOW = datetime(2026, 3, 31, 12, tzinfo=UTC)
 ME = os_user()
 
 
-def act(minutes: int = 0) -> Act:
-    time = NOW + timedelta(minutes=minutes)
-    return Act(time=time, deed=Deed.FEEDBACK, alert="ab" * 8, disposition=Disposition.FILE)
+def act(minutes: int = 0, person: str = "anna") -> Act:
+    said = {"person": person, "alert": "ab" * 8, "disposition": Disposition.FILE}
+    return Act(time=NOW + timedelta(minutes=minutes), deed=Deed.FEEDBACK, **said)
 
 
 @pytest.fixture
 def casework(tmp_path: Path) -> Casework:
-    terms = CaseworkTerms(institution="bank-a", analysts=(ME,), reviewers=("bela",))
+    terms = CaseworkTerms(institution="bank-a", analysts=("anna",), reviewers=("bela",), console=ME)
     return make_casework(tmp_path / "casework", os.getgid(), terms)
 
 
@@ -50,17 +50,19 @@ def test_what_is_signed_is_read_with_its_owner_and_right(casework: Casework) -> 
     casework.sign(act())
     casework.sign(act(-5))
     signed, complaints = casework.acts(NOW)
-    assert [(one.user, one.act.time) for one in signed] == [(ME, act(-5).time), (ME, act().time)]
+    assert [(one.user, one.file, one.act.time) for one in signed] == [
+        ("anna", ME, act(-5).time), ("anna", ME, act().time)
+    ]  # fmt: skip
     assert complaints == []
     assert len({one.line for one in signed}) == 2  # a nonce: two equal acts have two hashes
     feedback = casework.feedback_of(signed[0])
     assert feedback is not None
-    assert (feedback.user, feedback.reviewer) == (ME, False)
+    assert (feedback.user, feedback.reviewer) == ("anna", False)
 
 
 def test_who_has_no_right_signs_nothing_and_counts_as_nothing(casework: Casework) -> None:
     casework.sign(act())
-    casework.terms = CaseworkTerms(institution="bank-a", reviewers=("bela",))
+    casework.terms = CaseworkTerms(institution="bank-a", reviewers=("bela",), console=ME)
     with pytest.raises(UsageError, match="an analyst or a reviewer"):
         casework.sign(act())
     ((signed,), _) = casework.acts(NOW)
@@ -102,7 +104,7 @@ def test_the_future_counts_for_nothing_yet(casework: Casework) -> None:
 @pytest.mark.skipif(os.getuid() != 0, reason="files of two users")
 def test_a_copy_of_somebody_elses_line_does_not_stand_for_it(casework: Casework) -> None:
     """A member without any right copied a reviewer's line, and the reviewer's counted no more."""
-    (casework.decisions / "bin.jsonl").write_text(act().model_dump_json() + "\n")
+    (casework.decisions / "bin.jsonl").write_text(act(person="").model_dump_json() + "\n")
     (casework.decisions / "games.jsonl").write_bytes(
         (casework.decisions / "bin.jsonl").read_bytes()
     )
@@ -111,6 +113,29 @@ def test_a_copy_of_somebody_elses_line_does_not_stand_for_it(casework: Casework)
     signed, complaints = casework.acts(NOW)
     assert complaints == []
     assert sorted({one.line: one.user for one in signed}.values()) == ["bin", "games"]
+
+
+def test_nobody_signs_on_a_terminal(casework: Casework) -> None:
+    casework.terms = casework.terms.model_copy(update={"analysts": (ME,), "console": "games"})
+    with pytest.raises(UsageError, match="nobody signs on a terminal"):
+        casework.sign(act(person=""))
+    with pytest.raises(UsageError, match="nobody signs on a terminal"):
+        casework.sign(act(person=ME))
+    assert not list(casework.decisions.iterdir())
+
+
+@pytest.mark.parametrize("console", ["games", ""])
+def test_what_was_signed_on_a_terminal_before_counts_no_more(
+    casework: Casework, console: str
+) -> None:
+    """Its lines are known, so that what was collected of them is not called gone."""
+    own(casework).write_text(act(person="").model_dump_json() + "\n")
+    own(casework).chmod(0o640)
+    casework.terms = casework.terms.model_copy(update={"analysts": (ME,), "console": console})
+    ((signed,), complaints) = casework.acts(NOW)
+    assert (signed.user, complaints) == (ME, [])
+    assert not casework.counts(signed)
+    assert casework.feedback_of(signed) is None
 
 
 def test_a_files_name_moves_no_cursor_of_who_collects(casework: Casework) -> None:
@@ -125,8 +150,9 @@ def test_a_name_that_a_member_took_before_its_person_bars_nobody(
     casework: Casework, taken: str
 ) -> None:
     """The sticky folder lets nobody but the operator take it away again."""
+    forged = act(person="").model_dump_json() + "\n"
     made: dict[str, Callable[[], object]] = {
-        "file": lambda: own(casework).write_text(act().model_dump_json() + "\n"),
+        "file": lambda: own(casework).write_text(forged),
         "folder": own(casework).mkdir,
         "link": lambda: own(casework).symlink_to("nowhere"),
     }
@@ -137,7 +163,7 @@ def test_a_name_that_a_member_took_before_its_person_bars_nobody(
     casework.blank({"0" * 64})
     signed, (complaint,) = casework.acts(NOW)
     assert [(one.user, one.file, one.act.time) for one in signed] == [
-        (ME, ME, act(-5).time), (ME, ME, act().time)
+        ("anna", ME, act(-5).time), ("anna", ME, act().time)
     ]  # fmt: skip
     assert str(own(casework)) in complaint
     assert len(list(casework.decisions.glob(f"{ME}~*.jsonl"))) == 1

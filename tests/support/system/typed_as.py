@@ -17,8 +17,7 @@ from typing import Final
 from fieldfare.shared.cli.root import run
 
 # Users and a group that every Linux machine has.
-ANALYST: Final = "daemon"
-REVIEWER: Final = "bin"
+CONSOLE: Final = "daemon"
 MEMBER: Final = "games"
 OUTSIDER: Final = "nobody"
 GROUP: Final = "mail"

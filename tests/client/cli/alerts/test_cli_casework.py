@@ -1,4 +1,4 @@
-"""Two persons decide under their own user ids, and read no key: `institution casework` as typed."""
+"""Persons decide at a console of its own user, which reads no key: `institution casework`."""
 
 import json
 import os
@@ -15,18 +15,21 @@ from tests.support.homes.journals import logged_text
 from tests.support.records.scored import Analyst, analyst_of
 from tests.support.runs.finished import RUN
 from tests.support.system.typed_as import (
-    ANALYST,
+    CONSOLE,
     GROUP,
     MEMBER,
     OUTSIDER,
-    REVIEWER,
     as_user,
     typed_as,
 )
 
+from fieldfare.client.alerts.alert_queue import open_queue
+from fieldfare.client.alerts.feedback import Confidence, Disposition, Feedback, PartyRole
 from fieldfare.client.alerts.store import STORE, open_store
 from fieldfare.client.home.layout import Home
 from fieldfare.shared.cli.root import run
+from fieldfare.shared.errors import UsageError
+from fieldfare.shared.system.clock import utc_now
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be several users")
 
@@ -49,12 +52,14 @@ def analyst(
 
 @pytest.fixture
 def casework(analyst: Analyst, shared: Path) -> Path:
-    """The folder of a group, with alerts."""
+    """The folder of a group, with alerts, where a console's user signs for two persons."""
     folder = shared / "casework"
-    persons = ("--analyst", ANALYST, "--reviewer", REVIEWER)
+    persons = ("--analyst", "anna", "--reviewer", "berta")
     status, said, err = analyst("casework", "make", "--folder", folder, "--group", GROUP, *persons)
     assert status == 0, err
-    assert f"reviewers  {REVIEWER}: decide, and sign second" in said
+    assert "reviewers  berta: decide, and sign second" in said
+    terms = folder / "casework.toml"
+    terms.write_text(terms.read_text().replace('console = ""', f'console = "{CONSOLE}"'))
     out = ("--budget", "4", "--out", analyst.folder / "alerts.parquet")
     status, said, err = analyst("score", "--model", RUN, *out)
     assert status == 0, err
@@ -62,64 +67,74 @@ def casework(analyst: Analyst, shared: Path) -> Path:
 
 
 def alerts(casework: Path) -> list[str]:
-    status, said, err = typed_as(ANALYST, "institution", "alerts", "--home", casework, "--json")
+    status, said, err = typed_as(CONSOLE, "institution", "alerts", "--home", casework, "--json")
     assert status == 0, err
     return [row["alert"] for row in json.loads(said)]
 
 
-def decided(
-    casework: Path, user: str, alert: str, disposition: str = "file"
-) -> tuple[int, str, str]:
-    said = ("--disposition", disposition, "--role", "controller", "--note", "seen")
+def decided(casework: Path, person: str, alert: str, what: Disposition = Disposition.FILE) -> int:
+    """Decide at the console, in a process of its user; 0: it was done."""
+    one = Feedback(alert, utc_now(), person, what, PartyRole.CONTROLLER, Confidence.HIGH, "seen")
+
+    def do() -> int:
+        try:
+            return int(bool(open_queue(casework).act(one).problem))
+        except UsageError:
+            return 2
+
+    return as_user(CONSOLE, do)
+
+
+def typed(casework: Path, user: str, alert: str) -> tuple[int, str, str]:
+    said = ("--disposition", "file", "--role", "controller", "--note", "seen")
     return typed_as(user, "institution", "feedback", alert, *said, "--home", casework)
 
 
 @as_root
-def test_two_users_file_and_draft_and_neither_reads_a_key(casework: Path, analyst: Analyst) -> None:
+def test_two_persons_file_and_their_console_reads_no_key(casework: Path, analyst: Analyst) -> None:
     alert, *_ = alerts(casework)
-    status, said, err = decided(casework, ANALYST, alert)
-    assert (status, "second_review" in said, REVIEWER in said) == (0, True, True), err
-    assert "second_review" in decided(casework, ANALYST, alert)[1]  # nobody signs twice
-    status, said, err = decided(casework, REVIEWER, alert)
-    assert (status, "is now: closed" in said) == (0, True), err
+    assert decided(casework, "anna", alert) == 0
+    assert decided(casework, "anna", alert) == 0  # nobody signs twice
+    assert json.loads(analyst("alerts", "--json", "--state", "closed")[1]) == []
+    assert decided(casework, "berta", alert) == 0
+    assert decided(casework, "emil", alert) == 2  # whom casework.toml does not name
     home = ("--home", casework)
-    status, said, err = typed_as(REVIEWER, "institution", "alert", "show", alert, *home)
-    assert (status, ANALYST in said, REVIEWER in said) == (0, True, True), err
+    status, said, err = typed_as(CONSOLE, "institution", "alert", "show", alert, *home)
+    assert (status, "anna" in said, "berta" in said) == (0, True, True), err
     assert list((casework / "models").glob("*.html"))
-    with tempfile.TemporaryDirectory() as own:
-        shutil.chown(own, ANALYST)
-        draft, labels = Path(own, "report.xml"), Path(own, "labels.csv")
-        form = ("--format", "goaml", "--out", draft)
-        status, said, err = typed_as(ANALYST, "institution", "export", alert, *form, *home)
-        assert (status, draft.stat().st_mode & 0o777) == (0, 0o600), err
-        status, said, err = typed_as(ANALYST, "institution", "labels", "--out", labels, *home)
-        assert (status, "1 labels, 1 of them positive" in said) == (0, True), err
-    assert typed_as(REVIEWER, "institution", "alerts", "--home", analyst.folder)[0] == 2
+    draft, labels = analyst.folder / "report.xml", analyst.folder / "labels.csv"
+    assert analyst("export", alert, "--format", "goaml", "--out", draft)[0] == 0
+    status, said, err = analyst("labels", "--out", labels)
+    assert (status, "1 labels, 1 of them positive" in said) == (0, True), err
+    assert typed_as(CONSOLE, "institution", "alerts", "--home", analyst.folder)[0] == 2
     secrets = (analyst.home.identity_key, analyst.home.ledger, analyst.folder / "customers.csv")
     assert as_member([path.read_bytes for path in secrets]) == 0
 
 
 @as_root
-def test_nobody_signs_for_another_and_nobody_else_gets_in(casework: Path, analyst: Analyst) -> None:
+def test_nobody_signs_on_a_terminal_and_nobody_else_gets_in(
+    casework: Path, analyst: Analyst
+) -> None:
+    """Not even who is named as an analyst: persons are accounts of the console."""
     terms = casework / "casework.toml"
-    terms.write_text(terms.read_text().replace(f'["{ANALYST}"]', f'["{ANALYST}", "sys"]'))
+    terms.write_text(terms.read_text().replace('["anna"]', f'["anna", "{MEMBER}"]'))
     alert, *_ = alerts(casework)
-    decided(casework, ANALYST, alert)
-    assert "second_review" in decided(casework, "sys", alert)[1]  # two analysts, no reviewer
-    own = casework / "decisions" / f"{ANALYST}.jsonl"
-    forged = casework / "decisions" / f"{REVIEWER}.jsonl"
-    shutil.copy(own, forged)  # as the analyst could: a file of the reviewer's name, but whose?
-    shutil.chown(forged, ANALYST, GROUP)
+    decided(casework, "anna", alert)
+    status, _, err = typed(casework, MEMBER, alert)
+    assert (status, "nobody signs on a terminal" in err) == (2, True)
+    status, _, err = analyst("feedback", alert, "--disposition", "edd", "--role", "unknown")
+    assert (status, "nobody signs on a terminal" in err) == (2, True)
+    own = casework / "decisions" / f"{CONSOLE}.jsonl"
+    forged = casework / "decisions" / f"{MEMBER}.jsonl"
+    shutil.copy(own, forged)  # as a member could: a file of their own with the console's lines
+    forged.write_text(forged.read_text().replace("anna", "berta"))
+    shutil.chown(forged, MEMBER, GROUP)
     forged.chmod(0o640)
     status, said, _ = analyst("casework", "collect")
-    assert (status, "2 taken over" in said, "counts as nothing" in said) == (0, True, True)
+    assert (status, "1 taken over" in said, "count as nothing" in said) == (0, True, True)
     assert json.loads(analyst("alerts", "--json", "--state", "closed")[1]) == []
-    status, _, err = decided(casework, MEMBER, alert)
-    assert (status, f"{MEMBER}: expected an analyst or a reviewer" in err) == (2, True)
     status, _, err = typed_as(OUTSIDER, "institution", "alerts", "--home", casework, member=False)
     assert (status, alert in err) == (2, False)
-    status, said, err = decided(casework, REVIEWER, alert)  # whoever took that name bars nobody
-    assert (status, "is now: closed" in said) == (0, True), err
 
 
 def as_member(attempts: list[Callable[[], object]]) -> int:
@@ -143,8 +158,8 @@ def test_a_member_changes_nothing_of_others_and_what_was_collected_stays(
     casework: Path, analyst: Analyst
 ) -> None:
     alert, *_ = alerts(casework)
-    decided(casework, ANALYST, alert, "benign:other")
-    signed = casework / "decisions" / f"{ANALYST}.jsonl"
+    assert decided(casework, "anna", alert, Disposition.BENIGN_OTHER) == 0
+    signed = casework / "decisions" / f"{CONSOLE}.jsonl"
     operators = [
         casework / name
         for name in ("casework.toml", "alerts.sqlite", "operator.sqlite", "models", "decisions")
@@ -167,13 +182,13 @@ def test_a_member_changes_nothing_of_others_and_what_was_collected_stays(
     assert (status, said.splitlines()[0]) == (0, "1 taken over")
     log = logged_text(analyst.home.log_folder)
     line = json.loads([one for one in log.splitlines() if '"feedback"' in one][-1])
-    assert (line["actor"], len(line["details"]["fingerprint"])) == (ANALYST, 64)
+    assert (line["actor"], len(line["details"]["fingerprint"])) == ("anna", 64)
     assert alert not in log
     signed.unlink()
     status, said, _ = analyst("casework", "collect")
     assert (status, "1 that were taken over earlier are no longer" in said) == (1, True)
     (row,) = json.loads(analyst("alerts", "--json", "--state", "closed")[1])
-    assert (row["alert"], row["decisions"][0]["user"]) == (alert, ANALYST)
+    assert (row["alert"], row["decisions"][0]["user"]) == (alert, "anna")
 
 
 def test_alerts_of_the_home_move_and_the_settings_keep_their_comments(
@@ -185,18 +200,15 @@ def test_alerts_of_the_home_move_and_the_settings_keep_their_comments(
     )
     with open_store(analyst.home) as store:
         before = {one.alert.alert for one in store.all()}
-    arguments = ("--folder", shared / "c", "--group", GROUP, "--analyst", "nobody-at-all")
+    arguments = ("--folder", shared / "c", "--group", GROUP, "--analyst", "anna")
     status, said, err = analyst("casework", "make", *arguments)
     assert (status, f"{len(before)} alerts moved there" in said) == (0, True), err
-    assert "nobody-at-all: no user of this machine yet" in err
     assert "to file needs two persons, one of them a reviewer" in err
     assert not (analyst.home.scoring / STORE).exists()
     with sqlite3.connect(shared / "c" / STORE) as connection:
         assert {row[0] for row in connection.execute("SELECT alert FROM alert")} == before
     assert "# Who this institution is." in analyst.home.settings.read_text()
     assert {row["alert"] for row in json.loads(analyst("alerts", "--json")[1])} == before
-    status, said, _ = analyst("casework", "show")
-    assert (status, "analysts   nobody-at-all: decide" in said) == (0, True)
     status, _, err = analyst("casework", "make", *arguments)
     assert (status, "none in" in err) == (2, True)
 
@@ -210,7 +222,6 @@ def test_wrong_calls_make_nothing(
         (["make", "--folder", shared / "c", "--group", "no-such-group"], "groupadd no-such-group"),
         (["make", "--folder", shared / "c", "--group", GROUP, "--analyst", "a/b"], "--analysts"),
         (["collect"], "casework make"),
-        (["show"], "casework make"),
     ]
     for arguments, said in rows:
         call = ["institution", "casework", *map(str, arguments), "--home", str(home.path)]
