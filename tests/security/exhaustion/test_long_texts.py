@@ -73,8 +73,9 @@ def patterns() -> Iterator[tuple[str, re.Pattern[str]]]:
     """Every pattern of shared, client and server that stands in the code as text."""
     root = Path(fieldfare.__file__).parent.parent
     for part in ("shared", "client", "server"):
-        for path in sorted((root / part).rglob("*.py")):
-            for node in ast.walk(ast.parse(path.read_text())):
+        texts = {path: path.read_text() for path in sorted((root / part).rglob("*.py"))}
+        for path in (path for path, text in texts.items() if "import re\n" in text):
+            for node in ast.walk(ast.parse(texts[path])):
                 if isinstance(node, ast.Call) and _is_pattern(node):
                     yield f"{path.name}:{node.lineno}", _compiled(node)
 
