@@ -180,16 +180,6 @@ class Opener:
             )
 
 
-def open_federation(
-    channel: GridChannel,
-    terms: RunTerms,
-    record: Record | None = None,
-    checkpoint: RunCheckpoint | None = None,
-) -> Federation:
-    """Open a run, or join it again; see `Opener.begin`."""
-    return Opener(channel, terms, record or Record()).begin(checkpoint or RunCheckpoint())
-
-
 def _none_yet(terms: RunTerms, heard: HelloAnswers) -> RunOpenings:
     return RunOpenings(
         study=terms.plan.study_id,

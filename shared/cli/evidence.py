@@ -47,7 +47,6 @@ from fieldfare.shared.terminal.texts import counted, folded, listed, plain
 
 EXIT_CHANGED: Final = 1
 MOST_PROBLEMS: Final = 10  # shown
-CHUNK: Final = 1 << 20
 
 
 @dataclass(frozen=True)

@@ -130,18 +130,6 @@ def decoded_sum(total: Word, terms: ReleaseTerms, participants: int) -> NDArray[
     return values
 
 
-def summed_again(
-    terms: ReleaseTerms, vectors: Sequence[bytes], seeds: Sequence[str] = ()
-) -> NDArray[np.float64]:
-    """Return float64 (entries,): the decoded sum of all masked vectors.
-
-    Raises:
-        ProtocolError: a vector of another length, or a sum out of range.
-    """
-    words = add_words(vectors, terms.word_bits, terms.vectors.entries, seeds)
-    return decoded_sum(words, terms, len(vectors))
-
-
 def initial_state(study: Study, answer: NDArray[np.float64] | None = None) -> TrainingState:
     """Return where training starts: the public prevalence, and the knots that were asked for.
 
@@ -182,21 +170,6 @@ def possible_starts(
     log_odds = prevalence_log_odds(study)
     for bits in LAST_BITS:
         yield _start(study, _moved(log_odds, bits), answer)
-
-
-def replay_step(
-    study: Study,
-    state: TrainingState,
-    terms: ReleaseTerms,
-    vectors: Sequence[bytes],
-    seeds: Sequence[str] = (),
-) -> TrainingState:
-    """Take one step from the masked vectors of all its participants, and the seeds of these.
-
-    Raises:
-        ProtocolError: a vector of another length, or a sum out of range.
-    """
-    return stepped(study, state, summed_again(terms, vectors, seeds), len(vectors))
 
 
 def stepped(

@@ -6,11 +6,8 @@ only the records are invented, or a public simulation's. Tests and `make federat
     folder/coordinator/     the coordinator's home
     folder/<institution>/   an institution's home, its records beside it in records/
     folder/processes.json   what was left running
-
-Commands of a bed in this process: the same commands, without a start of Python for each.
 """
 
-import io
 import json
 import os
 import shlex
@@ -20,13 +17,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from threading import Lock
 from typing import Any, Final
 
 import tomlkit
@@ -40,12 +36,10 @@ from fieldfare.server.store.rows import RunRow
 from fieldfare.server.store.store import run_store
 from fieldfare.server.superlink.control import control_target
 from fieldfare.server.superlink.superlink import control
-from fieldfare.shared.cli.root import run
 from fieldfare.shared.console.accounts import ConsoleAct
 from fieldfare.shared.console.rights import ConsoleRole
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.protocol.identity import fingerprint
-from fieldfare.shared.study.allowed_packages import VARIABLE
 from fieldfare.shared.study.file import load_study
 from fieldfare.shared.study.model_sections import MlpSection, named_class
 from fieldfare.shared.study.study import Study
@@ -480,28 +474,3 @@ def edit(path: Path, old: str, new: str) -> None:
     if text.count(old) != 1:
         raise RunError(f"{path}: expected {old!r} once, found it {text.count(old)} times")
     path.write_text(text.replace(old, new), "utf-8")
-
-
-# -- bed quick ------------------------------------------------------------------------------------
-
-_ALONE: Final = Lock()  # standard output is the process's
-
-
-def in_this_process(command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
-    """Run a command here and return its output; one at a time."""
-    out, errors = io.StringIO(), io.StringIO()
-    with _ALONE, _permission_kept(), redirect_stdout(out), redirect_stderr(errors):
-        status = run(command)
-    return subprocess.CompletedProcess(list(command), status, out.getvalue(), errors.getvalue())
-
-
-@contextmanager
-def _permission_kept() -> Iterator[None]:
-    """Let what one command allows reach no other, as if each were a process."""
-    before = os.environ.get(VARIABLE)
-    try:
-        yield
-    finally:
-        os.environ.pop(VARIABLE, None)
-        if before is not None:
-            os.environ[VARIABLE] = before

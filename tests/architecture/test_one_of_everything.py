@@ -13,7 +13,7 @@ import pytest
 
 ROOT: Final = Path(__file__).parents[2]
 PARTS: Final = ("api", "shared", "client", "server", "simulations")
-USERS: Final = ("architecture", "benchmarks", "deployment", "support")  # of no one room
+USERS: Final = ("architecture", "deployment")  # of no one room; what tests share is no user
 MOST_EQUAL: Final = 7  # statements in a row that may stand in two places
 WORD: Final = re.compile(r"\w+")
 

@@ -31,6 +31,7 @@ from tests.benchmarks.harness import Bench
 from tests.benchmarks.inputs import study_toml
 from tests.support.network.calling import Caller, connected
 from tests.support.network.served import serving
+from tests.support.runs.steps import open_federation, replay_step
 
 from fieldfare.client.custodian.company import CompanyRules
 from fieldfare.client.custodian.custodian import Custodian
@@ -42,7 +43,6 @@ from fieldfare.client.node.client_app import client_app
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.server.run.channel import GridChannel
 from fieldfare.server.run.hello import RunTerms
-from fieldfare.server.run.opening import open_federation
 from fieldfare.server.run.rounds import Federation
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.features.basis import EncodedUnits, table_size
@@ -66,7 +66,7 @@ from fieldfare.shared.protocol.messages import (
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.protocol.roster import COORDINATOR, Member, Roster
 from fieldfare.shared.protocol.signed_files import offer_study
-from fieldfare.shared.run.replay import initial_state, replay_step
+from fieldfare.shared.run.replay import initial_state
 from fieldfare.shared.study.file import load_study
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.system.sockets import UnixSocket

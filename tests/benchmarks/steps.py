@@ -18,6 +18,7 @@ import typer
 from numpy.typing import NDArray
 from tests.benchmarks.harness import Bench, BenchRow, at_most, peak_bytes
 from tests.benchmarks.inputs import study_toml
+from tests.support.records.whitened_model import WhitenedModel
 
 from fieldfare.client.custodian.answering import answer
 from fieldfare.client.custodian.custodian import Custodian
@@ -35,7 +36,6 @@ from fieldfare.shared.geometry.moments import (
     moment_vectors,
 )
 from fieldfare.shared.geometry.unit_vectors import unit_vectors
-from fieldfare.shared.geometry.whitened import WhitenedModel
 from fieldfare.shared.geometry.whitening import centred_from, whitened_from
 from fieldfare.shared.models import AdditiveModel, model_for
 from fieldfare.shared.privacy.samplers import ExactNoise, NoiseSource

@@ -542,10 +542,11 @@ class Transcript:
 
 def run_one_step(coordinator: Coordinator, custodies: Sequence[Custody]) -> Transcript:
     """Play the coordinator up to the first release; all custodies have approved."""
+    from tests.support.runs.steps import open_federation
+
     from fieldfare.client.node.client_app import client_app
     from fieldfare.server.run.channel import GridChannel
     from fieldfare.server.run.hello import RunTerms
-    from fieldfare.server.run.opening import open_federation
     from fieldfare.server.run.rounds import SecureSums
     from fieldfare.shared.privacy.protection import Protection
     from fieldfare.simulations.federation.grid import InProcessGrid

@@ -19,13 +19,13 @@ from tests.support.federations.bench import (
     make_study,
     make_sums,
 )
+from tests.support.runs.steps import open_federation
 
 from fieldfare.client.custodian.custodian import Custodian, _instant, opened_runs
 from fieldfare.client.custodian.ports import HelloAnswer
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.server.run.channel import GridChannel
 from fieldfare.server.run.hello import RunTerms
-from fieldfare.server.run.opening import open_federation
 from fieldfare.shared.errors import (
     AccountingError,
     LedgerError,

@@ -9,6 +9,7 @@ from typing import Final
 
 import pytest
 from tests.support.federations.beds import running, small_bed
+from tests.support.federations.in_process import in_this_process
 from tests.support.federations.outages import (
     CUSTODIAN,
     LEASE_SECONDS,
@@ -28,7 +29,7 @@ from tests.support.federations.outages import (
 )
 from tests.support.system.processes import alive
 
-from fieldfare.simulations.testbed.testbed import COORDINATOR, Bed, in_this_process
+from fieldfare.simulations.testbed.testbed import COORDINATOR, Bed
 
 pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("kills")]
 

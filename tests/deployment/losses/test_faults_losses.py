@@ -17,6 +17,7 @@ from typing import Final
 
 import pytest
 from tests.support.federations.beds import small_bed, vouch_elsewhere
+from tests.support.federations.in_process import in_this_process
 from tests.support.federations.outages import (
     CUSTODIAN,
     LEASE_SECONDS,
@@ -40,7 +41,12 @@ from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.settings import load_settings
 from fieldfare.server.store.rows import RunStatus
 from fieldfare.shared.errors import RunError
-from fieldfare.simulations.testbed.testbed import COMMAND, COORDINATOR, Bed, edit, in_this_process
+from fieldfare.simulations.testbed.testbed import (
+    COMMAND,
+    COORDINATOR,
+    Bed,
+    edit,
+)
 
 pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("losses")]
 

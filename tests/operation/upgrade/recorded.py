@@ -10,9 +10,10 @@ from typing import Any, Final
 
 import pytest
 from tests.operation.upgrade.record import BANK, KEPT
+from tests.support.federations.in_process import in_this_process
 
 from fieldfare.shared.system import clock
-from fieldfare.simulations.testbed.testbed import COORDINATOR, in_this_process
+from fieldfare.simulations.testbed.testbed import COORDINATOR
 
 VERSIONS: Final = sorted(path.stem for path in KEPT.glob("*.json"))
 

@@ -22,13 +22,13 @@ from tests.support.federations.bench import (
     make_study,
     make_sums,
 )
+from tests.support.runs.steps import open_federation
 
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.custodian.recall import Recall
 from fieldfare.client.ledger.rollback_check import Witness
 from fieldfare.client.node.client_app import client_app
 from fieldfare.server.run.channel import GridChannel
-from fieldfare.server.run.opening import open_federation
 from fieldfare.shared.errors import LedgerError, RefusalCode, RunError
 from fieldfare.shared.protocol.messages import IdentitySigner, Refusal, Request, sign_envelope
 from fieldfare.shared.protocol.plan import plan_for

@@ -24,10 +24,10 @@ from tests.support.federations.conducted import (
 )
 from tests.support.federations.settings import BANKS, ask, rehearse
 from tests.support.runs.asking import asking
+from tests.support.runs.steps import open_federation
 
 from fieldfare.server.answers.analytics import noise_on_sum, read_answers
 from fieldfare.server.run.later_questions import check_later
-from fieldfare.server.run.opening import open_federation
 from fieldfare.server.run.rounds import SecureSums
 from fieldfare.server.store.rows import RunStatus
 from fieldfare.shared.errors import RunError, StudyError

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from tests.support.federations.settings import BANKS, MakeSetting, Setting
+from tests.support.runs.steps import open_federation
 
 from fieldfare.server.run.closing import (
     LEFT_SECONDS,
@@ -16,7 +17,6 @@ from fieldfare.server.run.closing import (
     keep_delivery,
     kept_delivery,
 )
-from fieldfare.server.run.opening import open_federation
 from fieldfare.server.store.store import RunStore, run_store
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.privacy.protection import Protection

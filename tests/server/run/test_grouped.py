@@ -24,6 +24,7 @@ from tests.support.federations.conducted import (
 )
 from tests.support.federations.settings import BANKS, to_bank
 from tests.support.runs.grouped import AGES, grouped_study, grouped_sums
+from tests.support.runs.steps import summed_again
 
 from fieldfare.client.custodian.recomputation import Recomputation
 from fieldfare.client.sums.study_sums import StudySums
@@ -40,7 +41,6 @@ from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import LastSum, ReleaseKind, parameters_to_bytes
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.run.kinds import Release
-from fieldfare.shared.run.replay import summed_again
 from fieldfare.shared.transcript.leaves import FairnessRecord, Leaf, LeafKind
 from fieldfare.simulations.federation.federation import LocalFederation
 

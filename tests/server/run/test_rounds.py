@@ -20,10 +20,11 @@ from tests.support.federations.settings import (
     rehearse,
     to_bank,
 )
+from tests.support.runs.steps import open_federation
 
 from fieldfare.client.custodian.ports import CommitmentReply, HelloAnswer
 from fieldfare.server.run.channel import AFTER_ERROR_SECONDS, SILENT_SHARE, GridChannel
-from fieldfare.server.run.opening import Opener, open_federation
+from fieldfare.server.run.opening import Opener
 from fieldfare.server.run.record import Record, RunCheckpoint
 from fieldfare.server.run.rounds import SecureSums
 from fieldfare.shared.canonical import bytes_hash

@@ -16,8 +16,8 @@ from tests.support.federations.settings import (
     exact_gradient,
     make_study,
 )
+from tests.support.runs.steps import open_federation, replay_step
 
-from fieldfare.server.run.opening import open_federation
 from fieldfare.server.run.record import DecodedSum, Record
 from fieldfare.server.run.rounds import SecureSums
 from fieldfare.server.run.server_app import Job, RunStoppedError
@@ -28,7 +28,7 @@ from fieldfare.shared.evaluation.score_table import prevalence_log_odds
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import NO_LAST_SUM, ReleaseKind
 from fieldfare.shared.run.optimizer import TrainingState
-from fieldfare.shared.run.replay import initial_state, replay_step
+from fieldfare.shared.run.replay import initial_state
 
 LONG = make_study(training={"steps": 8})
 Seen = list[tuple[TrainingState, DecodedSum]]

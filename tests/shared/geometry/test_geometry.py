@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from tests.support.records.whitened_model import WhitenedModel
 
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import ProtocolError
@@ -19,7 +20,6 @@ from fieldfare.shared.features.features import NumericFeature
 from fieldfare.shared.geometry.geometry import HEADER, MAGIC, Geometry, fraction_bits_for
 from fieldfare.shared.geometry.moments import first_moment_sum, moment_sum, moment_vectors
 from fieldfare.shared.geometry.unit_vectors import RowVectors, UnitVectors, unit_vectors
-from fieldfare.shared.geometry.whitened import WhitenedModel
 from fieldfare.shared.geometry.whitening import centred_from, released_count, whitened_from
 from fieldfare.shared.models.additive import AdditiveModel
 

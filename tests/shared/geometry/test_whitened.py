@@ -8,6 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from tests.support.records.whitened_model import WhitenedModel, turned_vectors
 
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.features.basis import EncodedUnits, table_size
@@ -16,7 +17,7 @@ from fieldfare.shared.features.rows import unit_rows
 from fieldfare.shared.geometry.geometry import Geometry, fraction_bits_for
 from fieldfare.shared.geometry.moments import first_moment_vectors, moment_sum, moment_vectors
 from fieldfare.shared.geometry.unit_vectors import UnitVectors, unit_vectors
-from fieldfare.shared.geometry.whitened import WhitenedModel, turned_vectors, whitened_caps
+from fieldfare.shared.geometry.whitened import whitened_caps
 from fieldfare.shared.geometry.whitening import whitened_from
 from fieldfare.shared.models.additive import AdditiveModel, residual_caps
 from fieldfare.shared.models.interface import GridVectors

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from tests.support.records.networks import FEATURES, made_up_units
+from tests.support.records.whitened_model import WhitenedModel
 from tests.support.runs.started import small_start
 from tests.support.system.packages import PACKAGE, install
 
@@ -20,7 +21,7 @@ from fieldfare.shared.features.features import CategoricalFeature, NumericFeatur
 from fieldfare.shared.features.rows import unit_rows
 from fieldfare.shared.geometry.moments import moment_sum
 from fieldfare.shared.geometry.unit_vectors import unit_vectors
-from fieldfare.shared.geometry.whitened import WhitenedModel, WhitenedSums
+from fieldfare.shared.geometry.whitened import WhitenedSums
 from fieldfare.shared.geometry.whitening import whitened_from
 from fieldfare.shared.models.additive import AdditiveModel, AdditiveSums, KnottedSums
 from fieldfare.shared.models.custom_module import ModuleModel, ModuleSums

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.runs.steps import replay_step
 
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.models import model_for
@@ -18,7 +19,6 @@ from fieldfare.shared.run.replay import (
     initial_state,
     model_hash,
     possible_starts,
-    replay_step,
     state_hash,
     words_hash,
 )

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from tests.support.federations.debits import commit_release
+from tests.support.runs.steps import open_federation, replay_step
 
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.custodian.key_agreement import HeldKeys
@@ -23,7 +24,7 @@ from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.ledger.run_states import EVALUATED_STATE
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.server.run.channel import GridChannel
-from fieldfare.server.run.opening import Opener, open_federation
+from fieldfare.server.run.opening import Opener
 from fieldfare.server.run.record import Record
 from fieldfare.server.run.rounds import Federation, SecureSums
 from fieldfare.shared.canonical import bytes_hash, claimed
@@ -47,7 +48,7 @@ from fieldfare.shared.protocol.plan import Plan
 from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.protocol.secure_sum import RunKeys
 from fieldfare.shared.run.optimizer import TrainingState
-from fieldfare.shared.run.replay import initial_state, replay_step
+from fieldfare.shared.run.replay import initial_state
 from fieldfare.shared.study.study import Study
 from fieldfare.simulations.federation.federation import LocalFederation
 

@@ -8,10 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from tests.support.federations.beds import NAMES, check_whole, delivered
+from tests.support.federations.in_process import in_this_process
 from tests.support.system.ports import free_ports
 
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.simulations.testbed.testbed import COMMAND, Bed, in_this_process
+from fieldfare.simulations.testbed.testbed import COMMAND, Bed
 
 UNITS: Final = 150
 STUDY: Final = """\

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.federations.bench import Bench, Run, evaluate
+from tests.support.runs.steps import open_federation
 
 from fieldfare.client.custodian.answering import answer
 from fieldfare.client.custodian.ports import HelloAnswer
@@ -15,7 +16,6 @@ from fieldfare.client.wire import frame_pb2 as pb
 from fieldfare.client.wire.calls import CALLS
 from fieldfare.client.wire.frames import LONGEST_LIST, FieldKind, decode, encode
 from fieldfare.server.run.channel import GridChannel
-from fieldfare.server.run.opening import open_federation
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import RefusalCode
 from fieldfare.shared.protocol.delivery import Delivery

@@ -19,6 +19,7 @@ from tests.support.federations.bench import (
     seeds_in,
 )
 from tests.support.runs.grouped import grouped_study, grouped_sums
+from tests.support.runs.steps import replay_step
 
 from fieldfare.client.custodian import recomputation
 from fieldfare.client.custodian.recomputation import recomputed_model
@@ -44,7 +45,7 @@ from fieldfare.shared.protocol.messages import (
 )
 from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.run.optimizer import TrainingState
-from fieldfare.shared.run.replay import initial_state, model_hash, replay_step
+from fieldfare.shared.run.replay import initial_state, model_hash
 from fieldfare.simulations.federation.federation import LocalFederation
 
 NAME: Final = "bank-b"

@@ -15,9 +15,10 @@ from tests.support.federations.settings import (
     make_study,
     to_bank,
 )
+from tests.support.runs.steps import open_federation
 
 from fieldfare.client.ledger.run_states import HEAD_STATE, LEDGER_STATE
-from fieldfare.server.run.opening import Opener, open_federation
+from fieldfare.server.run.opening import Opener
 from fieldfare.server.run.record import Record, RunCheckpoint
 from fieldfare.server.run.rounds import MOST_RESTARTS, SecureSums
 from fieldfare.server.store.store import run_store

@@ -15,10 +15,11 @@ from tests.support.federations.settings import (
     hostile_node,
     rehearse,
 )
+from tests.support.runs.steps import open_federation
 
 from fieldfare.client.custodian.ports import HelloAnswer
 from fieldfare.server.run.hello import hello
-from fieldfare.server.run.opening import Opener, open_federation
+from fieldfare.server.run.opening import Opener
 from fieldfare.server.run.record import Opening, Record, RunCheckpoint
 from fieldfare.server.run.rounds import Federation, SecureSums
 from fieldfare.shared.errors import LedgerError, RefusalCode, RunError
