@@ -1,9 +1,4 @@
-"""Extras by library: the meaning of a missing library, and the command that installs it.
-
-The name that a user probably meant: the nearest of the existing ones.
-
-The next command to type, as a line that can be copied.
-"""
+"""Advice on a missing library, on the name that was probably meant, on the next command."""
 
 import difflib
 import shlex

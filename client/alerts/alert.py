@@ -1,9 +1,7 @@
-"""One alert: a unit's card with all reasons, and people's decisions about it.
+"""One alert: a unit's card with all reasons, people's decisions about it, labels made of these.
 
-People's decisions as labels for the next study, each with the time from which it was known.
-
-A study's records may use a label only for features from before it was observed: otherwise a
-model learns from the future.
+A label has the time from which it was known. A study's records may use it only for features from
+before it was observed: otherwise a model learns from the future.
 """
 
 import hashlib

@@ -3,15 +3,13 @@
 The door holds no reading of records, no replay of a run and no key agreement of its own: they
 stand behind these ports, and its custodian gives it the real ones. None of them can send.
 
-Events that a custodian writes to its institution's log: requests, refusals, releases, approvals.
+The log takes requests, refusals, releases and approvals. One that cannot be written raises, and
+then no reply leaves: `released` is called after the debit and the reply's bytes are committed and
+before they are sent, so that a repeat of the request gets the same bytes once the log can be
+written again (docs/design.md, "The door").
 
-A log that cannot be written raises, and then no reply leaves: `released` is called after the
-debit and the reply's bytes are committed and before they are sent, so that a repeat of the
-request gets the same bytes once the log can be written again (docs/design.md, "The door").
-
-The inbox: messages of the coordinator that are stored, not answered (offers, finished models).
-
-The custodian checks signatures and hashes before a message comes here; a stored message starts
+The inbox stores messages of the coordinator that are not answered (offers, finished models). The
+custodian checks signatures and hashes before a message comes here; a stored message starts
 nothing by itself. A person decides.
 """
 

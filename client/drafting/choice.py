@@ -1,6 +1,4 @@
-"""The use of a sample's column: a numeric feature, a category, or left out with the reason.
-
-Where a numeric feature's knots go: the rule by which a study is drafted.
+"""The use of a sample's column: a numeric feature with its knots, a category, or left out.
 
 Half the knots stand at quantiles and half evenly over the range, on a logarithmic scale where the
 feature is strongly skewed; each value that more than a fifth of the units share has its own slot

@@ -3,7 +3,7 @@
 Each folder holds the delivery as it was signed, the model, its card and the card as a page.
 What is read later is checked again: the disk is no better witness than the network.
 
-The evidence for a kept model: the coordinator's signature, or a recomputed transcript.
+A kept model has evidence: the coordinator's signature, or a recomputed transcript.
 """
 
 import re

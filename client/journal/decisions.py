@@ -2,8 +2,7 @@
 
 Beyond a limit in each minute the lines of one kind that a peer can cause are counted
 (`shared/flood.py`): one line when counting begins, and one with the number once the minute is over.
-
-A count of a custodian's answers since its start, taken on the way into the log.
+On the way into the log a custodian's answers since its start are counted.
 """
 
 import logging

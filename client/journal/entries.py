@@ -1,9 +1,8 @@
-"""The permitted content of an institution's log: a closed set of events and of short details.
+"""An institution's log: which events and short details it may hold, and their hash chain.
 
-The sets are closed so that no record's value can get in by way of a new key, and messages
-here never repeat what was found: it may be what must not be written down.
-
-The hash chain over an institution's log. Pure: entries in, lines out, and back.
+Pure: entries in, lines out, and back. The sets are closed so that no record's value can get in by
+way of a new key, and messages here never repeat what was found: it may be what must not be written
+down.
 
 An entry is one line of canonical JSON (RFC 8785). Its hash is the SHA-256 (FIPS 180-4) of a
 type string, a zero byte and everything else in the line, with the hash of the entry before:

@@ -1,4 +1,6 @@
-"""The ledger's terms: debits, limits and positions.
+"""The ledger's terms (debits, limits, positions), and whether a debit is admitted.
+
+Pure; nothing here sees a record.
 
 mu^2 adds up over releases (Gaussian DP: Dong, Roth and Su 2019, Cor. 3.3), so a ledger is a
 sum. It is kept in whole units of 1e-12, called picomu2, because a sum of integers is exact:
@@ -9,10 +11,8 @@ so a study costs what read all units and the larger of the two sides (`SideCosts
 and the ledger adds up studies. Debits of an earlier version say no side: they count as before, as
 if every release had read all units, and so does what a restored copy or peers brought.
 
-Whether the ledger admits a debit: replay, order and budget. Pure; nothing here sees a record.
-
-Checks run in a fixed order, so that the same request on the same ledger is always refused
-with the same code (docs/design.md, "Refusals").
+Checks of a debit (replay, order, budget) run in a fixed order, so that the same request on the same
+ledger is always refused with the same code (docs/design.md, "Refusals").
 """
 
 import math

@@ -1,9 +1,9 @@
-"""The hash chain over a ledger's entries. Pure: entries in, heads out.
+"""The hash chain over a ledger's debits and people's statements. Pure: entries in, heads out.
 
 Each head is the SHA-256 (FIPS 180-4) of the head before it and the entry's canonical bytes
 (RFC 8785), so the head in one signed reply fixes everything that was debited until then.
 
-Statements of a person in a ledger: entries that are no debits, in the same hash chain.
+Entries that are no debits:
 
 epoch  a restored copy was accepted; what the lost entries had cost is carried over as spent
 split  from here on some units are a population of their own, and none is in both

@@ -1,9 +1,8 @@
 """Score an institution's own units: choose the alerts, give the reasons, store both.
 
 Nothing of it leaves: the file is the caller's own (0600), the alerts stay in the home, and the
-log says that it was done, never about whom or what came out (harm rule 7).
-
-The words of one alert's text, read from the records on request and never stored.
+log says that it was done, never about whom or what came out (harm rule 7). The words of one
+alert's text are read from the records on request, and never stored.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,6 +1,6 @@
 """A kept model, checked again and read: the start of scoring, tuning and evaluation.
 
-Models that were tuned here, one for each run; they stay in the home (0600).
+Models that were tuned here are kept too, one for each run; they stay in the home (0600).
 """
 
 from dataclasses import dataclass, replace

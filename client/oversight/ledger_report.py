@@ -1,6 +1,6 @@
 """A ledger's report to its owner: remaining budget, spending by kind, the last entries.
 
-A ledger as a record of the OpenDP deployments registry, to be completed and published.
+Also as a record of the OpenDP deployments registry, to be completed and published.
 """
 
 import math

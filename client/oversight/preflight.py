@@ -4,7 +4,7 @@ A check returns what it saw, or raises what is wrong: errors of this project say
 expected, what was found and what to do. A check of something that rests on another one that
 failed is skipped, so that one mistake is said once.
 
-A preflight's judgements of given values: versions, a policy, a budget, a disk, a socket.
+Judgements of given values (versions, a policy, a budget, a disk, a socket) stand below.
 """
 
 import platform

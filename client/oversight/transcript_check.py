@@ -1,9 +1,7 @@
 """An institution's check of a transcript: the audit, its own replies, and its own model.
 
-A check that a transcript holds this institution's replies exactly as its ledger recorded them.
-
-The audit has verified every signature before this is asked; here the institution compares with
-what only it knows: what its own ledger says left.
+The audit has verified every signature first; then the institution compares the replies with what
+only it knows: what its own ledger says left.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

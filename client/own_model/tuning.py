@@ -11,12 +11,11 @@ comparison (comparison.py) is honest.
 - *own only*: of a network, no shared model at all, under the study's own steps; the model that it
   is compared with.
 
-A network's last layer, fitted to one institution on top of the shared hidden layer.
-
-The shared body was learned by all, under the door; the head is fitted on own training units, is
-kept here and never leaves, so it costs no privacy (Arivazhagan et al. 2019, "Federated learning
-with personalization layers"; Collins et al. 2021). It is drawn to the shared head by a Gaussian
-prior, whose spread own validation units choose: where they ask for nothing, the shared head stays.
+A network's shared body was learned by all, under the door; the head is fitted on own training
+units, is kept here and never leaves, so it costs no privacy (Arivazhagan et al. 2019, "Federated
+learning with personalization layers"; Collins et al. 2021). It is drawn to the shared head by a
+Gaussian prior, whose spread own validation units choose: where they ask for nothing, the shared
+head stays.
 """
 
 from collections.abc import Mapping

@@ -4,11 +4,8 @@ Everything that can be wrong with records is settled here, at load, and none of 
 a row that does not fit counts as zero, its unit is in no sum. A load is refused for a missing
 source or for its columns: facts that no record decides (docs/design.md, "Refusals").
 
-A check of whether records load under a study, with every value in them that does not fit.
-
-No record decides whether they load; values that do not fit count as zero and are listed here.
-
-It runs the load itself, so it cannot disagree with it. Counts and row numbers are about an
+The check of whether records load under a study lists every value in them that does not fit. It
+runs the load itself, so it cannot disagree with it. Counts and row numbers are about an
 institution's records: they are for its own eyes and never leave (harm rule 7).
 """
 

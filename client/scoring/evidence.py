@@ -1,9 +1,7 @@
-"""A feature's evidence, derived from its name: indicator, family, source, look-alikes.
+"""Evidence for and against a unit's score, and what a feature's name says of it.
 
 Features are called as the typologies have them (`R04`, `R04_retention`); the pack knows the
 rest. Where a name says nothing, an institution may name the family in `[alerts.families]`.
-
-Evidence for and against a unit's score, for many units at once.
 
 No single indicator suffices (harm rule 2): evidence is counted by independent families, and the
 counter-evidence is always shown beside it. Only a published indicator that fires is evidence, and
@@ -11,9 +9,7 @@ only by numbers above what is usual here. A model may also read an absence (no t
 all), a part of an indicator whose own number is not in the study, or what nobody published: these
 raise a score, and are no evidence.
 
-Usual values at this institution: medians and percentiles of its own units only.
-
-For people who read a reason; stays inside, like everything here.
+What is usual are medians and percentiles of this institution's own units. All of it stays inside.
 """
 
 import re

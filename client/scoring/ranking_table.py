@@ -1,8 +1,8 @@
-"""The ranking as a table: every unit with its reasons, in the Arrow schema of docs/scoring.md.
+"""The ranking as a table and a file: every unit with its reasons, by the schema in docs/scoring.md.
 
 `score == base + sum of reasons + sum of counter_evidence + others`, to the last bit.
 
-The ranking as a Parquet file that only its owner may read, written as it is made.
+The Parquet file is written as the table is made, and only its owner may read it.
 """
 
 import json

@@ -10,10 +10,9 @@ Of trees (of a stack at home) each question on the way from the root to a unit's
 score from a node's mean to the next one's, and the move belongs to the feature that was asked
 about (path contributions, Saabas 2014). Means are on the same grid, so that moves add up exactly.
 
-Why one text stands where it stands: its own words and runs of characters.
-
-For eyes inside the institution, while they look: nothing here is written down or sent, so that
-no text and no part of one enters an alert, a file or a report (harm rule 6).
+Why one text stands where it stands is told by its own words and runs of characters, for eyes inside
+the institution, while they look: none is written down or sent, so that no text and no part of one
+enters an alert, a file or a report (harm rule 6).
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,4 @@
-"""Bounded sums over one institution's units: the only content of a release.
-
-The sums of one study over one institution's units.
+"""Bounded sums of one study over one institution's units: the only content of a release.
 
 Everything here stays inside: a raw sum is handed to the door and to nothing else.
 A unit is in training or in the hold-out, never both, by a keyed hash of its own id.

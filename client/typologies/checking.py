@@ -3,10 +3,9 @@
 The proof that a query is `own` is an experiment (docs/design.md, "The unit"): take a customer out
 of a made-up extract, compute again, and find every other row bit for bit as it was.
 
-A small made-up extract for trying indicators on: does a query keep to its customer?
-
-Nothing in it means anything. Everything in it happens at least now and then, so that a query
-that looks at other customers, at the order of rows or at a clock gives itself away.
+The extract is small, and nothing in it means anything. Everything in it happens at least now and
+then, so that a query that looks at other customers, at the order of rows or at a clock gives itself
+away.
 """
 
 import re

@@ -3,10 +3,8 @@
 `R01.yaml` gives an indicator's meaning, its source and its look-alikes; `R01.sql`
 computes it from canonical records. `docs/typologies.md` explains both, and how to add one.
 
-A pack of typologies: a folder of YAML files with their SQL, checked as a whole.
-
-The pack that comes with Fieldfare is this package's own folder; an institution may keep another
-one, with its own constants and versions.
+A pack is a folder of them, checked as a whole. The pack that comes with Fieldfare is this package's
+own folder; an institution may keep another one, with its own constants and versions.
 """
 
 import hashlib

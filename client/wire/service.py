@@ -18,10 +18,8 @@ Edge cases:
     | whose caller goes away during a release | it is committed; a repeat gets the same bytes |
     | that meets a defect | INTERNAL without a text; the log names the error's type only |
 
-Time limits of many calls, kept by one thread.
-
-A thread for each limit, as `threading.Timer` starts one, costs a call about a millisecond and lets
-a caller create a thread with every call.
+One thread keeps the time limits of all calls: a thread for each limit, as `threading.Timer` starts
+one, costs a call about a millisecond and lets a caller create a thread with every call.
 """
 
 import logging

@@ -1,18 +1,15 @@
-"""Sums, means, variances, ratios, correlations: numbers made of a few noisy sums.
-
-A monthly series, and an alarm whose threshold accounts for the noise.
+"""Numbers made of a few noisy sums: means, variances, ratios, correlations, series, frequent texts.
 
 A month gives an alarm where its noisy count is above the mean of the months before it by more
 than chance and noise explain. Both counts' chance (a Poisson count's variance is its mean) and
 both counts' noise are in the limit, and so is how many months are looked at: a series without a
 change gives any alarm at most as often as the question says (Bonferroni).
 
-Frequent texts of an open domain, read off the noisy bits of public buckets.
-
-A bucket in which one value outweighs the others and the noise shows that value's bits by their
-signs. What comes out is believed if its check bits fit and its hash leads back to the bucket,
-and shown if its noisy count passes the threshold of every other cell. Values that few units
-have leave no readable bits: nothing of the domain is looked up anywhere.
+Frequent texts of an open domain are read off the noisy bits of public buckets. A bucket in which
+one value outweighs the others and the noise shows that value's bits by their signs. What comes out
+is believed if its check bits fit and its hash leads back to the bucket, and shown if its noisy
+count passes the threshold of every other cell. Values that few units have leave no readable bits:
+nothing of the domain is looked up anywhere.
 """
 
 from collections.abc import Callable, Sequence

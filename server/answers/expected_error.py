@@ -5,7 +5,7 @@ records (a mean's, a correlation's), all units of the study are taken to count, 
 spread evenly between their bounds. Conditions that leave a tenth of the units make such an
 error ten times as large; counts and sums are as stated for all records.
 
-A file of questions: TOML with `[[queries]]`, the same tables as in a study.
+Questions come as a TOML file with `[[queries]]`, the same tables as in a study.
 """
 
 import math

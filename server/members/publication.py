@@ -1,6 +1,7 @@
-"""The roster that all members pin: published from the enrolments, one version after another.
+"""What members pin: the roster, one version after another, and the invitation to a new institution.
 
-The invitation to a new institution: the coordinator's address, and the keys to verify it by.
+The roster is made of the enrolments. An invitation has the coordinator's address, and the keys to
+verify it by.
 
 An invitation names the bundle that runs are started with: making one brings both to what the
 installed software has (home/initial_setup.py).

@@ -1,6 +1,6 @@
 """The end of every run: co-signatures on the transcript's head, then the delivery of the model.
 
-The delivery to every institution: the model, its card, and a signature on both.
+Every institution gets the model, its card, and a signature on both.
 """
 
 import logging

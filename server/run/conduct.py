@@ -3,7 +3,7 @@
 Everything that must outlive the process is in the run store before anything depends on it, so
 that a process that was killed is followed by another one that goes on.
 
-The questions of a later run, stored in the coordinator's home before the run starts.
+The questions of a later run are stored in the coordinator's home before the run starts.
 """
 
 import logging

@@ -1,6 +1,6 @@
 """A run's record in the run store: transcript, checkpoint and progress in one transaction each.
 
-The record of a hello without a run: each institution's answer to a study.
+A hello without a run has a record too: each institution's answer to a study.
 """
 
 import json

@@ -1,7 +1,4 @@
-"""The transcript's tables: leaves, attachments, and the signed heads.
-
-The coordinator's last news: of institutions in a run, to a study, and of results.
-"""
+"""The transcript's tables (leaves, attachments, signed heads); the last news of institutions."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager

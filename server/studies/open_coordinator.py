@@ -1,6 +1,6 @@
 """An open coordinator for study and run commands: its home, run store and SuperLink.
 
-Also watches a run until it ends; a watcher changes nothing.
+It watches a run until it ends, too; a watcher changes nothing.
 """
 
 from collections.abc import Callable, Iterator

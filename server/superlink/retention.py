@@ -5,7 +5,7 @@ run), and SQLite keeps deleted rows in free pages. What auditors need is in the 
 Flower has no call that removes a run or a node: their rows go by SQL here, and contract tests
 hold the shape of its tables.
 
-Environment and log of every coordinator's process that uses Flower.
+Every coordinator's process that uses Flower has its environment and log from here.
 """
 
 import json

@@ -1,13 +1,9 @@
-"""The elements of a life in this world: kinds of statement lines, habits, patterns of habits.
+"""The elements of a life in this world: habits and their patterns, draws, statement lines, months.
 
-Draws that all parts of the world share: amounts, times of day, and money that moves on.
-
-Every sort of statement line in the world: channel, merchant category, counterparty. Their
-figures are in `lines.toml`.
-
-The calendar: months of real length, paydays that dodge weekends, seasons, drift.
-
-Days count from `START`. Everything here is arithmetic; nothing is drawn.
+All parts of the world share the draws: amounts, times of day, and money that moves on. The figures
+of statement lines (channel, merchant category, counterparty) are in `lines.toml`. The calendar is
+arithmetic: months of real length, paydays that dodge weekends, seasons, drift; days count from
+`START`.
 """
 
 import tomllib

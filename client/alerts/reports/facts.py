@@ -1,7 +1,6 @@
-"""Drafts of reports to a financial intelligence unit, which people finish and file themselves.
+"""The facts of an alert that a draft of a report may state, in plain words.
 
-The facts of an alert that a draft report may state, in plain words; a person set each role.
-
+People finish and file each report to a financial intelligence unit themselves, and set each role.
 A possible victim is never the subject (harm rule 1): only a person can mark someone as suspected,
 and a possible victim is marked as protected. The rank, the score and the customer's number here are
 no business of a report.

@@ -1,7 +1,4 @@
-"""Rows into units, where a unit may have several.
-
-Which rows share a unit, among millions, without a set of all of them.
-"""
+"""Rows into units, where a unit may have several, among millions, without a set of all of them."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable

@@ -1,13 +1,9 @@
-"""A folder of canonical records that an importer writes: whole, or not at all.
+"""What importers share: a folder written whole or not at all, options, keyed hashes, amounts.
 
-The options of an import, besides its files.
-
-Keyed hashes of identifiers of other people: an account elsewhere, a merchant, a reference.
-
+Identifiers of other people (an account elsewhere, a merchant, a reference) are hashed by
 HMAC-SHA256 under a key of the institution's own, which never leaves: the same account is the same
-key in every import, and the key means nothing elsewhere.
-
-Amounts as texts, in whole minor units of their currency (ISO 4217).
+key in every import, and the key means nothing elsewhere. Amounts are read from texts into whole
+minor units of their currency (ISO 4217).
 """
 
 import hmac

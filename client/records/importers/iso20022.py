@@ -4,7 +4,7 @@ No entity is resolved, no document type, network or huge tree allowed; an elemen
 once it was read, so memory does not grow with the file. A value that cannot be read is refused with
 the line of its element, and never shown.
 
-A stream of messages as accounts and their holders, with its transactions in batches.
+Messages become accounts with their holders, and transactions in batches.
 """
 
 import re

@@ -1,9 +1,7 @@
-"""Importers: they read other programs' files into canonical records (`docs/records.md`).
+"""The importer for the given files, and the options that it takes (`docs/records.md`).
 
 Each takes what it declares and looks at nothing else: names, addresses, birth dates, narratives
 and the text of payments stay in the source (docs/design.md, "The harm rules", rules 4 and 6).
-
-Choice of the importer for the given files, and the options that it takes.
 """
 
 from collections.abc import Callable, Mapping, Sequence
