@@ -53,7 +53,7 @@ app: Final = Part(
     """,
     setup="institution.setup",
     studies="""
-        institution.studies institution.study.receive institution.import institution.review
+        institution.studies institution.import institution.review
         institution.approve institution.reject institution.withdraw
     """,
     typologies="typologies.list typologies.show typologies.check typologies.run typologies.sql",

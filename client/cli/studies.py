@@ -1,4 +1,4 @@
-"""`fieldfare institution studies`, `study receive`, `import`, and every decision on a study."""
+"""`fieldfare institution studies`, `import`, and every decision on a study."""
 
 import json
 import os
@@ -88,21 +88,6 @@ KeepReasonOption = Annotated[
 ]
 
 
-@app.command("institution.study.receive")
-def receive_study(
-    file: Annotated[Path, typer.Argument(help="The signed study that the coordinator sent.")],
-    home: HomeOption = DEFAULT_HOME,
-) -> None:
-    """Check a signed study and keep it for review."""
-    institution = open_institution(home)
-    with open_journal(institution.home, utc_now) as journal:
-        kept = approval.receive(
-            institution, journal, read_signed(file), str(file), os_user(), utc_now()
-        )
-    typer.echo(f"{kept.short}  {kept.study.name}: {kept.decision.state.value}")
-    typer.echo(at_home(f"Next: fieldfare institution review {kept.short}"))
-
-
 @app.command("institution.studies")
 def studies(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     """List the studies that arrived, with the decisions on them."""
@@ -115,7 +100,7 @@ def studies(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> Non
     for study, why in earlier_studies(institution.home, institution.roster).items():
         typer.echo(f"{study[:SHORT]}: {why}")
     if not found:
-        typer.echo("no study has arrived: fieldfare institution study receive FILE")
+        typer.echo("no study has arrived: fieldfare institution import FILE")
         return
     shown = map(_cells, found)
     console().print(table(("study", "name", "epsilon", "standing", "by", "reason"), shown))
@@ -351,7 +336,7 @@ def import_file(
     content = read_at_most(file, LARGEST_DELIVERY_FILE).rstrip(b"\r\n")  # mail and editors add one
     kind = type_of(content)
     if kind == StudyOffer.TYPE:
-        receive_study(file, home)
+        _receive_study(file, home)
     elif kind == DELIVERY_FILE_TYPE:
         _take_delivery(open_institution(home), content, unverified=unverified)
     elif kind in ELSEWHERE:
@@ -363,6 +348,17 @@ def import_file(
             f"{file}: expected a signed study or a delivery file, found something else: ask the "
             "coordinator for the file again"
         )
+
+
+def _receive_study(file: Path, home: Path) -> None:
+    """Check a signed study and keep it for review."""
+    institution = open_institution(home)
+    with open_journal(institution.home, utc_now) as journal:
+        kept = approval.receive(
+            institution, journal, read_signed(file), str(file), os_user(), utc_now()
+        )
+    typer.echo(f"{kept.short}  {kept.study.name}: {kept.decision.state.value}")
+    typer.echo(at_home(f"Next: fieldfare institution review {kept.short}"))
 
 
 def type_of(content: bytes) -> str:

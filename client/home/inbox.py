@@ -128,7 +128,7 @@ class HomeInbox:
             raise PolicyRefusal(
                 RefusalCode.UNKNOWN_STUDY,
                 f"expected a study offer of at most {MAX_STUDY_BYTES} bytes over the network, "
-                "found a larger one: take it as a file: fieldfare institution study receive",
+                "found a larger one: take it as a file: fieldfare institution import",
             )
         decisions = (read_decision(self._home, study) for study in kept_ids(self._home))
         waiting = sum(decision.state is State.RECEIVED for decision in decisions)

@@ -329,7 +329,7 @@ class Bed:
         return study
 
     def _approve(self, name: str, study: str, signed: str) -> None:
-        self.institution(name, "study", "receive", signed)
+        self.institution(name, "import", signed)
         self.institution(name, "approve", study, "--yes")
 
     def run(self, study: str, *, force: bool = True) -> str:

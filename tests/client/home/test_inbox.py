@@ -175,7 +175,7 @@ def test_sixty_four_may_wait() -> None:
 
 
 def test_what_is_too_large_comes_as_a_file(home: Home, inbox: HomeInbox) -> None:
-    with pytest.raises(PolicyRefusal, match="institution study receive"):
+    with pytest.raises(PolicyRefusal, match="institution import"):
         inbox.study_offered(b"x" * (MAX_STUDY_BYTES + 1), STUDY)
     assert kept_ids(home) == ()
 

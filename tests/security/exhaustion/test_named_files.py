@@ -21,7 +21,6 @@ SECONDS: Final = 30
 COMMANDS: Final = {
     "study check": ("study", "check", "{file}"),
     "audit": ("audit", "transcript", "{file}", "--roster", "{file}"),
-    "receive": ("institution", "study", "receive", "{file}", "{home}"),
     "import": ("institution", "import", "{file}", "{home}"),
     "roster": ("institution", "roster", "accept", "{file}", "{home}"),
     "verify": ("institution", "transcript", "verify", "{file}", "{home}"),

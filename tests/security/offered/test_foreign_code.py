@@ -74,7 +74,7 @@ def test_nothing_is_imported_before_an_approval(
     custody = custody_of()
     custody.inbox.study_offered(listed.signed(STUDY), STUDY)
     assert custody.custodian.describe(STUDY.id) == Refusal(RefusalCode.UNKNOWN_STUDY)
-    for command in ("import", "review", "study receive"):
+    for command in ("import", "review"):
         assert typed(listed, STUDY, command) == 0, command
     kept, institution = listed.receive(STUDY), custody.institution
     spent = spent_now(custody.ledger, STUDY, [], institution.roster, NOW)

@@ -91,7 +91,6 @@ CALLS: Final[Mapping[str, str]] = {
     "institution.score records": SCORE + " --records {it} --out {out}",
     "institution.setup records": "--id bank-z --records {it} --unit customer --home {out}",
     "institution.status node_settings": "--node-settings {it} --home {home}",
-    "institution.study.receive file": "{it} --home {home}",
     "institution.texts mapping": SCORE + " --records {customers} --mapping {it}",
     "institution.texts records": SCORE + " --records {it}",
     "institution.transcript.verify file": "{it} --home {home}",

@@ -41,7 +41,7 @@ BEST: Final = {
     "coordinator.enrol": "enrolment", "coordinator.roster": "roster", "evidence.pack": "transcript",
     "evidence.verify": "pack.zip", "institution.import": "study", "institution.join": "invitation",
     "institution.roster.accept": "roster", "institution.roster.take": "vouching",
-    "institution.study.receive": "study", "institution.transcript.verify": "transcript",
+    "institution.transcript.verify": "transcript",
     "query.ask": "questions.toml", "query.plan": "questions.toml",
 }  # fmt: skip
 

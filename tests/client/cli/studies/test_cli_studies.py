@@ -1,4 +1,4 @@
-"""`institution study receive`, `studies`, `review`, `approve`, `reject` and `withdraw` as typed."""
+"""`institution import`, `studies`, `review`, `approve`, `reject` and `withdraw` as typed."""
 
 import io
 import json
@@ -37,7 +37,7 @@ class Typed:
 
     def receive(self, study: Study = STUDY) -> tuple[int, str, str]:
         file = self.coordinator.file(f"{study.id}.signed", self.coordinator.signed(study))
-        return self("study", "receive", str(file))
+        return self("import", str(file))
 
     def state(self, study: Study = STUDY) -> State:
         return read_decision(self.home, study.id).state
@@ -165,9 +165,8 @@ def test_wrong_input_is_one_line_and_status_2(typed: Typed, tmp_path: Path) -> N
     }
     for name, content in files.items():
         path = str(typed.coordinator.file(name, content))
-        commands: list[tuple[str, ...]] = [("study", "receive"), ("review",)]
-        for command in commands:
-            status, out, err = typed(*command, path)
+        for command in ("import", "review"):
+            status, out, err = typed(command, path)
             assert (status, out, err.count("\n")) == (2, "", 1), (name, command)
     for name in ("review", "approve", "withdraw"):
         status, out, err = typed(name, "abcdef012345")
