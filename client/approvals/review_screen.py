@@ -11,13 +11,8 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from fieldfare.client.approvals.review import Review
-from fieldfare.client.approvals.review_words import (
-    SUM_TITLES,
-    Line,
-    StyledText,
-    Tone,
-    review_topics,
-)
+from fieldfare.client.approvals.review_words import SUM_TITLES, review_topics
+from fieldfare.shared.desk.topics import Line, StyledText, Tone
 from fieldfare.shared.terminal.screen import BAD, GOOD, PlainConsole, facts, table
 
 _STYLES: Final = {Tone.PLAIN: "", Tone.GOOD: GOOD, Tone.BAD: BAD}

@@ -5,8 +5,7 @@ What a study says is text of somebody else's: it is made plain here, on one line
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from enum import Enum
-from typing import Final, NamedTuple
+from typing import Final
 
 from fieldfare.client.approvals.review import (
     Column,
@@ -15,6 +14,7 @@ from fieldfare.client.approvals.review import (
     RosterRow,
     StudyCost,
 )
+from fieldfare.shared.desk.topics import Line, ReviewTopic, StyledText, Tone
 from fieldfare.shared.pages.words import covers
 from fieldfare.shared.study.comparison import change_line
 from fieldfare.shared.terminal.texts import SHORT, listed, plain
@@ -26,33 +26,6 @@ SUM_TITLES: Final = (
     *("sum of", "times", "spare", "numbers", "bytes", "one unit moves it by"),
     "noise on each",
 )
-
-
-class Tone(Enum):
-    """How a text stands out."""
-
-    PLAIN = ""
-    GOOD = "good"
-    BAD = "bad"
-
-
-class StyledText(NamedTuple):
-    """A text in one tone."""
-
-    text: str
-    tone: Tone = Tone.PLAIN
-
-
-Line = tuple[StyledText, ...]
-
-
-@dataclass(frozen=True)
-class ReviewTopic:
-    """What is said on one topic; `rows`, under `SUM_TITLES`: what leaves."""
-
-    name: str
-    lines: tuple[Line, ...] = ()
-    rows: tuple[tuple[StyledText, ...], ...] = ()
 
 
 @dataclass(frozen=True)

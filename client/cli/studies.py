@@ -11,7 +11,6 @@ import typer
 from fieldfare.client.approvals import approval
 from fieldfare.client.approvals.rejection import Rejecter
 from fieldfare.client.approvals.review_screen import show_review
-from fieldfare.client.approvals.standing import StandingStudy, reviewed, standing_studies
 from fieldfare.client.cli import app
 from fieldfare.client.cli.options import (
     DEFAULT_HOME,
@@ -25,6 +24,7 @@ from fieldfare.client.custodian.company import company_cautions
 from fieldfare.client.custodian.ports import ModelEvidence
 from fieldfare.client.custodian.recomputation import model_evidence
 from fieldfare.client.daemon.telling import LOAD_SECONDS, notify_custodian
+from fieldfare.client.desk.study_reading import StandingStudy, list_studies, review_at_home
 from fieldfare.client.home.inbox import HomeInbox
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.models import kept_model
@@ -93,7 +93,7 @@ def studies(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> Non
     """List the studies that arrived, with the decisions on them."""
     institution = open_institution(home)
     with open_institution_ledger(institution, utc_now) as ledger:
-        found = standing_studies(institution, ledger)
+        found = list_studies(institution, ledger)
     if as_json:
         typer.echo(json.dumps([_row(one) for one in found], indent=2))
         return
@@ -142,7 +142,7 @@ def review(
     institution = open_institution(home)
     meant = meant_study(institution, study)
     with open_institution_ledger(institution, utc_now) as ledger:
-        found = reviewed(institution, ledger, meant, utc_now())
+        found = review_at_home(institution, ledger, meant, utc_now())
     found = replace(found, records=_seen_in_records(institution, meant))
     if as_json:
         typer.echo(found.to_json())
@@ -194,7 +194,7 @@ def approve_study(
     kept = kept_study(institution.home, find_id(institution.home, study), institution.roster)
     if not yes:
         with open_institution_ledger(institution, utc_now) as ledger:
-            show_review(reviewed(institution, ledger, kept.study, utc_now()), console())
+            show_review(review_at_home(institution, ledger, kept.study, utc_now()), console())
     secret = identity_secret(institution.home, passphrase_file)
     _approve(institution, kept, os_user(), secret, ask=not yes)
 

@@ -5,12 +5,11 @@ says, with the proofs of it; elsewhere the page tells the command that the home'
 """
 
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Final
 
-from pydantic import ValidationError
 from starlette.responses import Response
 
 from fieldfare.client.console.place import AskDesk
@@ -22,8 +21,6 @@ from fieldfare.client.desk.calls import (
     StudyGroup,
     StudyList,
     StudyQuestion,
-    TextView,
-    TopicView,
 )
 from fieldfare.client.desk.calls import (
     STUDIES as ASK_STUDIES,
@@ -34,19 +31,13 @@ from fieldfare.client.desk.calls import (
 from fieldfare.shared.console.frame import Page, PageRefusal, Visit
 from fieldfare.shared.console.rights import Right
 from fieldfare.shared.desk.calls import Nothing
+from fieldfare.shared.desk.topics import ReviewTopic
 from fieldfare.shared.errors import FieldfareError, RunError, UsageError
 from fieldfare.shared.protocol.messages import check_reason
 from fieldfare.shared.terminal.texts import SHORT, plain
 
 STUDIES: Final = "/studies"
-
-
-@dataclass
-class ToldTopic:
-    """A topic of the page: its lines, and the rows of its table."""
-
-    lines: list[list[TextView]]
-    rows: list[list[TextView]]
+MOST_DIGITS: Final = 200
 
 
 @dataclass(frozen=True)
@@ -69,18 +60,18 @@ class TypedDecision:
 
 
 def studies_pages(desk: AskDesk) -> tuple[Page, ...]:
-    """Return the pages about the studies that a desk tells of."""
+    """Return the pages about the studies that a desk answers for."""
     one = f"{STUDIES}/{{study}}"
-    told, decided = f"{one}/command", f"{one}/decide"
+    command, decide = f"{one}/command", f"{one}/decide"
     return (
-        Page(STUDIES, Right.WATCH, lambda visit: _studies(visit, desk)),
-        Page(one, Right.WATCH, lambda visit: _shown(visit, _asked(visit, desk))),
-        Page(told, Right.DECIDE_ON_STUDIES, lambda visit: _told(visit, desk), "POST"),
-        Page(decided, Right.DECIDE_ON_STUDIES, lambda visit: _decided(visit, desk), "POST"),
+        Page(STUDIES, Right.WATCH, lambda visit: _show_all(visit, desk)),
+        Page(one, Right.WATCH, lambda visit: _show(visit, _ask_study(visit, desk))),
+        Page(command, Right.DECIDE_ON_STUDIES, lambda visit: _show_command(visit, desk), "POST"),
+        Page(decide, Right.DECIDE_ON_STUDIES, lambda visit: _decide(visit, desk), "POST"),
     )
 
 
-def _studies(visit: Visit, desk: AskDesk) -> Response:
+def _show_all(visit: Visit, desk: AskDesk) -> Response:
     problem, found = "", StudyList(studies=[], earlier={})
     try:
         found = desk().ask(ASK_STUDIES, Nothing())
@@ -95,47 +86,45 @@ def _studies(visit: Visit, desk: AskDesk) -> Response:
     return visit.page("studies.html", groups=groups, earlier=earlier, problem=problem, plain=plain)
 
 
-def _asked(visit: Visit, desk: AskDesk) -> DeskStudy:
+def _ask_study(visit: Visit, desk: AskDesk) -> DeskStudy:
     try:
-        digits = StudyQuestion(digits=visit.places["study"][:MOST_DIGITS])
-        return desk().ask(ASK_STUDY, digits)
+        return desk().ask(ASK_STUDY, StudyQuestion(digits=visit.places["study"][:MOST_DIGITS]))
     except (UsageError, RunError):
         raise
     except FieldfareError as error:  # of a study without a plan, its reason
         raise PageRefusal(HTTPStatus.CONFLICT, str(error)) from None
 
 
-MOST_DIGITS: Final = 200
+def _read_typed(visit: Visit) -> TypedDecision:
+    return TypedDecision(visit.form.get("reason", "").strip(), bool(visit.form.get("keep")))
 
 
-def _told(visit: Visit, desk: AskDesk) -> Response:
-    """Say the command of a no, its reason checked as the log will check it."""
-    found = _asked(visit, desk)
-    no = TypedDecision(visit.form.get("reason", "").strip(), bool(visit.form.get("keep")))
+def _show_command(visit: Visit, desk: AskDesk) -> Response:
+    """Show the command that rejects, its reason checked as the log will check it."""
+    found, typed = _ask_study(visit, desk), _read_typed(visit)
     try:
-        check_reason(no.reason)
+        check_reason(typed.reason)
     except UsageError as error:
-        return _shown(visit, found, replace(no, problem=str(error)))
-    if not no.reason and _no(found) is DecisionChoice.REJECT:
+        return _show(visit, found, replace(typed, problem=str(error)))
+    if not typed.reason and _end_of(found) is DecisionChoice.REJECT:
         problem = "expected a reason of one line, found none"
-        return _shown(visit, found, replace(no, problem=problem))
-    said = [f"--reason={no.reason}"] if no.reason else []
-    said += ["--keep-reason"] if no.keep else []
-    command = _command(_no(found).value, found, *said)
-    return _shown(visit, found, replace(no, command=command))
+        return _show(visit, found, replace(typed, problem=problem))
+    options = [f"--reason={typed.reason}"] if typed.reason else []
+    options += ["--keep-reason"] if typed.keep else []
+    command = _command(_end_of(found).value, found, *options)
+    return _show(visit, found, replace(typed, command=command))
 
 
-def _decided(visit: Visit, desk: AskDesk) -> Response:
+def _decide(visit: Visit, desk: AskDesk) -> Response:
     """Hand a decision with its proofs to the desk; what was typed wrong stays, but the codes."""
-    form = visit.form
-    typed = TypedDecision(form.get("reason", "").strip(), bool(form.get("keep")))
-    found = _asked(visit, desk)
-    say = _said_in(form, found)
+    form, typed = visit.form, _read_typed(visit)
     try:
+        choice = DecisionChoice(form.get("say", ""))
+        typed = replace(typed, of=choice)
         asked = DecisionForm(
             person=visit.person.name,
-            study=found.study.id,
-            say=say,
+            study=visit.places["study"],
+            say=choice,
             code=form.get("code", ""),
             safety=form.get("safety", ""),
             seen=form.get("seen", ""),
@@ -144,29 +133,24 @@ def _decided(visit: Visit, desk: AskDesk) -> Response:
             keep=typed.keep,
         )
         typed = replace(typed, done=tuple(desk().ask(DECIDE, asked).lines))
-    except ValidationError:
+    except ValueError:  # also pydantic's
         problem = "expected a form of this page, found something else: open it again"
-        typed = replace(typed, problem=problem, of=say)
+        typed = replace(typed, problem=problem)
     except RunError:
         raise
     except FieldfareError as error:
-        typed = replace(typed, problem=str(error), of=say)
-    return _shown(visit, _asked(visit, desk), typed)
+        typed = replace(typed, problem=str(error))
+    return _show(visit, _ask_study(visit, desk), typed)
 
 
-def _said_in(form: Mapping[str, str], found: DeskStudy) -> DecisionChoice:
-    return DecisionChoice.APPROVE if form.get("say") == DecisionChoice.APPROVE.value else _no(found)
-
-
-def _shown(visit: Visit, found: DeskStudy, no: TypedDecision | None = None) -> Response:
+def _show(visit: Visit, found: DeskStudy, typed: TypedDecision | None = None) -> Response:
     return visit.page(
         "study.html",
         desk=found,
         study=found.study,
         topics=_topics(found.topics),
-        titles=found.titles,
-        no_word=_no(found).value,
-        no=no or TypedDecision(),
+        no_word=_end_of(found).value,
+        no=typed or TypedDecision(),
         waits=found.study.group is not StudyGroup.APPROVED,
         approve=_command("approve", found),
         again=_command("review", found),
@@ -175,19 +159,19 @@ def _shown(visit: Visit, found: DeskStudy, no: TypedDecision | None = None) -> R
     )
 
 
-def _topics(found: Iterable[TopicView]) -> dict[str, ToldTopic]:
-    """Put what is said under no name of its own to the topic before; the verdict comes first."""
-    topics: dict[str, ToldTopic] = {"verdict": ToldTopic([], [])}
+def _topics(found: Iterable[ReviewTopic]) -> dict[str, ReviewTopic]:
+    """Join what stands under no name of its own to the topic before; the verdict comes first."""
+    topics = {"verdict": ReviewTopic("verdict")}
     name = ""
     for one in found:
         name = one.name.strip() or name
-        told = topics.setdefault(name, ToldTopic([], one.rows))
-        told.lines += one.lines
+        before = topics.get(name, ReviewTopic(name, rows=one.rows))
+        topics[name] = replace(before, lines=before.lines + one.lines)
     return topics
 
 
-def _no(found: DeskStudy) -> DecisionChoice:
-    """Return what a no makes of it: an approval is withdrawn, also one of an earlier roster."""
+def _end_of(found: DeskStudy) -> DecisionChoice:
+    """Return how a study is ended: an approval is withdrawn, also one of an earlier roster."""
     return DecisionChoice.WITHDRAW if found.approved else DecisionChoice.REJECT
 
 

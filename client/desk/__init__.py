@@ -4,7 +4,8 @@ Imports everything of an institution but its console; the console imports `calls
 
 calls.py      the closed list, and what is asked and answered
 place.py      where the desk listens, for whom
-reading.py    what the pages about studies, budget, log and check show
+study_reading.py, budget_reading.py, log_reading.py, check_reading.py, model_reading.py
+              what the pages show
 deciders.py   who may decide in a browser, each with a second factor that no console knows
 deciding.py   a yes or no of such a person
 process.py    the process: answers, collects what persons signed

@@ -14,7 +14,7 @@ from fieldfare.client.approvals import approval
 from fieldfare.client.daemon.telling import notify_custodian
 from fieldfare.client.desk.calls import DecisionForm
 from fieldfare.client.desk.deciding import ASKED
-from fieldfare.client.desk.reading import study_told
+from fieldfare.client.desk.study_reading import view_study
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import load_settings
 from fieldfare.client.home.studies import KeptStudy, kept_study
@@ -78,7 +78,7 @@ class StudyApproval:
         return self._let_run(replace(institution, policy=policy), kept, person, wider, policed)
 
     def _check_seen(self, asked: DecisionForm) -> None:
-        now = study_told(self.home.path, asked.study, self.clock()).browser.seen
+        now = view_study(self.home.path, asked.study, self.clock()).browser.seen
         if not hmac.compare_digest(asked.seen.encode(), now.encode()):
             raise UsageError(
                 "expected a yes to what the page says now, found one to what it said before: "

@@ -10,6 +10,7 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from fieldfare.shared.desk.calls import DeskCall, DeskTerm, Nothing
+from fieldfare.shared.desk.topics import ReviewTopic
 
 DECIDE_SECONDS: Final = 120.0  # a yes reads the records first
 CHECK_SECONDS: Final = 60.0
@@ -59,21 +60,6 @@ class StudyQuestion(DeskTerm):
     digits: Annotated[str, Field(max_length=200)]
 
 
-class TextView(DeskTerm):
-    """A text; `tone`: nothing, good or bad."""
-
-    text: str
-    tone: str
-
-
-class TopicView(DeskTerm):
-    """What is said on one topic, and the rows of its table."""
-
-    name: str
-    lines: list[list[TextView]]
-    rows: list[list[TextView]]
-
-
 class BrowserDecision(DeskTerm):
     """Whether and how a study can be decided on in a browser.
 
@@ -100,8 +86,8 @@ class DeskStudy(DeskTerm):
 
     study: StudyView
     since: str
-    topics: list[TopicView]
-    titles: list[str]
+    topics: tuple[ReviewTopic, ...]
+    titles: tuple[str, ...]
     approved: bool
     home: str
     browser: BrowserDecision

@@ -32,9 +32,9 @@ COLLECT_SECONDS: Final = 3.0
 EXIT_FAILED: Final = 1
 
 study_desk: Final = late("fieldfare.client.desk.deciding", "StudyDesk")
-studies_told: Final = late("fieldfare.client.desk.reading", "studies_told")
-study_told: Final = late("fieldfare.client.desk.reading", "study_told")
-budget_told: Final = late("fieldfare.client.desk.reading", "budget_told")
+view_studies: Final = late("fieldfare.client.desk.study_reading", "view_studies")
+view_study: Final = late("fieldfare.client.desk.study_reading", "view_study")
+view_budget: Final = late("fieldfare.client.desk.budget_reading", "view_budget")
 log_told: Final = late("fieldfare.client.desk.log_reading", "log_told")
 check_told: Final = late("fieldfare.client.desk.check_reading", "check_told")
 models_told: Final = late("fieldfare.client.desk.model_reading", "models_told")
@@ -89,9 +89,9 @@ def desk_lines(home: Home, passphrase: bytes | None = None) -> list[DeskLine[Any
     deciding = LateValue(lambda: study_desk(home, passphrase, os.environ, utc_now, since_boot))
     return [
         DeskLine(DECIDE, lambda asked, user: deciding().decide(asked, user)),
-        DeskLine(STUDIES, lambda _asked, _user: studies_told(home.path)),
-        DeskLine(STUDY, lambda asked, _user: study_told(home.path, asked.digits, utc_now())),
-        DeskLine(BUDGET, lambda _asked, _user: budget_told(home.path, utc_now())),
+        DeskLine(STUDIES, lambda _asked, _user: view_studies(home.path)),
+        DeskLine(STUDY, lambda asked, _user: view_study(home.path, asked.digits, utc_now())),
+        DeskLine(BUDGET, lambda _asked, _user: view_budget(home.path, utc_now())),
         DeskLine(LOG, lambda asked, _user: log_told(home.path, asked)),
         DeskLine(CHECK, lambda _asked, _user: check_told(home.path, utc_now())),
         DeskLine(MODELS, lambda _asked, _user: models_told(home.path)),

@@ -80,6 +80,13 @@ def test_a_study_is_rejected_with_a_reason(path: Path) -> None:
     assert (decision.reason, decision.told.value) == ("no basis", "reason")
 
 
+def test_a_rejection_withdraws_nothing_that_was_approved_meanwhile(path: Path) -> None:
+    """The form said Reject, of a page that is no longer true."""
+    path.decide()
+    assert "found an approved one" in path.decide("reject", reason="no basis")
+    assert path.state is State.APPROVED
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -15,8 +15,7 @@ from tests.support.homes.institutions import NOW, Coordinator, OpenCustody, home
 from fieldfare.client.alerts.casework import CaseworkTerms, make_casework
 from fieldfare.client.approvals import approval
 from fieldfare.client.approvals.rejection import Rejecter
-from fieldfare.client.approvals.review_words import review_topics
-from fieldfare.client.approvals.standing import study_on_desk
+from fieldfare.client.desk.study_reading import view_study
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.studies import KeptStudy
 from fieldfare.shared.console.rights import ConsoleRole
@@ -66,8 +65,7 @@ def test_a_study_says_what_the_terminal_says(
     coordinator.receive(home_study(privacy__epsilon=0.25), now=NOW)
     kept = coordinator.receive(home_study(), now=NOW + timedelta(days=1))
     shown = " ".join(otto.shown(f"/studies/{kept.study.id}").split())
-    review = study_on_desk(bank.path, kept.study.id, utc_now()).review
-    for topic in review_topics(review):
+    for topic in view_study(bank.path, kept.study.id, utc_now()).topics:
         for line in (*topic.lines, *topic.rows) if topic.name != "study" else ():
             for said in line:
                 assert " ".join(said.text.split()) in shown

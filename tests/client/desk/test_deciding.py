@@ -19,7 +19,7 @@ from fieldfare.client.desk import approving
 from fieldfare.client.desk.calls import DecisionChoice, DecisionForm, DecisionOutcome
 from fieldfare.client.desk.deciders import open_deciders
 from fieldfare.client.desk.deciding import TRIES, StudyDesk
-from fieldfare.client.desk.reading import study_told
+from fieldfare.client.desk.study_reading import view_study
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.studies import KeptStudy, State, read_decision
 from fieldfare.client.institution.open import Custody, LoadedSums, records_loader
@@ -77,7 +77,7 @@ class Bench:
             "say": DecisionChoice.APPROVE,
             "code": self.code(person) if person in self.factors else "123456",
             "safety": self.safety,
-            "seen": study_told(self.home.path, kept.study.id, self.now()).browser.seen,
+            "seen": view_study(self.home.path, kept.study.id, self.now()).browser.seen,
         }
         return DecisionForm(**given | changes)
 
@@ -126,7 +126,7 @@ def test_a_yes_is_done_as_on_the_terminal_under_the_persons_name(
 
 def test_nothing_is_decided_where_the_home_does_not_allow_it(bench: Bench, kept: KeptStudy) -> None:
     bench.coordinator.edit(bench.home.settings, ON, OFF)
-    assert not study_told(bench.home.path, kept.study.id, bench.now()).browser.allowed
+    assert not view_study(bench.home.path, kept.study.id, bench.now()).browser.allowed
     for say in DecisionChoice:
         with pytest.raises(UsageError, match=r"console\.decides"):
             bench.decide(kept, say=say, reason="no")
@@ -256,7 +256,7 @@ def narrowed(bench: Bench, *columns: str) -> None:
 
 def test_columns_are_shown_confirmed_and_added(bench: Bench, kept: KeptStudy) -> None:
     narrowed(bench, "customer", "reported")
-    told = study_told(bench.home.path, kept.study.id, bench.now())
+    told = view_study(bench.home.path, kept.study.id, bench.now())
     assert told.browser.columns == ["amount", "channel"]
     with pytest.raises(UsageError, match="confirm the columns"):
         bench.decide(kept)
@@ -392,7 +392,7 @@ def test_two_persons_approve_where_the_policy_asks_for_two(by_two: Bench, kept: 
         bench.factors[name] = bench.factors["otto"]
         assert "noted" in bench.decide(kept, name).lines[0]
         assert bench.state(kept) is State.RECEIVED
-    assert study_told(bench.home.path, kept.study.id, bench.now()).study.first == "otto"
+    assert view_study(bench.home.path, kept.study.id, bench.now()).study.first == "otto"
     bench.decide(kept, "olga")
     decision = read_decision(bench.home, kept.study.id)
     assert (decision.state, decision.user, decision.first) == (State.APPROVED, "olga", "")

@@ -23,7 +23,7 @@ from tests.support.homes.institutions import (
 from tests.support.homes.runs import finished_run
 
 from fieldfare.client.approvals.approval_status import ApprovalStatus
-from fieldfare.client.approvals.standing import standing_studies
+from fieldfare.client.desk.study_reading import list_studies
 from fieldfare.client.home.files import INSTITUTION_FILES
 from fieldfare.client.home.keys import former_identities, public_identity
 from fieldfare.client.home.layout import Home
@@ -155,7 +155,7 @@ def test_a_restored_home_has_spent_all_and_counts_nothing_of_before(
     pin_roster(home, coordinator.signed_roster(coordinator.roster(version=2)))
     institution = open_institution(home.path)
     with open_custody(institution, None, clock) as custody:
-        stands = [one.status for one in standing_studies(institution, custody.ledger)]
+        stands = [one.status for one in list_studies(institution, custody.ledger)]
     assert stands == [ApprovalStatus.OUTDATED]
 
 

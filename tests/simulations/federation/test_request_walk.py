@@ -1,17 +1,14 @@
 """The drawing of a training request is what a step does: each function, in that order."""
 
-import re
-import sys
-import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType
 from typing import Any, Final
 
 import numpy as np
 import pytest
 from tests.simulations.conftest import BANKS, SimulationFolder
+from tests.support.federations.walks import Walk, drawn, files_of, walking
 from tests.support.network.served import serving
 
 from fieldfare.client.node.client_app import client_app
@@ -27,63 +24,27 @@ from fieldfare.shared.system.sockets import UnixSocket
 from fieldfare.simulations.federation.federation import LocalFederation
 from fieldfare.simulations.federation.grid import InProcessGrid
 
-ROOT: Final = Path(__file__).parents[3]
-ROW: Final = re.compile(r"^\| \d+ \| `([a-z_/]+\.py)` \| `([\w.]+)` \|", re.MULTILINE)
+TITLE: Final = "A training request, there and back"
 MOST_FILES: Final = 24
 MOST_ROOMS: Final = 10
 BESIDE: Final = {"ExactNoise.sample"}  # another thread's: before or after what stands beside it
-
-Step = tuple[str, str]  # a file and a function's qualified name
-
-
-def drawn() -> list[Step]:
-    text = (ROOT / "docs/architecture.md").read_text()
-    return ROW.findall(text[text.index("## A training request") : text.index("## Rooms")])
-
-
-class Walk:
-    """What was entered first, of functions of this source, while one sum was collected."""
-
-    def __init__(self) -> None:
-        self.steps: list[Step] = []
-        self._here = False
-
-    def note(self, frame: FrameType, event: str, _: object) -> None:
-        name = frame.f_code.co_filename
-        if not self._here or event != "call" or not name.startswith(f"{ROOT}/"):
-            return
-        step = name.removeprefix(f"{ROOT}/"), frame.f_code.co_qualname
-        if step not in self.steps:
-            self.steps.append(step)
-
-    @contextmanager
-    def noted(self) -> Iterator[None]:
-        self._here = True
-        try:
-            yield
-        finally:
-            self._here = False
 
 
 @pytest.fixture
 def walk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Walk]:
     """A walk through the second step of training, which follows from a sum."""
-    walk, collect = Walk(), SecureSums.collect
+    collect = SecureSums.collect
+    with walking() as found:
 
-    def collected(self: SecureSums, release: Release, *given: Any) -> DecodedSum:
-        one = (release.terms.kind, release.step) == (ReleaseKind.TRAINING, 2)
-        if not one:
-            return collect(self, release, *given)
-        with walk.noted():
-            return collect(self, release, *given)
+        def collected(self: SecureSums, release: Release, *given: Any) -> DecodedSum:
+            one = (release.terms.kind, release.step) == (ReleaseKind.TRAINING, 2)
+            if not one:
+                return collect(self, release, *given)
+            with found.noted():
+                return collect(self, release, *given)
 
-    monkeypatch.setattr(SecureSums, "collect", collected)
-    before = sys.getprofile()
-    threading.setprofile(walk.note)
-    sys.setprofile(walk.note)
-    yield walk
-    sys.setprofile(before)
-    threading.setprofile(None)
+        monkeypatch.setattr(SecureSums, "collect", collected)
+        yield found
 
 
 def test_a_step_goes_the_way_that_is_drawn(work: SimulationFolder, walk: Walk) -> None:
@@ -106,7 +67,7 @@ def test_a_step_goes_the_way_that_is_drawn(work: SimulationFolder, walk: Walk) -
             ports[name] = stack.enter_context(connected(path))
         app = client_app(lambda context: ports[str(context.node_config["institution"])])
         federation.run(federation.job(), InProcessGrid(app, federation.nodes))
-    wanted = drawn()
+    wanted = drawn(TITLE)
     assert set(wanted) <= set(walk.steps)
     ordered = [step for step in wanted if step[1] not in BESIDE]
     found = [step for step in walk.steps if step in ordered]
@@ -114,6 +75,6 @@ def test_a_step_goes_the_way_that_is_drawn(work: SimulationFolder, walk: Walk) -
 
 
 def test_the_way_is_short() -> None:
-    files = {file for file, _ in drawn()}
+    files = files_of(drawn(TITLE))
     assert len(files) <= MOST_FILES
     assert len({Path(file).parent for file in files}) <= MOST_ROOMS

@@ -45,7 +45,7 @@ CEILINGS: Final = {
     "custodian": Ceiling("client.daemon.process", 33_700),
     "institution's desk": Ceiling("client.desk.process", 8_400, most=30_000),
     "a decision at it": Ceiling("client.desk.deciding", 18_800),
-    "an approval at it": Ceiling("client.desk.approving", 38_300),
+    "an approval at it": Ceiling("client.desk.approving", 37_200),
     "institution's console": Ceiling("client.console.process", 18_600),
     "notices": Ceiling("client.notices.process", 13_100),
     "auditor": Ceiling("shared.cli.audit", 18_200),

@@ -1,11 +1,28 @@
-"""Where each study stands at an institution, and the review of one, for terminal and console."""
+"""Where each study stands, and one as a person decides on it: for the terminal and for a desk.
 
+No record is read, and nothing is written.
+"""
+
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from fieldfare.client.approvals.approval_status import ApprovalStatus, approval_status, spent_now
+from fieldfare.client.approvals.approval_status import (
+    ENDED,
+    ApprovalStatus,
+    approval_status,
+    spent_now,
+)
 from fieldfare.client.approvals.review import Review, review_study
+from fieldfare.client.approvals.review_words import PAGE, SUM_TITLES, review_topics
+from fieldfare.client.desk.calls import (
+    BrowserDecision,
+    DeskStudy,
+    StudyGroup,
+    StudyList,
+    StudyView,
+)
 from fieldfare.client.home.studies import (
     KeptStudy,
     State,
@@ -18,6 +35,7 @@ from fieldfare.client.home.studies import (
 from fieldfare.client.institution.institution import Institution, open_institution
 from fieldfare.client.institution.ledger_checks import open_ledger
 from fieldfare.client.ledger.ledger import Ledger
+from fieldfare.shared.canonical import canonical_bytes
 from fieldfare.shared.study.study import Study
 
 
@@ -28,25 +46,29 @@ class StandingStudy:
     kept: KeptStudy
     status: ApprovalStatus
 
+    @property
+    def view(self) -> StudyView:
+        """What a desk answers of it."""
+        study, decision = self.kept.study, self.kept.decision
+        approved = self.status is ApprovalStatus.APPROVED
+        here = StudyGroup.APPROVED if approved else StudyGroup.WAITING
+        return StudyView(
+            id=study.id,
+            short=self.kept.short,
+            name=study.name,
+            epsilon=study.privacy.epsilon,
+            delta=study.privacy.delta,
+            received=decision.received,
+            group=StudyGroup.ENDED if decision.state in ENDED else here,
+            standing=self.status.value,
+            user=decision.user,
+            time=decision.time,
+            reason=decision.reason,
+            first=decision.first,
+        )
 
-@dataclass(frozen=True)
-class ArrivedStudies:
-    """All that arrived, oldest first; `earlier`: why those of an earlier version run no more."""
 
-    standing: tuple[StandingStudy, ...]
-    earlier: dict[str, str]
-
-
-@dataclass(frozen=True)
-class StudyOnDesk:
-    """One study as a person decides on it; `since`: where the one stands that it is compared to."""
-
-    standing: StandingStudy
-    review: Review
-    since: ApprovalStatus | None
-
-
-def standing_studies(institution: Institution, ledger: Ledger) -> tuple[StandingStudy, ...]:
+def list_studies(institution: Institution, ledger: Ledger) -> tuple[StandingStudy, ...]:
     """Return the studies that arrived, oldest first, with where they stand.
 
     Raises:
@@ -60,35 +82,49 @@ def standing_studies(institution: Institution, ledger: Ledger) -> tuple[Standing
     )
 
 
-def arrived_studies(home: Path) -> ArrivedStudies:
-    """Look at the studies of a home; nothing is written.
+def view_studies(home: Path) -> StudyList:
+    """Return every study that arrived at a home.
 
     Raises:
-        FieldfareError: as `open_institution`, `open_ledger` and `standing_studies`.
+        FieldfareError: as `open_institution`, `open_ledger` and `list_studies`.
     """
     institution = open_institution(home)
     with open_ledger(institution.home) as ledger:
-        found = standing_studies(institution, ledger)
-    return ArrivedStudies(found, earlier_studies(institution.home, institution.roster))
+        found = list_studies(institution, ledger)
+    earlier = earlier_studies(institution.home, institution.roster)
+    return StudyList(studies=[one.view for one in found], earlier=earlier)
 
 
-def study_on_desk(home: Path, digits: str, now: datetime) -> StudyOnDesk:
-    """Look at one study of a home, by first digits of its id; no record is read, nothing written.
+def view_study(home: Path, digits: str, now: datetime) -> DeskStudy:
+    """Return one study of a home, by first digits of its id, as a person decides on it.
 
     Raises:
-        FieldfareError: as `arrived_studies`, `find_id` and `review_study`.
+        FieldfareError: as `view_studies`, `find_id` and `review_at_home`.
     """
     institution = open_institution(home)
     study = find_id(institution.home, digits)
     kept = kept_study(institution.home, study, institution.roster)
     with open_ledger(institution.home) as ledger:
-        found = reviewed(institution, ledger, kept.study, now)
-        statuses = {one.kept.study.id: one for one in standing_studies(institution, ledger)}
-    since = statuses[found.comparison.earlier].status if found.comparison else None
-    return StudyOnDesk(statuses[study], found, since)
+        review = review_at_home(institution, ledger, kept.study, now)
+        found = {one.kept.study.id: one for one in list_studies(institution, ledger)}
+    page = DeskStudy(
+        study=found[study].view,
+        since=found[review.comparison.earlier].status.value if review.comparison else "",
+        topics=tuple(review_topics(review, PAGE)),
+        titles=SUM_TITLES,
+        approved=kept.decision.state is State.APPROVED,
+        home=str(home.absolute()),
+        browser=BrowserDecision(
+            allowed=institution.settings.console.decides,
+            columns=[one.name for one in review.columns if not one.allowed],
+            seen="",
+        ),
+    )
+    seen = hashlib.sha256(canonical_bytes(page)).hexdigest()
+    return page.model_copy(update={"browser": page.browser.model_copy(update={"seen": seen})})
 
 
-def reviewed(institution: Institution, ledger: Ledger, study: Study, now: datetime) -> Review:
+def review_at_home(institution: Institution, ledger: Ledger, study: Study, now: datetime) -> Review:
     """Review a study beside everything that arrived here.
 
     Raises:
