@@ -14,7 +14,7 @@ from fieldfare.client.approvals.approval_status import (
     ENDED,
     ApprovalStatus,
     approval_status,
-    spent_now,
+    sum_spent,
 )
 from fieldfare.client.approvals.review import (
     SpentBudget,
@@ -128,7 +128,7 @@ def _refuse(objections: Iterable[PolicyViolation]) -> None:
         raise PolicyRefusal(RefusalCode.POLICY, found)
 
 
-def loaded_for(
+def load_for(
     custody: Custody, study: Study, load: Loader, now: datetime, agree: Callable[[str], None]
 ) -> LoadedSums:
     """Read the records for a study that may be approved; measured before and after.
@@ -146,7 +146,7 @@ def loaded_for(
         RecordsError: the records do not fit.
     """
     institution = custody.institution
-    spent = spent_now(custody.ledger, study, [], institution.roster, now)
+    spent = sum_spent(custody.ledger, study, [], institution.roster, now)
     check_before_records(institution, study, spent)
     module = named_class(study.model)
     if module is not None:
@@ -221,7 +221,7 @@ def approve(
                 "approvals.by_two: expected a yes of another person first, found none",
             )
         # Asked again under the lock: something may have been spent meanwhile.
-        spent = spent_now(custody.ledger, study, [], institution.roster, now)
+        spent = sum_spent(custody.ledger, study, [], institution.roster, now)
         check_before_records(institution, study, spent, units=loaded.units)
         _forget_foreign_keys(custody, before)
         # Not one that an earlier online key signed, which may be a thief's by now.

@@ -36,7 +36,7 @@ def approval_status(decision: StudyDecision, roster: Roster, epoch: int) -> Appr
     return ApprovalStatus.APPROVED if current else ApprovalStatus.OUTDATED
 
 
-def spent_now(
+def sum_spent(
     ledger: Ledger, study: Study, others: Sequence[KeptStudy], roster: Roster, now: datetime
 ) -> SpentBudget:
     """Return the spent budget, and the budget that other approved studies may still spend.
@@ -57,12 +57,12 @@ def spent_now(
         lifetime=ledger.spent(),
         study=ledger.costs(study.id),
         study_in_year=yearly.get(study.id, SideCosts()),
-        promised=promised_now(ledger, [k for k in others if k.study.id != study.id], roster),
+        promised=sum_promised(ledger, [k for k in others if k.study.id != study.id], roster),
         freed=freed_later(ledger.history(), now),
     )
 
 
-def promised_now(ledger: Ledger, kept: Iterable[KeptStudy], roster: Roster) -> int:
+def sum_promised(ledger: Ledger, kept: Iterable[KeptStudy], roster: Roster) -> int:
     """Return what those of these studies that may run may still spend, in picomu2.
 
     Raises:

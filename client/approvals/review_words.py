@@ -42,38 +42,38 @@ PAGE: Final = ReviewBounds(rows=2_000, value=2_000)
 
 def review_topics(review: Review, most: ReviewBounds = SCREEN) -> Iterator[ReviewTopic]:
     """Yield everything that a person reads before a decision, in the order of reading."""
-    yield _said("study", f"{plain(review.name)}  ({review.status})")
-    yield _said("id", review.id)
-    yield _said("purpose", plain(review.purpose))
+    yield _say("study", f"{plain(review.name)}  ({review.status})")
+    yield _say("id", review.id)
+    yield _say("purpose", plain(review.purpose))
     uses = plain("; ".join(review.prohibited_uses))
     nothing = StyledText("nothing is prohibited", Tone.BAD)
     yield ReviewTopic("never for", ((StyledText(uses) if uses else nothing,),))
     yield ReviewTopic("reads", (_columns(review.columns, most),))
-    yield from _asked("computes", review.computed, most)
-    yield from _asked("asks", review.questions, most)
+    yield from _list_asked("computes", review.computed, most)
+    yield from _list_asked("asks", review.questions, most)
     if review.records:
         lines = [plain(line) for line in review.records]
         odd = len(lines) > 1 or lines[0].startswith("cannot")
-        yield _said("records", *lines, tone=Tone.BAD if odd else Tone.PLAIN)
+        yield _say("records", *lines, tone=Tone.BAD if odd else Tone.PLAIN)
     yield ReviewTopic(LEAVES, rows=tuple(map(_cells, review.leaving)))
     if review.moments:
-        yield _said("moments", review.moments)
+        yield _say("moments", review.moments)
     if review.start:
-        yield _said("starts at", plain(review.start, MOST_SAID))
-    yield _said("", "before that: your approval and keys; with every sum: your ledger's total")
-    yield _said("promise", _promise(review))
+        yield _say("starts at", plain(review.start, MOST_SAID))
+    yield _say("", "before that: your approval and keys; with every sum: your ledger's total")
+    yield _say("promise", _promise(review))
     yield ReviewTopic("budget", tuple(_budget(review.budget)))
-    yield _said("company", _company(review))
+    yield _say("company", _company(review))
     yield from _parties(review.parties, most)
-    yield _said("masks fail", _failed(review))
-    yield _said("changed", *_changed(review, most))
-    yield _said("remember", "; ".join(review.harm_rules))
-    yield from _warned("no use", review.obstacles)
-    yield from _warned("careful", review.cautions)
+    yield _say("masks fail", _describe_failed_masks(review))
+    yield _say("changed", *_list_changes(review, most))
+    yield _say("remember", "; ".join(review.harm_rules))
+    yield from _warn("no use", review.obstacles)
+    yield from _warn("careful", review.cautions)
     yield from _verdict(review.problems)
 
 
-def _said(name: str, *lines: str, tone: Tone = Tone.PLAIN) -> ReviewTopic:
+def _say(name: str, *lines: str, tone: Tone = Tone.PLAIN) -> ReviewTopic:
     return ReviewTopic(name, tuple((StyledText(line, tone),) for line in lines))
 
 
@@ -105,9 +105,9 @@ def _names(columns: Sequence[Column], most: ReviewBounds) -> str:
     return listed(names, most.rows)
 
 
-def _asked(name: str, lines: Sequence[str], most: ReviewBounds) -> Iterator[ReviewTopic]:
+def _list_asked(name: str, lines: Sequence[str], most: ReviewBounds) -> Iterator[ReviewTopic]:
     if lines:
-        yield _said(name, *_first([plain(line, MOST_QUESTION) for line in lines], most))
+        yield _say(name, *_first([plain(line, MOST_QUESTION) for line in lines], most))
 
 
 def _first(lines: Sequence[str], most: ReviewBounds) -> list[str]:
@@ -138,14 +138,14 @@ def _budget(budget: StudyCost) -> Iterator[Line]:
         ("ever", budget.lifetime_left, budget.share_of_lifetime),
     ):
         tone = Tone.BAD if share > 1 else Tone.GOOD
-        yield StyledText(f"left {name}: {left:.3g}; "), StyledText(_taken(share), tone)
+        yield StyledText(f"left {name}: {left:.3g}; "), StyledText(_describe_share(share), tone)
     if budget.promised_mu2:
         yield (StyledText(f"other approved studies may still spend {budget.promised:.3g} of it"),)
     if budget.next_freed:
         yield (StyledText(budget.next_freed),)
 
 
-def _taken(share: float) -> str:
+def _describe_share(share: float) -> str:
     if share > 1:
         return "not enough for this study"
     return f"this study takes {100 * share:.0f} % of it"
@@ -165,12 +165,12 @@ def _parties(parties: Sequence[RosterRow], most: ReviewBounds) -> Iterator[Revie
     for party in own_first[: most.rows]:
         known = " (you)" if party.own else "" if party.known else " UNKNOWN"
         tone = Tone.PLAIN if party.known else Tone.BAD
-        yield _said(f"  {plain(party.id, most.value)}", party.fingerprint + known, tone=tone)
+        yield _say(f"  {plain(party.id, most.value)}", party.fingerprint + known, tone=tone)
     if len(parties) > most.rows:
-        yield _said("", f"and {len(parties) - most.rows} more, see --json")
+        yield _say("", f"and {len(parties) - most.rows} more, see --json")
 
 
-def _failed(review: Review) -> str:
+def _describe_failed_masks(review: Review) -> str:
     found = " or ".join(
         f"epsilon {epsilon:.3g} with {participants} participants"
         for participants, epsilon in review.failed_masks
@@ -178,7 +178,7 @@ def _failed(review: Review) -> str:
     return f"if every mask failed, {found} would remain" if found else "no claim would remain"
 
 
-def _changed(review: Review, most: ReviewBounds) -> list[str]:
+def _list_changes(review: Review, most: ReviewBounds) -> list[str]:
     if review.comparison is None:
         return ["no earlier study of this name has arrived here"]
     last = "approved one of this name" if review.comparison.approved else "of this name"
@@ -188,15 +188,15 @@ def _changed(review: Review, most: ReviewBounds) -> list[str]:
     return [head, *_first(changes, most)]
 
 
-def _warned(topic: str, lines: Sequence[str]) -> Iterator[ReviewTopic]:
+def _warn(topic: str, lines: Sequence[str]) -> Iterator[ReviewTopic]:
     for index, line in enumerate(lines):
-        yield _said("" if index else topic, plain(line), tone=Tone.BAD)
+        yield _say("" if index else topic, plain(line), tone=Tone.BAD)
 
 
 def _verdict(problems: Sequence[str]) -> Iterator[ReviewTopic]:
     if not problems:
         fits = "fits your policy and your budget; it is for you to decide"
-        yield _said("verdict", fits, tone=Tone.GOOD)
+        yield _say("verdict", fits, tone=Tone.GOOD)
     for index, problem in enumerate(problems):
         text = "cannot be approved: " + plain(problem)
-        yield _said("" if index else "verdict", text, tone=Tone.BAD)
+        yield _say("" if index else "verdict", text, tone=Tone.BAD)

@@ -218,7 +218,7 @@ def _approve(
         if custody.bound:
             typer.echo(custody.bound)
         load = records_loader(institution, os.environ)
-        loaded = approval.loaded_for(custody, kept.study, load, utc_now(), imports)
+        loaded = approval.load_for(custody, kept.study, load, utc_now(), imports)
         if not ask:  # no person saw the review
             plan = plan_for(kept.study)
             company = company_cautions(

@@ -126,7 +126,7 @@ class StudyApproval:
         with open_custody(institution, self.passphrase, self.clock) as custody:
             check_not_behind(custody.ledger, self.home)  # nothing would leave otherwise
             load = records_loader(institution, self.environment)
-            loaded = approval.loaded_for(custody, kept.study, load, now, _no_import)
+            loaded = approval.load_for(custody, kept.study, load, now, _no_import)
 
             def widen() -> None:
                 """Write the columns, once nothing else can refuse."""

@@ -1,6 +1,5 @@
 """What a desk tells of the checks of a home; nothing is written for it."""
 
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from fieldfare.client.oversight.checks import HomeChecks, Preflight
 from fieldfare.client.oversight.preflight import CheckOutcome, CheckResult, findings
 
 
-def check_told(home: Path, now: datetime) -> CheckView:
+def view_checks(home: Path, now: datetime) -> CheckView:
     """Tell what a preflight finds, but for what opens keys or records."""
     given = Preflight(
         home=home,
@@ -23,11 +22,7 @@ def check_told(home: Path, now: datetime) -> CheckView:
         now=now,
         records=False,
     )
-    return CheckView(findings=list(map(_finding, _found(given))))
-
-
-def _found(given: Preflight) -> Iterator[CheckResult]:
-    return findings(HomeChecks(given).watched())
+    return CheckView(findings=[_finding(one) for one in findings(HomeChecks(given).watched())])
 
 
 def _finding(one: CheckResult) -> FindingView:

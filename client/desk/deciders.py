@@ -87,7 +87,7 @@ class DeciderBook:
             tell()
             self._rows("DELETE FROM decider WHERE name = ?", name)
 
-    def known(self, name: str) -> str:
+    def find_name(self, name: str) -> str:
         """Return a decider's name as it was added, in whatever letters; empty: there is none."""
         found = self._rows("SELECT name FROM decider WHERE name = ?", name)
         return str(found[0][0]) if found else ""

@@ -90,7 +90,7 @@ class StudyDesk:
     def _prove(self, asked: DecisionForm) -> str:
         """Let a code count, once, the last thing before anything is done; return who it is."""
         with open_deciders(self.home.desk, self.clock) as book:
-            person = book.known(asked.person)
+            person = book.find_name(asked.person)
             wait = self._turns.take(person, self.monotonic())
             proved = not wait and book.proves(person, asked.code)
         if proved:

@@ -16,7 +16,7 @@ from fieldfare.shared.errors import UsageError
 _KINDS: Final = {one.value: one for one in Event if one not in CASEWORK}
 
 
-def log_told(home: Path, asked: LogQuestion) -> LogView:
+def view_log(home: Path, asked: LogQuestion) -> LogView:
     """Tell entries of the log; what persons do about single alerts is left out.
 
     Raises:

@@ -49,7 +49,7 @@ _TRUSTED: Final = frozenset({ModelProvenance.RECOMPUTED, ModelProvenance.FINISHE
 _ODD = frozenset({DriftWord.MOVED, DriftWord.MOVED_MUCH, DriftWord.OTHER})
 
 
-def models_told(home: Path) -> ModelList:
+def view_models(home: Path) -> ModelList:
     """Tell of every model that arrived.
 
     Raises:
@@ -57,11 +57,11 @@ def models_told(home: Path) -> ModelList:
     """
     institution = open_institution(home)
     signers = institution.signers_ever
-    found = [_told(model_provenance(one, signers)) for one in kept_models(institution.home)]
+    found = [_view(model_provenance(one, signers)) for one in kept_models(institution.home)]
     return ModelList(models=sorted(found, key=lambda one: (one.finished, one.run), reverse=True))
 
 
-def model_told(home: Path, asked: ModelQuestion) -> MaybeModel:
+def view_model(home: Path, asked: ModelQuestion) -> MaybeModel:
     """Draw a model's card anew, or tell why there is none.
 
     Raises:
@@ -74,12 +74,12 @@ def model_told(home: Path, asked: ModelQuestion) -> MaybeModel:
     if standing.card is None:
         return _part(home, standing, "", standing.words)
     try:
-        return _part(home, standing, _drawn(institution, standing))
+        return _part(home, standing, _draw(institution, standing))
     except FieldfareError as error:
         return _part(home, standing, "", str(error))
 
 
-def joining_told(home: Path, asked: ModelQuestion) -> MaybeModel:
+def view_joining(home: Path, asked: ModelQuestion) -> MaybeModel:
     """Draw the last answer to "Should we join?" with a model.
 
     Raises:
@@ -101,11 +101,11 @@ def _standing(institution: Institution, asked: ModelQuestion) -> ModelStanding |
 
 
 def _part(home: Path, standing: ModelStanding, drawn: str, problem: str = "") -> MaybeModel:
-    told, where = _told(standing), str(home.absolute())
+    told, where = _view(standing), str(home.absolute())
     return MaybeModel(found=ModelPart(model=told, drawn=str(drawn), problem=problem, home=where))
 
 
-def _told(found: ModelStanding) -> ModelView:
+def _view(found: ModelStanding) -> ModelView:
     card, joining = found.card, read_joining(found.kept)
     return ModelView(
         study=found.kept.study,
@@ -118,7 +118,7 @@ def _told(found: ModelStanding) -> ModelView:
     )
 
 
-def _drawn(institution: Institution, found: ModelStanding) -> Markup:
+def _draw(institution: Institution, found: ModelStanding) -> Markup:
     """Draw a card from the model itself, checked against its study."""
     kept = found.kept
     study = kept_study(institution.home, kept.study, institution.roster).study
@@ -133,7 +133,7 @@ def _drawn(institution: Institution, found: ModelStanding) -> Markup:
 # -- records --------------------------------------------------------------------------------------
 
 
-def records_told(home: Path) -> RecordsView:
+def view_records(home: Path) -> RecordsView:
     """Tell how the records stand under each study.
 
     Raises:

@@ -35,12 +35,12 @@ study_desk: Final = late("fieldfare.client.desk.deciding", "StudyDesk")
 view_studies: Final = late("fieldfare.client.desk.study_reading", "view_studies")
 view_study: Final = late("fieldfare.client.desk.study_reading", "view_study")
 view_budget: Final = late("fieldfare.client.desk.budget_reading", "view_budget")
-log_told: Final = late("fieldfare.client.desk.log_reading", "log_told")
-check_told: Final = late("fieldfare.client.desk.check_reading", "check_told")
-models_told: Final = late("fieldfare.client.desk.model_reading", "models_told")
-model_told: Final = late("fieldfare.client.desk.model_reading", "model_told")
-joining_told: Final = late("fieldfare.client.desk.model_reading", "joining_told")
-records_told: Final = late("fieldfare.client.desk.model_reading", "records_told")
+view_log: Final = late("fieldfare.client.desk.log_reading", "view_log")
+view_checks: Final = late("fieldfare.client.desk.check_reading", "view_checks")
+view_models: Final = late("fieldfare.client.desk.model_reading", "view_models")
+view_model: Final = late("fieldfare.client.desk.model_reading", "view_model")
+view_joining: Final = late("fieldfare.client.desk.model_reading", "view_joining")
+view_records: Final = late("fieldfare.client.desk.model_reading", "view_records")
 collect: Final = late("fieldfare.client.alerts.alert_queue", "collect")
 
 log: Final = logging.getLogger("fieldfare.client.desk.process")  # it runs as __main__
@@ -92,12 +92,12 @@ def desk_lines(home: Home, passphrase: bytes | None = None) -> list[DeskLine[Any
         DeskLine(STUDIES, lambda _asked, _user: view_studies(home.path)),
         DeskLine(STUDY, lambda asked, _user: view_study(home.path, asked.digits, utc_now())),
         DeskLine(BUDGET, lambda _asked, _user: view_budget(home.path, utc_now())),
-        DeskLine(LOG, lambda asked, _user: log_told(home.path, asked)),
-        DeskLine(CHECK, lambda _asked, _user: check_told(home.path, utc_now())),
-        DeskLine(MODELS, lambda _asked, _user: models_told(home.path)),
-        DeskLine(MODEL, lambda asked, _user: model_told(home.path, asked)),
-        DeskLine(JOINING, lambda asked, _user: joining_told(home.path, asked)),
-        DeskLine(RECORDS, lambda _asked, _user: records_told(home.path)),
+        DeskLine(LOG, lambda asked, _user: view_log(home.path, asked)),
+        DeskLine(CHECK, lambda _asked, _user: view_checks(home.path, utc_now())),
+        DeskLine(MODELS, lambda _asked, _user: view_models(home.path)),
+        DeskLine(MODEL, lambda asked, _user: view_model(home.path, asked)),
+        DeskLine(JOINING, lambda asked, _user: view_joining(home.path, asked)),
+        DeskLine(RECORDS, lambda _asked, _user: view_records(home.path)),
     ]
 
 
@@ -133,7 +133,7 @@ class Collector:
         trouble = ""
         try:
             casework = casework_of(self.home, load_settings(self.home))
-            state = _signed(casework) if casework else None
+            state = _read_signatures(casework) if casework else None
             if casework and state != self._seen:
                 trouble = "; ".join(collect(self.home, casework).complaints)
                 self._seen = state
@@ -144,7 +144,7 @@ class Collector:
         self._trouble = trouble
 
 
-def _signed(casework: Casework) -> tuple[tuple[str, int, int], ...]:
+def _read_signatures(casework: Casework) -> tuple[tuple[str, int, int], ...]:
     """Return what tells that somebody signed, or that rights changed; before lines are read."""
     found = []
     for path in (casework.path / TERMS, *sorted(casework.decisions.glob("*.jsonl"))):

@@ -12,7 +12,7 @@ from fieldfare.client.approvals.approval_status import (
     ENDED,
     ApprovalStatus,
     approval_status,
-    spent_now,
+    sum_spent,
 )
 from fieldfare.client.approvals.review import Review, review_study
 from fieldfare.client.approvals.review_words import PAGE, SUM_TITLES, review_topics
@@ -141,7 +141,7 @@ def review_at_home(institution: Institution, ledger: Ledger, study: Study, now: 
         study,
         institution.policy,
         roster,
-        spent_now(ledger, study, kept, roster, now),
+        sum_spent(ledger, study, kept, roster, now),
         institution=institution.settings.id,
         unit=institution.settings.unit,
         status=status if here else "not received yet",

@@ -8,7 +8,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Final
 
-from fieldfare.client.approvals.approval_status import promised_now
+from fieldfare.client.approvals.approval_status import sum_promised
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import load_settings
 from fieldfare.client.home.studies import kept_ids, kept_studies
@@ -90,7 +90,7 @@ def _promised(home: Home, ledger: Ledger) -> int:
     if not kept_ids(home):
         return 0  # a home without a roster has no studies
     roster = open_institution(home.path).roster
-    return promised_now(ledger, kept_studies(home, roster), roster)
+    return sum_promised(ledger, kept_studies(home, roster), roster)
 
 
 def outlook(found: LedgerReport, promised: int, today: date) -> BudgetOutlook:

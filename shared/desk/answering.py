@@ -66,7 +66,7 @@ class DeskLine(Generic[Asked, Answered]):
     call: DeskCall[Asked, Answered]
     answer: Callable[[Asked, int], Answered]
 
-    def answered(self, words: bytes, user: int) -> bytes:
+    def reply(self, words: bytes, user: int) -> bytes:
         """Return the answer to a question's words, as it travels.
 
         Raises:
@@ -109,7 +109,7 @@ class Desk:
             line = self._lines.get(name)
             if line is None:
                 raise ProtocolError("expected a call of this desk, found another: it does nothing")
-            return line.answered(words, user)
+            return line.reply(words, user)
         except FieldfareError as error:
             return error_bytes(error)
         except OSError as error:  # of a file of this side: whoever went away is met below

@@ -87,9 +87,9 @@ class DeskClient:
                     "minute"
                 ) from None
             except OSError as error:
-                raise self._ended(error.strerror or "no answer") from None
+                raise self._report_end(error.strerror or "no answer") from None
         if not found:
-            raise self._ended("that it ended")
+            raise self._report_end("that it ended")
         return read_answer(found, call.answered)
 
     def runs(self) -> bool:
@@ -115,7 +115,7 @@ class DeskClient:
             raise
         return line
 
-    def _ended(self, found: str) -> RunError:
+    def _report_end(self, found: str) -> RunError:
         name, again = self.words.name, self.words.again
         return RunError(
             f"{self.path}: expected an answer of {name}, found {found}: {again}, and see {name}'s "

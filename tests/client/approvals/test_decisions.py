@@ -27,7 +27,7 @@ from tests.support.homes.institutions import (
 from tests.support.system.packages import LISTED, MODEL, install
 
 from fieldfare.client.approvals.approval import approve, check_before_records, receive, resume
-from fieldfare.client.approvals.approval_status import ApprovalStatus, approval_status, spent_now
+from fieldfare.client.approvals.approval_status import ApprovalStatus, approval_status, sum_spent
 from fieldfare.client.approvals.rejection import Rejecter
 from fieldfare.client.approvals.review import SpentBudget
 from fieldfare.client.custodian.answering import answer
@@ -236,7 +236,7 @@ def test_a_module_waits_until_its_package_is_listed_and_runs_only_while_it_is(
     custody = custody_of()
     decide(custody, kept)
     others = kept_studies(custody.institution.home, custody.institution.roster)
-    assert spent_now(custody.ledger, STUDY, others, coordinator.roster(), NOW).promised > 0
+    assert sum_spent(custody.ledger, STUDY, others, coordinator.roster(), NOW).promised > 0
     custody.ledger.close()
     coordinator.edit(policy, f'packages = ["{LISTED}"]', "packages = []")
     custody = custody_of()
@@ -295,12 +295,12 @@ def test_what_others_may_still_spend_is_told(
     kept = kept_studies(custody.institution.home, roster)
     cost = plan_for(STUDY).study_limit
     spend(custody, 7, study=STUDY.id)
-    found = spent_now(custody.ledger, other, kept, roster, NOW)
+    found = sum_spent(custody.ledger, other, kept, roster, NOW)
     freed = (FreedBudget((NOW + timedelta(days=366)).date(), 7),)
     assert found == SpentBudget(yearly=7, lifetime=7, promised=cost - 7, freed=freed)
-    own = spent_now(custody.ledger, STUDY, kept, roster, NOW)
+    own = sum_spent(custody.ledger, STUDY, kept, roster, NOW)
     assert (own.study, own.promised) == (SideCosts(all=7), 0)
-    later = spent_now(custody.ledger, other, kept, roster, NOW.replace(year=2027))
+    later = sum_spent(custody.ledger, other, kept, roster, NOW.replace(year=2027))
     assert (later.yearly, later.lifetime) == (0, 7)
 
 

@@ -22,7 +22,7 @@ MOST_FILES: Final = 9
 SHARED: Final = [  # what `fieldfare institution approve` does, too
     ("client/institution/open.py", "open_custody"),
     ("client/institution/ledger_checks.py", "check_not_behind"),
-    ("client/approvals/approval.py", "loaded_for"),
+    ("client/approvals/approval.py", "load_for"),
     ("client/approvals/approval.py", "approve"),
     ("client/custodian/custodian.py", "Custodian.accept"),
     ("client/ledger/ledger.py", "Ledger.put_run_state"),

@@ -62,7 +62,7 @@ def test_a_new_factor_ends_the_one_before(tmp_path: Path) -> None:
             book.add("otto", lambda _: next(given), lambda: None)
         assert not book.proves("otto", code_of(b"a" * 20, NOW.timestamp()))
         assert book.proves("OTTO", code_of(b"b" * 20, NOW.timestamp()))
-        assert book.known("OTTO") == "otto"
+        assert book.find_name("OTTO") == "otto"
 
 
 @pytest.mark.parametrize("name", ["", "a b", "x" * 65, "../x", "a\n"])

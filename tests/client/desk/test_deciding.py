@@ -316,14 +316,14 @@ def test_columns_are_written_after_the_last_check(
     """What another study spends while records are read refuses the yes, and widens nothing."""
     narrowed(bench, "customer", "reported")
     before, asked = bench.home.policy.read_bytes(), bench.asked(kept, columns=True)
-    real = approval.loaded_for
+    real = approval.load_for
 
     def slow(custody: Custody, *given: Any) -> LoadedSums:
         found = real(custody, *given)
         spend(custody.ledger, custody.ledger._limits.yearly_picomu2)
         return found
 
-    monkeypatch.setattr(approval, "loaded_for", slow)
+    monkeypatch.setattr(approval, "load_for", slow)
     with pytest.raises(PolicyRefusal, match="yearly_epsilon"):
         bench.desk().decide(asked, 0)
     assert bench.home.policy.read_bytes() == before
@@ -486,7 +486,7 @@ def dies(owner, name):
         return found
     setattr(owner, name, killed)
 
-dies(approval, "loaded_for")
+dies(approval, "load_for")
 dies(Custodian, "accept")
 dies(JournalDecisions, "approved")
 dies(approval, "write_decision")
@@ -497,7 +497,7 @@ desk.decide(DecisionForm.model_validate_json(sys.argv[2]), 0)
 """
 PLACES: Final = [
     f"{name} {when}"
-    for name in ("loaded_for", "accept", "replace_private", "approved", "write_decision")
+    for name in ("load_for", "accept", "replace_private", "approved", "write_decision")
     for when in ("before", "after")
 ]
 

@@ -155,7 +155,7 @@ from fieldfare.client.home.layout import Home
 
 lines = {one.call.name: one for one in desk_lines(Home.open(Path(sys.argv[1])))}
 for name, words in json.loads(sys.argv[2]).items():
-    lines[name].answered(json.dumps(words).encode(), 0)
+    lines[name].reply(json.dumps(words).encode(), 0)
 print(json.dumps(sorted(sys.modules)))
 """
 

@@ -20,7 +20,7 @@ from tests.support.homes.institutions import (
 from tests.support.system.packages import CODE, LISTED, MODEL, PACKAGE, install
 
 from fieldfare.client.approvals.approval import approve, check_before_records
-from fieldfare.client.approvals.approval_status import spent_now
+from fieldfare.client.approvals.approval_status import sum_spent
 from fieldfare.client.custodian.ports import HelloAnswer
 from fieldfare.client.institution.institution import open_institution
 from fieldfare.client.records.load import check_records
@@ -77,7 +77,7 @@ def test_nothing_is_imported_before_an_approval(
     for command in ("import", "review"):
         assert typed(listed, STUDY, command) == 0, command
     kept, institution = listed.receive(STUDY), custody.institution
-    spent = spent_now(custody.ledger, STUDY, [], institution.roster, NOW)
+    spent = sum_spent(custody.ledger, STUDY, [], institution.roster, NOW)
     plan = check_before_records(institution, STUDY, spent)
     assert plan.training.parameter_entries == plan.training.vectors.entries == 146
     sources = institution.settings.records
