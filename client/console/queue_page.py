@@ -92,7 +92,7 @@ def _fields(
         ("state", "State", {one.value: one.value.replace("_", " ") for one in QueueState}),
         ("tier", "Independent families", {"": "all", **{one: one for one in tiers}}),
         ("assigned", "Taken by", {"": "anybody", NOBODY: NOBODY, person: f"me ({person})"}),
-        ("due", "DueFilter", {one.value: text for one, text in _DUE.items()}),
+        ("due", "Due", {one.value: text for one, text in _DUE.items()}),
         ("family", "Evidence of", {"": "any family", **{one: one for one in families}}),
         (
             "older",

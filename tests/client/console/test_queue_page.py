@@ -57,6 +57,8 @@ def test_pages_follow_each_other_and_hold_every_alert_once(anna: Browser) -> Non
 def test_filters_are_an_address_and_a_form(anna: Browser) -> None:
     text = anna.get("/alerts?tier=3&assigned=nobody&due=&family=").text
     assert '<option value="3" selected>' in text
+    labels = re.findall(r'<label for="f-\w+">([\w ]+)</label>', text)
+    assert labels == ["State", "Independent families", "Taken by", "Due", "Evidence of", "Opened"]
     assert rows(text)
     assert "3 families" in anna.shown("/alerts?tier=3")
     assert rows(anna.get("/alerts?state=closed").text) == []
