@@ -6,12 +6,12 @@
     |- RecordsError       the institution's records do not fit           exit 2
     |- UsageError         the command was called with bad input          exit 2
     |- KeysError          a key file, or its passphrase, cannot be used  exit 2
-    |- PolicyRefusal      policy or budget says no; carries a fixed code exit 3
+    |- PolicyRefusal      policy or budget refuses; carries a fixed code exit 3
     |- AccountingError    a privacy claim cannot be made; fail closed    exit 1
     |- ProtocolError      a peer sent what the protocol does not allow   exit 1
     |- LedgerError        the ledger cannot be trusted or written        exit 1
     |- RunError           a run could not be finished                    exit 1
-    |  `- NeedsPersonError and another try would not mend it            exit 1
+    |  `- NeedsPersonError and another try would not help               exit 1
     `- NoticeError        a notice could not be sent, or kept            exit 1
 
 Messages say what was expected, what was found and what to do; they never
@@ -97,7 +97,7 @@ class RefusalCode(Enum):
 
 
 class PolicyRefusal(FieldfareError):  # noqa: N818 -- a refusal is an answer, not a fault
-    """Policy, plan or budget says no."""
+    """Policy, plan or budget refuses."""
 
     exit_code: ClassVar[int] = 3
 
@@ -133,7 +133,7 @@ class SumRangeError(RunError):
 
 
 class NeedsPersonError(RunError):
-    """A run could not be finished, and another try would not mend that."""
+    """A run could not be finished, and another try would not help."""
 
 
 class NoticeError(FieldfareError):

@@ -1,4 +1,4 @@
-"""The alerts that an analyst works on: those of an own home, or of a group's casework folder.
+"""The alerts that an analyst works on: those of their own home, or of a group's casework folder.
 
 Who decides needs no key, no ledger and no record: alerts hold what a card shows. What is signed in
 a casework folder goes into the operator's store and log when it is collected.
@@ -313,7 +313,7 @@ def casework_store(casework: Casework) -> Iterator[AlertStore]:
     Raises:
         UsageError: it is no store, locked, or cannot be written; or an earlier Fieldfare, which had
             one file, wrote on in the copy.
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     copy, own = casework.store, casework.operators_store
     if copy.exists() and not own.exists():

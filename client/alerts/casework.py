@@ -208,7 +208,7 @@ class Casework:
         """Keep the page of a model's card for the group to read; its newest one counts.
 
         Raises:
-            OSError: the disk says no.
+            OSError: the disk refuses it.
         """
         fresh = self.models / f"{name}.new"
         fresh.write_bytes(page)
@@ -230,7 +230,7 @@ class Casework:
     def signed_by(self, user: str) -> Path:
         """Return where a user of this machine signs: the first file of that name that is theirs.
 
-        Others may have made one before, and nobody but the operator can remove it; no other user
+        Others may have made one before, and only the operator can remove it; no other user
         can guess the digits of a new one.
         """
         plain = self.decisions / f"{user}.jsonl"
@@ -317,7 +317,7 @@ class Casework:
         nothing was taken away that was collected of them (`counts`).
 
         Args:
-            now: acts that are dated later do not count yet; nor do those of before 2000.
+            now: acts that are dated later do not count yet; nor do those from before 2000.
         """
         signed: list[SignedAct] = []
         complaints: list[str] = []
@@ -378,7 +378,7 @@ def make_casework(path: Path, group: int, terms: CaseworkTerms) -> Casework:
 
     Raises:
         UsageError: something is there already, or this user is not of the group.
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     create_private_folder(path)
     for one in (path / DECISIONS, path / MODELS):

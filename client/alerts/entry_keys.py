@@ -62,7 +62,7 @@ class EntryKeys:
         """Return `content` encrypted for one alert, under the key of the day on which it goes.
 
         Raises:
-            OSError: the disk says no.
+            OSError: the disk refuses it.
         """
         nonce = os.urandom(NONCE_BYTES)
         return nonce + AESGCM(self._made(day)).encrypt(nonce, content, _beside(alert, day))
@@ -99,7 +99,7 @@ class EntryKeys:
         """Remove the keys of all days before `today`; return how many.
 
         Raises:
-            OSError: the disk says no.
+            OSError: the disk refuses it.
         """
         if not self.folder.is_dir():
             return 0

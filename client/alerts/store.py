@@ -288,7 +288,7 @@ class AlertStore:
         self._rows(_PUT_PLACE, *row, packed(row, found[0][0] if found else 0))
 
     def collect(self, line: str, act: Feedback | CaseAct | None) -> None:
-        """Take over an act that a person signed in an own file, known by its line's hash.
+        """Take over an act that a person signed in their own file, known by its line's hash.
 
         Args:
             line: SHA-256, hex; taken over once.
@@ -453,7 +453,7 @@ class AlertStore:
 
         Raises:
             UsageError: the store cannot be read, or the copy not be written.
-            OSError: the disk says no.
+            OSError: the disk refuses it.
         """
         fresh = path.with_name(f"{path.name}.new")
         with self._database.transaction():  # nobody else writes, or publishes an older state
@@ -550,7 +550,7 @@ def open_store(home: Home) -> Iterator[AlertStore]:
 
     Raises:
         UsageError: it is no store, locked, or cannot be written.
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     with store_at(scoring_folder(home) / STORE, PRIVATE_FILE) as store:
         yield store
@@ -566,7 +566,7 @@ def store_at(path: Path, mode: int) -> Iterator[AlertStore]:
 
     Raises:
         UsageError: it is no store, locked, or cannot be written.
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     _make(path, mode)
     with Database(ALERTS, path, busy_seconds=BUSY_SECONDS, mode=mode) as database:
@@ -618,7 +618,7 @@ def scoring_folder(home: Home) -> Path:
     """Make the folder (0700) where there is none, and return it.
 
     Raises:
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     if not home.scoring.is_dir():
         home.scoring.mkdir(PRIVATE_FOLDER)
@@ -632,7 +632,7 @@ def copy_store(path: Path, to: Path) -> None:
 
     Raises:
         UsageError: it is no store, or it cannot be written.
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     fresh = to.with_name(f"{to.name}.new")
     fresh.unlink(missing_ok=True)

@@ -157,7 +157,7 @@ def load_for(
 
 
 def asks_for_another(institution: Institution, decision: StudyDecision, user: str) -> bool:
-    """Tell whether a yes of this person needs one of somebody else before it counts."""
+    """Tell whether an approval of this person needs another person's before it counts."""
     said = decision.first if decision.first_roster == institution.roster.hash else ""
     return institution.policy.approvals.by_two and said.casefold() in {"", user.casefold()}
 
@@ -165,7 +165,7 @@ def asks_for_another(institution: Institution, decision: StudyDecision, user: st
 def note_first_yes(
     institution: Institution, journal: Journal, study: str, user: str, asked: str = ""
 ) -> StudyDecision:
-    """Keep a person's yes to a study that a second person has to say yes to; nothing runs by it.
+    """Keep the first of two approvals that a study needs; nothing runs by it.
 
     Raises:
         LedgerError: the log cannot be written; nothing is kept then.
@@ -201,11 +201,11 @@ def approve(
         user: who decides: the OS user, or who proved to be a decider at the desk.
         now: the present, with a time zone.
         asked: where it was said, if not on the terminal.
-        last: what else the yes writes; called once nothing can refuse any more but `last` itself.
+        last: what else the approval writes; called once nothing but `last` itself can refuse it.
 
     Raises:
         PolicyRefusal, StudyError, AccountingError: as `check_before_records`; or POLICY: it asks
-            for two persons, and nobody else said yes.
+            for two persons, and nobody else approved it.
         FieldfareError: as `last`; nothing is approved then.
         UsageError: a former online key signed the study; the coordinator proposes it again.
         LedgerError: ledger or log cannot be written; nothing is approved then.
@@ -218,7 +218,7 @@ def approve(
         if asks_for_another(institution, before, user):
             raise PolicyRefusal(
                 RefusalCode.POLICY,
-                "approvals.by_two: expected a yes of another person first, found none",
+                "approvals.by_two: expected an approval by another person first, found none",
             )
         # Asked again under the lock: something may have been spent meanwhile.
         spent = sum_spent(custody.ledger, study, [], institution.roster, now)

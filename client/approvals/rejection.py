@@ -73,7 +73,7 @@ class Rejecter:
             if read_decision(self.home, study).state not in {State.APPROVED, State.WITHDRAWN}:
                 raise UsageError(
                     "expected an approved study, found one that is not: `fieldfare institution "
-                    "reject` says no to it"
+                    "reject` rejects it"
                 )
             return self._end(study, State.WITHDRAWN, reason)
 

@@ -16,6 +16,7 @@ from fieldfare.client.policy.policy import Policy, limits
 from fieldfare.client.records.settings import check_unit
 from fieldfare.shared.errors import AccountingError, StudyError
 from fieldfare.shared.features.features import columns_behind, computed_words, formula_of
+from fieldfare.shared.harm_rules import HARM_RULES
 from fieldfare.shared.privacy.sides import SideCosts
 from fieldfare.shared.protocol.comparison import Company
 from fieldfare.shared.protocol.identity import fingerprint
@@ -30,15 +31,6 @@ from fieldfare.shared.study.study import Study, check_deployable
 
 _YEARLY: Final = "budget.yearly_epsilon"
 _LIFETIME: Final = "budget.lifetime_epsilon"
-
-# docs/design.md, "The harm rules", said to the person who decides.
-HARM_RULES: Final = (
-    "the model ranks, people decide: no automated closure, freeze or report",
-    "a possible victim is never the subject of an alert",
-    "no single indicator suffices; counter-evidence is shown beside it",
-    "nationality, gender, age and postcode are never model inputs",
-    "that a report was filed is itself secret",
-)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -67,7 +67,7 @@ def review_topics(review: Review, most: ReviewBounds = SCREEN) -> Iterator[Revie
     yield from _parties(review.parties, most)
     yield _say("masks fail", _describe_failed_masks(review))
     yield _say("changed", *_list_changes(review, most))
-    yield _say("remember", "; ".join(review.harm_rules))
+    yield _say("remember", " ".join(review.harm_rules))
     yield from _warn("no use", review.obstacles)
     yield from _warn("careful", review.cautions)
     yield from _verdict(review.problems)

@@ -201,7 +201,7 @@ def holdout_key(
     """Go on where the hold-out key of studies that began is lost, or ids in records changed.
 
     Units change their sides, so what either side cost so far counts beside what follows. A backup
-    of keys/holdout, or an export with the ids of before, costs nothing: look for it first. With
+    of keys/holdout, or an export with the earlier ids, costs nothing: look for it first. With
     --keep-sides records are read, and what is there is taken for the ids of from now on.
     """
     opened = Home.open(home)
@@ -232,7 +232,7 @@ def _keep_sides(home: Home, reason: str, *, ask: bool) -> None:
         for one in found:
             typer.echo(f"study {one.study[:SHORT]}: {one.change.words}")
         if not found:
-            typer.echo("the ids of every study are those of before: nothing was written")
+            typer.echo("the ids of every study are unchanged: nothing was written")
             return
         if ask and not agreed("Are these other people, and has nobody another id than before?"):
             typer.echo("nothing was written")

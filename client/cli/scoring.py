@@ -52,7 +52,7 @@ from fieldfare.client.own_model.stack import SHARED_PARTS
 from fieldfare.client.own_model.tuning import FittingKind, further
 from fieldfare.client.scoring.comparison import Group, table_rows
 from fieldfare.client.scoring.exclusion import group_columns, members_by_column
-from fieldfare.client.scoring.ranking import Ranked, rank_rows
+from fieldfare.client.scoring.ranking import RankedUnits, rank_rows
 from fieldfare.client.scoring.ranking_table import check_out
 from fieldfare.client.scoring.readings import ONE_HOLDS
 from fieldfare.client.scoring.reasons import TextReasons
@@ -459,7 +459,7 @@ def texts(
 
 def ranked_by(
     institution: Institution, model: UsableModel, sources: Sources, asked: str | None = None
-) -> tuple[Ranked, str]:
+) -> tuple[RankedUnits, str]:
     """Rank all units that are not suppressed, and log the scoring, never its result.
 
     Args:
@@ -480,7 +480,7 @@ def ranked_by(
     return ranked, found.text or ""
 
 
-def top_lines(model: UsableModel, ranked: Ranked, most: int) -> list[str]:
+def top_lines(model: UsableModel, ranked: RankedUnits, most: int) -> list[str]:
     """Return the highest ranks for a terminal: nothing but ids, ranks and scores."""
     title = f"{model.study.name}, run {model.kept.run}: {model.verified}"
     units = ranked.units.units
@@ -493,7 +493,7 @@ def top_lines(model: UsableModel, ranked: Ranked, most: int) -> list[str]:
     ]
 
 
-def _why(model: UsableModel, ranked: Ranked, unit: str, text: str) -> list[str]:
+def _why(model: UsableModel, ranked: RankedUnits, unit: str, text: str) -> list[str]:
     place = ranked.place_of(unit)
     rank, score = ranked.ranks[place], float(ranked.scores[place])
     title = f"{plain(unit)}: rank {rank} of {len(ranked.units):,}, score {score:+.3f}"

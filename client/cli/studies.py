@@ -84,7 +84,7 @@ StudyArgument = Annotated[
 ]
 KeepReasonOption = Annotated[
     bool,
-    typer.Option("--keep-reason", help="Tell the coordinator that you said no, but not why."),
+    typer.Option("--keep-reason", help="Tell the coordinator that you rejected it, but not why."),
 ]
 
 
@@ -231,9 +231,7 @@ def _approve(
             _confirm("Approve this study?", "nothing was approved")
         if approval.asks_for_another(institution, kept.decision, user):
             approval.note_first_yes(institution, custody.journal, kept.study.id, user)
-            typer.echo(
-                f"noted: {user} says yes to {kept.short}; the policy asks for a second person"
-            )
+            typer.echo(f"noted: {user} approves {kept.short}; the policy asks for a second person")
             return
         decision = approval.approve(custody, kept, loaded, user, utc_now())
     typer.echo(f"approved {kept.short} by {decision.user} at {decision.time}")
@@ -301,12 +299,12 @@ def withdraw_study(
 
 
 def _what_is_told(reason: str, *, keep_reason: bool) -> str:
-    """Say what of a no leaves the institution."""
+    """Describe what of a rejection leaves the institution."""
     if keep_reason or not reason:
-        return "the coordinator learns that you said no, and no reason"
+        return "the coordinator learns that you rejected it, and no reason"
     return (
-        "the coordinator learns that you said no, and this reason, when it asks next; repeat the "
-        "command with --keep-reason to keep the reason inside"
+        "the coordinator learns that you rejected it, and this reason, when it asks next; repeat "
+        "the command with --keep-reason to keep the reason inside"
     )
 
 

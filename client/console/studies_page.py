@@ -42,12 +42,12 @@ MOST_DIGITS: Final = 200
 
 @dataclass(frozen=True)
 class TypedDecision:
-    """What was typed of a yes or no, and what came of it.
+    """What was typed of an approval or a rejection, and what came of it.
 
     Attributes:
-        reason, keep: of a no.
+        reason, keep: of a rejection.
         problem: what is wrong with it; `of`: with which form.
-        command: that says the no on the terminal.
+        command: that rejects it on the terminal.
         done: what the desk did, one line each.
     """
 

@@ -28,7 +28,7 @@ class CompanyRules:
         """Let a run begin whose participants are known, and which even failed masks would bound.
 
         *Formal Guarantees.* Among the participants that this institution has not verified may be
-        nobody but the coordinator. They count as colluders, so that `minimum_tolerance` others may
+        only the coordinator. They count as colluders, so that `minimum_tolerance` others may
         collude beside them within the study's t; with all masks lost, the own noise alone leaves at
         most the limit.
 

@@ -271,7 +271,7 @@ class Custodian:
         self._held = self._door.held = held
 
     def _goes_on(self, plans: Mapping[str, Plan], answer: RunAnswer, opening: str) -> bool:
-        """Tell whether keys behind an own answer may be used here."""
+        """Tell whether keys behind its own answer may be used here."""
         state = self._ledger.run_state(answer.study, APPROVAL_STATE)
         if state is None or answer.study not in plans:
             return False
@@ -333,7 +333,7 @@ class Custodian:
             last_reply: the last signed reply that the coordinator holds, if any. A ledger
                 that does not contain it was restored from an older copy: nothing runs.
             offer: the signed study, if any. Where it is not approved it is kept for a person
-                to decide on, and the answer is UNKNOWN_STUDY; where a person said no to it, a
+                to decide on, and the answer is UNKNOWN_STUDY; where a person rejected it, a
                 signed Rejection goes beside that. It depends on nothing but their decision.
             run: the run that is about to open; empty where none is: then no keys are made.
             nonce: 32 bytes, hex, that the coordinator drew for this node.
@@ -430,7 +430,7 @@ class Custodian:
             raise LedgerError(self.trouble)
 
     def _rejected(self, study: str, said: ReportedRejection) -> Refusal:
-        """Refuse a study that a person said no to, with what they let the coordinator know."""
+        """Refuse a study that a person rejected, with what they let the coordinator know."""
         body = Rejection(
             study=study,
             roster=self._party.roster.hash,

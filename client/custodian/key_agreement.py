@@ -260,7 +260,7 @@ class HeldKeys:
         """Erase all keys but some.
 
         Args:
-            stays: tells of an own answer and its opening's hash, empty before the opening, whether
+            stays: tells of its own answer and its opening's hash, empty before the opening, whether
                 their keys are kept.
         """
         self._fresh = {k: one for k, one in self._fresh.items() if stays(one.answer, "")}

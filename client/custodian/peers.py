@@ -89,7 +89,7 @@ class Peers:
             | a request under keys that are in this memory alone | nothing: no copy answered it |
             | a request without its sender, of another study, on other terms, by nobody | refused |
             | more than the study's mu^2 | refused |
-            | an own reply that the ledger lacks | nothing leaves any more; no debit |
+            | its own reply that the ledger lacks | nothing leaves any more; no debit |
             | two replies at one place of a ledger | both are kept as a proof, and logged |
 
         Args:
@@ -130,7 +130,7 @@ class Peers:
 
         Raises:
             ProtocolError: not signed replies to a request of this study.
-            LedgerError: an own one that the ledger lacks, or it cannot be written.
+            LedgerError: its own one that the ledger lacks, or it cannot be written.
         """
         if self.party.protection is not Protection.EXACT or not last.request:
             return ()
@@ -144,7 +144,7 @@ class Peers:
         return found
 
     def check_shown(self, study: str, run: str, position: Position, content: bytes) -> None:
-        """Stop for good where an own signed reply is not in this ledger.
+        """Stop for good where its own signed reply is not in this ledger.
 
         Raises:
             LedgerError: it is not: a backup was restored, or a copy went on beside this ledger.

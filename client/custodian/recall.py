@@ -126,7 +126,7 @@ class Recall:
         | an answer under another start, for another asker, with another's signature | not heard |
         | an answer lists what nobody honest lists | not heard |
         | a member is silent | no opening, unless a person here decides for this start |
-        | an own reply that the ledger lacks | nothing leaves any more |
+        | its own reply that the ledger lacks | nothing leaves any more |
         | a request that the ledger lacks, of a study that is not approved here | not heard |
         | an answer names a roster with more members | they are asked too |
         | a member that left signed its last answer | it counts for what it saw until then |

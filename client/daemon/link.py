@@ -39,7 +39,7 @@ class LinkKeeper:
         Raises:
             UsageError: no authority was made here: no port is opened without one.
             KeysError: a file of the link is damaged.
-            OSError: the disk says no.
+            OSError: the disk refuses it.
         """
         self._renew(self._clock())
         host, port = split_address(self._settings.listen)

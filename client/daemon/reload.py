@@ -14,7 +14,7 @@ both on, sums for as long as the records look the same.
 
 Changes are seen by modification time, size and inode of the home's files, without reading them;
 commands need not wait for that, they ask for a reload. A study whose files changed, and nothing
-else, is answered from the sums of before until they are read: no run in work is refused meanwhile.
+else, is answered from the earlier sums until they are read: no run in work is refused meanwhile.
 A database server's content cannot be seen from outside: it is read again when the custodian starts.
 """
 

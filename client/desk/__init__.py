@@ -7,6 +7,6 @@ place.py      where the desk listens, for whom
 study_reading.py, budget_reading.py, log_reading.py, check_reading.py, model_reading.py
               what the pages show
 deciders.py   who may decide in a browser, each with a second factor that no console knows
-deciding.py   a yes or no of such a person
+deciding.py   an approval or rejection by such a person
 process.py    the process: answers, collects what persons signed
 """

@@ -1,6 +1,6 @@
 """An approval that a person gave in a browser, held against this home and done as on the terminal.
 
-It needs the roster's safety code, compared with the roster that is pinned here, and says yes to the
+It needs the roster's safety code, compared with the roster that is pinned here, and approves the
 very page that this home would show now. What it needs is loaded at the first one: reading a page
 anew, the records and the custodian.
 """
@@ -73,7 +73,7 @@ class StudyApproval:
         if approval.asks_for_another(institution, kept.decision, person):
             with open_journal(self.home, self.clock) as journal:
                 approval.note_first_yes(institution, journal, asked.study, person, ASKED)
-            return [f"noted: {person} says yes; it runs when another person does so too"]
+            return [f"noted: {person} approves it; it runs when another person approves it too"]
         policy = parse_toml(wider.text, Policy, str(self.home.policy))
         return self._let_run(replace(institution, policy=policy), kept, person, wider, policed)
 
@@ -81,8 +81,7 @@ class StudyApproval:
         now = view_study(self.home.path, asked.study, self.clock()).browser.seen
         if not hmac.compare_digest(asked.seen.encode(), now.encode()):
             raise UsageError(
-                "expected a yes to what the page says now, found one to what it said before: "
-                "nothing was done; read it again"
+                "the study's page changed after you opened it: nothing was done; read it again"
             )
 
     def _check_meanwhile(self, policed: bytes) -> None:

@@ -12,7 +12,7 @@ from pydantic import Field
 from fieldfare.shared.desk.calls import DeskCall, DeskTerm, Nothing
 from fieldfare.shared.desk.topics import ReviewTopic
 
-DECIDE_SECONDS: Final = 120.0  # a yes reads the records first
+DECIDE_SECONDS: Final = 120.0  # an approval reads the records first
 CHECK_SECONDS: Final = 60.0
 _Study = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _Person = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
@@ -44,7 +44,7 @@ class StudyView(DeskTerm):
     user: str
     time: str
     reason: str
-    first: str  # who said yes to it, where another person has to say so too
+    first: str  # who approved it, where another person has to as well
 
 
 class StudyList(DeskTerm):
@@ -65,8 +65,8 @@ class BrowserDecision(DeskTerm):
 
     Attributes:
         allowed: the home's settings say so.
-        columns: that the policy does not list and a yes adds to it, by name.
-        seen: the hash of all that was told, which a yes repeats.
+        columns: that the policy does not list and an approval adds to it, by name.
+        seen: the hash of all that was told, which an approval repeats.
     """
 
     allowed: bool
@@ -80,7 +80,7 @@ class DeskStudy(DeskTerm):
     Attributes:
         since: where the one stands that it is compared to; may be empty.
         titles: of the table of what leaves.
-        approved: that a no withdraws an approval.
+        approved: that a rejection withdraws an approval.
         home: where the commands are typed.
     """
 
@@ -193,18 +193,18 @@ class DecisionChoice(StrEnum):
 
 
 class DecisionForm(DeskTerm):
-    """A person's yes or no.
+    """A person's approval or rejection.
 
     Attributes:
         person: the account's name, which is the decider's.
         study: the whole id.
         say: which.
         code: six digits of the person's second factor at the desk.
-        safety: of a yes, the roster's safety code, as it is typed.
-        seen: of a yes, the hash of what was shown.
-        columns: of a yes, that the columns shown there may be added to the policy.
-        reason: of a no.
-        keep: that the coordinator learns of the no, and not of the reason.
+        safety: of an approval, the roster's safety code, as it is typed.
+        seen: of an approval, the hash of what was shown.
+        columns: of an approval, that the columns shown there may be added to the policy.
+        reason: of a rejection.
+        keep: that the coordinator learns of the rejection, and not of the reason.
     """
 
     person: _Person

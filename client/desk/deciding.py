@@ -1,8 +1,8 @@
-"""A yes or no to a study that a person said in a browser, proved here and done as on the terminal.
+"""A decision that a person made in a browser, proved here and done as on the terminal.
 
 The console's word counts for nothing: the home has to allow it (`console.decides`), the person is
-one of the home's own deciders and shows a fresh code of a factor that the console never held, and a
-yes needs the roster's safety code, which is compared with the roster that is pinned here.
+one of the home's own deciders and shows a fresh code of a factor that the console never held, and
+an approval needs the roster's safety code, which is compared with the roster that is pinned here.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""Drafts of studies from an own file.
+"""Drafts of studies from a file of yours.
 
 Imports records, typologies and shared.
 """

@@ -135,7 +135,7 @@ def keep_compared(home: Home, compared: Sequence[ComparedKey]) -> None:
     Raises:
         KeysError: what is kept is damaged.
         UsageError: another command is under way, or the owner took such a key back.
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     fresh = {one.pair: one for one in compared}
 

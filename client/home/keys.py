@@ -223,7 +223,7 @@ def renew_node_key(home: Home) -> None:
     both anew.
 
     Raises:
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     private, public = _new_node_key()
     replace_private(home.node_key, private)
@@ -245,7 +245,7 @@ def rotate_identity(
 
     Raises:
         KeysError: as `load_identity`, or another rotation is under way.
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     with _alone(home):
         old = load_identity(home, passphrase)

@@ -226,7 +226,7 @@ class Home(KnownHome):
 
     @property
     def log_folder(self) -> Path:
-        """Folder of the log; of files of before it was rows too."""
+        """Folder of the log; also of its files from before it was rows."""
         return self.path / "log"
 
     @property

@@ -79,7 +79,7 @@ def make_link(home: Home, names: Sequence[str], now: datetime, *, replace: bool 
 
     Raises:
         UsageError: there is one already, or no name.
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     check_listens(home, names)
     home.link.mkdir(PRIVATE_FOLDER, exist_ok=True)
@@ -102,7 +102,7 @@ def look_after_link(home: Home, names: Sequence[str], now: datetime) -> tuple[st
     Raises:
         UsageError: no authority was made here.
         KeysError: a file is damaged, or the authority has ended.
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     if not home.link_authority.exists():
         raise UsageError(
@@ -227,7 +227,7 @@ def node_files(folder: Path, pair: bytes, trusted: bytes) -> TlsFiles:
     """Write a node's pair and whom it trusts into a folder, 0600.
 
     Raises:
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     made = TlsFiles(folder / "link.pem", folder / "link.pem", folder / "link-authority.pem")
     replace_private(made.authority, trusted)

@@ -155,7 +155,7 @@ def keep_files(home: Home, study: str, run: str, files: Mapping[str, bytes]) -> 
     delivered is then delivered or imported once more.
 
     Raises:
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     folder = home.model(study, run)
     for outer in (home.models, folder.parent):
@@ -340,7 +340,7 @@ def note_recomputed(
         metrics: the card's metrics follow from it too.
 
     Raises:
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     done = RecomputationNote(
         model=model,
@@ -362,7 +362,7 @@ def note_cosigned(kept: KeptModel, model: str, cosigned: int) -> None:
         cosigned: institutions that recomputed the run and signed its log; enough of them.
 
     Raises:
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     note = read_recomputed(kept)
     if note is not None and note.model == model:
@@ -407,7 +407,7 @@ def redraw_page(kept: KeptModel, study: Study, roster: Verifier, by: str) -> Non
 
     Raises:
         ProtocolError, UsageError: what is kept is no model of the study.
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     file = kept.read()
     checked = check_model(study, file.open(roster), file.model, file.card)
@@ -468,7 +468,7 @@ def keep_joining(kept: KeptModel, figures: dict[str, Any], now: datetime) -> Non
     """Keep an answer beside its model, in place of the last one.
 
     Raises:
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     done = JoinAnswer(time=now.isoformat(timespec="seconds"), figures=figures)
     replace_private(kept.folder / JOINING_FILE, done.model_dump_json().encode())

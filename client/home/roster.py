@@ -155,7 +155,7 @@ def check_not_revoked(offered: OfferedRoster, revoked: Collection[tuple[str, str
 
 
 def _statements(papers: Sequence[bytes], roster: Roster) -> Iterator[KeyRotation | KeyRevocation]:
-    """Check every paper; an enrolment says no more than that somebody has the key in it.
+    """Check every paper; an enrolment says only that somebody has the key in it.
 
     A revocation may be of a former member: what it signed before is still about.
     """
@@ -249,7 +249,7 @@ def two_stories(home: Home, offered: OfferedRoster, coordinator: str) -> tuple[P
 
     Raises:
         UsageError: a roster that was kept is damaged.
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     for path, pinned in pinned_ever(home, coordinator):
         if contradicts(pinned, offered.roster):
@@ -425,7 +425,7 @@ def pin_roster(
     which is pinned so far, stays there too: an earlier release may have kept it nowhere else.
 
     Raises:
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     if roster is not None:
         home.rosters.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)

@@ -61,12 +61,12 @@ class StudyDecision(BaseModel):
         received: when it first arrived (ISO 8601, UTC); empty where that is not known.
         user: the OS user who decided last; empty before the first decision.
         time: when.
-        asked: where it was said, or one of two yeses, if not on the terminal; for notices.
+        asked: where it was made, or one of two approvals, if not on the terminal; for notices.
         reason: of a rejection.
         told: what of it the coordinator may know.
         approval: hash of the signed approval.
         roster, epoch: under which the approval was given; under others it counts no more.
-        first, first_roster: who said yes where the policy asks for two, and under which roster;
+        first, first_roster: who approved first where the policy asks for two, under which roster;
             the decision stands as it was until another person does.
     """
 
@@ -118,7 +118,7 @@ def keep_study(home: Home, study: Study, content: bytes, received: datetime) -> 
     """Keep a study that arrived; an offer that is here already keeps its decision.
 
     Raises:
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     replace_private(home.study(study.id), content)
     if not _decision_path(home, study.id).exists():
@@ -129,7 +129,7 @@ def write_decision(home: Home, decision: StudyDecision) -> None:
     """Keep a decision; after a crash the old or the new one stands.
 
     Raises:
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     replace_private(_decision_path(home, decision.study), canonical_bytes(decision))
 

@@ -78,7 +78,7 @@ def back_up(home: Home, out: Path, user: str, clock: Clock) -> WrittenBackup:
         KeysError: no recovery key was taken.
         UsageError: something is at `out`, another backup is at work, or a database stays locked.
         LedgerError: ledger or log cannot be read or written.
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     key = taken_key(home.recovery_public, "institution keys recovery")
     with new_file(out) as file, passing_folder(home.path / COPIES) as copies:

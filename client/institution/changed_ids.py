@@ -86,7 +86,7 @@ def keep_sides(
         LedgerError: ledger or log cannot be written.
     """
     with open_journal(institution.home, utc_now) as journal:
-        rule = f"study {found.study}: its units have the ids of before, other people came"
+        rule = f"study {found.study}: its units have their earlier ids, other people came"
         journal.append(Event.LEDGER, user, rule=rule, user=user, reason=reason)
         with ledger.splits() as rows:
             return rows.confirm_ids(found.study, found.split, user=user, reason=reason)

@@ -56,7 +56,7 @@ def delete_file(
     Raises:
         UsageError: it is needed, or another file is in its place.
         LedgerError: the log cannot be written; the file stays.
-        OSError: the folder says no.
+        OSError: the folder refuses it.
     """
     check_not_needed(home, file)
     check_still_there(file)  # what the log says is gone is signed as gone

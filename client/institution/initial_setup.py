@@ -54,7 +54,7 @@ def create_institution(
         StudyError: `institution` may not name an institution.
         KeysError: `coordinator` is no key, or the token makes none.
         UsageError: something is there already; nothing is overwritten.
-        OSError: the disk or a folder says no.
+        OSError: the disk or a folder refuses it.
     """
     settings = settings_text(institution)  # checked before anything is made
     if coordinator:
@@ -130,7 +130,7 @@ def pin_coordinator(home: Home, invitation: Invitation) -> None:
 
     Raises:
         UsageError: it exists; a pinned key is never replaced.
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     create_private(home.coordinator_key, f"{invitation.roster_key}\n".encode())
 
@@ -140,7 +140,7 @@ def write_node_files(home: Home, invitation: Invitation) -> None:
 
     Raises:
         StudyError: node.toml exists and cannot be read or completed.
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     path = home.path / NODE_FILE
     text = _node_text(path, invitation)

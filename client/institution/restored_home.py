@@ -101,7 +101,7 @@ def restore(
 
     *Formal Guarantees.* Afterwards the ledger's debits are at least those of the backup, of the
     witness, and of what the owner states; its epoch is a later one than every one that was seen;
-    the home's identity signed nothing before. So no approval, roster or run of before counts.
+    the home's identity signed nothing before. So no approval, roster or run from before counts.
 
     Args:
         source: the backup.
@@ -115,7 +115,7 @@ def restore(
         UsageError: changed, cut off, another party's, something is at `path`, or what may have
             been spent since is not said.
         LedgerError: ledger or log of the backup do not verify, or a witness is damaged.
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     with ExitStack() as undone:
         with new_home(path) as folder:

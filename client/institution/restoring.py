@@ -43,7 +43,7 @@ def accept_clock(home: Home, user: str) -> None:
 def accept_restore(
     home: Home, terms: Acceptance, clock: Callable[[], datetime] = utc_now, *, anyway: bool = False
 ) -> Statement:
-    """Accept a restored ledger as a new epoch; every key and approval of before is gone.
+    """Accept a restored ledger as a new epoch; every earlier key and approval is gone.
 
     Args:
         home: whose ledger.

@@ -1,4 +1,4 @@
-"""A log of before it was rows: files of lines, verified once more, read, and put away.
+"""A log from before it was rows: files of lines, verified once more, read, and put away.
 
     log-000001.jsonl ...    older entries
     log.jsonl               the newest ones
@@ -144,7 +144,7 @@ def put_away(folder: Path) -> None:
     """Move the files into `old/`, read-only, the head as the last one.
 
     Raises:
-        OSError: the disk or the folder says no; what is left is moved at the next start.
+        OSError: the disk or the folder refuses it; what is left is moved at the next start.
     """
     old = folder / OLD
     old.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)

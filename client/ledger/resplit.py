@@ -5,7 +5,7 @@ that is why a study costs the larger of the two (`SideCosts`). Where the key is 
 next one puts units on other sides, so a unit may lose what was released of either side before, and
 of either side since. The statement makes good what the ledger's sum would forget. An extract that
 names people anew does the same under the same key, and is stated in the same way; that somebody's
-ids did *not* change, though most of those of before are gone, is a statement of its own and costs
+ids did *not* change, though most of the earlier ones are gone, is a statement of its own and costs
 nothing.
 
 *Formal Guarantees.* Let a study have cost (Q, T, E) before and (Q', T', E') since. A person loses

@@ -59,7 +59,7 @@ def delete_model(
     Raises:
         UsageError: it is needed by now, or the reason may not stand in the log.
         LedgerError: the log cannot be written; the model stays.
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     folder, old = model.kept.folder, model.kept.folder.parent / REPLACED
     with deciding(home), Journal.open(home.log_folder, clock=clock) as journal:
@@ -81,7 +81,7 @@ def finish_deletions(home: Home) -> bool:
     """Delete what an interruption left of models that the log says are gone; tell whether any was.
 
     Raises:
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     left = [path for path in home.models.glob(f"*/{REPLACED}") if path.is_dir()]
     for path in left:

@@ -144,7 +144,7 @@ def keep_tuned(home: Home, tuned: TunedModel) -> Path:
     """Keep a tuning in place of an earlier one of the same run.
 
     Raises:
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     scoring_folder(home)
     path = tuned_path(home, tuned.study, tuned.run)

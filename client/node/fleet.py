@@ -288,7 +288,7 @@ def joined(
     After NotAdmittedError the process ends within 5 seconds, whatever it does (flwr_exit).
 
     Raises:
-        NotAdmittedError: the SuperLink said no, or its certificate is another authority's.
+        NotAdmittedError: the SuperLink refused, or its certificate is another authority's.
     """
     module: Any = fleet_http_connection
     module.FleetHttpClient = BoundedClient

@@ -178,7 +178,7 @@ class Node:
         """Answer one message after another, until something is raised.
 
         Raises:
-            LinkError: the SuperLink failed in a way that waiting does not mend.
+            LinkError: the SuperLink failed in a way that waiting does not fix.
         """
         # As if no call had come for long: twenty nodes that start would else look for a run that
         # is not there yet as often as if they were in the middle of one.

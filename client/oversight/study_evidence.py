@@ -241,7 +241,7 @@ def _decisions(study: KeptStudy) -> Iterator[PersonDecision]:
     if decision.received:
         yield PersonDecision("the coordinator", "sent the study", decision.received, person=False)
     if decision.first:
-        yield PersonDecision(decision.first, "said yes first", "")
+        yield PersonDecision(decision.first, "approved first", "")
     if decision.user:
         reason = f": {decision.reason}" if decision.reason else ""
         yield PersonDecision(decision.user, f"{decision.state.value}{reason}", decision.time)

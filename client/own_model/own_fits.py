@@ -94,7 +94,7 @@ class SumFits:
         return self._drawn(self._scaled(own_log_odds(data.labels), 0.0), data)
 
     def tuned(self, data: EncodedUnits) -> list[SumModel]:
-        """Draw parameters to the shared ones, under an own bias and scale, at every spread."""
+        """Draw parameters to the shared ones, under its own bias and scale, at every spread."""
         scores = self.model.scores(self.start, data)
         bias, scale = weighed(scores[:, None], data.labels).tolist()
         return self._drawn(self._scaled(bias, scale), data)

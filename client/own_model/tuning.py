@@ -3,7 +3,7 @@
 Costs no privacy, as nothing of it leaves. Held-out units are never trained on, so that the
 comparison (comparison.py) is honest.
 
-- *scaled*: an own bias and scale, two numbers. Changes no rank: it makes probabilities.
+- *scaled*: its own bias and scale, two numbers. Changes no rank: it makes probabilities.
 - *stack*: shared and own models weighed on own units (stack.py); with fewer than 6 own positives
   the shared model alone.
 - *own head*: of a network, the last layer fitted here on top of the shared hidden one, drawn to

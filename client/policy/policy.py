@@ -127,7 +127,7 @@ class ApprovalsSection(Section):
     """Who approves.
 
     Attributes:
-        by_two: a study runs only when two persons said yes to it.
+        by_two: a study runs only when two persons approved it.
     """
 
     by_two: bool = False

@@ -146,7 +146,7 @@ def keep_profile(path: Path, study: Study, profile: RecordsProfile) -> None:
 
     Raises:
         UsageError: what is there is no such file.
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     health = read_health(path)
     old = next((one for one in health.studies if one.study == study.id), None)

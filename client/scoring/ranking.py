@@ -31,7 +31,7 @@ _TIES: Final = b"fieldfare-ties"  # BLAKE2b's personalisation: not the hold-out'
 
 
 @dataclass(frozen=True, eq=False, repr=False)  # a repr would show records
-class Ranked:
+class RankedUnits:
     """Everyone who may be ranked.
 
     Attributes:
@@ -64,7 +64,7 @@ class Ranked:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Ranking(Ranked):
+class Ranking(RankedUnits):
     """Everyone who may be ranked, with reasons and the choice for the queue.
 
     Attributes:
@@ -175,7 +175,7 @@ def rank_rows(
     *,
     key: bytes,
     suppressed: Collection[str] = (),
-) -> Ranked:
+) -> RankedUnits:
     """Score texts or vectors as the model does, and rank; no reasons, and nobody is chosen.
 
     Args:
@@ -187,7 +187,7 @@ def rank_rows(
     """
     shown = units.select(~_among(units.units, suppressed))
     scores = model_for(study).scores(parameters, shown.encoded())
-    return Ranked(shown, scores, _ranks(shown, scores, key))
+    return RankedUnits(shown, scores, _ranks(shown, scores, key))
 
 
 def _ranks(units: ScorableUnits, scores: NDArray[np.float64], key: bytes) -> NDArray[np.int64]:

@@ -4,7 +4,7 @@ Published red flags describe independent adult workers, survivors, honest employ
 sends money home as well as they describe exploitation: ranked by the score alone, farm contractors
 are reviewed 20 times as often as others (docs/adr/0023, 0074). What tells them apart is whether
 somebody else decides: income that is handed on, several persons' income in one account, wages that
-go back, no costs of an own life (AUSTRAC 2022; HTCDS 2.0, methods of control). Where a reading
+go back, no living costs (AUSTRAC 2022; HTCDS 2.0, methods of control). Where a reading
 below holds, people look at everybody else first.
 
 The numbers are indicators of the pack, read beside a model's features from the institution's own

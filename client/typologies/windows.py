@@ -84,8 +84,8 @@ def _refuse_columns(path: Path, folders: tuple[str, ...]) -> None:
         name = unquote(one.partition("=")[0])
         if name in TABLES[_TABLE].model_fields:
             raise RecordsError(
-                f"{path}: expected partitions by what is no column of an entry, as day=2026-03-31, "
-                f"found {name}=...; write {name} into the files"
+                f"{path}: expected partitions by a name that is not a column of an entry, "
+                f"as day=2026-03-31, found {name}=...; write {name} into the files"
             )
 
 

@@ -473,7 +473,7 @@ def export(
     except ProtocolError as error:
         raise RunError(
             f"{run}: expected a delivery that the online key of today signed, found another "
-            f"({error}): after `renew-key` or a restore no institution takes one of before; who "
+            f"({error}): after `renew-key` or a restore no institution takes an earlier one; who "
             "took part in the run has the model"
         ) from None
     create_private(out, file.to_bytes())

@@ -37,14 +37,14 @@ class CoordinatorPlace(AccountsPlace):
 
     @property
     def beside_keys(self) -> bool:
-        """Whether this process could read keys: whoever reads the folder can, so it could."""
+        """Whether this process could read keys: a reader of the folder can, so it could."""
         return True
 
     def tell(self, act: ConsoleAct, person: str, account: str) -> None:
         """Write an act into the log of decisions.
 
         Raises:
-            RunError: the disk says no; the act does not happen.
+            RunError: the disk refuses it; the act does not happen.
         """
         self.write_down(act.value, person, {"account": account} if account else {})
 

@@ -86,7 +86,7 @@ def keep_bundle(home: CoordinatorHome) -> str:
     """Keep the bundle of the installed software; returns its SHA-256, hex.
 
     Raises:
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     content = build_bundle()
     replace_private(home.bundle_file, content)
@@ -162,7 +162,7 @@ def create_coordinator(
         StudyError: lists every mistake in `setup`.
         UsageError: something is there already; nothing is overwritten.
         KeysError, PackageError: the token of the roster key makes none.
-        OSError: the disk or a folder says no.
+        OSError: the disk or a folder refuses it.
     """
     text = settings_text(  # checked before anything is made
         setup.name,
@@ -196,7 +196,7 @@ def make_tokens(home: CoordinatorHome) -> None:
 
     Raises:
         UsageError: one is there; nothing is overwritten.
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     for token in (home.control_token, home.runtime_token):
         create_private(token, secrets.token_hex(TOKEN_BYTES).encode())
@@ -231,7 +231,7 @@ def renew_server(home: CoordinatorHome, now: datetime) -> datetime:
         StudyError: the settings have mistakes.
         KeysError: the authority's files are missing or damaged, or it has ended.
         UsageError: another renewal is at work.
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     settings = load_settings(home)
     authority = PemPair(read_public(home.authority), read_private(home.authority_key))
@@ -257,7 +257,7 @@ def renew_where_due(home: CoordinatorHome, now: datetime) -> datetime | None:
     Raises:
         StudyError: the settings have mistakes.
         KeysError: a file is missing or damaged, or the authority has ended.
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     ends = valid_until(read_public(home.server_certificate))
     least = min(now + RENEW_BEFORE, valid_until(read_public(home.authority)))
@@ -311,7 +311,7 @@ def renew_online_key(home: CoordinatorHome, passphrase: bytes | None) -> tuple[s
         The ids of the studies that were set aside.
 
     Raises:
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     key = Ed25519PrivateKey.generate()
     write_down(home, DecisionKind.ONLINE_KEY, {"coordinator": public_hex(key)})

@@ -123,7 +123,7 @@ def make_roster_key(home: CoordinatorHome, place: RosterKeyPlace) -> HeldRosterK
         UsageError: a file is there already; nothing is overwritten.
         KeysError: the token makes no key.
         PackageError: the extra for tokens is not installed.
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     file = place.file or home.roster_key
     if place.uri:

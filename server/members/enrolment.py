@@ -162,7 +162,7 @@ def keep(home: CoordinatorHome, paper: Paper) -> None:
 
     Raises:
         UsageError: the enrolments changed meanwhile, so that it does not pass any more.
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     with alone(home):
         if examine(home, paper.content, paper.path.name) != paper:
@@ -185,7 +185,7 @@ def remove(home: CoordinatorHome, institution: str, last_answer: bytes = b"") ->
 
     Raises:
         UsageError: none of that id is enrolled, or another's last answer.
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     with alone(home):
         found = member_called(home, institution)

@@ -80,7 +80,7 @@ def publish(
     Raises:
         UsageError: no institution is enrolled, a paper or the last roster is damaged, `after` is
             no later roster of this coordinator, or the key signed another successor.
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     with alone(home):
         made = _next(home, multiplicity, after)
@@ -118,7 +118,7 @@ def take_roster(home: CoordinatorHome, content: bytes, name: str) -> PublishedRo
 
     Raises:
         UsageError: not signed by the roster key, or members have changed since.
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     with alone(home):
         try:
@@ -173,7 +173,7 @@ def sign_draft(content: bytes, name: str, key: HeldRosterKey) -> bytes:
 
     Raises:
         UsageError: as `drafted`, or as `HeldRosterKey.sign`.
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     found = drafted(content, name, key.public)
     if isinstance(found, Invitation):
@@ -248,7 +248,7 @@ def invite(home: CoordinatorHome, key: HeldRosterKey) -> Invitation:
         StudyError: the settings have mistakes.
         KeysError: the authority's certificate is missing.
         UsageError: the authority's certificate is damaged.
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     body = _invitation(home)
     _keep_invitation(home, body, sign_invitation(body, key.key))

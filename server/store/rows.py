@@ -91,7 +91,7 @@ class Restarts:
         automatic: how often it was resumed by itself since a person started or resumed it.
         begun: when it was started or resumed last; None before the first time.
         not_before: when it may begin by itself; None unless a person asked for that.
-        needs_person: whether it ended with something that another try does not mend.
+        needs_person: whether it ended with something that another try does not fix.
     """
 
     automatic: int = 0

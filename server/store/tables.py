@@ -244,7 +244,7 @@ class RestartTables(Tables):
         self._put_restarts(run, Restarts(count, at))
 
     def note_needs_person(self, run: str) -> None:
-        """Note that a run ended with something that another try does not mend."""
+        """Note that a run ended with something that another try does not fix."""
         self._put_restarts(run, replace(self.restarts(run), needs_person=True))
 
     def _put_restarts(self, run: str, found: Restarts) -> None:

@@ -37,7 +37,7 @@ def propose(home: CoordinatorHome, study: Study, signer: Signer) -> Proposal:
     Raises:
         StudyError: as `check_proposal`.
         UsageError: what stands under its id is another study.
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     check_proposal(study, published_roster(home))
     path = home.study(study.id)

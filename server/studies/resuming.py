@@ -1,6 +1,6 @@
 """Runs that go on by themselves: what was started is carried on, and nothing new is begun.
 
-A run that a person stopped, that is over, or that ended with something another try does not mend
+A run that a person stopped, that is over, or that ended with something another try does not fix
 waits for a person. Every other one is resumed after a pause, five times at most, as long as the
 study's spare releases and its budget carry it. A run with an earliest start begins after that.
 Quiet hours put both off. The rule is a function of a run's state and the time; what it decides is

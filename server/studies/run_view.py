@@ -236,7 +236,7 @@ def _cells(one: RunSummary) -> tuple[str | Text, ...]:
 
 
 def _noes(summaries: Sequence[RunSummary]) -> dict[str, None]:
-    """Say once which institution said no to which study, and why."""
+    """Say once which institution rejected which study, and why."""
     return dict.fromkeys(
         f"{one.name}: {name} {said[0]}"
         for one in summaries

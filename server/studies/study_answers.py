@@ -27,7 +27,7 @@ class StudyAnswer:
         text: in words.
         approval: hash of an approval that counts under the present roster, hex; or nothing.
         at: when it was last heard; None if never.
-        no: whether a person there said no.
+        no: whether a person there rejected it.
     """
 
     text: str

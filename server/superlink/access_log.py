@@ -57,7 +57,7 @@ class AuditLog:
         """Open the file.
 
         Raises:
-            OSError: the disk or the folder says no.
+            OSError: the disk or the folder refuses it.
         """
         self._file = PrivateLog(path, FILE_BYTES, OLDER_FILES)
         self._name_of, self._now = name_of, now

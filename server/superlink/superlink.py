@@ -378,7 +378,7 @@ class ControlClient:
         self._client, self._address = client, address
 
     def register_node(self, public_key: bytes, name: str) -> int:
-        """Let the node with this key sign on; returns its id, that of before if it is known.
+        """Let the node with this key sign on; returns its id, the earlier one if it is known.
 
         Args:
             public_key: NIST P-256, P-384 or P-521, an OpenSSH line.

@@ -45,7 +45,7 @@ def keep_recovery_key(home: CoordinatorHome, content: bytes, name: str) -> str:
     Raises:
         KeysError: `name` is no public half.
         UsageError: another key is there; it is moved away by hand, never replaced unseen.
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     key = new_key(home.recovery_public, content, name)
     write_down(home, DecisionKind.RECOVERY_KEY, {"fingerprint": key.spoken})
@@ -59,7 +59,7 @@ def back_up_coordinator(home: CoordinatorHome, out: Path, clock: Clock) -> Writt
     Raises:
         KeysError: no recovery key was taken.
         UsageError: something is at `out`, another backup is at work, or a database stays locked.
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     key = taken_key(home.recovery_public, "coordinator recovery")
     with new_file(out) as file, passing_folder(home.path / COPIES) as copies:

@@ -54,7 +54,7 @@ def delete_file(
     Raises:
         UsageError: it is needed, or another file is in its place.
         RunError: the run store cannot be written; the file stays.
-        OSError: the log or the folder says no.
+        OSError: the log or the folder refuses it.
     """
     check_not_needed(home, file)
     check_still_there(file)
@@ -101,7 +101,7 @@ def delete_model(
 
     Raises:
         UsageError, RunError: as `leaving_model`.
-        OSError: the log or the disk says no.
+        OSError: the log or the disk refuses it.
     """
     digest, folder = leaving_model(home, store, run), home.model(run)
     what, remove_it = f"model of run {run}", partial(_remove, store, run, folder)

@@ -57,7 +57,7 @@ def restore_coordinator(
         KeysError: another recovery key's, or the authority's files are damaged.
         UsageError: changed, cut off, another party's, or something is at `path`.
         RunError: the run store cannot be opened.
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     with new_home(path) as folder:
         draft = CoordinatorHome(folder)

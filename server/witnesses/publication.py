@@ -97,7 +97,7 @@ def _on_the_disk(path: Path) -> Iterator[BinaryIO]:
     """Give a new file whose bytes are on the disk afterwards, so that a name never leads to less.
 
     Raises:
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     with path.open("wb") as file:
         yield file

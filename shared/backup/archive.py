@@ -99,7 +99,7 @@ def write_archive(out: EncryptedWriter, header: BackupHeader, folder: Path) -> N
 
     Raises:
         UsageError: a file is not what the header says.
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     head = canonical_bytes(header)
     out.write(len(head).to_bytes(_LENGTH_BYTES, "big") + head)
@@ -131,7 +131,7 @@ def read_archive(
 
     Raises:
         UsageError: changed, cut off, of a later format, or with a file that no home has.
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     header = _header(stream)
     check(header)

@@ -41,7 +41,7 @@ class EncryptedWriter:
         """Begin a stream in `file` that the private half of `key` opens.
 
         Raises:
-            OSError: the disk says no.
+            OSError: the disk refuses it.
         """
         begin = _begin(FORMAT)
         secret = secrets.token_bytes(KEY_BYTES)
@@ -53,7 +53,7 @@ class EncryptedWriter:
         """Add content.
 
         Raises:
-            OSError: the disk says no.
+            OSError: the disk refuses it.
         """
         self._left += content
         while len(self._left) > PIECE:  # the last piece may be a full one
@@ -63,7 +63,7 @@ class EncryptedWriter:
         """Write the last piece; without it the stream is refused.
 
         Raises:
-            OSError: the disk says no.
+            OSError: the disk refuses it.
         """
         self._put(last=True)
 

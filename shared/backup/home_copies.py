@@ -51,7 +51,7 @@ class BackupSource:
             KeysError: another recovery key's.
             UsageError: changed, cut off, another party's, of a later version's home, or a database
                 is damaged.
-            OSError: the disk says no.
+            OSError: the disk refuses it.
         """
 
         def check(header: BackupHeader) -> None:
@@ -116,13 +116,13 @@ def databases_in(home: Path, table: Sequence[HomeFile], first: Sequence[str]) ->
 def copy_files(
     home: Path, table: Sequence[HomeFile], copies: Path
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Copy what a backup takes; return what was copied, and what is no file of a home.
+    """Copy what a backup takes; return what was copied, and which files belong to no home.
 
     Writers wait for it; `check_copies` comes when they go on.
 
     Raises:
         UsageError: a database cannot be copied, or a file has an odd name.
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     copied, strangers = [], []
     for path, kind in files_in(home, table):

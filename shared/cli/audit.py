@@ -371,7 +371,7 @@ def _verdict(
         return
     if verdict is AuditVerdict.NOT_COSIGNED and not report.participants:
         yield Text("NOT CO-SIGNED  ", style=BAD).append(
-            "this log opens no run: nobody but the coordinator answers for what is in it"
+            "this log opens no run: only the coordinator answers for what is in it"
         )
         return
     if verdict is AuditVerdict.NOT_COSIGNED:

@@ -1,4 +1,4 @@
-"""What every command asks that deletes by hand: why, whether it is a dry run, and a yes."""
+"""What every command asks that deletes by hand: why, whether it is a dry run, and to confirm it."""
 
 from collections.abc import Callable
 from typing import Annotated, Final
@@ -36,7 +36,7 @@ def goes(reason: str, agreed: Callable[[str], bool], *, dry_run: bool, yes: bool
 
     Raises:
         UsageError: no reason was given.
-        Exit: the person says no.
+        Exit: the person does not confirm it.
     """
     if dry_run:
         typer.echo("a dry run: nothing was deleted")

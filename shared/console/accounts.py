@@ -171,7 +171,7 @@ class AccountBook:
         return [_account(row) for row in self._rows(f"{_ACCOUNTS} ORDER BY name")]
 
     def account(self, name: str) -> ConsoleAccount | None:
-        """Return the open or closed account of that name; what is no name is nobody's."""
+        """Return the open or closed account of that name; a text that is not a name has none."""
         if not is_plain_name(name):  # a shell hands on what no text is, and SQLite takes none
             return None
         found = self._rows(f"{_ACCOUNTS} WHERE name = ?", name)

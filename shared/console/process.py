@@ -75,7 +75,7 @@ def run_console(
         listen: `127.0.0.1:PORT`, or `unix:PATH`.
         at: the address that people type where a proxy stands before it; empty: there is none.
         say: tells the operator a line.
-        links: nobody but the operator hears it: whoever waits for a link gets one.
+        links: only the operator reads it: whoever waits for a link gets one.
 
     Raises:
         UsageError: the place, the accounts or the address; says which.

@@ -93,7 +93,7 @@ def remove(file: OwnFile) -> None:
     """Delete a file that was examined.
 
     Raises:
-        UsageError, OSError: as `check_still_there`, or the folder says no.
+        UsageError, OSError: as `check_still_there`, or the folder refuses it.
     """
     check_still_there(file)
     file.path.unlink()

@@ -1,6 +1,6 @@
 """Columns that are computed: public formulas out of a closed list, over a row's own columns.
 
-A study says the formula, so it is signed with it; whoever reads records (training, questions,
+A study says the formula, so it is signed with it; a reader of records (training, questions,
 evaluation, scoring, simulations) computes here and nowhere else. A formula sees one row, no clock
 and no other unit, so a derived column is as `own` as its sources (docs/design.md, "The unit").
 """

@@ -23,7 +23,7 @@ _PREFIX: Final = "fieldfare."
 def refuse_later(home: Path, table: Sequence[HomeFile], shown: Path | None = None) -> None:
     """Refuse a home in which a later version of Fieldfare wrote; nothing is written.
 
-    A file that is no file of its kind, or that cannot be read now, is left to whoever reads it.
+    A file that is no file of its kind, or that cannot be read now, is left to its reader.
 
     Args:
         home: the folder.
@@ -37,7 +37,7 @@ def refuse_later(home: Path, table: Sequence[HomeFile], shown: Path | None = Non
     if found:
         raise UsageError(
             "\n".join(found) + "\na later version of Fieldfare wrote here: install that version, "
-            "or restore a backup of before (docs/upgrade.md); nothing was changed"
+            "or restore an earlier backup (docs/upgrade.md); nothing was changed"
         )
 
 

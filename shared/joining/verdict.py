@@ -33,7 +33,7 @@ RULE: Final = (
     f"than {LEAST_CASES} held-out cases in all, or the gain is 0 or less, or its interval reaches "
     "0 and the shared model cannot be told from guessing (its interval of AUROC reaches .5). Not "
     f"worth it: all else. For one institution the same, but with fewer than {LEAST_CASES} held-out "
-    "cases: too few to say. One simulated run decides nothing: its noise was drawn once. A yes "
+    "cases: too few to say. One simulated run decides nothing: its noise was drawn once. Yes "
     f"takes {LEAST_SEEDS} seeds and more: intervals over fewer are too narrow where seeds differ."
 )
 
@@ -46,7 +46,7 @@ class Word(StrEnum):
     NO = "no"
     TOO_FEW = "too few to say"
     ONE_RUN = "one run does not decide"
-    FEW_RUNS = "too few seeds for a yes"
+    FEW_RUNS = "too few seeds to say"
 
 
 class JoinVerdict(NamedTuple):

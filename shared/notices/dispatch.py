@@ -47,7 +47,7 @@ class Dispatcher:
 
     Attributes:
         home: whose notices are sent.
-        look: says what holds now, from what is no record.
+        look: says what holds now, from files that hold no record.
         say: takes a line of the log.
         clock: the present, with a time zone.
     """

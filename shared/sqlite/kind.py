@@ -48,7 +48,7 @@ class DatabaseKind:
     Attributes:
         name: with its article, for messages.
         error: raised at every failure.
-        again: what to do once a fault is mended.
+        again: what to do once a fault is fixed.
         restore: what to do about a damaged file.
         otherwise: what to do about a fault of which nothing better is known.
         so: what follows from every fault, before the remedy.

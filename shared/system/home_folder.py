@@ -46,7 +46,7 @@ class HomeFolder(ABC):
 
         Raises:
             UsageError: something is there already; nothing is ever overwritten.
-            OSError: the disk or a folder above says no.
+            OSError: the disk or a folder above refuses it.
         """
         home = cls(path.absolute())
         create_private_folder(home.path)
@@ -76,7 +76,7 @@ class HomeFolder(ABC):
         """Make the folders inside that are not there, each with its mode.
 
         Raises:
-            OSError: the disk says no.
+            OSError: the disk refuses it.
         """
         for folder in self.folders:
             folder.mkdir(PRIVATE_FOLDER, exist_ok=True)

@@ -44,7 +44,7 @@ def create_private_folder(path: Path) -> None:
 
     Raises:
         UsageError: something is there already; nothing is ever overwritten.
-        OSError: the disk or a folder above says no.
+        OSError: the disk or a folder above refuses it.
     """
     try:
         path.mkdir(mode=PRIVATE_FOLDER, parents=True)
@@ -67,7 +67,7 @@ def create_private(path: Path, content: bytes) -> None:
 
     Raises:
         UsageError: the path exists; nothing is ever overwritten.
-        OSError: the disk or the folder says no.
+        OSError: the disk or the folder refuses it.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
@@ -92,7 +92,7 @@ def replace_private(path: Path, content: bytes) -> None:
     """Put a file, mode 0600, in another's place: after a crash it is the old or the new one.
 
     Raises:
-        OSError: the disk or the folder says no.
+        OSError: the disk or the folder refuses it.
     """
     fresh = path.with_name(path.name + ".new")
     fresh.unlink(missing_ok=True)  # left behind by a crash, never in use
@@ -107,7 +107,7 @@ def exchange(one: Path, other: Path) -> bool:
     False where the file system, or the C library, knows no such step (renameat2(2)).
 
     Raises:
-        OSError: the disk or a folder says no.
+        OSError: the disk or a folder refuses it.
     """
     return _renamed(one, other, _RENAME_EXCHANGE)
 
@@ -119,7 +119,7 @@ def move_to_new(one: Path, other: Path) -> None:
 
     Raises:
         FileExistsError: something has that name.
-        OSError: the disk or a folder says no.
+        OSError: the disk or a folder refuses it.
     """
     if _renamed(one, other, _RENAME_NOREPLACE):
         return
@@ -293,7 +293,7 @@ def exposed_mode(mode: int, *, owner: int, group: int, reader: int) -> int:
     """Return the permission bits by which another user could reach a file; 0 is well kept.
 
     A service manager hands a credential to an unprivileged user as root's file, readable by
-    root's group: to that group there is nobody but root, so reading by it exposes nothing.
+    root's group: only root belongs to that group, so reading by it exposes nothing.
     """
     lent = owner == ROOT and group == ROOT and reader != ROOT
     return mode & (OTHERS & ~stat.S_IRGRP if lent else OTHERS)

@@ -31,8 +31,8 @@ _REFUSED: Final[set[bytes]] = set()  # by this process's tokens: hashes of token
 _REMEDIES: Final = {
     "PinIncorrect": "the PIN is another one; a few wrong ones lock the token",
     "PinLocked": "wrong PINs locked the token: its security officer unlocks it",
-    "NoSuchToken": "insert it, start its service, or mend token= in the URI",
-    "NoSuchKey": "mend object= in the URI, or restore the key as the token's maker says",
+    "NoSuchToken": "insert it, start its service, or fix token= in the URI",
+    "NoSuchKey": "fix object= in the URI, or restore the key as the token's maker says",
 }
 
 
@@ -198,7 +198,7 @@ def _session(place: TokenUri, pin: bytes | None, *, rw: bool) -> Any:
         library = pkcs11.lib(place.module)
     except RuntimeError:
         raise KeysError(
-            f"{place.module}: expected a PKCS#11 library, found none that loads: mend module-path= "
+            f"{place.module}: expected a PKCS#11 library, found none that loads: fix module-path= "
             "in the URI, or install the token's driver"
         ) from None
     mark = hashlib.sha256(place.token.encode() + b"\x00" + pin).digest()

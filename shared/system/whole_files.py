@@ -35,7 +35,7 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
     Raises:
         UsageError: something is there, or came meanwhile; nothing is overwritten. Or another
             command is writing this file.
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     if path.exists() or path.is_symlink():
         raise _existing(path)
@@ -59,9 +59,9 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _named(path: Path, part: Path) -> Iterator[None]:
-    """Let a disk's no say which file it was about: a write to an open one does not.
+    """Name the file that a disk refused to write: a write to an open one does not.
 
-    Nobody knows a file's draft, `part`; a no that is about another file keeps its name.
+    Nobody knows a file's draft, `part`; a refusal that is about another file keeps its name.
     """
     try:
         yield
@@ -125,7 +125,7 @@ def passing_folder(path: Path, fault: type[FieldfareError] = UsageError) -> Iter
 
     Raises:
         FieldfareError: as `fault`: another command uses it, or it is another user's.
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     with _held_folder(path, fault):
         try:
@@ -147,7 +147,7 @@ def lasting_folder(path: Path, fault: type[FieldfareError] = UsageError) -> Iter
 
     Raises:
         FieldfareError: as `passing_folder`.
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     with _held_folder(path, fault), ExitStack() as ended:
         ended.callback(shutil.rmtree, path, ignore_errors=True)
@@ -204,7 +204,7 @@ def own_folder(path: Path) -> None:
     Raises:
         UsageError: it is another user's, a link or no folder, or others may write there: they could
             put a folder of theirs in the place of one that is written to.
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     with suppress(FileExistsError):
         path.mkdir(PRIVATE_FOLDER, parents=True)
@@ -224,7 +224,7 @@ def empty_folder(folder: Path) -> None:
     """Remove all that is in a folder, but follow no link.
 
     Raises:
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     for left in folder.iterdir():
         if left.is_dir() and not left.is_symlink():
@@ -240,7 +240,7 @@ def new_home(path: Path) -> Iterator[Path]:
     Raises:
         UsageError: something is at `path`; a home is never restored over another. Or this user
             makes no folders beside it, as in /var/lib.
-        OSError: the disk says no.
+        OSError: the disk refuses it.
     """
     place = path.absolute()
     if place.is_symlink() or (place.exists() and (not place.is_dir() or any(place.iterdir()))):

@@ -85,7 +85,7 @@ def make_streams_plain() -> None:
 
 
 def write_binary(content: bytes) -> None:
-    """Write what is no text to the standard output, which is no terminal."""
+    """Write bytes to a standard output that is not a terminal."""
     stream: Any = sys.stdout
     while isinstance(stream, PlainStream):
         stream = stream.under

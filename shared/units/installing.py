@@ -158,7 +158,7 @@ def write_service_files(files: Iterable[ServiceFile], root: Path, *, force: bool
 
     Raises:
         UsageError: one was changed by hand and `force` is not set, or a link leads out of the root.
-        OSError: a folder or the disk says no.
+        OSError: a folder or the disk refuses it.
     """
     given = tuple(files)
     _check(given, root, force=force)
@@ -180,7 +180,7 @@ def remove_service_files(
 
     Raises:
         UsageError: as above; nothing was removed.
-        OSError: a folder or the disk says no.
+        OSError: a folder or the disk refuses it.
     """
     given = tuple(files)
     _check(given, root, force=force)

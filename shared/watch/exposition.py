@@ -56,7 +56,7 @@ def write_textfile(path: Path, content: bytes) -> None:
     """Put a file that anybody may read in another's place, at once: no half of it is ever read.
 
     Raises:
-        OSError: the disk or the folder says no.
+        OSError: the disk or the folder refuses it.
     """
     fresh = path.with_name(f".{path.name}.new")  # node exporter reads what ends in .prom
     fresh.unlink(missing_ok=True)  # left behind by a crash

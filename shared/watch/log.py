@@ -166,7 +166,7 @@ class SupervisedLog:
         """Open the file.
 
         Raises:
-            OSError: the folder says no.
+            OSError: the folder refuses it.
         """
         self._lock = Lock()
         self._json = writes_json(os.environ)
@@ -212,7 +212,7 @@ class PrivateLog(RotatingFileHandler):
         """Open the file: of `most` bytes, beside so many older ones.
 
         Raises:
-            OSError: the disk or the folder says no.
+            OSError: the disk or the folder refuses it.
         """
         self._errors: list[BaseException | None] = []
         self._failing = False

@@ -24,7 +24,7 @@ def write_shipped(folder: Path) -> list[Path]:
 
     Raises:
         UsageError: one of that name is there and differs: somebody may have changed it.
-        OSError: the disk or a folder says no.
+        OSError: the disk or a folder refuses it.
     """
     given = {folder / name: shipped_text(name) for name in SHIPPED}
     for path, text in given.items():

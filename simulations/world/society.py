@@ -221,7 +221,7 @@ def _traits(
 
 
 def _shared(rng: np.random.Generator, rate: FloatArray, size: int) -> IntArray:
-    """Return an own id for each person; those who share take one of a few others' ids."""
+    """Return its own id for each person; those who share take one of a few others' ids."""
     sharing = np.flatnonzero(rng.random(size) < rate)
     own = np.arange(size)
     if sharing.size:

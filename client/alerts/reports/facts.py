@@ -37,7 +37,7 @@ INDICATOR_CODES: Final = {
 
 @dataclass(frozen=True)
 class Movement:
-    """One entry of an own account.
+    """One entry of one of its own accounts.
 
     Attributes:
         moment: in UTC; `offset` is how many minutes local time is ahead, None where not known.

@@ -1,4 +1,4 @@
-"""Whether a load holds the units of before: a sample of their ids, as keyed hashes.
+"""Whether a load holds the earlier units: a sample of their ids, as keyed hashes.
 
 Which side of a study a unit is on follows from its id (`units.holdout_mask`). Where an extract
 writes ids another way, or names everybody anew, people change sides and no sum shows it; the ids
@@ -26,9 +26,9 @@ _LAST: Final = 2**64 - 1
 IDS_CHANGED: Final = (
     "study {study}: expected records with the ids by which its units were split at its first "
     "answer, found more than half of them gone and others in their place: ids that are written in "
-    "another way, or named anew, put people on the other side of the study. Put the export of "
-    "before back, or say which it is: fieldfare institution ledger holdout-key, where ids changed "
-    "(both sides count then), or with --keep-sides, where these are other people"
+    "another way, or named anew, put people on the other side of the study. Put the "
+    "earlier export back, or say which it is: fieldfare institution ledger holdout-key, where ids "
+    "changed (both sides count then), or with --keep-sides, where these are other people"
 )
 
 

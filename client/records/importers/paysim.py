@@ -99,7 +99,7 @@ def _statements(payments: Any, options: ImportOptions) -> Iterator[Any]:
 
 
 def _told(rows: Any) -> Any:
-    """Say what the other side is: a merchant, a person, or nobody but the provider's agent."""
+    """Say what the other side is: a merchant, a person, or only the provider's agent."""
     channel, key = rows.column("channel"), rows.column("counterparty_key")
     bought, sent = pc.equal(channel, Channel.POS), pc.equal(channel, Channel.P2P)
     kinds = pc.if_else(

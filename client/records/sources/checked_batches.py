@@ -110,7 +110,7 @@ def _selected(batch: Any, columns: Sequence[str]) -> Any:
 
 
 def _bytes_type(kind: Any) -> Any:
-    """Return the type of the same values as bytes; None of what is no column of texts."""
+    """Return the type of the same values as bytes; None where it is not a column of texts."""
     types = pa.types
     kind = kind.storage_type if isinstance(kind, pa.JsonType) else kind
     if types.is_string(kind):

@@ -223,7 +223,7 @@ def _written(descriptor: int, content: memoryview) -> int:
 
 
 def decoded(blocks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
-    """Yield text in another encoding as UTF-8; what is no text becomes bytes that are none.
+    """Yield text in another encoding as UTF-8; what is not text becomes bytes that are none.
 
     Line by line where a line's end is one byte: of some encodings (ISO-2022, HZ) a text that
     does not go back to Latin letters would change the next line's.

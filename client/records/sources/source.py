@@ -105,7 +105,7 @@ class SourceFile:
 
 
 def _nothing_changes() -> None:
-    """Let what is no folder be."""
+    """Leave a path that is not a folder alone."""
 
 
 @dataclass(frozen=True)

@@ -175,10 +175,8 @@ def test_an_operator_who_is_no_decider_decides_nothing(path: Path, console: Cons
 
 def test_columns_are_shown_with_a_box_to_confirm(path: Path, coordinator: Coordinator) -> None:
     coordinator.edit(path.home.policy, '"amount", "channel"]', '"amount"]')
-    shown = path.browser.shown(path.page)
-    assert "Your policy does not list 1 of its columns. With this yes it does: channel" in " ".join(
-        shown.split()
-    )
+    shown = " ".join(path.browser.shown(path.page).split())
+    assert "does not list 1 of its columns. With this approval it does: channel" in shown
     assert "confirm the columns" in path.decide()
     assert "approved by otto" in path.decide(columns="1")
 
@@ -189,8 +187,8 @@ def test_two_persons_where_the_policy_asks_for_two(
     with path.home.policy.open("a") as file:
         file.write("[approvals]\nby_two = true\n")
     text = path.decide()
-    assert "otto says yes; it runs when another person does so too" in text
-    assert "otto said yes. The policy asks for two persons" in " ".join(text.split())
+    assert "otto approves it; it runs when another person approves it too" in text
+    assert "otto approved it. The policy asks for two persons" in " ".join(text.split())
     assert path.state is State.RECEIVED
     decider = let_decide(coordinator, path.home, "olga")
     other = Browser(desk(path.home.path, console))

@@ -166,7 +166,7 @@ def test_a_code_counts_once_and_for_one_thing(bench: Bench, kept: KeptStudy) -> 
     other = bench.coordinator.receive(home_study(name="other"))
     desk, asked = bench.desk(), bench.asked(kept)
     desk.decide(asked, 0)
-    with pytest.raises(UsageError, match="what the page says now"):
+    with pytest.raises(UsageError, match="changed after you opened it"):
         desk.decide(asked, 0)  # the same form, sent twice
     again = bench.asked(other).model_copy(update={"code": asked.code})
     bench.seconds -= 60  # the same minute: the code is still shown
@@ -386,7 +386,7 @@ def by_two(bench: Bench) -> Bench:
 def test_two_persons_approve_where_the_policy_asks_for_two(by_two: Bench, kept: KeptStudy) -> None:
     bench = by_two
     told = bench.decide(kept)
-    assert told.lines == ["noted: otto says yes; it runs when another person does so too"]
+    assert told.lines == ["noted: otto approves it; it runs when another person approves it too"]
     assert bench.state(kept) is State.RECEIVED
     for name in ("otto", "OTTO"):  # the same person, in other letters
         bench.factors[name] = bench.factors["otto"]

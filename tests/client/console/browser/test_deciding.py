@@ -132,11 +132,11 @@ def test_two_persons_approve_one_study_and_one_no_rejects_another(
 
     first = decides("otto", scripts=True)
     next(first)
-    next(first).get_by_text("noted: otto says yes").wait_for()
+    next(first).get_by_text("noted: otto approves it").wait_for()
     first.close()
     assert read_decision(home, both.study.id).state is State.RECEIVED
     second = decides("olga", scripts=False)
-    next(second).get_by_text("otto said yes").wait_for()
+    next(second).get_by_text("otto approved it").wait_for()
     next(second).get_by_text("approved by olga at").wait_for()
     next(second).get_by_text("rejected by olga at").wait_for()
     assert next(second, None) is None
