@@ -111,7 +111,7 @@ class Alert(BaseModel):
     @classmethod
     def _from_before(cls, data: Any) -> Any:
         if isinstance(data, dict) and data.get("format") == FORMAT - 1:
-            return _recounted(data)
+            return _recount(data)
         return data
 
 
@@ -127,7 +127,7 @@ def alert_of(row: dict[str, Any], **beside: Any) -> Alert:
     return Alert.model_validate({**row, **beside})
 
 
-def _recounted(data: dict[str, Any]) -> dict[str, Any]:
+def _recount(data: dict[str, Any]) -> dict[str, Any]:
     """Count an alert's evidence again that format 1 kept, which counted what fires not as well.
 
     By the reasons that were kept with it, so at most too few.

@@ -22,7 +22,7 @@ from fieldfare.client.alerts.casework import (
     SignedAct,
     casework_of,
 )
-from fieldfare.client.alerts.deciding import ActOutcome, judged
+from fieldfare.client.alerts.deciding import ActOutcome, judge_act
 from fieldfare.client.alerts.entry_keys import EntryKeys, keys_beside
 from fieldfare.client.alerts.feedback import Feedback
 from fieldfare.client.alerts.kept_entries import KeptEntries
@@ -100,8 +100,8 @@ class HomeQueue:
             LedgerError: the log cannot be written; nothing is done then.
         """
         with self.store() as store, store.transaction():
-            kept = _shown(store, one.alert, self.hidden(store))
-            found = judged(store, kept, one, seen)
+            kept = _read_alert(store, one.alert, self.hidden(store))
+            found = judge_act(store, kept, one, seen)
             if not found.problem and not found.repeated:
                 with self._journal() as journal:
                     _log(journal, one, kept.alert, bytes_hash(one.key.encode()) if one.key else "")
@@ -156,7 +156,7 @@ class CaseworkQueue:
 
     def store(self) -> AbstractContextManager[AlertStore]:
         """Open the alerts to read, with signed acts that were not collected yet."""
-        return read_store(self.casework.store, self._uncollected)
+        return read_store(self.casework.store, self._read_uncollected)
 
     def hidden(self, store: AlertStore) -> set[str]:
         """Return the units whose alerts are hidden from all users."""
@@ -181,12 +181,12 @@ class CaseworkQueue:
         # Every member can hold this lock for ever: it spares honest ones a race, and bars nobody.
         with folder_lock(self.casework.decisions, LOCK_SECONDS):
             with self.store() as store:
-                kept = _shown(store, one.alert, self.hidden(store))
-                found = judged(store, kept, one, seen)
+                kept = _read_alert(store, one.alert, self.hidden(store))
+                found = judge_act(store, kept, one, seen)
                 over = store.forgotten()
             if not found.problem and not found.repeated:
                 self.casework.blank(over)
-                self.casework.sign(_signed(one, kept.alert))
+                self.casework.sign(_make_act(one, kept.alert))
         return found
 
     @property
@@ -214,7 +214,7 @@ class CaseworkQueue:
         said = {"kind": kind, "person": person, "account": account}
         self.casework.sign(Act(time=utc_now(), deed=Deed.CONSOLE, **said))
 
-    def _uncollected(self, collected: set[str]) -> Sequence[Feedback | CaseAct]:
+    def _read_uncollected(self, collected: set[str]) -> Sequence[Feedback | CaseAct]:
         signed, _ = self.casework.acts(utc_now())
         fresh = {one.line: one for one in signed if one.line not in collected}
         found = (_act_of(self.casework, one) for one in fresh.values())
@@ -225,7 +225,7 @@ def _act_of(casework: Casework, signed: SignedAct) -> Feedback | CaseAct | None:
     return casework.feedback_of(signed) or casework.case_act_of(signed)
 
 
-def _signed(one: Feedback | CaseAct, alert: Alert) -> Act:
+def _make_act(one: Feedback | CaseAct, alert: Alert) -> Act:
     said: dict[str, Any] = (
         {"deed": Deed.ACT, "act": one.kind}
         if isinstance(one, CaseAct)
@@ -248,7 +248,7 @@ def _signed(one: Feedback | CaseAct, alert: Alert) -> Act:
     )
 
 
-def _shown(store: AlertStore, alert: str, hidden: Collection[str]) -> StoredAlert:
+def _read_alert(store: AlertStore, alert: str, hidden: Collection[str]) -> StoredAlert:
     kept = store.kept(alert, hidden)
     if kept is None:
         raise UsageError("ALERT: expected the id of an alert, found none such: see the queue")
@@ -444,10 +444,10 @@ def collect(home: Home, casework: Casework) -> CollectionCounts:
     with folder_lock(home.log_folder, LOCK_SECONDS) as alone:
         if not alone:  # two at once would write one line twice
             raise UsageError("expected to collect alone, found another doing so: repeat")
-        return _collected(home, casework)
+        return _collect_acts(home, casework)
 
 
-def _collected(home: Home, casework: Casework) -> CollectionCounts:
+def _collect_acts(home: Home, casework: Casework) -> CollectionCounts:
     signed, complaints = casework.acts(utc_now())
     with (
         Journal.open(home.log_folder, clock=utc_now) as journal,
@@ -505,10 +505,10 @@ def listed_members(home: Home, settings: HomeSettings) -> Members:
     path = home.resolve(named) if named else home.suppression
     files = {LISTED: path} if named or path.exists() else {}
     files |= {one.name: home.resolve(one.file) for one in settings.alerts.excluded if one.file}
-    return {name: frozenset(_listed(path)) for name, path in files.items()}
+    return {name: frozenset(_read_suppression(path)) for name, path in files.items()}
 
 
-def _listed(path: Path) -> dict[str, str]:
+def _read_suppression(path: Path) -> dict[str, str]:
     problems = list(path_problems(path, OTHERS, PRIVATE_FILE))
     if problems:
         raise UsageError("\n".join(problems))

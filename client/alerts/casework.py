@@ -324,13 +324,13 @@ class Casework:
         users: set[str] = set()  # of whom a file was read: a name of its own comes first
         for path in sorted(self.decisions.glob("*.jsonl")):
             try:
-                user, content = _owned(path, users)
+                user, content = _read_owned(path, users)
             except UsageError as error:
                 # Every member of the group can choose its name.
                 complaints.append(printable(f"{error}: it counts as nothing", MOST_LINE))
                 continue
             users.add(user)
-            found = list(_parsed(user, content, now, by_console=user == self.terms.console))
+            found = list(_parse_acts(user, content, now, by_console=user == self.terms.console))
             signed += [one for one in found if one is not None]
             bad = sum(one is None for one in found)
             if bad:
@@ -446,7 +446,7 @@ def _problems(path: Path, owner: int) -> Iterator[str]:
             yield f"{one}: expected mode {mode:04o}, found {given:04o}: chmod {mode:04o} {one}"
 
 
-def _owned(path: Path, before: Collection[str] = ()) -> tuple[str, bytes]:
+def _read_owned(path: Path, before: Collection[str] = ()) -> tuple[str, bytes]:
     """Return the owner and the content, both of the open file.
 
     Raises:
@@ -483,7 +483,7 @@ def _owned(path: Path, before: Collection[str] = ()) -> tuple[str, bytes]:
     return user, content
 
 
-def _parsed(
+def _parse_acts(
     user: str, content: bytes, now: datetime, *, by_console: bool
 ) -> Iterator[SignedAct | None]:
     for line in content.split(b"\n"):

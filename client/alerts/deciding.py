@@ -37,7 +37,7 @@ class ActOutcome:
     since: History = ()
 
 
-def judged(
+def judge_act(
     store: AlertStore, kept: StoredAlert, one: Feedback | CaseAct, seen: int | None
 ) -> ActOutcome:
     """Return whether an act may be done; the store must be held from here to its end.
@@ -52,7 +52,7 @@ def judged(
         return ActOutcome(repeated=True)
     if seen is not None and seen != kept.version:
         since = kept.history[seen:] if seen < kept.version else kept.history
-        return ActOutcome(_changed(since), since=since)
+        return ActOutcome(_describe_change(since), since=since)
     problem = note_problem(one.note)
     if isinstance(one, CaseAct):
         return ActOutcome(problem or _act_problem(kept, one))
@@ -67,7 +67,7 @@ def note_problem(note: str) -> str:
     return f"note: expected words, {problem}; keep it where it came from" if problem else ""
 
 
-def _changed(since: History) -> str:
+def _describe_change(since: History) -> str:
     who = ", ".join(dict.fromkeys(one.user for one in since)) or "somebody"
     return (
         f"expected the alert as you saw it, found that {who} acted on it since: read what changed, "

@@ -65,7 +65,7 @@ class EntryKeys:
             OSError: the disk refuses it.
         """
         nonce = os.urandom(NONCE_BYTES)
-        return nonce + AESGCM(self._made(day)).encrypt(nonce, content, _beside(alert, day))
+        return nonce + AESGCM(self._make_key(day)).encrypt(nonce, content, _beside(alert, day))
 
     def open(self, closed: bytes, alert: str, day: date) -> bytes | None:
         """Return what `close` was given; None where the day's key is gone.
@@ -124,7 +124,7 @@ class EntryKeys:
             )
         return read_at_most(path, KEY_BYTES)
 
-    def _made(self, day: date) -> bytes:
+    def _make_key(self, day: date) -> bytes:
         found = self._read(day)
         if found is not None:
             return found

@@ -184,16 +184,16 @@ def place_of(
     bits = 0 if least else sum({_FAMILY_BIT[name] for name in alert.family_names})
     due = opened + timedelta(days=due_days)
     fixed = (alert.alert, -tier, place, least, bits, opened.isoformat(), due.isoformat())
-    return moved(fixed, history)
+    return apply_history(fixed, history)
 
 
-def moved(row: tuple[Any, ...], history: History) -> tuple[Any, ...]:
+def apply_history(row: tuple[Any, ...], history: History) -> tuple[Any, ...]:
     """Return a row of `place`, but `packed`, as it is after people's acts."""
     state = alert_status(standing(history)).state
     return (*row[:_STATE], state, state != "closed", holder_of(history), len(history))
 
 
-def packed(row: tuple[Any, ...], holder: int) -> int:
+def pack_counts(row: tuple[Any, ...], holder: int) -> int:
     """Return what is counted of a row in one number, below 2^62.
 
     Args:
@@ -256,7 +256,7 @@ class QueueReader:
         self._fresh = [row[0] for row in fresh]
         if fresh:
             self._persons = self._numbers({row[HOLDER] for row in fresh})
-            rows = [(*row, packed(row, self._persons.get(row[HOLDER], 0))) for row in fresh]
+            rows = [(*row, pack_counts(row, self._persons.get(row[HOLDER], 0))) for row in fresh]
             database.rows("PRAGMA temp_store = MEMORY")
             database.rows(f"CREATE TEMP TABLE fresh ({PLACE_COLUMNS}) STRICT")
             database.many(f"INSERT INTO fresh VALUES ({', '.join('?' * len(PLACES))})", rows)

@@ -39,8 +39,8 @@ from fieldfare.client.alerts.queue_view import (
     QueueFilter,
     QueuePage,
     QueueReader,
-    moved,
-    packed,
+    apply_history,
+    pack_counts,
     place_of,
     places,
 )
@@ -113,14 +113,14 @@ class AlertStore:
     def __init__(self, database: Database, beside: Sequence[Feedback | CaseAct] = ()) -> None:
         """Use `open_store`; `beside` are acts that were not collected yet."""
         self._database, self._rows, self._beside = database, database.rows, beside
-        self._reader = QueueReader(database, self._moved())
+        self._reader = QueueReader(database, self._read_moved())
 
-    def _moved(self) -> list[tuple[Any, ...]]:
+    def _read_moved(self) -> list[tuple[Any, ...]]:
         """Return the rows of the queue whose alerts have acts that were not collected yet."""
         found = []
         for alert in sorted({one.alert for one in self._beside}):
             history = self._histories(alert)[alert]
-            found += [moved(row, history) for row in self._rows(_PLACE, alert)]
+            found += [apply_history(row, history) for row in self._rows(_PLACE, alert)]
         return found
 
     def put(
@@ -201,16 +201,16 @@ class AlertStore:
                 "alerts`"
             )
         ((alert, card),) = found
-        return self._kept(alert, card)
+        return self._read_alert(alert, card)
 
     def kept(self, alert: str, hidden: Collection[str] = ()) -> StoredAlert | None:
         """Return the alert of exactly that id; None where there is none, or nobody is shown it."""
         rows = self._rows("SELECT unit, card FROM alert WHERE alert = ?", alert)
         if not rows or rows[0][0] in hidden:
             return None
-        return self._kept(alert, rows[0][1])
+        return self._read_alert(alert, rows[0][1])
 
-    def _kept(self, alert: str, card: str) -> StoredAlert:
+    def _read_alert(self, alert: str, card: str) -> StoredAlert:
         history = self._histories(alert).get(alert, ())
         found = self._rows("SELECT -rest FROM place WHERE alert = ? AND least", alert)
         lowest = int(found[0][0]) if found else None
@@ -278,14 +278,14 @@ class AlertStore:
         """Bring an alert's row of the queue up to its history."""
         history = self._histories(alert).get(alert, ())
         for row in self._rows(_PLACE, alert):
-            self._place(moved(row, history))
+            self._place(apply_history(row, history))
 
     def _place(self, row: tuple[Any, ...]) -> None:
         name = row[HOLDER]
         if name:
             self._rows("INSERT OR IGNORE INTO person (name) VALUES (?)", name)
         found = self._rows("SELECT number FROM person WHERE name = ?", name)
-        self._rows(_PUT_PLACE, *row, packed(row, found[0][0] if found else 0))
+        self._rows(_PUT_PLACE, *row, pack_counts(row, found[0][0] if found else 0))
 
     def collect(self, line: str, act: Feedback | CaseAct | None) -> None:
         """Take over an act that a person signed in their own file, known by its line's hash.

@@ -43,11 +43,11 @@ def _cells(kept: StoredAlert) -> tuple[str, ...]:
         f"{alert.rank:,}",
         likely_words(alert),
         f"{alert.families}",
-        *map(_spaced, words),
+        *map(_allow_breaks, words),
     )
 
 
-def _spaced(word: str) -> str:
+def _allow_breaks(word: str) -> str:
     """Let a word such as second_review break where it is two."""
     return word.replace("_", " ")
 

@@ -28,7 +28,7 @@ from fieldfare.client.alerts.feedback import (
     PartyRole,
 )
 from fieldfare.client.alerts.reports.facts import OPEN, ReportFacts, report_facts, window_days
-from fieldfare.client.alerts.reports.forms import ReportFormat, completed, draft_of, form_of
+from fieldfare.client.alerts.reports.forms import ReportFormat, complete_draft, draft_of, form_of
 from fieldfare.client.alerts.store import StoredAlert
 from fieldfare.client.alerts.text import card, parties_table, queue_table, statement_table
 from fieldfare.client.cli import app
@@ -367,7 +367,7 @@ def check(
     """
     content = read_at_most(file, MOST_BYTES)
     if answer:
-        content = completed(form, content, dict(map(_answer, answer)))
+        content = complete_draft(form, content, dict(map(_answer, answer)))
         replace_private(file, content)
     shown = form_of(form, content)
     for one in shown.fields if fields else ():

@@ -151,7 +151,7 @@ def shown_alert(visit: Visit, store: AlertStore, hidden: Collection[str]) -> Sto
     return kept
 
 
-def _found(visit: Visit, place: ConsolePlace) -> StoredAlert:
+def _find_alert(visit: Visit, place: ConsolePlace) -> StoredAlert:
     queue = place.queue
     with queue.store() as store:
         return shown_alert(visit, store, queue.hidden(store))
@@ -195,7 +195,7 @@ def _key(visit: Visit, kept: StoredAlert) -> str:
     return hashlib.blake2b(said.encode(), digest_size=KEY_BYTES).hexdigest()
 
 
-def _sent(visit: Visit) -> SentAct:
+def _read_act(visit: Visit) -> SentAct:
     try:
         return SentAct.model_validate(dict(visit.form))
     except ValidationError:
@@ -205,17 +205,17 @@ def _sent(visit: Visit) -> SentAct:
 
 
 def _act(visit: Visit, place: ConsolePlace) -> Response:
-    sent, name = _sent(visit), visit.person.name
+    sent, name = _read_act(visit), visit.person.name
     if sent.kind is None:
         raise UsageError("expected what to do with the alert, found nothing: open the page again")
-    kept = _found(visit, place)
+    kept = _find_alert(visit, place)
     act = CaseAct(kept.alert.alert, utc_now(), name, sent.kind, sent.note, sent.own_key)
     return _after(visit, place, place.queue.act(act, sent.seen), sent)
 
 
 def _decide(visit: Visit, place: ConsolePlace) -> Response:
-    sent, name = _sent(visit), visit.person.name
-    kept = _found(visit, place)
+    sent, name = _read_act(visit), visit.person.name
+    kept = _find_alert(visit, place)
     if sent.disposition is None:
         return _alert(visit, place, ActOutcome("Choose a decision first."), sent)
     reviewer = visit.person.role is ConsoleRole.REVIEWER

@@ -20,9 +20,9 @@ from fieldfare.client.alerts.reports.choosing import (
     MOST_CHOSEN,
     OfferedEntry,
     answers_for,
-    chosen,
+    choose_entries,
     movement_at,
-    offered,
+    offer_entries,
 )
 from fieldfare.client.alerts.reports.facts import OPEN, report_facts
 from fieldfare.client.alerts.reports.forms import (
@@ -30,7 +30,7 @@ from fieldfare.client.alerts.reports.forms import (
     DraftField,
     DraftForm,
     ReportFormat,
-    completed,
+    complete_draft,
     draft_of,
     form_of,
     local_answers,
@@ -112,7 +112,7 @@ def _fill(visit: Visit, place: ConsolePlace) -> Response:
     """Check what was filled in; or hand the draft over as a file, which nothing sends."""
     kind, desk = _format(visit.form), _desk(visit, place)
     asked = {name.removeprefix(ENTRY) for name in visit.form if name.startswith(ENTRY)}
-    taken = chosen(desk.offers, asked)
+    taken = choose_entries(desk.offers, asked)
     desk = replace(desk, taken=taken, left=len(asked) - len(taken))
     typed = {
         name.removeprefix(FIELD): value
@@ -123,7 +123,7 @@ def _fill(visit: Visit, place: ConsolePlace) -> Response:
     draft = desk.drafted(kind, _local(typed))
     if kind is ReportFormat.GOAML:
         answers = local_answers(draft, answers)
-    content = completed(kind, draft, answers, stored=bool(taken))
+    content = complete_draft(kind, draft, answers, stored=bool(taken))
     if "save" not in visit.form:
         return _form_page(visit, kind, desk, content)
     said = hashlib.sha256(content).hexdigest()
@@ -156,7 +156,7 @@ def _desk(visit: Visit, place: ConsolePlace) -> ReportDesk:
         kept = shown_alert(visit, store, queue.hidden(store))
         statement, trouble = kept_statement(queue, store, kept)
         codes = queue.codes(store)
-    return ReportDesk(kept, codes, offered(statement, kept.alert.alert), trouble)
+    return ReportDesk(kept, codes, offer_entries(statement, kept.alert.alert), trouble)
 
 
 def _form_page(visit: Visit, kind: ReportFormat, desk: ReportDesk, content: bytes) -> Response:

@@ -50,7 +50,7 @@ def _journal(visit: Visit, desk: AskDesk) -> Response:
         first=f"{JOURNAL}?{view}" if before else "",
         following=f"{JOURNAL}?{view}&{more}" if more and view else more and f"{JOURNAL}?{more}",
         problem=problem,
-        said=_said,
+        said=_describe_details,
     )
 
 
@@ -60,6 +60,6 @@ def _number(text: str) -> int:
     return int(text)
 
 
-def _said(entry: EntryView) -> str:
+def _describe_details(entry: EntryView) -> str:
     """Return an entry's details as one line."""
     return "; ".join(f"{key}: {plain(value)}" for key, value in entry.details.items())

@@ -52,28 +52,28 @@ def _models(visit: Visit, desk: AskDesk) -> Response:
 
 
 def _model(visit: Visit, desk: AskDesk) -> Response:
-    found, watches = _found(MODEL, visit, desk), Right.WATCH in visit.rights
-    card = _drawn(found)
+    found, watches = _find_part(MODEL, visit, desk), Right.WATCH in visit.rights
+    card = _mark_drawn(found)
     return visit.page(
         "model.html", desk=found, card=card, watches=watches, plain=plain, short=_short
     )
 
 
 def _joining(visit: Visit, desk: AskDesk) -> Response:
-    found = _found(JOINING, visit, desk)
+    found = _find_part(JOINING, visit, desk)
     asked = ("--model", found.model.run, "--page", NEW_PAGE, "--home", found.home)
     command = shlex.join(("fieldfare", "institution", "evaluate", *asked))
     return visit.page(
         "joining.html",
         title=TITLE,
         desk=found,
-        answer=_drawn(found),
+        answer=_mark_drawn(found),
         command=command,
         plain=plain,
     )
 
 
-def _found(call: DeskCall[ModelQuestion, MaybeModel], visit: Visit, desk: AskDesk) -> ModelPart:
+def _find_part(call: DeskCall[ModelQuestion, MaybeModel], visit: Visit, desk: AskDesk) -> ModelPart:
     study, run = visit.places["study"][:_MOST_ID], visit.places["run"][:_MOST_ID]
     try:
         found = desk().ask(call, ModelQuestion(study=study, run=run)).found
@@ -86,7 +86,7 @@ def _found(call: DeskCall[ModelQuestion, MaybeModel], visit: Visit, desk: AskDes
     return found
 
 
-def _drawn(found: ModelPart) -> Markup:
+def _mark_drawn(found: ModelPart) -> Markup:
     """Return a part of a page as the desk's side drew it, every text in it escaped there."""
     return Markup(found.drawn)  # noqa: S704 -- by templates that escape (shared/pages)
 

@@ -57,8 +57,8 @@ def _incidents(visit: Visit, place: CoordinatorPlace) -> Response:
     problems: list[str] = []
     with watched_coordinator(home) as coordinator:
         runs, lost = _wrong(coordinator), coordinator.store.lost_attempts()
-    gone = _or_told(problems, lambda: _gone(place), [])
-    refused = _or_told(problems, lambda: _refused(home.audit_log), LogPart((), None))
+    gone = _or_told(problems, lambda: _find_gone(place), [])
+    refused = _or_told(problems, lambda: _read_refused(home.audit_log), LogPart((), None))
     return visit.page(
         "incidents.html",
         problems=problems,
@@ -89,7 +89,7 @@ def _wrong(coordinator: WatchedCoordinator) -> list[RunSummary]:
     return found
 
 
-def _gone(place: CoordinatorPlace) -> list[GoneMember]:
+def _find_gone(place: CoordinatorPlace) -> list[GoneMember]:
     home = place.opened
     contacts = SuperlinkView(home.superlink_database, utc_now).contacts()
     none = NodeContact(None, None, admitted=False)
@@ -97,7 +97,7 @@ def _gone(place: CoordinatorPlace) -> list[GoneMember]:
     return [one for one in found if not one.contact.connected and not one.member.revoked]
 
 
-def _refused(path: Path) -> LogPart:
+def _read_refused(path: Path) -> LogPart:
     """Return the newest calls to the SuperLink that were refused or failed."""
     return newest_entries(path, lambda one: one.get("outcome") in {"refused", "failed"}, SHOWN)
 

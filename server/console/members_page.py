@@ -89,11 +89,11 @@ def members_pages(place: CoordinatorPlace) -> tuple[Page, ...]:
     """Return the pages about the members."""
     return (
         Page(MEMBERS, Right.WATCH, lambda visit: _members(visit, place)),
-        Page(f"{MEMBERS}/paper", Right.VERIFY, lambda visit: _pasted(visit, place), "POST"),
+        Page(f"{MEMBERS}/paper", Right.VERIFY, lambda visit: _review_paste(visit, place), "POST"),
     )
 
 
-def _pasted(visit: Visit, place: CoordinatorPlace) -> Response:
+def _review_paste(visit: Visit, place: CoordinatorPlace) -> Response:
     """Look at a paper that was pasted; nothing of it is kept."""
     text = visit.form.get("paper", "").strip()
     return _members(visit, place, _looked_at(place.opened, text.encode(), PASTED))

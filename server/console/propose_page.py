@@ -68,16 +68,16 @@ class DraftDesk:
         return (
             Page(PROPOSE_PATH, Right.STEER, self._editor),
             Page(PROPOSE_PATH, Right.STEER, self._check, "POST", size=MOST_FORM),
-            Page(f"{PROPOSE_PATH}/said", Right.STEER, self._said, "POST", size=MOST_FORM),
+            Page(f"{PROPOSE_PATH}/said", Right.STEER, self._answer_script, "POST", size=MOST_FORM),
             Page(f"{PROPOSE_PATH}/form", Right.STEER, self._form, "POST", size=MOST_FORM),
             Page(f"{PROPOSE_PATH}/sign", Right.STEER, self._sign, "POST", size=MOST_FORM),
         )
 
     def _editor(self, visit: Visit) -> Response:
-        text = self._started(visit)
-        return self._shown(visit, text, self._looked_at(visit, text) if text else None)
+        text = self._begin_text(visit)
+        return self._show_page(visit, text, self._looked_at(visit, text) if text else None)
 
-    def _started(self, visit: Visit) -> str:
+    def _begin_text(self, visit: Visit) -> str:
         """Return the text that an address asks to begin with."""
         shipped, study = visit.query.get("shipped", ""), visit.query.get("study", "")
         if shipped:
@@ -93,9 +93,9 @@ class DraftDesk:
         said = self._looked_at(visit, text)
         if "propose" in visit.form and said.study is not None and not said.problems:
             return self._before(visit, text, said, said.study)
-        return self._shown(visit, text, said)
+        return self._show_page(visit, text, said)
 
-    def _said(self, visit: Visit) -> Response:
+    def _answer_script(self, visit: Visit) -> Response:
         """Answer a script: the part of the page beside the text, and nothing around it."""
         said = self._looked_at(visit, visit.form.get("text", ""))
         return visit.page("draft_said.html", said=said, plain=plain, most=MOST_PROBLEMS)
@@ -106,10 +106,10 @@ class DraftDesk:
             with self._checking.turn(visit.person.name):
                 text = form_text(form)
         except StudyError as error:
-            return self._shown(visit, "", None, form, str(error))
-        return self._shown(visit, text, self._looked_at(visit, text), form)
+            return self._show_page(visit, "", None, form, str(error))
+        return self._show_page(visit, text, self._looked_at(visit, text), form)
 
-    def _shown(
+    def _show_page(
         self,
         visit: Visit,
         text: str,

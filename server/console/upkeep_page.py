@@ -122,10 +122,10 @@ def _certificates(home: CoordinatorHome, now: datetime) -> Iterator[UpkeepFindin
         ("SuperLink's certificate", home.server_certificate, RENEW),
         ("authority's certificate", home.authority, new),
     ):
-        yield _judged(topic, path, now, remedy)
+        yield _judge_file(topic, path, now, remedy)
 
 
-def _judged(topic: str, path: Path, now: datetime, remedy: str) -> UpkeepFinding:
+def _judge_file(topic: str, path: Path, now: datetime, remedy: str) -> UpkeepFinding:
     try:
         ends = valid_until(read_public(path))
     except FieldfareError as error:

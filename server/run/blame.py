@@ -54,7 +54,7 @@ def asked_for_keys(
             found[asked[node]] = _keys_in(answer, asked[node], terms, record)
         except ProtocolError as error:
             log.warning("%s: published no keys: %s", asked[node], error)
-    record.published(found)
+    record.keep_published(found)
     vectors = {bytes_hash(vector): vector for vector in shown.vectors}
     failed = failed_rehearsal(record.run, record.log(), vectors.__getitem__)
     return NeedsPersonError(f"{blame(failed).text if failed else UNKNOWN}; {OVER}")

@@ -120,14 +120,14 @@ class RunCloser:
 
         They are shown the log, and the vectors of the sums that travelled with no request.
         """
-        answers = self._ask(Call.COSIGN, dict.fromkeys(nodes, self._shown(head)), nodes)
+        answers = self._ask(Call.COSIGN, dict.fromkeys(nodes, self._show_head(head)), nodes)
         return frozenset(
             institution
             for institution, node in nodes.items()
             if self._took(head, institution, answers.get(node))
         )
 
-    def _shown(self, head: TreeHead) -> Content:
+    def _show_head(self, head: TreeHead) -> Content:
         """Return a head and its log; the leaves' hashes where one message does not hold these."""
         content: Content = {
             "study": head.study.encode(),
@@ -140,7 +140,7 @@ class RunCloser:
             content["hashes"] = b"".join(self.store.leaf_hashes(head.run)[: head.size])
             return content
         content["log"] = log
-        blobs = [self.store.blob(name) for name in untravelled(leaves)]
+        blobs = [self.store.blob(name) for name in find_untravelled(leaves)]
         vectors = [vector for vector in blobs if vector is not None]
         if 0 < len(vectors) <= MOST_VECTORS and len(log) + sum(map(len, vectors)) <= MOST_SHOWN:
             content["vectors"] = vectors
@@ -177,7 +177,7 @@ class RunCloser:
         if answer is None:
             return False
         try:
-            envelope = _cosigned(answer, head, institution, self.roster)
+            envelope = _read_cosignature(answer, head, institution, self.roster)
         except ProtocolError as error:
             log.warning("%s did not co-sign run %s: %s", institution, head.run, error)
             return False
@@ -185,7 +185,7 @@ class RunCloser:
         return True
 
 
-def untravelled(leaves: Sequence[Leaf]) -> Iterator[str]:
+def find_untravelled(leaves: Sequence[Leaf]) -> Iterator[str]:
     """Yield the hashes of the vectors that were summed and travelled with no later request."""
     kind, names = "", list[str]()
     for leaf in leaves:
@@ -197,7 +197,9 @@ def untravelled(leaves: Sequence[Leaf]) -> Iterator[str]:
             yield from names
 
 
-def _cosigned(answer: Mapping[str, Any], head: TreeHead, institution: str, roster: Roster) -> bytes:
+def _read_cosignature(
+    answer: Mapping[str, Any], head: TreeHead, institution: str, roster: Roster
+) -> bytes:
     """Return an institution's co-signature on this head.
 
     Raises:

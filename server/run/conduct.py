@@ -182,16 +182,16 @@ class _Conduct:
             job = Job(
                 self._terms(),
                 record,
-                on_open=lambda found: self._opened(found, opened),
+                on_open=lambda found: self._cosign_opening(found, opened),
                 later=self.facts.later,
             )
             outcome = job.run(self.channel)
-            record.finished(parameters_to_bytes(outcome.parameters))
+            record.keep_model(parameters_to_bytes(outcome.parameters))
             nodes = opened[0].nodes
             left = frozenset(nodes) - frozenset(outcome.participants)
         self._hand_over(nodes, left)
 
-    def _opened(self, federation: Federation, opened: list[Federation]) -> None:
+    def _cosign_opening(self, federation: Federation, opened: list[Federation]) -> None:
         """Have the first leaves co-signed, so that every institution sees the same beginning."""
         opened.append(federation)
         closing = self._closing()
@@ -213,10 +213,10 @@ class _Conduct:
             with self.store.together():
                 for institution in self.facts.roster.ids:
                     self.store.put_undelivered(institution, run)
-            keep_delivery(self.home.model(run), self._composed(kept, head))
+            keep_delivery(self.home.model(run), self._compose_delivery(kept, head))
         closing.deliver(nodes, self.home.model)
 
-    def _composed(self, kept: RunRecord, head: TreeHead) -> ComposedDelivery:
+    def _compose_delivery(self, kept: RunRecord, head: TreeHead) -> ComposedDelivery:
         model = kept.run.results.plain_model
         if model is None:
             raise RunError(f"run {self.facts.run}: expected a finished model, found no step")
@@ -249,7 +249,7 @@ class _Conduct:
             self.signer,
             Protection.EXACT,
             self.facts.run,
-            _verified(self.store.last_replies(), self.facts.roster),
+            _verify_replies(self.store.last_replies(), self.facts.roster),
             self.facts.study_offer,
             load_settings(self.home).wait_seconds,
             self.nodes_of(self.home),
@@ -266,7 +266,7 @@ def _nodes_of(heard: HelloAnswers) -> Nodes:
     return {name: approved.node for name, approved in heard.approvals.items()}
 
 
-def _verified(replies: Mapping[str, bytes], roster: Roster) -> dict[str, bytes]:
+def _verify_replies(replies: Mapping[str, bytes], roster: Roster) -> dict[str, bytes]:
     """Return the replies that an institution's present key signed: it believes no others."""
     kept = {}
     for institution, envelope in replies.items():

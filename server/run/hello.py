@@ -125,7 +125,7 @@ def hello(
         missing = _missing(terms, heard, wanted)
         if not missing or channel.monotonic() >= end:
             _give_up(terms, record, heard, missing)
-            return _recalled(channel, terms, _without_restored(channel, terms, heard))
+            return _relay_recall(channel, terms, _without_restored(channel, terms, heard))
         record.waiting_for(missing)
         channel.sleep(LOOK_SECONDS)
 
@@ -202,7 +202,7 @@ def _give_up(terms: RunTerms, record: Record, heard: HelloAnswers, missing: Sequ
         late = any(node in heard.absent for node in nodes)
         if nodes and not late:
             heard.absent[nodes[-1]] = UNSEEN
-        record.heard(name, LATE if late else UNSEEN)
+        record.note_action(name, LATE if late else UNSEEN)
 
 
 def _without_restored(channel: GridChannel, terms: RunTerms, heard: HelloAnswers) -> HelloAnswers:
@@ -226,7 +226,7 @@ def _without_restored(channel: GridChannel, terms: RunTerms, heard: HelloAnswers
     return HelloAnswers(kept, heard.absent, heard.nonces)
 
 
-def _recalled(channel: GridChannel, terms: RunTerms, heard: HelloAnswers) -> HelloAnswers:
+def _relay_recall(channel: GridChannel, terms: RunTerms, heard: HelloAnswers) -> HelloAnswers:
     """Relay what started custodians ask of all members, and the answers; who lacks one is out."""
     askers = {name: one for name, one in heard.approvals.items() if one.question}
     if not askers:

@@ -65,13 +65,13 @@ class Opener:
         """
         before = checkpoint.openings
         if before is None or not before.number:
-            return self._opened(hello(self.channel, self.terms, self.record), None)
+            return self._open_all(hello(self.channel, self.terms, self.record), None)
         if before.agreed is None:  # nobody has been asked for anything
             return self._again(before, self._names(before))
         wanted = _still_in(self.terms, checkpoint, before)
         if before.sent is not None or not checkpoint.request:
             return self._again(before, wanted)
-        heard = self._heard(before, wanted)
+        heard = self._hear_wanted(before, wanted)
         self._check_whole(heard, before, wanted)
         self._check_minimum(heard)
         return replace(self._federation(heard, before), stale=True)
@@ -85,9 +85,9 @@ class Opener:
         return self._again(federation.openings, wanted)
 
     def _again(self, before: RunOpenings, wanted: Collection[str]) -> Federation:
-        heard = self._heard(before, wanted)
+        heard = self._hear_wanted(before, wanted)
         self._check_whole(heard, before, wanted)
-        return self._opened(heard, before)
+        return self._open_all(heard, before)
 
     def _check_whole(
         self, heard: HelloAnswers, before: RunOpenings, wanted: Collection[str]
@@ -102,7 +102,7 @@ class Opener:
                 f"another run{'' if before.agreed else ' (no budget was spent)'}"
             )
 
-    def _heard(self, before: RunOpenings, wanted: Collection[str]) -> HelloAnswers:
+    def _hear_wanted(self, before: RunOpenings, wanted: Collection[str]) -> HelloAnswers:
         """Hear of those who are wanted, under the approvals that the run began with."""
         heard = hello(self.channel, self.terms, self.record, wanted)  # no call waits for who left
         same = {
@@ -112,7 +112,7 @@ class Opener:
         }
         return replace(heard, approvals=same)
 
-    def _opened(self, heard: HelloAnswers, before: RunOpenings | None) -> Federation:
+    def _open_all(self, heard: HelloAnswers, before: RunOpenings | None) -> Federation:
         """Open with all who were heard of, until all hold their keys at once."""
         for _ in range(OPENINGS_AT_ONCE - 1):
             try:
@@ -122,7 +122,7 @@ class Opener:
                 before = self.record.openings
                 if before is None:
                     raise
-                heard = self._heard(before, self._names(before))
+                heard = self._hear_wanted(before, self._names(before))
         return self._open(heard, before)
 
     def _open(self, heard: HelloAnswers, before: RunOpenings | None) -> Federation:
@@ -151,7 +151,7 @@ class Opener:
         nodes = {name: approved.node for name, approved in heard_of.items()}
         offers = _agree_on_keys(self.channel, terms, nodes, opening, sent)
         agreed = openings.agreed_on(opening)
-        record.agreed(offers, agreed)
+        record.keep_offers(offers, agreed)
         return self._federation(heard, agreed)
 
     def _federation(self, heard: HelloAnswers, openings: RunOpenings) -> Federation:

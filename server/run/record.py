@@ -177,25 +177,25 @@ class Record:
         self.openings = openings
         self._put([*first, *answers, Leaf(LeafKind.OPENING, opening.opening)])
 
-    def agreed(self, offers: Sequence[bytes], openings: RunOpenings) -> None:
+    def keep_offers(self, offers: Sequence[bytes], openings: RunOpenings) -> None:
         """Keep the key offers that all participants have agreed on."""
         self.openings = openings
         self._put([Leaf(LeafKind.OFFER, envelope) for envelope in offers])
 
-    def requested(self, request: bytes) -> None:
+    def keep_request(self, request: bytes) -> None:
         """Keep a signed request before it is sent."""
         self._put([Leaf(LeafKind.REQUEST, request)])
 
-    def committed(self, commitments: Mapping[str, bytes]) -> None:
+    def keep_commitments(self, commitments: Mapping[str, bytes]) -> None:
         """Keep commitments before anybody is asked to open, or those of an attempt that ended."""
         self._put([Leaf(LeafKind.COMMITMENT, commitments[name]) for name in sorted(commitments)])
 
-    def failed(self, replies: Mapping[str, bytes], *, costs: bool) -> None:
+    def keep_failure(self, replies: Mapping[str, bytes], *, costs: bool) -> None:
         """Keep the replies of an attempt that not everybody answered."""
         del costs
         self._put([Leaf(LeafKind.REPLY, replies[name]) for name in sorted(replies)])
 
-    def published(self, keys: Mapping[str, bytes]) -> None:
+    def keep_published(self, keys: Mapping[str, bytes]) -> None:
         """Keep the keys that participants of a failed rehearsal published."""
         self._put([Leaf(LeafKind.KEYS, keys[name]) for name in sorted(keys)])
 
@@ -207,7 +207,7 @@ class Record:
         """Keep later questions before anybody is asked."""
         self._put([QuestionsRecord.of(questions).leaf()])
 
-    def summed(self, total: DecodedSum) -> None:
+    def keep_sum(self, total: DecodedSum) -> None:
         """Keep the sum of the release that was due, and what follows from it."""
         before = self.run
         hashed = before.attempt.hash if before.attempt else ""
@@ -225,7 +225,7 @@ class Record:
         self.state = state
         self.last = total.as_last if state.last is not before.last else self.last
 
-    def finished(self, model: bytes) -> None:
+    def keep_model(self, model: bytes) -> None:
         """Keep the finished model's hash: the run has nothing left but to hand it over.
 
         Args:
@@ -253,10 +253,10 @@ class Record:
         del total, state
         self.leaves += leaves
 
-    def heard(self, institution: str, text: str) -> None:
+    def note_action(self, institution: str, text: str) -> None:
         """Note what an institution did last, for those who watch."""
 
-    def lost(self, institutions: Collection[str], *, debited: bool) -> None:
+    def note_lost(self, institutions: Collection[str], *, debited: bool) -> None:
         """Note an attempt that these let die; `debited`: others paid for it."""
 
     def answered_hello(self, institution: str, text: str, approval: bytes) -> None:

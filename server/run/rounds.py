@@ -138,9 +138,9 @@ class SecureSums:
         kind = terms.kind
         aggregation = self.federation.plan.study.aggregation
         debits: dict[str, int] = {}
-        interrupted = self._interrupted(kind, step)
+        interrupted = self._find_interrupted(kind, step)
         first = 0 if interrupted is None else interrupted.attempt + int(self._is_spent(interrupted))
-        opened = self._paid(0)
+        opened = self._count_paid(0)
         for attempt in range(first, aggregation.most_tries):
             asked_again = interrupted is not None and attempt == interrupted.attempt
             if opened >= aggregation.attempts and not asked_again:
@@ -149,18 +149,20 @@ class SecureSums:
             if interrupted is not None and attempt == interrupted.attempt:
                 request = interrupted  # the same R costs nothing a second time
                 if self.checkpoint.answered:  # some replies to it are kept: these begin anew
-                    self.record.requested(self.checkpoint.request)
+                    self.record.keep_request(self.checkpoint.request)
             else:
                 self._open_anew(kind, step)
                 request = self._request(terms, step, attempt, content)
-                self.record.requested(sign_envelope(request, COORDINATOR, self.federation.signer))
+                self.record.keep_request(
+                    sign_envelope(request, COORDINATOR, self.federation.signer)
+                )
             with correlated(step=step, attempt=attempt):
                 answers = self._answers(request, terms, content, last)
             for institution in answers:
                 debits[institution] = debits.get(institution, 0) + int(terms.cost > 0)
             if len(answers) == request.n:
                 return self._sum(terms, request, answers, debits)
-            opened = self._paid(opened + int(len(self._promised) == request.n))
+            opened = self._count_paid(opened + int(len(self._promised) == request.n))
             self._leave_out(answers, request, costs=terms.cost > 0)
             if self.on_attempt:
                 self.on_attempt(step, attempt, dict(self.lost))
@@ -169,7 +171,7 @@ class SecureSums:
             f"found {opened} that failed ({self._losses()})"
         )
 
-    def _paid(self, counted: int) -> int:
+    def _count_paid(self, counted: int) -> int:
         """Return how many attempts of this release may have been paid for, also before a crash."""
         return self.record.state.opened if self.record.state else counted
 
@@ -185,17 +187,19 @@ class SecureSums:
         self.failed += 1
         missing = {one.institution for one in request.participants} - set(come)
         paid = self._was_opened(request) if unopened else bool(answers)
-        self.record.lost(missing, debited=costs and paid)
+        self.record.note_lost(missing, debited=costs and paid)
         if not unopened:
-            self.record.failed({name: each.reply for name, each in answers.items()}, costs=costs)
+            self.record.keep_failure(
+                {name: each.reply for name, each in answers.items()}, costs=costs
+            )
         if not aggregation.fixed:
             self.present = [i for i in self.present if i in come or i in self.gone]
         elif unopened and not set(self.present) <= {*come, *self.gone}:
             raise RunError(
                 f"{request.kind.value} step {request.step}: expected every institution, as the "
                 f"study fixes them, found some missing ({self._losses()}): "
-                f"{'some have paid for' if self._paid(0) else 'nothing was spent on'} this step; "
-                "resume the run when they are back"
+                f"{'some have paid for' if self._count_paid(0) else 'nothing was spent on'} this "
+                "step; resume the run when they are back"
             )
 
     def _was_opened(self, request: Request) -> bool:
@@ -216,7 +220,7 @@ class SecureSums:
         self.present = sorted(self.federation.nodes)
         self._check_quorum(kind, step)
 
-    def _interrupted(self, kind: ReleaseKind, step: int) -> Request | None:
+    def _find_interrupted(self, kind: ReleaseKind, step: int) -> Request | None:
         """Return the request of this release that a crash came after, if that is how we began."""
         if not self.checkpoint.request:
             return None
@@ -272,12 +276,12 @@ class SecureSums:
         """Ask all institutions; the channel repeats the same R to those that do not answer."""
         asked = self._content(request, parameters, last)
         for institution in self.present:
-            self.record.heard(institution, "asked")
+            self.record.note_action(institution, "asked")
         promise = partial(self._check_commitment, request=request, terms=terms)
         promises = self._gather(Call.RELEASE, asked, request, promise)
         self._promised = {name: promises[name].commitment for name in sorted(promises)}
         if promises:
-            self.record.committed(self._promised)  # before anybody is asked to open
+            self.record.keep_commitments(self._promised)  # before anybody is asked to open
         if len(promises) < request.n:
             return {}
         statements = list(self._promised.values())
@@ -359,17 +363,17 @@ class SecureSums:
             refusal = refusal_in(content)
             if refusal is None:
                 answers[institution] = check(institution, content)
-                self.record.heard(institution, "answered")
+                self.record.note_action(institution, "answered")
                 self.restarts.pop(institution, None)
                 return
             reason = f"refused: {refusal.code.value}"
             if refusal.code is RefusalCode.KEYS_GONE and call is Call.RELEASE:
-                self._restarted(institution)
+                self._restart(institution)
         except ProtocolError as error:
             reason = f"bad reply: {error}"
         self._lose(institution, request, reason)
 
-    def _restarted(self, institution: str) -> None:
+    def _restart(self, institution: str) -> None:
         """Open the run anew for whoever lost its keys; who says so without end has left.
 
         What was committed to opens without keys, so nobody honest says it at the second message.
@@ -381,10 +385,10 @@ class SecureSums:
 
     def _lose(self, institution: str, request: Request, reason: str) -> None:
         self.lost[institution] = reason
-        self.record.heard(institution, reason)
+        self.record.note_action(institution, reason)
         log.warning("%s left step %d: %s", institution, request.step, reason)
 
-    def _replied(
+    def _read_reply(
         self, institution: str, envelope: bytes, request: Request, terms: ReleaseTerms
     ) -> Reply:
         """Read a reply by whom it comes from, to what was asked, at this price."""
@@ -427,7 +431,7 @@ class SecureSums:
     ) -> _Answer:
         """Check that a reply opens what this institution committed to, for this L."""
         envelope, promised = bytes_of(content, "reply"), promises[institution]
-        reply = self._replied(institution, envelope, request, terms)
+        reply = self._read_reply(institution, envelope, request, terms)
         seed = bytes_hash(bytes.fromhex(reply.seed))
         expected = (statements, promised.body.vector, promised.body.seed)
         if (reply.statements, reply.vector, seed) != expected:

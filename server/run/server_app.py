@@ -83,7 +83,7 @@ class Outcome:
             raise RunError("expected a run that was rehearsed, found none")
         return cls(
             model,
-            _parsed(results.metrics),
+            _parse_metrics(results.metrics),
             participants,
             spent,
             attempts,
@@ -164,7 +164,7 @@ class Job:
         last = record.last if release.kind.follows or first else NO_LAST_SUM
         total = sums.collect(release, before.content.data, last)
         # Kept before the next request: a crash repeats at most one R, which is free.
-        record.summed(total)
+        record.keep_sum(total)
         if record.run.results.remains:
             raise asked_for_keys(sums.channel, self.terms, record, sums.federation.nodes)
         state = record.run.results.training
@@ -178,7 +178,7 @@ class Job:
         return Outcome.of(plan, state.results, present, spent=spent, attempts=sums.failed)
 
 
-def _parsed(metrics: str | None) -> dict[str, Any] | None:
+def _parse_metrics(metrics: str | None) -> dict[str, Any] | None:
     """Return what an evaluation said; None where noise hid it, or there was none."""
     found: dict[str, Any] | None = json.loads(metrics) if metrics else None
     return found

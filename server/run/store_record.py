@@ -210,18 +210,18 @@ class RunRecord(Record):
                 self._append([Leaf(LeafKind.ROSTER, roster), Leaf(LeafKind.STUDY, study)])
             super().opening(opening, openings)
 
-    def requested(self, request: bytes) -> None:
+    def keep_request(self, request: bytes) -> None:
         """Keep a signed request before it is sent."""
         self._begun = self.monotonic()
-        super().requested(request)
+        super().keep_request(request)
 
-    def failed(self, replies: Mapping[str, bytes], *, costs: bool) -> None:
+    def keep_failure(self, replies: Mapping[str, bytes], *, costs: bool) -> None:
         """Keep the replies of an attempt that not everybody answered."""
         with self.store.together():
-            super().failed(replies, costs=costs)
+            super().keep_failure(replies, costs=costs)
             self._put_last(replies if costs else {})
 
-    def lost(self, institutions: Collection[str], *, debited: bool) -> None:
+    def note_lost(self, institutions: Collection[str], *, debited: bool) -> None:
         """Count an attempt that these let die, and say so."""
         run = self.facts.run
         with self.store.together():
@@ -301,7 +301,7 @@ class RunRecord(Record):
 
     # -- for those who watch ------------------------------------------------------------
 
-    def heard(self, institution: str, text: str) -> None:
+    def note_action(self, institution: str, text: str) -> None:
         """Note an institution's last action; it reaches the disk with the next record."""
         self._news[institution] = text[:MAX_REASON]
 

@@ -205,7 +205,7 @@ class AccountBook:
                 )
             tell(name)
             self._rows("INSERT INTO account VALUES (?, ?, '', x'', 0, 0)", name, role.value)
-            return self._linked(name, subject)
+            return self._make_link(name, subject)
 
     def link(self, name: str, tell: Callable[[str], None], subject: str = "") -> str:
         """Begin an account anew: no password, no factor, no session; return a link's token.
@@ -216,11 +216,11 @@ class AccountBook:
             UsageError: there is no such account, or the subject has another one.
         """
         with self._database.transaction():
-            self._known(name)
+            self._check_known(name)
             tell(name)
-            self._emptied(name)
+            self._empty_account(name)
             self._rows("UPDATE account SET closed = 0 WHERE name = ?", name)
-            return self._linked(name, subject)
+            return self._make_link(name, subject)
 
     def expect(self, name: str, role: ConsoleRole, tell: Callable[[str], None]) -> None:
         """Add an account without a link: `new_links` makes one when the console starts.
@@ -248,9 +248,9 @@ class AccountBook:
             UsageError: there is no such account.
         """
         with self._database.transaction():
-            self._known(name)
+            self._check_known(name)
             tell(name)
-            self._emptied(name)
+            self._empty_account(name)
             self._rows("UPDATE account SET closed = 1 WHERE name = ?", name)
 
     def vouched(
@@ -291,18 +291,18 @@ class AccountBook:
         found = self._rows("SELECT name FROM account WHERE name = ? COLLATE NOCASE", name)
         return str(found[0][0]) if found else ""
 
-    def _known(self, name: str) -> None:
+    def _check_known(self, name: str) -> None:
         if self.account(name) is None:
             raise UsageError(
                 f"expected the name of an account, found {name[:64]!a}: `account list` shows them"
             )
 
-    def _emptied(self, name: str) -> None:
+    def _empty_account(self, name: str) -> None:
         self._rows("UPDATE account SET password = '', factor = x'' WHERE name = ?", name)
         for table in ("link", "session", "browser"):
             self._rows(f"DELETE FROM {table} WHERE account = ?", name)
 
-    def _linked(self, name: str, subject: str) -> str:
+    def _make_link(self, name: str, subject: str) -> str:
         if subject:
             found = self._rows("SELECT account FROM vouched WHERE subject = ?", subject)
             if found and found[0][0] != name:
@@ -358,7 +358,7 @@ class AccountBook:
                     "at the clock of the phone, and at the secret"
                 )
             tell(account.name)
-            self._emptied(account.name)
+            self._empty_account(account.name)
             self._rows(
                 "UPDATE account SET password = ?, factor = ?, step = ? WHERE name = ?",
                 *(kept, factor, step, account.name),

@@ -196,14 +196,14 @@ class Visit:
     ) -> Response:
         """Answer with a template filled in; it may use `visit` too."""
         text = self.render(template, visit=self, **values)
-        return self._finished(HTMLResponse(text, status_code=status))
+        return self._finish(HTMLResponse(text, status_code=status))
 
     def go(self, path: str, **query: str) -> Response:
         """Answer with another page of this console, asked for anew."""
         target = f"{path}?{urlencode(query)}" if query else path
-        return self._finished(RedirectResponse(target, status_code=HTTPStatus.SEE_OTHER))
+        return self._finish(RedirectResponse(target, status_code=HTTPStatus.SEE_OTHER))
 
-    def _finished(self, answer: Response) -> Response:
+    def _finish(self, answer: Response) -> Response:
         for name, value, seconds in self._cookies:
             answer.set_cookie(
                 name,
@@ -404,11 +404,11 @@ def _without_right(visit: Visit) -> Response:
 
 def _error_page(visit: Visit, error: Exception) -> Response:
     """Answer an error as a page; what nobody foresaw is told by its kind and place only."""
-    status, text = _told(visit, error)
+    status, text = _describe_error(visit, error)
     return visit.page("error.html", status, status=status, text=text)
 
 
-def _told(visit: Visit, error: Exception) -> tuple[HTTPStatus, str]:
+def _describe_error(visit: Visit, error: Exception) -> tuple[HTTPStatus, str]:
     if isinstance(error, PageRefusal):
         return error.status, error.text
     if isinstance(error, HTTPException):

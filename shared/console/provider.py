@@ -42,7 +42,7 @@ NOT_PROVED: Final = "The identity provider did not prove who you are: begin agai
 NO_ROLE: Final = "The identity provider names no group of yours that has a role here."
 
 
-def _checked(text: str) -> str:
+def _check_text(text: str) -> str:
     try:
         url = httpx.URL(text)
     except httpx.InvalidURL:
@@ -54,7 +54,7 @@ def _checked(text: str) -> str:
     return text
 
 
-Address = Annotated[str, Field(max_length=1000), AfterValidator(_checked)]
+Address = Annotated[str, Field(max_length=1000), AfterValidator(_check_text)]
 ClaimName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:/-]{1,100}$")]
 
 
@@ -165,14 +165,14 @@ class Provider:
             "code_verifier": verifier,
         }
         described = self._description()
-        answer = self._asked("POST", described.token_endpoint, given, secret)
+        answer = self._ask_json("POST", described.token_endpoint, given, secret)
         token = answer.get("id_token")
-        keys = self._asked("GET", described.jwks_uri)
+        keys = self._ask_json("GET", described.jwks_uri)
         claims = verified_claims(token if isinstance(token, str) else "", keys)
         check_claims(claims, self.settings, nonce, now)
-        return self._vouched(claims)
+        return self._read_person(claims)
 
-    def _vouched(self, claims: Mapping[str, Any]) -> VouchedPerson:
+    def _read_person(self, claims: Mapping[str, Any]) -> VouchedPerson:
         groups = claims.get(self.settings.groups_claim)
         held = [groups] if isinstance(groups, str) else groups
         if not isinstance(held, list):
@@ -186,7 +186,7 @@ class Provider:
         if self._described is None:
             where = f"{self.settings.issuer.rstrip('/')}/.well-known/openid-configuration"
             try:
-                found = _Description.model_validate(self._asked("GET", where))
+                found = _Description.model_validate(self._ask_json("GET", where))
             except ValidationError:
                 raise ProviderError(UNREACHED) from None
             if found.issuer != self.settings.issuer:
@@ -194,7 +194,7 @@ class Provider:
             self._described = found
         return self._described
 
-    def _asked(
+    def _ask_json(
         self, method: str, url: str, form: Mapping[str, str] | None = None, secret: str = ""
     ) -> dict[str, Any]:
         """Return a JSON object; nothing that the other side said is shown to anybody."""

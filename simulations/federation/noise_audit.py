@@ -143,12 +143,12 @@ class WatchedRecord(NoiseTallies, Record):
 
     sums: Mapping[str, WatchedSums] = field(default_factory=dict)
 
-    def summed(self, total: DecodedSum) -> None:
+    def keep_sum(self, total: DecodedSum) -> None:
         """Look into a sum while the run still stands before it, and keep it."""
         release = self.run.expected()
         if release is not None and release.terms.cost:
             self.look(release.kind.release, release.terms, total)
-        super().summed(total)
+        super().keep_sum(total)
 
     def look(self, kind: ReleaseKind, terms: ReleaseTerms, total: DecodedSum) -> None:
         """Tally what is left of a sum without the institutions' own; local changes have no sum."""

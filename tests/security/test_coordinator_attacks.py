@@ -241,7 +241,7 @@ def lied_to(make_setting: MakeSetting, tmp_path: Any) -> Callable[..., Scene]:
             kept: Record = record
             job = book.job(kept)
             outcome = job.run(setting.over(setting.federation.grid(tap=liar)))
-            record.finished(parameters_to_bytes(outcome.parameters))
+            record.keep_model(parameters_to_bytes(outcome.parameters))
         return Scene(setting, liar, book, outcome)
 
     return run

@@ -53,7 +53,7 @@ class OfferedEntry:
         )
 
 
-def offered(kept: KeptEntries | None, alert: str) -> tuple[OfferedEntry, ...]:
+def offer_entries(kept: KeptEntries | None, alert: str) -> tuple[OfferedEntry, ...]:
     """Return the entries of an alert that may be chosen, the latest first.
 
     Args:
@@ -72,7 +72,9 @@ def offered(kept: KeptEntries | None, alert: str) -> tuple[OfferedEntry, ...]:
     return tuple(found)
 
 
-def chosen(offers: Sequence[OfferedEntry], keys: Collection[str]) -> tuple[OfferedEntry, ...]:
+def choose_entries(
+    offers: Sequence[OfferedEntry], keys: Collection[str]
+) -> tuple[OfferedEntry, ...]:
     """Return those offers that were chosen, in the order of the statement, so many as fit."""
     return tuple(one for one in offers if one.key in keys)[:MOST_CHOSEN]
 
@@ -101,7 +103,7 @@ def answers_for(
         place = int(at[2] or 0)
         key = before[place] if place < len(before) else ""
         if key in now:
-            found[f"{_named(at[1], now.index(key))}.{at[3]}"] = value
+            found[f"{_name_path(at[1], now.index(key))}.{at[3]}"] = value
     return found
 
 
@@ -111,6 +113,6 @@ def movement_at(path: str) -> int | None:
     return None if at is None else int(at[2] or 0)
 
 
-def _named(tag: str, place: int) -> str:
+def _name_path(tag: str, place: int) -> str:
     """Return a movement's path: goAML numbers its elements from the second on."""
     return tag if tag == "transaction" and not place else f"{tag}.{place}"

@@ -110,7 +110,7 @@ def _open(part: type[_Part], **known: Any) -> dict[str, Any]:
 
 def fintrac_draft(facts: ReportFacts) -> bytes:
     """Return a draft as UTF-8 JSON."""
-    transactions = [_moved(movement) for movement in facts.movements] or [_unknown()]
+    transactions = [_write_movement(movement) for movement in facts.movements] or [_unknown()]
     party = _open(
         ReportedPerson, role=facts.role.value, suspected=facts.suspected, protected=facts.protected,
         words=party_words(facts.role),
@@ -142,7 +142,7 @@ def _unknown() -> dict[str, Any]:
     )
 
 
-def _moved(movement: Movement) -> dict[str, Any]:
+def _write_movement(movement: Movement) -> dict[str, Any]:
     """Write what the records say of one entry; a person says how, what for and to whom."""
     out, local = movement.out, movement.local
     known = {"amount": movement.amount, "currency": movement.currency}

@@ -119,7 +119,7 @@ def form_of(kind: ReportFormat, content: bytes, *, stored: bool = False) -> Draf
         UsageError: it is of another kind.
     """
     problems, leaves = problems_of(kind, content), _leaves(kind, content)[1]
-    kept = _stored(leaves) if stored else frozenset()
+    kept = _find_stored(leaves) if stored else frozenset()
     fields = tuple(
         DraftField(path, _label(path), value, OPEN in value, _is_fixed(path), path in kept)
         for path, value, _ in leaves
@@ -127,7 +127,7 @@ def form_of(kind: ReportFormat, content: bytes, *, stored: bool = False) -> Draf
     return DraftForm(kind, fields, tuple(problems))
 
 
-def completed(
+def complete_draft(
     kind: ReportFormat, content: bytes, answers: Mapping[str, str], *, stored: bool = False
 ) -> bytes:
     """Return a draft with a person's answers; fields without one stay as they are.
@@ -143,7 +143,7 @@ def completed(
     """
     whole, leaves = _leaves(kind, content)
     known = {path: put for path, _, put in leaves}
-    kept = _stored(leaves) if stored else frozenset()
+    kept = _find_stored(leaves) if stored else frozenset()
     for path, value in answers.items():
         if path not in known or _is_fixed(path) or path in kept:
             raise UsageError(
@@ -224,7 +224,7 @@ def _is_fixed(path: str) -> bool:
     return path == "type" or name in _FIXED or name.endswith("_is_suspected")
 
 
-def _stored(leaves: Sequence[Leaf]) -> frozenset[str]:
+def _find_stored(leaves: Sequence[Leaf]) -> frozenset[str]:
     """Return what stands in the kept entries; of a foreign amount a person says the local one."""
     paths = [path for path, *_ in leaves if path.startswith("transaction")]
     foreign = {_movement(path) for path in paths if path.endswith(f".{RATE}")}

@@ -109,7 +109,7 @@ class AnswersDesk:
 
     def _all(self, visit: Visit) -> Response:
         chosen = {name: visit.query[name] for name in _FACETS if visit.query.get(name)}
-        every, problems = self._answered()
+        every, problems = self._read_answers()
         found = [one for one in every if chosen.items() <= one.facets.items()]
         names = {one.one.study: f"{one.one.name}, {one.one.study[:SHORT]}" for one in every}
         return visit.page(
@@ -121,7 +121,7 @@ class AnswersDesk:
             plain=plain,
         )
 
-    def _answered(self) -> tuple[list[AnsweredQuestion], list[str]]:
+    def _read_answers(self) -> tuple[list[AnsweredQuestion], list[str]]:
         """Return all answers, newest run first, and why some runs cannot be read."""
         found: list[AnsweredQuestion] = []
         problems: list[str] = []

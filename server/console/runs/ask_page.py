@@ -82,7 +82,7 @@ def _studies(visit: Visit, place: CoordinatorPlace) -> Response:
     return visit.page("ask.html", found=found, plain=plain)
 
 
-def _found(visit: Visit, place: CoordinatorPlace) -> Proposal:
+def _find_proposal(visit: Visit, place: CoordinatorPlace) -> Proposal:
     found = proposal(place.opened, visit.places["study"])
     if not found.study.asks:
         raise PageRefusal(
@@ -93,19 +93,19 @@ def _found(visit: Visit, place: CoordinatorPlace) -> Proposal:
 
 
 def _editor(visit: Visit, place: CoordinatorPlace) -> Response:
-    found = _found(visit, place)
-    return _shown(visit, found, questions_text(found.study))
+    found = _find_proposal(visit, place)
+    return _show_form(visit, found, questions_text(found.study))
 
 
 def _price(visit: Visit, place: CoordinatorPlace, checking: LiveCheck) -> Response:
     text = visit.form.get("questions", "")
     with checking.turn(visit.person.name):
-        found = _found(visit, place)
+        found = _find_proposal(visit, place)
         try:
-            price = _priced(place, found, _group(text))
+            price = _price_questions(place, found, _group(text))
         except FieldfareError as error:
-            return _shown(visit, found, text, None, str(error))
-        return _shown(visit, found, text, price)
+            return _show_form(visit, found, text, None, str(error))
+        return _show_form(visit, found, text, price)
 
 
 def _group(text: str) -> QuestionGroup:
@@ -116,7 +116,7 @@ def _group(text: str) -> QuestionGroup:
     return parse_questions(text, "questions")
 
 
-def _priced(place: CoordinatorPlace, found: Proposal, group: QuestionGroup) -> AskPrice:
+def _price_questions(place: CoordinatorPlace, found: Proposal, group: QuestionGroup) -> AskPrice:
     with watched_coordinator(place.opened) as coordinator:
         later = asking.is_later(found, group)
         roster, least = published_roster(place.opened), found.study.aggregation.minimum_institutions
@@ -127,13 +127,13 @@ def _priced(place: CoordinatorPlace, found: Proposal, group: QuestionGroup) -> A
             cost=cost,
             epsilon=usual_worth(cost),
             left=_left(coordinator, found, cost, later=later),
-            year=max(usual_limit(USUAL_YEAR) - _spent(coordinator), 0) // cost if cost else 0,
+            year=max(usual_limit(USUAL_YEAR) - _sum_spent(coordinator), 0) // cost if cost else 0,
             stored=asking.already_answered(asking.answers_of_study(coordinator, found.id), group),
             problem=_problem(coordinator, found, group, later=later),
         )
 
 
-def _spent(coordinator: WatchedCoordinator) -> int:
+def _sum_spent(coordinator: WatchedCoordinator) -> int:
     return spent_in_year(coordinator.store.rows(), utc_now())
 
 
@@ -155,7 +155,7 @@ def _problem(
     return ""
 
 
-def _shown(
+def _show_form(
     visit: Visit, found: Proposal, text: str, price: AskPrice | None = None, problem: str = ""
 ) -> Response:
     entropy = visit.parts.book.entropy

@@ -88,7 +88,7 @@ def runs_pages(place: CoordinatorPlace) -> tuple[Page, ...]:
     one, followers = f"{RUNS}/{{run}}", Followers(since_boot)
 
     def follow(visit: Visit) -> Response:
-        _watched(place, visit.places["run"])  # an odd id is refused by a status of its own
+        _watch_run(place, visit.places["run"])  # an odd id is refused by a status of its own
         return followers.follow(visit, lambda: _part(visit, place))
 
     return (
@@ -106,16 +106,16 @@ def _runs(visit: Visit, place: CoordinatorPlace) -> Response:
 
 def _run(visit: Visit, place: CoordinatorPlace) -> Response:
     run = visit.places["run"]
-    found = _watched(place, run)
+    found = _watch_run(place, run)
     return visit.page("run.html", run=run, may=Right.STEER in visit.rights, **_values(found))
 
 
 def _part(visit: Visit, place: CoordinatorPlace) -> FollowedPart:
-    found = _watched(place, visit.places["run"])
+    found = _watch_run(place, visit.places["run"])
     return FollowedPart(visit.render("run_part.html", **_values(found)), found.over)
 
 
-def _watched(place: CoordinatorPlace, run: str) -> WatchedRun:
+def _watch_run(place: CoordinatorPlace, run: str) -> WatchedRun:
     home = place.opened
     with watched_coordinator(home) as coordinator:
         found = inspect_run(coordinator.store, coordinator.control, run)

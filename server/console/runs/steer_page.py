@@ -95,7 +95,7 @@ def _proposal(visit: Visit, place: CoordinatorPlace) -> Response:
             "proposal.html",
             found=found,
             facts=plan_facts(plan_for(found.study)),
-            awaited=_awaited(home, heard),
+            awaited=_list_awaited(home, heard),
             given=given(heard),
             least=found.study.aggregation.minimum_institutions,
             price=_price(plan_for(found.study), coordinator, found),
@@ -109,7 +109,7 @@ def _proposal(visit: Visit, place: CoordinatorPlace) -> Response:
         )
 
 
-def _awaited(home: CoordinatorHome, heard: Mapping[str, StudyAnswer]) -> list[AwaitedMember]:
+def _list_awaited(home: CoordinatorHome, heard: Mapping[str, StudyAnswer]) -> list[AwaitedMember]:
     nodes = {one.institution: one.node for one in members(home)}
     try:
         contacts = SuperlinkView(home.superlink_database, utc_now).contacts()
@@ -193,7 +193,7 @@ def _resume(visit: Visit, place: CoordinatorPlace) -> Response:
     if seen and (not seen.isascii() or not seen.isdecimal() or len(seen) > _NUMBER_DIGITS):
         raise UsageError("seen: expected how the page saw the run, found something else")
     asked = ResumeForm(
-        run=_known(visit, place),
+        run=_read_run_id(visit, place),
         seen=int(seen) if seen else None,
         person=visit.person.name,
     )
@@ -205,12 +205,12 @@ def _stop(visit: Visit, place: CoordinatorPlace) -> Response:
     act = visit.places["act"]
     if act not in _STOPS:
         raise UsageError("expected stop or end, found another act")
-    asked = StopForm(run=_known(visit, place), force=_STOPS[act], person=visit.person.name)
+    asked = StopForm(run=_read_run_id(visit, place), force=_STOPS[act], person=visit.person.name)
     done = get_done(place.opened, STOP_RUN, asked)
     return visit.go(f"{STEER}/{done.of}", **done_query(done))
 
 
-def _known(visit: Visit, place: CoordinatorPlace) -> str:
+def _read_run_id(visit: Visit, place: CoordinatorPlace) -> str:
     """Return the run that an address names.
 
     Raises:

@@ -191,14 +191,14 @@ def transcripts_pages(place: CoordinatorPlace) -> tuple[Page, ...]:
 
 def _transcripts(visit: Visit, place: CoordinatorPlace) -> Response:
     with run_store_to_read(place.opened.runs_database) as store:
-        found = [_shown(store, row) for row in reversed(store.rows())]
+        found = [_describe_log(store, row) for row in reversed(store.rows())]
     return visit.page("transcripts.html", found=[one for one in found if one.size], plain=plain)
 
 
 def _transcript(visit: Visit, desk: TranscriptDesk) -> Response:
     home = desk.place.opened
     with run_store_to_read(home.runs_database) as store:
-        found = _shown(store, store.row(visit.places["run"]))
+        found = _describe_log(store, store.row(visit.places["run"]))
     return visit.page(
         "transcript.html",
         one=found,
@@ -211,7 +211,7 @@ def _transcript(visit: Visit, desk: TranscriptDesk) -> Response:
     )
 
 
-def _shown(store: RunStore, row: RunRow) -> LogFacts:
+def _describe_log(store: RunStore, row: RunRow) -> LogFacts:
     signed = dict(store.signed_sizes(row.run))
     own = signed.pop(OWN_HEAD, 0)
     vectors = len(store.blob_names(row.run))

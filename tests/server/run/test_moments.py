@@ -180,7 +180,7 @@ def test_the_moments_stay_when_all_vectors_are_deleted(
 
 def let_coordinator_craft(patch: pytest.MonkeyPatch, *, step: int = 0) -> None:
     """Let it go on in coordinates that show one feature and hide the rest, and believe in them."""
-    summed = Record.summed
+    summed = Record.keep_sum
 
     def believing(record: Record, total: DecodedSum) -> None:
         summed(record, total)
@@ -193,7 +193,7 @@ def let_coordinator_craft(patch: pytest.MonkeyPatch, *, step: int = 0) -> None:
             record.state = replace(state, results=results)
 
     let_coordinator_lie(patch, lambda _, content, last: (content, last))
-    patch.setattr(Record, "summed", believing)
+    patch.setattr(Record, "keep_sum", believing)
 
 
 @pytest.mark.parametrize("step", [0, 1])
@@ -392,7 +392,7 @@ def test_who_has_no_coordinates_gets_them_when_the_run_goes_on(
 ) -> None:
     """No sum travels here, so nobody follows the steps, and coordinates come along or never."""
     monkeypatch.setattr(PLAN_WORDS, 1)
-    coordinator, summed = make_coordinator(turned_study()), Record.summed
+    coordinator, summed = make_coordinator(turned_study()), Record.keep_sum
 
     def outage(record: Record, total: DecodedSum) -> None:
         summed(record, total)
@@ -400,7 +400,7 @@ def test_who_has_no_coordinates_gets_them_when_the_run_goes_on(
             raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(Record, "summed", outage)
+        patch.setattr(Record, "keep_sum", outage)
         with pytest.raises(Killed):
             coordinator.carry_out()
     federation = coordinator.setting.federation

@@ -473,17 +473,17 @@ class Keeping(Record):
     setting: Setting
     told: list[tuple[str, Any]] = field(default_factory=list)
 
-    def requested(self, request: bytes) -> None:
+    def keep_request(self, request: bytes) -> None:
         request_of(self.setting, request)
         self.told.append(("requested", self.setting.debits()))
 
-    def committed(self, commitments: Mapping[str, bytes]) -> None:
+    def keep_commitments(self, commitments: Mapping[str, bytes]) -> None:
         self.told.append(("committed", sorted(commitments)))
 
-    def failed(self, replies: Mapping[str, bytes], *, costs: bool) -> None:
+    def keep_failure(self, replies: Mapping[str, bytes], *, costs: bool) -> None:
         self.told.append(("failed", (sorted(replies), costs)))
 
-    def heard(self, institution: str, text: str) -> None:
+    def note_action(self, institution: str, text: str) -> None:
         self.told.append((institution, text))
 
 

@@ -61,8 +61,8 @@ class Wanted(Record):
     sums: int
     kept: list[int] = field(default_factory=list)
 
-    def summed(self, total: DecodedSum) -> None:
-        super().summed(total)
+    def keep_sum(self, total: DecodedSum) -> None:
+        super().keep_sum(total)
         self.kept.append(self.run.results.steps)
 
     def stopping(self) -> bool:

@@ -172,14 +172,14 @@ def test_what_is_sent_for_a_code_is_the_verifier_of_that_try(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[dict[str, str]] = []
-    asked = Provider._asked
+    asked = Provider._ask_json
 
     def watched(self: Provider, method: str, url: str, form: Any = None, secret: str = "") -> Any:
         sent.append(dict(form or {}) | {"secret": secret})
         return asked(self, method, url, form, secret)
 
     left = desk.left()
-    monkeypatch.setattr(Provider, "_asked", watched)
+    monkeypatch.setattr(Provider, "_ask_json", watched)
     desk.browser.get(desk.onward(agreed(left, "s-1")))
     (form,) = [one for one in sent if "code" in one]
     assert [challenge_of(form["code_verifier"])] == parse_qs(urlsplit(left).query)["code_challenge"]
@@ -320,7 +320,7 @@ def test_another_issuer_is_not_believed(other: str, issuer: str, provider: Provi
             "token_endpoint": issuer,
             "jwks_uri": issuer,
         }
-        provider._asked = lambda *_: described  # type: ignore[method-assign]
+        provider._ask_json = lambda *_: described  # type: ignore[method-assign]
     provider.settings = settings(named)
     with pytest.raises(ProviderError, match=re.escape(UNREACHED)):
         provider.address("s", "n", "v")

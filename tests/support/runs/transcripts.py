@@ -16,7 +16,7 @@ import rfc8785
 from tests.support.federations.bench import NAMES, Bench, OpenedVector, make_study, make_sums
 
 from fieldfare.client.custodian.ports import CommitmentReply, HelloAnswer
-from fieldfare.server.run.closing import untravelled
+from fieldfare.server.run.closing import find_untravelled
 from fieldfare.shared.audit.audit import AuditReport, audit
 from fieldfare.shared.audit.opening import Trust
 from fieldfare.shared.canonical import bytes_hash
@@ -279,7 +279,7 @@ class Recorder:
     def shown(self) -> ShownLog:
         """The log as an honest coordinator shows it."""
         log = b"\n".join(leaf.to_bytes() for leaf in self.leaves)
-        vectors = tuple(self.blobs[name] for name in untravelled(self.leaves))
+        vectors = tuple(self.blobs[name] for name in find_untravelled(self.leaves))
         return ShownLog(self.head, log, vectors=vectors)
 
     def finish(self, lost: Mapping[int, Sequence[str]] | None = None) -> "Recorder":

@@ -14,21 +14,21 @@ from fieldfare.client.alerts.reports.choosing import (
     MOST_CHOSEN,
     MOST_OFFERED,
     answers_for,
-    chosen,
+    choose_entries,
     movement_at,
-    offered,
+    offer_entries,
 )
 from fieldfare.client.alerts.reports.facts import OPEN, ReportFacts, report_facts
 from fieldfare.client.alerts.reports.forms import (
     ReportFormat,
-    completed,
+    complete_draft,
     draft_of,
     form_of,
     problems_of,
 )
 from fieldfare.shared.errors import UsageError
 
-OFFERS = offered(STATEMENT, "an alert")
+OFFERS = offer_entries(STATEMENT, "an alert")
 KINDS = list(ReportFormat)
 STORED = {"goaml": "transaction.amount_local", "fintrac-json": "transactions.0.date"}
 
@@ -41,16 +41,16 @@ def facts(role: PartyRole = PartyRole.CONTROLLER) -> ReportFacts:
 def test_only_entries_that_count_are_offered_and_no_key_says_what_they_are() -> None:
     assert [one.entry.day for one in OFFERS] == ["2026-03-31", "2026-03-20"]
     assert all(one.entry.counted for one in OFFERS)
-    assert offered(None, "an alert") == ()
-    others = offered(STATEMENT, "another alert")
+    assert offer_entries(None, "an alert") == ()
+    others = offer_entries(STATEMENT, "another alert")
     assert not {one.key for one in OFFERS} & {one.key for one in others}
 
 
 def test_alike_entries_are_apart_and_offers_end() -> None:
     many = KeptEntries("2026-03-31", 500, STATEMENT.entries[:1] * 500)
-    found = offered(many, "an alert")
+    found = offer_entries(many, "an alert")
     assert len({one.key for one in found}) == len(found) == MOST_OFFERED
-    assert len(chosen(found, {one.key for one in found})) == MOST_CHOSEN
+    assert len(choose_entries(found, {one.key for one in found})) == MOST_CHOSEN
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -66,7 +66,7 @@ def test_day_and_amount_are_the_stores(kind: ReportFormat) -> None:
         assert (first["date"], first["time"]) == ("2026-03-31", OPEN)
         assert second["starting_actions"][0]["amount"] == "20.00"
     with pytest.raises(UsageError, match="from the store"):
-        completed(kind, draft, {STORED[kind]: "1"}, stored=True)
+        complete_draft(kind, draft, {STORED[kind]: "1"}, stored=True)
     form = form_of(kind, draft, stored=True)
     assert {one.path for one in form.fields if one.stored} >= {STORED[kind]}
     assert not any(one.stored for one in form_of(kind, draft).fields)

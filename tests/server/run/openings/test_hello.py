@@ -50,7 +50,7 @@ class Notes(Record):
     waited: list[tuple[str, ...]] = field(default_factory=list)
     noted: dict[str, str] = field(default_factory=dict)
 
-    def heard(self, institution: str, text: str) -> None:
+    def note_action(self, institution: str, text: str) -> None:
         self.noted[institution] = text
 
     def answered_hello(self, institution: str, text: str, approval: bytes) -> None:

@@ -13,7 +13,7 @@ def test_a_hello_keeps_who_says_what_to_a_study_and_nothing_of_a_run(tmp_path: P
         record = HelloRecord(store, "a" * 64, lambda: NOW)
         record.answered_hello("bank-a", "approved", b"signed")
         record.answered_hello("bank-b", "refused with unknown_study", b"")
-        record.heard("bank-a", "answered")
+        record.note_action("bank-a", "answered")
         found = store.approvals("a" * 64)
         assert {name: (row.text, row.envelope) for name, row in found.items()} == {
             "bank-a": ("approved", b"signed"),

@@ -404,9 +404,9 @@ class Kept(Record):
         self.sent.append(opening)
         self._die("after opening")
 
-    def agreed(self, offers: Sequence[bytes], openings: RunOpenings) -> None:
+    def keep_offers(self, offers: Sequence[bytes], openings: RunOpenings) -> None:
         self._die("before agreed")
-        super().agreed(offers, openings)
+        super().keep_offers(offers, openings)
         self.offers.append(tuple(offers))
 
     def _die(self, where: str) -> None:

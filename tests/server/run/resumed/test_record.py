@@ -37,7 +37,7 @@ def test_a_run_begins_with_nothing() -> None:
     assert record.checkpoint() == checkpoint
     assert (record.leaves, record.state, record.last) == ([], None, NO_LAST_SUM)
     with pytest.raises(RunError, match="expected a run that was opened, found none"):
-        record.summed(a_sum())
+        record.keep_sum(a_sum())
 
 
 def test_a_simulation_keeps_its_run_in_a_list_and_nobody_stops_it(setting: Setting) -> None:
@@ -55,7 +55,7 @@ def test_a_simulation_keeps_its_run_in_a_list_and_nobody_stops_it(setting: Setti
         "metrics",
     ]
     assert record.run.due is LeafKind.MODEL
-    record.finished(parameters_to_bytes(outcome.parameters))
+    record.keep_model(parameters_to_bytes(outcome.parameters))
     assert record.run.done
     assert record.run.model == bytes_hash(parameters_to_bytes(outcome.parameters))
     assert record.stopping() is False

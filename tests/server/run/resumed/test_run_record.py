@@ -41,7 +41,7 @@ from fieldfare.simulations.federation.federation import FIRST_NODE
 EXACT: Final = Protection.EXACT
 STUDY: Final = make_study(training={"steps": 2})
 RELEASES: Final = 1 + 2 + 1  # rehearsal, steps, evaluation
-KEEPS: Final = ("opening", "agreed", "requested", "failed", "summed")
+KEEPS: Final = ("opening", "keep_offers", "keep_request", "keep_failure", "keep_sum")
 WHOLE: Final = 2 + 2 * RELEASES  # what is kept of a run in which nothing fails
 
 
@@ -114,7 +114,7 @@ def finish(book: Book, wire: Wire, lose: Lose = None) -> Outcome:
     grid = setting.federation.grid(drop=lose(setting) if lose else None, tap=wire.watch)
     with book.record() as record:
         outcome = book.job(record).run(setting.over(grid))
-        record.finished(parameters_to_bytes(outcome.parameters))
+        record.keep_model(parameters_to_bytes(outcome.parameters))
     return outcome
 
 
@@ -210,8 +210,8 @@ def test_from_the_last_cuts_the_stored_replies_lead_to_the_same_exact_model(
         copying: Any = Copying(record, book.path, tmp_path)
         whole = book.job(copying).run(setting.channel())
     paid = setting.debits()
-    cuts = [copy for copy in copying.copies if copy.kept in {"requested", "summed"}][-2:]
-    assert [copy.kept for copy in cuts] == ["requested", "summed"]
+    cuts = [copy for copy in copying.copies if copy.kept in {"keep_request", "keep_sum"}][-2:]
+    assert [copy.kept for copy in cuts] == ["keep_request", "keep_sum"]
     for copy in cuts:
         again = Book(setting, copy.path)
         outcome = again.carry_on()
@@ -331,10 +331,10 @@ def test_a_standing_is_what_was_kept(
     found = list(records(setting, tmp_path))
     assert [kept for kept, _ in found] == [
         "opening",
-        "agreed",
-        *["requested", "summed"] * (1 + STUDY.training.steps),
-        "requested",
-        "summed",
+        "keep_offers",
+        *["keep_request", "keep_sum"] * (1 + STUDY.training.steps),
+        "keep_request",
+        "keep_sum",
     ]
     opened, agreed, asked, rehearsed, first, summed = (record for _, record in found[:6])
     stood = [record.checkpoint() for _, record in found]
@@ -369,7 +369,7 @@ def test_a_failed_attempt_is_done_with_and_paid_by_those_who_answered(
 ) -> None:
     setting = make_setting(STUDY)
     found = list(records(setting, tmp_path, without_bank_d))
-    (at,) = (index for index, (kept, _) in enumerate(found) if kept == "failed")
+    (at,) = (index for index, (kept, _) in enumerate(found) if kept == "keep_failure")
     before, failed, asked = (record.checkpoint() for _, record in found[at - 1 : at + 2])
     cost = setting.federation.plan.training.cost
     assert (before.answered, before.failed) == (False, 0)
@@ -393,8 +393,8 @@ def test_an_attempt_that_nobody_answered_is_counted_by_the_next(
     request = bytes(asked[-1])
     with book.record() as record:
         record.checkpoint()
-        record.failed({}, costs=True)
-        record.requested(request)
+        record.keep_failure({}, costs=True)
+        record.keep_request(request)
         assert record.run.failed == 1
     with book.record() as fresh:
         checkpoint = fresh.checkpoint()
@@ -542,7 +542,10 @@ def test_how_a_part_of_a_run_ended_is_kept_and_it_goes_on(
         record.interrupted(stopped=True, reason="as somebody asked")
         record.interrupted(stopped=False, reason="x" * 10_000)
     ends = [EndRecord.from_bytes(leaf.content) for leaf in leaves_of(book)[-2:]]
-    assert [(end.state, len(end.reason)) for end in ends] == [("stopped", 17), ("failed", 4000)]
+    assert [(end.state, len(end.reason)) for end in ends] == [
+        ("stopped", 17),
+        ("failed", 4000),
+    ]
     assert book.carry_on().participants == BANKS
     metrics = [leaf for leaf in leaves_of(book) if leaf.kind is LeafKind.METRICS]
     assert len(metrics) == 1
