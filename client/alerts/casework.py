@@ -107,7 +107,7 @@ class Act(BaseModel):
     """One line of the console's file. Who wrote it is not in it: the file's owner did.
 
     Attributes:
-        person: who logged in at the console and did it; empty in files of before.
+        person: who logged in at the console and did it; empty in earlier files.
         account: whose account an act of the console is about.
         nonce: so that the line's hash in the log says nothing of the line.
         alert, disposition, party_role, confidence, note: of feedback.

@@ -84,7 +84,7 @@ StudyArgument = Annotated[
 ]
 KeepReasonOption = Annotated[
     bool,
-    typer.Option("--keep-reason", help="Tell the coordinator that you rejected it, but not why."),
+    typer.Option("--keep-reason", help="Tell the coordinator your decision, but not why."),
 ]
 
 
@@ -301,10 +301,10 @@ def withdraw_study(
 def _what_is_told(reason: str, *, keep_reason: bool) -> str:
     """Describe what of a rejection leaves the institution."""
     if keep_reason or not reason:
-        return "the coordinator learns that you rejected it, and no reason"
+        return "the coordinator learns your decision, and no reason"
     return (
-        "the coordinator learns that you rejected it, and this reason, when it asks next; repeat "
-        "the command with --keep-reason to keep the reason inside"
+        "the coordinator learns your decision, and this reason, when it asks next; repeat the "
+        "command with --keep-reason to keep the reason inside"
     )
 
 

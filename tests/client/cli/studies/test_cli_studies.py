@@ -95,11 +95,11 @@ def test_a_rejection_needs_a_reason(typed: Typed) -> None:
     assert status == 0
     assert typed.state() is State.REJECTED
     # Who types a reason is told that it leaves, and how it does not.
-    assert "the coordinator learns that you rejected it, and this reason" in out
+    assert "the coordinator learns your decision, and this reason" in out
     assert "--keep-reason to keep the reason inside" in out
     assert read_decision(typed.home, STUDY.id).told is RejectionDisclosure.REASON
     status, out, _ = typed("reject", STUDY.id, "--reason", "too wide", "--keep-reason")
-    assert "that you rejected it, and no reason" in out
+    assert "your decision, and no reason" in out
     assert read_decision(typed.home, STUDY.id).told is RejectionDisclosure.DECISION
     status, out, _ = typed("studies")
     assert "rejected" in out
