@@ -18,7 +18,9 @@ Step = tuple[str, str]  # a file and a function's qualified name
 def drawn(title: str) -> list[Step]:
     """The rows of the table under a heading."""
     text = (ROOT / "docs/architecture.md").read_text("utf-8")
-    return ROW.findall(text.partition(f"\n## {title}\n")[2].partition("\n## ")[0])
+    found = ROW.findall(text.partition(f"\n## {title}\n")[2].partition("\n## ")[0])
+    assert found, title
+    return found
 
 
 def files_of(steps: list[Step]) -> set[str]:
