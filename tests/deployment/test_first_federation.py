@@ -102,7 +102,8 @@ def test_the_page_works_as_it_is_typed(folder: Path, bank_c: PostgresServer) -> 
     assert status == 0, f"`{where}` ended with {status}:\n{text[-6000:]}"
     assert done == [str(number) for number in range(len(typed))]
     assert "FITS" in text
-    report = (folder / "report.xml").read_text("utf-8")
+    written = folder / "out" / "first"  # where the page goes
+    report = (written / "report.xml").read_text("utf-8")
     assert "TO BE COMPLETED" in report
     assert "second_review" in text
-    assert len((folder / "decided.csv").read_text("utf-8").splitlines()) == 2
+    assert len((written / "decided.csv").read_text("utf-8").splitlines()) == 2
