@@ -203,6 +203,8 @@ class CaseworkQueue:
     def note(self, deed: Deed, *, kind: str = "", fingerprint: str = "", person: str = "") -> None:
         """Sign that labels were exported or a report was drafted; the operator logs it at once."""
         if self.home is not None and self.settings is not None:
+            if person:
+                self.casework.check_right(person)
             own = HomeQueue(self.home, self.settings)
             own.note(deed, kind=kind, fingerprint=fingerprint, person=person)
             return
@@ -424,7 +426,8 @@ class CollectionCounts:
         gone: acts that were taken over earlier and are no longer in any user's file.
         complaints: files and lines that count as nothing.
         over: files in which every act is about an alert that is gone; their comments are still
-            there until their users act again.
+            there until their users act again. In a file that is not the console's, acts that
+            were not taken over count no more.
     """
 
     taken: int
@@ -453,15 +456,25 @@ def _collect_acts(home: Home, casework: Casework) -> CollectionCounts:
         Journal.open(home.log_folder, clock=utc_now) as journal,
         casework_store(casework) as store,
     ):
-        store.let_go({one.line: one.act.alert for one in signed})
+        store.let_go({one.line: _alert_of(casework, one) for one in signed})
         done, over = store.collected(), store.forgotten()
         fresh = {one.line: one for one in signed if one.line not in done | over}
         taken = sum(_take(store, journal, casework, one) for one in fresh.values())
     gone = len(done - {one.line for one in signed})
-    counting = {one.file for one in signed if one.line not in over}
+    console = casework.terms.console
+    counting = {
+        one.file
+        for one in signed
+        if one.line not in over and (one.file == console or one.line in done)
+    }
     idle = sorted({one.file for one in signed} - counting)
     files = tuple(casework.signed_by(user) for user in idle)
     return CollectionCounts(taken, len(fresh) - taken, gone, tuple(complaints), files)
+
+
+def _alert_of(casework: Casework, signed: SignedAct) -> str:
+    """Return whose end a line waits for; one that nobody adds to any more waits for none."""
+    return signed.act.alert or ("" if signed.file == casework.terms.console else "none")
 
 
 def _take(store: AlertStore, journal: Journal, casework: Casework, signed: SignedAct) -> bool:

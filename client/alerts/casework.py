@@ -17,6 +17,7 @@ Fieldfare had it, are read for what was collected of them, and for nothing new.
 """
 
 import os
+import pwd
 import secrets
 import stat
 from collections.abc import Collection, Iterator
@@ -227,6 +228,27 @@ class Casework:
                 "neither: the operator names those who may decide there"
             )
 
+    def obstacles(self) -> Iterator[str]:
+        """Say what keeps persons out, from deciding or from filing."""
+        terms = self.terms
+        if len({*terms.analysts, *terms.reviewers}) < 2 or not terms.reviewers:  # noqa: PLR2004
+            yield "to file needs two persons, one of them a reviewer: fewer are named"
+        if terms.console:
+            yield from self._obstacles_to(terms.console)
+        else:
+            yield f"no console is named, so nobody can decide: name its user in {self.path / TERMS}"
+        for parent in self.path.parents:
+            if not parent.stat().st_mode & stat.S_IXOTH:
+                yield f"{parent}: other users may not pass through: the group may not get in"
+
+    def _obstacles_to(self, user: str) -> Iterator[str]:
+        group = self.path.stat().st_gid
+        try:
+            if group not in os.getgrouplist(user, pwd.getpwnam(user).pw_gid):
+                yield f"{user}, the console's user, is not in the folder's group, {group}"
+        except KeyError:
+            yield f"console = {user!a}: expected a user of this machine, found none"
+
     def signed_by(self, user: str) -> Path:
         """Return where a user of this machine signs: the first file of that name that is theirs.
 
@@ -251,9 +273,8 @@ class Casework:
         user = os_user()
         if user != self.terms.console:
             raise UsageError(
-                f"{self.path / TERMS}: expected console = {user!a}, found "
-                f"{self.terms.console!a}: nobody signs on a terminal; log in at the console, as "
-                "whose user the operator has to name there who runs it"
+                "nobody signs on a terminal: log in at the console "
+                f"(the user who runs it is console in {self.path / TERMS})"
             )
         if act.deed is not Deed.CONSOLE:
             self.check_right(act.person)

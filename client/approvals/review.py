@@ -178,7 +178,7 @@ class Review:
     computed: tuple[str, ...] = ()
     records: tuple[str, ...] = ()
     left_out_banks: tuple[str, ...] = ()
-    harm_rules: tuple[str, ...] = HARM_RULES
+    harm_rules: tuple[str, ...] = (*HARM_RULES[:4], HARM_RULES[6])  # those of an approval
 
     def to_json(self) -> str:
         """Return it as JSON text, ASCII: nothing in it moves a cursor."""

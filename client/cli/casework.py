@@ -6,7 +6,6 @@ Several persons work on alerts, without a key.
 import grp
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -102,7 +101,6 @@ def make(
         )
     terms = _terms(settings.id, analyst or [], reviewer or [])
     number = _group(group)
-    warnings = list(_warnings(terms, path))
     made = make_casework(path, number, terms)
     moved = _moved(opened, made)
     _name_in_settings(opened, path)
@@ -111,7 +109,7 @@ def make(
         tell(store, opened, changed)  # what the group reads of the settings is there from the start
     typer.echo(f"made {path} for the group {group}" + (f"; {moved}" if moved else ""))
     typer.echo("\n".join(_who(made)))
-    for line in warnings:
+    for line in made.obstacles():
         typer.echo(f"warning: {line}", err=True)
     typer.echo(f"Name the console's user in {path / TERMS}; as that user:")
     typer.echo(f"fieldfare institution console --home {path} --accounts FOLDER")
@@ -133,15 +131,6 @@ def _group(name: str) -> int:
         raise UsageError(
             f"--group: expected a group of this machine, found {name}: make it with groupadd {name}"
         ) from None
-
-
-def _warnings(terms: CaseworkTerms, path: Path) -> Iterator[str]:
-    """Say what would keep people out, or from filing."""
-    if len({*terms.analysts, *terms.reviewers}) < 2 or not terms.reviewers:  # noqa: PLR2004
-        yield "to file needs two persons, one of them a reviewer: fewer are named"
-    for parent in path.parents:
-        if parent.exists() and not parent.stat().st_mode & 0o001:
-            yield f"{parent}: other users may not pass through: the group may not get in"
 
 
 def _moved(home: Home, casework: Casework) -> str:

@@ -89,7 +89,7 @@ class StudyApproval:
         allowed = load_settings(self.home).console.decides
         if not allowed or self.home.policy.read_bytes() != policed:
             raise UsageError(
-                "expected policy.toml and console.decides as they were when the yes was said, "
+                "expected policy.toml and console.decides as they were at the approval, "
                 "found that one changed while the records were read: nothing was done; read the "
                 "study again"
             )

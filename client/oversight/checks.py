@@ -147,7 +147,7 @@ class HomeChecks:
         )
         yield Check("witness", self._witness)
         yield Check("log", self._log)
-        yield Check("casework", self._casework, "look at its casework.toml")
+        yield Check("casework", self._casework, "fix what it names")
         yield Check(
             "swap",
             lambda: judge_swap(unencrypted_swap()),
@@ -331,8 +331,8 @@ class HomeChecks:
         terms = casework.terms
         _, complaints = casework.acts(self._given.now)
         said = f"{len(terms.analysts)} analysts, {len(terms.reviewers)} reviewers"
-        if complaints:
-            return CheckNote(CheckOutcome.WARN, "\n".join([said, *complaints]))
+        if problems := [*casework.obstacles(), *complaints]:
+            return CheckNote(CheckOutcome.WARN, "\n".join([said, *problems]))
         return said
 
     def _approved(self) -> tuple[KeptStudy, ...]:

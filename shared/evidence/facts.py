@@ -77,7 +77,7 @@ class OwnBudget:
         policy: SHA-256 of policy.toml, hex.
         delta: at which the policy's three epsilons hold.
         study_epsilon, yearly_epsilon, lifetime_epsilon: its limits.
-        two_persons: a study needs two persons' yes.
+        two_persons: two persons have to approve a study.
         minimum_units: fewest units at which it takes part at all.
         yearly, lifetime: spent, in 1e-12 mu^2.
         ledger_entries, ledger_epoch, ledger_head: where the ledger ends.

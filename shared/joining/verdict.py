@@ -46,7 +46,7 @@ class Word(StrEnum):
     NO = "no"
     TOO_FEW = "too few to say"
     ONE_RUN = "one run does not decide"
-    FEW_RUNS = "too few seeds to say"
+    FEW_RUNS = "yes, but too few seeds"
 
 
 class JoinVerdict(NamedTuple):

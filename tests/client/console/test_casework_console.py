@@ -11,7 +11,7 @@ from tests.support.homes.reported import reported_alert
 
 from fieldfare.client.alerts.acts import CaseAct, CaseActKind
 from fieldfare.client.alerts.alert_queue import CaseworkQueue, casework_store, collect, open_queue
-from fieldfare.client.alerts.casework import CaseworkTerms, make_casework
+from fieldfare.client.alerts.casework import Act, CaseworkTerms, Deed, make_casework
 from fieldfare.client.alerts.feedback import Confidence, Disposition, Feedback, PartyRole
 from fieldfare.client.console.place import ConsolePlace, console_place
 from fieldfare.client.home.layout import Home
@@ -100,6 +100,33 @@ def test_a_file_that_its_user_leaves_behind_is_named(home: Home, folder: Path) -
     with casework_store(queue.casework) as store:
         assert store.expire(now + 24 * HOUR, 1)[0] == 1
     (own,) = queue.casework.decisions.iterdir()
+    assert collect(home, queue.casework).over == (own,)
+    own.unlink()
+    found = collect(home, queue.casework)
+    assert (found.over, found.gone) == ((), 0)
+
+
+def test_a_file_that_was_signed_on_a_terminal_is_named_after_its_last_alert(
+    home: Home, folder: Path
+) -> None:
+    """Nobody can add to it: lines without an alert, or never taken over, keep no comment."""
+    terms, now = folder / "casework.toml", utc_now()
+    terms.write_text(terms.read_text().replace(f'"{os_user()}"', '"games"'))
+    queue = open_queue(folder)
+    assert isinstance(queue, CaseworkQueue)
+    own = queue.casework.decisions / f"{os_user()}.jsonl"
+    comment = Act(time=now - HOUR, deed=Deed.ACT, act=CaseActKind.COMMENT, alert=ALERT.alert)
+    labels = Act(time=now - HOUR / 2, deed=Deed.LABELS)
+    late = comment.model_copy(update={"time": now - HOUR / 4, "note": "MARKER", "nonce": "c" * 32})
+    own.write_text("".join(f"{one.model_dump_json()}\n" for one in (comment, labels, late)))
+    own.chmod(0o640)
+    signed, _ = queue.casework.acts(now)
+    with casework_store(queue.casework) as store:
+        for one in signed[:2]:
+            store.collect(one.line, None)
+    assert collect(home, queue.casework).over == ()
+    with casework_store(queue.casework) as store:
+        assert store.expire(now + 24 * HOUR, 1)[0] == 1
     assert collect(home, queue.casework).over == (own,)
     own.unlink()
     found = collect(home, queue.casework)

@@ -131,7 +131,7 @@ def test_partitions_by_day_are_read_and_those_of_a_column_are_refused(tmp_path: 
     (folder / "0.parquet").rename(folder / "day=2026-03-31" / "part-0.parquet")
     assert features(folder.parent, AS_OF, tmp_path / "f.parquet") == expected
     (folder / "day=2026-03-31").rename(folder / "booking_date=2026-03-31")
-    with pytest.raises(RecordsError, match=r"no column of an entry, .* found booking_date="):
+    with pytest.raises(RecordsError, match=r"not a column of an entry, .* found booking_date="):
         needed_files(folder.parent, AS_OF)
 
 

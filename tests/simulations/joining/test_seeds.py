@@ -113,7 +113,7 @@ def test_an_opponent_that_knows_all_turns_the_verdict(
     monkeypatch.setattr(JointTrainer, "placebo", lambda *_: model.initial(0.0))
     monkeypatch.setattr(HomeFits, "at_home", lambda own, fed: best if fed.any() else own.alone)
     first = join(brief, quiet)["verdict"]
-    assert first["word"] == "too few seeds to say", first
+    assert first["word"] == "yes, but too few seeds", first
 
     def knowing(study: Study, start: NDArray[np.float64], data: EncodedUnits) -> HomeFits:
         del start
