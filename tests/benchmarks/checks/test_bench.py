@@ -154,7 +154,7 @@ def test_a_broken_promise_is_said(change: str, value: float, broken: str) -> Non
     assert broken in lines[0]
 
 
-@pytest.mark.faults
+@pytest.mark.promises  # two minutes
 def test_a_bench_runs_without_outside_data_and_prints_json(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

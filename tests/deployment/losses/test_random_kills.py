@@ -32,7 +32,7 @@ from fieldfare.shared.study.study import Study
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.simulations.federation.grid import InProcessGrid
 
-pytestmark = pytest.mark.faults
+pytestmark = pytest.mark.promises  # one of its kind stands in `make faults`: test_faults_kills
 
 # Each is 34 kills. `make faults` takes two, `make nightly PART=attacks` six: 204 kills.
 SEEDS: Final = range(int(os.environ.get("FIELDFARE_KILL_SEEDS", "1")))

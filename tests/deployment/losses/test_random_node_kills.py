@@ -30,7 +30,7 @@ from fieldfare.server.superlink.superlink import server_task
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.simulations.federation.federation import LocalFederation
 
-pytestmark = pytest.mark.faults
+pytestmark = pytest.mark.promises  # one of its kind stands in `make faults`: test_faults_kills
 
 SEEDS: Final = range(int(os.environ.get("FIELDFARE_KILL_SEEDS", "1")))
 STEPS: Final = 23

@@ -45,7 +45,7 @@ levels = ["personal", "business"]
 kind = "whitened"
 """
 
-pytestmark = pytest.mark.faults  # slow: a whole federation of processes starts
+pytestmark = pytest.mark.promises  # one of its kind stands in `make faults`: test_network_model
 
 
 def with_visits(path: Path, *, seed: int) -> Path:

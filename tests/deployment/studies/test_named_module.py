@@ -19,7 +19,7 @@ from fieldfare.simulations.testbed.testbed import COORDINATOR, Bed, edit
 
 IN_POLICY = f'packages = ["{LISTED}"]'
 
-pytestmark = pytest.mark.faults  # slow: a whole federation of processes starts
+pytestmark = pytest.mark.promises  # one of its kind stands in `make faults`: test_network_model
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ MODELS: Final = {
     "vectors": 'kind = "vector"\ncolumn = "embedding"\nentries = 64\nhidden = 2\n',
 }
 
-pytestmark = pytest.mark.faults  # slow: a whole federation of processes starts
+pytestmark = pytest.mark.promises  # one of its kind stands in `make faults`: test_network_model
 
 
 def write_rows(path: Path, *, seed: int) -> Path:

@@ -334,7 +334,7 @@ def test_a_kill_at_any_step_of_a_release_loses_nothing(scene: Scene, tmp_path: P
     assert reached == STEPS_OF_A_RELEASE
 
 
-@pytest.mark.faults
+@pytest.mark.promises  # `make faults` kills at each step
 def test_a_kill_at_any_line_of_a_release_loses_nothing(scene: Scene, tmp_path: Path) -> None:
     points = die_everywhere(scene, tmp_path, lines=True)
     files = {point.split(":")[0] for point in points}

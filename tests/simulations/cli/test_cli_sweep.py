@@ -58,7 +58,7 @@ def test_a_mistake_is_a_line_and_status_2(
 @pytest.mark.parametrize(
     ("text", "kills"),
     [
-        pytest.param(SMALL, (2,), marks=pytest.mark.faults, id="once"),
+        pytest.param(SMALL, (2,), marks=pytest.mark.promises, id="once"),
         pytest.param(SWEEP, (1, 4, 9), marks=pytest.mark.promises, id="three times"),
     ],
 )
