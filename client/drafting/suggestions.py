@@ -17,8 +17,9 @@ from pydantic import ValidationError
 
 from fieldfare.client.drafting.choice import MOST_KNOTS, Choice, dates_in, draft_numeric
 from fieldfare.client.drafting.profile import Sample
+from fieldfare.client.records.sources.mapping import ISO_DATES
 from fieldfare.client.records.sources.source import SourceFile
-from fieldfare.client.records.sources.sql import ISO_DATES, time_of
+from fieldfare.client.records.sources.sql import time_of
 from fieldfare.shared.features.derived import (
     DAY,
     Distance,

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from fieldfare.client.records.sources.sql import canonical_id
+from fieldfare.client.records.sources.mapping import canonical_id
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.evaluation.ties import dealt_ties
 from fieldfare.shared.harm_rules import is_protected

@@ -13,9 +13,8 @@ import pyarrow as pa
 
 from fieldfare.client.records.encoding.problems import Effect, Place, Problems
 from fieldfare.client.records.sources.engine import Source
-from fieldfare.client.records.sources.mapping import ColumnMapping
+from fieldfare.client.records.sources.mapping import ISO_DATES, ColumnMapping
 from fieldfare.client.records.sources.sql import (
-    ISO_DATES,
     ColumnType,
     contents_of,
     date_code_of,

@@ -13,7 +13,8 @@ import pyarrow as pa
 
 from fieldfare.client.records.encoding.problems import FailedRowsError
 from fieldfare.client.records.sources.checked_batches import CheckedBatches, Numbers
-from fieldfare.client.records.sources.sql import PLAIN, ColumnType, Numerals, literal, quoted
+from fieldfare.client.records.sources.mapping import PLAIN, Numerals
+from fieldfare.client.records.sources.sql import ColumnType, literal, quoted
 from fieldfare.shared.errors import RecordsError
 
 BATCH_ROWS: Final = 100_000

@@ -17,21 +17,64 @@ A column that is not listed keeps its name.
 import codecs
 import re
 import tomllib
+import unicodedata
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
-from fieldfare.client.records.sources.sql import ISO_DATES, Numerals
 from fieldfare.shared.errors import StudyError
 from fieldfare.shared.features.features import Name
 from fieldfare.shared.study.toml import problem_lines
 from fieldfare.shared.system.private_files import open_regular
 
 UTF8: Final = "utf-8"
+ISO_DATES: Final = "iso"  # 2025-01-31, with or without a time of day
+ID_FORM: Final = r"^([+-]?\d+)[.]0+$"  # a whole number that was written as a broken one
+_SPACES: Final = r"[ \x{00a0}\x{2009}\x{202f}]"
 # Of names, of source code, of mail: they can write halves of characters, and lines over lines.
 _NO_TEXTS: Final = frozenset({"utf7", "punycode", "idna", "unicodeescape", "rawunicodeescape"})
 _DATE_FORM: Final = re.compile(r"([^%]|%[-]?[aAbBdmyYHIpMSfzjF%T])+")
+
+
+@dataclass(frozen=True)
+class Numerals:
+    """How texts write numbers: 1234.5, or as declared 1.234,5 or 1 234,5.
+
+    Attributes:
+        decimal: `.` or `,`.
+        thousands: the character that may stand between groups of three digits; empty for nothing. A
+            space stands for every space that is written there, the narrow and unbreakable too.
+    """
+
+    decimal: str = "."
+    thousands: str = ""
+
+    @property
+    def plain(self) -> bool:
+        """Whether numbers are written as SQL writes them."""
+        return self == Numerals()
+
+    @property
+    def doubtful(self) -> tuple[str, ...]:
+        """Signs without which a number is read by its decimal sign alone."""
+        other = "." if self.decimal == "," else ","
+        return tuple(sorted({other, self.thousands} - {""}))
+
+    @property
+    def between(self) -> str:
+        """A regular expression (RE2) for the separator of thousands."""
+        return _SPACES if self.thousands == " " else f"[{self.thousands}]"
+
+    @property
+    def form(self) -> str:
+        """A regular expression (RE2) for a whole number text."""
+        grouped = rf"|\d{{1,3}}({self.between}\d{{3}})+" if self.thousands else ""
+        return rf"[+-]?(\d+{grouped})?([{self.decimal}]\d*)?([eE][+-]?\d+)?"
+
+
+PLAIN: Final = Numerals()
 
 
 class SourceMapping(BaseModel):
@@ -138,3 +181,8 @@ def load_mapping(path: Path) -> ColumnMapping:
         return ColumnMapping.model_validate(data)
     except ValidationError as error:
         raise StudyError([f"{path}: {line}" for line in problem_lines(error)]) from None
+
+
+def canonical_id(text: str) -> str:
+    """Return a unit's id as a source's is read, where a person wrote it."""
+    return re.sub(ID_FORM, r"\1", unicodedata.normalize("NFC", text.strip()))

@@ -36,14 +36,13 @@ from fieldfare.client.records.sources.folders import (
     unchanged,
     with_keys,
 )
-from fieldfare.client.records.sources.mapping import ColumnMapping
+from fieldfare.client.records.sources.mapping import PLAIN, ColumnMapping, Numerals
 from fieldfare.client.records.sources.parquet_files import (
     linked_columns,
     open_parquet,
     open_run,
     parquet_runs,
 )
-from fieldfare.client.records.sources.sql import PLAIN, Numerals
 from fieldfare.shared.errors import RecordsError
 
 

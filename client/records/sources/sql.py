@@ -1,16 +1,15 @@
 """SQL for one column: its number, its text, the date in it. Each value is read by itself."""
 
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
 from enum import Enum
 from typing import Final
 
+from fieldfare.client.records.sources.mapping import ID_FORM, ISO_DATES, PLAIN, Numerals
+
 WHITESPACE: Final = "".join(chr(code) for code in range(0x3001) if chr(code).isspace())
 MISSING: Final = "CAST('nan' AS DOUBLE)"
-ISO_DATES: Final = "iso"  # 2025-01-31, with or without a time of day
 _DIGESTED: Final = 8  # columns
 DATE_FINE, DATE_FUTURE, DATE_NONE = range(3)
 
@@ -22,7 +21,6 @@ _OPAQUE: Final = re.compile(
     r"BLOB|BIT|VARIANT|GEOMETRY|(STRUCT|MAP|UNION)\(.*|.*\[\d*\]", re.DOTALL
 )
 _OFFSET: Final = r":[0-9.]+ ?(Z|[+-][0-9]{2}(:?[0-9]{2})?)$"  # after a time of day
-_SPACES: Final = r"[ \x{00a0}\x{2009}\x{202f}]"
 
 
 class ColumnType(Enum):
@@ -65,46 +63,6 @@ class ColumnType(Enum):
         return self not in {ColumnType.NUMBER, ColumnType.FLOAT, ColumnType.BOOLEAN}
 
 
-@dataclass(frozen=True)
-class Numerals:
-    """How texts write numbers: 1234.5, or as declared 1.234,5 or 1 234,5.
-
-    Attributes:
-        decimal: `.` or `,`.
-        thousands: the character that may stand between groups of three digits; empty for nothing. A
-            space stands for every space that is written there, the narrow and unbreakable too.
-    """
-
-    decimal: str = "."
-    thousands: str = ""
-
-    @property
-    def plain(self) -> bool:
-        """Whether numbers are written as SQL writes them."""
-        return self == Numerals()
-
-    @property
-    def doubtful(self) -> tuple[str, ...]:
-        """Signs without which a number is read by its decimal sign alone."""
-        other = "." if self.decimal == "," else ","
-        return tuple(sorted({other, self.thousands} - {""}))
-
-    @property
-    def between(self) -> str:
-        """A regular expression (RE2) for the separator of thousands."""
-        return _SPACES if self.thousands == " " else f"[{self.thousands}]"
-
-    @property
-    def form(self) -> str:
-        """A regular expression (RE2) for a whole number text."""
-        grouped = rf"|\d{{1,3}}({self.between}\d{{3}})+" if self.thousands else ""
-        return rf"[+-]?(\d+{grouped})?([{self.decimal}]\d*)?([eE][+-]?\d+)?"
-
-
-PLAIN: Final = Numerals()
-_ID_FORM: Final = r"^([+-]?\d+)[.]0+$"
-
-
 def quoted(name: str) -> str:
     """Return `name` as an SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
@@ -142,14 +100,9 @@ def id_of(column: str, kind: ColumnType) -> str:
         text = f"nfc_normalize({text})"
     pointed = f"right({text}, 1) = '0' AND contains({text}, '.')"
     return (
-        f"CASE WHEN {pointed} THEN regexp_replace({text}, {literal(_ID_FORM)}, '\\1') "
+        f"CASE WHEN {pointed} THEN regexp_replace({text}, {literal(ID_FORM)}, '\\1') "
         f"ELSE {text} END"
     )
-
-
-def canonical_id(text: str) -> str:
-    """Return a unit's id as `id_of` reads it, where a person wrote it."""
-    return re.sub(_ID_FORM, r"\1", unicodedata.normalize("NFC", text.strip()))
 
 
 def value_of(column: str, kind: ColumnType, numerals: Numerals = PLAIN) -> str:

@@ -43,7 +43,7 @@ CEILINGS: Final = {
     "node": Ceiling("client.node.process", 5_800),
     "door": Ceiling("client.custodian.release", 15_000),
     "custodian": Ceiling("client.daemon.process", 33_700),
-    "institution's desk": Ceiling("client.desk.process", 8_400, most=30_000),
+    "institution's desk": Ceiling("client.desk.process", 8_300, most=30_000),
     "a decision at it": Ceiling("client.desk.deciding", 18_800),
     "an approval at it": Ceiling("client.desk.approving", 37_200),
     "institution's console": Ceiling("client.console.process", 18_600),

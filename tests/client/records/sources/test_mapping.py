@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fieldfare.client.records.sources.mapping import ColumnMapping, load_mapping
-from fieldfare.client.records.sources.sql import Numerals
+from fieldfare.client.records.sources.mapping import ColumnMapping, Numerals, load_mapping
 from fieldfare.shared.errors import StudyError
 
 

@@ -10,14 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fieldfare.client.records.sources.mapping import Numerals, canonical_id
 from fieldfare.client.records.sources.sql import (
     DATE_FINE,
     DATE_FUTURE,
     DATE_NONE,
     WHITESPACE,
     ColumnType,
-    Numerals,
-    canonical_id,
     date_code_of,
     id_of,
     literal,
