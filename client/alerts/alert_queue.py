@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from fieldfare.client.alerts.act_check import ActOutcome, judge_act
 from fieldfare.client.alerts.acts import CaseAct
 from fieldfare.client.alerts.alert import Alert
 from fieldfare.client.alerts.casework import (
@@ -22,7 +23,6 @@ from fieldfare.client.alerts.casework import (
     SignedAct,
     casework_of,
 )
-from fieldfare.client.alerts.deciding import ActOutcome, judge_act
 from fieldfare.client.alerts.entry_keys import EntryKeys, keys_beside
 from fieldfare.client.alerts.feedback import Feedback
 from fieldfare.client.alerts.kept_entries import KeptEntries

@@ -8,7 +8,7 @@ where its decision says `approved` under the pinned roster and the ledger's epoc
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from fieldfare.client.approvals.approval_status import (
     ENDED,
@@ -22,6 +22,7 @@ from fieldfare.client.approvals.review import (
     roster_problems,
     unit_problems,
 )
+from fieldfare.client.approvals.second_person import asks_for_another
 from fieldfare.client.custodian.key_agreement import ApprovedStudy
 from fieldfare.client.home.studies import (
     KeptStudy,
@@ -59,15 +60,6 @@ from fieldfare.shared.protocol.plan import Plan, plan_for
 from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.study.model_sections import named_class
 from fieldfare.shared.study.study import Study, check_deployable
-
-DECISIONS: Final = (
-    Event.FIRST_YES,
-    Event.POLICY,
-    Event.APPROVAL,
-    Event.REJECTION,
-    Event.WITHDRAWAL,
-)
-
 
 # -- receive --------------------------------------------------------------------------------
 
@@ -154,32 +146,6 @@ def load_for(
     loaded = load(study)
     check_before_records(institution, study, spent, units=loaded.units)
     return loaded
-
-
-def asks_for_another(institution: Institution, decision: StudyDecision, user: str) -> bool:
-    """Tell whether an approval of this person needs another person's before it counts."""
-    said = decision.first if decision.first_roster == institution.roster.hash else ""
-    return institution.policy.approvals.by_two and said.casefold() in {"", user.casefold()}
-
-
-def note_first_yes(
-    institution: Institution, journal: Journal, study: str, user: str, asked: str = ""
-) -> StudyDecision:
-    """Keep the first of two approvals that a study needs; nothing runs by it.
-
-    Raises:
-        LedgerError: the log cannot be written; nothing is kept then.
-    """
-    with deciding(institution.home):
-        before = read_decision(institution.home, study)
-        said = {"study": study, "user": user} | ({"kind": asked} if asked else {})
-        since = () if before.first else DECISIONS  # whose line no decision follows was interrupted
-        journal.append_once(Event.FIRST_YES, user, since, **said)
-        decision = before.model_copy(
-            update={"first": user, "first_roster": institution.roster.hash, "asked": asked}
-        )
-        write_decision(institution.home, decision)
-    return decision
 
 
 def approve(

@@ -15,11 +15,11 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from fieldfare.client.alerts.act_check import VICTIM_WORDS, note_problem
 from fieldfare.client.alerts.alert import Alert, UnitLabel
 from fieldfare.client.alerts.alert_queue import CaseworkQueue, open_queue, statement_of
 from fieldfare.client.alerts.card import weeks_of
 from fieldfare.client.alerts.casework import Deed
-from fieldfare.client.alerts.deciding import VICTIM_WORDS, note_problem
 from fieldfare.client.alerts.feedback import (
     REVIEWERS_TO_FILE,
     Confidence,

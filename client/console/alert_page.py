@@ -1,7 +1,7 @@
 """One alert: its card, the customer's entries, what people did; decide, comment, undo, draft.
 
 Every form carries how much of the history its page showed and the page's key, so that a
-decision is made on the alert as it is, once (client/alerts/deciding.py).
+decision is made on the alert as it is, once (client/alerts/act_check.py).
 """
 
 import hashlib
@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.responses import Response
 
+from fieldfare.client.alerts.act_check import MOST_NOTE, VICTIM_WORDS, ActOutcome
 from fieldfare.client.alerts.acts import CaseAct, CaseActKind, may_undo
 from fieldfare.client.alerts.alert_queue import AlertQueue, statement_of
 from fieldfare.client.alerts.card import (
@@ -24,7 +25,6 @@ from fieldfare.client.alerts.card import (
     parties_of,
     weeks_of,
 )
-from fieldfare.client.alerts.deciding import MOST_NOTE, VICTIM_WORDS, ActOutcome
 from fieldfare.client.alerts.feedback import Confidence, Disposition, Feedback, PartyRole
 from fieldfare.client.alerts.kept_entries import KeptEntries
 from fieldfare.client.alerts.queue_view import QueueFilter
@@ -32,8 +32,9 @@ from fieldfare.client.alerts.reports.facts import REPORTABLE
 from fieldfare.client.alerts.reports.forms import ReportFormat
 from fieldfare.client.alerts.store import AlertStore, StoredAlert
 from fieldfare.client.console.place import ConsolePlace
-from fieldfare.shared.console.frame import Page, PageRefusal, Visit
+from fieldfare.shared.console.frame import Page, Visit
 from fieldfare.shared.console.rights import ConsoleRole, Right
+from fieldfare.shared.console.shield import PageRefusal
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.harm_rules import HARM_RULES
 from fieldfare.shared.pages.bars import ReasonBar, Spoke, WeekColumn, bars, columns, spokes

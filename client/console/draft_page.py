@@ -12,9 +12,9 @@ from typing import Final
 
 from starlette.responses import Response
 
+from fieldfare.client.alerts.act_check import VICTIM_WORDS
 from fieldfare.client.alerts.card import card_of
 from fieldfare.client.alerts.casework import Deed
-from fieldfare.client.alerts.deciding import VICTIM_WORDS
 from fieldfare.client.alerts.feedback import PartyRole
 from fieldfare.client.alerts.reports.choosing import (
     MOST_CHOSEN,

@@ -15,8 +15,9 @@ from starlette.responses import Response
 from fieldfare.client.console.place import AskDesk
 from fieldfare.client.desk.model_calls import JOINING, MODEL, MaybeModel, ModelPart, ModelQuestion
 from fieldfare.client.desk.model_calls import MODELS as ASK_MODELS
-from fieldfare.shared.console.frame import Page, PageRefusal, Visit
+from fieldfare.shared.console.frame import Page, Visit
 from fieldfare.shared.console.rights import Right
+from fieldfare.shared.console.shield import PageRefusal
 from fieldfare.shared.desk.calls import DeskCall, Nothing
 from fieldfare.shared.errors import FieldfareError, RunError
 from fieldfare.shared.joining import TITLE

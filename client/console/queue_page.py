@@ -13,8 +13,9 @@ from fieldfare.client.alerts.acts import CaseAct, CaseActKind, holder_of
 from fieldfare.client.alerts.queue_view import AGES, NOBODY, DueFilter, QueueFilter, QueueState
 from fieldfare.client.console.place import ConsolePlace
 from fieldfare.shared.console.accounts import SavedView
-from fieldfare.shared.console.frame import Page, PageRefusal, Visit
+from fieldfare.shared.console.frame import Page, Visit
 from fieldfare.shared.console.rights import Right
+from fieldfare.shared.console.shield import PageRefusal
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.harm_rules import HARM_RULES
 from fieldfare.shared.system.clock import utc_now

@@ -28,8 +28,9 @@ from fieldfare.client.desk.calls import (
 from fieldfare.client.desk.calls import (
     STUDY as ASK_STUDY,
 )
-from fieldfare.shared.console.frame import Page, PageRefusal, Visit
+from fieldfare.shared.console.frame import Page, Visit
 from fieldfare.shared.console.rights import Right
+from fieldfare.shared.console.shield import PageRefusal
 from fieldfare.shared.desk.calls import Nothing
 from fieldfare.shared.desk.topics import ReviewTopic
 from fieldfare.shared.errors import FieldfareError, RunError, UsageError

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from fieldfare.client.approvals import approval
+from fieldfare.client.approvals.second_person import DECISIONS, asks_for_another, note_first_yes
 from fieldfare.client.daemon.telling import notify_custodian
 from fieldfare.client.desk.calls import DecisionForm
 from fieldfare.client.desk.deciding import ASKED
@@ -70,9 +71,9 @@ class StudyApproval:
         _check_safety(institution, asked.safety)
         wider = self._wider(kept, asked)
         person = self.prove(asked)
-        if approval.asks_for_another(institution, kept.decision, person):
+        if asks_for_another(institution, kept.decision, person):
             with open_journal(self.home, self.clock) as journal:
-                approval.note_first_yes(institution, journal, asked.study, person, ASKED)
+                note_first_yes(institution, journal, asked.study, person, ASKED)
             return [f"noted: {person} approves it; it runs when another person approves it too"]
         policy = parse_toml(wider.text, Policy, str(self.home.policy))
         return self._let_run(replace(institution, policy=policy), kept, person, wider, policed)
@@ -142,7 +143,7 @@ class StudyApproval:
         """Write the policy; the log says so once, also where a kill came before the write."""
         rule = printable("; ".join(wider.added), MAX_SENTENCE)
         said = {"study": study, "rule": rule, "kind": ASKED}
-        journal.append_once(Event.POLICY, person, approval.DECISIONS, **said)
+        journal.append_once(Event.POLICY, person, DECISIONS, **said)
         try:
             replace_private(self.home.policy, wider.text.encode())
         except OSError as error:

@@ -13,7 +13,7 @@ from fieldfare.client.alerts.store import STORE, open_store
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.models import REPLACED, KeptModel, kept_models
 from fieldfare.client.home.studies import State, deciding, read_decision
-from fieldfare.client.institution.deleted_files import say_deleted
+from fieldfare.client.institution.file_deletion import say_deleted
 from fieldfare.client.journal.journal import Journal
 from fieldfare.client.model_use.usable import tuned_path
 from fieldfare.shared.canonical import bytes_hash

@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection
 from threading import Lock
 from typing import BinaryIO, Final
 
-from fieldfare.client.partitions.partitions import AskedSum, Whole, added_up
+from fieldfare.client.partitions.interface import AskedSum, Whole, added_up
 from fieldfare.client.partitions.speech import WorkOrder, answer, ask
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.study.study import Study

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldfare.client.partitions.cutting import part_count, parts_of
+from fieldfare.client.partitions.interface import AskedSum, Partitions, Whole
 from fieldfare.client.partitions.local_workers import LocalWorkers
-from fieldfare.client.partitions.partitions import AskedSum, Partitions, Whole
 from fieldfare.client.partitions.spilled import PartUnits, spill
 from fieldfare.client.records.encoding.asked import AskedUnits
 from fieldfare.client.records.encoding.holdout import unit_order

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from fieldfare.client.partitions.partitions import AskedSum, Whole
+from fieldfare.client.partitions.interface import AskedSum, Whole
 from fieldfare.client.wire.frames import Field, decode, encode
 from fieldfare.shared.canonical import canonical_bytes
 from fieldfare.shared.errors import PolicyRefusal, ProtocolError, RefusalCode

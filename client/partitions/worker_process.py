@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
 
-from fieldfare.client.partitions.partitions import AskedSum, Whole, part_sum
+from fieldfare.client.partitions.interface import AskedSum, Whole, part_sum
 from fieldfare.client.partitions.speech import Refusal, WorkOrder, hear, reply
 from fieldfare.client.partitions.spilled import mapped
 from fieldfare.client.sums.study_sums import StudySums

@@ -9,13 +9,13 @@ from fieldfare.server.cli import app
 from fieldfare.server.cli.options import DEFAULT_HOME, HomeOption, PassphraseFileOption
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.store.store import RunStore, run_store
-from fieldfare.server.upkeep.deleted_files import (
+from fieldfare.server.upkeep.due_deletions import state_due
+from fieldfare.server.upkeep.file_deletion import (
     check_not_needed,
     delete_file,
     delete_model,
     leaving_model,
 )
-from fieldfare.server.upkeep.due_deletions import state_due
 from fieldfare.shared.cli.deleting import DryRunOption, ReasonOption, YesOption, goes, show
 from fieldfare.shared.deletion.own_files import examined
 from fieldfare.shared.system.clock import utc_now

@@ -6,7 +6,8 @@ from typing import Final
 
 from fieldfare.server.desk.calls import ActNote, ActReceipt, coordinator_desk
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.shared.console.frame import PageRefusal, Visit
+from fieldfare.shared.console.frame import Visit
+from fieldfare.shared.console.shield import PageRefusal
 from fieldfare.shared.desk.calls import Asked, DeskCall
 from fieldfare.shared.errors import PolicyRefusal, StudyError, UsageError
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldfare.server.run.channel import GridChannel
-from fieldfare.server.store.head_log import HeadSigner
+from fieldfare.server.store.head_signer import HeadSigner
 from fieldfare.server.store.store import RunStore
 from fieldfare.shared.canonical import bytes_hash, claimed
 from fieldfare.shared.errors import ProtocolError, RunError

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from fieldfare.server.store.head_log import HeadSigner
+from fieldfare.server.store.head_signer import HeadSigner
 from fieldfare.server.store.rows import RunRow
 from fieldfare.server.store.store import RunStore
 from fieldfare.server.store.tables import OWN_HEAD

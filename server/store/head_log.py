@@ -4,17 +4,15 @@ An entry is appended with the head, in one transaction, and with a signed checkp
 asks witnesses later needs no key.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, Self
+from collections.abc import Mapping
+from typing import Final
 
 from fieldfare.server.store.tables import Tables, TranscriptTables
 from fieldfare.shared.errors import RunError
-from fieldfare.shared.protocol.messages import Signer, sign_envelope
-from fieldfare.shared.protocol.roster import COORDINATOR
+from fieldfare.shared.protocol.messages import Signer
 from fieldfare.shared.sqlite.kind import append_only
-from fieldfare.shared.transcript.head_log import HeadEntry, checkpoint_of, origin_of
-from fieldfare.shared.transcript.leaves import TreeHead, tree_head
+from fieldfare.shared.transcript.head_log import HeadEntry, checkpoint_of
+from fieldfare.shared.transcript.leaves import TreeHead
 
 HEAD_LOG: Final = (
     """
@@ -144,40 +142,3 @@ class HeadLogTables(Tables):
 
 class SignedHeadTables(TranscriptTables, HeadLogTables):
     """Runs' logs and the log of their heads: a head is in both, or in neither."""
-
-
-@dataclass(frozen=True)
-class HeadSigner:
-    """Whoever signs heads: the coordinator's online key, and the log that its heads go into.
-
-    Attributes:
-        signer: of the online key.
-        public: of the same, 32 bytes.
-        origin: of the log of heads (`origin_of`).
-    """
-
-    signer: Signer
-    public: bytes
-    origin: str
-
-    @classmethod
-    def of(cls, signer: Signer, public: str, roster_key: str, log: int = 1) -> Self:
-        """Return the signer of a coordinator's heads; both public keys as hex."""
-        return cls(signer, bytes.fromhex(public), origin_of(roster_key, log))
-
-    def sign(
-        self, store: SignedHeadTables, study: str, run: str, hashes: Sequence[bytes]
-    ) -> TreeHead:
-        """Sign the head over a run's leaves and keep it, in the log of heads too.
-
-        Args:
-            store: where both logs are.
-            study: the study's id.
-            run: the run's id.
-            hashes: of the run's leaves.
-        """
-        head = tree_head(study, run, hashes)
-        with store.together():
-            store.put_head(run, sign_envelope(head, COORDINATOR, self.signer), head.size)
-            store.append_head(self.origin, run, head, self.signer, self.public)
-        return head

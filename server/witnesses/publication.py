@@ -12,7 +12,7 @@ from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.public_keys import roster_public, signing_public
 from fieldfare.server.home.settings import load_settings
 from fieldfare.server.store.export import write_signed
-from fieldfare.server.store.head_log import HeadSigner
+from fieldfare.server.store.head_signer import HeadSigner
 from fieldfare.server.store.store import RunStore
 from fieldfare.shared.errors import PolicyRefusal, RefusalCode, RunError, UsageError
 from fieldfare.shared.protocol.messages import IdentitySigner

@@ -11,7 +11,7 @@ shield.py        around everything: Host, size, headers
 frame.py         pages with their rights, forms with their tokens, answers, errors, checks
 following.py     a part of a page that follows what it shows
 provider*.py     log in by an institution's own identity provider
-entrance.py      log in, second factor, enrolment, log out
+log_in.py        log in, second factor, enrolment, log out
 place.py         a console's own folder, beside a home
 process.py       a console's process, from its address to its end
 terminal.py      accounts on the terminal

@@ -30,9 +30,10 @@ from fieldfare.shared.console.rights import NOBODY, Right
 from fieldfare.shared.console.shield import (
     MOST_BODY,
     Application,
+    PageRefusal,
     Shield,
+    check_own_form,
     is_from_here,
-    is_own_form,
 )
 from fieldfare.shared.console.turns import Turns
 from fieldfare.shared.errors import FieldfareError, UsageError
@@ -52,15 +53,6 @@ PATIENCE: Final = 5.0  # seconds to wait for another person's
 _BUSY: Final = "Something else is being checked: press the button again in a moment."
 BROWSER_SECONDS: Final = 180 * 24 * 3600
 _LOOKS: Final = {"console.css": "text/css", "console.js": "text/javascript"}
-
-
-class PageRefusal(Exception):  # noqa: N818 -- an answer, no fault
-    """A page that answers no: the status and one sentence for the person."""
-
-    def __init__(self, status: HTTPStatus, text: str) -> None:
-        """Say `text` under the status's own name."""
-        super().__init__(text)
-        self.status, self.text = status, text
 
 
 @dataclass(frozen=True)
@@ -294,7 +286,7 @@ def _endpoint(parts: ConsoleParts, render: Callable[..., str], page: Page) -> An
         """Answer one request by the page's own rules."""
         visit = _visit(parts, render, request, form, used=not page.by_itself)
         if page.method == "POST":
-            _check_origin(request, visit)
+            check_own_form(_fetch_site(request), form.get(FORM_TOKEN, ""), visit.token)
         elif not page.met and _comes_bare(request, visit.token):
             return visit.page("go_on.html", onward=_again(request))
         if page.right not in visit.rights:
@@ -382,16 +374,6 @@ async def _form(request: Request, page: Page) -> dict[str, str]:
     if len({name for name, _ in fields}) != len(fields):
         raise PageRefusal(HTTPStatus.BAD_REQUEST, NO_FORM)
     return {name: value.replace("\r\n", "\n").replace("\0", "") for name, value in fields}
-
-
-def _check_origin(request: Request, visit: Visit) -> None:
-    """Refuse a form that no page of this visit sent."""
-    if not is_own_form(_fetch_site(request), visit.form.get(FORM_TOKEN, ""), visit.token):
-        raise PageRefusal(
-            HTTPStatus.FORBIDDEN,
-            "This form was not sent by a page of your present visit; nothing was done. "
-            "Open the page again and repeat.",
-        )
 
 
 def _without_right(visit: Visit) -> Response:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from fieldfare.shared.console.accounts import LINK_LIVES, AccountBook
-from fieldfare.shared.console.entrance import ENROL
+from fieldfare.shared.console.log_in import ENROL
 
 _HOUR: Final = 3600
 

@@ -17,9 +17,9 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from fieldfare.shared.console.accounts import ConsoleAct
-from fieldfare.shared.console.entrance import Entrance
 from fieldfare.shared.console.frame import ConsoleParts, MenuEntry, Page, console_app
 from fieldfare.shared.console.invitations import new_links
+from fieldfare.shared.console.log_in import Entrance
 from fieldfare.shared.console.place import AccountsPlace
 from fieldfare.shared.console.provider import load_provider
 from fieldfare.shared.console.provider_entrance import ProviderEntrance

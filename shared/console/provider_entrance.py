@@ -18,10 +18,11 @@ from starlette.responses import HTMLResponse, Response
 
 from fieldfare.shared.console.accounts import ConsoleAct
 from fieldfare.shared.console.credentials import kept_token, new_token
-from fieldfare.shared.console.entrance import BUSY, come_in, log_out
-from fieldfare.shared.console.frame import LOG_IN, Page, PageRefusal, Visit
+from fieldfare.shared.console.frame import LOG_IN, Page, Visit
+from fieldfare.shared.console.log_in import BUSY, come_in, log_out
 from fieldfare.shared.console.provider import NOT_PROVED, Provider, ProviderError
 from fieldfare.shared.console.rights import Right
+from fieldfare.shared.console.shield import PageRefusal
 from fieldfare.shared.console.turns import Turns
 from fieldfare.shared.errors import UsageError
 

@@ -1,10 +1,11 @@
 """What stands around everything that a console answers: Host, size, headers, no forged forms.
 
 It wraps the whole application, so that errors and answers of libraries carry the headers too.
-Against requests that another site's page makes a browser send (CSRF), `is_own_form` decides.
+Against requests that another site's page makes a browser send (CSRF), `check_own_form` decides.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping
+from http import HTTPStatus
 from typing import Any, Final
 
 from fieldfare.shared.console.credentials import is_form_token
@@ -39,13 +40,22 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
+class PageRefusal(Exception):  # noqa: N818 -- an answer, no fault
+    """A page that answers no: the status and one sentence for the person."""
+
+    def __init__(self, status: HTTPStatus, text: str) -> None:
+        """Say `text` under the status's own name."""
+        super().__init__(text)
+        self.status, self.text = status, text
+
+
 def is_from_here(fetch_site: str) -> bool:
     """Tell whether no other site led here, by Fetch Metadata; "" is a browser that knows none."""
     return fetch_site in _FROM_HERE
 
 
-def is_own_form(fetch_site: str, found: str, token: str) -> bool:
-    """Tell whether a form came from a page of this visit.
+def check_own_form(fetch_site: str, found: str, token: str) -> None:
+    """Refuse a form that no page of this visit sent.
 
     An Origin says nothing, for our own Referrer-Policy empties it. The token decides.
 
@@ -53,8 +63,16 @@ def is_own_form(fetch_site: str, found: str, token: str) -> bool:
         fetch_site: the request's Sec-Fetch-Site, "" where there is none.
         found: the form's token.
         token: of the visit's cookie.
+
+    Raises:
+        PageRefusal: it came from elsewhere.
     """
-    return is_from_here(fetch_site) and is_form_token(found, token)
+    if not (is_from_here(fetch_site) and is_form_token(found, token)):
+        raise PageRefusal(
+            HTTPStatus.FORBIDDEN,
+            "This form was not sent by a page of your present visit; nothing was done. "
+            "Open the page again and repeat.",
+        )
 
 
 class Shield:

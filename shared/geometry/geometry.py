@@ -20,7 +20,7 @@ from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.features.basis import WEIGHT_BITS
 from fieldfare.shared.geometry.unit_vectors import UnitVectors, Whole
-from fieldfare.shared.models.additive import RESIDUAL_BITS
+from fieldfare.shared.models.clipping import RESIDUAL_BITS
 
 MAGIC: Final = b"fieldfare.geometry/1\x00"
 HEADER: Final = struct.Struct("<BBBI")  # bits, f, whether A is there, entries without the bias

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.geometry.unit_vectors import UnitVectors
-from fieldfare.shared.models.additive import CLIPPING_BITS
+from fieldfare.shared.models.clipping import CLIPPING_BITS
 from fieldfare.shared.models.interface import GridVectors
 
 FIRST_BITS: Final = 16  # first moments too use a fine grid (docs/design.md, "Integers")

@@ -9,10 +9,7 @@ from numpy.typing import NDArray
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.geometry.geometry import Geometry
 from fieldfare.shared.geometry.unit_vectors import Caps, UnitVectors, Whole
-from fieldfare.shared.models.additive import (
-    CLIPPING_BITS,
-    RESIDUAL_STEPS,
-)
+from fieldfare.shared.models.clipping import CLIPPING_BITS, RESIDUAL_STEPS
 from fieldfare.shared.models.interface import UnitSums
 
 

@@ -27,41 +27,18 @@ from fieldfare.shared.features.basis import (
     table_size,
 )
 from fieldfare.shared.features.features import Feature
+from fieldfare.shared.models.clipping import (
+    RESIDUAL_BITS,
+    RESIDUAL_STEPS,
+    clip_residuals,
+    residual_caps,
+)
 from fieldfare.shared.models.interface import GridVectors, check_count
 
-RESIDUAL_BITS: Final = 20
 GAMMA_BITS: Final = RESIDUAL_BITS + WEIGHT_BITS
-RESIDUAL_STEPS: Final = 1 << RESIDUAL_BITS
-CLIPPING_BITS: Final = 10  # the study admits clipping norms on multiples of 2^-10 only
 EXACT_BITS: Final = 53  # float64 holds whole numbers below 2^53
 MAX_EXACT_UNITS: Final = 1 << (EXACT_BITS - RESIDUAL_BITS)  # |residual| <= 1: sums stay below 2^53
 CHUNK_UNITS: Final = 1 << 15  # keeps a chunk's residuals and positions in cache
-
-
-def residual_caps(squared_norms: NDArray[np.int64], clipping_norm: float) -> NDArray[np.int64]:
-    """Return the largest residual, in units of 2^-20, that keeps each unit within C.
-
-    Args:
-        squared_norms: int64 (units,), |basis|^2 in units of 2^-16, at least 2^16 (the bias).
-        clipping_norm: C, a multiple of 2^-10, at most 8.
-
-    Formal Guarantees:
-        cap^2 * squared_norm <= (C * 2^28)^2 in integers, so |residual| * |basis| <= C
-        exactly, with no floating-point slack.
-
-    Edge cases:
-        | input | result |
-        |---|---|
-        | norm so small that C allows a residual above 1 | capped at 2^20: none is larger |
-        | float square root one too high | corrected by the integer comparison |
-
-    Source: docs/design.md, "Integers".
-    """
-    limit = int(clipping_norm * (1 << CLIPPING_BITS)) ** 2 << (2 * (GAMMA_BITS - CLIPPING_BITS))
-    quotient = np.int64(limit) // squared_norms
-    caps = np.floor(np.sqrt(quotient.astype(np.float64))).astype(np.int64)
-    caps -= (caps * caps > quotient).astype(np.int64)
-    return np.minimum(caps, RESIDUAL_STEPS)
 
 
 @dataclass(frozen=True)
@@ -178,9 +155,7 @@ class AdditiveSums:
             columns = self.data.positions[:, start:stop]
             residuals = self._residuals(parameters[0], tables, columns, start)
             if clip:
-                np.trunc(residuals, out=residuals)
-                caps = self.caps[start:stop]
-                np.clip(residuals, -caps, caps, out=residuals)
+                clip_residuals(residuals, self.caps[start:stop])
             totals[0] += residuals.sum()
             for index, column in enumerate(columns, start=1):
                 size = len(totals[index])

@@ -20,46 +20,14 @@ from numpy.typing import NDArray
 from fieldfare.shared.errors import RecordsError
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.features.rows import ROW_BITS, ROW_STEPS, UnitRows
-from fieldfare.shared.models.additive import (
-    CLIPPING_BITS,
-    MAX_EXACT_UNITS,
-    RESIDUAL_BITS,
-    RESIDUAL_STEPS,
-)
+from fieldfare.shared.models.additive import MAX_EXACT_UNITS
+from fieldfare.shared.models.clipping import RESIDUAL_BITS, RESIDUAL_STEPS, clip_residuals, row_caps
 from fieldfare.shared.models.interface import GridVectors, check_count
 
 GAMMA_BITS: Final = RESIDUAL_BITS + ROW_BITS
 WEIGHT_BITS: Final = 20  # of a weight, when a score is computed
-MOST_NORM: Final = 2.0  # |(1, x)| <= sqrt(2): a larger C clips nobody
 LARGEST_WEIGHT: Final = float(1 << 14)  # no request has one; coordinates that are crafted may
 LARGEST_SCORE: Final = 500.0  # exp of it neither overflows nor hides a residual of 2^-20
-
-
-def row_caps(squared_norms: NDArray[np.int64], clipping_norm: float) -> NDArray[np.int64]:
-    """Return the largest residual, in units of 2^-20, that keeps each unit within C.
-
-    Args:
-        squared_norms: int64 (units,), |x|^2 in units of 2^-20, at most 2^20.
-        clipping_norm: C, a multiple of 2^-10.
-
-    Formal Guarantees:
-        cap^2 * (2^20 + squared_norm) <= (C * 2^30)^2 in integers, so
-        |residual| * |(1, x)| <= C exactly, with no floating-point slack.
-
-    Edge cases:
-        | input | result |
-        |---|---|
-        | C so large that a residual above 1 were allowed | capped at 2^20: none is larger |
-        | float square root one too high | corrected by the integer comparison |
-
-    Source: docs/design.md, "Integers".
-    """
-    steps = int(min(clipping_norm, MOST_NORM) * (1 << CLIPPING_BITS))
-    limit = np.int64(steps**2 << (2 * (GAMMA_BITS - CLIPPING_BITS)))
-    quotient = limit // (squared_norms + (1 << (2 * ROW_BITS)))
-    caps = np.floor(np.sqrt(quotient.astype(np.float64))).astype(np.int64)
-    caps -= (caps * caps > quotient).astype(np.int64)
-    return np.minimum(caps, RESIDUAL_STEPS)
 
 
 def rows_of(data: EncodedUnits, columns: int) -> UnitRows:
@@ -163,8 +131,8 @@ class LinearSums:
 
         Source: docs/design.md, "Integers"; clipping as in Abadi et al. 2016, section 3.
         """
-        residuals = np.trunc(self._residuals(parameters))
-        np.clip(residuals, -self.caps, self.caps, out=residuals)
+        residuals = self._residuals(parameters)
+        clip_residuals(residuals, self.caps)
         total = np.zeros(1 + self.rows.columns, dtype=np.int64)
         # Of one chunk, 2^12 units * 2^20 * 2^10 = 2^42 at most: float64 carries it exactly.
         for part, chunk in self.rows.chunks():

@@ -14,8 +14,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldfare.client.partitions.interface import Partitions
 from fieldfare.client.partitions.partitioned_sums import PartitionedSums, WholeUnits
-from fieldfare.client.partitions.partitions import Partitions
 from fieldfare.client.records.encoding.asked import AskedUnits, AskedValues
 from fieldfare.client.sums.question_sums import question_sum
 from fieldfare.client.sums.run_sums import RunSums

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fieldfare.client.partitions.partitions import AskedSum, InOneProcess, Whole, added_up
+from fieldfare.client.partitions.interface import AskedSum, InOneProcess, Whole, added_up
 from fieldfare.client.partitions.spilled import PartUnits
 from fieldfare.shared.protocol.plan import Plan
 from fieldfare.shared.ring import add

@@ -10,9 +10,9 @@ from tests.client.partitions.conftest import Whole, whole
 from tests.simulations.engines.conftest import STUDIES, records_file
 from tests.support.runs.every_release import every_release
 
+from fieldfare.client.partitions.interface import InOneProcess, Partitions, part_sum
 from fieldfare.client.partitions.local_workers import LocalWorkers
 from fieldfare.client.partitions.partitioned_sums import WholeUnits, Workplace
-from fieldfare.client.partitions.partitions import InOneProcess, Partitions, part_sum
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.shared.study.study import Study
 from fieldfare.simulations.engines.cluster import cluster

@@ -9,7 +9,7 @@ from fieldfare.client.cli import app
 from fieldfare.client.cli.options import DEFAULT_HOME, HomeOption, agreed
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.models import find_model
-from fieldfare.client.institution.deleted_files import check_not_needed, delete_file
+from fieldfare.client.institution.file_deletion import check_not_needed, delete_file
 from fieldfare.client.model_use.deleted_model import delete_model, finish_deletions, leaving_model
 from fieldfare.shared.cli.deleting import DryRunOption, ReasonOption, YesOption, goes, show
 from fieldfare.shared.deletion.own_files import examined

@@ -23,8 +23,9 @@ from fieldfare.server.studies.proposals import Proposal, proposal, proposals
 from fieldfare.server.studies.run_control import SUFFIX_BYTES, new_run_id
 from fieldfare.server.studies.study_text import questions_text
 from fieldfare.server.studies.watched_coordinator import WatchedCoordinator, watched_coordinator
-from fieldfare.shared.console.frame import LiveCheck, MenuEntry, Page, PageRefusal, Visit
+from fieldfare.shared.console.frame import LiveCheck, MenuEntry, Page, Visit
 from fieldfare.shared.console.rights import Right
+from fieldfare.shared.console.shield import PageRefusal
 from fieldfare.shared.errors import FieldfareError, UsageError
 from fieldfare.shared.pages.words import number
 from fieldfare.shared.privacy.usual_budget import USUAL_YEAR, usual_limit, usual_worth

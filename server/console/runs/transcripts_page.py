@@ -27,8 +27,9 @@ from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.store.rows import RunRow
 from fieldfare.server.store.store import RunStore, run_store_to_read
 from fieldfare.server.store.tables import OWN_HEAD
-from fieldfare.shared.console.frame import Page, PageRefusal, Visit
+from fieldfare.shared.console.frame import Page, Visit
 from fieldfare.shared.console.rights import Right
+from fieldfare.shared.console.shield import PageRefusal
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.terminal.texts import plain, utc_text
@@ -41,7 +42,7 @@ MOST_KEPT: Final = 200  # outcomes
 JSON_LINES: Final = "application/jsonl"
 _PREFIX: Final = "transcript-"  # of a folder
 _PIECE: Final = 256 * 1024
-_WRITES: Final = "fieldfare.server.store.signed_log"
+_WRITES: Final = "fieldfare.server.store.transcript_process"
 _BUSY: Final = "Another transcript is written or verified at this moment: try again in a minute."
 _GOOD: Final = frozenset({"fits", "as_far_as_kept"})
 _VERDICTS: Final = {  # words of the audit's verdicts, as its own screen says them

@@ -14,6 +14,7 @@ from tests.support.homes import journals
 from tests.support.homes.reported import reported_alert
 
 from fieldfare.client.alerts import alert_queue
+from fieldfare.client.alerts.act_check import ActOutcome
 from fieldfare.client.alerts.alert_queue import (
     CaseworkQueue,
     HomeQueue,
@@ -24,7 +25,6 @@ from fieldfare.client.alerts.alert_queue import (
     tell,
 )
 from fieldfare.client.alerts.casework import FILE_MODE, Act, CaseworkTerms, Deed, make_casework
-from fieldfare.client.alerts.deciding import ActOutcome
 from fieldfare.client.alerts.feedback import Confidence, Disposition, Feedback, PartyRole
 from fieldfare.client.alerts.store import store_at
 from fieldfare.client.home.layout import Home

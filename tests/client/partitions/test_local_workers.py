@@ -18,9 +18,9 @@ from tests.support.runs.every_release import every_release
 from tests.support.system.processes import alive, listening, until
 
 from fieldfare.client.partitions import local_workers
+from fieldfare.client.partitions.interface import part_sum
 from fieldfare.client.partitions.local_workers import LocalWorkers
 from fieldfare.client.partitions.partitioned_sums import PartitionedSums, Workplace
-from fieldfare.client.partitions.partitions import part_sum
 from fieldfare.client.partitions.spilled import spill
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.shared.errors import PolicyRefusal, RunError

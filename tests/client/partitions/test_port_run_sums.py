@@ -10,8 +10,8 @@ from tests.client.partitions.conftest import Whole
 from tests.simulations.engines.conftest import STUDIES
 from tests.support.runs.every_release import every_release
 
+from fieldfare.client.partitions.interface import InOneProcess, part_sum
 from fieldfare.client.partitions.partitioned_sums import PartitionedSums, WholeUnits
-from fieldfare.client.partitions.partitions import InOneProcess, part_sum
 from fieldfare.client.sums.run_sums import RunSums
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.shared.errors import PolicyRefusal

@@ -23,8 +23,8 @@ from fieldfare.client.console.place import console_place
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.console.accounts import PROVING
 from fieldfare.shared.console.credentials import code_of, form_token
-from fieldfare.shared.console.entrance import NOBODY_KNOWN, STRANGER_AGAIN, TRY_AGAIN
 from fieldfare.shared.console.frame import FORM_TOKEN
+from fieldfare.shared.console.log_in import NOBODY_KNOWN, STRANGER_AGAIN, TRY_AGAIN
 from fieldfare.shared.console.rights import ConsoleRole
 from fieldfare.shared.console.terminal import add_account, close_account, link_account
 from fieldfare.shared.errors import UsageError

@@ -22,7 +22,7 @@ from fieldfare.client.home.settings import load_settings
 from fieldfare.client.institution.initial_setup import create_institution
 from fieldfare.client.journal.journal import Journal
 from fieldfare.shared.console.accounts import FILE, KNOWN_FOR, SavedView, open_accounts
-from fieldfare.shared.console.entrance import TRIES, TRY_AGAIN
+from fieldfare.shared.console.log_in import TRIES, TRY_AGAIN
 from fieldfare.shared.console.rights import ConsoleRole
 from fieldfare.shared.console.turns import MOST_KEYS, Turns
 

@@ -19,7 +19,8 @@ from fieldfare.shared.geometry.moments import first_moment_vectors, moment_sum, 
 from fieldfare.shared.geometry.unit_vectors import UnitVectors, unit_vectors
 from fieldfare.shared.geometry.whitened import whitened_caps
 from fieldfare.shared.geometry.whitening import whitened_from
-from fieldfare.shared.models.additive import AdditiveModel, residual_caps
+from fieldfare.shared.models.additive import AdditiveModel
+from fieldfare.shared.models.clipping import residual_caps
 from fieldfare.shared.models.interface import GridVectors
 from fieldfare.shared.models.linear import LinearModel
 from fieldfare.shared.privacy.accountant import sigma_for

@@ -21,12 +21,8 @@ from fieldfare.shared.features.basis import (
 from fieldfare.shared.features.features import CategoricalFeature, Feature, NumericFeature
 from fieldfare.shared.features.knots import PLACES
 from fieldfare.shared.models import AdditiveModel, additive, model_for
-from fieldfare.shared.models.additive import (
-    GAMMA_BITS,
-    MAX_EXACT_UNITS,
-    AdditiveSums,
-    residual_caps,
-)
+from fieldfare.shared.models.additive import GAMMA_BITS, MAX_EXACT_UNITS, AdditiveSums
+from fieldfare.shared.models.clipping import residual_caps
 from fieldfare.shared.study.study import Study
 
 Parameters = NDArray[np.float64]

@@ -14,13 +14,8 @@ from fieldfare.shared.features.basis import EncodedUnits, concatenate
 from fieldfare.shared.features.rows import DenseRows, SparseRows
 from fieldfare.shared.models import linear
 from fieldfare.shared.models.additive import MAX_EXACT_UNITS
-from fieldfare.shared.models.linear import (
-    GAMMA_BITS,
-    LARGEST_WEIGHT,
-    LinearModel,
-    row_caps,
-    row_scores,
-)
+from fieldfare.shared.models.clipping import row_caps
+from fieldfare.shared.models.linear import GAMMA_BITS, LARGEST_WEIGHT, LinearModel, row_scores
 
 GAMMA = 2.0**-GAMMA_BITS
 NORMS = [2.0**-10, 0.25, 0.75, 1.0, 1.5, 8.0]

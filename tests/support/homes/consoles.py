@@ -34,8 +34,8 @@ from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.shared.console import credentials
 from fieldfare.shared.console.accounts import AccountBook, ConsoleAct, open_accounts
 from fieldfare.shared.console.credentials import code_of, factor_of
-from fieldfare.shared.console.entrance import Entrance
 from fieldfare.shared.console.frame import ConsoleParts, MenuEntry, Page, console_app
+from fieldfare.shared.console.log_in import Entrance
 from fieldfare.shared.console.rights import ConsoleRole, Right
 from fieldfare.shared.desk.answering import Desk
 from fieldfare.shared.desk.asking import DeskClient

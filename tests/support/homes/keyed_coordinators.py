@@ -21,7 +21,7 @@ from fieldfare.server.home.initial_setup import load_signing_key
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.public_keys import roster_public, signing_public
 from fieldfare.server.home.roster_key import load_roster_key
-from fieldfare.server.store.head_log import HeadSigner
+from fieldfare.server.store.head_signer import HeadSigner
 from fieldfare.server.store.rows import Progress
 from fieldfare.server.store.store import RunStore, run_store
 from fieldfare.server.witnesses.publication import head_signer

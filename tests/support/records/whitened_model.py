@@ -9,7 +9,8 @@ from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.geometry.geometry import Geometry
 from fieldfare.shared.geometry.unit_vectors import UnitVectors
 from fieldfare.shared.geometry.whitened import WhitenedSums
-from fieldfare.shared.models.additive import MAX_EXACT_UNITS, RESIDUAL_BITS, AdditiveModel
+from fieldfare.shared.models.additive import MAX_EXACT_UNITS, AdditiveModel
+from fieldfare.shared.models.clipping import RESIDUAL_BITS
 from fieldfare.shared.models.interface import GridVectors, check_count
 from fieldfare.shared.models.linear import LinearModel
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from fieldfare.client.partitions.interface import AskedSum
 from fieldfare.client.partitions.partitioned_sums import WholeUnits
-from fieldfare.client.partitions.partitions import AskedSum
 from fieldfare.client.records import LoadedRecords, holdout_mask
 from fieldfare.client.records.encoding.holdout import unit_order
 from fieldfare.client.records.load import BUCKETS_KEY

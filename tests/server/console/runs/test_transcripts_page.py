@@ -15,8 +15,8 @@ from fieldfare.server.console.runs import transcripts_page
 from fieldfare.server.store.rows import RunStatus
 from fieldfare.shared.audit.audit import audit
 from fieldfare.shared.audit.opening import Trust
-from fieldfare.shared.console.frame import PageRefusal
 from fieldfare.shared.console.rights import ConsoleRole
+from fieldfare.shared.console.shield import PageRefusal
 from fieldfare.shared.protocol.roster import ROSTER_SIGNER
 from fieldfare.shared.transcript.leaves import Leaf, LeafKind, tree_head
 

@@ -8,8 +8,8 @@ from tests.support.homes.consoles import PASSWORD, TOKEN, Browser, ConsoleBench,
 
 from fieldfare.shared.console import accounts
 from fieldfare.shared.console.accounts import ConsoleAct
-from fieldfare.shared.console.entrance import STRANGERS, TRIES, TRY_AGAIN
 from fieldfare.shared.console.frame import console_app
+from fieldfare.shared.console.log_in import STRANGERS, TRIES, TRY_AGAIN
 from fieldfare.shared.console.rights import ConsoleRole
 from fieldfare.shared.errors import LedgerError
 

@@ -19,8 +19,9 @@ from fieldfare.shared.console.credentials import (
     factor_uri,
     new_token,
 )
-from fieldfare.shared.console.frame import HOME, LOG_IN, SECOND_FACTOR, Page, PageRefusal, Visit
+from fieldfare.shared.console.frame import HOME, LOG_IN, SECOND_FACTOR, Page, Visit
 from fieldfare.shared.console.rights import Right
+from fieldfare.shared.console.shield import PageRefusal
 from fieldfare.shared.console.turns import Turns
 from fieldfare.shared.errors import UsageError
 

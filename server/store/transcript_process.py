@@ -1,4 +1,6 @@
-"""`python -m fieldfare.server.store.signed_log DATABASE RUN`: a signed transcript, to stdout.
+"""A signed transcript, to stdout.
+
+`python -m fieldfare.server.store.transcript_process DATABASE RUN`.
 
 A process of its own, so that who asks for one (a console) holds none of it in memory, and can end
 it. It needs no key: it writes what the coordinator signed at the end of the run.
