@@ -11,13 +11,12 @@ app: Final = Part(
     __name__,
     gathers=f"{__name__}.ledger",
     alerts="""
-        institution.alerts institution.alert.show institution.alert.entries
-        institution.feedback institution.labels
+        institution.alerts institution.act institution.labels
         institution.export institution.report.check
     """,
     casework="""
         institution.casework.make institution.casework.collect
-        institution.queue institution.alert.act institution.forget
+        institution.forget
         institution.console institution.console.account.add institution.console.account.link
         institution.console.account.close institution.console.account.list
     """,
@@ -48,7 +47,7 @@ app: Final = Part(
         institution.desk.person.list
     """,
     scoring="""
-        institution.models institution.model.show institution.evaluate institution.tune
+        institution.models institution.evaluate institution.tune
         institution.score institution.vectors institution.texts
     """,
     setup="institution.setup",

@@ -1,4 +1,4 @@
-"""`fieldfare institution alerts`, `alert show`, `feedback`, `labels`, `export`, `report check`.
+"""`fieldfare institution alerts`, `act`, `labels`, `export`, `report check`.
 
 Nothing here sends anything, or could.
 """
@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shlex
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from enum import StrEnum
@@ -16,8 +17,14 @@ from typing import Annotated, Any, Final
 import typer
 
 from fieldfare.client.alerts.act_check import VICTIM_WORDS, note_problem
+from fieldfare.client.alerts.acts import CaseAct, CaseActKind, holder_of
 from fieldfare.client.alerts.alert import Alert, UnitLabel
-from fieldfare.client.alerts.alert_queue import CaseworkQueue, open_queue, statement_of
+from fieldfare.client.alerts.alert_queue import (
+    AlertQueue,
+    CaseworkQueue,
+    open_queue,
+    statement_of,
+)
 from fieldfare.client.alerts.card import weeks_of
 from fieldfare.client.alerts.casework import Deed
 from fieldfare.client.alerts.feedback import (
@@ -27,6 +34,7 @@ from fieldfare.client.alerts.feedback import (
     Feedback,
     PartyRole,
 )
+from fieldfare.client.alerts.queue_view import NOBODY, QueueFilter
 from fieldfare.client.alerts.reports.facts import OPEN, ReportFacts, report_facts, window_days
 from fieldfare.client.alerts.reports.forms import ReportFormat, complete_draft, draft_of, form_of
 from fieldfare.client.alerts.store import StoredAlert
@@ -51,7 +59,7 @@ from fieldfare.shared.system.private_files import (
     read_at_most,
     replace_private,
 )
-from fieldfare.shared.terminal.screen import console
+from fieldfare.shared.terminal.screen import console, table
 
 AlertArgument = Annotated[str, typer.Argument(metavar="ALERT", help="Its id or first digits.")]
 
@@ -66,12 +74,72 @@ class AlertFilter(StrEnum):
 
 @app.command("institution.alerts")
 def alerts(
+    which: Annotated[
+        str | None,
+        typer.Argument(metavar="[ALERT]", help="Show this one: its id or first digits."),
+    ] = None,
     home: QueueOption = DEFAULT_HOME,
-    state: Annotated[AlertFilter, typer.Option(help="Which alerts.")] = AlertFilter.OPEN,
+    state: Annotated[
+        AlertFilter | None, typer.Option(help="Which alerts.", show_default="open")
+    ] = None,
+    view: Annotated[
+        str | None,
+        typer.Option(
+            help='A page of the queue, as a URL says it: "state=open", "tier=2&assigned=nobody".',
+            show_default=False,
+        ),
+    ] = None,
+    entries: Annotated[
+        bool,
+        typer.Option("--entries", help="Of ALERT: its customer's entries, and what counts each."),
+    ] = False,
+    most: Annotated[int, typer.Option(min=1, help="With --entries: how many, latest first.")] = 60,
+    words: Annotated[
+        bool, typer.Option("--words", help="Of ALERT, a text: read it, show which words moved it.")
+    ] = False,
+    records: RecordsOption = None,
+    mapping: MappingOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the alerts that people look at, the newest scoring first."""
+    """List the alerts that people look at, the newest scoring first; of ALERT, all the evidence.
+
+    With --view they come by independent families of evidence, then by rank, with a random sample
+    from below the line among them, unmarked: the page that the console shows. --entries shows what
+    `score` kept, until its day. With --words the text is read from the records again, and kept
+    nowhere; the log says who did.
+    """
     queue = open_queue(home)
+    if which is None:
+        _check_alone({"--entries": entries, "--words": words}, "an ALERT beside it")
+        if view is None:
+            _list(queue, state or AlertFilter.OPEN, as_json=as_json)
+            return
+        _check_alone({"--state": state, "--json": as_json}, "no --view beside it")
+        _show_page(queue, QueueFilter.parse(view))
+        return
+    _check_alone({"--state": state, "--view": view is not None}, "no ALERT beside it")
+    with queue.store() as store:
+        found = store.find(which, queue.hidden(store))
+    if words:
+        _check_alone({"--entries": entries, "--json": as_json}, "no --words beside it")
+        _show_words(queue, home, found.alert, tuple(records or ()), mapping)
+    elif entries:
+        _check_alone({"--json": as_json}, "no --entries beside it")
+        _show_entries(queue, found.alert, most)
+    elif as_json:
+        typer.echo(json.dumps(_row(found), indent=2))
+    else:
+        console().print(card(found))
+
+
+def _check_alone(given: Mapping[str, object], expected: str) -> None:
+    """Refuse options that mean nothing in this call."""
+    for name, value in given.items():
+        if value:
+            raise UsageError(f"{name}: expected {expected}")
+
+
+def _list(queue: AlertQueue, state: AlertFilter, *, as_json: bool) -> None:
     with queue.store() as store:
         hidden = queue.hidden(store)
         found = [one for one in store.all() if _is(one, state) and one.alert.unit not in hidden]
@@ -82,8 +150,8 @@ def alerts(
         typer.echo("no such alert: fieldfare institution score makes them")
         return
     console().print(queue_table(found))
-    shown = at_home("fieldfare institution alert show ALERT")
-    decided = at_home("fieldfare institution feedback ALERT")
+    shown = at_home("fieldfare institution alerts ALERT")
+    decided = at_home("fieldfare institution act ALERT decide")
     typer.echo(f"Next: {shown}\nthen: {decided}")
 
 
@@ -93,62 +161,55 @@ def _is(kept: StoredAlert, state: AlertFilter) -> bool:
     )
 
 
-@app.command("institution.alert.show")
-def show(
-    which: AlertArgument,
-    home: QueueOption = DEFAULT_HOME,
-    as_json: JsonOption = False,
-    words: Annotated[
-        bool, typer.Option("--words", help="Of a text: read it, show which of its words moved it.")
-    ] = False,
-    records: RecordsOption = None,
-    mapping: MappingOption = None,
-) -> None:
-    """Show one alert: the evidence, the counter-evidence, look-alikes and decisions.
-
-    With --words the text is read from the records again, and kept nowhere; the log says who did.
-    """
-    queue = open_queue(home)
+def _show_page(queue: AlertQueue, asked: QueueFilter) -> None:
     with queue.store() as store:
-        found = store.find(which, queue.hidden(store))
-    if words:
-        if isinstance(queue, CaseworkQueue) and queue.home is None:
-            raise UsageError(
-                f"--words: expected the institution's home, found the casework folder {home}: only "
-                "users who may read the records can show their texts"
-            )
-        # Who only looks at a card does not wait for what reads records.
-        from fieldfare.client.model_use import score as alert_words  # noqa: PLC0415 -- see above
-
-        lines = alert_words.read_words(
-            home, found.alert, tuple(records or ()), mapping, user=os_user(), environment=os.environ
+        page = store.page(asked, utc_now().date(), queue.hidden(store))
+    rows = (
+        (
+            one.alert,
+            f"{one.tier}{' or fewer' if one.or_fewer else ''}",
+            " ".join(one.families),
+            f"{one.age} d",
+            f"{-one.due} d over" if one.due < 0 else f"in {one.due} d",
+            one.state.replace("_", " "),
+            one.holder or NOBODY,
         )
-        typer.echo("\n".join(lines))
-        return
-    if as_json:
-        typer.echo(json.dumps(_row(found), indent=2))
-        return
-    console().print(card(found))
+        for one in page.items
+    )
+    titles = ("alert", "families", "which", "age", "due", "state", "taken by")
+    console().print(table(titles, rows, whole=("alert",)))
+    typer.echo(f"{len(page.items)} of {page.total:,} alerts")
+    for name, counts in page.counts.items():
+        said = ", ".join(f"{value} {number:,}" for value, number in sorted(counts.items()))
+        typer.echo(f"{name}: {said}")
+    if page.following:
+        typer.echo(f'Next page: --view "{page.following}"')
 
 
-@app.command("institution.alert.entries")
-def show_entries(
-    which: AlertArgument,
-    home: QueueOption = DEFAULT_HOME,
-    most: Annotated[int, typer.Option(min=1, help="How many, the latest first.")] = 60,
+def _show_words(
+    queue: AlertQueue, home: Path, alert: Alert, records: tuple[Path, ...], mapping: Path | None
 ) -> None:
-    """Show the entries of an alert's customer, and which published indicators count each of them.
+    if isinstance(queue, CaseworkQueue) and queue.home is None:
+        raise UsageError(
+            f"--words: expected the institution's home, found the casework folder {home}: only "
+            "users who may read the records can show their texts"
+        )
+    # Who only looks at a card does not wait for what reads records.
+    from fieldfare.client.model_use import score as alert_words  # noqa: PLC0415 -- see above
 
-    Only what `score` kept, and only until its day; no record is read.
-    """
-    queue = open_queue(home)
+    lines = alert_words.read_words(
+        home, alert, records, mapping, user=os_user(), environment=os.environ
+    )
+    typer.echo("\n".join(lines))
+
+
+def _show_entries(queue: AlertQueue, alert: Alert, most: int) -> None:
     with queue.store() as store:
-        alert = store.find(which, queue.hidden(store)).alert
-        found = statement_of(queue, store, alert.alert)
+        found = statement_of(queue, store, alert)
     if found is None:
         raise UsageError(
-            f"ALERT: expected entries of {alert.alert}, found none: they were not kept, or their "
-            "day is over; `score` keeps them with --entries FOLDER"
+            f"--entries: expected entries of {alert.alert}, found none: they were not kept, or "
+            "their day is over; `score` keeps them with --entries FOLDER"
         )
     console().print(statement_table(found, most))
     console().print(parties_table(found))
@@ -178,31 +239,66 @@ def _row(kept: StoredAlert) -> dict[str, Any]:
     }
 
 
-@app.command("institution.feedback")
-def feedback(
+class AlertAct(StrEnum):
+    """What a person does with an alert: a decision, or an act that is none."""
+
+    DECIDE = "decide"
+    TAKE = CaseActKind.TAKE.value
+    RELEASE = CaseActKind.RELEASE.value
+    COMMENT = CaseActKind.COMMENT.value
+    UNDO = CaseActKind.UNDO.value
+
+
+@app.command("institution.act")
+def act(
     which: AlertArgument,
-    disposition: Annotated[Disposition, typer.Option(help="What you decided.")],
+    kind: Annotated[AlertAct, typer.Argument(help="What to do.")],
+    disposition: Annotated[
+        Disposition | None, typer.Option(help="What you decided.", show_default=False)
+    ] = None,
     role: Annotated[
-        PartyRole,
+        PartyRole | None,
         typer.Option(
             metavar="ROLE",  # a list of them is wider than a terminal
             help=f"Who this is in what may have happened: {', '.join(PartyRole)}.",
+            show_default=False,
         ),
-    ],
-    confidence: Annotated[Confidence, typer.Option(help="How sure.")] = Confidence.MEDIUM,
-    note: Annotated[str, typer.Option(help="Why; stays inside.")] = "",
+    ] = None,
+    confidence: Annotated[
+        Confidence | None, typer.Option(help="How sure you are.", show_default="medium")
+    ] = None,
+    note: Annotated[str, typer.Option(help="Why, or a comment's words; stays inside.")] = "",
     home: QueueOption = DEFAULT_HOME,
 ) -> None:
-    """Record a person's decision about an alert. Nothing is sent, frozen or closed elsewhere.
+    """Decide on an alert, take it, give it back, comment, or undo your last decision of today.
 
-    Decisions are only added. To file needs two persons' word; the last decision counts.
+    Acts are only added: what was undone stays in the history, and counts for nothing. To decide
+    needs --disposition and --role. To file needs two persons' word; the last decision counts.
+    Nothing is sent, frozen or closed elsewhere.
     """
+    decision = {"--disposition": disposition, "--role": role, "--confidence": confidence}
+    if kind is not AlertAct.DECIDE:
+        _check_alone(decision, "`decide` as the act")
+        _act(open_queue(home), which, CaseActKind(kind.value), note)
+        return
+    if disposition is None or role is None:
+        raise UsageError("--disposition, --role: expected both beside `decide`, found one or none")
     if problem := note_problem(note):
         raise UsageError(f"--{problem}")
-    queue, user = open_queue(home), os_user()
+    _decide(open_queue(home), which, disposition, role, confidence or Confidence.MEDIUM, note)
+
+
+def _decide(
+    queue: AlertQueue,
+    which: str,
+    disposition: Disposition,
+    role: PartyRole,
+    confidence: Confidence,
+    note: str,
+) -> None:
     with queue.store() as store:
         alert = store.find(which, queue.hidden(store)).alert
-    decided = Feedback(alert.alert, utc_now(), user, disposition, role, confidence, note)
+    decided = Feedback(alert.alert, utc_now(), os_user(), disposition, role, confidence, note)
     if problem := queue.act(decided).problem:
         raise UsageError(problem)
     with queue.store() as store:
@@ -215,6 +311,18 @@ def feedback(
     if status.disposition is Disposition.FILE:
         draft = f"fieldfare institution export {alert.alert} --format goaml --out FILE"
         typer.echo(at_home(f"Next: {draft}"))
+
+
+def _act(queue: AlertQueue, which: str, kind: CaseActKind, note: str) -> None:
+    with queue.store() as store:
+        alert = store.find(which, queue.hidden(store)).alert.alert
+    done = queue.act(CaseAct(alert, utc_now(), os_user(), kind, note))
+    if done.problem:
+        raise UsageError(done.problem)
+    with queue.store() as store:
+        kept = store.find(alert)
+    held = holder_of(kept.history)
+    typer.echo(f"noted; alert {alert} is now: {kept.status.state}, taken by {held or NOBODY}")
 
 
 @app.command("institution.labels")

@@ -1,4 +1,4 @@
-"""`fieldfare institution casework make|collect`, `queue`, `alert act`, `forget`, `console`.
+"""`fieldfare institution casework make|collect`, `forget`, `console`.
 
 Several persons work on alerts, without a key.
 """
@@ -13,14 +13,12 @@ import tomlkit
 import typer
 from pydantic import ValidationError
 
-from fieldfare.client.alerts.acts import CaseAct, CaseActKind, holder_of
 from fieldfare.client.alerts.alert_queue import (
     CollectionCounts,
     casework_store,
     collect,
     forget,
     keys_of,
-    open_queue,
     scoring_store,
     tell,
 )
@@ -31,7 +29,6 @@ from fieldfare.client.alerts.casework import (
     casework_of,
     make_casework,
 )
-from fieldfare.client.alerts.queue_view import NOBODY, QueueFilter
 from fieldfare.client.alerts.store import STORE, open_store
 from fieldfare.client.cli import app
 from fieldfare.client.cli.options import DEFAULT_HOME, HomeOption, QueueOption
@@ -57,11 +54,9 @@ from fieldfare.shared.errors import UsageError
 from fieldfare.shared.study.toml import problem_lines
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.private_files import (
-    os_user,
     replace_private,
     user_name,
 )
-from fieldfare.shared.terminal.screen import console, table
 
 EXIT_DOUBTFUL: Final = 1
 
@@ -206,74 +201,6 @@ def _who(casework: Casework) -> list[str]:
         f"analysts   {', '.join(terms.analysts) or 'nobody'}: decide",
         f"reviewers  {', '.join(terms.reviewers) or 'nobody'}: decide, and sign second",
     ]
-
-
-# -- queue ----------------------------------------------------------------------------------------
-
-
-@app.command("institution.queue")
-def queue_page(
-    view: Annotated[
-        str, typer.Option(help='What to show, as a URL says it: "tier=2&assigned=nobody".')
-    ] = "",
-    home: QueueOption = DEFAULT_HOME,
-) -> None:
-    """Show a page of the queue: by independent families of evidence, then by rank.
-
-    A random sample from below the line is among the alerts, unmarked. The same view in the
-    console's address shows the same page.
-    """
-    asked = QueueFilter.parse(view)
-    queue = open_queue(home)
-    with queue.store() as store:
-        page = store.page(asked, utc_now().date(), queue.hidden(store))
-    rows = (
-        (
-            one.alert,
-            f"{one.tier}{' or fewer' if one.or_fewer else ''}",
-            " ".join(one.families),
-            f"{one.age} d",
-            _due(one.due),
-            one.state.replace("_", " "),
-            one.holder or NOBODY,
-        )
-        for one in page.items
-    )
-    titles = ("alert", "families", "which", "age", "due", "state", "taken by")
-    console().print(table(titles, rows, whole=("alert",)))
-    typer.echo(f"{len(page.items)} of {page.total:,} alerts")
-    for name, counts in page.counts.items():
-        said = ", ".join(f"{value} {number:,}" for value, number in sorted(counts.items()))
-        typer.echo(f"{name}: {said}")
-    if page.following:
-        typer.echo(f'Next page: --view "{page.following}"')
-
-
-def _due(days: int) -> str:
-    return f"{-days} d over" if days < 0 else f"in {days} d"
-
-
-@app.command("institution.alert.act")
-def act(
-    which: Annotated[str, typer.Argument(metavar="ALERT", help="Its id or first digits.")],
-    kind: Annotated[CaseActKind, typer.Argument(help="What to do.")],
-    note: Annotated[str, typer.Option(help="The words of a comment; stay inside.")] = "",
-    home: QueueOption = DEFAULT_HOME,
-) -> None:
-    """Take an alert, give it back, comment on it, or undo your own last decision of today.
-
-    Acts are only added: what was undone stays in the history, and counts for nothing.
-    """
-    queue = open_queue(home)
-    with queue.store() as store:
-        alert = store.find(which, queue.hidden(store)).alert.alert
-    done = queue.act(CaseAct(alert, utc_now(), os_user(), kind, note))
-    if done.problem:
-        raise UsageError(done.problem)
-    with queue.store() as store:
-        kept = store.find(alert)
-    held = holder_of(kept.history)
-    typer.echo(f"noted; alert {alert} is now: {kept.status.state}, taken by {held or NOBODY}")
 
 
 @app.command("institution.forget")

@@ -1,4 +1,4 @@
-"""`fieldfare institution models`, `model show`, `evaluate`, `tune`, `score`, `vectors`, `texts`."""
+"""`fieldfare institution models`, `evaluate`, `tune`, `score`, `vectors`, `texts`."""
 
 import json
 import os
@@ -362,9 +362,28 @@ NOT_KNOWN: Final = frozenset({ModelProvenance.DOUBTFUL, ModelProvenance.UNVERIFI
 
 
 @app.command("institution.models")
-def models(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
-    """List the finished models that arrived, with the evidence for each."""
+def models(
+    which: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[STUDY|RUN]", help="Show this one: a run, or first digits of its study."
+        ),
+    ] = None,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """List the finished models that arrived, with the evidence for each; of one, its card.
+
+    Of a model, --json is the card itself, and the screen also says where its page and file are.
+    """
     institution = open_institution(home)
+    if which is None:
+        _list_models(institution, as_json=as_json)
+    else:
+        _show_model(institution, which, as_json=as_json)
+
+
+def _list_models(institution: Institution, *, as_json: bool) -> None:
     found = [
         model_provenance(kept, institution.signers_ever) for kept in kept_models(institution.home)
     ]
@@ -402,16 +421,7 @@ def _row(found: ModelStanding) -> dict[str, object]:
     }
 
 
-@app.command("institution.model.show")
-def show(
-    which: Annotated[
-        str, typer.Argument(metavar="STUDY|RUN", help="A run, or first digits of its study.")
-    ],
-    home: HomeOption = DEFAULT_HOME,
-    as_json: Annotated[bool, typer.Option("--json", help="The card itself.")] = False,
-) -> None:
-    """Show a model's card, and where its page and file are."""
-    institution = open_institution(home)
+def _show_model(institution: Institution, which: str, *, as_json: bool) -> None:
     kept = find_model(institution.home, which)
     found = model_provenance(kept, institution.signers_ever)
     if found.card is None:

@@ -381,7 +381,7 @@ def _take_delivery(institution: Institution, content: bytes, *, unverified: bool
             raise
     done = "kept the model" if new else "the model is here already:"
     typer.echo(f"{done} of study {delivery.study[:SHORT]}, run {delivery.run}")
-    typer.echo(at_home(f"Next: fieldfare institution model show {delivery.run}"))
+    typer.echo(at_home(f"Next: fieldfare institution models {delivery.run}"))
 
 
 def _deliver(

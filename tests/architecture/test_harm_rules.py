@@ -214,7 +214,7 @@ def test_harm_rule_6_no_picture_in_a_note(analyst: Analyst) -> None:
     alert = json.loads(analyst("alerts", "--json")[1])[0]["alert"]
     picture = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJ" * 8
     options = ("--disposition", "edd", "--role", "unknown", "--note", picture)
-    status, _, err = analyst("feedback", alert, *options)
+    status, _, err = analyst("act", alert, "decide", *options)
     assert (status, "--note: expected words" in err, picture in err) == (2, True, False)
 
 
@@ -222,7 +222,7 @@ def test_harm_rule_7_that_a_report_was_filed_is_itself_secret(analyst: Analyst) 
     assert analyst("score", "--model", RUN, "--out", analyst.folder / "a.parquet")[0] == 0
     row = json.loads(analyst("alerts", "--json")[1])[0]
     options = ("--disposition", "file", "--role", "controller", "--note", "MARKER-NOTE")
-    assert analyst("feedback", row["alert"], *options)[0] == 0
+    assert analyst("act", row["alert"], "decide", *options)[0] == 0
     assert (
         analyst("export", row["alert"], "--format", "goaml", "--out", analyst.folder / "r.xml")[0]
         == 0

@@ -107,12 +107,12 @@ def report_facts(alert: Alert, status: AlertStatus, codes: Mapping[str, str]) ->
     if status.disposition not in REPORTABLE:
         raise UsageError(
             "expected an alert that a person decided to file or to escalate: the software drafts "
-            "no report by itself; see `fieldfare institution feedback`"
+            "no report by itself; see `fieldfare institution act ALERT decide`"
         )
     if status.party_role is PartyRole.UNKNOWN:
         raise UsageError(
             "expected a party role that a person set, found unknown: a possible victim must not "
-            "become a subject; say who this is with `fieldfare institution feedback --role`"
+            "become a subject; say who this is with `fieldfare institution act ALERT decide --role`"
         )
     role = status.party_role
     return ReportFacts(

@@ -113,8 +113,8 @@ def commands(folder: Path, home: Path, alert: str) -> Iterator[tuple[str, list[s
     decision = ["--disposition", "escalate", "--role", "controller"]
     draft = ["export", alert, "--format", "goaml", *at, "--out", f"{folder}/{{}}.xml"]
     yield "the list of alerts", ["alerts", *at]
-    yield "one alert's card", ["alert", "show", alert, *at]
-    yield "a decision", ["feedback", alert, *decision, *at]
+    yield "one alert's card", ["alerts", alert, *at]
+    yield "a decision", ["act", alert, "decide", *decision, *at]
     yield "labels", ["labels", *at, "--out", f"{folder}/{{}}.csv"]
     yield "a draft of a report", draft
     yield "a draft with entries, from Parquet", [*draft, "--transactions", f"{folder}/parquet"]

@@ -32,7 +32,7 @@ def test_every_command_of_a_day_works_in_the_made_up_home(tmp_path: Path) -> Non
     assert sum("<report_code>STR</report_code>" in draft for draft in drafts) == 2
     assert sum("<report_code>SAR</report_code>" in draft for draft in drafts) == 1
     with pytest.raises(RunError):
-        typed("alert", "show", "none", "--home", str(home))
+        typed("alerts", "none", "--home", str(home))
 
 
 def test_a_broken_promise_is_said() -> None:

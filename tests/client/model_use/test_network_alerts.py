@@ -71,7 +71,7 @@ def test_a_network_ranks_and_says_reasons_that_add_up(
         f.name for f in analyst.study.features
     }
     assert len(alerts[0]["reasons"]) > 1
-    assert analyst("alert", "show", alerts[0]["alert"])[0] == 0
+    assert analyst("alerts", alerts[0]["alert"])[0] == 0
 
 
 def test_its_last_layer_is_tuned_and_compared_here(

@@ -50,7 +50,7 @@ def test_harm_rule_6_no_word_of_any_text_is_kept_or_leaves_in_a_report(texts: An
     alert = scored(texts)[0]["alert"]
     for user in ("escalate", "file"):
         arguments = ("--disposition", user, "--role", "controller")
-        assert texts("feedback", alert, *arguments)[0] == 0
+        assert texts("act", alert, "decide", *arguments)[0] == 0
     report = texts.folder / "report.xml"
     assert texts("export", alert, "--format", "goaml", "--out", report)[0] == 0
     draft = report.read_text()
@@ -86,7 +86,7 @@ def test_texts_are_tuned_and_compared_here(texts: Analyst) -> None:
     assert "stack at home, kept since" in said
     alert = scored(texts, "--tuned")[0]
     assert alert["tuned"]
-    status, said, _ = texts("alert", "show", alert["alert"], "--words")
+    status, said, _ = texts("alerts", alert["alert"], "--words")
     assert (status, "changed" in said) == (0, False)
 
 
@@ -94,9 +94,9 @@ def test_vectors_become_alerts_that_say_what_they_are_not(vectors: Analyst) -> N
     alert = scored(vectors)[0]
     assert alert["unit"] == "c17"
     assert (alert["families"], alert["reasons"][0]["family"]) == (0, "VECTOR")
-    status, card, _ = vectors("alert", "show", alert["alert"])
+    status, card, _ = vectors("alerts", alert["alert"])
     assert (status, "no reasons that people can read" in " ".join(card.split())) == (0, True)
-    status, _, errors = vectors("alert", "show", alert["alert"], "--words")
+    status, _, errors = vectors("alerts", alert["alert"], "--words")
     assert (status, "expected a model of kind text" in errors) == (2, True)
 
 

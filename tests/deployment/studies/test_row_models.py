@@ -123,6 +123,6 @@ def test_texts_and_vectors_are_learned_audited_and_scored(bed: Bed, tmp_path: Pa
         assert len(reasons) == 1
         assert alert["base"] + reasons[0]["contribution"] + alert["others"] == alert["score"]
         if name == "texts":
-            said = bed.institution(NAMES[0], "alert", "show", alert["alert"], "--words")
+            said = bed.institution(NAMES[0], "alerts", alert["alert"], "--words")
             assert "characters" in said
             assert "changed" not in said

@@ -92,7 +92,7 @@ def after_a_run(bed: Bed, run: str) -> None:
     """What a bank's people do with a model."""
     bed.institution(BANK, "score", "--model", run, "--out", str(bed.folder / "ranked.parquet"))
     first = json.loads(bed.institution(BANK, "alerts", "--json"))[0]["alert"]
-    bed.institution(BANK, "alert", "act", first, "comment", "--note", "rang the branch")
+    bed.institution(BANK, "act", first, "comment", "--note", "rang the branch")
     bed.institution(BANK, "tune", "--model", run)
     bed.institution(BANK, "evaluate", "--model", run)
     bed.institution(BANK, "records", "check", str(bed.study))

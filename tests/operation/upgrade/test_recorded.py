@@ -60,7 +60,7 @@ def test_a_bank_reads_its_ledger_and_its_log(recorded: Recorded) -> None:
 
 def test_a_bank_reads_its_alerts_and_persons(recorded: Recorded) -> None:
     alerts = json.loads(recorded.done("institution", "alerts", "--json"))
-    assert "rang the branch" in recorded.done("institution", "alert", "show", alerts[0]["alert"])
+    assert "rang the branch" in recorded.done("institution", "alerts", alerts[0]["alert"])
     assert "otto" in recorded.done("institution", "desk", "person", "list")
     assert "anna" in recorded.done("institution", "console", "account", "list")
     assert "lena" in recorded.done("coordinator", "console", "account", "list")

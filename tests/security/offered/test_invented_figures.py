@@ -115,7 +115,7 @@ def test_invented_figures_of_a_true_model_make_no_alert(
         status, said = typed(federation, capsys, name, *ranked)
         assert (status, WORD in said) == (0, True)
         assert "as the federation's hold-outs said" not in said
-        for words in (("models",), ("model", "show", RUN)):
+        for words in (("models",), ("models", RUN)):
             assert WORD in typed(federation, capsys, name, *words)[1]
         assert figures_packed(federation, name) == (
             "These figures: the coordinator's word: not recomputed here."

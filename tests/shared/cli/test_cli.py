@@ -364,7 +364,7 @@ def test_a_command_explains_itself_as_lists_do_at_80_columns() -> None:
 @pytest.mark.parametrize(
     ("command", "choices"),
     [
-        (("institution", "feedback"), PartyRole),
+        (("institution", "act"), PartyRole),
         (("audit", "door"), DoorDefect),
     ],
 )

@@ -1,4 +1,4 @@
-"""`institution alerts` and `institution alert show` as they are typed."""
+"""`institution alerts`, with and without an alert, as they are typed."""
 
 import json
 from typing import Any
@@ -44,7 +44,7 @@ def test_the_queue_is_listed_by_rank(analyst: Analyst) -> None:
 def test_closed_alerts_leave_the_queue(analyst: Analyst) -> None:
     first = listed(analyst)[0]["alert"]
     arguments = ("--disposition", "benign:other", "--role", "bystander")
-    assert analyst("feedback", first, *arguments)[0] == 0
+    assert analyst("act", first, "decide", *arguments)[0] == 0
     assert first not in {row["alert"] for row in listed(analyst)}
     assert [row["alert"] for row in listed(analyst, "--state", "closed")] == [first]
     assert len(listed(analyst, "--state", "all")) == 7
@@ -52,13 +52,13 @@ def test_closed_alerts_leave_the_queue(analyst: Analyst) -> None:
 
 def test_an_alert_is_shown_with_everything_that_a_person_needs(analyst: Analyst) -> None:
     row = listed(analyst)[0]
-    status, out, _ = analyst("alert", "show", row["alert"][:6])
+    status, out, _ = analyst("alerts", row["alert"][:6])
     assert status == 0
     for said in (
         row["unit"], "independent famil", "raises", "against", "adds up", "never the subject"
     ):  # fmt: skip
         assert said in " ".join(out.split())
-    assert json.loads(analyst("alert", "show", row["alert"], "--json")[1]) == row
+    assert json.loads(analyst("alerts", row["alert"], "--json")[1]) == row
 
 
 def test_whoever_is_suppressed_later_is_shown_to_nobody(analyst: Analyst) -> None:
@@ -67,8 +67,8 @@ def test_whoever_is_suppressed_later_is_shown_to_nobody(analyst: Analyst) -> Non
     analyst.home.suppression.chmod(0o600)
     assert row["unit"] not in analyst("alerts")[1]
     for arguments in (
-        ("alert", "show", row["alert"]),
-        ("feedback", row["alert"], "--disposition", "file", "--role", "unknown"),
+        ("alerts", row["alert"]),
+        ("act", row["alert"], "decide", "--disposition", "file", "--role", "unknown"),
     ):
         status, out, err = analyst(*arguments)
         assert (status, out) == (2, "")
@@ -77,5 +77,27 @@ def test_whoever_is_suppressed_later_is_shown_to_nobody(analyst: Analyst) -> Non
 
 @pytest.mark.parametrize("text", ["ffff", "a", "not-an-id", "%"])
 def test_an_unknown_alert_says_where_to_look(analyst: Analyst, text: str) -> None:
-    status, _, err = analyst("alert", "show", text)
+    status, _, err = analyst("alerts", text)
     assert (status, "institution alerts" in err) == (2, True)
+
+
+def test_what_means_nothing_in_a_call_is_refused(analyst: Analyst) -> None:
+    alert = listed(analyst)[0]["alert"]
+    for call, option in (
+        (("alerts", "--words"), "--words"),
+        (("alerts", "--entries"), "--entries"),
+        (("alerts", "--view", "state=open", "--json"), "--json"),
+        (("alerts", alert, "--state", "all"), "--state"),
+        (("alerts", alert, "--view", "state=open"), "--view"),
+        (("alerts", alert, "--entries", "--json"), "--json"),
+        (("act", alert, "take", "--role", "unknown"), "--role"),
+        (("act", alert, "decide", "--role", "unknown"), "--disposition"),
+    ):
+        status, out, err = analyst(*call)
+        assert (status, out, option in err) == (2, "", True), call
+
+
+def test_a_page_of_the_queue_has_every_open_alert(analyst: Analyst) -> None:
+    status, out, _ = analyst("alerts", "--view", "state=open")
+    assert (status, "7 of 7 alerts" in out) == (0, True)
+    assert all(row["alert"] in out for row in listed(analyst))

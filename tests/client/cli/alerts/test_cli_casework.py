@@ -87,7 +87,7 @@ def decided(casework: Path, person: str, alert: str, what: Disposition = Disposi
 
 def typed(casework: Path, user: str, alert: str) -> tuple[int, str, str]:
     said = ("--disposition", "file", "--role", "controller", "--note", "seen")
-    return typed_as(user, "institution", "feedback", alert, *said, "--home", casework)
+    return typed_as(user, "institution", "act", alert, "decide", *said, "--home", casework)
 
 
 @as_root
@@ -99,7 +99,7 @@ def test_two_persons_file_and_their_console_reads_no_key(casework: Path, analyst
     assert decided(casework, "berta", alert) == 0
     assert decided(casework, "emil", alert) == 2  # whom casework.toml does not name
     home = ("--home", casework)
-    status, said, err = typed_as(CONSOLE, "institution", "alert", "show", alert, *home)
+    status, said, err = typed_as(CONSOLE, "institution", "alerts", alert, *home)
     assert (status, "anna" in said, "berta" in said) == (0, True, True), err
     assert list((casework / "models").glob("*.html"))
     draft, labels = analyst.folder / "report.xml", analyst.folder / "labels.csv"
@@ -122,7 +122,7 @@ def test_nobody_signs_on_a_terminal_and_nobody_else_gets_in(
     decided(casework, "anna", alert)
     status, _, err = typed(casework, MEMBER, alert)
     assert (status, "nobody signs on a terminal" in err) == (2, True)
-    status, _, err = analyst("feedback", alert, "--disposition", "edd", "--role", "unknown")
+    status, _, err = analyst("act", alert, "decide", "--disposition", "edd", "--role", "unknown")
     assert (status, "nobody signs on a terminal" in err) == (2, True)
     own = casework / "decisions" / f"{CONSOLE}.jsonl"
     forged = casework / "decisions" / f"{MEMBER}.jsonl"

@@ -27,7 +27,7 @@ def analyst(
 def first(analyst: Analyst, disposition: str = "", role: str = "potential_victim") -> str:
     alert = str(json.loads(analyst("alerts", "--json", "--state", "all")[1])[0]["alert"])
     if disposition:
-        assert analyst("feedback", alert, "--disposition", disposition, "--role", role)[0] == 0
+        assert analyst("act", alert, "decide", "--disposition", disposition, "--role", role)[0] == 0
     return alert
 
 
@@ -62,7 +62,7 @@ def canonical(folder: Path, customer: str, moment: datetime) -> Path:
 
 def test_a_draft_holds_the_customers_own_entries_where_records_are_named(analyst: Analyst) -> None:
     alert, out = first(analyst, "file"), analyst.folder / "r.xml"
-    shown = json.loads(analyst("alert", "show", alert, "--json")[1])
+    shown = json.loads(analyst("alerts", alert, "--json")[1])
     scored = datetime.fromisoformat(shown["scored"]).replace(tzinfo=None)
     records = canonical(analyst.folder / "canonical", shown["unit"], scored - timedelta(days=1))
     last = (scored + timedelta(days=1)).date().isoformat()
@@ -86,7 +86,7 @@ def test_a_draft_holds_the_customers_own_entries_where_records_are_named(analyst
 
 def test_entries_reach_to_the_last_day_of_the_records_and_none_is_said(analyst: Analyst) -> None:
     alert, out = first(analyst, "file"), analyst.folder / "r.xml"
-    unit = json.loads(analyst("alert", "show", alert, "--json")[1])["unit"]
+    unit = json.loads(analyst("alerts", alert, "--json")[1])["unit"]
     day = datetime(2025, 3, 31, 12)  # noqa: DTZ001 -- long before it was scored
     records = canonical(analyst.folder / "canonical", unit, day)
     export = ("export", alert, "--format", "goaml", "--transactions", records, "--out")
@@ -103,7 +103,7 @@ def test_entries_reach_to_the_last_day_of_the_records_and_none_is_said(analyst: 
 
 def test_the_log_keeps_a_drafts_hash_and_nothing_of_it(analyst: Analyst) -> None:
     alert = first(analyst, "file")
-    unit = json.loads(analyst("alert", "show", alert, "--json")[1])["unit"]
+    unit = json.loads(analyst("alerts", alert, "--json")[1])["unit"]
     analyst("export", alert, "--format", "goaml", "--out", analyst.folder / "r.xml")
     log = logged_text(analyst.home.log_folder)
     assert '"report drafted"' in log

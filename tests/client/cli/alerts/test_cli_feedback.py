@@ -1,4 +1,4 @@
-"""`institution feedback` and `institution labels` as they are typed."""
+"""`institution act ALERT decide` and `institution labels` as they are typed."""
 
 import csv
 import json
@@ -31,7 +31,7 @@ def decide(
     analyst: Analyst, alert: str, disposition: str, role: str = "unknown"
 ) -> tuple[int, str, str]:
     return analyst(
-        "feedback", alert, "--disposition", disposition, "--role", role, "--note", "secret"
+        "act", alert, "decide", "--disposition", disposition, "--role", role, "--note", "secret"
     )
 
 
@@ -78,12 +78,22 @@ def test_the_log_keeps_that_it_happened_and_nothing_of_it(analyst: Analyst) -> N
 def test_wrong_input_says_what_to_do(analyst: Analyst) -> None:
     one = alerts(analyst)[0]
     rows = [
-        (("feedback", one, "--disposition", "guilty", "--role", "unknown"), "guilty"),
-        (("feedback", one, "--disposition", "edd"), "--role"),
-        (("feedback", one, "--disposition", "edd", "--role", "victim"), "victim"),
-        (("feedback", "ffff", "--disposition", "edd", "--role", "unknown"), "ALERT"),
+        (("act", one, "decide", "--disposition", "guilty", "--role", "unknown"), "guilty"),
+        (("act", one, "decide", "--disposition", "edd"), "--role"),
+        (("act", one, "decide", "--disposition", "edd", "--role", "victim"), "victim"),
+        (("act", "ffff", "decide", "--disposition", "edd", "--role", "unknown"), "ALERT"),
         (
-            ("feedback", one, "--disposition", "edd", "--role", "unknown", "--note", "n" * 5000),
+            (
+                "act",
+                one,
+                "decide",
+                "--disposition",
+                "edd",
+                "--role",
+                "unknown",
+                "--note",
+                "n" * 5000,
+            ),
             "--note",
         ),
         (("labels", "--out", analyst.folder / "no" / "l.csv"), "l.csv"),

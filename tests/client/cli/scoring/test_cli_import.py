@@ -65,7 +65,7 @@ def test_a_model_is_kept_once(
     status, out, _ = typed(content + b"\n", "--unverified")
     assert status == 0
     assert "kept the model" in out
-    assert f"institution model show {RUN}" in out
+    assert f"institution models {RUN}" in out
     assert (typed.home.model(STUDY.id, RUN) / "card.html").is_file()
     status, out, _ = typed(content, "--unverified")
     assert (status, "is here already" in out) == (0, True)

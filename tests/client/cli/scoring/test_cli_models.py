@@ -1,4 +1,4 @@
-"""`institution models` and `institution model show` as they are typed."""
+"""`institution models`, with and without a model, as they are typed."""
 
 import json
 from datetime import UTC, datetime
@@ -78,14 +78,14 @@ def test_a_changed_model_is_doubtful_and_not_shown(typed: Typed) -> None:
     assert "do not use it" in " ".join(typed("models")[1].split())
     (row,) = json.loads(typed("models", "--json")[1])
     assert (row["verified"], row["name"]) == ("doubtful", None)
-    status, out, err = typed("model", "show", RUN)
+    status, out, err = typed("models", RUN)
     assert (status, out) == (1, "")
     assert "do not use it" in err
 
 
 @pytest.mark.parametrize("which", [RUN, STUDY.id[:6]])
 def test_a_card_is_shown_with_its_files(typed: Typed, which: str) -> None:
-    status, out, _ = typed("model", "show", which)
+    status, out, _ = typed("models", which)
     assert status == 0
     text = " ".join(out.split())
     for part in (
@@ -98,9 +98,9 @@ def test_a_card_is_shown_with_its_files(typed: Typed, which: str) -> None:
     ):
         assert part in text
     card = (typed.home.model(STUDY.id, RUN) / "card.json").read_text()
-    assert typed("model", "show", which, "--json")[1].strip() == card
+    assert typed("models", which, "--json")[1].strip() == card
 
 
 def test_a_model_that_is_not_here_is_said_to_be_unknown(typed: Typed) -> None:
-    status, _, err = typed("model", "show", "nowhere")
+    status, _, err = typed("models", "nowhere")
     assert (status, "institution models" in err) == (2, True)

@@ -51,7 +51,7 @@ def test_whom_the_records_already_label_is_no_alert_unless_asked_for(analyst: An
     again = [row for row in alerts if row["label"] == 1]
     assert again
     assert f"ranked and marked, {len(again)} of the alerts" in said
-    _, card, _ = analyst("alert", "show", again[0]["alert"])
+    _, card, _ = analyst("alerts", again[0]["alert"])
     assert "the records already label this unit positive" in " ".join(card.split())
 
 
