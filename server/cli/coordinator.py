@@ -46,7 +46,7 @@ from fieldfare.server.studies.run_control import find_run
 from fieldfare.server.superlink.process import terms_of
 from fieldfare.server.superlink.retention import flower_environment, purge_finished
 from fieldfare.server.upkeep.due_deletions import delete_due
-from fieldfare.server.witnesses.publication import head_signer
+from fieldfare.server.upkeep.publication import head_signer
 from fieldfare.shared.advice import at_home
 from fieldfare.shared.cli.typed import token_pin
 from fieldfare.shared.errors import UsageError
@@ -197,10 +197,10 @@ def _told(home: CoordinatorHome) -> str:
 
 SUPERLINK: Final = "fieldfare.server.superlink.process"
 RUNNER: Final = "fieldfare.server.service.runner_process"
-NOTICES: Final = "fieldfare.server.notices.process"
+NOTICES: Final = "fieldfare.server.upkeep.notices_process"
 DESK: Final = "fieldfare.server.desk.process"
-WITNESSES: Final = "fieldfare.server.witnesses.process"
-WATCH: Final = "fieldfare.server.watch.process"
+WITNESSES: Final = "fieldfare.server.upkeep.witnesses_process"
+WATCH: Final = "fieldfare.server.upkeep.watch_process"
 BAD_INPUT: Final = 2
 SUPERLINK_RULES: Final = RestartRules(final=frozenset({0, BAD_INPUT}))
 RUNNER_RULES: Final = RestartRules(

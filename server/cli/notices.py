@@ -7,7 +7,7 @@ import typer
 from fieldfare.server.cli import app
 from fieldfare.server.cli.options import DEFAULT_HOME, HomeOption, JsonOption
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.server.notices.process import notices_home
+from fieldfare.server.upkeep.notices_process import notices_home
 from fieldfare.shared.notices import screen
 from fieldfare.shared.system.clock import utc_now
 

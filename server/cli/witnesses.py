@@ -16,8 +16,8 @@ from fieldfare.server.home.public_keys import roster_public
 from fieldfare.server.home.settings import load_settings
 from fieldfare.server.store.store import run_store
 from fieldfare.server.studies.run_control import find_run
-from fieldfare.server.witnesses.publication import log_key, publish
-from fieldfare.server.witnesses.submission import WitnessStanding, ask_witness, poster, standing
+from fieldfare.server.upkeep.publication import log_key, publish
+from fieldfare.server.upkeep.submission import WitnessStanding, ask_witness, poster, standing
 from fieldfare.shared.terminal.screen import console, facts
 
 EXIT_NOT_SIGNED: Final = 1

@@ -4,16 +4,16 @@ from typing import Final
 
 from starlette.responses import Response
 
+from fieldfare.server.console.answers_page import ANSWERS_MENU, answers_pages
 from fieldfare.server.console.approvals_page import APPROVALS, approvals_pages
+from fieldfare.server.console.ask_page import ASK_MENU, ask_pages
 from fieldfare.server.console.incidents_page import INCIDENTS, LOG, incidents_pages
 from fieldfare.server.console.members_page import MEMBERS, members_pages
 from fieldfare.server.console.place import CoordinatorPlace
 from fieldfare.server.console.propose_page import PROPOSE_MENU, propose_pages
-from fieldfare.server.console.runs.answers_page import ANSWERS_MENU, answers_pages
-from fieldfare.server.console.runs.ask_page import ASK_MENU, ask_pages
-from fieldfare.server.console.runs.runs_page import RUNS, runs_pages
-from fieldfare.server.console.runs.steer_page import steer_pages
-from fieldfare.server.console.runs.transcripts_page import TRANSCRIPTS, transcripts_pages
+from fieldfare.server.console.runs_page import RUNS, runs_pages
+from fieldfare.server.console.steer_page import steer_pages
+from fieldfare.server.console.transcripts_page import TRANSCRIPTS, transcripts_pages
 from fieldfare.server.console.upkeep_page import CHECK, NOTICES, upkeep_pages
 from fieldfare.shared.console.frame import HOME, MenuEntry, Page, Visit
 from fieldfare.shared.console.rights import Right
@@ -33,7 +33,7 @@ MENU: Final = (
     MenuEntry(LOG, "Log", Right.WATCH),
 )
 
-TEMPLATES: Final = ("fieldfare.server.console", "fieldfare.server.console.runs")
+TEMPLATES: Final = ("fieldfare.server.console",)
 
 
 def pages_of(place: CoordinatorPlace) -> tuple[Page, ...]:

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from fieldfare.server.console.done import checked_hash, done_query, get_done
 from fieldfare.server.console.place import CoordinatorPlace
-from fieldfare.server.console.runs.steer_page import PROPOSALS
+from fieldfare.server.console.steer_page import PROPOSALS
 from fieldfare.server.desk.calls import PROPOSE, ProposeForm
 from fieldfare.server.members.roster import published_roster
 from fieldfare.server.studies.draft_check import (

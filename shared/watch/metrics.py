@@ -2,7 +2,8 @@
 
 One list for all processes, so that a rule, a dashboard and a document can be held against it. Pure:
 a process makes samples of its state (`client/node/watching.py`, `client/daemon/watching.py`,
-`server/watch/state.py`), and these are checked here, on the way out, against what was promised.
+`server/upkeep/watch_state.py`), and these are checked here, on the way out, against what was
+promised.
 
 A label takes one of a closed set of values, so that no text from outside becomes a series; the one
 exception is an institution's id, of which a roster has so many and no more.

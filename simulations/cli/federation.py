@@ -19,8 +19,8 @@ from fieldfare.server.store.store import run_store
 from fieldfare.shared.errors import RunError, UsageError
 from fieldfare.shared.protocol.plan import PICOMU2, plan_for
 from fieldfare.simulations.cli import app
-from fieldfare.simulations.testbed.records import BedRecords, amlsim_records, invented_records
-from fieldfare.simulations.testbed.testbed import COORDINATOR, STOP_SECONDS, Bed, typed_command
+from fieldfare.simulations.demo.testbed import COORDINATOR, STOP_SECONDS, Bed, typed_command
+from fieldfare.simulations.demo.testbed_records import BedRecords, amlsim_records, invented_records
 
 PROCESSES: Final = "processes.json"
 ANOTHER: Final = "another.toml"

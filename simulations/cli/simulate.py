@@ -215,7 +215,7 @@ def show(
         if "home" in results:
             place = shlex.quote(str(task.out / results["home"]["folder"]))
             # Loads what runs a SuperLink, a second of processor that only homes need.
-            from fieldfare.simulations.testbed.testbed import typed_command  # noqa: PLC0415
+            from fieldfare.simulations.demo.testbed import typed_command  # noqa: PLC0415
 
             console = f"{typed_command()} institution console --home {place}"
             shown["home"] = results["home"] | {"console": console}

@@ -16,7 +16,7 @@ from fieldfare.simulations.cli import app
 from fieldfare.simulations.cli.simulate import MAX_SEED, Details, Json, Out, Quiet, Seed, show
 from fieldfare.simulations.demo.five_banks import HOME_BANK, banks_task
 from fieldfare.simulations.federation.simulate import make_folder
-from fieldfare.simulations.starts import making as starts
+from fieldfare.simulations.published import public_start as starts
 from fieldfare.simulations.world.habits import MOST_MONTHS
 from fieldfare.simulations.world.institutions import WorldFederation, load_institutions
 from fieldfare.simulations.world.making import (

@@ -1,4 +1,4 @@
-"""The demo.
+"""The demo and the testbed: five banks in one process, a federation of real processes.
 
-Five banks in an invented world; imports federation, report, world.
+Imports federation, report, world, published, server and client.
 """

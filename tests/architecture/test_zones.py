@@ -35,7 +35,7 @@ def test_the_nodes_process_loads_no_inner_module_and_no_library_of_theirs() -> N
     [
         ("client.desk.process", ("client.approvals", "client.custodian", "client.institution")),
         ("client.desk.deciding", ("client.custodian", "client.institution.open", "shared.models")),
-        ("server.watch.process", ("server.studies", "server.store", "shared.models")),
+        ("server.upkeep.watch_process", ("server.studies", "server.store", "shared.models")),
     ],
 )
 def test_a_process_that_waits_holds_nothing_of_what_it_waits_for(

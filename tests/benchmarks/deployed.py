@@ -34,7 +34,7 @@ from fieldfare.server.store.rows import RunRow, RunStatus
 from fieldfare.server.store.store import run_store
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.protocol.plan import plan_for
-from fieldfare.simulations.testbed.testbed import COORDINATOR, Bed
+from fieldfare.simulations.demo.testbed import COORDINATOR, Bed
 
 COUNTS: Final = "3,6,12,20"
 STEPS: Final = 15

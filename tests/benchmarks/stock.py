@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from fieldfare.shared.errors import RunError
-from fieldfare.simulations.testbed.testbed import free_ports
+from fieldfare.simulations.demo.testbed import free_ports
 
 BIN: Final = Path(sys.executable).parent
 START_SECONDS: Final = 60.0

@@ -61,7 +61,7 @@ from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.protocol.signed_files import open_roster, read_roster
 from fieldfare.shared.system.key_files import read_signing_key
 from fieldfare.shared.system.sockets import UnixSocket
-from fieldfare.simulations.testbed.testbed import COMMAND, Bed, edit
+from fieldfare.simulations.demo.testbed import COMMAND, Bed, edit
 
 # A minute and more, on few cores: too long for the gate.
 # One bed of seven institutions: a second worker would found another beside it.

@@ -18,7 +18,7 @@ from tests.support.system.processes import until
 
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.store.rows import RunStatus
-from fieldfare.simulations.testbed.testbed import Bed
+from fieldfare.simulations.demo.testbed import Bed
 
 ASKS = """
 [[queries]]

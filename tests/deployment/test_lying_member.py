@@ -13,7 +13,7 @@ from fieldfare.client.home.layout import Home
 from fieldfare.client.institution.ledger_checks import open_ledger
 from fieldfare.server.store.rows import RunStatus
 from fieldfare.shared.audit.verdict import AuditVerdict
-from fieldfare.simulations.testbed.testbed import COMMAND, Bed
+from fieldfare.simulations.demo.testbed import COMMAND, Bed
 
 pytestmark = pytest.mark.faults
 

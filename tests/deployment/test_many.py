@@ -18,7 +18,7 @@ from tests.support.federations.beds import check_whole
 
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.superlink.gate import FLEET, RUNTIME
-from fieldfare.simulations.testbed.testbed import Bed
+from fieldfare.simulations.demo.testbed import Bed
 
 INSTITUTIONS: Final = 20 if os.environ.get("FIELDFARE_OPERATE_LONG") else 12
 STEPS: Final = 10

@@ -23,8 +23,8 @@ from tests.support.runs.transcripts import Recorder
 from tests.support.runs.witnessed import heads_of, witnessed
 
 from fieldfare.server.store.export import export_transcript
-from fieldfare.server.witnesses.publication import head_signer, log_key
-from fieldfare.server.witnesses.submission import ask_witness
+from fieldfare.server.upkeep.publication import head_signer, log_key
+from fieldfare.server.upkeep.submission import ask_witness
 from fieldfare.shared.cli.root import run
 
 ROOT = Path(__file__).parents[2]

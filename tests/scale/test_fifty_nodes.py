@@ -36,7 +36,7 @@ from tests.support.system.processes import tree
 from fieldfare.client.home.layout import Home
 from fieldfare.client.wire.admin_client import custodian_status
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.simulations.testbed.testbed import COORDINATOR, Bed
+from fieldfare.simulations.demo.testbed import COORDINATOR, Bed
 
 LONG: Final = bool(os.environ.get("FIELDFARE_SCALE_LONG"))
 pytestmark = [pytest.mark.promises, pytest.mark.timeout(3600 if LONG else 1200)]

@@ -24,7 +24,7 @@ from tests.benchmarks.deployed import (
 from fieldfare.server.store.rows import Progress, RunRow, RunStatus
 from fieldfare.shared.privacy.sides import SideCosts
 from fieldfare.shared.study.file import load_study
-from fieldfare.simulations.testbed.testbed import Bed
+from fieldfare.simulations.demo.testbed import Bed
 
 BEGUN = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

@@ -27,7 +27,7 @@ from tests.support.system.arguments import watched_arguments
 from fieldfare.client.home.layout import Home
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.shared.system.private_files import create_private
-from fieldfare.simulations.testbed.testbed import Bed
+from fieldfare.simulations.demo.testbed import Bed
 
 MARK: Final = "MARKER"
 BANK: Final = NAMES[0]

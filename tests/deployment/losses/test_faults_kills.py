@@ -29,7 +29,7 @@ from tests.support.federations.outages import (
 )
 from tests.support.system.processes import alive
 
-from fieldfare.simulations.testbed.testbed import COORDINATOR, Bed
+from fieldfare.simulations.demo.testbed import COORDINATOR, Bed
 
 pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("kills")]
 

@@ -41,7 +41,7 @@ from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.settings import load_settings
 from fieldfare.server.store.rows import RunStatus
 from fieldfare.shared.errors import RunError
-from fieldfare.simulations.testbed.testbed import (
+from fieldfare.simulations.demo.testbed import (
     COMMAND,
     COORDINATOR,
     Bed,

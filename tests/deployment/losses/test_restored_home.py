@@ -20,7 +20,7 @@ from fieldfare.client.journal.journal import read
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.store.rows import RunStatus
 from fieldfare.shared.errors import RunError
-from fieldfare.simulations.testbed.testbed import Bed
+from fieldfare.simulations.demo.testbed import Bed
 
 pytestmark = pytest.mark.faults
 

@@ -23,7 +23,7 @@ from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.store.rows import RunStatus
 from fieldfare.server.store.store import run_store
 from fieldfare.server.studies.resuming import MOST
-from fieldfare.simulations.testbed.testbed import COORDINATOR, Bed
+from fieldfare.simulations.demo.testbed import COORDINATOR, Bed
 
 pytestmark = pytest.mark.faults
 

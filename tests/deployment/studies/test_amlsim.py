@@ -15,10 +15,10 @@ from fieldfare.shared.features.basis import EncodedUnits, concatenate
 from fieldfare.shared.models import model_for
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.study.file import load_study
+from fieldfare.simulations.demo.testbed import Bed
+from fieldfare.simulations.demo.testbed_records import BedRecords, amlsim_records
 from fieldfare.simulations.federation.population import RecordsChoice
 from fieldfare.simulations.federation.simulate import Simulation, simulate
-from fieldfare.simulations.testbed.records import BedRecords, amlsim_records
-from fieldfare.simulations.testbed.testbed import Bed
 
 DATA = Path(__file__).parents[4] / "shared" / "data" / "amlsim"
 STUDY = Path(__file__).parents[3] / "studies" / "amlsim-3.toml"

@@ -11,7 +11,7 @@ import pytest
 from tests.support.federations.beds import NAMES, UNITS, check_whole, small_bed
 from tests.support.homes.keyed_coordinators import COMMAND
 
-from fieldfare.simulations.testbed.testbed import Bed
+from fieldfare.simulations.demo.testbed import Bed
 
 ASKS = """
 [[queries]]

@@ -23,7 +23,7 @@ from tests.support.system.ports import free_ports
 
 from fieldfare.shared.finished_model.card import ModelCard
 from fieldfare.shared.protocol.plan import plan_for
-from fieldfare.simulations.testbed.testbed import Bed
+from fieldfare.simulations.demo.testbed import Bed
 
 COMPUTED: Final = """
 [[features]]

@@ -21,7 +21,7 @@ from fieldfare.client.home.layout import Home
 from fieldfare.client.institution.ledger_checks import open_ledger
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.shared.protocol.plan import plan_for
-from fieldfare.simulations.testbed.testbed import Bed
+from fieldfare.simulations.demo.testbed import Bed
 
 EXCHANGES = 3
 INSIDE = 5

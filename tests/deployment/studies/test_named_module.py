@@ -15,7 +15,7 @@ from fieldfare.client.home.layout import Home
 from fieldfare.client.institution.ledger_checks import open_ledger
 from fieldfare.server.store.rows import RunStatus
 from fieldfare.shared.errors import RunError
-from fieldfare.simulations.testbed.testbed import COORDINATOR, Bed, edit
+from fieldfare.simulations.demo.testbed import COORDINATOR, Bed, edit
 
 IN_POLICY = f'packages = ["{LISTED}"]'
 

@@ -7,7 +7,7 @@ import pytest
 from tests.support.federations.beds import running
 from tests.support.federations.network_beds import check_learned, network_bed
 
-from fieldfare.simulations.testbed.testbed import Bed
+from fieldfare.simulations.demo.testbed import Bed
 
 pytestmark = pytest.mark.faults  # slow: a whole federation of processes starts
 

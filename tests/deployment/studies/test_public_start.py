@@ -22,7 +22,7 @@ from fieldfare.shared.features.public_start import PublicStart, StartFacts
 from fieldfare.shared.finished_model.card import ModelCard
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.file import parse_study
-from fieldfare.simulations.testbed.testbed import Bed
+from fieldfare.simulations.demo.testbed import Bed
 
 START: Final = "public:beside"
 

@@ -16,7 +16,7 @@ from tests.support.system.ports import free_ports
 from fieldfare.client.policy.objections import study_columns
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.shared.study.file import load_study
-from fieldfare.simulations.testbed.testbed import Bed
+from fieldfare.simulations.demo.testbed import Bed
 
 UNITS: Final = 200
 STUDY: Final = """\

@@ -20,7 +20,7 @@ from fieldfare.client.institution.ledger_checks import open_ledger
 from fieldfare.client.ledger.budget import LedgerEntry, Position
 from fieldfare.server.store.rows import RunStatus
 from fieldfare.shared.errors import RunError
-from fieldfare.simulations.testbed.testbed import Bed
+from fieldfare.simulations.demo.testbed import Bed
 
 TURNS: Final = 3
 VICTIM: Final = NAMES[0]

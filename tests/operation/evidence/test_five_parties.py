@@ -30,7 +30,7 @@ from fieldfare.shared.evidence.writing import PROGRAMS, RECORD
 from fieldfare.shared.protocol.identity import public_hex
 from fieldfare.shared.protocol.messages import IdentitySigner
 from fieldfare.shared.protocol.roster import COORDINATOR
-from fieldfare.simulations.testbed.testbed import Bed
+from fieldfare.simulations.demo.testbed import Bed
 
 NAMES: Final = ("bank-a", "bank-b", "bank-c", "hotline-e", "ngo-d")
 STEPS: Final = 3

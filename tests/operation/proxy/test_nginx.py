@@ -20,7 +20,7 @@ from tests.support.system.processes import until
 
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.settings import load_settings
-from fieldfare.simulations.testbed.testbed import Bed
+from fieldfare.simulations.demo.testbed import Bed
 
 EXAMPLE: Final = Path(__file__).parents[3] / "docs" / "proxy" / "nginx.conf"
 NGINX: Final = Path("/usr/sbin/nginx")

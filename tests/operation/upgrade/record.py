@@ -22,7 +22,7 @@ from typing import Final
 from tests.support.federations.beds import delivered, small_bed
 from tests.support.system.earlier import ROOT, earlier_version
 
-from fieldfare.simulations.testbed.testbed import COORDINATOR, Bed
+from fieldfare.simulations.demo.testbed import COORDINATOR, Bed
 
 KEPT: Final = Path(__file__).parent / "recorded"
 BANK: Final = "bank-a"

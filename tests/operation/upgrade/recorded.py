@@ -13,7 +13,7 @@ from tests.operation.upgrade.record import BANK, KEPT
 from tests.support.federations.in_process import in_this_process
 
 from fieldfare.shared.system import clock
-from fieldfare.simulations.testbed.testbed import COORDINATOR
+from fieldfare.simulations.demo.testbed import COORDINATOR
 
 VERSIONS: Final = sorted(path.stem for path in KEPT.glob("*.json"))
 

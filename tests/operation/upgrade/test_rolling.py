@@ -17,7 +17,7 @@ from tests.support.federations.outages import SECONDS, begin, picture, resume
 from tests.support.system.earlier import earlier_version, in_history
 from tests.support.system.processes import until
 
-from fieldfare.simulations.testbed.testbed import COMMAND, COORDINATOR, Bed, in_a_process
+from fieldfare.simulations.demo.testbed import COMMAND, COORDINATOR, Bed, in_a_process
 
 STEPS: Final = 8
 

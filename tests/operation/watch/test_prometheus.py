@@ -30,7 +30,7 @@ from fieldfare.shared.watch.exposition import exposition, of_this_machine, write
 from fieldfare.shared.watch.listener import WatchSource, watched_at
 from fieldfare.shared.watch.metrics import MetricSample
 from fieldfare.shared.watch.shipped import RULES, shipped_text
-from fieldfare.simulations.testbed.testbed import Bed
+from fieldfare.simulations.demo.testbed import Bed
 
 PATIENCE: Final = 90.0
 LONG: Final = bool(os.environ.get("FIELDFARE_OPERATE_LONG"))

@@ -18,11 +18,11 @@ from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.public_keys import roster_public
 from fieldfare.server.store.rows import RunStatus
 from fieldfare.server.store.store import RunStore
-from fieldfare.server.witnesses.publication import log_key
-from fieldfare.server.witnesses.submission import ask_witness, poster
+from fieldfare.server.upkeep.publication import log_key
+from fieldfare.server.upkeep.submission import ask_witness, poster
 from fieldfare.shared.transcript.leaves import EndRecord
 from fieldfare.shared.transcript.notes import SIGNED, NoteKey
-from fieldfare.simulations.testbed.testbed import COORDINATOR
+from fieldfare.simulations.demo.testbed import COORDINATOR
 
 NO_KEY = "403: it does not know this key"
 

@@ -21,8 +21,8 @@ from fieldfare.server.store.store import RunStore
 from fieldfare.server.superlink import access_log
 from fieldfare.server.superlink.access_log import AuditLog
 from fieldfare.server.superlink.gate import AnsweredRequest
-from fieldfare.server.witnesses.publication import log_key
-from fieldfare.server.witnesses.submission import ask_witness
+from fieldfare.server.upkeep.publication import log_key
+from fieldfare.server.upkeep.submission import ask_witness
 from fieldfare.shared.errors import NoticeError
 from fieldfare.shared.notices import outbox as outbox_module
 from fieldfare.shared.notices.dispatch import send_waiting

@@ -9,7 +9,7 @@ from tests.support.network.receivers import web_server
 from tests.support.network.witnesses import SpecWitness
 
 from fieldfare.server.store.rows import RunStatus
-from fieldfare.server.witnesses.publication import log_key
+from fieldfare.server.upkeep.publication import log_key
 from fieldfare.shared.transcript.leaves import EndRecord
 
 Captured = pytest.CaptureFixture[str]

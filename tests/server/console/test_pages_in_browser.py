@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests.server.console.runs.test_transcripts_page import kept
+from tests.server.console.test_transcripts_page import kept
 from tests.support.browsers.looking import SCRIPTS, chromium
 from tests.support.browsers.served import Served, served
 from tests.support.homes.keyed_coordinators import KeyedCoordinator, progress

@@ -29,9 +29,9 @@ from fieldfare.client.console.place import ConsolePlace
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.models import keep_joining
 from fieldfare.server.answers.sets import AnswerSet, kept_answers
+from fieldfare.server.console import answers_page
 from fieldfare.server.console.pages import pages_of as coordinator_pages
 from fieldfare.server.console.place import CoordinatorPlace
-from fieldfare.server.console.runs import answers_page
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.store.rows import RunRow, RunStatus
 from fieldfare.server.store.store import RunStore

@@ -18,7 +18,7 @@ from fieldfare.client.institution.ledger_checks import open_ledger
 from fieldfare.client.institution.recalling import begin_witnessed
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.store.rows import RunRow, RunStatus
-from fieldfare.simulations.testbed.testbed import COORDINATOR, Bed
+from fieldfare.simulations.demo.testbed import COORDINATOR, Bed
 
 NAMES: Final = ("bank-a", "bank-b", "bank-c")
 UNITS: Final = 400

@@ -22,7 +22,7 @@ from fieldfare.server.run.later_questions import keep_questions
 from fieldfare.server.store.export import export_transcript
 from fieldfare.server.store.rows import RunRow
 from fieldfare.server.store.store import run_store
-from fieldfare.server.witnesses.publication import head_signer
+from fieldfare.server.upkeep.publication import head_signer
 from fieldfare.shared.audit.audit import AuditReport, audit
 from fieldfare.shared.audit.opening import Trust
 from fieldfare.shared.privacy.protection import Protection

@@ -12,7 +12,7 @@ from tests.support.federations.in_process import in_this_process
 from tests.support.system.ports import free_ports
 
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.simulations.testbed.testbed import COMMAND, Bed
+from fieldfare.simulations.demo.testbed import COMMAND, Bed
 
 UNITS: Final = 150
 STUDY: Final = """\

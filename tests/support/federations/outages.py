@@ -13,7 +13,7 @@ from tests.support.system.processes import alive, command_line, tree, until
 from fieldfare.client.home.layout import Home
 from fieldfare.client.institution.ledger_checks import open_ledger
 from fieldfare.server.store.rows import RunRow
-from fieldfare.simulations.testbed.testbed import COORDINATOR, Bed
+from fieldfare.simulations.demo.testbed import COORDINATOR, Bed
 
 # Processes by the module that each runs.
 CUSTODIAN: Final = "client.daemon.process"

@@ -24,7 +24,7 @@ from fieldfare.server.home.roster_key import load_roster_key
 from fieldfare.server.store.head_signer import HeadSigner
 from fieldfare.server.store.rows import Progress
 from fieldfare.server.store.store import RunStore, run_store
-from fieldfare.server.witnesses.publication import head_signer
+from fieldfare.server.upkeep.publication import head_signer
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.privacy.sides import SideCosts
 from fieldfare.shared.protocol.identity import public_hex

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.support.system.processes import until
 
 from fieldfare.server.home.settings import WitnessSection
-from fieldfare.server.witnesses.submission import WitnessAnswer, WitnessUnreachableError
+from fieldfare.server.upkeep.submission import WitnessAnswer, WitnessUnreachableError
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.transcript.merkle import HASH_BYTES, node_hash
 from fieldfare.shared.transcript.notes import COSIGNED, LogCheckpoint, Note, NoteKey, NoteSignature

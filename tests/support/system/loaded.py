@@ -54,7 +54,7 @@ CEILINGS: Final = {
     "run": Ceiling("server.service.run_process", 11_300, most=26_500),
     "coordinator's console": Ceiling("server.console.process", 30_600),
     "coordinator's desk": Ceiling("server.desk.process", 3_500),
-    "coordinator's watch": Ceiling("server.watch.process", 5_900, most=16_000),
+    "coordinator's watch": Ceiling("server.upkeep.watch_process", 5_900, most=16_000),
 }
 
 

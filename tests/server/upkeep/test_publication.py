@@ -9,8 +9,8 @@ from tests.support.homes.keyed_coordinators import KeyedCoordinator
 from tests.support.network.witnesses import SpecWitness
 
 from fieldfare.server.store.store import RunStore
-from fieldfare.server.witnesses.publication import log_key, publish, witnessed_heads
-from fieldfare.server.witnesses.submission import ask_witness
+from fieldfare.server.upkeep.publication import log_key, publish, witnessed_heads
+from fieldfare.server.upkeep.submission import ask_witness
 from fieldfare.shared.errors import PolicyRefusal, UsageError
 from fieldfare.shared.transcript.head_log import WitnessedHeads
 

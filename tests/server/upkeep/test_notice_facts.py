@@ -8,11 +8,11 @@ from typing import Final, Self
 import pytest
 from tests.support.homes.keyed_coordinators import KeyedCoordinator, progress
 
-from fieldfare.server.notices import facts as facts_module
-from fieldfare.server.notices.facts import OFFLINE, CoordinatorFacts
 from fieldfare.server.store.rows import RunStatus
 from fieldfare.server.studies.proposing import propose
 from fieldfare.server.superlink.facts import FlowerRunStatus, NodeFacts
+from fieldfare.server.upkeep import notice_facts as facts_module
+from fieldfare.server.upkeep.notice_facts import OFFLINE, CoordinatorFacts
 from fieldfare.shared.notices.outbox import KEPT, Fact
 from fieldfare.shared.notices.sentences import NoticeKind
 from fieldfare.shared.notices.settings import NoticesSettings

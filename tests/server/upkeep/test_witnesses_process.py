@@ -7,8 +7,8 @@ from tests.support.homes.keyed_coordinators import KeyedCoordinator
 from tests.support.network.witnesses import SpecWitness
 
 from fieldfare.server.store.store import RunStore
-from fieldfare.server.witnesses.process import LONGEST_PAUSE, PAUSE_SECONDS, WitnessRounds
-from fieldfare.server.witnesses.publication import log_key
+from fieldfare.server.upkeep.publication import log_key
+from fieldfare.server.upkeep.witnesses_process import LONGEST_PAUSE, PAUSE_SECONDS, WitnessRounds
 
 Grow = Callable[..., None]
 

@@ -16,7 +16,7 @@ from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.public_keys import roster_public
 from fieldfare.server.home.settings import load_settings
 from fieldfare.server.store.store import RunStore, run_store
-from fieldfare.server.witnesses.submission import (
+from fieldfare.server.upkeep.submission import (
     Post,
     WitnessStanding,
     ask_witness,
@@ -28,7 +28,7 @@ from fieldfare.shared.system.processes import Stopped, end_with_parent, stop_sig
 from fieldfare.shared.transcript.head_log import origin_of
 from fieldfare.shared.watch.log import begin_log
 
-log: Final = logging.getLogger("fieldfare.server.witnesses.process")  # it runs as __main__
+log: Final = logging.getLogger("fieldfare.server.upkeep.witnesses_process")  # it runs as __main__
 
 LOOK_SECONDS: Final = 2.0  # between two looks at the log of heads
 PAUSE_SECONDS: Final = 30.0  # after a first failure; each one is twice the one before

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.server.notices.facts import CoordinatorFacts
 from fieldfare.server.superlink.retention import quiet_flower
+from fieldfare.server.upkeep.notice_facts import CoordinatorFacts
 from fieldfare.shared.errors import FieldfareError
 from fieldfare.shared.notices.dispatch import Dispatcher, NoticesHome
 from fieldfare.shared.system.clock import utc_now
@@ -17,7 +17,7 @@ from fieldfare.shared.system.private_files import OTHERS
 from fieldfare.shared.system.processes import end_with_parent, stop_signals
 from fieldfare.shared.watch.log import begin_log
 
-log: Final = logging.getLogger("fieldfare.server.notices.process")  # it runs as __main__
+log: Final = logging.getLogger("fieldfare.server.upkeep.notices_process")  # it runs as __main__
 
 
 def main(arguments: Sequence[str]) -> int:

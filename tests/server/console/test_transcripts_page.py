@@ -10,8 +10,8 @@ from tests.support.homes.consoles import Browser, ConsoleBench, coordinator_desk
 from tests.support.homes.keyed_coordinators import KeyedCoordinator
 from tests.support.runs.written_runs import RUN, WrittenRun, base
 
+from fieldfare.server.console import transcripts_page
 from fieldfare.server.console.place import CoordinatorPlace
-from fieldfare.server.console.runs import transcripts_page
 from fieldfare.server.store.rows import RunStatus
 from fieldfare.shared.audit.audit import audit
 from fieldfare.shared.audit.opening import Trust

@@ -9,7 +9,7 @@ from tests.benchmarks.learning.public_start import BENCH, NAME, StartRow, promis
 
 from fieldfare.shared.features.public_start import PublicStart
 from fieldfare.shared.study.start import start_file
-from fieldfare.simulations.starts.making import StartPlan, make_start, pack_features
+from fieldfare.simulations.published.public_start import StartPlan, make_start, pack_features
 from fieldfare.simulations.world.making import WorldPlan
 
 HASH = "ce68f1b7f8e58c66e818fb2a9af8e62e01c8b536d4c6d17673669505fdb40197"

@@ -9,7 +9,7 @@ from tests.support.federations.in_process import in_this_process
 
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.study.allowed_packages import VARIABLE
-from fieldfare.simulations.testbed.testbed import in_a_process
+from fieldfare.simulations.demo.testbed import in_a_process
 
 
 @pytest.mark.parametrize("command", [["study", "check", "nowhere"], ["study", "new", "--help"]])

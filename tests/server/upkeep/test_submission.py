@@ -13,8 +13,8 @@ from tests.support.network.witnesses import SpecWitness
 
 from fieldfare.server.home.settings import WitnessSection
 from fieldfare.server.store.store import RunStore
-from fieldfare.server.witnesses.publication import log_key, witnessed_heads
-from fieldfare.server.witnesses.submission import (
+from fieldfare.server.upkeep.publication import log_key, witnessed_heads
+from fieldfare.server.upkeep.submission import (
     WitnessAnswer,
     WitnessUnreachableError,
     ask_witness,

@@ -7,7 +7,7 @@ import pytest
 from tests.support.federations.beds import small_bed
 
 from fieldfare.shared.errors import RunError
-from fieldfare.simulations.testbed.testbed import LOGGED, edit, free_ports
+from fieldfare.simulations.demo.testbed import LOGGED, edit, free_ports
 
 
 def test_a_command_that_fails_is_said_with_its_own_words(tmp_path: Path) -> None:

@@ -24,9 +24,9 @@ from fieldfare.shared.watch.log import begin_log
 
 WAIT_SECONDS: Final = 3600.0
 
-coordinator_state: Final = late("fieldfare.server.watch.state", "CoordinatorState")
+coordinator_state: Final = late("fieldfare.server.upkeep.watch_state", "CoordinatorState")
 
-log: Final = logging.getLogger("fieldfare.server.watch.process")  # it runs as __main__
+log: Final = logging.getLogger("fieldfare.server.upkeep.watch_process")  # it runs as __main__
 
 
 def main(arguments: Sequence[str]) -> int:

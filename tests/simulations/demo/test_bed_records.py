@@ -8,7 +8,7 @@ import pytest
 from fieldfare.client.scoring.readings import COLUMNS
 from fieldfare.shared.study.file import load_study
 from fieldfare.simulations.demo.five_banks import banks_study
-from fieldfare.simulations.testbed.records import BedRecords, amlsim_records, invented_records
+from fieldfare.simulations.demo.testbed_records import BedRecords, amlsim_records, invented_records
 
 DATA = Path(__file__).parents[4] / "shared" / "data" / "amlsim"
 STUDY = Path(__file__).parents[3] / "studies" / "amlsim-3.toml"

@@ -11,7 +11,7 @@ from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import Basis, EncodedUnits
 from fieldfare.shared.features.public_start import PublicStart, StartFacts
 from fieldfare.shared.study.file import load_study
-from fieldfare.simulations.starts.making import (
+from fieldfare.simulations.published.public_start import (
     StartPlan,
     centred,
     make_start,

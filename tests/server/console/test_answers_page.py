@@ -9,7 +9,7 @@ from tests.support.homes.keyed_coordinators import KeyedCoordinator
 from tests.support.runs.answered import answer_set
 
 from fieldfare.server.answers.sets import AnswerSet
-from fieldfare.server.console.runs import answers_page
+from fieldfare.server.console import answers_page
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.store.rows import RunRow, RunStatus
 from fieldfare.server.store.store import RunStore

@@ -15,7 +15,7 @@ from tests.support.system.loaded import CEILINGS, own_lines
 from fieldfare.server.members.enrolment import examine, keep
 from fieldfare.server.store.rows import RunStatus
 from fieldfare.server.studies.proposing import propose
-from fieldfare.server.watch.state import CoordinatorState
+from fieldfare.server.upkeep.watch_state import CoordinatorState
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.watch import metrics
 from fieldfare.shared.watch.exposition import exposition
@@ -25,7 +25,7 @@ SCRAPED: Final = """
 import json, sys
 from pathlib import Path
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.server.watch import process
+from fieldfare.server.upkeep import watch_process as process
 from fieldfare.shared.watch.exposition import exposition
 
 state = process.coordinator_state(CoordinatorHome.open(Path(sys.argv[1])))
