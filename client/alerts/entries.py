@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from fieldfare.client.alerts.alert import Alert
 from fieldfare.client.alerts.kept_entries import Entry, KeptEntries
-from fieldfare.client.records.canonical.bank import TABLES
-from fieldfare.client.records.canonical.tables import RowFilter, last_day, load_table, table_in
+from fieldfare.client.records.canonical_bank import TABLES
+from fieldfare.client.records.canonical_tables import RowFilter, last_day, load_table, table_in
 from fieldfare.client.typologies.counted import marks
 from fieldfare.client.typologies.extract import confined_connection, prepared
 

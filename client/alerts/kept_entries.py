@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from fieldfare.client.records.canonical.money import minor_digits
+from fieldfare.client.records.money import minor_digits
 from fieldfare.shared.errors import UsageError
 
 _FORMAT: Final = 1

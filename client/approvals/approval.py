@@ -24,6 +24,7 @@ from fieldfare.client.approvals.review import (
 )
 from fieldfare.client.approvals.second_person import asks_for_another
 from fieldfare.client.custodian.key_agreement import ApprovedStudy
+from fieldfare.client.home.policy_objections import PolicyViolation, package_objections
 from fieldfare.client.home.studies import (
     KeptStudy,
     RejectionDisclosure,
@@ -44,7 +45,6 @@ from fieldfare.client.journal.decisions import JournalDecisions
 from fieldfare.client.journal.entries import Event
 from fieldfare.client.journal.journal import Journal
 from fieldfare.client.ledger.run_states import APPROVAL_STATE
-from fieldfare.client.policy.objections import PolicyViolation, package_objections
 from fieldfare.client.records.encoding.problems import FailedRowsError
 from fieldfare.client.records.settings import check_unit
 from fieldfare.shared.errors import (

@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Final
 
 from fieldfare.client.custodian.company import company_cautions
+from fieldfare.client.home.policy import Policy, limits
+from fieldfare.client.home.policy_objections import PolicyViolation, allows, objections
 from fieldfare.client.ledger.budget import from_picomu2
 from fieldfare.client.ledger.freeing import FreedBudget, enough_from, next_freed, worth
-from fieldfare.client.policy.objections import PolicyViolation, allows, objections
-from fieldfare.client.policy.policy import Policy, limits
 from fieldfare.client.records.settings import check_unit
 from fieldfare.shared.errors import AccountingError, StudyError
 from fieldfare.shared.features.features import columns_behind, computed_words, formula_of

@@ -23,6 +23,8 @@ from fieldfare.client.cli.studies import meant_study
 from fieldfare.client.daemon.telling import notify_custodian
 from fieldfare.client.home import keys
 from fieldfare.client.home.layout import NODE_FILE, Home
+from fieldfare.client.home.policy import load_policy, pinned_coordinator
+from fieldfare.client.home.policy_explained import allowing, explain
 from fieldfare.client.home.settings import load_settings
 from fieldfare.client.institution import initial_setup
 from fieldfare.client.institution.institution import open_institution, open_journal
@@ -36,8 +38,6 @@ from fieldfare.client.journal.journal import (
     sign_head,
     verify,
 )
-from fieldfare.client.policy.explained import allowing, explain
-from fieldfare.client.policy.policy import load_policy, pinned_coordinator
 from fieldfare.shared.advice import at_home
 from fieldfare.shared.cli.typed import token_pin
 from fieldfare.shared.errors import UsageError

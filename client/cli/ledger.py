@@ -21,6 +21,7 @@ from fieldfare.client.cli.options import (
 from fieldfare.client.daemon.telling import notify_custodian
 from fieldfare.client.home.keys import load_identity
 from fieldfare.client.home.layout import Home
+from fieldfare.client.home.policy import load_policy
 from fieldfare.client.home.roster import online_keys
 from fieldfare.client.home.settings import load_settings
 from fieldfare.client.institution import recalling, restoring
@@ -50,7 +51,6 @@ from fieldfare.client.oversight.transcript_check import (
     TwoRostersError,
     check_transcript,
 )
-from fieldfare.client.policy.policy import load_policy
 from fieldfare.shared.audit.verdict import AuditVerdict, RequiredCosigners, quorum_words
 from fieldfare.shared.cli.audit import RequiredOption
 from fieldfare.shared.cli.evidence import EvidenceSource, GatheredEvidence, GivenEvidence

@@ -42,11 +42,11 @@ from fieldfare.client.home.comparisons import (
     standings,
 )
 from fieldfare.client.home.layout import Home
+from fieldfare.client.home.policy import load_policy, pinned_coordinator
 from fieldfare.client.home.settings import load_settings
 from fieldfare.client.home.studies import stamp
 from fieldfare.client.institution.institution import Institution, open_institution, open_journal
 from fieldfare.client.journal.entries import Event
-from fieldfare.client.policy.policy import load_policy, pinned_coordinator
 from fieldfare.shared.advice import at_home
 from fieldfare.shared.canonical import claimed_type
 from fieldfare.shared.errors import ProtocolError, UsageError

@@ -29,10 +29,10 @@ from fieldfare.client.home.settings import admin_socket_path, load_settings
 from fieldfare.client.institution.institution import open_institution, open_journal
 from fieldfare.client.institution.open import open_institution_ledger
 from fieldfare.client.journal.entries import Event
-from fieldfare.client.notices.process import notices_home
 from fieldfare.client.oversight import preflight
 from fieldfare.client.oversight.checks import HomeChecks, Preflight
 from fieldfare.client.oversight.link import link_checks
+from fieldfare.client.oversight.notices_process import notices_home
 from fieldfare.client.oversight.overview import overview, overview_json
 from fieldfare.client.oversight.overview_screen import overview_lines
 from fieldfare.client.oversight.stories import (

@@ -14,11 +14,11 @@ from fieldfare.client.cli import app
 from fieldfare.client.cli.options import DEFAULT_HOME, HomeOption, PassphraseFileOption, ask
 from fieldfare.client.home.keys import identity_fingerprint
 from fieldfare.client.home.layout import Home
+from fieldfare.client.home.policy import Policy
+from fieldfare.client.home.policy_explained import policy_text
 from fieldfare.client.home.settings import HomeSettings, settings_text
 from fieldfare.client.institution.initial_setup import create_institution
 from fieldfare.client.institution.recalling import begin_witnessed
-from fieldfare.client.policy.explained import policy_text
-from fieldfare.client.policy.policy import Policy
 from fieldfare.client.records.encoding.encoding import texts_of
 from fieldfare.client.records.settings import RecordsSource
 from fieldfare.client.records.sources.source import FileKind, kind_of

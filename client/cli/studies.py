@@ -29,6 +29,7 @@ from fieldfare.client.desk.study_reading import StandingStudy, list_studies, rev
 from fieldfare.client.home.inbox import HomeInbox
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.models import kept_model
+from fieldfare.client.home.policy import load_policy
 from fieldfare.client.home.settings import load_settings
 from fieldfare.client.home.studies import (
     KeptStudy,
@@ -53,7 +54,6 @@ from fieldfare.client.institution.open import (
 )
 from fieldfare.client.journal.decisions import JournalDecisions
 from fieldfare.client.journal.journal import Journal
-from fieldfare.client.policy.policy import load_policy
 from fieldfare.client.records.encoding.problems import zero_lines
 from fieldfare.client.records.settings import tables_of
 from fieldfare.shared.advice import at_home

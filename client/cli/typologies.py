@@ -13,7 +13,7 @@ import typer
 from fieldfare.client.cli import app
 from fieldfare.client.cli.options import JsonOption, day_given
 from fieldfare.client.drafting.study_toml import features_text
-from fieldfare.client.records.canonical.bank import TABLES
+from fieldfare.client.records.canonical_bank import TABLES
 from fieldfare.client.records.settings import private_line
 from fieldfare.client.records.sources.covering import OPTION, OmittedCounts, bank_codes
 from fieldfare.client.typologies import features

@@ -33,6 +33,7 @@ from fieldfare.client.custodian.custodian import Custodian, opened_runs
 from fieldfare.client.daemon.status import CustodianCounts, ledger_now, release_now
 from fieldfare.client.home.keys import public_identity
 from fieldfare.client.home.layout import Home
+from fieldfare.client.home.policy import limits
 from fieldfare.client.home.studies import State, kept_ids, read_decision, stamp
 from fieldfare.client.institution.institution import (
     Clock,
@@ -43,7 +44,6 @@ from fieldfare.client.institution.institution import (
 from fieldfare.client.journal.decisions import CUSTODIAN, JournalDecisions, Tally
 from fieldfare.client.journal.entries import MAX_SENTENCE, Event, printable
 from fieldfare.client.journal.journal import Journal
-from fieldfare.client.policy.policy import limits
 from fieldfare.client.wire.admin_calls import CustodianStatus, ReloadReport, StudyStatus
 from fieldfare.shared.errors import FieldfareError, LedgerError
 from fieldfare.shared.privacy.samplers import ExactNoise

@@ -17,6 +17,8 @@ from fieldfare.client.desk.calls import DecisionForm
 from fieldfare.client.desk.deciding import ASKED
 from fieldfare.client.desk.study_reading import view_study
 from fieldfare.client.home.layout import Home
+from fieldfare.client.home.policy import Policy, load_policy
+from fieldfare.client.home.policy_explained import WiderPolicy, allowing_columns
 from fieldfare.client.home.settings import load_settings
 from fieldfare.client.home.studies import KeptStudy, kept_study
 from fieldfare.client.institution.institution import (
@@ -28,8 +30,6 @@ from fieldfare.client.institution.ledger_checks import check_not_behind
 from fieldfare.client.institution.open import open_custody, records_loader
 from fieldfare.client.journal.entries import MAX_SENTENCE, Event, printable
 from fieldfare.client.journal.journal import Journal
-from fieldfare.client.policy.explained import WiderPolicy, allowing_columns
-from fieldfare.client.policy.policy import Policy, load_policy
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.harm_rules import is_protected
 from fieldfare.shared.protocol.comparison import CODE_DIGITS, is_code, matches_code, roster_code

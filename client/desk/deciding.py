@@ -16,6 +16,7 @@ from fieldfare.client.daemon.telling import notify_custodian
 from fieldfare.client.desk.calls import DecisionChoice, DecisionForm, DecisionOutcome
 from fieldfare.client.desk.deciders import open_deciders
 from fieldfare.client.home.layout import Home
+from fieldfare.client.home.policy import load_policy
 from fieldfare.client.home.settings import load_settings
 from fieldfare.client.home.studies import RejectionDisclosure, find_id
 from fieldfare.client.institution.institution import (
@@ -23,7 +24,6 @@ from fieldfare.client.institution.institution import (
     open_journal,
 )
 from fieldfare.client.journal.entries import Event
-from fieldfare.client.policy.policy import load_policy
 from fieldfare.shared.console.turns import Turns
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.protocol.messages import check_reason

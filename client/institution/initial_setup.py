@@ -14,10 +14,10 @@ from tomlkit.exceptions import TOMLKitError
 
 from fieldfare.client.home.keys import create_keys, node_public_line
 from fieldfare.client.home.layout import NODE_FILE, Home
+from fieldfare.client.home.policy import check_public_key, load_policy, pinned_coordinator
+from fieldfare.client.home.policy_explained import policy_text
 from fieldfare.client.home.settings import settings_text
 from fieldfare.client.node.settings import NodeSettings
-from fieldfare.client.policy.explained import policy_text
-from fieldfare.client.policy.policy import check_public_key, load_policy, pinned_coordinator
 from fieldfare.shared.errors import ProtocolError, StudyError, UsageError
 from fieldfare.shared.protocol.identity import (
     Enrolment,

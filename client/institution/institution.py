@@ -8,11 +8,11 @@ from pathlib import Path
 from fieldfare.client.home.comparisons import Comparisons, read_comparisons
 from fieldfare.client.home.keys import public_identity
 from fieldfare.client.home.layout import Home
+from fieldfare.client.home.policy import Policy, limits, load_policy, pinned_coordinator
 from fieldfare.client.home.roster import KnownSigners, check_member, pinned_roster
 from fieldfare.client.home.settings import HomeSettings, load_settings, witness_path
 from fieldfare.client.journal.journal import Journal
 from fieldfare.client.ledger.ledger import Ledger
-from fieldfare.client.policy.policy import Policy, limits, load_policy, pinned_coordinator
 from fieldfare.shared.protocol.comparison import Company
 from fieldfare.shared.protocol.roster import Roster
 from fieldfare.shared.study.allowed_packages import permit

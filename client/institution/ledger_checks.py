@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from fieldfare.client.home.layout import Home
+from fieldfare.client.home.policy import limits, load_policy
 from fieldfare.client.home.settings import load_settings, witness_path
 from fieldfare.client.journal.entries import Event
 from fieldfare.client.journal.journal import Journal
@@ -23,7 +24,6 @@ from fieldfare.client.ledger.run_states import (
     RECALL_STATE,
     SHOWN_REPLY,
 )
-from fieldfare.client.policy.policy import limits, load_policy
 from fieldfare.shared.errors import LedgerError
 from fieldfare.shared.system.clock import LARGEST_STEP, utc_now
 

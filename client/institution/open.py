@@ -197,9 +197,9 @@ def records_loader(institution: Institution, environment: Mapping[str, str]) -> 
         if institution.settings.records:  # else reading says so
             check_unit(study, institution.settings.unit)
         # Whoever opens an institution for another reason loads nothing that reads records.
-        from fieldfare.client.partitions.partitioned_sums import Workplace, sums_of  # noqa: PLC0415
         from fieldfare.client.records import Spool, read_sources  # noqa: PLC0415
         from fieldfare.client.records.kept_parts import parts_kept  # noqa: PLC0415
+        from fieldfare.client.sums.partitioned_sums import Workplace, sums_of  # noqa: PLC0415
 
         spill, asks = institution.home.spill, bool(study.asks or study.groups)
         resume = institution.settings.partitions.resume

@@ -9,6 +9,7 @@ from fieldfare.client.custodian.peers import LEFT, Peers
 from fieldfare.client.custodian.ports import NoLog
 from fieldfare.client.custodian.recall import VOUCHED_STATE, Recall
 from fieldfare.client.home.layout import Home
+from fieldfare.client.home.policy import limits, load_policy
 from fieldfare.client.home.settings import load_settings
 from fieldfare.client.institution.institution import Institution, ledger_of
 from fieldfare.client.institution.ledger_checks import check_not_behind, open_ledger, recall_of
@@ -17,7 +18,6 @@ from fieldfare.client.institution.restoring import log_statement
 from fieldfare.client.journal.journal import Journal
 from fieldfare.client.ledger.kept_states import RecallDecision, RecallStanding
 from fieldfare.client.ledger.run_states import DECISION_STATE, LEDGER_STATE
-from fieldfare.client.policy.policy import limits, load_policy
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.system.clock import utc_now
 

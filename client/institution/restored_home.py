@@ -17,6 +17,7 @@ import tomlkit
 from fieldfare.client.home.files import INSTITUTION_FILES
 from fieldfare.client.home.keys import LOST, create_signing_keys, load_identity
 from fieldfare.client.home.layout import Home
+from fieldfare.client.home.policy import load_policy, pinned_coordinator
 from fieldfare.client.home.roster import pinned_roster
 from fieldfare.client.home.settings import load_settings, witness_path
 from fieldfare.client.home.studies import State, kept_studies
@@ -32,7 +33,6 @@ from fieldfare.client.ledger.restore import (
     position_in,
 )
 from fieldfare.client.ledger.rollback_check import Witness
-from fieldfare.client.policy.policy import load_policy, pinned_coordinator
 from fieldfare.shared.backup.archive import BackupHeader
 from fieldfare.shared.backup.home_copies import BackupSource
 from fieldfare.shared.errors import LedgerError, UsageError

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from fieldfare.client.alerts.alert_queue import listed_members
 from fieldfare.client.home.keys import load_holdout_key
 from fieldfare.client.institution.institution import Institution
-from fieldfare.client.joining.own_customers import Kinds, OwnCustomers, here
 from fieldfare.client.journal.entries import Event
 from fieldfare.client.journal.journal import Journal
 from fieldfare.client.model_use.score import Sources, budget_of, tables
 from fieldfare.client.model_use.usable import TunedModel, UsableModel, keep_tuned, tuned_model
+from fieldfare.client.own_model.own_customers import Kinds, OwnCustomers, here
 from fieldfare.client.own_model.own_fits import SumModel
 from fieldfare.client.own_model.stack import is_stackable, own_best
 from fieldfare.client.own_model.tuning import (

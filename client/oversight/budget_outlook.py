@@ -10,6 +10,7 @@ from typing import Final
 
 from fieldfare.client.approvals.approval_status import sum_promised
 from fieldfare.client.home.layout import Home
+from fieldfare.client.home.policy import load_policy
 from fieldfare.client.home.settings import load_settings
 from fieldfare.client.home.studies import kept_ids, kept_studies
 from fieldfare.client.institution.institution import open_institution
@@ -22,7 +23,6 @@ from fieldfare.client.oversight.ledger_report import (
     entry_line,
     report,
 )
-from fieldfare.client.policy.policy import load_policy
 
 MONTHS: Final = 12
 

@@ -25,6 +25,7 @@ from fieldfare.client.home.keys import (
 )
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.link import link_days
+from fieldfare.client.home.policy import load_policy, pinned_coordinator
 from fieldfare.client.home.roster import check_member, pinned_roster
 from fieldfare.client.home.settings import (
     admin_socket_path,
@@ -56,7 +57,6 @@ from fieldfare.client.oversight.preflight import (
     judge_software,
     judge_swap,
 )
-from fieldfare.client.policy.policy import load_policy, pinned_coordinator
 from fieldfare.client.records.settings import check_unit, tables_of
 from fieldfare.client.wire.admin_calls import StudyStatus
 from fieldfare.client.wire.admin_client import custodian_status

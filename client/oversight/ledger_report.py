@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from fieldfare.client.home.policy import Policy, limits
 from fieldfare.client.ledger.budget import WINDOW, LedgerEntry, Position, from_picomu2
 from fieldfare.client.ledger.chain import Statement, StatementKind, costs_of
 from fieldfare.client.ledger.freeing import FreedBudget, freed_later, next_freed, worth
 from fieldfare.client.ledger.ledger import Ledger
-from fieldfare.client.policy.policy import Policy, limits
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.evidence.registry import TO_FILL_IN, Deployment, deployment_record
 from fieldfare.shared.privacy.sides import SideCosts

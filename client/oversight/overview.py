@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 from fieldfare.client.approvals.approval_status import ApprovalStatus, approval_status
 from fieldfare.client.custodian.custodian import opened_runs
 from fieldfare.client.home.layout import Home
+from fieldfare.client.home.policy import load_policy, pinned_coordinator
 from fieldfare.client.home.roster import pinned_roster
 from fieldfare.client.home.settings import HomeSettings, admin_socket_path, load_settings
 from fieldfare.client.home.studies import kept_studies
@@ -22,7 +23,6 @@ from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.node.settings import NodeSettings
 from fieldfare.client.node.state import NodeState, read_node_state
 from fieldfare.client.oversight.ledger_report import LedgerReport, report, report_json
-from fieldfare.client.policy.policy import load_policy, pinned_coordinator
 from fieldfare.client.wire.admin_calls import CustodianStatus
 from fieldfare.client.wire.admin_client import custodian_status
 from fieldfare.shared.errors import FieldfareError

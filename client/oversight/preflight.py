@@ -18,10 +18,10 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
+from fieldfare.client.home.policy import Policy
+from fieldfare.client.home.policy_explained import warnings
 from fieldfare.client.ledger.kept_states import RecallDecision, RecallStanding
 from fieldfare.client.oversight.ledger_report import LimitUse
-from fieldfare.client.policy.explained import warnings
-from fieldfare.client.policy.policy import Policy
 from fieldfare.shared.errors import FieldfareError, RunError, UsageError
 from fieldfare.shared.system.sockets import is_short_enough
 from fieldfare.shared.terminal.texts import cut, folded

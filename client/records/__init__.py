@@ -1,5 +1,7 @@
 """An institution's own records: read, mapped, checked and encoded on its own machines.
 
+The canonical tables (`canonical_*.py`) are what indicators read and importers write.
+
 Modules that read records are imported on first use: settings, which only say where records are,
 need no database engine, and a list of alerts is printed at once.
 """

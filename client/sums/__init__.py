@@ -1,4 +1,5 @@
 """Bounded sums over all units, the only thing that is released.
 
-Imports records encoding and shared.
+Units may be cut up by a hash of their ids, with one sum over all parts. Imports records, the frames
+of wire, and shared.
 """

@@ -20,8 +20,8 @@ import numpy as np
 import pyarrow as pa
 from pydantic.fields import FieldInfo
 
-from fieldfare.client.records.canonical.bank import TABLES
-from fieldfare.client.records.canonical.tables import LoadedTable, arrow_schema, base_type
+from fieldfare.client.records.canonical_bank import TABLES
+from fieldfare.client.records.canonical_tables import LoadedTable, arrow_schema, base_type
 from fieldfare.client.typologies.extract import Extract, confined_connection, prepared
 from fieldfare.client.typologies.features import Query, own_query, query_columns
 from fieldfare.client.typologies.pack import Pack, PackIndicator

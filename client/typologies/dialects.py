@@ -19,8 +19,8 @@ from pydantic import BaseModel
 from sqlglot import exp
 from sqlglot.optimizer.scope import traverse_scope
 
-from fieldfare.client.records.canonical.bank import TABLES
-from fieldfare.client.records.canonical.tables import base_type
+from fieldfare.client.records.canonical_bank import TABLES
+from fieldfare.client.records.canonical_tables import base_type
 from fieldfare.client.typologies.extract import refuse_unknown
 from fieldfare.client.typologies.pack import Pack
 from fieldfare.client.typologies.typology import AbsenceMeaning, FeatureSpec

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import duckdb
 
-from fieldfare.client.records.canonical.bank import TABLES
-from fieldfare.client.records.canonical.tables import LoadedTable, load_tables
+from fieldfare.client.records.canonical_bank import TABLES
+from fieldfare.client.records.canonical_tables import LoadedTable, load_tables
 from fieldfare.client.records.sources.covering import OmittedCounts, leave_out
 from fieldfare.client.typologies.windows import needed_tables
 from fieldfare.shared.errors import RecordsError, UsageError

@@ -20,8 +20,8 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fieldfare.client.records.canonical.bank import TABLES
-from fieldfare.client.records.canonical.tables import (
+from fieldfare.client.records.canonical_bank import TABLES
+from fieldfare.client.records.canonical_tables import (
     CheckedRows,
     LoadedTable,
     columns_sql,

@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from fieldfare.client.records.canonical.bank import TABLES
+from fieldfare.client.records.canonical_bank import TABLES
 from fieldfare.client.typologies.family import Family
 from fieldfare.shared.features.features import Dependence, NumericFeature, Scale
 from fieldfare.shared.harm_rules import is_protected

@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fieldfare.client.records.canonical.bank import TABLES
-from fieldfare.client.records.canonical.tables import file_of, table_in
+from fieldfare.client.records.canonical_bank import TABLES
+from fieldfare.client.records.canonical_tables import file_of, table_in
 from fieldfare.client.records.sources.mapping import ColumnMapping
 from fieldfare.client.records.sources.source import (
     FileKind,

@@ -26,6 +26,7 @@ from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.home.comparisons import ComparedKey, ComparisonMethod, keep_compared
 from fieldfare.client.home.keys import INVENTED, load_identity
 from fieldfare.client.home.layout import Home
+from fieldfare.client.home.policy_objections import study_columns
 from fieldfare.client.home.roster import pin_roster
 from fieldfare.client.home.studies import stamp
 from fieldfare.client.institution.initial_setup import create_institution
@@ -35,7 +36,6 @@ from fieldfare.client.journal.entries import Event
 from fieldfare.client.model_use.score import Sources, score
 from fieldfare.client.model_use.usable import TunedModel, as_tuned, keep_tuned, usable_model
 from fieldfare.client.own_model.tuning import TuningOutcome
-from fieldfare.client.policy.objections import study_columns
 from fieldfare.client.records.encoding.holdout import split_name
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.server.run.closing import compose

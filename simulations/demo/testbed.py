@@ -29,7 +29,7 @@ import tomlkit
 
 from fieldfare.client.console.place import console_place
 from fieldfare.client.home.layout import Home
-from fieldfare.client.policy.objections import study_columns
+from fieldfare.client.home.policy_objections import study_columns
 from fieldfare.server.console.place import coordinator_place
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.store.rows import RunRow

@@ -14,9 +14,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldfare.client.partitions.interface import Partitions
-from fieldfare.client.partitions.partitioned_sums import PartitionedSums, WholeUnits
 from fieldfare.client.records.encoding.asked import AskedUnits, AskedValues
+from fieldfare.client.sums.partitioned_sums import PartitionedSums, WholeUnits
+from fieldfare.client.sums.partitions import Partitions
 from fieldfare.client.sums.question_sums import question_sum
 from fieldfare.client.sums.run_sums import RunSums
 from fieldfare.client.sums.study_sums import StudySums

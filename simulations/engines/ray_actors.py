@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from fieldfare.client.partitions.interface import AskedSum, InOneProcess, Whole, added_up
-from fieldfare.client.partitions.spilled import PartUnits
+from fieldfare.client.sums.partitions import AskedSum, InOneProcess, Whole, added_up
+from fieldfare.client.sums.spilled import PartUnits
 from fieldfare.shared.protocol.plan import Plan
 from fieldfare.shared.ring import add
 from fieldfare.shared.study.study import Study

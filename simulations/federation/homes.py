@@ -14,9 +14,9 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldfare.client.joining.own_customers import HomeFits, Kinds, OwnCustomers
-from fieldfare.client.joining.paired import HeldScores, HoldoutOrigin, paired_row
+from fieldfare.client.own_model.own_customers import HomeFits, Kinds, OwnCustomers
 from fieldfare.client.own_model.own_fits import SumModel
+from fieldfare.client.own_model.paired import HeldScores, HoldoutOrigin, paired_row
 from fieldfare.client.own_model.stack import is_stackable
 from fieldfare.client.own_model.tuning import TuningOutcome
 from fieldfare.client.sums.coordinates import TurnedUnits

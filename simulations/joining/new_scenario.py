@@ -14,8 +14,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldfare.client.joining.own_customers import HomeFits, OwnCustomers
-from fieldfare.client.joining.paired import budget_of, reviewed
+from fieldfare.client.own_model.own_customers import HomeFits, OwnCustomers
+from fieldfare.client.own_model.paired import budget_of, reviewed
 from fieldfare.shared.features.basis import EncodedUnits, concatenate
 from fieldfare.shared.joining.rows import MonthsRow
 from fieldfare.simulations.federation.homes import JointTrainer, training_of

@@ -13,7 +13,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from fieldfare.client.joining.own_customers import NEWCOMER, SHARES, HomeFits, OwnCustomers
+from fieldfare.client.own_model.own_customers import NEWCOMER, SHARES, HomeFits, OwnCustomers
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.joining.figures import FORMAT
 from fieldfare.shared.joining.rows import KindRow, MonthsRow, PairedRow

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from fieldfare.client.joining.own_customers import HomeFits
+from fieldfare.client.own_model.own_customers import HomeFits
 from fieldfare.client.own_model.own_fits import SumModel
 from fieldfare.client.own_model.stack import is_stackable
 from fieldfare.client.sums.study_sums import StudySums

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from fieldfare.client.records.canonical.cases import (
+from fieldfare.client.records.canonical_cases import (
     Assessment,
     CallerType,
     CaseAgeBand,
@@ -26,7 +26,7 @@ from fieldfare.client.records.canonical.cases import (
     SupportNeed,
     TraffickingStatus,
 )
-from fieldfare.client.records.canonical.tables import arrow_schema
+from fieldfare.client.records.canonical_tables import arrow_schema
 from fieldfare.simulations.world.habits import START
 from fieldfare.simulations.world.institutions import WorldInstitution
 from fieldfare.simulations.world.rings import Rings

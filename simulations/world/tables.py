@@ -13,14 +13,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fieldfare.client.records.canonical.bank import (
+from fieldfare.client.records.canonical_bank import (
     Account,
     AgeBand,
     Customer,
     IncomeBand,
     Transaction,
 )
-from fieldfare.client.records.canonical.tables import arrow_schema
+from fieldfare.client.records.canonical_tables import arrow_schema
 from fieldfare.simulations.world.habits import LINES, MINUTES, NUMBER, START
 from fieldfare.simulations.world.institutions import WorldInstitution
 from fieldfare.simulations.world.personas import PERSONAS, Persona

@@ -14,14 +14,14 @@ CLIENT = {
 }
 
 # A call that only the door may make, and the modules that implement it.
-SUMS = ("client/sums/", "client/partitions/interface.py")
+SUMS = ("client/sums/", "client/sums/partitions.py")
 DOOR_CALLS: dict[str, str | tuple[str, ...]] = {
     "keep_waiting": "client/ledger",  # what waits for its opening
     "commit_waiting": "client/ledger",  # debit and reply, in one transaction
-    "vector": ("client/sums/", "client/partitions/interface.py"),  # the raw sum of a release
+    "vector": ("client/sums/", "client/sums/partitions.py"),  # the raw sum of a release
     "answers": (
         "client/sums/",
-        "client/partitions/interface.py",
+        "client/sums/partitions.py",
     ),  # the raw sum of a group of questions
     "sample": "client/sums/",  # this institution's share of the noise
     "mask": "shared/secure_sum",

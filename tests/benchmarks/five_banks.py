@@ -30,8 +30,8 @@ from tests.benchmarks.gain import FrozenTerms
 from tests.benchmarks.harness import FOLDER, Bench, numbers
 from tests.support.records.frozen_worlds import VERSION, frozen_study
 
-from fieldfare.client.joining.own_customers import RARE, HomeFits, OwnCustomers
-from fieldfare.client.joining.paired import budget_of, reviewed
+from fieldfare.client.own_model.own_customers import RARE, HomeFits, OwnCustomers
+from fieldfare.client.own_model.paired import budget_of, reviewed
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.models import model_for
 from fieldfare.simulations.demo.five_banks import PEOPLE, PREVALENCE

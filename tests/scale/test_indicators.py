@@ -24,7 +24,7 @@ from tests.client.typologies.test_windows import features, written
 from tests.support.system.memory_group import memory_group
 from tests.support.system.postgres import running_postgres
 
-from fieldfare.client.records.canonical.bank import TABLES
+from fieldfare.client.records.canonical_bank import TABLES
 from fieldfare.client.typologies import checking
 from fieldfare.client.typologies.dialects import Dialect, PushedQueries, statements
 from fieldfare.client.typologies.extract import open_extract

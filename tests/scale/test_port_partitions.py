@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.client.partitions.conftest import Whole, whole
+from tests.client.sums.conftest import Whole, whole
 from tests.simulations.engines.conftest import STUDIES, records_file
 from tests.support.runs.every_release import every_release
 
-from fieldfare.client.partitions.interface import InOneProcess, Partitions, part_sum
-from fieldfare.client.partitions.local_workers import LocalWorkers
-from fieldfare.client.partitions.partitioned_sums import WholeUnits, Workplace
+from fieldfare.client.sums.local_workers import LocalWorkers
+from fieldfare.client.sums.partitioned_sums import WholeUnits, Workplace
+from fieldfare.client.sums.partitions import InOneProcess, Partitions, part_sum
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.shared.study.study import Study
 from fieldfare.simulations.engines.cluster import cluster

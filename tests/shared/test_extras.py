@@ -46,8 +46,8 @@ PROCESSES = {
         "client.console.process",
         "client.daemon.process",
         "client.desk.process",
-        "client.notices.process",
-        "client.partitions.worker_process",
+        "client.oversight.notices_process",
+        "client.sums.worker_process",
         "client.records.sources.database_process",
     ),
     "coordinator": (

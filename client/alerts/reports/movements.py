@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from fieldfare.client.alerts.reports.facts import Movement
-from fieldfare.client.records.canonical.money import minor_digits
-from fieldfare.client.records.canonical.tables import RowFilter, last_day, load_table, table_in
+from fieldfare.client.records.canonical_tables import RowFilter, last_day, load_table, table_in
+from fieldfare.client.records.money import minor_digits
 from fieldfare.client.typologies.extract import confined_connection
 from fieldfare.shared.errors import RecordsError
 

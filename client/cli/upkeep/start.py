@@ -35,7 +35,7 @@ from fieldfare.shared.system.memory import keep_out_of_dumps
 from fieldfare.shared.watch.log import SupervisedLog, in_json
 
 CUSTODIAN_PROCESS: Final = "fieldfare.client.daemon.process"
-NOTICES_PROCESS: Final = "fieldfare.client.notices.process"
+NOTICES_PROCESS: Final = "fieldfare.client.oversight.notices_process"
 CUSTODIAN_RULES: Final = processes.RestartRules(
     final=frozenset({0, BAD_INPUT}), grace_seconds=STOP_SECONDS
 )

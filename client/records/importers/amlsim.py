@@ -14,7 +14,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fieldfare.client.records.canonical.bank import Channel, Direction
+from fieldfare.client.records.canonical_bank import Channel, Direction
 from fieldfare.client.records.importers.base import (
     LABELS,
     CanonicalFolder,

@@ -11,8 +11,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fieldfare.client.records.canonical.bank import Channel, Direction
-from fieldfare.client.records.canonical.money import minor_digits
+from fieldfare.client.records.canonical_bank import Channel, Direction
 from fieldfare.client.records.importers.base import LABELS, ImportOptions, open_folder
 from fieldfare.client.records.importers.csv_rows import (
     FIELDS,
@@ -26,6 +25,7 @@ from fieldfare.client.records.importers.csv_rows import (
     time_value,
 )
 from fieldfare.client.records.importers.sides import PAYEE, PAYER, SeenAccounts, entries
+from fieldfare.client.records.money import minor_digits
 from fieldfare.client.records.sources.sql import literal
 
 BITCOIN: Final = "XBT"  # as markets write it; ISO 4217 has none

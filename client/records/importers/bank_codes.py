@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from fieldfare.client.records.canonical.bank import Channel, MemoCategory
+from fieldfare.client.records.canonical_bank import Channel, MemoCategory
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.system.private_files import open_regular
 

@@ -21,9 +21,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel
 
-from fieldfare.client.records.canonical.bank import TABLES
-from fieldfare.client.records.canonical.cases import CaseSummary
-from fieldfare.client.records.canonical.tables import arrow_schema
+from fieldfare.client.records.canonical_bank import TABLES
+from fieldfare.client.records.canonical_cases import CaseSummary
+from fieldfare.client.records.canonical_tables import arrow_schema
 from fieldfare.client.records.sources.mapping import ColumnMapping
 from fieldfare.shared.errors import KeysError, UsageError
 from fieldfare.shared.system.private_files import PRIVATE_FOLDER, create_private, read_private

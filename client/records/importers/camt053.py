@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from fieldfare.client.records.canonical.bank import MAX_KEY, Channel, Direction
+from fieldfare.client.records.canonical_bank import MAX_KEY, Channel, Direction
 from fieldfare.client.records.importers.bank_codes import LEFT_OUT, BankCodes, codes_with
 from fieldfare.client.records.importers.base import ImportOptions, KeyedHash, open_folder
 from fieldfare.client.records.importers.iso20022 import (

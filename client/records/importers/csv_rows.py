@@ -13,8 +13,8 @@ from typing import Any, Final, NoReturn
 import pyarrow as pa
 from pydantic.fields import FieldInfo
 
-from fieldfare.client.records.canonical.bank import Account, Customer, Transaction
-from fieldfare.client.records.canonical.tables import rules_of
+from fieldfare.client.records.canonical_bank import Account, Customer, Transaction
+from fieldfare.client.records.canonical_tables import rules_of
 from fieldfare.client.records.sources.csv_text import open_csv, opened
 from fieldfare.client.records.sources.engine import Source
 from fieldfare.client.records.sources.mapping import ColumnMapping

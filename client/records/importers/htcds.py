@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from fieldfare.client.records.canonical.cases import CaseAgeBand, CaseSummary, consented
+from fieldfare.client.records.canonical_cases import CaseAgeBand, CaseSummary, consented
 from fieldfare.client.records.importers.base import CASES, ImportOptions, open_folder
 from fieldfare.client.records.importers.csv_rows import CsvFile, CsvFiles, Value, bare
 from fieldfare.shared.errors import RecordsError

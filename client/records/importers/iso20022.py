@@ -19,10 +19,10 @@ from typing import Any, Final, NoReturn
 from lxml import etree
 from pydantic import BaseModel, ValidationError
 
-from fieldfare.client.records.canonical.bank import Account, Customer, Transaction
-from fieldfare.client.records.canonical.money import minor_units
+from fieldfare.client.records.canonical_bank import Account, Customer, Transaction
 from fieldfare.client.records.importers.base import CanonicalFolder, KeyedHash
 from fieldfare.client.records.importers.sides import ACCOUNT
+from fieldfare.client.records.money import minor_units
 from fieldfare.client.records.sources.csv_text import opened
 from fieldfare.shared.errors import RecordsError
 

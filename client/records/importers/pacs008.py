@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from fieldfare.client.records.canonical.bank import Channel, Direction
+from fieldfare.client.records.canonical_bank import Channel, Direction
 from fieldfare.client.records.importers.bank_codes import standard_codes
 from fieldfare.client.records.importers.base import ImportOptions, PaymentOwner, open_folder
 from fieldfare.client.records.importers.iso20022 import (

@@ -12,7 +12,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fieldfare.client.records.canonical.bank import Channel, CounterpartyType, Direction
+from fieldfare.client.records.canonical_bank import Channel, CounterpartyType, Direction
 from fieldfare.client.records.importers.amlsim import NO_CURRENCY
 from fieldfare.client.records.importers.base import LABELS, ImportOptions, open_folder
 from fieldfare.client.records.importers.csv_rows import (

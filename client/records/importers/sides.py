@@ -8,7 +8,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fieldfare.client.records.canonical.bank import Direction
+from fieldfare.client.records.canonical_bank import Direction
 from fieldfare.client.records.importers.base import LABELS, CanonicalFolder, KeyedHash
 from fieldfare.client.records.sources.engine import BATCH_ROWS
 

@@ -12,6 +12,7 @@ import duckdb
 import pyarrow as pa
 from adbc_driver_manager import Error as AdbcError
 
+from fieldfare.client.records import duckdb_views, sqlite_views
 from fieldfare.client.records.sources.checked_batches import CheckedBatches
 from fieldfare.client.records.sources.engine import (
     ATTACHED,
@@ -24,7 +25,6 @@ from fieldfare.client.records.sources.engine import (
 )
 from fieldfare.client.records.sources.mapping import ColumnMapping
 from fieldfare.client.records.sources.sql import ColumnType, quoted
-from fieldfare.client.records.views import duckdb_views, sqlite_views
 from fieldfare.shared.errors import RecordsError
 
 THREADS: Final = 2  # of an engine: each takes memory of its own, and there is a bound

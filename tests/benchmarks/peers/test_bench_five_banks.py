@@ -21,7 +21,7 @@ from tests.benchmarks.five_banks import (
     write,
 )
 
-from fieldfare.client.joining.own_customers import OwnCustomers
+from fieldfare.client.own_model.own_customers import OwnCustomers
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import EncodedUnits
 

@@ -28,17 +28,17 @@ from tests.benchmarks.harness import CALL, FOLDER, Bench, BenchRow, apart, at_mo
 from tests.benchmarks.inputs import study_toml, write_records
 from tests.support.system.memory_group import MemoryGroup, memory_group
 
-from fieldfare.client.partitions.local_workers import LocalWorkers
-from fieldfare.client.partitions.partitioned_sums import (
+from fieldfare.client.records import Spool, holdout_mask
+from fieldfare.client.records.encoding.holdout import unit_order
+from fieldfare.client.records.load import BUCKETS_KEY, Load
+from fieldfare.client.records.sources.source import table_at
+from fieldfare.client.sums.local_workers import LocalWorkers
+from fieldfare.client.sums.partitioned_sums import (
     PartitionedSums,
     WholeUnits,
     Workplace,
     sums_of,
 )
-from fieldfare.client.records import Spool, holdout_mask
-from fieldfare.client.records.encoding.holdout import unit_order
-from fieldfare.client.records.load import BUCKETS_KEY, Load
-from fieldfare.client.records.sources.source import table_at
 from fieldfare.client.sums.run_sums import RunSums
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.privacy.samplers import ExactNoise

@@ -22,8 +22,8 @@ from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import load_settings
 from fieldfare.client.journal.deletions import deletion_statements
 from fieldfare.client.journal.journal import Journal
-from fieldfare.client.records.canonical.bank import TABLES
-from fieldfare.client.records.canonical.tables import arrow_schema
+from fieldfare.client.records.canonical_bank import TABLES
+from fieldfare.client.records.canonical_tables import arrow_schema
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.protocol.deletion import read_deletions
 from fieldfare.shared.protocol.messages import IdentitySigner

@@ -16,8 +16,8 @@ from fieldfare.client.approvals.review import (
     roster_problems,
 )
 from fieldfare.client.approvals.review_screen import show_review
+from fieldfare.client.home.policy import Policy, limits, load_policy
 from fieldfare.client.ledger.freeing import FreedBudget
-from fieldfare.client.policy.policy import Policy, limits, load_policy
 from fieldfare.shared.harm_rules import HARM_RULES
 from fieldfare.shared.privacy.discrete_noise import XI_LIMIT
 from fieldfare.shared.privacy.gaussian import epsilon_for

@@ -7,7 +7,7 @@ from tests.support.runs.started import STARTED_FEATURES, small_start, starting_a
 
 from fieldfare.client.approvals.review import SpentBudget, review_study
 from fieldfare.client.approvals.review_screen import show_review
-from fieldfare.client.policy.policy import Policy, load_policy
+from fieldfare.client.home.policy import Policy, load_policy
 from fieldfare.shared.pages.words import COVERS_NOT
 from fieldfare.shared.protocol.comparison import Company
 from fieldfare.shared.protocol.roster import Member

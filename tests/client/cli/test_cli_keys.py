@@ -13,7 +13,7 @@ from fieldfare.client.home.keys import (
     public_identity,
 )
 from fieldfare.client.home.layout import Home
-from fieldfare.client.policy.policy import load_policy, pinned_coordinator
+from fieldfare.client.home.policy import load_policy, pinned_coordinator
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.protocol.identity import (
     check_revocation,

@@ -9,6 +9,7 @@ import pytest
 from tests.support.federations.debits import commit_release
 
 from fieldfare.client.home.layout import Home
+from fieldfare.client.home.policy import limits, load_policy
 from fieldfare.client.institution.initial_setup import create_institution
 from fieldfare.client.institution.ledger_checks import open_ledger
 from fieldfare.client.ledger.budget import Debit
@@ -16,7 +17,6 @@ from fieldfare.client.ledger.kept_states import RecallStanding
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.ledger.pending import Split
 from fieldfare.client.ledger.run_states import LEDGER_STATE, RECALL_STATE
-from fieldfare.client.policy.policy import limits, load_policy
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.privacy.sides import Side
 from fieldfare.shared.system.clock import utc_now

@@ -11,10 +11,10 @@ from tests.support.system.postgres import running_postgres
 
 from fieldfare.client.custodian.recall import VOUCHED_STATE
 from fieldfare.client.home.layout import Home
+from fieldfare.client.home.policy import load_policy
 from fieldfare.client.home.settings import load_settings
 from fieldfare.client.institution.ledger_checks import open_ledger
 from fieldfare.client.ledger.run_states import LEDGER_STATE
-from fieldfare.client.policy.policy import load_policy
 from fieldfare.client.records.load import read_sources
 from fieldfare.shared.cli.root import run
 

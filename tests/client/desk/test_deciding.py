@@ -21,12 +21,12 @@ from fieldfare.client.desk.deciders import open_deciders
 from fieldfare.client.desk.deciding import TRIES, StudyDesk
 from fieldfare.client.desk.study_reading import view_study
 from fieldfare.client.home.layout import Home
+from fieldfare.client.home.policy import load_policy
 from fieldfare.client.home.studies import KeptStudy, State, read_decision
 from fieldfare.client.institution.open import Custody, LoadedSums, records_loader
 from fieldfare.client.ledger.budget import Debit
 from fieldfare.client.ledger.ledger import Ledger
-from fieldfare.client.notices.facts import InstitutionFacts
-from fieldfare.client.policy.policy import load_policy
+from fieldfare.client.oversight.notice_facts import InstitutionFacts
 from fieldfare.shared.console.credentials import code_of
 from fieldfare.shared.errors import FieldfareError, PolicyRefusal, RefusalCode, UsageError
 from fieldfare.shared.notices.outbox import Fact

@@ -16,6 +16,7 @@ from tests.support.homes.institutions import (
 )
 
 from fieldfare.client.home.keys import rotate_identity
+from fieldfare.client.home.policy import limits
 from fieldfare.client.institution.institution import open_institution
 from fieldfare.client.institution.open import (
     Custody,
@@ -24,7 +25,6 @@ from fieldfare.client.institution.open import (
     records_loader,
 )
 from fieldfare.client.journal.decisions import JournalDecisions
-from fieldfare.client.policy.policy import limits
 from fieldfare.client.records.load import Load
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.shared.errors import KeysError, LedgerError, RecordsError, StudyError, UsageError

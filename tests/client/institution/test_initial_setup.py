@@ -4,9 +4,9 @@ import pytest
 
 from fieldfare.client.home.keys import load_holdout_key, load_identity, load_node_key
 from fieldfare.client.home.layout import Home
+from fieldfare.client.home.policy import load_policy, pinned_coordinator
 from fieldfare.client.home.settings import load_settings
 from fieldfare.client.institution.initial_setup import create_institution
-from fieldfare.client.policy.policy import load_policy, pinned_coordinator
 from fieldfare.shared.errors import FieldfareError, KeysError, UsageError
 
 COORDINATOR = "c0" * 32

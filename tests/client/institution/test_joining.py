@@ -6,6 +6,7 @@ from tests.support.homes.papers import key_called
 
 from fieldfare.client.home.keys import load_identity, node_public_line, public_identity
 from fieldfare.client.home.layout import NODE_FILE, Home
+from fieldfare.client.home.policy import load_policy, pinned_coordinator
 from fieldfare.client.institution.initial_setup import (
     AUTHORITY_FILE,
     check_pinned,
@@ -15,7 +16,6 @@ from fieldfare.client.institution.initial_setup import (
     write_node_files,
 )
 from fieldfare.client.node.terms import load_node_terms
-from fieldfare.client.policy.policy import load_policy, pinned_coordinator
 from fieldfare.shared.errors import KeysError, StudyError, UsageError
 from fieldfare.shared.protocol.identity import (
     Invitation,

@@ -16,6 +16,7 @@ from tests.support.homes.journals import logged
 from fieldfare.client.custodian.openings import COUNTED, DAY_SECONDS, MOST_IN_A_DAY
 from fieldfare.client.home.keys import load_holdout_key
 from fieldfare.client.home.layout import Home
+from fieldfare.client.home.policy import limits, load_policy
 from fieldfare.client.institution import restoring
 from fieldfare.client.institution.initial_setup import create_institution
 from fieldfare.client.institution.ledger_checks import check_not_behind, open_ledger
@@ -29,7 +30,6 @@ from fieldfare.client.ledger.budget import Debit, Position
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.ledger.restore import Acceptance
 from fieldfare.client.ledger.run_states import LEDGER_STATE, SHOWN_REPLY
-from fieldfare.client.policy.policy import limits, load_policy
 from fieldfare.shared.errors import KeysError, LedgerError, UsageError
 from fieldfare.shared.protocol.messages import NoSigner, Reply, sign_envelope
 from fieldfare.shared.system.clock import utc_now

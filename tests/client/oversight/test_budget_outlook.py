@@ -6,8 +6,8 @@ import pytest
 from tests.client.oversight.test_ledger_report import START, spend
 
 from fieldfare.client.home.layout import Home
+from fieldfare.client.home.policy import Policy, load_policy
 from fieldfare.client.oversight.budget_outlook import budget_at, outlook
-from fieldfare.client.policy.policy import Policy, load_policy
 from fieldfare.shared.system.clock import utc_now
 
 

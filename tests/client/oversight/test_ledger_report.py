@@ -8,6 +8,7 @@ import pytest
 from tests.support.federations.debits import commit_release
 
 from fieldfare.client.home.layout import Home
+from fieldfare.client.home.policy import Policy, limits, load_policy
 from fieldfare.client.ledger.budget import Debit, from_picomu2
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.oversight.ledger_report import (
@@ -18,7 +19,6 @@ from fieldfare.client.oversight.ledger_report import (
     report_lines,
     spent_bar,
 )
-from fieldfare.client.policy.policy import Policy, limits, load_policy
 
 START: Final = datetime(2026, 1, 1, tzinfo=UTC)
 DAY: Final = timedelta(days=1)

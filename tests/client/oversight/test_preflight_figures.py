@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from tests.support.homes.institutions import NAMES, Coordinator
 
+from fieldfare.client.home.policy import load_policy
 from fieldfare.client.ledger.budget import to_picomu2
 from fieldfare.client.oversight import preflight as preflight_figures
 from fieldfare.client.oversight.ledger_report import LimitUse
@@ -21,7 +22,6 @@ from fieldfare.client.oversight.preflight import (
     judge_software,
     judge_swap,
 )
-from fieldfare.client.policy.policy import load_policy
 from fieldfare.shared.errors import RunError, UsageError
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from fieldfare.client.records.canonical.bank import TABLES
-from fieldfare.client.records.canonical.tables import LoadedTable, arrow_schema
+from fieldfare.client.records.canonical_bank import TABLES
+from fieldfare.client.records.canonical_tables import LoadedTable, arrow_schema
 from fieldfare.client.typologies.extract import Extract, confined_connection, prepared
 
 AS_OF = date(2026, 3, 31)

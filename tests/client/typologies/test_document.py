@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fieldfare.client.records.canonical.bank import TABLES
+from fieldfare.client.records.canonical_bank import TABLES
 from fieldfare.client.typologies.checking import check_pack
 from fieldfare.client.typologies.family import Family
 from fieldfare.client.typologies.pack import load_pack

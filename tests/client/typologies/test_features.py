@@ -17,7 +17,7 @@ from tests.client.typologies.ledgers import (
     people,
 )
 
-from fieldfare.client.records.canonical.bank import TABLES
+from fieldfare.client.records.canonical_bank import TABLES
 from fieldfare.client.typologies.extract import Extract
 from fieldfare.client.typologies.features import (
     METADATA_KEY,

@@ -16,8 +16,8 @@ from tests.support.system.processes import until
 
 from fieldfare.client.home.keys import identity_fingerprint
 from fieldfare.client.home.layout import Home
+from fieldfare.client.home.policy import load_policy, pinned_coordinator
 from fieldfare.client.home.roster import pinned_roster
-from fieldfare.client.policy.policy import load_policy, pinned_coordinator
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.public_keys import roster_public
 from fieldfare.server.superlink.control import control_target

@@ -13,7 +13,7 @@ from tests.support.federations.beds import NAMES, check_whole, delivered, runnin
 from tests.support.federations.in_process import in_this_process
 from tests.support.system.ports import free_ports
 
-from fieldfare.client.policy.objections import study_columns
+from fieldfare.client.home.policy_objections import study_columns
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.shared.study.file import load_study
 from fieldfare.simulations.demo.testbed import Bed

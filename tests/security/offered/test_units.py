@@ -29,6 +29,7 @@ from fieldfare.client.approvals.rejection import Rejecter
 from fieldfare.client.approvals.review import unit_problems
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.home.layout import Home
+from fieldfare.client.home.policy import load_policy
 from fieldfare.client.home.settings import load_settings
 from fieldfare.client.home.studies import KeptStudy, keep_study, kept_study
 from fieldfare.client.institution.institution import ledger_of, open_journal
@@ -36,7 +37,6 @@ from fieldfare.client.institution.open import open_custody, records_loader
 from fieldfare.client.institution.restoring import split_off
 from fieldfare.client.ledger.chain import Statement
 from fieldfare.client.ledger.ledger import Ledger
-from fieldfare.client.policy.policy import load_policy
 from fieldfare.client.records import read_records
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.errors import LedgerError, ProtocolError, StudyError, UsageError

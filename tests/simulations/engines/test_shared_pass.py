@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tests.simulations.engines.conftest import study_of
 
-from fieldfare.client.partitions.interface import InOneProcess
+from fieldfare.client.sums.partitions import InOneProcess
 from fieldfare.shared.models import trained_model
 from fieldfare.shared.protocol.messages import ReleaseKind, parameters_to_bytes
 from fieldfare.shared.protocol.plan import plan_for

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from tests.support.records.scored import quick_grid, scored_study
 
-from fieldfare.client.joining.own_customers import HomeFits, OwnCustomers
+from fieldfare.client.own_model.own_customers import HomeFits, OwnCustomers
 from fieldfare.client.own_model.own_fits import SumModel
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.models import model_for

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tests.simulations.conftest import SimulationFolder, make_table
 from tests.support.records.scored import quick_grid
 
-from fieldfare.client.joining.own_customers import HomeFits
+from fieldfare.client.own_model.own_customers import HomeFits
 from fieldfare.client.own_model.own_fits import SumModel
 from fieldfare.shared.errors import RecordsError
 from fieldfare.shared.features.basis import EncodedUnits

@@ -9,7 +9,7 @@ import pytest
 from tests.simulations.conftest import SimulationFolder
 from tests.simulations.sweeps.conftest import MakePlan
 
-from fieldfare.client.joining.own_customers import HomeFits
+from fieldfare.client.own_model.own_customers import HomeFits
 from fieldfare.shared.errors import UsageError
 from fieldfare.simulations.federation.baselines import Baseline
 from fieldfare.simulations.federation.population import RecordsChoice

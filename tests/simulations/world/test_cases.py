@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel
 from tests.simulations.world.conftest import Written
 
-from fieldfare.client.records.canonical.cases import CaseSummary, HotlineSignal
+from fieldfare.client.records.canonical_cases import CaseSummary, HotlineSignal
 from fieldfare.simulations.world.cases import LINKED, draw_cases, draw_signals, growing_region
 from fieldfare.simulations.world.institutions import load_institutions
 from fieldfare.simulations.world.tables import REGION_NAMES

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from tests.simulations.world.conftest import Written
 
-from fieldfare.client.records.canonical.bank import TABLES
+from fieldfare.client.records.canonical_bank import TABLES
 from fieldfare.client.records.sources.covering import bank_codes
 from fieldfare.client.scoring.readings import COLUMNS
 from fieldfare.client.typologies.extract import open_extract

@@ -24,10 +24,10 @@ from tests.support.homes.institutions import Coordinator
 from tests.support.network.calling import Caller, connected
 
 from fieldfare.client.custodian.ports import HelloAnswer
+from fieldfare.client.home.policy import limits
 from fieldfare.client.home.settings import witness_path
 from fieldfare.client.journal.journal import verify
 from fieldfare.client.ledger.ledger import Ledger
-from fieldfare.client.policy.policy import limits
 from fieldfare.shared.errors import RefusalCode, RunError
 from fieldfare.shared.protocol.messages import Refusal
 from fieldfare.shared.system.clock import utc_now

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from fieldfare.client.partitions.interface import AskedSum
-from fieldfare.client.partitions.partitioned_sums import WholeUnits
 from fieldfare.client.records import LoadedRecords, holdout_mask
 from fieldfare.client.records.encoding.holdout import unit_order
 from fieldfare.client.records.load import BUCKETS_KEY
+from fieldfare.client.sums.partitioned_sums import WholeUnits
+from fieldfare.client.sums.partitions import AskedSum
 from fieldfare.client.sums.run_sums import RunSums
 from fieldfare.shared.models import trained_model
 from fieldfare.shared.protocol.messages import ReleaseKind

@@ -47,7 +47,7 @@ CEILINGS: Final = {
     "a decision at it": Ceiling("client.desk.deciding", 18_800),
     "an approval at it": Ceiling("client.desk.approving", 37_200),
     "institution's console": Ceiling("client.console.process", 18_600),
-    "notices": Ceiling("client.notices.process", 13_100),
+    "notices": Ceiling("client.oversight.notices_process", 13_100),
     "auditor": Ceiling("shared.cli.audit", 18_200),
     "SuperLink": Ceiling("server.superlink.process", 13_200),
     "runner": Ceiling("server.service.runner_process", 22_900),

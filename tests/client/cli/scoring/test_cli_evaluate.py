@@ -49,8 +49,8 @@ def test_a_comparison_is_there_for_programs_too(analyst: Analyst) -> None:
 
 @pytest.fixture
 def _few_questions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fieldfare.client.joining.own_customers.SHARES", (1.0,))
-    monkeypatch.setattr("fieldfare.client.joining.own_customers.NEWCOMER", (0,))
+    monkeypatch.setattr("fieldfare.client.own_model.own_customers.SHARES", (1.0,))
+    monkeypatch.setattr("fieldfare.client.own_model.own_customers.NEWCOMER", (0,))
 
 
 @pytest.mark.usefixtures("_few_questions")

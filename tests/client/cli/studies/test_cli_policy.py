@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from fieldfare.client.home.layout import Home
-from fieldfare.client.policy.explained import policy_text
-from fieldfare.client.policy.policy import load_policy
+from fieldfare.client.home.policy import load_policy
+from fieldfare.client.home.policy_explained import policy_text
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.protocol.identity import fingerprint
 

@@ -13,7 +13,7 @@ from tests.support.homes.deciders import let_decide
 from tests.support.homes.institutions import Coordinator, home_study
 
 from fieldfare.client.home.studies import RejectionDisclosure, State, read_decision
-from fieldfare.client.notices.facts import InstitutionFacts
+from fieldfare.client.oversight.notice_facts import InstitutionFacts
 from fieldfare.shared.console.credentials import code_of
 from fieldfare.shared.notices.outbox import Fact
 from fieldfare.shared.notices.sentences import NoticeKind

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from fieldfare.client.records.canonical.bank import Account, Customer, Transaction
+from fieldfare.client.records.canonical_bank import Account, Customer, Transaction
 from fieldfare.shared.features.media_gate import name_problem
 from fieldfare.shared.harm_rules import is_protected
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from fieldfare.client.records.canonical.cases import (
+from fieldfare.client.records.canonical_cases import (
     CaseSummary,
     HotlineSignal,
     consented,

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fieldfare.client.records.canonical.bank import TABLES, Account, Customer, Transaction
-from fieldfare.client.records.canonical.cases import CaseSummary
-from fieldfare.client.records.canonical.tables import arrow_schema, load_tables, table_in
+from fieldfare.client.records.canonical_bank import TABLES, Account, Customer, Transaction
+from fieldfare.client.records.canonical_cases import CaseSummary
+from fieldfare.client.records.canonical_tables import arrow_schema, load_tables, table_in
 from fieldfare.shared.errors import RecordsError
 
 PAYMENTS = """txn_id,account_id,ts_utc,direction,amount_minor,currency,channel,mcc,merchant_city

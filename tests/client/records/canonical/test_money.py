@@ -2,7 +2,7 @@
 
 import pytest
 
-from fieldfare.client.records.canonical.money import minor_digits, minor_units
+from fieldfare.client.records.money import minor_digits, minor_units
 
 
 @pytest.mark.parametrize(

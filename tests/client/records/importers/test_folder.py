@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from tests.support.records.imports import rows_of
 
-from fieldfare.client.records.canonical.bank import Channel, Direction, Transaction
+from fieldfare.client.records.canonical_bank import Channel, Direction, Transaction
 from fieldfare.client.records.importers.base import open_folder
 from fieldfare.shared.errors import RecordsError, UsageError
 

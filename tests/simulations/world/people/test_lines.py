@@ -2,7 +2,7 @@
 
 import pytest
 
-from fieldfare.client.records.canonical.bank import Channel, CounterpartyType, Direction
+from fieldfare.client.records.canonical_bank import Channel, CounterpartyType, Direction
 from fieldfare.simulations.world.habits import LINES, NUMBER, OTHER_SIDE, Line
 
 

@@ -5,8 +5,8 @@ import pytest
 from pydantic import BaseModel
 from tests.simulations.world.conftest import Written
 
-from fieldfare.client.records.canonical.bank import Account, Customer, Transaction
-from fieldfare.client.records.canonical.tables import arrow_schema
+from fieldfare.client.records.canonical_bank import Account, Customer, Transaction
+from fieldfare.client.records.canonical_tables import arrow_schema
 from fieldfare.simulations.world.habits import START
 from fieldfare.simulations.world.tables import as_date
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fieldfare.client.records.canonical.bank import Channel, MemoCategory
+from fieldfare.client.records.canonical_bank import Channel, MemoCategory
 from fieldfare.client.records.importers.bank_codes import codes_with, own_codes, standard_codes
 from fieldfare.shared.errors import UsageError
 

@@ -3,7 +3,7 @@
 import pyarrow as pa
 from tests.support.records.imports import KEYED
 
-from fieldfare.client.records.canonical.bank import Direction
+from fieldfare.client.records.canonical_bank import Direction
 from fieldfare.client.records.importers.sides import SeenAccounts, belonging, entries
 
 PAYMENTS = pa.table({"payer": ["a", "b"], "payee": ["b", "b"], "amount_minor": [5, 7]})

@@ -1,4 +1,0 @@
-"""The canonical tables that indicators read.
-
-Imports records sources and shared.
-"""
