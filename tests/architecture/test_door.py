@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -43,20 +44,36 @@ def parameters(tree: ast.AST) -> Iterator[ast.AST]:
             yield from (n for n in inside if isinstance(n, ast.Name) and n.id in own)
 
 
-def calls(tree: ast.AST, name: str) -> Iterator[int]:
-    """Lines where something of this name is called, as a function or as a method, or handed on.
+def last_name(node: ast.expr) -> str:
+    """Return what stands last in `a.b.c`, whatever `a` is; nothing of what is no name."""
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+@cache
+def named(tree: ast.AST) -> tuple[tuple[int, frozenset[str]], ...]:
+    """Return the line of every call, and the names of what is called there or handed on.
 
     A function's own parameter is what its caller handed over: looked for there.
     """
-    given = set(parameters(tree))
+    given: set[ast.AST] | None = None
+    found = []
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call):
             continue
-        called = ast.unparse(node.func).rpartition(".")[2]
-        handed = [*node.args, *(keyword.value for keyword in node.keywords)]
-        names = {ast.unparse(part).rpartition(".")[2] for part in handed if part not in given}
-        if called == name or (called in CALLERS and name in names):
-            yield node.lineno
+        names = {last_name(node.func)}
+        if names & CALLERS:
+            given = set(parameters(tree)) if given is None else given
+            handed = [*node.args, *(keyword.value for keyword in node.keywords)]
+            names |= {last_name(part) for part in handed if part not in given}
+        found.append((node.lineno, frozenset(names)))
+    return tuple(found)
+
+
+def calls(tree: ast.AST, name: str) -> Iterator[int]:
+    """Lines where something of this name is called, as a function or as a method, or handed on."""
+    return (line for line, names in named(tree) if name in names)
 
 
 @pytest.mark.parametrize("name", DOOR_CALLS)

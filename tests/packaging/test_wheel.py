@@ -107,6 +107,7 @@ def test_the_wheel_carries_the_licence_and_the_command(wheel: Path) -> None:
         )
 
 
+@pytest.mark.promises
 def test_everything_opens_away_from_the_sources(elsewhere: Path) -> None:
     files = sources()
     found = json.loads(

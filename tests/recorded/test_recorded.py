@@ -39,6 +39,7 @@ def kept(out: Path, scratch: Path) -> Path:
     return out
 
 
+@pytest.mark.promises
 def test_a_changed_byte_is_found_and_an_allowed_one_passes(tmp_path: Path) -> None:
     before = kept(tmp_path / "before", tmp_path / "a")
     after = kept(tmp_path / "after", tmp_path / "b")

@@ -226,6 +226,7 @@ def ks_pvalue(values: NDArray[np.float64], sigma: float) -> float:
     return float(result.pvalue)
 
 
+@pytest.mark.promises
 def test_the_evaluations_noise_has_the_plans_sigma(make_bench: MakeBench) -> None:
     """Over six whole runs: what is evaluated is the model that follows from their sums."""
     privacy = STUDY.privacy.model_copy(update={"spare_releases": 5 * STEPS})
@@ -289,6 +290,7 @@ def local_mu(protection: Protection, folder: Path, *, factor: float = 1.0) -> fl
     return Audit(federation, np.stack(seen), np.stack(seen), coins).mu
 
 
+@pytest.mark.promises
 @pytest.mark.parametrize("protection", Protection)
 def test_in_local_mode_the_claim_holds_where_all_others_collude(
     protection: Protection, tmp_path: Path

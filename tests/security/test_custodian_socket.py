@@ -35,6 +35,7 @@ from tests.support.network.calling import Caller, connected, question
 from tests.support.network.raw_http2 import HEADERS, PREFACE, RST_STREAM, RawConnection
 from tests.support.network.served import QUICK, Gated, hostile_channel, raw, served, status_of
 from tests.support.properties import SHARING
+from tests.support.rows import one_of_each
 
 from fieldfare.client.custodian.ports import CommitmentReply, HelloAnswer
 from fieldfare.client.ledger.ledger import Ledger
@@ -120,7 +121,11 @@ def open_files() -> int:
 # -- what is said ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("row", HOSTILE)
+def kind(row: str) -> tuple[RefusalCode, bool]:
+    return HOSTILE[row].code, row in TOO_LARGE_FOR_A_FRAME
+
+
+@pytest.mark.parametrize("row", one_of_each(HOSTILE, kind))
 def test_every_hostile_call_gets_its_code_over_the_socket(
     row: str, fortress: Besieged, make_bench: MakeBench, room: Path
 ) -> None:

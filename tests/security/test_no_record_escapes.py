@@ -18,6 +18,7 @@ from typing import Any, Final
 import numpy as np
 import pytest
 from flwr.app import ConfigRecord, Message
+from tests.support.rows import night
 
 from fieldfare.client.node.client_app import client_app
 from fieldfare.client.sums.study_sums import StudySums
@@ -245,7 +246,7 @@ def watched(
     [
         {},
         {"training": {"steps": 3, "mode": "local", "local_steps": 2}},
-        {"geometry": {"kind": "whitened"}},
+        *night({"geometry": {"kind": "whitened"}}),
     ],
     ids=["together", "local", "whitened"],
 )

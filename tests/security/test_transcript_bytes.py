@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.support.rows import night
 from tests.support.runs.transcripts import FORGED_METRICS, Recorder, bench_in
 
 from fieldfare.shared.run.card_facts import card_facts
@@ -73,7 +74,7 @@ def test_the_unchanged_transcript_fits(recorded: Recorder, content: bytes) -> No
     assert report.recomputed == report.sums == recorded.bench.study.training.steps + 2
 
 
-@pytest.mark.parametrize("part", range(4))
+@pytest.mark.parametrize("part", [0, *night(1, 2, 3)])
 def test_one_byte_changed_anywhere_is_found_and_named(
     recorded: Recorder, content: bytes, part: int
 ) -> None:
@@ -298,7 +299,7 @@ def test_another_coordinators_transcript_is_refused(recorded: Recorder, tmp_path
     assert (found.line, found.kind) == (2, "roster")
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [0, *night(1, 2, 3)])
 def test_whatever_a_coordinator_signs_is_answered(recorded: Recorder, seed: int) -> None:
     """Leaves moved, copied, relabelled, cut: a misfit, never a crash, and never a clean bill."""
     dice = np.random.default_rng(seed)

@@ -184,6 +184,7 @@ def test_pandas_is_asked_for_by_name(
     assert isinstance(found.to_arrow(), pa.Table)
 
 
+@pytest.mark.promises
 def test_an_audit_tells_an_honest_door_from_one_with_a_defect() -> None:
     honest = fieldfare.audit(canaries=300, steps=1)
     assert honest.holds, honest.flagged

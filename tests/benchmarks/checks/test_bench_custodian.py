@@ -22,6 +22,7 @@ from fieldfare.shared.protocol.messages import NO_LAST_SUM, LastSum, Refusal
 from fieldfare.shared.study.file import load_study
 
 
+@pytest.mark.promises
 def test_two_processes_answer_and_their_sums_are_timed() -> None:
     with tempfile.TemporaryDirectory(prefix="ff-") as folder:  # short: it holds sockets
         found = measure_in(Path(folder), units=2000, steps=4)

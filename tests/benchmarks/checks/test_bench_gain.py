@@ -37,6 +37,7 @@ def test_banks_are_told_apart() -> None:
     assert said[-1].startswith("roles with fewer than 6 own cases, 30 held out: recall within the")
 
 
+@pytest.mark.promises
 def test_a_seed_is_measured_at_every_share(monkeypatch: pytest.MonkeyPatch) -> None:
     study = banks_study()
     training = study.training.model_copy(update={"steps": 5})

@@ -25,6 +25,7 @@ def test_a_lie_is_as_long_as_it_says_and_points_from_the_target() -> None:
     assert np.array_equal(lie.vector(kind, now), honest.vector(kind, now))
 
 
+@pytest.mark.promises
 def test_a_run_is_bent_or_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     study = banks_study()
     training = study.training.model_copy(update={"steps": 5})

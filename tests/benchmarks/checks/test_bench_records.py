@@ -26,6 +26,7 @@ def test_records_fit_their_study(tmp_path: Path) -> None:
         assert 1e7 < found["peak_bytes"] <= peak_bytes()
 
 
+@pytest.mark.promises
 def test_both_tasks_are_measured_in_processes_of_their_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -28,6 +28,7 @@ def test_everyone_is_scored_under_the_whole_pack(tmp_path: Path) -> None:
         score(file, str(tmp_path / "b.parquet"), 7)
 
 
+@pytest.mark.promises
 def test_the_promise_is_held_against_the_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     said = CliRunner().invoke(BENCH.app(), ["--units", str(UNITS)])
     assert said.exit_code == 0

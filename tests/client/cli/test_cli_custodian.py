@@ -19,6 +19,7 @@ from tests.support.homes.institutions import (
 )
 from tests.support.homes.journals import logged_text
 from tests.support.network.calling import connected
+from tests.support.rows import night
 
 from fieldfare.client.approvals.rejection import Rejecter
 from fieldfare.client.custodian.ports import HelloAnswer
@@ -103,6 +104,7 @@ def test_it_answers_for_approved_studies_and_for_no_other(
         assert describe(home, "0" * 64) == Refusal(RefusalCode.UNKNOWN_STUDY)
 
 
+@pytest.mark.promises
 def test_a_withdrawal_takes_effect_without_a_restart(
     coordinator: Coordinator, approved: str
 ) -> None:
@@ -130,7 +132,7 @@ def test_an_approval_takes_effect_without_a_restart(
         assert eventually(lambda: isinstance(describe(home, study.id), bytes))
 
 
-@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("stop", [signal.SIGTERM, *night(signal.SIGINT)])
 def test_it_ends_cleanly_when_it_is_told_to(
     coordinator: Coordinator, approved: str, stop: signal.Signals
 ) -> None:
@@ -160,6 +162,7 @@ def test_killed_it_starts_again_over_what_it_left(coordinator: Coordinator, appr
         assert isinstance(describe(home, approved), bytes)
 
 
+@pytest.mark.promises
 def test_a_second_one_is_refused(coordinator: Coordinator, approved: str) -> None:
     del approved
     home = coordinator.homes[NAME]
@@ -196,6 +199,7 @@ def command(home: Home, *words: str) -> str:
     return done.stdout
 
 
+@pytest.mark.promises
 def test_what_a_command_decides_is_in_force_when_it_ends(coordinator: Coordinator) -> None:
     home, study = coordinator.homes[NAME], coordinator.receive(home_study(), NAME).study.id
     with started(home) as child:
@@ -217,6 +221,7 @@ def test_what_a_command_decides_is_in_force_when_it_ends(coordinator: Coordinato
         assert child.wait(PATIENCE) == 0
 
 
+@pytest.mark.promises
 def test_a_file_in_the_middle_of_being_written_closes_no_door(
     coordinator: Coordinator, approved: str
 ) -> None:

@@ -13,6 +13,7 @@ import pytest
 from tests.support.homes.institutions import NAMES, Coordinator
 from tests.support.homes.journals import logged_text
 from tests.support.network.certificates import Authority
+from tests.support.rows import night
 from tests.support.system.ports import free_port
 from tests.support.system.processes import alive, children, until
 
@@ -75,7 +76,7 @@ def up(home: Home) -> bool:
     return custodian_status(home.admin_socket) is not None and found is not None and found[1]
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("sent", [*night(signal.SIGINT), signal.SIGTERM])
 def test_it_runs_both_and_one_signal_stops_them(
     home: Home, start: Start, sent: signal.Signals
 ) -> None:
@@ -97,6 +98,7 @@ def test_it_runs_both_and_one_signal_stops_them(
     assert (found[0].link, found[0].reason, found[1]) == (LinkState.ENDED, "stopped", False)
 
 
+@pytest.mark.promises
 def test_a_second_one_says_at_once_that_one_runs(
     home: Home, start: Start, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -132,6 +134,7 @@ def test_a_custodian_that_was_killed_serves_again(home: Home, start: Start) -> N
     assert process.wait(PATIENCE) == 0
 
 
+@pytest.mark.promises
 def test_what_starting_again_does_not_mend_ends_it(home: Home, start: Start) -> None:
     home.policy.write_text("nonsense")
     process = start(home)

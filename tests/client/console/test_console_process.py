@@ -63,6 +63,7 @@ def test_a_person_of_a_provider_is_named_by_number(
     assert (status, out) == (0, "anna comes in by the identity provider\n")
 
 
+@pytest.mark.promises
 def test_plain_words_where_it_cannot_start(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     at = ("--home", str(home.path))
     status, _, said = typed(capsys, "institution", "console", *at)

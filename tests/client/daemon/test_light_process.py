@@ -68,6 +68,7 @@ def test_a_whole_run_of_an_additive_study_loads_no_torch() -> None:
     assert (found["before"], found["after"]) == ([], [])
 
 
+@pytest.mark.promises
 def test_a_network_brings_torch_when_its_study_is_approved() -> None:
     pytest.importorskip("torch")
     found = told("mlp")

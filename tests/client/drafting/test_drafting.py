@@ -231,7 +231,7 @@ names = texts.filter(lambda name: "\0" not in name)
     names=st.lists(names, min_size=2, max_size=4, unique_by=str.casefold),
     levels=st.lists(texts, min_size=2, max_size=4, unique=True),
 )
-@settings(SHARING, max_examples=25)
+@settings(SHARING, max_examples=8)
 def test_any_names_and_levels_give_valid_toml(
     tmp_path: Path, names: list[str], levels: list[str]
 ) -> None:
@@ -279,6 +279,7 @@ def central(study: Study, records: LoadedRecords) -> tuple[float, float]:
 HOSPITALS = [f"processed.{name}.data" for name in ("cleveland", "hungarian", "switzerland", "va")]
 
 
+@pytest.mark.promises
 @needs_data
 def test_accounts_of_six_banks(tmp_path: Path) -> None:
     """Known answer (pooled logistic regression on binned features): about .88/.75."""
@@ -309,6 +310,7 @@ def test_four_hospitals() -> None:
     assert drafted.features == study.features
 
 
+@pytest.mark.promises
 @needs_data
 def test_a_census() -> None:
     """Known answer with every column: .90/.75; age, sex, race and country stay out here."""
@@ -332,6 +334,7 @@ def wide_file(path: Path, columns: int, rows: int) -> Path:
     return path
 
 
+@pytest.mark.promises
 def test_a_sample_of_hundreds_of_columns_is_drafted(tmp_path: Path) -> None:
     """Sixty were "damaged content": the engine ran out of memory and said so in no word."""
     text = draft_study(wide_file(tmp_path / "w.csv", 400, 200), label="fraud")

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from tests.support.homes.institutions import NAMES, Coordinator, OpenCustody, approve_all
 from tests.support.records.scored import NUMBERS, Analyst, customers, scored_study, write
+from tests.support.rows import night
 from tests.support.runs.finished import FINISHED, RUN, facts_of
 
 from fieldfare.client.custodian.ports import ModelEvidence
@@ -48,7 +49,7 @@ def analyst_of(
     return Analyst(coordinator, study, capsys)
 
 
-@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("rows", [*night(1), 3])
 def test_a_network_ranks_and_says_reasons_that_add_up(
     rows: int, coordinator: Coordinator, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -100,6 +100,7 @@ def test_vectors_become_alerts_that_say_what_they_are_not(vectors: Analyst) -> N
     assert (status, "expected a model of kind text" in errors) == (2, True)
 
 
+@pytest.mark.promises
 def test_a_networks_head_is_tuned_here_and_scores_on_request(
     coordinator: Coordinator, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -235,6 +235,7 @@ def test_one_row_less_moves_no_other_row_without_an_id(tmp_path: Path, taken: in
     assert len(gone) == 1
 
 
+@pytest.mark.promises
 def test_a_row_of_hundreds_of_columns_has_a_content(tmp_path: Path) -> None:
     """More than the engine's memory holds at once: digests of a few columns each are joined."""
     names = ["amount", "share", "channel", "label", *(f"x{i}" for i in range(396))]

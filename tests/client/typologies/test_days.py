@@ -75,6 +75,7 @@ def test_a_day_is_a_run_of_that_day_and_is_computed_once(canonical: Path, tmp_pa
     assert ran(task(canonical), folder) == [(0, False), (1, False), (2, False)]
 
 
+@pytest.mark.promises
 def test_days_that_would_be_others_now_are_refused(canonical: Path, tmp_path: Path) -> None:
     folder = tmp_path / "features"
     last = AS_OF - timedelta(1)
@@ -103,6 +104,7 @@ def test_days_that_would_be_others_now_are_refused(canonical: Path, tmp_path: Pa
         ran(task(canonical), folder)
 
 
+@pytest.mark.promises
 def test_whoever_is_interrupted_goes_on_behind_what_is_done(
     canonical: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -75,6 +75,7 @@ def test_parts_leave_room_for_those_that_are_larger(rows: int, fit: int, parts: 
     assert parts_for(rows, fit) == parts
 
 
+@pytest.mark.promises
 def test_a_part_with_more_than_fits_is_cut_again(
     canonical: Path, whole: tuple[bytes, RunReport], tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -104,6 +104,7 @@ def test_nobody_is_sent_on() -> None:
         client.PullObject(PullObjectRequest(object_id="elsewhere"))
 
 
+@pytest.mark.promises
 def test_a_node_that_is_stopped_ends_whatever_is_said_as_it_signs_off() -> None:
     """flwr passes over what a line or a peer fails with, and raises all else in a stop's place."""
     with hostile() as server:

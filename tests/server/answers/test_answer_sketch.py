@@ -57,6 +57,7 @@ def test_two_values_in_one_bucket_do_not_make_a_third() -> None:
     assert {cell.key[0] for cell in cells} <= {"RO-DE", rival}
 
 
+@pytest.mark.promises
 def test_intervals_take_in_what_shares_a_bucket() -> None:
     """Two hundred rarer texts that look alike: no bias, and 95 % of intervals hold the count."""
     counts = {"RO-DE": 5000} | {f"R{i:03d}": 100 for i in range(200)}

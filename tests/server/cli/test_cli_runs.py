@@ -77,6 +77,7 @@ def step(keyed: KeyedCoordinator, run: str, number: int, **changes: Any) -> None
         store.put_status(run, "bank-a", "answered", datetime.now(UTC))
 
 
+@pytest.mark.promises
 def test_a_run_may_begin_later_by_itself(served: KeyedCoordinator, capsys: Read) -> None:
     start = ("run", "start", "payments", "--force", "--not-before")
     assert served.command(*start, "2025-01-01 02:00") == 2
@@ -308,6 +309,7 @@ def act(keyed: KeyedCoordinator, run: str, see: Callable[[], object]) -> None:
     put(keyed, run, RunStatus.FINISHED)
 
 
+@pytest.mark.promises
 def test_a_pipe_gets_lines_until_the_end(served: KeyedCoordinator, capsys: Read) -> None:
     run = begin(served, capsys)
     process = served.process("run", "watch", run)
@@ -394,6 +396,7 @@ def test_a_terminal_gets_a_live_screen(served: KeyedCoordinator, capsys: Read) -
     assert any(row.startswith("released  AUROC 0.800") for row in last)
 
 
+@pytest.mark.promises
 def test_a_superlink_that_is_away_is_said_and_waited_for(
     keyed: KeyedCoordinator, capsys: Read
 ) -> None:

@@ -83,6 +83,7 @@ def test_it_says_where_it_listens_and_stops_with_everything(number: int, started
     assert "Traceback" not in started.said()
 
 
+@pytest.mark.promises
 def test_a_second_start_is_refused_and_hurts_nothing(started: Started) -> None:
     started.up()
     second = subprocess.run(
@@ -118,6 +119,7 @@ def test_nothing_outlives_it_when_it_is_killed_and_it_starts_again(started: Star
     assert again.end(signal.SIGINT) == 0
 
 
+@pytest.mark.promises
 def test_a_protected_key_is_asked_for_its_passphrase_before_anything_starts(
     home: CoordinatorHome, tmp_path: Path
 ) -> None:

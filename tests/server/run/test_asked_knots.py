@@ -72,6 +72,7 @@ def test_a_study_may_ask_for_its_knots_first(
         assert model_hash(state) == report.model  # what the institution recomputed is the model
 
 
+@pytest.mark.promises
 @pytest.mark.parametrize("release", range(1, 6))
 def test_a_run_that_asks_first_goes_on_from_wherever_it_was_killed(
     make_coordinator: MakeCoordinator, tmp_path: Path, release: int

@@ -135,6 +135,7 @@ def test_institutions_without_units_take_part_like_any_other(
     assert audited(coordinator, tmp_path).state == "finished"
 
 
+@pytest.mark.promises
 @pytest.mark.parametrize("release", range(1, 6))
 def test_a_run_goes_on_from_wherever_it_was_killed(
     make_coordinator: MakeCoordinator, tmp_path: Path, release: int
@@ -147,6 +148,7 @@ def test_a_run_goes_on_from_wherever_it_was_killed(
     assert audited(coordinator, tmp_path).state == "finished"
 
 
+@pytest.mark.promises
 @pytest.mark.parametrize("after", [1, 2])  # the rehearsal; the moments
 def test_an_attempt_that_fails_is_tried_with_those_who_are_left(
     make_coordinator: MakeCoordinator, tmp_path: Path, after: int
@@ -334,6 +336,7 @@ def test_institutions_refuse_coordinates_that_are_none(
 # -- noise -------------------------------------------------------------------------------------
 
 
+@pytest.mark.promises
 def test_canaries_in_the_moments_measure_the_noise_that_was_paid_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

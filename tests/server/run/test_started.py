@@ -150,6 +150,7 @@ def test_card_and_screens_say_what_became_of_the_start(
     assert {name: getattr(card, name) for name in found} == found
 
 
+@pytest.mark.promises
 @pytest.mark.parametrize("release", range(1, 6))
 def test_a_run_goes_on_from_wherever_it_was_killed(
     make_coordinator: MakeCoordinator, tmp_path: Path, release: int
@@ -163,6 +164,7 @@ def test_a_run_goes_on_from_wherever_it_was_killed(
     assert checked_by_all(coordinator) == {("recomputed", None)}
 
 
+@pytest.mark.promises
 def test_the_guard_is_tried_again_with_those_who_are_left(
     make_coordinator: MakeCoordinator, tmp_path: Path
 ) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import pytest
 from tests.support.network.coordinator import new_home
+from tests.support.rows import night
 
 from fieldfare.server.service.run_process import (
     EXIT_OVER,
@@ -88,7 +89,7 @@ def test_it_ends_where_the_superlink_ended_its_run(child: "subprocess.Popen[byte
     assert child.wait(WAIT_SECONDS) == EXIT_OVER
 
 
-@pytest.mark.parametrize("given", [b"", b"token\n", b"x" * 70_000 + b"\n"])
+@pytest.mark.parametrize("given", [b"token\n", *night(b"", b"x" * 70_000 + b"\n")])
 def test_it_ends_where_it_is_handed_something_else(
     given: bytes, child: "subprocess.Popen[bytes]"
 ) -> None:
@@ -106,7 +107,7 @@ def test_it_ends_where_it_is_handed_something_else(
     assert b"token" not in said
 
 
-@pytest.mark.parametrize("told", ["", "acme-nets==1.2.0 b==2"])
+@pytest.mark.parametrize("told", [*night(""), "acme-nets==1.2.0 b==2"])
 def test_it_allows_the_packages_that_the_coordinator_was_started_with(
     told: str, tmp_path: Path
 ) -> None:

@@ -192,6 +192,7 @@ def test_a_run_that_does_not_listen_is_killed(
     assert served.ends_as(run, "failed") == "the run's process ended with status -9"
 
 
+@pytest.mark.promises
 def test_no_more_runs_than_allowed_go_on_at_once(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -535,6 +535,7 @@ def test_a_node_has_no_more_waiting_than_its_quota(
     assert "bank-hostile: expected a reply of at most 3 pieces" in superlink.log()
 
 
+@pytest.mark.promises
 def test_what_was_taken_over_waits_no_longer(task: Any, nodes: Nodes) -> None:
     fleet, part = nodes.join("bank-large"), b"x" * 12 * 2**20
     for number in range(14):

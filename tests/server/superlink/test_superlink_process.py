@@ -19,6 +19,7 @@ from tests.support.network.coordinator import (
     new_node,
     running_superlink,
 )
+from tests.support.rows import night
 from tests.support.system.processes import listening, until
 
 from fieldfare.client.node.fleet import SuperlinkEndpoint, joined
@@ -63,6 +64,7 @@ def test_it_serves_two_places_and_no_more_and_ends_when_told(home: CoordinatorHo
     assert superlink.log() == said  # and nothing of what it left undone
 
 
+@pytest.mark.promises
 def test_it_says_what_time_it_is(home: CoordinatorHome) -> None:
     """Nodes whose clocks are far off are refused: this is how people there find out why."""
     with running_superlink(home) as superlink, httpx.Client(verify=superlink.trust) as client:
@@ -123,7 +125,7 @@ def test_a_finished_run_is_purged_at_the_start(home: CoordinatorHome) -> None:
         until(lambda: not left())
 
 
-@pytest.mark.parametrize("place", ["public", "local"])
+@pytest.mark.parametrize("place", ["public", *night("local")])
 def test_a_port_that_is_taken_is_said_with_what_to_do(place: str, home: CoordinatorHome) -> None:
     settings = load_settings(home)
     port = settings.bind_port if place == "public" else settings.local_port
@@ -134,6 +136,7 @@ def test_a_port_that_is_taken_is_said_with_what_to_do(place: str, home: Coordina
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.promises
 def test_a_certificate_of_another_key_is_said_with_what_to_do(
     home: CoordinatorHome, tmp_path: Path
 ) -> None:
@@ -146,6 +149,7 @@ def test_a_certificate_of_another_key_is_said_with_what_to_do(
     assert "PRIVATE" not in ended.stderr
 
 
+@pytest.mark.promises
 def test_a_folder_that_is_no_home_is_said_so(tmp_path: Path) -> None:
     ended = refused(CoordinatorHome(tmp_path))
     assert ended.returncode == 2

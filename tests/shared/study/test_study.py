@@ -583,7 +583,7 @@ KEYS = [
 ]  # fmt: skip
 
 
-@settings(deadline=None, max_examples=600)
+@settings(deadline=None, max_examples=200)
 @given(st.lists(st.tuples(st.sampled_from(KEYS), values), min_size=1, max_size=4))
 def test_a_study_with_random_values_is_valid_or_a_study_error(
     changes: list[tuple[Any, Any]],

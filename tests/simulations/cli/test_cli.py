@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from tests.simulations.conftest import BANKS, SimulationFolder, make_table
+from tests.support.rows import night
 from tests.support.system.packages import without_torch
 
 from fieldfare.shared.cli.root import run
@@ -322,7 +323,7 @@ def wait_for(folder: Path, pattern: str, process: subprocess.Popen[str]) -> None
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("noise", ["exact", "simulated"])
+@pytest.mark.parametrize("noise", ["exact", *night("simulated")])
 def test_an_interrupted_run_ends_at_once_and_cleans_up(work: SimulationFolder, noise: str) -> None:
     work.write_study(training={"steps": "5000"})
     out = work.folder / "out"
@@ -372,6 +373,7 @@ def test_a_study_that_needs_torch_is_refused_with_the_command_that_installs_it(
     assert list((work.folder / "out").glob("*")) == []
 
 
+@pytest.mark.promises
 def test_everything_that_a_deployment_runs_works_without_torch(work: SimulationFolder) -> None:
     """All baselines, exact noise, masks, ledgers and the page, where torch cannot be found."""
     all_of_them = "alone,alone-dp,local-dp,central,central-dp"

@@ -6,13 +6,16 @@ from pathlib import Path
 import pytest
 from tests.support.federations.beds import small_bed
 from tests.support.federations.in_process import in_this_process
+from tests.support.rows import night
 
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.study.allowed_packages import VARIABLE
 from fieldfare.simulations.demo.testbed import in_a_process
 
 
-@pytest.mark.parametrize("command", [["study", "check", "nowhere"], ["study", "new", "--help"]])
+@pytest.mark.parametrize(
+    "command", [["study", "check", "nowhere"], *night(["study", "new", "--help"])]
+)
 def test_it_is_the_same_command(command: list[str]) -> None:
     here, there = in_this_process(command), in_a_process(command)
     assert here.returncode == there.returncode

@@ -36,6 +36,7 @@ def test_three_invented_banks_and_a_study_of_forty_steps_over_them(tmp_path: Pat
     assert study.features == banks_study().features
 
 
+@pytest.mark.promises
 @pytest.mark.skipif(not DATA.is_dir(), reason="AMLSim's sample simulations are not here")
 def test_amlsim_is_dealt_to_three_banks(tmp_path: Path) -> None:
     made = amlsim_records(tmp_path / "records", DATA, STUDY)

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 from tests.support.homes.reported import decided
+from tests.support.rows import night
 
 from fieldfare.client.alerts.alert import Alert, alert_of
 from fieldfare.client.alerts.entry_keys import keys_beside
@@ -142,7 +143,7 @@ def alerts_of(small: Simulation, bank: str, file: Path, seed: int) -> list[Alert
     return [alert_of(row, alert=row["unit"], **beside) for row in rows]
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, *night(2)])
 def test_alerts_say_how_many_published_indicators_fire_and_no_more(
     small: Simulation, tmp_path: Path, seed: int
 ) -> None:

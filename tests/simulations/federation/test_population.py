@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.simulations.conftest import BANKS, ROWS, SimulationFolder, make_table
+from tests.support.rows import night
 
 from fieldfare.shared.errors import RecordsError, UsageError
 from fieldfare.shared.study.file import load_study
@@ -338,7 +339,7 @@ def sides(study: Study, choice: RecordsChoice, name: str) -> Counter[tuple[objec
     return Counter((row.tobytes(), int(label), bool(h), int(o)) for row, label, h, o in rows)
 
 
-@pytest.mark.parametrize("taken", [0, 100, 250, -1])
+@pytest.mark.parametrize("taken", [0, *night(100, 250, -1)])
 def test_one_patient_less_moves_no_other_to_another_side(tmp_path: Path, taken: int) -> None:
     """By row number 102 others changed sides where the first of Cleveland's 303 was gone."""
     folder, study = at_hand("heart"), load_study(ROOT / "studies" / "heart.toml")
@@ -358,6 +359,7 @@ def test_one_patient_less_moves_no_other_to_another_side(tmp_path: Path, taken: 
     assert not after - before
 
 
+@pytest.mark.promises
 @pytest.mark.parametrize("taken", [0, 3000])
 def test_one_account_without_an_id_less_moves_no_other(tmp_path: Path, taken: int) -> None:
     """By row number 2,090 others of 6,667 changed sides where the first account was gone."""

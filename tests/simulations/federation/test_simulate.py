@@ -15,6 +15,7 @@ import pytest
 from rich.console import Console
 from safetensors.numpy import load_file
 from tests.simulations.conftest import BANKS, ROWS, SimulationFolder, make_table, study_text
+from tests.support.rows import night
 
 from fieldfare.client.records import read_records
 from fieldfare.shared.errors import RecordsError, RunError, UsageError
@@ -229,6 +230,7 @@ def test_models_of_their_own_are_averaged_and_told_apart(work: SimulationFolder)
     assert len({rows["own"]["auroc"] for rows in shared.values()}) == 3
 
 
+@pytest.mark.promises
 def test_using_it_at_home_stands_beside_alone_and_together(work: SimulationFolder) -> None:
     results = simulate(work.task(baselines=(Baseline.ALONE,)))
     assert list(results["models"]) == ["federated", "alone", "at_home"]
@@ -245,6 +247,7 @@ def test_using_it_at_home_stands_beside_alone_and_together(work: SimulationFolde
     assert "gain_at_home" not in simulate(work.task(baselines=(Baseline.CENTRAL,)))
 
 
+@pytest.mark.promises
 def test_a_hold_out_file_is_for_the_models_and_for_nothing_else(work: SimulationFolder) -> None:
     other = work.write_records(make_table(200, seed=9), "other.parquet")
     plain = simulate(work.task("plain", baselines=(Baseline.ALONE,)))
@@ -470,8 +473,8 @@ def test_timing_adds_up(work: SimulationFolder) -> None:
     assert timing["training_seconds"] <= timing["federation_seconds"]
 
 
-@pytest.mark.parametrize("mode", ["", 'mode = "local"\n'])
-@pytest.mark.parametrize("protection", Protection)
+@pytest.mark.parametrize("mode", ["", *night('mode = "local"\n')])
+@pytest.mark.parametrize("protection", [Protection.EXACT, *night(Protection.SIMULATED)])
 def test_a_study_may_ask_for_its_knots(
     work: SimulationFolder, real_report: None, protection: Protection, mode: str
 ) -> None:
@@ -505,8 +508,8 @@ def test_a_study_of_texts_is_simulated_whole(work: SimulationFolder, real_report
     assert len(load_file(work.folder / "out" / "model.safetensors")["parameters"]) == 65
 
 
-@pytest.mark.parametrize("protection", Protection)
-@pytest.mark.parametrize("kind", ["additive", "text", "mlp"])
+@pytest.mark.parametrize("protection", [Protection.EXACT, *night(Protection.SIMULATED)])
+@pytest.mark.parametrize("kind", ["additive", *night("text", "mlp")])
 def test_local_mode_is_simulated_beside_its_counterpart(
     work: SimulationFolder, real_report: None, kind: str, protection: Protection
 ) -> None:
@@ -530,7 +533,7 @@ def test_local_mode_is_simulated_beside_its_counterpart(
         assert results["models"]["central_dp"]["auroc"] > 0.6
 
 
-@pytest.mark.parametrize("protection", Protection)
+@pytest.mark.parametrize("protection", [Protection.EXACT, *night(Protection.SIMULATED)])
 def test_alerts_are_counted_by_group_as_a_federation_would(
     work: SimulationFolder, real_report: None, protection: Protection
 ) -> None:

@@ -114,6 +114,7 @@ def test_references_lead_somewhere_and_ids_are_unique(page: Page) -> None:
     assert targets <= set(ids)
 
 
+@pytest.mark.promises
 def test_pictures_have_words_and_tables_have_heads(make_run: Any, tmp_path: Path) -> None:
     page = written(make_run(features=5), tmp_path)
     drawings = [attributes for tag, attributes in page.tags if tag == "svg"]
@@ -200,6 +201,7 @@ def test_bad_news_is_told(make_run: Any, tmp_path: Path) -> None:
     assert "it is more than the chance" in page.text
 
 
+@pytest.mark.promises
 def test_a_difference_within_chance_is_called_that(make_run: Any, tmp_path: Path) -> None:
     page = written(make_run(quality={"federated": 1.4, "alone": 1.4}), tmp_path)
     assert "it could be the chance" in page.text
@@ -228,6 +230,7 @@ def test_in_local_mode_the_page_says_what_leaves(make_run: Any, page: Page, tmp_
     assert "noise on each institution's own sum (sigma)" in text
 
 
+@pytest.mark.promises
 def test_released_groups_are_a_table_with_intervals_and_verdicts(
     make_run: Any, page: Page, tmp_path: Path
 ) -> None:
@@ -242,6 +245,7 @@ def test_released_groups_are_a_table_with_intervals_and_verdicts(
     assert ("section", {"aria-labelledby": "released-groups"}) in grouped.tags
 
 
+@pytest.mark.promises
 def test_names_of_groups_are_words(make_run: Any, tmp_path: Path) -> None:
     run = make_run()
     run.results["released_groups"] = copy.deepcopy(released_groups())
@@ -251,6 +255,7 @@ def test_names_of_groups_are_words(make_run: Any, tmp_path: Path) -> None:
     assert "<script>alert(1)</script>" in page.text
 
 
+@pytest.mark.promises
 def test_units_at_too_many_institutions_are_warned_of(make_run: Any, tmp_path: Path) -> None:
     run = make_run()
     assert "stand at up to" not in written(run, tmp_path).text
@@ -264,6 +269,7 @@ def test_units_at_too_many_institutions_are_warned_of(make_run: Any, tmp_path: P
     assert re.search(r'<p class="warning" role="note">1,500 of 2,000', page.source)
 
 
+@pytest.mark.promises
 def test_models_of_others_say_what_their_makers_see(make_run: Any, tmp_path: Path) -> None:
     run, figures = make_run(), {"auroc": 0.75, "average_precision": 0.5, "recall_at_budget": 0.25}
     krum = {"name": "krum", "sees": "every update", "epsilon": None, "promised": None}

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from tests.support.rows import night
 from tests.support.runs.grouped import released_groups
 
 from fieldfare.simulations.report.screen import details, screen
@@ -63,8 +64,8 @@ def worst_world(results: Any) -> Any:
     return results
 
 
-@pytest.mark.parametrize("institutions", [2, 5, 6, 40])
-@pytest.mark.parametrize("noise", ["simulated", "exact"])
+@pytest.mark.parametrize("institutions", [2, *night(5, 6), 40])
+@pytest.mark.parametrize("noise", [*night("simulated"), "exact"])
 def test_twenty_lines_hold_it(make_run: Any, institutions: int, noise: str) -> None:
     names = tuple(f"savings bank of a longer name {i}" for i in range(institutions))
     results = make_run(names=names, noise=noise).results
@@ -122,8 +123,8 @@ def test_who_is_reviewed_in_vain_is_named(make_run: Any) -> None:
 # -- every figure ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("institutions", [2, 6, 7, 8, 40])
-@pytest.mark.parametrize("noise", ["simulated", "exact"])
+@pytest.mark.parametrize("institutions", [2, *night(6, 7, 8), 40])
+@pytest.mark.parametrize("noise", ["simulated", *night("exact")])
 def test_it_fits_one_screen(make_run: Any, institutions: int, noise: str) -> None:
     names = tuple(f"savings bank number {i}" for i in range(institutions))
     lines = shown(make_run(names=names, noise=noise).results, width=120)

@@ -78,6 +78,7 @@ def test_baselines_stay_where_privacy_moves_and_are_computed_once(
     assert low != high
 
 
+@pytest.mark.promises
 def test_own_models_are_those_of_each_point_alone(
     make_plan: MakePlan, work: SimulationFolder
 ) -> None:

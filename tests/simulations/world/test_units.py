@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from tests.simulations.world.conftest import Written
+from tests.support.rows import night
 
 from fieldfare.client.records.canonical_bank import TABLES
 from fieldfare.client.records.sources.covering import bank_codes
@@ -87,7 +88,9 @@ def test_banks_learn_a_year_after_the_window_or_know_every_case(
     assert day_of_training(tmp_path) == date(2026, 2, 28)
 
 
-@pytest.mark.parametrize("day", [date(2025, 2, 28), date(2025, 9, 1), date(2026, 2, 28)])
+@pytest.mark.parametrize(
+    "day", [*night(date(2025, 2, 28)), date(2025, 9, 1), *night(date(2026, 2, 28))]
+)
 def test_a_label_is_what_the_newest_row_said_by_that_day(written: Written, day: date) -> None:
     """Cases that the bank does not know are no cases there, and apart from other lives."""
     newest: dict[str, int] = {}

@@ -39,6 +39,7 @@ def test_a_model_is_tuned_used_and_compared(analyst: Analyst) -> None:
     assert pq.read_table(path).num_rows == 2000
 
 
+@pytest.mark.promises
 def test_a_comparison_is_there_for_programs_too(analyst: Analyst) -> None:
     status, out, _ = analyst("evaluate", "--model", "run-1", "--budget", "50", "--json")
     found = json.loads(out)
@@ -53,6 +54,7 @@ def _few_questions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fieldfare.client.own_model.own_customers.NEWCOMER", (0,))
 
 
+@pytest.mark.promises
 @pytest.mark.usefixtures("_few_questions")
 def test_own_records_say_whether_to_join_as_far_as_they_can(analyst: Analyst) -> None:
     path = analyst.folder / "join.html"

@@ -18,6 +18,7 @@ from tests.support.federations.bench import (
     make_sums,
     seeds_in,
 )
+from tests.support.rows import night
 from tests.support.runs.grouped import grouped_study, grouped_sums
 from tests.support.runs.steps import replay_step
 
@@ -112,7 +113,7 @@ def test_who_left_before_the_end_has_no_model_of_its_own(left_after: int, bench:
     assert recomputed_model(bench.ledger(NAME), bench.study, "another-run") is None
 
 
-@pytest.mark.parametrize("bits", [-2, -1, 1, 2])
+@pytest.mark.parametrize("bits", [*night(-2, -1, 1), 2])
 def test_a_start_that_another_machine_rounded_is_answered_and_followed(
     bits: int, bench: Bench
 ) -> None:

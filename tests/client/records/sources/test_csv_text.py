@@ -153,7 +153,7 @@ def test_declared_encodings(
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters='"\0\r\n'), max_size=40))
-@settings(SHARING, max_examples=30)
+@settings(SHARING, max_examples=12)
 def test_any_text_survives_any_wide_encoding(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read_texts: Reader, text: str
 ) -> None:

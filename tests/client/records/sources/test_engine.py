@@ -128,6 +128,7 @@ def wide_csv(path: Path, columns: int, rows: int) -> Path:
     return path
 
 
+@pytest.mark.promises
 def test_a_thousand_columns_are_read_as_few_are(tmp_path: Path) -> None:
     """Sixty columns of numbers in texts filled the engine's memory: "damaged content"."""
     path = wide_csv(tmp_path / "r.csv", 1000, 300)

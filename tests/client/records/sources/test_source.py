@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.feather
 import pyarrow.parquet as pq
 import pytest
+from tests.support.rows import night
 
 from fieldfare.client.records.sources.databases import Rows
 from fieldfare.client.records.sources.mapping import ColumnMapping
@@ -138,7 +139,7 @@ def _write(kind: FileKind, path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", FileKind)
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("encoding", ["utf-8", *night("utf-16")])
 def test_sources_are_only_read(
     tmp_path: Path, kind: FileKind, encoding: str, read_texts: Reader
 ) -> None:

@@ -28,7 +28,7 @@ def network(rows: int, seed: int, size: float = 1.0) -> ExactNetwork:
 
 
 @given(st.sampled_from([1, 5]), st.integers(0, 2**31))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=5, deadline=None)
 def test_base_and_reasons_are_the_score_exactly_in_any_order(rows: int, seed: int) -> None:
     found = network(rows, seed)
     places = np.random.default_rng(seed).permutation(30)

@@ -252,6 +252,7 @@ def without(*names: str, call: str = "reveal") -> Callable[[Setting], Callable[[
 without_bank_d: Final = without("bank-d")
 
 
+@pytest.mark.promises
 def test_a_run_with_a_failed_attempt_is_cut_anywhere(
     make_setting: MakeSetting, tmp_path: Path
 ) -> None:
