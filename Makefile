@@ -71,9 +71,7 @@ lint: $(DEV)  ## ruff: rules and format
 
 .PHONY: types
 types: $(DEV)  ## mypy, strict, over the source and the tests
-	$(PY) -m mypy -p fieldfare
-	$(PY) -m mypy tests
-	$(PY) -m mypy docs
+	$(PY) -m mypy .typing/fieldfare tests docs
 
 .PHONY: imports
 imports: $(DEV)  ## import-linter: simulations -> server | client -> shared
@@ -85,7 +83,7 @@ coverage: $(DEV)  ## tests (without fault injection) with the coverage floor
 
 .PHONY: faults
 faults: $(DEV)  ## whole deployments; kill processes, cut lines, fill disks, see what is left
-	timeout --foreground 40m env $(PYTEST) -n 3 --dist loadgroup -m faults
+	timeout --foreground 40m env $(PYTEST) -n 3 --dist loadgroup -m "faults and not promises"
 
 .PHONY: mutants
 mutants: $(DEV)  ## put in bugs that would break a promise, see the tests catch each
@@ -109,7 +107,7 @@ nightly: $(DEV)  ## the long form of one part; without PART= it lists the parts
 	  demo) FIELDFARE_DEMO_SEEDS=20 $(PYTEST) -n 2 tests/simulations/demo/test_screen_is_true.py ;; \
 	  operate) FIELDFARE_OPERATE_LONG=1 timeout --foreground 60m env $(PYTEST) -n 2 --dist loadgroup -m "faults or promises" tests/operation \
 	      tests/deployment/test_many.py ;; \
-	  promises) $(PYTEST) -n 2 -m promises --ignore tests/deployment/consoles --ignore tests/operation --ignore tests/scale ;; \
+	  promises) FIELDFARE_NIGHT=1 $(PYTEST) -n 2 -m "promises or hypothesis and not faults" --ignore tests/deployment/consoles --ignore tests/operation --ignore tests/scale ;; \
 	  scale) FIELDFARE_SCALE_LONG=1 timeout --foreground 60m env $(PYTEST) -n 0 -m "faults or promises" tests/scale ;; \
 	  years) FIELDFARE_OPERATE_LONG=1 timeout --foreground 60m env $(PYTEST) -n 2 tests/operation/years ;; \
 	  model) $(PY) -m tests.security.protocol_model.scenarios ;; \

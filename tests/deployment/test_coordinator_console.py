@@ -44,7 +44,7 @@ def bed(tmp_path: Path) -> Bed:
     return bed
 
 
-@pytest.mark.faults  # slow: a whole federation of processes, and a browser
+@pytest.mark.promises  # a whole federation, and a browser; `make faults` shows its pages to one
 @pytest.mark.parametrize("scripts", SCRIPTS)
 def test_a_coordinator_proposes_watches_a_run_to_its_model_and_reads_answers(
     bed: Bed, capfd: pytest.CaptureFixture[str], *, scripts: bool

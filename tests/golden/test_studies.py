@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from tests.golden.kept import differences, entry, machine, read
 from tests.golden.studies import EVERY, QUICK, SLOW, Golden, data_folder, run
-from tests.support.rows import night
+from tests.support.rows import partly
 
 AT_NIGHT = {"heart", "sms", "youtube"}  # the others train, stay local, and ask
-ROWS = [row for one in QUICK for row in (night(one) if one.name in AT_NIGHT else [one])]
+ROWS = partly(QUICK, [one for one in QUICK if one.name in AT_NIGHT])
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def test_a_study_comes_to_what_it_always_did(golden: Golden, folder: Path) -> No
     check(golden, folder)
 
 
-@pytest.mark.faults  # slow: a world is made, a network is trained
+@pytest.mark.promises  # slow: a world is made, a network is trained
 @pytest.mark.parametrize("golden", SLOW, ids=lambda golden: golden.name)
 def test_a_longer_study_comes_to_what_it_always_did(golden: Golden, folder: Path) -> None:
     check(golden, folder)

@@ -299,6 +299,7 @@ def test_in_local_mode_the_claim_holds_where_all_others_collude(
     assert epsilon == pytest.approx(STUDY.privacy.epsilon, rel=SLACK)
 
 
+@pytest.mark.promises
 @pytest.mark.parametrize(("factor", "least"), [(2 / 3, 1.4), (3 / 2, 0.0)])
 def test_the_local_audit_sees_wrong_noise(factor: float, least: float, tmp_path: Path) -> None:
     mu = local_mu(Protection.SIMULATED, tmp_path, factor=factor)

@@ -194,7 +194,7 @@ IMPORTED: Final[dict[str, tuple[str, str, Callable[[str], str]]]] = {
 
 
 @pytest.mark.parametrize("form", IMPORTED)
-@pytest.mark.parametrize("name", one_of_each(TEXTS, lambda name: TEXTS[name][:4]))
+@pytest.mark.parametrize("name", one_of_each(TEXTS, lambda name: name.rpartition(" ")[2]))
 def test_importers_of_other_programs_files_refuse_them(
     form: str, name: str, tmp_path: Path
 ) -> None:

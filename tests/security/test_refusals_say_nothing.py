@@ -16,7 +16,7 @@ from tests.support.federations.bench import STEPS, Bench, MakeBench, make_study,
 from tests.support.homes.institutions import NAMES, Coordinator, approve_all, clock, home_study
 from tests.support.network.calling import question
 from tests.support.records.odd_records import SOURCES, Row, texts
-from tests.support.rows import night, one_of_each
+from tests.support.rows import one_of_each, partly
 
 from fieldfare.client.approvals.approval import resume
 from fieldfare.client.custodian.answering import answer
@@ -325,9 +325,7 @@ LIKE_ANOTHER: Final = {  # of which a row beside it says the same: they run at n
 }
 
 
-@pytest.mark.parametrize(
-    "load", [*night(*sorted(LIKE_ANOTHER)), *(one for one in LOADS if one not in LIKE_ANOTHER)]
-)
+@pytest.mark.parametrize("load", partly(LOADS, LIKE_ANOTHER))
 def test_what_was_approved_is_served_after_a_restart_whatever_its_rows_hold(
     load: str, deployed: Deployed
 ) -> None:

@@ -124,6 +124,7 @@ def test_without_cosignatures_nobody_cosigned(recorded: Recorder, lines: list[by
     assert sorted(report.cosigned) == sorted(recorded.cosignatures)[:-1]
 
 
+@pytest.mark.promises
 def test_two_swapped_lines_are_found(recorded: Recorder, lines: list[bytes]) -> None:
     for first in range(len(lines) - 1):
         swapped = [*lines]

@@ -1,6 +1,6 @@
-"""Rows of a long table: one of each kind is in `make check`, and every row runs at night."""
+"""Rows of a long table: `make check` has some of each kind, and every row runs at night."""
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Collection, Hashable, Iterable
 from typing import Any
 
 import pytest
@@ -11,10 +11,12 @@ def night(*rows: Any) -> list[Any]:
     return [pytest.param(row, marks=pytest.mark.promises) for row in rows]
 
 
-def one_of_each(rows: Iterable[Any], kind: Callable[[Any], Hashable]) -> list[Any]:
-    """Return all rows; those of a kind that was there before run at night."""
-    seen, found = set[Hashable](), list[Any]()
-    for row in rows:
-        found += night(row) if kind(row) in seen else [row]
-        seen.add(kind(row))
-    return found
+def partly(rows: Iterable[Any], late: Collection[Any]) -> list[Any]:
+    """Return all rows in their order; those of `late` run at night."""
+    return [one for row in rows for one in (night(row) if row in late else [row])]
+
+
+def one_of_each(rows: Collection[Any], kind: Callable[[Any], Hashable]) -> list[Any]:
+    """Return all rows in their order; those of a kind that was there before run at night."""
+    first = {kind(row): row for row in reversed([*rows])}
+    return partly(rows, [row for row in rows if first[kind(row)] is not row])

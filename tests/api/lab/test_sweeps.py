@@ -44,6 +44,7 @@ def test_a_frame_is_swept_drawn_and_written_only_where_asked(
     assert not re.search(r"<script|src=", page)
 
 
+@pytest.mark.promises
 def test_whoever_holds_records_is_said_in_every_way(study: fieldfare.Study) -> None:
     table = make_table()
     by_column = run(study, table, institution_column="bank").to_arrow()

@@ -53,6 +53,7 @@ def test_what_stays_behind_is_ended(fabric: Fabric) -> None:
         outside.kill()
 
 
+@pytest.mark.promises
 def test_what_flower_says_is_said(fabric: Fabric, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench_stock, "START_SECONDS", 0.0)
     monkeypatch.setattr(bench_stock, "_superlink", lambda *_: ["/bin/true"])

@@ -97,6 +97,7 @@ def test_what_moved_since_another_day_is_said_and_refuses_nothing(
     assert "column amount: moved much, index " in printed.out
 
 
+@pytest.mark.promises
 def test_a_table_of_a_database(
     tmp_path: Path, study: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

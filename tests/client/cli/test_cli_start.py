@@ -111,6 +111,7 @@ def test_a_second_one_says_at_once_that_one_runs(
     assert process.poll() is None  # it goes on
 
 
+@pytest.mark.promises
 def test_nothing_is_left_of_a_killed_one(home: Home, start: Start) -> None:
     process = start(home)
     until(lambda: up(home), PATIENCE)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.model_selection import train_test_split
-from tests.support.properties import SHARING
+from tests.support.properties import SHARING, examples
 
 from fieldfare.client.drafting.draft import draft_study
 from fieldfare.client.records import LoadedRecords, read_records
@@ -231,7 +231,7 @@ names = texts.filter(lambda name: "\0" not in name)
     names=st.lists(names, min_size=2, max_size=4, unique_by=str.casefold),
     levels=st.lists(texts, min_size=2, max_size=4, unique=True),
 )
-@settings(SHARING, max_examples=8)
+@settings(SHARING, max_examples=examples(8, 25))
 def test_any_names_and_levels_give_valid_toml(
     tmp_path: Path, names: list[str], levels: list[str]
 ) -> None:
@@ -296,6 +296,7 @@ def test_accounts_of_six_banks(tmp_path: Path) -> None:
     assert drafted.records == study.records
 
 
+@pytest.mark.promises
 @needs_data
 def test_four_hospitals() -> None:
     """Known answer: .890/.900."""

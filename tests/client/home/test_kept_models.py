@@ -144,14 +144,21 @@ def killed(home: Home, line: int) -> bool:
         os._exit(0)  # a child must never run on into the tests
 
 
-@pytest.mark.parametrize("exchanges", [True, pytest.param(False, marks=pytest.mark.faults)])
+@pytest.mark.parametrize(
+    ("exchanges", "step"),
+    [
+        (True, 7),
+        pytest.param(True, 1, marks=pytest.mark.promises),
+        pytest.param(False, 1, marks=pytest.mark.faults),
+    ],
+)
 def test_a_kill_at_any_line_leaves_the_old_model_or_the_new_one(
-    home: Home, monkeypatch: pytest.MonkeyPatch, *, exchanges: bool
+    home: Home, monkeypatch: pytest.MonkeyPatch, *, exchanges: bool, step: int
 ) -> None:
     if not exchanges:  # on a file system of few words there may be none in between
         monkeypatch.setattr(module, "exchange", lambda *_: False)
     found = list[dict[str, bytes]]()
-    for line in range(1000):
+    for line in range(0, 1000, step):
         keep(home)
         alive = not killed(home, line)
         if exchanges or home.model(STUDY.id, RUN).exists():

@@ -59,6 +59,7 @@ def test_three_models_are_compared_on_the_same_units(analyst: Analyst) -> None:
     assert [one.name for one in found.groups["group"]] == ["x", "y"]
 
 
+@pytest.mark.promises
 def test_a_kept_tuning_is_the_one_that_is_compared(analyst: Analyst) -> None:
     institution = analyst.coordinator.institution()
     model = usable_model(institution, "run-1")

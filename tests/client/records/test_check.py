@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.properties import SHARING
+from tests.support.properties import SHARING, examples
 
 from fieldfare.client.records import ColumnMapping, read_records
 from fieldfare.client.records.encoding.problems import Effect
@@ -171,7 +171,7 @@ tables = st.lists(st.tuples(st.sampled_from(["a", "b", "c", ""]), cells, cells, 
 
 
 @given(tables)
-@settings(SHARING, max_examples=60)
+@settings(SHARING, max_examples=examples(25, 60))
 def test_a_check_and_a_load_agree(tmp_path: Path, rows: list[tuple[str, ...]]) -> None:
     path = csv_file(tmp_path / "r.csv", *(",".join((*row, "")) for row in rows))
     report, records = checked(path), read_records([path], study())

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.properties import SHARING
+from tests.support.properties import SHARING, examples
 
 from fieldfare.client.records import (
     ColumnMapping,
@@ -375,7 +375,7 @@ def _encoded(path: Path, table: list[tuple[Any, ...]], group: int) -> dict[str, 
 
 
 @given(rows, st.data())
-@settings(SHARING, max_examples=40)
+@settings(SHARING, max_examples=examples(15, 40))
 def test_a_unit_is_encoded_by_its_own_row_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: list[Any], data: st.DataObject
 ) -> None:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.properties import SHARING
+from tests.support.properties import SHARING, examples
 from tests.support.records.odd_records import vectors
 
 from fieldfare.client.records import ColumnMapping, LoadedRecords, read_records
@@ -61,7 +61,7 @@ table = st.lists(cell.map(lambda row: tuple(row[name] for name in COLUMNS)), max
 
 @pytest.mark.parametrize("rows", [0, 1, 3])
 @given(rows_read=table, gone=st.sampled_from(CELLS["unit"]))
-@settings(SHARING, max_examples=60)
+@settings(SHARING, max_examples=examples(20, 60))
 def test_whatever_stands_in_rows_they_load_and_each_units_vector_is_its_own(
     tmp_path: Path, rows: int, rows_read: list[tuple[str, ...]], gone: str
 ) -> None:

@@ -132,6 +132,7 @@ def test_whoever_is_interrupted_goes_on_behind_what_is_done(
     assert ran(task(canonical), folder, AS_OF - timedelta(1)) == [(0, False), (1, True)]
 
 
+@pytest.mark.promises
 def test_days_on_the_command_line(
     canonical: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.properties import examples
 
 from fieldfare.client.typologies.checking import AS_OF, probe_records
 from fieldfare.client.typologies.pack import Pack, own_pack
@@ -49,7 +50,7 @@ def features(
     wide=st.sampled_from([7, 30, 90]),
     parts=st.sampled_from([None, 3]),
 )
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=examples(2, 4), deadline=None)
 def test_files_of_days_give_the_bytes_of_one_file(
     ago: int, late: list[int], wide: int, parts: int | None,
     tmp_path_factory: pytest.TempPathFactory,

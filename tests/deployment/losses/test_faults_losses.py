@@ -133,6 +133,7 @@ def clock_check(bed: Bed, clock: SkewedClock) -> dict[str, str]:
     return dict(found)
 
 
+@pytest.mark.promises
 def test_a_slow_institution_misses_the_deadline_and_the_others_go_on(bed: Bed) -> None:
     run = begin(bed, "slow", deadline=DEADLINE)
     until_step(bed, run, 2)
@@ -188,6 +189,7 @@ def test_a_full_disk_ends_the_run_with_a_reason_and_room_lets_it_go_on(
     check_run(bed, bed.until_ended(run))
 
 
+@pytest.mark.promises
 def test_a_run_that_may_write_no_more_ends_with_a_reason_and_goes_on_later(bed: Bed) -> None:
     """As a quota does it, which takes no root to set: the SuperLink goes on meanwhile."""
     run = begin(bed, "quota", steps=8)
@@ -212,6 +214,7 @@ def test_an_institution_that_is_gone_for_good_is_gone_on_without(bed: Bed) -> No
     assert set(report["institutions"]) == set(BANKS)
 
 
+@pytest.mark.promises
 def test_fewer_than_the_study_wants_end_the_run_until_they_are_back(place: Place) -> None:
     bed = place.bed
     bed.stop_one(LAST)  # nothing, where it is gone for good

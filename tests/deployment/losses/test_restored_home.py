@@ -22,7 +22,7 @@ from fieldfare.server.store.rows import RunStatus
 from fieldfare.shared.errors import RunError
 from fieldfare.simulations.demo.testbed import Bed
 
-pytestmark = pytest.mark.faults
+pytestmark = pytest.mark.promises  # test_restored_homes and test_recall say it in one process
 
 VICTIM: Final = NAMES[0]
 STEPS: Final = 2

@@ -25,9 +25,9 @@ from fieldfare.server.store.store import run_store
 from fieldfare.server.studies.resuming import MOST
 from fieldfare.simulations.demo.testbed import COORDINATOR, Bed
 
-pytestmark = pytest.mark.faults
+pytestmark = pytest.mark.promises  # one of its kind stands in `make faults`: test_faults_kills
 
-# `make faults` takes one of two kills, `make nightly PART=attacks` six of three.
+# One of two kills; `make nightly PART=attacks` takes six of three.
 LONG: Final = "FIELDFARE_RESUME_SEEDS" in os.environ
 SEEDS: Final = range(int(os.environ.get("FIELDFARE_RESUME_SEEDS", "1")))
 RUNNER: Final = "server.service.runner_process"

@@ -84,6 +84,7 @@ def test_a_study_may_train_and_ask(make_coordinator: MakeCoordinator, tmp_path: 
     assert [record.group for record in report.answers] == [study.questions]
 
 
+@pytest.mark.promises
 @pytest.mark.parametrize("steps", [0, 2])
 def test_a_coordinator_that_dies_before_the_answers_asks_again_for_nothing(
     make_coordinator: MakeCoordinator, tmp_path: Path, steps: int

@@ -153,6 +153,7 @@ def test_approvals_of_an_unknown_study_are_said(
     assert "see `fieldfare coordinator studies`" in capsys.readouterr().err
 
 
+@pytest.mark.promises
 def test_a_refresh_waits_for_the_answers(
     served: KeyedCoordinator, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -341,6 +341,7 @@ def test_programs_get_json_lines(served: KeyedCoordinator, capsys: Read) -> None
     assert process.returncode == 0
 
 
+@pytest.mark.promises
 def test_ctrl_c_leaves_the_run_alone(served: KeyedCoordinator, capsys: Read) -> None:
     run = begin(served, capsys)
     process = served.process("run", "watch", run)
@@ -357,6 +358,7 @@ def test_ctrl_c_leaves_the_run_alone(served: KeyedCoordinator, capsys: Read) -> 
     assert flower_state(served, row.flower_run) == "pending"
 
 
+@pytest.mark.promises
 def test_a_terminal_gets_a_live_screen(served: KeyedCoordinator, capsys: Read) -> None:
     run = begin(served, capsys)
     leader, follower = pty.openpty()

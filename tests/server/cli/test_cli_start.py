@@ -138,6 +138,7 @@ def test_a_protected_key_is_asked_for_its_passphrase_before_anything_starts(
     assert started.end(signal.SIGTERM) == 0
 
 
+@pytest.mark.promises
 def test_a_folder_that_is_no_home_starts_nothing(tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     started = Started(CoordinatorHome(tmp_path / "home"))

@@ -73,6 +73,7 @@ def test_vectors_are_purged_when_their_time_is_over(
     ]
 
 
+@pytest.mark.promises
 def test_a_superlinks_state_is_purged_too(
     keyed: KeyedCoordinator, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -162,6 +162,7 @@ def test_a_process_that_breaks_or_is_killed_ends_its_run_alone(served: Served) -
     served.link.stop_run(other)
 
 
+@pytest.mark.promises
 def test_a_run_that_is_stopped_at_the_superlink_ends_its_process(served: Served) -> None:
     run = served.start("goes-on", "stopped")
     pid = served.pid("stopped")

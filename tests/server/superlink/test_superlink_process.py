@@ -72,6 +72,7 @@ def test_it_says_what_time_it_is(home: CoordinatorHome) -> None:
     assert abs(parsedate_to_datetime(found).timestamp() - time.time()) < 300
 
 
+@pytest.mark.promises
 def test_it_ends_with_its_parent(home: CoordinatorHome) -> None:
     with running_superlink(home) as superlink:
         assert superlink.process.stdin is not None
@@ -106,6 +107,7 @@ def test_nodes_and_runs_are_there_after_it_was_killed(home: CoordinatorHome) -> 
             again.stop()
 
 
+@pytest.mark.promises
 def test_a_finished_run_is_purged_at_the_start(home: CoordinatorHome) -> None:
     with running_superlink(home), control(control_target(home)) as link:
         run = link.start_run(build_bundle(), {"study": "s", "run": "r"})

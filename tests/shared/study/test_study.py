@@ -8,6 +8,7 @@ import pytest
 import tomlkit
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.properties import examples
 
 from fieldfare.shared.errors import StudyError
 from fieldfare.shared.study.file import load_study, parse_study
@@ -583,7 +584,7 @@ KEYS = [
 ]  # fmt: skip
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200, 600))
 @given(st.lists(st.tuples(st.sampled_from(KEYS), values), min_size=1, max_size=4))
 def test_a_study_with_random_values_is_valid_or_a_study_error(
     changes: list[tuple[Any, Any]],

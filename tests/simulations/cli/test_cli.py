@@ -102,6 +102,7 @@ def test_baselines_are_hyphenated_here_and_underscored_there(work: SimulationFol
     assert list(results_of(work)["models"]) == ["federated", "alone_dp", "central"]
 
 
+@pytest.mark.promises
 def test_all_baselines_are_the_default_and_none_the_empty_list(work: SimulationFolder) -> None:
     call = given(work, "--quiet")
     place = call.index("--baselines")

@@ -26,6 +26,7 @@ def check(made: BedRecords, columns: set[str]) -> int:
     return len(together)
 
 
+@pytest.mark.promises
 def test_three_invented_banks_and_a_study_of_forty_steps_over_them(tmp_path: Path) -> None:
     made = invented_records(tmp_path, seed=0, people=3_000)
     study = load_study(made.study)

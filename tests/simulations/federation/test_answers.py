@@ -74,6 +74,7 @@ def test_truth_counts_every_cell_of_a_unit_also_those_that_are_cut(
     assert sum(v or 0 for v in months["value"]) < rows  # at most three cells of a unit
 
 
+@pytest.mark.promises
 @pytest.mark.skipif(not AMLSIM.is_dir(), reason=f"AMLSim's files are not at {AMLSIM}")
 def test_six_banks_answer_within_five_per_cent_at_epsilon_one_half(tmp_path: Path) -> None:
     """Months by size band, amount quantiles, fan-in, top ten: cells over 100 units, ten draws."""

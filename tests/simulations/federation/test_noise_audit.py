@@ -104,6 +104,7 @@ def test_nothing_is_said_where_nothing_was_audited() -> None:
     assert audit_sentences({"audit": None}) == []
 
 
+@pytest.mark.promises
 def test_the_noise_is_the_same_in_real_runs(work: SimulationFolder, study: Study) -> None:
     """Watching changes no sum: two sources of one seed give the one model."""
     choice = RecordsChoice((str(work.records_file),), institution_column="bank")

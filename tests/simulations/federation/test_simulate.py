@@ -148,6 +148,7 @@ def test_the_model_is_the_one_that_was_measured(work: SimulationFolder) -> None:
 # -- seeds and noise ------------------------------------------------------------------------
 
 
+@pytest.mark.promises
 def test_the_same_seed_gives_the_same_bytes(work: SimulationFolder) -> None:
     for out, seed in (("one", 5), ("two", 5), ("three", 6)):
         simulate(work.task(out, seed=seed, baselines=tuple(Baseline)))
@@ -496,6 +497,7 @@ def test_a_study_may_ask_for_its_knots(
     assert [answer["name"] for answer in results["answers"]] == ["spread"]
 
 
+@pytest.mark.promises
 def test_a_study_of_texts_is_simulated_whole(work: SimulationFolder, real_report: None) -> None:
     plain = work.write_study()
     columns = {"kind": "text", "column": "channel", "buckets": 64}

@@ -99,6 +99,7 @@ class Oracle(SumModel):
         return data.labels.astype(np.float64)
 
 
+@pytest.mark.promises
 def test_an_opponent_that_knows_all_turns_the_verdict(
     task: JoinTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:

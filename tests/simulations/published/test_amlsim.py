@@ -100,6 +100,7 @@ def test_deleting_an_account_leaves_all_other_rows_bit_identical(place: int) -> 
     assert bits(part) == bits(without(whole, unit))
 
 
+@pytest.mark.promises
 @needs_data
 def test_row_order_says_nothing() -> None:
     accounts, statement = read_simulation(DATA, "bank_b")

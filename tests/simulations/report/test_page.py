@@ -165,6 +165,7 @@ def test_the_same_input_gives_the_same_bytes_in_any_process(
     assert (tmp_path / "other.html").read_text(encoding="utf-8") == first
 
 
+@pytest.mark.promises
 def test_it_stays_small(make_run: Any, tmp_path: Path) -> None:
     names = tuple(f"bank {i}" for i in range(20))
     page = written(make_run(units=40_000, features=40, names=names), tmp_path)
@@ -207,6 +208,7 @@ def test_a_difference_within_chance_is_called_that(make_run: Any, tmp_path: Path
     assert "it could be the chance" in page.text
 
 
+@pytest.mark.promises
 def test_the_printed_check_computes_delta(
     make_run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -220,6 +222,7 @@ def test_the_printed_check_computes_delta(
     assert float(capsys.readouterr().out) == pytest.approx(0.12694, abs=1e-5)
 
 
+@pytest.mark.promises
 def test_in_local_mode_the_page_says_what_leaves(make_run: Any, page: Page, tmp_path: Path) -> None:
     run = make_run()
     assert "steps inside the institution" not in page.text

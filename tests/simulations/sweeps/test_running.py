@@ -52,6 +52,7 @@ def test_a_point_is_the_simulation_of_its_seed(make_plan: MakePlan, work: Simula
     assert pooled["average_precision"] == pytest.approx(models["central"]["average_precision"])
 
 
+@pytest.mark.promises
 def test_baselines_stay_where_privacy_moves_and_are_computed_once(
     make_plan: MakePlan, work: SimulationFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,6 +93,7 @@ def test_own_models_are_those_of_each_point_alone(
         assert [{**row, "point": 0} for row in same] == alone
 
 
+@pytest.mark.promises
 def test_a_sweep_that_was_interrupted_goes_on_and_the_table_is_the_same(
     make_plan: MakePlan, work: SimulationFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -81,6 +81,7 @@ def test_own_records_say_whether_to_join_as_far_as_they_can(analyst: Analyst) ->
     assert (status, "nothing is overwritten" in err) == (2, True)
 
 
+@pytest.mark.promises
 @pytest.mark.usefixtures("_few_questions")
 def test_the_page_is_the_same_again_and_there_for_programs(analyst: Analyst) -> None:
     asked = ("evaluate", "--model", "run-1", "--json", "--page")

@@ -10,7 +10,7 @@ import duckdb
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.properties import SHARING
+from tests.support.properties import SHARING, examples
 
 from fieldfare.client.records.sources import csv_text
 from fieldfare.client.records.sources.csv_text import CsvForm, RowsPipe, csv_form, open_csv
@@ -153,7 +153,7 @@ def test_declared_encodings(
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters='"\0\r\n'), max_size=40))
-@settings(SHARING, max_examples=12)
+@settings(SHARING, max_examples=examples(12, 30))
 def test_any_text_survives_any_wide_encoding(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read_texts: Reader, text: str
 ) -> None:

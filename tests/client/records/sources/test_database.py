@@ -16,6 +16,7 @@ import duckdb
 import numpy as np
 import pytest
 from adbc_driver_manager import Error as AdbcError
+from tests.support.rows import night
 
 from fieldfare.client.records.sources.databases import Rows, open_duckdb, open_sqlite
 from fieldfare.client.records.sources.engine import UnreadLines
@@ -75,9 +76,7 @@ def test_the_only_table_needs_no_name_and_views_and_queries_count(
     "rows",
     [
         Rows("nope"),
-        Rows("t", "nope"),
-        Rows(query=f"SELECT {MARKER}"),
-        Rows(query="DELETE FROM t"),
+        *night(Rows("t", "nope"), Rows(query=f"SELECT {MARKER}"), Rows(query="DELETE FROM t")),
         Rows(query="SELECT 1; DELETE FROM t"),
     ],
 )

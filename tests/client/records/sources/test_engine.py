@@ -143,6 +143,7 @@ def test_a_thousand_columns_are_read_as_few_are(tmp_path: Path) -> None:
     assert batches[0].column(3).null_count == 299  # words are no numbers, nothing is missing
 
 
+@pytest.mark.promises
 def test_wide_rows_come_in_order(tmp_path: Path) -> None:
     path = wide_csv(tmp_path / "r.csv", 70, 70_000)
     with open_source(path) as source:

@@ -223,7 +223,7 @@ def test_rows_choose_among_tables(tmp_path: Path, read_texts: Reader) -> None:
     assert read_texts(tmp_path / "r.duckdb", rows=rows) == [{"unit": "b", "double": "-4.0"}]
 
 
-@pytest.mark.parametrize("write", [_parquet, _file, _stream])
+@pytest.mark.parametrize("write", [_parquet, *night(_file), _stream])
 def test_half_a_file_is_never_taken_for_the_whole(
     tmp_path: Path, write: Callable[[pa.Table, Path], None], read_texts: Reader
 ) -> None:

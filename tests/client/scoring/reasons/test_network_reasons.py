@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.properties import examples
 from tests.support.records.networks import FEATURES, dense_rows, made_up_units
 from tests.support.system.packages import PACKAGE, install
 
@@ -28,7 +29,7 @@ def network(rows: int, seed: int, size: float = 1.0) -> ExactNetwork:
 
 
 @given(st.sampled_from([1, 5]), st.integers(0, 2**31))
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=examples(5, 15), deadline=None)
 def test_base_and_reasons_are_the_score_exactly_in_any_order(rows: int, seed: int) -> None:
     found = network(rows, seed)
     places = np.random.default_rng(seed).permutation(30)

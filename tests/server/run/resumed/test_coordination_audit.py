@@ -50,6 +50,7 @@ def test_a_stopped_run_fits_before_and_after_it_goes_on(
     finished(coordinator, audited(coordinator, tmp_path))
 
 
+@pytest.mark.promises
 def test_a_run_that_lost_too_many_fits_before_and_after(
     coordinator: Coordinator, tmp_path: Path
 ) -> None:
@@ -81,6 +82,7 @@ def test_a_run_that_failed_to_agree_fits_before_and_after(
     finished(coordinator, audited(coordinator, tmp_path))
 
 
+@pytest.mark.promises
 def test_an_institution_that_is_gone_for_good_is_counted(
     coordinator: Coordinator, tmp_path: Path
 ) -> None:

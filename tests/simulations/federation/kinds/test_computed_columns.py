@@ -112,6 +112,7 @@ def curves(*, by: bool) -> Study:
     return Study.model_validate(data)
 
 
+@pytest.mark.promises
 def test_a_number_may_mean_another_thing_at_each_level(work: SimulationFolder) -> None:
     """Much is risky of a person and usual of a business: one curve cannot say so."""
     random = np.random.default_rng(4)
