@@ -17,7 +17,7 @@ for role in ${ROLES:-coordinator institution node}; do
   rm -rf "$work/context"
   mkdir -p "$work/context/wheels"
   cp "$wheel" "$work/context/wheels/"
-  unzip -p "$wheel" "fieldfare/shared/software/locks/$role.txt" > "$work/context/wheels/$role.txt"
+  unzip -p "$wheel" "fieldfare/shared/party/locks/$role.txt" > "$work/context/wheels/$role.txt"
   platforms=()
   for minor in $(seq 17 36); do platforms+=(--platform "manylinux_2_${minor}_$(uname -m)"); done
   python3 -m pip download --quiet --no-deps --require-hashes --only-binary :all: --python-version 3.11 \

@@ -24,9 +24,9 @@ from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.protocol.plan import Plan, plan_for
 from fieldfare.shared.protocol.prospects import cautions, moments_line, obstacles, start_line
 from fieldfare.shared.protocol.roster import Member, Roster
-from fieldfare.shared.queries.columns import InstitutionColumn
 from fieldfare.shared.study.asked_words import asked_lines
 from fieldfare.shared.study.comparison import StudyComparison, compare
+from fieldfare.shared.study.question_columns import InstitutionColumn
 from fieldfare.shared.study.study import Study, check_deployable
 
 _YEARLY: Final = "budget.yearly_epsilon"

@@ -51,7 +51,7 @@ from fieldfare.client.cli.options import (
 from fieldfare.client.records.assembling import DECIDED
 from fieldfare.shared.advice import at_home
 from fieldfare.shared.errors import UsageError
-from fieldfare.shared.formats.csv_cells import csv_text
+from fieldfare.shared.party.csv_cells import csv_text
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.private_files import (
     create_private,

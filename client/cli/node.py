@@ -26,8 +26,8 @@ from fieldfare.shared.cli.services import (
     uninstall_service,
 )
 from fieldfare.shared.errors import UsageError
+from fieldfare.shared.party.service_files import ServiceTerms, own_command
 from fieldfare.shared.system.processes import RestartRules, supervise
-from fieldfare.shared.units.installing import ServiceTerms, own_command
 from fieldfare.shared.watch.log import FORM
 
 SETTINGS_NAME: Final = "node.toml"

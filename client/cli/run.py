@@ -45,10 +45,10 @@ from fieldfare.client.wire.admin_client import custodian_status
 from fieldfare.shared.audit.verdict import AuditVerdict
 from fieldfare.shared.console.credentials import factor_text, factor_uri
 from fieldfare.shared.errors import FieldfareError
-from fieldfare.shared.notices import screen
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.memory import keep_out_of_dumps
 from fieldfare.shared.system.private_files import os_user
+from fieldfare.shared.watch import notice_screen as screen
 
 
 @app.command("institution.custodian")

@@ -22,10 +22,10 @@ from fieldfare.shared.protocol.messages import (
     parameters_hash,
 )
 from fieldfare.shared.protocol.plan import PARAMETER_LIMIT, SIDES, ReleaseTerms
-from fieldfare.shared.queries.questions import QuestionGroup
 from fieldfare.shared.run.kinds.questions import questions_in as bound_questions
 from fieldfare.shared.run.mismatch import MismatchError
 from fieldfare.shared.run.request_check import AgreedRun, check_request
+from fieldfare.shared.study.questions import QuestionGroup
 
 
 def debit_of(request: Request, cost: int, side: Side) -> Debit:

@@ -31,7 +31,7 @@ from fieldfare.shared.protocol.messages import LastSum, Request
 from fieldfare.shared.protocol.plan import Plan, ReleaseTerms
 from fieldfare.shared.protocol.roster import Roster
 from fieldfare.shared.protocol.secure_sum import RunKeys
-from fieldfare.shared.queries.questions import QuestionGroup
+from fieldfare.shared.study.questions import QuestionGroup
 from fieldfare.shared.study.study import Study
 
 Term = str | int | float | bool

@@ -68,8 +68,8 @@ from fieldfare.shared.protocol.messages import (
 from fieldfare.shared.protocol.plan import ReleaseTerms
 from fieldfare.shared.protocol.release_sums import ReleaseSums
 from fieldfare.shared.protocol.secure_sum import SEED_BYTES, RunKeys, seed_stream
-from fieldfare.shared.queries.questions import QuestionGroup
 from fieldfare.shared.ring import Word, add, encode, to_ring
+from fieldfare.shared.study.questions import QuestionGroup
 
 __all__ = ["CommitmentReply", "Door", "RunAtDoor"]
 

@@ -34,9 +34,9 @@ from fieldfare.client.drafting.suggestions import suggest
 from fieldfare.client.records.encoding.values import LabelRule, comparable
 from fieldfare.client.records.sources.source import SourceFile, Table, table_at
 from fieldfare.shared.errors import RecordsError, UsageError
-from fieldfare.shared.expectation.settings import fitting_settings
-from fieldfare.shared.expectation.strength import PublicNumbers
 from fieldfare.shared.features.features import Feature, computed_words
+from fieldfare.shared.joining.settings import fitting_settings
+from fieldfare.shared.joining.strength import PublicNumbers
 from fieldfare.shared.privacy.delta import usual_delta
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.file import parse_study

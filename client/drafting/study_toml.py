@@ -8,9 +8,9 @@ import tomlkit
 from tomlkit.items import Array, InlineTable, Table
 
 from fieldfare.client.drafting.suggestions import NOTHING, Suggestions
-from fieldfare.shared.expectation.settings import MOMENTUM, Band
 from fieldfare.shared.features.derived import Formula
 from fieldfare.shared.features.features import CategoricalFeature, Feature, NumericFeature, Scale
+from fieldfare.shared.joining.settings import MOMENTUM, Band
 from fieldfare.shared.study.model_sections import DEFAULT_KIND
 from fieldfare.shared.study.study import PROHIBITED_BY_DEFAULT
 from fieldfare.shared.terminal.texts import one_line

@@ -7,9 +7,9 @@ sides, and that costs. Keys of entries lie beside the home and of runs in memory
 
 from typing import Final
 
-from fieldfare.shared.formats import form
-from fieldfare.shared.formats.files import Growth, HomeFile, InBackup
-from fieldfare.shared.formats.form import Form, json_of, signed, sqlite, toml
+from fieldfare.shared.party import file_form as form
+from fieldfare.shared.party.file_form import Form, json_of, signed, sqlite, toml
+from fieldfare.shared.party.home_files import Growth, HomeFile, InBackup
 
 _ANEW: Final = InBackup.MADE_ANEW
 _OUT: Final = InBackup.LEFT_OUT

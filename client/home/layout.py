@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import ClassVar, Final
 
 from fieldfare.client.home.files import INSTITUTION_FILES
-from fieldfare.shared.formats.home import KnownHome
+from fieldfare.shared.party.known_home import KnownHome
 from fieldfare.shared.system.home_folder import hex32, run_id
 
 DELIVERY_FILE: Final = "delivery.signed"  # of a model that arrived; its folder appears whole
@@ -201,7 +201,7 @@ class Home(KnownHome):
 
     @property
     def notices(self) -> Path:
-        """Who is told, and over which servers (shared/notices); absent where nobody is."""
+        """Who is told, and over which servers (shared/watch); absent where nobody is."""
         return self.path / "notices.toml"
 
     @property

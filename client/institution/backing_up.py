@@ -22,9 +22,10 @@ from fieldfare.client.home.studies import deciding
 from fieldfare.client.journal.entries import Event
 from fieldfare.client.journal.journal import Journal
 from fieldfare.client.ledger.restore import position_in
-from fieldfare.shared.backup.archive import BackupHeader, saved_files, stamp_of, write_archive
-from fieldfare.shared.backup.encrypted_stream import EncryptedWriter
-from fieldfare.shared.backup.home_copies import (
+from fieldfare.shared.errors import UsageError
+from fieldfare.shared.party.backup_archive import BackupHeader, saved_files, stamp_of, write_archive
+from fieldfare.shared.party.encrypted_stream import EncryptedWriter
+from fieldfare.shared.party.home_copies import (
     COPIES,
     WrittenBackup,
     check_copies,
@@ -33,7 +34,6 @@ from fieldfare.shared.backup.home_copies import (
     new_key,
     taken_key,
 )
-from fieldfare.shared.errors import UsageError
 from fieldfare.shared.sqlite.copies import all_held
 from fieldfare.shared.system.private_files import create_private, folder_lock
 from fieldfare.shared.system.whole_files import new_file, passing_folder

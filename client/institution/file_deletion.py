@@ -10,14 +10,14 @@ from fieldfare.client.home.layout import Home
 from fieldfare.client.institution.backing_up import WRITTEN
 from fieldfare.client.journal.entries import Event
 from fieldfare.client.journal.journal import Journal, newest
-from fieldfare.shared.deletion.own_files import (
+from fieldfare.shared.errors import UsageError
+from fieldfare.shared.party.file_deletion import (
     BY_HAND,
     OwnFile,
     OwnFileKind,
     check_still_there,
     remove,
 )
-from fieldfare.shared.errors import UsageError
 from fieldfare.shared.protocol.deletion import FILE
 
 _LOOKED_BACK = 1000  # entries about backups

@@ -33,9 +33,9 @@ from fieldfare.client.ledger.restore import (
     position_in,
 )
 from fieldfare.client.ledger.rollback_check import Witness
-from fieldfare.shared.backup.archive import BackupHeader
-from fieldfare.shared.backup.home_copies import BackupSource
 from fieldfare.shared.errors import LedgerError, UsageError
+from fieldfare.shared.party.backup_archive import BackupHeader
+from fieldfare.shared.party.home_copies import BackupSource
 from fieldfare.shared.protocol.identity import parse_public_hex
 from fieldfare.shared.protocol.messages import IdentitySigner
 from fieldfare.shared.protocol.plan import plan_for

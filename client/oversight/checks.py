@@ -61,7 +61,7 @@ from fieldfare.client.records.settings import check_unit, tables_of
 from fieldfare.client.wire.admin_calls import StudyStatus
 from fieldfare.client.wire.admin_client import custodian_status
 from fieldfare.shared.errors import FieldfareError, KeysError, UsageError
-from fieldfare.shared.formats.later import refuse_later
+from fieldfare.shared.party.later_files import refuse_later
 from fieldfare.shared.protocol.identity import fingerprint
 from fieldfare.shared.protocol.roster import Roster
 from fieldfare.shared.system.memory import unencrypted_swap

@@ -23,12 +23,12 @@ from fieldfare.client.node.settings import NodeSettings
 from fieldfare.client.node.state import LinkState, read_node_state
 from fieldfare.client.wire.admin_client import custodian_status
 from fieldfare.shared.errors import KeysError
-from fieldfare.shared.notices.outbox import KEPT, Fact, Observation, seen_by
-from fieldfare.shared.notices.sentences import NoticeKind
-from fieldfare.shared.notices.settings import NoticesSettings
 from fieldfare.shared.study.toml import load_toml
 from fieldfare.shared.system.home_folder import is_plain_name
 from fieldfare.shared.system.private_files import read_public
+from fieldfare.shared.watch.notice_settings import NoticesSettings
+from fieldfare.shared.watch.outbox import KEPT, Fact, Observation, seen_by
+from fieldfare.shared.watch.sentences import NoticeKind
 
 HEARD: Final = timedelta(minutes=2)  # a node notes every few seconds that it is heard
 

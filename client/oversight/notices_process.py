@@ -15,10 +15,10 @@ from typing import Final
 from fieldfare.client.home.layout import Home
 from fieldfare.client.oversight.notice_facts import InstitutionFacts
 from fieldfare.shared.errors import FieldfareError
-from fieldfare.shared.notices.dispatch import Dispatcher, NoticesHome
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.private_files import OTHERS
 from fieldfare.shared.system.processes import end_with_parent, stop_signals
+from fieldfare.shared.watch.dispatch import Dispatcher, NoticesHome
 from fieldfare.shared.watch.log import begin_log
 
 log: Final = logging.getLogger("fieldfare.client.oversight.notices_process")  # it runs as __main__

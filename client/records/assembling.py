@@ -20,7 +20,7 @@ from fieldfare.client.records.sources.source import FileKind, Table, kind_of, ta
 from fieldfare.client.records.sources.sql import id_of, quoted, value_of
 from fieldfare.shared.advice import meant
 from fieldfare.shared.errors import RecordsError, UsageError
-from fieldfare.shared.formats.csv_cells import text_of
+from fieldfare.shared.party.csv_cells import text_of
 from fieldfare.shared.system.private_files import PRIVATE_FILE, sync_folder
 
 # As `typologies run`, the importers and canonical labels write it.

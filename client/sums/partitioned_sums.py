@@ -27,7 +27,7 @@ from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.geometry.geometry import Geometry
 from fieldfare.shared.models import GridVectors, gradient_vectors
 from fieldfare.shared.protocol.messages import ReleaseKind
-from fieldfare.shared.queries.questions import QuestionGroup
+from fieldfare.shared.study.questions import QuestionGroup
 from fieldfare.shared.study.study import Study
 
 SMALL_UNITS: Final = 200_000  # whose step takes 20 ms: less than a second process would save

@@ -16,7 +16,7 @@ from fieldfare.client.sums.run_sums import RunSums
 from fieldfare.client.sums.spilled import PartUnits
 from fieldfare.shared.geometry.geometry import Geometry
 from fieldfare.shared.protocol.messages import ReleaseKind
-from fieldfare.shared.queries.questions import QuestionGroup
+from fieldfare.shared.study.questions import QuestionGroup
 from fieldfare.shared.study.study import Study
 
 Whole = NDArray[np.int64]

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from fieldfare.client.records.encoding.asked import AskedUnits, ListColumn
 from fieldfare.shared.features.rows import splitmix
-from fieldfare.shared.queries.columns import Asked, Columns, InstitutionColumn, LabelColumn
-from fieldfare.shared.queries.layout import (
+from fieldfare.shared.study.question_columns import Asked, Columns, InstitutionColumn, LabelColumn
+from fieldfare.shared.study.question_layout import (
     MISSING_TEXT,
     Axis,
     Block,
@@ -23,7 +23,7 @@ from fieldfare.shared.queries.layout import (
     buckets,
     signs,
 )
-from fieldfare.shared.queries.questions import Condition
+from fieldfare.shared.study.questions import Condition
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,8 +30,8 @@ from fieldfare.shared.models import (
 )
 from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.protocol.plan import COUNT_GAMMA_BITS, GUARD_CLIP
-from fieldfare.shared.queries.layout import layout_for
-from fieldfare.shared.queries.questions import QuestionGroup
+from fieldfare.shared.study.question_layout import layout_for
+from fieldfare.shared.study.questions import QuestionGroup
 from fieldfare.shared.study.study import Study
 
 

@@ -40,9 +40,9 @@ from fieldfare.server.answers.estimators import (
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.evaluation.score_table import project
 from fieldfare.shared.protocol.plan import Plan, ReleaseTerms
-from fieldfare.shared.queries.columns import MISSING, OTHER
-from fieldfare.shared.queries.layout import Axis, Block, Layout, layout_for
-from fieldfare.shared.queries.questions import (
+from fieldfare.shared.study.question_columns import MISSING, OTHER
+from fieldfare.shared.study.question_layout import Axis, Block, Layout, layout_for
+from fieldfare.shared.study.questions import (
     Contingency,
     Correlation,
     Count,

@@ -19,7 +19,7 @@ from fieldfare.server.studies.watched_coordinator import WatchedCoordinator
 from fieldfare.shared.canonical import canonical_bytes
 from fieldfare.shared.errors import PolicyRefusal, RefusalCode, UsageError
 from fieldfare.shared.protocol.plan import PICOMU2, Plan, ReleaseTerms, check_groups, plan_for
-from fieldfare.shared.queries.questions import Question, QuestionGroup
+from fieldfare.shared.study.questions import Question, QuestionGroup
 
 if TYPE_CHECKING:  # it brings Flower, which who only asks for a price does not need
     from fieldfare.server.studies.open_coordinator import OpenCoordinator

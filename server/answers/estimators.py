@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldfare.server.answers.answer import Z95, Cell, Values, count_cell, fieller, least_count
-from fieldfare.shared.queries.layout import (
+from fieldfare.shared.study.question_layout import (
     CHARACTER_BITS,
     Factor,
     Sketch,

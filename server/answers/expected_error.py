@@ -20,8 +20,8 @@ from pydantic import Field
 
 from fieldfare.shared.errors import StudyError
 from fieldfare.shared.protocol.plan import Plan, ReleaseTerms
-from fieldfare.shared.queries.layout import Block, Factor, layout_for
-from fieldfare.shared.queries.questions import (
+from fieldfare.shared.study.question_layout import Block, Factor, layout_for
+from fieldfare.shared.study.questions import (
     MAX_QUESTIONS,
     Contingency,
     Correlation,

@@ -9,8 +9,8 @@ from rich.table import Table
 from fieldfare.server.answers import analytics
 from fieldfare.server.answers.answer import Answer, Cell
 from fieldfare.server.answers.sets import AnswerSet, Number
-from fieldfare.shared.formats.csv_cells import csv_text
 from fieldfare.shared.pages.words import number, plain
+from fieldfare.shared.party.csv_cells import csv_text
 from fieldfare.shared.terminal.screen import add_row, table
 
 OUTPUT_FORMAT: Final = 1

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fieldfare.server.answers import expected_error
 from fieldfare.shared.errors import StudyError
 from fieldfare.shared.protocol.plan import Plan, ReleaseTerms, plan_for
-from fieldfare.shared.queries.questions import QuestionGroup
+from fieldfare.shared.study.questions import QuestionGroup
 from fieldfare.shared.study.study import Study
 
 

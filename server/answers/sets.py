@@ -19,9 +19,9 @@ from fieldfare.server.store.store import RunStore
 from fieldfare.server.studies.proposals import proposal
 from fieldfare.shared.errors import ProtocolError, RunError, UsageError
 from fieldfare.shared.protocol.plan import Plan, plan_for
-from fieldfare.shared.queries.questions import QuestionGroup
 from fieldfare.shared.ring import decode
 from fieldfare.shared.run.replay import decoded_sum
+from fieldfare.shared.study.questions import QuestionGroup
 from fieldfare.shared.transcript.leaves import AnswersRecord, Leaf, LeafKind, SumRecord
 
 MAX_RESULTS: Final = 256 * 1024 * 1024

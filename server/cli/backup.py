@@ -15,10 +15,10 @@ from fieldfare.server.upkeep.restored_coordinator import (
     restore_coordinator,
 )
 from fieldfare.shared.advice import at_home
-from fieldfare.shared.backup.home_copies import BackupSource
-from fieldfare.shared.backup.recovery_key import RecoveryPrivate
 from fieldfare.shared.cli.recovery import RecoveryKeyOption, backup_lines, key_lines
 from fieldfare.shared.errors import UsageError
+from fieldfare.shared.party.home_copies import BackupSource
+from fieldfare.shared.party.recovery_key import RecoveryPrivate
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.key_files import read_passphrase
 from fieldfare.shared.system.private_files import read_public

@@ -17,7 +17,7 @@ from fieldfare.server.upkeep.file_deletion import (
     leaving_model,
 )
 from fieldfare.shared.cli.deleting import DryRunOption, ReasonOption, YesOption, goes, show
-from fieldfare.shared.deletion.own_files import examined
+from fieldfare.shared.party.file_deletion import examined
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.key_files import read_passphrase
 from fieldfare.shared.terminal.texts import counted

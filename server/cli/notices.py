@@ -8,8 +8,8 @@ from fieldfare.server.cli import app
 from fieldfare.server.cli.options import DEFAULT_HOME, HomeOption, JsonOption
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.upkeep.notices_process import notices_home
-from fieldfare.shared.notices import screen
 from fieldfare.shared.system.clock import utc_now
+from fieldfare.shared.watch import notice_screen as screen
 
 EXIT_NOT_SENT = 1
 

@@ -36,8 +36,8 @@ from fieldfare.server.studies.run_control import SUFFIX_BYTES, new_run_id
 from fieldfare.server.studies.run_view import line
 from fieldfare.shared.errors import RunError, UsageError
 from fieldfare.shared.pages.words import number
-from fieldfare.shared.queries.questions import QuestionGroup
 from fieldfare.shared.study.file import load_study
+from fieldfare.shared.study.questions import QuestionGroup
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.terminal.screen import PlainConsole, add_row, console, table

@@ -16,7 +16,7 @@ from fieldfare.shared.cli.services import (
     install_service,
     uninstall_service,
 )
-from fieldfare.shared.units.installing import ServiceTerms, own_command
+from fieldfare.shared.party.service_files import ServiceTerms, own_command
 
 HOME: Final = Path("/var/lib/fieldfare-coordinator")
 PARTS: Final = ("coordinator",)

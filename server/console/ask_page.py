@@ -30,7 +30,7 @@ from fieldfare.shared.errors import FieldfareError, UsageError
 from fieldfare.shared.pages.words import number
 from fieldfare.shared.privacy.usual_budget import USUAL_YEAR, usual_limit, usual_worth
 from fieldfare.shared.protocol.plan import plan_for
-from fieldfare.shared.queries.questions import QuestionGroup
+from fieldfare.shared.study.questions import QuestionGroup
 from fieldfare.shared.system.clock import since_boot, utc_now
 from fieldfare.shared.terminal.texts import plain
 

@@ -18,15 +18,15 @@ from fieldfare.server.studies.member_clocks import member_clocks
 from fieldfare.shared.console.frame import Page, Visit
 from fieldfare.shared.console.rights import Right
 from fieldfare.shared.errors import FieldfareError
-from fieldfare.shared.notices.dispatch import NoticesHome
-from fieldfare.shared.notices.outbox import WAITING, PostedNotice
-from fieldfare.shared.notices.screen import newest
-from fieldfare.shared.notices.sending import routes_of
-from fieldfare.shared.notices.settings import load_notices
 from fieldfare.shared.system.certificates import valid_until
 from fieldfare.shared.system.clock import kept_within, utc_now
 from fieldfare.shared.system.private_files import read_public
 from fieldfare.shared.terminal.texts import plain, utc_text
+from fieldfare.shared.watch.dispatch import NoticesHome
+from fieldfare.shared.watch.notice_screen import newest
+from fieldfare.shared.watch.notice_settings import load_notices
+from fieldfare.shared.watch.outbox import WAITING, PostedNotice
+from fieldfare.shared.watch.sending import routes_of
 
 NOTICES: Final = "/notices"
 CHECK: Final = "/check"

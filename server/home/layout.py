@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from fieldfare.server.home.files import COORDINATOR_FILES
-from fieldfare.shared.formats.home import KnownHome
+from fieldfare.shared.party.known_home import KnownHome
 from fieldfare.shared.system.home_folder import hex32, is_plain_name, run_id
 
 
@@ -227,7 +227,7 @@ class CoordinatorHome(KnownHome):
 
     @property
     def notices(self) -> Path:
-        """Who is told, and over which servers (shared/notices); absent where nobody is."""
+        """Who is told, and over which servers (shared/watch); absent where nobody is."""
         return self.path / "notices.toml"
 
     @property

@@ -8,7 +8,6 @@ from pydantic import AfterValidator, Field, model_validator
 
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.shared.errors import ProtocolError
-from fieldfare.shared.notices.settings import LONGEST_URL, checked_url
 from fieldfare.shared.protocol.identity import Contact, CoordinatorName
 from fieldfare.shared.quiet_hours import QuietText
 from fieldfare.shared.study.toml import Section, load_toml, parse_toml
@@ -21,6 +20,7 @@ from fieldfare.shared.system.addresses import (
     split_address,
 )
 from fieldfare.shared.transcript.notes import COSIGNED, NoteKey, distinct_witnesses
+from fieldfare.shared.watch.notice_settings import LONGEST_URL, checked_url
 
 SETTINGS_FORMAT: Final = 1
 DEFAULT_LOCAL_PORT: Final = 8001

@@ -7,7 +7,7 @@ from typing import Final
 
 from fieldfare.shared.errors import ProtocolError, RunError, StudyError
 from fieldfare.shared.protocol.plan import Plan
-from fieldfare.shared.queries.questions import QuestionGroup
+from fieldfare.shared.study.questions import QuestionGroup
 from fieldfare.shared.system.private_files import replace_private
 
 MAX_FILE: Final = 64 * 1024 * 1024

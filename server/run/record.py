@@ -16,12 +16,12 @@ from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import NO_LAST_SUM, LastSum
 from fieldfare.shared.protocol.plan import ReleaseTerms
 from fieldfare.shared.protocol.roster import Roster
-from fieldfare.shared.queries.questions import QuestionGroup
 from fieldfare.shared.ring import Word, decode
 from fieldfare.shared.run.attempt import Attempt
 from fieldfare.shared.run.openings import RunOpenings
 from fieldfare.shared.run.request_check import AgreedRun
 from fieldfare.shared.run.state import RunState
+from fieldfare.shared.study.questions import QuestionGroup
 from fieldfare.shared.transcript.leaves import (
     EndRecord,
     Leaf,

@@ -25,12 +25,12 @@ from fieldfare.shared.errors import RunError
 from fieldfare.shared.geometry.geometry import Geometry
 from fieldfare.shared.protocol.messages import NO_LAST_SUM, ReleaseKind
 from fieldfare.shared.protocol.plan import Plan
-from fieldfare.shared.queries.questions import QuestionGroup
 from fieldfare.shared.run.kinds.groups import read_groups
 from fieldfare.shared.run.kinds.guard import read_guard
 from fieldfare.shared.run.kinds.kind import Release
 from fieldfare.shared.run.optimizer import TrainingState
 from fieldfare.shared.run.results import AnswerSum, Results
+from fieldfare.shared.study.questions import QuestionGroup
 
 
 class RunStoppedError(RunError):

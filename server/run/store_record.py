@@ -22,7 +22,6 @@ from fieldfare.shared.privacy.sides import SideCosts, largest
 from fieldfare.shared.protocol.messages import Approval, LastSum, ReleaseKind, open_envelope
 from fieldfare.shared.protocol.plan import Plan, ReleaseTerms
 from fieldfare.shared.protocol.roster import Roster
-from fieldfare.shared.queries.questions import QuestionGroup
 from fieldfare.shared.ring import Word
 from fieldfare.shared.run.attempt import Attempt
 from fieldfare.shared.run.openings import RunOpenings
@@ -30,6 +29,7 @@ from fieldfare.shared.run.optimizer import TrainingState
 from fieldfare.shared.run.replay import add_words
 from fieldfare.shared.run.request_check import AgreedRun
 from fieldfare.shared.run.state import RunState
+from fieldfare.shared.study.questions import QuestionGroup
 from fieldfare.shared.transcript.leaves import EndRecord, Leaf, LeafKind
 
 MAX_REASON: Final = 4000

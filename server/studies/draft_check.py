@@ -14,7 +14,7 @@ from fieldfare.server.store.rows import RunRow
 from fieldfare.server.studies.study_text import MOST_TEXT
 from fieldfare.shared.cli.study import plan_facts
 from fieldfare.shared.errors import AccountingError, PackageError, StudyError
-from fieldfare.shared.expectation.verdict import StudyAdvice, is_like_trials, outlook_of
+from fieldfare.shared.joining.expectation import StudyAdvice, is_like_trials, outlook_of
 from fieldfare.shared.privacy.sides import SideCosts
 from fieldfare.shared.privacy.usual_budget import (
     USUAL_STUDY,

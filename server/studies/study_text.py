@@ -10,9 +10,9 @@ from typing import Any, Final
 import tomlkit
 
 from fieldfare.shared.errors import StudyError
-from fieldfare.shared.expectation.settings import fitting_settings
-from fieldfare.shared.expectation.strength import PublicNumbers
 from fieldfare.shared.features.features import MAX_LEVELS
+from fieldfare.shared.joining.settings import fitting_settings
+from fieldfare.shared.joining.strength import PublicNumbers
 from fieldfare.shared.privacy.delta import usual_delta
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.file import parse_study

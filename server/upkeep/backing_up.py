@@ -19,9 +19,9 @@ from fieldfare.server.home.public_keys import signing_public
 from fieldfare.server.home.settings import load_settings
 from fieldfare.server.members.enrolment import alone
 from fieldfare.server.members.roster import published_roster
-from fieldfare.shared.backup.archive import BackupHeader, saved_files, stamp_of, write_archive
-from fieldfare.shared.backup.encrypted_stream import EncryptedWriter
-from fieldfare.shared.backup.home_copies import (
+from fieldfare.shared.party.backup_archive import BackupHeader, saved_files, stamp_of, write_archive
+from fieldfare.shared.party.encrypted_stream import EncryptedWriter
+from fieldfare.shared.party.home_copies import (
     COPIES,
     WrittenBackup,
     check_copies,

@@ -15,14 +15,14 @@ from fieldfare.server.home.log_lines import Entry, newest_entries
 from fieldfare.server.members.roster import published_roster
 from fieldfare.server.store.store import RunStore
 from fieldfare.shared.canonical import bytes_hash
-from fieldfare.shared.deletion.own_files import (
+from fieldfare.shared.errors import UsageError
+from fieldfare.shared.party.file_deletion import (
     BY_HAND,
     OwnFile,
     OwnFileKind,
     check_still_there,
     remove,
 )
-from fieldfare.shared.errors import UsageError
 from fieldfare.shared.protocol.delivery import LARGEST_MODEL
 from fieldfare.shared.system.private_files import read_at_most, sync_folder
 

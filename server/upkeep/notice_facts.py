@@ -20,11 +20,11 @@ from fieldfare.server.studies.run_life import Life, inspect_run
 from fieldfare.server.studies.study_answers import StudyAnswer, given, heard_of
 from fieldfare.server.superlink.control import control_target
 from fieldfare.server.superlink.superlink import ControlClient, control
-from fieldfare.shared.notices.outbox import KEPT, Fact, Observation, seen_by
-from fieldfare.shared.notices.sentences import NoticeKind
-from fieldfare.shared.notices.settings import NoticesSettings
 from fieldfare.shared.system.certificates import valid_until
 from fieldfare.shared.system.private_files import read_public
+from fieldfare.shared.watch.notice_settings import NoticesSettings
+from fieldfare.shared.watch.outbox import KEPT, Fact, Observation, seen_by
+from fieldfare.shared.watch.sentences import NoticeKind
 
 SETTLED: Final = timedelta(minutes=2)  # a run that begins again by itself is no failure
 OFFLINE: Final = "offline"

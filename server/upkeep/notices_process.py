@@ -11,10 +11,10 @@ from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.superlink.retention import quiet_flower
 from fieldfare.server.upkeep.notice_facts import CoordinatorFacts
 from fieldfare.shared.errors import FieldfareError
-from fieldfare.shared.notices.dispatch import Dispatcher, NoticesHome
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.private_files import OTHERS
 from fieldfare.shared.system.processes import end_with_parent, stop_signals
+from fieldfare.shared.watch.dispatch import Dispatcher, NoticesHome
 from fieldfare.shared.watch.log import begin_log
 
 log: Final = logging.getLogger("fieldfare.server.upkeep.notices_process")  # it runs as __main__

@@ -17,8 +17,8 @@ from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.members.roster import published_roster
 from fieldfare.server.store.store import run_store
 from fieldfare.server.upkeep.due_deletions import delete_due
-from fieldfare.shared.backup.archive import BackupHeader
-from fieldfare.shared.backup.home_copies import BackupSource
+from fieldfare.shared.party.backup_archive import BackupHeader
+from fieldfare.shared.party.home_copies import BackupSource
 from fieldfare.shared.system.whole_files import new_home, passing_folder
 
 Clock = Callable[[], datetime]

@@ -5,8 +5,8 @@ from typing import Annotated, Final
 
 import typer
 
-from fieldfare.shared.deletion.own_files import OwnFile
 from fieldfare.shared.errors import UsageError
+from fieldfare.shared.party.file_deletion import OwnFile
 
 ReasonOption = Annotated[
     str, typer.Option("--reason", help="Why; it stays in the log, and leaves in no statement.")

@@ -36,10 +36,10 @@ from fieldfare.shared.evidence.pack import (
 )
 from fieldfare.shared.evidence.recomputed import auditors_facts, recomputed_run
 from fieldfare.shared.evidence.writing import PAGE, PROGRAMS, evidence_pack
+from fieldfare.shared.party.installed_software import OURS, installed_packages
+from fieldfare.shared.party.software_bill import bill_bytes
 from fieldfare.shared.protocol.identity import fingerprint, parse_public_hex
 from fieldfare.shared.protocol.signed_files import open_roster
-from fieldfare.shared.software.bill import bill_bytes
-from fieldfare.shared.software.installed import OURS, installed_packages
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.private_files import open_regular, read_at_most
 from fieldfare.shared.system.whole_files import new_file

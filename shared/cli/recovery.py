@@ -5,9 +5,9 @@ from typing import Annotated, Final
 
 import typer
 
-from fieldfare.shared.backup.home_copies import WrittenBackup
-from fieldfare.shared.backup.recovery_key import PUBLIC_SUFFIX, RecoveryPrivate
 from fieldfare.shared.cli import app
+from fieldfare.shared.party.home_copies import WrittenBackup
+from fieldfare.shared.party.recovery_key import PUBLIC_SUFFIX, RecoveryPrivate
 from fieldfare.shared.system.private_files import create_private
 
 MOST_STRANGERS: Final = 8

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fieldfare.shared.units.installing import (
+from fieldfare.shared.party.service_files import (
     ServiceTerms,
     next_steps,
     remove_service_files,

@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 from fieldfare.shared.cli import app
-from fieldfare.shared.software.bill import bill_bytes
-from fieldfare.shared.software.installed import changed_files
-from fieldfare.shared.software.lock import lock_text
+from fieldfare.shared.party.installed_software import changed_files
+from fieldfare.shared.party.software_bill import bill_bytes
+from fieldfare.shared.party.software_lock import lock_text
 
 OutOption = Annotated[
     Path | None, typer.Option(help="Write it here, not to stdout.", show_default=False)

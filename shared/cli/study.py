@@ -25,9 +25,9 @@ from fieldfare.shared.protocol.prospects import (
 )
 from fieldfare.shared.protocol.roster import Member, Roster
 from fieldfare.shared.protocol.signed_files import offer_roster, offer_study
-from fieldfare.shared.queries.layout import layout_for
 from fieldfare.shared.study.file import load_study
 from fieldfare.shared.study.model_sections import permitted
+from fieldfare.shared.study.question_layout import layout_for
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.study.toml import problem_lines
 from fieldfare.shared.system.key_files import read_passphrase, read_signing_key

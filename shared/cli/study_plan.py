@@ -11,9 +11,8 @@ from rich.text import Text
 
 from fieldfare.shared.cli import app
 from fieldfare.shared.errors import ProtocolError, UsageError
-from fieldfare.shared.expectation.outlook import Anchor, ExpectedPrecision, calibration, trials
-from fieldfare.shared.expectation.strength import PublicNumbers
-from fieldfare.shared.expectation.verdict import (
+from fieldfare.shared.finished_model.card import ModelCard
+from fieldfare.shared.joining.expectation import (
     OutlookRow,
     StudyAdvice,
     StudyOutlook,
@@ -21,7 +20,8 @@ from fieldfare.shared.expectation.verdict import (
     is_like_trials,
     outlook_of,
 )
-from fieldfare.shared.finished_model.card import ModelCard
+from fieldfare.shared.joining.outlook import Anchor, ExpectedPrecision, calibration, trials
+from fieldfare.shared.joining.strength import PublicNumbers
 from fieldfare.shared.protocol.delivery import LARGEST_CARD
 from fieldfare.shared.protocol.plan import Plan, plan_for
 from fieldfare.shared.study.file import load_study

@@ -1,6 +1,7 @@
 """Should an institution join: what was compared, by which rule, and how it is said.
 
-Imports pages, terminal and below. Knows no record: only figures about held-out units.
+And before that, what may be expected of a study, and which settings fit it, by measured trials.
+Imports protocol and below. Knows no record: only figures about held-out units.
 """
 
 from typing import Final

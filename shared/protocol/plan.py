@@ -34,10 +34,10 @@ from fieldfare.shared.privacy.gaussian import epsilon_for, mu2_for
 from fieldfare.shared.privacy.sensitivity import NeighbouringRelation, Sensitivity
 from fieldfare.shared.privacy.sides import Side, SideCosts
 from fieldfare.shared.protocol.messages import ReleaseKind
-from fieldfare.shared.queries.columns import LEAST_GROUP, InstitutionColumn
-from fieldfare.shared.queries.layout import MAX_ENTRIES, WEIGHT_BITS, layout_for
-from fieldfare.shared.queries.questions import QuestionGroup, columns_of
 from fieldfare.shared.ring import MAX_GAMMA_BITS, WordBits, word_bits_for
+from fieldfare.shared.study.question_columns import LEAST_GROUP, InstitutionColumn
+from fieldfare.shared.study.question_layout import MAX_ENTRIES, WEIGHT_BITS, layout_for
+from fieldfare.shared.study.questions import QuestionGroup, columns_of
 from fieldfare.shared.study.study import MAX_INSTITUTIONS, Study
 
 PICOMU2: Final = 10**12  # mu^2 is debited in whole units of 1e-12, rounded up

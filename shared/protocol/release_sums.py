@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fieldfare.shared.geometry.geometry import Geometry
 from fieldfare.shared.protocol.messages import ReleaseKind
-from fieldfare.shared.queries.questions import QuestionGroup
+from fieldfare.shared.study.questions import QuestionGroup
 
 
 class UnitIds(Protocol):

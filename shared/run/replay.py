@@ -23,9 +23,9 @@ from fieldfare.shared.models import started_model, trained_model
 from fieldfare.shared.protocol.messages import parameters_hash, parameters_to_bytes
 from fieldfare.shared.protocol.plan import PARAMETER_LIMIT, ReleaseTerms
 from fieldfare.shared.protocol.secure_sum import seed_words
-from fieldfare.shared.queries.layout import WEIGHT_BITS, layout_for
 from fieldfare.shared.ring import Word, WordBits, centre, encode, encoded_words
 from fieldfare.shared.run.optimizer import TrainingState, averaged_state, next_state
+from fieldfare.shared.study.question_layout import WEIGHT_BITS, layout_for
 from fieldfare.shared.study.study import Study
 
 

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldfare.shared.geometry.geometry import Geometry
-from fieldfare.shared.queries.questions import QuestionGroup
 from fieldfare.shared.run.coordinates import plain_parameters
 from fieldfare.shared.run.optimizer import TrainingState
+from fieldfare.shared.study.questions import QuestionGroup
 
 Values = NDArray[np.float64]
 

@@ -1,4 +1,4 @@
-"""The study, the one file that all members agree on.
+"""The study, the one file that all members agree on, and the questions that it may ask.
 
-Pure, imports queries, features, privacy and below.
+Pure, imports features, privacy and below.
 """

@@ -1,8 +1,8 @@
 """The columns of records that a study's questions and groups read."""
 
 from fieldfare.shared.features.features import CategoricalFeature, GroupColumn
-from fieldfare.shared.queries.columns import Asked, InstitutionColumn, LabelColumn
-from fieldfare.shared.queries.questions import columns_of
+from fieldfare.shared.study.question_columns import Asked, InstitutionColumn, LabelColumn
+from fieldfare.shared.study.questions import columns_of
 from fieldfare.shared.study.study import Study
 
 

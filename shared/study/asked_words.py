@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from fieldfare.shared.queries.questions import Condition, Question, columns_of
+from fieldfare.shared.study.questions import Condition, Question, columns_of
 from fieldfare.shared.study.study import Study
 
 

@@ -37,15 +37,6 @@ from fieldfare.shared.features.features import (
 from fieldfare.shared.features.knots import asked_features
 from fieldfare.shared.features.media_gate import media_in
 from fieldfare.shared.features.public_start import PublicStart
-from fieldfare.shared.queries.columns import Column, Columns, InstitutionColumn, columns_by_name
-from fieldfare.shared.queries.layout import layout_for
-from fieldfare.shared.queries.questions import (
-    MAX_QUESTIONS,
-    Kind,
-    Quantiles,
-    Question,
-    QuestionGroup,
-)
 from fieldfare.shared.study.geometry_section import (
     CLIPPING_NORMS,
     WHITENED_RATE,
@@ -58,6 +49,20 @@ from fieldfare.shared.study.model_sections import (
     RowSection,
     VectorSection,
     row_section,
+)
+from fieldfare.shared.study.question_columns import (
+    Column,
+    Columns,
+    InstitutionColumn,
+    columns_by_name,
+)
+from fieldfare.shared.study.question_layout import layout_for
+from fieldfare.shared.study.questions import (
+    MAX_QUESTIONS,
+    Kind,
+    Quantiles,
+    Question,
+    QuestionGroup,
 )
 from fieldfare.shared.study.start import start_in
 from fieldfare.shared.study.training_section import TrainingSection

@@ -99,7 +99,7 @@ def _found(error: dict[str, Any]) -> str:
 def _path(location: tuple[Any, ...]) -> str:
     """Write a key path; keys that TOML had to quote stay quoted, so a line stays one line."""
     # Whoever made no mistake does not wait for every kind of question.
-    from fieldfare.shared.queries.questions import KINDS  # noqa: PLC0415 -- see above
+    from fieldfare.shared.study.questions import KINDS  # noqa: PLC0415 -- see above
 
     parts = list(location)
     if len(parts) > 2 and parts[0] in _TAGGED and parts[2] in {*_KINDS, *KINDS}:  # noqa: PLR2004

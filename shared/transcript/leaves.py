@@ -58,7 +58,7 @@ from fieldfare.shared.canonical import canonical_bytes
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.protocol.messages import MAX_MESSAGE_BYTES, Count, MessageBody, RunId
 from fieldfare.shared.protocol.roster import Hex32, InstitutionId
-from fieldfare.shared.queries.questions import MAX_GROUP_BYTES, QuestionGroup
+from fieldfare.shared.study.questions import MAX_GROUP_BYTES, QuestionGroup
 from fieldfare.shared.transcript import merkle
 
 LEAF_FORMAT: Final = 1

@@ -1,4 +1,5 @@
-"""What processes tell of themselves to who watches them: metrics, health, log lines.
+"""How a party is told how its processes stand: metrics, health, log lines, notices to people.
 
-Imports protocol, system and below. Nothing here reads a record, a ledger or a key.
+A notice is a fixed sentence with ids of studies and runs, by e-mail and webhook. Imports protocol,
+study, sqlite, system and below. Nothing here reads a record, a ledger or a key.
 """

@@ -27,9 +27,9 @@ from fieldfare.shared.models import AdditiveModel, LinearModel, trained_model
 from fieldfare.shared.privacy.samplers import NoiseSource
 from fieldfare.shared.protocol.messages import ReleaseKind, parameters_from_bytes
 from fieldfare.shared.protocol.plan import PARAMETER_LIMIT, Plan
-from fieldfare.shared.queries.layout import layout_for
-from fieldfare.shared.queries.questions import QuestionGroup
 from fieldfare.shared.ring import Word, to_ring
+from fieldfare.shared.study.question_layout import layout_for
+from fieldfare.shared.study.questions import QuestionGroup
 from fieldfare.shared.study.study import Study
 
 Values = NDArray[np.float64]

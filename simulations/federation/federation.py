@@ -40,7 +40,7 @@ from fieldfare.shared.protocol.messages import IdentitySigner, NoSigner, Signer
 from fieldfare.shared.protocol.plan import Plan, plan_for
 from fieldfare.shared.protocol.roster import Member, Roster
 from fieldfare.shared.protocol.signed_files import offer_study
-from fieldfare.shared.queries.questions import QuestionGroup
+from fieldfare.shared.study.questions import QuestionGroup
 from fieldfare.shared.study.study import Study
 from fieldfare.simulations.beside import SideProcess
 from fieldfare.simulations.federation.grid import Drop, InProcessGrid, Tap

@@ -21,8 +21,8 @@ from fieldfare.client.scoring.units import read_units
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.finished_model.file import model_from_bytes
-from fieldfare.shared.formats.csv_cells import cell_of
 from fieldfare.shared.models import model_for
+from fieldfare.shared.party.csv_cells import cell_of
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.system.whole_files import new_file
 from fieldfare.simulations.metrics import Metrics, measure, probabilities

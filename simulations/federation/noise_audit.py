@@ -34,7 +34,7 @@ from fieldfare.shared.geometry.geometry import Geometry
 from fieldfare.shared.privacy.sides import SideCosts
 from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.protocol.plan import PICOMU2, Plan, ReleaseTerms
-from fieldfare.shared.queries.questions import QuestionGroup
+from fieldfare.shared.study.questions import QuestionGroup
 from fieldfare.simulations.federation.one_run import OneRun, one_run
 
 LEVEL: Final = 1e-4  # an honest run is flagged at most so often, whatever it releases

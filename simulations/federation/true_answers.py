@@ -16,9 +16,9 @@ from fieldfare.client.sums.question_sums import chosen_units, question_sum
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.server.answers.answer import Answer, Cell
 from fieldfare.shared.errors import UsageError
-from fieldfare.shared.queries.columns import Columns
-from fieldfare.shared.queries.layout import Block, Factor, layout_for, packed
-from fieldfare.shared.queries.questions import (
+from fieldfare.shared.study.question_columns import Columns
+from fieldfare.shared.study.question_layout import Block, Factor, layout_for, packed
+from fieldfare.shared.study.questions import (
     Contingency,
     Correlation,
     Covariance,

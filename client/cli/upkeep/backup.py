@@ -27,12 +27,12 @@ from fieldfare.client.institution.restored_home import (
 from fieldfare.client.journal.journal import Journal
 from fieldfare.client.ledger.budget import from_picomu2, to_picomu2
 from fieldfare.shared.advice import at_home
-from fieldfare.shared.backup.archive import BackupHeader
-from fieldfare.shared.backup.home_copies import BackupSource
-from fieldfare.shared.backup.recovery_key import RecoveryPrivate
 from fieldfare.shared.cli.recovery import RecoveryKeyOption, backup_lines, key_lines
 from fieldfare.shared.cli.typed import token_pin
 from fieldfare.shared.errors import UsageError
+from fieldfare.shared.party.backup_archive import BackupHeader
+from fieldfare.shared.party.home_copies import BackupSource
+from fieldfare.shared.party.recovery_key import RecoveryPrivate
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.key_files import read_passphrase
 from fieldfare.shared.system.private_files import os_user, read_public

@@ -12,7 +12,7 @@ from fieldfare.client.home.models import find_model
 from fieldfare.client.institution.file_deletion import check_not_needed, delete_file
 from fieldfare.client.model_use.deleted_model import delete_model, finish_deletions, leaving_model
 from fieldfare.shared.cli.deleting import DryRunOption, ReasonOption, YesOption, goes, show
-from fieldfare.shared.deletion.own_files import examined
+from fieldfare.shared.party.file_deletion import examined
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.private_files import os_user
 from fieldfare.shared.terminal.texts import SHORT

@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from fieldfare.client.records.encoding.problems import INFINITE, NO_NUMBER, Place, Problems
 from fieldfare.client.records.encoding.values import LevelCodes
 from fieldfare.shared.features.features import CategoricalFeature, NumericFeature
-from fieldfare.shared.queries.columns import (
+from fieldfare.shared.study.asked_columns import asked_columns
+from fieldfare.shared.study.question_columns import (
     Asked,
     MonthColumn,
     OpenColumn,
     SeveralColumn,
     holds_several,
 )
-from fieldfare.shared.queries.layout import MISSING_TEXT, packed
-from fieldfare.shared.study.asked_columns import asked_columns
+from fieldfare.shared.study.question_layout import MISSING_TEXT, packed
 from fieldfare.shared.study.study import Study
 
 MONTH_CHARACTERS: Final = 7  # 2025-01
@@ -57,7 +57,7 @@ class AskedValues:
         numbers: float64 (units,), NaN where missing.
         codes: int32 (units,); after the levels come `other` and `missing`.
         lists: columns where a unit may have several levels.
-        texts: uint64 (units,), packed; see `fieldfare.shared.queries.layout`.
+        texts: uint64 (units,), packed; see `fieldfare.shared.study.question_layout`.
     """
 
     numbers: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)

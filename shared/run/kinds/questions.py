@@ -8,10 +8,10 @@ from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import ProtocolError, RefusalCode, StudyError
 from fieldfare.shared.protocol.messages import ReleaseKind, Request, parameters_hash
 from fieldfare.shared.protocol.plan import Plan, ReleaseTerms, check_groups
-from fieldfare.shared.queries.questions import QuestionGroup
 from fieldfare.shared.run.kinds.kind import Content, Kind, SummedRelease, values_in
 from fieldfare.shared.run.mismatch import MismatchError, expect
 from fieldfare.shared.run.results import UNKNOWN, AnswerSum, Results
+from fieldfare.shared.study.questions import QuestionGroup
 from fieldfare.shared.transcript.leaves import AnswersRecord, UnsignedLeaf
 
 

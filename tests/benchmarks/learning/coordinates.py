@@ -21,8 +21,8 @@ import typer
 from tests.benchmarks.harness import FOLDER, Bench, BenchRow
 from tests.benchmarks.learning.trials import SETS, TrialSet, learned
 
-from fieldfare.shared.expectation.settings import bands
-from fieldfare.shared.expectation.strength import PublicNumbers
+from fieldfare.shared.joining.settings import bands
+from fieldfare.shared.joining.strength import PublicNumbers
 from fieldfare.shared.protocol.plan import plan_for
 
 TRIALS: Final = (  # set, share of cases, epsilon

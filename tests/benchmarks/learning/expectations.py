@@ -27,10 +27,10 @@ from tests.benchmarks.learning.trials import SETS, TrialSet, parameters_of
 
 from fieldfare.client.own_model.own_fits import SumFits, SumModel, TreeFits
 from fieldfare.client.own_model.own_grid import own_grid
-from fieldfare.shared.expectation.outlook import Trial, left_out
-from fieldfare.shared.expectation.settings import fitting_settings
-from fieldfare.shared.expectation.strength import PublicNumbers
 from fieldfare.shared.features.basis import EncodedUnits, concatenate
+from fieldfare.shared.joining.outlook import Trial, left_out
+from fieldfare.shared.joining.settings import fitting_settings
+from fieldfare.shared.joining.strength import PublicNumbers
 from fieldfare.shared.models import model_for
 from fieldfare.shared.protocol.plan import plan_for
 
@@ -120,7 +120,7 @@ def _line(row: Mapping[str, Any]) -> str:
 
 
 def table_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return the table as `shared/expectation/trials.toml` has it."""
+    """Return the table as `shared/joining/trials.toml` has it."""
     lines = [json.dumps({key: row[key] for key in Trial.model_fields}) for row in rows]
     digest = sha256("\n".join(lines).encode()).hexdigest()
     body = "".join(

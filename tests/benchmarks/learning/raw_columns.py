@@ -31,10 +31,10 @@ from tests.benchmarks.learning.trials import figures, parameters_of, trial_of
 
 from fieldfare.client.drafting.choice import draft_numeric
 from fieldfare.client.records import holdout_mask
-from fieldfare.shared.expectation.settings import fitting_settings
-from fieldfare.shared.expectation.strength import PublicNumbers
 from fieldfare.shared.features.basis import concatenate
 from fieldfare.shared.features.derived import DerivedColumn, Formula
+from fieldfare.shared.joining.settings import fitting_settings
+from fieldfare.shared.joining.strength import PublicNumbers
 from fieldfare.shared.models import model_for
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.study import Study

@@ -20,7 +20,7 @@ import typer
 from tests.benchmarks.harness import FOLDER, Bench, BenchRow
 from tests.benchmarks.learning.trials import SETS, TrialSet, learned
 
-from fieldfare.shared.expectation.strength import PublicNumbers
+from fieldfare.shared.joining.strength import PublicNumbers
 from fieldfare.shared.protocol.plan import plan_for
 
 TRIALS: Final[dict[str, tuple[tuple[str, float, float], ...]]] = {  # set, share of cases, epsilon

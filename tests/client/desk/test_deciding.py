@@ -29,9 +29,9 @@ from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.oversight.notice_facts import InstitutionFacts
 from fieldfare.shared.console.credentials import code_of
 from fieldfare.shared.errors import FieldfareError, PolicyRefusal, RefusalCode, UsageError
-from fieldfare.shared.notices.outbox import Fact
-from fieldfare.shared.notices.sentences import NoticeKind
 from fieldfare.shared.protocol.comparison import roster_code
+from fieldfare.shared.watch.outbox import Fact
+from fieldfare.shared.watch.sentences import NoticeKind
 
 OFF: Final = "[console]\ndecides = false\n"
 ON: Final = "[console]\ndecides = true\n"

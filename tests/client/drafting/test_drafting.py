@@ -19,9 +19,9 @@ from tests.support.properties import SHARING, examples
 from fieldfare.client.drafting.draft import draft_study
 from fieldfare.client.records import LoadedRecords, read_records
 from fieldfare.shared.errors import RecordsError, StudyError, UsageError
-from fieldfare.shared.expectation.strength import PublicNumbers
 from fieldfare.shared.features.basis import Basis
 from fieldfare.shared.features.features import CategoricalFeature, NumericFeature, Scale
+from fieldfare.shared.joining.strength import PublicNumbers
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.file import load_study, parse_study
 from fieldfare.shared.study.study import Study

@@ -37,14 +37,14 @@ from fieldfare.client.institution.restored_home import RestoreTerms, rehearse, r
 from fieldfare.client.journal.entries import Event
 from fieldfare.client.journal.journal import compare_heads, read, read_heads
 from fieldfare.client.oversight.study_evidence import study_evidence
-from fieldfare.shared.backup import home_copies
-from fieldfare.shared.backup.home_copies import BackupSource, WrittenBackup
-from fieldfare.shared.backup.recovery_key import RecoveryPrivate
 from fieldfare.shared.errors import FieldfareError, KeysError, LedgerError, UsageError
 from fieldfare.shared.evidence.facts import SoftwareFacts
 from fieldfare.shared.evidence.values import values_of
-from fieldfare.shared.formats import files
-from fieldfare.shared.formats.files import files_in
+from fieldfare.shared.party import home_copies
+from fieldfare.shared.party import home_files as files
+from fieldfare.shared.party.home_copies import BackupSource, WrittenBackup
+from fieldfare.shared.party.home_files import files_in
+from fieldfare.shared.party.recovery_key import RecoveryPrivate
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.sqlite.copies import check_database
 

@@ -19,11 +19,11 @@ from fieldfare.client.journal.journal import Journal
 from fieldfare.client.node.state import NodeReport
 from fieldfare.client.oversight.notice_facts import InstitutionFacts
 from fieldfare.client.oversight.notices_process import notices_home
-from fieldfare.shared.notices.dispatch import Dispatcher
-from fieldfare.shared.notices.outbox import KEPT, Fact, open_outbox
-from fieldfare.shared.notices.sentences import NoticeKind
-from fieldfare.shared.notices.settings import NoticesSettings
 from fieldfare.shared.system.private_files import create_private
+from fieldfare.shared.watch.dispatch import Dispatcher
+from fieldfare.shared.watch.notice_settings import NoticesSettings
+from fieldfare.shared.watch.outbox import KEPT, Fact, open_outbox
+from fieldfare.shared.watch.sentences import NoticeKind
 
 SETTINGS: Final = NoticesSettings()
 NAME: Final = NAMES[0]

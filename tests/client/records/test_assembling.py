@@ -21,7 +21,7 @@ from fieldfare.client.records.assembling import (
     write_assembled,
 )
 from fieldfare.shared.errors import FieldfareError, RecordsError, UsageError
-from fieldfare.shared.formats.csv_cells import csv_text
+from fieldfare.shared.party.csv_cells import csv_text
 
 DAY = date(2026, 3, 31)
 NAMES = Names("customer", "case")

@@ -9,8 +9,8 @@ from tests.support.runs.asking import EVERY_KIND, MONTHS, asking, made_up, witho
 
 from fieldfare.client.records.encoding.asked import AskedUnits
 from fieldfare.client.sums.question_sums import question_sum
-from fieldfare.shared.queries.layout import WEIGHT_BITS, Layout, layout_for
-from fieldfare.shared.queries.questions import QuestionGroup
+from fieldfare.shared.study.question_layout import WEIGHT_BITS, Layout, layout_for
+from fieldfare.shared.study.questions import QuestionGroup
 
 COLUMNS = asking().asked_columns
 

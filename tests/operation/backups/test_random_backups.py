@@ -29,8 +29,8 @@ from fieldfare.client.institution.backing_up import back_up, take_recovery_key
 from fieldfare.client.institution.ledger_checks import open_ledger
 from fieldfare.client.institution.restored_home import RestoreTerms, restore
 from fieldfare.client.ledger.budget import LedgerEntry, Position
-from fieldfare.shared.backup.home_copies import BackupSource, WrittenBackup
-from fieldfare.shared.backup.recovery_key import RecoveryPrivate
+from fieldfare.shared.party.home_copies import BackupSource, WrittenBackup
+from fieldfare.shared.party.recovery_key import RecoveryPrivate
 
 TURNS: Final = 30 if os.environ.get("FIELDFARE_OPERATE_LONG") else 3
 NAME: Final = NAMES[0]

@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 from tests.support.system.bare_root import BareRoot, bare_root
 
-from fieldfare.shared.software.lock import lock_text, packages_in
+from fieldfare.shared.party.software_lock import lock_text, packages_in
 
 LONG: Final = os.environ.get("FIELDFARE_OPERATE_LONG")
 MOST: Final = {  # MB on disk

@@ -25,7 +25,7 @@ from tests.support.system.bare_root import UID, BareRoot, bare_root
 from tests.support.system.ports import free_ports
 from tests.support.system.skewed_clock import skewed_clock
 
-from fieldfare.shared.software.lock import lock_text
+from fieldfare.shared.party.software_lock import lock_text
 
 SHUT_IN: Final = Path(__file__).parents[2] / "support" / "system" / "shut_in.py"
 SCRIPTS: Final = Path(__file__).with_name("federation.sh")

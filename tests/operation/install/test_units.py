@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fieldfare.shared.units.installing import ServiceTerms, service_files, write_service_files
+from fieldfare.shared.party.service_files import ServiceTerms, service_files, write_service_files
 
 pytestmark = pytest.mark.faults  # needs Debian's systemd package
 

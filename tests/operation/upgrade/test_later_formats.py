@@ -13,8 +13,8 @@ from tests.operation.upgrade.recorded import VERSIONS, Recorded, at_that_time, u
 
 from fieldfare.client.home.files import INSTITUTION_FILES
 from fieldfare.server.home.files import COORDINATOR_FILES
-from fieldfare.shared.formats.files import HomeFile, files_in
-from fieldfare.shared.formats.form import NumberPlace
+from fieldfare.shared.party.file_form import NumberPlace
+from fieldfare.shared.party.home_files import HomeFile, files_in
 
 LATER: Final = 99
 TABLES: Final = {"institution": INSTITUTION_FILES, "coordinator": COORDINATOR_FILES}

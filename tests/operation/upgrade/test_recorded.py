@@ -11,7 +11,7 @@ from tests.operation.upgrade.recorded import VERSIONS, Recorded, at_that_time, u
 from fieldfare.client.home.files import INSTITUTION_FILES
 from fieldfare.server.home.files import COORDINATOR_FILES
 from fieldfare.server.home.initial_setup import build_bundle, bundle_hash
-from fieldfare.shared.formats.files import files_in
+from fieldfare.shared.party.home_files import files_in
 
 USERS_OWN = {"keys/tickets-hook"}  # named in notices.toml
 IDLE = {"connection", "witness"}  # nothing was started: no member was asked what it remembers

@@ -24,9 +24,11 @@ from fieldfare.server.superlink.gate import AnsweredRequest
 from fieldfare.server.upkeep.publication import log_key
 from fieldfare.server.upkeep.submission import ask_witness
 from fieldfare.shared.errors import NoticeError
-from fieldfare.shared.notices import outbox as outbox_module
-from fieldfare.shared.notices.dispatch import send_waiting
-from fieldfare.shared.notices.outbox import (
+from fieldfare.shared.transcript.leaves import EndRecord
+from fieldfare.shared.watch import outbox as outbox_module
+from fieldfare.shared.watch.dispatch import send_waiting
+from fieldfare.shared.watch.notice_settings import NoticesSettings
+from fieldfare.shared.watch.outbox import (
     GIVEN_UP_AFTER,
     KEPT,
     LONGEST_PAUSE,
@@ -35,9 +37,7 @@ from fieldfare.shared.notices.outbox import (
     Observation,
     open_outbox,
 )
-from fieldfare.shared.notices.sentences import Notice, NoticeKind
-from fieldfare.shared.notices.settings import NoticesSettings
-from fieldfare.shared.transcript.leaves import EndRecord
+from fieldfare.shared.watch.sentences import Notice, NoticeKind
 
 LONG: Final = bool(os.environ.get("FIELDFARE_OPERATE_LONG"))
 BEGUN: Final = datetime(2026, 1, 1, tzinfo=UTC)

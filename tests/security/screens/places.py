@@ -19,8 +19,8 @@ from fieldfare.client.institution.open import open_custody
 from fieldfare.client.records.importers.registry import ImportFormat
 from fieldfare.server.home.roster_key import load_roster_key
 from fieldfare.server.members.publication import invite
-from fieldfare.shared.backup.recovery_key import RecoveryPrivate
 from fieldfare.shared.evidence.pack import EvidenceManifest, PackSigner, listed_files, pack_bytes
+from fieldfare.shared.party.recovery_key import RecoveryPrivate
 from fieldfare.shared.protocol.comparison import sign_vouching
 from fieldfare.shared.protocol.identity import public_hex
 from fieldfare.shared.protocol.messages import IdentitySigner

@@ -10,8 +10,8 @@ from tests.security.screens.marked import MARKS, traces
 from tests.security.screens.terminals import typed
 from tests.support.homes.institutions import home_study
 
-from fieldfare.shared.backup.archive import BackupHeader
 from fieldfare.shared.evidence.pack import EvidenceManifest, PackSigner, listed_files, pack_bytes
+from fieldfare.shared.party.backup_archive import BackupHeader
 from fieldfare.shared.protocol.identity import public_hex
 from fieldfare.shared.protocol.messages import IdentitySigner, MessageBody
 from fieldfare.shared.study.study import Study

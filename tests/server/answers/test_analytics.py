@@ -12,7 +12,7 @@ from fieldfare.server.answers.analytics import noise_on_sum, read_answers, read_
 from fieldfare.server.answers.answer import Answer
 from fieldfare.shared.errors import StudyError, UsageError
 from fieldfare.shared.protocol.plan import plan_for
-from fieldfare.shared.queries.layout import layout_for
+from fieldfare.shared.study.question_layout import layout_for
 from fieldfare.shared.study.study import Study
 from fieldfare.simulations.federation.true_answers import answers_beside_truth
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from fieldfare.server.answers.estimators import delta, mean_cell, pair_answer, sum_answer
-from fieldfare.shared.queries.layout import Factor
+from fieldfare.shared.study.question_layout import Factor
 
 AMOUNT = Factor("amount", 0.0, 100.0, 50.0, 50.0)
 HOURS = Factor("hours", 0.0, 10.0, 5.0, 5.0)

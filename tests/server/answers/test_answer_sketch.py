@@ -3,7 +3,7 @@ import pytest
 from numpy.typing import NDArray
 
 from fieldfare.server.answers.estimators import frequent_texts
-from fieldfare.shared.queries.layout import Sketch, buckets, packed, signs
+from fieldfare.shared.study.question_layout import Sketch, buckets, packed, signs
 
 SKETCH = Sketch("c", 5, 2, 64, "ab" * 32)
 

@@ -11,7 +11,7 @@ from fieldfare.server.answers.analytics import (
     table_cells,
     top_cells,
 )
-from fieldfare.shared.queries.layout import ONE, Axis, Block
+from fieldfare.shared.study.question_layout import ONE, Axis, Block
 
 A = Axis("a", ("x", "y", "z"))
 B = Axis("b", ("u", "v"))

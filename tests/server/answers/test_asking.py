@@ -33,9 +33,9 @@ from fieldfare.server.store.rows import RunStatus
 from fieldfare.shared.errors import RunError, StudyError
 from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.protocol.plan import plan_for
-from fieldfare.shared.queries.layout import WEIGHT_BITS, layout_for
-from fieldfare.shared.queries.questions import QuestionGroup
 from fieldfare.shared.run.replay import initial_state
+from fieldfare.shared.study.question_layout import WEIGHT_BITS, layout_for
+from fieldfare.shared.study.questions import QuestionGroup
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.transcript.leaves import (
     AnswersRecord,

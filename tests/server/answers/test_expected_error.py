@@ -13,7 +13,7 @@ from fieldfare.server.answers.analytics import noise_on_sum, read_sum
 from fieldfare.server.answers.answer import Answer
 from fieldfare.server.answers.expected_error import QuestionPlan, question_plans
 from fieldfare.shared.protocol.plan import plan_for
-from fieldfare.shared.queries.layout import layout_for
+from fieldfare.shared.study.question_layout import layout_for
 from fieldfare.shared.study.study import Study
 
 UNITS = 6000

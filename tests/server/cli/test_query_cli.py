@@ -10,8 +10,8 @@ from fieldfare.server.cli.queries import plan_json
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.errors import StudyError
 from fieldfare.shared.protocol.plan import plan_for
-from fieldfare.shared.queries.questions import QuestionGroup
 from fieldfare.shared.study.file import load_study
+from fieldfare.shared.study.questions import QuestionGroup
 from fieldfare.shared.study.study import AllowanceSection, Study
 
 STUDY = Path(__file__).parents[3] / "studies" / "amlsim-queries.toml"

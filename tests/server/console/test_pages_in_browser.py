@@ -15,10 +15,10 @@ from tests.support.runs.written_runs import RUN, WrittenRun, base
 from fieldfare.server.members.enrolment import examine, keep
 from fieldfare.server.store.rows import RunStatus
 from fieldfare.server.studies.proposing import propose
-from fieldfare.shared.notices.outbox import Fact, Observation, open_outbox
-from fieldfare.shared.notices.sentences import NoticeKind
 from fieldfare.shared.privacy.sides import SideCosts
 from fieldfare.shared.system.private_files import create_private
+from fieldfare.shared.watch.outbox import Fact, Observation, open_outbox
+from fieldfare.shared.watch.sentences import NoticeKind
 
 pytestmark = pytest.mark.faults  # a browser, half a minute each
 

@@ -8,13 +8,13 @@ from tests.support.homes.consoles import Browser
 from tests.support.homes.keyed_coordinators import KeyedCoordinator
 
 from fieldfare.server.console import upkeep_page
-from fieldfare.shared.notices.outbox import Fact, Observation, open_outbox
-from fieldfare.shared.notices.sentences import NoticeKind
 from fieldfare.shared.protocol.messages import IdentitySigner, KeyOffer, sign_envelope
 from fieldfare.shared.system.certificates import valid_until
 from fieldfare.shared.system.clock import kept_within
 from fieldfare.shared.system.private_files import create_private
 from fieldfare.shared.transcript.leaves import Leaf, LeafKind
+from fieldfare.shared.watch.outbox import Fact, Observation, open_outbox
+from fieldfare.shared.watch.sentences import NoticeKind
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 SETTINGS = b"""

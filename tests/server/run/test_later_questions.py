@@ -6,7 +6,7 @@ from tests.support.runs.asking import EVERY_KIND, asking
 from fieldfare.server.run.later_questions import check_later, keep_questions, read_questions
 from fieldfare.shared.errors import RunError, StudyError
 from fieldfare.shared.protocol.plan import plan_for
-from fieldfare.shared.queries.questions import QuestionGroup
+from fieldfare.shared.study.questions import QuestionGroup
 
 GROUPS = tuple(QuestionGroup.model_validate({"questions": [q]}) for q in EVERY_KIND)
 

@@ -18,9 +18,9 @@ from fieldfare.server.upkeep import due_deletions
 from fieldfare.server.upkeep.backing_up import back_up_coordinator, keep_recovery_key
 from fieldfare.server.upkeep.due_deletions import delete_due
 from fieldfare.server.upkeep.restored_coordinator import restore_coordinator
-from fieldfare.shared.backup.home_copies import BackupSource
-from fieldfare.shared.backup.recovery_key import RecoveryPrivate
 from fieldfare.shared.errors import KeysError
+from fieldfare.shared.party.home_copies import BackupSource
+from fieldfare.shared.party.recovery_key import RecoveryPrivate
 from fieldfare.shared.privacy.sides import SideCosts
 from fieldfare.shared.protocol.deletion import read_deletions
 from fieldfare.shared.transcript.leaves import Leaf, LeafKind

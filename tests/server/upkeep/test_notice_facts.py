@@ -13,11 +13,11 @@ from fieldfare.server.studies.proposing import propose
 from fieldfare.server.superlink.facts import FlowerRunStatus, NodeFacts
 from fieldfare.server.upkeep import notice_facts as facts_module
 from fieldfare.server.upkeep.notice_facts import OFFLINE, CoordinatorFacts
-from fieldfare.shared.notices.outbox import KEPT, Fact
-from fieldfare.shared.notices.sentences import NoticeKind
-from fieldfare.shared.notices.settings import NoticesSettings
 from fieldfare.shared.protocol.messages import IdentitySigner, Rejection, sign_envelope
 from fieldfare.shared.system.clock import utc_now
+from fieldfare.shared.watch.notice_settings import NoticesSettings
+from fieldfare.shared.watch.outbox import KEPT, Fact
+from fieldfare.shared.watch.sentences import NoticeKind
 
 SETTINGS: Final = NoticesSettings()
 NOW: Final = datetime(2025, 6, 1, 12, tzinfo=UTC)

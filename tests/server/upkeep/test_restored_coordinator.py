@@ -19,10 +19,10 @@ from fieldfare.server.upkeep.restored_coordinator import (
     rehearse_coordinator,
     restore_coordinator,
 )
-from fieldfare.shared.backup.home_copies import BackupSource
-from fieldfare.shared.backup.recovery_key import RecoveryPrivate
 from fieldfare.shared.errors import KeysError, UsageError
-from fieldfare.shared.formats.files import files_in
+from fieldfare.shared.party.home_copies import BackupSource
+from fieldfare.shared.party.home_files import files_in
+from fieldfare.shared.party.recovery_key import RecoveryPrivate
 
 KEY: Final = RecoveryPrivate.generate()
 STUDY: Final = "5" * 64

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fieldfare.shared.cli.root import run
-from fieldfare.shared.software.lock import lock_text
+from fieldfare.shared.party.software_lock import lock_text
 
 
 def test_a_lock_is_printed_as_it_is(capfdbinary: pytest.CaptureFixture[bytes]) -> None:

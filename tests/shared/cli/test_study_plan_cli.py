@@ -12,8 +12,8 @@ from tests.support.runs.finished import FINISHED, facts_of, parameters_of
 
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.cli.study_plan import outlook_screen
-from fieldfare.shared.expectation.verdict import outlook_of
 from fieldfare.shared.finished_model.card_writing import write_card
+from fieldfare.shared.joining.expectation import outlook_of
 from fieldfare.shared.protocol.plan import plan_for
 
 ROOT = Path(__file__).parents[3]

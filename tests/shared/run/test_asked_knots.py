@@ -9,9 +9,9 @@ from tests.support.runs.asking import asking
 from fieldfare.shared.errors import StudyError
 from fieldfare.shared.features.features import NumericFeature
 from fieldfare.shared.protocol.plan import plan_for
-from fieldfare.shared.queries.layout import layout_for
 from fieldfare.shared.run.replay import asked_knots, initial_state, possible_starts, state_hash
 from fieldfare.shared.study.file import parse_study
+from fieldfare.shared.study.question_layout import layout_for
 from fieldfare.shared.study.study import Study
 
 SPREAD: dict[str, Any] = {"name": "spread", "kind": "quantiles", "column": "amount", "bins": 8}

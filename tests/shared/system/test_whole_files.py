@@ -11,9 +11,9 @@ from tempfile import mkdtemp
 import pytest
 from tests.support.system.typed_as import OUTSIDER, typed_as
 
-from fieldfare.shared.backup.recovery_key import RecoveryPrivate
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.errors import RecordsError, UsageError
+from fieldfare.shared.party.recovery_key import RecoveryPrivate
 from fieldfare.shared.system.private_files import move_to_new
 from fieldfare.shared.system.whole_files import new_file, own_folder, passing_folder
 

@@ -8,8 +8,8 @@ from tests.support.runs.asking import asking, made_up, sums_of
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.server.answers.analytics import noise_on_sum, read_answers, read_sum
 from fieldfare.shared.protocol.plan import plan_for
-from fieldfare.shared.queries.layout import layout_for
 from fieldfare.shared.study.file import load_study
+from fieldfare.shared.study.question_layout import layout_for
 from fieldfare.simulations.federation.population import RecordsChoice, load_population
 from fieldfare.simulations.federation.true_answers import answers_beside_truth
 from fieldfare.simulations.published.amlsim import derive_amlsim

@@ -30,9 +30,9 @@ from fieldfare.shared.protocol.messages import IdentitySigner, sign_envelope
 from fieldfare.shared.protocol.plan import Plan
 from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.protocol.signed_files import offer_roster, offer_study
-from fieldfare.shared.queries.questions import QuestionGroup
 from fieldfare.shared.ring import decode
 from fieldfare.shared.run.replay import decoded_sum
+from fieldfare.shared.study.questions import QuestionGroup
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.system.key_files import signing_pem
 from fieldfare.shared.system.private_files import replace_private

@@ -42,10 +42,10 @@ from fieldfare.shared.protocol.messages import (
 )
 from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.protocol.signed_files import offer_roster, offer_study
-from fieldfare.shared.queries.questions import QuestionGroup
 from fieldfare.shared.run.kinds import KINDS, Release
 from fieldfare.shared.run.optimizer import TrainingState, next_state
 from fieldfare.shared.run.replay import initial_state
+from fieldfare.shared.study.questions import QuestionGroup
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.transcript.file import write_transcript
 from fieldfare.shared.transcript.leaves import LeafKind, tree_head

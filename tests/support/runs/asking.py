@@ -10,7 +10,7 @@ from fieldfare.client.records.encoding.asked import AskedUnits, AskedValues, Lis
 from fieldfare.client.records.encoding.holdout import unit_order
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.shared.features.basis import EncodedUnits
-from fieldfare.shared.queries.layout import MISSING_TEXT, packed
+from fieldfare.shared.study.question_layout import MISSING_TEXT, packed
 from fieldfare.shared.study.study import Study
 
 KEY: Final = b"a key of an institution"

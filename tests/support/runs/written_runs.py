@@ -40,13 +40,13 @@ from fieldfare.shared.protocol.plan import Plan, ReleaseTerms, plan_for
 from fieldfare.shared.protocol.roster import COORDINATOR, ROSTER_SIGNER, Member, Roster
 from fieldfare.shared.protocol.secure_sum import seed_stream
 from fieldfare.shared.protocol.signed_files import offer_roster, offer_study
-from fieldfare.shared.queries.questions import QuestionGroup
 from fieldfare.shared.ring import Word, WordBits, add, decode, encode, to_ring
 from fieldfare.shared.run.attempt import Attempt
 from fieldfare.shared.run.openings import RunOpenings
 from fieldfare.shared.run.replay import add_words, words_hash
 from fieldfare.shared.run.request_check import AgreedRun
 from fieldfare.shared.run.state import RunState
+from fieldfare.shared.study.questions import QuestionGroup
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.transcript.file import write_transcript
 from fieldfare.shared.transcript.leaves import (

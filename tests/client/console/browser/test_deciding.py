@@ -15,9 +15,9 @@ from tests.support.homes.institutions import Coordinator, home_study
 from fieldfare.client.home.studies import RejectionDisclosure, State, read_decision
 from fieldfare.client.oversight.notice_facts import InstitutionFacts
 from fieldfare.shared.console.credentials import code_of
-from fieldfare.shared.notices.outbox import Fact
-from fieldfare.shared.notices.sentences import NoticeKind
 from fieldfare.shared.system.clock import utc_now
+from fieldfare.shared.watch.outbox import Fact
+from fieldfare.shared.watch.sentences import NoticeKind
 
 MOST_ACTIONS: Final = 6  # issue 16, line 3
 

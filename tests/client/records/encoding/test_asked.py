@@ -11,8 +11,8 @@ from tests.support.runs.grouped import grouped_study
 from fieldfare.client.records import LoadedRecords, read_records
 from fieldfare.client.records.encoding.problems import Effect
 from fieldfare.shared.errors import RecordsError
-from fieldfare.shared.queries.layout import MISSING_TEXT, packed
 from fieldfare.shared.study.asked_columns import asked_columns
+from fieldfare.shared.study.question_layout import MISSING_TEXT, packed
 from fieldfare.shared.study.study import AllowanceSection
 
 ROWS: Final[dict[str, list[Any]]] = {

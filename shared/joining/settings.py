@@ -1,0 +1,82 @@
+"""Settings of training that fit a study, from public numbers: coordinates, C, steps, rate, beta1.
+
+The table, settings.toml, was chosen on trials by tests/benchmarks/learning/settings.py and, its
+coordinates, by coordinates.py there, which name their sets and say how each rule did on the sets
+that had not chosen it (docs/adr/0030-coordinates-follow-from-public-numbers.md, and 0073). The
+defaults of a study that says nothing stay what they are, for they are hashed: whoever drafts a
+study writes these into it.
+"""
+
+from functools import cache
+from importlib.resources import files
+from tomllib import loads
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from fieldfare.shared.study.geometry_section import Coordinates
+
+MOMENTUM: Final = 0.9  # of a study that says nothing
+_ROOM: Final = "fieldfare.shared.joining"
+
+
+class Band(BaseModel):
+    """The settings from a strength on.
+
+    Attributes:
+        strength: of the signal, from which they hold.
+        rarer: share of the rarer class, from which they hold.
+        entries: of a sum, up to which they hold; None: any number.
+        coordinates: in which a model is trained; None: its features' own.
+        beta1: of Adam, its momentum.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    strength: float = Field(ge=0)
+    rarer: float = Field(default=0.0, ge=0, le=0.5)
+    entries: int | None = None
+    coordinates: Coordinates | None = None
+    clipping_norm: float
+    steps: int
+    learning_rate: float
+    beta1: float = MOMENTUM
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """The same as keys of a study, section and key."""
+        turned = {} if self.coordinates is None else {"geometry__kind": self.coordinates}
+        return turned | {
+            "privacy__clipping_norm": self.clipping_norm,
+            "training__steps": self.steps,
+            "training__learning_rate": self.learning_rate,
+            "training__beta1": self.beta1,
+        }
+
+
+@cache
+def bands() -> dict[str, tuple[Band, ...]]:
+    """Return the bands of each kind of model; of those that hold the last one counts."""
+    place = files(_ROOM).joinpath("settings.toml")
+    told = loads(place.read_text("utf-8"))["bands"]
+    return {kind: tuple(map(Band.model_validate, rows)) for kind, rows in told.items()}
+
+
+def fitting_settings(
+    kind: str, strength: float, prevalence: float, entries: int = 1
+) -> Band | None:
+    """Return the settings that fit; None for a kind that nobody measured.
+
+    Args:
+        kind: of the model.
+        strength: of the study's signal (`PublicNumbers.strength`).
+        prevalence: public share of positives.
+        entries: of a sum: no transcript holds the moments of more than a thousand.
+    """
+    rarer = min(prevalence, 1.0 - prevalence)
+    found = (
+        band
+        for band in reversed(bands().get(kind, ()))
+        if strength >= band.strength and rarer >= band.rarer
+    )
+    return next((b for b in found if b.entries is None or entries <= b.entries), None)
