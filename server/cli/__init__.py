@@ -17,9 +17,10 @@ app: Final = Part(
     """,
     coordinator="""
         coordinator.init coordinator.invitation coordinator.renew coordinator.start
-        coordinator.transcript.export coordinator.purge coordinator.deletions
+        coordinator.purge coordinator.deletions
     """,
     deletion="coordinator.delete coordinator.model.delete",
+    export="coordinator.export",
     members="""
         coordinator.enrol coordinator.members coordinator.remove
         coordinator.roster coordinator.sign coordinator.renew-key
@@ -27,9 +28,8 @@ app: Final = Part(
     notices="coordinator.notices.test coordinator.notices.list",
     queries="query.plan query.ask query.answers",
     runs="""
-        coordinator.propose coordinator.studies coordinator.approvals coordinator.run.start
-        coordinator.run.watch coordinator.run.stop coordinator.run.resume coordinator.runs
-        coordinator.model.export
+        coordinator.propose coordinator.studies coordinator.run.start coordinator.run.stop
+        coordinator.run.resume coordinator.runs
     """,
     service="coordinator.service.install coordinator.service.uninstall",
     witnesses="coordinator.witnesses coordinator.publish",

@@ -1,4 +1,4 @@
-"""`fieldfare coordinator init`, `renew`, `invitation`, `start`, `transcript export`, `purge`."""
+"""`fieldfare coordinator init`, `renew`, `invitation`, `start`, `purge`."""
 
 import fcntl
 import json
@@ -27,7 +27,6 @@ from fieldfare.server.cli.options import (
     drafted_lines,
     opened_roster_key,
 )
-from fieldfare.server.cli.runs import RunArgument
 from fieldfare.server.desk.calls import desk_socket
 from fieldfare.server.home import initial_setup
 from fieldfare.server.home.layout import CoordinatorHome
@@ -40,13 +39,10 @@ from fieldfare.server.members.publication import (
     present_invitation,
     take_invitation,
 )
-from fieldfare.server.store.export import export_transcript
 from fieldfare.server.store.store import run_store, run_store_to_read
-from fieldfare.server.studies.run_control import find_run
 from fieldfare.server.superlink.process import terms_of
 from fieldfare.server.superlink.retention import flower_environment, purge_finished
 from fieldfare.server.upkeep.due_deletions import delete_due
-from fieldfare.server.upkeep.publication import head_signer
 from fieldfare.shared.advice import at_home
 from fieldfare.shared.cli.typed import token_pin
 from fieldfare.shared.errors import UsageError
@@ -281,41 +277,6 @@ def _only_one(home: CoordinatorHome) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-@app.command("coordinator.transcript.export")
-def transcript_export(
-    run: RunArgument,
-    out: Annotated[Path, typer.Option("--out", help="A new file, JSON Lines.")],
-    home: HomeOption = DEFAULT_HOME,
-    passphrase_file: PassphraseFileOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Write a run's transcript for auditors: every message, signed at the end."""
-    opened = CoordinatorHome.open(home)
-    signer = head_signer(opened, read_passphrase(passphrase_file))
-    with run_store(opened.runs_database) as store:
-        row = find_run(store, run)
-        done = export_transcript(store, row.run, signer, out)
-    if as_json:
-        found = {
-            "run": row.run,
-            "file": str(out),
-            "leaves": done.leaves,
-            "vectors": done.vectors,
-            "cosigned": done.cosigned,
-            "root": done.root,
-        }
-        typer.echo(json.dumps(found, indent=2))
-        return
-    typer.echo(
-        f"{out}: {done.leaves} leaves and {done.vectors} masked vectors of {row.run}, "
-        f"co-signed by {done.cosigned}"
-    )
-    typer.echo(f"root {done.root}")
-    if row.purged:
-        typer.echo("its masked vectors were deleted at the end of their time; hashes stay for good")
-    typer.echo(f"Next: fieldfare audit transcript {shlex.quote(str(out))}")
 
 
 @app.command("coordinator.purge")

@@ -1,4 +1,4 @@
-"""`fieldfare coordinator propose`, `studies`, `approvals`, `runs`, `run ...`, `model export`."""
+"""`fieldfare coordinator propose`, `studies`, `runs`, `run ...`."""
 
 import json
 import secrets
@@ -15,11 +15,8 @@ from rich.live import Live
 from fieldfare.server.cli import app
 from fieldfare.server.cli.options import DEFAULT_HOME, HomeOption, JsonOption, PassphraseFileOption
 from fieldfare.server.home.initial_setup import load_signing_key
-from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.server.home.public_keys import signing_public
 from fieldfare.server.home.settings import load_settings
 from fieldfare.server.members.roster import published_roster
-from fieldfare.server.run.closing import kept_delivery
 from fieldfare.server.store.rows import RunStatus
 from fieldfare.server.studies import run_control, run_view
 from fieldfare.server.studies.open_coordinator import (
@@ -34,17 +31,13 @@ from fieldfare.server.studies.run_life import inspect_run
 from fieldfare.server.studies.study_answers import StudyAnswer, given, heard_of
 from fieldfare.shared.advice import at_home
 from fieldfare.shared.cli.study import plan_lines
-from fieldfare.shared.errors import PolicyRefusal, ProtocolError, RefusalCode, RunError, UsageError
-from fieldfare.shared.protocol.delivery import DeliveryFile
-from fieldfare.shared.protocol.flower_record import bytes_of
+from fieldfare.shared.errors import PolicyRefusal, RefusalCode, RunError, UsageError
 from fieldfare.shared.protocol.messages import IdentitySigner
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.protocol.prospects import cautions, obstacles
-from fieldfare.shared.protocol.roster import Roster
 from fieldfare.shared.study.file import load_study
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.key_files import read_passphrase
-from fieldfare.shared.system.private_files import create_private
 from fieldfare.shared.terminal.screen import PlainConsole, console, table
 from fieldfare.shared.terminal.streams import plain_streams
 from fieldfare.shared.terminal.texts import SHORT, ago, plain
@@ -87,7 +80,7 @@ def propose_study(
         typer.echo(text)
     typer.echo(f"proposed as {made.short}, signed in {path}")
     typer.echo(note)
-    typer.echo(at_home(f"Next: fieldfare coordinator approvals {made.short} --refresh"))
+    typer.echo(at_home(f"Next: fieldfare coordinator studies {made.short} --refresh"))
 
 
 def _greet(coordinator: OpenCoordinator, made: Proposal) -> tuple[int | None, str]:
@@ -105,9 +98,25 @@ def _greet(coordinator: OpenCoordinator, made: Proposal) -> tuple[int | None, st
 
 
 @app.command("coordinator.studies")
-def studies(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
-    """List the studies that were proposed, with who approved them."""
+def studies(
+    study: Annotated[
+        str | None,
+        typer.Argument(metavar="[STUDY]", help="One of them: who said what about it, and when."),
+    ] = None,
+    home: HomeOption = DEFAULT_HOME,
+    refresh: Annotated[
+        bool,
+        typer.Option("--refresh", help="Ask the institutions about STUDY first; they are online."),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """List the proposed studies with who approved them, or one with every institution's answer."""
+    if study is None and refresh:
+        raise UsageError("--refresh: expected a STUDY to ask about, found none")
     with open_coordinator(home) as coordinator:
+        if study is not None:
+            _show_study(coordinator, find_study(coordinator.home, study), refresh, as_json=as_json)
+            return
         roster = published_roster(coordinator.home)
         found = [
             (one, heard_of(roster, one.id, coordinator.store.approvals(one.id)))
@@ -139,21 +148,13 @@ def _cells(one: Proposal, heard: Mapping[str, StudyAnswer]) -> tuple[str, ...]:
     )
 
 
-@app.command("coordinator.approvals")
-def approvals(
-    study: StudyArgument,
-    home: HomeOption = DEFAULT_HOME,
-    refresh: Annotated[
-        bool, typer.Option("--refresh", help="Ask the institutions first; they are online.")
-    ] = False,
-    as_json: JsonOption = False,
+def _show_study(
+    coordinator: OpenCoordinator, found: Proposal, refresh: bool, *, as_json: bool
 ) -> None:
     """Show which institution approved a study, under which hash, and when it was heard."""
-    with open_coordinator(home) as coordinator:
-        found = find_study(coordinator.home, study)
-        if refresh:
-            ask_institutions(coordinator, found)
-        heard = coordinator.heard(found.id)
+    if refresh:
+        ask_institutions(coordinator, found)
+    heard = coordinator.heard(found.id)
     if as_json:
         typer.echo(json.dumps(_study_json(found, heard), indent=2))
         return
@@ -233,9 +234,21 @@ RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Its id, or the 
 
 
 @app.command("coordinator.runs")
-def runs(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
-    """List all runs, oldest first, with the state and the spending of each."""
+def runs(
+    run: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="One of them: watch it until it ends.")
+    ] = None,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """List all runs, oldest first, or watch one until it ends; Ctrl-C leaves it alone.
+
+    With RUN, the exit status is 0 if it finished.
+    """
     with open_coordinator(home) as coordinator:
+        if run is not None:
+            _watch_to_end(coordinator, run, as_json=as_json)
+            return
         summaries = [_copied(one) for one in coordinator.summaries(utc_now())]
     if as_json:
         typer.echo(json.dumps([run_view.summary_json(one) for one in summaries], indent=2))
@@ -337,7 +350,7 @@ def _say_begun(coordinator: OpenCoordinator, run: str, what: str, *, as_json: bo
         typer.echo(json.dumps(found, indent=2))
         return
     typer.echo(f"{what}: {run}")
-    typer.echo(at_home(f"Next: fieldfare coordinator run watch {run}"))
+    typer.echo(at_home(f"Next: fieldfare coordinator runs {run}"))
 
 
 @app.command("coordinator.run.stop")
@@ -384,19 +397,15 @@ def _grace(coordinator: OpenCoordinator, study: str) -> float:
     return aggregation.deadline_seconds + STOP_SECONDS
 
 
-@app.command("coordinator.run.watch")
-def run_watch(
-    run: RunArgument, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False
-) -> None:
-    """Watch a run until it ends; Ctrl-C leaves it alone. Exit status 0 if it finished."""
-    with open_coordinator(home) as coordinator:
-        chosen = run_control.find_run(coordinator.store, run).run
-        try:
-            last = _watch(coordinator, chosen, as_json=as_json)
-        except KeyboardInterrupt:
-            again = at_home(f"fieldfare coordinator run watch {chosen}")
-            typer.echo(f"the run goes on; watch it again: {again}", err=True)
-            raise typer.Exit(EXIT_INTERRUPTED) from None
+def _watch_to_end(coordinator: OpenCoordinator, run: str, *, as_json: bool) -> None:
+    """Watch a run until it ends; exit status 0 if it finished."""
+    chosen = run_control.find_run(coordinator.store, run).run
+    try:
+        last = _watch(coordinator, chosen, as_json=as_json)
+    except KeyboardInterrupt:
+        again = at_home(f"fieldfare coordinator runs {chosen}")
+        typer.echo(f"the run goes on; watch it again: {again}", err=True)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
     if last.inspected.row.state is not RunStatus.FINISHED:
         raise typer.Exit(EXIT_NOT_FINISHED)
 
@@ -456,42 +465,3 @@ def _json_line(summary: run_view.RunSummary) -> str:
 
 def _json_without_time_left(summary: run_view.RunSummary) -> str:
     return json.dumps(run_view.summary_json(replace(summary, seconds_left=None)))
-
-
-@app.command("coordinator.model.export")
-def export(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="The finished run's id.")],
-    out: Annotated[Path, typer.Option("--out", help="The file to write; a new one.")],
-    home: HomeOption = DEFAULT_HOME,
-) -> None:
-    """Write a finished model, its card and your signature into one file to send."""
-    opened = CoordinatorHome.open(home)
-    file = delivery_file(opened, run)
-    own = Roster(version=1, coordinator=signing_public(opened), members=())
-    try:
-        file.open(own)  # what no institution would take is not sent either
-    except ProtocolError as error:
-        raise RunError(
-            f"{run}: expected a delivery that the online key of today signed, found another "
-            f"({error}): after `renew-key` or a restore no institution takes an earlier one; who "
-            "took part in the run has the model"
-        ) from None
-    create_private(out, file.to_bytes())
-    typer.echo(f"wrote {out}: send it; they take it with `fieldfare institution import {out.name}`")
-
-
-def delivery_file(home: CoordinatorHome, run: str) -> DeliveryFile:
-    """Return a finished run's delivery as one file.
-
-    Raises:
-        UsageError: no run id.
-        RunError: the run has not finished a model, or its files are gone.
-    """
-    folder = home.model(run)
-    if not folder.is_dir():
-        raise RunError(
-            f"expected a finished run, found {run}, which has no model yet: see `fieldfare "
-            "coordinator runs`"
-        )
-    content = kept_delivery(folder)
-    return DeliveryFile(*(bytes_of(content, name) for name in ("delivery", "model", "card")))

@@ -87,7 +87,7 @@ def write_signed(store: RunStore, run: str, out: BinaryIO) -> None:
     if envelope is None or store.signed_sizes(run).get(OWN_HEAD) != len(leaves):
         raise UsageError(
             f"run {run}: expected a log that was signed to its end, found one that was not: "
-            f"`fieldfare coordinator transcript export {run} --out FILE` signs it as far as it is"
+            f"`fieldfare coordinator export transcript {run} --out FILE` signs it as far as it is"
         )
     _SignedLog(store, row, leaves, envelope).write(out)
 

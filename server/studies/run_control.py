@@ -106,7 +106,7 @@ def resume(
     if seen.life is Life.ALIVE:
         raise UsageError(
             f"run {run}: expected a run that does not go on, found it {seen.word}; a process that "
-            f"died is noticed within a minute: see fieldfare coordinator run watch {run}"
+            f"died is noticed within a minute: see fieldfare coordinator runs {run}"
         )
     if seen.life is Life.UNKNOWN:
         raise RunError(f"run {run}: {seen.note}")

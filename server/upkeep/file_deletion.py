@@ -89,7 +89,7 @@ def leaving_model(home: CoordinatorHome, store: RunStore, run: str) -> str:
     if lacking:
         raise UsageError(
             f"{run}: expected a model that every member has, found that {lacking[0]} lacks it: it "
-            "is sent with the next run, or by `fieldfare coordinator model export`"
+            "is sent with the next run, or by `fieldfare coordinator export model`"
         )
     return bytes_hash(read_at_most(folder / MODEL, LARGEST_MODEL))
 

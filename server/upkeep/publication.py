@@ -80,7 +80,7 @@ def witnessed_heads(
     if position is None:
         raise UsageError(
             f"run {run}: expected a head in the log of heads, found none: `fieldfare coordinator "
-            f"transcript export {run} --out FILE` signs it"
+            f"export transcript {run} --out FILE` signs it"
         )
     lines = {
         size: [line for key, line in signed.items() if named is None or _is_one_of(key, named)]

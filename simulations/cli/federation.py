@@ -133,7 +133,7 @@ def _summary(bed: Bed, row: RunRow, report: dict[str, Any]) -> list[str]:
         f"delivered  to {', '.join(bed.names)}",
         "",
         "All of it is still running. Look at it:",
-        f"  {fieldfare} coordinator run watch {row.run} --home {lead}",
+        f"  {fieldfare} coordinator runs {row.run} --home {lead}",
         f"  {fieldfare} institution status --home {bank}",
         f"  {fieldfare} institution models --home {bank}",
         f"in a browser: as the coordinator ({LEAD}), and as {bed.names[0]}, where a study waits",

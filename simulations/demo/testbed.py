@@ -354,7 +354,7 @@ class Bed:
     def transcript(self, run: str) -> Path:
         """Export a run's transcript."""
         path = self.folder / f"{run}.transcript"
-        self.coordinator("transcript", "export", run, "--out", str(path))
+        self.coordinator("export", "transcript", run, "--out", str(path))
         return path
 
     def audit(self, transcript: Path, required: str = "none") -> dict[str, Any]:

@@ -86,12 +86,12 @@ run() {
     patient arrived $b
     inside custodian-$b institution approve $STUDY --home $H --yes | tail -1
   done
-  inside coordinator coordinator approvals $STUDY --home $HC --refresh
+  inside coordinator coordinator studies $STUDY --home $HC --refresh
   RUN=$(inside coordinator coordinator run start $STUDY --home $HC --force --json | sed -n 's/.*"run": "\([^"]*\)".*/\1/p')
   echo run $RUN
-  inside coordinator coordinator run watch $RUN --home $HC | tail -5
+  inside coordinator coordinator runs $RUN --home $HC | tail -5
   for b in a b c; do patient delivered $b; done
-  inside coordinator coordinator transcript export $RUN --home $HC --out $HC/run.transcript
+  inside coordinator coordinator export transcript $RUN --home $HC --out $HC/run.transcript
   install -m 644 "$(place coordinator)/run.transcript" .
   I a audit transcript run.transcript --roster roster.signed | tee audited | tail -3
   shut_in

@@ -91,7 +91,7 @@ begin() { # name steps: start bank-b and bank-c, agree on a study, start a run o
   STUDY=$(as ada $I study check $1.toml | sed -n 's/^id  *//p')
   coordinator propose $W/$1.toml
   for h in $H bank-b bank-c; do until_so offered $h; bank $h approve $STUDY --yes | tail -1; done
-  coordinator approvals $STUDY --refresh
+  coordinator studies $STUDY --refresh
   RUN=$(coordinator run start $STUDY --force --json | sed -n 's/.*"run": "\([^"]*\)".*/\1/p')
   echo run $RUN
 }
@@ -105,11 +105,11 @@ sys.exit(not row['progress'] or row['progress']['step'] < $1)"; }
 
 run() { # name
   begin "$1" 4
-  coordinator run watch $RUN | tail -5
+  coordinator runs $RUN | tail -5
   until_so delivered
   bank $H status --node-settings $N/node.toml > a.status; grep -E '^custodian +serving' a.status; grep -E '^node' a.status
   if grep 'never ran' a.status; then exit 1; fi
-  coordinator transcript export $RUN --out $HC/$RUN.transcript
+  coordinator export transcript $RUN --out $HC/$RUN.transcript
   install -m 644 $HC/$RUN.transcript $W/
   as ada $I audit transcript $RUN.transcript --roster roster.signed | tee audited | tail -3
   bank bank-b ledger verify | tail -1
@@ -168,7 +168,7 @@ upgrade() { # folder: the homes of an earlier version, in the hands of an ordina
   bank alerts --json > alerts.json
   coordinator runs; coordinator members
   RUN=$(coordinator runs --json | sed -n 's/.*"run": "\([^"]*\)".*/\1/p' | head -1)
-  coordinator transcript export $RUN --out again.transcript
+  coordinator export transcript $RUN --out again.transcript
   as ada $I audit transcript again.transcript --roster coordinator/roster.signed | tail -3
   coordinator start > coordinator.log 2>&1 &
   bank start > bank.log 2>&1 &

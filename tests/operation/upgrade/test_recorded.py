@@ -74,7 +74,7 @@ def test_a_coordinator_reads_its_runs(recorded: Recorded) -> None:
     assert "small-again" in recorded.done("coordinator", "studies")
     assert "bank-a" in recorded.done("coordinator", "members")
     again = recorded.folder / "again.transcript"
-    recorded.done("coordinator", "transcript", "export", run["run"], "--out", str(again))
+    recorded.done("coordinator", "export", "transcript", run["run"], "--out", str(again))
     leaves = (recorded.folder / "run.transcript").read_bytes().splitlines()
     assert again.read_bytes().splitlines()[:-1] == leaves[:-1]
 

@@ -1,4 +1,4 @@
-"""`coordinator model export` as it is typed."""
+"""`coordinator export model` as it is typed."""
 
 import stat
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 from tests.support.homes.institutions import home_study
 from tests.support.runs.finished import RUN, delivered
 
-from fieldfare.server.cli.runs import delivery_file
+from fieldfare.server.cli.export import delivery_file
 from fieldfare.server.home.initial_setup import load_signing_key
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.public_keys import signing_public
@@ -27,7 +27,7 @@ def finish(home: CoordinatorHome) -> None:
 
 
 def export(home: CoordinatorHome, out: Path, which: str = RUN) -> int:
-    arguments = ["coordinator", "model", "export", which, "--out", str(out)]
+    arguments = ["coordinator", "export", "model", which, "--out", str(out)]
     return run([*arguments, "--home", str(home.path)])
 
 

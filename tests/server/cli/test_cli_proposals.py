@@ -1,4 +1,4 @@
-"""`coordinator propose`, `studies` and `approvals`, with a real SuperLink and without one."""
+"""`coordinator propose`, `studies`, with a real SuperLink and without one."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ def test_a_study_is_proposed_and_institutions_are_told(
     assert "promise       epsilon 0.5 at delta 1e-05 per customer" in out
     assert f"proposed as {served.study.id[:12]}" in out
     assert "institutions that are online get it now" in out
-    assert f"Next: fieldfare coordinator approvals {served.study.id[:12]} --refresh" in out
+    assert f"Next: fieldfare coordinator studies {served.study.id[:12]} --refresh" in out
     envelope = served.home.study(served.study.id).read_bytes()
     assert open_study(envelope, served.roster(), Protection.EXACT) == served.study
     assert served.command("propose", str(served.study_file), "--json") == 0
@@ -116,7 +116,7 @@ def test_approvals_name_everybody(
     hear(keyed, "bank-b")
     hear(keyed, "bank-c", roster="0" * 64)
     capsys.readouterr()
-    assert keyed.command("approvals", "payments") == 0
+    assert keyed.command("studies", "payments") == 0
     first, header, *rows, last = capsys.readouterr().out.splitlines()
     assert first == f"payments  {keyed.study.id}"
     assert header.split() == ["institution", "says", "approval", "heard"]
@@ -134,12 +134,12 @@ def test_with_enough_approvals_the_next_step_is_a_run(
     keyed.command("propose", str(keyed.study_file), "--no-hello")
     hear(keyed, *BANKS)
     capsys.readouterr()
-    assert keyed.command("approvals", keyed.study.id[:8], "--json") == 0
+    assert keyed.command("studies", keyed.study.id[:8], "--json") == 0
     found = said(capsys)
     assert found["minimum_institutions"] == 3
     assert list(found["institutions"]) == list(BANKS)
     assert found["institutions"]["bank-a"]["approval"] == keyed.approval("bank-a").hash
-    assert keyed.command("approvals", keyed.study.id) == 0
+    assert keyed.command("studies", keyed.study.id) == 0
     expected = (
         f"Next: fieldfare coordinator run start {keyed.study.id[:12]} --home {keyed.home.path}"
     )
@@ -149,7 +149,7 @@ def test_with_enough_approvals_the_next_step_is_a_run(
 def test_approvals_of_an_unknown_study_are_said(
     keyed: KeyedCoordinator, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert keyed.command("approvals", "absent") == 2
+    assert keyed.command("studies", "absent") == 2
     assert "see `fieldfare coordinator studies`" in capsys.readouterr().err
 
 
@@ -160,7 +160,7 @@ def test_a_refresh_waits_for_the_answers(
     served.command("propose", str(served.study_file), "--no-hello")
     capsys.readouterr()
     before = runs_of(served)
-    process = served.process("approvals", "payments", "--refresh")
+    process = served.process("studies", "payments", "--refresh")
     until(lambda: runs_of(served) - before)
     assert process.poll() is None
     with control(control_target(served.home)) as link:
@@ -180,7 +180,7 @@ def test_a_refresh_without_a_superlink_is_an_error(
     keyed: KeyedCoordinator, capsys: pytest.CaptureFixture[str]
 ) -> None:
     keyed.command("propose", str(keyed.study_file), "--no-hello")
-    assert keyed.command("approvals", "payments", "--refresh") == 1
+    assert keyed.command("studies", "payments", "--refresh") == 1
     assert "fieldfare coordinator start" in capsys.readouterr().err
 
 
@@ -210,12 +210,12 @@ def test_a_no_is_shown_with_its_reason(
     with keyed.store() as store:
         envelope = sign_envelope(body, "bank-b", IdentitySigner(keyed.keys["bank-b"]))
         store.put_approval(made.id, "bank-b", body.text, envelope, datetime.now(UTC))
-    assert keyed.command("approvals", "payments") == 0
+    assert keyed.command("studies", "payments") == 0
     assert "rejected it: the purpose is too wide" in capsys.readouterr().out
     assert keyed.command("studies") == 0
     heading, row = capsys.readouterr().out.splitlines()
     assert heading.rstrip().endswith("no from")
     assert row.rstrip().endswith("bank-b")
-    assert keyed.command("approvals", "payments", "--json") == 0
+    assert keyed.command("studies", "payments", "--json") == 0
     found = said(capsys)["institutions"]["bank-b"]
     assert (found["no"], found["approval"]) == (True, None)

@@ -122,7 +122,7 @@ def test_a_chosen_id_is_kept_and_the_next_step_said(served: KeyedCoordinator, ca
     assert served.command("run", "start", "payments", "--run", "first", "--force") == 0
     assert capsys.readouterr().out.splitlines() == [
         "started: first",
-        f"Next: fieldfare coordinator run watch first --home {served.home.path}",
+        f"Next: fieldfare coordinator runs first --home {served.home.path}",
     ]
     assert served.command("run", "start", "payments", "--run", "no spaces") == 2
     assert "--run: expected 1 to 64 letters" in capsys.readouterr().err
@@ -253,7 +253,7 @@ def test_a_stopped_run_is_resumed_with_a_new_flower_run(
     assert served.command("run", "resume", run) == 2
     assert (
         f"found it running; a process that died is noticed within a minute: see fieldfare "
-        f"coordinator run watch {run}" in capsys.readouterr().err
+        f"coordinator runs {run}" in capsys.readouterr().err
     )
     put(served, run, RunStatus.STOPPED)
     with served.store() as store:
@@ -281,7 +281,7 @@ def test_a_dead_run_is_shown_as_interrupted(served: KeyedCoordinator, capsys: Re
     assert "interrupted" in out
     resumed = f"fieldfare coordinator run resume {run} --home {served.home.path}"
     assert "".join(resumed.split()) in "".join(out.split())  # on as many lines as it takes
-    assert served.command("run", "watch", run) == 1
+    assert served.command("runs", run) == 1
     out = capsys.readouterr().out
     assert out.startswith(f"{run}: interrupted, step 3 of 4, 0.25 s, epsilon ")
     assert served.command("run", "stop", run) == 0  # nobody is waited for
@@ -294,8 +294,8 @@ def test_no_run_is_said(keyed: KeyedCoordinator, capsys: Read) -> None:
         capsys.readouterr().out
         == f"no run yet: fieldfare coordinator run start STUDY --home {keyed.home.path}\n"
     )
-    for command in ("stop", "resume", "watch"):
-        assert keyed.command("run", command, "absent") == 2
+    for command in (("run", "stop"), ("run", "resume"), ("runs",)):
+        assert keyed.command(*command, "absent") == 2
         assert "see `fieldfare coordinator runs`" in capsys.readouterr().err
 
 
@@ -312,7 +312,7 @@ def act(keyed: KeyedCoordinator, run: str, see: Callable[[], object]) -> None:
 @pytest.mark.promises
 def test_a_pipe_gets_lines_until_the_end(served: KeyedCoordinator, capsys: Read) -> None:
     run = begin(served, capsys)
-    process = served.process("run", "watch", run)
+    process = served.process("runs", run)
     assert process.stdout is not None
     said = [process.stdout.readline()]
     act(served, run, lambda: said.append(process.stdout.readline()))  # type: ignore[union-attr]
@@ -328,7 +328,7 @@ def test_a_pipe_gets_lines_until_the_end(served: KeyedCoordinator, capsys: Read)
 
 def test_programs_get_json_lines(served: KeyedCoordinator, capsys: Read) -> None:
     run = begin(served, capsys)
-    process = served.process("run", "watch", run, "--json")
+    process = served.process("runs", run, "--json")
     assert process.stdout is not None
     first, *seen = [process.stdout.readline()]
     act(served, run, lambda: seen.append(process.stdout.readline()))  # type: ignore[union-attr]
@@ -344,13 +344,13 @@ def test_programs_get_json_lines(served: KeyedCoordinator, capsys: Read) -> None
 @pytest.mark.promises
 def test_ctrl_c_leaves_the_run_alone(served: KeyedCoordinator, capsys: Read) -> None:
     run = begin(served, capsys)
-    process = served.process("run", "watch", run)
+    process = served.process("runs", run)
     assert process.stdout is not None
     process.stdout.readline()
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 130
-    again = f"fieldfare coordinator run watch {run} --home {served.home.path}"
+    again = f"fieldfare coordinator runs {run} --home {served.home.path}"
     assert err == f"the run goes on; watch it again: {again}\n"
     with served.store() as store:
         row = store.row(run)
@@ -365,7 +365,7 @@ def test_a_terminal_gets_a_live_screen(served: KeyedCoordinator, capsys: Read) -
     ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 80, 0, 0))
     environment = {k: v for k, v in os.environ.items() if k not in {"COLUMNS", "NO_COLOR"}}
     process = served.process(
-        *("run", "watch", run),
+        *("runs", run),
         stdout=follower,
         stderr=follower,
         stdin=follower,
@@ -411,7 +411,7 @@ def test_a_superlink_that_is_away_is_said_and_waited_for(
     assert "repeat this when the SuperLink runs" in capsys.readouterr().err
     assert keyed.command("run", "resume", "first") == 1
     assert "whether it goes on is not known" in capsys.readouterr().err
-    process = keyed.process("run", "watch", "first")
+    process = keyed.process("runs", "first")
     assert process.stdout is not None
     assert process.stdout.readline().startswith("first: stopping")
     put(keyed, "first", RunStatus.STOPPED)

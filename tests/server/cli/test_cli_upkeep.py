@@ -1,4 +1,4 @@
-"""`coordinator transcript export` and `purge`, as a user calls them."""
+"""`coordinator export transcript` and `purge`, as a user calls them."""
 
 import hashlib
 import sqlite3
@@ -33,14 +33,14 @@ def test_a_transcript_is_exported(
     ended: KeyedCoordinator, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = ended.folder / "a recent.transcript"
-    assert ended.command("transcript", "export", "rec", "--out", str(out)) == 0
+    assert ended.command("export", "transcript", "rec", "--out", str(out)) == 0
     said_lines = capsys.readouterr().out.splitlines()
     assert said_lines[0] == f"{out}: 1 leaves and 1 masked vectors of recent, co-signed by 0"
     assert said_lines[-1] == f"Next: fieldfare audit transcript '{out}'"
     assert out.read_bytes().startswith(b'{"format":1,"run":"recent"')
-    assert ended.command("transcript", "export", "recent", "--out", str(out)) == 2
+    assert ended.command("export", "transcript", "recent", "--out", str(out)) == 2
     out.unlink()
-    assert ended.command("transcript", "export", "recent", "--out", str(out), "--json") == 0
+    assert ended.command("export", "transcript", "recent", "--out", str(out), "--json") == 0
     found = said(capsys)
     assert (found["run"], found["leaves"], found["vectors"]) == ("recent", 1, 1)
 
@@ -59,7 +59,7 @@ def test_vectors_are_purged_when_their_time_is_over(
     with ended.store() as store:
         assert (len(store.blob_names("old")), len(store.blob_names("recent"))) == (0, 1)
     out = ended.folder / "old.transcript"
-    assert ended.command("transcript", "export", "old", "--out", str(out)) == 0
+    assert ended.command("export", "transcript", "old", "--out", str(out)) == 0
     assert "masked vectors were deleted at the end of their time" in capsys.readouterr().out
     settings = ended.home.settings.read_text()
     ended.home.settings.write_text(settings.replace("= 3650", "= 1"))
@@ -92,7 +92,7 @@ def test_statements_of_deletion_are_written_and_checked(
     file, transcript = ended.folder / "deletions", ended.folder / "t"
     assert ended.command("deletions", "--out", str(file)) == 2
     assert "nothing was deleted yet" in capsys.readouterr().err
-    assert ended.command("transcript", "export", "old", "--out", str(transcript)) == 0
+    assert ended.command("export", "transcript", "old", "--out", str(transcript)) == 0
     assert ended.command("purge") == 0
     assert ended.command("deletions", "--out", str(file)) == 0
     assert "1 statement of deletion" in capsys.readouterr().out
