@@ -96,7 +96,7 @@ def audit(
         epsilon: of the audited study, above 0, at most 100.
         canaries: records with a coin, 100 to 1,000,000.
         steps: of training, 1 to 1,000.
-        defect: put one in on purpose; "none", or one of `fieldfare audit door --help`.
+        defect: put one in on purpose; "none", or one of `fieldfare attack --help`.
         noise: "exact" as deployed, or "simulated".
         seed: of records, coins and simulated noise.
 

@@ -57,7 +57,6 @@ ROLES: Final = {
     "attack": "demo",
     "coordinator": "coordinator",
     "demo": "demo",
-    "door": "demo",  # of an audit: it runs a whole federation
     "federation": "demo",
     "institution": "institution",
     "join": "demo",  # of a study: it simulates

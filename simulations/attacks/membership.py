@@ -150,7 +150,7 @@ def _finding(name: str, scores: Vector, inside: Mask, mu: float, source: str) ->
         attack=name,
         figures=(area(scores, inside, mu), *rates),
         sees="what this model says of records as a whole, to somebody who has the record",
-        misses="attacks on single steps, which see more (`audit door`); records that are unlike "
+        misses="attacks on single steps, which see more (`attack door`); records that are unlike "
         "all others; a bound: only epsilon bounds every attack",
         source=source,
     )

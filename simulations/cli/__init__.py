@@ -9,8 +9,7 @@ from fieldfare.shared.cli.part import Part
 
 app: Final = Part(
     __name__,
-    attack="audit.door attack.differencing attack.free-rider attack.inversion attack.labels "
-    "attack.membership attack.poisoning",
+    attack="attack",
     derive="records.derive",
     federation="federation.up federation.down",
     join="study.join",

@@ -1,10 +1,12 @@
-"""`fieldfare audit door` and `fieldfare attack`: what replies, models and answers give away."""
+"""`fieldfare attack NAME`: what replies, models and answers give away, and what spoils them."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from enum import StrEnum
+from inspect import signature
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -38,44 +40,147 @@ HEAD: Final = (
     "|---|---|---|---|---|---|---|",
 )
 MAX_SEED: Final = 2**63 - 1
-
-Seed = Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Of records, coins, simulated noise.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print everything as JSON.")]
-StudyFile = Annotated[
-    Path | None,
-    typer.Argument(metavar="STUDY.toml", help="The study; none: 30,000 invented units."),
-]
-Records = Annotated[
-    list[Path] | None, typer.Option(metavar="FILE", help="The whole population, of a study.")
-]
-Dealt = Annotated[int, typer.Option(min=3, max=400, help="To whom units are dealt.")]
-Trials = Annotated[int, typer.Option(min=40, max=100_000, help="Each with a coin.")]
-Worlds = Annotated[int, typer.Option(min=1, max=100, help="Worlds and noises.")]
-Noise = Annotated[Protection, typer.Option(help="exact: as deployed; simulated: seeded.")]
+MOST_DEALT: Final = 400  # institutions whose every reply is opened
 
 
-@app.command("audit.door")
-def audit_door_command(
-    epsilon: Annotated[float, typer.Option(min=0.01, max=100, help="Of the study.")] = 1.0,
+class Attack(StrEnum):
+    """The attacks, each a tool of its own."""
+
+    DIFFERENCING = "differencing"
+    DOOR = "door"
+    FREE_RIDER = "free-rider"
+    INVERSION = "inversion"
+    LABELS = "labels"
+    MEMBERSHIP = "membership"
+    POISONING = "poisoning"
+
+
+@app.command("attack")
+def attack_command(
+    name: Annotated[
+        Attack,
+        typer.Argument(
+            metavar="NAME",
+            help="differencing: two questions that differ by one unit, two sums that differ by one "
+            "institution. door: canaries through the real door, every release compared with own "
+            "arithmetic. free-rider: one member of ten that gives nothing. inversion: what is "
+            "found in one institution's reply. labels: labels of known units from a released "
+            "evaluation. membership: which half of the records the model was trained on. "
+            "poisoning: one liar of ten, and each defence.",
+        ),
+    ],
+    study: Annotated[
+        Path | None,
+        typer.Argument(metavar="[STUDY.toml]", help="The study; none: 30,000 invented units."),
+    ] = None,
+    records: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="The whole population, of a study.")
+    ] = None,
+    institutions: Annotated[
+        int | None,
+        typer.Option(min=3, max=1000, help="To whom units are dealt.", show_default="3"),
+    ] = None,
+    trials: Annotated[
+        int | None,
+        typer.Option(min=40, max=100_000, help="Each with a coin.", show_default="1000"),
+    ] = None,
+    shadows: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Of membership: models for LiRA; 0: loss alone.", show_default="16"
+        ),
+    ] = None,
+    without_privacy: Annotated[
+        bool,
+        typer.Option(
+            "--without-privacy", help="Of membership: a model without clipping and noise."
+        ),
+    ] = False,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=100,
+            help="Of free-rider and poisoning: worlds and noises.",
+            show_default="5",
+        ),
+    ] = None,
+    epsilon: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01, max=100, help="Of the study of differencing and door.", show_default="1"
+        ),
+    ] = None,
     canaries: Annotated[
-        int, typer.Option(min=100, max=1_000_000, help="Records with a coin.")
-    ] = 4000,
-    steps: Annotated[int, typer.Option(min=1, max=1000, help="Of training.")] = 4,
+        int | None,
+        typer.Option(
+            min=100, max=1_000_000, help="Of door: records with a coin.", show_default="4000"
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(min=1, max=1000, help="Of door: of training.", show_default="4"),
+    ] = None,
     defect: Annotated[
-        DoorDefect,
+        DoorDefect | None,
         typer.Option(
             metavar="DEFECT",  # a list of them is wider than a terminal
-            help=f"Put one in on purpose: {', '.join(one.value for one in DoorDefect)}.",
+            help=f"Of door: put one in on purpose: {', '.join(one.value for one in DoorDefect)}.",
         ),
-    ] = DoorDefect.NONE,
-    noise: Annotated[Protection, typer.Option(help="exact: as deployed.")] = Protection.EXACT,
-    seed: Seed = 0,
-    as_json: AsJson = False,
+    ] = None,
+    noise: Annotated[
+        Protection | None,
+        typer.Option(
+            help="exact: as deployed; simulated: seeded.",
+            show_default="simulated; of door exact",
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=MAX_SEED, help="Of records, coins, simulated noise.", show_default="0"
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
-    """Run canaries through the real door, and compare every release with own arithmetic.
+    """Attack a study in a simulation: what does it tell, and what spoils it?
 
-    Ends with 1 where something is flagged: an honest door is, once in 10,000 runs.
+    Ends with 1 where door flags something (an honest door is, once in 10,000 runs), or a masked
+    reply is not uniform.
     """
+    options = {
+        "study": study,
+        "records": records or None,
+        "institutions": institutions,
+        "trials": trials,
+        "shadows": shadows,
+        "without_privacy": without_privacy or None,
+        "seeds": seeds,
+        "epsilon": epsilon,
+        "canaries": canaries,
+        "steps": steps,
+        "defect": defect,
+        "noise": noise,
+        "seed": seed,
+    }
+    given = {key: value for key, value in options.items() if value is not None}
+    tool = _TOOLS[name]
+    if foreign := given.keys() - signature(tool).parameters.keys():
+        option = "STUDY" if "study" in foreign else f"--{min(foreign).replace('_', '-')}"
+        raise UsageError(f"{option}: expected an option of {name.value}, found one of others")
+    tool(as_json=as_json, **given)
+
+
+def _attack_door(
+    *,
+    epsilon: float = 1.0,
+    canaries: int = 4000,
+    steps: int = 4,
+    defect: DoorDefect = DoorDefect.NONE,
+    noise: Protection = Protection.EXACT,
+    seed: int = 0,
+    as_json: bool,
+) -> None:
     design = DoorDesign(
         epsilon=epsilon,
         canaries=canaries,
@@ -90,21 +195,16 @@ def audit_door_command(
     raise typer.Exit(int(bool(found.flagged)))
 
 
-@app.command("attack.membership")
-def attack_membership_command(
-    study: StudyFile = None,
-    records: Records = None,
-    institutions: Annotated[
-        int, typer.Option(min=3, max=1000, help="To whom members are dealt.")
-    ] = 3,
-    shadows: Annotated[int, typer.Option(min=0, help="Models for LiRA; 0: loss alone.")] = 16,
-    without_privacy: Annotated[
-        bool, typer.Option("--without-privacy", help="Attack a model without clipping and noise.")
-    ] = False,
-    seed: Seed = 0,
-    as_json: AsJson = False,
+def _attack_membership(
+    *,
+    study: Path | None = None,
+    records: list[Path] | None = None,
+    institutions: int = 3,
+    shadows: int = 16,
+    without_privacy: bool = False,
+    seed: int = 0,
+    as_json: bool,
 ) -> None:
-    """Train on half of the records, and guess from the model which half it was."""
     agreed, units = _attacked(study, records)
     task = MembershipTask(
         study=agreed,
@@ -124,12 +224,7 @@ def attack_membership_command(
             show(one, as_json=False)
 
 
-@app.command("attack.poisoning")
-def attack_poisoning_command(
-    seeds: Worlds = 5,
-    as_json: AsJson = False,
-) -> None:
-    """One liar of ten: what it does to the model, and what each defence does about it."""
+def _attack_poisoning(*, seeds: int = 5, as_json: bool) -> None:
     if not as_json:
         typer.echo("\n".join(HEAD))
     for row in damage_table(seeds):
@@ -139,20 +234,17 @@ def attack_poisoning_command(
         typer.echo(f"Sums of two that are opened, with one colluder: epsilon {short(epsilon)}.")
 
 
-@app.command("attack.inversion")
-def attack_inversion_command(
-    study: StudyFile = None,
-    records: Records = None,
-    institutions: Dealt = 3,
-    trials: Trials = 1000,
-    noise: Noise = Protection.SIMULATED,
-    seed: Seed = 0,
-    as_json: AsJson = False,
+def _attack_inversion(
+    *,
+    study: Path | None = None,
+    records: list[Path] | None = None,
+    institutions: int = 3,
+    trials: int = 1000,
+    noise: Protection = Protection.SIMULATED,
+    seed: int = 0,
+    as_json: bool,
 ) -> None:
-    """One institution's reply, with and without noise and masks: what is found in it?
-
-    Ends with 1 where a masked reply is not uniform.
-    """
+    _check_dealt(institutions)
     agreed, units = _attacked(study, records)
     task = InversionTask(
         study=agreed,
@@ -167,17 +259,17 @@ def attack_inversion_command(
     raise typer.Exit(int(any(one.flagged for one in found)))
 
 
-@app.command("attack.labels")
-def attack_labels_command(
-    study: StudyFile = None,
-    records: Records = None,
-    institutions: Dealt = 3,
-    trials: Trials = 1000,
-    noise: Noise = Protection.SIMULATED,
-    seed: Seed = 0,
-    as_json: AsJson = False,
+def _attack_labels(
+    *,
+    study: Path | None = None,
+    records: list[Path] | None = None,
+    institutions: int = 3,
+    trials: int = 1000,
+    noise: Protection = Protection.SIMULATED,
+    seed: int = 0,
+    as_json: bool,
 ) -> None:
-    """Infer labels of known units from a released evaluation, with and without its noise."""
+    _check_dealt(institutions)
     agreed, units = _attacked(study, records)
     task = LabelsTask(
         study=agreed,
@@ -190,25 +282,40 @@ def attack_labels_command(
     show_all(labels(task), as_json=as_json)
 
 
-@app.command("attack.differencing")
-def attack_differencing_command(
-    epsilon: Annotated[float, typer.Option(min=0.01, max=100, help="Of the study.")] = 1.0,
-    trials: Trials = 1000,
-    noise: Noise = Protection.SIMULATED,
-    seed: Seed = 0,
-    as_json: AsJson = False,
+def _attack_differencing(
+    *,
+    epsilon: float = 1.0,
+    trials: int = 1000,
+    noise: Protection = Protection.SIMULATED,
+    seed: int = 0,
+    as_json: bool,
 ) -> None:
-    """Two questions that differ by one unit, two sums that differ by one institution."""
     task = DifferencingTask(epsilon=epsilon, trials=trials, protection=noise, seed=seed)
     with without_log("fieldfare"):  # custodians refuse on purpose
         found = differencing(task)
     show_all(found, as_json=as_json)
 
 
-@app.command("attack.free-rider")
-def attack_free_rider_command(seeds: Worlds = 5, as_json: AsJson = False) -> None:
-    """One member of ten that gives nothing: what it gains, what it costs, who notices."""
+def _attack_by_free_rider(*, seeds: int = 5, as_json: bool) -> None:
     show_all(free_riders(seeds), as_json=as_json)
+
+
+_TOOLS: Final[dict[Attack, Callable[..., Any]]] = {
+    Attack.DIFFERENCING: _attack_differencing,
+    Attack.DOOR: _attack_door,
+    Attack.FREE_RIDER: _attack_by_free_rider,
+    Attack.INVERSION: _attack_inversion,
+    Attack.LABELS: _attack_labels,
+    Attack.MEMBERSHIP: _attack_membership,
+    Attack.POISONING: _attack_poisoning,
+}
+
+
+def _check_dealt(institutions: int) -> None:
+    if institutions > MOST_DEALT:
+        raise UsageError(
+            f"--institutions: expected at most {MOST_DEALT} for this attack, found {institutions}"
+        )
 
 
 def _attacked(study: Path | None, records: list[Path] | None) -> tuple[Study, EncodedUnits]:

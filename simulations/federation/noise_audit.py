@@ -15,7 +15,7 @@ sum is noise. Two figures follow, for the coordinator and t members that tell th
   the claim.
 
 Canaries are added where a sum has been decoded, so they disturb no model. What the door does to
-*records* (clipping, counting, who is in) is not seen here: `fieldfare audit door` sends canaries
+*records* (clipping, counting, who is in) is not seen here: `fieldfare attack door` sends canaries
 in as records, and computes what the sums should be by its own arithmetic.
 """
 

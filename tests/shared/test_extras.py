@@ -87,7 +87,6 @@ HEADS = {
         "model",
         "world",
         "study.join",
-        "audit.door",
         "attack",
         "sweep",
     ),

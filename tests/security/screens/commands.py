@@ -31,12 +31,8 @@ PAYSIM: Final = "{csv} --from paysim --key-file {secret} --out {out} "
 SCORE: Final = "--model {model} --home {home} --unverified"
 # Command and parameter -> words of the call; {it} is the marked file.
 CALLS: Final[Mapping[str, str]] = {
-    "attack.inversion records": "{study} --records {it}",
-    "attack.inversion study": "{it} --records {records}",
-    "attack.labels records": "{study} --records {it}",
-    "attack.labels study": "{it} --records {records}",
-    "attack.membership records": "{study} --records {it}",
-    "attack.membership study": "{it} --records {records}",
+    "attack records": "labels {study} --records {it}",
+    "attack study": "labels {it} --records {records}",
     "audit.deletions earlier": "{text} --roster {roster} --earlier {it}",
     "audit.deletions file": "{it} --roster {roster}",
     "audit.deletions roster": "{text} --roster {it}",

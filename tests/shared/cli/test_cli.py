@@ -365,7 +365,7 @@ def test_a_command_explains_itself_as_lists_do_at_80_columns() -> None:
     ("command", "choices"),
     [
         (("institution", "act"), PartyRole),
-        (("audit", "door"), DoorDefect),
+        (("attack",), DoorDefect),
     ],
 )
 def test_long_lists_of_choices_are_80_columns_wide(

@@ -56,6 +56,10 @@ def test_free_riders_of_one_world(capsys: Capture) -> None:
         (["labels", "--records", "nowhere.csv"], "a study and --records, or neither"),
         (["differencing", "--trials", "3"], "--trials"),
         (["free-rider", "--seeds", "0"], "--seeds"),
+        (["door", "--seeds", "1"], "--seeds: expected an option of door, found one of others"),
+        (["free-rider", "study.toml"], "STUDY: expected an option of free-rider"),
+        (["labels", "--institutions", "401"], "--institutions: expected at most 400"),
+        (["nothing"], "'nothing' is not one of 'differencing'"),
     ],
 )
 def test_what_is_no_attack_is_refused(words: list[str], said: str, capsys: Capture) -> None:
