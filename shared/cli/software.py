@@ -1,4 +1,4 @@
-"""`fieldfare software bill|lock`: what is installed here, and what a role installs."""
+"""`fieldfare software [ROLE]`: what is installed here, and what a role installs."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from fieldfare.shared.cli import app
+from fieldfare.shared.errors import UsageError
 from fieldfare.shared.party.installed_software import changed_files
 from fieldfare.shared.party.software_bill import bill_bytes
 from fieldfare.shared.party.software_lock import lock_text
@@ -22,25 +23,34 @@ CheckOption = Annotated[
     ),
 ]
 RoleArgument = Annotated[
-    str, typer.Argument(metavar="ROLE", help="auditor, coordinator, institution, lab or node.")
+    str | None,
+    typer.Argument(
+        metavar="[ROLE]",
+        help="What this one installs, every package at one version with hashes, for pip: auditor, "
+        "coordinator, institution, lab or node.",
+    ),
 ]
 
 
-@app.command("software.bill")
-def software_bill(out: OutOption = None, check: CheckOption = False) -> None:
-    """List every installed package, with licence and hashes: a bill of materials (CycloneDX)."""
+@app.command("software")
+def software(role: RoleArgument = None, out: OutOption = None, check: CheckOption = False) -> None:
+    """List what is installed here, as a bill of materials, or what a role installs, for pip.
+
+    The bill of materials (CycloneDX) has every package, with licence and hashes.
+    """
+    if role is not None:
+        if check:
+            raise UsageError(
+                "--check: expected no ROLE beside it, found one: it reads what is here"
+            )
+        _write(lock_text(role).encode(), out)
+        return
     _write(bill_bytes(), out)
     changed = changed_files() if check else ()
     for line in changed:
         typer.echo(f"not as it was installed: {line}", err=True)
     if changed:
         raise typer.Exit(1)
-
-
-@app.command("software.lock")
-def software_lock(role: RoleArgument, out: OutOption = None) -> None:
-    """Print what a role installs, every package at one version with hashes, for pip."""
-    _write(lock_text(role).encode(), out)
 
 
 def _write(content: bytes, out: Path | None) -> None:

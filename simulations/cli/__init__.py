@@ -15,5 +15,5 @@ app: Final = Part(
     join="study.join",
     simulate="simulate model.score",
     sweep="sweep",
-    world="demo world.make world.learn world.start",
+    world="demo world.make world.start",
 )

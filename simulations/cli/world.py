@@ -1,4 +1,4 @@
-"""`fieldfare demo` and `world make|learn|start`: people that nobody is, and their institutions."""
+"""`fieldfare demo` and `world make|start`: people that nobody is, and their institutions."""
 
 import json
 import re
@@ -41,15 +41,32 @@ Version = Annotated[
 def demo_command(
     out: Out,
     seed: Seed = 0,
+    people: Annotated[
+        int | None, typer.Option(min=500, help="Fewer are faster, and noise drowns them.")
+    ] = None,
+    federation: Whose = WorldFederation.FIVE,
+    version: Version = DEFAULT_VERSION,
     details: Details = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Make a world of banks, NGOs and a hotline, train its banks with exact noise, and compare."""
+    """Make a world of banks, NGOs and a hotline, train its banks with exact noise, and compare.
+
+    Its NGOs and hotline are asked where cases and calls grow. In the world that is made without
+    --people, --federation and --version, one bank takes part from a home, to look around in.
+    """
     make_folder(out)
+    usual = (people, federation, version) == (None, WorldFederation.FIVE, DEFAULT_VERSION)
     show(
         lambda progress, both: banks_task(
-            out, seed=seed, progress=progress, both=both, home=HOME_BANK
+            out,
+            seed=seed,
+            people=people,
+            federation=federation,
+            version=version,
+            progress=progress,
+            both=both,
+            home=HOME_BANK if usual else "",
         ),
         details=details,
         quiet=quiet,
@@ -143,36 +160,3 @@ def world_start_command(
     out.write_bytes(made.to_bytes())
     if not quiet:
         typer.echo(f'start = "public:{out.stem}"\nstart_hash = "{made.hash}"')
-
-
-@app.command("world.learn")
-def world_learn_command(
-    out: Out,
-    seed: Seed = 0,
-    people: Annotated[
-        int | None, typer.Option(min=500, help="Fewer are faster, and noise drowns them.")
-    ] = None,
-    federation: Whose = WorldFederation.FIVE,
-    version: Version = DEFAULT_VERSION,
-    quiet: Quiet = False,
-    as_json: Json = False,
-) -> None:
-    """Make a world, train its banks' study with exact noise, and compare.
-
-    Its NGOs and hotline are asked where cases and calls grow.
-    """
-    make_folder(out)
-    show(
-        lambda progress, both: banks_task(
-            out,
-            seed=seed,
-            people=people,
-            federation=federation,
-            version=version,
-            progress=progress,
-            both=both,
-        ),
-        quiet=quiet,
-        as_json=as_json,
-        cores=beside(),
-    )

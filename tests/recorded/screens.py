@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,7 +37,7 @@ from fieldfare.client.institution.open import open_custody
 from fieldfare.server.home.initial_setup import keep_bundle
 from fieldfare.server.studies.proposing import propose
 from fieldfare.shared.cli.root import commands, run
-from fieldfare.simulations.cli import world
+from fieldfare.simulations.demo import five_banks
 
 ROOT: Final = Path(__file__).parents[2]
 TABLE: Final = Path(__file__).with_name("commands.toml")
@@ -293,8 +292,8 @@ def made_homes(place: Path) -> dict[str, str]:
 
 def made_demo(place: Path) -> dict[str, str]:
     """What the demo leaves of a small world."""
-    small: Any = world  # in this process only
-    small.banks_task = partial(small.banks_task, people=PEOPLE)
+    small: Any = five_banks  # in this process only
+    small.PEOPLE = PEOPLE
     if run(["demo", "--out", "demo", "--seed", "13"]):
         raise RuntimeError("expected the demo to end well")
     (home,) = (one.parent for one in (place / "demo").glob("*/invented"))

@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.learning.public_start [--seeds 100,101,...,109] [--federation NAME]
 
-The start's world knows two of six scenarios. For each seed a world of `fieldfare world learn` is
+The start's world knows two of six scenarios. For each seed a world of `fieldfare demo` is
 made (version 1, all six), its banks compute the pack's indicators, and a tenth of the labelled
 customers are kept for training. Measured is recall at 2 % false positives over all banks' held-out
 customers, of the cases whose scenario the start does not know. Beside the start stand all together

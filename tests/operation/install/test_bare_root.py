@@ -28,7 +28,7 @@ HAVE: Final = {
     "institution": ("institution", "custodian"),
     "lab": ("simulate",),
 }
-FIRST: Final = ("demo", "study check", "coordinator init", "institution setup", "software bill")
+FIRST: Final = ("demo", "study check", "coordinator init", "institution setup", "software")
 
 pytestmark = [
     pytest.mark.faults,
@@ -61,7 +61,7 @@ def test_a_role_is_installed_by_its_lock_and_taken_away(role: str, bare: BareRoo
         said = done.stdout + done.stderr
         assert done.returncode == 0 or "pip install 'fieldfare[" in said, said
         assert "Traceback" not in said
-    bill = json.loads(bare.did(command, "software", "bill", "--check"))
+    bill = json.loads(bare.did(command, "software", "--check"))
     listed = {one["name"] for one in bill["components"] if one["type"] == "library"}
     assert listed == {one.name for one in packages_in(lock)} | {"pip", "setuptools"}
     assert bare.megabytes(f"/opt/fieldfare/{role}") < MOST[role]

@@ -23,7 +23,7 @@ NODES: Final = "home/run"  # of the socket, which the node's user reaches by a g
 # Commands that write files, with what each is called, and whether others may read what it makes.
 WRITERS: Final = {
     "watch files --out {new}/watch": True,
-    "software lock node --out {new}/lock.txt": True,
+    "software node --out {new}/lock.txt": True,
     "typologies sql --dialect spark --as-of 2026-01-01 --out {new}/all.sql": True,
     "institution records import {paysim} --from paysim --key-file {new}/key --out {new}/own": False,
     "institution init --id bank-m --home {new}/home": False,

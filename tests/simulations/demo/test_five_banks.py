@@ -228,9 +228,7 @@ def test_facts_count_banks_only() -> None:
     "command",
     [
         ["demo"],
-        pytest.param(
-            ["world", "learn", "--people", str(FEW), "--version", "1"], marks=pytest.mark.faults
-        ),
+        pytest.param(["demo", "--people", str(FEW), "--version", "1"], marks=pytest.mark.faults),
     ],
 )
 def test_it_ends_in_one_screen(
@@ -239,8 +237,7 @@ def test_it_ends_in_one_screen(
     monkeypatch: pytest.MonkeyPatch,
     command: list[str],
 ) -> None:
-    few = partial(banks_task, people=FEW)
-    monkeypatch.setattr("fieldfare.simulations.cli.world.banks_task", few)
+    monkeypatch.setattr("fieldfare.simulations.demo.five_banks.PEOPLE", FEW)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
     monkeypatch.chdir(tmp_path)
@@ -274,6 +271,5 @@ def test_a_place_that_cannot_be_a_folder_is_bad_input(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("")
-    for command in (["demo"], ["world", "learn"]):
-        assert run([*command, "--out", str(tmp_path / "file"), "--quiet"]) == 2
+    assert run(["demo", "--out", str(tmp_path / "file"), "--quiet"]) == 2
     assert "expected a folder" in capsys.readouterr().err

@@ -2,14 +2,13 @@
 
 import os
 import sys
-from functools import partial
 from pathlib import Path
 
 import pytest
 from tests.support.runs.demo_screen import DemoRun, untrue
 
 from fieldfare.shared.cli.root import run
-from fieldfare.simulations.demo.five_banks import PEOPLE, banks_study, banks_task
+from fieldfare.simulations.demo.five_banks import PEOPLE, banks_study
 
 SEEDS = range(int(os.environ.get("FIELDFARE_DEMO_SEEDS", "1")))
 MANY = int(os.environ.get("FIELDFARE_DEMO_PEOPLE", str(PEOPLE)))
@@ -25,8 +24,7 @@ LIES = (
 
 
 def demo(folder: Path, seed: int, people: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    task = partial(banks_task, people=people)
-    monkeypatch.setattr("fieldfare.simulations.cli.world.banks_task", task)
+    monkeypatch.setattr("fieldfare.simulations.demo.five_banks.PEOPLE", people)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
     monkeypatch.chdir(folder)
