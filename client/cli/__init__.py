@@ -55,7 +55,7 @@ app: Final = Part(
         institution.studies institution.import institution.review
         institution.approve institution.reject institution.withdraw
     """,
-    typologies="typologies.list typologies.show typologies.check typologies.run typologies.sql",
+    typologies="typologies.show typologies.check typologies.run",
     **{
         "upkeep.backup": "institution.keys.recovery institution.backup institution.restore",
         "upkeep.link": "institution.link.make institution.link.node",

@@ -1,4 +1,4 @@
-"""`fieldfare typologies list|show|check|run`: indicators in words, and as features of a study."""
+"""`fieldfare typologies show|check|run`: indicators in words, and as features of a study."""
 
 import json
 import textwrap
@@ -127,14 +127,34 @@ def _pack(folder: Path | None, only: str = "") -> Pack:
     return pack.chosen(one.strip() for one in only.split(",") if one.strip())
 
 
-@app.command("typologies.list")
-def typologies_list(pack: PackOption = None, as_json: JsonOption = False) -> None:
-    """List the indicators: id, version, family, tag, what they need."""
-    found = _pack(pack)
+@app.command("typologies.show")
+def typologies_show(
+    which: Annotated[
+        str | None,
+        typer.Argument(metavar="ID", help="Such as R01; or all; else a list of them."),
+    ] = None,
+    pack: PackOption = None,
+    sql: Annotated[bool, typer.Option("--sql", help="With the query.")] = False,
+    study: Annotated[
+        bool, typer.Option("--study", help="As [[features]] of a study, with public bounds.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """List the indicators, or show one: meaning, source, and what looks like it."""
+    found = _pack(pack, "" if which is None or which == "all" else which)
     if as_json:
         rows = [one.typology.model_dump(mode="json") for one in found.indicators]
         typer.echo(json.dumps({"sha256": found.sha256, "typologies": rows}, indent=2))
-        return
+    elif study:
+        typer.echo(study_features(found), nl=False)
+    elif which is None and not sql:
+        _list(found)
+    else:
+        for one in found.indicators:
+            typer.echo("\n".join(shown_lines(one, sql=sql)))
+
+
+def _list(found: Pack) -> None:
     cells = (
         (
             *(said.id, str(said.version), said.family.value, said.tag.value, said.title),
@@ -145,24 +165,6 @@ def typologies_list(pack: PackOption = None, as_json: JsonOption = False) -> Non
     titles = ("id", "version", "family", "tag", "title", "needs besides the basics")
     console(width=120).print(table(titles, cells))
     typer.echo("No single indicator suffices: look at how many families fire together.")
-
-
-@app.command("typologies.show")
-def typologies_show(
-    which: Annotated[str, typer.Argument(metavar="ID", help="Such as R01; or all.")],
-    pack: PackOption = None,
-    sql: Annotated[bool, typer.Option("--sql", help="With the query.")] = False,
-    study: Annotated[
-        bool, typer.Option("--study", help="As [[features]] of a study, with public bounds.")
-    ] = False,
-) -> None:
-    """Show one indicator: what it means, where it comes from, what looks like it."""
-    found = _pack(pack, "" if which == "all" else which)
-    if study:
-        typer.echo(study_features(found), nl=False)
-        return
-    for one in found.indicators:
-        typer.echo("\n".join(shown_lines(one, sql=sql)))
 
 
 @app.command("typologies.check")
@@ -185,19 +187,29 @@ def typologies_check(pack: PackOption = None, only: OnlyOption = "") -> None:
 
 @app.command("typologies.run")
 def typologies_run(
-    folder: Annotated[
-        Path, typer.Argument(help="Holds transactions, accounts and customers, canonical.")
-    ],
     as_of: AsOfOption,
+    folder: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="FOLDER",
+            help="Holds transactions, accounts and customers, canonical; not beside --sql.",
+        ),
+    ] = None,
     out: Annotated[
-        Path,
-        typer.Option(help="The Parquet file to write: unit, R01, ...; with --since a folder."),
-    ],
+        Path | None,
+        typer.Option(
+            help="The Parquet file to write: unit, R01, ...; with --since a folder; with --sql "
+            "the statements, which are else shown."
+        ),
+    ] = None,
     since: SinceOption = "",
     pack: PackOption = None,
     only: OnlyOption = "",
     lacking: Annotated[
-        str, typer.Option(help="Columns that hold nothing here: transactions.mcc,...")
+        str,
+        typer.Option(
+            help="Columns that hold nothing here, or that your tables lack: transactions.mcc,..."
+        ),
     ] = "",
     hits: Annotated[
         Path | None, typer.Option(help="Also write who hits what, and how many families.")
@@ -212,18 +224,40 @@ def typologies_run(
         int | None,
         typer.Option(min=1, max=MOST_PARTS, help="Cut customers into so many parts at least."),
     ] = None,
+    sql: Annotated[
+        str,
+        typer.Option(
+            metavar="ENGINE",
+            help="Write the SQL that computes them in your own engine: spark or postgres.",
+        ),
+    ] = "",
+    schema: Annotated[
+        str, typer.Option(help="Of --sql: where transactions, accounts and customers stand.")
+    ] = "",
+    uri_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="Of --sql: a private file with the address of a PostgreSQL: run it there."
+        ),
+    ] = None,
 ) -> None:
     """Compute every indicator for every customer. Nothing leaves this machine."""
     chosen = _pack(pack, only)
+    absent = [name.strip() for name in lacking.split(",") if name.strip()]
+    day = day_given(as_of, "--as-of")
+    if sql:
+        if folder or since or hits or linked or participants or memory or parts:
+            raise UsageError(
+                "--sql: expected no FOLDER, --since, --hits, --linked, --memory, --parts or "
+                f"{OPTION} beside it, found one of them"
+            )
+        _run_elsewhere(chosen, (sql, schema), (day, absent), out, uri_file)
+        return
+    if folder is None or out is None or schema or uri_file:
+        raise UsageError("expected FOLDER and --out, or --sql with its options, found neither")
     _check_apart([path for path in (out, hits, linked) if path is not None], folder)
-    task = RunTask(
-        folder,
-        chosen,
-        day_given(as_of, "--as-of"),
-        [name.strip() for name in lacking.split(",") if name.strip()],
-        bank_codes(participants) if participants else (),
-        parts,
-    )
+    codes = bank_codes(participants) if participants else ()
+    task = RunTask(folder, chosen, day, absent, codes, parts)
     if since:
         if hits is not None or linked is not None:
             raise UsageError("--since: expected neither --hits nor --linked, found one of them")
@@ -346,41 +380,23 @@ def _line(report: RunReport, indicator: PackIndicator) -> list[str]:
     ]
 
 
-@app.command("typologies.sql")
-def typologies_sql(
-    dialect: Annotated[str, typer.Option(help="The engine: spark or postgres.")],
-    as_of: AsOfOption,
-    out: Annotated[
-        Path | None, typer.Option(help="The new file: SQL, or with --uri-file Parquet; else shown.")
-    ] = None,
-    pack: PackOption = None,
-    only: OnlyOption = "",
-    lacking: Annotated[
-        str, typer.Option(help="Columns that your tables do not have: transactions.mcc,...")
-    ] = "",
-    schema: Annotated[
-        str, typer.Option(help="Where transactions, accounts and customers stand.")
-    ] = "",
-    uri_file: Annotated[
-        Path | None,
-        typer.Option(help="A private file with the address of a PostgreSQL: run it there."),
-    ] = None,
+def _run_elsewhere(
+    pack: Pack,
+    place: tuple[str, str],
+    what: tuple[date, list[str]],
+    out: Path | None,
+    uri_file: Path | None,
 ) -> None:
-    """Say every indicator in the SQL of your own engine, or run it in your PostgreSQL."""
+    """Write every indicator in the SQL of an engine, or run it in a PostgreSQL."""
     from fieldfare.client.typologies import dialects  # noqa: PLC0415 -- of an extra of its own
 
+    (engine, schema), (day, lacking) = place, what
     known = [one.value for one in dialects.Dialect]
-    if dialect not in known:
-        raise UsageError(f"--dialect: expected {' or '.join(known)}, found {dialect[:20]}")
+    if engine not in known:
+        raise UsageError(f"--sql: expected {' or '.join(known)}, found {engine[:20]}")
     if schema and not schema.replace("_", "").replace(".", "").isalnum():
         raise UsageError("--schema: expected letters, digits, _ and dots, found other signs")
-    asked = dialects.PushedQueries(
-        _pack(pack, only),
-        dialects.Dialect(dialect),
-        day_given(as_of, "--as-of"),
-        schema,
-        [name.strip() for name in lacking.split(",") if name.strip()],
-    )
+    asked = dialects.PushedQueries(pack, dialects.Dialect(engine), day, schema, lacking)
     if uri_file is not None:
         _run_there(asked, uri_file, out)
         return

@@ -68,7 +68,7 @@ class Pack:
         unknown = [one for one in wanted if one not in known]
         if unknown:
             raise UsageError(
-                f"expected an indicator of the pack, found {unknown[0]}; see typologies list"
+                f"expected an indicator of the pack, found {unknown[0]}; see typologies show"
             )
         kept = [one for one in self.indicators if not wanted or one.id in wanted]
         return Pack(tuple(kept), self.sha256)

@@ -30,7 +30,7 @@ def run_in_postgresql(asked: PushedQueries, uri: str) -> Any:
         UsageError: asked for another engine, or a customer has no row of its own.
     """
     if asked.dialect is not Dialect.POSTGRES:
-        raise UsageError("--uri-file: expected --dialect postgres, found another engine")
+        raise UsageError("--uri-file: expected --sql postgres, found another engine")
     with closing(connected(uri, NAME, writing=True)) as database, database.cursor() as cursor:
         try:
             *before, last = statements(asked)

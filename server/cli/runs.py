@@ -101,7 +101,7 @@ def _greet(coordinator: OpenCoordinator, made: Proposal) -> tuple[int | None, st
 def studies(
     study: Annotated[
         str | None,
-        typer.Argument(metavar="[STUDY]", help="One of them: who said what about it, and when."),
+        typer.Argument(metavar="STUDY", help="One of them: who said what about it, and when."),
     ] = None,
     home: HomeOption = DEFAULT_HOME,
     refresh: Annotated[
@@ -236,7 +236,7 @@ RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Its id, or the 
 @app.command("coordinator.runs")
 def runs(
     run: Annotated[
-        str | None, typer.Argument(metavar="[RUN]", help="One of them: watch it until it ends.")
+        str | None, typer.Argument(metavar="RUN", help="One of them: watch it until it ends.")
     ] = None,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,

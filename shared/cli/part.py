@@ -1,10 +1,14 @@
 """The commands of one part, and which module of its room holds each."""
 
+from collections.abc import Callable
 from importlib import import_module
+from typing import Any
 
 import click
 import typer
+from typer.core import TyperArgument, TyperCommand
 from typer.main import get_command_from_info
+from typer.utils import get_params_from_function
 
 
 class Part(typer.Typer):
@@ -28,8 +32,26 @@ class Part(typer.Typer):
     def load(self, name: str) -> click.Command:
         """Import the module of a command, and return the command."""
         import_module(self.modules[name])
-        return get_command_from_info(
-            next(one for one in self.registered_commands if one.name == name),
+        found = next(one for one in self.registered_commands if one.name == name)
+        found.cls = _Command
+        command = get_command_from_info(
+            found,
             pretty_exceptions_short=self.pretty_exceptions_short,
             rich_markup_mode=self.rich_markup_mode,
         )
+        if found.callback:
+            _explain_arguments(command, found.callback)
+        return command
+
+
+class _Command(TyperCommand):
+    def format_arguments(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write nothing: typer lists arguments, and click 8.5 would a second time."""
+
+
+def _explain_arguments(command: click.Command, callback: Callable[..., Any]) -> None:
+    """Give arguments their help again, which typer below 0.21 loses under click 8.5."""
+    declared = get_params_from_function(callback)
+    for one in command.params:
+        if isinstance(one, TyperArgument) and one.name and not one.help:
+            one.help = getattr(declared[one.name].default, "help", None)

@@ -25,7 +25,7 @@ CheckOption = Annotated[
 RoleArgument = Annotated[
     str | None,
     typer.Argument(
-        metavar="[ROLE]",
+        metavar="ROLE",
         help="What this one installs, every package at one version with hashes, for pip: auditor, "
         "coordinator, institution, lab or node.",
     ),

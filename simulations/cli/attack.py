@@ -71,7 +71,7 @@ def attack_command(
     ],
     study: Annotated[
         Path | None,
-        typer.Argument(metavar="[STUDY.toml]", help="The study; none: 30,000 invented units."),
+        typer.Argument(metavar="STUDY.toml", help="The study; none: 30,000 invented units."),
     ] = None,
     records: Annotated[
         list[Path] | None, typer.Option(metavar="FILE", help="The whole population, of a study.")

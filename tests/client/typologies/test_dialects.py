@@ -77,12 +77,15 @@ def test_what_is_lacking_is_nothing_and_its_indicators_are_not_computed() -> Non
 
 def test_sql_is_written_for_a_bank(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "pack.sql"
-    call = ["typologies", "sql", "--as-of", "2026-03-31", "--only", "R01", "--out", str(out)]
-    assert run([*call, "--dialect", "spark"]) == 0
+    call = ["typologies", "run", "--as-of", "2026-03-31", "--only", "R01", "--out", str(out)]
+    assert run([*call, "--sql", "spark"]) == 0
     assert out.read_text().rstrip().endswith("ORDER BY unit;")
-    assert run([*call, "--dialect", "oracle"]) == 2
+    assert run([*call, "--sql", "oracle"]) == 2
     assert "expected spark or postgres, found oracle" in capsys.readouterr().err
-    assert run([*call, "--dialect", "spark", "--schema", "a; DROP"]) == 2
+    assert run([*call, "--sql", "spark", "--schema", "a; DROP"]) == 2
+    assert run([*call, "--sql", "spark", "--parts", "2"]) == 2
+    assert run([*call[:-2], "--schema", "core"]) == 2
+    assert "expected FOLDER and --out, or --sql" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -105,7 +108,7 @@ def test_postgresql_gives_the_values_of_duckdb(
         uri.write_text(server.uri)
         uri.chmod(0o600)
         server.ingest(records)
-        call = ["typologies", "sql", "--dialect", "postgres", "--as-of", AS_OF.isoformat(),
+        call = ["typologies", "run", "--sql", "postgres", "--as-of", AS_OF.isoformat(),
                 "--uri-file", str(uri), "--out", str(out)]  # fmt: skip
         assert run(call) == 0, capsys.readouterr().err
         expected = feature_table(probe_extract(records), own_pack()).table

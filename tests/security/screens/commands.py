@@ -117,11 +117,9 @@ CALLS: Final[Mapping[str, str]] = {
     "study.sign study": "{it} --key {pem}",
     "sweep plan": "{it} --out {out}",
     "typologies.check pack": "--pack {it}",
-    "typologies.list pack": "--pack {it}",
     "typologies.run folder": "{it} --as-of 2026-01-01 --out {out}",
     "typologies.run pack": "{csv} --as-of 2026-01-01 --pack {it} --out {out}",
     "typologies.show pack": "R01 --pack {it}",
-    "typologies.sql pack": "--dialect duckdb --as-of 2026-01-01 --pack {it}",
     "world.make institutions": "--people 100 --months 1 --institutions {it} --out {out}",
     "world.start study": "--scenarios none --study {it} --out {out}",
 }  # fmt: skip

@@ -24,7 +24,7 @@ NODES: Final = "home/run"  # of the socket, which the node's user reaches by a g
 WRITERS: Final = {
     "watch files --out {new}/watch": True,
     "software node --out {new}/lock.txt": True,
-    "typologies sql --dialect spark --as-of 2026-01-01 --out {new}/all.sql": True,
+    "typologies run --sql spark --as-of 2026-01-01 --out {new}/all.sql": True,
     "institution records import {paysim} --from paysim --key-file {new}/key --out {new}/own": False,
     "institution init --id bank-m --home {new}/home": False,
     "coordinator init Hub --address hub.example.org:8443 --home {new}/hub": False,

@@ -377,6 +377,11 @@ def test_long_lists_of_choices_are_80_columns_wide(
     assert all(one.value in said for one in choices)
 
 
+def test_arguments_are_explained_once() -> None:
+    text = " ".join(" ".join(words("evidence", "verify", "--help")).split())
+    assert text.count("PACK As `evidence pack` wrote it.") == 1
+
+
 def test_lists_cut_nothing_off() -> None:
     text = "\n".join(words("records", "--help"))
     assert "derive " in text

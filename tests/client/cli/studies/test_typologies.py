@@ -25,11 +25,11 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_list(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["typologies", "list"]) == 0
+    assert run(["typologies", "show"]) == 0
     text = capsys.readouterr().out
     assert "R34" in text
     assert "No single indicator suffices" in text
-    assert run(["typologies", "list", "--json"]) == 0
+    assert run(["typologies", "show", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
     assert [one["id"] for one in listed["typologies"]][:2] == ["R01", "R02"]
     assert len(listed["sha256"]) == 64
