@@ -39,8 +39,9 @@ def link_checks(terms: CheckInput[NodeTerms]) -> Iterator[Check]:
     yield Check(
         "certificate",
         lambda: _lifetimes(terms.need(), greeted.get()),
-        "expired or for another name: the coordinator must run `fieldfare coordinator renew`; by "
-        "another authority: get the coordinator's present invitation and join with it",
+        "expired or for another name: the coordinator must run `fieldfare coordinator renew "
+        "certificate`; by another authority: get the coordinator's present invitation and join "
+        "with it",
     )
     yield Check(
         "clock",
@@ -119,7 +120,11 @@ def _greeted(terms: NodeTerms, address: str) -> x509.Certificate:
 
 def _renewal(said: str) -> str:
     """Return who can renew an expired certificate: only the coordinator."""
-    return ": the coordinator must run `fieldfare coordinator renew`" if "expired" in said else ""
+    return (
+        ": the coordinator must run `fieldfare coordinator renew certificate`"
+        if "expired" in said
+        else ""
+    )
 
 
 def _lifetimes(terms: NodeTerms, shown: x509.Certificate) -> str | CheckNote:

@@ -23,7 +23,7 @@ app: Final = Part(
     export="coordinator.export",
     members="""
         coordinator.enrol coordinator.members coordinator.remove
-        coordinator.roster coordinator.sign coordinator.renew-key
+        coordinator.roster coordinator.sign
     """,
     notices="coordinator.notices.test coordinator.notices.list",
     queries="query.plan query.ask query.answers",

@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -30,7 +31,7 @@ from fieldfare.server.cli.options import (
 from fieldfare.server.desk.calls import desk_socket
 from fieldfare.server.home import initial_setup
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.server.home.public_keys import roster_public
+from fieldfare.server.home.public_keys import roster_public, signing_public
 from fieldfare.server.home.roster_key import RosterKeyPlace, load_roster_key, together
 from fieldfare.server.home.settings import DEFAULT_LOCAL_PORT, load_settings
 from fieldfare.server.members.publication import (
@@ -39,6 +40,7 @@ from fieldfare.server.members.publication import (
     present_invitation,
     take_invitation,
 )
+from fieldfare.server.members.standing import spoken_key
 from fieldfare.server.store.store import run_store, run_store_to_read
 from fieldfare.server.superlink.process import terms_of
 from fieldfare.server.superlink.retention import flower_environment, purge_finished
@@ -126,12 +128,43 @@ def _next(made: CoordinatorHome) -> list[str]:
     ]
 
 
+class RenewedSecret(StrEnum):
+    """What a coordinator replaces."""
+
+    CERTIFICATE = "certificate"
+    ONLINE_KEY = "online-key"
+
+
 @app.command("coordinator.renew")
-def renew(home: HomeOption = DEFAULT_HOME) -> None:
-    """Replace the SuperLink's certificate, for a year; its authority stays, so do institutions."""
-    ends = initial_setup.renew_server(CoordinatorHome.open(home), utc_now())
+def renew(
+    what: Annotated[
+        RenewedSecret,
+        typer.Argument(
+            metavar="certificate|online-key",
+            help="certificate: for another year; its authority stays, so do institutions. "
+            "online-key: where it was stolen or lost; the next roster says so to members.",
+        ),
+    ],
+    home: HomeOption = DEFAULT_HOME,
+    passphrase_file: PassphraseFileOption = None,
+) -> None:
+    """Replace the SuperLink's certificate, or the online key."""
+    opened = CoordinatorHome.open(home)
+    if what is RenewedSecret.ONLINE_KEY:
+        _renew_online_key(opened, read_passphrase(passphrase_file))
+        return
+    ends = initial_setup.renew_server(opened, utc_now())
     typer.echo(f"the SuperLink's certificate is valid until {ends:%Y-%m-%d}")
     typer.echo("`fieldfare coordinator start` shows it within the hour; a new start does at once")
+
+
+def _renew_online_key(opened: CoordinatorHome, passphrase: bytes | None) -> None:
+    aside = initial_setup.renew_online_key(opened, passphrase)
+    typer.echo(f"online key   {spoken_key(signing_public(opened))}")
+    for study in aside:
+        typer.echo(f"study {study[:12]} was signed by the former key: propose it again")
+    typer.echo("Next: fieldfare coordinator roster; every member accepts it, and then")
+    typer.echo("stop `fieldfare coordinator start` and start it again")
 
 
 @app.command("coordinator.invitation")

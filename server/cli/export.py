@@ -66,8 +66,8 @@ def _export_model(opened: CoordinatorHome, run: str, out: Path) -> tuple[dict[st
     except ProtocolError as error:
         raise RunError(
             f"{run}: expected a delivery that the online key of today signed, found another "
-            f"({error}): after `renew-key` or a restore no institution takes an earlier one; who "
-            "took part in the run has the model"
+            f"({error}): after `renew online-key` or a restore no institution takes an earlier "
+            "one; who took part in the run has the model"
         ) from None
     create_private(out, file.to_bytes())
     told = f"wrote {out}: send it; they take it with `fieldfare institution import {out.name}`"

@@ -1,4 +1,4 @@
-"""`fieldfare coordinator enrol`, `members`, `remove`, `roster`, `sign`, `renew-key`.
+"""`fieldfare coordinator enrol`, `members`, `remove`, `roster`, `sign`.
 
 Who is a member, under which keys; what members pin, and who signs it.
 """
@@ -27,9 +27,8 @@ from fieldfare.server.cli.options import (
     opened_roster_key,
     roster_secret,
 )
-from fieldfare.server.home.initial_setup import renew_online_key
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.server.home.public_keys import roster_public, signing_public
+from fieldfare.server.home.public_keys import roster_public
 from fieldfare.server.home.roster_key import HeldRosterKey, open_roster_key
 from fieldfare.server.members import enrolment
 from fieldfare.server.members.node_registration import settle_nodes
@@ -53,7 +52,6 @@ from fieldfare.shared.protocol.identity import (
 )
 from fieldfare.shared.protocol.roster import Roster
 from fieldfare.shared.protocol.signed_files import open_roster, read_roster, read_signed
-from fieldfare.shared.system.key_files import read_passphrase
 from fieldfare.shared.system.private_files import create_private
 
 
@@ -380,17 +378,3 @@ def _changes(roster: Roster, held: HeldRosterKey) -> Iterator[str]:
         yield f"  {one.id}  {spoken_key(one.key)}{state}"
     for name in sorted(before.keys() - set(roster.ids)):
         yield f"  {name}  no longer a member"
-
-
-@app.command("coordinator.renew-key")
-def renew_key(
-    home: HomeOption = DEFAULT_HOME, passphrase_file: PassphraseFileOption = None
-) -> None:
-    """Replace the online key, where it was stolen or lost; the next roster says so to members."""
-    opened = CoordinatorHome.open(home)
-    aside = renew_online_key(opened, read_passphrase(passphrase_file))
-    typer.echo(f"online key   {spoken_key(signing_public(opened))}")
-    for study in aside:
-        typer.echo(f"study {study[:12]} was signed by the former key: propose it again")
-    typer.echo("Next: fieldfare coordinator roster; every member accepts it, and then")
-    typer.echo("stop `fieldfare coordinator start` and start it again")

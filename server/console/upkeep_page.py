@@ -32,7 +32,7 @@ NOTICES: Final = "/notices"
 CHECK: Final = "/check"
 SOON: Final = timedelta(days=30)
 CLOCK_WARNS: Final = 60.0  # seconds
-RENEW: Final = "fieldfare coordinator renew"
+RENEW: Final = "fieldfare coordinator renew certificate"
 
 
 @dataclass(frozen=True)

@@ -273,10 +273,16 @@ def certificate_trouble(home: CoordinatorHome, now: datetime) -> str:
     """
     certificate, host = read_public(home.server_certificate), load_settings(home).host
     if str(ip_of(host) or host) not in known_as(certificate):
-        return f"the SuperLink's certificate is not good for {host}: fieldfare coordinator renew"
+        return (
+            f"the SuperLink's certificate is not good for {host}: fieldfare coordinator renew "
+            "certificate"
+        )
     ends = valid_until(certificate)
     if ends - now < RENEW_BEFORE:
-        return f"the SuperLink's certificate ends {ends:%Y-%m-%d}: fieldfare coordinator renew"
+        return (
+            f"the SuperLink's certificate ends {ends:%Y-%m-%d}: fieldfare coordinator renew "
+            "certificate"
+        )
     return ""
 
 
@@ -292,7 +298,7 @@ def load_signing_key(home: CoordinatorHome, passphrase: bytes | None) -> Ed25519
         raise KeysError(
             f"{home.signing_public}: expected the public half of {home.signing_key}, found "
             "another: restore both from your backup, or make a new one with `fieldfare "
-            "coordinator renew-key`"
+            "coordinator renew online-key`"
         )
     return key
 

@@ -204,7 +204,7 @@ name = {_quoted(name)}
 contact = {_quoted(contact)}
 
 # Where nodes find it: host:port as it stands in the invitation. After a change here or in
-# names: fieldfare coordinator renew, then coordinator invitation.
+# names: fieldfare coordinator renew certificate, then coordinator invitation.
 address = {_quoted(address)}
 names = [{", ".join(map(_quoted, names))}]
 

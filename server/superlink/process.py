@@ -206,7 +206,7 @@ def shown_from_now_on(
 ) -> bytes:
     """Renew the certificate where that is due, and show the newest to whoever connects next.
 
-    Connections that are open go on. One that `coordinator renew` made is taken up alike.
+    Connections that are open go on. What `coordinator renew certificate` made is taken up alike.
 
     Args:
         terms: where the certificate lies.
@@ -257,7 +257,7 @@ def _tls(terms: SuperlinkTerms) -> ssl.SSLContext:
     except (OSError, ssl.SSLError) as error:
         raise UsageError(
             f"{terms.certificate}: expected a certificate that fits its key, found: {error}: "
-            "fieldfare coordinator renew"
+            "fieldfare coordinator renew certificate"
         ) from None
     return context
 

@@ -121,7 +121,7 @@ def test_a_certificate_of_another_is_not_trusted(tmp_path: Path, fault: str) -> 
     assert found["connection"].outcome is CheckOutcome.PASS
     assert found["certificate"].outcome is CheckOutcome.FAIL
     assert "node.toml, found: " in found["certificate"].text
-    renewed = "the coordinator must run `fieldfare coordinator renew`"
+    renewed = "the coordinator must run `fieldfare coordinator renew certificate`"
     assert (renewed in found["certificate"].text) == (fault == "expired")
     assert renewed in found["certificate"].remedy
     assert found["clock"].outcome is CheckOutcome.SKIP

@@ -118,7 +118,8 @@ def test_a_passphrase_is_needed_where_something_is_signed(
     assert "passphrase" in capsys.readouterr().err
     options = ["--home", str(home), "--passphrase-file", str(passphrase)]
     assert run(["coordinator", "invitation", *options]) == 0
-    assert run(["coordinator", "renew", "--home", str(home)]) == 0  # the authority has none
+    renew = ["coordinator", "renew", "certificate", "--home", str(home)]
+    assert run(renew) == 0  # the authority has none
 
 
 def test_renew_makes_another_certificate_and_says_until_when(
@@ -126,7 +127,7 @@ def test_renew_makes_another_certificate_and_says_until_when(
 ) -> None:
     before = coordinator_home.server_certificate.read_bytes()
     authority = coordinator_home.authority.read_bytes()
-    assert run(["coordinator", "renew", "--home", str(coordinator_home.path)]) == 0
+    assert run(["coordinator", "renew", "certificate", "--home", str(coordinator_home.path)]) == 0
     after = coordinator_home.server_certificate.read_bytes()
     assert after != before
     assert f"valid until {valid_until(after):%Y-%m-%d}" in capsys.readouterr().out
@@ -137,8 +138,9 @@ def test_a_home_that_others_can_reach_does_nothing(
     coordinator_home: CoordinatorHome, capsys: pytest.CaptureFixture[str]
 ) -> None:
     coordinator_home.authority_key.chmod(0o644)
-    for command in ("renew", "invitation", "members", "roster"):
-        assert run(["coordinator", command, "--home", str(coordinator_home.path)]) == 2, command
+    for command in ("renew certificate", "invitation", "members", "roster"):
+        words = ["coordinator", *command.split(), "--home", str(coordinator_home.path)]
+        assert run(words) == 2, command
         assert "chmod 600" in capsys.readouterr().err
 
 
@@ -167,7 +169,10 @@ def test_an_invitation_is_made_anew_and_says_what_changed(
     text = coordinator_home.settings.read_text()
     coordinator_home.settings.write_text(text.replace("coordinator.example.org", "new.example.org"))
     assert run(arguments) == 0
-    assert "not good for new.example.org: fieldfare coordinator renew" in capsys.readouterr().out
+    assert (
+        "not good for new.example.org: fieldfare coordinator renew certificate"
+        in capsys.readouterr().out
+    )
     monkeypatch.setattr("fieldfare.server.home.initial_setup.build_bundle", lambda: b"upgraded")
     assert run(arguments) == 0
     assert "THE BUNDLE CHANGED" in capsys.readouterr().out

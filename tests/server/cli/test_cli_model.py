@@ -83,11 +83,11 @@ def test_a_delivery_of_before_another_online_key_is_said_to_be_one(
     coordinator_home: CoordinatorHome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     finish(coordinator_home)
-    assert run(["coordinator", "renew-key", "--home", str(coordinator_home.path)]) == 0
+    assert run(["coordinator", "renew", "online-key", "--home", str(coordinator_home.path)]) == 0
     out = tmp_path / "out"
     capsys.readouterr()
     assert export(coordinator_home, out) == 1
     assert not out.exists()
     said = capsys.readouterr().err
     assert f"{RUN}: expected a delivery that the online key of today signed" in said
-    assert "after `renew-key` or a restore" in said
+    assert "after `renew online-key` or a restore" in said

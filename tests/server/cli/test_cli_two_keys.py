@@ -157,7 +157,7 @@ def test_a_new_online_key_comes_with_a_new_roster(
     home.study("ab" * 32).write_bytes(b"signed by the former key")
     before, pinned = signing_public(home), roster_public(home)
     capsys.readouterr()
-    assert call("renew-key", "--passphrase-file", str(tmp_path / "online")) == 0
+    assert call("renew", "online-key", "--passphrase-file", str(tmp_path / "online")) == 0
     assert "abababababab was signed by the former key: propose it again" in capsys.readouterr().out
     assert (signing_public(home) != before, roster_public(home)) == (True, pinned)
     assert call("members") == 0

@@ -70,7 +70,7 @@ def test_certificates_with_days_left(
         monkeypatch.setattr(upkeep_page, "utc_now", lambda before=before: ends - before)
         text = " ".join(watching.shown("/check").split())
         assert f"SuperLink's certificate {said}" in text
-        assert ("fieldfare coordinator renew" in text) == (said != "100 days left")
+        assert ("fieldfare coordinator renew certificate" in text) == (said != "100 days left")
     keyed.home.server_certificate.write_bytes(b"none")
     assert "SuperLink's certificate" in watching.shown("/check")
 

@@ -76,7 +76,7 @@ def test_a_half_made_home_does_not_open(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_another_key_than_the_one_told_is_refused(coordinator_home: CoordinatorHome) -> None:
     coordinator_home.signing_key.write_bytes(signing_pem(Ed25519PrivateKey.generate(), None))
-    with pytest.raises(KeysError, match="renew-key"):
+    with pytest.raises(KeysError, match="renew online-key"):
         load_signing_key(coordinator_home, None)
 
 
@@ -104,7 +104,7 @@ def test_a_certificate_that_ends_soon_or_has_another_name_is_told(
     assert certificate_trouble(coordinator_home, NOW + SERVER_LIFE - RENEW_BEFORE) == ""
     for days in (0, 29, 31):
         late = NOW + SERVER_LIFE - RENEW_BEFORE + timedelta(days=days, seconds=1)
-        assert "ends 2027-03-01: fieldfare coordinator renew" in certificate_trouble(
+        assert "ends 2027-03-01: fieldfare coordinator renew certificate" in certificate_trouble(
             coordinator_home, late
         )
     text = coordinator_home.settings.read_text()

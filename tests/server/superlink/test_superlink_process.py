@@ -147,7 +147,7 @@ def test_a_certificate_of_another_key_is_said_with_what_to_do(
     ended = refused(home)
     assert ended.returncode == 2
     assert "expected a certificate that fits its key" in ended.stderr
-    assert "coordinator renew" in ended.stderr
+    assert "coordinator renew certificate" in ended.stderr
     assert "PRIVATE" not in ended.stderr
 
 
