@@ -185,61 +185,70 @@ def typologies_check(pack: PackOption = None, only: OnlyOption = "") -> None:
     typer.echo(f"{len(checked)} indicators: complete, deterministic and own")
 
 
+FolderArgument = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="FOLDER",
+        help="Holds transactions, accounts and customers, canonical; not beside --sql.",
+    ),
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="The Parquet file to write: unit, R01, ...; with --since a folder; with --sql "
+        "the statements, which are else shown."
+    ),
+]
+LackingOption = Annotated[
+    str,
+    typer.Option(
+        help="Columns that hold nothing here, or that your tables lack: transactions.mcc,..."
+    ),
+]
+HitsOption = Annotated[
+    Path | None, typer.Option(help="Also write who hits what, and how many families.")
+]
+LinkedOption = Annotated[
+    Path | None,
+    typer.Option(help="Also write forms that look at other customers; no study reads them."),
+]
+PartsOption = Annotated[
+    int | None,
+    typer.Option(min=1, max=MOST_PARTS, help="Cut customers into so many parts at least."),
+]
+SqlOption = Annotated[
+    str,
+    typer.Option(
+        metavar="ENGINE",
+        help="Write the SQL that computes them in your own engine: spark or postgres.",
+    ),
+]
+SchemaOption = Annotated[
+    str, typer.Option(help="Of --sql: where transactions, accounts and customers stand.")
+]
+UriFileOption = Annotated[
+    Path | None,
+    typer.Option(help="Of --sql: a private file with the address of a PostgreSQL: run it there."),
+]
+
+
 @app.command("typologies.run")
 def typologies_run(
     as_of: AsOfOption,
-    folder: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="FOLDER",
-            help="Holds transactions, accounts and customers, canonical; not beside --sql.",
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="The Parquet file to write: unit, R01, ...; with --since a folder; with --sql "
-            "the statements, which are else shown."
-        ),
-    ] = None,
+    folder: FolderArgument = None,
+    out: OutOption = None,
     since: SinceOption = "",
     pack: PackOption = None,
     only: OnlyOption = "",
-    lacking: Annotated[
-        str,
-        typer.Option(
-            help="Columns that hold nothing here, or that your tables lack: transactions.mcc,..."
-        ),
-    ] = "",
-    hits: Annotated[
-        Path | None, typer.Option(help="Also write who hits what, and how many families.")
-    ] = None,
-    linked: Annotated[
-        Path | None,
-        typer.Option(help="Also write forms that look at other customers; no study reads them."),
-    ] = None,
+    lacking: LackingOption = "",
+    hits: HitsOption = None,
+    linked: LinkedOption = None,
     participants: ParticipantsOption = "",
     memory: MemoryOption = None,
-    parts: Annotated[
-        int | None,
-        typer.Option(min=1, max=MOST_PARTS, help="Cut customers into so many parts at least."),
-    ] = None,
-    sql: Annotated[
-        str,
-        typer.Option(
-            metavar="ENGINE",
-            help="Write the SQL that computes them in your own engine: spark or postgres.",
-        ),
-    ] = "",
-    schema: Annotated[
-        str, typer.Option(help="Of --sql: where transactions, accounts and customers stand.")
-    ] = "",
-    uri_file: Annotated[
-        Path | None,
-        typer.Option(
-            help="Of --sql: a private file with the address of a PostgreSQL: run it there."
-        ),
-    ] = None,
+    parts: PartsOption = None,
+    sql: SqlOption = "",
+    schema: SchemaOption = "",
+    uri_file: UriFileOption = None,
 ) -> None:
     """Compute every indicator for every customer. Nothing leaves this machine."""
     chosen = _pack(pack, only)

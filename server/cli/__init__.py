@@ -23,9 +23,10 @@ app: Final = Part(
     export="coordinator.export",
     members="""
         coordinator.enrol coordinator.members coordinator.remove
-        coordinator.roster coordinator.sign
+        coordinator.roster
     """,
     notices="coordinator.notices.test coordinator.notices.list",
+    signing="coordinator.sign",
     queries="query.plan query.ask query.answers",
     runs="""
         coordinator.propose coordinator.studies coordinator.run.start coordinator.run.stop

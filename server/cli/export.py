@@ -58,7 +58,9 @@ def export(
     typer.echo(json.dumps(found, indent=2) if as_json else "\n".join(lines))
 
 
-def _export_model(opened: CoordinatorHome, run: str, out: Path) -> tuple[dict[str, str], list[str]]:
+def _export_model(
+    opened: CoordinatorHome, run: str, out: Path
+) -> tuple[dict[str, str | int], list[str]]:
     file = delivery_file(opened, run)
     own = Roster(version=1, coordinator=signing_public(opened), members=())
     try:

@@ -1,6 +1,6 @@
-"""`fieldfare coordinator enrol`, `members`, `remove`, `roster`, `sign`.
+"""`fieldfare coordinator enrol`, `members`, `remove`, `roster`.
 
-Who is a member, under which keys; what members pin, and who signs it.
+Who is a member, under which keys; what members pin.
 """
 
 import json
@@ -25,19 +25,15 @@ from fieldfare.server.cli.options import (
     SignedOption,
     drafted_lines,
     opened_roster_key,
-    roster_secret,
 )
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.public_keys import roster_public
-from fieldfare.server.home.roster_key import HeldRosterKey, open_roster_key
 from fieldfare.server.members import enrolment
 from fieldfare.server.members.node_registration import settle_nodes
 from fieldfare.server.members.publication import (
     PublishedRoster,
     draft_roster,
-    drafted,
     publish,
-    sign_draft,
     take_roster,
 )
 from fieldfare.server.members.roster import published_roster
@@ -50,7 +46,6 @@ from fieldfare.shared.protocol.identity import (
     matches_fingerprint,
     node_key_fingerprint,
 )
-from fieldfare.shared.protocol.roster import Roster
 from fieldfare.shared.protocol.signed_files import open_roster, read_roster, read_signed
 from fieldfare.shared.system.private_files import create_private
 
@@ -328,53 +323,3 @@ def _check_free(home: CoordinatorHome, out: Path) -> None:
             f"{out}: expected a new file or an earlier roster, found something else: nothing is "
             "overwritten"
         ) from None
-
-
-# -- where the roster key is ----------------------------------------------------------------------
-
-
-@app.command("coordinator.sign")
-def sign(
-    file: Annotated[Path, typer.Argument(metavar="DRAFT", help="As --draft wrote it.")],
-    out: Annotated[Path, typer.Option(help="The file to write, and to carry back.")],
-    roster_key: RosterKeyOption = None,
-    roster_passphrase_file: RosterPassphraseOption = None,
-    yes: Annotated[
-        bool, typer.Option("--yes", help="Ask nothing: it was looked at before.")
-    ] = False,
-) -> None:
-    """Sign a draft of a roster or an invitation with the roster key; needs no folder, no network.
-
-    Shows what changed since the roster that this key signed last.
-    """
-    if roster_key is None:
-        raise UsageError("--roster-key: expected the roster key's file, found none")
-    held = open_roster_key(roster_key, roster_secret(roster_key, roster_passphrase_file))
-    content = read_signed(file)
-    found = drafted(content, str(file), held.public)
-    if isinstance(found, Roster):
-        typer.echo("\n".join(_changes(found, held)))
-        question = "Did you compare each new fingerprint with its institution? Sign it?"
-    else:
-        typer.echo(f"an invitation to {found.hub} at {found.address}, bundle {found.bundle}")
-        question = "Is that the coordinator's address? Sign it?"
-    if not yes and not typer.confirm(question):
-        typer.echo("nothing was signed")
-        raise typer.Exit(EXIT_DECLINED)
-    create_private(out, sign_draft(content, str(file), held))
-    typer.echo(f"wrote {out}, signed: carry it to the coordinator (--signed)")
-
-
-def _changes(roster: Roster, held: HeldRosterKey) -> Iterator[str]:
-    last = held.signed_last()
-    since = f"this key signed version {last.version} last" if last else "the first one of this key"
-    yield f"roster version {roster.version} ({since}), M = {roster.multiplicity}"
-    changed = "  CHANGED" if last and last.coordinator != roster.coordinator else ""
-    yield f"  online key  {spoken_key(roster.coordinator)}{changed}"
-    before = {one.id: one.key for one in last.members} if last else {}
-    for one in roster.members:
-        state = "" if before.get(one.id) == one.key else "  new"
-        state = "  KEY CHANGED" if state and one.id in before else state
-        yield f"  {one.id}  {spoken_key(one.key)}{state}"
-    for name in sorted(before.keys() - set(roster.ids)):
-        yield f"  {name}  no longer a member"

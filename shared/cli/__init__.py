@@ -14,7 +14,7 @@ app: Final = Part(
     evidence="evidence.pack evidence.verify",
     software="software",
     recovery="recovery.key",
-    study="study.check study.sign roster.sign",
+    study="study.check study.sign",
     study_plan="study.plan",
     watch="watch.files",
 )

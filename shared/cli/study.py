@@ -1,14 +1,11 @@
-"""`fieldfare study check|sign` and `roster sign`: a plan's cost, and signatures on both."""
+"""`fieldfare study check|sign`: a plan's cost, and a signature on it."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Final
 
 import typer
-from pydantic import ValidationError
 
 from fieldfare.shared.cli import app
-from fieldfare.shared.errors import UsageError
 from fieldfare.shared.evaluation.group_cells import group_scale
 from fieldfare.shared.models import check_module
 from fieldfare.shared.pages.words import banks_shown
@@ -23,13 +20,11 @@ from fieldfare.shared.protocol.prospects import (
     start_line,
     together_line,
 )
-from fieldfare.shared.protocol.roster import Member, Roster
-from fieldfare.shared.protocol.signed_files import offer_roster, offer_study
+from fieldfare.shared.protocol.signed_files import offer_study
 from fieldfare.shared.study.file import load_study
 from fieldfare.shared.study.model_sections import permitted
 from fieldfare.shared.study.question_layout import layout_for
 from fieldfare.shared.study.study import Study
-from fieldfare.shared.study.toml import problem_lines
 from fieldfare.shared.system.key_files import read_passphrase, read_signing_key
 from fieldfare.shared.terminal.screen import console, facts
 from fieldfare.shared.terminal.texts import one_line
@@ -187,78 +182,3 @@ def study_sign(
     typer.echo(offer_study(signed, IdentitySigner(signer)))
     public = fingerprint(bytes.fromhex(public_hex(signer)))
     typer.echo(f"signed {signed.id} as coordinator {public}", err=True)
-
-
-@app.command("roster.sign")
-def roster_sign(
-    member: Annotated[
-        list[str],
-        typer.Option(metavar="ID=KEY", help="An institution and its identity.pub; repeat it."),
-    ],
-    coordinator: Annotated[
-        str, typer.Option(metavar="KEY", help="The online key: 64 hex digits of signing.pub.")
-    ],
-    key: KeyOption,
-    version: Annotated[int, typer.Option(min=1, help="Higher than every one before.")] = 1,
-    multiplicity: Annotated[
-        int, typer.Option(min=1, max=64, help="Institutions that may know the same person.")
-    ] = 1,
-    passphrase_file: PassphraseFileOption = None,
-) -> None:
-    """Sign a roster with the roster key; the signed roster goes to stdout."""
-    signer = read_signing_key(key, read_passphrase(passphrase_file))
-    roster = roster_of(
-        parse_members(member),
-        keys=CoordinatorKeys(coordinator.strip().lower(), public_hex(signer)),
-        version=version,
-        multiplicity=multiplicity,
-    )
-    typer.echo(offer_roster(roster, IdentitySigner(signer)))
-    typer.echo(f"signed roster {roster.version}, {roster.hash}", err=True)
-    for one in roster.members:
-        typer.echo(f"  {one.id}  {fingerprint(bytes.fromhex(one.key))}", err=True)
-
-
-def parse_members(texts: Sequence[str]) -> list[tuple[str, str]]:
-    """Parse `ID=KEY` texts; a key has no equals sign, so the last one separates.
-
-    Raises:
-        UsageError: a text of another form.
-    """
-    pairs = []
-    for text in texts:
-        name, separator, key = text.rpartition("=")
-        if not separator or not name:
-            raise UsageError("--member: expected ID=KEY, with the 64 hex digits of identity.pub")
-        pairs.append((name, key.strip().lower()))
-    return pairs
-
-
-class CoordinatorKeys(NamedTuple):
-    """A coordinator's public keys, hex: of what is online, and of rosters."""
-
-    online: str
-    roster: str
-
-
-def roster_of(
-    members: Sequence[tuple[str, str]], *, keys: CoordinatorKeys, version: int, multiplicity: int
-) -> Roster:
-    """Build a roster of members with keys, sorted by id.
-
-    Raises:
-        UsageError: a key that is no Ed25519 key in hex, an id or a key that appears twice.
-    """
-    try:
-        listed = tuple(Member(id=name, key=key) for name, key in sorted(members))
-        if any(not one.key for one in listed):
-            raise UsageError("--member: expected a key for each institution, found an empty one")
-        return Roster(
-            version=version,
-            multiplicity=multiplicity,
-            coordinator=keys.online,
-            members=listed,
-            roster_key=keys.roster,
-        )
-    except ValidationError as error:
-        raise UsageError("\n".join(f"--member: {line}" for line in problem_lines(error))) from None

@@ -55,93 +55,102 @@ class Attack(StrEnum):
     POISONING = "poisoning"
 
 
+NameArgument = Annotated[
+    Attack,
+    typer.Argument(
+        metavar="NAME",
+        help="differencing: two questions that differ by one unit, two sums that differ by one "
+        "institution. door: canaries through the real door, every release compared with own "
+        "arithmetic. free-rider: one member of ten that gives nothing. inversion: what is "
+        "found in one institution's reply. labels: labels of known units from a released "
+        "evaluation. membership: which half of the records the model was trained on. "
+        "poisoning: one liar of ten, and each defence.",
+    ),
+]
+StudyArgument = Annotated[
+    Path | None,
+    typer.Argument(metavar="STUDY.toml", help="The study; none: 30,000 invented units."),
+]
+RecordsOption = Annotated[
+    list[Path] | None, typer.Option(metavar="FILE", help="The whole population, of a study.")
+]
+InstitutionsOption = Annotated[
+    int | None,
+    typer.Option(min=3, max=1000, help="To whom units are dealt.", show_default="3"),
+]
+TrialsOption = Annotated[
+    int | None,
+    typer.Option(min=40, max=100_000, help="Each with a coin.", show_default="1000"),
+]
+ShadowsOption = Annotated[
+    int | None,
+    typer.Option(min=0, help="Of membership: models for LiRA; 0: loss alone.", show_default="16"),
+]
+WithoutPrivacyOption = Annotated[
+    bool,
+    typer.Option("--without-privacy", help="Of membership: a model without clipping and noise."),
+]
+SeedsOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=100,
+        help="Of free-rider and poisoning: worlds and noises.",
+        show_default="5",
+    ),
+]
+EpsilonOption = Annotated[
+    float | None,
+    typer.Option(
+        min=0.01, max=100, help="Of the study of differencing and door.", show_default="1"
+    ),
+]
+CanariesOption = Annotated[
+    int | None,
+    typer.Option(min=100, max=1_000_000, help="Of door: records with a coin.", show_default="4000"),
+]
+StepsOption = Annotated[
+    int | None,
+    typer.Option(min=1, max=1000, help="Of door: of training.", show_default="4"),
+]
+DefectOption = Annotated[
+    DoorDefect | None,
+    typer.Option(
+        metavar="DEFECT",  # a list of them is wider than a terminal
+        help=f"Of door: put one in on purpose: {', '.join(one.value for one in DoorDefect)}.",
+    ),
+]
+NoiseOption = Annotated[
+    Protection | None,
+    typer.Option(
+        help="exact: as deployed; simulated: seeded.",
+        show_default="simulated; of door exact",
+    ),
+]
+SeedOption = Annotated[
+    int | None,
+    typer.Option(min=0, max=MAX_SEED, help="Of records, coins, simulated noise.", show_default="0"),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print everything as JSON.")]
+
+
 @app.command("attack")
 def attack_command(
-    name: Annotated[
-        Attack,
-        typer.Argument(
-            metavar="NAME",
-            help="differencing: two questions that differ by one unit, two sums that differ by one "
-            "institution. door: canaries through the real door, every release compared with own "
-            "arithmetic. free-rider: one member of ten that gives nothing. inversion: what is "
-            "found in one institution's reply. labels: labels of known units from a released "
-            "evaluation. membership: which half of the records the model was trained on. "
-            "poisoning: one liar of ten, and each defence.",
-        ),
-    ],
-    study: Annotated[
-        Path | None,
-        typer.Argument(metavar="STUDY.toml", help="The study; none: 30,000 invented units."),
-    ] = None,
-    records: Annotated[
-        list[Path] | None, typer.Option(metavar="FILE", help="The whole population, of a study.")
-    ] = None,
-    institutions: Annotated[
-        int | None,
-        typer.Option(min=3, max=1000, help="To whom units are dealt.", show_default="3"),
-    ] = None,
-    trials: Annotated[
-        int | None,
-        typer.Option(min=40, max=100_000, help="Each with a coin.", show_default="1000"),
-    ] = None,
-    shadows: Annotated[
-        int | None,
-        typer.Option(
-            min=0, help="Of membership: models for LiRA; 0: loss alone.", show_default="16"
-        ),
-    ] = None,
-    without_privacy: Annotated[
-        bool,
-        typer.Option(
-            "--without-privacy", help="Of membership: a model without clipping and noise."
-        ),
-    ] = False,
-    seeds: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=100,
-            help="Of free-rider and poisoning: worlds and noises.",
-            show_default="5",
-        ),
-    ] = None,
-    epsilon: Annotated[
-        float | None,
-        typer.Option(
-            min=0.01, max=100, help="Of the study of differencing and door.", show_default="1"
-        ),
-    ] = None,
-    canaries: Annotated[
-        int | None,
-        typer.Option(
-            min=100, max=1_000_000, help="Of door: records with a coin.", show_default="4000"
-        ),
-    ] = None,
-    steps: Annotated[
-        int | None,
-        typer.Option(min=1, max=1000, help="Of door: of training.", show_default="4"),
-    ] = None,
-    defect: Annotated[
-        DoorDefect | None,
-        typer.Option(
-            metavar="DEFECT",  # a list of them is wider than a terminal
-            help=f"Of door: put one in on purpose: {', '.join(one.value for one in DoorDefect)}.",
-        ),
-    ] = None,
-    noise: Annotated[
-        Protection | None,
-        typer.Option(
-            help="exact: as deployed; simulated: seeded.",
-            show_default="simulated; of door exact",
-        ),
-    ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            min=0, max=MAX_SEED, help="Of records, coins, simulated noise.", show_default="0"
-        ),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    name: NameArgument,
+    study: StudyArgument = None,
+    records: RecordsOption = None,
+    institutions: InstitutionsOption = None,
+    trials: TrialsOption = None,
+    shadows: ShadowsOption = None,
+    without_privacy: WithoutPrivacyOption = False,
+    seeds: SeedsOption = None,
+    epsilon: EpsilonOption = None,
+    canaries: CanariesOption = None,
+    steps: StepsOption = None,
+    defect: DefectOption = None,
+    noise: NoiseOption = None,
+    seed: SeedOption = None,
+    as_json: AsJson = False,
 ) -> None:
     """Attack a study in a simulation: what does it tell, and what spoils it?
 

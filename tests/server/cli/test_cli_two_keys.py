@@ -5,19 +5,28 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from tests.support.homes.coordinators import found
 from tests.support.homes.papers import Applicant
 from tests.support.system.tokens import Token
 
+from fieldfare.server.cli.signing import CoordinatorKeys, parse_members, roster_of
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.public_keys import roster_public, signing_public
 from fieldfare.server.home.roster_key import LAST, load_roster_key
 from fieldfare.server.members.publication import present_invitation
 from fieldfare.server.members.roster import published_roster
 from fieldfare.shared.cli.root import run
+from fieldfare.shared.errors import UsageError
+from fieldfare.shared.protocol.identity import public_hex
+from fieldfare.shared.protocol.signed_files import open_roster
 
 ONLINE: Final = "correct horse battery"
 OFFLINE: Final = "another one, for the stick"
+ROSTER_KEY: Final = Ed25519PrivateKey.generate()
+PUBLIC: Final = public_hex(Ed25519PrivateKey.generate())  # of an online key
+KEYS: Final = [public_hex(Ed25519PrivateKey.generate()) for _ in range(2)]
 
 
 def secret(path: Path, text: str) -> str:
@@ -203,3 +212,77 @@ def test_the_roster_key_may_be_in_a_token(
     roster = published_roster(opened)
     assert roster is not None
     assert roster.roster_key == roster_public(opened)
+
+
+@pytest.fixture
+def pem(tmp_path: Path) -> Path:
+    path = tmp_path / "roster.pem"
+    path.touch(mode=0o600)
+    path.write_bytes(ROSTER_KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return path
+
+
+def sign(pem: Path, out: Path, *arguments: str) -> int:
+    words = ["coordinator", "sign", "--roster-key", str(pem), "--coordinator", PUBLIC]
+    return run([*words, "--out", str(out), "--yes", *arguments])
+
+
+def test_a_roster_of_members_is_signed_without_a_draft(
+    pem: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    members = ["--member", f"bank b={KEYS[1]}", "--member", f"a={KEYS[0].upper()}"]
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert sign(pem, first, *members, "--version", "7", "--multiplicity", "2") == 0
+    assert "roster version 7 (the first one of this key), M = 2" in capsys.readouterr().out
+    roster = open_roster(first.read_bytes(), public_hex(ROSTER_KEY))
+    assert [(one.id, one.key) for one in roster.members] == [("a", KEYS[0]), ("bank b", KEYS[1])]
+    assert (roster.version, roster.multiplicity, roster.coordinator) == (7, 2, PUBLIC)
+    # A key signs one history: no other roster of that version, and the next one follows it.
+    assert sign(pem, second, *members[:2], "--version", "7") == 2
+    assert "expected a successor of version 7" in capsys.readouterr().err
+    assert sign(pem, second, *members[:2], "--version", "8") == 0
+    assert open_roster(second.read_bytes(), public_hex(ROSTER_KEY)).previous == roster.hash
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [],
+        ["bank-a"],
+        [f"={KEYS[0]}"],
+        ["bank-a="],
+        ["bank-a=12"],
+        [f"a={KEYS[0]}", f"a={KEYS[1]}"],
+        [f"a={KEYS[0]}", f"b={KEYS[0]}"],
+        [f"coordinator={KEYS[0]}"],
+        [f"coordinator-roster={KEYS[0]}"],
+    ],
+    ids=["none", "no key", "no id", "empty", "short", "id twice", "key twice", "online", "roster"],
+)
+def test_what_is_no_roster_is_not_signed(
+    members: list[str], pem: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert sign(pem, out, *[word for one in members for word in ("--member", one)]) == 2
+    assert not out.exists()
+    assert capsys.readouterr().err.startswith("fieldfare: ")
+
+
+def test_a_roster_key_that_others_may_read_signs_nothing(pem: Path, tmp_path: Path) -> None:
+    pem.chmod(0o644)
+    assert sign(pem, tmp_path / "out", "--member", f"a={KEYS[0]}") == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_id_may_hold_an_equals_sign() -> None:
+    assert parse_members([f"a=b={KEYS[0]}"]) == [("a=b", KEYS[0])]
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [(KEYS[0], PUBLIC), (PUBLIC, KEYS[0]), (PUBLIC, PUBLIC)],
+    ids=["online", "roster", "one for both"],
+)
+def test_no_two_parties_have_one_key(keys: tuple[str, str]) -> None:
+    with pytest.raises(UsageError, match="key of its own"):
+        roster_of([("a", KEYS[0])], keys=CoordinatorKeys(*keys), version=1, multiplicity=1)
