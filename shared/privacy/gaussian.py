@@ -27,6 +27,7 @@ Every value is then raised by 1e-11 relative, so that rounding falls on the safe
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -41,6 +42,7 @@ _FLOOR: Final = 1e-299  # a smaller delta is reported as this one, never as zero
 _FAR: Final = 37.0  # delta_BW <= Phi(-x), and Phi(-37) = 5.7e-300 is below the floor
 _LEAST_DELTA: Final = 1e-290  # far enough above the floor to be told from it
 _LARGEST_EXPONENT: Final = 700.0  # e^700 is a double; any xi near it means delta = 1
+KEPT: Final = 1024  # answers of each question: one study's plan asks for the same many times over
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(20)
 
 
@@ -120,8 +122,11 @@ def epsilon_for(*, delta: float, mu2: float, xi: float = 0.0) -> float:
 
     Source: Balle-Wang 2018 (arXiv 1805.06530), Theorem 8, inverted by bisection.
     """
-    delta, xi, mu2 = _probability(delta), non_negative("xi", xi), _total(mu2)
+    return _smallest_epsilon(_probability(delta), _total(mu2), non_negative("xi", xi))
 
+
+@lru_cache(maxsize=KEPT)
+def _smallest_epsilon(delta: float, mu2: float, xi: float) -> float:
     def holds(epsilon: float) -> bool:
         return delta_for(epsilon=epsilon, mu2=mu2, xi=xi) <= delta
 
@@ -167,8 +172,11 @@ def mu2_for(*, epsilon: float, delta: float, xi: float = 0.0) -> float:
 
     Source: Balle-Wang 2018 (arXiv 1805.06530), Theorem 8, inverted by bisection.
     """
-    epsilon, delta = non_negative("epsilon", epsilon), _probability(delta)
+    return _largest_total(non_negative("epsilon", epsilon), _probability(delta), xi)
 
+
+@lru_cache(maxsize=KEPT)
+def _largest_total(epsilon: float, delta: float, xi: float) -> float:
     def holds(mu2: float) -> bool:
         return delta_for(epsilon=epsilon, mu2=mu2, xi=xi) <= delta
 

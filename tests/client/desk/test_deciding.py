@@ -13,7 +13,7 @@ from tests.support.federations.debits import commit_release
 from tests.support.homes import journals
 from tests.support.homes.institutions import Coordinator, OpenCustody, home_study, loaded
 
-from fieldfare.client.approvals import approval
+from fieldfare.client.approvals import approval, second_person
 from fieldfare.client.approvals.approval import approve
 from fieldfare.client.desk import approving
 from fieldfare.client.desk.calls import DecisionChoice, DecisionForm, DecisionOutcome
@@ -429,7 +429,7 @@ def test_a_first_yes_that_was_killed_stands_in_the_log_once(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(approval, "write_decision", killed)
+        patched.setattr(second_person, "write_decision", killed)
         with pytest.raises(KeyboardInterrupt):
             by_two.decide(kept)
     assert read_decision(by_two.home, kept.study.id).first == ""
