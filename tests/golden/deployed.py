@@ -20,7 +20,7 @@ from tests.support.federations.beds import small_bed
 from tests.support.federations.outages import RUN, begin, kill, process, resume, until_step
 from tests.support.system.processes import tree
 
-from fieldfare.simulations.testbed.testbed import COORDINATOR, Bed
+from fieldfare.simulations.demo.testbed import COORDINATOR, Bed
 
 BANKS: Final = ("bank-a", "bank-b", "bank-c", "bank-d")
 LAST: Final = BANKS[-1]

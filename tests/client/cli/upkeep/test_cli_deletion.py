@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.client.alerts.test_alert_store import alert
-from tests.shared.party.test_own_files import pack
+from tests.shared.party.test_file_deletion import pack
 from tests.support.homes.institutions import NAMES, Coordinator, home_study
 from tests.support.runs.finished import FINISHED, delivered
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from tests.shared.party.test_own_files import pack
+from tests.shared.party.test_file_deletion import pack
 from tests.support.homes.keyed_coordinators import KeyedCoordinator
 
 from fieldfare.server.store.rows import RunStatus
