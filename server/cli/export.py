@@ -93,7 +93,7 @@ def _export_transcript(
             "its masked vectors were deleted at the end of their time; hashes stay for good"
         )
     lines.append(f"Next: fieldfare audit transcript {shlex.quote(str(out))}")
-    found = {
+    found: dict[str, str | int] = {
         "run": row.run,
         "file": str(out),
         "leaves": done.leaves,
