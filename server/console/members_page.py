@@ -52,7 +52,7 @@ class SeenMember:
         if found is None:
             return "not known"
         if not found.admitted:
-            return "not let in yet"
+            return "not admitted yet"
         if found.connected:
             return f"connected now, since {found.since:%Y-%m-%d %H:%M}"
         return f"gone since {found.until:%Y-%m-%d %H:%M}" if found.until else "never connected"

@@ -91,7 +91,7 @@ def proposed(look: Look, bed: Bed) -> str:
     page.get_by_role("button", name="Go on to propose").click()
     page.get_by_role("heading", name="Propose small?").wait_for()
     page.get_by_role("button", name="Sign and send it").dblclick()
-    page.get_by_role("heading", name="Who is awaited").wait_for()
+    page.get_by_role("heading", name="Who has not answered").wait_for()
     return str(bed.loaded_study.id)
 
 
@@ -140,7 +140,7 @@ def watched_to_its_end(look: Look, study: str) -> str:
 
 
 def _looked_again(look: Look, ended: Any) -> bool:
-    look.page.get_by_role("link", name="Look again").click()
+    look.page.get_by_role("link", name="Reload").click()
     return bool(ended.count())
 
 

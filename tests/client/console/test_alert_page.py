@@ -77,7 +77,7 @@ def test_the_page_says_what_a_card_says_and_runs_nothing(persons: Persons) -> No
         "student. What tells them apart",
         "never the subject of a report",
         "Entries by week",
-        "Nobody did anything yet",
+        "Nobody has done anything yet",
         "2026-03-31 12:00",
         "R01 R02",
     ):
@@ -145,7 +145,12 @@ def test_the_second_of_two_is_told_what_changed_and_keeps_what_was_typed(persons
     said = {**old, "disposition": "monitor", "role": "bystander", "note": "my own words"}
     answer = persons.ben.sent(f"{CASE}/decide", said)
     assert answer.status_code == 409
-    for words in ("ana acted on it since", "What changed since you looked", "edd", "my own words"):
+    for words in (
+        "ana acted on it since",
+        "What changed since you opened this page",
+        "edd",
+        "my own words",
+    ):
         assert words in unescape(answer.text)
     assert decide(persons.ben, form(persons.ben), "monitor") == 303
 

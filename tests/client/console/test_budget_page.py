@@ -32,7 +32,7 @@ def test_the_page_has_the_ledgers_figures(
     for one in found.ahead:
         assert str(one.day) in text
     assert f"{found.ahead[12].sure_epsilon:.3g}" in text
-    assert "Nothing was ever released." in text
+    assert "Nothing has been released yet." in text
     assert "MARKER" not in text
 
 

@@ -139,7 +139,7 @@ def test_models_and_records_are_shown_on_a_folder_too(
     """What answers is the desk: the console's user could not look at a home."""
     browser = Browser(desk(folder, console, home.path))
     console.log_in(browser, console.enrolled("edda", ConsoleRole.EXAMINER))
-    assert "Nothing is known yet" in browser.shown("/records")
+    assert "No records have been read yet" in browser.shown("/records")
     assert "Models" in browser.shown("/")
     assert browser.get("/models").status_code == 200
 

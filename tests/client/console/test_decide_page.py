@@ -60,7 +60,7 @@ def path(coordinator: Coordinator, console: ConsoleBench) -> Path:
 def test_a_study_is_approved_and_withdrawn(path: Path) -> None:
     shown = path.browser.get(path.page).text
     assert "Show the command" not in shown
-    assert "Six digits say who you are, not what you decide" in shown
+    assert "The six digits prove who you are, not what you decide" in shown
     assert "approved by otto at" in path.decide()
     assert path.state is State.APPROVED
     page = path.browser.get(path.page).text

@@ -48,7 +48,7 @@ def test_the_list_says_the_evidence_and_a_card_is_drawn_from_the_model(
         assert said in shown, said
     assert "UNVERIFIED" not in browser.shown("/models")
     watches = role in {ConsoleRole.OPERATOR, ConsoleRole.EXAMINER}
-    assert ("should we? not asked yet" in browser.shown("/models")) == watches
+    assert ("should we join? not asked yet" in browser.shown("/models")) == watches
     assert browser.get(f"{ONE}/joining").status_code == (200 if watches else 403)
 
 
@@ -69,7 +69,7 @@ def test_the_last_answer_on_joining_is_shown_with_the_command_for_a_new_one(
 ) -> None:
     browser = browser_of(coordinator, console, ConsoleRole.EXAMINER)
     text = browser.shown(f"{ONE}/joining")
-    assert "Nobody asked yet" in text
+    assert "Nobody has asked this yet" in text
     assert f"institution evaluate --model {RUN} --page" in text
     found = answered_here(STUDY)
     found["verdict"]["why"] += SCRIPT
@@ -89,7 +89,7 @@ def test_a_damaged_answer_is_none(
     (kept.folder / "joining.json").write_bytes(content)
     assert read_joining(kept) is None
     browser = browser_of(coordinator, console, ConsoleRole.OPERATOR)
-    assert "Nobody asked yet" in browser.shown(f"{ONE}/joining")
+    assert "Nobody has asked this yet" in browser.shown(f"{ONE}/joining")
 
 
 @pytest.mark.parametrize("path", [f"/models/{'0' * 64}/{RUN}", "/models/x/y", f"{ONE}x"])

@@ -39,11 +39,11 @@ def edda(home: Home, console: ConsoleBench) -> Browser:
 
 
 def test_coverage_and_drift_are_shown_rounded(home: Home, edda: Browser) -> None:
-    assert "Nothing is known yet" in edda.shown("/records")
+    assert "No records have been read yet" in edda.shown("/records")
     kept_counts(home, 40, 0.0)
     text = edda.shown("/records")
     assert "About 12,000 rows on 2026-01-28" in text
-    assert "Nothing of an earlier day" in text
+    assert "There is no earlier day" in text
     kept_counts(home, 9, 0.0)
     assert "No column moved" in edda.shown("/records")
     kept_counts(home, 0, 1.5)

@@ -29,7 +29,7 @@ def rejected(keyed: KeyedCoordinator, name: str, reason: str) -> None:
 
 
 def test_who_says_what(keyed: KeyedCoordinator, watching: Browser) -> None:
-    assert "No study was proposed" in watching.shown("/approvals")
+    assert "No study has been proposed yet" in watching.shown("/approvals")
     found = propose(keyed.home, keyed.study, keyed.signer)
     keyed.approve("bank-a")
     rejected(keyed, "bank-b", "the purpose is too wide")
@@ -63,8 +63,8 @@ def test_only_who_steers_is_led_to_acts(
     with keyed.store() as store:
         store.create("run-1", found.id, NOW)
     for path, cost, acts in (
-        (f"/approvals/{found.id}", "What a run costs", ("start one", "Ask the institutions anew")),
-        ("/runs/run-1", "What an attempt costs", ("stop it, carry it on",)),
+        (f"/approvals/{found.id}", "What a run costs", ("start one", "Ask the institutions again")),
+        ("/runs/run-1", "What an attempt costs", ("stop or resume it",)),
     ):
         reads, does = examiner.shown(path), watching.shown(path)
         assert cost in reads

@@ -143,5 +143,5 @@ def test_wrong_questions_are_said_beside_them(otto: Browser, asks: Proposal, tex
 def test_a_study_that_asks_nothing_says_so(otto: Browser, desk_bench: DeskBench) -> None:
     made = propose(desk_bench.keyed.home, desk_bench.keyed.study, desk_bench.keyed.signer)
     assert otto.get(f"/ask/{made.id}").status_code == 409
-    assert "No study that asks was proposed yet" in otto.get("/ask").text
+    assert "No study with questions has been proposed yet" in otto.get("/ask").text
     assert otto.get("/ask/../../keys").status_code in {400, 404}

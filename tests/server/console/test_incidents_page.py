@@ -63,7 +63,7 @@ def test_the_log_has_filters_and_pages(keyed: KeyedCoordinator, watching: Browse
     assert seen == 3
     assert "bank-0<" in link
     assert "logged in" in watching.shown("/log") or "enrolment" in watching.shown("/log")
-    assert "no entry like this" in watching.shown("/log?person=nobody")
+    assert "No entry matches" in watching.shown("/log?person=nobody")
     for odd in ("kind=odd", "before=-1", "before=1e9", f"before={'9' * 40}"):
         assert watching.get(f"/log?{odd}").status_code == 400
 
@@ -85,7 +85,7 @@ def test_a_rare_entry_of_a_long_log_is_found_page_by_page(
     monkeypatch.setattr(log_lines, "BLOCK", 1_000)
     seen, path = 0, "/log?kind=removal"
     while "bank-first" not in (text := watching.get(path).text):
-        assert "go on to older entries" in text
+        assert "see the older entries" in text
         path = unescape(re.findall(r'href="([^"]+)" rel="next"', text)[0])
         seen += 1
     assert seen >= 2
@@ -93,9 +93,9 @@ def test_a_rare_entry_of_a_long_log_is_found_page_by_page(
 
 def test_what_is_not_shown_of_calls_is_said(keyed: KeyedCoordinator, watching: Browser) -> None:
     called(keyed.home.audit_log, {"outcome": "refused"})
-    assert "Read from the newest end" not in watching.shown("/incidents")
+    assert "at most the last 50 calls" not in watching.shown("/incidents")
     called(keyed.home.audit_log, *([{"outcome": "refused"}] * SHOWN))
-    assert "Read from the newest end" in watching.shown("/incidents")
+    assert "at most the last 50 calls" in watching.shown("/incidents")
 
 
 def test_losses_and_runs_that_went_well_cost_no_query_each(

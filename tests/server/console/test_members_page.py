@@ -49,7 +49,7 @@ def test_a_member_with_keys_and_place_and_contact(
     assert "bank-a connected now, since" in text
     assert f"bank-b gone since {now - timedelta(1):%Y-%m-%d}" in text
     assert "bank-c never connected on the roster" in text
-    assert "bank-d not let in yet not on the roster yet" in text
+    assert "bank-d not admitted yet not on the roster yet" in text
     assert "The roster is behind" in text
     assert "Version 1" in text
 
@@ -57,7 +57,7 @@ def test_a_member_with_keys_and_place_and_contact(
 def test_without_members_the_page_says_how_they_come(otto: Browser) -> None:
     text = otto.shown("/members")
     assert "No institution is enrolled yet" in text
-    assert "None was published yet" in text
+    assert "No roster has been published yet" in text
 
 
 def test_nothing_that_members_say_runs(coordinator_home: CoordinatorHome, otto: Browser) -> None:
@@ -94,7 +94,7 @@ def test_papers_that_wait_are_shown_with_what_to_compare(
     text = " ".join(otto.shown("/members").split())
     assert "it's new.enrolment bank-b: a new member" in text
     assert spoken_key(new.public) in text
-    command = text.partition("To take it in ")[2].partition(" odd.enrolment")[0]
+    command = text.partition("To enrol it ")[2].partition(" odd.enrolment")[0]
     assert shlex.split(command) == [
         *("fieldfare", "coordinator", "enrol", str(folder / "it's new.enrolment")),
         *("--home", str(folder)),
@@ -112,11 +112,11 @@ def test_a_pasted_paper_is_looked_at_and_not_kept(
     answer = otto.fill("/members/paper", page="/members", paper=f"{pasted}\r\n")
     assert "a new member" in answer.text
     assert spoken_key(new.public) in answer.text
-    assert "None was published" in answer.text
+    assert "No roster has been published" in answer.text
     for odd in ("", SCRIPT, pasted.replace("bank-b", "bank-c"), "x" * 40_000, "{" * 9_000):
         answer = otto.fill("/members/paper", page="/members", paper=odd)
         assert answer.status_code == 200
         assert "what was pasted" in answer.text
         assert SCRIPT not in answer.text
-        assert "To take it in" not in answer.text
+        assert "To enrol it" not in answer.text
     assert list(coordinator_home.members.iterdir()) == []

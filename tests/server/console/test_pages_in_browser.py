@@ -126,13 +126,13 @@ def test_a_page_follows_a_run_to_its_end(busy: KeyedCoordinator, address: Served
         page = look.page
         look.enrol(link("otto", "operator"), "otto")
         look.open(f"/runs/{LIVE}")
-        page.get_by_text("This page follows the run.").wait_for()
+        page.get_by_text("This page updates itself.").wait_for()
         look.check("coordinator-run")
         moved(busy, 2)
         page.get_by_text("2 of 4 steps").wait_for()
         with busy.store() as store:
             store.set_state(LIVE, RunStatus.FAILED, SCRIPT, datetime.now(UTC))
-        page.get_by_text("Because").wait_for()
+        page.get_by_text("Reason", exact=True).wait_for()
         assert page.locator("[data-said]").inner_text() == "failed"
         assert page.locator("[data-state]").inner_text() == "failed"
         page.locator("[data-followed]").wait_for(state="hidden")
@@ -147,7 +147,7 @@ def test_without_scripts_a_link_looks_again(busy: KeyedCoordinator, address: Ser
         look.enrol(link("otto", "operator"), "otto")
         look.open(f"/runs/{LIVE}")
         moved(busy, 3)
-        page.get_by_role("link", name="Look again").click()
+        page.get_by_role("link", name="Reload").click()
         page.get_by_text("3 of 4 steps").wait_for()
-        assert not page.get_by_text("This page follows the run.").is_visible()
+        assert not page.get_by_text("This page updates itself.").is_visible()
         assert not any("/events" in one for one in look.asked)

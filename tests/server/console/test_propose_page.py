@@ -50,7 +50,7 @@ def test_a_text_is_checked_and_priced_beside_it(otto: Browser, desk_bench: DeskB
     shown = said(otto, STUDY)
     for one in (
         "Costs 0.5, 2 is left of 2 in any 365 days",
-        "No study of this name was proposed here before",
+        "This is the first study of this name here",
         *TITLES,
         "epsilon 0.5 at delta 1e-05 per customer",
     ):

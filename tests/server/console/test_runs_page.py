@@ -51,7 +51,7 @@ def test_a_run_that_goes_on(keyed: KeyedCoordinator, otto: Browser) -> None:
     running(keyed)
     text = " ".join(otto.shown("/runs/run-1").split())
     assert "State running" in text
-    assert "Awaited bank-b" in text
+    assert "Not answered yet bank-b" in text
     assert "bank-c let 1 attempt die" in text
     assert "1 of them debited to the others" in text
     assert "spent by this run" in text
@@ -72,16 +72,18 @@ def test_a_run_whose_process_is_gone_and_one_that_failed(
     assert "State interrupted" in text
     assert "No heartbeat received" in text
     assert "fieldfare coordinator run resume run-1" in text
-    assert "Awaited" not in text
-    assert "By itself waits for a person" in text  # the test's coordinator lets nothing go on
+    assert "Not answered yet" not in text
+    assert (
+        "Automatic resume waits for a person" in text
+    )  # the test's coordinator lets nothing go on
     settings = keyed.home.settings
     settings.write_text(settings.read_text().replace("resume_runs = false", "resume_runs = true"))
-    assert "By itself goes on at" in " ".join(otto.shown("/runs/run-1").split())
+    assert "Automatic resume goes on at" in " ".join(otto.shown("/runs/run-1").split())
     failed(keyed, "bank-b answered with something else")
     with keyed.store() as store:
         store.note_needs_person("run-1")
     text = " ".join(otto.shown("/runs/run-1").split())
-    assert "Because bank-b answered with something else" in text
+    assert "Reason bank-b answered with something else" in text
     assert "waits for a person: another try mends nothing" in text
     assert "data-follow=" not in otto.get("/runs/run-1").text
 

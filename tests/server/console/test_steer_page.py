@@ -57,7 +57,7 @@ def test_a_study_says_who_is_awaited_and_what_a_run_costs(
     assert "bank-a approved" in shown
     assert "not enrolled" in shown  # on the roster, its paper is not here
     assert f"of the study's {plan.privacy.epsilon:g}; runs so far cost 0" in shown
-    assert "An attempt that dies before its opening costs nothing" in shown
+    assert "An attempt that fails before its opening costs nothing" in shown
     assert "Start a run, and spend this" in shown
 
 
@@ -72,7 +72,7 @@ def test_a_run_is_started_once_watched_and_stopped(
     assert again.headers["location"] == f"/steer/{run}?done=before"
     assert ActNote.BEFORE.value in unescape(otto.get(again.headers["location"]).text)
     assert len(approved_bench.link.started) == 1
-    assert "A run of it goes on" in otto.get(page).text
+    assert "A run of this study is in progress" in otto.get(page).text
     approved_bench.put(run, RunStatus.RUNNING)
     with approved_bench.keyed.store() as store:
         store.append(run, (), progress=progress(2, attempt_failures=1))
@@ -84,7 +84,7 @@ def test_a_run_is_started_once_watched_and_stopped(
     assert answer.headers["location"] == f"/steer/{run}?done=stopping"
     shown = otto.get(f"/steer/{run}").text
     assert "End its process now" in shown
-    assert "Stop it after its step" not in shown
+    assert "Stop it after the current step" not in shown
     answer = otto.fill(f"/steer/{run}/end", page=f"/steer/{run}")
     assert answer.headers["location"] == f"/steer/{run}?done=stopped"
 
@@ -134,7 +134,7 @@ def test_what_was_spent_leaves_less(approved_bench: DeskBench, otto: Browser) ->
     shown = " ".join(otto.shown(f"/steer/{run}").split())
     assert "by this run" in shown
     assert f"of {limit:g} by all runs of the study" in shown
-    assert "Steer it" not in shown  # it is finished
+    assert "Stop or resume it" not in shown  # it is finished
 
 
 @pytest.mark.parametrize(

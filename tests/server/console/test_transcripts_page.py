@@ -52,7 +52,7 @@ def one_more_leaf(keyed: KeyedCoordinator) -> None:
 def test_what_a_transcript_holds_and_its_file(
     keyed: KeyedCoordinator, watching: Browser, written: WrittenRun
 ) -> None:
-    assert "No run has a log yet" in watching.shown("/transcripts")
+    assert "No run has a transcript yet" in watching.shown("/transcripts")
     kept(keyed, written)
     assert RUN in watching.shown("/transcripts")
     text = " ".join(watching.shown(f"/transcripts/{RUN}").split())

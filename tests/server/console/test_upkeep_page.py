@@ -32,7 +32,7 @@ secret_file = "keys/hook"
 
 def test_who_is_told_and_what_was(keyed: KeyedCoordinator, watching: Browser) -> None:
     text = watching.shown("/notices")
-    assert "Nobody is told" in text
+    assert "No notices are sent" in text
     assert "No notice yet" in text
     assert not keyed.home.outbox.exists()
     create_private(keyed.home.notices, SETTINGS)
@@ -96,7 +96,7 @@ def test_the_kernel_says_how_right_the_clock_is() -> None:
 
 
 def test_members_clocks_at_the_last_opening(keyed: KeyedCoordinator, watching: Browser) -> None:
-    assert "No run was opened yet" in watching.shown("/check")
+    assert "No run has been opened yet" in watching.shown("/check")
     with keyed.store() as store:
         store.create("run-1", keyed.study.id, NOW)
         store.note_begun("run-1", NOW, automatic=False)

@@ -48,7 +48,7 @@ def test_the_page_needs_nothing_else_and_runs_nothing(files: dict[str, bytes]) -
     assert not re.search(r"""(src|href)\s*=\s*["'](?!#)""", page)
     assert "url(" not in page
     assert "default-src 'none'" in page
-    assert "Nobody signed this pack" in page
+    assert "This pack is not signed" in page
     assert CONFIRM in page
 
 

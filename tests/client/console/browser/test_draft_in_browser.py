@@ -90,4 +90,4 @@ def what_ends_is_said(look: Look) -> None:
     """A check that does not come is no check that found nothing."""
     look.page.context.clear_cookies()
     look.page.get_by_label("gender").fill("F")
-    look.page.get_by_text("What is missing is not known at this moment").wait_for()
+    look.page.get_by_text("The draft has changed: press Check").wait_for()

@@ -74,7 +74,7 @@ def proposing(look: Look) -> None:
     page.get_by_role("heading", name="Propose payments?").wait_for()
     look.check("propose-before")
     page.get_by_role("button", name="Sign and send it").click()
-    page.get_by_role("heading", name="Who is awaited").wait_for()
+    page.get_by_role("heading", name="Who has not answered").wait_for()
     look.check("proposal")
 
 
@@ -91,9 +91,9 @@ def steering(look: Look, bench: DeskBench) -> None:
         store.set_state(name, RunStatus.FAILED, "bank-b did not answer", utc_now())
     look.open(f"/steer/{name}")
     look.check("steer")
-    page.get_by_role("button", name="Carry it on").click()
+    page.get_by_role("button", name="Resume it").click()
     page.get_by_role("status").wait_for()
-    page.get_by_role("button", name="Stop it after its step").click()
+    page.get_by_role("button", name="Stop it after the current step").click()
     page.get_by_text("Done: it stops after the step").wait_for()
 
 
