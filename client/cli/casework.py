@@ -153,7 +153,7 @@ def _name_in_settings(home: Home, path: Path) -> None:
 
 @app.command("institution.casework.collect")
 def collect_signed(home: HomeOption = DEFAULT_HOME) -> None:
-    """Copy signed decisions into the store and this institution's log, each of them once.
+    """Copy signed decisions into the store and this institution's log, each one once.
 
     From then on it stands, whatever becomes of their files. Ends with 1 where something that was
     taken over earlier is no longer in anybody's file.
@@ -271,7 +271,7 @@ def link(
     at: AtOption = "",
     sub: SubOption = "",
 ) -> None:
-    """Begin an account anew, by a new link: a password or a second factor was lost.
+    """Reset an account with a new link, where a password or a second factor was lost.
 
     The old password, second factor, sessions and links count no more.
     """
@@ -284,7 +284,7 @@ def link(
 def close(
     name: NameArgument, home: QueueOption = DEFAULT_HOME, accounts: AccountsOption = None
 ) -> None:
-    """Close an account and end its sessions; what its person did stands."""
+    """Close an account and end its sessions; its earlier acts stay recorded."""
     with console_place(home, accounts, os.urandom) as place:
         close_account(place, name)
 

@@ -211,7 +211,7 @@ def join(
     ] = "",
     passphrase_file: PassphraseFileOption = None,
 ) -> None:
-    """Pin a coordinator after a look at its fingerprint, and write the enrolment to send back."""
+    """Show a coordinator's fingerprint, pin it, and write the enrolment to send back."""
     opened = Home.open(home)
     institution = load_settings(opened).id
     content = read_signed(file)
@@ -287,7 +287,7 @@ def allow(
     ],
     home: HomeOption = DEFAULT_HOME,
     yes: Annotated[
-        bool, typer.Option("--yes", help="Ask nothing: it was looked at before.")
+        bool, typer.Option("--yes", help="Ask nothing: it was checked before.")
     ] = False,
 ) -> None:
     """Show what policy.toml lacks for a study, ask, and add it; comments stay.
@@ -376,7 +376,7 @@ def deletions(
     home: HomeOption = DEFAULT_HOME,
     passphrase_file: PassphraseFileOption = None,
 ) -> None:
-    """Write signed statements of what was deleted here, made of the log, for auditors.
+    """Write signed statements of what was deleted here, from the log, for auditors.
 
     They name rules, days and hashes of keys; no person, no record, and not how many alerts.
     """

@@ -127,7 +127,7 @@ def accept(
         ),
     ] = "",
 ) -> None:
-    """Go on with a restored ledger as a new epoch: all that was lost counts as spent."""
+    """Continue with a restored ledger as a new epoch: all that was lost counts as spent."""
     terms = Acceptance(
         user=os_user(),
         reason=reason,
@@ -151,7 +151,7 @@ def clock(
     home: HomeOption = DEFAULT_HOME,
     yes: Annotated[bool, typer.Option("--yes", help="Ask nothing: it was compared.")] = False,
 ) -> None:
-    """Say that this machine's clock is right, where it is far from the last release.
+    """State that this machine's clock is right, where it is far from the last release.
 
     A budget's window follows the clock: one that is a year ahead would give a year's budget anew.
     """
@@ -173,7 +173,7 @@ def split(
     ],
     home: HomeOption = DEFAULT_HOME,
 ) -> None:
-    """State that some people or cases are a population of their own, from now on and for good.
+    """Declare that some people or cases are a separate population, from now on and for good.
 
     Both go on with everything that was spent so far. No person or case may ever be in both.
     """
@@ -198,7 +198,7 @@ def holdout_key(
         ),
     ] = False,
 ) -> None:
-    """Go on where the hold-out key of studies that began is lost, or ids in records changed.
+    """Continue after the hold-out key of a started study was lost, or ids in records changed.
 
     Units change their sides, so what either side cost so far counts beside what follows. A backup
     of keys/holdout, or an export with the earlier ids, costs nothing: look for it first. With

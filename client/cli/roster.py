@@ -85,7 +85,7 @@ def accept(
     file: Annotated[Path, typer.Argument(help="The signed roster that the coordinator sent.")],
     home: HomeOption = DEFAULT_HOME,
     yes: Annotated[
-        bool, typer.Option("--yes", help="Ask nothing: it was looked at before.")
+        bool, typer.Option("--yes", help="Ask nothing: it was checked before.")
     ] = False,
     replaced: Annotated[
         list[str] | None,
@@ -325,7 +325,7 @@ def forget(
     member: Annotated[str, typer.Argument(help="Its id, as on the roster.")],
     home: HomeOption = DEFAULT_HOME,
 ) -> None:
-    """Know a member's key no more, nor what it signs: it was stolen, or compared by mistake."""
+    """Stop trusting a member's key and what it signs: it was stolen, or compared by mistake."""
     institution = open_institution(home)
     found = _member(institution, member)
     with open_journal(institution.home, utc_now) as journal:

@@ -254,7 +254,7 @@ def add(name: NameArgument, home: HomeOption = DEFAULT_HOME) -> None:
 
 @app.command("institution.desk.person.remove")
 def remove(name: NameArgument, home: HomeOption = DEFAULT_HOME) -> None:
-    """Let a person decide in a browser no more; what was decided stands."""
+    """Stop letting a person decide in a browser; earlier decisions stay valid."""
     opened = Home.open(home)
     with open_deciders(opened.desk, utc_now) as book:
         book.remove(name, _teller(opened, "decider removed", name))

@@ -453,7 +453,7 @@ def texts(
         str | None, typer.Option(help="Show why this one stands where it stands.")
     ] = None,
 ) -> None:
-    """Rank units by their texts with a finished model; with --unit, by which of its own words.
+    """Rank units by their texts with a finished model; --unit shows which words decide.
 
     For people inside the institution who may see the texts: nothing is written or sent. The
     software ranks; it closes, freezes and reports nothing.

@@ -169,7 +169,7 @@ def _list(found: Pack) -> None:
 
 @app.command("typologies.check")
 def typologies_check(pack: PackOption = None, only: OnlyOption = "") -> None:
-    """Check that indicators are what they say: complete, deterministic, own.
+    """Check that indicators are complete, deterministic and read own records only.
 
     Each query runs on made-up records, again in another row order, and again without one
     customer: every other number must stay the same bit for bit. Exits with 2 where one does not.

@@ -38,7 +38,7 @@ def recovery(
 def backup(
     file: Annotated[Path, typer.Argument(help="A new file.")], home: HomeOption = DEFAULT_HOME
 ) -> None:
-    """Write a backup of the folder, whatever runs, that only the recovery key opens."""
+    """Write a backup of the folder, also while it runs, that only the recovery key opens."""
     done = back_up_coordinator(CoordinatorHome.open(home), file, utc_now)
     typer.echo("\n".join(backup_lines(file, done)))
 
@@ -54,7 +54,7 @@ def restore(
     ] = "",
     passphrase_file: PassphraseFileOption = None,
     rehearsal: Annotated[
-        bool, typer.Option("--rehearse", help="Check the backup, and leave nothing of it.")
+        bool, typer.Option("--rehearse", help="Check the backup, and keep none of its files.")
     ] = False,
 ) -> None:
     """Make a new folder from a backup: a new online key, and no run that had not ended goes on."""

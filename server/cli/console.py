@@ -78,7 +78,7 @@ def link(
     at: AtOption = "",
     sub: SubOption = "",
 ) -> None:
-    """Begin an account anew, by a new link: a password or a second factor was lost.
+    """Reset an account with a new link, where a password or a second factor was lost.
 
     The old password, second factor, sessions and links count no more.
     """
@@ -91,7 +91,7 @@ def link(
 def close(
     name: NameArgument, home: HomeOption = DEFAULT_HOME, accounts: AccountsOption = None
 ) -> None:
-    """Close an account and end its sessions; what its person did stands."""
+    """Close an account and end its sessions; its earlier acts stay recorded."""
     with coordinator_place(home, accounts, os.urandom) as place:
         close_account(place, name)
 

@@ -239,7 +239,7 @@ RUNNER_RULES: Final = RestartRules(
 
 @app.command("coordinator.start")
 def start(home: HomeOption = DEFAULT_HOME, passphrase_file: PassphraseFileOption = None) -> None:
-    """Serve nodes and runs; goes on until it is stopped.
+    """Serve nodes and runs until this is stopped.
 
     Opens the port that nodes need and, on 127.0.0.1 only, one for this host's own commands.
     """

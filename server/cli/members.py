@@ -150,7 +150,7 @@ def remove_member(
         typer.Option("--last-answer", help="What it signed when it left.", show_default=False),
     ] = None,
 ) -> None:
-    """Take an institution off: a new roster without it, and its node is let in no more."""
+    """Remove an institution: the next roster lacks it, and its node is no longer admitted."""
     opened = CoordinatorHome.open(home)
     found = enrolment.member_called(opened, institution)
     given = (roster_key, roster_passphrase_file, passphrase_file)
@@ -164,13 +164,15 @@ def remove_member(
     if published_roster(opened) is None:
         typer.echo("no roster was published yet, so there is none to change")
     elif key is None:
-        typer.echo("It stands on the roster until the next one: fieldfare coordinator roster")
+        typer.echo(
+            "It stays on the roster until you publish the next one: fieldfare coordinator roster"
+        )
     elif enrolment.enrolled(opened):
         typer.echo("\n".join(told(publish(opened, key))))
         typer.echo(f"Send {opened.roster} to every member: until they accept it, they go on with")
         typer.echo("the earlier one, on which it still stands.")
     else:
-        typer.echo("No member is left to publish a roster for; the last one stands.")
+        typer.echo("No member is left to publish a roster for; the last roster stays valid.")
     _settle(opened)
 
 
@@ -179,11 +181,11 @@ def _agree(paper: enrolment.Paper, *, yes: bool, expected: str) -> None:
     if expected and not matches_fingerprint(expected, bytes.fromhex(paper.identity)):
         raise UsageError(
             f"--fingerprint: expected {spoken_key(paper.identity)}, found another: nothing was "
-            "changed; ask the institution out of band which is theirs"
+            "changed; ask the institution, in person or by telephone, which one is theirs"
         )
     if yes or expected or paper.change is enrolment.MembershipChange.REVOCATION:
         return
-    question = "Did you compare the identity's fingerprint with the institution? Take it?"
+    question = "Did you compare the identity's fingerprint with the institution? Enrol it?"
     if not typer.confirm(question):
         typer.echo("nothing was changed")
         raise typer.Exit(EXIT_DECLINED)

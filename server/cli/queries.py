@@ -181,8 +181,12 @@ def _show(sets: Sequence[AnswerSet], to: PlainConsole) -> None:
         to.print(Text(f"{one.name}: {where}{later}; {institutions} institutions"))
         to.print(answers_table(one))
         to.print()
-    to.print(Text("An interval holds the answer over these records 19 times in 20 (noise alone)."))
-    to.print(Text("held back: too few units to be told from none."))
+    to.print(
+        Text(
+            "An interval contains the true answer over these records 19 times in 20 (noise alone)."
+        )
+    )
+    to.print(Text("held back: too few units to distinguish from zero."))
 
 
 TIMES: Final = (0.25, 0.5, 1.0, 2.0, 4.0)  # of the study's epsilon, where none is asked for
@@ -217,7 +221,7 @@ def query_plan(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what each question would cost and which error that buys; nothing is spent."""
+    """Show what each question would cost and the error that this buys; nothing is spent."""
     found = load_study(study)
     group = None if questions is None else expected_error.load_questions(questions)
     count = _institutions(found, institutions)
@@ -357,9 +361,9 @@ def _of(expected: expected_error.ExpectedMeasure) -> str:
 
 def _notes(study: Study) -> Iterator[str]:
     yield ""
-    yield "told from 0: a cell whose noisy count is smaller is held back; never less than 10."
+    yield "distinct from 0: a cell with a smaller noisy count is held back; never less than 10."
     yield (
-        f"Errors of means, ratios, ranks and correlations suppose that all {study.records.units:,} "
+        f"Errors of means, ratios, ranks and correlations assume that all {study.records.units:,} "
         "units count;"
     )
     yield "with a tenth of them, such an error is ten times as large. Nothing was spent."
@@ -372,7 +376,9 @@ def query_ask(
         Path, typer.Argument(metavar="QUESTIONS.toml", help="What to ask, as [[queries]].")
     ],
     home: HomeOption = DEFAULT_HOME,
-    yes: Annotated[bool, typer.Option("--yes", help="Ask without being asked back.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Ask the institutions without asking you to confirm.")
+    ] = False,
     again: Annotated[
         bool, typer.Option("--again", help="Pay for a new answer where one is stored.")
     ] = False,

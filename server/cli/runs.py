@@ -333,7 +333,7 @@ def _check_prospects(coordinator: OpenCoordinator, found: Proposal, *, force: bo
 def run_resume(
     run: RunArgument, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False
 ) -> None:
-    """Carry on a run that stopped, failed or was interrupted, at its next step."""
+    """Resume a run that stopped, failed or was interrupted, at its next step."""
     with open_coordinator(home) as coordinator:
         chosen = run_control.find_run(coordinator.store, run).run
         before = run_control.resume(

@@ -84,7 +84,7 @@ def publish_run(
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Write what a stranger needs to check a run: its transcript, and its witnessed heads.
+    """Write what an outsider needs to check a run: its transcript, and its witnessed heads.
 
     Refused, with exit status 3, where fewer witnesses signed its end than coordinator.toml asks
     for.

@@ -72,7 +72,7 @@ class WatchedRun:
         if self.due is not None:
             parts.append(f"goes on at {utc_text(self.due)}")
         elif broken and self.restarts.needs_person:
-            parts.append("waits for a person: another try mends nothing")
+            parts.append("waits for a person: another try would fail too")
         elif broken:
             parts.append("waits for a person")
         return "; ".join(parts)

@@ -108,16 +108,18 @@ def _clock(within: float | None, now: datetime) -> UpkeepFinding:
     """Say whether this machine's clock is set by a better one."""
     said = utc_text(now)
     if within is None:
-        return UpkeepFinding("clock", f"{said}; this system does not say whether it is set by NTP")
+        return UpkeepFinding(
+            "clock", f"{said}; this system does not say whether NTP synchronises it"
+        )
     if math.isinf(within):
-        remedy = "let NTP set it: nodes whose clocks are 300 s off are refused"
-        return UpkeepFinding("clock", f"{said}; nothing sets it by a better one", True, remedy)
+        remedy = "synchronise it by NTP: nodes whose clocks are 300 s off are refused"
+        return UpkeepFinding("clock", f"{said}; nothing synchronises it", True, remedy)
     text = f"{said}; set by NTP, right within {within:.2g} s by the kernel's account"
     return UpkeepFinding("clock", text, within > CLOCK_WARNS)
 
 
 def _certificates(home: CoordinatorHome, now: datetime) -> Iterator[UpkeepFinding]:
-    new = "a new authority is a new coordinator to nodes: plan it with every institution"
+    new = "nodes treat a new authority as a new coordinator: plan it with every institution"
     for topic, path, remedy in (
         ("SuperLink's certificate", home.server_certificate, RENEW),
         ("authority's certificate", home.authority, new),

@@ -81,10 +81,10 @@ class ActNote(StrEnum):
     SENT = "institutions that are online got it a moment ago: ask again in some seconds"
     LATER = "the SuperLink does not answer: institutions get it with the next run, or when asked"
     NO_ROSTER = "nothing was sent, for no roster is published: fieldfare coordinator roster"
-    BEFORE = "that was done before: nothing was done again"
-    CARRIED_ON = "somebody carried it on since this page was made: nothing was done again"
+    BEFORE = "this was done before: nothing was done again"
+    CARRIED_ON = "another person resumed it after this page was opened: nothing was done again"
     ENDED = "it had ended already"
-    STOPPING = "it stops after the step that it is at"
+    STOPPING = "it stops after its current step"
     STOPPED = "it is stopped"
 
 

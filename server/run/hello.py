@@ -284,13 +284,13 @@ def _objection_to(
             return ""
         question = open_envelope(asker.question, RecallQuestion, terms.roster, terms.protection)
     except ProtocolError:
-        return "asks its members something, or answers, as no custodian does"
+        return "sent a question or an answer that no custodian sends"
     missing = set(question.body.members) - {claimed(one, "institution") for one in memories}
     if missing:
         waits = f"what {', '.join(sorted(missing))} remember{'s' * (len(missing) == 1)} of it"
         return f"was started since, and waits for {waits}"
     code = LATE if refusal is None else f"refused: {refusal.code.value}"
-    return f"was started since, and does not take what the others remember of it ({code})"
+    return f"was started since, and does not accept what the others remember of it ({code})"
 
 
 def _rejection_in(

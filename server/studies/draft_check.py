@@ -33,7 +33,9 @@ from fieldfare.shared.terminal.texts import SHORT
 YEAR: Final = timedelta(days=365)
 MOST_VALUE: Final = 2_000  # characters of one value that changed
 MOST_CHANGES: Final = 500
-NOT_MEASURED: Final = "nothing like it was measured, so nothing is said of what it may learn"
+NOT_MEASURED: Final = (
+    "no similar study was measured, so there is no expectation of what it may learn"
+)
 
 
 @dataclass(frozen=True)

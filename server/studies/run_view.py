@@ -195,7 +195,7 @@ def _lost(summary: RunSummary) -> list[str]:
 def _rates(metrics: Mapping[str, Any]) -> list[str]:
     known = [(METRICS[key], metrics[key]) for key in METRICS if isinstance(metrics.get(key), dict)]
     if not known:
-        return ["nothing: noise hid every metric"]
+        return ["no metric: noise hid all of them"]
     return [
         f"{name} {found['value']:.3f} (95 %: {found['low']:.3f} to {found['high']:.3f})"
         for name, found in known

@@ -15,7 +15,7 @@ UNHEARD: Final = "not heard yet"
 APPROVED: Final = "approved"
 PENDING: Final = "has it, not approved yet"  # a study that is not approved is not known there
 OUTDATED: Final = "approved under an older roster: has to approve again"
-ELSEWHERE: Final = "an approval of something else"
+ELSEWHERE: Final = "an approval of another study"
 OFF_ROSTER: Final = "not on the roster"
 
 

@@ -102,7 +102,7 @@ def audit_deletions(
     earlier: EarlierOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
 ) -> None:
-    """Check signed statements of what was deleted: signatures, and that none before the last lacks.
+    """Check signed statements of what was deleted: signatures, and that no earlier one is missing.
 
     A statement is its party's word: it proves who said it, and when. Exits with 1 where something
     does not fit, or the transcript has what was stated as deleted, with 4 where vectors are gone

@@ -58,7 +58,7 @@ def study_plan(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
 ) -> None:
-    """Say what a study may expect, from public numbers: which epsilon, which window, or neither.
+    """Show what to expect of a study, from public numbers: which epsilon, which window, or neither.
 
     Ends with 1 where the answer is not to run it.
     """

@@ -52,7 +52,7 @@ def recovery_key(
 def backup(
     file: Annotated[Path, typer.Argument(help="A new file.")], home: HomeOption = DEFAULT_HOME
 ) -> None:
-    """Write a backup of the folder, whatever runs, that only the recovery key opens."""
+    """Write a backup of the folder, also while it runs, that only the recovery key opens."""
     opened = Home.open(home)
     done = back_up(opened, file, os_user(), utc_now)
     typer.echo("\n".join([*backup_lines(file, done), _stood(done.header)]))
@@ -98,7 +98,7 @@ def restore_home(
     passphrase_file: PassphraseFileOption = None,
     token: KeyOption = "",
     rehearsal: Annotated[
-        bool, typer.Option("--rehearse", help="Check the backup, and leave nothing of it.")
+        bool, typer.Option("--rehearse", help="Check the backup, and keep none of its files.")
     ] = False,
 ) -> None:
     """Make a new folder from a backup: new keys, a new epoch, and what was spent is spent.

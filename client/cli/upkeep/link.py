@@ -43,7 +43,7 @@ def make(
         bool, typer.Option("--replace", help="The former counts no more: a node was taken over.")
     ] = False,
 ) -> None:
-    """Make the authority of the link to a node on another machine; it renews itself."""
+    """Make the certificate authority of the link to a node on another machine; it renews itself."""
     opened = Home.open(home)
     names = load_settings(opened).custodian.known_as
     make_link(opened, names, utc_now(), replace=replace)

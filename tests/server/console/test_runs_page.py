@@ -84,7 +84,7 @@ def test_a_run_whose_process_is_gone_and_one_that_failed(
         store.note_needs_person("run-1")
     text = " ".join(otto.shown("/runs/run-1").split())
     assert "Reason bank-b answered with something else" in text
-    assert "waits for a person: another try mends nothing" in text
+    assert "waits for a person: another try would fail too" in text
     assert "data-follow=" not in otto.get("/runs/run-1").text
 
 

@@ -79,7 +79,7 @@ def test_certificates_with_days_left(
     ("within", "said"),
     [
         (None, "does not say whether"),
-        (math.inf, "nothing sets it by a better one"),
+        (math.inf, "nothing synchronises it"),
         (0.25, "right within 0.25 s"),
     ],
 )

@@ -237,8 +237,8 @@ def test_who_let_attempts_die_is_named_with_what_to_do() -> None:
 def test_metrics_that_noise_hid_are_said() -> None:
     assert parse_metrics(None) is None
     assert metric_texts(None) == []
-    assert metric_texts(parse_metrics("")) == ["nothing: noise hid every metric"]
-    assert metric_texts(parse_metrics("null")) == ["nothing: noise hid every metric"]
+    assert metric_texts(parse_metrics("")) == ["no metric: noise hid all of them"]
+    assert metric_texts(parse_metrics("null")) == ["no metric: noise hid all of them"]
     assert parse_metrics(json.dumps(METRICS)) == METRICS
 
 
