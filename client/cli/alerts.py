@@ -101,7 +101,7 @@ def alerts(
     mapping: MappingOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the alerts that people look at, the newest scoring first; of ALERT, all the evidence.
+    """List the alerts for people to review, the newest scoring first; of ALERT, all the evidence.
 
     With --view they come by independent families of evidence, then by rank, with a random sample
     from below the line among them, unmarked: the page that the console shows. --entries shows what

@@ -286,9 +286,7 @@ def allow(
         str, typer.Argument(metavar="STUDY", help="Its file, or first digits of one that arrived.")
     ],
     home: HomeOption = DEFAULT_HOME,
-    yes: Annotated[
-        bool, typer.Option("--yes", help="Ask nothing: it was checked before.")
-    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing: it was checked before.")] = False,
 ) -> None:
     """Show what policy.toml lacks for a study, ask, and add it; comments stay.
 

@@ -84,9 +84,7 @@ CodeOption = Annotated[
 def accept(
     file: Annotated[Path, typer.Argument(help="The signed roster that the coordinator sent.")],
     home: HomeOption = DEFAULT_HOME,
-    yes: Annotated[
-        bool, typer.Option("--yes", help="Ask nothing: it was checked before.")
-    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing: it was checked before.")] = False,
     replaced: Annotated[
         list[str] | None,
         typer.Option(metavar="ID", help="Its new key counts as lost and found: not known."),

@@ -140,7 +140,7 @@ def typologies_show(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List the indicators, or show one: meaning, source, and what looks like it."""
+    """List the indicators, or show one: its meaning, its source, its look-alikes."""
     found = _pack(pack, "" if which is None or which == "all" else which)
     if as_json:
         rows = [one.typology.model_dump(mode="json") for one in found.indicators]

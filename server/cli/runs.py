@@ -151,7 +151,7 @@ def _cells(one: Proposal, heard: Mapping[str, StudyAnswer]) -> tuple[str, ...]:
 def _show_study(
     coordinator: OpenCoordinator, found: Proposal, refresh: bool, *, as_json: bool
 ) -> None:
-    """Show which institution approved a study, under which hash, and when it was heard."""
+    """Show which institution approved a study, under which hash, and when it answered."""
     if refresh:
         ask_institutions(coordinator, found)
     heard = coordinator.heard(found.id)

@@ -65,7 +65,7 @@ def sign(
     roster_key: RosterKeyOption = None,
     roster_passphrase_file: RosterPassphraseOption = None,
     yes: Annotated[
-        bool, typer.Option("--yes", help="Ask nothing: it was looked at before.")
+        bool, typer.Option("--yes", help="Ask nothing: the draft was checked before.")
     ] = False,
 ) -> None:
     """Sign a roster or an invitation with the roster key; needs no folder, no network.

@@ -152,7 +152,7 @@ def attack_command(
     seed: SeedOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Attack a study in a simulation: what does it tell, and what spoils it?
+    """Attack a study in a simulation: what does it reveal, and what spoils it?
 
     Ends with 1 where door flags something (an honest door is, once in 10,000 runs), or a masked
     reply is not uniform.
