@@ -48,7 +48,7 @@ _GOOD: Final = frozenset({"fits", "as_far_as_kept"})
 _VERDICTS: Final = {  # words of the audit's verdicts, as its own screen says them
     "fits": "Fits: every signature, sum, step, figure and debit.",
     "does_not_fit": "Does not fit.",
-    "as_far_as_kept": "Fits as far as it is kept: signatures, order, debits. The sums were deleted.",
+    "as_far_as_kept": "Fits as far as it is kept: signatures, order, debits. Sums are deleted.",
     "not_cosigned": "Not co-signed: too few institutions signed the end of this log.",
 }
 _LINES: Final = (  # of the report that `fieldfare audit transcript --json` gives
