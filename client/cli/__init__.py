@@ -22,23 +22,19 @@ app: Final = Part(
     """,
     drafting="study.new records.assemble",
     home="""
-        institution.init institution.join institution.keys.show
-        institution.keys.renew-node institution.keys.rotate institution.keys.revoke
-        institution.policy.check institution.policy.allow institution.log.verify
-        institution.log.head institution.log.export institution.deletions
+        institution.join institution.keys institution.keys.rotate
+        institution.keys.revoke institution.policy institution.log institution.deletions
     """,
     ledger="""
-        institution.ledger.show institution.ledger.verify institution.ledger.export
-        institution.ledger.split institution.ledger.accept-restore institution.ledger.clock
-        institution.ledger.holdout-key institution.ledger.recall
-        institution.transcript.verify institution.transcript.head
+        institution.ledger institution.ledger.split institution.ledger.accept-restore
+        institution.ledger.clock institution.ledger.holdout-key institution.ledger.recall
+        institution.verify institution.head
     """,
     node="institution.node institution.service.install institution.service.uninstall",
     records="institution.records.import institution.records.check",
     roster="""
-        institution.roster.accept institution.roster.code institution.roster.compare
-        institution.roster.meeting institution.roster.status institution.roster.vouch
-        institution.roster.take institution.roster.forget
+        institution.roster institution.roster.accept institution.roster.compare
+        institution.roster.vouch institution.roster.forget
     """,
     run="""
         institution.check institution.custodian institution.status
@@ -48,9 +44,9 @@ app: Final = Part(
     """,
     scoring="""
         institution.models institution.evaluate institution.tune
-        institution.score institution.vectors institution.texts
+        institution.score
     """,
-    setup="institution.setup",
+    setup="institution.init",
     studies="""
         institution.studies institution.import institution.review
         institution.approve institution.reject institution.withdraw
@@ -58,7 +54,7 @@ app: Final = Part(
     typologies="typologies.show typologies.check typologies.run",
     **{
         "upkeep.backup": "institution.keys.recovery institution.backup institution.restore",
-        "upkeep.link": "institution.link.make institution.link.node",
+        "upkeep.link": "institution.link",
         "upkeep.deletion": "institution.delete institution.model.delete",
         "upkeep.start": "institution.start",
     },

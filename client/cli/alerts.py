@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import shlex
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from enum import StrEnum
@@ -47,6 +46,7 @@ from fieldfare.client.cli.options import (
     QueueOption,
     RecordsOption,
     day_given,
+    refuse_options,
 )
 from fieldfare.client.records.assembling import DECIDED
 from fieldfare.shared.advice import at_home
@@ -110,33 +110,26 @@ def alerts(
     """
     queue = open_queue(home)
     if which is None:
-        _check_alone({"--entries": entries, "--words": words}, "an ALERT beside it")
+        refuse_options({"--entries": entries, "--words": words}, "an ALERT beside it")
         if view is None:
             _list(queue, state or AlertFilter.OPEN, as_json=as_json)
             return
-        _check_alone({"--state": state, "--json": as_json}, "no --view beside it")
+        refuse_options({"--state": state, "--json": as_json}, "no --view beside it")
         _show_page(queue, QueueFilter.parse(view))
         return
-    _check_alone({"--state": state, "--view": view is not None}, "no ALERT beside it")
+    refuse_options({"--state": state, "--view": view is not None}, "no ALERT beside it")
     with queue.store() as store:
         found = store.find(which, queue.hidden(store))
     if words:
-        _check_alone({"--entries": entries, "--json": as_json}, "no --words beside it")
+        refuse_options({"--entries": entries, "--json": as_json}, "no --words beside it")
         _show_words(queue, home, found.alert, tuple(records or ()), mapping)
     elif entries:
-        _check_alone({"--json": as_json}, "no --entries beside it")
+        refuse_options({"--json": as_json}, "no --entries beside it")
         _show_entries(queue, found.alert, most)
     elif as_json:
         typer.echo(json.dumps(_row(found), indent=2))
     else:
         console().print(card(found))
-
-
-def _check_alone(given: Mapping[str, object], expected: str) -> None:
-    """Refuse options that mean nothing in this call."""
-    for name, value in given.items():
-        if value:
-            raise UsageError(f"{name}: expected {expected}")
 
 
 def _list(queue: AlertQueue, state: AlertFilter, *, as_json: bool) -> None:
@@ -278,7 +271,7 @@ def act(
     """
     decision = {"--disposition": disposition, "--role": role, "--confidence": confidence}
     if kind is not AlertAct.DECIDE:
-        _check_alone(decision, "`decide` as the act")
+        refuse_options(decision, "`decide` as the act")
         _act(open_queue(home), which, CaseActKind(kind.value), note)
         return
     if disposition is None or role is None:

@@ -1,9 +1,10 @@
-"""`fieldfare institution init`, `join`, `keys ...`, `policy ...`, `log ...`.
+"""`fieldfare institution join`, `keys ...`, `policy`, `log`.
 
 Who pins or accepts looks at every fingerprint first.
 """
 
 import shlex
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -31,12 +32,7 @@ from fieldfare.client.institution.institution import open_institution, open_jour
 from fieldfare.client.journal.deletions import deletion_statements
 from fieldfare.client.journal.entries import Event
 from fieldfare.client.journal.journal import (
-    LARGEST_HEADS,
-    compare_heads,
     read,
-    read_heads,
-    sign_head,
-    verify,
 )
 from fieldfare.shared.advice import at_home
 from fieldfare.shared.cli.typed import token_pin
@@ -53,11 +49,9 @@ from fieldfare.shared.protocol.signed_files import read_signed
 from fieldfare.shared.study.file import load_study
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.system.clock import utc_now
-from fieldfare.shared.system.key_files import read_passphrase
 from fieldfare.shared.system.private_files import (
     create_private,
     os_user,
-    read_at_most,
     replace_private,
 )
 from fieldfare.shared.system.whole_files import new_file
@@ -70,50 +64,22 @@ PIN_AT_START: Final = (
 HALF: Final = 39  # characters of eight groups: a fingerprint is two lines
 
 
-@app.command("institution.init")
-def init(
-    institution: Annotated[str, typer.Option("--id", help="Its id, as on the roster.")],
-    home: HomeOption = DEFAULT_HOME,
-    passphrase_file: PassphraseFileOption = None,
-    coordinator_key: Annotated[
-        str, typer.Option(help="The coordinator's public key, hex, to pin.", show_default=False)
-    ] = "",
-    key: KeyOption = "",
-) -> None:
-    """Make an institution's folder, keys and policy; print fingerprints to compare."""
-    secret = token_pin(passphrase_file) if key else read_passphrase(passphrase_file)
-    made = initial_setup.create_institution(
-        home, institution, passphrase=secret, coordinator=coordinator_key, uri=key
-    )
-    protected = "under your passphrase" if secret else "readable by this user, no passphrase"
-    protected = "in its token" if key else protected
-    lines = [
-        f"made {made.path} for {institution}",
-        f"identity's key is {protected}",
-        "",
-        *_fingerprint_lines(made),
-    ]
-    if coordinator_key:
-        lines += _told("coordinator", fingerprint(bytes.fromhex(coordinator_key)))
-    lines += [
-        "",
-        "Read these aloud with the coordinator, in person or by telephone, before anything else.",
-        f"Keep a backup of {made.path}, the whole folder, as safe as the folder itself.",
-        f"Next: fill in {made.settings.name} and {made.policy.name}, then",
-        at_home("      fieldfare institution policy check"),
-        at_home("      fieldfare institution join INVITATION"),
-    ]
-    typer.echo("\n".join(lines))
-
-
-@app.command("institution.keys.show")
+@app.command("institution.keys")
 def show(home: HomeOption = DEFAULT_HOME) -> None:
     """Print the fingerprints of the identity and the node key."""
-    typer.echo("\n".join(_fingerprint_lines(Home.open(home))))
+    typer.echo("\n".join(fingerprint_lines(Home.open(home))))
+
+
+class OwnKey(StrEnum):
+    """A key that an institution can replace."""
+
+    IDENTITY = "identity"
+    NODE = "node"
 
 
 @app.command("institution.keys.rotate")
 def rotate(
+    which: Annotated[OwnKey, typer.Argument(help="Which key.")] = OwnKey.IDENTITY,
     home: HomeOption = DEFAULT_HOME,
     passphrase_file: PassphraseFileOption = None,
     key: KeyOption = "",
@@ -124,15 +90,23 @@ def rotate(
         ),
     ] = None,
 ) -> None:
-    """Replace the identity by a new key; both sign the statement that says so."""
+    """Replace the identity by a new key, which both sign; or the node's, where it was stolen.
+
+    Also where the coordinator took the node's key off.
+    """
     opened = Home.open(home)
+    if which is OwnKey.NODE:
+        if key:
+            raise UsageError("--key: expected no `node` beside it: only an identity is in a token")
+        typer.echo("\n".join(_replace_node_key(opened)))
+        return
     secret = identity_secret(opened, passphrase_file)
     settings = load_settings(opened)
     pin = token_pin(pin_file) if key else None
     done = keys.rotate_identity(opened, settings.id, secret, uri=key, pin=pin)
     lines = [
-        *_told("old", fingerprint(bytes.fromhex(done.old))),
-        *_told("new", fingerprint(bytes.fromhex(done.new))),
+        *two_lines("old", fingerprint(bytes.fromhex(done.old))),
+        *two_lines("new", fingerprint(bytes.fromhex(done.new))),
         "",
         f"Send {done.statement} to the coordinator and compare the new fingerprint.",
         "Accept the roster that carries the new key, and approve running studies again: until",
@@ -144,19 +118,15 @@ def rotate(
     typer.echo("\n".join(lines))
 
 
-@app.command("institution.keys.renew-node")
-def renew_node(home: HomeOption = DEFAULT_HOME) -> None:
-    """Replace the node key, where it was stolen or the coordinator took it off."""
-    opened = Home.open(home)
-    keys.renew_node_key(opened)
-    lines = [
-        *_told("node", keys.node_fingerprint(opened)),
+def _replace_node_key(home: Home) -> list[str]:
+    keys.renew_node_key(home)
+    return [
+        *two_lines("node", keys.node_fingerprint(home)),
         "",
         "The coordinator does not know this node yet. Make a new enrolment with",
         at_home("      fieldfare institution join INVITATION"),
         "send it, and restart the node; where it runs as another user, copy the key to its folder.",
     ]
-    typer.echo("\n".join(lines))
 
 
 @app.command("institution.keys.revoke")
@@ -176,14 +146,16 @@ def revoke(
     )
 
 
-def _fingerprint_lines(home: Home) -> list[str]:
+def fingerprint_lines(home: Home) -> list[str]:
+    """Return the fingerprints of a home's two keys, for people to compare."""
     return [
-        *_told("identity", keys.identity_fingerprint(home)),
-        *_told("node", keys.node_fingerprint(home)),
+        *two_lines("identity", keys.identity_fingerprint(home)),
+        *two_lines("node", keys.node_fingerprint(home)),
     ]
 
 
-def _told(name: str, groups: str) -> list[str]:
+def two_lines(name: str, groups: str) -> list[str]:
+    """Return a fingerprint in two lines, under a name."""
     return [f"{name:<13}{groups[:HALF]}", f"{'':<13}{groups[HALF + 1 :]}"]
 
 
@@ -269,32 +241,39 @@ def _agree(invitation: Invitation, *, pinned: bool, yes: bool, expected: str) ->
         raise typer.Exit(EXIT_DECLINED)
 
 
-@app.command("institution.policy.check")
-def check(home: HomeOption = DEFAULT_HOME) -> None:
-    """Check policy.toml, and explain its limits, their meaning and its weak points."""
-    opened = Home.open(home)
-    policy = load_policy(opened)
-    if policy.coordinator or opened.coordinator_key.exists():
-        pinned = pinned_coordinator(opened, policy)  # the file and the policy agree
-        policy = policy.model_copy(update={"coordinator": pinned})
-    typer.echo("\n".join(explain(policy)))
-
-
-@app.command("institution.policy.allow")
-def allow(
+@app.command("institution.policy")
+def policy(
     which: Annotated[
-        str, typer.Argument(metavar="STUDY", help="Its file, or first digits of one that arrived.")
-    ],
+        str | None,
+        typer.Argument(
+            metavar="[STUDY]",
+            help="Allow this study: its file, or first digits of one that arrived.",
+        ),
+    ] = None,
     home: HomeOption = DEFAULT_HOME,
-    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing: it was checked before.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="With STUDY: ask nothing, it was checked before.")
+    ] = False,
 ) -> None:
-    """Show what policy.toml lacks for a study, ask, and add it; comments stay.
+    """Check policy.toml, and explain its limits; of STUDY, show what it lacks, ask, and add it.
 
-    It adds columns, kinds of sums, packages and budget. It approves nothing: that is another
-    command, after `review`.
+    Comments stay. It adds columns, kinds of sums, packages and budget. It approves nothing: that
+    is another command, after `review`.
     """
     opened = Home.open(home)
-    study = _study(home, which)
+    if which is not None:
+        _allow(opened, _study(home, which), ask=not yes)
+        return
+    if yes:
+        raise UsageError("--yes: expected a STUDY beside it: without one, nothing is asked")
+    found = load_policy(opened)
+    if found.coordinator or opened.coordinator_key.exists():
+        pinned = pinned_coordinator(opened, found)  # the file and the policy agree
+        found = found.model_copy(update={"coordinator": pinned})
+    typer.echo("\n".join(explain(found)))
+
+
+def _allow(opened: Home, study: Study, *, ask: bool) -> None:
     before = opened.policy.read_text(encoding="utf-8")
     found = allowing(before, str(opened.policy), plan_for(study))
     for objection in found.left:
@@ -305,7 +284,7 @@ def allow(
     typer.echo(f"{study.name} needs in {opened.policy}:")
     typer.echo("\n".join(f"  {line}" for line in found.added))
     typer.echo("\n".join(["", *found.diff(before), ""]))
-    if not yes and not agreed("Write this?"):
+    if ask and not agreed("Write this?"):
         typer.echo("nothing was written")
         raise typer.Exit(EXIT_DECLINED)
     replace_private(opened.policy, found.text.encode())
@@ -319,51 +298,14 @@ def _study(home: Path, which: str) -> Study:
     return meant_study(open_institution(home), which)
 
 
-@app.command("institution.log.verify")
-def log_verify(
-    home: Annotated[
-        Path, typer.Option(envvar="FIELDFARE_HOME", help="The institution's folder.")
-    ] = Path("institution"),
-    head: Annotated[
-        Path | None,
-        typer.Option(help="Heads that were signed before, a line each.", show_default=False),
-    ] = None,
-) -> None:
-    """Recompute the whole log and name the first misfit, also with what was signed before."""
-    opened = Home(home)
-    if head is None:
-        signed, count = [], verify(opened.log_folder).sequence
-    else:
-        own = (keys.public_identity(opened), *keys.former_identities(opened))
-        content = read_at_most(head, LARGEST_HEADS)
-        signed = read_heads(content, load_settings(opened).id, own)
-        count = compare_heads(opened.log_folder, signed).sequence
-    told = f"{count} entries, 1 to {count}" if count else "no entries"
-    fits = f"; {len(signed)} signed heads fit" if head else ""
-    typer.echo(f"log verified: {told}{fits}")
-
-
-@app.command("institution.log.head")
-def log_head(home: HomeOption = DEFAULT_HOME, passphrase_file: PassphraseFileOption = None) -> None:
-    """Recompute the log and print its size, last hash and time as one line, signed.
-
-    Keep it where this machine cannot change it: `log verify --head` then finds a rewritten log.
-    """
-    opened = Home.open(home)
-    signer = IdentitySigner(keys.load_identity(opened, identity_secret(opened, passphrase_file)))
-    end = verify(opened.log_folder)
-    signed = sign_head(end, load_settings(opened).id, signer, utc_now())
-    typer.echo(signed.decode())
-
-
-@app.command("institution.log.export")
-def log_export(
+@app.command("institution.log")
+def log(
     home: HomeOption = DEFAULT_HOME,
     since: Annotated[
         int, typer.Option(min=0, help="The last entry that the collector has; 0: none.")
     ] = 0,
 ) -> None:
-    """Print every entry after a number as a line of JSON, for a collector (SIEM)."""
+    """Print every entry of your log after a number as a line of JSON, for a collector (SIEM)."""
     for entry in read(Home.open(home).log_folder, since=since):
         typer.echo(entry.line.decode())
 

@@ -1,4 +1,4 @@
-"""`fieldfare institution ledger ...` and `transcript verify`: the budget, and a run beside it."""
+"""`fieldfare institution ledger ...`, `verify`, `head`: the budget, and what others may check."""
 
 import json
 import os
@@ -12,14 +12,13 @@ from fieldfare.client.cli.options import (
     DEFAULT_HOME,
     EXIT_DECLINED,
     HomeOption,
-    JsonOption,
     PassphraseFileOption,
     ProofOption,
     agreed,
     identity_secret,
 )
 from fieldfare.client.daemon.telling import notify_custodian
-from fieldfare.client.home.keys import load_identity
+from fieldfare.client.home.keys import former_identities, load_identity, public_identity
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.policy import load_policy
 from fieldfare.client.home.roster import online_keys
@@ -29,6 +28,13 @@ from fieldfare.client.institution.changed_ids import changed_ids, keep_sides
 from fieldfare.client.institution.institution import open_institution
 from fieldfare.client.institution.ledger_checks import check_not_behind, open_ledger, recall_of
 from fieldfare.client.institution.open import open_institution_ledger, records_loader
+from fieldfare.client.journal.journal import (
+    LARGEST_HEADS,
+    compare_heads,
+    read_heads,
+    sign_head,
+)
+from fieldfare.client.journal.journal import verify as verify_journal
 from fieldfare.client.ledger.budget import LedgerEntry, from_picomu2, to_picomu2
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.ledger.restore import Acceptance
@@ -59,7 +65,12 @@ from fieldfare.shared.evidence.pack import PackSigner
 from fieldfare.shared.protocol.identity import public_hex
 from fieldfare.shared.protocol.messages import IdentitySigner
 from fieldfare.shared.system.clock import utc_now
-from fieldfare.shared.system.private_files import create_private, open_regular, os_user
+from fieldfare.shared.system.private_files import (
+    create_private,
+    open_regular,
+    os_user,
+    read_at_most,
+)
 from fieldfare.shared.terminal.texts import SHORT, listed, plain
 
 NAMED: Final = 5  # members
@@ -72,13 +83,23 @@ ReasonOption = Annotated[
 ]
 
 
-@app.command("institution.ledger.show")
+@app.command("institution.ledger")
 def show(
     home: HomeOption = DEFAULT_HOME,
     as_json: Annotated[bool, typer.Option("--json", help="All figures, for programs.")] = False,
+    registry: Annotated[
+        bool,
+        typer.Option(
+            "--registry",
+            help="A record for OpenDP's registry of deployments, as JSON; it says what to fill in.",
+        ),
+    ] = False,
 ) -> None:
     """Show the remaining budget, the spending by study and kind, and the last entries."""
     opened = Home.open(home)
+    if registry:
+        typer.echo(json.dumps(_registry(opened), indent=2))
+        return
     with open_ledger(opened) as ledger:
         found = _report(opened, ledger)
         if as_json:
@@ -88,19 +109,12 @@ def show(
         check_not_behind(ledger, opened)
 
 
-@app.command("institution.ledger.verify")
-def verify(home: HomeOption = DEFAULT_HOME) -> None:
-    """Recompute the whole chain, all totals and the hash of everything that left."""
-    opened = Home.open(home)
-    with open_ledger(opened) as ledger:
-        ledger.verify()
-        check_not_behind(ledger, opened)
-        position = ledger.position()
-    typer.echo(
-        f"ledger verified: {position.sequence} entries, epoch {position.epoch}, mu^2 "
-        f"{from_picomu2(position.cumulative)!r} spent, {from_picomu2(position.debited)!r} debited, "
-        f"head {position.head[:SHORT]}"
-    )
+def _registry(home: Home) -> dict[str, object]:
+    with open_ledger(home) as ledger:
+        check_not_behind(ledger, home)
+        found, first = _report(home, ledger), next(ledger.entries(), None)
+    time = first.time if isinstance(first, LedgerEntry) else None
+    return registry_record(found, load_settings(home).id, time)
 
 
 @app.command("institution.ledger.accept-restore")
@@ -337,34 +351,91 @@ def _recall_lines(home: Home) -> list[str]:
     return text
 
 
-@app.command("institution.ledger.export")
-def export(home: HomeOption = DEFAULT_HOME) -> None:
-    """Print a record for OpenDP's registry of deployments, as JSON; it says what to fill in."""
-    opened = Home.open(home)
-    with open_ledger(opened) as ledger:
-        check_not_behind(ledger, opened)
-        found, first = _report(opened, ledger), next(ledger.entries(), None)
-    time = first.time if isinstance(first, LedgerEntry) else None
-    typer.echo(json.dumps(registry_record(found, load_settings(opened).id, time), indent=2))
-
-
 def _report(home: Home, ledger: Ledger) -> LedgerReport:
     return report(ledger, load_settings(home).population, load_policy(home), utc_now())
 
 
-@app.command("institution.transcript.verify")
-def verify_transcript(
-    file: Annotated[Path, typer.Argument(help="The transcript that the coordinator exported.")],
+LOG: Final = "log"
+LEDGER: Final = "ledger"
+
+
+@app.command("institution.verify")
+def verify(
+    what: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[log|ledger|FILE]",
+            help="FILE: the transcript that the coordinator exported.",
+            show_default="log and ledger",
+        ),
+    ] = None,
     home: HomeOption = DEFAULT_HOME,
+    heads: Annotated[
+        Path | None,
+        typer.Option(
+            "--head",
+            help="Of the log: heads that were signed before, a line each.",
+            show_default=False,
+        ),
+    ] = None,
     required: RequiredOption = RequiredCosigners.ENOUGH,
     proof: ProofOption = None,
-    as_json: JsonOption = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Of a transcript: everything, as JSON.")
+    ] = False,
 ) -> None:
-    """Recompute a run from its transcript, and find your own replies in it as they left.
+    """Recompute your log and ledger, and name the first misfit; or a run from its transcript.
 
-    It is held against the log that you co-signed. Exits like `audit transcript`: 0 fits, 1 does
-    not fit, 4 fits as far as kept, 5 not co-signed by enough, 6 two stories, with the proof.
+    Of the ledger: its chain, all totals and the hash of everything that left. Your own replies are
+    found in a transcript as they left, and it is held against the log that you co-signed. That
+    exits like `audit transcript`: 0 fits, 1 does not fit, 4 fits as far as kept, 5 not co-signed
+    by enough, 6 two stories, with the proof.
     """
+    if heads is not None and what not in {None, LOG}:
+        raise UsageError("--head: expected your log to verify, found something else")
+    if what not in {None, LOG, LEDGER}:
+        _verify_transcript(Path(str(what)), home, required, proof, as_json=as_json)
+        return
+    if as_json:
+        raise UsageError("--json: expected a transcript's file beside it")
+    if what != LEDGER:
+        typer.echo(_verify_log(Home(home), heads))
+    if what != LOG:
+        typer.echo(_verify_ledger(Home.open(home)))
+
+
+def _verify_log(home: Home, heads: Path | None) -> str:
+    if heads is None:
+        signed, count = [], verify_journal(home.log_folder).sequence
+    else:
+        own = (public_identity(home), *former_identities(home))
+        signed = read_heads(read_at_most(heads, LARGEST_HEADS), load_settings(home).id, own)
+        count = compare_heads(home.log_folder, signed).sequence
+    entries = f"{count} entries, 1 to {count}" if count else "no entries"
+    fits = f"; {len(signed)} signed heads fit" if heads else ""
+    return f"log verified: {entries}{fits}"
+
+
+def _verify_ledger(home: Home) -> str:
+    with open_ledger(home) as ledger:
+        ledger.verify()
+        check_not_behind(ledger, home)
+        position = ledger.position()
+    return (
+        f"ledger verified: {position.sequence} entries, epoch {position.epoch}, mu^2 "
+        f"{from_picomu2(position.cumulative)!r} spent, {from_picomu2(position.debited)!r} debited, "
+        f"head {position.head[:SHORT]}"
+    )
+
+
+def _verify_transcript(
+    file: Path,
+    home: Path,
+    required: RequiredCosigners,
+    proof: Path | None,
+    *,
+    as_json: bool,
+) -> None:
     institution = open_institution(home)
     try:
         with (
@@ -405,7 +476,9 @@ def _opened(file: Path) -> BinaryIO:
     try:
         return open_regular(file)
     except OSError as error:
-        raise UsageError(f"{file}: expected a readable file, found: {error.strerror}") from None
+        raise UsageError(
+            f"{file}: expected log, ledger or a readable file, found: {error.strerror}"
+        ) from None
 
 
 def _verdict(verdict: AuditVerdict) -> dict[str, object]:
@@ -421,16 +494,40 @@ def _tell(verdict: AuditVerdict, said: list[str], *, as_json: bool) -> NoReturn:
     raise typer.Exit(verdict.value)
 
 
-@app.command("institution.transcript.head")
-def transcript_head(
-    run: Annotated[str, typer.Argument(help="The run's id.")],
-    out: Annotated[Path, typer.Option(help="The file to write.")],
+@app.command("institution.head")
+def head(
+    run: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="A run's id.", show_default="your log")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Of a run: the file to write.", show_default=False)
+    ] = None,
     home: HomeOption = DEFAULT_HOME,
+    passphrase_file: PassphraseFileOption = None,
 ) -> None:
-    """Write the head of a run's log that you co-signed, for other members to hold theirs against.
+    """Recompute the log and print its size, last hash and time, signed; or write a run's head.
 
-    It holds the coordinator's signature and hashes, and nothing of any record.
+    Keep it where this machine cannot change it: `verify --head` then finds a rewritten log. Of a
+    run, it is the head that you co-signed, for other members to hold theirs against. It holds the
+    coordinator's signature and hashes, and nothing of any record.
     """
+    if run is None:
+        if out is not None:
+            raise UsageError("--out: expected a RUN beside it: the head of your log is printed")
+        typer.echo(_own_log_head(Home.open(home), passphrase_file))
+        return
+    if out is None:
+        raise UsageError("--out: expected a file for the run's head, found none")
+    _write_run_head(run, out, home)
+
+
+def _own_log_head(home: Home, passphrase_file: Path | None) -> str:
+    signer = IdentitySigner(load_identity(home, identity_secret(home, passphrase_file)))
+    end = verify_journal(home.log_folder)
+    return sign_head(end, load_settings(home).id, signer, utc_now()).decode()
+
+
+def _write_run_head(run: str, out: Path, home: Path) -> None:
     institution = open_institution(home)
     with open_institution_ledger(institution, utc_now) as ledger:
         seen = own_head(ledger, online_keys(institution.home, institution.roster_key), run)

@@ -1,6 +1,7 @@
 """Options that every institution command shares."""
 
 import sys
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Final
@@ -39,6 +40,17 @@ def agreed(question: str) -> bool:
         UsageError: there is no answer; the message says to give --yes.
     """
     return ask(f"{question} [y/N]", "--yes").lower() in {"y", "yes"}
+
+
+def refuse_options(given: Mapping[str, object], expected: str) -> None:
+    """Refuse options that mean nothing in a call.
+
+    Raises:
+        UsageError: one of them was given.
+    """
+    for name, value in given.items():
+        if value:
+            raise UsageError(f"{name}: expected {expected}")
 
 
 def day_given(text: str, option: str, example: str = "2026-03-31") -> date:

@@ -52,6 +52,7 @@ from fieldfare.shared.canonical import claimed_type
 from fieldfare.shared.errors import ProtocolError, UsageError
 from fieldfare.shared.protocol.comparison import (
     CODE_DIGITS,
+    Vouching,
     is_code,
     key_code,
     matches_code,
@@ -144,7 +145,7 @@ def accept(
 
 def _told_next(home: Path) -> None:
     _told_standing(open_institution(home))
-    typer.echo(at_home("Next: fieldfare institution roster status"))
+    typer.echo(at_home("Next: fieldfare institution roster"))
 
 
 def _taken_back(one: KeyRevocation) -> str:
@@ -224,39 +225,36 @@ def _show(roster: Roster, pinned: Roster | None, institution: str, to: PlainCons
 # -- codes -----------------------------------------------------------------------------------------
 
 
-@app.command("institution.roster.code")
-def code(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
-    """Show the code to read to members: of this institution's key, and of the roster."""
-    opened = Home.open(home)
-    settings = load_settings(opened)
-    own = key_code(settings.id, keys.public_identity(opened))
-    pinned = open_institution(home).roster if opened.roster.exists() else None
-    whole = roster_code(pinned, settings.id) if pinned else ""
-    if as_json:
-        typer.echo(json.dumps({"institution": settings.id, "code": own, "roster": whole}))
-        return
-    typer.echo(f"your key's code, for each member that compares it with you ({settings.id}):")
-    typer.echo(_spoken_code(own))
-    if whole:
-        typer.echo("the roster's code as you read it in a meeting of members:")
-        typer.echo(_spoken_code(whole))
-
-
 def _spoken_code(text: str) -> str:
     return f"    {text[:HALF]}\n    {text[HALF + 1 :]}"
 
 
 @app.command("institution.roster.compare")
 def compare(
-    member: Annotated[str, typer.Argument(help="Its id, as on the roster.")],
+    member: Annotated[str, typer.Argument(help="Its id, as on the roster; who reads the code.")],
     home: HomeOption = DEFAULT_HOME,
     said: CodeOption = "",
     how: Annotated[
         ComparisonMethod, typer.Option(help="How you speak with its people.")
     ] = ComparisonMethod.CALL,
+    present: Annotated[
+        list[str] | None,
+        typer.Option("--present", metavar="ID", help="In a meeting: another one there; repeat."),
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="In a meeting: ask nothing, each one present said so.")
+    ] = False,
 ) -> None:
-    """Type the code that a member reads to you, so that its key counts as known here."""
+    """Type the code that a member reads to you, so that its key counts as known here.
+
+    In a meeting (--how meeting) it is the roster's code, and verifies those present who confirm it.
+    """
     institution = open_institution(home)
+    if how is ComparisonMethod.MEETING:
+        _meet(institution, list(dict.fromkeys((member, *(present or ())))), said, yes=yes)
+        return
+    if present or yes:
+        raise UsageError("--present, --yes: expected --how meeting beside them")
     found = _member(institution, member)
     heard = said or ask(f"The {CODE_DIGITS} digits that {member} reads to you", "--code")
     _check_code(
@@ -266,8 +264,8 @@ def compare(
         f"listen once more; if {member} still reads other digits, the roster has a key that is not "
         "theirs: approve nothing, and tell the other members",
         {
-            roster_code(institution.roster, found.id): "the roster's code, for `roster meeting`: "
-            f"let {member} read the code of its key, which stands above it"
+            roster_code(institution.roster, found.id): "the roster's code, for a meeting (--how "
+            f"meeting): let {member} read the code of its key, which stands above it"
         },
     )
     _keep(institution, [found], how)
@@ -275,22 +273,10 @@ def compare(
     _told_standing(open_institution(home))
 
 
-@app.command("institution.roster.meeting")
-def meeting(
-    reader: Annotated[str, typer.Option(metavar="ID", help="The member that reads its code.")],
-    present: Annotated[
-        list[str] | None,
-        typer.Option("--present", metavar="ID", help="Another one that is there; repeat."),
-    ] = None,
-    home: HomeOption = DEFAULT_HOME,
-    said: CodeOption = "",
-    yes: Annotated[
-        bool, typer.Option("--yes", help="Ask nothing: each one present said so.")
-    ] = False,
-) -> None:
-    """Compare the roster's code in one meeting: it verifies those present who confirm it."""
-    institution = open_institution(home)
-    members = [_member(institution, name) for name in dict.fromkeys((reader, *(present or ())))]
+def _meet(institution: Institution, present: Sequence[str], said: str, *, yes: bool) -> None:
+    """Compare the roster's code, which the first of those present reads."""
+    reader = present[0]
+    members = [_member(institution, name) for name in present]
     heard = said or ask(f"The {CODE_DIGITS} digits that {plain(reader)} reads", "--code")
     _check_code(
         heard,
@@ -300,13 +286,13 @@ def meeting(
         "let all say which version they pinned; of one version, other digits mean that the "
         "coordinator gave out two rosters: approve nothing, compare the files",
         {
-            key_code(one.id, one.key): f"the code of {one.id!r}'s key, for `roster compare`: let "
+            key_code(one.id, one.key): f"the code of {one.id!r}'s key, for another --how: let "
             f"{reader!r} read the roster's code, which stands below it"
             for one in members
         }
         | {
             roster_code(institution.roster, name): f"the roster's code as {name!r} reads it: type "
-            "what another member reads, and name it with --reader"
+            "what another member reads, and name it first"
             for name in institution.roster.ids
             if name != reader
         },
@@ -315,7 +301,7 @@ def meeting(
     confirmed = [one for one in members if yes or agreed(f"{plain(one.id)}: {question}")]
     _keep(institution, confirmed, ComparisonMethod.MEETING)
     typer.echo(f"{counted(len(confirmed), 'key')} compared in a meeting")
-    _told_standing(open_institution(home))
+    _told_standing(open_institution(institution.home.path))
 
 
 @app.command("institution.roster.forget")
@@ -343,7 +329,7 @@ def _member(institution: Institution, name: str) -> Member:
             return member
     raise UsageError(
         f"{name}: expected a member of the pinned roster, found none: see "
-        f"{at_home('fieldfare institution roster status')}"
+        f"{at_home('fieldfare institution roster')}"
     )
 
 
@@ -377,21 +363,45 @@ def _keep(institution: Institution, members: Sequence[Member], how: ComparisonMe
 # -- how members stand -----------------------------------------------------------------------------
 
 
-@app.command("institution.roster.status")
-def status(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
-    """Show whose keys are known here, how, since when, and what that means for studies."""
+@app.command("institution.roster")
+def show(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+    """Show whose keys are known here, how, since when, and the codes to read to members."""
+    opened = Home.open(home)
+    own = load_settings(opened).id
+    code = key_code(own, keys.public_identity(opened))
+    if not opened.roster.exists():
+        if as_json:
+            typer.echo(json.dumps({"institution": own, "code": code, "roster": ""}, indent=2))
+            return
+        typer.echo("\n".join(_code_lines(own, code, "")))
+        typer.echo("no roster is pinned yet: fieldfare institution roster accept FILE")
+        return
     institution = open_institution(home)
     tolerance = institution.policy.participants.minimum_tolerance
-    found = _standings(institution, tolerance)
+    found, whole = _standings(institution, tolerance), roster_code(institution.roster, own)
     if as_json:
+        codes = {"institution": own, "code": code, "roster": whole}
         listed = [vars(one) for one in found]
-        typer.echo(json.dumps({"version": institution.roster.version, "members": listed}, indent=2))
+        told = {"version": institution.roster.version, **codes, "members": listed}
+        typer.echo(json.dumps(told, indent=2))
         return
     to = console()
     to.print(Text(f"roster version {institution.roster.version}"))
     to.print(table(("member", "key", "how", "when"), map(_cells, found), whole=("key", "when")))
+    typer.echo("\n".join(_code_lines(own, code, whole)))
     for line in _meaning(found, tolerance, _needed(institution)):
         typer.echo(line)  # a command that is folded cannot be copied
+
+
+def _code_lines(own: str, code: str, whole: str) -> list[str]:
+    lines = [
+        f"your key's code, for each member that compares it with you ({own}):",
+        _spoken_code(code),
+    ]
+    if whole:
+        lines.append("the roster's code as you read it in a meeting of members:")
+        lines.append(_spoken_code(whole))
+    return lines
 
 
 def _standings(institution: Institution, tolerance: int) -> list[MemberStanding]:
@@ -465,26 +475,24 @@ def vouch(
     create_private(out, sign_vouching(institution.settings.id, pairs, identity, number))
     names = ", ".join(plain(one.institution, NAME) for one in said)
     typer.echo(f"wrote {out}: you compared {names}. Send it to the other members;")
-    typer.echo("each takes it with fieldfare institution roster take FILE")
+    typer.echo("each takes it with fieldfare institution import FILE")
 
 
-@app.command("institution.roster.take")
-def take(
-    files: Annotated[
-        list[Path],
-        typer.Argument(metavar="FILE...", help="What members vouch for, or revoke, as sent."),
-    ],
-    home: HomeOption = DEFAULT_HOME,
-) -> None:
-    """Keep what members say that they compared: enough known members make a key known.
+STATEMENTS: Final = frozenset({Vouching.TYPE, KeyRevocation.TYPE})
 
-    Or that a member takes its key back, which counts at once, whatever the coordinator publishes.
+
+def take_statement(institution: Institution, file: Path) -> None:
+    """Keep what a member says that it compared, or that it takes its key back.
+
+    Enough known members make a key known. A revocation counts at once, whatever the coordinator
+    publishes.
+
+    Raises:
+        UsageError: another file, or a member's that is not on the roster.
     """
-    institution = open_institution(home)
-    for file in files:
-        _take(institution, file)
+    _take(institution, file)
     notify_custodian(institution.home, institution.settings)
-    _told_standing(open_institution(home))
+    _told_standing(open_institution(institution.home.path))
 
 
 def _take(institution: Institution, file: Path) -> None:

@@ -134,7 +134,7 @@ def check(
     ] = False,
     heads: Annotated[
         list[Path] | None,
-        typer.Option("--head", help="Another member's head, as `transcript head` wrote it."),
+        typer.Option("--head", help="Another member's head, as `head RUN` wrote it."),
     ] = None,
     proof: ProofOption = None,
     as_json: ProgramsOption = False,

@@ -1,4 +1,4 @@
-"""`fieldfare institution models`, `evaluate`, `tune`, `score`, `vectors`, `texts`."""
+"""`fieldfare institution models`, `evaluate`, `tune`, `score`."""
 
 import json
 import os
@@ -22,6 +22,7 @@ from fieldfare.client.cli.options import (
     ModelOption,
     RecordsOption,
     UnverifiedOption,
+    refuse_options,
 )
 from fieldfare.client.home.keys import load_holdout_key
 from fieldfare.client.home.models import (
@@ -74,7 +75,14 @@ from fieldfare.shared.terminal.texts import SHORT, plain
 @app.command("institution.score")
 def score_units(
     model: ModelOption,
-    out: Annotated[Path, typer.Option(help="The Parquet file to write: everyone, highest first.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="The Parquet file to write: everyone, highest first. Not of texts and vectors: "
+            "only look, and make no alert.",
+            show_default=False,
+        ),
+    ] = None,
     home: HomeOption = DEFAULT_HOME,
     unverified: UnverifiedOption = False,
     records: RecordsOption = None,
@@ -102,13 +110,31 @@ def score_units(
     tuned: Annotated[
         bool, typer.Option("--tuned", help="As it was tuned here, not as it was delivered.")
     ] = False,
+    top: Annotated[
+        int | None,
+        typer.Option(min=1, max=10_000, help="Without --out: how many to list.", show_default="20"),
+    ] = None,
+    unit: Annotated[
+        str | None,
+        typer.Option(help="Without --out, of texts: why this one stands where it stands."),
+    ] = None,
 ) -> None:
     """Rank all units with a finished model, with reasons that add up. Nothing leaves.
 
     The top of the ranking and a random sample below the line become alerts for people to decide
     on; customers whom the records already label positive are ranked and marked, and are no alerts
-    without --known. The software ranks; it closes, freezes and reports nothing.
+    without --known. Of texts and vectors, without --out, the highest ranks are listed for people
+    who may see them, and nothing is written but the log. The software ranks; it closes, freezes
+    and reports nothing.
     """
+    if out is None:
+        alone = {"--before": before, "--entries": entries, "--budget": budget, "--cut": cut,
+                 "--known": known, "--tuned": tuned}  # fmt: skip
+        refuse_options(alone, "--out beside it")
+        _look(open_institution(home), model, Sources(tuple(records or ()), mapping), unit,
+              20 if top is None else top, unverified=unverified)  # fmt: skip
+        return
+    refuse_options({"--top": top, "--unit": unit}, "no --out beside it")
     check_out(out)
     if cut is not None and budget is not None:
         raise UsageError("--cut: expected no --budget beside it: either says who is an alert")
@@ -437,32 +463,30 @@ def _show_model(institution: Institution, which: str, *, as_json: bool) -> None:
     typer.echo(f"model:    {kept.folder / MODEL}")
 
 
-KIND: Final = "text"
 NEXT: Final = "Next: the same with --unit UNIT"
+LIMIT: Final = "a vector has no reasons that people can read: look at what your tool made it from"
+LOOKED_AT: Final = frozenset({"text", "vector"})  # kinds of models that need no file of reasons
 
 
-@app.command("institution.texts")
-def texts(
-    model: ModelOption,
-    home: HomeOption = DEFAULT_HOME,
-    unverified: UnverifiedOption = False,
-    records: RecordsOption = None,
-    mapping: MappingOption = None,
-    top: Annotated[int, typer.Option(min=1, max=10_000, help="How many to list.")] = 20,
-    unit: Annotated[
-        str | None, typer.Option(help="Show why this one stands where it stands.")
-    ] = None,
+def _look(
+    institution: Institution,
+    model: str,
+    sources: Sources,
+    unit: str | None,
+    top: int,
+    *,
+    unverified: bool,
 ) -> None:
-    """Rank units by their texts with a finished model; --unit shows which words decide.
-
-    For people inside the institution who may see the texts: nothing is written or sent. The
-    software ranks; it closes, freezes and reports nothing.
-    """
-    institution = open_institution(home)
-    used = usable_model(institution, model, KIND, unverified=unverified)
-    ranked, text = ranked_by(institution, used, Sources(tuple(records or ()), mapping), unit)
+    """List the highest ranks of texts or vectors, or why a text has its own."""
+    used = usable_model(institution, model, unverified=unverified)
+    kind = used.study.model.kind
+    if kind not in LOOKED_AT:
+        raise UsageError("--out: expected a file for everyone's ranks and reasons, found none")
+    if unit is not None and kind != "text":
+        raise UsageError("--unit: expected a model of texts: only they have reasons by words")
+    ranked, text = ranked_by(institution, used, sources, unit)
     if unit is None:
-        typer.echo("\n".join([*top_lines(used, ranked, top), NEXT]))
+        typer.echo("\n".join([*top_lines(used, ranked, top), NEXT if kind == "text" else LIMIT]))
     else:
         typer.echo("\n".join(_why(used, ranked, unit, text)))
 
@@ -508,27 +532,3 @@ def _why(model: UsableModel, ranked: RankedUnits, unit: str, text: str) -> list[
     rank, score = ranked.ranks[place], float(ranked.scores[place])
     title = f"{plain(unit)}: rank {rank} of {len(ranked.units):,}, score {score:+.3f}"
     return [title, *TextReasons.of(text, model.parameters).lines()]
-
-
-VECTORS_KIND: Final = "vector"
-LIMIT: Final = "a vector has no reasons that people can read: look at what your tool made it from"
-
-
-@app.command("institution.vectors")
-def vectors(
-    model: ModelOption,
-    home: HomeOption = DEFAULT_HOME,
-    unverified: UnverifiedOption = False,
-    records: RecordsOption = None,
-    mapping: MappingOption = None,
-    top: Annotated[int, typer.Option(min=1, max=10_000, help="How many to list.")] = 20,
-) -> None:
-    """Rank units by their vectors with a finished model.
-
-    For people inside the institution: nothing is written or sent. The software ranks; it closes,
-    freezes and reports nothing.
-    """
-    institution = open_institution(home)
-    used = usable_model(institution, model, VECTORS_KIND, unverified=unverified)
-    ranked, _ = ranked_by(institution, used, Sources(tuple(records or ()), mapping))
-    typer.echo("\n".join([*top_lines(used, ranked, top), LIMIT]))

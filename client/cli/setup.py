@@ -1,4 +1,4 @@
-"""`fieldfare institution setup`: a guided `init` that asks for the settings."""
+"""`fieldfare institution init`: makes a home, and asks for its settings unless only told an id."""
 
 import os
 import shlex
@@ -11,7 +11,14 @@ import tomlkit
 import typer
 
 from fieldfare.client.cli import app
-from fieldfare.client.cli.options import DEFAULT_HOME, HomeOption, PassphraseFileOption, ask
+from fieldfare.client.cli.home import fingerprint_lines, two_lines
+from fieldfare.client.cli.options import (
+    DEFAULT_HOME,
+    HomeOption,
+    KeyOption,
+    PassphraseFileOption,
+    ask,
+)
 from fieldfare.client.home.keys import identity_fingerprint
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.policy import Policy
@@ -23,8 +30,10 @@ from fieldfare.client.records.encoding.encoding import texts_of
 from fieldfare.client.records.settings import RecordsSource
 from fieldfare.client.records.sources.source import FileKind, kind_of
 from fieldfare.client.records.sources.sql import id_of
-from fieldfare.shared.advice import meant
+from fieldfare.shared.advice import at_home, meant
+from fieldfare.shared.cli.typed import token_pin
 from fieldfare.shared.errors import RecordsError, UsageError
+from fieldfare.shared.protocol.identity import fingerprint
 from fieldfare.shared.study.toml import parse_toml
 from fieldfare.shared.system.key_files import read_passphrase
 from fieldfare.shared.system.private_files import replace_private
@@ -43,10 +52,37 @@ class RecordCounts:
     twice: int
 
 
-@app.command("institution.setup")
-def setup(
+@dataclass(frozen=True)
+class KeyTerms:
+    """How a home's keys are made, and whose key it pins.
+
+    Attributes:
+        file: the passphrase's or the token's PIN's; None: none, or it is typed.
+        coordinator: a public key, hex; empty: none yet.
+        token: where the identity is made; empty: in a file.
+    """
+
+    file: Path | None
+    coordinator: str
+    token: str
+
+    def make(self, home: Path, name: str) -> tuple[Home, str]:
+        """Make a home, and say what protects its identity."""
+        secret = token_pin(self.file) if self.token else read_passphrase(self.file)
+        made = create_institution(
+            home, name, passphrase=secret, coordinator=self.coordinator, uri=self.token
+        )
+        protected = "under your passphrase" if secret else "readable by this user, no passphrase"
+        return made, "in its token" if self.token else protected
+
+
+@app.command("institution.init")
+def init(
     institution: Annotated[
-        str | None, typer.Option("--id", help="Its id, as on the roster.", show_default=False)
+        str | None,
+        typer.Option(
+            "--id", help="Its id, as on the roster; alone, nothing is asked.", show_default=False
+        ),
     ] = None,
     records: Annotated[
         str | None,
@@ -83,11 +119,23 @@ def setup(
     ] = None,
     home: HomeOption = DEFAULT_HOME,
     passphrase_file: PassphraseFileOption = None,
+    coordinator_key: Annotated[
+        str, typer.Option(help="The coordinator's public key, hex, to pin.", show_default=False)
+    ] = "",
+    key: KeyOption = "",
 ) -> None:
-    """Ask a few questions, look at the records, and write the home, settings and policy.
+    """Make an institution's folder, keys and policy: ask a few questions, and look at the records.
 
-    Options are not asked again. Nothing is made before the records can be read.
+    Options are not asked again, and with --id alone nothing is: settings and policy are then for
+    you to fill in. Nothing is made before the records can be read. Fingerprints are printed to
+    compare.
     """
+    keys = KeyTerms(passphrase_file, coordinator_key, key)
+    answers = (records, unit, study_unit, decimal, encoding, uri_file, table, epsilon,
+               minimum_units, witness)  # fmt: skip
+    if institution is not None and all(one is None for one in answers):
+        typer.echo("\n".join(_make_bare(home, institution, keys)))
+        return
     name = institution or ask("This institution's id, as the coordinator will list it", "--id")
     settings_text(name)
     where = records or ask("Where the records are: a file, a folder, or postgresql", "--records")
@@ -102,11 +150,32 @@ def setup(
     typer.echo(_counted(counted, column))
     policy = _policy(epsilon, minimum_units)
     place = _witness(name, witness)
-    made = create_institution(home, name, passphrase=read_passphrase(passphrase_file))
+    made, _ = keys.make(home, name)
     replace_private(made.policy, policy.encode())
     replace_private(made.settings, _settings_text(name, source, place).encode())
     elsewhere = bool(place) and begin_witnessed(made)
     typer.echo("\n".join([*_next(made), *_witness_lines(place, elsewhere=elsewhere)]))
+
+
+def _make_bare(home: Path, institution: str, keys: KeyTerms) -> list[str]:
+    made, protected = keys.make(home, institution)
+    lines = [
+        f"made {made.path} for {institution}",
+        f"identity's key is {protected}",
+        "",
+        *fingerprint_lines(made),
+    ]
+    if keys.coordinator:
+        lines += two_lines("coordinator", fingerprint(bytes.fromhex(keys.coordinator)))
+    return [
+        *lines,
+        "",
+        "Read these aloud with the coordinator, in person or by telephone, before anything else.",
+        f"Keep a backup of {made.path}, the whole folder, as safe as the folder itself.",
+        f"Next: fill in {made.settings.name} and {made.policy.name}, then",
+        at_home("      fieldfare institution policy"),
+        at_home("      fieldfare institution join INVITATION"),
+    ]
 
 
 def _witness(name: str, given: str | None) -> str:
@@ -212,7 +281,7 @@ def _counted(counted: RecordCounts, column: str) -> str:
 
 
 def _policy(epsilon: str | None, minimum_units: str | None) -> str:
-    """Return policy.toml with the answers; `policy check` explains them."""
+    """Return policy.toml with the answers; `policy` explains them."""
     document = tomlkit.parse(policy_text())
     budget, records = document["budget"], document["records"]
     most = _number(
@@ -244,7 +313,7 @@ def _next(made: Home) -> list[str]:
         f"made {made.path}: keys, institution.toml and policy.toml, for this user alone",
         f"identity     {identity_fingerprint(made)}",
         f"Keep a backup of {made.path} as one whole.",
-        "No study may read a column yet: `policy allow STUDY` shows what one needs, and asks.",
-        f"Next: fieldfare institution policy check {at}",
+        "No study may read a column yet: `policy STUDY` shows what one needs, and asks.",
+        f"Next: fieldfare institution policy {at}",
         f"      fieldfare institution join INVITATION {at}",
     ]

@@ -21,6 +21,7 @@ from fieldfare.client.cli.options import (
     PassphraseFileOption,
     identity_secret,
 )
+from fieldfare.client.cli.roster import STATEMENTS, take_statement
 from fieldfare.client.custodian.company import company_cautions
 from fieldfare.client.custodian.ports import ModelEvidence
 from fieldfare.client.custodian.recomputation import model_evidence
@@ -317,35 +318,44 @@ def _confirm(question: str, otherwise: str) -> None:
 
 ELSEWHERE: Final = {
     RosterOffer.TYPE: "fieldfare institution roster accept FILE",
-    "fieldfare.transcript.v1": "fieldfare institution transcript verify FILE",
+    "fieldfare.transcript.v1": "fieldfare institution verify FILE",
 }
 FIRST_LINE: Final = 1024  # bytes: what says of a file of lines what it is
 
 
 @app.command("institution.import")
-def import_file(
-    file: Annotated[Path, typer.Argument(help="The file that the coordinator sent.")],
+def import_files(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="What was sent to this institution.")
+    ],
     home: HomeOption = DEFAULT_HOME,
     unverified: Annotated[
         bool,
         typer.Option("--unverified", help="Keep a model also of a run that did not finish here."),
     ] = False,
 ) -> None:
-    """Take a file from the coordinator: a signed study, or a finished model."""
+    """Take a signed study, a finished model, or what a member vouches for or revokes."""
+    for file in files:
+        _import(file, home, unverified=unverified)
+
+
+def _import(file: Path, home: Path, *, unverified: bool) -> None:
     content = read_at_most(file, LARGEST_DELIVERY_FILE).rstrip(b"\r\n")  # mail and editors add one
     kind = type_of(content)
     if kind == StudyOffer.TYPE:
         _receive_study(file, home)
     elif kind == DELIVERY_FILE_TYPE:
         _take_delivery(open_institution(home), content, unverified=unverified)
+    elif kind in STATEMENTS:
+        take_statement(open_institution(home), file)
     elif kind in ELSEWHERE:
         raise UsageError(
             f"{file}: expected a study or a delivery, found a file for {ELSEWHERE[kind]}"
         )
     else:
         raise UsageError(
-            f"{file}: expected a signed study or a delivery file, found something else: ask the "
-            "coordinator for the file again"
+            f"{file}: expected a signed study, a delivery file or a member's statement, found "
+            "something else: ask its sender for the file again"
         )
 
 
@@ -397,7 +407,7 @@ def _deliver(
         raise PolicyRefusal(
             RefusalCode.NOT_RECOMPUTED,
             "expected a model of a run that was opened and finished here, found another: keep it "
-            "with --unverified, then recompute it: fieldfare institution transcript verify FILE",
+            "with --unverified, then recompute it: fieldfare institution verify FILE",
         )
     inbox.delivered(delivery, file.envelope, file.model, file.card, evidence)
     return delivery, not before

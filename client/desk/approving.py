@@ -110,7 +110,7 @@ class StudyApproval:
             raise UsageError(
                 "expected columns that say nothing of what people are, found one that does (harm "
                 "rule 4): whoever allows it to be counted by does so on the terminal, with "
-                "`fieldfare institution policy allow`"
+                "`fieldfare institution policy STUDY`"
             )
         return wider
 
@@ -160,7 +160,7 @@ def _check_safety(institution: Institution, typed: str) -> None:
     if not is_code(typed) or not any(read):
         raise UsageError(
             f"expected the {CODE_DIGITS} digits of the roster's safety code, as you or another "
-            f"member reads it of version {roster.version} (`fieldfare institution roster code`), "
+            f"member reads it of version {roster.version} (`fieldfare institution roster`), "
             "found others: nothing was done. If the code is right, this home has another roster "
             "than the one that was compared: approve nothing, and ask the members"
         )

@@ -3,7 +3,7 @@
 institution.toml  policy.toml  coordinator.pub  roster.signed  comparisons.json  notices.toml
 keys/             identity.pem (or identity.uri)  identity.pub  node  node.pub  holdout  rotations/
                   recovery.pub, for which backups are encrypted
-keys/link/        authority.pem  trusted.pem  custodian.pem; made by `link make`
+keys/link/        authority.pem  trusted.pem  custodian.pem; made by `link`
 studies/          signed study offers that arrived
 rosters/          every roster that was pinned here; made with the first; proofs/ of refused ones
 ledger/           ledger.sqlite and its witness

@@ -38,7 +38,7 @@ from fieldfare.shared.system.private_files import (
 )
 
 LOCK_WAIT: Final = 10.0  # seconds
-MAKE: Final = "fieldfare institution link make"
+MAKE: Final = "fieldfare institution link"
 
 
 @dataclass(frozen=True)

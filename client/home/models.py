@@ -204,7 +204,7 @@ MAX_BYTES: Final = 4096
 WORD_ALONE: Final = "its figures are the coordinator's word"
 UNVERIFIED_WORDS: Final = (
     "UNVERIFIED: the coordinator's word alone, of a run that did not finish here: recompute it "
-    "with `fieldfare institution transcript verify FILE`"
+    "with `fieldfare institution verify FILE`"
 )
 
 

@@ -46,7 +46,7 @@ WEAK_UNITS: Final = 50
 
 TEMPLATE: Final = """\
 # What this institution allows, whatever it is asked. Change it, then read what it means:
-#     fieldfare institution policy check
+#     fieldfare institution policy
 format = 1
 
 # The coordinator's public roster key, 64 hexadecimal digits. Compare its fingerprint with the

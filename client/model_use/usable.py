@@ -201,9 +201,6 @@ def tuned_path(home: Home, study: str, run: str) -> Path:
 
 # -- usable model ---------------------------------------------------------------------------------
 
-# What lists the highest ranks of some kinds of model; `score` ranks with every kind.
-COMMANDS: Final = {"text": "texts", "vector": "vectors"}
-
 
 @dataclass(frozen=True, eq=False)
 class UsableModel:
@@ -265,14 +262,14 @@ def usable_model(
     if found.provenance is ModelProvenance.UNVERIFIED and not unverified:
         raise UsageError(
             f"{kept.folder}: expected a model that was verified here, found the coordinator's word "
-            "alone: recompute it with `fieldfare institution transcript verify FILE`, or say "
+            "alone: recompute it with `fieldfare institution verify FILE`, or say "
             "--unverified"
         )
     study = kept_study(institution.home, kept.study, institution.roster).study
     if kind is not None and study.model.kind != kind:
         raise UsageError(
-            f"{study.name}: expected a model of kind {kind}, found {study.model.kind}: use "
-            f"fieldfare institution {COMMANDS.get(study.model.kind, 'score')}"
+            f"{study.name}: expected a model of kind {kind}, found {study.model.kind}: its alerts "
+            "have no words to show"
         )
     parameters = model_from_bytes(kept.read().model, study, kept.run)
     metrics, known = found.card.metrics, found.figures or unverified

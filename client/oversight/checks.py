@@ -226,7 +226,7 @@ class HomeChecks:
                 CheckOutcome.FAIL,
                 f"expected [custodian] with {settings.custodian.listen}, where institution.toml "
                 f"has it listen, found the socket {terms.custodian} in its settings: "
-                "fieldfare institution link node",
+                "fieldfare institution link",
             )
         if isinstance(terms.custodian, Path) and terms.custodian != expected:
             return CheckNote(
@@ -320,7 +320,7 @@ class HomeChecks:
                 CheckOutcome.WARN,
                 f"recomputed: entries 1 to {count}, but the last {missing} releases of the ledger "
                 "are not in it: the log was cut or restored from an older copy; compare it with "
-                "an exported head (fieldfare institution log verify --head FILE)",
+                "an exported head (fieldfare institution verify log --head FILE)",
             )
         return f"recomputed: entries 1 to {count}"
 

@@ -61,7 +61,7 @@ def check_one_story(ledger: Ledger, keys: Iterable[str], seen: SeenHead) -> int:
         raise ProtocolError(
             f"expected the hashes of the {max(size, head.size)} leaves of the longer log, found "
             "others or none: this head was not compared; ask its member for the file that "
-            "`fieldfare institution transcript head` writes"
+            "`fieldfare institution head RUN` writes"
         )
     return size
 

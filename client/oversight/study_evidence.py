@@ -262,7 +262,7 @@ def _logs(institution: Institution, own: OwnBudget) -> Iterator[LogMark]:
         "requests, refusals, releases, decisions of persons, keys, restarts, hash-chained",
         last.sequence if last else 0,
         last.hash if last else "",
-        "for good; `fieldfare institution log export` copies it to a collector",
+        "for good; `fieldfare institution log` copies it to a collector",
     )
     days = institution.settings.alerts.keep_days
     yield LogMark(

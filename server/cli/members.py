@@ -207,7 +207,7 @@ def _settle(home: CoordinatorHome) -> None:
         typer.echo(f"the SuperLink lets {settled.taken_off} former node(s) in no more")
     for name, reason in settled.refused:
         typer.echo(f"the SuperLink does not take {name}'s node: {reason}")
-        typer.echo("the institution makes a new one: fieldfare institution keys renew-node")
+        typer.echo("the institution makes a new one: fieldfare institution keys rotate node")
 
 
 def _shown(paper: enrolment.Paper) -> Iterator[str]:

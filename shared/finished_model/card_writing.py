@@ -93,18 +93,23 @@ some that were reported are none.",
 institutions: measure both on your own records before use.",
     HARM_RULES[6],
 )
-FORMER: Final = {  # sentences of earlier versions, whose cards are read; what they say now
-    "A member could have sent false sums: signatures give the blame, nothing prevents it. Try \
-the model on your own hold-out before anyone relies on it.": FALSE_SUMS,
-}
 GROUPS_MEASURED: Final = (
     "False positives by group were counted with noise, over the hold-outs, at one score for all \
 institutions: measure them, and those of look-alikes, on your own records and at your own budget \
 before use."
 )
-HOW: Final = (
+RECOMPUTES: Final = (
+    "fieldfare institution verify FILE: recomputes the model from the coordinator's transcript \
+and finds your own replies in it."
+)
+FORMER: Final = {  # sentences of earlier versions, whose cards are read; what they say now
+    "A member could have sent false sums: signatures give the blame, nothing prevents it. Try \
+the model on your own hold-out before anyone relies on it.": FALSE_SUMS,
     "fieldfare institution transcript verify FILE: recomputes the model from the coordinator's \
-transcript and finds your own replies in it.",
+transcript and finds your own replies in it.": RECOMPUTES,
+}
+HOW: Final = (
+    RECOMPUTES,
     "The parameters' SHA-256 above is that of the last model record in the transcript, and of \
 the float64 values in model.safetensors.",
     "The first leaves of the transcript, as many as the size above says, have the root above.",
@@ -236,7 +241,8 @@ def check_card(card: ModelCard, plan: Plan, parameters: NDArray[np.float64]) -> 
     except (ValidationError, AccountingError):
         raise ProtocolError("expected a model card that can be recomputed, found another") from None
     own, found = expected.model_dump(), card.model_dump()
-    found["limits"] = tuple(FORMER.get(one, one) for one in found["limits"])
+    for part, name in ((found, "limits"), (found["verification"], "how")):
+        part[name] = tuple(FORMER.get(one, one) for one in part[name])
     for name, value in own.items():
         if not _same(value, found[name]):
             raise ProtocolError(

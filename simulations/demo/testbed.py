@@ -170,10 +170,10 @@ class Bed:
         for name in self.names:
             others = [other for other in self.names if other != name]
             reader, *listening = others
-            read = json.loads(self.institution(reader, "roster", "code", "--json"))["roster"]
+            read = json.loads(self.institution(reader, "roster", "--json"))["roster"]
             there = [word for other in listening for word in ("--present", other)]
-            heard = ("--reader", reader, *there, "--code", read, "--yes")
-            self.institution(name, "roster", "meeting", *heard)
+            heard = ("--how", "meeting", *there, "--code", read, "--yes")
+            self.institution(name, "roster", "compare", reader, *heard)
 
     def _found_institution(self, name: str) -> None:
         self.institution(name, "init", "--id", name)

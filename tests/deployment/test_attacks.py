@@ -162,7 +162,7 @@ class Deployment:
         """What an institution's own check says: four of seven left, so too few co-signed it."""
         home = str(self.bed.home(name))
         done = self.bed.command(
-            ["institution", "transcript", "verify", str(transcript), "--json", "--home", home]
+            ["institution", "verify", str(transcript), "--json", "--home", home]
         )
         found: dict[str, Any] = json.loads(done.stdout)
         assert done.returncode == found["exit_status"] == AuditVerdict.NOT_COSIGNED.value

@@ -56,7 +56,7 @@ def lying_program(folder: Path) -> Path:
 def verified(bed: Bed, name: str, transcript: Path) -> dict[str, Any]:
     """What a member's own check says; nobody co-signs a run that is over."""
     home = str(bed.home(name))
-    command = ["institution", "transcript", "verify", str(transcript), "--json", "--home", home]
+    command = ["institution", "verify", str(transcript), "--json", "--home", home]
     done = bed.command(command)
     found: dict[str, Any] = json.loads(done.stdout)
     assert done.returncode == AuditVerdict.NOT_COSIGNED.value

@@ -1,4 +1,4 @@
-"""`fieldfare institution link ...`: a node on another machine, under certificates of one's own."""
+"""`fieldfare institution link`: a node on another machine, under certificates of one's own."""
 
 from pathlib import Path
 from typing import Annotated
@@ -36,30 +36,39 @@ user's and 0600. In node.toml, in place of custodian:
 """
 
 
-@app.command("institution.link.make")
-def make(
+@app.command("institution.link")
+def link(
+    out: Annotated[
+        Path | None,
+        typer.Option(help="A new or empty folder for the node's part.", show_default=False),
+    ] = None,
     home: HomeOption = DEFAULT_HOME,
     replace: Annotated[
         bool, typer.Option("--replace", help="The former counts no more: a node was taken over.")
     ] = False,
 ) -> None:
-    """Make the certificate authority of the link to a node on another machine; it renews itself."""
+    """Make the certificate authority of the link to a node elsewhere; --out: the node's part, too.
+
+    That is its first certificate and key, to be carried there. Either renews itself.
+    """
     opened = Home.open(home)
+    if out is None or replace or not opened.link_authority.exists():
+        _make_authority(opened, replace=replace)
+    if out is None:
+        typer.echo(at_home("next: fieldfare institution link --out DIR"))
+    else:
+        _write_node_part(opened, out)
+
+
+def _make_authority(opened: Home, *, replace: bool) -> None:
     names = load_settings(opened).custodian.known_as
     make_link(opened, names, utc_now(), replace=replace)
     _write_down(opened, "link authority replaced" if replace else "link authority made")
     typer.echo(f"the custodian is known as {', '.join(names)}")
     typer.echo(f"authority until {link_days(opened).authority:%Y-%m-%d}; it renews itself")
-    typer.echo(at_home("next: fieldfare institution link node --out DIR"))
 
 
-@app.command("institution.link.node")
-def node(
-    out: Annotated[Path, typer.Option(help="A new or empty folder.", show_default=False)],
-    home: HomeOption = DEFAULT_HOME,
-) -> None:
-    """Write the node's first certificate and key, to be carried there; it renews them itself."""
-    opened = Home.open(home)
+def _write_node_part(opened: Home, out: Path) -> None:
     settings = load_settings(opened).custodian
     check_listens(opened, settings.known_as)
     pair, trusted = first_node_pair(opened, utc_now())

@@ -1,4 +1,4 @@
-"""`institution roster code`, `compare`, `meeting`, `status`, `vouch`, `take`, as a person types."""
+"""`institution roster`, `compare`, `vouch`, and what is imported, as a person types."""
 
 import io
 import json
@@ -24,16 +24,17 @@ class Bank:
         self.home, self._capsys = home, capsys
 
     def __call__(self, *command: str) -> tuple[int, str, str]:
-        status = run(["institution", "roster", *command, "--home", str(self.home.path)])
+        words = command if command[:1] == ("import",) else ("roster", *command)
+        status = run(["institution", *words, "--home", str(self.home.path)])
         out, err = self._capsys.readouterr()
         return status, out, err
 
     def codes(self) -> dict[str, str]:
-        found: dict[str, str] = json.loads(self("code", "--json")[1])
+        found: dict[str, str] = json.loads(self("--json")[1])
         return found
 
     def known(self) -> set[str]:
-        members = json.loads(self("status", "--json")[1])["members"]
+        members = json.loads(self("--json")[1])["members"]
         return {one["id"] for one in members if one["verified"]}
 
 
@@ -83,7 +84,7 @@ def test_a_wrong_code_is_refused_and_nothing_is_kept(banks: Banks, said: str) ->
 
 
 def test_no_screen_shows_the_code_of_another_key(banks: Banks, coordinator: Coordinator) -> None:
-    said = "".join(banks["a"](*command)[1] for command in (("code",), ("status",)))
+    said = "".join(banks["a"](*command)[1] for command in ((), ("--json",)))
     compact = "".join(said.split())
     codes = {m.id: key_code(m.id, m.key).replace(" ", "") for m in coordinator.roster().members}
     assert [name for name, code in codes.items() if code in compact] == ["bank-a"]
@@ -94,16 +95,31 @@ def test_strangers_and_the_own_id_cannot_be_compared(banks: Banks) -> None:
         assert banks["a"]("compare", name, "--code", "1" * 60)[0] == 2
 
 
+def test_who_is_present_is_said_of_a_meeting_alone(banks: Banks) -> None:
+    for more in (("--present", "bank-c"), ("--yes",)):
+        status, _, err = banks["a"]("compare", "bank-b", *more)
+        assert (status, "--how meeting" in err) == (2, True)
+    assert banks["a"].known() == {"bank-a"}
+
+
+def test_before_a_roster_is_pinned_the_own_codes_alone_are_shown(banks: Banks) -> None:
+    a, code = banks["a"], banks["a"].codes()["code"]
+    a.home.roster.unlink()
+    assert a.codes() == {"institution": "bank-a", "code": code, "roster": ""}
+    status, out, _ = a()
+    assert (status, code[:35] in out, "roster accept FILE" in out) == (0, True, True)
+
+
 def test_one_meeting_verifies_those_present_who_confirm(
     banks: Banks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code = banks["c"].codes()["roster"]
-    present = ("--reader", "bank-c", "--present", "bank-b", "--code", code)
+    present = ("bank-c", "--how", "meeting", "--present", "bank-b", "--code", code)
     monkeypatch.setattr("sys.stdin", io.StringIO("n\ny\n"))
-    status, out, _ = banks["a"]("meeting", *present)
+    status, out, _ = banks["a"]("compare", *present)
     assert (status, "1 key compared in a meeting" in out) == (0, True)
     assert banks["a"].known() == {"bank-a", "bank-b"}
-    assert banks["a"]("meeting", *present, "--yes")[0] == 0
+    assert banks["a"]("compare", *present, "--yes")[0] == 0
     assert banks["a"].known() == {"bank-a", "bank-b", "bank-c"}
 
 
@@ -111,7 +127,7 @@ def test_another_rosters_code_verifies_nobody(banks: Banks, coordinator: Coordin
     coordinator.pin(coordinator.roster(version=2))
     code = banks["b"].codes()["roster"]
     coordinator.pin(coordinator.roster(version=3))
-    status, _, err = banks["a"]("meeting", "--reader", "bank-b", "--code", code, "--yes")
+    status, _, err = banks["a"]("compare", "bank-b", "--how", "meeting", "--code", code, "--yes")
     assert (status, "gave out two rosters" in err) == (2, True)
     assert banks["a"].known() == {"bank-a"}
 
@@ -121,8 +137,8 @@ def test_the_own_screen_holds_no_code_that_verifies_anybody(banks: Banks, reader
     """Its own roster code was what a meeting asked for: nobody had to hear anything."""
     a = banks["a"]
     own = a.codes()["roster"]
-    arguments = ("--reader", reader, "--present", "bank-c", "--code", own, "--yes")
-    status, _, err = a("meeting", *arguments)
+    arguments = (reader, "--how", "meeting", "--present", "bank-c", "--code", own, "--yes")
+    status, _, err = a("compare", *arguments)
     assert (status, "approve nothing" in err) == (2, False)
     assert a.known() == {"bank-a"}
 
@@ -130,8 +146,8 @@ def test_the_own_screen_holds_no_code_that_verifies_anybody(banks: Banks, reader
 def test_one_code_in_place_of_the_other_is_no_alarm(banks: Banks) -> None:
     a, read = banks["a"], banks["b"].codes()
     for command, code, right in (
-        (("compare", "bank-b"), read["roster"], "roster meeting"),
-        (("meeting", "--reader", "bank-b"), read["code"], "roster compare"),
+        (("compare", "bank-b"), read["roster"], "--how meeting"),
+        (("compare", "bank-b", "--how", "meeting"), read["code"], "another --how"),
     ):
         status, _, err = a(*command, "--code", code)
         assert (status, right in err, "approve nothing" in err) == (2, True, False)
@@ -141,7 +157,7 @@ def test_one_code_in_place_of_the_other_is_no_alarm(banks: Banks) -> None:
 def test_the_status_fits_80_columns_and_says_what_it_means(banks: Banks) -> None:
     a = banks["a"]
     a("compare", "bank-b", "--code", banks["b"].codes()["code"])
-    status, out, _ = a("status")
+    status, out, _ = a()
     *lines, command = out.splitlines()
     assert status == 0
     assert max(map(len, lines)) <= 80
@@ -160,12 +176,12 @@ def test_two_members_that_vouch_make_a_third_key_known(
     a.home.comparisons.unlink()
     for file, name in zip(files, ("b", "c"), strict=True):
         assert banks[name]("vouch", "--out", str(file))[0] == 0
-    assert "NOT KNOWN, vouches for 3 keys" in a("take", str(files[0]))[1]
+    assert "NOT KNOWN, vouches for 3 keys" in a("import", str(files[0]))[1]
     for name in ("b", "c"):
         a("compare", f"bank-{name}", "--code", banks[name].codes()["code"])
     assert a.known() == {"bank-a", "bank-b", "bank-c"}
-    assert "vouched by 1 of 2" in a("status")[1]
-    assert "every key on the roster is known" in a("take", str(files[1]))[1]
+    assert "vouched by 1 of 2" in a()[1]
+    assert "every key on the roster is known" in a("import", str(files[1]))[1]
     assert "bank-d" in a.known()
 
 
@@ -176,7 +192,7 @@ def test_a_forgotten_key_is_not_known_until_it_is_compared_anew(banks: Banks) ->
     assert (status, "not known yet: bank-b" in out) == (0, True)
     assert a.known() == {"bank-a"}
     assert logged(a.home.log_folder)[-1]["details"]["kind"] == "forgotten"
-    assert "said to be lost" in a("status")[1]
+    assert "said to be lost" in a()[1]
     assert a("compare", "bank-b", "--code", code)[0] == 0
     assert a.known() == {"bank-a", "bank-b"}
 
@@ -195,9 +211,9 @@ def test_the_status_says_the_t_at_which_a_run_with_all_begins(
         banks[name]("forget", "bank-d")
         banks[name]("vouch", "--out", str(tmp_path / name))
         a("compare", f"bank-{name}", "--code", banks[name].codes()["code"])
-        a("take", str(tmp_path / name))
+        a("import", str(tmp_path / name))
     assert a.known() == {"bank-a", "bank-b", "bank-c", "bank-e"}
-    assert "1 key not known: a run with all needs a study with t = 3" in a("status")[1]
+    assert "1 key not known: a run with all needs a study with t = 3" in a()[1]
 
 
 def test_what_a_member_said_last_counts_whatever_file_comes_later(
@@ -211,8 +227,8 @@ def test_what_a_member_said_last_counts_whatever_file_comes_later(
     b("forget", "bank-c")
     assert b("vouch", "--out", str(tmp_path / "2"))[0] == 0
     for name, status in (("1", 0), ("1", 0), ("2", 0), ("1", 2), ("2", 0)):
-        assert a("take", str(tmp_path / name))[0] == status
-    assert "nobody compared it" in a("status")[1]
+        assert a("import", str(tmp_path / name))[0] == status
+    assert "nobody compared it" in a()[1]
 
 
 def test_a_home_from_a_backup_says_what_counts_after_what_it_said(
@@ -224,7 +240,7 @@ def test_a_home_from_a_backup_says_what_counts_after_what_it_said(
     backup = b.home.comparisons.read_bytes()
     for name in "123":
         assert b("vouch", "--out", str(tmp_path / name))[0] == 0
-    assert a("take", str(tmp_path / "3"))[0] == 0
+    assert a("import", str(tmp_path / "3"))[0] == 0
     b.home.comparisons.write_bytes(backup)
     last = open_vouching((tmp_path / "3").read_bytes()).number
     assert next_vouching(b.home, "bank-b", datetime.now(UTC) + timedelta(minutes=1)) > last
@@ -243,14 +259,14 @@ def test_a_revocation_is_taken_from_its_member_itself(banks: Banks, tmp_path: Pa
     a("compare", "bank-b", "--code", b.codes()["code"])
     assert a.known() == {"bank-a", "bank-b"}
     (tmp_path / "r").write_bytes(state_revocation("bank-b", load_identity(b.home, None)))
-    status, out, _ = a("take", str(tmp_path / "r"))
+    status, out, _ = a("import", str(tmp_path / "r"))
     assert (status, "bank-b TOOK ITS KEY BACK" in out) == (0, True)
     assert a.known() == {"bank-a"}
     assert a("compare", "bank-b", "--code", b.codes()["code"])[0] == 2
     assert a.known() == {"bank-a"}
     changed = (tmp_path / "r").read_bytes().replace(b"bank-b", b"bank-c")
     (tmp_path / "s").write_bytes(changed)
-    assert a("take", str(tmp_path / "s"))[0] == 2
+    assert a("import", str(tmp_path / "s"))[0] == 2
 
 
 def test_what_is_vouched_is_compared_here_and_signed_by_a_member(
@@ -259,12 +275,12 @@ def test_what_is_vouched_is_compared_here_and_signed_by_a_member(
     status, _, err = banks["a"]("vouch", "--out", str(tmp_path / "a"))
     assert (status, "compare first" in err) == (2, True)
     (tmp_path / "x").write_text("{}")
-    assert banks["a"]("take", str(tmp_path / "x"))[0] == 2
+    assert banks["a"]("import", str(tmp_path / "x"))[0] == 2
 
 
 def test_a_damaged_file_of_comparisons_stops_everything(banks: Banks) -> None:
     a = banks["a"]
     a("compare", "bank-b", "--code", banks["b"].codes()["code"])
     a.home.comparisons.write_text(a.home.comparisons.read_text().replace('"format": 1', "1"))
-    status, _, err = a("status")
+    status, _, err = a()
     assert (status, "compare again" in err) == (2, True)

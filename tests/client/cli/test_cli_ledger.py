@@ -50,8 +50,11 @@ def fill(home: Home, steps: range, side: Side = Side.ALL, split: str = "") -> No
             )
 
 
-def ledger(home: Home, command: str, *arguments: str) -> int:
-    return run(["institution", "ledger", command, "--home", str(home.path), *arguments])
+def ledger(home: Home, command: str = "", *arguments: str) -> int:
+    words = (
+        ["verify", "ledger"] if command == "verify" else ["ledger", *([command] if command else [])]
+    )
+    return run(["institution", *words, "--home", str(home.path), *arguments])
 
 
 @pytest.fixture
@@ -64,25 +67,25 @@ def behind(home: Home, tmp_path: Path) -> Home:
 
 
 def test_a_fresh_home_has_its_whole_budget(home: Home, capsys: Capture) -> None:
-    assert ledger(home, "show") == 0
+    assert ledger(home) == 0
     said = capsys.readouterr().out
     assert "nothing was ever released" in said
     assert "left epsilon 6" in said
     assert ledger(home, "verify") == 0
     assert "0 entries" in capsys.readouterr().out
-    assert ledger(home, "export") == 2
+    assert ledger(home, "", "--registry") == 2
     assert not list(home.ledger.parent.iterdir())
 
 
 def test_show_says_what_is_left_and_on_what_it_was_spent(home: Home, capsys: Capture) -> None:
     fill(home, range(3))
-    assert ledger(home, "show") == 0
+    assert ledger(home) == 0
     said = capsys.readouterr().out
     assert "any 365 days  [###" in said
     assert f"study {'5' * 12}  [{'#' * 30}] 100.0 %  epsilon 0.6" in said
     assert "training step 2 attempt 0" in said
     assert all(len(line) <= 110 for line in said.splitlines())
-    assert ledger(home, "show", "--json") == 0
+    assert ledger(home, "", "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert found["lifetime"]["spent"]["picomu2"] == 3 * 10**10
     assert found["kinds"]["training"]["mu2"] == 0.03
@@ -98,15 +101,15 @@ def test_verify_is_one_line(home: Home, capsys: Capture) -> None:
 
 
 def test_a_restored_copy_is_refused_until_it_is_accepted(behind: Home, capsys: Capture) -> None:
-    for command in ("show", "verify", "export"):
-        assert ledger(behind, command) == 1
+    for words in ((), ("verify",), ("", "--registry")):
+        assert ledger(behind, *words) == 1
         assert "accept-restore" in capsys.readouterr().err
     assert ledger(behind, "accept-restore") == 2
     assert "--reason" in capsys.readouterr().err
     assert ledger(behind, "accept-restore", "--reason", "the disk failed") == 0
     said = capsys.readouterr().out
     assert "accepted as epoch 2: mu^2 0.03 carried over, 0.05 spent in all" in said
-    assert ledger(behind, "show") == 0
+    assert ledger(behind) == 0
     said = capsys.readouterr().out
     assert "lost, carried over" in said
     assert "the disk failed" in said
@@ -129,7 +132,7 @@ def test_a_lost_hold_out_key_is_said_and_paid_for(home: Home, capsys: Capture) -
     assert ledger(home, "holdout-key", "--reason", "the disk failed", "--yes") == 0
     assert f"study {'5' * 12}: mu^2 0.02 more spent" in capsys.readouterr().out
     assert home.holdout_key.exists()
-    assert ledger(home, "show") == 0
+    assert ledger(home) == 0
     assert "for other sides of its units, by" in capsys.readouterr().out
 
 
@@ -146,9 +149,9 @@ def test_a_population_is_split(home: Home, tmp_path: Path, capsys: Capture) -> N
     assert "expected no ledger at" in capsys.readouterr().err
 
 
-def test_export_is_a_record_for_the_registry(home: Home, capsys: Capture) -> None:
+def test_a_record_is_made_for_the_registry(home: Home, capsys: Capture) -> None:
     fill(home, range(2))
-    assert ledger(home, "export") == 0
+    assert ledger(home, "", "--registry") == 0
     record = json.loads(capsys.readouterr().out)
     assert record["status"] == "Draft"
     assert record["deployment"]["privacy_loss"]["privacy_parameters"]["delta"] == 1e-5
@@ -191,7 +194,7 @@ def test_going_on_without_a_member_is_a_persons_decision(home: Home, capsys: Cap
     assert "all that the limits still allowed" in capsys.readouterr().out
     assert ledger(home, "recall") == 0
     assert "gone on without" in capsys.readouterr().out
-    assert ledger(home, "show") == 0
+    assert ledger(home) == 0
     shown = capsys.readouterr().out
     assert "to go on without what silent members remember, by" in shown
     assert "100.0 %" in shown
@@ -204,5 +207,5 @@ def test_a_person_may_say_how_many_were_honest(home: Home, capsys: Capture) -> N
     assert "1 silent members are no obstacle" in capsys.readouterr().out
     assert ledger(home, "recall") == 0
     assert "nothing is opened" not in capsys.readouterr().out
-    assert ledger(home, "show") == 0
+    assert ledger(home) == 0
     assert "silent members remember" not in capsys.readouterr().out

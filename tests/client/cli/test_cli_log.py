@@ -1,4 +1,4 @@
-"""`fieldfare institution log verify`: one line, or the first misfit and status 1."""
+"""`fieldfare institution verify log`: one line, or the first misfit and status 1."""
 
 import shutil
 import sqlite3
@@ -16,7 +16,7 @@ from fieldfare.shared.cli.root import commands, run
 from fieldfare.shared.errors import LedgerError
 from fieldfare.shared.system.clock import utc_now
 
-LOG_VERIFY = commands()["institution.log.verify"]()
+VERIFY = commands()["institution.verify"]()
 
 
 @pytest.fixture
@@ -28,15 +28,15 @@ def home(tmp_path: Path) -> Path:
 
 
 def test_a_whole_log_is_told_in_one_line(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    result = CliRunner().invoke(LOG_VERIFY, ["--home", str(home)])
+    result = CliRunner().invoke(VERIFY, ["log", "--home", str(home)])
     assert result.exit_code == 0
     assert result.stdout == "log verified: 3 entries, 1 to 3\n"
-    named = CliRunner().invoke(LOG_VERIFY, [], env={"FIELDFARE_HOME": str(home)})
+    named = CliRunner().invoke(VERIFY, ["log"], env={"FIELDFARE_HOME": str(home)})
     assert named.stdout == result.stdout
     home.rename(home.with_name("institution"))
     monkeypatch.chdir(home.parent)
     monkeypatch.delenv("FIELDFARE_HOME", raising=False)
-    assert CliRunner().invoke(LOG_VERIFY, []).stdout == result.stdout
+    assert CliRunner().invoke(VERIFY, ["log"]).stdout == result.stdout
 
 
 def test_a_misfit_is_named_with_status_1(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -45,9 +45,9 @@ def test_a_misfit_is_named_with_status_1(home: Path, capsys: pytest.CaptureFixtu
         connection.execute(
             "UPDATE entries SET line = replace(line, 'custodian', 'custodiam') WHERE sequence = 1"
         )
-    result = CliRunner().invoke(LOG_VERIFY, ["--home", str(home)])
+    result = CliRunner().invoke(VERIFY, ["log", "--home", str(home)])
     assert isinstance(result.exception, LedgerError)
-    assert run(["institution", "log", "verify", "--home", str(home)]) == 1
+    assert run(["institution", "verify", "log", "--home", str(home)]) == 1
     shown = capsys.readouterr()
     assert shown.out == ""
     assert shown.err.startswith("fieldfare: log.sqlite entry 1: expected the hash ")
@@ -55,7 +55,7 @@ def test_a_misfit_is_named_with_status_1(home: Path, capsys: pytest.CaptureFixtu
 
 
 def test_no_log_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["institution", "log", "verify", "--home", str(tmp_path)]) == 1
+    assert run(["institution", "verify", "log", "--home", str(tmp_path)]) == 1
     assert "log.sqlite: expected a log" in capsys.readouterr().err
     assert not [*tmp_path.iterdir()]
 
@@ -77,7 +77,7 @@ def founded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
 def test_entries_are_exported_as_the_lines_that_they_are(
     founded: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    export = ["institution", "log", "export", "--home", str(founded)]
+    export = ["institution", "log", "--home", str(founded)]
     assert run(export) == 0
     whole = capsys.readouterr().out
     assert whole == logged_text(founded / "log")
@@ -96,14 +96,14 @@ def test_a_signed_head_finds_a_log_that_was_rewritten_or_cut(
     where = ["--home", str(founded)]
     kept = founded.parent / "kept"
     for _ in range(2):
-        assert run(["institution", "log", "head", *where]) == 0
+        assert run(["institution", "head", *where]) == 0
         with kept.open("a") as file:
             file.write(capsys.readouterr().out)
         with Journal.open(founded / "log", clock=utc_now) as journal:
             journal.append(Event.STOP, "custodian")
         assert run(["institution", "keys", "rotate", *where]) == 0  # former heads still count
         capsys.readouterr()
-    check = ["institution", "log", "verify", *where, "--head", str(kept)]
+    check = ["institution", "verify", "log", *where, "--head", str(kept)]
     assert run(check) == 0
     assert capsys.readouterr().out == "log verified: 5 entries, 1 to 5; 2 signed heads fit\n"
 
@@ -113,7 +113,7 @@ def test_a_signed_head_finds_a_log_that_was_rewritten_or_cut(
         with Journal.open(founded / "log", clock=utc_now) as journal:
             for _ in range(entries):
                 journal.append(Event.REQUEST, "coordinator", step=7)
-        assert run(["institution", "log", "verify", *where]) == 0
+        assert run(["institution", "verify", "log", *where]) == 0
         assert run(check) == 1
         assert said in capsys.readouterr().err
         shutil.rmtree(founded / "log")
@@ -122,18 +122,35 @@ def test_a_signed_head_finds_a_log_that_was_rewritten_or_cut(
 def test_a_head_of_somebody_else_or_a_changed_one_is_none(
     founded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["institution", "log", "head", "--home", str(founded)]) == 0
+    assert run(["institution", "head", "--home", str(founded)]) == 0
     good = capsys.readouterr().out
     other = str(tmp_path / "other")
     assert run(["institution", "init", "--id", "bank-a", "--home", other]) == 0
     Journal.open(tmp_path / "other" / "log", clock=utc_now).close()
     capsys.readouterr()
-    assert run(["institution", "log", "head", "--home", other]) == 0
+    assert run(["institution", "head", "--home", other]) == 0
     for line in (capsys.readouterr().out, good.replace('"entries":3', '"entries":2'), "{}\n"):
         (tmp_path / "kept").write_text(good + line)
-        check = ["institution", "log", "verify", "--home", str(founded), "--head"]
+        check = ["institution", "verify", "log", "--home", str(founded), "--head"]
         assert run([*check, str(tmp_path / "kept")]) == 1
         assert "line 2: expected a head that bank-a signed" in capsys.readouterr().err
     (tmp_path / "kept").write_text("")
     assert run([*check, str(tmp_path / "kept")]) == 1
     assert "found an empty file" in capsys.readouterr().err
+
+
+def test_what_means_nothing_in_a_call_is_refused(
+    founded: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words, option in (
+        (("verify", "ledger", "--head", "heads"), "--head"),
+        (("verify", "run.transcript", "--head", "heads"), "--head"),
+        (("verify", "--json"), "--json"),
+        (("head", "--out", "file"), "--out"),
+        (("head", "run-1"), "--out"),
+        (("keys", "rotate", "node", "--key", "pkcs11:token=t"), "--key"),
+        (("policy", "--yes"), "--yes"),
+    ):
+        assert run(["institution", *words, "--home", str(founded)]) == 2, words
+        shown = capsys.readouterr()
+        assert (shown.out, option in shown.err) == ("", True), shown.err

@@ -1,4 +1,4 @@
-"""`institution setup` as a newcomer answers it, and as a script calls it."""
+"""`institution init` as a newcomer answers it, and as a script calls it."""
 
 import io
 import tempfile
@@ -31,7 +31,7 @@ def answered(
     def typed(*arguments: object, answers: str = "") -> tuple[int, str, str]:
         monkeypatch.setattr("sys.stdin", io.StringIO(answers))
         home = ("--home", str(tmp_path / "made"))
-        status = run(["institution", "setup", *map(str, arguments), *home])
+        status = run(["institution", "init", *map(str, arguments), *home])
         out, err = capsys.readouterr()
         return status, out, err
 
@@ -60,7 +60,7 @@ def test_answers_become_a_home_that_a_study_can_be_read_from(
     assert (policy.budget.study_epsilon, policy.budget.yearly_epsilon) == (2.5, 2.5)
     assert (policy.records.minimum_units, policy.records.columns) == (1, ())
     assert "# Whose budget the ledger keeps" in home.settings.read_text()
-    assert f"policy check --home {home.path}" in said
+    assert f"policy --home {home.path}" in said
     assert "at each start every member is asked what it remembers" in said
     assert settings.ledger.witness == ""
 

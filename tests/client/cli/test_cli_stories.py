@@ -1,4 +1,4 @@
-"""Two heads of one run: found by `transcript verify` and `check`, proved to a third party."""
+"""Two heads of one run: found by `verify FILE` and `check`, proved to a third party."""
 
 import json
 from collections.abc import Callable
@@ -51,10 +51,10 @@ def test_a_file_that_tells_another_story_ends_with_a_proof(
     tmp_path: Path,
     lie: str,
 ) -> None:
-    """Attack H2: `transcript verify` said "you have not co-signed it", exit status 0."""
+    """Attack H2: `verify` said "you have not co-signed it", exit status 0."""
     path, home = tmp_path / "told", str(coordinator.homes[NAME].path)
     path.write_bytes(recorded.lie(LIES[lie](recorded)))
-    assert run(["institution", "transcript", "verify", str(path), "--home", home]) == TOLD
+    assert run(["institution", "verify", str(path), "--home", home]) == TOLD
     assert "TWO STORIES" in capsys.readouterr().out
     asked = ["audit", "stories", f"{path}.two-stories"]
     given = ["--roster", str(coordinator.homes[NAME].roster)]
@@ -66,7 +66,7 @@ def test_a_file_that_tells_another_story_ends_with_a_proof(
     other = str(stranger.file("other", stranger.signed_roster()))
     assert run([*asked, "--roster", other]) == 1  # another coordinator did not sign these
     assert run([*asked, "--coordinator-key", coordinator.public]) == BAD_INPUT  # it signs no logs
-    verify = ["institution", "transcript", "verify", str(path), "--home", home, "--json"]
+    verify = ["institution", "verify", str(path), "--home", home, "--json"]
     capsys.readouterr()
     assert run(verify) == TOLD
     assert json.loads(capsys.readouterr().out)["exit_status"] == TOLD
@@ -80,7 +80,7 @@ def test_the_beginning_of_the_own_log_is_no_other_story(
     vectors, recorded.blobs = recorded.blobs, {}
     path.write_bytes(recorded.lie(lambda leaves: leaves.__delitem__(slice(at, None))))
     recorded.blobs = vectors
-    asked = ["institution", "transcript", "verify", str(path), "--home", home]
+    asked = ["institution", "verify", str(path), "--home", home]
     assert run([*asked, "--require-cosigned", "none"]) == AuditVerdict.AS_FAR_AS_KEPT.value
     assert run(asked) == AuditVerdict.NOT_COSIGNED.value
     path.write_bytes(recorded.to_bytes())
@@ -95,7 +95,7 @@ def test_heads_travel_as_files_and_check_holds_them_against_the_own_ones(
 ) -> None:
     first, second = (str(coordinator.homes[name].path) for name in NAMES[:2])
     file = tmp_path / "head"
-    head = ["institution", "transcript", "head", RUN, "--out", str(file), "--home", second]
+    head = ["institution", "head", RUN, "--out", str(file), "--home", second]
     assert run(head) == 0
     capsys.readouterr()
     check = ["institution", "check", "--skip-records", "--home", first, "--json"]

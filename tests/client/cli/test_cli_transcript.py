@@ -1,4 +1,4 @@
-"""`institution transcript verify FILE` as it is typed."""
+"""`institution verify FILE` as it is typed."""
 
 import io
 import json
@@ -38,7 +38,7 @@ class Typed:
     def __call__(self, content: bytes, *more: str) -> tuple[int, str, str]:
         path = self.coordinator.file("transcript", content)
         home = str(self.coordinator.homes[NAME].path)
-        status = run(["institution", "transcript", "verify", str(path), "--home", home, *more])
+        status = run(["institution", "verify", str(path), "--home", home, *more])
         out, err = self.capsys.readouterr()
         return status, out, err
 
@@ -138,8 +138,8 @@ def test_what_does_not_fit_is_named_by_its_line(typed: Typed) -> None:
 def test_a_missing_file_is_said_to_be_missing(typed: Typed, tmp_path: Path) -> None:
     home = str(typed.coordinator.homes[NAME].path)
     missing = str(tmp_path / "nowhere")
-    assert run(["institution", "transcript", "verify", missing, "--home", home]) == 2
-    assert "expected a readable file" in typed.capsys.readouterr().err
+    assert run(["institution", "verify", missing, "--home", home]) == 2
+    assert "or a readable file" in typed.capsys.readouterr().err
 
 
 def test_who_took_no_part_is_told_so(

@@ -56,7 +56,7 @@ def head(home: Home, pin: bytes, *, by_descriptor: bool) -> "subprocess.Complete
     os.write(writing, pin + b"\n")
     os.close(writing)
     where = f"/dev/fd/{reading}" if by_descriptor else "/dev/stdin"
-    command = [sys.executable, "-m", "fieldfare", "institution", "log", "head"]
+    command = [sys.executable, "-m", "fieldfare", "institution", "head"]
     try:
         return subprocess.run(
             [*command, "--home", str(home.path), "--passphrase-file", where],

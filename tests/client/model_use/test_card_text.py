@@ -34,7 +34,7 @@ def test_it_says_what_the_page_says() -> None:
         "a customer's own statement",
         "as payer or payee, is not covered",
         "known to 1 of the institutions, which nobody counts",
-        "fieldfare institution transcript verify FILE",
+        "fieldfare institution verify FILE",
     ):
         assert part in text
 

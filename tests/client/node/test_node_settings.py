@@ -68,7 +68,7 @@ def test_a_custodian_on_another_machine(home: Home) -> None:
     files = TlsFiles(home.path / "n.pem", home.path / "n.key", Path("/etc/link.pem"))
     expected = TlsTarget("c.example.org", 7443, files)
     assert load_node_terms(write(home, custodian=TABLE)).custodian == expected
-    at = TABLE.replace("c.example.org", "fd00::4")  # as `link node` prints it
+    at = TABLE.replace("c.example.org", "fd00::4")  # as `link` prints it
     found = load_node_terms(write(home, custodian=at)).custodian
     assert isinstance(found, TlsTarget)
     assert found.address == "[fd00::4]:7443"

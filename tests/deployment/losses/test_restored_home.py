@@ -80,7 +80,7 @@ def test_a_home_that_was_put_back_stops_or_pays_what_its_peers_tell(tmp_path: Pa
         assert row.state is RunStatus.FAILED
         assert "the others remember of it (refused: ledger_unavailable)" in row.reason
         with pytest.raises(RunError, match="accept-restore"):
-            bed.institution(VICTIM, "ledger", "show")
+            bed.institution(VICTIM, "ledger")
         assert spent(bed, study, NAMES[1:]) == before[1:]
 
         # Peers that were shown no reply know what they opened: it is paid before the run begins.

@@ -126,7 +126,7 @@ def test_five_commands_make_a_member_whose_node_is_let_in(
     assert site.coordinator("enrol", enrolment, "--yes") == 0
     assert "does not take bank-a's node" in capsys.readouterr().out
 
-    assert site.institution("keys", "renew-node") == 0
+    assert site.institution("keys", "rotate", "node") == 0
     assert site.institution("join", invitation) == 0
     assert site.coordinator("enrol", str(site.bank.path / "bank-a.enrolment"), "--yes") == 0
     until(lambda: site.statuses().get("bank-a") == "online", START_SECONDS)

@@ -79,7 +79,7 @@ def test_a_killed_federation_is_restored_from_backups_of_a_running_study(
         assert position.debited == lost.debited, "what was spent since the backup counts, once"
         assert set(after) <= set(before), "nothing that was not there"
         assert all(after[name].vector == before[name].vector for name in after)
-        assert "ledger verified" in bed.institution(VICTIM, "ledger", "verify")
+        assert "ledger verified" in bed.institution(VICTIM, "verify", "ledger")
 
         store = bed.coordinator_home
         store.rename(tmp_path / "lost-coordinator")

@@ -39,7 +39,7 @@ END
   for b in a b c; do
     I $b institution init --home $H --id bank-$b
     printf '\n[[records]]\npath = "/records/records.csv"\nunit = "customer"\n' >> "$(place home-$b)/institution.toml"
-    I $b institution policy allow drafted.toml --home $H --yes > /dev/null
+    I $b institution policy drafted.toml --home $H --yes > /dev/null
     I $b institution join invitation.json --home $H --fingerprint "$coordinator" --out $b.enrolment
     chmod a+r $b.enrolment
   done
@@ -47,11 +47,11 @@ END
   C coordinator roster --home $HC --multiplicity 1
   install -m 644 "$(place coordinator)/roster.signed" .
   for b in a b c; do I $b institution roster accept roster.signed --home $H --yes > /dev/null; done
-  code() { I $1 institution roster code --json --home $H | sed -n 's/.*"roster": "\([0-9 ]*\)".*/\1/p'; }
+  code() { I $1 institution roster --json --home $H | sed -n 's/.*"roster": "\([0-9 ]*\)".*/\1/p'; }
   A=$(code a); B=$(code b)
-  I a institution roster meeting --reader bank-b --present bank-c --code "$B" --home $H --yes
-  I b institution roster meeting --reader bank-a --present bank-c --code "$A" --home $H --yes
-  I c institution roster meeting --reader bank-a --present bank-b --code "$A" --home $H --yes
+  I a institution roster compare bank-b --how meeting --present bank-c --code "$B" --home $H --yes
+  I b institution roster compare bank-a --how meeting --present bank-c --code "$A" --home $H --yes
+  I c institution roster compare bank-a --how meeting --present bank-b --code "$A" --home $H --yes
   for b in a b c; do node_of $b; done
 }
 
@@ -62,8 +62,7 @@ node_of() { # what a node gets: its key, who signed for the SuperLink, and where
   install -o 10002 -g 10002 -m 644 "$home/authority.pem" "$home/node.toml" "$node/"
   if [ "$bank" = c ]; then
     sed -i -e '/^socket = /d' -e '/^group = /d' -e 's#^\[custodian\]#&\nlisten = "0.0.0.0:7443"\nnames = ["custodian-c"]#' "$home/institution.toml"
-    I c institution link make --home $H
-    I c institution link node --home $H --out link-c | tee link.said
+    I c institution link --home $H --out link-c | tee link.said
     install -d -o 10002 -g 10002 -m 700 "$node/link"
     install -o 10002 -g 10002 -m 600 link-c/link.pem link-c/link-authority.pem "$node/link/"
     rm -r link-c

@@ -28,13 +28,13 @@ accept_everywhere() { # every version that was published since, each in its turn
   install -m 644 $HC/roster.signed $W/
 }
 
-code() { bank "$1" roster code --json | sed -n 's/.*"roster": "\([0-9 ]*\)".*/\1/p'; }
+code() { bank "$1" roster --json | sed -n 's/.*"roster": "\([0-9 ]*\)".*/\1/p'; }
 
 meet() {
   A=$(code $H); B_CODE=$(code bank-b)
-  bank $H roster meeting --reader bank-b --present bank-c --code "$B_CODE" --yes
-  bank bank-b roster meeting --reader bank-a --present bank-c --code "$A" --yes
-  bank bank-c roster meeting --reader bank-a --present bank-b --code "$A" --yes
+  bank $H roster compare bank-b --how meeting --present bank-c --code "$B_CODE" --yes
+  bank bank-b roster compare bank-a --how meeting --present bank-c --code "$A" --yes
+  bank bank-c roster compare bank-a --how meeting --present bank-b --code "$A" --yes
 }
 
 give_node_its_files() {
@@ -66,7 +66,7 @@ END
   for b in b c; do bank bank-$b init --id bank-$b; done
   setup() { # home bank
     as "$(fieldfare_of $1)" bash -c "printf '\n[[records]]\npath = \"$W/$2.csv\"\nunit = \"customer\"\n' >> $1/institution.toml"
-    bank $1 policy allow drafted.toml --yes > /dev/null
+    bank $1 policy drafted.toml --yes > /dev/null
     bank $1 join invitation.json --fingerprint "$COORDINATOR" --out $W/$2.enrolment
   }
   setup $H a; setup bank-b b; setup bank-c c
@@ -112,8 +112,8 @@ run() { # name
   coordinator export transcript $RUN --out $HC/$RUN.transcript
   install -m 644 $HC/$RUN.transcript $W/
   as ada $I audit transcript $RUN.transcript --roster roster.signed | tee audited | tail -3
-  bank bank-b ledger verify | tail -1
-  bank $H ledger verify | tail -1
+  bank bank-b verify ledger | tail -1
+  bank $H verify ledger | tail -1
   as fieldfare-node ls $H 2>/dev/null && exit 1
   as ada cat $H/policy.toml 2>/dev/null && exit 1
   echo "nothing escapes: ok"
@@ -147,7 +147,7 @@ restore() {
   install -o fieldfare -g fieldfare -m 600 $H.lost/ledger/ledger.sqlite.witness $B/fieldfare/witness
   restored fieldfare-coordinator $HC $C coordinator restore $B/fieldfare-coordinator/c.backup
   restored fieldfare $H $I institution restore $B/fieldfare/a.backup --witness $B/fieldfare/witness
-  bank $H ledger verify | tail -1
+  bank $H verify ledger | tail -1
   coordinator run resume "$(cat interrupted.run)" && exit 1
   bank $H join invitation.json --yes --out $W/again.enrolment
   chmod a+r again.enrolment
@@ -164,7 +164,7 @@ upgrade() { # folder: the homes of an earlier version, in the hands of an ordina
   cd "$1"
   bank() { as ada $I institution "$@" --home bank-a; }
   coordinator() { as ada $C coordinator "$@" --home coordinator; }
-  bank ledger verify; bank log verify; bank status
+  bank verify; bank status
   bank alerts --json > alerts.json
   coordinator runs; coordinator members
   RUN=$(coordinator runs --json | sed -n 's/.*"run": "\([^"]*\)".*/\1/p' | head -1)

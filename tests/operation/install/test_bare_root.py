@@ -28,7 +28,7 @@ HAVE: Final = {
     "institution": ("institution", "custodian"),
     "lab": ("simulate",),
 }
-FIRST: Final = ("demo", "study check", "coordinator init", "institution setup", "software")
+FIRST: Final = ("demo", "study check", "coordinator init", "institution init", "software")
 
 pytestmark = [
     pytest.mark.faults,

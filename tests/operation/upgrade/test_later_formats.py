@@ -25,7 +25,7 @@ ROWS: Final = [
     if one.form.numbered is not None
 ]
 LOOKS: Final = {
-    "institution": (["status"], ["ledger", "show"], ["backup", "FILE"]),
+    "institution": (["status"], ["ledger"], ["backup", "FILE"]),
     "coordinator": (["runs"], ["members"], ["backup", "FILE"]),
 }
 
@@ -176,7 +176,7 @@ def test_what_is_no_file_of_its_kind_is_left_to_its_reader(recorded: Recorded) -
     path = recorded.bank / "comparisons.json"
     before = path.read_bytes()
     path.write_bytes(b"{")
-    said = recorded.typed("institution", "roster", "status")[1]
+    said = recorded.typed("institution", "roster")[1]
     path.write_bytes(before)
     assert "found a damaged file" in said
 
@@ -193,7 +193,7 @@ def test_a_witness_elsewhere_is_not_said_to_be_another_ones(
         before.replace('witness = ""', f"witness = {json.dumps(str(elsewhere))}")
     )
     hashes = recorded.hashes()
-    status, said = recorded.typed("institution", "ledger", "show")
+    status, said = recorded.typed("institution", "ledger")
     assert recorded.hashes() == hashes
     (recorded.bank / settings).write_text(before)
     assert status == 1

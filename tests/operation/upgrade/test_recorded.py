@@ -51,10 +51,10 @@ def test_a_bank_looks_at_itself(recorded: Recorded) -> None:
 
 
 def test_a_bank_reads_its_ledger_and_its_log(recorded: Recorded) -> None:
-    assert "ledger verified: 6 entries" in recorded.done("institution", "ledger", "verify")
-    assert "training step 3" in recorded.done("institution", "ledger", "show")
-    assert "log verified" in recorded.done("institution", "log", "verify")
-    exported = recorded.done("institution", "log", "export").splitlines()
+    assert "ledger verified: 6 entries" in recorded.done("institution", "verify", "ledger")
+    assert "training step 3" in recorded.done("institution", "ledger")
+    assert "log verified" in recorded.done("institution", "verify", "log")
+    exported = recorded.done("institution", "log").splitlines()
     assert {json.loads(line)["format"] for line in exported} == {1}
 
 
@@ -83,7 +83,7 @@ def test_a_transcript_is_audited(recorded: Recorded) -> None:
     transcript, roster = recorded.folder / "run.transcript", recorded.coordinator / "roster.signed"
     said = recorded.done("audit", "transcript", str(transcript), "--roster", str(roster), "--json")
     assert json.loads(said)["verified"]
-    own = recorded.done("institution", "transcript", "verify", str(transcript), "--json")
+    own = recorded.done("institution", "verify", str(transcript), "--json")
     assert json.loads(own)["own"]["lost"] == 0
 
 
@@ -105,7 +105,7 @@ def restore_both(recorded: Recorded, tmp_path: Path) -> None:
         *("institution", "restore", str(backup), *key, *why, "--home", str(bank)), "--as-planned"
     )
     assert "epoch 2 begins" in said
-    assert "verified" in recorded.done("institution", "ledger", "verify", "--home", str(bank))
+    assert "verified" in recorded.done("institution", "verify", "ledger", "--home", str(bank))
     backup, coordinator = recorded.folder / "coordinator.backup", tmp_path / "coordinator"
     recorded.done("coordinator", "restore", str(backup), *key, *why, "--home", str(coordinator))
     runs = recorded.done("coordinator", "runs", "--json", "--home", str(coordinator))

@@ -23,7 +23,7 @@ COMMANDS: Final = {
     "audit": ("audit", "transcript", "{file}", "--roster", "{file}"),
     "import": ("institution", "import", "{file}", "{home}"),
     "roster": ("institution", "roster", "accept", "{file}", "{home}"),
-    "verify": ("institution", "transcript", "verify", "{file}", "{home}"),
+    "verify": ("institution", "verify", "{file}", "{home}"),
     "records": ("institution", "records", "check", "{study}", "--records", "{file}"),
     "mapping": (
         "institution",

@@ -111,7 +111,11 @@ def test_invented_figures_of_a_true_model_make_no_alert(
         ranked = ("score", "--model", RUN, "--out", str(tmp_path / f"{name}.parquet"))
         for cut in Cut:
             status, said = typed(federation, capsys, name, *ranked, "--cut", cut.value)
-            assert (status, "transcript verify" in said, "--unverified" in said) == (2, True, True)
+            assert (status, "institution verify FILE" in said, "--unverified" in said) == (
+                2,
+                True,
+                True,
+            )
         status, said = typed(federation, capsys, name, *ranked)
         assert (status, WORD in said) == (0, True)
         assert "as the federation's hold-outs said" not in said

@@ -66,10 +66,9 @@ CALLS: Final[Mapping[str, str]] = {
     "institution.evaluate records": SCORE + " --records {it}",
     "institution.export transactions": "{alert} --format goaml --out {out} "
     "--transactions {it} --home {home}",
-    "institution.import file": "{it} --home {home}",
+    "institution.import files": "{it} --home {home}",
     "institution.join file": "{it} --yes --home {fresh} --out {out}",
     "institution.keys.recovery file": "{it} --home {home}",
-    "institution.log.verify head": "--head {it} --home {home}",
     "institution.node settings": "--settings {it}",
     "institution.records.check mapping": "{study} --records {records} --mapping {it}",
     "institution.records.check records": "{study} --records {it}",
@@ -81,19 +80,15 @@ CALLS: Final[Mapping[str, str]] = {
     "institution.restore file": "{it} --recovery-key {recovery} --rehearse --home {out}",
     "institution.restore witness": "{text} --recovery-key {recovery} --witness {it} --home {out}",
     "institution.roster.accept file": "{it} --yes --home {home}",
-    "institution.roster.take files": "{it} --home {home}",
     "institution.score before": SCORE + " --records {customers} --before {it} --out {out}",
     "institution.score mapping": SCORE + " --records {customers} --mapping {it} --out {out}",
     "institution.score records": SCORE + " --records {it} --out {out}",
-    "institution.setup records": "--id bank-z --records {it} --unit customer --home {out}",
+    "institution.init records": "--id bank-z --records {it} --unit customer --home {out}",
     "institution.status node_settings": "--node-settings {it} --home {home}",
-    "institution.texts mapping": SCORE + " --records {customers} --mapping {it}",
-    "institution.texts records": SCORE + " --records {it}",
-    "institution.transcript.verify file": "{it} --home {home}",
+    "institution.verify heads": "log --head {it} --home {home}",
+    "institution.verify what": "{it} --home {home}",
     "institution.tune mapping": SCORE + " --records {customers} --mapping {it}",
     "institution.tune records": SCORE + " --records {it}",
-    "institution.vectors mapping": SCORE + " --records {customers} --mapping {it}",
-    "institution.vectors records": SCORE + " --records {it}",
     "model.score model": "{it} {study} --records {records} --out {out}.csv",
     "model.score records": "{text} {study} --records {it} --out {out}.csv",
     "model.score study": "{text} {it} --records {records} --out {out}.csv",
@@ -135,4 +130,4 @@ def read_paths() -> Iterator[str]:
 
 def _is_path(one: Any) -> bool:
     told = type(one.type).__name__
-    return "Path" in told or one.name in {"records", "holdout_file"}
+    return "Path" in told or one.name in {"records", "holdout_file", "what"}

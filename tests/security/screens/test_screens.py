@@ -40,8 +40,8 @@ BEST: Final = {
     "audit.deletions": "roster", "audit.stories": "roster", "audit.transcript": "transcript",
     "coordinator.enrol": "enrolment", "coordinator.roster": "roster", "evidence.pack": "transcript",
     "evidence.verify": "pack.zip", "institution.import": "study", "institution.join": "invitation",
-    "institution.roster.accept": "roster", "institution.roster.take": "vouching",
-    "institution.transcript.verify": "transcript",
+    "institution.roster.accept": "roster",
+    "institution.verify": "transcript",
     "query.ask": "questions.toml", "query.plan": "questions.toml",
 }  # fmt: skip
 

@@ -92,7 +92,7 @@ def test_it_is_one_file_without_scripts_or_anything_from_elsewhere() -> None:
         "cd" * 32,
         "42 leaves",
         "2025-06-02 09:30 UTC",
-        "fieldfare institution transcript verify",
+        "fieldfare institution verify",
     ],
 )
 def test_it_says_what_the_card_says(text: str) -> None:

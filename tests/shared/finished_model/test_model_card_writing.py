@@ -132,13 +132,18 @@ def test_an_honest_card_passes() -> None:
     check_card(ModelCard.from_bytes(CARD.to_bytes()), PLAN, PARAMETERS)
 
 
-def test_a_card_in_an_earlier_versions_words_passes() -> None:
-    """It once said that signatures name who sent false sums, which nobody can."""
-    (before,) = FORMER
-    assert not any("signatures give the blame" in one for one in CARD.limits)
-    limits = tuple(before if one == FORMER[before] else one for one in CARD.limits)
-    assert limits != CARD.limits
-    check_card(CARD.model_copy(update={"limits": limits}), PLAN, PARAMETERS)
+@pytest.mark.parametrize(("before", "now"), FORMER.items())
+def test_a_card_in_an_earlier_versions_words_passes(before: str, now: str) -> None:
+    """It once said that signatures name who sent false sums, and named another command."""
+    said = (*CARD.limits, *CARD.verification.how)
+    assert (now in said, before in said) == (True, False)
+
+    def then(sentences: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(before if one == now else one for one in sentences)
+
+    how = CARD.verification.model_copy(update={"how": then(CARD.verification.how)})
+    earlier = {"limits": then(CARD.limits), "verification": how}
+    check_card(CARD.model_copy(update=earlier), PLAN, PARAMETERS)
 
 
 def test_another_machines_last_bits_pass() -> None:

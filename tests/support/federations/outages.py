@@ -141,8 +141,8 @@ def check_run(bed: Bed, row: RunRow, *, failed: int = 0) -> dict[str, Any]:
     assert report["failed_attempts"] <= failed
     transcript = str(bed.folder / f"{row.run}.transcript")
     for name in bed.names:
-        assert "ledger verified" in bed.institution(name, "ledger", "verify")
-        said = json.loads(bed.institution(name, "transcript", "verify", transcript, "--json"))
+        assert "ledger verified" in bed.institution(name, "verify", "ledger")
+        said = json.loads(bed.institution(name, "verify", transcript, "--json"))
         assert said["own"]["lost"] == 0
         with open_ledger(Home(bed.home(name))) as ledger:
             debits = [entry.debit for entry in ledger.entries() if entry.debit.run == row.run]

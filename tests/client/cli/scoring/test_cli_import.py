@@ -113,7 +113,7 @@ def test_other_files_are_sent_where_they_belong(typed: Typed, coordinator: Coord
     assert (status, "institution roster accept FILE" in err) == (2, True)
     transcript = b'{"format":1,"run":"r","study":"","type":"fieldfare.transcript.v1"}\n{"x":1}\n'
     status, _, err = typed(transcript)
-    assert (status, "institution transcript verify FILE" in err) == (2, True)
+    assert (status, "institution verify FILE" in err) == (2, True)
 
 
 @pytest.mark.parametrize(

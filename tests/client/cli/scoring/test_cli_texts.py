@@ -1,4 +1,4 @@
-"""`institution texts` as it is typed: a ranking, and the reasons of one, for eyes inside."""
+"""`institution score` as it is typed: a ranking, and the reasons of one, for eyes inside."""
 
 import re
 
@@ -17,7 +17,7 @@ def analyst(
 
 
 def test_units_are_listed_highest_first_and_no_text_is_shown(analyst: Analyst) -> None:
-    status, said, _ = analyst("texts", "--model", RUN, "--top", "2")
+    status, said, _ = analyst("score", "--model", RUN, "--top", "2")
     assert status == 0
     assert re.findall(r"^ +(\d+) +\S+  (\w+)$", said, re.MULTILINE) == [("1", "c2"), ("2", "c4")]
     assert "404 ranked" in said
@@ -25,7 +25,7 @@ def test_units_are_listed_highest_first_and_no_text_is_shown(analyst: Analyst) -
 
 
 def test_one_units_own_words_are_its_reasons_and_add_up(analyst: Analyst) -> None:
-    status, said, _ = analyst("texts", "--model", RUN, "--unit", "c2")
+    status, said, _ = analyst("score", "--model", RUN, "--unit", "c2")
     assert status == 0
     assert "c2: rank 1 of 404" in said
     assert "word        'free'" in said
@@ -38,7 +38,7 @@ def test_one_units_own_words_are_its_reasons_and_add_up(analyst: Analyst) -> Non
 
 
 def test_other_scripts_are_shown_without_what_moves_a_cursor(analyst: Analyst) -> None:
-    status, said, _ = analyst("texts", "--model", RUN, "--unit", "c3")
+    status, said, _ = analyst("score", "--model", RUN, "--unit", "c3")
     assert status == 0
     assert "\x1b" not in said
     assert "\u202e" not in said
@@ -48,9 +48,9 @@ def test_the_suppressed_and_strangers_are_shown_to_nobody(analyst: Analyst) -> N
     path = analyst.home.suppression
     path.write_text("unit,reason\nc2,in recovery\n")
     path.chmod(0o600)
-    status, said, _ = analyst("texts", "--model", RUN, "--top", "1")
+    status, said, _ = analyst("score", "--model", RUN, "--top", "1")
     assert (status, " c4" in said) == (0, True)
     for unit in ("c2", "nobody"):
-        status, said, errors = analyst("texts", "--model", RUN, "--unit", unit)
+        status, said, errors = analyst("score", "--model", RUN, "--unit", unit)
         assert (status, said) == (2, "")
         assert "suppression list" in errors

@@ -1,4 +1,4 @@
-"""`institution vectors` as it is typed."""
+"""`institution score` as it is typed."""
 
 import re
 
@@ -17,7 +17,7 @@ def analyst(
 
 
 def test_units_are_listed_highest_first_without_their_vectors(analyst: Analyst) -> None:
-    status, said, _ = analyst("vectors", "--model", RUN, "--top", "3")
+    status, said, _ = analyst("score", "--model", RUN, "--top", "3")
     assert status == 0
     ranked = re.findall(r"^ +(\d+) +\S+  (\w+)$", said, re.MULTILINE)
     assert [rank for rank, _ in ranked] == ["1", "2", "3"]
@@ -26,6 +26,6 @@ def test_units_are_listed_highest_first_without_their_vectors(analyst: Analyst) 
     assert "no reasons" in said
 
 
-def test_texts_sends_here(analyst: Analyst) -> None:
-    status, _, errors = analyst("texts", "--model", RUN)
-    assert (status, "use fieldfare institution vectors" in errors) == (2, True)
+def test_a_vector_has_no_words_to_be_ranked_by(analyst: Analyst) -> None:
+    status, _, errors = analyst("score", "--model", RUN, "--unit", "c17")
+    assert (status, "--unit: expected a model of texts" in errors) == (2, True)

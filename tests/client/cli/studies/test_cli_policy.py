@@ -31,7 +31,7 @@ KEY, OTHER = "a1" * 32, "b2" * 32
 
 
 def check(home: Home) -> int:
-    return run(["institution", "policy", "check", "--home", str(home.path)])
+    return run(["institution", "policy", "--home", str(home.path)])
 
 
 def test_a_fresh_policy_is_explained_with_what_is_missing(
@@ -84,7 +84,7 @@ def test_a_policy_that_others_may_write_is_not_believed(
 
 
 def allow(home: Home, *arguments: str) -> int:
-    return run(["institution", "policy", "allow", *arguments, "--home", str(home.path)])
+    return run(["institution", "policy", *arguments, "--home", str(home.path)])
 
 
 def test_what_a_study_needs_is_shown_asked_and_written(

@@ -178,7 +178,7 @@ def test_a_rotation_keeps_what_was_compared_and_marks_it(
     file = coordinator.file("r.signed", offer + b"\n" + done.statement.read_bytes())
     assert run(["institution", "roster", "accept", str(file), "--home", home, "--yes"]) == 0
     assert "every key on the roster is known" in capsys.readouterr().out
-    assert run(["institution", "roster", "status", "--home", home]) == 0
+    assert run(["institution", "roster", "--home", home]) == 0
     out = capsys.readouterr().out
     assert "known, compare anew" in out
     assert "signed by the old" in out

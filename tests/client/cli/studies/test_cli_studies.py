@@ -83,7 +83,7 @@ def test_a_study_from_its_file_to_its_withdrawal(
     assert (status, typed.state()) == (0, State.WITHDRAWN)
     assert "keys are destroyed" in out
     assert "a new purpose" in typed("studies")[1]
-    assert typed("log", "verify")[0] == 0
+    assert typed("verify", "log")[0] == 0
 
 
 def test_a_rejection_needs_a_reason(typed: Typed) -> None:

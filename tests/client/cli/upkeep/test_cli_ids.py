@@ -114,7 +114,7 @@ def test_a_person_says_that_people_are_others(home: Home, capsys: Capture) -> No
     assert holdout_key(home, "--keep-sides", "--yes") == 0
     assert "nothing was written" in capsys.readouterr().out
     assert spent(home) == before
-    assert run(["institution", "ledger", "show", "--home", str(home.path)]) == 0
+    assert run(["institution", "ledger", "--home", str(home.path)]) == 0
     assert "other people, nobody has another id, by" in capsys.readouterr().out
     assert "other people came" in logged_text(home.log_folder)
 

@@ -47,9 +47,9 @@ def test_the_node_moves_to_another_machine(
 ) -> None:
     port = free_port()
     listen(home, listen=f"127.0.0.1:{port}")
-    assert "renews itself" in typed(capfd, home, "make")[1]
-    assert "--replace" in typed(capfd, home, "make")[1]
-    code, said = typed(capfd, home, "node", "--out", str(tmp_path / "far" / "link"))
+    assert "renews itself" in typed(capfd, home)[1]
+    assert "--replace" in typed(capfd, home)[1]
+    code, said = typed(capfd, home, "--out", str(tmp_path / "far" / "link"))
     assert code == 0
     settings = tmp_path / "far" / "node.toml"
     authority = Authority.make(tmp_path).folder / "authority.pem"
@@ -75,15 +75,15 @@ def test_the_node_moves_to_another_machine(
 def test_nothing_is_made_for_a_custodian_that_listens_at_a_socket(
     home: Home, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert "expected listen under [custodian]" in typed(capfd, home, "make")[1]
+    assert "expected listen under [custodian]" in typed(capfd, home)[1]
     assert not home.link.exists()
-    code, said = typed(capfd, home, "node", "--out", str(tmp_path / "far"))
+    code, said = typed(capfd, home, "--out", str(tmp_path / "far"))
     assert code != 0
     assert "expected listen under [custodian]" in said
     listen(home, listen="127.0.0.1:7443")
-    assert typed(capfd, home, "node", "--out", str(tmp_path / "far"))[0] != 0  # no authority
-    assert typed(capfd, home, "make")[0] == 0
+    assert typed(capfd, home, "--out", str(tmp_path / "near"))[0] == 0  # and the authority
+    assert home.link_authority.exists()
     listen(home)
-    code, said = typed(capfd, home, "node", "--out", str(tmp_path / "far"))
+    code, said = typed(capfd, home, "--out", str(tmp_path / "far"))
     assert (code, "port = 0" in said) == (2, False)
     assert not (tmp_path / "far").exists()
