@@ -198,7 +198,7 @@ def _show_words(
 
 def _show_entries(queue: AlertQueue, alert: Alert, most: int) -> None:
     with queue.store() as store:
-        found = statement_of(queue, store, alert)
+        found = statement_of(queue, store, alert.alert)
     if found is None:
         raise UsageError(
             f"--entries: expected entries of {alert.alert}, found none: they were not kept, or "

@@ -71,18 +71,24 @@ from fieldfare.shared.system.private_files import create_private, os_user
 from fieldfare.shared.terminal.screen import BAD, console, table
 from fieldfare.shared.terminal.texts import SHORT, plain
 
+OutOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="The Parquet file to write: everyone, highest first. Not of texts and vectors: "
+        "only look, and make no alert.",
+        show_default=False,
+    ),
+]
+TopOption = Annotated[
+    int | None,
+    typer.Option(min=1, max=10_000, help="Without --out: how many to list.", show_default="20"),
+]
+
 
 @app.command("institution.score")
 def score_units(
     model: ModelOption,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="The Parquet file to write: everyone, highest first. Not of texts and vectors: "
-            "only look, and make no alert.",
-            show_default=False,
-        ),
-    ] = None,
+    out: OutOption = None,
     home: HomeOption = DEFAULT_HOME,
     unverified: UnverifiedOption = False,
     records: RecordsOption = None,
@@ -110,10 +116,7 @@ def score_units(
     tuned: Annotated[
         bool, typer.Option("--tuned", help="As it was tuned here, not as it was delivered.")
     ] = False,
-    top: Annotated[
-        int | None,
-        typer.Option(min=1, max=10_000, help="Without --out: how many to list.", show_default="20"),
-    ] = None,
+    top: TopOption = None,
     unit: Annotated[
         str | None,
         typer.Option(help="Without --out, of texts: why this one stands where it stands."),

@@ -76,18 +76,30 @@ class KeyTerms:
         return made, "in its token" if self.token else protected
 
 
+IdOption = Annotated[
+    str | None,
+    typer.Option(
+        "--id", help="Its id, as on the roster; alone, nothing is asked.", show_default=False
+    ),
+]
+SourceOption = Annotated[
+    str | None,
+    typer.Option(help="A file or folder; or the word postgresql.", show_default=False),
+]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(help="Of PostgreSQL: a private file with its address.", show_default=False),
+]
+WitnessOption = Annotated[
+    str | None,
+    typer.Option(help="A folder on another disk or host.", show_default=False),
+]
+
+
 @app.command("institution.init")
 def init(
-    institution: Annotated[
-        str | None,
-        typer.Option(
-            "--id", help="Its id, as on the roster; alone, nothing is asked.", show_default=False
-        ),
-    ] = None,
-    records: Annotated[
-        str | None,
-        typer.Option(help="A file or folder; or the word postgresql.", show_default=False),
-    ] = None,
+    institution: IdOption = None,
+    records: SourceOption = None,
     unit: Annotated[
         str | None, typer.Option(help="Its column of customers or cases.", show_default=False)
     ] = None,
@@ -100,10 +112,7 @@ def init(
     encoding: Annotated[
         str | None, typer.Option(help="Of a CSV file: utf-8, latin-1, ...", show_default=False)
     ] = None,
-    uri_file: Annotated[
-        str | None,
-        typer.Option(help="Of PostgreSQL: a private file with its address.", show_default=False),
-    ] = None,
+    uri_file: AddressOption = None,
     table: Annotated[
         str | None, typer.Option(help="Of PostgreSQL: SCHEMA.TABLE.", show_default=False)
     ] = None,
@@ -113,10 +122,7 @@ def init(
     minimum_units: Annotated[
         str | None, typer.Option(help="Fewest customers to take part with.", show_default=False)
     ] = None,
-    witness: Annotated[
-        str | None,
-        typer.Option(help="A folder on another disk or host.", show_default=False),
-    ] = None,
+    witness: WitnessOption = None,
     home: HomeOption = DEFAULT_HOME,
     passphrase_file: PassphraseFileOption = None,
     coordinator_key: Annotated[

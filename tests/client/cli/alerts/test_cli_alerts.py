@@ -101,3 +101,11 @@ def test_a_page_of_the_queue_has_every_open_alert(analyst: Analyst) -> None:
     status, out, _ = analyst("alerts", "--view", "state=open")
     assert (status, "7 of 7 alerts" in out) == (0, True)
     assert all(row["alert"] in out for row in listed(analyst))
+
+
+def test_entries_that_were_not_kept_are_said_to_be_missing(analyst: Analyst) -> None:
+    """They were looked for by the alert itself, not by its id, so that nobody's were found."""
+    alert = listed(analyst)[0]["alert"]
+    status, out, err = analyst("alerts", alert, "--entries")
+    assert (status, out) == (2, "")
+    assert f"expected entries of {alert}, found none" in err
