@@ -40,9 +40,7 @@ def software(role: RoleArgument = None, out: OutOption = None, check: CheckOptio
     """
     if role is not None:
         if check:
-            raise UsageError(
-                "--check: expected no ROLE beside it, found one: it reads what is here"
-            )
+            raise UsageError("--check: expected no ROLE, found one: it reads what is here")
         _write(lock_text(role).encode(), out)
         return
     _write(bill_bytes(), out)

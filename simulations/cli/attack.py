@@ -43,7 +43,7 @@ MAX_SEED: Final = 2**63 - 1
 MOST_DEALT: Final = 400  # institutions whose every reply is opened
 
 
-class Attack(StrEnum):
+class AttackName(StrEnum):
     """The attacks, each a tool of its own."""
 
     DIFFERENCING = "differencing"
@@ -56,7 +56,7 @@ class Attack(StrEnum):
 
 
 NameArgument = Annotated[
-    Attack,
+    AttackName,
     typer.Argument(
         metavar="NAME",
         help="differencing: two questions that differ by one unit, two sums that differ by one "
@@ -309,14 +309,14 @@ def _attack_by_free_rider(*, seeds: int = 5, as_json: bool) -> None:
     show_all(free_riders(seeds), as_json=as_json)
 
 
-_TOOLS: Final[dict[Attack, Callable[..., Any]]] = {
-    Attack.DIFFERENCING: _attack_differencing,
-    Attack.DOOR: _attack_door,
-    Attack.FREE_RIDER: _attack_by_free_rider,
-    Attack.INVERSION: _attack_inversion,
-    Attack.LABELS: _attack_labels,
-    Attack.MEMBERSHIP: _attack_membership,
-    Attack.POISONING: _attack_poisoning,
+_TOOLS: Final[dict[AttackName, Callable[..., Any]]] = {
+    AttackName.DIFFERENCING: _attack_differencing,
+    AttackName.DOOR: _attack_door,
+    AttackName.FREE_RIDER: _attack_by_free_rider,
+    AttackName.INVERSION: _attack_inversion,
+    AttackName.LABELS: _attack_labels,
+    AttackName.MEMBERSHIP: _attack_membership,
+    AttackName.POISONING: _attack_poisoning,
 }
 
 
