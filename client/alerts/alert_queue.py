@@ -514,9 +514,7 @@ def listed_members(home: Home, settings: HomeSettings) -> Members:
     Raises:
         UsageError: a file is named and absent, others can reach it, or it cannot be read.
     """
-    named = settings.alerts.suppression
-    path = home.resolve(named) if named else home.suppression
-    files = {LISTED: path} if named or path.exists() else {}
+    files = {LISTED: home.suppression} if home.suppression.exists() else {}
     files |= {one.name: home.resolve(one.file) for one in settings.alerts.excluded if one.file}
     return {name: frozenset(_read_suppression(path)) for name, path in files.items()}
 

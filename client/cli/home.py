@@ -34,6 +34,7 @@ from fieldfare.client.journal.entries import Event
 from fieldfare.client.journal.journal import (
     read,
 )
+from fieldfare.client.node.settings import AUTHORITY_FILE
 from fieldfare.shared.advice import at_home
 from fieldfare.shared.cli.typed import token_pin
 from fieldfare.shared.errors import UsageError
@@ -111,7 +112,7 @@ def rotate(
         f"Send {done.statement} to the coordinator and compare the new fingerprint.",
         "Accept the roster that carries the new key, and approve running studies again: until",
         "then this institution takes part in nothing.",
-        notify_custodian(opened, settings),
+        notify_custodian(opened),
     ]
     if key:
         lines.append(PIN_AT_START)
@@ -208,7 +209,7 @@ def join(
     initial_setup.write_node_files(opened, invitation)
     replace_private(to, signed)
     lines = [
-        f"pinned; wrote {NODE_FILE} and {initial_setup.AUTHORITY_FILE}"
+        f"pinned; wrote {NODE_FILE} and {AUTHORITY_FILE}"
         if not pinned
         else "pinned already; a node that runs has to start again",
         f"identity     {fingerprint(bytes.fromhex(public_hex(identity)))}",

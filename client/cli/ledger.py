@@ -156,7 +156,7 @@ def accept(
         f"accepted as epoch {position.epoch}: mu^2 {from_picomu2(carried)!r} carried over, "
         f"{from_picomu2(position.cumulative)!r} spent in all\n"
         "Every key and approval from before is gone: approve the studies that shall go on.\n"
-        + notify_custodian(opened, load_settings(opened))
+        + notify_custodian(opened)
     )
 
 
@@ -234,7 +234,7 @@ def holdout_key(
     typer.echo(
         "Another hold-out from here on. Of models that were trained before, figures "
         "on your hold-out are no figures of a hold-out any more: some of its units trained them.\n"
-        + notify_custodian(opened, load_settings(opened))
+        + notify_custodian(opened)
     )
 
 
@@ -253,9 +253,7 @@ def _keep_sides(home: Home, reason: str, *, ask: bool) -> None:
             raise typer.Exit(EXIT_DECLINED)
         for one in found:
             keep_sides(institution, ledger, one, user=os_user(), reason=reason)
-    typer.echo(
-        "written down: nobody's id was changed\n" + notify_custodian(home, institution.settings)
-    )
+    typer.echo("written down: nobody's id was changed\n" + notify_custodian(home))
 
 
 @app.command("institution.ledger.recall")
@@ -324,7 +322,7 @@ def _leave(home: Home, out: Path, passphrase_file: Path | None, reason: str, *, 
     secret = identity_secret(home, passphrase_file)
     institution = open_institution(home.path)
     recalling.leave(institution, user=os_user(), reason=reason)
-    told = notify_custodian(home, institution.settings)  # whatever it was answering is done then
+    told = notify_custodian(home)  # whatever it was answering is done then
     create_private(out, recalling.last_answer(institution, secret))
     typer.echo(
         f"{told}\nwrote {out}: send it to the coordinator, which removes you with it "

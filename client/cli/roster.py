@@ -139,7 +139,7 @@ def accept(
         typer.echo(
             "Approvals under the earlier roster count no more: approve running studies again."
         )
-    typer.echo(notify_custodian(opened, settings))
+    typer.echo(notify_custodian(opened))
     _told_next(home)
 
 
@@ -316,7 +316,7 @@ def forget(
         facts = {"kind": "forgotten", "institution": found.id, "fingerprint": found.key}
         journal.append(Event.KEY, os_user(), **facts)
     keep_lost(institution.home, {(found.id, found.key)})
-    notify_custodian(institution.home, institution.settings)
+    notify_custodian(institution.home)
     typer.echo(f"{plain(member, NAME)}: key not known any more, until it is compared anew")
     _told_standing(open_institution(home))
 
@@ -357,7 +357,7 @@ def _keep(institution: Institution, members: Sequence[Member], how: ComparisonMe
         for one in members
     ]
     keep_compared(institution.home, compared)
-    notify_custodian(institution.home, institution.settings)
+    notify_custodian(institution.home)
 
 
 # -- how members stand -----------------------------------------------------------------------------
@@ -491,7 +491,7 @@ def take_statement(institution: Institution, file: Path) -> None:
         UsageError: another file, or a member's that is not on the roster.
     """
     _take(institution, file)
-    notify_custodian(institution.home, institution.settings)
+    notify_custodian(institution.home)
     _told_standing(open_institution(institution.home.path))
 
 

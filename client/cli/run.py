@@ -25,7 +25,7 @@ from fieldfare.client.desk.deciders import open_deciders
 from fieldfare.client.desk.process import serve_home
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.roster import online_keys
-from fieldfare.client.home.settings import admin_socket_path, load_settings
+from fieldfare.client.home.settings import load_settings
 from fieldfare.client.institution.institution import open_institution, open_journal
 from fieldfare.client.institution.open import open_institution_ledger
 from fieldfare.client.journal.entries import Event
@@ -113,7 +113,7 @@ EXIT_FAILED: Final = 1
 def _ready(home: Home) -> int:
     """Say whether the custodian can answer now; for a supervisor, which reads the exit status."""
     try:
-        found = custodian_status(admin_socket_path(home, load_settings(home)))
+        found = custodian_status(home.admin_socket)
     except FieldfareError as error:
         typer.echo(f"not ready: {error}")
         return EXIT_FAILED

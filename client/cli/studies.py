@@ -238,7 +238,7 @@ def _approve(
         decision = approval.approve(custody, kept, loaded, user, utc_now())
     typer.echo(f"approved {kept.short} by {decision.user} at {decision.time}")
     typer.echo(f"approval {decision.approval}")
-    typer.echo(notify_custodian(institution.home, institution.settings, LOAD_SECONDS))
+    typer.echo(notify_custodian(institution.home, LOAD_SECONDS))
 
 
 def _fit(loaded: LoadedSums) -> list[str]:
@@ -270,7 +270,7 @@ def reject_study(
         Rejecter(opened, ledger, journal, os_user(), utc_now(), told).reject(chosen, reason)
     typer.echo(f"rejected {chosen[:SHORT]}")
     typer.echo(_what_is_told(reason, keep_reason=keep_reason))
-    typer.echo(notify_custodian(opened, settings))
+    typer.echo(notify_custodian(opened))
 
 
 @app.command("institution.withdraw")
@@ -297,7 +297,7 @@ def withdraw_study(
         Rejecter(opened, ledger, journal, os_user(), utc_now(), told).withdraw(chosen, reason)
     typer.echo(f"withdrew {chosen[:SHORT]}: its keys are destroyed, what it spent stays spent")
     typer.echo(_what_is_told(reason, keep_reason=keep_reason))
-    typer.echo(notify_custodian(opened, settings))
+    typer.echo(notify_custodian(opened))
 
 
 def _what_is_told(reason: str, *, keep_reason: bool) -> str:

@@ -31,7 +31,6 @@ from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import (
     STOP_SECONDS,
     CustodianSection,
-    admin_socket_path,
     custodian_socket_path,
 )
 from fieldfare.client.institution.institution import Institution
@@ -83,7 +82,7 @@ def administration(reloader: CustodianReloader) -> Desk:
 
 def admin_socket(institution: Institution) -> UnixSocket:
     """Return where the administration listens, as institution.toml says, for this user alone."""
-    path = admin_socket_path(institution.home, institution.settings)
+    path = institution.home.admin_socket
     return UnixSocket(path, mode=OWNER_SOCKET, directory_mode=OWNER_FOLDER)
 
 

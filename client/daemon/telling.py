@@ -3,7 +3,6 @@
 from typing import Final
 
 from fieldfare.client.home.layout import Home
-from fieldfare.client.home.settings import HomeSettings, admin_socket_path
 from fieldfare.client.wire.admin_calls import ReloadReport
 from fieldfare.client.wire.admin_client import request_reload
 from fieldfare.shared.errors import RunError, UsageError
@@ -14,15 +13,14 @@ LOAD_SECONDS: Final = 600.0  # after an approval, which loads records
 NOBODY: Final = "no custodian is running: in force when it starts"
 
 
-def notify_custodian(home: Home, settings: HomeSettings, seconds: float = WAIT_SECONDS) -> str:
+def notify_custodian(home: Home, seconds: float = WAIT_SECONDS) -> str:
     """Let a running custodian follow; returns lines for the screen.
 
     What was decided is in the home already: a custodian that gives no answer follows by itself
     within seconds of being free, so no failure here is one of the decision.
     """
-    path = admin_socket_path(home, settings)
     try:
-        report = request_reload(path, seconds)
+        report = request_reload(home.admin_socket, seconds)
     except (RunError, UsageError) as error:
         return f"the custodian follows as soon as it is free: it gave no answer yet ({error})"
     return NOBODY if report is None else "\n".join(_lines(report))

@@ -136,7 +136,7 @@ class StudyApproval:
 
             decision = approval.approve(custody, kept, loaded, person, now, asked=ASKED, last=widen)
         lines = [f"approved by {decision.user} at {decision.time}", loaded.words]
-        lines += notify_custodian(self.home, institution.settings).split("\n")
+        lines += notify_custodian(self.home).split("\n")
         return [line for line in lines if line]
 
     def _widen(self, journal: Journal, study: str, person: str, wider: WiderPolicy) -> None:

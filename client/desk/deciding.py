@@ -136,4 +136,4 @@ class StudyDesk:
             by = Rejecter(self.home, ledger, journal, person, self.clock(), told, ASKED)
             decision = act(by, asked.study, asked.reason)
         lines = [f"{decision.state.value} by {decision.user} at {decision.time}"]
-        return lines + notify_custodian(self.home, settings).split("\n")
+        return lines + notify_custodian(self.home).split("\n")

@@ -191,7 +191,7 @@ class Home(KnownHome):
 
     @property
     def suppression(self) -> Path:
-        """The suppression list, unless the settings name another file; absent where it is empty."""
+        """The suppression list: who is never alerted; absent where it is empty."""
         return self.path / "suppression.csv"
 
     @property
@@ -246,7 +246,7 @@ class Home(KnownHome):
 
     @property
     def admin_socket(self) -> Path:
-        """The administration's socket, unless the settings name another."""
+        """The administration's socket, for the home's user alone."""
         return self.run / "admin.sock"
 
     def resolve(self, path: str) -> Path:

@@ -8,7 +8,7 @@ on records (docs/design.md, "Refusals").
 import math
 import re
 from fractions import Fraction
-from typing import Annotated, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -21,7 +21,7 @@ from fieldfare.shared.privacy.gaussian import mu2_for
 from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.protocol.roster import Hex32
 from fieldfare.shared.study.allowed_packages import ALLOWED_PATTERN
-from fieldfare.shared.study.toml import Section, load_toml
+from fieldfare.shared.study.toml import RetiredKey, Section, load_toml
 from fieldfare.shared.system.private_files import read_public
 
 POLICY_FORMAT: Final = 1
@@ -138,12 +138,10 @@ class Policy(Section):
 
     Attributes:
         coordinator: Ed25519 public key, hex, compared out of band; empty: none pinned yet.
-        auto_approve: what earlier files say; no program approves (docs/adr/0009).
     """
 
     format: Literal[1] = POLICY_FORMAT
     coordinator: Hex32 | Literal[""] = ""
-    auto_approve: bool = False
     budget: BudgetSection
     participants: ParticipantsSection = ParticipantsSection()
     releases: ReleasesSection
@@ -151,16 +149,13 @@ class Policy(Section):
     models: ModelsSection = ModelsSection()
     approvals: ApprovalsSection = ApprovalsSection()
 
-    @field_validator("auto_approve")
-    @classmethod
-    def _people_decide(cls, value: bool) -> bool:
-        if value:
-            raise ValueError(
-                "expected false, or no such line, found true: approvals that a program gave told "
-                "the coordinator, without noise, what your records hold; review studies and "
-                "approve them yourself"
-            )
-        return value
+    RETIRED: ClassVar = {
+        "auto_approve": RetiredKey(
+            False,  # docs/adr/0009
+            "approvals that a program gave told the coordinator, without noise, what your records "
+            "hold: take the line out, review studies and approve them yourself",
+        )
+    }
 
 
 def load_policy(home: Home) -> Policy:

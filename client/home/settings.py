@@ -1,7 +1,7 @@
 """`institution.toml`: name, sources of records, and the group that may reach the custodian."""
 
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, ClassVar, Final, Literal, Self
 
 import tomlkit
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -13,7 +13,7 @@ from fieldfare.client.scoring.selection import BELOW_LINE_SHARE, ExcludedGroup
 from fieldfare.client.typologies.family import Family
 from fieldfare.shared.features.features import Name
 from fieldfare.shared.protocol.roster import COORDINATOR, RESERVED, InstitutionId
-from fieldfare.shared.study.toml import Section, load_toml, parse_toml
+from fieldfare.shared.study.toml import RetiredKey, Section, load_toml, parse_toml
 from fieldfare.shared.system.addresses import Host, HostPort, ip_of, split_address
 
 SETTINGS_FORMAT: Final = 1
@@ -30,7 +30,6 @@ class CustodianSection(Section):
 
     Attributes:
         socket: the data plane's, for the node; empty: run/custodian.sock.
-        admin_socket: the administration's, for this user alone; empty: run/admin.sock.
         group: the Unix group that may open the data plane's; empty: the user's own.
         listen: host:port in the socket's place, where the node is on another machine: under TLS
             with certificates on both sides, or not at all; empty: the socket.
@@ -38,10 +37,13 @@ class CustodianSection(Section):
     """
 
     socket: str = Field(default="", max_length=107)  # sun_path in unix(7), less its final zero
-    admin_socket: str = Field(default="", max_length=107)
     group: str = Field(default="", max_length=32, pattern=r"^([A-Za-z_][A-Za-z0-9_.-]*)?$")
     listen: HostPort | Literal[""] = ""
     names: tuple[Host, ...] = Field(default=(), max_length=MAX_NAMES, strict=False)
+
+    RETIRED: ClassVar = {
+        "admin_socket": RetiredKey("", "it is run/admin.sock of the home; take the line out")
+    }
 
     @property
     def known_as(self) -> tuple[str, ...]:
@@ -84,8 +86,7 @@ class AlertsSection(Section):
         budget: alerts that people can look at; 0: the study's share of units.
         below_line: further units at random, as a share of the alerts: what the model misses.
         quiet_days: how long after a decision a unit is not alerted again.
-        suppression: a private file of units that are never alerted; empty: suppression.csv here.
-        excluded: groups that are never ranked, alerted or shown, beside that file.
+        excluded: groups that are never ranked, alerted or shown, beside suppression.csv.
         families: family of features that are not called after an indicator; none is evidence.
         indicator_codes: your FIU's codes in reports, by indicator.
         due_days: how long people have for an alert.
@@ -98,7 +99,6 @@ class AlertsSection(Section):
     budget: int = Field(default=0, ge=0, le=10_000_000)
     below_line: float = Field(default=BELOW_LINE_SHARE, ge=0, le=1)
     quiet_days: int = Field(default=30, ge=0, le=3650)
-    suppression: str = Field(default="", max_length=4096, pattern=r"^[^\x00]*$")
     excluded: tuple[ExcludedGroup, ...] = Field(default=(), max_length=MAX_EXCLUDED, strict=False)
     families: dict[Name, Annotated[Family, Field(strict=False)]] = Field(default={})
     indicator_codes: dict[Name, CodeText] = Field(default={})
@@ -106,6 +106,12 @@ class AlertsSection(Section):
     entries: str = Field(default="", max_length=4096, pattern=r"^[^\x00]*$")
     entries_days: int = Field(default=180, ge=1, le=3650)
     keep_days: int = Field(default=1825, ge=1, le=36_500)
+
+    RETIRED: ClassVar = {
+        "suppression": RetiredKey(
+            "", "the list is suppression.csv of the home: move it there, then take the line out"
+        )
+    }
 
     @field_validator("excluded")
     @classmethod
@@ -230,12 +236,6 @@ def custodian_socket_path(home: Home, settings: HomeSettings) -> Path:
     return home.resolve(named) if named else home.custodian_socket
 
 
-def admin_socket_path(home: Home, settings: HomeSettings) -> Path:
-    """Return where the administration's socket is."""
-    named = settings.custodian.admin_socket
-    return home.resolve(named) if named else home.admin_socket
-
-
 def settings_text(institution: str) -> str:
     """Return the file that `init` writes, with comments on the fields to fill in.
 
@@ -271,7 +271,6 @@ witness = "" # remembers how far the ledger went; on another disk or host: docs/
 
 [custodian]
 socket = "" # for the node; empty: run/custodian.sock here
-admin_socket = "" # for this user alone; empty: run/admin.sock here
 group = "" # the group that may open the node's socket; empty: this user's own
 """
     parse_toml(text, HomeSettings, "institution")

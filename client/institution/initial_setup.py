@@ -17,7 +17,7 @@ from fieldfare.client.home.layout import NODE_FILE, Home
 from fieldfare.client.home.policy import check_public_key, load_policy, pinned_coordinator
 from fieldfare.client.home.policy_explained import policy_text
 from fieldfare.client.home.settings import settings_text
-from fieldfare.client.node.settings import NodeSettings
+from fieldfare.client.node.settings import AUTHORITY_FILE, NodeSettings
 from fieldfare.shared.errors import ProtocolError, StudyError, UsageError
 from fieldfare.shared.protocol.identity import (
     Enrolment,
@@ -72,22 +72,19 @@ def create_institution(
 
 # -- joining --------------------------------------------------------------------------------------
 
-AUTHORITY_FILE: Final = "authority.pem"
 ENROLMENT_SUFFIX: Final = ".enrolment"  # after the id: files of several do not collide
 
 NODE_TEXT: Final = """\
 # What the node of the outer zone needs to know. Paths are absolute, or below this file's folder:
-# where the node runs as another user, copy this file, the authority and keys/node to its folder.
+# where the node runs as another user, copy this file, authority.pem and keys/node to its folder.
 format = 1
 
-# The coordinator's SuperLink, and who signed its certificate: from the invitation.
+# The coordinator's SuperLink, from the invitation, as authority.pem, who signed its certificate.
 superlink = "{superlink}"
-authority = "{authority}"
 
 # Runs of these bundles are answered, no others.
 bundles = ["{bundle}"]
 
-key = "keys/node"
 custodian = "run/custodian.sock"
 """
 
@@ -151,9 +148,7 @@ def write_node_files(home: Home, invitation: Invitation) -> None:
 
 def _node_text(path: Path, invitation: Invitation) -> str:
     if not path.exists():
-        return NODE_TEXT.format(
-            superlink=invitation.address, authority=AUTHORITY_FILE, bundle=invitation.bundle
-        )
+        return NODE_TEXT.format(superlink=invitation.address, bundle=invitation.bundle)
     try:
         document = tomlkit.parse(read_public(path).decode())
     except (TOMLKitError, UnicodeDecodeError):
@@ -161,7 +156,7 @@ def _node_text(path: Path, invitation: Invitation) -> str:
             f"{path}: expected TOML, found something else: correct it, or move it away"
         ) from None
     document["superlink"] = invitation.address
-    document["authority"] = AUTHORITY_FILE
+    document.pop("authority", None)  # of an earlier file; it lies beside this one
     listed = document.get("bundles")
     earlier = [str(bundle) for bundle in listed] if isinstance(listed, list) else []
     # Runs that were started with an earlier bundle may still go on.

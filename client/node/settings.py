@@ -2,9 +2,7 @@
 
     format = 1
     superlink = "coordinator.example.org:443"
-    authority = "authority.pem"  # who signed its certificate
     bundles = ["<sha256>"]       # runs of these bundles are answered, no others
-    key = "keys/node"
     custodian = "run/custodian.sock"
 
 or, where the custodian is on another machine, in place of the last line
@@ -17,18 +15,21 @@ or, where the custodian is on another machine, in place of the last line
     authority = "link/link-authority.pem"
 
 A file of its own: the node may run as another user, who cannot enter the home. Paths are
-absolute, or below the file's folder.
+absolute, or below the file's folder; the node's key is keys/node
+there, and authority.pem says who signed the SuperLink's certificate.
 """
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field
 
-from fieldfare.shared.study.toml import PathText, Section
+from fieldfare.shared.study.toml import PathText, RetiredKey, Section
 from fieldfare.shared.system.addresses import Host, HostPort, Port
 
 NODE_SETTINGS_FORMAT: Final = 1
 MAX_BUNDLES: Final = 100
+NODE_KEY: Final = "keys/node"  # NIST P-384, OpenSSH format
+AUTHORITY_FILE: Final = "authority.pem"  # who signed the SuperLink's certificate
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -56,9 +57,7 @@ class NodeSettings(Section):
 
     Attributes:
         superlink: host:port of the coordinator's SuperLink.
-        authority: PEM file of the authority that signed the SuperLink's certificate.
         bundles: sha256 of the bundles whose runs are answered, compared out of band.
-        key: the node's key, NIST P-384, OpenSSH format.
         custodian: the custodian's socket, or where it is on another machine.
         state: where the node writes down how it stands, for `institution status`.
         watch: host:port where metrics and health are told (docs/watch.md); empty: nowhere.
@@ -66,9 +65,14 @@ class NodeSettings(Section):
 
     format: Literal[1] = NODE_SETTINGS_FORMAT
     superlink: HostPort
-    authority: PathText
     bundles: tuple[Sha256, ...] = Field(min_length=1, max_length=MAX_BUNDLES, strict=False)
-    key: PathText = "keys/node"
     custodian: PathText | CustodianOverTls = "run/custodian.sock"
     state: PathText = "run/node.json"
     watch: HostPort | Literal[""] = ""
+
+    RETIRED: ClassVar = {
+        "key": RetiredKey(NODE_KEY, f"it is {NODE_KEY} below this file's folder: lay it there"),
+        "authority": RetiredKey(
+            AUTHORITY_FILE, f"it is {AUTHORITY_FILE} beside this file: lay it there"
+        ),
+    }

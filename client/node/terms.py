@@ -9,7 +9,12 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from fieldfare.client.node.settings import CustodianOverTls, NodeSettings
+from fieldfare.client.node.settings import (
+    AUTHORITY_FILE,
+    NODE_KEY,
+    CustodianOverTls,
+    NodeSettings,
+)
 from fieldfare.client.wire.tls import TlsFiles, TlsTarget
 from fieldfare.shared.errors import KeysError
 from fieldfare.shared.study.toml import load_toml
@@ -51,8 +56,8 @@ def load_node_terms(path: Path) -> NodeTerms:
     folder = path.absolute().parent
     return NodeTerms(
         settings.superlink,
-        _authority(folder / settings.authority),
-        read_node_key(folder / settings.key),
+        _authority(folder / AUTHORITY_FILE),
+        read_node_key(folder / NODE_KEY),
         frozenset(settings.bundles),
         _custodian(folder, settings.custodian),
         folder / settings.state,

@@ -28,7 +28,6 @@ from fieldfare.client.home.link import link_days
 from fieldfare.client.home.policy import load_policy, pinned_coordinator
 from fieldfare.client.home.roster import check_member, pinned_roster
 from fieldfare.client.home.settings import (
-    admin_socket_path,
     custodian_socket_path,
     load_settings,
     witness_path,
@@ -253,7 +252,7 @@ class HomeChecks:
                 f"custodian.group: expected a group of this machine, found {group!r}: make it, or "
                 "leave it empty"
             ) from None
-        data, admin = custodian_socket_path(home, settings), admin_socket_path(home, settings)
+        data, admin = custodian_socket_path(home, settings), home.admin_socket
         check_socket(admin, 0o600)
         if settings.custodian.listen:
             return self._link(home, settings.custodian.listen)
@@ -262,7 +261,7 @@ class HomeChecks:
 
     def _custodian(self) -> str | CheckNote:
         home, settings = self.home.need(), self.settings.need()
-        status = custodian_status(admin_socket_path(home, settings))
+        status = custodian_status(home.admin_socket)
         if status is None:
             return CheckNote(CheckOutcome.SKIP, "not running")
         if status.trouble:

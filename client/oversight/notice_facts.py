@@ -19,14 +19,14 @@ from fieldfare.client.home.layout import DELIVERY_FILE, Home
 from fieldfare.client.home.studies import State, kept_ids, read_decision
 from fieldfare.client.journal.entries import Event
 from fieldfare.client.journal.journal import read
-from fieldfare.client.node.settings import NodeSettings
+from fieldfare.client.node.settings import AUTHORITY_FILE, NodeSettings
 from fieldfare.client.node.state import LinkState, read_node_state
 from fieldfare.client.wire.admin_client import custodian_status
 from fieldfare.shared.errors import KeysError
 from fieldfare.shared.study.toml import load_toml
 from fieldfare.shared.system.home_folder import is_plain_name
 from fieldfare.shared.system.private_files import read_public
-from fieldfare.shared.watch.notice_settings import NoticesSettings
+from fieldfare.shared.watch.notice_settings import BUDGET_SHARE, CERTIFICATE_ENDS, NODE_AWAY
 from fieldfare.shared.watch.outbox import KEPT, Fact, Observation, seen_by
 from fieldfare.shared.watch.sentences import NoticeKind
 
@@ -52,7 +52,7 @@ class InstitutionFacts:
     _read: int = 0  # of the journal
     _dead: dict[tuple[str, str], datetime] = field(default_factory=dict)
 
-    def look(self, settings: NoticesSettings, now: datetime) -> Observation:
+    def look(self, now: datetime) -> Observation:
         """Return everything that holds."""
         kind = NoticeKind
         return seen_by(
@@ -60,9 +60,9 @@ class InstitutionFacts:
                 (_OF_STUDIES, self._studies),
                 (frozenset({kind.RUN_ENDED}), self._models),
                 (frozenset({kind.RUN_FAILED}), partial(self._failed, now)),
-                (frozenset({kind.CERTIFICATE_ENDS}), partial(self._certificate, settings, now)),
-                (frozenset({kind.NODE_GONE}), partial(self._node, settings, now)),
-                (frozenset({kind.BUDGET_ENDS}), partial(self._budget, settings)),
+                (frozenset({kind.CERTIFICATE_ENDS}), partial(self._certificate, now)),
+                (frozenset({kind.NODE_GONE}), partial(self._node, now)),
+                (frozenset({kind.BUDGET_ENDS}), self._budget),
             )
         )
 
@@ -103,22 +103,22 @@ class InstitutionFacts:
         for study, run in sorted(self._dead):
             yield Fact(NoticeKind.RUN_FAILED, study, run)
 
-    def _certificate(self, settings: NoticesSettings, now: datetime) -> list[Fact]:
+    def _certificate(self, now: datetime) -> list[Fact]:
         """Return whether the authority ends soon that the node trusts."""
         terms = self._node_settings()
         if terms is None:
             return []
-        path = self.home.path / terms.authority
+        path = self.home.path / AUTHORITY_FILE
         try:
             found = x509.load_pem_x509_certificates(read_public(path))
         except ValueError:
             raise KeysError(f"{path}: expected certificates in PEM, found something else") from None
         ends = min(one.not_valid_after_utc for one in found)
-        if ends - now >= timedelta(days=settings.certificate_days):
+        if ends - now >= CERTIFICATE_ENDS:
             return []
         return [Fact(NoticeKind.CERTIFICATE_ENDS, subject=f"{ends:%Y-%m-%d}")]
 
-    def _node(self, settings: NoticesSettings, now: datetime) -> list[Fact]:
+    def _node(self, now: datetime) -> list[Fact]:
         terms = self._node_settings()
         told = terms and read_node_state(self.home.path / terms.state)
         if not told:  # none ever ran
@@ -127,17 +127,17 @@ class InstitutionFacts:
         heard = _moment(state.heard) or now
         if alive and state.link is LinkState.CONNECTED and now - heard <= HEARD:
             return []
-        return [Fact(NoticeKind.NODE_GONE, holds=timedelta(minutes=settings.node_minutes))]
+        return [Fact(NoticeKind.NODE_GONE, holds=NODE_AWAY)]
 
     def _node_settings(self) -> NodeSettings | None:
         path = self.home.path / "node.toml"
         return load_toml(path, NodeSettings) if path.is_file() else None
 
-    def _budget(self, settings: NoticesSettings) -> list[Fact] | None:
+    def _budget(self) -> list[Fact] | None:
         status = custodian_status(self.admin_socket)
         if status is None or status.ledger is None:
             return None
-        near = status.ledger.nears_its_end(settings.budget_share)
+        near = status.ledger.nears_its_end(BUDGET_SHARE)
         return [Fact(NoticeKind.BUDGET_ENDS)] if near else []
 
 

@@ -14,7 +14,7 @@ from fieldfare.client.custodian.custodian import opened_runs
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.policy import load_policy, pinned_coordinator
 from fieldfare.client.home.roster import pinned_roster
-from fieldfare.client.home.settings import HomeSettings, admin_socket_path, load_settings
+from fieldfare.client.home.settings import HomeSettings, load_settings
 from fieldfare.client.home.studies import kept_studies
 from fieldfare.client.institution.ledger_checks import check_not_behind, open_ledger
 from fieldfare.client.journal.entries import Mark
@@ -99,7 +99,7 @@ def overview(home: Home, node_settings: Path, now: datetime) -> Overview:
             now=now,
             home=home.path,
             institution=settings.id,
-            custodian=_read(lambda: custodian_status(admin_socket_path(home, settings))),
+            custodian=_read(lambda: custodian_status(home.admin_socket)),
             node=_read(lambda: _node(node_settings)),
             roster=roster,
             studies=roster

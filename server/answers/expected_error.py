@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import NormalDist
 from typing import Annotated, Final
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from fieldfare.shared.errors import StudyError
 from fieldfare.shared.protocol.plan import Plan, ReleaseTerms
@@ -192,7 +192,9 @@ def _frequent(block: Block, sigma: float) -> ExpectedMeasure:
 # -- question file --------------------------------------------------------------------------------
 
 
-class _QuestionFile(Section):
+class _QuestionFile(BaseModel):
+    model_config = Section.model_config
+
     # Whether there are any is asked below: pydantic counts those that have a mistake as none.
     queries: Annotated[tuple[Question, ...], Field(max_length=MAX_QUESTIONS, strict=False)]
 

@@ -1,8 +1,8 @@
 """Transcripts: what each log holds, the file that auditors get, and the project's own verification.
 
 The file is what the coordinator signed at the end of the run, so no key is needed. It is written
-and checked by processes with a time limit, one at a time; an auditor, who trusts no coordinator,
-does the same on another machine.
+here and checked by a process, both in limited time, one at a time; an auditor, who trusts no
+coordinator, does the same on another machine.
 """
 
 import json
@@ -14,9 +14,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
+from io import BufferedWriter, FileIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
+from time import monotonic
 from typing import IO, Any, Final
 
 from starlette.responses import Response, StreamingResponse
@@ -24,13 +26,13 @@ from starlette.responses import Response, StreamingResponse
 from fieldfare.server.console.done import checked_run
 from fieldfare.server.console.place import CoordinatorPlace
 from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.server.store.export import write_signed
 from fieldfare.server.store.rows import RunRow
 from fieldfare.server.store.store import RunStore, run_store_to_read
 from fieldfare.server.store.tables import OWN_HEAD
 from fieldfare.shared.console.frame import Page, Visit
 from fieldfare.shared.console.rights import Right
 from fieldfare.shared.console.shield import PageRefusal
-from fieldfare.shared.errors import UsageError
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.terminal.texts import plain, utc_text
 from fieldfare.shared.transcript.leaves import LeafKind
@@ -42,7 +44,6 @@ MOST_KEPT: Final = 200  # outcomes
 JSON_LINES: Final = "application/jsonl"
 _PREFIX: Final = "transcript-"  # of a folder
 _PIECE: Final = 256 * 1024
-_WRITES: Final = "fieldfare.server.store.transcript_process"
 _BUSY: Final = "Another transcript is written or verified at this moment: try again in a minute."
 _GOOD: Final = frozenset({"fits", "as_far_as_kept"})
 _VERDICTS: Final = {  # words of the audit's verdicts, as its own screen says them
@@ -154,11 +155,11 @@ class TranscriptDesk:
                 shutil.rmtree(left)
             with TemporaryDirectory(dir=self.place.folder, prefix=_PREFIX) as folder:
                 path = Path(folder) / "transcript.jsonl"
-                with path.open("xb") as out:
-                    database = str(self.place.opened.runs_database)
-                    _status, _, said = _process([_WRITES, database, run], out)
-                if _status:
-                    raise UsageError(_last_line(said))
+                with (
+                    run_store_to_read(self.place.opened.runs_database) as store,
+                    BufferedWriter(_LimitedFile(path, monotonic() + SECONDS)) as out,
+                ):
+                    write_signed(store, run, out)
                 yield path
         finally:
             self._one.release()
@@ -168,7 +169,7 @@ class TranscriptDesk:
         key = str(self.place.opened.roster_public)
         with self.written(run) as path:
             audit = ["fieldfare", "audit", "transcript", str(path), "--coordinator-key", key]
-            _, said, trouble = _process([*audit, "--json"], subprocess.PIPE)
+            said, trouble = _process([*audit, "--json"])
         found = _verdict(said, trouble, person)
         facts = {"run": run, "verdict": found.word or "none"}
         self.place.write_down("transcript verified", person, {**facts})
@@ -246,8 +247,29 @@ def _pieces(file: IO[bytes]) -> Iterator[bytes]:
             yield piece
 
 
-def _process(module: list[str], out: IO[bytes] | int) -> tuple[int, bytes, bytes]:
-    """Run a module of the project to its end; return its status and what it said.
+class _LimitedFile(FileIO):
+    """A new file that takes nothing more after its time."""
+
+    def __init__(self, path: Path, end: float) -> None:
+        super().__init__(path, "x")
+        self._end = end
+
+    def write(self, content: Any) -> int:
+        if monotonic() > self._end:
+            raise _too_long()
+        return super().write(content)
+
+
+def _too_long() -> PageRefusal:
+    return PageRefusal(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        f"It took more than {SECONDS:.0f} seconds and was ended: export the transcript on the "
+        "terminal, and verify it there with `fieldfare audit transcript`.",
+    )
+
+
+def _process(module: list[str]) -> tuple[bytes, bytes]:
+    """Run a module of the project to its end; return what it said, and what went wrong.
 
     Raises:
         Refused: it took too long; it is ended.
@@ -257,18 +279,13 @@ def _process(module: list[str], out: IO[bytes] | int) -> tuple[int, bytes, bytes
         done = subprocess.run(  # noqa: S603 -- our own modules, no shell
             command,
             stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             timeout=SECONDS,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise PageRefusal(
-            HTTPStatus.SERVICE_UNAVAILABLE,
-            f"It took more than {SECONDS:.0f} seconds and was ended: export the transcript on the "
-            "terminal, and verify it there with `fieldfare audit transcript`.",
-        ) from None
-    return done.returncode, done.stdout or b"", done.stderr
+        raise _too_long() from None
+    return done.stdout, done.stderr
 
 
 def _verdict(said: bytes, trouble: bytes, person: str) -> LogVerdict:

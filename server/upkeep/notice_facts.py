@@ -22,7 +22,7 @@ from fieldfare.server.superlink.control import control_target
 from fieldfare.server.superlink.superlink import ControlClient, control
 from fieldfare.shared.system.certificates import valid_until
 from fieldfare.shared.system.private_files import read_public
-from fieldfare.shared.watch.notice_settings import NoticesSettings
+from fieldfare.shared.watch.notice_settings import CERTIFICATE_ENDS, NODE_AWAY
 from fieldfare.shared.watch.outbox import KEPT, Fact, Observation, seen_by
 from fieldfare.shared.watch.sentences import NoticeKind
 
@@ -36,7 +36,7 @@ class CoordinatorFacts:
 
     home: CoordinatorHome
 
-    def look(self, settings: NoticesSettings, now: datetime) -> Observation:
+    def look(self, now: datetime) -> Observation:
         """Return everything that holds."""
         kind = NoticeKind
         with (
@@ -49,8 +49,8 @@ class CoordinatorFacts:
                     (studies, partial(self._studies, store)),
                     (frozenset({kind.RUN_ENDED}), partial(_ended_runs, store, now)),
                     (frozenset({kind.RUN_FAILED}), partial(_failed_runs, store, link, now)),
-                    (frozenset({kind.NODE_GONE}), partial(_nodes, link, settings)),
-                    (frozenset({kind.CERTIFICATE_ENDS}), partial(self._ending, settings, now)),
+                    (frozenset({kind.NODE_GONE}), partial(_nodes, link)),
+                    (frozenset({kind.CERTIFICATE_ENDS}), partial(self._ending, now)),
                     (frozenset({kind.BUDGET_ENDS}), partial(self._budgets, store)),
                 )
             )
@@ -63,8 +63,7 @@ class CoordinatorFacts:
             found += _of_study(one, heard, started=one.id in started)
         return found
 
-    def _ending(self, settings: NoticesSettings, now: datetime) -> list[Fact]:
-        least = timedelta(days=settings.certificate_days)
+    def _ending(self, now: datetime) -> list[Fact]:
         ends = [
             valid_until(read_public(path))
             for path in (self.home.server_certificate, self.home.authority)
@@ -72,7 +71,7 @@ class CoordinatorFacts:
         return [
             Fact(NoticeKind.CERTIFICATE_ENDS, subject=f"{end:%Y-%m-%d}")
             for end in ends
-            if end - now < least
+            if end - now < CERTIFICATE_ENDS
         ]
 
     def _budgets(self, store: RunStore) -> list[Fact]:
@@ -121,10 +120,9 @@ def _failed_runs(store: RunStore, link: RunControl, now: datetime) -> list[Fact]
     return found
 
 
-def _nodes(link: ControlClient, settings: NoticesSettings) -> list[Fact]:
-    away = timedelta(minutes=settings.node_minutes)
+def _nodes(link: ControlClient) -> list[Fact]:
     return [
-        Fact(NoticeKind.NODE_GONE, subject=node.name, holds=away)
+        Fact(NoticeKind.NODE_GONE, subject=node.name, holds=NODE_AWAY)
         for node in link.nodes()
         if node.status == OFFLINE
     ]

@@ -68,11 +68,11 @@ def signed(*types: str, newest: int = 1) -> Form:
 IDENTITY: Final = Form("Ed25519, PKCS8 PEM (RFC 5958)")
 IDENTITY_PUBLIC: Final = Form("Ed25519 public key, hex (RFC 8032)")
 CERTIFICATE: Final = Form("X.509, PEM (RFC 5280)")
-KEY_AND_CERTIFICATE: Final = Form("NIST P-384 key and X.509 certificate, PEM")
+KEY_AND_CERTIFICATE: Final = Form("NIST P-384 key, X.509 certificates or both, PEM")
 # A roster with its members' own papers, a line for each signature.
-ROSTER_OFFER: Final = signed(
-    "roster-offer.v2", "enrolment.v2", "key-rotation.v1", "key-revocation.v1"
-)
+_ON_ROSTER: Final = ("roster-offer.v2", "enrolment.v2", "key-rotation.v1", "key-revocation.v1")
+ROSTER_OFFER: Final = signed(*_ON_ROSTER)
+MEMBER_PAPER: Final = signed(*_ON_ROSTER, "memory.v1")
 STUDY_OFFER: Final = signed("study-offer.v1")
 SAFETENSORS: Final = Form("safetensors", NumberPlace.SAFETENSORS, 1)
 CERTIFICATE_KEY: Final = Form("NIST P-384, PKCS8 PEM (RFC 5958)")

@@ -5,10 +5,11 @@ The institution's own TOML files: read whole, every mistake said at once.
 
 import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, ClassVar, Final, NamedTuple, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fieldfare.shared.canonical import SHOWN
 from fieldfare.shared.errors import StudyError
@@ -127,13 +128,36 @@ _LONG_KEY: Final = re.compile(rf"(?<![A-Za-z0-9_\\-])(?:{_PART}[ \t]*+\.[ \t]*+)
 PathText = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]+$")]
 
 
+class RetiredKey(NamedTuple):
+    """A key of earlier files, with the one value that is still read, and why there is no other."""
+
+    value: Any
+    why: str
+
+
 class Section(BaseModel):
-    """A table of such a file: frozen, no unknown keys, no `"1"` or `true` for 1."""
+    """A table of such a file: frozen, no unknown keys, no `"1"` or `true` for 1.
+
+    Attributes:
+        RETIRED: keys of earlier files; with any other value than its own, one is a mistake.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+    RETIRED: ClassVar[Mapping[str, RetiredKey]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_retired(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        for key, (value, why) in cls.RETIRED.items():
+            found = data.get(key, value)
+            if type(found) is not type(value) or found != value:
+                raise ValueError(f"{key}: expected no such key; {why}")
+        return {key: value for key, value in data.items() if key not in cls.RETIRED}
 
 
-S = TypeVar("S", bound=Section)
+S = TypeVar("S", bound=BaseModel)
 
 
 def parse_toml(text: str, model: type[S], name: str) -> S:

@@ -15,14 +15,14 @@ from fieldfare.shared.errors import FieldfareError
 from fieldfare.shared.quiet_hours import quiet_hours
 from fieldfare.shared.system.processes import Stopped
 from fieldfare.shared.terminal.texts import counted, duration
-from fieldfare.shared.watch.notice_settings import NoticesSettings, load_notices
+from fieldfare.shared.watch.notice_settings import MOST_AN_HOUR, NoticesSettings, load_notices
 from fieldfare.shared.watch.outbox import HOUR, Observation, Outbox, open_outbox
 from fieldfare.shared.watch.sending import Route, routes_of
 from fieldfare.shared.watch.sentences import Notice, NoticeKind, rounded
 
 LOOK_SECONDS: Final = 60.0
 
-Look = Callable[[NoticesSettings, datetime], Observation]
+Look = Callable[[datetime], Observation]
 Say = Callable[[str], None]
 
 
@@ -75,7 +75,8 @@ class Dispatcher:
     def round(self, outbox: Outbox) -> None:
         """Look once, and send what is due."""
         try:
-            seen = self.look(self._read(), self.clock())
+            self._read()
+            seen = self.look(self.clock())
             outbox.look(seen, [route.address for route in self._routes], self.clock())
             trouble = "; ".join(seen.troubles)
         except FieldfareError as error:
@@ -87,12 +88,11 @@ class Dispatcher:
             for route in self._routes:
                 send_waiting(outbox, route, self._settings, self.clock, self.say)
 
-    def _read(self) -> NoticesSettings:
+    def _read(self) -> None:
         """Read the settings, and keep the routes where nothing changed: one may still hang."""
         settings = load_notices(self.home.settings)
         if settings != self._settings:
             self._settings, self._routes = settings, routes_of(settings, self.home.folder)
-        return settings
 
 
 def send_waiting(
@@ -114,7 +114,7 @@ def send_waiting(
     now, quiet = clock(), quiet_hours(settings.quiet_hours)
     if outbox.rests(route.address, now) or (quiet is not None and quiet.until(now)):
         return
-    room = settings.most_an_hour - outbox.sent_since(route.address, now - HOUR)
+    room = MOST_AN_HOUR - outbox.sent_since(route.address, now - HOUR)
     sent = 0
     for notice in outbox.waiting(route.address, max(room, 0)):
         try:

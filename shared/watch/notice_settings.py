@@ -18,20 +18,25 @@ secret_file = "keys/tickets-hook"
 
 import base64
 import binascii
+from datetime import timedelta
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, ClassVar, Final, Literal, Self
 
 import httpx
 from pydantic import AfterValidator, Field, model_validator
 
 from fieldfare.shared.errors import KeysError
 from fieldfare.shared.quiet_hours import QuietText
-from fieldfare.shared.study.toml import PathText, Section, load_toml
+from fieldfare.shared.study.toml import PathText, RetiredKey, Section, load_toml
 from fieldfare.shared.system.addresses import Host, Port, is_loopback
 from fieldfare.shared.system.private_files import read_private
 
 MOST_ADDRESSES: Final = 20
+MOST_AN_HOUR: Final = 20  # notices to one address; further ones wait
+NODE_AWAY: Final = timedelta(minutes=15)  # before a node counts as gone
+CERTIFICATE_ENDS: Final = timedelta(days=30)  # before its end a certificate is told of
+BUDGET_SHARE: Final = 0.1  # of a limit; with less left, a budget nears its end
 LONGEST_URL: Final = 2000
 LEAST_SECRET: Final = 24  # bytes, as "Standard Webhooks" asks for
 _PREFIX: Final = b"whsec_"
@@ -122,20 +127,22 @@ class NoticesSettings(Section):
 
     Attributes:
         quiet_hours: in which nobody is written to; what came up is told afterwards.
-        most_an_hour: notices to one address; further ones wait.
-        node_minutes: how long a node may be away before it counts as gone.
-        certificate_days: before its end a certificate is told of.
-        budget_share: of a limit; with less left, a budget nears its end.
     """
 
     format: Literal[1] = 1
     quiet_hours: QuietText = ""
-    most_an_hour: int = Field(default=20, ge=1, le=1000)
-    node_minutes: int = Field(default=15, ge=5, le=10_080)
-    certificate_days: int = Field(default=30, ge=1, le=365)
-    budget_share: float = Field(default=0.1, gt=0, lt=1)
     mail: MailSection | None = None
     webhook: tuple[WebhookSection, ...] = Field(default=(), max_length=MOST_ADDRESSES, strict=False)
+
+    RETIRED: ClassVar = {
+        key: RetiredKey(value, f"it is always {value}; take the line out")
+        for key, value in (
+            ("most_an_hour", MOST_AN_HOUR),
+            ("node_minutes", int(NODE_AWAY.total_seconds()) // 60),
+            ("certificate_days", CERTIFICATE_ENDS.days),
+            ("budget_share", BUDGET_SHARE),
+        )
+    }
 
     @model_validator(mode="after")
     def _have_names(self) -> Self:

@@ -60,15 +60,15 @@ class Nodes:
     def settings(self, name: str, *, bundles: Sequence[str] = (), register: bool = True) -> Path:
         """A node's own folder: settings, key and authority; its key is registered."""
         folder = self.folder / f"node-{name}"
-        folder.mkdir()
-        public = new_node_key(folder / "key")
+        (folder / "keys").mkdir(parents=True)
+        public = new_node_key(folder / "keys" / "node")
         if register:
             self.superlink.register(public, f"{self.folder.name}-{name}")
         shutil.copy(self.superlink.authority, folder / "authority.pem")
         listed = ", ".join(f'"{b}"' for b in bundles or [self.superlink.bundle()[1]])
         (folder / "node.toml").write_text(
-            f'superlink = "{self.superlink.address}"\nauthority = "authority.pem"\n'
-            f'bundles = [{listed}]\nkey = "key"\ncustodian = "{self.socket(name)}"\n'
+            f'superlink = "{self.superlink.address}"\n'
+            f'bundles = [{listed}]\ncustodian = "{self.socket(name)}"\n'
         )
         return folder / "node.toml"
 

@@ -174,8 +174,8 @@ class Deployment:
         """Run a node over the key in a folder; gives its log."""
         (folder / "authority.pem").write_bytes(self.home.authority.read_bytes())
         (folder / "node.toml").write_text(
-            f'superlink = "{self.superlink.public}"\nauthority = "authority.pem"\n'
-            f'bundles = ["{self.home.bundle_hash.read_text().strip()}"]\nkey = "key"\n'
+            f'superlink = "{self.superlink.public}"\n'
+            f'bundles = ["{self.home.bundle_hash.read_text().strip()}"]\n'
             f'custodian = "{custodian}"\n'
         )
         log = folder / "node.log"
@@ -409,7 +409,8 @@ def test_a_stranger_and_a_thief_are_not_admitted(
     """A key that nobody registered; a member's key while that member is there."""
     before = deployment.statuses()
     if key == "its own":
-        new_node_key(tmp_path / "key")
+        (tmp_path / "keys").mkdir()
+        new_node_key(tmp_path / "keys" / "node")
     else:
         copied_key(deployment, HONEST[0], tmp_path)
     with deployment.node(tmp_path, tmp_path / "nobody") as log:
@@ -418,8 +419,11 @@ def test_a_stranger_and_a_thief_are_not_admitted(
 
 
 def copied_key(deployment: Deployment, owner: str, folder: Path) -> None:
-    (folder / "key").touch(0o600)
-    (folder / "key").write_bytes((deployment.bed.home(owner) / "keys" / "node").read_bytes())
+    (folder / "keys").mkdir()
+    (folder / "keys" / "node").touch(0o600)
+    (folder / "keys" / "node").write_bytes(
+        (deployment.bed.home(owner) / "keys" / "node").read_bytes()
+    )
 
 
 @dataclass

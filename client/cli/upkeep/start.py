@@ -22,7 +22,6 @@ from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import (
     STOP_SECONDS,
     HomeSettings,
-    admin_socket_path,
     load_settings,
 )
 from fieldfare.client.node.settings import NodeSettings
@@ -65,7 +64,7 @@ def start(
         )
     if not custodian_only:
         _check_reaches(node, settings)
-    _check_alone(opened, settings, None if custodian_only else node)
+    _check_alone(opened, None if custodian_only else node)
     with tempfile.TemporaryDirectory(prefix="fieldfare-node-") as folder:
         children = [_custodian(opened, passphrase)]
         if not custodian_only:
@@ -98,7 +97,7 @@ def _check_reaches(node: Path, settings: HomeSettings) -> None:
         )
 
 
-def _check_alone(home: Home, settings: HomeSettings, node: Path | None) -> None:
+def _check_alone(home: Home, node: Path | None) -> None:
     """Refuse to begin beside a custodian or a node of this home, before anything is started.
 
     Raises:
@@ -106,7 +105,7 @@ def _check_alone(home: Home, settings: HomeSettings, node: Path | None) -> None:
     """
     running = []
     with suppress(FieldfareError):  # whatever is wrong there, the custodian itself will say
-        running += _custodians(admin_socket_path(home, settings))
+        running += _custodians(home.admin_socket)
     with suppress(FieldfareError):
         running += ["a node"] if node is not None and _node_lives(node) else []
     if running:
@@ -149,7 +148,7 @@ def _node(settings: Path, environment: Mapping[str, str]) -> processes.Child:
 
 def _notices(home: Home, settings: HomeSettings) -> processes.Child:
     """Return the process that sends notices: it gets no passphrase and no address of records."""
-    place = str(admin_socket_path(home, settings))
+    place = str(home.admin_socket)
     return processes.Child(
         name="notices",
         command=[sys.executable, "-I", "-m", NOTICES_PROCESS, str(home.path), place],

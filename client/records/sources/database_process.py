@@ -3,7 +3,8 @@
 A view is the text of whoever wrote the file, and may make a value of gigabytes out of nothing: the
 engine's limit counts its buffers, and no such value. So a fresh interpreter that holds nothing but
 the file reads it, and the kernel bounds what it may hold. It computes what it is asked in SQL of
-ours and hands over the rows; it is asked over a pipe and ends with its parent.
+ours and hands over the rows; it is asked over a pipe, in frames of `client/wire`, and ends with its
+parent.
 """
 
 import json
@@ -26,17 +27,19 @@ from fieldfare.client.records.sources.databases import Rows, open_duckdb, open_s
 from fieldfare.client.records.sources.engine import NO_MEMORY, Feed, Source, UnreadLines, unreadable
 from fieldfare.client.records.sources.mapping import ColumnMapping
 from fieldfare.client.records.sources.sql import ColumnType
+from fieldfare.client.wire.frames import Field, Shape, decode, encode
 from fieldfare.shared.errors import RecordsError
+from fieldfare.shared.protocol.flower_record import bytes_of
 from fieldfare.shared.system.memory import keep_out_of_dumps
 from fieldfare.shared.system.processes import child_environment, end_child, end_with_parent
 
 PROCESS: Final = "fieldfare.client.records.sources.database_process"
 MEMORY: Final = 1 << 30  # bytes that the process may hold, beside files that are mapped
-MOST_BATCH: Final = 128 << 20  # bytes of rows that are handed over at once
+MOST_ROW: Final = 128 << 20  # bytes of one row
+MOST_BATCH: Final = 16 << 20  # bytes of rows in a frame, of which there are copies on its way
 _GRACE_SECONDS: Final = 1.0
-# What a message is: eight bytes, so that the buffers behind them lie as they want to.
-_SCHEMA, _BATCH, _END = b"schema: ", b"a batch:", b"at end: "
-_HEAD: Final = 8
+_ORDER, _QUESTION, _END = (Field("order"),), (Field("question"),), (Field("end"),)  # of JSON
+_SCHEMA, _BATCH = (Field("schema"),), (Field("batch"),)  # of Arrow
 
 _OPENERS: Final[
     Mapping[str, Callable[[Path, ColumnMapping, Rows], AbstractContextManager[Source]]]
@@ -166,13 +169,13 @@ class DatabaseProcess:
 
     def _answer(self, order: Mapping[str, Any]) -> dict[str, Any]:
         try:
-            self._asking.send_bytes(json.dumps(order).encode())
-            return self._told(self._hearing.recv_bytes())
+            _send(self._asking, _ORDER, json.dumps(order).encode())
+            return self._told(_hear(self._hearing, _END)[1])
         except (EOFError, OSError):
             raise self._died() from None
 
     def _told(self, content: bytes) -> dict[str, Any]:
-        said: dict[str, Any] = json.loads(content[_HEAD:])
+        said: dict[str, Any] = json.loads(content)
         if said.get("problem"):
             raise (FailedRowsError if said["failed"] else RecordsError)(said["problem"])
         return said
@@ -191,13 +194,14 @@ class DatabaseProcess:
             self._begin()
         self._idle, schema = False, None
         try:
-            self._asking.send_bytes(json.dumps(asked._asdict()).encode())
-            while not (content := self._hearing.recv_bytes()).startswith(_END):
-                body = pa.py_buffer(content).slice(_HEAD)
-                if content.startswith(_SCHEMA):
-                    schema = pa.ipc.read_schema(body)
+            _send(self._asking, _QUESTION, json.dumps(asked._asdict()).encode())
+            shape, content = _hear(self._hearing, _SCHEMA, _BATCH, _END)
+            while shape is not _END:
+                if shape is _SCHEMA:
+                    schema = pa.ipc.read_schema(pa.py_buffer(content))
                 else:
-                    yield pa.ipc.read_record_batch(body, schema)
+                    yield pa.ipc.read_record_batch(pa.py_buffer(content), schema)
+                shape, content = _hear(self._hearing, _SCHEMA, _BATCH, _END)
         except (EOFError, OSError):
             raise self._died() from None
         said = self._told(content)
@@ -214,6 +218,17 @@ class DatabaseProcess:
         end_child(self._process, _GRACE_SECONDS)
 
 
+def _send(to: Connection, shape: Shape, content: bytes) -> None:
+    to.send_bytes(encode(shape, {shape[0].name: content}))
+
+
+def _hear(of: Connection, *shapes: Shape) -> tuple[Shape, bytes]:
+    """Return what the next frame holds, and of which of these shapes it is."""
+    found = decode(of.recv_bytes(), *shapes)
+    shape = next(one for one in shapes if one[0].name in found)
+    return shape, bytes_of(found, shape[0].name)
+
+
 # -- the process ----------------------------------------------------------------------------------
 
 
@@ -224,14 +239,14 @@ def _tell_type(kind: type[BaseException], error: BaseException, trace: object) -
 
 
 def _serve(hearing: Connection, telling: Connection) -> None:
-    order = DatabaseOrder(**json.loads(hearing.recv_bytes()))
+    order = DatabaseOrder(**json.loads(_hear(hearing, _ORDER)[1]))
     declared = ColumnMapping.model_validate_json(order.mapping)
     try:
         with _OPENERS[order.kind](Path(order.path), declared, Rows(*order.rows)) as source:
             columns = {name: kind.value for name, kind in source.columns.items()}
             _tell(telling, columns=columns, failing=source.failing)
             while True:
-                asked = _RowsQuery(**json.loads(hearing.recv_bytes()))
+                asked = _RowsQuery(**json.loads(_hear(hearing, _QUESTION)[1]))
                 _tell(telling, unread=_hand_over(telling, source, asked))
     except BrokenPipeError:
         return
@@ -244,7 +259,7 @@ def _serve(hearing: Connection, telling: Connection) -> None:
 
 
 def _tell(telling: Connection, **said: Any) -> None:
-    telling.send_bytes(_END + json.dumps(said).encode())
+    _send(telling, _END, json.dumps(said).encode())
 
 
 def _hand_over(telling: Connection, source: Source, asked: _RowsQuery) -> list[Any]:
@@ -253,16 +268,16 @@ def _hand_over(telling: Connection, source: Source, asked: _RowsQuery) -> list[A
     begun = False
     for batch in source.batches(asked.expressions, asked.columns, asked.where, unread):
         if not begun:
-            telling.send_bytes(_SCHEMA + batch.schema.serialize().to_pybytes())
+            _send(telling, _SCHEMA, batch.schema.serialize().to_pybytes())
             begun = True
         for part in _parts(batch, source.name):
-            telling.send_bytes(_BATCH + part.serialize().to_pybytes())
+            _send(telling, _BATCH, part.serialize().to_pybytes())
     return [(one.count, one.first) for one in unread or ()]
 
 
 def _parts(batch: Any, name: str) -> Iterator[Any]:
     """Yield a batch in parts that the parent can hold."""
-    if batch.nbytes <= MOST_BATCH:
+    if batch.nbytes <= MOST_BATCH or (batch.num_rows == 1 and batch.nbytes <= MOST_ROW):
         yield batch
     elif batch.num_rows == 1:
         raise FailedRowsError(f"{name}: {NO_MEMORY}")

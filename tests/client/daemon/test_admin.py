@@ -87,13 +87,6 @@ def test_only_its_owner_reaches_it(path: Path, coordinator: Coordinator) -> None
     assert (where.mode, where.directory_mode) == (0o600, 0o700)
 
 
-def test_it_is_where_the_settings_say(coordinator: Coordinator, tmp_path: Path) -> None:
-    coordinator.edit(
-        coordinator.homes[NAME].settings, 'admin_socket = ""', f'admin_socket = "{tmp_path}/a.sock"'
-    )
-    assert admin_socket(coordinator.institution(NAME)).path == tmp_path / "a.sock"
-
-
 @pytest.mark.parametrize(
     "content",
     [

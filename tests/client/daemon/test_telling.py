@@ -11,7 +11,7 @@ NAME = NAMES[0]
 
 def told(coordinator: Coordinator) -> str:
     institution = coordinator.institution(NAME)
-    return notify_custodian(institution.home, institution.settings, 5)
+    return notify_custodian(institution.home, 5)
 
 
 def test_without_a_custodian_it_is_in_force_later(coordinator: Coordinator) -> None:

@@ -43,7 +43,7 @@ def test_names_that_mislead_are_refused(name: str) -> None:
 def test_init_writes_no_records_and_the_usual_sockets() -> None:
     settings = parsed(settings_text("bank-a"))
     assert settings.records == ()
-    assert settings.custodian == CustodianSection(socket="", admin_socket="", group="")
+    assert settings.custodian == CustodianSection(socket="", group="")
 
 
 def test_the_commented_example_is_right() -> None:
@@ -73,6 +73,22 @@ def test_every_mistake_is_said_at_once() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("table", "key", "said"),
+    [
+        ("custodian", "admin_socket", "it is run/admin.sock of the home"),
+        ("alerts", "suppression", "the list is suppression.csv of the home: move it there"),
+    ],
+)
+def test_a_setting_of_earlier_files_is_read_where_it_says_what_holds(
+    table: str, key: str, said: str
+) -> None:
+    plain = settings_text("bank-a").split("[ledger]")[0]
+    assert parsed(f'{plain}[{table}]\n{key} = ""\n') == parsed(plain)
+    with pytest.raises(StudyError, match=f"{table}: {key}: expected no such key; {said}"):
+        parsed(f'{plain}[{table}]\n{key} = "/srv/other"\n')
+
+
 def test_they_are_read_from_the_home(tmp_path: Path) -> None:
     home = Home.create(tmp_path / "home")
     home.settings.write_text(settings_text("ngo"))
@@ -81,7 +97,7 @@ def test_they_are_read_from_the_home(tmp_path: Path) -> None:
 
 def test_the_queue_is_the_studys_share_and_a_twentieth_unless_said_otherwise() -> None:
     assert parsed('id = "a"').alerts == AlertsSection(
-        budget=0, below_line=0.05, quiet_days=30, suppression="", families={}
+        budget=0, below_line=0.05, quiet_days=30, families={}
     )
     text = 'id = "a"\n[alerts]\nbudget = 7\nfamilies = { wages = "LABOUR" }'
     assert (parsed(text).alerts.budget, parsed(text).alerts.families) == (7, {"wages": "LABOUR"})

@@ -8,13 +8,13 @@ from fieldfare.client.home.keys import load_identity, node_public_line, public_i
 from fieldfare.client.home.layout import NODE_FILE, Home
 from fieldfare.client.home.policy import load_policy, pinned_coordinator
 from fieldfare.client.institution.initial_setup import (
-    AUTHORITY_FILE,
     check_pinned,
     enrolment_for,
     pin_coordinator,
     read_invitation,
     write_node_files,
 )
+from fieldfare.client.node.settings import AUTHORITY_FILE
 from fieldfare.client.node.terms import load_node_terms
 from fieldfare.shared.errors import KeysError, StudyError, UsageError
 from fieldfare.shared.protocol.identity import (

@@ -158,14 +158,6 @@ def test_a_wrong_suppression_list_stops_everything(
         suppressed_units(analyst.home, analyst.coordinator.institution().settings)
 
 
-def test_a_list_that_is_named_must_be_there(analyst: Analyst) -> None:
-    settings = analyst.coordinator.institution().settings
-    assert not suppressed_units(analyst.home, settings)
-    named = settings.model_copy(update={"alerts": AlertsSection(suppression="lists/none.csv")})
-    with pytest.raises(UsageError, match=r"none\.csv"):
-        suppressed_units(analyst.home, named)
-
-
 def test_own_baselines_come_from_an_earlier_table(analyst: Analyst) -> None:
     path = write(analyst.folder / "before.csv", customers(300, seed=9))
     found = scored(analyst, before=path)

@@ -25,12 +25,13 @@ Start = Callable[..., "subprocess.Popen[str]"]
 @pytest.fixture
 def settings(tmp_path: Path) -> Path:
     """A node whose SuperLink is not there."""
-    authority = Authority.make(tmp_path).folder / "authority.pem"
-    new_node_key(tmp_path / "key")
+    (Authority.make(tmp_path).folder / "authority.pem").rename(tmp_path / "authority.pem")
+    (tmp_path / "keys").mkdir()
+    new_node_key(tmp_path / "keys" / "node")
     path = tmp_path / "node.toml"
     path.write_text(
-        f'superlink = "127.0.0.1:{free_port()}"\nauthority = "{authority}"\n'
-        f'bundles = ["{"ab" * 32}"]\nkey = "key"\ncustodian = "custodian.sock"\n'
+        f'superlink = "127.0.0.1:{free_port()}"\n'
+        f'bundles = ["{"ab" * 32}"]\ncustodian = "custodian.sock"\n'
     )
     return path
 

@@ -30,7 +30,6 @@ def write(home: Home, **changes: str) -> Path:
     """Write node.toml into a home, with changed or added lines; an empty value leaves one out."""
     lines = {
         "superlink": '"hub.example.org:8000"',
-        "authority": '"authority.pem"',
         "bundles": f'["{BUNDLE}"]',
     } | changes
     path = home.path / "node.toml"
@@ -50,10 +49,11 @@ def test_a_file_in_a_home_finds_key_and_socket_there(home: Home) -> None:
 def test_a_file_elsewhere_needs_no_home(home: Home, tmp_path: Path) -> None:
     folder = tmp_path / "node"
     folder.mkdir()
-    shutil.copy(home.node_key, folder / "key")
+    (folder / "keys").mkdir()
+    shutil.copy(home.node_key, folder / "keys" / "node")
     shutil.copy(home.path / "authority.pem", folder)
     socket = '"/run/fieldfare/custodian.sock"'
-    path = write(home, key='"key"', custodian=socket).rename(folder / "n.toml")
+    path = write(home, custodian=socket).rename(folder / "n.toml")
     shutil.rmtree(home.path)
     assert load_node_terms(path).custodian == Path("/run/fieldfare/custodian.sock")
 
@@ -108,7 +108,6 @@ def test_addresses(address: str, home: Home) -> None:
         ("superlink", '"https://hub:1"'),
         ("superlink", '"user@hub:1"'),
         ("superlink", '"hub:1/path"'),
-        ("authority", ""),
         ("bundles", ""),
         ("bundles", "[]"),
         ("bundles", '["*"]'),
@@ -117,11 +116,21 @@ def test_addresses(address: str, home: Home) -> None:
         ("insecure", "true"),
         ("format", "2"),
         ("key", '""'),
+        ("key", '"keys/other"'),
+        ("authority", '"other.pem"'),
     ],
 )
 def test_mistakes_are_named(name: str, value: str, home: Home) -> None:
     with pytest.raises(StudyError, match=rf"node\.toml: {name}"):
         load_node_terms(write(home, **{name: value}))
+
+
+def test_what_earlier_files_said_of_key_and_authority_is_read_where_it_is_what_holds(
+    home: Home,
+) -> None:
+    now = load_node_terms(home.path / "node.toml")
+    found = load_node_terms(write(home, key='"keys/node"', authority='"authority.pem"'))
+    assert (found.authority, found.custodian) == (now.authority, now.custodian)
 
 
 def test_no_file(tmp_path: Path) -> None:
@@ -136,8 +145,9 @@ def test_a_key_that_others_may_read(home: Home) -> None:
 
 
 def test_another_kind_of_key(home: Home) -> None:
+    shutil.copy(home.identity_key, home.node_key)
     with pytest.raises(KeysError, match="OpenSSH format"):
-        load_node_terms(write(home, key='"keys/identity.pem"'))
+        load_node_terms(home.path / "node.toml")
 
 
 @pytest.mark.parametrize("content", ["", "nothing", "-----BEGIN CERTIFICATE-----\nAAAA\n"])

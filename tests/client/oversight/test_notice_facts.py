@@ -21,11 +21,9 @@ from fieldfare.client.oversight.notice_facts import InstitutionFacts
 from fieldfare.client.oversight.notices_process import notices_home
 from fieldfare.shared.system.private_files import create_private
 from fieldfare.shared.watch.dispatch import Dispatcher
-from fieldfare.shared.watch.notice_settings import NoticesSettings
 from fieldfare.shared.watch.outbox import KEPT, Fact, open_outbox
 from fieldfare.shared.watch.sentences import NoticeKind
 
-SETTINGS: Final = NoticesSettings()
 NAME: Final = NAMES[0]
 STUDY: Final = home_study()
 MARKER: Final = "Maria-Lopez"
@@ -37,7 +35,7 @@ def home(coordinator: Coordinator) -> Home:
 
 
 def facts(home: Home, now: datetime = NOW) -> set[Fact]:
-    seen = InstitutionFacts(home, home.admin_socket).look(SETTINGS, now)
+    seen = InstitutionFacts(home, home.admin_socket).look(now)
     assert seen.troubles == ()
     return set(seen.facts)
 
@@ -82,11 +80,11 @@ def test_a_failed_rehearsal_is_read_from_the_log_once(home: Home) -> None:
     journal = Journal.open(home.log_folder, clock=clock)
     for run in ("run-1", "run-2"):
         journal.append(Event.PUBLISHED, "coordinator", study=STUDY.id, run=run, request="b" * 64)
-        found = seen.look(SETTINGS, NOW).facts
+        found = seen.look(NOW).facts
         assert found[-1] == Fact(NoticeKind.RUN_FAILED, STUDY.id, run)
     assert len(found) == 2
-    assert found == seen.look(SETTINGS, NOW).facts
-    assert seen.look(SETTINGS, NOW + KEPT + timedelta(days=1)).facts == ()  # they cost nothing
+    assert found == seen.look(NOW).facts
+    assert seen.look(NOW + KEPT + timedelta(days=1)).facts == ()  # they cost nothing
 
 
 def test_a_node_that_is_not_connected_is_gone_after_a_while(home: Home) -> None:
@@ -115,21 +113,21 @@ def test_the_custodian_is_asked_for_its_budget_and_nothing_else_is_read(home: Ho
         assert facts(home) == {Fact(NoticeKind.BUDGET_ENDS)}
     with administration_of(home.admin_socket, status_with(MARKER)):
         assert facts(home) == set()
-    seen = InstitutionFacts(home, home.admin_socket).look(SETTINGS, NOW)
+    seen = InstitutionFacts(home, home.admin_socket).look(NOW)
     assert NoticeKind.BUDGET_ENDS not in seen.looked  # nobody is there: nothing is concluded
 
 
 def test_of_a_ledger_that_cannot_be_read_nothing_is_concluded(home: Home) -> None:
     unread = status_with().model_copy(update={"ledger": None})
     with administration_of(home.admin_socket, unread):
-        seen = InstitutionFacts(home, home.admin_socket).look(SETTINGS, NOW)
+        seen = InstitutionFacts(home, home.admin_socket).look(NOW)
     assert (seen.troubles, NoticeKind.BUDGET_ENDS in seen.looked) == ((), False)
 
 
 def test_a_file_that_cannot_be_read_hides_no_other(coordinator: Coordinator, home: Home) -> None:
     coordinator.receive(STUDY)
     (home.path / "node.toml").write_text("superlink = ")
-    seen = InstitutionFacts(home, home.admin_socket).look(SETTINGS, NOW)
+    seen = InstitutionFacts(home, home.admin_socket).look(NOW)
     assert Fact(NoticeKind.STUDY_WAITS, STUDY.id) in seen.facts
     assert {NoticeKind.NODE_GONE, NoticeKind.CERTIFICATE_ENDS}.isdisjoint(seen.looked)
     assert len(set(seen.troubles)) == 1

@@ -169,10 +169,9 @@ def test_an_identity_under_a_passphrase_is_tried_when_it_is_given(tmp_path: Path
 
 def test_a_node_is_shown_with_what_it_answers(coordinator: Coordinator, home: Home) -> None:
     authority = Authority.make(coordinator.folder).folder / "authority.pem"
+    authority.rename(home.path / "authority.pem")
     settings = home.path / "node.toml"
-    settings.write_text(
-        f'superlink = "hub:8000"\nauthority = "{authority}"\nbundles = ["{"ab" * 32}"]\n'
-    )
+    settings.write_text(f'superlink = "hub:8000"\nbundles = ["{"ab" * 32}"]\n')
     assert look(home)["node"].text == "SuperLink hub:8000, answers runs of the bundles abababababab"
     settings.write_text(settings.read_text() + 'custodian = "elsewhere.sock"\n')
     assert look(home)["node"].outcome is CheckOutcome.WARN

@@ -42,8 +42,7 @@ def home(coordinator: Coordinator, superlink: Superlink) -> Home:
     superlink.register(pem, f"{coordinator.folder.name}-{NAME}")
     shutil.copy(superlink.authority, home.path / "authority.pem")
     (home.path / "node.toml").write_text(
-        f'superlink = "{superlink.address}"\nauthority = "authority.pem"\n'
-        f'bundles = ["{superlink.bundle()[1]}"]\n'
+        f'superlink = "{superlink.address}"\nbundles = ["{superlink.bundle()[1]}"]\n'
     )
     return home
 

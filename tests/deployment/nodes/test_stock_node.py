@@ -22,7 +22,7 @@ def test_a_stock_node_answers(nodes: Nodes, bench: Bench) -> None:
     command: list[str | Path] = [BIN / "flower-supernode"]
     command += ["--superlink", nodes.superlink.address]
     command += ["--root-certificates", settings.with_name("authority.pem")]
-    command += ["--auth-supernode-private-key", settings.with_name("key")]
+    command += ["--auth-supernode-private-key", settings.parent / "keys" / "node"]
     command += ["--port", str(free_port())]
     command += ["--node-config", f'custodian="{nodes.socket("bank-a")}"']
     environment = quiet_environment(nodes.folder / "flower")

@@ -25,6 +25,7 @@ from fieldfare.server.upkeep.publication import log_key
 from fieldfare.server.upkeep.submission import ask_witness
 from fieldfare.shared.errors import NoticeError
 from fieldfare.shared.transcript.leaves import EndRecord
+from fieldfare.shared.watch import dispatch
 from fieldfare.shared.watch import outbox as outbox_module
 from fieldfare.shared.watch.dispatch import send_waiting
 from fieldfare.shared.watch.notice_settings import NoticesSettings
@@ -106,7 +107,8 @@ def test_the_outbox_of_a_year_of_coming_and_going_keeps_its_time_and_number(
     most = MOST_KEPT if LONG else 100
     monkeypatch.setattr(outbox_module, "MOST_KEPT", most)
     step = timedelta(minutes=10) if LONG else timedelta(days=1)
-    settings = NoticesSettings(most_an_hour=1000)
+    monkeypatch.setattr(dispatch, "MOST_AN_HOUR", 1000)
+    settings = NoticesSettings()
     doors = [Door("here", takes=True), Door("down", takes=False)]
     clock, path = Passing(), tmp_path / "notices" / "outbox.sqlite"
     sizes, waiting, counted = list[int](), 0, 0

@@ -124,7 +124,7 @@ def test_only_one_at_a_time_and_not_for_ever(
     kept(keyed, written)
     left = keyed.home.path / "transcript-left"
     left.mkdir()
-    monkeypatch.setattr(transcripts_page, "SECONDS", 0.01)
+    monkeypatch.setattr(transcripts_page, "SECONDS", -1.0)
     answer = watching.get(f"/transcripts/{RUN}/file")
     assert answer.status_code == 503
     assert "was ended" in answer.text

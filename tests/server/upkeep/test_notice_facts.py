@@ -15,11 +15,9 @@ from fieldfare.server.upkeep import notice_facts as facts_module
 from fieldfare.server.upkeep.notice_facts import OFFLINE, CoordinatorFacts
 from fieldfare.shared.protocol.messages import IdentitySigner, Rejection, sign_envelope
 from fieldfare.shared.system.clock import utc_now
-from fieldfare.shared.watch.notice_settings import NoticesSettings
 from fieldfare.shared.watch.outbox import KEPT, Fact
 from fieldfare.shared.watch.sentences import NoticeKind
 
-SETTINGS: Final = NoticesSettings()
 NOW: Final = datetime(2025, 6, 1, 12, tzinfo=UTC)
 KINDS: Final = NoticeKind
 MARKER: Final = "Maria Lopez"
@@ -52,7 +50,7 @@ def link(monkeypatch: pytest.MonkeyPatch) -> Link:
 
 
 def facts(keyed: KeyedCoordinator, now: datetime | None = None) -> set[Fact]:
-    seen = CoordinatorFacts(keyed.home).look(SETTINGS, now or utc_now())
+    seen = CoordinatorFacts(keyed.home).look(now or utc_now())
     assert seen.troubles == ()
     return set(seen.facts)
 
@@ -154,7 +152,7 @@ def test_a_budget_nears_its_end_when_the_spares_of_an_open_run_are_used(
 def test_without_its_superlink_the_rest_is_told_all_the_same(keyed: KeyedCoordinator) -> None:
     study = propose(keyed.home, keyed.study, keyed.signer).id
     keyed.approve()
-    seen = CoordinatorFacts(keyed.home).look(SETTINGS, utc_now())
+    seen = CoordinatorFacts(keyed.home).look(utc_now())
     assert seen.facts == (Fact(KINDS.STUDY_READY, study),)
     assert KINDS.NODE_GONE not in seen.looked
     assert len(seen.troubles) == 1

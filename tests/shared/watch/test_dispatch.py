@@ -12,7 +12,7 @@ from fieldfare.shared.errors import NoticeError, RunError
 from fieldfare.shared.system.private_files import create_private
 from fieldfare.shared.watch.dispatch import Dispatcher, NoticesHome, send_waiting
 from fieldfare.shared.watch.notice_screen import newest, tried
-from fieldfare.shared.watch.notice_settings import NoticesSettings
+from fieldfare.shared.watch.notice_settings import MOST_AN_HOUR, NoticesSettings
 from fieldfare.shared.watch.outbox import Fact, Observation, Outbox, open_outbox
 from fieldfare.shared.watch.sentences import Notice, NoticeKind
 
@@ -58,12 +58,12 @@ def waits(count: int) -> Observation:
 
 
 def test_no_more_than_so_many_go_out_in_an_hour(outbox: Outbox) -> None:
-    desk, settings = Desk(), NoticesSettings(most_an_hour=3)
-    outbox.look(waits(8), [desk.address], NOW)
+    desk, settings = Desk(), NoticesSettings()
+    outbox.look(waits(2 * MOST_AN_HOUR + 2), [desk.address], NOW)
     for minute in range(0, 180, 1):
         desk.now = NOW + timedelta(minutes=minute)
         send_waiting(outbox, desk, settings, desk.clock, print)
-        assert len(desk.taken) == min(8, 3 * (1 + minute // 60))
+        assert len(desk.taken) == min(42, 20 * (1 + minute // 60))
 
 
 def test_what_comes_up_in_quiet_hours_is_told_afterwards(outbox: Outbox) -> None:
@@ -79,7 +79,7 @@ def test_what_comes_up_in_quiet_hours_is_told_afterwards(outbox: Outbox) -> None
 def test_a_server_that_is_down_for_a_week_is_called_now_and_then_and_hears_all(
     outbox: Outbox,
 ) -> None:
-    desk, said, settings = Desk(up=False), list[str](), NoticesSettings(most_an_hour=100)
+    desk, said, settings = Desk(up=False), list[str](), NoticesSettings()
     for minute in range(0, 7 * 24 * 60, 15):
         desk.now = NOW + timedelta(minutes=minute)
         outbox.look(waits(5), [desk.address], desk.now)

@@ -79,14 +79,23 @@ def test_settings_that_are_taken(text: str, tmp_path: Path) -> None:
         (HOOK.format(url="https://example.org/a\\r\\nX: y"), "webhook"),
         (HOOK.format(url="https://example.org/") * 2, "a name of its own"),
         ('quiet_hours = "never"', "expected hours such as"),
-        ("most_an_hour = 0", "most_an_hour"),
-        ("node_minutes = 1", "node_minutes"),
+        ("most_an_hour = 21", "most_an_hour: expected no such key; it is always 20"),
+        ("node_minutes = 1", "node_minutes: expected no such key; it is always 15"),
+        ("certificate_days = 20", "certificate_days: expected no such key; it is always 30"),
+        ("budget_share = 0.2", "budget_share: expected no such key; it is always 0.1"),
         ('addresses = "mine"', "expected no such key"),
     ],
 )
 def test_settings_that_are_refused(text: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(StudyError, match=said):
         load_notices(written(tmp_path, text))
+
+
+def test_what_earlier_files_said_of_themselves_is_read_where_it_is_what_holds(
+    tmp_path: Path,
+) -> None:
+    text = "most_an_hour = 20\nnode_minutes = 15\ncertificate_days = 30\nbudget_share = 0.1\n"
+    assert load_notices(written(tmp_path, text)) == load_notices(written(tmp_path, ""))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from tests.support.homes.papers import key_called
 
 from fieldfare.client.home.keys import identity_fingerprint, public_identity
 from fieldfare.client.home.layout import NODE_FILE, Home
-from fieldfare.client.institution.initial_setup import AUTHORITY_FILE
+from fieldfare.client.node.settings import AUTHORITY_FILE
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.public_keys import roster_public
 from fieldfare.server.home.roster_key import load_roster_key

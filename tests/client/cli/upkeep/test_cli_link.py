@@ -1,5 +1,6 @@
 """An operator puts the node on another machine: commands as typed, and the custodian's process."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +54,12 @@ def test_the_node_moves_to_another_machine(
     assert code == 0
     settings = tmp_path / "far" / "node.toml"
     authority = Authority.make(tmp_path).folder / "authority.pem"
+    authority.rename(settings.with_name("authority.pem"))
+    (tmp_path / "far" / "keys").mkdir()
+    shutil.copy(home.node_key, tmp_path / "far" / "keys" / "node")
     lines = [line.strip() for line in said.splitlines() if line.startswith("    ")]
-    first = f'superlink = "hub:8000"\nauthority = "{authority}"\nbundles = ["{"ab" * 32}"]\n'
-    settings.write_text(first + f'key = "{home.node_key}"\n' + "\n".join(lines))
+    first = f'superlink = "hub:8000"\nbundles = ["{"ab" * 32}"]\n'
+    settings.write_text(first + "\n".join(lines))
     target = load_node_terms(settings).custodian
     assert isinstance(target, TlsTarget)
     with started(home) as child:
