@@ -1,7 +1,10 @@
 """`fieldfare institution records import|check`: canonical records, and what does not fit."""
 
 import os
+from collections import ChainMap
 from datetime import UTC, datetime
+from importlib import import_module
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -33,12 +36,19 @@ from fieldfare.client.records.importers.base import (
     PaymentOwner,
     keyed_hash,
 )
-from fieldfare.client.records.importers.registry import ImportFormat, import_records
+from fieldfare.client.records.importers.registry import (
+    IMPORTERS,
+    Importers,
+    ImportFormat,
+    import_records,
+)
 from fieldfare.client.records.load import RecordsCheck, check_records, report_lines
 from fieldfare.client.records.settings import check_unit, load_sources, own_unit, tables_of
 from fieldfare.client.records.sources.databases import Rows
 from fieldfare.client.records.sources.mapping import ColumnMapping, load_mapping
 from fieldfare.client.records.sources.source import Table, table_at
+from fieldfare.shared.cli.part import Part
+from fieldfare.shared.cli.root import PARTS
 from fieldfare.shared.errors import LedgerError, UsageError
 from fieldfare.shared.study.file import load_study
 from fieldfare.shared.study.study import Study
@@ -183,4 +193,12 @@ def records_import(
         lacking=frozenset(name.strip() for name in lacking.split(",") if name.strip()),
     )
     heard = frozenset(name for name, value in given.items() if value)
-    typer.echo("\n".join(import_records(form, files, out, options, heard)))
+    importers = IMPORTERS if form in IMPORTERS else installed_importers()
+    typer.echo("\n".join(import_records(form, files, out, options, heard, importers)))
+
+
+def installed_importers() -> Importers:
+    """Return the importers of every part that is installed."""
+    parts = [point.load() for point in entry_points(group=PARTS)]
+    rooms = [part.imports for part in parts if isinstance(part, Part) and part.imports]
+    return dict(ChainMap(*(import_module(room).IMPORTERS for room in rooms), dict(IMPORTERS)))

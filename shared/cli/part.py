@@ -19,12 +19,13 @@ class Part(typer.Typer):
     Attributes:
         modules: the module of each command.
         gathers: the module that gathers evidence from this part's homes; empty: it has none.
+        imports: the module whose `IMPORTERS` read records of further forms; empty: it has none.
     """
 
-    def __init__(self, room: str, *, gathers: str = "", **commands: str) -> None:
+    def __init__(self, room: str, *, gathers: str = "", imports: str = "", **commands: str) -> None:
         """Offer `commands`: the names that each module of a room holds, in one text."""
         super().__init__(add_completion=False)
-        self.gathers = gathers
+        self.gathers, self.imports = gathers, imports
         self.modules = {
             name: f"{room}.{module}" for module, names in commands.items() for name in names.split()
         }

@@ -9,6 +9,7 @@ from fieldfare.shared.cli.part import Part
 
 app: Final = Part(
     __name__,
+    imports="fieldfare.simulations.published.importers",
     attack="attack",
     derive="records.derive",
     federation="federation.up federation.down",

@@ -22,7 +22,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fieldfare.client.records.importers.amlsim import import_amlsim
 from fieldfare.client.records.importers.base import (
     FIRST_DAY,
     KEY_BYTES,
@@ -35,6 +34,7 @@ from fieldfare.client.typologies.extract import open_extract
 from fieldfare.client.typologies.features import UNIT, FeatureTable, feature_table
 from fieldfare.client.typologies.pack import Pack, own_pack
 from fieldfare.shared.errors import RecordsError, UsageError
+from fieldfare.simulations.published.amlsim_files import import_amlsim
 
 SIMULATIONS: Final = ("bank_a", "bank_b")
 BANKS_PER_SIMULATION: Final = 3

@@ -11,20 +11,17 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from fieldfare.client.records.importers.amlsim import import_amlsim
-from fieldfare.client.records.importers.amlworld import import_amlworld
 from fieldfare.client.records.importers.base import MODELS, ImportOptions
 from fieldfare.client.records.importers.camt053 import import_camt053
 from fieldfare.client.records.importers.htcds import import_htcds
 from fieldfare.client.records.importers.pacs008 import import_pacs008
-from fieldfare.client.records.importers.paysim import import_paysim
 from fieldfare.shared.errors import UsageError
 
 # -- choosing -------------------------------------------------------------------------------------
 
 
 class ImportFormat(StrEnum):
-    """The form of the given FILES."""
+    """The form of the given FILES; those of simulators are read by the simulations' importers."""
 
     CAMT053 = "camt053"
     PACS008 = "pacs008"
@@ -47,13 +44,12 @@ class Importer:
     options: frozenset[str] = frozenset()
 
 
-IMPORTERS: Final[Mapping[ImportFormat, Importer]] = MappingProxyType(
+Importers = Mapping[ImportFormat, Importer]
+
+IMPORTERS: Final[Importers] = MappingProxyType(
     {
         ImportFormat.CAMT053: Importer(import_camt053, frozenset({"--codes"})),
         ImportFormat.PACS008: Importer(import_pacs008, frozenset({"--bic", "--in-house"})),
-        ImportFormat.AMLSIM: Importer(import_amlsim, frozenset({"--bank", "--start"})),
-        ImportFormat.AMLWORLD: Importer(import_amlworld, frozenset({"--bank"})),
-        ImportFormat.PAYSIM: Importer(import_paysim, frozenset({"--start"})),
         ImportFormat.HTCDS: Importer(import_htcds, frozenset({"--mapping"})),
     }
 )
@@ -65,6 +61,7 @@ def import_records(
     out: Path,
     options: ImportOptions,
     given: frozenset[str] = frozenset(),
+    importers: Importers = IMPORTERS,
 ) -> list[str]:
     """Write files of a form as canonical records to a new folder; returns counts, in lines.
 
@@ -74,12 +71,19 @@ def import_records(
         out: a new or empty folder.
         options: what the command says.
         given: which options were said.
+        importers: those that are installed.
 
     Raises:
         RecordsError: what cannot be read, by file and line, never by value.
-        UsageError: an option that says nothing here, or a folder that cannot be written.
+        UsageError: nobody here reads the form, an option that says nothing here, or a folder that
+            cannot be written.
     """
-    importer = IMPORTERS[form]
+    importer = importers.get(form)
+    if importer is None:
+        raise UsageError(
+            f"--from {form.value}: expected the simulations, which read it, found none here: "
+            "pip install 'fieldfare[demo]'"
+        )
     unheard = sorted(given - importer.options)
     if unheard:
         raise UsageError(f"{unheard[0]}: nothing that {form.value} heeds; leave it out")

@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from fieldfare.client.cli.records import installed_importers
 from fieldfare.client.records.importers.base import ImportOptions, KeyedHash
 from fieldfare.client.records.importers.registry import ImportFormat, import_records
 from fieldfare.client.typologies.extract import open_extract
@@ -16,7 +17,8 @@ MARKER = b"Marker"  # stands in the samples wherever nothing may be carried over
 
 
 def imported(form: str, files: list[Path], out: Path, **said: Any) -> list[str]:
-    return import_records(ImportFormat(form), files, out, ImportOptions(KEYED, **said))
+    options = ImportOptions(KEYED, **said)
+    return import_records(ImportFormat(form), files, out, options, importers=installed_importers())
 
 
 def rows_of(folder: Path, name: str) -> list[dict[str, Any]]:

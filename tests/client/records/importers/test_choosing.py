@@ -5,19 +5,29 @@ from pathlib import Path
 import pytest
 from tests.support.records.imports import KEYED, SAMPLES, imported, rows_of
 
+from fieldfare.client.cli.records import installed_importers
 from fieldfare.client.records.importers.base import ImportOptions
 from fieldfare.client.records.importers.registry import IMPORTERS, ImportFormat, import_records
 from fieldfare.shared.errors import UsageError
 
 
-def test_every_form_has_its_importer() -> None:
-    assert set(IMPORTERS) == set(ImportFormat)
+def test_every_form_has_its_importer_where_the_simulations_are_installed() -> None:
+    assert set(installed_importers()) == set(ImportFormat)
+    assert installed_importers().items() > IMPORTERS.items()
+
+
+def test_where_the_simulations_are_not_a_simulators_form_names_their_role(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--from amlsim: .* pip install 'fieldfare\[demo\]'"):
+        import_records(
+            ImportFormat.AMLSIM, [SAMPLES / "amlsim"], tmp_path / "out", ImportOptions(KEYED)
+        )
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_option_that_nobody_heeds_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--bank: nothing that paysim heeds"):
+    with pytest.raises(UsageError, match="--bank: nothing that htcds heeds"):
         import_records(
-            ImportFormat.PAYSIM, [SAMPLES / "paysim.csv"], tmp_path / "out",
+            ImportFormat.HTCDS, [SAMPLES / "htcds.csv"], tmp_path / "out",
             ImportOptions(KEYED, bank="a"), frozenset({"--bank"}),
         )  # fmt: skip
 

@@ -20,7 +20,7 @@ OWN = [
     SAMPLES / "amlsim" / name for name in ("alert_accounts.csv", "transactions.csv", "accounts.csv")
 ]
 SAMPLE = [SAMPLES / "amlsim_sample" / name for name in ("nodes.csv", "transactions.csv")]
-ROOT = Path(__file__).parents[4]
+ROOT = Path(__file__).parents[3]
 DATA = Path(os.environ.get("FIELDFARE_DATA", ROOT / ".." / "shared" / "data")) / "amlsim"
 
 

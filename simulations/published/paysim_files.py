@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fieldfare.client.records.canonical_bank import Channel, CounterpartyType, Direction
-from fieldfare.client.records.importers.amlsim import NO_CURRENCY
 from fieldfare.client.records.importers.base import LABELS, ImportOptions, open_folder
 from fieldfare.client.records.importers.csv_rows import (
     Value,
@@ -27,6 +26,7 @@ from fieldfare.client.records.importers.csv_rows import (
 )
 from fieldfare.client.records.importers.sides import PAYEE, PAYER, SeenAccounts, entries
 from fieldfare.client.records.sources.sql import literal
+from fieldfare.simulations.published.amlsim_files import NO_CURRENCY
 
 _HEADER: Final = ("step", "type", "amount", "nameOrig", "nameDest", "isFraud")
 _CHANNELS: Final = {
