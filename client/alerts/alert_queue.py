@@ -329,17 +329,20 @@ def casework_store(casework: Casework) -> Iterator[AlertStore]:
 
 
 def _check_not_behind(own: Path, copy: Path) -> None:
-    """Refuse to replace a copy that has what the store lacks, because it was written later.
+    """Refuse to replace a copy that differs from the store, because it was written later.
 
-    A copy has its store's time. Where the store is newer, the copy may have more because that was
-    deleted from the store since; but nothing later, or an older store was put back.
+    A copy has its store's time. A newer one has what an earlier version added, or lacks what its
+    retention deleted, which must not come back. Where the store is newer, the copy may have more
+    because that was deleted from the store since; but nothing later, or an older store was put
+    back.
     """
     if not copy.exists():
         return
     newer = copy.stat().st_mtime_ns > own.stat().st_mtime_ns
-    if holds_more(copy, own) if newer else is_later(copy, own):
+    differs = newer and (holds_more(copy, own) or holds_more(own, copy))
+    if differs or (not newer and is_later(copy, own)):
         raise UsageError(
-            f"{copy}: expected what {own.name} holds, found later alerts or decisions (an earlier "
+            f"{copy}: expected what {own.name} holds, found other alerts or decisions (an earlier "
             f"version of Fieldfare wrote here, or an older {own.name} was put back): move "
             f"{own.name} away, and repeat: everything in {copy.name} is taken over then "
             "(docs/upgrade.md)"

@@ -258,6 +258,24 @@ def test_what_an_earlier_version_logged_after_a_downgrade_is_not_logged_again(
         pass
 
 
+def test_what_an_earlier_versions_retention_deleted_after_a_downgrade_does_not_come_back(
+    folder: Path,
+) -> None:
+    """It deleted from its one file, which the operator's store, with all of it, then replaced."""
+    queue = open_queue(folder)
+    assert isinstance(queue, CaseworkQueue)
+    with store_at(queue.casework.store, FILE_MODE) as store:
+        assert store.expire(utc_now() + timedelta(days=9999), 1)[0] == 1
+    with (
+        pytest.raises(UsageError, match=r"move operator\.sqlite away"),
+        casework_store(queue.casework),
+    ):
+        pass
+    queue.casework.operators_store.rename(folder.with_name("away.sqlite"))
+    with casework_store(queue.casework) as store:
+        assert not store.all()
+
+
 def test_a_copy_that_was_not_replaced_after_something_went_is_no_later_one(
     folder: Path,
 ) -> None:
