@@ -46,7 +46,6 @@ INSTITUTION_FILES: Final = (
     HomeFile("ledger/ledger.sqlite.witness", json_of(2), _ONE, _ANEW),
     HomeFile("log/log.sqlite", sqlite(1), _FOR_GOOD),
     HomeFile("log/restored.heads", signed("journal-head.v1"), _ONE),
-    HomeFile("log/old/*", form.LINES, _FOR_GOOD),
     HomeFile("log/processes.jsonl*", form.LINES, _LIMITED, _OUT),
     HomeFile("models/*/*/*.signed", signed("delivery.v1"), _LIMITED),
     HomeFile("models/*/*/*.safetensors", form.SAFETENSORS, _LIMITED),

@@ -18,7 +18,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar, Final, Self
 
-from fieldfare.client.journal import old_files
 from fieldfare.client.journal.entries import (
     GENESIS,
     Event,
@@ -45,7 +44,7 @@ from fieldfare.shared.system.private_files import PRIVATE_FOLDER, sync_folder
 
 BUSY_TIMEOUT: Final = 5.0  # seconds
 FILE: Final = "log.sqlite"
-ITSELF: Final = "log"  # the actor of what the log does by itself
+_LINES: Final = ("log.jsonl", "head.json")  # what builds from before rows wrote
 
 _EPOCH: Final = "json_extract(line, '$.details.epoch')"
 _IN_LEDGER: Final = "json_extract(line, '$.details.sequence')"
@@ -99,7 +98,7 @@ class Journal:
     def open(
         cls, folder: Path, *, clock: Callable[[], datetime], busy_timeout: float = BUSY_TIMEOUT
     ) -> Self:
-        """Open the log in `folder`, or begin one there; a log of lines becomes rows first.
+        """Open the log in `folder`, or begin one there.
 
         Args:
             folder: created with mode 0700 if absent, in an existing one.
@@ -107,15 +106,16 @@ class Journal:
             busy_timeout: seconds to wait for other processes.
 
         Raises:
-            LedgerError: the end of the log was removed or changed, or it cannot be written.
+            LedgerError: the end of the log was removed or changed, it cannot be written, or a
+                build from before logs were rows wrote it.
         """
         with _faults(folder), ExitStack() as stack:
+            _refuse_lines(folder)
             folder.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
             sync_folder(folder.parent)
             path = folder / FILE
             database = stack.enter_context(Database(JOURNAL, path, busy_seconds=busy_timeout))
             journal = cls(folder, database, clock=clock)
-            journal._take_over()
             with database.transaction():  # no entry comes between its two statements
                 _end(database)
             stack.pop_all()
@@ -218,30 +218,6 @@ class Journal:
             *(entry.sequence, entry.event.value, entry.line.decode()),
         )
 
-    def _take_over(self) -> None:
-        """Make rows of an old log's lines, in one transaction; then put its files away."""
-        if not old_files.are_in(self.folder):
-            return
-        with old_files.held(self.folder):
-            if not old_files.are_in(self.folder):  # another process was faster
-                return
-            with self._database.transaction():
-                if _end(self._database) == GENESIS:
-                    self._copy(old_files.OldLog(self.folder))
-            known = old_files.remembered_end(self.folder)
-            if known != _mark(self._database, known.sequence):
-                raise LedgerError(
-                    f"expected entry {known.sequence} of the old log in {FILE}, found another or "
-                    f"none: {self.folder} holds two logs; move the older one's files away"
-                )
-            old_files.put_away(self.folder)
-
-    def _copy(self, old: old_files.OldLog) -> None:
-        for entry in old.entries():
-            self._insert(entry)
-        if old.incomplete:
-            self.append(Event.REPAIR, ITSELF, kind="incomplete line", fingerprint=old.incomplete)
-
 
 def read(folder: Path, *, since: int = 0) -> Iterator[JournalEntry]:
     """Yield every entry after number `since`, oldest first, each compared with the one before.
@@ -252,20 +228,23 @@ def read(folder: Path, *, since: int = 0) -> Iterator[JournalEntry]:
         LedgerError: the first entry that does not fit, the file cannot be read, or it ends before
             `since`.
     """
-    path, old = folder / FILE, old_files.are_in(folder)
-    if not path.exists() and not old:
+    _refuse_lines(folder)
+    path = folder / FILE
+    if not path.exists():
         raise LedgerError(f"{FILE}: expected a log in {folder}, found none")
-    if path.exists():
-        with Database(JOURNAL, path, busy_seconds=BUSY_TIMEOUT) as database:
-            if _given(database) or not old:
-                yield from _read(database, since)
-                return
-    end = 0
-    for entry in old_files.OldLog(folder).entries():
-        end = entry.sequence
-        if end > since:
-            yield entry
-    _check_reaches(end, since)
+    with Database(JOURNAL, path, busy_seconds=BUSY_TIMEOUT) as database:
+        yield from _read(database, since)
+
+
+def _refuse_lines(folder: Path) -> None:
+    """Refuse a log of lines: a new log beside it would begin again, and hide what was decided."""
+    found = next((name for name in _LINES if (folder / name).exists()), None)
+    if found is not None:
+        raise LedgerError(
+            f"{folder / found}: expected {FILE}, found a log of lines by a build from before "
+            "29 November 2026: open the home with the build of that day (commit ca71956f) first, "
+            "which makes rows of it (docs/upgrade.md); nothing was changed"
+        )
 
 
 def _read(database: Database, since: int) -> Iterator[JournalEntry]:

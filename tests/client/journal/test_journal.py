@@ -208,6 +208,19 @@ def test_a_flip_in_any_page_is_found_or_changes_no_entry(tmp_path: Path) -> None
     assert found > 20
 
 
+@pytest.mark.parametrize("name", ["log.jsonl", "head.json"])
+def test_a_log_of_lines_is_refused_by_name_and_nothing_begins_beside_it(
+    tmp_path: Path, name: str
+) -> None:
+    folder = tmp_path / "log"
+    folder.mkdir()
+    (folder / name).write_text("{}")
+    for use in (open_journal, verify):
+        with pytest.raises(LedgerError, match=rf"{name}: expected log\.sqlite, .* ca71956f"):
+            use(folder)
+    assert [path.name for path in folder.iterdir()] == [name]
+
+
 def test_no_log_is_told_and_none_is_begun(tmp_path: Path) -> None:
     (tmp_path / "log").mkdir()
     for folder in (tmp_path / "log", tmp_path / "none"):

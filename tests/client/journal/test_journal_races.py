@@ -1,7 +1,6 @@
 """Real processes and threads that share one log neither interleave lines nor fork the chain."""
 
 import os
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -71,12 +70,6 @@ def check(folder: Path, returned: list[tuple[int, str]], before: int) -> None:
 
 def test_processes_write_one_chain(tmp_path: Path) -> None:
     check(tmp_path / "log", race(tmp_path), 0)
-
-
-def test_processes_that_all_find_an_old_log_make_rows_of_it_once(tmp_path: Path) -> None:
-    shutil.copytree(Path(__file__).parent / "old_log", tmp_path / "log")
-    check(tmp_path / "log", race(tmp_path), 5)
-    assert sorted(path.name for path in (tmp_path / "log").iterdir()) == ["log.sqlite", "old"]
 
 
 def test_threads_of_one_journal_write_one_chain(tmp_path: Path) -> None:
