@@ -74,7 +74,7 @@ def test_the_page_says_what_a_card_says_and_runs_nothing(persons: Persons) -> No
         "2 independent published families",
         "families or fewer",
         "before 2",
-        "student. What tells them apart",
+        "student. How to tell them apart",
         "never the subject of a report",
         "Entries by week",
         "Nobody has done anything yet",
@@ -101,7 +101,7 @@ def test_a_drawn_alert_looks_like_the_ranked_ones_of_its_tier(persons: Persons) 
     assert "average here" in persons.ana.shown(f"/alerts/{THIRD.alert}")
     assert decide(persons.ana, form(persons.ana), "benign:known_persona", "bystander") == 303
     closed = persons.ana.shown(PATH)
-    for said in ("average here", "2 independent published families:", "no evidence:"):
+    for said in ("average here", "2 independent published families:", "not evidence:"):
         assert said in closed
 
 

@@ -176,7 +176,7 @@ def test_an_operator_who_is_no_decider_decides_nothing(path: Path, console: Cons
 def test_columns_are_shown_with_a_box_to_confirm(path: Path, coordinator: Coordinator) -> None:
     coordinator.edit(path.home.policy, '"amount", "channel"]', '"amount"]')
     shown = " ".join(path.browser.shown(path.page).split())
-    assert "does not list 1 of its columns. With this approval it does: channel" in shown
+    assert "does not list 1 of its columns. This approval adds them: channel" in shown
     assert "confirm the columns" in path.decide()
     assert "approved by otto" in path.decide(columns="1")
 
@@ -188,7 +188,7 @@ def test_two_persons_where_the_policy_asks_for_two(
         file.write("[approvals]\nby_two = true\n")
     text = path.decide()
     assert "otto approves it; it runs when another person approves it too" in text
-    assert "otto approved it. The policy asks for two persons" in " ".join(text.split())
+    assert "otto approved it. The policy requires two persons" in " ".join(text.split())
     assert path.state is State.RECEIVED
     decider = let_decide(coordinator, path.home, "olga")
     other = Browser(desk(path.home.path, console))

@@ -71,7 +71,7 @@ def test_a_study_says_what_the_terminal_says(
                 assert " ".join(said.text.split()) in shown
     assert "~ privacy.epsilon: 0.25 -> 0.5" in shown
     assert "the last of this name; none of them is approved" in shown
-    assert "The earlier one: waits for a decision." in shown
+    assert "The earlier study: waits for a decision." in shown
 
 
 def test_changes_are_those_since_the_last_approved_one(
@@ -86,7 +86,7 @@ def test_changes_are_those_since_the_last_approved_one(
     shown = " ".join(otto.shown(f"/studies/{kept.study.id}").split())
     assert f"since {first.short}, the last approved one of this name:" in shown
     assert "~ privacy.epsilon: 0.25 -> 0.5" in shown
-    assert "The earlier one: approved." in shown
+    assert "The earlier study: approved." in shown
 
 
 def test_studies_stand_under_what_was_decided(

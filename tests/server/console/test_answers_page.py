@@ -53,7 +53,7 @@ def test_every_answer_is_listed_with_facets_that_are_addresses(eva: Browser) -> 
     only = unescape(eva.get("/answers?kind=trend&question=months").text)
     assert "2 answers" in only
     assert 'href="/answers?question=months"' in only  # takes the other one off
-    assert "Nothing was answered like this yet" in eva.get("/answers?kind=none").text
+    assert "There are no such answers yet" in eva.get("/answers?kind=none").text
     month = f"{utc_now():%Y-%m}"
     assert f"{2 * len(ANSWERED.answers)} answers" in eva.get(f"/answers?month={month}").text
 
@@ -66,7 +66,7 @@ def test_a_set_is_a_table_with_intervals_and_says_what_was_held_back(eva: Browse
     assert "cells held back" in text
     for answer in ANSWERED.answers:
         assert f"<h2>{answer.name}</h2>" in text
-    assert "3 institutions in the sum, never named" in text
+    assert "3 institutions in the sum, which are never named" in text
     assert "asked later" in unescape(eva.get("/answers/run-2/0").text)
 
 

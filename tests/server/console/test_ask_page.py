@@ -69,7 +69,7 @@ def test_the_price_comes_first_with_the_error_and_how_many_more(
     assert 'name = "units"' in unescape(otto.get(f"/ask/{asks.id}").text)
     shown, plan = words(priced(otto, asks)), plan_for(asks.study)
     assert f"epsilon {usual_worth(plan.allowance.cost):.3g} at delta 1e-05 by itself" in shown
-    assert "4 such groups, this one among them, are left of the allowance" in shown
+    assert "4 such groups, including this one, are left of the allowance" in shown
     assert "long hours mean mean, hours" in shown
     assert desk_bench.written == []
     assert desk_bench.link.started == []

@@ -50,7 +50,7 @@ def test_a_member_with_keys_and_place_and_contact(
     assert f"bank-b gone since {now - timedelta(1):%Y-%m-%d}" in text
     assert "bank-c never connected on the roster" in text
     assert "bank-d not admitted yet not on the roster yet" in text
-    assert "The roster is behind" in text
+    assert "The roster lacks a change in enrolment" in text
     assert "Version 1" in text
 
 

@@ -104,7 +104,7 @@ def test_every_page_that_watches(busy: KeyedCoordinator, address: Served, *, scr
         look.check("coordinator-transcripts")
         look.open(f"/transcripts/{RUN}")
         page.get_by_role("button", name="Verify it").click()
-        page.get_by_text("Asked for by otto").wait_for(timeout=60_000)
+        page.get_by_text("Requested by otto").wait_for(timeout=60_000)
         look.check("coordinator-transcript")
         with page.expect_download() as download:
             page.get_by_role("link", name="Download it").click()

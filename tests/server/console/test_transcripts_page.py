@@ -75,7 +75,7 @@ def test_verify_runs_the_projects_own_and_stands_in_the_log(
     assert (answer.status_code, answer.headers["location"]) == (303, page)
     text = " ".join(watching.shown(page).split())
     assert (
-        "too few institutions signed the end of this log. Asked for by otto" in text
+        "too few institutions signed the end of this log. Requested by otto" in text
     )  # nobody co-signed this one
     assert f"Sums {written.state.sums} Of them added up again, bit for bit" in text
     assert "Model" in text
