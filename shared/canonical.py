@@ -10,6 +10,7 @@ What a signed message claims before anything of it was checked: to say where to 
 import hashlib
 import json
 import re
+from itertools import islice
 from typing import Any, Final
 
 import rfc8785
@@ -24,6 +25,7 @@ _PLAIN: Final = json.JSONEncoder(
     ensure_ascii=False, check_circular=False, sort_keys=True, separators=(",", ":")
 )
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_LEXEME: Final = re.compile(rb'"[^"]*"|[\[{,]')
 
 
 def canonical_bytes(value: BaseModel) -> bytes:
@@ -100,6 +102,24 @@ def is_sha256(value: object) -> bool:
 def bytes_hash(content: bytes) -> str:
     """Return the lower-case hex SHA-256 (FIPS 180-4) of raw bytes (vectors, files)."""
     return hashlib.sha256(content).hexdigest()
+
+
+def json_text(content: bytes, most: int) -> str:
+    """Return JSON that has few values, for a parser to read: it makes 700 bytes of an empty object.
+
+    A parser of bytes would guess their encoding, and find a quotation mark elsewhere.
+
+    Args:
+        content: in UTF-8; whether it is JSON is its parser's to find out.
+        most: of lists, objects, commas, and texts, names among them.
+
+    Raises:
+        ValueError: more, or bytes that are not UTF-8.
+    """
+    ends_alone = content.replace(rb"\\", b"").replace(rb"\"", b"")  # no mark inside a text
+    if next(islice(_LEXEME.finditer(ends_alone), most, None), None) is not None:
+        raise ValueError("expected JSON of fewer values, found more")
+    return content.decode()
 
 
 # -- unverified -----------------------------------------------------------------------------------

@@ -454,17 +454,19 @@ def collect(home: Home, casework: Casework) -> CollectionCounts:
 
 
 def _collect_acts(home: Home, casework: Casework) -> CollectionCounts:
-    signed, complaints = casework.acts(utc_now())
+    console = casework.terms.console
     with (
         Journal.open(home.log_folder, clock=utc_now) as journal,
         casework_store(casework) as store,
     ):
-        store.let_go({one.line: _alert_of(casework, one) for one in signed})
+        signed, complaints = casework.acts(utc_now(), store.collected() | store.forgotten())
+        # A line about no alert stays, but where nobody adds to its file any more.
+        ended = (one for one in signed if one.act.alert or one.file != console)
+        store.let_go({one.line: one.act.alert for one in ended})
         done, over = store.collected(), store.forgotten()
         fresh = {one.line: one for one in signed if one.line not in done | over}
         taken = sum(_take(store, journal, casework, one) for one in fresh.values())
     gone = len(done - {one.line for one in signed})
-    console = casework.terms.console
     counting = {
         one.file
         for one in signed
@@ -473,11 +475,6 @@ def _collect_acts(home: Home, casework: Casework) -> CollectionCounts:
     idle = sorted({one.file for one in signed} - counting)
     files = tuple(casework.signed_by(user) for user in idle)
     return CollectionCounts(taken, len(fresh) - taken, gone, tuple(complaints), files)
-
-
-def _alert_of(casework: Casework, signed: SignedAct) -> str:
-    """Return whose end a line waits for; one that nobody adds to any more waits for none."""
-    return signed.act.alert or ("" if signed.file == casework.terms.console else "none")
 
 
 def _take(store: AlertStore, journal: Journal, casework: Casework, signed: SignedAct) -> bool:

@@ -331,7 +331,7 @@ class Casework:
                 "was decided"
             ) from None
 
-    def acts(self, now: datetime) -> tuple[list[SignedAct], list[str]]:
+    def acts(self, now: datetime, taken: Collection[str] = ()) -> tuple[list[SignedAct], list[str]]:
         """Read all signed acts, by time, and count the lines that are none.
 
         Those of another user than the console's count as nothing; that they are there says that
@@ -339,6 +339,7 @@ class Casework:
 
         Args:
             now: acts that are dated later do not count yet; nor do those from before 2000.
+            taken: hashes of lines that were taken over: of a user who was the console's then.
         """
         signed: list[SignedAct] = []
         complaints: list[str] = []
@@ -351,7 +352,8 @@ class Casework:
                 complaints.append(printable(f"{error}: it counts as nothing", MOST_LINE))
                 continue
             users.add(user)
-            found = list(_parse_acts(user, content, now, by_console=user == self.terms.console))
+            speaks = None if user == self.terms.console else taken
+            found = list(_parse_acts(user, content, now, speaks))
             signed += [one for one in found if one is not None]
             bad = sum(one is None for one in found)
             if bad:
@@ -505,8 +507,9 @@ def _read_owned(path: Path, before: Collection[str] = ()) -> tuple[str, bytes]:
 
 
 def _parse_acts(
-    user: str, content: bytes, now: datetime, *, by_console: bool
+    user: str, content: bytes, now: datetime, taken: Collection[str] | None
 ) -> Iterator[SignedAct | None]:
+    """Yield each line's act, or None; `taken` is None of the console's own file."""
     for line in content.split(b"\n"):
         if not line.strip(b" "):
             continue  # or blanked
@@ -514,13 +517,14 @@ def _parse_acts(
             act = Act.model_validate_json(line) if len(line) <= MOST_LINE else None
         except ValidationError:
             act = None
+        if act is None or not EARLIEST <= act.time <= now:
+            yield None
+            continue
         # Nobody but the console speaks for others, and it speaks for others only in such acts.
-        may = act is not None and (by_console or not (act.person or act.deed is Deed.CONSOLE))
-        known = act is not None and EARLIEST <= act.time <= now
-        counts = act is not None and may and known
-        yield (
-            SignedAct(act.person or user, act, _hash(user, line), user) if act and counts else None
-        )
+        # Lines of a user who was the console before stay known, not new ones.
+        hashed, for_others = _hash(user, line), act.person or act.deed is Deed.CONSOLE
+        may = taken is None or not for_others or hashed in taken
+        yield SignedAct(act.person or user, act, hashed, user) if may else None
 
 
 def _hash(user: str, line: bytes) -> str:

@@ -318,10 +318,11 @@ class AlertStore:
         """Note of lines that their alert is gone, so that whoever signed them blanks them.
 
         Args:
-            lines: the alert of each line's act, by hash; those that were not taken over stay.
+            lines: the alert of each line's act, by hash, empty where it is about none; those that
+                were not taken over stay.
         """
         there = {alert for (alert,) in self._rows("SELECT alert FROM alert")}
-        gone = [(line,) for line, alert in lines.items() if alert and alert not in there]
+        gone = [(line,) for line, alert in lines.items() if alert not in there]
         with self._database.transaction():
             query = "INSERT OR IGNORE INTO forgotten SELECT line FROM noted WHERE line = ?"
             self._database.many(query, gone)

@@ -2,7 +2,8 @@
 
 A worker is told once what it works on; then each question names a part and one of a closed choice
 of sums, and each reply is the sum, or the refusal that the sum came to. The frames are those of
-`client/wire`: pipes have no encoding of their own.
+`client/wire`: pipes have no encoding of their own. A worker that sends anything else is broken, and
+as good as gone.
 """
 
 from multiprocessing.connection import Connection
@@ -16,7 +17,7 @@ from fieldfare.client.wire.frames import Field, decode, encode
 from fieldfare.shared.canonical import canonical_bytes
 from fieldfare.shared.errors import PolicyRefusal, ProtocolError, RefusalCode
 from fieldfare.shared.protocol.flower_record import bytes_of
-from fieldfare.shared.protocol.messages import ReleaseKind
+from fieldfare.shared.protocol.messages import MAX_MESSAGE_BYTES, ReleaseKind
 
 Refusal = PolicyRefusal | ProtocolError
 
@@ -24,6 +25,7 @@ _ORDER: Final = (Field("order"),)  # canonical JSON
 _QUESTION: Final = (Field("part"), Field("kind"), Field("content"), Field("geometry"))
 _SUM: Final = (Field("sum"),)
 _REFUSED: Final = (Field("policy"), Field("code"), Field("words"))
+_LARGEST_REPLY: Final = 2 * MAX_MESSAGE_BYTES + 4096  # 8 bytes where a message's word has 4
 
 
 class WorkOrder(BaseModel):
@@ -87,11 +89,23 @@ def answer(of: Connection) -> Whole:
 
     Raises:
         PolicyRefusal, ProtocolError: as the worker raised it.
-        EOFError: the worker is gone.
+        EOFError: the worker is gone, or what it sent is no reply.
+        OSError: likewise, or it is too long for one.
     """
-    content = decode(of.recv_bytes(), _SUM, _REFUSED)
+    frame = of.recv_bytes(_LARGEST_REPLY)
+    try:
+        found = _read_reply(frame)
+    except (ProtocolError, ValueError):  # a refusal is returned: these are of the frame itself
+        raise EOFError("expected a sum or a refusal of a worker, found another frame") from None
+    if isinstance(found, PolicyRefusal | ProtocolError):
+        raise found
+    return found
+
+
+def _read_reply(frame: bytes) -> Whole | Refusal:
+    content = decode(frame, _SUM, _REFUSED)
     if "sum" in content:
         return np.frombuffer(bytes_of(content, "sum"), "<i8").astype(np.int64)
     code = RefusalCode(bytes_of(content, "code").decode())
     words = bytes_of(content, "words").decode()
-    raise PolicyRefusal(code, words) if content["policy"] else ProtocolError(words, code)
+    return PolicyRefusal(code, words) if content["policy"] else ProtocolError(words, code)

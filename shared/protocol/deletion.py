@@ -14,6 +14,7 @@ from pydantic import Field, field_validator
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.messages import (
+    MOST_VALUES,
     Count,
     MessageBody,
     Opening,
@@ -57,6 +58,7 @@ class DeletionStatement(MessageBody):
     """
 
     TYPE: ClassVar[str] = "fieldfare.deletion.v1"
+    VALUES: ClassVar[int] = MOST_VALUES + 2 * MOST_HASHES
 
     party: InstitutionId
     number: Count

@@ -33,6 +33,7 @@ from fieldfare.shared.canonical import (
     canonical_bytes,
     content_bytes,
     content_hash,
+    json_text,
     under_type,
 )
 from fieldfare.shared.errors import ProtocolError, RefusalCode, UsageError
@@ -48,6 +49,7 @@ KEPT_SHORT: Final = 1024
 SHORT_BYTES: Final = 1 << 11  # of one of them
 KEPT_LONG: Final = 64
 LONG_BYTES: Final = 1 << 16
+MOST_VALUES: Final = 1 << 15  # of JSON in a message: 1,024 participants come to 9,300
 MAX_REASON: Final = 500  # characters of a rejection's reason
 MAX_REMEMBERED: Final = 4 * 1024 * 1024  # characters of what an offer says of a study
 REJECTED: Final = "rejected it"
@@ -75,7 +77,10 @@ def check_reason(reason: str) -> None:
 
 
 class MessageBody(BaseModel):
-    """Base of everything that is signed: frozen, strict, with a type string and a format."""
+    """Base of everything that is signed: frozen, strict, with a type string and a format.
+
+    `VALUES` is how many lists, objects, commas and texts its envelope has at most.
+    """
 
     # A slot and no field: copies, changed ones too, take the fields over and leave it empty.
     __slots__ = ("_kept_hash",)
@@ -83,6 +88,7 @@ class MessageBody(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
     TYPE: ClassVar[str]
+    VALUES: ClassVar[int] = MOST_VALUES
     format: Literal[1] = 1
 
     @property
@@ -493,7 +499,7 @@ class _ParsedMessage(Generic[B]):
 
 def _read(content: bytes, body_type: type[B]) -> _ParsedMessage[B]:
     try:
-        envelope = _Envelope.model_validate(json.loads(content))
+        envelope = _Envelope.model_validate(json.loads(json_text(content, body_type.VALUES)))
         if envelope.type != body_type.TYPE:
             raise ProtocolError(f"expected a message of type {body_type.TYPE}")
         body = body_type.model_validate_json(json.dumps(envelope.body))

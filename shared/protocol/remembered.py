@@ -23,10 +23,12 @@ from pydantic import (
     model_serializer,
 )
 
+from fieldfare.shared.canonical import json_text
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.protocol.messages import (
     MAX_MESSAGE_BYTES,
     MAX_REMEMBERED,
+    MOST_VALUES,
     MessageBody,
     Opening,
 )
@@ -169,7 +171,7 @@ class RememberedMessages:
             content = inflate.decompress(base64.b64decode(text, validate=True), LARGEST)
             if not inflate.eof or inflate.unused_data:
                 raise ProtocolError("expected what a participant remembers, whole and no longer")
-            lists = _Lists.model_validate_json(content)
+            lists = _Lists.model_validate_json(json_text(content, MOST_VALUES))
             requests = tuple(one.encode() for one in lists.requests)
             replies = tuple(one.encode() for one in lists.replies)
         except (ValidationError, ValueError, zlib.error):

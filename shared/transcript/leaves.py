@@ -54,9 +54,15 @@ from pydantic import (
     model_validator,
 )
 
-from fieldfare.shared.canonical import canonical_bytes
+from fieldfare.shared.canonical import canonical_bytes, json_text
 from fieldfare.shared.errors import ProtocolError
-from fieldfare.shared.protocol.messages import MAX_MESSAGE_BYTES, Count, MessageBody, RunId
+from fieldfare.shared.protocol.messages import (
+    MAX_MESSAGE_BYTES,
+    MOST_VALUES,
+    Count,
+    MessageBody,
+    RunId,
+)
 from fieldfare.shared.protocol.roster import Hex32, InstitutionId
 from fieldfare.shared.study.questions import MAX_GROUP_BYTES, QuestionGroup
 from fieldfare.shared.transcript import merkle
@@ -126,7 +132,7 @@ class Leaf:
         if len(content) > MAX_LEAF_BYTES:
             raise ProtocolError(f"expected a leaf of at most {MAX_LEAF_BYTES} bytes")
         try:
-            fields = json.loads(content)
+            fields = json.loads(json_text(content, MOST_VALUES))
             inner = base64.b64decode(fields["content"], validate=True)
             leaf = cls(LeafKind(fields["kind"]), inner)
         except (ValueError, TypeError, KeyError, RecursionError, binascii.Error):
@@ -163,7 +169,7 @@ class UnsignedLeaf(BaseModel):
         if len(content) > MAX_MESSAGE_BYTES:
             raise ProtocolError(f"expected at most {MAX_MESSAGE_BYTES} bytes")
         try:
-            record = cls.model_validate_json(content)
+            record = cls.model_validate_json(json_text(content, MOST_VALUES))
             canonical = record.to_bytes()
         except (ProtocolError, ValidationError, ValueError, RecursionError):
             raise ProtocolError(f"expected a well-formed record of kind {name}") from None

@@ -1,6 +1,7 @@
 import hashlib
 import json
 import math
+from typing import Final
 
 import pytest
 import rfc8785
@@ -16,6 +17,7 @@ from fieldfare.shared.canonical import (
     content_bytes,
     content_hash,
     is_sha256,
+    json_text,
     typed_bytes,
 )
 
@@ -136,3 +138,29 @@ def test_every_character_of_ascii_is_written_alike() -> None:
 def test_the_faster_encoder_takes_nothing_that_is_refused(value: object) -> None:
     with pytest.raises(rfc8785.CanonicalizationError):
         content_bytes(value)
+
+
+# -- how many values ------------------------------------------------------------------------------
+
+COUNTED: Final = [  # JSON, and how many lists, objects, commas and texts it has
+    (b"", 0),
+    (b"1", 0),
+    (b"[]", 1),
+    (b"[[],{}]", 4),
+    (b"[0,0,0]", 3),
+    (b'{"a":"b"}', 3),
+    (b'"[[,,{"', 1),
+    (rb'"a\"[[[\\"', 1),
+    (rb'["\\",[]]', 4),
+    (rb'["\\\"[[["]', 2),
+    ('["ä[","\U0001f600{"]'.encode(), 4),
+    (b'["never ends [[', 3),  # more than there are: it is no JSON
+]
+
+
+@pytest.mark.parametrize(("content", "values"), COUNTED)
+def test_values_are_counted_outside_of_texts(content: bytes, values: int) -> None:
+    assert json_text(content, values) == content.decode()
+    if values:
+        with pytest.raises(ValueError, match="fewer values"):
+            json_text(content, values - 1)

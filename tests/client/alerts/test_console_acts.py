@@ -84,6 +84,58 @@ def test_nobody_else_speaks_for_others(tmp_path: Path) -> None:
     assert "2 lines no acts" in complaints[0]
 
 
+def test_what_counted_stays_when_another_user_becomes_the_console(
+    home: Home, tmp_path: Path
+) -> None:
+    """They were counted as gone, as if somebody had taken them away."""
+    queue = queue_of(tmp_path / "cases", ME)
+    queue.tell("logged in", "anna", "anna")
+    decide(queue, "anna")
+    decide(queue, "berta")
+    assert collect(home, queue.casework).taken == 3
+    decide(queue, "anna")  # signed, and not collected before the change
+    terms = queue.casework.terms.model_copy(update={"console": "games"})
+    queue.casework.terms = terms
+    for _ in range(2):
+        found = collect(home, queue.casework)
+        assert (found.taken, found.gone) == (0, 0)
+        assert "1 lines no acts" in found.complaints[0]
+    with casework_store(queue.casework) as store:
+        assert store.find(ALERT.alert).status.state == "closed"
+    path = queue.casework.decisions / f"{ME}.jsonl"
+    path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
+    assert collect(home, queue.casework).gone == 2  # what is taken away is still said
+
+
+def test_a_console_that_was_taken_over_is_every_person_that_is_named_and_no_other(
+    home: Home, tmp_path: Path
+) -> None:
+    """It holds both signatures (SECURITY.md): what it cannot do has to hold without them."""
+    queue = queue_of(tmp_path / "cases", ME)
+    path = queue.casework.decisions / f"{ME}.jsonl"
+
+    def forge(person: str) -> None:
+        what = {"alert": ALERT.alert, "disposition": Disposition.FILE, "key": person}
+        line = Act(time=utc_now(), deed=Deed.FEEDBACK, person=person, **what).model_dump_json()
+        with path.open("a") as file:
+            file.write(f"{line}\n")
+        path.chmod(FILE_MODE)
+
+    forge("emil")
+    assert collect(home, queue.casework).refused == 1
+    assert state(queue) == "new"
+    forge("anna")
+    forge("berta")
+    assert collect(home, queue.casework).taken == 2
+    assert state(queue) == "closed"
+    kept = journals.logged(home.log_folder)
+    path.write_bytes(b"")
+    found = collect(home, queue.casework)
+    assert (found.taken, found.gone) == (0, 2)
+    assert state(queue) == "closed"
+    assert journals.logged(home.log_folder) == kept
+
+
 def test_in_a_home_of_ones_own_the_log_has_it_at_once(home: Home) -> None:
     open_queue(home.path).tell("account added", ME, "anna")
     (entry,) = journals.logged(home.log_folder)

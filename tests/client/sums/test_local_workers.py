@@ -10,6 +10,7 @@ import textwrap
 import threading
 import time
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import pytest
@@ -149,3 +150,41 @@ def test_workers_die_with_a_custodian_that_was_killed(whole: Whole, tmp_path: Pa
         custodian.kill()
     until(lambda: not any(map(alive, workers)))
     assert list(folder.iterdir()) == []
+
+
+# In Python's place: the first process sends what is no reply, and waits; later ones are Python.
+GARBLING: Final = """\
+#!/bin/sh
+for out; do :; done
+if mkdir "$0.was" 2>/dev/null; then
+    {garbled} >&"$out"
+    cat
+fi
+exec {python} "$@"
+"""
+# Each is a length of four bytes (`multiprocessing.connection`) and so many.
+GARBLED: Final = {
+    "no frame": r"printf '\0\0\0\3abc'",
+    "another frame": r"printf '\0\0\0\6\n\4\n\2ab'",
+    "half a word": r"printf '\0\0\0\14\n\12\n\3sum\22\3abc'",
+    "a code that is none": (
+        r"printf '\0\0\0\43\n\n\n\6policy\22\0\n\12\n\4code\22\2no\n\11\n\5words\22\0'"
+    ),
+    "without end": r"printf '\177\377\377\377'",
+}
+
+
+@pytest.mark.parametrize("garbled", GARBLED)
+def test_a_worker_that_sends_no_reply_is_ended_and_the_sum_begun_anew(
+    garbled: str, whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, units = whole("plain")
+    asked = next(every_release(study, one := StudySums.prepare(study, units.data, units.holdout)))
+    broken = tmp_path / "python"
+    broken.write_text(GARBLING.format(garbled=GARBLED[garbled], python=sys.executable))
+    broken.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(broken))
+    local = workers_of(units.sums(study, Workplace(tmp_path / "spill", workers=1, parts=2)))
+    assert local.added(asked).tobytes() == part_sum(one, asked).tobytes()
+    assert (tmp_path / "python.was").exists()
+    local.close()
