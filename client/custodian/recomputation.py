@@ -8,6 +8,7 @@ crafted parameter vector is refused, not just logged (docs/design.md, "Recomputa
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,6 @@ from fieldfare.client.ledger.run_states import (
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import LedgerError, PolicyRefusal, ProtocolError, RefusalCode
 from fieldfare.shared.evaluation.metrics import same_metrics
-from fieldfare.shared.finished_model.card import ModelCard, canonical_json
 from fieldfare.shared.geometry.geometry import Geometry
 from fieldfare.shared.privacy.protection import Protection
 from fieldfare.shared.protocol.delivery import Delivery
@@ -58,6 +58,10 @@ from fieldfare.shared.run.optimizer import TrainingState
 from fieldfare.shared.run.replay import add_words, words_hash
 from fieldfare.shared.run.state import RunState
 from fieldfare.shared.study.study import Study
+from fieldfare.shared.system.late import late
+
+# A card comes once a run, with the finished model.
+metrics_of: Final = late("fieldfare.shared.finished_model.card", "metrics_of")
 
 
 @dataclass(frozen=True)
@@ -394,8 +398,7 @@ def model_evidence(ledger: Ledger, study: Study, delivery: Delivery, card: bytes
     measured = ledger.run_state(study.id, MEASURED_STATE + run)
     if measured is None:
         return ModelEvidence.RECOMPUTED
-    metrics = ModelCard.from_bytes(card).metrics
-    if not same_metrics(measured.decode(), canonical_json(metrics) if metrics else ""):
+    if not same_metrics(measured.decode(), metrics_of(card)):
         raise _refused("expected a card with the metrics that were read off the sum here")
     return ModelEvidence.MEASURED
 

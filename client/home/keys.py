@@ -37,6 +37,7 @@ from fieldfare.shared.protocol.identity import (
     state_rotation,
 )
 from fieldfare.shared.system.key_files import read_node_key, read_signing_key, signing_pem
+from fieldfare.shared.system.late import late
 from fieldfare.shared.system.private_files import (
     create_private,
     folder_lock,
@@ -44,7 +45,10 @@ from fieldfare.shared.system.private_files import (
     read_public,
     replace_private,
 )
-from fieldfare.shared.system.token_keys import make_token_key, open_token_key
+
+# A key lies in a file, but for a few institutions.
+make_token_key: Final = late("fieldfare.shared.system.token_keys", "make_token_key")
+open_token_key: Final = late("fieldfare.shared.system.token_keys", "open_token_key")
 
 HOLDOUT_BYTES: Final = 32
 SIMULATED_BYTES: Final = 64  # of a simulation's: the longest key of BLAKE2b

@@ -323,6 +323,16 @@ class ModelCard(_Part):
         raise ProtocolError("expected a model card of format 1 in its canonical form: ask again")
 
 
+def metrics_of(content: bytes) -> str:
+    """Return the RFC 8785 form of a card's metrics; empty where it has none.
+
+    Raises:
+        ProtocolError: as `ModelCard.from_bytes`.
+    """
+    metrics = ModelCard.from_bytes(content).metrics
+    return canonical_json(metrics) if metrics else ""
+
+
 def canonical_json(value: Any) -> str:
     """Return the RFC 8785 form of a part of a card."""
     if isinstance(value, BaseModel):
