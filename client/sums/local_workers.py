@@ -2,8 +2,8 @@
 
 Every worker is a fresh interpreter that inherits its parts' descriptors and two pipes and nothing
 else of the custodian: no key, no ledger, no socket. A sum is a pure function of a part, so a worker
-that died, or sent what is no reply, is ended, started again and asked again; only the finished sum
-meets the door, where noise is drawn and the debit is written once (docs/design.md, "The door").
+that died, or whose reply cannot be read, is ended, started again and asked again; only the finished
+sum meets the door, where noise is drawn and the debit is written once (docs/design.md, "The door").
 """
 
 import os

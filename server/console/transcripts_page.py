@@ -26,7 +26,6 @@ from starlette.responses import Response, StreamingResponse
 from fieldfare.server.console.done import checked_run
 from fieldfare.server.console.place import CoordinatorPlace
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.server.store.export import write_signed
 from fieldfare.server.store.rows import RunRow
 from fieldfare.server.store.store import RunStore, run_store_to_read
 from fieldfare.server.store.tables import OWN_HEAD
@@ -34,6 +33,7 @@ from fieldfare.shared.console.frame import Page, Visit
 from fieldfare.shared.console.rights import Right
 from fieldfare.shared.console.shield import PageRefusal
 from fieldfare.shared.system.clock import utc_now
+from fieldfare.shared.system.late import late
 from fieldfare.shared.terminal.texts import plain, utc_text
 from fieldfare.shared.transcript.leaves import LeafKind
 
@@ -42,6 +42,7 @@ SECONDS: Final = 60.0  # for the file, and again for the check
 LONG: Final = 2_000
 MOST_KEPT: Final = 200  # outcomes
 JSON_LINES: Final = "application/jsonl"
+write_signed: Final = late("fieldfare.server.store.export", "write_signed")
 _PREFIX: Final = "transcript-"  # of a folder
 _PIECE: Final = 256 * 1024
 _BUSY: Final = "Another transcript is written or verified at this moment: try again in a minute."

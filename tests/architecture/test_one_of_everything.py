@@ -165,6 +165,7 @@ LIBRARY: Final = {
     "RotatingFileHandler",
     "EventLogWriterPlugin",
     "WSGIRequestHandler",
+    "format_arguments",
 }
 
 

@@ -69,7 +69,7 @@ COMMANDS: Final = sorted(
 def test_the_names_below_are_found() -> None:
     assert ("fieldfare.client.institution.open", "open_custody") in LATE
     assert {len(one) for one in LATE} == {2}  # all of them are texts
-    assert {"fieldfare.client.daemon.process", "fieldfare.server.store.signed_log"} <= {*NAMED}
+    assert {"fieldfare.client.daemon.process", "fieldfare.server.store.export"} <= {*NAMED}
     assert TABLES == ["fieldfare", "fieldfare.client.records"]
     assert {"fieldfare.client.cli", "fieldfare.server.cli"} <= {*COMMANDS}
 

@@ -40,15 +40,15 @@ class Ceiling:
 # Wanted: the custodian 28,000, the auditor 15,000. Desk and watch load what answers when they are
 # first asked: once they have served, twice what was wanted at import, 15,000 and 8,000.
 CEILINGS: Final = {
-    "node": Ceiling("client.node.process", 5_800),
+    "node": Ceiling("client.node.process", 5_900),
     "door": Ceiling("client.custodian.release", 15_000),
     "custodian": Ceiling("client.daemon.process", 32_700),
     "institution's desk": Ceiling("client.desk.process", 8_300, most=30_000),
-    "a decision at it": Ceiling("client.desk.deciding", 18_800),
+    "a decision at it": Ceiling("client.desk.deciding", 18_600),
     "an approval at it": Ceiling("client.desk.approving", 36_700),
     "institution's console": Ceiling("client.console.process", 18_600),
     "notices": Ceiling("client.oversight.notices_process", 13_100),
-    "auditor": Ceiling("shared.cli.audit", 18_000),
+    "auditor": Ceiling("shared.cli.audit", 18_100),
     "SuperLink": Ceiling("server.superlink.process", 13_200),
     "runner": Ceiling("server.service.runner_process", 22_900),
     "run": Ceiling("server.service.run_process", 11_300, most=26_500),
