@@ -359,7 +359,7 @@ LEDGER: Final = "ledger"
 
 @app.command("institution.verify")
 def verify(
-    what: Annotated[
+    book: Annotated[
         str | None,
         typer.Argument(
             metavar="[log|ledger|FILE]",
@@ -389,16 +389,16 @@ def verify(
     exits like `audit transcript`: 0 fits, 1 does not fit, 4 fits as far as kept, 5 not co-signed
     by enough, 6 two stories, with the proof.
     """
-    if heads is not None and what not in {None, LOG}:
+    if heads is not None and book not in {None, LOG}:
         raise UsageError("--head: expected your log to verify, found something else")
-    if what not in {None, LOG, LEDGER}:
-        _verify_transcript(Path(str(what)), home, required, proof, as_json=as_json)
+    if book not in {None, LOG, LEDGER}:
+        _verify_transcript(Path(str(book)), home, required, proof, as_json=as_json)
         return
     if as_json:
         raise UsageError("--json: expected a transcript's file beside it")
-    if what != LEDGER:
+    if book != LEDGER:
         typer.echo(_verify_log(Home(home), heads))
-    if what != LOG:
+    if book != LOG:
         typer.echo(_verify_ledger(Home.open(home)))
 
 

@@ -86,7 +86,7 @@ CALLS: Final[Mapping[str, str]] = {
     "institution.init records": "--id bank-z --records {it} --unit customer --home {out}",
     "institution.status node_settings": "--node-settings {it} --home {home}",
     "institution.verify heads": "log --head {it} --home {home}",
-    "institution.verify what": "{it} --home {home}",
+    "institution.verify book": "{it} --home {home}",
     "institution.tune mapping": SCORE + " --records {customers} --mapping {it}",
     "institution.tune records": SCORE + " --records {it}",
     "model.score model": "{it} {study} --records {records} --out {out}.csv",
@@ -130,4 +130,4 @@ def read_paths() -> Iterator[str]:
 
 def _is_path(one: Any) -> bool:
     told = type(one.type).__name__
-    return "Path" in told or one.name in {"records", "holdout_file", "what"}
+    return "Path" in told or one.name in {"records", "holdout_file", "book"}
