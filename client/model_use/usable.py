@@ -234,7 +234,7 @@ class UsableModel:
         if self.withheld:
             raise UsageError(
                 f"{self.kept.folder}: expected figures that were read off their sum here, found "
-                "the coordinator's word: verify the run with `fieldfare institution transcript "
+                "the coordinator's word: verify the run with `fieldfare institution "
                 "verify FILE`, or say --unverified"
             )
 

@@ -72,7 +72,7 @@ def test_the_node_moves_to_another_machine(
     assert not home.custodian_socket.exists()
     kinds = [one.details.get("kind") for one in read(home.log_folder) if one.event is Event.KEY]
     assert kinds[-2:] == ["link authority made", "link certificate for the node"]
-    settings.write_text(first + f'key = "{home.node_key}"\n')
+    settings.write_text(first)
     assert "expected [custodian] with" in look(home, node_settings=settings)["node"].text
 
 
