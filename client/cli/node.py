@@ -36,9 +36,9 @@ BAD_INPUT: Final = 2
 RULES: Final = RestartRules(final=frozenset({0, BAD_INPUT}))
 
 MISSING: Final = """\
-{path}: expected the node's settings, found none: ask the coordinator, and write
+{path}: expected the node's settings, found none: ask the coordinator, lay authority.pem (the \
+certificate of who signed the SuperLink's) beside it, and write
     superlink = "<host:port>"
-    authority = "<file with the certificate of who signed the SuperLink's>"
     bundles = ["<sha256 of the bundle whose runs are answered>"]"""
 
 

@@ -24,7 +24,7 @@ def test_without_settings_it_says_what_is_missing(tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert done.stderr.startswith(f"fieldfare: {tmp_path}/node.toml: expected the node's settings")
-    for name in ("superlink", "authority", "bundles"):
+    for name in ("superlink", "bundles"):
         assert f"    {name} = " in done.stderr
     assert "Traceback" not in done.stderr
 

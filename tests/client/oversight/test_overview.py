@@ -71,8 +71,7 @@ def test_a_node_is_read_where_its_settings_say(coordinator: Coordinator) -> None
     home = coordinator.homes[NAME]
     settings = home.path / "node.toml"
     settings.write_text(
-        f'superlink = "hub:8000"\nauthority = "a.pem"\nbundles = ["{"ab" * 32}"]\n'
-        'state = "elsewhere.json"\n'
+        f'superlink = "hub:8000"\nbundles = ["{"ab" * 32}"]\nstate = "elsewhere.json"\n'
     )
     found = look(home).node
     assert not isinstance(found, UnreadPart)
