@@ -170,6 +170,9 @@ upgrade() { # folder: the homes of an earlier version, in the hands of an ordina
   RUN=$(coordinator runs --json | sed -n 's/.*"run": "\([^"]*\)".*/\1/p' | head -1)
   coordinator export transcript $RUN --out again.transcript
   as ada $I audit transcript again.transcript --roster coordinator/roster.signed | tail -3
+  install -d -o ada -m 700 /dev/shm/bank-a # another file system, which `check` asks for
+  install -o ada -m 600 bank-a/ledger/ledger.sqlite.witness /dev/shm/bank-a/witness
+  sed -i 's|^witness = ""|witness = "/dev/shm/bank-a/witness"|' bank-a/institution.toml
   coordinator start > coordinator.log 2>&1 &
   bank start > bank.log 2>&1 &
   until_so served

@@ -12,7 +12,7 @@ from typing import Final
 import pytest
 from tests.operation.upgrade.record import bed_of
 from tests.operation.upgrade.recorded import VERSIONS, recorded_as
-from tests.support.federations.beds import check_whole, resume_by_itself
+from tests.support.federations.beds import check_whole, folder_elsewhere, resume_by_itself
 from tests.support.federations.outages import SECONDS, begin, picture, resume
 from tests.support.system.earlier import earlier_version, in_history
 from tests.support.system.processes import until
@@ -31,7 +31,7 @@ def earlier(request: pytest.FixtureRequest) -> Iterator[Bed]:
     if not in_history(commit):
         pytest.skip(f"the history has no {commit}: fetch it whole (git fetch --unshallow)")
     folder = Path(mkdtemp(prefix="ff-"))
-    elsewhere = Path(mkdtemp(prefix="ff-", dir="/dev/shm"))
+    elsewhere = folder_elsewhere(folder)
     bed = bed_of(earlier_version(commit, folder / "earlier"), folder)
     bed.found()
     for name in bed.names:  # members of an earlier version cannot be asked what they remember

@@ -106,11 +106,16 @@ def resume_by_itself(bed: Bed, *, on: bool, seconds: int = 1) -> None:
     path.write_text(re.sub(r"resume_seconds = \d+", f"resume_seconds = {seconds}", text))
 
 
+def folder_elsewhere(home: Path) -> Path:
+    """Make a folder on another file system than a home's, for its witness."""
+    device = home.stat().st_dev
+    places = [one for one in (Path("/dev/shm"), Path("/var/tmp")) if one.stat().st_dev != device]  # noqa: S108
+    return Path(mkdtemp(prefix="ff-witness-", dir=places[0]))
+
+
 def vouch_elsewhere(*homes: Path) -> None:
     """Begin the ledgers of new homes with witnesses on another file system: nobody is asked."""
-    device = homes[0].stat().st_dev
-    places = [one for one in (Path("/dev/shm"), Path("/var/tmp")) if one.stat().st_dev != device]  # noqa: S108
-    folder = Path(mkdtemp(prefix="ff-witness-", dir=places[0]))
+    folder = folder_elsewhere(homes[0])
     for number, path in enumerate(homes):
         settings, place = Home(path).settings, folder / f"{number}.witness"
         text = settings.read_text()
