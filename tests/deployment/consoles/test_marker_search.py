@@ -149,7 +149,7 @@ def worked(address: str, token: str, found: Found) -> None:
         page.get_by_role("button", name="Comment").click()
         page.get_by_text(f"{MARK}-COMMENT").wait_for()
         page.get_by_label("Decision").select_option("escalate")
-        page.get_by_label("Who this is").select_option("controller")
+        page.get_by_label("Role of this person").select_option("controller")
         page.get_by_label("Why").fill(f"{MARK}-WHY")
         page.get_by_role("button", name="Decide").click()
         page.get_by_role("link", name="Draft a report: goaml").click()

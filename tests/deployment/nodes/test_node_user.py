@@ -45,7 +45,7 @@ def python_of_nobody(nodes: Nodes) -> Path:
 def start_as_nobody(nodes: Nodes, python: Path) -> "subprocess.Popen[bytes]":
     """Run bank-a's node from a folder that is the other user's."""
     settings = nodes.settings("bank-a")
-    for path in (settings.parent, *settings.parent.iterdir()):
+    for path in (settings.parent, *settings.parent.rglob("*")):
         os.chown(path, NOBODY, NOBODY)
     command = as_nobody(python, "-I", "-c", "from fieldfare.shared.cli.root import main; main()")
     process = nodes.start(settings, command)

@@ -62,7 +62,7 @@ def decided_by_an_analyst(address: str, token: str) -> str:
         person = Counted(look)
         person.press("link", alert)
         person.choose("Decision", "file")
-        person.choose("Who this is", "controller")
+        person.choose("Role of this person", "controller")
         person.press("button", "Decide")
         page.get_by_text("a second person has to decide").wait_for()
         assert person.actions <= MOST_ACTIONS
@@ -79,7 +79,7 @@ def signed_second(address: str, token: str, alert: str) -> None:
         look.enrol(token, "berta")
         look.open(f"/alerts/{alert}")
         page.get_by_label("Decision").select_option("file")
-        page.get_by_label("Who this is").select_option("controller")
+        page.get_by_label("Role of this person").select_option("controller")
         page.get_by_role("button", name="Decide").click()
         page.get_by_role("link", name="Draft a report: goaml").click()
         page.get_by_role("heading", name="Draft").first.wait_for()
