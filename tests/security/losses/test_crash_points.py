@@ -198,6 +198,8 @@ class Countdown:
         name = argument.__name__ if native else frame.f_code.co_name
         if native and name == "release":  # a lock's: threads that wait for each other come by
             return
+        if native and isinstance(argument.__self__, bytes | str):  # a text's replace, no file's
+            return
         if name in STEPS_OF_A_RELEASE:
             self.point(f"{event} {name}")
 
