@@ -54,7 +54,7 @@ def proposing(look: Look) -> None:
     ):
         page.get_by_label(label).fill(text)
     page.get_by_role("button", name="Write the study").click()
-    page.get_by_role("heading", name="What is asked").wait_for()
+    page.get_by_role("heading", name="Questions").wait_for()
     look.check("propose-form")
     look.open("/propose?shipped=heart")
     look.check("propose-shipped")
