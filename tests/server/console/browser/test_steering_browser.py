@@ -94,7 +94,7 @@ def steering(look: Look, bench: DeskBench) -> None:
     page.get_by_role("button", name="Resume it").click()
     page.get_by_role("status").wait_for()
     page.get_by_role("button", name="Stop it after the current step").click()
-    page.get_by_text("Done: it stops after the step").wait_for()
+    page.get_by_text("Done: it stops after its current step").wait_for()
 
 
 def asking_first(look: Look, study: str) -> None:
