@@ -157,7 +157,7 @@ GARBLING: Final = """\
 #!/bin/sh
 for out; do :; done
 if mkdir "$0.was" 2>/dev/null; then
-    {garbled} >&"$out"
+    exec 3>"/proc/self/fd/$out" && mkdir "$0.open" && {garbled} >&3
     cat
 fi
 exec {python} "$@"
@@ -186,5 +186,5 @@ def test_a_worker_that_sends_no_reply_is_ended_and_the_sum_begun_anew(
     monkeypatch.setattr(sys, "executable", str(broken))
     local = workers_of(units.sums(study, Workplace(tmp_path / "spill", workers=1, parts=2)))
     assert local.added(asked).tobytes() == part_sum(one, asked).tobytes()
-    assert (tmp_path / "python.was").exists()
+    assert (tmp_path / "python.open").exists()
     local.close()

@@ -72,8 +72,8 @@ def of_type(kind: str) -> bytes:
 
 
 def hidden() -> bytes:
-    """JSON in UTF-16, where a sign holds the byte of a quotation mark: all looks like one text."""
-    text = '{"\u2201":' + nothings(MAX_MESSAGE_BYTES // 2).decode() + "}"
+    """JSON in UTF-16, where signs hold the byte of a quotation mark: all looks like one text."""
+    text = '{"\u2201":' + nothings(MAX_MESSAGE_BYTES // 2).decode() + ',"\u2201":0}'
     return text.encode("utf-16-le")
 
 
