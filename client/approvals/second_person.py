@@ -22,7 +22,7 @@ def asks_for_another(institution: Institution, decision: StudyDecision, user: st
     return institution.policy.approvals.by_two and said.casefold() in {"", user.casefold()}
 
 
-def note_first_yes(
+def note_first_approval(
     institution: Institution, journal: Journal, study: str, user: str, asked: str = ""
 ) -> StudyDecision:
     """Keep the first of two approvals that a study needs; nothing runs by it.

@@ -118,8 +118,7 @@ def alerts(
         _show_page(queue, QueueFilter.parse(view))
         return
     refuse_options({"--state": state, "--view": view is not None}, "no ALERT beside it")
-    with queue.store() as store:
-        found = store.find(which, queue.hidden(store))
+    found = _find(queue, which)
     if words:
         refuse_options({"--entries": entries, "--json": as_json}, "no --words beside it")
         _show_words(queue, home, found.alert, tuple(records or ()), mapping)
@@ -146,6 +145,11 @@ def _list(queue: AlertQueue, state: AlertFilter, *, as_json: bool) -> None:
     shown = at_home("fieldfare institution alerts ALERT")
     decided = at_home("fieldfare institution act ALERT decide")
     typer.echo(f"Next: {shown}\nthen: {decided}")
+
+
+def _find(queue: AlertQueue, which: str) -> StoredAlert:
+    with queue.store() as store:
+        return store.find(which, queue.hidden(store))
 
 
 def _is(kept: StoredAlert, state: AlertFilter) -> bool:
@@ -289,8 +293,7 @@ def _decide(
     confidence: Confidence,
     note: str,
 ) -> None:
-    with queue.store() as store:
-        alert = store.find(which, queue.hidden(store)).alert
+    alert = _find(queue, which).alert
     decided = Feedback(alert.alert, utc_now(), os_user(), disposition, role, confidence, note)
     if problem := queue.act(decided).problem:
         raise UsageError(problem)
@@ -307,8 +310,7 @@ def _decide(
 
 
 def _act(queue: AlertQueue, which: str, kind: CaseActKind, note: str) -> None:
-    with queue.store() as store:
-        alert = store.find(which, queue.hidden(store)).alert.alert
+    alert = _find(queue, which).alert.alert
     done = queue.act(CaseAct(alert, utc_now(), os_user(), kind, note))
     if done.problem:
         raise UsageError(done.problem)

@@ -135,7 +135,7 @@ def score_units(
                  "--known": known, "--tuned": tuned}  # fmt: skip
         refuse_options(alone, "--out beside it")
         _look(open_institution(home), model, Sources(tuple(records or ()), mapping), unit,
-              20 if top is None else top, unverified=unverified)  # fmt: skip
+              top or 20, unverified=unverified)  # fmt: skip
         return
     refuse_options({"--top": top, "--unit": unit}, "no --out beside it")
     check_out(out)

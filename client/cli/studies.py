@@ -11,7 +11,7 @@ import typer
 from fieldfare.client.approvals import approval
 from fieldfare.client.approvals.rejection import Rejecter
 from fieldfare.client.approvals.review_screen import show_review
-from fieldfare.client.approvals.second_person import asks_for_another, note_first_yes
+from fieldfare.client.approvals.second_person import asks_for_another, note_first_approval
 from fieldfare.client.cli import app
 from fieldfare.client.cli.options import (
     DEFAULT_HOME,
@@ -232,7 +232,7 @@ def _approve(
         if ask:
             _confirm("Approve this study?", "nothing was approved")
         if asks_for_another(institution, kept.decision, user):
-            note_first_yes(institution, custody.journal, kept.study.id, user)
+            note_first_approval(institution, custody.journal, kept.study.id, user)
             typer.echo(f"noted: {user} approves {kept.short}; the policy asks for a second person")
             return
         decision = approval.approve(custody, kept, loaded, user, utc_now())

@@ -11,7 +11,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from fieldfare.client.approvals import approval
-from fieldfare.client.approvals.second_person import DECISIONS, asks_for_another, note_first_yes
+from fieldfare.client.approvals.second_person import (
+    DECISIONS,
+    asks_for_another,
+    note_first_approval,
+)
 from fieldfare.client.daemon.telling import notify_custodian
 from fieldfare.client.desk.calls import DecisionForm
 from fieldfare.client.desk.deciding import ASKED
@@ -73,7 +77,7 @@ class StudyApproval:
         person = self.prove(asked)
         if asks_for_another(institution, kept.decision, person):
             with open_journal(self.home, self.clock) as journal:
-                note_first_yes(institution, journal, asked.study, person, ASKED)
+                note_first_approval(institution, journal, asked.study, person, ASKED)
             return [f"noted: {person} approves it; it runs when another person approves it too"]
         policy = parse_toml(wider.text, Policy, str(self.home.policy))
         return self._let_run(replace(institution, policy=policy), kept, person, wider, policed)

@@ -256,6 +256,11 @@ class _LimitedFile(FileIO):
         self._end = end
 
     def write(self, content: Any) -> int:
+        """Write bytes; return how many.
+
+        Raises:
+            PageRefusal: the time is over.
+        """
         if monotonic() > self._end:
             raise _too_long()
         return super().write(content)
