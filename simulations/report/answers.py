@@ -11,7 +11,7 @@ from fieldfare.shared.harm_rules import HARM_RULES
 from fieldfare.shared.pages.templates import page_template
 from fieldfare.shared.pages.words import number, plain
 from fieldfare.shared.terminal.screen import add_row, table
-from fieldfare.simulations.report import words
+from fieldfare.simulations.report import figures, words
 
 TEMPLATE: Final = resources.files("fieldfare.simulations.report") / "questions.html"
 FRAGMENT: Final = resources.files("fieldfare.simulations.report") / "answers_part.html"
@@ -29,8 +29,8 @@ def write_answers_report(path: Path, results: Results) -> None:
     """
     shown = plain(results)
     context = {
-        "several": words.several(results),
-        "needs_more": words.needs_more(results),
+        "several": words.sentence(results, "several"),
+        "needs_more": figures.needs_more(results),
         "study": shown["study"],
         "institutions": shown["institutions"],
         "privacy": shown["privacy"],

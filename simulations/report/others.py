@@ -7,7 +7,7 @@ from rich.text import Text
 
 from fieldfare.shared.pages.words import decimals, short
 from fieldfare.shared.terminal.screen import add_row, table
-from fieldfare.simulations.report.words import Results
+from fieldfare.simulations.report.figures import Results
 
 OTHERS: Final = (
     "Models of others, in simulation only: no study can name one, for their maker sees more "

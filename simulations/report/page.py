@@ -2,7 +2,8 @@
 
 report/curves.py    what the page is given besides results.json and shapes
 curves.py    ROC, precision-recall, calibration and their uncertainty (pure numpy)
-words.py     results.json in plain words; the screen and the page share them
+figures.py   what sentences and pictures need beside results.json (pure)
+words.py     results.json in plain words (sentences.jinja); the screen and the page share them
 pictures.py  bars, curves and calibration as inline SVG
 page.py      the page: report.html, filled in
 answers.py   answers to questions: true and private side by side, on the page and on the screen
@@ -26,7 +27,7 @@ from fieldfare.shared.pages import charts as feature_panels
 from fieldfare.shared.pages.charts import Shape, plain_shape
 from fieldfare.shared.pages.templates import page_template
 from fieldfare.shared.pages.words import decimals, odds_factor, percent, plain, signed
-from fieldfare.simulations.report import pictures, words
+from fieldfare.simulations.report import figures, pictures, words
 from fieldfare.simulations.report.answers import answer_tables
 from fieldfare.simulations.report.audit import audit_sentences
 from fieldfare.simulations.report.curves import (
@@ -36,12 +37,18 @@ from fieldfare.simulations.report.curves import (
     both_classes,
     recall_interval,
 )
+from fieldfare.simulations.report.figures import Results
 from fieldfare.simulations.report.others import OTHERS, others_rows
 
 Scores = Mapping[str, Sequence[ModelScores]]
 
 TEMPLATE: Final = resources.files("fieldfare.simulations.report") / "report.html"
 FRAGMENT: Final = resources.files("fieldfare.simulations.report") / "result.html"
+
+SENTENCES: Final = (
+    *("warning", "setting", "budget", "spared", "readings", "drowned", "several", "spent"),
+)
+"""Sentences that stand by themselves on the page."""
 
 DEFINITION: Final = (
     "A higher score for a labelled unit than for an unlabelled one, drawn at random: AUROC is how "
@@ -81,9 +88,9 @@ def result_html(results: Mapping[str, Any], scores: Scores) -> str:
         "study": shown["study"],
         "institutions": len(shown["institutions"]),
         "units": sum(entry["units"] for entry in shown["institutions"]),
-        "unit": words.units(shown),
+        "unit": figures.units(shown),
         "epsilon": shown["privacy"]["epsilon"],
-        "warning": words.warning(shown) or words.setting(shown),
+        "warning": words.sentence(shown, "warning") or words.sentence(shown, "setting"),
         "conclusion": words.conclusion(shown),
         "rows": _comparison(shown),
         "intervals": {key: auroc_interval(scores.get(key, ())) for key in shown["models"]},
@@ -92,23 +99,18 @@ def result_html(results: Mapping[str, Any], scores: Scores) -> str:
     return page_template(FRAGMENT).render(context)
 
 
-def _context(results: words.Results, scores: Scores, shapes: Sequence[Shape]) -> dict[str, Any]:
+def _context(results: Results, scores: Scores, shapes: Sequence[Shape]) -> dict[str, Any]:
     """Everything that the template fills in."""
     return {
         "study": results["study"],
         "institutions": results["institutions"],
         "total_units": sum(entry["units"] for entry in results["institutions"]),
-        "units": words.units(results),
-        "unit": words.unit(results),
-        "warning": words.warning(results),
-        "setting": words.setting(results),
+        "units": figures.units(results),
+        "unit": figures.unit(results),
         "conclusion": words.conclusion(results),
         "certainty": _certainty(results, scores),
-        "budget": words.budget(results),
-        "share": words.alert_budget(results),
-        "world": [*words.world(results), *filter(None, [words.asked(results)])],
-        "spared": words.spared(results),
-        "readings": words.readings(results),
+        "share": figures.alert_budget(results),
+        "world": [*words.world(results), *words.sentences(results, "asked")],
         "definition": DEFINITION,
         "comparison": _comparison(results),
         "others": others_rows(results),
@@ -118,7 +120,6 @@ def _context(results: words.Results, scores: Scores, shapes: Sequence[Shape]) ->
         "seed": results.get("seed"),
         "own": _institutions(results),
         "released": _released(results),
-        "drowned": words.drowned(results),
         "groups": results.get("groups"),
         "released_groups": group_tables(results.get("released_groups")),
         "answers": answer_tables(results),
@@ -128,20 +129,19 @@ def _context(results: words.Results, scores: Scores, shapes: Sequence[Shape]) ->
         "geometry": feature_panels,
         "privacy": results["privacy"],
         "promise": [*words.privacy(results), *audit_sentences(results)],
-        "several": words.several(results),
-        "needs_more": words.needs_more(results),
-        "spent": words.spent(results),
-        "participants": words.participants(results),
+        "needs_more": figures.needs_more(results),
+        "participants": figures.participants(results),
         "factor": odds_factor(results["privacy"]["epsilon"]),
         "harm_rules": HARM_RULES,
         "files": results.get("files") or {},
         "timing": results.get("timing") or {},
         "holdout": _holdout(scores),
+        **{name: words.sentence(results, name) for name in SENTENCES},
         **_pictures(results, scores),
     }
 
 
-def _pictures(results: words.Results, scores: Scores) -> dict[str, Any]:
+def _pictures(results: Results, scores: Scores) -> dict[str, Any]:
     """All matplotlib figures; None where there is nothing to draw."""
     holdout = _holdout(scores)
     told = results.get("released_metrics")
@@ -172,10 +172,10 @@ def _holdout(scores: Scores) -> dict[str, Any] | None:
     }
 
 
-def _certainty(results: words.Results, scores: Scores) -> str:
+def _certainty(results: Results, scores: Scores) -> str:
     """The certainty of the difference in AUROC to institutions alone; empty where unknown."""
     federated = scores.get("federated", ())
-    if len(federated) != 1 or words.compare(results, "federated", "alone") is None:
+    if len(federated) != 1 or figures.compare(results, "federated", "alone") is None:
         return ""
     gain = auroc_gain(federated[0], scores.get("alone", ()))
     if gain is None:
@@ -184,12 +184,12 @@ def _certainty(results: words.Results, scores: Scores) -> str:
     return (
         f"The difference in AUROC is {signed(gain.value)}, 95 % interval "
         f"{signed(gain.low)} to {signed(gain.high)}: it {chance} the chance of which "
-        f"{words.units(results)} were held out (DeLong 1988; the noise drawn in training is not "
+        f"{figures.units(results)} were held out (DeLong 1988; the noise drawn in training is not "
         "covered: repeat with other seeds)."
     )
 
 
-def _comparison(results: words.Results) -> list[dict[str, Any]]:
+def _comparison(results: Results) -> list[dict[str, Any]]:
     """Rows of the comparison table."""
     keys = ("auroc", "average_precision", "brier", "recall_at_budget", "precision_at_budget")
     return [
@@ -197,16 +197,16 @@ def _comparison(results: words.Results) -> list[dict[str, Any]]:
             "key": model,
             "name": said.name,
             "meaning": said.meaning,
-            **{key: words.metric(results, model, key) for key in keys},
+            **{key: figures.metric(results, model, key) for key in keys},
         }
         for model, said in words.MODELS.items()
         if results["models"].get(model)
     ]
 
 
-def _tiles(results: words.Results, scores: Scores) -> list[dict[str, Any]]:
+def _tiles(results: Results, scores: Scores) -> list[dict[str, Any]]:
     """The tiles at the top: AUROC and cases found, together and alone, with intervals."""
-    share, tiles = words.alert_budget(results), []
+    share, tiles = figures.alert_budget(results), []
     for model, who in (("federated", "Together"), ("alone", "Alone, no privacy")):
         given = scores.get(model, ())
         auroc = auroc_interval(given)
@@ -222,7 +222,7 @@ def _tiles(results: words.Results, scores: Scores) -> list[dict[str, Any]]:
     return tiles
 
 
-def _institutions(results: words.Results) -> list[dict[str, Any]]:
+def _institutions(results: Results) -> list[dict[str, Any]]:
     """Rows of the table of institutions: its own models and the shared one, on both hold-outs."""
     rows = []
     for entry in results["institutions"]:
@@ -236,7 +236,7 @@ def _institutions(results: words.Results) -> list[dict[str, Any]]:
     return rows
 
 
-def _released(results: words.Results) -> list[dict[str, Any]]:
+def _released(results: Results) -> list[dict[str, Any]]:
     """Rows of the table of released metrics; empty where evaluation was off."""
     told = results.get("released_metrics") or {}
     named = [(key, title) for key, title, _ in pictures.RELEASED]
@@ -246,9 +246,3 @@ def _released(results: words.Results) -> list[dict[str, Any]]:
         for key, title in (*named, *counts)
         if (told.get(key) or {}).get("value") is not None
     ]
-
-
-# -- report ---------------------------------------------------------------------------------------
-
-
-__all__ = ["result_html", "write_report"]

@@ -22,7 +22,8 @@ from fieldfare.simulations.report.curves import (
     roc,
     thin,
 )
-from fieldfare.simulations.report.words import MODELS, alert_budget, metric, spoken
+from fieldfare.simulations.report.figures import alert_budget, metric
+from fieldfare.simulations.report.words import MODELS, spoken
 
 WIDTH: Final = 4.5
 """Inches; 72 SVG units each."""

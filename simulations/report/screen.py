@@ -14,9 +14,10 @@ from fieldfare.shared.joining.rows import LEAST_SHOWN
 from fieldfare.shared.pages.words import decimals, percent, plain, short
 from fieldfare.shared.terminal.screen import add_row, facts, table
 from fieldfare.shared.terminal.texts import cut
-from fieldfare.simulations.report import words
+from fieldfare.simulations.report import figures, words
 from fieldfare.simulations.report.answers import answers_table
 from fieldfare.simulations.report.audit import audit_sentences
+from fieldfare.simulations.report.figures import Results
 from fieldfare.simulations.report.others import others_table
 
 WIDTH: Final = 100
@@ -39,7 +40,7 @@ TOGETHER: Final = (
 """Rows for all institutions: what they are called, the unprotected model, the protected one."""
 
 
-def screen(results: words.Results) -> RenderableType:
+def screen(results: Results) -> RenderableType:
     """Render the end of a simulation in at most 20 lines of 80 columns, and others' models below.
 
     It leads with what the shared model means for each institution's own units, and ends with
@@ -49,24 +50,25 @@ def screen(results: words.Results) -> RenderableType:
     results = plain(results)
     if not results["models"]:
         return Constrain(Group(*_asked_only(results)), WIDTH)
-    how = Text(words.how(results), style="dim")
+    how = Text(words.sentence(results, "how"), style="dim")
     parts: list[RenderableType] = [_title(results), how, _own(results)]
     if results.get("home"):  # one line more at the end, one less at the top
         deployed = ": noise and masks as deployed; all records were on this one machine."
         parts[:2] = [Text.assemble((str(results["study"]["name"]), "bold"), (deployed, "dim"))]
+    several = words.sentence(results, "several") if figures.needs_more(results) else ""
     rows = {
-        "Answer": Text(words.own_verdict(results), style="bold"),
-        "Reviews": Text(words.in_vain(results)),
-        "Privacy": Text(words.promise(results)),
-        "Warning": Text(words.several(results) if words.needs_more(results) else "", style=LOUD),
-        "World": Text(words.invented(results)),
+        "Answer": Text(words.sentence(results, "own_verdict"), style="bold"),
+        "Reviews": Text(words.sentence(results, "in_vain")),
+        "Privacy": Text(words.sentence(results, "promise")),
+        "Warning": Text(several, style=LOUD),
+        "World": Text(words.sentence(results, "invented")),
         "Open": Text(_page(results)),
         "Alerts": Text(str((results.get("home") or {}).get("console", ""))),
     }
     return Constrain(Group(*parts, _said(rows), *_others(results)), NARROW)
 
 
-def _others(results: words.Results) -> Iterable[RenderableType]:
+def _others(results: Results) -> Iterable[RenderableType]:
     """Models of others, where somebody asked for some."""
     if results.get("others"):
         yield from (Text(), others_table(results))
@@ -76,16 +78,16 @@ def _said(rows: dict[str, Text]) -> Table:
     return facts(((head, text) for head, text in rows.items() if text.plain.strip()), head="dim")
 
 
-def _own(results: words.Results) -> Table:
+def _own(results: Results) -> Table:
     """Each institution's own units: its own best model, the shared one, and that at home."""
-    share = words.alert_budget(results)
-    which = "own, shared" + (", home" if words.at_home(results) else "")
+    share = figures.alert_budget(results)
+    which = "own, shared" + (", home" if figures.at_home(results) else "")
     reviewed = f"found of 100{f' by reviewing {percent(share)}' if share else ''}\n{which}"
     numbers = ("\nin all", "known cases\nkept for the test", reviewed)
-    first = f"on its own\n{words.units(results)} only"
+    first = f"on its own\n{figures.units(results)} only"
     found = table((first, *numbers), numbers=numbers, whole=[first])
     found.columns[0].max_width = 24
-    rows = words.own_rows(results)
+    rows = figures.own_rows(results)
     shown = rows if len(rows) <= MOST_OWN else rows[: MOST_OWN - 1]
     for row in shown:
         few = row.cases is not None and row.cases < LEAST_SHOWN
@@ -97,14 +99,14 @@ def _own(results: words.Results) -> Table:
     return found
 
 
-def _page(results: words.Results) -> str:
+def _page(results: Results) -> str:
     """Say what to open, and how to see more of it here."""
     page = (results.get("files") or {}).get("report.html")
     more = "(--details prints every figure)"
     return f"xdg-open {page} {more}" if page else more
 
 
-def details(results: words.Results) -> RenderableType:
+def details(results: Results) -> RenderableType:
     """Render every figure of a simulation (100 x 60, readable at 80 columns).
 
     `results` is the content of results.json. Names in it are untrusted: control
@@ -114,12 +116,12 @@ def details(results: words.Results) -> RenderableType:
     if not results["models"]:
         return Constrain(Group(*_asked_only(results)), WIDTH)
     parts: list[RenderableType] = [_title(results)]
-    if warning := words.warning(results):
+    if warning := words.sentence(results, "warning"):
         parts.append(Text(warning, style=LOUD))
-    elif setting := words.setting(results):
+    elif setting := words.sentence(results, "setting"):
         parts.append(Text(setting, style="dim"))
-    if words.needs_more(results):
-        parts.append(Text(words.several(results), style=LOUD))
+    if figures.needs_more(results):
+        parts.append(Text(words.sentence(results, "several"), style=LOUD))
     legend = Text(_legend(), style="dim")
     parts += [Text(), _models(results), legend, Text(), _sentences(results), *_others(results)]
     if results.get("answers"):
@@ -127,34 +129,34 @@ def details(results: words.Results) -> RenderableType:
     return Constrain(Group(*parts), WIDTH)
 
 
-def _asked_only(results: words.Results) -> Iterable[RenderableType]:
+def _asked_only(results: Results) -> Iterable[RenderableType]:
     """The screen of a study that only asks questions."""
     yield _title(results)
-    if warning := words.warning(results):
+    if warning := words.sentence(results, "warning"):
         yield Text(warning, style=LOUD)
     yield Text()
     yield answers_table(results)
-    if said := words.several(results):
+    if said := words.sentence(results, "several"):
         yield Text()
-        yield Text(said, style=LOUD if words.needs_more(results) else "")
+        yield Text(said, style=LOUD if figures.needs_more(results) else "")
     yield Text()
     yield Text(_files(results))
 
 
-def _title(results: words.Results) -> Rule:
+def _title(results: Results) -> Rule:
     """Name of the study and its size."""
     title = Text(str(results["study"]["name"]), style="bold")
     title.truncate(60, overflow="ellipsis")
     return Rule(title, align="left", style="dim", characters="-")
 
 
-def _models(results: words.Results) -> Table:
+def _models(results: Results) -> Table:
     """The models of each institution alone and of all together, without privacy and with it."""
     epsilon = short(results["privacy"]["epsilon"])
     first = "\nwho learns from what"
     # The upper line of two neighbours reads as one: without privacy, epsilon = 1.
     heads = ("without\nAUROC", "privacy\nprecision", "epsilon\nAUROC", f"= {epsilon}\nprecision")
-    numbers = (f"\n{words.units(results)}", *heads)
+    numbers = (f"\n{figures.units(results)}", *heads)
     found = table((first, *numbers), _alone(results), numbers=numbers, whole=[first])
     found.columns[0].min_width = 27
     total = sum(entry["units"] for entry in results["institutions"])
@@ -168,14 +170,14 @@ def _models(results: words.Results) -> Table:
     return found
 
 
-def _promised(results: words.Results) -> Iterable[str]:
+def _promised(results: Results) -> Iterable[str]:
     yield from words.privacy(results)
-    yield words.spent(results)
-    if not words.needs_more(results):  # else it is said above, loudly
-        yield words.several(results)
+    yield words.sentence(results, "spent")
+    if not figures.needs_more(results):  # else it is said above, loudly
+        yield words.sentence(results, "several")
 
 
-def _alone(results: words.Results) -> Iterable[list[str]]:
+def _alone(results: Results) -> Iterable[list[str]]:
     """Rows of single institutions, and of their mean."""
     models = [results["models"].get(key) or {} for key in ("alone", "alone_dp")]
     if not any(models):
@@ -195,9 +197,9 @@ def _alone(results: words.Results) -> Iterable[list[str]]:
     yield ["mean of all alone", "", *_metrics(results, "alone"), *_metrics(results, "alone_dp")]
 
 
-def _metrics(results: words.Results, model: str) -> list[str]:
+def _metrics(results: Results, model: str) -> list[str]:
     """AUROC and average precision of a model."""
-    return [decimals(words.metric(results, model, k)) for k in ("auroc", "average_precision")]
+    return [decimals(figures.metric(results, model, k)) for k in ("auroc", "average_precision")]
 
 
 def _legend() -> str:
@@ -208,20 +210,18 @@ def _legend() -> str:
     )
 
 
-def _sentences(results: words.Results) -> Table:
+def _sentences(results: Results) -> Table:
     """Answer, reviews, privacy, files and checks, each under one word."""
-    answer = Text(words.answer(results), style="bold")
-    for more in (words.same_privacy(results), words.spread(results)):
-        answer.append(f" {more}" if more else "", style="not bold")
-    figures = (words.budget, words.readings, words.lookalikes, words.spared)
-    said = (one(results) for one in figures)
-    reviews = " ".join(filter(None, said))
+    answer = Text(words.sentence(results, "answer"), style="bold")
+    for more in words.sentences(results, "same_privacy", "spread"):
+        answer.append(f" {more}", style="not bold")
+    reviews = words.sentences(results, "budget", "readings", "lookalikes", "spared")
     rows = {
         "World": Text(" ".join(words.world(results))),
         "Answer": answer,
-        "Reviews": Text(reviews),
-        "Groups": Text(words.fared(results)),
-        "Asked": Text(words.asked(results)),
+        "Reviews": Text(" ".join(reviews)),
+        "Groups": Text(words.sentence(results, "fared")),
+        "Asked": Text(words.sentence(results, "asked")),
         "Privacy": Text(" ".join(filter(None, _promised(results)))),
         "Audit": Text(" ".join(audit_sentences(results))),
         "Files": Text(_files(results)),
@@ -232,7 +232,7 @@ def _sentences(results: words.Results) -> Table:
     return _said(rows)
 
 
-def _files(results: words.Results) -> str:
+def _files(results: Results) -> str:
     """The paths of the files: the folder once, where they share one."""
     paths = [PurePath(str(path)) for path in (results.get("files") or {}).values()]
     if not paths:
@@ -243,7 +243,7 @@ def _files(results: words.Results) -> str:
     return f"In {folders.pop()}: " + ", ".join(path.name for path in paths)
 
 
-def _check(results: words.Results) -> str:
+def _check(results: Results) -> str:
     """The command that checks the claim."""
     mu2 = short(results["privacy"].get("mu2_planned"))
     return (

@@ -51,7 +51,7 @@ def source() -> Source:
                 tree = ast.parse(path.read_text("utf-8"))
                 made.trees[str(path.relative_to(ROOT))] = tree
                 made.read.update(names_read(tree))
-        for page in (ROOT / part).rglob("*.html"):
+        for page in (*(ROOT / part).rglob("*.html"), *(ROOT / part).rglob("*.jinja")):
             made.read.update(WORD.findall(page.read_text("utf-8")))
     for folder in USERS:
         for path in (ROOT / "tests" / folder).rglob("*.py"):

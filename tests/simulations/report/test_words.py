@@ -2,12 +2,13 @@
 
 from typing import Any
 
+import jinja2
 import numpy as np
 import pytest
 from tests.support.runs.grouped import released_groups
 
 from fieldfare.simulations.metrics import group_rows
-from fieldfare.simulations.report import words
+from fieldfare.simulations.report import figures, words
 
 
 def run_with(**pairs: tuple[float | None, float | None] | None) -> dict[str, Any]:
@@ -36,7 +37,7 @@ def run_with(**pairs: tuple[float | None, float | None] | None) -> dict[str, Any
 def test_the_answer_says_what_the_numbers_say(
     federated: tuple[float, float], alone: tuple[float, float], expected: str
 ) -> None:
-    answer = words.answer(run_with(federated=federated, alone=alone))
+    answer = words.sentence(run_with(federated=federated, alone=alone), "answer")
     assert f"ranks {expected} an institution's own model" in answer
 
 
@@ -67,7 +68,7 @@ def test_gains_name_the_extremes_and_count_who_loses() -> None:
         name: {"pooled": {"auroc": value}}
         for name, value in {"a": 0.80, "b": 0.86, "c": 0.86, "d": None}.items()
     }
-    spread = words.spread(results)
+    spread = words.sentence(results, "spread")
     assert "-0.010 (b) to +0.050 (a)" in spread
     assert "2 of 3 would rank better alone." in spread
 
@@ -83,7 +84,7 @@ def test_whom_a_shared_model_serves_worse_on_its_own_units_is_said() -> None:
             name: {"pooled": {"auroc": 0.8}, "own": {"auroc": value}}
             for name, value in values.items()
         }
-    spread = words.spread(results)
+    spread = words.sentence(results, "spread")
     assert "none of 3 would rank better alone; on their own" in spread
     assert "1 of 2 would (mean change -0.020)." in spread
 
@@ -104,7 +105,7 @@ def test_units_are_called_what_the_study_calls_them(
     column: str | None, one: str, many: str
 ) -> None:
     results = {"study": {"unit": column}}
-    assert (words.unit(results), words.units(results)) == (one, many)
+    assert (figures.unit(results), figures.units(results)) == (one, many)
 
 
 def privacy_of(**terms: Any) -> dict[str, Any]:
@@ -118,9 +119,9 @@ def test_privacy_is_promised_only_for_protected_runs() -> None:
     assert words.privacy(simulated)[0].startswith("A protected run of this study promises")
     assert "1 in 100,000" in words.privacy(exact)[0]
     assert "own records (not those of others)" in words.privacy(exact)[0]
-    assert words.warning(exact) is None
-    assert "fast seeded noise and nothing was masked" in (words.warning(simulated) or "")
-    assert words.warning(privacy_of(noise="exact", masked=False)) is not None
+    assert words.sentence(exact, "warning") == ""
+    assert "fast seeded noise and nothing was masked" in words.sentence(simulated, "warning")
+    assert words.sentence(privacy_of(noise="exact", masked=False), "warning") != ""
 
 
 def standing(**changes: Any) -> dict[str, Any]:
@@ -134,8 +135,8 @@ def standing(**changes: Any) -> dict[str, Any]:
 def test_units_at_more_institutions_than_are_counted_in_are_warned_of() -> None:
     """Five sites held the same payments under a multiplicity of one, and nothing said so."""
     results = standing()
-    assert words.needs_more(results)
-    said = words.several(results)
+    assert figures.needs_more(results)
+    said = words.sentence(results, "several")
     assert said.startswith(
         "1,500 of 2,000 cases stand at up to 5 institutions, where the study's multiplicity is 1: "
         "for the worst of them the promise is epsilon 6.42, not 1."
@@ -146,23 +147,29 @@ def test_units_at_more_institutions_than_are_counted_in_are_warned_of() -> None:
 
 def test_what_the_multiplicity_counts_in_is_said_and_no_warning() -> None:
     counted = standing(study=5, beyond=0)
-    assert not words.needs_more(counted)
-    assert "the study's multiplicity of 5 counts them in" in words.several(counted)
+    assert not figures.needs_more(counted)
+    assert "the study's multiplicity of 5 counts them in" in words.sentence(counted, "several")
     alone = standing(needed=1, several=0, beyond=0)
-    assert not words.needs_more(alone)
-    assert words.several(alone).startswith("No id stands at two institutions")
-    assert words.several({"study": {"unit": None}, "privacy": {"epsilon": 1.0}}) == ""
+    assert not figures.needs_more(alone)
+    assert words.sentence(alone, "several").startswith("No id stands at two institutions")
+    assert words.sentence({"study": {"unit": None}, "privacy": {"epsilon": 1.0}}, "several") == ""
 
 
 def test_rows_without_ids_that_are_equal_by_chance_are_no_warning() -> None:
     few = standing(by="content", needed=2, several=3, beyond=3)
-    assert not words.needs_more(few)
-    assert words.several(few).startswith("3 rows equal a row of another institution")
-    assert words.several(standing(by="content", needed=1, several=0, beyond=0)) == ""
+    assert not figures.needs_more(few)
+    assert words.sentence(few, "several").startswith("3 rows equal a row of another institution")
+    assert words.sentence(standing(by="content", needed=1, several=0, beyond=0), "several") == ""
     most = standing(by="content")
-    assert words.needs_more(most)
-    assert "1,500 rows stand at up to 5 institutions" in words.several(most)
-    assert "ids would tell for certain" in words.several(most)
+    assert figures.needs_more(most)
+    assert "1,500 rows stand at up to 5 institutions" in words.sentence(most, "several")
+    assert "ids would tell for certain" in words.sentence(most, "several")
+
+
+def test_a_figure_that_a_sentence_needs_is_never_left_blank() -> None:
+    answer = {"region": "r", "first": "2025-01", "before": 1.0, "after": 2.0, "margin": 1.0}
+    with pytest.raises(jinja2.UndefinedError, match="last: expected a figure"):
+        words.sentence({"world": {**FACTS, "asked": answer}}, "asked")
 
 
 def test_failed_masks_are_spoken_of() -> None:
@@ -177,12 +184,12 @@ def test_look_alikes_come_worst_first() -> None:
         {"name": n, "false_positive_rate": r}
         for n, r in zip("abcde", (0.01, 0.05, None, 0.03, 0.02), strict=True)
     ]
-    text = words.lookalikes({"groups": {"rows": rows}})
+    text = words.sentence({"groups": {"rows": rows}}, "lookalikes")
     assert (
         text
         == "Reviewed although unlabelled, by group: b 5.0%, d 3.0%, e 2.0%, 1 more in the report."
     )
-    assert words.lookalikes({"groups": None}) == ""
+    assert words.sentence({"groups": None}, "lookalikes") == ""
 
 
 def reviewed(**rates: tuple[int, int]) -> dict[str, Any]:
@@ -203,7 +210,7 @@ def reviewed(**rates: tuple[int, int]) -> dict[str, Any]:
 )
 def test_harm_rule_5_those_whom_an_alert_harms_most_are_named(wrong: int, said: str) -> None:
     results = reviewed(independent_adult_worker=(2000, wrong), salaried=(20_000, 200))
-    text = words.spared(results)
+    text = words.sentence(results, "spared")
     assert text == (
         f"Reviewed in vain, beside all other unlabelled customers: independent adult worker {said}."
     )
@@ -211,7 +218,9 @@ def test_harm_rule_5_those_whom_an_alert_harms_most_are_named(wrong: int, said: 
 
 def test_harm_rule_5_whoever_is_reviewed_too_often_is_named_with_a_count() -> None:
     """Only two groups were named; farm contractors were reviewed 20 times as often, unsaid."""
-    text = words.spared(reviewed(farm_contractor=(130, 20), trucker=(300, 3), salaried=(9000, 90)))
+    text = words.sentence(
+        reviewed(farm_contractor=(130, 20), trucker=(300, 3), salaried=(9000, 90)), "spared"
+    )
     assert text.startswith("Reviewed in vain, beside all other unlabelled customers: farm contr")
     assert "farm contractor 20 of 130, 15.4 times (10.0 to 24.4, more than twice)" in text
     assert "trucker" not in text
@@ -219,24 +228,24 @@ def test_harm_rule_5_whoever_is_reviewed_too_often_is_named_with_a_count() -> No
     earlier = reviewed(farm_contractor=(130, 20), salaried=(9000, 90))
     for row in earlier["groups"]["rows"]:
         del row["false_positives"]  # results without counts: nothing is made up
-    assert words.spared(earlier) == ""
+    assert words.sentence(earlier, "spared") == ""
 
 
 def test_what_harmless_readings_cost_is_said_in_recall() -> None:
     found = reviewed(survivor_rebuilding=(100, 8), salaried=(1000, 10))
     found["groups"] |= {"recall": 0.55, "recall_by_score": 0.57,
                         "rows_by_score": found["groups"]["rows"]}  # fmt: skip
-    assert words.readings(found) == (
+    assert words.sentence(found, "readings") == (
         "Whom a harmless reading fits is looked at last: 55.0% of the labelled are found within "
         "the budget; by the score alone 57.0%, survivor rebuilding 8.0 times."
     )
-    assert words.readings(reviewed(salaried=(100, 2))) == ""
+    assert words.sentence(reviewed(salaried=(100, 2)), "readings") == ""
 
 
 def test_nothing_is_said_of_groups_that_are_not_there_or_were_not_measured() -> None:
-    assert words.spared({}) == ""
-    assert words.spared(reviewed(salaried=(100, 2))) == ""
-    assert words.spared(reviewed(survivor_rebuilding=(0, 0), salaried=(100, 2))) == ""
+    assert words.sentence({}, "spared") == ""
+    assert words.sentence(reviewed(salaried=(100, 2)), "spared") == ""
+    assert words.sentence(reviewed(survivor_rebuilding=(0, 0), salaried=(100, 2)), "spared") == ""
 
 
 FACTS: dict[str, Any] = {
@@ -260,13 +269,13 @@ def test_an_invented_world_says_so_and_what_real_prevalence_costs() -> None:
 def test_what_banks_knew_by_then_is_said_and_who_finds_the_others() -> None:
     results: dict[str, Any] = {"world": {**FACTS, "known": KNOWN}}
     short = "Invented: nobody exists. Banks knew 211 of 820 cases, and 23 wrongly"
-    assert words.invented(results) == f"{short}."
+    assert words.sentence(results, "invented") == f"{short}."
     assert "Labels are those of 2026-03-31" in words.world(results)[2]
     results["groups"] = {"rows": [], "unknown": {"of": 120, "at_home": 47, "alone": 44}}
     said = "of 120 others held out queues find 47 (own models 44)."
-    assert words.invented(results) == f"{short}; {said}"
+    assert words.sentence(results, "invented") == f"{short}; {said}"
     assert words.world(results)[1].endswith(said)
-    assert words.invented({}) == ""
+    assert words.sentence({}, "invented") == ""
 
 
 def test_who_banks_at_two_is_told_what_the_promise_is_then() -> None:
@@ -287,7 +296,7 @@ def test_who_banks_at_two_has_the_whole_promise_where_the_study_counts_people() 
     assert words.world(found)[2] == (
         "30.0% of these customers bank at two of the banks, and the promise is to them too."
     )
-    said = words.promise(found)
+    said = words.sentence(found, "promise")
     assert said.endswith("at most 2.72 times, but for 1 in 100,000 (at two banks too).")
 
 
@@ -304,16 +313,22 @@ def test_false_positives_are_said_by_the_thousand() -> None:
             "alone": {"precision_at_budget": 0.4, "recall_at_budget": 0.5},
         },
     }
-    assert words.budget(results).endswith("False positives per 1,000 customers: 10.0 (alone 12.0).")
+    assert words.sentence(results, "budget").endswith(
+        "False positives per 1,000 customers: 10.0 (alone 12.0)."
+    )
 
 
 def test_what_ngos_and_the_hotline_answered_is_said_with_its_noise() -> None:
     answer = {"region": "region-3", "first": "2025-01", "last": "2025-03", "before": 61.2,
               "after": 118.0, "margin": 7.3}  # fmt: skip
-    text = words.asked({"world": {**FACTS, "asked": answer}})
+    text = words.sentence({"world": {**FACTS, "asked": answer}}, "asked")
     assert "grow most in region-3, from 61 in 2025-01 to 118 in 2025-03" in text
     assert "give or take 7" in text
-    assert words.asked({}) == words.asked({"world": {**FACTS, "asked": None}}) == ""
+    assert (
+        words.sentence({}, "asked")
+        == words.sentence({"world": {**FACTS, "asked": None}}, "asked")
+        == ""
+    )
 
 
 @pytest.mark.parametrize(("low", "high", "said"), [(0.39, 1.0, True), (0.86, 0.95, False)])
@@ -321,13 +336,19 @@ def test_a_measurement_that_drowned_in_noise_is_called_so(
     low: float, high: float, *, said: bool
 ) -> None:
     told = {"auroc": {"value": 1.0, "low": low, "high": high}}
-    found = words.drowned({"released_metrics": told, "study": {"unit": "customer"}})
+    found = words.sentence({"released_metrics": told, "study": {"unit": "customer"}}, "drowned")
     assert ("drowned in noise" in found) is said
-    assert words.drowned({}) == words.drowned({"released_metrics": {"auroc": None}}) == ""
+    assert (
+        words.sentence({}, "drowned")
+        == words.sentence({"released_metrics": {"auroc": None}}, "drowned")
+        == ""
+    )
 
 
 def test_groups_are_said_as_released(make_run: Any) -> None:
     results = make_run().results
-    assert words.fared(results) == ""
+    assert words.sentence(results, "fared") == ""
     results["released_groups"] = released_groups()
-    assert words.fared(results).startswith("As released: age_band, of all unlabelled 1.98 %")
+    assert words.sentence(results, "fared").startswith(
+        "As released: age_band, of all unlabelled 1.98 %"
+    )
