@@ -1,12 +1,12 @@
 """`fieldfare attack NAME`: what replies, models and answers give away, and what spoils them."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from enum import StrEnum
 from inspect import signature
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 import typer
 
@@ -157,72 +157,45 @@ def attack_command(
     Ends with 1 where door flags something (an honest door is, once in 10,000 runs), or a masked
     reply is not uniform.
     """
-    options = {
-        "study": study,
-        "records": records or None,
-        "institutions": institutions,
-        "trials": trials,
-        "shadows": shadows,
-        "without_privacy": without_privacy or None,
-        "seeds": seeds,
-        "epsilon": epsilon,
-        "canaries": canaries,
-        "steps": steps,
-        "defect": defect,
-        "noise": noise,
-        "seed": seed,
+    typed = {
+        key: value
+        for key, value in locals().items()
+        if key not in {"name", "as_json"} and value is not None and value is not False
     }
-    given = {key: value for key, value in options.items() if value is not None}
-    tool = _TOOLS[name]
-    if foreign := given.keys() - signature(tool).parameters.keys():
+    show_attack, task = _TOOLS[name]
+    show_attack(_task(task, name, typed), as_json)
+
+
+class Repetition(NamedTuple):
+    """How many worlds and noises an attack goes through."""
+
+    seeds: int = 5
+
+
+def _task(kind: Callable[..., Any], name: AttackName, typed: Mapping[str, Any]) -> Any:
+    """Return what an attack is given: an option for each field of its task, no others."""
+    options = {_OPTIONS.get(field, field): field for field in signature(kind).parameters}
+    if foreign := typed.keys() - options.keys():
         option = "STUDY" if "study" in foreign else f"--{min(foreign).replace('_', '-')}"
         raise UsageError(f"{option}: expected an option of {name.value}, found one of others")
-    tool(as_json=as_json, **given)
+    if kind in {InversionTask, LabelsTask}:
+        _check_dealt(typed.get("institutions", 0))
+    given = {options[option]: value for option, value in typed.items()}
+    if "private" in given:
+        given["private"] = False
+    if "records" in options:
+        given["study"], given["units"] = _attacked(typed.get("study"), typed.get("records"))
+    return kind(**given)
 
 
-def _attack_door(
-    *,
-    epsilon: float = 1.0,
-    canaries: int = 4000,
-    steps: int = 4,
-    defect: DoorDefect = DoorDefect.NONE,
-    noise: Protection = Protection.EXACT,
-    seed: int = 0,
-    as_json: bool,
-) -> None:
-    design = DoorDesign(
-        epsilon=epsilon,
-        canaries=canaries,
-        steps=steps,
-        defect=defect,
-        protection=noise,
-        seed=seed,
-    )
+def _show_door(design: DoorDesign, as_json: bool) -> None:
     with without_log("fieldfare"):  # one answer is lost on purpose
         found = audit_door(design)
     show(found.finding, as_json=as_json)
     raise typer.Exit(int(bool(found.flagged)))
 
 
-def _attack_membership(
-    *,
-    study: Path | None = None,
-    records: list[Path] | None = None,
-    institutions: int = 3,
-    shadows: int = 16,
-    without_privacy: bool = False,
-    seed: int = 0,
-    as_json: bool,
-) -> None:
-    agreed, units = _attacked(study, records)
-    task = MembershipTask(
-        study=agreed,
-        units=units,
-        institutions=institutions,
-        shadows=shadows,
-        private=not without_privacy,
-        seed=seed,
-    )
+def _show_membership(task: MembershipTask, as_json: bool) -> None:
     found = membership(task)
     if as_json:
         typer.echo(json.dumps(asdict(found), indent=2, allow_nan=False))
@@ -233,91 +206,47 @@ def _attack_membership(
             show(one, as_json=False)
 
 
-def _attack_poisoning(*, seeds: int = 5, as_json: bool) -> None:
+def _show_poisoning(task: Repetition, as_json: bool) -> None:
     if not as_json:
         typer.echo("\n".join(HEAD))
-    for row in damage_table(seeds):
+    for row in damage_table(task.seeds):
         typer.echo(json.dumps(asdict(row)) if as_json else damage_words(row))
     if not as_json:
         epsilon = epsilon_of_group(poisoned_study())
         typer.echo(f"Sums of two that are opened, with one colluder: epsilon {short(epsilon)}.")
 
 
-def _attack_inversion(
-    *,
-    study: Path | None = None,
-    records: list[Path] | None = None,
-    institutions: int = 3,
-    trials: int = 1000,
-    noise: Protection = Protection.SIMULATED,
-    seed: int = 0,
-    as_json: bool,
-) -> None:
-    _check_dealt(institutions)
-    agreed, units = _attacked(study, records)
-    task = InversionTask(
-        study=agreed,
-        units=units,
-        institutions=institutions,
-        trials=trials,
-        protection=noise,
-        seed=seed,
-    )
+def _show_inversion(task: InversionTask, as_json: bool) -> None:
     found = inversion(task)
     show_all(found, as_json=as_json)
     raise typer.Exit(int(any(one.flagged for one in found)))
 
 
-def _attack_labels(
-    *,
-    study: Path | None = None,
-    records: list[Path] | None = None,
-    institutions: int = 3,
-    trials: int = 1000,
-    noise: Protection = Protection.SIMULATED,
-    seed: int = 0,
-    as_json: bool,
-) -> None:
-    _check_dealt(institutions)
-    agreed, units = _attacked(study, records)
-    task = LabelsTask(
-        study=agreed,
-        units=units,
-        institutions=institutions,
-        trials=trials,
-        protection=noise,
-        seed=seed,
-    )
+def _show_labels(task: LabelsTask, as_json: bool) -> None:
     show_all(labels(task), as_json=as_json)
 
 
-def _attack_differencing(
-    *,
-    epsilon: float = 1.0,
-    trials: int = 1000,
-    noise: Protection = Protection.SIMULATED,
-    seed: int = 0,
-    as_json: bool,
-) -> None:
-    task = DifferencingTask(epsilon=epsilon, trials=trials, protection=noise, seed=seed)
+def _show_differencing(task: DifferencingTask, as_json: bool) -> None:
     with without_log("fieldfare"):  # custodians refuse on purpose
         found = differencing(task)
     show_all(found, as_json=as_json)
 
 
-def _attack_by_free_rider(*, seeds: int = 5, as_json: bool) -> None:
-    show_all(free_riders(seeds), as_json=as_json)
+def _show_free_riders(task: Repetition, as_json: bool) -> None:
+    show_all(free_riders(task.seeds), as_json=as_json)
 
 
-_TOOLS: Final[dict[AttackName, Callable[..., Any]]] = {
-    AttackName.DIFFERENCING: _attack_differencing,
-    AttackName.DOOR: _attack_door,
-    AttackName.FREE_RIDER: _attack_by_free_rider,
-    AttackName.INVERSION: _attack_inversion,
-    AttackName.LABELS: _attack_labels,
-    AttackName.MEMBERSHIP: _attack_membership,
-    AttackName.POISONING: _attack_poisoning,
+_TOOLS: Final[dict[AttackName, tuple[Callable[[Any, bool], None], Callable[..., Any]]]] = {
+    AttackName.DIFFERENCING: (_show_differencing, DifferencingTask),
+    AttackName.DOOR: (_show_door, DoorDesign),
+    AttackName.FREE_RIDER: (_show_free_riders, Repetition),
+    AttackName.INVERSION: (_show_inversion, InversionTask),
+    AttackName.LABELS: (_show_labels, LabelsTask),
+    AttackName.MEMBERSHIP: (_show_membership, MembershipTask),
+    AttackName.POISONING: (_show_poisoning, Repetition),
 }
+_OPTIONS: Final = {"units": "records", "protection": "noise", "private": "without_privacy"}
+"""Fields of tasks whose option has another name."""
 
 
 def _check_dealt(institutions: int) -> None:
